@@ -1,0 +1,168 @@
+//! The contract with the outside: [`Source`] and [`Partition`] for what comes in, [`Sink`], [`Writer`] and [`Committer`] for what goes out.
+//!
+//! A connector answers four questions, in its `mod.rs` and in this order: what is a partition here, what is a position,
+//! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on threads of
+//! their own, gives every worker a writer, and drives one committer a sink.
+
+mod row;
+
+pub use row::{Column, ColumnType, Put, Row};
+
+use std::any::Any;
+
+use crate::error::Result;
+use crate::record::Batch;
+
+/// A topic's records, somewhere outside. A log: numbered records in numbered partitions, the same at every reading.
+pub trait Source: Send + Sync {
+    /// What is read, for people and for the manifest: one log has one name in every run, and it holds no secret.
+    fn describe(&self) -> String;
+
+    /// The partitions there are now, ascending.
+    ///
+    /// # Errors
+    /// When the log can't be listed.
+    fn partitions(&self) -> Result<Vec<u32>>;
+
+    /// Opens `partition` at offset `from`. Without `follow` it ends after what is there now.
+    ///
+    /// # Errors
+    /// When the partition can't be read, or no longer holds `from`.
+    fn open(&self, partition: u32, from: u64, follow: bool) -> Result<Box<dyn Partition>>;
+}
+
+/// A reader of one partition, on a thread of its own.
+pub trait Partition: Send {
+    /// The next records, without waiting for any: at most about a megabyte, unless one record is larger.
+    ///
+    /// # Errors
+    /// When the log can't be read or is not what it was: a record is never skipped.
+    fn poll(&mut self) -> Result<Poll>;
+
+    /// Bytes known to be still unread, for progress.
+    fn remaining(&self) -> u64 {
+        0
+    }
+}
+
+/// What a [`Partition`] has.
+#[derive(Debug)]
+pub enum Poll {
+    /// Records, at least one.
+    Batch(Batch),
+    /// Nothing now; more may come.
+    Idle,
+    /// Nothing ever again: the end of what was there when it was opened.
+    End,
+}
+
+/// What a sink holds of a collection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// At each commit exactly the rows of the table at that epoch.
+    Snapshot,
+    /// Every row that ever came, each once.
+    Append,
+}
+
+/// What a sink is to hold.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Schema {
+    /// Name of the topic that is bound to the sink.
+    pub topic: String,
+    /// The columns of a row.
+    pub columns: Vec<Column>,
+    /// How many of the leading columns identify a row in [`Mode::Snapshot`].
+    pub key: usize,
+    /// What it holds of the collection.
+    pub mode: Mode,
+}
+
+/// The run that opens a sink.
+#[derive(Clone, Debug)]
+pub struct SinkContext {
+    /// Name of the application's incarnation, the same in every run from one state.
+    pub app: String,
+    /// Number of this run: greater than that of every earlier one.
+    pub generation: u64,
+    /// Number of the last manifest; 0 before the first.
+    pub committed: u64,
+    /// How many writers are needed.
+    pub workers: usize,
+}
+
+/// A place for rows that makes them visible by numbered commits, each exactly once.
+pub trait Sink: Send + Sync {
+    /// What is written, for people and for the manifest; it holds no secret.
+    fn describe(&self) -> String;
+
+    /// Opens it for a run. A fresh place is made ready; one that holds another program's rows is refused unchanged.
+    ///
+    /// # Errors
+    /// When it can't be reached, or holds what `context` did not write.
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened>;
+}
+
+/// A sink that is open for a run.
+pub struct Opened {
+    /// One for each worker; every row identity is always handled by the same one.
+    pub writers: Vec<Box<dyn Writer>>,
+    /// The one that makes commits.
+    pub committer: Box<dyn Committer>,
+}
+
+/// One worker's part of a sink. It runs on the worker's thread and does no input or output.
+///
+/// It starts *recovering*: what comes until [`recovered`](Writer::recovered) is already in the sink and is only to be found there again.
+pub trait Writer: Send {
+    /// Puts `row` at `slot`, in place of what is there. Slots are dense, from 0; append mode ignores them.
+    ///
+    /// # Errors
+    /// When the row can't be encoded.
+    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()>;
+
+    /// Takes away the row at `slot`. Never called in append mode.
+    fn remove(&mut self, slot: u32);
+
+    /// Ends the recovery: returns how many of the sink's rows were found again.
+    ///
+    /// # Errors
+    /// When a row is missing in the sink.
+    fn recovered(&mut self) -> Result<u64>;
+
+    /// Hands over what changed since the last call; `None` if nothing did.
+    ///
+    /// # Errors
+    /// When the rows can't be encoded.
+    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>>;
+}
+
+/// Makes commits of a sink, one after the other, off the workers' threads.
+pub trait Committer: Send {
+    /// Told once how many rows all writers found again.
+    ///
+    /// # Errors
+    /// When the sink holds other rows too.
+    fn recovered(&mut self, rows: u64) -> Result<()>;
+
+    /// Makes what the writers handed over durable but not visible, and returns what commit `n` consists of, for the manifest;
+    /// `None` if nothing changed.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>>;
+
+    /// Makes commit `n` visible, exactly once, however often it is called.
+    ///
+    /// # Errors
+    /// When it can't be decided whether it is visible.
+    fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()>;
+
+    /// Housekeeping between commits: its failure is reported and changes nothing.
+    ///
+    /// # Errors
+    /// When it fails; the next call tries again.
+    fn maintain(&mut self) -> Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,118 @@
+//! Rows as sinks see them: typed columns, pushed one by one, so that a row is never copied on its way to a file.
+
+/// The type of a column, which every sink can hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ColumnType {
+    /// 64-bit signed integer.
+    Long,
+    /// 64-bit float.
+    Double,
+    /// UTF-8 string.
+    Text,
+    /// Microseconds since 1970 in UTC.
+    Timestamp,
+    /// Array of 64-bit floats.
+    Doubles,
+    /// Bytes.
+    Binary,
+}
+
+/// A named column of a sink.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Column {
+    /// Name in the table.
+    pub name: String,
+    /// Type of its values.
+    pub ty: ColumnType,
+    /// Whether null is allowed.
+    pub nullable: bool,
+}
+
+/// Takes the values of a row, column by column, in order.
+pub trait Put {
+    /// Next column: an integer.
+    fn long(&mut self, value: Option<i64>);
+    /// Next column: a float.
+    fn double(&mut self, value: Option<f64>);
+    /// Next column: a string.
+    fn text(&mut self, value: Option<&str>);
+    /// Next column: microseconds since 1970 in UTC.
+    fn timestamp(&mut self, value: Option<i64>);
+    /// Next column: an array of floats.
+    fn doubles(&mut self, value: Option<&[f64]>);
+    /// Next column: bytes.
+    fn binary(&mut self, value: Option<&[u8]>);
+}
+
+/// A value that is some columns of a row: a scalar is one, a tuple all of its parts', `()` none.
+pub trait Row {
+    /// The types of its columns, in order, each with whether null is allowed.
+    fn columns() -> Vec<(ColumnType, bool)>
+    where
+        Self: Sized;
+
+    /// Pushes its values, exactly one a column.
+    fn put(&self, out: &mut dyn Put);
+}
+
+macro_rules! scalar {
+    ($($ty:ty, $column:ident, $method:ident, |$v:ident| $get:expr;)*) => {$(
+        impl Row for $ty {
+            fn columns() -> Vec<(ColumnType, bool)> {
+                vec![(ColumnType::$column, false)]
+            }
+            fn put(&self, out: &mut dyn Put) {
+                let $v = self;
+                out.$method(Some($get));
+            }
+        }
+        impl Row for Option<$ty> {
+            fn columns() -> Vec<(ColumnType, bool)> {
+                vec![(ColumnType::$column, true)]
+            }
+            fn put(&self, out: &mut dyn Put) {
+                out.$method(self.as_ref().map(|$v| $get));
+            }
+        }
+    )*};
+}
+
+scalar! {
+    i64, Long, long, |v| *v;
+    i32, Long, long, |v| i64::from(*v);
+    u32, Long, long, |v| i64::from(*v);
+    String, Text, text, |v| v.as_str();
+    &'static str, Text, text, |v| v;
+    crate::time::Timestamp, Timestamp, timestamp, |v| v.0;
+    Vec<u8>, Binary, binary, |v| v.as_slice();
+    ustr::Ustr, Text, text, |v| v.as_str();
+}
+
+macro_rules! tuple {
+    ($($name:ident)*) => {
+        #[allow(non_snake_case, reason = "type parameters name the parts")]
+        impl<$($name: Row),*> Row for ($($name,)*) {
+            fn columns() -> Vec<(ColumnType, bool)> {
+                [$($name::columns()),*].concat()
+            }
+            fn put(&self, out: &mut dyn Put) {
+                let ($($name,)*) = self;
+                $($name.put(out);)*
+            }
+        }
+    };
+}
+
+tuple!(A);
+tuple!(A B);
+tuple!(A B C);
+tuple!(A B C D);
+tuple!(A B C D E);
+tuple!(A B C D E F);
+
+impl Row for () {
+    fn columns() -> Vec<(ColumnType, bool)> {
+        Vec::new()
+    }
+    fn put(&self, _out: &mut dyn Put) {}
+}

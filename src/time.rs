@@ -1,0 +1,28 @@
+//! The two kinds of time, which never mix: [`Epoch`] is progress, [`Timestamp`] is data.
+
+use serde::{Deserialize, Serialize};
+
+/// Progress: the number of a closed range of input. It is the timestamp of the dataflow.
+pub type Epoch = u64;
+
+/// Event time: microseconds since 1970-01-01T00:00:00 UTC.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    /// The calendar year in UTC, in the proleptic Gregorian calendar.
+    ///
+    /// ```
+    /// assert_eq!(watershed::Timestamp(1_598_586_767_000_000).year(), 2020);
+    /// assert_eq!(watershed::Timestamp(-1).year(), 1969);
+    /// ```
+    pub fn year(self) -> i64 {
+        // Days to civil year: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+        let z = self.0.div_euclid(86_400_000_000) + 719_468;
+        let era = z.div_euclid(146_097);
+        let doe = z.rem_euclid(146_097);
+        let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+        let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+        yoe + era * 400 + i64::from(doy >= 306)
+    }
+}
