@@ -5,8 +5,10 @@
 //! their own, gives every worker a writer, and drives one committer a sink.
 
 mod row;
+mod store;
 
-pub use row::{Column, ColumnType, Put, Row};
+pub use row::{Column, ColumnType, Put, Row, Value};
+pub use store::{Create, Store};
 
 use std::any::Any;
 

@@ -82,7 +82,6 @@ scalar! {
     i32, Long, long, |v| i64::from(*v);
     u32, Long, long, |v| i64::from(*v);
     String, Text, text, |v| v.as_str();
-    &'static str, Text, text, |v| v;
     crate::time::Timestamp, Timestamp, timestamp, |v| v.0;
     Vec<u8>, Binary, binary, |v| v.as_slice();
     ustr::Ustr, Text, text, |v| v.as_str();
@@ -115,4 +114,64 @@ impl Row for () {
         Vec::new()
     }
     fn put(&self, _out: &mut dyn Put) {}
+}
+
+/// One value of a row, where rows are held or compared rather than passed on.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Null of any type.
+    Null,
+    /// An integer.
+    Long(i64),
+    /// A float.
+    Double(f64),
+    /// A string.
+    Text(String),
+    /// Microseconds since 1970 in UTC.
+    Timestamp(i64),
+    /// An array of floats.
+    Doubles(Vec<f64>),
+    /// Bytes.
+    Binary(Vec<u8>),
+}
+
+impl Put for Vec<Value> {
+    fn long(&mut self, value: Option<i64>) {
+        self.push(value.map_or(Value::Null, Value::Long));
+    }
+    fn double(&mut self, value: Option<f64>) {
+        self.push(value.map_or(Value::Null, Value::Double));
+    }
+    fn text(&mut self, value: Option<&str>) {
+        self.push(value.map_or(Value::Null, |v| Value::Text(v.into())));
+    }
+    fn timestamp(&mut self, value: Option<i64>) {
+        self.push(value.map_or(Value::Null, Value::Timestamp));
+    }
+    fn doubles(&mut self, value: Option<&[f64]>) {
+        self.push(value.map_or(Value::Null, |v| Value::Doubles(v.into())));
+    }
+    fn binary(&mut self, value: Option<&[u8]>) {
+        self.push(value.map_or(Value::Null, |v| Value::Binary(v.into())));
+    }
+}
+
+/// A held row: its values in order.
+impl Row for Vec<Value> {
+    fn columns() -> Vec<(ColumnType, bool)> {
+        Vec::new()
+    }
+    fn put(&self, out: &mut dyn Put) {
+        for value in self {
+            match value {
+                Value::Null => out.long(None),
+                Value::Long(v) => out.long(Some(*v)),
+                Value::Double(v) => out.double(Some(*v)),
+                Value::Text(v) => out.text(Some(v)),
+                Value::Timestamp(v) => out.timestamp(Some(*v)),
+                Value::Doubles(v) => out.doubles(Some(v)),
+                Value::Binary(v) => out.binary(Some(v)),
+            }
+        }
+    }
 }
