@@ -4,6 +4,7 @@
 //! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on threads of
 //! their own, gives every worker a writer, and drives one committer a sink.
 
+pub mod memory;
 mod row;
 mod store;
 
@@ -26,11 +27,11 @@ pub trait Source: Send + Sync {
     /// When the log can't be listed.
     fn partitions(&self) -> Result<Vec<u32>>;
 
-    /// Opens `partition` at offset `from`. Without `follow` it ends after what is there now.
+    /// Opens `partition` at offset `from`, or at the earliest there is. Without `follow` it ends after what is there now.
     ///
     /// # Errors
-    /// When the partition can't be read, or no longer holds `from`.
-    fn open(&self, partition: u32, from: u64, follow: bool) -> Result<Box<dyn Partition>>;
+    /// When the partition can't be read, or doesn't reach from before `from` to it.
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>>;
 }
 
 /// A reader of one partition, on a thread of its own.
@@ -81,7 +82,7 @@ pub struct Schema {
 }
 
 /// The run that opens a sink.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SinkContext {
     /// Name of the application's incarnation, the same in every run from one state.
     pub app: String,
@@ -91,6 +92,8 @@ pub struct SinkContext {
     pub committed: u64,
     /// How many writers are needed.
     pub workers: usize,
+    /// The time now, in milliseconds since 1970.
+    pub clock: std::sync::Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
 /// A place for rows that makes them visible by numbered commits, each exactly once.

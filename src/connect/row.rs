@@ -1,5 +1,7 @@
 //! Rows as sinks see them: typed columns, pushed one by one, so that a row is never copied on its way to a file.
 
+use std::cmp::Ordering;
+
 /// The type of a column, which every sink can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ColumnType {
@@ -117,7 +119,7 @@ impl Row for () {
 }
 
 /// One value of a row, where rows are held or compared rather than passed on.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Value {
     /// Null of any type.
     Null,
@@ -133,6 +135,47 @@ pub enum Value {
     Doubles(Vec<f64>),
     /// Bytes.
     Binary(Vec<u8>),
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other).is_eq()
+    }
+}
+
+impl Eq for Value {}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// Null first, then by type, then by value; floats in IEEE 754's total order.
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        use Value::{Binary, Double, Doubles, Long, Null, Text, Timestamp};
+        let rank = |value: &Value| match value {
+            Null => 0,
+            Long(_) => 1,
+            Double(_) => 2,
+            Text(_) => 3,
+            Timestamp(_) => 4,
+            Doubles(_) => 5,
+            Binary(_) => 6,
+        };
+        match (self, other) {
+            (Long(a), Long(b)) | (Timestamp(a), Timestamp(b)) => a.cmp(b),
+            (Double(a), Double(b)) => a.total_cmp(b),
+            (Text(a), Text(b)) => a.cmp(b),
+            (Binary(a), Binary(b)) => a.cmp(b),
+            (Doubles(a), Doubles(b)) => {
+                let each = a.iter().zip(b).map(|(a, b)| a.total_cmp(b)).find(|o| o.is_ne());
+                each.unwrap_or_else(|| a.len().cmp(&b.len()))
+            }
+            _ => rank(self).cmp(&rank(other)),
+        }
+    }
 }
 
 impl Put for Vec<Value> {

@@ -1,0 +1,94 @@
+//! The way into a topology: [`StreamsBuilder`] turns topics into streams and tables.
+
+use std::sync::Arc;
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::Map;
+
+use crate::graph::{DeadLetter, Graph};
+use crate::operators::{Arrived, Datum, Decode, Feed, Tally, latest, source};
+use crate::options::Consumed;
+use crate::serdes::{Reject, digest};
+use crate::stream::{Event, KStream};
+use crate::table::KTable;
+use crate::time::Epoch;
+
+/// Builds a dataflow from topics. A topology is a function of it, run once on every worker.
+pub struct StreamsBuilder<'s> {
+    graph: Graph<'s>,
+}
+
+impl<'s> StreamsBuilder<'s> {
+    pub(crate) fn new(graph: Graph<'s>) -> Self {
+        StreamsBuilder { graph }
+    }
+
+    /// Reads a topic as a stream: every record is an event of its own. A record that can't be decoded, or whose value is null,
+    /// becomes a dead letter.
+    pub fn stream<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KStream<'s, K, V> {
+        let node = self.graph.node(format!("stream {topic}"), &[]);
+        let (feed, tally) = self.graph.source(topic);
+        let counted = tally.clone();
+        let decode = consumed.decode;
+        let events = self.read(
+            topic,
+            feed,
+            tally,
+            Box::new(move |record, out| {
+                let (key, value) = decode(record)?;
+                let value = value.ok_or_else(|| Reject::new("null value", "a stream has no use for a tombstone"))?;
+                Tally::add(&counted.applied, 1);
+                out.push(Event { key, value, order: record.order, timestamp: record.timestamp, diff: 1 });
+                Ok(())
+            }),
+        );
+        KStream::new(self.graph.clone(), node, events, false)
+    }
+
+    /// Reads a topic as a table: the latest record of a key stands, by position and not by arrival; a null value deletes.
+    /// An exact duplicate of what stands changes nothing. A record that can't be decoded becomes a dead letter.
+    pub fn table<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KTable<'s, K, V> {
+        let node = self.graph.node(format!("table {topic}"), &[]);
+        let (feed, tally) = self.graph.source(topic);
+        let decode = consumed.decode;
+        let arrived = self.read(
+            topic,
+            feed,
+            tally.clone(),
+            Box::new(move |record, out| {
+                let (key, value) = decode(record)?;
+                let digest = value.as_ref().map_or(0, digest);
+                out.push(Arrived { key, order: record.order, digest, value });
+                Ok(())
+            }),
+        );
+        KTable::from_upserts(self.graph.clone(), node, latest(arrived, &format!("table {topic}"), tally), true)
+    }
+
+    /// Writes down a setting of the topology that its steps do not show, so that a state made with another one is not continued.
+    pub fn setting(&self, name: &str, value: impl std::fmt::Display) {
+        self.graph.node(format!("setting {name} = {value}"), &[]);
+    }
+
+    fn read<D: Clone + 'static>(
+        &self,
+        topic: &str,
+        feed: Option<Arc<Feed>>,
+        tally: Arc<Tally>,
+        decode: Decode<D>,
+    ) -> StreamVec<'s, Epoch, D> {
+        let name = topic.to_string();
+        let count = Box::new(move |records: usize, rejected: usize, bytes: usize| {
+            Tally::add(&tally.read, records as u64);
+            Tally::add(&tally.dead, rejected as u64);
+            Tally::add(&tally.bytes, bytes as u64);
+        });
+        let (items, rejects) = source(self.graph.scope(), &format!("decode {topic}"), feed, decode, count);
+        self.graph.dead_letters(rejects.map(move |(order, reject, payload)| {
+            let (reason, detail) = (reject.reason.into_owned(), reject.detail);
+            let position = order.offset.to_string();
+            ((), DeadLetter { topic: name.clone(), partition: order.partition.into(), position, reason, detail, payload })
+        }));
+        self.graph.probe(items)
+    }
+}

@@ -1,0 +1,225 @@
+//! The reference implementation of the contract, in memory: a log to read and a table to write.
+//!
+//! - **Partition**: a list of records. **Position**: an index into it.
+//! - **Commit**: the staged changes are applied to the table under one lock, once for each number.
+//! - **Guaranteed**: everything the contract asks for, within the process.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Committer, Mode, Opened, Partition, Poll, Put, Row, Schema, Sink, SinkContext, Source, Value, Writer};
+use crate::error::{Error, Result};
+use crate::record::{Batch, Span};
+
+type Stored = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// A log in memory. Clones are handles of the same log.
+#[derive(Clone, Default)]
+pub struct MemoryLog(Arc<Mutex<BTreeMap<u32, Vec<Stored>>>>);
+
+impl MemoryLog {
+    /// Appends a record to a partition; returns its offset.
+    pub fn append(&self, partition: u32, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
+        let mut partitions = lock(&self.0);
+        let records = partitions.entry(partition).or_default();
+        records.push((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)));
+        records.len() as u64 - 1
+    }
+}
+
+impl Source for MemoryLog {
+    fn describe(&self) -> String {
+        "memory".into()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        Ok(lock(&self.0).keys().copied().collect())
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let end = lock(&self.0).get(&partition).map_or(0, |records| records.len() as u64);
+        let at = from.unwrap_or(0);
+        if at > end {
+            return Err(Error::data(format!("can't read memory partition {partition} from {at}: it ends at {end}")));
+        }
+        Ok(Box::new(Reader { log: self.clone(), partition, at, end: (!follow).then_some(end) }))
+    }
+}
+
+struct Reader {
+    log: MemoryLog,
+    partition: u32,
+    at: u64,
+    end: Option<u64>,
+}
+
+impl Partition for Reader {
+    fn poll(&mut self) -> Result<Poll> {
+        let partitions = lock(&self.log.0);
+        let records = partitions.get(&self.partition).map_or(&[][..], Vec::as_slice);
+        let to = self.end.unwrap_or(records.len() as u64).min(self.at + 1000);
+        if self.at >= to {
+            return Ok(if self.end.is_some() { Poll::End } else { Poll::Idle });
+        }
+        let mut batch = Batch { partition: self.partition, first: self.at, next: to, ..Batch::default() };
+        for (offset, (key, value)) in (self.at..to).zip(&records[self.at as usize..to as usize]) {
+            push(&mut batch, offset, None, key.as_deref(), value.as_deref());
+        }
+        self.at = to;
+        Ok(Poll::Batch(batch))
+    }
+}
+
+/// Appends a record to a batch, copying its bytes.
+pub(crate) fn push(batch: &mut Batch, offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) {
+    let mut range = |bytes: &[u8]| {
+        let start = batch.bytes.len() as u32;
+        batch.bytes.extend_from_slice(bytes);
+        start..batch.bytes.len() as u32
+    };
+    let (key, value) = (key.map(&mut range), value.map(&mut range));
+    batch.records.push(Span { offset, timestamp, key, value });
+}
+
+/// A row's identity (none in append mode) and the row, `None` when it is gone.
+pub type Change = (Vec<Value>, Option<Vec<Value>>);
+
+#[derive(Default)]
+struct Table {
+    rows: BTreeMap<Vec<Value>, Vec<Value>>,
+    appended: Vec<Vec<Value>>,
+    commits: Vec<(u64, Vec<Change>)>,
+    staged: BTreeMap<u64, Vec<Change>>,
+    last: u64,
+}
+
+/// A table in memory. Clones are handles of the same table; it may be opened by one run after the other.
+#[derive(Clone, Default)]
+pub struct MemoryTable(Arc<Mutex<Table>>);
+
+impl MemoryTable {
+    /// The rows that stand, sorted; in append mode all that ever came, sorted.
+    pub fn rows(&self) -> Vec<Vec<Value>> {
+        let table = lock(&self.0);
+        let mut rows: Vec<_> = table.rows.values().chain(&table.appended).cloned().collect();
+        rows.sort();
+        rows
+    }
+
+    /// Every commit with its number and what it changed, sorted.
+    pub fn commits(&self) -> Vec<(u64, Vec<Change>)> {
+        lock(&self.0).commits.clone()
+    }
+}
+
+impl Sink for MemoryTable {
+    fn describe(&self) -> String {
+        "memory".into()
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        let writer = |_| -> Box<dyn Writer> {
+            let (slots, changes) = (BTreeMap::new(), Vec::new());
+            Box::new(TableWriter { table: self.0.clone(), schema: schema.clone(), slots, changes, recovering: true })
+        };
+        Ok(Opened { writers: (0..context.workers).map(writer).collect(), committer: Box::new(TableCommitter(self.0.clone())) })
+    }
+}
+
+struct TableWriter {
+    table: Arc<Mutex<Table>>,
+    schema: Schema,
+    slots: BTreeMap<u32, Vec<Value>>,
+    changes: Vec<Change>,
+    recovering: bool,
+}
+
+impl Writer for TableWriter {
+    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        let mut values: Vec<Value> = Vec::new();
+        row.put(&mut values as &mut dyn Put);
+        let key = values[..self.schema.key].to_vec();
+        if self.schema.mode == Mode::Snapshot {
+            self.slots.insert(slot, key.clone());
+        }
+        if !self.recovering {
+            self.changes.push((key, Some(values)));
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: u32) {
+        if let Some(key) = self.slots.remove(&slot)
+            && !self.recovering
+        {
+            self.changes.push((key, None));
+        }
+    }
+
+    fn recovered(&mut self) -> Result<u64> {
+        self.recovering = false;
+        let table = lock(&self.table);
+        match self.slots.values().find(|key| !table.rows.contains_key(*key)) {
+            Some(key) => Err(Error::data(format!("the table in memory has lost the row {key:?}"))),
+            None => Ok(self.slots.len() as u64),
+        }
+    }
+
+    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>> {
+        let changes = std::mem::take(&mut self.changes);
+        Ok((!changes.is_empty()).then(|| Box::new(changes) as _))
+    }
+}
+
+struct TableCommitter(Arc<Mutex<Table>>);
+
+impl Committer for TableCommitter {
+    fn recovered(&mut self, rows: u64) -> Result<()> {
+        let there = lock(&self.0).rows.len() as u64;
+        if there == rows { Ok(()) } else { Err(Error::data(format!("the table in memory has {there} rows, not {rows}"))) }
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+        let parts = parts.into_iter().filter_map(|part| part.downcast::<Vec<Change>>().ok());
+        lock(&self.0).staged.insert(n, parts.flat_map(|part| *part).collect());
+        Ok(Some(n.into()))
+    }
+
+    fn commit(&mut self, n: u64, _content: &serde_json::Value) -> Result<()> {
+        let mut table = lock(&self.0);
+        if table.last >= n {
+            return Ok(());
+        }
+        let missing = || Error::data(format!("commit {n} was staged by another process: memory does not outlive one"));
+        let changes = table.staged.remove(&n).ok_or_else(missing)?;
+        // What came and went within the commit is no change of it: the last word on a key stands.
+        let mut net: BTreeMap<Vec<Value>, Option<Vec<Value>>> = BTreeMap::new();
+        let mut shown: Vec<Change> = Vec::new();
+        for (key, row) in changes {
+            if key.is_empty() && row.is_some() {
+                table.appended.extend(row.clone());
+                shown.push((key, row));
+            } else {
+                net.insert(key, row);
+            }
+        }
+        for (key, row) in net {
+            let before = match &row {
+                Some(row) => table.rows.insert(key.clone(), row.clone()),
+                None => table.rows.remove(&key),
+            };
+            if before != row {
+                shown.push((key, row));
+            }
+        }
+        shown.sort();
+        table.commits.push((n, shown));
+        table.last = n;
+        Ok(())
+    }
+}
+
+fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,113 @@
+//! A topic in a folder or an object store, laid out as Confluent's S3 sink does: one JSON value a line, many lines an object.
+//!
+//! ```text
+//! topics/<topic>/partition=<p>/<topic>+<p>+<10-digit first offset>.json
+//! ```
+//!
+//! - **A partition** is a folder `partition=<p>`.
+//! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is a record, an empty one and
+//!   a last one without newline too; an object without bytes has none. Objects are immutable and appear whole.
+//! - **A commit** of the sink makes one object visible for each worker that has rows, by conditional creation at the name of
+//!   its first offset; until then its bytes lie in `_staged`, where no reader looks.
+//! - **Guaranteed**: the same records at the same offsets at every reading. A missing object, or one that overlaps another, is
+//!   an error in a replay and waited for when following, never skipped. Files of other names are left alone and counted.
+//!
+//! A record of more than a megabyte is passed on whole; one of more than 64 MiB is an error, for memory stays bounded.
+
+mod objects;
+mod rows;
+mod sink;
+mod source;
+
+#[cfg(test)]
+mod sink_tests;
+#[cfg(test)]
+mod tests;
+
+use crate::connect::Store;
+use crate::error::{Error, Result};
+
+use objects::{LeftAlone, Objects};
+
+/// A folder or an object store that holds topics.
+#[derive(Clone)]
+pub struct Archive {
+    store: Store,
+    url: String,
+}
+
+impl Archive {
+    /// Opens the archive at `url`, a folder (as a path or a `file://` URL) which need not exist.
+    ///
+    /// # Errors
+    /// For a URL of another scheme.
+    pub fn open(url: &str) -> Result<Self> {
+        let store = Store::open(url)?;
+        Ok(Archive { url: trimmed(url.strip_prefix("file://").unwrap_or(url)), store })
+    }
+
+    /// Uses what `store` holds below its prefix, by which the archive is known to people.
+    pub fn on(store: Store) -> Self {
+        Archive { url: trimmed(&store.name("")), store }
+    }
+
+    /// One topic of it, to read or to write.
+    pub fn topic(&self, topic: impl Into<String>) -> ArchiveTopic {
+        ArchiveTopic { archive: self.clone(), topic: topic.into(), left_alone: LeftAlone::default() }
+    }
+}
+
+fn trimmed(url: &str) -> String {
+    let short = url.trim_end_matches('/');
+    if short.is_empty() { url } else { short }.to_string()
+}
+
+/// A topic of an [`Archive`]: a [`Source`](crate::connect::Source) and a [`Sink`](crate::connect::Sink).
+#[derive(Clone)]
+pub struct ArchiveTopic {
+    archive: Archive,
+    topic: String,
+    left_alone: LeftAlone,
+}
+
+impl ArchiveTopic {
+    /// How many files of other names lay beside the objects when they were last listed.
+    pub fn left_alone(&self) -> u64 {
+        self.left_alone.count()
+    }
+
+    fn name(&self) -> String {
+        format!("archive {} topic {}", self.archive.url, self.topic)
+    }
+
+    fn path(&self) -> Result<String> {
+        if self.topic.is_empty() || self.topic.starts_with('.') || self.topic.contains(['/', '\\', '\0']) {
+            return Err(Error::config(format!("can't find topic {:?} in an archive: it is no name of a folder", self.topic))
+                .hint("Name a topic without slashes that doesn't begin with a dot."));
+        }
+        Ok(format!("topics/{}", self.topic))
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        // Back to the name, because 007 would be another folder than 7.
+        let number = |name: &String| {
+            let number = name.strip_prefix("partition=")?.parse().ok()?;
+            (*name == format!("partition={number}")).then_some(number)
+        };
+        let folders = self.archive.store.folders(&self.path()?).map_err(objects::unreadable)?;
+        let mut partitions: Vec<u32> = folders.iter().filter_map(number).collect();
+        partitions.sort_unstable();
+        Ok(partitions)
+    }
+
+    fn objects(&self, partition: u32) -> Result<Objects> {
+        let folder = format!("{}/partition={partition}", self.path()?);
+        Ok(Objects {
+            store: self.archive.store.clone(),
+            stem: format!("{}+{partition}+", self.topic),
+            folder,
+            partition,
+            left_alone: self.left_alone.clone(),
+        })
+    }
+}

@@ -1,0 +1,136 @@
+//! The objects of one partition: their names, what there is, and their bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Cursor, ErrorKind as Io, Read};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::connect::Store;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Up to how many files are asked for their size, one by one.
+const ASKED: usize = 20_000;
+
+/// Files of other names, by partition, as last listed.
+#[derive(Clone, Default)]
+pub(super) struct LeftAlone(Arc<Mutex<BTreeMap<u32, u64>>>);
+
+impl LeftAlone {
+    pub(super) fn count(&self) -> u64 {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Whether it is the first time that this partition has any.
+    fn set(&self, partition: u32, count: u64) -> bool {
+        let earlier = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, count);
+        count > 0 && earlier.unwrap_or(0) == 0
+    }
+}
+
+/// The objects of one partition.
+#[derive(Clone)]
+pub(super) struct Objects {
+    pub(super) store: Store,
+    /// Where they lie in the store.
+    pub(super) folder: String,
+    /// What their names begin with: the topic may contain `+` itself, so a name is never split.
+    pub(super) stem: String,
+    pub(super) partition: u32,
+    pub(super) left_alone: LeftAlone,
+}
+
+/// An object that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Listed {
+    /// Offset of its first record.
+    pub(super) first: u64,
+    /// Its size, where the listing says it.
+    size: Option<u64>,
+}
+
+impl Objects {
+    /// The path in the store of the object that begins at `first`.
+    pub(super) fn path(&self, first: u64) -> String {
+        format!("{}/{}{first:010}.json", self.folder, self.stem)
+    }
+
+    /// The partition's name for people.
+    pub(super) fn name(&self) -> String {
+        self.store.name(&self.folder)
+    }
+
+    fn first(&self, name: &str) -> Option<u64> {
+        let digits = name.strip_prefix(&self.stem)?.strip_suffix(".json")?;
+        let first = digits.parse().ok()?;
+        (digits == format!("{first:010}")).then_some(first)
+    }
+
+    /// What there is, by offset. In a folder only names are read: a call for each of many files would take longer than the rest.
+    pub(super) fn list(&self) -> Result<Vec<Listed>> {
+        let (mut listed, mut others, mut example) = (Vec::new(), 0, String::new());
+        let mut take = |name: &str, size| match self.first(name) {
+            Some(first) => listed.push(Listed { first, size }),
+            None if name.starts_with('.') => {}
+            None => {
+                others += 1;
+                example = name.to_string();
+            }
+        };
+        match self.store.folder() {
+            Some(root) => each_name(&root.join(&self.folder), |name| take(name, None))
+                .map_err(|e| unreadable(Error::connect(format!("can't list {}", self.name())).because(e)))?,
+            None => {
+                self.store.list(&self.folder).map_err(unreadable)?.iter().for_each(|(name, size)| take(name, Some(*size)));
+            }
+        }
+        if self.left_alone.set(self.partition, others) {
+            tracing::warn!(folder = self.name(), files = others, example, "left files of other names alone");
+        }
+        listed.sort_unstable();
+        Ok(listed)
+    }
+
+    /// The bytes of `listed` together. Beyond 20,000 files the sizes of some, evenly spread, stand for all.
+    pub(super) fn bytes(&self, listed: &[Listed]) -> u64 {
+        let step = listed.len() / ASKED + 1;
+        let asked = listed.iter().step_by(step).map(|o| o.size.or_else(|| self.file_size(o.first)).unwrap_or(0));
+        let (count, bytes) = asked.fold((0u64, 0u64), |(count, bytes), size| (count + 1, bytes.saturating_add(size)));
+        (u128::from(bytes) * listed.len() as u128 / u128::from(count.max(1))) as u64
+    }
+
+    fn file_size(&self, first: u64) -> Option<u64> {
+        Some(fs::metadata(self.store.folder()?.join(self.path(first))).ok()?.len())
+    }
+
+    /// The bytes of the object that begins at `first`, `None` if there is none. An object store gives it whole.
+    pub(super) fn open(&self, first: u64) -> Result<Option<Box<dyn Read + Send>>> {
+        let path = self.path(first);
+        let Some(root) = self.store.folder() else {
+            return Ok(self.store.get(&path)?.map(|bytes| Box::new(Cursor::new(bytes)) as _));
+        };
+        match fs::File::open(root.join(&path)) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(e) if e.kind() == Io::NotFound => Ok(None),
+            Err(e) => Err(unreadable(Error::connect(format!("can't read {}", self.store.name(&path))).because(e))),
+        }
+    }
+}
+
+fn each_name(folder: &Path, mut take: impl FnMut(&str)) -> std::io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == Io::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        take(&entry?.file_name().to_string_lossy());
+    }
+    Ok(())
+}
+
+pub(super) fn unreadable(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Connect => error.hint("Check that it is there and may be read by this user."),
+        _ => error,
+    }
+}

@@ -1,0 +1,185 @@
+//! Writing: each commit stages one object for each worker that has rows, and then makes it visible at its final name.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::connect::{Committer, Create, Mode, Opened, Partition, Poll, Schema, Sink, SinkContext, Store};
+use crate::error::{Error, Result};
+
+use super::ArchiveTopic;
+use super::rows::{Encoder, Lines};
+use super::source::{CHUNK, LIMIT, Reader};
+
+/// An object of a commit, as the manifest records it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Staged {
+    partition: u32,
+    first: u64,
+    records: u64,
+    bytes: u64,
+    /// Its name below `_staged` until it is visible.
+    staged: String,
+}
+
+impl Sink for ArchiveTopic {
+    fn describe(&self) -> String {
+        self.name()
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        if schema.mode == Mode::Snapshot {
+            return Err(Error::config(format!(
+                "can't keep the table {} in {}: an archive holds every row that ever came",
+                schema.topic,
+                self.name()
+            ))
+            .hint("Bind the topic to a table, or write a stream to the archive."));
+        }
+        self.claim(context)?;
+        let schema = Arc::new(schema.clone());
+        let committer = Objects {
+            topic: self.clone(),
+            path: self.path()?,
+            generation: context.generation,
+            ends: BTreeMap::new(),
+            tidy: false,
+        };
+        Ok(Opened {
+            writers: (0..context.workers as u32).map(|worker| Box::new(Encoder::new(schema.clone(), worker)) as _).collect(),
+            committer: Box::new(committer),
+        })
+    }
+}
+
+impl ArchiveTopic {
+    /// Makes the topic this application's own, for good: a file `_writer` holds its name.
+    fn claim(&self, context: &SinkContext) -> Result<()> {
+        let store = &self.archive.store;
+        let file = format!("{}/_writer", self.path()?);
+        let owner = store.get(&file)?;
+        let refused = |why: &str| {
+            Err(Error::data(format!("can't write to {}: {why}", self.name()))
+                .hint("Write to another topic, or go on with the state that belongs to this one."))
+        };
+        if owner.as_ref().is_some_and(|owner| owner != context.app.as_bytes()) {
+            return refused("it belongs to another application");
+        }
+        if owner.is_none() || context.committed == 0 {
+            for partition in self.partitions()? {
+                if !self.objects(partition)?.list()?.is_empty() {
+                    return refused("it holds records that this application did not write");
+                }
+            }
+        }
+        if owner.is_none() && !settle(store, &file, context.app.as_bytes())? {
+            return refused("another application has just taken it");
+        }
+        Ok(())
+    }
+}
+
+/// Creates `path` with `bytes`; false if it holds others.
+fn settle(store: &Store, path: &str, bytes: &[u8]) -> Result<bool> {
+    let doubt = match store.create(path, bytes) {
+        Create::Created => return Ok(true),
+        Create::Taken => None,
+        Create::Unknown(error) => Some(error),
+    };
+    match store.get(path)? {
+        Some(held) => Ok(held == bytes),
+        None => Err(doubt.unwrap_or_else(|| Error::connect(format!("can't tell whether {} is there", store.name(path))))),
+    }
+}
+
+/// Names the objects of all partitions and makes them visible.
+struct Objects {
+    topic: ArchiveTopic,
+    path: String,
+    generation: u64,
+    /// Offsets after the last record of each partition, staged ones too; those of earlier runs are read when they are needed.
+    ends: BTreeMap<u32, u64>,
+    /// Whether nothing is left in `_staged` of earlier runs.
+    tidy: bool,
+}
+
+impl Objects {
+    fn staged(&self, name: &str) -> String {
+        format!("{}/_staged/{name}", self.path)
+    }
+
+    /// Where a partition ends. Not asked for before earlier commits are visible, so what is visible is all there is.
+    fn end(&mut self, partition: u32) -> Result<u64> {
+        if let Some(end) = self.ends.get(&partition) {
+            return Ok(*end);
+        }
+        let objects = self.topic.objects(partition)?;
+        let Some(last) = objects.list()?.pop() else { return Ok(0) };
+        let mut reader = Reader::open(objects, last.first, false, CHUNK, LIMIT)?;
+        while let Poll::Batch(_) = reader.poll()? {}
+        Ok(reader.next())
+    }
+}
+
+impl Committer for Objects {
+    fn recovered(&mut self, _rows: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+        let mut content = Vec::new();
+        for part in parts {
+            let lines = part.downcast::<Lines>().map_err(|_| Error::internal("the archive was handed another sink's rows"))?;
+            let Lines { partition, bytes, records } = *lines;
+            let first = self.end(partition)?;
+            // The generation keeps a run that doesn't know of its end from writing over what its successor stages.
+            let staged = format!("{}-{n}-{partition}.json", self.generation);
+            self.topic.archive.store.put(&self.staged(&staged), &bytes)?;
+            self.ends.insert(partition, first + records);
+            content.push(Staged { partition, first, records, bytes: bytes.len() as u64, staged });
+        }
+        let json = |e| Error::internal(format!("can't record commit {n} of {}", self.topic.name())).because(e);
+        (!content.is_empty()).then(|| serde_json::to_value(&content).map_err(json)).transpose()
+    }
+
+    fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
+        let store = &self.topic.archive.store;
+        let wrong = |what: String| Error::data(format!("can't make commit {n} of {} visible: {what}", self.topic.name()));
+        let content = Vec::<Staged>::deserialize(content).map_err(|e| wrong("its record is damaged".to_string()).because(e))?;
+        for object in content {
+            let path = self.topic.objects(object.partition)?.path(object.first);
+            let staged = self.staged(&object.staged);
+            // Only a commit takes the staged bytes away, and not before they are at their final name.
+            let bytes = store.get(&staged)?;
+            let there = match &bytes {
+                Some(bytes) if bytes.len() as u64 == object.bytes => settle(store, &path, bytes)?,
+                Some(_) => return Err(wrong(format!("{} is not as it was written", store.name(&staged)))),
+                None => store.get(&path)?.is_some_and(|held| held.len() as u64 == object.bytes),
+            };
+            if !there {
+                return Err(wrong(format!("{} is missing or holds other records", store.name(&path))));
+            }
+            store.delete(&staged)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away what earlier runs staged and never committed.
+    fn maintain(&mut self) -> Result<()> {
+        // Before the first stage of this run the last commit of an earlier one may still be needed.
+        if self.tidy || self.ends.is_empty() {
+            return Ok(());
+        }
+        let store = &self.topic.archive.store;
+        for (name, _) in store.list(&format!("{}/_staged", self.path))? {
+            let generation = name.split_once('-').and_then(|(generation, _)| generation.parse::<u64>().ok());
+            if generation.is_some_and(|generation| generation < self.generation) {
+                store.delete(&self.staged(&name))?;
+            }
+        }
+        self.tidy = true;
+        Ok(())
+    }
+}

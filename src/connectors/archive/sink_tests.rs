@@ -1,0 +1,183 @@
+//! What the archive promises those who write to it.
+
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use serde_json::json;
+
+use super::*;
+use crate::connect::{Column, ColumnType, Mode, Opened, Poll, Row, Schema, Sink, SinkContext, Source, Value};
+use crate::error::ErrorKind;
+
+fn schema(mode: Mode) -> Schema {
+    let types = [("n", ColumnType::Long), ("s", ColumnType::Text)];
+    let columns = types.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
+    Schema { topic: "out".into(), columns, key: 0, mode }
+}
+
+fn context(generation: u64, committed: u64) -> SinkContext {
+    SinkContext { app: "app-1".into(), generation, committed, workers: 2 }
+}
+
+fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Opened {
+    Sink::open(topic, &schema(Mode::Append), &context(generation, committed)).unwrap()
+}
+
+/// Hands `rows` to `worker` and stages commit `n` of them.
+fn stage(opened: &mut Opened, n: u64, worker: usize, rows: &[i64]) -> Option<serde_json::Value> {
+    opened.writers.iter_mut().for_each(|w| assert_eq!(w.recovered().unwrap(), 0));
+    rows.iter().for_each(|row| opened.writers[worker].insert(0, &(*row, format!("r{row}"))).unwrap());
+    let parts = opened.writers.iter_mut().filter_map(|w| w.stage().unwrap()).collect();
+    opened.committer.stage(n, parts).unwrap()
+}
+
+/// The `n` of each row in a partition.
+fn rows(topic: &ArchiveTopic, partition: u32) -> Vec<i64> {
+    let mut reader = Source::open(topic, partition, 0, false).unwrap();
+    let mut rows = Vec::new();
+    while let Poll::Batch(batch) = reader.poll().unwrap() {
+        let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
+        rows.extend(batch.iter(0).map(|record| value(record.value.unwrap())["n"].as_i64().unwrap()));
+    }
+    rows
+}
+
+/// Runs a test in a folder and in an object store.
+fn everywhere(test: impl Fn(Archive)) {
+    let folder = tempfile::tempdir().unwrap();
+    test(Archive::open(folder.path().to_str().unwrap()).unwrap());
+    test(Archive::on(Store::objects(Arc::new(InMemory::new()), "p").unwrap()));
+}
+
+#[test]
+fn a_commit_is_visible_once_however_often_it_is_made() {
+    everywhere(|archive| {
+        let topic = archive.topic("a+b");
+        let mut run = open(&topic, 1, 0);
+        assert_eq!(stage(&mut run, 1, 0, &[]), None);
+        let one = stage(&mut run, 2, 0, &[1, 2]).unwrap();
+        assert_eq!(rows(&topic, 0), [0; 0]);
+        assert_eq!(one[0]["first"], 0);
+        let two = stage(&mut run, 3, 0, &[3]).unwrap();
+        for _ in 0..3 {
+            run.committer.commit(2, &one).unwrap();
+            assert_eq!(rows(&topic, 0), [1, 2]);
+        }
+        run.committer.commit(3, &two).unwrap();
+        run.committer.commit(2, &one).unwrap();
+        assert_eq!((rows(&topic, 0), rows(&topic, 1)), (vec![1, 2, 3], vec![]));
+        let three = stage(&mut run, 4, 1, &[9]).unwrap();
+        run.committer.commit(4, &three).unwrap();
+        assert_eq!((rows(&topic, 1), topic.left_alone()), (vec![9], 0));
+        assert_eq!(Source::partitions(&topic).unwrap(), [0, 1]);
+    });
+}
+
+#[test]
+fn a_new_run_goes_on_after_what_is_committed_and_forgets_what_was_only_staged() {
+    everywhere(|archive| {
+        let topic = archive.topic("t");
+        let mut first = open(&topic, 1, 0);
+        let one = stage(&mut first, 1, 0, &[1, 2]).unwrap();
+        stage(&mut first, 2, 0, &[3]).unwrap();
+        // It stopped between the manifest and the commit.
+        let mut second = open(&topic, 2, 1);
+        assert_eq!(rows(&topic, 0), [0; 0]);
+        second.committer.maintain().unwrap();
+        second.committer.commit(1, &one).unwrap();
+        let two = stage(&mut second, 2, 0, &[4]).unwrap();
+        assert_eq!(two[0]["first"], 2);
+        // The first wakes up and stages again, for a commit that is no longer its own.
+        stage(&mut first, 2, 0, &[5]).unwrap();
+        second.committer.maintain().unwrap();
+        second.committer.commit(2, &two).unwrap();
+        first.committer.commit(1, &one).unwrap();
+        assert_eq!(rows(&topic, 0), [1, 2, 4]);
+        assert_eq!(archive.store.list("topics/t/_staged").unwrap(), []);
+        let mut third = open(&topic, 3, 2);
+        third.committer.commit(2, &two).unwrap();
+        assert_eq!(stage(&mut third, 3, 0, &[6]).unwrap()[0]["first"], 3);
+    });
+}
+
+#[test]
+fn a_commit_that_can_not_be_what_was_recorded_is_refused() {
+    everywhere(|archive| {
+        let topic = archive.topic("t");
+        let mut run = open(&topic, 1, 0);
+        let one = stage(&mut run, 1, 0, &[1]).unwrap();
+        let path = "topics/t/partition=0/t+0+0000000000.json";
+        archive.store.put(path, b"foreign\n").unwrap();
+        let error = run.committer.commit(1, &one).unwrap_err();
+        assert!(error.to_string().contains("holds other records"), "{error}");
+        archive.store.delete(path).unwrap();
+        let staged = format!("topics/t/_staged/{}", one[0]["staged"].as_str().unwrap());
+        archive.store.put(&staged, b"torn").unwrap();
+        assert!(run.committer.commit(1, &one).unwrap_err().to_string().contains("not as it was written"));
+        archive.store.delete(&staged).unwrap();
+        assert!(run.committer.commit(1, &one).unwrap_err().to_string().contains("is missing"));
+        assert!(run.committer.commit(1, &json!({})).unwrap_err().to_string().contains("damaged"));
+    });
+}
+
+#[test]
+fn tables_and_the_records_of_others_are_refused_unchanged() {
+    everywhere(|archive| {
+        let refused =
+            |topic: &str, mode, context| Sink::open(&archive.topic(topic), &schema(mode), &context).err().unwrap().kind();
+        assert_eq!(refused("t", Mode::Snapshot, context(1, 0)), ErrorKind::Config);
+        archive.store.put("topics/foreign/partition=4/foreign+4+0000000000.json", b"{}").unwrap();
+        assert_eq!(refused("foreign", Mode::Append, context(1, 0)), ErrorKind::Data);
+        assert_eq!(refused("foreign", Mode::Append, context(2, 7)), ErrorKind::Data);
+        assert_eq!(archive.store.list("topics/foreign").unwrap(), []);
+
+        let mut run = open(&archive.topic("own"), 1, 0);
+        let one = stage(&mut run, 1, 0, &[1]).unwrap();
+        let _again_before_the_first_manifest = open(&archive.topic("own"), 2, 0);
+        run.committer.commit(1, &one).unwrap();
+        assert_eq!(refused("own", Mode::Append, context(3, 0)), ErrorKind::Data);
+        assert_eq!(refused("own", Mode::Append, SinkContext { app: "app-2".into(), ..context(3, 1) }), ErrorKind::Data);
+    });
+}
+
+fn line(columns: &[ColumnType], row: &dyn Row) -> Result<String> {
+    let column = |(i, ty): (usize, &ColumnType)| Column { name: format!("c\"{i}"), ty: *ty, nullable: true };
+    let columns = columns.iter().enumerate().map(column).collect();
+    let mut writer = rows::Encoder::new(Arc::new(Schema { columns, ..schema(Mode::Append) }), 0);
+    let writer: &mut dyn crate::connect::Writer = &mut writer;
+    writer.insert(0, row)?;
+    assert_eq!(writer.recovered()?, 1);
+    assert!(writer.stage()?.is_none());
+    writer.insert(0, row)?;
+    let part = writer.stage()?.unwrap().downcast::<rows::Lines>().unwrap();
+    assert_eq!(part.records, 1);
+    Ok(String::from_utf8(part.bytes).unwrap())
+}
+
+#[test]
+fn a_row_is_one_line_of_json_with_a_field_for_each_column() {
+    use ColumnType::{Binary, Double, Doubles, Long, Text, Timestamp};
+    let all = [Long, Double, Text, Timestamp, Doubles, Binary];
+    let row = vec![
+        Value::Long(i64::MIN),
+        Value::Double(0.1),
+        Value::Text("a\n\"é".into()),
+        Value::Timestamp(1_598_586_767_000_001),
+        Value::Doubles(vec![1.0, -2.5]),
+        Value::Binary(vec![0, 255]),
+    ];
+    let expected = r#"{"c\"0":-9223372036854775808,"c\"1":0.1,"c\"2":"a\n\"é","c\"3":"2020-08-28T03:52:47.000001Z","c\"4":[1.0,-2.5],"c\"5":"AP8="}"#;
+    assert_eq!(line(&all, &row).unwrap(), format!("{expected}\n"));
+    assert_eq!(line(&[Long, Text], &vec![Value::Null; 2]).unwrap(), "{\"c\\\"0\":null,\"c\\\"1\":null}\n");
+    assert_eq!(line(&[], &()).unwrap(), "{}\n");
+    assert!(line(&[Timestamp], &vec![Value::Timestamp(-1)]).unwrap().contains("1969-12-31T23:59:59.999999Z"));
+}
+
+#[test]
+fn a_value_that_json_can_not_say_is_an_error() {
+    for row in [Value::Double(f64::NAN), Value::Doubles(vec![f64::INFINITY]), Value::Timestamp(i64::MAX)] {
+        let error = line(&[ColumnType::Double], &vec![row]).unwrap_err();
+        assert!(error.to_string().starts_with("can't write a row of out as JSON: c\"0 is "), "{error}");
+    }
+    assert!(line(&[ColumnType::Long], &(1i64, 2i64)).unwrap_err().to_string().contains("2 values for 1 columns"));
+}

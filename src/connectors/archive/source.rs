@@ -1,0 +1,243 @@
+//! Reading: objects back to back, in batches of about a megabyte that end where a line ends.
+
+use std::collections::VecDeque;
+use std::io::Read;
+use std::mem;
+
+use crate::connect::{Partition, Poll, Source};
+use crate::error::{Error, Result};
+use crate::record::{Batch, Span};
+
+use super::ArchiveTopic;
+use super::objects::Objects;
+
+/// After how many bytes or records a batch is handed over.
+pub(super) const CHUNK: usize = 1 << 20;
+const RECORDS: usize = 4096;
+/// The longest record, so that an object without line ends can't fill the memory.
+pub(super) const LIMIT: usize = 64 << 20;
+/// After how many polls in vain a follower lists the objects, at first and at most: a listing costs as much as there are objects.
+const LIST_FIRST: u32 = 16;
+const LIST_AT_MOST: u32 = 4096;
+
+impl Source for ArchiveTopic {
+    fn describe(&self) -> String {
+        self.name()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        self.partitions()
+    }
+
+    fn open(&self, partition: u32, from: u64, follow: bool) -> Result<Box<dyn Partition>> {
+        Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, LIMIT)?))
+    }
+}
+
+/// Reads a partition from an offset on.
+pub(super) struct Reader {
+    objects: Objects,
+    follow: bool,
+    chunk: usize,
+    limit: usize,
+    /// Offset of the next record to read.
+    next: u64,
+    /// The objects ahead, as listed.
+    listed: VecDeque<u64>,
+    /// First offset of the object begun last.
+    begun: Option<u64>,
+    /// What is left of it.
+    object: Option<Box<dyn Read + Send>>,
+    /// The beginning of a line whose end is still in `object`.
+    rest: Vec<u8>,
+    /// What was read before something stopped the reading, and what stopped it: each is handed over once.
+    pending: Option<Batch>,
+    stopped: Option<Error>,
+    /// Bytes of the listed objects that are still unread.
+    unread: u64,
+    /// Polls in vain since the last listing, and how many of them make the next.
+    vain: u32,
+    patience: u32,
+    /// The offset whose absence was reported.
+    reported: Option<u64>,
+}
+
+impl Reader {
+    pub(super) fn open(objects: Objects, from: u64, follow: bool, chunk: usize, limit: usize) -> Result<Self> {
+        let mut listed = objects.list()?;
+        let held = listed.partition_point(|object| object.first <= from);
+        if held == 0 && (from > 0 || !listed.is_empty()) {
+            let what = match listed.first() {
+                Some(object) => format!("it begins at {}", object.first),
+                None => "it holds nothing".to_string(),
+            };
+            return Err(Error::data(format!("can't read {} from offset {from}: {what}", objects.name()))
+                .hint("Bring the missing objects back, or start anew from another archive and state."));
+        }
+        listed.drain(..held.saturating_sub(1));
+        let mut reader = Reader {
+            follow,
+            chunk,
+            limit,
+            next: listed.first().map_or(from, |object| object.first),
+            unread: objects.bytes(&listed),
+            listed: listed.iter().map(|object| object.first).collect(),
+            begun: None,
+            object: None,
+            rest: Vec::new(),
+            pending: None,
+            stopped: None,
+            vain: 0,
+            patience: LIST_FIRST,
+            reported: None,
+            objects,
+        };
+        reader.skip_to(from)?;
+        Ok(reader)
+    }
+
+    /// Offset of the next record to read.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    fn skip_to(&mut self, from: u64) -> Result<()> {
+        while self.next < from {
+            let Poll::Batch(mut batch) = self.poll()? else {
+                let message = format!("can't read {} from offset {from}: it ends before {}", self.objects.name(), self.next);
+                return Err(Error::data(message).hint("Bring the missing objects back, or start anew with another state."));
+            };
+            if batch.next > from {
+                self.pending = Some(batch.split_off(from));
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads on into `batch` until it is large enough, or says why there is no more. Whatever happens, no byte that was read is
+    /// lost: from `line` on they are those of a record whose end is still to come.
+    fn fill(&mut self, batch: &mut Batch, line: &mut usize) -> Result<Poll> {
+        while batch.records.is_empty() || (batch.bytes.len() < self.chunk && batch.records.len() < RECORDS) {
+            if self.object.is_none() {
+                self.object = self.advance(batch.next)?;
+            }
+            let Some(object) = &mut self.object else {
+                return Ok(if self.follow { Poll::Idle } else { Poll::End });
+            };
+            let from = batch.bytes.len();
+            if from - *line > self.limit {
+                let message =
+                    format!("can't read offset {} of {}: it has over {} bytes", batch.next, self.objects.name(), self.limit);
+                return Err(Error::data(message).hint("Check the object: a line of this length is no record."));
+            }
+            // A line that is longer than all the room: read as much again, and never more than shows that it is too long, so
+            // that the limit is the same wherever the reading began.
+            let want = self.chunk.saturating_sub(from).max((from - *line).min(self.limit + 1 - (from - *line)));
+            batch.bytes.reserve(want);
+            let read = object.take(want as u64).read_to_end(&mut batch.bytes);
+            self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
+            for end in memchr::memchr_iter(b'\n', &batch.bytes[from..]) {
+                push(&mut batch.records, &mut batch.next, *line..from + end);
+                *line = from + end + 1;
+            }
+            let ended = read.map_err(|e| Error::connect(format!("can't read on in {}", self.objects.name())).because(e))? < want;
+            if ended {
+                let end = batch.bytes.len();
+                if *line < end {
+                    push(&mut batch.records, &mut batch.next, *line..end);
+                    *line = end;
+                }
+                self.object = None;
+            }
+        }
+        Ok(Poll::Idle)
+    }
+
+    /// The object that begins at `next`; `None` if there is none, now or ever.
+    fn advance(&mut self, next: u64) -> Result<Option<Box<dyn Read + Send>>> {
+        let ahead = self.listed.front().copied();
+        match ahead {
+            Some(first) if first < next => Err(Error::data(format!(
+                "two objects of {} hold offset {first}: one begins there, the one before ends at {next}",
+                self.objects.name()
+            ))
+            .hint("Keep one of the two: an archive holds every record once.")),
+            Some(first) if first > next && !self.follow => Err(Error::data(format!(
+                "{} lacks the offsets from {next} on: the next object begins at {first}",
+                self.objects.name()
+            ))
+            .hint("Bring the missing objects back: no record is ever skipped.")),
+            Some(first) if first == next => {
+                let object = self.objects.open(next)?.ok_or_else(|| {
+                    Error::data(format!("{} is gone: it was listed", self.objects.store.name(&self.objects.path(next))))
+                        .hint("Bring it back: objects of an archive are immutable.")
+                })?;
+                self.listed.pop_front();
+                self.begun = Some(next);
+                Ok(Some(object))
+            }
+            None if !self.follow => Ok(None),
+            // The name of the next object is known, so looking for it costs the same however many there are.
+            _ if self.begun != Some(next)
+                && let Some(object) = self.objects.open(next)? =>
+            {
+                self.begun = Some(next);
+                Ok(Some(object))
+            }
+            _ => self.wait(next, ahead).map(|()| None),
+        }
+    }
+
+    /// Looks, more and more seldom, whether later objects come instead of the one that begins at `next`.
+    fn wait(&mut self, next: u64, ahead: Option<u64>) -> Result<()> {
+        if let Some(first) = ahead
+            && self.reported.replace(next) != Some(next)
+        {
+            tracing::warn!(folder = self.objects.name(), missing = next, present = first, "wait for a missing object");
+        }
+        self.vain += 1;
+        if self.vain >= self.patience {
+            let begun = self.begun.map_or(next, |begun| begun + 1);
+            let ahead = self.objects.list()?.into_iter().map(|object| object.first).filter(|first| *first >= begun);
+            self.listed = ahead.collect();
+            self.vain = 0;
+            self.patience = (self.patience * 2).min(LIST_AT_MOST);
+        }
+        Ok(())
+    }
+}
+
+fn push(records: &mut Vec<Span>, next: &mut u64, value: std::ops::Range<usize>) {
+    records.push(Span { offset: *next, timestamp: None, key: None, value: Some(value.start as u32..value.end as u32) });
+    *next += 1;
+}
+
+impl Partition for Reader {
+    fn poll(&mut self) -> Result<Poll> {
+        if let Some(batch) = self.pending.take() {
+            return Ok(Poll::Batch(batch));
+        }
+        if let Some(error) = self.stopped.take() {
+            return Err(error);
+        }
+        let bytes = mem::take(&mut self.rest);
+        let mut batch =
+            Batch { partition: self.objects.partition, first: self.next, next: self.next, bytes, records: Vec::new() };
+        let mut line = 0;
+        let outcome = self.fill(&mut batch, &mut line);
+        self.rest = batch.bytes.split_off(line);
+        self.next = batch.next;
+        if batch.records.is_empty() {
+            return outcome;
+        }
+        self.stopped = outcome.err();
+        if batch.bytes.len() < self.chunk / 2 {
+            batch.bytes.shrink_to_fit();
+        }
+        Ok(Poll::Batch(batch))
+    }
+
+    fn remaining(&self) -> u64 {
+        if self.object.is_none() && self.listed.is_empty() { 0 } else { self.unread }
+    }
+}

@@ -1,0 +1,107 @@
+//! What the console prints, and when it prints nothing.
+
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex};
+
+use super::*;
+use crate::connect::{Column, ColumnType, Committer, Mode, Opened, Schema, Sink, SinkContext, Value, Writer};
+
+#[derive(Clone, Default)]
+struct Page(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Page {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Page {
+    fn turn(&self) -> String {
+        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
+    }
+}
+
+fn open(page: &Page, mode: Mode, workers: usize) -> Opened {
+    let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
+    let columns = vec![column("country", ColumnType::Text), column("count", ColumnType::Long)];
+    let schema = Schema { topic: "counts".into(), columns, key: 1, mode };
+    let context = SinkContext { app: "test".into(), generation: 1, committed: 0, workers };
+    Console::to(Box::new(page.clone())).open(&schema, &context).unwrap()
+}
+
+fn row(country: &str, count: i64) -> (String, i64) {
+    (country.into(), count)
+}
+
+fn commit(n: u64, writers: &mut [Box<dyn Writer>], committer: &mut dyn Committer) -> Option<serde_json::Value> {
+    let parts = writers.iter_mut().filter_map(|w| w.stage().unwrap()).collect();
+    let content = committer.stage(n, parts).unwrap();
+    if let Some(content) = &content {
+        committer.commit(n, content).unwrap();
+    }
+    content
+}
+
+#[test]
+fn a_commit_prints_what_came_and_went_sorted_across_workers() {
+    let page = Page::default();
+    let Opened { mut writers, mut committer } = open(&page, Mode::Snapshot, 2);
+    writers.iter_mut().for_each(|w| assert_eq!(w.recovered().unwrap(), 0));
+    writers[1].insert(0, &row("Aruba", 1)).unwrap();
+    writers[0].insert(0, &row("Chad\n", 2)).unwrap();
+    writers[0].insert(1, &row("Bhutan", 3)).unwrap();
+    let content = commit(1, &mut writers, &mut *committer).unwrap();
+    assert_eq!(
+        page.turn(),
+        "counts, commit 1\n  + country=\"Aruba\" count=1\n  + country=\"Bhutan\" count=3\n  + country=\"Chad\\n\" count=2\n"
+    );
+    assert_eq!(content, serde_json::json!({ "added": 3, "removed": 0 }));
+
+    writers[0].insert(1, &row("Bhutan", 4)).unwrap();
+    writers[0].remove(0);
+    writers[1].insert(0, &row("Aruba", 5)).unwrap();
+    writers[1].insert(0, &row("Aruba", 1)).unwrap();
+    commit(2, &mut writers, &mut *committer).unwrap();
+    assert_eq!(
+        page.turn(),
+        "counts, commit 2\n  - country=\"Bhutan\" count=3\n  + country=\"Bhutan\" count=4\n  - country=\"Chad\\n\" count=2\n"
+    );
+
+    writers[0].remove(1);
+    writers[0].insert(7, &row("Bhutan", 4)).unwrap();
+    assert_eq!(commit(3, &mut writers, &mut *committer), None);
+    committer.commit(2, &serde_json::Value::Null).unwrap();
+    assert_eq!(page.turn(), "");
+}
+
+#[test]
+fn a_recovery_prints_nothing_and_knows_the_rows_that_go_later() {
+    let page = Page::default();
+    let Opened { mut writers, mut committer } = open(&page, Mode::Snapshot, 1);
+    committer.commit(4, &serde_json::json!({ "added": 2, "removed": 0 })).unwrap();
+    writers[0].insert(0, &row("Aruba", 1)).unwrap();
+    writers[0].insert(1, &row("Chad", 2)).unwrap();
+    assert_eq!(writers[0].recovered().unwrap(), 2);
+    committer.recovered(2).unwrap();
+    assert_eq!(commit(5, &mut writers, &mut *committer), None);
+    writers[0].remove(1);
+    commit(6, &mut writers, &mut *committer).unwrap();
+    assert_eq!(page.turn(), "counts, commit 6\n  - country=\"Chad\" count=2\n");
+}
+
+#[test]
+fn appended_rows_are_printed_each_time_they_come() {
+    let page = Page::default();
+    let Opened { mut writers, mut committer } = open(&page, Mode::Append, 2);
+    writers[0].insert(0, &row("Aruba", 0)).unwrap();
+    writers.iter_mut().for_each(|w| drop(w.recovered()));
+    writers[1].insert(0, &row("Chad", 2)).unwrap();
+    writers[0].insert(0, &vec![Value::Null, Value::Null]).unwrap();
+    writers[0].insert(0, &row("Chad", 2)).unwrap();
+    commit(1, &mut writers, &mut *committer).unwrap();
+    let chad = "  country=\"Chad\" count=2\n";
+    assert_eq!(page.turn(), format!("counts, commit 1\n{chad}{chad}  country=null count=null\n"));
+}

@@ -1,0 +1,143 @@
+//! From rows to Arrow: each value is appended where it belongs as it is pushed, so a row is never held in between.
+
+use std::sync::Arc;
+
+use arrow_array::builder::{
+    ArrayBuilder, BinaryBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder,
+};
+use arrow_array::{ArrayRef, RecordBatch};
+use arrow_schema::SchemaRef;
+
+use crate::connect::{Column, ColumnType, Put, Row};
+use crate::error::{Error, Result};
+
+use super::schema;
+
+/// Columns under construction.
+pub(super) struct Columns {
+    schema: SchemaRef,
+    builders: Vec<Builder>,
+    /// The column that the next value of the row belongs to.
+    next: usize,
+    rows: usize,
+    misfit: bool,
+}
+
+enum Builder {
+    Long(Int64Builder),
+    Double(Float64Builder),
+    Text(StringBuilder),
+    Timestamp(TimestampMicrosecondBuilder),
+    Doubles(ListBuilder<Float64Builder>),
+    Binary(BinaryBuilder),
+}
+
+impl Columns {
+    pub(super) fn new(columns: &[Column], schema: SchemaRef) -> Self {
+        Columns { schema, builders: columns.iter().map(|c| Builder::new(c.ty)).collect(), next: 0, rows: 0, misfit: false }
+    }
+
+    /// How many rows wait.
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// When its values are not those of the columns.
+    pub(super) fn push(&mut self, row: &dyn Row) -> Result<()> {
+        self.next = 0;
+        row.put(self);
+        if self.misfit || self.next != self.builders.len() {
+            let names: Vec<_> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
+            return Err(Error::internal(format!("a row does not have the columns {}", names.join(", "))));
+        }
+        self.rows += 1;
+        Ok(())
+    }
+
+    /// Takes the waiting rows.
+    ///
+    /// # Errors
+    /// When a column without nulls has one.
+    pub(super) fn take(&mut self) -> Result<RecordBatch> {
+        self.rows = 0;
+        let arrays: Vec<ArrayRef> = self.builders.iter_mut().map(Builder::finish).collect();
+        let batch = RecordBatch::try_new(self.schema.clone(), arrays);
+        batch.map_err(|e| Error::internal("can't make columns of the rows").because(e))
+    }
+
+    fn next(&mut self) -> Option<&mut Builder> {
+        self.next += 1;
+        self.builders.get_mut(self.next - 1)
+    }
+
+    /// A null fits every column, whatever type it was pushed as; a value fits only its own.
+    fn other(&mut self, null: bool) {
+        match self.builders.get_mut(self.next - 1) {
+            Some(builder) if null => builder.null(),
+            _ => self.misfit = true,
+        }
+    }
+}
+
+macro_rules! put {
+    ($($method:ident, $variant:ident, $ty:ty, |$b:ident, $v:ident| $append:expr;)*) => {
+        impl Put for Columns {
+            $(fn $method(&mut self, value: Option<$ty>) {
+                match (self.next(), value) {
+                    (Some(Builder::$variant($b)), Some($v)) => $append,
+                    (_, value) => self.other(value.is_none()),
+                }
+            })*
+        }
+    };
+}
+
+put! {
+    long, Long, i64, |b, v| b.append_value(v);
+    double, Double, f64, |b, v| b.append_value(v);
+    text, Text, &str, |b, v| b.append_value(v);
+    timestamp, Timestamp, i64, |b, v| b.append_value(v);
+    doubles, Doubles, &[f64], |b, v| {
+        b.values().append_slice(v);
+        b.append(true);
+    };
+    binary, Binary, &[u8], |b, v| b.append_value(v);
+}
+
+impl Builder {
+    fn new(ty: ColumnType) -> Self {
+        match ty {
+            ColumnType::Long => Builder::Long(Int64Builder::new()),
+            ColumnType::Double => Builder::Double(Float64Builder::new()),
+            ColumnType::Text => Builder::Text(StringBuilder::new()),
+            ColumnType::Timestamp => Builder::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            ColumnType::Doubles => Builder::Doubles(ListBuilder::new(Float64Builder::new()).with_field(schema::element())),
+            ColumnType::Binary => Builder::Binary(BinaryBuilder::new()),
+        }
+    }
+
+    fn null(&mut self) {
+        match self {
+            Builder::Long(b) => b.append_null(),
+            Builder::Double(b) => b.append_null(),
+            Builder::Text(b) => b.append_null(),
+            Builder::Timestamp(b) => b.append_null(),
+            Builder::Doubles(b) => b.append_null(),
+            Builder::Binary(b) => b.append_null(),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Builder::Long(b) => Arc::new(b.finish()),
+            Builder::Double(b) => Arc::new(b.finish()),
+            Builder::Text(b) => Arc::new(b.finish()),
+            Builder::Timestamp(b) => Arc::new(b.finish()),
+            Builder::Doubles(b) => ArrayBuilder::finish(b),
+            Builder::Binary(b) => Arc::new(b.finish()),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! The one that makes the commits of a table: it turns what the writers hand over into files, vectors and a version of the log.
+
+use std::any::Any;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use roaring::RoaringTreemap;
+use serde_json::{Value, json};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::connect::{Committer, Mode, Store};
+use crate::error::{Error, Result};
+
+use super::files::{File, Files};
+use super::index::Index;
+use super::log::Log;
+use super::vectors;
+use super::writer::{Layout, Part};
+
+/// See the module.
+pub(super) struct DeltaCommitter {
+    pub(super) layout: Arc<Layout>,
+    pub(super) log: Log,
+    pub(super) files: Files,
+    /// Until the rows are found again.
+    pub(super) index: Option<Arc<Index>>,
+    /// Commits that `files` shows already, but the log does not.
+    pub(super) staged: BTreeSet<u64>,
+    pub(super) upkeep: super::upkeep::Upkeep,
+}
+
+impl DeltaCommitter {
+    pub(super) fn store(&self) -> &Store {
+        &self.log.store
+    }
+
+    fn name(&self) -> String {
+        self.store().name("")
+    }
+
+    /// Lets the writers find their rows in what the table consists of now.
+    pub(super) fn show(&self) {
+        if let Some(index) = &self.index {
+            index.set(self.files.living());
+        }
+    }
+
+    /// Writes the vectors of `changed` files, to one file, and returns it; each file then knows where its vector is.
+    fn vectors(&mut self, n: u64, changed: &[u32]) -> Result<Option<(String, Vec<u8>)>> {
+        let with: Vec<u32> =
+            changed.iter().copied().filter(|id| self.files.files.get(id).is_some_and(|f| !f.dead.is_empty())).collect();
+        if with.is_empty() {
+            return Ok(None);
+        }
+        let id = format!("{}\n{}\n{}\n{n}", self.log.app, self.layout.schema.topic, self.layout.generation);
+        let id = Uuid::from_u128(xxh3_128(id.as_bytes()));
+        let dead: Vec<&RoaringTreemap> = with.iter().filter_map(|id| self.files.files.get(id).map(|f| &f.dead)).collect();
+        let (bytes, descriptors) = vectors::encode(&dead, id)?;
+        for (id, descriptor) in with.iter().zip(descriptors) {
+            if let Some(file) = self.files.files.get_mut(id) {
+                file.vector = Some(descriptor);
+            }
+        }
+        Ok(Some((vectors::name(id), bytes)))
+    }
+}
+
+impl Committer for DeltaCommitter {
+    fn recovered(&mut self, rows: u64) -> Result<()> {
+        self.index = None;
+        let there = self.files.rows();
+        if self.layout.schema.mode == Mode::Append || there == rows {
+            return Ok(());
+        }
+        Err(Error::data(format!("{} has {there} rows, and {rows} were written to it", self.name()))
+            .hint("Something else has changed the table. Restore it, or start again with an empty table and a new state."))
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Value>> {
+        let now = (self.log.now)();
+        let (mut new, mut changed, mut bodies) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (mut kills, mut replaces) = (Vec::new(), Vec::new());
+        for part in parts {
+            let part = part.downcast::<Part>().map_err(|_| Error::internal("a part is not of a table's writer"))?;
+            for file in part.files {
+                let size = file.bytes.len() as u64;
+                let (path, rows, stats) = (file.path.clone(), file.rows, file.stats);
+                self.files.insert(file.id, File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats });
+                new.insert(file.id);
+                bodies.push((file.id, file.path, file.bytes));
+            }
+            kills.extend(part.kills);
+            replaces.extend(part.replaces);
+        }
+        kills.sort_unstable();
+        for place in kills {
+            changed.insert(self.files.kill(place)?);
+        }
+        for id in replaces {
+            changed.insert(self.files.empty(id)?);
+        }
+        let mut actions = Vec::new();
+        let touched: Vec<u32> = changed.union(&new).copied().collect();
+        for id in &touched {
+            let Some(file) = self.files.files.get(id) else { continue };
+            if !new.contains(id) {
+                actions.push(file.remove(now, true));
+            }
+            if file.living() == 0 {
+                self.files.remove(*id);
+            }
+        }
+        let vectors = self.vectors(n, &touched)?;
+        actions.extend(touched.iter().filter_map(|id| self.files.files.get(id)).map(|f| f.add(now, true)));
+        if actions.is_empty() {
+            return Ok(None);
+        }
+        let files = bodies.into_iter().filter(|(id, ..)| self.files.files.contains_key(id)).map(|(_, path, bytes)| (path, bytes));
+        put_all(self.store(), &files.chain(vectors).collect::<Vec<_>>())?;
+        self.staged.insert(n);
+        Ok(Some(json!({"actions": actions, "rows": self.files.rows()})))
+    }
+
+    fn commit(&mut self, n: u64, content: &Value) -> Result<()> {
+        let actions = content["actions"].as_array();
+        let actions = actions.ok_or_else(|| Error::data(format!("commit {n} of {} has no actions", self.name())))?;
+        let before = self.log.txn;
+        let (files, mode, name) = (&self.files, self.layout.schema.mode, self.name());
+        self.log.commit(n, actions, &|version| foreign(files, mode, version, &name))?;
+        if !self.staged.remove(&n) && before < n {
+            // Recorded in an earlier run, made visible in this one.
+            self.files.apply(&self.log.store, actions, mode, &self.layout.files)?;
+            self.show();
+        }
+        Ok(())
+    }
+
+    fn maintain(&mut self) -> Result<()> {
+        self.keep_up()
+    }
+}
+
+/// Judges a version that something else has committed: rows may be added to a table that is appended to, and nothing more.
+fn foreign(files: &Files, mode: Mode, version: &[Value], name: &str) -> Result<()> {
+    let what = version.iter().find_map(|action| {
+        let held = |kind: &str| action[kind]["path"].as_str().is_some_and(|path| files.holds(path));
+        match action {
+            _ if action.get("metaData").is_some() || action.get("protocol").is_some() => Some("changed what the table is"),
+            _ if held("remove") || held("add") => Some("taken rows away from the table"),
+            _ if mode == Mode::Snapshot && (action.get("add").is_some() || action.get("remove").is_some()) => {
+                Some("changed the rows of the table")
+            }
+            _ => None,
+        }
+    });
+    match what {
+        None => Ok(()),
+        Some(what) => Err(Error::data(format!("something else has {what} {name}"))
+            .hint("This table is written by one program. Stop the other one, restore the table and start again.")),
+    }
+}
+
+/// Writes files that don't depend on each other side by side: each is synced, and that is nearly all of the time it takes.
+///
+/// The threads end within the call, so nothing outlives a commit.
+pub(super) fn put_all(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> {
+    std::thread::scope(|scope| {
+        let put = |(path, bytes): &(String, Vec<u8>)| store.put(path, bytes);
+        let Some((first, rest)) = files.split_first() else { return Ok(()) };
+        let threads: Vec<_> = rest.iter().map(|file| scope.spawn(move || put(file))).collect();
+        let mut result = put(first);
+        for thread in threads {
+            let put = thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes a file has panicked")));
+            result = result.and(put);
+        }
+        result
+    })
+}

@@ -1,0 +1,150 @@
+//! A Parquet file under construction in memory, and the statistics that Delta's log keeps of it.
+
+use arrow_array::RecordBatch;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::basic::Compression;
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::statistics::Statistics;
+use serde_json::{Map, Value};
+
+use crate::connect::{Column, ColumnType, Row};
+use crate::error::{Error, Result};
+
+use super::columns::Columns;
+use super::schema;
+
+/// Rows that are encoded at a time.
+const BATCH: usize = 4096;
+/// Longest text, in characters, that is kept as a bound of a column; a longer least value is cut, a longer greatest one left out.
+const TEXT: usize = 32;
+
+/// A file that is whole but not yet stored.
+pub(super) struct NewFile {
+    /// Its number in this run.
+    pub(super) id: u32,
+    /// Its name in the table's folder.
+    pub(super) path: String,
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: u32,
+    /// `minValues`, `maxValues` and `nullCount`.
+    pub(super) stats: Map<String, Value>,
+}
+
+/// A file that rows are added to.
+pub(super) struct OpenFile {
+    id: u32,
+    path: String,
+    described: Vec<Column>,
+    columns: Columns,
+    parquet: ArrowWriter<Vec<u8>>,
+    rows: u32,
+    encoded: usize,
+}
+
+impl OpenFile {
+    pub(super) fn new(id: u32, path: String, columns: &[Column]) -> Result<Self> {
+        let properties = WriterProperties::builder()
+            .set_compression(Compression::SNAPPY)
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_created_by("watershed".into())
+            .build();
+        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let arrow = schema::arrow(columns);
+        let parquet = ArrowWriter::try_new_with_options(Vec::new(), arrow.clone(), options).map_err(failed)?;
+        let described = columns.to_vec();
+        Ok(OpenFile { id, path, columns: Columns::new(&described, arrow), described, parquet, rows: 0, encoded: 0 })
+    }
+
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// How many rows it has.
+    pub(super) fn rows(&self) -> u32 {
+        self.rows
+    }
+
+    /// How many bytes it has, without the rows that wait to be encoded.
+    pub(super) fn size(&self) -> usize {
+        self.encoded
+    }
+
+    /// Adds a row and returns its number.
+    pub(super) fn push(&mut self, row: &dyn Row) -> Result<u32> {
+        self.columns.push(row)?;
+        self.rows += 1;
+        if self.columns.rows() == BATCH {
+            self.encode()?;
+        }
+        Ok(self.rows - 1)
+    }
+
+    /// Adds rows that are columns already.
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.rows += u32::try_from(batch.num_rows()).map_err(failed)?;
+        self.parquet.write(batch).map_err(failed)?;
+        self.encoded = self.parquet.bytes_written() + self.parquet.in_progress_size();
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<NewFile> {
+        self.encode()?;
+        let metadata = self.parquet.finish().map_err(failed)?;
+        let bytes = std::mem::take(self.parquet.inner_mut());
+        Ok(NewFile { id: self.id, path: self.path, bytes, rows: self.rows, stats: stats(&self.described, &metadata) })
+    }
+
+    fn encode(&mut self) -> Result<()> {
+        if self.columns.rows() > 0 {
+            let batch = self.columns.take()?;
+            self.parquet.write(&batch).map_err(failed)?;
+            self.encoded = self.parquet.bytes_written() + self.parquet.in_progress_size();
+        }
+        Ok(())
+    }
+}
+
+fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::internal("can't encode rows as Parquet").because(cause)
+}
+
+/// The bounds of each column, as Parquet keeps them; a file of ours is one row group.
+///
+/// Floats have none, because Parquet's pass over NaN, nor have arrays; bounds of times are in milliseconds, rounded outwards.
+fn stats(columns: &[Column], metadata: &ParquetMetaData) -> Map<String, Value> {
+    let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
+    let [group] = metadata.row_groups() else { return Map::new() };
+    for (index, column) in columns.iter().enumerate() {
+        let Some(kept) = group.column(index).statistics().filter(|_| column.ty != ColumnType::Doubles) else { continue };
+        nulls.extend(kept.null_count_opt().map(|count| (column.name.clone(), count.into())));
+        let (min, max) = bounds(column.ty, kept);
+        least.extend(min.map(|v| (column.name.clone(), v)));
+        greatest.extend(max.map(|v| (column.name.clone(), v)));
+    }
+    [("minValues", least), ("maxValues", greatest), ("nullCount", nulls)].map(|(k, v)| (k.into(), v.into())).into_iter().collect()
+}
+
+fn bounds(ty: ColumnType, kept: &Statistics) -> (Option<Value>, Option<Value>) {
+    match (ty, kept) {
+        (ColumnType::Long, Statistics::Int64(v)) => (v.min_opt().map(|v| (*v).into()), v.max_opt().map(|v| (*v).into())),
+        (ColumnType::Timestamp, Statistics::Int64(v)) => {
+            let after = |v: &i64| time(v.div_euclid(1000) + i64::from(v.rem_euclid(1000) > 0));
+            (v.min_opt().and_then(|v| time(v.div_euclid(1000))), v.max_opt().and_then(after))
+        }
+        (ColumnType::Text, Statistics::ByteArray(v)) => {
+            let text = |bytes| std::str::from_utf8(bytes).ok();
+            let min = v.min_bytes_opt().and_then(text).map(|v| v.chars().take(TEXT).collect::<String>());
+            let max = v.max_bytes_opt().and_then(text).filter(|v| v.chars().count() <= TEXT);
+            (min.map(Value::from), max.map(Value::from))
+        }
+        _ => (None, None),
+    }
+}
+
+fn time(millis: i64) -> Option<Value> {
+    let text = chrono::DateTime::from_timestamp_millis(millis)?.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    // Beyond the year 9999 it would be longer, and unreadable elsewhere.
+    (text.len() == 24).then(|| text.into())
+}

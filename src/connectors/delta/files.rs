@@ -1,0 +1,192 @@
+//! The files that a table consists of, with their dead rows, and what a change of them means in the log.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use roaring::RoaringTreemap;
+use serde_json::{Map, Value, json};
+
+use crate::connect::{Mode, Store};
+use crate::error::{Error, Result};
+
+use super::index::{Living, Place};
+use super::vectors;
+
+/// A file of the table.
+pub(super) struct File {
+    pub(super) path: String,
+    pub(super) size: u64,
+    /// How many rows it has, dead ones too.
+    pub(super) rows: u32,
+    pub(super) dead: RoaringTreemap,
+    /// Where the log says the dead rows are listed.
+    pub(super) vector: Option<Value>,
+    pub(super) stats: Map<String, Value>,
+}
+
+/// Where the rows of a file went that was compacted: its living rows stand in `file` one after the other from `first`.
+pub(super) struct Moved {
+    pub(super) file: u32,
+    pub(super) first: u32,
+    /// Those that were dead by then.
+    pub(super) dead: RoaringTreemap,
+    /// How many rows went.
+    pub(super) rows: u32,
+}
+
+/// The files of the table, by their number in this run.
+#[derive(Default)]
+pub(super) struct Files {
+    pub(super) files: BTreeMap<u32, File>,
+    ids: HashMap<String, u32>,
+    moved: HashMap<u32, Moved>,
+}
+
+impl File {
+    /// How many rows are living.
+    pub(super) fn living(&self) -> u64 {
+        u64::from(self.rows) - self.dead.len()
+    }
+
+    /// The action that adds it to the table as it is now.
+    pub(super) fn add(&self, now: i64, data_change: bool) -> Value {
+        let mut stats = self.stats.clone();
+        stats.insert("numRecords".into(), self.rows.into());
+        stats.insert("tightBounds".into(), self.dead.is_empty().into());
+        let mut add = json!({
+            "path": self.path,
+            "partitionValues": {},
+            "size": self.size,
+            "modificationTime": now,
+            "dataChange": data_change,
+            "stats": Value::from(stats).to_string(),
+        });
+        if let Some(vector) = &self.vector {
+            add["deletionVector"] = vector.clone();
+        }
+        json!({"add": add})
+    }
+
+    /// The action that takes it away. A logical file is path *and* vector: without naming the old vector it would stay.
+    pub(super) fn remove(&self, now: i64, data_change: bool) -> Value {
+        let mut remove = json!({
+            "path": self.path,
+            "deletionTimestamp": now,
+            "dataChange": data_change,
+            "extendedFileMetadata": true,
+            "partitionValues": {},
+            "size": self.size,
+        });
+        if let Some(vector) = &self.vector {
+            remove["deletionVector"] = vector.clone();
+        }
+        json!({"remove": remove})
+    }
+
+    fn read(store: &Store, add: &Value) -> Result<Self> {
+        let broken = || Error::data(format!("can't understand the file {add} of {}", store.name("")));
+        let mut stats: Map<String, Value> =
+            serde_json::from_str(add["stats"].as_str().unwrap_or_default()).map_err(|e| broken().because(e))?;
+        let rows = stats.remove("numRecords").and_then(|v| u32::try_from(v.as_u64()?).ok()).ok_or_else(broken)?;
+        let vector = add.get("deletionVector").filter(|v| !v.is_null()).cloned();
+        let dead = vector.as_ref().map_or(Ok(RoaringTreemap::new()), |v| vectors::load(store, v))?;
+        if dead.max().is_some_and(|row| row >= u64::from(rows)) {
+            return Err(broken());
+        }
+        let path = add["path"].as_str().ok_or_else(broken)?.to_owned();
+        Ok(File { path, size: add["size"].as_u64().ok_or_else(broken)?, rows, dead, vector, stats })
+    }
+}
+
+impl Files {
+    /// Living rows of the table.
+    pub(super) fn rows(&self) -> u64 {
+        self.files.values().map(File::living).sum()
+    }
+
+    /// The files as a recovery reads them.
+    pub(super) fn living(&self) -> Vec<Living> {
+        let living = |(id, f): (&u32, &File)| Living { id: *id, path: f.path.clone(), rows: f.rows, dead: f.dead.clone() };
+        self.files.iter().map(living).collect()
+    }
+
+    /// Whether the table consists of `path`, among others.
+    pub(super) fn holds(&self, path: &str) -> bool {
+        self.ids.contains_key(path)
+    }
+
+    pub(super) fn insert(&mut self, id: u32, file: File) {
+        self.ids.insert(file.path.clone(), id);
+        self.files.insert(id, file);
+    }
+
+    pub(super) fn remove(&mut self, id: u32) -> Option<File> {
+        let file = self.files.remove(&id)?;
+        self.ids.remove(&file.path);
+        Some(file)
+    }
+
+    /// Remembers that the rows of file `id` are elsewhere now.
+    pub(super) fn forward(&mut self, id: u32, moved: Moved) {
+        self.moved.insert(id, moved);
+    }
+
+    /// Does what the log's `actions` say. Files of others are passed over in a table that is appended to.
+    ///
+    /// # Errors
+    /// When they can't be understood.
+    pub(super) fn apply(&mut self, store: &Store, actions: &[Value], mode: Mode, ids: &AtomicU32) -> Result<()> {
+        let added: BTreeSet<&str> = actions.iter().filter_map(|a| a["add"]["path"].as_str()).collect();
+        for path in actions.iter().filter_map(|a| a["remove"]["path"].as_str()).filter(|path| !added.contains(path)) {
+            if let Some(id) = self.ids.get(path) {
+                self.remove(*id);
+            }
+        }
+        let tracked = |add: &&Value| mode == Mode::Snapshot || ours(add["path"].as_str().unwrap_or_default());
+        for add in actions.iter().filter_map(|a| a.get("add")).filter(tracked) {
+            let file = File::read(store, add)?;
+            let id = self.ids.get(&file.path).copied().unwrap_or_else(|| ids.fetch_add(1, Ordering::Relaxed));
+            self.insert(id, file);
+        }
+        Ok(())
+    }
+
+    /// Kills the row at `place`, wherever it was moved since; returns the file it was in.
+    ///
+    /// # Errors
+    /// When it is dead already.
+    pub(super) fn kill(&mut self, place: Place) -> Result<u32> {
+        let mut now = place;
+        while let Some(moved) = self.moved.get(&now.file) {
+            // The rank of a living row counts the dead ones before it.
+            let dead = moved.dead.rank(u64::from(now.row)) as u32;
+            now = Place { file: moved.file, row: moved.first + now.row - dead };
+        }
+        let killed = self.files.get_mut(&now.file).is_some_and(|f| now.row < f.rows && f.dead.insert(now.row.into()));
+        if killed { Ok(now.file) } else { Err(Error::internal(format!("the row at {place:?} was taken away twice"))) }
+    }
+
+    /// Kills all rows that file `id` had, wherever they were moved since; returns the file they were in.
+    ///
+    /// # Errors
+    /// When there is no such file.
+    pub(super) fn empty(&mut self, id: u32) -> Result<u32> {
+        let (mut now, mut rows) = (id, None);
+        while let Some(moved) = self.moved.get(&now) {
+            let (first, count) = rows.unwrap_or((0, moved.rows));
+            (now, rows) = (moved.file, Some((moved.first + first, count)));
+        }
+        let Some(file) = self.files.get_mut(&now) else {
+            return Err(Error::internal(format!("file {id} was replaced twice")));
+        };
+        let (first, count) = rows.unwrap_or((0, file.rows));
+        file.dead.insert_range(u64::from(first)..u64::from(first + count));
+        Ok(now)
+    }
+}
+
+/// Whether a file has a name as writers here give it: three numbers.
+pub(super) fn ours(path: &str) -> bool {
+    let numbers = path.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".parquet"));
+    numbers.is_some_and(|n| n.split('-').count() == 3 && n.split('-').all(|part| part.parse::<u64>().is_ok()))
+}

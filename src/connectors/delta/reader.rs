@@ -1,0 +1,115 @@
+//! Reads a table back: the rows at its last version, or at a commit.
+
+use std::sync::atomic::AtomicU32;
+
+use crate::connect::{Column, Mode, Store, Value};
+use crate::error::{Error, Result};
+
+use super::files::Files;
+use super::rows::{self, Cells};
+use super::{log, snapshot};
+
+/// A Delta table at a version, for reading.
+pub struct Table {
+    store: Store,
+    version: u64,
+    manifest: Option<u64>,
+    columns: Vec<Column>,
+    files: Files,
+}
+
+impl Table {
+    /// Opens the table at `url` at its last version.
+    ///
+    /// # Errors
+    /// When there is no table, or it can't be read.
+    pub fn open(url: &str) -> Result<Table> {
+        Table::at(Store::open(url)?, None)
+    }
+
+    /// Opens the table at `url` as it was when manifest `n` was the last; `None` if there is no table.
+    ///
+    /// # Errors
+    /// When it can't be read, or its log no longer reaches back to `n`.
+    pub fn as_of(url: &str, n: u64) -> Result<Option<Table>> {
+        let store = Store::open(url)?;
+        let versions = versions(&store)?;
+        // Manifests ascend with versions: find the first version that is of a later one.
+        let (mut low, mut high) = (0, versions.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if manifest(&store, &versions[..=middle])?.unwrap_or(0) <= n {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        match versions[..low].last() {
+            Some(version) => Table::at(store, Some(*version)).map(Some),
+            None if versions.is_empty() => Ok(None),
+            None => Err(Error::data(format!("the log of {} no longer reaches back to commit {n}", store.name("")))),
+        }
+    }
+
+    fn at(store: Store, version: Option<u64>) -> Result<Table> {
+        let table = snapshot::load(&store, version, None)?;
+        let columns = table.columns.ok_or_else(|| Error::data(format!("{} has columns of other types", store.name(""))))?;
+        let mut versions = versions(&store)?;
+        versions.retain(|v| *v <= table.version);
+        let manifest = manifest(&store, &versions)?;
+        let mut files = Files::default();
+        files.apply(&store, &table.files, Mode::Snapshot, &AtomicU32::new(0))?;
+        Ok(Table { store, version: table.version, manifest, columns, files })
+    }
+
+    /// Its version in Delta's log.
+    pub fn version(&self) -> u64 {
+        self.version
+    }
+
+    /// The number of the manifest that this version, or the last before it that had one, was made for.
+    pub fn manifest(&self) -> Option<u64> {
+        self.manifest
+    }
+
+    /// The columns of a row.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Passes every row to `f`, in no particular order.
+    ///
+    /// # Errors
+    /// When a file can't be read; and what `f` says.
+    pub fn for_each(&self, f: &mut dyn FnMut(&[Value]) -> Result<()>) -> Result<()> {
+        let mut row = Vec::new();
+        for file in self.files.living() {
+            for batch in rows::open(&self.store, &file.path, &self.columns, file.rows, &file.dead)? {
+                let batch = batch?;
+                let cells = Cells::new(&self.columns, &batch)?;
+                for at in 0..batch.num_rows() {
+                    row.clear();
+                    cells.put(at, &mut row);
+                    f(&row)?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The versions in the log, ascending.
+fn versions(store: &Store) -> Result<Vec<u64>> {
+    let files = store.list("_delta_log")?;
+    Ok(files.iter().filter_map(|(name, _)| name.strip_suffix(".json")?.parse().ok()).collect())
+}
+
+/// The manifest of the last of `versions` that has one.
+fn manifest(store: &Store, versions: &[u64]) -> Result<Option<u64>> {
+    for version in versions.iter().rev() {
+        if let Some(n) = log::read(store, *version)?.as_deref().and_then(log::manifest).filter(|n| *n > 0) {
+            return Ok(Some(n));
+        }
+    }
+    Ok(None)
+}

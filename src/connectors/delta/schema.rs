@@ -1,0 +1,68 @@
+//! The columns of a table in the three languages: ours, Arrow's, and the JSON of Delta's log.
+
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use serde_json::{Value, json};
+
+use crate::connect::{Column, ColumnType};
+
+/// The Arrow schema that Parquet files of these columns are written with.
+pub(super) fn arrow(columns: &[Column]) -> SchemaRef {
+    let field = |c: &Column| Field::new(&c.name, data_type(c.ty), c.nullable);
+    Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
+}
+
+fn data_type(ty: ColumnType) -> DataType {
+    match ty {
+        ColumnType::Long => DataType::Int64,
+        ColumnType::Double => DataType::Float64,
+        ColumnType::Text => DataType::Utf8,
+        ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        ColumnType::Doubles => DataType::List(element()),
+        ColumnType::Binary => DataType::Binary,
+    }
+}
+
+/// The field of an array's elements, named as Delta's readers expect it.
+pub(super) fn element() -> Arc<Field> {
+    Arc::new(Field::new("element", DataType::Float64, true))
+}
+
+/// The value of `schemaString`, before it is made a string.
+pub(super) fn delta(columns: &[Column]) -> Value {
+    let fields: Vec<_> = columns.iter().map(field).collect();
+    json!({"type": "struct", "fields": fields})
+}
+
+fn field(column: &Column) -> Value {
+    let ty = match column.ty {
+        ColumnType::Long => json!("long"),
+        ColumnType::Double => json!("double"),
+        ColumnType::Text => json!("string"),
+        ColumnType::Timestamp => json!("timestamp"),
+        ColumnType::Doubles => json!({"type": "array", "elementType": "double", "containsNull": true}),
+        ColumnType::Binary => json!("binary"),
+    };
+    json!({"name": column.name, "type": ty, "nullable": column.nullable, "metadata": {}})
+}
+
+/// Reads back what [`delta`] makes; `None` if a column is of another type.
+pub(super) fn columns(schema: &Value) -> Option<Vec<Column>> {
+    let column = |field: &Value| {
+        let ty = match &field["type"] {
+            Value::String(name) => match name.as_str() {
+                "long" => ColumnType::Long,
+                "double" => ColumnType::Double,
+                "string" => ColumnType::Text,
+                "timestamp" => ColumnType::Timestamp,
+                "binary" => ColumnType::Binary,
+                _ => return None,
+            },
+            array if array["type"] == "array" && array["elementType"] == "double" => ColumnType::Doubles,
+            _ => return None,
+        };
+        Some(Column { name: field["name"].as_str()?.into(), ty, nullable: field["nullable"].as_bool()? })
+    };
+    schema["fields"].as_array()?.iter().map(column).collect()
+}

@@ -1,0 +1,158 @@
+//! Opens a table for a run: makes a fresh one, or takes over what an earlier run left, or refuses.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use serde_json::{Value, json};
+use uuid::Uuid;
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::connect::{Mode, Opened, Schema, Sink, SinkContext, Store, Writer};
+use crate::error::{Error, Result};
+
+use super::committer::DeltaCommitter;
+use super::files::Files;
+use super::index::Index;
+use super::log::{Clock, Log};
+use super::schema;
+use super::snapshot::{self, Snapshot};
+use super::upkeep::Upkeep;
+use super::writer::{DeltaWriter, Layout};
+
+/// A Delta table, to be bound to a topic.
+#[derive(Clone)]
+pub struct Delta {
+    store: Store,
+    now: Clock,
+    rewrite_below: u64,
+    checkpoint_every: u64,
+    target_file_size: usize,
+}
+
+impl Delta {
+    /// The table at `url`, a folder, which need not exist.
+    ///
+    /// # Errors
+    /// When there is no store for such a URL.
+    pub fn table(url: &str) -> Result<Self> {
+        let store = Store::open(url)?;
+        Ok(Delta { store, now: Arc::new(|| 0), rewrite_below: 4096, checkpoint_every: 100, target_file_size: 128 << 20 })
+    }
+
+    /// Takes the time, in milliseconds since 1970, from `now`; without one, commits are of 1970 and nothing old is deleted.
+    #[must_use]
+    pub fn clock(self, now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
+        Delta { now: Arc::new(now), ..self }
+    }
+
+    /// A worker that has at most this many rows writes all of them to one file whenever one changes; 4096 unless told.
+    #[must_use]
+    pub fn rewrite_below(self, rows: u64) -> Self {
+        Delta { rewrite_below: rows, ..self }
+    }
+
+    /// Sums the log up after this many versions; 100 unless told.
+    #[must_use]
+    pub fn checkpoint_every(self, versions: u64) -> Self {
+        Delta { checkpoint_every: versions.max(1), ..self }
+    }
+
+    /// Begins another file when one has this many bytes; 128 MiB unless told.
+    #[must_use]
+    pub fn target_file_size(self, bytes: usize) -> Self {
+        Delta { target_file_size: bytes, ..self }
+    }
+
+    fn name(&self) -> String {
+        self.store.name("")
+    }
+
+    /// Makes a table of no rows where nothing is.
+    fn create(&self, schema: &Schema, context: &SinkContext) -> Result<Log> {
+        if context.committed > 0 {
+            return Err(
+                Error::data(format!("the table {} is gone", self.name())).hint("Restore it, or start again with a new state.")
+            );
+        }
+        if !self.store.list("")?.is_empty() {
+            return Err(Error::data(format!("{} has files but is no Delta table", self.name()))
+                .hint("Give an empty folder, or one that does not exist."));
+        }
+        let metadata = json!({"metaData": {
+            "id": id(schema, context),
+            "name": schema.topic,
+            "format": {"provider": "parquet", "options": {}},
+            "schemaString": schema::delta(&schema.columns).to_string(),
+            "partitionColumns": [],
+            "configuration": {"delta.enableDeletionVectors": "true"},
+            "createdTime": (self.now)(),
+        }});
+        Log::create(self.store.clone(), &context.app, self.now.clone(), &[json!({"protocol": protocol()}), metadata])
+    }
+
+    /// Refuses a table that is not what earlier runs of the application have left.
+    fn check(&self, table: &Snapshot, schema: &Schema, context: &SinkContext) -> Result<()> {
+        let (name, committed) = (self.name(), context.committed);
+        let refuse =
+            |what: String| Err(Error::data(what).hint("Give another folder, or restore the table and its state together."));
+        if table.id != id(schema, context) {
+            return refuse(format!("the table {name} was not made by this application and state"));
+        }
+        if table.protocol != protocol() {
+            return refuse(format!("the table {name} has features that are not supported: {}", table.protocol));
+        }
+        if table.columns.as_ref() != Some(&schema.columns) {
+            return refuse(format!("the table {name} has other columns than topic {}", schema.topic));
+        }
+        if let Some(n) = table.txn.filter(|n| *n > committed) {
+            return refuse(format!("the table {name} is at commit {n}, and the state knows {committed}"));
+        }
+        if table.txn.is_none() && !table.files.is_empty() && schema.mode == Mode::Snapshot {
+            return refuse(format!("the table {name} has rows that this application has not written"));
+        }
+        Ok(())
+    }
+}
+
+/// The table's id: the same in every run, and no other application's.
+fn id(schema: &Schema, context: &SinkContext) -> String {
+    Uuid::from_u128(xxh3_128(format!("{}\n{}", context.app, schema.topic).as_bytes())).to_string()
+}
+
+fn protocol() -> Value {
+    let features = ["deletionVectors"];
+    json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features})
+}
+
+impl Sink for Delta {
+    fn describe(&self) -> String {
+        format!("delta table {}", self.name())
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        let layout = Arc::new(Layout {
+            schema: schema.clone(),
+            generation: context.generation,
+            files: AtomicU32::new(0),
+            target_file_size: self.target_file_size,
+            rewrite_below: self.rewrite_below,
+        });
+        let mut files = Files::default();
+        let log = if self.store.list("_delta_log")?.is_empty() {
+            self.create(schema, context)?
+        } else {
+            let table = snapshot::load(&self.store, None, Some(&context.app))?;
+            self.check(&table, schema, context)?;
+            files.apply(&self.store, &table.files, schema.mode, &layout.files)?;
+            let (app, txn) = (context.app.clone(), table.txn.unwrap_or(0));
+            Log { store: self.store.clone(), app, now: self.now.clone(), version: table.version, txn, unsynced: true }
+        };
+        let index = Arc::new(Index::new(self.store.clone(), &schema.columns[..schema.key]));
+        let writer = |worker| Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>;
+        let writers = (0..context.workers).map(writer).collect();
+        let upkeep = Upkeep::new(self.checkpoint_every, log.version);
+        let committer = DeltaCommitter { layout, log, files, index: Some(index), staged: Default::default(), upkeep };
+        committer.show();
+        Ok(Opened { writers, committer: Box::new(committer) })
+    }
+}

@@ -1,0 +1,5 @@
+//! Promises of Delta tables.
+
+mod campaign;
+mod model;
+mod refusals;

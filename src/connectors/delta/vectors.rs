@@ -1,0 +1,94 @@
+//! Deletion vectors: which rows of a file are dead, in the bytes of Delta's protocol.
+//!
+//! A file of vectors is a byte 1, then for each: its size (u32, big-endian), its body, the CRC-32 of the body (u32,
+//! big-endian). A body is a magic number (u32, little-endian) and a 64-bit Roaring bitmap in the portable format.
+
+use roaring::RoaringTreemap;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::connect::Store;
+use crate::error::{Error, Result};
+
+const MAGIC: u32 = 1_681_511_377;
+
+/// Makes one file of several vectors: its bytes, and the descriptor of each vector.
+///
+/// # Errors
+/// When the vectors are too large for the format.
+pub(super) fn encode(vectors: &[&RoaringTreemap], id: Uuid) -> Result<(Vec<u8>, Vec<Value>)> {
+    let (mut file, mut descriptors) = (vec![1], Vec::new());
+    let failed = |e| Error::internal("can't encode deletion vectors").because(e);
+    for vector in vectors {
+        let offset = file.len();
+        let mut body = MAGIC.to_le_bytes().to_vec();
+        vector.serialize_into(&mut body).map_err(|e| failed(e.into()))?;
+        let size = i32::try_from(body.len()).map_err(|e| failed(Box::<dyn std::error::Error + Send + Sync>::from(e)))?;
+        file.extend_from_slice(&size.to_be_bytes());
+        file.extend_from_slice(&body);
+        file.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
+        descriptors.push(json!({
+            "storageType": "u",
+            "pathOrInlineDv": z85::encode(id.as_bytes()),
+            "offset": offset,
+            "sizeInBytes": size,
+            "cardinality": vector.len(),
+        }));
+    }
+    Ok((file, descriptors))
+}
+
+/// The name of the file of vectors that has `id`.
+pub(super) fn name(id: Uuid) -> String {
+    format!("deletion_vector_{id}.bin")
+}
+
+/// The name of the file that `descriptor` points into; `None` if the vector is in the log itself.
+///
+/// # Errors
+/// For a place that this program never uses.
+pub(super) fn path(descriptor: &Value) -> Result<Option<String>> {
+    let place = descriptor["pathOrInlineDv"].as_str().unwrap_or_default();
+    match descriptor["storageType"].as_str() {
+        Some("i") => Ok(None),
+        Some("u") if place.len() >= 20 && place.is_ascii() => {
+            let (prefix, id) = place.split_at(place.len() - 20);
+            let id = z85::decode(id).ok().and_then(|id| Uuid::from_slice(&id).ok());
+            let id = id.ok_or_else(|| Error::data(format!("can't read the deletion vector's id {place}")))?;
+            Ok(Some(if prefix.is_empty() { name(id) } else { format!("{prefix}/{}", name(id)) }))
+        }
+        _ => Err(Error::data(format!("can't find the deletion vector {descriptor}"))),
+    }
+}
+
+/// Reads the vector that `descriptor` points to.
+///
+/// # Errors
+/// When it can't be read, or is not what was described.
+pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> {
+    let broken = || Error::data(format!("the deletion vector {descriptor} in {} is broken", store.name("")));
+    let number = |name: &str| descriptor[name].as_u64().and_then(|v| u32::try_from(v).ok()).ok_or_else(broken);
+    let length = number("sizeInBytes")?;
+    let size = length as usize;
+    let body = match path(descriptor)? {
+        None => {
+            let mut body =
+                z85::decode(descriptor["pathOrInlineDv"].as_str().unwrap_or_default()).map_err(|e| broken().because(e))?;
+            body.truncate(size);
+            body
+        }
+        Some(path) => {
+            let file = store.get(&path)?.ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))))?;
+            let at = number("offset")? as usize;
+            let body = file.get(at + 4..at + 4 + size).ok_or_else(broken)?;
+            let sum = file.get(at + 4 + size..at + 8 + size).ok_or_else(broken)?;
+            if file[at..at + 4] != length.to_be_bytes() || sum != crc32fast::hash(body).to_be_bytes() {
+                return Err(broken());
+            }
+            body.to_vec()
+        }
+    };
+    let bitmap = body.strip_prefix(&MAGIC.to_le_bytes()).ok_or_else(broken)?;
+    let vector = RoaringTreemap::deserialize_from(bitmap).map_err(|e| broken().because(e))?;
+    if Some(vector.len()) != descriptor["cardinality"].as_u64() { Err(broken()) } else { Ok(vector) }
+}

@@ -1,0 +1,1 @@
+//! Connectors: a wing on the ground floors, a folder each.

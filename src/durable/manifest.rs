@@ -1,0 +1,220 @@
+//! Manifests and generations: their format, their chain, and the one conditional creation.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::connect::{Create, Store};
+use crate::error::{Error, Result};
+
+const FORMAT: u32 = 1;
+/// How many manifests are kept, the highest always.
+const KEPT: u64 = 1000;
+
+/// A commit: what was read and what is shown for it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Manifest {
+    pub(crate) format: u32,
+    pub(crate) n: u64,
+    pub(crate) generation: u64,
+    /// Name of the program's incarnation: the same in every run from one state.
+    pub(crate) app: String,
+    pub(crate) program: String,
+    /// Digest of the topology's plan.
+    pub(crate) topology: String,
+    /// Digest of the manifest before; empty for the first.
+    pub(crate) previous: String,
+    /// By topic, the sources in their order.
+    pub(crate) sources: BTreeMap<String, Vec<SourceState>>,
+    pub(crate) sinks: BTreeMap<String, SinkState>,
+}
+
+/// How far a source is read.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SourceState {
+    pub(crate) source: String,
+    pub(crate) partitions: BTreeMap<u32, Bound>,
+}
+
+/// What is read of a partition: `[from, to)`, and the sum of its records' digests.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Bound {
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) digest: u64,
+}
+
+/// What a sink shows.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct SinkState {
+    pub(crate) sink: String,
+    pub(crate) rows: u64,
+    pub(crate) digest: u64,
+    /// What this commit consists of; `None` if it changes nothing here.
+    pub(crate) content: Option<serde_json::Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Generation {
+    app: String,
+    program: String,
+}
+
+/// The manifests of one state folder, as one run sees them.
+pub(crate) struct Ledger {
+    store: Store,
+    pub(crate) app: String,
+    pub(crate) program: String,
+    pub(crate) topology: String,
+    pub(crate) generation: u64,
+    pub(crate) last: Option<Manifest>,
+    digest: String,
+}
+
+impl Ledger {
+    /// Takes over the state in `store` as a new generation, or begins one; `id` names a new incarnation.
+    ///
+    /// # Errors
+    /// When it is the state of another program or topology: then nothing is changed.
+    pub(crate) fn open(store: Store, program: &str, topology: &str, id: &str) -> Result<Self> {
+        let mut ledger = Ledger {
+            store,
+            app: format!("{program}-{id}"),
+            program: program.to_string(),
+            topology: topology.to_string(),
+            generation: 0,
+            last: None,
+            digest: String::new(),
+        };
+        ledger.load()?;
+        loop {
+            ledger.generation = ledger.latest("gen")?.unwrap_or(0);
+            if ledger.generation > 0 {
+                let path = format!("gen/{:020}", ledger.generation);
+                let found: Generation = ledger.read(&path)?.ok_or_else(|| ledger.torn(&path))?.0;
+                ledger.own(&found.program)?;
+                ledger.app = found.app;
+            }
+            ledger.generation += 1;
+            let body = Generation { app: ledger.app.clone(), program: program.to_string() };
+            let body = serde_json::to_vec(&body).map_err(|e| Error::internal("can't write a generation").because(e))?;
+            match ledger.store.create(&format!("gen/{:020}", ledger.generation), &body) {
+                Create::Created => break,
+                Create::Taken => {}
+                Create::Unknown(error) => return Err(error),
+            }
+        }
+        ledger.load()?;
+        Ok(ledger)
+    }
+
+    /// Makes the commit: from here on it will be shown, by this run or a later one.
+    ///
+    /// # Errors
+    /// When a newer run has begun, or nobody can say whether the manifest is there.
+    pub(crate) fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
+        if self.latest("gen")?.is_some_and(|newest| newest > self.generation) {
+            return Err(self.superseded());
+        }
+        manifest.previous.clone_from(&self.digest);
+        let body = serde_json::to_vec(&manifest).map_err(|e| Error::internal("can't write a manifest").because(e))?;
+        let path = format!("manifest/{:020}", manifest.n);
+        let mut failure = None;
+        for _ in 0..5 {
+            if let Create::Unknown(error) = self.store.create(&path, &body) {
+                failure = Some(error);
+            }
+            match self.store.get(&path)? {
+                Some(there) if there == body => {
+                    self.digest = hex(&body);
+                    if let Some(old) = manifest.n.checked_sub(KEPT) {
+                        self.store.delete(&format!("manifest/{old:020}"))?;
+                    }
+                    self.last = Some(manifest);
+                    return Ok(());
+                }
+                Some(_) => return Err(self.superseded()),
+                None => {}
+            }
+        }
+        Err(failure.unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
+    }
+
+    fn superseded(&self) -> Error {
+        Error::superseded(format!("another run of {} has taken over {}", self.program, self.store.name("")))
+            .hint("This one stops; what it had committed stands.")
+    }
+
+    /// Reads the highest manifest and checks that it follows the one before.
+    fn load(&mut self) -> Result<()> {
+        let Some(n) = self.latest("manifest")? else { return Ok(()) };
+        let path = format!("manifest/{n:020}");
+        let (last, bytes): (Manifest, _) = self.read(&path)?.ok_or_else(|| self.torn(&path))?;
+        self.own(&last.program)?;
+        if last.format != FORMAT || last.n != n {
+            return Err(self.torn(&path));
+        }
+        if last.topology != self.topology {
+            return Err(Error::data(format!(
+                "the topology of {} is not the one that made {}",
+                self.program,
+                self.store.name("")
+            ))
+            .hint("Run the program and options that made it, or begin anew with another --state and --lake."));
+        }
+        let before = self.store.get(&format!("manifest/{:020}", n - 1))?;
+        if before.is_some_and(|bytes| hex(&bytes) != last.previous) {
+            return Err(self.torn(&path));
+        }
+        self.digest = hex(&bytes);
+        self.app.clone_from(&last.app);
+        self.last = Some(last);
+        Ok(())
+    }
+
+    fn latest(&self, what: &str) -> Result<Option<u64>> {
+        let names = self.store.list(what)?;
+        Ok(names.iter().filter_map(|(name, _)| name.parse().ok()).max())
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<(T, Vec<u8>)>> {
+        let Some(bytes) = self.store.get(path)? else { return Ok(None) };
+        let value = serde_json::from_slice(&bytes).map_err(|e| self.torn(path).because(e))?;
+        Ok(Some((value, bytes)))
+    }
+
+    fn own(&self, program: &str) -> Result<()> {
+        if program == self.program {
+            return Ok(());
+        }
+        Err(Error::data(format!("{} is the state of {program}, not of {}", self.store.name(""), self.program))
+            .hint("Give another --state."))
+    }
+
+    fn torn(&self, path: &str) -> Error {
+        Error::data(format!("{} is not what a run of {} wrote", self.store.name(path), self.program))
+            .hint("Restore it, or begin anew with another --state and --lake.")
+    }
+}
+
+impl Manifest {
+    /// The manifest after `ledger`'s last, still without contents.
+    pub(crate) fn after(ledger: &Ledger) -> Self {
+        Manifest {
+            format: FORMAT,
+            n: ledger.last.as_ref().map_or(0, |last| last.n) + 1,
+            generation: ledger.generation,
+            app: ledger.app.clone(),
+            program: ledger.program.clone(),
+            topology: ledger.topology.clone(),
+            previous: String::new(),
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    format!("{:032x}", xxh3_128(bytes))
+}

@@ -1,0 +1,166 @@
+//! What the DSL objects of one dataflow share: the scope that is being built, what is bound to it, and the plan of it.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use timely::dataflow::operators::probe::{Handle, Probe};
+use timely::dataflow::{Scope, StreamVec};
+
+use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
+use crate::operators::{Feed, Outlet, Tally, append};
+use crate::options::Produced;
+use crate::time::Epoch;
+
+/// Name of the topic that gets the dead letters.
+pub const DEAD_LETTERS: &str = "dead_letters";
+
+/// A record that could not be used: a row of [`DEAD_LETTERS`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+pub(crate) struct DeadLetter {
+    pub(crate) topic: String,
+    pub(crate) partition: i64,
+    pub(crate) position: String,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl DeadLetter {
+    const COLUMNS: [&str; 6] = ["topic", "partition", "position", "reason", "detail", "payload"];
+}
+
+impl Row for DeadLetter {
+    fn columns() -> Vec<(ColumnType, bool)> {
+        use ColumnType::{Binary, Long, Text};
+        [Text, Long, Text, Text, Text, Binary].map(|ty| (ty, false)).to_vec()
+    }
+    fn put(&self, out: &mut dyn Put) {
+        out.text(Some(&self.topic));
+        out.long(Some(self.partition));
+        out.text(Some(&self.position));
+        out.text(Some(&self.reason));
+        out.text(Some(&self.detail));
+        out.binary(Some(&self.payload));
+    }
+}
+
+/// A step of the topology, for people and for its fingerprint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) verb: String,
+    pub(crate) name: Option<String>,
+    pub(crate) inputs: Vec<usize>,
+}
+
+/// What a topology is, apart from its closures.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) sources: Vec<String>,
+    pub(crate) sinks: Vec<Schema>,
+    pub(crate) errors: Vec<String>,
+}
+
+/// What a run binds to the topics of a topology, on one worker.
+pub(crate) struct Plugs {
+    pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
+    pub(crate) outlets: BTreeMap<String, Outlet>,
+    pub(crate) probe: Handle<Epoch>,
+}
+
+/// The dataflow that is being built.
+#[derive(Clone)]
+pub(crate) struct Graph<'s>(Rc<Inner<'s>>);
+
+struct Inner<'s> {
+    scope: Scope<'s, Epoch>,
+    plugs: RefCell<Plugs>,
+    plan: RefCell<Plan>,
+    dead: RefCell<Vec<StreamVec<'s, Epoch, ((), DeadLetter)>>>,
+}
+
+impl<'s> Graph<'s> {
+    pub(crate) fn new(scope: Scope<'s, Epoch>, plugs: Plugs) -> Self {
+        Graph(Rc::new(Inner { scope, plugs: plugs.into(), plan: RefCell::default(), dead: RefCell::default() }))
+    }
+
+    pub(crate) fn scope(&self) -> Scope<'s, Epoch> {
+        self.0.scope
+    }
+
+    /// Adds a step; returns its number.
+    pub(crate) fn node(&self, verb: impl Into<String>, inputs: &[usize]) -> usize {
+        let mut plan = self.0.plan.borrow_mut();
+        plan.nodes.push(Node { verb: verb.into(), name: None, inputs: inputs.to_vec() });
+        plan.nodes.len() - 1
+    }
+
+    pub(crate) fn name(&self, node: usize, name: &str) {
+        self.0.plan.borrow_mut().nodes[node].name = Some(name.to_string());
+    }
+
+    pub(crate) fn error(&self, error: String) {
+        self.0.plan.borrow_mut().errors.push(error);
+    }
+
+    /// Reads `topic`: what is bound to it, nothing in a mere plan.
+    pub(crate) fn source(&self, topic: &str) -> (Option<Arc<Feed>>, Arc<Tally>) {
+        let mut plan = self.0.plan.borrow_mut();
+        if plan.sources.iter().any(|s| s == topic) {
+            plan.errors.push(format!("topic {topic} is read twice: a stream or table may be used many times, keep its handle"));
+        }
+        plan.sources.push(topic.to_string());
+        match self.0.plugs.borrow().feeds.get(topic) {
+            Some((feed, tally)) => (Some(feed.clone()), tally.clone()),
+            None => (None, Arc::default()),
+        }
+    }
+
+    /// Writes to `topic`: what is bound to it, nowhere in a mere plan.
+    pub(crate) fn sink(
+        &self,
+        topic: &str,
+        columns: &[(ColumnType, bool)],
+        key: usize,
+        mode: Mode,
+        produced: &Produced,
+    ) -> Option<Outlet> {
+        let mut plan = self.0.plan.borrow_mut();
+        if plan.sinks.iter().any(|s| s.topic == topic) {
+            plan.errors.push(format!("topic {topic} is written twice: merge the streams first"));
+        }
+        if produced.columns.len() != columns.len() {
+            let (named, has) = (produced.columns.len(), columns.len());
+            plan.errors.push(format!("topic {topic} is of another type: {named} columns are named, a row has {has}"));
+        }
+        let column =
+            |(name, (ty, nullable)): (&String, &(ColumnType, bool))| Column { name: name.clone(), ty: *ty, nullable: *nullable };
+        let columns = produced.columns.iter().zip(columns).map(column).collect();
+        plan.sinks.push(Schema { topic: topic.to_string(), columns, key, mode });
+        self.0.plugs.borrow_mut().outlets.remove(topic)
+    }
+
+    /// Has the epochs of `stream` count as progress of the whole.
+    pub(crate) fn probe<D: Clone + 'static>(&self, stream: StreamVec<'s, Epoch, D>) -> StreamVec<'s, Epoch, D> {
+        stream.probe_with(&self.0.plugs.borrow().probe)
+    }
+
+    pub(crate) fn dead_letters(&self, letters: StreamVec<'s, Epoch, ((), DeadLetter)>) {
+        self.0.dead.borrow_mut().push(letters);
+    }
+
+    /// Ends the building: dead letters of all sources get their topic.
+    pub(crate) fn finish(&self) -> Plan {
+        use timely::dataflow::operators::Concatenate;
+        let letters = self.0.dead.take();
+        let produced = Produced::columns(DeadLetter::COLUMNS);
+        let outlet = self.sink(DEAD_LETTERS, &DeadLetter::columns(), 0, Mode::Append, &produced);
+        let letters = self.probe(self.0.scope.concatenate(letters));
+        if let Some(outlet) = outlet {
+            append(letters, DEAD_LETTERS, outlet);
+        }
+        self.0.plan.take()
+    }
+}

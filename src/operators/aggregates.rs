@@ -1,0 +1,262 @@
+//! The states of groups: counts, sums, ordered multisets. Each takes diffs and gives results in ascending order.
+
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::rc::Rc;
+
+use super::{Datum, Map};
+use crate::serdes::digest;
+
+/// The state of one group.
+pub(crate) trait Aggregate<X> {
+    /// A result; a group may have several, each once.
+    type Out: Datum;
+    /// Takes a diff. Diffs of one epoch come in any order, so a multiplicity may be negative in between.
+    fn update(&mut self, value: X, diff: isize);
+    /// Appends the results, ascending.
+    fn result(&mut self, out: &mut Vec<Self::Out>);
+    /// Whether nothing is left to remember.
+    fn is_empty(&self) -> bool;
+}
+
+/// How many.
+#[derive(Default)]
+pub(crate) struct Count(i64);
+
+impl<X> Aggregate<X> for Count {
+    type Out = i64;
+    fn update(&mut self, _: X, diff: isize) {
+        self.0 += diff as i64;
+    }
+    fn result(&mut self, out: &mut Vec<i64>) {
+        out.extend((self.0 != 0).then_some(self.0));
+    }
+    fn is_empty(&self) -> bool {
+        self.0 == 0
+    }
+}
+
+/// The sum of what `of` gives, and how many there are.
+pub(crate) struct Sum<X> {
+    pub(crate) of: Rc<dyn Fn(&X) -> i64>,
+    pub(crate) total: i128,
+    pub(crate) rows: i64,
+}
+
+impl<X> Aggregate<X> for Sum<X> {
+    type Out = i64;
+    fn update(&mut self, value: X, diff: isize) {
+        self.total += i128::from((self.of)(&value)) * diff as i128;
+        self.rows += diff as i64;
+    }
+    fn result(&mut self, out: &mut Vec<i64>) {
+        let bounded = self.total.clamp(i64::MIN.into(), i64::MAX.into()) as i64;
+        out.extend((self.rows != 0).then_some(bounded));
+    }
+    fn is_empty(&self) -> bool {
+        self.rows == 0 && self.total == 0
+    }
+}
+
+/// A multiset in order: logarithmic in its distinct values.
+#[derive(Default)]
+struct Bag<V>(BTreeMap<V, isize>);
+
+impl<V: Ord> Bag<V> {
+    fn update(&mut self, value: V, diff: isize) {
+        use std::collections::btree_map::Entry;
+        match self.0.entry(value) {
+            Entry::Vacant(entry) => {
+                entry.insert(diff);
+            }
+            Entry::Occupied(mut entry) => {
+                *entry.get_mut() += diff;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
+            }
+        }
+    }
+}
+
+/// The least or the greatest value.
+pub(crate) struct Extreme<X> {
+    bag: Bag<X>,
+    greatest: bool,
+}
+
+impl<X: Ord> Extreme<X> {
+    pub(crate) fn new(greatest: bool) -> Self {
+        Extreme { bag: Bag(BTreeMap::new()), greatest }
+    }
+}
+
+impl<X: Datum> Aggregate<X> for Extreme<X> {
+    type Out = X;
+    fn update(&mut self, value: X, diff: isize) {
+        self.bag.update(value, diff);
+    }
+    fn result(&mut self, out: &mut Vec<X>) {
+        let end = if self.greatest { self.bag.0.last_key_value() } else { self.bag.0.first_key_value() };
+        out.extend(end.map(|(value, _)| value.clone()));
+    }
+    fn is_empty(&self) -> bool {
+        self.bag.0.is_empty()
+    }
+}
+
+/// The element at rank `(rows - 1) * num / den` of the sorted values: a multiset and a cursor that walks as far as ranks move.
+pub(crate) struct Quantile<X> {
+    bag: Bag<X>,
+    rows: isize,
+    /// A value of the bag and how many rows are below it.
+    cursor: Option<(X, isize)>,
+    num: isize,
+    den: isize,
+}
+
+impl<X: Ord> Quantile<X> {
+    pub(crate) fn new(num: u32, den: u32) -> Self {
+        Quantile { bag: Bag(BTreeMap::new()), rows: 0, cursor: None, num: num as isize, den: den as isize }
+    }
+}
+
+impl<X: Datum> Aggregate<X> for Quantile<X> {
+    type Out = X;
+
+    fn update(&mut self, value: X, diff: isize) {
+        self.rows += diff;
+        if let Some((at, below)) = &mut self.cursor
+            && value < *at
+        {
+            *below += diff;
+        }
+        self.bag.update(value, diff);
+    }
+
+    fn result(&mut self, out: &mut Vec<X>) {
+        if self.rows <= 0 {
+            self.cursor = None;
+            return;
+        }
+        let rank = (self.rows - 1) * self.num / self.den;
+        let start = self.cursor.take().or_else(|| self.bag.0.first_key_value().map(|(v, _)| (v.clone(), 0)));
+        let Some((mut at, mut below)) = start else { return };
+        // The cursor's own value may be gone from the bag: then it counts for none and is only a place to walk from.
+        loop {
+            let here = self.bag.0.get(&at).copied().unwrap_or(0);
+            let step = if rank < below {
+                self.bag.0.range(..&at).next_back().map(|(v, n)| (v.clone(), below - n))
+            } else if rank >= below + here {
+                let above = (Bound::Excluded(&at), Bound::Unbounded);
+                self.bag.0.range(above).next().map(|(v, _)| (v.clone(), below + here))
+            } else {
+                None
+            };
+            match step {
+                Some(next) => (at, below) = next,
+                None => break,
+            }
+        }
+        out.push(at.clone());
+        self.cursor = Some((at, below));
+    }
+
+    fn is_empty(&self) -> bool {
+        self.bag.0.is_empty()
+    }
+}
+
+/// How many different values: it keeps a 128-bit digest of each, not the value.
+#[derive(Default)]
+pub(crate) struct Distinct {
+    seen: Map<u128, isize>,
+}
+
+impl<X: Datum> Aggregate<X> for Distinct {
+    type Out = i64;
+    fn update(&mut self, value: X, diff: isize) {
+        use hashbrown::hash_map::Entry;
+        match self.seen.entry(digest(&value)) {
+            Entry::Vacant(entry) => {
+                entry.insert(diff);
+            }
+            Entry::Occupied(mut entry) => {
+                *entry.get_mut() += diff;
+                if *entry.get() == 0 {
+                    entry.remove();
+                }
+            }
+        }
+    }
+    fn result(&mut self, out: &mut Vec<i64>) {
+        out.extend((!self.seen.is_empty()).then_some(self.seen.len() as i64));
+    }
+    fn is_empty(&self) -> bool {
+        self.seen.is_empty()
+    }
+}
+
+/// The `n` different values of the greatest score; between equal scores the least values first.
+pub(crate) struct Top<X, S> {
+    pub(crate) by: Rc<dyn Fn(&X) -> S>,
+    pub(crate) n: usize,
+    /// Whether all values that score like the last one are kept, beyond `n`.
+    pub(crate) ties: bool,
+    bag: Bag<(Reverse<S>, X)>,
+}
+
+impl<X: Datum, S: Ord> Top<X, S> {
+    pub(crate) fn new(by: Rc<dyn Fn(&X) -> S>, n: usize, ties: bool) -> Self {
+        Top { by, n, ties, bag: Bag(BTreeMap::new()) }
+    }
+}
+
+impl<X: Datum, S: Ord> Aggregate<X> for Top<X, S> {
+    type Out = X;
+    fn update(&mut self, value: X, diff: isize) {
+        self.bag.update((Reverse((self.by)(&value)), value), diff);
+    }
+    fn result(&mut self, out: &mut Vec<X>) {
+        let mut last = None;
+        for (taken, (score, value)) in self.bag.0.keys().enumerate() {
+            if taken >= self.n && !(self.ties && last == Some(score)) {
+                break;
+            }
+            last = Some(score);
+            out.push(value.clone());
+        }
+        out.sort_unstable();
+    }
+    fn is_empty(&self) -> bool {
+        self.bag.0.is_empty()
+    }
+}
+
+/// Any fold over the values in ascending order, done again for each change: linear in the group.
+pub(crate) struct Folded<X, O> {
+    bag: Bag<X>,
+    fold: Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>,
+}
+
+impl<X: Ord, O> Folded<X, O> {
+    pub(crate) fn new(fold: Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>) -> Self {
+        Folded { bag: Bag(BTreeMap::new()), fold }
+    }
+}
+
+impl<X: Datum, O: Datum> Aggregate<X> for Folded<X, O> {
+    type Out = O;
+    fn update(&mut self, value: X, diff: isize) {
+        self.bag.update(value, diff);
+    }
+    fn result(&mut self, out: &mut Vec<O>) {
+        if !self.bag.0.is_empty() {
+            out.extend((self.fold)(&self.bag.0));
+        }
+    }
+    fn is_empty(&self) -> bool {
+        self.bag.0.is_empty()
+    }
+}

@@ -1,0 +1,98 @@
+//! A stream of records as a table: of each key the latest record stands, whatever the order of arrival.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use hashbrown::hash_map::Entry;
+use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
+
+use super::epochs::{Step, in_epochs};
+use super::{Datum, Map, Upserts, route};
+use crate::record::Order;
+use crate::time::Epoch;
+
+/// A record on its way into a table: key, place in the order, digest of the value, value (`None` deletes).
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Arrived<K, V> {
+    pub(crate) key: K,
+    pub(crate) order: Order,
+    pub(crate) digest: u128,
+    pub(crate) value: Option<V>,
+}
+
+/// What became of the records of a topic. Every record is counted once in `applied`, `duplicates`, `superseded` or `dead`.
+#[derive(Debug, Default)]
+pub struct Tally {
+    /// Records read.
+    pub read: AtomicU64,
+    /// Bytes read.
+    pub bytes: AtomicU64,
+    /// Records that changed their table, or were passed on by a stream.
+    pub applied: AtomicU64,
+    /// Of the applied, those that took the place of another row.
+    pub replaced: AtomicU64,
+    /// Records equal to what stood.
+    pub duplicates: AtomicU64,
+    /// Records that came after a later one.
+    pub superseded: AtomicU64,
+    /// Records that could not be used.
+    pub dead: AtomicU64,
+    /// Rows that stand now.
+    pub rows: AtomicI64,
+}
+
+impl Tally {
+    /// Adds to a counter.
+    pub(crate) fn add(counter: &AtomicU64, n: u64) {
+        counter.fetch_add(n, Ordering::Relaxed);
+    }
+}
+
+/// Lets the latest record of each key through, by [`Order`], and drops those that change nothing.
+///
+/// It keeps 40 bytes a key beside the key: order and digest, never the value. A deleted key keeps its order, so that an
+/// earlier record that arrives late does not bring it back.
+pub(crate) fn latest<'s, K: Datum, V: Datum>(
+    input: StreamVec<'s, Epoch, Arrived<K, V>>,
+    name: &str,
+    tally: Arc<Tally>,
+) -> Upserts<'s, K, V> {
+    let mut state: Map<K, (Order, Option<u128>)> = Map::default();
+    let logic = move |_epoch: Epoch, step: Step<'_, Arrived<K, V>>, out: &mut Vec<(K, Option<V>)>| {
+        let Step::Data(records) = step else { return };
+        let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) = (0, 0, 0, 0, 0i64);
+        for Arrived { key, order, digest, value } in records.drain(..) {
+            let digest = value.as_ref().map(|_| digest);
+            let mut stood = None;
+            match state.entry(key.clone()) {
+                Entry::Vacant(entry) => {
+                    entry.insert((order, digest));
+                }
+                Entry::Occupied(mut entry) => {
+                    let (last, stands) = entry.get_mut();
+                    if order <= *last {
+                        superseded += 1;
+                        continue;
+                    }
+                    *last = order;
+                    if *stands == digest {
+                        duplicates += 1;
+                        continue;
+                    }
+                    stood = std::mem::replace(stands, digest);
+                }
+            }
+            applied += 1;
+            replaced += u64::from(stood.is_some() && value.is_some());
+            rows += i64::from(value.is_some()) - i64::from(stood.is_some());
+            out.push((key, value));
+        }
+        Tally::add(&tally.applied, applied);
+        Tally::add(&tally.replaced, replaced);
+        Tally::add(&tally.duplicates, duplicates);
+        Tally::add(&tally.superseded, superseded);
+        tally.rows.fetch_add(rows, Ordering::Relaxed);
+    };
+    in_epochs(input, Some(Box::new(|a: &Arrived<K, V>| route(&a.key))), name, Box::new(logic))
+}

@@ -1,0 +1,53 @@
+//! What the DSL lowers to: the only hand-made timely operators. Each is "see the updates of an epoch, touch my state, emit".
+//!
+//! Rows travel in two shapes. *Upserts* `(key, Option<value>)` say what stands now, in order, without what stood before.
+//! *Diffs* `((key, value), epoch, ±1)` are differential's: a retraction, then an addition. An operator emits a key's
+//! retraction before its addition and always from the same worker, so diffs can be read as upserts where only what stands matters.
+
+mod aggregates;
+mod changelog;
+mod changes;
+mod combine;
+mod epochs;
+mod feed;
+mod fold;
+mod join;
+mod latest;
+mod outlet;
+mod source;
+
+pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
+pub(crate) use changelog::changelog;
+pub(crate) use changes::changes;
+pub(crate) use feed::{Credit, Feed};
+pub(crate) use fold::fold;
+pub(crate) use join::join;
+pub use latest::Tally;
+pub(crate) use latest::{Arrived, latest};
+pub(crate) use outlet::{Marks, Outlet, Report, append, snapshot};
+pub(crate) use source::{Decode, source};
+
+use std::hash::{BuildHasher, Hash};
+
+use differential_dataflow::{ExchangeData, VecCollection};
+use foldhash::fast::FixedState;
+use timely::dataflow::StreamVec;
+
+use crate::time::Epoch;
+
+/// A key or a value of a stream or a table. It is implemented for every type that has what it asks for.
+pub trait Datum: ExchangeData + Hash + Sync {}
+impl<T: ExchangeData + Hash + Sync> Datum for T {}
+
+/// What stands at a key from now on; `None` is nothing.
+pub(crate) type Upserts<'s, K, V> = StreamVec<'s, Epoch, (K, Option<V>)>;
+/// Retractions and additions.
+pub(crate) type Diffs<'s, D> = VecCollection<'s, Epoch, D, isize>;
+
+/// The state of an operator. The hash is fixed: nothing may depend on an accident of one run.
+pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
+
+/// Decides which worker owns a key. Its seed differs from that of [`Map`], or the keys of one worker would collide there.
+pub(crate) fn route<K: Hash>(key: &K) -> u64 {
+    FixedState::with_seed(0x5eed_0f_0a_7e_25_4ed).hash_one(key)
+}

@@ -1,0 +1,179 @@
+//! The end of a stream or a table: rows go to a [`Writer`], and at each commit what changed is handed over.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
+use timely::dataflow::operators::probe::{Handle, Probe};
+
+use super::{Datum, Map, Upserts, route};
+use crate::connect::{Put, Row, Writer};
+use crate::error::{Error, Result};
+use crate::serdes::digest;
+use crate::time::Epoch;
+
+/// The epochs after which a commit is made. A mark is set before its epoch is closed, so every outlet sees it in time.
+#[derive(Default)]
+pub(crate) struct Marks(Mutex<BTreeSet<Epoch>>);
+
+impl Marks {
+    pub(crate) fn set(&self, epoch: Epoch) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(epoch);
+    }
+
+    /// The first mark after `last` and before `open`.
+    fn next(&self, last: Option<Epoch>, open: Option<Epoch>) -> Option<Epoch> {
+        let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let from = last.map_or(0, |last| last + 1);
+        marks.range(from..).next().copied().filter(|mark| open.is_none_or(|open| *mark < open))
+    }
+}
+
+/// What an outlet has to say to the runtime.
+pub(crate) enum Report {
+    /// Everything up to the epoch is handed over: what changed, how many rows there are, the sum of their keys' digests.
+    Staged { part: Option<Box<dyn Any + Send>>, rows: u64, digest: u64 },
+    /// The recovery is over: how many rows were found again, how many there should be, and their digest.
+    Recovered { found: u64, rows: u64, digest: u64 },
+    /// It can't go on.
+    Failed(Error),
+}
+
+/// What an outlet needs of the run it is part of.
+pub(crate) struct Outlet {
+    pub(crate) writer: Box<dyn Writer>,
+    pub(crate) marks: Arc<Marks>,
+    pub(crate) tell: Box<dyn Fn(Report)>,
+    pub(crate) probe: Handle<Epoch>,
+}
+
+/// A row of a table: the columns of its key, then those of its value.
+struct KeyValue<'a, K, V>(&'a K, &'a V);
+
+impl<K: Row, V: Row> Row for KeyValue<'_, K, V> {
+    fn columns() -> Vec<(crate::connect::ColumnType, bool)> {
+        [K::columns(), V::columns()].concat()
+    }
+    fn put(&self, out: &mut dyn Put) {
+        self.0.put(out);
+        self.1.put(out);
+    }
+}
+
+/// The rows that stand, as an outlet keeps them: a key's slot, never the row.
+struct Slots<K> {
+    of: Map<K, u32>,
+    free: Vec<u32>,
+    next: u32,
+    sum: u64,
+}
+
+impl<K: Datum> Slots<K> {
+    fn get(&mut self, key: &K) -> Result<u32> {
+        if let Some(slot) = self.of.get(key) {
+            return Ok(*slot);
+        }
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None => {
+                self.next =
+                    self.next.checked_add(1).ok_or_else(|| Error::internal("a table of more than 4 billion rows a worker"))?;
+                self.next - 1
+            }
+        };
+        self.sum = self.sum.wrapping_add(digest(key) as u64);
+        self.of.insert(key.clone(), slot);
+        Ok(slot)
+    }
+
+    fn free(&mut self, key: &K) -> Option<u32> {
+        let slot = self.of.remove(key)?;
+        self.sum = self.sum.wrapping_sub(digest(key) as u64);
+        self.free.push(slot);
+        Some(slot)
+    }
+}
+
+/// Writes a table as the rows that stand. `settled` says that every key's upserts come from the worker that owns it.
+pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, K, V>, settled: bool, name: &str, outlet: Outlet) {
+    let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0 };
+    let write = |slots: &mut Slots<K>, (key, value): (K, Option<V>), writer: &mut dyn Writer| match value {
+        Some(value) => writer.insert(slots.get(&key)?, &KeyValue(&key, &value)),
+        None => {
+            if let Some(slot) = slots.free(&key) {
+                writer.remove(slot);
+            }
+            Ok(())
+        }
+    };
+    let count = |slots: &Slots<K>| (slots.of.len() as u64, slots.sum);
+    if settled {
+        run(rows, Pipeline, name, outlet, slots, write, count);
+    } else {
+        run(rows, Exchange::new(|(k, _): &(K, Option<V>)| route(k)), name, outlet, slots, write, count);
+    }
+}
+
+/// Writes every row that comes.
+pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(rows: StreamVec<'s, Epoch, (K, V)>, name: &str, outlet: Outlet) {
+    let write = |seen: &mut (u64, u64), (key, value): (K, V), writer: &mut dyn Writer| {
+        seen.0 += 1;
+        seen.1 = seen.1.wrapping_add(digest(&(&key, &value)) as u64);
+        writer.insert(0, &KeyValue(&key, &value))
+    };
+    run(rows, Pipeline, name, outlet, (0, 0), write, |seen| *seen);
+}
+
+/// The operator of both: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.
+fn run<'s, D: timely::ExchangeData + Clone, S: 'static>(
+    rows: StreamVec<'s, Epoch, D>,
+    pact: impl ParallelizationContract<Epoch, Vec<D>>,
+    name: &str,
+    outlet: Outlet,
+    mut state: S,
+    write: impl Fn(&mut S, D, &mut dyn Writer) -> Result<()> + 'static,
+    count: impl Fn(&S) -> (u64, u64) + 'static,
+) {
+    let Outlet { mut writer, marks, tell, probe } = outlet;
+    let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
+    let mut input = builder.new_input(rows.probe_with(&probe), pact);
+    let mut held: BTreeMap<Epoch, Vec<Vec<D>>> = BTreeMap::new();
+    let (mut recovered, mut staged, mut failed) = (false, None, false);
+    builder.build(move |_| {
+        move |frontiers| {
+            input.for_each(|time, data| held.entry(*time.time()).or_default().push(std::mem::take(data)));
+            if failed {
+                held.clear();
+                return;
+            }
+            let open = frontiers[0].frontier().first().copied();
+            let mut advance = || -> Result<()> {
+                loop {
+                    let next = held.first_key_value().map(|(epoch, _)| *epoch).filter(|e| open.is_none_or(|open| *e <= open));
+                    let before = next.or(open);
+                    if !recovered && before != Some(0) {
+                        recovered = true;
+                        let ((rows, digest), found) = (count(&state), writer.recovered()?);
+                        tell(Report::Recovered { found, rows, digest });
+                    }
+                    while let Some(epoch) = marks.next(staged, before) {
+                        let ((rows, digest), part) = (count(&state), writer.stage()?);
+                        staged = Some(epoch);
+                        tell(Report::Staged { part, rows, digest });
+                    }
+                    let Some(parts) = next.and_then(|epoch| held.remove(&epoch)) else { return Ok(()) };
+                    for datum in parts.into_iter().flatten() {
+                        write(&mut state, datum, writer.as_mut())?;
+                    }
+                }
+            };
+            if let Err(error) = advance() {
+                failed = true;
+                tell(Report::Failed(error));
+            }
+        }
+    });
+}

@@ -1,0 +1,74 @@
+//! Decoding: batches from a [`Feed`] become a stream, and what can't be decoded becomes dead letters.
+
+use std::sync::Arc;
+
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::dataflow::{Scope, StreamVec};
+
+use super::feed::{Feed, Next};
+use crate::record::{Order, Record};
+use crate::serdes::Reject;
+use crate::time::Epoch;
+
+/// Turns a record into items of a stream, or says why it can't.
+pub(crate) type Decode<D> = Box<dyn FnMut(&Record<'_>, &mut Vec<D>) -> Result<(), Reject>>;
+
+/// A record that could not be decoded: where it stands, why, and its bytes.
+pub(crate) type Undecoded = (Order, Reject, Vec<u8>);
+
+/// Decodes what comes through `feed`. Told of each batch that is done by `done(records, rejected, bytes)`.
+pub(crate) fn source<'s, D: Clone + 'static>(
+    scope: Scope<'s, Epoch>,
+    name: &str,
+    feed: Option<Arc<Feed>>,
+    mut decode: Decode<D>,
+    mut done: Box<dyn FnMut(usize, usize, usize)>,
+) -> (StreamVec<'s, Epoch, D>, StreamVec<'s, Epoch, Undecoded>) {
+    let mut builder = OperatorBuilder::new(name.to_string(), scope);
+    let address = builder.operator_info().address;
+    let (items, item_stream) = builder.new_output::<Vec<D>>();
+    let (rejects, reject_stream) = builder.new_output::<Vec<Undecoded>>();
+    let mut items = OutputBuilder::<_, CapacityContainerBuilder<Vec<D>>>::from(items);
+    let mut rejects = OutputBuilder::<_, CapacityContainerBuilder<Vec<Undecoded>>>::from(rejects);
+    if let Some(feed) = &feed {
+        feed.wakes(scope.worker().sync_activator_for(address.to_vec()));
+    }
+    let again = scope.activator_for(address);
+    builder.build(move |capabilities| {
+        let mut held: Vec<Capability<Epoch>> = capabilities;
+        let (mut out, mut bad) = (Vec::new(), Vec::new());
+        move |_frontiers| {
+            if held.is_empty() {
+                return;
+            }
+            match feed.as_ref().map_or(Next::Done, |feed| feed.next()) {
+                Next::Done => held.clear(),
+                Next::Empty(open) => held.iter_mut().for_each(|c| c.downgrade(&open)),
+                Next::Batch(epoch, source, batch) => {
+                    held.iter_mut().for_each(|c| c.downgrade(&epoch));
+                    for record in batch.iter(source) {
+                        if let Err(reject) = decode(&record, &mut out) {
+                            bad.push((record.order, reject, record.value.unwrap_or_default().to_vec()));
+                        }
+                    }
+                    done(batch.records.len(), bad.len(), batch.bytes.len());
+                    if let Some(feed) = &feed {
+                        feed.decoded(batch.bytes.len());
+                    }
+                    if !bad.is_empty() {
+                        rejects.activate().session(&held[1]).give_container(&mut bad);
+                        bad = Vec::new();
+                    }
+                    if !out.is_empty() {
+                        items.activate().session(&held[0]).give_container(&mut out);
+                        out = Vec::new();
+                    }
+                    again.activate();
+                }
+            }
+        }
+    });
+    (item_stream, reject_stream)
+}

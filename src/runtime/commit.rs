@@ -1,0 +1,109 @@
+//! The committer's thread: stage, decide, show; one commit after the other.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender};
+
+use super::coordinator::Message;
+use crate::connect::Committer;
+use crate::durable::{Ledger, Manifest, SinkState, SourceState};
+use crate::error::{Error, Result};
+
+/// What all workers together say of a sink: what its writers handed over, its rows, their digest.
+pub(super) type Parts = (Vec<Box<dyn Any + Send>>, u64, u64);
+
+/// What the committer is asked to do.
+pub(super) enum Job {
+    /// Compare the rows that were found again, by sink, with all that there are.
+    Settle(Vec<u64>),
+    /// Commit what was read and what changed, by sink.
+    Commit(BTreeMap<String, Vec<SourceState>>, Vec<Parts>),
+}
+
+/// A sink as the committer sees it.
+pub(super) struct Target {
+    pub(super) topic: String,
+    pub(super) name: String,
+    pub(super) committer: Box<dyn Committer>,
+}
+
+/// All sinks of a run and the ledger that decides for them.
+pub(super) struct Commits {
+    pub(super) targets: Vec<Target>,
+    pub(super) ledger: Option<Ledger>,
+    /// The number of the last commit.
+    pub(super) last: u64,
+}
+
+impl Commits {
+    /// Brings every sink to the last manifest: a run may have died between deciding and showing.
+    pub(super) fn catch_up(&mut self) -> Result<()> {
+        let Some(last) = self.ledger.as_ref().and_then(|ledger| ledger.last.clone()) else { return Ok(()) };
+        self.last = last.n;
+        for target in &mut self.targets {
+            match last.sinks.get(&target.topic) {
+                Some(state) if state.sink != target.name => {
+                    return Err(Error::data(format!("{} was written to {}, not to {}", target.topic, state.sink, target.name))
+                        .hint("Give the --lake it was written to, or begin anew with another --state and --lake."));
+                }
+                Some(SinkState { content: Some(content), .. }) => target.committer.commit(last.n, content)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes commits until there are no more to make.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
+        while let Ok(job) = jobs.recv() {
+            let done = match job {
+                Job::Settle(found) => self.settle(&found).map(|()| Message::Settled),
+                Job::Commit(sources, sinks) => self.commit(sources, sinks).map(|()| Message::Committed(self.last)),
+            };
+            if coordinator.send(done.unwrap_or_else(Message::Failed)).is_err() {
+                return;
+            }
+            for target in &mut self.targets {
+                if let Err(error) = target.committer.maintain() {
+                    tracing::warn!(topic = target.topic, %error, "housekeeping failed, the next commit tries again");
+                }
+            }
+        }
+    }
+
+    fn settle(&mut self, found: &[u64]) -> Result<()> {
+        self.targets.iter_mut().zip(found).try_for_each(|(target, found)| target.committer.recovered(*found))
+    }
+
+    fn commit(&mut self, sources: BTreeMap<String, Vec<SourceState>>, sinks: Vec<Parts>) -> Result<()> {
+        let n = self.last + 1;
+        // Staging and showing are mostly waiting for disks: all sinks at once.
+        let staged: Vec<Result<SinkState>> = std::thread::scope(|scope| {
+            let stage = |(target, (parts, rows, digest)): (_, Parts)| {
+                let target: &mut Target = target;
+                scope.spawn(move || {
+                    let content = if parts.is_empty() { None } else { target.committer.stage(n, parts)? };
+                    Ok(SinkState { sink: target.name.clone(), rows, digest, content })
+                })
+            };
+            let threads: Vec<_> = self.targets.iter_mut().zip(sinks).map(stage).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))).collect()
+        });
+        let staged = staged.into_iter().collect::<Result<Vec<SinkState>>>()?;
+        if let Some(ledger) = &mut self.ledger {
+            let mut manifest = Manifest::after(ledger);
+            manifest.sources = sources;
+            manifest.sinks = self.targets.iter().map(|t| t.topic.clone()).zip(staged.iter().cloned()).collect();
+            ledger.commit(manifest)?;
+        }
+        self.last = n;
+        let shown: Vec<Result<()>> = std::thread::scope(|scope| {
+            let changed =
+                self.targets.iter_mut().zip(&staged).filter_map(|(target, state)| Some((target, state.content.as_ref()?)));
+            let threads: Vec<_> =
+                changed.map(|(target, content)| scope.spawn(move || target.committer.commit(n, content))).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))).collect()
+        });
+        shown.into_iter().collect()
+    }
+}

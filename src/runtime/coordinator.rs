@@ -1,0 +1,217 @@
+//! The coordinator: stamps batches, closes epochs, asks for commits, and knows when it is over.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::AtomicU64;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use timely::communication::WorkerGuards;
+
+use super::commit::{Commits, Job, Parts, Target};
+use super::ingest::{Control, Place};
+use super::worker::{self, Shared};
+use super::{Config, Streams};
+use crate::connect::{SinkContext, Source};
+use crate::durable::{Bound, Ledger, Manifest, SourceState};
+use crate::error::{Error, Result};
+use crate::operators::{Credit, Feed, Marks, Report, Tally};
+use crate::record::Batch;
+use crate::time::Epoch;
+use crate::topology::Topology;
+
+/// Bytes that are read and not yet decoded.
+const IN_FLIGHT: usize = 64 << 20;
+
+/// What the coordinator hears from readers, workers, the committer and people.
+pub(crate) enum Message {
+    Batch(Place, Batch, u64),
+    Recovered(Place),
+    End(Place),
+    Partitions(usize, u16, Vec<u32>),
+    Through(Epoch),
+    Report(usize, Report),
+    Settled,
+    Committed(u64),
+    Failed(Error),
+    Stop,
+    /// From a test: close the epoch, commit, and answer.
+    Close(Sender<()>),
+}
+
+/// A topic that is read.
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) feed: Arc<Feed>,
+    pub(super) tally: Arc<Tally>,
+    pub(super) sources: Vec<Arc<dyn Source>>,
+}
+
+/// What workers report of a mark, or of the recovery, until all have.
+#[derive(Default)]
+pub(super) struct Gathered {
+    pub(super) missing: usize,
+    pub(super) sinks: Vec<Parts>,
+    pub(super) found: Vec<u64>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Phase {
+    /// Reading again what was committed.
+    Recovering,
+    /// All of it is handed out; sinks are finding their rows.
+    Settling,
+    /// All rows are found; the committer looks whether there are others.
+    Checking,
+    Live,
+}
+
+/// A commit on its way: what it binds, and whether it is already with the committer.
+pub(super) struct Marked {
+    pub(super) sources: BTreeMap<String, Vec<SourceState>>,
+    pub(super) handed: bool,
+}
+
+/// One thread's view of a run.
+pub(crate) struct Coordinator {
+    pub(super) topics: Vec<Topic>,
+    pub(super) sinks: usize,
+    pub(super) workers: usize,
+    pub(super) config: Config,
+    /// Whether epochs are closed only when asked.
+    pub(super) manual: bool,
+    pub(super) inbox: Receiver<Message>,
+    pub(super) outbox: Sender<Message>,
+    pub(super) jobs: Option<Sender<Job>>,
+    pub(super) control: Arc<Control>,
+    pub(super) credit: Arc<Credit>,
+    pub(super) marks: Arc<Marks>,
+    pub(super) remaining: Arc<AtomicU64>,
+    pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) guards: Option<WorkerGuards<()>>,
+    pub(super) last: Option<Manifest>,
+    pub(super) committed: u64,
+
+    pub(super) phase: Phase,
+    pub(super) bounds: BTreeMap<Place, Bound>,
+    pub(super) reading: BTreeSet<Place>,
+    pub(super) recovering: BTreeSet<Place>,
+    pub(super) open: Epoch,
+    pub(super) through: Epoch,
+    pub(super) opened: Instant,
+    /// Whether the open epoch has batches.
+    pub(super) dirty: bool,
+    /// Whether something is closed or open that no mark covers.
+    pub(super) unmarked: bool,
+    pub(super) marked: Option<Marked>,
+    pub(super) last_mark: Option<Instant>,
+    pub(super) gathered: Gathered,
+    pub(super) stopping: bool,
+    pub(super) asked: Vec<Sender<()>>,
+    pub(super) started: Instant,
+    pub(super) recovered: u64,
+    pub(super) told: Instant,
+}
+
+impl Coordinator {
+    /// Checks, opens and starts everything; returns it with the way to reach it. `manual` leaves closing epochs to messages.
+    pub(crate) fn start(streams: Streams, config: Config, manual: bool) -> Result<(Self, Sender<Message>)> {
+        let started = Instant::now();
+        let plan = streams.topology.plan();
+        streams.check(&plan)?;
+        let workers = config.workers.max(1);
+        let (outbox, inbox) = channel();
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let id = format!("{:016x}", now().as_nanos() as u64);
+        let fingerprint = Topology::fingerprint(&plan);
+        let ledger =
+            config.state.clone().map(|store| Ledger::open(store, streams.topology.name(), &fingerprint, &id)).transpose()?;
+        let last = ledger.as_ref().and_then(|ledger| ledger.last.clone());
+        let context = SinkContext {
+            app: ledger.as_ref().map_or_else(|| format!("{}-{id}", streams.topology.name()), |ledger| ledger.app.clone()),
+            generation: ledger.as_ref().map_or(1, |ledger| ledger.generation),
+            committed: last.as_ref().map_or(0, |last| last.n),
+            workers,
+            clock: Arc::new(move || now().as_millis() as i64),
+        };
+
+        let mut by_worker: Vec<BTreeMap<_, _>> = (0..workers).map(|_| BTreeMap::new()).collect();
+        let mut targets = Vec::new();
+        for (number, (topic, sink)) in streams.sinks.iter().enumerate() {
+            let schema = plan.sinks.iter().find(|s| s.topic == *topic).ok_or_else(|| Error::internal("a sink without schema"))?;
+            let opened = sink.open(schema, &context)?;
+            for (index, writer) in opened.writers.into_iter().enumerate() {
+                by_worker[index].insert(topic.clone(), (number, writer));
+            }
+            targets.push(Target { topic: topic.clone(), name: sink.describe(), committer: opened.committer });
+        }
+        let mut commits = Commits { targets, ledger, last: 0 };
+        commits.catch_up()?;
+        let committed = commits.last;
+
+        let credit = Arc::new(Credit::new(IN_FLIGHT));
+        let mut topics: Vec<Topic> = Vec::new();
+        for (name, source) in streams.sources {
+            let source: Arc<dyn Source> = source.into();
+            match topics.iter_mut().find(|topic| topic.name == name) {
+                Some(topic) => topic.sources.push(source),
+                None => {
+                    let feed = Arc::new(Feed::new(credit.clone()));
+                    topics.push(Topic { name, feed, tally: Arc::default(), sources: vec![source] });
+                }
+            }
+        }
+        let marks = Arc::new(Marks::default());
+        let feeds = topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.tally.clone()))).collect();
+        let sinks = commits.targets.len();
+        let mut coordinator = Coordinator {
+            topics,
+            sinks,
+            workers,
+            manual,
+            inbox,
+            outbox: outbox.clone(),
+            jobs: None,
+            control: Arc::default(),
+            credit,
+            marks: marks.clone(),
+            remaining: Arc::default(),
+            threads: Vec::new(),
+            guards: None,
+            last,
+            committed,
+            phase: Phase::Recovering,
+            bounds: BTreeMap::new(),
+            reading: BTreeSet::new(),
+            recovering: BTreeSet::new(),
+            open: 0,
+            through: 0,
+            opened: started,
+            dirty: false,
+            unmarked: false,
+            marked: None,
+            last_mark: None,
+            gathered: Gathered::default(),
+            stopping: false,
+            asked: Vec::new(),
+            started,
+            recovered: 0,
+            told: started,
+            config,
+        };
+        coordinator.gather();
+        coordinator.open_partitions()?;
+        let shared = Shared {
+            topology: streams.topology,
+            feeds,
+            marks,
+            writers: Mutex::new(by_worker),
+            coordinator: Mutex::new(outbox.clone()),
+        };
+        coordinator.guards = Some(worker::start(workers, shared)?);
+        coordinator.config.stop.tell(&outbox);
+        coordinator.start_committer(commits)?;
+        Ok((coordinator, outbox))
+    }
+}

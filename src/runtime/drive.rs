@@ -1,0 +1,359 @@
+//! The coordinator's loop: what each message changes, and what may be done next.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+use super::commit::{Commits, Job};
+use super::coordinator::{Coordinator, Gathered, Marked, Message, Phase};
+use super::ingest::{Place, Reader, scout};
+use super::{Progress, Summary, TopicSummary};
+use crate::durable::{Bound, SourceState};
+use crate::error::{Error, Result};
+use crate::operators::Report;
+use crate::time::Epoch;
+
+/// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
+const LONG_EPOCH: Duration = Duration::from_millis(100);
+/// How often progress is told.
+const TELL: Duration = Duration::from_millis(100);
+
+impl Coordinator {
+    /// Goes on to the end.
+    pub(crate) fn run(mut self) -> Result<Summary> {
+        let result = self.drive();
+        self.control.end();
+        self.credit.close();
+        self.topics.iter().for_each(|topic| topic.feed.finish());
+        self.jobs = None;
+        if let Some(guards) = self.guards.take() {
+            match &result {
+                // Workers may wait for one that is gone: they end with the process.
+                Err(_) => std::mem::forget(guards),
+                Ok(()) => drop(guards),
+            }
+        }
+        if result.is_ok() {
+            for thread in self.threads.drain(..) {
+                thread.join().map_err(|_| Error::internal("a thread of the run panicked"))?;
+            }
+        }
+        result.map(|()| self.summary())
+    }
+
+    fn summary(&self) -> Summary {
+        let topics = self.topics.iter().map(|t| (t.name.clone(), TopicSummary::from(t.tally.as_ref()))).collect();
+        Summary { topics, committed: self.committed, recovered: self.recovered, elapsed: self.started.elapsed() }
+    }
+
+    fn drive(&mut self) -> Result<()> {
+        loop {
+            let message = match self.inbox.recv_timeout(self.patience()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("the coordinator is alone")),
+            };
+            // All that waits is taken before an epoch is closed, but not for ever.
+            let (mut waiting, mut quiet) = (message, true);
+            while let Some(message) = waiting.take() {
+                self.handle(message)?;
+                if self.dirty && self.opened.elapsed() >= LONG_EPOCH {
+                    quiet = false;
+                    break;
+                }
+                waiting = self.inbox.try_recv().ok();
+            }
+            if self.advance(quiet)? {
+                return Ok(());
+            }
+            self.tell();
+        }
+    }
+
+    /// How long nothing needs to be done without a message.
+    fn patience(&self) -> Duration {
+        let commit = (self.unmarked && self.marked.is_none()).then(|| self.until_commit());
+        let epoch = self.dirty.then(|| LONG_EPOCH.saturating_sub(self.opened.elapsed()));
+        [commit, epoch].into_iter().flatten().fold(TELL, Duration::min).max(Duration::from_micros(100))
+    }
+
+    fn until_commit(&self) -> Duration {
+        self.last_mark.map_or(Duration::ZERO, |last| self.config.commit_every.saturating_sub(last.elapsed()))
+    }
+
+    fn handle(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Batch(place, batch, digest) => {
+                if !self.dirty {
+                    self.opened = Instant::now();
+                }
+                (self.dirty, self.unmarked) = (true, true);
+                let fresh = Bound { from: batch.first, to: batch.first, digest: 0 };
+                let bound = self.bounds.entry(place).or_insert(fresh);
+                bound.to = batch.next;
+                bound.digest = bound.digest.wrapping_add(digest);
+                self.topics[place.0].feed.push(place.1, batch);
+            }
+            Message::Recovered(place) => {
+                self.recovering.remove(&place);
+            }
+            Message::End(place) => {
+                self.reading.remove(&place);
+                self.recovering.remove(&place);
+            }
+            Message::Partitions(topic, rank, partitions) => {
+                for partition in partitions {
+                    let place = (topic, rank, partition);
+                    if !self.bounds.contains_key(&place) && !self.reading.contains(&place) {
+                        self.read(place, None)?;
+                    }
+                }
+            }
+            Message::Through(epoch) => self.through = epoch,
+            Message::Report(sink, report) => self.report(sink, report)?,
+            Message::Settled => {
+                self.phase = Phase::Live;
+                self.control.go_live();
+            }
+            Message::Committed(n) => {
+                self.committed = n;
+                self.marked = None;
+                if !self.unmarked {
+                    self.answer();
+                }
+            }
+            Message::Failed(error) => return Err(error),
+            Message::Stop => {
+                self.stopping = true;
+                self.control.end();
+                self.credit.close();
+            }
+            Message::Close(answer) => self.asked.push(answer),
+        }
+        Ok(())
+    }
+
+    fn report(&mut self, sink: usize, report: Report) -> Result<()> {
+        let Gathered { missing, sinks, found } = &mut self.gathered;
+        let (rows, digest) = match report {
+            Report::Failed(error) => return Err(error),
+            Report::Staged { part, rows, digest } => {
+                sinks[sink].0.extend(part);
+                (rows, digest)
+            }
+            Report::Recovered { found: again, rows, digest } => {
+                found[sink] += again;
+                (rows, digest)
+            }
+        };
+        sinks[sink].1 += rows;
+        sinks[sink].2 = sinks[sink].2.wrapping_add(digest);
+        *missing -= 1;
+        Ok(())
+    }
+
+    /// Begins to wait for a report of each sink's part on each worker.
+    pub(super) fn gather(&mut self) {
+        let sinks = (0..self.sinks).map(|_| Default::default()).collect();
+        self.gathered = Gathered { missing: self.sinks * self.workers, sinks, found: vec![0; self.sinks] };
+    }
+
+    /// Does what may be done now; true when all is done.
+    fn advance(&mut self, quiet: bool) -> Result<bool> {
+        match self.phase {
+            // What is not rebuilt can't be continued: nothing has been changed yet.
+            Phase::Recovering | Phase::Settling | Phase::Checking if self.stopping => return Ok(true),
+            Phase::Recovering if self.recovering.is_empty() => {
+                (self.dirty, self.unmarked) = (false, false);
+                self.open_epoch(1);
+                self.phase = Phase::Settling;
+            }
+            Phase::Settling if self.gathered.missing == 0 && self.through >= 1 => {
+                self.recovered = self.topics.iter().map(|t| t.tally.read.load(Ordering::Relaxed)).sum();
+                self.compare()?;
+                let found = std::mem::take(&mut self.gathered.found);
+                self.hand(Job::Settle(found))?;
+                self.phase = Phase::Checking;
+            }
+            Phase::Live => return self.advance_live(quiet),
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    fn advance_live(&mut self, quiet: bool) -> Result<bool> {
+        if let Some(marked) = &mut self.marked
+            && !marked.handed
+            && self.gathered.missing == 0
+        {
+            marked.handed = true;
+            let (sources, sinks) = (std::mem::take(&mut marked.sources), std::mem::take(&mut self.gathered.sinks));
+            self.hand(Job::Commit(sources, sinks))?;
+        }
+        let ending = self.stopping || (self.reading.is_empty() && !self.config.follow && !self.manual);
+        let over = ending && quiet;
+        let asked = !self.asked.is_empty();
+        let through = self.through >= self.open;
+        let due = self.marked.is_none() && (over || asked || (!self.manual && self.until_commit().is_zero()));
+        let full = quiet || self.opened.elapsed() >= LONG_EPOCH;
+        let close = self.dirty && through && !self.manual && full;
+        if self.unmarked && due && (close || over || asked || !self.dirty) {
+            self.mark();
+        } else if close {
+            self.dirty = false;
+            self.open_epoch(self.open + 1);
+        }
+        if !self.unmarked && self.marked.is_none() {
+            self.answer();
+        }
+        Ok(over && !self.dirty && !self.unmarked && self.marked.is_none())
+    }
+
+    /// Answers those who asked for a commit.
+    fn answer(&mut self) {
+        for answer in self.asked.drain(..) {
+            // Who no longer listens needs no answer.
+            let _ = answer.send(());
+        }
+    }
+
+    /// Closes the open epoch with a mark: a commit is made of all up to it.
+    fn mark(&mut self) {
+        let mut sources: BTreeMap<String, Vec<SourceState>> = BTreeMap::new();
+        for (number, topic) in self.topics.iter().enumerate() {
+            let state = |(rank, source): (usize, &std::sync::Arc<dyn crate::connect::Source>)| {
+                let of = |(place, bound): (&Place, &Bound)| (place.2, *bound);
+                let range = (number, rank as u16, 0)..=(number, rank as u16, u32::MAX);
+                SourceState { source: source.describe(), partitions: self.bounds.range(range).map(of).collect() }
+            };
+            sources.insert(topic.name.clone(), topic.sources.iter().enumerate().map(state).collect());
+        }
+        self.marked = Some(Marked { sources, handed: false });
+        self.gather();
+        self.marks.set(self.open);
+        self.last_mark = Some(Instant::now());
+        (self.dirty, self.unmarked) = (false, false);
+        self.open_epoch(self.open + 1);
+    }
+
+    fn open_epoch(&mut self, epoch: Epoch) {
+        self.open = epoch;
+        self.topics.iter().for_each(|topic| topic.feed.open(epoch));
+    }
+
+    /// Whether what was read again is what was committed.
+    fn compare(&self) -> Result<()> {
+        let Some(last) = &self.last else { return Ok(()) };
+        for (place, bound) in &self.bounds {
+            let topic = &self.topics[place.0];
+            let state = last.sources.get(&topic.name).and_then(|sources| sources.get(usize::from(place.1)));
+            if let Some(recorded) = state.and_then(|state| state.partitions.get(&place.2))
+                && recorded != bound
+            {
+                let (name, from, to) = (self.name(*place), bound.from, bound.to);
+                return Err(Error::data(format!("records {from}..{to} of {name} are not those that were read before"))
+                    .hint("Restore them, or begin anew with another --state and --lake."));
+            }
+        }
+        Ok(())
+    }
+
+    fn hand(&self, job: Job) -> Result<()> {
+        let gone = || Error::internal("the committer is gone");
+        self.jobs.as_ref().ok_or_else(gone)?.send(job).map_err(|_| gone())
+    }
+
+    pub(super) fn start_committer(&mut self, commits: Commits) -> Result<()> {
+        let (jobs, inbox) = channel();
+        let coordinator = self.outbox.clone();
+        let thread = std::thread::Builder::new().name("commit".into()).spawn(move || commits.run(&inbox, &coordinator));
+        self.threads.push(thread.map_err(|e| Error::internal("can't start the committer").because(e))?);
+        self.jobs = Some(jobs);
+        Ok(())
+    }
+
+    fn name(&self, (topic, rank, partition): Place) -> String {
+        let topic = &self.topics[topic];
+        format!("{}, partition {partition}", topic.sources[usize::from(rank)].describe())
+    }
+
+    /// Starts reading every partition: those that were read before from their beginning again, and what there is besides.
+    pub(super) fn open_partitions(&mut self) -> Result<()> {
+        let mut places = Vec::new();
+        for (number, topic) in self.topics.iter().enumerate() {
+            let recorded = self.last.as_ref().and_then(|last| last.sources.get(&topic.name));
+            for (rank, state) in recorded.into_iter().flatten().enumerate() {
+                let now = topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
+                if now != state.source {
+                    return Err(Error::data(format!("{} was read from {}, not from {now}", topic.name, state.source))
+                        .hint("Give the same sources in the same order (more may follow), or begin anew with another --state and --lake."));
+                }
+            }
+            for (rank, source) in topic.sources.iter().enumerate() {
+                let bounds = recorded.and_then(|r| r.get(rank)).map(|state| state.partitions.clone()).unwrap_or_default();
+                let mut partitions = source.partitions()?;
+                partitions.extend(bounds.keys().filter(|p| !partitions.contains(p)).copied().collect::<Vec<_>>());
+                places.extend(partitions.into_iter().map(|p| ((number, rank as u16, p), bounds.get(&p).copied())));
+                if self.config.follow && !self.manual {
+                    let (control, coordinator) = (self.control.clone(), self.outbox.clone());
+                    self.threads.push(scout(number, rank as u16, source.clone(), control, coordinator)?);
+                }
+            }
+        }
+        places.into_iter().try_for_each(|(place, bound)| self.read(place, bound))
+    }
+
+    fn read(&mut self, place: Place, bound: Option<Bound>) -> Result<()> {
+        if self.manual {
+            return Ok(());
+        }
+        let reader = Reader {
+            place,
+            name: self.name(place),
+            source: self.topics[place.0].sources[usize::from(place.1)].clone(),
+            bound,
+            follow: self.config.follow,
+            credit: self.credit.clone(),
+            control: self.control.clone(),
+            remaining: self.remaining.clone(),
+            coordinator: self.outbox.clone(),
+        };
+        self.reading.insert(place);
+        if self.phase == Phase::Recovering {
+            self.recovering.insert(place);
+        }
+        self.threads.push(reader.spawn()?);
+        Ok(())
+    }
+
+    fn tell(&mut self) {
+        if self.told.elapsed() < TELL || self.config.progress.is_none() {
+            return;
+        }
+        self.told = Instant::now();
+        let (mut records, mut bytes) = (0, 0);
+        for topic in &self.topics {
+            records += topic.tally.read.load(Ordering::Relaxed);
+            bytes += topic.tally.bytes.load(Ordering::Relaxed);
+        }
+        let holds = match (self.phase, &self.marked) {
+            (Phase::Recovering | Phase::Settling | Phase::Checking, _) => "rebuilding state",
+            (_, Some(_)) if self.reading.is_empty() => "commit",
+            _ if self.credit.is_short() => "workers",
+            _ => "reading",
+        };
+        let progress = Progress {
+            records,
+            bytes,
+            remaining: self.remaining.load(Ordering::Relaxed),
+            elapsed: self.started.elapsed(),
+            recovering: self.phase != Phase::Live,
+            committed: self.committed,
+            holds,
+        };
+        if let Some(told) = &mut self.config.progress {
+            told(&progress);
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Reading: a thread a partition, bounded by the credit of the whole, silent while there is nothing.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use xxhash_rust::xxh3::xxh3_64_with_seed;
+
+use super::coordinator::Message;
+use crate::connect::{Partition, Poll, Source};
+use crate::durable::Bound;
+use crate::error::{Error, Result};
+use crate::operators::Credit;
+use crate::record::Batch;
+
+/// Where a partition is bound: topic, source of the topic, partition.
+pub(super) type Place = (usize, u16, u32);
+
+/// What readers share: the gate that opens after the recovery, and the end.
+#[derive(Default)]
+pub(super) struct Control {
+    state: Mutex<(bool, bool)>,
+    changed: Condvar,
+}
+
+impl Control {
+    /// Lets readers go beyond what was committed.
+    pub(super) fn go_live(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
+        self.changed.notify_all();
+    }
+
+    /// Ends all readers.
+    pub(super) fn end(&self) {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        self.changed.notify_all();
+    }
+
+    /// Waits for the gate; false at the end.
+    fn wait_live(&self) -> bool {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        while !state.0 && !state.1 {
+            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        !state.1
+    }
+
+    /// Waits for `pause`; false at the end.
+    fn wait(&self, pause: Duration) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.changed.wait_timeout_while(state, pause, |state| !state.1);
+        !ended.unwrap_or_else(PoisonError::into_inner).0.1
+    }
+}
+
+/// A reader and what it needs.
+pub(super) struct Reader {
+    pub(super) place: Place,
+    pub(super) name: String,
+    pub(super) source: Arc<dyn Source>,
+    /// What was committed of the partition; it is read again first.
+    pub(super) bound: Option<Bound>,
+    pub(super) follow: bool,
+    pub(super) credit: Arc<Credit>,
+    pub(super) control: Arc<Control>,
+    pub(super) remaining: Arc<AtomicU64>,
+    pub(super) coordinator: Sender<Message>,
+}
+
+impl Reader {
+    /// Starts reading on a thread of its own.
+    pub(super) fn spawn(self) -> Result<JoinHandle<()>> {
+        let name = format!("read {}", self.name);
+        Builder::new().name(name).spawn(move || self.run()).map_err(|e| Error::internal("can't start a reader").because(e))
+    }
+
+    fn run(self) {
+        let (place, coordinator) = (self.place, self.coordinator.clone());
+        // A coordinator that is gone has no use for the message.
+        let _ = match self.read() {
+            Ok(()) => coordinator.send(Message::End(place)),
+            Err(error) => coordinator.send(Message::Failed(error)),
+        };
+    }
+
+    fn read(self) -> Result<()> {
+        let mut partition = self.source.open(self.place.2, self.bound.map(|b| b.from), self.follow)?;
+        let mut rest = None;
+        let mut left = 0;
+        if let Some(bound) = self.bound {
+            rest = self.recover(partition.as_mut(), bound, &mut left)?;
+        }
+        if self.coordinator.send(Message::Recovered(self.place)).is_err() || !self.control.wait_live() {
+            return Ok(());
+        }
+        let mut pause = SHORT;
+        if let Some(batch) = rest {
+            self.hand_over(batch);
+        }
+        loop {
+            let poll = partition.poll()?;
+            self.estimate(partition.as_ref(), &mut left);
+            match poll {
+                Poll::Batch(batch) => {
+                    pause = SHORT;
+                    if !self.hand_over(batch) {
+                        return Ok(());
+                    }
+                }
+                Poll::Idle => {
+                    if !self.control.wait(pause) {
+                        return Ok(());
+                    }
+                    pause = (pause * 2).min(LONG);
+                }
+                Poll::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Reads `[from, to)` again; returns what a batch held beyond.
+    fn recover(&self, partition: &mut dyn Partition, bound: Bound, left: &mut u64) -> Result<Option<Batch>> {
+        let mut at = bound.from;
+        while at < bound.to {
+            let Poll::Batch(mut batch) = partition.poll()? else {
+                let (name, to) = (&self.name, bound.to);
+                return Err(Error::data(format!("{name} ends at {at}, but was read up to {to} before"))
+                    .hint("Restore what is missing, or begin anew with another --state and --lake."));
+            };
+            self.estimate(partition, left);
+            at = batch.next;
+            if at > bound.to {
+                let rest = batch.split_off(bound.to);
+                self.hand_over(batch);
+                return Ok(Some(rest));
+            }
+            if !self.hand_over(batch) {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    fn hand_over(&self, batch: Batch) -> bool {
+        let mut digest = 0u64;
+        for record in batch.iter(0) {
+            let value = xxh3_64_with_seed(record.value.unwrap_or_default(), record.order.offset);
+            let key = record.key.map_or(1, |key| xxh3_64_with_seed(key, 1));
+            digest = digest.wrapping_add(value ^ key.wrapping_mul(u64::from(record.value.is_some()) + 1));
+        }
+        self.credit.acquire(batch.bytes.len()) && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok()
+    }
+
+    /// Keeps the sum of what all readers have still to read.
+    fn estimate(&self, partition: &dyn Partition, left: &mut u64) {
+        let now = partition.remaining();
+        self.remaining.fetch_add(now.wrapping_sub(*left), Ordering::Relaxed);
+        *left = now;
+    }
+}
+
+/// How long a reader without news waits before it asks again, the first time and at most.
+const SHORT: Duration = Duration::from_millis(1);
+const LONG: Duration = Duration::from_millis(20);
+
+/// Looks for new partitions of a source once a second.
+pub(super) fn scout(
+    topic: usize,
+    rank: u16,
+    source: Arc<dyn Source>,
+    control: Arc<Control>,
+    coordinator: Sender<Message>,
+) -> Result<JoinHandle<()>> {
+    let look = move || {
+        while control.wait(Duration::from_secs(1)) {
+            let message = match source.partitions() {
+                Ok(partitions) => Message::Partitions(topic, rank, partitions),
+                Err(error) => Message::Failed(error),
+            };
+            if coordinator.send(message).is_err() {
+                return;
+            }
+        }
+    };
+    Builder::new().name("scout".into()).spawn(look).map_err(|e| Error::internal("can't start a scout").because(e))
+}

@@ -1,0 +1,83 @@
+//! What a run says of itself: [`Progress`] while it goes on, [`Summary`] in the end.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::operators::Tally;
+
+/// How a run goes.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    /// Records decoded so far, dead letters among them.
+    pub records: u64,
+    /// Bytes decoded so far.
+    pub bytes: u64,
+    /// Bytes known to be still unread.
+    pub remaining: u64,
+    /// Time since the start.
+    pub elapsed: Duration,
+    /// Whether the state is still being rebuilt from what was committed before.
+    pub recovering: bool,
+    /// The last commit.
+    pub committed: u64,
+    /// What everything waits for.
+    pub holds: &'static str,
+}
+
+/// What became of the records of a topic: `read = applied + duplicates + superseded + dead`, always.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct TopicSummary {
+    /// Records read since the beginning of the state.
+    pub read: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// Rows that stand now; 0 of a stream.
+    pub rows: u64,
+    /// Records that changed their table, or were passed on by a stream.
+    pub applied: u64,
+    /// Of the applied, those that took the place of another row.
+    pub replaced: u64,
+    /// Records equal to what stood.
+    pub duplicates: u64,
+    /// Records that came after a later one.
+    pub superseded: u64,
+    /// Records that could not be used.
+    pub dead: u64,
+}
+
+impl From<&Tally> for TopicSummary {
+    fn from(tally: &Tally) -> Self {
+        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        TopicSummary {
+            read: get(&tally.read),
+            bytes: get(&tally.bytes),
+            rows: u64::try_from(tally.rows.load(Ordering::Relaxed)).unwrap_or(0),
+            applied: get(&tally.applied),
+            replaced: get(&tally.replaced),
+            duplicates: get(&tally.duplicates),
+            superseded: get(&tally.superseded),
+            dead: get(&tally.dead),
+        }
+    }
+}
+
+impl TopicSummary {
+    /// Whether every record read is accounted for.
+    pub fn balances(&self) -> bool {
+        self.read == self.applied + self.duplicates + self.superseded + self.dead
+    }
+}
+
+/// What a run did.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// By topic, since the beginning of the state.
+    pub topics: BTreeMap<String, TopicSummary>,
+    /// Number of the last manifest; 0 if nothing was ever committed.
+    pub committed: u64,
+    /// Records that were read again to rebuild the state.
+    pub recovered: u64,
+    /// How long it ran.
+    pub elapsed: Duration,
+}

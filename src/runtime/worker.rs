@@ -1,0 +1,80 @@
+//! The workers' threads: each builds the topology over what is bound to it, and steps until it is complete.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use timely::WorkerConfig;
+use timely::communication::WorkerGuards;
+use timely::dataflow::operators::probe::Handle;
+
+use super::coordinator::Message;
+use crate::connect::Writer;
+use crate::error::{Error, Result};
+use crate::graph::Plugs;
+use crate::operators::{Feed, Marks, Outlet, Tally};
+use crate::time::Epoch;
+use crate::topology::Topology;
+
+/// What the workers are given.
+pub(super) struct Shared {
+    pub(super) topology: Topology,
+    pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
+    pub(super) marks: Arc<Marks>,
+    /// By worker, the writers of each sink with its number.
+    pub(super) writers: Mutex<Vec<BTreeMap<String, (usize, Box<dyn Writer>)>>>,
+    pub(super) coordinator: Mutex<Sender<Message>>,
+}
+
+/// Tells the coordinator when a worker's thread dies: the others would wait for it for ever.
+struct Alarm(Sender<Message>);
+
+impl Drop for Alarm {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.0.send(Message::Failed(
+                Error::internal("a worker panicked").hint("This is a bug: please report the message above."),
+            ));
+        }
+    }
+}
+
+/// Starts `workers` threads.
+pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> {
+    let communication = match workers {
+        1 => timely::CommunicationConfig::Thread,
+        n => timely::CommunicationConfig::Process(n),
+    };
+    let config = timely::Config { communication, worker: WorkerConfig::default() };
+    timely::execute(config, move |worker| {
+        let coordinator = shared.coordinator.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let alarm = Alarm(coordinator.clone());
+        let index = worker.index();
+        let writers = std::mem::take(&mut shared.writers.lock().unwrap_or_else(PoisonError::into_inner)[index]);
+        let probe: Handle<Epoch> = Handle::new();
+        let outlet = |(topic, (sink, writer)): (String, (usize, Box<dyn Writer>))| {
+            let coordinator = coordinator.clone();
+            let tell = Box::new(move |report| {
+                let _ = coordinator.send(Message::Report(sink, report));
+            });
+            (topic, Outlet { writer, marks: shared.marks.clone(), tell, probe: probe.clone() })
+        };
+        let outlets = writers.into_iter().map(outlet).collect();
+        shared.topology.install(worker, Plugs { feeds: shared.feeds.clone(), outlets, probe: probe.clone() });
+        let mut last = 0;
+        while worker.has_dataflows() {
+            worker.step_or_park(Some(Duration::from_millis(100)));
+            // The frontier is that of all workers: one of them is enough to tell.
+            if index == 0 {
+                let frontier = probe.with_frontier(|f| f.first().copied()).unwrap_or(Epoch::MAX);
+                if frontier > last {
+                    last = frontier;
+                    let _ = coordinator.send(Message::Through(frontier));
+                }
+            }
+        }
+        drop(alarm);
+    })
+    .map_err(|e| Error::internal(format!("can't start the workers: {e}")))
+}

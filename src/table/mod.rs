@@ -1,0 +1,170 @@
+//! [`KTable`]: what stands at each key now.
+//!
+//! A table is one of two streams, whichever its maker has at hand, and becomes the other where a reader needs it. *Upserts* say
+//! what stands now; they are what a topic gives, and cost no state. *Diffs* also say what stood before; joins and aggregates
+//! give them for nothing, while to make them from upserts every key's value must be kept. So a table remembers what its readers
+//! need, not what arrived: `map_values` before a join is what the join keeps, and a sink, content with upserts, keeps no value.
+
+use std::cell::OnceCell;
+use std::rc::Rc;
+
+use differential_dataflow::AsCollection;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::vec::Map;
+
+use crate::connect::{Mode, Row};
+use crate::graph::Graph;
+use crate::grouped::KGrouped;
+use crate::operators::{Datum, Diffs, Upserts, changelog, changes, join, snapshot};
+use crate::options::Produced;
+use crate::record::Order;
+use crate::stream::{Event, KStream};
+use crate::time::Epoch;
+
+/// A table: at most one row a key, maintained. A handle: it is cheap to clone, and may be used many times.
+#[derive(Clone)]
+pub struct KTable<'s, K: Datum, V: Datum> {
+    pub(crate) graph: Graph<'s>,
+    pub(crate) node: usize,
+    rows: Rows<'s, K, V>,
+    /// Whether each key's changes come from the worker that owns the key.
+    settled: bool,
+    diffs: Rc<OnceCell<Diffs<'s, (K, V)>>>,
+}
+
+#[derive(Clone)]
+enum Rows<'s, K: Datum, V: Datum> {
+    Upserts(Upserts<'s, K, V>),
+    Diffs(Diffs<'s, (K, V)>),
+}
+
+impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
+    pub(crate) fn from_upserts(graph: Graph<'s>, node: usize, rows: Upserts<'s, K, V>, settled: bool) -> Self {
+        KTable { graph, node, rows: Rows::Upserts(rows), settled, diffs: Rc::default() }
+    }
+
+    pub(crate) fn from_diffs(graph: Graph<'s>, node: usize, rows: Diffs<'s, (K, V)>, settled: bool) -> Self {
+        KTable { graph, node, rows: Rows::Diffs(rows), settled, diffs: Rc::default() }
+    }
+
+    /// What stands now, wherever it is known.
+    fn upserts(&self) -> Upserts<'s, K, V> {
+        match &self.rows {
+            Rows::Upserts(rows) => rows.clone(),
+            Rows::Diffs(rows) => rows.clone().inner.map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))),
+        }
+    }
+
+    /// What stands now and what stood before: kept once, for all readers that need it.
+    pub(crate) fn diffs(&self) -> Diffs<'s, (K, V)> {
+        match &self.rows {
+            Rows::Upserts(rows) => self.diffs.get_or_init(|| changes(rows.clone(), self.settled, "rows")).clone(),
+            Rows::Diffs(rows) => rows.clone(),
+        }
+    }
+
+    /// Names this step, for [`describe`](crate::Topology::describe) and logs.
+    pub fn named(&self, name: &str) -> Self {
+        self.graph.name(self.node, name);
+        self.clone()
+    }
+
+    fn mapped<W: Datum>(&self, verb: &str, f: impl Fn(&K, &V) -> Option<W> + 'static) -> KTable<'s, K, W> {
+        let (graph, node) = (self.graph.clone(), self.graph.node(verb, &[self.node]));
+        match &self.rows {
+            Rows::Upserts(rows) => {
+                let rows = rows.clone().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, verb, move |_, _| {
+                    move |input, output| {
+                        input.for_each(|time, data| {
+                            let mapped = data.drain(..).map(|(key, value)| {
+                                let value = value.and_then(|value| f(&key, &value));
+                                (key, value)
+                            });
+                            output.session(&time).give_iterator(mapped);
+                        });
+                    }
+                });
+                KTable::from_upserts(graph, node, rows, self.settled)
+            }
+            Rows::Diffs(rows) => {
+                let rows = rows.clone().flat_map(move |(key, value)| f(&key, &value).map(|value| (key, value)));
+                KTable::from_diffs(graph, node, rows, self.settled)
+            }
+        }
+    }
+
+    /// Keeps the rows for which `keep` is true.
+    pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + 'static) -> Self {
+        self.mapped("filter", move |key, value| keep(key, value).then(|| value.clone()))
+    }
+
+    /// Makes each row's value another one. What comes next keeps only that.
+    pub fn map_values<W: Datum>(&self, f: impl Fn(&V) -> W + 'static) -> KTable<'s, K, W> {
+        self.mapped("map_values", move |_, value| Some(f(value)))
+    }
+
+    /// Groups rows: `f` gives group and value, or `None` for no group. When a row changes it leaves its group and enters another.
+    pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
+        let node = self.graph.node("group_by", &[self.node]);
+        KGrouped::new(self.graph.clone(), node, self.diffs().flat_map(move |(key, value)| f(&key, &value).into()))
+    }
+
+    /// Joins rows of equal keys; `None` of `f` is no row. It keeps both sides' values as they come: project them first.
+    pub fn join<W: Datum, O: Datum, P: Into<Option<O>>>(
+        &self,
+        other: &KTable<'s, K, W>,
+        f: impl Fn(&V, &W) -> P + 'static,
+    ) -> KTable<'s, K, O> {
+        let node = self.graph.node("join", &[self.node, other.node]);
+        let both = Rc::new(move |_: &K, v: &V, w: Option<&W>| w.and_then(|w| f(v, w).into()));
+        KTable::from_diffs(self.graph.clone(), node, join(self.upserts(), other.upserts(), "join", both), true)
+    }
+
+    /// Like [`join`](Self::join), and a row without a partner is joined with `None`.
+    pub fn left_join<W: Datum, O: Datum, P: Into<Option<O>>>(
+        &self,
+        other: &KTable<'s, K, W>,
+        f: impl Fn(&V, Option<&W>) -> P + 'static,
+    ) -> KTable<'s, K, O> {
+        let node = self.graph.node("left_join", &[self.node, other.node]);
+        let one = Rc::new(move |_: &K, v: &V, w: Option<&W>| f(v, w).into());
+        KTable::from_diffs(self.graph.clone(), node, join(self.upserts(), other.upserts(), "left_join", one), true)
+    }
+
+    /// The changes as a stream: at each epoch one record for each key that changed, `None` when its row is gone.
+    pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
+        let node = self.graph.node("to_stream", &[self.node]);
+        let event = |((key, value), epoch): ((K, Option<V>), Epoch)| {
+            let order = Order { source: 0, offset: epoch, partition: 0 };
+            Event { key, value, order, timestamp: None, diff: 1 }
+        };
+        KStream::new(self.graph.clone(), node, changelog(self.diffs(), "to_stream").map(event), false)
+    }
+
+    /// The same rows under keys of their own: `f` must give different keys to different rows.
+    pub(crate) fn rekeyed<L: Datum, W: Datum>(&self, f: impl Fn((K, V)) -> (L, W) + 'static) -> KTable<'s, L, W> {
+        KTable::from_diffs(self.graph.clone(), self.node, self.diffs().map(f), false)
+    }
+}
+
+impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
+    /// Writes the table to `topic`: at each commit the sink holds exactly the rows that stand. It keeps no row, only its key.
+    pub fn to(&self, topic: &str, produced: Produced) {
+        self.graph.node(format!("to {topic}"), &[self.node]);
+        let (key, value) = (K::columns(), V::columns());
+        let outlet = self.graph.sink(topic, &[key.clone(), value].concat(), key.len(), Mode::Snapshot, &produced);
+        let rows = self.graph.probe(self.upserts());
+        if let Some(outlet) = outlet {
+            snapshot(rows, self.settled, topic, outlet);
+        }
+    }
+}
+
+/// A table's changes as differential's collection, for operators of one's own.
+impl<'s, K: Datum, V: Datum> From<&KTable<'s, K, V>> for Diffs<'s, (K, V)> {
+    fn from(table: &KTable<'s, K, V>) -> Self {
+        table.diffs().inner.as_collection()
+    }
+}

@@ -1,0 +1,204 @@
+//! Topologies under test: [`TopologyTestDriver`] runs one with topics in memory and a clock you hold.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::sync::mpsc::{Sender, channel};
+use std::thread::JoinHandle;
+
+use crate::connect::Value;
+use crate::connect::memory::{Change, MemoryLog, MemoryTable, push};
+use crate::error::{Error, Result};
+use crate::graph::DEAD_LETTERS;
+use crate::record::Batch;
+use crate::runtime::{Config, Coordinator, Message, Streams, Summary};
+use crate::serdes::Serializer;
+use crate::time::Timestamp;
+use crate::topology::Topology;
+
+/// Runs a topology on the real engine, with all its topics in memory: records go in when you pipe them, an epoch is closed when
+/// you [`commit`](Self::commit), and then the changes and the tables are there to be looked at.
+///
+/// ```
+/// use watershed::options::{Consumed, Produced};
+/// use watershed::serdes::Utf8;
+/// use watershed::testing::TopologyTestDriver;
+/// use watershed::{StreamsBuilder, Topology};
+///
+/// fn count(builder: &StreamsBuilder) {
+///     let words = builder.stream("words", Consumed::with(Utf8, Utf8));
+///     words.group_by(|_, word| (word.clone(), ())).count().to("counts", Produced::columns(["word", "count"]));
+/// }
+///
+/// let mut driver = TopologyTestDriver::new(Topology::new("count", count))?;
+/// let words = driver.input("words", Utf8, Utf8);
+/// for word in ["to", "be", "or", "not", "to", "be"] {
+///     words.pipe(&mut driver, &"speech".to_string(), &word.to_string());
+/// }
+/// driver.commit()?;
+/// assert_eq!(driver.rows("counts").len(), 4);
+/// # Ok::<(), watershed::Error>(())
+/// ```
+pub struct TopologyTestDriver {
+    topics: Vec<String>,
+    tables: BTreeMap<String, MemoryTable>,
+    seen: BTreeMap<String, usize>,
+    next: BTreeMap<(usize, u32), u64>,
+    now: Timestamp,
+    run: Option<(Sender<Message>, JoinHandle<Result<Summary>>)>,
+}
+
+/// A topic to pipe records into.
+pub struct InputTopic<K, V, KS, VS> {
+    topic: String,
+    key: KS,
+    value: VS,
+    types: PhantomData<(K, V)>,
+}
+
+impl<K, V, KS: Serializer<K>, VS: Serializer<V>> InputTopic<K, V, KS, VS> {
+    /// Pipes a record into partition 0, at the driver's time.
+    pub fn pipe(&self, driver: &mut TopologyTestDriver, key: &K, value: &V) {
+        driver.pipe(&self.topic, 0, self.key.encode(key).as_deref(), self.value.encode(value).as_deref());
+    }
+
+    /// Pipes a tombstone: a null value, which deletes from a table.
+    pub fn delete(&self, driver: &mut TopologyTestDriver, key: &K) {
+        driver.pipe(&self.topic, 0, self.key.encode(key).as_deref(), None);
+    }
+}
+
+impl TopologyTestDriver {
+    /// Starts a topology on one worker.
+    ///
+    /// # Errors
+    /// When the topology can't run.
+    pub fn new(topology: Topology) -> Result<Self> {
+        Self::with_workers(topology, 1)
+    }
+
+    /// Starts a topology on `workers` threads.
+    ///
+    /// # Errors
+    /// When the topology can't run.
+    pub fn with_workers(topology: Topology, workers: usize) -> Result<Self> {
+        let plan = topology.plan();
+        let mut streams = Streams::new(topology);
+        let mut topics = plan.sources;
+        topics.dedup();
+        for topic in &topics {
+            streams = streams.source(topic, MemoryLog::default());
+        }
+        let mut tables = BTreeMap::new();
+        for schema in plan.sinks {
+            let table = MemoryTable::default();
+            streams = streams.sink(&schema.topic, table.clone());
+            tables.insert(schema.topic, table);
+        }
+        let (tell, told) = channel();
+        let config = Config { workers, follow: true, ..Config::default() };
+        let thread = std::thread::spawn(move || {
+            let (coordinator, outbox) = Coordinator::start(streams, config, true)?;
+            // Who started it waits for this.
+            let _ = tell.send(outbox);
+            coordinator.run()
+        });
+        let mut driver =
+            TopologyTestDriver { topics, tables, seen: BTreeMap::new(), next: BTreeMap::new(), now: Timestamp(0), run: None };
+        match told.recv() {
+            Ok(outbox) => driver.run = Some((outbox, thread)),
+            Err(_) => return Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run ended before it began"))),
+        }
+        Ok(driver)
+    }
+
+    /// A topic to pipe records into, typed by its serdes.
+    pub fn input<K, V, KS: Serializer<K>, VS: Serializer<V>>(&self, topic: &str, key: KS, value: VS) -> InputTopic<K, V, KS, VS> {
+        InputTopic { topic: topic.to_string(), key, value, types: PhantomData }
+    }
+
+    /// Sets the time of the records that are piped from now on.
+    pub fn set_time(&mut self, now: Timestamp) {
+        self.now = now;
+    }
+
+    /// Pipes the next record of a partition. A topic that the topology does not read takes nothing.
+    pub fn pipe(&mut self, topic: &str, partition: u32, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let Some(number) = self.topics.iter().position(|t| t == topic) else { return };
+        let offset = *self.next.get(&(number, partition)).unwrap_or(&0);
+        self.pipe_at(topic, partition, offset, key, value);
+    }
+
+    /// Pipes a record at an offset of its own: arrival need not be in the order of offsets.
+    pub fn pipe_at(&mut self, topic: &str, partition: u32, offset: u64, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let Some(number) = self.topics.iter().position(|t| t == topic) else { return };
+        let next = self.next.entry((number, partition)).or_default();
+        *next = (*next).max(offset + 1);
+        let mut batch = Batch { partition, first: offset, next: offset + 1, ..Batch::default() };
+        push(&mut batch, offset, Some(self.now.0), key, value);
+        if let Some((run, _)) = &self.run {
+            // A run that has failed says so at the next commit.
+            let _ = run.send(Message::Batch((number, 0, partition), batch, 0));
+        }
+    }
+
+    /// Closes the epoch and waits until all it changed is in the tables.
+    ///
+    /// # Errors
+    /// When the run has failed.
+    pub fn commit(&mut self) -> Result<()> {
+        let (answer, answered) = channel();
+        let sent = self.run.as_ref().is_some_and(|(run, _)| run.send(Message::Close(answer)).is_ok());
+        if sent && answered.recv().is_ok() {
+            return Ok(());
+        }
+        match self.run.take() {
+            Some((_, thread)) => Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run is over"))),
+            None => Err(Error::internal("the run is over")),
+        }
+    }
+
+    /// What has changed in a topic since the last call: each row's key, and the row or `None`.
+    pub fn changes(&mut self, topic: &str) -> Vec<Change> {
+        let commits = self.tables.get(topic).map(MemoryTable::commits).unwrap_or_default();
+        let seen = self.seen.insert(topic.to_string(), commits.len()).unwrap_or(0);
+        commits.into_iter().skip(seen).flat_map(|(_, changes)| changes).collect()
+    }
+
+    /// The rows of a topic, sorted.
+    pub fn rows(&self, topic: &str) -> Vec<Vec<Value>> {
+        self.tables.get(topic).map(MemoryTable::rows).unwrap_or_default()
+    }
+
+    /// The dead letters so far, sorted: topic, partition, position, reason, detail, payload.
+    pub fn dead_letters(&self) -> Vec<Vec<Value>> {
+        self.rows(DEAD_LETTERS)
+    }
+
+    /// Ends the run.
+    ///
+    /// # Errors
+    /// When it has failed.
+    pub fn finish(mut self) -> Result<Summary> {
+        match self.run.take() {
+            Some((run, thread)) => {
+                // A run that is gone says why when it is joined.
+                let _ = run.send(Message::Stop);
+                joined(thread)
+            }
+            None => Err(Error::internal("the run is over")),
+        }
+    }
+}
+
+impl Drop for TopologyTestDriver {
+    fn drop(&mut self) {
+        if let Some((run, thread)) = self.run.take() {
+            let _ = run.send(Message::Stop);
+            let _ = thread.join();
+        }
+    }
+}
+
+fn joined(thread: JoinHandle<Result<Summary>>) -> Result<Summary> {
+    thread.join().unwrap_or_else(|_| Err(Error::internal("the run panicked")))
+}
