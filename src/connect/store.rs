@@ -160,6 +160,23 @@ impl Store {
         Ok(found)
     }
 
+    /// Names of the folders directly below `path`, by name; none if there is no such prefix.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    pub fn folders(&self, path: &str) -> Result<Vec<String>> {
+        let mut found: Vec<String> = match &self.place {
+            Place::Folder(root) => list_folders(&root.join(path)).map_err(|e| self.failed("list", path, e))?,
+            Place::Objects { store, runtime, .. } => {
+                let listed = runtime.block_on(store.list_with_delimiter(Some(&self.key(path))));
+                let below = listed.map_err(|e| self.failed("list", path, e))?.common_prefixes;
+                below.iter().filter_map(|p| p.filename().map(Into::into)).collect()
+            }
+        };
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// Deletes `path`; it need not be there.
     ///
     /// # Errors
@@ -194,8 +211,9 @@ fn create_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
     let linked = fs::hard_link(&staged, path);
     fs::remove_file(&staged)?;
-    linked?;
-    sync_folder(path)
+    // Also when it is there already: the caller will rely on it being there for good.
+    sync_folder(path)?;
+    linked
 }
 
 fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
@@ -222,6 +240,24 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
 fn sync_folder(path: &Path) -> std::io::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::File::open(folder)?.sync_all()
+}
+
+fn list_folders(path: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // Followed, because a partition may be a link to another disk.
+        if entry.path().is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            found.push(name);
+        }
+    }
+    Ok(found)
 }
 
 fn list_folder(path: &Path) -> std::io::Result<Vec<(String, u64)>> {

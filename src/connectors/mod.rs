@@ -1,1 +1,7 @@
-//! Connectors: a wing on the ground floors, a folder each.
+//! What topics can be bound to: a wing on the ground floors, a folder and a feature each. A connector never uses another.
+
+#[cfg(feature = "archive")]
+pub mod archive;
+pub mod console;
+#[cfg(feature = "delta")]
+pub mod delta;

@@ -108,6 +108,8 @@ impl TopologyTestDriver {
             Ok(outbox) => driver.run = Some((outbox, thread)),
             Err(_) => return Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run ended before it began"))),
         }
+        // Records belong to live epochs: wait until the run is through with having nothing to recover.
+        driver.commit()?;
         Ok(driver)
     }
 

@@ -9,8 +9,9 @@
 //!   a last one without newline too; an object without bytes has none. Objects are immutable and appear whole.
 //! - **A commit** of the sink makes one object visible for each worker that has rows, by conditional creation at the name of
 //!   its first offset; until then its bytes lie in `_staged`, where no reader looks.
-//! - **Guaranteed**: the same records at the same offsets at every reading. A missing object, or one that overlaps another, is
-//!   an error in a replay and waited for when following, never skipped. Files of other names are left alone and counted.
+//! - **Guaranteed**: the same records at the same offsets at every reading. A missing object is an error in a replay and waited
+//!   for when following, two that overlap are an error: no record is skipped or read twice. A partition that is empty when a
+//!   follower opens it begins at offset 0. Files of other names are left alone and counted.
 //!
 //! A record of more than a megabyte is passed on whole; one of more than 64 MiB is an error, for memory stays bounded.
 
@@ -81,9 +82,9 @@ impl ArchiveTopic {
     }
 
     fn path(&self) -> Result<String> {
-        if self.topic.is_empty() || self.topic.starts_with('.') || self.topic.contains(['/', '\\', '\0']) {
+        if ["", ".", ".."].contains(&&*self.topic) || self.topic.contains(['/', '\\', '\0']) {
             return Err(Error::config(format!("can't find topic {:?} in an archive: it is no name of a folder", self.topic))
-                .hint("Name a topic without slashes that doesn't begin with a dot."));
+                .hint("Name a topic without slashes."));
         }
         Ok(format!("topics/{}", self.topic))
     }

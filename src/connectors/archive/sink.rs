@@ -111,20 +111,26 @@ impl Objects {
     }
 
     /// Where a partition ends. Not asked for before earlier commits are visible, so what is visible is all there is.
-    fn end(&mut self, partition: u32) -> Result<u64> {
+    fn end(&self, partition: u32) -> Result<u64> {
         if let Some(end) = self.ends.get(&partition) {
             return Ok(*end);
         }
         let objects = self.topic.objects(partition)?;
         let Some(last) = objects.list()?.pop() else { return Ok(0) };
-        let mut reader = Reader::open(objects, last.first, false, CHUNK, LIMIT)?;
+        let mut reader = Reader::open(objects, Some(last.first), false, CHUNK, LIMIT)?;
         while let Poll::Batch(_) = reader.poll()? {}
         Ok(reader.next())
     }
 }
 
 impl Committer for Objects {
-    fn recovered(&mut self, _rows: u64) -> Result<()> {
+    fn recovered(&mut self, rows: u64) -> Result<()> {
+        let ends = self.topic.partitions()?.into_iter().map(|partition| self.end(partition));
+        let held = ends.sum::<Result<u64>>()?;
+        if held != rows {
+            return Err(Error::data(format!("{} holds {held} rows, but what was read again makes {rows}", self.topic.name()))
+                .hint("Restore the archive, or begin anew with another topic and state."));
+        }
         Ok(())
     }
 

@@ -16,7 +16,7 @@ fn schema(mode: Mode) -> Schema {
 }
 
 fn context(generation: u64, committed: u64) -> SinkContext {
-    SinkContext { app: "app-1".into(), generation, committed, workers: 2 }
+    SinkContext { app: "app-1".into(), generation, committed, workers: 2, clock: Arc::new(|| 0) }
 }
 
 fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Opened {
@@ -33,7 +33,7 @@ fn stage(opened: &mut Opened, n: u64, worker: usize, rows: &[i64]) -> Option<ser
 
 /// The `n` of each row in a partition.
 fn rows(topic: &ArchiveTopic, partition: u32) -> Vec<i64> {
-    let mut reader = Source::open(topic, partition, 0, false).unwrap();
+    let mut reader = Source::open(topic, partition, None, false).unwrap();
     let mut rows = Vec::new();
     while let Poll::Batch(batch) = reader.poll().unwrap() {
         let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
@@ -96,6 +96,8 @@ fn a_new_run_goes_on_after_what_is_committed_and_forgets_what_was_only_staged() 
         assert_eq!(archive.store.list("topics/t/_staged").unwrap(), []);
         let mut third = open(&topic, 3, 2);
         third.committer.commit(2, &two).unwrap();
+        third.committer.recovered(3).unwrap();
+        assert_eq!(third.committer.recovered(2).unwrap_err().kind(), ErrorKind::Data);
         assert_eq!(stage(&mut third, 3, 0, &[6]).unwrap()[0]["first"], 3);
     });
 }

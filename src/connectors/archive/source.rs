@@ -29,7 +29,7 @@ impl Source for ArchiveTopic {
         self.partitions()
     }
 
-    fn open(&self, partition: u32, from: u64, follow: bool) -> Result<Box<dyn Partition>> {
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, LIMIT)?))
     }
 }
@@ -63,8 +63,14 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    pub(super) fn open(objects: Objects, from: u64, follow: bool, chunk: usize, limit: usize) -> Result<Self> {
+    pub(super) fn open(objects: Objects, from: Option<u64>, follow: bool, chunk: usize, limit: usize) -> Result<Self> {
         let mut listed = objects.list()?;
+        let first = listed.first().map_or(0, |object| object.first);
+        if from.is_none() && first > 0 {
+            // A listing may miss what came while it was made, but nothing that came before: now it has the earliest.
+            listed = objects.list()?;
+        }
+        let from = from.unwrap_or_else(|| listed.first().map_or(0, |object| object.first));
         let held = listed.partition_point(|object| object.first <= from);
         if held == 0 && (from > 0 || !listed.is_empty()) {
             let what = match listed.first() {
@@ -162,11 +168,6 @@ impl Reader {
                 self.objects.name()
             ))
             .hint("Keep one of the two: an archive holds every record once.")),
-            Some(first) if first > next && !self.follow => Err(Error::data(format!(
-                "{} lacks the offsets from {next} on: the next object begins at {first}",
-                self.objects.name()
-            ))
-            .hint("Bring the missing objects back: no record is ever skipped.")),
             Some(first) if first == next => {
                 let object = self.objects.open(next)?.ok_or_else(|| {
                     Error::data(format!("{} is gone: it was listed", self.objects.store.name(&self.objects.path(next))))
@@ -177,13 +178,19 @@ impl Reader {
                 Ok(Some(object))
             }
             None if !self.follow => Ok(None),
-            // The name of the next object is known, so looking for it costs the same however many there are.
+            // The name of the next object is known, so looking for it costs the same however many there are. A listing may have
+            // missed it, if it came while that was made.
             _ if self.begun != Some(next)
                 && let Some(object) = self.objects.open(next)? =>
             {
                 self.begun = Some(next);
                 Ok(Some(object))
             }
+            Some(first) if !self.follow => Err(Error::data(format!(
+                "{} lacks the offsets from {next} on: the next object begins at {first}",
+                self.objects.name()
+            ))
+            .hint("Bring the missing objects back: no record is ever skipped.")),
             _ => self.wait(next, ahead).map(|()| None),
         }
     }

@@ -37,11 +37,11 @@ impl Folder {
     }
 
     fn read(&self, from: u64) -> Vec<(u64, String)> {
-        drain(&mut *self.topic.open(3, from, false).unwrap())
+        drain(&mut *self.topic.open(3, Some(from), false).unwrap())
     }
 
     fn refused(&self, from: u64) -> String {
-        match self.topic.open(3, from, false).and_then(|mut p| {
+        match self.topic.open(3, Some(from), false).and_then(|mut p| {
             while let Poll::Batch(_) = p.poll()? {}
             Ok(())
         }) {
@@ -126,7 +126,7 @@ fn partitions_are_the_folders_with_a_number() {
 fn an_unreadable_folder_is_a_connect_error() {
     let folder = Folder::new();
     fs::write(folder.root.path().join("topics").join(TOPIC).join("partition=5"), "no folder").unwrap();
-    let error = folder.topic.open(5, 0, false).err().unwrap();
+    let error = folder.topic.open(5, None, false).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Connect);
     assert!(error.to_string().contains("partition=5") && error.to_string().contains("Check"), "{error}");
 }
@@ -141,7 +141,8 @@ fn reading_resumes_at_every_offset() {
     assert!(folder.refused(6).contains("from offset 6: it begins at 7"));
     assert!(folder.refused(0).contains("begins at 7"));
     assert!(folder.refused(16).contains("from offset 16: it ends before 15"));
-    assert!(folder.topic.open(3, 16, true).is_err());
+    assert!(folder.topic.open(3, Some(16), true).is_err());
+    assert_eq!(drain(&mut *folder.topic.open(3, None, false).unwrap()), all);
     assert!(Folder::new().refused(1).contains("it holds nothing"));
 }
 
@@ -154,7 +155,7 @@ fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
     for chunk in 1..=one.len() + two.len() + 2 {
         for from in [0, 29, 40] {
             let objects = folder.topic.objects(3).unwrap();
-            let mut reader = Reader::open(objects, from, false, chunk, LIMIT).unwrap();
+            let mut reader = Reader::open(objects, Some(from), false, chunk, LIMIT).unwrap();
             assert_eq!(drain(&mut reader), numbered(0, &lines)[from as usize..], "chunk {chunk} from {from}");
             assert_eq!(reader.remaining(), 0);
         }
@@ -165,7 +166,7 @@ fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
 fn a_record_longer_than_a_chunk_is_whole_and_one_beyond_the_limit_stops_after_those_before_it() {
     let long = "y".repeat(1000);
     let folder = Folder::with(&[(0, &format!("a\n{long}\nb\n"))]);
-    let open = |limit| Reader::open(folder.topic.objects(3).unwrap(), 0, false, 64, limit).unwrap();
+    let open = |limit| Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, 64, limit).unwrap();
     assert_eq!(drain(&mut open(1000)), numbered(0, &["a", &long, "b"]));
     let mut reader = open(999);
     assert!(matches!(reader.poll(), Ok(Poll::Batch(batch)) if batch.next == 1));
@@ -179,7 +180,7 @@ fn a_record_longer_than_a_chunk_is_whole_and_one_beyond_the_limit_stops_after_th
 #[test]
 fn a_gap_stops_a_replay_and_names_its_ends() {
     let folder = Folder::with(&[(0, "a\nb\n"), (5, "f\n")]);
-    let mut partition = folder.topic.open(3, 0, false).unwrap();
+    let mut partition = folder.topic.open(3, Some(0), false).unwrap();
     assert!(matches!(partition.poll(), Ok(Poll::Batch(batch)) if batch.next == 2));
     for _ in 0..2 {
         let message = partition.poll().unwrap_err().to_string();
@@ -192,10 +193,19 @@ fn a_gap_stops_a_replay_and_names_its_ends() {
 }
 
 #[test]
+fn an_object_that_came_while_it_was_listed_is_no_gap() {
+    let folder = Folder::with(&[(0, "a\n"), (3, "d\n")]);
+    let mut partition = folder.topic.open(3, None, false).unwrap();
+    folder.put(&name(1), "b\nc\n");
+    assert_eq!(drain(&mut *partition), numbered(0, &["a", "b", "c", "d"]));
+    assert!(matches!(partition.poll(), Ok(Poll::End)));
+}
+
+#[test]
 fn an_overlap_stops_the_reading() {
     let folder = Folder::with(&[(0, "a\nb\n"), (1, "b\n")]);
     assert!(folder.refused(0).contains("two objects of"));
-    let mut follower = folder.topic.open(3, 0, true).unwrap();
+    let mut follower = folder.topic.open(3, Some(0), true).unwrap();
     assert!(matches!(follower.poll(), Ok(Poll::Batch(_))));
     assert_eq!(follower.poll().unwrap_err().kind(), ErrorKind::Data);
 }
@@ -203,7 +213,7 @@ fn an_overlap_stops_the_reading() {
 #[test]
 fn an_object_that_was_listed_and_is_gone_is_an_error() {
     let folder = Folder::with(&[(0, "a\n")]);
-    let mut partition = folder.topic.open(3, 0, false).unwrap();
+    let mut partition = folder.topic.open(3, Some(0), false).unwrap();
     fs::remove_file(folder.root.path().join(format!("topics/{TOPIC}/partition=3/{}", name(0)))).unwrap();
     assert!(partition.poll().unwrap_err().to_string().contains("is gone"));
 }
@@ -211,7 +221,7 @@ fn an_object_that_was_listed_and_is_gone_is_an_error() {
 #[test]
 fn a_replay_ends_where_the_archive_ended_when_it_was_opened() {
     let folder = Folder::with(&[(0, "a\n")]);
-    let mut partition = folder.topic.open(3, 0, false).unwrap();
+    let mut partition = folder.topic.open(3, Some(0), false).unwrap();
     folder.put(&name(1), "b\n");
     assert_eq!(partition.remaining(), 2);
     assert_eq!(drain(&mut *partition).len(), 1);
@@ -221,7 +231,7 @@ fn a_replay_ends_where_the_archive_ended_when_it_was_opened() {
 #[test]
 fn a_follower_sees_new_objects_and_waits_at_a_gap_until_it_is_closed() {
     let folder = Folder::new();
-    let mut follower = folder.topic.open(3, 0, true).unwrap();
+    let mut follower = folder.topic.open(3, Some(0), true).unwrap();
     assert!(matches!(follower.poll(), Ok(Poll::Idle)));
     folder.put(&name(0), "a\nb\n");
     assert_eq!(drain(&mut *follower), numbered(0, &["a", "b"]));
@@ -234,11 +244,11 @@ fn a_follower_sees_new_objects_and_waits_at_a_gap_until_it_is_closed() {
     // Objects are immutable, so the empty one is read again by no follower but a new one.
     folder.put(&name(3), "d\ne\n");
     assert!(matches!(follower.poll(), Ok(Poll::Idle)));
-    let mut follower = folder.topic.open(3, 3, true).unwrap();
+    let mut follower = folder.topic.open(3, Some(3), true).unwrap();
     assert_eq!(drain(&mut *follower), numbered(3, &["d", "e", "f", "g"]));
 
     let folder = Folder::with(&[(0, "a\n"), (3, "d\n")]);
-    let mut follower = folder.topic.open(3, 0, true).unwrap();
+    let mut follower = folder.topic.open(3, Some(0), true).unwrap();
     assert_eq!(drain(&mut *follower).len(), 1);
     (0..100).for_each(|_| assert!(matches!(follower.poll(), Ok(Poll::Idle))));
     folder.put(&name(1), "b");
@@ -250,7 +260,7 @@ fn a_follower_sees_new_objects_and_waits_at_a_gap_until_it_is_closed() {
 #[test]
 fn a_follower_notices_an_overlap_by_listing() {
     let folder = Folder::with(&[(0, "a\nb\n")]);
-    let mut follower = folder.topic.open(3, 0, true).unwrap();
+    let mut follower = folder.topic.open(3, Some(0), true).unwrap();
     drain(&mut *follower);
     folder.put(&name(1), "b\n");
     let error = (0..100).find_map(|_| follower.poll().err()).unwrap();
@@ -264,7 +274,7 @@ fn many_objects_of_one_record_equal_one_object_and_share_batches() {
     lines.iter().enumerate().for_each(|(i, line)| many.put(&name(i as u64), &format!("{line}\n")));
     assert_eq!(many.read(0), one.read(0));
     assert_eq!(many.read(4321), one.read(4321));
-    let mut partition = many.topic.open(3, 0, false).unwrap();
+    let mut partition = many.topic.open(3, Some(0), false).unwrap();
     assert_eq!(partition.remaining(), lines.iter().map(|line| line.len() as u64 + 1).sum::<u64>());
     let batches = std::iter::from_fn(|| match partition.poll() {
         Ok(Poll::Batch(batch)) => Some(batch.records.len()),
@@ -284,7 +294,7 @@ fn an_object_store_reads_as_a_folder_does() {
     put(&name(2), "c\n");
     put("other", "z");
     assert_eq!(Source::partitions(&topic).unwrap(), [3]);
-    let mut follower = Source::open(&topic, 3, 0, true).unwrap();
+    let mut follower = Source::open(&topic, 3, None, true).unwrap();
     assert_eq!((follower.remaining(), topic.left_alone()), (5, 1));
     assert_eq!(drain(&mut *follower), numbered(0, &["a", "b", "c"]));
     put(&name(3), "d");
@@ -296,7 +306,7 @@ fn a_chunk_is_about_a_megabyte() {
     let line = "z".repeat(999);
     let text = format!("{line}\n").repeat(3000);
     let folder = Folder::with(&[(0, &text)]);
-    let mut partition = folder.topic.open(3, 0, false).unwrap();
+    let mut partition = folder.topic.open(3, Some(0), false).unwrap();
     while let Poll::Batch(batch) = partition.poll().unwrap() {
         assert!(batch.bytes.len() <= CHUNK && batch.bytes.capacity() <= 2 * CHUNK, "{}", batch.bytes.capacity());
     }

@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+"""Reads every Delta table below a folder with readers that are not ours, and compares what they see.
+
+    readers.py LAKE [--versions] [--table NAME]…
+
+Readers: DuckDB's `delta_scan`, the Python package of delta-rs, and chDB where it is installed. The first that there is
+speaks; the others must agree with it, row for row as multisets. One that is not installed is named on stderr, with why.
+
+Printed is {table: {version: [row, …]}}: of the latest version, or with --versions of each that the log still has.
+A table's name is its path below LAKE. Rows are objects, sorted by their JSON text with sorted keys; timestamps are
+integer microseconds since 1970 in UTC, bytes are base64.
+
+Exit codes: 0 they agree · 1 they differ, or a table can't be read · 2 usage · 3 no reader is installed.
+"""
+
+import argparse
+import base64
+import collections
+import json
+import os
+import re
+import sys
+
+SHOWN = 5
+
+
+class DuckDb:
+    """`delta_scan`: the extension comes as a Python package, so nothing is downloaded at run time."""
+
+    name = "duckdb"
+
+    def __init__(self):
+        import duckdb
+        from duckdb_extensions import import_extension
+
+        import_extension("delta")
+        self.connection = duckdb.connect()
+        self.connection.execute("LOAD delta")
+
+    def rows(self, path, version):
+        source = f"delta_scan({quoted(path)}, version => {version})"
+        types = {name: kind for name, kind, *_ in self.connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
+        # As Python objects, timestamps would need a package for time zones and a year after 0.
+        columns = [f'epoch_us("{name}")' if kind.startswith("TIMESTAMP") else f'"{name}"' for name, kind in types.items()]
+        found = self.connection.execute(f"SELECT {', '.join(columns)} FROM {source}").fetchall()
+        return [dict(zip(types, row)) for row in found]
+
+
+class DeltaRs:
+    """DataFusion over delta-rs; `to_pyarrow_table` does not know deletion vectors, the query builder does."""
+
+    name = "deltalake"
+
+    def __init__(self):
+        import deltalake
+
+        self.package = deltalake
+
+    def rows(self, path, version):
+        table = self.package.DeltaTable(path, version=version)
+        types = {field.name: field.type for field in table.schema().fields}
+        times = {name for name, kind in types.items() if str(getattr(kind, "type", kind)).startswith("timestamp")}
+        columns = [f"arrow_cast(\"{name}\", 'Int64') AS \"{name}\"" if name in times else f'"{name}"' for name in types]
+        builder = self.package.QueryBuilder().register("seen", table)
+        found = []
+        for batch in builder.execute(f"SELECT {', '.join(columns)} FROM seen"):
+            values = [batch.column(name).to_pylist() for name in types]
+            found.extend(dict(zip(types, row)) for row in zip(*values))
+        return found
+
+
+class ChDb:
+    """ClickHouse in a process: `deltaLakeLocal`. Its arrays know no null and its strings no encoding, see `loosely`."""
+
+    name = "chdb"
+
+    def __init__(self):
+        import chdb
+
+        os.chdir("/")  # It reads nothing outside the working directory.
+        self.connection = chdb.connect(":memory:")
+
+    def rows(self, path, version):
+        source = f"deltaLakeLocal({quoted(path)})"
+        types = {column["name"]: column["type"] for column in self.query(f"DESCRIBE TABLE {source}")}
+        columns = []
+        for name, kind in types.items():
+            wrap = "toUnixTimestamp64Micro(%s)" if "DateTime64" in kind else "base64Encode(%s)" if "String" in kind else "%s"
+            columns.append(wrap % f"t.`{name}`" + f" AS `{name}`")
+        found = self.query(f"SELECT {', '.join(columns)} FROM {source} AS t SETTINGS delta_lake_snapshot_version = {version}")
+        for row in found:
+            for name, kind in types.items():
+                if "String" in kind and row[name] is not None:
+                    row[name] = base64.b64decode(row[name])
+        return found
+
+    def query(self, sql):
+        return [json.loads(line) for line in str(self.connection.query(sql, "JSONEachRow")).splitlines()]
+
+
+READERS = [DuckDb, DeltaRs, ChDb]
+
+
+def quoted(path):
+    return "'" + path.replace("'", "''") + "'"
+
+
+def installed():
+    """The readers that there are; the others are named on stderr."""
+    found = []
+    for reader in READERS:
+        try:
+            found.append(reader())
+        except Exception as error:  # Not only ImportError: an extension of another version fails in its own way.
+            print(f"skipped {reader.name}: {error}", file=sys.stderr)
+    return found
+
+
+def tables(lake):
+    """(name, path) of every table below `lake`, or of `lake` itself if it is one."""
+    found = []
+    for folder, inner, _ in os.walk(lake):
+        if "_delta_log" in inner:
+            found.append((os.path.relpath(folder, lake), folder))
+            inner.clear()
+    return sorted(found)
+
+
+def versions(path):
+    """The versions whose commits are in the log, ascending."""
+    names = (re.fullmatch(r"([0-9]{20})\.json", name) for name in os.listdir(os.path.join(path, "_delta_log")))
+    return sorted(int(match[1]) for match in names if match)
+
+
+def exact(row):
+    """The canonical text of a row."""
+    return json.dumps(row, sort_keys=True, default=lambda data: base64.b64encode(data).decode("ascii"))
+
+
+def loosely(row):
+    """The canonical text of a row as far as ClickHouse can tell: no null arrays, no text but bytes, no type of a number."""
+
+    def plain(value):
+        if isinstance(value, str):
+            return value.encode("utf-8")
+        if isinstance(value, float) and value.is_integer():
+            return int(value)
+        if isinstance(value, list):
+            return [plain(item) for item in value] or None
+        return value
+
+    return exact({name: plain(value) for name, value in row.items()})
+
+
+def compare(readers, name, path, version):
+    """The canonical rows of a version, and what the readers do not agree about."""
+    seen, complaints = {}, []
+    for reader in readers:
+        try:
+            seen[reader] = reader.rows(path, version)
+        except Exception as error:
+            complaints.append(f"{name} version {version}: {reader.name} can't read it: {error}")
+    if not seen:
+        return None, complaints
+    first, *others = seen
+    for other in others:
+        text = loosely if isinstance(other, ChDb) or isinstance(first, ChDb) else exact
+        mine, theirs = (collections.Counter(text(row) for row in seen[reader]) for reader in (first, other))
+        for reader, only in ((first, mine - theirs), (other, theirs - mine)):
+            if only:
+                some = "".join(f"\n    {row}" for row in sorted(only)[:SHOWN])
+                complaints.append(f"{name} version {version}: {only.total()} rows only for {reader.name}:{some}")
+    return sorted(exact(row) for row in seen[first]), complaints
+
+
+def main():
+    command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    command.add_argument("lake", metavar="LAKE")
+    command.add_argument("--versions", action="store_true", help="every version, not only the latest")
+    command.add_argument("--table", action="append", metavar="NAME", help="only the table of this name")
+    options = command.parse_args()
+    if not os.path.isdir(options.lake):
+        command.error("LAKE is no folder")
+    lake = os.path.abspath(options.lake)
+    readers = installed()
+    if not readers:
+        return 3
+    print("compared:", ", ".join(reader.name for reader in readers), file=sys.stderr)
+    answer, complaints = {}, []
+    for name, path in tables(lake):
+        if options.table and name not in options.table:
+            continue
+        known = versions(path)
+        for version in known if options.versions else known[-1:]:
+            rows, found = compare(readers, name, path, version)
+            complaints += found
+            if rows is not None:
+                answer.setdefault(name, {})[version] = [json.loads(row) for row in rows]
+    print(json.dumps(answer))
+    for complaint in complaints:
+        print(complaint, file=sys.stderr)
+    return 1 if complaints else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Makes the Python environment with the independent Delta readers, once, and prints the path of its python.
+# On failure it prints nothing on stdout and exits 0 all the same: the caller reports its check as skipped.
+# WATERSHED_VENV says where (default ~/.cache/watershed-venv).
+set -u
+venv=${WATERSHED_VENV:-$HOME/.cache/watershed-venv}
+wanted="duckdb duckdb_extensions duckdb_extension_delta deltalake"
+python=$venv/bin/python
+
+ready() { [ -x "$python" ] && "$python" -c 'import duckdb, duckdb_extensions, deltalake, importlib.metadata as m; m.version("duckdb_extension_delta")' 2>/dev/null; }
+
+if ! ready; then
+    mkdir -p "$venv" || exit 0
+    exec 9>"$venv/.lock" && flock 9 # Tests run side by side: one makes it, the others wait.
+    if ! ready; then
+        { python3 -m venv "$venv" && nice "$python" -m pip install --quiet --disable-pip-version-check $wanted; } >&2
+    fi
+fi
+ready && echo "$python"
+exit 0
