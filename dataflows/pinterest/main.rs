@@ -1,12 +1,234 @@
-//! `pinterest`: the Pinterest data pipeline as one incremental program.
+//! `pinterest`: the Pinterest data pipeline as one incremental program. Commands and what topics are bound to.
 
+mod answers;
+mod check;
 mod clean;
 mod generate;
 mod model;
 mod questions;
+mod run;
 mod topology;
 
-fn main() {
-    let topology = topology::topology(&Default::default());
-    print!("{}", topology.describe());
+use std::io::Write;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use watershed::{Error, ErrorKind, Result};
+
+use answers::{Format, Lake};
+use topology::Bounds;
+
+/// Three streams of posts, places and users, cleaned once and kept joined: ten standing answers in Delta tables.
+///
+/// Without a command it runs: it generates an archive of 11,154 events if there is none, replays it, and prints the answers.
+#[derive(Parser)]
+#[command(name = "pinterest", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+const EXAMPLES: &str = "Examples:
+  pinterest                                     generate, replay, answer
+  pinterest run --follow                        go on as objects are added; Ctrl-C commits and ends
+  pinterest answers category_by_country         one view, from the Delta tables
+  pinterest answers --format json --as-of 3     all views as they were at commit 3
+  pinterest check                               compute everything again, naively, and compare
+  pinterest generate --events 1000000 --to big  a larger archive
+  pinterest run --from big --lake big-lake      … and its answers
+
+Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, state or table contradicts what was recorded,
+69 a service or a folder can't be reached, 70 a bug of ours, 76 a newer run took over, 78 configuration.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Read every source to what was there at the start, commit, print the answers; with --follow go on.
+    Run(RunArgs),
+    /// Write a look-alike archive. The same arguments give the same bytes.
+    Generate(GenerateArgs),
+    /// Print one view, or all, from the Delta tables, all at the same commit.
+    Answers(AnswersArgs),
+    /// Compute everything again from the sources by a naive batch program, and compare row by row.
+    Check(CheckArgs),
+    /// Print the topology and what it is bound to.
+    Describe(BindArgs),
+}
+
+/// What the topics are bound to.
+#[derive(Args, Clone)]
+struct BindArgs {
+    /// Folder of an archive to read; give it again for more, later ones win [default: data/archive]
+    #[arg(long, value_name = "URL")]
+    from: Vec<String>,
+    /// Folder of the Delta tables
+    #[arg(long, value_name = "URL", default_value = "data/lake")]
+    lake: String,
+    /// Topics are <ID>.pin, <ID>.geo, <ID>.user; tables <ID>_pin_table and so on
+    #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
+    user_id: String,
+    /// Look at these years only where posts are counted by year, such as 2018..2022
+    #[arg(long, value_name = "A..B", value_parser = years)]
+    post_years: Option<RangeInclusive<i64>>,
+    /// Look at these years only where users are asked by year of joining
+    #[arg(long, value_name = "A..B", value_parser = years)]
+    join_years: Option<RangeInclusive<i64>>,
+}
+
+#[derive(Args, Clone)]
+struct RunArgs {
+    #[command(flatten)]
+    bind: BindArgs,
+    /// Folder of the manifests that make a run continue [default: <lake>/_watershed]
+    #[arg(long, value_name = "URL")]
+    state: Option<String>,
+    /// Threads that work on the dataflow [default: cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// Go on as records are added, until SIGINT or SIGTERM
+    #[arg(long)]
+    follow: bool,
+    /// The least time between two commits, such as 1s or 200ms
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
+    commit_every: Duration,
+}
+
+#[derive(Args)]
+struct GenerateArgs {
+    /// Events to write; each is a pin, a geo and a user
+    #[arg(long, value_name = "N", default_value_t = 11_154)]
+    events: u64,
+    /// Seed of all that is drawn
+    #[arg(long, value_name = "S", default_value_t = 100)]
+    seed: u64,
+    /// Folder to write to
+    #[arg(long, value_name = "PATH", default_value = run::ARCHIVE)]
+    to: PathBuf,
+    /// Topics are <ID>.pin, <ID>.geo, <ID>.user
+    #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
+    user_id: String,
+    /// Records of an object; 1 is how the original archives
+    #[arg(long, value_name = "M", default_value_t = 1000)]
+    records_per_object: u64,
+    /// Partitions of a topic
+    #[arg(long, value_name = "P", default_value_t = 3)]
+    partitions: u32,
+    /// Share of events that get some dirt
+    #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
+    dirt: f64,
+}
+
+#[derive(Args)]
+struct AnswersArgs {
+    /// The view, or pin_table, geo_table, user_table, dead_letters; all views if none is named
+    view: Option<String>,
+    /// Folder of the Delta tables
+    #[arg(long, value_name = "URL", default_value = "data/lake")]
+    lake: String,
+    /// Whose cleaned tables are meant
+    #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
+    user_id: String,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    format: Format,
+    /// The answers as of this commit
+    #[arg(long, value_name = "N")]
+    as_of: Option<u64>,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    #[command(flatten)]
+    bind: BindArgs,
+}
+
+fn main() -> ExitCode {
+    // A dead thread may leave others waiting for it: all end together, and the next run continues.
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        std::process::exit(70);
+    }));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).with_target(false).init();
+    match dispatch(Cli::parse()) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("pinterest: {error}");
+            ExitCode::from(error.exit_code())
+        }
+    }
+}
+
+fn dispatch(cli: Cli) -> Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
+        Command::Run(args) => run::run(args, &mut out),
+        Command::Generate(args) => run::generate(&args.into(), &mut out),
+        Command::Answers(args) => {
+            let lake = Lake { url: args.lake, user_id: args.user_id };
+            answers::answers(args.view.as_deref(), &lake, args.format, args.as_of, &mut out)
+        }
+        Command::Describe(bind) => run::describe(&bind, &mut out),
+        Command::Check(CheckArgs { bind }) => {
+            let same = check::check(&run::sources(&bind)?, &bind.lake(), &bind.bounds(), &mut out);
+            return same.map(|same| ExitCode::from(u8::from(!same)));
+        }
+    };
+    // Who closes the pipe early has read enough.
+    done.or_else(|e| if broken_pipe(&e) { Ok(()) } else { Err(e) }).map(|()| ExitCode::SUCCESS)
+}
+
+fn broken_pipe(error: &Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<std::io::Error>());
+    cause.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Writes to the screen.
+fn print(out: &mut dyn Write, text: &str) -> Result<()> {
+    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Error::new(ErrorKind::Connect, "can't print").because(e))
+}
+
+impl BindArgs {
+    fn lake(&self) -> Lake {
+        Lake { url: self.lake.clone(), user_id: self.user_id.clone() }
+    }
+
+    fn bounds(&self) -> Bounds {
+        Bounds { post_years: self.post_years.clone(), join_years: self.join_years.clone() }
+    }
+}
+
+impl From<GenerateArgs> for generate::Options {
+    fn from(args: GenerateArgs) -> Self {
+        let GenerateArgs { events, seed, to, user_id, records_per_object, partitions, dirt } = args;
+        generate::Options { events, seed, to, user_id, records_per_object, partitions, dirt }
+    }
+}
+
+fn user_id(text: &str) -> Result<String, String> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if text.is_empty() || text.starts_with('.') || !text.chars().all(plain) {
+        return Err("letters, digits, '.', '_' and '-', not beginning with '.'".into());
+    }
+    Ok(text.to_string())
+}
+
+fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
+    range.filter(|range| !range.is_empty()).ok_or_else(|| "two years such as 2018..2022, both included".into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let number: u64 = number.parse().map_err(|_| "a whole number and ms, s or m, such as 200ms".to_string())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(number)),
+        "s" => Ok(Duration::from_secs(number)),
+        "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
+        _ => Err("a whole number and ms, s or m, such as 200ms".into()),
+    }
 }

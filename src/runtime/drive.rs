@@ -114,6 +114,8 @@ impl Coordinator {
             Message::Report(sink, report) => self.report(sink, report)?,
             Message::Settled => {
                 self.phase = Phase::Live;
+                // The first commit comes in its time too: a short replay is one commit.
+                self.last_mark = Some(Instant::now());
                 self.control.go_live();
             }
             Message::Committed(n) => {

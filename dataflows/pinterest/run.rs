@@ -1,0 +1,189 @@
+//! The commands `run`, `generate` and `describe`: topics bound to archives and Delta tables, and what is shown meanwhile.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table};
+use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
+use watershed::connect::{Source, Store};
+use watershed::connectors::archive::{Archive, ArchiveTopic};
+use watershed::connectors::delta::Delta;
+use watershed::runtime::{Config, Progress, Stop, Streams, Summary};
+use watershed::{DEAD_LETTERS, Error, Result};
+
+use crate::answers::{self, Format};
+use crate::questions::VIEWS;
+use crate::{BindArgs, RunArgs, generate as generator, print, topology};
+
+/// Where the archive is unless told.
+pub(crate) const ARCHIVE: &str = "data/archive";
+/// The streams, and the tables of their rows.
+pub(crate) const KINDS: [(&str, &str); 3] = [("pin", "pin_table"), ("geo", "geo_table"), ("user", "user_table")];
+
+/// Runs the pipeline to the end of what is there, or until it is stopped, and prints answers and summary.
+pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
+    if args.bind.from.is_empty() && !Path::new(ARCHIVE).exists() {
+        let options = generator::Options { user_id: args.bind.user_id.clone(), ..Default::default() };
+        generate(&options, out)?;
+    }
+    let lake = args.bind.lake();
+    let mut streams = Streams::new(topology::topology(&args.bind.bounds()));
+    for (kind, topics) in KINDS.iter().zip(archives(&args.bind)?) {
+        streams = topics.into_iter().fold(streams, |streams, topic| streams.source(kind.0, topic));
+    }
+    let tables = KINDS.iter().map(|(_, table)| *table).chain(VIEWS.iter().map(|(view, _)| *view)).chain([DEAD_LETTERS]);
+    for table in tables {
+        streams = streams.sink(table, Delta::table(&lake.table(table))?);
+    }
+    let bar = Bar::new();
+    let mut config = Config {
+        state: Some(Store::open(&args.state.unwrap_or_else(|| format!("{}/_watershed", lake.url)))?),
+        follow: args.follow,
+        commit_every: args.commit_every,
+        stop: stop_at_signals()?,
+        progress: Some(bar.watch(args.follow)),
+        ..Config::default()
+    };
+    if let Some(workers) = args.workers {
+        config.workers = workers.into();
+    }
+    let summary = streams.run(config);
+    bar.clear();
+    let summary = summary?;
+    answers::answers(None, &lake, Format::Table, None, out)?;
+    print(out, &summarise(&summary))
+}
+
+/// Writes a look-alike archive: under another name until it is whole.
+pub(crate) fn generate(options: &generator::Options, out: &mut dyn Write) -> Result<()> {
+    let bar = Bar::new();
+    bar.0.set_length(options.events);
+    let to = options.to.display().to_string();
+    bar.0.set_style(style("generating {wide_bar} {human_pos} events  {elapsed}"));
+    let summary = generator::generate(options, &mut |events| bar.0.set_position(events));
+    bar.clear();
+    let summary = summary?;
+    let records = HumanCount(summary.records.iter().sum());
+    let (events, objects, bytes) = (HumanCount(options.events), HumanCount(summary.objects), HumanBytes(summary.bytes));
+    print(out, &format!("generated {events} events in {to}: {records} records in {objects} objects, {bytes}\n\n"))
+}
+
+/// Prints the topology and what it is bound to.
+pub(crate) fn describe(bind: &BindArgs, out: &mut dyn Write) -> Result<()> {
+    let mut text = topology::topology(&bind.bounds()).describe();
+    for ((kind, _), sources) in KINDS.iter().zip(sources(bind)?) {
+        sources.iter().for_each(|source| text += &format!("  {kind} <- {}\n", source.describe()));
+    }
+    let lake = bind.lake();
+    for table in KINDS.iter().map(|(_, table)| *table).chain(VIEWS.iter().map(|(view, _)| *view)).chain([DEAD_LETTERS]) {
+        text += &format!("  {table} -> delta {}\n", lake.table(table));
+    }
+    print(out, &text)
+}
+
+/// What each stream is bound to, in order.
+pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
+    Ok(archives(bind)?.map(|topics| topics.into_iter().map(|topic| Box::new(topic) as Box<dyn Source>).collect()))
+}
+
+fn archives(bind: &BindArgs) -> Result<[Vec<ArchiveTopic>; 3]> {
+    let mut topics: [Vec<ArchiveTopic>; 3] = Default::default();
+    let default = [ARCHIVE.to_string()];
+    for url in if bind.from.is_empty() { &default } else { &bind.from[..] } {
+        if let Some((scheme, _)) = url.split_once("://").filter(|(scheme, _)| *scheme != "file") {
+            return Err(Error::config(format!("can't read {url}: there is no source for {scheme}://"))
+                .hint("Give the folder of an archive, as a path or a file:// URL."));
+        }
+        let folder = Path::new(url.strip_prefix("file://").unwrap_or(url)).join("topics");
+        if !folder.exists() {
+            return Err(Error::config(format!("there is no archive in {url}: {} is missing", folder.display()))
+                .hint(format!("Make one with `pinterest generate --to {url}`, or give another --from.")));
+        }
+        let archive = Archive::open(url)?;
+        for ((kind, _), topics) in KINDS.iter().zip(&mut topics) {
+            topics.push(archive.topic(format!("{}.{kind}", bind.user_id)));
+        }
+    }
+    Ok(topics)
+}
+
+/// SIGINT and SIGTERM end the run in good order; a second one ends it at once, and the next run continues.
+fn stop_at_signals() -> Result<Stop> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let failed = |e: std::io::Error| Error::internal("can't listen to signals").because(e);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let _entered = runtime.enter();
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    drop(_entered);
+    let stop = Stop::default();
+    let told = stop.clone();
+    std::thread::spawn(move || {
+        runtime.block_on(async move {
+            for last in [false, true] {
+                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+                if last {
+                    std::process::exit(130);
+                }
+                eprintln!("pinterest: committing what is read, then ending; once more ends at once");
+                told.stop();
+            }
+        });
+    });
+    Ok(stop)
+}
+
+/// The progress bar, on a terminal only.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new() -> Self {
+        Bar(ProgressBar::new(0))
+    }
+
+    fn watch(&self, follow: bool) -> Box<dyn FnMut(&Progress) + Send> {
+        let bar = self.0.clone();
+        let replay = style("{prefix} {wide_bar} {percent:>3}%  {msg}");
+        let live = style("{spinner} {prefix}  {msg}");
+        Box::new(move |now: &Progress| {
+            let caught_up = follow && now.remaining == 0 && !now.recovering;
+            bar.set_style(if caught_up { live.clone() } else { replay.clone() });
+            bar.set_length(now.bytes + now.remaining);
+            bar.set_position(now.bytes);
+            bar.set_prefix(if now.recovering { "recovering" } else if caught_up { "following" } else { "replaying" });
+            let seconds = now.elapsed.as_secs_f64().max(0.001);
+            let (records, rate) = (HumanCount(now.records), HumanCount((now.records as f64 / seconds) as u64));
+            let megabytes = now.bytes as f64 / seconds / 1e6;
+            bar.set_message(format!("{records} records, {rate}/s, {megabytes:.0} MB/s, commit {}, on: {}", now.committed, now.holds));
+        })
+    }
+
+    fn clear(&self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+/// What became of every record, and how long it took.
+fn summarise(summary: &Summary) -> String {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header(["topic", "read", "applied", "duplicates", "superseded", "dead letters", "rows now", "replaced"]);
+    for (topic, t) in &summary.topics {
+        let counts = [t.read, t.applied, t.duplicates, t.superseded, t.dead, t.rows, t.replaced].map(|n| HumanCount(n).to_string());
+        table.add_row([topic.clone()].into_iter().chain(counts));
+    }
+    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    let read: u64 = summary.topics.values().map(|t| t.read).sum();
+    let (new, seconds) = (read.saturating_sub(summary.recovered), summary.elapsed.as_secs_f64());
+    let again = match summary.recovered {
+        0 => String::new(),
+        n => format!(", after {} that were read again", HumanCount(n)),
+    };
+    let took = if summary.elapsed < Duration::from_secs(120) { format!("{seconds:.1} s") } else { HumanDuration(summary.elapsed).to_string() };
+    format!("{table}\n\n{} new records{again} in {took}, commit {}\n", HumanCount(new), summary.committed)
+}
