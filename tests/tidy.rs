@@ -18,7 +18,7 @@ const FLOORS: [&[&str]; 6] = [
     &["error", "time", "record"],
     &["serdes", "windows", "connect"],
     &["operators"],
-    &["graph", "options", "stream", "table", "grouped"],
+    &["options", "graph", "stream", "table", "grouped"],
     &["builder", "topology", "durable"],
     &["runtime", "testing"],
 ];

@@ -189,7 +189,9 @@ fn broken_pipe(error: &Error) -> bool {
 
 /// Writes to the screen.
 fn print(out: &mut dyn Write, text: &str) -> Result<()> {
-    out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|e| Error::new(ErrorKind::Connect, "can't print").because(e))
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|e| Error::new(ErrorKind::Connect, "can't print").because(e))
 }
 
 impl BindArgs {

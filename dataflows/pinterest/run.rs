@@ -151,11 +151,20 @@ impl Bar {
             bar.set_style(if caught_up { live.clone() } else { replay.clone() });
             bar.set_length(now.bytes + now.remaining);
             bar.set_position(now.bytes);
-            bar.set_prefix(if now.recovering { "recovering" } else if caught_up { "following" } else { "replaying" });
+            bar.set_prefix(if now.recovering {
+                "recovering"
+            } else if caught_up {
+                "following"
+            } else {
+                "replaying"
+            });
             let seconds = now.elapsed.as_secs_f64().max(0.001);
             let (records, rate) = (HumanCount(now.records), HumanCount((now.records as f64 / seconds) as u64));
             let megabytes = now.bytes as f64 / seconds / 1e6;
-            bar.set_message(format!("{records} records, {rate}/s, {megabytes:.0} MB/s, commit {}, on: {}", now.committed, now.holds));
+            bar.set_message(format!(
+                "{records} records, {rate}/s, {megabytes:.0} MB/s, commit {}, on: {}",
+                now.committed, now.holds
+            ));
         })
     }
 
@@ -174,7 +183,8 @@ fn summarise(summary: &Summary) -> String {
     table.load_preset(comfy_table::presets::NOTHING);
     table.set_header(["topic", "read", "applied", "duplicates", "superseded", "dead letters", "rows now", "replaced"]);
     for (topic, t) in &summary.topics {
-        let counts = [t.read, t.applied, t.duplicates, t.superseded, t.dead, t.rows, t.replaced].map(|n| HumanCount(n).to_string());
+        let counts =
+            [t.read, t.applied, t.duplicates, t.superseded, t.dead, t.rows, t.replaced].map(|n| HumanCount(n).to_string());
         table.add_row([topic.clone()].into_iter().chain(counts));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
@@ -184,6 +194,10 @@ fn summarise(summary: &Summary) -> String {
         0 => String::new(),
         n => format!(", after {} that were read again", HumanCount(n)),
     };
-    let took = if summary.elapsed < Duration::from_secs(120) { format!("{seconds:.1} s") } else { HumanDuration(summary.elapsed).to_string() };
+    let took = if summary.elapsed < Duration::from_secs(120) {
+        format!("{seconds:.1} s")
+    } else {
+        HumanDuration(summary.elapsed).to_string()
+    };
     format!("{table}\n\n{} new records{again} in {took}, commit {}\n", HumanCount(new), summary.committed)
 }

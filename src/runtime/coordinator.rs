@@ -1,6 +1,6 @@
 //! The coordinator: stamps batches, closes epochs, asks for commits, and knows when it is over.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
@@ -71,6 +71,8 @@ pub(super) enum Phase {
 pub(super) struct Marked {
     pub(super) sources: BTreeMap<String, Vec<SourceState>>,
     pub(super) handed: bool,
+    /// Records handed out up to its end.
+    pub(super) records: u64,
 }
 
 /// One thread's view of a run.
@@ -100,6 +102,10 @@ pub(crate) struct Coordinator {
     pub(super) open: Epoch,
     pub(super) through: Epoch,
     pub(super) opened: Instant,
+    /// Records handed out so far.
+    pub(super) records: u64,
+    /// Of each closed epoch that is not through, the records handed out up to its end.
+    pub(super) ends: VecDeque<(Epoch, u64)>,
     /// Whether the open epoch has batches.
     pub(super) dirty: bool,
     /// Whether something is closed or open that no mark covers.
@@ -188,6 +194,8 @@ impl Coordinator {
             open: 0,
             through: 0,
             opened: started,
+            records: 0,
+            ends: VecDeque::new(),
             dirty: false,
             unmarked: false,
             marked: None,

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::commit::{Commits, Job};
 use super::coordinator::{Coordinator, Gathered, Marked, Message, Phase};
 use super::ingest::{Place, Reader, scout};
-use super::{Progress, Summary, TopicSummary};
+use super::{Milestone, Progress, Summary, TopicSummary};
 use crate::durable::{Bound, SourceState};
 use crate::error::{Error, Result};
 use crate::operators::Report;
@@ -93,6 +93,7 @@ impl Coordinator {
                 let bound = self.bounds.entry(place).or_insert(fresh);
                 bound.to = batch.next;
                 bound.digest = bound.digest.wrapping_add(digest);
+                self.records += batch.records.len() as u64;
                 self.topics[place.0].feed.push(place.1, batch);
             }
             Message::Recovered(place) => {
@@ -110,7 +111,12 @@ impl Coordinator {
                     }
                 }
             }
-            Message::Through(epoch) => self.through = epoch,
+            Message::Through(epoch) => {
+                self.through = epoch;
+                while let Some((_, records)) = self.ends.pop_front_if(|(end, _)| *end < epoch) {
+                    self.reach(Milestone::Answered(records));
+                }
+            }
             Message::Report(sink, report) => self.report(sink, report)?,
             Message::Settled => {
                 self.phase = Phase::Live;
@@ -120,7 +126,9 @@ impl Coordinator {
             }
             Message::Committed(n) => {
                 self.committed = n;
-                self.marked = None;
+                if let Some(marked) = self.marked.take() {
+                    self.reach(Milestone::Committed(marked.records));
+                }
                 if !self.unmarked {
                     self.answer();
                 }
@@ -231,7 +239,7 @@ impl Coordinator {
             };
             sources.insert(topic.name.clone(), topic.sources.iter().enumerate().map(state).collect());
         }
-        self.marked = Some(Marked { sources, handed: false });
+        self.marked = Some(Marked { sources, handed: false, records: self.records });
         self.gather();
         self.marks.set(self.open);
         self.last_mark = Some(Instant::now());
@@ -239,7 +247,14 @@ impl Coordinator {
         self.open_epoch(self.open + 1);
     }
 
+    fn reach(&mut self, milestone: Milestone) {
+        if let Some(told) = &mut self.config.milestone {
+            told(milestone);
+        }
+    }
+
     fn open_epoch(&mut self, epoch: Epoch) {
+        self.ends.push_back((self.open, self.records));
         self.open = epoch;
         self.topics.iter().for_each(|topic| topic.feed.open(epoch));
     }

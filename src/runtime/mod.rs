@@ -34,7 +34,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 pub(crate) use coordinator::{Coordinator, Message};
-pub use progress::{Progress, Summary, TopicSummary};
+pub use progress::{Milestone, Progress, Summary, TopicSummary};
 
 use crate::connect::{Sink, Source, Store};
 use crate::error::{Error, Result};
@@ -55,6 +55,8 @@ pub struct Config {
     pub stop: Stop,
     /// Told about ten times a second how it goes.
     pub progress: Option<Box<dyn FnMut(&Progress) + Send>>,
+    /// Told at once what the answers know and what the sinks show.
+    pub milestone: Option<Box<dyn FnMut(Milestone) + Send>>,
 }
 
 impl Default for Config {
@@ -67,6 +69,7 @@ impl Default for Config {
             commit_every: Duration::from_secs(1),
             stop: Stop::default(),
             progress: None,
+            milestone: None,
         }
     }
 }

@@ -25,6 +25,15 @@ pub struct Progress {
     pub holds: &'static str,
 }
 
+/// A point that all records handed out before have reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// The answers know this many records, of all that were read since the beginning of the state.
+    Answered(u64),
+    /// The sinks show what this many records make of them.
+    Committed(u64),
+}
+
 /// What became of the records of a topic: `read = applied + duplicates + superseded + dead`, always.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TopicSummary {

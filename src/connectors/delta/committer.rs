@@ -6,8 +6,6 @@ use std::sync::Arc;
 
 use roaring::RoaringTreemap;
 use serde_json::{Value, json};
-use uuid::Uuid;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::connect::{Committer, Mode, Store};
 use crate::error::{Error, Result};
@@ -53,8 +51,7 @@ impl DeltaCommitter {
         if with.is_empty() {
             return Ok(None);
         }
-        let id = format!("{}\n{}\n{}\n{n}", self.log.app, self.layout.schema.topic, self.layout.generation);
-        let id = Uuid::from_u128(xxh3_128(id.as_bytes()));
+        let id = vectors::id(self.layout.generation, n);
         let dead: Vec<&RoaringTreemap> = with.iter().filter_map(|id| self.files.files.get(id).map(|f| &f.dead)).collect();
         let (bytes, descriptors) = vectors::encode(&dead, id)?;
         for (id, descriptor) in with.iter().zip(descriptors) {
@@ -128,7 +125,9 @@ impl Committer for DeltaCommitter {
         let before = self.log.txn;
         let (files, mode, name) = (&self.files, self.layout.schema.mode, self.name());
         self.log.commit(n, actions, &|version| foreign(files, mode, version, &name))?;
-        if !self.staged.remove(&n) && before < n {
+        if self.staged.remove(&n) {
+            self.upkeep.begin();
+        } else if before < n {
             // Recorded in an earlier run, made visible in this one.
             self.files.apply(&self.log.store, actions, mode, &self.layout.files)?;
             self.show();

@@ -142,7 +142,7 @@ impl Files {
                 self.remove(*id);
             }
         }
-        let tracked = |add: &&Value| mode == Mode::Snapshot || ours(add["path"].as_str().unwrap_or_default());
+        let tracked = |add: &&Value| mode == Mode::Snapshot || add["path"].as_str().and_then(generation).is_some();
         for add in actions.iter().filter_map(|a| a.get("add")).filter(tracked) {
             let file = File::read(store, add)?;
             let id = self.ids.get(&file.path).copied().unwrap_or_else(|| ids.fetch_add(1, Ordering::Relaxed));
@@ -185,8 +185,9 @@ impl Files {
     }
 }
 
-/// Whether a file has a name as writers here give it: three numbers.
-pub(super) fn ours(path: &str) -> bool {
-    let numbers = path.strip_prefix("part-").and_then(|rest| rest.strip_suffix(".parquet"));
-    numbers.is_some_and(|n| n.split('-').count() == 3 && n.split('-').all(|part| part.parse::<u64>().is_ok()))
+/// The number of the run that wrote the file `path`, if its name is as writers here give it: three numbers.
+pub(super) fn generation(path: &str) -> Option<u64> {
+    let numbers: Option<Vec<u64>> =
+        path.strip_prefix("part-")?.strip_suffix(".parquet")?.split('-').map(|n| n.parse().ok()).collect();
+    numbers.filter(|n| n.len() == 3).map(|n| n[0])
 }

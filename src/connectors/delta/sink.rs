@@ -1,5 +1,6 @@
 //! Opens a table for a run: makes a fresh one, or takes over what an earlier run left, or refuses.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -13,7 +14,7 @@ use crate::error::{Error, Result};
 use super::committer::DeltaCommitter;
 use super::files::Files;
 use super::index::Index;
-use super::log::{Clock, Log};
+use super::log::Log;
 use super::schema;
 use super::snapshot::{self, Snapshot};
 use super::upkeep::Upkeep;
@@ -23,7 +24,6 @@ use super::writer::{DeltaWriter, Layout};
 #[derive(Clone)]
 pub struct Delta {
     store: Store,
-    now: Clock,
     rewrite_below: u64,
     checkpoint_every: u64,
     target_file_size: usize,
@@ -36,13 +36,7 @@ impl Delta {
     /// When there is no store for such a URL.
     pub fn table(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
-        Ok(Delta { store, now: Arc::new(|| 0), rewrite_below: 4096, checkpoint_every: 100, target_file_size: 128 << 20 })
-    }
-
-    /// Takes the time, in milliseconds since 1970, from `now`; without one, commits are of 1970 and nothing old is deleted.
-    #[must_use]
-    pub fn clock(self, now: impl Fn() -> i64 + Send + Sync + 'static) -> Self {
-        Delta { now: Arc::new(now), ..self }
+        Ok(Delta { store, rewrite_below: 4096, checkpoint_every: 100, target_file_size: 128 << 20 })
     }
 
     /// A worker that has at most this many rows writes all of them to one file whenever one changes; 4096 unless told.
@@ -84,10 +78,10 @@ impl Delta {
             "format": {"provider": "parquet", "options": {}},
             "schemaString": schema::delta(&schema.columns).to_string(),
             "partitionColumns": [],
-            "configuration": {"delta.enableDeletionVectors": "true"},
-            "createdTime": (self.now)(),
+            "configuration": {"delta.enableDeletionVectors": "true", "delta.logRetentionDuration": "interval 7 days"},
+            "createdTime": (context.clock)(),
         }});
-        Log::create(self.store.clone(), &context.app, self.now.clone(), &[json!({"protocol": protocol()}), metadata])
+        Log::create(self.store.clone(), &context.app, context.clock.clone(), &[json!({"protocol": protocol()}), metadata])
     }
 
     /// Refuses a table that is not what earlier runs of the application have left.
@@ -133,6 +127,7 @@ impl Sink for Delta {
         let layout = Arc::new(Layout {
             schema: schema.clone(),
             generation: context.generation,
+            workers: context.workers,
             files: AtomicU32::new(0),
             target_file_size: self.target_file_size,
             rewrite_below: self.rewrite_below,
@@ -145,13 +140,13 @@ impl Sink for Delta {
             self.check(&table, schema, context)?;
             files.apply(&self.store, &table.files, schema.mode, &layout.files)?;
             let (app, txn) = (context.app.clone(), table.txn.unwrap_or(0));
-            Log { store: self.store.clone(), app, now: self.now.clone(), version: table.version, txn, unsynced: true }
+            Log { store: self.store.clone(), app, now: context.clock.clone(), version: table.version, txn, unsynced: true }
         };
         let index = Arc::new(Index::new(self.store.clone(), &schema.columns[..schema.key]));
         let writer = |worker| Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>;
         let writers = (0..context.workers).map(writer).collect();
-        let upkeep = Upkeep::new(self.checkpoint_every, log.version);
-        let committer = DeltaCommitter { layout, log, files, index: Some(index), staged: Default::default(), upkeep };
+        let upkeep = Upkeep::new(self.checkpoint_every);
+        let committer = DeltaCommitter { layout, log, files, index: Some(index), staged: BTreeSet::new(), upkeep };
         committer.show();
         Ok(Opened { writers, committer: Box::new(committer) })
     }

@@ -1,5 +1,8 @@
 //! Promises of Delta tables.
 
+mod appended;
 mod campaign;
+mod format;
 mod model;
 mod refusals;
+mod upkeep;

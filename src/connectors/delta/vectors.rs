@@ -38,9 +38,20 @@ pub(super) fn encode(vectors: &[&RoaringTreemap], id: Uuid) -> Result<(Vec<u8>, 
     Ok((file, descriptors))
 }
 
+/// The id of the vectors of commit `n` in run `generation`, which no other commit has: the numbers themselves.
+pub(super) fn id(generation: u64, n: u64) -> Uuid {
+    Uuid::from_u64_pair(generation, n)
+}
+
 /// The name of the file of vectors that has `id`.
 pub(super) fn name(id: Uuid) -> String {
     format!("deletion_vector_{id}.bin")
+}
+
+/// The number of the run that wrote the file of vectors `path`, if it is one of ours.
+pub(super) fn generation(path: &str) -> Option<u64> {
+    let id = path.strip_prefix("deletion_vector_")?.strip_suffix(".bin")?;
+    Uuid::parse_str(id).ok().map(|id| id.as_u64_pair().0)
 }
 
 /// The name of the file that `descriptor` points into; `None` if the vector is in the log itself.

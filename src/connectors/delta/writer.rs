@@ -22,6 +22,7 @@ const ROWS: u32 = 1 << 20;
 pub(super) struct Layout {
     pub(super) schema: Schema,
     pub(super) generation: u64,
+    pub(super) workers: usize,
     /// The number of the next file in this run.
     pub(super) files: AtomicU32,
     pub(super) target_file_size: usize,
@@ -99,7 +100,7 @@ impl DeltaWriter {
     pub(super) fn new(layout: Arc<Layout>, worker: usize, index: Arc<Index>) -> Self {
         let snapshot = layout.schema.mode == Mode::Snapshot;
         let small = (snapshot && layout.rewrite_below > 0).then(Small::default);
-        let recovery = snapshot.then(|| Recovery { index, places: None, key: Key::default() });
+        let recovery = Some(Recovery { index, places: None, key: Key::default() });
         let (places, kills, closed) = (Vec::new(), Vec::new(), Vec::new());
         DeltaWriter { layout, worker, begun: 0, places, rows: 0, kills, open: None, closed, small, recovery }
     }
@@ -198,6 +199,10 @@ impl DeltaWriter {
 impl Writer for DeltaWriter {
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
         if self.layout.schema.mode == Mode::Append {
+            if self.recovery.is_some() {
+                self.rows += 1;
+                return Ok(());
+            }
             return self.append(row).map(|_| ());
         }
         self.kill(slot);

@@ -57,21 +57,28 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
 
 #[test]
 fn every_commit_of_a_large_table_is_what_was_put() {
-    for seed in 0..6 {
-        campaign(seed, 300, 40, |d| d.rewrite_below(0).checkpoint_every(7));
+    for seed in 0..2 {
+        campaign(seed, 300, 60, |d| d.rewrite_below(0).checkpoint_every(7));
     }
 }
 
 #[test]
 fn every_commit_of_a_small_table_is_what_was_put() {
-    for seed in 10..16 {
-        campaign(seed, 60, 40, |d| d.rewrite_below(1000).checkpoint_every(7));
+    for seed in 10..12 {
+        campaign(seed, 60, 30, |d| d.rewrite_below(1000).checkpoint_every(7));
     }
 }
 
 #[test]
 fn every_commit_of_a_table_that_outgrows_rewriting_is_what_was_put() {
-    for seed in 20..26 {
-        campaign(seed, 400, 40, |d| d.rewrite_below(80));
+    for seed in 20..22 {
+        campaign(seed, 400, 30, |d| d.rewrite_below(80));
+    }
+}
+
+#[test]
+fn every_commit_of_a_compacted_table_is_what_was_put() {
+    for seed in 30..32 {
+        campaign(seed, 300, 60, |d| d.rewrite_below(0).target_file_size(24_000));
     }
 }

@@ -74,17 +74,20 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(folder: &Path, options: fn(Delta) -> Delta) -> Self {
         let url = folder.join("table").display().to_string();
-        let clock = Arc::new(AtomicI64::new(1_700_000_000_000));
+        // Delta's library goes by the real time, which a new folder knows.
+        let now = std::fs::metadata(folder).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let clock = Arc::new(AtomicI64::new(now.as_millis() as i64));
         World { url, generation: 0, committed: 0, recorded: None, clock, options }
     }
 
     pub(super) fn context(&self, workers: usize) -> SinkContext {
-        SinkContext { app: "app-1".into(), generation: self.generation, committed: self.committed, workers }
+        let clock = self.clock.clone();
+        let clock = Arc::new(move || clock.fetch_add(1, Ordering::Relaxed));
+        SinkContext { app: "app-1".into(), generation: self.generation, committed: self.committed, workers, clock }
     }
 
     pub(super) fn sink(&self) -> Delta {
-        let clock = self.clock.clone();
-        (self.options)(Delta::table(&self.url).unwrap().clock(move || clock.fetch_add(1, Ordering::Relaxed)))
+        (self.options)(Delta::table(&self.url).unwrap())
     }
 
     /// Starts a run and lets it find `rows` again.

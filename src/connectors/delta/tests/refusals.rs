@@ -1,1 +1,119 @@
 //! Tables that are refused, unchanged.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use super::model::{Dice, Rows, World, row, schema};
+use crate::connect::{Mode, Sink};
+use crate::error::{Error, ErrorKind};
+
+/// A table with commit 1 of three rows.
+fn table(folder: &Path) -> (World, Rows) {
+    let (mut dice, mut world, mut rows) = (Dice::new(1), World::new(folder, |d| d), Rows::new());
+    let mut run = world.start(1, &rows, &mut dice).unwrap();
+    for key in 0..3 {
+        rows.insert(key, row(key, &mut dice));
+        run.insert(key, &rows[&key]);
+    }
+    let content = run.stage(1).unwrap();
+    run.committer.commit(1, &content).unwrap();
+    (world.committed, world.recorded) = (1, Some((1, content)));
+    (world, rows)
+}
+
+/// Opens the table and checks that it is refused and left as it is.
+fn refused(world: &World, change: impl FnOnce(&mut crate::connect::Schema, &mut crate::connect::SinkContext)) -> String {
+    let files = |folder: &str| {
+        let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().map(|f| f.unwrap().path()).collect();
+        files.extend(fs::read_dir(format!("{folder}/_delta_log")).into_iter().flatten().map(|f| f.unwrap().path()));
+        files.sort();
+        files
+    };
+    let before = files(&world.url);
+    let (mut schema, mut context) = (schema(Mode::Snapshot), world.context(1));
+    change(&mut schema, &mut context);
+    let error = world.sink().open(&schema, &context).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert_eq!(files(&world.url), before);
+    error.to_string()
+}
+
+#[test]
+fn a_folder_of_other_files_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(folder.path(), |d| d);
+    fs::create_dir(&world.url).unwrap();
+    fs::write(format!("{}/notes.txt", world.url), "mine").unwrap();
+    assert!(refused(&world, |_, _| ()).contains("is no Delta table"));
+}
+
+#[test]
+fn a_table_that_is_not_what_the_state_says_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (world, _) = table(folder.path());
+    assert!(refused(&world, |_, context| context.app = "app-2".into()).contains("was not made by this application"));
+    assert!(refused(&world, |schema, _| schema.topic = "demo.geo".into()).contains("was not made by this application"));
+    assert!(refused(&world, |schema, _| schema.columns[1].nullable = false).contains("has other columns"));
+    assert!(refused(&world, |_, context| context.committed = 0).contains("is at commit 1, and the state knows 0"));
+    fs::remove_dir_all(&world.url).unwrap();
+    assert!(refused(&world, |_, _| ()).contains("is gone"));
+}
+
+fn restart(world: &mut World, rows: &Rows) -> Error {
+    let error = world.start(2, rows, &mut Dice::new(2)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    error
+}
+
+#[test]
+fn rows_that_are_missing_or_too_many_stop_the_recovery() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut world, mut rows) = table(folder.path());
+    let gone = rows.remove(&1).unwrap();
+    assert!(restart(&mut world, &rows).to_string().contains("has 3 rows, and 2 were written to it"));
+    rows.insert(1, gone);
+    rows.insert(7, row(7, &mut Dice::new(3)));
+    assert!(restart(&mut world, &rows).to_string().contains("lacks 1 rows"));
+}
+
+/// Adds a version that is not ours.
+fn meddle(world: &World, version: u64, actions: &[Json]) {
+    let lines: Vec<String> = actions.iter().map(Json::to_string).collect();
+    fs::write(format!("{}/_delta_log/{version:020}.json", world.url), lines.join("\n")).unwrap();
+}
+
+fn add(path: &str) -> Json {
+    let stats = json!({"numRecords": 1}).to_string();
+    json!({"add": {"path": path, "partitionValues": {}, "size": 1, "modificationTime": 1, "dataChange": true, "stats": stats}})
+}
+
+#[test]
+fn a_commit_of_something_else_stops_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut world, rows) = table(folder.path());
+    let mut run = world.start(1, &rows, &mut Dice::new(2)).unwrap();
+    meddle(&world, 2, &[add("stranger.parquet")]);
+    run.insert(5, &row(5, &mut Dice::new(5)));
+    let content = run.stage(2).unwrap();
+    let error = run.committer.commit(2, &content).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("something else has changed the rows"), "{error}");
+}
+
+#[test]
+fn a_commit_that_is_there_is_not_made_again_whoever_made_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut world, mut rows) = table(folder.path());
+    let mut run = world.start(1, &rows, &mut Dice::new(2)).unwrap();
+    rows.insert(5, row(5, &mut Dice::new(5)));
+    run.insert(5, &rows[&5]);
+    let content = run.stage(2).unwrap();
+    // A run that was believed dead makes it first.
+    let mut other = world.sink().open(&schema(Mode::Snapshot), &world.context(1)).unwrap();
+    other.committer.commit(2, &content).unwrap();
+    run.committer.commit(2, &content).unwrap();
+    assert_eq!(world.read(), rows);
+    assert!(!Path::new(&format!("{}/_delta_log/{:020}.json", world.url, 3)).exists());
+}

@@ -1,0 +1,33 @@
+//! Tables that are appended to.
+
+use super::model::{Dice, World, row, rows, schema};
+use crate::connect::{Mode, Sink};
+use crate::connectors::delta::Table;
+
+#[test]
+fn every_row_that_came_is_there_once_and_a_restart_adds_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dice, mut world) = (Dice::new(1), World::new(folder.path(), |d| d));
+    let all: Vec<_> = (0..100).map(|key| row(key, &mut dice)).collect();
+    for n in 1..=10 {
+        world.generation += 1;
+        let mut opened = world.sink().open(&schema(Mode::Append), &world.context(2)).unwrap();
+        let (before, new) = all[..n * 10].split_at(n * 10 - 10);
+        for (row, writer) in before.iter().zip([0, 1].into_iter().cycle()) {
+            opened.writers[writer].insert(0, row).unwrap();
+        }
+        let found = opened.writers.iter_mut().map(|w| w.recovered().unwrap()).sum();
+        assert_eq!(found, before.len() as u64);
+        opened.committer.recovered(found).unwrap();
+        for (row, writer) in new.iter().zip([0, 1].into_iter().cycle()) {
+            opened.writers[writer].insert(0, row).unwrap();
+        }
+        let parts = opened.writers.iter_mut().filter_map(|w| w.stage().unwrap()).collect();
+        let content = opened.committer.stage(n as u64, parts).unwrap().unwrap();
+        opened.committer.commit(n as u64, &content).unwrap();
+        world.committed = n as u64;
+        let table = Table::open(&world.url).unwrap();
+        assert_eq!(table.manifest(), Some(n as u64));
+        assert!(rows(&table).into_values().eq(all[..n * 10].iter().cloned()));
+    }
+}

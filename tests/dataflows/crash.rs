@@ -1,0 +1,35 @@
+//! Killed at any moment and started again, a run ends where one that was never killed ends.
+
+use std::time::Duration;
+
+use rand_core::{RngCore, SeedableRng};
+
+use super::follow::copy_share;
+use super::{Place, assert_same};
+
+#[test]
+fn a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "all", "--events", "2000", "--dirt", "0.1", "--records-per-object", "20"]);
+    let mut random = rand_pcg::Pcg64::seed_from_u64(7);
+    let mut committed = 0;
+    for round in 1..=16 {
+        copy_share(&place.path("all"), &place.path("archive"), round, 16);
+        let workers = (random.next_u32() % 3 + 1).to_string();
+        let args = ["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "10ms", "--workers", &workers];
+        let mut child = place.spawn(&args);
+        // Anywhere between before the first byte is read and long after the last commit.
+        std::thread::park_timeout(Duration::from_millis(u64::from(random.next_u32() % 900)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if let Ok(manifests) = std::fs::read_dir(place.path("lake/_watershed/manifest")) {
+            let now = manifests.count();
+            assert!(now >= committed, "a manifest is gone");
+            committed = now;
+        }
+    }
+    assert!(committed > 0, "no round lived long enough to commit");
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    assert_same("after the last kill", &place.oracle("all", &[]), &place.lake("lake", None));
+    assert!(place.run(&["check", "--from", "archive", "--lake", "lake"]).contains("equal"));
+}

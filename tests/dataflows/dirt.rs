@@ -1,0 +1,85 @@
+//! What bad input gets: the rule of the spec or a dead letter; what bad surroundings get: one clear error and nothing changed.
+
+use std::fs;
+
+use super::{Place, assert_same};
+
+#[test]
+fn each_line_of_the_dirty_corpus_is_a_row_or_a_dead_letter() {
+    let place = Place::new();
+    let corpus = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/data/dirty");
+    super::follow::copy_share(corpus.as_ref(), &place.path("archive"), 1, 1);
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    assert_same("the corpus", &place.oracle("archive", &[]), &place.lake("lake", None));
+}
+
+#[test]
+fn megabytes_of_junk_and_half_objects_are_counted_and_change_nothing_else() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "200", "--dirt", "0", "--partitions", "1"]);
+    let clean = place.oracle("archive", &[]);
+    let folder = place.path("archive/topics/demo.pin/partition=0");
+    let first = fs::read(folder.join("demo.pin+0+0000000000.json")).unwrap();
+    let mut junk = b"no json\n\n\xff\xfe\x00\n".to_vec();
+    junk.extend(std::iter::repeat_n(b'[', 100_000));
+    junk.push(b'\n');
+    junk.extend(format!("{{\"unique_id\":\"{}\",\"index\":1}}\n", "x".repeat(2 << 20)).bytes());
+    // Half an object: cut in the middle of its last line.
+    junk.extend(&first[..first.iter().rposition(|b| *b == b'}').unwrap() - 5]);
+    fs::write(folder.join("demo.pin+0+0000000200.json"), junk).unwrap();
+    fs::write(folder.join("README.txt"), "left alone").unwrap();
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    let lake = place.lake("lake", None);
+    assert_eq!(lake["dead_letters"].len(), 6);
+    assert_eq!(lake["category_by_country"], clean["category_by_country"]);
+    assert_same("junk", &place.oracle("archive", &[]), &lake);
+}
+
+#[test]
+fn bad_surroundings_get_one_clear_error_and_their_exit_code() {
+    let place = Place::new();
+    place.fail(&["run", "--workers", "0"], 2);
+    place.fail(&["run", "--user-id", "../x"], 2);
+    place.fail(&["run", "--post-years", "2022..2018"], 2);
+    assert!(place.fail(&["run", "--from", "nowhere"], 78).contains("generate --to nowhere"));
+    assert!(place.fail(&["run", "--from", "tape://x"], 78).contains("tape://"));
+    assert!(place.fail(&["answers", "--lake", "nowhere"], 65).contains("pinterest run"));
+    assert!(place.fail(&["answers", "no_such_view"], 2).contains("category_by_country"));
+
+    place.run(&["generate", "--to", "archive", "--events", "50"]);
+    fs::create_dir_all(place.path("lake/demo_pin_table")).unwrap();
+    fs::write(place.path("lake/demo_pin_table/notes.txt"), "not a table").unwrap();
+    let error = place.fail(&["run", "--from", "archive", "--lake", "lake"], 65);
+    assert!(error.contains("demo_pin_table"), "{error}");
+    assert_eq!(fs::read_dir(place.path("lake/demo_pin_table")).unwrap().count(), 1, "nothing is added to it");
+
+    place.run(&["run", "--from", "archive", "--lake", "good"]);
+    let before = place.lake("good", None);
+    place.run(&["generate", "--to", "other", "--events", "60"]);
+    assert!(place.fail(&["run", "--from", "other", "--lake", "good"], 65).contains("archive"));
+    // A record that was read before is another one now.
+    let object = place.path("archive/topics/demo.geo/partition=0/demo.geo+0+0000000000.json");
+    let text = fs::read_to_string(&object).unwrap();
+    fs::write(&object, text.replacen("20", "21", 1)).unwrap();
+    let error = place.fail(&["run", "--from", "archive", "--lake", "good"], 65);
+    assert!(error.contains("demo.geo"), "{error}");
+    assert_same("after refusals", &before, &place.lake("good", None));
+    // The state is gone, the tables are not: they are not taken over.
+    fs::remove_dir_all(place.path("good/_watershed")).unwrap();
+    fs::write(&object, text).unwrap();
+    place.fail(&["run", "--from", "archive", "--lake", "good"], 65);
+    assert_same("without its state", &before, &place.lake("good", None));
+}
+
+#[test]
+fn check_finds_a_planted_difference() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "100", "--partitions", "1", "--dirt", "0"]);
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    place.run(&["check", "--from", "archive", "--lake", "lake"]);
+    let object = place.path("archive/topics/demo.user/partition=0/demo.user+0+0000000000.json");
+    let text = fs::read_to_string(&object).unwrap();
+    let line = text.lines().next().unwrap().to_string();
+    fs::write(&object, text.replacen(&line, "{}", 1)).unwrap();
+    place.fail(&["check", "--from", "archive", "--lake", "lake"], 1);
+}

@@ -1,0 +1,158 @@
+//! The real executables, on data, compared with an oracle that shares no code with them.
+
+mod answers;
+mod crash;
+mod dirt;
+mod follow;
+mod wordcount;
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value as Json;
+use watershed::Result;
+use watershed::connect::Value;
+use watershed::connectors::delta::Table;
+
+/// A folder of its own for a test, with an archive and a lake in it.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        Place { folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The program, about to run in the folder.
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_pinterest"));
+        command.current_dir(self.folder.path()).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    fn output(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Runs the program, which must succeed; returns what it prints.
+    fn run(&self, args: &[&str]) -> String {
+        let output = self.output(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "pinterest {args:?} ended with {}: {error}", output.status);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs the program, which must fail with `code`; returns what it says.
+    fn fail(&self, args: &[&str], code: i32) -> String {
+        let output = self.output(args);
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "pinterest {args:?}: {error}");
+        assert!(!error.contains("panicked"), "{error}");
+        error
+    }
+
+    fn spawn(&self, args: &[&str]) -> Child {
+        self.command(args).spawn().unwrap()
+    }
+
+    /// What the oracle makes of an archive.
+    fn oracle(&self, archive: &str, args: &[&str]) -> Tables {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/oracle.py");
+        let output = Command::new("python3").arg(script).arg(self.path(archive)).args(args).output().unwrap();
+        assert!(output.status.success(), "the oracle failed: {}", String::from_utf8_lossy(&output.stderr));
+        let mut found: Json = serde_json::from_slice(&output.stdout).unwrap();
+        let mut tables = Tables::new();
+        for part in ["tables", "views"] {
+            let Json::Object(part) = found[part].take() else { panic!("the oracle has no {part}") };
+            tables.extend(part.into_iter().map(|(name, rows)| (name, lines(rows.as_array().unwrap()))));
+        }
+        let letter = |l: &Json| {
+            let kind = l[0].as_str().unwrap().rsplit('.').next().unwrap();
+            format!("{kind} {} {}", l[1], l[2])
+        };
+        tables.insert("dead_letters".into(), sorted(found["dead_letters"].as_array().unwrap().iter().map(letter)));
+        tables
+    }
+
+    /// What a lake holds, read with our own reader; at commit `n` if given.
+    fn lake(&self, lake: &str, n: Option<u64>) -> Tables {
+        let mut tables = Tables::new();
+        for entry in std::fs::read_dir(self.path(lake)).unwrap() {
+            let path = entry.unwrap().path();
+            if !path.join("_delta_log").exists() {
+                continue;
+            }
+            let name = path.file_name().unwrap().to_str().unwrap().to_string();
+            let url = path.to_str().unwrap();
+            let table = match n {
+                Some(n) => Table::as_of(url, n).unwrap().unwrap(),
+                None => Table::open(url).unwrap(),
+            };
+            let rows = rows(&table).unwrap();
+            let name = name.split_once('_').filter(|(_, t)| t.ends_with("_table")).map_or(name.as_str(), |(_, t)| t).to_string();
+            let letter = |row: &Json| {
+                let (topic, position) = (row["topic"].as_str().unwrap(), row["position"].as_str().unwrap());
+                format!("{topic} {} {position}", row["partition"])
+            };
+            let rows = if name == "dead_letters" { sorted(rows.iter().map(letter)) } else { lines(&rows) };
+            tables.insert(name, rows);
+        }
+        tables
+    }
+}
+
+/// By table, its rows as text, sorted.
+type Tables = BTreeMap<String, Vec<String>>;
+
+fn sorted(rows: impl Iterator<Item = String>) -> Vec<String> {
+    let mut rows: Vec<String> = rows.collect();
+    rows.sort();
+    rows
+}
+
+fn lines(rows: &[Json]) -> Vec<String> {
+    sorted(rows.iter().map(|row| {
+        let fields: BTreeMap<_, _> = row.as_object().unwrap().iter().collect();
+        serde_json::to_string(&fields).unwrap()
+    }))
+}
+
+fn rows(table: &Table) -> Result<Vec<Json>> {
+    let mut rows = Vec::new();
+    table.for_each(&mut |values| {
+        let field = |(column, value): (&watershed::connect::Column, &Value)| (column.name.clone(), json(value));
+        rows.push(Json::Object(table.columns().iter().zip(values).map(field).collect()));
+        Ok(())
+    })?;
+    Ok(rows)
+}
+
+fn json(value: &Value) -> Json {
+    match value {
+        Value::Null => Json::Null,
+        Value::Long(v) | Value::Timestamp(v) => (*v).into(),
+        Value::Double(v) => (*v).into(),
+        Value::Text(v) => v.clone().into(),
+        Value::Doubles(v) => v.clone().into(),
+        Value::Binary(v) => v.iter().map(|b| format!("{b:02x}")).collect::<String>().into(),
+    }
+}
+
+/// Compares table by table, and shows the first rows that differ.
+fn assert_same(what: &str, expected: &Tables, found: &Tables) {
+    let names = |tables: &Tables| tables.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(expected), names(found), "{what}: the tables");
+    for (name, rows) in expected {
+        let there = &found[name];
+        let missing: Vec<_> = rows.iter().filter(|row| there.binary_search(row).is_err()).take(3).collect();
+        let surplus: Vec<_> = there.iter().filter(|row| rows.binary_search(row).is_err()).take(3).collect();
+        let counts = (rows.len(), there.len());
+        assert!(rows == there, "{what}: {name} has {counts:?} rows, missing {missing:#?}, surplus {surplus:#?}");
+    }
+}
