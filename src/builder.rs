@@ -62,7 +62,8 @@ impl<'s> StreamsBuilder<'s> {
                 Ok(())
             }),
         );
-        KTable::from_upserts(self.graph.clone(), node, latest(arrived, &format!("table {topic}"), tally), true)
+        let rows = latest(arrived, self.graph.keys(), &format!("table {topic}"), tally);
+        KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
     /// Writes down a setting of the topology that its steps do not show, so that a state made with another one is not continued.

@@ -1,15 +1,17 @@
 //! What the DSL objects of one dataflow share: the scope that is being built, what is bound to it, and the plan of it.
 
+use std::any::{Any, TypeId};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use timely::Container;
 use timely::dataflow::operators::probe::{Handle, Probe};
-use timely::dataflow::{Scope, StreamVec};
+use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
-use crate::operators::{Feed, Outlet, Tally, append};
+use crate::operators::{Datum, Feed, Keys, Outlet, Tally, append};
 use crate::options::Produced;
 use crate::time::Epoch;
 
@@ -79,11 +81,19 @@ struct Inner<'s> {
     plugs: RefCell<Plugs>,
     plan: RefCell<Plan>,
     dead: RefCell<Vec<StreamVec<'s, Epoch, ((), DeadLetter)>>>,
+    /// By type of key, the numbers that all tables of such keys share.
+    keys: RefCell<BTreeMap<TypeId, Box<dyn Any>>>,
 }
 
 impl<'s> Graph<'s> {
     pub(crate) fn new(scope: Scope<'s, Epoch>, plugs: Plugs) -> Self {
-        Graph(Rc::new(Inner { scope, plugs: plugs.into(), plan: RefCell::default(), dead: RefCell::default() }))
+        Graph(Rc::new(Inner {
+            scope,
+            plugs: plugs.into(),
+            plan: RefCell::default(),
+            dead: RefCell::default(),
+            keys: RefCell::default(),
+        }))
     }
 
     pub(crate) fn scope(&self) -> Scope<'s, Epoch> {
@@ -103,6 +113,13 @@ impl<'s> Graph<'s> {
 
     pub(crate) fn error(&self, error: String) {
         self.0.plan.borrow_mut().errors.push(error);
+    }
+
+    /// The numbers of keys of this type.
+    pub(crate) fn keys<K: Datum>(&self) -> Keys<K> {
+        let mut keys = self.0.keys.borrow_mut();
+        let found = keys.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Keys::<K>::default()));
+        found.downcast_ref::<Keys<K>>().cloned().unwrap_or_default()
     }
 
     /// Reads `topic`: what is bound to it, nothing in a mere plan.
@@ -143,7 +160,7 @@ impl<'s> Graph<'s> {
     }
 
     /// Has the epochs of `stream` count as progress of the whole.
-    pub(crate) fn probe<D: Clone + 'static>(&self, stream: StreamVec<'s, Epoch, D>) -> StreamVec<'s, Epoch, D> {
+    pub(crate) fn probe<C: Container>(&self, stream: Stream<'s, Epoch, C>) -> Stream<'s, Epoch, C> {
         stream.probe_with(&self.0.plugs.borrow().probe)
     }
 

@@ -14,28 +14,29 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     // Of each key the row that was retracted first and not added before, and the row that stands in the end.
     let mut net: Map<K, (Option<V>, Option<V>)> = Map::default();
     let mut order: Vec<K> = Vec::new();
-    let logic = move |epoch: Epoch, step: Step<'_, ((K, V), Epoch, isize)>, out: &mut Vec<((K, Option<V>), Epoch)>| match step {
-        Step::Data(diffs) => {
-            for ((key, value), _, diff) in diffs.drain(..) {
-                match net.get_mut(&key) {
-                    Some((_, now)) => *now = (diff > 0).then_some(value),
-                    None => {
-                        order.push(key.clone());
-                        let both = if diff > 0 { (None, Some(value)) } else { (Some(value), None) };
-                        net.insert(key, both);
+    let logic =
+        move |epoch: Epoch, step: Step<'_, Vec<((K, V), Epoch, isize)>>, out: &mut Vec<((K, Option<V>), Epoch)>| match step {
+            Step::Data(diffs) => {
+                for ((key, value), _, diff) in diffs.drain(..) {
+                    match net.get_mut(&key) {
+                        Some((_, now)) => *now = (diff > 0).then_some(value),
+                        None => {
+                            order.push(key.clone());
+                            let both = if diff > 0 { (None, Some(value)) } else { (Some(value), None) };
+                            net.insert(key, both);
+                        }
                     }
                 }
             }
-        }
-        Step::Close => {
-            for key in order.drain(..) {
-                if let Some((before, now)) = net.remove(&key)
-                    && before != now
-                {
-                    out.push(((key, now), epoch));
+            Step::Close => {
+                for key in order.drain(..) {
+                    if let Some((before, now)) = net.remove(&key)
+                        && before != now
+                    {
+                        out.push(((key, now), epoch));
+                    }
                 }
             }
-        }
-    };
+        };
     in_epochs(rows.inner, Some(Box::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k))), name, Box::new(logic))
 }

@@ -1,30 +1,54 @@
-//! Upserts to diffs: remembers what stands at each key, to retract it.
+//! From one shape of a table to the other: upserts to diffs, by remembering what stands; diffs to upserts, by numbering keys.
 
 use differential_dataflow::AsCollection;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::operators::generic::Operator;
 
-use super::epochs::{Step, in_epochs};
-use super::{Datum, Diffs, Map, Upserts, route};
+use super::epochs::{Step, in_epochs_of};
+use super::{Column, Datum, Diffs, Keys, Upsert, Upserts, route, shared};
 use crate::time::Epoch;
 
 /// The diffs of a table. It keeps every key's value; an upsert of what stands changes nothing.
-///
-/// `settled` says that every key's upserts come from the worker that owns it.
-pub(crate) fn changes<'s, K: Datum, V: Datum>(input: Upserts<'s, K, V>, settled: bool, name: &str) -> Diffs<'s, (K, V)> {
-    let mut state: Map<K, V> = Map::default();
-    let logic = move |epoch: Epoch, step: Step<'_, (K, Option<V>)>, out: &mut Vec<((K, V), Epoch, isize)>| {
+pub(crate) fn changes<'s, K: Datum, V: Datum>(input: Upserts<'s, V>, keys: Keys<K>, name: &str) -> Diffs<'s, (K, V)> {
+    let mut state: Column<Option<V>> = Column::new();
+    let logic = move |epoch: Epoch, step: Step<'_, std::rc::Rc<Vec<Upsert<V>>>>, out: &mut Vec<((K, V), Epoch, isize)>| {
         let Step::Data(upserts) = step else { return };
-        for (key, new) in upserts.drain(..) {
-            let old = match &new {
-                Some(value) => state.insert(key.clone(), value.clone()),
-                None => state.remove(&key),
-            };
-            if old == new {
+        let keys = keys.open();
+        for (number, new) in upserts.iter() {
+            let stands = state.at(*number);
+            if stands == new {
                 continue;
             }
-            out.extend(old.map(|old| ((key.clone(), old), epoch, -1)));
-            out.extend(new.map(|new| ((key, new), epoch, 1)));
+            let key = keys.key(*number);
+            out.extend(std::mem::replace(stands, new.clone()).map(|old| ((key.clone(), old), epoch, -1)));
+            out.extend(new.clone().map(|new| ((key.clone(), new), epoch, 1)));
         }
     };
-    let owner: Option<super::epochs::Route<_>> = (!settled).then(|| Box::new(|(k, _): &(K, Option<V>)| route(k)) as _);
-    in_epochs(input, owner, name, Box::new(logic)).as_collection()
+    in_epochs_of(input, Pipeline, name, Box::new(logic)).as_collection()
+}
+
+/// The upserts of a table that has diffs. `settled` says that every key's diffs come from the worker that owns it.
+pub(crate) fn numbered<'s, K: Datum, V: Datum>(rows: Diffs<'s, (K, V)>, keys: Keys<K>, settled: bool) -> Upserts<'s, V> {
+    match settled {
+        true => shared(number(rows.inner, Pipeline, keys)),
+        false => shared(number(rows.inner, Exchange::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k)), keys)),
+    }
+}
+
+fn number<'s, K: Datum, V: Datum>(
+    rows: StreamVec<'s, Epoch, ((K, V), Epoch, isize)>,
+    pact: impl ParallelizationContract<Epoch, Vec<((K, V), Epoch, isize)>>,
+    keys: Keys<K>,
+) -> StreamVec<'s, Epoch, Upsert<V>> {
+    rows.unary::<CapacityContainerBuilder<Vec<Upsert<V>>>, _, _, _>(pact, "number", move |_, _| {
+        move |input, output| {
+            input.for_each(|time, data| {
+                let mut keys = keys.open();
+                let upsert = |((key, value), _, diff): ((K, V), Epoch, isize)| (keys.number(&key), (diff > 0).then_some(value));
+                output.session(&time).give_iterator(data.drain(..).map(upsert));
+            });
+        }
+    })
 }

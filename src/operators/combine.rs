@@ -9,7 +9,7 @@ use crate::time::Epoch;
 /// Nets equal diffs of an epoch on each worker, so that few large groups cost few messages. It keeps nothing between epochs.
 pub(crate) fn combine<'s, D: Datum>(input: Diffs<'s, D>) -> Diffs<'s, D> {
     let mut net: Map<D, isize> = Map::default();
-    let logic = move |epoch: Epoch, step: Step<'_, (D, Epoch, isize)>, out: &mut Vec<(D, Epoch, isize)>| match step {
+    let logic = move |epoch: Epoch, step: Step<'_, Vec<(D, Epoch, isize)>>, out: &mut Vec<(D, Epoch, isize)>| match step {
         Step::Data(diffs) => {
             for (datum, _, diff) in diffs.drain(..) {
                 *net.entry(datum).or_default() += diff;

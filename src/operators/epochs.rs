@@ -2,23 +2,24 @@
 
 use std::collections::BTreeMap;
 
+use timely::Container;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::{Capability, Operator};
+use timely::dataflow::{Stream, StreamVec};
 
 use crate::time::Epoch;
 
 /// What an operator sees of an epoch.
-pub(crate) enum Step<'a, D> {
+pub(crate) enum Step<'a, C> {
     /// Some updates of the earliest open epoch; take them.
-    Data(&'a mut Vec<D>),
+    Data(&'a mut C),
     /// No more updates of this epoch. Told only of epochs that had some.
     Close,
 }
 
 /// The inside of an operator: given the epoch, what happened in it, and where results go.
-pub(crate) type Logic<D, O> = Box<dyn FnMut(Epoch, Step<'_, D>, &mut Vec<O>)>;
+pub(crate) type Logic<C, O> = Box<dyn FnMut(Epoch, Step<'_, C>, &mut Vec<O>)>;
 
 /// Which worker owns an update.
 pub(crate) type Route<D> = Box<dyn Fn(&D) -> u64>;
@@ -29,22 +30,23 @@ pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: Clone + 'static>
     input: StreamVec<'s, Epoch, D>,
     route: Option<Route<D>>,
     name: &str,
-    logic: Logic<D, O>,
+    logic: Logic<Vec<D>, O>,
 ) -> StreamVec<'s, Epoch, O> {
     match route {
-        Some(route) => run(input, Exchange::new(move |d: &D| route(d)), name, logic),
-        None => run(input, Pipeline, name, logic),
+        Some(route) => in_epochs_of(input, Exchange::new(move |d: &D| route(d)), name, logic),
+        None => in_epochs_of(input, Pipeline, name, logic),
     }
 }
 
-fn run<'s, D: timely::ExchangeData + Clone, O: Clone + 'static>(
-    input: StreamVec<'s, Epoch, D>,
-    pact: impl ParallelizationContract<Epoch, Vec<D>>,
+/// The same over containers of any kind.
+pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: Clone + 'static>(
+    input: Stream<'s, Epoch, C>,
+    pact: impl ParallelizationContract<Epoch, C>,
     name: &str,
-    mut logic: Logic<D, O>,
+    mut logic: Logic<C, O>,
 ) -> StreamVec<'s, Epoch, O> {
     input.unary_frontier::<CapacityContainerBuilder<Vec<O>>, _, _, _>(pact, name, move |_, _| {
-        let mut held: Held<D> = BTreeMap::new();
+        let mut held: Held<C> = BTreeMap::new();
         let mut out = Vec::new();
         move |(input, frontier), output| {
             input.for_each(|time, data| {
@@ -79,4 +81,4 @@ fn run<'s, D: timely::ExchangeData + Clone, O: Clone + 'static>(
 }
 
 /// Updates by epoch, each epoch with the right to send at it.
-type Held<D> = BTreeMap<Epoch, (Capability<Epoch>, Vec<Vec<D>>)>;
+type Held<C> = BTreeMap<Epoch, (Capability<Epoch>, Vec<C>)>;

@@ -26,38 +26,38 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static>(
     let mut groups: Map<G, Group<A, A::Out>> = Map::default();
     let mut touched: Vec<G> = Vec::new();
     let mut now = Vec::new();
-    let logic = move |epoch: Epoch, step: Step<'_, ((G, X), Epoch, isize)>, out: &mut Vec<((G, A::Out), Epoch, isize)>| match step
-    {
-        Step::Data(diffs) => {
-            for ((key, value), _, diff) in diffs.drain(..) {
-                let group = match groups.get_mut(&key) {
-                    Some(group) => group,
-                    None => {
-                        let group = Group { state: fresh(), shown: Vec::new(), touched: false };
-                        groups.entry(key.clone()).or_insert(group)
+    let logic =
+        move |epoch: Epoch, step: Step<'_, Vec<((G, X), Epoch, isize)>>, out: &mut Vec<((G, A::Out), Epoch, isize)>| match step {
+            Step::Data(diffs) => {
+                for ((key, value), _, diff) in diffs.drain(..) {
+                    let group = match groups.get_mut(&key) {
+                        Some(group) => group,
+                        None => {
+                            let group = Group { state: fresh(), shown: Vec::new(), touched: false };
+                            groups.entry(key.clone()).or_insert(group)
+                        }
+                    };
+                    if !group.touched {
+                        group.touched = true;
+                        touched.push(key);
                     }
-                };
-                if !group.touched {
-                    group.touched = true;
-                    touched.push(key);
-                }
-                group.state.update(value, diff);
-            }
-        }
-        Step::Close => {
-            for key in touched.drain(..) {
-                let Some(group) = groups.get_mut(&key) else { continue };
-                group.touched = false;
-                now.clear();
-                group.state.result(&mut now);
-                difference(&group.shown, &now, |o, diff| out.push(((key.clone(), o.clone()), epoch, diff)));
-                group.shown.clone_from(&now);
-                if group.state.is_empty() {
-                    groups.remove(&key);
+                    group.state.update(value, diff);
                 }
             }
-        }
-    };
+            Step::Close => {
+                for key in touched.drain(..) {
+                    let Some(group) = groups.get_mut(&key) else { continue };
+                    group.touched = false;
+                    now.clear();
+                    group.state.result(&mut now);
+                    difference(&group.shown, &now, |o, diff| out.push(((key.clone(), o.clone()), epoch, diff)));
+                    group.shown.clone_from(&now);
+                    if group.state.is_empty() {
+                        groups.remove(&key);
+                    }
+                }
+            }
+        };
     in_epochs(input.inner, Some(Box::new(|((g, _), _, _): &((G, X), Epoch, isize)| route(g))), name, Box::new(logic))
         .as_collection()
 }

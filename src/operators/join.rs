@@ -1,43 +1,44 @@
-//! The join of two tables: each key has at most one row a side, so one map holds both sides and their order is no matter.
+//! The join of two tables: each key has at most one row a side, so one array holds both sides and their order is no matter.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::Exchange;
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 
-use super::{Datum, Diffs, Map, Upserts, route};
+use super::{Column, Datum, Diffs, Keys, Upsert, Upserts};
 use crate::time::Epoch;
 
 /// What a pair of rows gives; the right one is missing only in a left join.
 pub(crate) type Joiner<K, L, R, O> = Rc<dyn Fn(&K, &L, Option<&R>) -> Option<O>>;
 
-enum Side<K, L, R> {
-    Left(Vec<(K, Option<L>)>),
-    Right(Vec<(K, Option<R>)>),
+enum Side<L, R> {
+    Left(Rc<Vec<Upsert<L>>>),
+    Right(Rc<Vec<Upsert<R>>>),
 }
 
-type Held<K, L, R> = BTreeMap<Epoch, (Capability<Epoch>, Vec<Side<K, L, R>>)>;
+type Held<L, R> = BTreeMap<Epoch, (Capability<Epoch>, Vec<Side<L, R>>)>;
+/// What stands on both sides of a key.
+type Both<L, R> = (Option<L>, Option<R>);
 
-/// Maintains `joiner` over the rows of two tables with equal keys.
+/// Maintains `joiner` over the rows of two tables that share their keys' numbers.
 ///
-/// It keeps what stands on both sides, projected as it came: 1 map entry a key. `None` of the joiner is no row.
+/// It keeps what stands on both sides, projected as it came. `None` of the joiner is no row.
 pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
-    left: Upserts<'s, K, L>,
-    right: Upserts<'s, K, R>,
+    left: Upserts<'s, L>,
+    right: Upserts<'s, R>,
+    keys: Keys<K>,
     name: &str,
     joiner: Joiner<K, L, R, O>,
 ) -> Diffs<'s, (K, O)> {
-    let mut state: Map<K, (Option<L>, Option<R>)> = Map::default();
-    let mut held: Held<K, L, R> = BTreeMap::new();
-    let of_left = Exchange::new(|(k, _): &(K, Option<L>)| route(k));
-    let of_right = Exchange::new(|(k, _): &(K, Option<R>)| route(k));
+    let mut state: Column<Both<L, R>> = Column::new();
+    let mut held: Held<L, R> = BTreeMap::new();
     left.binary_frontier::<_, CapacityContainerBuilder<Vec<((K, O), Epoch, isize)>>, _, _, _, _>(
         right,
-        of_left,
-        of_right,
+        Pipeline,
+        Pipeline,
         name,
         move |_, _| {
             move |(left, left_frontier), (right, right_frontier), output| {
@@ -59,7 +60,7 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
                     let (capability, parts) = first.get_mut();
                     let mut out = Vec::new();
                     for part in parts.drain(..) {
-                        touch(&mut state, part, &joiner, epoch, &mut out);
+                        touch(&mut state, &part, &keys, &joiner, &mut |row, diff| out.push((row, epoch, diff)));
                     }
                     if !out.is_empty() {
                         output.session(&*capability).give_container(&mut out);
@@ -76,28 +77,26 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
 }
 
 fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(
-    state: &mut Map<K, (Option<L>, Option<R>)>,
-    part: Side<K, L, R>,
+    state: &mut Column<Both<L, R>>,
+    part: &Side<L, R>,
+    keys: &Keys<K>,
     joiner: &Joiner<K, L, R, O>,
-    epoch: Epoch,
-    out: &mut Vec<((K, O), Epoch, isize)>,
+    emit: &mut impl FnMut((K, O), isize),
 ) {
-    let row = |key: &K, (l, r): &(Option<L>, Option<R>)| l.as_ref().and_then(|l| joiner(key, l, r.as_ref()));
-    let mut apply = |key: K, set: &mut dyn FnMut(&mut (Option<L>, Option<R>))| {
-        let both = state.entry(key.clone()).or_default();
-        let old = row(&key, both);
+    let keys = keys.open();
+    let row = |key: &K, (l, r): &Both<L, R>| l.as_ref().and_then(|l| joiner(key, l, r.as_ref()));
+    let mut apply = |number: u32, set: &dyn Fn(&mut Both<L, R>)| {
+        let (key, both) = (keys.key(number), state.at(number));
+        let old = row(key, both);
         set(both);
-        let new = row(&key, both);
-        if both.0.is_none() && both.1.is_none() {
-            state.remove(&key);
-        }
+        let new = row(key, both);
         if old != new {
-            out.extend(old.map(|old| ((key.clone(), old), epoch, -1)));
-            out.extend(new.map(|new| ((key, new), epoch, 1)));
+            old.into_iter().for_each(|old| emit((key.clone(), old), -1));
+            new.into_iter().for_each(|new| emit((key.clone(), new), 1));
         }
     };
     match part {
-        Side::Left(upserts) => upserts.into_iter().for_each(|(k, mut v)| apply(k, &mut |both| both.0 = v.take())),
-        Side::Right(upserts) => upserts.into_iter().for_each(|(k, mut v)| apply(k, &mut |both| both.1 = v.take())),
+        Side::Left(upserts) => upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.0.clone_from(v))),
+        Side::Right(upserts) => upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.1.clone_from(v))),
     }
 }

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use hashbrown::hash_map::Entry;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use super::epochs::{Step, in_epochs};
-use super::{Datum, Map, Upserts, route};
+use super::{Column, Datum, Keys, Upserts, route, shared};
 use crate::record::Order;
 use crate::time::Epoch;
 
@@ -49,44 +48,54 @@ impl Tally {
     }
 }
 
+/// What stands at a key: its place in the order and its digest, `[0, 0]` when it is deleted.
+struct Stand {
+    order: Order,
+    digest: [u64; 2],
+}
+
+/// Before any record: no source has this rank.
+const NEVER: Order = Order { source: u16::MAX, offset: 0, partition: 0 };
+
+impl Default for Stand {
+    fn default() -> Self {
+        Stand { order: NEVER, digest: [0; 2] }
+    }
+}
+
 /// Lets the latest record of each key through, by [`Order`], and drops those that change nothing.
 ///
-/// It keeps 40 bytes a key beside the key: order and digest, never the value. A deleted key keeps its order, so that an
-/// earlier record that arrives late does not bring it back.
+/// It keeps 32 bytes a key: order and digest, never the value. A deleted key keeps its order, so that an earlier record that
+/// arrives late does not bring it back.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
+    keys: Keys<K>,
     name: &str,
     tally: Arc<Tally>,
-) -> Upserts<'s, K, V> {
-    let mut state: Map<K, (Order, Option<u128>)> = Map::default();
-    let logic = move |_epoch: Epoch, step: Step<'_, Arrived<K, V>>, out: &mut Vec<(K, Option<V>)>| {
+) -> Upserts<'s, V> {
+    let mut state: Column<Stand> = Column::new();
+    let logic = move |_epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
         let Step::Data(records) = step else { return };
         let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) = (0, 0, 0, 0, 0i64);
+        let mut keys = keys.open();
         for Arrived { key, order, digest, value } in records.drain(..) {
-            let digest = value.as_ref().map(|_| digest);
-            let mut stood = None;
-            match state.entry(key.clone()) {
-                Entry::Vacant(entry) => {
-                    entry.insert((order, digest));
-                }
-                Entry::Occupied(mut entry) => {
-                    let (last, stands) = entry.get_mut();
-                    if order <= *last {
-                        superseded += 1;
-                        continue;
-                    }
-                    *last = order;
-                    if *stands == digest {
-                        duplicates += 1;
-                        continue;
-                    }
-                    stood = std::mem::replace(stands, digest);
-                }
+            let number = keys.number(&key);
+            let stands = state.at(number);
+            if stands.order != NEVER && order <= stands.order {
+                superseded += 1;
+                continue;
+            }
+            let digest = value.as_ref().map_or([0; 2], |_| [digest as u64 | 1, (digest >> 64) as u64]);
+            let (first, stood) = (stands.order == NEVER, std::mem::replace(&mut stands.digest, digest));
+            stands.order = order;
+            if stood == digest && !first {
+                duplicates += 1;
+                continue;
             }
             applied += 1;
-            replaced += u64::from(stood.is_some() && value.is_some());
-            rows += i64::from(value.is_some()) - i64::from(stood.is_some());
-            out.push((key, value));
+            replaced += u64::from(stood != [0; 2] && value.is_some());
+            rows += i64::from(value.is_some()) - i64::from(stood != [0; 2]);
+            out.push((number, value));
         }
         Tally::add(&tally.applied, applied);
         Tally::add(&tally.replaced, replaced);
@@ -94,5 +103,5 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
         Tally::add(&tally.superseded, superseded);
         tally.rows.fetch_add(rows, Ordering::Relaxed);
     };
-    in_epochs(input, Some(Box::new(|a: &Arrived<K, V>| route(&a.key))), name, Box::new(logic))
+    shared(in_epochs(input, Some(Box::new(|a: &Arrived<K, V>| route(&a.key))), name, Box::new(logic)))
 }

@@ -1,8 +1,9 @@
 //! What the DSL lowers to: the only hand-made timely operators. Each is "see the updates of an epoch, touch my state, emit".
 //!
-//! Rows travel in two shapes. *Upserts* `(key, Option<value>)` say what stands now, in order, without what stood before.
-//! *Diffs* `((key, value), epoch, ±1)` are differential's: a retraction, then an addition. An operator emits a key's
-//! retraction before its addition and always from the same worker, so diffs can be read as upserts where only what stands matters.
+//! Rows travel in two shapes. *Upserts* `(number of the key, Option<value>)` say what stands now, in order, without what stood
+//! before; they never leave the worker that owns the key, and are shared by their readers without a copy. *Diffs* `((key, value),
+//! epoch, ±1)` are differential's: a retraction, then an addition. An operator emits a key's retraction before its addition and
+//! always from the same worker, so diffs can be read as upserts where only what stands matters.
 
 mod aggregates;
 mod changelog;
@@ -12,26 +13,30 @@ mod epochs;
 mod feed;
 mod fold;
 mod join;
+mod keys;
 mod latest;
 mod outlet;
 mod source;
 
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
 pub(crate) use changelog::changelog;
-pub(crate) use changes::changes;
+pub(crate) use changes::{changes, numbered};
 pub(crate) use feed::{Credit, Feed};
 pub(crate) use fold::fold;
 pub(crate) use join::join;
+pub(crate) use keys::{Column, Keys};
 pub use latest::Tally;
 pub(crate) use latest::{Arrived, latest};
-pub(crate) use outlet::{Marks, Outlet, Report, append, snapshot};
+pub(crate) use outlet::{Marks, Outlet, Report, append, snapshot, snapshot_diffs};
 pub(crate) use source::{Decode, source};
 
 use std::hash::{BuildHasher, Hash};
+use std::rc::Rc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use foldhash::fast::FixedState;
-use timely::dataflow::StreamVec;
+use timely::dataflow::operators::rc::SharedStream;
+use timely::dataflow::{Stream, StreamVec};
 
 use crate::time::Epoch;
 
@@ -39,8 +44,10 @@ use crate::time::Epoch;
 pub trait Datum: ExchangeData + Hash + Sync {}
 impl<T: ExchangeData + Hash + Sync> Datum for T {}
 
-/// What stands at a key from now on; `None` is nothing.
-pub(crate) type Upserts<'s, K, V> = StreamVec<'s, Epoch, (K, Option<V>)>;
+/// What stands from now on at the key of a number; `None` is nothing.
+pub(crate) type Upsert<V> = (u32, Option<V>);
+/// Upserts on the worker that owns their keys, shared by all readers.
+pub(crate) type Upserts<'s, V> = Stream<'s, Epoch, Rc<Vec<Upsert<V>>>>;
 /// Retractions and additions.
 pub(crate) type Diffs<'s, D> = VecCollection<'s, Epoch, D, isize>;
 
@@ -50,4 +57,9 @@ pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
 /// Decides which worker owns a key. Its seed differs from that of [`Map`], or the keys of one worker would collide there.
 pub(crate) fn route<K: Hash>(key: &K) -> u64 {
     FixedState::with_seed(0x5eed_0f_0a_7e_25_4ed).hash_one(key)
+}
+
+/// Lets several readers see the same containers.
+fn shared<'s, V: Clone + 'static>(upserts: StreamVec<'s, Epoch, Upsert<V>>) -> Upserts<'s, V> {
+    upserts.shared()
 }

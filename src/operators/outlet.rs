@@ -4,12 +4,13 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use timely::dataflow::StreamVec;
+use timely::Container;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::{Handle, Probe};
+use timely::dataflow::{Stream, StreamVec};
 
-use super::{Datum, Map, Upserts, route};
+use super::{Column, Datum, Diffs, Keys, Map, Upsert, Upserts, route};
 use crate::connect::{Put, Row, Writer};
 use crate::error::{Error, Result};
 use crate::serdes::digest;
@@ -97,50 +98,84 @@ impl<K: Datum> Slots<K> {
     }
 }
 
-/// Writes a table as the rows that stand. `settled` says that every key's upserts come from the worker that owns it.
-pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, K, V>, settled: bool, name: &str, outlet: Outlet) {
-    let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0 };
-    let write = |slots: &mut Slots<K>, (key, value): (K, Option<V>), writer: &mut dyn Writer| match value {
-        Some(value) => writer.insert(slots.get(&key)?, &KeyValue(&key, &value)),
-        None => {
-            if let Some(slot) = slots.free(&key) {
-                writer.remove(slot);
+/// Writes a table of upserts as the rows that stand: the number of a key is its slot.
+pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>, keys: Keys<K>, name: &str, outlet: Outlet) {
+    let stands: (Column<bool>, u64, u64) = (Column::new(), 0, 0);
+    let write =
+        move |(stands, rows, sum): &mut (Column<bool>, u64, u64), (number, value): &Upsert<V>, writer: &mut dyn Writer| {
+            let keys = keys.open();
+            let (key, stood) = (keys.key(*number), std::mem::replace(stands.at(*number), value.is_some()));
+            match (stood, value) {
+                (false, None) => return Ok(()),
+                (true, None) => (*rows, *sum) = (*rows - 1, sum.wrapping_sub(digest(key) as u64)),
+                (false, Some(_)) => (*rows, *sum) = (*rows + 1, sum.wrapping_add(digest(key) as u64)),
+                (true, Some(_)) => {}
             }
-            Ok(())
+            match value {
+                Some(value) => writer.insert(*number, &KeyValue(key, value)),
+                None => {
+                    writer.remove(*number);
+                    Ok(())
+                }
+            }
+        };
+    run(rows, Pipeline, name, outlet, stands, |part| &part[..], write, |(_, rows, sum)| (*rows, *sum));
+}
+
+/// Writes a table of diffs as the rows that stand. `settled` says that every key's diffs come from the worker that owns it.
+pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
+    rows: Diffs<'s, (K, V)>,
+    settled: bool,
+    name: &str,
+    outlet: Outlet,
+) {
+    let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0 };
+    let write = |slots: &mut Slots<K>, ((key, value), _, diff): &((K, V), Epoch, isize), writer: &mut dyn Writer| {
+        if *diff > 0 {
+            return writer.insert(slots.get(key)?, &KeyValue(key, value));
         }
+        if let Some(slot) = slots.free(key) {
+            writer.remove(slot);
+        }
+        Ok(())
     };
     let count = |slots: &Slots<K>| (slots.of.len() as u64, slots.sum);
     if settled {
-        run(rows, Pipeline, name, outlet, slots, write, count);
+        run(rows.inner, Pipeline, name, outlet, slots, Vec::as_slice, write, count);
     } else {
-        run(rows, Exchange::new(|(k, _): &(K, Option<V>)| route(k)), name, outlet, slots, write, count);
+        let owner = Exchange::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k));
+        run(rows.inner, owner, name, outlet, slots, Vec::as_slice, write, count);
     }
 }
 
 /// Writes every row that comes.
 pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(rows: StreamVec<'s, Epoch, (K, V)>, name: &str, outlet: Outlet) {
-    let write = |seen: &mut (u64, u64), (key, value): (K, V), writer: &mut dyn Writer| {
+    let write = |seen: &mut (u64, u64), row: &(K, V), writer: &mut dyn Writer| {
         seen.0 += 1;
-        seen.1 = seen.1.wrapping_add(digest(&(&key, &value)) as u64);
-        writer.insert(0, &KeyValue(&key, &value))
+        seen.1 = seen.1.wrapping_add(digest(row) as u64);
+        writer.insert(0, &KeyValue(&row.0, &row.1))
     };
-    run(rows, Pipeline, name, outlet, (0, 0), write, |seen| *seen);
+    run(rows, Pipeline, name, outlet, (0, 0), Vec::as_slice, write, |seen| *seen);
 }
 
 /// The operator of both: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.
-fn run<'s, D: timely::ExchangeData + Clone, S: 'static>(
-    rows: StreamVec<'s, Epoch, D>,
-    pact: impl ParallelizationContract<Epoch, Vec<D>>,
+#[expect(clippy::too_many_arguments, reason = "one operator for three kinds of rows")]
+fn run<'s, C: Container + Clone + Default, D, S: 'static>(
+    rows: Stream<'s, Epoch, C>,
+    pact: impl ParallelizationContract<Epoch, C>,
     name: &str,
     outlet: Outlet,
     mut state: S,
-    write: impl Fn(&mut S, D, &mut dyn Writer) -> Result<()> + 'static,
+    each: fn(&C) -> &[D],
+    write: impl Fn(&mut S, &D, &mut dyn Writer) -> Result<()> + 'static,
     count: impl Fn(&S) -> (u64, u64) + 'static,
-) {
+) where
+    D: 'static,
+{
     let Outlet { mut writer, marks, tell, probe } = outlet;
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
     let mut input = builder.new_input(rows.probe_with(&probe), pact);
-    let mut held: BTreeMap<Epoch, Vec<Vec<D>>> = BTreeMap::new();
+    let mut held: BTreeMap<Epoch, Vec<C>> = BTreeMap::new();
     let (mut recovered, mut staged, mut failed) = (false, None, false);
     builder.build(move |_| {
         move |frontiers| {
@@ -165,8 +200,8 @@ fn run<'s, D: timely::ExchangeData + Clone, S: 'static>(
                         tell(Report::Staged { part, rows, digest });
                     }
                     let Some(parts) = next.and_then(|epoch| held.remove(&epoch)) else { return Ok(()) };
-                    for datum in parts.into_iter().flatten() {
-                        write(&mut state, datum, writer.as_mut())?;
+                    for part in parts {
+                        each(&part).iter().try_for_each(|datum| write(&mut state, datum, writer.as_mut()))?;
                     }
                 }
             };

@@ -41,8 +41,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             let digest = digest(&e.value);
             Arrived { key: e.key, order: e.order, digest, value: Some(e.value) }
         });
-        let upserts = latest(arrived, "to_table", std::sync::Arc::<Tally>::default());
-        KTable::from_upserts(self.graph.clone(), node, upserts, true)
+        let rows = latest(arrived, self.graph.keys(), "to_table", std::sync::Arc::<Tally>::default());
+        KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
     /// Joins each record with the table's row of its key. Unlike Kafka's the result is maintained: a row that comes or changes

@@ -12,12 +12,13 @@ use differential_dataflow::AsCollection;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
+use timely::dataflow::operators::rc::SharedStream;
 use timely::dataflow::operators::vec::Map;
 
 use crate::connect::{Mode, Row};
 use crate::graph::Graph;
 use crate::grouped::KGrouped;
-use crate::operators::{Datum, Diffs, Upserts, changelog, changes, join, snapshot};
+use crate::operators::{Datum, Diffs, Upsert, Upserts, changelog, changes, join, numbered, snapshot, snapshot_diffs};
 use crate::options::Produced;
 use crate::record::Order;
 use crate::stream::{Event, KStream};
@@ -29,39 +30,42 @@ pub struct KTable<'s, K: Datum, V: Datum> {
     pub(crate) graph: Graph<'s>,
     pub(crate) node: usize,
     rows: Rows<'s, K, V>,
-    /// Whether each key's changes come from the worker that owns the key.
-    settled: bool,
+    /// The other shape, once a reader has needed it.
+    upserts: Rc<OnceCell<Upserts<'s, V>>>,
     diffs: Rc<OnceCell<Diffs<'s, (K, V)>>>,
 }
 
 #[derive(Clone)]
 enum Rows<'s, K: Datum, V: Datum> {
-    Upserts(Upserts<'s, K, V>),
-    Diffs(Diffs<'s, (K, V)>),
+    Upserts(Upserts<'s, V>),
+    /// Diffs, and whether each key's come from the worker that owns the key.
+    Diffs(Diffs<'s, (K, V)>, bool),
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
-    pub(crate) fn from_upserts(graph: Graph<'s>, node: usize, rows: Upserts<'s, K, V>, settled: bool) -> Self {
-        KTable { graph, node, rows: Rows::Upserts(rows), settled, diffs: Rc::default() }
+    pub(crate) fn from_upserts(graph: Graph<'s>, node: usize, rows: Upserts<'s, V>) -> Self {
+        KTable { graph, node, rows: Rows::Upserts(rows), upserts: Rc::default(), diffs: Rc::default() }
     }
 
     pub(crate) fn from_diffs(graph: Graph<'s>, node: usize, rows: Diffs<'s, (K, V)>, settled: bool) -> Self {
-        KTable { graph, node, rows: Rows::Diffs(rows), settled, diffs: Rc::default() }
+        KTable { graph, node, rows: Rows::Diffs(rows, settled), upserts: Rc::default(), diffs: Rc::default() }
     }
 
-    /// What stands now, wherever it is known.
-    fn upserts(&self) -> Upserts<'s, K, V> {
+    /// What stands now.
+    fn upserts(&self) -> Upserts<'s, V> {
         match &self.rows {
             Rows::Upserts(rows) => rows.clone(),
-            Rows::Diffs(rows) => rows.clone().inner.map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))),
+            Rows::Diffs(rows, settled) => {
+                self.upserts.get_or_init(|| numbered(rows.clone(), self.graph.keys(), *settled)).clone()
+            }
         }
     }
 
-    /// What stands now and what stood before: kept once, for all readers that need it.
+    /// What stands now and what stood before.
     pub(crate) fn diffs(&self) -> Diffs<'s, (K, V)> {
         match &self.rows {
-            Rows::Upserts(rows) => self.diffs.get_or_init(|| changes(rows.clone(), self.settled, "rows")).clone(),
-            Rows::Diffs(rows) => rows.clone(),
+            Rows::Upserts(rows) => self.diffs.get_or_init(|| changes(rows.clone(), self.graph.keys(), "rows")).clone(),
+            Rows::Diffs(rows, _) => rows.clone(),
         }
     }
 
@@ -75,22 +79,22 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let (graph, node) = (self.graph.clone(), self.graph.node(verb, &[self.node]));
         match &self.rows {
             Rows::Upserts(rows) => {
+                let keys = graph.keys::<K>();
                 let rows = rows.clone().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, verb, move |_, _| {
                     move |input, output| {
                         input.for_each(|time, data| {
-                            let mapped = data.drain(..).map(|(key, value)| {
-                                let value = value.and_then(|value| f(&key, &value));
-                                (key, value)
-                            });
-                            output.session(&time).give_iterator(mapped);
+                            let keys = keys.open();
+                            let one =
+                                |(number, value): &Upsert<V>| (*number, value.as_ref().and_then(|v| f(keys.key(*number), v)));
+                            output.session(&time).give_container(&mut data.iter().map(one).collect());
                         });
                     }
                 });
-                KTable::from_upserts(graph, node, rows, self.settled)
+                KTable::from_upserts(graph, node, rows.shared())
             }
-            Rows::Diffs(rows) => {
+            Rows::Diffs(rows, settled) => {
                 let rows = rows.clone().flat_map(move |(key, value)| f(&key, &value).map(|value| (key, value)));
-                KTable::from_diffs(graph, node, rows, self.settled)
+                KTable::from_diffs(graph, node, rows, *settled)
             }
         }
     }
@@ -119,7 +123,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     ) -> KTable<'s, K, O> {
         let node = self.graph.node("join", &[self.node, other.node]);
         let both = Rc::new(move |_: &K, v: &V, w: Option<&W>| w.and_then(|w| f(v, w).into()));
-        KTable::from_diffs(self.graph.clone(), node, join(self.upserts(), other.upserts(), "join", both), true)
+        KTable::from_diffs(self.graph.clone(), node, join(self.upserts(), other.upserts(), self.graph.keys(), "join", both), true)
     }
 
     /// Like [`join`](Self::join), and a row without a partner is joined with `None`.
@@ -130,7 +134,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     ) -> KTable<'s, K, O> {
         let node = self.graph.node("left_join", &[self.node, other.node]);
         let one = Rc::new(move |_: &K, v: &V, w: Option<&W>| f(v, w).into());
-        KTable::from_diffs(self.graph.clone(), node, join(self.upserts(), other.upserts(), "left_join", one), true)
+        KTable::from_diffs(
+            self.graph.clone(),
+            node,
+            join(self.upserts(), other.upserts(), self.graph.keys(), "left_join", one),
+            true,
+        )
     }
 
     /// The changes as a stream: at each epoch one record for each key that changed, `None` when its row is gone.
@@ -155,9 +164,10 @@ impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
         self.graph.node(format!("to {topic}"), &[self.node]);
         let (key, value) = (K::columns(), V::columns());
         let outlet = self.graph.sink(topic, &[key.clone(), value].concat(), key.len(), Mode::Snapshot, &produced);
-        let rows = self.graph.probe(self.upserts());
-        if let Some(outlet) = outlet {
-            snapshot(rows, self.settled, topic, outlet);
+        match (&self.rows, outlet) {
+            (Rows::Upserts(rows), Some(outlet)) => snapshot(rows.clone(), self.graph.keys::<K>(), topic, outlet),
+            (Rows::Diffs(rows, settled), Some(outlet)) => snapshot_diffs(rows.clone(), *settled, topic, outlet),
+            (_, None) => {}
         }
     }
 }
