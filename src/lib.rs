@@ -1,4 +1,50 @@
 //! Watershed: many streams, one delta.
+//!
+//! A stream-processing framework in the nouns of Kafka Streams, on timely and differential dataflow, with exactly-once Delta
+//! tables coming out. A **topology** is a function of [`StreamsBuilder`]: topics become [`KStream`]s and [`KTable`]s, joins and
+//! aggregates of them are *maintained*, so a late or corrected record moves every answer. **Topics are logical**: what they are
+//! bound to is said outside, with [`runtime::Streams`], and the same topology reads a folder, is tested in memory
+//! ([`testing::TopologyTestDriver`]), and runs on any number of workers with the same rows.
+//!
+//! ```
+//! use watershed::prelude::*;
+//!
+//! fn topology(builder: &StreamsBuilder) {
+//!     let pins = builder.table("pin", Consumed::with(Int64, Utf8));
+//!     let geos = builder.table("geo", Consumed::with(Int64, Utf8));
+//!     pins.join(&geos, |category, country| (country.clone(), category.clone()))
+//!         .group_by(|_id, place| (place.clone(), ()))
+//!         .count()
+//!         .to("category_count", Produced::columns(["country", "category", "count"]));
+//! }
+//!
+//! let mut driver = TopologyTestDriver::new(Topology::new("places", topology))?;
+//! let (pins, geos) = (driver.input("pin", Int64, Utf8), driver.input("geo", Int64, Utf8));
+//! pins.pipe(&mut driver, &7, &"travel".to_string());
+//! geos.pipe(&mut driver, &7, &"Chile".to_string());
+//! driver.commit()?;
+//! let row = |country: &str| vec![Value::Text(country.into()), Value::Text("travel".into()), Value::Long(1)];
+//! assert_eq!(driver.rows("category_count"), [row("Chile")]);
+//!
+//! geos.pipe(&mut driver, &7, &"Peru".to_string()); // a correction moves the answer
+//! driver.commit()?;
+//! assert_eq!(driver.rows("category_count"), [row("Peru")]);
+//! # Ok::<(), Error>(())
+//! ```
+//!
+//! # The floors
+//!
+//! ```text
+//!   5  runtime  testing                   epochs, workers, commits, recovery · the test driver
+//!   4  builder  topology  durable         topics to streams · what a topology is · manifests
+//!   3  options  graph  stream  table  grouped     the DSL
+//!   2  operators                          what it lowers to: the only hand-made timely operators
+//!   1  serdes  connect                    bytes and values · the contract with the outside    ║ connectors: archive,
+//!   0  error  time  record                                                                    ║ delta, console
+//! ```
+//!
+//! A module imports lower floors; connectors stand beside, on floors 0 and 1. `tests/tidy.rs` holds them to it.
+
 mod builder;
 pub mod connect;
 pub mod connectors;
@@ -8,6 +54,7 @@ mod graph;
 mod grouped;
 mod operators;
 pub mod options;
+pub mod prelude;
 pub mod record;
 pub mod runtime;
 pub mod serdes;
@@ -17,12 +64,15 @@ pub mod testing;
 mod time;
 mod topology;
 
+// The DSL.
 pub use builder::StreamsBuilder;
-pub use error::{Error, ErrorKind, Result};
 pub use graph::DEAD_LETTERS;
 pub use grouped::KGrouped;
-pub use operators::{Datum, Tally};
+pub use operators::Datum;
 pub use stream::KStream;
 pub use table::KTable;
-pub use time::{Epoch, Timestamp};
 pub use topology::Topology;
+
+// What everything speaks of.
+pub use error::{Error, ErrorKind, Result};
+pub use time::{Epoch, Timestamp};

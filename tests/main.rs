@@ -1,4 +1,17 @@
-//! The tests of what only shows from outside. A sentence a module.
+//! The integration tests: one binary, a module a subject. Start with the verbs, then the laws they obey.
+//!
+//! - [`stream`]: what each verb of a stream promises, and what becomes of null keys, tombstones, duplicates and garbage.
+//! - [`table`]: what each verb of a table and of a group promises when rows come, change, arrive late and go.
+//! - [`laws`]: random feeds against an oracle of plain maps: any batching, any order, any number of workers, one answer.
+//! - [`runtime`]: a run is checked before it starts, continued after any death, and never by two at once.
+//! - [`connectors`]: one contract for all sources and sinks, and who keeps it.
+//! - [`dataflows`]: the real executables, on data, against an oracle that shares no code with them.
+//! - [`tidy`]: the house rules a machine can read, on the source tree itself.
+//! - [`support`]: trials, dice, and topics that break when told.
 
-/// The tree keeps the house rules.
+mod dataflows;
+mod laws;
+mod stream;
+mod support;
+mod table;
 mod tidy;

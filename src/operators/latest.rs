@@ -22,7 +22,7 @@ pub(crate) struct Arrived<K, V> {
 
 /// What became of the records of a topic. Every record is counted once in `applied`, `duplicates`, `superseded` or `dead`.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Records read.
     pub read: AtomicU64,
     /// Bytes read.

@@ -25,7 +25,7 @@ pub(crate) use feed::{Credit, Feed};
 pub(crate) use fold::fold;
 pub(crate) use join::join;
 pub(crate) use keys::{Column, Keys};
-pub use latest::Tally;
+pub(crate) use latest::Tally;
 pub(crate) use latest::{Arrived, latest};
 pub(crate) use outlet::{Marks, Outlet, Report, append, snapshot, snapshot_diffs};
 pub(crate) use source::{Decode, source};

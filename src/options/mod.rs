@@ -14,10 +14,13 @@ type Decoder<K, V> = Rc<dyn Fn(&Record<'_>) -> Result<(K, Option<V>), Reject>>;
 
 impl<K: 'static, V: 'static> Consumed<K, V> {
     /// Decodes the key with one serde, the value with another. A null value is a tombstone: it deletes from a table, and is a
-    /// dead letter in a stream (see [`Nullable`](crate::serdes::Nullable)).
+    /// dead letter in a stream; but where the serde takes null, as [`Nullable`](crate::serdes::Nullable) does, it is a value.
     pub fn with(key: impl Deserializer<K> + 'static, value: impl Deserializer<V> + 'static) -> Self {
         let decode = move |record: &Record<'_>| {
-            let value = record.value.map(|bytes| value.decode(Some(bytes))).transpose()?;
+            let value = match record.value {
+                Some(bytes) => Some(value.decode(Some(bytes))?),
+                None => value.decode(None).ok(),
+            };
             Ok((key.decode(record.key)?, value))
         };
         Consumed { decode: Rc::new(decode) }

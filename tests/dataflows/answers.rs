@@ -59,7 +59,8 @@ fn independent_readers_see_the_same_rows_at_every_version() {
         super::follow::copy_share(&place.path("all"), &place.path("archive"), share, 10);
         place.run(&["run", "--from", "archive", "--lake", "lake"]);
     }
-    let readers = Command::new(python.trim()).arg(support.join("readers.py")).arg(place.path("lake")).arg("--versions").output().unwrap();
+    let readers =
+        Command::new(python.trim()).arg(support.join("readers.py")).arg(place.path("lake")).arg("--versions").output().unwrap();
     let error = String::from_utf8_lossy(&readers.stderr).to_string();
     assert!(readers.status.success(), "the readers disagree: {error}");
     let seen: serde_json::Value = serde_json::from_slice(&readers.stdout).unwrap();

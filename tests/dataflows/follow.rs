@@ -51,9 +51,11 @@ fn following_in_steps_equals_one_replay_and_every_commit_equals_the_oracle() {
     for share in 2..=8 {
         copy_share(&place.path("all"), &place.path("archive"), share, 8);
         let expected = place.oracle("archive", &[]);
-        until("the commit", || place.path("lake/dead_letters/_delta_log").exists() && {
-            let lake = place.lake("lake", None);
-            lake.get("pin_table") == expected.get("pin_table") && lake.get("dead_letters") == expected.get("dead_letters")
+        until("the commit", || {
+            place.path("lake/dead_letters/_delta_log").exists() && {
+                let lake = place.lake("lake", None);
+                lake.get("pin_table") == expected.get("pin_table") && lake.get("dead_letters") == expected.get("dead_letters")
+            }
         });
     }
     terminate(&child);

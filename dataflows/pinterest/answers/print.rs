@@ -1,0 +1,111 @@
+//! The three formats, and a value as text.
+
+use std::io::{self, Write};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, SecondsFormat};
+use comfy_table::CellAlignment;
+use watershed::connect::{ColumnType, Value};
+
+use super::{Answer, QUESTIONS};
+use crate::questions::VIEWS;
+
+/// Rows of a view that are shown when all views are.
+const SHOWN: usize = 20;
+/// Characters of a cell that are shown.
+const WIDEST: usize = 60;
+/// A line below the header and no other.
+const STYLE: &str = "     ──            ";
+
+/// Prints aligned columns below the question; of `all` views the first rows of each.
+pub(super) fn table(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
+    match VIEWS.iter().position(|(view, _)| *view == answer.topic) {
+        Some(view) => writeln!(out, "{} ({})", QUESTIONS[view], answer.topic)?,
+        None => writeln!(out, "{}", answer.topic)?,
+    }
+    let mut table = comfy_table::Table::new();
+    table.load_preset(STYLE);
+    table.set_header(answer.columns.iter().map(|column| &column.name));
+    let shown = if all { SHOWN.min(answer.rows.len()) } else { answer.rows.len() };
+    for row in &answer.rows[..shown] {
+        table.add_row(row.iter().map(cell));
+    }
+    for (column, aligned) in answer.columns.iter().zip(table.column_iter_mut()) {
+        if matches!(column.ty, ColumnType::Long | ColumnType::Double) {
+            aligned.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    writeln!(out, "{}", table.trim_fmt())?;
+    match answer.rows.len() - shown {
+        0 => Ok(()),
+        rest => writeln!(out, " … and {rest} more rows (pinterest answers {})", answer.topic),
+    }
+}
+
+/// Prints one object a row; its first field is the view if `all` are printed.
+pub(super) fn json(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let quoted = |text: &str| serde_json::Value::from(text);
+    for row in &answer.rows {
+        let view = all.then(|| format!("\"view\":{}", quoted(answer.topic)));
+        let fields = answer.columns.iter().zip(row).map(|(column, value)| {
+            let value = match value {
+                Value::Null => serde_json::Value::Null,
+                Value::Long(number) => (*number).into(),
+                Value::Double(number) => (*number).into(),
+                Value::Doubles(numbers) => numbers.as_slice().into(),
+                Value::Text(_) | Value::Timestamp(_) | Value::Binary(_) => text(value).into(),
+            };
+            format!("{}:{value}", quoted(&column.name))
+        });
+        writeln!(out, "{{{}}}", view.into_iter().chain(fields).collect::<Vec<_>>().join(","))?;
+    }
+    Ok(())
+}
+
+/// Prints a header and the rows; the first column is the view if `all` are printed. Null is nothing, an empty text is `""`.
+pub(super) fn csv(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
+    let quoted = |value: &Value| match text(value) {
+        text if text.is_empty() && *value != Value::Null => "\"\"".to_string(),
+        text if text.contains(['"', ',', '\n', '\r']) => format!("\"{}\"", text.replace('"', "\"\"")),
+        text => text,
+    };
+    let first = |text: &str| all.then(|| text.to_string()).into_iter();
+    let names = answer.columns.iter().map(|column| column.name.clone());
+    writeln!(out, "{}", first("view").chain(names).collect::<Vec<_>>().join(","))?;
+    for row in &answer.rows {
+        writeln!(out, "{}", first(answer.topic).chain(row.iter().map(quoted)).collect::<Vec<_>>().join(","))?;
+    }
+    Ok(())
+}
+
+/// A row on one line, for people.
+pub(crate) fn line(row: &[Value]) -> String {
+    row.iter().map(|value| if *value == Value::Null { "null".into() } else { cell(value) }).collect::<Vec<_>>().join(" | ")
+}
+
+/// A value on one line and of limited length. Nothing in it can steer a terminal.
+fn cell(value: &Value) -> String {
+    let text = text(value);
+    let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    match text.char_indices().nth(WIDEST) {
+        Some((cut, _)) => text[..cut].chars().map(shown).chain(["…".to_string()]).collect(),
+        None => text.chars().map(shown).collect(),
+    }
+}
+
+/// A value as text: timestamps in ISO 8601 and UTC, bytes in base64, null as nothing.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::Long(number) => number.to_string(),
+        Value::Double(number) => number.to_string(),
+        Value::Text(text) => text.clone(),
+        Value::Timestamp(micros) => match DateTime::from_timestamp_micros(*micros) {
+            Some(time) => time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            None => micros.to_string(),
+        },
+        Value::Doubles(numbers) => format!("{numbers:?}"),
+        Value::Binary(bytes) => STANDARD.encode(bytes),
+    }
+}

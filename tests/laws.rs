@@ -1,0 +1,183 @@
+//! Laws: random feeds through a topology of most verbs ([`program`]), against plain loops over the same records ([`oracle`]).
+//!
+//! The oracle knows no operator, no epoch and no change: it sees a set of records and says what the tables are. So what agrees
+//! with it after every commit is incremental and from scratch at once, whatever came when, with whom, and to how many workers.
+
+mod feed;
+mod oracle;
+mod program;
+
+use std::collections::BTreeMap;
+
+use watershed::Topology;
+use watershed::connect::Value;
+use watershed::testing::TopologyTestDriver;
+
+use crate::support::Dice;
+use feed::Entry;
+use oracle::{Rows, rows_of};
+
+/// How records come together in commits.
+#[derive(Clone, Copy, Debug)]
+enum Batching {
+    Each,
+    UpTo(u64),
+    Once,
+}
+
+fn start(workers: usize) -> TopologyTestDriver {
+    TopologyTestDriver::with_workers(Topology::new("laws", program::build), workers).unwrap()
+}
+
+/// Pipes a feed, commits as it is told, and calls `look` after each commit with what has arrived.
+fn drive(
+    driver: &mut TopologyTestDriver,
+    feed: &[Entry],
+    batching: Batching,
+    dice: &mut Dice,
+    mut look: impl FnMut(&mut TopologyTestDriver, &[Entry]),
+) {
+    let mut at = 0;
+    while at < feed.len() {
+        let size = match batching {
+            Batching::Each => 1,
+            Batching::UpTo(most) => 1 + dice.below(most) as usize,
+            Batching::Once => feed.len(),
+        };
+        let next = (at + size).min(feed.len());
+        feed[at..next].iter().for_each(|entry| entry.pipe(driver));
+        driver.commit().unwrap();
+        at = next;
+        look(driver, &feed[..at]);
+    }
+}
+
+fn agree(driver: &TopologyTestDriver, arrived: &[Entry], what: &str) {
+    for (topic, rows) in oracle::tables(arrived) {
+        assert_eq!(rows_of(&driver.rows(topic)), rows, "{topic} after {} records, {what}", arrived.len());
+    }
+}
+
+/// What stands at the end of a feed, by topic.
+fn ends(feed: &[Entry], workers: usize, batching: Batching, seed: u64) -> BTreeMap<&'static str, Rows> {
+    let mut driver = start(workers);
+    drive(&mut driver, feed, batching, &mut Dice::new(seed), |_, _| {});
+    oracle::TOPICS.iter().map(|topic| (*topic, rows_of(&driver.rows(topic)))).collect()
+}
+
+#[test]
+fn after_every_commit_the_tables_are_what_the_records_make_from_scratch() {
+    for seed in 0..6 {
+        let mut dice = Dice::new(seed);
+        let feed = feed::draw(250, &mut dice);
+        let workers = [1, 2, 4][seed as usize % 3];
+        let what = format!("seed {seed}, {workers} workers");
+        drive(&mut start(workers), &feed, Batching::UpTo(24), &mut dice, |driver, arrived| agree(driver, arrived, &what));
+    }
+}
+
+#[test]
+fn one_two_and_four_workers_agree() {
+    for seed in 100..102 {
+        let feed = feed::draw(400, &mut Dice::new(seed));
+        let [one, two, four] = [1, 2, 4].map(|workers| ends(&feed, workers, Batching::UpTo(40), seed + workers as u64));
+        assert_eq!(one, oracle::tables(&feed), "seed {seed}");
+        assert_eq!(one, two, "seed {seed}");
+        assert_eq!(one, four, "seed {seed}");
+    }
+}
+
+#[test]
+fn any_batching_leads_to_the_same_rows() {
+    for seed in 200..203 {
+        let feed = feed::draw(60, &mut Dice::new(seed));
+        for batching in [Batching::Each, Batching::UpTo(3), Batching::UpTo(100), Batching::Once] {
+            assert_eq!(ends(&feed, 1, batching, seed), oracle::tables(&feed), "seed {seed}, {batching:?}");
+        }
+    }
+}
+
+#[test]
+fn any_order_of_arrival_leads_to_the_same_rows() {
+    for seed in 300..303 {
+        let mut dice = Dice::new(seed);
+        let mut feed = feed::draw(200, &mut dice);
+        let expected = oracle::tables(&feed);
+        for shuffle in 0..3 {
+            dice.shuffle(&mut feed);
+            assert_eq!(ends(&feed, 2, Batching::UpTo(50), seed), expected, "seed {seed}, shuffle {shuffle}");
+        }
+    }
+}
+
+#[test]
+fn the_rows_before_and_the_changes_make_the_rows_after_with_one_change_a_key() {
+    for seed in 400..402 {
+        let mut dice = Dice::new(seed);
+        let feed = feed::draw(300, &mut dice);
+        let mut stand: BTreeMap<&str, BTreeMap<Vec<Value>, Vec<Value>>> = BTreeMap::new();
+        drive(&mut start(2), &feed, Batching::UpTo(12), &mut dice, |driver, _| {
+            for topic in oracle::TOPICS.iter().filter(|topic| !program::APPENDED.contains(topic)) {
+                let rows = stand.entry(topic).or_default();
+                let mut seen = Vec::new();
+                for (key, row) in driver.changes(topic) {
+                    assert!(!seen.contains(&key), "{key:?} of {topic} changes twice in a commit");
+                    let before = match &row {
+                        Some(row) => rows.insert(key.clone(), row.clone()),
+                        None => rows.remove(&key),
+                    };
+                    assert_ne!(before, row, "a change of {topic} that is none");
+                    seen.push(key);
+                }
+                let mut rows: Vec<_> = rows.values().cloned().collect();
+                rows.sort();
+                assert_eq!(rows, driver.rows(topic), "{topic}, seed {seed}");
+            }
+        });
+    }
+}
+
+#[test]
+fn the_stream_of_a_tables_changes_makes_the_table() {
+    for seed in 500..503 {
+        let mut dice = Dice::new(seed);
+        let feed = feed::draw(300, &mut dice);
+        let mut stand: BTreeMap<&str, BTreeMap<Value, Value>> = BTreeMap::new();
+        drive(&mut start([1, 2, 4][seed as usize % 3]), &feed, Batching::UpTo(12), &mut dice, |driver, _| {
+            for (topic, changes) in program::CHANGES {
+                let rows = stand.entry(topic).or_default();
+                let mut seen = Vec::new();
+                for change in driver.changes(changes).into_iter().filter_map(|(_, row)| row) {
+                    let [key, value] = <[Value; 2]>::try_from(change).unwrap();
+                    assert!(!seen.contains(&key), "{key:?} of {changes} comes twice in a commit");
+                    let gone = value == Value::Null;
+                    let before = if gone { rows.remove(&key) } else { rows.insert(key.clone(), value.clone()) };
+                    assert_ne!(before, (!gone).then_some(value), "a change of {topic} that is none");
+                    seen.push(key);
+                }
+                let rows: Vec<Vec<Value>> = rows.iter().map(|(key, value)| vec![key.clone(), value.clone()]).collect();
+                assert_eq!(rows, driver.rows(topic), "{topic}, seed {seed}");
+            }
+        });
+    }
+}
+
+#[test]
+fn every_record_is_accounted_for() {
+    for seed in 600..602 {
+        let feed = feed::draw(300, &mut Dice::new(seed));
+        let mut driver = start(2);
+        drive(&mut driver, &feed, Batching::UpTo(60), &mut Dice::new(seed), |driver, arrived| {
+            let position = |row: &Vec<Value>| (row[0].clone(), row[1].clone(), row[2].clone());
+            let mut dead: Vec<_> = driver.dead_letters().iter().map(position).collect();
+            dead.sort();
+            assert_eq!(dead, oracle::dead(arrived));
+        });
+        let standing = oracle::tables(&feed);
+        for (topic, summary) in driver.finish().unwrap().topics {
+            assert!(summary.balances(), "{topic}: {summary:?}");
+            assert_eq!(summary.read, feed.iter().filter(|entry| entry.topic == topic).count() as u64);
+            assert_eq!(summary.rows as usize, standing.get(topic.as_str()).map_or(0, Vec::len), "{topic}");
+        }
+    }
+}
