@@ -109,13 +109,13 @@ impl Answer {
         })?;
         let columns = table.columns().to_vec();
         let counts = columns.len() == 3 && columns[2].name == "category_count";
-        rows.sort_unstable_by(if counts { by_count } else { Ord::cmp });
+        rows.sort_unstable_by(|a, b| if counts { by_count(a, b) } else { a.cmp(b) });
         Ok(Answer { topic, columns, rows })
     }
 }
 
 /// Group, then the greater count, then category.
-fn by_count(a: &Vec<Value>, b: &Vec<Value>) -> Ordering {
+fn by_count(a: &[Value], b: &[Value]) -> Ordering {
     (&a[0], Reverse(&a[2]), &a[1]).cmp(&(&b[0], Reverse(&b[2]), &b[1]))
 }
 
@@ -133,6 +133,7 @@ pub(crate) fn answers(view: Option<&str>, lake: &Lake, format: Format, as_of: Op
     if commit > last {
         return Err(Error::usage(format!("can't answer as of commit {commit}: the last one is {last}")));
     }
+    // Opened anew, because a run may have gone on since: as of a commit that every table shows, nothing changes any more.
     let answers = topics.into_iter().map(|topic| Answer::read(lake, topic, commit)).collect::<Result<Vec<_>>>()?;
     print(&answers, view.is_none(), format, out).map_err(|error| Error::connect("can't print the answers").because(error))
 }

@@ -6,7 +6,8 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use super::{Committer, Mode, Opened, Partition, Poll, Put, Row, Schema, Sink, SinkContext, Source, Value, Writer};
 use crate::error::{Error, Result};
@@ -16,12 +17,13 @@ type Stored = (Option<Vec<u8>>, Option<Vec<u8>>);
 
 /// A log in memory. Clones are handles of the same log.
 #[derive(Clone, Default)]
-pub struct MemoryLog(Arc<Mutex<BTreeMap<u32, Vec<Stored>>>>);
+pub struct MemoryLog(Arc<(Mutex<BTreeMap<u32, Vec<Stored>>>, Condvar)>);
 
 impl MemoryLog {
     /// Appends a record to a partition; returns its offset.
     pub fn append(&self, partition: u32, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
-        let mut partitions = lock(&self.0);
+        let mut partitions = lock(&self.0.0);
+        self.0.1.notify_all();
         let records = partitions.entry(partition).or_default();
         records.push((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)));
         records.len() as u64 - 1
@@ -34,11 +36,11 @@ impl Source for MemoryLog {
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        Ok(lock(&self.0).keys().copied().collect())
+        Ok(lock(&self.0.0).keys().copied().collect())
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
-        let end = lock(&self.0).get(&partition).map_or(0, |records| records.len() as u64);
+        let end = lock(&self.0.0).get(&partition).map_or(0, |records| records.len() as u64);
         let at = from.unwrap_or(0);
         if at > end {
             return Err(Error::data(format!("can't read memory partition {partition} from {at}: it ends at {end}")));
@@ -56,7 +58,7 @@ struct Reader {
 
 impl Partition for Reader {
     fn poll(&mut self) -> Result<Poll> {
-        let partitions = lock(&self.log.0);
+        let partitions = lock(&self.log.0.0);
         let records = partitions.get(&self.partition).map_or(&[][..], Vec::as_slice);
         let to = self.end.unwrap_or(records.len() as u64).min(self.at + 1000);
         if self.at >= to {
@@ -68,6 +70,13 @@ impl Partition for Reader {
         }
         self.at = to;
         Ok(Poll::Batch(batch))
+    }
+
+    fn wait(&mut self, patience: Duration) -> bool {
+        let (at, partition) = (self.at, self.partition);
+        let none = |p: &mut BTreeMap<u32, Vec<Stored>>| p.get(&partition).is_none_or(|records| records.len() as u64 <= at);
+        drop(self.log.0.1.wait_timeout_while(lock(&self.log.0.0), patience, none));
+        true
     }
 }
 

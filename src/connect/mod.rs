@@ -12,6 +12,7 @@ pub use row::{Column, ColumnType, Put, Row, Value};
 pub use store::{Create, Store};
 
 use std::any::Any;
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::record::Batch;
@@ -41,6 +42,11 @@ pub trait Partition: Send {
     /// # Errors
     /// When the log can't be read or is not what it was: a record is never skipped.
     fn poll(&mut self) -> Result<Poll>;
+
+    /// Waits until there may be more, at most for `patience`. False, at once, of one that can't be told and must be asked again.
+    fn wait(&mut self, _patience: Duration) -> bool {
+        false
+    }
 
     /// Bytes known to be still unread, for progress.
     fn remaining(&self) -> u64 {

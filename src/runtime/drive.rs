@@ -147,7 +147,13 @@ impl Coordinator {
     fn report(&mut self, sink: usize, report: Report) -> Result<()> {
         let Gathered { missing, sinks, found } = &mut self.gathered;
         let (rows, digest) = match report {
-            Report::Failed(error) => return Err(error),
+            Report::Failed(error) => {
+                // A row that is not found again may be one that the source no longer says: then that is the news.
+                if self.phase == Phase::Settling {
+                    self.compare()?;
+                }
+                return Err(error);
+            }
             Report::Staged { part, rows, digest } => {
                 sinks[sink].0.extend(part);
                 (rows, digest)

@@ -110,7 +110,8 @@ impl Reader {
                     }
                 }
                 Poll::Idle => {
-                    if !self.control.wait(pause) {
+                    let waited = partition.wait(LONG);
+                    if !self.control.wait(if waited { Duration::ZERO } else { pause }) {
                         return Ok(());
                     }
                     pause = (pause * 2).min(LONG);

@@ -134,7 +134,7 @@ fn counts_are_sorted_by_group_and_then_from_the_greatest() {
     let row =
         |group: &str, category: &str, count| vec![group, category].into_iter().map(text).chain([Value::Long(count)]).collect();
     let mut rows: Vec<Vec<Value>> = vec![row("b", "z", 9), row("a", "y", 1), row("a", "z", 2), row("a", "x", 2)];
-    rows.sort_by(by_count);
+    rows.sort_by(|a, b| by_count(a, b));
     assert_eq!(rows, [row("a", "x", 2), row("a", "z", 2), row("a", "y", 1), row("b", "z", 9)]);
 }
 

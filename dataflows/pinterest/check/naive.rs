@@ -111,7 +111,7 @@ impl Naive {
                 note(&mut of_both, year.zip(group), followers);
             }
         }
-        let mut users: HashMap<i64, HashSet<(Option<Ustr>, Option<i64>, Option<Timestamp>)>> = HashMap::new();
+        let mut users: HashMap<i64, HashSet<_>> = HashMap::new();
         for Latest { words: Person { name, age, joined }, .. } in self.users.values() {
             if let Some(year) = within(&bounds.join_years, joined.map(Timestamp::year)) {
                 users.entry(year).or_default().insert((*name, *age, *joined));

@@ -17,6 +17,9 @@ use super::schema;
 
 /// Rows that are encoded at a time.
 const BATCH: usize = 4096;
+/// Bytes of a column's distinct values beyond which they are no longer looked for: a column of few values has them in less,
+/// and one of unique values gives up early, which is a tenth of the time it takes to write pins.
+const DICTIONARY: usize = 64 << 10;
 /// Longest text, in characters, that is kept as a bound of a column; a longer least value is cut, a longer greatest one left out.
 const TEXT: usize = 32;
 
@@ -48,6 +51,7 @@ impl OpenFile {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk)
+            .set_dictionary_page_size_limit(DICTIONARY)
             .set_created_by("watershed".into())
             .build();
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);

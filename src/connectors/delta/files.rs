@@ -156,14 +156,18 @@ impl Files {
     /// # Errors
     /// When it is dead already.
     pub(super) fn kill(&mut self, place: Place) -> Result<u32> {
+        let twice = || Error::internal(format!("the row at {place:?} was taken away twice"));
         let mut now = place;
         while let Some(moved) = self.moved.get(&now.file) {
-            // The rank of a living row counts the dead ones before it.
-            let dead = moved.dead.rank(u64::from(now.row)) as u32;
+            if moved.dead.contains(now.row.into()) {
+                return Err(twice());
+            }
+            // The dead rows before it did not move with it.
+            let dead = moved.dead.rank(now.row.into()) as u32;
             now = Place { file: moved.file, row: moved.first + now.row - dead };
         }
         let killed = self.files.get_mut(&now.file).is_some_and(|f| now.row < f.rows && f.dead.insert(now.row.into()));
-        if killed { Ok(now.file) } else { Err(Error::internal(format!("the row at {place:?} was taken away twice"))) }
+        if killed { Ok(now.file) } else { Err(twice()) }
     }
 
     /// Kills all rows that file `id` had, wherever they were moved since; returns the file they were in.

@@ -58,6 +58,12 @@ fn body(app: &str, n: u64, operation: &str, now: i64, actions: &[Value]) -> Vec<
     body.into_bytes()
 }
 
+/// Gives a store that has not answered time to come to itself.
+#[expect(clippy::disallowed_methods, reason = "there is no event to wait for: the other side says nothing")]
+fn back_off(attempt: u32) {
+    std::thread::sleep(Duration::from_millis(20 << attempt));
+}
+
 /// A table's log as far as it is known.
 pub(super) struct Log {
     pub(super) store: Store,
@@ -103,7 +109,7 @@ impl Log {
                 Create::Taken => {}
                 Create::Unknown(e) => {
                     unknown = Some(e);
-                    std::thread::sleep(Duration::from_millis(20 << attempt));
+                    back_off(attempt);
                 }
             }
         }
@@ -165,7 +171,7 @@ fn put(store: &Store, version: u64, body: &[u8]) -> Result<()> {
         match store.get(&path)? {
             Some(there) if there == body => return Ok(()),
             Some(_) => return Err(Error::superseded(format!("something else has created {}", store.name(&path)))),
-            None => std::thread::sleep(Duration::from_millis(20 << attempt)),
+            None => back_off(attempt),
         }
     }
     let error = Error::connect(format!("can't create {}", store.name(&path)));

@@ -36,10 +36,13 @@ impl Delta {
     /// When there is no store for such a URL.
     pub fn table(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
-        Ok(Delta { store, rewrite_below: 4096, checkpoint_every: 100, target_file_size: 128 << 20 })
+        Ok(Delta { store, rewrite_below: 1024, checkpoint_every: 100, target_file_size: 128 << 20 })
     }
 
-    /// A worker that has at most this many rows writes all of them to one file whenever one changes; 4096 unless told.
+    /// A worker that has at most this many rows writes all of them to one file whenever one changes; 1024 unless told.
+    ///
+    /// For 250 rows this costs what a file of the changed rows and a vector cost, 1 ms; for 1000 it is 1.1 ms against 0.8, or
+    /// 3.4 against 1.4 if rows are as wide as pins; for 4096, 2.3 or 11 against 1.2. But it leaves no files to compact.
     #[must_use]
     pub fn rewrite_below(self, rows: u64) -> Self {
         Delta { rewrite_below: rows, ..self }
@@ -124,6 +127,9 @@ impl Sink for Delta {
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        let Some(key) = schema.columns.get(..schema.key) else {
+            return Err(Error::internal(format!("the key of topic {} has more columns than a row", schema.topic)));
+        };
         let layout = Arc::new(Layout {
             schema: schema.clone(),
             generation: context.generation,
@@ -142,7 +148,7 @@ impl Sink for Delta {
             let (app, txn) = (context.app.clone(), table.txn.unwrap_or(0));
             Log { store: self.store.clone(), app, now: context.clock.clone(), version: table.version, txn, unsynced: true }
         };
-        let index = Arc::new(Index::new(self.store.clone(), &schema.columns[..schema.key]));
+        let index = Arc::new(Index::new(self.store.clone(), key));
         let writer = |worker| Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>;
         let writers = (0..context.workers).map(writer).collect();
         let upkeep = Upkeep::new(self.checkpoint_every);

@@ -117,13 +117,11 @@ impl World {
         Ok(run)
     }
 
-    /// Reads the table, with our reader, and checks that Delta's own library lists the same number of rows.
+    /// Reads the table with our reader.
     pub(super) fn read(&self) -> Rows {
         let table = Table::open(&self.url).unwrap();
         assert_eq!(table.columns(), schema(Mode::Snapshot).columns);
-        let rows = rows(&table);
-        assert_eq!(listed(&self.url), rows.len() as i64);
-        rows
+        rows(&table)
     }
 
     pub(super) fn read_at(&self, n: u64) -> Rows {
@@ -144,7 +142,7 @@ pub(super) fn rows(table: &Table) -> Rows {
 }
 
 /// Living rows by the file listing of the `deltalake` crate alone: physical rows less the cardinality of the vectors.
-fn listed(url: &str) -> i64 {
+pub(super) fn listed(url: &str) -> i64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let table = deltalake::open_table(deltalake::ensure_table_uri(url).unwrap()).await.unwrap();

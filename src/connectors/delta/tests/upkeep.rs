@@ -64,3 +64,31 @@ fn what_no_version_of_the_last_week_needs_is_deleted() {
     assert!(Table::as_of(&world.url, 3).is_err());
     world.start(2, &rows, &mut Dice::new(2)).unwrap();
 }
+
+#[test]
+fn rows_are_taken_away_from_where_compaction_put_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dice, mut rows) = (Dice::new(1), Rows::new());
+    let mut world = World::new(folder.path(), |d| d.target_file_size(20_000));
+    let mut run = world.start(1, &rows, &mut dice).unwrap();
+    for n in 1..=5 {
+        if n == 2 {
+            run = world.start(3, &rows, &mut dice).unwrap();
+        }
+        // First all rows; then those of one of three workers, who writes its third anew.
+        for key in (0..120).filter(|key| n == 1 || key % 3 == 1) {
+            rows.insert(key, row(key, &mut dice));
+            run.insert(key, &rows[&key]);
+        }
+        let content = run.stage(n).unwrap();
+        run.committer.commit(n, &content).unwrap();
+        (world.committed, world.recorded) = (n, Some((n, content)));
+        assert_eq!(world.read(), rows, "commit {n}");
+        run.committer.maintain().unwrap();
+        assert_eq!(world.read(), rows, "upkeep after {n}");
+    }
+    let log = Store::open(&format!("{}/_delta_log", world.url)).unwrap();
+    let versions =
+        log.list("").unwrap().into_iter().map(|(name, _)| String::from_utf8(log.get(&name).unwrap().unwrap()).unwrap());
+    assert!(versions.filter(|version| version.contains("OPTIMIZE")).count() > 0);
+}

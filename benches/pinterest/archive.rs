@@ -1,0 +1,137 @@
+//! The archive: generated once, listed, and read line by line on some threads.
+
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde::{Deserialize, Serialize};
+use watershed::connect::Row;
+
+use crate::model::{Geo, Pin, User};
+use crate::{Result, clean, generate};
+
+/// The streams, in the order of every `[_; 3]` here.
+pub(crate) const KINDS: [&str; 3] = ["pin", "geo", "user"];
+
+/// An archive of so many events, made now unless it is there.
+pub(crate) fn archive(dir: &Path, events: u64, records_per_object: u64) -> Result<PathBuf> {
+    let to = dir.join(format!("archive-{events}-by-{records_per_object}"));
+    if !to.exists() {
+        let part = to.with_extension("part");
+        if part.exists() {
+            fs::remove_dir_all(&part)?;
+        }
+        eprintln!("generating {events} events in {}", to.display());
+        let options = generate::Options { events, records_per_object, to: part.clone(), ..Default::default() };
+        generate::generate(&options, &mut |_| ())?;
+        fs::rename(part, &to)?;
+        // What is still to be written would be in the way of what is measured.
+        Command::new("sync").status()?;
+    }
+    Ok(to)
+}
+
+/// An object of a topic.
+pub(crate) struct Object {
+    pub(crate) kind: usize,
+    pub(crate) partition: u32,
+    /// Offset of its first record.
+    pub(crate) first: u64,
+    path: PathBuf,
+}
+
+/// All objects, by topic, partition and offset.
+pub(crate) fn objects(archive: &Path) -> Result<Vec<Object>> {
+    let mut objects = Vec::new();
+    for (kind, name) in KINDS.iter().enumerate() {
+        for folder in fs::read_dir(archive.join("topics").join(format!("demo.{name}")))? {
+            for file in fs::read_dir(folder?.path())? {
+                let path = file?.path();
+                let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+                let mut parts = stem.rsplit('+').map(str::parse::<u64>);
+                let (Some(Ok(first)), Some(Ok(partition))) = (parts.next(), parts.next()) else {
+                    return Err(format!("{} is no name of an object", path.display()).into());
+                };
+                objects.push(Object { kind, partition: partition as u32, first, path });
+            }
+        }
+    }
+    objects.sort_unstable_by_key(|object| (object.kind, object.partition, object.first));
+    Ok(objects)
+}
+
+/// What was read.
+#[derive(Clone, Copy, Default, Serialize, Deserialize)]
+pub(crate) struct Counts {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
+/// Reads all objects on a thread for each of `hands`, which take the objects in turn; passes every line with its offset.
+pub(crate) fn read<H: Send>(
+    objects: &[Object],
+    hands: Vec<H>,
+    each: impl Fn(&mut H, &Object, u64, &[u8]) -> Result + Sync,
+) -> Result<(Counts, Vec<H>)> {
+    let next = AtomicUsize::new(0);
+    let work = |mut hand: H| -> Result<(Counts, H)> {
+        let (mut counts, mut bytes) = (Counts::default(), Vec::new());
+        while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
+            bytes.clear();
+            File::open(&object.path)?.read_to_end(&mut bytes)?;
+            let (mut start, mut offset) = (0, object.first);
+            for end in memchr::memchr_iter(b'\n', &bytes) {
+                each(&mut hand, object, offset, &bytes[start..end])?;
+                (start, offset) = (end + 1, offset + 1);
+            }
+            counts.records += offset - object.first;
+            counts.bytes += bytes.len() as u64;
+        }
+        Ok((counts, hand))
+    };
+    let (work, mut total, mut done) = (&work, Counts::default(), Vec::new());
+    std::thread::scope(|scope| -> Result {
+        let threads: Vec<_> = hands.into_iter().map(|hand| scope.spawn(move || work(hand))).collect();
+        for thread in threads {
+            let (counts, hand) = thread.join().map_err(|_| "a thread that reads the archive panicked")??;
+            total.records += counts.records;
+            total.bytes += counts.bytes;
+            done.push(hand);
+        }
+        Ok(())
+    })?;
+    Ok((total, done))
+}
+
+/// Reads all there is and drops it: then it is in the page cache.
+pub(crate) fn count(archive: &Path) -> Result<Counts> {
+    Ok(read(&objects(archive)?, vec![()], |(), _, _, _| Ok(()))?.0)
+}
+
+/// A cleaned record.
+pub(crate) enum Cleaned {
+    Pin((i64, Pin)),
+    Geo((i64, Geo)),
+    User((i64, User)),
+}
+
+/// Cleans a record; `None` if it is a dead letter.
+pub(crate) fn cleaned(kind: usize, line: &[u8]) -> Option<Cleaned> {
+    match kind {
+        0 => clean::pin(Some(line)).ok().map(Cleaned::Pin),
+        1 => clean::geo(Some(line)).ok().map(Cleaned::Geo),
+        _ => clean::user(Some(line)).ok().map(Cleaned::User),
+    }
+}
+
+impl Cleaned {
+    pub(crate) fn row(&self) -> &dyn Row {
+        match self {
+            Cleaned::Pin(row) => row,
+            Cleaned::Geo(row) => row,
+            Cleaned::User(row) => row,
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Does a commit cost what has changed, or what is there?
+
+use std::path::Path;
+use std::time::Instant;
+
+use rand_core::{RngCore, SeedableRng};
+use rand_pcg::Pcg64;
+use serde::{Deserialize, Serialize};
+use watershed::connect::{Committer, Opened, Writer};
+use watershed::connectors::delta::Delta;
+
+use crate::Result;
+use crate::bench::archive::{self, Cleaned, cleaned, objects};
+use crate::bench::args::Shapes;
+use crate::bench::case::{self, Case};
+use crate::bench::floors::{open, schema};
+use crate::bench::machine;
+use crate::bench::report::{Report, count, millis, percentile};
+use crate::model::{PIN_COLUMNS, Pin};
+
+/// Rows that change in a commit.
+const CHANGES: usize = 1000;
+/// Commits before those that count.
+const WARM: u64 = 3;
+
+/// Seconds, one for each commit.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Commits {
+    wall: Vec<f64>,
+    /// Seconds of processor time, on average.
+    cpu: f64,
+    /// Of housekeeping after each.
+    upkeep: Vec<f64>,
+}
+
+/// Fills a table of pins with so many rows, then changes some and commits them, over and over.
+pub(crate) fn measure(archive: &Path, work: &Path, rows: u32, commits: u64) -> Result<Commits> {
+    let (_, pins) = archive::read(&objects(archive)?[..10], vec![Vec::new()], |pins, object, _, line| {
+        if let Some(Cleaned::Pin((_, pin))) = cleaned(object.kind, line) {
+            pins.push(pin);
+        }
+        Ok(())
+    })?;
+    let pins: Vec<Pin> = pins.into_iter().flatten().collect();
+    let sink = Delta::table(&work.join("table").display().to_string())?;
+    let Opened { mut writers, mut committer } = open(&sink, &schema::<(i64, Pin)>(&PIN_COLUMNS), 1)?;
+    let writer = writers.first_mut().ok_or("a table without a writer")?;
+    for slot in 0..rows {
+        writer.insert(slot, &(i64::from(slot), pins[slot as usize % pins.len()].clone()))?;
+    }
+    commit(writer.as_mut(), committer.as_mut(), 1)?;
+    committer.maintain()?;
+    let mut dice = Pcg64::seed_from_u64(7);
+    let (mut wall, mut upkeep, mut cpu) = (Vec::new(), Vec::new(), 0.0);
+    for n in 0..WARM + commits {
+        let changed: Vec<_> = (0..CHANGES)
+            .map(|_| {
+                let slot = dice.next_u32() % rows;
+                (slot, (i64::from(slot), pins[dice.next_u32() as usize % pins.len()].clone()))
+            })
+            .collect();
+        let (used, started) = (machine::cpu()?, Instant::now());
+        for (slot, row) in &changed {
+            writer.insert(*slot, row)?;
+        }
+        commit(writer.as_mut(), committer.as_mut(), n + 2)?;
+        let shown = Instant::now();
+        if n >= WARM {
+            cpu += machine::cpu()? - used;
+            wall.push((shown - started).as_secs_f64());
+        }
+        let started = Instant::now();
+        committer.maintain()?;
+        if n >= WARM {
+            upkeep.push(started.elapsed().as_secs_f64());
+        }
+    }
+    Ok(Commits { wall, cpu: cpu / commits as f64, upkeep })
+}
+
+fn commit(writer: &mut dyn Writer, committer: &mut dyn Committer, n: u64) -> Result {
+    let parts = writer.stage()?.into_iter().collect();
+    if let Some(content) = committer.stage(n, parts)? {
+        committer.commit(n, &content)?;
+    }
+    Ok(())
+}
+
+/// Prints the answer.
+pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+    let archive = archive::archive(dir, shapes.events, 1000)?;
+    let (mut rows, mut walls) = (Vec::new(), Vec::new());
+    for size in shapes.tables {
+        eprintln!("commit: {size} rows");
+        let work = tempfile::tempdir_in(dir)?;
+        let (archive, work) = (archive.clone(), work.path().into());
+        let found: Commits = case::ask(&Case::Commit { archive, work, rows: size, commits: shapes.commits })?;
+        let middle = percentile(&found.wall, 0.5);
+        let [least, most] = [0.0, 1.0].map(|share| millis(percentile(&found.wall, share)));
+        let upkeep = found.upkeep.iter().sum::<f64>() / found.upkeep.len() as f64;
+        rows.push([count(size.into()), millis(middle), least, most, millis(found.cpu), millis(upkeep)]);
+        walls.push(middle);
+    }
+    let commits = shapes.commits;
+    report.question(&format!("commit: does it cost what changes, or what is there? (1,000 random rows, {commits} times)"));
+    report.table(["rows of the table", "time, middle", "least", "most", "CPU, mean", "housekeeping, mean"], rows);
+    let of = |size: usize| count(shapes.tables[size].into());
+    report.at_most(&format!("time at {} rows / at {}", of(2), of(0)), walls[2] / walls[0], 1.3, "x");
+    Ok(())
+}

@@ -1,0 +1,139 @@
+//! Corrections: records of the archive with one value changed, from a second source of the same topics.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use rand_core::{RngCore, SeedableRng};
+use rand_pcg::Pcg64;
+use watershed::connect::memory::MemoryLog;
+use watershed::connect::{Partition, Poll, Source};
+use watershed::runtime::Streams;
+
+use crate::Result;
+use crate::bench::archive::{self, KINDS, cleaned, objects};
+
+/// What is changed: where it begins, what ends it, and what it may become.
+const CHANGES: [(&str, [char; 2]); 3] =
+    [("\"follower_count\":\"", ['"'; 2]), ("\"country\":\"", ['"'; 2]), ("\"age\":", [',', '}'])];
+const COUNTRIES: [&str; 8] = ["Albania", "Bulgaria", "Chile", "Denmark", "Estonia", "France", "Ghana", "Hungary"];
+
+/// Corrections by kind, and how many records the archive has.
+pub(crate) struct Corrections {
+    pub(crate) lines: [Vec<Vec<u8>>; 3],
+    pub(crate) records: u64,
+}
+
+/// Corrects at least `wanted` records of an archive of `events` events: evenly spread, a third of each kind, in random order.
+pub(crate) fn corrections(archive: &Path, events: u64, wanted: usize) -> Result<Corrections> {
+    // Some lines are dirty: take a tenth more than is needed.
+    let each = wanted.div_ceil(3);
+    let step = (events * 10 / (each as u64 * 11).max(1)).max(1);
+    let samples: [Vec<Vec<u8>>; 3] = Default::default();
+    let (counts, mut samples) = archive::read(&objects(archive)?, vec![samples], |samples, object, offset, line| {
+        if offset % step == 0 {
+            samples[object.kind].push(line.to_vec());
+        }
+        Ok(())
+    })?;
+    let mut dice = Pcg64::seed_from_u64(7);
+    let mut lines: [Vec<Vec<u8>>; 3] = Default::default();
+    for (kind, (samples, lines)) in samples.iter_mut().flatten().zip(&mut lines).enumerate() {
+        for at in (1..samples.len()).rev() {
+            samples.swap(at, dice.next_u64() as usize % (at + 1));
+        }
+        while lines.len() < each {
+            let before = lines.len();
+            let room = each - before;
+            lines.extend(samples.iter().filter_map(|line| corrected(kind, line, &mut dice)).take(room));
+            if lines.len() == before {
+                return Err(format!("no record of {} could be corrected", KINDS[kind]).into());
+            }
+        }
+    }
+    Ok(Corrections { lines, records: counts.records })
+}
+
+/// The record with another follower count, country or age; `None` if it has none, or is no good record.
+fn corrected(kind: usize, line: &[u8], dice: &mut Pcg64) -> Option<Vec<u8>> {
+    let line = std::str::from_utf8(line).ok()?;
+    let (name, ends) = CHANGES[kind];
+    let from = line.find(name)? + name.len();
+    let to = from + line[from..].find(ends)?;
+    let drawn = dice.next_u64();
+    let value = match kind {
+        0 => (drawn % 1_000_000).to_string(),
+        1 => COUNTRIES[drawn as usize % COUNTRIES.len()].to_string(),
+        _ => (18 + drawn % 50).to_string(),
+    };
+    let line = [&line[..from], &value, &line[to..]].concat().into_bytes();
+    cleaned(kind, &line).is_some().then_some(line)
+}
+
+/// A log in memory behind a gate, which notes when something was last read from it.
+#[derive(Clone)]
+pub(crate) struct Gated {
+    pub(crate) log: MemoryLog,
+    open: Arc<AtomicBool>,
+    read: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Gated {
+    /// Three logs, one for each topic, behind one gate.
+    pub(crate) fn three() -> [Gated; 3] {
+        let open = Arc::new(AtomicBool::new(false));
+        KINDS.map(|_| Gated { log: MemoryLog::default(), open: open.clone(), read: Arc::default() })
+    }
+
+    /// Binds them, as later than what is bound already.
+    pub(crate) fn bind(logs: &[Gated; 3], streams: Streams) -> Streams {
+        KINDS.iter().zip(logs).fold(streams, |streams, (kind, log)| streams.source(kind, log.clone()))
+    }
+
+    pub(crate) fn append(&self, line: &[u8]) {
+        self.log.append(0, None, Some(line));
+    }
+
+    /// Opens the gate, of all three.
+    pub(crate) fn open_gate(&self) {
+        self.open.store(true, Ordering::Release);
+    }
+
+    /// When something was last read.
+    pub(crate) fn read_at(&self) -> Option<Instant> {
+        *self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Source for Gated {
+    fn describe(&self) -> String {
+        self.log.describe()
+    }
+
+    fn partitions(&self) -> watershed::Result<Vec<u32>> {
+        self.log.partitions()
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> watershed::Result<Box<dyn Partition>> {
+        Ok(Box::new(Behind { gate: self.clone(), partition: self.log.open(partition, from, follow)? }))
+    }
+}
+
+struct Behind {
+    gate: Gated,
+    partition: Box<dyn Partition>,
+}
+
+impl Partition for Behind {
+    fn poll(&mut self) -> watershed::Result<Poll> {
+        if !self.gate.open.load(Ordering::Acquire) {
+            return Ok(Poll::Idle);
+        }
+        let poll = self.partition.poll()?;
+        if matches!(poll, Poll::Batch(_)) {
+            *self.gate.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+        }
+        Ok(poll)
+    }
+}

@@ -1,0 +1,129 @@
+//! Floors: what no program that gives these answers can do without.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io::{Read, Write};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use watershed::connect::{Column, Mode, Opened, Row, Schema, Sink, SinkContext, Writer};
+use watershed::connectors::delta::Delta;
+
+use crate::Result;
+use crate::bench::archive::{Counts, KINDS, cleaned, objects, read};
+use crate::bench::machine::{Clock, Measured};
+use crate::model::{GEO_COLUMNS, Geo, PIN_COLUMNS, Pin, USER_COLUMNS, User};
+
+/// Reads and cleans every record.
+pub(crate) fn parse(archive: &Path, threads: usize) -> Result<Measured> {
+    let clock = Clock::start()?;
+    let (counts, _) = read(&objects(archive)?, vec![(); threads], |(), object, _, line| {
+        black_box(cleaned(object.kind, line));
+        Ok(())
+    })?;
+    clock.measured(counts)
+}
+
+/// A thread's writers, by kind, each with the number of its next row.
+type Hand = Vec<(u32, Box<dyn Writer>)>;
+
+/// Reads and cleans every record, and writes every row to one of three Delta tables, in one commit.
+pub(crate) fn parquet(archive: &Path, work: &Path, threads: usize) -> Result<Measured> {
+    let clock = Clock::start()?;
+    let schemas = [schema::<(i64, Pin)>(&PIN_COLUMNS), schema::<(i64, Geo)>(&GEO_COLUMNS), schema::<(i64, User)>(&USER_COLUMNS)];
+    let mut hands: Vec<Hand> = (0..threads).map(|_| Vec::new()).collect();
+    let mut committers = Vec::new();
+    for (kind, schema) in KINDS.iter().zip(&schemas) {
+        let opened = open(&Delta::table(&work.join(kind).display().to_string())?.rewrite_below(0), schema, threads)?;
+        hands.iter_mut().zip(opened.writers).for_each(|(hand, writer)| hand.push((0, writer)));
+        committers.push(opened.committer);
+    }
+    let (counts, hands) = read(&objects(archive)?, hands, |hand, object, _, line| {
+        if let Some(row) = cleaned(object.kind, line) {
+            let (slot, writer) = &mut hand[object.kind];
+            writer.insert(*slot, row.row())?;
+            *slot += 1;
+        }
+        Ok(())
+    })?;
+    let mut parts = KINDS.map(|_| Vec::new());
+    for (kind, (_, mut writer)) in hands.into_iter().flat_map(|hand| hand.into_iter().enumerate()) {
+        parts[kind].extend(writer.stage()?);
+    }
+    for (committer, parts) in committers.iter_mut().zip(parts) {
+        if let Some(content) = committer.stage(1, parts)? {
+            committer.commit(1, &content)?;
+        }
+    }
+    clock.measured(counts)
+}
+
+/// The schema of a cleaned table.
+pub(crate) fn schema<R: Row>(names: &[&str]) -> Schema {
+    let column = |(name, (ty, nullable)): (&&str, _)| Column { name: (*name).into(), ty, nullable };
+    Schema { topic: "bench".into(), columns: names.iter().zip(R::columns()).map(column).collect(), key: 1, mode: Mode::Snapshot }
+}
+
+/// Opens a fresh table, ready for rows.
+pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Opened> {
+    let clock = Arc::new(|| 1_767_225_600_000);
+    let context = SinkContext { app: "bench".into(), generation: 1, committed: 0, workers, clock };
+    let mut opened = sink.open(schema, &context)?;
+    for writer in &mut opened.writers {
+        writer.recovered()?;
+    }
+    opened.committer.recovered(0)?;
+    Ok(opened)
+}
+
+/// Lists, opens and reads every file, a thread a partition, as the program does, and does nothing with it.
+pub(crate) fn files(archive: &Path) -> Result<Measured> {
+    let clock = Clock::start()?;
+    let mut folders = Vec::new();
+    for topic in fs::read_dir(archive.join("topics"))? {
+        for partition in fs::read_dir(topic?.path())? {
+            folders.push(partition?.path());
+        }
+    }
+    let mut counts = Counts::default();
+    let drain = |folder: &Path| -> Result<u64> {
+        let (mut read, mut buffer) = (0, Vec::new());
+        let mut names = BTreeMap::new();
+        for entry in fs::read_dir(folder)? {
+            let entry = entry?;
+            names.insert(entry.file_name(), entry.path());
+        }
+        for path in names.values() {
+            buffer.clear();
+            read += File::open(path)?.read_to_end(&mut buffer)? as u64;
+        }
+        Ok(read)
+    };
+    std::thread::scope(|scope| -> Result {
+        let threads: Vec<_> = folders.iter().map(|folder| scope.spawn(move || drain(folder))).collect();
+        for thread in threads {
+            counts.bytes += thread.join().map_err(|_| "a thread that reads files panicked")??;
+        }
+        Ok(())
+    })?;
+    clock.measured(counts)
+}
+
+/// Seconds that it takes to create, write and sync a file and its folder, three times in sequence.
+pub(crate) fn syncs(work: &Path, times: usize) -> Result<Vec<f64>> {
+    let folder = File::open(work)?;
+    let mut all = Vec::new();
+    for round in 0..times {
+        let started = Instant::now();
+        for step in 0..3 {
+            let mut file = File::create(work.join(format!("{round}-{step}")))?;
+            file.write_all(&[7; 4096])?;
+            file.sync_data()?;
+            folder.sync_all()?;
+        }
+        all.push(started.elapsed().as_secs_f64());
+    }
+    Ok(all)
+}

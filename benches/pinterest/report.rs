@@ -1,0 +1,82 @@
+//! Plain text: aligned tables, and goals that are met or missed.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
+
+/// What was found, as it is printed.
+#[derive(Default)]
+pub(crate) struct Report {
+    text: String,
+}
+
+impl Report {
+    /// Begins a question.
+    pub(crate) fn question(&mut self, question: &str) {
+        self.line(&format!("\n{question}\n"));
+    }
+
+    pub(crate) fn line(&mut self, line: &str) {
+        println!("{line}");
+        self.text += line;
+        self.text.push('\n');
+    }
+
+    /// Prints a table: the first column is text, the others are numbers.
+    pub(crate) fn table<const N: usize>(&mut self, header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+        let mut table = Table::new();
+        table.load_preset(ASCII_MARKDOWN).set_header(header).add_rows(rows);
+        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        self.line(&format!("{table}\n"));
+    }
+
+    /// Says whether `value` is at most `limit`.
+    pub(crate) fn at_most(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
+        self.goal(what, value, "<=", limit, unit, value <= limit);
+    }
+
+    /// Says whether `value` is at least `limit`.
+    pub(crate) fn at_least(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
+        self.goal(what, value, ">=", limit, unit, value >= limit);
+    }
+
+    fn goal(&mut self, what: &str, value: f64, sign: &str, limit: f64, unit: &str, met: bool) {
+        let verdict = if met { "met" } else { "missed" };
+        self.line(&format!("- {what}: {value:.2} {unit} (goal {sign} {limit} {unit}: {verdict})"));
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// A whole number with commas.
+pub(crate) fn count(number: u64) -> String {
+    indicatif::HumanCount(number).to_string()
+}
+
+/// Seconds.
+pub(crate) fn seconds(seconds: f64) -> String {
+    format!("{seconds:.2} s")
+}
+
+/// Seconds, shown as milliseconds.
+pub(crate) fn millis(seconds: f64) -> String {
+    format!("{:.2} ms", seconds * 1e3)
+}
+
+/// Bytes, shown as millions.
+pub(crate) fn megabytes(bytes: f64) -> String {
+    format!("{:.0} MB", bytes / 1e6)
+}
+
+/// The value that `share` of the sorted `values` are not above.
+pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let at = (share * sorted.len() as f64).ceil() as usize;
+    sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// Waits that stand for a case that hangs.
+pub(crate) const TOO_LONG: Duration = Duration::from_secs(120);

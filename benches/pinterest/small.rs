@@ -1,0 +1,36 @@
+//! What do objects of one record cost, beside the same records in large ones?
+
+use std::path::Path;
+
+use crate::Result;
+use crate::bench::archive;
+use crate::bench::args::Shapes;
+use crate::bench::case::{self, Case};
+use crate::bench::machine::Measured;
+use crate::bench::report::{Report, count, percentile, seconds};
+
+/// Prints the answer.
+pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+    let [large, small] = [1000, 1].map(|each| archive::archive(dir, shapes.small, each));
+    let (large, small) = (large?, small?);
+    archive::count(&large)?;
+    let objects = archive::count(&small)?.records;
+    let names = ["opening and reading the small files", "pinterest, 1,000 records an object", "pinterest, one record an object"];
+    let mut found: [Vec<Measured>; 3] = Default::default();
+    for _ in 0..shapes.repeat.max(3) {
+        let folders = [tempfile::tempdir_in(dir)?, tempfile::tempdir_in(dir)?];
+        let run = |archive: &Path, at: usize| Case::Run { archive: archive.into(), work: folders[at].path().into(), workers: 2 };
+        let cases = [Case::Files { archive: small.clone() }, run(&large, 0), run(&small, 1)];
+        for ((name, case), found) in names.iter().zip(&cases).zip(&mut found) {
+            eprintln!("small: {name}");
+            found.push(case::ask(case)?);
+        }
+    }
+    let middle = |of: fn(&Measured) -> f64| found.each_ref().map(|f| percentile(&f.iter().map(of).collect::<Vec<_>>(), 0.5));
+    let (wall, cpu) = (middle(|m| m.wall), middle(|m| m.cpu));
+    report.question(&format!("small: what do {} objects of one record cost? (2 workers)", count(objects)));
+    let rows = (0..3).map(|at| [names[at].to_string(), seconds(wall[at]), seconds(cpu[at])]);
+    report.table(["case", "time", "CPU"], rows);
+    report.at_most("one record an object / (1,000 + opening and reading)", wall[2] / (wall[0] + wall[1]), 2.0, "x");
+    Ok(())
+}

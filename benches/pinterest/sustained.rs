@@ -1,0 +1,99 @@
+//! How many corrections a second can the answers follow?
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use watershed::runtime::Milestone;
+
+use crate::Result;
+use crate::bench::archive;
+use crate::bench::args::Shapes;
+use crate::bench::case::{self, Case};
+use crate::bench::corrections::{Gated, corrections};
+use crate::bench::live::{self, Live};
+use crate::bench::machine;
+use crate::bench::report::{Report, TOO_LONG, count, millis, seconds};
+
+/// What following them took.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Followed {
+    corrections: u64,
+    /// Seconds from opening the gate until all were answered.
+    wall: f64,
+    cpu: f64,
+    /// Corrections a second from the first answers to the last.
+    rate: f64,
+    /// How often the answers moved on.
+    answers: u64,
+    /// The longest time between two answers, in seconds.
+    longest: f64,
+    commits: u64,
+}
+
+/// Has all corrections ready behind the gate, opens it after the replay, and watches the answers follow.
+pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, workers: usize) -> Result<Followed> {
+    let found = corrections(archive, events, number)?;
+    let logs = Gated::three();
+    for (log, lines) in logs.iter().zip(&found.lines) {
+        lines.iter().for_each(|line| log.append(line));
+    }
+    let corrections: u64 = found.lines.iter().map(|lines| lines.len() as u64).sum();
+    let (first, last) = (found.records, found.records + corrections);
+    drop(found.lines);
+    let mut live = Live::start(Gated::bind(&logs, live::streams(archive, work)?), live::config(work, workers)?)?;
+    live.replayed(first)?;
+    live.rest(Duration::from_secs(2))?;
+    let (started, cpu) = (Instant::now(), machine::cpu()?);
+    logs[0].open_gate();
+    let (mut answers, mut commits) = (Vec::new(), 0);
+    while live.answered < last {
+        match live.next(TOO_LONG)?.ok_or("the corrections were not answered")? {
+            (at, Milestone::Answered(records)) if records > first => answers.push((at, records)),
+            (_, Milestone::Committed(records)) if records > first => commits += 1,
+            _ => {}
+        }
+    }
+    let cpu = machine::cpu()? - cpu;
+    let (Some(begin), Some(end)) = (answers.first(), answers.last()) else { return Err("there were no answers".into()) };
+    let took = (end.0 - begin.0).as_secs_f64();
+    let longest = answers.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs_f64()).fold(0.0, f64::max);
+    let followed = Followed {
+        corrections,
+        wall: (end.0 - started).as_secs_f64(),
+        cpu,
+        rate: (end.1 - begin.1) as f64 / took,
+        answers: answers.len() as u64,
+        longest,
+        commits,
+    };
+    live.end()?;
+    Ok(followed)
+}
+
+/// Prints the answer.
+pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+    let archive = archive::archive(dir, shapes.events, 1000)?;
+    let (mut rows, mut rate) = (Vec::new(), 0.0);
+    for workers in [1, 2] {
+        eprintln!("sustained: {workers} workers");
+        let work = tempfile::tempdir_in(dir)?;
+        let (archive, work, events) = (archive.clone(), work.path().into(), shapes.events);
+        let found: Followed = case::ask(&Case::Sustained { archive, work, events, corrections: shapes.sustained, workers })?;
+        rate = found.rate;
+        rows.push([
+            workers.to_string(),
+            count(found.corrections),
+            seconds(found.wall),
+            seconds(found.cpu),
+            count(rate as u64),
+            count(found.answers),
+            millis(found.longest),
+            count(found.commits),
+        ]);
+    }
+    report.question("sustained: how many corrections a second, with all answers maintained and committed?");
+    report.table(["workers", "corrections", "time", "CPU", "records/s", "times answered", "longest between", "commits"], rows);
+    report.at_least("2 workers", rate / 1e3, 200.0, "k records/s");
+    Ok(())
+}
