@@ -9,8 +9,11 @@
 //! - [`tidy`]: the house rules a machine can read, on the source tree itself.
 //! - [`support`]: trials, dice, and topics that break when told.
 
+mod connectors;
+#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod dataflows;
 mod laws;
+mod runtime;
 mod stream;
 mod support;
 mod table;

@@ -64,11 +64,15 @@ impl Partition for Reader {
         if self.at >= to {
             return Ok(if self.end.is_some() { Poll::End } else { Poll::Idle });
         }
-        let mut batch = Batch { partition: self.partition, first: self.at, next: to, ..Batch::default() };
+        let mut batch = Batch { partition: self.partition, first: self.at, next: self.at, ..Batch::default() };
         for (offset, (key, value)) in (self.at..to).zip(&records[self.at as usize..to as usize]) {
             push(&mut batch, offset, None, key.as_deref(), value.as_deref());
+            batch.next = offset + 1;
+            if batch.bytes.len() >= 1 << 20 {
+                break;
+            }
         }
-        self.at = to;
+        self.at = batch.next;
         Ok(Poll::Batch(batch))
     }
 
@@ -99,7 +103,8 @@ struct Table {
     rows: BTreeMap<Vec<Value>, Vec<Value>>,
     appended: Vec<Vec<Value>>,
     commits: Vec<(u64, Vec<Change>)>,
-    staged: BTreeMap<u64, Vec<Change>>,
+    /// By generation and commit: what a run stages that was superseded is never that of its successor.
+    staged: BTreeMap<(u64, u64), Vec<Change>>,
     last: u64,
 }
 
@@ -132,7 +137,8 @@ impl Sink for MemoryTable {
             let (slots, changes) = (BTreeMap::new(), Vec::new());
             Box::new(TableWriter { table: self.0.clone(), schema: schema.clone(), slots, changes, recovering: true })
         };
-        Ok(Opened { writers: (0..context.workers).map(writer).collect(), committer: Box::new(TableCommitter(self.0.clone())) })
+        let committer = Box::new(TableCommitter { table: self.0.clone(), generation: context.generation });
+        Ok(Opened { writers: (0..context.workers).map(writer).collect(), committer })
     }
 }
 
@@ -181,27 +187,30 @@ impl Writer for TableWriter {
     }
 }
 
-struct TableCommitter(Arc<Mutex<Table>>);
+struct TableCommitter {
+    table: Arc<Mutex<Table>>,
+    generation: u64,
+}
 
 impl Committer for TableCommitter {
     fn recovered(&mut self, rows: u64) -> Result<()> {
-        let there = lock(&self.0).rows.len() as u64;
+        let there = lock(&self.table).rows.len() as u64;
         if there == rows { Ok(()) } else { Err(Error::data(format!("the table in memory has {there} rows, not {rows}"))) }
     }
 
     fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
         let parts = parts.into_iter().filter_map(|part| part.downcast::<Vec<Change>>().ok());
-        lock(&self.0).staged.insert(n, parts.flat_map(|part| *part).collect());
-        Ok(Some(n.into()))
+        lock(&self.table).staged.insert((self.generation, n), parts.flat_map(|part| *part).collect());
+        Ok(Some(self.generation.into()))
     }
 
-    fn commit(&mut self, n: u64, _content: &serde_json::Value) -> Result<()> {
-        let mut table = lock(&self.0);
+    fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
+        let mut table = lock(&self.table);
         if table.last >= n {
             return Ok(());
         }
         let missing = || Error::data(format!("commit {n} was staged by another process: memory does not outlive one"));
-        let changes = table.staged.remove(&n).ok_or_else(missing)?;
+        let changes = content.as_u64().and_then(|generation| table.staged.remove(&(generation, n))).ok_or_else(missing)?;
         // What came and went within the commit is no change of it: the last word on a key stands.
         let mut net: BTreeMap<Vec<Value>, Option<Vec<Value>>> = BTreeMap::new();
         let mut shown: Vec<Change> = Vec::new();

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
-use super::{Datum, Map};
+use super::{Datum, Map, route};
 use crate::serdes::digest;
 
 /// The state of one group.
@@ -204,7 +204,8 @@ pub(crate) struct Top<X, S> {
     pub(crate) n: usize,
     /// Whether all values that score like the last one are kept, beyond `n`.
     pub(crate) ties: bool,
-    bag: Bag<(Reverse<S>, X)>,
+    /// By score, then by hash: equal scores are common, and to compare texts is dear.
+    bag: Bag<(Reverse<S>, u64, X)>,
 }
 
 impl<X: Datum, S: Ord> Top<X, S> {
@@ -216,16 +217,19 @@ impl<X: Datum, S: Ord> Top<X, S> {
 impl<X: Datum, S: Ord> Aggregate<X> for Top<X, S> {
     type Out = X;
     fn update(&mut self, value: X, diff: isize) {
-        self.bag.update((Reverse((self.by)(&value)), value), diff);
+        self.bag.update((Reverse((self.by)(&value)), route(&value), value), diff);
     }
     fn result(&mut self, out: &mut Vec<X>) {
-        let mut last = None;
-        for (taken, (score, value)) in self.bag.0.keys().enumerate() {
-            if taken >= self.n && !(self.ties && last == Some(score)) {
-                break;
+        let mut values = self.bag.0.keys().peekable();
+        while let Some((score, _, _)) = values.peek().filter(|_| out.len() < self.n) {
+            let from = out.len();
+            while let Some((_, _, value)) = values.next_if(|(next, _, _)| next == score) {
+                out.push(value.clone());
             }
-            last = Some(score);
-            out.push(value.clone());
+            out[from..].sort_unstable();
+        }
+        if !self.ties {
+            out.truncate(self.n);
         }
         out.sort_unstable();
     }

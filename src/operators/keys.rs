@@ -1,7 +1,7 @@
 //! Numbers for keys: tables of one key type share them, so that each key is hashed and kept once and states are arrays.
 
 use std::cell::{RefCell, RefMut};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
 use std::rc::Rc;
 
 use foldhash::fast::FixedState;
@@ -34,7 +34,7 @@ impl<K: Datum> Keys<K> {
 impl<K: Datum> Dictionary<K> {
     /// The number of `key`.
     pub(crate) fn number(&mut self, key: &K) -> u32 {
-        let hash = |key: &K| FixedState::default().hash_one(key);
+        let hash = |key: &K| Neighbours.hash_one(key);
         let keys = &self.keys;
         let entry = self.numbers.entry(hash(key), |n| keys[*n as usize] == *key, |n| hash(&keys[*n as usize]));
         match entry {
@@ -51,6 +51,44 @@ impl<K: Datum> Dictionary<K> {
     /// The key of a number that was given out.
     pub(crate) fn key(&self, number: u32) -> &K {
         &self.keys[number as usize]
+    }
+}
+
+/// Hashes integers so that 64 consecutive ones lie together: keys are often counted up, and then a table is walked, not jumped about in.
+#[derive(Clone, Copy, Default)]
+struct Neighbours;
+
+impl BuildHasher for Neighbours {
+    type Hasher = NeighbourHasher;
+    fn build_hasher(&self) -> NeighbourHasher {
+        NeighbourHasher(FixedState::default().build_hasher(), 0)
+    }
+}
+
+/// The hash of all but the last integer's low bits, and those.
+struct NeighbourHasher(foldhash::fast::FoldHasher<'static>, u64);
+
+impl Hasher for NeighbourHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.write(bytes);
+    }
+    fn write_u64(&mut self, value: u64) {
+        self.0.write_u64(value >> 6);
+        self.1 = value & 63;
+    }
+    fn write_i64(&mut self, value: i64) {
+        self.write_u64(value as u64);
+    }
+    fn write_u32(&mut self, value: u32) {
+        self.write_u64(value.into());
+    }
+    fn write_i32(&mut self, value: i32) {
+        self.write_u64(value as u64);
+    }
+    fn finish(&self) -> u64 {
+        // The low bits choose the place in a table, the high ones tell apart what lies near: both need the integer's low bits.
+        let mixed = self.0.finish();
+        (mixed & !63 | self.1) ^ (self.1 << 57)
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
 
 /// Decides which worker owns a key. Its seed differs from that of [`Map`], or the keys of one worker would collide there.
 pub(crate) fn route<K: Hash>(key: &K) -> u64 {
-    FixedState::with_seed(0x5eed_0f_0a_7e_25_4ed).hash_one(key)
+    FixedState::with_seed(0x5eed_0f0a_7e25_04ed).hash_one(key)
 }
 
 /// Lets several readers see the same containers.

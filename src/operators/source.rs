@@ -48,6 +48,7 @@ pub(crate) fn source<'s, D: Clone + 'static>(
                 Next::Empty(open) => held.iter_mut().for_each(|c| c.downgrade(&open)),
                 Next::Batch(epoch, source, batch) => {
                     held.iter_mut().for_each(|c| c.downgrade(&epoch));
+                    out.reserve(batch.records.len());
                     for record in batch.iter(source) {
                         if let Err(reject) = decode(&record, &mut out) {
                             bad.push((record.order, reject, record.value.unwrap_or_default().to_vec()));

@@ -128,6 +128,7 @@ impl Coordinator {
         streams.check(&plan)?;
         let workers = config.workers.max(1);
         let (outbox, inbox) = channel();
+        #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let id = format!("{:016x}", now().as_nanos() as u64);
         let fingerprint = Topology::fingerprint(&plan);

@@ -71,10 +71,11 @@ impl Coordinator {
         }
     }
 
-    /// How long nothing needs to be done without a message.
+    /// How long nothing needs to be done without a message. An epoch that waits for the one before is woken by its message.
     fn patience(&self) -> Duration {
-        let commit = (self.unmarked && self.marked.is_none()).then(|| self.until_commit());
-        let epoch = self.dirty.then(|| LONG_EPOCH.saturating_sub(self.opened.elapsed()));
+        let ready = self.through >= self.open;
+        let commit = (ready && self.unmarked && self.marked.is_none()).then(|| self.until_commit());
+        let epoch = (ready && self.dirty).then(|| LONG_EPOCH.saturating_sub(self.opened.elapsed()));
         [commit, epoch].into_iter().flatten().fold(TELL, Duration::min).max(Duration::from_micros(100))
     }
 

@@ -1,5 +1,8 @@
 //! What the tests share: trials, which pipe records written as text and show rows as text, and dice that fall the same in every run.
 
+pub(crate) mod broken;
+pub(crate) mod shaky;
+
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use watershed::connect::Value;
@@ -39,11 +42,11 @@ impl Trial {
     /// Pipes records into a topic.
     pub(crate) fn pipe(&mut self, topic: &str, records: &str) {
         for record in records.split_whitespace() {
-            let (record, place) = record.split_once('@').map_or((record, None), |(record, place)| (record, Some(place)));
-            let (key, value) = record.split_once('=').unwrap();
-            let [key, value] = [key, value].map(|text| (!text.is_empty()).then_some(text.as_bytes()));
+            let (record, place) =
+                record.split_once('@').map_or((record, None), |(record, place)| (record, place.split_once(':')));
+            let (key, value) = parsed(record).next().unwrap();
             for driver in &mut self.0 {
-                match place.map(|place| place.split_once(':').unwrap()) {
+                match place {
                     Some((partition, offset)) => {
                         driver.pipe_at(topic, partition.parse().unwrap(), offset.parse().unwrap(), key, value);
                     }
@@ -93,6 +96,14 @@ impl Trial {
         assert_eq!(one, three, "one worker and three disagree");
         one
     }
+}
+
+/// Key and value of each record, written as a [`Trial`] takes them.
+pub(crate) fn parsed(records: &str) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> {
+    records.split_whitespace().map(|record| {
+        let (key, value) = record.split_once('=').unwrap();
+        ((!key.is_empty()).then_some(key.as_bytes()), (!value.is_empty()).then_some(value.as_bytes()))
+    })
 }
 
 /// A row as text: its columns with `=` between, null as nothing.

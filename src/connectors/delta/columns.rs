@@ -130,11 +130,15 @@ impl Builder {
         }
     }
 
+    /// Takes the values. The next ones are likely to need as much room.
     fn finish(&mut self) -> ArrayRef {
         match self {
             Builder::Long(b) => Arc::new(b.finish()),
             Builder::Double(b) => Arc::new(b.finish()),
-            Builder::Text(b) => Arc::new(b.finish()),
+            Builder::Text(b) => {
+                let next = StringBuilder::with_capacity(b.len(), b.values_slice().len());
+                Arc::new(std::mem::replace(b, next).finish())
+            }
             Builder::Timestamp(b) => Arc::new(b.finish()),
             Builder::Doubles(b) => ArrayBuilder::finish(b),
             Builder::Binary(b) => Arc::new(b.finish()),

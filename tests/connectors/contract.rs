@@ -1,0 +1,9 @@
+//! What every connector promises, as functions that are run against each: sources here in [`source`], sinks in [`sink`], as runs of a [`world`].
+
+mod sink;
+mod source;
+mod world;
+
+pub(crate) use sink::{append_contract, owner_contract, snapshot_contract};
+pub(crate) use source::{Held, source_contract};
+pub(crate) use world::{Place, columns};

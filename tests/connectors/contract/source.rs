@@ -1,0 +1,161 @@
+//! The contract of sources: numbered records in numbered partitions, the same at every reading, from every position.
+
+use std::ops::Range;
+
+use watershed::ErrorKind;
+use watershed::connect::{Partition, Poll, Source};
+
+/// A log under test.
+pub(crate) trait Held {
+    /// Appends records of these values, none of which holds a line end.
+    fn append(&self, partition: u32, values: &[&[u8]]);
+    /// A new source on it.
+    fn source(&self) -> Box<dyn Source>;
+}
+
+/// Runs all that a source promises against logs that `make` makes, each of them empty.
+pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held>) {
+    an_empty_log_has_no_partitions(&*make());
+    partitions_ascend_and_hold_their_own_records(&*make());
+    reading_resumes_at_every_position(&*make());
+    a_reading_ends_where_the_log_ended_when_it_was_opened(&*make());
+    a_follower_waits_and_sees_what_comes(&*make());
+    records_of_every_length_are_whole(&*make());
+    batches_are_about_a_megabyte_at_most(&*make());
+    every_reading_is_the_same(&*make());
+}
+
+/// The records up to the first poll that has none, and that poll; each batch must be what a batch is.
+fn drain(partition: &mut dyn Partition, number: u32) -> (Vec<(u64, Vec<u8>)>, Poll) {
+    let mut records = Vec::new();
+    let mut next = None;
+    loop {
+        let batch = match partition.poll().unwrap() {
+            Poll::Batch(batch) => batch,
+            other => return (records, other),
+        };
+        assert_eq!(batch.partition, number);
+        assert!(!batch.records.is_empty() && batch.first < batch.next, "a batch has records");
+        assert_eq!(batch.first, next.unwrap_or(batch.first), "batches are back to back");
+        assert!(batch.records.windows(2).all(|pair| pair[0].offset < pair[1].offset), "offsets ascend");
+        assert!(batch.records.iter().all(|span| (batch.first..batch.next).contains(&span.offset)));
+        let lengths = || batch.records.iter().map(|span| span.value.as_ref().map_or(0, |value| value.len()));
+        let (bytes, longest) = (lengths().sum::<usize>(), lengths().max().unwrap_or(0));
+        assert!(bytes <= (1 << 20) + 2 * longest, "{bytes} bytes in a batch of records of {longest} at most");
+        next = Some(batch.next);
+        records.extend(batch.iter(0).map(|record| (record.order.offset, record.value.unwrap().to_vec())));
+    }
+}
+
+fn read(source: &dyn Source, partition: u32, from: Option<u64>) -> Vec<(u64, Vec<u8>)> {
+    let mut opened = source.open(partition, from, false).unwrap();
+    let (records, end) = drain(&mut *opened, partition);
+    assert!(matches!(end, Poll::End), "{end:?}");
+    assert!(matches!(opened.poll(), Ok(Poll::End)), "an end is for ever");
+    assert_eq!(opened.remaining(), 0);
+    records
+}
+
+fn numbered(range: Range<u64>) -> Vec<(u64, Vec<u8>)> {
+    range.map(|n| (n, n.to_string().into_bytes())).collect()
+}
+
+/// Appends the numbers of a range, in pieces.
+fn append(log: &dyn Held, partition: u32, range: Range<u64>) {
+    let values: Vec<String> = range.map(|n| n.to_string()).collect();
+    for piece in values.chunks(7) {
+        log.append(partition, &piece.iter().map(|value| value.as_bytes()).collect::<Vec<_>>());
+    }
+}
+
+fn an_empty_log_has_no_partitions(log: &dyn Held) {
+    let source = log.source();
+    assert_eq!(source.partitions().unwrap(), [0; 0]);
+    assert!(!source.describe().is_empty());
+    assert_eq!(read(&*source, 0, None), []);
+    assert_eq!(read(&*source, 0, Some(0)), []);
+}
+
+fn partitions_ascend_and_hold_their_own_records(log: &dyn Held) {
+    for (partition, end) in [(2, 5), (0, 9), (11, 1)] {
+        append(log, partition, 0..end);
+    }
+    let source = log.source();
+    assert_eq!(source.partitions().unwrap(), [0, 2, 11]);
+    for (partition, end) in [(0, 9), (2, 5), (11, 1)] {
+        assert_eq!(read(&*source, partition, None), numbered(0..end));
+    }
+    assert_eq!(log.source().describe(), source.describe(), "one log has one name");
+}
+
+fn reading_resumes_at_every_position(log: &dyn Held) {
+    append(log, 1, 0..30);
+    let source = log.source();
+    for from in 0..=30 {
+        assert_eq!(read(&*source, 1, Some(from)), numbered(from..30), "from {from}");
+    }
+    for follow in [false, true] {
+        let error = source.open(1, Some(31), follow).err().expect("what is not there can't be read");
+        assert_eq!(error.kind(), ErrorKind::Data);
+    }
+}
+
+fn a_reading_ends_where_the_log_ended_when_it_was_opened(log: &dyn Held) {
+    append(log, 0, 0..10);
+    let source = log.source();
+    let mut opened = source.open(0, Some(3), false).unwrap();
+    append(log, 0, 10..20);
+    assert_eq!(drain(&mut *opened, 0).0, numbered(3..10));
+    assert_eq!(read(&*source, 0, Some(10)), numbered(10..20));
+}
+
+fn a_follower_waits_and_sees_what_comes(log: &dyn Held) {
+    let source = log.source();
+    let mut early = source.open(0, None, true).unwrap();
+    let (nothing, idle) = drain(&mut *early, 0);
+    assert!(nothing.is_empty() && matches!(idle, Poll::Idle));
+    append(log, 0, 0..10);
+    let mut late = source.open(0, Some(10), true).unwrap();
+    let mut seen = 0;
+    for end in [10, 11, 40] {
+        append(log, 0, seen.max(10)..end);
+        let (records, idle) = drain(&mut *early, 0);
+        assert_eq!(records, numbered(seen..end));
+        assert!(matches!(idle, Poll::Idle), "{idle:?}");
+        assert!(matches!(early.poll(), Ok(Poll::Idle)));
+        seen = end;
+    }
+    assert_eq!(drain(&mut *late, 0).0, numbered(10..40));
+}
+
+fn records_of_every_length_are_whole(log: &dyn Held) {
+    let huge = vec![b'x'; 5 << 20];
+    let values: [&[u8]; 6] = [b"", b"a", &huge, b"", &huge[..1 << 20], b"z"];
+    log.append(0, &values);
+    log.append(0, &[b""]);
+    let expected: Vec<Vec<u8>> = values.iter().chain([&&b""[..]]).map(|value| value.to_vec()).collect();
+    let source = log.source();
+    for from in 0..=expected.len() {
+        let read: Vec<Vec<u8>> = read(&*source, 0, Some(from as u64)).into_iter().map(|(_, value)| value).collect();
+        assert!(read == expected[from..], "from {from}: {:?}", read.iter().map(Vec::len).collect::<Vec<_>>());
+    }
+}
+
+fn batches_are_about_a_megabyte_at_most(log: &dyn Held) {
+    let value = vec![b'v'; 100_000];
+    log.append(0, &vec![&value[..]; 60]);
+    assert_eq!(read(&*log.source(), 0, None).len(), 60);
+}
+
+fn every_reading_is_the_same(log: &dyn Held) {
+    let source = log.source();
+    let mut follower = source.open(0, None, true).unwrap();
+    let mut followed = Vec::new();
+    for end in 0..40 {
+        append(log, 0, end * 50..(end + 1) * 50);
+        followed.extend(drain(&mut *follower, 0).0);
+    }
+    assert_eq!(followed, numbered(0..2000));
+    assert_eq!(read(&*source, 0, None), followed);
+    assert_eq!(read(&*log.source(), 0, None), followed, "by another source too");
+}

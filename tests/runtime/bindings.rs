@@ -1,0 +1,109 @@
+//! What a run says before it starts.
+
+use watershed::connect::Store;
+use watershed::connect::memory::{MemoryLog, MemoryTable};
+use watershed::options::Produced;
+use watershed::runtime::{Config, Streams};
+use watershed::{ErrorKind, StreamsBuilder, Topology};
+
+use super::{program, row};
+use crate::support::broken::{Fuse, Log, Seen};
+use crate::support::{pair, parsed, stream, table};
+
+/// A log with a name of its own.
+fn log(name: &str, records: &str) -> Log {
+    let log = MemoryLog::default();
+    parsed(records).for_each(|(key, value)| {
+        log.append(0, key, value);
+    });
+    Log { name: name.into(), log, batch: 100, seen: Seen::default(), fuse: Fuse::sound() }
+}
+
+fn copy(builder: &StreamsBuilder<'_>) {
+    table(builder, "rows").to("kept", pair());
+}
+
+fn on(workers: usize) -> Config {
+    Config { workers, ..Config::default() }
+}
+
+#[test]
+fn all_that_is_wrong_is_one_error_before_anything_is_touched() {
+    let wrong = |builder: &StreamsBuilder<'_>| {
+        let rows = table(builder, "rows");
+        table(builder, "rows").to("again", pair());
+        rows.to("again", pair());
+        rows.to("narrow", Produced::columns(["key"]));
+        rows.to("unbound", pair());
+        stream(builder, "unread").join(&rows, |a, b| a + b).to("joined", pair());
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let state = Store::open(folder.path().join("state").to_str().unwrap()).unwrap();
+    let tables: [MemoryTable; 5] = Default::default();
+    let mut streams = Streams::new(Topology::new("wrong", wrong));
+    for (topic, name) in [("rows", "one"), ("rows", "one"), ("mistyped", "two")] {
+        streams = streams.source(topic, log(name, "a=1"));
+    }
+    for (topic, table) in ["again", "narrow", "joined", "joined", "unknown"].into_iter().zip(&tables) {
+        streams = streams.sink(topic, table.clone());
+    }
+    let error = streams.run(Config { state: Some(state), ..Config::default() }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    let message = error.to_string();
+    for part in [
+        "topology wrong can't run",
+        "topic rows is read twice",
+        "topic again is written twice",
+        "topic narrow is of another type: 1 columns are named, a row has 2",
+        "topic joined can't take back records",
+        "topic mistyped is bound to a source but never read",
+        "topic rows is bound twice to one",
+        "topic unknown is bound to a sink but never written",
+        "topic joined is bound to two sinks",
+        "topic unread is read but bound to no source",
+        "topic unbound is written but bound to no sink",
+    ] {
+        assert_eq!(message.matches(part).count(), 1, "{part} in: {message}");
+    }
+    assert!(tables.iter().all(|table| table.commits().is_empty()));
+    assert!(!folder.path().join("state").exists());
+}
+
+#[test]
+fn dead_letters_need_no_sink() {
+    let out = MemoryTable::default();
+    let streams = Streams::new(Topology::new("copy", copy)).source("rows", log("one", "a=1 b=none")).sink("kept", out.clone());
+    let summary = streams.run(on(1)).unwrap();
+    assert_eq!(out.rows(), [row("a", 1)]);
+    assert_eq!(summary.topics["rows"].dead, 1);
+}
+
+#[test]
+fn records_of_a_source_that_is_bound_later_are_later() {
+    let out = MemoryTable::default();
+    let (one, two) = (log("one", "a=1 b=1 a=2 c=1 d=1"), log("two", "a=7 c=9 d="));
+    let streams = Streams::new(Topology::new("copy", copy)).source("rows", one).source("rows", two).sink("kept", out.clone());
+    let summary = streams.run(on(2)).unwrap();
+    assert_eq!(out.rows(), [row("a", 7), row("b", 1), row("c", 9)]);
+    assert_eq!((summary.topics["rows"].read, summary.topics["rows"].rows), (8, 3));
+    assert!(summary.topics["rows"].balances());
+}
+
+#[test]
+fn a_topic_without_records_is_no_error_and_no_commit() {
+    let out = MemoryTable::default();
+    let streams = Streams::new(Topology::new("copy", copy)).source("rows", MemoryLog::default()).sink("kept", out.clone());
+    let summary = streams.run(on(2)).unwrap();
+    assert_eq!((summary.committed, out.commits().len()), (0, 0));
+}
+
+#[test]
+fn a_topology_is_described_step_by_step_with_the_rows_of_its_sinks() {
+    let described = program().describe();
+    let steps = ["topology program", "table rows", "stream events", "group_by  <- ", "join  <- "];
+    for part in steps.into_iter().chain(["sums (snapshot): key Text, value Long", "all (append): key Text"]) {
+        assert!(described.contains(part), "{part} in:\n{described}");
+    }
+    let named = Topology::new("named", |b: &StreamsBuilder<'_>| table(b, "rows").named("the rows").to("kept", pair())).describe();
+    assert!(named.contains("table rows \"the rows\"") && named.contains("dead_letters (append)"), "{named}");
+}

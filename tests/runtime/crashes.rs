@@ -1,0 +1,122 @@
+//! A run may die at any call: the next one leads to what a run shows that never died.
+
+use std::time::Duration;
+
+use watershed::runtime::{Config, Streams};
+use watershed::{ErrorKind, StreamsBuilder, Topology};
+
+use super::{SINKS, World, program};
+use crate::support::broken::Fuse;
+use crate::support::shaky::shaky;
+use crate::support::{pair, table};
+
+/// Dies at call 1, 2, 3 … of a world's sources and sinks until a run is through; after each death `after` looks at the world.
+fn campaign(late: bool, world: impl Fn() -> World, after: impl Fn(&World, i64)) -> i64 {
+    for call in 1..1000 {
+        let (world, fuse) = (world(), Fuse::at(call, late));
+        let result = world.bound(program(), &fuse).run(world.config(1 + call as usize % 3));
+        if !fuse.broken() {
+            result.unwrap();
+            assert_eq!(world.shown(), world.afresh());
+            return call;
+        }
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Connect, "call {call}: {error}");
+        assert!(error.to_string().contains(" broke"), "{error}");
+        after(&world, call);
+    }
+    panic!("the run is never through")
+}
+
+/// The next run makes it good, though other workers make it and there is more to read.
+fn made_good(world: &World, call: i64) {
+    if call % 2 == 0 {
+        world.more();
+    }
+    let summary = world.run(1 + call as usize % 2).unwrap();
+    assert_eq!(world.shown(), world.afresh(), "after a death at call {call}");
+    assert!(summary.topics.values().all(|topic| topic.balances()));
+}
+
+#[test]
+fn a_death_at_any_call_is_made_good_by_the_next_run() {
+    assert!(campaign(false, World::busy, made_good) > 20);
+}
+
+#[test]
+fn a_death_after_any_call_is_done_is_made_good_by_the_next_run() {
+    assert!(campaign(true, World::busy, made_good) > 20);
+}
+
+#[test]
+fn a_death_at_any_call_of_a_run_that_continues_is_made_good() {
+    let continued = || {
+        let world = World::busy();
+        world.run(1).unwrap();
+        world.more();
+        world
+    };
+    assert!(campaign(true, continued, made_good) > 20);
+}
+
+#[test]
+fn death_after_death_is_made_good_in_the_end() {
+    let world = World::busy();
+    for late in [false, true] {
+        campaign(late, || world.clone(), |_, _| {});
+        world.more();
+    }
+    world.run(2).unwrap();
+    assert_eq!(world.shown(), world.afresh());
+}
+
+#[test]
+fn a_state_that_breaks_at_any_request_leads_to_no_loss_and_no_duplicate() {
+    for late in [false, true] {
+        for call in 1.. {
+            let (world, fuse) = (World::busy(), Fuse::at(call, late));
+            let mut config = world.config(1);
+            config.state = Some(shaky(&world.objects, fuse.clone()));
+            let result = world.bound(program(), &Fuse::sound()).run(config);
+            if !fuse.broken() {
+                result.unwrap();
+                break;
+            }
+            assert_eq!(result.unwrap_err().kind(), ErrorKind::Connect);
+            made_good(&world, call);
+        }
+    }
+}
+
+#[test]
+fn a_commit_that_was_decided_but_not_shown_is_shown_by_the_next_run_though_nothing_is_new() {
+    for topic in SINKS {
+        let world = World::busy();
+        // A sink is opened, told what was found again, stages and commits: it dies at the fourth call.
+        let dies = |other: &str| if other == topic { Fuse::at(4, false) } else { Fuse::sound() };
+        let streams = world.bound_by(program(), dies);
+        let config = Config { commit_every: Duration::from_secs(60), ..world.config(2) };
+        assert_eq!(streams.run(config).unwrap_err().to_string(), "commit broke");
+        let afresh = world.afresh();
+        assert!(world.shown().iter().all(|(t, rows)| if *t == topic { rows.is_empty() } else { *rows == afresh[t] }));
+        assert_eq!(world.run(1).unwrap().committed, 1);
+        assert_eq!(world.shown(), afresh);
+        assert!(world.commits().values().all(|commits| commits.len() == 1 && commits[0].0 == 1));
+    }
+}
+
+#[test]
+fn a_closure_that_panics_ends_the_run_and_nothing_is_committed() {
+    for workers in [1, 3] {
+        let world = World::busy();
+        let panics = Topology::new("panics", |builder: &StreamsBuilder<'_>| {
+            let refuse = |v: &i64| if *v == 9 { panic!("9 is too much") } else { *v };
+            table(builder, "rows").map_values(refuse).to("kept", pair());
+        });
+        let out = world.tables["kept"].clone();
+        let streams = Streams::new(panics).source("rows", world.logs["rows"].clone()).sink("kept", out.clone());
+        let error = streams.run(world.config(workers)).unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Internal, 70), "{error}");
+        assert!(out.commits().is_empty());
+    }
+}

@@ -1,0 +1,190 @@
+//! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended ([`resume`]), refused where
+//! it can't be ([`refusals`]), alone ([`takeover`]), and right after any death ([`crashes`]).
+
+mod bindings;
+mod crashes;
+mod refusals;
+mod resume;
+mod takeover;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+use watershed::connect::memory::{MemoryLog, MemoryTable};
+use watershed::connect::{Store, Value};
+use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
+use watershed::{DEAD_LETTERS, Result, StreamsBuilder, Topology};
+
+use crate::support::broken::{Fuse, Log, Seen, Table};
+use crate::support::{pair, parsed, shown, stream, table};
+
+const SOURCES: [&str; 2] = ["rows", "events"];
+const SINKS: [&str; 5] = ["kept", "counts", "all", "sums", DEAD_LETTERS];
+
+/// A topology with a table, a group, an appended stream and a maintained join.
+fn program() -> Topology {
+    Topology::new("program", |builder: &StreamsBuilder<'_>| {
+        let (rows, events) = (table(builder, "rows"), stream(builder, "events"));
+        rows.to("kept", pair());
+        rows.group_by(|_, v| ((v % 3).to_string(), *v)).count().to("counts", pair());
+        events.to("all", pair());
+        events.join(&rows, |e, r| e * 100 + r).group_by_key().sum(|v| *v).to("sums", pair());
+    })
+}
+
+/// What outlives a run: logs, tables, and the state.
+#[derive(Clone)]
+struct World {
+    logs: BTreeMap<&'static str, MemoryLog>,
+    seen: BTreeMap<&'static str, Seen>,
+    tables: BTreeMap<&'static str, MemoryTable>,
+    objects: Arc<InMemory>,
+}
+
+type Shown = BTreeMap<&'static str, Vec<String>>;
+
+impl World {
+    fn new() -> Self {
+        World {
+            logs: SOURCES.map(|topic| (topic, MemoryLog::default())).into(),
+            seen: SOURCES.map(|topic| (topic, Seen::default())).into(),
+            tables: SINKS.map(|topic| (topic, MemoryTable::default())).into(),
+            objects: Arc::default(),
+        }
+    }
+
+    /// A world whose logs have two partitions with corrections, duplicates, deletions and garbage: 30 records.
+    fn busy() -> Self {
+        let world = World::new();
+        world.append("rows", 0, "a=1 b=2 c=3 a=4 d=5 b= e=6 a=4 f=seven");
+        world.append("rows", 1, "g=7 a=2 c= h=9 b=1 c=8 i=3 d=");
+        world.append("events", 0, "a=1 b=2 a=1 z=3 c=1 c=nothing d=4 h=2");
+        world.append("events", 1, "a=7 g=1 g=2 b= i=9");
+        world
+    }
+
+    /// 10 records more.
+    fn more(&self) {
+        self.append("rows", 0, "a= b=7 z=1");
+        self.append("rows", 1, "c=9 j=1 g=7");
+        self.append("events", 0, "a=1 j=5");
+        self.append("events", 1, "z=4 z=4");
+    }
+
+    fn append(&self, topic: &str, partition: u32, records: &str) {
+        for (key, value) in parsed(records) {
+            self.logs[topic].append(partition, key, value);
+        }
+    }
+
+    /// The topology over these logs and tables, all of which hang on one fuse.
+    fn bound(&self, topology: Topology, fuse: &Fuse) -> Streams {
+        self.bound_by(topology, |_| fuse.clone())
+    }
+
+    /// The topology over these logs and tables, each topic with a fuse.
+    fn bound_by(&self, topology: Topology, fuse: impl Fn(&str) -> Fuse) -> Streams {
+        let mut streams = Streams::new(topology);
+        for (topic, log) in &self.logs {
+            let (log, seen, fuse) = (log.clone(), self.seen[topic].clone(), fuse(topic));
+            streams = streams.source(topic, Log { name: format!("log {topic}"), log, batch: 3, seen, fuse });
+        }
+        for (topic, table) in &self.tables {
+            let (table, fuse) = (table.clone(), fuse(topic));
+            streams = streams.sink(topic, Table { name: format!("table {topic}"), table, fuse });
+        }
+        streams
+    }
+
+    fn state(&self) -> Store {
+        Store::objects(self.objects.clone(), "state").unwrap()
+    }
+
+    fn config(&self, workers: usize) -> Config {
+        Config { workers, state: Some(self.state()), commit_every: Duration::ZERO, ..Config::default() }
+    }
+
+    /// Runs the program to the end of the logs.
+    fn run(&self, workers: usize) -> Result<Summary> {
+        self.bound(program(), &Fuse::sound()).run(self.config(workers))
+    }
+
+    fn shown(&self) -> Shown {
+        let rows = |table: &MemoryTable| table.rows().iter().map(|row| shown(row)).collect();
+        self.tables.iter().map(|(topic, table)| (*topic, rows(table))).collect()
+    }
+
+    /// What a run shows that begins anew over the same logs and never fails.
+    fn afresh(&self) -> Shown {
+        let fresh = World { logs: self.logs.clone(), ..World::new() };
+        fresh.run(1).unwrap();
+        fresh.shown()
+    }
+
+    /// Names and bytes of all that is in the state.
+    fn recorded(&self) -> Vec<(String, Vec<u8>)> {
+        let state = self.state();
+        let names = |folder: &str| -> Vec<String> {
+            state.list(folder).unwrap().into_iter().map(|(name, _)| format!("{folder}/{name}")).collect()
+        };
+        let paths = [names("gen"), names("manifest")].concat();
+        paths.into_iter().map(|path| (path.clone(), state.get(&path).unwrap().unwrap())).collect()
+    }
+
+    /// The numbers of the commits of each table so far, with how many rows each changed.
+    fn commits(&self) -> BTreeMap<&'static str, Vec<(u64, usize)>> {
+        let commits = |table: &MemoryTable| table.commits().iter().map(|(n, changes)| (*n, changes.len())).collect();
+        self.tables.iter().map(|(topic, table)| (*topic, commits(table))).collect()
+    }
+
+    /// Starts a run that follows the logs.
+    fn follow(&self) -> Following {
+        let (tell, told) = channel();
+        let stop = Stop::default();
+        let milestone = Box::new(move |milestone| {
+            // Who no longer waits needs no telling.
+            let _ = tell.send(milestone);
+        });
+        let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestone), ..self.config(2) };
+        let streams = self.bound(program(), &Fuse::sound());
+        Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
+    }
+}
+
+/// A run that follows, on a thread of its own.
+struct Following {
+    stop: Stop,
+    told: Receiver<Milestone>,
+    thread: JoinHandle<Result<Summary>>,
+}
+
+impl Following {
+    /// Waits until what `records` make is shown.
+    fn until(&self, records: u64) {
+        self.wait(|milestone| matches!(milestone, Milestone::Committed(n) if n >= records));
+    }
+
+    fn wait(&self, reached: impl Fn(Milestone) -> bool) {
+        loop {
+            match self.told.recv_timeout(Duration::from_secs(30)) {
+                Ok(milestone) if reached(milestone) => return,
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => panic!("a milestone is not reached in time"),
+                Err(RecvTimeoutError::Disconnected) => panic!("the run is over before a milestone is reached"),
+            }
+        }
+    }
+
+    fn end(self) -> Result<Summary> {
+        self.thread.join().unwrap()
+    }
+}
+
+/// A row of a text and an integer, as tables in memory hold it.
+fn row(key: &str, value: i64) -> Vec<Value> {
+    vec![Value::Text(key.into()), Value::Long(value)]
+}

@@ -1,0 +1,94 @@
+//! Runs that follow: how they end, and that one alone commits.
+
+use watershed::ErrorKind;
+use watershed::runtime::{Config, Milestone, Stop};
+
+use super::{World, program};
+use crate::support::broken::Fuse;
+
+#[test]
+fn a_run_that_follows_shows_what_comes_until_it_is_stopped() {
+    let world = World::busy();
+    let run = world.follow();
+    run.until(30);
+    assert_eq!(world.shown(), world.afresh());
+    world.more();
+    run.until(40);
+    assert_eq!(world.shown(), world.afresh());
+    run.stop.stop();
+    run.stop.stop();
+    let summary = run.end().unwrap();
+    assert_eq!(summary.topics["rows"].read + summary.topics["events"].read, 40);
+    world.append("rows", 0, "late=1");
+    assert_eq!(world.run(1).unwrap().recovered, 40);
+    assert_eq!(world.shown(), world.afresh());
+}
+
+#[test]
+fn what_is_read_is_committed_when_it_stops() {
+    for early in 0..6 {
+        let world = World::busy();
+        let run = world.follow();
+        run.wait(|milestone| matches!(milestone, Milestone::Answered(n) | Milestone::Committed(n) if n >= early * 4));
+        run.stop.stop();
+        let summary = run.end().unwrap();
+        let read = summary.topics["rows"].read + summary.topics["events"].read;
+        assert_eq!(world.run(2).unwrap().recovered, read, "what was read and what was committed");
+        assert_eq!(world.shown(), world.afresh());
+    }
+}
+
+#[test]
+fn a_run_that_is_stopped_before_it_begins_changes_nothing() {
+    let world = World::busy();
+    let stop = Stop::default();
+    stop.stop();
+    let summary = world.bound(program(), &Fuse::sound()).run(Config { stop, ..world.config(2) }).unwrap();
+    assert_eq!(summary.committed, 0);
+    assert!(world.commits().values().all(Vec::is_empty));
+    world.run(1).unwrap();
+    assert_eq!(world.shown(), world.afresh());
+}
+
+#[test]
+fn a_partition_that_comes_while_following_is_read() {
+    let world = World::busy();
+    let run = world.follow();
+    run.until(30);
+    world.append("rows", 5, "a=50 fresh=51");
+    run.until(32);
+    assert_eq!(world.shown(), world.afresh());
+    run.stop.stop();
+    run.end().unwrap();
+}
+
+#[test]
+fn a_newer_run_takes_over_and_the_older_commits_nothing_more() {
+    let world = World::busy();
+    let older = world.follow();
+    older.until(30);
+    let newer = world.run(2).unwrap();
+    assert_eq!(newer.recovered, 30);
+    let commits = world.commits();
+    world.more();
+    let error = older.end().unwrap_err();
+    assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Superseded, 76), "{error}");
+    assert_eq!(world.commits(), commits, "what it staged is not shown");
+    world.run(1).unwrap();
+    assert_eq!(world.shown(), world.afresh());
+}
+
+#[test]
+fn of_two_runs_that_follow_the_newer_one_goes_on() {
+    let world = World::busy();
+    let older = world.follow();
+    older.until(30);
+    let newer = world.follow();
+    newer.wait(|milestone| milestone == Milestone::Answered(30));
+    world.more();
+    newer.until(40);
+    assert_eq!(older.end().unwrap_err().kind(), ErrorKind::Superseded);
+    assert_eq!(world.shown(), world.afresh());
+    newer.stop.stop();
+    newer.end().unwrap();
+}

@@ -1,0 +1,151 @@
+//! Topics in memory that break when told, as a process does that dies at any of its calls.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use watershed::connect::memory::{MemoryLog, MemoryTable};
+use watershed::connect::{Committer, Opened, Partition, Poll, Schema, Sink, SinkContext, Source};
+use watershed::record::Batch;
+use watershed::{Error, Result};
+
+/// Breaks at one call, and from then on does nothing more.
+#[derive(Clone)]
+pub(crate) struct Fuse {
+    left: Arc<AtomicI64>,
+    late: bool,
+}
+
+impl Fuse {
+    /// Holds for ever.
+    pub(crate) fn sound() -> Self {
+        Fuse { left: Arc::new(i64::MAX.into()), late: false }
+    }
+
+    /// Breaks at call number `call`, counted from 1: before anything is done, or `late`, when it is done but nobody is told.
+    pub(crate) fn at(call: i64, late: bool) -> Self {
+        Fuse { left: Arc::new((call - 1).into()), late }
+    }
+
+    /// Whether it is broken.
+    pub(crate) fn broken(&self) -> bool {
+        self.left.load(Ordering::SeqCst) < 0
+    }
+
+    pub(crate) fn call<T>(&self, what: &str, act: impl FnOnce() -> Result<T>) -> Result<T> {
+        let left = self.left.fetch_sub(1, Ordering::SeqCst);
+        if left > 0 || (left == 0 && self.late) {
+            let done = act()?;
+            if left > 0 {
+                return Ok(done);
+            }
+        }
+        Err(Error::connect(format!("{what} broke")))
+    }
+}
+
+/// How far the partitions of a log have ever been read.
+pub(crate) type Seen = Arc<Mutex<BTreeMap<u32, u64>>>;
+
+/// A log in memory, read in small batches with a pause before each new one, so that a run makes several commits.
+pub(crate) struct Log {
+    pub(crate) name: String,
+    pub(crate) log: MemoryLog,
+    pub(crate) batch: u64,
+    pub(crate) seen: Seen,
+    pub(crate) fuse: Fuse,
+}
+
+impl Source for Log {
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        self.fuse.call("partitions", || self.log.partitions())
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let (batch, seen, fuse) = (self.batch, self.seen.clone(), self.fuse.clone());
+        self.fuse.call("open", || {
+            let inner = self.log.open(partition, from, follow)?;
+            Ok(Box::new(Pieces { inner, rest: None, partition, batch, seen, paused: false, fuse }) as _)
+        })
+    }
+}
+
+struct Pieces {
+    inner: Box<dyn Partition>,
+    rest: Option<Batch>,
+    partition: u32,
+    batch: u64,
+    seen: Seen,
+    paused: bool,
+    fuse: Fuse,
+}
+
+impl Partition for Pieces {
+    fn poll(&mut self) -> Result<Poll> {
+        let fuse = self.fuse.clone();
+        fuse.call("poll", || {
+            let mut piece = match self.rest.take() {
+                Some(rest) => rest,
+                None => match self.inner.poll()? {
+                    Poll::Batch(batch) => batch,
+                    other => return Ok(other),
+                },
+            };
+            let mut seen = self.seen.lock().unwrap();
+            let reached = seen.entry(self.partition).or_default();
+            if piece.first >= *reached && !std::mem::replace(&mut self.paused, true) {
+                self.rest = Some(piece);
+                return Ok(Poll::Idle);
+            }
+            self.paused = false;
+            if piece.next > piece.first + self.batch {
+                self.rest = Some(piece.split_off(piece.first + self.batch));
+            }
+            *reached = piece.next.max(*reached);
+            Ok(Poll::Batch(piece))
+        })
+    }
+}
+
+/// A table in memory.
+pub(crate) struct Table {
+    pub(crate) name: String,
+    pub(crate) table: MemoryTable,
+    pub(crate) fuse: Fuse,
+}
+
+impl Sink for Table {
+    fn describe(&self) -> String {
+        self.name.clone()
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        let opened = self.fuse.call("open", || self.table.open(schema, context))?;
+        let committer = Box::new(Breaking { inner: opened.committer, fuse: self.fuse.clone() });
+        Ok(Opened { writers: opened.writers, committer })
+    }
+}
+
+struct Breaking {
+    inner: Box<dyn Committer>,
+    fuse: Fuse,
+}
+
+impl Committer for Breaking {
+    fn recovered(&mut self, rows: u64) -> Result<()> {
+        self.fuse.call("recovered", || self.inner.recovered(rows))
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+        self.fuse.call("stage", || self.inner.stage(n, parts))
+    }
+
+    fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
+        self.fuse.call("commit", || self.inner.commit(n, content))
+    }
+}
