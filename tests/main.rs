@@ -9,8 +9,9 @@
 //! - [`tidy`]: the house rules a machine can read, on the source tree itself.
 //! - [`support`]: trials, dice, and topics that break when told.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+
 mod connectors;
-#[expect(clippy::unwrap_used, reason = "a test may panic")]
 mod dataflows;
 mod laws;
 mod runtime;
