@@ -27,11 +27,12 @@ impl<'s> StreamsBuilder<'s> {
     /// becomes a dead letter.
     pub fn stream<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KStream<'s, K, V> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
-        let (feed, tally) = self.graph.source(topic);
+        let (number, feed, tally) = self.graph.source(topic);
         let counted = tally.clone();
         let decode = consumed.decode;
         let events = self.read(
             topic,
+            number,
             feed,
             tally,
             Box::new(move |record, out| {
@@ -49,10 +50,11 @@ impl<'s> StreamsBuilder<'s> {
     /// An exact duplicate of what stands changes nothing. A record that can't be decoded becomes a dead letter.
     pub fn table<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
-        let (feed, tally) = self.graph.source(topic);
+        let (number, feed, tally) = self.graph.source(topic);
         let decode = consumed.decode;
         let arrived = self.read(
             topic,
+            number,
             feed,
             tally.clone(),
             Box::new(move |record, out| {
@@ -74,6 +76,7 @@ impl<'s> StreamsBuilder<'s> {
     fn read<D: Clone + 'static>(
         &self,
         topic: &str,
+        number: u16,
         feed: Option<Arc<Feed>>,
         tally: Arc<Tally>,
         decode: Decode<D>,
@@ -84,7 +87,7 @@ impl<'s> StreamsBuilder<'s> {
             Tally::add(&tally.dead, rejected as u64);
             Tally::add(&tally.bytes, bytes as u64);
         });
-        let (items, rejects) = source(self.graph.scope(), &format!("decode {topic}"), feed, decode, count);
+        let (items, rejects) = source(self.graph.scope(), &format!("decode {topic}"), number, feed, decode, count);
         self.graph.dead_letters(rejects.map(move |(order, reject, payload)| {
             let (reason, detail) = (reject.reason.into_owned(), reject.detail);
             let position = order.offset.to_string();

@@ -63,6 +63,8 @@ pub(crate) struct Plan {
     pub(crate) sources: Vec<String>,
     pub(crate) sinks: Vec<Schema>,
     pub(crate) errors: Vec<String>,
+    /// Steps whose results depend on how epochs were cut, so that they can't be rebuilt from what was read.
+    pub(crate) volatile: Vec<String>,
 }
 
 /// What a run binds to the topics of a topology, on one worker.
@@ -111,6 +113,11 @@ impl<'s> Graph<'s> {
         self.0.plan.borrow_mut().nodes[node].name = Some(name.to_string());
     }
 
+    /// Marks a step as one that can't be rebuilt.
+    pub(crate) fn volatile(&self, step: &str) {
+        self.0.plan.borrow_mut().volatile.push(step.to_string());
+    }
+
     pub(crate) fn error(&self, error: String) {
         self.0.plan.borrow_mut().errors.push(error);
     }
@@ -122,16 +129,17 @@ impl<'s> Graph<'s> {
         found.downcast_ref::<Keys<K>>().cloned().unwrap_or_default()
     }
 
-    /// Reads `topic`: what is bound to it, nothing in a mere plan.
-    pub(crate) fn source(&self, topic: &str) -> (Option<Arc<Feed>>, Arc<Tally>) {
+    /// Reads `topic`: its number, and what is bound to it, nothing in a mere plan.
+    pub(crate) fn source(&self, topic: &str) -> (u16, Option<Arc<Feed>>, Arc<Tally>) {
         let mut plan = self.0.plan.borrow_mut();
         if plan.sources.iter().any(|s| s == topic) {
             plan.errors.push(format!("topic {topic} is read twice: a stream or table may be used many times, keep its handle"));
         }
+        let number = plan.sources.len() as u16;
         plan.sources.push(topic.to_string());
         match self.0.plugs.borrow().feeds.get(topic) {
-            Some((feed, tally)) => (Some(feed.clone()), tally.clone()),
-            None => (None, Arc::default()),
+            Some((feed, tally)) => (number, Some(feed.clone()), tally.clone()),
+            None => (number, None, Arc::default()),
         }
     }
 

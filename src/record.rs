@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// Between partitions the greater `(offset, partition)` is later; between sources bound to one topic the one bound later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Order {
-    /// Rank of the source among those bound to the topic.
+    /// Rank of the source: of its topic among those of the topology, then among those bound to the topic.
     pub source: u16,
     /// Offset in the partition.
     pub offset: u64,
@@ -39,7 +39,7 @@ pub struct Batch {
     pub first: u64,
     /// Offset after the last record: where the next batch begins.
     pub next: u64,
-    /// What was read.
+    /// What was read: the bytes of a record before those of the next.
     pub bytes: Vec<u8>,
     /// The records, by ascending offset.
     pub records: Vec<Span>,
@@ -73,13 +73,14 @@ impl Batch {
     /// Cuts the batch at `offset`: what is before stays, what is from there on is returned.
     pub fn split_off(&mut self, offset: u64) -> Batch {
         let at = self.records.partition_point(|span| span.offset < offset);
-        let rest = Batch {
-            partition: self.partition,
-            first: offset.max(self.first),
-            next: self.next.max(offset),
-            bytes: if at < self.records.len() { self.bytes.clone() } else { Vec::new() },
-            records: self.records.split_off(at),
-        };
+        let mut records = self.records.split_off(at);
+        let start = records.iter().flat_map(|s| s.key.iter().chain(&s.value)).map(|range| range.start).min();
+        let start = start.unwrap_or(self.bytes.len() as u32);
+        for range in records.iter_mut().flat_map(|s| s.key.iter_mut().chain(&mut s.value)) {
+            *range = range.start - start..range.end - start;
+        }
+        let (first, next) = (offset.max(self.first), self.next.max(offset));
+        let rest = Batch { partition: self.partition, first, next, bytes: self.bytes.split_off(start as usize), records };
         self.next = self.next.min(offset);
         rest
     }

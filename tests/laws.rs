@@ -25,6 +25,12 @@ enum Batching {
     Once,
 }
 
+/// Some seeds from `first` on: `few`, or as many times that as the variable SEEDS says, for a long look.
+fn seeds(first: u64, few: u64) -> impl Iterator<Item = u64> {
+    let times = std::env::var("SEEDS").ok().and_then(|times| times.parse().ok()).unwrap_or(1_u64);
+    (0..few * times).map(move |n| first + n * 1000)
+}
+
 fn start(workers: usize) -> TopologyTestDriver {
     TopologyTestDriver::with_workers(Topology::new("laws", program::build), workers).unwrap()
 }
@@ -67,10 +73,10 @@ fn ends(feed: &[Entry], workers: usize, batching: Batching, seed: u64) -> BTreeM
 
 #[test]
 fn after_every_commit_the_tables_are_what_the_records_make_from_scratch() {
-    for seed in 0..6 {
+    for seed in seeds(0, 6) {
         let mut dice = Dice::new(seed);
-        let feed = feed::draw(250, &mut dice);
-        let workers = [1, 2, 4][seed as usize % 3];
+        let feed = feed::draw(160, &mut dice);
+        let workers = [1, 2, 4][seed as usize / 1000 % 3];
         let what = format!("seed {seed}, {workers} workers");
         drive(&mut start(workers), &feed, Batching::UpTo(24), &mut dice, |driver, arrived| agree(driver, arrived, &what));
     }
@@ -78,8 +84,8 @@ fn after_every_commit_the_tables_are_what_the_records_make_from_scratch() {
 
 #[test]
 fn one_two_and_four_workers_agree() {
-    for seed in 100..102 {
-        let feed = feed::draw(400, &mut Dice::new(seed));
+    for seed in seeds(100, 2) {
+        let feed = feed::draw(250, &mut Dice::new(seed));
         let [one, two, four] = [1, 2, 4].map(|workers| ends(&feed, workers, Batching::UpTo(40), seed + workers as u64));
         assert_eq!(one, oracle::tables(&feed), "seed {seed}");
         assert_eq!(one, two, "seed {seed}");
@@ -89,7 +95,7 @@ fn one_two_and_four_workers_agree() {
 
 #[test]
 fn any_batching_leads_to_the_same_rows() {
-    for seed in 200..203 {
+    for seed in seeds(200, 2) {
         let feed = feed::draw(60, &mut Dice::new(seed));
         for batching in [Batching::Each, Batching::UpTo(3), Batching::UpTo(100), Batching::Once] {
             assert_eq!(ends(&feed, 1, batching, seed), oracle::tables(&feed), "seed {seed}, {batching:?}");
@@ -99,7 +105,7 @@ fn any_batching_leads_to_the_same_rows() {
 
 #[test]
 fn any_order_of_arrival_leads_to_the_same_rows() {
-    for seed in 300..303 {
+    for seed in seeds(300, 2) {
         let mut dice = Dice::new(seed);
         let mut feed = feed::draw(200, &mut dice);
         let expected = oracle::tables(&feed);
@@ -112,11 +118,11 @@ fn any_order_of_arrival_leads_to_the_same_rows() {
 
 #[test]
 fn the_rows_before_and_the_changes_make_the_rows_after_with_one_change_a_key() {
-    for seed in 400..402 {
+    for seed in seeds(400, 2) {
         let mut dice = Dice::new(seed);
-        let feed = feed::draw(300, &mut dice);
+        let feed = feed::draw(200, &mut dice);
         let mut stand: BTreeMap<&str, BTreeMap<Vec<Value>, Vec<Value>>> = BTreeMap::new();
-        drive(&mut start(2), &feed, Batching::UpTo(12), &mut dice, |driver, _| {
+        drive(&mut start(2), &feed, Batching::UpTo(16), &mut dice, |driver, _| {
             for topic in oracle::TOPICS.iter().filter(|topic| !program::APPENDED.contains(topic)) {
                 let rows = stand.entry(topic).or_default();
                 let mut seen = Vec::new();
@@ -139,11 +145,11 @@ fn the_rows_before_and_the_changes_make_the_rows_after_with_one_change_a_key() {
 
 #[test]
 fn the_stream_of_a_tables_changes_makes_the_table() {
-    for seed in 500..503 {
+    for seed in seeds(500, 3) {
         let mut dice = Dice::new(seed);
-        let feed = feed::draw(300, &mut dice);
+        let feed = feed::draw(200, &mut dice);
         let mut stand: BTreeMap<&str, BTreeMap<Value, Value>> = BTreeMap::new();
-        drive(&mut start([1, 2, 4][seed as usize % 3]), &feed, Batching::UpTo(12), &mut dice, |driver, _| {
+        drive(&mut start([1, 2, 4][seed as usize / 1000 % 3]), &feed, Batching::UpTo(16), &mut dice, |driver, _| {
             for (topic, changes) in program::CHANGES {
                 let rows = stand.entry(topic).or_default();
                 let mut seen = Vec::new();
@@ -164,7 +170,7 @@ fn the_stream_of_a_tables_changes_makes_the_table() {
 
 #[test]
 fn every_record_is_accounted_for() {
-    for seed in 600..602 {
+    for seed in seeds(600, 2) {
         let feed = feed::draw(300, &mut Dice::new(seed));
         let mut driver = start(2);
         drive(&mut driver, &feed, Batching::UpTo(60), &mut Dice::new(seed), |driver, arrived| {

@@ -82,7 +82,15 @@ impl Args {
         }
         let Args { events, repeat, .. } = *self;
         let tables = [10_000, 100_000, 1_000_000];
-        Shapes { events, repeat: repeat.max(1), corrections: 300, sustained: events as usize, tables, commits: 20, small: 11_154 }
+        Shapes {
+            events,
+            repeat: repeat.max(1),
+            corrections: 300,
+            sustained: events as usize,
+            tables,
+            commits: 100,
+            small: 11_154,
+        }
     }
 
     /// The command line that asks the same.

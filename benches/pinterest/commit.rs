@@ -97,13 +97,14 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         let found: Commits = case::ask(&Case::Commit { archive, work, rows: size, commits: shapes.commits })?;
         let middle = percentile(&found.wall, 0.5);
         let [least, most] = [0.0, 1.0].map(|share| millis(percentile(&found.wall, share)));
+        let longest = millis(percentile(&found.upkeep, 1.0));
         let upkeep = found.upkeep.iter().sum::<f64>() / found.upkeep.len() as f64;
-        rows.push([count(size.into()), millis(middle), least, most, millis(found.cpu), millis(upkeep)]);
+        rows.push([count(size.into()), millis(middle), least, most, millis(found.cpu), millis(upkeep), longest]);
         walls.push(middle);
     }
     let commits = shapes.commits;
     report.question(&format!("commit: does it cost what changes, or what is there? (1,000 random rows, {commits} times)"));
-    report.table(["rows of the table", "time, middle", "least", "most", "CPU, mean", "housekeeping, mean"], rows);
+    report.table(["rows of the table", "time, middle", "least", "most", "CPU, mean", "housekeeping, mean", "most"], rows);
     let of = |size: usize| count(shapes.tables[size].into());
     report.at_most(&format!("time at {} rows / at {}", of(2), of(0)), walls[2] / walls[0], 1.3, "x");
     Ok(())

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64;
@@ -135,5 +135,9 @@ impl Partition for Behind {
             *self.gate.read.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
         }
         Ok(poll)
+    }
+
+    fn wait(&mut self, patience: Duration) -> bool {
+        self.gate.open.load(Ordering::Acquire) && self.partition.wait(patience)
     }
 }

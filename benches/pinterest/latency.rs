@@ -89,9 +89,7 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     report.question(&format!("latency: how soon is a correction known, and on disk? ({number} corrections, one at a time)"));
     report.table(["from … to", "p50", "p90", "p99"], rows);
     let [read, known] = [&last.read, &last.known].map(|values| percentile(values, 0.5) * 1e3);
-    report.line(&format!(
-        "- of appended to answers with 2 workers, a reader's pause between two looks is {read:.2} ms, the rest {known:.2} ms"
-    ));
+    report.line(&format!("- appended to answers with 2 workers, p50: {read:.2} ms until it is read, {known:.2} ms from there"));
     for (what, values, limit) in [("appended to answers", &last.answered, 1.0), ("appended to commit", &last.committed, 30.0)] {
         let [half, most] = [0.5, 0.99].map(|share| percentile(values, share));
         report.at_most(&format!("{what}, p50"), half * 1e3, limit, "ms");

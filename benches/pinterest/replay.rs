@@ -74,6 +74,7 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     report.line(&format!("- {records} records, {bytes}; {} rows of answers", count(two.answers)));
     report.at_most("CPU of 1 worker / parse + Parquet", one.cpu / parquet_1.cpu, 1.5, "x");
     report.at_most("CPU of 2 workers / parse + Parquet", two.cpu / parquet_2.cpu, 1.5, "x");
+    report.line(&format!("- time of parse + Parquet on 2 threads / on 1: {:.2} x", parquet_2.wall / parquet_1.wall));
     report.at_most("time of 2 workers / of 1", two.wall / one.wall, 0.6, "x");
     report.at_least("2 workers", two.counts.records as f64 / two.wall / 1e6, 0.9, "M records/s");
     let answers = [naive, one, two].map(|case| case.answers);

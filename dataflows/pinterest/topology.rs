@@ -37,8 +37,9 @@ fn pipeline(builder: &StreamsBuilder<'_>, bounds: &Bounds) {
     users.to("user_table", Produced::columns(USER_COLUMNS));
 
     // The questions need a few words of each row: only these are kept.
-    let posts = pins.map_values(Post::of).join(&geos.map_values(Place::of), |post, place| (*post, *place));
-    let posters = pins.map_values(Fame::of).join(&users.map_values(Person::of), |fame, person| (*fame, *person));
+    let facts = pins.map_values(Post::of);
+    let posts = facts.join(&geos.map_values(Place::of), |post, place| (*post, *place));
+    let posters = facts.map_values(Fame::of).join(&users.map_values(Person::of), |fame, person| (*fame, *person));
 
     // Every answer is maintained: a late or corrected record moves it.
     questions::about_posts(builder, &posts, bounds);
@@ -81,14 +82,14 @@ pub(crate) struct Person {
 
 impl Post {
     fn of(pin: &Pin) -> Self {
-        let Fame { category, follower_count } = Fame::of(pin);
-        Post { category, poster_name: pin.poster_name().map(Ustr::from), follower_count }
+        let (category, poster_name) = (pin.category().map(Ustr::from), pin.poster_name().map(Ustr::from));
+        Post { category, poster_name, follower_count: pin.follower_count }
     }
 }
 
 impl Fame {
-    fn of(pin: &Pin) -> Self {
-        Fame { category: pin.category().map(Ustr::from), follower_count: pin.follower_count }
+    fn of(post: &Post) -> Self {
+        Fame { category: post.category, follower_count: post.follower_count }
     }
 }
 

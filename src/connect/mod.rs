@@ -4,10 +4,12 @@
 //! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on threads of
 //! their own, gives every worker a writer, and drives one committer a sink.
 
+mod key;
 pub mod memory;
 mod row;
 mod store;
 
+pub use key::RowKey;
 pub use row::{Column, ColumnType, Put, Row, Value};
 pub use store::{Create, Store};
 

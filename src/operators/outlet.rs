@@ -11,9 +11,8 @@ use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::{Stream, StreamVec};
 
 use super::{Column, Datum, Diffs, Keys, Map, Upsert, Upserts, route};
-use crate::connect::{Put, Row, Writer};
+use crate::connect::{Put, Row, RowKey, Writer};
 use crate::error::{Error, Result};
-use crate::serdes::digest;
 use crate::time::Epoch;
 
 /// The epochs after which a commit is made. A mark is set before its epoch is closed, so every outlet sees it in time.
@@ -64,15 +63,21 @@ impl<K: Row, V: Row> Row for KeyValue<'_, K, V> {
     }
 }
 
+/// What stands for a row in a sum of rows: the same in every run.
+fn digest(hasher: &mut RowKey, row: &dyn Row) -> u64 {
+    hasher.of(usize::MAX, row) as u64
+}
+
 /// The rows that stand, as an outlet keeps them: a key's slot, never the row.
 struct Slots<K> {
     of: Map<K, u32>,
     free: Vec<u32>,
     next: u32,
     sum: u64,
+    hasher: RowKey,
 }
 
-impl<K: Datum> Slots<K> {
+impl<K: Datum + Row> Slots<K> {
     fn get(&mut self, key: &K) -> Result<u32> {
         if let Some(slot) = self.of.get(key) {
             return Ok(*slot);
@@ -85,41 +90,43 @@ impl<K: Datum> Slots<K> {
                 self.next - 1
             }
         };
-        self.sum = self.sum.wrapping_add(digest(key) as u64);
+        self.sum = self.sum.wrapping_add(digest(&mut self.hasher, key));
         self.of.insert(key.clone(), slot);
         Ok(slot)
     }
 
     fn free(&mut self, key: &K) -> Option<u32> {
         let slot = self.of.remove(key)?;
-        self.sum = self.sum.wrapping_sub(digest(key) as u64);
+        self.sum = self.sum.wrapping_sub(digest(&mut self.hasher, key));
         self.free.push(slot);
         Some(slot)
     }
 }
 
+/// Which numbers have a row, how many, the sum of their digests, and what makes them.
+type Stands = (Column<bool>, u64, u64, RowKey);
+
 /// Writes a table of upserts as the rows that stand: the number of a key is its slot.
 pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>, keys: Keys<K>, name: &str, outlet: Outlet) {
-    let stands: (Column<bool>, u64, u64) = (Column::new(), 0, 0);
-    let write =
-        move |(stands, rows, sum): &mut (Column<bool>, u64, u64), (number, value): &Upsert<V>, writer: &mut dyn Writer| {
-            let keys = keys.open();
-            let (key, stood) = (keys.key(*number), std::mem::replace(stands.at(*number), value.is_some()));
-            match (stood, value) {
-                (false, None) => return Ok(()),
-                (true, None) => (*rows, *sum) = (*rows - 1, sum.wrapping_sub(digest(key) as u64)),
-                (false, Some(_)) => (*rows, *sum) = (*rows + 1, sum.wrapping_add(digest(key) as u64)),
-                (true, Some(_)) => {}
+    let stands: Stands = (Column::new(), 0, 0, RowKey::default());
+    let write = move |(stands, rows, sum, hasher): &mut Stands, (number, value): &Upsert<V>, writer: &mut dyn Writer| {
+        let keys = keys.open();
+        let (key, stood) = (keys.key(*number), std::mem::replace(stands.at(*number), value.is_some()));
+        match (stood, value) {
+            (false, None) => return Ok(()),
+            (true, None) => (*rows, *sum) = (*rows - 1, sum.wrapping_sub(digest(hasher, key))),
+            (false, Some(_)) => (*rows, *sum) = (*rows + 1, sum.wrapping_add(digest(hasher, key))),
+            (true, Some(_)) => {}
+        }
+        match value {
+            Some(value) => writer.insert(*number, &KeyValue(key, value)),
+            None => {
+                writer.remove(*number);
+                Ok(())
             }
-            match value {
-                Some(value) => writer.insert(*number, &KeyValue(key, value)),
-                None => {
-                    writer.remove(*number);
-                    Ok(())
-                }
-            }
-        };
-    run(rows, Pipeline, name, outlet, stands, |part| &part[..], write, |(_, rows, sum)| (*rows, *sum));
+        }
+    };
+    run(rows, Pipeline, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum));
 }
 
 /// Writes a table of diffs as the rows that stand. `settled` says that every key's diffs come from the worker that owns it.
@@ -129,7 +136,7 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
     name: &str,
     outlet: Outlet,
 ) {
-    let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0 };
+    let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0, hasher: RowKey::default() };
     let write = |slots: &mut Slots<K>, ((key, value), _, diff): &((K, V), Epoch, isize), writer: &mut dyn Writer| {
         if *diff > 0 {
             return writer.insert(slots.get(key)?, &KeyValue(key, value));
@@ -150,12 +157,12 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
 
 /// Writes every row that comes.
 pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(rows: StreamVec<'s, Epoch, (K, V)>, name: &str, outlet: Outlet) {
-    let write = |seen: &mut (u64, u64), row: &(K, V), writer: &mut dyn Writer| {
+    let write = |seen: &mut (u64, u64, RowKey), row: &(K, V), writer: &mut dyn Writer| {
         seen.0 += 1;
-        seen.1 = seen.1.wrapping_add(digest(row) as u64);
+        seen.1 = seen.1.wrapping_add(digest(&mut seen.2, &KeyValue(&row.0, &row.1)));
         writer.insert(0, &KeyValue(&row.0, &row.1))
     };
-    run(rows, Pipeline, name, outlet, (0, 0), Vec::as_slice, write, |seen| *seen);
+    run(rows, Pipeline, name, outlet, (0, 0, RowKey::default()), Vec::as_slice, write, |seen| (seen.0, seen.1));
 }
 
 /// The operator of both: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.

@@ -22,6 +22,7 @@ pub(crate) type Undecoded = (Order, Reject, Vec<u8>);
 pub(crate) fn source<'s, D: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     name: &str,
+    number: u16,
     feed: Option<Arc<Feed>>,
     mut decode: Decode<D>,
     mut done: Box<dyn FnMut(usize, usize, usize)>,
@@ -49,7 +50,8 @@ pub(crate) fn source<'s, D: Clone + 'static>(
                 Next::Batch(epoch, source, batch) => {
                     held.iter_mut().for_each(|c| c.downgrade(&epoch));
                     out.reserve(batch.records.len());
-                    for record in batch.iter(source) {
+                    // The rank of a source among all of the topology: where topics are merged, the one read later is later.
+                    for record in batch.iter(number << 8 | source) {
                         if let Err(reject) = decode(&record, &mut out) {
                             bad.push((record.order, reject, record.value.unwrap_or_default().to_vec()));
                         }

@@ -63,10 +63,12 @@ impl Commits {
             if coordinator.send(done.unwrap_or_else(Message::Failed)).is_err() {
                 return;
             }
-            for target in &mut self.targets {
-                if let Err(error) = target.committer.maintain() {
-                    tracing::warn!(topic = target.topic, %error, "housekeeping failed, the next commit tries again");
-                }
+            // One sink at a time, each in its turn: the next commit waits for it.
+            let turn = self.last as usize % self.targets.len().max(1);
+            if let Some(target) = self.targets.get_mut(turn)
+                && let Err(error) = target.committer.maintain()
+            {
+                tracing::warn!(topic = target.topic, %error, "housekeeping failed, it will be tried again");
             }
         }
     }

@@ -78,7 +78,7 @@ pub(super) struct Marked {
 /// One thread's view of a run.
 pub(crate) struct Coordinator {
     pub(super) topics: Vec<Topic>,
-    pub(super) sinks: usize,
+    pub(super) sinks: Vec<String>,
     pub(super) workers: usize,
     pub(super) config: Config,
     /// Whether epochs are closed only when asked.
@@ -91,6 +91,7 @@ pub(crate) struct Coordinator {
     pub(super) marks: Arc<Marks>,
     pub(super) remaining: Arc<AtomicU64>,
     pub(super) threads: Vec<JoinHandle<()>>,
+    pub(super) committer: Option<JoinHandle<()>>,
     pub(super) guards: Option<WorkerGuards<()>>,
     pub(super) last: Option<Manifest>,
     pub(super) committed: u64,
@@ -125,7 +126,7 @@ impl Coordinator {
     pub(crate) fn start(streams: Streams, config: Config, manual: bool) -> Result<(Self, Sender<Message>)> {
         let started = Instant::now();
         let plan = streams.topology.plan();
-        streams.check(&plan)?;
+        streams.check(&plan, config.state.is_some())?;
         let workers = config.workers.max(1);
         let (outbox, inbox) = channel();
         #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
@@ -171,7 +172,7 @@ impl Coordinator {
         }
         let marks = Arc::new(Marks::default());
         let feeds = topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.tally.clone()))).collect();
-        let sinks = commits.targets.len();
+        let sinks = commits.targets.iter().map(|target| target.topic.clone()).collect();
         let mut coordinator = Coordinator {
             topics,
             sinks,
@@ -185,6 +186,7 @@ impl Coordinator {
             marks: marks.clone(),
             remaining: Arc::default(),
             threads: Vec::new(),
+            committer: None,
             guards: None,
             last,
             committed,

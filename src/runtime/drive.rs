@@ -27,6 +27,10 @@ impl Coordinator {
         self.credit.close();
         self.topics.iter().for_each(|topic| topic.feed.finish());
         self.jobs = None;
+        // A commit on its way is made or fails, but does not go on behind the back of whoever is told the result.
+        if self.committer.take().is_some_and(|thread| thread.join().is_err()) {
+            return Err(Error::internal("the committer panicked"));
+        }
         if let Some(guards) = self.guards.take() {
             match &result {
                 // Workers may wait for one that is gone: they end with the process.
@@ -172,8 +176,8 @@ impl Coordinator {
 
     /// Begins to wait for a report of each sink's part on each worker.
     pub(super) fn gather(&mut self) {
-        let sinks = (0..self.sinks).map(|_| Default::default()).collect();
-        self.gathered = Gathered { missing: self.sinks * self.workers, sinks, found: vec![0; self.sinks] };
+        let sinks = self.sinks.iter().map(|_| Default::default()).collect();
+        self.gathered = Gathered { missing: self.sinks.len() * self.workers, sinks, found: vec![0; self.sinks.len()] };
     }
 
     /// Does what may be done now; true when all is done.
@@ -280,6 +284,18 @@ impl Coordinator {
                     .hint("Restore them, or begin anew with another --state and --lake."));
             }
         }
+        for (topic, (_, rows, digest)) in self.sinks.iter().zip(&self.gathered.sinks) {
+            if self.gathered.missing == 0
+                && let Some(state) = last.sinks.get(topic)
+                && (state.rows, state.digest) != (*rows, *digest)
+            {
+                return Err(Error::data(format!(
+                    "what was read makes {rows} other rows of {topic} than the {} it made",
+                    state.rows
+                ))
+                .hint("Run the version of the program that made them, or begin anew with another --state and --lake."));
+            }
+        }
         Ok(())
     }
 
@@ -292,7 +308,7 @@ impl Coordinator {
         let (jobs, inbox) = channel();
         let coordinator = self.outbox.clone();
         let thread = std::thread::Builder::new().name("commit".into()).spawn(move || commits.run(&inbox, &coordinator));
-        self.threads.push(thread.map_err(|e| Error::internal("can't start the committer").because(e))?);
+        self.committer = Some(thread.map_err(|e| Error::internal("can't start the committer").because(e))?);
         self.jobs = Some(jobs);
         Ok(())
     }

@@ -86,19 +86,17 @@ impl Reader {
     }
 
     fn read(self) -> Result<()> {
-        let mut partition = self.source.open(self.place.2, self.bound.map(|b| b.from), self.follow)?;
-        let mut rest = None;
         let mut left = 0;
-        if let Some(bound) = self.bound {
-            rest = self.recover(partition.as_mut(), bound, &mut left)?;
+        if let Some(bound) = self.bound
+            && !self.recover(bound, &mut left)?
+        {
+            return Ok(());
         }
+        let mut partition = self.source.open(self.place.2, self.bound.map(|bound| bound.to), self.follow)?;
         if self.coordinator.send(Message::Recovered(self.place)).is_err() || !self.control.wait_live() {
             return Ok(());
         }
         let mut pause = SHORT;
-        if let Some(batch) = rest {
-            self.hand_over(batch);
-        }
         loop {
             let poll = partition.poll()?;
             self.estimate(partition.as_ref(), &mut left);
@@ -121,27 +119,31 @@ impl Reader {
         }
     }
 
-    /// Reads `[from, to)` again; returns what a batch held beyond.
-    fn recover(&self, partition: &mut dyn Partition, bound: Bound, left: &mut u64) -> Result<Option<Batch>> {
+    /// Reads `[from, to)` again: all of it must be there. False at the end of the run.
+    fn recover(&self, bound: Bound, left: &mut u64) -> Result<bool> {
+        let mut partition = self.source.open(self.place.2, Some(bound.from), false)?;
         let mut at = bound.from;
         while at < bound.to {
-            let Poll::Batch(mut batch) = partition.poll()? else {
-                let (name, to) = (&self.name, bound.to);
-                return Err(Error::data(format!("{name} ends at {at}, but was read up to {to} before"))
-                    .hint("Restore what is missing, or begin anew with another --state and --lake."));
-            };
-            self.estimate(partition, left);
-            at = batch.next;
-            if at > bound.to {
-                let rest = batch.split_off(bound.to);
-                self.hand_over(batch);
-                return Ok(Some(rest));
-            }
-            if !self.hand_over(batch) {
-                break;
+            match partition.poll()? {
+                Poll::Batch(mut batch) => {
+                    self.estimate(partition.as_ref(), left);
+                    at = batch.next;
+                    // What lies beyond is read when the run is live.
+                    batch.split_off(bound.to);
+                    if !self.hand_over(batch) {
+                        return Ok(false);
+                    }
+                }
+                Poll::Idle if partition.wait(LONG) || self.control.wait(SHORT) => {}
+                Poll::Idle => return Ok(false),
+                Poll::End => {
+                    let (name, to) = (&self.name, bound.to);
+                    return Err(Error::data(format!("{name} ends at {at}, but was read up to {to} before"))
+                        .hint("Restore what is missing, or begin anew with another --state and --lake."));
+                }
             }
         }
-        Ok(None)
+        Ok(true)
     }
 
     fn hand_over(&self, batch: Batch) -> bool {

@@ -2,7 +2,7 @@
 //!
 //! # How a record becomes visible
 //!
-//! One thread a partition ([`ingest`]) reads batches. The *coordinator* hands each to the open epoch of its topic's feed, notes
+//! One thread a partition (`ingest`) reads batches. The *coordinator* hands each to the open epoch of its topic's feed, notes
 //! how far the partition is bound, and closes the epoch: at once when nothing more is waiting, later under load, and only
 //! when the epoch before is through. Workers take batches from the feeds as they can, so one that is faster does more. When it
 //! is time to commit, the epoch to be closed is *marked*; each sink's part on each worker hands over what changed up to the
@@ -137,8 +137,12 @@ impl Streams {
     }
 
     /// What is wrong between the topology and what is bound, all of it.
-    fn check(&self, plan: &Plan) -> Result<()> {
+    fn check(&self, plan: &Plan, state: bool) -> Result<()> {
         let mut wrong = plan.errors.clone();
+        if state {
+            let volatile = |step: &String| format!("{step} can't be rebuilt from a state: run it without one");
+            wrong.extend(plan.volatile.iter().map(volatile));
+        }
         let read: BTreeSet<&str> = plan.sources.iter().map(String::as_str).collect();
         let written: BTreeSet<&str> = plan.sinks.iter().map(|s| s.topic.as_str()).collect();
         let mut bound: BTreeMap<&str, usize> = BTreeMap::new();

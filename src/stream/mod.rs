@@ -99,7 +99,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 
     /// Makes each record any number of records. All of them stand at the position of the one they come from: in a table of
-    /// them ([`to_table`](Self::to_table)) the first of a key wins.
+    /// them ([`to_table`](Self::to_table)) the first of a key wins, behind a maintained join the greatest.
     pub fn flat_map<L: Datum, W: Datum, I: IntoIterator<Item = (L, W)>>(
         &self,
         f: impl Fn(K, V) -> I + 'static,

@@ -143,8 +143,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     }
 
     /// The changes as a stream: at each epoch one record for each key that changed, `None` when its row is gone.
+    ///
+    /// How often a row changed depends on how epochs were cut, which is not recorded: a topology with this verb runs only without
+    /// a state, from the beginning each time.
     pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
         let node = self.graph.node("to_stream", &[self.node]);
+        self.graph.volatile("to_stream");
         let event = |((key, value), epoch): ((K, Option<V>), Epoch)| {
             let order = Order { source: 0, offset: epoch, partition: 0 };
             Event { key, value, order, timestamp: None, diff: 1 }

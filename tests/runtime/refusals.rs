@@ -191,3 +191,19 @@ fn a_manifest_that_was_changed_is_refused() {
     world.run(1).unwrap();
     assert_eq!(world.shown(), world.afresh());
 }
+
+#[test]
+fn changes_by_epoch_are_not_continued_from_a_state() {
+    let folder = tempfile::tempdir().unwrap();
+    let topology = Topology::new("program", |b: &StreamsBuilder<'_>| {
+        table(b, "rows").to_stream().map_values(|v| v.unwrap_or(0)).to("out", pair())
+    });
+    let state = Some(watershed::connect::Store::open(folder.path().to_str().unwrap()).unwrap());
+    let streams = Streams::new(topology)
+        .source("rows", MemoryLog::default())
+        .sink("out", watershed::connect::memory::MemoryTable::default());
+    let error = streams.run(watershed::runtime::Config { state, ..Default::default() }).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("to_stream"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is begun");
+}

@@ -101,3 +101,17 @@ fn to_writes_every_record_once_in_the_commit_it_came_in() {
     assert_eq!(trial.changes("all"), "");
     assert_eq!(trial.rows("all"), "a=1 a=1 b=2 c=3");
 }
+
+#[test]
+fn of_merged_topics_the_one_read_later_is_later_whatever_came_first() {
+    for [first, second] in [["left", "right"], ["right", "left"]] {
+        let mut trial = Trial::of(|builder| {
+            stream(builder, "left").merge(&stream(builder, "right")).to_table().to("out", pair());
+        });
+        for topic in [first, second] {
+            trial.pipe(topic, if topic == "left" { "a=1" } else { "a=2" });
+            trial.rows("out");
+        }
+        assert_eq!(trial.rows("out"), "a=2");
+    }
+}

@@ -4,9 +4,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashMap;
 use roaring::RoaringTreemap;
-use xxhash_rust::xxh3::xxh3_128;
 
-use crate::connect::{Column, Put, Row, Store};
+use crate::connect::{Column, RowKey, Store};
 use crate::error::Result;
 
 use super::rows::{self, Cells};
@@ -70,7 +69,7 @@ impl Index {
     fn load(&self, files: &[Living]) -> Result<HashMap<u128, Place>> {
         let living = files.iter().map(|f| f.rows as usize - f.dead.len() as usize).sum();
         let mut places = HashMap::with_capacity(living);
-        let mut key = Key::default();
+        let mut key = RowKey::default();
         for file in files {
             let mut numbers = (0..file.rows).filter(|row| !file.dead.contains(u64::from(*row)));
             for batch in rows::open(&self.store, &file.path, &self.key, file.rows, &file.dead)? {
@@ -83,69 +82,5 @@ impl Index {
             }
         }
         Ok(places)
-    }
-}
-
-/// Makes 128 bits of the leading values of a row, the same whether the row comes from the dataflow or from a file.
-#[derive(Default)]
-pub(super) struct Key {
-    left: usize,
-    bytes: Vec<u8>,
-}
-
-impl Key {
-    /// The hash of the first `columns` values that `put` pushes.
-    pub(super) fn hash(&mut self, columns: usize, put: impl FnOnce(&mut dyn Put)) -> u128 {
-        self.left = columns;
-        self.bytes.clear();
-        put(self);
-        xxh3_128(&self.bytes)
-    }
-
-    /// The hash of the first `columns` values of `row`.
-    pub(super) fn of(&mut self, columns: usize, row: &dyn Row) -> u128 {
-        self.hash(columns, |out| row.put(out))
-    }
-
-    fn add<const N: usize>(&mut self, tag: u8, value: Option<[u8; N]>) {
-        self.add_bytes(tag, value.as_ref().map(|v| v.as_slice()));
-    }
-
-    /// Tag, length and bytes, so that no two rows look alike; a null has no type.
-    fn add_bytes(&mut self, tag: u8, value: Option<&[u8]>) {
-        if self.left == 0 {
-            return;
-        }
-        self.left -= 1;
-        match value {
-            None => self.bytes.push(0),
-            Some(value) => {
-                self.bytes.push(tag);
-                self.bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());
-                self.bytes.extend_from_slice(value);
-            }
-        }
-    }
-}
-
-impl Put for Key {
-    fn long(&mut self, value: Option<i64>) {
-        self.add(1, value.map(i64::to_le_bytes));
-    }
-    fn double(&mut self, value: Option<f64>) {
-        self.add(2, value.map(f64::to_le_bytes));
-    }
-    fn text(&mut self, value: Option<&str>) {
-        self.add_bytes(3, value.map(str::as_bytes));
-    }
-    fn timestamp(&mut self, value: Option<i64>) {
-        self.add(4, value.map(i64::to_le_bytes));
-    }
-    fn doubles(&mut self, value: Option<&[f64]>) {
-        let bytes: Option<Vec<u8>> = value.map(|v| v.iter().flat_map(|v| v.to_le_bytes()).collect());
-        self.add_bytes(5, bytes.as_deref());
-    }
-    fn binary(&mut self, value: Option<&[u8]>) {
-        self.add_bytes(6, value);
     }
 }

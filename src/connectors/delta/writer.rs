@@ -4,11 +4,11 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::connect::{Column, Mode, Row, Schema, Value, Writer};
+use crate::connect::{Column, Mode, Row, RowKey, Schema, Value, Writer};
 use crate::error::{Error, Result};
 
 use super::file::{NewFile, OpenFile};
-use super::index::{Index, Key, Place, Places};
+use super::index::{Index, Place, Places};
 
 /// No row is here.
 const NONE: Place = Place { file: u32::MAX, row: u32::MAX };
@@ -93,14 +93,14 @@ impl Small {
 struct Recovery {
     index: Arc<Index>,
     places: Option<Places>,
-    key: Key,
+    key: RowKey,
 }
 
 impl DeltaWriter {
     pub(super) fn new(layout: Arc<Layout>, worker: usize, index: Arc<Index>) -> Self {
         let snapshot = layout.schema.mode == Mode::Snapshot;
         let small = (snapshot && layout.rewrite_below > 0).then(Small::default);
-        let recovery = Some(Recovery { index, places: None, key: Key::default() });
+        let recovery = Some(Recovery { index, places: None, key: RowKey::default() });
         let (places, kills, closed) = (Vec::new(), Vec::new(), Vec::new());
         DeltaWriter { layout, worker, begun: 0, places, rows: 0, kills, open: None, closed, small, recovery }
     }
