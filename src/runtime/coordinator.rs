@@ -107,6 +107,10 @@ pub(crate) struct Coordinator {
     pub(super) records: u64,
     /// Of each closed epoch that is not through, the records handed out up to its end.
     pub(super) ends: VecDeque<(Epoch, u64)>,
+    /// Bytes handed out to the open epoch.
+    pub(super) ahead: usize,
+    /// Batches that wait until the epoch before is through, oldest first.
+    pub(super) waiting: VecDeque<(Place, Batch, u64)>,
     /// Whether the open epoch has batches.
     pub(super) dirty: bool,
     /// Whether something is closed or open that no mark covers.
@@ -199,6 +203,8 @@ impl Coordinator {
             opened: started,
             records: 0,
             ends: VecDeque::new(),
+            ahead: 0,
+            waiting: VecDeque::new(),
             dirty: false,
             unmarked: false,
             marked: None,

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use super::commit::{Commits, Job};
 use super::coordinator::{Coordinator, Gathered, Marked, Message, Phase};
 use super::ingest::{Place, Reader, scout};
-use super::{Milestone, Progress, Summary, TopicSummary};
+use super::progress::TELL;
+use super::{Milestone, Summary};
 use crate::durable::{Bound, SourceState};
 use crate::error::{Error, Result};
 use crate::operators::Report;
@@ -16,8 +17,8 @@ use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
 const LONG_EPOCH: Duration = Duration::from_millis(100);
-/// How often progress is told.
-const TELL: Duration = Duration::from_millis(100);
+/// Bytes of the open epoch that are handed out while the epoch before is not through.
+const AHEAD: usize = 4 << 20;
 
 impl Coordinator {
     /// Goes on to the end.
@@ -44,11 +45,6 @@ impl Coordinator {
             }
         }
         result.map(|()| self.summary())
-    }
-
-    fn summary(&self) -> Summary {
-        let topics = self.topics.iter().map(|t| (t.name.clone(), TopicSummary::from(t.tally.as_ref()))).collect();
-        Summary { topics, committed: self.committed, recovered: self.recovered, elapsed: self.started.elapsed() }
     }
 
     fn drive(&mut self) -> Result<()> {
@@ -90,16 +86,8 @@ impl Coordinator {
     fn handle(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Batch(place, batch, digest) => {
-                if !self.dirty {
-                    self.opened = Instant::now();
-                }
-                (self.dirty, self.unmarked) = (true, true);
-                let fresh = Bound { from: batch.first, to: batch.first, digest: 0 };
-                let bound = self.bounds.entry(place).or_insert(fresh);
-                bound.to = batch.next;
-                bound.digest = bound.digest.wrapping_add(digest);
-                self.records += batch.records.len() as u64;
-                self.topics[place.0].feed.push(place.1, batch);
+                self.waiting.push_back((place, batch, digest));
+                self.hand_out();
             }
             Message::Recovered(place) => {
                 self.recovering.remove(&place);
@@ -121,6 +109,7 @@ impl Coordinator {
                 while let Some((_, records)) = self.ends.pop_front_if(|(end, _)| *end < epoch) {
                     self.reach(Milestone::Answered(records));
                 }
+                self.hand_out();
             }
             Message::Report(sink, report) => self.report(sink, report)?,
             Message::Settled => {
@@ -134,7 +123,7 @@ impl Coordinator {
                 if let Some(marked) = self.marked.take() {
                     self.reach(Milestone::Committed(marked.records));
                 }
-                if !self.unmarked {
+                if !self.unmarked && self.waiting.is_empty() {
                     self.answer();
                 }
             }
@@ -147,6 +136,26 @@ impl Coordinator {
             Message::Close(answer) => self.asked.push(answer),
         }
         Ok(())
+    }
+
+    /// Hands out the batches that wait. While the epoch before is not through, only little of the open one: else workers would
+    /// decode on and on, and the answers would fall behind.
+    fn hand_out(&mut self) {
+        while (self.through >= self.open || self.ahead < AHEAD || self.phase != Phase::Live)
+            && let Some((place, batch, digest)) = self.waiting.pop_front()
+        {
+            if !self.dirty {
+                self.opened = Instant::now();
+            }
+            (self.dirty, self.unmarked) = (true, true);
+            let fresh = Bound { from: batch.first, to: batch.first, digest: 0 };
+            let bound = self.bounds.entry(place).or_insert(fresh);
+            bound.to = batch.next;
+            bound.digest = bound.digest.wrapping_add(digest);
+            self.ahead += batch.bytes.len();
+            self.records += batch.records.len() as u64;
+            self.topics[place.0].feed.push(place.1, batch);
+        }
     }
 
     fn report(&mut self, sink: usize, report: Report) -> Result<()> {
@@ -213,8 +222,8 @@ impl Coordinator {
             self.hand(Job::Commit(sources, sinks))?;
         }
         let ending = self.stopping || (self.reading.is_empty() && !self.config.follow && !self.manual);
-        let over = ending && quiet;
-        let asked = !self.asked.is_empty();
+        let over = ending && quiet && self.waiting.is_empty();
+        let asked = !self.asked.is_empty() && self.waiting.is_empty();
         let through = self.through >= self.open;
         let due = self.marked.is_none() && (over || asked || (!self.manual && self.until_commit().is_zero()));
         let full = quiet || self.opened.elapsed() >= LONG_EPOCH;
@@ -225,7 +234,7 @@ impl Coordinator {
             self.dirty = false;
             self.open_epoch(self.open + 1);
         }
-        if !self.unmarked && self.marked.is_none() {
+        if !self.unmarked && self.marked.is_none() && self.waiting.is_empty() {
             self.answer();
         }
         Ok(over && !self.dirty && !self.unmarked && self.marked.is_none())
@@ -267,7 +276,9 @@ impl Coordinator {
     fn open_epoch(&mut self, epoch: Epoch) {
         self.ends.push_back((self.open, self.records));
         self.open = epoch;
+        self.ahead = 0;
         self.topics.iter().for_each(|topic| topic.feed.open(epoch));
+        self.hand_out();
     }
 
     /// Whether what was read again is what was committed.
@@ -365,35 +376,5 @@ impl Coordinator {
         }
         self.threads.push(reader.spawn()?);
         Ok(())
-    }
-
-    fn tell(&mut self) {
-        if self.told.elapsed() < TELL || self.config.progress.is_none() {
-            return;
-        }
-        self.told = Instant::now();
-        let (mut records, mut bytes) = (0, 0);
-        for topic in &self.topics {
-            records += topic.tally.read.load(Ordering::Relaxed);
-            bytes += topic.tally.bytes.load(Ordering::Relaxed);
-        }
-        let holds = match (self.phase, &self.marked) {
-            (Phase::Recovering | Phase::Settling | Phase::Checking, _) => "rebuilding state",
-            (_, Some(_)) if self.reading.is_empty() => "commit",
-            _ if self.credit.is_short() => "workers",
-            _ => "reading",
-        };
-        let progress = Progress {
-            records,
-            bytes,
-            remaining: self.remaining.load(Ordering::Relaxed),
-            elapsed: self.started.elapsed(),
-            recovering: self.phase != Phase::Live,
-            committed: self.committed,
-            holds,
-        };
-        if let Some(told) = &mut self.config.progress {
-            told(&progress);
-        }
     }
 }

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::coordinator::{Coordinator, Phase};
 use crate::operators::Tally;
+
+/// How often progress is told.
+pub(super) const TELL: Duration = Duration::from_millis(100);
 
 /// How a run goes.
 #[derive(Clone, Debug)]
@@ -89,4 +93,43 @@ pub struct Summary {
     pub recovered: u64,
     /// How long it ran.
     pub elapsed: Duration,
+}
+
+impl Coordinator {
+    /// What the run did so far.
+    pub(super) fn summary(&self) -> Summary {
+        let topics = self.topics.iter().map(|t| (t.name.clone(), TopicSummary::from(t.tally.as_ref()))).collect();
+        Summary { topics, committed: self.committed, recovered: self.recovered, elapsed: self.started.elapsed() }
+    }
+
+    /// Tells how it goes, if it is time.
+    pub(super) fn tell(&mut self) {
+        if self.told.elapsed() < TELL || self.config.progress.is_none() {
+            return;
+        }
+        self.told = Instant::now();
+        let (mut records, mut bytes) = (0, 0);
+        for topic in &self.topics {
+            records += topic.tally.read.load(Ordering::Relaxed);
+            bytes += topic.tally.bytes.load(Ordering::Relaxed);
+        }
+        let holds = match (self.phase, &self.marked) {
+            (Phase::Recovering | Phase::Settling | Phase::Checking, _) => "rebuilding state",
+            (_, Some(_)) if self.reading.is_empty() => "commit",
+            _ if self.credit.is_short() => "workers",
+            _ => "reading",
+        };
+        let progress = Progress {
+            records,
+            bytes,
+            remaining: self.remaining.load(Ordering::Relaxed),
+            elapsed: self.started.elapsed(),
+            recovering: self.phase != Phase::Live,
+            committed: self.committed,
+            holds,
+        };
+        if let Some(told) = &mut self.config.progress {
+            told(&progress);
+        }
+    }
 }
