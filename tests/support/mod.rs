@@ -80,11 +80,12 @@ impl Trial {
         })
     }
 
-    /// Ends the run; what became of the records of a topic, which must balance.
+    /// Ends the run; what became of the records of a topic, with one worker. With three, records of a key may meet in another
+    /// order, so that another of them is superseded; what is read, dead and standing is the same, and all of it balances.
     pub(crate) fn tally(self, topic: &str) -> watershed::runtime::TopicSummary {
         let [one, three] = self.0.map(|driver| driver.finish().unwrap().topics.remove(topic).unwrap());
-        assert!(one.balances(), "{one:?}");
-        assert_eq!(one, three);
+        assert!(one.balances() && three.balances(), "{one:?} {three:?}");
+        assert_eq!((one.read, one.bytes, one.rows, one.dead), (three.read, three.bytes, three.rows, three.dead));
         one
     }
 
