@@ -10,10 +10,9 @@ use watershed::connect::{Source, Store};
 use watershed::connectors::archive::{Archive, ArchiveTopic};
 use watershed::connectors::delta::Delta;
 use watershed::runtime::{Config, Progress, Stop, Streams, Summary};
-use watershed::{DEAD_LETTERS, Error, Result};
+use watershed::{Error, Result};
 
-use crate::answers::{self, Format};
-use crate::questions::VIEWS;
+use crate::answers::{self, Format, Lake};
 use crate::{BindArgs, RunArgs, generate as generator, print, topology};
 
 /// Where the archive is unless told.
@@ -32,8 +31,7 @@ pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
     for (kind, topics) in KINDS.iter().zip(archives(&args.bind)?) {
         streams = topics.into_iter().fold(streams, |streams, topic| streams.source(kind.0, topic));
     }
-    let tables = KINDS.iter().map(|(_, table)| *table).chain(VIEWS.iter().map(|(view, _)| *view)).chain([DEAD_LETTERS]);
-    for table in tables {
+    for table in Lake::topics() {
         streams = streams.sink(table, Delta::table(&lake.table(table))?);
     }
     let bar = Bar::new();
@@ -55,7 +53,7 @@ pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
     print(out, &summarise(&summary))
 }
 
-/// Writes a look-alike archive: under another name until it is whole.
+/// Writes a look-alike archive.
 pub(crate) fn generate(options: &generator::Options, out: &mut dyn Write) -> Result<()> {
     let bar = Bar::new();
     bar.0.set_length(options.events);
@@ -76,7 +74,7 @@ pub(crate) fn describe(bind: &BindArgs, out: &mut dyn Write) -> Result<()> {
         sources.iter().for_each(|source| text += &format!("  {kind} <- {}\n", source.describe()));
     }
     let lake = bind.lake();
-    for table in KINDS.iter().map(|(_, table)| *table).chain(VIEWS.iter().map(|(view, _)| *view)).chain([DEAD_LETTERS]) {
+    for table in Lake::topics() {
         text += &format!("  {table} -> delta {}\n", lake.table(table));
     }
     print(out, &text)
