@@ -59,7 +59,7 @@ impl<'s> StreamsBuilder<'s> {
             tally.clone(),
             Box::new(move |record, out| {
                 let (key, value) = decode(record)?;
-                let digest = value.as_ref().map_or(0, digest);
+                let digest = value.as_ref().map_or(0, |value| digest(value).half());
                 out.push(Arrived { key, order: record.order, digest, value });
                 Ok(())
             }),

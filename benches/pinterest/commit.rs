@@ -49,7 +49,7 @@ pub(crate) fn measure(archive: &Path, work: &Path, rows: u32, commits: u64) -> R
         writer.insert(slot, &(i64::from(slot), pins[slot as usize % pins.len()].clone()))?;
     }
     commit(writer.as_mut(), committer.as_mut(), 1)?;
-    committer.maintain()?;
+    committer.maintain_now()?;
     let mut dice = Pcg64::seed_from_u64(7);
     let (mut wall, mut upkeep, mut cpu) = (Vec::new(), Vec::new(), 0.0);
     for n in 0..WARM + commits {
@@ -70,7 +70,7 @@ pub(crate) fn measure(archive: &Path, work: &Path, rows: u32, commits: u64) -> R
             wall.push((shown - started).as_secs_f64());
         }
         let started = Instant::now();
-        committer.maintain()?;
+        committer.maintain_now()?;
         if n >= WARM {
             upkeep.push(started.elapsed().as_secs_f64());
         }

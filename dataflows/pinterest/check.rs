@@ -14,7 +14,7 @@ use std::io::{self, Write};
 
 use watershed::connect::{Source, Value};
 use watershed::record::Order;
-use watershed::serdes::digest;
+use watershed::serdes::{Digest, digest};
 use watershed::{DEAD_LETTERS, Error, Result};
 
 use crate::answers::{Lake, line};
@@ -71,7 +71,7 @@ impl fmt::Display for Origin {
 }
 
 /// The digest of a row: two rows have the same exactly if they are equal, floats bit by bit.
-pub(crate) fn row_digest(row: &[Value]) -> u128 {
+pub(crate) fn row_digest(row: &[Value]) -> Digest {
     struct Canonical<'a>(&'a Value);
     impl Hash for Canonical<'_> {
         fn hash<H: Hasher>(&self, state: &mut H) {
@@ -100,8 +100,8 @@ struct Total<'a> {
 
 impl Total<'_> {
     /// Compares the table of `topic` with the `expected` rows; the same row may stand in both more than once.
-    fn compare(&mut self, topic: &str, expected: impl IntoIterator<Item = (u128, Origin)>) -> Result<()> {
-        let mut missing: HashMap<u128, (u64, Origin)> = HashMap::new();
+    fn compare(&mut self, topic: &str, expected: impl IntoIterator<Item = (Digest, Origin)>) -> Result<()> {
+        let mut missing: HashMap<Digest, (u64, Origin)> = HashMap::new();
         let mut wanted = 0;
         for (digest, origin) in expected {
             missing.entry(digest).or_insert((0, origin)).0 += 1;

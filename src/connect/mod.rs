@@ -150,6 +150,9 @@ pub trait Writer: Send {
     fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>>;
 }
 
+/// Housekeeping that runs beside commits, on another thread; what it gives goes to [`Committer::maintained`].
+pub type Chore = Box<dyn FnOnce() -> Result<Box<dyn Any + Send>> + Send>;
+
 /// Makes commits of a sink, one after the other, off the workers' threads.
 pub trait Committer: Send {
     /// Told once how many rows all writers found again.
@@ -171,11 +174,31 @@ pub trait Committer: Send {
     /// When it can't be decided whether it is visible.
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()>;
 
-    /// Housekeeping between commits: its failure is reported and changes nothing.
+    /// The housekeeping that is due, if any. It is asked for between commits, one at a time, and must be quick: what takes long
+    /// is the chore, beside which commits go on.
     ///
     /// # Errors
-    /// When it fails; the next call tries again.
-    fn maintain(&mut self) -> Result<()> {
+    /// When it can't be told; that is reported and changes nothing.
+    fn maintain(&mut self) -> Result<Option<Chore>> {
+        Ok(None)
+    }
+
+    /// Takes over what a chore has done, between two commits. A chore that failed is reported, and due again.
+    ///
+    /// # Errors
+    /// When it fails; that is reported and changes nothing.
+    fn maintained(&mut self, _done: Box<dyn Any + Send>) -> Result<()> {
+        Ok(())
+    }
+
+    /// Does all the housekeeping that is due here and now.
+    ///
+    /// # Errors
+    /// When any of it fails.
+    fn maintain_now(&mut self) -> Result<()> {
+        while let Some(chore) = self.maintain()? {
+            self.maintained(chore()?)?;
+        }
         Ok(())
     }
 }

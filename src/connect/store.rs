@@ -222,6 +222,9 @@ fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     sync_folder(path)
 }
 
+/// Bytes of a file that are synced at a time.
+const PIECE: usize = 4 << 20;
+
 /// A synced file beside `path`, of a name that no other process uses.
 fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new("."));
@@ -232,8 +235,14 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let staged = folder.join(format!(".{name}.{}.tmp", std::process::id()));
     let mut file = fs::File::create(&staged)?;
-    file.write_all(bytes)?;
-    file.sync_data()?;
+    // In pieces: a sync of some other small file may have to wait until all that is on its way to the disk is there.
+    for piece in bytes.chunks(PIECE) {
+        file.write_all(piece)?;
+        file.sync_data()?;
+    }
+    if bytes.is_empty() {
+        file.sync_data()?;
+    }
     Ok(staged)
 }
 

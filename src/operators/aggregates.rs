@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::rc::Rc;
 
 use super::{Datum, Map, route};
-use crate::serdes::digest;
+use crate::serdes::{Digest, digest};
 
 /// The state of one group.
 pub(crate) trait Aggregate<X> {
@@ -171,7 +171,7 @@ impl<X: Datum> Aggregate<X> for Quantile<X> {
 /// How many different values: it keeps a 128-bit digest of each, not the value.
 #[derive(Default)]
 pub(crate) struct Distinct {
-    seen: Map<u128, isize>,
+    seen: Map<Digest, isize>,
 }
 
 impl<X: Datum> Aggregate<X> for Distinct {

@@ -11,12 +11,12 @@ use super::{Column, Datum, Keys, Upserts, route, shared};
 use crate::record::Order;
 use crate::time::Epoch;
 
-/// A record on its way into a table: key, place in the order, digest of the value, value (`None` deletes).
+/// A record on its way into a table: key, place in the order, half the digest of the value, value (`None` deletes).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arrived<K, V> {
     pub(crate) key: K,
     pub(crate) order: Order,
-    pub(crate) digest: u128,
+    pub(crate) digest: u64,
     pub(crate) value: Option<V>,
 }
 
@@ -48,24 +48,49 @@ impl Tally {
     }
 }
 
-/// What stands at a key: its place in the order and its digest, `[0, 0]` when it is deleted.
+/// What stands at a key: its place in the order, and half its digest, 0 when it is deleted. A table has as many as keys.
+#[derive(Clone, Copy)]
+#[repr(Rust, packed(4))]
 struct Stand {
-    order: Order,
-    digest: [u64; 2],
+    offset: u64,
+    digest: u64,
+    /// Number of source and partition.
+    log: u32,
 }
 
-/// Before any record: no source has this rank.
-const NEVER: Order = Order { source: u16::MAX, offset: 0, partition: 0 };
+/// Before any record.
+const NEVER: u32 = u32::MAX;
 
 impl Default for Stand {
     fn default() -> Self {
-        Stand { order: NEVER, digest: [0; 2] }
+        Stand { offset: 0, digest: 0, log: NEVER }
+    }
+}
+
+/// Numbers for sources and partitions, which are few.
+#[derive(Default)]
+struct Logs(Vec<(u16, u32)>);
+
+impl Logs {
+    fn number(&mut self, order: Order) -> u32 {
+        let log = (order.source, order.partition);
+        let known = self.0.iter().rposition(|known| *known == log);
+        let number = known.unwrap_or_else(|| {
+            self.0.push(log);
+            self.0.len() - 1
+        });
+        number as u32
+    }
+
+    fn order(&self, stands: &Stand) -> Option<Order> {
+        let (source, partition) = *self.0.get(stands.log as usize)?;
+        Some(Order { source, offset: stands.offset, partition })
     }
 }
 
 /// Lets the latest record of each key through, by [`Order`], and drops those that change nothing.
 ///
-/// It keeps 32 bytes a key: order and digest, never the value. A deleted key keeps its order, so that an earlier record that
+/// It keeps 20 bytes a key: order and digest, never the value. A deleted key keeps its order, so that an earlier record that
 /// arrives late does not bring it back.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
@@ -74,6 +99,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     tally: Arc<Tally>,
 ) -> Upserts<'s, V> {
     let mut state: Column<Stand> = Column::new();
+    let mut logs = Logs::default();
     let logic = move |_epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
         let Step::Data(records) = step else { return };
         let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) = (0, 0, 0, 0, 0i64);
@@ -81,20 +107,21 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
         for Arrived { key, order, digest, value } in records.drain(..) {
             let number = keys.number(&key);
             let stands = state.at(number);
-            if stands.order != NEVER && order <= stands.order {
+            let before = logs.order(stands);
+            if before.is_some_and(|before| order <= before) {
                 superseded += 1;
                 continue;
             }
-            let digest = value.as_ref().map_or([0; 2], |_| [digest as u64 | 1, (digest >> 64) as u64]);
-            let (first, stood) = (stands.order == NEVER, std::mem::replace(&mut stands.digest, digest));
-            stands.order = order;
+            let digest = value.as_ref().map_or(0, |_| digest);
+            let (first, stood) = (before.is_none(), stands.digest);
+            *stands = Stand { offset: order.offset, digest, log: logs.number(order) };
             if stood == digest && !first {
                 duplicates += 1;
                 continue;
             }
             applied += 1;
-            replaced += u64::from(stood != [0; 2] && value.is_some());
-            rows += i64::from(value.is_some()) - i64::from(stood != [0; 2]);
+            replaced += u64::from(stood != 0 && value.is_some());
+            rows += i64::from(value.is_some()) - i64::from(stood != 0);
             out.push((number, value));
         }
         Tally::add(&tally.applied, applied);

@@ -2,33 +2,59 @@
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use timely::Container;
-use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::{Stream, StreamVec};
+use timely::scheduling::SyncActivator;
 
-use super::{Column, Datum, Diffs, Keys, Map, Upsert, Upserts, route};
+use super::{Column, Datum, Diffs, Keys, Map, Upsert, Upserts};
 use crate::connect::{Put, Row, RowKey, Writer};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
 /// The epochs after which a commit is made. A mark is set before its epoch is closed, so every outlet sees it in time.
 #[derive(Default)]
-pub(crate) struct Marks(Mutex<BTreeSet<Epoch>>);
+pub(crate) struct Marks(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    marks: BTreeSet<Epoch>,
+    /// Every answer up to here is known.
+    through: Epoch,
+    wake: Vec<SyncActivator>,
+}
 
 impl Marks {
     pub(crate) fn set(&self, epoch: Epoch) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(epoch);
+        self.lock().marks.insert(epoch);
     }
 
-    /// The first mark after `last` and before `open`.
-    fn next(&self, last: Option<Epoch>, open: Option<Epoch>) -> Option<Epoch> {
-        let marks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Tells outlets that all before `epoch` is done with, so that what they do now keeps no answer waiting.
+    pub(crate) fn through(&self, epoch: Epoch) {
+        let mut state = self.lock();
+        let due = state.marks.range(state.through..epoch).next().is_some();
+        state.through = epoch;
+        for activator in state.wake.iter().filter(|_| due) {
+            // A worker that is gone needs no waking.
+            let _ = activator.activate();
+        }
+    }
+
+    /// The first mark after `last` that is due. It must be before the rows that come `next`; without any it waits until its epoch
+    /// is through, and is before all rows that are `held`.
+    fn next(&self, last: Option<Epoch>, next: Option<Epoch>, held: Option<Epoch>) -> Option<Epoch> {
+        let state = self.lock();
+        let before = next.unwrap_or_else(|| held.map_or(state.through, |held| state.through.min(held)));
         let from = last.map_or(0, |last| last + 1);
-        marks.range(from..).next().copied().filter(|mark| open.is_none_or(|open| *mark < open))
+        state.marks.range(from..).next().copied().filter(|mark| *mark < before)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -126,16 +152,11 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>,
             }
         }
     };
-    run(rows, Pipeline, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum));
+    run(rows, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum));
 }
 
-/// Writes a table of diffs as the rows that stand. `settled` says that every key's diffs come from the worker that owns it.
-pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
-    rows: Diffs<'s, (K, V)>,
-    settled: bool,
-    name: &str,
-    outlet: Outlet,
-) {
+/// Writes a table of diffs as the rows that stand. They stay where they are: a key's diffs all come from one worker.
+pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(rows: Diffs<'s, (K, V)>, name: &str, outlet: Outlet) {
     let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0, hasher: RowKey::default() };
     let write = |slots: &mut Slots<K>, ((key, value), _, diff): &((K, V), Epoch, isize), writer: &mut dyn Writer| {
         if *diff > 0 {
@@ -146,13 +167,7 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
         }
         Ok(())
     };
-    let count = |slots: &Slots<K>| (slots.of.len() as u64, slots.sum);
-    if settled {
-        run(rows.inner, Pipeline, name, outlet, slots, Vec::as_slice, write, count);
-    } else {
-        let owner = Exchange::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k));
-        run(rows.inner, owner, name, outlet, slots, Vec::as_slice, write, count);
-    }
+    run(rows.inner, name, outlet, slots, Vec::as_slice, write, |slots: &Slots<K>| (slots.of.len() as u64, slots.sum));
 }
 
 /// Writes every row that comes.
@@ -162,14 +177,12 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(rows: StreamVec<'s, Epo
         seen.1 = seen.1.wrapping_add(digest(&mut seen.2, &KeyValue(&row.0, &row.1)));
         writer.insert(0, &KeyValue(&row.0, &row.1))
     };
-    run(rows, Pipeline, name, outlet, (0, 0, RowKey::default()), Vec::as_slice, write, |seen| (seen.0, seen.1));
+    run(rows, name, outlet, (0, 0, RowKey::default()), Vec::as_slice, write, |seen| (seen.0, seen.1));
 }
 
-/// The operator of both: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.
-#[expect(clippy::too_many_arguments, reason = "one operator for three kinds of rows")]
+/// The operator of all: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.
 fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     rows: Stream<'s, Epoch, C>,
-    pact: impl ParallelizationContract<Epoch, C>,
     name: &str,
     outlet: Outlet,
     mut state: S,
@@ -181,7 +194,8 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
 {
     let Outlet { mut writer, marks, tell, probe } = outlet;
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
-    let mut input = builder.new_input(rows.probe_with(&probe), pact);
+    marks.lock().wake.push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
+    let mut input = builder.new_input(rows.probe_with(&probe), Pipeline);
     let mut held: BTreeMap<Epoch, Vec<C>> = BTreeMap::new();
     let (mut recovered, mut staged, mut failed) = (false, None, false);
     builder.build(move |_| {
@@ -194,14 +208,15 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
             let open = frontiers[0].frontier().first().copied();
             let mut advance = || -> Result<()> {
                 loop {
-                    let next = held.first_key_value().map(|(epoch, _)| *epoch).filter(|e| open.is_none_or(|open| *e <= open));
+                    let first = held.first_key_value().map(|(epoch, _)| *epoch);
+                    let next = first.filter(|e| open.is_none_or(|open| *e <= open));
                     let before = next.or(open);
                     if !recovered && before != Some(0) {
                         recovered = true;
                         let ((rows, digest), found) = (count(&state), writer.recovered()?);
                         tell(Report::Recovered { found, rows, digest });
                     }
-                    while let Some(epoch) = marks.next(staged, before) {
+                    while let Some(epoch) = marks.next(staged, next, first) {
                         let ((rows, digest), part) = (count(&state), writer.stage()?);
                         staged = Some(epoch);
                         tell(Report::Staged { part, rows, digest });

@@ -2,10 +2,10 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender};
+use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::coordinator::Message;
-use crate::connect::Committer;
+use crate::connect::{Chore, Committer};
 use crate::durable::{Ledger, Manifest, SinkState, SourceState};
 use crate::error::{Error, Result};
 
@@ -25,6 +25,10 @@ pub(super) struct Target {
     pub(super) topic: String,
     pub(super) name: String,
     pub(super) committer: Box<dyn Committer>,
+}
+
+fn complain(target: &Target, error: &Error) {
+    tracing::warn!(topic = target.topic, %error, "housekeeping failed, it will be tried again");
 }
 
 /// All sinks of a run and the ledger that decides for them.
@@ -53,23 +57,51 @@ impl Commits {
         Ok(())
     }
 
-    /// Makes commits until there are no more to make.
+    /// Makes commits until there are no more to make. Beside them, on another thread, one chore at a time is done.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
-        while let Ok(job) = jobs.recv() {
-            let done = match job {
-                Job::Settle(found) => self.settle(&found).map(|()| Message::Settled),
-                Job::Commit(sources, sinks) => self.commit(sources, sinks).map(|()| Message::Committed(self.last)),
-            };
-            if coordinator.send(done.unwrap_or_else(Message::Failed)).is_err() {
-                return;
+        let (give, chores) = channel::<(usize, Chore)>();
+        let (tell, done) = channel();
+        std::thread::scope(|scope| {
+            scope.spawn(move || chores.into_iter().all(|(sink, chore)| tell.send((sink, chore())).is_ok()));
+            let mut busy = false;
+            while let Ok(job) = jobs.recv() {
+                let result = match job {
+                    Job::Settle(found) => self.settle(&found).map(|()| Message::Settled),
+                    Job::Commit(sources, sinks) => self.commit(sources, sinks).map(|()| Message::Committed(self.last)),
+                };
+                if coordinator.send(result.unwrap_or_else(Message::Failed)).is_err() {
+                    return;
+                }
+                if let Ok((sink, result)) = done.try_recv() {
+                    self.maintained(sink, result);
+                    busy = false;
+                }
+                busy = busy || self.maintain(&give);
             }
-            // One sink at a time, each in its turn: the next commit waits for it.
-            let turn = self.last as usize % self.targets.len().max(1);
-            if let Some(target) = self.targets.get_mut(turn)
-                && let Err(error) = target.committer.maintain()
-            {
-                tracing::warn!(topic = target.topic, %error, "housekeeping failed, it will be tried again");
+            drop(give);
+            done.into_iter().for_each(|(sink, result)| self.maintained(sink, result));
+        });
+    }
+
+    /// Starts the chore of the first sink that has one; false if none has. Each sink is the first to be asked in its turn.
+    fn maintain(&mut self, chores: &Sender<(usize, Chore)>) -> bool {
+        let sinks = self.targets.len();
+        (0..sinks).map(|i| (self.last as usize + i) % sinks).any(|sink| {
+            let target = &mut self.targets[sink];
+            match target.committer.maintain() {
+                Ok(chore) => chore.is_some_and(|chore| chores.send((sink, chore)).is_ok()),
+                Err(error) => {
+                    complain(target, &error);
+                    false
+                }
             }
+        })
+    }
+
+    fn maintained(&mut self, sink: usize, result: Result<Box<dyn Any + Send>>) {
+        let target = &mut self.targets[sink];
+        if let Err(error) = result.and_then(|done| target.committer.maintained(done)) {
+            complain(target, &error);
         }
     }
 

@@ -89,6 +89,8 @@ pub(crate) struct Coordinator {
     pub(super) control: Arc<Control>,
     pub(super) credit: Arc<Credit>,
     pub(super) marks: Arc<Marks>,
+    /// Shows the workers which epoch is open.
+    pub(super) opening: Arc<AtomicU64>,
     pub(super) remaining: Arc<AtomicU64>,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) committer: Option<JoinHandle<()>>,
@@ -188,6 +190,7 @@ impl Coordinator {
             control: Arc::default(),
             credit,
             marks: marks.clone(),
+            opening: Arc::default(),
             remaining: Arc::default(),
             threads: Vec::new(),
             committer: None,
@@ -223,6 +226,7 @@ impl Coordinator {
             topology: streams.topology,
             feeds,
             marks,
+            open: coordinator.opening.clone(),
             writers: Mutex::new(by_worker),
             coordinator: Mutex::new(outbox.clone()),
         };

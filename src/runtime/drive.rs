@@ -17,8 +17,10 @@ use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
 const LONG_EPOCH: Duration = Duration::from_millis(100);
-/// Bytes of the open epoch that are handed out while the epoch before is not through.
-const AHEAD: usize = 4 << 20;
+/// Bytes after which an epoch is closed before its time: what workers decode on and on keeps the answers waiting.
+const FULL: usize = 8 << 20;
+/// Of these, what is handed out while the epoch before is not through.
+const AHEAD: usize = FULL / 2;
 
 impl Coordinator {
     /// Goes on to the end.
@@ -58,7 +60,7 @@ impl Coordinator {
             let (mut waiting, mut quiet) = (message, true);
             while let Some(message) = waiting.take() {
                 self.handle(message)?;
-                if self.dirty && self.opened.elapsed() >= LONG_EPOCH {
+                if self.full() {
                     quiet = false;
                     break;
                 }
@@ -77,6 +79,11 @@ impl Coordinator {
         let commit = (ready && self.unmarked && self.marked.is_none()).then(|| self.until_commit());
         let epoch = (ready && self.dirty).then(|| LONG_EPOCH.saturating_sub(self.opened.elapsed()));
         [commit, epoch].into_iter().flatten().fold(TELL, Duration::min).max(Duration::from_micros(100))
+    }
+
+    /// Whether the open epoch has enough, however much there is still to come.
+    fn full(&self) -> bool {
+        self.dirty && (self.ahead >= FULL || self.opened.elapsed() >= LONG_EPOCH)
     }
 
     fn until_commit(&self) -> Duration {
@@ -106,6 +113,7 @@ impl Coordinator {
             }
             Message::Through(epoch) => {
                 self.through = epoch;
+                self.marks.through(epoch);
                 while let Some((_, records)) = self.ends.pop_front_if(|(end, _)| *end < epoch) {
                     self.reach(Milestone::Answered(records));
                 }
@@ -138,10 +146,14 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Hands out the batches that wait. While the epoch before is not through, only little of the open one: else workers would
-    /// decode on and on, and the answers would fall behind.
+    /// Hands out the batches that wait: not too many, or the answers would fall behind.
     fn hand_out(&mut self) {
-        while (self.through >= self.open || self.ahead < AHEAD || self.phase != Phase::Live)
+        let most = match (self.phase, self.through >= self.open) {
+            (Phase::Live, true) => FULL,
+            (Phase::Live, false) => AHEAD,
+            _ => usize::MAX,
+        };
+        while self.ahead < most
             && let Some((place, batch, digest)) = self.waiting.pop_front()
         {
             if !self.dirty {
@@ -226,7 +238,7 @@ impl Coordinator {
         let asked = !self.asked.is_empty() && self.waiting.is_empty();
         let through = self.through >= self.open;
         let due = self.marked.is_none() && (over || asked || (!self.manual && self.until_commit().is_zero()));
-        let full = quiet || self.opened.elapsed() >= LONG_EPOCH;
+        let full = quiet || self.full();
         let close = self.dirty && through && !self.manual && full;
         if self.unmarked && due && (close || over || asked || !self.dirty) {
             self.mark();
@@ -277,6 +289,7 @@ impl Coordinator {
         self.ends.push_back((self.open, self.records));
         self.open = epoch;
         self.ahead = 0;
+        self.opening.store(epoch, Ordering::Release);
         self.topics.iter().for_each(|topic| topic.feed.open(epoch));
         self.hand_out();
     }

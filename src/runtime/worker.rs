@@ -1,9 +1,10 @@
 //! The workers' threads: each builds the topology over what is bound to it, and steps until it is complete.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
@@ -17,11 +18,17 @@ use crate::operators::{Feed, Marks, Outlet, Tally};
 use crate::time::Epoch;
 use crate::topology::Topology;
 
+/// How long a worker looks again and again for news of a closed epoch before it sleeps. A small epoch is through in less, and
+/// takes a dozen words between workers: to be woken for each would be most of its time.
+const SPIN: Duration = Duration::from_micros(500);
+
 /// What the workers are given.
 pub(super) struct Shared {
     pub(super) topology: Topology,
     pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
     pub(super) marks: Arc<Marks>,
+    /// The open epoch.
+    pub(super) open: Arc<AtomicU64>,
     /// By worker, the writers of each sink with its number.
     pub(super) writers: Mutex<Vec<BTreeMap<String, (usize, Box<dyn Writer>)>>>,
     pub(super) coordinator: Mutex<Sender<Message>>,
@@ -62,14 +69,23 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         };
         let outlets = writers.into_iter().map(outlet).collect();
         shared.topology.install(worker, Plugs { feeds: shared.feeds.clone(), outlets, probe: probe.clone() });
-        let mut last = 0;
+        let (mut last, mut open, mut since) = (0, 0, Instant::now());
         while worker.has_dataflows() {
-            worker.step_or_park(Some(Duration::from_millis(100)));
-            // The frontier is that of all workers: one of them is enough to tell.
-            if index == 0 {
-                let frontier = probe.with_frontier(|f| f.first().copied()).unwrap_or(Epoch::MAX);
-                if frontier > last {
-                    last = frontier;
+            let opened = shared.open.load(Ordering::Acquire);
+            if opened > open {
+                (open, since) = (opened, Instant::now());
+            }
+            if last < open && since.elapsed() < SPIN {
+                worker.step_or_park(Some(Duration::ZERO));
+                std::thread::yield_now();
+            } else {
+                worker.step_or_park(Some(Duration::from_millis(100)));
+            }
+            let frontier = probe.with_frontier(|f| f.first().copied()).unwrap_or(Epoch::MAX);
+            if frontier > last {
+                last = frontier;
+                // The frontier is that of all workers: one of them is enough to tell.
+                if index == 0 {
                     let _ = coordinator.send(Message::Through(frontier));
                 }
             }

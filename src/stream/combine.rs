@@ -38,7 +38,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             return KTable::from_diffs(self.graph.clone(), node, last.map(|(key, (_, value))| (key, value)), true);
         }
         let arrived = self.events.clone().map(|e| {
-            let digest = digest(&e.value);
+            let digest = digest(&e.value).half();
             Arrived { key: e.key, order: e.order, digest, value: Some(e.value) }
         });
         let rows = latest(arrived, self.graph.keys(), "to_table", std::sync::Arc::<Tally>::default());

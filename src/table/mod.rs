@@ -38,7 +38,7 @@ pub struct KTable<'s, K: Datum, V: Datum> {
 #[derive(Clone)]
 enum Rows<'s, K: Datum, V: Datum> {
     Upserts(Upserts<'s, V>),
-    /// Diffs, and whether each key's come from the worker that owns the key.
+    /// Diffs, each key's from one worker, and whether that is the one which owns the key.
     Diffs(Diffs<'s, (K, V)>, bool),
 }
 
@@ -156,7 +156,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         KStream::new(self.graph.clone(), node, changelog(self.diffs(), "to_stream").map(event), false)
     }
 
-    /// The same rows under keys of their own: `f` must give different keys to different rows.
+    /// The same rows under keys of their own, which need not belong to the worker that has them: `f` must give different keys to
+    /// different rows, and equal ones only to those of one worker.
     pub(crate) fn rekeyed<L: Datum, W: Datum>(&self, f: impl Fn((K, V)) -> (L, W) + 'static) -> KTable<'s, L, W> {
         KTable::from_diffs(self.graph.clone(), self.node, self.diffs().map(f), false)
     }
@@ -170,7 +171,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
         let outlet = self.graph.sink(topic, &[key.clone(), value].concat(), key.len(), Mode::Snapshot, &produced);
         match (&self.rows, outlet) {
             (Rows::Upserts(rows), Some(outlet)) => snapshot(rows.clone(), self.graph.keys::<K>(), topic, outlet),
-            (Rows::Diffs(rows, settled), Some(outlet)) => snapshot_diffs(rows.clone(), *settled, topic, outlet),
+            (Rows::Diffs(rows, _), Some(outlet)) => snapshot_diffs(rows.clone(), topic, outlet),
             (_, None) => {}
         }
     }

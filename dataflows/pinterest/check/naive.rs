@@ -10,7 +10,7 @@ use std::time::Duration;
 use ustr::Ustr;
 use watershed::connect::{Poll, Row, Source, Value};
 use watershed::record::{Order, Record};
-use watershed::serdes::Reject;
+use watershed::serdes::{Digest, Reject};
 use watershed::{Result, Timestamp};
 
 use super::{Origin, row_digest};
@@ -23,13 +23,13 @@ pub(crate) struct Naive {
     pub(super) pins: HashMap<i64, Latest<Post>>,
     pub(super) geos: HashMap<i64, Latest<Place>>,
     pub(super) users: HashMap<i64, Latest<Person>>,
-    pub(super) letters: Vec<(u128, Origin)>,
+    pub(super) letters: Vec<(Digest, Origin)>,
 }
 
 /// The latest record of an `ind`: where it stands, the digest of its row, and the words that the questions ask for.
 pub(super) struct Latest<W> {
     order: Order,
-    digest: u128,
+    digest: Digest,
     words: W,
 }
 
@@ -135,7 +135,7 @@ impl Naive {
 }
 
 /// Digest and origin of each row of a cleaned table.
-pub(super) fn rows<W>(table: HashMap<i64, Latest<W>>) -> impl Iterator<Item = (u128, Origin)> {
+pub(super) fn rows<W>(table: HashMap<i64, Latest<W>>) -> impl Iterator<Item = (Digest, Origin)> {
     table.into_iter().map(|(ind, latest)| (latest.digest, Origin::Table { ind, order: latest.order }))
 }
 
@@ -147,7 +147,7 @@ fn latest<T: Row, W>(
     sources: &[Box<dyn Source>],
     clean: Clean<T>,
     words: fn(&T) -> W,
-    letters: &mut Vec<(u128, Origin)>,
+    letters: &mut Vec<(Digest, Origin)>,
 ) -> Result<HashMap<i64, Latest<W>>> {
     let mut latest: HashMap<i64, Latest<W>> = HashMap::new();
     each(sources, |Record { order, value, .. }| match clean(value) {

@@ -116,7 +116,7 @@ fn digests_differ_where_rows_do() {
         vec![text("a"), text("b")],
         vec![text("ab"), text("")],
     ];
-    let digests: std::collections::HashSet<u128> = rows.iter().map(|row| row_digest(row)).collect();
+    let digests: std::collections::HashSet<Digest> = rows.iter().map(|row| row_digest(row)).collect();
     assert_eq!(digests.len(), rows.len());
 }
 

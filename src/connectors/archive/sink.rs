@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Committer, Create, Mode, Opened, Partition, Poll, Schema, Sink, SinkContext, Store};
+use crate::connect::{Chore, Committer, Create, Mode, Opened, Partition, Poll, Schema, Sink, SinkContext, Store};
 use crate::error::{Error, Result};
 
 use super::ArchiveTopic;
@@ -173,18 +173,24 @@ impl Committer for Objects {
     }
 
     /// Takes away what earlier runs staged and never committed.
-    fn maintain(&mut self) -> Result<()> {
+    fn maintain(&mut self) -> Result<Option<Chore>> {
         // Before the first stage of this run the last commit of an earlier one may still be needed.
         if self.tidy || self.ends.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
-        let store = &self.topic.archive.store;
-        for (name, _) in store.list(&format!("{}/_staged", self.path))? {
-            let generation = name.split_once('-').and_then(|(generation, _)| generation.parse::<u64>().ok());
-            if generation.is_some_and(|generation| generation < self.generation) {
-                store.delete(&self.staged(&name))?;
+        let (store, folder, now) = (self.topic.archive.store.clone(), format!("{}/_staged", self.path), self.generation);
+        Ok(Some(Box::new(move || {
+            for (name, _) in store.list(&folder)? {
+                let generation = name.split_once('-').and_then(|(generation, _)| generation.parse::<u64>().ok());
+                if generation.is_some_and(|generation| generation < now) {
+                    store.delete(&format!("{folder}/{name}"))?;
+                }
             }
-        }
+            Ok(Box::new(()))
+        })))
+    }
+
+    fn maintained(&mut self, _done: Box<dyn Any + Send>) -> Result<()> {
         self.tidy = true;
         Ok(())
     }

@@ -83,13 +83,13 @@ fn a_new_run_goes_on_after_what_is_committed_and_forgets_what_was_only_staged() 
         // It stopped between the manifest and the commit.
         let mut second = open(&topic, 2, 1);
         assert_eq!(rows(&topic, 0), [0; 0]);
-        second.committer.maintain().unwrap();
+        second.committer.maintain_now().unwrap();
         second.committer.commit(1, &one).unwrap();
         let two = stage(&mut second, 2, 0, &[4]).unwrap();
         assert_eq!(two[0]["first"], 2);
         // The first wakes up and stages again, for a commit that is no longer its own.
         stage(&mut first, 2, 0, &[5]).unwrap();
-        second.committer.maintain().unwrap();
+        second.committer.maintain_now().unwrap();
         second.committer.commit(2, &two).unwrap();
         first.committer.commit(1, &one).unwrap();
         assert_eq!(rows(&topic, 0), [1, 2, 4]);

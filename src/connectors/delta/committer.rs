@@ -7,7 +7,7 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 use serde_json::{Value, json};
 
-use crate::connect::{Committer, Mode, Store};
+use crate::connect::{Chore, Committer, Mode, Store};
 use crate::error::{Error, Result};
 
 use super::files::{File, Files};
@@ -81,8 +81,7 @@ impl Committer for DeltaCommitter {
         for part in parts {
             let part = part.downcast::<Part>().map_err(|_| Error::internal("a part is not of a table's writer"))?;
             for file in part.files {
-                let size = file.bytes.len() as u64;
-                let (path, rows, stats) = (file.path.clone(), file.rows, file.stats);
+                let (path, size, rows, stats) = (file.path.clone(), file.size, file.rows, file.stats);
                 self.files.insert(file.id, File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats });
                 new.insert(file.id);
                 bodies.push((file.id, file.path, file.bytes));
@@ -135,8 +134,12 @@ impl Committer for DeltaCommitter {
         Ok(())
     }
 
-    fn maintain(&mut self) -> Result<()> {
-        self.keep_up()
+    fn maintain(&mut self) -> Result<Option<Chore>> {
+        self.due()
+    }
+
+    fn maintained(&mut self, done: Box<dyn Any + Send>) -> Result<()> {
+        self.done(done)
     }
 }
 

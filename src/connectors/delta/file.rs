@@ -30,6 +30,8 @@ pub(super) struct NewFile {
     /// Its name in the table's folder.
     pub(super) path: String,
     pub(super) bytes: Vec<u8>,
+    /// How many bytes it has.
+    pub(super) size: u64,
     pub(super) rows: u32,
     /// `minValues`, `maxValues` and `nullCount`.
     pub(super) stats: Map<String, Value>,
@@ -97,7 +99,8 @@ impl OpenFile {
         self.encode()?;
         let metadata = self.parquet.finish().map_err(failed)?;
         let bytes = std::mem::take(self.parquet.inner_mut());
-        Ok(NewFile { id: self.id, path: self.path, bytes, rows: self.rows, stats: stats(&self.described, &metadata) })
+        let (size, stats) = (bytes.len() as u64, stats(&self.described, &metadata));
+        Ok(NewFile { id: self.id, path: self.path, bytes, size, rows: self.rows, stats })
     }
 
     fn encode(&mut self) -> Result<()> {

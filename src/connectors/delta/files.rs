@@ -34,6 +34,15 @@ pub(super) struct Moved {
     pub(super) rows: u32,
 }
 
+impl Moved {
+    /// Where the row went that had number `row`; `None` if it was dead.
+    pub(super) fn row(&self, row: u32) -> Option<u32> {
+        // The dead rows before it did not move with it.
+        let dead = self.dead.rank(row.into()) as u32;
+        (!self.dead.contains(row.into())).then(|| self.first + row - dead)
+    }
+}
+
 /// The files of the table, by their number in this run.
 #[derive(Default)]
 pub(super) struct Files {
@@ -159,12 +168,7 @@ impl Files {
         let twice = || Error::internal(format!("the row at {place:?} was taken away twice"));
         let mut now = place;
         while let Some(moved) = self.moved.get(&now.file) {
-            if moved.dead.contains(now.row.into()) {
-                return Err(twice());
-            }
-            // The dead rows before it did not move with it.
-            let dead = moved.dead.rank(now.row.into()) as u32;
-            now = Place { file: moved.file, row: moved.first + now.row - dead };
+            now = Place { file: moved.file, row: moved.row(now.row).ok_or_else(twice)? };
         }
         let killed = self.files.get_mut(&now.file).is_some_and(|f| now.row < f.rows && f.dead.insert(now.row.into()));
         if killed { Ok(now.file) } else { Err(twice()) }

@@ -1,17 +1,21 @@
-//! Housekeeping between commits: compaction, checkpoints, and the end of what nothing refers to any more.
+//! Housekeeping beside commits: compaction, checkpoints, and the end of what nothing refers to any more.
 //!
-//! Compaction moves rows that writers know by their old places. So the committer itself does it, and remembers for each file
-//! where its rows went; a row that is taken away by its old place is looked up there.
+//! Compaction moves rows that writers know by their old places, while commits go on that take some of them away. So a chore only
+//! writes the new file. The committer takes it over between two commits: what has died in the old files since is dead in the
+//! new one, and it remembers for each file where its rows went, because a row is taken away by its old place.
 
+use std::any::Any;
 use std::collections::BTreeSet;
 
 use roaring::RoaringTreemap;
 
-use crate::error::Result;
+use crate::connect::Chore;
+use crate::error::{Error, Result};
 
-use super::committer::{DeltaCommitter, put_all};
-use super::file::OpenFile;
+use super::committer::DeltaCommitter;
+use super::file::{NewFile, OpenFile};
 use super::files::{self, File, Moved};
+use super::writer::ROWS;
 use super::{rows, snapshot, vectors};
 
 /// Small files that are borne before they are made one.
@@ -30,11 +34,22 @@ pub(super) struct Upkeep {
     checkpoint: Option<u64>,
     checkpoints: u64,
     compacted: u64,
+    /// What the folder held a while ago: what was on its way into the table by then is part of it now, or was.
+    there: Option<Vec<String>>,
+}
+
+/// What a chore has done.
+enum Done {
+    /// Wrote the living rows of some files to a new one: it, without its bytes, and where the rows of each went.
+    Merged(NewFile, Vec<(u32, Moved)>),
+    Listed(Vec<String>),
+    /// Summed up the log to this version.
+    Checkpointed(u64),
 }
 
 impl Upkeep {
     pub(super) fn new(checkpoint_every: u64) -> Self {
-        Upkeep { begun: false, checkpoint_every, checkpoint: None, checkpoints: 0, compacted: 0 }
+        Upkeep { begun: false, checkpoint_every, checkpoint: None, checkpoints: 0, compacted: 0, there: None }
     }
 
     /// Allows housekeeping.
@@ -43,64 +58,124 @@ impl Upkeep {
     }
 }
 
+fn chore(work: impl FnOnce() -> Result<Done> + Send + 'static) -> Option<Chore> {
+    Some(Box::new(move || Ok(Box::new(work()?))))
+}
+
 impl DeltaCommitter {
-    /// Does what is due.
+    /// What is due.
+    ///
+    /// # Errors
+    /// When the last checkpoint can't be found.
+    pub(super) fn due(&mut self) -> Result<Option<Chore>> {
+        if !self.upkeep.begun || !self.staged.is_empty() {
+            return Ok(None);
+        }
+        let chosen = self.crowd();
+        if chosen.is_empty() { self.checkpoint() } else { Ok(self.merge(&chosen)) }
+    }
+
+    /// Takes over what was done.
     ///
     /// # Errors
     /// When it fails; the table is as right as before.
-    pub(super) fn keep_up(&mut self) -> Result<()> {
-        if self.upkeep.begun && self.staged.is_empty() {
-            self.compact()?;
-            self.checkpoint()?;
+    pub(super) fn done(&mut self, done: Box<dyn Any + Send>) -> Result<()> {
+        match *done.downcast::<Done>().map_err(|_| Error::internal("a chore is not of a table"))? {
+            Done::Merged(file, moves) => return self.rearrange(file, moves),
+            Done::Listed(there) => self.upkeep.there = Some(there),
+            Done::Checkpointed(version) => {
+                self.upkeep.checkpoint = Some(version);
+                self.upkeep.checkpoints += 1;
+            }
         }
         Ok(())
     }
 
-    /// Writes the living rows of small files, and of files of which a third is dead, to new ones.
-    fn compact(&mut self) -> Result<()> {
+    /// The files that one should be made of: large ones of which a third is dead, or else small ones once there are many.
+    ///
+    /// The smallest come first, and none that is larger than all before it: what was made of many is not written again for
+    /// every few that come after, so a row is written about as often as the logarithm of its table's size.
+    fn crowd(&self) -> Vec<u32> {
         let target = self.layout.target_file_size as u64;
-        let small = |f: &File| f.size < target / 4;
-        let thin = |f: &File| f.dead.len() * 10 > u64::from(f.rows) * 3;
-        let all = &self.files.files;
-        let large_and_thin = all.values().any(|f| !small(f) && thin(f));
-        if !large_and_thin && all.values().filter(|f| small(f)).count() < SMALL_FILES {
-            return Ok(());
+        let size = |f: &File| f.size * f.living() / u64::from(f.rows.max(1));
+        let (mut small, mut thin) = (Vec::new(), Vec::new());
+        for (id, file) in &self.files.files {
+            if file.size < target / 4 {
+                small.push((size(file), *id, file.living()));
+            } else if file.dead.len() * 10 > u64::from(file.rows) * 3 {
+                thin.push((size(file), *id, file.living()));
+            }
         }
-        let mut chosen: Vec<(&u32, &File)> = all.iter().filter(|(_, f)| small(f) || thin(f)).collect();
-        chosen.sort_by_key(|(_, f)| small(f));
-        // No more at a time than makes one file, because the next commit waits.
-        let mut size = 0;
-        let fits = |(_, f): &(&u32, &File)| {
-            let first = size == 0;
-            size += f.size * f.living() / u64::from(f.rows);
-            first || size <= target
+        let many = thin.is_empty();
+        let mut chosen = match many {
+            true if small.len() < SMALL_FILES => return Vec::new(),
+            true => small,
+            false => thin,
         };
-        let chosen: Vec<u32> = chosen.into_iter().take_while(fits).map(|(id, _)| *id).collect();
-        self.merge(&chosen)
+        chosen.sort_unstable();
+        let (mut count, mut bytes, mut rows) = (0, 0, 0);
+        let fits = |(size, _, living): &(u64, u32, u64)| {
+            let like = !many || count < SMALL_FILES / 2 || *size <= bytes;
+            (count, bytes, rows) = (count + 1, bytes + size, rows + living);
+            count == 1 || (like && bytes <= target && rows <= u64::from(ROWS))
+        };
+        let chosen: Vec<u32> = chosen.into_iter().take_while(fits).map(|(_, id, _)| id).collect();
+        // One small file alone would only be copied.
+        if many && chosen.len() < 2 { Vec::new() } else { chosen }
     }
 
-    /// Makes one file of those that are `chosen`.
-    fn merge(&mut self, chosen: &[u32]) -> Result<()> {
+    /// Writes the living rows of the `chosen` files to a new one.
+    fn merge(&mut self, chosen: &[u32]) -> Option<Chore> {
         let id = self.layout.next_file();
         // The writers have the numbers below.
-        let writer = self.layout.workers;
-        let path = format!("part-{}-{}-{writer}.parquet", self.layout.generation, self.upkeep.compacted);
+        let path = format!("part-{}-{}-{}.parquet", self.layout.generation, self.upkeep.compacted, self.layout.workers);
         self.upkeep.compacted += 1;
-        let mut merged = OpenFile::new(id, path.clone(), self.layout.columns())?;
-        let (now, mut actions, mut moves) = ((self.log.now)(), Vec::new(), Vec::new());
-        for old in chosen {
-            let Some(file) = self.files.files.get(old) else { continue };
-            moves.push((*old, Moved { file: id, first: merged.rows(), dead: file.dead.clone(), rows: file.living() as u32 }));
-            for batch in rows::open(&self.log.store, &file.path, self.layout.columns(), file.rows, &file.dead)? {
-                merged.write(&batch?)?;
+        let (layout, store) = (self.layout.clone(), self.log.store.clone());
+        let sources = self.files.living().into_iter().filter(|f| chosen.contains(&f.id)).collect::<Vec<_>>();
+        chore(move || {
+            let mut merged = OpenFile::new(id, path, layout.columns())?;
+            let mut moves = Vec::new();
+            for old in sources {
+                let living = old.rows - old.dead.len() as u32;
+                let moved = Moved { file: id, first: merged.rows(), dead: old.dead, rows: living };
+                for batch in rows::open(&store, &old.path, layout.columns(), old.rows, &moved.dead)? {
+                    merged.write(&batch?)?;
+                }
+                moves.push((old.id, moved));
             }
-            actions.push(file.remove(now, false));
+            let mut merged = merged.finish()?;
+            store.put(&merged.path, &std::mem::take(&mut merged.bytes))?;
+            Ok(Done::Merged(merged, moves))
+        })
+    }
+
+    /// Puts a merged file in the place of those whose rows it has.
+    fn rearrange(&mut self, merged: NewFile, moves: Vec<(u32, Moved)>) -> Result<()> {
+        let (now, mut actions, mut dead) = ((self.log.now)(), Vec::new(), RoaringTreemap::new());
+        for (old, moved) in &moves {
+            match self.files.files.get(old) {
+                Some(file) => {
+                    actions.push(file.remove(now, false));
+                    let since = &file.dead - &moved.dead;
+                    dead.extend(since.iter().filter_map(|row| moved.row(row as u32)).map(u64::from));
+                }
+                None => {
+                    dead.insert_range(u64::from(moved.first)..u64::from(moved.first + moved.rows));
+                }
+            }
         }
-        let merged = merged.finish()?;
-        let (size, rows, stats) = (merged.bytes.len() as u64, merged.rows, merged.stats);
-        let file = File { path: path.clone(), size, rows, dead: RoaringTreemap::new(), vector: None, stats };
+        let NewFile { id, path, size, rows, stats, .. } = merged;
+        if actions.is_empty() {
+            return self.log.store.delete(&path);
+        }
+        let mut file = File { path, size, rows, dead, vector: None, stats };
+        if !file.dead.is_empty() {
+            let id = vectors::compaction(self.layout.generation, self.upkeep.compacted);
+            let (bytes, descriptors) = vectors::encode(&[&file.dead], id)?;
+            self.log.store.put(&vectors::name(id), &bytes)?;
+            file.vector = descriptors.into_iter().next();
+        }
         actions.push(file.add(now, false));
-        put_all(&self.log.store, &[(path, merged.bytes)])?;
         self.log.rearrange(&actions)?;
         self.files.insert(id, file);
         for (old, moved) in moves {
@@ -110,46 +185,46 @@ impl DeltaCommitter {
         Ok(())
     }
 
-    /// Sums the log up, if it has grown enough since it was last.
-    fn checkpoint(&mut self) -> Result<()> {
+    /// Sums the log up, if it has grown enough since it was last; now and then with a search for what can be deleted.
+    fn checkpoint(&mut self) -> Result<Option<Chore>> {
+        let (store, version) = (self.log.store.clone(), self.log.version);
         let last = match self.upkeep.checkpoint {
             Some(version) => version,
-            None => snapshot::last_checkpoint(&self.log.store)?,
+            None => snapshot::last_checkpoint(&store)?,
         };
         self.upkeep.checkpoint = Some(last);
-        let version = self.log.version;
         if version < last + self.upkeep.checkpoint_every {
-            return Ok(());
+            return Ok(None);
         }
-        snapshot::checkpoint(&self.log.store, version)?;
-        self.upkeep.checkpoint = Some(version);
-        if self.upkeep.checkpoints.is_multiple_of(TIDY) {
-            self.tidy(version)?;
+        let there = self.upkeep.there.take();
+        if there.is_none() && self.upkeep.checkpoints.is_multiple_of(TIDY) {
+            return Ok(chore(move || Ok(Done::Listed(store.list("")?.into_iter().map(|(name, _)| name).collect()))));
         }
-        self.upkeep.checkpoints += 1;
-        Ok(())
+        let (doubtful, since) = (there.map(|there| self.doubtful(there)).transpose()?, (self.log.now)() - KEEP);
+        Ok(chore(move || {
+            snapshot::checkpoint(&store, version)?;
+            if let Some(doubtful) = doubtful {
+                snapshot::clean_log(&store, version, since)?;
+                // What was removed within the week is listed there.
+                let needed = snapshot::removed(&store, version)?;
+                doubtful.iter().filter(|name| !needed.contains(*name)).try_for_each(|name| store.delete(name))?;
+            }
+            Ok(Done::Checkpointed(version))
+        }))
     }
 
-    /// Deletes versions of the log that are older than a week and below a checkpoint, and files that no version since needs.
-    ///
-    /// The checkpoint of the last version lists what was removed within the week. Whatever of this run and earlier ones is
-    /// neither there nor in the table is needed by nobody. Files of a later run are known by its number and left alone.
-    fn tidy(&self, version: u64) -> Result<()> {
-        let store = &self.log.store;
-        snapshot::clean_log(store, version, (self.log.now)() - KEEP)?;
-        let mut needed: BTreeSet<String> = snapshot::removed(store, version)?;
+    /// What of the files that were `there` the table does not need: written by this run or earlier ones, and not part of it.
+    /// Files of a later run are known by its number and left alone.
+    fn doubtful(&self, there: Vec<String>) -> Result<Vec<String>> {
+        let mut needed = BTreeSet::new();
         for file in self.files.files.values() {
             needed.insert(file.path.clone());
             if let Some(vector) = &file.vector {
                 needed.extend(vectors::path(vector)?);
             }
         }
-        for (name, _) in store.list("")? {
-            let generation = files::generation(&name).or_else(|| vectors::generation(&name));
-            if generation.is_some_and(|g| g <= self.layout.generation) && !needed.contains(&name) {
-                store.delete(&name)?;
-            }
-        }
-        Ok(())
+        let ours = |name: &str| files::generation(name).or_else(|| vectors::generation(name));
+        let old = |name: &String| ours(name).is_some_and(|g| g <= self.layout.generation) && !needed.contains(name);
+        Ok(there.into_iter().filter(old).collect())
     }
 }

@@ -43,6 +43,11 @@ pub(super) fn id(generation: u64, n: u64) -> Uuid {
     Uuid::from_u64_pair(generation, n)
 }
 
+/// The id of the vectors of the run's compaction `n`: commits count up, compactions down.
+pub(super) fn compaction(generation: u64, n: u64) -> Uuid {
+    id(generation, u64::MAX - n)
+}
+
 /// The name of the file of vectors that has `id`.
 pub(super) fn name(id: Uuid) -> String {
     format!("deletion_vector_{id}.bin")

@@ -16,7 +16,7 @@ const NONE: Place = Place { file: u32::MAX, row: u32::MAX };
 const NOWHERE: Place = Place { file: u32::MAX, row: 0 };
 
 /// Most rows of a file: what Parquet makes one row group of.
-const ROWS: u32 = 1 << 20;
+pub(super) const ROWS: u32 = 1 << 20;
 
 /// What all writers of a table and its committer know.
 pub(super) struct Layout {

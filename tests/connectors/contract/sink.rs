@@ -175,7 +175,7 @@ fn what_was_staged_and_not_recorded_is_never_shown(place: &dyn Place, mode: Mode
     }
     run.put(&row(9, "other"));
     world.commit(&mut run, [rows(0, 5, "kept"), rows(9, 10, "other")].concat());
-    run.committer.maintain().unwrap();
+    run.committer.maintain_now().unwrap();
     world.start(2).unwrap();
     world.check();
 }
@@ -260,7 +260,7 @@ fn any_sequence_of_commits_and_deaths_shows_what_was_committed(place: &dyn Place
             run = world.start(1 + dice.below(4) as usize).unwrap();
             world.check();
         } else if fate == 7 {
-            run.committer.maintain().unwrap();
+            run.committer.maintain_now().unwrap();
             world.check();
         }
     }

@@ -27,6 +27,8 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
     let (mut dice, mut world, mut rows) = (Dice::new(seed), World::new(folder.path(), options), Rows::new());
     let mut history = BTreeMap::from([(0, Rows::new())]);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
+    // A chore that was given out, and is taken back some commits later.
+    let mut chore = None;
     for n in 1..=steps {
         let before = rows.clone();
         change(&mut run, &mut rows, keys, &mut dice);
@@ -35,8 +37,8 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
                 run.remove(key);
             }
         }
-        if dice.below(4) == 0 {
-            run.committer.maintain().unwrap();
+        if chore.is_none() && dice.below(4) == 0 {
+            run.committer.maintain_now().unwrap();
         }
         let content = run.stage(n);
         let end = dice.below(12);
@@ -57,13 +59,20 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
         }
         history.insert(n, rows.clone());
         if end < 3 {
+            chore = None;
             run = world.start(1 + dice.below(3) as usize, &rows, &mut dice).unwrap();
             assert_eq!(world.read(), rows, "seed {seed}, restart after {n}");
         }
-        if dice.below(3) == 0 {
-            run.committer.maintain().unwrap();
-            assert_eq!(world.read(), rows, "seed {seed}, upkeep after {n}");
-        }
+        chore = match (dice.below(3), chore) {
+            (0, None) => run.committer.maintain().unwrap().map(|chore| chore().unwrap()),
+            (0, Some(done)) => {
+                run.committer.maintained(done).unwrap();
+                run.committer.maintain_now().unwrap();
+                assert_eq!(world.read(), rows, "seed {seed}, upkeep after {n}");
+                None
+            }
+            (_, chore) => chore,
+        };
     }
     assert_eq!(listed(&world.url), rows.len() as i64);
     for (n, rows) in history {

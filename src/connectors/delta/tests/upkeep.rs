@@ -31,7 +31,7 @@ fn world(folder: &std::path::Path, from: i64, to: i64) -> (World, Rows) {
         if n == 20 {
             world.clock.store(now + to, Ordering::Relaxed);
         }
-        run.committer.maintain().unwrap();
+        run.committer.maintain_now().unwrap();
     }
     (world, rows)
 }
@@ -84,7 +84,7 @@ fn rows_are_taken_away_from_where_compaction_put_them() {
         run.committer.commit(n, &content).unwrap();
         (world.committed, world.recorded) = (n, Some((n, content)));
         assert_eq!(world.read(), rows, "commit {n}");
-        run.committer.maintain().unwrap();
+        run.committer.maintain_now().unwrap();
         assert_eq!(world.read(), rows, "upkeep after {n}");
     }
     let log = Store::open(&format!("{}/_delta_log", world.url)).unwrap();
