@@ -116,9 +116,11 @@ fn id(schema: &Schema, context: &SinkContext) -> String {
     Uuid::from_u128(xxh3_128(format!("{}\n{}", context.app, schema.topic).as_bytes())).to_string()
 }
 
+/// What one must know of to read or write the table. A column that is never null is an invariant, and Spark refuses even to read
+/// a table that has one and does not say so.
 fn protocol() -> Value {
-    let features = ["deletionVectors"];
-    json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features})
+    let (read, write) = (["deletionVectors"], ["deletionVectors", "invariants"]);
+    json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
 }
 
 impl Sink for Delta {

@@ -5,7 +5,7 @@ use serde_json::{Value as Json, json};
 
 use super::model::{Dice, Rows, World, row};
 use crate::connect::Store;
-use crate::connectors::delta::vectors;
+use crate::connectors::delta::{log, vectors};
 
 #[test]
 fn a_vector_is_written_as_the_protocol_says() {
@@ -63,4 +63,19 @@ fn a_remove_names_the_vector_that_is_live_and_an_add_its_bounds() {
     assert_eq!(add(3)["deletionVector"]["cardinality"], 2);
     assert_eq!(actions[3].len(), 1, "no row is left, so nothing is added");
     assert_eq!(remove(4)["deletionVector"], add(3)["deletionVector"]);
+}
+
+/// Spark reads no table whose metadata needs a feature that the protocol does not name, and `nullable: false` needs one.
+#[test]
+fn a_table_names_every_feature_that_it_uses() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut world = World::new(folder.path(), |d| d);
+    world.start(1, &Rows::new(), &mut Dice::new(1)).unwrap();
+    let store = Store::open(&world.url).unwrap();
+    let created = log::read(&store, 0).unwrap().unwrap();
+    let action = |kind: &str| created.iter().find_map(|a| a.get(kind)).unwrap();
+    assert!(action("metaData")["schemaString"].as_str().unwrap().contains(r#""nullable":false"#));
+    assert_eq!(action("metaData")["configuration"]["delta.enableDeletionVectors"], "true");
+    assert_eq!(action("protocol")["readerFeatures"], json!(["deletionVectors"]));
+    assert_eq!(action("protocol")["writerFeatures"], json!(["deletionVectors", "invariants"]));
 }
