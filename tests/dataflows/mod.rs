@@ -4,6 +4,7 @@ mod answers;
 mod crash;
 mod dirt;
 mod follow;
+mod readers;
 mod wordcount;
 
 use std::collections::BTreeMap;
@@ -63,21 +64,21 @@ impl Place {
 
     /// What the oracle makes of an archive.
     fn oracle(&self, archive: &str, args: &[&str]) -> Tables {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/oracle.py");
-        let output = Command::new("python3").arg(script).arg(self.path(archive)).args(args).output().unwrap();
+        said(&self.ask(archive, args))
+    }
+
+    /// What the oracle prints about an archive.
+    fn ask(&self, archive: &str, args: &[&str]) -> Vec<u8> {
+        let output = Command::new("python3").arg(support("oracle.py")).arg(self.path(archive)).args(args).output().unwrap();
         assert!(output.status.success(), "the oracle failed: {}", String::from_utf8_lossy(&output.stderr));
-        let mut found: Json = serde_json::from_slice(&output.stdout).unwrap();
-        let mut tables = Tables::new();
-        for part in ["tables", "views"] {
-            let Json::Object(part) = found[part].take() else { panic!("the oracle has no {part}") };
-            tables.extend(part.into_iter().map(|(name, rows)| (name, lines(rows.as_array().unwrap()))));
-        }
-        let letter = |l: &Json| {
-            let kind = l[0].as_str().unwrap().rsplit('.').next().unwrap();
-            format!("{kind} {} {}", l[1], l[2])
-        };
-        tables.insert("dead_letters".into(), sorted(found["dead_letters"].as_array().unwrap().iter().map(letter)));
-        tables
+        output.stdout
+    }
+
+    /// The manifests of the lake: one of each commit. What a killed run has begun to write has a name that is no number.
+    fn manifests(&self) -> Vec<PathBuf> {
+        let found = std::fs::read_dir(self.path("lake/_watershed/manifest"));
+        let paths = found.into_iter().flatten().map(|entry| entry.unwrap().path());
+        paths.filter(|path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok()).collect()
     }
 
     /// What a lake holds, read with our own reader; at commit `n` if given.
@@ -105,6 +106,27 @@ impl Place {
         }
         tables
     }
+}
+
+/// A script beside the tests.
+fn support(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(name)
+}
+
+/// The tables in what the oracle printed.
+fn said(printed: &[u8]) -> Tables {
+    let mut found: Json = serde_json::from_slice(printed).unwrap();
+    let mut tables = Tables::new();
+    for part in ["tables", "views"] {
+        let Json::Object(part) = found[part].take() else { panic!("the oracle has no {part}") };
+        tables.extend(part.into_iter().map(|(name, rows)| (name, lines(rows.as_array().unwrap()))));
+    }
+    let letter = |l: &Json| {
+        let kind = l[0].as_str().unwrap().rsplit('.').next().unwrap();
+        format!("{kind} {} {}", l[1], l[2])
+    };
+    tables.insert("dead_letters".into(), sorted(found["dead_letters"].as_array().unwrap().iter().map(letter)));
+    tables
 }
 
 /// By table, its rows as text, sorted.

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Reads every Delta table below a folder with readers that are not ours, and compares what they see.
 
-    readers.py LAKE [--versions] [--table NAME]…
+    readers.py LAKE [--versions | --oracle FOLDER] [--table NAME]…
 
 Readers: DuckDB's `delta_scan`, the Python package of delta-rs, and chDB where it is installed. The first that there is
 speaks; the others must agree with it, row for row as multisets. One that is not installed is named on stderr, with why.
@@ -9,6 +9,11 @@ speaks; the others must agree with it, row for row as multisets. One that is not
 Printed is {table: {version: [row, …]}}: of the latest version, or with --versions of each that the log still has.
 A table's name is its path below LAKE. Rows are objects, sorted by their JSON text with sorted keys; timestamps are
 integer microseconds since 1970 in UTC, bytes are base64.
+
+FOLDER holds `<n>.json` for each commit n of the lake: what oracle.py prints for the ranges that n binds. Then every version
+is read, and held against the oracle: the version whose `txn` is the greatest up to n must show what the oracle says at n; one
+that is no commit must say that it changes nothing, and show what the one before it shows. Printed is how much was compared:
+{"readers": [name, …], "versions": …, "commits": …, "compactions": …, "vectors": …}.
 
 Exit codes: 0 they agree · 1 they differ, or a table can't be read · 2 usage · 3 no reader is installed.
 """
@@ -165,18 +170,86 @@ def compare(readers, name, path, version):
     first, *others = seen
     for other in others:
         text = loosely if isinstance(other, ChDb) or isinstance(first, ChDb) else exact
-        mine, theirs = (collections.Counter(text(row) for row in seen[reader]) for reader in (first, other))
-        for reader, only in ((first, mine - theirs), (other, theirs - mine)):
-            if only:
-                some = "".join(f"\n    {row}" for row in sorted(only)[:SHOWN])
-                complaints.append(f"{name} version {version}: {only.total()} rows only for {reader.name}:{some}")
+        mine, theirs = ([text(row) for row in seen[reader]] for reader in (first, other))
+        complaints += differences(f"{name} version {version}", first.name, mine, other.name, theirs)
     return sorted(exact(row) for row in seen[first]), complaints
+
+
+def differences(what, first, mine, other, theirs):
+    """What `first` and `other` do not agree about, given the canonical rows of both."""
+    mine, theirs = collections.Counter(mine), collections.Counter(theirs)
+    complaints = []
+    for reader, only in ((first, mine - theirs), (other, theirs - mine)):
+        if only:
+            some = "".join(f"\n    {row}" for row in sorted(only)[:SHOWN])
+            complaints.append(f"{what}: {only.total()} rows only for {reader}:{some}")
+    return complaints
+
+
+def oracle(folder):
+    """What the oracle says: commit -> table -> canonical rows."""
+    said = {}
+    for file in os.listdir(folder):
+        with open(os.path.join(folder, file), encoding="utf-8") as text:
+            found = json.load(text)
+        tables = {name: [exact(row) for row in rows] for part in ("tables", "views") for name, rows in found[part].items()}
+        tables["dead_letters"] = [letter(topic.rpartition(".")[2], *place) for topic, *place, _ in found["dead_letters"]]
+        said[int(file.removesuffix(".json"))] = tables
+    return said
+
+
+def letter(topic, partition, position):
+    """A dead letter as far as the oracle knows it: where it came from."""
+    return f"{topic} {partition} {position}"
+
+
+def log(path, version):
+    """The actions of a version."""
+    with open(os.path.join(path, "_delta_log", f"{version:020}.json"), encoding="utf-8") as text:
+        return [json.loads(line) for line in text]
+
+
+def follow(readers, name, path, said, count):
+    """Reads a table at every version and holds it against what is `said`; returns what is wrong."""
+    table = name.partition("_")[2] if name.endswith("_table") else name
+    logs = {version: log(path, version) for version in versions(path)}
+    # A new table is what commit 0 would have made.
+    made = {version: next((a["txn"]["version"] for a in actions if "txn" in a), None) for version, actions in logs.items()}
+    made[0] = 0
+    complaints, last, before = [], -1, []
+    for version, n in made.items():
+        what = f"{name} version {version}"
+        rows, found = compare(readers, name, path, version)
+        complaints += found
+        if rows is None:
+            continue
+        files = [file for action in logs[version] for kind, file in action.items() if kind in ("add", "remove")]
+        count["versions"] += 1
+        count["vectors"] += sum("add" in action and "deletionVector" in action["add"] for action in logs[version])
+        if n is None:
+            count["compactions"] += 1
+            if any(file["dataChange"] for file in files):
+                complaints.append(f"{what} changes the table, but is no commit")
+            complaints += differences(what, "the version before", before, "this", rows)
+            continue
+        if n <= last or n not in said and version > 0:
+            complaints.append(f"{what} is commit {n}, which comes after {last}, or of which the oracle says nothing")
+        later = min((m for m in made.values() if m is not None and m > n), default=max(said) + 1)
+        seen = rows
+        if table == "dead_letters":
+            seen = [letter(row["topic"], row["partition"], row["position"]) for row in map(json.loads, rows)]
+        for m in (m for m in said if n <= m < later):
+            count["commits"] += 1
+            complaints += differences(f"{what}, commit {m}", "the oracle", said[m][table], "the readers", seen)
+        last, before = n, rows
+    return complaints
 
 
 def main():
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     command.add_argument("lake", metavar="LAKE")
     command.add_argument("--versions", action="store_true", help="every version, not only the latest")
+    command.add_argument("--oracle", metavar="FOLDER", help="hold every version against what the oracle said")
     command.add_argument("--table", action="append", metavar="NAME", help="only the table of this name")
     options = command.parse_args()
     if not os.path.isdir(options.lake):
@@ -187,8 +260,12 @@ def main():
         return 3
     print("compared:", ", ".join(reader.name for reader in readers), file=sys.stderr)
     answer, complaints = {}, []
+    said, count = oracle(options.oracle) if options.oracle else None, collections.Counter(versions=0, commits=0, compactions=0, vectors=0)
     for name, path in tables(lake):
         if options.table and name not in options.table:
+            continue
+        if said:
+            complaints += follow(readers, name, path, said, count)
             continue
         known = versions(path)
         for version in known if options.versions else known[-1:]:
@@ -196,7 +273,7 @@ def main():
             complaints += found
             if rows is not None:
                 answer.setdefault(name, {})[version] = [json.loads(row) for row in rows]
-    print(json.dumps(answer))
+    print(json.dumps({"readers": [reader.name for reader in readers], **count} if said else answer))
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     return 1 if complaints else 0
