@@ -11,8 +11,8 @@ use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
-use crate::operators::{Datum, Feed, Keys, Outlet, Tally, append};
-use crate::options::Produced;
+use crate::operators::{Datum, Feed, Keys, Outlet, Rows, Shelf, Tally, append};
+use crate::options::{Materialized, Produced};
 use crate::time::Epoch;
 
 /// Name of the topic that gets the dead letters.
@@ -56,12 +56,34 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<usize>,
 }
 
+/// A table that may be read as it is maintained.
+#[derive(Clone, Debug)]
+pub(crate) struct Store {
+    pub(crate) name: String,
+    /// The step whose rows it holds.
+    pub(crate) node: usize,
+    /// That of key and value as a pair.
+    pub(crate) types: TypeId,
+    /// The same for people.
+    pub(crate) rows: String,
+    pub(crate) make: fn() -> Arc<dyn Shelf>,
+}
+
+/// What the rows of a table are, for people: the types' names without their paths.
+pub(crate) fn rows<K, V>() -> String {
+    let types = format!("{}, {}", std::any::type_name::<K>(), std::any::type_name::<V>());
+    let parts = types.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+    parts.filter_map(|part| part.rsplit("::").next()).collect()
+}
+
 /// What a topology is, apart from its closures.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<String>,
     pub(crate) sinks: Vec<Schema>,
+    /// They are no part of the fingerprint: a state is continued with other stores too.
+    pub(crate) stores: Vec<Store>,
     pub(crate) errors: Vec<String>,
     /// Steps whose results depend on how epochs were cut, so that they can't be rebuilt from what was read.
     pub(crate) volatile: Vec<String>,
@@ -71,6 +93,7 @@ pub(crate) struct Plan {
 pub(crate) struct Plugs {
     pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
     pub(crate) outlets: BTreeMap<String, Outlet>,
+    pub(crate) stores: BTreeMap<String, Arc<dyn Shelf>>,
     pub(crate) probe: Handle<Epoch>,
 }
 
@@ -165,6 +188,18 @@ impl<'s> Graph<'s> {
         let columns = produced.columns.iter().zip(columns).map(column).collect();
         plan.sinks.push(Schema { topic: topic.to_string(), columns, key, mode });
         self.0.plugs.borrow_mut().outlets.remove(topic)
+    }
+
+    /// Keeps the rows of a step in a store: the one that was asked for, none if none was.
+    pub(crate) fn store<K: Datum, V: Datum>(&self, node: usize, materialized: Materialized) -> Option<Arc<Rows<K, V>>> {
+        let (mut plan, name) = (self.0.plan.borrow_mut(), materialized.store);
+        if plan.stores.iter().any(|store| store.name == name) {
+            plan.errors.push(format!("store {name} is materialized twice: give each table a store of its own"));
+        }
+        let shelf = self.0.plugs.borrow_mut().stores.remove(&name);
+        plan.stores.push(Store { name, node, types: TypeId::of::<(K, V)>(), rows: rows::<K, V>(), make: Rows::<K, V>::shelf });
+        let shelf: Arc<dyn Any + Send + Sync> = shelf?;
+        shelf.downcast().ok()
     }
 
     /// Has the epochs of `stream` count as progress of the whole.

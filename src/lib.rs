@@ -68,7 +68,7 @@ mod topology;
 pub use builder::StreamsBuilder;
 pub use graph::DEAD_LETTERS;
 pub use grouped::KGrouped;
-pub use operators::Datum;
+pub use operators::{Datum, ReadOnlyStore, View};
 pub use stream::KStream;
 pub use table::KTable;
 pub use topology::Topology;

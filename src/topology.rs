@@ -28,7 +28,7 @@ impl Topology {
         &self.name
     }
 
-    /// What it does, step by step: each with its number and those it follows, then the rows of its sinks.
+    /// What it does, step by step: each with its number and those it follows, then the rows of its sinks and of its stores.
     pub fn describe(&self) -> String {
         let plan = self.plan();
         let mut text = format!("topology {}\n", self.name);
@@ -44,6 +44,9 @@ impl Topology {
             let mode = if sink.mode == Mode::Snapshot { "snapshot" } else { "append" };
             let _ = writeln!(text, "  {} ({mode}): {}", sink.topic, columns.join(", "));
         }
+        for store in &plan.stores {
+            let _ = writeln!(text, "  {} (store of {}): {}", store.name, store.node, store.rows);
+        }
         text
     }
 
@@ -52,7 +55,12 @@ impl Topology {
         let build = self.build.clone();
         timely::execute_directly(move |worker| {
             worker.dataflow(|scope| {
-                let plugs = Plugs { feeds: Default::default(), outlets: Default::default(), probe: Handle::new() };
+                let plugs = Plugs {
+                    feeds: Default::default(),
+                    outlets: Default::default(),
+                    stores: Default::default(),
+                    probe: Handle::new(),
+                };
                 let graph = Graph::new(scope, plugs);
                 build(&StreamsBuilder::new(graph.clone()));
                 graph.finish()

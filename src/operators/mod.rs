@@ -15,8 +15,10 @@ mod fold;
 mod join;
 mod keys;
 mod latest;
+mod materialize;
 mod outlet;
 mod source;
+mod store;
 
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
 pub(crate) use changelog::changelog;
@@ -27,8 +29,11 @@ pub(crate) use join::join;
 pub(crate) use keys::{Column, Keys};
 pub(crate) use latest::Tally;
 pub(crate) use latest::{Arrived, latest};
+pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use outlet::{Marks, Outlet, Report, append, snapshot, snapshot_diffs};
 pub(crate) use source::{Decode, source};
+pub use store::{ReadOnlyStore, View};
+pub(crate) use store::{Rows, Shelf};
 
 use std::hash::{BuildHasher, Hash};
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! How a topic is read and written: [`Consumed`], [`Produced`], and what a verb may be told besides its closure.
+//! How a topic is read and written, a table kept: [`Consumed`], [`Produced`], [`Materialized`], and what a verb may be told besides its closure.
 
 use std::rc::Rc;
 
@@ -42,6 +42,19 @@ impl Produced {
     /// Rows of these columns: as many as key and value have together.
     pub fn columns<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Produced { columns: names.into_iter().map(Into::into).collect() }
+    }
+}
+
+/// How a table is kept, so that it can be asked while it is maintained.
+#[derive(Clone, Debug)]
+pub struct Materialized {
+    pub(crate) store: String,
+}
+
+impl Materialized {
+    /// As the store of this name: Kafka's `Materialized.as`.
+    pub fn named(store: impl Into<String>) -> Self {
+        Materialized { store: store.into() }
     }
 }
 

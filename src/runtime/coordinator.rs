@@ -12,7 +12,7 @@ use timely::communication::WorkerGuards;
 use super::commit::{Commits, Job, Parts, Target};
 use super::ingest::{Control, Place};
 use super::worker::{self, Shared};
-use super::{Config, Streams};
+use super::{Config, Stores, Streams};
 use crate::connect::{SinkContext, Source};
 use crate::durable::{Bound, Ledger, Manifest, SourceState};
 use crate::error::{Error, Result};
@@ -79,6 +79,7 @@ pub(super) struct Marked {
 pub(crate) struct Coordinator {
     pub(super) topics: Vec<Topic>,
     pub(super) sinks: Vec<String>,
+    pub(super) stores: Stores,
     pub(super) workers: usize,
     pub(super) config: Config,
     /// Whether epochs are closed only when asked.
@@ -182,6 +183,7 @@ impl Coordinator {
         let mut coordinator = Coordinator {
             topics,
             sinks,
+            stores: streams.stores.clone(),
             workers,
             manual,
             inbox,
@@ -227,6 +229,7 @@ impl Coordinator {
             feeds,
             marks,
             open: coordinator.opening.clone(),
+            stores: streams.stores,
             writers: Mutex::new(by_worker),
             coordinator: Mutex::new(outbox.clone()),
         };

@@ -42,6 +42,9 @@ impl Coordinator {
             }
         }
         if result.is_ok() {
+            // The workers are through with all that was closed; their word of it is no longer heard.
+            self.through = self.open;
+            self.show();
             for thread in self.threads.drain(..) {
                 thread.join().map_err(|_| Error::internal("a thread of the run panicked"))?;
             }
@@ -114,6 +117,7 @@ impl Coordinator {
             Message::Through(epoch) => {
                 self.through = epoch;
                 self.marks.through(epoch);
+                self.show();
                 while let Some((_, records)) = self.ends.pop_front_if(|(end, _)| *end < epoch) {
                     self.reach(Milestone::Answered(records));
                 }
@@ -122,6 +126,7 @@ impl Coordinator {
             Message::Report(sink, report) => self.report(sink, report)?,
             Message::Settled => {
                 self.phase = Phase::Live;
+                self.show();
                 // The first commit comes in its time too: a short replay is one commit.
                 self.last_mark = Some(Instant::now());
                 self.control.go_live();
@@ -252,8 +257,18 @@ impl Coordinator {
         Ok(over && !self.dirty && !self.unmarked && self.marked.is_none())
     }
 
-    /// Answers those who asked for a commit.
+    /// Shows in the stores what is through; nothing of a state that is not yet known to be the one that was recorded.
+    fn show(&self) {
+        if self.phase == Phase::Live {
+            self.stores.show(self.through);
+        }
+    }
+
+    /// Answers those who asked for a commit, once the stores show it too.
     fn answer(&mut self) {
+        if self.through < self.open {
+            return;
+        }
         for answer in self.asked.drain(..) {
             // Who no longer listens needs no answer.
             let _ = answer.send(());

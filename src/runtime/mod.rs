@@ -6,7 +6,8 @@
 //! how far the partition is bound, and closes the epoch: at once when nothing more is waiting, later under load, and only
 //! when the epoch before is through. Workers take batches from the feeds as they can, so one that is faster does more. When it
 //! is time to commit, the epoch to be closed is *marked*; each sink's part on each worker hands over what changed up to the
-//! mark; with all parts together the *committer* stages files, creates the manifest, and shows it in every sink.
+//! mark; with all parts together the *committer* stages files, creates the manifest, and shows it in every sink. Stores show an
+//! epoch, in one step, when it is through on all workers, committed or not.
 //!
 //! # How it continues
 //!
@@ -26,6 +27,7 @@ mod coordinator;
 mod drive;
 mod ingest;
 mod progress;
+mod stores;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -35,6 +37,7 @@ use std::time::Duration;
 
 pub(crate) use coordinator::{Coordinator, Message};
 pub use progress::{Milestone, Progress, Summary, TopicSummary};
+pub(crate) use stores::Stores;
 
 use crate::connect::{Sink, Source, Store};
 use crate::error::{Error, Result};
@@ -103,12 +106,13 @@ pub struct Streams {
     topology: Topology,
     sources: Vec<(String, Box<dyn Source>)>,
     sinks: Vec<(String, Box<dyn Sink>)>,
+    pub(crate) stores: Stores,
 }
 
 impl Streams {
     /// Nothing is bound yet.
     pub fn new(topology: Topology) -> Self {
-        Streams { topology, sources: Vec::new(), sinks: Vec::new() }
+        Streams { topology, sources: Vec::new(), sinks: Vec::new(), stores: Stores::default() }
     }
 
     /// Binds a topic that is read. It may be bound to several sources: of one key, the records of those bound later are later.

@@ -10,6 +10,7 @@ use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
 use timely::dataflow::operators::probe::Handle;
 
+use super::Stores;
 use super::coordinator::Message;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
@@ -29,6 +30,7 @@ pub(super) struct Shared {
     pub(super) marks: Arc<Marks>,
     /// The open epoch.
     pub(super) open: Arc<AtomicU64>,
+    pub(super) stores: Stores,
     /// By worker, the writers of each sink with its number.
     pub(super) writers: Mutex<Vec<BTreeMap<String, (usize, Box<dyn Writer>)>>>,
     pub(super) coordinator: Mutex<Sender<Message>>,
@@ -68,7 +70,8 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             (topic, Outlet { writer, marks: shared.marks.clone(), tell, probe: probe.clone() })
         };
         let outlets = writers.into_iter().map(outlet).collect();
-        shared.topology.install(worker, Plugs { feeds: shared.feeds.clone(), outlets, probe: probe.clone() });
+        let stores = shared.stores.0.clone();
+        shared.topology.install(worker, Plugs { feeds: shared.feeds.clone(), outlets, stores, probe: probe.clone() });
         let (mut last, mut open, mut since) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let opened = shared.open.load(Ordering::Acquire);

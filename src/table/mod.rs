@@ -18,8 +18,10 @@ use timely::dataflow::operators::vec::Map;
 use crate::connect::{Mode, Row};
 use crate::graph::Graph;
 use crate::grouped::KGrouped;
-use crate::operators::{Datum, Diffs, Upsert, Upserts, changelog, changes, join, numbered, snapshot, snapshot_diffs};
-use crate::options::Produced;
+use crate::operators::{
+    Datum, Diffs, Upsert, Upserts, changelog, changes, join, materialize, materialize_diffs, numbered, snapshot, snapshot_diffs,
+};
+use crate::options::{Materialized, Produced};
 use crate::record::Order;
 use crate::stream::{Event, KStream};
 use crate::time::Epoch;
@@ -72,6 +74,40 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Names this step, for [`describe`](crate::Topology::describe) and logs.
     pub fn named(&self, name: &str) -> Self {
         self.graph.name(self.node, name);
+        self.clone()
+    }
+
+    /// Lets the table be read as it is maintained, under a name: Kafka's interactive queries. Each answer is as of one closed epoch
+    /// of all workers. It keeps every row, in memory, but only where a run [is asked](crate::runtime::Streams::store) for the store.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let mut driver = TopologyTestDriver::new(Topology::new("stock", |builder: &StreamsBuilder<'_>| {
+    ///     let stock = builder.table("stock", Consumed::with(Utf8, Int64)).materialize(Materialized::named("stock"));
+    ///     stock.filter(|_, pieces| *pieces == 0).materialize(Materialized::named("sold out"));
+    /// }))?;
+    /// let (stock, sold_out) = (driver.store::<String, i64>("stock")?, driver.store::<String, i64>("sold out")?);
+    /// let items = driver.input("stock", Utf8, Int64);
+    /// items.pipe(&mut driver, &"lamp".to_string(), &3);
+    /// items.pipe(&mut driver, &"table".to_string(), &0);
+    /// driver.commit()?;
+    /// assert_eq!((stock.get("lamp"), sold_out.get("table"), sold_out.get("lamp")), (Some(3), Some(0), None));
+    ///
+    /// let before = stock.view();
+    /// items.delete(&mut driver, &"lamp".to_string());
+    /// driver.commit()?;
+    /// assert_eq!((stock.get("lamp"), before.get("lamp")), (None, Some(&3)));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn materialize(&self, materialized: Materialized) -> Self {
+        let name = materialized.store.clone();
+        if let Some(store) = self.graph.store::<K, V>(self.node, materialized) {
+            self.graph.probe(match &self.rows {
+                Rows::Upserts(rows) => materialize(rows.clone(), self.graph.keys(), &name, store),
+                Rows::Diffs(rows, settled) => materialize_diffs(rows.clone(), *settled, &name, store),
+            });
+        }
         self.clone()
     }
 

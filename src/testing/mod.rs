@@ -9,8 +9,9 @@ use crate::connect::Value;
 use crate::connect::memory::{Change, MemoryLog, MemoryTable, push};
 use crate::error::{Error, Result};
 use crate::graph::DEAD_LETTERS;
+use crate::operators::{Datum, ReadOnlyStore};
 use crate::record::Batch;
-use crate::runtime::{Config, Coordinator, Message, Streams, Summary};
+use crate::runtime::{Config, Coordinator, Message, Stores, Streams, Summary};
 use crate::serdes::Serializer;
 use crate::time::Timestamp;
 use crate::topology::Topology;
@@ -39,6 +40,8 @@ use crate::topology::Topology;
 /// # Ok::<(), watershed::Error>(())
 /// ```
 pub struct TopologyTestDriver {
+    topology: Topology,
+    stores: Stores,
     topics: Vec<String>,
     tables: BTreeMap<String, MemoryTable>,
     seen: BTreeMap<String, usize>,
@@ -81,8 +84,9 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology can't run.
     pub fn with_workers(topology: Topology, workers: usize) -> Result<Self> {
-        let plan = topology.plan();
-        let mut streams = Streams::new(topology);
+        let (plan, stores) = (topology.plan(), Stores::all(&topology));
+        let mut streams = Streams::new(topology.clone());
+        streams.stores = stores.clone();
         let mut topics = plan.sources;
         topics.dedup();
         for topic in &topics {
@@ -102,8 +106,16 @@ impl TopologyTestDriver {
             let _ = tell.send(outbox);
             coordinator.run()
         });
-        let mut driver =
-            TopologyTestDriver { topics, tables, seen: BTreeMap::new(), next: BTreeMap::new(), now: Timestamp(0), run: None };
+        let mut driver = TopologyTestDriver {
+            topology,
+            stores,
+            topics,
+            tables,
+            seen: BTreeMap::new(),
+            next: BTreeMap::new(),
+            now: Timestamp(0),
+            run: None,
+        };
         match told.recv() {
             Ok(outbox) => driver.run = Some((outbox, thread)),
             Err(_) => return Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run ended before it began"))),
@@ -143,7 +155,7 @@ impl TopologyTestDriver {
         }
     }
 
-    /// Closes the epoch and waits until all it changed is in the tables.
+    /// Closes the epoch and waits until all it changed is in the tables and stores.
     ///
     /// # Errors
     /// When the run has failed.
@@ -169,6 +181,14 @@ impl TopologyTestDriver {
     /// The rows of a topic, sorted.
     pub fn rows(&self, topic: &str) -> Vec<Vec<Value>> {
         self.tables.get(topic).map(MemoryTable::rows).unwrap_or_default()
+    }
+
+    /// A handle of the table that the topology materializes as `name`.
+    ///
+    /// # Errors
+    /// When the topology has no such store, or one of other keys or values.
+    pub fn store<K: Datum, V: Datum>(&self, name: &str) -> Result<ReadOnlyStore<K, V>> {
+        self.stores.clone().open(&self.topology, name)
     }
 
     /// The dead letters so far, sorted: topic, partition, position, reason, detail, payload.

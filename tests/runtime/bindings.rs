@@ -2,7 +2,7 @@
 
 use watershed::connect::Store;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::options::Produced;
+use watershed::options::{Materialized, Produced};
 use watershed::runtime::{Config, Streams};
 use watershed::{ErrorKind, StreamsBuilder, Topology};
 
@@ -33,6 +33,7 @@ fn all_that_is_wrong_is_one_error_before_anything_is_touched() {
         let rows = table(builder, "rows");
         table(builder, "rows").to("again", pair());
         rows.to("again", pair());
+        rows.materialize(Materialized::named("kept")).materialize(Materialized::named("kept"));
         rows.to("narrow", Produced::columns(["key"]));
         rows.to("unbound", pair());
         stream(builder, "unread").join(&rows, |a, b| a + b).to("joined", pair());
@@ -54,6 +55,7 @@ fn all_that_is_wrong_is_one_error_before_anything_is_touched() {
         "topology wrong can't run",
         "topic rows is read twice",
         "topic again is written twice",
+        "store kept is materialized twice",
         "topic narrow is of another type: 1 columns are named, a row has 2",
         "topic joined can't take back records",
         "topic mistyped is bound to a source but never read",

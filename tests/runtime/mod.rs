@@ -1,10 +1,11 @@
 //! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended ([`resume`]), refused where
-//! it can't be ([`refusals`]), alone ([`takeover`]), and right after any death ([`crashes`]).
+//! it can't be ([`refusals`]), alone ([`takeover`]), right after any death ([`crashes`]), and read as it goes ([`stores`]).
 
 mod bindings;
 mod crashes;
 mod refusals;
 mod resume;
+mod stores;
 mod takeover;
 
 use std::collections::BTreeMap;
