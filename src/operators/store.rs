@@ -67,7 +67,8 @@ impl<K: Datum, V: Datum> fmt::Debug for View<K, V> {
 
 /// A handle of a [materialized](crate::KTable::materialize) table, to read it from any thread, before, while and after it runs.
 ///
-/// Readers and the run never wait for each other's work. Each answer is as of the last epoch that was closed on all workers.
+/// Readers and the run never wait for each other's work. Each answer is as of the last epoch that was closed on all workers, which may
+/// not be committed yet: after a crash the store shows the last commit, and then what is read again.
 #[derive(Clone)]
 pub struct ReadOnlyStore<K, V>(Arc<Rows<K, V>>);
 
