@@ -257,13 +257,6 @@ impl Coordinator {
         Ok(over && !self.dirty && !self.unmarked && self.marked.is_none())
     }
 
-    /// Shows in the stores what is through; nothing of a state that is not yet known to be the one that was recorded.
-    fn show(&self) {
-        if self.phase == Phase::Live {
-            self.stores.show(self.through);
-        }
-    }
-
     /// Answers those who asked for a commit, once the stores show it too.
     fn answer(&mut self) {
         if self.through < self.open {

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::Streams;
+use super::coordinator::{Coordinator, Phase};
 use crate::error::{Error, Result};
 use crate::operators::{Datum, ReadOnlyStore, Shelf};
-use crate::time::Epoch;
 use crate::topology::Topology;
 
 /// Stores by name. A store that is not here costs a run nothing.
@@ -33,10 +33,14 @@ impl Stores {
                 .hint("A store is a table that is materialized under its name; ask for it by that name and the table's types.")
         })
     }
+}
 
-    /// Shows in each store the epochs before `open`.
-    pub(super) fn show(&self, open: Epoch) {
-        self.0.values().for_each(|store| store.show(open));
+impl Coordinator {
+    /// Shows in the stores what is through; nothing of a state that is not yet known to be the one that was recorded.
+    pub(super) fn show(&self) {
+        if self.phase == Phase::Live {
+            self.stores.0.values().for_each(|store| store.show(self.through));
+        }
     }
 }
 
