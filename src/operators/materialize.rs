@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use timely::Container;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::{Capability, Operator};
 use timely::dataflow::{Stream, StreamVec};
 
 use super::store::{Net, Rows};
-use super::{Datum, Diffs, Keys, Map, Upserts, route};
+use super::{Datum, Diffs, Keys, Map, Upserts};
 use crate::time::Epoch;
 
 /// An output on which nothing comes: once its frontier is past an epoch, all workers have handed that epoch over.
@@ -23,37 +23,31 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     name: &str,
     store: Arc<Rows<K, V>>,
 ) -> Handed<'s> {
-    run(rows, Pipeline, name, store, move |upserts, net| {
+    run(rows, name, store, move |upserts, net| {
         let keys = keys.open();
         net.extend(upserts.iter().map(|(number, value)| (keys.key(*number).clone(), value.clone())));
     })
 }
 
-/// Hands a table of diffs over. `settled` says that every key's diffs come from the worker that owns it.
+/// Hands a table of diffs over: a key's all come from one worker.
 pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
-    settled: bool,
     name: &str,
     store: Arc<Rows<K, V>>,
 ) -> Handed<'s> {
-    let each = |diffs: &mut Vec<((K, V), Epoch, isize)>, net: &mut Net<K, V>| {
+    run(rows.inner, name, store, |diffs, net| {
         net.extend(diffs.drain(..).map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))));
-    };
-    match settled {
-        true => run(rows.inner, Pipeline, name, store, each),
-        false => run(rows.inner, Exchange::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k)), name, store, each),
-    }
+    })
 }
 
 /// The operator of both. It keeps no row beyond its epoch.
 fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     rows: Stream<'s, Epoch, C>,
-    pact: impl ParallelizationContract<Epoch, C>,
     name: &str,
     store: Arc<Rows<K, V>>,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
 ) -> Handed<'s> {
-    rows.unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(pact, name, move |_, _| {
+    rows.unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, name, move |_, _| {
         let mut held: BTreeMap<Epoch, (Capability<Epoch>, Net<K, V>)> = BTreeMap::new();
         move |(input, frontier), _| {
             input.for_each(|time, data| {

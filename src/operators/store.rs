@@ -7,7 +7,7 @@ use std::fmt;
 use std::ops::RangeBounds;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
-use imbl::OrdMap;
+use rpds::RedBlackTreeMapSync;
 
 use super::{Datum, Map};
 use crate::time::Epoch;
@@ -15,8 +15,8 @@ use crate::time::Epoch;
 /// The rows of a table as they stood at the close of one epoch. It never changes, and holds up nothing for as long as it is kept:
 /// it shares with later views the rows that are the same in both.
 #[derive(Clone)]
-pub struct View<K, V> {
-    rows: OrdMap<K, V>,
+pub struct View<K: Ord, V> {
+    rows: RedBlackTreeMapSync<K, V>,
     epoch: Option<Epoch>,
 }
 
@@ -50,7 +50,7 @@ impl<K: Datum, V: Datum> View<K, V> {
 
     /// How many rows.
     pub fn len(&self) -> usize {
-        self.rows.len()
+        self.rows.size()
     }
 
     /// Whether there are no rows.
@@ -70,7 +70,7 @@ impl<K: Datum, V: Datum> fmt::Debug for View<K, V> {
 /// Readers and the run never wait for each other's work. Each answer is as of the last epoch that was closed on all workers, which may
 /// not be committed yet: after a crash the store shows the last commit, and then what is read again.
 #[derive(Clone)]
-pub struct ReadOnlyStore<K, V>(Arc<Rows<K, V>>);
+pub struct ReadOnlyStore<K: Ord, V>(Arc<Rows<K, V>>);
 
 impl<K: Datum, V: Datum> ReadOnlyStore<K, V> {
     /// The handle of a shelf, if that has such keys and values.
@@ -109,7 +109,7 @@ pub(crate) trait Shelf: Any + Send + Sync {
 pub(crate) type Net<K, V> = Map<K, Option<V>>;
 
 /// What is shown, and what waits for its epoch to be closed on all workers.
-pub(crate) struct Rows<K, V> {
+pub(crate) struct Rows<K: Ord, V> {
     waiting: Mutex<BTreeMap<Epoch, Vec<Net<K, V>>>>,
     shown: RwLock<View<K, V>>,
 }
@@ -117,7 +117,10 @@ pub(crate) struct Rows<K, V> {
 impl<K: Datum, V: Datum> Rows<K, V> {
     /// A store without rows.
     pub(crate) fn shelf() -> Arc<dyn Shelf> {
-        Arc::new(Rows::<K, V> { waiting: Mutex::default(), shown: View { rows: OrdMap::new(), epoch: None }.into() })
+        Arc::new(Rows::<K, V> {
+            waiting: Mutex::default(),
+            shown: View { rows: RedBlackTreeMapSync::new_sync(), epoch: None }.into(),
+        })
     }
 
     /// Takes one worker's part of an epoch; no other worker's has keys of it.
@@ -137,9 +140,9 @@ impl<K: Datum, V: Datum> Shelf for Rows<K, V> {
         let mut next = self.shown.read().unwrap_or_else(PoisonError::into_inner).clone();
         for (key, value) in closed.into_values().flatten().flatten() {
             match value {
-                Some(value) => next.rows.insert(key, value),
-                None => next.rows.remove(&key),
-            };
+                Some(value) => next.rows.insert_mut(key, value),
+                None => _ = next.rows.remove_mut(&key),
+            }
         }
         next.epoch = open.checked_sub(1);
         // What only the view before held is freed when readers can go on.

@@ -105,7 +105,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         if let Some(store) = self.graph.store::<K, V>(self.node, materialized) {
             self.graph.probe(match &self.rows {
                 Rows::Upserts(rows) => materialize(rows.clone(), self.graph.keys(), &name, store),
-                Rows::Diffs(rows, settled) => materialize_diffs(rows.clone(), *settled, &name, store),
+                Rows::Diffs(rows, _) => materialize_diffs(rows.clone(), &name, store),
             });
         }
         self.clone()
