@@ -11,6 +11,7 @@ use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
+use crate::error::{Error, Result};
 use crate::operators::{Datum, Feed, Keys, Outlet, Rows, Shelf, Tally, append};
 use crate::options::{Materialized, Produced};
 use crate::time::Epoch;
@@ -87,6 +88,16 @@ pub(crate) struct Plan {
     pub(crate) errors: Vec<String>,
     /// Steps whose results depend on how epochs were cut, so that they can't be rebuilt from what was read.
     pub(crate) volatile: Vec<String>,
+}
+
+impl Plan {
+    /// What is written to `topic`.
+    ///
+    /// # Errors
+    /// When nothing is.
+    pub(crate) fn sink(&self, topic: &str) -> Result<&Schema> {
+        self.sinks.iter().find(|s| s.topic == topic).ok_or_else(|| Error::internal(format!("topic {topic} has no schema")))
+    }
 }
 
 /// What a run binds to the topics of a topology, on one worker.

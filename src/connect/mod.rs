@@ -109,6 +109,14 @@ pub trait Sink: Send + Sync {
     /// What is written, for people and for the manifest; it holds no secret.
     fn describe(&self) -> String;
 
+    /// Looks whether [`open`](Sink::open) would refuse the run, and changes nothing: no sink of a run is opened before all are looked at.
+    ///
+    /// # Errors
+    /// When it can't be reached, or holds what `context` did not write.
+    fn check(&self, _schema: &Schema, _context: &SinkContext) -> Result<()> {
+        Ok(())
+    }
+
     /// Opens it for a run. A fresh place is made ready; one that holds another program's rows is refused unchanged.
     ///
     /// # Errors

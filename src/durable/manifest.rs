@@ -73,11 +73,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Takes over the state in `store` as a new generation, or begins one; `id` names a new incarnation.
+    /// Finds the state in `store`, or where one may begin, and changes nothing; `id` names a new incarnation.
     ///
     /// # Errors
-    /// When it is the state of another program or topology: then nothing is changed.
-    pub(crate) fn open(store: Store, program: &str, topology: &str, id: &str) -> Result<Self> {
+    /// When it is the state of another program or topology, or something else.
+    pub(crate) fn find(store: Store, program: &str, topology: &str, id: &str) -> Result<Self> {
         let mut ledger = Ledger {
             store,
             app: format!("{program}-{id}"),
@@ -87,26 +87,34 @@ impl Ledger {
             last: None,
             digest: String::new(),
         };
-        ledger.load()?;
-        loop {
-            ledger.generation = ledger.latest("gen")?.unwrap_or(0);
-            if ledger.generation > 0 {
-                let path = format!("gen/{:020}", ledger.generation);
-                let found: Generation = ledger.read(&path)?.ok_or_else(|| ledger.torn(&path))?.0;
-                ledger.own(&found.program)?;
-                ledger.app = found.app;
-            }
-            ledger.generation += 1;
-            let body = Generation { app: ledger.app.clone(), program: program.to_string() };
-            let body = serde_json::to_vec(&body).map_err(|e| Error::internal("can't write a generation").because(e))?;
-            match ledger.store.create(&format!("gen/{:020}", ledger.generation), &body) {
-                Create::Created => break,
-                Create::Taken => {}
-                Create::Unknown(error) => return Err(error),
-            }
+        ledger.generation = ledger.latest("gen")?.unwrap_or(0);
+        if ledger.generation > 0 {
+            let path = format!("gen/{:020}", ledger.generation);
+            let found: Generation = ledger.read(&path)?.ok_or_else(|| ledger.torn(&path))?.0;
+            ledger.own(&found.program)?;
+            ledger.app = found.app;
         }
         ledger.load()?;
+        if ledger.generation == 0 && ledger.last.is_none() {
+            ledger.vacant()?;
+        }
         Ok(ledger)
+    }
+
+    /// Takes the state over as a new generation. False if another run has done so, or has committed, since it was found: then
+    /// it is to be found again.
+    ///
+    /// # Errors
+    /// When nobody can say whether it is taken over.
+    pub(crate) fn begin(&mut self) -> Result<bool> {
+        self.generation += 1;
+        let body = Generation { app: self.app.clone(), program: self.program.clone() };
+        let body = serde_json::to_vec(&body).map_err(|e| Error::internal("can't write a generation").because(e))?;
+        match self.store.create(&format!("gen/{:020}", self.generation), &body) {
+            Create::Created => Ok(self.latest("manifest")? == self.last.as_ref().map(|last| last.n)),
+            Create::Taken => Ok(false),
+            Create::Unknown(error) => Err(error),
+        }
     }
 
     /// Makes the commit: from here on it will be shown, by this run or a later one.
@@ -171,6 +179,20 @@ impl Ledger {
         self.app.clone_from(&last.app);
         self.last = Some(last);
         Ok(())
+    }
+
+    /// Refuses a place that holds what no run has left there. A run that died as it began leaves folders without a file.
+    fn vacant(&self) -> Result<()> {
+        let mut files = self.store.list("")?;
+        let mut folders = self.store.folders("")?;
+        folders.retain(|folder| !["gen", "manifest"].contains(&folder.as_str()));
+        files.extend(self.store.list("gen")?);
+        files.extend(self.store.list("manifest")?);
+        match folders.first().or(files.first().map(|(name, _)| name)) {
+            None => Ok(()),
+            Some(name) => Err(Error::data(format!("{} is no state: it holds {name}", self.store.name("")))
+                .hint("Give a --state that is empty or does not exist.")),
+        }
     }
 
     fn latest(&self, what: &str) -> Result<Option<u64>> {

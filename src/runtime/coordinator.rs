@@ -5,21 +5,21 @@ use std::sync::atomic::AtomicU64;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
 use timely::communication::WorkerGuards;
 
+use super::begin::Beginning;
 use super::commit::{Commits, Job, Parts, Target};
 use super::ingest::{Control, Place};
 use super::worker::{self, Shared};
 use super::{Config, Stores, Streams};
-use crate::connect::{SinkContext, Source};
-use crate::durable::{Bound, Ledger, Manifest, SourceState};
+use crate::connect::Source;
+use crate::durable::{Bound, Manifest, SourceState};
 use crate::error::{Error, Result};
 use crate::operators::{Credit, Feed, Marks, Report, Tally};
 use crate::record::Batch;
 use crate::time::Epoch;
-use crate::topology::Topology;
 
 /// Bytes that are read and not yet decoded.
 const IN_FLIGHT: usize = 64 << 20;
@@ -136,26 +136,16 @@ impl Coordinator {
         streams.check(&plan, config.state.is_some())?;
         let workers = config.workers.max(1);
         let (outbox, inbox) = channel();
-        #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let id = format!("{:016x}", now().as_nanos() as u64);
-        let fingerprint = Topology::fingerprint(&plan);
-        let ledger =
-            config.state.clone().map(|store| Ledger::open(store, streams.topology.name(), &fingerprint, &id)).transpose()?;
+        let credit = Arc::new(Credit::new(IN_FLIGHT));
+        let topics = topics(streams.sources, &credit);
+        let Beginning { ledger, context, places } =
+            Beginning::make(&streams.topology, &plan, &topics, &streams.sinks, &config, manual)?;
         let last = ledger.as_ref().and_then(|ledger| ledger.last.clone());
-        let context = SinkContext {
-            app: ledger.as_ref().map_or_else(|| format!("{}-{id}", streams.topology.name()), |ledger| ledger.app.clone()),
-            generation: ledger.as_ref().map_or(1, |ledger| ledger.generation),
-            committed: last.as_ref().map_or(0, |last| last.n),
-            workers,
-            clock: Arc::new(move || now().as_millis() as i64),
-        };
 
         let mut by_worker: Vec<BTreeMap<_, _>> = (0..workers).map(|_| BTreeMap::new()).collect();
         let mut targets = Vec::new();
         for (number, (topic, sink)) in streams.sinks.iter().enumerate() {
-            let schema = plan.sinks.iter().find(|s| s.topic == *topic).ok_or_else(|| Error::internal("a sink without schema"))?;
-            let opened = sink.open(schema, &context)?;
+            let opened = sink.open(plan.sink(topic)?, &context)?;
             for (index, writer) in opened.writers.into_iter().enumerate() {
                 by_worker[index].insert(topic.clone(), (number, writer));
             }
@@ -165,18 +155,6 @@ impl Coordinator {
         commits.catch_up()?;
         let committed = commits.last;
 
-        let credit = Arc::new(Credit::new(IN_FLIGHT));
-        let mut topics: Vec<Topic> = Vec::new();
-        for (name, source) in streams.sources {
-            let source: Arc<dyn Source> = source.into();
-            match topics.iter_mut().find(|topic| topic.name == name) {
-                Some(topic) => topic.sources.push(source),
-                None => {
-                    let feed = Arc::new(Feed::new(credit.clone()));
-                    topics.push(Topic { name, feed, tally: Arc::default(), sources: vec![source] });
-                }
-            }
-        }
         let marks = Arc::new(Marks::default());
         let feeds = topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.tally.clone()))).collect();
         let sinks = commits.targets.iter().map(|target| target.topic.clone()).collect();
@@ -223,7 +201,7 @@ impl Coordinator {
             config,
         };
         coordinator.gather();
-        coordinator.open_partitions()?;
+        coordinator.read_all(places)?;
         let shared = Shared {
             topology: streams.topology,
             feeds,
@@ -238,4 +216,20 @@ impl Coordinator {
         coordinator.start_committer(commits)?;
         Ok((coordinator, outbox))
     }
+}
+
+/// The topics that are read, each with its sources in their order.
+fn topics(sources: Vec<(String, Box<dyn Source>)>, credit: &Arc<Credit>) -> Vec<Topic> {
+    let mut topics: Vec<Topic> = Vec::new();
+    for (name, source) in sources {
+        let source: Arc<dyn Source> = source.into();
+        match topics.iter_mut().find(|topic| topic.name == name) {
+            Some(topic) => topic.sources.push(source),
+            None => {
+                let feed = Arc::new(Feed::new(credit.clone()));
+                topics.push(Topic { name, feed, tally: Arc::default(), sources: vec![source] });
+            }
+        }
+    }
+    topics
 }

@@ -5,11 +5,13 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use super::begin::Found;
 use super::commit::{Commits, Job};
 use super::coordinator::{Coordinator, Gathered, Marked, Message, Phase};
 use super::ingest::{Place, Reader, scout};
 use super::progress::TELL;
 use super::{Milestone, Summary};
+use crate::connect::Partition;
 use crate::durable::{Bound, SourceState};
 use crate::error::{Error, Result};
 use crate::operators::Report;
@@ -110,7 +112,7 @@ impl Coordinator {
                 for partition in partitions {
                     let place = (topic, rank, partition);
                     if !self.bounds.contains_key(&place) && !self.reading.contains(&place) {
-                        self.read(place, None)?;
+                        self.read(place, None, None)?;
                     }
                 }
             }
@@ -350,41 +352,27 @@ impl Coordinator {
         format!("{}, partition {partition}", topic.sources[usize::from(rank)].describe())
     }
 
-    /// Starts reading every partition: those that were read before from their beginning again, and what there is besides.
-    pub(super) fn open_partitions(&mut self) -> Result<()> {
-        let mut places = Vec::new();
-        for (number, topic) in self.topics.iter().enumerate() {
-            let recorded = self.last.as_ref().and_then(|last| last.sources.get(&topic.name));
-            for (rank, state) in recorded.into_iter().flatten().enumerate() {
-                let now = topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
-                if now != state.source {
-                    return Err(Error::data(format!("{} was read from {}, not from {now}", topic.name, state.source))
-                        .hint("Give the same sources in the same order (more may follow), or begin anew with another --state and --lake."));
-                }
-            }
-            for (rank, source) in topic.sources.iter().enumerate() {
-                let bounds = recorded.and_then(|r| r.get(rank)).map(|state| state.partitions.clone()).unwrap_or_default();
-                let mut partitions = source.partitions()?;
-                partitions.extend(bounds.keys().filter(|p| !partitions.contains(p)).copied().collect::<Vec<_>>());
-                places.extend(partitions.into_iter().map(|p| ((number, rank as u16, p), bounds.get(&p).copied())));
-                if self.config.follow && !self.manual {
-                    let (control, coordinator) = (self.control.clone(), self.outbox.clone());
-                    self.threads.push(scout(number, rank as u16, source.clone(), control, coordinator)?);
-                }
-            }
-        }
-        places.into_iter().try_for_each(|(place, bound)| self.read(place, bound))
-    }
-
-    fn read(&mut self, place: Place, bound: Option<Bound>) -> Result<()> {
+    /// Starts reading every partition, and looking for new ones.
+    pub(super) fn read_all(&mut self, places: Vec<Found>) -> Result<()> {
         if self.manual {
             return Ok(());
         }
+        for (number, topic) in self.topics.iter().enumerate().filter(|_| self.config.follow) {
+            for (rank, source) in topic.sources.iter().enumerate() {
+                let (control, coordinator) = (self.control.clone(), self.outbox.clone());
+                self.threads.push(scout(number, rank as u16, source.clone(), control, coordinator)?);
+            }
+        }
+        places.into_iter().try_for_each(|(place, bound, opened)| self.read(place, bound, Some(opened)))
+    }
+
+    fn read(&mut self, place: Place, bound: Option<Bound>, opened: Option<Box<dyn Partition>>) -> Result<()> {
         let reader = Reader {
             place,
             name: self.name(place),
             source: self.topics[place.0].sources[usize::from(place.1)].clone(),
             bound,
+            opened,
             follow: self.config.follow,
             credit: self.credit.clone(),
             control: self.control.clone(),

@@ -62,6 +62,8 @@ pub(super) struct Reader {
     pub(super) source: Arc<dyn Source>,
     /// What was committed of the partition; it is read again first.
     pub(super) bound: Option<Bound>,
+    /// The partition where it is read first, if it is open already.
+    pub(super) opened: Option<Box<dyn Partition>>,
     pub(super) follow: bool,
     pub(super) credit: Arc<Credit>,
     pub(super) control: Arc<Control>,
@@ -85,14 +87,17 @@ impl Reader {
         };
     }
 
-    fn read(self) -> Result<()> {
+    fn read(mut self) -> Result<()> {
         let mut left = 0;
         if let Some(bound) = self.bound
             && !self.recover(bound, &mut left)?
         {
             return Ok(());
         }
-        let mut partition = self.source.open(self.place.2, self.bound.map(|bound| bound.to), self.follow)?;
+        let mut partition = match self.opened.take() {
+            Some(opened) => opened,
+            None => self.source.open(self.place.2, self.bound.map(|bound| bound.to), self.follow)?,
+        };
         if self.coordinator.send(Message::Recovered(self.place)).is_err() || !self.control.wait_live() {
             return Ok(());
         }
@@ -120,8 +125,11 @@ impl Reader {
     }
 
     /// Reads `[from, to)` again: all of it must be there. False at the end of the run.
-    fn recover(&self, bound: Bound, left: &mut u64) -> Result<bool> {
-        let mut partition = self.source.open(self.place.2, Some(bound.from), false)?;
+    fn recover(&mut self, bound: Bound, left: &mut u64) -> Result<bool> {
+        let mut partition = match self.opened.take() {
+            Some(opened) => opened,
+            None => self.source.open(self.place.2, Some(bound.from), false)?,
+        };
         let mut at = bound.from;
         while at < bound.to {
             match partition.poll()? {

@@ -11,7 +11,8 @@
 //!
 //! # How it continues
 //!
-//! Epoch 0 is the recovery: the ranges of the last manifest are read again and rebuild the state, while sinks write nothing and
+//! Before anything is changed, `begin` looks at the state, every sink and every source: a run that it refuses leaves no trace.
+//! Then the run is the state's newest generation, and is the only one that commits. Epoch 0 is the recovery: the ranges of the last manifest are read again and rebuild the state, while sinks write nothing and
 //! only find their rows again. Sums of digests, of every record read and of every row shown, then say whether this is the state
 //! that was recorded. From epoch 1 on it is live.
 //!
@@ -22,6 +23,7 @@
 //! - There is at most one commit at a time. Epochs go on meanwhile; what they change waits in the sinks.
 //! - Clocks decide when epochs are closed, never what they contain.
 
+mod begin;
 mod commit;
 mod coordinator;
 mod drive;

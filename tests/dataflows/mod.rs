@@ -5,6 +5,7 @@ mod crash;
 mod dirt;
 mod follow;
 mod readers;
+mod refusals;
 mod wordcount;
 
 use std::collections::BTreeMap;

@@ -132,10 +132,12 @@ fn an_empty_value_is_not_a_null_one() {
 #[test]
 fn sources_and_sinks_of_other_names_are_refused() {
     settled(|world| {
+        let before = world.recorded();
         let source = refused(world, named(world, "another", "table")).to_string();
         assert!(source.contains("was read from log ") && source.contains("not from another "), "{source}");
         let sink = refused(world, named(world, "log", "another")).to_string();
         assert!(sink.contains("was written to table ") && sink.contains("not to another "), "{sink}");
+        assert_eq!(world.recorded(), before);
     });
 }
 
@@ -156,8 +158,10 @@ fn a_source_less_is_refused_and_a_source_more_is_read() {
     assert_eq!(world.shown()["kept"], ["a=1", "b=2"]);
     bound(&["rows", "events"]).run(world.config(1)).unwrap();
     assert_eq!(world.shown()["kept"], ["a=3", "b=2"]);
+    let before = world.recorded();
     refused(&world, bound(&["rows"]));
     refused(&world, bound(&["events", "rows"]));
+    assert_eq!(world.recorded(), before);
 }
 
 #[test]

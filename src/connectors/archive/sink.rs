@@ -29,16 +29,12 @@ impl Sink for ArchiveTopic {
         self.name()
     }
 
+    fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
+        self.claimed(schema, context).map(|_| ())
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        if schema.mode == Mode::Snapshot {
-            return Err(Error::config(format!(
-                "can't keep the table {} in {}: an archive holds every row that ever came",
-                schema.topic,
-                self.name()
-            ))
-            .hint("Bind the topic to a table, or write a stream to the archive."));
-        }
-        self.claim(context)?;
+        self.claim(schema, context)?;
         let schema = Arc::new(schema.clone());
         let committer = Objects {
             topic: self.clone(),
@@ -56,28 +52,41 @@ impl Sink for ArchiveTopic {
 
 impl ArchiveTopic {
     /// Makes the topic this application's own, for good: a file `_writer` holds its name.
-    fn claim(&self, context: &SinkContext) -> Result<()> {
-        let store = &self.archive.store;
+    fn claim(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         let file = format!("{}/_writer", self.path()?);
-        let owner = store.get(&file)?;
-        let refused = |why: &str| {
-            Err(Error::data(format!("can't write to {}: {why}", self.name()))
-                .hint("Write to another topic, or go on with the state that belongs to this one."))
-        };
+        if !self.claimed(schema, context)? && !settle(&self.archive.store, &file, context.app.as_bytes())? {
+            return Err(self.refused("another application has just taken it"));
+        }
+        Ok(())
+    }
+
+    /// Whether the topic is this application's own already; an error if it can't become so.
+    fn claimed(&self, schema: &Schema, context: &SinkContext) -> Result<bool> {
+        if schema.mode == Mode::Snapshot {
+            return Err(Error::config(format!(
+                "can't keep the table {} in {}: an archive holds every row that ever came",
+                schema.topic,
+                self.name()
+            ))
+            .hint("Bind the topic to a table, or write a stream to the archive."));
+        }
+        let owner = self.archive.store.get(&format!("{}/_writer", self.path()?))?;
         if owner.as_ref().is_some_and(|owner| owner != context.app.as_bytes()) {
-            return refused("it belongs to another application");
+            return Err(self.refused("it belongs to another application"));
         }
         if owner.is_none() || context.committed == 0 {
             for partition in self.partitions()? {
                 if !self.objects(partition)?.list()?.is_empty() {
-                    return refused("it holds records that this application did not write");
+                    return Err(self.refused("it holds records that this application did not write"));
                 }
             }
         }
-        if owner.is_none() && !settle(store, &file, context.app.as_bytes())? {
-            return refused("another application has just taken it");
-        }
-        Ok(())
+        Ok(owner.is_some())
+    }
+
+    fn refused(&self, why: &str) -> Error {
+        Error::data(format!("can't write to {}: {why}", self.name()))
+            .hint("Write to another topic, or go on with the state that belongs to this one.")
     }
 }
 

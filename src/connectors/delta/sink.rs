@@ -64,17 +64,24 @@ impl Delta {
         self.store.name("")
     }
 
-    /// Makes a table of no rows where nothing is.
-    fn create(&self, schema: &Schema, context: &SinkContext) -> Result<Log> {
+    /// Refuses a place where no table can be begun.
+    fn vacant(&self, context: &SinkContext) -> Result<()> {
         if context.committed > 0 {
             return Err(
                 Error::data(format!("the table {} is gone", self.name())).hint("Restore it, or start again with a new state.")
             );
         }
-        if !self.store.list("")?.is_empty() {
+        // A run that died as it made the table leaves a log without a version.
+        if !self.store.list("")?.is_empty() || self.store.folders("")?.iter().any(|folder| folder != "_delta_log") {
             return Err(Error::data(format!("{} has files but is no Delta table", self.name()))
                 .hint("Give an empty folder, or one that does not exist."));
         }
+        Ok(())
+    }
+
+    /// Makes a table of no rows where nothing is.
+    fn create(&self, schema: &Schema, context: &SinkContext) -> Result<Log> {
+        self.vacant(context)?;
         let metadata = json!({"metaData": {
             "id": id(schema, context),
             "name": schema.topic,
@@ -88,7 +95,7 @@ impl Delta {
     }
 
     /// Refuses a table that is not what earlier runs of the application have left.
-    fn check(&self, table: &Snapshot, schema: &Schema, context: &SinkContext) -> Result<()> {
+    fn accept(&self, table: &Snapshot, schema: &Schema, context: &SinkContext) -> Result<()> {
         let (name, committed) = (self.name(), context.committed);
         let refuse =
             |what: String| Err(Error::data(what).hint("Give another folder, or restore the table and its state together."));
@@ -128,6 +135,13 @@ impl Sink for Delta {
         format!("delta table {}", self.name())
     }
 
+    fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
+        if self.store.list("_delta_log")?.is_empty() {
+            return self.vacant(context);
+        }
+        self.accept(&snapshot::load(&self.store, None, Some(&context.app))?, schema, context)
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
         let Some(key) = schema.columns.get(..schema.key) else {
             return Err(Error::internal(format!("the key of topic {} has more columns than a row", schema.topic)));
@@ -145,7 +159,7 @@ impl Sink for Delta {
             self.create(schema, context)?
         } else {
             let table = snapshot::load(&self.store, None, Some(&context.app))?;
-            self.check(&table, schema, context)?;
+            self.accept(&table, schema, context)?;
             files.apply(&self.store, &table.files, schema.mode, &layout.files)?;
             let (app, txn) = (context.app.clone(), table.txn.unwrap_or(0));
             Log { store: self.store.clone(), app, now: context.clock.clone(), version: table.version, txn, unsynced: true }

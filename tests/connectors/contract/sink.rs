@@ -219,8 +219,10 @@ pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
     world.commit(&mut run, rows(1, 2, "mine"));
     for (app, committed) in [("other", 0), ("other", 1), ("app", 0)] {
         let context = SinkContext { committed, generation: 9, ..world.context(app, 1) };
+        let looked = place.sink().check(&world.schema(), &context).expect_err("another's place is refused at a look");
         let error = place.sink().open(&world.schema(), &context).err().expect("another's place is refused");
         assert_eq!(error.kind(), ErrorKind::Data, "{app} at {committed}: {error}");
+        assert_eq!(looked.to_string(), error.to_string());
         world.check();
     }
     world.start(2).unwrap();

@@ -62,6 +62,7 @@ impl<'p> World<'p> {
     /// Opens it as a new run, which shows what the last manifest says and finds all rows again.
     pub(super) fn start(&mut self, workers: usize) -> Result<Run> {
         self.generation += 1;
+        self.place.sink().check(&self.schema(), &self.context("app", workers))?;
         let opened = self.place.sink().open(&self.schema(), &self.context("app", workers))?;
         assert_eq!(opened.writers.len(), workers);
         let (slots, free) = (vec![BTreeMap::new(); workers], vec![Vec::new(); workers]);

@@ -1,0 +1,95 @@
+//! The beginning of a run: all that may refuse it is looked at before anything is changed.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::Config;
+use super::coordinator::Topic;
+use super::ingest::Place;
+use crate::connect::{Partition, Sink, SinkContext};
+use crate::durable::{Bound, Ledger, Manifest};
+use crate::error::{Error, Result};
+use crate::graph::Plan;
+use crate::topology::Topology;
+
+/// A partition that is open, and what was committed of it: that is read again first.
+pub(super) type Found = (Place, Option<Bound>, Box<dyn Partition>);
+
+/// What a run begins with.
+pub(super) struct Beginning {
+    pub(super) ledger: Option<Ledger>,
+    pub(super) context: SinkContext,
+    /// Every partition of every source; none if the run is driven by hand.
+    pub(super) places: Vec<Found>,
+}
+
+impl Beginning {
+    /// Takes the state over, once state, sinks and sources are found to be those it was made with. `manual` reads no source.
+    ///
+    /// # Errors
+    /// When one of them is not, or can't be reached: then nothing is changed.
+    pub(super) fn make(
+        topology: &Topology,
+        plan: &Plan,
+        topics: &[Topic],
+        sinks: &[(String, Box<dyn Sink>)],
+        config: &Config,
+        manual: bool,
+    ) -> Result<Self> {
+        #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
+        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let id = format!("{:016x}", now().as_nanos() as u64);
+        let fingerprint = Topology::fingerprint(plan);
+        loop {
+            let found = config.state.clone().map(|store| Ledger::find(store, topology.name(), &fingerprint, &id));
+            let mut ledger = found.transpose()?;
+            let last = ledger.as_ref().and_then(|ledger| ledger.last.as_ref());
+            let context = SinkContext {
+                app: ledger.as_ref().map_or_else(|| format!("{}-{id}", topology.name()), |ledger| ledger.app.clone()),
+                generation: ledger.as_ref().map_or(1, |ledger| ledger.generation + 1),
+                committed: last.map_or(0, |last| last.n),
+                workers: config.workers.max(1),
+                clock: Arc::new(move || now().as_millis() as i64),
+            };
+            for (topic, sink) in sinks {
+                let state = last.and_then(|last| last.sinks.get(topic));
+                if let Some(state) = state.filter(|state| state.sink != sink.describe()) {
+                    return Err(Error::data(format!("{topic} was written to {}, not to {}", state.sink, sink.describe()))
+                        .hint("Give the --lake it was written to, or begin anew with another --state and --lake."));
+                }
+                sink.check(plan.sink(topic)?, &context)?;
+            }
+            let places = if manual { Vec::new() } else { places(topics, last, config.follow)? };
+            if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
+                return Ok(Beginning { ledger, context, places });
+            }
+        }
+    }
+}
+
+/// Opens every partition: those that were read before from their beginning again, and what there is besides.
+fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec<Found>> {
+    let mut places = Vec::new();
+    for (number, topic) in topics.iter().enumerate() {
+        let recorded = last.and_then(|last| last.sources.get(&topic.name));
+        for (rank, state) in recorded.into_iter().flatten().enumerate() {
+            let now = topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
+            if now != state.source {
+                return Err(Error::data(format!("{} was read from {}, not from {now}", topic.name, state.source)).hint(
+                    "Give the same sources in the same order (more may follow), or begin anew with another --state and --lake.",
+                ));
+            }
+        }
+        for (rank, source) in topic.sources.iter().enumerate() {
+            let bounds = recorded.and_then(|r| r.get(rank)).map(|state| state.partitions.clone()).unwrap_or_default();
+            let mut partitions = source.partitions()?;
+            partitions.extend(bounds.keys().filter(|p| !partitions.contains(p)).copied().collect::<Vec<_>>());
+            for partition in partitions {
+                let bound = bounds.get(&partition).copied();
+                let opened = source.open(partition, bound.map(|bound| bound.from), follow && bound.is_none())?;
+                places.push(((number, rank as u16, partition), bound, opened));
+            }
+        }
+    }
+    Ok(places)
+}

@@ -1,0 +1,115 @@
+//! A run that refuses changes nothing: names, sizes and times of all there is are afterwards what they were before.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::SystemTime;
+
+use super::Place;
+
+/// Size and time of everything below `folder`, by path; links are not followed.
+fn listing(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let there = path.symlink_metadata().unwrap();
+        if there.is_dir() {
+            found.extend(listing(&path));
+        }
+        found.insert(path.display().to_string(), (there.len(), there.modified().unwrap()));
+    }
+    found
+}
+
+/// Runs the program with `args`, which must be refused with `code` and leave everything as it was; returns what it says.
+fn refused(place: &Place, args: &[&str], code: i32) -> String {
+    let before = listing(place.folder.path());
+    let said = place.fail(&[&["run", "--from", "archive"], args].concat(), code);
+    assert_eq!(listing(place.folder.path()), before, "pinterest {args:?}, which said {said}");
+    said
+}
+
+fn file(place: &Place, name: &str, text: &str) {
+    let path = place.path(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+fn with_archive() -> Place {
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "60"]);
+    place
+}
+
+#[test]
+fn a_folder_of_something_else_is_no_state() {
+    let place = with_archive();
+    for name in ["notes.txt", "photos/cat.jpg", "gen/readme.md", "manifest/app.json"] {
+        file(&place, &format!("things of {name}/{name}"), "not ours");
+        let said = refused(&place, &["--lake", "lake", "--state", &format!("things of {name}")], 65);
+        assert!(said.contains("is no state") && said.contains("--state"), "{said}");
+        file(&place, &format!("lake of {name}/_watershed/{name}"), "not ours");
+        refused(&place, &["--lake", &format!("lake of {name}")], 65);
+    }
+    let generation = format!("gen/{:020}", 1);
+    file(&place, &format!("theirs/{generation}"), r#"{"app":"other-1","program":"other"}"#);
+    assert!(refused(&place, &["--lake", "lake", "--state", "theirs"], 65).contains("the state of other"));
+    file(&place, &format!("torn/{generation}"), "");
+    refused(&place, &["--lake", "lake", "--state", "torn"], 65);
+    file(&place, "a file", "not ours");
+    refused(&place, &["--lake", "lake", "--state", "a file"], 69);
+    refused(&place, &["--lake", "a file"], 69);
+}
+
+#[test]
+fn a_folder_of_something_else_is_no_table() {
+    let place = with_archive();
+    for (n, name) in ["demo_pin_table/notes.txt", "dead_letters/part-0.parquet", "top_country/year=2020/part-0.parquet"]
+        .into_iter()
+        .enumerate()
+    {
+        let lake = format!("lake{n}");
+        file(&place, &format!("{lake}/{name}"), "not ours");
+        let said = refused(&place, &["--lake", &lake], 65);
+        assert!(said.contains(name.split('/').next().unwrap()), "{said}");
+        // Nor does it say so after it has begun a state elsewhere.
+        refused(&place, &["--lake", &lake, "--state", "elsewhere"], 65);
+    }
+}
+
+#[test]
+fn what_another_state_or_topology_or_source_made_is_left_as_it_is() {
+    let place = with_archive();
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    refused(&place, &["--lake", "lake", "--post-years", "2018..2020"], 65);
+    refused(&place, &["--lake", "lake", "--state", "elsewhere"], 65);
+    refused(&place, &["--lake", "other", "--state", "lake/_watershed"], 65);
+    refused(&place, &["--lake", "lake", "--user-id", "other"], 65);
+    place.run(&["generate", "--to", "another", "--events", "60"]);
+    let before = listing(place.folder.path());
+    place.fail(&["run", "--from", "another", "--lake", "lake"], 65);
+    assert_eq!(listing(place.folder.path()), before);
+    fs::rename(place.path("lake/dead_letters"), place.path("aside")).unwrap();
+    refused(&place, &["--lake", "lake"], 65);
+    fs::rename(place.path("aside"), place.path("lake/dead_letters")).unwrap();
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+}
+
+#[test]
+fn a_source_that_cannot_be_read_begins_nothing() {
+    let place = with_archive();
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    let topic = place.path("archive/topics/demo.geo");
+    fs::rename(&topic, place.path("aside")).unwrap();
+    // A link to itself is unreadable for every user.
+    std::os::unix::fs::symlink(&topic, &topic).unwrap();
+    for lake in ["lake", "fresh"] {
+        let said = refused(&place, &["--lake", lake], 69);
+        assert!(said.contains("demo.geo"), "{said}");
+    }
+    fs::remove_file(&topic).unwrap();
+    fs::rename(place.path("aside"), &topic).unwrap();
+    for lake in ["lake", "fresh"] {
+        place.run(&["run", "--from", "archive", "--lake", lake]);
+    }
+}
