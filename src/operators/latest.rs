@@ -27,7 +27,9 @@ pub(crate) struct Tally {
     pub read: AtomicU64,
     /// Bytes read.
     pub bytes: AtomicU64,
-    /// Records that changed their table, or were passed on by a stream.
+    /// Records that decided what stands in their table, or were passed on by a stream. The tombstone of a key that never was
+    /// counts too: no row goes, but of the key it is now known that nothing stands, and an earlier record that comes later is
+    /// superseded by it. A further tombstone is a duplicate.
     pub applied: AtomicU64,
     /// Of the applied, those that took the place of another row.
     pub replaced: AtomicU64,

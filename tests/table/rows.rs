@@ -138,3 +138,12 @@ fn a_table_may_be_read_by_many() {
     assert_eq!(trial.rows("squares"), "b=202");
     assert_eq!(trial.after("rows", "a=4 b=3", "squares"), "a=404");
 }
+
+#[test]
+fn a_tombstone_of_a_key_that_never_was_decides_once_that_nothing_stands() {
+    let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
+    assert_eq!(trial.after("rows", "a=@0:5", "kept"), "");
+    assert_eq!(trial.after("rows", "a=@0:6 a=1@0:4", "kept"), "", "the second changes nothing, the earlier value comes too late");
+    let tally = trial.tally("rows");
+    assert_eq!((tally.read, tally.applied, tally.replaced, tally.duplicates, tally.superseded, tally.rows), (3, 1, 0, 1, 1, 0));
+}
