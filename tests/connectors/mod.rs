@@ -1,5 +1,6 @@
-//! The contract of connectors ([`contract`]) and who keeps it: memory, the archive and Delta tables.
+//! The contract of connectors ([`contract`]) and who keeps it: memory, the archive and Delta tables; and the part that a console can keep.
 
+mod console;
 mod contract;
 
 use std::fs;
@@ -14,7 +15,7 @@ use watershed::connect::{ColumnType, Poll, Sink, Source, Value};
 use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::{Delta, Table};
 
-use contract::{Held, Place, append_contract, owner_contract, snapshot_contract, source_contract};
+use contract::{Held, Place, append_contract, at_most_once_contract, owner_contract, snapshot_contract, source_contract};
 
 #[test]
 fn memory_keeps_the_contract_of_sources() {
@@ -53,6 +54,11 @@ fn delta_keeps_the_contract_of_sinks_that_append() {
     append_contract(|| Box::new(Lake::new(0)));
     owner_contract(&Lake::new(0), false);
     owner_contract(&Lake::new(0), true);
+}
+
+#[test]
+fn the_console_keeps_the_contract_of_sinks_that_cannot_be_asked() {
+    at_most_once_contract(|| Box::new(console::Screen::default()));
 }
 
 impl Held for MemoryLog {

@@ -15,7 +15,7 @@ pub(crate) fn snapshot_contract(make: impl Fn() -> Box<dyn Place>) {
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Snapshot);
     a_table_that_holds_other_rows_is_refused(&*make());
     for seed in 0..2 {
-        any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), Mode::Snapshot, seed);
+        any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), Mode::Snapshot, seed, true);
     }
 }
 
@@ -27,8 +27,26 @@ pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
     what_was_staged_and_not_recorded_is_never_shown(&*make(), Mode::Append);
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Append);
     for seed in 0..2 {
-        any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), Mode::Append, seed);
+        any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), Mode::Append, seed, true);
     }
+}
+
+/// What is left of both for a sink that can't be asked what it shows, such as a screen: each commit is shown once or, if the run
+/// dies before, never. It finds no row again, so it has no owner and refuses nothing: `a_lost_commit_is_made_from_what_was_recorded`,
+/// `a_table_that_holds_other_rows_is_refused` and [`owner_contract`] can't hold, and what holds in their place is said here.
+pub(crate) fn at_most_once_contract(make: impl Fn() -> Box<dyn Place>) {
+    for mode in [Mode::Snapshot, Mode::Append] {
+        a_commit_shows_what_was_put_and_nothing_before(&*make(), mode);
+        what_was_staged_and_not_recorded_is_never_shown(&*make(), mode);
+        an_older_run_does_not_disturb_a_newer_one(&*make(), mode);
+        a_lost_commit_is_never_shown(&*make(), mode);
+        nobody_is_refused(&*make(), mode);
+        for seed in 0..2 {
+            any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), mode, seed, false);
+        }
+    }
+    rows_are_replaced_removed_and_put_again(&*make());
+    equal_rows_are_as_many_rows(&*make());
 }
 
 fn row(id: i64, title: &str) -> Row {
@@ -211,6 +229,35 @@ fn a_table_that_holds_other_rows_is_refused(place: &dyn Place) {
     world.start(3).unwrap();
 }
 
+fn a_lost_commit_is_never_shown(place: &dyn Place, mode: Mode) {
+    let mut world = World::new(place, mode);
+    let mut run = world.start(2).unwrap();
+    rows(0, 3, "lost").iter().for_each(|row| run.put(row));
+    world.decide(&mut run, rows(0, 3, "lost"));
+    let mut run = world.start(1).unwrap();
+    world.show(&mut run);
+    assert_eq!(place.rows(), Vec::<Row>::new());
+    run.put(&row(5, "next"));
+    world.decide(&mut run, [rows(0, 3, "lost"), rows(5, 6, "next")].concat());
+    world.show(&mut run);
+    assert_eq!(place.rows(), rows(5, 6, "next"), "what comes after is not held up");
+}
+
+fn nobody_is_refused(place: &dyn Place, mode: Mode) {
+    let mut world = World::new(place, mode);
+    let mut run = world.start(1).unwrap();
+    run.put(&row(1, "mine"));
+    world.commit(&mut run, rows(1, 2, "mine"));
+    for (app, committed) in [("other", 0), ("other", 1), ("app", 0)] {
+        let context = SinkContext { committed, generation: 9, ..world.context(app, 1) };
+        place.sink().check(&world.schema(), &context).unwrap();
+        place.sink().open(&world.schema(), &context).unwrap();
+    }
+    world.rows = rows(7, 9, "other");
+    world.start(2).unwrap();
+    assert_eq!(place.rows(), rows(1, 2, "mine"), "and nothing is printed for it");
+}
+
 /// A place belongs to the application that made it, and to the state that made its commits.
 pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
     let mut world = World::new(place, if table { Mode::Snapshot } else { Mode::Append });
@@ -228,7 +275,8 @@ pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
     world.start(2).unwrap();
 }
 
-fn any_sequence_of_commits_and_deaths_shows_what_was_committed(place: &dyn Place, mode: Mode, seed: u64) {
+/// With `lost` commits too: decided, and shown only by the next run.
+fn any_sequence_of_commits_and_deaths_shows_what_was_committed(place: &dyn Place, mode: Mode, seed: u64, lost: bool) {
     let mut dice = Dice::new(seed);
     let mut world = World::new(place, mode);
     let mut run = world.start(1).unwrap();
@@ -254,7 +302,7 @@ fn any_sequence_of_commits_and_deaths_shows_what_was_committed(place: &dyn Place
         } else {
             world.decide(&mut run, now);
         }
-        if fate > 1 {
+        if fate > 1 || (fate == 1 && !lost) {
             (0..=dice.below(2)).for_each(|_| world.show(&mut run));
             world.check();
         }
