@@ -22,7 +22,7 @@ pub(crate) const KINDS: [(&str, &str); 3] = [("pin", "pin_table"), ("geo", "geo_
 
 /// Runs the pipeline to the end of what is there, or until it is stopped, and prints answers and summary.
 pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
-    if args.bind.from.is_empty() && !Path::new(ARCHIVE).exists() {
+    if args.bind.from.is_empty() && !Path::new(ARCHIVE).join("topics").exists() {
         let options = generator::Options { user_id: args.bind.user_id.clone(), ..Default::default() };
         generate(&options, out)?;
     }

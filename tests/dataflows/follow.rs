@@ -39,8 +39,13 @@ pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Sends a signal, such as `-TERM`.
+pub(super) fn signal(child: &std::process::Child, signal: &str) {
+    assert!(Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap().success());
+}
+
 fn terminate(child: &std::process::Child) {
-    assert!(Command::new("kill").arg("-TERM").arg(child.id().to_string()).status().unwrap().success());
+    signal(child, "-TERM");
 }
 
 /// Whether a compaction is in the log of a table that rows are also taken away from.

@@ -5,6 +5,7 @@ mod crash;
 mod dirt;
 mod follow;
 mod readers;
+mod generate;
 mod refusals;
 mod wordcount;
 

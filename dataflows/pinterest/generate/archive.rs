@@ -1,23 +1,36 @@
-//! Writes the three topics as a Confluent S3 sink does: immutable objects of some records, renamed into place when whole.
+//! Writes the three topics as a Confluent S3 sink does: immutable objects of some records, all of them there at once or none.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind as Io, Write};
+use std::mem;
 use std::path::{Path, PathBuf};
+use std::thread;
 
 use watershed::{Error, Result};
 
 use super::draw::{Draw, Stream};
 use super::{KINDS, Options, Summary};
 
-/// Bytes a partition keeps in memory; an object that is larger grows in its temporary file.
+/// Bytes a partition keeps in memory; an object that is larger grows in its file.
 const SPILL: usize = 256 << 10;
+/// Objects that are synced together, and by how many threads: syncing one is mostly waiting.
+const SYNCED: usize = 256;
+const SYNCING: usize = 8;
 
-/// The topics of one archive, open for appending.
+/// The topics of one archive, open for appending. They are written where no reader looks, `.<user>.partial` beside `topics`, and
+/// renamed when they are whole and synced: by one step, or by one a topic where `topics` is there already.
 pub(super) struct Archive {
+    to: PathBuf,
+    names: [String; 3],
+    partial: PathBuf,
     topics: [Vec<Partition>; 3],
     records_per_object: u64,
     draw: Draw,
     written: Summary,
+    /// Objects that are written and perhaps not yet on the disk.
+    unsynced: Vec<PathBuf>,
+    /// Holds the lock on the archive until this is dropped, or the process dies.
+    _alone: fs::File,
 }
 
 struct Partition {
@@ -32,7 +45,7 @@ struct Partition {
 }
 
 impl Archive {
-    /// Makes the folders of an archive that has no file yet.
+    /// Makes the folders of an archive that has no file yet. What an earlier one left that was interrupted is taken away.
     pub(super) fn create(options: &Options) -> Result<Self> {
         if !(1..=1000).contains(&options.partitions) {
             return Err(
@@ -42,24 +55,36 @@ impl Archive {
         if options.records_per_object == 0 {
             return Err(Error::usage("can't write objects of 0 records").hint("Give a number of 1 or more."));
         }
-        let root = options.to.join("topics");
+        let to = options.to.clone();
+        let alone = alone(&to)?;
         let names = KINDS.map(|kind| format!("{}.{kind}", options.user_id));
-        for folder in names.iter().map(|name| root.join(name)) {
+        for folder in names.iter().map(|name| to.join("topics").join(name)) {
             if holds_a_file(&folder).map_err(|e| unwritable(&folder, e))? {
                 return Err(Error::data(format!("can't generate into {}, which holds records already", folder.display()))
                     .hint("Remove the archive, or generate into another folder with --to."));
             }
         }
-        let mut topics = [Vec::new(), Vec::new(), Vec::new()];
-        for (topic, name) in topics.iter_mut().zip(&names) {
+        let partial = to.join(format!(".{}.partial", options.user_id));
+        remove(&partial).map_err(|e| unwritable(&partial, e))?;
+        let mut archive = Archive {
+            to,
+            names,
+            partial,
+            topics: Default::default(),
+            records_per_object: options.records_per_object,
+            draw: Draw::new(options.seed, Stream::Partitions, 0),
+            written: Summary::default(),
+            unsynced: Vec::new(),
+            _alone: alone,
+        };
+        for (topic, name) in archive.topics.iter_mut().zip(&archive.names) {
             for p in 0..options.partitions {
-                let folder = root.join(name).join(format!("partition={p}"));
+                let folder = archive.partial.join(name).join(format!("partition={p}"));
                 fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, e))?;
                 topic.push(Partition { folder, stem: format!("{name}+{p}"), first: 0, next: 0, buffer: Vec::new() });
             }
         }
-        let draw = Draw::new(options.seed, Stream::Partitions, 0);
-        Ok(Archive { topics, records_per_object: options.records_per_object, draw, written: Summary::default() })
+        Ok(archive)
     }
 
     /// Appends one record, a line without its end, to a partition that is drawn: records of one number part ways.
@@ -74,20 +99,52 @@ impl Archive {
         self.written.bytes += line.len() as u64 + 1;
         if partition.next - partition.first == self.records_per_object {
             self.written.objects += 1;
-            partition.close()?;
+            self.unsynced.push(partition.close()?);
+            if self.unsynced.len() >= SYNCED {
+                sync(&mem::take(&mut self.unsynced))?;
+            }
         } else if partition.buffer.len() >= SPILL {
             partition.spill()?;
         }
         Ok(())
     }
 
-    /// Closes the last objects.
+    /// Closes the last objects, and shows the archive.
     pub(super) fn finish(mut self) -> Result<Summary> {
-        for partition in self.topics.iter_mut().flatten().filter(|partition| partition.next > partition.first) {
-            self.written.objects += 1;
-            partition.close()?;
+        for partition in self.topics.iter_mut().flatten() {
+            if partition.next > partition.first {
+                self.written.objects += 1;
+                self.unsynced.push(partition.close()?);
+            }
+            self.unsynced.push(partition.folder.clone());
         }
+        self.unsynced.extend(self.names.iter().map(|name| self.partial.join(name)));
+        self.unsynced.push(self.partial.clone());
+        sync(&self.unsynced)?;
+        self.publish().map_err(|e| unwritable(&self.to.join("topics"), e))?;
         Ok(self.written)
+    }
+
+    fn publish(&self) -> io::Result<()> {
+        let topics = self.to.join("topics");
+        if topics.exists() {
+            for name in &self.names {
+                // Folders without a file may be there: that was looked at.
+                remove(&topics.join(name))?;
+                fs::rename(self.partial.join(name), topics.join(name))?;
+            }
+            fs::File::open(topics)?.sync_all()?;
+        } else {
+            fs::rename(&self.partial, topics)?;
+        }
+        fs::File::open(&self.to)?.sync_all()
+    }
+}
+
+impl Drop for Archive {
+    fn drop(&mut self) {
+        // Makes room after a failure; what can't be removed now is by the next one.
+        let _ = remove(&self.partial);
     }
 }
 
@@ -96,21 +153,53 @@ impl Partition {
         format!("{}+{:010}.json", self.stem, self.first)
     }
 
-    /// Moves what is in memory to the temporary file, which is open only for that long: there may be thousands.
+    /// Moves what is in memory to the object's file, which is open only for that long: there may be thousands.
     fn spill(&mut self) -> Result<PathBuf> {
-        let path = self.folder.join(format!(".{}", self.name()));
+        let path = self.folder.join(self.name());
         let file = fs::File::options().create(true).append(true).open(&path);
         file.and_then(|mut file| file.write_all(&self.buffer)).map_err(|e| unwritable(&path, e))?;
         self.buffer.clear();
         Ok(path)
     }
 
-    fn close(&mut self) -> Result<()> {
-        let path = self.folder.join(self.name());
-        let whole = self.spill()?;
-        fs::rename(whole, &path).map_err(|e| unwritable(&path, e))?;
+    fn close(&mut self) -> Result<PathBuf> {
+        let path = self.spill()?;
         self.first = self.next;
-        Ok(())
+        Ok(path)
+    }
+}
+
+/// Makes the folder, and sees to it that nobody else generates into it.
+fn alone(to: &Path) -> Result<fs::File> {
+    let folder = fs::create_dir_all(to).and_then(|()| fs::File::open(to)).map_err(|e| unwritable(to, e))?;
+    match folder.try_lock() {
+        Err(fs::TryLockError::WouldBlock) => {
+            Err(Error::connect(format!("can't generate into {}: another process does", to.display()))
+                .hint("Wait until it is done, or generate into another folder with --to."))
+        }
+        // There are disks that know no locks.
+        _ => Ok(folder),
+    }
+}
+
+/// Brings files and folders to the disk.
+fn sync(paths: &[PathBuf]) -> Result<()> {
+    let sync = |path: &PathBuf| fs::File::open(path).and_then(|file| file.sync_all()).map_err(|e| unwritable(path, e));
+    thread::scope(|scope| {
+        let parts = paths.chunks(paths.len().div_ceil(SYNCING).max(1));
+        let threads: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().try_for_each(sync))).collect();
+        let join = |thread: thread::ScopedJoinHandle<'_, Result<()>>| {
+            thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that syncs the archive has panicked")))
+        };
+        threads.into_iter().try_for_each(join)
+    })
+}
+
+/// Removes a folder; it need not be there.
+fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(e) if e.kind() != Io::NotFound => Err(e),
+        _ => Ok(()),
     }
 }
 
@@ -131,5 +220,10 @@ fn holds_a_file(folder: &Path) -> io::Result<bool> {
 }
 
 fn unwritable(path: &Path, cause: io::Error) -> Error {
-    Error::connect(format!("can't write {}", path.display())).because(cause)
+    let error = Error::connect(format!("can't write {}", path.display()));
+    let error = match cause.kind() {
+        Io::StorageFull | Io::QuotaExceeded => error.hint("Make room there, or give fewer --events or another --to."),
+        _ => error,
+    };
+    error.because(cause)
 }

@@ -1,0 +1,75 @@
+//! An archive that is generated is there whole or not at all, whatever interrupts it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use super::follow::until;
+use super::{Place, assert_same};
+
+/// Every file below `folder`, and what is in it.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            found.extend(files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+        } else {
+            found.insert(name, fs::read(path).unwrap());
+        }
+    }
+    found
+}
+
+/// Whether the archive has files that are not yet shown, and no longer what an earlier one `left`.
+fn begun(place: &Place, archive: &str) -> bool {
+    let partial = place.path(archive).join(".demo.partial");
+    let files = |folder| fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
+    files(partial.join("demo.pin/partition=0")) && !partial.join("left").exists()
+}
+
+#[test]
+fn an_archive_whose_generation_is_killed_is_not_there_and_is_made_by_the_next() {
+    let place = Place::new();
+    let many = ["generate", "--to", "archive", "--events", "500000", "--records-per-object", "50"];
+    for signal in ["-KILL", "-INT"] {
+        let mut child = place.spawn(&many);
+        until("an object", || begun(&place, "archive"));
+        // Nobody else writes there meanwhile.
+        assert!(place.fail(&many, 69).contains("another process"));
+        super::follow::signal(&child, signal);
+        assert!(!child.wait().unwrap().success());
+        fs::write(place.path("archive/.demo.partial/left"), "").unwrap();
+        assert!(place.fail(&["run", "--from", "archive", "--lake", "lake"], 78).contains("generate --to archive"));
+        assert!(!place.path("lake").exists());
+    }
+    let few = ["--events", "200", "--seed", "7"];
+    place.run(&[&["generate", "--to", "archive"], &few[..]].concat());
+    place.run(&[&["generate", "--to", "undisturbed"], &few[..]].concat());
+    assert!(files(&place.path("archive")) == files(&place.path("undisturbed")), "what was left is in the way");
+    assert_eq!(fs::read_dir(place.path("archive")).unwrap().count(), 1, "nothing but the topics is left");
+    let before = files(&place.path("archive"));
+    assert!(place.fail(&many, 65).contains("--to"));
+    assert!(before == files(&place.path("archive")), "an archive is never written over");
+}
+
+#[test]
+fn the_first_command_begins_again_after_it_was_killed() {
+    let place = Place::new();
+    let mut child = place.spawn(&[]);
+    until("an object", || begun(&place, "data/archive") || place.path("data/archive/topics").exists());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // Also if it was too quick to be killed in the middle: what it would have left is put there.
+    let left = place.path("data/archive/.demo.partial/demo.pin/partition=9");
+    if place.path("data/archive/topics").exists() {
+        fs::remove_dir_all(place.path("data")).unwrap();
+    }
+    fs::create_dir_all(&left).unwrap();
+    fs::write(left.join("demo.pin+9+0000000000.json"), "{}\n").unwrap();
+    let screen = place.run(&[]);
+    assert!(screen.contains("generated 11,154 events"), "{screen}");
+    assert!(!left.exists());
+    assert_same("the first command", &place.oracle("data/archive", &[]), &place.lake("data/lake", None));
+}
