@@ -102,12 +102,19 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)?;
-        let mut cause = std::error::Error::source(self);
+        let (mut cause, mut hint) = (std::error::Error::source(self), self.hint.as_ref());
         while let Some(next) = cause {
-            write!(f, ": {next}")?;
+            match next.downcast_ref::<Error>() {
+                // Its own causes are those that come next.
+                Some(error) => {
+                    write!(f, ": {}", error.message)?;
+                    hint = hint.or(error.hint.as_ref());
+                }
+                None => write!(f, ": {next}")?,
+            }
             cause = next.source();
         }
-        if let Some(hint) = &self.hint {
+        if let Some(hint) = hint {
             write!(f, "\n  {hint}")?;
         }
         Ok(())
@@ -117,5 +124,19 @@ impl fmt::Display for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|e| e as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_each_cause_once_and_the_way_out_that_is_nearest() {
+        let disk = || Error::connect("can't write a file").because(std::io::Error::other("the disk is full")).hint("Make room.");
+        let commit = || Error::connect("can't commit").because(disk());
+        assert_eq!(commit().to_string(), "can't commit: can't write a file: the disk is full\n  Make room.");
+        let run = Error::connect("can't go on").because(commit()).hint("Run it again.");
+        assert_eq!(run.to_string(), "can't go on: can't commit: can't write a file: the disk is full\n  Run it again.");
     }
 }

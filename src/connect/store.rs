@@ -91,7 +91,7 @@ impl Store {
             Place::Folder(root) => match create_file(&root.join(path), bytes) {
                 Ok(()) => Create::Created,
                 Err(e) if e.kind() == Io::AlreadyExists => Create::Taken,
-                Err(e) => Create::Unknown(self.failed("create", path, e)),
+                Err(e) => Create::Unknown(self.unwritten("create", path, e)),
             },
             Place::Objects { store, runtime, .. } => {
                 let options = PutOptions::from(PutMode::Create);
@@ -110,7 +110,7 @@ impl Store {
     /// When it can't be written.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         match &self.place {
-            Place::Folder(root) => replace_file(&root.join(path), bytes).map_err(|e| self.failed("write", path, e)),
+            Place::Folder(root) => replace_file(&root.join(path), bytes).map_err(|e| self.unwritten("write", path, e)),
             Place::Objects { store, runtime, .. } => runtime
                 .block_on(store.put(&self.key(path), bytes.to_vec().into()))
                 .map(|_| ())
@@ -201,6 +201,16 @@ impl Store {
         }
     }
 
+    fn unwritten(&self, verb: &str, path: &str, cause: std::io::Error) -> Error {
+        let full = matches!(cause.kind(), Io::StorageFull | Io::QuotaExceeded);
+        let error = self.failed(verb, path, cause);
+        if full {
+            error.hint("Make room there and run it again: what was committed stands, and it goes on from there.")
+        } else {
+            error
+        }
+    }
+
     fn failed(&self, verb: &str, path: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
         Error::connect(format!("can't {verb} {}", self.name(path))).because(cause)
     }
@@ -236,12 +246,12 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let staged = folder.join(format!(".{name}.{}.tmp", std::process::id()));
     let mut file = fs::File::create(&staged)?;
     // In pieces: a sync of some other small file may have to wait until all that is on its way to the disk is there.
-    for piece in bytes.chunks(PIECE) {
-        file.write_all(piece)?;
-        file.sync_data()?;
-    }
-    if bytes.is_empty() {
-        file.sync_data()?;
+    let mut pieces = bytes.chunks(PIECE);
+    let written = pieces.try_for_each(|piece| file.write_all(piece).and_then(|()| file.sync_data()));
+    if let Err(error) = written.and_then(|()| file.sync_data()) {
+        // Half a file on a full disk would be in the way of the next attempt.
+        let _ = fs::remove_file(&staged);
+        return Err(error);
     }
     Ok(staged)
 }

@@ -4,8 +4,9 @@ mod answers;
 mod crash;
 mod dirt;
 mod follow;
-mod readers;
+mod full;
 mod generate;
+mod readers;
 mod refusals;
 mod wordcount;
 

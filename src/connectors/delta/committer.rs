@@ -165,7 +165,8 @@ fn foreign(files: &Files, mode: Mode, version: &[Value], name: &str) -> Result<(
 
 /// Writes files that don't depend on each other side by side: each is synced, and that is nearly all of the time it takes.
 ///
-/// The threads end within the call, so nothing outlives a commit.
+/// The threads end within the call, so nothing outlives a commit. After a failure none of the files is left: nobody knows of
+/// them yet, and a full disk has no room for them.
 pub(super) fn put_all(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> {
     std::thread::scope(|scope| {
         let put = |(path, bytes): &(String, Vec<u8>)| store.put(path, bytes);
@@ -175,6 +176,9 @@ pub(super) fn put_all(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> 
         for thread in threads {
             let put = thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes a file has panicked")));
             result = result.and(put);
+        }
+        if result.is_err() {
+            files.iter().for_each(|(path, _)| drop(store.delete(path)));
         }
         result
     })

@@ -174,9 +174,5 @@ fn put(store: &Store, version: u64, body: &[u8]) -> Result<()> {
             None => back_off(attempt),
         }
     }
-    let error = Error::connect(format!("can't create {}", store.name(&path)));
-    Err(match last {
-        Some(cause) => error.because(cause),
-        None => error,
-    })
+    Err(last.unwrap_or_else(|| Error::connect(format!("can't create {}", store.name(&path)))))
 }
