@@ -10,6 +10,7 @@ use std::io::{self, Write};
 
 use watershed::connect::{Column, Store, Value};
 use watershed::connectors::delta::Table;
+use watershed::runtime::changed;
 use watershed::{DEAD_LETTERS, Error, Result};
 
 use crate::questions::VIEWS;
@@ -47,9 +48,17 @@ pub(crate) enum Format {
 pub(crate) struct Lake {
     pub(crate) url: String,
     pub(crate) user_id: String,
+    /// Where the manifests are.
+    pub(crate) state: String,
 }
 
 impl Lake {
+    /// The lake at `url`; the manifests are in it if no other `state` is given.
+    pub(crate) fn new(url: String, user_id: String, state: Option<String>) -> Self {
+        let state = state.unwrap_or_else(|| format!("{}/_watershed", url.trim_end_matches('/')));
+        Lake { url, user_id, state }
+    }
+
     /// All topics that have a table here: the cleaned tables, the views, the dead letters.
     pub(crate) fn topics() -> impl Iterator<Item = &'static str> {
         KINDS.into_iter().map(|(_, table)| table).chain(VIEWS.map(|(view, _)| view)).chain([DEAD_LETTERS])
@@ -58,11 +67,7 @@ impl Lake {
     /// Where the table of `topic` is.
     pub(crate) fn table(&self, topic: &str) -> String {
         let owner = if KINDS.iter().any(|(_, table)| *table == topic) { format!("{}_", self.user_id) } else { String::new() };
-        self.below(&format!("{owner}{topic}"))
-    }
-
-    fn below(&self, name: &str) -> String {
-        format!("{}/{name}", self.url.trim_end_matches('/'))
+        format!("{}/{owner}{topic}", self.url.trim_end_matches('/'))
     }
 
     /// Opens the table of `topic` as it was at `commit`, or as it is now.
@@ -76,19 +81,26 @@ impl Lake {
     }
 
     /// The last commit that every table shows; 0 before the first.
-    fn last_commit(&self) -> Result<u64> {
+    pub(crate) fn last_commit(&self) -> Result<u64> {
         let shown = |topic| Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)));
         let shown = Self::topics().map(shown).collect::<Result<Vec<_>>>()?;
         let last = shown.iter().map(|(_, commit)| *commit).max().unwrap_or(0);
+        let mut behind = shown.into_iter().filter(|(_, commit)| *commit < last).map(|(topic, _)| topic).peekable();
+        if behind.peek().is_none() {
+            return Ok(last);
+        }
         // A table behind the others is one that the commit didn't change, unless the run is just showing it, or died at that:
-        // the state knows, if it lies in the lake. The commit before was shown everywhere ere this one was begun.
-        let state = Store::open(&self.below("_watershed"))?;
-        let manifest: serde_json::Value = match state.get(&format!("manifest/{last:020}"))? {
-            Some(bytes) => serde_json::from_slice(&bytes).unwrap_or_default(),
-            None => serde_json::Value::Null,
-        };
-        let behind = |(topic, commit): &(&str, u64)| *commit < last && !manifest["sinks"][topic]["content"].is_null();
-        Ok(if shown.iter().any(behind) { last - 1 } else { last })
+        // the state knows. The commit before was shown everywhere ere this one was begun.
+        match changed(&Store::open(&self.state)?, last)? {
+            Some(changed) => Ok(if behind.any(|topic| changed.iter().any(|c| c == topic)) { last - 1 } else { last }),
+            None => {
+                let state = &self.state;
+                tracing::warn!(
+                    "{state} knows of no commit {last}: whether all tables show it can't be said without their --state"
+                );
+                Ok(last)
+            }
+        }
     }
 }
 

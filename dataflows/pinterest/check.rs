@@ -26,7 +26,7 @@ use naive::Naive;
 /// Differences of a table that are printed.
 const PRINTED: usize = 5;
 
-/// Compares every table of `lake` with what the sources of `[pin, geo, user]` say, and prints how each compares; false at any
+/// Compares every table of `lake`, all at the last commit, with what the sources of `[pin, geo, user]` say, and prints how each compares; false at any
 /// difference. Of one topic, the records of a source named later are later.
 ///
 /// # Errors
@@ -34,7 +34,8 @@ const PRINTED: usize = 5;
 pub(crate) fn check(sources: &[Vec<Box<dyn Source>>; 3], lake: &Lake, bounds: &Bounds, out: &mut dyn Write) -> Result<bool> {
     let naive = Naive::read(sources)?;
     let views = naive.views(bounds);
-    let mut total = Total { lake, out, tables: 0, rows: 0, different: 0 };
+    let commit = lake.last_commit()?;
+    let mut total = Total { lake, commit, out, tables: 0, rows: 0, different: 0 };
     total.compare(KINDS[0].1, naive::rows(naive.pins))?;
     total.compare(KINDS[1].1, naive::rows(naive.geos))?;
     total.compare(KINDS[2].1, naive::rows(naive.users))?;
@@ -92,6 +93,8 @@ pub(crate) fn row_digest(row: &[Value]) -> Digest {
 /// The comparison so far.
 struct Total<'a> {
     lake: &'a Lake,
+    /// The commit at which all of it is read.
+    commit: u64,
     out: &'a mut dyn Write,
     tables: u32,
     rows: u64,
@@ -108,7 +111,7 @@ impl Total<'_> {
             wanted += 1;
         }
         let (mut there, mut extra, mut extras) = (0, 0, Vec::new());
-        self.lake.open(topic, None)?.for_each(&mut |row| {
+        self.lake.open(topic, Some(self.commit))?.for_each(&mut |row| {
             there += 1;
             match missing.get_mut(&row_digest(row)).filter(|(count, _)| *count > 0) {
                 Some((count, _)) => *count -= 1,

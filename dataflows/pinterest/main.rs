@@ -68,6 +68,9 @@ struct BindArgs {
     /// Folder of the Delta tables
     #[arg(long, value_name = "URL", default_value = "data/lake")]
     lake: String,
+    /// Folder of the manifests that make a run continue [default: <lake>/_watershed]
+    #[arg(long, value_name = "URL")]
+    state: Option<String>,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user; tables <ID>_pin_table and so on
     #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
     user_id: String,
@@ -83,9 +86,6 @@ struct BindArgs {
 struct RunArgs {
     #[command(flatten)]
     bind: BindArgs,
-    /// Folder of the manifests that make a run continue [default: <lake>/_watershed]
-    #[arg(long, value_name = "URL")]
-    state: Option<String>,
     /// Threads that work on the dataflow [default: cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
@@ -129,6 +129,9 @@ struct AnswersArgs {
     /// Folder of the Delta tables
     #[arg(long, value_name = "URL", default_value = "data/lake")]
     lake: String,
+    /// Folder of the manifests of the run that made them [default: <lake>/_watershed]
+    #[arg(long, value_name = "URL")]
+    state: Option<String>,
     /// Whose cleaned tables are meant
     #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
     user_id: String,
@@ -169,7 +172,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Run(args) => run::run(args, &mut out),
         Command::Generate(args) => run::generate(&args.into(), &mut out),
         Command::Answers(args) => {
-            let lake = Lake { url: args.lake, user_id: args.user_id };
+            let lake = Lake::new(args.lake, args.user_id, args.state);
             answers::answers(args.view.as_deref(), &lake, args.format, args.as_of, &mut out)
         }
         Command::Describe(bind) => run::describe(&bind, &mut out),
@@ -196,7 +199,7 @@ fn print(out: &mut dyn Write, text: &str) -> Result<()> {
 
 impl BindArgs {
     fn lake(&self) -> Lake {
-        Lake { url: self.lake.clone(), user_id: self.user_id.clone() }
+        Lake::new(self.lake.clone(), self.user_id.clone(), self.state.clone())
     }
 
     fn bounds(&self) -> Bounds {

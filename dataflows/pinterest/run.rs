@@ -36,7 +36,7 @@ pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
     }
     let bar = Bar::new();
     let mut config = Config {
-        state: Some(Store::open(&args.state.unwrap_or_else(|| format!("{}/_watershed", lake.url)))?),
+        state: Some(Store::open(&lake.state)?),
         follow: args.follow,
         commit_every: args.commit_every,
         stop: stop_at_signals()?,
@@ -77,6 +77,7 @@ pub(crate) fn describe(bind: &BindArgs, out: &mut dyn Write) -> Result<()> {
     for table in Lake::topics() {
         text += &format!("  {table} -> delta {}\n", lake.table(table));
     }
+    text += &format!("  state -> {}\n", lake.state);
     print(out, &text)
 }
 

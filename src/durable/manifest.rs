@@ -220,6 +220,18 @@ impl Ledger {
     }
 }
 
+/// The topics of which commit `n` changed what is shown, by the `state` it was recorded in; `None` if that knows of no such commit.
+///
+/// # Errors
+/// When the state can't be read.
+pub fn changed(state: &Store, n: u64) -> Result<Option<Vec<String>>> {
+    let path = format!("manifest/{n:020}");
+    let Some(bytes) = state.get(&path)? else { return Ok(None) };
+    let manifest: Manifest = serde_json::from_slice(&bytes)
+        .map_err(|e| Error::data(format!("{} is not what a run wrote", state.name(&path))).because(e))?;
+    Ok(Some(manifest.sinks.into_iter().filter(|(_, sink)| sink.content.is_some()).map(|(topic, _)| topic).collect()))
+}
+
 impl Manifest {
     /// The manifest after `ledger`'s last, still without contents.
     pub(crate) fn after(ledger: &Ledger) -> Self {

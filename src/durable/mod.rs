@@ -9,4 +9,5 @@
 
 mod manifest;
 
+pub use manifest::changed;
 pub(crate) use manifest::{Bound, Ledger, Manifest, SinkState, SourceState};

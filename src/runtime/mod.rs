@@ -37,6 +37,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+pub use crate::durable::changed;
 pub(crate) use coordinator::{Coordinator, Message};
 pub use progress::{Milestone, Progress, Summary, TopicSummary};
 pub(crate) use stores::Stores;

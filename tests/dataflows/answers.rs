@@ -38,3 +38,34 @@ fn the_first_command_generates_replays_and_answers() {
     assert!(again.contains("0 new records"), "{again}");
     assert!(place.run(&["check"]).contains("equal"));
 }
+
+/// A run that died between two tables of a commit: what it had shown is no answer, wherever its state lies.
+#[test]
+fn answers_are_of_one_commit_also_with_the_state_elsewhere() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "all", "--events", "400", "--records-per-object", "10"]);
+    let lake = ["--lake", "lake", "--state", "elsewhere"];
+    let run = [&["run", "--from", "archive"], &lake[..]].concat();
+    let answers = [&["answers", "--format", "json"], &lake[..]].concat();
+    super::follow::copy_share(&place.path("all"), &place.path("archive"), 1, 2);
+    place.run(&run);
+    let before = place.run(&answers);
+    super::follow::copy_share(&place.path("all"), &place.path("archive"), 2, 2);
+    place.run(&run);
+    let after = place.run(&answers);
+    assert_ne!(before, after);
+    assert!(!place.path("lake/_watershed").exists());
+
+    let log = place.path("lake/category_by_country/_delta_log");
+    let versions = std::fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path());
+    let last = versions.filter(|path| path.extension().is_some_and(|e| e == "json")).max().unwrap();
+    std::fs::rename(&last, place.path("aside")).unwrap();
+    assert_eq!(place.run(&answers), before);
+    let check = [&["check", "--from", "archive"], &lake[..]].concat();
+    place.fail(&check, 1);
+    let unknown = place.output(&["answers", "--lake", "lake"]);
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("--state"), "without the state it says that it can't tell");
+    place.run(&run);
+    assert_eq!(place.run(&answers), after);
+    assert!(place.run(&check).contains("equal"));
+}

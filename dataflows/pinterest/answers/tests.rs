@@ -23,7 +23,7 @@ impl Sample {
         let root = TempDir::new().unwrap();
         let to = root.path().join("archive");
         generate(&Options { events, to, dirt: 0.1, ..Default::default() }, &mut |_| ()).unwrap();
-        let lake = Lake { url: root.path().join("lake").to_str().unwrap().into(), user_id: "demo".into() };
+        let lake = Lake::new(root.path().join("lake").to_str().unwrap().into(), "demo".into(), None);
         let sample = Sample { root, lake };
         sample.run();
         sample
@@ -47,7 +47,7 @@ impl Sample {
         for topic in Lake::topics() {
             streams = streams.sink(topic, Delta::table(&self.lake.table(topic)).unwrap());
         }
-        let state = Some(Store::open(&self.lake.below("_watershed")).unwrap());
+        let state = Some(Store::open(&self.lake.state).unwrap());
         streams.run(Config { workers: 2, state, ..Config::default() }).unwrap().committed
     }
 
@@ -189,7 +189,7 @@ fn every_view_is_answered_with_its_columns_and_as_of_any_commit() {
 #[test]
 fn an_unknown_view_is_a_mistake_of_usage_and_an_absent_lake_one_of_data() {
     let root = TempDir::new().unwrap();
-    let lake = Lake { url: format!("{}/", root.path().display()), user_id: "me".into() };
+    let lake = Lake::new(format!("{}/", root.path().display()), "me".into(), None);
     assert_eq!(lake.table("pin_table"), format!("{}/me_pin_table", root.path().display()));
     assert_eq!(lake.table("top_country"), format!("{}/top_country", root.path().display()));
     let fail = |view| answers(view, &lake, Format::Json, None, &mut Vec::new()).unwrap_err();
