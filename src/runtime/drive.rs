@@ -19,10 +19,12 @@ use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
 const LONG_EPOCH: Duration = Duration::from_millis(100);
-/// Bytes after which an epoch is closed before its time: what workers decode on and on keeps the answers waiting.
+/// Bytes after which it is closed before that time: what workers decode on and on keeps the answers waiting.
 const FULL: usize = 8 << 20;
-/// Of these, what is handed out while the epoch before is not through.
-const AHEAD: usize = FULL / 2;
+/// Bytes still to read of which it takes long to come to the end: until then nobody waits for answers, and epochs may be longer
+/// by [`LONGER`].
+const FAR: u64 = 128 << 20;
+const LONGER: u32 = 8;
 
 impl Coordinator {
     /// Goes on to the end.
@@ -82,13 +84,19 @@ impl Coordinator {
     fn patience(&self) -> Duration {
         let ready = self.through >= self.open;
         let commit = (ready && self.unmarked && self.marked.is_none()).then(|| self.until_commit());
-        let epoch = (ready && self.dirty).then(|| LONG_EPOCH.saturating_sub(self.opened.elapsed()));
+        let epoch = (ready && self.dirty).then(|| self.long().0.saturating_sub(self.opened.elapsed()));
         [commit, epoch].into_iter().flatten().fold(TELL, Duration::min).max(Duration::from_micros(100))
     }
 
-    /// Whether the open epoch has enough, however much there is still to come.
+    /// After how long and how many bytes an epoch is closed, however much there is still to come.
+    fn long(&self) -> (Duration, usize) {
+        let times = if self.remaining.load(Ordering::Relaxed) > FAR { LONGER } else { 1 };
+        (LONG_EPOCH * times, FULL * times as usize)
+    }
+
     fn full(&self) -> bool {
-        self.dirty && (self.ahead >= FULL || self.opened.elapsed() >= LONG_EPOCH)
+        let (time, bytes) = self.long();
+        self.dirty && (self.ahead >= bytes || self.opened.elapsed() >= time)
     }
 
     fn until_commit(&self) -> Duration {
@@ -153,11 +161,11 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Hands out the batches that wait: not too many, or the answers would fall behind.
+    /// Hands out the batches that wait: not too many, or the answers would fall behind, the less so before the epoch before is through.
     fn hand_out(&mut self) {
         let most = match (self.phase, self.through >= self.open) {
-            (Phase::Live, true) => FULL,
-            (Phase::Live, false) => AHEAD,
+            (Phase::Live, true) => self.long().1,
+            (Phase::Live, false) => self.long().1 / 2,
             _ => usize::MAX,
         };
         while self.ahead < most

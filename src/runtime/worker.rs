@@ -21,7 +21,7 @@ use crate::topology::Topology;
 
 /// How long a worker looks again and again for news of a closed epoch before it sleeps. A small epoch is through in less, and
 /// takes a dozen words between workers: to be woken for each would be most of its time.
-const SPIN: Duration = Duration::from_micros(500);
+const SPIN: Duration = Duration::from_millis(3);
 
 /// What the workers are given.
 pub(super) struct Shared {
