@@ -4,7 +4,7 @@ use std::any::Any;
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::ops::RangeBounds;
+use std::ops::{Bound, RangeBounds};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rpds::RedBlackTreeMapSync;
@@ -40,7 +40,12 @@ impl<K: Datum, V: Datum> View<K, V> {
     where
         K: Borrow<Q>,
     {
-        self.rows.range(keys)
+        let none = match (keys.start_bound(), keys.end_bound()) {
+            (Bound::Excluded(from), Bound::Excluded(to)) => from >= to,
+            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from > to,
+            _ => false,
+        };
+        (!none).then(|| self.rows.range(keys)).into_iter().flatten()
     }
 
     /// All rows, by ascending key.
