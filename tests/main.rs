@@ -6,6 +6,7 @@
 //! - [`runtime`]: a run is checked before it starts, continued after any death, and never by two at once.
 //! - [`connectors`]: one contract for all sources and sinks, and who keeps it.
 //! - [`dataflows`]: the real executables, on data, against an oracle that shares no code with them.
+//! - [`gateway`]: what each request is answered, what is too much, and what a log in a folder keeps whatever is killed.
 //! - [`tidy`]: the house rules a machine can read, on the source tree itself.
 //! - [`support`]: trials, dice, and topics that break when told.
 
@@ -13,6 +14,7 @@
 
 mod connectors;
 mod dataflows;
+mod gateway;
 mod laws;
 mod runtime;
 mod stream;

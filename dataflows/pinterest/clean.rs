@@ -16,6 +16,7 @@ use watershed::serdes::{Reason, Reject};
 use crate::model::{Geo, Pin, User};
 use json::{Shape, Value};
 use values::is_blank;
+pub(crate) use values::timestamp as moment;
 
 /// The reasons of dead letters.
 pub(crate) mod reason {

@@ -101,3 +101,14 @@ pub(crate) fn generate(options: &Options, progress: &mut dyn FnMut(u64)) -> Resu
     progress(options.events);
     Ok(summary)
 }
+
+/// Hands over the three records of each of `events` events, clean, as [`generate`] writes them.
+pub(crate) fn rows(seed: u64, events: u64, take: &mut dyn FnMut(&[Vec<u8>; 3])) {
+    let world = World::new(seed, events);
+    let mut draw = Draw::new(seed, Stream::Events, 0);
+    let mut lines = [Vec::new(), Vec::new(), Vec::new()];
+    for ind in 0..events {
+        world.event(ind, &mut draw, &mut lines);
+        take(&lines);
+    }
+}

@@ -3,6 +3,8 @@
 mod answers;
 mod check;
 mod clean;
+mod emulate;
+mod gateway;
 mod generate;
 mod model;
 mod questions;
@@ -41,6 +43,8 @@ const EXAMPLES: &str = "Examples:
   pinterest check                               compute everything again, naively, and compare
   pinterest generate --events 1000000 --to big  a larger archive
   pinterest run --from big --lake big-lake      … and its answers
+  pinterest gateway                             take records by HTTP into the archive that run --follow reads
+  pinterest emulate --to http://127.0.0.1:8082  post events to it
 
 Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, state or table contradicts what was recorded,
 69 a service or a folder can't be reached, 70 a bug of ours, 76 a newer run took over, 78 configuration.";
@@ -57,6 +61,10 @@ enum Command {
     Check(CheckArgs),
     /// Print the topology and what it is bound to.
     Describe(BindArgs),
+    /// Take records by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis do, into an archive.
+    Gateway(gateway::GatewayArgs),
+    /// Post events as the original's users do: rows of three tables, as three records an event.
+    Emulate(emulate::EmulateArgs),
 }
 
 /// What the topics are bound to.
@@ -105,7 +113,7 @@ struct GenerateArgs {
     /// Seed of all that is drawn
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
-    /// Folder to write to
+    /// Folder to write to, or mysql://user@host/database for three tables such as the original's, without dirt
     #[arg(long, value_name = "PATH", default_value = run::ARCHIVE)]
     to: PathBuf,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user
@@ -170,12 +178,17 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(args, &mut out),
-        Command::Generate(args) => run::generate(&args.into(), &mut out),
+        Command::Generate(args) => match args.to.to_str().filter(|to| to.starts_with("mysql://")) {
+            Some(url) => emulate::fill(url, args.seed, args.events, &mut out),
+            None => run::generate(&args.into(), &mut out),
+        },
         Command::Answers(args) => {
             let lake = Lake::new(args.lake, args.user_id, args.state);
             answers::answers(args.view.as_deref(), &lake, args.format, args.as_of, &mut out)
         }
         Command::Describe(bind) => run::describe(&bind, &mut out),
+        Command::Gateway(args) => gateway::gateway(&args, &mut out),
+        Command::Emulate(args) => emulate::emulate(&args, &mut out),
         Command::Check(CheckArgs { bind }) => {
             let same = check::check(&run::sources(&bind)?, &bind.lake(), &bind.bounds(), &mut out);
             return same.map(|same| ExitCode::from(u8::from(!same)));

@@ -44,7 +44,7 @@ pub(super) fn signal(child: &std::process::Child, signal: &str) {
     assert!(Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap().success());
 }
 
-fn terminate(child: &std::process::Child) {
+pub(super) fn terminate(child: &std::process::Child) {
     signal(child, "-TERM");
 }
 

@@ -5,6 +5,7 @@ mod crash;
 mod dirt;
 mod follow;
 mod full;
+mod gateway;
 mod generate;
 mod readers;
 mod refusals;
@@ -130,6 +131,13 @@ fn said(printed: &[u8]) -> Tables {
     };
     tables.insert("dead_letters".into(), sorted(found["dead_letters"].as_array().unwrap().iter().map(letter)));
     tables
+}
+
+/// The Python with the packages that tests use; none where it can't be made.
+fn python() -> Option<PathBuf> {
+    let venv = Command::new("bash").arg(support("venv.sh")).output().unwrap();
+    let python = String::from_utf8(venv.stdout).unwrap();
+    (!python.trim().is_empty()).then(|| python.trim().into())
 }
 
 /// By table, its rows as text, sorted.

@@ -1,6 +1,8 @@
-//! What the tests share: trials, which pipe records written as text and show rows as text, and dice that fall the same in every run.
+//! What the tests share: trials, which pipe records written as text and show rows as text, a client of HTTP that may misbehave,
+//! and dice that fall the same in every run.
 
 pub(crate) mod broken;
+pub(crate) mod http;
 pub(crate) mod shaky;
 
 use rand_core::{RngCore, SeedableRng};

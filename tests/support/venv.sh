@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# Makes the Python environment with the independent Delta readers, once, and prints the path of its python.
+# Makes the Python environment with the independent Delta readers and senders, once, and prints the path of its python.
 # On failure it prints nothing on stdout and exits 0 all the same: the caller reports its check as skipped.
 # WATERSHED_VENV says where (default ~/.cache/watershed-venv).
 set -u
 venv=${WATERSHED_VENV:-$HOME/.cache/watershed-venv}
-wanted="duckdb duckdb_extensions duckdb_extension_delta deltalake"
+wanted="duckdb duckdb_extensions duckdb_extension_delta deltalake requests boto3"
 python=$venv/bin/python
 
-ready() { [ -x "$python" ] && "$python" -c 'import duckdb, duckdb_extensions, deltalake, importlib.metadata as m; m.version("duckdb_extension_delta")' 2>/dev/null; }
+ready() { [ -x "$python" ] && "$python" -c 'import boto3, duckdb, duckdb_extensions, deltalake, requests, importlib.metadata as m; m.version("duckdb_extension_delta")' 2>/dev/null; }
 
 if ! ready; then
     mkdir -p "$venv" || exit 0

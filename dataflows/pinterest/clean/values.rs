@@ -31,7 +31,7 @@ pub(super) fn follower_count(text: &str) -> Option<i64> {
 const FORMATS: [&[u8]; 4] = [b"YYYY-MM-DD hh:mm:ss", b"YYYY-MM-DDThh:mm:ss", b"MM/DD/YYYY, hh:mm:ss", b"YYYY:MM:DD hh:mm:ss"];
 
 /// The moment that `text` names, in UTC. None if it is in none of the formats, or its day or time of day does not exist.
-pub(super) fn timestamp(text: &str) -> Option<Timestamp> {
+pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     let text = text.as_bytes();
     FORMATS.iter().find_map(|format| {
         let (head, tail) = text.split_at_checked(format.len())?;

@@ -1,0 +1,205 @@
+//! How many records a second does the gateway acknowledge, how soon, and what does it cost that they are durable?
+//!
+//! ```text
+//! cargo bench --bench gateway                     all shapes, 10 seconds each
+//! cargo bench --bench gateway -- --quick          the same in a second each, to see that it works
+//! ```
+//!
+//! Pins of 708 bytes come in requests of the REST Proxy, over connections that stay open, each with one request on its way. Beside
+//! it stands the same gateway before a log that throws records away: HTTP, JSON and the senders, who share the machine, are the
+//! same. The other floor is one record written and synced at a time, by nothing but `write` and `fdatasync`.
+
+#[path = "../dataflows/pinterest"]
+#[allow(dead_code, unused_imports, reason = "it has parts that are not measured, and tests that are not run here")]
+mod dataflow {
+    pub(crate) mod generate;
+}
+#[path = "pinterest/report.rs"]
+#[allow(dead_code, reason = "it can say more than is said here")]
+mod report;
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use clap::Parser;
+use futures::FutureExt;
+use watershed::gateway::{Answer, Config, Entry, Folder, FolderOptions, Gateway, Log, Place, Position, Refusal, Topic};
+
+use report::{Report, millis, percentile};
+
+/// The result of everything here.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Connections, and records of a request.
+const SHAPES: [(usize, usize); 4] = [(1, 1), (16, 1), (64, 1), (16, 100)];
+const TOPIC: &str = "demo.pin";
+
+/// How many records a second does the gateway acknowledge, and how soon?
+#[derive(Parser)]
+struct Args {
+    /// How long each shape is measured.
+    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    seconds: f64,
+    /// Ask all of it for a time that shows no more than that it works.
+    #[arg(long)]
+    quick: bool,
+    /// Where archives are made.
+    #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/gateway"))]
+    dir: PathBuf,
+    /// What `cargo bench` says, and `cargo test` does not: the latter gets the quick answers.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A log that keeps nothing.
+#[derive(Default)]
+struct Nothing(AtomicU64);
+
+impl Log for Nothing {
+    fn describe(&self) -> String {
+        "nothing".into()
+    }
+    fn topics(&self) -> Answer<'_, Vec<Topic>> {
+        async { Ok(Vec::new()) }.boxed()
+    }
+    fn append<'a>(&'a self, _topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<std::result::Result<Place, Refusal>>> {
+        let first = self.0.fetch_add(entries.len() as u64, Ordering::Relaxed);
+        let place = move |k| Ok(Place { partition: 0, position: Position::Offset(first + k) });
+        async move { Ok((0..entries.len() as u64).map(place).collect()) }.boxed()
+    }
+    fn create<'a>(&'a self, _topic: &'a str, _partitions: u32) -> Answer<'a, ()> {
+        async { Ok(()) }.boxed()
+    }
+    fn delete<'a>(&'a self, _topic: &'a str) -> Answer<'a, ()> {
+        async { Ok(()) }.boxed()
+    }
+    fn close(&self) -> Answer<'_, ()> {
+        async { Ok(()) }.boxed()
+    }
+}
+
+fn main() -> Result {
+    let args = Args::parse();
+    let seconds = if args.quick || !args.bench { 0.5 } else { args.seconds };
+    let mut pins = Vec::new();
+    dataflow::generate::rows(100, 2000, &mut |lines| pins.push(String::from_utf8_lossy(&lines[0]).into_owned()));
+    let mut report = Report::default();
+    report.question(&format!("Records acknowledged, {seconds} s each"));
+    let mut rows = Vec::new();
+    for (connections, batch) in SHAPES {
+        let mut both = Vec::new();
+        for durable in [false, true] {
+            let _ = std::fs::remove_dir_all(&args.dir);
+            std::fs::create_dir_all(&args.dir)?;
+            let log: Arc<dyn Log> =
+                if durable { Arc::new(Folder::open(&args.dir, FolderOptions::default())?) } else { Arc::new(Nothing::default()) };
+            let times = measure(log, &pins, connections, batch, seconds)?;
+            let rate = (times.len() * batch) as f64 / seconds;
+            let name =
+                format!("{connections} connections, {batch} a request, {}", if durable { "durable" } else { "thrown away" });
+            rows.push([name, report::count(rate as u64), millis(percentile(&times, 0.5)), millis(percentile(&times, 0.99))]);
+            both.push(rate);
+        }
+        report.line(&format!(
+            "- {connections} connections, {batch} a request: {:.0} % of the rate of throwing away",
+            both[1] / both[0] * 100.0
+        ));
+    }
+    let synced = syncs(&args.dir, pins[0].as_bytes(), seconds)?;
+    let rate = report::count((synced.len() as f64 / seconds) as u64);
+    rows.push([
+        "write and fdatasync, one after the other".into(),
+        rate,
+        millis(percentile(&synced, 0.5)),
+        millis(percentile(&synced, 0.99)),
+    ]);
+    report.table(["case", "records/s", "p50", "p99"], rows);
+    Ok(std::fs::remove_dir_all(&args.dir)?)
+}
+
+/// Seconds of each request that was answered within the time.
+fn measure(log: Arc<dyn Log>, pins: &[String], connections: usize, batch: usize, seconds: f64) -> Result<Vec<f64>> {
+    if let Err(refusal) = futures::executor::block_on(log.create(TOPIC, 1)) {
+        return Err(format!("{refusal:?}").into());
+    }
+    let began = Instant::now();
+    let gateway = Gateway::bind(SocketAddr::from(([127, 0, 0, 1], 0)), log, Config::new(Arc::new(move || began.elapsed())))?;
+    let address = gateway.address();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let counted = AtomicBool::new(false);
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let running = scope.spawn(move || gateway.run(async move { drop(stopped.await) }));
+        let (counted, ended) = (&counted, &ended);
+        let senders: Vec<_> = (0..connections)
+            .map(|sender| scope.spawn(move || send(address, &pins[sender % pins.len()..], batch, counted, ended)))
+            .collect();
+        std::thread::park_timeout(Duration::from_secs_f64(seconds / 5.0));
+        counted.store(true, Ordering::Relaxed);
+        std::thread::park_timeout(Duration::from_secs_f64(seconds));
+        ended.store(true, Ordering::Relaxed);
+        let mut times = Vec::new();
+        for sender in senders {
+            times.extend(sender.join().map_err(|_| "a sender died")??);
+        }
+        drop(stop);
+        running.join().map_err(|_| "the gateway died")??;
+        Ok(times)
+    })
+}
+
+fn send(address: SocketAddr, pins: &[String], batch: usize, counted: &AtomicBool, ended: &AtomicBool) -> Result<Vec<f64>> {
+    let mut stream = BufReader::new(TcpStream::connect(address)?);
+    stream.get_ref().set_nodelay(true)?;
+    let requests: Vec<String> = (0..50).map(|n| request(pins.iter().cycle().skip(n * 7).take(batch))).collect();
+    let (mut times, mut line) = (Vec::new(), String::new());
+    for request in requests.iter().cycle() {
+        let began = Instant::now();
+        stream.get_mut().write_all(request.as_bytes())?;
+        let mut length = 0;
+        line.clear();
+        stream.read_line(&mut line)?;
+        if !line.starts_with("HTTP/1.1 200") {
+            return Err(format!("the gateway says {line}").into());
+        }
+        while line != "\r\n" {
+            line.clear();
+            stream.read_line(&mut line)?;
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse()?;
+            }
+        }
+        std::io::copy(&mut (&mut stream).take(length), &mut std::io::sink())?;
+        if counted.load(Ordering::Relaxed) {
+            times.push(began.elapsed().as_secs_f64());
+        }
+        if ended.load(Ordering::Relaxed) {
+            break;
+        }
+    }
+    Ok(times)
+}
+
+fn request<'a>(pins: impl Iterator<Item = &'a String>) -> String {
+    let records: Vec<String> = pins.map(|pin| format!("{{\"value\":{pin}}}")).collect();
+    let body = format!("{{\"records\":[{}]}}", records.join(","));
+    let head = format!("POST /topics/{TOPIC} HTTP/1.1\r\nHost: here\r\nContent-Type: application/vnd.kafka.json.v2+json");
+    format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
+}
+
+/// Seconds of each write that is synced before the next.
+fn syncs(folder: &Path, record: &[u8], seconds: f64) -> Result<Vec<f64>> {
+    let mut file = std::fs::File::create(folder.join("synced"))?;
+    let (began, mut times) = (Instant::now(), Vec::new());
+    while began.elapsed().as_secs_f64() < seconds {
+        let one = Instant::now();
+        file.write_all(record)?;
+        file.sync_data()?;
+        times.push(one.elapsed().as_secs_f64());
+    }
+    Ok(times)
+}

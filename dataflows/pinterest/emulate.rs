@@ -1,0 +1,174 @@
+//! The command `emulate`: users who post. Rows of the three tables, drawn as the original does, go out as three records an event.
+
+mod credentials;
+mod database;
+mod dates;
+mod rows;
+mod target;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use clap::{Args, ValueEnum};
+use futures::{StreamExt, stream};
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use rand_core::{RngCore, SeedableRng};
+use rand_pcg::Pcg64;
+use tokio::time::MissedTickBehavior;
+use watershed::{Error, Result};
+
+use crate::run::{ARCHIVE, KINDS};
+use crate::{gateway, print, user_id};
+use database::Database;
+use dates::DateFormat;
+use rows::Rows;
+use target::Target;
+
+#[derive(Args)]
+pub(crate) struct EmulateArgs {
+    /// Where rows come from: invented here, or mysql://user@host/database with the original's three tables
+    #[arg(long, value_name = "URL", default_value = "generated")]
+    from: String,
+    /// File of YAML with HOST, USER, PASSWORD, DATABASE and PORT, where neither the URL nor PINTEREST_DB_HOST and so on say them
+    #[arg(long, value_name = "PATH")]
+    credentials: Option<PathBuf>,
+    /// The gateway to post to, http://…, or the folder of an archive
+    #[arg(long, value_name = "URL", default_value = ARCHIVE)]
+    to: String,
+    /// Which of its protocols a gateway is spoken to in
+    #[arg(long, value_enum, default_value_t = Style::RestProxy)]
+    style: Style,
+    /// Events a second; 0 is as fast as it goes
+    #[arg(long, value_name = "R", default_value_t = 2.0)]
+    rate: f64,
+    /// How many events to send [default: until SIGINT or SIGTERM]
+    #[arg(long, value_name = "N")]
+    events: Option<u64>,
+    /// Rows of each generated table
+    #[arg(long, value_name = "N", default_value_t = 11_154, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
+    rows: u64,
+    /// Take one row after the other instead of drawing them
+    #[arg(long)]
+    in_order: bool,
+    /// Seed of all that is drawn
+    #[arg(long, value_name = "S", default_value_t = 100)]
+    seed: u64,
+    /// How dates are written [default: as the rows have them]
+    #[arg(long, value_enum)]
+    date_format: Option<DateFormat>,
+    /// Events on their way at a time
+    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
+    in_flight: u16,
+    /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams streaming-<ID>-pin and so on
+    #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
+    user_id: String,
+}
+
+/// A protocol of a gateway.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Style {
+    /// Confluent REST Proxy v2: POST /topics/<ID>.pin
+    RestProxy,
+    /// API Gateway before Kinesis: PUT /streams/streaming-<ID>-pin/record
+    KinesisProxy,
+}
+
+/// What has become of the records so far.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    events: u64,
+    taken: u64,
+    refused: u64,
+}
+
+/// Sends events until there are enough, or until it is stopped.
+pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
+    if !(0.0..=1e6).contains(&args.rate) {
+        return Err(Error::usage(format!("can't send {} events a second", args.rate)).hint("Give a rate from 0 to 1000000."));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime = runtime.map_err(|e| Error::internal("can't start a thread for requests").because(e))?;
+    let target = Target::open(&args.to, args.style, &args.user_id)?;
+    let rows = runtime.block_on(Rows::open(args))?;
+    let bar = ProgressBar::new(args.events.unwrap_or(0));
+    let template = "{spinner} {human_pos} events, {msg}  {elapsed}";
+    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    let began = Instant::now();
+    let sent = runtime.block_on(send(args, &rows, &target, &bar));
+    bar.finish_and_clear();
+    let closed = runtime.block_on(target.close());
+    let (sent, seconds) = (sent?, began.elapsed().as_secs_f64().max(0.001));
+    closed?;
+    let rate = sent.events as f64 / seconds;
+    let line = format!(
+        "{} events in {seconds:.1} s, {rate:.1}/s: {} records taken, {} refused\n",
+        HumanCount(sent.events),
+        HumanCount(sent.taken),
+        HumanCount(sent.refused)
+    );
+    print(out, &line)?;
+    if sent.refused > 0 {
+        return Err(Error::connect(format!("{} records were not taken by {}", HumanCount(sent.refused), args.to))
+            .hint("The lines above say why."));
+    }
+    Ok(())
+}
+
+/// Makes the original's three tables in the database at `url`, and fills them with the clean rows of `events` events.
+pub(crate) fn fill(url: &str, seed: u64, events: u64, out: &mut dyn Write) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|e| Error::internal("can't start a thread for requests").because(e))?;
+    let credentials = rows::credentials(url, None)?;
+    let bar = ProgressBar::new(events);
+    let invented = rows::invented(seed, events, None);
+    let filled = runtime.block_on(Database::fill(&credentials, &invented, &mut |rows| bar.set_position(rows)));
+    bar.finish_and_clear();
+    filled?;
+    print(out, &format!("generated {} events in {url}, as a row in each of 3 tables\n", HumanCount(events)))
+}
+
+async fn send(args: &EmulateArgs, rows: &Rows, target: &Target, bar: &ProgressBar) -> Result<Sent> {
+    let mut draw = Pcg64::seed_from_u64(args.seed);
+    let count = rows.count();
+    let drawn = (0..args.events.unwrap_or(u64::MAX))
+        .map(move |k| if args.in_order { k % count } else { ((u128::from(draw.next_u64()) * u128::from(count)) >> 64) as u64 });
+    let mut pace = (args.rate > 0.0).then(|| tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate)));
+    if let Some(pace) = &mut pace {
+        pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
+    }
+    let paced = stream::unfold((drawn, pace), |(mut drawn, mut pace)| async move {
+        let row = drawn.next()?;
+        if let Some(pace) = &mut pace {
+            pace.tick().await;
+        }
+        Some((row, (drawn, pace)))
+    });
+    let events = paced.map(|row| event(rows, target, row)).buffer_unordered(args.in_flight.into());
+    let mut events = std::pin::pin!(events.take_until(gateway::stopped()));
+    let mut sent = Sent::default();
+    while let Some(taken) = events.next().await {
+        let taken = taken?;
+        sent.events += 1;
+        sent.taken += taken;
+        sent.refused += KINDS.len() as u64 - taken;
+        bar.set_position(sent.events);
+        bar.set_message(format!("{:.1}/s, {} records refused", bar.per_sec(), sent.refused));
+    }
+    Ok(sent)
+}
+
+/// Sends the three records of a row; says how many of them were taken.
+async fn event(rows: &Rows, target: &Target, row: u64) -> Result<u64> {
+    let lines = rows.row(row).await?;
+    let posts = lines.into_iter().enumerate().map(|(kind, line)| target.post(kind, row, line));
+    let posted = futures::future::join_all(posts).await;
+    let mut taken = 0;
+    for (posted, (kind, _)) in posted.into_iter().zip(KINDS) {
+        match posted {
+            Ok(()) => taken += 1,
+            Err(why) => eprintln!("pinterest: the {kind} of row {row} was not taken: {why}"),
+        }
+    }
+    Ok(taken)
+}

@@ -1,0 +1,120 @@
+//! How to reach the database: by the URL of an argument, by a file of YAML or by the environment. A password is never an argument,
+//! because everyone on a machine can read those.
+
+use std::path::{Path, PathBuf};
+
+use reqwest::Url;
+use watershed::{Error, Result};
+
+/// What the names in the file stand behind, in the environment.
+const PREFIX: &str = "PINTEREST_DB_";
+
+/// What it takes to reach a database.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(super) struct Credentials {
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: String,
+    pub(super) password: Option<String>,
+    pub(super) database: String,
+}
+
+impl Credentials {
+    /// Those for `mysql://user@host:port/database`. What the URL leaves out is HOST, USER, PASSWORD, DATABASE and PORT of the
+    /// file, or these names behind `PINTEREST_DB_` in the environment; `PINTEREST_DB_CREDENTIALS` may name the file.
+    pub(super) fn of(url: &str, file: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
+        let parsed = Url::parse(url).map_err(|e| Error::usage(format!("can't take {url} for a database")).because(e))?;
+        if parsed.password().is_some() {
+            return Err(Error::usage("can't take a password as an argument: everyone on this machine could read it")
+                .hint(format!("Put it into a file for --credentials, or into {PREFIX}PASSWORD.")));
+        }
+        let named = environment(&format!("{PREFIX}CREDENTIALS")).map(PathBuf::from);
+        let file = match file.or(named.as_deref()) {
+            Some(file) => read(file)?,
+            None => Vec::new(),
+        };
+        let told = |name: &str| {
+            let in_file = file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
+            in_file.or_else(|| environment(&format!("{PREFIX}{name}"))).filter(|value| !value.is_empty())
+        };
+        let first = |in_url: Option<&str>, name: &str| {
+            let value = in_url.filter(|value| !value.is_empty()).map(str::to_string).or_else(|| told(name));
+            value.ok_or_else(|| {
+                Error::config(format!("can't reach {url}: no {name} is given"))
+                    .hint(format!("Give it in the URL, in a file for --credentials, or in {PREFIX}{name}."))
+            })
+        };
+        let port = parsed.port().map(|port| port.to_string()).or_else(|| told("PORT")).unwrap_or_else(|| "3306".to_string());
+        Ok(Credentials {
+            host: first(parsed.host_str(), "HOST")?,
+            port: port.parse().map_err(|_| Error::config(format!("can't reach {url}: {port} is no port")))?,
+            user: first(Some(parsed.username()), "USER")?,
+            password: told("PASSWORD"),
+            database: first(Some(parsed.path().trim_matches('/')), "DATABASE")?,
+        })
+    }
+}
+
+/// The names and values of a flat file of YAML: `NAME: value` on a line, in quotes or not, `#` before a comment.
+fn read(path: &Path) -> Result<Vec<(String, String)>> {
+    let failed = |what: &str| Error::config(format!("can't read the credentials in {}{what}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| failed("").because(e))?;
+    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
+    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#') && *line != "---");
+    let pair = |(at, line): (usize, &str)| {
+        // The line itself is not shown: it may be the one with the password.
+        let (name, value) = line.split_once(':').ok_or_else(|| failed(&format!(": line {at} is no `NAME: value`")))?;
+        Ok((name.trim().to_string(), unquoted(value.trim())))
+    };
+    lines.map(pair).collect()
+}
+
+fn unquoted(value: &str) -> String {
+    for quote in ['"', '\''] {
+        if let Some(inner) = value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote)) {
+            return inner.to_string();
+        }
+    }
+    value.split(" #").next().unwrap_or(value).trim().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn none(_: &str) -> Option<String> {
+        None
+    }
+
+    #[test]
+    fn the_url_comes_first_then_the_file_then_the_environment() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("db_creds.yaml");
+        std::fs::write(&file, "---\n# the original's names\nHOST: far\nUSER: 'reader'\nPASSWORD: \"a: #b\"\nPORT: 3307 # ours\n")
+            .unwrap();
+        let environment = |name: &str| (name == "PINTEREST_DB_DATABASE").then(|| "pins".to_string());
+        let found = Credentials::of("mysql://near", Some(&file), &environment).unwrap();
+        assert_eq!(
+            (found.host.as_str(), found.port, found.user.as_str(), found.database.as_str()),
+            ("near", 3307, "reader", "pins")
+        );
+        assert_eq!(found.password.as_deref(), Some("a: #b"));
+        let named = |name: &str| (name == "PINTEREST_DB_CREDENTIALS").then(|| file.display().to_string());
+        let found = Credentials::of("mysql://me@here:1/db", None, &named).unwrap();
+        assert_eq!((found.host.as_str(), found.port, found.user.as_str(), found.database.as_str()), ("here", 1, "me", "db"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_and_a_password_is_never_shown() {
+        let error = |url: &str| Credentials::of(url, None, &none).err().unwrap().to_string();
+        assert!(error("mysql://me@here").contains("DATABASE"));
+        assert!(error("mysql://here/db").contains("USER"));
+        let told = error("mysql://me:secret@here/db");
+        assert!(!told.contains("secret"), "{told}");
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("db_creds.yaml");
+        std::fs::write(&file, "HOST: far\nPASSWORD secret\n").unwrap();
+        let told = Credentials::of("mysql://me@here/db", Some(&file), &none).err().unwrap().to_string();
+        assert!(told.contains("line 2") && !told.contains("secret"), "{told}");
+    }
+}

@@ -1,0 +1,179 @@
+//! The three tables in MySQL: rows by their offset, as the original reads them, and tables full of invented rows.
+
+use bytes::Bytes;
+use chrono::NaiveDate;
+use mysql_async::consts::ColumnType;
+use mysql_async::prelude::Queryable;
+use mysql_async::{OptsBuilder, Pool, Row, TxOpts, Value};
+use serde_json::Value as Json;
+use watershed::{Error, Result};
+
+use super::credentials::Credentials;
+use super::dates::DateFormat;
+use crate::clean::moment;
+
+/// The tables, in the order of the kinds.
+const TABLES: [&str; 3] = ["pinterest_data", "geolocation_data", "user_data"];
+/// Their columns, as the original has them.
+const COLUMNS: [&str; 3] = [
+    "`index` BIGINT, unique_id TEXT, title TEXT, description TEXT, poster_name TEXT, follower_count TEXT, tag_list TEXT, \
+     is_image_or_video TEXT, image_src TEXT, downloaded BIGINT, save_location TEXT, category TEXT",
+    "ind BIGINT, `timestamp` DATETIME, latitude DOUBLE, longitude DOUBLE, country TEXT",
+    "ind BIGINT, first_name TEXT, last_name TEXT, age BIGINT, date_joined DATETIME",
+];
+/// Rows that are inserted by one statement.
+const INSERTED: usize = 200;
+
+/// A database with the three tables.
+pub(super) struct Database {
+    pool: Pool,
+    name: String,
+    /// Rows of the shortest table.
+    count: u64,
+    dates: DateFormat,
+}
+
+impl Database {
+    /// Makes ready to reach a database.
+    fn new(credentials: &Credentials) -> (Pool, String) {
+        let Credentials { host, port, user, password, database } = credentials;
+        let options = OptsBuilder::default().ip_or_hostname(host.as_str()).tcp_port(*port).prefer_socket(false);
+        let options = options.user(Some(user.as_str())).pass(password.as_deref()).db_name(Some(database.as_str()));
+        (Pool::new(options), format!("mysql://{user}@{host}:{port}/{database}"))
+    }
+
+    /// Reaches a database and counts its rows.
+    pub(super) async fn open(credentials: &Credentials, dates: Option<DateFormat>) -> Result<Self> {
+        let (pool, name) = Self::new(credentials);
+        let mut database = Database { pool, name, count: u64::MAX, dates: dates.unwrap_or(DateFormat::Blank) };
+        for table in TABLES {
+            let count = database.first::<u64>(&format!("SELECT COUNT(*) FROM {table}"), ()).await?.unwrap_or(0);
+            database.count = database.count.min(count);
+        }
+        if database.count == 0 {
+            return Err(Error::data(format!("can't take rows from {}: a table of the three has none", database.name))
+                .hint("Fill them with `pinterest generate --to mysql://…`."));
+        }
+        Ok(database)
+    }
+
+    /// Makes the three tables and fills them; `progress` is told how many rows each has.
+    pub(super) async fn fill(credentials: &Credentials, rows: &[[Bytes; 3]], progress: &mut dyn FnMut(u64)) -> Result<()> {
+        let (pool, name) = Self::new(credentials);
+        let failed = |e: mysql_async::Error| unreachable(&name, e);
+        let mut connection = pool.get_conn().await.map_err(failed)?;
+        for (table, columns) in TABLES.into_iter().zip(COLUMNS) {
+            let there: Option<String> = connection.exec_first("SHOW TABLES LIKE ?", (table,)).await.map_err(failed)?;
+            if there.is_some() {
+                return Err(Error::data(format!("can't generate into {name}, which has a table {table} already"))
+                    .hint("Drop it, or generate into another database."));
+            }
+            let create = format!("CREATE TABLE {table} ({columns}) CHARACTER SET utf8mb4");
+            connection.query_drop(create).await.map_err(failed)?;
+        }
+        let mut done = 0;
+        for rows in rows.chunks(INSERTED) {
+            let mut transaction = connection.start_transaction(TxOpts::default()).await.map_err(failed)?;
+            for (kind, (table, columns)) in TABLES.into_iter().zip(COLUMNS).enumerate() {
+                let names: Vec<&str> = columns.split(", ").filter_map(|column| column.split(' ').next()).collect();
+                let line = format!("({})", vec!["?"; names.len()].join(","));
+                let insert = format!("INSERT INTO {table} ({}) VALUES {}", names.join(","), vec![line; rows.len()].join(","));
+                let mut values = Vec::with_capacity(rows.len() * names.len());
+                for row in rows {
+                    let record: Json = serde_json::from_slice(&row[kind])
+                        .map_err(|e| Error::internal("can't read what was generated").because(e))?;
+                    values.extend(names.iter().map(|name| value(&record, name.trim_matches('`'))));
+                }
+                transaction.exec_drop(insert, values).await.map_err(failed)?;
+            }
+            transaction.commit().await.map_err(failed)?;
+            done += rows.len() as u64;
+            progress(done);
+        }
+        drop(connection);
+        pool.disconnect().await.map_err(failed)
+    }
+
+    /// How many rows each of the tables has at least.
+    pub(super) fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// The rows at an offset, as JSON.
+    pub(super) async fn row(&self, number: u64) -> Result<[Bytes; 3]> {
+        let [pin, geo, user] = TABLES.map(|table| self.one(table, number));
+        let (pin, geo, user) = futures::future::try_join3(pin, geo, user).await?;
+        Ok([pin, geo, user])
+    }
+
+    async fn one(&self, table: &str, number: u64) -> Result<Bytes> {
+        let row: Option<Row> = self.first(&format!("SELECT * FROM {table} LIMIT ?, 1"), (number,)).await?;
+        let row = row.ok_or_else(|| Error::data(format!("{table} in {} has no row {number} any more", self.name)))?;
+        Ok(record(&row, self.dates).into())
+    }
+
+    async fn first<T: mysql_async::prelude::FromRow + Send + 'static>(
+        &self,
+        statement: &str,
+        parameters: impl Into<mysql_async::Params> + Send,
+    ) -> Result<Option<T>> {
+        let failed = |e| unreachable(&self.name, e);
+        let mut connection = self.pool.get_conn().await.map_err(failed)?;
+        connection.exec_first(statement, parameters.into()).await.map_err(failed)
+    }
+}
+
+fn unreachable(name: &str, cause: mysql_async::Error) -> Error {
+    Error::connect(format!("can't ask {name}")).because(cause)
+}
+
+/// What a column of a table has of a generated record.
+fn value(record: &Json, column: &str) -> Value {
+    // A few senders call the number the other way round.
+    let other = match column {
+        "index" => "ind",
+        "ind" => "index",
+        same => same,
+    };
+    match record.get(column).or_else(|| record.get(other)) {
+        Some(Json::Number(n)) => n.as_i64().map_or_else(|| n.as_f64().into(), Value::from),
+        Some(Json::String(text)) => {
+            let date = matches!(column, "timestamp" | "date_joined").then(|| moment(text)).flatten();
+            let date = date.and_then(|at| chrono::DateTime::from_timestamp_micros(at.0));
+            date.map_or_else(|| text.as_str().into(), |at| DateFormat::Blank.write(at.naive_utc()).into())
+        }
+        _ => Value::NULL,
+    }
+}
+
+/// A row as an object of JSON, its columns in their order.
+fn record(row: &Row, dates: DateFormat) -> String {
+    let columns = row.columns_ref().iter().enumerate();
+    let field = |(at, column): (usize, &mysql_async::Column)| {
+        let value = row.as_ref(at).map_or_else(|| "null".to_string(), |value| json(value, column.column_type(), dates));
+        format!("{}: {value}", Json::from(column.name_str()))
+    };
+    format!("{{{}}}", columns.map(field).collect::<Vec<_>>().join(", "))
+}
+
+fn json(value: &Value, kind: ColumnType, dates: DateFormat) -> String {
+    match value {
+        Value::NULL => "null".to_string(),
+        Value::Bytes(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            // Decimal numbers come as their digits.
+            let number = matches!(kind, ColumnType::MYSQL_TYPE_DECIMAL | ColumnType::MYSQL_TYPE_NEWDECIMAL);
+            if number { text.into_owned() } else { Json::from(text).to_string() }
+        }
+        Value::Int(n) => n.to_string(),
+        Value::UInt(n) => n.to_string(),
+        Value::Float(n) => Json::from(*n).to_string(),
+        Value::Double(n) => Json::from(*n).to_string(),
+        Value::Date(year, month, day, hour, minute, second, _) => {
+            let date = NaiveDate::from_ymd_opt(i32::from(*year), u32::from(*month), u32::from(*day));
+            let date = date.and_then(|day| day.and_hms_opt(u32::from(*hour), u32::from(*minute), u32::from(*second)));
+            date.map_or_else(|| "null".to_string(), |date| Json::from(dates.write(date)).to_string())
+        }
+        Value::Time(..) => Json::from(value.as_sql(true)).to_string(),
+    }
+}

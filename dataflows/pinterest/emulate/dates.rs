@@ -1,0 +1,67 @@
+//! How a date is written on the wire: the five formats that are seen there.
+
+use chrono::{DateTime, NaiveDateTime};
+use clap::ValueEnum;
+
+use crate::clean::moment;
+
+/// The fields of the records that are dates.
+const FIELDS: [&str; 2] = ["\"timestamp\":\"", "\"date_joined\":\""];
+
+/// A format of dates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DateFormat {
+    /// 2020-08-28T03:52:47
+    Iso,
+    /// 2020-08-28 03:52:47
+    Blank,
+    /// 08/28/2020, 03:52:47
+    American,
+    /// 2020:08:28 03:52:47
+    Colons,
+    /// 2020-08-28T03:52:47.000Z
+    Zulu,
+}
+
+impl DateFormat {
+    /// Writes a date.
+    pub(crate) fn write(self, date: NaiveDateTime) -> String {
+        let format = match self {
+            DateFormat::Iso => "%Y-%m-%dT%H:%M:%S",
+            DateFormat::Blank => "%Y-%m-%d %H:%M:%S",
+            DateFormat::American => "%m/%d/%Y, %H:%M:%S",
+            DateFormat::Colons => "%Y:%m:%d %H:%M:%S",
+            DateFormat::Zulu => "%Y-%m-%dT%H:%M:%S.000Z",
+        };
+        date.format(format).to_string()
+    }
+
+    /// Writes the dates of a record again; what can't be read as a date is left.
+    pub(crate) fn rewrite(self, line: &mut String) {
+        for field in FIELDS {
+            let Some(from) = line.find(field).map(|at| at + field.len()) else { continue };
+            let Some(to) = line[from..].find('"').map(|length| from + length) else { continue };
+            let date = moment(&line[from..to]).and_then(|at| DateTime::from_timestamp_micros(at.0));
+            if let Some(date) = date {
+                line.replace_range(from..to, &self.write(date.naive_utc()));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_format_is_read_again_as_the_same_moment() {
+        let line = r#"{"ind":7,"timestamp":"08/28/2020, 03:52:47","latitude":1.5}"#;
+        for format in DateFormat::value_variants() {
+            let mut written = line.to_string();
+            format.rewrite(&mut written);
+            let date = written.split('"').nth(5).unwrap();
+            assert_eq!(moment(date), moment("2020-08-28 03:52:47"), "{format:?}: {written}");
+            assert!(written.ends_with(r#"","latitude":1.5}"#), "{written}");
+        }
+    }
+}

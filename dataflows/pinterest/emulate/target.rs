@@ -1,0 +1,139 @@
+//! Where records are sent: a gateway, in one of its protocols, or an archive here.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use reqwest::{Client, Method, RequestBuilder, StatusCode, header};
+use watershed::gateway::{Entry, FolderOptions, Log, Refusal};
+use watershed::{Error, Result};
+
+use super::Style;
+use crate::gateway::{self, TOKEN};
+use crate::run::KINDS;
+
+/// How often a record is sent, at most.
+const TRIES: u32 = 6;
+/// How long to wait after the first failure; twice as long after each other.
+const PAUSE: Duration = Duration::from_millis(200);
+/// The longest wait that a gateway may ask for.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// A place for records.
+pub(super) enum Target {
+    Http(Http),
+    Log { log: Arc<dyn Log>, topics: [String; 3] },
+}
+
+/// A gateway.
+pub(super) struct Http {
+    client: Client,
+    style: Style,
+    user_id: String,
+    base: String,
+    token: Option<String>,
+}
+
+/// Why a record was not taken, and whether it may be when it is sent again.
+struct Failure {
+    why: String,
+    again: Option<Duration>,
+}
+
+impl Target {
+    /// Opens what `url` names.
+    pub(super) fn open(url: &str, style: Style, user_id: &str) -> Result<Self> {
+        if !url.starts_with("http://") && !url.starts_with("https://") {
+            let log = gateway::open(url, FolderOptions::default().object_every)?;
+            gateway::make_topics(&*log, user_id, 1)?;
+            return Ok(Target::Log { log, topics: KINDS.map(|(kind, _)| format!("{user_id}.{kind}")) });
+        }
+        let client =
+            Client::builder().timeout(Duration::from_secs(60)).connect_timeout(Duration::from_secs(5)).no_proxy().build();
+        let client = client.map_err(|e| Error::internal("can't make requests").because(e))?;
+        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
+        let base = url.trim_end_matches('/').to_string();
+        Ok(Target::Http(Http { client, style, user_id: user_id.to_string(), base, token }))
+    }
+
+    /// Sends a record of a row until it is taken, or there is no hope.
+    pub(super) async fn post(&self, kind: usize, row: u64, line: Bytes) -> Result<(), String> {
+        let mut pause = PAUSE;
+        for _ in 1..TRIES {
+            match self.attempt(kind, row, &line).await {
+                Ok(()) => return Ok(()),
+                Err(Failure { again: Some(asked), .. }) => tokio::time::sleep(asked.max(pause).min(LONGEST)).await,
+                Err(Failure { why, again: None }) => return Err(why),
+            }
+            pause *= 2;
+        }
+        self.attempt(kind, row, &line).await.map_err(|failure| failure.why)
+    }
+
+    async fn attempt(&self, kind: usize, row: u64, line: &Bytes) -> Result<(), Failure> {
+        match self {
+            Target::Http(http) => http.attempt(KINDS[kind].0, row, line).await,
+            Target::Log { log, topics } => {
+                let entry = Entry { value: Some(line.clone()), ..Entry::default() };
+                let placed = log
+                    .append(&topics[kind], vec![entry])
+                    .await
+                    .and_then(|places| places.into_iter().collect::<Result<Vec<_>, _>>());
+                placed.map(|_| ()).map_err(|refusal| Failure {
+                    again: matches!(refusal, Refusal::Busy(_)).then_some(Duration::ZERO),
+                    why: format!("{refusal:?}"),
+                })
+            }
+        }
+    }
+
+    /// Waits until all that was taken can be read.
+    pub(super) async fn close(&self) -> Result<()> {
+        let Target::Log { log, .. } = self else { return Ok(()) };
+        log.close().await.map_err(|refusal| Error::connect(format!("can't close {}: {refusal:?}", log.describe())))
+    }
+}
+
+impl Http {
+    fn request(&self, kind: &str, row: u64, line: &Bytes) -> RequestBuilder {
+        let Http { client, style, user_id, base, token } = self;
+        let (method, path, media, parts) = match style {
+            Style::RestProxy => {
+                let around = ["{\"records\":[{\"value\":".to_string(), "}]}".to_string()];
+                (Method::POST, format!("topics/{user_id}.{kind}"), "application/vnd.kafka.json.v2+json", around)
+            }
+            Style::KinesisProxy => {
+                let stream = format!("streaming-{user_id}-{kind}");
+                let around = [format!("{{\"StreamName\":\"{stream}\",\"Data\":"), format!(",\"PartitionKey\":\"{row}\"}}")];
+                (Method::PUT, format!("streams/{stream}/record"), "application/json", around)
+            }
+        };
+        let body = [parts[0].as_bytes(), line, parts[1].as_bytes()].concat();
+        let request = client.request(method, format!("{base}/{path}")).header(header::CONTENT_TYPE, media).body(body);
+        token.iter().fold(request, RequestBuilder::bearer_auth)
+    }
+
+    async fn attempt(&self, kind: &str, row: u64, line: &Bytes) -> Result<(), Failure> {
+        // A gateway that is not there may be starting.
+        let lost = |e: reqwest::Error| Failure { why: chain(&e), again: Some(Duration::ZERO) };
+        let response = self.request(kind, row, line).send().await.map_err(lost)?;
+        let status = response.status();
+        let after = response.headers().get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        let body = response.text().await.map_err(lost)?;
+        // The REST Proxy says 200 and names the error of the record.
+        let named = body.contains("\"error_code\":5");
+        if status.is_success() && !named {
+            return Ok(());
+        }
+        let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) || named;
+        let again = after.map(Duration::from_secs).or(busy.then_some(Duration::ZERO));
+        let short: String = body.chars().take(300).collect();
+        Err(Failure { why: format!("{status} {short}"), again })
+    }
+}
+
+/// An error and its causes.
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,206 @@
+//! The methods that API Gateway has before Kinesis: list, create, describe and delete streams, put a record or many.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer};
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::App;
+use super::fault::{ACCOUNT, AMAZON, Dialect, Fault, answer, refusal_of};
+use super::log::{Entry, Place, Position, Refusal};
+use super::rest::{Named, one_line, parameter, parse};
+
+/// The most records of a request.
+const RECORDS: usize = 500;
+/// The longest key, in characters.
+const KEY: usize = 256;
+
+#[derive(Deserialize)]
+struct Put<'a> {
+    #[serde(borrow, rename = "Data", alias = "data", default, deserialize_with = "present")]
+    data: Option<&'a RawValue>,
+    #[serde(borrow, rename = "PartitionKey", alias = "partition-key")]
+    key: Option<&'a RawValue>,
+}
+
+/// A null is a value here, other than a field that is missing.
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+struct Puts<'a> {
+    #[serde(borrow, alias = "Records")]
+    records: Option<Vec<Put<'a>>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Create {
+    #[serde(rename = "ShardCount")]
+    shards: Option<u32>,
+}
+
+fn name(path: &Named) -> &str {
+    parameter(path, "stream").unwrap_or_default()
+}
+
+fn refuse(fault: &Fault) -> Response {
+    Dialect::Kinesis.refuse(fault)
+}
+
+/// `GET /streams`.
+pub(super) async fn list(State(app): State<Arc<App>>) -> Response {
+    match app.log.topics().await {
+        Ok(topics) => {
+            let mut names: Vec<String> = topics.into_iter().map(|topic| app.stream_of(topic.name)).collect();
+            names.sort();
+            answer(200, AMAZON, &json!({ "HasMoreStreams": false, "StreamNames": names }))
+        }
+        Err(refusal) => refuse(&Fault::Log(refusal, String::new())),
+    }
+}
+
+/// `GET /streams/{stream}`: what `DescribeStream` says.
+pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Response {
+    let (stream, topic) = (name(&path), app.topic_of(name(&path)));
+    let log = |refusal| refuse(&Fault::Log(refusal, stream.to_string()));
+    let topics = match app.log.topics().await {
+        Ok(topics) => topics,
+        Err(refusal) => return log(refusal),
+    };
+    let Some(found) = topics.into_iter().find(|found| found.name == topic) else { return log(Refusal::NoTopic) };
+    let width = u128::MAX / u128::from(found.partitions);
+    let shard = |p: u32| {
+        let last = if p + 1 == found.partitions { u128::MAX } else { width * u128::from(p + 1) - 1 };
+        json!({
+            "ShardId": shard_id(p),
+            "HashKeyRange": { "StartingHashKey": (width * u128::from(p)).to_string(), "EndingHashKey": last.to_string() },
+            "SequenceNumberRange": { "StartingSequenceNumber": sequence(&Position::Offset(0)) },
+        })
+    };
+    let description = json!({ "StreamDescription": {
+        "StreamName": stream,
+        "StreamARN": format!("arn:aws:kinesis:local:{ACCOUNT}:stream/{stream}"),
+        "StreamStatus": "ACTIVE",
+        "StreamModeDetails": { "StreamMode": "PROVISIONED" },
+        "Shards": (0..found.partitions).map(shard).collect::<Vec<_>>(),
+        "HasMoreShards": false,
+        "RetentionPeriodHours": 24,
+        "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
+        "EncryptionType": "NONE",
+    }});
+    answer(200, AMAZON, &description)
+}
+
+/// `POST /streams/{stream}` with `{"ShardCount":n}`, which is one unless it is said.
+pub(super) async fn create(State(app): State<Arc<App>>, path: Named, body: Bytes) -> Response {
+    let parsed = if body.is_empty() { Ok(Create::default()) } else { parse::<Create>(&body) };
+    let shards = match parsed {
+        Ok(create) => create.shards.unwrap_or(1),
+        Err(fault) => return refuse(&fault),
+    };
+    let stream = name(&path);
+    match app.log.create(&app.topic_of(stream), shards).await {
+        Ok(()) => ().into_response(),
+        Err(refusal) => refuse(&Fault::Log(refusal, stream.to_string())),
+    }
+}
+
+/// `DELETE /streams/{stream}`.
+pub(super) async fn delete(State(app): State<Arc<App>>, path: Named) -> Response {
+    let stream = name(&path);
+    match app.log.delete(&app.topic_of(stream)).await {
+        Ok(()) => ().into_response(),
+        Err(refusal) => refuse(&Fault::Log(refusal, stream.to_string())),
+    }
+}
+
+/// `PUT /streams/{stream}/record`: the stream is that of the path, whatever the body says.
+pub(super) async fn put(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
+    let stream = name(&path);
+    match put_all(&app, stream, &headers, &body, |body| Ok(vec![parse::<Put<'_>>(body)?])).await.as_deref() {
+        Ok([Ok(place)]) => {
+            answer(200, AMAZON, &json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }))
+        }
+        Ok([Err(refusal)]) => refuse(&Fault::Log(refusal.clone(), stream.to_string())),
+        Ok(_) => refuse(&Fault::Log(Refusal::Failed("the log gave no answer".to_string()), stream.to_string())),
+        Err(fault) => refuse(fault),
+    }
+}
+
+/// `PUT /streams/{stream}/records`: the answer says of each record whether it was taken.
+pub(super) async fn put_many(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
+    let stream = name(&path);
+    let places =
+        match put_all(&app, stream, &headers, &body, |body| Ok(parse::<Puts<'_>>(body)?.records.unwrap_or_default())).await {
+            Ok(places) => places,
+            Err(fault) => return refuse(&fault),
+        };
+    let record = |place: &Result<Place, Refusal>| match place {
+        Ok(place) => json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }),
+        Err(refusal) => {
+            let (code, message) = refusal_of(refusal, stream);
+            json!({ "ErrorCode": code, "ErrorMessage": message })
+        }
+    };
+    let failed = places.iter().filter(|place| place.is_err()).count();
+    let records: Vec<_> = places.iter().map(record).collect();
+    answer(200, AMAZON, &json!({ "FailedRecordCount": failed, "Records": records }))
+}
+
+async fn put_all<'a>(
+    app: &App,
+    stream: &str,
+    headers: &HeaderMap,
+    body: &'a Bytes,
+    records: impl FnOnce(&'a [u8]) -> Result<Vec<Put<'a>>, Fault>,
+) -> Result<Vec<Result<Place, Refusal>>, Fault> {
+    if !is_json(headers) {
+        return Err(Fault::MediaType);
+    }
+    let records = records(body)?;
+    if !(1..=RECORDS).contains(&records.len()) {
+        return Err(Fault::Invalid(format!("a request has 1 to {RECORDS} records, not {}", records.len())));
+    }
+    let entries = records.into_iter().map(|put| entry(body, put)).collect::<Result<_, _>>()?;
+    app.append(&app.topic_of(stream), entries).await.map_err(|refusal| Fault::Log(refusal, stream.to_string()))
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    // API Gateway takes a body without a type for JSON.
+    let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
+    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || kind == AMAZON
+}
+
+fn entry(body: &Bytes, put: Put<'_>) -> Result<Entry, Fault> {
+    let data = put.data.ok_or_else(|| Fault::Invalid("a record has no data".to_string()))?;
+    let key = put.key.ok_or_else(|| Fault::Invalid("a record has no partition key".to_string()))?;
+    // The mapping template writes a number as text.
+    let key = match serde_json::from_str(key.get()) {
+        Ok(serde_json::Value::String(key)) => key,
+        Ok(serde_json::Value::Number(key)) => key.to_string(),
+        _ => return Err(Fault::Malformed("a partition key is a text".to_string())),
+    };
+    if !(1..=KEY).contains(&key.chars().count()) {
+        return Err(Fault::Invalid(format!("a partition key has 1 to {KEY} characters")));
+    }
+    Ok(Entry { partition: None, key: Some(key.into()), value: Some(one_line(body, data)) })
+}
+
+fn shard_id(partition: u32) -> String {
+    format!("shardId-{partition:012}")
+}
+
+/// 56 digits, as those of Kinesis, in the order of the offsets.
+fn sequence(position: &Position) -> String {
+    match position {
+        Position::Offset(offset) => format!("49{offset:054}"),
+        Position::Sequence(digits) => digits.clone(),
+    }
+}

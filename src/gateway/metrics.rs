@@ -1,0 +1,96 @@
+//! What a gateway counts, in the text format of Prometheus.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use axum::http::Method;
+
+/// The ends of the buckets of times, in milliseconds.
+const BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, 10_000];
+
+/// Counts since the start.
+#[derive(Default)]
+pub(super) struct Metrics {
+    counts: Mutex<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: BTreeMap<(String, String, u16), u64>,
+    /// Records and bytes that were taken, by topic.
+    taken: BTreeMap<String, (u64, u64)>,
+    refused: u64,
+    /// Requests by how long they took; the last bucket has no end.
+    took: [u64; BUCKETS.len() + 1],
+    seconds: f64,
+}
+
+impl Metrics {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn request(&self, method: &Method, route: &str, status: u16, took: Duration) {
+        let mut counts = self.counts();
+        *counts.requests.entry((method.to_string(), route.to_string(), status)).or_default() += 1;
+        let bucket = BUCKETS.iter().position(|end| took <= Duration::from_millis(*end)).unwrap_or(BUCKETS.len());
+        counts.took[bucket] += 1;
+        counts.seconds += took.as_secs_f64();
+    }
+
+    pub(super) fn taken(&self, topic: &str, records: u64, bytes: u64, refused: u64) {
+        let mut counts = self.counts();
+        counts.refused += refused;
+        let taken = counts.taken.entry(topic.to_string()).or_default();
+        taken.0 += records;
+        taken.1 += bytes;
+    }
+
+    /// Records that were acknowledged, of all topics.
+    pub(super) fn records(&self) -> u64 {
+        self.counts().taken.values().map(|taken| taken.0).sum()
+    }
+
+    /// All of it, as Prometheus reads it.
+    pub(super) fn text(&self, unseen: u64) -> String {
+        let counts = self.counts();
+        let mut text = String::new();
+        let head = |text: &mut String, name: &str, kind: &str, help: &str| {
+            let _ = writeln!(text, "# HELP watershed_gateway_{name} {help}\n# TYPE watershed_gateway_{name} {kind}");
+        };
+        head(&mut text, "requests_total", "counter", "Requests that were answered.");
+        for ((method, route, status), count) in &counts.requests {
+            let labels = format!("method=\"{}\",route=\"{}\",status=\"{status}\"", escaped(method), escaped(route));
+            let _ = writeln!(text, "watershed_gateway_requests_total{{{labels}}} {count}");
+        }
+        head(&mut text, "records_total", "counter", "Records that were acknowledged.");
+        for (topic, (records, _)) in &counts.taken {
+            let _ = writeln!(text, "watershed_gateway_records_total{{topic=\"{}\"}} {records}", escaped(topic));
+        }
+        head(&mut text, "record_bytes_total", "counter", "Bytes of the values of these records.");
+        for (topic, (_, bytes)) in &counts.taken {
+            let _ = writeln!(text, "watershed_gateway_record_bytes_total{{topic=\"{}\"}} {bytes}", escaped(topic));
+        }
+        head(&mut text, "refused_records_total", "counter", "Records that the log refused one by one.");
+        let _ = writeln!(text, "watershed_gateway_refused_records_total {}", counts.refused);
+        head(&mut text, "unseen_bytes", "gauge", "Bytes that were acknowledged and are on their way to where readers see them.");
+        let _ = writeln!(text, "watershed_gateway_unseen_bytes {unseen}");
+        head(&mut text, "request_seconds", "histogram", "Time from the head of a request to its answer.");
+        let mut upto = 0;
+        for (bucket, count) in counts.took.iter().enumerate() {
+            upto += count;
+            let end = BUCKETS.get(bucket).map_or("+Inf".to_string(), |end| (*end as f64 / 1e3).to_string());
+            let _ = writeln!(text, "watershed_gateway_request_seconds_bucket{{le=\"{end}\"}} {upto}");
+        }
+        let _ = writeln!(text, "watershed_gateway_request_seconds_sum {}", counts.seconds);
+        let _ = writeln!(text, "watershed_gateway_request_seconds_count {upto}");
+        text
+    }
+}
+
+/// The text of a label, which others may have chosen.
+fn escaped(label: &str) -> String {
+    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

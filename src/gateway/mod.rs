@@ -1,0 +1,252 @@
+//! The front door: records that come by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis take them, into a [`Log`].
+//!
+//! ```text
+//! GET  /topics                                    names of the topics
+//! POST /topics/{topic}[/partitions/{partition}]   records of REST Proxy v2, in JSON or in base64
+//! GET  /streams                                   names of the streams
+//! GET POST DELETE /streams/{stream}               describe, create, delete it
+//! PUT  /streams/{stream}/record                   one record
+//! PUT  /streams/{stream}/records                  up to 500
+//! GET  /metrics  /health  /ready
+//! ```
+//!
+//! All of these are also below a stage, `/{stage}/topics/…`, as API Gateway has them. A stream is the topic of the same name, unless
+//! [`Config::streams`] says of which.
+//!
+//! - **Nothing is acknowledged that isn't durable**: an answer of 200 is given by the log, after its sync. A client that gets none,
+//!   or an error, can't know: it sends again, and the record may be there twice.
+//! - **A value is kept as it was written**, blanks and order of keys and all; only line ends between its tokens become blanks.
+//!   Whether it is a good record is not asked here.
+//! - **Everything has a limit**: connections, heads and bodies in bytes and time, bodies being read together, requests a second.
+//!   What is too much at the moment gets 503 or 429 (of Kinesis its own code) and `Retry-After`.
+//! - **A stop** refuses what is new, answers what was asked, and closes the log, so that readers see all of it.
+
+mod fault;
+mod folder;
+mod guard;
+mod kinesis;
+mod log;
+mod metrics;
+mod rest;
+mod serve;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post, put};
+use axum::{Router, middleware};
+use tokio::sync::Semaphore;
+
+use crate::error::{Error, Result};
+
+pub use folder::{Folder, FolderOptions};
+pub use log::{Answer, Entry, Log, Place, Position, Refusal, Topic};
+
+use fault::{Dialect, Fault};
+use guard::Clients;
+use metrics::Metrics;
+
+/// Whom a gateway serves, and how much of it.
+pub struct Config {
+    /// The streams that are topics of another name: the topic of each stream.
+    pub streams: BTreeMap<String, String>,
+    /// One of these a request must bear; anyone may ask if there are none.
+    pub tokens: Vec<String>,
+    /// Requests a second that a token, or without tokens an address, may make.
+    pub rate: Option<u32>,
+    /// Connections at a time; more wait.
+    pub connections: usize,
+    /// Bytes of a body.
+    pub body_limit: usize,
+    /// Bytes of the bodies that are being read together.
+    pub bodies: usize,
+    /// Within which the head of a request must come, and the next one on a connection.
+    pub head_time: Duration,
+    /// Within which a body must come.
+    pub body_time: Duration,
+    /// How long a stop waits for answers to go out.
+    pub stop_time: Duration,
+    /// The time now, from any fixed moment on.
+    pub clock: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// Told of every request when it is answered.
+    pub access: Option<Arc<dyn Fn(&Access<'_>) + Send + Sync>>,
+}
+
+impl Config {
+    /// Serves anyone, with limits that a small machine bears.
+    pub fn new(clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
+        Config {
+            streams: BTreeMap::new(),
+            tokens: Vec::new(),
+            rate: None,
+            connections: 512,
+            body_limit: 2 << 20,
+            bodies: 64 << 20,
+            head_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(30),
+            stop_time: Duration::from_secs(10),
+            clock,
+            access: None,
+        }
+    }
+}
+
+/// A request that was answered; it tells nothing of what was sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    /// Who asked.
+    pub peer: SocketAddr,
+    /// `GET`, `POST` …
+    pub method: &'a str,
+    /// The path, with the names of its parameters instead of their values.
+    pub route: &'a str,
+    /// The status of the answer.
+    pub status: u16,
+    /// Bytes of the body that was sent.
+    pub bytes: u64,
+    /// From the head of the request to the answer.
+    pub took: Duration,
+}
+
+/// What all requests share.
+struct App {
+    log: Arc<dyn Log>,
+    config: Config,
+    clients: Clients,
+    bodies: Semaphore,
+    metrics: Metrics,
+    stopping: AtomicBool,
+}
+
+impl App {
+    fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    async fn append(&self, topic: &str, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
+        let bytes: usize = entries.iter().map(|entry| entry.value.as_ref().map_or(0, |value| value.len())).sum();
+        let places = self.log.append(topic, entries).await?;
+        let refused = places.iter().filter(|place| place.is_err()).count();
+        self.metrics.taken(topic, (places.len() - refused) as u64, bytes as u64, refused as u64);
+        Ok(places)
+    }
+
+    fn topic_of(&self, stream: &str) -> String {
+        self.config.streams.get(stream).map_or(stream, String::as_str).to_string()
+    }
+
+    fn stream_of(&self, topic: String) -> String {
+        let named = self.config.streams.iter().find(|(_, of)| **of == topic);
+        named.map_or(topic, |(stream, _)| stream.clone())
+    }
+}
+
+/// A gateway that listens.
+pub struct Gateway {
+    app: Arc<App>,
+    listener: tokio::net::TcpListener,
+    address: SocketAddr,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Gateway {
+    /// Listens on `address`; port 0 is any that is free. Requests are answered by [`run`](Gateway::run).
+    ///
+    /// # Errors
+    /// When the address is taken or is none of this machine.
+    pub fn bind(address: SocketAddr, log: Arc<dyn Log>, config: Config) -> Result<Self> {
+        let failed = |e: std::io::Error| Error::connect(format!("can't listen on {address}")).because(e);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let listener = TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let listener = {
+            let _entered = runtime.enter();
+            tokio::net::TcpListener::from_std(listener).map_err(failed)?
+        };
+        let app = Arc::new(App {
+            clients: Clients::new(config.tokens.clone(), config.rate),
+            bodies: Semaphore::new(config.bodies),
+            metrics: Metrics::default(),
+            stopping: AtomicBool::new(false),
+            log,
+            config,
+        });
+        Ok(Gateway { app, listener, address, runtime })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`, then closes the log; says how many records were acknowledged.
+    ///
+    /// # Errors
+    /// When the log breaks, or can't be closed: what was acknowledged is safe all the same.
+    pub fn run(self, stop: impl Future<Output = ()>) -> Result<u64> {
+        let Gateway { app, listener, runtime, .. } = self;
+        let broken = runtime.block_on(async {
+            let (mut broken, ended) = (None, async {
+                tokio::select! {
+                    () = stop => None,
+                    error = app.log.broken() => Some(error),
+                }
+            });
+            let stopped = async {
+                broken = ended.await;
+                app.stopping.store(true, Ordering::Relaxed);
+            };
+            serve::serve(listener, router(app.clone()), &app.config, stopped).await;
+            broken
+        });
+        let closed = match broken {
+            Some(error) => Err(error),
+            None => runtime.block_on(app.log.close()).map_err(|refusal| {
+                Error::connect(format!("can't close {}: {}", app.log.describe(), fault::refusal_of(&refusal, "").1))
+            }),
+        };
+        // Connections that were cut end before the log does.
+        drop(runtime);
+        closed.map(|()| app.metrics.records())
+    }
+}
+
+fn router(app: Arc<App>) -> Router {
+    let ways = Router::new()
+        .route("/topics", get(rest::topics))
+        .route("/topics/{topic}", post(rest::produce))
+        .route("/topics/{topic}/partitions/{partition}", post(rest::produce))
+        .route("/streams", get(kinesis::list))
+        .route("/streams/{stream}", get(kinesis::describe).post(kinesis::create).delete(kinesis::delete))
+        .route("/streams/{stream}/record", put(kinesis::put))
+        .route("/streams/{stream}/records", put(kinesis::put_many));
+    ways.clone()
+        .nest("/{stage}", ways)
+        .route("/metrics", get(metrics_text))
+        .route("/health", get(|| async { "ok\n" }))
+        .route("/ready", get(ready))
+        .fallback(|request: axum::extract::Request| async move { Dialect::of(request.uri().path()).refuse(&Fault::Path) })
+        .method_not_allowed_fallback(|request: axum::extract::Request| async move {
+            Dialect::of(request.uri().path()).refuse(&Fault::Method)
+        })
+        // The guard has read the body already, and it has our limit.
+        .layer(DefaultBodyLimit::disable())
+        .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
+        .with_state(app)
+}
+
+async fn metrics_text(State(app): State<Arc<App>>) -> Response {
+    let text = app.metrics.text(app.log.unseen());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    if app.is_stopping() { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response() } else { "ok\n".into_response() }
+}

@@ -1,0 +1,165 @@
+//! Confluent REST Proxy v2: producing, and the list of topics.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::json;
+use serde_json::value::RawValue;
+
+use super::App;
+use super::fault::{Dialect, Fault, KAFKA, answer};
+use super::log::{Entry, Place, Position, Refusal};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Produce<'a> {
+    #[serde(borrow)]
+    records: Option<Vec<Record<'a>>>,
+    // Senders that know of schemas say that there are none.
+    #[serde(borrow, rename = "key_schema")]
+    _key_schema: Option<&'a RawValue>,
+    #[serde(borrow, rename = "key_schema_id")]
+    _key_schema_id: Option<&'a RawValue>,
+    #[serde(borrow, rename = "value_schema")]
+    _value_schema: Option<&'a RawValue>,
+    #[serde(borrow, rename = "value_schema_id")]
+    _value_schema_id: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Record<'a> {
+    partition: Option<i64>,
+    #[serde(borrow)]
+    key: Option<&'a RawValue>,
+    #[serde(borrow)]
+    value: Option<&'a RawValue>,
+}
+
+/// The parameters of a path; they may not be text.
+pub(super) type Named = Result<Path<HashMap<String, String>>, PathRejection>;
+
+/// A parameter of a path; what is no text is the name of nothing.
+pub(super) fn parameter<'a>(path: &'a Named, name: &str) -> Option<&'a str> {
+    path.as_ref().ok()?.get(name).map(String::as_str)
+}
+
+/// How keys and values are written in the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Embedded {
+    Json,
+    Base64,
+}
+
+/// `GET /topics`: the names, ascending.
+pub(super) async fn topics(State(app): State<Arc<App>>) -> Response {
+    match app.log.topics().await {
+        Ok(topics) => answer(200, KAFKA, &topics.into_iter().map(|topic| topic.name).collect()),
+        Err(refusal) => Dialect::Kafka.refuse(&Fault::Log(refusal, String::new())),
+    }
+}
+
+/// `POST /topics/{topic}` and `POST /topics/{topic}/partitions/{partition}`.
+pub(super) async fn produce(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
+    let (topic, partition) = (parameter(&path, "topic").unwrap_or_default(), parameter(&path, "partition"));
+    match append(&app, topic, partition, &headers, &body).await {
+        Ok(places) => answer(200, KAFKA, &offsets(&places)),
+        Err(fault) => Dialect::Kafka.refuse(&fault),
+    }
+}
+
+async fn append(
+    app: &App,
+    topic: &str,
+    partition: Option<&str>,
+    headers: &HeaderMap,
+    body: &Bytes,
+) -> Result<Vec<Result<Place, Refusal>>, Fault> {
+    let embedded = embedded(headers).ok_or(Fault::MediaType)?;
+    let log = |refusal| Fault::Log(refusal, topic.to_string());
+    let partition = partition.map(|p| p.parse().map_err(|_| log(Refusal::NoPartition))).transpose()?;
+    let entries = entries(body, embedded, partition)?;
+    app.append(topic, entries).await.map_err(log)
+}
+
+fn embedded(headers: &HeaderMap) -> Option<Embedded> {
+    let kind = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    match kind.split(';').next()?.trim().to_ascii_lowercase().as_str() {
+        "application/vnd.kafka.json.v2+json" => Some(Embedded::Json),
+        "application/vnd.kafka.binary.v2+json" => Some(Embedded::Base64),
+        _ => None,
+    }
+}
+
+fn entries(body: &Bytes, embedded: Embedded, partition: Option<u32>) -> Result<Vec<Entry>, Fault> {
+    if body.is_empty() {
+        return Err(Fault::Invalid("Request body may not be null".to_string()));
+    }
+    let produce: Produce<'_> = parse(body)?;
+    let records = produce.records.filter(|records| !records.is_empty());
+    let records = records.ok_or_else(|| Fault::Invalid("records may not be empty".to_string()))?;
+    let entry = |record: Record<'_>| {
+        let asked = record.partition.map(u32::try_from).transpose();
+        let asked = asked.map_err(|_| Fault::Invalid("partition must be greater than or equal to 0".to_string()))?;
+        let bytes = |value: Option<&RawValue>| value.map(|value| decoded(body, value, embedded)).transpose();
+        Ok(Entry { partition: partition.or(asked), key: bytes(record.key)?, value: bytes(record.value)? })
+    };
+    records.into_iter().map(entry).collect()
+}
+
+/// Reads an object.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
+    // An array would do for serde: its elements would be the fields in their order.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
+        return Err(Fault::Malformed("expected an object, found an array".to_string()));
+    }
+    serde_json::from_slice(body).map_err(|e| Fault::Malformed(e.to_string()))
+}
+
+fn decoded(body: &Bytes, value: &RawValue, embedded: Embedded) -> Result<Bytes, Fault> {
+    match embedded {
+        Embedded::Json => Ok(one_line(body, value)),
+        Embedded::Base64 => {
+            let text: Cow<'_, str> =
+                serde_json::from_str::<Text<'_>>(value.get()).map_err(|e| Fault::Conversion(e.to_string()))?.0;
+            STANDARD.decode(&*text).map(Bytes::from).map_err(|e| Fault::Conversion(e.to_string()))
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// The text of a value as its sender wrote it, but on one line: between two tokens, a blank says what a line end says.
+pub(super) fn one_line(body: &Bytes, value: &RawValue) -> Bytes {
+    let text = value.get().as_bytes();
+    if memchr::memchr2(b'\n', b'\r', text).is_none() {
+        return body.slice_ref(text);
+    }
+    text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()
+}
+
+fn offsets(places: &[Result<Place, Refusal>]) -> serde_json::Value {
+    let offset = |place: &Result<Place, Refusal>| match place {
+        Ok(Place { partition, position }) => {
+            let offset = if let Position::Offset(offset) = position { Some(offset) } else { None };
+            json!({ "partition": partition, "offset": offset, "error_code": null, "error": null })
+        }
+        Err(refusal) => {
+            let code = if matches!(refusal, Refusal::Busy(_)) { 50003 } else { 50002 };
+            let error = super::fault::refusal_of(refusal, "").1;
+            json!({ "partition": null, "offset": null, "error_code": code, "error": error })
+        }
+    };
+    let offsets: Vec<_> = places.iter().map(offset).collect();
+    json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null })
+}

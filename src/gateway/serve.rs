@@ -1,0 +1,67 @@
+//! The loop that takes connections. It gives hyper a timer, which `axum::serve` does not: without one, a head may take for ever.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::Config;
+use super::guard::Peer;
+
+/// How many headers a request may have, and how many bytes they may take together.
+const HEADERS: usize = 64;
+const HEAD: usize = 64 << 10;
+/// How long to wait when no connection can be taken.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Serves `router` until `stop`, then answers what has been asked.
+pub(super) async fn serve(listener: TcpListener, router: Router, config: &Config, stop: impl Future<Output = ()>) {
+    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(Semaphore::new(config.connections));
+    let mut stop = std::pin::pin!(stop);
+    loop {
+        // Before they are accepted: more connections than that wait in the kernel.
+        let accepted = async {
+            let slot = connections.clone().acquire_owned().await;
+            (listener.accept().await, slot)
+        };
+        let (accepted, slot) = tokio::select! {
+            accepted = accepted => accepted,
+            () = &mut stop => break,
+        };
+        let (stream, peer) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "can't take a connection");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        // Answers are short: waiting for more of them to send together only delays them.
+        let _ = stream.set_nodelay(true);
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(config.head_time)
+            .max_headers(HEADERS)
+            .max_buf_size(HEAD)
+            .keep_alive(true);
+        let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
+        let connection = graceful.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, %peer, "a connection ended early");
+            }
+            drop(slot);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(config.stop_time, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some clients were not done: their connections are cut");
+    }
+}

@@ -1,0 +1,212 @@
+//! Records that come by HTTP are in the archive where they were acknowledged, whatever is killed, and in the answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command};
+use std::sync::Mutex;
+
+use serde_json::Value as Json;
+use watershed::connect::{Poll, Source};
+use watershed::connectors::archive::Archive;
+
+use super::follow::{terminate, until};
+use super::{Place, assert_same};
+use crate::support::http::Client;
+
+/// A gateway that runs in a place.
+struct Running {
+    child: Child,
+    screen: BufReader<ChildStdout>,
+    address: SocketAddr,
+}
+
+fn gateway(place: &Place, args: &[&str]) -> Running {
+    let mut child = place.spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], args].concat());
+    let mut screen = BufReader::new(child.stdout.take().unwrap());
+    let mut line = String::new();
+    screen.read_line(&mut line).unwrap();
+    let address = line.strip_prefix("listening on http://").and_then(|line| line.split(',').next()?.parse().ok());
+    Running { child, screen, address: address.unwrap_or_else(|| panic!("not listening: {line}")) }
+}
+
+impl Running {
+    fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Ends it in good order; returns what it says at last.
+    fn stop(mut self) -> String {
+        terminate(&self.child);
+        let mut rest = String::new();
+        self.screen.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success());
+        rest
+    }
+}
+
+/// Every record of a topic in an archive, by partition and offset.
+fn records(archive: &Path, topic: &str) -> BTreeMap<(u32, u64), String> {
+    let topic = Archive::open(archive.to_str().unwrap()).unwrap().topic(topic);
+    let mut records = BTreeMap::new();
+    for partition in topic.partitions().unwrap() {
+        let (mut reader, mut next) = (topic.open(partition, Some(0), false).unwrap(), 0);
+        while let Poll::Batch(batch) = reader.poll().unwrap() {
+            for span in &batch.records {
+                let value = span.value.clone().unwrap();
+                let value = String::from_utf8(batch.bytes[value.start as usize..value.end as usize].to_vec()).unwrap();
+                assert_eq!(span.offset, next, "partition {partition} has a gap");
+                records.insert((partition, span.offset), value);
+                next += 1;
+            }
+        }
+    }
+    records
+}
+
+#[test]
+fn every_acknowledged_record_is_where_it_was_acknowledged_whenever_the_gateway_is_killed() {
+    const SENDERS: usize = 6;
+    let place = Place::new();
+    // What was acknowledged, by place; and all that was ever sent.
+    let acknowledged: Mutex<BTreeMap<(u32, u64), String>> = Mutex::default();
+    let sent: Mutex<BTreeSet<String>> = Mutex::default();
+    let send = |address: SocketAddr, round: usize, sender: usize| {
+        let mut client = Client::connect(address);
+        for n in 0.. {
+            let values: Vec<String> = (0..=n % 3).map(|k| format!(r#"{{"id":"{round}-{sender}-{n}-{k}"}}"#)).collect();
+            sent.lock().unwrap().extend(values.iter().cloned());
+            let body = values.iter().map(|value| format!(r#"{{"value":{value}}}"#)).collect::<Vec<_>>().join(",");
+            let json = [("Content-Type", "application/vnd.kafka.json.v2+json")];
+            let Ok(reply) = client.ask("POST", "/topics/demo.pin", &json, &format!(r#"{{"records":[{body}]}}"#)) else { return };
+            assert_eq!(reply.status, 200, "{reply:?}");
+            let mut acknowledged = acknowledged.lock().unwrap();
+            for (value, place) in values.into_iter().zip(reply.json()["offsets"].as_array().unwrap()) {
+                let place = (place["partition"].as_u64().unwrap() as u32, place["offset"].as_u64().unwrap());
+                assert_eq!(acknowledged.insert(place, value), None, "{place:?} is acknowledged twice");
+            }
+        }
+    };
+    for round in 0..8 {
+        // With the longest time to an object all is in the journal when it is killed; with none, objects are being written.
+        let every = ["0ms", "20ms", "60m"][round % 3];
+        let mut running = gateway(&place, &["--partitions", "2", "--object-every", every]);
+        let before = acknowledged.lock().unwrap().len();
+        std::thread::scope(|scope| {
+            (0..SENDERS).for_each(|sender| {
+                scope.spawn(move || send(running.address, round, sender));
+            });
+            until("enough records", || acknowledged.lock().unwrap().len() > before + 40 + 37 * round);
+            running.child.kill().unwrap();
+        });
+        running.child.wait().unwrap();
+    }
+    gateway(&place, &[]).stop();
+    let found = records(&place.path("archive"), "demo.pin");
+    let acknowledged = acknowledged.into_inner().unwrap();
+    let lost: Vec<_> = acknowledged.iter().filter(|(place, value)| found.get(place) != Some(value)).take(5).collect();
+    assert!(lost.is_empty(), "of {} acknowledged records these are not there: {lost:?}", acknowledged.len());
+    let (values, sent) = (found.values().cloned().collect::<BTreeSet<_>>(), sent.into_inner().unwrap());
+    assert_eq!(values.len(), found.len(), "a record is there twice");
+    assert!(values.is_subset(&sent), "a record is there that nobody sent");
+    assert!(acknowledged.len() > 1000, "{} records are too few to mean something", acknowledged.len());
+}
+
+#[test]
+fn what_users_post_is_in_the_answers_of_who_follows() {
+    let place = Place::new();
+    let running = gateway(&place, &["--partitions", "3"]);
+    let follower = place.spawn(&["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "20ms"]);
+    for (style, seed) in [("rest-proxy", "1"), ("kinesis-proxy", "2")] {
+        let to = if style == "rest-proxy" { running.url() } else { format!("{}/prod", running.url()) };
+        let said = place
+            .run(&["emulate", "--to", &to, "--style", style, "--seed", seed, "--events", "300", "--rows", "250", "--rate", "0"]);
+        assert!(said.starts_with("300 events") && said.contains("900 records taken, 0 refused"), "{said}");
+    }
+    let said = running.stop();
+    assert_eq!(said, "1,800 records acknowledged\n");
+    let expected = place.oracle("archive", &[]);
+    until("the answers", || place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected);
+    terminate(&follower);
+    assert!(follower.wait_with_output().unwrap().status.success());
+    assert_same("in the end", &expected, &place.lake("lake", None));
+    assert!(expected["pin_table"].len() > 150, "{} rows are too few to mean something", expected["pin_table"].len());
+}
+
+/// A script such as the original's posts; where its packages can't be had, this says so.
+#[test]
+fn the_records_of_a_python_script_are_the_lines_of_the_archive() {
+    let Some(python) = super::python() else {
+        eprintln!("skipped: no Python environment with requests could be made");
+        return;
+    };
+    let place = Place::new();
+    let running = gateway(&place, &[]);
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/post.py");
+    let mut taken = Vec::new();
+    for (style, stage, first) in [("rest-proxy", "", "0"), ("kinesis-proxy", "/test", "40")] {
+        let url = format!("{}{stage}", running.url());
+        let output = Command::new(&python).arg(&script).args([&url, style, "demo", first, "40"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        taken.extend(String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str::<Json>(line).unwrap()));
+    }
+    assert_eq!(taken.len(), 240);
+    running.stop();
+    for taken in taken {
+        let answer = &taken["answer"];
+        let offset = match answer.get("SequenceNumber") {
+            Some(number) => number.as_str().unwrap()[2..].parse().unwrap(),
+            None => answer["offsets"][0]["offset"].as_u64().unwrap(),
+        };
+        let line = &records(&place.path("archive"), taken["topic"].as_str().unwrap())[&(0, offset)];
+        assert_eq!(serde_json::from_str::<Json>(line).unwrap(), taken["value"]);
+    }
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    let expected = place.oracle("archive", &[]);
+    assert_eq!((expected["pin_table"].len(), expected["dead_letters"].len()), (80, 0));
+    assert_same("what a script posts", &expected, &place.lake("lake", None));
+}
+
+#[test]
+fn an_archive_is_a_target_too_and_dates_are_written_as_told() {
+    let place = Place::new();
+    let args = [
+        "emulate",
+        "--to",
+        "archive",
+        "--rows",
+        "40",
+        "--events",
+        "40",
+        "--in-order",
+        "--rate",
+        "0",
+        "--date-format",
+        "american",
+    ];
+    place.run(&args);
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    let expected = place.oracle("archive", &[]);
+    assert_eq!((expected["geo_table"].len(), expected["dead_letters"].len()), (40, 0));
+    assert_same("an archive", &expected, &place.lake("lake", None));
+    let geos = records(&place.path("archive"), "demo.geo");
+    assert!(geos.values().all(|geo| geo.contains(", ") && geo.contains('/')), "{geos:?}");
+}
+
+#[test]
+fn a_gateway_that_can_not_serve_says_why() {
+    let place = Place::new();
+    assert!(place.fail(&["gateway", "--listen", "0.0.0.0:0"], 78).contains("--tokens"));
+    assert!(place.fail(&["gateway", "--to", "tape://x"], 78).contains("tape://"));
+    std::fs::write(place.path("none"), "\n\n").unwrap();
+    assert!(place.fail(&["gateway", "--tokens", "none"], 78).contains("no token"));
+    let running = gateway(&place, &[]);
+    assert!(place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69).contains("another gateway"));
+    let taken = running.address.to_string();
+    assert!(place.fail(&["gateway", "--listen", &taken, "--to", "other"], 69).contains(&taken));
+    running.stop();
+    let gone = place.fail(&["emulate", "--to", &format!("http://{taken}"), "--events", "1", "--rate", "0", "--rows", "10"], 69);
+    assert!(gone.contains("3 records were not taken"), "{gone}");
+    place.fail(&["emulate", "--rate", "-1"], 2);
+}

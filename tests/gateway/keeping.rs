@@ -1,0 +1,159 @@
+//! What a log in a folder keeps: every acknowledged record, where it was acknowledged, whatever is torn, killed or missing.
+
+use std::fs;
+use std::time::Duration;
+
+use futures::executor::block_on;
+use watershed::ErrorKind;
+use watershed::gateway::{Folder, FolderOptions, Log, Place, Position, Refusal};
+
+use super::{entry, only, records};
+
+/// A log that keeps what it takes in its journal, for longer than a test lasts.
+fn slow() -> FolderOptions {
+    FolderOptions { object_every: Duration::from_secs(3600), ..FolderOptions::default() }
+}
+
+fn append(log: &Folder, values: &[String]) -> Vec<u64> {
+    let places = block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
+    let offset = |place: Result<Place, Refusal>| match place.unwrap().position {
+        Position::Offset(offset) => offset,
+        Position::Sequence(digits) => panic!("{digits}"),
+    };
+    places.into_iter().map(offset).collect()
+}
+
+#[test]
+fn offsets_go_on_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let values: Vec<String> = (0..30).map(|n| n.to_string()).collect();
+    for (round, three) in values.chunks(3).enumerate() {
+        let log = Folder::open(folder.path(), if round % 2 == 0 { slow() } else { FolderOptions::default() }).unwrap();
+        if round == 0 {
+            block_on(log.create("t", 1)).unwrap();
+        }
+        let first = round as u64 * 3;
+        assert_eq!(append(&log, three), [first, first + 1, first + 2]);
+        if round % 3 == 0 {
+            block_on(log.close()).unwrap();
+            assert_eq!(block_on(log.append("t", vec![entry("late")])), Err(Refusal::Busy("the archive is closed".into())));
+        }
+    }
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    assert_eq!(records(folder.path(), "t", 0), values);
+}
+
+#[test]
+fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    let values = ["first", "second", "third"].map(String::from);
+    let ends: Vec<u64> = values
+        .iter()
+        .map(|value| {
+            append(&log, std::slice::from_ref(value));
+            only(folder.path().join("_gateway/journal")).metadata().unwrap().len()
+        })
+        .collect();
+    let journal = fs::read(only(folder.path().join("_gateway/journal"))).unwrap();
+    drop(log);
+    for length in 0..=journal.len() {
+        for dirt in [&b""[..], b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", b"torn"] {
+            let place = tempfile::tempdir().unwrap();
+            fs::create_dir_all(place.path().join("topics/t/partition=0")).unwrap();
+            fs::create_dir_all(place.path().join("_gateway/journal")).unwrap();
+            fs::write(place.path().join("_gateway/journal/0000000007.log"), [&journal[..length], dirt].concat()).unwrap();
+            let whole = ends.iter().filter(|end| **end <= length as u64).count();
+            let log = Folder::open(place.path(), slow()).unwrap();
+            assert_eq!(records(place.path(), "t", 0), &values[..whole], "cut at {length}");
+            assert_eq!(append(&log, &["next".into()]), [whole as u64]);
+        }
+    }
+}
+
+#[test]
+fn damage_before_the_tail_is_an_error_and_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    ["first", "second"].iter().for_each(|value| drop(append(&log, &[value.to_string()])));
+    drop(log);
+    let journal = only(folder.path().join("_gateway/journal"));
+    let good = fs::read(&journal).unwrap();
+    let mut bad = good.clone();
+    bad[good.len() / 2 - 3] ^= 1;
+    fs::write(&journal, &bad).unwrap();
+    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    fs::write(&journal, &good).unwrap();
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    assert_eq!(records(folder.path(), "t", 0), ["first", "second"]);
+}
+
+#[test]
+fn a_journal_that_goes_on_behind_missing_objects_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    append(&log, &["first".into()]);
+    block_on(log.close()).unwrap();
+    drop(log);
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    append(&log, &["second".into()]);
+    drop(log);
+    let object = only(folder.path().join("topics/t/partition=0"));
+    let text = fs::read(&object).unwrap();
+    fs::remove_file(&object).unwrap();
+    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("offset 0"), "{error}");
+    fs::write(&object, text).unwrap();
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    assert_eq!(records(folder.path(), "t", 0), ["first", "second"]);
+}
+
+#[test]
+fn one_process_at_a_time_has_it_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!(Folder::open(folder.path(), slow()).err().unwrap().kind(), ErrorKind::Connect);
+    drop(log);
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    fs::create_dir_all(folder.path().join("topics/t")).unwrap();
+    fs::write(folder.path().join("topics/t/_writer"), "an application").unwrap();
+    assert_eq!(Folder::open(folder.path(), slow()).err().unwrap().kind(), ErrorKind::Data);
+}
+
+#[test]
+fn keys_stay_together_and_the_rest_is_spread() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    block_on(log.create("t", 4)).unwrap();
+    let places = |key: Option<&str>| {
+        let mut record = entry("1");
+        record.key = key.map(|key| key.to_string().into());
+        block_on(log.append("t", vec![record])).unwrap().remove(0).unwrap().partition
+    };
+    for key in ["a", "b", "c", "d", "e", "f"] {
+        let first = places(Some(key));
+        assert!((0..5).all(|_| places(Some(key)) == first), "{key}");
+    }
+    let mut spread: Vec<u32> = (0..8).map(|_| places(None)).collect();
+    spread.sort_unstable();
+    assert_eq!(spread, [0, 0, 1, 1, 2, 2, 3, 3]);
+}
+
+#[test]
+fn a_long_journal_is_many_files_and_all_of_them_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    let values: Vec<String> = (0..40).map(|n| n.to_string().repeat(500_000)).collect();
+    values.iter().for_each(|value| drop(append(&log, std::slice::from_ref(value))));
+    let files = || fs::read_dir(folder.path().join("_gateway/journal")).unwrap().count();
+    assert!(files() > 2, "{} files", files());
+    drop(log);
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!((files(), records(folder.path(), "t", 0) == values), (1, true));
+    assert_eq!(append(&log, &["next".into()]), [40]);
+}

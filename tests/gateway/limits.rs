@@ -1,0 +1,126 @@
+//! What is too much, too slow, or not allowed gets its answer, and nobody else notices.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde_json::json;
+use watershed::gateway::FolderOptions;
+
+use super::{Door, JSON, records};
+
+const ONE: &str = r#"{"records":[{"value":1}]}"#;
+
+#[test]
+fn a_head_or_a_body_that_takes_too_long_is_not_waited_for() {
+    let door = Door::open(|config| {
+        config.head_time = Duration::from_millis(200);
+        config.body_time = Duration::from_millis(200);
+    });
+    let mut half = door.client();
+    half.send("POST /topics/u.pin HTTP/1.1\r\nHost: he").unwrap();
+    let mut slow = door.client();
+    slow.send("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{").unwrap();
+    let reply = slow.reply().unwrap();
+    assert_eq!((reply.status, reply.json()), (408, json!({"error_code": 408, "message": "HTTP 408 Request Timeout"})));
+    assert!(slow.is_closed());
+    assert!(half.is_closed());
+    assert_eq!(door.ask("POST", "/topics/u.pin", &[JSON], ONE).status, 200);
+    door.close();
+}
+
+#[test]
+fn a_body_that_is_too_long_is_not_read() {
+    let door = Door::open(|config| config.body_limit = 1000);
+    let long = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(1000));
+    let reply = door.ask("POST", "/topics/u.pin", &[JSON], &long);
+    assert_eq!((reply.status, &reply.json()["error_code"]), (413, &json!(413)));
+    let mut chunked = door.client();
+    let head = "POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nTransfer-Encoding: chunked\r\n\r\n";
+    chunked.send(&format!("{head}{:x}\r\n{long}\r\n", long.len())).unwrap();
+    assert_eq!(chunked.reply().unwrap().status, 413);
+    let mut headers = door.client();
+    let many: String = (0..100).map(|n| format!("X-{n}: 1\r\n")).collect();
+    headers.send(&format!("GET /topics HTTP/1.1\r\n{many}\r\n")).unwrap();
+    assert_eq!(headers.reply().unwrap().status, 431);
+    let (folder, acknowledged) = door.close();
+    assert_eq!((acknowledged, records(folder.path(), "u.pin", 0).len()), (0, 0));
+}
+
+#[test]
+fn bytes_that_wait_are_bounded_and_the_client_is_told_when_to_come_again() {
+    let options = FolderOptions { object_every: Duration::from_secs(3600), room: 1000 };
+    let door = Door::with(options, |config| config.bodies = 600);
+    let value = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(500));
+    assert_eq!(door.ask("POST", "/topics/u.pin", &[JSON], &value).status, 200);
+    let full = door.ask("POST", "/topics/u.pin", &[JSON], &value);
+    assert_eq!((full.status, &full.json()["error_code"], full.headers["retry-after"].as_str()), (503, &json!(50302), "1"));
+    let put = format!(r#"{{"Data":"{}","PartitionKey":"k"}}"#, "x".repeat(500));
+    let full = door.ask("PUT", "/streams/u.pin/record", &[], &put);
+    assert_eq!((full.status, &full.json()["__type"]), (400, &json!("ProvisionedThroughputExceededException")));
+    assert_eq!(full.headers["retry-after"], "1");
+    // One body is on its way, and no other has room meanwhile.
+    let mut slow = door.client();
+    slow.send("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 550\r\n\r\n").unwrap();
+    assert_eq!(slow.reply().unwrap().status, 100);
+    assert_eq!(door.ask("POST", "/topics/u.pin", &[JSON], &value).status, 503);
+    drop(slow);
+    let (folder, acknowledged) = door.close();
+    assert_eq!((acknowledged, records(folder.path(), "u.pin", 0).len()), (1, 1), "a stop puts it where readers see it");
+}
+
+#[test]
+fn only_who_bears_a_token_may_ask_and_each_has_its_quota() {
+    let now = Arc::new(AtomicU64::new(0));
+    let clock = now.clone();
+    let door = Door::open(|config| {
+        config.tokens = vec!["first-secret".into(), "second".into()];
+        config.rate = Some(3);
+        config.clock = Arc::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
+    });
+    let ask = |token: &str| door.ask("POST", "/topics/u.pin", &[JSON, ("Authorization", token)], ONE).status;
+    let reply = door.ask("POST", "/topics/u.pin", &[JSON], ONE);
+    assert_eq!((reply.status, reply.headers["www-authenticate"].as_str()), (401, "Bearer"));
+    assert_eq!(reply.json()["error_code"], 40101);
+    let reply = door.ask("GET", "/streams", &[], "");
+    assert_eq!((reply.status, &reply.json()["__type"]), (400, &json!("AccessDeniedException")));
+    for wrong in ["first-secret", "Bearer", "Bearer first-secre", "Bearer first-secret2", "Basic first-secret"] {
+        assert_eq!(ask(wrong), 401, "{wrong}");
+    }
+    assert_eq!(door.ask("GET", "/metrics", &[], "").status, 401);
+    assert_eq!(door.ask("GET", "/health", &[], "").status, 200);
+    let first = [(); 4].map(|()| ask("Bearer first-secret"));
+    assert_eq!(first, [200, 200, 200, 429]);
+    assert_eq!(ask("bearer second"), 200, "another one's quota is another");
+    now.store(400, Ordering::Relaxed);
+    assert_eq!([ask("Bearer first-secret"), ask("Bearer first-secret")], [200, 429]);
+    let reply = door.ask("GET", "/topics", &[("Authorization", "Bearer first-secret")], "");
+    assert_eq!((reply.status, reply.headers["retry-after"].as_str()), (429, "1"));
+    door.close();
+}
+
+#[test]
+fn what_is_counted_and_logged_tells_nothing_of_what_was_sent() {
+    let said = Arc::new(Mutex::new(Vec::new()));
+    let kept = said.clone();
+    let door = Door::open(|config| {
+        config.access = Some(Arc::new(move |access| kept.lock().unwrap().push(format!("{access:?}"))));
+    });
+    let secret = r#"{"records":[{"key":"hidden","value":{"name":"hidden"}},{"value":2}]}"#;
+    door.ask("POST", "/prod/topics/u.pin?hidden=1", &[JSON, ("X-Hidden", "hidden")], secret);
+    door.ask("POST", "/topics/hidden", &[JSON], secret);
+    let metrics = door.ask("GET", "/metrics", &[], "");
+    assert!(metrics.headers["content-type"].starts_with("text/plain"), "{metrics:?}");
+    for line in [
+        r#"watershed_gateway_requests_total{method="POST",route="/{stage}/topics/{topic}",status="200"} 1"#,
+        r#"watershed_gateway_requests_total{method="POST",route="/topics/{topic}",status="404"} 1"#,
+        r#"watershed_gateway_records_total{topic="u.pin"} 2"#,
+        "watershed_gateway_request_seconds_count 2",
+    ] {
+        assert!(metrics.body.lines().any(|found| found == line), "{line} is not in {}", metrics.body);
+    }
+    door.close();
+    let said = said.lock().unwrap().join("\n");
+    assert!(said.contains("/{stage}/topics/{topic}") && said.contains("404"), "{said}");
+    assert!(!said.contains("hidden") && !metrics.body.contains("hidden"), "{said} {}", metrics.body);
+}

@@ -1,0 +1,94 @@
+//! The gateway before a log in a folder, asked through sockets: what it answers, what it keeps, and what is too much for it.
+
+mod answers;
+mod keeping;
+mod limits;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+
+use futures::executor::block_on;
+use tokio::sync::oneshot;
+use watershed::Result;
+use watershed::connect::{Poll, Source};
+use watershed::connectors::archive::Archive;
+use watershed::gateway::{Config, Entry, Folder, FolderOptions, Gateway, Log};
+
+use crate::support::http::{Client, Reply};
+
+/// What senders of the REST Proxy say that they send.
+const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
+
+/// An open gateway with the topics `u.pin`, of one partition, and `u.geo`, of three.
+struct Door {
+    address: SocketAddr,
+    folder: tempfile::TempDir,
+    stop: oneshot::Sender<()>,
+    running: JoinHandle<Result<u64>>,
+}
+
+impl Door {
+    fn open(change: impl FnOnce(&mut Config)) -> Self {
+        Self::with(FolderOptions::default(), change)
+    }
+
+    fn with(options: FolderOptions, change: impl FnOnce(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Folder::open(folder.path(), options).unwrap();
+        block_on(log.create("u.pin", 1)).unwrap();
+        block_on(log.create("u.geo", 3)).unwrap();
+        let began = Instant::now();
+        let mut config = Config::new(Arc::new(move || began.elapsed()));
+        config.streams.insert("streaming-u-pin".into(), "u.pin".into());
+        change(&mut config);
+        let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), Arc::new(log), config).unwrap();
+        let address = gateway.address();
+        let (stop, stopped) = oneshot::channel();
+        let running = std::thread::spawn(move || gateway.run(async move { drop(stopped.await) }));
+        Door { address, folder, stop, running }
+    }
+
+    fn client(&self) -> Client {
+        Client::connect(self.address)
+    }
+
+    fn ask(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        self.client().ask(method, path, headers, body).unwrap()
+    }
+
+    /// Stops it; the folder, and how many records were acknowledged.
+    fn close(self) -> (tempfile::TempDir, u64) {
+        self.stop.send(()).unwrap();
+        (self.folder, self.running.join().unwrap().unwrap())
+    }
+}
+
+/// The records of a partition in an archive, from offset 0 on.
+fn records(root: &std::path::Path, topic: &str, partition: u32) -> Vec<String> {
+    let topic = Archive::open(root.to_str().unwrap()).unwrap().topic(topic);
+    let mut reader = topic.open(partition, Some(0), false).unwrap();
+    let mut records = Vec::new();
+    while let Poll::Batch(batch) = reader.poll().unwrap() {
+        for span in &batch.records {
+            assert_eq!(span.offset, records.len() as u64, "offsets have no gap");
+            let value = span.value.clone().unwrap();
+            records.push(String::from_utf8(batch.bytes[value.start as usize..value.end as usize].to_vec()).unwrap());
+        }
+    }
+    records
+}
+
+/// A record without a key.
+fn entry(value: &str) -> Entry {
+    Entry { value: Some(value.to_string().into()), ..Entry::default() }
+}
+
+/// The only file that lies in a folder.
+fn only(folder: PathBuf) -> PathBuf {
+    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert_eq!(files.len(), 1, "{files:?}");
+    files[0].clone()
+}
