@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Args;
 use indicatif::HumanCount;
-use watershed::gateway::{Access, Config, Folder, FolderOptions, Gateway, Log, Refusal};
+use watershed::gateway::{Access, Config, Folder, FolderOptions, Gateway, Identity, Log, Refusal};
 use watershed::{Error, Result};
 
 use crate::run::{ARCHIVE, KINDS};
@@ -38,6 +38,12 @@ pub(crate) struct GatewayArgs {
     /// File of bearer tokens, one a line, of which a request must have one; PINTEREST_GATEWAY_TOKEN has one more
     #[arg(long, value_name = "PATH")]
     tokens: Option<PathBuf>,
+    /// Certificates in PEM, of the gateway first, to speak TLS with
+    #[arg(long, value_name = "PATH", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The key of the certificate, in PEM
+    #[arg(long, value_name = "PATH", requires = "certificate")]
+    key: Option<PathBuf>,
     /// Serve anyone who can reach the address, also when that is not this machine alone
     #[arg(long)]
     anyone: bool,
@@ -56,19 +62,23 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
         return Err(Error::config(format!("can't listen on {} for anyone", args.listen))
             .hint("Give --tokens FILE, or --anyone if whoever reaches the address may send."));
     }
+    let identity = args.certificate.as_deref().zip(args.key.as_deref());
+    let identity = identity.map(|(certificate, key)| Identity::read(certificate, key)).transpose()?;
+    let scheme = if identity.is_some() { "https" } else { "http" };
     let log = open(&args.to, args.object_every)?;
     make_topics(&*log, &args.user_id, args.partitions)?;
     let began = Instant::now();
     let config = Config {
         streams: streams(&args.user_id),
         tokens,
+        identity,
         rate: args.rate,
         access: args.access_log.then(|| Arc::new(say) as _),
         ..Config::new(Arc::new(move || began.elapsed()))
     };
     let to = log.describe();
     let gateway = Gateway::bind(args.listen, log, config)?;
-    print(out, &format!("listening on http://{}, adding to {to}\n", gateway.address()))?;
+    print(out, &format!("listening on {scheme}://{}, adding to {to}\n", gateway.address()))?;
     let records = gateway.run(stopped())?;
     print(out, &format!("{} records acknowledged\n", HumanCount(records)))
 }
@@ -92,10 +102,7 @@ pub(crate) fn make_topics(log: &dyn Log, user_id: &str, partitions: u32) -> Resu
             Ok(()) | Err(Refusal::Exists) => {}
             Err(Refusal::Unfit(why)) => return Err(Error::usage(format!("can't create the topic {user_id}.{kind}: {why}"))),
             Err(refusal) => {
-                return Err(Error::connect(format!(
-                    "can't create the topic {user_id}.{kind} in {}: {refusal:?}",
-                    log.describe()
-                )));
+                return Err(Error::connect(format!("can't create the topic {user_id}.{kind} in {}: {refusal}", log.describe())));
             }
         }
     }

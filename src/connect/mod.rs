@@ -5,6 +5,7 @@
 //! their own, gives every worker a writer, and drives one committer a sink.
 
 mod key;
+pub mod log;
 pub mod memory;
 mod row;
 mod store;

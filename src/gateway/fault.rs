@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::log::Refusal;
+use crate::connect::log::Refusal;
 
 /// The type of what the REST Proxy answers.
 pub(super) const KAFKA: &str = "application/vnd.kafka.v2+json";

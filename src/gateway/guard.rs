@@ -13,8 +13,9 @@ use axum::middleware::Next;
 use axum::response::Response;
 use subtle::ConstantTimeEq;
 
+use crate::connect::log::Refusal;
+
 use super::fault::{Dialect, Fault};
-use super::log::Refusal;
 use super::{Access, App};
 
 /// Clients whose quotas are remembered; those that ask for nothing are forgotten first.
@@ -130,6 +131,10 @@ impl Clients {
         let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);
         if quotas.len() >= CLIENTS && !quotas.contains_key(&client) {
             quotas.retain(|_, quota| quota.at + Duration::from_secs(1) > now);
+            // So many clients a second are no clients.
+            if quotas.len() >= CLIENTS {
+                return false;
+            }
         }
         let quota = quotas.entry(client).or_insert(Quota { left: rate, at: now });
         quota.left = (quota.left + now.saturating_sub(quota.at).as_secs_f64() * rate).min(rate);

@@ -10,9 +10,10 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::connect::log::{Entry, Place, Position, Refusal};
+
 use super::App;
 use super::fault::{ACCOUNT, AMAZON, Dialect, Fault, answer, refusal_of};
-use super::log::{Entry, Place, Position, Refusal};
 use super::rest::{Named, one_line, parameter, parse};
 
 /// The most records of a request.

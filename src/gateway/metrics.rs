@@ -18,6 +18,7 @@ pub(super) struct Metrics {
 
 #[derive(Default)]
 struct Counts {
+    /// By method, route and status.
     requests: BTreeMap<(String, String, u16), u64>,
     /// Records and bytes that were taken, by topic.
     taken: BTreeMap<String, (u64, u64)>,
@@ -33,6 +34,9 @@ impl Metrics {
     }
 
     pub(super) fn request(&self, method: &Method, route: &str, status: u16, took: Duration) {
+        // A client may invent methods without end.
+        let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE].contains(method);
+        let method = if known { method.as_str() } else { "other" };
         let mut counts = self.counts();
         *counts.requests.entry((method.to_string(), route.to_string(), status)).or_default() += 1;
         let bucket = BUCKETS.iter().position(|end| took <= Duration::from_millis(*end)).unwrap_or(BUCKETS.len());

@@ -25,10 +25,10 @@ mod fault;
 mod folder;
 mod guard;
 mod kinesis;
-mod log;
 mod metrics;
 mod rest;
 mod serve;
+mod tls;
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
@@ -45,8 +45,9 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
+pub use crate::connect::log::{Answer, Entry, Log, Place, Position, Refusal, Topic};
 pub use folder::{Folder, FolderOptions};
-pub use log::{Answer, Entry, Log, Place, Position, Refusal, Topic};
+pub use tls::Identity;
 
 use fault::{Dialect, Fault};
 use guard::Clients;
@@ -58,6 +59,8 @@ pub struct Config {
     pub streams: BTreeMap<String, String>,
     /// One of these a request must bear; anyone may ask if there are none.
     pub tokens: Vec<String>,
+    /// Speaks TLS as this one; plain HTTP if there is none.
+    pub identity: Option<Identity>,
     /// Requests a second that a token, or without tokens an address, may make.
     pub rate: Option<u32>,
     /// Connections at a time; more wait.
@@ -84,6 +87,7 @@ impl Config {
         Config {
             streams: BTreeMap::new(),
             tokens: Vec::new(),
+            identity: None,
             rate: None,
             connections: 512,
             body_limit: 2 << 20,
@@ -208,9 +212,9 @@ impl Gateway {
         });
         let closed = match broken {
             Some(error) => Err(error),
-            None => runtime.block_on(app.log.close()).map_err(|refusal| {
-                Error::connect(format!("can't close {}: {}", app.log.describe(), fault::refusal_of(&refusal, "").1))
-            }),
+            None => runtime
+                .block_on(app.log.close())
+                .map_err(|refusal| Error::connect(format!("can't close {}: {refusal}", app.log.describe()))),
         };
         // Connections that were cut end before the log does.
         drop(runtime);

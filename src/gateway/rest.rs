@@ -15,9 +15,10 @@ use serde::Deserialize;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use crate::connect::log::{Entry, Place, Position, Refusal};
+
 use super::App;
 use super::fault::{Dialect, Fault, KAFKA, answer};
-use super::log::{Entry, Place, Position, Refusal};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -156,8 +157,7 @@ fn offsets(places: &[Result<Place, Refusal>]) -> serde_json::Value {
         }
         Err(refusal) => {
             let code = if matches!(refusal, Refusal::Busy(_)) { 50003 } else { 50002 };
-            let error = super::fault::refusal_of(refusal, "").1;
-            json!({ "partition": null, "offset": null, "error_code": code, "error": error })
+            json!({ "partition": null, "offset": null, "error_code": code, "error": refusal.to_string() })
         }
     };
     let offsets: Vec<_> = places.iter().map(offset).collect();

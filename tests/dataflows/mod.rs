@@ -2,6 +2,7 @@
 
 mod answers;
 mod crash;
+mod database;
 mod dirt;
 mod follow;
 mod full;

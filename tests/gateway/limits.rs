@@ -1,11 +1,12 @@
 //! What is too much, too slow, or not allowed gets its answer, and nobody else notices.
 
+use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::json;
-use watershed::gateway::FolderOptions;
+use watershed::gateway::{FolderOptions, Identity};
 
 use super::{Door, JSON, records};
 
@@ -123,4 +124,37 @@ fn what_is_counted_and_logged_tells_nothing_of_what_was_sent() {
     let said = said.lock().unwrap().join("\n");
     assert!(said.contains("/{stage}/topics/{topic}") && said.contains("404"), "{said}");
     assert!(!said.contains("hidden") && !metrics.body.contains("hidden"), "{said} {}", metrics.body);
+}
+
+#[test]
+fn with_a_certificate_it_speaks_tls_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args([
+            "-subj",
+            "/CN=localhost",
+            "-addext",
+            "subjectAltName=IP:127.0.0.1",
+            "-addext",
+            "basicConstraints=critical,CA:FALSE",
+        ])
+        .args(["-out".as_ref(), certificate.as_os_str(), "-keyout".as_ref(), key.as_os_str()])
+        .output();
+    if !made.is_ok_and(|made| made.status.success()) {
+        eprintln!("skipped: no certificate could be made, because there is no openssl");
+        return;
+    }
+    assert!(Identity::read(&key, &certificate).is_err());
+    let door = Door::open(|config| config.identity = Some(Identity::read(&certificate, &key).unwrap()));
+    let trusted = reqwest::Certificate::from_pem(&std::fs::read(&certificate).unwrap()).unwrap();
+    let client = reqwest::Client::builder().tls_certs_only([trusted]).no_proxy().build().unwrap();
+    let url = format!("https://{}/topics", door.address);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let names = runtime.block_on(async { client.get(url).send().await.unwrap().text().await.unwrap() });
+    assert_eq!(names, r#"["u.geo","u.pin"]"#);
+    drop((client, runtime));
+    assert!(door.client().ask("GET", "/topics", &[], "").is_err(), "plain HTTP is no answer");
+    door.close();
 }

@@ -81,7 +81,7 @@ impl Target {
                     .and_then(|places| places.into_iter().collect::<Result<Vec<_>, _>>());
                 placed.map(|_| ()).map_err(|refusal| Failure {
                     again: matches!(refusal, Refusal::Busy(_)).then_some(Duration::ZERO),
-                    why: format!("{refusal:?}"),
+                    why: refusal.to_string(),
                 })
             }
         }
@@ -90,7 +90,7 @@ impl Target {
     /// Waits until all that was taken can be read.
     pub(super) async fn close(&self) -> Result<()> {
         let Target::Log { log, .. } = self else { return Ok(()) };
-        log.close().await.map_err(|refusal| Error::connect(format!("can't close {}: {refusal:?}", log.describe())))
+        log.close().await.map_err(|refusal| Error::connect(format!("can't close {}: {refusal}", log.describe())))
     }
 }
 

@@ -28,9 +28,9 @@ use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+use crate::connect::log::{Answer, Entry, Log, Place, Refusal, Topic};
 use crate::error::{Error, Result};
 
-use super::log::{Answer, Entry, Log, Place, Refusal, Topic};
 use archive::Key;
 use journal::Journal;
 use writer::{Append, Backlog, Command, Writer};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::gateway::log::{Entry, Place, Position, Refusal};
+use crate::connect::log::{Entry, Place, Position, Refusal};
 
 use super::archive::{self, Key};
 use super::journal::{self, Journal, Run, Trouble};

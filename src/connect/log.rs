@@ -1,4 +1,6 @@
-//! What stands behind the front door: named topics of numbered partitions that records are appended to.
+//! What stands behind the gateway: named topics of numbered partitions that records are appended to, one request after the other.
+
+use std::fmt;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -98,4 +100,17 @@ pub enum Refusal {
     Denied(String),
     /// Anything else: it may have happened or not.
     Failed(String),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::NoTopic => f.write_str("there is no such topic"),
+            Refusal::NoPartition => f.write_str("there is no such partition"),
+            Refusal::Exists => f.write_str("it is there already"),
+            Refusal::Unfit(why) | Refusal::Busy(why) | Refusal::Full(why) | Refusal::Denied(why) | Refusal::Failed(why) => {
+                f.write_str(why)
+            }
+        }
+    }
 }
