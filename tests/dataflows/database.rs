@@ -1,12 +1,10 @@
-//! Rows of a real MySQL, or MariaDB: generated into it, posted from it, and cleaned to the rows that were invented.
-//!
-//! `MYSQL_URL` says where one is, as `mysql://user:password@host:port/database` of a user who may create databases; where it isn't
-//! set, this says that it is skipped.
+//! Rows of a real MariaDB: generated into it, posted from it, and cleaned to the rows that were invented.
 
 use mysql_async::prelude::Queryable;
 use mysql_async::{Opts, OptsBuilder, Pool};
 
 use super::{Place, assert_same};
+use crate::support::services::service;
 
 /// A database of its own for a test.
 struct Database {
@@ -16,7 +14,7 @@ struct Database {
 
 impl Database {
     fn create() -> Option<Self> {
-        let server = Opts::from_url(&std::env::var("MYSQL_URL").ok()?).unwrap();
+        let server = Opts::from_url(&service("mysql")?["MYSQL_URL"]).unwrap();
         let database = Database { server, name: format!("pinterest_{}", std::process::id()) };
         database.ask(&format!("CREATE DATABASE {}", database.name));
         Some(database)
@@ -46,10 +44,7 @@ impl Drop for Database {
 
 #[test]
 fn rows_of_a_database_are_posted_as_they_were_invented() {
-    let Some(database) = Database::create() else {
-        eprintln!("skipped: MYSQL_URL says of no server");
-        return;
-    };
+    let Some(database) = Database::create() else { return };
     let (place, url) = (Place::new(), database.url());
     let password = database.server.pass().unwrap();
     let generate = ["generate", "--to", &url, "--events", "350"];

@@ -52,7 +52,8 @@ impl Client {
         if self.0.read_line(&mut line)? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        let status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        // Who is killed may have written half a line.
+        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
         let mut headers = BTreeMap::new();
         loop {
             line.clear();

@@ -3,6 +3,7 @@
 
 pub(crate) mod broken;
 pub(crate) mod http;
+pub(crate) mod services;
 pub(crate) mod shaky;
 
 use rand_core::{RngCore, SeedableRng};
