@@ -4,17 +4,22 @@
 //! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on threads of
 //! their own, gives every worker a writer, and drives one committer a sink.
 
+#[cfg(any(feature = "archive", feature = "kafka"))]
+mod json;
 mod key;
 pub mod log;
 pub mod memory;
 mod row;
 mod store;
 
+#[cfg(any(feature = "archive", feature = "kafka"))]
+pub(crate) use json::write_object;
 pub use key::RowKey;
 pub use row::{Column, ColumnType, Put, Row, Value};
 pub use store::{Create, Store};
 
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -36,6 +41,10 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When the partition can't be read, or doesn't reach from before `from` to it.
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>>;
+
+    /// Told after a commit up to which offset of each partition it goes, for those who watch; nothing is ever continued from it.
+    /// It does not wait.
+    fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
 }
 
 /// A reader of one partition, on a thread of its own.
@@ -101,6 +110,8 @@ pub struct SinkContext {
     pub committed: u64,
     /// How many writers are needed.
     pub workers: usize,
+    /// Where the run keeps its state, for what a sink can't hold until it is committed; `None` if it keeps none and is never continued.
+    pub staging: Option<Store>,
     /// The time now, in milliseconds since 1970.
     pub clock: std::sync::Arc<dyn Fn() -> i64 + Send + Sync>,
 }

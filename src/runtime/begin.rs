@@ -49,6 +49,7 @@ impl Beginning {
                 generation: ledger.as_ref().map_or(1, |ledger| ledger.generation + 1),
                 committed: last.map_or(0, |last| last.n),
                 workers: config.workers.max(1),
+                staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(move || now().as_millis() as i64),
             };
             for (topic, sink) in sinks {

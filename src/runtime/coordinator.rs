@@ -129,6 +129,15 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
+    /// Tells each source how far it is committed.
+    pub(super) fn tell_sources(&self, committed: &BTreeMap<String, Vec<SourceState>>) {
+        for topic in &self.topics {
+            for (source, state) in topic.sources.iter().zip(committed.get(&topic.name).into_iter().flatten()) {
+                source.committed(&state.partitions.iter().map(|(partition, bound)| (*partition, bound.to)).collect());
+            }
+        }
+    }
+
     /// Checks, opens and starts everything; returns it with the way to reach it. `manual` leaves closing epochs to messages.
     pub(crate) fn start(streams: Streams, config: Config, manual: bool) -> Result<(Self, Sender<Message>)> {
         let started = Instant::now();

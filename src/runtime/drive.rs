@@ -144,6 +144,7 @@ impl Coordinator {
             Message::Committed(n) => {
                 self.committed = n;
                 if let Some(marked) = self.marked.take() {
+                    self.tell_sources(&marked.sources);
                     self.reach(Milestone::Committed(marked.records));
                 }
                 if !self.unmarked && self.waiting.is_empty() {
@@ -245,7 +246,7 @@ impl Coordinator {
             && self.gathered.missing == 0
         {
             marked.handed = true;
-            let (sources, sinks) = (std::mem::take(&mut marked.sources), std::mem::take(&mut self.gathered.sinks));
+            let (sources, sinks) = (marked.sources.clone(), std::mem::take(&mut self.gathered.sinks));
             self.hand(Job::Commit(sources, sinks))?;
         }
         let ending = self.stopping || (self.reading.is_empty() && !self.config.follow && !self.manual);

@@ -16,7 +16,7 @@ fn schema(mode: Mode) -> Schema {
 }
 
 fn context(generation: u64, committed: u64) -> SinkContext {
-    SinkContext { app: "app-1".into(), generation, committed, workers: 2, clock: Arc::new(|| 0) }
+    SinkContext { app: "app-1".into(), generation, committed, workers: 2, staging: None, clock: Arc::new(|| 0) }
 }
 
 fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Opened {

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
+use tempfile::TempDir;
 use watershed::Result;
-use watershed::connect::{Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Value, Writer};
+use watershed::connect::{Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer};
 
 pub(super) type Row = Vec<Value>;
 
@@ -29,6 +30,7 @@ pub(crate) fn columns() -> Vec<Column> {
 pub(super) struct World<'p> {
     place: &'p dyn Place,
     mode: Mode,
+    state: TempDir,
     generation: u64,
     pub(super) committed: u64,
     recorded: Option<(u64, Json)>,
@@ -46,7 +48,8 @@ pub(super) struct Run {
 
 impl<'p> World<'p> {
     pub(super) fn new(place: &'p dyn Place, mode: Mode) -> Self {
-        World { place, mode, generation: 0, committed: 0, recorded: None, rows: Vec::new() }
+        let state = tempfile::tempdir().unwrap();
+        World { place, mode, state, generation: 0, committed: 0, recorded: None, rows: Vec::new() }
     }
 
     pub(super) fn schema(&self) -> Schema {
@@ -56,7 +59,8 @@ impl<'p> World<'p> {
 
     pub(super) fn context(&self, app: &str, workers: usize) -> SinkContext {
         let (generation, committed) = (self.generation, self.committed);
-        SinkContext { app: app.into(), generation, committed, workers, clock: Arc::new(|| 1_700_000_000_000) }
+        let staging = Some(Store::open(self.state.path().to_str().unwrap()).unwrap());
+        SinkContext { app: app.into(), generation, committed, workers, staging, clock: Arc::new(|| 1_700_000_000_000) }
     }
 
     /// Opens it as a new run, which shows what the last manifest says and finds all rows again.

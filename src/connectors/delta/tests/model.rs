@@ -83,7 +83,7 @@ impl World {
     pub(super) fn context(&self, workers: usize) -> SinkContext {
         let clock = self.clock.clone();
         let clock = Arc::new(move || clock.fetch_add(1, Ordering::Relaxed));
-        SinkContext { app: "app-1".into(), generation: self.generation, committed: self.committed, workers, clock }
+        SinkContext { app: "app-1".into(), generation: self.generation, committed: self.committed, workers, staging: None, clock }
     }
 
     pub(super) fn sink(&self) -> Delta {
