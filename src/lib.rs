@@ -40,7 +40,7 @@
 //!   3  options  graph  stream  table  grouped     the DSL
 //!   2  operators                          what it lowers to: the only hand-made timely operators
 //!   1  serdes  connect                    bytes and values · the contract with the outside    ║ connectors: archive,
-//!   0  error  time  record                                                                    ║ delta, console · gateway
+//!   0  error  time  record                                                                    ║ delta, console, kafka · gateway
 //! ```
 //!
 //! A module imports lower floors; connectors and the gateway stand beside, on floors 0 and 1. `tests/tidy.rs` holds them to it.

@@ -5,3 +5,5 @@ pub mod archive;
 pub mod console;
 #[cfg(feature = "delta")]
 pub mod delta;
+#[cfg(feature = "kafka")]
+pub mod kafka;

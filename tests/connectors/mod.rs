@@ -2,6 +2,8 @@
 
 mod console;
 mod contract;
+#[cfg(feature = "kafka")]
+mod kafka;
 
 use std::fs;
 use std::path::PathBuf;

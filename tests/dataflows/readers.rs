@@ -5,7 +5,7 @@ use std::process::Command;
 
 use serde_json::{Map, Value as Json};
 
-use super::{Place, assert_same, said, support};
+use super::{Place, assert_same, python, said, support};
 
 /// Compares every commit of the lake with the oracle over the ranges that its manifest binds: first as our reader shows it,
 /// then every version of every table as DuckDB and delta-rs show it. Returns how much those two read; they may not be there.
@@ -27,13 +27,11 @@ pub(super) fn assert_every_commit_equals_the_oracle(place: &Place, archive: &str
         fs::write(folder.join(format!("{n}.json")), printed).unwrap();
     }
 
-    let venv = Command::new("bash").arg(support("venv.sh")).output().unwrap();
-    let python = String::from_utf8(venv.stdout).unwrap();
-    if python.trim().is_empty() {
+    let Some(python) = python() else {
         eprintln!("skipped: no Python environment with duckdb and deltalake could be made");
         return None;
-    }
-    let mut readers = Command::new(python.trim());
+    };
+    let mut readers = Command::new(python);
     let readers = readers.arg(support("readers.py")).arg(place.path("lake")).arg("--oracle").arg(folder).output().unwrap();
     assert!(readers.status.success(), "other readers see something else: {}", String::from_utf8_lossy(&readers.stderr));
     let seen: Json = serde_json::from_slice(&readers.stdout).unwrap();

@@ -1,0 +1,138 @@
+//! What is said of a cluster: its brokers, and how to connect to them. Secrets are held here and leave only to librdkafka.
+
+use std::collections::BTreeMap;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::FromClientConfigAndContext;
+
+use crate::error::{Error, Result};
+
+use super::client::Context;
+use super::token::Tokens;
+
+/// Variables of the environment that are properties too.
+const VARIABLES: [&str; 8] = [
+    "KAFKA_SECURITY_PROTOCOL",
+    "KAFKA_SASL_MECHANISM",
+    "KAFKA_SASL_USERNAME",
+    "KAFKA_SASL_PASSWORD",
+    "KAFKA_SSL_CA_LOCATION",
+    "KAFKA_SSL_CERTIFICATE_LOCATION",
+    "KAFKA_SSL_KEY_LOCATION",
+    "KAFKA_SSL_KEY_PASSWORD",
+];
+/// What properties may begin with. All others are this connector's: an answer rests on them.
+const ALLOWED: [&str; 11] = [
+    "security.protocol",
+    "sasl.",
+    "ssl.",
+    "enable.ssl.certificate.verification",
+    "socket.",
+    "broker.address.",
+    "client.",
+    "connections.max.idle.ms",
+    "compression.",
+    "linger.ms",
+    "message.max.bytes",
+];
+/// The largest settings file, so that a mistaken name can't fill the memory.
+const LONGEST_FILE: u64 = 1 << 20;
+
+/// What is said of a cluster.
+pub(super) struct Settings {
+    pub(super) brokers: String,
+    pub(super) prefix: String,
+    properties: BTreeMap<String, String>,
+    tokens: Tokens,
+}
+
+/// The properties that the environment gives.
+pub(super) fn environment() -> Result<Vec<(String, String)>> {
+    let mut properties = Vec::new();
+    if let Ok(path) = std::env::var("KAFKA_PROPERTIES") {
+        let wrong =
+            |what: String| Error::config(format!("can't read the properties in {path}, which KAFKA_PROPERTIES names: {what}"));
+        let length = std::fs::metadata(&path).map_err(|e| wrong(e.to_string()))?.len();
+        if length > LONGEST_FILE {
+            return Err(wrong(format!("it has {length} bytes")));
+        }
+        let text = std::fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
+        properties = parse(&text).map_err(|line| wrong(format!("line {line} is no name=value")))?;
+    }
+    for name in VARIABLES {
+        if let Ok(value) = std::env::var(name) {
+            properties.push((name.trim_start_matches("KAFKA_").to_ascii_lowercase().replace('_', "."), value));
+        }
+    }
+    Ok(properties)
+}
+
+/// The properties in a text of lines `name=value`; else the number of the first line that is none.
+pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
+    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']));
+    lines
+        .map(|(at, line)| {
+            let (name, value) = line.split_once('=').ok_or(at + 1)?;
+            Ok((name.trim().to_string(), value.trim().to_string()))
+        })
+        .collect()
+}
+
+impl Settings {
+    pub(super) fn new(url: &str, mut properties: BTreeMap<String, String>) -> Result<Self> {
+        // Before anything is printed: it might be a password.
+        if url.contains('@') || url.contains('?') {
+            return Err(Error::config("can't open a kafka:// URL with @ or ?: secrets and settings don't belong there").hint(
+                "Give kafka://host:port, and the rest by KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or the file KAFKA_PROPERTIES.",
+            ));
+        }
+        let wrong = |what: &str| {
+            Error::config(format!("can't open {url}: {what}")).hint("Give kafka://host:port, with more brokers after commas.")
+        };
+        let rest = url.strip_prefix("kafka://").ok_or_else(|| wrong("it does not begin with kafka://"))?;
+        let (hosts, prefix) = rest.split_once('/').unwrap_or((rest, ""));
+        let mut brokers = Vec::new();
+        for broker in hosts.split(',') {
+            let (host, port) = match broker.rsplit_once(':') {
+                Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => (host, port),
+                Some(_) => return Err(wrong("an IPv6 address has to be in brackets, with its port behind")),
+                None => (broker, "9092"),
+            };
+            let legal = |c: char| c.is_ascii_alphanumeric() || ".-_[]:".contains(c);
+            if host.is_empty() || !host.chars().all(legal) {
+                return Err(wrong("a broker has no name"));
+            }
+            if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+                return Err(wrong("a port is no number from 1 to 65535"));
+            }
+            brokers.push(format!("{host}:{port}"));
+        }
+        if let Some(name) = properties.keys().find(|name| !ALLOWED.iter().any(|allowed| name.starts_with(allowed))) {
+            return Err(Error::config(format!("the property {name} of Kafka can't be set"))
+                .hint("Security, sockets and compression can; what is read and committed rests on the rest."));
+        }
+        let brokers = brokers.join(",");
+        let tokens = Tokens::take(&mut properties, &brokers)?;
+        Ok(Settings { brokers, prefix: prefix.to_string(), properties, tokens })
+    }
+
+    /// A client of the cluster that speaks for `name`.
+    pub(super) fn client<T: FromClientConfigAndContext<Context>>(&self, name: &str, own: &[(&str, &str)]) -> Result<T> {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.brokers).set("client.id", "watershed");
+        config.set("socket.connection.setup.timeout.ms", "10000");
+        config.extend(self.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
+        config.extend(own.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())));
+        config.create_with_context(Context::new(name, self.tokens.clone())).map_err(|error| {
+            let what = match error {
+                // Not its value, which may be a secret.
+                rdkafka::error::KafkaError::ClientConfig(_, _, property, _) => {
+                    format!("the property {property} is not understood")
+                }
+                rdkafka::error::KafkaError::ClientCreation(why) => why,
+                other => other.to_string(),
+            };
+            Error::config(format!("can't make a client for {name}: {what}"))
+        })
+    }
+}

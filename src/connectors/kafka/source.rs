@@ -1,0 +1,281 @@
+//! Reading: a consumer a partition, which is assigned and never subscribed, in batches of about a megabyte.
+
+use std::collections::BTreeMap;
+use std::mem;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::connect::{Partition, Poll, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::record::{Batch, Span};
+
+use super::KafkaTopic;
+use super::client::{self, Context, Scout};
+
+/// After how many bytes or records a batch is handed over.
+const CHUNK: usize = 1 << 20;
+const RECORDS: usize = 4096;
+/// What all partitions of a topic together may read ahead, and the least and the most for one, in KiB.
+const AHEAD: usize = 64 << 10;
+const LEAST: usize = 1 << 10;
+const MOST: usize = 16 << 10;
+/// Every how many looks the ends of all partitions are compared with those before.
+const COMPARE: u32 = 10;
+
+impl Source for KafkaTopic {
+    fn describe(&self) -> String {
+        self.name()
+    }
+
+    /// While no broker answers, those that were there before.
+    fn partitions(&self) -> Result<Vec<u32>> {
+        let mut scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
+        let scout = match &mut *scout {
+            Some(scout) => scout,
+            none => {
+                // Without a group: it only asks, and ends at once.
+                let consumer = self.settings.client(&self.name(), &[("allow.auto.create.topics", "false")])?;
+                let partitions = client::partitions(&consumer, &self.topic, &self.name())?.ok_or_else(|| self.missing())?;
+                none.insert(Scout { consumer, partitions, ends: BTreeMap::new(), looks: 0, blind: false })
+            }
+        };
+        match self.look(scout) {
+            Err(error) if error.kind() == ErrorKind::Connect => {
+                if !mem::replace(&mut scout.blind, true) {
+                    tracing::warn!(topic = self.name(), %error, "wait for a broker");
+                }
+            }
+            Err(error) => return Err(error),
+            Ok(()) => scout.blind = false,
+        }
+        Ok(scout.partitions.clone())
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let name = format!("{}, partition {partition}", self.name());
+        let known = self.partitions()?;
+        if !known.contains(&partition) {
+            return Err(Error::data(format!("can't read {name}: the topic has {} partitions", known.len()))
+                .hint("It was made anew: restore it, or begin anew with another state."));
+        }
+        let consumer = self.consumer((AHEAD / known.len().max(1)).clamp(LEAST, MOST))?;
+        let (low, high) = client::ends(&consumer, &self.topic, &self.name(), partition)?;
+        let next = from.unwrap_or(low);
+        if next < low || next > high {
+            let (what, hint) = match next < low {
+                true => {
+                    (format!("it begins at {low}"), "Its retention took them: restore them, or begin anew with another state.")
+                }
+                false => (
+                    format!("it ends at {high}"),
+                    "The topic was made anew or lost records: restore it, or begin anew with another state.",
+                ),
+            };
+            return Err(Error::data(format!("can't read {name} from offset {next}: {what}")).hint(hint));
+        }
+        let failed = |error: KafkaError| consumer.context().error(&format!("can't read {name}"), &error);
+        let mut assigned = TopicPartitionList::new();
+        let at = Offset::Offset(next as i64);
+        assigned.add_partition_offset(&self.topic, partition as i32, at).map_err(failed)?;
+        consumer.assign(&assigned).map_err(failed)?;
+        let batch = Batch { partition, first: next, next, ..Batch::default() };
+        let end = (!follow).then_some(high);
+        Ok(Box::new(Reader { consumer, name, batch, end, known: high, blind: false, stopped: None, read: (0, 0) }))
+    }
+
+    fn committed(&self, ends: &BTreeMap<u32, u64>) {
+        let Some((group, client)) = &self.watched else { return };
+        let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = self.say(group, &mut client, ends) {
+            tracing::warn!(topic = self.name(), group, %error, "the group's offsets are behind");
+        }
+    }
+}
+
+impl KafkaTopic {
+    fn say(&self, group: &str, client: &mut Option<BaseConsumer<Context>>, ends: &BTreeMap<u32, u64>) -> Result<()> {
+        let client = match client {
+            Some(client) => client,
+            none => none.insert(self.settings.client(&self.name(), &[("group.id", group), ("enable.auto.commit", "false")])?),
+        };
+        // What came of the last time; it only has to be taken.
+        while client.poll(Duration::ZERO).is_some() {}
+        let failed = |error: KafkaError| client.context().error(&format!("can't say how far {} is read", self.name()), &error);
+        let mut offsets = TopicPartitionList::new();
+        for (partition, end) in ends {
+            offsets.add_partition_offset(&self.topic, *partition as i32, Offset::Offset(*end as i64)).map_err(failed)?;
+        }
+        client.commit(&offsets, CommitMode::Async).map_err(failed)
+    }
+
+    /// A consumer with a queue of `kilobytes`.
+    fn consumer(&self, kilobytes: usize) -> Result<BaseConsumer<Context>> {
+        let kilobytes = kilobytes.to_string();
+        self.settings.client(
+            &self.name(),
+            &[
+                // Needed to assign; no member joins it.
+                ("group.id", "watershed"),
+                ("enable.auto.commit", "false"),
+                ("enable.auto.offset.store", "false"),
+                // Out of range is an error, never a jump.
+                ("auto.offset.reset", "error"),
+                ("isolation.level", "read_committed"),
+                ("enable.partition.eof", "true"),
+                ("check.crcs", "true"),
+                ("allow.auto.create.topics", "false"),
+                ("queued.max.messages.kbytes", &kilobytes),
+                ("queued.min.messages", "20000"),
+                // A second, unless told: a hole in the stream each time the queue was full.
+                ("fetch.queue.backoff.ms", "20"),
+                ("fetch.wait.max.ms", "100"),
+                ("topic.metadata.refresh.interval.ms", "30000"),
+            ],
+        )
+    }
+
+    pub(super) fn missing(&self) -> Error {
+        Error::config(format!("there is no {}", self.name())).hint("Create it, or name another: nothing is created here.")
+    }
+
+    /// Brings what the scout knows up to date.
+    fn look(&self, scout: &mut Scout) -> Result<()> {
+        let anew = |what: String| {
+            Error::data(format!("{} was made anew or lost records: {what}", self.name()))
+                .hint("Restore it, or begin anew with another state.")
+        };
+        if scout.looks > 0 {
+            let now = client::partitions(&scout.consumer, &self.topic, &self.name())?.unwrap_or_default();
+            if now.len() < scout.partitions.len() {
+                return Err(anew(format!("it had {} partitions, and has {}", scout.partitions.len(), now.len())));
+            }
+            scout.partitions = now;
+        }
+        scout.looks += 1;
+        if !scout.looks.is_multiple_of(COMPARE) {
+            return Ok(());
+        }
+        for partition in &scout.partitions {
+            let now = client::ends(&scout.consumer, &self.topic, &self.name(), *partition)?;
+            if let Some(before) = scout.ends.insert(*partition, now)
+                && (now.0 < before.0 || now.1 < before.1)
+            {
+                return Err(anew(format!("partition {partition} went back from {before:?} to {now:?}")));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads a partition from an offset on.
+struct Reader {
+    consumer: BaseConsumer<Context>,
+    name: String,
+    /// The records that are next: its `next` is the offset after all that was read.
+    batch: Batch,
+    /// Where it ends: after what was there when it was opened.
+    end: Option<u64>,
+    /// The end as last seen.
+    known: u64,
+    /// Whether a broker was missing when it was last asked.
+    blind: bool,
+    /// What stopped the reading, handed over once.
+    stopped: Option<Error>,
+    /// Records and bytes so far.
+    read: (u64, u64),
+}
+
+impl Reader {
+    fn ended(&self) -> bool {
+        self.end.is_some_and(|end| self.batch.next >= end)
+    }
+
+    /// Takes one event, waiting for it at most for `patience`; false if there is none.
+    fn take(&mut self, patience: Duration) -> Result<bool> {
+        match self.consumer.poll(patience) {
+            None => return Ok(false),
+            Some(Ok(message)) => {
+                let offset = message.offset() as u64;
+                if offset < self.batch.next {
+                    return Err(Error::data(format!("{} went back from {} to {offset}", self.name, self.batch.next))
+                        .hint("The topic was made anew: begin anew with another state."));
+                }
+                if self.end.is_some_and(|end| offset >= end) {
+                    // It came later; what is left before the end has no records.
+                    self.end = Some(self.batch.next);
+                    return Ok(false);
+                }
+                self.blind = false;
+                let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
+                push(&mut self.batch, offset, timestamp, message.key(), message.payload());
+            }
+            // All that is committed was read; in what is left before the end no record is, or its transaction is open.
+            Some(Err(KafkaError::PartitionEOF(_))) => self.end = self.end.map(|_| self.batch.next),
+            Some(Err(error)) if client::passing(&error) => {
+                if !mem::replace(&mut self.blind, true) {
+                    tracing::warn!(partition = self.name, %error, "wait for a broker");
+                }
+            }
+            Some(Err(error)) => return Err(self.consumer.context().error(&format!("can't read on in {}", self.name), &error)),
+        }
+        Ok(true)
+    }
+}
+
+fn push(batch: &mut Batch, offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) {
+    let mut range = |bytes: &[u8]| {
+        let start = batch.bytes.len() as u32;
+        batch.bytes.extend_from_slice(bytes);
+        start..batch.bytes.len() as u32
+    };
+    let (key, value) = (key.map(&mut range), value.map(&mut range));
+    batch.records.push(Span { offset, timestamp, key, value });
+    batch.next = offset + 1;
+}
+
+impl Partition for Reader {
+    fn poll(&mut self) -> Result<Poll> {
+        while self.stopped.is_none() && !self.ended() && self.batch.bytes.len() < CHUNK && self.batch.records.len() < RECORDS {
+            match self.take(Duration::ZERO) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(error) => self.stopped = Some(error),
+            }
+        }
+        if !self.batch.records.is_empty() {
+            let (partition, next) = (self.batch.partition, self.batch.next);
+            let rest = Batch { partition, first: next, next, ..Batch::default() };
+            let batch = mem::replace(&mut self.batch, rest);
+            self.read = (self.read.0 + batch.records.len() as u64, self.read.1 + batch.bytes.len() as u64);
+            return Ok(Poll::Batch(batch));
+        }
+        match self.stopped.take() {
+            Some(error) => Err(error),
+            None if self.ended() => Ok(Poll::End),
+            None => Ok(Poll::Idle),
+        }
+    }
+
+    fn wait(&mut self, patience: Duration) -> bool {
+        if self.stopped.is_none()
+            && !self.ended()
+            && self.batch.records.is_empty()
+            && let Err(error) = self.take(patience)
+        {
+            self.stopped = Some(error);
+        }
+        true
+    }
+
+    fn remaining(&self) -> u64 {
+        if self.ended() {
+            return 0;
+        }
+        self.known.saturating_sub(self.batch.next).saturating_mul(self.read.1 / self.read.0.max(1))
+    }
+}

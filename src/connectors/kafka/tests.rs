@@ -1,0 +1,165 @@
+//! What needs no broker: URLs, properties, tokens, and staged rows.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::connect::{Column, ColumnType, Mode, Schema, Value, Writer};
+use crate::error::ErrorKind;
+
+use super::Kafka;
+use super::rows::{Encoder, Held, Part, records};
+use super::settings::parse;
+
+fn with(url: &str, properties: &[(&str, &str)]) -> crate::Result<Kafka> {
+    Kafka::with(url, properties.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())))
+}
+
+#[test]
+fn a_url_names_brokers_and_a_prefix() {
+    let cases = [
+        ("kafka://a", "t", "kafka topic t at a:9092"),
+        ("kafka://a:1,b-1.c_d:65535/", "t", "kafka topic t at a:1,b-1.c_d:65535"),
+        ("kafka://[::1]:9093", "t", "kafka topic t at [::1]:9093"),
+        ("kafka://a:1/demo.", "pin", "kafka topic demo.pin at a:1"),
+    ];
+    for (url, topic, name) in cases {
+        assert_eq!(with(url, &[]).unwrap().topic(topic).unwrap().name(), name);
+    }
+}
+
+#[test]
+fn what_is_no_url_or_holds_a_secret_is_refused_without_being_repeated() {
+    let wrong =
+        ["", "a:1", "http://a:1", "kafka://", "kafka://:1", "kafka://a:0", "kafka://a:65536", "kafka://a:x", "kafka://a,,b"];
+    let wrong = wrong.iter().chain(&["kafka://::1", "kafka://::1:9092", "kafka://a b:1"]);
+    for url in wrong {
+        let error = with(url, &[]).err().unwrap_or_else(|| panic!("{url} is taken"));
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    }
+    for url in ["kafka://alice:hush@a:1", "kafka://a:1?password=hush"] {
+        let error = with(url, &[]).err().unwrap();
+        assert!(error.kind() == ErrorKind::Config && !error.to_string().contains("hush"), "{error}");
+    }
+    let kafka = with("kafka://a/p/q", &[]).unwrap();
+    for topic in ["", "..", "a/b", "a b", "ä", &"x".repeat(250)] {
+        assert_eq!(kafka.topic(topic).err().unwrap().kind(), ErrorKind::Config);
+    }
+}
+
+#[test]
+fn properties_that_answers_rest_on_are_refused_and_their_values_not_repeated() {
+    let refused =
+        ["isolation.level", "transactional.id", "group.id", "auto.offset.reset", "enable.idempotence", "debug", "nonsense"];
+    for name in refused {
+        let error = with("kafka://a", &[(name, "hush")]).err().unwrap().to_string();
+        assert!(error.contains(name) && !error.contains("hush"), "{error}");
+    }
+    let misspelt = with("kafka://a", &[("ssl.ca.lokation", "hush")]).unwrap().topic("t").unwrap();
+    let error = crate::connect::Source::partitions(&misspelt).unwrap_err();
+    assert!(error.kind() == ErrorKind::Config && !error.to_string().contains("hush"), "{error}");
+    let no_file = [("sasl.mechanism", "OAUTHBEARER")];
+    assert!(with("kafka://a", &no_file).is_err());
+    let no_url = [("sasl.mechanism", "OAUTHBEARER"), ("sasl.oauthbearer.token.endpoint.url", "https://a")];
+    assert!(with("kafka://a", &no_url).is_err());
+}
+
+#[test]
+fn a_file_of_properties_is_lines_of_names_and_values() {
+    let own = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
+    let text = "# a\n\n sasl.username = alice \nsasl.password=a=b\r\n! c\nssl.key.password=";
+    let expected = [("sasl.username", "alice"), ("sasl.password", "a=b"), ("ssl.key.password", "")].map(own);
+    assert_eq!(parse(text), Ok(expected.to_vec()));
+    assert_eq!(parse("a=b\nc\n"), Err(2));
+}
+
+fn encoder(mode: Mode) -> (Encoder, Arc<AtomicU64>) {
+    let columns = [("id", ColumnType::Long), ("text", ColumnType::Text)];
+    let columns = columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
+    let (schema, found) = (Schema { topic: "t".into(), columns, key: 1, mode }, Arc::<AtomicU64>::default());
+    (Encoder::new(Arc::new(schema), found.clone()), found)
+}
+
+fn row(id: i64, text: &str) -> Vec<Value> {
+    vec![Value::Long(id), Value::Text(text.into())]
+}
+
+fn staged(encoder: &mut Encoder) -> (Vec<String>, Held) {
+    let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
+    let text = |(key, value): (Option<&serde_json::value::RawValue>, Option<&serde_json::value::RawValue>)| {
+        format!("{} {}", key.map_or("-", |key| key.get()), value.map_or("-", |value| value.get()))
+    };
+    (records(&part.lines).map(|record| text(record.unwrap())).collect(), part.more)
+}
+
+#[test]
+fn a_writer_hands_over_what_became_of_each_key() {
+    let (mut encoder, _) = encoder(Mode::Snapshot);
+    encoder.recovered().unwrap();
+    (0..4).for_each(|id| encoder.insert(id as u32, &row(id, "old")).unwrap());
+    let (lines, more) = staged(&mut encoder);
+    assert_eq!((lines.len(), more.rows), (4, 4));
+    // One replaced, one gone, one gone and back at another slot, and a slot that goes to another key.
+    encoder.insert(0, &row(0, "new\n")).unwrap();
+    encoder.remove(1);
+    encoder.remove(2);
+    encoder.insert(7, &row(2, "back")).unwrap();
+    encoder.insert(3, &row(9, "other")).unwrap();
+    let (lines, more) = staged(&mut encoder);
+    let expected = [
+        r#"{"id":0} {"id":0,"text":"new\n"}"#,
+        r#"{"id":1} -"#,
+        r#"{"id":2} {"id":2,"text":"back"}"#,
+        r#"{"id":3} -"#,
+        r#"{"id":9} {"id":9,"text":"other"}"#,
+    ];
+    assert_eq!((lines, more.rows), (expected.map(String::from).to_vec(), u64::MAX));
+    assert!(encoder.stage().unwrap().is_none());
+}
+
+#[test]
+fn rows_that_are_found_again_sum_up_to_those_that_were_handed_over() {
+    for mode in [Mode::Snapshot, Mode::Append] {
+        let (mut first, _) = encoder(mode);
+        first.recovered().unwrap();
+        (0..9).for_each(|id| first.insert(id as u32, &row(id, "a")).unwrap());
+        let (_, held) = staged(&mut first);
+        let (mut again, found) = encoder(mode);
+        (0..9).rev().for_each(|id| again.insert(id as u32, &row(id, "a")).unwrap());
+        assert_eq!(again.recovered().unwrap(), held.rows);
+        assert_eq!(found.load(Ordering::SeqCst), held.digest);
+        assert!(again.stage().unwrap().is_none(), "nothing is written again");
+    }
+}
+
+#[cfg(feature = "msk")]
+#[test]
+fn a_token_for_msk_is_a_url_that_is_signed() {
+    use base64::Engine;
+    use std::time::{Duration, UNIX_EPOCH};
+    let credentials = aws_credential_types::Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI", Some("a/b+c=".into()), None, "test");
+    let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let token = super::msk::token("eu-west-1", credentials, now).unwrap();
+    let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.token).unwrap();
+    let url = String::from_utf8(url).unwrap();
+    let (action, params) = url.split_once('?').unwrap();
+    let mut params: Vec<&str> = params.split('&').collect();
+    params.sort_unstable();
+    // What Amazon's own signer for Python, 1.0.2, makes of the same at the same time.
+    let expected = [
+        "Action=kafka-cluster%3AConnect",
+        "User-Agent=watershed",
+        "X-Amz-Algorithm=AWS4-HMAC-SHA256",
+        "X-Amz-Credential=AKIDEXAMPLE%2F20231114%2Feu-west-1%2Fkafka-cluster%2Faws4_request",
+        "X-Amz-Date=20231114T221320Z",
+        "X-Amz-Expires=900",
+        "X-Amz-Security-Token=a%2Fb%2Bc%3D",
+        "X-Amz-Signature=21cfbca2ac5f8c65c8bc06860c252fe19c21a714fbc18c8f89929fad2f0a93e8",
+        "X-Amz-SignedHeaders=host",
+    ];
+    assert_eq!((action, params), ("https://kafka.eu-west-1.amazonaws.com/", expected.to_vec()));
+    assert_eq!(token.lifetime_ms, 1_700_000_900_000);
+    let region = super::token::region;
+    assert_eq!(region("b-1.c.abc.c2.kafka.eu-west-1.amazonaws.com:9098,b-2"), Some("eu-west-1"));
+    assert_eq!(region("boot-x.c1.kafka-serverless.us-east-1.amazonaws.com:9098"), Some("us-east-1"));
+    assert_eq!(region("localhost:9092"), None);
+}

@@ -1,0 +1,117 @@
+//! From Kafka to Kafka, killed at any moment and started again.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use watershed::connect::Store;
+use watershed::connectors::kafka::Kafka;
+use watershed::runtime::{Config, Milestone, Streams};
+use watershed::{StreamsBuilder, Topology};
+
+use super::{Cluster, cluster};
+use crate::support::{Dice, pair, stream};
+
+/// What a child is told, as `url topics state follow`.
+const TOLD: &str = "WATERSHED_TEST_KAFKA_CHILD";
+
+/// Sums by key, and every record as it came.
+fn program() -> Topology {
+    Topology::new("program", |builder: &StreamsBuilder<'_>| {
+        let events = stream(builder, "events");
+        events.to("all", pair());
+        events.group_by_key().sum(|v| *v).to("sums", pair());
+    })
+}
+
+/// The process that is killed: it runs the program, and prints a line for each commit.
+#[test]
+#[ignore = "is started by its neighbour"]
+fn the_child() {
+    let Ok(told) = std::env::var(TOLD) else { return };
+    let [url, topic, state, follow] = told.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let kafka = Kafka::with(url, []).unwrap();
+    let topic = |kind: &str| kafka.topic(&format!("{topic}.{kind}")).unwrap();
+    let config = Config {
+        workers: 2,
+        state: Some(Store::open(state).unwrap()),
+        follow: follow == "follow",
+        commit_every: Duration::from_millis(1),
+        milestone: Some(Box::new(|milestone| {
+            if let Milestone::Committed(records) = milestone {
+                println!("committed {records}");
+            }
+        })),
+        ..Config::default()
+    };
+    let streams = Streams::new(program()).source("events", topic("events")).sink("all", topic("all")).sink("sums", topic("sums"));
+    streams.run(config).unwrap();
+}
+
+fn start(cluster: &Cluster, topic: &str, state: &str, follow: &str) -> Child {
+    let told = format!("kafka://{} {topic} {state} {follow}", cluster.at["KAFKA_PLAIN"]);
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", "connectors::kafka::crashes::the_child", "--ignored", "--nocapture"]);
+    command.env(TOLD, told).stdout(Stdio::piped()).spawn().unwrap()
+}
+
+#[test]
+fn a_run_that_is_killed_again_and_again_repeats_nothing_and_loses_nothing() {
+    let Some(cluster) = cluster() else { return };
+    let (topic, state) = (cluster.topic(1), tempfile::tempdir().unwrap());
+    for kind in ["events", "all", "sums"] {
+        assert!(cluster.create(&format!("{topic}.{kind}"), 2));
+    }
+    let state = state.path().to_str().unwrap();
+    let (mut dice, mut sums, mut sent) = (Dice::new(5), BTreeMap::<String, i64>::new(), 0);
+    let mut send = |dice: &mut Dice, count: u32| {
+        for n in 0..count {
+            let (key, value) = (format!("k{}", dice.below(7)), dice.below(100) as i64);
+            let text = value.to_string();
+            cluster.append(&format!("{topic}.events"), n % 2, &[(Some(key.as_bytes()), Some(text.as_bytes()))]);
+            *sums.entry(key).or_default() += value;
+        }
+        sent += count as usize;
+    };
+    for round in 0..8 {
+        send(&mut dice, 20);
+        let mut child = start(cluster, &topic, state, "follow");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        // In some rounds at once or while it recovers, in most around its next commit.
+        for _ in 0..round % 4 {
+            let committed = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("committed"));
+            assert!(committed, "the child ended by itself");
+            send(&mut dice, 5);
+        }
+        std::thread::park_timeout(Duration::from_millis(dice.below(30)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    let mut last = start(cluster, &topic, state, "end");
+    assert!(last.wait().unwrap().success());
+    let read = |kind: &str| -> Vec<_> {
+        let topic = format!("{topic}.{kind}");
+        (0..2).flat_map(|partition| cluster.read(&topic, partition)).collect()
+    };
+    assert_eq!(read("all").len(), sent);
+    let mut shown = BTreeMap::new();
+    for (_, key, value) in read("sums") {
+        let key: BTreeMap<String, String> = serde_json::from_slice(&key.unwrap()).unwrap();
+        match value {
+            Some(value) => {
+                let value: serde_json::Value = serde_json::from_slice(&value).unwrap();
+                shown.insert(key["key"].clone(), value["value"].as_i64().unwrap());
+            }
+            None => drop(shown.remove(&key["key"])),
+        }
+    }
+    assert_eq!(shown, sums);
+    let mut all = BTreeMap::<String, i64>::new();
+    for (_, key, value) in read("all") {
+        assert_eq!(key, None);
+        let value: serde_json::Value = serde_json::from_slice(&value.unwrap()).unwrap();
+        *all.entry(value["key"].as_str().unwrap().to_string()).or_default() += value["value"].as_i64().unwrap();
+    }
+    assert_eq!(all, sums);
+}

@@ -1,0 +1,185 @@
+//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`refusals`] and [`crashes`].
+
+mod crashes;
+mod reading;
+mod refusals;
+mod writing;
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, UNIX_EPOCH};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use watershed::connect::{Partition, Poll, Sink, Source, Value};
+use watershed::connectors::kafka::{Kafka, KafkaTopic};
+
+use super::contract::{self, Held, Place, append_contract, owner_contract, snapshot_contract, source_contract};
+use crate::support::services::service;
+
+#[test]
+fn kafka_keeps_the_contract_of_sources() {
+    let Some(cluster) = cluster() else { return };
+    source_contract(|| Box::new(Log { cluster, topic: cluster.topic(12) }));
+}
+
+#[test]
+fn kafka_keeps_the_contract_of_sinks_of_tables() {
+    let Some(cluster) = cluster() else { return };
+    snapshot_contract(|| Box::new(Log { cluster, topic: cluster.topic(3) }));
+    owner_contract(&Log { cluster, topic: cluster.topic(2) }, true);
+}
+
+#[test]
+fn kafka_keeps_the_contract_of_sinks_that_append() {
+    let Some(cluster) = cluster() else { return };
+    append_contract(|| Box::new(Log { cluster, topic: cluster.topic(3) }));
+    owner_contract(&Log { cluster, topic: cluster.topic(2) }, false);
+}
+
+/// The broker that all tests share.
+struct Cluster {
+    at: BTreeMap<String, String>,
+    admin: AdminClient<DefaultClientContext>,
+    producer: BaseProducer,
+    runtime: tokio::runtime::Runtime,
+}
+
+fn cluster() -> Option<&'static Cluster> {
+    static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
+    let start = || {
+        let at = service("kafka")?;
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &at["KAFKA_PLAIN"]);
+        let admin = config.create().unwrap();
+        let producer = config.set("message.max.bytes", "10485760").set("linger.ms", "0").create().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        Some(Cluster { at, admin, producer, runtime })
+    };
+    CLUSTER.get_or_init(start).as_ref()
+}
+
+type Records = Vec<(u64, Option<Vec<u8>>, Option<Vec<u8>>)>;
+
+impl Cluster {
+    /// The name of a new topic.
+    fn topic(&self, partitions: i32) -> String {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let nanos = UNIX_EPOCH.elapsed().unwrap().as_nanos();
+        let name = format!("t{nanos}.{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        assert!(self.create(&name, partitions));
+        name
+    }
+
+    /// False if there is still one of this name.
+    fn create(&self, name: &str, partitions: i32) -> bool {
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "10485760");
+        let created = self.runtime.block_on(self.admin.create_topics(&[topic], &AdminOptions::new())).unwrap();
+        created.iter().all(Result::is_ok)
+    }
+
+    fn delete(&self, name: &str) {
+        let deleted = self.runtime.block_on(self.admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
+        deleted.into_iter().for_each(|topic| drop(topic.unwrap()));
+    }
+
+    fn grow(&self, name: &str, partitions: usize) {
+        let more = NewPartitions::new(name, partitions);
+        let grown = self.runtime.block_on(self.admin.create_partitions(&[more], &AdminOptions::new())).unwrap();
+        grown.into_iter().for_each(|topic| drop(topic.unwrap()));
+    }
+
+    fn append(&self, topic: &str, partition: u32, records: &[(Option<&[u8]>, Option<&[u8]>)]) {
+        for (key, value) in records {
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32);
+            (record.key, record.payload) = (*key, *value);
+            self.producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        self.producer.flush(Duration::from_secs(30)).unwrap();
+    }
+
+    fn kafka(&self) -> Kafka {
+        Kafka::with(&format!("kafka://{}", self.at["KAFKA_PLAIN"]), []).unwrap()
+    }
+
+    fn open(&self, topic: &str) -> KafkaTopic {
+        self.kafka().topic(topic).unwrap()
+    }
+
+    /// All records of a partition that are committed.
+    fn read(&self, topic: &str, partition: u32) -> Records {
+        let mut opened = Source::open(&self.open(topic), partition, None, false).unwrap();
+        records(&mut *opened)
+    }
+}
+
+/// The records up to the end.
+fn records(partition: &mut dyn Partition) -> Records {
+    let mut records = Records::new();
+    loop {
+        match partition.poll().unwrap() {
+            Poll::Batch(batch) => {
+                records.extend(batch.iter(0).map(|r| (r.order.offset, r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec))));
+            }
+            Poll::Idle => assert!(partition.wait(Duration::from_millis(100))),
+            Poll::End => return records,
+        }
+    }
+}
+
+/// A topic as a log and as a place for rows.
+struct Log {
+    cluster: &'static Cluster,
+    topic: String,
+}
+
+impl Held for Log {
+    fn append(&self, partition: u32, values: &[&[u8]]) {
+        let records: Vec<_> = values.iter().map(|value| (None, Some(*value))).collect();
+        self.cluster.append(&self.topic, partition, &records);
+    }
+
+    fn source(&self) -> Box<dyn Source> {
+        Box::new(self.cluster.open(&self.topic))
+    }
+
+    fn partitions(&self) -> Vec<u32> {
+        (0..12).collect()
+    }
+}
+
+impl Place for Log {
+    fn sink(&self) -> Box<dyn Sink> {
+        Box::new(self.cluster.open(&self.topic))
+    }
+
+    fn rows(&self) -> Vec<Vec<Value>> {
+        let (mut table, mut stream) = (BTreeMap::new(), Vec::new());
+        for partition in Source::partitions(&self.cluster.open(&self.topic)).unwrap() {
+            for (_, key, value) in self.cluster.read(&self.topic, partition) {
+                match (key, value) {
+                    (None, value) => stream.push(value.unwrap()),
+                    (Some(key), Some(value)) => drop(table.insert(key, value)),
+                    (Some(key), None) => drop(table.remove(&key)),
+                }
+            }
+        }
+        let row = |value: &Vec<u8>| -> Vec<Value> {
+            let object: serde_json::Value = serde_json::from_slice(value).unwrap();
+            let columns = contract::columns();
+            assert_eq!(object.as_object().unwrap().len(), columns.len());
+            columns.iter().map(|column| super::value(&object[&column.name], column.ty)).collect()
+        };
+        for (key, value) in &table {
+            let (key, value): (serde_json::Value, serde_json::Value) =
+                (serde_json::from_slice(key).unwrap(), serde_json::from_slice(value).unwrap());
+            assert_eq!(key, serde_json::json!({ "id": value["id"] }));
+        }
+        let mut rows: Vec<_> = table.values().chain(&stream).map(row).collect();
+        rows.sort();
+        rows
+    }
+}

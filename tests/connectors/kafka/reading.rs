@@ -1,0 +1,214 @@
+//! What a reader makes of all that a topic may hold and of all that may happen to it.
+
+use std::time::Duration;
+
+use rdkafka::admin::AdminOptions;
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use watershed::connect::{Partition, Poll, Source};
+use watershed::connectors::kafka::Kafka;
+use watershed::{Error, ErrorKind};
+
+use super::{Cluster, cluster, records};
+
+/// A producer with a transaction that is open.
+fn transaction(cluster: &Cluster, id: &str) -> BaseProducer {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", &cluster.at["KAFKA_PLAIN"]).set("transactional.id", id);
+    let producer: BaseProducer = config.create().unwrap();
+    producer.init_transactions(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    producer
+}
+
+fn send(producer: &BaseProducer, topic: &str, values: std::ops::Range<u32>) {
+    for value in values {
+        let value = value.to_string();
+        let record = BaseRecord::<str, str>::to(topic).partition(0).payload(&value);
+        producer.send(record).map_err(|(error, _)| error).unwrap();
+    }
+    producer.flush(Duration::from_secs(30)).unwrap();
+}
+
+/// What stops a reader, whatever it read before.
+fn trouble(partition: &mut dyn Partition) -> Error {
+    for _ in 0..600 {
+        match partition.poll() {
+            Ok(Poll::Idle) => assert!(partition.wait(Duration::from_millis(100))),
+            Ok(Poll::Batch(_)) => {}
+            Ok(Poll::End) => panic!("it ended"),
+            Err(error) => return error,
+        }
+    }
+    panic!("nothing stops it")
+}
+
+fn values(from: u32, to: u32) -> Vec<String> {
+    (from..to).map(|value| value.to_string()).collect()
+}
+
+#[test]
+fn what_a_transaction_took_back_is_never_read_and_its_offsets_are_passed_over() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(1);
+    let producer = transaction(cluster, &topic);
+    send(&producer, &topic, 0..10);
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    send(&producer, &topic, 100..110);
+    producer.abort_transaction(Duration::from_secs(30)).unwrap();
+    producer.begin_transaction().unwrap();
+    send(&producer, &topic, 10..20);
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    let read = cluster.read(&topic, 0);
+    let texts: Vec<String> = read.iter().map(|(_, _, value)| String::from_utf8(value.clone().unwrap()).unwrap()).collect();
+    assert_eq!(texts, values(0, 20));
+    // A marker after each of the three, and ten records that were taken back.
+    assert_eq!((read[9].0, read[10].0, read[19].0), (9, 22, 31));
+    let source = cluster.open(&topic);
+    for from in 0..=33 {
+        let mut opened = source.open(0, Some(from), false).unwrap();
+        let expected: Vec<_> = read.iter().filter(|(offset, ..)| *offset >= from).cloned().collect();
+        assert_eq!(records(&mut *opened), expected, "from {from}");
+    }
+}
+
+#[test]
+fn a_transaction_that_is_open_is_waited_for_and_not_read() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(1);
+    cluster.append(&topic, 0, &[(None, Some(b"before"))]);
+    let producer = transaction(cluster, &topic);
+    send(&producer, &topic, 0..5);
+    cluster.append(&topic, 0, &[(None, Some(b"after"))]);
+    assert_eq!(cluster.read(&topic, 0).len(), 1, "a reading ends before it");
+    let mut follower = cluster.open(&topic).open(0, Some(1), true).unwrap();
+    assert!(matches!(follower.poll(), Ok(Poll::Idle)));
+    producer.commit_transaction(Duration::from_secs(30)).unwrap();
+    let mut read = 0;
+    while read < 6 {
+        match follower.poll().unwrap() {
+            Poll::Batch(batch) => read += batch.records.len(),
+            other => assert!(matches!(other, Poll::Idle) && follower.wait(Duration::from_secs(30))),
+        }
+    }
+    assert_eq!(cluster.read(&topic, 0).len(), 7);
+}
+
+#[test]
+fn keys_tombstones_and_timestamps_are_carried() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(1);
+    let sent: [(Option<&[u8]>, Option<&[u8]>); 4] =
+        [(Some(b"k"), Some(b"v")), (Some(b"k"), None), (None, Some(b"")), (Some(b""), None)];
+    cluster.append(&topic, 0, &sent);
+    let record = BaseRecord::<str, str>::to(&topic).partition(0).payload("dated").timestamp(1_598_586_767_123);
+    cluster.producer.send(record).map_err(|(error, _)| error).unwrap();
+    cluster.producer.flush(Duration::from_secs(30)).unwrap();
+    let mut opened = cluster.open(&topic).open(0, None, false).unwrap();
+    let mut read = Vec::new();
+    loop {
+        match opened.poll().unwrap() {
+            Poll::Batch(batch) => {
+                read.extend(batch.iter(0).map(|r| (r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec), r.timestamp.unwrap())))
+            }
+            Poll::Idle => assert!(opened.wait(Duration::from_secs(1))),
+            Poll::End => break,
+        }
+    }
+    for ((key, value), read) in sent.iter().zip(&read) {
+        assert_eq!((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)), (read.0.clone(), read.1.clone()));
+    }
+    assert_eq!(read[4].2, 1_598_586_767_123_000);
+}
+
+#[test]
+fn a_partition_that_is_added_is_found_and_read_from_its_beginning() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(1);
+    let source = cluster.open(&topic);
+    assert_eq!(source.partitions().unwrap(), [0]);
+    cluster.grow(&topic, 3);
+    let grown = (0..100).any(|_| source.partitions().unwrap() == [0, 1, 2]);
+    assert!(grown);
+    cluster.append(&topic, 2, &[(None, Some(b"first"))]);
+    let mut opened = source.open(2, None, true).unwrap();
+    assert!(opened.wait(Duration::from_secs(30)));
+    assert_eq!(cluster.read(&topic, 2).len(), 1);
+}
+
+#[test]
+fn a_range_that_retention_took_is_refused_and_not_skipped() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(1);
+    cluster.append(&topic, 0, &[(None, Some(&b"v"[..])); 10]);
+    let mut before = TopicPartitionList::new();
+    before.add_partition_offset(&topic, 0, Offset::Offset(4)).unwrap();
+    cluster.runtime.block_on(cluster.admin.delete_records(&before, &AdminOptions::new())).unwrap();
+    let source = cluster.open(&topic);
+    for follow in [false, true] {
+        let error = source.open(0, Some(3), follow).err().unwrap();
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        assert!(error.to_string().contains("from offset 3: it begins at 4"), "{error}");
+    }
+    assert_eq!(records(&mut *source.open(0, Some(4), false).unwrap()).len(), 6);
+    assert_eq!(cluster.read(&topic, 0).len(), 6);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_stops_who_reads_it() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(2);
+    cluster.append(&topic, 0, &[(None, Some(&b"v"[..])); 10]);
+    let source = cluster.open(&topic);
+    let mut follower = source.open(0, None, true).unwrap();
+    let mut read = 0;
+    while read < 10 {
+        match follower.poll().unwrap() {
+            Poll::Batch(batch) => read += batch.records.len(),
+            _ => assert!(follower.wait(Duration::from_secs(30))),
+        }
+    }
+    cluster.delete(&topic);
+    let gone = (0..1000).find_map(|_| source.partitions().err()).unwrap();
+    assert_eq!(gone.kind(), ErrorKind::Data, "{gone}");
+    assert!((0..1000).any(|_| cluster.create(&topic, 2)));
+    cluster.append(&topic, 0, &[(None, Some(&b"w"[..])); 3]);
+    let error = trouble(&mut *follower);
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    let error = cluster.open(&topic).open(0, Some(10), true).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    assert!(error.to_string().contains("it ends at 3"), "{error}");
+}
+
+#[test]
+fn a_broker_that_goes_and_comes_back_is_waited_for() {
+    // Not the broker of all tests, which others need.
+    let broker = MockCluster::new(1).unwrap();
+    broker.create_topic("t", 1, 1).unwrap();
+    let mut config = ClientConfig::new();
+    let producer: BaseProducer = config.set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
+    send(&producer, "t", 0..5);
+    let source = Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), []).unwrap().topic("t").unwrap();
+    let mut follower = source.open(0, None, true).unwrap();
+    let mut until = |count: usize| {
+        let mut read = 0;
+        while read < count {
+            match follower.poll().unwrap() {
+                Poll::Batch(batch) => read += batch.records.len(),
+                _ => assert!(follower.wait(Duration::from_secs(1))),
+            }
+        }
+        assert_eq!(read, count);
+    };
+    until(5);
+    broker.broker_down(1).unwrap();
+    for _ in 0..2 {
+        assert_eq!(source.partitions().unwrap(), [0], "it is known from before");
+    }
+    broker.broker_up(1).unwrap();
+    send(&producer, "t", 5..9);
+    until(4);
+    assert_eq!(source.partitions().unwrap(), [0]);
+}

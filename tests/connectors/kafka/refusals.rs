@@ -1,0 +1,99 @@
+//! Who is let in and who is not: each trouble is one error that says what to do, and no secret is in it.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use watershed::connect::{Sink, Source};
+use watershed::connectors::kafka::{Kafka, KafkaTopic};
+use watershed::{Error, ErrorKind};
+
+use super::{Cluster, cluster};
+
+/// A topic at one of the broker's listeners, with properties written `name=value`.
+fn topic(cluster: &Cluster, listener: &str, topic: &str, properties: &[&str]) -> KafkaTopic {
+    let properties = properties.iter().map(|p| p.split_once('=').unwrap()).map(|(n, v)| (n.to_string(), v.to_string()));
+    Kafka::with(&format!("kafka://{}", cluster.at[listener]), properties).unwrap().topic(topic).unwrap()
+}
+
+#[track_caller]
+fn refused(topic: &KafkaTopic, kind: ErrorKind, said: &str) -> Error {
+    let error = topic.partitions().unwrap_err();
+    assert_eq!(error.kind(), kind, "{error}");
+    assert!(error.to_string().contains(said), "{error}");
+    for text in [error.to_string(), Source::describe(topic), Sink::describe(topic)] {
+        assert!(!text.contains("secret") && !text.contains("wrong-pass"), "{text}");
+    }
+    error
+}
+
+const ALICE: [&str; 2] = ["sasl.username=alice", "sasl.password=alice-secret"];
+
+#[test]
+fn whoever_says_the_right_word_is_let_in() {
+    let Some(cluster) = cluster() else { return };
+    let name = cluster.topic(2);
+    let ca = format!("ssl.ca.location={}", cluster.at["KAFKA_TLS_CA"]);
+    for (listener, protocol) in [("KAFKA_SASL", "sasl_plaintext"), ("KAFKA_TLS", "sasl_ssl")] {
+        for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let (protocol, mechanism) = (format!("security.protocol={protocol}"), format!("sasl.mechanism={mechanism}"));
+            let mut properties = vec![&*protocol, &mechanism, ALICE[0], ALICE[1]];
+            if listener == "KAFKA_TLS" {
+                properties.push(&ca);
+            }
+            assert_eq!(topic(cluster, listener, &name, &properties).partitions().unwrap(), [0, 1]);
+        }
+    }
+}
+
+#[test]
+fn a_token_in_a_file_lets_in_until_it_has_run_out() {
+    let Some(cluster) = cluster() else { return };
+    let (name, folder) = (cluster.topic(2), tempfile::tempdir().unwrap());
+    let path = folder.path().join("token");
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
+    let file = format!("sasl.oauthbearer.token.endpoint.url=file://{}", path.display());
+    let properties = ["security.protocol=sasl_plaintext", "sasl.mechanism=OAUTHBEARER", &file];
+    let write = |from: u64, to: u64| {
+        let encode = |json: String| URL_SAFE_NO_PAD.encode(json);
+        let claims = format!(r#"{{"sub":"alice","iat":{from},"exp":{to}}}"#);
+        std::fs::write(&path, format!("{}.{}.\n", encode(r#"{"alg":"none"}"#.into()), encode(claims))).unwrap();
+    };
+    write(now - 10, now + 600);
+    assert_eq!(topic(cluster, "KAFKA_SASL", &name, &properties).partitions().unwrap(), [0, 1]);
+    write(now - 600, now - 10);
+    refused(&topic(cluster, "KAFKA_SASL", &name, &properties), ErrorKind::Config, "credentials");
+    std::fs::write(&path, "no token").unwrap();
+    refused(&topic(cluster, "KAFKA_SASL", &name, &properties), ErrorKind::Config, "credentials");
+}
+
+#[test]
+fn a_wrong_password_is_said_to_be_one() {
+    let Some(cluster) = cluster() else { return };
+    let name = cluster.topic(1);
+    for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
+        let mechanism = format!("sasl.mechanism={mechanism}");
+        let properties = ["security.protocol=sasl_plaintext", &mechanism, "sasl.username=alice", "sasl.password=wrong-pass"];
+        refused(&topic(cluster, "KAFKA_SASL", &name, &properties), ErrorKind::Config, "does not accept the credentials");
+    }
+}
+
+#[test]
+fn the_certificate_of_another_host_or_of_a_stranger_is_refused() {
+    let Some(cluster) = cluster() else { return };
+    let name = cluster.topic(1);
+    for ca in ["KAFKA_OTHER_CA", "KAFKA_TLS_CA"] {
+        let ca = format!("ssl.ca.location={}", cluster.at[ca]);
+        refused(&topic(cluster, "KAFKA_OTHER", &name, &["security.protocol=ssl", &ca]), ErrorKind::Connect, "TLS");
+    }
+}
+
+#[test]
+fn who_does_not_answer_is_named() {
+    let Some(cluster) = cluster() else { return };
+    // Nobody listens at port 1; and one who wants TLS does not understand.
+    let silent = Kafka::with("kafka://127.0.0.1:1", []).unwrap().topic("t").unwrap();
+    refused(&silent, ErrorKind::Connect, "127.0.0.1:1");
+    refused(&topic(cluster, "KAFKA_TLS", "t", &[]), ErrorKind::Connect, &cluster.at["KAFKA_TLS"]);
+    let error = topic(cluster, "KAFKA_PLAIN", "not-there", &[]).partitions().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("there is no kafka topic not-there at"), "{error}");
+}

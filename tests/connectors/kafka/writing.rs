@@ -1,0 +1,195 @@
+//! A commit to Kafka is seen whole and once, whoever dies in the middle of it, and whoever comes back.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::Value as Json;
+use watershed::ErrorKind;
+use watershed::connect::{Column, ColumnType, Mode, Opened, Schema, Sink, SinkContext, Store, Value};
+
+use super::{Cluster, Records, cluster};
+
+fn schema(mode: Mode) -> Schema {
+    let types = [("id", ColumnType::Long), ("text", ColumnType::Text)];
+    let columns = types.map(|(name, ty)| Column { name: name.into(), ty, nullable: false }).to_vec();
+    Schema { topic: "logical".into(), columns, key: if mode == Mode::Snapshot { 1 } else { 0 }, mode }
+}
+
+/// A run that writes to a topic, of which it is the only one to know.
+struct Place {
+    cluster: &'static Cluster,
+    topic: String,
+    state: tempfile::TempDir,
+    mode: Mode,
+}
+
+impl Place {
+    fn new(cluster: &'static Cluster, mode: Mode) -> Self {
+        Place { cluster, topic: cluster.topic(1), state: tempfile::tempdir().unwrap(), mode }
+    }
+
+    fn context(&self, generation: u64, committed: u64) -> SinkContext {
+        let staging = Some(Store::open(self.state.path().to_str().unwrap()).unwrap());
+        SinkContext { app: "app".into(), generation, committed, workers: 1, staging, clock: Arc::new(|| 0) }
+    }
+
+    /// Opens it for a run, which shows the last decision and finds `rows` again.
+    fn start(&self, generation: u64, committed: u64, last: Option<&Json>, rows: &[(i64, &str)]) -> Opened {
+        let sink = self.cluster.open(&self.topic);
+        let mut opened = sink.open(&schema(self.mode), &self.context(generation, committed)).unwrap();
+        if let Some(content) = last {
+            opened.committer.commit(committed, content).unwrap();
+        }
+        put(&mut opened, rows);
+        let found = opened.writers[0].recovered().unwrap();
+        opened.committer.recovered(found).unwrap();
+        opened
+    }
+
+    fn read(&self) -> Vec<String> {
+        let records: Records = self.cluster.read(&self.topic, 0);
+        let text = |bytes: Option<Vec<u8>>| bytes.map_or("-".to_string(), |bytes| String::from_utf8(bytes).unwrap());
+        records.into_iter().map(|(_, key, value)| format!("{} {}", text(key), text(value))).collect()
+    }
+
+    /// Writes two records and the number `n` as a run does that is about to commit, and no further.
+    fn half(&self, n: i64) -> BaseProducer {
+        let id = format!("app/{}", self.topic);
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.cluster.at["KAFKA_PLAIN"]);
+        let group: BaseConsumer = config.clone().set("group.id", &id).create().unwrap();
+        let producer: BaseProducer = config.set("transactional.id", &id).create().unwrap();
+        producer.init_transactions(Duration::from_secs(30)).unwrap();
+        producer.begin_transaction().unwrap();
+        for half in ["half", "more"] {
+            let record = BaseRecord::<str, str>::to(&self.topic).partition(0).payload(half);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.flush(Duration::from_secs(30)).unwrap();
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.topic, 0, Offset::Offset(n)).unwrap();
+        let group = group.group_metadata().unwrap();
+        producer.send_offsets_to_transaction(&offsets, &group, Duration::from_secs(30)).unwrap();
+        producer
+    }
+}
+
+fn put(opened: &mut Opened, rows: &[(i64, &str)]) {
+    for (slot, (id, text)) in rows.iter().enumerate() {
+        let row = vec![Value::Long(*id), Value::Text((*text).to_string())];
+        opened.writers[0].insert(slot as u32, &row).unwrap();
+    }
+}
+
+fn stage(opened: &mut Opened, n: u64) -> Json {
+    let parts = opened.writers[0].stage().unwrap().into_iter().collect();
+    opened.committer.stage(n, parts).unwrap().unwrap()
+}
+
+fn commit(opened: &mut Opened, n: u64) {
+    let content = stage(opened, n);
+    opened.committer.commit(n, &content).unwrap();
+}
+
+#[test]
+fn a_row_is_its_key_and_itself_as_json_and_a_row_that_goes_is_a_tombstone() {
+    let Some(cluster) = cluster() else { return };
+    let place = Place::new(cluster, Mode::Snapshot);
+    let mut run = place.start(1, 0, None, &[]);
+    put(&mut run, &[(7, "a \"quoted\"\nline"), (8, "b")]);
+    commit(&mut run, 1);
+    run.writers[0].remove(0);
+    commit(&mut run, 2);
+    let expected = [r#"{"id":7} {"id":7,"text":"a \"quoted\"\nline"}"#, r#"{"id":8} {"id":8,"text":"b"}"#, r#"{"id":7} -"#];
+    assert_eq!(place.read(), expected);
+}
+
+#[test]
+fn a_stream_of_rows_has_no_keys() {
+    let Some(cluster) = cluster() else { return };
+    let place = Place::new(cluster, Mode::Append);
+    let mut run = place.start(1, 0, None, &[]);
+    put(&mut run, &[(1, "same"), (1, "same")]);
+    commit(&mut run, 1);
+    assert_eq!(place.read(), [r#"- {"id":1,"text":"same"}"#; 2]);
+}
+
+#[test]
+fn a_transaction_that_a_dead_run_left_open_is_taken_back_and_the_commit_made_once() {
+    let Some(cluster) = cluster() else { return };
+    let place = Place::new(cluster, Mode::Append);
+    let mut first = place.start(1, 0, None, &[]);
+    put(&mut first, &[(1, "one")]);
+    let content = stage(&mut first, 1);
+    let dead = place.half(1);
+    // The dead run's records and number are on the broker, and nobody sees them.
+    assert_eq!(place.read(), [""; 0]);
+    cluster.open(&place.topic).check(&schema(Mode::Append), &place.context(2, 1)).unwrap();
+    for generation in 2..4 {
+        place.start(generation, 1, Some(&content), &[(1, "one")]);
+        assert_eq!(place.read(), [r#"- {"id":1,"text":"one"}"#]);
+    }
+    let error = dead.commit_transaction(Duration::from_secs(30)).unwrap_err();
+    let fenced = matches!(&error, KafkaError::Transaction(e) if [RDKafkaErrorCode::Fenced, RDKafkaErrorCode::ProducerFenced].contains(&e.code()));
+    assert!(fenced, "{error}");
+    assert_eq!(place.read().len(), 1);
+}
+
+#[test]
+fn a_run_that_was_taken_over_stops_and_changes_nothing() {
+    let Some(cluster) = cluster() else { return };
+    let place = Place::new(cluster, Mode::Append);
+    let mut older = place.start(1, 0, None, &[]);
+    put(&mut older, &[(1, "one")]);
+    commit(&mut older, 1);
+    let mut newer = place.start(2, 1, None, &[(1, "one")]);
+    put(&mut older, &[(2, "older")]);
+    let content = stage(&mut older, 2);
+    let error = older.committer.commit(2, &content).unwrap_err();
+    assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Superseded, 76), "{error}");
+    put(&mut newer, &[(2, "newer")]);
+    commit(&mut newer, 2);
+    assert_eq!(place.read(), [r#"- {"id":1,"text":"one"}"#, r#"- {"id":2,"text":"newer"}"#]);
+}
+
+#[test]
+fn a_large_commit_waits_in_the_state_until_it_is_made_and_then_leaves() {
+    let Some(cluster) = cluster() else { return };
+    let place = Place::new(cluster, Mode::Snapshot);
+    let mut first = place.start(1, 0, None, &[]);
+    let texts: Vec<String> = (0..2000).map(|n| format!("{n:0100}")).collect();
+    let rows: Vec<(i64, &str)> = (0..).zip(texts.iter().map(String::as_str)).collect();
+    put(&mut first, &rows);
+    let content = stage(&mut first, 1);
+    assert!(content.to_string().len() < 500, "the manifest stays small: {content}");
+    drop(first);
+    // One that was never decided, too.
+    let mut second = place.start(2, 1, Some(&content), &rows);
+    assert_eq!(place.read().len(), 2000);
+    put(&mut second, &[(0, &"x".repeat(9000))]);
+    stage(&mut second, 2);
+    drop(second);
+    let mut third = place.start(3, 1, Some(&content), &rows);
+    put(&mut third, &[(0, "short")]);
+    commit(&mut third, 2);
+    third.committer.maintain_now().unwrap();
+    assert_eq!(place.read().len(), 2001);
+    let folders = Store::open(place.state.path().to_str().unwrap()).unwrap();
+    let left: Vec<_> = folders.folders("").unwrap().iter().flat_map(|folder| folders.list(folder).unwrap()).collect();
+    assert_eq!(left, []);
+}
+
+#[test]
+fn a_topic_whose_numbers_were_lost_is_refused() {
+    let Some(cluster) = cluster() else { return };
+    let place = Place::new(cluster, Mode::Append);
+    cluster.append(&place.topic, 0, &[(None, Some(b"someone's"))]);
+    let error = cluster.open(&place.topic).open(&schema(Mode::Append), &place.context(2, 1)).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    let missing = cluster.open("not-there").open(&schema(Mode::Append), &place.context(1, 0)).err().unwrap();
+    assert_eq!(missing.kind(), ErrorKind::Config, "{missing}");
+}
