@@ -8,7 +8,6 @@ use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
 use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
 use aws_sigv4::sign::v4;
-use aws_smithy_async::time::SharedTimeSource;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use base64::Engine;
@@ -47,7 +46,7 @@ impl Msk {
 
     /// A token that is good from now on.
     pub(super) fn token(&self) -> Result<OAuthToken, Cause> {
-        let now = self.config.time_source().unwrap_or_else(SharedTimeSource::default).now();
+        let now = self.config.time_source().unwrap_or_default().now();
         let mut known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = |held: &Credentials| held.expiry().is_none_or(|expiry| expiry > now + EARLY);
         let credentials = match known.take().filter(fresh) {

@@ -53,6 +53,7 @@ impl Backlog {
 struct Group {
     segment: u64,
     runs: Vec<Run>,
+    #[expect(dead_code, reason = "held until the group is on disk, and then dropped")]
     room: Vec<OwnedSemaphorePermit>,
 }
 
@@ -200,7 +201,10 @@ impl Shared {
         let needed = backlog.groups.first().map_or(backlog.segment, |group| group.segment);
         drop(backlog);
         journal::drop_before(&self.journal(), needed)?;
-        settled.into_iter().for_each(|done| drop(done.send(())));
+        for done in settled {
+            // Who no longer waits needs no answer.
+            let _ = done.send(());
+        }
         drop(groups);
         Ok(())
     }
