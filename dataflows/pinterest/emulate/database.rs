@@ -35,7 +35,7 @@ pub(super) struct Database {
 
 impl Database {
     /// Makes ready to reach a database.
-    fn new(credentials: &Credentials) -> (Pool, String) {
+    fn reach(credentials: &Credentials) -> (Pool, String) {
         let Credentials { host, port, user, password, database } = credentials;
         let options = OptsBuilder::default().ip_or_hostname(host.as_str()).tcp_port(*port).prefer_socket(false);
         let options = options.user(Some(user.as_str())).pass(password.as_deref()).db_name(Some(database.as_str()));
@@ -44,7 +44,7 @@ impl Database {
 
     /// Reaches a database and counts its rows.
     pub(super) async fn open(credentials: &Credentials, dates: Option<DateFormat>) -> Result<Self> {
-        let (pool, name) = Self::new(credentials);
+        let (pool, name) = Self::reach(credentials);
         let mut database = Database { pool, name, count: u64::MAX, dates: dates.unwrap_or(DateFormat::Blank) };
         for table in TABLES {
             let count = database.first::<u64>(&format!("SELECT COUNT(*) FROM {table}"), ()).await?.unwrap_or(0);
@@ -59,7 +59,7 @@ impl Database {
 
     /// Makes the three tables and fills them; `progress` is told how many rows each has.
     pub(super) async fn fill(credentials: &Credentials, rows: &[[Bytes; 3]], progress: &mut dyn FnMut(u64)) -> Result<()> {
-        let (pool, name) = Self::new(credentials);
+        let (pool, name) = Self::reach(credentials);
         let failed = |e: mysql_async::Error| unreachable(&name, e);
         let mut connection = pool.get_conn().await.map_err(failed)?;
         for (table, columns) in TABLES.into_iter().zip(COLUMNS) {
