@@ -16,6 +16,8 @@ mod store;
 pub(crate) use json::write_object;
 pub use key::RowKey;
 pub use row::{Column, ColumnType, Put, Row, Value};
+#[cfg(feature = "archive")]
+pub(crate) use store::Fetch;
 pub use store::{Create, Store};
 
 use std::any::Any;

@@ -1,14 +1,26 @@
 //! A folder or an object store with the one thing commits rest on: durable conditional creation.
 
+mod folder;
+mod remote;
+#[cfg(feature = "s3")]
+mod s3;
+#[cfg(test)]
+mod tests;
+
 use std::fs;
-use std::io::{ErrorKind as Io, Write};
+use std::io::ErrorKind as Io;
+#[cfg(feature = "delta")]
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures::TryStreamExt;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path as Key};
+use object_store::ObjectStore;
 
 use crate::error::{Error, Result};
+
+#[cfg(feature = "archive")]
+pub(crate) use remote::Fetch;
+use remote::Remote;
 
 /// Named byte objects below one prefix. What a call has written is durable when it returns.
 #[derive(Clone)]
@@ -19,7 +31,7 @@ pub struct Store {
 #[derive(Clone)]
 enum Place {
     Folder(PathBuf),
-    Objects { store: Arc<dyn ObjectStore>, prefix: Key, runtime: Arc<tokio::runtime::Runtime> },
+    Remote(Remote),
 }
 
 /// The answer to [`Store::create`].
@@ -34,17 +46,31 @@ pub enum Create {
 }
 
 impl Store {
-    /// Opens a folder (a path or a `file://` URL), which need not exist.
+    /// Opens a folder (a path or a `file://` URL), which need not exist, or what is below a prefix of a bucket:
+    /// `s3://bucket/prefix`, with the feature `s3`.
+    ///
+    /// A bucket is found as the tools of AWS find it: by `AWS_REGION`, `AWS_ENDPOINT_URL` and so on, with the credentials of
+    /// the environment, of `~/.aws`, or of the machine. It is asked at once, so that what is wrong is known within 15 seconds.
     ///
     /// # Errors
-    /// For a URL of another scheme.
+    /// For a URL of another scheme, and for a bucket that does not exist, does not answer or may not be listed.
     pub fn open(url: &str) -> Result<Self> {
-        match url.split_once("://") {
-            None => Ok(Store { place: Place::Folder(url.into()) }),
-            Some(("file", path)) => Ok(Store { place: Place::Folder(path.into()) }),
-            Some((scheme, _)) => Err(Error::config(format!("can't open {url}: no store for {scheme}://"))
-                .hint("Give a folder, as a path or a file:// URL.")),
-        }
+        let place = match url.split_once("://") {
+            None => Place::Folder(url.into()),
+            Some(("file", path)) => Place::Folder(path.into()),
+            #[cfg(feature = "s3")]
+            Some(("s3", path)) => Place::Remote(s3::open(path)?),
+            #[cfg(not(feature = "s3"))]
+            Some(("s3", _)) => {
+                return Err(Error::config("can't open an s3:// URL: this program was built without S3")
+                    .hint("Build it with the feature s3."));
+            }
+            Some((scheme, _)) => {
+                return Err(Error::config(format!("can't open a {scheme}:// URL: there is no store of that kind"))
+                    .hint("Give a folder, as a path or a file:// URL, or s3://bucket/prefix."));
+            }
+        };
+        Ok(Store { place })
     }
 
     /// Uses `store` below `prefix`.
@@ -52,9 +78,7 @@ impl Store {
     /// # Errors
     /// When no thread for its requests can be started.
     pub fn objects(store: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(|e| Error::connect("can't start a thread for the object store").because(e))?;
-        Ok(Store { place: Place::Objects { store, prefix: Key::from(prefix), runtime: Arc::new(runtime) } })
+        Ok(Store { place: Place::Remote(Remote::new(store, prefix)?) })
     }
 
     /// The same store below a longer prefix.
@@ -62,9 +86,7 @@ impl Store {
     pub fn below(&self, path: &str) -> Store {
         let place = match &self.place {
             Place::Folder(root) => Place::Folder(root.join(path)),
-            Place::Objects { store, runtime, .. } => {
-                Place::Objects { store: store.clone(), prefix: self.key(path), runtime: runtime.clone() }
-            }
+            Place::Remote(remote) => Place::Remote(remote.below(path)),
         };
         Store { place }
     }
@@ -73,7 +95,16 @@ impl Store {
     pub fn folder(&self) -> Option<&Path> {
         match &self.place {
             Place::Folder(root) => Some(root),
-            Place::Objects { .. } => None,
+            Place::Remote(_) => None,
+        }
+    }
+
+    /// The object store behind it, if it is one.
+    #[cfg(any(feature = "archive", feature = "delta"))]
+    pub(crate) fn remote(&self) -> Option<&Remote> {
+        match &self.place {
+            Place::Folder(_) => None,
+            Place::Remote(remote) => Some(remote),
         }
     }
 
@@ -81,26 +112,22 @@ impl Store {
     pub fn name(&self, path: &str) -> String {
         match &self.place {
             Place::Folder(root) => root.join(path).display().to_string(),
-            Place::Objects { .. } => self.key(path).to_string(),
+            Place::Remote(remote) => remote.name(path),
         }
     }
 
     /// Writes `bytes` at `path` if nothing is there. Only [`Create::Created`] is an answer; after any other, read what is there.
-    pub fn create(&self, path: &str, bytes: &[u8]) -> Create {
+    ///
+    /// # Errors
+    /// When the store creates where something is: then no commit can rest on it. It is tried once, at the first creation.
+    pub fn create(&self, path: &str, bytes: &[u8]) -> Result<Create> {
         match &self.place {
-            Place::Folder(root) => match create_file(&root.join(path), bytes) {
+            Place::Folder(root) => Ok(match folder::create(&root.join(path), bytes) {
                 Ok(()) => Create::Created,
                 Err(e) if e.kind() == Io::AlreadyExists => Create::Taken,
                 Err(e) => Create::Unknown(self.unwritten("create", path, e)),
-            },
-            Place::Objects { store, runtime, .. } => {
-                let options = PutOptions::from(PutMode::Create);
-                match runtime.block_on(store.put_opts(&self.key(path), bytes.to_vec().into(), options)) {
-                    Ok(_) => Create::Created,
-                    Err(object_store::Error::AlreadyExists { .. }) => Create::Taken,
-                    Err(e) => Create::Unknown(self.failed("create", path, e)),
-                }
-            }
+            }),
+            Place::Remote(remote) => remote.create(path, bytes),
         }
     }
 
@@ -110,11 +137,8 @@ impl Store {
     /// When it can't be written.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         match &self.place {
-            Place::Folder(root) => replace_file(&root.join(path), bytes).map_err(|e| self.unwritten("write", path, e)),
-            Place::Objects { store, runtime, .. } => runtime
-                .block_on(store.put(&self.key(path), bytes.to_vec().into()))
-                .map(|_| ())
-                .map_err(|e| self.failed("write", path, e)),
+            Place::Folder(root) => folder::replace(&root.join(path), bytes).map_err(|e| self.unwritten("write", path, e)),
+            Place::Remote(remote) => remote.put(path, bytes),
         }
     }
 
@@ -129,14 +153,19 @@ impl Store {
                 Err(e) if e.kind() == Io::NotFound => Ok(None),
                 Err(e) => Err(self.failed("read", path, e)),
             },
-            Place::Objects { store, runtime, .. } => {
-                let read = async { store.get(&self.key(path)).await?.bytes().await };
-                match runtime.block_on(read) {
-                    Ok(bytes) => Ok(Some(bytes.to_vec())),
-                    Err(object_store::Error::NotFound { .. }) => Ok(None),
-                    Err(e) => Err(self.failed("read", path, e)),
-                }
-            }
+            Place::Remote(remote) => Ok(remote.fetch(path, None).wait()?.map(Into::into)),
+        }
+    }
+
+    /// The bytes in `range` of what is at `path`, fewer where it ends before; `None` if nothing is there.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    #[cfg(feature = "delta")]
+    pub(crate) fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
+        match &self.place {
+            Place::Folder(root) => folder::read(&root.join(path), range).map_err(|e| self.failed("read", path, e)),
+            Place::Remote(remote) => Ok(remote.fetch(path, Some(range)).wait()?.map(Into::into)),
         }
     }
 
@@ -146,15 +175,8 @@ impl Store {
     /// When it can't be listed.
     pub fn list(&self, path: &str) -> Result<Vec<(String, u64)>> {
         let mut found = match &self.place {
-            Place::Folder(root) => list_folder(&root.join(path)).map_err(|e| self.failed("list", path, e))?,
-            Place::Objects { store, runtime, .. } => {
-                let prefix = self.key(path);
-                let objects: Vec<_> =
-                    runtime.block_on(store.list(Some(&prefix)).try_collect()).map_err(|e| self.failed("list", path, e))?;
-                let direct = |m: &object_store::ObjectMeta| m.location.prefix_match(&prefix).is_some_and(|p| p.count() == 1);
-                let named = |m: object_store::ObjectMeta| m.location.filename().map(|name| (name.to_string(), m.size));
-                objects.into_iter().filter(direct).filter_map(named).collect()
-            }
+            Place::Folder(root) => folder::list(&root.join(path)).map_err(|e| self.failed("list", path, e))?,
+            Place::Remote(remote) => remote.list(path)?.0,
         };
         found.sort_unstable();
         Ok(found)
@@ -165,13 +187,9 @@ impl Store {
     /// # Errors
     /// When they can't be listed.
     pub fn folders(&self, path: &str) -> Result<Vec<String>> {
-        let mut found: Vec<String> = match &self.place {
-            Place::Folder(root) => list_folders(&root.join(path)).map_err(|e| self.failed("list", path, e))?,
-            Place::Objects { store, runtime, .. } => {
-                let listed = runtime.block_on(store.list_with_delimiter(Some(&self.key(path))));
-                let below = listed.map_err(|e| self.failed("list", path, e))?.common_prefixes;
-                below.iter().filter_map(|p| p.filename().map(Into::into)).collect()
-            }
+        let mut found = match &self.place {
+            Place::Folder(root) => folder::folders(&root.join(path)).map_err(|e| self.failed("list", path, e))?,
+            Place::Remote(remote) => remote.list(path)?.1,
         };
         found.sort_unstable();
         Ok(found)
@@ -187,17 +205,7 @@ impl Store {
                 Err(e) if e.kind() != Io::NotFound => Err(self.failed("delete", path, e)),
                 _ => Ok(()),
             },
-            Place::Objects { store, runtime, .. } => match runtime.block_on(store.delete(&self.key(path))) {
-                Err(e) if !matches!(e, object_store::Error::NotFound { .. }) => Err(self.failed("delete", path, e)),
-                _ => Ok(()),
-            },
-        }
-    }
-
-    fn key(&self, path: &str) -> Key {
-        match &self.place {
-            Place::Objects { prefix, .. } => Key::from(format!("{prefix}/{path}")),
-            Place::Folder(_) => Key::from(path),
+            Place::Remote(remote) => remote.delete(path),
         }
     }
 
@@ -211,88 +219,7 @@ impl Store {
         }
     }
 
-    fn failed(&self, verb: &str, path: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    fn failed(&self, verb: &str, path: &str, cause: std::io::Error) -> Error {
         Error::connect(format!("can't {verb} {}", self.name(path))).because(cause)
     }
-}
-
-/// Creates `path` with `bytes`, whole or not at all, durably; fails with `AlreadyExists` if there is one.
-fn create_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let staged = staged(path, bytes)?;
-    let linked = fs::hard_link(&staged, path);
-    fs::remove_file(&staged)?;
-    // Also when it is there already: the caller will rely on it being there for good.
-    sync_folder(path)?;
-    linked
-}
-
-fn replace_file(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let staged = staged(path, bytes)?;
-    fs::rename(&staged, path)?;
-    sync_folder(path)
-}
-
-/// Bytes of a file that are synced at a time.
-const PIECE: usize = 4 << 20;
-
-/// A synced file beside `path`, of a name that no other process uses.
-fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.exists() {
-        fs::create_dir_all(folder)?;
-        sync_folder(folder)?;
-    }
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let staged = folder.join(format!(".{name}.{}.tmp", std::process::id()));
-    let mut file = fs::File::create(&staged)?;
-    // In pieces: a sync of some other small file may have to wait until all that is on its way to the disk is there.
-    let mut pieces = bytes.chunks(PIECE);
-    let written = pieces.try_for_each(|piece| file.write_all(piece).and_then(|()| file.sync_data()));
-    if let Err(error) = written.and_then(|()| file.sync_data()) {
-        // Half a file on a full disk would be in the way of the next attempt.
-        let _ = fs::remove_file(&staged);
-        return Err(error);
-    }
-    Ok(staged)
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
-}
-
-fn list_folders(path: &Path) -> std::io::Result<Vec<String>> {
-    let entries = match fs::read_dir(path) {
-        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        // Followed, because a partition may be a link to another disk.
-        if entry.path().is_dir()
-            && let Ok(name) = entry.file_name().into_string()
-        {
-            found.push(name);
-        }
-    }
-    Ok(found)
-}
-
-fn list_folder(path: &Path) -> std::io::Result<Vec<(String, u64)>> {
-    let entries = match fs::read_dir(path) {
-        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
-    let mut found = Vec::new();
-    for entry in entries {
-        let entry = entry?;
-        if entry.file_type()?.is_file()
-            && let Ok(name) = entry.file_name().into_string()
-            && !name.starts_with('.')
-        {
-            found.push((name, entry.metadata()?.len()));
-        }
-    }
-    Ok(found)
 }

@@ -110,7 +110,7 @@ impl Ledger {
         self.generation += 1;
         let body = Generation { app: self.app.clone(), program: self.program.clone() };
         let body = serde_json::to_vec(&body).map_err(|e| Error::internal("can't write a generation").because(e))?;
-        match self.store.create(&format!("gen/{:020}", self.generation), &body) {
+        match self.store.create(&format!("gen/{:020}", self.generation), &body)? {
             Create::Created => Ok(self.latest("manifest")? == self.last.as_ref().map(|last| last.n)),
             Create::Taken => Ok(false),
             Create::Unknown(error) => Err(error),
@@ -130,7 +130,7 @@ impl Ledger {
         let path = format!("manifest/{:020}", manifest.n);
         let mut failure = None;
         for _ in 0..5 {
-            if let Create::Unknown(error) = self.store.create(&path, &body) {
+            if let Create::Unknown(error) = self.store.create(&path, &body)? {
                 failure = Some(error);
             }
             match self.store.get(&path)? {

@@ -6,6 +6,7 @@ use watershed::{Error, ErrorKind, StreamsBuilder, Topology};
 
 use super::{World, program};
 use crate::support::broken::{Fuse, Log, Seen, Table};
+use crate::support::shaky::careless;
 use crate::support::{pair, parsed, stream, table};
 
 /// Runs `streams` over the world's state: it must be refused, with every table and manifest as before.
@@ -210,4 +211,15 @@ fn changes_by_epoch_are_not_continued_from_a_state() {
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("to_stream"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is begun");
+}
+
+#[test]
+fn a_state_where_an_object_can_be_created_twice_is_refused_before_anything_is_shown() {
+    let world = World::busy();
+    let mut config = world.config(2);
+    config.state = Some(careless(&world.objects));
+    let error = world.bound(program(), &Fuse::sound()).run(config).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains("If-None-Match"), "{error}");
+    assert!(world.commits().values().all(Vec::is_empty));
 }

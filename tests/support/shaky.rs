@@ -18,12 +18,18 @@ use super::broken::Fuse;
 
 /// A store on `objects` whose puts and gets go through `fuse`.
 pub(crate) fn shaky(objects: &Arc<InMemory>, fuse: Fuse) -> Store {
-    Store::objects(Arc::new(Shaky { objects: objects.clone(), fuse }), "state").unwrap()
+    Store::objects(Arc::new(Shaky { objects: objects.clone(), fuse, careless: false }), "state").unwrap()
+}
+
+/// A store on `objects` that creates an object though there is one, as servers do that don't know conditions.
+pub(crate) fn careless(objects: &Arc<InMemory>) -> Store {
+    Store::objects(Arc::new(Shaky { objects: objects.clone(), fuse: Fuse::sound(), careless: true }), "state").unwrap()
 }
 
 struct Shaky {
     objects: Arc<InMemory>,
     fuse: Fuse,
+    careless: bool,
 }
 
 impl fmt::Debug for Shaky {
@@ -64,6 +70,7 @@ impl ObjectStore for Shaky {
         'a: 'f,
         'p: 'f,
     {
+        let options = if self.careless { PutOptions::default() } else { options };
         self.request(self.objects.put_opts(location, payload, options))
     }
 

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Create, Mode, Opened, Partition, Poll, Schema, Sink, SinkContext, Store};
+use crate::connect::{Chore, Committer, Create, Mode, Opened, Schema, Sink, SinkContext, Store};
 use crate::error::{Error, Result};
 
 use super::ArchiveTopic;
 use super::rows::{Encoder, Lines};
-use super::source::{CHUNK, LIMIT, Reader};
 
 /// An object of a commit, as the manifest records it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -76,7 +75,7 @@ impl ArchiveTopic {
         }
         if owner.is_none() || context.committed == 0 {
             for partition in self.partitions()? {
-                if !self.objects(partition)?.list()?.is_empty() {
+                if !self.objects(partition)?.list(None)?.is_empty() {
                     return Err(self.refused("it holds records that this application did not write"));
                 }
             }
@@ -91,8 +90,8 @@ impl ArchiveTopic {
 }
 
 /// Creates `path` with `bytes`; false if it holds others.
-fn settle(store: &Store, path: &str, bytes: &[u8]) -> Result<bool> {
-    let doubt = match store.create(path, bytes) {
+pub(super) fn settle(store: &Store, path: &str, bytes: &[u8]) -> Result<bool> {
+    let doubt = match store.create(path, bytes)? {
         Create::Created => return Ok(true),
         Create::Taken => None,
         Create::Unknown(error) => Some(error),
@@ -124,11 +123,7 @@ impl Objects {
         if let Some(end) = self.ends.get(&partition) {
             return Ok(*end);
         }
-        let objects = self.topic.objects(partition)?;
-        let Some(last) = objects.list()?.pop() else { return Ok(0) };
-        let mut reader = Reader::open(objects, Some(last.first), false, CHUNK, LIMIT)?;
-        while let Poll::Batch(_) = reader.poll()? {}
-        Ok(reader.next())
+        Ok(self.topic.end(partition)?.unwrap_or(0))
     }
 }
 

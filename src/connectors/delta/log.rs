@@ -101,7 +101,7 @@ impl Log {
                 return self.sync();
             }
             let body = body(&self.app, n, "STREAMING UPDATE", (self.now)(), &txn);
-            match self.store.create(&at(self.version + 1), &body) {
+            match self.store.create(&at(self.version + 1), &body)? {
                 Create::Created => {
                     (self.version, self.txn, self.unsynced) = (self.version + 1, n, false);
                     return Ok(());
@@ -163,7 +163,7 @@ fn put(store: &Store, version: u64, body: &[u8]) -> Result<()> {
     let path = at(version);
     let mut last = None;
     for attempt in 0..TRIES {
-        match store.create(&path, body) {
+        match store.create(&path, body)? {
             Create::Created => return Ok(()),
             Create::Taken => {}
             Create::Unknown(e) => last = Some(e),

@@ -24,7 +24,15 @@ impl Table {
     /// # Errors
     /// When there is no table, or it can't be read.
     pub fn open(url: &str) -> Result<Table> {
-        Table::at(Store::open(url)?, None)
+        Table::on(Store::open(url)?)
+    }
+
+    /// Opens the table in `store` at its last version.
+    ///
+    /// # Errors
+    /// When there is no table, or it can't be read.
+    pub fn on(store: Store) -> Result<Table> {
+        Table::at(store, None)
     }
 
     /// Opens the table at `url` as it was when manifest `n` was the last; `None` if there is no table.
@@ -32,7 +40,11 @@ impl Table {
     /// # Errors
     /// When it can't be read, or its log no longer reaches back to `n`.
     pub fn as_of(url: &str, n: u64) -> Result<Option<Table>> {
-        let store = Store::open(url)?;
+        Table::committed(Store::open(url)?, n)
+    }
+
+    /// Opens the table in `store` as [`as_of`](Table::as_of) does.
+    pub(super) fn committed(store: Store, n: u64) -> Result<Option<Table>> {
         let versions = versions(&store)?;
         // Manifests ascend with versions: find the first version that is of a later one.
         let (mut low, mut high) = (0, versions.len());

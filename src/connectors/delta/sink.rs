@@ -30,13 +30,17 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// The table at `url`, a folder, which need not exist.
+    /// The table at `url`, a folder or a prefix of a bucket, which need not exist.
     ///
     /// # Errors
-    /// When there is no store for such a URL.
+    /// When [`Store::open`] fails.
     pub fn table(url: &str) -> Result<Self> {
-        let store = Store::open(url)?;
-        Ok(Delta { store, rewrite_below: 1024, checkpoint_every: 100, target_file_size: 128 << 20 })
+        Store::open(url).map(Delta::on)
+    }
+
+    /// The table in `store`.
+    pub fn on(store: Store) -> Self {
+        Delta { store, rewrite_below: 1024, checkpoint_every: 100, target_file_size: 128 << 20 }
     }
 
     /// A worker that has at most this many rows writes all of them to one file whenever one changes; 1024 unless told.

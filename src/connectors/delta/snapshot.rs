@@ -1,6 +1,7 @@
 //! A table at a version, as the `deltalake` crate reads it from checkpoints and log.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use arrow_array::cast::AsArray;
 use arrow_array::{Array, StructArray};
@@ -139,11 +140,18 @@ pub(super) fn removed(store: &Store, version: u64) -> Result<BTreeSet<String>> {
 }
 
 async fn open(store: &Store, version: Option<u64>) -> Result<DeltaTable, DeltaTableError> {
-    let Some(folder) = store.folder() else {
-        return Err(DeltaTableError::InvalidTableLocation("only folders hold tables".into()));
+    let builder = match (store.folder(), store.remote()) {
+        (None, Some(remote)) => {
+            // Only the path counts: the objects come from our own store, with its settings and connections.
+            let (objects, prefix) = remote.objects();
+            let url = deltalake::ensure_table_uri(format!("memory:///{prefix}"))?;
+            DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(objects, url)
+        }
+        (folder, _) => {
+            let folder = std::path::absolute(folder.unwrap_or(Path::new(".")))?;
+            DeltaTableBuilder::from_url(deltalake::ensure_table_uri(folder.to_string_lossy())?)?
+        }
     };
-    let url = deltalake::ensure_table_uri(std::path::absolute(folder)?.to_string_lossy())?;
-    let builder = DeltaTableBuilder::from_url(url)?;
     match version {
         Some(version) => builder.with_version(version).load().await,
         None => builder.load().await,
@@ -152,7 +160,13 @@ async fn open(store: &Store, version: Option<u64>) -> Result<DeltaTable, DeltaTa
 
 fn wait<T>(store: &Store, verb: &str, work: impl Future<Output = Result<T, DeltaTableError>>) -> Result<T> {
     let failed = |e| Error::data(format!("can't {verb} the table {}", store.name(""))).because(e);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::connect("can't start a thread for the table").because(e))?;
-    runtime.block_on(work).map_err(|e| failed(Box::new(e)))
+    let done = match store.remote() {
+        // Where its connections live.
+        Some(remote) => remote.wait(work),
+        None => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            runtime.map_err(|e| Error::connect("can't start a thread for the table").because(e))?.block_on(work)
+        }
+    };
+    done.map_err(|e| failed(Box::new(e)))
 }

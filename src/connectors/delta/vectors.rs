@@ -94,11 +94,12 @@ pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> 
             body
         }
         Some(path) => {
-            let file = store.get(&path)?.ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))))?;
-            let at = number("offset")? as usize;
-            let body = file.get(at + 4..at + 4 + size).ok_or_else(broken)?;
-            let sum = file.get(at + 4 + size..at + 8 + size).ok_or_else(broken)?;
-            if file[at..at + 4] != length.to_be_bytes() || sum != crc32fast::hash(body).to_be_bytes() {
+            let from = u64::from(number("offset")?);
+            let range = from..from + u64::from(length) + 8;
+            let held = store.get_range(&path, range)?.ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))))?;
+            let body = held.get(4..4 + size).ok_or_else(broken)?;
+            let sum = held.get(4 + size..8 + size).ok_or_else(broken)?;
+            if held[..4] != length.to_be_bytes() || sum != crc32fast::hash(body).to_be_bytes() {
                 return Err(broken());
             }
             body.to_vec()

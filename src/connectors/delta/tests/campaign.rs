@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::model::{Dice, Rows, Run, World, listed, row};
+use super::model::{Dice, Rows, Run, World, listed, remote, row};
 use crate::connectors::delta::Delta;
 
 /// How many campaigns of each kind.
@@ -24,7 +24,14 @@ fn change(run: &mut Run, rows: &mut Rows, keys: u64, dice: &mut Dice) {
 
 fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
     let folder = tempfile::tempdir().unwrap();
-    let (mut dice, mut world, mut rows) = (Dice::new(seed), World::new(folder.path(), options), Rows::new());
+    let world = World::new(folder.path(), options);
+    let url = world.url.clone();
+    let rows = rounds(world, seed, keys, steps);
+    assert_eq!(listed(&url), rows.len() as i64);
+}
+
+fn rounds(mut world: World, seed: u64, keys: u64, steps: u64) -> Rows {
+    let (mut dice, mut rows) = (Dice::new(seed), Rows::new());
     let mut history = BTreeMap::from([(0, Rows::new())]);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
     // A chore that was given out, and is taken back some commits later.
@@ -74,10 +81,18 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
             (_, chore) => chore,
         };
     }
-    assert_eq!(listed(&world.url), rows.len() as i64);
     for (n, rows) in history {
         assert_eq!(world.read_at(n), rows, "seed {seed}, as of {n}");
     }
+    rows
+}
+
+#[test]
+fn every_commit_to_an_object_store_is_what_was_put() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = |options| World { store: remote(), ..World::new(folder.path(), options) };
+    rounds(world(|d| d.rewrite_below(0).checkpoint_every(7).target_file_size(24_000)), 500, 300, 30);
+    rounds(world(|d| d.rewrite_below(80).checkpoint_every(7)), 600, 400, 15);
 }
 
 #[test]

@@ -5,9 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use object_store::memory::InMemory;
 use serde_json::Value as Json;
 
-use crate::connect::{Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Value, Writer};
+use crate::connect::{Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer};
 use crate::connectors::delta::{Delta, Table};
 use crate::error::Result;
 
@@ -63,6 +64,8 @@ pub(super) struct Run {
 /// What outlives a run.
 pub(super) struct World {
     pub(super) url: String,
+    /// Where the table is: the folder `url`, unless it is replaced.
+    pub(super) store: Store,
     pub(super) generation: u64,
     pub(super) committed: u64,
     /// What the last manifest recorded for this table.
@@ -77,7 +80,8 @@ impl World {
         // Delta's library goes by the real time, which a new folder knows.
         let now = std::fs::metadata(folder).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
         let clock = Arc::new(AtomicI64::new(now.as_millis() as i64));
-        World { url, generation: 0, committed: 0, recorded: None, clock, options }
+        let store = Store::open(&url).unwrap();
+        World { url, store, generation: 0, committed: 0, recorded: None, clock, options }
     }
 
     pub(super) fn context(&self, workers: usize) -> SinkContext {
@@ -87,7 +91,7 @@ impl World {
     }
 
     pub(super) fn sink(&self) -> Delta {
-        (self.options)(Delta::table(&self.url).unwrap())
+        (self.options)(Delta::on(self.store.clone()))
     }
 
     /// Starts a run and lets it find `rows` again.
@@ -119,13 +123,13 @@ impl World {
 
     /// Reads the table with our reader.
     pub(super) fn read(&self) -> Rows {
-        let table = Table::open(&self.url).unwrap();
+        let table = Table::on(self.store.clone()).unwrap();
         assert_eq!(table.columns(), schema(Mode::Snapshot).columns);
         rows(&table)
     }
 
     pub(super) fn read_at(&self, n: u64) -> Rows {
-        rows(&Table::as_of(&self.url, n).unwrap().unwrap())
+        rows(&Table::committed(self.store.clone(), n).unwrap().unwrap())
     }
 }
 
@@ -139,6 +143,11 @@ pub(super) fn rows(table: &Table) -> Rows {
     let mut put = put;
     table.for_each(&mut put).unwrap();
     rows
+}
+
+/// An object store.
+pub(super) fn remote() -> Store {
+    Store::objects(Arc::new(InMemory::new()), "a lake/of/tables").unwrap()
 }
 
 /// Living rows by the file listing of the `deltalake` crate alone: physical rows less the cardinality of the vectors.

@@ -1,21 +1,21 @@
 //! What housekeeping may delete, and what it may not.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::path::Path;
 use std::sync::atomic::Ordering;
 
-use super::model::{Dice, Rows, World, row};
+use super::model::{Dice, Rows, World, remote, row};
 use crate::connect::Store;
 use crate::connectors::delta::{Table, snapshot, vectors};
 
-fn files(folder: &str, end: &str) -> usize {
-    fs::read_dir(folder).unwrap().filter(|f| f.as_ref().unwrap().file_name().to_string_lossy().ends_with(end)).count()
+fn files(store: &Store, folder: &str, end: &str) -> usize {
+    store.list(folder).unwrap().iter().filter(|(name, _)| name.ends_with(end)).count()
 }
 
 /// Commits 1 to 20 of a table of 50 rows, with a checkpoint at every tenth version; the clock shows `from`, in the end `to`.
-fn world(folder: &std::path::Path, from: i64, to: i64) -> (World, Rows) {
+fn world(folder: &Path, store: Store, from: i64, to: i64) -> (World, Rows) {
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
-    let mut world = World::new(folder, |d| d.rewrite_below(0).checkpoint_every(20));
+    let mut world = World { store, ..World::new(folder, |d| d.rewrite_below(0).checkpoint_every(20)) };
     let now = world.clock.fetch_add(from, Ordering::Relaxed);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
     for n in 1..=20 {
@@ -38,31 +38,41 @@ fn world(folder: &std::path::Path, from: i64, to: i64) -> (World, Rows) {
 
 const DAY: i64 = 24 * 3600 * 1000;
 
+/// In a folder and in an object store.
+fn everywhere(from: i64, to: i64, check: impl Fn(World, Rows)) {
+    let folder = tempfile::tempdir().unwrap();
+    for store in [Store::open(folder.path().join("table").to_str().unwrap()).unwrap(), remote()] {
+        let (world, rows) = world(folder.path(), store, from, to);
+        check(world, rows);
+    }
+}
+
 #[test]
 fn a_version_stays_readable_for_a_week() {
-    let folder = tempfile::tempdir().unwrap();
-    let (world, rows) = world(folder.path(), 0, 6 * DAY);
-    assert_eq!(files(&format!("{}/_delta_log", world.url), ".checkpoint.parquet"), 1);
-    assert_eq!(files(&format!("{}/_delta_log", world.url), ".json"), 21);
-    for n in 1..=20 {
-        assert!(world.read_at(n).len() <= rows.len());
-    }
-    assert_eq!(world.read(), rows);
+    everywhere(0, 6 * DAY, |world, rows| {
+        assert_eq!(files(&world.store, "_delta_log", ".checkpoint.parquet"), 1);
+        assert_eq!(files(&world.store, "_delta_log", ".json"), 21);
+        for n in 1..=20 {
+            assert!(world.read_at(n).len() <= rows.len());
+        }
+        assert_eq!(world.read(), rows);
+    });
 }
 
 #[test]
 fn what_no_version_of_the_last_week_needs_is_deleted() {
-    let folder = tempfile::tempdir().unwrap();
-    let (mut world, rows) = world(folder.path(), -30 * DAY, 8 * DAY);
-    assert_eq!(files(&format!("{}/_delta_log", world.url), ".json"), 1);
-    let last = snapshot::load(&Store::open(&world.url).unwrap(), None, None).unwrap().files;
-    assert_eq!(files(&world.url, ".parquet"), last.len());
-    let vectors: BTreeSet<_> = last.iter().map(|f| &f["add"]["deletionVector"]).filter_map(|v| vectors::path(v).ok()).collect();
-    assert_eq!(files(&world.url, ".bin"), vectors.len());
-    assert_eq!(world.read(), rows);
-    assert_eq!(world.read_at(20), rows);
-    assert!(Table::as_of(&world.url, 3).is_err());
-    world.start(2, &rows, &mut Dice::new(2)).unwrap();
+    everywhere(-30 * DAY, 8 * DAY, |mut world, rows| {
+        assert_eq!(files(&world.store, "_delta_log", ".json"), 1);
+        let last = snapshot::load(&world.store, None, None).unwrap().files;
+        assert_eq!(files(&world.store, "", ".parquet"), last.len());
+        let vectors: BTreeSet<_> =
+            last.iter().map(|f| &f["add"]["deletionVector"]).filter_map(|v| vectors::path(v).ok()).collect();
+        assert_eq!(files(&world.store, "", ".bin"), vectors.len());
+        assert_eq!(world.read(), rows);
+        assert_eq!(world.read_at(20), rows);
+        assert!(Table::committed(world.store.clone(), 3).is_err());
+        world.start(2, &rows, &mut Dice::new(2)).unwrap();
+    });
 }
 
 #[test]

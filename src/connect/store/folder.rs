@@ -1,0 +1,104 @@
+//! Files that are whole and durable when a call returns.
+
+use std::fs;
+use std::io::{ErrorKind as Io, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Bytes of a file that are synced at a time.
+const PIECE: usize = 4 << 20;
+/// How many files were staged.
+static STAGED: AtomicU64 = AtomicU64::new(0);
+
+/// Creates `path` with `bytes`, whole or not at all, durably; fails with `AlreadyExists` if there is one.
+pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let staged = staged(path, bytes)?;
+    let linked = fs::hard_link(&staged, path);
+    fs::remove_file(&staged)?;
+    // Also when it is there already: the caller will rely on it being there for good.
+    sync_folder(path)?;
+    linked
+}
+
+pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let staged = staged(path, bytes)?;
+    fs::rename(&staged, path)?;
+    sync_folder(path)
+}
+
+/// A synced file beside `path`, of a name that no other process or thread uses.
+fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    if !folder.exists() {
+        fs::create_dir_all(folder)?;
+        sync_folder(folder)?;
+    }
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let number = STAGED.fetch_add(1, Ordering::Relaxed);
+    let staged = folder.join(format!(".{name}.{}.{number}.tmp", std::process::id()));
+    let mut file = fs::File::create(&staged)?;
+    // In pieces: a sync of some other small file may have to wait until all that is on its way to the disk is there.
+    let mut pieces = bytes.chunks(PIECE);
+    let written = pieces.try_for_each(|piece| file.write_all(piece).and_then(|()| file.sync_data()));
+    if let Err(error) = written.and_then(|()| file.sync_data()) {
+        // Half a file on a full disk would be in the way of the next attempt.
+        let _ = fs::remove_file(&staged);
+        return Err(error);
+    }
+    Ok(staged)
+}
+
+/// The bytes in `range` of a file, `None` if there is none.
+#[cfg(feature = "delta")]
+pub(super) fn read(path: &Path, range: std::ops::Range<u64>) -> std::io::Result<Option<Vec<u8>>> {
+    use std::io::{Read, Seek, SeekFrom};
+    let mut file = match fs::File::open(path) {
+        Err(e) if e.kind() == Io::NotFound => return Ok(None),
+        other => other?,
+    };
+    file.seek(SeekFrom::Start(range.start))?;
+    let mut bytes = Vec::new();
+    file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
+}
+
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    fs::File::open(folder)?.sync_all()
+}
+
+pub(super) fn folders(path: &Path) -> std::io::Result<Vec<String>> {
+    let entries = match fs::read_dir(path) {
+        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        // Followed, because a partition may be a link to another disk.
+        if entry.path().is_dir()
+            && let Ok(name) = entry.file_name().into_string()
+        {
+            found.push(name);
+        }
+    }
+    Ok(found)
+}
+
+pub(super) fn list(path: &Path) -> std::io::Result<Vec<(String, u64)>> {
+    let entries = match fs::read_dir(path) {
+        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
+        other => other?,
+    };
+    let mut found = Vec::new();
+    for entry in entries {
+        let entry = entry?;
+        if entry.file_type()?.is_file()
+            && let Ok(name) = entry.file_name().into_string()
+            && !name.starts_with('.')
+        {
+            found.push((name, entry.metadata()?.len()));
+        }
+    }
+    Ok(found)
+}

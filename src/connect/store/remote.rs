@@ -1,0 +1,225 @@
+//! An object store, asked from ordinary threads.
+
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use object_store::path::Path as Key;
+use object_store::{Error as Cause, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
+
+use super::Create;
+use crate::error::{Error, Result};
+
+/// What is below a prefix of an object store.
+#[derive(Clone)]
+pub(crate) struct Remote {
+    bucket: Arc<Bucket>,
+    prefix: Key,
+}
+
+/// An object store with the threads that talk to it: all that is on it shares it, and its connections.
+pub(super) struct Bucket {
+    /// What its names begin with for people, such as `s3://bucket/`.
+    root: String,
+    objects: Arc<dyn ObjectStore>,
+    /// The same, which tries nothing twice: a conditional creation that is repeated may find its own object.
+    once: Arc<dyn ObjectStore>,
+    runtime: Runtime,
+    /// Whether it was seen that nothing is created where something is.
+    proven: AtomicBool,
+}
+
+impl Bucket {
+    pub(super) fn new(root: String, objects: Arc<dyn ObjectStore>, once: Arc<dyn ObjectStore>, runtime: Runtime) -> Self {
+        Bucket { root, objects, once, runtime, proven: AtomicBool::new(false) }
+    }
+}
+
+/// Threads for requests.
+pub(super) fn threads() -> Result<Runtime> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("objects").enable_all().build();
+    runtime.map_err(|e| Error::connect("can't start a thread for the object store").because(e))
+}
+
+impl Remote {
+    pub(super) fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
+        let bucket = Bucket::new(String::new(), objects.clone(), objects, threads()?);
+        Ok(Remote::on(Arc::new(bucket), Key::from(prefix)))
+    }
+
+    pub(super) fn on(bucket: Arc<Bucket>, prefix: Key) -> Self {
+        Remote { bucket, prefix }
+    }
+
+    pub(super) fn below(&self, path: &str) -> Self {
+        Remote { bucket: self.bucket.clone(), prefix: self.key(path) }
+    }
+
+    fn key(&self, path: &str) -> Key {
+        Key::from(format!("{}/{path}", self.prefix))
+    }
+
+    pub(super) fn name(&self, path: &str) -> String {
+        format!("{}{}", self.bucket.root, self.key(path))
+    }
+
+    /// The object store itself, and where in it this is.
+    #[cfg(feature = "delta")]
+    pub(crate) fn objects(&self) -> (Arc<dyn ObjectStore>, &Key) {
+        (self.bucket.objects.clone(), &self.prefix)
+    }
+
+    /// Does `work`, which talks to the object store, to its end.
+    pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        self.bucket.runtime.block_on(work)
+    }
+
+    pub(super) fn create(&self, path: &str, bytes: &[u8]) -> Result<Create> {
+        let (created, proven) = (self.create_once(path, bytes), &self.bucket.proven);
+        if matches!(created, Create::Taken) {
+            proven.store(true, Ordering::Relaxed);
+        }
+        if matches!(created, Create::Created) && !proven.load(Ordering::Relaxed) {
+            // The same bytes again harm nobody.
+            match self.create_once(path, bytes) {
+                Create::Taken => proven.store(true, Ordering::Relaxed),
+                Create::Unknown(_) => {}
+                Create::Created => {
+                    let message = format!("can't commit to {}: it creates an object where there is one", self.name(""));
+                    return Err(Error::config(message).hint(
+                        "Commits need a server that honours If-None-Match, as S3 does. Use another one, or a newer version.",
+                    ));
+                }
+            }
+        }
+        Ok(created)
+    }
+
+    fn create_once(&self, path: &str, bytes: &[u8]) -> Create {
+        let payload = Bytes::copy_from_slice(bytes).into();
+        match self.wait(self.bucket.once.put_opts(&self.key(path), payload, PutOptions::from(PutMode::Create))) {
+            Ok(_) => Create::Created,
+            Err(Cause::AlreadyExists { .. }) => Create::Taken,
+            Err(e) => Create::Unknown(self.failed("create", path, e)),
+        }
+    }
+
+    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
+        let put = self.wait(self.bucket.objects.put(&self.key(path), Bytes::copy_from_slice(bytes).into()));
+        put.map(|_| ()).map_err(|e| self.failed("write", path, e))
+    }
+
+    pub(super) fn delete(&self, path: &str) -> Result<()> {
+        match self.wait(self.bucket.objects.delete(&self.key(path))) {
+            Err(e) if !matches!(e, Cause::NotFound { .. }) => Err(self.failed("delete", path, e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Names and sizes of the objects directly below `path`, and names of the folders.
+    pub(super) fn list(&self, path: &str) -> Result<(Vec<(String, u64)>, Vec<String>)> {
+        let listed = self.wait(self.bucket.objects.list_with_delimiter(Some(&self.key(path))));
+        let listed = listed.map_err(|e| self.failed("list", path, e))?;
+        let objects = listed.objects.iter().filter_map(|o| Some((o.location.filename()?.to_string(), o.size)));
+        let folders = listed.common_prefixes.iter().filter_map(|p| Some(p.filename()?.to_string()));
+        Ok((objects.collect(), folders.collect()))
+    }
+
+    /// Passes names and sizes of the objects directly below `path` to `take` as they are listed: of all, or of those whose
+    /// names come after `after`.
+    ///
+    /// # Errors
+    /// When they can't be listed.
+    #[cfg(feature = "archive")]
+    pub(crate) fn each(&self, path: &str, after: Option<&str>, mut take: impl FnMut(&str, u64)) -> Result<()> {
+        let prefix = self.key(path);
+        let mut listed = match after {
+            Some(name) => self.bucket.objects.list_with_offset(Some(&prefix), &prefix.clone().join(name)),
+            None => self.bucket.objects.list(Some(&prefix)),
+        };
+        let mut take = |object: object_store::ObjectMeta| {
+            if object.location.prefix_match(&prefix).is_some_and(|parts| parts.count() == 1)
+                && let Some(name) = object.location.filename()
+            {
+                take(name, object.size);
+            }
+        };
+        let all = async {
+            while let Some(object) = futures::TryStreamExt::try_next(&mut listed).await? {
+                take(object);
+            }
+            Ok(())
+        };
+        self.wait(all).map_err(|e| self.failed("list", path, e))
+    }
+
+    /// Begins to read the object at `path`, or a range of its bytes.
+    pub(crate) fn fetch(&self, path: &str, range: Option<Range<u64>>) -> Fetch {
+        let (objects, key) = (self.bucket.objects.clone(), self.key(path));
+        let read = async move {
+            match range {
+                Some(range) => objects.get_range(&key, range).await,
+                None => objects.get(&key).await?.bytes().await,
+            }
+        };
+        Fetch { task: self.bucket.runtime.spawn(read), remote: self.clone(), path: path.into() }
+    }
+
+    fn failed(&self, verb: &str, path: &str, cause: Cause) -> Error {
+        failed(format!("can't {verb} {}", self.name(path)), cause)
+    }
+}
+
+/// Bytes that are on their way; they are no longer wanted when it is dropped.
+pub(crate) struct Fetch {
+    task: JoinHandle<Result<Bytes, Cause>>,
+    remote: Remote,
+    path: String,
+}
+
+impl Fetch {
+    /// Waits for the bytes; `None` if there is no such object.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn wait(mut self) -> Result<Option<Bytes>> {
+        match self.remote.bucket.runtime.block_on(&mut self.task).unwrap_or_else(|e| Err(e.into())) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(Cause::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.remote.failed("read", &self.path, e)),
+        }
+    }
+}
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The error that `cause` is: of the configuration if the server has refused what it was told.
+pub(super) fn failed(message: String, cause: Cause) -> Error {
+    let refused = matches!(cause, Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. });
+    let text = cause.to_string();
+    let told = |tag: &str| {
+        let (_, rest) = text.split_once(&format!("<{tag}>"))?;
+        Some(rest.split_once(&format!("</{tag}>"))?.0)
+    };
+    // The rest of what S3 says is of no use to people.
+    let (code, said) = (told("Code").unwrap_or_default(), told("Message").unwrap_or_default());
+    let short = if code.is_empty() { text.clone() } else { format!("{code}: {said}") };
+    let hint = match code {
+        "NoSuchBucket" => "Make the bucket, or give another one.",
+        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
+            "Set AWS_REGION to the region of the bucket."
+        }
+        _ if refused || ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status)) => {
+            "Check the credentials (AWS_ACCESS_KEY_ID and so on) and what they may do in the bucket."
+        }
+        _ => return Error::connect(message).because(short),
+    };
+    Error::config(message).because(short).hint(hint)
+}

@@ -1,0 +1,47 @@
+//! What a bucket is found by.
+
+use super::*;
+use crate::error::ErrorKind;
+
+fn refused(url: &str) -> String {
+    let error = Store::open(url).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    error.to_string()
+}
+
+#[test]
+fn what_is_no_store_is_refused_and_a_secret_in_a_url_is_not_repeated() {
+    assert!(refused("gs://bucket/path").contains("no store of that kind"));
+    for url in ["s3://", "s3:///lake", "s3://key:secret@bucket/lake", "https://key:secret@bucket/lake"] {
+        assert!(!refused(url).contains("secret"), "{url}");
+    }
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn a_profile_is_found_in_either_file() {
+    let text = "\u{feff}x = y\n[other]\naws_access_key_id = no\n[default]\naws_access_key_id = one\n aws_secret_access_key=a=b \n\
+                [profile work]\nregion = eu-west-1\nsso_url = x\n";
+    let profile = |chosen| s3::profile(text, chosen).into_iter().collect::<Vec<_>>();
+    let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
+    assert_eq!(profile("default"), [pair("AWS_ACCESS_KEY_ID", "one"), pair("AWS_SECRET_ACCESS_KEY", "a=b")]);
+    assert_eq!(profile("work"), [pair("AWS_REGION", "eu-west-1")]);
+    assert_eq!(profile("absent"), []);
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn without_encryption_only_this_machine_is_reached_unless_it_is_asked_for() {
+    let open = |endpoint: &str, allow: Option<&str>| {
+        let settings = [("AWS_ENDPOINT_URL", Some(endpoint)), ("AWS_ALLOW_HTTP", allow)];
+        let settings = settings.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.to_string())));
+        s3::builder("bucket", &settings.collect()).map(|_| ()).map_err(|error| error.kind())
+    };
+    for near in ["http://127.0.0.1:9000", "http://localhost/", "http://[::1]:9000", "https://far.example"] {
+        assert_eq!(open(near, None), Ok(()), "{near}");
+    }
+    for far in ["http://far.example:9000", "http://localhost.example", "http://127.0.0.1:x@far.example"] {
+        assert_eq!(open(far, None), Err(ErrorKind::Config), "{far}");
+        assert_eq!(open(far, Some("true")), Ok(()), "{far}");
+    }
+}
