@@ -15,6 +15,8 @@
 //!
 //! A record of more than a megabyte is passed on whole; one of more than 64 MiB is an error, for memory stays bounded.
 
+mod ahead;
+mod copy;
 mod objects;
 mod rows;
 mod sink;
@@ -28,6 +30,7 @@ mod tests;
 use crate::connect::Store;
 use crate::error::{Error, Result};
 
+pub use copy::{Copier, Rotation};
 use objects::{LeftAlone, Objects};
 
 /// A folder or an object store that holds topics.
@@ -38,10 +41,11 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens the archive at `url`, a folder (as a path or a `file://` URL) which need not exist.
+    /// Opens the archive at `url`, a folder (as a path or a `file://` URL) or a prefix of a bucket (`s3://bucket/prefix`), which
+    /// need not exist.
     ///
     /// # Errors
-    /// For a URL of another scheme.
+    /// When [`Store::open`] fails.
     pub fn open(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
         Ok(Archive { url: trimmed(url.strip_prefix("file://").unwrap_or(url)), store })

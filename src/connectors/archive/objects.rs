@@ -46,13 +46,17 @@ pub(super) struct Listed {
     /// Offset of its first record.
     pub(super) first: u64,
     /// Its size, where the listing says it.
-    size: Option<u64>,
+    pub(super) size: Option<u64>,
 }
 
 impl Objects {
     /// The path in the store of the object that begins at `first`.
     pub(super) fn path(&self, first: u64) -> String {
-        format!("{}/{}{first:010}.json", self.folder, self.stem)
+        format!("{}/{}", self.folder, self.file(first))
+    }
+
+    fn file(&self, first: u64) -> String {
+        format!("{}{first:010}.json", self.stem)
     }
 
     /// The partition's name for people.
@@ -66,8 +70,9 @@ impl Objects {
         (digits == format!("{first:010}")).then_some(first)
     }
 
-    /// What there is, by offset. In a folder only names are read: a call for each of many files would take longer than the rest.
-    pub(super) fn list(&self) -> Result<Vec<Listed>> {
+    /// What there is, by offset: all of it, or what begins after the offset `after`. In a folder only names are read: a call for
+    /// each of many files would take longer than the rest.
+    pub(super) fn list(&self, after: Option<u64>) -> Result<Vec<Listed>> {
         let (mut listed, mut others, mut example) = (Vec::new(), 0, String::new());
         let mut take = |name: &str, size| match self.first(name) {
             Some(first) => listed.push(Listed { first, size }),
@@ -77,16 +82,18 @@ impl Objects {
                 example = name.to_string();
             }
         };
-        match self.store.folder() {
-            Some(root) => each_name(&root.join(&self.folder), |name| take(name, None))
-                .map_err(|e| unreadable(Error::connect(format!("can't list {}", self.name())).because(e)))?,
-            None => {
-                self.store.list(&self.folder).map_err(unreadable)?.iter().for_each(|(name, size)| take(name, Some(*size)));
+        match (self.store.folder(), self.store.remote()) {
+            (None, Some(remote)) => {
+                let name = after.map(|first| self.file(first));
+                remote.each(&self.folder, name.as_deref(), |name, size| take(name, Some(size))).map_err(unreadable)?;
             }
+            (folder, _) => each_name(&folder.unwrap_or(Path::new("")).join(&self.folder), |name| take(name, None))
+                .map_err(|e| unreadable(Error::connect(format!("can't list {}", self.name())).because(e)))?,
         }
-        if self.left_alone.set(self.partition, others) {
+        if (after.is_none() || self.store.folder().is_some()) && self.left_alone.set(self.partition, others) {
             tracing::warn!(folder = self.name(), files = others, example, "left files of other names alone");
         }
+        listed.retain(|object| after.is_none_or(|after| object.first > after));
         listed.sort_unstable();
         Ok(listed)
     }

@@ -3,13 +3,15 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::mem;
+use std::time::Duration;
 
 use crate::connect::{Partition, Poll, Source};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Span};
 
 use super::ArchiveTopic;
-use super::objects::Objects;
+use super::ahead::Ahead;
+use super::objects::{Listed, Objects};
 
 /// After how many bytes or records a batch is handed over.
 pub(super) const CHUNK: usize = 1 << 20;
@@ -19,6 +21,8 @@ pub(super) const LIMIT: usize = 64 << 20;
 /// After how many polls in vain a follower lists the objects, at first and at most: a listing costs as much as there are objects.
 const LIST_FIRST: u32 = 16;
 const LIST_AT_MOST: u32 = 4096;
+/// After how many waits a follower asks an object store, where each listing is paid for, though it has only what is new.
+const WAITS: u32 = 50;
 
 impl Source for ArchiveTopic {
     fn describe(&self) -> String {
@@ -43,7 +47,8 @@ pub(super) struct Reader {
     /// Offset of the next record to read.
     next: u64,
     /// The objects ahead, as listed.
-    listed: VecDeque<u64>,
+    listed: VecDeque<Listed>,
+    ahead: Ahead,
     /// First offset of the object begun last.
     begun: Option<u64>,
     /// What is left of it.
@@ -58,17 +63,19 @@ pub(super) struct Reader {
     /// Polls in vain since the last listing, and how many of them make the next.
     vain: u32,
     patience: u32,
+    /// How often it was waited for what an object store may have next.
+    waited: u32,
     /// The offset whose absence was reported.
     reported: Option<u64>,
 }
 
 impl Reader {
     pub(super) fn open(objects: Objects, from: Option<u64>, follow: bool, chunk: usize, limit: usize) -> Result<Self> {
-        let mut listed = objects.list()?;
+        let mut listed = objects.list(None)?;
         let first = listed.first().map_or(0, |object| object.first);
-        if from.is_none() && first > 0 {
+        if from.is_none() && first > 0 && objects.store.folder().is_some() {
             // A listing may miss what came while it was made, but nothing that came before: now it has the earliest.
-            listed = objects.list()?;
+            listed = objects.list(None)?;
         }
         let from = from.unwrap_or_else(|| listed.first().map_or(0, |object| object.first));
         let held = listed.partition_point(|object| object.first <= from);
@@ -87,7 +94,8 @@ impl Reader {
             limit,
             next: listed.first().map_or(from, |object| object.first),
             unread: objects.bytes(&listed),
-            listed: listed.iter().map(|object| object.first).collect(),
+            listed: listed.into(),
+            ahead: Ahead::default(),
             begun: None,
             object: None,
             rest: Vec::new(),
@@ -95,6 +103,7 @@ impl Reader {
             stopped: None,
             vain: 0,
             patience: LIST_FIRST,
+            waited: 0,
             reported: None,
             objects,
         };
@@ -146,7 +155,8 @@ impl Reader {
                 push(&mut batch.records, &mut batch.next, *line..from + end);
                 *line = from + end + 1;
             }
-            let ended = read.map_err(|e| Error::connect(format!("can't read on in {}", self.objects.name())).because(e))? < want;
+            let name = || format!("can't read on in {}", self.objects.name());
+            let ended = read.map_err(|e| e.downcast().unwrap_or_else(|e| Error::connect(name()).because(e)))? < want;
             if ended {
                 let end = batch.bytes.len();
                 if *line < end {
@@ -161,7 +171,7 @@ impl Reader {
 
     /// The object that begins at `next`; `None` if there is none, now or ever.
     fn advance(&mut self, next: u64) -> Result<Option<Box<dyn Read + Send>>> {
-        let ahead = self.listed.front().copied();
+        let ahead = self.listed.front().map(|object| object.first);
         match ahead {
             Some(first) if first < next => Err(Error::data(format!(
                 "two objects of {} hold offset {first}: one begins there, the one before ends at {next}",
@@ -169,18 +179,20 @@ impl Reader {
             ))
             .hint("Keep one of the two: an archive holds every record once.")),
             Some(first) if first == next => {
-                let object = self.objects.open(next)?.ok_or_else(|| {
+                let (object, later) = (self.listed[0], self.listed.iter().skip(1));
+                let object = self.ahead.open(&self.objects, object, later)?.ok_or_else(|| {
                     Error::data(format!("{} is gone: it was listed", self.objects.store.name(&self.objects.path(next))))
                         .hint("Bring it back: objects of an archive are immutable.")
                 })?;
                 self.listed.pop_front();
-                self.begun = Some(next);
+                (self.begun, self.waited) = (Some(next), 0);
                 Ok(Some(object))
             }
             None if !self.follow => Ok(None),
             // The name of the next object is known, so looking for it costs the same however many there are. A listing may have
             // missed it, if it came while that was made.
             _ if self.begun != Some(next)
+                && (self.objects.store.folder().is_some() || !self.follow)
                 && let Some(object) = self.objects.open(next)? =>
             {
                 self.begun = Some(next);
@@ -191,26 +203,34 @@ impl Reader {
                 self.objects.name()
             ))
             .hint("Bring the missing objects back: no record is ever skipped.")),
-            _ => self.wait(next, ahead).map(|()| None),
+            _ => match self.look(next, ahead)? {
+                Some(first) if first <= next => self.advance(next),
+                _ => Ok(None),
+            },
         }
     }
 
-    /// Looks, more and more seldom, whether later objects come instead of the one that begins at `next`.
-    fn wait(&mut self, next: u64, ahead: Option<u64>) -> Result<()> {
+    /// Looks, more and more seldom, whether later objects come instead of the one that begins at `next`, or, in an object store,
+    /// whether it comes; returns where the first of them begins, if it has looked.
+    fn look(&mut self, next: u64, ahead: Option<u64>) -> Result<Option<u64>> {
         if let Some(first) = ahead
             && self.reported.replace(next) != Some(next)
         {
             tracing::warn!(folder = self.objects.name(), missing = next, present = first, "wait for a missing object");
         }
-        self.vain += 1;
-        if self.vain >= self.patience {
-            let begun = self.begun.map_or(next, |begun| begun + 1);
-            let ahead = self.objects.list()?.into_iter().map(|object| object.first).filter(|first| *first >= begun);
-            self.listed = ahead.collect();
-            self.vain = 0;
+        if self.objects.store.folder().is_some() {
+            self.vain += 1;
+            if self.vain < self.patience {
+                return Ok(None);
+            }
             self.patience = (self.patience * 2).min(LIST_AT_MOST);
+        } else if !self.waited.is_multiple_of(WAITS) {
+            return Ok(None);
         }
-        Ok(())
+        self.vain = 0;
+        self.listed = self.objects.list(self.begun.or(next.checked_sub(1)))?.into();
+        self.unread = self.objects.bytes(self.listed.make_contiguous());
+        Ok(self.listed.front().map(|object| object.first))
     }
 }
 
@@ -242,6 +262,11 @@ impl Partition for Reader {
             batch.bytes.shrink_to_fit();
         }
         Ok(Poll::Batch(batch))
+    }
+
+    fn wait(&mut self, _patience: Duration) -> bool {
+        self.waited = self.waited.wrapping_add(1);
+        false
     }
 
     fn remaining(&self) -> u64 {

@@ -1,0 +1,136 @@
+//! Copying a log, every record at its own offset, in objects that end where Confluent's S3 sink would end them.
+
+use std::time::Duration;
+
+use crate::connect::{Partition, Poll};
+use crate::error::{Error, Result};
+use crate::record::{Batch, Record};
+
+use super::ArchiveTopic;
+use super::objects::Objects;
+use super::sink::settle;
+use super::source::{CHUNK, LIMIT, Reader};
+
+/// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log has the same objects.
+#[derive(Clone, Copy, Debug)]
+pub struct Rotation {
+    /// After how many records: `flush.size`, at least 1.
+    pub flush_size: u64,
+    /// Before the first record that is this much later, by its timestamp, than the object's first: `rotate.interval.ms`.
+    pub rotate_interval: Option<Duration>,
+}
+
+/// A copy of one partition of a log: an object is created when it is complete, on condition that there is none.
+///
+/// So the archive itself says how far the copy is, and a copy that is repeated, or made by two at once, makes the same objects.
+/// A gap in the offsets ends an object too, and so do 64 MiB. Keys are not kept, a null value is the line `null`, and a line
+/// feed in a value becomes a space, which in JSON means the same.
+pub struct Copier {
+    objects: Objects,
+    rotation: Rotation,
+    /// Offset after the last record that came; `None` before the first.
+    next: Option<u64>,
+    open: Open,
+}
+
+/// Records that make no whole object yet.
+#[derive(Default)]
+struct Open {
+    first: u64,
+    records: u64,
+    timestamp: Option<i64>,
+    lines: Vec<u8>,
+}
+
+impl ArchiveTopic {
+    /// Goes on with the copy of `partition`, or begins it.
+    ///
+    /// # Errors
+    /// When the topic can't be read, or an application writes to it as a [`Sink`](crate::connect::Sink).
+    pub fn copy(&self, partition: u32, rotation: Rotation) -> Result<Copier> {
+        if rotation.flush_size == 0 {
+            return Err(Error::usage("can't archive objects of 0 records").hint("Give a flush size of 1 or more."));
+        }
+        if self.archive.store.get(&format!("{}/_writer", self.path()?))?.is_some() {
+            return Err(Error::data(format!("can't copy to {}: it belongs to an application", self.name()))
+                .hint("Copy to another topic or another archive."));
+        }
+        Ok(Copier { objects: self.objects(partition)?, rotation, next: self.end(partition)?, open: Open::default() })
+    }
+
+    /// The offset after the last record of `partition`, `None` if it has no object.
+    pub(super) fn end(&self, partition: u32) -> Result<Option<u64>> {
+        let objects = self.objects(partition)?;
+        let Some(last) = objects.list(None)?.pop() else { return Ok(None) };
+        let mut reader = Reader::open(objects, Some(last.first), false, CHUNK, LIMIT)?;
+        while let Poll::Batch(_) = reader.poll()? {}
+        Ok(Some(reader.next()))
+    }
+}
+
+impl Copier {
+    /// The offset from which to read on: that after the last record that came, or is in the archive. `None` if there is none,
+    /// so that the log is read from its earliest record.
+    pub fn next(&self) -> Option<u64> {
+        self.next
+    }
+
+    /// Adds the records of `batch` that come after those which are there, and creates the objects that are complete with them.
+    ///
+    /// # Errors
+    /// When an object can't be created, or there is another one in its place.
+    pub fn push(&mut self, batch: &Batch) -> Result<()> {
+        for record in batch.iter(0) {
+            let offset = record.order.offset;
+            if self.next.is_some_and(|next| offset < next) {
+                continue;
+            }
+            if self.ends_before(&record) {
+                self.close()?;
+            }
+            self.add(&record)?;
+            if self.open.records == self.rotation.flush_size || self.open.lines.len() >= LIMIT {
+                self.close()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn ends_before(&self, record: &Record<'_>) -> bool {
+        let late = |interval: Duration| {
+            let age = record.timestamp?.checked_sub(self.open.timestamp?)?;
+            Some(u128::try_from(age).ok()? >= interval.as_micros())
+        };
+        let gap = self.open.first + self.open.records != record.order.offset;
+        gap || self.rotation.rotate_interval.and_then(late).unwrap_or(false)
+    }
+
+    fn add(&mut self, record: &Record<'_>) -> Result<()> {
+        let (offset, value) = (record.order.offset, record.value.unwrap_or(b"null"));
+        if value.len() > LIMIT {
+            let message = format!("can't write offset {offset} of {}: it has {} bytes", self.objects.name(), value.len());
+            return Err(Error::data(message));
+        }
+        if self.open.records == 0 {
+            (self.open.first, self.open.timestamp) = (offset, record.timestamp);
+        }
+        self.open.lines.extend(value.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
+        self.open.lines.push(b'\n');
+        self.open.records += 1;
+        self.next = Some(offset + 1);
+        Ok(())
+    }
+
+    /// Makes the open object visible, if it has records.
+    fn close(&mut self) -> Result<()> {
+        let open = std::mem::take(&mut self.open);
+        let path = self.objects.path(open.first);
+        if open.records > 0 && !settle(&self.objects.store, &path, &open.lines)? {
+            let message = format!("can't create {}: it holds other records", self.objects.store.name(&path));
+            return Err(
+                Error::data(message).hint("Go on with the options that the copy was begun with, or copy to another archive.")
+            );
+        }
+        Ok(())
+    }
+}
