@@ -8,7 +8,7 @@
 //! - [`dataflows`]: the real executables, on data, against an oracle that shares no code with them.
 //! - [`gateway`]: what each request is answered, what is too much, and what a log in a folder keeps whatever is killed.
 //! - [`tidy`]: the house rules a machine can read, on the source tree itself.
-//! - [`support`]: trials, dice, and topics that break when told.
+//! - [`support`]: trials, dice, topics that break when told, and a real S3 server.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 

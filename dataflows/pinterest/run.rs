@@ -90,14 +90,18 @@ fn archives(bind: &BindArgs) -> Result<[Vec<ArchiveTopic>; 3]> {
     let mut topics: [Vec<ArchiveTopic>; 3] = Default::default();
     let default = [ARCHIVE.to_string()];
     for url in if bind.from.is_empty() { &default } else { &bind.from[..] } {
-        if let Some((scheme, _)) = url.split_once("://").filter(|(scheme, _)| *scheme != "file") {
-            return Err(Error::config(format!("can't read {url}: there is no source for {scheme}://"))
-                .hint("Give the folder of an archive, as a path or a file:// URL."));
+        if let Some((scheme, _)) = url.split_once("://").filter(|(scheme, _)| !["file", "s3"].contains(scheme)) {
+            return Err(Error::config(format!("can't read {scheme}:// URLs: there is no source of that kind"))
+                .hint("Give an archive: a folder, as a path or a file:// URL, or s3://bucket/prefix."));
         }
-        let folder = Path::new(url.strip_prefix("file://").unwrap_or(url)).join("topics");
-        if !folder.exists() {
-            return Err(Error::config(format!("there is no archive in {url}: {} is missing", folder.display()))
-                .hint(format!("Make one with `pinterest generate --to {url}`, or give another --from.")));
+        let store = Store::open(url)?;
+        let there = match store.folder() {
+            Some(folder) => folder.join("topics").exists(),
+            None => !store.folders("topics")?.is_empty(),
+        };
+        if !there {
+            return Err(Error::config(format!("there is no archive in {url}: {} is missing", store.name("topics")))
+                .hint("Give another --from, or make an archive with `pinterest generate --to FOLDER`."));
         }
         let archive = Archive::open(url)?;
         for ((kind, _), topics) in KINDS.iter().zip(&mut topics) {

@@ -1,22 +1,28 @@
-//! The contract of connectors ([`contract`]) and who keeps it: memory, the archive and Delta tables; and the part that a console can keep.
+//! The contract of connectors ([`contract`]) and who keeps it: memory, the archive and Delta tables, in a folder as in an object
+//! store and in a real bucket; and the part that a console can keep.
 
 mod console;
 mod contract;
+mod copy;
 #[cfg(feature = "kafka")]
 mod kafka;
+mod store;
 
-use std::fs;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use object_store::memory::InMemory;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{ColumnType, Poll, Sink, Source, Value};
-use watershed::connectors::archive::Archive;
+use watershed::connect::{ColumnType, Poll, Sink, Source, Store, Value};
+use watershed::connectors::archive::{Archive, ArchiveTopic};
 use watershed::connectors::delta::{Delta, Table};
 
+use crate::support::bucket::bucket;
 use contract::{Held, Place, append_contract, at_most_once_contract, owner_contract, snapshot_contract, source_contract};
 
 #[test]
@@ -26,7 +32,14 @@ fn memory_keeps_the_contract_of_sources() {
 
 #[test]
 fn the_archive_keeps_the_contract_of_sources() {
-    source_contract(|| Box::new(Folder::new()));
+    source_contract(|| Box::new(Topic::new(Spot::folder())));
+    source_contract(|| Box::new(Topic::new(Spot::memory())));
+}
+
+#[test]
+fn the_archive_keeps_the_contract_of_sources_on_s3() {
+    let Some(url) = bucket(the_archive_keeps_the_contract_of_sources_on_s3) else { return };
+    source_contract(|| Box::new(Topic::new(Spot::within(&url))));
 }
 
 #[test]
@@ -37,25 +50,66 @@ fn memory_keeps_the_contract_of_sinks() {
 
 #[test]
 fn the_archive_keeps_the_contract_of_sinks_that_append() {
-    append_contract(|| Box::new(Folder::new()));
-    owner_contract(&Folder::new(), false);
+    append_contract(|| Box::new(Topic::new(Spot::folder())));
+    append_contract(|| Box::new(Topic::new(Spot::memory())));
+    owner_contract(&Topic::new(Spot::folder()), false);
+}
+
+#[test]
+fn the_archive_keeps_the_contract_of_sinks_on_s3() {
+    let Some(url) = bucket(the_archive_keeps_the_contract_of_sinks_on_s3) else { return };
+    append_contract(|| Box::new(Topic::new(Spot::within(&url))));
+    owner_contract(&Topic::new(Spot::within(&url)), false);
 }
 
 #[test]
 fn delta_keeps_the_contract_of_sinks_with_files_that_are_rewritten() {
-    snapshot_contract(|| Box::new(Lake::new(1 << 20)));
+    snapshot_contract(|| Box::new(Lake { spot: Spot::folder(), rewrite_below: 1 << 20 }));
 }
 
 #[test]
 fn delta_keeps_the_contract_of_sinks_with_deletion_vectors() {
-    snapshot_contract(|| Box::new(Lake::new(0)));
+    snapshot_contract(|| Box::new(Lake { spot: Spot::folder(), rewrite_below: 0 }));
+    snapshot_contract(|| Box::new(Lake { spot: Spot::memory(), rewrite_below: 0 }));
 }
 
 #[test]
 fn delta_keeps_the_contract_of_sinks_that_append() {
-    append_contract(|| Box::new(Lake::new(0)));
-    owner_contract(&Lake::new(0), false);
-    owner_contract(&Lake::new(0), true);
+    append_contract(|| Box::new(Lake { spot: Spot::folder(), rewrite_below: 0 }));
+    owner_contract(&Lake { spot: Spot::folder(), rewrite_below: 0 }, false);
+    owner_contract(&Lake { spot: Spot::folder(), rewrite_below: 0 }, true);
+}
+
+#[test]
+fn delta_keeps_the_contract_of_sinks_on_s3() {
+    let Some(url) = bucket(delta_keeps_the_contract_of_sinks_on_s3) else { return };
+    snapshot_contract(|| Box::new(Lake { spot: Spot::within(&url), rewrite_below: 0 }));
+    append_contract(|| Box::new(Lake { spot: Spot::within(&url), rewrite_below: 0 }));
+    owner_contract(&Lake { spot: Spot::within(&url), rewrite_below: 0 }, true);
+}
+
+/// An empty place for an archive or a table.
+struct Spot {
+    store: Store,
+    _folder: Option<TempDir>,
+}
+
+impl Spot {
+    fn folder() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Spot { store: Store::open(folder.path().join("spot").to_str().unwrap()).unwrap(), _folder: Some(folder) }
+    }
+
+    fn memory() -> Self {
+        Spot { store: Store::objects(Arc::new(InMemory::new()), "deep/er").unwrap(), _folder: None }
+    }
+
+    /// A new one below `url`.
+    fn within(url: &str) -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        Spot { store: Store::open(&format!("{url}/{number}")).unwrap(), _folder: None }
+    }
 }
 
 #[test]
@@ -83,22 +137,16 @@ impl Place for MemoryTable {
     }
 }
 
-/// An archive with one topic, whose objects are written by hand or by the sink.
-struct Folder {
-    root: TempDir,
-}
+/// A topic of an archive, whose objects are written by hand or by the sink; of those written by hand, where partitions end.
+struct Topic(Spot, Mutex<BTreeMap<u32, u64>>);
 
-impl Folder {
-    fn new() -> Self {
-        Folder { root: tempfile::tempdir().unwrap() }
+impl Topic {
+    fn new(spot: Spot) -> Self {
+        Topic(spot, Mutex::default())
     }
 
-    fn topic(&self) -> watershed::connectors::archive::ArchiveTopic {
-        Archive::open(self.root.path().to_str().unwrap()).unwrap().topic("topic")
-    }
-
-    fn partition(&self, partition: u32) -> PathBuf {
-        self.root.path().join(format!("topics/topic/partition={partition}"))
+    fn topic(&self) -> ArchiveTopic {
+        Archive::on(self.0.store.clone()).topic("topic")
     }
 
     /// The records of all partitions.
@@ -115,25 +163,20 @@ impl Folder {
     }
 }
 
-impl Held for Folder {
+impl Held for Topic {
     fn append(&self, partition: u32, values: &[&[u8]]) {
-        let folder = self.partition(partition);
-        fs::create_dir_all(&folder).unwrap();
-        let (mut end, topic) = (0, self.topic());
-        let mut reader = Source::open(&topic, partition, None, false).unwrap();
-        while let Poll::Batch(batch) = reader.poll().unwrap() {
-            end = batch.next;
-        }
+        let mut ends = self.1.lock().unwrap();
+        let end = ends.entry(partition).or_insert(0);
         let text = [values.join(&b'\n'), vec![b'\n']].concat();
-        fs::write(folder.join("new.tmp"), text).unwrap();
-        fs::rename(folder.join("new.tmp"), folder.join(format!("topic+{partition}+{end:010}.json"))).unwrap();
+        self.0.store.put(&format!("topics/topic/partition={partition}/topic+{partition}+{end:010}.json"), &text).unwrap();
+        *end += values.len() as u64;
     }
     fn source(&self) -> Box<dyn Source> {
         Box::new(self.topic())
     }
 }
 
-impl Place for Folder {
+impl Place for Topic {
     fn sink(&self) -> Box<dyn Sink> {
         Box::new(self.topic())
     }
@@ -171,28 +214,18 @@ fn value(json: &Json, ty: ColumnType) -> Value {
 
 /// A Delta table.
 struct Lake {
-    root: TempDir,
+    spot: Spot,
     rewrite_below: u64,
-}
-
-impl Lake {
-    fn new(rewrite_below: u64) -> Self {
-        Lake { root: tempfile::tempdir().unwrap(), rewrite_below }
-    }
-
-    fn url(&self) -> String {
-        self.root.path().join("table").display().to_string()
-    }
 }
 
 impl Place for Lake {
     fn sink(&self) -> Box<dyn Sink> {
-        Box::new(Delta::table(&self.url()).unwrap().rewrite_below(self.rewrite_below).checkpoint_every(5))
+        Box::new(Delta::on(self.spot.store.clone()).rewrite_below(self.rewrite_below).checkpoint_every(5))
     }
 
     fn rows(&self) -> Vec<Vec<Value>> {
         let mut rows = Vec::new();
-        let table = Table::open(&self.url()).unwrap();
+        let table = Table::on(self.spot.store.clone()).unwrap();
         assert_eq!(table.columns(), contract::columns());
         table
             .for_each(&mut |row| {

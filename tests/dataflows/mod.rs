@@ -10,6 +10,7 @@ mod gateway;
 mod generate;
 mod readers;
 mod refusals;
+mod s3;
 mod wordcount;
 
 use std::collections::BTreeMap;
@@ -18,7 +19,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value as Json;
 use watershed::Result;
-use watershed::connect::Value;
+use watershed::connect::{Store, Value};
 use watershed::connectors::delta::Table;
 
 /// A folder of its own for a test, with an archive and a lake in it.
@@ -88,28 +89,7 @@ impl Place {
 
     /// What a lake holds, read with our own reader; at commit `n` if given.
     fn lake(&self, lake: &str, n: Option<u64>) -> Tables {
-        let mut tables = Tables::new();
-        for entry in std::fs::read_dir(self.path(lake)).unwrap() {
-            let path = entry.unwrap().path();
-            if !path.join("_delta_log").exists() {
-                continue;
-            }
-            let name = path.file_name().unwrap().to_str().unwrap().to_string();
-            let url = path.to_str().unwrap();
-            let table = match n {
-                Some(n) => Table::as_of(url, n).unwrap().unwrap(),
-                None => Table::open(url).unwrap(),
-            };
-            let rows = rows(&table).unwrap();
-            let name = name.split_once('_').filter(|(_, t)| t.ends_with("_table")).map_or(name.as_str(), |(_, t)| t).to_string();
-            let letter = |row: &Json| {
-                let (topic, position) = (row["topic"].as_str().unwrap(), row["position"].as_str().unwrap());
-                format!("{topic} {} {position}", row["partition"])
-            };
-            let rows = if name == "dead_letters" { sorted(rows.iter().map(letter)) } else { lines(&rows) };
-            tables.insert(name, rows);
-        }
-        tables
+        tables(self.path(lake).to_str().unwrap(), n)
     }
 }
 
@@ -139,6 +119,31 @@ fn python() -> Option<PathBuf> {
     let venv = Command::new("bash").arg(support("venv.sh")).output().unwrap();
     let python = String::from_utf8(venv.stdout).unwrap();
     (!python.trim().is_empty()).then(|| python.trim().into())
+}
+
+/// What the lake at `url` holds, read with our own reader; at commit `n` if given.
+fn tables(url: &str, n: Option<u64>) -> Tables {
+    let mut tables = Tables::new();
+    let store = Store::open(url).unwrap();
+    for name in store.folders("").unwrap() {
+        if store.list(&format!("{name}/_delta_log")).unwrap().is_empty() {
+            continue;
+        }
+        let url = format!("{url}/{name}");
+        let table = match n {
+            Some(n) => Table::as_of(&url, n).unwrap().unwrap(),
+            None => Table::open(&url).unwrap(),
+        };
+        let rows = rows(&table).unwrap();
+        let name = name.split_once('_').filter(|(_, t)| t.ends_with("_table")).map_or(name.as_str(), |(_, t)| t).to_string();
+        let letter = |row: &Json| {
+            let (topic, position) = (row["topic"].as_str().unwrap(), row["position"].as_str().unwrap());
+            format!("{topic} {} {position}", row["partition"])
+        };
+        let rows = if name == "dead_letters" { sorted(rows.iter().map(letter)) } else { lines(&rows) };
+        tables.insert(name, rows);
+    }
+    tables
 }
 
 /// By table, its rows as text, sorted.

@@ -1,12 +1,15 @@
 //! A run may die at any call: the next one leads to what a run shows that never died.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use watershed::connect::Store;
 use watershed::runtime::{Config, Streams};
 use watershed::{ErrorKind, StreamsBuilder, Topology};
 
 use super::{SINKS, World, program};
 use crate::support::broken::Fuse;
+use crate::support::bucket::bucket;
 use crate::support::shaky::shaky;
 use crate::support::{pair, table};
 
@@ -57,6 +60,17 @@ fn a_death_at_any_call_of_a_run_that_continues_is_made_good() {
         world
     };
     assert!(campaign(true, continued, made_good) > 20);
+}
+
+#[test]
+fn a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3() {
+    let Some(url) = bucket(a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3) else { return };
+    let count = AtomicU64::new(0);
+    let world = || {
+        let state = format!("{url}/{}", count.fetch_add(1, Ordering::Relaxed));
+        World { state: Some(Store::open(&state).unwrap()), ..World::busy() }
+    };
+    assert!(campaign(true, world, made_good) > 20);
 }
 
 #[test]

@@ -45,6 +45,8 @@ struct World {
     seen: BTreeMap<&'static str, Seen>,
     tables: BTreeMap<&'static str, MemoryTable>,
     objects: Arc<InMemory>,
+    /// Where the state is, if not in `objects`.
+    state: Option<Store>,
 }
 
 type Shown = BTreeMap<&'static str, Vec<String>>;
@@ -56,6 +58,7 @@ impl World {
             seen: SOURCES.map(|topic| (topic, Seen::default())).into(),
             tables: SINKS.map(|topic| (topic, MemoryTable::default())).into(),
             objects: Arc::default(),
+            state: None,
         }
     }
 
@@ -103,7 +106,7 @@ impl World {
     }
 
     fn state(&self) -> Store {
-        Store::objects(self.objects.clone(), "state").unwrap()
+        self.state.clone().unwrap_or_else(|| Store::objects(self.objects.clone(), "state").unwrap())
     }
 
     fn config(&self, workers: usize) -> Config {

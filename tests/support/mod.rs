@@ -2,6 +2,7 @@
 //! and dice that fall the same in every run.
 
 pub(crate) mod broken;
+pub(crate) mod bucket;
 pub(crate) mod http;
 pub(crate) mod services;
 pub(crate) mod shaky;

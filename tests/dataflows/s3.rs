@@ -1,0 +1,149 @@
+//! The whole program on a real bucket: what comes out is what comes out of a folder, and what is wrong is one error.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use rand_core::{RngCore, SeedableRng};
+use serde_json::Value as Json;
+use watershed::connect::Store;
+
+use super::follow::{copy_share, until};
+use super::{Place, assert_same, lines, tables};
+use crate::support::bucket::bucket;
+
+/// Copies what is below a folder and not yet in the bucket.
+fn upload(folder: &Path, url: &str) {
+    let store = Store::open(url).unwrap();
+    let mut folders = vec![String::new()];
+    while let Some(below) = folders.pop() {
+        let there: Vec<String> = store.list(&below).unwrap().into_iter().map(|(name, _)| name).collect();
+        for entry in fs::read_dir(folder.join(&below)).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let path = if below.is_empty() { name.clone() } else { format!("{below}/{name}") };
+            if entry.path().is_dir() {
+                folders.push(path);
+            } else if !there.contains(&name) {
+                store.put(&path, &fs::read(entry.path()).unwrap()).unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder() {
+    let Some(url) = bucket(a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder) else { return };
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "1500", "--dirt", "0.2", "--records-per-object", "20"]);
+    let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
+    upload(&place.path("archive"), &archive);
+    let screen = place.run(&["run", "--from", &archive, "--lake", &lake]);
+    assert!(screen.contains("category_by_country"), "{screen}");
+    let there = tables(&lake, None);
+    assert_same("on S3", &place.oracle("archive", &[]), &there);
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    assert_same("in a folder", &place.lake("lake", None), &there);
+    let again = place.run(&["run", "--from", &archive, "--lake", &lake, "--workers", "3"]);
+    assert!(again.contains("0 new records"), "{again}");
+    assert!(place.run(&["check", "--from", &archive, "--lake", &lake]).contains("all are equal"));
+    let topics: Vec<(&str, &str)> =
+        there.keys().filter(|name| *name != "dead_letters").map(|name| (&**name, folder(name))).collect();
+    for (reader, seen) in independent(&lake, &topics) {
+        for (topic, table) in &topics {
+            let rows = lines(seen[*table].as_array().unwrap());
+            assert!(rows == there[*topic], "{reader} reads other rows in {table}");
+        }
+    }
+}
+
+/// The name of a table's folder.
+fn folder(topic: &str) -> &str {
+    match topic {
+        "pin_table" => "demo_pin_table",
+        "geo_table" => "demo_geo_table",
+        "user_table" => "demo_user_table",
+        view => view,
+    }
+}
+
+/// What readers that are not ours see of the tables; where they can't be had, this says so.
+fn independent(lake: &str, tables: &[(&str, &str)]) -> serde_json::Map<String, Json> {
+    let support = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
+    let venv = Command::new("bash").arg(support.join("venv.sh")).output().unwrap();
+    let python = String::from_utf8(venv.stdout).unwrap();
+    if python.trim().is_empty() {
+        eprintln!("skipped: no Python environment with deltalake could be made");
+        return serde_json::Map::new();
+    }
+    let mut command = Command::new(python.trim());
+    let output =
+        command.arg(support.join("s3_reader.py")).arg(lake).args(tables.iter().map(|(_, table)| table)).output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "other readers can't read: {error}");
+    eprint!("{error}");
+    let Json::Object(seen) = serde_json::from_slice(&output.stdout).unwrap() else { panic!("no readers") };
+    assert!(seen.contains_key("delta-rs"), "{error}");
+    seen
+}
+
+#[test]
+fn a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+    let Some(url) = bucket(a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing) else { return };
+    let place = Place::new();
+    place.run(&["generate", "--to", "all", "--events", "600", "--dirt", "0.1", "--records-per-object", "10"]);
+    let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
+    let state = Store::open(&format!("{lake}/_watershed")).unwrap();
+    let manifests = || state.list("manifest").unwrap().len();
+    let mut random = rand_pcg::Pcg64::seed_from_u64(11);
+    let mut committed = 0;
+    for round in 1..=8 {
+        copy_share(&place.path("all"), &place.path("archive"), round, 8);
+        upload(&place.path("archive"), &archive);
+        let workers = (random.next_u32() % 3 + 1).to_string();
+        let args = ["run", "--from", &archive, "--lake", &lake, "--follow", "--commit-every", "1ms", "--workers", &workers];
+        let mut child = place.spawn(&args);
+        if random.next_u32() % 4 > 0 {
+            until("a commit", || manifests() > committed);
+        }
+        std::thread::park_timeout(Duration::from_millis(u64::from(random.next_u32() % 60)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(manifests() >= committed, "a manifest is gone");
+        committed = manifests();
+    }
+    assert!(committed >= 4, "{committed} commits are too few to mean something");
+    place.run(&["run", "--from", &archive, "--lake", &lake]);
+    assert_same("after the last kill", &place.oracle("all", &[]), &tables(&lake, None));
+}
+
+#[test]
+fn a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error() {
+    let Some(url) = bucket(a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error) else { return };
+    let place = Place::new();
+    // Nobody accepts what comes to this port, so a connection is never made and nothing ever answers.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let cases: [(&str, &[(&str, &str)], i32, &str); 6] = [
+        ("s3://no-such-bucket-here/lake", &[], 78, "NoSuchBucket"),
+        (&url, &[("AWS_SECRET_ACCESS_KEY", "wrong")], 78, "SignatureDoesNotMatch"),
+        (&url, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], 69, "127.0.0.1:1"),
+        (&url, &[("AWS_ENDPOINT_URL", &silent)], 69, "no answer"),
+        (&url, &[("AWS_ENDPOINT_URL", "http://10.0.0.1")], 78, "without encryption"),
+        ("s3://key:secret@bucket/lake", &[], 78, "no name of a bucket"),
+    ];
+    for (from, settings, code, says) in cases {
+        // moto takes any credentials.
+        if says == "SignatureDoesNotMatch" && std::env::var("S3_IMPL").is_ok_and(|server| server == "moto") {
+            continue;
+        }
+        let mut command: Command = place.command(&["run", "--from", from, "--lake", "lake"]);
+        let output = command.envs(settings.iter().copied()).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{from} {settings:?}: {error}");
+        assert!(error.contains(says) && !error.contains("secret") && !error.contains('<'), "{error}");
+        assert!(error.lines().count() <= 2, "{error}");
+        assert!(!place.path("lake").exists());
+    }
+}
