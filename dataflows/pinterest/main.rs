@@ -70,7 +70,8 @@ enum Command {
 /// What the topics are bound to.
 #[derive(Args, Clone)]
 struct BindArgs {
-    /// Folder of an archive to read; give it again for more, later ones win [default: data/archive]
+    /// What to read: the folder of an archive, s3://bucket/prefix, or kafka://host:port if built with that feature; give it again
+    /// for more, later ones win [default: data/archive]
     #[arg(long, value_name = "URL")]
     from: Vec<String>,
     /// Folder of the Delta tables

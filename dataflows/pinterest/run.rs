@@ -7,8 +7,10 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
 use watershed::connect::{Source, Store};
-use watershed::connectors::archive::{Archive, ArchiveTopic};
+use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::Delta;
+#[cfg(feature = "kafka")]
+use watershed::connectors::kafka::Kafka;
 use watershed::runtime::{Config, Progress, Stop, Streams, Summary};
 use watershed::{Error, Result};
 
@@ -28,7 +30,7 @@ pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
     }
     let lake = args.bind.lake();
     let mut streams = Streams::new(topology::topology(&args.bind.bounds()));
-    for (kind, topics) in KINDS.iter().zip(archives(&args.bind)?) {
+    for (kind, topics) in KINDS.iter().zip(sources(&args.bind)?) {
         streams = topics.into_iter().fold(streams, |streams, topic| streams.source(kind.0, topic));
     }
     for table in Lake::topics() {
@@ -83,32 +85,38 @@ pub(crate) fn describe(bind: &BindArgs, out: &mut dyn Write) -> Result<()> {
 
 /// What each stream is bound to, in order.
 pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
-    Ok(archives(bind)?.map(|topics| topics.into_iter().map(|topic| Box::new(topic) as Box<dyn Source>).collect()))
-}
-
-fn archives(bind: &BindArgs) -> Result<[Vec<ArchiveTopic>; 3]> {
-    let mut topics: [Vec<ArchiveTopic>; 3] = Default::default();
+    let mut sources: [Vec<Box<dyn Source>>; 3] = Default::default();
     let default = [ARCHIVE.to_string()];
     for url in if bind.from.is_empty() { &default } else { &bind.from[..] } {
-        if let Some((scheme, _)) = url.split_once("://").filter(|(scheme, _)| !["file", "s3"].contains(scheme)) {
-            return Err(Error::config(format!("can't read {scheme}:// URLs: there is no source of that kind"))
-                .hint("Give an archive: a folder, as a path or a file:// URL, or s3://bucket/prefix."));
-        }
-        let store = Store::open(url)?;
-        let there = match store.folder() {
-            Some(folder) => folder.join("topics").exists(),
-            None => !store.folders("topics")?.is_empty(),
-        };
-        if !there {
-            return Err(Error::config(format!("there is no archive in {url}: {} is missing", store.name("topics")))
-                .hint("Give another --from, or make an archive with `pinterest generate --to FOLDER`."));
-        }
-        let archive = Archive::open(url)?;
-        for ((kind, _), topics) in KINDS.iter().zip(&mut topics) {
-            topics.push(archive.topic(format!("{}.{kind}", bind.user_id)));
+        for ((kind, _), sources) in KINDS.iter().zip(&mut sources) {
+            sources.push(source(url, &format!("{}.{kind}", bind.user_id))?);
         }
     }
-    Ok(topics)
+    Ok(sources)
+}
+
+/// The log of a topic, in what `url` names.
+fn source(url: &str, topic: &str) -> Result<Box<dyn Source>> {
+    match url.split_once("://") {
+        #[cfg(feature = "kafka")]
+        Some(("kafka", _)) => Ok(Box::new(Kafka::open(url)?.topic(topic)?.watched_as(&format!("watershed-{topic}")))),
+        None | Some(("file" | "s3", _)) => Ok(Box::new(archive(url)?.topic(topic))),
+        Some((scheme, _)) => Err(Error::config(format!("can't read {scheme}:// URLs: there is no source of that kind"))
+            .hint("Give an archive: a folder, as a path or a file:// URL, or s3://bucket/prefix; or kafka://host:port, if the program is built with that feature.")),
+    }
+}
+
+fn archive(url: &str) -> Result<Archive> {
+    let store = Store::open(url)?;
+    let there = match store.folder() {
+        Some(folder) => folder.join("topics").exists(),
+        None => !store.folders("topics")?.is_empty(),
+    };
+    if !there {
+        return Err(Error::config(format!("there is no archive in {url}: {} is missing", store.name("topics")))
+            .hint("Give another --from, or make an archive with `pinterest generate --to FOLDER`."));
+    }
+    Archive::open(url)
 }
 
 /// SIGINT and SIGTERM end the run in good order; a second one ends it at once, and the next run continues.

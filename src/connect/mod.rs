@@ -49,6 +49,21 @@ pub trait Source: Send + Sync {
     fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
 }
 
+impl Source for Box<dyn Source> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+    fn partitions(&self) -> Result<Vec<u32>> {
+        (**self).partitions()
+    }
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        (**self).open(partition, from, follow)
+    }
+    fn committed(&self, ends: &BTreeMap<u32, u64>) {
+        (**self).committed(ends);
+    }
+}
+
 /// A reader of one partition, on a thread of its own.
 pub trait Partition: Send {
     /// The next records, without waiting for any: at most about a megabyte, unless one record is larger.

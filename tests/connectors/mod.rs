@@ -5,7 +5,7 @@ mod console;
 mod contract;
 mod copy;
 #[cfg(feature = "kafka")]
-mod kafka;
+pub(crate) mod kafka;
 mod store;
 
 use std::collections::BTreeMap;

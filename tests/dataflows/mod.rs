@@ -8,6 +8,8 @@ mod follow;
 mod full;
 mod gateway;
 mod generate;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod readers;
 mod refusals;
 mod s3;

@@ -23,6 +23,7 @@ const COLUMNS: [&str; 3] = [
 ];
 /// Rows that are inserted by one statement.
 const INSERTED: usize = 200;
+const THERE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
 
 /// A database with the three tables.
 pub(super) struct Database {
@@ -63,7 +64,7 @@ impl Database {
         let failed = |e: mysql_async::Error| unreachable(&name, e);
         let mut connection = pool.get_conn().await.map_err(failed)?;
         for (table, columns) in TABLES.into_iter().zip(COLUMNS) {
-            let there: Option<String> = connection.exec_first("SHOW TABLES LIKE ?", (table,)).await.map_err(failed)?;
+            let there: Option<String> = connection.exec_first(THERE, (table,)).await.map_err(failed)?;
             if there.is_some() {
                 return Err(Error::data(format!("can't generate into {name}, which has a table {table} already"))
                     .hint("Drop it, or generate into another database."));

@@ -41,14 +41,14 @@ fn kafka_keeps_the_contract_of_sinks_that_append() {
 }
 
 /// The broker that all tests share.
-struct Cluster {
+pub(crate) struct Cluster {
     at: BTreeMap<String, String>,
     admin: AdminClient<DefaultClientContext>,
     producer: BaseProducer,
     runtime: tokio::runtime::Runtime,
 }
 
-fn cluster() -> Option<&'static Cluster> {
+pub(crate) fn cluster() -> Option<&'static Cluster> {
     static CLUSTER: OnceLock<Option<Cluster>> = OnceLock::new();
     let start = || {
         let at = service("kafka")?;
@@ -65,17 +65,27 @@ fn cluster() -> Option<&'static Cluster> {
 type Records = Vec<(u64, Option<Vec<u8>>, Option<Vec<u8>>)>;
 
 impl Cluster {
-    /// The name of a new topic.
-    fn topic(&self, partitions: i32) -> String {
+    /// A name that no topic has.
+    pub(crate) fn unique(&self) -> String {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let nanos = UNIX_EPOCH.elapsed().unwrap().as_nanos();
-        let name = format!("t{nanos}.{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        format!("t{nanos}.{}", COUNT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// What the program is given to read topics whose names begin with `prefix`.
+    pub(crate) fn url(&self, prefix: &str) -> String {
+        format!("kafka://{}/{prefix}", self.at["KAFKA_PLAIN"])
+    }
+
+    /// The name of a new topic.
+    fn topic(&self, partitions: i32) -> String {
+        let name = self.unique();
         assert!(self.create(&name, partitions));
         name
     }
 
     /// False if there is still one of this name.
-    fn create(&self, name: &str, partitions: i32) -> bool {
+    pub(crate) fn create(&self, name: &str, partitions: i32) -> bool {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "10485760");
         let created = self.runtime.block_on(self.admin.create_topics(&[topic], &AdminOptions::new())).unwrap();
         created.iter().all(Result::is_ok)
@@ -92,7 +102,7 @@ impl Cluster {
         grown.into_iter().for_each(|topic| drop(topic.unwrap()));
     }
 
-    fn append(&self, topic: &str, partition: u32, records: &[(Option<&[u8]>, Option<&[u8]>)]) {
+    pub(crate) fn append(&self, topic: &str, partition: u32, records: &[(Option<&[u8]>, Option<&[u8]>)]) {
         for (key, value) in records {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32);
             (record.key, record.payload) = (*key, *value);
