@@ -74,7 +74,7 @@ struct BindArgs {
     /// for more, later ones win [default: data/archive]
     #[arg(long, value_name = "URL")]
     from: Vec<String>,
-    /// Folder of the Delta tables
+    /// Folder of the Delta tables, or s3://bucket/prefix
     #[arg(long, value_name = "URL", default_value = "data/lake")]
     lake: String,
     /// Folder of the manifests that make a run continue [default: <lake>/_watershed]

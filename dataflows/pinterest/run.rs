@@ -113,8 +113,9 @@ fn archive(url: &str) -> Result<Archive> {
         None => !store.folders("topics")?.is_empty(),
     };
     if !there {
+        let to = if store.folder().is_some() { url } else { "FOLDER" };
         return Err(Error::config(format!("there is no archive in {url}: {} is missing", store.name("topics")))
-            .hint("Give another --from, or make an archive with `pinterest generate --to FOLDER`."));
+            .hint(format!("Give another --from, or make an archive with `pinterest generate --to {to}`.")));
     }
     Archive::open(url)
 }
