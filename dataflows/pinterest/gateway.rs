@@ -78,8 +78,17 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
     };
     let to = log.describe();
     let gateway = Gateway::bind(args.listen, log, config)?;
-    print(out, &format!("listening on {scheme}://{}, adding to {to}\n", gateway.address()))?;
-    let records = gateway.run(stopped())?;
+    let listening = format!("listening on {scheme}://{}, adding to {to}\n", gateway.address());
+    let mut said = Ok(());
+    // Whoever has read that it listens may also stop it.
+    let serving = async {
+        match stopped().and_then(|stopped| print(out, &listening).map(|()| stopped)) {
+            Ok(stopped) => stopped.await,
+            Err(error) => said = Err(error),
+        }
+    };
+    let records = gateway.run(serving)?;
+    said?;
     print(out, &format!("{} records acknowledged\n", HumanCount(records)))
 }
 
@@ -133,15 +142,16 @@ fn say(access: &Access<'_>) {
     eprintln!("{peer} {method} {route} {status} {bytes} B {:.1} ms", took.as_secs_f64() * 1e3);
 }
 
-/// Ends at SIGINT or SIGTERM.
-pub(crate) async fn stopped() {
+/// What ends at SIGINT or SIGTERM, from now on.
+pub(crate) fn stopped() -> Result<impl Future<Output = ()>> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate())) else {
-        tracing::warn!("can't listen to signals: only SIGKILL ends this");
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
-    }
+    let failed = |e| Error::internal("can't listen to signals").because(e);
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
 }

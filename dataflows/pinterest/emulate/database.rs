@@ -21,9 +21,9 @@ const COLUMNS: [&str; 3] = [
     "ind BIGINT, `timestamp` DATETIME, latitude DOUBLE, longitude DOUBLE, country TEXT",
     "ind BIGINT, first_name TEXT, last_name TEXT, age BIGINT, date_joined DATETIME",
 ];
+const THERE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
 /// Rows that are inserted by one statement.
 const INSERTED: usize = 200;
-const THERE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
 
 /// A database with the three tables.
 pub(super) struct Database {

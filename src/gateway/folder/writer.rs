@@ -53,8 +53,8 @@ impl Backlog {
 struct Group {
     segment: u64,
     runs: Vec<Run>,
-    #[expect(dead_code, reason = "held until the group is on disk, and then dropped")]
-    room: Vec<OwnedSemaphorePermit>,
+    /// Given back when this is dropped.
+    _room: Vec<OwnedSemaphorePermit>,
 }
 
 /// Takes records into the journal.
@@ -150,7 +150,7 @@ impl Writer {
             }
         }
         drop(topics);
-        lock(&self.shared.backlog).groups.push(Group { segment: self.journal.segment(), runs, room });
+        lock(&self.shared.backlog).groups.push(Group { segment: self.journal.segment(), runs, _room: room });
         self.shared.wake.notify_one();
     }
 
@@ -202,7 +202,6 @@ impl Shared {
         drop(backlog);
         journal::drop_before(&self.journal(), needed)?;
         for done in settled {
-            // Who no longer waits needs no answer.
             let _ = done.send(());
         }
         drop(groups);
