@@ -20,11 +20,12 @@ use crate::time::Epoch;
 /// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
 const LONG_EPOCH: Duration = Duration::from_millis(100);
 /// Bytes after which it is closed before that time: what workers decode on and on keeps the answers waiting.
-const FULL: usize = 8 << 20;
-/// Bytes still to read of which it takes long to come to the end: until then nobody waits for answers, and epochs may be longer
-/// by [`LONGER`].
+const FULL: usize = 16 << 20;
+/// Of these, what is handed out before the epoch before is through. Workers decode it then, to let it lie and grow cold.
+const AHEAD: usize = 2 << 20;
+/// Bytes still to read before which nobody waits for answers: until then epochs are longer, by [`LONGER`].
 const FAR: u64 = 128 << 20;
-const LONGER: u32 = 8;
+const LONGER: u32 = 4;
 
 impl Coordinator {
     /// Goes on to the end.
@@ -166,7 +167,7 @@ impl Coordinator {
     fn hand_out(&mut self) {
         let most = match (self.phase, self.through >= self.open) {
             (Phase::Live, true) => self.long().1,
-            (Phase::Live, false) => self.long().1 / 2,
+            (Phase::Live, false) => AHEAD,
             _ => usize::MAX,
         };
         while self.ahead < most
