@@ -47,6 +47,20 @@ pub trait Source: Send + Sync {
     /// Told after a commit up to which offset of each partition it goes, for those who watch; nothing is ever continued from it.
     /// It does not wait.
     fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
+
+    /// What finds the offsets `ends` (by partition) again, to be kept with them in a commit. Null, of a log that numbers its
+    /// records itself.
+    fn remember(&self, _ends: &BTreeMap<u32, u64>) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Told, before anything is opened, what was remembered in the commit that is continued.
+    ///
+    /// # Errors
+    /// When it is not what this source remembers.
+    fn recall(&self, _memory: &serde_json::Value) -> Result<()> {
+        Ok(())
+    }
 }
 
 impl Source for Box<dyn Source> {
@@ -61,6 +75,12 @@ impl Source for Box<dyn Source> {
     }
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         (**self).committed(ends);
+    }
+    fn remember(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
+        (**self).remember(ends)
+    }
+    fn recall(&self, memory: &serde_json::Value) -> Result<()> {
+        (**self).recall(memory)
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) struct Manifest {
 pub(crate) struct SourceState {
     pub(crate) source: String,
     pub(crate) partitions: BTreeMap<u32, Bound>,
+    /// What the source needs to find these offsets again.
+    #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
+    pub(crate) memory: serde_json::Value,
 }
 
 /// What is read of a partition: `[from, to)`, and the sum of its records' digests.

@@ -80,6 +80,7 @@ fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec
                     "Give the same sources in the same order (more may follow), or begin anew with another --state and --lake.",
                 ));
             }
+            topic.sources[rank].recall(&state.memory)?;
         }
         for (rank, source) in topic.sources.iter().enumerate() {
             let bounds = recorded.and_then(|r| r.get(rank)).map(|state| state.partitions.clone()).unwrap_or_default();

@@ -23,9 +23,8 @@ const LONG_EPOCH: Duration = Duration::from_millis(100);
 const FULL: usize = 16 << 20;
 /// Of these, what is handed out before the epoch before is through. Workers decode it then, to let it lie and grow cold.
 const AHEAD: usize = 2 << 20;
-/// Bytes still to read before which nobody waits for answers: until then epochs are longer, by [`LONGER`].
+/// Bytes still to read before which nobody waits for answers: until then epochs are four times as long.
 const FAR: u64 = 128 << 20;
-const LONGER: u32 = 4;
 
 impl Coordinator {
     /// Goes on to the end.
@@ -91,7 +90,7 @@ impl Coordinator {
 
     /// After how long and how many bytes an epoch is closed, however much there is still to come.
     fn long(&self) -> (Duration, usize) {
-        let times = if self.remaining.load(Ordering::Relaxed) > FAR { LONGER } else { 1 };
+        let times = if self.remaining.load(Ordering::Relaxed) > FAR { 4 } else { 1 };
         (LONG_EPOCH * times, FULL * times as usize)
     }
 
@@ -287,7 +286,9 @@ impl Coordinator {
             let state = |(rank, source): (usize, &std::sync::Arc<dyn crate::connect::Source>)| {
                 let of = |(place, bound): (&Place, &Bound)| (place.2, *bound);
                 let range = (number, rank as u16, 0)..=(number, rank as u16, u32::MAX);
-                SourceState { source: source.describe(), partitions: self.bounds.range(range).map(of).collect() }
+                let partitions: BTreeMap<u32, Bound> = self.bounds.range(range).map(of).collect();
+                let memory = source.remember(&partitions.iter().map(|(p, bound)| (*p, bound.to)).collect());
+                SourceState { source: source.describe(), partitions, memory }
             };
             sources.insert(topic.name.clone(), topic.sources.iter().enumerate().map(state).collect());
         }
