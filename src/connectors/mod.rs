@@ -7,3 +7,5 @@ pub mod console;
 pub mod delta;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+#[cfg(feature = "kinesis")]
+pub mod kinesis;

@@ -19,7 +19,7 @@ use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
 const LONG_EPOCH: Duration = Duration::from_millis(100);
-/// Bytes after which it is closed before that time: what workers decode on and on keeps the answers waiting.
+/// Bytes after which it is closed before that: what workers decode on and on keeps the answers waiting.
 const FULL: usize = 16 << 20;
 /// Of these, what is handed out before the epoch before is through. Workers decode it then, to let it lie and grow cold.
 const AHEAD: usize = 2 << 20;
@@ -162,7 +162,7 @@ impl Coordinator {
         Ok(())
     }
 
-    /// Hands out the batches that wait: not too many, or the answers would fall behind, the less so before the epoch before is through.
+    /// Hands out the batches that wait: not too many, or the answers would fall behind.
     fn hand_out(&mut self) {
         let most = match (self.phase, self.through >= self.open) {
             (Phase::Live, true) => self.long().1,
@@ -285,8 +285,8 @@ impl Coordinator {
         for (number, topic) in self.topics.iter().enumerate() {
             let state = |(rank, source): (usize, &std::sync::Arc<dyn crate::connect::Source>)| {
                 let of = |(place, bound): (&Place, &Bound)| (place.2, *bound);
-                let range = (number, rank as u16, 0)..=(number, rank as u16, u32::MAX);
-                let partitions: BTreeMap<u32, Bound> = self.bounds.range(range).map(of).collect();
+                let all = (number, rank as u16, 0)..=(number, rank as u16, u32::MAX);
+                let partitions: BTreeMap<u32, Bound> = self.bounds.range(all).map(of).collect();
                 let memory = source.remember(&partitions.iter().map(|(p, bound)| (*p, bound.to)).collect());
                 SourceState { source: source.describe(), partitions, memory }
             };

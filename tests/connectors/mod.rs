@@ -6,6 +6,8 @@ mod contract;
 mod copy;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
+#[cfg(feature = "kinesis")]
+mod kinesis;
 mod store;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,201 @@
+//! Writing: rows as JSON, which wait in the manifest until they are in the stream.
+
+use std::any::Any;
+use std::collections::{HashSet, VecDeque};
+use std::mem;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::DateTime;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::connect::{Committer, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer};
+use crate::error::{Error, Result};
+
+use super::KinesisStream;
+use super::api::Entry;
+use super::fetch::insist;
+
+/// What one call may carry, and one record.
+const ENTRIES: usize = 500;
+const CALL: usize = 5 << 20;
+const RECORD: usize = 1 << 20;
+/// The longest partition key.
+const KEY: usize = 256;
+/// The pause after a call of which nothing was written: the shard is full for this second.
+const FULL: std::time::Duration = std::time::Duration::from_millis(500);
+
+/// A row on its way, as the manifest keeps it.
+#[derive(Debug, Serialize, Deserialize)]
+struct Staged(String, Map<String, Json>);
+
+impl Sink for KinesisStream {
+    fn describe(&self) -> String {
+        self.name()
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        if schema.mode == Mode::Snapshot {
+            return Err(Error::config(format!(
+                "can't keep the table {} in {}: a stream holds every row that ever came",
+                schema.topic,
+                self.name()
+            ))
+            .hint("Bind the topic to a table, or write a stream to Kinesis."));
+        }
+        // Now, rather than after the first commit has been decided.
+        crate::connect::Source::partitions(self)?;
+        let schema = Arc::new(schema.clone());
+        let writer = || Rows { schema: schema.clone(), rows: Vec::new(), recovering: true, found: 0 };
+        Ok(Opened {
+            writers: (0..context.workers).map(|_| Box::new(writer()) as _).collect(),
+            committer: Box::new(Puts { stream: self.clone(), app: context.app.clone() }),
+        })
+    }
+}
+
+struct Rows {
+    schema: Arc<Schema>,
+    rows: Vec<Staged>,
+    recovering: bool,
+    found: u64,
+}
+
+impl Writer for Rows {
+    fn insert(&mut self, _slot: u32, row: &dyn Row) -> Result<()> {
+        if self.recovering {
+            self.found += 1;
+            return Ok(());
+        }
+        let mut values = Vec::new();
+        row.put(&mut values);
+        let mut fields = Map::new();
+        for (column, value) in self.schema.columns.iter().zip(values) {
+            let value = json(value).map_err(|what| {
+                Error::data(format!("can't write a row of {} as JSON: {} is {what}", self.schema.topic, column.name))
+            })?;
+            fields.insert(column.name.clone(), value);
+        }
+        let keys = self.schema.columns.iter().take(self.schema.key.max(1)).filter_map(|column| fields.get(&column.name));
+        let key = keys.map(|key| key.as_str().map_or_else(|| key.to_string(), Into::into)).collect::<Vec<_>>().join("/");
+        let fits = (1..=KEY).contains(&key.chars().count());
+        let key = if fits { key } else { format!("{:032x}", xxh3_128(key.as_bytes())) };
+        self.rows.push(Staged(key, fields));
+        Ok(())
+    }
+
+    fn remove(&mut self, _slot: u32) {}
+
+    fn recovered(&mut self) -> Result<u64> {
+        self.recovering = false;
+        Ok(self.found)
+    }
+
+    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>> {
+        let rows = mem::take(&mut self.rows);
+        Ok((!rows.is_empty()).then(|| Box::new(rows) as _))
+    }
+}
+
+/// A value as JSON, or why it is none.
+fn json(value: Value) -> Result<Json, String> {
+    let finite = |v: f64| serde_json::Number::from_f64(v).map(Json::Number).ok_or_else(|| v.to_string());
+    Ok(match value {
+        Value::Null => Json::Null,
+        Value::Long(v) => v.into(),
+        Value::Double(v) => finite(v)?,
+        Value::Text(v) => v.into(),
+        Value::Timestamp(v) => {
+            let time = DateTime::from_timestamp_micros(v).ok_or_else(|| format!("{v} microseconds from 1970"))?;
+            time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string().into()
+        }
+        Value::Doubles(v) => Json::Array(v.into_iter().map(finite).collect::<Result<_, _>>()?),
+        Value::Binary(v) => STANDARD.encode(v).into(),
+    })
+}
+
+struct Puts {
+    stream: KinesisStream,
+    app: String,
+}
+
+impl Committer for Puts {
+    fn recovered(&mut self, _rows: u64) -> Result<()> {
+        Ok(())
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Json>> {
+        let mut all = Vec::new();
+        for part in parts {
+            let rows = part.downcast::<Vec<Staged>>().map_err(|_| Error::internal("Kinesis was handed another sink's rows"))?;
+            all.extend(*rows);
+        }
+        if all.is_empty() {
+            return Ok(None);
+        }
+        for (number, Staged(key, fields)) in all.iter_mut().enumerate() {
+            fields.insert("_record".into(), format!("{}/{n}/{number}", self.app).into());
+            let bytes = serde_json::to_vec(fields).map_or(0, |bytes| bytes.len());
+            if bytes + key.len() > RECORD {
+                return Err(Error::data(format!("can't write to {}: a row has {bytes} bytes", self.stream.name()))
+                    .hint("A record of Kinesis has at most a megabyte."));
+            }
+        }
+        let json = |e| Error::internal(format!("can't record commit {n} of {}", self.stream.name())).because(e);
+        serde_json::to_value(all).map(Some).map_err(json)
+    }
+
+    fn commit(&mut self, n: u64, content: &Json) -> Result<()> {
+        let damaged =
+            |e| Error::data(format!("can't write commit {n} to {}: its record is damaged", self.stream.name())).because(e);
+        let rows = Vec::<Staged>::deserialize(content).map_err(damaged)?;
+        let entry = |Staged(key, fields)| Entry { key, data: Json::Object(fields).to_string() };
+        self.put(n, rows.into_iter().map(entry).collect())
+    }
+}
+
+impl Puts {
+    /// Writes all of it. A call carries one record a key: so one that is refused is not overtaken by the next of its key.
+    fn put(&self, n: u64, mut waiting: VecDeque<Entry>) -> Result<()> {
+        let what = format!("write commit {n} to {}", self.stream.name());
+        let service = &self.stream.kinesis.service;
+        while !waiting.is_empty() {
+            let mut held: Vec<Entry> = Vec::new();
+            let mut call: Vec<Entry> = Vec::new();
+            let (mut keys, mut bytes) = (HashSet::new(), 0);
+            // Looking far ahead for other keys would cost more than a small call.
+            while let Some(entry) = waiting.pop_front_if(|_| call.len() < ENTRIES && held.len() < 4 * ENTRIES) {
+                let size = entry.key.len() + entry.data.len();
+                if bytes + size <= CALL && keys.insert(entry.key.clone()) {
+                    bytes += size;
+                    call.push(entry);
+                } else {
+                    keys.insert(entry.key.clone());
+                    held.push(entry);
+                }
+            }
+            let put = insist(&what, None, || service.api.put(&self.stream.stream, &call));
+            let refused = service.runtime.block_on(put).map_err(|fault| fault.error(&what))?;
+            let mut again: Vec<Entry> = Vec::new();
+            let all = call.len();
+            for (at, entry) in call.into_iter().enumerate() {
+                // Without a word on it, it may be there or not: again is safer.
+                if refused.get(at).is_none_or(Option::is_some) {
+                    again.push(entry);
+                }
+            }
+            if again.len() == all {
+                tracing::warn!(what, code = ?refused.first(), "Kinesis takes no record now");
+                service.runtime.block_on(async { tokio::time::sleep(FULL).await });
+            }
+            // Those of one key are in one of the two lists, or in both with the older in the first.
+            for entry in again.into_iter().chain(held).rev() {
+                waiting.push_front(entry);
+            }
+        }
+        Ok(())
+    }
+}

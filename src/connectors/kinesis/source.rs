@@ -1,0 +1,283 @@
+//! Reading: a task a shard fetches pages ahead, a reader opens what is packed in them and counts offsets.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::runtime::Runtime;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use crate::connect::{Partition, Poll, Source};
+use crate::error::{Error, Result};
+use crate::record::{Batch, Span};
+
+use super::api::{FaultKind, Raw, Shard};
+use super::fetch::{ALL, ATTEMPTS, Fetcher, Item, insist};
+use super::lineage::{Known, Lineage};
+use super::{KinesisStream, OFFSETS, kpl};
+
+/// After how many bytes or records a batch is handed over.
+const CHUNK: usize = 1 << 20;
+const RECORDS: usize = 4096;
+/// The longest a listing may take, so that a service which can't be reached is soon reported.
+const LISTING: Duration = Duration::from_secs(12);
+
+impl Source for KinesisStream {
+    fn describe(&self) -> String {
+        self.name()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        let what = format!("list the shards of {}", self.name());
+        let service = &self.kinesis.service;
+        let list = insist(&what, Some(ATTEMPTS), || service.api.shards(&self.stream));
+        let listed = service.runtime.block_on(async { timeout(LISTING, list).await });
+        let error = match listed {
+            Ok(Ok(shards)) => return Ok(self.lineage.list(shards)),
+            Ok(Err(fault)) if fault.kind != FaultKind::Passing => return Err(fault.error(&what)),
+            Ok(Err(fault)) => fault.error(&what),
+            Err(_) => Error::connect(format!("can't {what}: Kinesis gives no answer within {} seconds", LISTING.as_secs()))
+                .hint("Check the region, AWS_ENDPOINT_URL and the network."),
+        };
+        // Shards stay what they are while the service is away; new ones are found when it is back.
+        let known = self.lineage.numbers();
+        if known.is_empty() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "go on with the shards that are known");
+        Ok(known)
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let base = self.base(partition)?;
+        let fresh = from.is_none();
+        let from = from.unwrap_or(base);
+        if !(base..=base + (OFFSETS - 1)).contains(&from) {
+            return Err(Error::data(format!(
+                "can't read {} from offset {from}: shard {partition} begins at {base}",
+                self.name()
+            ))
+            .hint("Begin anew with another --state and --lake."));
+        }
+        self.lineage.open(partition);
+        let (offset, expected) = match self.lineage.before(partition, from) {
+            Some((offset, sequence)) => (offset, Some((sequence, false))),
+            None => (base, self.lineage.first(partition).map(|sequence| (sequence, true))),
+        };
+        let fetcher = Fetcher {
+            api: self.kinesis.service.api.clone(),
+            lineage: self.lineage.clone(),
+            room: self.kinesis.service.room.clone(),
+            pace: self.kinesis.service.pace,
+            stream: self.stream.clone(),
+            number: partition,
+            shard: Shard::name(partition),
+            follow,
+            closed: self.lineage.is_closed(partition),
+            iterator: None,
+            expected,
+            last: None,
+        };
+        let mut reader = Reader {
+            runtime: self.kinesis.service.runtime.clone(),
+            name: fetcher.name(),
+            lineage: self.lineage.clone(),
+            number: partition,
+            fresh,
+            base,
+            offset,
+            skip: from - offset,
+            raw: VecDeque::new(),
+            room: None,
+            state: State::Opened(Box::new(fetcher)),
+        };
+        reader.seek(from)?;
+        Ok(Box::new(reader))
+    }
+
+    fn remember(&self, ends: &BTreeMap<u32, u64>) -> Value {
+        let memory = self.lineage.remember(ends);
+        serde_json::to_value(memory).unwrap_or_default()
+    }
+
+    fn recall(&self, memory: &Value) -> Result<()> {
+        let memory: BTreeMap<u32, Known> = match memory {
+            Value::Null => BTreeMap::new(),
+            memory => serde::Deserialize::deserialize(memory).map_err(|e| {
+                Error::data(format!("what was recorded of {} is damaged", self.name()))
+                    .because(e)
+                    .hint("Restore the state, or begin anew with another --state and --lake.")
+            })?,
+        };
+        self.lineage.recall(memory);
+        Ok(())
+    }
+}
+
+/// Reads one shard.
+struct Reader {
+    runtime: Arc<Runtime>,
+    lineage: Arc<Lineage>,
+    name: String,
+    number: u32,
+    /// Whether it waits for the parents of the shard: whoever has a position in it has read them.
+    fresh: bool,
+    /// Offset of the first record of the shard, and of the first in `raw`.
+    base: u64,
+    offset: u64,
+    /// How many records of `raw` are before the position that was asked for.
+    skip: u64,
+    /// What is fetched and not handed over, and the room it takes.
+    raw: VecDeque<Raw>,
+    room: Option<OwnedSemaphorePermit>,
+    state: State,
+}
+
+enum State {
+    /// Nothing is fetched ahead before the first poll: a reader that waits for its turn takes no room from others.
+    Opened(Box<Fetcher>),
+    /// A task fetches; what came while the reader waited is beside.
+    Reading(Receiver<Item>, Option<Item>, JoinHandle<()>),
+    Ended,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        if let State::Reading(_, _, task) = &self.state {
+            task.abort();
+        }
+    }
+}
+
+impl Reader {
+    /// Goes to `from`, and makes sure that the record before it is there.
+    fn seek(&mut self, from: u64) -> Result<()> {
+        let State::Opened(fetcher) = &mut self.state else { return Ok(()) };
+        let mut first = true;
+        while fetcher.expected.is_some() || (self.skip > 0 && self.raw.is_empty()) {
+            if !std::mem::take(&mut first) {
+                self.runtime.block_on(async { sleep(fetcher.pace).await });
+            }
+            let page = self.runtime.block_on(fetcher.next(if self.skip == 0 { 1 } else { ALL }))?;
+            for raw in page.records {
+                if self.offset == self.base {
+                    self.lineage.begins(self.number, &raw.sequence);
+                }
+                let records = kpl::unpack(&raw.data).map_or(1, |records| records.len() as u64);
+                if self.raw.is_empty() && records <= self.skip {
+                    self.skip -= records;
+                    self.offset += records;
+                } else {
+                    self.raw.push_back(raw);
+                }
+            }
+            if self.skip > 0 && self.raw.is_empty() && (page.newest || page.next.is_none()) {
+                return Err(Error::data(format!("can't read {} from offset {from}: it ends at {}", self.name, self.offset))
+                    .hint("Restore the stream, or begin anew with another --state and --lake."));
+            }
+        }
+        Ok(())
+    }
+
+    /// What is fetched, up to about a megabyte; a record that holds many is never cut.
+    fn batch(&mut self) -> Result<Option<Batch>> {
+        let first = self.offset + self.skip;
+        let mut batch = Batch { partition: self.number, first, next: first, ..Batch::default() };
+        let mut last = None;
+        while let Some(raw) = self.raw.front() {
+            let full = batch.bytes.len() + raw.data.len() > CHUNK || batch.records.len() >= RECORDS;
+            if full && !batch.records.is_empty() {
+                break;
+            }
+            if self.offset == self.base {
+                self.lineage.begins(self.number, &raw.sequence);
+            }
+            let whole = || vec![(raw.key.as_deref(), raw.data.as_slice())];
+            let packed = kpl::unpack(&raw.data).map(|all| all.into_iter().map(|(key, value)| (Some(key), value)).collect());
+            for (key, value) in packed.unwrap_or_else(whole) {
+                if self.skip > 0 {
+                    self.skip -= 1;
+                } else {
+                    push(&mut batch, self.offset, raw.arrived, key, value);
+                }
+                self.offset += 1;
+            }
+            last = self.raw.pop_front().map(|raw| raw.sequence);
+        }
+        if self.offset - self.base >= OFFSETS {
+            return Err(Error::data(format!("can't number the records of {}: it has over {OFFSETS}", self.name)));
+        }
+        batch.next = self.offset;
+        if let Some(sequence) = last {
+            self.lineage.ends(self.number, self.offset, sequence);
+        }
+        if self.raw.is_empty() {
+            self.room = None;
+        }
+        Ok((!batch.records.is_empty()).then_some(batch))
+    }
+}
+
+fn push(batch: &mut Batch, offset: u64, timestamp: Option<i64>, key: Option<&str>, value: &[u8]) {
+    let mut range = |bytes: &[u8]| {
+        let start = batch.bytes.len() as u32;
+        batch.bytes.extend_from_slice(bytes);
+        start..batch.bytes.len() as u32
+    };
+    let (key, value) = (key.map(|key| range(key.as_bytes())), range(value));
+    batch.records.push(Span { offset, timestamp, key, value: Some(value) });
+}
+
+impl Partition for Reader {
+    fn poll(&mut self) -> Result<Poll> {
+        loop {
+            if let Some(batch) = self.batch()? {
+                return Ok(Poll::Batch(batch));
+            }
+            match std::mem::replace(&mut self.state, State::Ended) {
+                State::Opened(fetcher) => {
+                    let (reader, items) = mpsc::channel(1);
+                    let task = self.runtime.spawn(fetcher.run(self.fresh, reader));
+                    self.state = State::Reading(items, None, task);
+                }
+                State::Reading(mut items, came, task) => {
+                    let item = came.map_or_else(|| items.try_recv(), Ok);
+                    if let Ok(Item::End(closed)) = item {
+                        if closed {
+                            self.lineage.finish(self.number);
+                        }
+                        return Ok(Poll::End);
+                    }
+                    self.state = State::Reading(items, None, task);
+                    match item {
+                        Ok(Item::Page(raw, room)) => (self.raw, self.room) = (raw.into(), Some(room)),
+                        Ok(Item::Failed(error)) => return Err(error),
+                        Ok(Item::End(_)) | Err(TryRecvError::Empty) => return Ok(Poll::Idle),
+                        Err(TryRecvError::Disconnected) => {
+                            return Err(Error::internal(format!("the task that reads {} is gone", self.name)));
+                        }
+                    }
+                }
+                State::Ended => return Ok(Poll::End),
+            }
+        }
+    }
+
+    fn wait(&mut self, patience: Duration) -> bool {
+        let State::Reading(items, came, _) = &mut self.state else { return false };
+        if came.is_none() {
+            // One that gets nothing any more is told so by the next poll.
+            *came = self.runtime.block_on(async { timeout(patience, items.recv()).await.ok().flatten() });
+        }
+        true
+    }
+
+    fn remaining(&self) -> u64 {
+        self.raw.iter().map(|raw| raw.data.len() as u64).sum()
+    }
+}

@@ -1,0 +1,257 @@
+//! What a reader does when the service stumbles, forgets, or says nothing.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::super::api::{FaultKind, Start};
+use super::super::{KinesisStream, OFFSETS};
+use super::fake::{Fake, drain, read, values};
+use crate::connect::{Partition, Poll, Source};
+use crate::error::ErrorKind;
+
+fn numbered(shard: u32, records: std::ops::Range<u64>) -> Vec<super::fake::Got> {
+    let base = u64::from(shard) * OFFSETS;
+    records.map(|n| (shard, base + n, format!("k{}", n % 3), n.to_string())).collect()
+}
+
+fn fill(fake: &Fake, shard: u32, records: std::ops::Range<u64>) {
+    records.for_each(|n| fake.append(shard, &format!("k{}", n % 3), n.to_string()));
+}
+
+/// What another process begins with that continues from a commit at these ends.
+fn continued(fake: &Fake, source: &KinesisStream, ends: &[(u32, u64)]) -> KinesisStream {
+    let memory = source.remember(&ends.iter().copied().collect());
+    let next = fake.stream();
+    next.recall(&serde_json::from_str(&memory.to_string()).unwrap()).unwrap();
+    next
+}
+
+/// The error of reading on, when it is opened or later.
+fn refused(source: &KinesisStream, shard: u32, from: u64) -> crate::Error {
+    let mut partition = match source.open(shard, Some(from), true) {
+        Ok(partition) => partition,
+        Err(error) => return error,
+    };
+    loop {
+        match partition.poll() {
+            Ok(Poll::Idle) => assert!(partition.wait(Duration::from_secs(10))),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => return error,
+        }
+    }
+}
+
+#[test]
+fn every_position_is_found_again_with_what_is_remembered_and_without() {
+    let fake = Fake::of(3);
+    fill(&fake, 2, 0..40);
+    let source = fake.stream();
+    source.partitions().unwrap();
+    assert_eq!(read(&source, 2, None), numbered(2, 0..40));
+    let base = 2 * OFFSETS;
+    for from in 0..=40 {
+        assert_eq!(read(&source, 2, Some(base + from)), numbered(2, from..40), "from {from}");
+        assert_eq!(read(&fake.stream(), 2, Some(base + from)), numbered(2, from..40), "from {from}, in another process");
+        let next = continued(&fake, &source, &[(2, base + from)]);
+        assert_eq!(read(&next, 2, Some(base + from)), numbered(2, from..40), "from {from}, continued");
+    }
+    for follow in [false, true] {
+        let error = source.open(2, Some(base + 41), follow).err().expect("what is not there can't be read");
+        assert_eq!(error.kind(), ErrorKind::Data);
+        assert_eq!(source.open(2, Some(41), follow).err().unwrap().kind(), ErrorKind::Data, "another shard's offset");
+    }
+}
+
+#[test]
+fn a_run_that_continues_asks_for_no_more_than_it_needs() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..40);
+    let source = fake.stream();
+    read(&source, 0, None);
+    let next = continued(&fake, &source, &[(0, 40)]);
+    fake.with(|stream| stream.sought.clear());
+    fill(&fake, 0, 40..43);
+    assert_eq!(read(&next, 0, Some(40)), numbered(0, 40..43));
+    assert_eq!(fake.with(|stream| stream.sought.clone()), [Start::At(format!("4{:055}", 40))]);
+}
+
+#[test]
+fn an_expired_iterator_is_renewed_where_the_reading_stands() {
+    let fake = Fake::of(1);
+    let source = fake.stream();
+    let mut reader = source.open(0, None, true).unwrap();
+    for step in 0..5 {
+        fill(&fake, 0, step * 7..step * 7 + 7);
+        assert_eq!(drain(&mut *reader, 7).0, numbered(0, step * 7..step * 7 + 7));
+        fake.expire();
+    }
+}
+
+#[test]
+fn throttling_and_stumbling_lose_nothing() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..25);
+    fake.with(|stream| stream.faults = [FaultKind::Passing; 3].into());
+    let source = fake.stream();
+    assert_eq!(source.partitions().unwrap(), [0]);
+    fake.with(|stream| stream.faults = [FaultKind::Passing; 4].into());
+    assert_eq!(read(&source, 0, None), numbered(0, 0..25));
+}
+
+#[test]
+fn a_service_that_is_away_is_an_error_at_first_and_waited_for_later() {
+    let fake = Fake::of(2);
+    let source = fake.stream();
+    fake.with(|stream| stream.faults = [FaultKind::Passing; 6].into());
+    assert_eq!(source.partitions().unwrap_err().kind(), ErrorKind::Connect);
+    assert_eq!(source.partitions().unwrap(), [0, 1]);
+    fake.with(|stream| stream.faults = [FaultKind::Passing; 6].into());
+    assert_eq!(source.partitions().unwrap(), [0, 1]);
+    fake.with(|stream| stream.faults = [FaultKind::Missing].into());
+    let error = source.partitions().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert!(error.to_string().contains("no such stream"), "{error}");
+}
+
+#[test]
+fn empty_answers_are_no_end() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..25);
+    fake.with(|stream| stream.empty = 3);
+    let source = fake.stream();
+    assert_eq!(read(&source, 0, None), numbered(0, 0..25));
+    assert_eq!(read(&source, 0, Some(20)), numbered(0, 20..25));
+    assert_eq!(read(&fake.stream(), 0, Some(20)), numbered(0, 20..25));
+}
+
+#[test]
+fn what_retention_took_is_refused_and_never_skipped() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..20);
+    let source = fake.stream();
+    read(&source, 0, None);
+    let next = continued(&fake, &source, &[(0, 20)]);
+    fake.with(|stream| stream.shards[0].trimmed = 5);
+    assert_eq!(refused(&next, 0, 0).kind(), ErrorKind::Data, "the first is gone");
+    assert_eq!(read(&next, 0, Some(20)), [], "the last is there");
+    fill(&fake, 0, 20..30);
+    fake.with(|stream| stream.shards[0].trimmed = 25);
+    let error = refused(&next, 0, 20);
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("Retention"), "{error}");
+}
+
+#[test]
+fn a_reader_that_falls_behind_retention_after_its_iterator_expired_is_refused() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..5);
+    let source = fake.stream();
+    let mut reader = source.open(0, None, true).unwrap();
+    assert_eq!(drain(&mut *reader, 5).0.len(), 5);
+    fake.with(|stream| stream.shards[0].trimmed = 5);
+    fake.expire();
+    let error = loop {
+        match reader.poll() {
+            Ok(Poll::Idle) => assert!(reader.wait(Duration::from_secs(10))),
+            Ok(other) => panic!("{other:?}"),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), ErrorKind::Data);
+}
+
+#[test]
+fn a_stream_made_anew_is_refused() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..20);
+    let source = fake.stream();
+    read(&source, 0, None);
+    let next = continued(&fake, &source, &[(0, 20)]);
+    fake.with(|stream| stream.shards[0].records.clear());
+    fill(&fake, 0, 0..30);
+    assert_eq!(refused(&next, 0, 0).kind(), ErrorKind::Data);
+    assert_eq!(refused(&next, 0, 20).kind(), ErrorKind::Data);
+}
+
+#[test]
+fn children_wait_until_all_their_parents_are_read() {
+    let fake = Fake::of(2);
+    fill(&fake, 0, 0..5);
+    fill(&fake, 1, 0..5);
+    fake.reshard(&[0, 1], 1);
+    fill(&fake, 2, 0..5);
+    let source = fake.stream();
+    assert_eq!(source.partitions().unwrap(), [0, 1, 2]);
+    let mut child = source.open(2, None, true).unwrap();
+    let mut parents = [0, 1].map(|shard| source.open(shard, None, true).unwrap());
+    for parent in &mut parents {
+        assert!(matches!(child.poll().unwrap(), Poll::Idle) && child.wait(Duration::from_millis(20)));
+        assert!(matches!(drain(&mut *child, 0), (none, Poll::Idle) if none.is_empty()));
+        let (records, end) = drain(&mut **parent, usize::MAX);
+        assert_eq!(records.len(), 5);
+        assert!(matches!(end, Poll::End), "a closed shard ends for a follower too");
+    }
+    assert_eq!(values(&drain(&mut *child, 5).0), ["0", "1", "2", "3", "4"]);
+}
+
+#[test]
+fn who_has_a_position_in_a_child_does_not_wait_for_its_parents() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..5);
+    fake.reshard(&[0], 2);
+    fill(&fake, 1, 0..5);
+    let first = fake.stream();
+    first.partitions().unwrap();
+    read(&first, 0, None);
+    read(&first, 1, None);
+    let next = continued(&fake, &first, &[(0, 5), (1, OFFSETS + 5)]);
+    assert_eq!(next.partitions().unwrap(), [0, 1, 2]);
+    assert_eq!(read(&next, 1, Some(OFFSETS)), numbered(1, 0..5));
+}
+
+#[test]
+fn parents_that_are_too_old_to_be_listed_are_not_waited_for() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..5);
+    fake.reshard(&[0], 1);
+    fill(&fake, 1, 0..5);
+    fake.with(|stream| stream.shards[0].trimmed = 5);
+    let source = fake.stream();
+    assert_eq!(source.partitions().unwrap(), [1]);
+    assert_eq!(read(&source, 1, None), numbered(1, 0..5));
+}
+
+#[test]
+fn a_shard_that_ended_without_a_record_is_listed_no_more() {
+    let fake = Fake::of(1);
+    fake.reshard(&[0], 1);
+    let source = fake.stream();
+    assert_eq!(source.partitions().unwrap(), [0, 1]);
+    assert_eq!(read(&source, 0, None), []);
+    assert_eq!(source.partitions().unwrap(), [1]);
+    assert_eq!(fake.stream().partitions().unwrap(), [0, 1]);
+}
+
+#[test]
+fn many_readers_that_are_not_asked_hold_nobody_up() {
+    let fake = Fake::of(40);
+    (0..40).for_each(|shard| fill(&fake, shard, 0..30));
+    let source = fake.stream();
+    let mut readers: BTreeMap<u32, Box<dyn Partition>> =
+        source.partitions().unwrap().into_iter().map(|shard| (shard, source.open(shard, None, true).unwrap())).collect();
+    let last = readers.get_mut(&39).unwrap();
+    assert_eq!(drain(&mut **last, 30).0, numbered(39, 0..30));
+}
+
+#[test]
+fn what_is_remembered_stays_small() {
+    let fake = Fake::of(1);
+    fake.with(|stream| stream.page = 1);
+    let source = fake.stream();
+    fill(&fake, 0, 0..50);
+    read(&source, 0, None);
+    let memory = source.remember(&BTreeMap::from([(0, 30)]));
+    assert_eq!(memory["0"]["ends"].as_object().unwrap().len(), 1);
+    assert_eq!(read(&source, 0, Some(30)), numbered(0, 30..50), "later positions are still known");
+    assert_eq!(source.recall(&serde_json::json!({"0": 7})).unwrap_err().kind(), ErrorKind::Data);
+}

@@ -1,0 +1,99 @@
+//! What is said when the service, the stream or the credentials are not there: one error that names it, and no secret.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::thread;
+
+use aws_config::{BehaviorVersion, Region};
+use watershed::connect::Source;
+use watershed::connectors::kinesis::Kinesis;
+use watershed::{Error, ErrorKind};
+
+use super::{World, config, runtime};
+
+fn failed(kinesis: &Kinesis) -> Error {
+    let error = kinesis.stream("events").partitions().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Connect);
+    let text = error.to_string();
+    assert!(text.starts_with("can't list the shards of kinesis stream events in eu-west-1: "), "{text}");
+    assert!(!text.contains("secret-of-the-test"), "{text}");
+    error
+}
+
+/// A server that answers every call with an error.
+fn answering(code: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let answer = move |mut stream: TcpStream| {
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        loop {
+            let mut length = 0;
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or(0) == 0 {
+                    return;
+                }
+                if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
+                    length = text.trim().parse().unwrap();
+                }
+                if line.trim().is_empty() {
+                    break;
+                }
+            }
+            reader.read_exact(&mut vec![0; length]).unwrap();
+            let body = format!(r#"{{"__type":"{code}","message":"it was asked for"}}"#);
+            let head =
+                format!("HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
+            if write!(stream, "{head}\r\n\r\n{body}").is_err() {
+                return;
+            }
+        }
+    };
+    thread::spawn(move || listener.incoming().for_each(|stream| drop(thread::spawn(move || answer(stream.unwrap())))));
+    format!("http://{address}")
+}
+
+#[test]
+fn a_stream_that_is_not_there_is_named() {
+    let Some(world) = World::new("other", 1) else { return };
+    let text = failed(&world.kinesis).to_string();
+    assert!(text.contains("there is no such stream") && text.contains("Create the stream"), "{text}");
+}
+
+#[test]
+fn credentials_that_the_service_refuses_are_said_to_be_refused() {
+    for code in ["UnrecognizedClientException", "AccessDeniedException", "ExpiredTokenException", "InvalidSignatureException"] {
+        let text = failed(&Kinesis::with(&config(&answering(code))).unwrap()).to_string();
+        assert!(text.contains("Kinesis refuses") && text.contains(code) && text.contains("credentials"), "{text}");
+    }
+}
+
+#[test]
+fn no_credentials_are_an_error_of_their_own() {
+    let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new("eu-west-1")).no_credentials();
+    let config = runtime().block_on(loader.endpoint_url(answering("InternalFailure")).load());
+    failed(&Kinesis::with(&config).unwrap());
+}
+
+#[test]
+fn an_endpoint_that_refuses_or_says_nothing_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", listener.local_addr().unwrap());
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for endpoint in [silent, format!("http://{free}"), answering("InternalFailure")] {
+        let text = failed(&Kinesis::with(&config(&endpoint)).unwrap()).to_string();
+        assert!(text.contains("AWS_ENDPOINT_URL"), "{text}");
+    }
+}
+
+#[test]
+fn a_url_is_a_region() {
+    for url in ["kinesis://", "kinesis:///x", "kinesis://eu west", "kafka://eu-west-1", "kinesis://eu-west-1/stream", "eu-west-1"]
+    {
+        assert_eq!(Kinesis::open(url).err().map(|error| error.kind()), Some(ErrorKind::Config), "{url}");
+    }
+    for url in ["kinesis://eu-west-1", "kinesis://eu-west-1/"] {
+        let source = Kinesis::open(url).unwrap().stream("events");
+        assert_eq!(source.describe(), "kinesis stream events in eu-west-1");
+    }
+}

@@ -1,0 +1,130 @@
+//! Kinesis against a server on this machine (`tests/services/kinesis.sh start`): reading ([`reading`]), managing and writing
+//! ([`streams`]), runs around splits and merges ([`resharding`]), and what is said when something is wrong ([`errors`]).
+
+mod errors;
+mod reading;
+mod resharding;
+mod streams;
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Duration;
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_kinesis::Client;
+use aws_sdk_kinesis::config::Credentials;
+use aws_sdk_kinesis::primitives::Blob;
+use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use tokio::runtime::{Builder, Runtime};
+use watershed::connect::{Partition, Poll};
+use watershed::connectors::kinesis::{Kinesis, KinesisStream};
+
+fn runtime() -> Runtime {
+    Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
+}
+
+/// A configuration that leads to `endpoint`, with made-up credentials.
+fn config(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("test", "secret-of-the-test", None, None, "tests");
+    let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
+    runtime().block_on(loader.endpoint_url(endpoint).credentials_provider(credentials).load())
+}
+
+/// Where the server is; without one it is said why nothing is tested.
+fn server() -> Option<String> {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/kinesis.sh");
+    let status = Command::new("bash").args([script, "status"]).output().unwrap();
+    let text = String::from_utf8(status.stdout).unwrap();
+    let endpoint = text.lines().find_map(|line| line.strip_prefix("KINESIS_ENDPOINT="));
+    if endpoint.is_none() {
+        eprintln!("skipped: no Kinesis runs here, start one with tests/services/kinesis.sh start");
+    }
+    endpoint.map(Into::into)
+}
+
+/// A stream of its own for a test; it is deleted in the end.
+struct World {
+    config: SdkConfig,
+    kinesis: Kinesis,
+    name: String,
+    client: Client,
+    runtime: Runtime,
+    /// How many records of each key were written.
+    written: Cell<BTreeMap<String, u64>>,
+}
+
+impl World {
+    fn new(name: &str, shards: u32) -> Option<Self> {
+        let config = config(&server()?);
+        let (kinesis, name) = (Kinesis::with(&config).unwrap(), format!("{name}-{}", std::process::id()));
+        kinesis.create(&name, shards).unwrap();
+        let http = aws_smithy_http_client::Builder::new().build_http();
+        let client = Client::from_conf(aws_sdk_kinesis::config::Builder::from(&config).http_client(http).build());
+        Some(World { config, kinesis, name, client, runtime: runtime(), written: Cell::default() })
+    }
+
+    /// The stream, as another process sees it.
+    fn stream(&self) -> KinesisStream {
+        Kinesis::with(&self.config).unwrap().stream(&self.name)
+    }
+
+    /// Writes records of these keys and values.
+    fn put(&self, records: &[(String, Vec<u8>)]) {
+        for call in records.chunks(100) {
+            let entry = |(key, data): &(String, Vec<u8>)| {
+                PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.as_slice())).build().unwrap()
+            };
+            let entries = call.iter().map(entry).collect();
+            let sent = self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
+            let answer = self.runtime.block_on(sent).unwrap();
+            assert!(answer.records.iter().all(|record| record.error_code.is_none()), "{answer:?}");
+        }
+    }
+
+    /// Writes the next numbers of some keys, `each` of every key.
+    fn number(&self, each: u64) {
+        let mut written = self.written.take();
+        let mut records = Vec::new();
+        for _ in 0..each {
+            for key in 0..8 {
+                let next = written.entry(format!("key-{key}")).or_default();
+                records.push((format!("key-{key}"), next.to_string().into_bytes()));
+                *next += 1;
+            }
+        }
+        self.put(&records);
+        self.written.set(written);
+    }
+
+    fn written(&self) -> BTreeMap<String, u64> {
+        let written = self.written.take();
+        self.written.set(written.clone());
+        written
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        // What a failed test leaves behind does no harm.
+        let _ = self.kinesis.delete(&self.name);
+    }
+}
+
+/// The values until there are `enough`, or the end: each with its offset.
+fn drain(partition: &mut dyn Partition, enough: usize) -> Vec<(u64, Vec<u8>)> {
+    let mut records = Vec::new();
+    while records.len() < enough {
+        match partition.poll().unwrap() {
+            Poll::Batch(batch) => {
+                assert!(
+                    batch.bytes.len() <= (1 << 20) + batch.records.iter().map(|r| r.value.as_ref().unwrap().len()).max().unwrap()
+                );
+                records.extend(batch.iter(0).map(|record| (record.order.offset, record.value.unwrap().to_vec())));
+            }
+            Poll::Idle => assert!(partition.wait(Duration::from_secs(10))),
+            Poll::End => return records,
+        }
+    }
+    records
+}
