@@ -284,9 +284,8 @@ impl Coordinator {
         let mut sources: BTreeMap<String, Vec<SourceState>> = BTreeMap::new();
         for (number, topic) in self.topics.iter().enumerate() {
             let state = |(rank, source): (usize, &std::sync::Arc<dyn crate::connect::Source>)| {
-                let of = |(place, bound): (&Place, &Bound)| (place.2, *bound);
                 let all = (number, rank as u16, 0)..=(number, rank as u16, u32::MAX);
-                let partitions: BTreeMap<u32, Bound> = self.bounds.range(all).map(of).collect();
+                let partitions: BTreeMap<_, _> = self.bounds.range(all).map(|(place, bound)| (place.2, *bound)).collect();
                 let memory = source.remember(&partitions.iter().map(|(p, bound)| (*p, bound.to)).collect());
                 SourceState { source: source.describe(), partitions, memory }
             };

@@ -16,7 +16,7 @@ fn schema(mode: Mode) -> Schema {
 }
 
 fn context(committed: u64) -> SinkContext {
-    SinkContext { app: "app".into(), generation: 1, committed, workers: 1, clock: Arc::new(|| 0) }
+    SinkContext { app: "app".into(), generation: 1, committed, workers: 1, clock: Arc::new(|| 0), staging: None }
 }
 
 fn open(fake: &Fake) -> Opened {
