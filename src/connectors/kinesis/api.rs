@@ -73,6 +73,8 @@ pub(super) enum FaultKind {
     Expired,
     /// Too much was asked, or the service stumbled: ask again later.
     Passing,
+    /// The stream is being made or changed, or is there already.
+    InUse,
     /// The service does not let us.
     Denied,
     /// There is no such stream or shard.
@@ -89,6 +91,11 @@ pub(super) struct Fault {
 }
 
 impl Fault {
+    /// Whether the same call may succeed later.
+    pub(super) fn passes(&self) -> bool {
+        matches!(self.kind, FaultKind::Passing | FaultKind::InUse)
+    }
+
     /// The error of giving up on `what`, an attempt as `read stream x`.
     pub(super) fn error(self, what: &str) -> Error {
         let (message, hint) = match self.kind {
@@ -97,8 +104,9 @@ impl Fault {
             }
             FaultKind::Missing => ("there is no such stream or shard", "Create the stream, or check name, region and account."),
             FaultKind::Invalid => ("Kinesis takes it for a mistake", "Check name and options."),
+            FaultKind::InUse => ("it is in use", "Wait until it is made or changed, or give another name."),
             FaultKind::Passing | FaultKind::Expired => {
-                ("it fails again and again", "Check the region, AWS_ENDPOINT_URL and the network.")
+                ("Kinesis doesn't do it", "Check the region, AWS_ENDPOINT_URL and the network.")
             }
         };
         Error::connect(format!("can't {what}: {message}")).because(self.cause).hint(hint)

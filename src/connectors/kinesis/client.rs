@@ -137,7 +137,8 @@ where
     let kind = match code.as_str() {
         "ExpiredIteratorException" => FaultKind::Expired,
         "ResourceNotFoundException" => FaultKind::Missing,
-        "InvalidArgumentException" | "ValidationException" | "ResourceInUseException" => FaultKind::Invalid,
+        "ResourceInUseException" => FaultKind::InUse,
+        "InvalidArgumentException" | "ValidationException" => FaultKind::Invalid,
         "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
@@ -161,16 +162,22 @@ where
     let cause = match (error.message(), code.is_empty()) {
         (Some(message), false) => format!("{code}, {message}").into(),
         (None, false) => code.into(),
-        _ => innermost(&error).into(),
+        _ => said(&error).into(),
     };
     Fault { kind, cause }
 }
 
 fn has_no_credentials(error: &(dyn StdError + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| (**error).source()).any(|cause| cause.is::<CredentialsError>())
+    causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
-/// What is at the bottom of an error: the layers above only say that it passed through them.
-fn innermost(error: &(dyn StdError + 'static)) -> String {
-    std::iter::successors(Some(error), |error| (**error).source()).last().unwrap_or(error).to_string()
+/// All that an error says of itself: of a connection, no single layer tells enough.
+fn said(error: &(dyn StdError + 'static)) -> String {
+    let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
+    texts.dedup();
+    texts.join(": ")
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    std::iter::successors(Some(error), |error| (**error).source())
 }

@@ -34,7 +34,7 @@ pub(super) async fn insist<T, F: Future<Output = Result<T, Fault>>>(
     let (mut pause, mut made) = (PAUSE, 1);
     loop {
         match call().await {
-            Err(fault) if fault.kind == FaultKind::Passing && attempts.is_none_or(|attempts| made < attempts) => {
+            Err(fault) if fault.passes() && attempts.is_none_or(|attempts| made < attempts) => {
                 tracing::debug!(what, made, cause = %fault.cause, "call Kinesis again");
                 if made.is_power_of_two() && made >= ATTEMPTS {
                     tracing::warn!(what, made, cause = %fault.cause, "Kinesis gives no answer");

@@ -16,7 +16,7 @@ use crate::connect::{Partition, Poll, Source};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Span};
 
-use super::api::{FaultKind, Raw, Shard};
+use super::api::{Raw, Shard};
 use super::fetch::{ALL, ATTEMPTS, Fetcher, Item, insist};
 use super::lineage::{Known, Lineage};
 use super::{KinesisStream, OFFSETS, kpl};
@@ -39,7 +39,7 @@ impl Source for KinesisStream {
         let listed = service.runtime.block_on(async { timeout(LISTING, list).await });
         let error = match listed {
             Ok(Ok(shards)) => return Ok(self.lineage.list(shards)),
-            Ok(Err(fault)) if fault.kind != FaultKind::Passing => return Err(fault.error(&what)),
+            Ok(Err(fault)) if !fault.passes() => return Err(fault.error(&what)),
             Ok(Err(fault)) => fault.error(&what),
             Err(_) => Error::connect(format!("can't {what}: Kinesis gives no answer within {} seconds", LISTING.as_secs()))
                 .hint("Check the region, AWS_ENDPOINT_URL and the network."),

@@ -64,7 +64,7 @@ impl Kinesis {
     /// When they can't be listed.
     pub fn streams(&self) -> Result<Vec<String>> {
         let what = format!("list the streams in {}", self.service.region);
-        self.faulty(&what, async |client| {
+        self.ask(&what, async |client| {
             let (mut names, mut last) = (Vec::new(), None);
             loop {
                 let answer = client.list_streams().set_exclusive_start_stream_name(last).send().await.map_err(fault)?;
@@ -84,9 +84,7 @@ impl Kinesis {
     /// When there is one of this name, or it can't be made.
     pub fn create(&self, stream: &str, shards: u32) -> Result<()> {
         let what = format!("create stream {stream} in {}", self.service.region);
-        self.call(&what, async |client| {
-            client.create_stream().stream_name(stream).shard_count(count(shards)).send().await.map(|_| ())
-        })?;
+        self.change(&what, async |client| client.create_stream().stream_name(stream).shard_count(count(shards)).send().await)?;
         self.settled(&what, stream)
     }
 
@@ -97,10 +95,10 @@ impl Kinesis {
     pub fn describe(&self, stream: &str) -> Result<StreamInfo> {
         let what = format!("describe stream {stream} in {}", self.service.region);
         let summary = self
-            .call(&what, async |client| client.describe_stream_summary().stream_name(stream).send().await)?
+            .ask(&what, async |client| client.describe_stream_summary().stream_name(stream).send().await.map_err(fault))?
             .stream_description_summary
             .ok_or_else(|| Error::connect(format!("can't {what}: Kinesis gives no description")))?;
-        let shards = self.faulty(&what, async |client| listed(client, stream).await)?;
+        let shards = self.ask(&what, async |client| listed(client, stream).await)?;
         let mut shards = shards.iter().map(info).collect::<Result<Vec<_>>>()?;
         shards.sort_unstable_by_key(|shard| shard.number);
         Ok(StreamInfo {
@@ -119,8 +117,8 @@ impl Kinesis {
     /// When it isn't there, or can't be deleted.
     pub fn delete(&self, stream: &str) -> Result<()> {
         let what = format!("delete stream {stream} in {}", self.service.region);
-        self.call(&what, async |client| {
-            client.delete_stream().stream_name(stream).enforce_consumer_deletion(true).send().await.map(|_| ())
+        self.change(&what, async |client| {
+            client.delete_stream().stream_name(stream).enforce_consumer_deletion(true).send().await
         })?;
         self.until(&what, async || matches!(self.status(stream, &what).await, Ok(None)))
     }
@@ -131,9 +129,9 @@ impl Kinesis {
     /// When the stream isn't there or can't have so many: at most twice, at least half as many as it has.
     pub fn reshard(&self, stream: &str, shards: u32) -> Result<()> {
         let what = format!("give stream {stream} in {} {shards} shards", self.service.region);
-        self.call(&what, async |client| {
+        self.change(&what, async |client| {
             let call = client.update_shard_count().stream_name(stream).scaling_type(ScalingType::UniformScaling);
-            call.target_shard_count(count(shards)).send().await.map(|_| ())
+            call.target_shard_count(count(shards)).send().await
         })?;
         self.settled(&what, stream)
     }
@@ -149,9 +147,9 @@ impl Kinesis {
             Error::config(format!("can't {what}: there is no such shard")).hint("Describe the stream to see its shards.")
         })?;
         let half = (first + (last - first) / 2).saturating_add(1).to_string();
-        self.call(&what, async |client| {
+        self.change(&what, async |client| {
             let call = client.split_shard().stream_name(stream).shard_to_split(Shard::name(shard));
-            call.new_starting_hash_key(&half).send().await.map(|_| ())
+            call.new_starting_hash_key(&half).send().await
         })?;
         self.settled(&what, stream)
     }
@@ -162,22 +160,26 @@ impl Kinesis {
     /// When they aren't there, are closed, or are no neighbours.
     pub fn merge(&self, stream: &str, shard: u32, neighbour: u32) -> Result<()> {
         let what = format!("merge shards {shard} and {neighbour} of stream {stream} in {}", self.service.region);
-        self.call(&what, async |client| {
+        self.change(&what, async |client| {
             let call = client.merge_shards().stream_name(stream).shard_to_merge(Shard::name(shard));
-            call.adjacent_shard_to_merge(Shard::name(neighbour)).send().await.map(|_| ())
+            call.adjacent_shard_to_merge(Shard::name(neighbour)).send().await
         })?;
         self.settled(&what, stream)
     }
 
-    fn call<T, E, R>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, SdkError<E, R>>) -> Result<T>
+    /// Asks for a change, once: after a lost answer nobody knows whether it was made, and twice it would be another.
+    fn change<T, E, R>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, SdkError<E, R>>) -> Result<()>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
-        self.faulty(what, async |client| call(client).await.map_err(fault))
+        let client = self.client()?;
+        let made = self.service.runtime.block_on(async { call(client).await.map_err(fault) });
+        made.map(|_| ()).map_err(|fault| fault.error(what))
     }
 
-    fn faulty<T>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, Fault>) -> Result<T> {
+    /// Asks, and asks again.
+    fn ask<T>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, Fault>) -> Result<T> {
         let client = self.client()?;
         let made = self.service.runtime.block_on(insist(what, Some(ATTEMPTS), || call(client)));
         made.map_err(|fault| fault.error(what))
