@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
-use timely::dataflow::operators::vec::Map;
 
 use crate::graph::{DeadLetter, Graph};
 use crate::operators::{Arrived, Datum, Decode, Feed, Tally, latest, source};
 use crate::options::Consumed;
+use crate::record::Record;
 use crate::serdes::{Reject, digest};
 use crate::stream::{Event, KStream};
 use crate::table::KTable;
@@ -87,12 +87,14 @@ impl<'s> StreamsBuilder<'s> {
             Tally::add(&tally.dead, rejected as u64);
             Tally::add(&tally.bytes, bytes as u64);
         });
-        let (items, rejects) = source(self.graph.scope(), &format!("decode {topic}"), number, feed, decode, count);
-        self.graph.dead_letters(rejects.map(move |(order, reject, payload)| {
+        let letter = Box::new(move |record: &Record<'_>, reject: Reject| {
             let (reason, detail) = (reject.reason.into_owned(), reject.detail);
-            let position = order.offset.to_string();
-            ((), DeadLetter { topic: name.clone(), partition: order.partition.into(), position, reason, detail, payload })
-        }));
-        self.graph.probe(items)
+            let (partition, position) = (record.order.partition.into(), record.order.offset.to_string());
+            let payload = record.value.unwrap_or_default().to_vec();
+            ((), DeadLetter { topic: name.clone(), partition, position, reason, detail, payload })
+        });
+        let (items, rejects) = source(self.graph.scope(), &format!("decode {topic}"), number, feed, decode, letter, count);
+        self.graph.dead_letters(rejects);
+        items
     }
 }

@@ -7,12 +7,11 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use timely::Container;
-use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
 use crate::error::{Error, Result};
-use crate::operators::{Datum, Feed, Keys, Outlet, Rows, Shelf, Tally, append};
+use crate::operators::{Datum, Ends, Feed, Keys, Outlet, Rows, Shelf, Tally, append};
 use crate::options::{Materialized, Produced};
 use crate::time::Epoch;
 
@@ -105,7 +104,7 @@ pub(crate) struct Plugs {
     pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
     pub(crate) outlets: BTreeMap<String, Outlet>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Shelf>>,
-    pub(crate) probe: Handle<Epoch>,
+    pub(crate) ends: Ends,
 }
 
 /// The dataflow that is being built.
@@ -213,9 +212,9 @@ impl<'s> Graph<'s> {
         shelf.downcast().ok()
     }
 
-    /// Has the epochs of `stream` count as progress of the whole.
-    pub(crate) fn probe<C: Container>(&self, stream: Stream<'s, Epoch, C>) -> Stream<'s, Epoch, C> {
-        stream.probe_with(&self.0.plugs.borrow().probe)
+    /// Ends a stream that nobody reads any further: its epochs are those of the whole.
+    pub(crate) fn end<C: Container>(&self, stream: Stream<'s, Epoch, C>) {
+        self.0.plugs.borrow().ends.of(stream);
     }
 
     pub(crate) fn dead_letters(&self, letters: StreamVec<'s, Epoch, ((), DeadLetter)>) {
@@ -228,9 +227,10 @@ impl<'s> Graph<'s> {
         let letters = self.0.dead.take();
         let produced = Produced::columns(DeadLetter::COLUMNS);
         let outlet = self.sink(DEAD_LETTERS, &DeadLetter::columns(), 0, Mode::Append, &produced);
-        let letters = self.probe(self.0.scope.concatenate(letters));
-        if let Some(outlet) = outlet {
-            append(letters, DEAD_LETTERS, outlet);
+        let letters = self.0.scope.concatenate(letters);
+        match outlet {
+            Some(outlet) => append(letters, DEAD_LETTERS, outlet),
+            None => self.end(letters),
         }
         self.0.plan.take()
     }

@@ -3,7 +3,6 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use timely::dataflow::operators::probe::Handle;
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::builder::StreamsBuilder;
@@ -59,7 +58,7 @@ impl Topology {
                     feeds: Default::default(),
                     outlets: Default::default(),
                     stores: Default::default(),
-                    probe: Handle::new(),
+                    ends: Default::default(),
                 };
                 let graph = Graph::new(scope, plugs);
                 build(&StreamsBuilder::new(graph.clone()));

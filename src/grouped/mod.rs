@@ -26,15 +26,12 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
 
     fn fold<A: Aggregate<X> + 'static>(&self, verb: &str, fresh: impl Fn() -> A + 'static) -> KTable<'s, G, A::Out> {
         let node = self.graph.node(verb, &[self.node]);
-        KTable::from_diffs(self.graph.clone(), node, fold(self.values.clone(), verb, Box::new(fresh)), true)
+        KTable::from_diffs(self.graph.clone(), node, fold(self.values.clone(), verb, Box::new(fresh), pair), true)
     }
 
     /// How many values.
     pub fn count(&self) -> KTable<'s, G, i64> {
-        let node = self.graph.node("count", &[self.node]);
-        // The values are no matter: without them many more diffs are equal, and travel as one.
-        let groups = self.values.clone().map(|(group, _)| (group, ()));
-        KTable::from_diffs(self.graph.clone(), node, fold(groups, "count", Box::new(Count::default)), true)
+        self.fold("count", Count::default)
     }
 
     /// The sum of what `of` gives; beyond 64 bits it stays at the end of the range.
@@ -73,8 +70,9 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     pub fn top<S: Ord + 'static>(&self, n: usize, ties: Ties, by: impl Fn(&X) -> S + 'static) -> KTable<'s, (G, X), ()> {
         let by: Rc<dyn Fn(&X) -> S> = Rc::new(by);
         let node = self.graph.node(format!("top {n}"), &[self.node]);
-        let rows = fold(self.values.clone(), "top", Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep)));
-        KTable::from_diffs(self.graph.clone(), node, rows, true).rekeyed(|row| (row, ()))
+        let fresh = Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep));
+        let rows = fold(self.values.clone(), "top", fresh, |group, value| ((group, value), ()));
+        KTable::from_diffs(self.graph.clone(), node, rows, false)
     }
 
     /// Reduces the values, in ascending order, with `f`; done again for each change of the group.
@@ -95,6 +93,11 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
 }
 
 type Values<X, O> = Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>;
+
+/// The row of most aggregates: group and result.
+fn pair<G, O>(group: G, result: O) -> (G, O) {
+    (group, result)
+}
 
 /// Each value as often as it is there.
 fn each<X>(bag: &BTreeMap<X, isize>) -> impl Iterator<Item = &X> {

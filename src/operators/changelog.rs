@@ -38,5 +38,6 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
                 }
             }
         };
-    in_epochs(rows.inner, Some(Box::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k))), name, Box::new(logic))
+    let owner = |((key, _), _, _): &((K, V), Epoch, isize)| route(key);
+    in_epochs(rows.inner, owner, name, Box::new(logic), std::convert::identity)
 }

@@ -1,5 +1,7 @@
 //! From one shape of a table to the other: upserts to diffs, by remembering what stands; diffs to upserts, by numbering keys.
 
+use std::rc::Rc;
+
 use differential_dataflow::AsCollection;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::StreamVec;
@@ -7,13 +9,13 @@ use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeli
 use timely::dataflow::operators::generic::Operator;
 
 use super::epochs::{Step, in_epochs_of};
-use super::{Column, Datum, Diffs, Keys, Upsert, Upserts, route, shared};
+use super::{Column, Datum, Diffs, Keys, Upsert, Upserts, route};
 use crate::time::Epoch;
 
 /// The diffs of a table. It keeps every key's value; an upsert of what stands changes nothing.
 pub(crate) fn changes<'s, K: Datum, V: Datum>(input: Upserts<'s, V>, keys: Keys<K>, name: &str) -> Diffs<'s, (K, V)> {
     let mut state: Column<Option<V>> = Column::new();
-    let logic = move |epoch: Epoch, step: Step<'_, std::rc::Rc<Vec<Upsert<V>>>>, out: &mut Vec<((K, V), Epoch, isize)>| {
+    let logic = move |epoch: Epoch, step: Step<'_, Rc<Vec<Upsert<V>>>>, out: &mut Vec<((K, V), Epoch, isize)>| {
         let Step::Data(upserts) = step else { return };
         let keys = keys.open();
         for (number, new) in upserts.iter() {
@@ -26,14 +28,14 @@ pub(crate) fn changes<'s, K: Datum, V: Datum>(input: Upserts<'s, V>, keys: Keys<
             out.extend(new.clone().map(|new| ((key.clone(), new), epoch, 1)));
         }
     };
-    in_epochs_of(input, Pipeline, name, Box::new(logic)).as_collection()
+    in_epochs_of(input, Pipeline, name, Box::new(logic), std::convert::identity).as_collection()
 }
 
 /// The upserts of a table that has diffs. `settled` says that every key's diffs come from the worker that owns it.
 pub(crate) fn numbered<'s, K: Datum, V: Datum>(rows: Diffs<'s, (K, V)>, keys: Keys<K>, settled: bool) -> Upserts<'s, V> {
     match settled {
-        true => shared(number(rows.inner, Pipeline, keys)),
-        false => shared(number(rows.inner, Exchange::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k)), keys)),
+        true => number(rows.inner, Pipeline, keys),
+        false => number(rows.inner, Exchange::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k)), keys),
     }
 }
 
@@ -41,13 +43,13 @@ fn number<'s, K: Datum, V: Datum>(
     rows: StreamVec<'s, Epoch, ((K, V), Epoch, isize)>,
     pact: impl ParallelizationContract<Epoch, Vec<((K, V), Epoch, isize)>>,
     keys: Keys<K>,
-) -> StreamVec<'s, Epoch, Upsert<V>> {
-    rows.unary::<CapacityContainerBuilder<Vec<Upsert<V>>>, _, _, _>(pact, "number", move |_, _| {
+) -> Upserts<'s, V> {
+    rows.unary::<CapacityContainerBuilder<Rc<Vec<Upsert<V>>>>, _, _, _>(pact, "number", move |_, _| {
         move |input, output| {
             input.for_each(|time, data| {
                 let mut keys = keys.open();
                 let upsert = |((key, value), _, diff): ((K, V), Epoch, isize)| (keys.number(&key), (diff > 0).then_some(value));
-                output.session(&time).give_iterator(data.drain(..).map(upsert));
+                output.session(&time).give_container(&mut Rc::new(data.drain(..).map(upsert).collect()));
             });
         }
     })

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use timely::Container;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract};
 use timely::dataflow::operators::{Capability, Operator};
 use timely::dataflow::{Stream, StreamVec};
 
@@ -21,31 +21,27 @@ pub(crate) enum Step<'a, C> {
 /// The inside of an operator: given the epoch, what happened in it, and where results go.
 pub(crate) type Logic<C, O> = Box<dyn FnMut(Epoch, Step<'_, C>, &mut Vec<O>)>;
 
-/// Which worker owns an update.
-pub(crate) type Route<D> = Box<dyn Fn(&D) -> u64>;
-
 /// Runs `logic` over each epoch in order. Updates of the earliest open epoch are handed on as they arrive, so that work
-/// overlaps with reading; those of later ones wait. `route: None` leaves updates on the worker where they are.
-pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: Clone + 'static>(
+/// overlaps with reading; those of later ones wait. `route` says which worker owns an update.
+pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: 'static, P: Container + Clone>(
     input: StreamVec<'s, Epoch, D>,
-    route: Option<Route<D>>,
+    route: impl Fn(&D) -> u64 + 'static,
     name: &str,
     logic: Logic<Vec<D>, O>,
-) -> StreamVec<'s, Epoch, O> {
-    match route {
-        Some(route) => in_epochs_of(input, Exchange::new(move |d: &D| route(d)), name, logic),
-        None => in_epochs_of(input, Pipeline, name, logic),
-    }
+    parcel: fn(Vec<O>) -> P,
+) -> Stream<'s, Epoch, P> {
+    in_epochs_of(input, Exchange::new(route), name, logic, parcel)
 }
 
-/// The same over containers of any kind.
-pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: Clone + 'static>(
+/// The same over containers of any kind. `parcel` makes of what comes out what is sent.
+pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Container + Clone>(
     input: Stream<'s, Epoch, C>,
     pact: impl ParallelizationContract<Epoch, C>,
     name: &str,
     mut logic: Logic<C, O>,
-) -> StreamVec<'s, Epoch, O> {
-    input.unary_frontier::<CapacityContainerBuilder<Vec<O>>, _, _, _>(pact, name, move |_, _| {
+    parcel: fn(Vec<O>) -> P,
+) -> Stream<'s, Epoch, P> {
+    input.unary_frontier::<CapacityContainerBuilder<P>, _, _, _>(pact, name, move |_, _| {
         let mut held: Held<C> = BTreeMap::new();
         let mut out = Vec::new();
         move |(input, frontier), output| {
@@ -68,8 +64,7 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: Clone + 'stati
                     logic(epoch, Step::Close, &mut out);
                 }
                 if !out.is_empty() {
-                    output.session(&*capability).give_container(&mut out);
-                    out = Vec::new();
+                    output.session(&*capability).give_container(&mut parcel(std::mem::take(&mut out)));
                 }
                 if !closed {
                     break;

@@ -3,63 +3,60 @@
 use differential_dataflow::AsCollection;
 
 use super::aggregates::Aggregate;
-use super::combine::combine;
 use super::epochs::{Step, in_epochs};
 use super::{Datum, Diffs, Map, route};
 use crate::time::Epoch;
 
 /// Maintains an aggregate of each group: at the close of an epoch, what of a touched group's result has changed.
 ///
-/// A group whose state is empty is forgotten. `fresh` makes the state of a new group.
-pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static>(
+/// A group whose state is empty is forgotten. `fresh` makes the state of a new group, `row` the row of a result.
+pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     input: Diffs<'s, (G, X)>,
     name: &str,
     fresh: Box<dyn Fn() -> A>,
-) -> Diffs<'s, (G, A::Out)> {
+    row: fn(G, A::Out) -> R,
+) -> Diffs<'s, R> {
     struct Group<A, O> {
         state: A,
         shown: Vec<O>,
         touched: bool,
     }
-    let peers = input.inner.scope().peers();
-    let input = if peers > 1 { combine(input) } else { input };
     let mut groups: Map<G, Group<A, A::Out>> = Map::default();
     let mut touched: Vec<G> = Vec::new();
     let mut now = Vec::new();
-    let logic =
-        move |epoch: Epoch, step: Step<'_, Vec<((G, X), Epoch, isize)>>, out: &mut Vec<((G, A::Out), Epoch, isize)>| match step {
-            Step::Data(diffs) => {
-                for ((key, value), _, diff) in diffs.drain(..) {
-                    let group = match groups.get_mut(&key) {
-                        Some(group) => group,
-                        None => {
-                            let group = Group { state: fresh(), shown: Vec::new(), touched: false };
-                            groups.entry(key.clone()).or_insert(group)
-                        }
-                    };
-                    if !group.touched {
-                        group.touched = true;
-                        touched.push(key);
+    let logic = move |epoch: Epoch, step: Step<'_, Vec<((G, X), Epoch, isize)>>, out: &mut Vec<(R, Epoch, isize)>| match step {
+        Step::Data(diffs) => {
+            for ((key, value), _, diff) in diffs.drain(..) {
+                let group = match groups.get_mut(&key) {
+                    Some(group) => group,
+                    None => {
+                        let group = Group { state: fresh(), shown: Vec::new(), touched: false };
+                        groups.entry(key.clone()).or_insert(group)
                     }
-                    group.state.update(value, diff);
+                };
+                if !group.touched {
+                    group.touched = true;
+                    touched.push(key);
+                }
+                group.state.update(value, diff);
+            }
+        }
+        Step::Close => {
+            for key in touched.drain(..) {
+                let Some(group) = groups.get_mut(&key) else { continue };
+                group.touched = false;
+                now.clear();
+                group.state.result(&mut now);
+                difference(&group.shown, &now, |o, diff| out.push((row(key.clone(), o.clone()), epoch, diff)));
+                group.shown.clone_from(&now);
+                if group.state.is_empty() {
+                    groups.remove(&key);
                 }
             }
-            Step::Close => {
-                for key in touched.drain(..) {
-                    let Some(group) = groups.get_mut(&key) else { continue };
-                    group.touched = false;
-                    now.clear();
-                    group.state.result(&mut now);
-                    difference(&group.shown, &now, |o, diff| out.push(((key.clone(), o.clone()), epoch, diff)));
-                    group.shown.clone_from(&now);
-                    if group.state.is_empty() {
-                        groups.remove(&key);
-                    }
-                }
-            }
-        };
-    in_epochs(input.inner, Some(Box::new(|((g, _), _, _): &((G, X), Epoch, isize)| route(g))), name, Box::new(logic))
-        .as_collection()
+        }
+    };
+    let owner = |((group, _), _, _): &((G, X), Epoch, isize)| route(group);
+    in_epochs(input.inner, owner, name, Box::new(logic), std::convert::identity).as_collection()
 }
 
 /// What leads from `old` to `new`, both ascending: all retractions, then all additions.

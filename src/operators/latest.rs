@@ -1,5 +1,6 @@
 //! A stream of records as a table: of each key the latest record stands, whatever the order of arrival.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -7,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use super::epochs::{Step, in_epochs};
-use super::{Column, Datum, Keys, Upserts, route, shared};
+use super::{Column, Datum, Keys, Upserts, route};
 use crate::record::Order;
 use crate::time::Epoch;
 
@@ -132,5 +133,5 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
         Tally::add(&tally.superseded, superseded);
         tally.rows.fetch_add(rows, Ordering::Relaxed);
     };
-    shared(in_epochs(input, Some(Box::new(|a: &Arrived<K, V>| route(&a.key))), name, Box::new(logic)))
+    in_epochs(input, |arrived: &Arrived<K, V>| route(&arrived.key), name, Box::new(logic), Rc::new)
 }

@@ -8,10 +8,11 @@
 mod aggregates;
 mod changelog;
 mod changes;
-mod combine;
+mod ends;
 mod epochs;
 mod feed;
 mod fold;
+mod group;
 mod join;
 mod keys;
 mod latest;
@@ -23,8 +24,10 @@ mod store;
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
 pub(crate) use changelog::changelog;
 pub(crate) use changes::{changes, numbered};
+pub(crate) use ends::Ends;
 pub(crate) use feed::{Credit, Feed};
 pub(crate) use fold::fold;
+pub(crate) use group::group;
 pub(crate) use join::join;
 pub(crate) use keys::{Column, Keys};
 pub(crate) use latest::Tally;
@@ -40,8 +43,7 @@ use std::rc::Rc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
 use foldhash::fast::FixedState;
-use timely::dataflow::operators::rc::SharedStream;
-use timely::dataflow::{Stream, StreamVec};
+use timely::dataflow::Stream;
 
 use crate::time::Epoch;
 
@@ -62,9 +64,4 @@ pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
 /// Decides which worker owns a key. Its seed differs from that of [`Map`], or the keys of one worker would collide there.
 pub(crate) fn route<K: Hash>(key: &K) -> u64 {
     FixedState::with_seed(0x5eed_0f0a_7e25_04ed).hash_one(key)
-}
-
-/// Lets several readers see the same containers.
-fn shared<'s, V: Clone + 'static>(upserts: StreamVec<'s, Epoch, Upsert<V>>) -> Upserts<'s, V> {
-    upserts.shared()
 }

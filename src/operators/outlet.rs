@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use timely::Container;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
-use timely::dataflow::operators::probe::{Handle, Probe};
 use timely::dataflow::{Stream, StreamVec};
 use timely::scheduling::SyncActivator;
 
+use super::ends::End;
 use super::{Column, Datum, Diffs, Keys, Map, Upsert, Upserts};
 use crate::connect::{Put, Row, RowKey, Writer};
 use crate::error::{Error, Result};
@@ -73,7 +73,7 @@ pub(crate) struct Outlet {
     pub(crate) writer: Box<dyn Writer>,
     pub(crate) marks: Arc<Marks>,
     pub(crate) tell: Box<dyn Fn(Report)>,
-    pub(crate) probe: Handle<Epoch>,
+    pub(crate) end: End,
 }
 
 /// A row of a table: the columns of its key, then those of its value.
@@ -192,20 +192,20 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
 ) where
     D: 'static,
 {
-    let Outlet { mut writer, marks, tell, probe } = outlet;
+    let Outlet { mut writer, marks, tell, end } = outlet;
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
     marks.lock().wake.push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
-    let mut input = builder.new_input(rows.probe_with(&probe), Pipeline);
+    let mut input = builder.new_input(rows, Pipeline);
     let mut held: BTreeMap<Epoch, Vec<C>> = BTreeMap::new();
     let (mut recovered, mut staged, mut failed) = (false, None, false);
     builder.build(move |_| {
         move |frontiers| {
             input.for_each(|time, data| held.entry(*time.time()).or_default().push(std::mem::take(data)));
+            let open = end.reach(&frontiers[0]);
             if failed {
                 held.clear();
                 return;
             }
-            let open = frontiers[0].frontier().first().copied();
             let mut advance = || -> Result<()> {
                 loop {
                     let first = held.first_key_value().map(|(epoch, _)| *epoch);

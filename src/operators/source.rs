@@ -8,31 +8,35 @@ use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBu
 use timely::dataflow::{Scope, StreamVec};
 
 use super::feed::{Feed, Next};
-use crate::record::{Order, Record};
+use crate::record::Record;
 use crate::serdes::Reject;
 use crate::time::Epoch;
 
 /// Turns a record into items of a stream, or says why it can't.
 pub(crate) type Decode<D> = Box<dyn FnMut(&Record<'_>, &mut Vec<D>) -> Result<(), Reject>>;
 
-/// A record that could not be decoded: where it stands, why, and its bytes.
-pub(crate) type Undecoded = (Order, Reject, Vec<u8>);
+/// Makes a dead letter of a record that can't be decoded.
+pub(crate) type Letter<L> = Box<dyn Fn(&Record<'_>, Reject) -> L>;
+
+/// So many bytes are decoded before others get their turn.
+const TURN: usize = 64 << 10;
 
 /// Decodes what comes through `feed`. Told of each batch that is done by `done(records, rejected, bytes)`.
-pub(crate) fn source<'s, D: Clone + 'static>(
+pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     name: &str,
     number: u16,
     feed: Option<Arc<Feed>>,
     mut decode: Decode<D>,
+    letter: Letter<L>,
     mut done: Box<dyn FnMut(usize, usize, usize)>,
-) -> (StreamVec<'s, Epoch, D>, StreamVec<'s, Epoch, Undecoded>) {
+) -> (StreamVec<'s, Epoch, D>, StreamVec<'s, Epoch, L>) {
     let mut builder = OperatorBuilder::new(name.to_string(), scope);
     let address = builder.operator_info().address;
     let (items, item_stream) = builder.new_output::<Vec<D>>();
-    let (rejects, reject_stream) = builder.new_output::<Vec<Undecoded>>();
+    let (rejects, reject_stream) = builder.new_output::<Vec<L>>();
     let mut items = OutputBuilder::<_, CapacityContainerBuilder<Vec<D>>>::from(items);
-    let mut rejects = OutputBuilder::<_, CapacityContainerBuilder<Vec<Undecoded>>>::from(rejects);
+    let mut rejects = OutputBuilder::<_, CapacityContainerBuilder<Vec<L>>>::from(rejects);
     if let Some(feed) = &feed {
         feed.wakes(scope.worker().sync_activator_for(address.to_vec()));
     }
@@ -44,33 +48,42 @@ pub(crate) fn source<'s, D: Clone + 'static>(
             if held.is_empty() {
                 return;
             }
-            match feed.as_ref().map_or(Next::Done, |feed| feed.next()) {
-                Next::Done => held.clear(),
-                Next::Empty(open) => held.iter_mut().for_each(|c| c.downgrade(&open)),
-                Next::Batch(epoch, source, batch) => {
-                    held.iter_mut().for_each(|c| c.downgrade(&epoch));
-                    out.reserve(batch.records.len());
-                    // The rank of a source among all of the topology: where topics are merged, the one read later is later.
-                    for record in batch.iter(number << 8 | source) {
-                        if let Err(reject) = decode(&record, &mut out) {
-                            bad.push((record.order, reject, record.value.unwrap_or_default().to_vec()));
+            // What closes an epoch often waits behind its last batch already: both at once are one round less of all workers.
+            let mut taken = 0;
+            while taken < TURN {
+                match feed.as_ref().map_or(Next::Done, |feed| feed.next()) {
+                    Next::Done => {
+                        held.clear();
+                        return;
+                    }
+                    Next::Empty(open) => {
+                        held.iter_mut().for_each(|c| c.downgrade(&open));
+                        return;
+                    }
+                    Next::Batch(epoch, source, batch) => {
+                        held.iter_mut().for_each(|c| c.downgrade(&epoch));
+                        out.reserve(batch.records.len());
+                        // The rank of a source among all of the topology: where topics are merged, the one read later is later.
+                        for record in batch.iter(number << 8 | source) {
+                            if let Err(reject) = decode(&record, &mut out) {
+                                bad.push(letter(&record, reject));
+                            }
                         }
+                        done(batch.records.len(), bad.len(), batch.bytes.len());
+                        if let Some(feed) = &feed {
+                            feed.decoded(batch.bytes.len());
+                        }
+                        if !bad.is_empty() {
+                            rejects.activate().session(&held[1]).give_container(&mut std::mem::take(&mut bad));
+                        }
+                        if !out.is_empty() {
+                            items.activate().session(&held[0]).give_container(&mut std::mem::take(&mut out));
+                        }
+                        taken += batch.bytes.len().max(1);
                     }
-                    done(batch.records.len(), bad.len(), batch.bytes.len());
-                    if let Some(feed) = &feed {
-                        feed.decoded(batch.bytes.len());
-                    }
-                    if !bad.is_empty() {
-                        rejects.activate().session(&held[1]).give_container(&mut bad);
-                        bad = Vec::new();
-                    }
-                    if !out.is_empty() {
-                        items.activate().session(&held[0]).give_container(&mut out);
-                        out = Vec::new();
-                    }
-                    again.activate();
                 }
             }
+            again.activate();
         }
     });
     (item_stream, reject_stream)

@@ -8,15 +8,13 @@ use std::time::{Duration, Instant};
 
 use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
-use timely::dataflow::operators::probe::Handle;
 
 use super::Stores;
 use super::coordinator::Message;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
 use crate::graph::Plugs;
-use crate::operators::{Feed, Marks, Outlet, Tally};
-use crate::time::Epoch;
+use crate::operators::{Ends, Feed, Marks, Outlet, Tally};
 use crate::topology::Topology;
 
 /// How long a worker looks again and again for news of a closed epoch before it sleeps. A small epoch is through in less, and
@@ -61,17 +59,17 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         let alarm = Alarm(coordinator.clone());
         let index = worker.index();
         let writers = std::mem::take(&mut shared.writers.lock().unwrap_or_else(PoisonError::into_inner)[index]);
-        let probe: Handle<Epoch> = Handle::new();
+        let ends = Ends::default();
         let outlet = |(topic, (sink, writer)): (String, (usize, Box<dyn Writer>))| {
             let coordinator = coordinator.clone();
             let tell = Box::new(move |report| {
                 let _ = coordinator.send(Message::Report(sink, report));
             });
-            (topic, Outlet { writer, marks: shared.marks.clone(), tell, probe: probe.clone() })
+            (topic, Outlet { writer, marks: shared.marks.clone(), tell, end: ends.end() })
         };
         let outlets = writers.into_iter().map(outlet).collect();
         let stores = shared.stores.0.clone();
-        shared.topology.install(worker, Plugs { feeds: shared.feeds.clone(), outlets, stores, probe: probe.clone() });
+        shared.topology.install(worker, Plugs { feeds: shared.feeds.clone(), outlets, stores, ends: ends.clone() });
         let (mut last, mut open, mut since) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let opened = shared.open.load(Ordering::Acquire);
@@ -84,7 +82,7 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             } else {
                 worker.step_or_park(Some(Duration::from_millis(100)));
             }
-            let frontier = probe.with_frontier(|f| f.first().copied()).unwrap_or(Epoch::MAX);
+            let frontier = ends.open();
             if frontier > last {
                 last = frontier;
                 // The frontier is that of all workers: one of them is enough to tell.

@@ -6,7 +6,7 @@ use differential_dataflow::{AsCollection, VecCollection};
 
 use super::{Event, KStream, Shared};
 use crate::grouped::KGrouped;
-use crate::operators::{Arrived, Datum, Extreme, Tally, fold, latest};
+use crate::operators::{Arrived, Datum, Extreme, Tally, fold, group, latest};
 use crate::record::Order;
 use crate::serdes::digest;
 use crate::table::KTable;
@@ -19,14 +19,15 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Groups records: `f` gives group and value, or `None` for no group. A duplicate record counts again, as it is an event.
     pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
-        let one = move |e: Event<K, V>, t: Epoch| f(&e.key, &e.value).into().map(|pair| (pair, t, isize::from(e.diff)));
-        KGrouped::new(self.graph.clone(), node, timed(&self.events, one))
+        let one = move |e: Event<K, V>| f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)));
+        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one))
     }
 
     /// Groups records by their key.
     pub fn group_by_key(&self) -> KGrouped<'s, K, V> {
         let node = self.graph.node("group_by_key", &[self.node]);
-        KGrouped::new(self.graph.clone(), node, timed(&self.events, |e, t| Some(((e.key, e.value), t, isize::from(e.diff)))))
+        let one = |e: Event<K, V>| Some(((e.key, e.value), isize::from(e.diff)));
+        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one))
     }
 
     /// The latest record of each key, by position: unlike Kafka's, an older record that arrives later changes nothing.
@@ -34,8 +35,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let node = self.graph.node("to_table", &[self.node]);
         if self.retracts {
             let diffs = timed(&self.events, |e, t| Some(((e.key, (e.order, e.value)), t, isize::from(e.diff))));
-            let last = fold(diffs, "to_table", Box::new(|| Extreme::new(true)));
-            return KTable::from_diffs(self.graph.clone(), node, last.map(|(key, (_, value))| (key, value)), true);
+            let last = fold(diffs, "to_table", Box::new(|| Extreme::new(true)), |key, (_, value)| (key, value));
+            return KTable::from_diffs(self.graph.clone(), node, last, true);
         }
         let arrived = self.events.clone().map(|e| {
             let digest = digest(&e.value).half();

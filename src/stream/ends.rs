@@ -11,7 +11,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Calls `f` with each record, in no order between partitions; after a restart also with what is read again.
     pub fn for_each(&self, f: impl Fn(&K, &V) + 'static) {
         let seen = self.peek(f);
-        self.graph.probe(seen.events);
+        self.graph.end(seen.events);
     }
 
     /// Prints each record to standard output, behind `label`.
@@ -32,9 +32,10 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
         }
         let columns = [K::columns(), V::columns()].concat();
         let outlet = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);
-        let rows = self.graph.probe(self.events.clone().map(|event| (event.key, event.value)));
-        if let Some(outlet) = outlet {
-            append(rows, topic, outlet);
+        let rows = self.events.clone().map(|event| (event.key, event.value));
+        match outlet {
+            Some(outlet) => append(rows, topic, outlet),
+            None => self.graph.end(rows),
         }
     }
 }

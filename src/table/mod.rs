@@ -12,14 +12,14 @@ use differential_dataflow::AsCollection;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
-use timely::dataflow::operators::rc::SharedStream;
 use timely::dataflow::operators::vec::Map;
 
 use crate::connect::{Mode, Row};
 use crate::graph::Graph;
 use crate::grouped::KGrouped;
 use crate::operators::{
-    Datum, Diffs, Upsert, Upserts, changelog, changes, join, materialize, materialize_diffs, numbered, snapshot, snapshot_diffs,
+    Datum, Diffs, Upsert, Upserts, changelog, changes, group, join, materialize, materialize_diffs, numbered, snapshot,
+    snapshot_diffs,
 };
 use crate::options::{Materialized, Produced};
 use crate::record::Order;
@@ -103,7 +103,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     pub fn materialize(&self, materialized: Materialized) -> Self {
         let name = materialized.store.clone();
         if let Some(store) = self.graph.store::<K, V>(self.node, materialized) {
-            self.graph.probe(match &self.rows {
+            self.graph.end(match &self.rows {
                 Rows::Upserts(rows) => materialize(rows.clone(), self.graph.keys(), &name, store),
                 Rows::Diffs(rows, _) => materialize_diffs(rows.clone(), &name, store),
             });
@@ -116,17 +116,17 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         match &self.rows {
             Rows::Upserts(rows) => {
                 let keys = graph.keys::<K>();
-                let rows = rows.clone().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, verb, move |_, _| {
+                let rows = rows.clone().unary::<CapacityContainerBuilder<Rc<Vec<_>>>, _, _, _>(Pipeline, verb, move |_, _| {
                     move |input, output| {
                         input.for_each(|time, data| {
                             let keys = keys.open();
                             let one =
                                 |(number, value): &Upsert<V>| (*number, value.as_ref().and_then(|v| f(keys.key(*number), v)));
-                            output.session(&time).give_container(&mut data.iter().map(one).collect());
+                            output.session(&time).give_container(&mut Rc::new(data.iter().map(one).collect()));
                         });
                     }
                 });
-                KTable::from_upserts(graph, node, rows.shared())
+                KTable::from_upserts(graph, node, rows)
             }
             Rows::Diffs(rows, settled) => {
                 let rows = rows.clone().flat_map(move |(key, value)| f(&key, &value).map(|value| (key, value)));
@@ -148,7 +148,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Groups rows: `f` gives group and value, or `None` for no group. When a row changes it leaves its group and enters another.
     pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
-        KGrouped::new(self.graph.clone(), node, self.diffs().flat_map(move |(key, value)| f(&key, &value).into()))
+        let regroup = move |((key, value), _, diff): ((K, V), Epoch, isize)| f(&key, &value).into().map(|pair| (pair, diff));
+        KGrouped::new(self.graph.clone(), node, group(self.diffs().inner, regroup))
     }
 
     /// Joins rows of equal keys; `None` of `f` is no row. It keeps both sides' values as they come: project them first.
@@ -190,12 +191,6 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             Event { key, value, order, timestamp: None, diff: 1 }
         };
         KStream::new(self.graph.clone(), node, changelog(self.diffs(), "to_stream").map(event), false)
-    }
-
-    /// The same rows under keys of their own, which need not belong to the worker that has them: `f` must give different keys to
-    /// different rows, and equal ones only to those of one worker.
-    pub(crate) fn rekeyed<L: Datum, W: Datum>(&self, f: impl Fn((K, V)) -> (L, W) + 'static) -> KTable<'s, L, W> {
-        KTable::from_diffs(self.graph.clone(), self.node, self.diffs().map(f), false)
     }
 }
 

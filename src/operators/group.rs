@@ -1,0 +1,37 @@
+//! The way into groups: what is grouped, with what can be added up before it travels netted on each worker.
+
+use differential_dataflow::AsCollection;
+use timely::dataflow::StreamVec;
+use timely::dataflow::channels::pact::Pipeline;
+
+use super::epochs::{Step, in_epochs_of};
+use super::{Datum, Diffs, Map};
+use crate::time::Epoch;
+
+/// So many diffs of an epoch go on as they come: to net them costs more than it saves, above all the time until it is closed.
+const FEW: usize = 256;
+
+/// What `f` makes of each item, `None` for nothing, as diffs. Equal ones of an epoch are netted before they leave the worker, so
+/// that few large groups cost few messages. It keeps nothing between epochs.
+pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
+    input: StreamVec<'s, Epoch, I>,
+    f: impl Fn(I) -> Option<(D, isize)> + 'static,
+) -> Diffs<'s, D> {
+    // A single worker sends nothing to another.
+    let few = if input.scope().peers() > 1 { FEW } else { usize::MAX };
+    let mut passed = 0;
+    let mut net: Map<D, isize> = Map::default();
+    let logic = move |epoch: Epoch, step: Step<'_, Vec<I>>, out: &mut Vec<(D, Epoch, isize)>| match step {
+        Step::Data(items) if passed + items.len() <= few => {
+            passed += items.len();
+            out.extend(items.drain(..).filter_map(&f).map(|(datum, diff)| (datum, epoch, diff)));
+        }
+        Step::Data(items) => items.drain(..).filter_map(&f).for_each(|(datum, diff)| *net.entry(datum).or_default() += diff),
+        Step::Close => {
+            passed = 0;
+            out.extend(net.drain().filter(|(_, diff)| *diff != 0).map(|(datum, diff)| (datum, epoch, diff)));
+            net.shrink_to(1 << 12);
+        }
+    };
+    in_epochs_of(input, Pipeline, "group", Box::new(logic), std::convert::identity).as_collection()
+}
