@@ -70,6 +70,17 @@ impl Batch {
         })
     }
 
+    /// Appends a record, copying its bytes; what comes after it is the caller's to say.
+    pub fn push(&mut self, offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) {
+        let mut range = |bytes: &[u8]| {
+            let start = self.bytes.len() as u32;
+            self.bytes.extend_from_slice(bytes);
+            start..self.bytes.len() as u32
+        };
+        let (key, value) = (key.map(&mut range), value.map(&mut range));
+        self.records.push(Span { offset, timestamp, key, value });
+    }
+
     /// Cuts the batch at `offset`: what is before stays, what is from there on is returned.
     pub fn split_off(&mut self, offset: u64) -> Batch {
         let at = self.records.partition_point(|span| span.offset < offset);

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::{Committer, Mode, Opened, Partition, Poll, Put, Row, Schema, Sink, SinkContext, Source, Value, Writer};
 use crate::error::{Error, Result};
-use crate::record::{Batch, Span};
+use crate::record::Batch;
 
 type Stored = (Option<Vec<u8>>, Option<Vec<u8>>);
 
@@ -66,7 +66,7 @@ impl Partition for Reader {
         }
         let mut batch = Batch { partition: self.partition, first: self.at, next: self.at, ..Batch::default() };
         for (offset, (key, value)) in (self.at..to).zip(&records[self.at as usize..to as usize]) {
-            push(&mut batch, offset, None, key.as_deref(), value.as_deref());
+            batch.push(offset, None, key.as_deref(), value.as_deref());
             batch.next = offset + 1;
             if batch.bytes.len() >= 1 << 20 {
                 break;
@@ -82,17 +82,6 @@ impl Partition for Reader {
         drop(self.log.0.1.wait_timeout_while(lock(&self.log.0.0), patience, none));
         true
     }
-}
-
-/// Appends a record to a batch, copying its bytes.
-pub(crate) fn push(batch: &mut Batch, offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) {
-    let mut range = |bytes: &[u8]| {
-        let start = batch.bytes.len() as u32;
-        batch.bytes.extend_from_slice(bytes);
-        start..batch.bytes.len() as u32
-    };
-    let (key, value) = (key.map(&mut range), value.map(&mut range));
-    batch.records.push(Span { offset, timestamp, key, value });
 }
 
 /// A row's identity (none in append mode) and the row, `None` when it is gone.

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 use crate::connect::Value;
-use crate::connect::memory::{Change, MemoryLog, MemoryTable, push};
+use crate::connect::memory::{Change, MemoryLog, MemoryTable};
 use crate::error::{Error, Result};
 use crate::graph::DEAD_LETTERS;
 use crate::operators::{Datum, ReadOnlyStore};
@@ -148,7 +148,7 @@ impl TopologyTestDriver {
         let next = self.next.entry((number, partition)).or_default();
         *next = (*next).max(offset + 1);
         let mut batch = Batch { partition, first: offset, next: offset + 1, ..Batch::default() };
-        push(&mut batch, offset, Some(self.now.0), key, value);
+        batch.push(offset, Some(self.now.0), key, value);
         if let Some((run, _)) = &self.run {
             // A run that has failed says so at the next commit.
             let _ = run.send(Message::Batch((number, 0, partition), batch, 0));

@@ -134,10 +134,6 @@ fn a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error() {
         ("s3://key:secret@bucket/lake", &[], 78, "no name of a bucket"),
     ];
     for (from, settings, code, says) in cases {
-        // moto takes any credentials.
-        if says == "SignatureDoesNotMatch" && std::env::var("S3_IMPL").is_ok_and(|server| server == "moto") {
-            continue;
-        }
         let mut command: Command = place.command(&["run", "--from", from, "--lake", "lake"]);
         let output = command.envs(settings.iter().copied()).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();

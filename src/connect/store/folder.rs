@@ -67,13 +67,17 @@ fn sync_folder(path: &Path) -> std::io::Result<()> {
     fs::File::open(folder)?.sync_all()
 }
 
+/// What is in a folder; nothing, if there is none.
+fn entries(path: &Path) -> std::io::Result<impl Iterator<Item = std::io::Result<fs::DirEntry>>> {
+    match fs::read_dir(path) {
+        Err(e) if e.kind() == Io::NotFound => Ok(None.into_iter().flatten()),
+        other => Ok(Some(other?).into_iter().flatten()),
+    }
+}
+
 pub(super) fn folders(path: &Path) -> std::io::Result<Vec<String>> {
-    let entries = match fs::read_dir(path) {
-        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
     let mut found = Vec::new();
-    for entry in entries {
+    for entry in entries(path)? {
         let entry = entry?;
         // Followed, because a partition may be a link to another disk.
         if entry.path().is_dir()
@@ -86,12 +90,8 @@ pub(super) fn folders(path: &Path) -> std::io::Result<Vec<String>> {
 }
 
 pub(super) fn list(path: &Path) -> std::io::Result<Vec<(String, u64)>> {
-    let entries = match fs::read_dir(path) {
-        Err(e) if e.kind() == Io::NotFound => return Ok(Vec::new()),
-        other => other?,
-    };
     let mut found = Vec::new();
-    for entry in entries {
+    for entry in entries(path)? {
         let entry = entry?;
         if entry.file_type()?.is_file()
             && let Ok(name) = entry.file_name().into_string()

@@ -98,18 +98,24 @@ fn explain(attempt: &str, code: Option<Code>) -> Error {
         ),
         Some(Code::SSL) => Error::connect(format!("{attempt}: the TLS connection is refused"))
             .hint("Name the brokers as their certificates do, and check KAFKA_SSL_CA_LOCATION."),
-        Some(
-            Code::AutoOffsetReset
+        Some(code) if gone(code) => Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
+            .hint("Restore the topic, or begin anew with another state."),
+        _ => Error::connect(attempt).hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
+    }
+}
+
+/// Whether a code says that what was there is not there any more.
+fn gone(code: Code) -> bool {
+    matches!(
+        code,
+        Code::AutoOffsetReset
             | Code::OffsetOutOfRange
             | Code::LogTruncation
             | Code::UnknownTopic
             | Code::UnknownPartition
             | Code::UnknownTopicOrPartition
-            | Code::UnknownTopicId,
-        ) => Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
-            .hint("Restore the topic, or begin anew with another state."),
-        _ => Error::connect(attempt).hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
-    }
+            | Code::UnknownTopicId
+    )
 }
 
 /// Whether a reader goes on after `error`: the client connects again by itself, and credentials that were right before may
@@ -118,21 +124,8 @@ pub(super) fn passing(error: &KafkaError) -> bool {
     if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
         return false;
     }
-    !matches!(
-        error.rdkafka_error_code(),
-        Some(
-            Code::AutoOffsetReset
-                | Code::OffsetOutOfRange
-                | Code::LogTruncation
-                | Code::UnknownTopic
-                | Code::UnknownPartition
-                | Code::UnknownTopicOrPartition
-                | Code::UnknownTopicId
-                | Code::BadMessage
-                | Code::InvalidMessage
-                | Code::Fatal
-        )
-    )
+    let lasting = |code| gone(code) || matches!(code, Code::BadMessage | Code::InvalidMessage | Code::Fatal);
+    !error.rdkafka_error_code().is_some_and(lasting)
 }
 
 impl ClientContext for Context {

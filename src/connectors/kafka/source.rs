@@ -12,7 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::connect::{Partition, Poll, Source};
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::{Batch, Span};
+use crate::record::Batch;
 
 use super::KafkaTopic;
 use super::client::{self, Context, Scout};
@@ -212,7 +212,8 @@ impl Reader {
                 }
                 self.blind = false;
                 let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
-                push(&mut self.batch, offset, timestamp, message.key(), message.payload());
+                self.batch.push(offset, timestamp, message.key(), message.payload());
+                self.batch.next = offset + 1;
             }
             // All that is committed was read; in what is left before the end no record is, or its transaction is open.
             Some(Err(KafkaError::PartitionEOF(_))) => self.end = self.end.map(|_| self.batch.next),
@@ -225,17 +226,6 @@ impl Reader {
         }
         Ok(true)
     }
-}
-
-fn push(batch: &mut Batch, offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) {
-    let mut range = |bytes: &[u8]| {
-        let start = batch.bytes.len() as u32;
-        batch.bytes.extend_from_slice(bytes);
-        start..batch.bytes.len() as u32
-    };
-    let (key, value) = (key.map(&mut range), value.map(&mut range));
-    batch.records.push(Span { offset, timestamp, key, value });
-    batch.next = offset + 1;
 }
 
 impl Partition for Reader {

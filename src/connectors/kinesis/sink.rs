@@ -5,14 +5,11 @@ use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use chrono::DateTime;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value as Json};
+use serde_json::Value as Json;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::connect::{Committer, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer};
+use crate::connect::{Committer, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer, write_object};
 use crate::error::{Error, Result};
 
 use super::KinesisStream;
@@ -28,9 +25,9 @@ const KEY: usize = 256;
 /// The pause after a call of which nothing was written: the shard is full for this second.
 const FULL: std::time::Duration = std::time::Duration::from_millis(500);
 
-/// A row on its way, as the manifest keeps it.
+/// A row on its way, as the manifest keeps it: its partition key, and the text of its object, which no parser may round.
 #[derive(Debug, Serialize, Deserialize)]
-struct Staged(String, Map<String, Json>);
+struct Staged(String, String);
 
 impl Sink for KinesisStream {
     fn describe(&self) -> String {
@@ -70,20 +67,16 @@ impl Writer for Rows {
             self.found += 1;
             return Ok(());
         }
+        let object = self.json(self.schema.columns.len(), row)?;
         let mut values = Vec::new();
         row.put(&mut values);
-        let mut fields = Map::new();
-        for (column, value) in self.schema.columns.iter().zip(values) {
-            let value = json(value).map_err(|what| {
-                Error::data(format!("can't write a row of {} as JSON: {} is {what}", self.schema.topic, column.name))
-            })?;
-            fields.insert(column.name.clone(), value);
-        }
-        let keys = self.schema.columns.iter().take(self.schema.key.max(1)).filter_map(|column| fields.get(&column.name));
-        let key = keys.map(|key| key.as_str().map_or_else(|| key.to_string(), Into::into)).collect::<Vec<_>>().join("/");
+        let key = match (values.into_iter().next(), self.schema.key) {
+            (Some(Value::Text(key)), 0 | 1) => key,
+            (_, columns) => self.json(columns.max(1), row)?,
+        };
         let fits = (1..=KEY).contains(&key.chars().count());
         let key = if fits { key } else { format!("{:032x}", xxh3_128(key.as_bytes())) };
-        self.rows.push(Staged(key, fields));
+        self.rows.push(Staged(key, object));
         Ok(())
     }
 
@@ -100,21 +93,14 @@ impl Writer for Rows {
     }
 }
 
-/// A value as JSON, or why it is none.
-fn json(value: Value) -> Result<Json, String> {
-    let finite = |v: f64| serde_json::Number::from_f64(v).map(Json::Number).ok_or_else(|| v.to_string());
-    Ok(match value {
-        Value::Null => Json::Null,
-        Value::Long(v) => v.into(),
-        Value::Double(v) => finite(v)?,
-        Value::Text(v) => v.into(),
-        Value::Timestamp(v) => {
-            let time = DateTime::from_timestamp_micros(v).ok_or_else(|| format!("{v} microseconds from 1970"))?;
-            time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string().into()
-        }
-        Value::Doubles(v) => Json::Array(v.into_iter().map(finite).collect::<Result<_, _>>()?),
-        Value::Binary(v) => STANDARD.encode(v).into(),
-    })
+impl Rows {
+    /// The first `fields` columns of a row as the text of an object.
+    fn json(&self, fields: usize, row: &dyn Row) -> Result<String> {
+        let mut out = Vec::new();
+        write_object(&self.schema.columns, fields, row, &mut out)
+            .map_err(|trouble| Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic)))?;
+        String::from_utf8(out).map_err(|e| Error::internal("JSON is no text").because(e))
+    }
 }
 
 struct Puts {
@@ -136,10 +122,12 @@ impl Committer for Puts {
         if all.is_empty() {
             return Ok(None);
         }
-        for (number, Staged(key, fields)) in all.iter_mut().enumerate() {
-            fields.insert("_record".into(), format!("{}/{n}/{number}", self.app).into());
-            let bytes = serde_json::to_vec(fields).map_or(0, |bytes| bytes.len());
-            if bytes + key.len() > RECORD {
+        for (number, Staged(key, object)) in all.iter_mut().enumerate() {
+            // A row has a column at least, and its object ends with a brace.
+            object.truncate(object.len() - 1);
+            object.push_str(&format!(",\"_record\":{}}}", Json::from(format!("{}/{n}/{number}", self.app))));
+            if object.len() + key.len() > RECORD {
+                let bytes = object.len();
                 return Err(Error::data(format!("can't write to {}: a row has {bytes} bytes", self.stream.name()))
                     .hint("A record of Kinesis has at most a megabyte."));
             }
@@ -152,8 +140,7 @@ impl Committer for Puts {
         let damaged =
             |e| Error::data(format!("can't write commit {n} to {}: its record is damaged", self.stream.name())).because(e);
         let rows = Vec::<Staged>::deserialize(content).map_err(damaged)?;
-        let entry = |Staged(key, fields)| Entry { key, data: Json::Object(fields).to_string() };
-        self.put(n, rows.into_iter().map(entry).collect())
+        self.put(n, rows.into_iter().map(|Staged(key, data)| Entry { key, data }).collect())
     }
 }
 

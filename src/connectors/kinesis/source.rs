@@ -14,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connect::{Partition, Poll, Source};
 use crate::error::{Error, Result};
-use crate::record::{Batch, Span};
+use crate::record::Batch;
 
 use super::api::{Raw, Shard};
 use super::fetch::{ALL, ATTEMPTS, Fetcher, Item, insist};
@@ -203,7 +203,7 @@ impl Reader {
                 if self.skip > 0 {
                     self.skip -= 1;
                 } else {
-                    push(&mut batch, self.offset, raw.arrived, key, value);
+                    batch.push(self.offset, raw.arrived, key.map(str::as_bytes), Some(value));
                 }
                 self.offset += 1;
             }
@@ -221,16 +221,6 @@ impl Reader {
         }
         Ok((!batch.records.is_empty()).then_some(batch))
     }
-}
-
-fn push(batch: &mut Batch, offset: u64, timestamp: Option<i64>, key: Option<&str>, value: &[u8]) {
-    let mut range = |bytes: &[u8]| {
-        let start = batch.bytes.len() as u32;
-        batch.bytes.extend_from_slice(bytes);
-        start..batch.bytes.len() as u32
-    };
-    let (key, value) = (key.map(|key| range(key.as_bytes())), range(value));
-    batch.records.push(Span { offset, timestamp, key, value: Some(value) });
 }
 
 impl Partition for Reader {

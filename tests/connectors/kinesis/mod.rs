@@ -1,4 +1,4 @@
-//! Kinesis against a server on this machine (`tests/services/kinesis.sh start`): reading ([`reading`]), managing and writing
+//! Kinesis against a server on this machine: reading ([`reading`]), managing and writing
 //! ([`streams`]), runs around splits and merges ([`resharding`]), and what is said when something is wrong ([`errors`]).
 
 mod errors;
@@ -8,7 +8,6 @@ mod streams;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::process::Command;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -19,6 +18,8 @@ use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use tokio::runtime::{Builder, Runtime};
 use watershed::connect::{Partition, Poll};
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
+
+use crate::support::services::service;
 
 fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
@@ -33,14 +34,7 @@ fn config(endpoint: &str) -> SdkConfig {
 
 /// Where the server is; without one it is said why nothing is tested.
 fn server() -> Option<String> {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/services/kinesis.sh");
-    let status = Command::new("bash").args([script, "status"]).output().unwrap();
-    let text = String::from_utf8(status.stdout).unwrap();
-    let endpoint = text.lines().find_map(|line| line.strip_prefix("KINESIS_ENDPOINT="));
-    if endpoint.is_none() {
-        eprintln!("skipped: no Kinesis runs here, start one with tests/services/kinesis.sh start");
-    }
-    endpoint.map(Into::into)
+    service("kinesis")?.remove("KINESIS_ENDPOINT")
 }
 
 /// A stream of its own for a test; it is deleted in the end.
