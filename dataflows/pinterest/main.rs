@@ -70,8 +70,8 @@ enum Command {
 /// What the topics are bound to.
 #[derive(Args, Clone)]
 struct BindArgs {
-    /// What to read: the folder of an archive, s3://bucket/prefix, or kafka://host:port if built with that feature; give it again
-    /// for more, later ones win [default: data/archive]
+    /// What to read: the folder of an archive, s3://bucket/prefix, or kafka://host:port or kinesis://region if built with that
+    /// feature; give it again for more, later ones win [default: data/archive]
     #[arg(long, value_name = "URL")]
     from: Vec<String>,
     /// Folder of the Delta tables, or s3://bucket/prefix
@@ -80,7 +80,7 @@ struct BindArgs {
     /// Folder of the manifests that make a run continue [default: <lake>/_watershed]
     #[arg(long, value_name = "URL")]
     state: Option<String>,
-    /// Topics are <ID>.pin, <ID>.geo, <ID>.user; tables <ID>_pin_table and so on
+    /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams of Kinesis streaming-<ID>-pin; tables <ID>_pin_table; and so on
     #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
     user_id: String,
     /// Look at these years only where posts are counted by year, such as 2018..2022

@@ -11,6 +11,8 @@ use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::Delta;
 #[cfg(feature = "kafka")]
 use watershed::connectors::kafka::Kafka;
+#[cfg(feature = "kinesis")]
+use watershed::connectors::kinesis::Kinesis;
 use watershed::runtime::{Config, Progress, Stop, Streams, Summary};
 use watershed::{Error, Result};
 
@@ -88,21 +90,40 @@ pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
     let mut sources: [Vec<Box<dyn Source>>; 3] = Default::default();
     let default = [ARCHIVE.to_string()];
     for url in if bind.from.is_empty() { &default } else { &bind.from[..] } {
+        let logs = logs(url, &bind.user_id)?;
         for ((kind, _), sources) in KINDS.iter().zip(&mut sources) {
-            sources.push(source(url, &format!("{}.{kind}", bind.user_id))?);
+            sources.push(logs(kind)?);
         }
     }
     Ok(sources)
 }
 
-/// The log of a topic, in what `url` names.
-fn source(url: &str, topic: &str) -> Result<Box<dyn Source>> {
+/// The log of each kind of records, in one place.
+type Logs = Box<dyn Fn(&str) -> Result<Box<dyn Source>>>;
+
+/// The logs of a user in what `url` names.
+fn logs(url: &str, user: &str) -> Result<Logs> {
+    let topic = format!("{user}.");
     match url.split_once("://") {
         #[cfg(feature = "kafka")]
-        Some(("kafka", _)) => Ok(Box::new(Kafka::open(url)?.topic(topic)?.watched_as(&format!("watershed-{topic}")))),
-        None | Some(("file" | "s3", _)) => Ok(Box::new(archive(url)?.topic(topic))),
+        Some(("kafka", _)) => {
+            let kafka = Kafka::open(url)?;
+            Ok(Box::new(move |kind| {
+                let topic = format!("{topic}{kind}");
+                Ok(Box::new(kafka.topic(&topic)?.watched_as(&format!("watershed-{topic}"))))
+            }))
+        }
+        #[cfg(feature = "kinesis")]
+        Some(("kinesis", _)) => {
+            let (kinesis, stream) = (Kinesis::open(url)?, format!("streaming-{user}-"));
+            Ok(Box::new(move |kind| Ok(Box::new(kinesis.stream(format!("{stream}{kind}"))))))
+        }
+        None | Some(("file" | "s3", _)) => {
+            let archive = archive(url)?;
+            Ok(Box::new(move |kind| Ok(Box::new(archive.topic(format!("{topic}{kind}"))))))
+        }
         Some((scheme, _)) => Err(Error::config(format!("can't read {scheme}:// URLs: there is no source of that kind"))
-            .hint("Give an archive: a folder, as a path or a file:// URL, or s3://bucket/prefix; or kafka://host:port, if the program is built with that feature.")),
+            .hint("Give an archive: a folder, as a path or a file:// URL, or s3://bucket/prefix; or kafka://host:port or kinesis://region, if the program is built with that feature.")),
     }
 }
 

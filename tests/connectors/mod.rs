@@ -7,7 +7,7 @@ mod copy;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
 #[cfg(feature = "kinesis")]
-mod kinesis;
+pub(crate) mod kinesis;
 mod store;
 
 use std::collections::BTreeMap;

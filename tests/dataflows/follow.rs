@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::readers::assert_every_commit_equals_the_oracle;
-use super::{Place, assert_same};
+use super::{Place, Tables, assert_same};
 
 /// Copies the first `share` of `of` parts of each partition's objects that are not there yet, as a writer does: whole, by renaming.
 pub(super) fn copy_share(from: &Path, to: &Path, share: usize, of: usize) {
@@ -46,6 +46,19 @@ pub(super) fn signal(child: &std::process::Child, signal: &str) {
 
 pub(super) fn terminate(child: &std::process::Child) {
     signal(child, "-TERM");
+}
+
+/// Follows with `args` until the lake is what is `expected`, then ends it in good order: it prints its answers.
+pub(super) fn follows_to(place: &Place, args: &[&str], expected: &Tables) {
+    let mut child = place.spawn(&[args, &["--follow", "--commit-every", "50ms"]].concat());
+    let all = || place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == *expected;
+    until("all of it", || all() || child.try_wait().unwrap().is_some());
+    terminate(&child);
+    let mut screen = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut screen).unwrap();
+    assert!(child.wait().unwrap().success());
+    assert!(screen.contains("category_by_country"), "a run that is stopped prints its answers: {screen}");
+    assert_same("in the end", expected, &place.lake("lake", None));
 }
 
 /// Whether a compaction is in the log of a table that rows are also taken away from.

@@ -10,6 +10,8 @@ mod gateway;
 mod generate;
 #[cfg(feature = "kafka")]
 mod kafka;
+#[cfg(feature = "kinesis")]
+mod kinesis;
 mod readers;
 mod refusals;
 mod s3;
@@ -27,11 +29,13 @@ use watershed::connectors::delta::Table;
 /// A folder of its own for a test, with an archive and a lake in it.
 struct Place {
     folder: tempfile::TempDir,
+    /// What the program finds in its environment besides.
+    environment: Vec<(&'static str, String)>,
 }
 
 impl Place {
     fn new() -> Self {
-        Place { folder: tempfile::tempdir().unwrap() }
+        Place { folder: tempfile::tempdir().unwrap(), environment: Vec::new() }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -41,7 +45,8 @@ impl Place {
     /// The program, about to run in the folder.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinterest"));
-        command.current_dir(self.folder.path()).args(args).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.current_dir(self.folder.path()).args(args).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -80,6 +85,16 @@ impl Place {
         let output = Command::new("python3").arg(support("oracle.py")).arg(self.path(archive)).args(args).output().unwrap();
         assert!(output.status.success(), "the oracle failed: {}", String::from_utf8_lossy(&output.stderr));
         output.stdout
+    }
+
+    /// The lines of a partition of an archive, all objects together; what a killed writer has begun is none.
+    fn lines(&self, archive: &str, topic: &str, partition: u32) -> Vec<Vec<u8>> {
+        let folder = self.path(archive).join("topics").join(topic).join(format!("partition={partition}"));
+        let mut objects: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        objects.retain(|object| object.extension().is_some_and(|extension| extension == "json"));
+        objects.sort();
+        let bytes: Vec<u8> = objects.iter().flat_map(|object| std::fs::read(object).unwrap()).collect();
+        bytes.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap().to_vec()).collect()
     }
 
     /// The manifests of the lake: one of each commit. What a killed run has begun to write has a name that is no number.

@@ -3,13 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
-use rand_core::{RngCore, SeedableRng};
 use serde_json::Value as Json;
 use watershed::connect::Store;
 
-use super::follow::{copy_share, until};
+use super::crash::{following, killed_again_and_again};
+use super::follow::copy_share;
 use super::{Place, assert_same, lines, tables};
 use crate::support::bucket::bucket;
 
@@ -96,25 +95,13 @@ fn a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
     let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
     let state = Store::open(&format!("{lake}/_watershed")).unwrap();
     let manifests = || state.list("manifest").unwrap().len();
-    let mut random = rand_pcg::Pcg64::seed_from_u64(11);
-    let mut committed = 0;
-    for round in 1..=8 {
+    let args = ["run", "--from", &archive, "--lake", &lake];
+    killed_again_and_again(8, manifests, |round| {
         copy_share(&place.path("all"), &place.path("archive"), round, 8);
         upload(&place.path("archive"), &archive);
-        let workers = (random.next_u32() % 3 + 1).to_string();
-        let args = ["run", "--from", &archive, "--lake", &lake, "--follow", "--commit-every", "1ms", "--workers", &workers];
-        let mut child = place.spawn(&args);
-        if random.next_u32() % 4 > 0 {
-            until("a commit", || manifests() > committed);
-        }
-        std::thread::park_timeout(Duration::from_millis(u64::from(random.next_u32() % 60)));
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(manifests() >= committed, "a manifest is gone");
-        committed = manifests();
-    }
-    assert!(committed >= 4, "{committed} commits are too few to mean something");
-    place.run(&["run", "--from", &archive, "--lake", &lake]);
+        following(&place, &args, round)
+    });
+    place.run(&args);
     assert_same("after the last kill", &place.oracle("all", &[]), &tables(&lake, None));
 }
 

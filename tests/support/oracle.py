@@ -4,11 +4,12 @@
 It shares nothing with the program but the specification, prefers the obvious to the quick, and needs only the standard
 library.
 
-    oracle.py ARCHIVE [--user-id demo] [--post-years A..B] [--join-years A..B] [--upto FILE.json]
+    oracle.py ARCHIVE [--then ARCHIVE]… [--user-id demo] [--post-years A..B] [--join-years A..B] [--upto FILE.json]
     oracle.py --self-test
 
 ARCHIVE holds `topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json`. FILE.json maps topic to partition to the
-end offset (exclusive) to stop at; what it does not name is not read at all. Year bounds include both ends.
+end offset (exclusive) to stop at; what it does not name is not read at all. Year bounds include both ends. All records of
+an archive after --then are later than those of the archives before it.
 
 Printed is one JSON object:
 
@@ -489,24 +490,25 @@ def canonical(rows):
     return sorted(rows, key=SORTED.encode)
 
 
-def oracle(archive, user_id="demo", post_years=(None, None), join_years=(None, None), upto=None):
+def oracle(archive, user_id="demo", post_years=(None, None), join_years=(None, None), upto=None, then=()):
     """Everything that is printed, as one object."""
     tables, dead_letters, read, other_files = {}, [], {}, 0
     for kind in KINDS:
         topic = f"{user_id}.{kind}"
-        records, others = read_topic(Path(archive), topic, ends_of(upto, topic, kind))
-        read[topic] = len(records)
-        other_files += others
-        standing = {}
-        for partition, offset, data in records:
-            try:
-                row, year = clean(kind, data)
-            except DeadLetter as reason:
-                dead_letters.append([topic, partition, offset, str(reason)])
-                continue
-            order, _, _ = standing.get(row["ind"], ((-1, -1), None, None))
-            if (offset, partition) > order:
-                standing[row["ind"]] = ((offset, partition), row, year)
+        read[topic], standing = 0, {}
+        for rank, source in enumerate([archive, *then]):
+            records, others = read_topic(Path(source), topic, ends_of(upto, topic, kind))
+            read[topic] += len(records)
+            other_files += others
+            for partition, offset, data in records:
+                try:
+                    row, year = clean(kind, data)
+                except DeadLetter as reason:
+                    dead_letters.append([topic, partition, offset, str(reason)])
+                    continue
+                order, _, _ = standing.get(row["ind"], ((-1, -1, -1), None, None))
+                if (rank, offset, partition) > order:
+                    standing[row["ind"]] = ((rank, offset, partition), row, year)
         tables[kind] = {ind: (row, year) for ind, (_, row, year) in standing.items()}
     views = answers(tables["pin"], tables["geo"], tables["user"], post_years, join_years)
     return {
@@ -734,6 +736,7 @@ def years(text):
 def main():
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     command.add_argument("archive", nargs="?", metavar="ARCHIVE", type=Path)
+    command.add_argument("--then", action="append", default=[], metavar="ARCHIVE", type=Path)
     command.add_argument("--user-id", default="demo")
     command.add_argument("--post-years", default=(None, None), type=years, metavar="A..B")
     command.add_argument("--join-years", default=(None, None), type=years, metavar="A..B")
@@ -746,7 +749,7 @@ def main():
         command.error("ARCHIVE is no folder")
     gc.disable()  # Nothing here is cyclic, and the collector would walk every row again and again.
     upto = json.loads(options.upto.read_text()) if options.upto else None
-    print(json.dumps(oracle(options.archive, options.user_id, options.post_years, options.join_years, upto)))
+    print(json.dumps(oracle(options.archive, options.user_id, options.post_years, options.join_years, upto, options.then)))
 
 
 if __name__ == "__main__":

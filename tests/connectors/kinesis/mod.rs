@@ -14,7 +14,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::PutRecordsRequestEntry;
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
 use tokio::runtime::{Builder, Runtime};
 use watershed::connect::{Partition, Poll};
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
@@ -33,15 +33,15 @@ fn config(endpoint: &str) -> SdkConfig {
 }
 
 /// Where the server is; without one it is said why nothing is tested.
-fn server() -> Option<String> {
+pub(crate) fn server() -> Option<String> {
     service("kinesis")?.remove("KINESIS_ENDPOINT")
 }
 
 /// A stream of its own for a test; it is deleted in the end.
-struct World {
+pub(crate) struct World {
     config: SdkConfig,
     kinesis: Kinesis,
-    name: String,
+    pub(crate) name: String,
     client: Client,
     runtime: Runtime,
     /// How many records of each key were written.
@@ -50,8 +50,13 @@ struct World {
 
 impl World {
     fn new(name: &str, shards: u32) -> Option<Self> {
+        Self::named(format!("{name}-{}", std::process::id()), shards)
+    }
+
+    /// The stream of this very name.
+    pub(crate) fn named(name: String, shards: u32) -> Option<Self> {
         let config = config(&server()?);
-        let (kinesis, name) = (Kinesis::with(&config).unwrap(), format!("{name}-{}", std::process::id()));
+        let kinesis = Kinesis::with(&config).unwrap();
         kinesis.create(&name, shards).unwrap();
         let http = aws_smithy_http_client::Builder::new().build_http();
         let client = Client::from_conf(aws_sdk_kinesis::config::Builder::from(&config).http_client(http).build());
@@ -64,7 +69,7 @@ impl World {
     }
 
     /// Writes records of these keys and values.
-    fn put(&self, records: &[(String, Vec<u8>)]) {
+    pub(crate) fn put(&self, records: &[(String, Vec<u8>)]) {
         for call in records.chunks(100) {
             let entry = |(key, data): &(String, Vec<u8>)| {
                 PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.as_slice())).build().unwrap()
@@ -72,7 +77,8 @@ impl World {
             let entries = call.iter().map(entry).collect();
             let sent = self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
             let answer = self.runtime.block_on(sent).unwrap();
-            assert!(answer.records.iter().all(|record| record.error_code.is_none()), "{answer:?}");
+            let refused = answer.records.iter().find(|record| record.error_code.is_some());
+            assert!(refused.is_none(), "{refused:?}");
         }
     }
 
@@ -89,6 +95,23 @@ impl World {
         }
         self.put(&records);
         self.written.set(written);
+    }
+
+    /// Every record of a shard, as the service itself lists them.
+    pub(crate) fn shard(&self, number: u32) -> Vec<Vec<u8>> {
+        let shard = format!("shardId-{number:012}");
+        let earliest = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard);
+        let earliest = earliest.shard_iterator_type(ShardIteratorType::TrimHorizon).send();
+        let mut iterator = self.runtime.block_on(earliest).unwrap().shard_iterator;
+        let mut records = Vec::new();
+        loop {
+            let page = self.runtime.block_on(self.client.get_records().set_shard_iterator(iterator).send()).unwrap();
+            records.extend(page.records.iter().map(|record| record.data.as_ref().to_vec()));
+            if page.millis_behind_latest == Some(0) {
+                return records;
+            }
+            iterator = page.next_shard_iterator;
+        }
     }
 
     fn written(&self) -> BTreeMap<String, u64> {
