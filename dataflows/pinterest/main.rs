@@ -40,6 +40,8 @@ const EXAMPLES: &str = "Examples:
   pinterest run --follow                        go on as objects are added; Ctrl-C commits and ends
   pinterest answers category_by_country         one view, from the Delta tables
   pinterest answers --format json --as-of 3     all views as they were at commit 3
+  pinterest run --from archive --from kafka://localhost:9092 --follow
+                                                replay an archive, go on in the Kafka it was written from
   pinterest check                               compute everything again, naively, and compare
   pinterest generate --events 1000000 --to big  a larger archive
   pinterest run --from big --lake big-lake      … and its answers
@@ -71,9 +73,13 @@ enum Command {
 #[derive(Args, Clone)]
 struct BindArgs {
     /// What to read: the folder of an archive, s3://bucket/prefix, or kafka://host:port or kinesis://region if built with that
-    /// feature; give it again for more, later ones win [default: data/archive]
+    /// feature; give it again for more, later ones win. An archive and a kafka:// right after it are one log: the archive is read
+    /// as far as it reaches, and Kafka from the next offset of each partition on [default: data/archive]
     #[arg(long, value_name = "URL")]
     from: Vec<String>,
+    /// Read an archive and the kafka:// after it as two logs of which the later one wins
+    #[arg(long)]
+    apart: bool,
     /// Folder of the Delta tables, or s3://bucket/prefix
     #[arg(long, value_name = "URL", default_value = "data/lake")]
     lake: String,

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use watershed::connect::{Source, Store};
+use watershed::connect::{HandOff, Source, Store};
 use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::Delta;
 #[cfg(feature = "kafka")]
@@ -89,10 +89,18 @@ pub(crate) fn describe(bind: &BindArgs, out: &mut dyn Write) -> Result<()> {
 pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
     let mut sources: [Vec<Box<dyn Source>>; 3] = Default::default();
     let default = [ARCHIVE.to_string()];
+    let mut archived = false;
     for url in if bind.from.is_empty() { &default } else { &bind.from[..] } {
         let logs = logs(url, &bind.user_id)?;
+        let goes_on = archived && !bind.apart && url.starts_with("kafka://");
+        archived = matches!(url.split_once("://"), None | Some(("file" | "s3", _)));
         for ((kind, _), sources) in KINDS.iter().zip(&mut sources) {
-            sources.push(logs(kind)?);
+            let log = logs(kind)?;
+            let before = if goes_on { sources.pop() } else { None };
+            sources.push(match before {
+                Some(archive) => Box::new(HandOff::new(archive, log)),
+                None => log,
+            });
         }
     }
     Ok(sources)

@@ -6,6 +6,7 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -46,6 +47,10 @@ impl Source for MemoryLog {
             return Err(Error::data(format!("can't read memory partition {partition} from {at}: it ends at {end}")));
         }
         Ok(Box::new(Reader { log: self.clone(), partition, at, end: (!follow).then_some(end) }))
+    }
+
+    fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
+        Ok(lock(&self.0.0).get(&partition).map(|records| 0..records.len() as u64))
     }
 }
 

@@ -4,6 +4,7 @@
 //! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on threads of
 //! their own, gives every worker a writer, and drives one committer a sink.
 
+mod handoff;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 mod json;
 mod key;
@@ -12,6 +13,9 @@ pub mod memory;
 mod row;
 mod store;
 
+pub use handoff::HandOff;
+#[cfg(feature = "archive")]
+pub(crate) use handoff::line;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 pub(crate) use json::write_object;
 pub use key::RowKey;
@@ -22,6 +26,7 @@ pub use store::{Create, Store};
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -31,6 +36,11 @@ use crate::record::Batch;
 pub trait Source: Send + Sync {
     /// What is read, for people and for the manifest: one log has one name in every run, and it holds no secret.
     fn describe(&self) -> String;
+
+    /// Whether `name`, of an earlier run, is the name of this log.
+    fn continues(&self, name: &str) -> bool {
+        name == self.describe()
+    }
 
     /// The partitions there are now, ascending.
     ///
@@ -43,6 +53,15 @@ pub trait Source: Send + Sync {
     /// # Errors
     /// When the partition can't be read, or doesn't reach from before `from` to it.
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>>;
+
+    /// The offsets there are now of `partition`, from its earliest record on up to its end; `None` if it has no records yet, or can't
+    /// be told.
+    ///
+    /// # Errors
+    /// When the log can't be asked.
+    fn span(&self, _partition: u32) -> Result<Option<Range<u64>>> {
+        Ok(None)
+    }
 
     /// Told after a commit up to which offset of each partition it goes, for those who watch; nothing is ever continued from it.
     /// It does not wait.
@@ -67,11 +86,17 @@ impl Source for Box<dyn Source> {
     fn describe(&self) -> String {
         (**self).describe()
     }
+    fn continues(&self, name: &str) -> bool {
+        (**self).continues(name)
+    }
     fn partitions(&self) -> Result<Vec<u32>> {
         (**self).partitions()
     }
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         (**self).open(partition, from, follow)
+    }
+    fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
+        (**self).span(partition)
     }
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         (**self).committed(ends);

@@ -74,8 +74,8 @@ fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec
     for (number, topic) in topics.iter().enumerate() {
         let recorded = last.and_then(|last| last.sources.get(&topic.name));
         for (rank, state) in recorded.into_iter().flatten().enumerate() {
-            let now = topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
-            if now != state.source {
+            if !topic.sources.get(rank).is_some_and(|source| source.continues(&state.source)) {
+                let now = topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
                 return Err(Error::data(format!("{} was read from {}, not from {now}", topic.name, state.source)).hint(
                     "Give the same sources in the same order (more may follow), or begin anew with another --state and --lake.",
                 ));

@@ -104,17 +104,32 @@ fn any_batches_and_deaths_make_the_objects_that_one_reading_makes() {
 }
 
 #[test]
-fn what_is_no_line_becomes_one_and_a_gap_ends_an_object() {
+fn what_is_no_line_becomes_one() {
     let place = Topic::new(Spot::folder());
-    let mut copier = copy(&place.topic(), FIVE);
-    let mut odd = batch(0..3, |_| 0);
+    let mut odd = batch(0..6, |_| 0);
     odd.records[1].value = None;
     odd.bytes[..2].copy_from_slice(b"\n1");
+    let mut copier = copy(&place.topic(), FIVE);
     copier.push(&odd).unwrap();
-    copier.push(&batch(8..13, |_| 0)).unwrap();
-    assert_eq!(objects(&place), [0, 8]);
+    assert_eq!((objects(&place), copier.waiting()), (vec![0], 1));
     let text = place.0.store.get("topics/topic/partition=2/topic+2+0000000000.json").unwrap().unwrap();
-    assert_eq!(String::from_utf8(text).unwrap(), " 1\nnull\nr2\n");
+    assert_eq!(String::from_utf8(text).unwrap(), " 1\nnull\nr2\nr3\nr4\n");
+}
+
+#[test]
+fn a_gap_is_refused_in_an_object_and_between_two_and_what_is_before_it_is_kept() {
+    for (before, after) in [(5..11, 12), (5..10, 11), (0..5, 6)] {
+        let place = Topic::new(Spot::folder());
+        let (first, whole) = (before.start, before.end - before.end % 5);
+        copy(&place.topic(), FIVE).push(&batch(before.clone(), |_| 0)).unwrap();
+        for mut copier in [copy(&place.topic(), FIVE), copy(&place.topic(), FIVE)] {
+            copier.push(&batch(whole..before.end, |_| 0)).unwrap();
+            let error = copier.push(&batch(after..after + 9, |_| 0)).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Data);
+            assert!(error.to_string().contains(&format!("from {} up to {after}", before.end)), "{error}");
+        }
+        assert_eq!(records(&place.topic()), expected(first..whole));
+    }
 }
 
 #[test]

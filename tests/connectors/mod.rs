@@ -4,6 +4,7 @@
 mod console;
 mod contract;
 mod copy;
+mod handoff;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
 #[cfg(feature = "kinesis")]

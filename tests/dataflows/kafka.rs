@@ -6,7 +6,7 @@ use super::follow::follows_to;
 use crate::connectors::kafka::{Cluster, cluster};
 
 /// Puts part `part` of `of` of every partition of an archive into topics of the same names below `prefix`.
-fn send(cluster: &Cluster, place: &Place, prefix: &str, part: usize, of: usize) {
+pub(super) fn send(cluster: &Cluster, place: &Place, prefix: &str, part: usize, of: usize) {
     for kind in ["pin", "geo", "user"] {
         let (topic, name) = (format!("demo.{kind}"), format!("{prefix}demo.{kind}"));
         if part == 0 {

@@ -9,6 +9,8 @@ mod full;
 mod gateway;
 mod generate;
 #[cfg(feature = "kafka")]
+mod handoff;
+#[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;

@@ -13,7 +13,7 @@ use super::{Place, assert_same, lines, tables};
 use crate::support::bucket::bucket;
 
 /// Copies what is below a folder and not yet in the bucket.
-fn upload(folder: &Path, url: &str) {
+pub(super) fn upload(folder: &Path, url: &str) {
     let store = Store::open(url).unwrap();
     let mut folders = vec![String::new()];
     while let Some(below) = folders.pop() {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::connect::{Partition, Poll};
+use crate::connect::{Partition, Poll, line};
 use crate::error::{Error, Result};
 use crate::record::{Batch, Record};
 
@@ -23,8 +23,12 @@ pub struct Rotation {
 /// A copy of one partition of a log: an object is created when it is complete, on condition that there is none.
 ///
 /// So the archive itself says how far the copy is, and a copy that is repeated, or made by two at once, makes the same objects.
-/// A gap in the offsets ends an object too, and so do 64 MiB. Keys are not kept, a null value is the line `null`, and a line
-/// feed in a value becomes a space, which in JSON means the same.
+/// 64 MiB end an object too. Keys are not kept, a null value is the line `null`, and a line feed in a value becomes a space, which
+/// in JSON means the same.
+///
+/// A gap in the offsets, such as transactions and compaction leave, is refused. Confluent's sink goes on in the same object, whose
+/// later lines then have other offsets than their number says; and an object that ended at the gap could not be told from one
+/// before another that is missing, which no reader may skip.
 pub struct Copier {
     objects: Objects,
     rotation: Rotation,
@@ -75,15 +79,29 @@ impl Copier {
         self.next
     }
 
+    /// How many of the records that came make no whole object yet.
+    pub fn waiting(&self) -> u64 {
+        self.open.records
+    }
+
     /// Adds the records of `batch` that come after those which are there, and creates the objects that are complete with them.
     ///
     /// # Errors
-    /// When an object can't be created, or there is another one in its place.
+    /// When an object can't be created, or there is another one in its place; and at a gap.
     pub fn push(&mut self, batch: &Batch) -> Result<()> {
         for record in batch.iter(0) {
             let offset = record.order.offset;
             if self.next.is_some_and(|next| offset < next) {
                 continue;
+            }
+            if let Some(next) = self.next.filter(|next| *next < offset) {
+                return Err(Error::data(format!(
+                    "can't go on with {}: the log has no records at the offsets from {next} up to {offset}",
+                    self.objects.name()
+                ))
+                .hint(
+                    "Read the log itself: an archive can't say that there are none, and transactions and compaction leave such.",
+                ));
             }
             if self.ends_before(&record) {
                 self.close()?;
@@ -101,20 +119,19 @@ impl Copier {
             let age = record.timestamp?.checked_sub(self.open.timestamp?)?;
             Some(u128::try_from(age).ok()? >= interval.as_micros())
         };
-        let gap = self.open.first + self.open.records != record.order.offset;
-        gap || self.rotation.rotate_interval.and_then(late).unwrap_or(false)
+        self.rotation.rotate_interval.and_then(late).unwrap_or(false)
     }
 
     fn add(&mut self, record: &Record<'_>) -> Result<()> {
-        let (offset, value) = (record.order.offset, record.value.unwrap_or(b"null"));
-        if value.len() > LIMIT {
-            let message = format!("can't write offset {offset} of {}: it has {} bytes", self.objects.name(), value.len());
+        let (offset, length) = (record.order.offset, record.value.map_or(0, <[u8]>::len));
+        if length > LIMIT {
+            let message = format!("can't write offset {offset} of {}: it has {length} bytes", self.objects.name());
             return Err(Error::data(message));
         }
         if self.open.records == 0 {
             (self.open.first, self.open.timestamp) = (offset, record.timestamp);
         }
-        self.open.lines.extend(value.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
+        self.open.lines.extend(line(record.value));
         self.open.lines.push(b'\n');
         self.open.records += 1;
         self.next = Some(offset + 1);

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::Read;
 use std::mem;
+use std::ops::Range;
 use std::time::Duration;
 
 use crate::connect::{Partition, Poll, Source};
@@ -35,6 +36,11 @@ impl Source for ArchiveTopic {
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, LIMIT)?))
+    }
+
+    fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
+        let first = self.objects(partition)?.list(None)?.first().map(|object| object.first);
+        Ok(first.zip(self.end(partition)?).map(|(first, end)| first..end))
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::mem;
+use std::ops::Range;
 use std::sync::PoisonError;
 use std::time::Duration;
 
@@ -86,6 +87,14 @@ impl Source for KafkaTopic {
         let batch = Batch { partition, first: next, next, ..Batch::default() };
         let end = (!follow).then_some(high);
         Ok(Box::new(Reader { consumer, name, batch, end, known: high, blind: false, stopped: None, read: (0, 0) }))
+    }
+
+    fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
+        let known = self.partitions()?.contains(&partition);
+        let scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(scout) = scout.as_ref().filter(|_| known) else { return Ok(None) };
+        let (low, high) = client::ends(&scout.consumer, &self.topic, &self.name(), partition)?;
+        Ok(Some(low..high))
     }
 
     fn committed(&self, ends: &BTreeMap<u32, u64>) {

@@ -10,10 +10,10 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use watershed::connect::{Partition, Poll, Sink, Source, Value};
 use watershed::connectors::kafka::{Kafka, KafkaTopic};
 
@@ -55,7 +55,8 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &at["KAFKA_PLAIN"]);
         let admin = config.create().unwrap();
-        let producer = config.set("message.max.bytes", "10485760").set("linger.ms", "0").create().unwrap();
+        let producer =
+            config.set("message.max.bytes", "10485760").set("linger.ms", "0").set("enable.idempotence", "true").create().unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Some(Cluster { at, admin, producer, runtime })
     };
@@ -102,6 +103,28 @@ impl Cluster {
         grown.into_iter().for_each(|topic| drop(topic.unwrap()));
     }
 
+    /// Takes away what is before an offset, as retention does.
+    pub(crate) fn expire(&self, topic: &str, partition: u32, before: u64) {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(topic, partition as i32, Offset::Offset(before as i64)).unwrap();
+        self.runtime.block_on(self.admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
+    }
+
+    /// Appends records in one transaction, whose marker takes an offset of its own.
+    pub(crate) fn commit(&self, topic: &str, partition: u32, values: &[&[u8]]) {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &self.at["KAFKA_PLAIN"]).set("transactional.id", self.unique());
+        let producer: BaseProducer = config.create().unwrap();
+        let patience = Duration::from_secs(30);
+        producer.init_transactions(patience).unwrap();
+        producer.begin_transaction().unwrap();
+        for value in values {
+            let record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32).payload(value);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.commit_transaction(patience).unwrap();
+    }
+
     pub(crate) fn append(&self, topic: &str, partition: u32, records: &[(Option<&[u8]>, Option<&[u8]>)]) {
         for (key, value) in records {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32);
@@ -120,7 +143,7 @@ impl Cluster {
     }
 
     /// All records of a partition that are committed.
-    fn read(&self, topic: &str, partition: u32) -> Records {
+    pub(crate) fn read(&self, topic: &str, partition: u32) -> Records {
         let mut opened = Source::open(&self.open(topic), partition, None, false).unwrap();
         records(&mut *opened)
     }

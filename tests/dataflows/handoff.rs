@@ -1,0 +1,98 @@
+//! An archive and the Kafka that it is written from as one log, whoever wrote the archive, wherever it ends.
+
+use super::crash::{following, killed_again_and_again};
+use super::follow::{copy_share, follows_to};
+use super::kafka::send;
+use super::s3::upload;
+use super::{Place, assert_same, tables};
+use crate::connectors::kafka::{Cluster, cluster};
+use crate::support::bucket::bucket;
+
+const TOPICS: [&str; 3] = ["demo.pin", "demo.geo", "demo.user"];
+
+/// A place with an archive, nothing of which is in the topics below the prefix yet.
+fn place(cluster: &Cluster) -> (Place, String, String) {
+    let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
+    place.run(&["generate", "--to", "archive", "--events", "600", "--dirt", "0.2", "--records-per-object", "20"]);
+    let url = cluster.url(&prefix);
+    (place, prefix, url)
+}
+
+/// Lets Kafka forget what `part` has of each partition, but for the last `kept` records.
+fn forget(cluster: &Cluster, place: &Place, prefix: &str, part: &str, kept: usize) {
+    for topic in TOPICS {
+        for partition in 0..3 {
+            let end = place.lines(part, topic, partition).len();
+            cluster.expire(&format!("{prefix}{topic}"), partition, end.saturating_sub(kept) as u64);
+        }
+    }
+}
+
+#[test]
+fn an_archive_that_ends_anywhere_is_continued_by_kafka_at_the_next_offset() {
+    let Some(cluster) = cluster() else { return };
+    let (place, prefix, url) = place(cluster);
+    let expected = place.oracle("archive", &[]);
+    send(cluster, &place, &prefix, 0, 1);
+    for (share, kept) in [(0, 0), (1, 9), (2, 0), (3, 3)] {
+        let part = format!("part{share}");
+        copy_share(&place.path("archive"), &place.path(&part), share, 3);
+        forget(cluster, &place, &prefix, &part, kept);
+        let lake = format!("lake{share}");
+        let args = ["--from", &part, "--from", &url, "--lake", &lake];
+        place.run(&[&["run"], &args[..]].concat());
+        assert_same(&part, &expected, &place.lake(&lake, None));
+        assert!(place.run(&[&["check"], &args[..]].concat()).contains("all are equal"));
+        let again = place.run(&[&["run", "--workers", "3"], &args[..]].concat());
+        assert!(again.contains("0 new records"), "{again}");
+    }
+    // What was read of Kafka is gone there by now, and in the archive.
+    copy_share(&place.path("archive"), &place.path("part1"), 3, 3);
+    let again = place.run(&["run", "--from", "part1", "--from", &url, "--lake", "lake1"]);
+    assert!(again.contains("0 new records"), "{again}");
+    // A third of it is nowhere.
+    let said = place.fail(&["run", "--from", "part2", "--from", &url, "--lake", "lake"], 65);
+    assert!(said.contains("lacks the offsets from") && !place.path("lake").exists(), "{said}");
+    // As two logs the later wins, and all of it is read.
+    let two = place.run(&["run", "--from", "part2", "--from", &url, "--lake", "two", "--apart"]);
+    assert!(two.contains("new records"), "{two}");
+    assert!(place.run(&["describe", "--from", "part2", "--from", &url]).contains("topic demo.pin, continued by kafka topic"));
+}
+
+#[test]
+fn a_run_of_archive_and_kafka_that_is_killed_while_both_move_equals_the_oracle() {
+    let Some(cluster) = cluster() else { return };
+    let (place, prefix, url) = place(cluster);
+    let args = ["run", "--from", "part", "--from", &url, "--lake", "lake"];
+    send(cluster, &place, &prefix, 0, 9);
+    copy_share(&place.path("archive"), &place.path("part"), 0, 9);
+    killed_again_and_again(
+        8,
+        || place.manifests().len(),
+        |round| {
+            // The archive is behind by a part, and Kafka keeps some of what is archived.
+            copy_share(&place.path("archive"), &place.path("part"), round - 1, 9);
+            send(cluster, &place, &prefix, round, 9);
+            forget(cluster, &place, &prefix, "part", 2 * round);
+            following(&place, &args, round)
+        },
+    );
+    follows_to(&place, &args, &place.oracle("archive", &[]));
+    assert!(place.run(&[&["check"], &args[1..]].concat()).contains("all are equal"));
+}
+
+#[test]
+fn what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_too() {
+    let Some(url) = bucket(what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_too) else { return };
+    let Some(cluster) = cluster() else { return };
+    let (place, prefix, kafka) = place(cluster);
+    let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
+    copy_share(&place.path("archive"), &place.path("part"), 1, 2);
+    upload(&place.path("part"), &archive);
+    place.run(&["run", "--from", &archive, "--lake", &lake]);
+    send(cluster, &place, &prefix, 0, 1);
+    forget(cluster, &place, &prefix, "part", 1);
+    let summary = place.run(&["run", "--from", &archive, "--from", &kafka, "--lake", &lake]);
+    assert!(summary.contains("that were read again"), "{summary}");
+    assert_same("on S3", &place.oracle("archive", &[]), &tables(&lake, None));
+}
