@@ -1,6 +1,7 @@
 //! `pinterest`: the Pinterest data pipeline as one incremental program. Commands and what topics are bound to.
 
 mod answers;
+mod archive;
 mod check;
 mod clean;
 mod emulate;
@@ -45,6 +46,8 @@ const EXAMPLES: &str = "Examples:
   pinterest check                               compute everything again, naively, and compare
   pinterest generate --events 1000000 --to big  a larger archive
   pinterest run --from big --lake big-lake      … and its answers
+  pinterest archive --from kafka://localhost:9092 --to archive --follow
+                                                write the topics into an archive, as Confluent's S3 sink does
   pinterest gateway                             take records by HTTP into the archive that run --follow reads
   pinterest emulate --to http://127.0.0.1:8082  post events to it
 
@@ -63,6 +66,8 @@ enum Command {
     Check(CheckArgs),
     /// Print the topology and what it is bound to.
     Describe(BindArgs),
+    /// Write topics of Kafka into an archive, as Confluent's S3 sink does, each record exactly once.
+    Archive(archive::ArchiveArgs),
     /// Take records by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis do, into an archive.
     Gateway(gateway::GatewayArgs),
     /// Post events as the original's users do: rows of three tables, as three records an event.
@@ -194,6 +199,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             answers::answers(args.view.as_deref(), &lake, args.format, args.as_of, &mut out)
         }
         Command::Describe(bind) => run::describe(&bind, &mut out),
+        Command::Archive(args) => archive::archive(&args, &mut out),
         Command::Gateway(args) => gateway::gateway(&args, &mut out),
         Command::Emulate(args) => emulate::emulate(&args, &mut out),
         Command::Check(CheckArgs { bind }) => {

@@ -43,7 +43,7 @@ pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
         state: Some(Store::open(&lake.state)?),
         follow: args.follow,
         commit_every: args.commit_every,
-        stop: stop_at_signals()?,
+        stop: stop_at_signals("once what is read is committed")?,
         progress: Some(bar.watch(args.follow)),
         ..Config::default()
     };
@@ -107,10 +107,10 @@ pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
 }
 
 /// The log of each kind of records, in one place.
-type Logs = Box<dyn Fn(&str) -> Result<Box<dyn Source>>>;
+pub(crate) type Logs = Box<dyn Fn(&str) -> Result<Box<dyn Source>>>;
 
 /// The logs of a user in what `url` names.
-fn logs(url: &str, user: &str) -> Result<Logs> {
+pub(crate) fn logs(url: &str, user: &str) -> Result<Logs> {
     let topic = format!("{user}.");
     match url.split_once("://") {
         #[cfg(feature = "kafka")]
@@ -149,8 +149,8 @@ fn archive(url: &str) -> Result<Archive> {
     Archive::open(url)
 }
 
-/// SIGINT and SIGTERM end the run in good order; a second one ends it at once, and the next run continues.
-fn stop_at_signals() -> Result<Stop> {
+/// SIGINT and SIGTERM end the run in good order, which is then `said`; a second one ends it at once, and the next run continues.
+pub(crate) fn stop_at_signals(said: &'static str) -> Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |e: std::io::Error| Error::internal("can't listen to signals").because(e);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -167,7 +167,7 @@ fn stop_at_signals() -> Result<Stop> {
                 if last {
                     std::process::exit(130);
                 }
-                eprintln!("pinterest: committing what is read, then ending; once more ends at once");
+                eprintln!("pinterest: ending, {said}; once more ends at once");
                 told.stop();
             }
         });
@@ -176,11 +176,18 @@ fn stop_at_signals() -> Result<Stop> {
 }
 
 /// The progress bar, on a terminal only.
-struct Bar(ProgressBar);
+pub(crate) struct Bar(ProgressBar);
 
 impl Bar {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Bar(ProgressBar::new(0))
+    }
+
+    /// Shows how it goes with what has no known end.
+    pub(crate) fn tell(&self, text: String) {
+        self.0.set_style(style("{spinner} {msg}  {elapsed}"));
+        self.0.set_message(text);
+        self.0.tick();
     }
 
     fn watch(&self, follow: bool) -> Box<dyn FnMut(&Progress) + Send> {
@@ -209,7 +216,7 @@ impl Bar {
         })
     }
 
-    fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.0.finish_and_clear();
     }
 }

@@ -95,6 +95,11 @@ impl Stop {
         }
     }
 
+    /// Whether the end was asked for.
+    pub fn is_asked(&self) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).0
+    }
+
     fn tell(&self, run: &Sender<coordinator::Message>) {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.1 = Some(run.clone());

@@ -1,7 +1,11 @@
-//! An archive and the Kafka that it is written from as one log, whoever wrote the archive, wherever it ends.
+//! An archive and the Kafka that it is written from as one log, whoever wrote the archive, wherever it ends; and the command that
+//! writes it.
+
+use std::fs;
+use std::io::Read;
 
 use super::crash::{following, killed_again_and_again};
-use super::follow::{copy_share, follows_to};
+use super::follow::{copy_share, follows_to, terminate, until};
 use super::kafka::send;
 use super::s3::upload;
 use super::{Place, assert_same, tables};
@@ -26,6 +30,20 @@ fn forget(cluster: &Cluster, place: &Place, prefix: &str, part: &str, kept: usiz
             cluster.expire(&format!("{prefix}{topic}"), partition, end.saturating_sub(kept) as u64);
         }
     }
+}
+
+/// The first offsets of the objects of a partition.
+fn objects(place: &Place, archive: &str, topic: &str, partition: u32) -> Vec<u64> {
+    let folder = place.path(archive).join(format!("topics/{topic}/partition={partition}"));
+    let names = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let first = |name: String| name.strip_prefix(&format!("{topic}+{partition}+"))?.strip_suffix(".json")?.parse().ok();
+    let mut found: Vec<u64> = names.filter_map(first).collect();
+    found.sort_unstable();
+    found
+}
+
+fn count(place: &Place, archive: &str) -> usize {
+    TOPICS.iter().map(|topic| (0..3).map(|partition| objects(place, archive, topic, partition).len()).sum::<usize>()).sum()
 }
 
 #[test]
@@ -95,4 +113,66 @@ fn what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_t
     let summary = place.run(&["run", "--from", &archive, "--from", &kafka, "--lake", &lake]);
     assert!(summary.contains("that were read again"), "{summary}");
     assert_same("on S3", &place.oracle("archive", &[]), &tables(&lake, None));
+}
+
+#[test]
+fn an_archive_that_is_written_through_kills_has_every_record_once_where_confluents_sink_has_it() {
+    let Some(cluster) = cluster() else { return };
+    let (place, prefix, url) = place(cluster);
+    let args = ["archive", "--from", &url, "--to", "copied", "--flush-size", "7"];
+    killed_again_and_again(
+        8,
+        || count(&place, "copied"),
+        |round| {
+            send(cluster, &place, &prefix, round - 1, 8);
+            place.spawn(&[&args, &["--follow"][..]].concat())
+        },
+    );
+    let said = place.run(&args);
+    assert!(said.contains("pin: ") && said.contains("wait for a whole object"), "{said}");
+    for topic in TOPICS {
+        for partition in 0..3 {
+            let (whole, copied) = (place.lines("archive", topic, partition), place.lines("copied", topic, partition));
+            let held = cluster.read(&format!("{prefix}{topic}"), partition);
+            assert!(held.iter().map(|(_, _, value)| value.as_ref().unwrap()).eq(&whole), "{topic} {partition}: Kafka");
+            assert!(copied == whole[..whole.len() / 7 * 7], "{topic} {partition}: {} of {}", copied.len(), whole.len());
+            let firsts: Vec<u64> = (0..whole.len() as u64 / 7).map(|n| n * 7).collect();
+            assert_eq!(objects(&place, "copied", topic, partition), firsts);
+        }
+    }
+    let expected = place.oracle("archive", &[]);
+    forget(cluster, &place, &prefix, "copied", 0);
+    follows_to(&place, &["run", "--from", "copied", "--from", &url, "--lake", "lake"], &expected);
+    // What makes no whole object comes with the next one, or when objects are smaller.
+    place.run(&["archive", "--from", &url, "--to", "copied", "--flush-size", "1"]);
+    place.run(&["run", "--from", "copied", "--lake", "whole"]);
+    assert_same("the archive alone", &expected, &place.lake("whole", None));
+}
+
+#[test]
+fn archiving_ends_in_good_order_and_refuses_what_is_no_one_log() {
+    let Some(cluster) = cluster() else { return };
+    let (place, prefix, url) = place(cluster);
+    send(cluster, &place, &prefix, 0, 2);
+    let args = ["archive", "--from", &url, "--to", "copied", "--flush-size", "20", "--rotate-interval", "10m"];
+    let mut child = place.spawn(&[&args, &["--follow"][..]].concat());
+    until("an object", || count(&place, "copied") > 0);
+    terminate(&child);
+    let mut screen = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut screen).unwrap();
+    assert!(child.wait().unwrap().success() && screen.contains("records archived"), "{screen}");
+    place.run(&args);
+    assert!(place.run(&args).contains("pin: 0 records archived"));
+    // Records in a transaction, and one after its marker.
+    let topic = format!("{prefix}demo.geo");
+    (0..20).for_each(|_| cluster.commit(&topic, 1, &[b"{}"]));
+    let said = place.fail(&args, 65);
+    assert!(said.contains("has no records at the offsets from"), "{said}");
+    // An archive of other records, and one that has more.
+    place.run(&["generate", "--to", "other", "--events", "600", "--seed", "7"]);
+    copy_share(&place.path("other"), &place.path("longer"), 1, 1);
+    let said = place.fail(&["archive", "--from", &url, "--to", "longer"], 65);
+    assert!(said.contains("is not one log"), "{said}");
+    assert!(place.fail(&["archive", "--from", "kinesis://eu-west-1", "--to", "copied"], 2).contains("only topics of Kafka"));
+    assert!(place.run(&["archive", "--help"]).contains("Confluent's S3"));
 }
