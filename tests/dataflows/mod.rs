@@ -1,5 +1,6 @@
 //! The real executables, on data, compared with an oracle that shares no code with them.
 
+mod airflow;
 mod answers;
 mod crash;
 mod database;
