@@ -4,10 +4,10 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use super::readers::assert_every_commit_equals_the_oracle;
 use super::{Place, Tables, assert_same};
+pub(super) use crate::support::until;
 
 /// Copies the first `share` of `of` parts of each partition's objects that are not there yet, as a writer does: whole, by renaming.
 pub(super) fn copy_share(from: &Path, to: &Path, share: usize, of: usize) {
@@ -27,15 +27,6 @@ pub(super) fn copy_share(from: &Path, to: &Path, share: usize, of: usize) {
                 }
             }
         }
-    }
-}
-
-/// Waits until `done`, which must be soon.
-pub(super) fn until(what: &str, mut done: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !done() {
-        assert!(start.elapsed() < Duration::from_secs(60), "{what} did not happen within a minute");
-        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 

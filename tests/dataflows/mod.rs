@@ -15,6 +15,7 @@ mod handoff;
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+mod network;
 mod readers;
 mod refusals;
 mod s3;

@@ -1,5 +1,6 @@
 # One broker of Apache Kafka, its jars from Maven Central. Listeners: plain; SASL (PLAIN, SCRAM, OAUTHBEARER with unsigned tokens)
-# with and without TLS; and TLS with the certificate of another host. Its one user is alice, with the password alice-secret.
+# with and without TLS; TLS with the certificate of another host; and one that sends clients to the port KAFKA_FRONT, where nobody
+# listens before a test does. Its one user is alice, with the password alice-secret.
 KAFKA_VERSION="${KAFKA_VERSION:-4.1.2}"
 
 kafka_install() {
@@ -35,7 +36,7 @@ kafka_certificate() {
 kafka_config() {
   kafka_certificate own IP:127.0.0.1,DNS:localhost
   kafka_certificate other DNS:other.example
-  PLAIN=$(free_port) SASL=$(free_port) TLS=$(free_port) OTHER=$(free_port) CONTROLLER=$(free_port)
+  PLAIN=$(free_port) SASL=$(free_port) TLS=$(free_port) OTHER=$(free_port) BEHIND=$(free_port) FRONT=$(free_port) CONTROLLER=$(free_port)
   cat >"$RUN/log4j2.properties" <<X
 appender.f.type=File
 appender.f.name=f
@@ -51,9 +52,9 @@ X
 process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:$CONTROLLER
-listeners=PLAIN://127.0.0.1:$PLAIN,SASL://127.0.0.1:$SASL,TLS://127.0.0.1:$TLS,OTHER://127.0.0.1:$OTHER,CONTROLLER://127.0.0.1:$CONTROLLER
-advertised.listeners=PLAIN://127.0.0.1:$PLAIN,SASL://127.0.0.1:$SASL,TLS://127.0.0.1:$TLS,OTHER://127.0.0.1:$OTHER
-listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL,OTHER:SSL,CONTROLLER:PLAINTEXT
+listeners=PLAIN://127.0.0.1:$PLAIN,SASL://127.0.0.1:$SASL,TLS://127.0.0.1:$TLS,OTHER://127.0.0.1:$OTHER,BEHIND://127.0.0.1:$BEHIND,CONTROLLER://127.0.0.1:$CONTROLLER
+advertised.listeners=PLAIN://127.0.0.1:$PLAIN,SASL://127.0.0.1:$SASL,TLS://127.0.0.1:$TLS,OTHER://127.0.0.1:$OTHER,BEHIND://127.0.0.1:$FRONT
+listener.security.protocol.map=PLAIN:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SASL_SSL,OTHER:SSL,BEHIND:PLAINTEXT,CONTROLLER:PLAINTEXT
 inter.broker.listener.name=PLAIN
 controller.listener.names=CONTROLLER
 log.dirs=$RUN/data
@@ -94,6 +95,8 @@ KAFKA_TLS=127.0.0.1:$TLS
 KAFKA_TLS_CA=$RUN/own.pem
 KAFKA_OTHER=127.0.0.1:$OTHER
 KAFKA_OTHER_CA=$RUN/other.pem
+KAFKA_BEHIND=127.0.0.1:$BEHIND
+KAFKA_FRONT=127.0.0.1:$FRONT
 X
 }
 

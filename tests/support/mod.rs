@@ -1,11 +1,14 @@
 //! What the tests share: trials, which pipe records written as text and show rows as text, a client of HTTP that may misbehave,
-//! and dice that fall the same in every run.
+//! a network that does, and dice that fall the same in every run.
 
 pub(crate) mod broken;
 pub(crate) mod bucket;
 pub(crate) mod http;
+pub(crate) mod proxy;
 pub(crate) mod services;
 pub(crate) mod shaky;
+
+use std::time::{Duration, Instant};
 
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -15,6 +18,15 @@ use watershed::options::{Consumed, Produced};
 use watershed::serdes::{Json, Utf8};
 use watershed::testing::TopologyTestDriver;
 use watershed::{KStream, KTable, StreamsBuilder, Topology};
+
+/// Waits until `done`, which must be soon.
+pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what} did not happen within a minute");
+        std::thread::park_timeout(Duration::from_millis(20));
+    }
+}
 
 /// A topic of texts and integers as a table.
 pub(crate) fn table<'s>(builder: &StreamsBuilder<'s>, topic: &str) -> KTable<'s, String, i64> {

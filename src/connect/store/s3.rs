@@ -11,6 +11,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Setting,
 use object_store::path::Path as Key;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
+use super::listing::Connector;
 use super::remote::{self, Bucket, Remote};
 use crate::error::{Error, Result};
 
@@ -84,6 +85,7 @@ async fn reach(objects: &AmazonS3, prefix: &Key, message: &str) -> Result<()> {
 pub(super) fn builder(bucket: &str, settings: &Settings) -> Result<AmazonS3Builder> {
     let retry = RetryConfig { retry_timeout: PATIENCE, ..RetryConfig::default() };
     let mut builder = AmazonS3Builder::new()
+        .with_http_connector(Connector)
         .with_config(Setting::Client(ClientConfigKey::ConnectTimeout), "3 seconds")
         .with_config(Setting::Client(ClientConfigKey::Timeout), REQUEST)
         .with_config(Setting::Client(ClientConfigKey::PoolMaxIdlePerHost), "128")

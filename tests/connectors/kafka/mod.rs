@@ -6,6 +6,8 @@ mod refusals;
 mod writing;
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::TcpListener;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,6 +20,7 @@ use watershed::connect::{Partition, Poll, Sink, Source, Value};
 use watershed::connectors::kafka::{Kafka, KafkaTopic};
 
 use super::contract::{self, Held, Place, append_contract, owner_contract, snapshot_contract, source_contract};
+use crate::support::proxy::Proxy;
 use crate::support::services::service;
 
 #[test]
@@ -76,6 +79,22 @@ impl Cluster {
     /// What the program is given to read topics whose names begin with `prefix`.
     pub(crate) fn url(&self, prefix: &str) -> String {
         format!("kafka://{}/{prefix}", self.at["KAFKA_PLAIN"])
+    }
+
+    /// A way to the broker that fails when told; one at a time, as the broker sends its clients to one port.
+    pub(crate) fn behind(&self) -> Option<Proxy> {
+        let Some((server, front)) = self.at.get("KAFKA_BEHIND").zip(self.at.get("KAFKA_FRONT")) else {
+            eprintln!("skipped: the broker that runs here has no listener for a proxy: do tests/services/down kafka first");
+            return None;
+        };
+        let listener = std::iter::from_fn(|| match TcpListener::bind(front) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse => {
+                std::thread::park_timeout(Duration::from_millis(100));
+                Some(None)
+            }
+            bound => Some(Some(bound.unwrap())),
+        });
+        listener.flatten().next().map(|listener| Proxy::at(listener, server))
     }
 
     /// The name of a new topic.

@@ -1,7 +1,8 @@
-//! Kinesis against a server on this machine: reading ([`reading`]), managing and writing
-//! ([`streams`]), runs around splits and merges ([`resharding`]), and what is said when something is wrong ([`errors`]).
+//! Kinesis against a server on this machine: reading ([`reading`]), managing and writing ([`streams`]), runs around splits and
+//! merges ([`resharding`]), a bad network ([`network`]), and what is said when something is wrong ([`errors`]).
 
 mod errors;
+mod network;
 mod reading;
 mod resharding;
 mod streams;

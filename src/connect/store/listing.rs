@@ -1,0 +1,41 @@
+//! Listings over HTTP that are whole before they are looked at: one that breaks in its middle is asked for again, as every request
+//! is whose answer does not come. `object_store` itself does so for objects only.
+
+use std::pin::Pin;
+
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+
+/// Makes clients that receive listings whole.
+#[derive(Debug)]
+pub(super) struct Connector;
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        Ok(HttpClient::new(Client(ReqwestConnector::default().connect(options)?)))
+    }
+}
+
+#[derive(Debug)]
+struct Client(HttpClient);
+
+impl HttpService for Client {
+    fn call<'a, 'f>(&'a self, request: HttpRequest) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'f>>
+    where
+        'a: 'f,
+        Self: 'f,
+    {
+        Box::pin(async move {
+            let listing = request.uri().query().is_some_and(|query| query.contains("list-type="));
+            let response = self.0.execute(request).await?;
+            if !listing {
+                return Ok(response);
+            }
+            let (head, body) = response.into_parts();
+            let bytes = body.bytes().await.map_err(|e| HttpError::new(HttpErrorKind::Interrupted, e))?;
+            Ok(HttpResponse::from_parts(head, bytes.into()))
+        })
+    }
+}

@@ -1,0 +1,96 @@
+//! A bad network before Kinesis: every record is read once, and every row is written, again under its own name if need be.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use object_store::memory::InMemory;
+use serde_json::Value as Json;
+use watershed::connect::memory::MemoryLog;
+use watershed::connect::{Source, Store};
+use watershed::connectors::kinesis::{Kinesis, KinesisStream};
+use watershed::options::{Consumed, Produced};
+use watershed::runtime::{Config, Streams};
+use watershed::serdes::{self, Utf8};
+use watershed::{StreamsBuilder, Topology};
+
+use super::{World, config, drain};
+use crate::support::proxy::{Proxy, Weather};
+use crate::support::until;
+
+/// The stream as it is seen through a proxy.
+fn behind(world: &World) -> (Proxy, KinesisStream) {
+    let server = world.config.endpoint_url().unwrap().trim_start_matches("http://");
+    let proxy = Proxy::to(server);
+    let stream = Kinesis::with(&config(&format!("http://{}", proxy.address()))).unwrap().stream(&world.name);
+    (proxy, stream)
+}
+
+#[test]
+fn a_reading_over_a_network_that_cuts_resets_and_stalls_misses_and_repeats_nothing() {
+    let Some(world) = World::new("bad-network", 1) else { return };
+    let (proxy, stream) = behind(&world);
+    let mut reader = stream.open(0, None, true).unwrap();
+    let mut next = 0;
+    let mut more = || {
+        world.put(&(next..next + 20).map(|n: u64| ("k".into(), n.to_string().into_bytes())).collect::<Vec<_>>());
+        next += 20;
+        (next - 20..next).map(|n| (n, n.to_string().into_bytes())).collect::<Vec<_>>()
+    };
+    for (bytes, weather) in [0, 150, 400, 800].into_iter().zip([Weather::Clear, Weather::Slow, Weather::Closed, Weather::Silent])
+    {
+        let resets = proxy.resets();
+        proxy.reset_after(bytes);
+        let written = more();
+        assert_eq!(drain(&mut *reader, written.len()), written);
+        until("a reset", || proxy.resets() > resets);
+        proxy.set(weather);
+        proxy.cut();
+        let (written, accepted) = (more(), proxy.accepted());
+        if matches!(weather, Weather::Closed | Weather::Silent) {
+            // Of a silent one: the first call is given up, and there is another.
+            until("another try", || proxy.accepted() > accepted + 1);
+            proxy.set(Weather::Clear);
+        }
+        assert_eq!(drain(&mut *reader, written.len()), written);
+    }
+    assert_eq!(drain(&mut *stream.open(0, None, false).unwrap(), usize::MAX).len(), 160);
+}
+
+#[test]
+fn rows_whose_answer_is_lost_are_written_again_under_their_name() {
+    let Some(world) = World::new("lost-answers", 3) else { return };
+    let (proxy, stream) = behind(&world);
+    let log = MemoryLog::default();
+    let program = || {
+        Topology::new("program", |builder: &StreamsBuilder<'_>| {
+            let events = builder.stream::<String, i64>("events", Consumed::with(Utf8, serdes::Json));
+            events.to("out", Produced::columns(["key", "number"]));
+        })
+    };
+    let objects = Arc::new(InMemory::new());
+    let mut next = 0;
+    for bytes in [0, 300, 900, 1500, 2100] {
+        for _ in 0..40 {
+            log.append(0, Some(format!("k{}", next % 40).as_bytes()), Some(next.to_string().as_bytes()));
+            next += 1;
+        }
+        let resets = proxy.resets();
+        proxy.reset_after(bytes);
+        let state = Some(Store::objects(objects.clone(), "state").unwrap());
+        let streams = Streams::new(program()).source("events", log.clone()).sink("out", stream.clone());
+        streams.run(Config { workers: 1, state, ..Config::default() }).unwrap();
+        assert_eq!(proxy.resets(), resets + 1, "the answers have fewer than {bytes} bytes");
+    }
+    let source = world.stream();
+    let mut named: BTreeMap<String, Json> = BTreeMap::new();
+    for shard in source.partitions().unwrap() {
+        for (_, value) in drain(&mut *source.open(shard, None, false).unwrap(), usize::MAX) {
+            let row: Json = serde_json::from_slice(&value).unwrap();
+            let name = row["_record"].as_str().unwrap().to_string();
+            assert_eq!(*named.entry(name).or_insert_with(|| row.clone()), row, "one name, one record");
+        }
+    }
+    let mut numbers: Vec<i64> = named.values().map(|row| row["number"].as_i64().unwrap()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (0..next).collect::<Vec<_>>());
+}

@@ -1,0 +1,132 @@
+//! A bad network between the program and real servers: what comes out is what comes out of a good one.
+
+use std::fs;
+use std::io::Read;
+use std::process::{Child, Command};
+
+use watershed::connect::Store;
+
+use super::follow::{copy_share, terminate, until};
+#[cfg(feature = "kafka")]
+use super::kafka::send;
+use super::s3::upload;
+use super::{Place, assert_same, tables};
+#[cfg(feature = "kafka")]
+use crate::connectors::kafka::cluster;
+use crate::support::bucket::bucket;
+use crate::support::proxy::{Proxy, Weather};
+
+/// A way to the S3 server of this process, and the program about to use it; a request that is not answered ends after a second.
+fn behind(proxy: &Proxy, place: &Place, args: &[&str]) -> Command {
+    let mut command = place.command(args);
+    command.env("AWS_ENDPOINT_URL", format!("http://{}", proxy.address())).env("AWS_TIMEOUT", "1 second");
+    command
+}
+
+fn server() -> String {
+    std::env::var("AWS_ENDPOINT_URL").unwrap().trim_start_matches("http://").to_string()
+}
+
+/// Ends a run that follows, which must end well.
+fn finish(mut child: Child) {
+    terminate(&child);
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(child.wait().unwrap().success(), "{said}");
+}
+
+#[test]
+fn a_run_on_s3_over_a_network_that_cuts_resets_and_stalls_equals_the_oracle() {
+    let Some(url) = bucket(a_run_on_s3_over_a_network_that_cuts_resets_and_stalls_equals_the_oracle) else { return };
+    let (place, proxy) = (Place::new(), Proxy::to(&server()));
+    place.run(&["generate", "--to", "all", "--events", "600", "--dirt", "0.1", "--records-per-object", "10"]);
+    let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
+    fs::create_dir(place.path("archive")).unwrap();
+    let mut share = 0;
+    let mut more = || {
+        share += 1;
+        copy_share(&place.path("all"), &place.path("archive"), share, 8);
+        upload(&place.path("archive"), &archive);
+    };
+    more();
+    let args = ["run", "--from", &archive, "--lake", &lake, "--follow", "--commit-every", "50ms"];
+    let child = behind(&proxy, &place, &args).spawn().unwrap();
+    let state = Store::open(&format!("{lake}/_watershed")).unwrap();
+    let commits = || state.list("manifest").unwrap().len();
+    until("the first commit", || commits() > 0);
+
+    let weathers = [Weather::Clear, Weather::Slow, Weather::Silent, Weather::Closed];
+    for (bytes, weather) in [100, 700, 2_000, 9_000, 30_000, 90_000, 300].into_iter().zip(weathers.iter().cycle()) {
+        let (before, resets, accepted) = (commits(), proxy.resets(), proxy.accepted());
+        proxy.reset_after(bytes);
+        more();
+        until("a reset", || proxy.resets() > resets);
+        proxy.set(*weather);
+        proxy.cut();
+        until("another connection", || proxy.accepted() > accepted + 1);
+        proxy.set(Weather::Clear);
+        until("another commit", || commits() > before);
+    }
+    let expected = place.oracle("all", &[]);
+    until("all of it", || tables(&lake, None) == expected);
+    finish(child);
+    assert_same("in the end", &expected, &tables(&lake, None));
+    assert!(place.run(&["check", "--from", &archive, "--lake", &lake]).contains("all are equal"));
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn a_run_that_follows_kafka_over_such_a_network_equals_the_oracle() {
+    let Some(cluster) = cluster() else { return };
+    let Some(proxy) = cluster.behind() else { return };
+    let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
+    place.run(&["generate", "--to", "archive", "--events", "600", "--dirt", "0.2", "--records-per-object", "50"]);
+    let expected = place.oracle("archive", &[]);
+    send(cluster, &place, &prefix, 0, 8);
+    let url = format!("kafka://{}/{prefix}", proxy.address());
+    let child = place.spawn(&["run", "--from", &url, "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    until("the first commit", || !place.manifests().is_empty());
+
+    let weathers = [Weather::Clear, Weather::Slow, Weather::Silent, Weather::Closed];
+    for (part, weather) in (1..8).zip(weathers.iter().cycle()) {
+        let (before, resets, accepted) = (place.manifests().len(), proxy.resets(), proxy.accepted());
+        proxy.reset_after(100 * part as i64);
+        until("a reset", || proxy.resets() > resets);
+        proxy.set(*weather);
+        send(cluster, &place, &prefix, part, 8);
+        proxy.cut();
+        until("another connection", || proxy.accepted() > accepted + 1);
+        proxy.set(Weather::Clear);
+        until("another commit", || place.manifests().len() > before);
+    }
+    until("all of it", || place.lake("lake", None) == expected);
+    finish(child);
+    assert_same("in the end", &expected, &place.lake("lake", None));
+}
+
+/// A broker whose machine is gone: its connections stand, and nothing is answered.
+#[cfg(feature = "kafka")]
+#[test]
+fn a_broker_that_falls_silent_is_waited_for_and_one_that_always_was_is_given_up() {
+    let Some(cluster) = cluster() else { return };
+    let Some(proxy) = cluster.behind() else { return };
+    let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
+    place.run(&["generate", "--to", "archive", "--events", "60", "--dirt", "0"]);
+    send(cluster, &place, &prefix, 0, 2);
+    let url = format!("kafka://{}/{prefix}", proxy.address());
+    proxy.set(Weather::Silent);
+    let said = place.fail(&["run", "--from", &url, "--lake", "none"], 69);
+    assert!(said.contains(&prefix) && said.lines().count() <= 2, "{said}");
+    assert!(!place.path("none").exists());
+
+    proxy.set(Weather::Clear);
+    let child = place.spawn(&["run", "--from", &url, "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    until("the first commit", || !place.manifests().is_empty());
+    proxy.set(Weather::Silent);
+    send(cluster, &place, &prefix, 1, 2);
+    // Asked to end, it does not wait for who does not answer.
+    finish(child);
+    proxy.set(Weather::Clear);
+    place.run(&["run", "--from", &url, "--lake", "lake"]);
+    assert_same("in the end", &place.oracle("archive", &[]), &place.lake("lake", None));
+}
