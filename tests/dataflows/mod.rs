@@ -19,6 +19,7 @@ mod network;
 mod readers;
 mod refusals;
 mod s3;
+mod unreachable;
 mod wordcount;
 
 use std::collections::BTreeMap;

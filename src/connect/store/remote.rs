@@ -210,7 +210,7 @@ pub(super) fn failed(message: String, cause: Cause) -> Error {
     };
     // The rest of what S3 says is of no use to people.
     let (code, said) = (told("Code").unwrap_or_default(), told("Message").unwrap_or_default());
-    let short = if code.is_empty() { text.clone() } else { format!("{code}: {said}") };
+    let short = if code.is_empty() { whole(&cause) } else { format!("{code}: {said}") };
     let hint = match code {
         "NoSuchBucket" => "Make the bucket, or give another one.",
         "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
@@ -222,4 +222,14 @@ pub(super) fn failed(message: String, cause: Cause) -> Error {
         _ => return Error::connect(message).because(short),
     };
     Error::config(message).because(short).hint(hint)
+}
+
+/// What an error says, and what its last cause says if that is not in it: why a connection is refused is told there alone.
+fn whole(cause: &Cause) -> String {
+    let text = cause.to_string();
+    let last = std::iter::successors(std::error::Error::source(cause), |cause| cause.source()).last();
+    match last.map(ToString::to_string).filter(|last| !text.contains(last)) {
+        Some(last) => format!("{text}: {last}"),
+        None => text,
+    }
 }

@@ -13,11 +13,12 @@ use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
 use super::listing::Connector;
 use super::remote::{self, Bucket, Remote};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How long credentials may take to be found, and a bucket to answer for the first time.
 const CREDENTIALS: Duration = Duration::from_secs(4);
 const FIRST: Duration = Duration::from_secs(9);
+const UNREACHED: &str = "Check AWS_ENDPOINT_URL, AWS_REGION and the network.";
 /// How long any request may take, and how long it takes to give up one that is tried again and again.
 const REQUEST: &str = "120 seconds";
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -75,10 +76,12 @@ async fn reach(objects: &AmazonS3, prefix: &Key, message: &str) -> Result<()> {
             .hint("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for one of ~/.aws/credentials."));
     }
     match tokio::time::timeout(FIRST, objects.list(Some(prefix)).next()).await {
-        Ok(Some(Err(e))) => Err(remote::failed(message.to_string(), e)),
+        Ok(Some(Err(e))) => match remote::failed(message.to_string(), e) {
+            error if error.kind() == ErrorKind::Connect => Err(error.hint(UNREACHED)),
+            error => Err(error),
+        },
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::connect(format!("{message}: no answer within {} seconds", FIRST.as_secs()))
-            .hint("Check AWS_ENDPOINT_URL, AWS_REGION and the network.")),
+        Err(_) => Err(Error::connect(format!("{message}: no answer within {} seconds", FIRST.as_secs())).hint(UNREACHED)),
     }
 }
 

@@ -1,0 +1,77 @@
+//! A service that is not there, or is not who it should be, or lets nobody in: one clear error, and nothing is begun.
+
+use super::Place;
+use crate::support::services::service;
+
+/// What is tried, what is set for it, the exit codes it may end with, and what is said of it.
+type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [i32], &'a str);
+
+fn assert_refused(cases: &[Case<'_>]) {
+    for (args, settings, codes, says) in cases {
+        let place = Place::new();
+        let output = place.command(args).env("HOME", place.folder.path()).envs(settings.iter().copied()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let code = output.status.code().unwrap();
+        assert!(codes.contains(&code), "{args:?} {settings:?} ended with {code}: {said}");
+        assert!(said.starts_with("pinterest: ") && said.contains(says) && said.lines().count() <= 2, "{args:?}: {said}");
+        assert!(!said.contains("secret"), "{args:?} tells a secret: {said}");
+        assert!(std::fs::read_dir(place.folder.path()).unwrap().next().is_none(), "{args:?} has begun something");
+    }
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn a_broker_that_cannot_be_read_is_one_clear_error() {
+    let Some(at) = service("kafka") else { return };
+    let url = |listener: &str| format!("kafka://{}", at[listener]);
+    let (plain, sasl, tls, other) = (url("KAFKA_PLAIN"), url("KAFKA_SASL"), url("KAFKA_TLS"), url("KAFKA_OTHER"));
+    let alice =
+        [("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"), ("KAFKA_SASL_MECHANISM", "PLAIN"), ("KAFKA_SASL_USERNAME", "alice")];
+    let wrong = [&alice[..], &[("KAFKA_SASL_PASSWORD", "wrong-secret")]].concat();
+    let encrypted = |ca| [("KAFKA_SECURITY_PROTOCOL", "ssl"), ("KAFKA_SSL_CA_LOCATION", at[ca].as_str())];
+    let run = |from| ["run", "--from", from, "--lake", "lake"];
+    assert_refused(&[
+        (&run("kafka://127.0.0.1:1"), &[], &[69], "127.0.0.1:1"),
+        (&run("kafka://no-such-host.invalid:9092"), &[], &[69], "no-such-host.invalid"),
+        (&run(&plain), &[], &[78], "there is no kafka topic demo.pin"),
+        (&run(&sasl), &wrong, &[78], "does not accept the credentials"),
+        (&run(&tls), &[], &[69], "KAFKA_SECURITY_PROTOCOL"),
+        (&run(&other), &encrypted("KAFKA_TLS_CA"), &[69], "KAFKA_SSL_CA_LOCATION"),
+        (&run(&other), &encrypted("KAFKA_OTHER_CA"), &[69], "as their certificates do"),
+        (&["check", "--from", &plain, "--lake", "lake"], &[], &[78], "there is no kafka topic demo.pin"),
+    ]);
+}
+
+/// A certificate does not depend on what is spoken behind it.
+#[cfg(feature = "kafka")]
+#[test]
+fn a_bucket_behind_a_strangers_certificate_is_one_clear_error() {
+    let Some(at) = service("kafka") else { return };
+    let endpoint = format!("https://{}", at["KAFKA_OTHER"]);
+    let settings = [
+        ("AWS_ENDPOINT_URL", endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", "someone"),
+        ("AWS_SECRET_ACCESS_KEY", "the-secret"),
+        ("AWS_REGION", "eu-west-1"),
+    ];
+    assert_refused(&[
+        (&["run", "--from", "s3://bucket/archive", "--lake", "lake"], &settings, &[69], "certificate"),
+        (&["run", "--from", "s3://bucket/archive", "--lake", "lake"], &settings, &[69], "AWS_ENDPOINT_URL"),
+    ]);
+}
+
+#[test]
+fn a_database_that_cannot_be_used_is_one_clear_error() {
+    let Some(at) = service("mysql") else { return };
+    let server = at["MYSQL_URL"].rsplit_once('@').unwrap().1.trim_end_matches('/');
+    let (gone, there) = (format!("mysql://test@{server}/no_such"), format!("mysql://test@{server}/information_schema"));
+    let (right, wrong) = ([("PINTEREST_DB_PASSWORD", "test")], [("PINTEREST_DB_PASSWORD", "wrong-secret")]);
+    assert_refused(&[
+        (&["generate", "--to", "mysql://test@127.0.0.1:1/pinterest", "--events", "3"], &right, &[69], "127.0.0.1:1"),
+        (&["generate", "--to", &gone, "--events", "3"], &wrong, &[69, 78], "Access denied for user 'test'"),
+        (&["generate", "--to", &gone, "--events", "3"], &right, &[69, 78], "no_such"),
+        (&["emulate", "--from", &gone, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[69, 78], "no_such"),
+        (&["emulate", "--from", &there, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[69, 78], "pinterest_data"),
+        (&["generate", "--to", "mysql://test:secret@127.0.0.1:1/pinterest"], &[], &[2], "PINTEREST_DB_PASSWORD"),
+    ]);
+}
