@@ -19,6 +19,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 use watershed::{Error, ErrorKind, Result};
 
 use answers::{Format, Lake};
@@ -176,7 +179,9 @@ fn main() -> ExitCode {
         print(info);
         std::process::exit(70);
     }));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(tracing::Level::WARN).with_target(false).init();
+    // What a library below warns of comes as an error of ours too, or is of no use to people.
+    let ours = Targets::new().with_targets(["watershed", "pinterest"].map(|target| (target, tracing::Level::WARN)));
+    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).finish().with(ours).init();
     match dispatch(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -1,7 +1,6 @@
 //! A bad network between the program and real servers: what comes out is what comes out of a good one.
 
 use std::fs;
-use std::io::Read;
 use std::process::{Child, Command};
 
 use watershed::connect::Store;
@@ -28,11 +27,10 @@ fn server() -> String {
 }
 
 /// Ends a run that follows, which must end well.
-fn finish(mut child: Child) {
+fn finish(child: Child) {
     terminate(&child);
-    let mut said = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

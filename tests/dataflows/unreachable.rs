@@ -28,7 +28,7 @@ fn a_broker_that_cannot_be_read_is_one_clear_error() {
     let alice =
         [("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext"), ("KAFKA_SASL_MECHANISM", "PLAIN"), ("KAFKA_SASL_USERNAME", "alice")];
     let wrong = [&alice[..], &[("KAFKA_SASL_PASSWORD", "wrong-secret")]].concat();
-    let encrypted = |ca| [("KAFKA_SECURITY_PROTOCOL", "ssl"), ("KAFKA_SSL_CA_LOCATION", at[ca].as_str())];
+    let encrypted = |ca: &str| [("KAFKA_SECURITY_PROTOCOL", "ssl"), ("KAFKA_SSL_CA_LOCATION", at[ca].as_str())];
     let run = |from| ["run", "--from", from, "--lake", "lake"];
     assert_refused(&[
         (&run("kafka://127.0.0.1:1"), &[], &[69], "127.0.0.1:1"),
