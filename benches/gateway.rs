@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::FutureExt;
-use watershed::gateway::{Answer, Config, Entry, Folder, FolderOptions, Gateway, Log, Place, Position, Refusal, Topic};
+use watershed::gateway::{Answer, Config, Entry, Folder, FolderOptions, Gateway, Log, Part, Place, Position, Refusal};
 
 use report::{Report, millis, percentile};
 
@@ -63,8 +63,11 @@ impl Log for Nothing {
     fn describe(&self) -> String {
         "nothing".into()
     }
-    fn topics(&self) -> Answer<'_, Vec<Topic>> {
+    fn topics(&self) -> Answer<'_, Vec<String>> {
         async { Ok(Vec::new()) }.boxed()
+    }
+    fn partitions<'a>(&'a self, _topic: &'a str) -> Answer<'a, Vec<Part>> {
+        async { Ok(Part::even(1)) }.boxed()
     }
     fn append<'a>(&'a self, _topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<std::result::Result<Place, Refusal>>> {
         let first = self.0.fetch_add(entries.len() as u64, Ordering::Relaxed);

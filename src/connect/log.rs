@@ -14,8 +14,11 @@ pub trait Log: Send + Sync {
     /// Where the records go, for people; it holds no secret.
     fn describe(&self) -> String;
 
-    /// The topics there are, by name.
-    fn topics(&self) -> Answer<'_, Vec<Topic>>;
+    /// The names of the topics there are, ascending.
+    fn topics(&self) -> Answer<'_, Vec<String>>;
+
+    /// The partitions of `topic` that take records, by number.
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>>;
 
     /// Appends `entries` to `topic` and says where each of them is, in their order.
     fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>>;
@@ -43,13 +46,22 @@ pub trait Log: Send + Sync {
 /// What a call of a [`Log`] comes to.
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Refusal>>;
 
-/// A topic of a [`Log`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Topic {
-    /// Its name.
-    pub name: String,
-    /// How many partitions it has, numbered from 0.
-    pub partitions: u32,
+/// A partition of a topic that takes records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Its number.
+    pub number: u32,
+    /// The hashes of the keys whose records it takes, first and last.
+    pub hashes: (u128, u128),
+}
+
+impl Part {
+    /// `count` partitions, numbered from 0, that take as many hashes each.
+    pub fn even(count: u32) -> Vec<Part> {
+        let width = u128::MAX / u128::from(count.max(1));
+        let last = |number| if number + 1 == count { u128::MAX } else { width * u128::from(number + 1) - 1 };
+        (0..count).map(|number| Part { number, hashes: (width * u128::from(number), last(number)) }).collect()
+    }
 }
 
 /// A record to append.
@@ -79,6 +91,8 @@ pub enum Position {
     Offset(u64),
     /// A sequence number of Kinesis, in digits.
     Sequence(String),
+    /// It is there, and the log has lost sight of where.
+    Unknown,
 }
 
 /// Why something was not done.

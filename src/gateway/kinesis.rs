@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::connect::log::{Entry, Place, Position, Refusal};
+use crate::connect::log::{Entry, Part, Place, Position, Refusal};
 
-use super::App;
 use super::fault::{ACCOUNT, AMAZON, Dialect, Fault, answer, refusal_of};
 use super::rest::{Named, one_line, parameter, parse};
+use super::{App, inner, outer};
 
 /// The most records of a request.
 const RECORDS: usize = 500;
@@ -58,8 +58,8 @@ fn refuse(fault: &Fault) -> Response {
 pub(super) async fn list(State(app): State<Arc<App>>) -> Response {
     match app.log.topics().await {
         Ok(topics) => {
-            let mut names: Vec<String> = topics.into_iter().map(|topic| app.stream_of(topic.name)).collect();
-            names.sort();
+            let mut names: Vec<String> = topics.into_iter().map(|topic| outer(&app.config.streams, topic)).collect();
+            names.sort_unstable();
             answer(200, AMAZON, &json!({ "HasMoreStreams": false, "StreamNames": names }))
         }
         Err(refusal) => refuse(&Fault::Log(refusal, String::new())),
@@ -68,19 +68,15 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Response {
 
 /// `GET /streams/{stream}`: what `DescribeStream` says.
 pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Response {
-    let (stream, topic) = (name(&path), app.topic_of(name(&path)));
-    let log = |refusal| refuse(&Fault::Log(refusal, stream.to_string()));
-    let topics = match app.log.topics().await {
-        Ok(topics) => topics,
-        Err(refusal) => return log(refusal),
+    let stream = name(&path);
+    let parts = match app.log.partitions(&inner(&app.config.streams, stream)).await {
+        Ok(parts) => parts,
+        Err(refusal) => return refuse(&Fault::Log(refusal, stream.to_string())),
     };
-    let Some(found) = topics.into_iter().find(|found| found.name == topic) else { return log(Refusal::NoTopic) };
-    let width = u128::MAX / u128::from(found.partitions);
-    let shard = |p: u32| {
-        let last = if p + 1 == found.partitions { u128::MAX } else { width * u128::from(p + 1) - 1 };
+    let shard = |part: &Part| {
         json!({
-            "ShardId": shard_id(p),
-            "HashKeyRange": { "StartingHashKey": (width * u128::from(p)).to_string(), "EndingHashKey": last.to_string() },
+            "ShardId": shard_id(part.number),
+            "HashKeyRange": { "StartingHashKey": part.hashes.0.to_string(), "EndingHashKey": part.hashes.1.to_string() },
             "SequenceNumberRange": { "StartingSequenceNumber": sequence(&Position::Offset(0)) },
         })
     };
@@ -89,7 +85,7 @@ pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Respon
         "StreamARN": format!("arn:aws:kinesis:local:{ACCOUNT}:stream/{stream}"),
         "StreamStatus": "ACTIVE",
         "StreamModeDetails": { "StreamMode": "PROVISIONED" },
-        "Shards": (0..found.partitions).map(shard).collect::<Vec<_>>(),
+        "Shards": parts.iter().map(shard).collect::<Vec<_>>(),
         "HasMoreShards": false,
         "RetentionPeriodHours": 24,
         "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
@@ -106,7 +102,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, path: Named, body: Bytes
         Err(fault) => return refuse(&fault),
     };
     let stream = name(&path);
-    match app.log.create(&app.topic_of(stream), shards).await {
+    match app.log.create(&inner(&app.config.streams, stream), shards).await {
         Ok(()) => ().into_response(),
         Err(refusal) => refuse(&Fault::Log(refusal, stream.to_string())),
     }
@@ -115,7 +111,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, path: Named, body: Bytes
 /// `DELETE /streams/{stream}`.
 pub(super) async fn delete(State(app): State<Arc<App>>, path: Named) -> Response {
     let stream = name(&path);
-    match app.log.delete(&app.topic_of(stream)).await {
+    match app.log.delete(&inner(&app.config.streams, stream)).await {
         Ok(()) => ().into_response(),
         Err(refusal) => refuse(&Fault::Log(refusal, stream.to_string())),
     }
@@ -169,7 +165,7 @@ async fn put_all<'a>(
         return Err(Fault::Invalid(format!("a request has 1 to {RECORDS} records, not {}", records.len())));
     }
     let entries = records.into_iter().map(|put| entry(body, put)).collect::<Result<_, _>>()?;
-    app.append(&app.topic_of(stream), entries).await.map_err(|refusal| Fault::Log(refusal, stream.to_string()))
+    app.append(&inner(&app.config.streams, stream), entries).await.map_err(|refusal| Fault::Log(refusal, stream.to_string()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -203,5 +199,6 @@ fn sequence(position: &Position) -> String {
     match position {
         Position::Offset(offset) => format!("49{offset:054}"),
         Position::Sequence(digits) => digits.clone(),
+        Position::Unknown => String::new(),
     }
 }

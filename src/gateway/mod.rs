@@ -11,7 +11,7 @@
 //! ```
 //!
 //! All of these are also below a stage, `/{stage}/topics/…`, as API Gateway has them. A stream is the topic of the same name, unless
-//! [`Config::streams`] says of which.
+//! [`Config::streams`] says of which; [`Config::topics`] does so for topics that the log calls otherwise.
 //!
 //! - **Nothing is acknowledged that isn't durable**: an answer of 200 is given by the log, after its sync. A client that gets none,
 //!   or an error, can't know: it sends again, and the record may be there twice.
@@ -45,7 +45,7 @@ use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
-pub use crate::connect::log::{Answer, Entry, Log, Place, Position, Refusal, Topic};
+pub use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
 pub use folder::{Folder, FolderOptions};
 pub use tls::Identity;
 
@@ -55,8 +55,10 @@ use metrics::Metrics;
 
 /// Whom a gateway serves, and how much of it.
 pub struct Config {
-    /// The streams that are topics of another name: the topic of each stream.
+    /// The streams that the log has as topics of another name: the topic of each stream.
     pub streams: BTreeMap<String, String>,
+    /// The topics of the REST Proxy that the log has under another name, and that name.
+    pub topics: BTreeMap<String, String>,
     /// One of these a request must bear; anyone may ask if there are none.
     pub tokens: Vec<String>,
     /// Speaks TLS as this one; plain HTTP if there is none.
@@ -86,6 +88,7 @@ impl Config {
     pub fn new(clock: Arc<dyn Fn() -> Duration + Send + Sync>) -> Self {
         Config {
             streams: BTreeMap::new(),
+            topics: BTreeMap::new(),
             tokens: Vec::new(),
             identity: None,
             rate: None,
@@ -133,22 +136,32 @@ impl App {
         self.stopping.load(Ordering::Relaxed)
     }
 
+    /// Appends to a topic of the log. What is refused altogether, for a reason that no record has of its own, is refused at once.
     async fn append(&self, topic: &str, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
         let bytes: usize = entries.iter().map(|entry| entry.value.as_ref().map_or(0, |value| value.len())).sum();
         let places = self.log.append(topic, entries).await?;
         let refused = places.iter().filter(|place| place.is_err()).count();
         self.metrics.taken(topic, (places.len() - refused) as u64, bytes as u64, refused as u64);
-        Ok(places)
+        match places.first() {
+            Some(Err(why @ (Refusal::NoTopic | Refusal::Busy(_) | Refusal::Full(_) | Refusal::Denied(_))))
+                if places.iter().all(|place| place.as_ref().err() == Some(why)) =>
+            {
+                Err(why.clone())
+            }
+            _ => Ok(places),
+        }
     }
+}
 
-    fn topic_of(&self, stream: &str) -> String {
-        self.config.streams.get(stream).map_or(stream, String::as_str).to_string()
-    }
+/// What the log calls the topic of a name, by the names that differ.
+fn inner(names: &BTreeMap<String, String>, name: &str) -> String {
+    names.get(name).map_or(name, String::as_str).to_string()
+}
 
-    fn stream_of(&self, topic: String) -> String {
-        let named = self.config.streams.iter().find(|(_, of)| **of == topic);
-        named.map_or(topic, |(stream, _)| stream.clone())
-    }
+/// The name of a topic of the log, by the names that differ.
+fn outer(names: &BTreeMap<String, String>, topic: String) -> String {
+    let named = names.iter().find(|(_, of)| **of == topic);
+    named.map_or(topic, |(name, _)| name.clone())
 }
 
 /// A gateway that listens.

@@ -17,8 +17,8 @@ use serde_json::value::RawValue;
 
 use crate::connect::log::{Entry, Place, Position, Refusal};
 
-use super::App;
 use super::fault::{Dialect, Fault, KAFKA, answer};
+use super::{App, inner, outer};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -64,7 +64,11 @@ enum Embedded {
 /// `GET /topics`: the names, ascending.
 pub(super) async fn topics(State(app): State<Arc<App>>) -> Response {
     match app.log.topics().await {
-        Ok(topics) => answer(200, KAFKA, &topics.into_iter().map(|topic| topic.name).collect()),
+        Ok(topics) => {
+            let mut names: Vec<String> = topics.into_iter().map(|topic| outer(&app.config.topics, topic)).collect();
+            names.sort_unstable();
+            answer(200, KAFKA, &names.into())
+        }
         Err(refusal) => Dialect::Kafka.refuse(&Fault::Log(refusal, String::new())),
     }
 }
@@ -89,7 +93,7 @@ async fn append(
     let log = |refusal| Fault::Log(refusal, topic.to_string());
     let partition = partition.map(|p| p.parse().map_err(|_| log(Refusal::NoPartition))).transpose()?;
     let entries = entries(body, embedded, partition)?;
-    app.append(topic, entries).await.map_err(log)
+    app.append(&inner(&app.config.topics, topic), entries).await.map_err(log)
 }
 
 fn embedded(headers: &HeaderMap) -> Option<Embedded> {

@@ -18,7 +18,7 @@ fn append(log: &Folder, values: &[String]) -> Vec<u64> {
     let places = block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
     let offset = |place: Result<Place, Refusal>| match place.unwrap().position {
         Position::Offset(offset) => offset,
-        Position::Sequence(digits) => panic!("{digits}"),
+        other => panic!("{other:?}"),
     };
     places.into_iter().map(offset).collect()
 }

@@ -28,7 +28,7 @@ use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
-use crate::connect::log::{Answer, Entry, Log, Place, Refusal, Topic};
+use crate::connect::log::{Answer, Entry, Log, Part, Place, Refusal};
 use crate::error::{Error, Result};
 
 use archive::Key;
@@ -172,10 +172,14 @@ impl Log for Folder {
         format!("archive {}", self.shared.root.display())
     }
 
-    fn topics(&self) -> Answer<'_, Vec<Topic>> {
-        let topic = |(name, ends): (&Arc<str>, &Vec<u64>)| Topic { name: name.to_string(), partitions: ends.len() as u32 };
-        let topics = lock(&self.shared.topics).iter().map(topic).collect();
+    fn topics(&self) -> Answer<'_, Vec<String>> {
+        let topics = lock(&self.shared.topics).keys().map(ToString::to_string).collect();
         async move { Ok(topics) }.boxed()
+    }
+
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>> {
+        let count = lock(&self.shared.topics).get(topic).map(Vec::len);
+        async move { count.map(|count| Part::even(count as u32)).ok_or(Refusal::NoTopic) }.boxed()
     }
 
     fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
