@@ -53,19 +53,19 @@ impl Context {
     }
 
     /// Forgets what was said: it is over.
-    fn forget(&self) {
+    pub(super) fn forget(&self) {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Whether asking again is of no use.
-    fn hopeless(&self) -> bool {
+    pub(super) fn hopeless(&self) -> bool {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         said.as_ref().is_some_and(|(code, _)| telling(*code) > 2)
     }
 }
 
-/// How much a code says of the cause: that nobody answers says nothing.
-fn telling(code: Code) -> u8 {
+/// How much a code says of the cause: that nobody answers says nothing, and above 2 the broker lets nobody in.
+pub(super) fn telling(code: Code) -> u8 {
     match code {
         Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => 0,
         Code::BrokerTransportFailure | Code::NetworkException | Code::Resolve => 1,

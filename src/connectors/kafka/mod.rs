@@ -14,11 +14,15 @@
 //!
 //! Keys, values and timestamps are read; headers are not.
 //!
+//! - **A gateway** appends to all topics of the cluster ([`Kafka::log`]), with `acks=all` and idempotence, and acknowledges what
+//!   the brokers say that they have.
+//!
 //! Each open partition is a connection of its own, with a queue of a share of 64 MiB. Secrets come from the environment or from
 //! a file, and are never part of a URL, a name or a log: [`Kafka::open`] says which.
 
 mod claim;
 mod client;
+mod log;
 #[cfg(feature = "msk")]
 mod msk;
 mod rows;
@@ -36,6 +40,7 @@ use rdkafka::consumer::BaseConsumer;
 use crate::error::{Error, Result};
 
 use client::{Context, Scout};
+pub use log::KafkaLog;
 use settings::Settings;
 
 /// A Kafka cluster.
@@ -67,6 +72,14 @@ impl Kafka {
     /// As [`Kafka::open`].
     pub fn with(url: &str, properties: impl IntoIterator<Item = (String, String)>) -> Result<Self> {
         Ok(Kafka { settings: Arc::new(Settings::new(url, properties.into_iter().collect())?) })
+    }
+
+    /// All its topics below the prefix, to append to.
+    ///
+    /// # Errors
+    /// For a property that can't be understood.
+    pub fn log(&self) -> Result<KafkaLog> {
+        KafkaLog::new(self)
     }
 
     /// One topic of it, to read or to write.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use rdkafka::ClientConfig;
 use rdkafka::config::FromClientConfigAndContext;
+use rdkafka::{ClientConfig, ClientContext};
 
 use crate::error::{Error, Result};
 
@@ -118,12 +118,22 @@ impl Settings {
 
     /// A client of the cluster that speaks for `name`.
     pub(super) fn client<T: FromClientConfigAndContext<Context>>(&self, name: &str, own: &[(&str, &str)]) -> Result<T> {
+        self.client_in(name, own, |context| context)
+    }
+
+    /// The same with a context around the usual one.
+    pub(super) fn client_in<C: ClientContext, T: FromClientConfigAndContext<C>>(
+        &self,
+        name: &str,
+        own: &[(&str, &str)],
+        around: impl FnOnce(Context) -> C,
+    ) -> Result<T> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.brokers).set("client.id", "watershed");
         config.set("socket.connection.setup.timeout.ms", "10000");
         config.extend(self.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
         config.extend(own.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())));
-        config.create_with_context(Context::new(name, self.tokens.clone())).map_err(|error| {
+        config.create_with_context(around(Context::new(name, self.tokens.clone()))).map_err(|error| {
             let what = match error {
                 // Not its value, which may be a secret.
                 rdkafka::error::KafkaError::ClientConfig(_, _, property, _) => {

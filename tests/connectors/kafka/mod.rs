@@ -66,7 +66,7 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
     CLUSTER.get_or_init(start).as_ref()
 }
 
-type Records = Vec<(u64, Option<Vec<u8>>, Option<Vec<u8>>)>;
+pub(crate) type Records = Vec<(u64, Option<Vec<u8>>, Option<Vec<u8>>)>;
 
 impl Cluster {
     /// A name that no topic has.
@@ -116,7 +116,7 @@ impl Cluster {
         deleted.into_iter().for_each(|topic| drop(topic.unwrap()));
     }
 
-    fn grow(&self, name: &str, partitions: usize) {
+    pub(crate) fn grow(&self, name: &str, partitions: usize) {
         let more = NewPartitions::new(name, partitions);
         let grown = self.runtime.block_on(self.admin.create_partitions(&[more], &AdminOptions::new())).unwrap();
         grown.into_iter().for_each(|topic| drop(topic.unwrap()));
