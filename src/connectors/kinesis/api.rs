@@ -1,5 +1,6 @@
 //! The calls of Kinesis that reading and writing need, apart from the SDK: so a test can play a service that no machine runs at will.
 
+use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
@@ -63,7 +64,17 @@ pub(super) struct Page {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) key: String,
-    pub(super) data: String,
+    /// What decides on the shard in place of the key's hash.
+    pub(super) hash: Option<u128>,
+    pub(super) data: Bytes,
+}
+
+/// Where a record was written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The name of its shard.
+    pub(super) shard: String,
+    pub(super) sequence: String,
 }
 
 /// What can be done about a call that failed.
@@ -124,6 +135,6 @@ pub(super) trait Api: Send + Sync + 'static {
     /// The next records of an iterator, at most `limit`: maybe none, although there are more.
     fn records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Page, Fault>>;
 
-    /// Writes up to 500 records; of each, why it was not written.
-    fn put<'a>(&'a self, stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Option<String>>, Fault>>;
+    /// Writes up to 500 records; of each, where it is or why it was not written.
+    fn put<'a>(&'a self, stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>>;
 }

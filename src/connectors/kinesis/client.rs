@@ -11,13 +11,13 @@ use aws_sdk_kinesis::config::retry::RetryConfig;
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, Shard as Listed, ShardIteratorType};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, Shard as Listed, ShardIteratorType};
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start};
+use super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written};
 
 const CONNECTING: Duration = Duration::from_secs(3);
 const CALLING: Duration = Duration::from_secs(15);
@@ -80,15 +80,21 @@ impl Api for Sdk {
         .boxed()
     }
 
-    fn put<'a>(&'a self, stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Option<String>>, Fault>> {
+    fn put<'a>(&'a self, stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>> {
         async move {
             let entry = |entry: &Entry| {
-                PutRecordsRequestEntry::builder().partition_key(&entry.key).data(Blob::new(entry.data.as_bytes())).build()
+                let hash = entry.hash.map(|hash| hash.to_string());
+                let made = PutRecordsRequestEntry::builder().partition_key(&entry.key).set_explicit_hash_key(hash);
+                made.data(Blob::new(entry.data.as_ref())).build()
             };
             let entries = entries.iter().map(entry).collect::<Result<_, _>>();
             let entries = entries.map_err(|e| Fault { kind: FaultKind::Invalid, cause: e.into() })?;
             let answer = self.0.put_records().stream_name(stream).set_records(Some(entries)).send().await.map_err(fault)?;
-            Ok::<_, Fault>(answer.records.into_iter().map(|result| result.error_code).collect())
+            let written = |result: PutRecordsResultEntry| match (result.error_code, result.shard_id, result.sequence_number) {
+                (None, Some(shard), Some(sequence)) => Ok(Written { shard, sequence }),
+                (code, ..) => Err(code.unwrap_or_else(|| "no answer".to_string())),
+            };
+            Ok::<_, Fault>(answer.records.into_iter().map(written).collect())
         }
         .boxed()
     }

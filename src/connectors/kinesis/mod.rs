@@ -14,6 +14,8 @@
 //! - **Guaranteed** when writing: every row at least once, rows of one key in order. Kinesis can't tell a repeated call from a
 //!   new one, so after a lost answer or a restart rows come again, each with the same `_record`: who reads them can drop those.
 //!
+//! - **A gateway** appends to all streams of the region ([`Kinesis::log`]), and acknowledges what Kinesis says where it is.
+//!
 //! All order of a key is by partition key: in a stream with the distribution strategy `AUTO` the service deals records of one key
 //! out to any shard, and then nobody knows which came first; offsets decide, the same in every run.
 //!
@@ -25,6 +27,8 @@ mod client;
 mod fetch;
 mod kpl;
 mod lineage;
+mod log;
+mod put;
 mod sink;
 mod source;
 mod streams;
@@ -44,6 +48,7 @@ use crate::error::{Error, Result};
 use api::Api;
 use lineage::Lineage;
 
+pub use log::KinesisLog;
 pub use streams::{ShardInfo, StreamInfo};
 
 /// How many shards a stream may ever have had, and how many records a shard: offsets are numbers of 64 bits.

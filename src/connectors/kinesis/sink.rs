@@ -1,29 +1,18 @@
 //! Writing: rows as JSON, which wait in the manifest until they are in the stream.
 
 use std::any::Any;
-use std::collections::{HashSet, VecDeque};
 use std::mem;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
-use xxhash_rust::xxh3::xxh3_128;
 
 use crate::connect::{Committer, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer, write_object};
 use crate::error::{Error, Result};
 
 use super::KinesisStream;
 use super::api::Entry;
-use super::fetch::insist;
-
-/// What one call may carry, and one record.
-const ENTRIES: usize = 500;
-const CALL: usize = 5 << 20;
-const RECORD: usize = 1 << 20;
-/// The longest partition key.
-const KEY: usize = 256;
-/// The pause after a call of which nothing was written: the shard is full for this second.
-const FULL: std::time::Duration = std::time::Duration::from_millis(500);
+use super::put;
 
 /// A row on its way, as the manifest keeps it: its partition key, and the text of its object, which no parser may round.
 #[derive(Debug, Serialize, Deserialize)]
@@ -74,9 +63,7 @@ impl Writer for Rows {
             (Some(Value::Text(key)), 0 | 1) => key,
             (_, columns) => self.json(columns.max(1), row)?,
         };
-        let fits = (1..=KEY).contains(&key.chars().count());
-        let key = if fits { key } else { format!("{:032x}", xxh3_128(key.as_bytes())) };
-        self.rows.push(Staged(key, object));
+        self.rows.push(Staged(put::key(key), object));
         Ok(())
     }
 
@@ -126,7 +113,7 @@ impl Committer for Puts {
             // A row has a column at least, and its object ends with a brace.
             object.truncate(object.len() - 1);
             object.push_str(&format!(",\"_record\":{}}}", Json::from(format!("{}/{n}/{number}", self.app))));
-            if object.len() + key.len() > RECORD {
+            if object.len() + key.len() > put::RECORD {
                 let bytes = object.len();
                 return Err(Error::data(format!("can't write to {}: a row has {bytes} bytes", self.stream.name()))
                     .hint("A record of Kinesis has at most a megabyte."));
@@ -140,49 +127,10 @@ impl Committer for Puts {
         let damaged =
             |e| Error::data(format!("can't write commit {n} to {}: its record is damaged", self.stream.name())).because(e);
         let rows = Vec::<Staged>::deserialize(content).map_err(damaged)?;
-        self.put(n, rows.into_iter().map(|Staged(key, data)| Entry { key, data }).collect())
-    }
-}
-
-impl Puts {
-    /// Writes all of it. A call carries one record a key: so one that is refused is not overtaken by the next of its key.
-    fn put(&self, n: u64, mut waiting: VecDeque<Entry>) -> Result<()> {
         let what = format!("write commit {n} to {}", self.stream.name());
         let service = &self.stream.kinesis.service;
-        while !waiting.is_empty() {
-            let mut held: Vec<Entry> = Vec::new();
-            let mut call: Vec<Entry> = Vec::new();
-            let (mut keys, mut bytes) = (HashSet::new(), 0);
-            // Looking far ahead for other keys would cost more than a small call.
-            while let Some(entry) = waiting.pop_front_if(|_| call.len() < ENTRIES && held.len() < 4 * ENTRIES) {
-                let size = entry.key.len() + entry.data.len();
-                if bytes + size <= CALL && keys.insert(entry.key.clone()) {
-                    bytes += size;
-                    call.push(entry);
-                } else {
-                    keys.insert(entry.key.clone());
-                    held.push(entry);
-                }
-            }
-            let put = insist(&what, None, || service.api.put(&self.stream.stream, &call));
-            let refused = service.runtime.block_on(put).map_err(|fault| fault.error(&what))?;
-            let mut again: Vec<Entry> = Vec::new();
-            let all = call.len();
-            for (at, entry) in call.into_iter().enumerate() {
-                // Without a word on it, it may be there or not: again is safer.
-                if refused.get(at).is_none_or(Option::is_some) {
-                    again.push(entry);
-                }
-            }
-            if again.len() == all {
-                tracing::warn!(what, code = ?refused.first(), "Kinesis takes no record now");
-                service.runtime.block_on(async { tokio::time::sleep(FULL).await });
-            }
-            // Those of one key are in one of the two lists, or in both with the older in the first.
-            for entry in again.into_iter().chain(held).rev() {
-                waiting.push_front(entry);
-            }
-        }
-        Ok(())
+        let entries = rows.into_iter().map(|Staged(key, data)| Entry { key, hash: None, data: data.into() }).collect();
+        let (_, fault) = service.runtime.block_on(put::put(&*service.api, &what, &self.stream.stream, entries, None));
+        fault.map_or(Ok(()), |fault| Err(fault.error(&what)))
     }
 }

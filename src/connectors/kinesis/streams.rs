@@ -64,18 +64,7 @@ impl Kinesis {
     /// When they can't be listed.
     pub fn streams(&self) -> Result<Vec<String>> {
         let what = format!("list the streams in {}", self.service.region);
-        self.ask(&what, async |client| {
-            let (mut names, mut last) = (Vec::new(), None);
-            loop {
-                let answer = client.list_streams().set_exclusive_start_stream_name(last).send().await.map_err(fault)?;
-                names.extend(answer.stream_names);
-                last = names.last().cloned();
-                if !answer.has_more_streams {
-                    names.sort_unstable();
-                    return Ok(names);
-                }
-            }
-        })
+        self.ask(&what, names)
     }
 
     /// Makes a stream of `shards` shards, and waits until it can be used.
@@ -120,7 +109,7 @@ impl Kinesis {
         self.change(&what, async |client| {
             client.delete_stream().stream_name(stream).enforce_consumer_deletion(true).send().await
         })?;
-        self.until(&what, async || matches!(self.status(stream, &what).await, Ok(None)))
+        self.within(&what, self.vanish(stream))
     }
 
     /// Changes the number of shards, and waits until it is done.
@@ -185,42 +174,64 @@ impl Kinesis {
         made.map_err(|fault| fault.error(what))
     }
 
-    fn client(&self) -> Result<&Client> {
+    pub(super) fn client(&self) -> Result<&Client> {
         self.service.client.as_ref().ok_or_else(|| Error::internal("this Kinesis has no streams to manage"))
     }
 
     /// The status of a stream, `None` if it isn't there.
-    async fn status(&self, stream: &str, what: &str) -> Result<Option<StreamStatus>> {
+    async fn status(&self, stream: &str) -> Result<Option<StreamStatus>> {
         match self.client()?.describe_stream_summary().stream_name(stream).send().await {
             Ok(answer) => Ok(answer.stream_description_summary.map(|summary| summary.stream_status)),
             Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(fault(error).error(what)),
+            Err(error) => Err(fault(error).error(&format!("describe stream {stream}"))),
         }
     }
 
     fn settled(&self, what: &str, stream: &str) -> Result<()> {
-        // A description that fails is asked for again: the change itself is on its way.
-        self.until(what, async || self.status(stream, what).await.is_ok_and(|status| status == Some(StreamStatus::Active)))
+        self.within(what, self.settle(stream))
     }
 
-    fn until(&self, what: &str, done: impl AsyncFn() -> bool) -> Result<()> {
-        let wait = async {
-            while !done().await {
-                sleep(ASK).await;
-            }
-        };
-        self.service.runtime.block_on(async { timeout(LONGEST, wait).await }).map_err(|_| {
+    /// Waits until a stream is as it was asked to be. A description that fails is asked for again: the change is on its way.
+    pub(super) async fn settle(&self, stream: &str) {
+        while !self.status(stream).await.is_ok_and(|status| status == Some(StreamStatus::Active)) {
+            sleep(ASK).await;
+        }
+    }
+
+    /// Waits until a stream is gone.
+    pub(super) async fn vanish(&self, stream: &str) {
+        while !matches!(self.status(stream).await, Ok(None)) {
+            sleep(ASK).await;
+        }
+    }
+
+    fn within(&self, what: &str, done: impl Future<Output = ()>) -> Result<()> {
+        self.service.runtime.block_on(async { timeout(LONGEST, done).await }).map_err(|_| {
             Error::connect(format!("can't tell whether it was done: {what}, after {} seconds", LONGEST.as_secs()))
                 .hint("Describe the stream to see.")
         })
     }
 }
 
-fn count(shards: u32) -> i32 {
+/// The names of all streams, ascending.
+pub(super) async fn names(client: &Client) -> Result<Vec<String>, Fault> {
+    let (mut names, mut last) = (Vec::new(), None);
+    loop {
+        let answer = client.list_streams().set_exclusive_start_stream_name(last).send().await.map_err(fault)?;
+        names.extend(answer.stream_names);
+        last = names.last().cloned();
+        if !answer.has_more_streams {
+            names.sort_unstable();
+            return Ok(names);
+        }
+    }
+}
+
+pub(super) fn count(shards: u32) -> i32 {
     i32::try_from(shards).unwrap_or(i32::MAX)
 }
 
-fn info(listed: &Listed) -> Result<ShardInfo> {
+pub(super) fn info(listed: &Listed) -> Result<ShardInfo> {
     let parents = [&listed.parent_shard_id, &listed.adjacent_parent_shard_id];
     let hash = |text: Option<&str>| text.and_then(|text| text.parse().ok()).unwrap_or_default();
     let range = listed.hash_key_range.as_ref();

@@ -27,7 +27,7 @@ fn runtime() -> Runtime {
 }
 
 /// A configuration that leads to `endpoint`, with made-up credentials.
-fn config(endpoint: &str) -> SdkConfig {
+pub(crate) fn config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("test", "secret-of-the-test", None, None, "tests");
     let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
     runtime().block_on(loader.endpoint_url(endpoint).credentials_provider(credentials).load())

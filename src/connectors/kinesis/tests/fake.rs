@@ -9,7 +9,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use tokio::sync::Semaphore;
 
-use super::super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start};
+use super::super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written};
 use super::super::{Kinesis, KinesisStream, PAGES, Service};
 use crate::connect::{Partition, Poll, Source};
 
@@ -162,7 +162,7 @@ impl Api for Fake {
         ready(self.fault().map_or_else(|| self.with(|stream| stream.records(iterator, limit as usize)), Err)).boxed()
     }
 
-    fn put<'a>(&'a self, _stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Option<String>>, Fault>> {
+    fn put<'a>(&'a self, _stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>> {
         if let Some(fault) = self.fault() {
             return ready(Err(fault)).boxed();
         }
@@ -170,7 +170,10 @@ impl Api for Fake {
             stream.puts.push(entries.to_vec());
             stream.refused.pop_front().unwrap_or_default()
         });
-        let result = |at: usize| refused.contains(&at).then(|| "ProvisionedThroughputExceededException".to_string());
+        let result = |at: usize| match refused.contains(&at) {
+            true => Err("ProvisionedThroughputExceededException".to_string()),
+            false => Ok(Written { shard: Shard::name(0), sequence: format!("49{at}") }),
+        };
         ready(Ok((0..entries.len()).map(result).collect())).boxed()
     }
 }

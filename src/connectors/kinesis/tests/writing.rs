@@ -44,7 +44,7 @@ fn accepted(fake: &Fake, refused: &[BTreeSet<usize>]) -> Vec<(String, f64)> {
         assert_eq!(keys.len(), entries.len(), "one record a key and call");
         for (at, entry) in entries.iter().enumerate() {
             if !refused.get(call).is_some_and(|refused| refused.contains(&at)) {
-                let row: Json = serde_json::from_str(&entry.data).unwrap();
+                let row: Json = serde_json::from_slice(&entry.data).unwrap();
                 all.push((entry.key.clone(), row["n"].as_f64().unwrap()));
             }
         }
@@ -89,7 +89,7 @@ fn a_commit_that_is_repeated_can_be_told_by_who_reads_it() {
     opened.committer.commit(7, &content).unwrap();
     let puts = fake.with(|stream| stream.puts.concat());
     let records: Vec<String> =
-        puts.iter().map(|entry| serde_json::from_str::<Json>(&entry.data).unwrap()["_record"].to_string()).collect();
+        puts.iter().map(|entry| serde_json::from_slice::<Json>(&entry.data).unwrap()["_record"].to_string()).collect();
     assert_eq!(records, ["\"app/7/0\"", "\"app/7/1\"", "\"app/7/0\"", "\"app/7/1\""]);
 }
 

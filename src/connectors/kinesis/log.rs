@@ -1,0 +1,168 @@
+//! Appending for a gateway: a record is acknowledged when Kinesis says where it is.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio::time::timeout;
+
+use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
+
+use super::api::{self, Fault, FaultKind, Shard};
+use super::client::{fault, listed};
+use super::fetch::{ATTEMPTS, insist};
+use super::put::{self, RECORD};
+use super::{Kinesis, streams};
+
+/// How often a call of a request is made: with its pauses, that is less than two seconds of a service that refuses at once.
+const TRIES: u32 = 4;
+/// How long a request may take, and how long it is waited for a stream that is made or deleted.
+const PATIENCE: Duration = Duration::from_secs(20);
+const CHANGING: Duration = Duration::from_secs(60);
+
+/// The streams of a region, to append to.
+///
+/// Records of one request and one key are written in their order. A key that is too long or no text is hashed; without one the
+/// value is. What a shard has no room for is tried again for a moment, then refused. A record whose answer was lost may be there
+/// all the same, and twice when it is sent again.
+pub struct KinesisLog {
+    kinesis: Kinesis,
+    closed: AtomicBool,
+}
+
+impl Kinesis {
+    /// All streams of the region, to append to.
+    pub fn log(&self) -> KinesisLog {
+        KinesisLog { kinesis: self.clone(), closed: AtomicBool::new(false) }
+    }
+}
+
+impl KinesisLog {
+    /// Does it to its end, whether or not somebody waits for it, within a time.
+    fn work<'a, T, W>(&self, limit: Duration, work: impl FnOnce(Kinesis) -> W) -> Answer<'a, T>
+    where
+        T: Send + 'static,
+        W: Future<Output = Result<T, Refusal>> + Send + 'static,
+    {
+        let work = work(self.kinesis.clone());
+        let worked = self.kinesis.service.runtime.spawn(async move { timeout(limit, work).await });
+        let late = || Refusal::Busy("Kinesis does not answer in time".to_string());
+        async move {
+            match worked.await {
+                Ok(done) => done.unwrap_or_else(|_| Err(late())),
+                Err(ended) => Err(Refusal::Failed(ended.to_string())),
+            }
+        }
+        .boxed()
+    }
+}
+
+impl Log for KinesisLog {
+    fn describe(&self) -> String {
+        format!("kinesis {}", self.kinesis.service.region)
+    }
+
+    fn topics(&self) -> Answer<'_, Vec<String>> {
+        self.work(PATIENCE, |kinesis| async move {
+            let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
+            insist("list streams", Some(TRIES), || streams::names(client)).await.map_err(refusal)
+        })
+    }
+
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>> {
+        let topic = topic.to_string();
+        self.work(PATIENCE, |kinesis| async move { parts(&kinesis, &topic).await })
+    }
+
+    fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+        if self.closed.load(Ordering::Relaxed) {
+            return async { Err(Refusal::Busy("the log is closed".to_string())) }.boxed();
+        }
+        let topic = topic.to_string();
+        self.work(PATIENCE, |kinesis| async move {
+            let parts = match entries.iter().any(|entry| entry.partition.is_some()) {
+                true => parts(&kinesis, &topic).await?,
+                false => Vec::new(),
+            };
+            let made = entries.into_iter().map(|entry| made(entry, &parts)).collect::<Result<Vec<_>, _>>()?;
+            let what = format!("append to stream {topic}");
+            let (written, fault) = put::put(&*kinesis.service.api, &what, &topic, made, Some(TRIES)).await;
+            let why = fault.map(refusal);
+            let lost = || Refusal::Failed("Kinesis gives no answer".to_string());
+            let place = |written: Option<api::Written>| {
+                let written = written.ok_or_else(|| why.clone().unwrap_or_else(lost))?;
+                let partition = Shard::number(&written.shard).map_err(|error| Refusal::Failed(error.to_string()))?;
+                Ok(Place { partition, position: Position::Sequence(written.sequence) })
+            };
+            Ok(written.into_iter().map(place).collect())
+        })
+    }
+
+    fn create<'a>(&'a self, topic: &'a str, partitions: u32) -> Answer<'a, ()> {
+        let topic = topic.to_string();
+        self.work(CHANGING, move |kinesis| async move {
+            let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
+            let call = client.create_stream().stream_name(&topic).shard_count(streams::count(partitions));
+            call.send().await.map_err(|error| match fault(error) {
+                Fault { kind: FaultKind::InUse, .. } => Refusal::Exists,
+                other => refusal(other),
+            })?;
+            kinesis.settle(&topic).await;
+            Ok(())
+        })
+    }
+
+    fn delete<'a>(&'a self, topic: &'a str) -> Answer<'a, ()> {
+        let topic = topic.to_string();
+        self.work(CHANGING, |kinesis| async move {
+            let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
+            let call = client.delete_stream().stream_name(&topic).enforce_consumer_deletion(true);
+            call.send().await.map_err(|error| refusal(fault(error)))?;
+            kinesis.vanish(&topic).await;
+            Ok(())
+        })
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.closed.store(true, Ordering::Relaxed);
+        async { Ok(()) }.boxed()
+    }
+}
+
+/// The open shards of a stream.
+async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<Part>, Refusal> {
+    let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
+    let shards = insist("list shards", Some(ATTEMPTS), || listed(client, stream)).await.map_err(refusal)?;
+    let infos = shards.iter().map(streams::info).collect::<Result<Vec<_>, _>>();
+    let infos = infos.map_err(|error| Refusal::Failed(error.to_string()))?;
+    let open = infos.into_iter().filter(|info| !info.closed);
+    let mut parts: Vec<Part> = open.map(|info| Part { number: info.number, hashes: info.hashes }).collect();
+    parts.sort_unstable_by_key(|part| part.number);
+    Ok(parts)
+}
+
+fn made(entry: Entry, parts: &[Part]) -> Result<api::Entry, Refusal> {
+    let hash = |partition| parts.iter().find(|part| part.number == partition).map(|part| part.hashes.0);
+    let hash = entry.partition.map(|partition| hash(partition).ok_or(Refusal::NoPartition)).transpose()?;
+    let data = entry.value.ok_or_else(|| Refusal::Unfit("a record of Kinesis has a value".to_string()))?;
+    let key = match entry.key {
+        Some(key) => String::from_utf8(key.into()).map_or_else(|e| put::hashed(e.as_bytes()), put::key),
+        None => put::hashed(&data),
+    };
+    if key.len() + data.len() > RECORD {
+        return Err(Refusal::Unfit("a record of Kinesis has at most a megabyte".to_string()));
+    }
+    Ok(api::Entry { key, hash, data })
+}
+
+/// What a fault means for who asked.
+fn refusal(fault: Fault) -> Refusal {
+    tracing::debug!(cause = %fault.cause, "refused");
+    match fault.kind {
+        FaultKind::Missing => Refusal::NoTopic,
+        FaultKind::Denied => Refusal::Denied("Kinesis does not let this gateway in".to_string()),
+        FaultKind::Invalid => Refusal::Unfit(fault.cause.to_string()),
+        FaultKind::InUse => Refusal::Busy("the stream is being made or changed".to_string()),
+        FaultKind::Passing | FaultKind::Expired => Refusal::Busy("Kinesis takes no more at the moment".to_string()),
+    }
+}

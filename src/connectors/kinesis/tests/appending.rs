@@ -1,0 +1,107 @@
+//! What a gateway is told of records that Kinesis takes, refuses one of, or has no room for.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use futures::executor::block_on;
+
+use super::super::api::FaultKind;
+use super::super::put::RECORD;
+use super::fake::Fake;
+use crate::connect::log::{Entry, Log, Place, Position, Refusal};
+
+fn append(fake: &Fake, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
+    block_on(fake.stream().kinesis.log().append("events", entries))
+}
+
+fn entry(key: &str, value: &str) -> Entry {
+    Entry { partition: None, key: Some(key.to_string().into()), value: Some(value.to_string().into()) }
+}
+
+/// What was written, in the order of the calls, as key and value.
+fn written(fake: &Fake, refused: &[BTreeSet<usize>]) -> Vec<(String, Bytes)> {
+    let calls = fake.with(|stream| stream.puts.clone()).into_iter().enumerate();
+    let taken = |call: usize, at: usize| !refused.get(call).is_some_and(|refused| refused.contains(&at));
+    let of = |(call, entries): (usize, Vec<super::super::api::Entry>)| {
+        entries.into_iter().enumerate().filter(move |(at, _)| taken(call, *at)).map(|(_, e)| (e.key, e.data)).collect::<Vec<_>>()
+    };
+    calls.flat_map(of).collect()
+}
+
+#[test]
+fn a_refused_record_is_written_again_before_the_next_of_its_key() {
+    let fake = Fake::of(1);
+    let entries: Vec<Entry> = (0..12).map(|n| entry(["a", "b", "c"][n % 3], &n.to_string())).collect();
+    let refused: Vec<BTreeSet<usize>> = vec![[0].into(), [1, 2].into(), [].into(), [0, 1, 2].into(), [2].into()];
+    fake.with(|stream| stream.refused = refused.clone().into());
+    let places = append(&fake, entries.clone()).unwrap();
+    assert_eq!(places.len(), 12);
+    assert!(places.iter().all(|place| matches!(place, Ok(Place { position: Position::Sequence(_), .. }))), "{places:?}");
+    let written = written(&fake, &refused);
+    assert_eq!(written.len(), 12, "each is written once");
+    for key in ["a", "b", "c"] {
+        let found: Vec<_> = written.iter().filter(|(k, _)| k == key).map(|(_, value)| value.clone()).collect();
+        let sent: Vec<_> =
+            entries.iter().filter(|e| e.key.as_deref() == Some(key.as_bytes())).filter_map(|e| e.value.clone()).collect();
+        assert_eq!(found, sent, "of {key}");
+    }
+}
+
+#[test]
+fn what_there_is_no_room_for_is_refused_and_the_rest_acknowledged() {
+    let fake = Fake::of(1);
+    // The first call takes one of three, and none of the others anything.
+    fake.with(|stream| stream.refused = std::iter::once([1].into()).chain((0..9).map(|_| [0].into())).collect());
+    let places = append(&fake, vec![entry("a", "1"), entry("b", "2"), entry("b", "3")]).unwrap();
+    assert!(places[0].is_ok(), "{places:?}");
+    assert!(places[1..].iter().all(|place| matches!(place, Err(Refusal::Busy(_)))), "{places:?}");
+    let values: BTreeSet<Bytes> = fake.with(|stream| stream.puts.concat()).into_iter().map(|entry| entry.data).collect();
+    assert!(!values.contains(&Bytes::from("3")), "it would overtake the one before");
+}
+
+#[test]
+fn a_call_that_fails_refuses_all_of_it_by_its_reason() {
+    type Is = fn(&Refusal) -> bool;
+    let cases: [(FaultKind, Is); 5] = [
+        (FaultKind::Missing, |refusal| *refusal == Refusal::NoTopic),
+        (FaultKind::Denied, |refusal| matches!(refusal, Refusal::Denied(_))),
+        (FaultKind::Invalid, |refusal| matches!(refusal, Refusal::Unfit(_))),
+        (FaultKind::InUse, |refusal| matches!(refusal, Refusal::Busy(_))),
+        (FaultKind::Passing, |refusal| matches!(refusal, Refusal::Busy(_))),
+    ];
+    for (kind, is) in cases {
+        let fake = Fake::of(1);
+        fake.with(|stream| stream.faults = [kind; 9].into());
+        let places = append(&fake, vec![entry("a", "1"), entry("a", "2")]).unwrap();
+        assert!(places.iter().all(|place| is(place.as_ref().unwrap_err())), "{kind:?}: {places:?}");
+    }
+    // One that passes in time is nobody's trouble.
+    let fake = Fake::of(1);
+    fake.with(|stream| stream.faults = [FaultKind::Passing].into());
+    assert!(append(&fake, vec![entry("a", "1")]).unwrap()[0].is_ok());
+}
+
+#[test]
+fn a_record_without_a_key_gets_one_and_what_is_no_record_is_refused_before_anything_is_written() {
+    let fake = Fake::of(1);
+    let keyless = |value: &str| Entry { value: Some(value.to_string().into()), ..Entry::default() };
+    let binary = Entry { key: Some(Bytes::from_static(b"\xff\xfe")), ..keyless("3") };
+    append(&fake, vec![keyless("1"), keyless("2"), keyless("1"), entry(&"k".repeat(257), "4"), binary]).unwrap();
+    let keys: Vec<String> = fake.with(|stream| stream.puts.concat()).into_iter().map(|entry| entry.key).collect();
+    assert!(keys.iter().all(|key| key.len() == 32), "{keys:?}");
+    assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 4, "equal values have one key: {keys:?}");
+    let unfit = [Entry { key: Some("k".into()), ..Entry::default() }, entry("k", &"v".repeat(RECORD))];
+    for unfit in unfit {
+        let fake = Fake::of(1);
+        assert!(matches!(append(&fake, vec![entry("a", "1"), unfit]), Err(Refusal::Unfit(_))));
+        assert_eq!(fake.with(|stream| stream.puts.len()), 0);
+    }
+}
+
+#[test]
+fn a_log_that_is_closed_takes_nothing_more() {
+    let fake = Fake::of(1);
+    let log = fake.stream().kinesis.log();
+    block_on(log.close()).unwrap();
+    assert!(matches!(block_on(log.append("events", vec![entry("a", "1")])), Err(Refusal::Busy(_))));
+}
