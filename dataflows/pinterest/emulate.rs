@@ -33,7 +33,8 @@ pub(crate) struct EmulateArgs {
     /// File of YAML with HOST, USER, PASSWORD, DATABASE and PORT, where neither the URL nor PINTEREST_DB_HOST and so on say them
     #[arg(long, value_name = "PATH")]
     credentials: Option<PathBuf>,
-    /// The gateway to post to, http://…, or the folder of an archive
+    /// The gateway to post to, http://…, or where a gateway would send it: the folder of an archive, or if built with that feature
+    /// kafka://host:port or kinesis://region
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
     /// Which of its protocols a gateway is spoken to in

@@ -1,4 +1,4 @@
-//! The command `gateway`: records that come by HTTP, into an archive that `run --follow` reads.
+//! The command `gateway`: records that come by HTTP, into an archive that `run --follow` reads, into Kafka or into Kinesis.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -8,7 +8,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use futures::executor::block_on;
 use indicatif::HumanCount;
+#[cfg(feature = "kafka")]
+use watershed::connectors::kafka::Kafka;
+#[cfg(feature = "kinesis")]
+use watershed::connectors::kinesis::Kinesis;
 use watershed::gateway::{Access, Config, Folder, FolderOptions, Gateway, Identity, Log, Refusal};
 use watershed::{Error, Result};
 
@@ -23,7 +28,7 @@ pub(crate) struct GatewayArgs {
     /// Address to listen on; port 0 is any that is free
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
-    /// Folder of the archive to add to
+    /// Where records go: the folder of an archive, or if built with that feature kafka://host:port or kinesis://region
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams streaming-<ID>-pin and so on
@@ -66,16 +71,21 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
     let identity = identity.map(|(certificate, key)| Identity::read(certificate, key)).transpose()?;
     let scheme = if identity.is_some() { "https" } else { "http" };
     let log = open(&args.to, args.object_every)?;
-    make_topics(&*log, &args.user_id, args.partitions)?;
+    make_topics(&*log, &names(&args.to, &args.user_id), args.partitions)?;
+    let (topics, streams) = (topics(&args.user_id), streams(&args.user_id));
+    let renamed = |from: [String; 3], to: [String; 3]| from.into_iter().zip(to).collect::<BTreeMap<_, _>>();
     let began = Instant::now();
-    let config = Config {
-        streams: streams(&args.user_id),
+    let mut config = Config {
         tokens,
         identity,
         rate: args.rate,
         access: args.access_log.then(|| Arc::new(say) as _),
         ..Config::new(Arc::new(move || began.elapsed()))
     };
+    match has_streams(&args.to) {
+        true => config.topics = renamed(topics, streams),
+        false => config.streams = renamed(streams, topics),
+    }
     let to = log.describe();
     let gateway = Gateway::bind(args.listen, log, config)?;
     let listening = format!("listening on {scheme}://{}, adding to {to}\n", gateway.address());
@@ -99,28 +109,55 @@ pub(crate) fn open(url: &str, object_every: Duration) -> Result<Arc<dyn Log>> {
             let folder = Path::new(url.strip_prefix("file://").unwrap_or(url));
             Ok(Arc::new(Folder::open(folder, FolderOptions { object_every, ..FolderOptions::default() })?))
         }
+        #[cfg(feature = "kafka")]
+        Some(("kafka", _)) => Ok(Arc::new(Kafka::open(url)?.log()?)),
+        #[cfg(feature = "kinesis")]
+        Some(("kinesis", _)) => Ok(Arc::new(Kinesis::open(url)?.log())),
+        // Not the URL, which might hold a secret.
+        Some((scheme, _)) if ["kafka", "kinesis"].contains(&scheme) => {
+            Err(Error::config(format!("can't send to a {scheme}:// URL: {scheme} is not built in"))
+                .hint(format!("Build with --features {scheme}.")))
+        }
         Some((scheme, _)) => Err(Error::config(format!("can't send to {url}: there is no log for {scheme}://"))
-            .hint("Give the folder of an archive, as a path or a file:// URL.")),
+            .hint("Give the folder of an archive, as a path or a file:// URL, or kafka://host:port or kinesis://region.")),
     }
 }
 
-/// Makes the three topics, unless they are there.
-pub(crate) fn make_topics(log: &dyn Log, user_id: &str, partitions: u32) -> Result<()> {
-    for (kind, _) in KINDS {
-        match futures::executor::block_on(log.create(&format!("{user_id}.{kind}"), partitions)) {
+/// The topics of a user.
+fn topics(user_id: &str) -> [String; 3] {
+    KINDS.map(|(kind, _)| format!("{user_id}.{kind}"))
+}
+
+/// The streams of a user.
+pub(crate) fn streams(user_id: &str) -> [String; 3] {
+    KINDS.map(|(kind, _)| format!("streaming-{user_id}-{kind}"))
+}
+
+/// Whether what `url` names has streams, not topics.
+pub(crate) fn has_streams(url: &str) -> bool {
+    url.starts_with("kinesis://")
+}
+
+/// What the topics of a user are called in what `url` names.
+pub(crate) fn names(url: &str, user_id: &str) -> [String; 3] {
+    if has_streams(url) { streams(user_id) } else { topics(user_id) }
+}
+
+/// Makes the topics that are not there.
+pub(crate) fn make_topics(log: &dyn Log, names: &[String; 3], partitions: u32) -> Result<()> {
+    for name in names {
+        // Whoever may only write need not ask for more.
+        let made = block_on(log.partitions(name)).map(|_| ()).or_else(|refusal| match refusal {
+            Refusal::NoTopic => block_on(log.create(name, partitions)),
+            other => Err(other),
+        });
+        match made {
             Ok(()) | Err(Refusal::Exists) => {}
-            Err(Refusal::Unfit(why)) => return Err(Error::usage(format!("can't create the topic {user_id}.{kind}: {why}"))),
-            Err(refusal) => {
-                return Err(Error::connect(format!("can't create the topic {user_id}.{kind} in {}: {refusal}", log.describe())));
-            }
+            Err(Refusal::Unfit(why)) => return Err(Error::usage(format!("can't create {name}: {why}"))),
+            Err(refusal) => return Err(Error::connect(format!("can't find or create {name} in {}: {refusal}", log.describe()))),
         }
     }
     Ok(())
-}
-
-/// The streams of a user, and the topics that they are.
-fn streams(user_id: &str) -> BTreeMap<String, String> {
-    KINDS.iter().map(|(kind, _)| (format!("streaming-{user_id}-{kind}"), format!("{user_id}.{kind}"))).collect()
 }
 
 fn tokens(file: Option<&Path>) -> Result<Vec<String>> {

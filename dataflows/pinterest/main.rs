@@ -10,6 +10,7 @@ mod generate;
 mod model;
 mod questions;
 mod run;
+mod streams;
 mod topology;
 
 use std::io::Write;
@@ -53,6 +54,8 @@ const EXAMPLES: &str = "Examples:
                                                 write the topics into an archive, as Confluent's S3 sink does
   pinterest gateway                             take records by HTTP into the archive that run --follow reads
   pinterest emulate --to http://127.0.0.1:8082  post events to it
+  pinterest gateway --to kafka://host:9092      … into Kafka, or Kinesis: kinesis://eu-west-1
+  pinterest streams create --user-id demo       make the streams of Kinesis; streams --help says more
 
 Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, state or table contradicts what was recorded,
 69 a service or a folder can't be reached, 70 a bug of ours, 76 a newer run took over, 78 configuration.";
@@ -71,10 +74,12 @@ enum Command {
     Describe(BindArgs),
     /// Write topics of Kafka into an archive, as Confluent's S3 sink does, each record exactly once.
     Archive(archive::ArchiveArgs),
-    /// Take records by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis do, into an archive.
+    /// Take records by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis do, into an archive, Kafka or Kinesis.
     Gateway(gateway::GatewayArgs),
     /// Post events as the original's users do: rows of three tables, as three records an event.
     Emulate(emulate::EmulateArgs),
+    /// List, create, describe, delete and reshard streams of Kinesis.
+    Streams(streams::StreamsArgs),
 }
 
 /// What the topics are bound to.
@@ -207,6 +212,7 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Archive(args) => archive::archive(&args, &mut out),
         Command::Gateway(args) => gateway::gateway(&args, &mut out),
         Command::Emulate(args) => emulate::emulate(&args, &mut out),
+        Command::Streams(args) => streams::streams(&args, &mut out),
         Command::Check(CheckArgs { bind }) => {
             let same = check::check(&run::sources(&bind)?, &bind.lake(), &bind.bounds(), &mut out);
             return same.map(|same| ExitCode::from(u8::from(!same)));

@@ -16,28 +16,32 @@ use super::{Place, assert_same, support};
 use crate::support::http::Client;
 
 /// A gateway that runs in a place.
-struct Running {
-    child: Child,
+pub(super) struct Running {
+    pub(super) child: Child,
     screen: BufReader<ChildStdout>,
-    address: SocketAddr,
+    pub(super) address: SocketAddr,
 }
 
 fn gateway(place: &Place, args: &[&str]) -> Running {
-    let mut child = place.spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], args].concat());
-    let mut screen = BufReader::new(child.stdout.take().unwrap());
-    let mut line = String::new();
-    screen.read_line(&mut line).unwrap();
-    let address = line.strip_prefix("listening on http://").and_then(|line| line.split(',').next()?.parse().ok());
-    Running { child, screen, address: address.unwrap_or_else(|| panic!("not listening: {line}")) }
+    Running::of(place.spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], args].concat()))
 }
 
 impl Running {
-    fn url(&self) -> String {
+    /// A gateway that was started.
+    pub(super) fn of(mut child: Child) -> Self {
+        let mut screen = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        screen.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("listening on http://").and_then(|line| line.split(',').next()?.parse().ok());
+        Running { child, screen, address: address.unwrap_or_else(|| panic!("not listening: {line}")) }
+    }
+
+    pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
     /// Ends it in good order; returns what it says at last.
-    fn stop(mut self) -> String {
+    pub(super) fn stop(mut self) -> String {
         terminate(&self.child);
         let mut rest = String::new();
         self.screen.read_to_string(&mut rest).unwrap();
@@ -203,6 +207,12 @@ fn a_gateway_that_can_not_serve_says_why() {
     let place = Place::new();
     assert!(place.fail(&["gateway", "--listen", "0.0.0.0:0"], 78).contains("--tokens"));
     assert!(place.fail(&["gateway", "--to", "tape://x"], 78).contains("tape://"));
+    for (kind, built) in [("kafka", cfg!(feature = "kafka")), ("kinesis", cfg!(feature = "kinesis"))] {
+        if !built {
+            let said = place.fail(&["gateway", "--to", &format!("{kind}://secret@x")], 78);
+            assert!(said.contains(&format!("--features {kind}")) && !said.contains("secret"), "{said}");
+        }
+    }
     std::fs::write(place.path("none"), "\n\n").unwrap();
     assert!(place.fail(&["gateway", "--tokens", "none"], 78).contains("no token"));
     let running = gateway(&place, &[]);

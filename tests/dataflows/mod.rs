@@ -16,6 +16,8 @@ mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
 mod network;
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
+mod onward;
 mod readers;
 mod refusals;
 mod s3;

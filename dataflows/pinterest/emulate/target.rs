@@ -1,4 +1,4 @@
-//! Where records are sent: a gateway, in one of its protocols, or an archive here.
+//! Where records are sent: a gateway, in one of its protocols, or what a gateway would send them to.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,12 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// A place for records.
 pub(super) enum Target {
     Http(Http),
-    Log { log: Arc<dyn Log>, topics: [String; 3] },
+    /// The names of its topics, and whether records have keys there.
+    Log {
+        log: Arc<dyn Log>,
+        topics: [String; 3],
+        keyed: bool,
+    },
 }
 
 /// A gateway.
@@ -45,8 +50,9 @@ impl Target {
     pub(super) fn open(url: &str, style: Style, user_id: &str) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             let log = gateway::open(url, FolderOptions::default().object_every)?;
-            gateway::make_topics(&*log, user_id, 1)?;
-            return Ok(Target::Log { log, topics: KINDS.map(|(kind, _)| format!("{user_id}.{kind}")) });
+            let topics = gateway::names(url, user_id);
+            gateway::make_topics(&*log, &topics, 1)?;
+            return Ok(Target::Log { log, topics, keyed: gateway::has_streams(url) });
         }
         let client =
             Client::builder().timeout(Duration::from_secs(60)).connect_timeout(Duration::from_secs(5)).no_proxy().build();
@@ -73,8 +79,9 @@ impl Target {
     async fn attempt(&self, kind: usize, row: u64, line: &Bytes) -> Result<(), Failure> {
         match self {
             Target::Http(http) => http.attempt(KINDS[kind].0, row, line).await,
-            Target::Log { log, topics } => {
-                let entry = Entry { value: Some(line.clone()), ..Entry::default() };
+            Target::Log { log, topics, keyed } => {
+                let key = keyed.then(|| row.to_string().into());
+                let entry = Entry { key, value: Some(line.clone()), ..Entry::default() };
                 let placed = log
                     .append(&topics[kind], vec![entry])
                     .await

@@ -1,0 +1,181 @@
+//! The command `streams`: the streams of Kinesis that records come by, made, shown, changed and deleted.
+
+use std::io::Write;
+
+use clap::{Args, Subcommand};
+use watershed::Result;
+
+use crate::user_id;
+
+const EXAMPLES: &str = "Examples:
+  pinterest streams list --at kinesis://eu-west-1
+  pinterest streams create --user-id demo --shards 2             streaming-demo-pin, -geo and -user
+  pinterest streams describe streaming-demo-pin
+  pinterest streams reshard streaming-demo-pin --shards 4        at most twice, at least half as many
+  pinterest streams delete streaming-demo-pin                    asks for the name again; --yes doesn't
+
+Credentials come from where the AWS environment has them; AWS_ENDPOINT_URL_KINESIS leads to another service.";
+
+#[derive(Args)]
+#[command(after_help = EXAMPLES)]
+#[cfg_attr(not(feature = "kinesis"), expect(dead_code, reason = "it is only parsed"))]
+pub(crate) struct StreamsArgs {
+    #[command(subcommand)]
+    command: Command,
+    /// The region, as kinesis://region [default: that of AWS_REGION]
+    #[arg(long, global = true, value_name = "URL")]
+    at: Option<String>,
+}
+
+#[derive(Subcommand)]
+#[cfg_attr(not(feature = "kinesis"), expect(dead_code, reason = "it is only parsed"))]
+enum Command {
+    /// Print the names of all streams.
+    List,
+    /// Make a stream, or the three of a user.
+    Create {
+        /// Its name [default: the three of --user-id]
+        name: Option<String>,
+        /// Shards of each
+        #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+        shards: u32,
+        /// Streams are streaming-<ID>-pin, streaming-<ID>-geo, streaming-<ID>-user
+        #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
+        user_id: String,
+    },
+    /// Print what a stream is and its shards, or those of the three of a user.
+    Describe {
+        /// Its name [default: the three of --user-id]
+        name: Option<String>,
+        /// Streams are streaming-<ID>-pin, streaming-<ID>-geo, streaming-<ID>-user
+        #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
+        user_id: String,
+    },
+    /// Delete a stream with all its records.
+    Delete {
+        /// Its name
+        name: String,
+        /// Don't ask for the name again
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Change how many shards a stream has, and wait until it is done.
+    Reshard {
+        /// Its name
+        name: String,
+        /// How many shards it is to have
+        #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+        shards: u32,
+    },
+}
+
+/// Says that it can't be done.
+#[cfg(not(feature = "kinesis"))]
+pub(crate) fn streams(_args: &StreamsArgs, _out: &mut dyn Write) -> Result<()> {
+    Err(watershed::Error::config("can't manage streams: kinesis is not built in").hint("Build with --features kinesis."))
+}
+
+#[cfg(feature = "kinesis")]
+pub(crate) use managed::streams;
+
+#[cfg(feature = "kinesis")]
+mod managed {
+    use std::time::Duration;
+
+    use comfy_table::Table;
+    use indicatif::{ProgressBar, ProgressStyle};
+    use watershed::Error;
+    use watershed::connectors::kinesis::{Kinesis, StreamInfo};
+
+    use super::{Command, Result, StreamsArgs, Write};
+    use crate::{gateway, print};
+
+    /// Does what is asked for, and says what came of it.
+    pub(crate) fn streams(args: &StreamsArgs, out: &mut dyn Write) -> Result<()> {
+        let region = || std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
+        let url = args.at.clone().or_else(|| region().map(|region| format!("kinesis://{region}")));
+        let url = url.ok_or_else(|| {
+            Error::usage("can't tell the region of the streams").hint("Give --at kinesis://region, or set AWS_REGION.")
+        })?;
+        let kinesis = Kinesis::open(&url)?;
+        let named =
+            |name: &Option<String>, user_id: &str| name.clone().map_or_else(|| gateway::streams(user_id).to_vec(), |n| vec![n]);
+        match &args.command {
+            Command::List => kinesis.streams()?.iter().try_for_each(|name| print(out, &format!("{name}\n"))),
+            Command::Create { name, shards, user_id } => named(name, user_id).iter().try_for_each(|name| {
+                waiting(format!("creating {name}"), || kinesis.create(name, *shards))?;
+                print(out, &format!("created {name}: {}\n", counted(*shards as usize)))
+            }),
+            Command::Describe { name, user_id } => {
+                named(name, user_id).iter().try_for_each(|name| print(out, &described(&kinesis.describe(name)?)))
+            }
+            Command::Delete { name, yes } => {
+                if !yes {
+                    confirm(name)?;
+                }
+                waiting(format!("deleting {name}"), || kinesis.delete(name))?;
+                print(out, &format!("deleted {name}\n"))
+            }
+            Command::Reshard { name, shards } => {
+                let before = kinesis.describe(name)?.open_shards();
+                if before != *shards as usize {
+                    waiting(format!("resharding {name} from {before} to {shards}"), || kinesis.reshard(name, *shards))?;
+                }
+                let now = kinesis.describe(name)?.open_shards();
+                print(out, &format!("resharded {name}: {} open, {before} before\n", counted(now)))
+            }
+        }
+    }
+
+    fn counted(shards: usize) -> String {
+        format!("{shards} shard{}", if shards == 1 { "" } else { "s" })
+    }
+
+    /// Shows that it goes on, and for how long, while something is done that takes its time.
+    fn waiting<T>(what: String, done: impl FnOnce() -> Result<T>) -> Result<T> {
+        let bar = ProgressBar::new_spinner().with_message(what);
+        bar.set_style(
+            ProgressStyle::with_template("{spinner} {msg}  {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+        );
+        bar.enable_steady_tick(Duration::from_millis(100));
+        let done = done();
+        bar.finish_and_clear();
+        done
+    }
+
+    /// Asks for the name again, because its records are gone with it.
+    fn confirm(name: &str) -> Result<()> {
+        eprint!("All records of {name} are lost. Type its name to delete it: ");
+        let mut line = String::new();
+        let read = std::io::stdin().read_line(&mut line);
+        if read.is_err() || line.trim() != name {
+            return Err(Error::usage(format!("can't delete {name}: its name was not typed"))
+                .hint("Type it when you are asked, or give --yes."));
+        }
+        Ok(())
+    }
+
+    fn described(info: &StreamInfo) -> String {
+        let StreamInfo { name, status, on_demand, by_key, retention_hours, shards } = info;
+        let mode = if *on_demand { "on demand" } else { "provisioned" };
+        let dealt = if *by_key { "by key" } else { "dealt out to any shard" };
+        let open = counted(info.open_shards());
+        let mut table = Table::new();
+        table.load_preset(comfy_table::presets::NOTHING).set_header(["shard", "state", "made of", "first hash", "last hash"]);
+        for shard in shards {
+            let parents = shard.parents.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
+            let state = if shard.closed { "closed" } else { "open" };
+            table.add_row([
+                shard.number.to_string(),
+                state.to_string(),
+                parents,
+                format!("{:032x}", shard.hashes.0),
+                format!("{:032x}", shard.hashes.1),
+            ]);
+        }
+        format!(
+            "{name}: {status}, {mode}, {open} open, records {dealt}, kept for {retention_hours} hours\n{}\n",
+            table.trim_fmt()
+        )
+    }
+}

@@ -1,0 +1,40 @@
+//! Records that come by HTTP, or from users who are emulated, into Kafka and into Kinesis themselves.
+
+#[cfg(feature = "kafka")]
+mod kafka;
+#[cfg(feature = "kinesis")]
+mod kinesis;
+
+use std::net::SocketAddr;
+
+use serde_json::{Value as Json, json};
+
+use crate::support::http::{Client, Reply};
+
+/// What senders of the REST Proxy say that they send.
+const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
+
+const PLAIN: (&str, &str) = ("Content-Type", "application/json");
+
+/// Posts records of the REST Proxy.
+fn post(address: SocketAddr, topic: &str, records: &[Json]) -> Reply {
+    let body = json!({ "records": records }).to_string();
+    Client::connect(address).ask("POST", &format!("/topics/{topic}"), &[JSON], &body).unwrap()
+}
+
+fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Reply {
+    Client::connect(address).ask(method, path, &[PLAIN], body).unwrap()
+}
+
+/// Asserts that a gateway whose service is gone says in both protocols that it may go better later.
+fn assert_busy(address: SocketAddr, topic: &str, stream: &str) {
+    let (posted, put) = std::thread::scope(|scope| {
+        let posted = scope.spawn(|| post(address, topic, &[json!({"value": 1})]));
+        let put = r#"{"Data":1,"PartitionKey":"k"}"#;
+        let put = Client::connect(address).ask("PUT", &format!("/streams/{stream}/record"), &[PLAIN], put).unwrap();
+        (posted.join().unwrap(), put)
+    });
+    assert_eq!((posted.status, posted.json()["error_code"].as_u64()), (503, Some(50302)), "{posted:?}");
+    assert_eq!((put.status, &put.json()["__type"]), (400, &json!("ProvisionedThroughputExceededException")), "{put:?}");
+    assert!([posted, put].iter().all(|reply| reply.headers.contains_key("retry-after")));
+}
