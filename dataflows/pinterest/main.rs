@@ -12,6 +12,7 @@ mod questions;
 mod run;
 mod streams;
 mod topology;
+mod upload;
 
 use std::io::Write;
 use std::ops::RangeInclusive;
@@ -133,7 +134,7 @@ struct GenerateArgs {
     /// Seed of all that is drawn
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
-    /// Folder to write to, or mysql://user@host/database for three tables such as the original's, without dirt
+    /// Folder to write to, s3://bucket/prefix, or mysql://user@host/database for three tables such as the original's, without dirt
     #[arg(long, value_name = "PATH", default_value = run::ARCHIVE)]
     to: PathBuf,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user
@@ -200,9 +201,10 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(args, &mut out),
-        Command::Generate(args) => match args.to.to_str().filter(|to| to.starts_with("mysql://")) {
-            Some(url) => emulate::fill(url, args.seed, args.events, &mut out),
-            None => run::generate(&args.into(), &mut out),
+        Command::Generate(args) => match args.to.to_str().map(str::to_string) {
+            Some(url) if url.starts_with("mysql://") => emulate::fill(&url, args.seed, args.events, &mut out),
+            Some(url) if url.starts_with("s3://") => upload::upload(&args.into(), &url, &mut out),
+            _ => run::generate(&args.into(), &mut out),
         },
         Command::Answers(args) => {
             let lake = Lake::new(args.lake, args.user_id, args.state);

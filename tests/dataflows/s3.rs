@@ -32,6 +32,37 @@ pub(super) fn upload(folder: &Path, url: &str) {
 }
 
 #[test]
+fn an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_interruption() {
+    let Some(url) = bucket(an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_interruption) else {
+        return;
+    };
+    let place = Place::new();
+    let generate = ["generate", "--events", "300", "--dirt", "0.2", "--records-per-object", "20", "--to"];
+    place.run(&[&generate[..], &["archive"]].concat());
+    // What a first attempt had written when it was interrupted.
+    let (store, first) = (Store::open(&url).unwrap(), "topics/demo.pin/partition=0/demo.pin+0+0000000000.json");
+    store.put(first, &fs::read(place.path("archive").join(first)).unwrap()).unwrap();
+    let said = place.run(&[&generate[..], &[&url]].concat());
+    assert!(said.contains(&format!("generated 300 events in {url}")), "{said}");
+    let mut objects = 0;
+    for topic in ["pin", "geo", "user"] {
+        for partition in 0..3 {
+            let folder = format!("topics/demo.{topic}/partition={partition}");
+            let names: Vec<String> = store.list(&folder).unwrap().into_iter().map(|(name, _)| name).collect();
+            assert_eq!(names.len(), fs::read_dir(place.path("archive").join(&folder)).unwrap().count(), "{folder}");
+            for name in names {
+                let path = format!("{folder}/{name}");
+                assert_eq!(store.get(&path).unwrap().unwrap(), fs::read(place.path("archive").join(&path)).unwrap(), "{path}");
+                objects += 1;
+            }
+        }
+    }
+    assert!(objects > 36, "{objects}");
+    store.put(first, b"other\n").unwrap();
+    assert!(place.fail(&[&generate[..], &[&url]].concat(), 65).contains("which holds other records"));
+}
+
+#[test]
 fn a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder() {
     let Some(url) = bucket(a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder) else { return };
     let place = Place::new();
