@@ -65,6 +65,6 @@ fn rows_of_a_database_are_posted_as_they_were_invented() {
     assert_eq!((stored["pin_table"].len(), stored["dead_letters"].len()), (350, 0));
     assert_same("rows of a database", &place.lake("invented-lake", None), &stored);
 
-    let refused = place.fail(&["emulate", "--from", &url, "--to", "none", "--events", "1"], 69);
+    let refused = place.fail(&["emulate", "--from", &url, "--to", "none", "--events", "1"], 78);
     assert!(refused.contains("can't ask mysql://"), "{refused}");
 }

@@ -42,6 +42,22 @@ fn a_broker_that_cannot_be_read_is_one_clear_error() {
     ]);
 }
 
+#[cfg(feature = "kinesis")]
+#[test]
+fn a_stream_that_cannot_be_read_is_one_clear_error() {
+    let Some(at) = service("kinesis") else { return };
+    let to = |endpoint| {
+        let credentials = [("AWS_ACCESS_KEY_ID", "someone"), ("AWS_SECRET_ACCESS_KEY", "the-secret")];
+        [&credentials[..], &[("AWS_ENDPOINT_URL_KINESIS", endpoint), ("AWS_EC2_METADATA_DISABLED", "true")]].concat()
+    };
+    let run = ["run", "--from", "kinesis://eu-west-1", "--lake", "lake", "--user-id", "nobody"];
+    assert_refused(&[
+        (&run, &to(&at["KINESIS_ENDPOINT"]), &[78], "there is no such stream"),
+        (&run, &to("http://127.0.0.1:1"), &[69], "AWS_ENDPOINT_URL"),
+        (&run, &[("AWS_EC2_METADATA_DISABLED", "true")], &[78], "credentials"),
+    ]);
+}
+
 /// A certificate does not depend on what is spoken behind it.
 #[cfg(feature = "kafka")]
 #[test]
@@ -65,13 +81,17 @@ fn a_database_that_cannot_be_used_is_one_clear_error() {
     let Some(at) = service("mysql") else { return };
     let server = at["MYSQL_URL"].rsplit_once('@').unwrap().1.trim_end_matches('/');
     let (gone, there) = (format!("mysql://test@{server}/no_such"), format!("mysql://test@{server}/information_schema"));
+    // It lets everybody connect and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("mysql://test@{}/pinterest", silent.local_addr().unwrap());
     let (right, wrong) = ([("PINTEREST_DB_PASSWORD", "test")], [("PINTEREST_DB_PASSWORD", "wrong-secret")]);
     assert_refused(&[
         (&["generate", "--to", "mysql://test@127.0.0.1:1/pinterest", "--events", "3"], &right, &[69], "127.0.0.1:1"),
-        (&["generate", "--to", &gone, "--events", "3"], &wrong, &[69, 78], "Access denied for user 'test'"),
-        (&["generate", "--to", &gone, "--events", "3"], &right, &[69, 78], "no_such"),
-        (&["emulate", "--from", &gone, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[69, 78], "no_such"),
-        (&["emulate", "--from", &there, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[69, 78], "pinterest_data"),
+        (&["generate", "--to", &silent, "--events", "3"], &right, &[69], "no answer within 10 seconds"),
+        (&["generate", "--to", &gone, "--events", "3"], &wrong, &[78], "Access denied for user 'test'"),
+        (&["generate", "--to", &gone, "--events", "3"], &right, &[78], "no_such"),
+        (&["emulate", "--from", &gone, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[78], "no_such"),
+        (&["emulate", "--from", &there, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[78], "pinterest_data"),
         (&["generate", "--to", "mysql://test:secret@127.0.0.1:1/pinterest"], &[], &[2], "PINTEREST_DB_PASSWORD"),
     ]);
 }

@@ -1,10 +1,12 @@
 //! The three tables in MySQL: rows by their offset, as the original reads them, and tables full of invented rows.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use chrono::NaiveDate;
 use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable;
-use mysql_async::{OptsBuilder, Pool, Row, TxOpts, Value};
+use mysql_async::{Conn, OptsBuilder, Pool, Row, TxOpts, Value};
 use serde_json::Value as Json;
 use watershed::{Error, Result};
 
@@ -22,6 +24,8 @@ const COLUMNS: [&str; 3] = [
     "ind BIGINT, first_name TEXT, last_name TEXT, age BIGINT, date_joined DATETIME",
 ];
 const THERE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
+/// How long a server may take to let somebody in.
+const CONNECT: Duration = Duration::from_secs(10);
 /// Rows that are inserted by one statement.
 const INSERTED: usize = 200;
 
@@ -61,8 +65,8 @@ impl Database {
     /// Makes the three tables and fills them; `progress` is told how many rows each has.
     pub(super) async fn fill(credentials: &Credentials, rows: &[[Bytes; 3]], progress: &mut dyn FnMut(u64)) -> Result<()> {
         let (pool, name) = Self::reach(credentials);
-        let failed = |e: mysql_async::Error| unreachable(&name, e);
-        let mut connection = pool.get_conn().await.map_err(failed)?;
+        let failed = |e: mysql_async::Error| refused(&name, e);
+        let mut connection = connect(&pool, &name).await?;
         for (table, columns) in TABLES.into_iter().zip(COLUMNS) {
             let there: Option<String> = connection.exec_first(THERE, (table,)).await.map_err(failed)?;
             if there.is_some() {
@@ -118,14 +122,30 @@ impl Database {
         statement: &str,
         parameters: impl Into<mysql_async::Params> + Send,
     ) -> Result<Option<T>> {
-        let failed = |e| unreachable(&self.name, e);
-        let mut connection = self.pool.get_conn().await.map_err(failed)?;
-        connection.exec_first(statement, parameters.into()).await.map_err(failed)
+        let mut connection = connect(&self.pool, &self.name).await?;
+        connection.exec_first(statement, parameters.into()).await.map_err(|e| refused(&self.name, e))
     }
 }
 
-fn unreachable(name: &str, cause: mysql_async::Error) -> Error {
-    Error::connect(format!("can't ask {name}")).because(cause)
+async fn connect(pool: &Pool, name: &str) -> Result<Conn> {
+    match tokio::time::timeout(CONNECT, pool.get_conn()).await {
+        Ok(connected) => connected.map_err(|e| refused(name, e)),
+        Err(_) => Err(Error::connect(format!("can't ask {name}: no answer within {} seconds", CONNECT.as_secs()))
+            .hint("Check host and port, and that a MySQL listens there.")),
+    }
+}
+
+fn refused(name: &str, cause: mysql_async::Error) -> Error {
+    let message = format!("can't ask {name}");
+    let mysql_async::Error::Server(said) = &cause else { return Error::connect(message).because(cause) };
+    // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
+    let hint = match said.code {
+        1044 | 1045 | 1142 | 1698 => "Check user and password, and what the user may do.",
+        1049 => "Create the database, or give another one.",
+        1109 | 1146 => "Fill the three tables with `pinterest generate --to mysql://…`.",
+        _ => return Error::connect(message).because(cause),
+    };
+    Error::config(message).because(said.message.clone()).hint(hint)
 }
 
 /// What a column of a table has of a generated record.

@@ -120,7 +120,11 @@ impl Fault {
                 ("Kinesis doesn't do it", "Check the region, AWS_ENDPOINT_URL and the network.")
             }
         };
-        Error::connect(format!("can't {what}: {message}")).because(self.cause).hint(hint)
+        let error = match self.kind {
+            FaultKind::Denied | FaultKind::Missing | FaultKind::Invalid => Error::config,
+            FaultKind::InUse | FaultKind::Passing | FaultKind::Expired => Error::connect,
+        };
+        error(format!("can't {what}: {message}")).because(self.cause).hint(hint)
     }
 }
 

@@ -181,7 +181,8 @@ fn has_no_credentials(error: &(dyn StdError + 'static)) -> bool {
 fn said(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
     texts.dedup();
-    texts.join(": ")
+    // Where no credentials are, a page follows of where they were looked for.
+    texts.join(": ").split(" Attempted:").next().unwrap_or_default().to_string()
 }
 
 fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {

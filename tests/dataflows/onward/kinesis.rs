@@ -291,8 +291,8 @@ fn streams_are_made_shown_changed_and_deleted_by_command() {
     }
     assert_eq!(world.said(&["delete", &streams[2]], &format!("{}\n", streams[2])), format!("deleted {}\n", streams[2]));
     world.said(&["delete", &streams[1], "--yes"], "");
-    assert!(world.fails(&["describe", &streams[2]], "", 69).contains("there is no such stream"));
-    assert!(world.fails(&["reshard", &streams[2], "--shards", "2"], "", 69).contains("there is no such stream"));
+    assert!(world.fails(&["describe", &streams[2]], "", 78).contains("there is no such stream"));
+    assert!(world.fails(&["reshard", &streams[2], "--shards", "2"], "", 78).contains("there is no such stream"));
     world.fails(&["list", "--at", "kafka://x"], "", 78);
     world.fails(&["create", "--shards", "0"], "", 2);
     let nowhere = world.command(&world.endpoint, &["streams", "list"]).env_remove("AWS_REGION").output().unwrap();
