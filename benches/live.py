@@ -35,7 +35,7 @@ def measure(args, way, place):
         os.environ["AWS_ENDPOINT_URL_KINESIS"] = found.stdout.strip().split("=", 1)[1]
         os.environ.update(AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
         log = "kinesis://eu-west-1"
-        run("streams", "create", "--shards", "1")
+        run("streams", "create", "--at", log, "--shards", "1")
     start = lambda *words: subprocess.Popen([args.program, *words], cwd=place, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
     programs = []
     try:
@@ -50,7 +50,7 @@ def measure(args, way, place):
             program.communicate()
         if way == "kinesis":
             for kind in ("pin", "geo", "user"):
-                run("streams", "delete", f"streaming-demo-{kind}")
+                run("streams", "delete", "--at", log, "--yes", f"streaming-demo-{kind}")
 
 
 def send(gateway, lines, table):

@@ -109,7 +109,7 @@ fn a_service_that_is_away_is_an_error_at_first_and_waited_for_later() {
     assert_eq!(source.partitions().unwrap(), [0, 1]);
     fake.with(|stream| stream.faults = [FaultKind::Missing].into());
     let error = source.partitions().unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::Connect);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("no such stream"), "{error}");
 }
 
