@@ -33,7 +33,7 @@ fn begun(place: &Place, archive: &str) -> bool {
 fn an_archive_whose_generation_is_killed_is_not_there_and_is_made_by_the_next() {
     let place = Place::new();
     let many = ["generate", "--to", "archive", "--events", "500000", "--records-per-object", "50"];
-    for signal in ["-KILL", "-INT"] {
+    for signal in ["-KILL", "-TERM"] {
         let mut child = place.spawn(&many);
         until("an object", || begun(&place, "archive"));
         // Nobody else writes there meanwhile.

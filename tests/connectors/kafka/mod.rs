@@ -14,6 +14,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use watershed::connect::{Partition, Poll, Sink, Source, Value};
@@ -22,6 +23,7 @@ use watershed::connectors::kafka::{Kafka, KafkaTopic};
 use super::contract::{self, Held, Place, append_contract, owner_contract, snapshot_contract, source_contract};
 use crate::support::proxy::Proxy;
 use crate::support::services::service;
+use crate::support::until;
 
 #[test]
 fn kafka_keeps_the_contract_of_sources() {
@@ -108,7 +110,16 @@ impl Cluster {
     pub(crate) fn create(&self, name: &str, partitions: i32) -> bool {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "10485760");
         let created = self.runtime.block_on(self.admin.create_topics(&[topic], &AdminOptions::new())).unwrap();
-        created.iter().all(Result::is_ok)
+        let made = created.iter().all(Result::is_ok);
+        // It is made where topics are decided about; a broker that has just begun hears of it later.
+        let heard = || self.producer.client().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
+        let there = |topic: &MetadataTopic| {
+            topic.error().is_none()
+                && topic.partitions().len() >= partitions as usize
+                && topic.partitions().iter().all(|p| p.leader() >= 0)
+        };
+        until(name, || !made || heard().topics().iter().any(there));
+        made
     }
 
     fn delete(&self, name: &str) {

@@ -36,7 +36,7 @@ fn a_stream_is_made_changed_shown_and_deleted() {
     assert_eq!(kinesis.split(name, 77).unwrap_err().kind(), ErrorKind::Config);
     kinesis.delete(name).unwrap();
     assert!(!kinesis.streams().unwrap().contains(name));
-    assert_eq!(kinesis.describe(name).unwrap_err().kind(), ErrorKind::Connect);
+    assert_eq!(kinesis.describe(name).unwrap_err().kind(), ErrorKind::Config);
 }
 
 #[test]
