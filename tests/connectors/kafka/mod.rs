@@ -111,14 +111,9 @@ impl Cluster {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "10485760");
         let created = self.runtime.block_on(self.admin.create_topics(&[topic], &AdminOptions::new())).unwrap();
         let made = created.iter().all(Result::is_ok);
-        // It is made where topics are decided about; a broker that has just begun hears of it later.
-        let heard = || self.producer.client().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
-        let there = |topic: &MetadataTopic| {
-            topic.error().is_none()
-                && topic.partitions().len() >= partitions as usize
-                && topic.partitions().iter().all(|p| p.leader() >= 0)
-        };
-        until(name, || !made || heard().topics().iter().any(there));
+        if made {
+            self.heard(name, partitions as usize);
+        }
         made
     }
 
@@ -131,6 +126,14 @@ impl Cluster {
         let more = NewPartitions::new(name, partitions);
         let grown = self.runtime.block_on(self.admin.create_partitions(&[more], &AdminOptions::new())).unwrap();
         grown.into_iter().for_each(|topic| drop(topic.unwrap()));
+        self.heard(name, partitions);
+    }
+
+    /// Waits until the broker knows of partitions: they are made elsewhere, and one that has just begun hears of them later.
+    fn heard(&self, name: &str, partitions: usize) {
+        let led = |topic: &MetadataTopic| topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
+        let ask = || self.admin.inner().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
+        until(name, || ask().topics().iter().any(|topic| topic.error().is_none() && led(topic) >= partitions));
     }
 
     /// Takes away what is before an offset, as retention does.
