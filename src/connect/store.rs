@@ -1,8 +1,8 @@
 //! A folder or an object store with the one thing commits rest on: durable conditional creation.
 
-mod folder;
 #[cfg(feature = "s3")]
-mod listing;
+mod answers;
+mod folder;
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;

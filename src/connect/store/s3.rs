@@ -11,7 +11,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Setting,
 use object_store::path::Path as Key;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
-use super::listing::Connector;
+use super::answers::Connector;
 use super::remote::{self, Bucket, Remote};
 use crate::error::{Error, ErrorKind, Result};
 

@@ -45,3 +45,48 @@ fn without_encryption_only_this_machine_is_reached_unless_it_is_asked_for() {
         assert_eq!(open(far, Some("true")), Ok(()), "{far}");
     }
 }
+
+/// A server whose first answer breaks off in the middle of its body, and whose second is whole.
+#[cfg(feature = "s3")]
+fn breaks_off_once(status: &'static str, body: &'static str) -> (String, std::thread::JoinHandle<()>) {
+    use std::io::{BufRead, BufReader, Write};
+
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let answer = move || {
+        for sent in [body.len() / 2, body.len()] {
+            let (mut stream, _) = listener.accept().unwrap();
+            let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            assert!(head.count() > 0);
+            let length = body.len();
+            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}", &body[..sent])
+                .unwrap();
+        }
+    };
+    (endpoint, std::thread::spawn(answer))
+}
+
+#[cfg(feature = "s3")]
+#[test]
+fn an_answer_that_breaks_off_is_asked_for_again() {
+    use futures::TryStreamExt;
+    use object_store::{ObjectStore, ObjectStoreExt};
+
+    let open = |endpoint: &str| {
+        let settings = [("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "id"), ("SECRET_ACCESS_KEY", "key")];
+        let settings = settings.into_iter().map(|(name, value)| (format!("AWS_{name}"), value.to_string()));
+        s3::builder("bucket", &settings.collect()).unwrap().build().unwrap()
+    };
+    let runtime = remote::threads().unwrap();
+    let (endpoint, server) = breaks_off_once("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>");
+    let got = runtime.block_on(async { open(&endpoint).get(&"absent".into()).await.map(|_| ()) });
+    assert!(matches!(got, Err(object_store::Error::NotFound { .. })), "{got:?}");
+    server.join().unwrap();
+
+    let listing = "<ListBucketResult><Contents><Key>there</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
+                   <Size>3</Size></Contents></ListBucketResult>";
+    let (endpoint, server) = breaks_off_once("200 OK", listing);
+    let listed: Vec<_> = runtime.block_on(async { open(&endpoint).list(None).try_collect().await }).unwrap();
+    assert_eq!(listed.iter().map(|object| (object.location.as_ref(), object.size)).collect::<Vec<_>>(), [("there", 3)]);
+    server.join().unwrap();
+}

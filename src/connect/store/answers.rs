@@ -1,5 +1,6 @@
-//! Listings over HTTP that are whole before they are looked at: one that breaks in its middle is asked for again, as every request
-//! is whose answer does not come. `object_store` itself does so for objects only.
+//! Answers over HTTP that are whole before they are looked at: one that breaks in its middle is asked for again, as every request
+//! is whose answer does not come. `object_store` itself does so for objects only; of a listing, or of the news that there is no
+//! such object, it makes an error.
 
 use std::pin::Pin;
 
@@ -8,7 +9,7 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 
-/// Makes clients that receive listings whole.
+/// Makes clients that receive all but objects whole.
 #[derive(Debug)]
 pub(super) struct Connector;
 
@@ -28,9 +29,9 @@ impl HttpService for Client {
         Self: 'f,
     {
         Box::pin(async move {
-            let listing = request.uri().query().is_some_and(|query| query.contains("list-type="));
+            let object = request.method() == "GET" && !request.uri().query().is_some_and(|query| query.contains("list-type="));
             let response = self.0.execute(request).await?;
-            if !listing {
+            if object && response.status().is_success() {
                 return Ok(response);
             }
             let (head, body) = response.into_parts();
