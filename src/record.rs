@@ -28,6 +28,15 @@ pub struct Span {
     pub key: Option<Range<u32>>,
     /// Bytes of the value; `None` is a null value (a tombstone).
     pub value: Option<Range<u32>>,
+    /// Bytes of the headers, written by [`Batch::push_header`]; empty if there are none.
+    pub headers: Range<u32>,
+}
+
+impl Span {
+    /// The record at `offset` whose value is all it has.
+    pub fn of_value(offset: u64, value: Range<u32>) -> Self {
+        Span { offset, timestamp: None, key: None, headers: value.end..value.end, value: Some(value) }
+    }
 }
 
 /// Some consecutive records of one partition, as read.
@@ -56,6 +65,42 @@ pub struct Record<'a> {
     pub key: Option<&'a [u8]>,
     /// Its value; `None` is null (a tombstone).
     pub value: Option<&'a [u8]>,
+    /// Its headers, where the connector has some.
+    pub headers: Headers<'a>,
+}
+
+/// Headers of a record, in their order: names, which may repeat, with bytes or null.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headers<'a>(&'a [u8]);
+
+impl<'a> Headers<'a> {
+    /// What the last header of this name says, which is the one that counts: none if there is no such header, or it is null.
+    pub fn last(self, name: &str) -> Option<&'a [u8]> {
+        self.filter(|(other, _)| *other == name).last().and_then(|(_, value)| value)
+    }
+
+    /// All of them as bytes: the same bytes are the same headers.
+    pub(crate) fn bytes(self) -> &'a [u8] {
+        self.0
+    }
+
+    /// Takes a length and that many bytes; a length of `u32::MAX` is null.
+    fn take(&mut self) -> Option<Option<&'a [u8]>> {
+        let (length, rest) = self.0.split_first_chunk()?;
+        let length = u32::from_le_bytes(*length);
+        let (taken, rest) = rest.split_at_checked(if length == u32::MAX { 0 } else { length as usize })?;
+        self.0 = rest;
+        Some((length != u32::MAX).then_some(taken))
+    }
+}
+
+impl<'a> Iterator for Headers<'a> {
+    type Item = (&'a str, Option<&'a [u8]>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let name = self.take()??;
+        Some((std::str::from_utf8(name).unwrap_or_default(), self.take()?))
+    }
 }
 
 impl Batch {
@@ -67,6 +112,7 @@ impl Batch {
             timestamp: span.timestamp,
             key: span.key.as_ref().map(slice),
             value: span.value.as_ref().map(slice),
+            headers: Headers(slice(&span.headers)),
         })
     }
 
@@ -78,17 +124,32 @@ impl Batch {
             start..self.bytes.len() as u32
         };
         let (key, value) = (key.map(&mut range), value.map(&mut range));
-        self.records.push(Span { offset, timestamp, key, value });
+        let end = self.bytes.len() as u32;
+        self.records.push(Span { offset, timestamp, key, value, headers: end..end });
+    }
+
+    /// Appends a header to the last record; there must be one.
+    pub fn push_header(&mut self, name: &str, value: Option<&[u8]>) {
+        for part in [Some(name.as_bytes()), value] {
+            let length = part.map_or(u32::MAX, |part| part.len() as u32);
+            self.bytes.extend_from_slice(&length.to_le_bytes());
+            self.bytes.extend_from_slice(part.unwrap_or_default());
+        }
+        let end = self.bytes.len() as u32;
+        if let Some(span) = self.records.last_mut() {
+            span.headers.end = end;
+        }
     }
 
     /// Cuts the batch at `offset`: what is before stays, what is from there on is returned.
     pub fn split_off(&mut self, offset: u64) -> Batch {
         let at = self.records.partition_point(|span| span.offset < offset);
         let mut records = self.records.split_off(at);
-        let start = records.iter().flat_map(|s| s.key.iter().chain(&s.value)).map(|range| range.start).min();
-        let start = start.unwrap_or(self.bytes.len() as u32);
-        for range in records.iter_mut().flat_map(|s| s.key.iter_mut().chain(&mut s.value)) {
-            *range = range.start - start..range.end - start;
+        let starts = |s: &Span| [s.key.as_ref(), s.value.as_ref(), Some(&s.headers)].into_iter().flatten().map(|r| r.start).min();
+        let start = records.first().and_then(starts).unwrap_or(self.bytes.len() as u32);
+        for span in &mut records {
+            let ranges = span.key.iter_mut().chain(&mut span.value).chain(std::iter::once(&mut span.headers));
+            ranges.for_each(|range| *range = range.start - start..range.end - start);
         }
         let (first, next) = (offset.max(self.first), self.next.max(offset));
         let rest = Batch { partition: self.partition, first, next, bytes: self.bytes.split_off(start as usize), records };

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use watershed::connect::{Create, Store};
+use watershed::connect::Store;
 use watershed::{Error, Result};
 
 use crate::generate::{Options, generate};
@@ -19,19 +20,20 @@ const WRITING: usize = 16;
 /// follows it sees no gap. Repeated after an interruption, with the same options, it goes on.
 pub(crate) fn upload(options: &Options, url: &str, out: &mut dyn Write) -> Result<()> {
     let store = Store::open(url)?;
-    let folder = Folder(std::env::temp_dir().join(format!("pinterest-generate-{}", std::process::id())));
+    let folder = Folder::new()?;
     let bar = ProgressBar::new(options.events);
     bar.set_style(style("generating {wide_bar} {human_pos} events  {elapsed}"));
-    let summary = generate(&Options { to: folder.0.clone(), ..options.clone() }, &mut |events| bar.set_position(events));
+    let summary = generate(&Options { to: folder.archive(), ..options.clone() }, &mut |events| bar.set_position(events));
     bar.finish_and_clear();
     let summary = summary?;
-    let partitions = partitions(&folder.0).map_err(|e| unreadable(&folder.0, e))?;
+    let archive = folder.archive();
+    let partitions = partitions(&archive).map_err(|e| unreadable(&archive, e))?;
     let bar = ProgressBar::new(summary.objects);
     bar.set_style(style("uploading {wide_bar} {human_pos} objects  {elapsed}"));
     let written = thread::scope(|scope| {
         let shares = (0..WRITING).map(|first| partitions.iter().skip(first).step_by(WRITING));
-        let (store, folder, bar) = (&store, &folder.0, &bar);
-        let write = move |partition: &PathBuf| write(store, folder, partition, bar);
+        let (store, archive, bar) = (&store, &archive, &bar);
+        let write = move |partition: &PathBuf| write(store, archive, partition, bar);
         let threads: Vec<_> = shares.map(|mut share| scope.spawn(move || share.try_for_each(write))).collect();
         let join = |thread: thread::ScopedJoinHandle<'_, Result<()>>| {
             thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes the archive has panicked")))
@@ -47,8 +49,28 @@ pub(crate) fn upload(options: &Options, url: &str, out: &mut dyn Write) -> Resul
     print(out, &format!("generated {events} events in {url}: {records} records in {objects} objects, {bytes}\n\n"))
 }
 
-/// Removes what was generated here.
+/// A folder of this process alone, removed in the end.
 struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Result<Self> {
+        let path = |n| std::env::temp_dir().join(format!("pinterest-generate-{}-{n}", std::process::id()));
+        let mut last = None;
+        // What a process of the same number has left is passed by.
+        for path in (0..100).map(path) {
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Folder(path)),
+                Err(e) => last = Some((path, e)),
+            }
+        }
+        let error = |(path, e): (PathBuf, _)| Error::connect(format!("can't make the folder {}", path.display())).because(e);
+        Err(last.map_or_else(|| Error::internal("no folder was tried"), error))
+    }
+
+    fn archive(&self) -> PathBuf {
+        self.0.join("archive")
+    }
+}
 
 impl Drop for Folder {
     fn drop(&mut self) {
@@ -81,21 +103,9 @@ fn write(store: &Store, root: &Path, partition: &Path, bar: &ProgressBar) -> Res
     for object in objects {
         let bytes = fs::read(&object).map_err(|e| unreadable(&object, e))?;
         let name = object.strip_prefix(root).unwrap_or(&object).display().to_string();
-        let failed = match store.create(&name, &bytes)? {
-            Create::Created => None,
-            Create::Taken => Some(None),
-            Create::Unknown(error) => Some(Some(error)),
-        };
-        if let Some(error) = failed {
-            match (store.get(&name)?, error) {
-                (Some(there), _) if there == bytes => {}
-                (Some(_), _) => {
-                    return Err(Error::data(format!("can't generate {}, which holds other records", store.name(&name)))
-                        .hint("Remove the archive, or generate into another prefix with --to."));
-                }
-                (None, Some(error)) => return Err(error),
-                (None, None) => return Err(Error::connect(format!("can't create {}", store.name(&name)))),
-            }
+        if !store.settle(&name, &bytes)? {
+            return Err(Error::data(format!("can't generate {}, which holds other records", store.name(&name)))
+                .hint("Remove the archive, or generate into another prefix with --to."));
         }
         bar.inc(1);
     }

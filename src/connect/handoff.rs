@@ -17,7 +17,7 @@ use crate::record::{Batch, Span};
 /// The archive may end anywhere between the topic's beginning and its end. A gap between the two is refused, and so is an archive
 /// of another log: it reaches beyond the topic, or its last record is not what the topic has there. The same JSON in other bytes
 /// is the same record, for Confluent's sink may order the fields of an object anew. A record of the topic is read as the archive
-/// would hold it: without its key and timestamp, a null value as `null`, a line feed as a space.
+/// would hold it: without its key, headers and timestamp, a null value as `null`, a line feed as a space.
 ///
 /// Where the topic took over is remembered in each commit. What was read is read again from where it was read, and where it no
 /// longer is from the other place; then the same bytes must be there.
@@ -269,8 +269,7 @@ fn lines(batch: &Batch) -> Batch {
     for record in batch.iter(0) {
         let start = lines.bytes.len() as u32;
         lines.bytes.extend(line(record.value));
-        let value = Some(start..lines.bytes.len() as u32);
-        lines.records.push(Span { offset: record.order.offset, timestamp: None, key: None, value });
+        lines.records.push(Span::of_value(record.order.offset, start..lines.bytes.len() as u32));
     }
     lines
 }

@@ -133,6 +133,22 @@ impl Store {
         }
     }
 
+    /// Sees to it that `bytes` are at `path`, whoever wrote them; false if something else is.
+    ///
+    /// # Errors
+    /// When nobody can say whether they are there.
+    pub fn settle(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+        let doubt = match self.create(path, bytes)? {
+            Create::Created => return Ok(true),
+            Create::Taken => None,
+            Create::Unknown(error) => Some(error),
+        };
+        match self.get(path)? {
+            Some(held) => Ok(held == bytes),
+            None => Err(doubt.unwrap_or_else(|| Error::connect(format!("can't tell whether {} is there", self.name(path))))),
+        }
+    }
+
     /// Writes `bytes` at `path`, in place of what is there.
     ///
     /// # Errors

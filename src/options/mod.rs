@@ -30,6 +30,11 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     pub fn from_value(decode: impl Fn(Option<&[u8]>) -> Result<(K, V), Reject> + 'static) -> Self {
         Consumed { decode: Rc::new(move |record| decode(record.value).map(|(key, value)| (key, Some(value)))) }
     }
+
+    /// Decodes all that there is of a record, its timestamp and headers too. A value that is `None` is a tombstone.
+    pub fn from_record(decode: impl Fn(&Record<'_>) -> Result<(K, Option<V>), Reject> + 'static) -> Self {
+        Consumed { decode: Rc::new(decode) }
+    }
 }
 
 /// How rows are written: the names of their columns, those of the key first, then those of the value.

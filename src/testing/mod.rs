@@ -47,6 +47,7 @@ pub struct TopologyTestDriver {
     seen: BTreeMap<String, usize>,
     next: BTreeMap<(usize, u32), u64>,
     now: Timestamp,
+    headers: Vec<(String, Option<Vec<u8>>)>,
     run: Option<(Sender<Message>, JoinHandle<Result<Summary>>)>,
 }
 
@@ -114,6 +115,7 @@ impl TopologyTestDriver {
             seen: BTreeMap::new(),
             next: BTreeMap::new(),
             now: Timestamp(0),
+            headers: Vec::new(),
             run: None,
         };
         match told.recv() {
@@ -135,6 +137,11 @@ impl TopologyTestDriver {
         self.now = now;
     }
 
+    /// Sets the headers of the records that are piped from now on.
+    pub fn set_headers(&mut self, headers: &[(&str, Option<&[u8]>)]) {
+        self.headers = headers.iter().map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec))).collect();
+    }
+
     /// Pipes the next record of a partition. A topic that the topology does not read takes nothing.
     pub fn pipe(&mut self, topic: &str, partition: u32, key: Option<&[u8]>, value: Option<&[u8]>) {
         let Some(number) = self.topics.iter().position(|t| t == topic) else { return };
@@ -149,6 +156,9 @@ impl TopologyTestDriver {
         *next = (*next).max(offset + 1);
         let mut batch = Batch { partition, first: offset, next: offset + 1, ..Batch::default() };
         batch.push(offset, Some(self.now.0), key, value);
+        for (name, value) in &self.headers {
+            batch.push_header(name, value.as_deref());
+        }
         if let Some((run, _)) = &self.run {
             // A run that has failed says so at the next commit.
             let _ = run.send(Message::Batch((number, 0, partition), batch, 0));

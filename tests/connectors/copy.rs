@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::{ArchiveTopic, Copier, Rotation};
-use watershed::record::{Batch, Span};
+use watershed::record::Batch;
 use watershed::{ErrorKind, Result};
 
 use super::{Spot, Topic};
@@ -17,10 +17,7 @@ const FIVE: Rotation = Rotation { flush_size: 5, rotate_interval: None };
 fn batch(range: std::ops::Range<u64>, at: impl Fn(u64) -> i64) -> Batch {
     let mut batch = Batch { partition: 2, first: range.start, next: range.end, ..Batch::default() };
     for offset in range {
-        let from = batch.bytes.len() as u32;
-        batch.bytes.extend(format!("r{offset}").into_bytes());
-        let value = Some(from..batch.bytes.len() as u32);
-        batch.records.push(Span { offset, timestamp: Some(at(offset) * 1000), key: None, value });
+        batch.push(offset, Some(at(offset) * 1000), None, Some(format!("r{offset}").as_bytes()));
     }
     batch
 }

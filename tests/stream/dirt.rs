@@ -1,11 +1,13 @@
 //! Records that are not as they should be: null keys, tombstones, duplicates, garbage.
 
+use watershed::connect::Value;
 use watershed::options::{Consumed, Produced};
+use watershed::record::Record;
 use watershed::serdes::{Int64, Json, Nullable, Reject, Utf8};
 use watershed::testing::TopologyTestDriver;
-use watershed::{KStream, Topology};
+use watershed::{KStream, Timestamp, Topology};
 
-use crate::support::{Trial, pair, stream, table};
+use crate::support::{Trial, pair, shown, stream, table};
 
 #[test]
 fn what_cant_be_decoded_is_a_dead_letter_with_reason_and_position() {
@@ -69,6 +71,36 @@ fn keys_in_the_value_are_found_by_a_closure() {
     });
     assert_eq!(trial.after("rows", "=a-xyz =b-x =dashless x=a-xx =", "kept"), "a=2 b=1");
     assert_eq!(trial.dead(), "rows=0=2=no dash=dashless rows=0=4=no dash=");
+}
+
+#[test]
+fn times_and_headers_of_records_are_found_by_a_closure() {
+    let build = |builder: &watershed::StreamsBuilder<'_>| {
+        let decode = |record: &Record<'_>| {
+            let names: Vec<&str> = record.headers.map(|(name, _)| name).collect();
+            let origin = record.headers.last("origin").ok_or_else(|| Reject::new("no origin", names.join(" ")))?;
+            let value = record.value.map(|_| record.timestamp.unwrap());
+            Ok((String::from_utf8_lossy(origin).into_owned(), value))
+        };
+        builder.table("rows", Consumed::from_record(decode)).to("kept", pair());
+    };
+    let mut driver = TopologyTestDriver::new(Topology::new("headers", build)).unwrap();
+    let mut pipe = |time, value: Option<&[u8]>, headers: &[(&str, Option<&[u8]>)]| {
+        driver.set_time(Timestamp(time));
+        driver.set_headers(headers);
+        driver.pipe("rows", 0, None, value);
+    };
+    pipe(7, Some(b"x"), &[("origin", Some(b"gone"))]);
+    pipe(8, Some(b""), &[("origin", Some(b"south")), ("other", None), ("origin", Some(b""))]);
+    pipe(9, Some(b"x"), &[("", Some(b"x")), ("origin", Some(b"south"))]);
+    pipe(10, None, &[("origin", Some(b"gone"))]);
+    pipe(11, Some(b"x"), &[("origin", None), ("trace", Some(&[0; 300]))]);
+    pipe(12, Some(b"x"), &[]);
+    driver.commit().unwrap();
+    let shown = |rows: &[Vec<Value>]| rows.iter().map(|row| shown(row)).collect::<Vec<_>>();
+    assert_eq!(shown(&driver.rows("kept")), ["=8", "south=9"]);
+    let dead = ["rows=0=4=no origin=origin trace=x", "rows=0=5=no origin==x"];
+    assert_eq!(shown(&driver.dead_letters()), dead);
 }
 
 #[test]

@@ -8,7 +8,6 @@ use crate::record::{Batch, Record};
 
 use super::ArchiveTopic;
 use super::objects::Objects;
-use super::sink::settle;
 use super::source::{CHUNK, LIMIT, Reader};
 
 /// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log has the same objects.
@@ -142,7 +141,7 @@ impl Copier {
     fn close(&mut self) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         let path = self.objects.path(open.first);
-        if open.records > 0 && !settle(&self.objects.store, &path, &open.lines)? {
+        if open.records > 0 && !self.objects.store.settle(&path, &open.lines)? {
             let message = format!("can't create {}: it holds other records", self.objects.store.name(&path));
             return Err(
                 Error::data(message).hint("Go on with the options that the copy was begun with, or copy to another archive.")

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Create, Mode, Opened, Schema, Sink, SinkContext, Store};
+use crate::connect::{Chore, Committer, Mode, Opened, Schema, Sink, SinkContext};
 use crate::error::{Error, Result};
 
 use super::ArchiveTopic;
@@ -53,7 +53,7 @@ impl ArchiveTopic {
     /// Makes the topic this application's own, for good: a file `_writer` holds its name.
     fn claim(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         let file = format!("{}/_writer", self.path()?);
-        if !self.claimed(schema, context)? && !settle(&self.archive.store, &file, context.app.as_bytes())? {
+        if !self.claimed(schema, context)? && !self.archive.store.settle(&file, context.app.as_bytes())? {
             return Err(self.refused("another application has just taken it"));
         }
         Ok(())
@@ -86,19 +86,6 @@ impl ArchiveTopic {
     fn refused(&self, why: &str) -> Error {
         Error::data(format!("can't write to {}: {why}", self.name()))
             .hint("Write to another topic, or go on with the state that belongs to this one.")
-    }
-}
-
-/// Creates `path` with `bytes`; false if it holds others.
-pub(super) fn settle(store: &Store, path: &str, bytes: &[u8]) -> Result<bool> {
-    let doubt = match store.create(path, bytes)? {
-        Create::Created => return Ok(true),
-        Create::Taken => None,
-        Create::Unknown(error) => Some(error),
-    };
-    match store.get(path)? {
-        Some(held) => Ok(held == bytes),
-        None => Err(doubt.unwrap_or_else(|| Error::connect(format!("can't tell whether {} is there", store.name(path))))),
     }
 }
 
@@ -164,7 +151,7 @@ impl Committer for Objects {
             // Only a commit takes the staged bytes away, and not before they are at their final name.
             let bytes = store.get(&staged)?;
             let there = match &bytes {
-                Some(bytes) if bytes.len() as u64 == object.bytes => settle(store, &path, bytes)?,
+                Some(bytes) if bytes.len() as u64 == object.bytes => store.settle(&path, bytes)?,
                 Some(_) => return Err(wrong(format!("{} is not as it was written", store.name(&staged)))),
                 None => store.get(&path)?.is_some_and(|held| held.len() as u64 == object.bytes),
             };

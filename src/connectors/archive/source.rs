@@ -241,7 +241,7 @@ impl Reader {
 }
 
 fn push(records: &mut Vec<Span>, next: &mut u64, value: std::ops::Range<usize>) {
-    records.push(Span { offset: *next, timestamp: None, key: None, value: Some(value.start as u32..value.end as u32) });
+    records.push(Span::of_value(*next, value.start as u32..value.end as u32));
     *next += 1;
 }
 

@@ -12,7 +12,7 @@
 //!   JSON object of its key columns and its value that of all columns, a row that is gone is a tombstone: give the topic
 //!   `cleanup.policy=compact`. A stream's rows have no key.
 //!
-//! Keys, values and timestamps are read; headers are not.
+//! Keys, values, timestamps and headers are read; a row that is written has no headers, and the time at which it is written.
 //!
 //! - **A gateway** appends to all topics of the cluster ([`Kafka::log`]), with `acks=all` and idempotence, and acknowledges what
 //!   the brokers say that they have.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
+use rdkafka::message::Headers;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::connect::{Partition, Poll, Source};
@@ -222,6 +223,9 @@ impl Reader {
                 self.blind = false;
                 let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
                 self.batch.push(offset, timestamp, message.key(), message.payload());
+                for header in message.headers().into_iter().flat_map(Headers::iter) {
+                    self.batch.push_header(header.key, header.value);
+                }
                 self.batch.next = offset + 1;
             }
             // All that is committed was read; in what is left before the end no record is, or its transaction is open.

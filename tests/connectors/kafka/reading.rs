@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::admin::AdminOptions;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -97,13 +98,17 @@ fn a_transaction_that_is_open_is_waited_for_and_not_read() {
 }
 
 #[test]
-fn keys_tombstones_and_timestamps_are_carried() {
+fn keys_tombstones_timestamps_and_headers_are_carried() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     let sent: [(Option<&[u8]>, Option<&[u8]>); 4] =
         [(Some(b"k"), Some(b"v")), (Some(b"k"), None), (None, Some(b"")), (Some(b""), None)];
     cluster.append(&topic, 0, &sent);
-    let record = BaseRecord::<str, str>::to(&topic).partition(0).payload("dated").timestamp(1_598_586_767_123);
+    let headers = OwnedHeaders::new()
+        .insert(Header { key: "trace", value: Some("one") })
+        .insert(Header { key: "none", value: None::<&str> })
+        .insert(Header { key: "trace", value: Some("") });
+    let record = BaseRecord::<str, str>::to(&topic).partition(0).payload("dated").timestamp(1_598_586_767_123).headers(headers);
     cluster.producer.send(record).map_err(|(error, _)| error).unwrap();
     cluster.producer.flush(Duration::from_secs(30)).unwrap();
     let mut opened = cluster.open(&topic).open(0, None, false).unwrap();
@@ -111,16 +116,23 @@ fn keys_tombstones_and_timestamps_are_carried() {
     loop {
         match opened.poll().unwrap() {
             Poll::Batch(batch) => {
-                read.extend(batch.iter(0).map(|r| (r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec), r.timestamp.unwrap())))
+                for record in batch.iter(0) {
+                    let headers: Vec<_> =
+                        record.headers.map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec))).collect();
+                    let bytes = [record.key, record.value].map(|bytes| bytes.map(<[u8]>::to_vec));
+                    read.push((bytes, record.timestamp.unwrap(), headers));
+                }
             }
             Poll::Idle => assert!(opened.wait(Duration::from_secs(1))),
             Poll::End => break,
         }
     }
     for ((key, value), read) in sent.iter().zip(&read) {
-        assert_eq!((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)), (read.0.clone(), read.1.clone()));
+        assert_eq!(([*key, *value].map(|bytes| bytes.map(<[u8]>::to_vec)), &vec![]), (read.0.clone(), &read.2));
     }
-    assert_eq!(read[4].2, 1_598_586_767_123_000);
+    let headers = [("trace", Some(&b"one"[..])), ("none", None), ("trace", Some(b""))];
+    let headers = headers.map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec)));
+    assert_eq!((read[4].1, &read[4].2[..]), (1_598_586_767_123_000, &headers[..]));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod streams;
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -16,9 +17,16 @@ use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
+use object_store::memory::InMemory;
+use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
-use watershed::connect::{Partition, Poll};
+use watershed::connect::memory::MemoryLog;
+use watershed::connect::{Partition, Poll, Source, Store};
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
+use watershed::options::{Consumed, Produced};
+use watershed::runtime::{Config, Streams};
+use watershed::serdes::{self, Utf8};
+use watershed::{StreamsBuilder, Topology};
 
 use crate::support::services::service;
 
@@ -36,6 +44,46 @@ pub(crate) fn config(endpoint: &str) -> SdkConfig {
 /// Where the server is; without one it is said why nothing is tested.
 pub(crate) fn server() -> Option<String> {
     service("kinesis")?.remove("KINESIS_ENDPOINT")
+}
+
+/// Runs of one program that write the numbers 0, 1, 2 … into a stream, each going on where the one before ended.
+#[derive(Default)]
+struct Numbers {
+    log: MemoryLog,
+    state: Arc<InMemory>,
+    next: u64,
+}
+
+impl Numbers {
+    fn write(&mut self, count: u64, workers: usize, stream: KinesisStream) {
+        for number in self.next..self.next + count {
+            self.log.append(0, Some(format!("k{}", number % 40).as_bytes()), Some(number.to_string().as_bytes()));
+        }
+        self.next += count;
+        let program = |builder: &StreamsBuilder<'_>| {
+            let events = builder.stream::<String, i64>("events", Consumed::with(Utf8, serdes::Json));
+            events.to("out", Produced::columns(["key", "number"]));
+        };
+        let streams = Streams::new(Topology::new("program", program)).source("events", self.log.clone()).sink("out", stream);
+        let state = Some(Store::objects(self.state.clone(), "state").unwrap());
+        streams.run(Config { workers, state, ..Config::default() }).unwrap();
+    }
+
+    /// The numbers in a stream, and in how many records they are: those of one name are one row.
+    fn of(stream: &KinesisStream) -> (Vec<i64>, usize) {
+        let (mut named, mut records) = (BTreeMap::new(), 0);
+        for shard in stream.partitions().unwrap() {
+            for (_, value) in drain(&mut *stream.open(shard, None, false).unwrap(), usize::MAX) {
+                let row: Json = serde_json::from_slice(&value).unwrap();
+                let name = row["_record"].as_str().unwrap().to_string();
+                assert_eq!(*named.entry(name).or_insert_with(|| row.clone()), row, "one name, one record");
+                records += 1;
+            }
+        }
+        let mut numbers: Vec<i64> = named.values().map(|row| row["number"].as_i64().unwrap()).collect();
+        numbers.sort_unstable();
+        (numbers, records)
+    }
 }
 
 /// A stream of its own for a test; it is deleted in the end.

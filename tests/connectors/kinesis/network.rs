@@ -1,19 +1,9 @@
 //! A bad network before Kinesis: every record is read once, and every row is written, again under its own name if need be.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
-
-use object_store::memory::InMemory;
-use serde_json::Value as Json;
-use watershed::connect::memory::MemoryLog;
-use watershed::connect::{Source, Store};
+use watershed::connect::Source;
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
-use watershed::options::{Consumed, Produced};
-use watershed::runtime::{Config, Streams};
-use watershed::serdes::{self, Utf8};
-use watershed::{StreamsBuilder, Topology};
 
-use super::{World, config, drain};
+use super::{Numbers, World, config, drain};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::until;
 
@@ -60,37 +50,12 @@ fn a_reading_over_a_network_that_cuts_resets_and_stalls_misses_and_repeats_nothi
 fn rows_whose_answer_is_lost_are_written_again_under_their_name() {
     let Some(world) = World::new("lost-answers", 3) else { return };
     let (proxy, stream) = behind(&world);
-    let log = MemoryLog::default();
-    let program = || {
-        Topology::new("program", |builder: &StreamsBuilder<'_>| {
-            let events = builder.stream::<String, i64>("events", Consumed::with(Utf8, serdes::Json));
-            events.to("out", Produced::columns(["key", "number"]));
-        })
-    };
-    let objects = Arc::new(InMemory::new());
-    let mut next = 0;
+    let mut numbers = Numbers::default();
     for bytes in [0, 300, 900, 1500, 2100] {
-        for _ in 0..40 {
-            log.append(0, Some(format!("k{}", next % 40).as_bytes()), Some(next.to_string().as_bytes()));
-            next += 1;
-        }
         let resets = proxy.resets();
         proxy.reset_after(bytes);
-        let state = Some(Store::objects(objects.clone(), "state").unwrap());
-        let streams = Streams::new(program()).source("events", log.clone()).sink("out", stream.clone());
-        streams.run(Config { workers: 1, state, ..Config::default() }).unwrap();
+        numbers.write(40, 1, stream.clone());
         assert_eq!(proxy.resets(), resets + 1, "the answers have fewer than {bytes} bytes");
     }
-    let source = world.stream();
-    let mut named: BTreeMap<String, Json> = BTreeMap::new();
-    for shard in source.partitions().unwrap() {
-        for (_, value) in drain(&mut *source.open(shard, None, false).unwrap(), usize::MAX) {
-            let row: Json = serde_json::from_slice(&value).unwrap();
-            let name = row["_record"].as_str().unwrap().to_string();
-            assert_eq!(*named.entry(name).or_insert_with(|| row.clone()), row, "one name, one record");
-        }
-    }
-    let mut numbers: Vec<i64> = named.values().map(|row| row["number"].as_i64().unwrap()).collect();
-    numbers.sort_unstable();
-    assert_eq!(numbers, (0..next).collect::<Vec<_>>());
+    assert_eq!(Numbers::of(&world.stream()).0, (0..200).collect::<Vec<_>>());
 }

@@ -1,17 +1,8 @@
 //! Managing streams, and writing into one.
 
-use std::sync::Arc;
+use watershed::ErrorKind;
 
-use object_store::memory::InMemory;
-use serde_json::Value as Json;
-use watershed::connect::memory::MemoryLog;
-use watershed::connect::{Source, Store};
-use watershed::options::{Consumed, Produced};
-use watershed::runtime::{Config, Streams};
-use watershed::serdes::{self, Utf8};
-use watershed::{ErrorKind, StreamsBuilder, Topology};
-
-use super::{World, drain};
+use super::{Numbers, World};
 
 #[test]
 fn a_stream_is_made_changed_shown_and_deleted() {
@@ -42,38 +33,11 @@ fn a_stream_is_made_changed_shown_and_deleted() {
 #[test]
 fn what_a_run_writes_is_there_and_what_it_writes_again_can_be_told() {
     let Some(world) = World::new("written", 3) else { return };
-    let log = MemoryLog::default();
-    let program = || {
-        Topology::new("program", |builder: &StreamsBuilder<'_>| {
-            let events = builder.stream::<String, i64>("events", Consumed::with(Utf8, serdes::Json));
-            events.to("out", Produced::columns(["key", "number"]));
-        })
-    };
-    let objects = Arc::new(InMemory::new());
-    let mut next = 0;
-    for _ in 0..2 {
-        for _ in 0..50 {
-            log.append(0, Some(format!("k{}", next % 5).as_bytes()), Some(next.to_string().as_bytes()));
-            next += 1;
-        }
-        let state = Some(Store::objects(objects.clone(), "state").unwrap());
-        let streams = Streams::new(program()).source("events", log.clone()).sink("out", world.stream());
-        streams.run(Config { workers: 2, state, ..Config::default() }).unwrap();
-    }
-    let source = world.stream();
-    let mut rows: Vec<Json> = Vec::new();
-    for shard in source.partitions().unwrap() {
-        let records = drain(&mut *source.open(shard, None, false).unwrap(), usize::MAX);
-        rows.extend(records.iter().map(|(_, value)| serde_json::from_slice::<Json>(value).unwrap()));
-    }
-    // A run that continues writes the last commit again: nothing says whether it was written before.
-    assert!(rows.len() > 100, "{}", rows.len());
-    let mut known = std::collections::BTreeMap::new();
-    for row in rows {
-        let record = row["_record"].as_str().unwrap().to_string();
-        assert_eq!(*known.entry(record).or_insert_with(|| row.clone()), row, "one name, one record");
-    }
-    let mut numbers: Vec<i64> = known.values().map(|row| row["number"].as_i64().unwrap()).collect();
-    numbers.sort_unstable();
+    let mut numbers = Numbers::default();
+    numbers.write(50, 2, world.stream());
+    numbers.write(50, 2, world.stream());
+    let (numbers, records) = Numbers::of(&world.stream());
     assert_eq!(numbers, (0..100).collect::<Vec<_>>());
+    // A run that continues writes the last commit again: nothing says whether it was written before.
+    assert!(records > 100, "{records}");
 }

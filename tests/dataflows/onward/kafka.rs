@@ -1,19 +1,16 @@
 //! Into Kafka: what a gateway has acknowledged a broker has, at the offset that was said.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
-use std::sync::Mutex;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::mocking::MockCluster;
 use serde_json::{Value as Json, json};
 
-use super::{JSON, ask, assert_busy, post};
+use super::{ask, assert_busy, post};
 use crate::connectors::kafka::{Cluster, cluster};
 use crate::dataflows::follow::until;
-use crate::dataflows::gateway::Running;
+use crate::dataflows::gateway::{Posted, Running};
 use crate::dataflows::{Place, assert_same};
-use crate::support::http::Client;
 
 fn gateway(place: &Place, to: &str, args: &[&str]) -> Running {
     Running::of(place.spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--to", to], args].concat()))
@@ -31,45 +28,11 @@ fn records(cluster: &Cluster, topic: &str, partitions: u32) -> BTreeMap<(u32, u6
 #[test]
 fn every_acknowledged_record_is_in_kafka_where_it_was_acknowledged_whenever_the_gateway_is_killed() {
     let Some(cluster) = cluster() else { return };
-    let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
-    let acknowledged: Mutex<BTreeMap<(u32, u64), String>> = Mutex::default();
-    let sent: Mutex<BTreeSet<String>> = Mutex::default();
-    let send = |address: SocketAddr, round: usize, sender: usize| {
-        let mut client = Client::connect(address);
-        for n in 0.. {
-            let values: Vec<String> = (0..=n % 3).map(|k| format!(r#"{{"id":"{round}-{sender}-{n}-{k}"}}"#)).collect();
-            sent.lock().unwrap().extend(values.iter().cloned());
-            let body = values.iter().map(|value| format!(r#"{{"value":{value}}}"#)).collect::<Vec<_>>().join(",");
-            let Ok(reply) = client.ask("POST", "/topics/demo.pin", &[JSON], &format!(r#"{{"records":[{body}]}}"#)) else {
-                return;
-            };
-            assert_eq!(reply.status, 200, "{reply:?}");
-            let mut acknowledged = acknowledged.lock().unwrap();
-            for (value, place) in values.into_iter().zip(reply.json()["offsets"].as_array().unwrap()) {
-                let place = (place["partition"].as_u64().unwrap() as u32, place["offset"].as_u64().unwrap());
-                assert_eq!(acknowledged.insert(place, value), None, "{place:?} is acknowledged twice");
-            }
-        }
-    };
+    let (place, prefix, posted) = (Place::new(), format!("{}.", cluster.unique()), Posted::default());
     for round in 0..3 {
-        let mut running = gateway(&place, &cluster.url(&prefix), &["--partitions", "2"]);
-        let before = acknowledged.lock().unwrap().len();
-        std::thread::scope(|scope| {
-            (0..6).for_each(|sender| {
-                scope.spawn(move || send(running.address, round, sender));
-            });
-            until("enough records", || acknowledged.lock().unwrap().len() > before + 150 + 37 * round);
-            running.child.kill().unwrap();
-        });
-        running.child.wait().unwrap();
+        posted.until_killed(gateway(&place, &cluster.url(&prefix), &["--partitions", "2"]), round, 150 + 37 * round);
     }
-    let found = records(cluster, &format!("{prefix}demo.pin"), 2);
-    let acknowledged = acknowledged.into_inner().unwrap();
-    let lost: Vec<_> = acknowledged.iter().filter(|(place, value)| found.get(place) != Some(value)).take(5).collect();
-    assert!(lost.is_empty(), "of {} acknowledged records these are not there: {lost:?}", acknowledged.len());
-    let (values, sent) = (found.values().cloned().collect::<BTreeSet<_>>(), sent.into_inner().unwrap());
-    assert_eq!(values.len(), found.len(), "a record is there twice");
-    assert!(values.is_subset(&sent), "a record is there that nobody sent");
+    posted.assert_in(&records(cluster, &format!("{prefix}demo.pin"), 2));
 }
 
 #[test]

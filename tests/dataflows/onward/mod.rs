@@ -9,10 +9,8 @@ use std::net::SocketAddr;
 
 use serde_json::{Value as Json, json};
 
+use crate::dataflows::gateway::JSON;
 use crate::support::http::{Client, Reply};
-
-/// What senders of the REST Proxy say that they send.
-const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
 
 const PLAIN: (&str, &str) = ("Content-Type", "application/json");
 
