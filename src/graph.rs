@@ -5,13 +5,14 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicI64;
 
 use timely::Container;
 use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
 use crate::error::{Error, Result};
-use crate::operators::{Datum, Ends, Feed, Keys, Outlet, Rows, Shelf, Tally, append};
+use crate::operators::{Datum, Ends, Feed, Gauges, Keys, Outlet, Rows, Shelf, Tally, append};
 use crate::options::{Materialized, Produced};
 use crate::time::Epoch;
 
@@ -104,6 +105,7 @@ pub(crate) struct Plugs {
     pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
     pub(crate) outlets: BTreeMap<String, Outlet>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Shelf>>,
+    pub(crate) gauges: Gauges,
     pub(crate) ends: Ends,
 }
 
@@ -210,6 +212,16 @@ impl<'s> Graph<'s> {
         plan.stores.push(Store { name, node, types: TypeId::of::<(K, V)>(), rows: rows::<K, V>(), make: Rows::<K, V>::shelf });
         let shelf: Arc<dyn Any + Send + Sync> = shelf?;
         shelf.downcast().ok()
+    }
+
+    /// The gauge of this name for the rows of a table, shared by all workers.
+    pub(crate) fn gauge(&self, table: usize, name: &str) -> Arc<AtomicI64> {
+        let (mut plan, verb) = (self.0.plan.borrow_mut(), format!("gauge {name}"));
+        if plan.nodes.iter().any(|node| node.verb == verb) {
+            plan.errors.push(format!("gauge {name} is used twice: give each a name of its own"));
+        }
+        plan.nodes.push(Node { verb, name: None, inputs: vec![table] });
+        self.0.plugs.borrow().gauges.named(name)
     }
 
     /// Ends a stream that nobody reads any further: its epochs are those of the whole.

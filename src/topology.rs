@@ -58,6 +58,7 @@ impl Topology {
                     feeds: Default::default(),
                     outlets: Default::default(),
                     stores: Default::default(),
+                    gauges: Default::default(),
                     ends: Default::default(),
                 };
                 let graph = Graph::new(scope, plugs);

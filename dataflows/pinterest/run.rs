@@ -236,6 +236,7 @@ fn summarise(summary: &Summary) -> String {
         table.add_row([topic.clone()].into_iter().chain(counts));
     }
     table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    let gauges: String = summary.gauges.iter().map(|(what, n)| format!("{} {what}\n", HumanCount(*n))).collect();
     let read: u64 = summary.topics.values().map(|t| t.read).sum();
     let (new, seconds) = (read.saturating_sub(summary.recovered), summary.elapsed.as_secs_f64());
     let again = match summary.recovered {
@@ -247,5 +248,5 @@ fn summarise(summary: &Summary) -> String {
     } else {
         HumanDuration(summary.elapsed).to_string()
     };
-    format!("{table}\n\n{} new records{again} in {took}, commit {}\n", HumanCount(new), summary.committed)
+    format!("{table}\n\n{gauges}\n{} new records{again} in {took}, commit {}\n", HumanCount(new), summary.committed)
 }

@@ -174,9 +174,12 @@ impl Ledger {
             ))
             .hint("Run the program and options that made it, or begin anew with another --state and --lake."));
         }
-        let before = self.store.get(&format!("manifest/{:020}", n - 1))?;
-        if before.is_some_and(|bytes| hex(&bytes) != last.previous) {
-            return Err(self.torn(&path));
+        if n > 1 {
+            let path = format!("manifest/{:020}", n - 1);
+            let before = self.store.get(&path)?.ok_or_else(|| self.torn(&path))?;
+            if hex(&before) != last.previous {
+                return Err(self.torn(&path));
+            }
         }
         self.digest = hex(&bytes);
         self.app.clone_from(&last.app);

@@ -60,7 +60,7 @@ impl Marks {
 
 /// What an outlet has to say to the runtime.
 pub(crate) enum Report {
-    /// Everything up to the epoch is handed over: what changed, how many rows there are, the sum of their keys' digests.
+    /// Everything up to the epoch is handed over: what changed, how many rows there are, the sum of their digests.
     Staged { part: Option<Box<dyn Any + Send>>, rows: u64, digest: u64 },
     /// The recovery is over: how many rows were found again, how many there should be, and their digest.
     Recovered { found: u64, rows: u64, digest: u64 },
@@ -99,6 +99,7 @@ struct Slots<K> {
     of: Map<K, u32>,
     free: Vec<u32>,
     next: u32,
+    /// Of the digests of the rows, each of which comes back when it goes.
     sum: u64,
     hasher: RowKey,
 }
@@ -116,40 +117,39 @@ impl<K: Datum + Row> Slots<K> {
                 self.next - 1
             }
         };
-        self.sum = self.sum.wrapping_add(digest(&mut self.hasher, key));
         self.of.insert(key.clone(), slot);
         Ok(slot)
     }
 
     fn free(&mut self, key: &K) -> Option<u32> {
         let slot = self.of.remove(key)?;
-        self.sum = self.sum.wrapping_sub(digest(&mut self.hasher, key));
         self.free.push(slot);
         Some(slot)
     }
 }
 
-/// Which numbers have a row, how many, the sum of their digests, and what makes them.
-type Stands = (Column<bool>, u64, u64, RowKey);
+/// By number what is left of the digest of its row, 0 without one; how many rows there are, the sum of what is left of their
+/// digests, and what makes them.
+type Stands = (Column<u32>, u64, u64, RowKey);
 
 /// Writes a table of upserts as the rows that stand: the number of a key is its slot.
 pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>, keys: Keys<K>, name: &str, outlet: Outlet) {
     let stands: Stands = (Column::new(), 0, 0, RowKey::default());
     let write = move |(stands, rows, sum, hasher): &mut Stands, (number, value): &Upsert<V>, writer: &mut dyn Writer| {
         let keys = keys.open();
-        let (key, stood) = (keys.key(*number), std::mem::replace(stands.at(*number), value.is_some()));
-        match (stood, value) {
-            (false, None) => return Ok(()),
-            (true, None) => (*rows, *sum) = (*rows - 1, sum.wrapping_sub(digest(hasher, key))),
-            (false, Some(_)) => (*rows, *sum) = (*rows + 1, sum.wrapping_add(digest(hasher, key))),
-            (true, Some(_)) => {}
-        }
-        match value {
-            Some(value) => writer.insert(*number, &KeyValue(key, value)),
-            None => {
+        let key = keys.key(*number);
+        let row = value.as_ref().map(|value| KeyValue(key, value));
+        let now = row.as_ref().map_or(0, |row| digest(hasher, row) as u32 | 1);
+        let before = std::mem::replace(stands.at(*number), now);
+        *rows = *rows + u64::from(now > 0) - u64::from(before > 0);
+        *sum = sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
+        match row {
+            Some(row) => writer.insert(*number, &row),
+            None if before > 0 => {
                 writer.remove(*number);
                 Ok(())
             }
+            None => Ok(()),
         }
     };
     run(rows, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum));
@@ -159,9 +159,13 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>,
 pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(rows: Diffs<'s, (K, V)>, name: &str, outlet: Outlet) {
     let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0, hasher: RowKey::default() };
     let write = |slots: &mut Slots<K>, ((key, value), _, diff): &((K, V), Epoch, isize), writer: &mut dyn Writer| {
+        let row = KeyValue(key, value);
+        let digest = digest(&mut slots.hasher, &row);
         if *diff > 0 {
-            return writer.insert(slots.get(key)?, &KeyValue(key, value));
+            slots.sum = slots.sum.wrapping_add(digest);
+            return writer.insert(slots.get(key)?, &row);
         }
+        slots.sum = slots.sum.wrapping_sub(digest);
         if let Some(slot) = slots.free(key) {
             writer.remove(slot);
         }

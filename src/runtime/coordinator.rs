@@ -17,7 +17,7 @@ use super::{Config, Stores, Streams};
 use crate::connect::Source;
 use crate::durable::{Bound, Manifest, SourceState};
 use crate::error::{Error, Result};
-use crate::operators::{Credit, Feed, Marks, Report, Tally};
+use crate::operators::{Credit, Feed, Gauges, Marks, Report, Tally};
 use crate::record::Batch;
 use crate::time::Epoch;
 
@@ -125,6 +125,7 @@ pub(crate) struct Coordinator {
     pub(super) asked: Vec<Sender<()>>,
     pub(super) started: Instant,
     pub(super) recovered: u64,
+    pub(super) gauges: Gauges,
     pub(super) told: Instant,
 }
 
@@ -206,6 +207,7 @@ impl Coordinator {
             asked: Vec::new(),
             started,
             recovered: 0,
+            gauges: Gauges::default(),
             told: started,
             config,
         };
@@ -217,6 +219,7 @@ impl Coordinator {
             marks,
             open: coordinator.opening.clone(),
             stores: streams.stores,
+            gauges: coordinator.gauges.clone(),
             writers: Mutex::new(by_worker),
             coordinator: Mutex::new(outbox.clone()),
         };

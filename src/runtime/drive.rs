@@ -333,11 +333,9 @@ impl Coordinator {
                 && let Some(state) = last.sinks.get(topic)
                 && (state.rows, state.digest) != (*rows, *digest)
             {
-                return Err(Error::data(format!(
-                    "what was read makes {rows} other rows of {topic} than the {} it made",
-                    state.rows
-                ))
-                .hint("Run the version of the program that made them, or begin anew with another --state and --lake."));
+                let (topic, before) = (format!("other rows of {topic}"), state.rows);
+                return Err(Error::data(format!("what was read makes {topic} than it made: {rows} now, {before} before"))
+                    .hint("Run the version of the program that made them, or begin anew with another --state and --lake."));
             }
         }
         Ok(())

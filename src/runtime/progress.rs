@@ -89,6 +89,8 @@ impl TopicSummary {
 pub struct Summary {
     /// By topic, since the beginning of the state.
     pub topics: BTreeMap<String, TopicSummary>,
+    /// By name, how many of the rows that stand a [`gauge`](crate::KTable::gauge) counts.
+    pub gauges: BTreeMap<String, u64>,
     /// Number of the last manifest; 0 if nothing was ever committed.
     pub committed: u64,
     /// Records that were read again to rebuild the state.
@@ -101,7 +103,8 @@ impl Coordinator {
     /// What the run did so far.
     pub(super) fn summary(&self) -> Summary {
         let topics = self.topics.iter().map(|t| (t.name.clone(), TopicSummary::from(t.tally.as_ref()))).collect();
-        Summary { topics, committed: self.committed, recovered: self.recovered, elapsed: self.started.elapsed() }
+        let (gauges, elapsed) = (self.gauges.read(), self.started.elapsed());
+        Summary { topics, gauges, committed: self.committed, recovered: self.recovered, elapsed }
     }
 
     /// Tells how it goes, if it is time.

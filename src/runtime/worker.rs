@@ -14,7 +14,7 @@ use super::coordinator::Message;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
 use crate::graph::Plugs;
-use crate::operators::{Ends, Feed, Marks, Outlet, Tally};
+use crate::operators::{Ends, Feed, Gauges, Marks, Outlet, Tally};
 use crate::topology::Topology;
 
 /// How long a worker looks again and again for news of a closed epoch before it sleeps. A small epoch is through in less, and
@@ -29,6 +29,7 @@ pub(super) struct Shared {
     /// The open epoch.
     pub(super) open: Arc<AtomicU64>,
     pub(super) stores: Stores,
+    pub(super) gauges: Gauges,
     /// By worker, the writers of each sink with its number.
     pub(super) writers: Mutex<Vec<BTreeMap<String, (usize, Box<dyn Writer>)>>>,
     pub(super) coordinator: Mutex<Sender<Message>>,
@@ -68,8 +69,8 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             (topic, Outlet { writer, marks: shared.marks.clone(), tell, end: ends.end() })
         };
         let outlets = writers.into_iter().map(outlet).collect();
-        let stores = shared.stores.0.clone();
-        shared.topology.install(worker, Plugs { feeds: shared.feeds.clone(), outlets, stores, ends: ends.clone() });
+        let (feeds, stores, gauges) = (shared.feeds.clone(), shared.stores.0.clone(), shared.gauges.clone());
+        shared.topology.install(worker, Plugs { feeds, outlets, stores, gauges, ends: ends.clone() });
         let (mut last, mut open, mut since) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let opened = shared.open.load(Ordering::Acquire);

@@ -18,7 +18,7 @@ use crate::connect::{Mode, Row};
 use crate::graph::Graph;
 use crate::grouped::KGrouped;
 use crate::operators::{
-    Datum, Diffs, Upsert, Upserts, changelog, changes, group, join, materialize, materialize_diffs, numbered, snapshot,
+    Datum, Diffs, Upsert, Upserts, changelog, changes, group, join, materialize, materialize_diffs, measure, numbered, snapshot,
     snapshot_diffs,
 };
 use crate::options::{Materialized, Produced};
@@ -143,6 +143,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Makes each row's value another one. What comes next keeps only that.
     pub fn map_values<W: Datum>(&self, f: impl Fn(&V) -> W + 'static) -> KTable<'s, K, W> {
         self.mapped("map_values", move |_, value| Some(f(value)))
+    }
+
+    /// Counts the rows that stand and for which `counts` is true, for [`Summary::gauges`](crate::runtime::Summary::gauges).
+    pub fn gauge(&self, name: &str, counts: impl Fn(&K, &V) -> bool + 'static) {
+        let through = measure(self.diffs(), self.graph.gauge(self.node, name), move |(key, value)| counts(key, value));
+        self.graph.end(through);
     }
 
     /// Groups rows: `f` gives group and value, or `None` for no group. When a row changes it leaves its group and enters another.

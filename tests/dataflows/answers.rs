@@ -34,8 +34,11 @@ fn the_first_command_generates_replays_and_answers() {
     assert!(screen.contains("generated 11,154 events"), "{screen}");
     assert!(screen.contains("category_by_country"), "{screen}");
     assert_same("the first command", &place.oracle("data/archive", &[]), &place.lake("data/lake", None));
+    let users = &place.lake("data/lake", None)["user_table"];
+    let ageless = users.iter().filter(|row| row.contains(r#""age":null"#)).count();
+    assert!(ageless > 0 && screen.contains(&format!("\n{ageless} users of no age group\n")), "{ageless}: {screen}");
     let again = place.run(&[]);
-    assert!(again.contains("0 new records"), "{again}");
+    assert!(again.contains("0 new records") && again.contains(&format!("\n{ageless} users of no age group\n")), "{again}");
     assert!(place.run(&["check"]).contains("equal"));
 }
 

@@ -76,6 +76,28 @@ fn another_setting_is_refused() {
     limited(5).run(world.config(1)).unwrap();
 }
 
+/// A program whose steps look the same and do something else: the keys of its rows are the same, and so is how many there are.
+#[test]
+fn a_program_that_makes_other_values_of_the_same_records_is_refused() {
+    for sink in ["kept", "counts"] {
+        let world = World::busy();
+        let adding = |what: i64| {
+            let topology = Topology::new("adding", move |builder: &StreamsBuilder<'_>| {
+                let rows = table(builder, "rows");
+                match sink {
+                    "kept" => rows.map_values(move |v| v + what).to("kept", pair()),
+                    _ => rows.group_by(move |k, v| (k.clone(), v + what)).sum(|v| *v).to("counts", pair()),
+                }
+            });
+            Streams::new(topology).source("rows", world.logs["rows"].clone()).sink(sink, world.tables[sink].clone())
+        };
+        adding(5).run(world.config(1)).unwrap();
+        let error = refused(&world, adding(6));
+        assert!(error.to_string().contains(&format!("other rows of {sink}")), "{error}");
+        adding(5).run(world.config(2)).unwrap();
+    }
+}
+
 #[test]
 fn the_state_of_another_program_is_refused() {
     settled(|world| {
@@ -191,6 +213,8 @@ fn a_manifest_that_was_changed_is_refused() {
     state.put(&last, &bytes).unwrap();
     let (before, earlier) = manifests(&world).into_iter().rev().nth(1).unwrap();
     state.put(&before, &[&earlier[..], b" "].concat()).unwrap();
+    refused(&world, world.bound(program(), &Fuse::sound()));
+    state.delete(&before).unwrap();
     refused(&world, world.bound(program(), &Fuse::sound()));
     state.put(&before, &earlier).unwrap();
     world.run(1).unwrap();

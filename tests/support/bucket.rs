@@ -11,6 +11,9 @@ const BUCKET: &str = "WATERSHED_TEST_S3";
 /// a process that has; then there is nothing left to do here, nor where no server can be had.
 pub(crate) fn bucket<F: Fn()>(test: F) -> Option<String> {
     let _ = test;
+    if cfg!(not(feature = "s3")) {
+        return None;
+    }
     if let Ok(bucket) = std::env::var(BUCKET) {
         let unique = tempfile::tempdir().unwrap();
         return Some(format!("{bucket}/{}", unique.path().file_name().unwrap().to_str().unwrap().trim_start_matches('.')));

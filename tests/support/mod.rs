@@ -8,6 +8,7 @@ pub(crate) mod proxy;
 pub(crate) mod services;
 pub(crate) mod shaky;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rand_core::{RngCore, SeedableRng};
@@ -102,6 +103,13 @@ impl Trial {
         let [one, three] = self.0.map(|driver| driver.finish().unwrap().topics.remove(topic).unwrap());
         assert!(one.balances() && three.balances(), "{one:?} {three:?}");
         assert_eq!((one.read, one.bytes, one.rows, one.dead), (three.read, three.bytes, three.rows, three.dead));
+        one
+    }
+
+    /// Ends the run; what its gauges show.
+    pub(crate) fn gauges(self) -> BTreeMap<String, u64> {
+        let [one, three] = self.0.map(|driver| driver.finish().unwrap().gauges);
+        assert_eq!(one, three, "one worker and three disagree");
         one
     }
 

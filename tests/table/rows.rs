@@ -31,6 +31,20 @@ fn a_duplicate_of_what_stands_changes_nothing() {
 }
 
 #[test]
+fn a_gauge_counts_the_rows_that_stand() {
+    let mut trial = Trial::of(|builder| {
+        let rows = table(builder, "rows");
+        rows.gauge("small", |_, v| *v < 10);
+        rows.map_values(|v| v * 100).gauge("large", |_, v| *v > 5000);
+        rows.to("kept", pair());
+    });
+    trial.pipe("rows", "a=1 b=2 c=70 d=3");
+    trial.pipe("rows", "a=60 b= e=4 c=70 d=5@0:1");
+    assert_eq!(trial.rows("kept"), "a=60 c=70 d=3 e=4");
+    assert_eq!(trial.gauges(), [("large".to_string(), 2), ("small".to_string(), 2)].into());
+}
+
+#[test]
 fn arrival_is_no_matter_and_position_is() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=9@0:9 a=5@0:5 a=7@0:7", "kept"), "a=9");

@@ -29,14 +29,17 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// A synced file beside `path`, of a name that no other process or thread uses.
 fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    if !folder.exists() {
-        fs::create_dir_all(folder)?;
-        sync_folder(folder)?;
-    }
+    make(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let number = STAGED.fetch_add(1, Ordering::Relaxed);
-    let staged = folder.join(format!(".{name}.{}.{number}.tmp", std::process::id()));
-    let mut file = fs::File::create(&staged)?;
+    let (staged, mut file) = loop {
+        let number = STAGED.fetch_add(1, Ordering::Relaxed);
+        let staged = folder.join(format!(".{name}.{}.{number}.tmp", std::process::id()));
+        match fs::File::create_new(&staged) {
+            // Of a process that is dead, or of one in another container, which counts processes anew.
+            Err(e) if e.kind() == Io::AlreadyExists => {}
+            file => break (staged, file?),
+        }
+    };
     // In pieces: a sync of some other small file may have to wait until all that is on its way to the disk is there.
     let mut pieces = bytes.chunks(PIECE);
     let written = pieces.try_for_each(|piece| file.write_all(piece).and_then(|()| file.sync_data()));
@@ -46,6 +49,18 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
         return Err(error);
     }
     Ok(staged)
+}
+
+/// Makes a folder, and those above it, each durably.
+fn make(folder: &Path) -> std::io::Result<()> {
+    if folder.as_os_str().is_empty() || folder.is_dir() {
+        return Ok(());
+    }
+    folder.parent().map_or(Ok(()), make)?;
+    match fs::create_dir(folder) {
+        Err(e) if e.kind() != Io::AlreadyExists => Err(e),
+        _ => sync_folder(folder),
+    }
 }
 
 /// The bytes in `range` of a file, `None` if there is none.

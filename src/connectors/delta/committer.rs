@@ -123,7 +123,7 @@ impl Committer for DeltaCommitter {
         let actions = actions.ok_or_else(|| Error::data(format!("commit {n} of {} has no actions", self.name())))?;
         let before = self.log.txn;
         let (files, mode, name) = (&self.files, self.layout.schema.mode, self.name());
-        self.log.commit(n, actions, &|version| foreign(files, mode, version, &name))?;
+        self.log.commit(n, actions, &|version| foreign(|path| files.holds(path), mode, version, &name))?;
         if self.staged.remove(&n) {
             self.upkeep.begin();
         } else if before < n {
@@ -143,10 +143,11 @@ impl Committer for DeltaCommitter {
     }
 }
 
-/// Judges a version that something else has committed: rows may be added to a table that is appended to, and nothing more.
-fn foreign(files: &Files, mode: Mode, version: &[Value], name: &str) -> Result<()> {
+/// Judges a version that something else has committed to a table with the files that `holds` knows: rows may be added to a table
+/// that is appended to, and nothing more.
+pub(super) fn foreign(holds: impl Fn(&str) -> bool, mode: Mode, version: &[Value], name: &str) -> Result<()> {
     let what = version.iter().find_map(|action| {
-        let held = |kind: &str| action[kind]["path"].as_str().is_some_and(|path| files.holds(path));
+        let held = |kind: &str| action[kind]["path"].as_str().is_some_and(&holds);
         match action {
             _ if action.get("metaData").is_some() || action.get("protocol").is_some() => Some("changed what the table is"),
             _ if held("remove") || held("add") => Some("taken rows away from the table"),

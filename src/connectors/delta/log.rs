@@ -34,6 +34,17 @@ pub(super) fn read(store: &Store, version: u64) -> Result<Option<Vec<Value>>> {
     actions.map(Some).map_err(|e| Error::data(format!("can't read {}", store.name(&path))).because(e))
 }
 
+/// The number of the commit that `actions` are of `app`, if they are one.
+pub(super) fn commit(actions: &[Value], app: &str) -> Option<u64> {
+    actions.iter().find_map(|a| a["txn"]["version"].as_u64().filter(|_| a["txn"]["appId"] == app))
+}
+
+/// Whether `actions` are a version that `app` has made.
+pub(super) fn own(actions: &[Value], app: &str) -> bool {
+    let info = actions.iter().find_map(|a| a.get("commitInfo"));
+    manifest(actions).is_some() && info.is_some_and(|info| info["operationParameters"]["queryId"] == app)
+}
+
 /// The number of the manifest that `actions` were written for, if they are a version of ours.
 pub(super) fn manifest(actions: &[Value]) -> Option<u64> {
     let info = actions.iter().find_map(|a| a.get("commitInfo"))?;
@@ -134,9 +145,13 @@ impl Log {
     /// Reads what came after the last known version.
     fn refresh(&mut self, foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         while let Some(actions) = read(&self.store, self.version + 1)? {
-            let mine = |a: &Value| a["txn"]["version"].as_u64().filter(|_| a["txn"]["appId"] == self.app.as_str());
-            match actions.iter().find_map(mine) {
+            match commit(&actions, &self.app) {
                 Some(n) => self.txn = self.txn.max(n),
+                // A version that moves rows, given up because nobody could say whether it was made.
+                None if own(&actions, &self.app) => {
+                    let message = format!("{} was rearranged after all, long after it was asked for", self.store.name(""));
+                    return Err(Error::connect(message).hint("Start again: what is there is found anew."));
+                }
                 None => foreign(&actions)?,
             }
             self.version += 1;

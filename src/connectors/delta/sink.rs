@@ -11,10 +11,10 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::connect::{Mode, Opened, Schema, Sink, SinkContext, Store, Writer};
 use crate::error::{Error, Result};
 
-use super::committer::DeltaCommitter;
+use super::committer::{self, DeltaCommitter};
 use super::files::Files;
 use super::index::Index;
-use super::log::Log;
+use super::log::{self, Log};
 use super::schema;
 use super::snapshot::{self, Snapshot};
 use super::upkeep::Upkeep;
@@ -117,6 +117,23 @@ impl Delta {
         }
         if table.txn.is_none() && !table.files.is_empty() && schema.mode == Mode::Snapshot {
             return refuse(format!("the table {name} has rows that this application has not written"));
+        }
+        self.judge(table.version, schema.mode, &context.app)
+    }
+
+    /// Refuses what something else has done since the last commit of `app`. What was before it, its run has judged.
+    fn judge(&self, last: u64, mode: Mode, app: &str) -> Result<()> {
+        for version in (1..=last).rev() {
+            // What is summed up and cleaned away was judged by the run that did so.
+            let Some(actions) = log::read(&self.store, version)? else { break };
+            if log::commit(&actions, app).is_some() {
+                break;
+            }
+            if !log::own(&actions, app) {
+                let before = snapshot::load(&self.store, Some(version - 1), None)?;
+                let holds = |path: &str| before.files.iter().any(|file| file["add"]["path"] == path);
+                committer::foreign(holds, mode, &actions, &self.name())?;
+            }
         }
         Ok(())
     }

@@ -103,6 +103,26 @@ fn a_commit_of_something_else_stops_ours() {
 }
 
 #[test]
+fn what_something_else_has_committed_since_is_found_by_the_next_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let (world, _) = table(folder.path());
+    let log = std::fs::read_to_string(format!("{}/_delta_log/{:020}.json", world.url, 1)).unwrap();
+    let actions = log.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
+    let ours = actions.filter_map(|action| Some(action["add"]["path"].as_str()?.to_string())).next().unwrap();
+    // As many rows under the same keys: a file in place of ours.
+    let remove = json!({"remove": {"path": ours, "deletionTimestamp": 1, "dataChange": true}});
+    meddle(
+        &world,
+        2,
+        &[json!({"commitInfo": {"engineInfo": "stranger", "operation": "UPDATE"}}), remove, add("stranger.parquet")],
+    );
+    assert!(refused(&world, |_, _| ()).contains("something else has taken rows away from the table"));
+    meddle(&world, 2, &[json!({"commitInfo": {"engineInfo": "stranger", "operation": "WRITE"}}), add("stranger.parquet")]);
+    meddle(&world, 3, &[json!({"txn": {"appId": "stranger", "version": 7}})]);
+    assert!(refused(&world, |_, _| ()).contains("something else has changed the rows"));
+}
+
+#[test]
 fn a_commit_that_is_there_is_not_made_again_whoever_made_it() {
     let folder = tempfile::tempdir().unwrap();
     let (mut world, mut rows) = table(folder.path());
