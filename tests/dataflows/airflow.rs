@@ -8,12 +8,13 @@ use std::process::Command;
 use serde_json::{Value as Json, json};
 
 use super::{Place, assert_same, support};
+use crate::support::services::skipped;
 
 /// The python of an Airflow, and a home of it with an empty database; none, and why, where it is not installed.
 fn installed() -> Option<(PathBuf, PathBuf)> {
     let found = Command::new("bash").arg(support("airflow.sh")).output().unwrap();
     if !found.status.success() {
-        eprintln!("skipped: {}", String::from_utf8_lossy(&found.stderr).trim());
+        skipped(String::from_utf8_lossy(&found.stderr).trim());
         return None;
     }
     let said = String::from_utf8(found.stdout).unwrap();

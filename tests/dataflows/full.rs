@@ -5,6 +5,7 @@ use std::process::Command;
 
 use super::follow::copy_share;
 use super::{Place, assert_same};
+use crate::support::services::skipped;
 
 /// A disk of its own, unmounted when this is dropped.
 struct Disk(PathBuf);
@@ -46,7 +47,7 @@ fn a_run_onto_a_full_disk_says_so_and_goes_on_when_there_is_room() {
     let place = Place::new();
     let disk = match Disk::mount(&place.path("disk"), 640) {
         Ok(disk) => disk,
-        Err(why) => return eprintln!("skipped: no disk of its own can be mounted: {why}"),
+        Err(why) => return skipped(format_args!("no disk of its own can be mounted: {why}")),
     };
     place.run(&["generate", "--to", "all", "--events", "6000", "--dirt", "0.1", "--records-per-object", "100"]);
     let run = ["run", "--from", "archive", "--lake", "disk/lake"];
@@ -74,7 +75,7 @@ fn a_full_disk_is_no_place_for_half_an_archive() {
     let place = Place::new();
     let disk = match Disk::mount(&place.path("disk"), 640) {
         Ok(disk) => disk,
-        Err(why) => return eprintln!("skipped: no disk of its own can be mounted: {why}"),
+        Err(why) => return skipped(format_args!("no disk of its own can be mounted: {why}")),
     };
     let generate = ["generate", "--to", "disk/archive", "--events", "2000"];
     assert_clear(&place.fail(&generate, 69));

@@ -14,6 +14,7 @@ use watershed::connectors::archive::Archive;
 use super::follow::{terminate, until};
 use super::{Place, assert_same, support};
 use crate::support::http::Client;
+use crate::support::services::skipped;
 
 /// What senders of the REST Proxy say that they send.
 pub(super) const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
@@ -164,7 +165,7 @@ fn the_records_of_a_python_script_are_the_lines_of_the_archive() {
     let venv = Command::new("bash").arg(support("venv.sh")).output().unwrap();
     let python = String::from_utf8(venv.stdout).unwrap();
     if python.trim().is_empty() {
-        eprintln!("skipped: no Python environment with requests could be made");
+        skipped("no Python environment with requests could be made");
         return;
     }
     let place = Place::new();

@@ -6,6 +6,7 @@ use std::process::Command;
 use serde_json::{Map, Value as Json};
 
 use super::{Place, assert_same, python, said, support};
+use crate::support::services::skipped;
 
 /// Compares every commit of the lake with the oracle over the ranges that its manifest binds: first as our reader shows it,
 /// then every version of every table as DuckDB and delta-rs show it. Returns how much those two read; they may not be there.
@@ -28,7 +29,7 @@ pub(super) fn assert_every_commit_equals_the_oracle(place: &Place, archive: &str
     }
 
     let Some(python) = python() else {
-        eprintln!("skipped: no Python environment with duckdb and deltalake could be made");
+        skipped("no Python environment with duckdb and deltalake could be made");
         return None;
     };
     let mut readers = Command::new(python);

@@ -11,6 +11,7 @@ use super::crash::{following, killed_again_and_again};
 use super::follow::copy_share;
 use super::{Place, assert_same, lines, tables};
 use crate::support::bucket::bucket;
+use crate::support::services::skipped;
 
 /// Copies what is below a folder and not yet in the bucket.
 pub(super) fn upload(folder: &Path, url: &str) {
@@ -104,7 +105,7 @@ fn independent(lake: &str, tables: &[(&str, &str)]) -> serde_json::Map<String, J
     let venv = Command::new("bash").arg(support.join("venv.sh")).output().unwrap();
     let python = String::from_utf8(venv.stdout).unwrap();
     if python.trim().is_empty() {
-        eprintln!("skipped: no Python environment with deltalake could be made");
+        skipped("no Python environment with deltalake could be made");
         return serde_json::Map::new();
     }
     let mut command = Command::new(python.trim());

@@ -9,6 +9,7 @@ use serde_json::json;
 use watershed::gateway::{FolderOptions, Identity};
 
 use super::{Door, JSON, records};
+use crate::support::services::skipped;
 
 const ONE: &str = r#"{"records":[{"value":1}]}"#;
 
@@ -143,7 +144,7 @@ fn with_a_certificate_it_speaks_tls_and_nothing_else() {
         .args(["-out".as_ref(), certificate.as_os_str(), "-keyout".as_ref(), key.as_os_str()])
         .output();
     if !made.is_ok_and(|made| made.status.success()) {
-        eprintln!("skipped: no certificate could be made, because there is no openssl");
+        skipped("no certificate could be made, because there is no openssl");
         return;
     }
     assert!(Identity::read(&key, &certificate).is_err());

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::services::service;
+use crate::support::services::{UNTIL, runner, service, skipped};
 
 /// Where a process with a server in its environment finds the bucket.
 const BUCKET: &str = "WATERSHED_TEST_S3";
@@ -20,9 +20,14 @@ pub(crate) fn bucket<F: Fn()>(test: F) -> Option<String> {
     }
     let (_, name) = std::any::type_name::<F>().split_once("::").unwrap();
     let environment = service("s3")?;
-    let again =
-        Command::new(std::env::current_exe().unwrap()).args([name, "--exact", "--nocapture"]).envs(environment).output().unwrap();
+    let again = Command::new(std::env::current_exe().unwrap())
+        .args([name, "--exact", "--nocapture"])
+        .envs(environment)
+        .env(UNTIL, runner())
+        .output()
+        .unwrap();
     let said = [again.stdout, again.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    said[1].lines().filter_map(|line| line.strip_prefix("skipped: ")).for_each(skipped);
     assert!(again.status.success() && said[0].contains("1 passed"), "{name} on S3:\n{}\n{}", said[0], said[1]);
     None
 }

@@ -22,7 +22,7 @@ use watershed::connectors::kafka::{Kafka, KafkaTopic};
 
 use super::contract::{self, Held, Place, append_contract, owner_contract, snapshot_contract, source_contract};
 use crate::support::proxy::Proxy;
-use crate::support::services::service;
+use crate::support::services::{service, skipped};
 use crate::support::until;
 
 #[test]
@@ -86,7 +86,7 @@ impl Cluster {
     /// A way to the broker that fails when told; one at a time, as the broker sends its clients to one port.
     pub(crate) fn behind(&self) -> Option<Proxy> {
         let Some((server, front)) = self.at.get("KAFKA_BEHIND").zip(self.at.get("KAFKA_FRONT")) else {
-            eprintln!("skipped: the broker that runs here has no listener for a proxy: do tests/services/down kafka first");
+            skipped("the broker that runs here has no listener for a proxy: do tests/services/down kafka first");
             return None;
         };
         let listener = std::iter::from_fn(|| match TcpListener::bind(front) {
