@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use super::alarm::spawn;
 use super::begin::Found;
 use super::commit::{Commits, Job};
 use super::coordinator::{Coordinator, Gathered, Marked, Message, Phase};
@@ -349,8 +350,8 @@ impl Coordinator {
     pub(super) fn start_committer(&mut self, commits: Commits) -> Result<()> {
         let (jobs, inbox) = channel();
         let coordinator = self.outbox.clone();
-        let thread = std::thread::Builder::new().name("commit".into()).spawn(move || commits.run(&inbox, &coordinator));
-        self.committer = Some(thread.map_err(|e| Error::internal("can't start the committer").because(e))?);
+        let work = move || commits.run(&inbox, &coordinator);
+        self.committer = Some(spawn("committer", "commit".into(), &self.outbox, work)?);
         self.jobs = Some(jobs);
         Ok(())
     }

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
+use super::alarm::spawn;
 use super::coordinator::Message;
 use crate::connect::{Partition, Poll, Source};
 use crate::durable::Bound;
@@ -74,8 +75,8 @@ pub(super) struct Reader {
 impl Reader {
     /// Starts reading on a thread of its own.
     pub(super) fn spawn(self) -> Result<JoinHandle<()>> {
-        let name = format!("read {}", self.name);
-        Builder::new().name(name).spawn(move || self.run()).map_err(|e| Error::internal("can't start a reader").because(e))
+        let (name, coordinator) = (format!("read {}", self.name), self.coordinator.clone());
+        spawn("reader", name, &coordinator, move || self.run())
     }
 
     fn run(self) {
@@ -187,6 +188,7 @@ pub(super) fn scout(
     control: Arc<Control>,
     coordinator: Sender<Message>,
 ) -> Result<JoinHandle<()>> {
+    let alarm = coordinator.clone();
     let look = move || {
         while control.wait(Duration::from_secs(1)) {
             let message = match source.partitions() {
@@ -198,5 +200,5 @@ pub(super) fn scout(
             }
         }
     };
-    Builder::new().name("scout".into()).spawn(look).map_err(|e| Error::internal("can't start a scout").because(e))
+    spawn("scout", "scout".into(), &alarm, look)
 }

@@ -23,6 +23,7 @@
 //! - There is at most one commit at a time. Epochs go on meanwhile; what they change waits in the sinks.
 //! - Clocks decide when epochs are closed, never what they contain.
 
+mod alarm;
 mod begin;
 mod commit;
 mod coordinator;

@@ -10,6 +10,7 @@ use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
 
 use super::Stores;
+use super::alarm::Alarm;
 use super::coordinator::Message;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
@@ -35,19 +36,6 @@ pub(super) struct Shared {
     pub(super) coordinator: Mutex<Sender<Message>>,
 }
 
-/// Tells the coordinator when a worker's thread dies: the others would wait for it for ever.
-struct Alarm(Sender<Message>);
-
-impl Drop for Alarm {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let _ = self.0.send(Message::Failed(
-                Error::internal("a worker panicked").hint("This is a bug: please report the message above."),
-            ));
-        }
-    }
-}
-
 /// Starts `workers` threads.
 pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> {
     let communication = match workers {
@@ -57,7 +45,7 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
     let config = timely::Config { communication, worker: WorkerConfig::default() };
     timely::execute(config, move |worker| {
         let coordinator = shared.coordinator.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let alarm = Alarm(coordinator.clone());
+        let alarm = Alarm { what: "worker", coordinator: coordinator.clone() };
         let index = worker.index();
         let writers = std::mem::take(&mut shared.writers.lock().unwrap_or_else(PoisonError::into_inner)[index]);
         let ends = Ends::default();

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use watershed::connect::Store;
+use watershed::connect::{Partition, Poll, Source, Store};
 use watershed::runtime::{Config, Streams};
 use watershed::{ErrorKind, StreamsBuilder, Topology};
 
@@ -117,6 +117,36 @@ fn a_commit_that_was_decided_but_not_shown_is_shown_by_the_next_run_though_nothi
         assert_eq!(world.shown(), afresh);
         assert!(world.commits().values().all(|commits| commits.len() == 1 && commits[0].0 == 1));
     }
+}
+
+/// A log that is not what it should be.
+struct Panics;
+
+impl Source for Panics {
+    fn describe(&self) -> String {
+        "a log that panics".into()
+    }
+    fn partitions(&self) -> watershed::Result<Vec<u32>> {
+        Ok(vec![0])
+    }
+    fn open(&self, _: u32, _: Option<u64>, _: bool) -> watershed::Result<Box<dyn Partition>> {
+        Ok(Box::new(Panics))
+    }
+}
+
+impl Partition for Panics {
+    fn poll(&mut self) -> watershed::Result<Poll> {
+        panic!("no such reading")
+    }
+}
+
+#[test]
+fn a_source_that_panics_ends_the_run() {
+    let world = World::busy();
+    let rows = Topology::new("rows", |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair()));
+    let streams = Streams::new(rows).source("rows", Panics).sink("kept", world.tables["kept"].clone());
+    let error = streams.run(world.config(2)).unwrap_err();
+    assert!(error.kind() == ErrorKind::Internal && error.to_string().starts_with("a reader panicked"), "{error}");
 }
 
 #[test]
