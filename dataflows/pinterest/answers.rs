@@ -76,8 +76,9 @@ impl Lake {
     /// When it isn't there, or no longer as it was then.
     pub(crate) fn open(&self, topic: &str, commit: Option<u64>) -> Result<Table> {
         let url = self.table(topic);
-        Table::as_of(&url, commit.unwrap_or(u64::MAX))?
-            .ok_or_else(|| Error::data(format!("there is no table {url}")).hint("Run `pinterest run` first, or give its --lake."))
+        Table::as_of(&url, commit.unwrap_or(u64::MAX))?.ok_or_else(|| {
+            Error::config(format!("there is no table {url}")).hint("Run `pinterest run` first, or give its --lake.")
+        })
     }
 
     /// The last commit that every table shows; 0 before the first.

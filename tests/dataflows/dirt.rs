@@ -43,7 +43,7 @@ fn bad_surroundings_get_one_clear_error_and_their_exit_code() {
     place.fail(&["run", "--post-years", "2022..2018"], 2);
     assert!(place.fail(&["run", "--from", "nowhere"], 78).contains("generate --to nowhere"));
     assert!(place.fail(&["run", "--from", "tape://x"], 78).contains("tape://"));
-    assert!(place.fail(&["answers", "--lake", "nowhere"], 65).contains("pinterest run"));
+    assert!(place.fail(&["answers", "--lake", "nowhere"], 78).contains("pinterest run"));
     assert!(place.fail(&["answers", "no_such_view"], 2).contains("category_by_country"));
 
     place.run(&["generate", "--to", "archive", "--events", "50"]);

@@ -63,8 +63,6 @@ fn a_run_on_s3_over_a_network_that_cuts_resets_and_stalls_equals_the_oracle() {
         proxy.cut();
         until("another connection", || proxy.accepted() > accepted + 1);
         proxy.set(Weather::Clear);
-        // What hangs would be given up only after the two minutes that a request may take.
-        proxy.cut();
         until("another commit", || commits() > before);
     }
     let expected = place.oracle("all", &[]);
