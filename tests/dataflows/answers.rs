@@ -27,6 +27,22 @@ fn bounds_on_years_drop_rows_before_they_are_counted() {
     assert!(error.contains("topology"), "{error}");
 }
 
+/// What the summary says of each topic is what is in the archive and in the tables, and it balances.
+fn assert_accounted(place: &Place, screen: &str) {
+    let tables = place.lake("data/lake", None);
+    for topic in ["geo", "pin", "user"] {
+        let line = screen.lines().find_map(|line| line.trim_start().strip_prefix(topic)?.strip_prefix(' '));
+        let numbers = line.unwrap_or_else(|| panic!("nothing is said of {topic}: {screen}")).split_whitespace();
+        let numbers: Vec<usize> = numbers.map(|number| number.replace(',', "").parse().unwrap()).collect();
+        let [read, applied, duplicates, superseded, dead, rows, _] = numbers[..] else { panic!("{screen}") };
+        let topic_name = format!("demo.{topic}");
+        let lines: usize = (0..3).map(|partition| place.lines("data/archive", &topic_name, partition).len()).sum();
+        let letters = tables["dead_letters"].iter().filter(|letter| letter.starts_with(&format!("{topic} "))).count();
+        assert_eq!((read, dead, rows), (lines, letters, tables[&format!("{topic}_table")].len()), "{topic}: {screen}");
+        assert_eq!(read, applied + duplicates + superseded + dead, "{topic}: {screen}");
+    }
+}
+
 #[test]
 fn the_first_command_generates_replays_and_answers() {
     let place = Place::new();
@@ -37,7 +53,9 @@ fn the_first_command_generates_replays_and_answers() {
     let users = &place.lake("data/lake", None)["user_table"];
     let ageless = users.iter().filter(|row| row.contains(r#""age":null"#)).count();
     assert!(ageless > 0 && screen.contains(&format!("\n{ageless} users of no age group\n")), "{ageless}: {screen}");
+    assert_accounted(&place, &screen);
     let again = place.run(&[]);
+    assert_accounted(&place, &again);
     assert!(again.contains("0 new records") && again.contains(&format!("\n{ageless} users of no age group\n")), "{again}");
     assert!(place.run(&["check"]).contains("equal"));
 }
