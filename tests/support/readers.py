@@ -12,7 +12,8 @@ integer microseconds since 1970 in UTC, bytes are base64.
 
 FOLDER holds `<n>.json` for each commit n of the lake: what oracle.py prints for the ranges that n binds. Then every version
 is read, and held against the oracle: the version whose `txn` is the greatest up to n must show what the oracle says at n; one
-that is no commit must say that it changes nothing, and show what the one before it shows. Printed is how much was compared:
+that is no commit must say that it changes nothing, and show what the one before it shows. The last one is also asked for rows
+by the value of each column, which readers find by the statistics of files. Printed is how much was compared:
 {"readers": [name, …], "versions": …, "commits": …, "compactions": …, "vectors": …}.
 
 Exit codes: 0 they agree · 1 they differ, or a table can't be read · 2 usage · 3 no reader is installed.
@@ -21,6 +22,7 @@ Exit codes: 0 they agree · 1 they differ, or a table can't be read · 2 usage �
 import argparse
 import base64
 import collections
+import datetime
 import json
 import os
 import re
@@ -50,6 +52,12 @@ class DuckDb:
         found = self.connection.execute(f"SELECT {', '.join(columns)} FROM {source}").fetchall()
         return [dict(zip(types, row)) for row in found]
 
+    def time(self, text):
+        return f"'{text}+00:00'::TIMESTAMPTZ"
+
+    def count(self, path, version, where):
+        return self.connection.execute(f"SELECT count(*) FROM delta_scan({quoted(path)}, version => {version}) WHERE {where}").fetchone()[0]
+
 
 class DeltaRs:
     """DataFusion over delta-rs; `to_pyarrow_table` does not know deletion vectors, the query builder does."""
@@ -72,6 +80,13 @@ class DeltaRs:
             values = [batch.column(name).to_pylist() for name in types]
             found.extend(dict(zip(types, row)) for row in zip(*values))
         return found
+
+    def time(self, text):
+        return f"arrow_cast('{text}Z', 'Timestamp(Microsecond, Some(\"UTC\"))')"
+
+    def count(self, path, version, where):
+        builder = self.package.QueryBuilder().register("seen", self.package.DeltaTable(path, version=version))
+        return sum(n for batch in builder.execute(f"SELECT count(*) AS n FROM seen WHERE {where}") for n in batch.column("n").to_pylist())
 
 
 class ChDb:
@@ -186,6 +201,35 @@ def differences(what, first, mine, other, theirs):
     return complaints
 
 
+def skip(readers, name, path, version, rows):
+    """What readers find wrong who skip files by their statistics: they count too few where a statistic is wrong."""
+    complaints, rows = [], [json.loads(row) for row in rows]
+    types = {field["name"]: field["type"] for field in fields(path)}
+    for column in (column for column in types if types[column] != "binary"):
+        values = sorted(row[column] for row in rows if isinstance(row[column], (int, float, str)) and row[column] != "")
+        wheres = [(f'"{column}" IS NULL', sum(row[column] is None for row in rows))]
+        for value in {values[0], values[len(values) // 2], values[-1]} if values else []:
+            wheres.append((("=", value), values.count(value)))
+            wheres.append(((">", value), sum(other > value for other in values)))
+        for reader in (reader for reader in readers if hasattr(reader, "count")):
+            for where, expected in wheres:
+                if not isinstance(where, str):
+                    sign, value = where
+                    if types[column] == "timestamp":
+                        value = reader.time((datetime.datetime(1970, 1, 1) + datetime.timedelta(microseconds=value)).isoformat(" "))
+                    where = f'"{column}" {sign} {quoted(value) if types[column] == "string" else value}'
+                found = reader.count(path, version, where)
+                if found != expected:
+                    complaints.append(f"{name} version {version}: {reader.name} finds {found} rows, not {expected}, where {where}")
+    return complaints
+
+
+def fields(path):
+    """The columns of a table, as its first version tells them."""
+    made = next(action["metaData"] for action in log(path, 0) if "metaData" in action)
+    return json.loads(made["schemaString"])["fields"]
+
+
 def oracle(folder):
     """What the oracle says: commit -> table -> canonical rows."""
     said = {}
@@ -242,7 +286,7 @@ def follow(readers, name, path, said, count):
             count["commits"] += 1
             complaints += differences(f"{what}, commit {m}", "the oracle", said[m][table], "the readers", seen)
         last, before = n, rows
-    return complaints
+    return complaints + skip(readers, name, path, version, rows)
 
 
 def main():
