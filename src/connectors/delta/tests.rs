@@ -3,6 +3,7 @@
 mod appended;
 mod campaign;
 mod format;
+mod large;
 mod model;
 mod refusals;
 mod upkeep;
