@@ -5,5 +5,6 @@ mod campaign;
 mod format;
 mod large;
 mod model;
+mod moved;
 mod refusals;
 mod upkeep;
