@@ -4,6 +4,10 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
+/// The most bytes of a value that are read where a log has no limit of its own, and how many are kept of a longer one.
+pub(crate) const LONGEST: usize = 64 << 20;
+pub(crate) const BEGINNING: usize = 2 << 20;
+
 /// Where a record stands among all records of its topic; the greater is the later.
 ///
 /// Between partitions the greater `(offset, partition)` is later; between sources bound to one topic the one bound later.
@@ -30,12 +34,14 @@ pub struct Span {
     pub value: Option<Range<u32>>,
     /// Bytes of the headers, written by [`Batch::push_header`]; empty if there are none.
     pub headers: Range<u32>,
+    /// How many bytes the value has, if it has too many and these are only its beginning: it becomes a dead letter.
+    pub cut: Option<u64>,
 }
 
 impl Span {
     /// The record at `offset` whose value is all it has.
     pub fn of_value(offset: u64, value: Range<u32>) -> Self {
-        Span { offset, timestamp: None, key: None, headers: value.end..value.end, value: Some(value) }
+        Span { offset, timestamp: None, key: None, headers: value.end..value.end, value: Some(value), cut: None }
     }
 }
 
@@ -67,6 +73,8 @@ pub struct Record<'a> {
     pub value: Option<&'a [u8]>,
     /// Its headers, where the connector has some.
     pub headers: Headers<'a>,
+    /// How many bytes its value has, if these are only the beginning.
+    pub cut: Option<u64>,
 }
 
 /// Headers of a record, in their order: names, which may repeat, with bytes or null.
@@ -113,6 +121,7 @@ impl Batch {
             key: span.key.as_ref().map(slice),
             value: span.value.as_ref().map(slice),
             headers: Headers(slice(&span.headers)),
+            cut: span.cut,
         })
     }
 
@@ -125,7 +134,7 @@ impl Batch {
         };
         let (key, value) = (key.map(&mut range), value.map(&mut range));
         let end = self.bytes.len() as u32;
-        self.records.push(Span { offset, timestamp, key, value, headers: end..end });
+        self.records.push(Span { offset, timestamp, key, value, headers: end..end, cut: None });
     }
 
     /// Appends a header to the last record; there must be one.

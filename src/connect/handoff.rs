@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::{Partition, Poll, Source};
 use crate::error::{Error, Result};
-use crate::record::{Batch, Span};
+use crate::record::{BEGINNING, Batch, LONGEST, Record, Span};
 
 /// A log that is read from its archive as far as that reaches, and then, at the very next offset of each partition, from the
 /// topic. Both have the same positions, so a record has the same place in the topic's order wherever it is read.
@@ -17,7 +17,8 @@ use crate::record::{Batch, Span};
 /// The archive may end anywhere between the topic's beginning and its end. A gap between the two is refused, and so is an archive
 /// of another log: it reaches beyond the topic, or its last record is not what the topic has there. The same JSON in other bytes
 /// is the same record, for Confluent's sink may order the fields of an object anew. A record of the topic is read as the archive
-/// would hold it: without its key, headers and timestamp, a null value as `null`, a line feed as a space.
+/// would hold it: without its key, headers and timestamp, a null value as `null`, a line feed as a space, and of one of more than
+/// 64 MiB only the beginning. Two of which there is no more are the same if that and their lengths are.
 ///
 /// Where the topic took over is remembered in each commit. What was read is read again from where it was read, and where it no
 /// longer is from the other place; then the same bytes must be there.
@@ -113,7 +114,7 @@ enum Part {
     /// The archive, up to this offset at most.
     Archive(Box<dyn Partition>, u64),
     /// The topic; before the first batch, what the archive says its first record is.
-    Live(Box<dyn Partition>, Option<Vec<u8>>),
+    Live(Box<dyn Partition>, Option<Held>),
 }
 
 impl Parts {
@@ -146,7 +147,7 @@ impl Parts {
     }
 
     /// Opens what has the record at `next`. `last` is the record before it, if that was just read from the archive.
-    fn part(&self, partition: u32, next: u64, spans: &Spans, follow: bool, last: Option<Vec<u8>>) -> Result<Part> {
+    fn part(&self, partition: u32, next: u64, spans: &Spans, follow: bool, last: Option<Held>) -> Result<Part> {
         let taken = self.taken().get(&partition).copied().unwrap_or(u64::MAX);
         let lives = |at: u64| spans.live.as_ref().is_some_and(|live| live.start <= at);
         let archived = |at: u64| spans.archived.as_ref().is_some_and(|archived| archived.contains(&at));
@@ -168,10 +169,10 @@ impl Parts {
     }
 
     /// The record that the archive has at an offset.
-    fn archived(&self, partition: u32, offset: u64) -> Result<Option<Vec<u8>>> {
+    fn archived(&self, partition: u32, offset: u64) -> Result<Option<Held>> {
         let poll = self.archive.open(partition, Some(offset), false)?.poll()?;
         let Poll::Batch(batch) = poll else { return Ok(None) };
-        Ok(batch.iter(0).next().and_then(|record| record.value).map(<[u8]>::to_vec))
+        Ok(batch.iter(0).next().and_then(|record| held(&record)))
     }
 }
 
@@ -185,7 +186,7 @@ struct Reader {
     end: Option<u64>,
     part: Part,
     /// The last record that came from the archive.
-    last: Option<Vec<u8>>,
+    last: Option<Held>,
 }
 
 impl Reader {
@@ -201,13 +202,13 @@ impl Reader {
         match &mut self.part {
             Part::Archive(_, until) => {
                 batch.split_off(*until);
-                self.last = batch.iter(0).last().and_then(|record| record.value).map(<[u8]>::to_vec);
+                self.last = batch.iter(0).last().and_then(|record| held(&record));
             }
             Part::Live(_, expected) => {
                 batch = lines(&batch);
                 if let Some(expected) = expected.take() {
                     let first = batch.iter(0).next().filter(|first| first.order.offset + 1 == self.next);
-                    if !first.and_then(|first| first.value).is_some_and(|value| same(value, &expected)) {
+                    if !first.is_some_and(|first| same(&first, &expected)) {
                         let what = format!("they have other records at offset {}", self.next - 1);
                         return Err(self.log.other(self.partition, &what));
                     }
@@ -267,15 +268,24 @@ pub(crate) fn line(value: Option<&[u8]>) -> impl Iterator<Item = u8> {
 fn lines(batch: &Batch) -> Batch {
     let mut lines = Batch { partition: batch.partition, first: batch.first, next: batch.next, ..Batch::default() };
     for record in batch.iter(0) {
-        let start = lines.bytes.len() as u32;
-        lines.bytes.extend(line(record.value));
-        lines.records.push(Span::of_value(record.order.offset, start..lines.bytes.len() as u32));
+        let (start, length) = (lines.bytes.len() as u32, record.value.map_or(0, <[u8]>::len));
+        let cut = record.cut.or((length > LONGEST).then_some(length as u64));
+        lines.bytes.extend(line(record.value).take(if cut.is_some() { BEGINNING } else { LONGEST }));
+        lines.records.push(Span { cut, ..Span::of_value(record.order.offset, start..lines.bytes.len() as u32) });
     }
     lines
 }
 
-/// Whether two values are the same bytes, or the same JSON.
-fn same(one: &[u8], other: &[u8]) -> bool {
+/// A value, or the beginning of one that has so many bytes.
+type Held = (Vec<u8>, Option<u64>);
+
+fn held(record: &Record<'_>) -> Option<Held> {
+    record.value.map(|value| (value.to_vec(), record.cut))
+}
+
+/// Whether a record has the same bytes, or the same JSON.
+fn same(record: &Record<'_>, (other, cut): &Held) -> bool {
     let json = |bytes| serde_json::from_slice::<Value>(bytes);
-    one == other || json(one).is_ok_and(|one| json(other).is_ok_and(|other| one == other))
+    let alike = |one| cut.is_none() && json(one).is_ok_and(|one| json(other).is_ok_and(|other| one == other));
+    record.cut == *cut && record.value.is_some_and(|value| value == other || alike(value))
 }

@@ -11,7 +11,8 @@ use crate::table::KTable;
 /// Values by group: Kafka's `KGroupedStream` and `KGroupedTable` in one, as no aggregate needs a subtractor.
 ///
 /// A group without values has no row. All but [`reduce`](Self::reduce) and [`aggregate`](Self::aggregate) take time logarithmic
-/// in the group for a change.
+/// in the group for a change; [`top`](Self::top) takes in addition time linear in the rows that it gives, and with
+/// [`Ties::Keep`] these are all that tie.
 #[derive(Clone)]
 pub struct KGrouped<'s, G: Datum, X: Datum> {
     graph: Graph<'s>,

@@ -198,13 +198,13 @@ impl<X: Datum> Aggregate<X> for Distinct {
     }
 }
 
-/// The `n` different values of the greatest score; between equal scores the least values first.
+/// The `n` different values of the greatest score; between equal scores the least values first. Linear in the values it gives.
 pub(crate) struct Top<X, S> {
     pub(crate) by: Rc<dyn Fn(&X) -> S>,
     pub(crate) n: usize,
     /// Whether all values that score like the last one are kept, beyond `n`.
     pub(crate) ties: bool,
-    /// By score, then by hash: equal scores are common, and to compare texts is dear.
+    /// By score, then by hash if ties are kept: equal scores are common, and to compare texts is dear.
     bag: Bag<(Reverse<S>, u64, X)>,
 }
 
@@ -217,19 +217,17 @@ impl<X: Datum, S: Ord> Top<X, S> {
 impl<X: Datum, S: Ord> Aggregate<X> for Top<X, S> {
     type Out = X;
     fn update(&mut self, value: X, diff: isize) {
-        self.bag.update((Reverse((self.by)(&value)), route(&value), value), diff);
+        let hash = if self.ties { route(&value) } else { 0 };
+        self.bag.update((Reverse((self.by)(&value)), hash, value), diff);
     }
     fn result(&mut self, out: &mut Vec<X>) {
-        let mut values = self.bag.0.keys().peekable();
-        while let Some((score, _, _)) = values.peek().filter(|_| out.len() < self.n) {
-            let from = out.len();
-            while let Some((_, _, value)) = values.next_if(|(next, _, _)| next == score) {
-                out.push(value.clone());
+        let mut last = None;
+        for (score, _, value) in self.bag.0.keys() {
+            if out.len() >= self.n && (!self.ties || last != Some(score)) {
+                break;
             }
-            out[from..].sort_unstable();
-        }
-        if !self.ties {
-            out.truncate(self.n);
+            out.push(value.clone());
+            last = Some(score);
         }
         out.sort_unstable();
     }
@@ -262,5 +260,56 @@ impl<X: Datum, O: Datum> Aggregate<X> for Folded<X, O> {
     }
     fn is_empty(&self) -> bool {
         self.bag.0.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    thread_local!(static CLONES: Cell<usize> = const { Cell::new(0) });
+
+    /// A number that counts how often one is cloned.
+    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    struct Counted(u64);
+
+    impl Clone for Counted {
+        fn clone(&self) -> Self {
+            CLONES.set(CLONES.get() + 1);
+            Counted(self.0)
+        }
+    }
+
+    fn result(top: &mut Top<Counted, u64>) -> (Vec<u64>, usize) {
+        let mut out = Vec::new();
+        CLONES.set(0);
+        top.result(&mut out);
+        (out.iter().map(|value| value.0).collect(), CLONES.get())
+    }
+
+    #[test]
+    fn a_top_that_cuts_ties_touches_none_that_it_does_not_give() {
+        let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, false);
+        (0..30_000).rev().for_each(|value| top.update(Counted(value), 1));
+        assert_eq!(result(&mut top), (vec![20_000, 20_001, 20_002], 3));
+        top.update(Counted(20_001), -1);
+        assert_eq!(result(&mut top), (vec![20_000, 20_002, 20_003], 3));
+    }
+
+    #[test]
+    fn a_top_gives_so_many_values_and_all_that_score_like_the_last_if_ties_are_kept() {
+        let top = |n, ties| {
+            let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 4), n, ties);
+            (0..10).for_each(|value| top.update(Counted(value), 1));
+            result(&mut top).0
+        };
+        assert_eq!((top(0, true), top(0, false)), (vec![], vec![]));
+        assert_eq!((top(2, true), top(2, false)), (vec![8, 9], vec![8, 9]));
+        assert_eq!((top(3, true), top(3, false)), (vec![4, 5, 6, 7, 8, 9], vec![4, 8, 9]));
+        assert_eq!((top(99, true), top(99, false)), ((0..10).collect(), (0..10).collect()));
     }
 }

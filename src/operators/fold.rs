@@ -48,7 +48,8 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
                 now.clear();
                 group.state.result(&mut now);
                 difference(&group.shown, &now, |o, diff| out.push((row(key.clone(), o.clone()), epoch, diff)));
-                group.shown.clone_from(&now);
+                group.shown.clear();
+                group.shown.append(&mut now);
                 if group.state.is_empty() {
                     groups.remove(&key);
                 }

@@ -65,7 +65,7 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                         out.reserve(batch.records.len());
                         // The rank of a source among all of the topology: where topics are merged, the one read later is later.
                         for record in batch.iter(number << 8 | source) {
-                            if let Err(reject) = decode(&record, &mut out) {
+                            if let Err(reject) = Reject::unless_whole(&record).and_then(|()| decode(&record, &mut out)) {
                                 bad.push(letter(&record, reject));
                             }
                         }

@@ -1,16 +1,23 @@
 //! The beginning of a run: all that may refuse it is looked at before anything is changed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::Config;
 use super::coordinator::Topic;
 use super::ingest::Place;
-use crate::connect::{Partition, Sink, SinkContext};
+use crate::connect::{Partition, Sink, SinkContext, Source};
 use crate::durable::{Bound, Ledger, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::Plan;
 use crate::topology::Topology;
+
+/// How many partitions are opened at once: to open one of an archive is to list all its objects.
+const AT_ONCE: usize = 16;
+
+/// A partition to be opened.
+type Asked<'a> = (Place, Option<Bound>, &'a dyn Source);
 
 /// A partition that is open, and what was committed of it: that is read again first.
 pub(super) type Found = (Place, Option<Bound>, Box<dyn Partition>);
@@ -70,7 +77,7 @@ impl Beginning {
 
 /// Opens every partition: those that were read before from their beginning again, and what there is besides.
 fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec<Found>> {
-    let mut places = Vec::new();
+    let mut asked = Vec::new();
     for (number, topic) in topics.iter().enumerate() {
         let recorded = last.and_then(|last| last.sources.get(&topic.name));
         for (rank, state) in recorded.into_iter().flatten().enumerate() {
@@ -87,11 +94,34 @@ fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec
             let mut partitions = source.partitions()?;
             partitions.extend(bounds.keys().filter(|p| !partitions.contains(p)).copied().collect::<Vec<_>>());
             for partition in partitions {
-                let bound = bounds.get(&partition).copied();
-                let opened = source.open(partition, bound.map(|bound| bound.from), follow && bound.is_none())?;
-                places.push(((number, rank as u16, partition), bound, opened));
+                asked.push(((number, rank as u16, partition), bounds.get(&partition).copied(), &**source));
             }
         }
     }
-    Ok(places)
+    open(&asked, follow)
+}
+
+/// Opens partitions side by side; after a failure no more, and of several that of the first counts.
+fn open(asked: &[Asked<'_>], follow: bool) -> Result<Vec<Found>> {
+    let rest = Mutex::new(asked.iter().enumerate());
+    let rest = || rest.lock().unwrap_or_else(PoisonError::into_inner);
+    let work = || {
+        let mut found = Vec::new();
+        let next = || rest().next();
+        while let Some((number, (place, bound, source))) = next() {
+            let opened = source.open(place.2, bound.map(|bound| bound.from), follow && bound.is_none());
+            if opened.is_err() {
+                rest().by_ref().for_each(drop);
+            }
+            found.push((number, opened.map(|opened| (*place, *bound, opened))));
+        }
+        found
+    };
+    let mut found = thread::scope(|scope| {
+        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| scope.spawn(work)).collect();
+        let panicked = || vec![(0, Err(Error::internal("a thread that opens partitions has panicked")))];
+        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect::<Vec<_>>()
+    });
+    found.sort_unstable_by_key(|(number, _)| *number);
+    found.into_iter().map(|(_, found)| found).collect()
 }

@@ -159,6 +159,7 @@ impl Reader {
         let mut digest = 0u64;
         for record in batch.iter(0) {
             let place = record.order.offset ^ record.timestamp.map_or(0, |time| time.cast_unsigned().rotate_left(32));
+            let place = place ^ record.cut.map_or(0, |length| length.rotate_left(16));
             let value = xxh3_64_with_seed(record.value.unwrap_or_default(), place);
             let key = record.key.map_or(1, |key| xxh3_64_with_seed(key, 1));
             let headers = record.headers.bytes();

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::record::Record;
+
 /// The class of a dead letter, a short fixed phrase such as `invalid json`.
 pub type Reason = &'static str;
 
@@ -22,5 +24,13 @@ impl Reject {
             detail.truncate(cut);
         }
         Reject { reason: reason.into(), detail }
+    }
+
+    /// Rejects a record of whose value only the beginning was read, which is never decoded.
+    ///
+    /// # Errors
+    /// If it is one: it is `too large`.
+    pub fn unless_whole(record: &Record<'_>) -> Result<(), Self> {
+        record.cut.map_or(Ok(()), |length| Err(Reject::new("too large", format!("{length} bytes"))))
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{HandOff, Partition, Poll, Source, Store};
+use watershed::connect::{HandOff, Partition, Poll, Source, Store, Value};
 use watershed::connectors::archive::{ArchiveTopic, Rotation};
 use watershed::options::{Consumed, Produced};
 use watershed::runtime::{Config, Streams, Summary};
@@ -281,4 +281,49 @@ fn what_was_read_from_the_topic_is_read_there_again_though_the_archive_has_it_in
     log.archive.0.store.put(path, b"{\"k\":1, \"v\":5}\n").unwrap();
     world.run(log.both()).unwrap();
     assert_eq!(world.run(log.topic.clone()).unwrap_err().kind(), ErrorKind::Data, "half a log continues none");
+}
+
+#[test]
+fn a_value_that_is_too_long_is_the_same_dead_letter_wherever_it_is_read_and_stops_no_run() {
+    let long = [&b"{\"k\":1,\"v\":1"[..], &b" ".repeat(64 << 20), b"}"].concat();
+    let values: [&[u8]; 3] = [b"{\"k\":0,\"v\":0}", &long, b"{\"k\":2,\"v\":2}"];
+    let letter = [Value::Text("too large".into()), Value::Text(format!("{} bytes", long.len()))];
+    for archived in 0..=3 {
+        let (world, log) = (World::default(), Log::new(0));
+        for value in values {
+            log.topic.0.append(2, None, Some(value));
+        }
+        if archived > 0 {
+            log.archive.append(2, &values[..archived]);
+        }
+        for run in 0..2 {
+            let summary = world.run(log.both()).unwrap();
+            assert_eq!((summary.recovered, summary.topics["rows"].dead), (3 * run, 1), "{archived} archived");
+        }
+        assert_eq!(world.kept.rows().iter().map(|row| shown(row)).collect::<Vec<_>>(), ["0=0", "2=2"]);
+        let dead = world.dead.rows();
+        assert_eq!((dead.len(), &dead[0][3..5]), (1, &letter[..]));
+        assert_eq!(dead[0][5], Value::Binary(long[..2 << 20].to_vec()));
+        // In the other place it is the same record.
+        if archived < 3 {
+            log.archive.append(2, &values[archived..]);
+        }
+        log.topic.1.store(3, Ordering::Relaxed);
+        assert_eq!(world.run(log.both()).unwrap().recovered, 3, "{archived} archived");
+    }
+}
+
+#[test]
+fn a_value_of_which_only_the_beginning_was_read_is_not_copied() {
+    let (from, to) = (Log::new(0), Log::new(0));
+    from.archive.append(2, &[b"{}", &b"x".repeat((64 << 20) + 1), b"{}"]);
+    let mut copier = to.archived().copy(2, Rotation { flush_size: 1, rotate_interval: None }).unwrap();
+    let mut reader = from.archived().open(2, None, false).unwrap();
+    let error = std::iter::from_fn(|| match reader.poll() {
+        Ok(Poll::Batch(batch)) => Some(copier.push(&batch)),
+        _ => None,
+    });
+    let error = error.filter_map(Result::err).next().unwrap();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("offset 1 of"), "{error}");
+    assert_eq!((copier.next(), to.archived().span(2).unwrap()), (Some(1), Some(0..1)));
 }

@@ -1,10 +1,13 @@
 //! What a run says before it starts.
 
-use watershed::connect::Store;
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
 use watershed::connect::memory::{MemoryLog, MemoryTable};
+use watershed::connect::{Partition, Source, Store};
 use watershed::options::{Materialized, Produced};
 use watershed::runtime::{Config, Streams};
-use watershed::{ErrorKind, StreamsBuilder, Topology};
+use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::{program, row};
 use crate::support::broken::{Fuse, Log, Seen};
@@ -108,4 +111,56 @@ fn a_topology_is_described_step_by_step_with_the_rows_of_its_sinks() {
     }
     let named = Topology::new("named", |b: &StreamsBuilder<'_>| table(b, "rows").named("the rows").to("kept", pair())).describe();
     assert!(named.contains("table rows \"the rows\"") && named.contains("dead_letters (append)"), "{named}");
+}
+
+/// A log of which no partition is open until so many are being opened, and some then can't be.
+struct Together {
+    log: MemoryLog,
+    opening: Arc<(Mutex<usize>, Condvar)>,
+    all: usize,
+    broken: &'static [u32],
+}
+
+impl Together {
+    fn new(all: u32, broken: &'static [u32]) -> Self {
+        let log = MemoryLog::default();
+        (0..all).for_each(|partition| assert_eq!(log.append(partition, Some(format!("p{partition}").as_bytes()), Some(b"1")), 0));
+        Together { log, opening: Arc::default(), all: all as usize, broken }
+    }
+}
+
+impl Source for Together {
+    fn describe(&self) -> String {
+        "together".into()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        self.log.partitions()
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let (opening, changed) = &*self.opening;
+        let mut begun = opening.lock().unwrap();
+        *begun += 1;
+        changed.notify_all();
+        let alone = changed.wait_timeout_while(begun, Duration::from_secs(60), |begun| *begun < self.all).unwrap().1.timed_out();
+        match alone || self.broken.contains(&partition) {
+            true => Err(Error::connect(format!("can't open partition {partition}{}", if alone { " alone" } else { "" }))),
+            false => self.log.open(partition, from, follow),
+        }
+    }
+}
+
+#[test]
+fn partitions_are_opened_side_by_side_and_of_several_failures_the_first_is_told() {
+    let run = |source: Together| {
+        let out = MemoryTable::default();
+        let streams = Streams::new(Topology::new("copy", copy)).source("rows", source).sink("kept", out.clone());
+        streams.run(on(1)).map(|_| out.rows().len())
+    };
+    assert_eq!(run(Together::new(8, &[])).unwrap(), 8);
+    for _ in 0..20 {
+        let error = run(Together::new(5, &[2, 3, 4])).unwrap_err();
+        assert_eq!((error.kind(), error.to_string().contains("can't open partition 2")), (ErrorKind::Connect, true), "{error}");
+    }
 }

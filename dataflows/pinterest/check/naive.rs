@@ -150,7 +150,7 @@ fn latest<T: Row, W>(
     letters: &mut Vec<(Digest, Origin)>,
 ) -> Result<HashMap<i64, Latest<W>>> {
     let mut latest: HashMap<i64, Latest<W>> = HashMap::new();
-    each(sources, |Record { order, value, .. }| match clean(value) {
+    each(sources, |record @ Record { order, value, .. }| match Reject::unless_whole(&record).and_then(|()| clean(value)) {
         Ok((ind, row)) => {
             if latest.get(&ind).is_none_or(|stands| stands.order < order) {
                 let words = words(&row);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use crate::connect::{Partition, Poll, line};
 use crate::error::{Error, Result};
-use crate::record::{Batch, Record};
+use crate::record::{Batch, LONGEST, Record};
 
 use super::ArchiveTopic;
 use super::objects::Objects;
-use super::source::{CHUNK, LIMIT, Reader};
+use super::source::{CHUNK, Reader};
 
 /// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log has the same objects.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl ArchiveTopic {
     pub(super) fn end(&self, partition: u32) -> Result<Option<u64>> {
         let objects = self.objects(partition)?;
         let Some(last) = objects.list(None)?.pop() else { return Ok(None) };
-        let mut reader = Reader::open(objects, Some(last.first), false, CHUNK, LIMIT)?;
+        let mut reader = Reader::open(objects, Some(last.first), false, CHUNK, LONGEST)?;
         while let Poll::Batch(_) = reader.poll()? {}
         Ok(Some(reader.next()))
     }
@@ -86,7 +86,7 @@ impl Copier {
     /// Adds the records of `batch` that come after those which are there, and creates the objects that are complete with them.
     ///
     /// # Errors
-    /// When an object can't be created, or there is another one in its place; and at a gap.
+    /// When an object can't be created, or there is another one in its place; at a gap; and at a record that is not whole.
     pub fn push(&mut self, batch: &Batch) -> Result<()> {
         for record in batch.iter(0) {
             let offset = record.order.offset;
@@ -106,7 +106,7 @@ impl Copier {
                 self.close()?;
             }
             self.add(&record)?;
-            if self.open.records == self.rotation.flush_size || self.open.lines.len() >= LIMIT {
+            if self.open.records == self.rotation.flush_size || self.open.lines.len() >= LONGEST {
                 self.close()?;
             }
         }
@@ -122,10 +122,11 @@ impl Copier {
     }
 
     fn add(&mut self, record: &Record<'_>) -> Result<()> {
-        let (offset, length) = (record.order.offset, record.value.map_or(0, <[u8]>::len));
-        if length > LIMIT {
-            let message = format!("can't write offset {offset} of {}: it has {length} bytes", self.objects.name());
-            return Err(Error::data(message));
+        let offset = record.order.offset;
+        if let Some(length) = record.cut {
+            let what = format!("only the beginning of its {length} bytes was read");
+            return Err(Error::data(format!("can't write offset {offset} of {}: {what}", self.objects.name()))
+                .hint("Copy the objects of an archive as files."));
         }
         if self.open.records == 0 {
             (self.open.first, self.open.timestamp) = (offset, record.timestamp);

@@ -13,7 +13,8 @@
 //!   for when following, two that overlap are an error: no record is skipped or read twice. A partition that is empty when a
 //!   follower opens it begins at offset 0. Files of other names are left alone and counted.
 //!
-//! A record of more than a megabyte is passed on whole; one of more than 64 MiB is an error, for memory stays bounded.
+//! A record of more than a megabyte is passed on whole. Of one of more than 64 MiB only the first 2 MiB are, for memory stays
+//! bounded: it is no value to decode, but a dead letter, `too large`.
 
 mod ahead;
 mod copy;

@@ -7,8 +7,6 @@ use std::sync::Arc;
 use crate::connect::{Row, Schema, Writer, write_object};
 use crate::error::{Error, Result};
 
-use super::source::LIMIT;
-
 /// Lines of one partition that wait for their commit.
 #[derive(Default)]
 pub(super) struct Lines {
@@ -37,13 +35,8 @@ impl Writer for Encoder {
             self.found += 1;
             return Ok(());
         }
-        let (columns, start) = (&self.schema.columns, self.lines.bytes.len());
-        let written = write_object(columns, columns.len(), row, &mut self.lines.bytes).and_then(|()| {
-            let length = self.lines.bytes.len() - start;
-            if length > LIMIT { Err(format!("{length} bytes are too many for a record")) } else { Ok(()) }
-        });
-        if let Err(trouble) = written {
-            self.lines.bytes.truncate(start);
+        let columns = &self.schema.columns;
+        if let Err(trouble) = write_object(columns, columns.len(), row, &mut self.lines.bytes) {
             return Err(Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic)));
         }
         self.lines.bytes.push(b'\n');

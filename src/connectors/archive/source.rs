@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::connect::{Partition, Poll, Source};
 use crate::error::{Error, Result};
-use crate::record::{Batch, Span};
+use crate::record::{BEGINNING, Batch, LONGEST, Span};
 
 use super::ArchiveTopic;
 use super::ahead::Ahead;
@@ -17,8 +17,6 @@ use super::objects::{Listed, Objects};
 /// After how many bytes or records a batch is handed over.
 pub(super) const CHUNK: usize = 1 << 20;
 const RECORDS: usize = 4096;
-/// The longest record, so that an object without line ends can't fill the memory.
-pub(super) const LIMIT: usize = 64 << 20;
 /// After how many polls in vain a follower lists the objects, at first and at most: a listing costs as much as there are objects.
 const LIST_FIRST: u32 = 16;
 const LIST_AT_MOST: u32 = 4096;
@@ -35,7 +33,7 @@ impl Source for ArchiveTopic {
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
-        Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, LIMIT)?))
+        Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, LONGEST)?))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -49,6 +47,7 @@ pub(super) struct Reader {
     objects: Objects,
     follow: bool,
     chunk: usize,
+    /// The most bytes of a line that are held, so that an object without line ends can't fill the memory.
     limit: usize,
     /// Offset of the next record to read.
     next: u64,
@@ -61,6 +60,8 @@ pub(super) struct Reader {
     object: Option<Box<dyn Read + Send>>,
     /// The beginning of a line whose end is still in `object`.
     rest: Vec<u8>,
+    /// How many bytes of that line were read and not held.
+    dropped: u64,
     /// What was read before something stopped the reading, and what stopped it: each is handed over once.
     pending: Option<Batch>,
     stopped: Option<Error>,
@@ -105,6 +106,7 @@ impl Reader {
             begun: None,
             object: None,
             rest: Vec::new(),
+            dropped: 0,
             pending: None,
             stopped: None,
             vain: 0,
@@ -135,8 +137,8 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads on into `batch` until it is large enough, or says why there is no more. Whatever happens, no byte that was read is
-    /// lost: from `line` on they are those of a record whose end is still to come.
+    /// Reads on into `batch` until it is large enough, or says why there is no more. Whatever happens, no record that was read is
+    /// lost: from `line` on there is the beginning of one whose end is still to come.
     fn fill(&mut self, batch: &mut Batch, line: &mut usize) -> Result<Poll> {
         while batch.records.is_empty() || (batch.bytes.len() < self.chunk && batch.records.len() < RECORDS) {
             if self.object.is_none() {
@@ -146,27 +148,32 @@ impl Reader {
                 return Ok(if self.follow { Poll::Idle } else { Poll::End });
             };
             let from = batch.bytes.len();
-            if from - *line > self.limit {
-                let message =
-                    format!("can't read offset {} of {}: it has over {} bytes", batch.next, self.objects.name(), self.limit);
-                return Err(Error::data(message).hint("Check the object: a line of this length is no record."));
-            }
-            // A line that is longer than all the room: read as much again, and never more than shows that it is too long, so
-            // that the limit is the same wherever the reading began.
-            let want = self.chunk.saturating_sub(from).max((from - *line).min(self.limit + 1 - (from - *line)));
+            // A line that is longer than all the room: read as much again, until that shows that it is too long.
+            let more = if self.dropped > 0 { self.chunk } else { (from - *line).min(self.limit + 1 - (from - *line)) };
+            let want = self.chunk.saturating_sub(from).max(more);
             batch.bytes.reserve(want);
             let read = object.take(want as u64).read_to_end(&mut batch.bytes);
             self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
             for end in memchr::memchr_iter(b'\n', &batch.bytes[from..]) {
-                push(&mut batch.records, &mut batch.next, *line..from + end);
+                let span = span(batch.next, *line..from + end, mem::take(&mut self.dropped), self.limit);
+                batch.records.push(span);
+                batch.next += 1;
                 *line = from + end + 1;
+            }
+            let held = batch.bytes.len() - *line;
+            if held > self.limit || self.dropped > 0 {
+                let beginning = held.min(self.limit).min(BEGINNING);
+                self.dropped += (held - beginning) as u64;
+                batch.bytes.truncate(*line + beginning);
+                batch.bytes.shrink_to(*line + beginning + self.chunk);
             }
             let name = || format!("can't read on in {}", self.objects.name());
             let ended = read.map_err(|e| e.downcast().unwrap_or_else(|e| Error::connect(name()).because(e)))? < want;
             if ended {
                 let end = batch.bytes.len();
                 if *line < end {
-                    push(&mut batch.records, &mut batch.next, *line..end);
+                    batch.records.push(span(batch.next, *line..end, mem::take(&mut self.dropped), self.limit));
+                    batch.next += 1;
                     *line = end;
                 }
                 self.object = None;
@@ -240,9 +247,13 @@ impl Reader {
     }
 }
 
-fn push(records: &mut Vec<Span>, next: &mut u64, value: std::ops::Range<usize>) {
-    records.push(Span::of_value(*next, value.start as u32..value.end as u32));
-    *next += 1;
+/// The record that is a line, of which `dropped` bytes before its end are not there. Only its length decides what is kept of
+/// it, not how it was read: at each reading it is the same.
+fn span(offset: u64, line: Range<usize>, dropped: u64, limit: usize) -> Span {
+    let length = line.len() as u64 + dropped;
+    let cut = (length > limit as u64).then_some(length);
+    let end = if cut.is_some() { line.start + limit.min(BEGINNING) } else { line.end };
+    Span { cut, ..Span::of_value(offset, line.start as u32..end as u32) }
 }
 
 impl Partition for Reader {

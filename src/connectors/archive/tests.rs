@@ -5,10 +5,11 @@ use std::{fs, str};
 
 use object_store::memory::InMemory;
 
-use super::source::{CHUNK, LIMIT, Reader};
+use super::source::{CHUNK, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
+use crate::record::{BEGINNING, LONGEST};
 
 /// A topic with a `+` in its name, so that every test reads names from the right.
 const TOPIC: &str = "demo+1.pin";
@@ -155,7 +156,7 @@ fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
     for chunk in 1..=one.len() + two.len() + 2 {
         for from in [0, 29, 40] {
             let objects = folder.topic.objects(3).unwrap();
-            let mut reader = Reader::open(objects, Some(from), false, chunk, LIMIT).unwrap();
+            let mut reader = Reader::open(objects, Some(from), false, chunk, LONGEST).unwrap();
             assert_eq!(drain(&mut reader), numbered(0, &lines)[from as usize..], "chunk {chunk} from {from}");
             assert_eq!(reader.remaining(), 0);
         }
@@ -163,18 +164,34 @@ fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
 }
 
 #[test]
-fn a_record_longer_than_a_chunk_is_whole_and_one_beyond_the_limit_stops_after_those_before_it() {
-    let long = "y".repeat(1000);
-    let folder = Folder::with(&[(0, &format!("a\n{long}\nb\n"))]);
-    let open = |limit| Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, 64, limit).unwrap();
-    assert_eq!(drain(&mut open(1000)), numbered(0, &["a", &long, "b"]));
-    let mut reader = open(999);
-    assert!(matches!(reader.poll(), Ok(Poll::Batch(batch)) if batch.next == 1));
-    for _ in 0..3 {
-        let error = reader.poll().unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Data);
-        assert!(error.to_string().contains("can't read offset 1 of"), "{error}");
+fn a_record_longer_than_a_chunk_is_whole_and_of_one_beyond_the_limit_there_is_the_beginning() {
+    let lines = ["", "a", &"y".repeat(100), &"z".repeat(101), "b", &"w".repeat(700)];
+    let folder = Folder::with(&[(0, &lines[..4].join("\n")), (4, &lines[4..].join("\n"))]);
+    for chunk in 1..=300 {
+        for from in 0..=6 {
+            let mut reader = Reader::open(folder.topic.objects(3).unwrap(), Some(from as u64), false, chunk, 100).unwrap();
+            let (mut values, mut cuts) = (Vec::new(), Vec::new());
+            while let Poll::Batch(batch) = reader.poll().unwrap() {
+                assert!(batch.bytes.len() <= chunk + 201, "{} bytes in chunks of {chunk}", batch.bytes.len());
+                values.extend(batch.iter(0).map(|r| str::from_utf8(r.value.unwrap()).unwrap().to_string()));
+                cuts.extend(batch.records.iter().map(|span| span.cut));
+            }
+            let held = lines.map(|line| &line[..line.len().min(100)]);
+            assert_eq!(values, held[from..], "chunk {chunk} from {from}");
+            assert_eq!(cuts, [None, None, None, Some(101), None, Some(700)][from..], "chunk {chunk} from {from}");
+            assert_eq!(reader.remaining(), 0);
+        }
     }
+}
+
+#[test]
+fn a_line_without_end_takes_no_more_memory_than_the_longest_that_is_whole() {
+    let folder = Folder::with(&[(0, &format!("{}\nb", "x".repeat(20 << 20)))]);
+    let mut reader = Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, CHUNK, 4 << 20).unwrap();
+    let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
+    assert_eq!((batch.iter(0).next().unwrap().value.unwrap().len(), batch.records[0].cut), (BEGINNING, Some(20 << 20)));
+    assert_eq!(drain(&mut reader), numbered(1, &["b"]));
+    assert!(batch.bytes.capacity() <= BEGINNING + 2 * CHUNK, "{}", batch.bytes.capacity());
 }
 
 #[test]

@@ -20,6 +20,7 @@ pub(super) struct Columns {
     /// The column that the next value of the row belongs to.
     next: usize,
     rows: usize,
+    bytes: usize,
     misfit: bool,
 }
 
@@ -34,12 +35,18 @@ enum Builder {
 
 impl Columns {
     pub(super) fn new(columns: &[Column], schema: SchemaRef) -> Self {
-        Columns { schema, builders: columns.iter().map(|c| Builder::new(c.ty)).collect(), next: 0, rows: 0, misfit: false }
+        let builders = columns.iter().map(|c| Builder::new(c.ty)).collect();
+        Columns { schema, builders, next: 0, rows: 0, bytes: 0, misfit: false }
     }
 
     /// How many rows wait.
     pub(super) fn rows(&self) -> usize {
         self.rows
+    }
+
+    /// How many bytes the values of the waiting rows have.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Adds a row.
@@ -62,7 +69,7 @@ impl Columns {
     /// # Errors
     /// When a column without nulls has one.
     pub(super) fn take(&mut self) -> Result<RecordBatch> {
-        self.rows = 0;
+        (self.rows, self.bytes) = (0, 0);
         let arrays: Vec<ArrayRef> = self.builders.iter_mut().map(Builder::finish).collect();
         let batch = RecordBatch::try_new(self.schema.clone(), arrays);
         batch.map_err(|e| Error::internal("can't make columns of the rows").because(e))
@@ -83,9 +90,10 @@ impl Columns {
 }
 
 macro_rules! put {
-    ($($method:ident, $variant:ident, $ty:ty, |$b:ident, $v:ident| $append:expr;)*) => {
+    ($($method:ident, $variant:ident, $ty:ty, |$b:ident, $v:ident| $append:expr, $bytes:expr;)*) => {
         impl Put for Columns {
             $(fn $method(&mut self, value: Option<$ty>) {
+                self.bytes += value.map_or(0, |$v| $bytes);
                 match (self.next(), value) {
                     (Some(Builder::$variant($b)), Some($v)) => $append,
                     (_, value) => self.other(value.is_none()),
@@ -96,15 +104,15 @@ macro_rules! put {
 }
 
 put! {
-    long, Long, i64, |b, v| b.append_value(v);
-    double, Double, f64, |b, v| b.append_value(v);
-    text, Text, &str, |b, v| b.append_value(v);
-    timestamp, Timestamp, i64, |b, v| b.append_value(v);
+    long, Long, i64, |b, v| b.append_value(v), size_of_val(&v);
+    double, Double, f64, |b, v| b.append_value(v), size_of_val(&v);
+    text, Text, &str, |b, v| b.append_value(v), v.len();
+    timestamp, Timestamp, i64, |b, v| b.append_value(v), size_of_val(&v);
     doubles, Doubles, &[f64], |b, v| {
         b.values().append_slice(v);
         b.append(true);
-    };
-    binary, Binary, &[u8], |b, v| b.append_value(v);
+    }, size_of_val(v);
+    binary, Binary, &[u8], |b, v| b.append_value(v), v.len();
 }
 
 impl Builder {

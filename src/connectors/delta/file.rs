@@ -17,6 +17,8 @@ use super::schema;
 
 /// Rows that are encoded at a time.
 const BATCH: usize = 4096;
+/// Bytes of values beyond which rows are encoded, or read, though they are fewer: a column of a batch has room for 2 GiB.
+pub(super) const BYTES: usize = 16 << 20;
 /// Bytes of a column's distinct values beyond which they are no longer looked for: a column of few values has them in less,
 /// and one of unique values gives up early, which is a tenth of the time it takes to write pins.
 const DICTIONARY: usize = 64 << 10;
@@ -81,7 +83,7 @@ impl OpenFile {
     pub(super) fn push(&mut self, row: &dyn Row) -> Result<u32> {
         self.columns.push(row)?;
         self.rows += 1;
-        if self.columns.rows() == BATCH {
+        if self.columns.rows() == BATCH || self.columns.bytes() >= BYTES {
             self.encode()?;
         }
         Ok(self.rows - 1)

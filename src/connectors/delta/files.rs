@@ -1,6 +1,6 @@
 //! The files that a table consists of, with their dead rows, and what a change of them means in the log.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use roaring::RoaringTreemap;
@@ -41,6 +41,21 @@ impl Moved {
         let dead = self.dead.rank(row.into()) as u32;
         (!self.dead.contains(row.into())).then(|| self.first + row - dead)
     }
+
+    /// Goes on to where the rows went from `file`; false if none of them did.
+    fn follow(&mut self, on: &Moved) -> bool {
+        let below = |row: u32| row.checked_sub(1).map_or(0, |last| on.dead.rank(last.into()) as u32);
+        let (before, until) = (below(self.first), below(self.first + self.rows));
+        if until > before {
+            let living = (0..).filter(|row| !self.dead.contains(*row));
+            let went = living.zip(self.first..self.first + self.rows);
+            let died: Vec<u64> = went.filter(|(_, at)| on.dead.contains(u64::from(*at))).map(|(row, _)| row).collect();
+            self.dead.extend(died);
+        }
+        (self.file, self.first) = (on.file, on.first + self.first - before);
+        self.rows -= until - before;
+        self.rows > 0
+    }
 }
 
 /// The files of the table, by their number in this run.
@@ -48,7 +63,10 @@ impl Moved {
 pub(super) struct Files {
     pub(super) files: BTreeMap<u32, File>,
     ids: HashMap<String, u32>,
-    moved: HashMap<u32, Moved>,
+    /// Where rows are that writers know by their old places, for as long as any of a file is left.
+    pub(super) moved: HashMap<u32, Moved>,
+    /// The files of which no writer knows a place: those that were made by compaction.
+    merged: HashSet<u32>,
 }
 
 impl File {
@@ -132,12 +150,24 @@ impl Files {
     pub(super) fn remove(&mut self, id: u32) -> Option<File> {
         let file = self.files.remove(&id)?;
         self.ids.remove(&file.path);
+        self.merged.remove(&id);
+        self.moved.retain(|_, moved| moved.file != id);
         Some(file)
     }
 
-    /// Remembers that the rows of file `id` are elsewhere now.
-    pub(super) fn forward(&mut self, id: u32, moved: Moved) {
-        self.moved.insert(id, moved);
+    /// Puts a new file in the place of those whose rows went there.
+    pub(super) fn merge(&mut self, id: u32, file: File, moves: Vec<(u32, Moved)>) {
+        let moves: HashMap<u32, Moved> = moves.into_iter().filter(|(old, _)| self.files.contains_key(old)).collect();
+        self.moved.retain(|_, moved| moves.get(&moved.file).is_none_or(|on| moved.follow(on)));
+        for (old, moved) in moves {
+            let known = moved.rows > 0 && !self.merged.contains(&old);
+            self.remove(old);
+            if known {
+                self.moved.insert(old, moved);
+            }
+        }
+        self.insert(id, file);
+        self.merged.insert(id);
     }
 
     /// Does what the log's `actions` say. Files of others are passed over in a table that is appended to.
@@ -166,10 +196,10 @@ impl Files {
     /// When it is dead already.
     pub(super) fn kill(&mut self, place: Place) -> Result<u32> {
         let twice = || Error::internal(format!("the row at {place:?} was taken away twice"));
-        let mut now = place;
-        while let Some(moved) = self.moved.get(&now.file) {
-            now = Place { file: moved.file, row: moved.row(now.row).ok_or_else(twice)? };
-        }
+        let now = match self.moved.get(&place.file) {
+            Some(moved) => Place { file: moved.file, row: moved.row(place.row).ok_or_else(twice)? },
+            None => place,
+        };
         let killed = self.files.get_mut(&now.file).is_some_and(|f| now.row < f.rows && f.dead.insert(now.row.into()));
         if killed { Ok(now.file) } else { Err(twice()) }
     }
@@ -179,15 +209,12 @@ impl Files {
     /// # Errors
     /// When there is no such file.
     pub(super) fn empty(&mut self, id: u32) -> Result<u32> {
-        let (mut now, mut rows) = (id, None);
-        while let Some(moved) = self.moved.get(&now) {
-            let (first, count) = rows.unwrap_or((0, moved.rows));
-            (now, rows) = (moved.file, Some((moved.first + first, count)));
-        }
+        let moved = self.moved.get(&id);
+        let now = moved.map_or(id, |moved| moved.file);
         let Some(file) = self.files.get_mut(&now) else {
             return Err(Error::internal(format!("file {id} was replaced twice")));
         };
-        let (first, count) = rows.unwrap_or((0, file.rows));
+        let (first, count) = moved.map_or((0, file.rows), |moved| (moved.first, moved.rows));
         file.dead.insert_range(u64::from(first)..u64::from(first + count));
         Ok(now)
     }

@@ -13,6 +13,8 @@ use roaring::RoaringTreemap;
 use crate::connect::{Column, ColumnType, Put, Store};
 use crate::error::{Error, Result};
 
+use super::file::BYTES;
+
 /// Opens a file of `rows` rows for reading those of `columns` that are not `dead`, in order.
 ///
 /// # Errors
@@ -53,7 +55,9 @@ fn reader<T: ChunkReader + 'static>(
         return Err(Error::data(format!("{name} has {found} rows and the table says {rows}")));
     }
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(|c| c.name.as_str()));
-    let mut builder = builder.with_projection(mask).with_batch_size(8192);
+    let bytes: i64 = builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
+    let each = usize::try_from(bytes / i64::from(rows.max(1))).unwrap_or(0);
+    let mut builder = builder.with_projection(mask).with_batch_size((BYTES / each.max(1)).clamp(1, 8192));
     if !dead.is_empty() {
         builder = builder.with_row_selection(RowSelection::from_consecutive_ranges(living(rows, dead), rows as usize));
     }

@@ -3,6 +3,8 @@
 mod appended;
 mod campaign;
 mod format;
+mod large;
 mod model;
+mod moved;
 mod refusals;
 mod upkeep;

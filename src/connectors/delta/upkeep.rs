@@ -2,7 +2,7 @@
 //!
 //! Compaction moves rows that writers know by their old places, while commits go on that take some of them away. So a chore only
 //! writes the new file. The committer takes it over between two commits: what has died in the old files since is dead in the
-//! new one, and it remembers for each file where its rows went, because a row is taken away by its old place.
+//! new one, and it remembers for each file where its rows are, until none is left, because a row is taken away by its old place.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -177,11 +177,7 @@ impl DeltaCommitter {
         }
         actions.push(file.add(now, false));
         self.log.rearrange(&actions)?;
-        self.files.insert(id, file);
-        for (old, moved) in moves {
-            self.files.remove(old);
-            self.files.forward(old, moved);
-        }
+        self.files.merge(id, file, moves);
         Ok(())
     }
 

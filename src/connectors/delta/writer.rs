@@ -15,6 +15,9 @@ const NONE: Place = Place { file: u32::MAX, row: u32::MAX };
 /// A row is here that is in no file: a small table's, until it is staged; or, in a recovery, one that the table lacks.
 const NOWHERE: Place = Place { file: u32::MAX, row: 0 };
 
+/// Most bytes of a table that is written anew at each change, however few rows they are: 10 ms.
+const SMALL: usize = 4 << 20;
+
 /// Most rows of a file: what Parquet makes one row group of.
 pub(super) const ROWS: u32 = 1 << 20;
 
@@ -73,6 +76,8 @@ pub(super) struct DeltaWriter {
 #[derive(Default)]
 struct Small {
     rows: Vec<Option<Vec<Value>>>,
+    /// How many bytes their values have.
+    bytes: usize,
     changed: bool,
     /// The files that hold rows of this writer only.
     own: Vec<u32>,
@@ -85,9 +90,26 @@ impl Small {
         if self.rows.len() <= slot {
             self.rows.resize(slot + 1, None);
         }
-        self.rows[slot] = Some(values);
+        self.bytes += bytes(&values);
+        let old = self.rows[slot].replace(values);
+        self.bytes -= old.map_or(0, |old| bytes(&old));
         self.changed = true;
     }
+
+    fn remove(&mut self, slot: usize) {
+        self.bytes -= self.rows[slot].take().map_or(0, |old| bytes(&old));
+        self.changed = true;
+    }
+}
+
+fn bytes(row: &[Value]) -> usize {
+    let heap = |value: &Value| match value {
+        Value::Text(v) => v.len(),
+        Value::Binary(v) => v.len(),
+        Value::Doubles(v) => size_of_val(v.as_slice()),
+        _ => 0,
+    };
+    size_of_val(row) + row.iter().map(heap).sum::<usize>()
 }
 
 struct Recovery {
@@ -214,7 +236,7 @@ impl Writer for DeltaWriter {
         self.set(slot, place);
         if let Some(small) = &mut self.small {
             small.set(slot as usize, row);
-            if self.rows > self.layout.rewrite_below {
+            if self.rows > self.layout.rewrite_below || small.bytes > SMALL {
                 self.outgrow()?;
             }
         }
@@ -226,8 +248,7 @@ impl Writer for DeltaWriter {
         if self.place(slot) != NONE {
             self.set(slot, NONE);
             if let Some(small) = &mut self.small {
-                small.rows[slot as usize] = None;
-                small.changed = true;
+                small.remove(slot as usize);
             }
         }
     }
