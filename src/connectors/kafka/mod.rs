@@ -6,7 +6,9 @@
 //! - **A commit** of the sink is one Kafka transaction, in which the commit's number is the offset of partition 0 in the group
 //!   `<application>/<topic>`: rows and number become visible together, once. Until then the rows are in the manifest, if they
 //!   are few, or in the run's state. An earlier run is fenced by the transactional id `<application>/<topic>`. Read such a topic
-//!   with `isolation.level=read_committed`.
+//!   with `isolation.level=read_committed`. Brokers forget the offset of such a group when `offsets.retention.minutes` have passed
+//!   without a commit: a run that makes commits elsewhere renews it every hour, and where it is gone all the same the rows in
+//!   the topic are counted and compared, and tell which commit was the last.
 //! - **Guaranteed**: the same records at the same offsets at every reading, or an error: a range that retention or compaction
 //!   took, and a topic that was made anew, are refused. So a topic must keep what a state was built from. A table's key is the
 //!   JSON object of its key columns and its value that of all columns, a row that is gone is a tombstone: give the topic
@@ -20,6 +22,7 @@
 //! Each open partition is a connection of its own, with a queue of a share of 64 MiB. Secrets come from the environment or from
 //! a file, and are never part of a URL, a name or a log: [`Kafka::open`] says which.
 
+mod census;
 mod claim;
 mod client;
 mod log;
