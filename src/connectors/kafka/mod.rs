@@ -35,6 +35,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trail;
 
 use std::sync::{Arc, Mutex};
 
@@ -45,6 +46,7 @@ use crate::error::{Error, Result};
 use client::{Context, Scout};
 pub use log::KafkaLog;
 use settings::Settings;
+use trail::Trails;
 
 /// A Kafka cluster.
 #[derive(Clone)]
@@ -99,7 +101,7 @@ impl Kafka {
             ))
             .hint("Name a topic with letters, digits, points, dashes and underscores, 249 at most."));
         }
-        Ok(KafkaTopic { settings: self.settings.clone(), topic, scout: Arc::default(), watched: None })
+        Ok(KafkaTopic { settings: self.settings.clone(), topic, scout: Arc::default(), trails: Arc::default(), watched: None })
     }
 }
 
@@ -109,6 +111,7 @@ pub struct KafkaTopic {
     settings: Arc<Settings>,
     topic: String,
     scout: Arc<Mutex<Option<Scout>>>,
+    trails: Arc<Trails>,
     /// The group whose offsets follow the commits, and a client that says them.
     watched: Option<(String, Arc<Mutex<Option<BaseConsumer<Context>>>>)>,
 }
