@@ -2,14 +2,19 @@
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
+use xxhash_rust::xxh3::xxh3_64;
 
-use crate::connect::{Poll, SinkContext, Source};
+use crate::connect::{Poll, Schema, SinkContext, Source, Store};
 use crate::error::{Error, Result};
 
 use super::KafkaTopic;
+use super::census::Census;
 use super::client::{self, Context};
 use super::rows::Held;
 use super::sink::PATIENCE;
+
+/// The object in the run's state that says which application writes to which topic.
+const OWNER: &str = "owner";
 
 impl KafkaTopic {
     /// The transactional id, and the name of the group whose offset is the number of the last commit.
@@ -56,33 +61,58 @@ impl KafkaTopic {
         }
     }
 
-    /// Refuses a topic that another application writes to, or another state of this one.
-    pub(super) fn claim(&self, last: Option<(u64, Held)>, context: &SinkContext) -> Result<()> {
+    /// Refuses a topic that another application writes to, or another state of this one. Where the group has no number although
+    /// there were commits, it gives what the topic holds: the group has forgotten, or the sink had no row yet.
+    pub(super) fn claim(&self, last: Option<u64>, schema: &Schema, context: &SinkContext) -> Result<Option<Census>> {
         let refuse = |what: String| {
             Err(Error::data(format!("can't write to {}: {what}", self.name()))
                 .hint("Write to another topic, or go on with the state that belongs to this one."))
         };
         match last {
-            Some((n, _)) if n > context.committed => {
-                refuse(format!("it is at commit {n}, and the state knows {}", context.committed))
-            }
-            None if !self.is_empty()? => refuse("it holds records that this application did not write".to_string()),
-            _ => Ok(()),
+            Some(n) if n > context.committed => refuse(format!("it is at commit {n}, and the state knows {}", context.committed)),
+            Some(_) => Ok(None),
+            None => match self.census(schema, context.committed > 0 && self.owns(schema, context)?)? {
+                Some(census) => Ok(Some(census).filter(|_| context.committed > 0)),
+                None => refuse("it holds records that this application did not write".to_string()),
+            },
         }
     }
 
-    /// Whether nobody sees a record in it.
-    fn is_empty(&self) -> Result<bool> {
+    /// Where the run keeps what concerns this topic.
+    pub(super) fn staging(&self, schema: &Schema, context: &SinkContext) -> Option<Store> {
+        context.staging.as_ref().map(|store| store.below(&format!("kafka-{:016x}", xxh3_64(schema.topic.as_bytes()))))
+    }
+
+    /// Notes that the state is one that writes to this topic, whatever the group forgets.
+    pub(super) fn own(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
+        match self.staging(schema, context) {
+            Some(store) => store.put(OWNER, self.id(context).as_bytes()),
+            None => Ok(()),
+        }
+    }
+
+    fn owns(&self, schema: &Schema, context: &SinkContext) -> Result<bool> {
+        let owner = self.staging(schema, context).map(|store| store.get(OWNER)).transpose()?.flatten();
+        Ok(owner.is_some_and(|owner| owner == self.id(context).as_bytes()))
+    }
+
+    /// What everybody sees in it; `None` if something is no row of this application, which may have written `rows` or nothing.
+    fn census(&self, schema: &Schema, rows: bool) -> Result<Option<Census>> {
+        let mut census = Census::new(schema);
         for partition in self.partitions()? {
             let mut partition = Source::open(self, partition, None, false)?;
             loop {
                 match partition.poll()? {
-                    Poll::Batch(_) => return Ok(false),
-                    Poll::Idle => partition.wait(PATIENCE),
+                    Poll::Batch(batch) => {
+                        if !rows || batch.iter(0).any(|record| census.add(record.key, record.value).is_none()) {
+                            return Ok(None);
+                        }
+                    }
+                    Poll::Idle => drop(partition.wait(PATIENCE)),
                     Poll::End => break,
-                };
+                }
             }
         }
-        Ok(true)
+        Ok(Some(census))
     }
 }

@@ -243,4 +243,6 @@ pub(super) struct Scout {
     pub(super) looks: u32,
     /// Whether the last look was in vain.
     pub(super) blind: bool,
+    /// A client that reads again what was read.
+    pub(super) again: Option<BaseConsumer<Context>>,
 }

@@ -6,7 +6,9 @@
 //! - **A commit** of the sink is one Kafka transaction, in which the commit's number is the offset of partition 0 in the group
 //!   `<application>/<topic>`: rows and number become visible together, once. Until then the rows are in the manifest, if they
 //!   are few, or in the run's state. An earlier run is fenced by the transactional id `<application>/<topic>`. Read such a topic
-//!   with `isolation.level=read_committed`.
+//!   with `isolation.level=read_committed`. Brokers forget the offset of such a group when `offsets.retention.minutes` have passed
+//!   without a commit: a run that makes commits elsewhere renews it every hour, and where it is gone all the same the rows in
+//!   the topic are counted and compared, and tell which commit was the last.
 //! - **Guaranteed**: the same records at the same offsets at every reading, or an error: a range that retention or compaction
 //!   took, and a topic that was made anew, are refused. So a topic must keep what a state was built from. A table's key is the
 //!   JSON object of its key columns and its value that of all columns, a row that is gone is a tombstone: give the topic
@@ -20,6 +22,7 @@
 //! Each open partition is a connection of its own, with a queue of a share of 64 MiB. Secrets come from the environment or from
 //! a file, and are never part of a URL, a name or a log: [`Kafka::open`] says which.
 
+mod census;
 mod claim;
 mod client;
 mod log;
@@ -32,6 +35,7 @@ mod source;
 #[cfg(test)]
 mod tests;
 mod token;
+mod trail;
 
 use std::sync::{Arc, Mutex};
 
@@ -42,6 +46,7 @@ use crate::error::{Error, Result};
 use client::{Context, Scout};
 pub use log::KafkaLog;
 use settings::Settings;
+use trail::Trails;
 
 /// A Kafka cluster.
 #[derive(Clone)]
@@ -96,7 +101,7 @@ impl Kafka {
             ))
             .hint("Name a topic with letters, digits, points, dashes and underscores, 249 at most."));
         }
-        Ok(KafkaTopic { settings: self.settings.clone(), topic, scout: Arc::default(), watched: None })
+        Ok(KafkaTopic { settings: self.settings.clone(), topic, scout: Arc::default(), trails: Arc::default(), watched: None })
     }
 }
 
@@ -106,6 +111,7 @@ pub struct KafkaTopic {
     settings: Arc<Settings>,
     topic: String,
     scout: Arc<Mutex<Option<Scout>>>,
+    trails: Arc<Trails>,
     /// The group whose offsets follow the commits, and a client that says them.
     watched: Option<(String, Arc<Mutex<Option<BaseConsumer<Context>>>>)>,
 }

@@ -25,11 +25,11 @@ impl Held {
         self.digest = self.digest.wrapping_add(other.digest);
     }
 
-    fn put(&mut self, digest: u64) {
+    pub(super) fn put(&mut self, digest: u64) {
         self.add(Held { rows: 1, digest });
     }
 
-    fn take(&mut self, digest: u64) {
+    pub(super) fn take(&mut self, digest: u64) {
         self.add(Held { rows: u64::MAX, digest: digest.wrapping_neg() });
     }
 }

@@ -11,12 +11,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_64;
 
 use crate::connect::{Chore, Committer, Opened, Schema, Sink, SinkContext, Store, Writer};
 use crate::error::{Error, Result};
 
 use super::KafkaTopic;
+use super::census::Census;
 use super::client::Context;
 use super::rows::{self, Encoder, Held, Part};
 
@@ -25,6 +25,9 @@ const INLINE: usize = 4 << 10;
 /// How long one step of a transaction may take, and how often it is tried.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const TRIES: usize = 3;
+
+/// After how many milliseconds without a commit the group is told its number again. Brokers keep it for a week, or a day.
+const REMIND: i64 = 3_600_000;
 
 /// What a commit consists of, as the manifest records it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -44,10 +47,10 @@ impl Sink for KafkaTopic {
         self.name()
     }
 
-    fn check(&self, _schema: &Schema, context: &SinkContext) -> Result<()> {
+    fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         // What an open transaction of the run before is about to say is not waited for: it is not taken back yet.
         let group = self.group(context, "read_uncommitted")?;
-        self.claim(self.last(&group)?, context)
+        self.claim(self.last(&group)?.map(|(n, _)| n), schema, context).map(drop)
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
@@ -72,15 +75,20 @@ impl Sink for KafkaTopic {
             .map_err(|e| producer.context().error(&format!("can't begin to write to {name}"), &e))?;
         let mut writing = Writing { topic: self.clone(), producer, group, shown: None };
         let last = writing.last()?;
-        self.claim(last, context)?;
+        let forgotten = self.claim(last.map(|(n, _)| n), schema, context)?;
+        self.own(schema, context)?;
+        let staging = self.staging(schema, context);
         let (schema, found) = (Arc::new(schema.clone()), Arc::<AtomicU64>::default());
         let writer = |_| Box::new(Encoder::new(schema.clone(), found.clone())) as Box<dyn Writer>;
         let writers = (0..context.workers).map(writer).collect();
-        let folder = format!("kafka-{:016x}", xxh3_64(schema.topic.as_bytes()));
         let committer = Commits {
             writing,
             held: last.map(|(_, held)| held),
-            staging: context.staging.as_ref().map(|store| store.below(&folder)),
+            forgotten,
+            known: context.committed,
+            clock: context.clock.clone(),
+            told: None,
+            staging,
             generation: context.generation,
             staged: None,
             total: Held::default(),
@@ -116,21 +124,18 @@ impl Writing {
     }
 
     /// Makes the records of `lines` and the number `n` visible.
-    fn transact(&mut self, n: u64, lines: &[u8], held: Held) -> Result<()> {
-        self.shown = None;
+    fn transact(&self, n: u64, lines: &[u8], held: Held) -> Result<()> {
         let mut left = TRIES;
         loop {
             left -= 1;
             match self.attempt(n, lines, held) {
-                Ok(()) => break,
+                Ok(()) => return Ok(()),
                 Err(Failure::TakenBack(error)) if left > 0 => {
                     tracing::warn!(topic = self.topic.name(), n, %error, "the transaction was taken back, try again");
                 }
                 Err(Failure::TakenBack(error) | Failure::Final(error)) => return Err(error),
             }
         }
-        self.shown = Some(n);
-        Ok(())
     }
 
     fn attempt(&self, n: u64, lines: &[u8], held: Held) -> Result<(), Failure> {
@@ -213,6 +218,13 @@ struct Commits {
     writing: Writing,
     /// What the topic holds by its last commit; `None` before the first.
     held: Option<Held>,
+    /// What its records say that it holds, until it is clear which commit that was.
+    forgotten: Option<Census>,
+    /// The number of the last manifest before this run.
+    known: u64,
+    clock: Arc<dyn Fn() -> i64 + Send + Sync>,
+    /// When the group was last told the number, if it was in this run.
+    told: Option<i64>,
     staging: Option<Store>,
     generation: u64,
     /// The records of the commit that was staged last.
@@ -226,19 +238,83 @@ struct Commits {
     tidy: bool,
 }
 
+impl Commits {
+    /// The records of commit `n`.
+    fn lines<'a>(&'a self, n: u64, content: &'a Content) -> Result<Cow<'a, [u8]>> {
+        let own = self.staged.as_ref().filter(|(staged, _)| *staged == n).map(|(_, lines)| lines);
+        let lines: Cow<'_, [u8]> = match (own, &content.lines, &content.object, &self.staging) {
+            (Some(lines), ..) => lines.into(),
+            (_, Some(lines), ..) => lines.as_bytes().into(),
+            (.., Some(object), Some(store)) => {
+                store.get(object)?.ok_or_else(|| self.wrong(n, &format!("{} is gone", store.name(object))))?.into()
+            }
+            _ => return Err(self.wrong(n, "its records were not kept")),
+        };
+        if lines.len() as u64 != content.bytes {
+            return Err(self.wrong(n, "its records are not as they were staged"));
+        }
+        Ok(lines)
+    }
+
+    fn wrong(&self, n: u64, what: &str) -> Error {
+        let name = self.writing.topic.name();
+        Error::data(format!("can't make commit {n} of {name} visible: {what}")).hint("Restore the state's folder staged.")
+    }
+
+    /// The number of the last commit that is visible. Where the group has forgotten it, the topic holds either what it is to hold
+    /// with commit `n`, or what it held before.
+    fn shown(&mut self, n: u64, content: &Content) -> Result<u64> {
+        match (&self.forgotten, self.writing.shown) {
+            (Some(census), _) if census.held == content.held => Ok(n),
+            (Some(census), _) if census.with(&self.lines(n, content)?) == Some(content.held) => Ok(0),
+            (Some(census), _) => Err(self.strange(census.held.rows, content.held.rows)),
+            (None, Some(shown)) => Ok(shown),
+            (None, None) => Ok(self.writing.last()?.map_or(0, |(n, _)| n)),
+        }
+    }
+
+    /// Says what the topic holds instead of `rows` rows.
+    fn strange(&self, there: u64, rows: u64) -> Error {
+        let what = match there == rows {
+            true => format!("{rows} rows, but others"),
+            false => format!("{there} rows, not the {rows}"),
+        };
+        let name = self.writing.topic.name();
+        match self.forgotten {
+            None => Error::data(format!("{name} holds {what} that were read again"))
+                .hint("Go on with the state that belongs to the topic, or write to another one with a new state."),
+            Some(_) => Error::data(format!("{name} holds {what} of its last commit, whose number the group has forgotten")).hint(
+                "Brokers forget it after offsets.retention.minutes without a commit. Bring back the rows that the topic had, or \
+                 write to another one with a new state.",
+            ),
+        }
+    }
+
+    /// Tells the group once more what it knows, if it was not told for long: else it forgets.
+    fn remind(&mut self) -> Result<()> {
+        let now = (self.clock)();
+        if let (Some(n @ 1..), Some(held)) = (self.writing.shown, self.held)
+            && self.told.is_none_or(|told| now.saturating_sub(told) >= REMIND)
+        {
+            self.writing.transact(n, &[], held)?;
+            self.told = Some(now);
+        }
+        Ok(())
+    }
+}
+
 impl Committer for Commits {
     fn recovered(&mut self, rows: u64) -> Result<()> {
-        let there = self.held.unwrap_or_default();
+        let there = self.forgotten.as_ref().map_or(self.held, |census| Some(census.held)).unwrap_or_default();
         self.total = Held { rows, digest: self.found.load(Ordering::SeqCst) };
-        if there == self.total {
-            return Ok(());
+        if there != self.total {
+            return Err(self.strange(there.rows, rows));
         }
-        let what = match there.rows == rows {
-            true => format!("{rows} rows, but others"),
-            false => format!("{} rows, not the {rows}", there.rows),
-        };
-        Err(Error::data(format!("{} holds {what} that were read again", self.writing.topic.name()))
-            .hint("Go on with the state that belongs to the topic, or write to another one with a new state."))
+        if self.forgotten.take().is_some() {
+            // Any number from the topic's own last commit to the last of all says the same.
+            (self.writing.shown, self.held) = (Some(self.known), Some(there));
+        }
+        self.remind()
     }
 
     fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
@@ -270,41 +346,27 @@ impl Committer for Commits {
     }
 
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
-        let name = self.writing.topic.name();
-        let wrong = |what: &str| {
-            Error::data(format!("can't make commit {n} of {name} visible: {what}")).hint("Restore the state's folder staged.")
-        };
-        let content = Content::deserialize(content).map_err(|e| wrong("its record is damaged").because(e))?;
-        let shown = match self.writing.shown {
-            Some(shown) => shown,
-            None => self.writing.last()?.map_or(0, |(n, _)| n),
-        };
-        let own = self.staged.as_ref().filter(|(staged, _)| *staged == n).map(|(_, lines)| lines);
-        self.committed |= own.is_some();
+        let content = Content::deserialize(content).map_err(|e| self.wrong(n, "its record is damaged").because(e))?;
+        self.committed |= self.staged.as_ref().is_some_and(|(staged, _)| *staged == n);
+        let shown = self.shown(n, &content)?;
+        self.forgotten = None;
         if shown < n {
-            let lines: Cow<'_, [u8]> = match (own, &content.lines, &content.object, &self.staging) {
-                (Some(lines), ..) => lines.into(),
-                (_, Some(lines), ..) => lines.as_bytes().into(),
-                (.., Some(object), Some(store)) => {
-                    store.get(object)?.ok_or_else(|| wrong(&format!("{} is gone", store.name(object))))?.into()
-                }
-                _ => return Err(wrong("its records were not kept")),
-            };
-            if lines.len() as u64 != content.bytes {
-                return Err(wrong("its records are not as they were staged"));
-            }
-            self.writing.transact(n, &lines, content.held)?;
-            self.held = Some(content.held);
+            // Until it is known what came of it.
+            self.writing.shown = None;
+            self.writing.transact(n, &self.lines(n, &content)?, content.held)?;
+            self.told = Some((self.clock)());
         }
-        self.staged = None;
+        (self.writing.shown, self.held, self.staged) = (Some(shown.max(n)), Some(content.held), None);
         if let (Some(object), Some(store)) = (&content.object, &self.staging) {
             store.delete(object)?;
         }
         Ok(())
     }
 
-    /// Takes away what earlier runs staged and never committed.
+    /// Reminds the group, and takes away what earlier runs staged and never committed.
     fn maintain(&mut self) -> Result<Option<Chore>> {
+        // Not a chore: no transaction is made beside another.
+        self.remind()?;
         // Not before a commit of this run: until then the last one of an earlier run may be needed.
         let Some(store) = self.staging.clone().filter(|_| !self.tidy && self.committed) else { return Ok(None) };
         let now = self.generation;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -18,6 +18,7 @@ use crate::record::Batch;
 
 use super::KafkaTopic;
 use super::client::{self, Context, Scout};
+use super::trail::Trails;
 
 /// After how many bytes or records a batch is handed over.
 const CHUNK: usize = 1 << 20;
@@ -26,7 +27,7 @@ const RECORDS: usize = 4096;
 const AHEAD: usize = 64 << 10;
 const LEAST: usize = 1 << 10;
 const MOST: usize = 16 << 10;
-/// Every how many looks the ends of all partitions are compared with those before.
+/// Every how many looks the ends of all partitions, and what was read, are compared with those before.
 const COMPARE: u32 = 10;
 
 impl Source for KafkaTopic {
@@ -43,7 +44,7 @@ impl Source for KafkaTopic {
                 // Without a group: it only asks, and ends at once.
                 let consumer = self.settings.client(&self.name(), &[("allow.auto.create.topics", "false")])?;
                 let partitions = client::partitions(&consumer, &self.topic, &self.name())?.ok_or_else(|| self.missing())?;
-                none.insert(Scout { consumer, partitions, ends: BTreeMap::new(), looks: 0, blind: false })
+                none.insert(Scout { consumer, partitions, ends: BTreeMap::new(), looks: 0, blind: false, again: None })
             }
         };
         match self.look(scout) {
@@ -65,7 +66,7 @@ impl Source for KafkaTopic {
             return Err(Error::data(format!("can't read {name}: the topic has {} partitions", known.len()))
                 .hint("It was made anew: restore it, or begin anew with another state."));
         }
-        let consumer = self.consumer((AHEAD / known.len().max(1)).clamp(LEAST, MOST))?;
+        let consumer = self.consumer((AHEAD / known.len().max(1)).clamp(LEAST, MOST), &[])?;
         let (low, high) = client::ends(&consumer, &self.topic, &self.name(), partition)?;
         let next = from.unwrap_or(low);
         if next < low || next > high {
@@ -87,7 +88,8 @@ impl Source for KafkaTopic {
         consumer.assign(&assigned).map_err(failed)?;
         let batch = Batch { partition, first: next, next, ..Batch::default() };
         let end = (!follow).then_some(high);
-        Ok(Box::new(Reader { consumer, name, batch, end, known: high, blind: false, stopped: None, read: (0, 0) }))
+        let trails = self.trails.clone();
+        Ok(Box::new(Reader { consumer, trails, name, batch, end, known: high, blind: false, stopped: None, read: (0, 0) }))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -124,28 +126,32 @@ impl KafkaTopic {
     }
 
     /// A consumer with a queue of `kilobytes`.
-    fn consumer(&self, kilobytes: usize) -> Result<BaseConsumer<Context>> {
+    pub(super) fn consumer(&self, kilobytes: usize, more: &[(&str, &str)]) -> Result<BaseConsumer<Context>> {
         let kilobytes = kilobytes.to_string();
         self.settings.client(
             &self.name(),
             &[
-                // Needed to assign; no member joins it.
-                ("group.id", "watershed"),
-                ("enable.auto.commit", "false"),
-                ("enable.auto.offset.store", "false"),
-                // Out of range is an error, never a jump.
-                ("auto.offset.reset", "error"),
-                ("isolation.level", "read_committed"),
-                ("enable.partition.eof", "true"),
-                ("check.crcs", "true"),
-                ("allow.auto.create.topics", "false"),
-                ("queued.max.messages.kbytes", &kilobytes),
-                ("queued.min.messages", "20000"),
-                // A second, unless told: a hole in the stream each time the queue was full.
-                ("fetch.queue.backoff.ms", "20"),
-                ("fetch.wait.max.ms", "100"),
-                ("topic.metadata.refresh.interval.ms", "30000"),
-            ],
+                &[
+                    // Needed to assign; no member joins it.
+                    ("group.id", "watershed"),
+                    ("enable.auto.commit", "false"),
+                    ("enable.auto.offset.store", "false"),
+                    // Out of range is an error, never a jump.
+                    ("auto.offset.reset", "error"),
+                    ("isolation.level", "read_committed"),
+                    ("enable.partition.eof", "true"),
+                    ("check.crcs", "true"),
+                    ("allow.auto.create.topics", "false"),
+                    ("queued.max.messages.kbytes", &kilobytes),
+                    ("queued.min.messages", "20000"),
+                    // A second, unless told: a hole in the stream each time the queue was full.
+                    ("fetch.queue.backoff.ms", "20"),
+                    ("fetch.wait.max.ms", "100"),
+                    ("topic.metadata.refresh.interval.ms", "30000"),
+                ],
+                more,
+            ]
+            .concat(),
         )
     }
 
@@ -155,19 +161,15 @@ impl KafkaTopic {
 
     /// Brings what the scout knows up to date.
     fn look(&self, scout: &mut Scout) -> Result<()> {
-        let anew = |what: String| {
-            Error::data(format!("{} was made anew or lost records: {what}", self.name()))
-                .hint("Restore it, or begin anew with another state.")
-        };
         if scout.looks > 0 {
             let now = client::partitions(&scout.consumer, &self.topic, &self.name())?.unwrap_or_default();
             if now.len() < scout.partitions.len() {
-                return Err(anew(format!("it had {} partitions, and has {}", scout.partitions.len(), now.len())));
+                return Err(self.anew(&format!("it had {} partitions, and has {}", scout.partitions.len(), now.len())));
             }
             scout.partitions = now;
         }
         scout.looks += 1;
-        if !scout.looks.is_multiple_of(COMPARE) {
+        if !scout.looks.is_multiple_of(COMPARE) && !scout.blind {
             return Ok(());
         }
         for partition in &scout.partitions {
@@ -175,16 +177,17 @@ impl KafkaTopic {
             if let Some(before) = scout.ends.insert(*partition, now)
                 && (now.0 < before.0 || now.1 < before.1)
             {
-                return Err(anew(format!("partition {partition} went back from {before:?} to {now:?}")));
+                return Err(self.anew(&format!("partition {partition} went back from {before:?} to {now:?}")));
             }
         }
-        Ok(())
+        self.retrace(scout, scout.looks / COMPARE)
     }
 }
 
 /// Reads a partition from an offset on.
 struct Reader {
     consumer: BaseConsumer<Context>,
+    trails: Arc<Trails>,
     name: String,
     /// The records that are next: its `next` is the offset after all that was read.
     batch: Batch,
@@ -254,6 +257,7 @@ impl Partition for Reader {
             let (partition, next) = (self.batch.partition, self.batch.next);
             let rest = Batch { partition, first: next, next, ..Batch::default() };
             let batch = mem::replace(&mut self.batch, rest);
+            self.trails.note(&batch);
             self.read = (self.read.0 + batch.records.len() as u64, self.read.1 + batch.bytes.len() as u64);
             return Ok(Poll::Batch(batch));
         }

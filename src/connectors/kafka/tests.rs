@@ -7,6 +7,7 @@ use crate::connect::{Column, ColumnType, Mode, Schema, Value, Writer};
 use crate::error::ErrorKind;
 
 use super::Kafka;
+use super::census::Census;
 use super::rows::{Encoder, Held, Part, records};
 use super::settings::parse;
 
@@ -128,6 +129,44 @@ fn rows_that_are_found_again_sum_up_to_those_that_were_handed_over() {
         assert_eq!(again.recovered().unwrap(), held.rows);
         assert_eq!(found.load(Ordering::SeqCst), held.digest);
         assert!(again.stage().unwrap().is_none(), "nothing is written again");
+    }
+}
+
+#[test]
+fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
+    use ColumnType::{Binary, Double, Doubles, Long, Text, Timestamp};
+    let columns = [("id", Long), ("d", Double), ("t \"\u{e9}\"", Text), ("at", Timestamp), ("ds", Doubles), ("b", Binary)];
+    let columns = columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
+    let doubles = [0.1 + 0.2, -0.0, f64::MAX, f64::MIN_POSITIVE, 5e-324, 9_007_199_254_740_993.0, 1e23, -1.0];
+    let times = [0, -1, 1_700_000_000_123_456, 253_402_300_800_000_000, -62_167_219_200_000_001];
+    for mode in [Mode::Snapshot, Mode::Append] {
+        let schema = Arc::new(Schema { topic: "t".into(), columns: columns.clone(), key: 2, mode });
+        let mut encoder = Encoder::new(schema.clone(), Arc::default());
+        encoder.recovered().unwrap();
+        for (slot, double) in doubles.into_iter().enumerate() {
+            let text = Value::Text(format!("{slot} \" \\ \n \u{0} \u{1f600}"));
+            let time = Value::Timestamp(times[slot % times.len()]);
+            let ends = [Value::Doubles(doubles.to_vec()), Value::Binary((0..slot as u8).collect())];
+            let row = vec![Value::Long(i64::MIN + slot as i64), Value::Double(double), text, time];
+            encoder.insert(slot as u32, &[row, ends.to_vec()].concat()).unwrap();
+        }
+        encoder.insert(8, &vec![Value::Null; 6]).unwrap();
+        let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
+        let mut census = Census::new(&schema);
+        assert_eq!(census.with(&part.lines), Some(part.more));
+        for record in records(&part.lines) {
+            let (key, value) = record.unwrap();
+            census.add(key.map(|key| key.get().as_bytes()), value.map(|value| value.get().as_bytes())).unwrap();
+        }
+        assert_eq!(census.held, part.more);
+        if mode == Mode::Snapshot {
+            (0..9).for_each(|slot| encoder.remove(slot));
+            let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
+            assert_eq!(census.with(&part.lines), Some(Held::default()));
+        }
+        for wrong in ["", "1", "{}", r#"{"id":1}"#, "null"] {
+            assert!(census.add(None, Some(wrong.as_bytes())).is_none(), "{wrong}");
+        }
     }
 }
 

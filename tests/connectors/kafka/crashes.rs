@@ -58,6 +58,20 @@ fn start(cluster: &Cluster, topic: &str, state: &str, follow: &str) -> Child {
 
 #[test]
 fn a_run_that_is_killed_again_and_again_repeats_nothing_and_loses_nothing() {
+    killed_again_and_again(|_, _| {});
+}
+
+#[test]
+fn a_run_whose_commits_the_broker_forgets_whenever_it_is_killed_repeats_nothing_and_loses_nothing() {
+    killed_again_and_again(|cluster, topic| {
+        let groups = cluster.admin.inner().fetch_group_list(None, Duration::from_secs(30)).unwrap();
+        let own = |group: &&str| group.ends_with(&format!("/{topic}.all")) || group.ends_with(&format!("/{topic}.sums"));
+        groups.groups().iter().map(|group| group.name()).filter(own).for_each(|group| cluster.forget(group));
+    });
+}
+
+/// Between runs, `meanwhile` happens to the broker.
+fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
     let Some(cluster) = cluster() else { return };
     let (topic, state) = (cluster.topic(1), tempfile::tempdir().unwrap());
     for kind in ["events", "all", "sums"] {
@@ -87,6 +101,7 @@ fn a_run_that_is_killed_again_and_again_repeats_nothing_and_loses_nothing() {
         std::thread::park_timeout(Duration::from_millis(dice.below(30)));
         child.kill().unwrap();
         child.wait().unwrap();
+        meanwhile(cluster, &topic);
     }
     let mut last = start(cluster, &topic, state, "end");
     assert!(last.wait().unwrap().success());

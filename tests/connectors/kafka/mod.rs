@@ -1,6 +1,8 @@
-//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`refusals`] and [`crashes`].
+//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`forgotten`], [`refusals`] and
+//! [`crashes`].
 
 mod crashes;
+mod forgotten;
 mod reading;
 mod refusals;
 mod writing;
@@ -14,6 +16,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -141,6 +144,24 @@ impl Cluster {
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_offset(topic, partition as i32, Offset::Offset(before as i64)).unwrap();
         self.runtime.block_on(self.admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
+    }
+
+    /// Takes all offsets of a group away, as brokers do with one that had neither a member nor a commit for long.
+    fn forget(&self, group: &str) {
+        let deleted = self.runtime.block_on(self.admin.delete_groups(&[group], &AdminOptions::new())).unwrap();
+        deleted.into_iter().for_each(|group| drop(group.unwrap()));
+    }
+
+    /// The offsets of a group, by partition.
+    fn offsets(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
+        let mut config = ClientConfig::new();
+        let client: BaseConsumer =
+            config.set("bootstrap.servers", &self.at["KAFKA_PLAIN"]).set("group.id", group).create().unwrap();
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_range(topic, 0, partitions - 1);
+        let offsets = client.committed_offsets(offsets, Duration::from_secs(30)).unwrap();
+        let offset = |offset| if let Offset::Offset(offset) = offset { Some(offset) } else { None };
+        offsets.elements().iter().map(|element| offset(element.offset())).collect()
     }
 
     /// Appends records in one transaction, whose marker takes an offset of its own.

@@ -175,13 +175,7 @@ fn a_topic_that_is_made_anew_stops_who_reads_it() {
     cluster.append(&topic, 0, &[(None, Some(&b"v"[..])); 10]);
     let source = cluster.open(&topic);
     let mut follower = source.open(0, None, true).unwrap();
-    let mut read = 0;
-    while read < 10 {
-        match follower.poll().unwrap() {
-            Poll::Batch(batch) => read += batch.records.len(),
-            _ => assert!(follower.wait(Duration::from_secs(30))),
-        }
-    }
+    take(&mut *follower, 10);
     cluster.delete(&topic);
     let gone = (0..1000).find_map(|_| source.partitions().err()).unwrap();
     assert_eq!(gone.kind(), ErrorKind::Data, "{gone}");
@@ -194,6 +188,59 @@ fn a_topic_that_is_made_anew_stops_who_reads_it() {
     assert!(error.to_string().contains("it ends at 3"), "{error}");
 }
 
+/// Reads until `count` more records are there.
+fn take(follower: &mut dyn Partition, count: usize) {
+    let mut read = 0;
+    while read < count {
+        match follower.poll().unwrap() {
+            Poll::Batch(batch) => read += batch.records.len(),
+            other => assert!(matches!(other, Poll::Idle) && follower.wait(Duration::from_secs(1))),
+        }
+    }
+    assert_eq!(read, count);
+}
+
+#[test]
+fn a_topic_that_is_made_anew_and_longer_than_it_was_stops_who_reads_it() {
+    let Some(cluster) = cluster() else { return };
+    // Whether or not more of it was read before somebody looks, and looked before.
+    for (looked, read) in [(false, false), (false, true), (true, false), (true, true)] {
+        let topic = cluster.topic(2);
+        cluster.append(&topic, 0, &[(None, Some(&b"v"[..])); 10]);
+        let source = cluster.open(&topic);
+        let mut follower = source.open(0, None, true).unwrap();
+        take(&mut *follower, 10);
+        (0..if looked { 30 } else { 0 }).for_each(|_| assert_eq!(source.partitions().unwrap(), [0, 1]));
+        cluster.delete(&topic);
+        assert!((0..1000).any(|_| cluster.create(&topic, 2)));
+        cluster.append(&topic, 0, &[(None, Some(&b"w"[..])); 25]);
+        if read {
+            take(&mut *follower, 15);
+        }
+        let error = (0..100).find_map(|_| source.partitions().err()).unwrap();
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        assert!(error.to_string().contains("made anew or lost records: partition 0 has another record at offset 9"), "{error}");
+    }
+}
+
+#[test]
+fn a_topic_that_grows_and_whose_retention_takes_what_was_read_is_read_on() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(2);
+    let source = cluster.open(&topic);
+    let mut follower = source.open(0, None, true).unwrap();
+    for round in 1..6 {
+        cluster.append(&topic, 0, &[(Some(&b"k"[..]), Some(&b"v"[..])); 9]);
+        // A marker, after which no record is.
+        cluster.commit(&topic, 0, &[b"w"]);
+        take(&mut *follower, 10);
+        (0..30).for_each(|_| assert_eq!(source.partitions().unwrap(), [0, 1]));
+        if round % 2 == 0 {
+            cluster.expire(&topic, 0, round * 11 - u64::from(round == 2));
+        }
+    }
+}
+
 #[test]
 fn a_broker_that_goes_and_comes_back_is_waited_for() {
     // Not the broker of all tests, which others need.
@@ -204,23 +251,13 @@ fn a_broker_that_goes_and_comes_back_is_waited_for() {
     send(&producer, "t", 0..5);
     let source = Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), []).unwrap().topic("t").unwrap();
     let mut follower = source.open(0, None, true).unwrap();
-    let mut until = |count: usize| {
-        let mut read = 0;
-        while read < count {
-            match follower.poll().unwrap() {
-                Poll::Batch(batch) => read += batch.records.len(),
-                _ => assert!(follower.wait(Duration::from_secs(1))),
-            }
-        }
-        assert_eq!(read, count);
-    };
-    until(5);
+    take(&mut *follower, 5);
     broker.broker_down(1).unwrap();
     for _ in 0..2 {
         assert_eq!(source.partitions().unwrap(), [0], "it is known from before");
     }
     broker.broker_up(1).unwrap();
     send(&producer, "t", 5..9);
-    until(4);
+    take(&mut *follower, 4);
     assert_eq!(source.partitions().unwrap(), [0]);
 }

@@ -1,0 +1,88 @@
+//! What a topic holds, counted in its records: where the group has forgotten the last commit, they say which it was.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::NaiveDateTime;
+use serde_json::value::RawValue;
+
+use crate::connect::{Column, ColumnType, Mode, RowKey, Schema, Value};
+
+use super::rows::{Held, records};
+
+/// The rows in a topic.
+pub(super) struct Census {
+    columns: Vec<Column>,
+    mode: Mode,
+    /// The digest of each key's row; nothing in append mode.
+    rows: BTreeMap<Vec<u8>, u64>,
+    pub(super) held: Held,
+}
+
+impl Census {
+    pub(super) fn new(schema: &Schema) -> Self {
+        Census { columns: schema.columns.clone(), mode: schema.mode, rows: BTreeMap::new(), held: Held::default() }
+    }
+
+    /// Counts a record; `None` if it is no row, nor the end of one.
+    pub(super) fn add(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Option<()> {
+        let digest = match value {
+            Some(value) => Some(self.digest(value)?),
+            None => None,
+        };
+        let before = match (self.mode, key, digest) {
+            (Mode::Append, None, Some(_)) => None,
+            (Mode::Snapshot, Some(key), Some(digest)) => self.rows.insert(key.to_vec(), digest),
+            (Mode::Snapshot, Some(key), None) => self.rows.remove(key),
+            _ => return None,
+        };
+        before.into_iter().for_each(|digest| self.held.take(digest));
+        digest.into_iter().for_each(|digest| self.held.put(digest));
+        Some(())
+    }
+
+    /// What it would hold with the records of `lines` too; `None` if they are damaged. No key is in them twice.
+    pub(super) fn with(&self, lines: &[u8]) -> Option<Held> {
+        let mut held = self.held;
+        for record in records(lines) {
+            let (key, value) = record.ok()?;
+            if let Some(digest) = key.and_then(|key| self.rows.get(key.get().as_bytes())) {
+                held.take(*digest);
+            }
+            if let Some(value) = value {
+                held.put(self.digest(value.get().as_bytes())?);
+            }
+        }
+        Some(held)
+    }
+
+    /// The digest of the row that a JSON object is.
+    fn digest(&self, object: &[u8]) -> Option<u64> {
+        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
+        let value = |column: &Column| value(fields.get(&column.name)?.get(), column.ty);
+        let row = self.columns.iter().map(value).collect::<Option<Vec<Value>>>()?;
+        (fields.len() == self.columns.len()).then(|| RowKey::default().of(row.len(), &row) as u64)
+    }
+}
+
+fn value(json: &str, ty: ColumnType) -> Option<Value> {
+    let text = || serde_json::from_str::<String>(json).ok();
+    // Exact, as the parser of JSON is not.
+    let double = |json: &str| json.parse::<f64>().ok();
+    match ty {
+        _ if json == "null" => Some(Value::Null),
+        ColumnType::Long => json.parse().ok().map(Value::Long),
+        ColumnType::Double => double(json).map(Value::Double),
+        ColumnType::Text => text().map(Value::Text),
+        ColumnType::Timestamp => {
+            let time = NaiveDateTime::parse_from_str(&text()?, "%Y-%m-%dT%H:%M:%S%.fZ").ok()?;
+            Some(Value::Timestamp(time.and_utc().timestamp_micros()))
+        }
+        ColumnType::Doubles => {
+            let doubles: Vec<&RawValue> = serde_json::from_str(json).ok()?;
+            doubles.into_iter().map(|json| double(json.get())).collect::<Option<Vec<f64>>>().map(Value::Doubles)
+        }
+        ColumnType::Binary => STANDARD.decode(text()?).ok().map(Value::Binary),
+    }
+}
