@@ -22,11 +22,13 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Whether the archive has files that are not yet shown, and no longer what an earlier one `left`.
+/// Where a partition is until the archive is shown.
+const PARTIAL: &str = ".demo.partial/demo.pin/partition=0";
+
+/// Whether the archive has objects that are not yet shown.
 fn begun(place: &Place, archive: &str) -> bool {
-    let partial = place.path(archive).join(".demo.partial");
-    let files = |folder| fs::read_dir(folder).is_ok_and(|mut files| files.next().is_some());
-    files(partial.join("demo.pin/partition=0")) && !partial.join("left").exists()
+    let object = |file: std::io::Result<fs::DirEntry>| file.is_ok_and(|file| file.file_name() != "left");
+    fs::read_dir(place.path(archive).join(PARTIAL)).is_ok_and(|mut files| files.any(object))
 }
 
 #[test]
@@ -40,7 +42,11 @@ fn an_archive_whose_generation_is_killed_is_not_there_and_is_made_by_the_next() 
         assert!(place.fail(&many, 69).contains("another process"));
         super::follow::signal(&child, signal);
         assert!(!child.wait().unwrap().success());
-        fs::write(place.path("archive/.demo.partial/left"), "").unwrap();
+        // So that the next one is seen to begin: of this partition it finds no object.
+        let left = place.path("archive").join(PARTIAL);
+        fs::remove_dir_all(&left).unwrap();
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join("left"), "").unwrap();
         assert!(place.fail(&["run", "--from", "archive", "--lake", "lake"], 78).contains("generate --to archive"));
         assert!(!place.path("lake").exists());
     }

@@ -43,7 +43,8 @@ impl Delta {
         Delta { store, rewrite_below: 1024, checkpoint_every: 100, target_file_size: 128 << 20 }
     }
 
-    /// A worker that has at most this many rows writes all of them to one file whenever one changes; 1024 unless told.
+    /// A worker that has at most this many rows, and no more than 4 MiB of values, writes all of them to one file whenever one
+    /// changes; 1024 unless told.
     ///
     /// For 250 rows this costs what a file of the changed rows and a vector cost, 1 ms; for 1000 it is 1.1 ms against 0.8, or
     /// 3.4 against 1.4 if rows are as wide as pins; for 4096, 2.3 or 11 against 1.2. But it leaves no files to compact.
