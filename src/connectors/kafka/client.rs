@@ -57,10 +57,10 @@ impl Context {
         *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Whether asking again is of no use.
-    pub(super) fn hopeless(&self) -> bool {
+    /// Why asking again is of no use, if it is of none.
+    pub(super) fn hopeless(&self) -> Option<&'static str> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.as_ref().is_some_and(|(code, _)| telling(*code) > 2)
+        said.as_ref().and_then(|(code, _)| denied(*code)).map(|(why, _)| why)
     }
 }
 
@@ -69,36 +69,39 @@ pub(super) fn telling(code: Code) -> u8 {
     match code {
         Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => 0,
         Code::BrokerTransportFailure | Code::NetworkException | Code::Resolve => 1,
-        Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::UnsupportedSASLMechanism
-        | Code::IllegalSASLState
-        | Code::SSL
-        | Code::TopicAuthorizationFailed
-        | Code::GroupAuthorizationFailed
-        | Code::TransactionalIdAuthorizationFailed
-        | Code::ClusterAuthorizationFailed => 3,
+        _ if denied(code).is_some() => 3,
         _ => 2,
     }
 }
 
-fn explain(attempt: &str, code: Option<Code>) -> Error {
+/// Why nobody is let in, and what may help.
+fn denied(code: Code) -> Option<(&'static str, &'static str)> {
     match code {
-        Some(Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState) => {
-            Error::config(format!("{attempt}: the broker does not accept the credentials"))
-                .hint("Check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or the file KAFKA_PROPERTIES.")
+        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
+            Some((
+                "the broker does not accept the credentials",
+                "Check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or the file KAFKA_PROPERTIES.",
+            ))
         }
-        Some(
-            Code::TopicAuthorizationFailed
-            | Code::GroupAuthorizationFailed
-            | Code::TransactionalIdAuthorizationFailed
-            | Code::ClusterAuthorizationFailed,
-        ) => Error::config(format!("{attempt}: it is not allowed")).hint(
+        Code::TopicAuthorizationFailed
+        | Code::GroupAuthorizationFailed
+        | Code::TransactionalIdAuthorizationFailed
+        | Code::ClusterAuthorizationFailed => Some((
+            "it is not allowed",
             "Let the user read the topic, or write to it and use the group and the transactional id <application>/<topic>.",
-        ),
-        Some(Code::SSL) => Error::connect(format!("{attempt}: the TLS connection is refused"))
-            .hint("Name the brokers as their certificates do, and check KAFKA_SSL_CA_LOCATION."),
-        Some(code) if gone(code) => Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
+        )),
+        Code::SSL => {
+            Some(("the TLS connection is refused", "Name the brokers as their certificates do, and check KAFKA_SSL_CA_LOCATION."))
+        }
+        _ => None,
+    }
+}
+
+fn explain(attempt: &str, code: Option<Code>) -> Error {
+    match code.map(|code| (code, denied(code))) {
+        Some((Code::SSL, Some((why, hint)))) => Error::connect(format!("{attempt}: {why}")).hint(hint),
+        Some((_, Some((why, hint)))) => Error::config(format!("{attempt}: {why}")).hint(hint),
+        Some((code, None)) if gone(code) => Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
             .hint("Restore the topic, or begin anew with another state."),
         _ => Error::connect(attempt).hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
     }
@@ -193,7 +196,7 @@ pub(super) fn ask<T>(
             Err(error) => last = error,
         }
         serve(Duration::from_millis(500));
-        if consumer.context().hopeless() || last.rdkafka_error_code().is_some_and(|code| telling(code) > 2) {
+        if consumer.context().hopeless().is_some() || last.rdkafka_error_code().is_some_and(|code| telling(code) > 2) {
             break;
         }
     }

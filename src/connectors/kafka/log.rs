@@ -35,8 +35,7 @@ const PARTITIONS: u32 = 1000;
 /// The topics of a cluster, to append to.
 ///
 /// The key decides on the partition as Java's clients have it decide; without one they take turns. A record that gets no answer
-/// in time may be there all the same. Topics are made and deleted with the rights of the user; that asks for other credentials
-/// than tokens.
+/// in time may be there all the same. Topics are made and deleted with the rights of the user; with tokens that is refused.
 pub struct KafkaLog {
     shared: Arc<Shared>,
     runtime: Runtime,
@@ -301,6 +300,10 @@ impl Shared {
         self: Arc<Self>,
         change: impl FnOnce(&AdminClient<Context>, &AdminOptions) -> KafkaResult<Option<Code>> + Send + 'static,
     ) -> Result<(), Refusal> {
+        if self.kafka.settings.tokens.are_used() {
+            // The client for it hands its questions for tokens to nobody, and would wait in vain.
+            return Err(Refusal::Denied("topics can't be made with tokens, nor deleted: do it otherwise".to_string()));
+        }
         let changed = tokio::task::spawn_blocking(move || {
             let client = self.kafka.settings.client::<AdminClient<Context>>(&self.name, &[]);
             let client = client.map_err(|error| Refusal::Failed(error.to_string()))?;
@@ -341,10 +344,10 @@ impl Shared {
             Code::InvalidRecord | Code::InvalidTopic | Code::InvalidPartitions | Code::PolicyViolation => Refusal::Unfit(what),
             _ if telling(code) > 2 => Refusal::Denied(what),
             // Nobody answers, because nobody is let in.
-            _ if telling(code) < 2 && client.context().0.hopeless() => {
-                Refusal::Denied("Kafka does not let this gateway in".to_string())
-            }
-            _ if telling(code) < 2 => Refusal::Busy("Kafka does not answer".to_string()),
+            _ if telling(code) < 2 => match client.context().0.hopeless() {
+                Some(why) => Refusal::Denied(format!("Kafka does not let this gateway in: {why}")),
+                None => Refusal::Busy("Kafka does not answer".to_string()),
+            },
             Code::QueueFull
             | Code::MessageTimedOut
             | Code::NotEnoughReplicas

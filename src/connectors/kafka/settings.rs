@@ -43,7 +43,7 @@ pub(super) struct Settings {
     pub(super) brokers: String,
     pub(super) prefix: String,
     properties: BTreeMap<String, String>,
-    tokens: Tokens,
+    pub(super) tokens: Tokens,
 }
 
 /// The properties that the environment gives.

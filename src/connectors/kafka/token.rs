@@ -65,6 +65,10 @@ impl Tokens {
         Ok(Tokens::File(Arc::new(path)))
     }
 
+    pub(super) fn are_used(&self) -> bool {
+        !matches!(self, Tokens::None)
+    }
+
     #[cfg(feature = "msk")]
     fn msk(brokers: &str) -> Result<Self> {
         let own = std::env::var("AWS_REGION").ok();

@@ -17,7 +17,7 @@ use crate::support::{Dice, pair, stream};
 const TOLD: &str = "WATERSHED_TEST_KAFKA_CHILD";
 
 /// Sums by key, and every record as it came.
-fn program() -> Topology {
+pub(super) fn program() -> Topology {
     Topology::new("program", |builder: &StreamsBuilder<'_>| {
         let events = stream(builder, "events");
         events.to("all", pair());
@@ -49,7 +49,7 @@ fn the_child() {
     streams.run(config).unwrap();
 }
 
-fn start(cluster: &Cluster, topic: &str, state: &str, follow: &str) -> Child {
+pub(super) fn start(cluster: &Cluster, topic: &str, state: &str, follow: &str) -> Child {
     let told = format!("kafka://{} {topic} {state} {follow}", cluster.at["KAFKA_PLAIN"]);
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["--exact", "connectors::kafka::crashes::the_child", "--ignored", "--nocapture"]);

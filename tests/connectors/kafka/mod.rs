@@ -1,10 +1,11 @@
-//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`forgotten`], [`refusals`] and
-//! [`crashes`].
+//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`forgotten`], [`refusals`],
+//! [`running`] and [`crashes`].
 
 mod crashes;
 mod forgotten;
 mod reading;
 mod refusals;
+mod running;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -130,6 +131,8 @@ impl Cluster {
         let grown = self.runtime.block_on(self.admin.create_partitions(&[more], &AdminOptions::new())).unwrap();
         grown.into_iter().for_each(|topic| drop(topic.unwrap()));
         self.heard(name, partitions);
+        // The producer, too, which otherwise asks every few minutes.
+        self.producer.client().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
     }
 
     /// Waits until the broker knows of partitions: they are made elsewhere, and one that has just begun hears of them later.

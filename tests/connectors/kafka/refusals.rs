@@ -45,6 +45,19 @@ fn whoever_says_the_right_word_is_let_in() {
 }
 
 #[test]
+fn tls_alone_is_enough_where_nobody_is_asked_who_he_is() {
+    let Some(cluster) = cluster() else { return };
+    let name = cluster.topic(2);
+    // Of that listener the certificate is another host's, which is what this one would refuse.
+    let ca = format!("ssl.ca.location={}", cluster.at["KAFKA_OTHER_CA"]);
+    let properties = ["security.protocol=ssl", &ca, "ssl.endpoint.identification.algorithm=none"];
+    let topic = topic(cluster, "KAFKA_OTHER", &name, &properties);
+    assert_eq!(topic.partitions().unwrap(), [0, 1]);
+    cluster.append(&name, 1, &[(None, Some(b"encrypted"))]);
+    assert_eq!(super::records(&mut *Source::open(&topic, 1, None, false).unwrap()).len(), 1);
+}
+
+#[test]
 fn a_token_in_a_file_lets_in_until_it_has_run_out() {
     let Some(cluster) = cluster() else { return };
     let (name, folder) = (cluster.topic(2), tempfile::tempdir().unwrap());

@@ -1,0 +1,89 @@
+//! What a whole run does with Kafka beside reading and writing: it tells people's tools how far it is, and sees topics grow.
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use watershed::connect::Store;
+use watershed::runtime::{Config, Streams};
+
+use super::crashes::{program, start};
+use super::{Cluster, cluster};
+use crate::support::until;
+
+type Sent = [(Option<&'static [u8]>, Option<&'static [u8]>); 4];
+
+const RECORDS: Sent = [(Some(b"a"), Some(b"1")), (Some(b"b"), Some(b"2")), (Some(b"a"), Some(b"3")), (Some(b"c"), Some(b"4"))];
+
+/// A topic for each that the program reads and writes.
+fn topics(cluster: &Cluster) -> String {
+    let topic = cluster.unique();
+    for kind in ["events", "all", "sums"] {
+        assert!(cluster.create(&format!("{topic}.{kind}"), 2));
+    }
+    topic
+}
+
+/// How many rows were written for records.
+fn written(cluster: &Cluster, topic: &str) -> usize {
+    (0..2).map(|partition| cluster.read(&format!("{topic}.all"), partition).len()).sum()
+}
+
+#[test]
+fn a_group_that_watches_is_told_every_commit_and_never_moves_a_run() {
+    let Some(cluster) = cluster() else { return };
+    let (topic, state) = (topics(cluster), tempfile::tempdir().unwrap());
+    let (events, group) = (format!("{topic}.events"), format!("{topic}.watchers"));
+    let run = || {
+        let open = |kind: &str| cluster.open(&format!("{topic}.{kind}"));
+        let config =
+            Config { workers: 2, state: Some(Store::open(state.path().to_str().unwrap()).unwrap()), ..Config::default() };
+        let streams = Streams::new(program()).source("events", open("events").watched_as(&group));
+        streams.sink("all", open("all")).sink("sums", open("sums")).run(config).unwrap();
+    };
+    let client: BaseConsumer = {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", &cluster.at["KAFKA_PLAIN"]).set("group.id", &group).create().unwrap()
+    };
+    let (mut ends, mut sent) = ([0, 0], 0);
+    // Somebody sets the offsets back, ahead, and to nothing.
+    for set in [Some([0, 1]), Some([1_000_000, 2]), None, Some([3, 3])] {
+        for (partition, records) in [(0, &RECORDS[..]), (1, &RECORDS[..3])] {
+            cluster.append(&events, partition, records);
+            ends[partition as usize] += records.len() as i64;
+            sent += records.len();
+        }
+        run();
+        assert_eq!(written(cluster, &topic), sent);
+        until("the last commit's offsets", || cluster.offsets(&group, &events, 2) == ends.map(Some));
+        match set {
+            Some(set) => {
+                let mut offsets = TopicPartitionList::new();
+                for (partition, offset) in (0..).zip(set) {
+                    offsets.add_partition_offset(&events, partition, Offset::Offset(offset)).unwrap();
+                }
+                client.commit(&offsets, CommitMode::Sync).unwrap();
+                assert_eq!(cluster.offsets(&group, &events, 2), set.map(Some));
+            }
+            None => cluster.forget(&group),
+        }
+    }
+}
+
+#[test]
+fn partitions_that_are_added_are_read_by_a_run_that_follows_already() {
+    let Some(cluster) = cluster() else { return };
+    let (topic, state) = (topics(cluster), tempfile::tempdir().unwrap());
+    let events = format!("{topic}.events");
+    let state = state.path().to_str().unwrap();
+    cluster.append(&events, 1, &RECORDS);
+    let mut child = start(cluster, &topic, state, "follow");
+    until("the first rows", || written(cluster, &topic) == 4);
+    cluster.grow(&events, 4);
+    for (partition, rows) in [(3, 8), (2, 12), (0, 16)] {
+        cluster.append(&events, partition, &RECORDS);
+        until("the rows of a partition that was added", || written(cluster, &topic) == rows);
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(start(cluster, &topic, state, "end").wait().unwrap().success());
+    assert_eq!(written(cluster, &topic), 16);
+}
