@@ -6,12 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, HttpBody, to_bytes};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::Response;
 use subtle::ConstantTimeEq;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connect::log::Refusal;
 
@@ -37,7 +38,7 @@ pub(super) async fn guard(
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_string(), |path| path.as_str().to_string());
     let dialect = Dialect::of(request.uri().path());
     let (response, bytes) = match admit(&app, peer, request).await {
-        Ok((request, bytes)) => (next.run(request).await, bytes),
+        Ok((request, bytes, room)) => (answered(dialect, next.run(request), room).await, bytes),
         Err(fault) => (dialect.refuse(&fault), 0),
     };
     let (status, took) = (response.status().as_u16(), (app.config.clock)().saturating_sub(began));
@@ -48,11 +49,23 @@ pub(super) async fn guard(
     response
 }
 
-/// Lets a request in, its body read to the end.
-async fn admit(app: &App, peer: SocketAddr, request: Request) -> Result<(Request, u64), Fault> {
+/// Runs a request to its end, also when its client is gone: the log goes on with its bytes, which take their room until then.
+async fn answered(dialect: Dialect, run: impl Future<Output = Response> + Send + 'static, room: Option<Room>) -> Response {
+    let run = tokio::spawn(async move {
+        let _room = room;
+        run.await
+    });
+    run.await.unwrap_or_else(|ended| dialect.refuse(&Fault::Log(Refusal::Failed(ended.to_string()), String::new())))
+}
+
+/// Room for the bytes of a body, given back when it is dropped.
+type Room = OwnedSemaphorePermit;
+
+/// Lets a request in, its body read to the end; it has room for that.
+async fn admit(app: &App, peer: SocketAddr, request: Request) -> Result<(Request, u64, Option<Room>), Fault> {
     let (parts, body) = request.into_parts();
     if matches!(parts.uri.path(), "/health" | "/ready") {
-        return Ok((Request::from_parts(parts, Body::empty()), 0));
+        return Ok((Request::from_parts(parts, Body::empty()), 0, None));
     }
     let client = app.clients.identify(&parts.headers, peer.ip()).ok_or(Fault::Stranger)?;
     if !app.clients.within_quota(client, (app.config.clock)()) {
@@ -62,14 +75,14 @@ async fn admit(app: &App, peer: SocketAddr, request: Request) -> Result<(Request
         return Err(Fault::Log(Refusal::Busy("the gateway is stopping".to_string()), String::new()));
     }
     let limit = app.config.body_limit;
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if length.is_some_and(|length| length > limit) {
+    // Without a length it may become as long as is allowed; where no body is announced, it is none.
+    let length = body.size_hint().upper().map_or(limit, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    if length > limit {
         return Err(Fault::TooLarge);
     }
-    // A body of unknown length may become as long as is allowed.
-    let room = u32::try_from(length.unwrap_or(limit).clamp(1, app.config.bodies)).unwrap_or(u32::MAX);
-    let full = |_| Fault::Log(Refusal::Busy("too many bytes are being read".to_string()), String::new());
-    let _room = app.bodies.try_acquire_many(room).map_err(full)?;
+    let room = u32::try_from(length.min(app.config.bodies)).unwrap_or(u32::MAX);
+    let full = |_| Fault::Log(Refusal::Busy("too many bytes are on their way".to_string()), String::new());
+    let mut room = app.bodies.clone().try_acquire_many_owned(room).map_err(full)?;
     let read = tokio::time::timeout(app.config.body_time, to_bytes(body, limit)).await;
     let body = match read {
         Ok(Ok(body)) => body,
@@ -80,8 +93,9 @@ async fn admit(app: &App, peer: SocketAddr, request: Request) -> Result<(Request
         Ok(Err(_)) => return Err(Fault::Aborted),
         Err(_) => return Err(Fault::Slow),
     };
+    drop(room.split(room.num_permits().saturating_sub(body.len())));
     let bytes = body.len() as u64;
-    Ok((Request::from_parts(parts, Body::from(body)), bytes))
+    Ok((Request::from_parts(parts, Body::from(body)), bytes, Some(room)))
 }
 
 /// Who may ask, and how often.

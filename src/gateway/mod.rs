@@ -17,7 +17,7 @@
 //!   or an error, can't know: it sends again, and the record may be there twice.
 //! - **A value is kept as it was written**, blanks and order of keys and all; only line ends between its tokens become blanks.
 //!   Whether it is a good record is not asked here.
-//! - **Everything has a limit**: connections, heads and bodies in bytes and time, bodies being read together, requests a second.
+//! - **Everything has a limit**: connections, heads and bodies in bytes and time, bodies on their way together, requests a second.
 //!   What is too much at the moment gets 503 or 429 (of Kinesis its own code) and `Retry-After`.
 //! - **A stop** refuses what is new, answers what was asked, and closes the log, so that readers see all of it.
 
@@ -69,7 +69,7 @@ pub struct Config {
     pub connections: usize,
     /// Bytes of a body.
     pub body_limit: usize,
-    /// Bytes of the bodies that are being read together.
+    /// Bytes of the bodies that are read, or not yet answered, together.
     pub bodies: usize,
     /// Within which the head of a request must come, and the next one on a connection.
     pub head_time: Duration,
@@ -126,7 +126,7 @@ struct App {
     log: Arc<dyn Log>,
     config: Config,
     clients: Clients,
-    bodies: Semaphore,
+    bodies: Arc<Semaphore>,
     metrics: Metrics,
     stopping: AtomicBool,
 }
@@ -189,7 +189,7 @@ impl Gateway {
         };
         let app = Arc::new(App {
             clients: Clients::new(config.tokens.clone(), config.rate),
-            bodies: Semaphore::new(config.bodies),
+            bodies: Arc::new(Semaphore::new(config.bodies)),
             metrics: Metrics::default(),
             stopping: AtomicBool::new(false),
             log,

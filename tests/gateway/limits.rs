@@ -1,15 +1,20 @@
 //! What is too much, too slow, or not allowed gets its answer, and nobody else notices.
 
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpStream};
 use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures::FutureExt;
 use serde_json::json;
-use watershed::gateway::{FolderOptions, Identity};
+use tokio::sync::watch;
+use watershed::gateway::{Answer, Entry, Folder, FolderOptions, Identity, Log, Part, Place, Refusal};
 
 use super::{Door, JSON, records};
 use crate::support::services::skipped;
+use crate::support::until;
 
 const ONE: &str = r#"{"records":[{"value":1}]}"#;
 
@@ -69,6 +74,101 @@ fn bytes_that_wait_are_bounded_and_the_client_is_told_when_to_come_again() {
     drop(slow);
     let (folder, acknowledged) = door.close();
     assert_eq!((acknowledged, records(folder.path(), "u.pin", 0).len()), (1, 1), "a stop puts it where readers see it");
+}
+
+/// A log that appends nothing before it is let, as one whose service has stalled.
+struct Stalled {
+    log: Folder,
+    reached: Arc<AtomicUsize>,
+    let_go: watch::Receiver<bool>,
+}
+
+impl Log for Stalled {
+    fn describe(&self) -> String {
+        self.log.describe()
+    }
+
+    fn topics(&self) -> Answer<'_, Vec<String>> {
+        self.log.topics()
+    }
+
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>> {
+        self.log.partitions(topic)
+    }
+
+    fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+        let mut let_go = self.let_go.clone();
+        async move {
+            self.reached.fetch_add(1, Ordering::SeqCst);
+            let_go.wait_for(|go| *go).await.unwrap();
+            self.log.append(topic, entries).await
+        }
+        .boxed()
+    }
+
+    fn create<'a>(&'a self, topic: &'a str, partitions: u32) -> Answer<'a, ()> {
+        self.log.create(topic, partitions)
+    }
+
+    fn delete<'a>(&'a self, topic: &'a str) -> Answer<'a, ()> {
+        self.log.delete(topic)
+    }
+
+    fn close(&self) -> Answer<'_, ()> {
+        self.log.close()
+    }
+}
+
+#[test]
+fn what_a_stalled_log_has_not_answered_takes_room_even_of_clients_that_are_gone() {
+    let (go, let_go) = watch::channel(false);
+    let reached = Arc::new(AtomicUsize::new(0));
+    let log = |log| Stalled { log, reached: reached.clone(), let_go };
+    let door = Door::before(FolderOptions::default(), log, |config| config.bodies = 1200);
+    let long = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(500));
+    let put = format!(r#"{{"Data":"{}","PartitionKey":"k"}}"#, "x".repeat(500));
+    let head = |method: &str, path: &str, kind: &str, length: usize| {
+        format!("{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")
+    };
+    let mut waits = door.client();
+    waits.send(&(head("POST", "/topics/u.pin", JSON.1, long.len()) + &long)).unwrap();
+    let mut gone = TcpStream::connect(door.address).unwrap();
+    gone.write_all((head("PUT", "/streams/u.pin/record", "application/json", put.len()) + &put).as_bytes()).unwrap();
+    until("both to come to the log", || reached.load(Ordering::SeqCst) == 2);
+    gone.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(gone.read(&mut [0; 1]).unwrap(), 0, "there is no answer yet");
+
+    let full = door.ask("POST", "/topics/u.pin", &[JSON], &long);
+    assert_eq!((full.status, &full.json()["error_code"], full.headers["retry-after"].as_str()), (503, &json!(50302), "1"));
+    let full = door.ask("PUT", "/streams/u.pin/record", &[], &put);
+    assert_eq!((full.status, &full.json()["__type"]), (400, &json!("ProvisionedThroughputExceededException")));
+    assert_eq!(full.headers["retry-after"], "1");
+    // What brings no bytes needs no room.
+    assert_eq!(["/topics", "/streams", "/metrics"].map(|path| door.ask("GET", path, &[], "").status), [200; 3]);
+    assert_eq!(reached.load(Ordering::SeqCst), 2, "what is refused never came to the log");
+
+    go.send(true).unwrap();
+    assert_eq!(waits.reply().unwrap().status, 200);
+    until("room", || door.ask("POST", "/topics/u.pin", &[JSON], &long).status == 200);
+    let (folder, acknowledged) = door.close();
+    assert_eq!((acknowledged, records(folder.path(), "u.pin", 0).len()), (3, 3));
+}
+
+#[test]
+fn a_body_of_unknown_length_takes_as_much_room_as_it_is_long_once_it_is_read() {
+    let (go, let_go) = watch::channel(false);
+    let reached = Arc::new(AtomicUsize::new(0));
+    let log = |log| Stalled { log, reached: reached.clone(), let_go };
+    let door = Door::before(FolderOptions::default(), log, |config| (config.body_limit, config.bodies) = (1000, 1200));
+    let mut chunked: Vec<_> = (0..3).map(|_| door.client()).collect();
+    for (n, client) in chunked.iter_mut().enumerate() {
+        let head = format!("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nContent-Type: {}\r\n", JSON.1);
+        client.send(&format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{ONE}\r\n0\r\n\r\n", ONE.len())).unwrap();
+        until("it to come to the log", || reached.load(Ordering::SeqCst) == n + 1);
+    }
+    go.send(true).unwrap();
+    assert!(chunked.iter_mut().all(|client| client.reply().unwrap().status == 200));
+    door.close();
 }
 
 #[test]

@@ -36,15 +36,20 @@ impl Door {
     }
 
     fn with(options: FolderOptions, change: impl FnOnce(&mut Config)) -> Self {
+        Self::before(options, |log| log, change)
+    }
+
+    /// A gateway before what becomes of the log.
+    fn before<L: Log + 'static>(options: FolderOptions, log: impl FnOnce(Folder) -> L, change: impl FnOnce(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log = Folder::open(folder.path(), options).unwrap();
-        block_on(log.create("u.pin", 1)).unwrap();
-        block_on(log.create("u.geo", 3)).unwrap();
+        let opened = Folder::open(folder.path(), options).unwrap();
+        block_on(opened.create("u.pin", 1)).unwrap();
+        block_on(opened.create("u.geo", 3)).unwrap();
         let began = Instant::now();
         let mut config = Config::new(Arc::new(move || began.elapsed()));
         config.streams.insert("streaming-u-pin".into(), "u.pin".into());
         change(&mut config);
-        let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), Arc::new(log), config).unwrap();
+        let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), Arc::new(log(opened)), config).unwrap();
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel();
         let running = std::thread::spawn(move || gateway.run(async move { drop(stopped.await) }));
