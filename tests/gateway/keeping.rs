@@ -73,6 +73,40 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
 }
 
 #[test]
+fn a_log_that_is_killed_while_it_opens_behind_a_torn_tail_opens_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    let journal = only(folder.path().join("_gateway/journal"));
+    append(&log, &["first".into()]);
+    let whole = fs::read(&journal).unwrap();
+    append(&log, &["second".into()]);
+    let torn = fs::read(&journal).unwrap()[..whole.len() + 9].to_vec();
+    drop(log);
+    for next in [None, Some("0000000001.log")] {
+        let place = tempfile::tempdir().unwrap();
+        fs::create_dir_all(place.path().join("topics/t/partition=0")).unwrap();
+        let segments = place.path().join("_gateway/journal");
+        fs::create_dir_all(&segments).unwrap();
+        let first = segments.join("0000000000.log");
+        fs::write(&first, &torn).unwrap();
+        next.iter().for_each(|next| fs::write(segments.join(next), "").unwrap());
+        // Two names: what the log has dropped is still there, as it left it.
+        fs::hard_link(&first, place.path().join("kept")).unwrap();
+        drop(Folder::open(place.path(), slow()).unwrap());
+        assert!(fs::read(place.path().join("kept")).unwrap() == whole, "the torn end is cut off");
+        // Killed before it had dropped the first, after it had begun the next.
+        fs::hard_link(place.path().join("kept"), &first).unwrap();
+        for value in ["next", "last"] {
+            let log = Folder::open(place.path(), slow()).unwrap();
+            append(&log, &[value.into()]);
+        }
+        drop(Folder::open(place.path(), slow()).unwrap());
+        assert_eq!(records(place.path(), "t", 0), ["first", "next", "last"]);
+    }
+}
+
+#[test]
 fn damage_before_the_tail_is_an_error_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let log = Folder::open(folder.path(), slow()).unwrap();
@@ -86,6 +120,15 @@ fn damage_before_the_tail_is_an_error_and_changes_nothing() {
     fs::write(&journal, &bad).unwrap();
     let error = Folder::open(folder.path(), slow()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    assert!(fs::read(only(folder.path().join("_gateway/journal"))).unwrap() == bad);
+    // A frame that is torn, but has another segment behind it, is no tail either.
+    let next = journal.with_file_name("0000000009.log");
+    fs::write(&journal, &good[..good.len() - 3]).unwrap();
+    fs::write(&next, &good).unwrap();
+    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    assert!(fs::read(&journal).unwrap() == good[..good.len() - 3]);
+    fs::remove_file(&next).unwrap();
     fs::write(&journal, &good).unwrap();
     drop(Folder::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["first", "second"]);

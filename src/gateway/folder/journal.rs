@@ -5,8 +5,8 @@
 //! body                                                   many of: topic, partition, first offset, values
 //! ```
 //!
-//! A frame is what was written and synced at once. A bad one at the very end was never acknowledged, and is no more; one that
-//! anything follows is damage.
+//! A frame is what was written and synced at once. A bad one at the very end was never acknowledged, and is cut off before
+//! another segment stands behind it; one that anything follows is damage.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -130,34 +130,43 @@ pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Hands over every run that was ever acknowledged and whose segment is still there, in order.
+/// Hands over every run that was ever acknowledged and whose segment is still there, in order; then cuts off what is torn at
+/// the end.
 ///
 /// # Errors
-/// When a segment can't be read, or is damaged elsewhere than at the end of all.
+/// When a segment can't be read, or is damaged elsewhere than at the end of all: then nothing is cut.
 pub(super) fn replay(folder: &Path, mut take: impl FnMut(Run) -> Result<()>) -> Result<()> {
     let unreadable = |e| Error::connect(format!("can't read the journal {}", folder.display())).because(e);
-    let numbers = numbers(folder).map_err(unreadable)?;
-    for number in &numbers {
-        let path = path(folder, *number);
-        let damaged = || {
+    let mut torn: Option<(PathBuf, u64)> = None;
+    for number in numbers(folder).map_err(unreadable)? {
+        let path = path(folder, number);
+        let damaged = |path: &Path| {
             Error::data(format!("can't read the journal {}: it is damaged", path.display()))
                 .hint("Restore the disk, or move the file away: its last records are lost then.")
         };
-        let mut rest = Bytes::from(fs::read(&path).map_err(unreadable)?);
+        let all = Bytes::from(fs::read(&path).map_err(unreadable)?);
+        if let Some((earlier, _)) = torn.as_ref().filter(|_| !all.is_empty()) {
+            return Err(damaged(earlier));
+        }
+        let mut rest = all.clone();
         while !rest.is_empty() {
             let Some((mut body, after)) = body(&rest) else {
-                if Some(number) != numbers.last() || body_follows(&rest) {
-                    return Err(damaged());
+                if body_follows(&rest) {
+                    return Err(damaged(&path));
                 }
+                torn = Some((path.clone(), (all.len() - rest.len()) as u64));
                 break;
             };
             while !body.is_empty() {
-                take(run(&mut body).ok_or_else(damaged)?)?;
+                take(run(&mut body).ok_or_else(|| damaged(&path))?)?;
             }
             rest = after;
         }
     }
-    Ok(())
+    let Some((path, length)) = torn else { return Ok(()) };
+    tracing::warn!(path = %path.display(), length, "cut off what was never acknowledged");
+    let cut = File::options().write(true).open(&path).and_then(|file| file.set_len(length).and_then(|()| file.sync_all()));
+    cut.map_err(|e| Error::connect(format!("can't cut off the torn end of the journal {}", path.display())).because(e))
 }
 
 fn frame(runs: &[Run]) -> Vec<u8> {
