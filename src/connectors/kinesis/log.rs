@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use futures::FutureExt;
+use futures::{FutureExt, TryFutureExt};
 use tokio::time::timeout;
 
 use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
@@ -11,7 +11,7 @@ use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
 use super::api::{self, Fault, FaultKind, Shard};
 use super::client::{fault, listed};
 use super::fetch::{ATTEMPTS, insist};
-use super::put::{self, RECORD};
+use super::put::{self, RECORD, Way};
 use super::{Kinesis, streams};
 
 /// How often a call of a request is made: with its pauses, that is less than two seconds of a service that refuses at once.
@@ -22,22 +22,29 @@ const CHANGING: Duration = Duration::from_secs(60);
 
 /// The streams of a region, to append to.
 ///
-/// Records of one request and one key are written in their order. A key that is too long or no text is hashed; without one the
-/// value is. What a shard has no room for is tried again for a moment, then refused. A record whose answer was lost may be there
-/// all the same, and twice when it is sent again.
+/// Records of a request go together, as many as Kinesis takes in a call, which promises them no order. A key that is too long or
+/// no text is hashed; without one the value is. What a shard has no room for is tried again for a moment, then refused. A record
+/// whose answer was lost may be there all the same, and twice when it is sent again.
 pub struct KinesisLog {
     kinesis: Kinesis,
+    patience: Duration,
     closed: AtomicBool,
 }
 
 impl Kinesis {
     /// All streams of the region, to append to.
     pub fn log(&self) -> KinesisLog {
-        KinesisLog { kinesis: self.clone(), closed: AtomicBool::new(false) }
+        KinesisLog { kinesis: self.clone(), patience: PATIENCE, closed: AtomicBool::new(false) }
     }
 }
 
 impl KinesisLog {
+    /// The same log, whose records may take this long.
+    #[cfg(test)]
+    pub(super) fn patient(self, patience: Duration) -> Self {
+        KinesisLog { patience, ..self }
+    }
+
     /// Does it to its end, whether or not somebody waits for it, within a time.
     fn work<'a, T, W>(&self, limit: Duration, work: impl FnOnce(Kinesis) -> W) -> Answer<'a, T>
     where
@@ -55,6 +62,12 @@ impl KinesisLog {
         }
         .boxed()
     }
+}
+
+/// Does it within a time.
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
+    let late = || Refusal::Busy(format!("Kinesis gives no answer within {} seconds", limit.as_secs()));
+    timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 
 impl Log for KinesisLog {
@@ -78,16 +91,18 @@ impl Log for KinesisLog {
         if self.closed.load(Ordering::Relaxed) {
             return async { Err(Refusal::Busy("the log is closed".to_string())) }.boxed();
         }
-        let topic = topic.to_string();
-        self.work(PATIENCE, |kinesis| async move {
+        let (topic, patience) = (topic.to_string(), self.patience);
+        self.work(PATIENCE * 2, move |kinesis| async move {
             let parts = match entries.iter().any(|entry| entry.partition.is_some()) {
                 true => parts(&kinesis, &topic).await?,
                 false => Vec::new(),
             };
             let made = entries.into_iter().map(|entry| made(entry, &parts)).collect::<Result<Vec<_>, _>>()?;
             let what = format!("append to stream {topic}");
-            let (written, fault) = put::put(&*kinesis.service.api, &what, &topic, made, Some(TRIES)).await;
-            let why = fault.map(refusal);
+            // Beside the work, so that what is known to be written is acknowledged when the rest comes too late.
+            let mut written = vec![None; made.len()];
+            let put = put::put(&*kinesis.service.api, &what, &topic, made, Way::Together(TRIES), &mut written);
+            let why = within(patience, put.map_err(refusal)).await.err();
             let lost = || Refusal::Failed("Kinesis gives no answer".to_string());
             let place = |written: Option<api::Written>| {
                 let written = written.ok_or_else(|| why.clone().unwrap_or_else(lost))?;

@@ -1,4 +1,4 @@
-//! Putting records into a stream, in calls of many, so that none is overtaken by the next of its key.
+//! Putting records into a stream, in calls of many; if it is asked for so that none is overtaken by the next of its key.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -28,38 +28,44 @@ pub(super) fn hashed(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 
-/// Writes all of `entries`, again and again: for ever, or until `attempts` calls in a row were in vain. Says of each where it is;
-/// those that are not written have the one reason beside.
+/// How records are put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// For ever, and those of one key in their order: a call carries one record of each key.
+    InOrder,
+    /// As many as fit in a call, until so many calls in a row were in vain: a record may be overtaken by the next of its key.
+    Together(u32),
+}
+
+/// Writes all of `entries`, again and again, and says in `written` of each where it is: there are as many of both. Those that
+/// are not written have the one reason that is returned.
 pub(super) async fn put(
     api: &dyn Api,
     what: &str,
     stream: &str,
     entries: Vec<Entry>,
-    attempts: Option<u32>,
-) -> (Vec<Option<Written>>, Option<Fault>) {
-    let mut written = vec![None; entries.len()];
+    way: Way,
+    written: &mut [Option<Written>],
+) -> Result<(), Fault> {
     let mut waiting: VecDeque<(usize, Entry)> = entries.into_iter().enumerate().collect();
+    let attempts = if let Way::Together(attempts) = way { Some(attempts) } else { None };
     let mut vain = 0;
     while !waiting.is_empty() {
         let (mut places, mut call, mut held) = (Vec::new(), Vec::new(), Vec::new());
         let (mut keys, mut bytes) = (HashSet::new(), 0);
-        // A call carries one record a key: one that is refused is not overtaken. Looking far ahead for other keys would cost
-        // more than a small call.
+        // In order, one that is refused is not overtaken. Looking far ahead for other keys would cost more than a small call.
         while let Some((at, entry)) = waiting.pop_front_if(|_| call.len() < ENTRIES && held.len() < 4 * ENTRIES) {
             let size = entry.key.len() + entry.data.len();
-            if bytes + size <= CALL && keys.insert(entry.key.clone()) {
+            let free = keys.insert(entry.key.clone()) || way != Way::InOrder;
+            if free && bytes + size <= CALL {
                 bytes += size;
                 places.push(at);
                 call.push(entry);
             } else {
-                keys.insert(entry.key.clone());
                 held.push((at, entry));
             }
         }
-        let results = match insist(what, attempts, || api.put(stream, &call)).await {
-            Ok(results) => results,
-            Err(fault) => return (written, Some(fault)),
-        };
+        let results = insist(what, attempts, || api.put(stream, &call)).await?;
         let (all, mut again, mut code) = (call.len(), Vec::new(), None);
         // Without a word on it, it may be there or not: again is safer.
         let results = results.into_iter().map(Some).chain(std::iter::repeat(None));
@@ -77,7 +83,7 @@ pub(super) async fn put(
             tracing::warn!(what, code, "Kinesis takes no record now");
             if attempts.is_some_and(|attempts| vain >= attempts) {
                 let cause = code.unwrap_or_else(|| "Kinesis gives no answer".to_string()).into();
-                return (written, Some(Fault { kind: FaultKind::Passing, cause }));
+                return Err(Fault { kind: FaultKind::Passing, cause });
             }
             sleep(FULL).await;
         }
@@ -86,5 +92,5 @@ pub(super) async fn put(
             waiting.push_front(entry);
         }
     }
-    (written, None)
+    Ok(())
 }

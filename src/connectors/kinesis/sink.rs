@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 
 use super::KinesisStream;
 use super::api::Entry;
-use super::put;
+use super::put::{self, Way};
 
 /// A row on its way, as the manifest keeps it: its partition key, and the text of its object, which no parser may round.
 #[derive(Debug, Serialize, Deserialize)]
@@ -129,8 +129,10 @@ impl Committer for Puts {
         let rows = Vec::<Staged>::deserialize(content).map_err(damaged)?;
         let what = format!("write commit {n} to {}", self.stream.name());
         let service = &self.stream.kinesis.service;
-        let entries = rows.into_iter().map(|Staged(key, data)| Entry { key, hash: None, data: data.into() }).collect();
-        let (_, fault) = service.runtime.block_on(put::put(&*service.api, &what, &self.stream.stream, entries, None));
-        fault.map_or(Ok(()), |fault| Err(fault.error(&what)))
+        let entry = |Staged(key, data)| Entry { key, hash: None, data: String::into(data) };
+        let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
+        let mut written = vec![None; entries.len()];
+        let put = put::put(&*service.api, &what, &self.stream.stream, entries, Way::InOrder, &mut written);
+        service.runtime.block_on(put).map_err(|fault| fault.error(&what))
     }
 }

@@ -1,6 +1,7 @@
 //! What a gateway is told of records that Kinesis takes, refuses one of, or has no room for.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::executor::block_on;
@@ -18,45 +19,38 @@ fn entry(key: &str, value: &str) -> Entry {
     Entry { partition: None, key: Some(key.to_string().into()), value: Some(value.to_string().into()) }
 }
 
-/// What was written, in the order of the calls, as key and value.
-fn written(fake: &Fake, refused: &[BTreeSet<usize>]) -> Vec<(String, Bytes)> {
-    let calls = fake.with(|stream| stream.puts.clone()).into_iter().enumerate();
-    let taken = |call: usize, at: usize| !refused.get(call).is_some_and(|refused| refused.contains(&at));
-    let of = |(call, entries): (usize, Vec<super::super::api::Entry>)| {
-        entries.into_iter().enumerate().filter(move |(at, _)| taken(call, *at)).map(|(_, e)| (e.key, e.data)).collect::<Vec<_>>()
-    };
-    calls.flat_map(of).collect()
-}
-
 #[test]
-fn a_refused_record_is_written_again_before_the_next_of_its_key() {
+fn records_of_one_key_go_in_one_call_and_only_those_that_are_refused_in_another() {
     let fake = Fake::of(1);
-    let entries: Vec<Entry> = (0..12).map(|n| entry(["a", "b", "c"][n % 3], &n.to_string())).collect();
-    let refused: Vec<BTreeSet<usize>> = vec![[0].into(), [1, 2].into(), [].into(), [0, 1, 2].into(), [2].into()];
-    fake.with(|stream| stream.refused = refused.clone().into());
-    let places = append(&fake, entries.clone()).unwrap();
-    assert_eq!(places.len(), 12);
+    let entries: Vec<Entry> = (0..500).map(|n| entry("k", &n.to_string())).collect();
+    fake.with(|stream| stream.refused = [[0, 2, 499].into(), [1].into()].into());
+    let places = append(&fake, entries).unwrap();
+    assert_eq!(places.len(), 500);
     assert!(places.iter().all(|place| matches!(place, Ok(Place { position: Position::Sequence(_), .. }))), "{places:?}");
-    let written = written(&fake, &refused);
-    assert_eq!(written.len(), 12, "each is written once");
-    for key in ["a", "b", "c"] {
-        let found: Vec<_> = written.iter().filter(|(k, _)| k == key).map(|(_, value)| value.clone()).collect();
-        let sent: Vec<_> =
-            entries.iter().filter(|e| e.key.as_deref() == Some(key.as_bytes())).filter_map(|e| e.value.clone()).collect();
-        assert_eq!(found, sent, "of {key}");
-    }
+    let values = |call: Vec<super::super::api::Entry>| call.into_iter().map(|entry| entry.data).collect::<Vec<_>>();
+    let calls: Vec<Vec<Bytes>> = fake.with(|stream| stream.puts.clone()).into_iter().map(values).collect();
+    let all: Vec<Bytes> = (0..500).map(|n| n.to_string().into()).collect();
+    assert_eq!(calls, [all, vec!["0".into(), "2".into(), "499".into()], vec!["2".into()]]);
 }
 
 #[test]
 fn what_there_is_no_room_for_is_refused_and_the_rest_acknowledged() {
     let fake = Fake::of(1);
-    // The first call takes one of three, and none of the others anything.
+    // The first call takes two of three, and none of the others anything.
     fake.with(|stream| stream.refused = std::iter::once([1].into()).chain((0..9).map(|_| [0].into())).collect());
     let places = append(&fake, vec![entry("a", "1"), entry("b", "2"), entry("b", "3")]).unwrap();
-    assert!(places[0].is_ok(), "{places:?}");
-    assert!(places[1..].iter().all(|place| matches!(place, Err(Refusal::Busy(_)))), "{places:?}");
-    let values: BTreeSet<Bytes> = fake.with(|stream| stream.puts.concat()).into_iter().map(|entry| entry.data).collect();
-    assert!(!values.contains(&Bytes::from("3")), "it would overtake the one before");
+    assert!(places[0].is_ok() && places[2].is_ok(), "{places:?}");
+    assert!(matches!(places[1], Err(Refusal::Busy(_))), "{places:?}");
+}
+
+#[test]
+fn what_was_written_before_the_time_was_up_is_acknowledged() {
+    let fake = Fake::of(1);
+    fake.with(|stream| stream.silent_after = Some(1));
+    let log = fake.stream().kinesis.log().patient(Duration::from_millis(1));
+    let places = block_on(log.append("events", (0..501).map(|n| entry("k", &n.to_string())).collect())).unwrap();
+    assert!(places[..500].iter().all(Result::is_ok), "{places:?}");
+    assert!(matches!(places[500..], [Err(Refusal::Busy(_))]), "{places:?}");
 }
 
 #[test]

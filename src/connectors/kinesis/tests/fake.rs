@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, ready};
+use futures::future::{BoxFuture, pending, ready};
 use tokio::sync::Semaphore;
 
 use super::super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written};
@@ -31,6 +31,8 @@ pub(super) struct Stream {
     /// Of each call of `put` to come, which of its records are refused.
     pub(super) refused: VecDeque<BTreeSet<usize>>,
     pub(super) puts: Vec<Vec<Entry>>,
+    /// After how many calls of `put` no other is answered any more.
+    pub(super) silent_after: Option<usize>,
     /// Sequence numbers that iterators were asked for.
     pub(super) sought: Vec<Start>,
 }
@@ -170,6 +172,9 @@ impl Api for Fake {
             stream.puts.push(entries.to_vec());
             stream.refused.pop_front().unwrap_or_default()
         });
+        if self.with(|stream| stream.silent_after.is_some_and(|calls| stream.puts.len() > calls)) {
+            return pending().boxed();
+        }
         let result = |at: usize| match refused.contains(&at) {
             true => Err("ProvisionedThroughputExceededException".to_string()),
             false => Ok(Written { shard: Shard::name(0), sequence: format!("49{at}") }),
