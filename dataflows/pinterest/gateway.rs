@@ -154,7 +154,10 @@ pub(crate) fn make_topics(log: &dyn Log, names: &[String; 3], partitions: u32) -
         match made {
             Ok(()) | Err(Refusal::Exists) => {}
             Err(Refusal::Unfit(why)) => return Err(Error::usage(format!("can't create {name}: {why}"))),
-            Err(refusal) => return Err(Error::connect(format!("can't find or create {name} in {}: {refusal}", log.describe()))),
+            Err(refusal) => {
+                let error = if let Refusal::Denied(_) = refusal { Error::config } else { Error::connect };
+                return Err(error(format!("can't find or create {name} in {}: {refusal}", log.describe())));
+            }
         }
     }
     Ok(())

@@ -1,22 +1,32 @@
 //! A service that is not there, or is not who it should be, or lets nobody in: one clear error, and nothing is begun.
 
+use std::time::{Duration, Instant};
+
 use super::Place;
 use crate::support::services::service;
 
 /// What is tried, what is set for it, the exit codes it may end with, and what is said of it.
 type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [i32], &'a str);
 
+/// What is to be said by when.
+const PROMISED: Duration = Duration::from_secs(15);
+
+/// Asserts it of all cases, which are tried at once: some wait for somebody who says nothing.
 fn assert_refused(cases: &[Case<'_>]) {
-    for (args, settings, codes, says) in cases {
-        let place = Place::new();
-        let output = place.command(args).env("HOME", place.folder.path()).envs(settings.iter().copied()).output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        let code = output.status.code().unwrap();
-        assert!(codes.contains(&code), "{args:?} {settings:?} ended with {code}: {said}");
-        assert!(said.starts_with("pinterest: ") && said.contains(says) && said.lines().count() <= 2, "{args:?}: {said}");
-        assert!(!said.contains("secret"), "{args:?} tells a secret: {said}");
-        assert!(std::fs::read_dir(place.folder.path()).unwrap().next().is_none(), "{args:?} has begun something");
-    }
+    std::thread::scope(|scope| cases.iter().for_each(|case| drop(scope.spawn(|| assert_one_is_refused(case)))));
+}
+
+fn assert_one_is_refused((args, settings, codes, says): &Case<'_>) {
+    let (place, began) = (Place::new(), Instant::now());
+    let output = place.command(args).env("HOME", place.folder.path()).envs(settings.iter().copied()).output().unwrap();
+    let took = began.elapsed();
+    let said = String::from_utf8(output.stderr).unwrap();
+    let code = output.status.code().unwrap();
+    assert!(codes.contains(&code), "{args:?} {settings:?} ended with {code}: {said}");
+    assert!(said.starts_with("pinterest: ") && said.contains(says) && said.lines().count() <= 2, "{args:?}: {said}");
+    assert!(!said.contains("secret"), "{args:?} tells a secret: {said}");
+    assert!(std::fs::read_dir(place.folder.path()).unwrap().next().is_none(), "{args:?} has begun something");
+    assert!(!said.contains("no answer within") || took < PROMISED, "{args:?} took {took:?}: {said}");
 }
 
 #[cfg(feature = "kafka")]
@@ -50,11 +60,22 @@ fn a_stream_that_cannot_be_read_is_one_clear_error() {
         let credentials = [("AWS_ACCESS_KEY_ID", "someone"), ("AWS_SECRET_ACCESS_KEY", "the-secret")];
         [&credentials[..], &[("AWS_ENDPOINT_URL_KINESIS", endpoint), ("AWS_EC2_METADATA_DISABLED", "true")]].concat()
     };
-    let run = ["run", "--from", "kinesis://eu-west-1", "--lake", "lake", "--user-id", "nobody"];
+    let (region, late) = ("kinesis://eu-west-1", "no answer within 12 seconds");
+    let run = ["run", "--from", region, "--lake", "lake", "--user-id", "nobody"];
+    // It lets everybody connect and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let silent = to(&silent);
     assert_refused(&[
         (&run, &to(&at["KINESIS_ENDPOINT"]), &[78], "there is no such stream"),
         (&run, &to("http://127.0.0.1:1"), &[69], "AWS_ENDPOINT_URL"),
         (&run, &[("AWS_EC2_METADATA_DISABLED", "true")], &[78], "credentials"),
+        (&run, &silent, &[69], late),
+        (&["streams", "list", "--at", region], &silent, &[69], late),
+        (&["streams", "describe", "events", "--at", region], &silent, &[69], late),
+        (&["streams", "create", "events", "--at", region], &silent, &[69], late),
+        (&["gateway", "--listen", "127.0.0.1:0", "--to", region], &silent, &[69], late),
+        (&["emulate", "--to", region, "--events", "1", "--rows", "10"], &silent, &[69], late),
     ]);
 }
 

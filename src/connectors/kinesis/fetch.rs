@@ -22,6 +22,8 @@ const PAUSE: Duration = Duration::from_millis(200);
 const LONG_PAUSE: Duration = Duration::from_secs(10);
 /// How often a call is made before it is given up: for seven seconds of pauses.
 pub(super) const ATTEMPTS: u32 = 6;
+/// The longest it is asked, so that a service which gives no answer is soon reported.
+pub(super) const SOON: Duration = Duration::from_secs(12);
 /// As many as one call can return.
 pub(super) const ALL: i32 = 10_000;
 
@@ -46,6 +48,12 @@ pub(super) async fn insist<T, F: Future<Output = Result<T, Fault>>>(
             other => return other,
         }
     }
+}
+
+/// Gives up what isn't done within [`SOON`].
+pub(super) async fn soon<T>(call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let late = || Fault { kind: FaultKind::Passing, cause: format!("no answer within {} seconds", SOON.as_secs()).into() };
+    timeout(SOON, call).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What a reader gets of its shard.

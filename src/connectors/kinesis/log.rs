@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use aws_sdk_kinesis::Client;
 use futures::{FutureExt, TryFutureExt};
 use tokio::time::timeout;
 
@@ -10,13 +11,13 @@ use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
 
 use super::api::{self, Fault, FaultKind, Shard};
 use super::client::{fault, listed};
-use super::fetch::{ATTEMPTS, insist};
+use super::fetch::{ATTEMPTS, SOON, insist};
 use super::put::{self, RECORD, Way};
 use super::{Kinesis, streams};
 
 /// How often a call of a request is made: with its pauses, that is less than two seconds of a service that refuses at once.
 const TRIES: u32 = 4;
-/// How long a request may take, and how long it is waited for a stream that is made or deleted.
+/// How long the records of a request may take, and how long it is waited for a stream that is made or deleted.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHANGING: Duration = Duration::from_secs(60);
 
@@ -45,22 +46,14 @@ impl KinesisLog {
         KinesisLog { patience, ..self }
     }
 
-    /// Does it to its end, whether or not somebody waits for it, within a time.
-    fn work<'a, T, W>(&self, limit: Duration, work: impl FnOnce(Kinesis) -> W) -> Answer<'a, T>
+    /// Does it to its end, whether or not somebody waits for it.
+    fn work<'a, T, W>(&self, work: impl FnOnce(Kinesis) -> W) -> Answer<'a, T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, Refusal>> + Send + 'static,
     {
-        let work = work(self.kinesis.clone());
-        let worked = self.kinesis.service.runtime.spawn(async move { timeout(limit, work).await });
-        let late = || Refusal::Busy("Kinesis does not answer in time".to_string());
-        async move {
-            match worked.await {
-                Ok(done) => done.unwrap_or_else(|_| Err(late())),
-                Err(ended) => Err(Refusal::Failed(ended.to_string())),
-            }
-        }
-        .boxed()
+        let worked = self.kinesis.service.runtime.spawn(work(self.kinesis.clone()));
+        async move { worked.await.unwrap_or_else(|ended| Err(Refusal::Failed(ended.to_string()))) }.boxed()
     }
 }
 
@@ -76,15 +69,15 @@ impl Log for KinesisLog {
     }
 
     fn topics(&self) -> Answer<'_, Vec<String>> {
-        self.work(PATIENCE, |kinesis| async move {
-            let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
-            insist("list streams", Some(TRIES), || streams::names(client)).await.map_err(refusal)
+        self.work(|kinesis| async move {
+            let client = client(&kinesis)?;
+            within(SOON, insist("list streams", Some(TRIES), || streams::names(client)).map_err(refusal)).await
         })
     }
 
     fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>> {
         let topic = topic.to_string();
-        self.work(PATIENCE, |kinesis| async move { parts(&kinesis, &topic).await })
+        self.work(|kinesis| async move { parts(&kinesis, &topic).await })
     }
 
     fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
@@ -92,7 +85,7 @@ impl Log for KinesisLog {
             return async { Err(Refusal::Busy("the log is closed".to_string())) }.boxed();
         }
         let (topic, patience) = (topic.to_string(), self.patience);
-        self.work(PATIENCE * 2, move |kinesis| async move {
+        self.work(move |kinesis| async move {
             let parts = match entries.iter().any(|entry| entry.partition.is_some()) {
                 true => parts(&kinesis, &topic).await?,
                 false => Vec::new(),
@@ -115,26 +108,22 @@ impl Log for KinesisLog {
 
     fn create<'a>(&'a self, topic: &'a str, partitions: u32) -> Answer<'a, ()> {
         let topic = topic.to_string();
-        self.work(CHANGING, move |kinesis| async move {
-            let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
-            let call = client.create_stream().stream_name(&topic).shard_count(streams::count(partitions));
-            call.send().await.map_err(|error| match fault(error) {
-                Fault { kind: FaultKind::InUse, .. } => Refusal::Exists,
-                other => refusal(other),
-            })?;
-            kinesis.settle(&topic).await;
-            Ok(())
+        self.work(move |kinesis| async move {
+            let client = client(&kinesis)?;
+            let call = client.create_stream().stream_name(&topic).shard_count(streams::count(partitions)).send();
+            let exists = |fault: Fault| if fault.kind == FaultKind::InUse { Refusal::Exists } else { refusal(fault) };
+            within(SOON, call.map_err(|error| exists(fault(error)))).await?;
+            within(CHANGING, streams::settle(client, &topic).map_err(refusal)).await
         })
     }
 
     fn delete<'a>(&'a self, topic: &'a str) -> Answer<'a, ()> {
         let topic = topic.to_string();
-        self.work(CHANGING, |kinesis| async move {
-            let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
-            let call = client.delete_stream().stream_name(&topic).enforce_consumer_deletion(true);
-            call.send().await.map_err(|error| refusal(fault(error)))?;
-            kinesis.vanish(&topic).await;
-            Ok(())
+        self.work(|kinesis| async move {
+            let client = client(&kinesis)?;
+            let call = client.delete_stream().stream_name(&topic).enforce_consumer_deletion(true).send();
+            within(SOON, call.map_err(|error| refusal(fault(error)))).await?;
+            within(CHANGING, streams::vanish(client, &topic).map_err(refusal)).await
         })
     }
 
@@ -144,10 +133,15 @@ impl Log for KinesisLog {
     }
 }
 
+fn client(kinesis: &Kinesis) -> Result<&Client, Refusal> {
+    kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))
+}
+
 /// The open shards of a stream.
 async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<Part>, Refusal> {
-    let client = kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))?;
-    let shards = insist("list shards", Some(ATTEMPTS), || listed(client, stream)).await.map_err(refusal)?;
+    let client = client(kinesis)?;
+    let list = insist("list shards", Some(ATTEMPTS), || listed(client, stream));
+    let shards = within(SOON, list.map_err(refusal)).await?;
     let infos = shards.iter().map(streams::info).collect::<Result<Vec<_>, _>>();
     let infos = infos.map_err(|error| Refusal::Failed(error.to_string()))?;
     let open = infos.into_iter().filter(|info| !info.closed);

@@ -17,15 +17,13 @@ use crate::error::{Error, Result};
 use crate::record::Batch;
 
 use super::api::{Raw, Shard};
-use super::fetch::{ALL, ATTEMPTS, Fetcher, Item, insist};
+use super::fetch::{ALL, ATTEMPTS, Fetcher, Item, insist, soon};
 use super::lineage::{Known, Lineage};
 use super::{KinesisStream, OFFSETS, kpl};
 
 /// After how many bytes or records a batch is handed over.
 const CHUNK: usize = 1 << 20;
 const RECORDS: usize = 4096;
-/// The longest a listing may take, so that a service which can't be reached is soon reported.
-const LISTING: Duration = Duration::from_secs(12);
 
 impl Source for KinesisStream {
     fn describe(&self) -> String {
@@ -36,13 +34,10 @@ impl Source for KinesisStream {
         let what = format!("list the shards of {}", self.name());
         let service = &self.kinesis.service;
         let list = insist(&what, Some(ATTEMPTS), || service.api.shards(&self.stream));
-        let listed = service.runtime.block_on(async { timeout(LISTING, list).await });
-        let error = match listed {
-            Ok(Ok(shards)) => return Ok(self.lineage.list(shards)),
-            Ok(Err(fault)) if !fault.passes() => return Err(fault.error(&what)),
-            Ok(Err(fault)) => fault.error(&what),
-            Err(_) => Error::connect(format!("can't {what}: Kinesis gives no answer within {} seconds", LISTING.as_secs()))
-                .hint("Check the region, AWS_ENDPOINT_URL and the network."),
+        let error = match service.runtime.block_on(soon(list)) {
+            Ok(shards) => return Ok(self.lineage.list(shards)),
+            Err(fault) if !fault.passes() => return Err(fault.error(&what)),
+            Err(fault) => fault.error(&what),
         };
         // Shards stay what they are while the service is away; new ones are found when it is back.
         let known = self.lineage.numbers();

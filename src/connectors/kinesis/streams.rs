@@ -10,9 +10,9 @@ use tokio::time::{sleep, timeout};
 use crate::error::{Error, Result};
 
 use super::Kinesis;
-use super::api::{Fault, Shard};
+use super::api::{Fault, FaultKind, Shard};
 use super::client::{fault, listed};
-use super::fetch::{ATTEMPTS, insist};
+use super::fetch::{ATTEMPTS, insist, soon};
 
 /// How often a change is asked about, and for how long: the service needs half a minute for a shard or so.
 const ASK: Duration = Duration::from_millis(200);
@@ -109,7 +109,7 @@ impl Kinesis {
         self.change(&what, async |client| {
             client.delete_stream().stream_name(stream).enforce_consumer_deletion(true).send().await
         })?;
-        self.within(&what, self.vanish(stream))
+        self.within(&what, vanish(self.client()?, stream))
     }
 
     /// Changes the number of shards, and waits until it is done.
@@ -163,14 +163,14 @@ impl Kinesis {
         R: std::fmt::Debug + Send + Sync + 'static,
     {
         let client = self.client()?;
-        let made = self.service.runtime.block_on(async { call(client).await.map_err(fault) });
+        let made = self.service.runtime.block_on(soon(async { call(client).await.map_err(fault) }));
         made.map(|_| ()).map_err(|fault| fault.error(what))
     }
 
     /// Asks, and asks again.
     fn ask<T>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, Fault>) -> Result<T> {
         let client = self.client()?;
-        let made = self.service.runtime.block_on(insist(what, Some(ATTEMPTS), || call(client)));
+        let made = self.service.runtime.block_on(soon(insist(what, Some(ATTEMPTS), || call(client))));
         made.map_err(|fault| fault.error(what))
     }
 
@@ -178,38 +178,40 @@ impl Kinesis {
         self.service.client.as_ref().ok_or_else(|| Error::internal("this Kinesis has no streams to manage"))
     }
 
-    /// The status of a stream, `None` if it isn't there.
-    async fn status(&self, stream: &str) -> Result<Option<StreamStatus>> {
-        match self.client()?.describe_stream_summary().stream_name(stream).send().await {
-            Ok(answer) => Ok(answer.stream_description_summary.map(|summary| summary.stream_status)),
-            Err(error) if error.code() == Some("ResourceNotFoundException") => Ok(None),
-            Err(error) => Err(fault(error).error(&format!("describe stream {stream}"))),
-        }
-    }
-
     fn settled(&self, what: &str, stream: &str) -> Result<()> {
-        self.within(what, self.settle(stream))
+        self.within(what, settle(self.client()?, stream))
     }
 
-    /// Waits until a stream is as it was asked to be. A description that fails is asked for again: the change is on its way.
-    pub(super) async fn settle(&self, stream: &str) {
-        while !self.status(stream).await.is_ok_and(|status| status == Some(StreamStatus::Active)) {
-            sleep(ASK).await;
-        }
-    }
-
-    /// Waits until a stream is gone.
-    pub(super) async fn vanish(&self, stream: &str) {
-        while !matches!(self.status(stream).await, Ok(None)) {
-            sleep(ASK).await;
-        }
-    }
-
-    fn within(&self, what: &str, done: impl Future<Output = ()>) -> Result<()> {
-        self.service.runtime.block_on(async { timeout(LONGEST, done).await }).map_err(|_| {
+    fn within(&self, what: &str, done: impl Future<Output = Result<(), Fault>>) -> Result<()> {
+        let done = self.service.runtime.block_on(async { timeout(LONGEST, done).await });
+        let done = done.map_err(|_| {
             Error::connect(format!("can't tell whether it was done: {what}, after {} seconds", LONGEST.as_secs()))
                 .hint("Describe the stream to see.")
-        })
+        })?;
+        done.map_err(|fault| fault.error(&format!("tell whether it was done: {what}")))
+    }
+}
+
+/// Waits until a stream is as it was asked to be.
+pub(super) async fn settle(client: &Client, stream: &str) -> Result<(), Fault> {
+    become_so(client, stream, |status| status == Some(&StreamStatus::Active)).await
+}
+
+/// Waits until a stream is gone.
+pub(super) async fn vanish(client: &Client, stream: &str) -> Result<(), Fault> {
+    become_so(client, stream, |status| status.is_none()).await
+}
+
+/// Asks for the status of a stream, `None` if it isn't there, until it is so. After a fault that passes it is asked for again:
+/// the change is on its way.
+async fn become_so(client: &Client, stream: &str, is_so: impl Fn(Option<&StreamStatus>) -> bool) -> Result<(), Fault> {
+    loop {
+        match client.describe_stream_summary().stream_name(stream).send().await.map_err(fault) {
+            Ok(answer) if is_so(answer.stream_description_summary().map(|summary| summary.stream_status())) => return Ok(()),
+            Err(Fault { kind: FaultKind::Missing, .. }) if is_so(None) => return Ok(()),
+            Err(fault) if !fault.passes() && fault.kind != FaultKind::Missing => return Err(fault),
+            _ => sleep(ASK).await,
+        }
     }
 }
 

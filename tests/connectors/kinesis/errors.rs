@@ -5,8 +5,10 @@ use std::net::{TcpListener, TcpStream};
 use std::thread;
 
 use aws_config::{BehaviorVersion, Region};
+use futures::executor::block_on;
 use watershed::connect::Source;
 use watershed::connectors::kinesis::Kinesis;
+use watershed::gateway::{Log, Refusal};
 use watershed::{Error, ErrorKind};
 
 use super::{World, config, runtime};
@@ -22,12 +24,17 @@ fn failed(kinesis: &Kinesis, kind: ErrorKind) -> Error {
 
 /// A server that answers every call with an error.
 fn answering(code: &'static str) -> String {
+    serving(move |_| Some(code))
+}
+
+/// A server that answers calls with the error that is said of their names; without one they are done.
+fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let answer = move |mut stream: TcpStream| {
         let mut reader = BufReader::new(stream.try_clone().unwrap());
         loop {
-            let mut length = 0;
+            let (mut length, mut call) = (0, String::new());
             loop {
                 let mut line = String::new();
                 if reader.read_line(&mut line).unwrap_or(0) == 0 {
@@ -36,14 +43,19 @@ fn answering(code: &'static str) -> String {
                 if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
                     length = text.trim().parse().unwrap();
                 }
+                if let Some(text) = line.to_lowercase().strip_prefix("x-amz-target: kinesis_20131202.") {
+                    call = text.trim().to_string();
+                }
                 if line.trim().is_empty() {
                     break;
                 }
             }
             reader.read_exact(&mut vec![0; length]).unwrap();
-            let body = format!(r#"{{"__type":"{code}","message":"it was asked for"}}"#);
-            let head =
-                format!("HTTP/1.1 400 Bad Request\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
+            let (status, body) = match error(&call) {
+                Some(code) => ("400 Bad Request", format!(r#"{{"__type":"{code}","message":"it was asked for"}}"#)),
+                None => ("200 OK", "{}".to_string()),
+            };
+            let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
             if write!(stream, "{head}\r\n\r\n{body}").is_err() {
                 return;
             }
@@ -65,6 +77,22 @@ fn credentials_that_the_service_refuses_are_said_to_be_refused() {
     for code in ["UnrecognizedClientException", "AccessDeniedException", "ExpiredTokenException", "InvalidSignatureException"] {
         let text = failed(&Kinesis::with(&config(&answering(code))).unwrap(), ErrorKind::Config).to_string();
         assert!(text.contains("Kinesis refuses") && text.contains(code) && text.contains("credentials"), "{text}");
+    }
+}
+
+#[test]
+fn who_may_change_a_stream_but_not_describe_it_is_not_kept_waiting() {
+    let endpoint = serving(|call| (call == "describestreamsummary").then_some("AccessDeniedException"));
+    let kinesis = Kinesis::with(&config(&endpoint)).unwrap();
+    for done in [kinesis.create("events", 1), kinesis.delete("events"), kinesis.reshard("events", 2)] {
+        let error = done.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        let text = error.to_string();
+        assert!(text.starts_with("can't tell whether it was done: ") && text.contains("AccessDeniedException"), "{text}");
+    }
+    let log = kinesis.log();
+    for done in [log.create("events", 1), log.delete("events")] {
+        assert!(matches!(block_on(done), Err(Refusal::Denied(_))));
     }
 }
 
