@@ -5,7 +5,8 @@
 //! - **A position** is an offset: the shard's number times 2^42, and the number of records before it since the first that was
 //!   ever read of the shard. So of one key, what came after a split or a merge is later than what came before. Sequence numbers
 //!   (up to 186 bits, in no documented form) are kept beside the offsets in every commit, and verified: a position is the record
-//!   before it, which must be there. A record that the KPL packed is as many as it holds.
+//!   before it, which must be there. A record that the KPL packed is as many as it holds; of those that were packed while shards were
+//!   split or merged, it may hold some whose hash is another shard's, which its producer may send again: they are kept too.
 //! - **A commit** of the sink puts its rows into the manifest and then into the stream.
 //! - **Guaranteed** when reading: every record at least once and in order, parents before children, each offset the same record;
 //!   what retention took away, or a stream made anew, is an error. Kinesis has no word for "this was skipped" before the first
