@@ -7,6 +7,7 @@ mod rows;
 mod target;
 
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,9 @@ use database::Database;
 use dates::DateFormat;
 use rows::Rows;
 use target::Target;
+
+/// How many events a second can be asked for: more are no pace, and of fewer nobody would see the second.
+const RATES: RangeInclusive<f64> = 1e-6..=1e6;
 
 #[derive(Args)]
 pub(crate) struct EmulateArgs {
@@ -85,8 +89,9 @@ struct Sent {
 
 /// Sends events until there are enough, or until it is stopped.
 pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
-    if !(0.0..=1e6).contains(&args.rate) {
-        return Err(Error::usage(format!("can't send {} events a second", args.rate)).hint("Give a rate from 0 to 1000000."));
+    if args.rate != 0.0 && !RATES.contains(&args.rate) {
+        return Err(Error::usage(format!("can't send {} events a second", args.rate))
+            .hint("Give a rate from 0.000001 to 1000000, or 0 for as fast as it goes."));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|e| Error::internal("can't start a thread for requests").because(e))?;

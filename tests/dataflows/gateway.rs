@@ -243,5 +243,8 @@ fn a_gateway_that_can_not_serve_says_why() {
     running.stop();
     let gone = place.fail(&["emulate", "--to", &format!("http://{taken}"), "--events", "1", "--rate", "0", "--rows", "10"], 69);
     assert!(gone.contains("3 records were not taken"), "{gone}");
-    place.fail(&["emulate", "--rate", "-1"], 2);
+    for rate in ["-1", "1e-20", "9e-7", "1e7", "inf", "nan"] {
+        assert!(place.fail(&["emulate", &format!("--rate={rate}"), "--to", "none"], 2).contains("rate from 0.000001"));
+    }
+    place.run(&["emulate", "--rate", "0.000001", "--to", "seldom", "--events", "1", "--rows", "10"]);
 }

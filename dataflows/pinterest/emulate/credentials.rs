@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use watershed::{Error, Result};
 
@@ -38,8 +39,11 @@ impl Credentials {
             in_file.or_else(|| environment(&format!("{PREFIX}{name}"))).filter(|value| !value.is_empty())
         };
         let first = |in_url: Option<&str>, name: &str| {
-            let value = in_url.filter(|value| !value.is_empty()).map(str::to_string).or_else(|| told(name));
-            value.ok_or_else(|| {
+            let decoded = |value: &str| percent_decode_str(value).decode_utf8().map(String::from);
+            let value = in_url.filter(|value| !value.is_empty()).map(decoded).transpose();
+            let value =
+                value.map_err(|e| Error::usage(format!("can't take {url} for a database: its {name} is no text")).because(e))?;
+            value.or_else(|| told(name)).ok_or_else(|| {
                 Error::config(format!("can't reach {url}: no {name} is given"))
                     .hint(format!("Give it in the URL, in a file for --credentials, or in {PREFIX}{name}."))
             })
@@ -102,6 +106,15 @@ mod tests {
         let named = |name: &str| (name == "PINTEREST_DB_CREDENTIALS").then(|| file.display().to_string());
         let found = Credentials::of("mysql://me@here:1/db", None, &named).unwrap();
         assert_eq!((found.host.as_str(), found.port, found.user.as_str(), found.database.as_str()), ("here", 1, "me", "db"));
+    }
+
+    #[test]
+    fn what_a_url_can_not_say_plainly_is_said_in_percent() {
+        let found = Credentials::of("mysql://a%40b%20c@here/d%C3%A9j%C3%A0+vu", None, &none).unwrap();
+        assert_eq!((found.user.as_str(), found.database.as_str()), ("a@b c", "déjà+vu"));
+        assert_eq!(Credentials::of("mysql://déjà@here/db", None, &none).unwrap().user, "déjà");
+        let told = Credentials::of("mysql://a%ff@here/db", None, &none).err().unwrap().to_string();
+        assert!(told.contains("its USER is no text"), "{told}");
     }
 
     #[test]
