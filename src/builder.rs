@@ -23,8 +23,23 @@ impl<'s> StreamsBuilder<'s> {
         StreamsBuilder { graph }
     }
 
-    /// Reads a topic as a stream: every record is an event of its own. A record that can't be decoded, or whose value is null,
-    /// becomes a dead letter.
+    /// Reads a topic as a stream: every record is an event of its own. Where Kafka fails or skips, a record that can't be decoded
+    /// becomes a dead letter; so does a null key or value, unless its serde is [`Nullable`](crate::serdes::Nullable).
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json));
+    /// numbers.to("all", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// driver.pipe("numbers", 0, Some(b"1"), Some(b"7"));
+    /// driver.pipe("numbers", 0, Some(b"1"), Some(b"seven"));
+    /// driver.pipe("numbers", 0, None, Some(b"8"));
+    /// driver.pipe("numbers", 0, Some(b"1"), None);
+    /// driver.commit()?;
+    /// assert_eq!((driver.rows("all"), driver.dead_letters().len()), (vec![vec![Long(1), Long(7)]], 3));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn stream<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KStream<'s, K, V> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
         let (number, feed, tally) = self.graph.source(topic);
@@ -46,8 +61,25 @@ impl<'s> StreamsBuilder<'s> {
         KStream::new(self.graph.clone(), node, events, false)
     }
 
-    /// Reads a topic as a table: the latest record of a key stands, by position and not by arrival; a null value deletes.
-    /// An exact duplicate of what stands changes nothing. A record that can't be decoded becomes a dead letter.
+    /// Reads a topic as a table: the latest record of a key stands, unlike Kafka's by position also between partitions, where the
+    /// greater offset is later; a null value deletes.
+    ///
+    /// A duplicate of what stands changes nothing. What can't be decoded becomes a dead letter and leaves what its key said
+    /// before; so does a null key, unless its serde is [`Nullable`](crate::serdes::Nullable).
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// builder.table::<i64, i64>("rows", Consumed::with(Json, Json)).to("kept", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// driver.pipe_at("rows", 0, 5, Some(b"1"), Some(b"70")); // of partition 0 the record at offset 5
+    /// driver.pipe_at("rows", 1, 4, Some(b"1"), None); // is later than the one at offset 4 of partition 1
+    /// driver.pipe_at("rows", 0, 7, Some(b"2"), None);
+    /// driver.pipe_at("rows", 0, 6, Some(b"2"), Some(b"80")); // comes too late: its key is deleted
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("kept"), [[Long(1), Long(70)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn table<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
         let (number, feed, tally) = self.graph.source(topic);
@@ -69,6 +101,13 @@ impl<'s> StreamsBuilder<'s> {
     }
 
     /// Writes down a setting of the topology that its steps do not show, so that a state made with another one is not continued.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = |size| Topology::new("doc", move |builder: &StreamsBuilder<'_>| builder.setting("window", size));
+    /// assert_ne!(topology(60).describe(), topology(30).describe());
+    /// ```
     pub fn setting(&self, name: &str, value: impl std::fmt::Display) {
         self.graph.node(format!("setting {name} = {value}"), &[]);
     }

@@ -16,21 +16,61 @@ use crate::time::Epoch;
 type Left<V> = (V, Order, Option<i64>);
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
-    /// Groups records: `f` gives group and value, or `None` for no group. A duplicate record counts again, as it is an event.
+    /// Groups records: unlike Kafka's, `f` gives group and value at once, or `None` for no group. A duplicate counts again.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.group_by(|id, n| (n % 2, *id)).count().to("count", Produced::columns(["parity", "count"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("count"), [[Long(0), Long(1)], [Long(1), Long(2)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
         let one = move |e: Event<K, V>| f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)));
         KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one))
     }
 
-    /// Groups records by their key.
+    /// Groups records by their key; unlike Kafka's, those of the key `None` (null) are a group too. A duplicate counts again.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.group_by_key().sum(|n| *n).to("sum", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("sum"), [[Long(1), Long(14)], [Long(2), Long(8)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn group_by_key(&self) -> KGrouped<'s, K, V> {
         let node = self.graph.node("group_by_key", &[self.node]);
         let one = |e: Event<K, V>| Some(((e.key, e.value), isize::from(e.diff)));
         KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one))
     }
 
-    /// The latest record of each key, by position: unlike Kafka's, an older record that arrives later changes nothing.
+    /// Keeps the latest record of each key, by position: unlike Kafka's, an older record that arrives later changes nothing.
+    ///
+    /// The value `None` is a row, where Kafka's deletes one. When a join takes the latest back, the one before it stands again.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json)).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// driver.pipe_at("numbers", 0, 5, Some(b"1"), Some(b"70")); // of partition 0 the record at offset 5
+    /// driver.pipe_at("numbers", 0, 4, Some(b"1"), Some(b"60")); // is later than the one at 4
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(70)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn to_table(&self) -> KTable<'s, K, V> {
         let node = self.graph.node("to_table", &[self.node]);
         if self.retracts {
@@ -46,15 +86,52 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
-    /// Joins each record with the table's row of its key. Unlike Kafka's the result is maintained: a row that comes or changes
-    /// later moves the results of all records of its key.
+    /// Joins each record with the table's row of its key. Unlike Kafka's the result is maintained: a row that comes, changes or
+    /// goes later moves the results of all records of its key.
+    ///
+    /// So it keeps every record of the stream, and a record however late is joined with the row that stands.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let pins = builder.stream("pins", Consumed::with(Int64, Int64));
+    /// let users = builder.table("users", Consumed::with(Int64, Int64));
+    /// pins.join(&users, |n, age| n * 100 + age).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let (pins, users) = (driver.input("pins", Int64, Int64), driver.input("users", Int64, Int64));
+    /// pins.pipe(&mut driver, &1, &7);
+    /// driver.commit()?;
+    /// assert!(driver.rows("latest").is_empty());
+    /// users.pipe(&mut driver, &1, &30); // the row comes after the record
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(730)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn join<W: Datum, O: Datum>(&self, table: &KTable<'s, K, W>, f: impl Fn(&V, &W) -> O + 'static) -> KStream<'s, K, O> {
         let node = self.graph.node("join", &[self.node, table.node]);
         let joined = self.lefts().join_map(table.diffs(), move |key, (v, order, ts), w| (key.clone(), (f(v, w), *order, *ts)));
         self.joined(node, joined)
     }
 
-    /// Like [`join`](Self::join), and a record without a row is joined with `None` for as long as there is none.
+    /// Like [`join`](Self::join), and a record without a row is joined with `None`: unlike Kafka's only for as long as there is
+    /// none, and again once a tombstone has deleted it.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let pins = builder.stream("pins", Consumed::with(Int64, Int64));
+    /// let users = builder.table("users", Consumed::with(Int64, Int64));
+    /// pins.left_join(&users, |n, age| n * 100 + age.unwrap_or(&0)).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let (pins, users) = (driver.input("pins", Int64, Int64), driver.input("users", Int64, Int64));
+    /// pins.pipe(&mut driver, &1, &7);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(700)]]);
+    /// users.pipe(&mut driver, &1, &30); // the row comes after the record
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(730)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn left_join<W: Datum, O: Datum>(
         &self,
         table: &KTable<'s, K, W>,

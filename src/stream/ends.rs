@@ -8,13 +8,42 @@ use crate::operators::{Datum, append};
 use crate::options::Produced;
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
-    /// Calls `f` with each record, in no order between partitions; after a restart also with what is read again.
+    /// Calls `f` with each record, in no order between partitions: unlike Kafka's, but like [`peek`](Self::peek), also with what
+    /// is taken back, and after a restart with what is read again.
+    ///
+    /// ```
+    /// # use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+    /// # use watershed::prelude::*;
+    /// static SUM: AtomicI64 = AtomicI64::new(0);
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.for_each(|_, n| drop(SUM.fetch_add(*n, Relaxed)));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 8), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(SUM.load(Relaxed), 23);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn for_each(&self, f: impl Fn(&K, &V) + 'static) {
         let seen = self.peek(f);
         self.graph.end(seen.events);
     }
 
-    /// Prints each record to standard output, behind `label`.
+    /// Prints each record to standard output, behind `label`; what it sees is what [`for_each`](Self::for_each) sees.
+    ///
+    /// ```
+    /// # use watershed::prelude::*;
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.print("numbers"); // [numbers]: 1, 7
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// numbers.pipe(&mut driver, &1, &7);
+    /// driver.commit()?;
+    /// assert_eq!(driver.finish()?.topics["numbers"].applied, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn print(&self, label: &str) {
         let label = label.to_string();
         self.for_each(move |key, value| println!("[{label}]: {key:?}, {value:?}"));
@@ -22,8 +51,23 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 }
 
 impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
-    /// Writes each record to `topic` as a row, exactly once. A stream whose records may be taken back, behind a maintained join,
-    /// can't be written: make it a table first.
+    /// Writes each record to `topic` as a row, exactly once: unlike Kafka's as columns, first those of the key, then the value's.
+    ///
+    /// A duplicate is one more row, `None` is null. A stream whose records may be taken back, behind a maintained join, can't be
+    /// written, and the run says so as it starts: make it a table first.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.to("all", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 8), (1, 7)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("all"), [[Long(1), Long(7)], [Long(1), Long(7)], [Long(2), Long(8)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn to(&self, topic: &str, produced: Produced) {
         self.graph.node(format!("to {topic}"), &[self.node]);
         if self.retracts {

@@ -1,4 +1,7 @@
 //! [`KStream`]: records as events. Verbs that look at one record at a time are here, those that bring records together beside.
+//!
+//! What becomes of null keys, tombstones, duplicates and out-of-order records is said once, at the type; a verb says only where
+//! it differs.
 
 mod combine;
 mod ends;
@@ -26,9 +29,17 @@ pub(crate) struct Event<K, V> {
     pub(crate) diff: i8,
 }
 
-/// A stream of records: each is an event of its own, two equal ones are two events.
+/// A stream of records: each is an event of its own. A handle: it is cheap to clone, and may be used many times.
 ///
-/// A handle: it is cheap to clone, and may be used many times.
+/// What holds where a verb does not say otherwise:
+/// - A **null key** is a dead letter, or `None` where the serde takes it ([`Nullable`](crate::serdes::Nullable)): a key like
+///   others, which Kafka's groups and tables drop.
+/// - A **tombstone** is a dead letter too, or the value `None`: it deletes nothing, not even in a table made of the stream.
+/// - A **duplicate**, equal to a record before it, is one more event.
+/// - **Out-of-order records** are never too late: no grace ends. Where it matters which is the latest, position decides, neither
+///   arrival nor timestamp.
+/// - A maintained [`join`](Self::join) may **take back** a record it gave. The verbs behind it take back what they made of it,
+///   for which their closures are called again: they must give the same for the same.
 #[derive(Clone)]
 pub struct KStream<'s, K: Datum, V: Datum> {
     pub(crate) graph: Graph<'s>,
@@ -45,7 +56,16 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KStream { graph, node, events, retracts }
     }
 
-    /// Names this step, for [`describe`](crate::Topology::describe) and logs.
+    /// Names this step, for [`describe`](crate::Topology::describe) and logs: Kafka's `Named`, behind the verb instead of in it.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    ///     builder.stream("numbers", Consumed::with(Int64, Int64)).filter(|_, n| n % 2 == 0).named("even").print("even");
+    /// });
+    /// assert!(topology.describe().contains("filter \"even\""));
+    /// ```
     pub fn named(&self, name: &str) -> Self {
         self.graph.name(self.node, name);
         self.clone()
@@ -67,17 +87,56 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KStream::new(self.graph.clone(), node, events, self.retracts)
     }
 
-    /// Keeps the records for which `keep` is true. A null key is a key like others.
+    /// Keeps the records for which `keep` is true.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.filter(|_, n| n % 2 == 0).to("even", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 8), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("even"), [[Long(2), Long(8)], [Long(2), Long(8)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + 'static) -> Self {
         self.each("filter", Box::new(move |event, out| out.extend(keep(&event.key, &event.value).then_some(event))))
     }
 
     /// Keeps the records for which `drop` is false.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.filter_not(|_, n| n % 2 == 0).to("odd", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("odd"), [[Long(1), Long(7)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn filter_not(&self, drop: impl Fn(&K, &V) -> bool + 'static) -> Self {
         self.each("filter_not", Box::new(move |event, out| out.extend((!drop(&event.key, &event.value)).then_some(event))))
     }
 
-    /// Makes each record another one, with a key of its own.
+    /// Makes each record another one, with a key of its own; unlike Kafka's it never makes a repartition topic.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.map(|id, n| (n, id)).to("turned", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 7)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("turned"), [[Long(7), Long(1)], [Long(7), Long(2)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn map<L: Datum, W: Datum>(&self, f: impl Fn(K, V) -> (L, W) + 'static) -> KStream<'s, L, W> {
         self.each(
             "map",
@@ -89,6 +148,19 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 
     /// Makes each value another one; the key stays.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.map_values(|n| n * 10).to("tens", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("tens"), [[Long(1), Long(70)], [Long(2), Long(80)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn map_values<W: Datum>(&self, f: impl Fn(V) -> W + 'static) -> KStream<'s, K, W> {
         self.each(
             "map_values",
@@ -99,7 +171,21 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 
     /// Makes each record any number of records. All of them stand at the position of the one they come from: in a table of
-    /// them ([`to_table`](Self::to_table)) the first of a key wins, behind a maintained join the greatest.
+    /// them ([`to_table`](Self::to_table)), where Kafka has the last of a key, the first wins, behind a maintained join the
+    /// greatest.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.flat_map(|id, n| (0..n).map(move |i| (id * 10 + i, n))).to("each", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 0), (2, 2)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("each"), [[Long(20), Long(2)], [Long(21), Long(2)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn flat_map<L: Datum, W: Datum, I: IntoIterator<Item = (L, W)>>(
         &self,
         f: impl Fn(K, V) -> I + 'static,
@@ -113,7 +199,20 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Makes each value any number of values under the same key.
+    /// Makes each value any number of values under the same key; as after [`flat_map`](Self::flat_map), all at one position.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.flat_map_values(|n| 0..n).to("each", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 0), (2, 2)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("each"), [[Long(2), Long(0)], [Long(2), Long(1)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn flat_map_values<W: Datum, I: IntoIterator<Item = W>>(&self, f: impl Fn(V) -> I + 'static) -> KStream<'s, K, W> {
         self.each(
             "flat_map_values",
@@ -124,7 +223,20 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Gives each record another key.
+    /// Gives each record another key; unlike Kafka's it never makes a repartition topic.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.select_key(|_, n| n % 2).to("by parity", Produced::columns(["parity", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("by parity"), [[Long(0), Long(8)], [Long(1), Long(7)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn select_key<L: Datum>(&self, f: impl Fn(&K, &V) -> L + 'static) -> KStream<'s, L, V> {
         self.each(
             "select_key",
@@ -142,6 +254,21 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 
     /// Looks at each record as it passes, in no order between partitions. Unlike Kafka's it also sees what is taken back; and
     /// after a restart it sees what is read again.
+    ///
+    /// ```
+    /// # use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+    /// # use watershed::prelude::*;
+    /// static SUM: AtomicI64 = AtomicI64::new(0);
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    /// numbers.peek(|_, n| drop(SUM.fetch_add(*n, Relaxed))).to("same", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!((SUM.load(Relaxed), driver.rows("same").len()), (15, 2));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn peek(&self, look: impl Fn(&K, &V) + 'static) -> Self {
         self.each(
             "peek",
@@ -152,7 +279,23 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// The records of both streams. As in Kafka there is no order between them.
+    /// The records of both streams. As in Kafka there is no order between them; but in a table of them a record of the topic that
+    /// the topology names later is the later one, whichever came first.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let old = builder.stream("old", Consumed::with(Int64, Int64));
+    /// let new = builder.stream("new", Consumed::with(Int64, Int64));
+    /// old.merge(&new).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let (old, new) = (driver.input("old", Int64, Int64), driver.input("new", Int64, Int64));
+    /// new.pipe(&mut driver, &1, &20);
+    /// [(1, 10), (2, 10)].map(|(id, n)| old.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(20)], [Long(2), Long(10)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn merge(&self, other: &Self) -> Self {
         use timely::dataflow::operators::Concat;
         let node = self.graph.node("merge", &[self.node, other.node]);

@@ -4,6 +4,9 @@
 //! what stands now; they are what a topic gives, and cost no state. *Diffs* also say what stood before; joins and aggregates
 //! give them for nothing, while to make them from upserts every key's value must be kept. So a table remembers what its readers
 //! need, not what arrived: `map_values` before a join is what the join keeps, and a sink, content with upserts, keeps no value.
+//!
+//! What becomes of null keys, tombstones, duplicates and out-of-order records is said once, at the type; a verb says only where
+//! it differs.
 
 use std::cell::OnceCell;
 use std::rc::Rc;
@@ -27,6 +30,15 @@ use crate::stream::{Event, KStream};
 use crate::time::Epoch;
 
 /// A table: at most one row a key, maintained. A handle: it is cheap to clone, and may be used many times.
+///
+/// What holds where a verb does not say otherwise:
+/// - A **null key** is a dead letter, or `None` where the serde takes it ([`Nullable`](crate::serdes::Nullable)): a key like
+///   others, which Kafka's tables drop.
+/// - A **tombstone** deletes the row, and with it what verbs made of it. What is not there can be deleted.
+/// - A **duplicate** of the row that stands changes nothing.
+/// - An **out-of-order record**, a tombstone too, changes nothing once a later one of its key has come, be the key deleted since.
+///   Position decides, neither timestamp nor arrival: within a partition as in Kafka, and between partitions too.
+/// - Closures are called again for a row that goes: they must give the same for the same.
 #[derive(Clone)]
 pub struct KTable<'s, K: Datum, V: Datum> {
     pub(crate) graph: Graph<'s>,
@@ -71,7 +83,16 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         }
     }
 
-    /// Names this step, for [`describe`](crate::Topology::describe) and logs.
+    /// Names this step, for [`describe`](crate::Topology::describe) and logs: Kafka's `Named`, behind the verb instead of in it.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    ///     builder.table("rows", Consumed::with(Int64, Int64)).map_values(|n| n * 10).named("tens");
+    /// });
+    /// assert!(topology.describe().contains("map_values \"tens\""));
+    /// ```
     pub fn named(&self, name: &str) -> Self {
         self.graph.name(self.node, name);
         self.clone()
@@ -135,30 +156,114 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         }
     }
 
-    /// Keeps the rows for which `keep` is true.
+    /// Keeps the rows for which `keep` is true: a row enters and leaves as it changes.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.filter(|_, n| n % 2 == 0).to("even", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("even"), [[Long(2), Long(8)]]);
+    /// [(1, 6), (2, 9)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("even"), [[Long(1), Long(6)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + 'static) -> Self {
         self.mapped("filter", move |key, value| keep(key, value).then(|| value.clone()))
     }
 
-    /// Makes each row's value another one. What comes next keeps only that.
+    /// Makes each row's value another one; what comes next keeps only that. Unlike in Kafka a change that it hides is no change.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.map_values(|n| n / 10).to("tens", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 17), (2, 28)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("tens"), [[Long(1), Long(1)], [Long(2), Long(2)]]);
+    /// driver.changes("tens");
+    /// rows.pipe(&mut driver, &1, &19);
+    /// driver.commit()?;
+    /// assert!(driver.changes("tens").is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn map_values<W: Datum>(&self, f: impl Fn(&V) -> W + 'static) -> KTable<'s, K, W> {
         self.mapped("map_values", move |_, value| Some(f(value)))
     }
 
-    /// Counts the rows that stand and for which `counts` is true, for [`Summary::gauges`](crate::runtime::Summary::gauges).
+    /// Counts the rows that stand and for which `counts` is true, for [`Summary::gauges`](crate::runtime::Summary::gauges): a
+    /// verb Kafka lacks.
+    ///
+    /// ```
+    /// # use watershed::prelude::*;
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.gauge("small", |_, n| *n < 10);
+    /// # }))?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (2, 8), (3, 70)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// rows.delete(&mut driver, &2);
+    /// driver.commit()?;
+    /// assert_eq!(driver.finish()?.gauges["small"], 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn gauge(&self, name: &str, counts: impl Fn(&K, &V) -> bool + 'static) {
         let through = measure(self.diffs(), self.graph.gauge(self.node, name), move |(key, value)| counts(key, value));
         self.graph.end(through);
     }
 
-    /// Groups rows: `f` gives group and value, or `None` for no group. When a row changes it leaves its group and enters another.
+    /// Groups rows: `f` gives group and value, or `None` for no group. A row that changes leaves its group and enters another, a
+    /// deleted one leaves it: no aggregate needs Kafka's subtractor.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.group_by(|id, n| (n % 2, *id)).count().to("count", Produced::columns(["parity", "count"]));
+    /// # }))?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (2, 9)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("count"), [[Long(1), Long(2)]]);
+    /// rows.pipe(&mut driver, &2, &8);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("count"), [[Long(0), Long(1)], [Long(1), Long(1)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
         let regroup = move |((key, value), _, diff): ((K, V), Epoch, isize)| f(&key, &value).into().map(|pair| (pair, diff));
         KGrouped::new(self.graph.clone(), node, group(self.diffs().inner, regroup))
     }
 
-    /// Joins rows of equal keys; `None` of `f` is no row. It keeps both sides' values as they come: project them first.
+    /// Joins rows of equal keys; unlike Kafka's the topics need not be partitioned alike, and `None` of `f` is no row. It keeps
+    /// both sides' values as they come: project them first.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let left = builder.table("left", Consumed::with(Int64, Int64));
+    /// let right = builder.table("right", Consumed::with(Int64, Int64));
+    /// left.join(&right, |l, r| l * 100 + r).to("both", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let (left, right) = (driver.input("left", Int64, Int64), driver.input("right", Int64, Int64));
+    /// left.pipe(&mut driver, &1, &7);
+    /// right.pipe(&mut driver, &1, &30);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("both"), [[Long(1), Long(730)]]);
+    /// right.delete(&mut driver, &1);
+    /// driver.commit()?;
+    /// assert!(driver.rows("both").is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn join<W: Datum, O: Datum, P: Into<Option<O>>>(
         &self,
         other: &KTable<'s, K, W>,
@@ -169,7 +274,24 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         KTable::from_diffs(self.graph.clone(), node, join(self.upserts(), other.upserts(), self.graph.keys(), "join", both), true)
     }
 
-    /// Like [`join`](Self::join), and a row without a partner is joined with `None`.
+    /// Like [`join`](Self::join), and a row without a partner is joined with `None`, also once a tombstone has deleted it.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let left = builder.table("left", Consumed::with(Int64, Int64));
+    /// let right = builder.table("right", Consumed::with(Int64, Int64));
+    /// left.left_join(&right, |l, r| l * 100 + r.unwrap_or(&0)).to("left", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let (left, right) = (driver.input("left", Int64, Int64), driver.input("right", Int64, Int64));
+    /// left.pipe(&mut driver, &1, &7);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("left"), [[Long(1), Long(700)]]);
+    /// right.pipe(&mut driver, &1, &30);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("left"), [[Long(1), Long(730)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn left_join<W: Datum, O: Datum, P: Into<Option<O>>>(
         &self,
         other: &KTable<'s, K, W>,
@@ -185,10 +307,28 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         )
     }
 
-    /// The changes as a stream: at each epoch one record for each key that changed, `None` when its row is gone.
+    /// Gives the changes as a stream: unlike Kafka's one record an epoch for each key whose row is another than before, `None`
+    /// when it is gone. What comes and goes within an epoch is no change.
     ///
     /// How often a row changed depends on how epochs were cut, which is not recorded: a topology with this verb runs only without
     /// a state, from the beginning each time.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::{Long, Null}, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.to_stream().to("changes", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (1, 8), (2, 9)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// rows.delete(&mut driver, &2);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("changes"), [[Long(1), Long(8)]]);
+    /// rows.delete(&mut driver, &1);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("changes"), [[Long(1), Null], [Long(1), Long(8)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
         let node = self.graph.node("to_stream", &[self.node]);
         self.graph.volatile("to_stream");
@@ -201,7 +341,24 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
 }
 
 impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
-    /// Writes the table to `topic`: at each commit the sink holds exactly the rows that stand. It keeps no row, only its key.
+    /// Writes the table to `topic`, unlike Kafka's not as a changelog: at each commit the sink holds exactly the rows that stand,
+    /// and a tombstone takes its row out. It keeps no row, only its key.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.to("kept", Produced::columns(["id", "n"]));
+    /// # }))?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (2, 8), (1, 9)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("kept"), [[Long(1), Long(9)], [Long(2), Long(8)]]);
+    /// rows.delete(&mut driver, &1);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("kept"), [[Long(2), Long(8)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn to(&self, topic: &str, produced: Produced) {
         self.graph.node(format!("to {topic}"), &[self.node]);
         let (key, value) = (K::columns(), V::columns());
