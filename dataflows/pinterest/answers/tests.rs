@@ -187,7 +187,7 @@ fn every_view_is_answered_with_its_columns_and_as_of_any_commit() {
 }
 
 #[test]
-fn an_unknown_view_is_a_mistake_of_usage_and_an_absent_lake_one_of_data() {
+fn an_unknown_view_is_a_mistake_of_usage_and_an_absent_lake_one_of_configuration() {
     let root = TempDir::new().unwrap();
     let lake = Lake::new(format!("{}/", root.path().display()), "me".into(), None);
     assert_eq!(lake.table("pin_table"), format!("{}/me_pin_table", root.path().display()));
@@ -197,6 +197,6 @@ fn an_unknown_view_is_a_mistake_of_usage_and_an_absent_lake_one_of_data() {
     assert_eq!(error.kind(), ErrorKind::Usage);
     assert!(error.to_string().contains("Give one of pin_table, geo_table, user_table, category_by_country, "), "{error}");
     let error = fail(None);
-    assert_eq!(error.kind(), ErrorKind::Data);
+    assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("pinterest run"), "{error}");
 }
