@@ -40,9 +40,8 @@ fn pipeline(builder: &StreamsBuilder<'_>, bounds: &Bounds) {
     let facts = pins.map_values(Post::of);
     let posts = facts.join(&geos.map_values(Place::of), |post, place| (*post, *place));
     let posters = facts.map_values(Fame::of).join(&users.map_values(Person::of), |fame, person| (*fame, *person));
-
     // Who says no age is in no age group, and is counted here.
-    users.gauge("users of no age group", |_, user| user.age.is_none());
+    posters.gauge("posters of no age group", |_, (_, person)| person.age_group.is_none());
 
     // Every answer is maintained: a late or corrected record moves it.
     questions::about_posts(builder, &posts, bounds);
