@@ -128,9 +128,9 @@ impl<K: Datum + Row> Slots<K> {
     }
 }
 
-/// By number what is left of the digest of its row, 0 without one; how many rows there are, the sum of what is left of their
-/// digests, and what makes them.
-type Stands = (Column<u32>, u64, u64, RowKey);
+/// By number 16 bits of the digest of its row, 0 without one: a program that makes other rows makes many, and each key pays for
+/// what is kept. How many rows there are, the sum of these bits, and what makes them.
+type Stands = (Column<u16>, u64, u64, RowKey);
 
 /// Writes a table of upserts as the rows that stand: the number of a key is its slot.
 pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>, keys: Keys<K>, name: &str, outlet: Outlet) {
@@ -139,7 +139,7 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>,
         let keys = keys.open();
         let key = keys.key(*number);
         let row = value.as_ref().map(|value| KeyValue(key, value));
-        let now = row.as_ref().map_or(0, |row| digest(hasher, row) as u32 | 1);
+        let now = row.as_ref().map_or(0, |row| (digest(hasher, row) as u16).max(1));
         let before = std::mem::replace(stands.at(*number), now);
         *rows = *rows + u64::from(now > 0) - u64::from(before > 0);
         *sum = sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
