@@ -27,6 +27,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
                         }
                     }
                 }
+                true
             }
             Step::Close => {
                 for key in order.drain(..) {
@@ -36,6 +37,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
                         out.push(((key, now), epoch));
                     }
                 }
+                false
             }
         };
     let owner = |((key, _), _, _): &((K, V), Epoch, isize)| route(key);

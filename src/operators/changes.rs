@@ -16,7 +16,7 @@ use crate::time::Epoch;
 pub(crate) fn changes<'s, K: Datum, V: Datum>(input: Upserts<'s, V>, keys: Keys<K>, name: &str) -> Diffs<'s, (K, V)> {
     let mut state: Column<Option<V>> = Column::new();
     let logic = move |epoch: Epoch, step: Step<'_, Rc<Vec<Upsert<V>>>>, out: &mut Vec<((K, V), Epoch, isize)>| {
-        let Step::Data(upserts) = step else { return };
+        let Step::Data(upserts) = step else { return false };
         let keys = keys.open();
         for (number, new) in upserts.iter() {
             let stands = state.at(*number);
@@ -27,6 +27,7 @@ pub(crate) fn changes<'s, K: Datum, V: Datum>(input: Upserts<'s, V>, keys: Keys<
             out.extend(std::mem::replace(stands, new.clone()).map(|old| ((key.clone(), old), epoch, -1)));
             out.extend(new.clone().map(|new| ((key.clone(), new), epoch, 1)));
         }
+        false
     };
     in_epochs_of(input, Pipeline, name, Box::new(logic), std::convert::identity).as_collection()
 }

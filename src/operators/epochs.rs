@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use timely::Container;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract};
-use timely::dataflow::operators::{Capability, Operator};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 use timely::dataflow::{Stream, StreamVec};
+use timely::progress::operate::FrontierInterest;
 
 use crate::time::Epoch;
 
@@ -14,12 +16,14 @@ use crate::time::Epoch;
 pub(crate) enum Step<'a, C> {
     /// Some updates of the earliest open epoch; take them.
     Data(&'a mut C),
-    /// No more updates of this epoch. Told only of epochs that had some.
+    /// No more updates of this epoch. Told only of epochs for which it was asked.
     Close,
 }
 
-/// The inside of an operator: given the epoch, what happened in it, and where results go.
-pub(crate) type Logic<C, O> = Box<dyn FnMut(Epoch, Step<'_, C>, &mut Vec<O>)>;
+/// The inside of an operator: given the epoch, what happened in it, and where results go; true if it has more to say when the
+/// epoch is closed. Who has not lets the epoch go at once: then it closes for all that follow in one round of the workers, and
+/// not in one round after the other.
+pub(crate) type Logic<C, O> = Box<dyn FnMut(Epoch, Step<'_, C>, &mut Vec<O>) -> bool>;
 
 /// Runs `logic` over each epoch in order. Updates of the earliest open epoch are handed on as they arrive, so that work
 /// overlaps with reading; those of later ones wait. `route` says which worker owns an update.
@@ -41,39 +45,52 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
     mut logic: Logic<C, O>,
     parcel: fn(Vec<O>) -> P,
 ) -> Stream<'s, Epoch, P> {
-    input.unary_frontier::<CapacityContainerBuilder<P>, _, _, _>(pact, name, move |_, _| {
+    let mut builder = OperatorBuilder::new(name.to_string(), input.scope());
+    let mut input = builder.new_input(input, pact);
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<P>>::from(output);
+    // Who holds nothing back has nothing to do when an epoch is closed.
+    builder.set_notify_for(0, FrontierInterest::IfCapability);
+    builder.build(move |_| {
         let mut held: Held<C> = BTreeMap::new();
         let mut out = Vec::new();
-        move |(input, frontier), output| {
+        move |frontiers| {
             input.for_each(|time, data| {
-                let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
-                parts.push(std::mem::take(data));
+                let first = || Kept { capability: time.retain(0), parts: Vec::new(), waits: false };
+                held.entry(*time.time()).or_insert_with(first).parts.push(std::mem::take(data));
             });
-            let open = frontier.frontier().first().copied();
+            let open = frontiers[0].frontier().first().copied();
             while let Some(mut first) = held.first_entry() {
                 let epoch = *first.key();
                 if open.is_some_and(|open| open < epoch) {
                     break;
                 }
-                let (capability, parts) = first.get_mut();
+                let Kept { capability, parts, waits } = first.get_mut();
                 for mut part in parts.drain(..) {
-                    logic(epoch, Step::Data(&mut part), &mut out);
+                    *waits |= logic(epoch, Step::Data(&mut part), &mut out);
                 }
-                let closed = open.is_none_or(|open| open > epoch);
-                if closed {
+                let over = !*waits || open != Some(epoch);
+                if over && *waits {
                     logic(epoch, Step::Close, &mut out);
                 }
                 if !out.is_empty() {
-                    output.session(&*capability).give_container(&mut parcel(std::mem::take(&mut out)));
+                    output.activate().session(&*capability).give_container(&mut parcel(std::mem::take(&mut out)));
                 }
-                if !closed {
+                if !over {
                     break;
                 }
-                held.pop_first();
+                first.remove();
             }
         }
-    })
+    });
+    stream
 }
 
-/// Updates by epoch, each epoch with the right to send at it.
-type Held<C> = BTreeMap<Epoch, (Capability<Epoch>, Vec<C>)>;
+/// What is held of an epoch: the right to send at it, updates that wait for it to be the earliest, and whether its close is waited for.
+struct Kept<C> {
+    capability: Capability<Epoch>,
+    parts: Vec<C>,
+    waits: bool,
+}
+
+type Held<C> = BTreeMap<Epoch, Kept<C>>;

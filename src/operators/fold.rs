@@ -40,6 +40,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
                 }
                 group.state.update(value, diff);
             }
+            true
         }
         Step::Close => {
             for key in touched.drain(..) {
@@ -54,6 +55,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
                     groups.remove(&key);
                 }
             }
+            false
         }
     };
     let owner = |((group, _), _, _): &((G, X), Epoch, isize)| route(group);

@@ -19,19 +19,26 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
 ) -> Diffs<'s, D> {
     // A single worker sends nothing to another.
     let few = if input.scope().peers() > 1 { FEW } else { usize::MAX };
-    let mut passed = 0;
+    let mut passed = (0, 0);
     let mut net: Map<D, isize> = Map::default();
-    let logic = move |epoch: Epoch, step: Step<'_, Vec<I>>, out: &mut Vec<(D, Epoch, isize)>| match step {
-        Step::Data(items) if passed + items.len() <= few => {
-            passed += items.len();
-            out.extend(items.drain(..).filter_map(&f).map(|(datum, diff)| (datum, epoch, diff)));
+    let logic = move |epoch: Epoch, step: Step<'_, Vec<I>>, out: &mut Vec<(D, Epoch, isize)>| {
+        match step {
+            Step::Data(items) => {
+                let before = if passed.0 == epoch { passed.1 } else { 0 };
+                passed = (epoch, before + items.len());
+                let diffs = items.drain(..).filter_map(&f);
+                if passed.1 <= few {
+                    out.extend(diffs.map(|(datum, diff)| (datum, epoch, diff)));
+                } else {
+                    diffs.for_each(|(datum, diff)| *net.entry(datum).or_default() += diff);
+                }
+            }
+            Step::Close => {
+                out.extend(net.drain().filter(|(_, diff)| *diff != 0).map(|(datum, diff)| (datum, epoch, diff)));
+                net.shrink_to(1 << 12);
+            }
         }
-        Step::Data(items) => items.drain(..).filter_map(&f).for_each(|(datum, diff)| *net.entry(datum).or_default() += diff),
-        Step::Close => {
-            passed = 0;
-            out.extend(net.drain().filter(|(_, diff)| *diff != 0).map(|(datum, diff)| (datum, epoch, diff)));
-            net.shrink_to(1 << 12);
-        }
+        !net.is_empty()
     };
     in_epochs_of(input, Pipeline, "group", Box::new(logic), std::convert::identity).as_collection()
 }

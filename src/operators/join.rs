@@ -6,7 +6,9 @@ use std::rc::Rc;
 use differential_dataflow::AsCollection;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::{Capability, Operator};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::progress::operate::FrontierInterest;
 
 use super::{Column, Datum, Diffs, Keys, Upsert, Upserts};
 use crate::time::Epoch;
@@ -35,45 +37,37 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
 ) -> Diffs<'s, (K, O)> {
     let mut state: Column<Both<L, R>> = Column::new();
     let mut held: Held<L, R> = BTreeMap::new();
-    left.binary_frontier::<_, CapacityContainerBuilder<Vec<((K, O), Epoch, isize)>>, _, _, _, _>(
-        right,
-        Pipeline,
-        Pipeline,
-        name,
-        move |_, _| {
-            move |(left, left_frontier), (right, right_frontier), output| {
-                left.for_each(|time, data| {
-                    let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
-                    parts.push(Side::Left(std::mem::take(data)));
-                });
-                right.for_each(|time, data| {
-                    let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
-                    parts.push(Side::Right(std::mem::take(data)));
-                });
-                let frontiers = [left_frontier.frontier(), right_frontier.frontier()];
-                let open = frontiers.iter().filter_map(|f| f.first().copied()).min();
-                while let Some(mut first) = held.first_entry() {
-                    let epoch = *first.key();
-                    if open.is_some_and(|open| open < epoch) {
-                        break;
-                    }
-                    let (capability, parts) = first.get_mut();
-                    let mut out = Vec::new();
-                    for part in parts.drain(..) {
-                        touch(&mut state, &part, &keys, &joiner, &mut |row, diff| out.push((row, epoch, diff)));
-                    }
-                    if !out.is_empty() {
-                        output.session(&*capability).give_container(&mut out);
-                    }
-                    if open == Some(epoch) {
-                        break;
-                    }
-                    held.pop_first();
+    let mut builder = OperatorBuilder::new(name.to_string(), left.scope());
+    let (mut left, mut right) = (builder.new_input(left, Pipeline), builder.new_input(right, Pipeline));
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<((K, O), Epoch, isize)>>>::from(output);
+    (0..2).for_each(|side| builder.set_notify_for(side, FrontierInterest::IfCapability));
+    builder.build(move |_| {
+        move |frontiers| {
+            left.for_each(|time, data| {
+                let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
+                parts.push(Side::Left(std::mem::take(data)));
+            });
+            right.for_each(|time, data| {
+                let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
+                parts.push(Side::Right(std::mem::take(data)));
+            });
+            let open = frontiers.iter().filter_map(|f| f.frontier().first().copied()).min();
+            while let Some(first) = held.first_entry()
+                && open.is_none_or(|open| *first.key() <= open)
+            {
+                let (epoch, (capability, parts)) = first.remove_entry();
+                let mut out = Vec::new();
+                for part in parts {
+                    touch(&mut state, &part, &keys, &joiner, &mut |row, diff| out.push((row, epoch, diff)));
+                }
+                if !out.is_empty() {
+                    output.activate().session(&capability).give_container(&mut out);
                 }
             }
-        },
-    )
-    .as_collection()
+        }
+    });
+    stream.as_collection()
 }
 
 fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(

@@ -104,7 +104,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     let mut state: Column<Stand> = Column::new();
     let mut logs = Logs::default();
     let logic = move |_epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
-        let Step::Data(records) = step else { return };
+        let Step::Data(records) = step else { return false };
         let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) = (0, 0, 0, 0, 0i64);
         let mut keys = keys.open();
         for Arrived { key, order, digest, value } in records.drain(..) {
@@ -132,6 +132,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
         Tally::add(&tally.duplicates, duplicates);
         Tally::add(&tally.superseded, superseded);
         tally.rows.fetch_add(rows, Ordering::Relaxed);
+        false
     };
     in_epochs(input, |arrived: &Arrived<K, V>| route(&arrived.key), name, Box::new(logic), Rc::new)
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use timely::Container;
-use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::{Capability, Operator};
+use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
+use timely::progress::operate::FrontierInterest;
 
 use super::store::{Net, Rows};
 use super::{Datum, Diffs, Keys, Map, Upserts};
@@ -47,14 +48,18 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     store: Arc<Rows<K, V>>,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
 ) -> Handed<'s> {
-    rows.unary_frontier::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, name, move |_, _| {
+    let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
+    let mut input = builder.new_input(rows, Pipeline);
+    let (_, handed) = builder.new_output();
+    builder.set_notify_for(0, FrontierInterest::IfCapability);
+    builder.build(move |_| {
         let mut held: BTreeMap<Epoch, (Capability<Epoch>, Net<K, V>)> = BTreeMap::new();
-        move |(input, frontier), _| {
+        move |frontiers| {
             input.for_each(|time, data| {
                 let (_, net) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Map::default()));
                 each(data, net);
             });
-            let open = frontier.frontier().first().copied();
+            let open = frontiers[0].frontier().first().copied();
             while let Some(first) = held.first_entry()
                 && open.is_none_or(|open| *first.key() < open)
             {
@@ -63,5 +68,6 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
                 store.hand(epoch, net);
             }
         }
-    })
+    });
+    handed
 }
