@@ -1,7 +1,7 @@
 //! What the DSL objects of one dataflow share: the scope that is being built, what is bound to it, and the plan of it.
 
 use std::any::{Any, TypeId};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -106,7 +106,8 @@ pub(crate) struct Plugs {
     pub(crate) outlets: BTreeMap<String, Outlet>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Shelf>>,
     pub(crate) gauges: Gauges,
-    pub(crate) ends: Ends,
+    /// The earliest epoch that is open at any end.
+    pub(crate) open: Rc<Cell<Epoch>>,
 }
 
 /// The dataflow that is being built.
@@ -118,6 +119,7 @@ struct Inner<'s> {
     plugs: RefCell<Plugs>,
     plan: RefCell<Plan>,
     dead: RefCell<Vec<StreamVec<'s, Epoch, ((), DeadLetter)>>>,
+    ends: RefCell<Ends<'s>>,
     /// By type of key, the numbers that all tables of such keys share.
     keys: RefCell<BTreeMap<TypeId, Box<dyn Any>>>,
 }
@@ -129,6 +131,7 @@ impl<'s> Graph<'s> {
             plugs: plugs.into(),
             plan: RefCell::default(),
             dead: RefCell::default(),
+            ends: RefCell::default(),
             keys: RefCell::default(),
         }))
     }
@@ -226,7 +229,7 @@ impl<'s> Graph<'s> {
 
     /// Ends a stream that nobody reads any further: its epochs are those of the whole.
     pub(crate) fn end<C: Container>(&self, stream: Stream<'s, Epoch, C>) {
-        self.0.plugs.borrow().ends.of(stream);
+        self.0.ends.borrow_mut().add(stream);
     }
 
     pub(crate) fn dead_letters(&self, letters: StreamVec<'s, Epoch, ((), DeadLetter)>) {
@@ -241,9 +244,10 @@ impl<'s> Graph<'s> {
         let outlet = self.sink(DEAD_LETTERS, &DeadLetter::columns(), 0, Mode::Append, &produced);
         let letters = self.0.scope.concatenate(letters);
         match outlet {
-            Some(outlet) => append(letters, DEAD_LETTERS, outlet),
+            Some(outlet) => self.end(append(letters, DEAD_LETTERS, outlet)),
             None => self.end(letters),
         }
+        self.0.ends.take().show(self.0.scope, self.0.plugs.borrow().open.clone());
         self.0.plan.take()
     }
 }

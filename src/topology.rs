@@ -59,7 +59,7 @@ impl Topology {
                     outlets: Default::default(),
                     stores: Default::default(),
                     gauges: Default::default(),
-                    ends: Default::default(),
+                    open: Default::default(),
                 };
                 let graph = Graph::new(scope, plugs);
                 build(&StreamsBuilder::new(graph.clone()));

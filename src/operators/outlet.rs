@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use timely::Container;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
+use timely::progress::operate::FrontierInterest;
 use timely::scheduling::SyncActivator;
 
-use super::ends::End;
 use super::{Column, Datum, Diffs, Keys, Map, Upsert, Upserts};
 use crate::connect::{Put, Row, RowKey, Writer};
 use crate::error::{Error, Result};
@@ -73,8 +74,10 @@ pub(crate) struct Outlet {
     pub(crate) writer: Box<dyn Writer>,
     pub(crate) marks: Arc<Marks>,
     pub(crate) tell: Box<dyn Fn(Report)>,
-    pub(crate) end: End,
 }
+
+/// An output on which nothing comes: once its frontier is past an epoch, the writer of this worker has that epoch's rows.
+pub(crate) type Written<'s> = StreamVec<'s, Epoch, ()>;
 
 /// A row of a table: the columns of its key, then those of its value.
 struct KeyValue<'a, K, V>(&'a K, &'a V);
@@ -133,7 +136,12 @@ impl<K: Datum + Row> Slots<K> {
 type Stands = (Column<u16>, u64, u64, RowKey);
 
 /// Writes a table of upserts as the rows that stand: the number of a key is its slot.
-pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>, keys: Keys<K>, name: &str, outlet: Outlet) {
+pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
+    rows: Upserts<'s, V>,
+    keys: Keys<K>,
+    name: &str,
+    outlet: Outlet,
+) -> Written<'s> {
     let stands: Stands = (Column::new(), 0, 0, RowKey::default());
     let write = move |(stands, rows, sum, hasher): &mut Stands, (number, value): &Upsert<V>, writer: &mut dyn Writer| {
         let keys = keys.open();
@@ -152,11 +160,15 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(rows: Upserts<'s, V>,
             None => Ok(()),
         }
     };
-    run(rows, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum));
+    run(rows, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum))
 }
 
 /// Writes a table of diffs as the rows that stand. They stay where they are: a key's diffs all come from one worker.
-pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(rows: Diffs<'s, (K, V)>, name: &str, outlet: Outlet) {
+pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
+    rows: Diffs<'s, (K, V)>,
+    name: &str,
+    outlet: Outlet,
+) -> Written<'s> {
     let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0, hasher: RowKey::default() };
     let write = |slots: &mut Slots<K>, ((key, value), _, diff): &((K, V), Epoch, isize), writer: &mut dyn Writer| {
         let row = KeyValue(key, value);
@@ -171,17 +183,21 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(rows: Diffs<'s,
         }
         Ok(())
     };
-    run(rows.inner, name, outlet, slots, Vec::as_slice, write, |slots: &Slots<K>| (slots.of.len() as u64, slots.sum));
+    run(rows.inner, name, outlet, slots, Vec::as_slice, write, |slots: &Slots<K>| (slots.of.len() as u64, slots.sum))
 }
 
 /// Writes every row that comes.
-pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(rows: StreamVec<'s, Epoch, (K, V)>, name: &str, outlet: Outlet) {
+pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
+    rows: StreamVec<'s, Epoch, (K, V)>,
+    name: &str,
+    outlet: Outlet,
+) -> Written<'s> {
     let write = |seen: &mut (u64, u64, RowKey), row: &(K, V), writer: &mut dyn Writer| {
         seen.0 += 1;
         seen.1 = seen.1.wrapping_add(digest(&mut seen.2, &KeyValue(&row.0, &row.1)));
         writer.insert(0, &KeyValue(&row.0, &row.1))
     };
-    run(rows, name, outlet, (0, 0, RowKey::default()), Vec::as_slice, write, |seen| (seen.0, seen.1));
+    run(rows, name, outlet, (0, 0, RowKey::default()), Vec::as_slice, write, |seen| (seen.0, seen.1))
 }
 
 /// The operator of all: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.
@@ -193,48 +209,58 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     each: fn(&C) -> &[D],
     write: impl Fn(&mut S, &D, &mut dyn Writer) -> Result<()> + 'static,
     count: impl Fn(&S) -> (u64, u64) + 'static,
-) where
+) -> Written<'s>
+where
     D: 'static,
 {
-    let Outlet { mut writer, marks, tell, end } = outlet;
+    let Outlet { mut writer, marks, tell } = outlet;
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
     marks.lock().wake.push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
     let mut input = builder.new_input(rows, Pipeline);
-    let mut held: BTreeMap<Epoch, Vec<C>> = BTreeMap::new();
-    let (mut recovered, mut staged, mut failed) = (false, None, false);
-    builder.build(move |_| {
+    let (_, written) = builder.new_output();
+    // Of an epoch without rows it needs to hear only when it is marked, and then it is woken.
+    builder.set_notify_for(0, FrontierInterest::IfCapability);
+    let mut held: BTreeMap<Epoch, (Capability<Epoch>, Vec<C>)> = BTreeMap::new();
+    let (mut staged, mut failed) = (None, false);
+    builder.build(move |capabilities| {
+        // Held until the recovery is over.
+        let mut recovering = capabilities;
         move |frontiers| {
-            input.for_each(|time, data| held.entry(*time.time()).or_default().push(std::mem::take(data)));
-            let open = end.reach(&frontiers[0]);
-            if failed {
-                held.clear();
-                return;
-            }
+            input.for_each(|time, data| {
+                let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
+                parts.push(std::mem::take(data));
+            });
+            let open = frontiers[0].frontier().first().copied();
             let mut advance = || -> Result<()> {
                 loop {
                     let first = held.first_key_value().map(|(epoch, _)| *epoch);
                     let next = first.filter(|e| open.is_none_or(|open| *e <= open));
                     let before = next.or(open);
-                    if !recovered && before != Some(0) {
-                        recovered = true;
+                    if !recovering.is_empty() && before != Some(0) {
                         let ((rows, digest), found) = (count(&state), writer.recovered()?);
                         tell(Report::Recovered { found, rows, digest });
+                        recovering.clear();
                     }
                     while let Some(epoch) = marks.next(staged, next, first) {
                         let ((rows, digest), part) = (count(&state), writer.stage()?);
                         staged = Some(epoch);
                         tell(Report::Staged { part, rows, digest });
                     }
-                    let Some(parts) = next.and_then(|epoch| held.remove(&epoch)) else { return Ok(()) };
+                    let Some((_capability, parts)) = next.and_then(|epoch| held.remove(&epoch)) else { return Ok(()) };
                     for part in parts {
                         each(&part).iter().try_for_each(|datum| write(&mut state, datum, writer.as_mut()))?;
                     }
                 }
             };
-            if let Err(error) = advance() {
+            if failed {
+                held.clear();
+            } else if let Err(error) = advance() {
                 failed = true;
                 tell(Report::Failed(error));
+                held.clear();
+                recovering.clear();
             }
         }
     });
+    written
 }

@@ -1,6 +1,8 @@
 //! The workers' threads: each builds the topology over what is bound to it, and steps until it is complete.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,7 +17,7 @@ use super::coordinator::Message;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
 use crate::graph::Plugs;
-use crate::operators::{Ends, Feed, Gauges, Marks, Outlet, Tally};
+use crate::operators::{Feed, Gauges, Marks, Outlet, Tally};
 use crate::topology::Topology;
 
 /// How long a worker looks again and again for news of a closed epoch before it sleeps. A small epoch is through in less, and
@@ -48,17 +50,17 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         let alarm = Alarm { what: "worker", coordinator: coordinator.clone() };
         let index = worker.index();
         let writers = std::mem::take(&mut shared.writers.lock().unwrap_or_else(PoisonError::into_inner)[index]);
-        let ends = Ends::default();
+        let through = Rc::new(Cell::new(0));
         let outlet = |(topic, (sink, writer)): (String, (usize, Box<dyn Writer>))| {
             let coordinator = coordinator.clone();
             let tell = Box::new(move |report| {
                 let _ = coordinator.send(Message::Report(sink, report));
             });
-            (topic, Outlet { writer, marks: shared.marks.clone(), tell, end: ends.end() })
+            (topic, Outlet { writer, marks: shared.marks.clone(), tell })
         };
         let outlets = writers.into_iter().map(outlet).collect();
         let (feeds, stores, gauges) = (shared.feeds.clone(), shared.stores.0.clone(), shared.gauges.clone());
-        shared.topology.install(worker, Plugs { feeds, outlets, stores, gauges, ends: ends.clone() });
+        shared.topology.install(worker, Plugs { feeds, outlets, stores, gauges, open: through.clone() });
         let (mut last, mut open, mut since) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let opened = shared.open.load(Ordering::Acquire);
@@ -71,7 +73,7 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             } else {
                 worker.step_or_park(Some(Duration::from_millis(100)));
             }
-            let frontier = ends.open();
+            let frontier = through.get();
             if frontier > last {
                 last = frontier;
                 // The frontier is that of all workers: one of them is enough to tell.

@@ -78,7 +78,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
         let outlet = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);
         let rows = self.events.clone().map(|event| (event.key, event.value));
         match outlet {
-            Some(outlet) => append(rows, topic, outlet),
+            Some(outlet) => self.graph.end(append(rows, topic, outlet)),
             None => self.graph.end(rows),
         }
     }

@@ -364,8 +364,10 @@ impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
         let (key, value) = (K::columns(), V::columns());
         let outlet = self.graph.sink(topic, &[key.clone(), value].concat(), key.len(), Mode::Snapshot, &produced);
         match (&self.rows, outlet) {
-            (Rows::Upserts(rows), Some(outlet)) => snapshot(rows.clone(), self.graph.keys::<K>(), topic, outlet),
-            (Rows::Diffs(rows, _), Some(outlet)) => snapshot_diffs(rows.clone(), topic, outlet),
+            (Rows::Upserts(rows), Some(outlet)) => {
+                self.graph.end(snapshot(rows.clone(), self.graph.keys::<K>(), topic, outlet));
+            }
+            (Rows::Diffs(rows, _), Some(outlet)) => self.graph.end(snapshot_diffs(rows.clone(), topic, outlet)),
             (_, None) => {}
         }
     }
