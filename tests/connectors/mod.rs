@@ -26,7 +26,9 @@ use watershed::connectors::archive::{Archive, ArchiveTopic};
 use watershed::connectors::delta::{Delta, Table};
 
 use crate::support::bucket::bucket;
-use contract::{Held, Place, append_contract, at_most_once_contract, owner_contract, snapshot_contract, source_contract};
+use contract::{
+    Held, Place, a_table_is_refused, append_contract, at_most_once_contract, owner_contract, snapshot_contract, source_contract,
+};
 
 #[test]
 fn memory_keeps_the_contract_of_sources() {
@@ -56,6 +58,7 @@ fn the_archive_keeps_the_contract_of_sinks_that_append() {
     append_contract(|| Box::new(Topic::new(Spot::folder())));
     append_contract(|| Box::new(Topic::new(Spot::memory())));
     owner_contract(&Topic::new(Spot::folder()), false);
+    a_table_is_refused(&Topic::new(Spot::folder()));
 }
 
 #[test]

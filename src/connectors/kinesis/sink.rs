@@ -23,7 +23,7 @@ impl Sink for KinesisStream {
         self.name()
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+    fn check(&self, schema: &Schema, _context: &SinkContext) -> Result<()> {
         if schema.mode == Mode::Snapshot {
             return Err(Error::config(format!(
                 "can't keep the table {} in {}: a stream holds every row that ever came",
@@ -33,7 +33,11 @@ impl Sink for KinesisStream {
             .hint("Bind the topic to a table, or write a stream to Kinesis."));
         }
         // Now, rather than after the first commit has been decided.
-        crate::connect::Source::partitions(self)?;
+        crate::connect::Source::partitions(self).map(drop)
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        self.check(schema, context)?;
         let schema = Arc::new(schema.clone());
         let writer = || Rows { schema: schema.clone(), rows: Vec::new(), recovering: true, found: 0 };
         Ok(Opened {

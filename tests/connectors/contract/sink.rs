@@ -31,6 +31,15 @@ pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
     }
 }
 
+/// The same of a sink that can't tell a repeated commit from a new one, such as a stream of Kinesis: a row may be there again, and
+/// [`Place::rows`] tells that by the name it goes by, as whoever reads it must. Then all of [`append_contract`] holds. It has no
+/// owner, so that [`owner_contract`] can't hold: nobody is refused, and rows of several applications are beside each other.
+pub(crate) fn at_least_once_contract(make: impl Fn() -> Box<dyn Place>) {
+    append_contract(&make);
+    nobody_is_refused(&*make(), Mode::Append);
+    a_table_is_refused(&*make());
+}
+
 /// What is left of both for a sink that can't be asked what it shows, such as a screen: each commit is shown once or, if the run
 /// dies before, never. It finds no row again, so it has no owner and refuses nothing: `a_lost_commit_is_made_from_what_was_recorded`,
 /// `a_table_that_holds_other_rows_is_refused` and [`owner_contract`] can't hold, and what holds in their place is said here.
@@ -256,6 +265,16 @@ fn nobody_is_refused(place: &dyn Place, mode: Mode) {
     world.rows = rows(7, 9, "other");
     world.start(2).unwrap();
     assert_eq!(place.rows(), rows(1, 2, "mine"), "and nothing is printed for it");
+}
+
+/// A sink that holds every row that ever came is no place for a table, and says so before any sink of the run is opened.
+pub(crate) fn a_table_is_refused(place: &dyn Place) {
+    let world = World::new(place, Mode::Snapshot);
+    let context = world.context("app", 1);
+    let looked = place.sink().check(&world.schema(), &context).expect_err("a table is refused at a look");
+    let error = place.sink().open(&world.schema(), &context).err().expect("a table is refused");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert_eq!(looked.to_string(), error.to_string());
 }
 
 /// A place belongs to the application that made it, and to the state that made its commits.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::thread;
 use std::time::Duration;
 
 use watershed::ErrorKind;
@@ -13,22 +14,40 @@ pub(crate) trait Held {
     fn append(&self, partition: u32, values: &[&[u8]]);
     /// A new source on it.
     fn source(&self) -> Box<dyn Source>;
-    /// The partitions that it has while it is empty.
+    /// The partitions that it has while it is empty, of a log that makes none when it is written to; 0, 1, 2 and 11 are among them.
     fn partitions(&self) -> Vec<u32> {
         Vec::new()
+    }
+    /// The offset of the first record of a partition.
+    fn first(&self, _partition: u32) -> u64 {
+        0
+    }
+    /// The bytes of the longest record that it takes.
+    fn longest(&self) -> usize {
+        5 << 20
+    }
+    /// Whether it tells where it ends, so that a reading ends where the log ended when it was opened. Of one that doesn't, a reading
+    /// ends where it first catches up with it: nothing less is forgiven.
+    fn tells_its_end(&self) -> bool {
+        true
     }
 }
 
 /// Runs all that a source promises against logs that `make` makes, each of them empty.
-pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held>) {
-    an_empty_log_has_no_partitions(&*make());
-    partitions_ascend_and_hold_their_own_records(&*make());
-    reading_resumes_at_every_position(&*make());
-    a_reading_ends_where_the_log_ended_when_it_was_opened(&*make());
-    a_follower_waits_and_sees_what_comes(&*make());
-    records_of_every_length_are_whole(&*make());
-    batches_are_about_a_megabyte_at_most(&*make());
-    every_reading_is_the_same(&*make());
+pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held> + Sync) {
+    let promises: [fn(&dyn Held); 8] = [
+        an_empty_log_has_no_partitions,
+        partitions_ascend_and_hold_their_own_records,
+        reading_resumes_at_every_position,
+        a_reading_ends_where_the_log_ended_when_it_was_opened,
+        a_follower_waits_and_sees_what_comes,
+        records_of_every_length_are_whole,
+        batches_are_about_a_megabyte_at_most,
+        every_reading_is_the_same,
+    ];
+    // At once: a log that is far away is waited for most of the time.
+    let make = &make;
+    thread::scope(|scope| promises.iter().for_each(|promise| drop(scope.spawn(move || promise(&*make())))));
 }
 
 /// The records up to the end, or until there are `enough` and for now no more, and what the poll after them said; each batch must
@@ -59,8 +78,9 @@ fn drain(partition: &mut dyn Partition, number: u32, enough: usize) -> (Vec<(u64
     }
 }
 
-fn read(source: &dyn Source, partition: u32, from: Option<u64>) -> Vec<(u64, Vec<u8>)> {
-    let mut opened = source.open(partition, from, false).unwrap();
+/// All that is there from the record of a number on, or from the earliest.
+fn read(log: &dyn Held, source: &dyn Source, partition: u32, from: Option<u64>) -> Vec<(u64, Vec<u8>)> {
+    let mut opened = source.open(partition, from.map(|from| log.first(partition) + from), false).unwrap();
     let (records, end) = drain(&mut *opened, partition, usize::MAX);
     assert!(matches!(end, Poll::End), "{end:?}");
     assert!(matches!(opened.poll(), Ok(Poll::End)), "an end is for ever");
@@ -68,8 +88,9 @@ fn read(source: &dyn Source, partition: u32, from: Option<u64>) -> Vec<(u64, Vec
     records
 }
 
-fn numbered(range: Range<u64>) -> Vec<(u64, Vec<u8>)> {
-    range.map(|n| (n, n.to_string().into_bytes())).collect()
+/// The records of these numbers, as they are read.
+fn numbered(log: &dyn Held, partition: u32, range: Range<u64>) -> Vec<(u64, Vec<u8>)> {
+    range.map(|n| (log.first(partition) + n, n.to_string().into_bytes())).collect()
 }
 
 /// Appends the numbers of a range, in pieces.
@@ -80,12 +101,21 @@ fn append(log: &dyn Held, partition: u32, range: Range<u64>) {
     }
 }
 
+/// What continues from a commit up to the record of a number, as another process does.
+fn continued(log: &dyn Held, source: &dyn Source, partition: u32, to: u64) -> Box<dyn Source> {
+    let memory = source.remember(&[(partition, log.first(partition) + to)].into());
+    let next = log.source();
+    // As it comes back from a manifest's bytes.
+    next.recall(&serde_json::from_str(&memory.to_string()).unwrap()).unwrap();
+    next
+}
+
 fn an_empty_log_has_no_partitions(log: &dyn Held) {
     let source = log.source();
     assert_eq!(source.partitions().unwrap(), log.partitions());
     assert!(!source.describe().is_empty());
-    assert_eq!(read(&*source, 0, None), []);
-    assert_eq!(read(&*source, 0, Some(0)), []);
+    assert_eq!(read(log, &*source, 0, None), []);
+    assert_eq!(read(log, &*source, 0, Some(0)), []);
 }
 
 fn partitions_ascend_and_hold_their_own_records(log: &dyn Held) {
@@ -96,7 +126,7 @@ fn partitions_ascend_and_hold_their_own_records(log: &dyn Held) {
     let all: BTreeSet<u32> = log.partitions().into_iter().chain([0, 2, 11]).collect();
     assert_eq!(source.partitions().unwrap(), all.into_iter().collect::<Vec<_>>());
     for (partition, end) in [(0, 9), (2, 5), (11, 1)] {
-        assert_eq!(read(&*source, partition, None), numbered(0..end));
+        assert_eq!(read(log, &*source, partition, None), numbered(log, partition, 0..end));
     }
     assert_eq!(log.source().describe(), source.describe(), "one log has one name");
 }
@@ -105,10 +135,15 @@ fn reading_resumes_at_every_position(log: &dyn Held) {
     append(log, 1, 0..30);
     let source = log.source();
     for from in 0..=30 {
-        assert_eq!(read(&*source, 1, Some(from)), numbered(from..30), "from {from}");
+        let rest = numbered(log, 1, from..30);
+        assert_eq!(read(log, &*source, 1, Some(from)), rest, "from {from}");
+        if from % 6 == 0 {
+            assert_eq!(read(log, &*continued(log, &*source, 1, from), 1, Some(from)), rest, "from {from}, continued");
+            assert_eq!(read(log, &*log.source(), 1, Some(from)), rest, "from {from}, of which nothing is known");
+        }
     }
     for follow in [false, true] {
-        let error = source.open(1, Some(31), follow).err().expect("what is not there can't be read");
+        let error = source.open(1, Some(log.first(1) + 31), follow).err().expect("what is not there can't be read");
         assert_eq!(error.kind(), ErrorKind::Data);
     }
 }
@@ -116,10 +151,14 @@ fn reading_resumes_at_every_position(log: &dyn Held) {
 fn a_reading_ends_where_the_log_ended_when_it_was_opened(log: &dyn Held) {
     append(log, 0, 0..10);
     let source = log.source();
-    let mut opened = source.open(0, Some(3), false).unwrap();
+    let mut opened = source.open(0, Some(log.first(0) + 3), false).unwrap();
     append(log, 0, 10..20);
-    assert_eq!(drain(&mut *opened, 0, usize::MAX).0, numbered(3..10));
-    assert_eq!(read(&*source, 0, Some(10)), numbered(10..20));
+    let (records, end) = drain(&mut *opened, 0, usize::MAX);
+    assert!(matches!(end, Poll::End), "{end:?}");
+    let to = if log.tells_its_end() { 10 } else { 3 + records.len() as u64 };
+    assert!((10..=20).contains(&to), "it ends at {to}");
+    assert_eq!(records, numbered(log, 0, 3..to));
+    assert_eq!(read(log, &*source, 0, Some(to)), numbered(log, 0, to..20));
 }
 
 fn a_follower_waits_and_sees_what_comes(log: &dyn Held) {
@@ -128,28 +167,28 @@ fn a_follower_waits_and_sees_what_comes(log: &dyn Held) {
     let (nothing, idle) = drain(&mut *early, 0, 0);
     assert!(nothing.is_empty() && matches!(idle, Poll::Idle));
     append(log, 0, 0..10);
-    let mut late = source.open(0, Some(10), true).unwrap();
+    let mut late = source.open(0, Some(log.first(0) + 10), true).unwrap();
     let mut seen = 0;
     for end in [10, 11, 40] {
         append(log, 0, seen.max(10)..end);
         let (records, idle) = drain(&mut *early, 0, (end - seen) as usize);
-        assert_eq!(records, numbered(seen..end));
+        assert_eq!(records, numbered(log, 0, seen..end));
         assert!(matches!(idle, Poll::Idle), "{idle:?}");
         assert!(matches!(early.poll(), Ok(Poll::Idle)));
         seen = end;
     }
-    assert_eq!(drain(&mut *late, 0, 30).0, numbered(10..40));
+    assert_eq!(drain(&mut *late, 0, 30).0, numbered(log, 0, 10..40));
 }
 
 fn records_of_every_length_are_whole(log: &dyn Held) {
-    let huge = vec![b'x'; 5 << 20];
-    let values: [&[u8]; 6] = [b"", b"a", &huge, b"", &huge[..1 << 20], b"z"];
+    let huge = vec![b'x'; log.longest()];
+    let values: [&[u8]; 6] = [b"", b"a", &huge, b"", &huge[..log.longest() / 5], b"z"];
     log.append(0, &values);
     log.append(0, &[b""]);
     let expected: Vec<Vec<u8>> = values.iter().chain([&&b""[..]]).map(|value| value.to_vec()).collect();
     let source = log.source();
     for from in 0..=expected.len() {
-        let read: Vec<Vec<u8>> = read(&*source, 0, Some(from as u64)).into_iter().map(|(_, value)| value).collect();
+        let read: Vec<Vec<u8>> = read(log, &*source, 0, Some(from as u64)).into_iter().map(|(_, value)| value).collect();
         assert!(read == expected[from..], "from {from}: {:?}", read.iter().map(Vec::len).collect::<Vec<_>>());
     }
 }
@@ -157,7 +196,7 @@ fn records_of_every_length_are_whole(log: &dyn Held) {
 fn batches_are_about_a_megabyte_at_most(log: &dyn Held) {
     let value = vec![b'v'; 100_000];
     log.append(0, &vec![&value[..]; 60]);
-    assert_eq!(read(&*log.source(), 0, None).len(), 60);
+    assert_eq!(read(log, &*log.source(), 0, None).len(), 60);
 }
 
 fn every_reading_is_the_same(log: &dyn Held) {
@@ -168,7 +207,7 @@ fn every_reading_is_the_same(log: &dyn Held) {
         append(log, 0, end * 50..(end + 1) * 50);
         followed.extend(drain(&mut *follower, 0, 50).0);
     }
-    assert_eq!(followed, numbered(0..2000));
-    assert_eq!(read(&*source, 0, None), followed);
-    assert_eq!(read(&*log.source(), 0, None), followed, "by another source too");
+    assert_eq!(followed, numbered(log, 0, 0..2000));
+    assert_eq!(read(log, &*source, 0, None), followed);
+    assert_eq!(read(log, &*log.source(), 0, None), followed, "by another source too");
 }

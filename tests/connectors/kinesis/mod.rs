@@ -1,9 +1,9 @@
-//! Kinesis against a server on this machine: reading ([`reading`]), managing and writing ([`streams`]), runs around splits and
+//! Kinesis against a server on this machine: the contract ([`keeping`]), managing and writing ([`streams`]), runs around splits and
 //! merges ([`resharding`]), a bad network ([`network`]), and what is said when something is wrong ([`errors`]).
 
 mod errors;
+mod keeping;
 mod network;
-mod reading;
 mod resharding;
 mod streams;
 
@@ -123,12 +123,16 @@ impl World {
             let entry = |(key, data): &(String, Vec<u8>)| {
                 PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.as_slice())).build().unwrap()
             };
-            let entries = call.iter().map(entry).collect();
-            let sent = self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
-            let answer = self.runtime.block_on(sent).unwrap();
-            let refused = answer.records.iter().find(|record| record.error_code.is_some());
-            assert!(refused.is_none(), "{refused:?}");
+            self.call(call.iter().map(entry).collect());
         }
+    }
+
+    /// Writes records in one call, none of which may be refused.
+    fn call(&self, entries: Vec<PutRecordsRequestEntry>) {
+        let sent = self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
+        let answer = self.runtime.block_on(sent).unwrap();
+        let refused = answer.records.iter().find(|record| record.error_code.is_some());
+        assert!(refused.is_none(), "{refused:?}");
     }
 
     /// Writes the next numbers of some keys, `each` of every key.

@@ -98,6 +98,11 @@ fn what_is_no_record_is_refused_before_it_is_recorded() {
     let fake = Fake::of(1);
     let error = fake.stream().open(&schema(Mode::Snapshot), &context(0)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
+    // At a look, before any sink of the run is opened.
+    fake.with(|stream| stream.faults = [FaultKind::Missing].into());
+    let error = fake.stream().check(&schema(Mode::Append), &context(0)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("no such stream"), "{error}");
     let mut opened = open(&fake);
     let row = |key: &str, n: f64| vec![Value::Text(key.into()), Value::Double(n)];
     assert_eq!(opened.writers[0].insert(0, &row("a", f64::NAN)).unwrap_err().kind(), ErrorKind::Data);
