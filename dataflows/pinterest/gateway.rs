@@ -28,7 +28,8 @@ pub(crate) struct GatewayArgs {
     /// Address to listen on; port 0 is any that is free
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
     listen: SocketAddr,
-    /// Where records go: the folder of an archive, or if built with that feature kafka://host:port or kinesis://region
+    /// Where records go: the folder of an archive, or if built with that feature kafka://host:port or kinesis://region; Kinesis
+    /// promises no order to the records of one request, not even to those of one key
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams streaming-<ID>-pin and so on

@@ -23,7 +23,8 @@ const CHANGING: Duration = Duration::from_secs(60);
 
 /// The streams of a region, to append to.
 ///
-/// Records of a request go together, as many as Kinesis takes in a call, which promises them no order. A key that is too long or
+/// Records of a request go together, as many as Kinesis takes in a call, and may come to stand in any order, those of one key too:
+/// Kinesis promises none within a call, and what it refuses goes again in another. A key that is too long or
 /// no text is hashed; without one the value is. What a shard has no room for is tried again for a moment, then refused. A record
 /// whose answer was lost may be there all the same, and twice when it is sent again.
 pub struct KinesisLog {

@@ -15,7 +15,9 @@
 //! - **Guaranteed** when writing: every row at least once, rows of one key in order. Kinesis can't tell a repeated call from a
 //!   new one, so after a lost answer or a restart rows come again, each with the same `_record`: who reads them can drop those.
 //!
-//! - **A gateway** appends to all streams of the region ([`Kinesis::log`]), and acknowledges what Kinesis says where it is.
+//! - **A gateway** appends to all streams of the region ([`Kinesis::log`]), and acknowledges what Kinesis says where it is. The records
+//!   of one request may come to stand in any order, those of one key too: whoever needs an order sends the next when the one before
+//!   is acknowledged.
 //!
 //! All order of a key is by partition key: in a stream with the distribution strategy `AUTO` the service deals records of one key
 //! out to any shard, and then nobody knows which came first; offsets decide, the same in every run.
