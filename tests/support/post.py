@@ -2,7 +2,7 @@
 
 usage: post.py URL rest-proxy|kinesis-proxy USER_ID FIRST COUNT
 
-Prints a line of JSON for each record that was taken: its topic, its value, and the answer. Ends with status 1 at the first answer
+Prints a line of JSON for each record that was taken: its topic, its value, the value's text as it was sent, and the answer. Ends with status 1 at the first answer
 that is not 200. Needs `requests` alone.
 """
 
@@ -76,8 +76,10 @@ def main():
             response = session.request(method, url, timeout=60, **arguments)
             if response.status_code != 200:
                 sys.exit(f"{method} {url}: {response.status_code} {response.text}")
-            value = json.loads(json.dumps(value, default=str))
-            print(json.dumps({"topic": f"{user_id}.{kind}", "value": value, "answer": response.json()}), flush=True)
+            # The bodies have it in these very bytes: json.dumps writes a part as it writes a whole.
+            text = json.dumps(value, default=str)
+            line = {"topic": f"{user_id}.{kind}", "value": json.loads(text), "text": text, "answer": response.json()}
+            print(json.dumps(line), flush=True)
 
 
 main()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,10 +16,19 @@ use tokio::runtime::Runtime;
 
 use super::{JSON, ask, assert_busy, post};
 use crate::connectors::kinesis::{config, server};
-use crate::dataflows::Place;
 use crate::dataflows::follow::until;
 use crate::dataflows::gateway::Running;
+use crate::dataflows::{Place, python, support};
 use crate::support::http::Client;
+use crate::support::services::skipped;
+
+/// What the program, and boto3, find in their environment.
+const AWS: [(&str, &str); 4] = [
+    ("AWS_REGION", "eu-west-1"),
+    ("AWS_DEFAULT_REGION", "eu-west-1"),
+    ("AWS_ACCESS_KEY_ID", "test"),
+    ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test"),
+];
 
 /// A user of the server of the tests, whose streams are deleted in the end.
 struct World {
@@ -48,9 +58,17 @@ impl World {
     /// The program with the server, or another endpoint, in its environment.
     fn command(&self, endpoint: &str, args: &[&str]) -> Command {
         let mut command = self.place.command(args);
-        command.env("AWS_ENDPOINT_URL_KINESIS", endpoint).env("AWS_REGION", "eu-west-1");
-        command.env("AWS_ACCESS_KEY_ID", "test").env("AWS_SECRET_ACCESS_KEY", "secret-of-the-test");
+        command.env("AWS_ENDPOINT_URL_KINESIS", endpoint).envs(AWS);
         command
+    }
+
+    /// Every line of JSON that a script beside the tests prints.
+    fn script(&self, python: &Path, name: &str, args: &[&str]) -> Vec<Json> {
+        let mut command = Command::new(python);
+        command.arg(support(name)).args(args).env("AWS_ENDPOINT_URL_KINESIS", &self.endpoint).envs(AWS);
+        let output = command.output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     fn gateway(&self, endpoint: &str) -> Running {
@@ -238,6 +256,41 @@ fn both_protocols_answer_with_what_kinesis_says() {
     assert_eq!(ask(at, "POST", &path("pin"), "").json()["__type"], "ResourceInUseException");
     assert_eq!(post(at, &format!("{user}.pin"), &[json!({"value": 1})]).status, 200);
     assert_eq!(running.stop(), "4 records acknowledged\n");
+}
+
+#[test]
+fn what_a_python_script_posts_boto3_reads_back_once_and_byte_for_byte() {
+    let Some(world) = World::new() else { return };
+    let Some(python) = python() else { return skipped("no Python environment with requests and boto3 could be made") };
+    let running = world.gateway(&world.endpoint);
+    let mut posted = Vec::new();
+    for (style, stage, first) in [("rest-proxy", "", "0"), ("kinesis-proxy", "/test", "20")] {
+        let url = format!("{}{stage}", running.url());
+        posted.extend(world.script(&python, "post.py", &[&url, style, &world.user, first, "20"]));
+    }
+    assert_eq!((posted.len(), running.stop().as_str()), (120, "120 records acknowledged\n"));
+
+    let streams = ["pin", "geo", "user"].map(|kind| world.stream(kind));
+    let found = world.script(&python, "kinesis_reader.py", &streams.each_ref().map(String::as_str));
+    let bytes = |data: &Json| data.as_array().unwrap().iter().map(|byte| byte.as_u64().unwrap() as u8).collect::<Vec<_>>();
+    let text = |record: &Json, name: &str| record[name].as_str().unwrap().to_string();
+    let stream = |posted: &Json| world.stream(text(posted, "topic").rsplit('.').next().unwrap());
+    let mut sent: Vec<_> = posted.iter().map(|posted| (stream(posted), text(posted, "text").into_bytes())).collect();
+    let mut read: Vec<_> = found.iter().map(|record| (text(record, "stream"), bytes(&record["data"]))).collect();
+    sent.sort();
+    read.sort();
+    assert!(sent == read, "{} records were sent and {} are there, or their bytes are others", sent.len(), read.len());
+
+    // The methods of Kinesis say where a record is, and have asked for its key.
+    let place = |stream, record: &Json, names: [&str; 2]| (stream, names.map(|name| text(record, name)));
+    let record = |record: &Json| (text(record, "key"), bytes(&record["data"]));
+    let at = |found| (place(text(found, "stream"), found, ["shard", "sequence"]), record(found));
+    let placed: BTreeMap<_, _> = found.iter().map(at).collect();
+    for posted in &posted[60..] {
+        let number = posted["value"].get("index").or(posted["value"].get("ind")).unwrap();
+        let place = place(stream(posted), &posted["answer"], ["ShardId", "SequenceNumber"]);
+        assert_eq!(placed[&place], (number.to_string(), text(posted, "text").into_bytes()));
+    }
 }
 
 #[test]
