@@ -179,35 +179,36 @@ impl Reader {
         Ok(())
     }
 
-    /// What is fetched, up to about a megabyte; a record that holds many is never cut.
+    /// What is fetched, up to about a megabyte: of a record that holds many, the rest comes next.
     fn batch(&mut self) -> Result<Option<Batch>> {
         let first = self.offset + self.skip;
         let mut batch = Batch { partition: self.number, first, next: first, ..Batch::default() };
         let mut last = None;
-        while let Some(raw) = self.raw.front() {
-            let full = batch.bytes.len() + raw.data.len() > CHUNK || batch.records.len() >= RECORDS;
-            if full && !batch.records.is_empty() {
-                break;
-            }
+        'full: while let Some(raw) = self.raw.front() {
             if self.offset == self.base {
                 self.lineage.begins(self.number, &raw.sequence);
             }
             let whole = || vec![(raw.key.as_deref(), raw.data.as_slice())];
             let packed = kpl::unpack(&raw.data).map(|all| all.into_iter().map(|(key, value)| (Some(key), value)).collect());
-            for (key, value) in packed.unwrap_or_else(whole) {
-                if self.skip > 0 {
-                    self.skip -= 1;
-                } else {
-                    batch.push(self.offset, raw.arrived, key.map(str::as_bytes), Some(value));
+            let all: Vec<(Option<&str>, &[u8])> = packed.unwrap_or_else(whole);
+            let count = all.len() as u64;
+            for (key, value) in all.into_iter().skip(self.skip as usize) {
+                // A few bytes packed may name one long key again and again.
+                let bytes = batch.bytes.len() + key.map_or(0, str::len) + value.len();
+                if !batch.records.is_empty() && (bytes > CHUNK || batch.records.len() >= RECORDS) {
+                    break 'full;
                 }
-                self.offset += 1;
+                batch.push(self.offset + self.skip, raw.arrived, key.map(str::as_bytes), Some(value));
+                self.skip += 1;
             }
+            self.skip -= count;
+            self.offset += count;
             last = self.raw.pop_front().map(|raw| raw.sequence);
         }
-        if self.offset - self.base >= OFFSETS {
+        batch.next = self.offset + self.skip;
+        if batch.next - self.base >= OFFSETS {
             return Err(Error::data(format!("can't number the records of {}: it has over {OFFSETS}", self.name)));
         }
-        batch.next = self.offset;
         if let Some(sequence) = last {
             self.lineage.ends(self.number, self.offset, sequence);
         }

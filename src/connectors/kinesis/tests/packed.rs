@@ -5,7 +5,7 @@ use md5::{Digest, Md5};
 use super::super::OFFSETS;
 use super::super::kpl::unpack;
 use super::fake::{Fake, Got, read, values};
-use crate::connect::Source;
+use crate::connect::{Poll, Source};
 
 /// Fields of a message: number and content.
 fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
@@ -87,6 +87,53 @@ fn packed_records_have_offsets_of_their_own_and_are_read_from_the_middle() {
         assert_eq!(read(&fake.stream(), 1, Some(OFFSETS + from)), all[from as usize..], "from {from}, in another process");
     }
     assert!(source.open(1, Some(OFFSETS + 7), false).is_err());
+}
+
+#[test]
+fn many_records_in_one_are_many_batches_each_of_which_is_continued() {
+    // A thousand times the bytes: each record names the one key.
+    let key = "k".repeat(50_000);
+    let records: Vec<Vec<u8>> = (0..5000_u32).map(|n| [&[8, 0], &message(&[(3, &n.to_be_bytes())])[..]].concat()).collect();
+    let fields: Vec<(u8, &[u8])> = records.iter().map(|record| (3, record.as_slice())).collect();
+    for (key, longest) in [(key.as_str(), 21), ("k", 4096)] {
+        let fake = Fake::of(1);
+        fake.append(0, "any", "first");
+        fake.append(0, "any", sealed(&message(&[&[(1, key.as_bytes())][..], &fields].concat())));
+        fake.append(0, "any", "last");
+        let source = fake.stream();
+        let mut reader = source.open(0, None, false).unwrap();
+        let (mut next, mut batches) = (0, 0);
+        loop {
+            match reader.poll().unwrap() {
+                Poll::Batch(batch) => {
+                    assert!(batch.bytes.len() <= 1 << 20 && batch.records.len() <= longest, "{} records", batch.records.len());
+                    assert_eq!((batch.first, batch.next), (next, next + batch.records.len() as u64));
+                    for record in batch.iter(0).filter(|record| (1..=5000).contains(&record.order.offset)) {
+                        let n = record.order.offset as u32 - 1;
+                        assert!((record.key, record.value) == (Some(key.as_bytes()), Some(&n.to_be_bytes()[..])), "record {n}");
+                    }
+                    (next, batches) = (batch.next, batches + 1);
+                    if batches % 100 == 1 {
+                        let memory = source.remember(&[(0, next)].into());
+                        let other = fake.stream();
+                        other.recall(&memory).unwrap();
+                        let mut rest = other.open(0, Some(next), false).unwrap();
+                        let first = loop {
+                            match rest.poll().unwrap() {
+                                Poll::Batch(batch) => break Some(batch.first),
+                                Poll::Idle => assert!(rest.wait(std::time::Duration::from_secs(10))),
+                                Poll::End => break None,
+                            }
+                        };
+                        assert_eq!(first, (next < 5002).then_some(next), "continued at {next}");
+                    }
+                }
+                Poll::Idle => assert!(reader.wait(std::time::Duration::from_secs(10))),
+                Poll::End => break,
+            }
+        }
+        assert_eq!(next, 5002);
+    }
 }
 
 #[test]
