@@ -58,6 +58,8 @@ pub(super) struct Page {
     pub(super) next: Option<String>,
     /// Whether it reaches the newest record there is.
     pub(super) newest: bool,
+    /// Whether it is so far behind that retention may take what follows before it is asked for.
+    pub(super) old: bool,
 }
 
 /// A record on its way in.

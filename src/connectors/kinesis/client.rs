@@ -21,6 +21,8 @@ use super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written}
 
 const CONNECTING: Duration = Duration::from_secs(3);
 const CALLING: Duration = Duration::from_secs(15);
+/// How old what is read may be, in milliseconds, so that retention, a day at least, leaves what follows for as long as an iterator lives.
+const YOUNG: i64 = 23 * 3_600_000;
 
 /// What the environment says, for a region.
 pub(super) async fn config(region: &str) -> SdkConfig {
@@ -75,6 +77,7 @@ impl Api for Sdk {
                 records: answer.records.into_iter().map(raw).collect(),
                 next: answer.next_shard_iterator,
                 newest,
+                old: answer.millis_behind_latest.is_some_and(|behind| behind > YOUNG),
             })
         }
         .boxed()

@@ -120,6 +120,10 @@ impl Fetcher {
             }
         }
         self.last = last.or(self.last.take());
+        // An iterator, too, passes over what retention took in the meantime.
+        if page.old && !page.records.is_empty() {
+            self.iterator = None;
+        }
         Ok(page)
     }
 

@@ -33,6 +33,9 @@ pub(super) struct Stream {
     pub(super) puts: Vec<Vec<Entry>>,
     /// After how many calls of `put` no other is answered any more.
     pub(super) silent_after: Option<usize>,
+    /// Whether all there is is old, and how many records of the first shard retention has taken after each call for records.
+    pub(super) old: bool,
+    pub(super) trims: VecDeque<usize>,
     /// Sequence numbers that iterators were asked for.
     pub(super) sought: Vec<Start>,
 }
@@ -139,7 +142,7 @@ impl Stream {
         let newest = empty == 0 && to == held.records.len();
         let next = format!("{time} {shard} {to} {}", if empty > 0 { empty - 1 } else { self.empty });
         let next = (!newest || !held.shard.closed).then_some(next);
-        Ok(Page { records: held.records[at..to].to_vec(), next, newest })
+        Ok(Page { records: held.records[at..to].to_vec(), next, newest, old: self.old })
     }
 }
 
@@ -161,7 +164,14 @@ impl Api for Fake {
     }
 
     fn records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Page, Fault>> {
-        ready(self.fault().map_or_else(|| self.with(|stream| stream.records(iterator, limit as usize)), Err)).boxed()
+        let answer = |stream: &mut Stream| {
+            let page = stream.records(iterator, limit as usize);
+            if let Some(trimmed) = stream.trims.pop_front() {
+                stream.shards[0].trimmed = trimmed;
+            }
+            page
+        };
+        ready(self.fault().map_or_else(|| self.with(answer), Err)).boxed()
     }
 
     fn put<'a>(&'a self, _stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>> {

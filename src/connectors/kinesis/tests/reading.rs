@@ -142,6 +142,39 @@ fn what_retention_took_is_refused_and_never_skipped() {
 }
 
 #[test]
+fn what_retention_takes_between_two_answers_is_refused_and_never_skipped() {
+    // The record before a position is read again with what comes after it.
+    for (trims, enough) in [(vec![15], 10), (vec![0, 20], 19), (vec![10], 10)] {
+        let fake = Fake::of(1);
+        fill(&fake, 0, 0..30);
+        fake.with(|stream| (stream.old, stream.trims) = (true, trims.into()));
+        let source = fake.stream();
+        let mut reader = source.open(0, None, false).unwrap();
+        let mut got = Vec::new();
+        let error = loop {
+            match reader.poll() {
+                Ok(Poll::Idle) => assert!(reader.wait(Duration::from_secs(10))),
+                Ok(Poll::Batch(batch)) => got.extend(batch.iter(0).map(|record| record.order.offset)),
+                Ok(Poll::End) => panic!("it ended after {} records", got.len()),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!((got, error.kind()), ((0..enough).collect(), ErrorKind::Data));
+    }
+}
+
+#[test]
+fn what_is_old_is_read_to_its_end_however_little_an_answer_holds() {
+    for (page, empty) in [(1, 0), (1, 2), (10, 0), (10, 1)] {
+        let fake = Fake::of(1);
+        fill(&fake, 0, 0..25);
+        fake.with(|stream| (stream.old, stream.page, stream.empty) = (true, page, empty));
+        assert_eq!(read(&fake.stream(), 0, None), numbered(0, 0..25));
+        assert_eq!(read(&fake.stream(), 0, Some(13)), numbered(0, 13..25));
+    }
+}
+
+#[test]
 fn a_reader_that_falls_behind_retention_after_its_iterator_expired_is_refused() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..5);
