@@ -12,9 +12,9 @@
 //!   what retention took away, or a stream made anew, is an error. Kinesis has no word for "this was skipped" before the first
 //!   record of a shard was read: what came and went before that, while nobody read, is not missed. A run that continues reads
 //!   again what it has read, so retention must keep all of that.
-//! - **Guaranteed** when writing: every row at least once, rows of one key in order. Kinesis can't tell a repeated call from a
-//!   new one, so after a lost answer or a restart rows come again, each with the same `_record`: who reads them can drop those.
-//!
+//! - **Guaranteed** when writing: every row at least once, and of the rows of a commit that one worker wrote, those of one key in
+//!   order; between workers there is none. Kinesis can't tell a repeated call from a new one, so after a lost answer or a restart
+//!   rows come again, each with the same `_record`: who reads them can drop those.
 //! - **A gateway** appends to all streams of the region ([`Kinesis::log`]), and acknowledges what Kinesis says where it is. The records
 //!   of one request may come to stand in any order, those of one key too: whoever needs an order sends the next when the one before
 //!   is acknowledged.
