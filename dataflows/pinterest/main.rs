@@ -95,7 +95,7 @@ struct BindArgs {
     #[arg(long)]
     apart: bool,
     /// Folder of the Delta tables, or s3://bucket/prefix
-    #[arg(long, value_name = "URL", default_value = "data/lake")]
+    #[arg(long, value_name = "URL", default_value = "data/lake", value_parser = lake)]
     lake: String,
     /// Folder of the manifests that make a run continue [default: <lake>/_watershed]
     #[arg(long, value_name = "URL")]
@@ -156,7 +156,7 @@ struct AnswersArgs {
     /// The view, or pin_table, geo_table, user_table, dead_letters; all views if none is named
     view: Option<String>,
     /// Folder of the Delta tables
-    #[arg(long, value_name = "URL", default_value = "data/lake")]
+    #[arg(long, value_name = "URL", default_value = "data/lake", value_parser = lake)]
     lake: String,
     /// Folder of the manifests of the run that made them [default: <lake>/_watershed]
     #[arg(long, value_name = "URL")]
@@ -268,6 +268,14 @@ fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
 
 fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+/// The name of what holds folders: without one they would be made in the root of the machine.
+fn lake(text: &str) -> Result<String, String> {
+    if text.is_empty() || text.ends_with("://") {
+        return Err("a folder, or s3://bucket/prefix".into());
+    }
+    Ok(text.to_string())
+}
+
     let number: u64 = number.parse().map_err(|_| "a whole number and ms, s or m, such as 200ms".to_string())?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),

@@ -58,8 +58,13 @@ impl Store {
     /// For a URL of another scheme, and for a bucket that does not exist, does not answer or may not be listed.
     pub fn open(url: &str) -> Result<Self> {
         let place = match url.split_once("://") {
-            None => Place::Folder(url.into()),
-            Some(("file", path)) => Place::Folder(path.into()),
+            None | Some(("file", _)) => {
+                let path = url.strip_prefix("file://").unwrap_or(url);
+                if path.is_empty() {
+                    return Err(Error::config("can't open a folder: it has no name").hint("For this folder here give a dot."));
+                }
+                Place::Folder(path.into())
+            }
             #[cfg(feature = "s3")]
             Some(("s3", path)) => Place::Remote(s3::open(path)?),
             #[cfg(not(feature = "s3"))]

@@ -99,6 +99,9 @@ impl Folder {
     /// # Errors
     /// When another process has it open, when it can't be read or written, or when it lacks what the journal goes on from.
     pub fn open(root: &Path, options: FolderOptions) -> Result<Self> {
+        if root.as_os_str().is_empty() {
+            return Err(Error::config("can't open an archive: its folder has no name").hint("For this folder here give a dot."));
+        }
         let failed = |e: std::io::Error| Error::connect(format!("can't open the archive {}", root.display())).because(e);
         let journal = root.join("_gateway/journal");
         disk::make(&journal).map_err(failed)?;
