@@ -138,7 +138,11 @@ pub(crate) fn logs(url: &str, user: &str) -> Result<Logs> {
 fn archive(url: &str) -> Result<Archive> {
     let store = Store::open(url)?;
     let there = match store.folder() {
-        Some(folder) => folder.join("topics").exists(),
+        Some(folder) => folder.join("topics").try_exists().map_err(|e| {
+            Error::connect(format!("can't read {}", store.name("topics")))
+                .because(e)
+                .hint("Check that it is there and may be read by this user.")
+        })?,
         None => !store.folders("topics")?.is_empty(),
     };
     if !there {

@@ -96,6 +96,32 @@ fn what_another_state_or_topology_or_source_made_is_left_as_it_is() {
 }
 
 #[test]
+fn a_place_without_a_name_is_refused_and_not_the_root_of_the_machine() {
+    let place = with_archive();
+    for lake in ["", "s3://", "file://"] {
+        let said = refused(&place, &["--lake", lake], 2);
+        assert!(said.contains("--lake"), "{said}");
+        place.fail(&["answers", "--lake", lake], 2);
+    }
+    assert!(refused(&place, &["--lake", "lake", "--state", ""], 78).contains("no name"));
+    assert!(refused(&place, &["--lake", "lake", "--from", ""], 78).contains("no name"));
+}
+
+#[test]
+fn a_part_of_a_source_that_cannot_be_found_out_is_not_left_out() {
+    let place = with_archive();
+    let linked = place.path("archive/topics/demo.pin/partition=7");
+    // As the disk of a partition that is not there now.
+    std::os::unix::fs::symlink("elsewhere", &linked).unwrap();
+    assert!(refused(&place, &["--lake", "lake"], 69).contains("partition=7"));
+    fs::remove_file(&linked).unwrap();
+    let topics = place.path("archive/topics");
+    fs::rename(&topics, place.path("aside")).unwrap();
+    std::os::unix::fs::symlink(&topics, &topics).unwrap();
+    assert!(refused(&place, &["--lake", "lake"], 69).contains("can't read archive/topics"));
+}
+
+#[test]
 fn a_source_that_cannot_be_read_begins_nothing() {
     let place = with_archive();
     place.run(&["run", "--from", "archive", "--lake", "lake"]);

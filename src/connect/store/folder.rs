@@ -94,8 +94,11 @@ pub(super) fn folders(path: &Path) -> std::io::Result<Vec<String>> {
     let mut found = Vec::new();
     for entry in entries(path)? {
         let entry = entry?;
-        // Followed, because a partition may be a link to another disk.
-        if entry.path().is_dir()
+        let kind = entry.file_type()?;
+        // Followed, because a partition may be a link to another disk. What can't be followed is no reason to read the rest only.
+        let path = entry.path();
+        let lost = |e: std::io::Error| std::io::Error::new(e.kind(), format!("can't follow {}: {e}", path.display()));
+        if (if kind.is_symlink() { fs::metadata(&path).map_err(lost)?.file_type() } else { kind }).is_dir()
             && let Ok(name) = entry.file_name().into_string()
         {
             found.push(name);
