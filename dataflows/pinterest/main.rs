@@ -14,7 +14,7 @@ mod streams;
 mod topology;
 mod upload;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -187,7 +187,9 @@ fn main() -> ExitCode {
     }));
     // What a library below warns of comes as an error of ours too, or is of no use to people.
     let ours = Targets::new().with_targets(["watershed", "pinterest"].map(|target| (target, tracing::Level::WARN)));
-    tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).finish().with(ours).init();
+    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).log_internal_errors(false);
+    log.with_target(false).finish().with(ours).init();
     match dispatch(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {

@@ -1,6 +1,8 @@
 //! What bad input gets: the rule of the spec or a dead letter; what bad surroundings get: one clear error and nothing changed.
 
 use std::fs;
+use std::os::unix::fs::symlink;
+use std::os::unix::net::UnixListener;
 
 use super::{Place, assert_same};
 
@@ -33,6 +35,28 @@ fn megabytes_of_junk_and_half_objects_are_counted_and_change_nothing_else() {
     assert_eq!(lake["dead_letters"].len(), 6);
     assert_eq!(lake["category_by_country"], clean["category_by_country"]);
     assert_same("junk", &place.oracle("archive", &[]), &lake);
+}
+
+#[test]
+fn what_is_no_file_is_no_object_and_a_log_that_is_read_later_has_no_colours() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "60", "--partitions", "1"]);
+    let object = |partition: u32| {
+        let folder = place.path(&format!("archive/topics/demo.pin/partition={partition}"));
+        fs::create_dir_all(&folder).unwrap();
+        folder.join(format!("demo.pin+{partition}+0000000000.json"))
+    };
+    // To open a socket fails; a pipe would be waited for, and a device read for ever.
+    let _socket = UnixListener::bind(object(1)).unwrap();
+    fs::create_dir(object(2)).unwrap();
+    symlink(object(1), object(3)).unwrap();
+    let output = place.output(&["run", "--from", "archive", "--lake", "lake"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && said.contains("partition=3"), "{said}");
+    assert!(!said.contains('\u{1b}'), "{said:?}");
+    fs::remove_dir(object(2)).unwrap();
+    [1, 3].iter().for_each(|partition| fs::remove_file(object(*partition)).unwrap());
+    assert_same("without them", &place.oracle("archive", &[]), &place.lake("lake", None));
 }
 
 #[test]

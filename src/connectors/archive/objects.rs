@@ -70,11 +70,12 @@ impl Objects {
         (digits == format!("{first:010}")).then_some(first)
     }
 
-    /// What there is, by offset: all of it, or what begins after the offset `after`. In a folder only names are read: a call for
-    /// each of many files would take longer than the rest.
+    /// What there is, by offset: all of it, or what begins after the offset `after`. In a folder only names and kinds are read: a
+    /// call for each of many files would take longer than the rest. A pipe or a device is no object, whatever its name: it need
+    /// not end, nor even begin.
     pub(super) fn list(&self, after: Option<u64>) -> Result<Vec<Listed>> {
         let (mut listed, mut others, mut example) = (Vec::new(), 0, String::new());
-        let mut take = |name: &str, size| match self.first(name) {
+        let mut take = |name: &str, size, file| match self.first(name).filter(|_| file) {
             Some(first) => listed.push(Listed { first, size }),
             None if name.starts_with('.') => {}
             None => {
@@ -85,9 +86,9 @@ impl Objects {
         match (self.store.folder(), self.store.remote()) {
             (None, Some(remote)) => {
                 let name = after.map(|first| self.file(first));
-                remote.each(&self.folder, name.as_deref(), |name, size| take(name, Some(size))).map_err(unreadable)?;
+                remote.each(&self.folder, name.as_deref(), |name, size| take(name, Some(size), true)).map_err(unreadable)?;
             }
-            (folder, _) => each_name(&folder.unwrap_or(Path::new("")).join(&self.folder), |name| take(name, None))
+            (folder, _) => each_name(&folder.unwrap_or(Path::new("")).join(&self.folder), |name, file| take(name, None, file))
                 .map_err(|e| unreadable(Error::connect(format!("can't list {}", self.name())).because(e)))?,
         }
         if (after.is_none() || self.store.folder().is_some()) && self.left_alone.set(self.partition, others) {
@@ -124,13 +125,17 @@ impl Objects {
     }
 }
 
-fn each_name(folder: &Path, mut take: impl FnMut(&str)) -> std::io::Result<()> {
+/// Passes the name of each entry, and whether it is a file, or a link that leads to one or nowhere.
+fn each_name(folder: &Path, mut take: impl FnMut(&str, bool)) -> std::io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == Io::NotFound => return Ok(()),
         other => other?,
     };
     for entry in entries {
-        take(&entry?.file_name().to_string_lossy());
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        let file = kind.is_file() || kind.is_symlink() && fs::metadata(entry.path()).map_or(true, |led| led.is_file());
+        take(&entry.file_name().to_string_lossy(), file);
     }
     Ok(())
 }
