@@ -128,7 +128,7 @@ impl Total<'_> {
         self.tables += 1;
         self.rows += wanted.max(there);
         self.different += u32::from(extra + absent > 0);
-        self.report(topic, wanted.max(there), (extra, &extras), (absent, &missing)).map_err(unprintable)
+        printed(self.report(topic, wanted.max(there), (extra, &extras), (absent, &missing)))
     }
 
     fn report(&mut self, topic: &str, rows: u64, extra: (u64, &[String]), missing: (u64, &[(u64, Origin)])) -> io::Result<()> {
@@ -149,11 +149,15 @@ impl Total<'_> {
                 "{different} of them differ\nIf the sources have gone on since the last commit, do `pinterest run` and check again."
             ),
         };
-        writeln!(out, "compared {rows} rows of {tables} tables: {verdict}").map_err(unprintable)?;
+        printed(writeln!(out, "compared {rows} rows of {tables} tables: {verdict}"))?;
         Ok(different == 0)
     }
 }
 
-fn unprintable(error: io::Error) -> Error {
-    Error::connect("can't print the comparison").because(error)
+/// Goes on when the reader has closed the pipe: the exit code is still to say what is found.
+fn printed(done: io::Result<()>) -> Result<()> {
+    match done {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        done => done.map_err(|e| Error::connect("can't print the comparison").because(e)),
+    }
 }

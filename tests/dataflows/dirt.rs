@@ -107,3 +107,12 @@ fn check_finds_a_planted_difference() {
     fs::write(&object, text.replacen(&line, "{}", 1)).unwrap();
     place.fail(&["check", "--from", "archive", "--lake", "lake"], 1);
 }
+    // Whoever reads on a pipe and closes it is told by the exit code all the same.
+    let told = |lake| {
+        let mut check = place.spawn(&["check", "--from", "archive", "--lake", lake]);
+        drop(check.stdout.take());
+        check.wait().unwrap().code()
+    };
+    assert_eq!(told("lake"), Some(1));
+    place.run(&["run", "--from", "archive", "--lake", "fresh"]);
+    assert_eq!(told("fresh"), Some(0));
