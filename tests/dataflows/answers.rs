@@ -94,3 +94,21 @@ fn answers_are_of_one_commit_also_with_the_state_elsewhere() {
     assert_eq!(place.run(&answers), after);
     assert!(place.run(&check).contains("equal"));
 }
+
+/// Names that mean something else in URLs, in globs and in shells.
+#[test]
+fn a_lake_may_have_any_name_that_every_reader_finds() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "50"]);
+    let expected = place.oracle("archive", &[]);
+    for name in ["100% a b", "a#b?c*[d]", "ü:+~"] {
+        let lake = format!("{name}/lake");
+        place.run(&["run", "--from", "archive", "--lake", &lake]);
+        assert!(place.run(&["check", "--from", "archive", "--lake", &lake]).contains("equal"));
+        assert_same(name, &expected, &place.lake(&lake, None));
+    }
+    for name in ["a%20b", "a\\b", "a\nb"] {
+        let said = place.fail(&["run", "--from", "archive", "--lake", &format!("{name}/lake")], 78);
+        assert!(said.contains("reads as another one") && !place.path(name).exists(), "{said}");
+    }
+}

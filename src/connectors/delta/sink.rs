@@ -1,6 +1,7 @@
 //! Opens a table for a run: makes a fresh one, or takes over what an earlier run left, or refuses.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
@@ -33,9 +34,14 @@ impl Delta {
     /// The table at `url`, a folder or a prefix of a bucket, which need not exist.
     ///
     /// # Errors
-    /// When [`Store::open`] fails.
+    /// When [`Store::open`] fails, and for a folder in which readers, which take paths for URLs, would look for another one.
     pub fn table(url: &str) -> Result<Self> {
-        Store::open(url).map(Delta::on)
+        let store = Store::open(url)?;
+        if store.folder().is_some_and(|folder| !legible(folder)) {
+            return Err(Error::config(format!("can't keep a table in {url:?}: its path reads as another one in a URL"))
+                .hint("Give a folder whose path has no %20 or the like, no backslash and no line end."));
+        }
+        Ok(Delta::on(store))
     }
 
     /// The table in `store`.
@@ -138,6 +144,14 @@ impl Delta {
         }
         Ok(())
     }
+}
+
+/// Whether the path of a folder stays what it is when it is decoded once too often.
+fn legible(folder: &Path) -> bool {
+    let path = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
+    let path = path.to_string_lossy();
+    let escaped = |bytes: &[u8]| bytes[0] == b'%' && bytes[1..].iter().all(u8::is_ascii_hexdigit);
+    !path.as_bytes().windows(3).any(escaped) && !path.contains(|c: char| c == '\\' || c.is_control())
 }
 
 /// The table's id: the same in every run, and no other application's.
