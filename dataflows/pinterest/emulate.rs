@@ -115,8 +115,9 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
     );
     print(out, &line)?;
     if sent.refused > 0 {
-        return Err(Error::connect(format!("{} records were not taken by {}", HumanCount(sent.refused), args.to))
-            .hint("The lines above say why."));
+        return Err(
+            Error::connect(format!("{} records were not taken", HumanCount(sent.refused))).hint("The lines above say why.")
+        );
     }
     Ok(())
 }

@@ -119,7 +119,7 @@ pub(crate) fn open(url: &str, object_every: Duration) -> Result<Arc<dyn Log>> {
             Err(Error::config(format!("can't send to a {scheme}:// URL: {scheme} is not built in"))
                 .hint(format!("Build with --features {scheme}.")))
         }
-        Some((scheme, _)) => Err(Error::config(format!("can't send to {url}: there is no log for {scheme}://"))
+        Some((scheme, _)) => Err(Error::config(format!("can't send to a {scheme}:// URL: there is no log of that kind"))
             .hint("Give the folder of an archive, as a path or a file:// URL, or kafka://host:port or kinesis://region.")),
     }
 }

@@ -129,7 +129,7 @@ struct RunArgs {
 #[derive(Args)]
 struct GenerateArgs {
     /// Events to write; each is a pin, a geo and a user
-    #[arg(long, value_name = "N", default_value_t = 11_154)]
+    #[arg(long, value_name = "N", default_value_t = 11_154, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     events: u64,
     /// Seed of all that is drawn
     #[arg(long, value_name = "S", default_value_t = 100)]

@@ -64,6 +64,7 @@ fn bad_surroundings_get_one_clear_error_and_their_exit_code() {
     let place = Place::new();
     place.fail(&["run", "--workers", "0"], 2);
     place.fail(&["run", "--user-id", "../x"], 2);
+    place.fail(&["generate", "--events", &u64::MAX.to_string()], 2);
     place.fail(&["run", "--post-years", "2022..2018"], 2);
     assert!(place.fail(&["run", "--from", "nowhere"], 78).contains("generate --to nowhere"));
     assert!(place.fail(&["run", "--from", "tape://x"], 78).contains("tape://"));
@@ -106,7 +107,6 @@ fn check_finds_a_planted_difference() {
     let line = text.lines().next().unwrap().to_string();
     fs::write(&object, text.replacen(&line, "{}", 1)).unwrap();
     place.fail(&["check", "--from", "archive", "--lake", "lake"], 1);
-}
     // Whoever reads on a pipe and closes it is told by the exit code all the same.
     let told = |lake| {
         let mut check = place.spawn(&["check", "--from", "archive", "--lake", lake]);
@@ -116,3 +116,4 @@ fn check_finds_a_planted_difference() {
     assert_eq!(told("lake"), Some(1));
     place.run(&["run", "--from", "archive", "--lake", "fresh"]);
     assert_eq!(told("fresh"), Some(0));
+}

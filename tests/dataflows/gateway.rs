@@ -234,6 +234,15 @@ fn a_gateway_that_can_not_serve_says_why() {
             assert!(said.contains(&format!("--features {kind}")) && !said.contains("secret"), "{said}");
         }
     }
+    assert!(place.fail(&["gateway", "--to", ""], 78).contains("no name"));
+    // What is given where it should not be is not repeated in a log.
+    let (other, web) = ("tape://me:secret@x/y", "http://me:secret@127.0.0.1:1");
+    for args in [["run", "--from", other], ["emulate", "--to", other], ["emulate", "--to", web], ["emulate", "--from", other]] {
+        let output =
+            place.output(&[&args[..], &["--events", "1", "--rows", "10"][..if args[0] == "run" { 0 } else { 4 }]].concat());
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && !said.contains("secret"), "{said}");
+    }
     std::fs::write(place.path("none"), "\n\n").unwrap();
     assert!(place.fail(&["gateway", "--tokens", "none"], 78).contains("no token"));
     let running = gateway(&place, &[]);

@@ -24,7 +24,7 @@ impl Credentials {
     /// Those for `mysql://user@host:port/database`. What the URL leaves out is HOST, USER, PASSWORD, DATABASE and PORT of the
     /// file, or these names behind `PINTEREST_DB_` in the environment; `PINTEREST_DB_CREDENTIALS` may name the file.
     pub(super) fn of(url: &str, file: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        let parsed = Url::parse(url).map_err(|e| Error::usage(format!("can't take {url} for a database")).because(e))?;
+        let parsed = Url::parse(url).map_err(|e| Error::usage("can't take the URL for that of a database").because(e))?;
         if parsed.password().is_some() {
             return Err(Error::usage("can't take a password as an argument: everyone on this machine could read it")
                 .hint(format!("Put it into a file for --credentials, or into {PREFIX}PASSWORD.")));

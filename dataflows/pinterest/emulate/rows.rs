@@ -27,8 +27,9 @@ impl Rows {
                 let credentials = credentials(url, args.credentials.as_deref())?;
                 Ok(Rows::Database(Database::open(&credentials, args.date_format).await?))
             }
-            url => {
-                Err(Error::config(format!("can't take rows from {url}")).hint("Give `generated` or mysql://user@host/database."))
+            _ => {
+                Err(Error::config("can't take rows from where --from says")
+                    .hint("Give `generated` or mysql://user@host/database."))
             }
         }
     }
