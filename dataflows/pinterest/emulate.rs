@@ -174,7 +174,7 @@ async fn event(rows: &Rows, target: &Target, row: u64) -> Result<u64> {
     for (posted, (kind, _)) in posted.into_iter().zip(KINDS) {
         match posted {
             Ok(()) => taken += 1,
-            Err(why) => eprintln!("pinterest: the {kind} of row {row} was not taken: {why}"),
+            Err(why) => crate::say(format_args!("pinterest: the {kind} of row {row} was not taken: {why}")),
         }
     }
     Ok(taken)

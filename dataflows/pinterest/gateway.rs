@@ -180,7 +180,7 @@ fn tokens(file: Option<&Path>) -> Result<Vec<String>> {
 
 fn say(access: &Access<'_>) {
     let Access { peer, method, route, status, bytes, took } = access;
-    eprintln!("{peer} {method} {route} {status} {bytes} B {:.1} ms", took.as_secs_f64() * 1e3);
+    crate::say(format_args!("{peer} {method} {route} {status} {bytes} B {:.1} ms", took.as_secs_f64() * 1e3));
 }
 
 /// What ends at SIGINT or SIGTERM, from now on.

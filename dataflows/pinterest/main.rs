@@ -193,7 +193,7 @@ fn main() -> ExitCode {
     match dispatch(Cli::parse()) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("pinterest: {error}");
+            say(format_args!("pinterest: {error}"));
             ExitCode::from(error.exit_code())
         }
     }
@@ -231,6 +231,11 @@ fn broken_pipe(error: &Error) -> bool {
     cause.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
+/// Tells people what stands beside the answers. Whoever has closed stderr has read enough: `eprintln` would end the run for it.
+fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
 /// Writes to the screen.
 fn print(out: &mut dyn Write, text: &str) -> Result<()> {
     out.write_all(text.as_bytes())
@@ -263,13 +268,6 @@ fn user_id(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
-fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
-    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
-    range.filter(|range| !range.is_empty()).ok_or_else(|| "two years such as 2018..2022, both included".into())
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
 /// The name of what holds folders: without one they would be made in the root of the machine.
 fn lake(text: &str) -> Result<String, String> {
     if text.is_empty() || text.ends_with("://") {
@@ -278,6 +276,13 @@ fn lake(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
+fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
+    range.filter(|range| !range.is_empty()).ok_or_else(|| "two years such as 2018..2022, both included".into())
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().map_err(|_| "a whole number and ms, s or m, such as 200ms".to_string())?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),

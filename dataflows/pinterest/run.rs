@@ -171,7 +171,7 @@ pub(crate) fn stop_at_signals(said: &'static str) -> Result<Stop> {
                 if last {
                     std::process::exit(130);
                 }
-                eprintln!("pinterest: ending, {said}; once more ends at once");
+                crate::say(format_args!("pinterest: ending, {said}; once more ends at once"));
                 told.stop();
             }
         });

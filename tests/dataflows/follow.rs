@@ -124,3 +124,23 @@ fn a_gap_is_waited_for_and_reported() {
     terminate(&child);
     assert!(child.wait().unwrap().success());
 }
+
+/// As `pinterest run --follow 2>&1 | tee log` finds it when Ctrl-C ends both.
+#[test]
+fn a_run_whose_readers_are_gone_ends_in_good_order_and_with_its_exit_code() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "60"]);
+    let unread = |args: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        place.command(args).stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap()
+    };
+    // A warning has no reader either.
+    fs::write(place.path("archive/topics/demo.pin/partition=0/README.txt"), "left alone").unwrap();
+    let mut child = unread(&["run", "--from", "archive", "--lake", "lake", "--follow"]);
+    until("the first commit", || !place.manifests().is_empty() || child.try_wait().unwrap().is_some());
+    signal(&child, "-INT");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    assert_same("in the end", &place.oracle("archive", &[]), &place.lake("lake", None));
+    assert_eq!(unread(&["run", "--from", "nowhere"]).wait().unwrap().code(), Some(78));
+}
