@@ -241,6 +241,11 @@ impl BindArgs {
         Lake::new(self.lake.clone(), self.user_id.clone(), self.state.clone())
     }
 
+    /// What is read, in order.
+    fn urls(&self) -> Vec<&str> {
+        if self.from.is_empty() { vec![run::ARCHIVE] } else { self.from.iter().map(String::as_str).collect() }
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds { post_years: self.post_years.clone(), join_years: self.join_years.clone() }
     }
