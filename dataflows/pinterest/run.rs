@@ -187,6 +187,11 @@ fn archive(url: &str) -> Result<Archive> {
     Archive::open(url)
 }
 
+/// What to call the `url` of an argument that is refused: it might hold a secret.
+pub(crate) fn plainly(url: &str) -> String {
+    url.split_once("://").map_or_else(|| url.to_string(), |(scheme, _)| format!("a {scheme}:// URL"))
+}
+
 /// SIGINT and SIGTERM end the run in good order, which is then `said`; a second one ends it at once, and the next run continues.
 pub(crate) fn stop_at_signals(said: &'static str) -> Result<Stop> {
     use tokio::signal::unix::{SignalKind, signal};
