@@ -20,14 +20,17 @@ use crate::{duration, print, user_id};
 const WAIT: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(500);
 
-const NOTES: &str = "Objects are topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json, one JSON value a line: the layout of Confluent's S3
+const NOTES: &str = "Examples:
+  pinterest archive --from kafka://host:9092                what is there now, into data/archive
+  pinterest archive --from kafka://host:9092 --to s3://bucket/archive --flush-size 500 --rotate-interval 10m --follow
+  pinterest run --from s3://bucket/archive --from kafka://host:9092 --follow        read both as one log
+
+Objects are topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json, one JSON value a line: the layout of Confluent's S3
 sink with JsonFormat. Values are copied byte for byte; keys are not kept, and a null value is the line null.
 
 Each object is created once, when it is complete, and where an object ends is decided by the records alone: killed at any
 moment and started again, or run twice at once, it makes the same objects, provided the options stay the same. Records that
-make no whole object yet stay in Kafka and are read again next time. To read both as one log:
-
-  pinterest run --from TO --from kafka://host:port --follow
+make no whole object yet stay in Kafka and are read again next time.
 
 A topic with offsets that no record has, as transactions and compaction leave them, is refused.";
 
@@ -45,7 +48,7 @@ pub(crate) struct ArchiveArgs {
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     flush_size: u64,
     /// … or when a record comes that is this much later, by its timestamp, than the object's first, such as 10m
-    #[arg(long, value_name = "TIME", value_parser = duration)]
+    #[arg(long, value_name = "TIME", value_parser = interval)]
     rotate_interval: Option<Duration>,
     /// Go on as records are added, until SIGINT or SIGTERM
     #[arg(long)]
@@ -58,7 +61,8 @@ pub(crate) struct ArchiveArgs {
 /// Archives what is in Kafka, or also what comes, and says how much that was.
 pub(crate) fn archive(args: &ArchiveArgs, out: &mut dyn Write) -> Result<()> {
     if !args.from.starts_with("kafka://") {
-        return Err(Error::usage(format!("can't archive {}: only topics of Kafka have offsets to name objects by", args.from))
+        let from = run::plainly(&args.from);
+        return Err(Error::usage(format!("can't archive {from}: only topics of Kafka have offsets to name objects by"))
             .hint("Give --from kafka://host:port."));
     }
     let (logs, archive) = (run::logs(&args.from, &args.user_id)?, Archive::open(&args.to)?);
@@ -157,6 +161,10 @@ impl Topic {
         let archived = HumanCount(read.saturating_sub(waiting));
         format!("{}: {archived} records archived, {} wait for a whole object", self.name, HumanCount(waiting))
     }
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|time| if time.is_zero() { Err("more than none, such as 10m".into()) } else { Ok(time) })
 }
 
 fn wait(reader: &mut dyn Partition) {

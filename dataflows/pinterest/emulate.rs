@@ -29,7 +29,21 @@ use target::Target;
 /// How many events a second can be asked for: more are no pace, and of fewer nobody would see the second.
 const RATES: RangeInclusive<f64> = 1e-6..=1e6;
 
+const EXAMPLES: &str = "Examples:
+  pinterest gateway & pinterest emulate --to http://127.0.0.1:8082         two events a second, until Ctrl-C
+  pinterest emulate --to kafka://host:9092 --events 1000 --rate 0          as fast as it goes
+  pinterest emulate --to https://ID.execute-api.REGION.amazonaws.com/prod --style kinesis-proxy
+  pinterest emulate --from mysql://user@host/database --credentials db_creds.yaml --in-order --events 11154
+  pinterest emulate --from mysql:// --credentials db_creds.yaml            all that it takes in the file:
+
+    HOST: host
+    USER: user
+    PASSWORD: …
+    DATABASE: pinterest_data
+    PORT: 3306";
+
 #[derive(Args)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct EmulateArgs {
     /// Where rows come from: invented here, or mysql://user@host/database with the original's three tables
     #[arg(long, value_name = "URL", default_value = "generated")]
@@ -45,7 +59,7 @@ pub(crate) struct EmulateArgs {
     #[arg(long, value_enum, default_value_t = Style::RestProxy)]
     style: Style,
     /// Events a second; 0 is as fast as it goes
-    #[arg(long, value_name = "R", default_value_t = 2.0)]
+    #[arg(long, value_name = "R", default_value_t = 2.0, allow_negative_numbers = true)]
     rate: f64,
     /// How many events to send [default: until SIGINT or SIGTERM]
     #[arg(long, value_name = "N")]
@@ -95,8 +109,10 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|e| Error::internal("can't start a thread for requests").because(e))?;
-    let target = Target::open(&args.to, args.style, &args.user_id)?;
+    // Who has no rows makes no topics.
     let rows = runtime.block_on(Rows::open(args))?;
+    let target = Target::open(&args.to, args.style, &args.user_id)?;
+    runtime.block_on(target.reach())?;
     let bar = ProgressBar::new(args.events.unwrap_or(0));
     let template = "{spinner} {human_pos} events, {msg}  {elapsed}";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));

@@ -17,7 +17,7 @@ use watershed::connectors::kinesis::Kinesis;
 use watershed::gateway::{Access, Config, Folder, FolderOptions, Gateway, Identity, Log, Refusal};
 use watershed::{Error, Result};
 
-use crate::run::{ARCHIVE, KINDS};
+use crate::run::{ARCHIVE, KINDS, plainly};
 use crate::{duration, print, user_id};
 
 /// Where a token may be instead of in a file: the environment of the gateway, and that of who sends to it.
@@ -114,12 +114,11 @@ pub(crate) fn open(url: &str, object_every: Duration) -> Result<Arc<dyn Log>> {
         Some(("kafka", _)) => Ok(Arc::new(Kafka::open(url)?.log()?)),
         #[cfg(feature = "kinesis")]
         Some(("kinesis", _)) => Ok(Arc::new(Kinesis::open(url)?.log())),
-        // Not the URL, which might hold a secret.
         Some((scheme, _)) if ["kafka", "kinesis"].contains(&scheme) => {
-            Err(Error::config(format!("can't send to a {scheme}:// URL: {scheme} is not built in"))
+            Err(Error::config(format!("can't send to {}: {scheme} is not built in", plainly(url)))
                 .hint(format!("Build with --features {scheme}.")))
         }
-        Some((scheme, _)) => Err(Error::config(format!("can't send to a {scheme}:// URL: there is no log of that kind"))
+        Some(_) => Err(Error::config(format!("can't send to {}: there is no log of that kind", plainly(url)))
             .hint("Give the folder of an archive, as a path or a file:// URL, or kafka://host:port or kinesis://region.")),
     }
 }

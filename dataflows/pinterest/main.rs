@@ -248,6 +248,11 @@ impl BindArgs {
         Lake::new(self.lake.clone(), self.user_id.clone(), self.state.clone())
     }
 
+    /// What is read, in order.
+    fn urls(&self) -> Vec<&str> {
+        if self.from.is_empty() { vec![run::ARCHIVE] } else { self.from.iter().map(String::as_str).collect() }
+    }
+
     fn bounds(&self) -> Bounds {
         Bounds { post_years: self.post_years.clone(), join_years: self.join_years.clone() }
     }
@@ -281,13 +286,16 @@ fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
     range.filter(|range| !range.is_empty()).ok_or_else(|| "two years such as 2018..2022, both included".into())
 }
 
+const UNITS: &str = "a whole number and ms, s, m or h, such as 200ms";
+
 fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
-    let number: u64 = number.parse().map_err(|_| "a whole number and ms, s or m, such as 200ms".to_string())?;
+    let number: u64 = number.parse().map_err(|_| UNITS.to_string())?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
-        _ => Err("a whole number and ms, s or m, such as 200ms".into()),
+        "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
+        _ => Err(UNITS.into()),
     }
 }

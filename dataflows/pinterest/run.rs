@@ -1,5 +1,6 @@
 //! The commands `run`, `generate` and `describe`: topics bound to archives and Delta tables, and what is shown meanwhile.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -23,6 +24,8 @@ use crate::{BindArgs, RunArgs, generate as generator, print, topology};
 pub(crate) const ARCHIVE: &str = "data/archive";
 /// The streams, and the tables of their rows.
 pub(crate) const KINDS: [(&str, &str); 3] = [("pin", "pin_table"), ("geo", "geo_table"), ("user", "user_table")];
+/// How many users of an archive are named.
+const USERS: usize = 10;
 
 /// Runs the pipeline to the end of what is there, or until it is stopped, and prints answers and summary.
 pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
@@ -30,9 +33,15 @@ pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
         let options = generator::Options { user_id: args.bind.user_id.clone(), ..Default::default() };
         generate(&options, out)?;
     }
-    let lake = args.bind.lake();
+    let (lake, sources) = (args.bind.lake(), sources(&args.bind)?);
+    match unheard_of(&args.bind)? {
+        // What a state knows of a user is asked when the run begins.
+        Some(error) if args.follow || !Store::open(&lake.state)?.list("manifest")?.is_empty() => tracing::warn!("{error}"),
+        Some(error) => return Err(error),
+        None => {}
+    }
     let mut streams = Streams::new(topology::topology(&args.bind.bounds()));
-    for (kind, topics) in KINDS.iter().zip(sources(&args.bind)?) {
+    for (kind, topics) in KINDS.iter().zip(sources) {
         streams = topics.into_iter().fold(streams, |streams, topic| streams.source(kind.0, topic));
     }
     for table in Lake::topics() {
@@ -88,12 +97,11 @@ pub(crate) fn describe(bind: &BindArgs, out: &mut dyn Write) -> Result<()> {
 /// What each stream is bound to, in order.
 pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
     let mut sources: [Vec<Box<dyn Source>>; 3] = Default::default();
-    let default = [ARCHIVE.to_string()];
     let mut archived = false;
-    for url in if bind.from.is_empty() { &default } else { &bind.from[..] } {
+    for url in bind.urls() {
         let logs = logs(url, &bind.user_id)?;
         let goes_on = archived && !bind.apart && url.starts_with("kafka://");
-        archived = matches!(url.split_once("://"), None | Some(("file" | "s3", _)));
+        archived = is_archive(url);
         for ((kind, _), sources) in KINDS.iter().zip(&mut sources) {
             let log = logs(kind)?;
             let before = if goes_on { sources.pop() } else { None };
@@ -104,6 +112,36 @@ pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
         }
     }
     Ok(sources)
+}
+
+/// Why there is nothing to read, if archives are all that is read and none has a topic of the user. Of Kafka and Kinesis the sources
+/// themselves say that a topic is not there.
+fn unheard_of(bind: &BindArgs) -> Result<Option<Error>> {
+    let (urls, user) = (bind.urls(), &bind.user_id);
+    if !urls.iter().all(|url| is_archive(url)) {
+        return Ok(None);
+    }
+    let mut users = BTreeSet::new();
+    for url in &urls {
+        let topics = Store::open(url)?.folders("topics")?;
+        let owner = |topic: &String| KINDS.iter().find_map(|(kind, _)| topic.strip_suffix(&format!(".{kind}")).map(String::from));
+        users.extend(topics.iter().filter_map(owner));
+    }
+    if users.contains(user) {
+        return Ok(None);
+    }
+    let named: Vec<&str> = users.iter().take(USERS).map(String::as_str).collect();
+    let more = if users.len() > USERS { ", …" } else { "" };
+    let hint = match &named[..] {
+        [] => "There are no topics of any user.".to_string(),
+        [one] => format!("Give --user-id {one}: there are no others."),
+        several => format!("Give --user-id and one of {}{more}.", several.join(", ")),
+    };
+    Ok(Some(Error::config(format!("there are no topics of the user {user} in {}", urls.join(" or "))).hint(hint)))
+}
+
+fn is_archive(url: &str) -> bool {
+    matches!(url.split_once("://"), None | Some(("file" | "s3", _)))
 }
 
 /// The log of each kind of records, in one place.
@@ -151,6 +189,11 @@ fn archive(url: &str) -> Result<Archive> {
             .hint(format!("Give another --from, or make an archive with `pinterest generate --to {to}`.")));
     }
     Archive::open(url)
+}
+
+/// What to call the `url` of an argument that is refused: it might hold a secret.
+pub(crate) fn plainly(url: &str) -> String {
+    url.split_once("://").map_or_else(|| url.to_string(), |(scheme, _)| format!("a {scheme}:// URL"))
 }
 
 /// SIGINT and SIGTERM end the run in good order, which is then `said`; a second one ends it at once, and the next run continues.

@@ -1,9 +1,17 @@
 //! Rows of a real MariaDB: generated into it, posted from it, and cleaned to the rows that were invented.
 
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use mysql_async::prelude::Queryable;
 use mysql_async::{Opts, OptsBuilder, Pool};
+use serde_json::Value as Json;
 
-use super::{Place, assert_same};
+use super::{Place, Tables, assert_same};
+#[cfg(feature = "kafka")]
+use crate::connectors::kafka::cluster;
+#[cfg(feature = "kinesis")]
+use crate::connectors::kinesis::{World, server};
 use crate::support::services::service;
 
 /// A database of its own for a test.
@@ -14,8 +22,10 @@ struct Database {
 
 impl Database {
     fn create() -> Option<Self> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = Opts::from_url(&service("mysql")?["MYSQL_URL"]).unwrap();
-        let database = Database { server, name: format!("pinterest_{}", std::process::id()) };
+        let name = format!("pinterest_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let database = Database { server, name };
         database.ask(&format!("CREATE DATABASE {}", database.name));
         Some(database)
     }
@@ -67,4 +77,83 @@ fn rows_of_a_database_are_posted_as_they_were_invented() {
 
     let refused = place.fail(&["emulate", "--from", &url, "--to", "none", "--events", "1"], 78);
     assert!(refused.contains("can't ask mysql://"), "{refused}");
+}
+
+const EVENTS: usize = 40;
+const KINDS: [&str; 3] = ["pin", "geo", "user"];
+
+/// A database with the rows of some events, and the tables that these make where no database is between.
+struct Filled {
+    place: Place,
+    database: Database,
+    user: String,
+    expected: Tables,
+}
+
+impl Filled {
+    fn new(user: &str) -> Option<Self> {
+        let database = Database::create()?;
+        let (mut place, user) = (Place::new(), format!("{user}-{}", std::process::id()));
+        place.environment.push(("PINTEREST_DB_PASSWORD", database.server.pass().unwrap().to_string()));
+        let events = EVENTS.to_string();
+        place.run(&["generate", "--to", &database.url(), "--events", &events]);
+        let to = ["--to", "invented", "--rows", &events, "--events", &events, "--user-id", &user];
+        place.run(&[&["emulate", "--in-order", "--rate", "0"], &to[..]].concat());
+        place.run(&["run", "--from", "invented", "--lake", "invented-lake", "--user-id", &user]);
+        let expected = place.lake("invented-lake", None);
+        assert_eq!((expected["pin_table"].len(), expected["dead_letters"].len()), (EVENTS, 0));
+        Some(Filled { place, database, user, expected })
+    }
+
+    /// Posts every row to `to`. Of each kind, which is to be found by `held`, every event is there once, and the tables are the same.
+    fn assert_posted_once(&self, to: &str, held: impl Fn(&str) -> Vec<Vec<u8>>) {
+        let (events, from) = (EVENTS.to_string(), self.database.url());
+        let args = ["emulate", "--from", &from, "--to", to, "--events", &events, "--user-id", &self.user];
+        let said = self.place.run(&[&args[..], &["--in-order", "--rate", "0"]].concat());
+        assert!(said.contains(&format!("{} records taken, 0 refused", 3 * EVENTS)), "{said}");
+        let number = |record: Vec<u8>| {
+            let record: Json = serde_json::from_slice(&record).unwrap();
+            record.get("ind").or(record.get("index")).unwrap().as_i64().unwrap()
+        };
+        let [pins, geos, users] = KINDS.map(|kind| {
+            let records = held(kind);
+            assert_eq!(records.len(), EVENTS, "records of {kind} in {to}");
+            records.into_iter().map(number).collect::<BTreeSet<_>>()
+        });
+        assert!(pins.len() == EVENTS && pins == geos && geos == users, "events in {to}: {pins:?} {geos:?} {users:?}");
+        self.place.run(&["run", "--from", to, "--lake", "lake", "--user-id", &self.user]);
+        assert_same(to, &self.expected, &self.place.lake("lake", None));
+    }
+}
+
+#[test]
+fn rows_of_a_database_reach_an_archive_once() {
+    let Some(filled) = Filled::new("folder") else { return };
+    filled.assert_posted_once("archive", |kind| filled.place.lines("archive", &format!("{}.{kind}", filled.user), 0));
+}
+
+#[cfg(feature = "kafka")]
+#[test]
+fn rows_of_a_database_reach_kafka_once() {
+    let (Some(cluster), Some(filled)) = (cluster(), Filled::new("kafka")) else { return };
+    let prefix = format!("{}.", cluster.unique());
+    filled.assert_posted_once(&cluster.url(&prefix), |kind| {
+        let records = cluster.read(&format!("{prefix}{}.{kind}", filled.user), 0);
+        records.into_iter().map(|(_, _, value)| value.unwrap()).collect()
+    });
+}
+
+#[cfg(feature = "kinesis")]
+#[test]
+fn rows_of_a_database_reach_kinesis_once() {
+    let (Some(endpoint), Some(mut filled)) = (server(), Filled::new("kinesis")) else { return };
+    let settings =
+        [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "of-the-test"), ("AWS_ENDPOINT_URL_KINESIS", &endpoint)];
+    filled.place.environment.extend(settings.map(|(name, value)| (name, value.to_string())));
+    let shards = 2;
+    let streams = KINDS.map(|kind| (kind, World::named(format!("streaming-{}-{kind}", filled.user), shards).unwrap()));
+    filled.assert_posted_once("kinesis://eu-west-1", |kind| {
+        let (_, stream) = streams.iter().find(|(name, _)| *name == kind).unwrap();
+        (0..shards).flat_map(|shard| stream.shard(shard)).collect()
+    });
 }

@@ -2,6 +2,8 @@
 
 mod airflow;
 mod answers;
+#[cfg(feature = "kafka")]
+mod archive;
 mod crash;
 mod database;
 mod dirt;

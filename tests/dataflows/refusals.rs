@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::time::SystemTime;
 
 use super::Place;
+use super::follow::{copy_share, terminate, until};
 
 /// Size and time of everything below `folder`, by path; links are not followed.
 fn listing(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
@@ -138,4 +140,39 @@ fn a_source_that_cannot_be_read_begins_nothing() {
     for lake in ["lake", "fresh"] {
         place.run(&["run", "--from", "archive", "--lake", lake]);
     }
+}
+
+#[test]
+fn a_user_of_whom_there_is_no_topic_is_named_beside_those_of_whom_there_are() {
+    let place = with_archive();
+    let said = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
+    assert!(said.contains("no topics of the user dmeo in archive\n  Give --user-id demo"), "{said}");
+    place.run(&["generate", "--to", "archive", "--events", "60", "--user-id", "anna.b"]);
+    let said = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
+    assert!(said.contains("one of anna.b, demo."), "{said}");
+    fs::create_dir_all(place.path("empty/topics")).unwrap();
+    let said = place.fail(&["run", "--from", "empty", "--lake", "lake"], 78);
+    assert!(said.contains("user demo in empty\n  There are no topics of any user"), "{said}");
+    // An archive of two need not be the first to have them, and a user need not have all kinds.
+    place.run(&["run", "--from", "empty", "--from", "archive", "--lake", "both"]);
+    fs::remove_dir_all(place.path("archive/topics/anna.b.geo")).unwrap();
+    place.run(&["run", "--from", "archive", "--lake", "two", "--user-id", "anna.b"]);
+}
+
+#[test]
+fn a_user_of_whom_there_is_no_topic_yet_is_waited_for_when_following() {
+    let place = Place::new();
+    fs::create_dir_all(place.path("archive/topics/other.pin")).unwrap();
+    let mut child = place.spawn(&["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    let (mut said, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    said.read_line(&mut warned).unwrap();
+    assert!(warned.contains("no topics of the user demo"), "{warned}");
+    place.run(&["generate", "--to", "late", "--events", "60"]);
+    copy_share(&place.path("late"), &place.path("archive"), 1, 1);
+    let expected = place.oracle("late", &[]);
+    until("the records that came", || {
+        place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected
+    });
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
 }

@@ -113,6 +113,52 @@ fn a_database_that_cannot_be_used_is_one_clear_error() {
         (&["generate", "--to", &gone, "--events", "3"], &right, &[78], "no_such"),
         (&["emulate", "--from", &gone, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[78], "no_such"),
         (&["emulate", "--from", &there, "--to", "http://127.0.0.1:1", "--events", "1"], &right, &[78], "pinterest_data"),
+        (&["emulate", "--from", "mysql://test@127.0.0.1:1/pinterest"], &right, &[69], "Check host and port"),
+        (&["emulate", "--from", &silent], &right, &[69], "no answer within 10 seconds"),
+        (&["emulate", "--from", &gone], &wrong, &[78], "Access denied for user 'test'"),
         (&["generate", "--to", "mysql://test:secret@127.0.0.1:1/pinterest"], &[], &[2], "PINTEREST_DB_PASSWORD"),
     ]);
+}
+
+#[test]
+fn a_gateway_that_never_answers_is_one_clear_error_and_no_url_that_is_refused_is_repeated() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = format!("http://{}", silent.local_addr().unwrap());
+    let nowhere = "http://127.0.0.1:1";
+    assert_refused(&[
+        (&["emulate", "--to", nowhere, "--rows", "10"], &[], &[69], "can't reach http://127.0.0.1:1"),
+        (&["emulate", "--to", &silent, "--rows", "10"], &[], &[69], "no answer within 12 seconds"),
+        (&["emulate", "--to", "http://someone:secret@127.0.0.1:1"], &[], &[2], "PINTEREST_GATEWAY_TOKEN"),
+        (&["emulate", "--to", "http://:secret"], &[], &[2], "can't post to a http:// URL"),
+        (&["emulate", "--to", "ftp://someone:secret@host"], &[], &[78], "can't send to a ftp:// URL"),
+        (&["emulate", "--to", nowhere, "--from", "tape://someone:secret@host"], &[], &[78], "rows from a tape:// URL"),
+        (&["emulate", "--to", nowhere, "--from", "mysql://someone:secret@host:port/pins"], &[], &[2], "a mysql:// URL"),
+        (&["emulate", "--to", nowhere, "--credentials", "db_creds.yaml"], &[], &[2], "Give --from mysql://"),
+        (&["archive", "--from", "s3://someone:secret@bucket/archive"], &[], &[2], "only topics of Kafka"),
+    ]);
+}
+
+#[test]
+fn numbers_that_mean_nothing_are_usage_errors() {
+    let place = Place::new();
+    let archive = ["archive", "--from", "kafka://127.0.0.1:1"];
+    for (option, value) in [
+        ("--flush-size", "0"),
+        ("--flush-size", "many"),
+        ("--rotate-interval", "0s"),
+        ("--rotate-interval", "-1s"),
+        ("--rotate-interval", "10"),
+        ("--rotate-interval", "99999999999999999999h"),
+    ] {
+        let said = place.fail(&[&archive[..], &[&format!("{option}={value}")]].concat(), 2);
+        assert!(said.contains(option) && said.contains(value), "{said}");
+    }
+    for (option, value) in [("--rate", "-1"), ("--rate", "inf"), ("--rows", "0"), ("--in-flight", "0"), ("--events", "-1")] {
+        let said = place.fail(&["emulate", option, value], 2);
+        assert!(said.contains(value), "{said}");
+    }
+    for command in ["archive", "emulate"] {
+        assert!(place.run(&[command, "--help"]).contains("Examples:\n  pinterest"));
+    }
+    assert!(std::fs::read_dir(place.folder.path()).unwrap().next().is_none());
 }

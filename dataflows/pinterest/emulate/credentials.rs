@@ -7,6 +7,8 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use watershed::{Error, Result};
 
+use crate::run::plainly;
+
 /// What the names in the file stand behind, in the environment.
 const PREFIX: &str = "PINTEREST_DB_";
 
@@ -24,16 +26,15 @@ impl Credentials {
     /// Those for `mysql://user@host:port/database`. What the URL leaves out is HOST, USER, PASSWORD, DATABASE and PORT of the
     /// file, or these names behind `PINTEREST_DB_` in the environment; `PINTEREST_DB_CREDENTIALS` may name the file.
     pub(super) fn of(url: &str, file: Option<&Path>, environment: &dyn Fn(&str) -> Option<String>) -> Result<Self> {
-        let parsed = Url::parse(url).map_err(|e| Error::usage("can't take the URL for that of a database").because(e))?;
+        let parsed =
+            Url::parse(url).map_err(|e| Error::usage(format!("can't take {} for a database", plainly(url))).because(e))?;
         if parsed.password().is_some() {
             return Err(Error::usage("can't take a password as an argument: everyone on this machine could read it")
                 .hint(format!("Put it into a file for --credentials, or into {PREFIX}PASSWORD.")));
         }
         let named = environment(&format!("{PREFIX}CREDENTIALS")).map(PathBuf::from);
-        let file = match file.or(named.as_deref()) {
-            Some(file) => read(file)?,
-            None => Vec::new(),
-        };
+        let path = file.or(named.as_deref());
+        let file = path.map(read).transpose()?.unwrap_or_default();
         let told = |name: &str| {
             let in_file = file.iter().find(|(key, _)| key == name).map(|(_, value)| value.clone());
             in_file.or_else(|| environment(&format!("{PREFIX}{name}"))).filter(|value| !value.is_empty())
@@ -44,8 +45,9 @@ impl Credentials {
             let value =
                 value.map_err(|e| Error::usage(format!("can't take {url} for a database: its {name} is no text")).because(e))?;
             value.or_else(|| told(name)).ok_or_else(|| {
+                let file = path.map_or("a file for --credentials".to_string(), |path| path.display().to_string());
                 Error::config(format!("can't reach {url}: no {name} is given"))
-                    .hint(format!("Give it in the URL, in a file for --credentials, or in {PREFIX}{name}."))
+                    .hint(format!("Give it in the URL, as `{name}: …` in {file}, or in {PREFIX}{name}."))
             })
         };
         let port = parsed.port().map(|port| port.to_string()).or_else(|| told("PORT")).unwrap_or_else(|| "3306".to_string());
@@ -129,5 +131,10 @@ mod tests {
         std::fs::write(&file, "HOST: far\nPASSWORD secret\n").unwrap();
         let told = Credentials::of("mysql://me@here/db", Some(&file), &none).err().unwrap().to_string();
         assert!(told.contains("line 2") && !told.contains("secret"), "{told}");
+        std::fs::write(&file, "HOST: far\nuser: me\nPASSWORD: secret\n").unwrap();
+        let told = Credentials::of("mysql://", Some(&file), &none).err().unwrap().to_string();
+        assert!(told.contains("no USER is given") && told.contains("db_creds.yaml") && !told.contains("secret"), "{told}");
+        let told = error("mysql://me:sec ret@here:port/db");
+        assert!(told.contains("port") && !told.contains("ret"), "{told}");
     }
 }

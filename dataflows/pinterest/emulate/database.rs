@@ -26,6 +26,7 @@ const COLUMNS: [&str; 3] = [
 const THERE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
 /// How long a server may take to let somebody in.
 const CONNECT: Duration = Duration::from_secs(10);
+const UNREACHED: &str = "Check host and port, and that a MySQL listens there.";
 /// Rows that are inserted by one statement.
 const INSERTED: usize = 200;
 
@@ -130,14 +131,23 @@ impl Database {
 async fn connect(pool: &Pool, name: &str) -> Result<Conn> {
     match tokio::time::timeout(CONNECT, pool.get_conn()).await {
         Ok(connected) => connected.map_err(|e| refused(name, e)),
-        Err(_) => Err(Error::connect(format!("can't ask {name}: no answer within {} seconds", CONNECT.as_secs()))
-            .hint("Check host and port, and that a MySQL listens there.")),
+        Err(_) => {
+            Err(Error::connect(format!("can't ask {name}: no answer within {} seconds", CONNECT.as_secs())).hint(UNREACHED))
+        }
     }
 }
 
 fn refused(name: &str, cause: mysql_async::Error) -> Error {
     let message = format!("can't ask {name}");
-    let mysql_async::Error::Server(said) = &cause else { return Error::connect(message).because(cause) };
+    let said = match &cause {
+        mysql_async::Error::Server(said) => said,
+        mysql_async::Error::Io(_) => {
+            // The causes between say the same again.
+            let causes = std::iter::successors(Some(&cause as &dyn std::error::Error), |cause| cause.source());
+            return Error::connect(message).because(causes.last().map(ToString::to_string).unwrap_or_default()).hint(UNREACHED);
+        }
+        _ => return Error::connect(message).because(cause),
+    };
     // https://dev.mysql.com/doc/mysql-errors/8.4/en/server-error-reference.html
     let hint = match said.code {
         1044 | 1045 | 1142 | 1698 => "Check user and password, and what the user may do.",

@@ -10,6 +10,7 @@ use super::credentials::Credentials;
 use super::database::Database;
 use super::dates::DateFormat;
 use crate::generate;
+use crate::run::plainly;
 
 /// The tables, and how their rows become JSON.
 pub(super) enum Rows {
@@ -22,15 +23,16 @@ impl Rows {
     /// Opens the tables that `args` name.
     pub(super) async fn open(args: &EmulateArgs) -> Result<Self> {
         match args.from.as_str() {
+            "generated" if args.credentials.is_some() => {
+                Err(Error::usage("can't use credentials: generated rows come from no database").hint("Give --from mysql:// too."))
+            }
             "generated" => Ok(Rows::Generated(invented(args.seed, args.rows, args.date_format))),
             url if url.starts_with("mysql://") => {
                 let credentials = credentials(url, args.credentials.as_deref())?;
                 Ok(Rows::Database(Database::open(&credentials, args.date_format).await?))
             }
-            _ => {
-                Err(Error::config("can't take rows from where --from says")
-                    .hint("Give `generated` or mysql://user@host/database."))
-            }
+            url => Err(Error::config(format!("can't take rows from {}", plainly(url)))
+                .hint("Give `generated` or mysql://user@host/database.")),
         }
     }
 

@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use reqwest::{Client, Method, RequestBuilder, StatusCode, header};
+use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
 use watershed::gateway::{Entry, FolderOptions, Log, Refusal};
 use watershed::{Error, Result};
 
 use super::Style;
 use crate::gateway::{self, TOKEN};
-use crate::run::KINDS;
+use crate::run::{KINDS, plainly};
 
 /// How often a record is sent, at most.
 const TRIES: u32 = 6;
 /// How long to wait after the first failure; twice as long after each other.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How long it may take until a gateway has said anything at all.
+const REACHED: Duration = Duration::from_secs(12);
 /// The longest wait that a gateway may ask for.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -54,12 +56,39 @@ impl Target {
             gateway::make_topics(&*log, &topics, 1)?;
             return Ok(Target::Log { log, topics, keyed: gateway::has_streams(url) });
         }
+        let parsed = Url::parse(url).map_err(|e| Error::usage(format!("can't post to {}", plainly(url))).because(e))?;
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(Error::usage("can't take a password as an argument: everyone on this machine could read it")
+                .hint(format!("Put the token of the gateway into {TOKEN}.")));
+        }
         let client =
             Client::builder().timeout(Duration::from_secs(60)).connect_timeout(Duration::from_secs(5)).no_proxy().build();
         let client = client.map_err(|e| Error::internal("can't make requests").because(e))?;
         let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
         let base = url.trim_end_matches('/').to_string();
         Ok(Target::Http(Http { client, style, user_id: user_id.to_string(), base, token }))
+    }
+
+    /// Waits until a gateway says anything at all: one that is not there may be starting.
+    pub(super) async fn reach(&self) -> Result<()> {
+        let Target::Http(http) = self else { return Ok(()) };
+        let failed = |why: &str| {
+            Error::connect(format!("can't reach {}: {why}", http.base))
+                .hint("Check host and port, and that a gateway listens there: `pinterest gateway` is one.")
+        };
+        let said = async {
+            let mut pause = PAUSE;
+            for _ in 1..TRIES {
+                if http.client.get(&http.base).send().await.is_ok() {
+                    return Ok(());
+                }
+                tokio::time::sleep(pause).await;
+                pause *= 2;
+            }
+            http.client.get(&http.base).send().await.map(|_| ()).map_err(|e| failed(&chain(&e)))
+        };
+        let late = |_| failed(&format!("no answer within {} seconds", REACHED.as_secs()));
+        tokio::time::timeout(REACHED, said).await.map_err(late)?
     }
 
     /// Sends a record of a row until it is taken, or there is no hope.

@@ -72,6 +72,7 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
     CLUSTER.get_or_init(start).as_ref()
 }
 
+type Bytes<'a> = Option<&'a [u8]>;
 pub(crate) type Records = Vec<(u64, Option<Vec<u8>>, Option<Vec<u8>>)>;
 
 impl Cluster {
@@ -183,9 +184,18 @@ impl Cluster {
     }
 
     pub(crate) fn append(&self, topic: &str, partition: u32, records: &[(Option<&[u8]>, Option<&[u8]>)]) {
-        for (key, value) in records {
+        self.send(topic, partition, records.iter().map(|(key, value)| (*key, *value, None)));
+    }
+
+    /// Appends values that are stamped with these milliseconds.
+    pub(crate) fn append_at(&self, topic: &str, partition: u32, records: &[(i64, Option<Vec<u8>>)]) {
+        self.send(topic, partition, records.iter().map(|(at, value)| (None, value.as_deref(), Some(*at))));
+    }
+
+    fn send<'a>(&self, topic: &str, partition: u32, records: impl Iterator<Item = (Bytes<'a>, Bytes<'a>, Option<i64>)>) {
+        for (key, value, at) in records {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32);
-            (record.key, record.payload) = (*key, *value);
+            (record.key, record.payload, record.timestamp) = (key, value, at);
             self.producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         self.producer.flush(Duration::from_secs(30)).unwrap();
