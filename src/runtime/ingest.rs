@@ -6,8 +6,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::alarm::spawn;
 use super::coordinator::Message;
 use crate::connect::{Partition, Poll, Source};
@@ -156,16 +154,7 @@ impl Reader {
     }
 
     fn hand_over(&self, batch: Batch) -> bool {
-        let mut digest = 0u64;
-        for record in batch.iter(0) {
-            let place = record.order.offset ^ record.timestamp.map_or(0, |time| time.cast_unsigned().rotate_left(32));
-            let place = place ^ record.cut.map_or(0, |length| length.rotate_left(16));
-            let value = xxh3_64_with_seed(record.value.unwrap_or_default(), place);
-            let key = record.key.map_or(1, |key| xxh3_64_with_seed(key, 1));
-            let headers = record.headers.bytes();
-            let headers = if headers.is_empty() { 0 } else { xxh3_64_with_seed(headers, 2) };
-            digest = digest.wrapping_add(value ^ key.wrapping_mul(u64::from(record.value.is_some()) + 1) ^ headers);
-        }
+        let digest = batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest()));
         self.credit.acquire(batch.bytes.len()) && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok()
     }
 
