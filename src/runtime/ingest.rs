@@ -66,6 +66,8 @@ pub(super) struct Reader {
     pub(super) follow: bool,
     pub(super) credit: Arc<Credit>,
     pub(super) control: Arc<Control>,
+    /// What it has still to read, and what all readers have.
+    pub(super) left: Arc<AtomicU64>,
     pub(super) remaining: Arc<AtomicU64>,
     pub(super) coordinator: Sender<Message>,
 }
@@ -87,9 +89,8 @@ impl Reader {
     }
 
     fn read(mut self) -> Result<()> {
-        let mut left = 0;
         if let Some(bound) = self.bound
-            && !self.recover(bound, &mut left)?
+            && !self.recover(bound)?
         {
             return Ok(());
         }
@@ -103,7 +104,7 @@ impl Reader {
         let mut pause = SHORT;
         loop {
             let poll = partition.poll()?;
-            self.estimate(partition.as_ref(), &mut left);
+            self.estimate(partition.as_ref());
             match poll {
                 Poll::Batch(batch) => {
                     pause = SHORT;
@@ -124,7 +125,7 @@ impl Reader {
     }
 
     /// Reads `[from, to)` again: all of it must be there. False at the end of the run.
-    fn recover(&mut self, bound: Bound, left: &mut u64) -> Result<bool> {
+    fn recover(&mut self, bound: Bound) -> Result<bool> {
         let mut partition = match self.opened.take() {
             Some(opened) => opened,
             None => self.source.open(self.place.2, Some(bound.from), false)?,
@@ -133,7 +134,7 @@ impl Reader {
         while at < bound.to {
             match partition.poll()? {
                 Poll::Batch(mut batch) => {
-                    self.estimate(partition.as_ref(), left);
+                    self.estimate(partition.as_ref());
                     at = batch.next;
                     // What lies beyond is read when the run is live.
                     batch.split_off(bound.to);
@@ -159,10 +160,10 @@ impl Reader {
     }
 
     /// Keeps the sum of what all readers have still to read.
-    fn estimate(&self, partition: &dyn Partition, left: &mut u64) {
+    fn estimate(&self, partition: &dyn Partition) {
         let now = partition.remaining();
-        self.remaining.fetch_add(now.wrapping_sub(*left), Ordering::Relaxed);
-        *left = now;
+        let before = self.left.swap(now, Ordering::Relaxed);
+        self.remaining.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
