@@ -20,20 +20,8 @@ use crate::{duration, print, user_id};
 const WAIT: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(500);
 
-const NOTES: &str = "Objects are topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json, one JSON value a line: the layout of Confluent's S3
-sink with JsonFormat. Values are copied byte for byte; keys are not kept, and a null value is the line null.
-
-Each object is created once, when it is complete, and where an object ends is decided by the records alone: killed at any
-moment and started again, or run twice at once, it makes the same objects, provided the options stay the same. Records that
-make no whole object yet stay in Kafka and are read again next time. To read both as one log:
-
-  pinterest run --from TO --from kafka://host:port --follow
-
-A topic with offsets that no record has, as transactions and compaction leave them, is refused.";
-
 /// What is archived.
 #[derive(Args)]
-#[command(after_help = NOTES)]
 pub(crate) struct ArchiveArgs {
     /// The Kafka to read, kafka://host:port
     #[arg(long, value_name = "URL")]
