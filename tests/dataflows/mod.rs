@@ -4,6 +4,7 @@ mod airflow;
 mod answers;
 mod crash;
 mod database;
+mod describe;
 mod dirt;
 mod follow;
 mod full;
