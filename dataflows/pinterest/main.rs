@@ -1,5 +1,7 @@
 //! `pinterest`: the Pinterest data pipeline as one incremental program. Commands and what topics are bound to.
 
+#![allow(rustdoc::invalid_html_tags, reason = "comments of arguments are pages of help, where <ID> is a place to fill")]
+
 mod answers;
 mod archive;
 mod check;

@@ -8,7 +8,7 @@ use watershed::Result;
 use crate::user_id;
 
 #[derive(Args)]
-#[cfg_attr(not(feature = "kinesis"), expect(dead_code, reason = "it is only parsed"))]
+#[cfg_attr(not(feature = "kinesis"), allow(dead_code, reason = "it is only parsed"))]
 pub(crate) struct StreamsArgs {
     #[command(subcommand)]
     command: Command,
@@ -18,7 +18,7 @@ pub(crate) struct StreamsArgs {
 }
 
 #[derive(Subcommand)]
-#[cfg_attr(not(feature = "kinesis"), expect(dead_code, reason = "it is only parsed"))]
+#[cfg_attr(not(feature = "kinesis"), allow(dead_code, reason = "it is only parsed"))]
 enum Command {
     /// Print the names of all streams.
     List,
