@@ -20,15 +20,16 @@
 //!
 //! let mut driver = TopologyTestDriver::new(Topology::new("places", topology))?;
 //! let (pins, geos) = (driver.input("pin", Int64, Utf8), driver.input("geo", Int64, Utf8));
+//! let counts = driver.output::<(String, String), i64>("category_count");
 //! pins.pipe(&mut driver, &7, &"travel".to_string());
 //! geos.pipe(&mut driver, &7, &"Chile".to_string());
 //! driver.commit()?;
-//! let row = |country: &str| vec![Value::Text(country.into()), Value::Text("travel".into()), Value::Long(1)];
-//! assert_eq!(driver.rows("category_count"), [row("Chile")]);
+//! let row = |country: &str| ((country.to_string(), "travel".to_string()), 1);
+//! assert_eq!(counts.rows(&driver)?, [row("Chile")]);
 //!
 //! geos.pipe(&mut driver, &7, &"Peru".to_string()); // a correction moves the answer
 //! driver.commit()?;
-//! assert_eq!(driver.rows("category_count"), [row("Peru")]);
+//! assert_eq!(counts.rows(&driver)?, [row("Peru")]);
 //! # Ok::<(), Error>(())
 //! ```
 //!

@@ -20,23 +20,8 @@ use crate::{duration, print, user_id};
 const WAIT: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(500);
 
-const NOTES: &str = "Examples:
-  pinterest archive --from kafka://host:9092                what is there now, into data/archive
-  pinterest archive --from kafka://host:9092 --to s3://bucket/archive --flush-size 500 --rotate-interval 10m --follow
-  pinterest run --from s3://bucket/archive --from kafka://host:9092 --follow        read both as one log
-
-Objects are topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json, one JSON value a line: the layout of Confluent's S3
-sink with JsonFormat. Values are copied byte for byte; keys are not kept, and a null value is the line null.
-
-Each object is created once, when it is complete, and where an object ends is decided by the records alone: killed at any
-moment and started again, or run twice at once, it makes the same objects, provided the options stay the same. Records that
-make no whole object yet stay in Kafka and are read again next time.
-
-A topic with offsets that no record has, as transactions and compaction leave them, is refused.";
-
 /// What is archived.
 #[derive(Args)]
-#[command(after_help = NOTES)]
 pub(crate) struct ArchiveArgs {
     /// The Kafka to read, kafka://host:port
     #[arg(long, value_name = "URL")]

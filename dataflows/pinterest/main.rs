@@ -1,5 +1,7 @@
 //! `pinterest`: the Pinterest data pipeline as one incremental program. Commands and what topics are bound to.
 
+#![allow(rustdoc::invalid_html_tags, reason = "comments of arguments are pages of help, where <ID> is a place to fill")]
+
 mod answers;
 mod archive;
 mod check;
@@ -7,6 +9,7 @@ mod clean;
 mod emulate;
 mod gateway;
 mod generate;
+mod help;
 mod model;
 mod questions;
 mod run;
@@ -33,7 +36,7 @@ use topology::Bounds;
 ///
 /// Without a command it runs: it generates an archive of 11,154 events if there is none, replays it, and prints the answers.
 #[derive(Parser)]
-#[command(name = "pinterest", version, args_conflicts_with_subcommands = true, after_help = EXAMPLES)]
+#[command(name = "pinterest", version, args_conflicts_with_subcommands = true, after_help = help::ALL)]
 struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
@@ -41,45 +44,34 @@ struct Cli {
     run: RunArgs,
 }
 
-const EXAMPLES: &str = "Examples:
-  pinterest                                     generate, replay, answer
-  pinterest run --follow                        go on as objects are added; Ctrl-C commits and ends
-  pinterest answers category_by_country         one view, from the Delta tables
-  pinterest answers --format json --as-of 3     all views as they were at commit 3
-  pinterest run --from archive --from kafka://localhost:9092 --follow
-                                                replay an archive, go on in the Kafka it was written from
-  pinterest check                               compute everything again, naively, and compare
-  pinterest generate --events 1000000 --to big  a larger archive
-  pinterest run --from big --lake big-lake      … and its answers
-  pinterest archive --from kafka://localhost:9092 --to archive --follow
-                                                write the topics into an archive, as Confluent's S3 sink does
-  pinterest gateway                             take records by HTTP into the archive that run --follow reads
-  pinterest emulate --to http://127.0.0.1:8082  post events to it
-  pinterest gateway --to kafka://host:9092      … into Kafka, or Kinesis: kinesis://eu-west-1
-  pinterest streams create --user-id demo       make the streams of Kinesis; streams --help says more
-
-Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, state or table contradicts what was recorded,
-69 a service or a folder can't be reached, 70 a bug of ours, 76 a newer run took over, 78 configuration.";
-
 #[derive(Subcommand)]
 enum Command {
     /// Read every source to what was there at the start, commit, print the answers; with --follow go on.
+    #[command(after_help = help::RUN)]
     Run(RunArgs),
     /// Write a look-alike archive. The same arguments give the same bytes.
+    #[command(after_help = help::GENERATE)]
     Generate(GenerateArgs),
     /// Print one view, or all, from the Delta tables, all at the same commit.
+    #[command(after_help = help::ANSWERS)]
     Answers(AnswersArgs),
     /// Compute everything again from the sources by a naive batch program, and compare row by row.
+    #[command(after_help = help::CHECK)]
     Check(CheckArgs),
     /// Print the topology and what it is bound to.
+    #[command(after_help = help::DESCRIBE)]
     Describe(BindArgs),
     /// Write topics of Kafka into an archive, as Confluent's S3 sink does, each record exactly once.
+    #[command(after_help = help::ARCHIVE)]
     Archive(archive::ArchiveArgs),
     /// Take records by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis do, into an archive, Kafka or Kinesis.
+    #[command(after_help = help::GATEWAY)]
     Gateway(gateway::GatewayArgs),
     /// Post events as the original's users do: rows of three tables, as three records an event.
+    #[command(after_help = help::EMULATE)]
     Emulate(emulate::EmulateArgs),
     /// List, create, describe, delete and reshard streams of Kinesis.
+    #[command(after_help = help::STREAMS)]
     Streams(streams::StreamsArgs),
 }
 

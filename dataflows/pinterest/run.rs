@@ -297,3 +297,81 @@ fn summarise(summary: &Summary) -> String {
     };
     format!("{table}\n\n{gauges}\n{} new records{again} in {took}, commit {}\n", HumanCount(new), summary.committed)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use watershed::runtime::Holds;
+
+    use super::*;
+
+    /// A terminal of 120 columns that keeps what was last written.
+    #[derive(Clone, Debug, Default)]
+    struct Screen(Arc<Mutex<String>>);
+
+    impl TermLike for Screen {
+        fn width(&self) -> u16 {
+            120
+        }
+        fn move_cursor_up(&self, _n: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_down(&self, _n: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_right(&self, _n: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _n: usize) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> std::io::Result<()> {
+            self.write_str(text)
+        }
+        fn write_str(&self, text: &str) -> std::io::Result<()> {
+            if !text.trim().is_empty() {
+                *self.0.lock().unwrap() = text.trim_end().to_string();
+            }
+            Ok(())
+        }
+        fn clear_line(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+        fn flush(&self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn the_bar_says_how_far_how_fast_and_what_everything_waits_for() {
+        let screen = Screen::default();
+        let bar = Bar(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::term_like(Box::new(screen.clone()))));
+        let mut watch = bar.watch(true);
+        let mut now = Progress {
+            records: 12_000,
+            bytes: 3_000_000,
+            remaining: 9_000_000,
+            elapsed: Duration::from_secs(2),
+            recovering: true,
+            committed: 7,
+            holds: Holds::State,
+        };
+        let mut said = |now: &Progress| {
+            watch(now);
+            screen.0.lock().unwrap().split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let (rate, at) = ("12,000 records, 6,000/s, 2 MB/s, commit 7, on:", |said: String| {
+            let bar = |c: char| matches!(c, '\u{2588}' | '\u{2591}');
+            said.split(bar).filter(|part| !part.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
+        });
+        assert_eq!(at(said(&now)), format!("recovering 25% {rate} state"));
+        now = Progress { recovering: false, holds: Holds::Partition("pin".into(), 2), ..now };
+        assert_eq!(at(said(&now)), format!("replaying 25% {rate} pin, partition 2"));
+        now = Progress { remaining: 0, holds: Holds::Records, ..now };
+        let following = said(&now);
+        assert!(following.ends_with(&format!(" following {rate} new records")), "{following}");
+        bar.clear();
+    }
+}

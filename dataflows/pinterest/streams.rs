@@ -7,18 +7,8 @@ use watershed::Result;
 
 use crate::user_id;
 
-const EXAMPLES: &str = "Examples:
-  pinterest streams list --at kinesis://eu-west-1
-  pinterest streams create --user-id demo --shards 2             streaming-demo-pin, -geo and -user
-  pinterest streams describe streaming-demo-pin
-  pinterest streams reshard streaming-demo-pin --shards 4        at most twice, at least half as many
-  pinterest streams delete streaming-demo-pin                    asks for the name again; --yes doesn't
-
-Credentials come from where the AWS environment has them; AWS_ENDPOINT_URL_KINESIS leads to another service.";
-
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
-#[cfg_attr(not(feature = "kinesis"), expect(dead_code, reason = "it is only parsed"))]
+#[cfg_attr(not(feature = "kinesis"), allow(dead_code, reason = "it is only parsed"))]
 pub(crate) struct StreamsArgs {
     #[command(subcommand)]
     command: Command,
@@ -28,7 +18,7 @@ pub(crate) struct StreamsArgs {
 }
 
 #[derive(Subcommand)]
-#[cfg_attr(not(feature = "kinesis"), expect(dead_code, reason = "it is only parsed"))]
+#[cfg_attr(not(feature = "kinesis"), allow(dead_code, reason = "it is only parsed"))]
 enum Command {
     /// Print the names of all streams.
     List,

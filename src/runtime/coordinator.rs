@@ -101,7 +101,8 @@ pub(crate) struct Coordinator {
 
     pub(super) phase: Phase,
     pub(super) bounds: BTreeMap<Place, Bound>,
-    pub(super) reading: BTreeSet<Place>,
+    /// The partitions that are read, each with the bytes that it has still to read.
+    pub(super) reading: BTreeMap<Place, Arc<AtomicU64>>,
     pub(super) recovering: BTreeSet<Place>,
     pub(super) open: Epoch,
     pub(super) through: Epoch,
@@ -189,7 +190,7 @@ impl Coordinator {
             committed,
             phase: Phase::Recovering,
             bounds: BTreeMap::new(),
-            reading: BTreeSet::new(),
+            reading: BTreeMap::new(),
             recovering: BTreeSet::new(),
             open: 0,
             through: 0,

@@ -120,7 +120,7 @@ impl Coordinator {
             Message::Partitions(topic, rank, partitions) => {
                 for partition in partitions {
                     let place = (topic, rank, partition);
-                    if !self.bounds.contains_key(&place) && !self.reading.contains(&place) {
+                    if !self.bounds.contains_key(&place) && !self.reading.contains_key(&place) {
                         self.read(place, None, None)?;
                     }
                 }
@@ -385,10 +385,10 @@ impl Coordinator {
             follow: self.config.follow,
             credit: self.credit.clone(),
             control: self.control.clone(),
+            left: self.reading.entry(place).or_default().clone(),
             remaining: self.remaining.clone(),
             coordinator: self.outbox.clone(),
         };
-        self.reading.insert(place);
         if self.phase == Phase::Recovering {
             self.recovering.insert(place);
         }

@@ -6,8 +6,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use xxhash_rust::xxh3::xxh3_64_with_seed;
-
 use super::alarm::spawn;
 use super::coordinator::Message;
 use crate::connect::{Partition, Poll, Source};
@@ -68,6 +66,8 @@ pub(super) struct Reader {
     pub(super) follow: bool,
     pub(super) credit: Arc<Credit>,
     pub(super) control: Arc<Control>,
+    /// What it has still to read, and what all readers have.
+    pub(super) left: Arc<AtomicU64>,
     pub(super) remaining: Arc<AtomicU64>,
     pub(super) coordinator: Sender<Message>,
 }
@@ -89,9 +89,8 @@ impl Reader {
     }
 
     fn read(mut self) -> Result<()> {
-        let mut left = 0;
         if let Some(bound) = self.bound
-            && !self.recover(bound, &mut left)?
+            && !self.recover(bound)?
         {
             return Ok(());
         }
@@ -105,7 +104,7 @@ impl Reader {
         let mut pause = SHORT;
         loop {
             let poll = partition.poll()?;
-            self.estimate(partition.as_ref(), &mut left);
+            self.estimate(partition.as_ref());
             match poll {
                 Poll::Batch(batch) => {
                     pause = SHORT;
@@ -126,7 +125,7 @@ impl Reader {
     }
 
     /// Reads `[from, to)` again: all of it must be there. False at the end of the run.
-    fn recover(&mut self, bound: Bound, left: &mut u64) -> Result<bool> {
+    fn recover(&mut self, bound: Bound) -> Result<bool> {
         let mut partition = match self.opened.take() {
             Some(opened) => opened,
             None => self.source.open(self.place.2, Some(bound.from), false)?,
@@ -135,7 +134,7 @@ impl Reader {
         while at < bound.to {
             match partition.poll()? {
                 Poll::Batch(mut batch) => {
-                    self.estimate(partition.as_ref(), left);
+                    self.estimate(partition.as_ref());
                     at = batch.next;
                     // What lies beyond is read when the run is live.
                     batch.split_off(bound.to);
@@ -156,24 +155,15 @@ impl Reader {
     }
 
     fn hand_over(&self, batch: Batch) -> bool {
-        let mut digest = 0u64;
-        for record in batch.iter(0) {
-            let place = record.order.offset ^ record.timestamp.map_or(0, |time| time.cast_unsigned().rotate_left(32));
-            let place = place ^ record.cut.map_or(0, |length| length.rotate_left(16));
-            let value = xxh3_64_with_seed(record.value.unwrap_or_default(), place);
-            let key = record.key.map_or(1, |key| xxh3_64_with_seed(key, 1));
-            let headers = record.headers.bytes();
-            let headers = if headers.is_empty() { 0 } else { xxh3_64_with_seed(headers, 2) };
-            digest = digest.wrapping_add(value ^ key.wrapping_mul(u64::from(record.value.is_some()) + 1) ^ headers);
-        }
+        let digest = batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest()));
         self.credit.acquire(batch.bytes.len()) && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok()
     }
 
     /// Keeps the sum of what all readers have still to read.
-    fn estimate(&self, partition: &dyn Partition, left: &mut u64) {
+    fn estimate(&self, partition: &dyn Partition) {
         let now = partition.remaining();
-        self.remaining.fetch_add(now.wrapping_sub(*left), Ordering::Relaxed);
-        *left = now;
+        let before = self.left.swap(now, Ordering::Relaxed);
+        self.remaining.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 

@@ -40,7 +40,7 @@ use std::time::Duration;
 
 pub use crate::durable::changed;
 pub(crate) use coordinator::{Coordinator, Message};
-pub use progress::{Milestone, Progress, Summary, TopicSummary};
+pub use progress::{Holds, Milestone, Progress, Summary, TopicSummary};
 pub(crate) use stores::Stores;
 
 use crate::connect::{Sink, Source, Store};

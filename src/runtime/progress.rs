@@ -1,10 +1,13 @@
 //! What a run says of itself: [`Progress`] while it goes on, [`Summary`] in the end.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::Ordering;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::coordinator::{Coordinator, Phase};
+use super::ingest::Place;
 use crate::operators::Tally;
 
 /// How often progress is told.
@@ -26,7 +29,34 @@ pub struct Progress {
     /// The last commit.
     pub committed: u64,
     /// What everything waits for.
-    pub holds: &'static str,
+    pub holds: Holds,
+}
+
+/// What everything waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Holds {
+    /// The state, which is rebuilt from what was committed before.
+    State,
+    /// The workers, which are behind what is read.
+    Workers,
+    /// A partition of a topic: of those that are not read to their end, the one with the most bytes left.
+    Partition(String, u32),
+    /// A commit, of all that there is.
+    Commit,
+    /// New records: all that there is shows.
+    Records,
+}
+
+impl fmt::Display for Holds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Holds::State => f.write_str("state"),
+            Holds::Workers => f.write_str("workers"),
+            Holds::Partition(topic, partition) => write!(f, "{topic}, partition {partition}"),
+            Holds::Commit => f.write_str("commit"),
+            Holds::Records => f.write_str("new records"),
+        }
+    }
 }
 
 /// A point that all records handed out before have reached.
@@ -118,12 +148,6 @@ impl Coordinator {
             records += topic.tally.read.load(Ordering::Relaxed);
             bytes += topic.tally.bytes.load(Ordering::Relaxed);
         }
-        let holds = match (self.phase, &self.marked) {
-            (Phase::Recovering | Phase::Settling | Phase::Checking, _) => "rebuilding state",
-            (_, Some(_)) if self.reading.is_empty() => "commit",
-            _ if self.credit.is_short() => "workers",
-            _ => "reading",
-        };
         let progress = Progress {
             records,
             bytes,
@@ -131,10 +155,29 @@ impl Coordinator {
             elapsed: self.started.elapsed(),
             recovering: self.phase != Phase::Live,
             committed: self.committed,
-            holds,
+            holds: self.holds(),
         };
         if let Some(told) = &mut self.config.progress {
             told(&progress);
+        }
+    }
+
+    fn holds(&self) -> Holds {
+        if self.phase != Phase::Live {
+            return Holds::State;
+        }
+        if self.credit.is_short() {
+            return Holds::Workers;
+        }
+        let left =
+            |(place, left): (&Place, &Arc<AtomicU64>)| (left.load(Ordering::Relaxed), !self.bounds.contains_key(place), *place);
+        // One that is followed is waited for only while it is behind: it has no end.
+        let behind = |(left, ..): &(u64, bool, Place)| *left > 0 || !self.config.follow;
+        match self.reading.iter().map(left).filter(behind).max() {
+            Some((.., (topic, _, partition))) => Holds::Partition(self.topics[topic].name.clone(), partition),
+            None if self.dirty || self.through < self.open => Holds::Workers,
+            None if self.marked.is_some() || self.unmarked => Holds::Commit,
+            None => Holds::Records,
         }
     }
 }

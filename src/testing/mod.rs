@@ -1,12 +1,17 @@
 //! Topologies under test: [`TopologyTestDriver`] runs one with topics in memory and a clock you hold.
 
+mod output;
+
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
-use crate::connect::Value;
+pub use output::OutputTopic;
+use serde::de::DeserializeOwned;
+
 use crate::connect::memory::{Change, MemoryLog, MemoryTable};
+use crate::connect::{Schema, Value};
 use crate::error::{Error, Result};
 use crate::graph::DEAD_LETTERS;
 use crate::operators::{Datum, ReadOnlyStore};
@@ -31,19 +36,20 @@ use crate::topology::Topology;
 /// }
 ///
 /// let mut driver = TopologyTestDriver::new(Topology::new("count", count))?;
-/// let words = driver.input("words", Utf8, Utf8);
+/// let (words, counts) = (driver.input("words", Utf8, Utf8), driver.output::<String, i64>("counts"));
 /// for word in ["to", "be", "or", "not", "to", "be"] {
 ///     words.pipe(&mut driver, &"speech".to_string(), &word.to_string());
 /// }
 /// driver.commit()?;
-/// assert_eq!(driver.rows("counts").len(), 4);
+/// let rows = [("be", 2), ("not", 1), ("or", 1), ("to", 2)];
+/// assert_eq!(counts.rows(&driver)?, rows.map(|(word, count)| (word.to_string(), count)));
 /// # Ok::<(), watershed::Error>(())
 /// ```
 pub struct TopologyTestDriver {
     topology: Topology,
     stores: Stores,
     topics: Vec<String>,
-    tables: BTreeMap<String, MemoryTable>,
+    tables: BTreeMap<String, (Schema, MemoryTable)>,
     seen: BTreeMap<String, usize>,
     next: BTreeMap<(usize, u32), u64>,
     now: Timestamp,
@@ -97,7 +103,7 @@ impl TopologyTestDriver {
         for schema in plan.sinks {
             let table = MemoryTable::default();
             streams = streams.sink(&schema.topic, table.clone());
-            tables.insert(schema.topic, table);
+            tables.insert(schema.topic.clone(), (schema, table));
         }
         let (tell, told) = channel();
         let config = Config { workers, follow: true, ..Config::default() };
@@ -130,6 +136,12 @@ impl TopologyTestDriver {
     /// A topic to pipe records into, typed by its serdes.
     pub fn input<K, V, KS: Serializer<K>, VS: Serializer<V>>(&self, topic: &str, key: KS, value: VS) -> InputTopic<K, V, KS, VS> {
         InputTopic { topic: topic.to_string(), key, value, types: PhantomData }
+    }
+
+    /// A topic to look at, typed by what its rows are made of: a key and a value. [`rows`](Self::rows) and
+    /// [`changes`](Self::changes) show it column by column.
+    pub fn output<K: DeserializeOwned, V: DeserializeOwned>(&self, topic: &str) -> OutputTopic<K, V> {
+        OutputTopic { topic: topic.to_string(), types: PhantomData }
     }
 
     /// Sets the time of the records that are piped from now on.
@@ -183,14 +195,14 @@ impl TopologyTestDriver {
 
     /// What has changed in a topic since the last call: each row's key, and the row or `None`.
     pub fn changes(&mut self, topic: &str) -> Vec<Change> {
-        let commits = self.tables.get(topic).map(MemoryTable::commits).unwrap_or_default();
+        let commits = self.tables.get(topic).map(|(_, table)| table.commits()).unwrap_or_default();
         let seen = self.seen.insert(topic.to_string(), commits.len()).unwrap_or(0);
         commits.into_iter().skip(seen).flat_map(|(_, changes)| changes).collect()
     }
 
     /// The rows of a topic, sorted.
     pub fn rows(&self, topic: &str) -> Vec<Vec<Value>> {
-        self.tables.get(topic).map(MemoryTable::rows).unwrap_or_default()
+        self.tables.get(topic).map(|(_, table)| table.rows()).unwrap_or_default()
     }
 
     /// A handle of the table that the topology materializes as `name`.

@@ -4,8 +4,8 @@ mod sink;
 mod source;
 mod world;
 
-pub(crate) use sink::{
-    a_table_is_refused, append_contract, at_least_once_contract, at_most_once_contract, owner_contract, snapshot_contract,
-};
+#[cfg(feature = "kinesis")]
+pub(crate) use sink::at_least_once_contract;
+pub(crate) use sink::{a_table_is_refused, append_contract, at_most_once_contract, owner_contract, snapshot_contract};
 pub(crate) use source::{Held, source_contract};
 pub(crate) use world::{Place, columns};

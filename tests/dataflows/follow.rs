@@ -40,6 +40,7 @@ pub(super) fn terminate(child: &std::process::Child) {
 }
 
 /// Follows with `args` until the lake is what is `expected`, then ends it in good order: it prints its answers.
+#[cfg_attr(not(any(feature = "kafka", feature = "kinesis")), allow(dead_code, reason = "logs of services are followed"))]
 pub(super) fn follows_to(place: &Place, args: &[&str], expected: &Tables) {
     let mut child = place.spawn(&[args, &["--follow", "--commit-every", "50ms"]].concat());
     let all = || place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == *expected;

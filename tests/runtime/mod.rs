@@ -1,8 +1,11 @@
 //! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended ([`resume`]), refused where
-//! it can't be ([`refusals`]), alone ([`takeover`]), right after any death ([`crashes`]), and read as it goes ([`stores`]).
+//! it can't be ([`refusals`]), alone ([`takeover`]), right after any death ([`crashes`]), and read as it goes ([`stores`]); what
+//! comes shows by itself ([`following`]), and what comes too fast is made to wait ([`pressure`]).
 
 mod bindings;
 mod crashes;
+mod following;
+mod pressure;
 mod refusals;
 mod resume;
 mod stores;
@@ -152,15 +155,19 @@ impl World {
         self.tables.iter().map(|(topic, table)| (*topic, commits(table))).collect()
     }
 
-    /// Starts a run that follows the logs.
+    /// Starts a run that follows the logs and commits as soon as it can.
     fn follow(&self) -> Following {
+        self.follow_every(Duration::ZERO)
+    }
+
+    fn follow_every(&self, commit_every: Duration) -> Following {
         let (tell, told) = channel();
         let stop = Stop::default();
         let milestone = Box::new(move |milestone| {
             // Who no longer waits needs no telling.
             let _ = tell.send(milestone);
         });
-        let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestone), ..self.config(2) };
+        let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestone), commit_every, ..self.config(2) };
         let streams = self.bound(program(), &Fuse::sound());
         Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
     }
@@ -179,7 +186,7 @@ impl Following {
         self.wait(|milestone| matches!(milestone, Milestone::Committed(n) if n >= records));
     }
 
-    fn wait(&self, reached: impl Fn(Milestone) -> bool) {
+    fn wait(&self, mut reached: impl FnMut(Milestone) -> bool) {
         loop {
             match self.told.recv_timeout(Duration::from_secs(30)) {
                 Ok(milestone) if reached(milestone) => return,

@@ -7,10 +7,9 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message, Offset, TopicPartitionList};
-use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::error::{Error, Result};
-use crate::record::Batch;
+use crate::record::{Batch, Headers, Order, Record};
 
 use super::KafkaTopic;
 use super::client::{Context, Scout, passing};
@@ -41,10 +40,10 @@ struct Trail {
 }
 
 impl Mark {
-    fn of(offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) -> Self {
-        let one = |bytes: Option<&[u8]>, seed| bytes.map_or(seed, |bytes| xxh3_64_with_seed(bytes, seed));
-        let time = timestamp.map_or(0, i64::cast_unsigned);
-        Mark { offset, digest: one(key, 1) ^ one(value, time | 2).rotate_left(1) }
+    /// Headers are left out: of a record that is read again they come in another form.
+    fn of(record: Record<'_>) -> Self {
+        let offset = record.order.offset;
+        Mark { offset, digest: Record { headers: Headers::default(), ..record }.digest() }
     }
 }
 
@@ -55,9 +54,7 @@ impl Trails {
 
     /// Notes the last record of a batch that was read.
     pub(super) fn note(&self, batch: &Batch) {
-        let Some(span) = batch.records.last() else { return };
-        let bytes = |range: &std::ops::Range<u32>| &batch.bytes[range.start as usize..range.end as usize];
-        let mark = Mark::of(span.offset, span.timestamp, span.key.as_ref().map(bytes), span.value.as_ref().map(bytes));
+        let Some(mark) = batch.iter(0).next_back().map(Mark::of) else { return };
         self.lock().entry(batch.partition).or_insert(Trail { known: mark, newest: mark, end: 0 }).newest = mark;
     }
 }
@@ -117,8 +114,15 @@ impl KafkaTopic {
             let error = match consumer.poll(PATIENCE) {
                 Some(Ok(message)) => {
                     let partition = message.partition() as u32;
-                    let time = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
-                    let there = Mark::of(message.offset() as u64, time, message.key(), message.payload());
+                    let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
+                    let there = Mark::of(Record {
+                        order: Order { offset: message.offset() as u64, partition, source: 0 },
+                        timestamp,
+                        key: message.key(),
+                        value: message.payload(),
+                        headers: Headers::default(),
+                        cut: None,
+                    });
                     // More than the first may come.
                     if let Some((mark, _)) = due.remove(&partition)
                         && mark != there

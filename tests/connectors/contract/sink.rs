@@ -34,6 +34,7 @@ pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
 /// The same of a sink that can't tell a repeated commit from a new one, such as a stream of Kinesis: a row may be there again, and
 /// [`Place::rows`] tells that by the name it goes by, as whoever reads it must. Then all of [`append_contract`] holds. It has no
 /// owner, so that [`owner_contract`] can't hold: nobody is refused, and rows of several applications are beside each other.
+#[cfg(feature = "kinesis")]
 pub(crate) fn at_least_once_contract(make: impl Fn() -> Box<dyn Place>) {
     append_contract(&make);
     nobody_is_refused(&*make(), Mode::Append);

@@ -1,0 +1,91 @@
+//! The ends of the help pages: examples of every command, each of which parses.
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) const ALL: &str = "Examples:
+  pinterest                                     generate, replay, answer
+  pinterest run --follow                        go on as objects are added; Ctrl-C commits and ends
+  pinterest answers category_by_country         one view, from the Delta tables
+  pinterest answers --format json --as-of 3     all views as they were at commit 3
+  pinterest run --from archive --from kafka://localhost:9092 --follow
+                                                replay an archive, go on in the Kafka it was written from
+  pinterest check                               compute everything again, naively, and compare
+  pinterest generate --events 1000000 --to big  a larger archive
+  pinterest run --from big --lake big-lake      … and its answers
+  pinterest archive --from kafka://localhost:9092 --to archive --follow
+                                                write the topics into an archive, as Confluent's S3 sink does
+  pinterest gateway                             take records by HTTP into the archive that run --follow reads
+  pinterest emulate --to http://127.0.0.1:8082  post events to it
+  pinterest gateway --to kafka://host:9092      … into Kafka, or Kinesis: kinesis://eu-west-1
+  pinterest streams create --user-id demo       make the streams of Kinesis; streams --help says more
+
+Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, state or table contradicts what was recorded,
+69 a service or a folder can't be reached, 70 a bug of ours, 76 a newer run took over, 78 configuration.";
+
+pub(crate) const RUN: &str = "Examples:
+  pinterest run                                 replay data/archive into data/lake, and answer; again: go on from there
+  pinterest run --follow --commit-every 200ms   go on as objects are added; Ctrl-C commits and ends
+  pinterest run --from s3://bucket/archive --lake s3://bucket/lake
+  pinterest run --from kinesis://eu-west-1 --user-id 0a1b --follow --state state
+  pinterest run --from archive --from kafka://localhost:9092 --follow
+                                                replay an archive, go on in the Kafka it was written from
+  pinterest run --lake bounded --post-years 2018..2022 --join-years 2015..2020";
+
+pub(crate) const GENERATE: &str = "Examples:
+  pinterest generate                            11,154 events into data/archive
+  pinterest generate --events 1000000 --to big --records-per-object 10000
+  pinterest generate --seed 7 --dirt 0.2 --to dirty --user-id 0a1b
+  pinterest generate --to mysql://root@localhost/pinterest_data
+                                                the original's three tables, from which emulate reads";
+
+pub(crate) const ANSWERS: &str = "Examples:
+  pinterest answers                             all views, the first rows of each
+  pinterest answers category_by_country         one view, all of it
+  pinterest answers dead_letters --format json  what could not be used, and why
+  pinterest answers pin_table --format csv --lake s3://bucket/lake
+  pinterest answers --as-of 3                   all views as they were at commit 3";
+
+pub(crate) const CHECK: &str = "Examples:
+  pinterest check                               data/archive against data/lake
+  pinterest check --from big --lake big-lake    with the arguments of the run that is checked";
+
+pub(crate) const DESCRIBE: &str = "Examples:
+  pinterest describe
+  pinterest describe --from archive --from kafka://localhost:9092 --lake s3://bucket/lake
+                                                with the arguments of a run: what it would be bound to";
+
+pub(crate) const GATEWAY: &str = "Examples:
+  pinterest gateway                             into data/archive, which run --follow reads
+  pinterest gateway --to kafka://localhost:9092 --listen 127.0.0.1:0 --access-log
+  pinterest gateway --to kinesis://eu-west-1 --user-id 0a1b
+  pinterest gateway --listen 0.0.0.0:8443 --tokens tokens --certificate cert.pem --key key.pem --rate 100";
+
+pub(crate) const EMULATE: &str = "Examples:
+  pinterest emulate                             two events a second into data/archive
+  pinterest emulate --to http://127.0.0.1:8082 --rate 0 --events 10000
+  pinterest emulate --to http://127.0.0.1:8082 --style kinesis-proxy
+  pinterest emulate --from mysql://root@localhost/pinterest_data --in-order --to kafka://localhost:9092";
+
+pub(crate) const STREAMS: &str = "Examples:
+  pinterest streams list --at kinesis://eu-west-1
+  pinterest streams create --user-id demo --shards 2             streaming-demo-pin, -geo and -user
+  pinterest streams describe streaming-demo-pin
+  pinterest streams reshard streaming-demo-pin --shards 4        at most twice, at least half as many
+  pinterest streams delete streaming-demo-pin                    asks for the name again; --yes doesn't
+
+Credentials come from where the AWS environment has them; AWS_ENDPOINT_URL_KINESIS leads to another service.";
+
+pub(crate) const ARCHIVE: &str = "Examples:
+  pinterest archive --from kafka://host:9092                what is there now, into data/archive
+  pinterest archive --from kafka://host:9092 --to s3://bucket/archive --flush-size 500 --rotate-interval 10m --follow
+  pinterest run --from s3://bucket/archive --from kafka://host:9092 --follow        read both as one log
+
+Objects are topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json, one JSON value a line: the layout of Confluent's S3
+sink with JsonFormat. Values are copied byte for byte; keys are not kept, and a null value is the line null.
+
+Each object is created once, when it is complete, and where an object ends is decided by the records alone: killed at any
+moment and started again, or run twice at once, it makes the same objects, provided the options stay the same. Records that
+make no whole object yet stay in Kafka and are read again next time.
+
+A topic with offsets that no record has, as transactions and compaction leave them, is refused.";

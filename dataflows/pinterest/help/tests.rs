@@ -1,0 +1,51 @@
+//! No example rots: whoever copies a line of a help page is understood.
+
+use clap::{Command, CommandFactory, Parser};
+
+use crate::Cli;
+
+/// The words of each example of a help page; what stands behind two blanks says what it does.
+fn examples(command: &Command) -> Vec<Vec<String>> {
+    let page = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines = page.lines().filter_map(|line| line.strip_prefix("  "));
+    let lines = lines.filter(|line| line.split_whitespace().next() == Some("pinterest"));
+    lines.map(|line| line.split("  ").next().unwrap_or(line).split_whitespace().map(str::to_string).collect()).collect()
+}
+
+/// All commands with the words that name them, but for clap's own.
+fn walk(path: &[&str], command: &Command, visit: &mut dyn FnMut(&[&str], &Command)) {
+    visit(path, command);
+    for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+        walk(&[path, &[below.get_name()]].concat(), below, visit);
+    }
+}
+
+/// Whether an example is one of the command that `path` names.
+fn is_of(path: &[&str], example: &[String]) -> bool {
+    path.len() <= example.len() && path.iter().zip(example).all(|(name, word)| name == word)
+}
+
+#[test]
+fn the_help_of_every_command_has_examples_and_every_example_parses() {
+    let (mut below, mut shown) = (Vec::new(), Vec::new());
+    walk(&["pinterest"], &Cli::command(), &mut |path, command| {
+        let examples = examples(command);
+        for example in &examples {
+            if let Err(error) = Cli::try_parse_from(example) {
+                panic!("the help of {path:?} has the example {example:?}: {error}");
+            }
+        }
+        match path.len() {
+            1 | 2 => assert!(examples.iter().any(|example| is_of(path, example)), "the help of {path:?} has no example of it"),
+            _ => below.push(path.join(" ")),
+        }
+        shown.extend(examples);
+    });
+    // What is done to streams is shown on the page above.
+    assert_eq!(below.len(), 5, "{below:?}");
+    for path in below {
+        let path: Vec<&str> = path.split(' ').collect();
+        assert!(shown.iter().any(|example| is_of(&path, example)), "no help has an example of {path:?}");
+    }
+    assert!(shown.len() > 40, "{shown:?}");
+}

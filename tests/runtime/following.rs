@@ -1,0 +1,165 @@
+//! What comes while a run follows shows by itself: nothing else need come, from nowhere, and what is waited for has a name.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use watershed::connect::memory::{MemoryLog, MemoryTable};
+use watershed::connect::{Partition, Poll, Source};
+use watershed::runtime::{Config, Holds, Milestone, Stop, Streams, Summary};
+use watershed::{Result, StreamsBuilder, Topology};
+
+use super::{Following, World, row};
+use crate::support::{pair, table};
+
+#[test]
+fn a_lone_record_is_answered_and_committed_by_itself() {
+    // The next commit is due at once, or it must be waited for.
+    for commit_every in [Duration::ZERO, Duration::from_millis(300)] {
+        let world = World::new();
+        let run = world.follow_every(commit_every);
+        for (n, (topic, record, shown)) in [
+            ("rows", "a=1", ["a=1", "", "1=1", ""]),
+            ("events", "a=7", ["a=1", "a=7", "1=1", "a=701"]),
+            ("rows", "a=2", ["a=2", "a=7", "2=1", "a=702"]),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            world.append(topic, 0, record);
+            shows(&run, n as u64 + 1);
+            let now = world.shown();
+            assert_eq!(["kept", "all", "counts", "sums"].map(|topic| now[topic].join(" ")), shown, "after {record}");
+        }
+        run.stop.stop();
+        assert_eq!(run.end().unwrap().committed, 3);
+    }
+}
+
+/// Waits until the answers know just `records`, and the sinks show what they make.
+fn shows(run: &Following, records: u64) {
+    let mut due = vec![Milestone::Answered(records), Milestone::Committed(records)];
+    run.wait(|milestone| {
+        due.retain(|due| *due != milestone);
+        due.is_empty()
+    });
+}
+
+/// A log whose partition 1 gives nothing until it is let, and says that so many bytes are left of it.
+struct Stuck {
+    log: MemoryLog,
+    left: u64,
+    free: Arc<AtomicBool>,
+}
+
+impl Source for Stuck {
+    fn describe(&self) -> String {
+        "stuck".into()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        Ok(vec![0, 1, 2])
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let inner = self.log.open(partition, from, follow)?;
+        let free = if partition == 1 { self.free.clone() } else { Arc::new(true.into()) };
+        Ok(Box::new(Held { inner, left: self.left, free }))
+    }
+}
+
+struct Held {
+    inner: Box<dyn Partition>,
+    left: u64,
+    free: Arc<AtomicBool>,
+}
+
+impl Partition for Held {
+    fn poll(&mut self) -> Result<Poll> {
+        if self.free.load(Ordering::SeqCst) { self.inner.poll() } else { Ok(Poll::Idle) }
+    }
+
+    fn remaining(&self) -> u64 {
+        if self.free.load(Ordering::SeqCst) { 0 } else { self.left }
+    }
+}
+
+/// A run that copies such a log, and what it tells.
+struct Copying {
+    log: MemoryLog,
+    free: Arc<AtomicBool>,
+    out: MemoryTable,
+    run: Following,
+    holds: Receiver<Holds>,
+}
+
+impl Copying {
+    fn start(left: u64, follow: bool) -> Self {
+        let (log, free, out, stop) =
+            (MemoryLog::default(), Arc::<AtomicBool>::default(), MemoryTable::default(), Stop::default());
+        for (partition, key) in [b"a", b"b", b"c"].into_iter().enumerate() {
+            log.append(partition as u32, Some(key), Some(b"1"));
+        }
+        let ((tell, told), (say, holds)) = (channel(), channel());
+        let config = Config {
+            workers: 2,
+            follow,
+            commit_every: Duration::ZERO,
+            stop: stop.clone(),
+            // Who no longer waits needs no telling.
+            milestone: Some(Box::new(move |milestone| {
+                let _ = tell.send(milestone);
+            })),
+            progress: Some(Box::new(move |now| {
+                let _ = say.send(now.holds.clone());
+            })),
+            ..Config::default()
+        };
+        let copy = |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair());
+        let source = Stuck { log: log.clone(), left, free: free.clone() };
+        let streams = Streams::new(Topology::new("copy", copy)).source("rows", source).sink("kept", out.clone());
+        let thread: JoinHandle<Result<Summary>> = std::thread::spawn(move || streams.run(config));
+        Copying { log, free, out, run: Following { stop, told, thread }, holds }
+    }
+
+    fn until(&self, holds: &Holds) {
+        while self.holds.recv_timeout(Duration::from_secs(30)).unwrap() != *holds {}
+    }
+}
+
+#[test]
+fn an_idle_partition_never_holds_what_comes_in_another() {
+    let copying = Copying::start(0, true);
+    copying.run.until(2);
+    for n in 2..5 {
+        copying.log.append(0, Some(b"a"), Some(n.to_string().as_bytes()));
+        shows(&copying.run, n as u64 + 1);
+        assert_eq!(copying.out.rows(), [row("a", n), row("c", 1)]);
+    }
+    copying.until(&Holds::Records);
+    copying.free.store(true, Ordering::SeqCst);
+    shows(&copying.run, 6);
+    copying.run.stop.stop();
+    assert_eq!(copying.run.end().unwrap().topics["rows"].read, 6);
+    assert_eq!(copying.out.rows(), [row("a", 4), row("b", 1), row("c", 1)]);
+}
+
+#[test]
+fn progress_names_the_partition_that_everything_waits_for() {
+    let stuck = Holds::Partition("rows".into(), 1);
+    assert_eq!(stuck.to_string(), "rows, partition 1");
+    // To its end a partition is waited for even if nobody knows what is left of it; one that is followed is when it is behind.
+    for (left, follow) in [(7, false), (0, false), (7, true)] {
+        let copying = Copying::start(left, follow);
+        copying.until(&stuck);
+        copying.free.store(true, Ordering::SeqCst);
+        if follow {
+            copying.until(&Holds::Records);
+            copying.run.stop.stop();
+        }
+        assert_eq!(copying.run.end().unwrap().topics["rows"].read, 3);
+        assert_eq!(copying.out.rows().len(), 3);
+    }
+}
