@@ -29,21 +29,7 @@ use target::Target;
 /// How many events a second can be asked for: more are no pace, and of fewer nobody would see the second.
 const RATES: RangeInclusive<f64> = 1e-6..=1e6;
 
-const EXAMPLES: &str = "Examples:
-  pinterest gateway & pinterest emulate --to http://127.0.0.1:8082         two events a second, until Ctrl-C
-  pinterest emulate --to kafka://host:9092 --events 1000 --rate 0          as fast as it goes
-  pinterest emulate --to https://ID.execute-api.REGION.amazonaws.com/prod --style kinesis-proxy
-  pinterest emulate --from mysql://user@host/database --credentials db_creds.yaml --in-order --events 11154
-  pinterest emulate --from mysql:// --credentials db_creds.yaml            all that it takes in the file:
-
-    HOST: host
-    USER: user
-    PASSWORD: …
-    DATABASE: pinterest_data
-    PORT: 3306";
-
 #[derive(Args)]
-#[command(after_help = EXAMPLES)]
 pub(crate) struct EmulateArgs {
     /// Where rows come from: invented here, or mysql://user@host/database with the original's three tables
     #[arg(long, value_name = "URL", default_value = "generated")]

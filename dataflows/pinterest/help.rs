@@ -62,10 +62,17 @@ pub(crate) const GATEWAY: &str = "Examples:
   pinterest gateway --listen 0.0.0.0:8443 --tokens tokens --certificate cert.pem --key key.pem --rate 100";
 
 pub(crate) const EMULATE: &str = "Examples:
-  pinterest emulate                             two events a second into data/archive
-  pinterest emulate --to http://127.0.0.1:8082 --rate 0 --events 10000
-  pinterest emulate --to http://127.0.0.1:8082 --style kinesis-proxy
-  pinterest emulate --from mysql://root@localhost/pinterest_data --in-order --to kafka://localhost:9092";
+  pinterest emulate --to http://127.0.0.1:8082                     two events a second, until Ctrl-C
+  pinterest emulate --to kafka://host:9092 --events 1000 --rate 0  as fast as it goes
+  pinterest emulate --to https://ID.execute-api.REGION.amazonaws.com/prod --style kinesis-proxy
+  pinterest emulate --from mysql://user@host/database --credentials db_creds.yaml --in-order --events 11154
+  pinterest emulate --from mysql:// --credentials db_creds.yaml    all that it takes in the file:
+
+    HOST: host
+    USER: user
+    PASSWORD: …
+    DATABASE: pinterest_data
+    PORT: 3306";
 
 pub(crate) const STREAMS: &str = "Examples:
   pinterest streams list --at kinesis://eu-west-1
