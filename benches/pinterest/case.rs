@@ -24,6 +24,8 @@ pub(crate) enum Case {
     Files { archive: PathBuf },
     /// Create, write and sync three files, one after the other, so many times.
     Syncs { work: PathBuf, times: usize },
+    /// Two threads that compute and wait for each other, so many times.
+    Rounds { times: usize },
     /// Corrections one at a time.
     Latency { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, workers: usize },
     /// Corrections at once.
@@ -44,6 +46,7 @@ pub(crate) fn answer(case: &str) -> Result {
         Case::Run { archive, work, workers } => serde_json::to_value(replay::run(&archive, &work, workers)?),
         Case::Files { archive } => serde_json::to_value(floors::files(&archive)?),
         Case::Syncs { work, times } => serde_json::to_value(floors::syncs(&work, times)?),
+        Case::Rounds { times } => serde_json::to_value(floors::rounds(times)),
         Case::Latency { archive, work, events, corrections, workers } => {
             serde_json::to_value(latency::measure(&archive, &work, events, corrections, workers)?)
         }

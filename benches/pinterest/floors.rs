@@ -5,8 +5,9 @@ use std::fs::{self, File};
 use std::hint::black_box;
 use std::io::{Read, Write};
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::time::{Duration, Instant};
 
 use watershed::connect::{Column, Mode, Opened, Row, Schema, Sink, SinkContext, Writer};
 use watershed::connectors::delta::Delta;
@@ -126,4 +127,37 @@ pub(crate) fn syncs(work: &Path, times: usize) -> Result<Vec<f64>> {
         all.push(started.elapsed().as_secs_f64());
     }
     Ok(all)
+}
+
+/// Seconds that two threads take to compute for 0.07 ms and wait for each other, five times: what two workers do for a
+/// correction, without memory to wait for. It comes after a pause, as corrections do.
+pub(crate) fn rounds(times: usize) -> Vec<f64> {
+    let compute = |steps: u32| (0..steps).fold(1u64, |x, i| black_box(x.wrapping_mul(6_364_136_223_846_793_005) ^ u64::from(i)));
+    let started = Instant::now();
+    compute(10_000_000);
+    let steps = (10_000_000.0 * 0.000_07 / started.elapsed().as_secs_f64()) as u32;
+    let barrier = Barrier::new(2);
+    let (_nobody, never) = channel::<()>();
+    let five = || {
+        for _ in 0..5 {
+            barrier.wait();
+            compute(steps);
+        }
+        barrier.wait();
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(|| (0..times).for_each(|_| five()));
+        let timed = |at| {
+            let _ = never.recv_timeout(pause(at));
+            let started = Instant::now();
+            five();
+            started.elapsed().as_secs_f64()
+        };
+        (0..times).map(timed).collect()
+    })
+}
+
+/// The time before a correction: of other lengths than any clock here, so that each meets another moment of it.
+pub(crate) fn pause(at: usize) -> Duration {
+    Duration::from_micros(30_000 + (at as u64 * 7919) % 50_000)
 }

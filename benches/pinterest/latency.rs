@@ -10,6 +10,7 @@ use crate::bench::archive;
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
 use crate::bench::corrections::{Gated, corrections};
+use crate::bench::floors;
 use crate::bench::live::{self, Live};
 use crate::bench::report::{Report, millis, percentile};
 
@@ -44,8 +45,7 @@ pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, w
     live.rest(Duration::from_secs(2))?;
     let mut all = Latencies::default();
     for at in 0..number + WARM {
-        // Of other lengths than any clock here, so that each correction meets another moment of it.
-        live.rest(Duration::from_micros(30_000 + (at as u64 * 7919) % 50_000))?;
+        live.rest(floors::pause(at))?;
         let (log, line) = (&logs[at % 3], &found.lines[at % 3][1 + at / 3]);
         records += 1;
         let appended = Instant::now();
@@ -71,7 +71,9 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let syncs = |work: &Path| case::ask::<Vec<f64>>(&Case::Syncs { work: work.into(), times: shapes.corrections });
     eprintln!("latency: three syncs");
     let syncs = syncs(work.path())?;
-    let mut rows = vec![row("floor: three files created and synced", &syncs)];
+    eprintln!("latency: two threads");
+    let rounds = case::ask::<Vec<f64>>(&Case::Rounds { times: shapes.corrections })?;
+    let mut rows = vec![row("floor: three files created and synced", &syncs), row("floor: two threads, five rounds", &rounds)];
     let mut last = Latencies::default();
     for workers in [1, 2] {
         eprintln!("latency: {workers} workers");

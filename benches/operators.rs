@@ -1,0 +1,160 @@
+//! What does a change cost in an aggregate of few huge groups?
+//!
+//! ```text
+//! cargo bench --bench operators                   10 thousand to a million rows in four groups
+//! cargo bench --bench operators -- --quick        the same with few rows, to see that it works
+//! ```
+//!
+//! The median of four groups that hold everybody is maintained by [`KGrouped::median`](watershed::KGrouped::median), through the
+//! whole engine into a table in memory, and beside it by differential's `reduce`, which reads a group again when it changes. Both
+//! get the same changes, and must find the same medians.
+
+#[path = "pinterest/report.rs"]
+#[allow(dead_code, reason = "it can say more than is said here")]
+mod report;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use clap::Parser;
+use differential_dataflow::input::InputSession;
+use timely::dataflow::ProbeHandle;
+use timely::worker::Worker;
+use watershed::prelude::*;
+
+use report::{Report, count, millis, percentile};
+
+/// The result of everything here.
+type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
+
+const GROUPS: i64 = 4;
+
+/// What does a change cost in an aggregate of few huge groups?
+#[derive(Parser)]
+struct Args {
+    /// Rows of the tables, ascending.
+    #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10000,100000,1000000")]
+    rows: Vec<u64>,
+    /// Epochs of each number of changes.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    epochs: u64,
+    /// Ask all of it at a size that shows no more than that it works.
+    #[arg(long)]
+    quick: bool,
+    /// What `cargo bench` says, and `cargo test` does not: the latter gets the quick answers.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// Something that maintains the medians: keys and their new numbers go in, medians come out, by group.
+type Maintain<'a> = dyn FnMut(&[(i64, i64)]) -> Result<BTreeMap<i64, i64>> + 'a;
+
+fn main() -> Result {
+    let mut args = Args::parse();
+    if args.quick || !args.bench {
+        (args.rows, args.epochs) = (vec![100, 1_000], 3);
+    }
+    let mut report = Report::default();
+    report.question("operators: how long does an epoch take that changes some rows of four groups? (the middle of all)");
+    let mut rows = Vec::new();
+    let mut ours = Vec::new();
+    for &size in &args.rows {
+        let (mut library, library_found) = library(size, args.epochs)?;
+        let (reduce, reduce_found) = reduce(size, args.epochs)?;
+        if library_found != reduce_found {
+            return Err(format!("{size} rows: the library found {library_found:?}, and reduce {reduce_found:?}").into());
+        }
+        let [one, many] = [0, 1].map(|at| (library[at], reduce[at]));
+        rows.push([count(size), millis(one.0), millis(one.1), millis(many.0), millis(many.1)]);
+        ours.append(&mut library);
+    }
+    report.table(["rows", "median, 1 change", "reduce, 1 change", "median, 1,000 changes", "reduce, 1,000 changes"], rows);
+    if let [_, few, .., most] = ours[..] {
+        report.at_most("1,000 changes in the most rows / in the least", most / few, 3.0, "x");
+    }
+    Ok(())
+}
+
+/// Loads `size` rows, and then times epochs of one change and of a thousand: the middle of each, and the last medians.
+fn measure(size: u64, epochs: u64, maintain: &mut Maintain) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
+    let mut state = 7_u64;
+    // Constants of Knuth's MMIX.
+    let mut draw = move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 24).cast_signed()
+    };
+    let all: Vec<(i64, i64)> = (0..size.cast_signed()).map(|key| (key, draw() % 1_000_000)).collect();
+    let mut medians = maintain(&all)?;
+    let mut middles = Vec::new();
+    for changes in [1, 1_000] {
+        let mut times = Vec::new();
+        for _ in 0..epochs {
+            let changed: BTreeMap<i64, i64> = (0..changes).map(|_| (draw() % size.cast_signed(), draw() % 1_000_000)).collect();
+            let changed: Vec<(i64, i64)> = changed.into_iter().collect();
+            let started = Instant::now();
+            medians = maintain(&changed)?;
+            times.push(started.elapsed().as_secs_f64());
+        }
+        middles.push(percentile(&times, 0.5));
+    }
+    Ok((middles, medians))
+}
+
+/// By the library.
+fn library(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
+    let topology = |builder: &StreamsBuilder| {
+        let rows = builder.table("rows", Consumed::with(Int64, Int64));
+        rows.group_by(|key, number| (key % GROUPS, *number)).median().to("medians", Produced::columns(["group", "median"]));
+    };
+    let mut driver = TopologyTestDriver::new(Topology::new("medians", topology))?;
+    let (rows, medians) = (driver.input("rows", Int64, Int64), driver.output::<i64, i64>("medians"));
+    let found = measure(size, epochs, &mut |changes| {
+        changes.iter().for_each(|(key, number)| rows.pipe(&mut driver, key, number));
+        driver.commit()?;
+        Ok(medians.rows(&driver)?.into_iter().collect())
+    })?;
+    driver.finish()?;
+    Ok(found)
+}
+
+/// By differential's `reduce`, on one worker.
+fn reduce(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
+    timely::execute_directly(move |worker: &mut Worker| {
+        let mut input: InputSession<u64, (i64, i64), isize> = InputSession::new();
+        let (probe, found) = (ProbeHandle::new(), std::rc::Rc::new(std::cell::RefCell::new(BTreeMap::new())));
+        let told = found.clone();
+        worker.dataflow::<u64, _, _>(|scope| {
+            let groups = input.to_collection(scope).map(|(key, number)| (key % GROUPS, number));
+            let medians = groups.reduce(|_, numbers, out| {
+                let all: isize = numbers.iter().map(|(_, times)| times).sum();
+                let mut before = 0;
+                let middle = numbers.iter().find(|(_, times)| {
+                    before += times;
+                    before > (all - 1) / 2
+                });
+                out.extend(middle.map(|(number, _)| (**number, 1_isize)));
+            });
+            let tell = move |((group, median), _, times): &((i64, i64), u64, isize)| {
+                if *times > 0 {
+                    told.borrow_mut().insert(*group, *median);
+                }
+            };
+            medians.inspect(tell).probe_with(&probe);
+        });
+        let mut stand = BTreeMap::new();
+        let mut epoch = 0;
+        measure(size, epochs, &mut |changes| {
+            for (key, number) in changes {
+                if let Some(before) = stand.insert(*key, *number) {
+                    input.remove((*key, before));
+                }
+                input.insert((*key, *number));
+            }
+            epoch += 1;
+            input.advance_to(epoch);
+            input.flush();
+            worker.step_while(|| probe.less_than(&epoch));
+            Ok(found.borrow().clone())
+        })
+    })
+}
