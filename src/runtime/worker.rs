@@ -20,9 +20,10 @@ use crate::graph::Plugs;
 use crate::operators::{Feed, Gauges, Marks, Outlet, Tally};
 use crate::topology::Topology;
 
-/// How long a worker looks again and again for news of a closed epoch before it sleeps. A small epoch is through in less, and
-/// takes a dozen words between workers: to be woken for each would be most of its time.
-const SPIN: Duration = Duration::from_millis(3);
+/// How long a worker looks again and again for news of a closed epoch before it sleeps: to be woken for each of the first words
+/// between workers would be most of a small epoch's time. No longer, because of two workers on one core it is the one that
+/// works that waits meanwhile: to yield gives the core to another only when that has had less of it.
+const SPIN: Duration = Duration::from_micros(300);
 
 /// What the workers are given.
 pub(super) struct Shared {
