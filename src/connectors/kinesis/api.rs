@@ -84,8 +84,10 @@ pub(super) struct Written {
 pub(super) enum FaultKind {
     /// The iterator is too old: ask for another.
     Expired,
-    /// Too much was asked, or the service stumbled: ask again later.
+    /// The service stumbled, and may have done it all the same: ask again later.
     Passing,
+    /// Too much was asked, and nothing done: ask again later.
+    Throttled,
     /// The stream is being made or changed, or is there already.
     InUse,
     /// The service does not let us.
@@ -106,7 +108,7 @@ pub(super) struct Fault {
 impl Fault {
     /// Whether the same call may succeed later.
     pub(super) fn passes(&self) -> bool {
-        matches!(self.kind, FaultKind::Passing | FaultKind::InUse)
+        matches!(self.kind, FaultKind::Passing | FaultKind::Throttled | FaultKind::InUse)
     }
 
     /// The error of giving up on `what`, an attempt as `read stream x`.
@@ -118,13 +120,14 @@ impl Fault {
             FaultKind::Missing => ("there is no such stream or shard", "Create the stream, or check name, region and account."),
             FaultKind::Invalid => ("Kinesis takes it for a mistake", "Check name and options."),
             FaultKind::InUse => ("it is in use", "Wait until it is made or changed, or give another name."),
+            FaultKind::Throttled => ("it is more than Kinesis allows", "Wait, or raise the account's limits."),
             FaultKind::Passing | FaultKind::Expired => {
                 ("Kinesis doesn't do it", "Check the region, AWS_ENDPOINT_URL and the network.")
             }
         };
         let error = match self.kind {
             FaultKind::Denied | FaultKind::Missing | FaultKind::Invalid => Error::config,
-            FaultKind::InUse | FaultKind::Passing | FaultKind::Expired => Error::connect,
+            FaultKind::InUse | FaultKind::Throttled | FaultKind::Passing | FaultKind::Expired => Error::connect,
         };
         error(format!("can't {what}: {message}")).because(self.cause).hint(hint)
     }

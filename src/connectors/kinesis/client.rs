@@ -147,6 +147,10 @@ where
         "ExpiredIteratorException" => FaultKind::Expired,
         "ResourceNotFoundException" => FaultKind::Missing,
         "ResourceInUseException" => FaultKind::InUse,
+        "LimitExceededException"
+        | "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "KMSThrottlingException" => FaultKind::Throttled,
         "InvalidArgumentException" | "ValidationException" => FaultKind::Invalid,
         "AccessDeniedException"
         | "UnrecognizedClientException"

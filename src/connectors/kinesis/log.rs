@@ -173,6 +173,8 @@ fn refusal(fault: Fault) -> Refusal {
         FaultKind::Denied => Refusal::Denied("Kinesis does not let this gateway in".to_string()),
         FaultKind::Invalid => Refusal::Unfit(fault.cause.to_string()),
         FaultKind::InUse => Refusal::Busy("the stream is being made or changed".to_string()),
-        FaultKind::Passing | FaultKind::Expired => Refusal::Busy("Kinesis takes no more at the moment".to_string()),
+        FaultKind::Passing | FaultKind::Throttled | FaultKind::Expired => {
+            Refusal::Busy("Kinesis takes no more at the moment".to_string())
+        }
     }
 }

@@ -156,15 +156,22 @@ impl Kinesis {
         self.settled(&what, stream)
     }
 
-    /// Asks for a change, once: after a lost answer nobody knows whether it was made, and twice it would be another.
+    /// Asks for a change, and again if it was too much; otherwise once: after a lost answer nobody knows whether it was made, and
+    /// twice it would be another.
     fn change<T, E, R>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, SdkError<E, R>>) -> Result<()>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
     {
         let client = self.client()?;
-        let made = self.service.runtime.block_on(soon(async { call(client).await.map_err(fault) }));
-        made.map(|_| ()).map_err(|fault| fault.error(what))
+        let once = || async {
+            match call(client).await.map_err(fault) {
+                Err(fault) if fault.kind != FaultKind::Throttled => Ok(Err(fault)),
+                made => made.map(Ok),
+            }
+        };
+        let made = self.service.runtime.block_on(soon(insist(what, Some(ATTEMPTS), once)));
+        made.flatten().map(|_| ()).map_err(|fault| fault.error(what))
     }
 
     /// Asks, and asks again.

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use aws_config::{BehaviorVersion, Region};
@@ -93,6 +94,22 @@ fn who_may_change_a_stream_but_not_describe_it_is_not_kept_waiting() {
     let log = kinesis.log();
     for done in [log.create("events", 1), log.delete("events")] {
         assert!(matches!(block_on(done), Err(Refusal::Denied(_))));
+    }
+}
+
+#[test]
+fn a_change_is_asked_for_again_only_where_nothing_was_done() {
+    static ASKED: AtomicUsize = AtomicUsize::new(0);
+    let asked = |code: &'static str| {
+        let times = ASKED.fetch_add(1, Ordering::SeqCst) + 1;
+        (code != "LimitExceededException" || times < 3).then_some(code)
+    };
+    for (code, times) in [("LimitExceededException", 3), ("InternalFailure", 1), ("ResourceInUseException", 1)] {
+        ASKED.store(0, Ordering::SeqCst);
+        let endpoint = serving(move |call| if call == "createstream" { asked(code) } else { Some("AccessDeniedException") });
+        let text = Kinesis::with(&config(&endpoint)).unwrap().create("events", 1).unwrap_err().to_string();
+        assert_eq!(ASKED.load(Ordering::SeqCst), times, "{text}");
+        assert_eq!(text.starts_with("can't tell whether it was done: "), times > 1, "{text}");
     }
 }
 

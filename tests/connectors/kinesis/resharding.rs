@@ -1,8 +1,9 @@
 //! Runs before, during and after splits, merges and changes of the number of shards: each ends with every record once, and the
 //! last of each key standing.
 
-use std::sync::Arc;
+use std::panic::{catch_unwind, resume_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use object_store::memory::InMemory;
@@ -14,6 +15,10 @@ use watershed::serdes::{Json, Utf8};
 use watershed::{StreamsBuilder, Topology};
 
 use super::World;
+
+/// How many scripts are played at once, and how many are.
+const AT_ONCE: usize = 3;
+static STAGE: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
 /// What outlives a run: the stream, the state and what is shown.
 struct Scene {
@@ -52,11 +57,21 @@ impl Scene {
         scene.run();
     }
 
-    /// Plays scripts at once: most of the time each waits.
+    /// Plays scripts, [`AT_ONCE`] of all tests at once: each waits most of the time, but the server is slow.
     fn play_all<const N: usize>(scripts: [&'static str; N]) {
-        std::thread::scope(|scope| {
-            scripts.map(|script| scope.spawn(move || Scene::play(script))).map(|play| play.join().unwrap())
-        });
+        let play = |script| {
+            let mut stage = STAGE.0.lock().unwrap();
+            while *stage == AT_ONCE {
+                stage = STAGE.1.wait(stage).unwrap();
+            }
+            *stage += 1;
+            drop(stage);
+            let played = catch_unwind(|| Scene::play(script));
+            *STAGE.0.lock().unwrap() -= 1;
+            STAGE.1.notify_one();
+            played.unwrap_or_else(|panic| resume_unwind(panic));
+        };
+        std::thread::scope(|scope| scripts.map(|script| scope.spawn(move || play(script))).map(|play| play.join().unwrap()));
     }
 
     fn change(&self, step: &str) {
