@@ -101,24 +101,28 @@ fn explain(attempt: &str, code: Option<Code>) -> Error {
     match code.map(|code| (code, denied(code))) {
         Some((Code::SSL, Some((why, hint)))) => Error::connect(format!("{attempt}: {why}")).hint(hint),
         Some((_, Some((why, hint)))) => Error::config(format!("{attempt}: {why}")).hint(hint),
-        Some((code, None)) if gone(code) => Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
+        Some((code, None)) if lost(code) => Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
             .hint("Restore the topic, or begin anew with another state."),
+        Some((code, None)) if nowhere(code) => Error::connect(format!("{attempt}: no broker leads it now"))
+            .hint("See whether the topic is there, and its brokers are."),
         _ => Error::connect(attempt).hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
     }
 }
 
-/// Whether a code says that what was there is not there any more.
-fn gone(code: Code) -> bool {
-    matches!(
-        code,
-        Code::AutoOffsetReset
-            | Code::OffsetOutOfRange
-            | Code::LogTruncation
-            | Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownTopicId
-    )
+/// Whether a code says that records which were there are not there any more.
+fn lost(code: Code) -> bool {
+    matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation)
+}
+
+/// Whether a code says that there is no such topic or partition.
+fn nowhere(code: Code) -> bool {
+    matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::UnknownTopicId)
+}
+
+/// Whether an error says that there is no such topic or partition. That may pass: librdkafka says so where there is no leader,
+/// and brokers that have just come back of what they have not heard of yet. Who asks for the partitions knows.
+pub(super) fn unknown(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(nowhere)
 }
 
 /// Whether a reader goes on after `error`: the client connects again by itself, and credentials that were right before may
@@ -127,7 +131,7 @@ pub(super) fn passing(error: &KafkaError) -> bool {
     if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
         return false;
     }
-    let lasting = |code| gone(code) || matches!(code, Code::BadMessage | Code::InvalidMessage | Code::Fatal);
+    let lasting = |code| lost(code) || matches!(code, Code::BadMessage | Code::InvalidMessage | Code::Fatal);
     !error.rdkafka_error_code().is_some_and(lasting)
 }
 
@@ -205,16 +209,15 @@ pub(super) fn ask<T>(
 
 /// The partitions that `topic` has now, ascending; `None` if there is no such topic.
 pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str, name: &str) -> Result<Option<Vec<u32>>> {
-    let missing = |code: Code| matches!(code, Code::UnknownTopic | Code::UnknownTopicOrPartition);
     let mut unknown = 0;
     ask(consumer, &format!("can't ask for {name}"), |patience| {
         let metadata = consumer.fetch_metadata(Some(topic), patience)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.and_then(|found| found.error()).map(Code::from) {
             // Once may be too early for one that was just made.
-            Some(code) if missing(code) && unknown > 0 => return Ok(None),
+            Some(code) if nowhere(code) && unknown > 0 => return Ok(None),
             Some(code) => {
-                unknown += u32::from(missing(code));
+                unknown += u32::from(nowhere(code));
                 return Err(KafkaError::MetadataFetch(code));
             }
             None => {}
@@ -232,7 +235,12 @@ pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str, name: &s
 /// The offset of a partition's first record, and that after its last.
 pub(super) fn ends(consumer: &BaseConsumer<Context>, topic: &str, name: &str, partition: u32) -> Result<(u64, u64)> {
     let (low, high) = ask(consumer, &format!("can't ask for the ends of {name}, partition {partition}"), |patience| {
-        consumer.fetch_watermarks(topic, partition as i32, patience)
+        let ends = consumer.fetch_watermarks(topic, partition as i32, patience);
+        if ends.as_ref().is_err_and(unknown) {
+            // What is known of the topic is old: for the next time. That failed once, and is said already.
+            let _ = consumer.fetch_metadata(Some(topic), patience);
+        }
+        ends
     })?;
     Ok((low.max(0) as u64, high.max(0) as u64))
 }

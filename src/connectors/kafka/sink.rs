@@ -26,6 +26,11 @@ const INLINE: usize = 4 << 10;
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const TRIES: usize = 3;
 
+/// After how many milliseconds without a word a connection is closed. librdkafka forgets a broker that is missing from metadata, as
+/// one is that was away for a while, and in the middle of a commit waits for it nevertheless, until some connection opens or
+/// closes (confluentinc/librdkafka#5511, and #5456: its own limit of time is not kept). So one does.
+const IDLE: &str = "10000";
+
 /// After how many milliseconds without a commit the group is told its number again. Brokers keep it for a week, or a day.
 const REMIND: i64 = 3_600_000;
 
@@ -67,6 +72,7 @@ impl Sink for KafkaTopic {
                 ("batch.size", "1000000"),
                 ("queue.buffering.max.messages", "100000"),
                 ("queue.buffering.max.kbytes", "65536"),
+                ("connections.max.idle.ms", IDLE),
             ],
         )?;
         // First: it fences the run before, and finishes or takes back what that left open. Only then the offset stands.

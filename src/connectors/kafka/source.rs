@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -18,7 +18,6 @@ use crate::record::Batch;
 
 use super::KafkaTopic;
 use super::client::{self, Context, Scout};
-use super::trail::Trails;
 
 /// After how many bytes or records a batch is handed over.
 const CHUNK: usize = 1 << 20;
@@ -37,26 +36,7 @@ impl Source for KafkaTopic {
 
     /// While no broker answers, those that were there before.
     fn partitions(&self) -> Result<Vec<u32>> {
-        let mut scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
-        let scout = match &mut *scout {
-            Some(scout) => scout,
-            none => {
-                // Without a group: it only asks, and ends at once.
-                let consumer = self.settings.client(&self.name(), &[("allow.auto.create.topics", "false")])?;
-                let partitions = client::partitions(&consumer, &self.topic, &self.name())?.ok_or_else(|| self.missing())?;
-                none.insert(Scout { consumer, partitions, ends: BTreeMap::new(), looks: 0, blind: false, again: None })
-            }
-        };
-        match self.look(scout) {
-            Err(error) if error.kind() == ErrorKind::Connect => {
-                if !mem::replace(&mut scout.blind, true) {
-                    tracing::warn!(topic = self.name(), %error, "wait for a broker");
-                }
-            }
-            Err(error) => return Err(error),
-            Ok(()) => scout.blind = false,
-        }
-        Ok(scout.partitions.clone())
+        self.survey(false)
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
@@ -87,9 +67,8 @@ impl Source for KafkaTopic {
         assigned.add_partition_offset(&self.topic, partition as i32, at).map_err(failed)?;
         consumer.assign(&assigned).map_err(failed)?;
         let batch = Batch { partition, first: next, next, ..Batch::default() };
-        let end = (!follow).then_some(high);
-        let trails = self.trails.clone();
-        Ok(Box::new(Reader { consumer, trails, name, batch, end, known: high, blind: false, stopped: None, read: (0, 0) }))
+        let (topic, end) = (self.clone(), (!follow).then_some(high));
+        Ok(Box::new(Reader { topic, consumer, name, batch, end, known: high, blind: false, stopped: None, read: (0, 0) }))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -159,8 +138,33 @@ impl KafkaTopic {
         Error::config(format!("there is no {}", self.name())).hint("Create it, or name another: nothing is created here.")
     }
 
+    /// The partitions, those that were there before while no broker answers. With `compare` it is made sure that it is the topic
+    /// that was read.
+    fn survey(&self, compare: bool) -> Result<Vec<u32>> {
+        let mut scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
+        let scout = match &mut *scout {
+            Some(scout) => scout,
+            none => {
+                // Without a group: it only asks, and ends at once.
+                let consumer = self.settings.client(&self.name(), &[("allow.auto.create.topics", "false")])?;
+                let partitions = client::partitions(&consumer, &self.topic, &self.name())?.ok_or_else(|| self.missing())?;
+                none.insert(Scout { consumer, partitions, ends: BTreeMap::new(), looks: 0, blind: false, again: None })
+            }
+        };
+        match self.look(scout, compare) {
+            Err(error) if error.kind() == ErrorKind::Connect => {
+                if !mem::replace(&mut scout.blind, true) {
+                    tracing::warn!(topic = self.name(), %error, "wait for a broker");
+                }
+            }
+            Err(error) => return Err(error),
+            Ok(()) => scout.blind = false,
+        }
+        Ok(scout.partitions.clone())
+    }
+
     /// Brings what the scout knows up to date.
-    fn look(&self, scout: &mut Scout) -> Result<()> {
+    fn look(&self, scout: &mut Scout, compare: bool) -> Result<()> {
         if scout.looks > 0 {
             let now = client::partitions(&scout.consumer, &self.topic, &self.name())?.unwrap_or_default();
             if now.len() < scout.partitions.len() {
@@ -169,7 +173,7 @@ impl KafkaTopic {
             scout.partitions = now;
         }
         scout.looks += 1;
-        if !scout.looks.is_multiple_of(COMPARE) && !scout.blind {
+        if !scout.looks.is_multiple_of(COMPARE) && !scout.blind && !compare {
             return Ok(());
         }
         for partition in &scout.partitions {
@@ -186,8 +190,8 @@ impl KafkaTopic {
 
 /// Reads a partition from an offset on.
 struct Reader {
+    topic: KafkaTopic,
     consumer: BaseConsumer<Context>,
-    trails: Arc<Trails>,
     name: String,
     /// The records that are next: its `next` is the offset after all that was read.
     batch: Batch,
@@ -234,6 +238,9 @@ impl Reader {
             // All that is committed was read; in what is left before the end no record is, or its transaction is open.
             Some(Err(KafkaError::PartitionEOF(_))) => self.end = self.end.map(|_| self.batch.next),
             Some(Err(error)) if client::passing(&error) => {
+                if client::unknown(&error) {
+                    self.topic.survey(true)?;
+                }
                 if !mem::replace(&mut self.blind, true) {
                     tracing::warn!(partition = self.name, %error, "wait for a broker");
                 }
@@ -257,7 +264,7 @@ impl Partition for Reader {
             let (partition, next) = (self.batch.partition, self.batch.next);
             let rest = Batch { partition, first: next, next, ..Batch::default() };
             let batch = mem::replace(&mut self.batch, rest);
-            self.trails.note(&batch);
+            self.topic.trails.note(&batch);
             self.read = (self.read.0 + batch.records.len() as u64, self.read.1 + batch.bytes.len() as u64);
             return Ok(Poll::Batch(batch));
         }

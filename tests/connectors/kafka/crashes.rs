@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use tempfile::NamedTempFile;
 use watershed::connect::Store;
 use watershed::connectors::kafka::Kafka;
 use watershed::runtime::{Config, Milestone, Streams};
@@ -30,6 +31,7 @@ pub(super) fn program() -> Topology {
 #[ignore = "is started by its neighbour"]
 fn the_child() {
     let Ok(told) = std::env::var(TOLD) else { return };
+    tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).with_ansi(false).init();
     let [url, topic, state, follow] = told.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let kafka = Kafka::with(url, []).unwrap();
     let topic = |kind: &str| kafka.topic(&format!("{topic}.{kind}")).unwrap();
@@ -49,11 +51,42 @@ fn the_child() {
     streams.run(config).unwrap();
 }
 
-pub(super) fn start(cluster: &Cluster, topic: &str, state: &str, follow: &str) -> Child {
-    let told = format!("kafka://{} {topic} {state} {follow}", cluster.at["KAFKA_PLAIN"]);
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "connectors::kafka::crashes::the_child", "--ignored", "--nocapture"]);
-    command.env(TOLD, told).stdout(Stdio::piped()).spawn().unwrap()
+/// A run in a process of its own. It ends with its test and, where that fails, what it said is shown.
+pub(super) struct Run {
+    process: Child,
+    said: NamedTempFile,
+}
+
+impl Run {
+    pub(super) fn start(cluster: &Cluster, topic: &str, state: &str, follow: &str) -> Self {
+        let told = format!("kafka://{} {topic} {state} {follow}", cluster.at["KAFKA_PLAIN"]);
+        let said = NamedTempFile::new().unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "connectors::kafka::crashes::the_child", "--ignored", "--nocapture"]);
+        command.env(TOLD, told).stdout(Stdio::piped()).stderr(said.reopen().unwrap());
+        Run { process: command.spawn().unwrap(), said }
+    }
+
+    pub(super) fn kill(mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Runs to the end of what is there.
+    pub(super) fn end(cluster: &Cluster, topic: &str, state: &str) {
+        let mut run = Self::start(cluster, topic, state, "end");
+        assert!(run.process.wait().unwrap().success());
+    }
+}
+
+impl Drop for Run {
+    fn drop(&mut self) {
+        // It may be over.
+        let _ = self.process.kill();
+        if std::thread::panicking() {
+            eprintln!("the run said:\n{}", std::fs::read_to_string(&self.said).unwrap_or_default());
+        }
+    }
 }
 
 #[test]
@@ -90,8 +123,8 @@ fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
     };
     for round in 0..8 {
         send(&mut dice, 20);
-        let mut child = start(cluster, &topic, state, "follow");
-        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut run = Run::start(cluster, &topic, state, "follow");
+        let mut lines = BufReader::new(run.process.stdout.take().unwrap()).lines();
         // In some rounds at once or while it recovers, in most around its next commit.
         for _ in 0..round % 4 {
             let committed = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("committed"));
@@ -99,12 +132,10 @@ fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
             send(&mut dice, 5);
         }
         std::thread::park_timeout(Duration::from_millis(dice.below(30)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+        run.kill();
         meanwhile(cluster, &topic);
     }
-    let mut last = start(cluster, &topic, state, "end");
-    assert!(last.wait().unwrap().success());
+    Run::end(cluster, &topic, state);
     let read = |kind: &str| -> Vec<_> {
         let topic = format!("{topic}.{kind}");
         (0..2).flat_map(|partition| cluster.read(&topic, partition)).collect()

@@ -11,16 +11,17 @@ mod writing;
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::TcpListener;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::DeliveryResult;
 use rdkafka::metadata::MetadataTopic;
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use watershed::connect::{Partition, Poll, Sink, Source, Value};
 use watershed::connectors::kafka::{Kafka, KafkaTopic};
 
@@ -49,11 +50,27 @@ fn kafka_keeps_the_contract_of_sinks_that_append() {
     owner_contract(&Log { cluster, topic: cluster.topic(2) }, false);
 }
 
+/// The records that were not delivered, by topic: a producer says nothing else of them.
+#[derive(Default)]
+struct Deliveries(Mutex<BTreeMap<String, String>>);
+
+impl ClientContext for Deliveries {}
+
+impl ProducerContext for Deliveries {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
+        if let Err((error, message)) = delivered {
+            self.0.lock().unwrap().insert(message.topic().to_string(), error.to_string());
+        }
+    }
+}
+
 /// The broker that all tests share.
 pub(crate) struct Cluster {
     at: BTreeMap<String, String>,
     admin: AdminClient<DefaultClientContext>,
-    producer: BaseProducer,
+    producer: BaseProducer<Deliveries>,
     runtime: tokio::runtime::Runtime,
 }
 
@@ -64,8 +81,8 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &at["KAFKA_PLAIN"]);
         let admin = config.create().unwrap();
-        let producer =
-            config.set("message.max.bytes", "10485760").set("linger.ms", "0").set("enable.idempotence", "true").create().unwrap();
+        config.set("message.max.bytes", "10485760").set("linger.ms", "0").set("enable.idempotence", "true");
+        let producer = config.create_with_context(Deliveries::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Some(Cluster { at, admin, producer, runtime })
     };
@@ -199,6 +216,7 @@ impl Cluster {
             self.producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         self.producer.flush(Duration::from_secs(30)).unwrap();
+        assert_eq!(self.producer.context().0.lock().unwrap().remove(topic), None, "all is delivered to {topic}");
     }
 
     fn kafka(&self) -> Kafka {

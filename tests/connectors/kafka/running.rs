@@ -5,7 +5,7 @@ use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use watershed::connect::Store;
 use watershed::runtime::{Config, Streams};
 
-use super::crashes::{program, start};
+use super::crashes::{Run, program};
 use super::{Cluster, cluster};
 use crate::support::until;
 
@@ -75,15 +75,14 @@ fn partitions_that_are_added_are_read_by_a_run_that_follows_already() {
     let events = format!("{topic}.events");
     let state = state.path().to_str().unwrap();
     cluster.append(&events, 1, &RECORDS);
-    let mut child = start(cluster, &topic, state, "follow");
+    let run = Run::start(cluster, &topic, state, "follow");
     until("the first rows", || written(cluster, &topic) == 4);
     cluster.grow(&events, 4);
     for (partition, rows) in [(3, 8), (2, 12), (0, 16)] {
         cluster.append(&events, partition, &RECORDS);
-        until("the rows of a partition that was added", || written(cluster, &topic) == rows);
+        until(&format!("{rows} rows, some of partition {partition},"), || written(cluster, &topic) == rows);
     }
-    child.kill().unwrap();
-    child.wait().unwrap();
-    assert!(start(cluster, &topic, state, "end").wait().unwrap().success());
+    run.kill();
+    Run::end(cluster, &topic, state);
     assert_eq!(written(cluster, &topic), 16);
 }
