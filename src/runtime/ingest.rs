@@ -1,5 +1,6 @@
 //! Reading: a thread a partition, bounded by the credit of the whole, silent while there is nothing.
 
+use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
@@ -10,7 +11,7 @@ use super::alarm::spawn;
 use super::coordinator::Message;
 use crate::connect::{Partition, Poll, Source};
 use crate::durable::Bound;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::operators::Credit;
 use crate::record::Batch;
 
@@ -94,9 +95,13 @@ impl Reader {
         {
             return Ok(());
         }
-        let mut partition = match self.opened.take() {
-            Some(opened) => opened,
-            None => self.source.open(self.place.2, self.bound.map(|bound| bound.to), self.follow)?,
+        let mut partition = match (self.opened.take(), self.bound) {
+            (Some(opened), _) => opened,
+            (None, Some(bound)) => self.source.open(self.place.2, Some(bound.to), self.follow)?,
+            (None, None) => match self.join()? {
+                Some(opened) => opened,
+                None => return Ok(()),
+            },
         };
         if self.coordinator.send(Message::Recovered(self.place)).is_err() || !self.control.wait_live() {
             return Ok(());
@@ -120,6 +125,24 @@ impl Reader {
                     pause = (pause * 2).min(LONG);
                 }
                 Poll::End => return Ok(()),
+            }
+        }
+    }
+
+    /// Opens a partition that came while others were followed: it is waited for as they are. `None` at the end of the run.
+    fn join(&self) -> Result<Option<Box<dyn Partition>>> {
+        let mut said = false;
+        loop {
+            match self.source.open(self.place.2, None, self.follow) {
+                Err(error) if error.kind() == ErrorKind::Connect => {
+                    if !mem::replace(&mut said, true) {
+                        tracing::warn!(partition = self.name, %error, "wait for it");
+                    }
+                    if !self.control.wait(LOOK) {
+                        return Ok(None);
+                    }
+                }
+                opened => return opened.map(Some),
             }
         }
     }
@@ -171,6 +194,9 @@ impl Reader {
 const SHORT: Duration = Duration::from_millis(1);
 const LONG: Duration = Duration::from_millis(20);
 
+/// How long who looks for new partitions waits before it looks again.
+const LOOK: Duration = Duration::from_secs(1);
+
 /// Looks for new partitions of a source once a second.
 pub(super) fn scout(
     topic: usize,
@@ -181,7 +207,7 @@ pub(super) fn scout(
 ) -> Result<JoinHandle<()>> {
     let alarm = coordinator.clone();
     let look = move || {
-        while control.wait(Duration::from_secs(1)) {
+        while control.wait(LOOK) {
             let message = match source.partitions() {
                 Ok(partitions) => Message::Partitions(topic, rank, partitions),
                 Err(error) => Message::Failed(error),

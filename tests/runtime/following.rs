@@ -1,7 +1,7 @@
 //! What comes while a run follows shows by itself: nothing else need come, from nowhere, and what is waited for has a name.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::connect::{Partition, Poll, Source};
 use watershed::runtime::{Config, Holds, Milestone, Stop, Streams, Summary};
-use watershed::{Result, StreamsBuilder, Topology};
+use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::{Following, World, row};
 use crate::support::{pair, table};
@@ -97,8 +97,13 @@ struct Copying {
 
 impl Copying {
     fn start(left: u64, follow: bool) -> Self {
-        let (log, free, out, stop) =
-            (MemoryLog::default(), Arc::<AtomicBool>::default(), MemoryTable::default(), Stop::default());
+        let free = Arc::<AtomicBool>::default();
+        Self::of(follow, free.clone(), |log| Stuck { log, left, free })
+    }
+
+    /// Copies what is made of a log with a record in each of three partitions.
+    fn of<S: Source + 'static>(follow: bool, free: Arc<AtomicBool>, source: impl FnOnce(MemoryLog) -> S) -> Self {
+        let (log, out, stop) = (MemoryLog::default(), MemoryTable::default(), Stop::default());
         for (partition, key) in [b"a", b"b", b"c"].into_iter().enumerate() {
             log.append(partition as u32, Some(key), Some(b"1"));
         }
@@ -118,8 +123,7 @@ impl Copying {
             ..Config::default()
         };
         let copy = |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair());
-        let source = Stuck { log: log.clone(), left, free: free.clone() };
-        let streams = Streams::new(Topology::new("copy", copy)).source("rows", source).sink("kept", out.clone());
+        let streams = Streams::new(Topology::new("copy", copy)).source("rows", source(log.clone())).sink("kept", out.clone());
         let thread: JoinHandle<Result<Summary>> = std::thread::spawn(move || streams.run(config));
         Copying { log, free, out, run: Following { stop, told, thread }, holds }
     }
@@ -162,4 +166,48 @@ fn progress_names_the_partition_that_everything_waits_for() {
         assert_eq!(copying.run.end().unwrap().topics["rows"].read, 3);
         assert_eq!(copying.out.rows().len(), 3);
     }
+}
+
+/// A log that has one partition until it is let, and whose others can't be opened at once.
+struct Growing {
+    log: MemoryLog,
+    free: Arc<AtomicBool>,
+    refusals: AtomicUsize,
+    kind: fn(&'static str) -> Error,
+}
+
+impl Source for Growing {
+    fn describe(&self) -> String {
+        "growing".into()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        Ok(if self.free.load(Ordering::SeqCst) { vec![0, 1, 2] } else { vec![0] })
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        if partition > 0 && self.refusals.fetch_add(1, Ordering::SeqCst) < 3 {
+            return Err((self.kind)("nobody is there"));
+        }
+        self.log.open(partition, from, follow)
+    }
+}
+
+#[test]
+fn a_partition_that_comes_while_its_broker_is_away_is_waited_for_and_one_that_is_wrong_ends_the_run() {
+    let start = |kind: fn(&'static str) -> Error| {
+        let free = Arc::<AtomicBool>::default();
+        Copying::of(true, free.clone(), |log| Growing { log, free, refusals: AtomicUsize::new(0), kind })
+    };
+    let copying = start(Error::connect);
+    copying.run.until(1);
+    copying.free.store(true, Ordering::SeqCst);
+    shows(&copying.run, 3);
+    copying.run.stop.stop();
+    assert_eq!(copying.run.end().unwrap().topics["rows"].read, 3);
+    assert_eq!(copying.out.rows(), [row("a", 1), row("b", 1), row("c", 1)]);
+    let copying = start(Error::data);
+    copying.run.until(1);
+    copying.free.store(true, Ordering::SeqCst);
+    assert_eq!(copying.run.end().unwrap_err().kind(), ErrorKind::Data);
 }
