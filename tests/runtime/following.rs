@@ -12,7 +12,7 @@ use watershed::runtime::{Config, Holds, Milestone, Stop, Streams, Summary};
 use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::{Following, World, row};
-use crate::support::{pair, table};
+use crate::support::{PATIENCE, pair, table};
 
 #[test]
 fn a_lone_record_is_answered_and_committed_by_itself() {
@@ -129,7 +129,7 @@ impl Copying {
     }
 
     fn until(&self, holds: &Holds) {
-        while self.holds.recv_timeout(Duration::from_secs(30)).unwrap() != *holds {}
+        while self.holds.recv_timeout(PATIENCE).unwrap() != *holds {}
     }
 }
 

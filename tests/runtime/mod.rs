@@ -25,7 +25,7 @@ use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
 use watershed::{DEAD_LETTERS, Result, StreamsBuilder, Topology};
 
 use crate::support::broken::{Fuse, Log, Seen, Table};
-use crate::support::{pair, parsed, shown, stream, table};
+use crate::support::{PATIENCE, pair, parsed, shown, stream, table};
 
 const SOURCES: [&str; 2] = ["rows", "events"];
 const SINKS: [&str; 5] = ["kept", "counts", "all", "sums", DEAD_LETTERS];
@@ -188,7 +188,7 @@ impl Following {
 
     fn wait(&self, mut reached: impl FnMut(Milestone) -> bool) {
         loop {
-            match self.told.recv_timeout(Duration::from_secs(30)) {
+            match self.told.recv_timeout(PATIENCE) {
                 Ok(milestone) if reached(milestone) => return,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => panic!("a milestone is not reached in time"),

@@ -15,6 +15,7 @@ use watershed::serdes::{Json, Utf8};
 use watershed::{StreamsBuilder, Topology};
 
 use super::World;
+use crate::support::PATIENCE;
 
 /// How many scripts are played at once, and how many are.
 const AT_ONCE: usize = 3;
@@ -114,7 +115,7 @@ impl Scene {
         let run = std::thread::spawn(move || streams.run(config));
         let until = |records: u64| {
             loop {
-                match told.recv_timeout(Duration::from_secs(60)) {
+                match told.recv_timeout(PATIENCE) {
                     Ok(Milestone::Committed(shown)) if shown >= records => return,
                     Ok(_) => {}
                     Err(RecvTimeoutError::Timeout) => panic!("{}: {records} records are not shown in time", self.script),
