@@ -12,7 +12,7 @@ use watershed::runtime::{Config, Milestone, Streams};
 use watershed::{StreamsBuilder, Topology};
 
 use super::{Cluster, cluster};
-use crate::support::{Dice, pair, stream};
+use crate::support::{Dice, pair, stream, until};
 
 /// What a child is told, as `url topics state follow`.
 const TOLD: &str = "WATERSHED_TEST_KAFKA_CHILD";
@@ -97,7 +97,10 @@ fn a_run_that_is_killed_again_and_again_repeats_nothing_and_loses_nothing() {
 #[test]
 fn a_run_whose_commits_the_broker_forgets_whenever_it_is_killed_repeats_nothing_and_loses_nothing() {
     killed_again_and_again(|cluster, topic| {
-        let groups = cluster.admin.inner().fetch_group_list(None, Duration::from_secs(30)).unwrap();
+        let list = || cluster.admin.inner().fetch_group_list(None, Duration::from_secs(30));
+        // A broker that has just begun reads what it knows of them first.
+        until("a list of the groups", || list().is_ok());
+        let groups = list().unwrap();
         let own = |group: &&str| group.ends_with(&format!("/{topic}.all")) || group.ends_with(&format!("/{topic}.sums"));
         groups.groups().iter().map(|group| group.name()).filter(own).for_each(|group| cluster.forget(group));
     });
