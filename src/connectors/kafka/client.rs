@@ -19,6 +19,11 @@ use super::token::Tokens;
 const PATIENCE: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 
+/// How many requests a producer has on their way to a broker. With more, a partition that was just made may refuse the first, for
+/// nobody leads it yet, and take the next: a broker that knows nothing of a producer takes any sequence number first. Then the first,
+/// sent again, counts as a duplicate, and is acknowledged and lost.
+pub(super) const IN_FLIGHT: &str = "1";
+
 /// What a client says beside its answers.
 pub(super) struct Context {
     name: String,

@@ -20,7 +20,7 @@ use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
 use crate::error::{Error, Result};
 
 use super::Kafka;
-use super::client::{Context, telling};
+use super::client::{Context, IN_FLIGHT, telling};
 
 /// How long the brokers have for a record, from when it came; a leader that was lost is replaced in less.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -103,6 +103,7 @@ impl KafkaLog {
             &[
                 ("acks", "all"),
                 ("enable.idempotence", "true"),
+                ("max.in.flight", IN_FLIGHT),
                 ("message.timeout.ms", &patience),
                 ("partitioner", "murmur2_random"),
                 ("allow.auto.create.topics", "false"),

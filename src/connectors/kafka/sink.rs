@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 
 use super::KafkaTopic;
 use super::census::Census;
-use super::client::Context;
+use super::client::{Context, IN_FLIGHT};
 use super::rows::{self, Encoder, Held, Part};
 
 /// Up to how many bytes of records are in the manifest itself.
@@ -73,6 +73,7 @@ impl Sink for KafkaTopic {
                 ("queue.buffering.max.messages", "100000"),
                 ("queue.buffering.max.kbytes", "65536"),
                 ("connections.max.idle.ms", IDLE),
+                ("max.in.flight", IN_FLIGHT),
             ],
         )?;
         // First: it fences the run before, and finishes or takes back what that left open. Only then the offset stands.

@@ -81,7 +81,12 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &at["KAFKA_PLAIN"]);
         let admin = config.create().unwrap();
-        config.set("message.max.bytes", "10485760").set("linger.ms", "0").set("enable.idempotence", "true");
+        // One request at a time: with more, the first records of a partition that was just made may be lost.
+        config
+            .set("message.max.bytes", "10485760")
+            .set("linger.ms", "0")
+            .set("enable.idempotence", "true")
+            .set("max.in.flight", "1");
         let producer = config.create_with_context(Deliveries::default()).unwrap();
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         Some(Cluster { at, admin, producer, runtime })
