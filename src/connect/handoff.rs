@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Partition, Poll, Source};
+use super::{Identity, Partition, Poll, Source};
 use crate::error::{Error, Result};
 use crate::record::{BEGINNING, Batch, LONGEST, Record, Span};
 
@@ -43,9 +43,9 @@ impl Source for HandOff {
         format!("{}, continued by {}", self.0.archive.describe(), self.0.live.describe())
     }
 
-    /// What was read from one of the two alone may be continued with both.
-    fn continues(&self, name: &str) -> bool {
-        name == self.describe() || self.0.archive.continues(name) || self.0.live.continues(name)
+    /// Returns those of both, so that a run that read one of the two alone is continued with both.
+    fn identities(&self) -> Result<Vec<Identity>> {
+        Ok([self.0.archive.identities()?, self.0.live.identities()?].concat())
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {

@@ -5,6 +5,7 @@
 //! their own, gives every worker a writer, and drives one committer a sink.
 
 mod handoff;
+mod identity;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 mod json;
 mod key;
@@ -16,6 +17,7 @@ mod store;
 pub use handoff::HandOff;
 #[cfg(feature = "archive")]
 pub(crate) use handoff::line;
+pub use identity::Identity;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 pub(crate) use json::write_object;
 pub use key::RowKey;
@@ -34,12 +36,16 @@ use crate::record::Batch;
 
 /// A topic's records, somewhere outside. A log: numbered records in numbered partitions, the same at every reading.
 pub trait Source: Send + Sync {
-    /// What is read, for people and for the manifest: one log has one name in every run, and it holds no secret.
+    /// Names the log and its location for people; it holds no secret. Nothing is decided by it.
     fn describe(&self) -> String;
 
-    /// Whether `name`, of an earlier run, is the name of this log.
-    fn continues(&self, name: &str) -> bool {
-        name == self.describe()
+    /// Returns the identities of the log, one for each place that holds a part of it. A run continues only logs whose identities
+    /// it recorded; more may follow. A log is known by its description unless it says otherwise.
+    ///
+    /// # Errors
+    /// When the system that holds the log can't be reached.
+    fn identities(&self) -> Result<Vec<Identity>> {
+        Ok(vec![Identity::new(self.describe())])
     }
 
     /// The partitions there are now, ascending.
@@ -86,8 +92,8 @@ impl Source for Box<dyn Source> {
     fn describe(&self) -> String {
         (**self).describe()
     }
-    fn continues(&self, name: &str) -> bool {
-        (**self).continues(name)
+    fn identities(&self) -> Result<Vec<Identity>> {
+        (**self).identities()
     }
     fn partitions(&self) -> Result<Vec<u32>> {
         (**self).partitions()
@@ -180,8 +186,17 @@ pub struct SinkContext {
 
 /// A place for rows that makes them visible by numbered commits, each exactly once.
 pub trait Sink: Send + Sync {
-    /// What is written, for people and for the manifest; it holds no secret.
+    /// Names the sink and its location for people; it holds no secret. Nothing is decided by it.
     fn describe(&self) -> String;
+
+    /// Returns the identity of the sink, by which a later run knows it again wherever it lies. A sink is known by its description
+    /// unless it says otherwise.
+    ///
+    /// # Errors
+    /// When the system that holds it can't be reached.
+    fn identity(&self) -> Result<Identity> {
+        Ok(Identity::new(self.describe()))
+    }
 
     /// Looks whether [`open`](Sink::open) would refuse the run, and changes nothing: no sink of a run is opened before all are looked at.
     ///

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::connect::{Create, Store};
+use crate::connect::{Create, Identity, Store};
 use crate::error::{Error, Result};
 
-const FORMAT: u32 = 1;
+/// The format of manifests. Another one is refused, because its digests and fields have another meaning.
+const FORMAT: u32 = 2;
 /// How many manifests are kept, the highest always.
 const KEPT: u64 = 1000;
 
@@ -33,7 +34,9 @@ pub(crate) struct Manifest {
 /// How far a source is read.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SourceState {
+    /// Its description and location, for people only.
     pub(crate) source: String,
+    pub(crate) identities: Vec<Identity>,
     pub(crate) partitions: BTreeMap<u32, Bound>,
     /// What the source needs to find these offsets again.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
@@ -49,13 +52,22 @@ pub(crate) struct Bound {
 }
 
 /// What a sink shows.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SinkState {
+    /// Its description and location, for people only.
     pub(crate) sink: String,
+    pub(crate) identity: Identity,
     pub(crate) rows: u64,
     pub(crate) digest: u64,
     /// What this commit consists of; `None` if it changes nothing here.
     pub(crate) content: Option<serde_json::Value>,
+}
+
+/// The fields that manifests of every format have.
+#[derive(Deserialize)]
+struct Format {
+    format: u32,
+    program: String,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -161,9 +173,14 @@ impl Ledger {
     fn load(&mut self) -> Result<()> {
         let Some(n) = self.latest("manifest")? else { return Ok(()) };
         let path = format!("manifest/{n:020}");
+        let (Format { format, program }, _) = self.read(&path)?.ok_or_else(|| self.torn(&path))?;
+        self.own(&program)?;
+        if format != FORMAT {
+            return Err(Error::data(format!("{} has format {format}, not {FORMAT}", self.store.name(&path)))
+                .hint("Run the version that wrote it, or begin anew with another --state and --lake."));
+        }
         let (last, bytes): (Manifest, _) = self.read(&path)?.ok_or_else(|| self.torn(&path))?;
-        self.own(&last.program)?;
-        if last.format != FORMAT || last.n != n {
+        if last.n != n {
             return Err(self.torn(&path));
         }
         if last.topology != self.topology {

@@ -1,13 +1,13 @@
 //! The beginning of a run: all that may refuse it is looked at before anything is changed.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
+use std::{slice, thread};
 
 use super::Config;
 use super::coordinator::Topic;
 use super::ingest::Place;
-use crate::connect::{Partition, Sink, SinkContext, Source};
+use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
 use crate::durable::{Bound, Ledger, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::Plan;
@@ -26,6 +26,8 @@ pub(super) type Found = (Place, Option<Bound>, Box<dyn Partition>);
 pub(super) struct Beginning {
     pub(super) ledger: Option<Ledger>,
     pub(super) context: SinkContext,
+    /// The identity of each sink.
+    pub(super) sinks: Vec<Identity>,
     /// Every partition of every source; none if the run is driven by hand.
     pub(super) places: Vec<Found>,
 }
@@ -38,7 +40,7 @@ impl Beginning {
     pub(super) fn make(
         topology: &Topology,
         plan: &Plan,
-        topics: &[Topic],
+        topics: &mut [Topic],
         sinks: &[(String, Box<dyn Sink>)],
         config: &Config,
         manual: bool,
@@ -59,20 +61,51 @@ impl Beginning {
                 staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(move || now().as_millis() as i64),
             };
+            let mut identities = Vec::new();
             for (topic, sink) in sinks {
+                let identity = sink.identity()?;
                 let state = last.and_then(|last| last.sinks.get(topic));
-                if let Some(state) = state.filter(|state| state.sink != sink.describe()) {
-                    return Err(Error::data(format!("{topic} was written to {}, not to {}", state.sink, sink.describe()))
+                if let Some(state) = state.filter(|state| !state.identity.matches(&identity)) {
+                    let was = labelled(&state.sink, slice::from_ref(&state.identity));
+                    let is = labelled(&sink.describe(), slice::from_ref(&identity));
+                    return Err(Error::data(format!("{topic} was written to {was}, not to {is}"))
                         .hint("Give the --lake it was written to, or begin anew with another --state and --lake."));
                 }
                 sink.check(plan.sink(topic)?, &context)?;
+                identities.push(identity);
+            }
+            if !manual {
+                identify(topics)?;
             }
             let places = if manual { Vec::new() } else { places(topics, last, config.follow)? };
             if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
-                return Ok(Beginning { ledger, context, places });
+                return Ok(Beginning { ledger, context, sinks: identities, places });
             }
         }
     }
+}
+
+/// Asks each source for its identities, and refuses a topic that reads one log twice under two URLs.
+fn identify(topics: &mut [Topic]) -> Result<()> {
+    for topic in topics {
+        topic.identities.clear();
+        for source in &topic.sources {
+            let identities = source.identities()?;
+            let earlier = || topic.identities.iter().flatten();
+            if let Some(twice) = identities.iter().find(|new| earlier().any(|old| old.is_surely(new))) {
+                return Err(Error::config(format!("topic {} is bound twice to {twice}", topic.name))
+                    .hint("Name each log once: two lists of brokers may be of one cluster."));
+            }
+            topic.identities.push(identities);
+        }
+    }
+    Ok(())
+}
+
+/// Describes a log or a sink with the ids by which it is known.
+fn labelled(description: &str, identities: &[Identity]) -> String {
+    let ids: Vec<&str> = identities.iter().filter_map(Identity::id).collect();
+    if ids.is_empty() { description.to_string() } else { format!("{description} ({})", ids.join(", ")) }
 }
 
 /// Opens every partition: those that were read before from their beginning again, and what there is besides.
@@ -81,9 +114,12 @@ fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec
     for (number, topic) in topics.iter().enumerate() {
         let recorded = last.and_then(|last| last.sources.get(&topic.name));
         for (rank, state) in recorded.into_iter().flatten().enumerate() {
-            if !topic.sources.get(rank).is_some_and(|source| source.continues(&state.source)) {
+            let identities = topic.identities.get(rank).map_or(&[][..], Vec::as_slice);
+            let known = |was: &Identity| identities.iter().any(|is| is.matches(was));
+            if state.identities.is_empty() || !state.identities.iter().all(known) {
                 let now = topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
-                return Err(Error::data(format!("{} was read from {}, not from {now}", topic.name, state.source)).hint(
+                let (was, is) = (labelled(&state.source, &state.identities), labelled(&now, identities));
+                return Err(Error::data(format!("{} was read from {was}, not from {is}", topic.name)).hint(
                     "Give the same sources in the same order (more may follow), or begin anew with another --state and --lake.",
                 ));
             }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use super::coordinator::Message;
-use crate::connect::{Chore, Committer};
+use crate::connect::{Chore, Committer, Identity};
 use crate::durable::{Ledger, Manifest, SinkState, SourceState};
 use crate::error::{Error, Result};
 
@@ -24,6 +24,7 @@ pub(super) enum Job {
 pub(super) struct Target {
     pub(super) topic: String,
     pub(super) name: String,
+    pub(super) identity: Identity,
     pub(super) committer: Box<dyn Committer>,
 }
 
@@ -112,7 +113,8 @@ impl Commits {
                 let target: &mut Target = target;
                 scope.spawn(move || {
                     let content = if parts.is_empty() { None } else { target.committer.stage(n, parts)? };
-                    Ok(SinkState { sink: target.name.clone(), rows, digest, content })
+                    let (sink, identity) = (target.name.clone(), target.identity.clone());
+                    Ok(SinkState { sink, identity, rows, digest, content })
                 })
             };
             let threads: Vec<_> = self.targets.iter_mut().zip(sinks).map(stage).collect();

@@ -14,7 +14,7 @@ use super::commit::{Commits, Job, Parts, Target};
 use super::ingest::{Control, Place};
 use super::worker::{self, Shared};
 use super::{Config, Stores, Streams};
-use crate::connect::Source;
+use crate::connect::{Identity, Source};
 use crate::durable::{Bound, Manifest, SourceState};
 use crate::error::{Error, Result};
 use crate::operators::{Credit, Feed, Gauges, Marks, Report, Tally};
@@ -46,6 +46,8 @@ pub(super) struct Topic {
     pub(super) feed: Arc<Feed>,
     pub(super) tally: Arc<Tally>,
     pub(super) sources: Vec<Arc<dyn Source>>,
+    /// By source, its identities; none if the run is driven by hand.
+    pub(super) identities: Vec<Vec<Identity>>,
 }
 
 /// What workers report of a mark, or of the recovery, until all have.
@@ -148,19 +150,20 @@ impl Coordinator {
         let workers = config.workers.max(1);
         let (outbox, inbox) = channel();
         let credit = Arc::new(Credit::new(IN_FLIGHT));
-        let topics = topics(streams.sources, &credit);
-        let Beginning { ledger, context, places } =
-            Beginning::make(&streams.topology, &plan, &topics, &streams.sinks, &config, manual)?;
+        let mut topics = topics(streams.sources, &credit);
+        let Beginning { ledger, context, sinks: identities, places } =
+            Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, manual)?;
         let last = ledger.as_ref().and_then(|ledger| ledger.last.clone());
 
         let mut by_worker: Vec<BTreeMap<_, _>> = (0..workers).map(|_| BTreeMap::new()).collect();
         let mut targets = Vec::new();
-        for (number, (topic, sink)) in streams.sinks.iter().enumerate() {
+        for (number, ((topic, sink), identity)) in streams.sinks.iter().zip(identities).enumerate() {
             let opened = sink.open(plan.sink(topic)?, &context)?;
             for (index, writer) in opened.writers.into_iter().enumerate() {
                 by_worker[index].insert(topic.clone(), (number, writer));
             }
-            targets.push(Target { topic: topic.clone(), name: sink.describe(), committer: opened.committer });
+            let (topic, name, committer) = (topic.clone(), sink.describe(), opened.committer);
+            targets.push(Target { topic, name, identity, committer });
         }
         let mut commits = Commits { targets, ledger, last: 0 };
         commits.catch_up()?;
@@ -240,7 +243,7 @@ fn topics(sources: Vec<(String, Box<dyn Source>)>, credit: &Arc<Credit>) -> Vec<
             Some(topic) => topic.sources.push(source),
             None => {
                 let feed = Arc::new(Feed::new(credit.clone()));
-                topics.push(Topic { name, feed, tally: Arc::default(), sources: vec![source] });
+                topics.push(Topic { name, feed, tally: Arc::default(), sources: vec![source], identities: Vec::new() });
             }
         }
     }

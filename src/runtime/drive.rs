@@ -288,7 +288,8 @@ impl Coordinator {
                 let all = (number, rank as u16, 0)..=(number, rank as u16, u32::MAX);
                 let partitions: BTreeMap<_, _> = self.bounds.range(all).map(|(place, bound)| (place.2, *bound)).collect();
                 let memory = source.remember(&partitions.iter().map(|(p, bound)| (*p, bound.to)).collect());
-                SourceState { source: source.describe(), partitions, memory }
+                let identities = topic.identities.get(rank).cloned().unwrap_or_default();
+                SourceState { source: source.describe(), identities, partitions, memory }
             };
             sources.insert(topic.name.clone(), topic.sources.iter().enumerate().map(state).collect());
         }

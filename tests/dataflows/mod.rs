@@ -18,6 +18,7 @@ mod handoff;
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+mod moved;
 mod network;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod onward;

@@ -80,21 +80,30 @@ fn a_folder_of_something_else_is_no_table() {
 }
 
 #[test]
-fn what_another_state_or_topology_or_source_made_is_left_as_it_is() {
+fn what_another_state_or_topology_made_is_left_as_it_is() {
     let place = with_archive();
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
     refused(&place, &["--lake", "lake", "--post-years", "2018..2020"], 65);
     refused(&place, &["--lake", "lake", "--state", "elsewhere"], 65);
     refused(&place, &["--lake", "other", "--state", "lake/_watershed"], 65);
     refused(&place, &["--lake", "lake", "--user-id", "other"], 65);
-    place.run(&["generate", "--to", "another", "--events", "60"]);
-    let before = listing(place.folder.path());
-    place.fail(&["run", "--from", "another", "--lake", "lake"], 65);
-    assert_eq!(listing(place.folder.path()), before);
     fs::rename(place.path("lake/dead_letters"), place.path("aside")).unwrap();
     refused(&place, &["--lake", "lake"], 65);
     fs::rename(place.path("aside"), place.path("lake/dead_letters")).unwrap();
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
+}
+
+#[test]
+fn a_state_of_an_earlier_format_is_refused_with_words() {
+    let place = with_archive();
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    let manifest = place.manifests().into_iter().max().unwrap();
+    let written = fs::read_to_string(&manifest).unwrap();
+    let other = written.replacen("\"format\":", "\"format\":9", 1);
+    assert_ne!(written, other);
+    fs::write(&manifest, other).unwrap();
+    let said = refused(&place, &["--lake", "lake"], 65);
+    assert!(said.contains("has format 9") && said.contains("version that wrote it"), "{said}");
 }
 
 #[test]

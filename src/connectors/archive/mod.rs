@@ -28,7 +28,7 @@ mod sink_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::connect::Store;
+use crate::connect::{Identity, Store};
 use crate::error::{Error, Result};
 
 pub use copy::{Copier, Rotation};
@@ -84,6 +84,11 @@ impl ArchiveTopic {
 
     fn name(&self) -> String {
         format!("archive {} topic {}", self.archive.url, self.topic)
+    }
+
+    /// The topic alone: an archive is known again by its contents, wherever it was moved.
+    fn identity(&self) -> Identity {
+        Identity::new(format!("archive topic {}", self.topic))
     }
 
     fn path(&self) -> Result<String> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Mode, Opened, Schema, Sink, SinkContext};
+use crate::connect::{Chore, Committer, Identity, Mode, Opened, Schema, Sink, SinkContext};
 use crate::error::{Error, Result};
 
 use super::ArchiveTopic;
@@ -26,6 +26,10 @@ struct Staged {
 impl Sink for ArchiveTopic {
     fn describe(&self) -> String {
         self.name()
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        Ok(self.identity())
     }
 
     fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {

@@ -6,7 +6,7 @@ use std::mem;
 use std::ops::Range;
 use std::time::Duration;
 
-use crate::connect::{Partition, Poll, Source};
+use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Error, Result};
 use crate::record::{BEGINNING, Batch, LONGEST, Span};
 
@@ -26,6 +26,10 @@ const WAITS: u32 = 50;
 impl Source for ArchiveTopic {
     fn describe(&self) -> String {
         self.name()
+    }
+
+    fn identities(&self) -> Result<Vec<Identity>> {
+        Ok(vec![self.identity()])
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {

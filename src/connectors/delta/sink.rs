@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::connect::{Mode, Opened, Schema, Sink, SinkContext, Store, Writer};
+use crate::connect::{Identity, Mode, Opened, Schema, Sink, SinkContext, Store, Writer};
 use crate::error::{Error, Result};
 
 use super::committer::{self, DeltaCommitter};
@@ -169,6 +169,11 @@ fn protocol() -> Value {
 impl Sink for Delta {
     fn describe(&self) -> String {
         format!("delta table {}", self.name())
+    }
+
+    /// Says the kind alone: the id in the table's own log tells whose it is, and is compared when the table is opened.
+    fn identity(&self) -> Result<Identity> {
+        Ok(Identity::new("delta table"))
     }
 
     fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use super::token::Tokens;
 
 /// How long one question may take, and how often it is asked: together less than a person waits for an error.
-const PATIENCE: Duration = Duration::from_secs(2);
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 
 /// How many requests a producer has on their way to a broker. With more, a partition that was just made may refuse the first, for

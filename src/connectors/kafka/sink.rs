@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Opened, Schema, Sink, SinkContext, Store, Writer};
+use crate::connect::{Chore, Committer, Identity, Opened, Schema, Sink, SinkContext, Store, Writer};
 use crate::error::{Error, Result};
 
 use super::KafkaTopic;
@@ -50,6 +50,10 @@ struct Content {
 impl Sink for KafkaTopic {
     fn describe(&self) -> String {
         self.name()
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        self.identity()
     }
 
     fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {

@@ -12,7 +12,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::connect::{Partition, Poll, Source};
+use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Batch;
 
@@ -32,6 +32,10 @@ const COMPARE: u32 = 10;
 impl Source for KafkaTopic {
     fn describe(&self) -> String {
         self.name()
+    }
+
+    fn identities(&self) -> Result<Vec<Identity>> {
+        Ok(vec![self.identity()?])
     }
 
     /// While no broker answers, those that were there before.
@@ -89,6 +93,19 @@ impl Source for KafkaTopic {
 }
 
 impl KafkaTopic {
+    /// The name of the topic with the id of its cluster, whichever brokers were named. librdkafka has an id of the topic, but
+    /// rdkafka does not pass it on: a topic that was made anew is found by its contents.
+    pub(super) fn identity(&self) -> Result<Identity> {
+        self.survey(false)?;
+        let scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
+        let cluster = scout.as_ref().and_then(|scout| scout.consumer.client().fetch_cluster_id(client::PATIENCE));
+        let identity = Identity::new(format!("kafka topic {}", self.topic));
+        Ok(match cluster {
+            Some(cluster) => identity.with_id(format!("cluster {cluster}")),
+            None => identity,
+        })
+    }
+
     fn say(&self, group: &str, client: &mut Option<BaseConsumer<Context>>, ends: &BTreeMap<u32, u64>) -> Result<()> {
         let client = match client {
             Some(client) => client,

@@ -135,6 +135,9 @@ impl Fault {
 
 /// The service.
 pub(super) trait Api: Send + Sync + 'static {
+    /// The ARN of a stream and the time of its creation: one made anew under the same name has another.
+    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>>;
+
     /// All shards of a stream that still have records, closed ones too.
     fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>>;
 

@@ -46,6 +46,16 @@ pub(super) fn client(config: &SdkConfig) -> Client {
 pub(super) struct Sdk(pub(super) Client);
 
 impl Api for Sdk {
+    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>> {
+        async move {
+            let answer = self.0.describe_stream_summary().stream_name(stream).send().await.map_err(fault)?;
+            let summary = answer.stream_description_summary.ok_or_else(|| passing("no description came"))?;
+            let created = summary.stream_creation_timestamp.secs();
+            Ok(format!("{}, created {created}", summary.stream_arn))
+        }
+        .boxed()
+    }
+
     fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>> {
         async move { listed(&self.0, stream).await?.iter().map(shard).collect::<Result<Vec<_>, Fault>>() }.boxed()
     }

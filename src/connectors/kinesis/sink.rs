@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::connect::{Committer, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer, write_object};
+use crate::connect::{Committer, Identity, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer, write_object};
 use crate::error::{Error, Result};
 
 use super::KinesisStream;
@@ -21,6 +21,10 @@ struct Staged(String, String);
 impl Sink for KinesisStream {
     fn describe(&self) -> String {
         self.name()
+    }
+
+    fn identity(&self) -> Result<Identity> {
+        self.identity()
     }
 
     fn check(&self, schema: &Schema, _context: &SinkContext) -> Result<()> {

@@ -12,11 +12,11 @@ use tokio::sync::mpsc::{self, Receiver};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-use crate::connect::{Partition, Poll, Source};
+use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Error, Result};
 use crate::record::Batch;
 
-use super::api::{Raw, Shard};
+use super::api::{FaultKind, Raw, Shard};
 use super::fetch::{ALL, ATTEMPTS, Fetcher, Item, insist, soon};
 use super::lineage::{Known, Lineage};
 use super::{KinesisStream, OFFSETS, kpl};
@@ -28,6 +28,10 @@ const RECORDS: usize = 4096;
 impl Source for KinesisStream {
     fn describe(&self) -> String {
         self.name()
+    }
+
+    fn identities(&self) -> Result<Vec<Identity>> {
+        Ok(vec![self.identity()?])
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
@@ -111,6 +115,22 @@ impl Source for KinesisStream {
         };
         self.lineage.recall(memory);
         Ok(())
+    }
+}
+
+impl KinesisStream {
+    /// The name of the stream with its ARN and creation time. Where the account may not describe streams it has no id: then the
+    /// sequence numbers that were recorded decide.
+    pub(super) fn identity(&self) -> Result<Identity> {
+        let what = format!("describe {}", self.name());
+        let service = &self.kinesis.service;
+        let describe = insist(&what, Some(ATTEMPTS), || service.api.identity(&self.stream));
+        let identity = Identity::new(format!("kinesis stream {}", self.stream));
+        match service.runtime.block_on(soon(describe)) {
+            Ok(id) => Ok(identity.with_id(id)),
+            Err(fault) if fault.kind == FaultKind::Denied => Ok(identity),
+            Err(fault) => Err(fault.error(&what)),
+        }
     }
 }
 

@@ -147,6 +147,10 @@ impl Stream {
 }
 
 impl Api for Fake {
+    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>> {
+        ready(self.fault().map_or_else(|| Ok(format!("arn:aws:kinesis:fake:1:stream/{stream}, created 1")), Err)).boxed()
+    }
+
     fn shards<'a>(&'a self, _stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>> {
         let listed = || {
             self.with(|stream| {
