@@ -8,7 +8,8 @@ use crate::graph::{DeadLetter, Graph};
 use crate::operators::{Arrived, Datum, Decode, Feed, Tally, latest, source};
 use crate::options::Consumed;
 use crate::record::Record;
-use crate::serdes::{Reject, digest};
+use crate::secret::Secret;
+use crate::serdes::Reject;
 use crate::stream::{Event, KStream};
 use crate::table::KTable;
 use crate::time::Epoch;
@@ -83,7 +84,7 @@ impl<'s> StreamsBuilder<'s> {
     pub fn table<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
         let (number, feed, tally) = self.graph.source(topic);
-        let decode = consumed.decode;
+        let (decode, secret) = (consumed.decode, self.graph.seeds().secret());
         let arrived = self.read(
             topic,
             number,
@@ -91,7 +92,7 @@ impl<'s> StreamsBuilder<'s> {
             tally.clone(),
             Box::new(move |record, out| {
                 let (key, value) = decode(record)?;
-                let digest = value.as_ref().map_or(0, |value| digest(value).half());
+                let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
                 out.push(Arrived { key, order: record.order, digest, value });
                 Ok(())
             }),
@@ -110,6 +111,28 @@ impl<'s> StreamsBuilder<'s> {
     /// ```
     pub fn setting(&self, name: &str, value: impl std::fmt::Display) {
         self.graph.node(format!("setting {name} = {value}"), &[]);
+    }
+
+    /// Returns the secret of the state, for [digests](Secret::digest) of values that are to be compared and not kept.
+    ///
+    /// Strangers can't make two values of one digest. Another state has another secret, so let no result depend on more than
+    /// which digests are equal.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let secret = builder.secret();
+    /// let texts = builder.table("texts", Consumed::with(Int64, Utf8)).map_values(move |text| secret.digest(text));
+    /// texts.group_by(|id, digest| (id % 2, *digest)).count_distinct().to("different", Produced::columns(["parity", "texts"]));
+    /// # }))?;
+    /// # let texts = driver.input("texts", Int64, Utf8);
+    /// [(1, "to"), (3, "be"), (5, "to")].map(|(id, text)| texts.pipe(&mut driver, &id, &text.to_string()));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("different"), [[Long(1), Long(2)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn secret(&self) -> Secret {
+        self.graph.seeds().secret()
     }
 
     fn read<D: Clone + 'static>(

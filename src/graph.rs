@@ -12,7 +12,7 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
 use crate::error::{Error, Result};
-use crate::operators::{Datum, Ends, Feed, Gauges, Keys, Outlet, Rows, Shelf, Tally, append};
+use crate::operators::{Datum, Ends, Feed, Gauges, Keys, Outlet, Rows, Seeds, Shelf, Tally, append};
 use crate::options::{Materialized, Produced};
 use crate::time::Epoch;
 
@@ -106,6 +106,7 @@ pub(crate) struct Plugs {
     pub(crate) outlets: BTreeMap<String, Outlet>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Shelf>>,
     pub(crate) gauges: Gauges,
+    pub(crate) seeds: Seeds,
     /// The earliest epoch that is open at any end.
     pub(crate) open: Rc<Cell<Epoch>>,
 }
@@ -160,11 +161,16 @@ impl<'s> Graph<'s> {
         self.0.plan.borrow_mut().errors.push(error);
     }
 
+    /// The seeds of the run's hashes.
+    pub(crate) fn seeds(&self) -> Seeds {
+        self.0.plugs.borrow().seeds
+    }
+
     /// The numbers of keys of this type.
     pub(crate) fn keys<K: Datum>(&self) -> Keys<K> {
-        let mut keys = self.0.keys.borrow_mut();
-        let found = keys.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Keys::<K>::default()));
-        found.downcast_ref::<Keys<K>>().cloned().unwrap_or_default()
+        let (mut keys, seeds) = (self.0.keys.borrow_mut(), self.seeds());
+        let found = keys.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Keys::<K>::new(seeds)));
+        found.downcast_ref::<Keys<K>>().cloned().unwrap_or_else(|| Keys::new(seeds))
     }
 
     /// Reads `topic`: its number, and what is bound to it, nothing in a mere plan.

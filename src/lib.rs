@@ -41,7 +41,7 @@
 //!   3  options  graph  stream  table  grouped     the DSL
 //!   2  operators                          what it lowers to: the only hand-made timely operators
 //!   1  serdes  connect                    bytes and values · the contract with the outside    ║ connectors: archive,
-//!   0  error  time  record                                                                    ║ delta, console, kafka · gateway
+//!   0  error  time  secret  record                                                            ║ delta, console, kafka · gateway
 //! ```
 //!
 //! A module imports lower floors; connectors and the gateway stand beside, on floors 0 and 1. `tests/tidy.rs` holds them to it.
@@ -60,6 +60,7 @@ pub mod options;
 pub mod prelude;
 pub mod record;
 pub mod runtime;
+mod secret;
 pub mod serdes;
 mod stream;
 mod table;
@@ -78,4 +79,5 @@ pub use topology::Topology;
 
 // What everything speaks of.
 pub use error::{Error, ErrorKind, Result};
+pub use secret::Secret;
 pub use time::{Epoch, Timestamp};

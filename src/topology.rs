@@ -8,6 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::builder::StreamsBuilder;
 use crate::connect::Mode;
 use crate::graph::{Graph, Plan, Plugs};
+use crate::operators::Seeds;
 
 /// A function of [`StreamsBuilder`], run once on every worker: it must build the same each time.
 #[derive(Clone)]
@@ -59,6 +60,7 @@ impl Topology {
                     outlets: Default::default(),
                     stores: Default::default(),
                     gauges: Default::default(),
+                    seeds: Seeds::of_a_plan(),
                     open: Default::default(),
                 };
                 let graph = Graph::new(scope, plugs);

@@ -15,7 +15,7 @@ use source::{Source, identifiers, paths};
 
 /// The modules of each floor, in the order in which they may import one another.
 const FLOORS: [&[&str]; 6] = [
-    &["error", "time", "record"],
+    &["error", "time", "secret", "record"],
     &["serdes", "windows", "connect"],
     &["operators"],
     &["options", "graph", "stream", "table", "grouped"],

@@ -70,7 +70,8 @@ pub(crate) fn schema<R: Row>(names: &[&str]) -> Schema {
 /// Opens a fresh table, ready for rows.
 pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Opened> {
     let clock = Arc::new(|| 1_767_225_600_000);
-    let context = SinkContext { app: "bench".into(), generation: 1, committed: 0, workers, clock, staging: None };
+    let secret = watershed::Secret::new([7; 16]);
+    let context = SinkContext { app: "bench".into(), generation: 1, committed: 0, workers, secret, clock, staging: None };
     let mut opened = sink.open(schema, &context)?;
     for writer in &mut opened.writers {
         writer.recovered()?;

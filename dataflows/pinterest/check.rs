@@ -1,6 +1,7 @@
 //! Checks the lake: computes every table again with [`naive`], and compares row by row.
 //!
 //! Neither side is held as text: a row of a cleaned table and a dead letter are known by digest and by the record they come from.
+//! The digests are keyed by a secret of this one comparison, so that no two rows are made to look equal.
 
 pub(crate) mod naive;
 
@@ -14,8 +15,8 @@ use std::io::{self, Write};
 
 use watershed::connect::{Source, Value};
 use watershed::record::Order;
-use watershed::serdes::{Digest, digest};
-use watershed::{DEAD_LETTERS, Error, Result};
+use watershed::serdes::Digest;
+use watershed::{DEAD_LETTERS, Error, Result, Secret};
 
 use crate::answers::{Lake, line};
 use crate::questions::VIEWS;
@@ -32,15 +33,16 @@ const PRINTED: usize = 5;
 /// # Errors
 /// When a source or a table can't be read, or `out` not be written.
 pub(crate) fn check(sources: &[Vec<Box<dyn Source>>; 3], lake: &Lake, bounds: &Bounds, out: &mut dyn Write) -> Result<bool> {
-    let naive = Naive::read(sources)?;
+    let secret = watershed::runtime::secret()?;
+    let naive = Naive::read(sources, secret)?;
     let views = naive.views(bounds);
     let commit = lake.last_commit()?;
-    let mut total = Total { lake, commit, out, tables: 0, rows: 0, different: 0 };
+    let mut total = Total { lake, secret, commit, out, tables: 0, rows: 0, different: 0 };
     total.compare(KINDS[0].1, naive::rows(naive.pins))?;
     total.compare(KINDS[1].1, naive::rows(naive.geos))?;
     total.compare(KINDS[2].1, naive::rows(naive.users))?;
     for ((view, _), rows) in VIEWS.iter().zip(views) {
-        total.compare(view, rows.into_iter().map(|row| (row_digest(&row), Origin::Row(row))))?;
+        total.compare(view, rows.into_iter().map(|row| (row_digest(secret, &row), Origin::Row(row))))?;
     }
     total.compare(DEAD_LETTERS, naive.letters)?;
     total.finish()
@@ -72,7 +74,7 @@ impl fmt::Display for Origin {
 }
 
 /// The digest of a row: two rows have the same exactly if they are equal, floats bit by bit.
-pub(crate) fn row_digest(row: &[Value]) -> Digest {
+pub(crate) fn row_digest(secret: Secret, row: &[Value]) -> Digest {
     struct Canonical<'a>(&'a Value);
     impl Hash for Canonical<'_> {
         fn hash<H: Hasher>(&self, state: &mut H) {
@@ -87,12 +89,13 @@ pub(crate) fn row_digest(row: &[Value]) -> Digest {
             }
         }
     }
-    digest(&row.iter().map(Canonical).collect::<Vec<_>>())
+    secret.digest(&row.iter().map(Canonical).collect::<Vec<_>>())
 }
 
 /// The comparison so far.
 struct Total<'a> {
     lake: &'a Lake,
+    secret: Secret,
     /// The commit at which all of it is read.
     commit: u64,
     out: &'a mut dyn Write,
@@ -110,10 +113,10 @@ impl Total<'_> {
             missing.entry(digest).or_insert((0, origin)).0 += 1;
             wanted += 1;
         }
-        let (mut there, mut extra, mut extras) = (0, 0, Vec::new());
+        let (secret, mut there, mut extra, mut extras) = (self.secret, 0, 0, Vec::new());
         self.lake.open(topic, Some(self.commit))?.for_each(&mut |row| {
             there += 1;
-            match missing.get_mut(&row_digest(row)).filter(|(count, _)| *count > 0) {
+            match missing.get_mut(&row_digest(secret, row)).filter(|(count, _)| *count > 0) {
                 Some((count, _)) => *count -= 1,
                 None => {
                     extra += 1;

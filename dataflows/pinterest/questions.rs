@@ -48,7 +48,7 @@ pub(crate) fn about_posters<'s>(
     let join_years = within(builder, "join years", &bounds.join_years);
     category_by_age_group(posters).to(VIEWS[5].0, columns(5));
     median_followers_by_age_group(posters).to(VIEWS[6].0, columns(6));
-    users_joined_by_year(users, join_years.clone()).to(VIEWS[7].0, columns(7));
+    users_joined_by_year(builder, users, join_years.clone()).to(VIEWS[7].0, columns(7));
     median_followers_by_joining_year(posters, join_years.clone()).to(VIEWS[8].0, columns(8));
     median_followers_by_joining_year_and_age_group(posters, join_years).to(VIEWS[9].0, columns(9));
 }
@@ -95,9 +95,10 @@ fn median_followers_by_age_group<'s>(posters: &Posters<'s>) -> KTable<'s, Ustr, 
 }
 
 /// How many different users have joined in each year?
-fn users_joined_by_year<'s>(users: &KTable<'s, i64, User>, years: Years) -> KTable<'s, i32, i64> {
+fn users_joined_by_year<'s>(builder: &StreamsBuilder<'s>, users: &KTable<'s, i64, User>, years: Years) -> KTable<'s, i32, i64> {
     // A user is told by name, age and date of joining: a digest of them is all that is kept.
-    let joined = users.map_values(|user| (user.date_joined.map(|t| t.year() as i32), watershed::serdes::digest(user)));
+    let secret = builder.secret();
+    let joined = users.map_values(move |user| (user.date_joined.map(|t| t.year() as i32), secret.digest(user)));
     joined.group_by(move |_, (year, user)| Some((years.admit((*year)?)?, *user))).count_distinct()
 }
 

@@ -1,28 +1,59 @@
-//! 128 bits that stand for a row's values, in every run: unlike what `Hash` gives, which may differ between processes.
+//! Bits that stand for a row's values, in every run: unlike what `Hash` gives, which may differ between processes.
 
-use xxhash_rust::xxh3::xxh3_128;
+use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Put, Row};
+use crate::secret::Secret;
 
-/// Makes 128 bits of the leading values of a row, the same in every run, and whether the row comes from the dataflow or from a file.
-#[derive(Default)]
+/// Makes keyed 128-bit hashes of the leading values of a row: the same in every run from one state, and whether the row comes
+/// from the dataflow or from a file.
 pub struct RowKey {
-    left: usize,
-    bytes: Vec<u8>,
+    secret: Secret,
+    values: Values,
 }
 
 impl RowKey {
+    /// Hashes with `secret`.
+    pub fn new(secret: Secret) -> Self {
+        RowKey { secret, values: Values::default() }
+    }
+
     /// The hash of the first `columns` values that `put` pushes.
     pub fn hash(&mut self, columns: usize, put: impl FnOnce(&mut dyn Put)) -> u128 {
-        self.left = columns;
-        self.bytes.clear();
-        put(self);
-        xxh3_128(&self.bytes)
+        self.secret.digest_of(self.values.collect(columns, put))
     }
 
     /// The hash of the first `columns` values of `row`.
     pub fn of(&mut self, columns: usize, row: &dyn Row) -> u128 {
         self.hash(columns, |out| row.put(out))
+    }
+}
+
+/// Makes checksums of rows, without a key. They find accidents, such as a program that makes other rows of the same records:
+/// the records themselves are known by keyed digests, so that nobody can bring others in.
+#[derive(Default)]
+pub(crate) struct RowSum(Values);
+
+impl RowSum {
+    /// The checksum of all values of `row`, the same in every run.
+    pub(crate) fn of(&mut self, row: &dyn Row) -> u64 {
+        xxh3_64(self.0.collect(usize::MAX, |out| row.put(out)))
+    }
+}
+
+/// The bytes of some values.
+#[derive(Default)]
+struct Values {
+    left: usize,
+    bytes: Vec<u8>,
+}
+
+impl Values {
+    fn collect(&mut self, columns: usize, put: impl FnOnce(&mut dyn Put)) -> &[u8] {
+        self.left = columns;
+        self.bytes.clear();
+        put(self);
+        &self.bytes
     }
 
     fn add<const N: usize>(&mut self, tag: u8, value: Option<[u8; N]>) {
@@ -46,7 +77,7 @@ impl RowKey {
     }
 }
 
-impl Put for RowKey {
+impl Put for Values {
     fn long(&mut self, value: Option<i64>) {
         self.add(1, value.map(i64::to_le_bytes));
     }

@@ -21,6 +21,7 @@ pub use identity::Identity;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 pub(crate) use json::write_object;
 pub use key::RowKey;
+pub(crate) use key::RowSum;
 pub use row::{Column, ColumnType, Put, Row, Value};
 #[cfg(feature = "archive")]
 pub(crate) use store::Fetch;
@@ -33,6 +34,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::record::Batch;
+use crate::secret::Secret;
 
 /// A topic's records, somewhere outside. A log: numbered records in numbered partitions, the same at every reading.
 pub trait Source: Send + Sync {
@@ -178,6 +180,8 @@ pub struct SinkContext {
     pub committed: u64,
     /// How many writers are needed.
     pub workers: usize,
+    /// The secret of the state, the same in every run: for digests of rows that decide something.
+    pub secret: Secret,
     /// Where the run keeps its state, for what a sink can't hold until it is committed; `None` if it keeps none and is never continued.
     pub staging: Option<Store>,
     /// The time now, in milliseconds since 1970.

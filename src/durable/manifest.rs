@@ -7,8 +7,9 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::connect::{Create, Identity, Store};
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
-/// The format of manifests. Another one is refused, because its digests and fields have another meaning.
+/// The format of generations and manifests. It is another one after each change, as only one is read.
 const FORMAT: u32 = 2;
 /// How many manifests are kept, the highest always.
 const KEPT: u64 = 1000;
@@ -21,6 +22,8 @@ pub(crate) struct Manifest {
     pub(crate) generation: u64,
     /// Name of the program's incarnation: the same in every run from one state.
     pub(crate) app: String,
+    /// Keys the digests that are recorded here, and all others of a run.
+    pub(crate) secret: Secret,
     pub(crate) program: String,
     /// Digest of the topology's plan.
     pub(crate) topology: String,
@@ -63,23 +66,26 @@ pub(crate) struct SinkState {
     pub(crate) content: Option<serde_json::Value>,
 }
 
-/// The fields that manifests of every format have.
-#[derive(Deserialize)]
-struct Format {
+#[derive(Serialize, Deserialize)]
+struct Generation {
     format: u32,
+    app: String,
+    secret: Secret,
     program: String,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Generation {
-    app: String,
-    program: String,
+/// The format of a generation or a manifest, which is asked before anything else; the first generations did not say.
+#[derive(Deserialize)]
+struct Format {
+    #[serde(default)]
+    format: u32,
 }
 
 /// The manifests of one state folder, as one run sees them.
 pub(crate) struct Ledger {
     store: Store,
     pub(crate) app: String,
+    pub(crate) secret: Secret,
     pub(crate) program: String,
     pub(crate) topology: String,
     pub(crate) generation: u64,
@@ -88,14 +94,16 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Finds the state in `store`, or where one may begin, and changes nothing; `id` names a new incarnation.
+    /// Finds the state in `store`, or where one may begin, and changes nothing; `id` names a new incarnation,
+    /// whose secret is `secret`.
     ///
     /// # Errors
     /// When it is the state of another program or topology, or something else.
-    pub(crate) fn find(store: Store, program: &str, topology: &str, id: &str) -> Result<Self> {
+    pub(crate) fn find(store: Store, program: &str, topology: &str, id: &str, secret: Secret) -> Result<Self> {
         let mut ledger = Ledger {
             store,
             app: format!("{program}-{id}"),
+            secret,
             program: program.to_string(),
             topology: topology.to_string(),
             generation: 0,
@@ -107,7 +115,7 @@ impl Ledger {
             let path = format!("gen/{:020}", ledger.generation);
             let found: Generation = ledger.read(&path)?.ok_or_else(|| ledger.torn(&path))?.0;
             ledger.own(&found.program)?;
-            ledger.app = found.app;
+            (ledger.app, ledger.secret) = (found.app, found.secret);
         }
         ledger.load()?;
         if ledger.generation == 0 && ledger.last.is_none() {
@@ -123,7 +131,7 @@ impl Ledger {
     /// When nobody can say whether it is taken over.
     pub(crate) fn begin(&mut self) -> Result<bool> {
         self.generation += 1;
-        let body = Generation { app: self.app.clone(), program: self.program.clone() };
+        let body = Generation { format: FORMAT, app: self.app.clone(), secret: self.secret, program: self.program.clone() };
         let body = serde_json::to_vec(&body).map_err(|e| Error::internal("can't write a generation").because(e))?;
         match self.store.create(&format!("gen/{:020}", self.generation), &body)? {
             Create::Created => Ok(self.latest("manifest")? == self.last.as_ref().map(|last| last.n)),
@@ -173,13 +181,8 @@ impl Ledger {
     fn load(&mut self) -> Result<()> {
         let Some(n) = self.latest("manifest")? else { return Ok(()) };
         let path = format!("manifest/{n:020}");
-        let (Format { format, program }, _) = self.read(&path)?.ok_or_else(|| self.torn(&path))?;
-        self.own(&program)?;
-        if format != FORMAT {
-            return Err(Error::data(format!("{} has format {format}, not {FORMAT}", self.store.name(&path)))
-                .hint("Run the version that wrote it, or begin anew with another --state and --lake."));
-        }
         let (last, bytes): (Manifest, _) = self.read(&path)?.ok_or_else(|| self.torn(&path))?;
+        self.own(&last.program)?;
         if last.n != n {
             return Err(self.torn(&path));
         }
@@ -200,6 +203,7 @@ impl Ledger {
         }
         self.digest = hex(&bytes);
         self.app.clone_from(&last.app);
+        self.secret = last.secret;
         self.last = Some(last);
         Ok(())
     }
@@ -225,7 +229,9 @@ impl Ledger {
 
     fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<(T, Vec<u8>)>> {
         let Some(bytes) = self.store.get(path)? else { return Ok(None) };
-        let value = serde_json::from_slice(&bytes).map_err(|e| self.torn(path).because(e))?;
+        let torn = |e| self.torn(path).because(e);
+        understood(&self.store, serde_json::from_slice(&bytes).map_err(torn)?)?;
+        let value = serde_json::from_slice(&bytes).map_err(torn)?;
         Ok(Some((value, bytes)))
     }
 
@@ -243,6 +249,16 @@ impl Ledger {
     }
 }
 
+/// Refuses what is written in another format.
+fn understood(state: &Store, Format { format }: Format) -> Result<()> {
+    if format == FORMAT {
+        return Ok(());
+    }
+    let told = if format < FORMAT { "an earlier" } else { "a later" };
+    Err(Error::data(format!("{} is the state of {told} version, which this one can't go on with", state.name("")))
+        .hint("Run the version that made it, or begin anew with another --state and --lake."))
+}
+
 /// The topics of which commit `n` changed what is shown, by the `state` it was recorded in; `None` if that knows of no such commit.
 ///
 /// # Errors
@@ -250,8 +266,9 @@ impl Ledger {
 pub fn changed(state: &Store, n: u64) -> Result<Option<Vec<String>>> {
     let path = format!("manifest/{n:020}");
     let Some(bytes) = state.get(&path)? else { return Ok(None) };
-    let manifest: Manifest = serde_json::from_slice(&bytes)
-        .map_err(|e| Error::data(format!("{} is not what a run wrote", state.name(&path))).because(e))?;
+    let torn = |e| Error::data(format!("{} is not what a run wrote", state.name(&path))).because(e);
+    understood(state, serde_json::from_slice(&bytes).map_err(torn)?)?;
+    let manifest: Manifest = serde_json::from_slice(&bytes).map_err(torn)?;
     Ok(Some(manifest.sinks.into_iter().filter(|(_, sink)| sink.content.is_some()).map(|(topic, _)| topic).collect()))
 }
 
@@ -263,6 +280,7 @@ impl Manifest {
             n: ledger.last.as_ref().map_or(0, |last| last.n) + 1,
             generation: ledger.generation,
             app: ledger.app.clone(),
+            secret: ledger.secret,
             program: ledger.program.clone(),
             topology: ledger.topology.clone(),
             previous: String::new(),
@@ -274,4 +292,45 @@ impl Manifest {
 
 fn hex(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(store: &Store, secret: u8) -> Result<Ledger> {
+        Ledger::find(store.clone(), "program", "plan", "1", Secret::new([secret; 16]))
+    }
+
+    #[test]
+    fn a_state_keeps_the_secret_it_was_begun_with() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        assert!(ledger(&store, 1).unwrap().begin().unwrap());
+        let mut second = ledger(&store, 2).unwrap();
+        assert_eq!(second.secret, Secret::new([1; 16]));
+        assert!(second.begin().unwrap());
+        second.commit(Manifest::after(&second)).unwrap();
+        assert_eq!(ledger(&store, 3).unwrap().secret, Secret::new([1; 16]));
+        assert_eq!(changed(&store, 1).unwrap(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_state_of_another_format_is_refused_with_words() {
+        let old_generation = r#"{"app":"program-1","program":"program"}"#;
+        let old = r#"{"format":1,"n":1,"generation":1,"app":"program-1","program":"program","topology":"plan","previous":""}"#;
+        let path = |folder: &str| format!("{folder}/{:020}", 1);
+        for (path, text, version) in [
+            (path("gen"), old_generation, "an earlier version"),
+            (path("manifest"), old, "an earlier version"),
+            (path("gen"), r#"{"format":3}"#, "a later version"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+            store.put(&path, text.as_bytes()).unwrap();
+            let error = ledger(&store, 1).map(|_| ()).unwrap_err();
+            assert!(error.kind() == crate::error::ErrorKind::Data && error.to_string().contains(version), "{error}");
+            assert!(!path.starts_with("manifest") || changed(&store, 1).is_err());
+        }
+    }
 }

@@ -36,7 +36,12 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
 
     fn fold<A: Aggregate<X> + 'static>(&self, verb: &str, fresh: impl Fn() -> A + 'static) -> KTable<'s, G, A::Out> {
         let node = self.graph.node(verb, &[self.node]);
-        KTable::from_diffs(self.graph.clone(), node, fold(self.values.clone(), verb, Box::new(fresh), pair), true)
+        KTable::from_diffs(
+            self.graph.clone(),
+            node,
+            fold(self.values.clone(), verb, Box::new(fresh), pair, self.graph.seeds()),
+            true,
+        )
     }
 
     /// How many values; unlike Kafka's it ends with its last value instead of staying at 0.
@@ -113,7 +118,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("max", || Extreme::new(true))
     }
 
-    /// How many different values, a verb Kafka lacks: a duplicate counts once. It keeps a 128-bit digest of each.
+    /// How many different values, a verb Kafka lacks: a duplicate counts once. It keeps a keyed 128-bit digest
+    /// of each.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -128,7 +134,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn count_distinct(&self) -> KTable<'s, G, i64> {
-        self.fold("count_distinct", Distinct::default)
+        let seeds = self.graph.seeds();
+        self.fold("count_distinct", move || Distinct::new(seeds))
     }
 
     /// The middle value, a verb Kafka lacks; of an even number the lower middle: element `(n - 1) / 2` of the sorted values,
@@ -187,8 +194,9 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     pub fn top<S: Ord + 'static>(&self, n: usize, ties: Ties, by: impl Fn(&X) -> S + 'static) -> KTable<'s, (G, X), ()> {
         let by: Rc<dyn Fn(&X) -> S> = Rc::new(by);
         let node = self.graph.node(format!("top {n}"), &[self.node]);
-        let fresh = Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep));
-        let rows = fold(self.values.clone(), "top", fresh, |group, value| ((group, value), ()));
+        let seeds = self.graph.seeds();
+        let fresh = Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep, seeds));
+        let rows = fold(self.values.clone(), "top", fresh, |group, value| ((group, value), ()), seeds);
         KTable::from_diffs(self.graph.clone(), node, rows, false)
     }
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
-use super::{Datum, Map, route};
-use crate::serdes::{Digest, digest};
+use super::{Datum, Map, Seeds};
+use crate::secret::Secret;
+use crate::serdes::Digest;
 
 /// The state of one group.
 pub(crate) trait Aggregate<X> {
@@ -168,17 +169,23 @@ impl<X: Datum> Aggregate<X> for Quantile<X> {
     }
 }
 
-/// How many different values: it keeps a 128-bit digest of each, not the value.
-#[derive(Default)]
+/// How many different values: it keeps a keyed 128-bit digest of each, not the value.
 pub(crate) struct Distinct {
     seen: Map<Digest, isize>,
+    secret: Secret,
+}
+
+impl Distinct {
+    pub(crate) fn new(seeds: Seeds) -> Self {
+        Distinct { seen: seeds.map(), secret: seeds.secret() }
+    }
 }
 
 impl<X: Datum> Aggregate<X> for Distinct {
     type Out = i64;
     fn update(&mut self, value: X, diff: isize) {
         use hashbrown::hash_map::Entry;
-        match self.seen.entry(digest(&value)) {
+        match self.seen.entry(self.secret.digest(&value)) {
             Entry::Vacant(entry) => {
                 entry.insert(diff);
             }
@@ -206,18 +213,19 @@ pub(crate) struct Top<X, S> {
     pub(crate) ties: bool,
     /// By score, then by hash if ties are kept: equal scores are common, and to compare texts is dear.
     bag: Bag<(Reverse<S>, u64, X)>,
+    seeds: Seeds,
 }
 
 impl<X: Datum, S: Ord> Top<X, S> {
-    pub(crate) fn new(by: Rc<dyn Fn(&X) -> S>, n: usize, ties: bool) -> Self {
-        Top { by, n, ties, bag: Bag(BTreeMap::new()) }
+    pub(crate) fn new(by: Rc<dyn Fn(&X) -> S>, n: usize, ties: bool, seeds: Seeds) -> Self {
+        Top { by, n, ties, bag: Bag(BTreeMap::new()), seeds }
     }
 }
 
 impl<X: Datum, S: Ord> Aggregate<X> for Top<X, S> {
     type Out = X;
     fn update(&mut self, value: X, diff: isize) {
-        let hash = if self.ties { route(&value) } else { 0 };
+        let hash = if self.ties { self.seeds.route(&value) } else { 0 };
         self.bag.update((Reverse((self.by)(&value)), hash, value), diff);
     }
     fn result(&mut self, out: &mut Vec<X>) {
@@ -293,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_top_that_cuts_ties_touches_none_that_it_does_not_give() {
-        let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, false);
+        let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, false, Seeds::of_a_plan());
         (0..30_000).rev().for_each(|value| top.update(Counted(value), 1));
         assert_eq!(result(&mut top), (vec![20_000, 20_001, 20_002], 3));
         top.update(Counted(20_001), -1);
@@ -303,7 +311,7 @@ mod tests {
     #[test]
     fn a_top_gives_so_many_values_and_all_that_score_like_the_last_if_ties_are_kept() {
         let top = |n, ties| {
-            let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 4), n, ties);
+            let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 4), n, ties, Seeds::of_a_plan());
             (0..10).for_each(|value| top.update(Counted(value), 1));
             result(&mut top).0
         };

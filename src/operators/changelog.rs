@@ -3,16 +3,17 @@
 use timely::dataflow::StreamVec;
 
 use super::epochs::{Step, in_epochs};
-use super::{Datum, Diffs, Map, route};
+use super::{Datum, Diffs, Map, Seeds};
 use crate::time::Epoch;
 
 /// At the close of an epoch, each key whose row is another than before: the new row, or `None`. It keeps nothing between epochs.
 pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
+    seeds: Seeds,
 ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
     // Of each key the row that was retracted first and not added before, and the row that stands in the end.
-    let mut net: Map<K, (Option<V>, Option<V>)> = Map::default();
+    let mut net: Map<K, (Option<V>, Option<V>)> = seeds.map();
     let mut order: Vec<K> = Vec::new();
     let logic =
         move |epoch: Epoch, step: Step<'_, Vec<((K, V), Epoch, isize)>>, out: &mut Vec<((K, Option<V>), Epoch)>| match step {
@@ -40,6 +41,6 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
                 false
             }
         };
-    let owner = |((key, _), _, _): &((K, V), Epoch, isize)| route(key);
+    let owner = move |((key, _), _, _): &((K, V), Epoch, isize)| seeds.route(key);
     in_epochs(rows.inner, owner, name, Box::new(logic), std::convert::identity)
 }

@@ -9,7 +9,7 @@ use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeli
 use timely::dataflow::operators::generic::Operator;
 
 use super::epochs::{Step, in_epochs_of};
-use super::{Column, Datum, Diffs, Keys, Upsert, Upserts, route};
+use super::{Column, Datum, Diffs, Keys, Upsert, Upserts};
 use crate::time::Epoch;
 
 /// The diffs of a table. It keeps every key's value; an upsert of what stands changes nothing.
@@ -36,7 +36,10 @@ pub(crate) fn changes<'s, K: Datum, V: Datum>(input: Upserts<'s, V>, keys: Keys<
 pub(crate) fn numbered<'s, K: Datum, V: Datum>(rows: Diffs<'s, (K, V)>, keys: Keys<K>, settled: bool) -> Upserts<'s, V> {
     match settled {
         true => number(rows.inner, Pipeline, keys),
-        false => number(rows.inner, Exchange::new(|((k, _), _, _): &((K, V), Epoch, isize)| route(k)), keys),
+        false => {
+            let seeds = keys.seeds();
+            number(rows.inner, Exchange::new(move |((k, _), _, _): &((K, V), Epoch, isize)| seeds.route(k)), keys)
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use differential_dataflow::AsCollection;
 
 use super::aggregates::Aggregate;
 use super::epochs::{Step, in_epochs};
-use super::{Datum, Diffs, Map, route};
+use super::{Datum, Diffs, Map, Seeds};
 use crate::time::Epoch;
 
 /// Maintains an aggregate of each group: at the close of an epoch, what of a touched group's result has changed.
@@ -15,13 +15,14 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     name: &str,
     fresh: Box<dyn Fn() -> A>,
     row: fn(G, A::Out) -> R,
+    seeds: Seeds,
 ) -> Diffs<'s, R> {
     struct Group<A, O> {
         state: A,
         shown: Vec<O>,
         touched: bool,
     }
-    let mut groups: Map<G, Group<A, A::Out>> = Map::default();
+    let mut groups: Map<G, Group<A, A::Out>> = seeds.map();
     let mut touched: Vec<G> = Vec::new();
     let mut now = Vec::new();
     let logic = move |epoch: Epoch, step: Step<'_, Vec<((G, X), Epoch, isize)>>, out: &mut Vec<(R, Epoch, isize)>| match step {
@@ -58,7 +59,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
             false
         }
     };
-    let owner = |((group, _), _, _): &((G, X), Epoch, isize)| route(group);
+    let owner = move |((group, _), _, _): &((G, X), Epoch, isize)| seeds.route(group);
     in_epochs(input.inner, owner, name, Box::new(logic), std::convert::identity).as_collection()
 }
 

@@ -5,7 +5,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 
 use super::epochs::{Step, in_epochs_of};
-use super::{Datum, Diffs, Map};
+use super::{Datum, Diffs, Map, Seeds};
 use crate::time::Epoch;
 
 /// So many diffs of an epoch go on as they come: to net them costs more than it saves, above all the time until it is closed.
@@ -16,11 +16,12 @@ const FEW: usize = 256;
 pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
     input: StreamVec<'s, Epoch, I>,
     f: impl Fn(I) -> Option<(D, isize)> + 'static,
+    seeds: Seeds,
 ) -> Diffs<'s, D> {
     // A single worker sends nothing to another.
     let few = if input.scope().peers() > 1 { FEW } else { usize::MAX };
     let mut passed = (0, 0);
-    let mut net: Map<D, isize> = Map::default();
+    let mut net: Map<D, isize> = seeds.map();
     let logic = move |epoch: Epoch, step: Step<'_, Vec<I>>, out: &mut Vec<(D, Epoch, isize)>| {
         match step {
             Step::Data(items) => {

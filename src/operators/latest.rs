@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use super::epochs::{Step, in_epochs};
-use super::{Column, Datum, Keys, Upserts, route};
+use super::{Column, Datum, Keys, Upserts};
 use crate::record::Order;
 use crate::time::Epoch;
 
@@ -103,6 +103,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
 ) -> Upserts<'s, V> {
     let mut state: Column<Stand> = Column::new();
     let mut logs = Logs::default();
+    let seeds = keys.seeds();
     let logic = move |_epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
         let Step::Data(records) = step else { return false };
         let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) = (0, 0, 0, 0, 0i64);
@@ -134,5 +135,5 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
         tally.rows.fetch_add(rows, Ordering::Relaxed);
         false
     };
-    in_epochs(input, |arrived: &Arrived<K, V>| route(&arrived.key), name, Box::new(logic), Rc::new)
+    in_epochs(input, move |arrived: &Arrived<K, V>| seeds.route(&arrived.key), name, Box::new(logic), Rc::new)
 }

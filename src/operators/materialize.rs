@@ -11,7 +11,7 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
 use super::store::{Net, Rows};
-use super::{Datum, Diffs, Keys, Map, Upserts};
+use super::{Datum, Diffs, Keys, Seeds, Upserts};
 use crate::time::Epoch;
 
 /// An output on which nothing comes: once its frontier is past an epoch, all workers have handed that epoch over.
@@ -24,7 +24,8 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     name: &str,
     store: Arc<Rows<K, V>>,
 ) -> Handed<'s> {
-    run(rows, name, store, move |upserts, net| {
+    let seeds = keys.seeds();
+    run(rows, name, store, seeds, move |upserts, net| {
         let keys = keys.open();
         net.extend(upserts.iter().map(|(number, value)| (keys.key(*number).clone(), value.clone())));
     })
@@ -35,8 +36,9 @@ pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
     store: Arc<Rows<K, V>>,
+    seeds: Seeds,
 ) -> Handed<'s> {
-    run(rows.inner, name, store, |diffs, net| {
+    run(rows.inner, name, store, seeds, |diffs, net| {
         net.extend(diffs.drain(..).map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))));
     })
 }
@@ -46,6 +48,7 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
     store: Arc<Rows<K, V>>,
+    seeds: Seeds,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
 ) -> Handed<'s> {
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
@@ -56,7 +59,7 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
         let mut held: BTreeMap<Epoch, (Capability<Epoch>, Net<K, V>)> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|time, data| {
-                let (_, net) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Map::default()));
+                let (_, net) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), seeds.map()));
                 each(data, net);
             });
             let open = frontiers[0].frontier().first().copied();

@@ -19,6 +19,7 @@ mod keys;
 mod latest;
 mod materialize;
 mod outlet;
+mod seeds;
 mod source;
 mod store;
 
@@ -36,15 +37,16 @@ pub(crate) use latest::Tally;
 pub(crate) use latest::{Arrived, latest};
 pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use outlet::{Marks, Outlet, Report, append, snapshot, snapshot_diffs};
+use seeds::Map;
+pub(crate) use seeds::Seeds;
 pub(crate) use source::{Decode, source};
 pub use store::{ReadOnlyStore, View};
 pub(crate) use store::{Rows, Shelf};
 
-use std::hash::{BuildHasher, Hash};
+use std::hash::Hash;
 use std::rc::Rc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
-use foldhash::fast::FixedState;
 use timely::dataflow::Stream;
 
 use crate::time::Epoch;
@@ -59,11 +61,3 @@ pub(crate) type Upsert<V> = (u32, Option<V>);
 pub(crate) type Upserts<'s, V> = Stream<'s, Epoch, Rc<Vec<Upsert<V>>>>;
 /// Retractions and additions.
 pub(crate) type Diffs<'s, D> = VecCollection<'s, Epoch, D, isize>;
-
-/// The state of an operator. The hash is fixed: nothing may depend on an accident of one run.
-pub(crate) type Map<K, V> = hashbrown::HashMap<K, V, FixedState>;
-
-/// Decides which worker owns a key. Its seed differs from that of [`Map`], or the keys of one worker would collide there.
-pub(crate) fn route<K: Hash>(key: &K) -> u64 {
-    FixedState::with_seed(0x5eed_0f0a_7e25_04ed).hash_one(key)
-}

@@ -12,8 +12,8 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::SyncActivator;
 
-use super::{Column, Datum, Diffs, Keys, Map, Upsert, Upserts};
-use crate::connect::{Put, Row, RowKey, Writer};
+use super::{Column, Datum, Diffs, Keys, Map, Seeds, Upsert, Upserts};
+use crate::connect::{Put, Row, RowSum, Writer};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
@@ -92,11 +92,6 @@ impl<K: Row, V: Row> Row for KeyValue<'_, K, V> {
     }
 }
 
-/// What stands for a row in a sum of rows: the same in every run.
-fn digest(hasher: &mut RowKey, row: &dyn Row) -> u64 {
-    hasher.of(usize::MAX, row) as u64
-}
-
 /// The rows that stand, as an outlet keeps them: a key's slot, never the row.
 struct Slots<K> {
     of: Map<K, u32>,
@@ -104,7 +99,7 @@ struct Slots<K> {
     next: u32,
     /// Of the digests of the rows, each of which comes back when it goes.
     sum: u64,
-    hasher: RowKey,
+    hasher: RowSum,
 }
 
 impl<K: Datum + Row> Slots<K> {
@@ -133,7 +128,7 @@ impl<K: Datum + Row> Slots<K> {
 
 /// By number 16 bits of the digest of its row, 0 without one: a program that makes other rows makes many, and each key pays for
 /// what is kept. How many rows there are, the sum of these bits, and what makes them.
-type Stands = (Column<u16>, u64, u64, RowKey);
+type Stands = (Column<u16>, u64, u64, RowSum);
 
 /// Writes a table of upserts as the rows that stand: the number of a key is its slot.
 pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
@@ -142,12 +137,12 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     name: &str,
     outlet: Outlet,
 ) -> Written<'s> {
-    let stands: Stands = (Column::new(), 0, 0, RowKey::default());
+    let stands: Stands = (Column::new(), 0, 0, RowSum::default());
     let write = move |(stands, rows, sum, hasher): &mut Stands, (number, value): &Upsert<V>, writer: &mut dyn Writer| {
         let keys = keys.open();
         let key = keys.key(*number);
         let row = value.as_ref().map(|value| KeyValue(key, value));
-        let now = row.as_ref().map_or(0, |row| (digest(hasher, row) as u16).max(1));
+        let now = row.as_ref().map_or(0, |row| (hasher.of(row) as u16).max(1));
         let before = std::mem::replace(stands.at(*number), now);
         *rows = *rows + u64::from(now > 0) - u64::from(before > 0);
         *sum = sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
@@ -168,11 +163,12 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
     outlet: Outlet,
+    seeds: Seeds,
 ) -> Written<'s> {
-    let slots = Slots { of: Map::default(), free: Vec::new(), next: 0, sum: 0, hasher: RowKey::default() };
+    let slots = Slots { of: seeds.map(), free: Vec::new(), next: 0, sum: 0, hasher: RowSum::default() };
     let write = |slots: &mut Slots<K>, ((key, value), _, diff): &((K, V), Epoch, isize), writer: &mut dyn Writer| {
         let row = KeyValue(key, value);
-        let digest = digest(&mut slots.hasher, &row);
+        let digest = slots.hasher.of(&row);
         if *diff > 0 {
             slots.sum = slots.sum.wrapping_add(digest);
             return writer.insert(slots.get(key)?, &row);
@@ -192,12 +188,12 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     name: &str,
     outlet: Outlet,
 ) -> Written<'s> {
-    let write = |seen: &mut (u64, u64, RowKey), row: &(K, V), writer: &mut dyn Writer| {
+    let write = |seen: &mut (u64, u64, RowSum), row: &(K, V), writer: &mut dyn Writer| {
         seen.0 += 1;
-        seen.1 = seen.1.wrapping_add(digest(&mut seen.2, &KeyValue(&row.0, &row.1)));
+        seen.1 = seen.1.wrapping_add(seen.2.of(&KeyValue(&row.0, &row.1)));
         writer.insert(0, &KeyValue(&row.0, &row.1))
     };
-    run(rows, name, outlet, (0, 0, RowKey::default()), Vec::as_slice, write, |seen| (seen.0, seen.1))
+    run(rows, name, outlet, (0, 0, RowSum::default()), Vec::as_slice, write, |seen| (seen.0, seen.1))
 }
 
 /// The operator of all: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.

@@ -7,14 +7,19 @@ use std::{slice, thread};
 use super::Config;
 use super::coordinator::Topic;
 use super::ingest::Place;
+use super::secret::secret;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
 use crate::durable::{Bound, Ledger, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::Plan;
+use crate::secret::Secret;
 use crate::topology::Topology;
 
 /// How many partitions are opened at once: to open one of an archive is to list all its objects.
 const AT_ONCE: usize = 16;
+
+/// The secret of runs that are driven by hand: their tests do the same each time.
+const KNOWN: Secret = Secret::new(*b"known to a test.");
 
 /// A partition to be opened.
 type Asked<'a> = (Place, Option<Bound>, &'a dyn Source);
@@ -48,9 +53,10 @@ impl Beginning {
         #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let id = format!("{:016x}", now().as_nanos() as u64);
+        let drawn = if manual { KNOWN } else { secret()? };
         let fingerprint = Topology::fingerprint(plan);
         loop {
-            let found = config.state.clone().map(|store| Ledger::find(store, topology.name(), &fingerprint, &id));
+            let found = config.state.clone().map(|store| Ledger::find(store, topology.name(), &fingerprint, &id, drawn));
             let mut ledger = found.transpose()?;
             let last = ledger.as_ref().and_then(|ledger| ledger.last.as_ref());
             let context = SinkContext {
@@ -58,6 +64,7 @@ impl Beginning {
                 generation: ledger.as_ref().map_or(1, |ledger| ledger.generation + 1),
                 committed: last.map_or(0, |last| last.n),
                 workers: config.workers.max(1),
+                secret: ledger.as_ref().map_or(drawn, |ledger| ledger.secret),
                 staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(move || now().as_millis() as i64),
             };

@@ -17,7 +17,7 @@ use super::{Config, Stores, Streams};
 use crate::connect::{Identity, Source};
 use crate::durable::{Bound, Manifest, SourceState};
 use crate::error::{Error, Result};
-use crate::operators::{Credit, Feed, Gauges, Marks, Report, Tally};
+use crate::operators::{Credit, Feed, Gauges, Marks, Report, Seeds, Tally};
 use crate::record::Batch;
 use crate::time::Epoch;
 
@@ -181,7 +181,7 @@ impl Coordinator {
             inbox,
             outbox: outbox.clone(),
             jobs: None,
-            control: Arc::default(),
+            control: Arc::new(Control::new(context.secret)),
             credit,
             marks: marks.clone(),
             opening: Arc::default(),
@@ -224,6 +224,7 @@ impl Coordinator {
             open: coordinator.opening.clone(),
             stores: streams.stores,
             gauges: coordinator.gauges.clone(),
+            seeds: Seeds::new(context.secret),
             writers: Mutex::new(by_worker),
             coordinator: Mutex::new(outbox.clone()),
         };

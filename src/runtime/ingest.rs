@@ -14,18 +14,23 @@ use crate::durable::Bound;
 use crate::error::{Error, ErrorKind, Result};
 use crate::operators::Credit;
 use crate::record::Batch;
+use crate::secret::Secret;
 
 /// Where a partition is bound: topic, source of the topic, partition.
 pub(super) type Place = (usize, u16, u32);
 
-/// What readers share: the gate that opens after the recovery, and the end.
-#[derive(Default)]
+/// What readers share: the gate that opens after the recovery, the end, and the secret for the digests of records.
 pub(super) struct Control {
+    secret: Secret,
     state: Mutex<(bool, bool)>,
     changed: Condvar,
 }
 
 impl Control {
+    pub(super) fn new(secret: Secret) -> Self {
+        Control { secret, state: Mutex::default(), changed: Condvar::new() }
+    }
+
     /// Lets readers go beyond what was committed.
     pub(super) fn go_live(&self) {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
@@ -178,7 +183,7 @@ impl Reader {
     }
 
     fn hand_over(&self, batch: Batch) -> bool {
-        let digest = batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest()));
+        let digest = batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.control.secret)));
         self.credit.acquire(batch.bytes.len()) && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok()
     }
 

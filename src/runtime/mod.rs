@@ -30,6 +30,7 @@ mod coordinator;
 mod drive;
 mod ingest;
 mod progress;
+mod secret;
 mod stores;
 mod worker;
 
@@ -41,6 +42,7 @@ use std::time::Duration;
 pub use crate::durable::changed;
 pub(crate) use coordinator::{Coordinator, Message};
 pub use progress::{Holds, Milestone, Progress, Summary, TopicSummary};
+pub use secret::secret;
 pub(crate) use stores::Stores;
 
 use crate::connect::{Sink, Source, Store};

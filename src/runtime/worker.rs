@@ -17,7 +17,7 @@ use super::coordinator::Message;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
 use crate::graph::Plugs;
-use crate::operators::{Feed, Gauges, Marks, Outlet, Tally};
+use crate::operators::{Feed, Gauges, Marks, Outlet, Seeds, Tally};
 use crate::topology::Topology;
 
 /// How long a worker looks again and again for news of a closed epoch before it sleeps: to be woken for each of the first words
@@ -34,6 +34,7 @@ pub(super) struct Shared {
     pub(super) open: Arc<AtomicU64>,
     pub(super) stores: Stores,
     pub(super) gauges: Gauges,
+    pub(super) seeds: Seeds,
     /// By worker, the writers of each sink with its number.
     pub(super) writers: Mutex<Vec<BTreeMap<String, (usize, Box<dyn Writer>)>>>,
     pub(super) coordinator: Mutex<Sender<Message>>,
@@ -61,7 +62,7 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         };
         let outlets = writers.into_iter().map(outlet).collect();
         let (feeds, stores, gauges) = (shared.feeds.clone(), shared.stores.0.clone(), shared.gauges.clone());
-        shared.topology.install(worker, Plugs { feeds, outlets, stores, gauges, open: through.clone() });
+        shared.topology.install(worker, Plugs { feeds, outlets, stores, gauges, seeds: shared.seeds, open: through.clone() });
         let (mut last, mut open, mut since) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let opened = shared.open.load(Ordering::Acquire);

@@ -1,12 +1,13 @@
-//! 128 bits that stand for a value: to recognise it again without keeping it.
+//! 128 bits that stand for a value, which is recognised by them and not kept.
 
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::xxh3_128;
 
-/// Collects what a value's `Hash` writes, to digest it in one go: XXH3 is far faster on one buffer than in pieces.
+use crate::secret::Secret;
+
+/// Collects the bytes that a value's `Hash` writes, to digest them in one go: that is far faster than in pieces.
 struct Collect<'a>(&'a mut Vec<u8>);
 
 impl Hasher for Collect<'_> {
@@ -18,7 +19,7 @@ impl Hasher for Collect<'_> {
     }
 }
 
-/// What [`digest`] gives. In halves, so that it fits anywhere without padding.
+/// The result of [`Secret::digest`]. In halves, so that it fits anywhere without padding.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Digest(u64, u64);
 
@@ -29,13 +30,19 @@ impl Digest {
     }
 }
 
-/// The XXH3-128 of what `value` hashes. Equal values have equal digests, in every run on machines of one byte order.
-pub fn digest<T: Hash + ?Sized>(value: &T) -> Digest {
-    thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
-    BUFFER.with_borrow_mut(|buffer| {
-        buffer.clear();
-        value.hash(&mut Collect(buffer));
-        let digest = xxh3_128(buffer);
-        Digest(digest as u64, (digest >> 64) as u64)
-    })
+impl Secret {
+    /// Returns the keyed digest of all that `value` hashes. Equal values have equal digests, and nobody without the secret can
+    /// find two others that have.
+    ///
+    /// So the type must hash all that its equality compares. A digest is good for being compared within a run: another state has
+    /// another secret.
+    pub fn digest<T: Hash + ?Sized>(self, value: &T) -> Digest {
+        thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
+        BUFFER.with_borrow_mut(|buffer| {
+            buffer.clear();
+            value.hash(&mut Collect(buffer));
+            let digest = self.digest_of(buffer);
+            Digest(digest as u64, (digest >> 64) as u64)
+        })
+    }
 }

@@ -5,7 +5,7 @@ mod reject;
 mod simple;
 mod texts;
 
-pub use digest::{Digest, digest};
+pub use digest::Digest;
 pub use reject::{Reason, Reject};
 pub use simple::{Int32, Int64, Json, Nullable, Raw, Utf8};
 pub use texts::Texts;

@@ -8,7 +8,6 @@ use super::{Event, KStream, Shared};
 use crate::grouped::KGrouped;
 use crate::operators::{Arrived, Datum, Extreme, Tally, fold, group, latest};
 use crate::record::Order;
-use crate::serdes::digest;
 use crate::table::KTable;
 use crate::time::Epoch;
 
@@ -33,7 +32,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
         let one = move |e: Event<K, V>| f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)));
-        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one))
+        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
     }
 
     /// Groups records by their key; unlike Kafka's, those of the key `None` (null) are a group too. A duplicate counts again.
@@ -53,7 +52,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn group_by_key(&self) -> KGrouped<'s, K, V> {
         let node = self.graph.node("group_by_key", &[self.node]);
         let one = |e: Event<K, V>| Some(((e.key, e.value), isize::from(e.diff)));
-        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one))
+        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
     }
 
     /// Keeps the latest record of each key, by position: unlike Kafka's, an older record that arrives later changes nothing.
@@ -75,11 +74,13 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let node = self.graph.node("to_table", &[self.node]);
         if self.retracts {
             let diffs = timed(&self.events, |e, t| Some(((e.key, (e.order, e.value)), t, isize::from(e.diff))));
-            let last = fold(diffs, "to_table", Box::new(|| Extreme::new(true)), |key, (_, value)| (key, value));
+            let last =
+                fold(diffs, "to_table", Box::new(|| Extreme::new(true)), |key, (_, value)| (key, value), self.graph.seeds());
             return KTable::from_diffs(self.graph.clone(), node, last, true);
         }
-        let arrived = self.events.clone().map(|e| {
-            let digest = digest(&e.value).half();
+        let secret = self.graph.seeds().secret();
+        let arrived = self.events.clone().map(move |e| {
+            let digest = secret.digest(&e.value).half();
             Arrived { key: e.key, order: e.order, digest, value: Some(e.value) }
         });
         let rows = latest(arrived, self.graph.keys(), "to_table", std::sync::Arc::<Tally>::default());

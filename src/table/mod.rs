@@ -126,7 +126,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         if let Some(store) = self.graph.store::<K, V>(self.node, materialized) {
             self.graph.end(match &self.rows {
                 Rows::Upserts(rows) => materialize(rows.clone(), self.graph.keys(), &name, store),
-                Rows::Diffs(rows, _) => materialize_diffs(rows.clone(), &name, store),
+                Rows::Diffs(rows, _) => materialize_diffs(rows.clone(), &name, store, self.graph.seeds()),
             });
         }
         self.clone()
@@ -241,7 +241,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
         let regroup = move |((key, value), _, diff): ((K, V), Epoch, isize)| f(&key, &value).into().map(|pair| (pair, diff));
-        KGrouped::new(self.graph.clone(), node, group(self.diffs().inner, regroup))
+        KGrouped::new(self.graph.clone(), node, group(self.diffs().inner, regroup, self.graph.seeds()))
     }
 
     /// Joins rows of equal keys; unlike Kafka's the topics need not be partitioned alike, and `None` of `f` is no row. It keeps
@@ -336,7 +336,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             let order = Order { source: 0, offset: epoch, partition: 0 };
             Event { key, value, order, timestamp: None, diff: 1 }
         };
-        KStream::new(self.graph.clone(), node, changelog(self.diffs(), "to_stream").map(event), false)
+        KStream::new(self.graph.clone(), node, changelog(self.diffs(), "to_stream", self.graph.seeds()).map(event), false)
     }
 }
 
@@ -367,7 +367,9 @@ impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
             (Rows::Upserts(rows), Some(outlet)) => {
                 self.graph.end(snapshot(rows.clone(), self.graph.keys::<K>(), topic, outlet));
             }
-            (Rows::Diffs(rows, _), Some(outlet)) => self.graph.end(snapshot_diffs(rows.clone(), topic, outlet)),
+            (Rows::Diffs(rows, _), Some(outlet)) => {
+                self.graph.end(snapshot_diffs(rows.clone(), topic, outlet, self.graph.seeds()))
+            }
             (_, None) => {}
         }
     }

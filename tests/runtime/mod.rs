@@ -1,6 +1,7 @@
 //! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended ([`resume`]), refused where
 //! it can't be ([`refusals`]), alone ([`takeover`]), right after any death ([`crashes`]), and read as it goes ([`stores`]); what
-//! comes shows by itself ([`following`]), and what comes too fast is made to wait ([`pressure`]).
+//! comes shows by itself ([`following`]), what comes too fast is made to wait ([`pressure`]), and records that are made to
+//! deceive do not ([`strangers`]).
 
 mod bindings;
 mod crashes;
@@ -9,6 +10,7 @@ mod pressure;
 mod refusals;
 mod resume;
 mod stores;
+mod strangers;
 mod takeover;
 
 use std::collections::BTreeMap;

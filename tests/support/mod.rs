@@ -7,6 +7,7 @@ pub(crate) mod http;
 pub(crate) mod proxy;
 pub(crate) mod services;
 pub(crate) mod shaky;
+pub(crate) mod twins;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -11,7 +11,7 @@ use ustr::Ustr;
 use watershed::connect::{Poll, Row, Source, Value};
 use watershed::record::{Order, Record};
 use watershed::serdes::{Digest, Reject};
-use watershed::{Result, Timestamp};
+use watershed::{Result, Secret, Timestamp};
 
 use super::{Origin, row_digest};
 use crate::clean;
@@ -76,16 +76,16 @@ impl Person {
 }
 
 impl Naive {
-    /// Reads the sources of `[pin, geo, user]` to the end of what is there.
+    /// Reads the sources of `[pin, geo, user]` to the end of what is there; digests are made with `secret`.
     ///
     /// # Errors
     /// When one can't be read.
-    pub(crate) fn read([pins, geos, users]: &[Vec<Box<dyn Source>>; 3]) -> Result<Self> {
+    pub(crate) fn read([pins, geos, users]: &[Vec<Box<dyn Source>>; 3], secret: Secret) -> Result<Self> {
         let mut letters = Vec::new();
         Ok(Naive {
-            pins: latest("pin", pins, clean::pin, Post::of, &mut letters)?,
-            geos: latest("geo", geos, clean::geo, Place::of, &mut letters)?,
-            users: latest("user", users, clean::user, Person::of, &mut letters)?,
+            pins: latest("pin", pins, clean::pin, Post::of, secret, &mut letters)?,
+            geos: latest("geo", geos, clean::geo, Place::of, secret, &mut letters)?,
+            users: latest("user", users, clean::user, Person::of, secret, &mut letters)?,
             letters,
         })
     }
@@ -147,6 +147,7 @@ fn latest<T: Row, W>(
     sources: &[Box<dyn Source>],
     clean: Clean<T>,
     words: fn(&T) -> W,
+    secret: Secret,
     letters: &mut Vec<(Digest, Origin)>,
 ) -> Result<HashMap<i64, Latest<W>>> {
     let mut latest: HashMap<i64, Latest<W>> = HashMap::new();
@@ -154,14 +155,14 @@ fn latest<T: Row, W>(
         Ok((ind, row)) => {
             if latest.get(&ind).is_none_or(|stands| stands.order < order) {
                 let words = words(&row);
-                latest.insert(ind, Latest { order, digest: row_digest(&held(&(ind, row))), words });
+                latest.insert(ind, Latest { order, digest: row_digest(secret, &held(&(ind, row))), words });
             }
         }
         Err(Reject { reason, detail }) => {
             let (partition, position) = (i64::from(order.partition), order.offset.to_string());
             let payload = value.unwrap_or_default().to_vec();
             let row = held(&(topic.to_string(), partition, position, reason.into_owned(), detail, payload));
-            letters.push((row_digest(&row), Origin::Letter { topic, order }));
+            letters.push((row_digest(secret, &row), Origin::Letter { topic, order }));
         }
     })?;
     Ok(latest)

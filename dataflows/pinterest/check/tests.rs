@@ -5,6 +5,11 @@ use watershed::connect::memory::MemoryLog;
 use super::*;
 use crate::answers::tests::Sample;
 
+#[path = "../../../tests/support/twins.rs"]
+mod twins;
+
+const SECRET: Secret = Secret::new([7; 16]);
+
 type Sources = [Vec<Box<dyn Source>>; 3];
 
 fn checked(sources: &Sources, sample: &Sample) -> (bool, String) {
@@ -58,7 +63,7 @@ fn five() -> Sources {
 
 #[test]
 fn naive_answers_are_those_worked_out_by_hand() {
-    let found = views(&Naive::read(&five()).unwrap(), &Bounds::default());
+    let found = views(&Naive::read(&five(), SECRET).unwrap(), &Bounds::default());
     let expected: [&[&str]; 10] = [
         &["France | art | 2", "Gabon | quotes | 1"],
         &["2018 | art | 2", "2019 | quotes | 2"],
@@ -77,7 +82,7 @@ fn naive_answers_are_those_worked_out_by_hand() {
 #[test]
 fn bounds_drop_years_before_anything_is_counted() {
     let bounds = Bounds { post_years: Some(2019..=2020), join_years: Some(2015..=2015) };
-    let naive = Naive::read(&five()).unwrap();
+    let naive = Naive::read(&five(), SECRET).unwrap();
     let (found, all) = (views(&naive, &bounds), views(&naive, &Bounds::default()));
     assert_eq!(found[1..3], [["2019 | quotes | 2"], ["2019 | quotes | 2"]]);
     assert_eq!(found[7..], [vec!["2015 | 1"], vec!["2015 | 5000"], vec!["2015 | 18-24 | 5000"]]);
@@ -89,7 +94,7 @@ fn the_later_source_then_the_greater_offset_then_the_greater_partition_wins() {
     let user = |age: i64| format!(r#"{{"ind":1,"date_joined":"2015-01-01 00:00:00","age":{age}}}"#);
     let group = |sources: Vec<Box<dyn Source>>| {
         let pins = vec![log(&[(0, r#"{"ind":1,"unique_id":null,"category":"art"}"#)])];
-        views(&Naive::read(&[pins, vec![], sources]).unwrap(), &Bounds::default())[5].clone()
+        views(&Naive::read(&[pins, vec![], sources], SECRET).unwrap(), &Bounds::default())[5].clone()
     };
     let (young, old) = (user(20), user(60));
     assert_eq!(group(vec![log(&[(0, &old), (1, &young)])]), ["18-24 | art | 1"]);
@@ -116,7 +121,7 @@ fn digests_differ_where_rows_do() {
         vec![text("a"), text("b")],
         vec![text("ab"), text("")],
     ];
-    let digests: std::collections::HashSet<Digest> = rows.iter().map(|row| row_digest(row)).collect();
+    let digests: std::collections::HashSet<Digest> = rows.iter().map(|row| row_digest(SECRET, row)).collect();
     assert_eq!(digests.len(), rows.len());
 }
 
@@ -151,4 +156,11 @@ fn a_row_that_no_record_stands_for_is_a_difference() {
     sources[2].clear();
     let (same, said) = checked(&sources, &sample);
     assert!(!same && said.contains("59 in the lake only, 0 missing in the lake\n  - in the lake only: "), "{said}");
+}
+
+#[test]
+fn rows_of_texts_made_to_collide_are_told_apart() {
+    // Before its text, a row has its number of values and the kind of the first.
+    let rows = twins::twins(12).map(|text| vec![Value::Text(text), Value::Long(7)]);
+    assert_ne!(row_digest(SECRET, &rows[0]), row_digest(SECRET, &rows[1]));
 }

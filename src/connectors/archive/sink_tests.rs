@@ -8,6 +8,7 @@ use serde_json::json;
 use super::*;
 use crate::connect::{Column, ColumnType, Mode, Opened, Poll, Row, Schema, Sink, SinkContext, Source, Value};
 use crate::error::ErrorKind;
+use crate::secret::Secret;
 
 fn schema(mode: Mode) -> Schema {
     let types = [("n", ColumnType::Long), ("s", ColumnType::Text)];
@@ -16,7 +17,8 @@ fn schema(mode: Mode) -> Schema {
 }
 
 fn context(generation: u64, committed: u64) -> SinkContext {
-    SinkContext { app: "app-1".into(), generation, committed, workers: 2, staging: None, clock: Arc::new(|| 0) }
+    let secret = Secret::new([7; 16]);
+    SinkContext { app: "app-1".into(), generation, committed, workers: 2, secret, staging: None, clock: Arc::new(|| 0) }
 }
 
 fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Opened {

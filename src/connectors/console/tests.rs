@@ -28,7 +28,8 @@ fn open(page: &Page, mode: Mode, workers: usize) -> Opened {
     let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
     let columns = vec![column("country", ColumnType::Text), column("count", ColumnType::Long)];
     let schema = Schema { topic: "counts".into(), columns, key: 1, mode };
-    let context = SinkContext { app: "test".into(), generation: 1, committed: 0, workers, staging: None, clock: Arc::new(|| 0) };
+    let (secret, clock) = (crate::secret::Secret::new([7; 16]), Arc::new(|| 0));
+    let context = SinkContext { app: "test".into(), generation: 1, committed: 0, workers, secret, staging: None, clock };
     Console::to(Box::new(page.clone())).open(&schema, &context).unwrap()
 }
 

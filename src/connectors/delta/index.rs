@@ -6,7 +6,8 @@ use hashbrown::HashMap;
 use roaring::RoaringTreemap;
 
 use crate::connect::{Column, RowKey, Store};
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 use super::rows::{self, Cells};
 
@@ -26,13 +27,14 @@ pub(super) struct Living {
     pub(super) dead: RoaringTreemap,
 }
 
-/// The places of all keys.
+/// The places of all keys, by keyed hash: nobody can make a key that is taken for another.
 pub(super) type Places = Arc<HashMap<u128, Place>>;
 
 /// Makes [`Places`] when they are first asked for, of the files that the table has by then.
 pub(super) struct Index {
     store: Store,
     key: Vec<Column>,
+    secret: Secret,
     state: Mutex<State>,
 }
 
@@ -43,8 +45,8 @@ struct State {
 }
 
 impl Index {
-    pub(super) fn new(store: Store, key: &[Column]) -> Self {
-        Index { store, key: key.to_vec(), state: Mutex::default() }
+    pub(super) fn new(store: Store, key: &[Column], secret: Secret) -> Self {
+        Index { store, key: key.to_vec(), secret, state: Mutex::default() }
     }
 
     /// Sets the files that the table consists of.
@@ -52,10 +54,15 @@ impl Index {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { files, places: None };
     }
 
+    /// Makes what hashes keys as [`places`](Self::places) does.
+    pub(super) fn hasher(&self) -> RowKey {
+        RowKey::new(self.secret)
+    }
+
     /// The places of all keys.
     ///
     /// # Errors
-    /// When a file can't be read.
+    /// When a file can't be read, or a key is there twice.
     pub(super) fn places(&self) -> Result<Places> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(places) = &state.places {
@@ -69,7 +76,7 @@ impl Index {
     fn load(&self, files: &[Living]) -> Result<HashMap<u128, Place>> {
         let living = files.iter().map(|f| f.rows as usize - f.dead.len() as usize).sum();
         let mut places = HashMap::with_capacity(living);
-        let mut key = RowKey::default();
+        let mut key = self.hasher();
         for file in files {
             let mut numbers = (0..file.rows).filter(|row| !file.dead.contains(u64::from(*row)));
             for batch in rows::open(&self.store, &file.path, &self.key, file.rows, &file.dead)? {
@@ -77,7 +84,13 @@ impl Index {
                 let cells = Cells::new(&self.key, &batch)?;
                 for (at, row) in (0..batch.num_rows()).zip(&mut numbers) {
                     let hash = key.hash(self.key.len(), |out| cells.put(at, out));
-                    places.insert(hash, Place { file: file.id, row });
+                    if let Some(Place { file: first, .. }) = places.insert(hash, Place { file: file.id, row }) {
+                        let name = |id| files.iter().find(|file| file.id == id).map_or("", |file| file.path.as_str());
+                        let (table, first, second) = (self.store.name(""), name(first), &file.path);
+                        return Err(Error::data(format!("the table {table} has a key twice: in {first} and in {second}")).hint(
+                            "Something else has changed the table. Restore it, or begin anew with another --state and --lake.",
+                        ));
+                    }
                 }
             }
         }

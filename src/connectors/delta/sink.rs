@@ -205,7 +205,7 @@ impl Sink for Delta {
             let (app, txn) = (context.app.clone(), table.txn.unwrap_or(0));
             Log { store: self.store.clone(), app, now: context.clock.clone(), version: table.version, txn, unsynced: true }
         };
-        let index = Arc::new(Index::new(self.store.clone(), key));
+        let index = Arc::new(Index::new(self.store.clone(), key, context.secret));
         let writer = |worker| Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>;
         let writers = (0..context.workers).map(writer).collect();
         let upkeep = Upkeep::new(self.checkpoint_every);

@@ -122,7 +122,8 @@ impl DeltaWriter {
     pub(super) fn new(layout: Arc<Layout>, worker: usize, index: Arc<Index>) -> Self {
         let snapshot = layout.schema.mode == Mode::Snapshot;
         let small = (snapshot && layout.rewrite_below > 0).then(Small::default);
-        let recovery = Some(Recovery { index, places: None, key: RowKey::default() });
+        let key = index.hasher();
+        let recovery = Some(Recovery { index, places: None, key });
         let (places, kills, closed) = (Vec::new(), Vec::new(), Vec::new());
         DeltaWriter { layout, worker, begun: 0, places, rows: 0, kills, open: None, closed, small, recovery }
     }

@@ -8,6 +8,7 @@ use chrono::NaiveDateTime;
 use serde_json::value::RawValue;
 
 use crate::connect::{Column, ColumnType, Mode, RowKey, Schema, Value};
+use crate::secret::Secret;
 
 use super::rows::{Held, records};
 
@@ -17,12 +18,14 @@ pub(super) struct Census {
     mode: Mode,
     /// The digest of each key's row; nothing in append mode.
     rows: BTreeMap<Vec<u8>, u64>,
+    secret: Secret,
     pub(super) held: Held,
 }
 
 impl Census {
-    pub(super) fn new(schema: &Schema) -> Self {
-        Census { columns: schema.columns.clone(), mode: schema.mode, rows: BTreeMap::new(), held: Held::default() }
+    pub(super) fn new(schema: &Schema, secret: Secret) -> Self {
+        let (columns, mode) = (schema.columns.clone(), schema.mode);
+        Census { columns, mode, rows: BTreeMap::new(), secret, held: Held::default() }
     }
 
     /// Counts a record; `None` if it is no row, nor the end of one.
@@ -62,7 +65,7 @@ impl Census {
         let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
         let value = |column: &Column| value(fields.get(&column.name)?.get(), column.ty);
         let row = self.columns.iter().map(value).collect::<Option<Vec<Value>>>()?;
-        (fields.len() == self.columns.len()).then(|| RowKey::default().of(row.len(), &row) as u64)
+        (fields.len() == self.columns.len()).then(|| RowKey::new(self.secret).of(row.len(), &row) as u64)
     }
 }
 

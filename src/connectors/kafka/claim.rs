@@ -71,7 +71,7 @@ impl KafkaTopic {
         match last {
             Some(n) if n > context.committed => refuse(format!("it is at commit {n}, and the state knows {}", context.committed)),
             Some(_) => Ok(None),
-            None => match self.census(schema, context.committed > 0 && self.owns(schema, context)?)? {
+            None => match self.census(schema, context, context.committed > 0 && self.owns(schema, context)?)? {
                 Some(census) => Ok(Some(census).filter(|_| context.committed > 0)),
                 None => refuse("it holds records that this application did not write".to_string()),
             },
@@ -97,8 +97,8 @@ impl KafkaTopic {
     }
 
     /// What everybody sees in it; `None` if something is no row of this application, which may have written `rows` or nothing.
-    fn census(&self, schema: &Schema, rows: bool) -> Result<Option<Census>> {
-        let mut census = Census::new(schema);
+    fn census(&self, schema: &Schema, context: &SinkContext, rows: bool) -> Result<Option<Census>> {
+        let mut census = Census::new(schema, context.secret);
         for partition in self.partitions()? {
             let mut partition = Source::open(self, partition, None, false)?;
             loop {

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 
 use crate::connect::{Mode, Row, RowKey, Schema, Writer, write_object};
 use crate::error::{Error, Result};
+use crate::secret::Secret;
 
 /// What a topic holds: how many rows, and the sum of their digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,7 +57,7 @@ pub(super) struct Encoder {
 }
 
 impl Encoder {
-    pub(super) fn new(schema: Arc<Schema>, found: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(schema: Arc<Schema>, found: Arc<AtomicU64>, secret: Secret) -> Self {
         Encoder {
             schema,
             slots: Vec::new(),
@@ -65,7 +66,7 @@ impl Encoder {
             more: Held::default(),
             recovering: true,
             found,
-            hasher: RowKey::default(),
+            hasher: RowKey::new(secret),
         }
     }
 

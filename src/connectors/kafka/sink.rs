@@ -90,7 +90,7 @@ impl Sink for KafkaTopic {
         self.own(schema, context)?;
         let staging = self.staging(schema, context);
         let (schema, found) = (Arc::new(schema.clone()), Arc::<AtomicU64>::default());
-        let writer = |_| Box::new(Encoder::new(schema.clone(), found.clone())) as Box<dyn Writer>;
+        let writer = |_| Box::new(Encoder::new(schema.clone(), found.clone(), context.secret)) as Box<dyn Writer>;
         let writers = (0..context.workers).map(writer).collect();
         let committer = Commits {
             writing,

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::connect::{Column, ColumnType, Mode, Schema, Value, Writer};
 use crate::error::ErrorKind;
+use crate::secret::Secret;
 
 use super::Kafka;
 use super::census::Census;
 use super::rows::{Encoder, Held, Part, records};
 use super::settings::parse;
+
+const SECRET: Secret = Secret::new([7; 16]);
 
 fn with(url: &str, properties: &[(&str, &str)]) -> crate::Result<Kafka> {
     Kafka::with(url, properties.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())))
@@ -77,7 +80,7 @@ fn encoder(mode: Mode) -> (Encoder, Arc<AtomicU64>) {
     let columns = [("id", ColumnType::Long), ("text", ColumnType::Text)];
     let columns = columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
     let (schema, found) = (Schema { topic: "t".into(), columns, key: 1, mode }, Arc::<AtomicU64>::default());
-    (Encoder::new(Arc::new(schema), found.clone()), found)
+    (Encoder::new(Arc::new(schema), found.clone(), SECRET), found)
 }
 
 fn row(id: i64, text: &str) -> Vec<Value> {
@@ -141,7 +144,7 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
     let times = [0, -1, 1_700_000_000_123_456, 253_402_300_800_000_000, -62_167_219_200_000_001];
     for mode in [Mode::Snapshot, Mode::Append] {
         let schema = Arc::new(Schema { topic: "t".into(), columns: columns.clone(), key: 2, mode });
-        let mut encoder = Encoder::new(schema.clone(), Arc::default());
+        let mut encoder = Encoder::new(schema.clone(), Arc::default(), SECRET);
         encoder.recovered().unwrap();
         for (slot, double) in doubles.into_iter().enumerate() {
             let text = Value::Text(format!("{slot} \" \\ \n \u{0} \u{1f600}"));
@@ -152,7 +155,7 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
         }
         encoder.insert(8, &vec![Value::Null; 6]).unwrap();
         let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
-        let mut census = Census::new(&schema);
+        let mut census = Census::new(&schema, SECRET);
         assert_eq!(census.with(&part.lines), Some(part.more));
         for record in records(&part.lines) {
             let (key, value) = record.unwrap();

@@ -1,6 +1,7 @@
 //! What was read of a topic is still in it: a topic of the same name that was made anew may be longer than it was.
 
 use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +30,11 @@ struct Mark {
 
 /// The records by which each partition is known again.
 #[derive(Default)]
-pub(super) struct Trails(Mutex<BTreeMap<u32, Trail>>);
+pub(super) struct Trails {
+    trails: Mutex<BTreeMap<u32, Trail>>,
+    /// The key of the digests. They are compared within the process only, so that it need be no state's.
+    key: RandomState,
+}
 
 struct Trail {
     /// Read before the last look, and seen again in it: what came since may be another topic's.
@@ -39,22 +44,20 @@ struct Trail {
     end: u64,
 }
 
-impl Mark {
-    /// Headers are left out: of a record that is read again they come in another form.
-    fn of(record: Record<'_>) -> Self {
-        let offset = record.order.offset;
-        Mark { offset, digest: Record { headers: Headers::default(), ..record }.digest() }
-    }
-}
-
 impl Trails {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<u32, Trail>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.trails.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Headers are left out: of a record that is read again they come in another form.
+    fn mark(&self, record: &Record<'_>) -> Mark {
+        let Record { order, timestamp, key, value, cut, .. } = record;
+        Mark { offset: order.offset, digest: self.key.hash_one((order.offset, timestamp, key, value, cut)) }
     }
 
     /// Notes the last record of a batch that was read.
     pub(super) fn note(&self, batch: &Batch) {
-        let Some(mark) = batch.iter(0).next_back().map(Mark::of) else { return };
+        let Some(mark) = batch.iter(0).next_back().map(|record| self.mark(&record)) else { return };
         self.lock().entry(batch.partition).or_insert(Trail { known: mark, newest: mark, end: 0 }).newest = mark;
     }
 }
@@ -115,7 +118,7 @@ impl KafkaTopic {
                 Some(Ok(message)) => {
                     let partition = message.partition() as u32;
                     let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
-                    let there = Mark::of(Record {
+                    let there = self.trails.mark(&Record {
                         order: Order { offset: message.offset() as u64, partition, source: 0 },
                         timestamp,
                         key: message.key(),

@@ -60,7 +60,8 @@ impl<'p> World<'p> {
     pub(super) fn context(&self, app: &str, workers: usize) -> SinkContext {
         let (generation, committed) = (self.generation, self.committed);
         let staging = Some(Store::open(self.state.path().to_str().unwrap()).unwrap());
-        SinkContext { app: app.into(), generation, committed, workers, staging, clock: Arc::new(|| 1_700_000_000_000) }
+        let (secret, clock) = (watershed::Secret::new([7; 16]), Arc::new(|| 1_700_000_000_000));
+        SinkContext { app: app.into(), generation, committed, workers, secret, staging, clock }
     }
 
     /// Opens it as a new run, which shows what the last manifest says and finds all rows again.

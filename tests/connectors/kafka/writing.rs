@@ -39,7 +39,8 @@ impl Place {
         let staging = Some(Store::open(self.state.path().to_str().unwrap()).unwrap());
         let now = self.now.clone();
         let clock = Arc::new(move || now.load(Ordering::Relaxed));
-        SinkContext { app: "app".into(), generation, committed, workers: 1, staging, clock }
+        let secret = watershed::Secret::new([7; 16]);
+        SinkContext { app: "app".into(), generation, committed, workers: 1, secret, staging, clock }
     }
 
     /// Opens it for a run, which shows the last decision and finds `rows` again.

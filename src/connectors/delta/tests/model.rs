@@ -11,6 +11,7 @@ use serde_json::Value as Json;
 use crate::connect::{Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer};
 use crate::connectors::delta::{Delta, Table};
 use crate::error::Result;
+use crate::secret::Secret;
 
 pub(super) type Row = Vec<Value>;
 pub(super) type Rows = BTreeMap<i64, Row>;
@@ -87,7 +88,8 @@ impl World {
     pub(super) fn context(&self, workers: usize) -> SinkContext {
         let clock = self.clock.clone();
         let clock = Arc::new(move || clock.fetch_add(1, Ordering::Relaxed));
-        SinkContext { app: "app-1".into(), generation: self.generation, committed: self.committed, workers, staging: None, clock }
+        let (generation, committed, secret) = (self.generation, self.committed, Secret::new([7; 16]));
+        SinkContext { app: "app-1".into(), generation, committed, workers, secret, staging: None, clock }
     }
 
     pub(super) fn sink(&self) -> Delta {

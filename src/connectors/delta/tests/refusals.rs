@@ -137,3 +137,19 @@ fn a_commit_that_is_there_is_not_made_again_whoever_made_it() {
     assert_eq!(world.read(), rows);
     assert!(!Path::new(&format!("{}/_delta_log/{:020}.json", world.url, 3)).exists());
 }
+
+#[test]
+fn a_table_that_has_a_key_twice_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dice, mut world) = (Dice::new(1), World::new(folder.path(), |d| d));
+    let mut run = world.start(1, &Rows::new(), &mut dice).unwrap();
+    // Two slots get a row of one key, as no table does.
+    (1..3).for_each(|slot| run.insert(slot, &row(7, &mut dice)));
+    let content = run.stage(1).unwrap();
+    run.committer.commit(1, &content).unwrap();
+    (world.committed, world.generation) = (1, 2);
+    let mut opened = world.sink().open(&schema(Mode::Snapshot), &world.context(1)).unwrap();
+    let error = opened.writers[0].insert(0, &row(7, &mut dice)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("has a key twice: in part-1-0-0.parquet and in part-1-0-0.parquet"), "{error}");
+}

@@ -9,6 +9,7 @@ use super::super::api::FaultKind;
 use super::fake::Fake;
 use crate::connect::{Column, ColumnType, Mode, Opened, Schema, Sink, SinkContext, Value};
 use crate::error::ErrorKind;
+use crate::secret::Secret;
 
 fn schema(mode: Mode) -> Schema {
     let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
@@ -16,7 +17,8 @@ fn schema(mode: Mode) -> Schema {
 }
 
 fn context(committed: u64) -> SinkContext {
-    SinkContext { app: "app".into(), generation: 1, committed, workers: 1, clock: Arc::new(|| 0), staging: None }
+    let secret = Secret::new([7; 16]);
+    SinkContext { app: "app".into(), generation: 1, committed, workers: 1, secret, clock: Arc::new(|| 0), staging: None }
 }
 
 fn open(fake: &Fake) -> Opened {

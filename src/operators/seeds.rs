@@ -1,0 +1,59 @@
+//! The seeds of a run's hashes: keys of records are hashed with nothing that people who write records can foresee.
+
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::SharedSeed;
+use foldhash::fast::{FoldHasher, SeedableRandomState};
+use hashbrown::HashMap;
+
+use crate::secret::Secret;
+
+/// The state of an operator. No result may depend on its order, which is another one in each state.
+pub(crate) type Map<K, V> = HashMap<K, V, SeedableRandomState>;
+
+/// The seeds of hash maps and of routing, the same on all workers of a run, and the secret that they are made of.
+#[derive(Clone, Copy)]
+pub(crate) struct Seeds {
+    secret: Secret,
+    shared: &'static SharedSeed,
+    maps: u64,
+    numbers: u64,
+    routes: u64,
+}
+
+impl Seeds {
+    /// Returns the seeds of `secret`. They are made once a run: its hashers can only refer to what is never freed, 48 bytes.
+    pub(crate) fn new(secret: Secret) -> Self {
+        Self::over(secret, Box::leak(Box::new(SharedSeed::from_u64(secret.seed("hashes")))))
+    }
+
+    /// Returns the seeds of a topology that is only looked at: no record comes.
+    pub(crate) fn of_a_plan() -> Self {
+        Self::over(Secret::new([0; 16]), SharedSeed::global_fixed())
+    }
+
+    fn over(secret: Secret, shared: &'static SharedSeed) -> Self {
+        let [maps, numbers, routes] = ["maps", "numbers", "routes"].map(|purpose| secret.seed(purpose));
+        Seeds { secret, shared, maps, numbers, routes }
+    }
+
+    /// Returns the secret of the run.
+    pub(crate) fn secret(self) -> Secret {
+        self.secret
+    }
+
+    /// Returns an empty map.
+    pub(crate) fn map<K, V>(self) -> Map<K, V> {
+        HashMap::with_hasher(SeedableRandomState::with_seed(self.maps, self.shared))
+    }
+
+    /// Decides which worker owns a key. Its seed differs from that of maps, or the keys of one worker would collide there.
+    pub(crate) fn route<K: Hash>(self, key: &K) -> u64 {
+        SeedableRandomState::with_seed(self.routes, self.shared).hash_one(key)
+    }
+
+    /// Returns a hasher for the numbers of keys.
+    pub(super) fn hasher(self) -> FoldHasher<'static> {
+        FoldHasher::with_seed(self.numbers, self.shared)
+    }
+}
