@@ -210,7 +210,8 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
-    /// Opens it for a run. A fresh place is made ready; one that holds another program's rows is refused unchanged.
+    /// Opens it for a run. A fresh place is made ready; one that holds another program's rows is refused unchanged. From here on no
+    /// earlier run may change where rows are.
     ///
     /// # Errors
     /// When it can't be reached, or holds what `context` did not write.
@@ -269,14 +270,14 @@ pub trait Committer: Send {
     /// When it can't be written.
     fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>>;
 
-    /// Makes commit `n` visible, exactly once, however often it is called.
+    /// Makes commit `n` visible, exactly once, however often it is called. Its content may have been staged by an earlier run.
     ///
     /// # Errors
-    /// When it can't be decided whether it is visible.
+    /// When it can't be decided whether it is visible; and, before anything is, when the content does not fit what the sink holds.
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()>;
 
     /// The housekeeping that is due, if any. It is asked for between commits, one at a time, and must be quick: what takes long
-    /// is the chore, beside which commits go on.
+    /// is the chore, beside which commits go on. After a commit that failed, and once a newer run has begun, there is none.
     ///
     /// # Errors
     /// When it can't be told; that is reported and changes nothing.

@@ -145,7 +145,7 @@ impl Ledger {
     /// # Errors
     /// When a newer run has begun, or nobody can say whether the manifest is there.
     pub(crate) fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
-        if self.latest("gen")?.is_some_and(|newest| newest > self.generation) {
+        if !self.newest()? {
             return Err(self.superseded());
         }
         manifest.previous.clone_from(&self.digest);
@@ -170,6 +170,14 @@ impl Ledger {
             }
         }
         Err(failure.unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
+    }
+
+    /// Whether no newer run has begun.
+    ///
+    /// # Errors
+    /// When that can't be said.
+    pub(crate) fn newest(&self) -> Result<bool> {
+        Ok(self.latest("gen")?.is_none_or(|newest| newest <= self.generation))
     }
 
     fn superseded(&self) -> Error {

@@ -1,4 +1,7 @@
 //! The committer's thread: stage, decide, show; one commit after the other.
+//!
+//! Housekeeping is fenced as commits are. It moves what a commit names, so there is none after a failed commit, which a later run
+//! may still show, and none once a newer run has begun, which knows the tables as they were then.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -30,6 +33,14 @@ pub(super) struct Target {
 
 fn complain(target: &Target, error: &Error) {
     tracing::warn!(topic = target.topic, %error, "housekeeping failed, it will be tried again");
+}
+
+/// Whether no newer run has begun, as far as the ledger can be asked.
+fn newest(ledger: &Option<Ledger>) -> bool {
+    ledger.as_ref().map_or(Ok(true), Ledger::newest).unwrap_or_else(|error| {
+        tracing::warn!(%error, "can't tell whether another run has begun, so there is no housekeeping");
+        false
+    })
 }
 
 /// All sinks of a run and the ledger that decides for them.
@@ -65,7 +76,8 @@ impl Commits {
                     Job::Settle(found) => self.settle(&found).map(|()| Message::Settled),
                     Job::Commit(sources, sinks) => self.commit(sources, sinks).map(|()| Message::Committed(self.last)),
                 };
-                if coordinator.send(result.unwrap_or_else(Message::Failed)).is_err() {
+                let failed = result.is_err();
+                if coordinator.send(result.unwrap_or_else(Message::Failed)).is_err() || failed {
                     return;
                 }
                 if let Ok((sink, result)) = done.try_recv() {
@@ -85,7 +97,7 @@ impl Commits {
         (0..sinks).map(|i| (self.last as usize + i) % sinks).any(|sink| {
             let target = &mut self.targets[sink];
             match target.committer.maintain() {
-                Ok(chore) => chore.is_some_and(|chore| chores.send((sink, chore)).is_ok()),
+                Ok(chore) => chore.is_some_and(|chore| newest(&self.ledger) && chores.send((sink, chore)).is_ok()),
                 Err(error) => {
                     complain(target, &error);
                     false
@@ -95,6 +107,9 @@ impl Commits {
     }
 
     fn maintained(&mut self, sink: usize, result: Result<Box<dyn Any + Send>>) {
+        if !newest(&self.ledger) {
+            return;
+        }
         let target = &mut self.targets[sink];
         if let Err(error) = result.and_then(|done| target.committer.maintained(done)) {
             complain(target, &error);

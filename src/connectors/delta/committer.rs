@@ -33,7 +33,7 @@ impl DeltaCommitter {
         &self.log.store
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.store().name("")
     }
 
@@ -42,6 +42,36 @@ impl DeltaCommitter {
         if let Some(index) = &self.index {
             index.set(self.files.living());
         }
+    }
+
+    /// What commit `n` consists of, as `content` says.
+    pub(super) fn actions<'c>(&self, n: u64, content: &'c Value) -> Result<&'c Vec<Value>> {
+        let actions = content["actions"].as_array();
+        actions.ok_or_else(|| Error::data(format!("commit {n} of {} has no actions", self.name())))
+    }
+
+    /// What has become of `new` files and of `changed` ones, as actions, and the file of their vectors. Those without a living row
+    /// are forgotten.
+    pub(super) fn outcome(
+        &mut self,
+        n: u64,
+        new: &BTreeSet<u32>,
+        changed: &BTreeSet<u32>,
+    ) -> Result<(Vec<Value>, Option<(String, Vec<u8>)>)> {
+        let (now, mut actions) = ((self.log.now)(), Vec::new());
+        let touched: Vec<u32> = changed.union(new).copied().collect();
+        for id in &touched {
+            let Some(file) = self.files.files.get(id) else { continue };
+            if !new.contains(id) {
+                actions.push(file.remove(now, true));
+            }
+            if file.living() == 0 {
+                self.files.remove(*id);
+            }
+        }
+        let vectors = self.vectors(n, &touched)?;
+        actions.extend(touched.iter().filter_map(|id| self.files.files.get(id)).map(|f| f.add(now, true)));
+        Ok((actions, vectors))
     }
 
     /// Writes the vectors of `changed` files, to one file, and returns it; each file then knows where its vector is.
@@ -75,7 +105,7 @@ impl Committer for DeltaCommitter {
     }
 
     fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Value>> {
-        let now = (self.log.now)();
+        self.settle()?;
         let (mut new, mut changed, mut bodies) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         let (mut kills, mut replaces) = (Vec::new(), Vec::new());
         for part in parts {
@@ -96,39 +126,31 @@ impl Committer for DeltaCommitter {
         for id in replaces {
             changed.insert(self.files.empty(id)?);
         }
-        let mut actions = Vec::new();
-        let touched: Vec<u32> = changed.union(&new).copied().collect();
-        for id in &touched {
-            let Some(file) = self.files.files.get(id) else { continue };
-            if !new.contains(id) {
-                actions.push(file.remove(now, true));
-            }
-            if file.living() == 0 {
-                self.files.remove(*id);
-            }
-        }
-        let vectors = self.vectors(n, &touched)?;
-        actions.extend(touched.iter().filter_map(|id| self.files.files.get(id)).map(|f| f.add(now, true)));
+        let (actions, vectors) = self.outcome(n, &new, &changed)?;
         if actions.is_empty() {
             return Ok(None);
         }
         let files = bodies.into_iter().filter(|(id, ..)| self.files.files.contains_key(id)).map(|(_, path, bytes)| (path, bytes));
         put_all(self.store(), &files.chain(vectors).collect::<Vec<_>>())?;
         self.staged.insert(n);
-        Ok(Some(json!({"actions": actions, "rows": self.files.rows()})))
+        Ok(Some(json!({"version": self.log.version, "actions": actions, "rows": self.files.rows()})))
     }
 
     fn commit(&mut self, n: u64, content: &Value) -> Result<()> {
-        let actions = content["actions"].as_array();
-        let actions = actions.ok_or_else(|| Error::data(format!("commit {n} of {} has no actions", self.name())))?;
-        let before = self.log.txn;
+        let earlier = self.log.txn < n && !self.staged.contains(&n);
+        let fitted;
+        let actions = match earlier {
+            true => {
+                fitted = self.fit(n, content)?;
+                &fitted
+            }
+            false => self.actions(n, content)?,
+        };
         let (files, mode, name) = (&self.files, self.layout.schema.mode, self.name());
         self.log.commit(n, actions, &|version| foreign(|path| files.holds(path), mode, version, &name))?;
         if self.staged.remove(&n) {
             self.upkeep.begin();
-        } else if before < n {
-            // Recorded in an earlier run, made visible in this one.
-            self.files.apply(&self.log.store, actions, mode, &self.layout.files)?;
+        } else if earlier {
             self.show();
         }
         Ok(())

@@ -110,7 +110,11 @@ impl File {
         json!({"remove": remove})
     }
 
-    fn read(store: &Store, add: &Value) -> Result<Self> {
+    /// Reads the file that `add` says, with its dead rows.
+    ///
+    /// # Errors
+    /// When it can't be understood.
+    pub(super) fn read(store: &Store, add: &Value) -> Result<Self> {
         let broken = || Error::data(format!("can't understand the file {add} of {}", store.name("")));
         let mut stats: Map<String, Value> =
             serde_json::from_str(add["stats"].as_str().unwrap_or_default()).map_err(|e| broken().because(e))?;
@@ -140,6 +144,11 @@ impl Files {
     /// Whether the table consists of `path`, among others.
     pub(super) fn holds(&self, path: &str) -> bool {
         self.ids.contains_key(path)
+    }
+
+    /// The number of the file `path`, if the table consists of it.
+    pub(super) fn id(&self, path: &str) -> Option<u32> {
+        self.ids.get(path).copied()
     }
 
     pub(super) fn insert(&mut self, id: u32, file: File) {

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::connect::{Create, Store};
+use crate::connect::{Create, SinkContext, Store};
 use crate::error::{Error, Result};
 
 /// Milliseconds since 1970.
 pub(super) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
 /// How often a commit is tried before its outcome is called undecidable.
-const TRIES: u32 = 8;
+pub(super) const TRIES: u32 = 8;
 
 /// The name of version `version` in the table's folder.
 pub(super) fn at(version: u64) -> String {
@@ -41,8 +41,7 @@ pub(super) fn commit(actions: &[Value], app: &str) -> Option<u64> {
 
 /// Whether `actions` are a version that `app` has made.
 pub(super) fn own(actions: &[Value], app: &str) -> bool {
-    let info = actions.iter().find_map(|a| a.get("commitInfo"));
-    manifest(actions).is_some() && info.is_some_and(|info| info["operationParameters"]["queryId"] == app)
+    manifest(actions).is_some() && parameters(actions).is_some_and(|parameters| parameters["queryId"] == app)
 }
 
 /// The number of the manifest that `actions` were written for, if they are a version of ours.
@@ -52,21 +51,23 @@ pub(super) fn manifest(actions: &[Value]) -> Option<u64> {
     info["operationParameters"]["epochId"].as_str()?.parse().ok()
 }
 
-/// What a version consists of, and what it does.
-fn body(app: &str, n: u64, operation: &str, now: i64, actions: &[Value]) -> Vec<u8> {
-    let info = json!({"commitInfo": {
-        "timestamp": now,
-        "operation": operation,
-        "operationParameters": {"queryId": app, "epochId": n.to_string()},
-        "isBlindAppend": false,
-        "engineInfo": concat!("watershed/", env!("CARGO_PKG_VERSION")),
-    }});
-    let mut body = info.to_string();
-    for action in actions {
-        body.push('\n');
-        body.push_str(&action.to_string());
-    }
-    body.into_bytes()
+/// The number of the run that made the version of ours that `actions` are.
+pub(super) fn generation(actions: &[Value]) -> Option<u64> {
+    parameters(actions)?["generation"].as_str()?.parse().ok()
+}
+
+/// Where the rows went, if `actions` are a version of ours that moved some: what [`Log::rearrangement`] was told.
+pub(super) fn moves(actions: &[Value]) -> Option<Vec<Value>> {
+    serde_json::from_str(parameters(actions)?["moves"].as_str()?).ok()
+}
+
+/// Whether `actions` put files in the place of others.
+pub(super) fn rearranges(actions: &[Value]) -> bool {
+    actions.iter().any(|action| action.get("add").is_some() || action.get("remove").is_some())
+}
+
+fn parameters(actions: &[Value]) -> Option<&Value> {
+    actions.iter().find_map(|a| a.get("commitInfo")?.get("operationParameters"))
 }
 
 /// Gives a store that has not answered time to come to itself.
@@ -79,30 +80,54 @@ fn back_off(attempt: u32) {
 pub(super) struct Log {
     pub(super) store: Store,
     pub(super) app: String,
+    /// The number of this run.
+    generation: u64,
     pub(super) now: Clock,
     /// The last version that is known.
     pub(super) version: u64,
     /// The last manifest that is in the table; 0 before the first.
     pub(super) txn: u64,
     /// Whether `version` was read, so that it is visible but perhaps not yet durable.
-    pub(super) unsynced: bool,
+    unsynced: bool,
+    /// Whether a newer run has made a version: then this one makes no more.
+    pub(super) superseded: bool,
 }
 
 impl Log {
-    /// Creates the table: version 0, of `actions`. It need not be created by this call, but must hold the same.
+    /// The log of a table whose last version is `version`, of manifest `txn`, for the run of `context`.
+    pub(super) fn at(store: Store, context: &SinkContext, version: u64, txn: u64) -> Self {
+        let (app, generation, now) = (context.app.clone(), context.generation, context.clock.clone());
+        Log { store, app, generation, now, version, txn, unsynced: true, superseded: false }
+    }
+
+    /// Creates the table: version 0, of `actions`. It need not be created by this call, but must hold the same; `None` if
+    /// another table is there.
     ///
     /// # Errors
-    /// When it can't be created, or another table is there.
-    pub(super) fn create(store: Store, app: &str, now: Clock, actions: &[Value]) -> Result<Self> {
-        let body = body(app, 0, "CREATE TABLE", now(), actions);
-        put(&store, 0, &body)?;
-        Ok(Log { store, app: app.into(), now, version: 0, txn: 0, unsynced: false })
+    /// When it can't be created.
+    pub(super) fn create(store: Store, context: &SinkContext, actions: &[Value]) -> Result<Option<Self>> {
+        let mut log = Log::at(store, context, 0, 0);
+        let body = log.body(0, "CREATE TABLE", None, actions);
+        log.unsynced = false;
+        Ok(put(&log.store, 0, &body)?.then_some(log))
+    }
+
+    /// Adds a version of this run that changes nothing: one that another run makes for the version before it can't be created
+    /// any more, however late it comes. False if something else came first.
+    ///
+    /// # Errors
+    /// When it can't be decided whether it is there.
+    pub(super) fn fence(&mut self) -> Result<bool> {
+        let body = self.body(self.txn, "TAKE OVER", None, &[]);
+        let there = put(&self.store, self.version + 1, &body)?;
+        self.version += u64::from(there);
+        Ok(there)
     }
 
     /// Makes commit `n` visible, unless it is. `foreign` judges each version that is not ours.
     ///
     /// # Errors
-    /// What `foreign` says; and when it can't be decided whether the commit is visible.
+    /// What `foreign` says; when a newer run has taken over; and when it can't be decided whether the commit is visible.
     pub(super) fn commit(&mut self, n: u64, actions: &[Value], foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         let txn = [&[json!({"txn": {"appId": self.app, "version": n}})], actions].concat();
         let mut unknown = None;
@@ -111,7 +136,10 @@ impl Log {
             if self.txn >= n {
                 return self.sync();
             }
-            let body = body(&self.app, n, "STREAMING UPDATE", (self.now)(), &txn);
+            if self.superseded {
+                return Err(taken_over(&self.store));
+            }
+            let body = self.body(n, "STREAMING UPDATE", None, &txn);
             match self.store.create(&at(self.version + 1), &body)? {
                 Create::Created => {
                     (self.version, self.txn, self.unsynced) = (self.version + 1, n, false);
@@ -131,27 +159,87 @@ impl Log {
         })
     }
 
-    /// Adds a version that belongs to no manifest: it moves rows and changes none.
-    ///
-    /// # Errors
-    /// When something else came first, or it can't be decided whether it is visible.
-    pub(super) fn rearrange(&mut self, actions: &[Value]) -> Result<()> {
-        let body = body(&self.app, self.txn, "OPTIMIZE", (self.now)(), actions);
-        put(&self.store, self.version + 1, &body)?;
-        self.version += 1;
-        Ok(())
+    /// What a version is that belongs to no manifest: it moves rows, as `moves` tells, and changes none.
+    pub(super) fn rearrangement(&self, moves: Vec<Value>, actions: &[Value]) -> Vec<u8> {
+        self.body(self.txn, "OPTIMIZE", Some(Value::from(moves).to_string()), actions)
     }
 
-    /// Reads what came after the last known version.
+    /// Adds the version `body` that moves rows; false if something else came first. After an error it has to be [`settle`](Log::settle)d.
+    ///
+    /// # Errors
+    /// When it can't be said whether it is made.
+    pub(super) fn rearrange(&mut self, body: &[u8]) -> Result<bool> {
+        if self.superseded {
+            return Ok(false);
+        }
+        let path = at(self.version + 1);
+        let doubt = match self.store.create(&path, body)? {
+            Create::Created => None,
+            Create::Taken => Some(None),
+            Create::Unknown(error) => Some(Some(error)),
+        };
+        let made = match doubt {
+            None => true,
+            Some(doubt) => match self.store.get(&path)? {
+                Some(there) => there == body,
+                None => {
+                    let error = Error::connect(format!("can't tell whether {} is there", self.store.name(&path)));
+                    return Err(doubt.map_or(error, |cause| cause));
+                }
+            },
+        };
+        self.version += u64::from(made);
+        Ok(made)
+    }
+
+    /// Sees to it that the version `body`, of which nobody could say whether it was made, is made or never will be; returns which.
+    ///
+    /// # Errors
+    /// When that can't be said either.
+    pub(super) fn settle(&mut self, body: &[u8]) -> Result<bool> {
+        if self.fence()? {
+            return Ok(false);
+        }
+        let made = self.store.get(&at(self.version + 1))?.is_some_and(|there| there == body);
+        self.version += u64::from(made);
+        self.unsynced |= made;
+        Ok(made)
+    }
+
+    /// What a version consists of, and what it does.
+    fn body(&self, n: u64, operation: &str, moves: Option<String>, actions: &[Value]) -> Vec<u8> {
+        let mut parameters = json!({"queryId": self.app, "epochId": n.to_string(), "generation": self.generation.to_string()});
+        if let Some(moves) = moves {
+            parameters["moves"] = moves.into();
+        }
+        let info = json!({"commitInfo": {
+            "timestamp": (self.now)(),
+            "operation": operation,
+            "operationParameters": parameters,
+            "isBlindAppend": false,
+            "engineInfo": concat!("watershed/", env!("CARGO_PKG_VERSION")),
+        }});
+        let mut body = info.to_string();
+        for action in actions {
+            body.push('\n');
+            body.push_str(&action.to_string());
+        }
+        body.into_bytes()
+    }
+
+    /// Reads what came after the last known version, up to one that moves rows which a newer run knows of and this one does not.
     fn refresh(&mut self, foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         while let Some(actions) = read(&self.store, self.version + 1)? {
+            let own = own(&actions, &self.app);
+            self.superseded |= own && generation(&actions).is_some_and(|generation| generation > self.generation);
             match commit(&actions, &self.app) {
                 Some(n) => self.txn = self.txn.max(n),
-                // A version that moves rows, given up because nobody could say whether it was made.
-                None if own(&actions, &self.app) => {
+                None if own && self.superseded => {}
+                None if own && rearranges(&actions) => {
                     let message = format!("{} was rearranged after all, long after it was asked for", self.store.name(""));
                     return Err(Error::connect(message).hint("Start again: what is there is found anew."));
                 }
+                None if own => {}
                 None => foreign(&actions)?,
             }
             self.version += 1;
@@ -173,19 +261,24 @@ impl Log {
     }
 }
 
-/// Creates `version` with exactly `body`, whoever is the one that does.
-fn put(store: &Store, version: u64, body: &[u8]) -> Result<()> {
+/// The error of a run that finds a newer one in the table.
+pub(super) fn taken_over(store: &Store) -> Error {
+    Error::superseded(format!("a newer run has taken over {}", store.name("")))
+        .hint("This one stops; what it had committed stands.")
+}
+
+/// Creates `version` with exactly `body`, whoever is the one that does; false if something else is there.
+fn put(store: &Store, version: u64, body: &[u8]) -> Result<bool> {
     let path = at(version);
     let mut last = None;
     for attempt in 0..TRIES {
         match store.create(&path, body)? {
-            Create::Created => return Ok(()),
+            Create::Created => return Ok(true),
             Create::Taken => {}
             Create::Unknown(e) => last = Some(e),
         }
         match store.get(&path)? {
-            Some(there) if there == body => return Ok(()),
-            Some(_) => return Err(Error::superseded(format!("something else has created {}", store.name(&path)))),
+            Some(there) => return Ok(there == body),
             None => back_off(attempt),
         }
     }

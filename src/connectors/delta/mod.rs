@@ -12,6 +12,7 @@ mod columns;
 mod committer;
 mod file;
 mod files;
+mod fit;
 mod index;
 mod log;
 mod reader;

@@ -90,8 +90,8 @@ impl Delta {
         Ok(())
     }
 
-    /// Makes a table of no rows where nothing is.
-    fn create(&self, schema: &Schema, context: &SinkContext) -> Result<Log> {
+    /// Makes a table of no rows where nothing is; `None` if there is one by now.
+    fn create(&self, schema: &Schema, context: &SinkContext) -> Result<Option<Log>> {
         self.vacant(context)?;
         let metadata = json!({"metaData": {
             "id": id(schema, context),
@@ -102,7 +102,7 @@ impl Delta {
             "configuration": {"delta.enableDeletionVectors": "true", "delta.logRetentionDuration": "interval 7 days"},
             "createdTime": (context.clock)(),
         }});
-        Log::create(self.store.clone(), &context.app, context.clock.clone(), &[json!({"protocol": protocol()}), metadata])
+        Log::create(self.store.clone(), context, &[json!({"protocol": protocol()}), metadata])
     }
 
     /// Refuses a table that is not what earlier runs of the application have left.
@@ -125,18 +125,23 @@ impl Delta {
         if table.txn.is_none() && !table.files.is_empty() && schema.mode == Mode::Snapshot {
             return refuse(format!("the table {name} has rows that this application has not written"));
         }
-        self.judge(table.version, schema.mode, &context.app)
+        self.judge(table.version, schema.mode, context)
     }
 
-    /// Refuses what something else has done since the last commit of `app`. What was before it, its run has judged.
-    fn judge(&self, last: u64, mode: Mode, app: &str) -> Result<()> {
-        for version in (1..=last).rev() {
+    /// Refuses what something else has done since the last commit of the application. What was before it, its run has judged.
+    fn judge(&self, last: u64, mode: Mode, context: &SinkContext) -> Result<()> {
+        let app = &context.app;
+        for version in (0..=last).rev() {
             // What is summed up and cleaned away was judged by the run that did so.
             let Some(actions) = log::read(&self.store, version)? else { break };
+            let own = log::own(&actions, app);
+            if own && log::generation(&actions).is_some_and(|generation| generation > context.generation) {
+                return Err(log::taken_over(&self.store));
+            }
             if log::commit(&actions, app).is_some() {
                 break;
             }
-            if !log::own(&actions, app) {
+            if !own && version > 0 {
                 let before = snapshot::load(&self.store, Some(version - 1), None)?;
                 let holds = |path: &str| before.files.iter().any(|file| file["add"]["path"] == path);
                 committer::foreign(holds, mode, &actions, &self.name())?;
@@ -164,6 +169,29 @@ fn id(schema: &Schema, context: &SinkContext) -> String {
 fn protocol() -> Value {
     let (read, write) = (["deletionVectors"], ["deletionVectors", "invariants"]);
     json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
+}
+
+impl Delta {
+    /// Makes the table this run's, by a version of its own: no earlier run can make one after it that this run does not see. Returns
+    /// its log and, unless it was created, what it was before.
+    fn take_over(&self, schema: &Schema, context: &SinkContext) -> Result<(Log, Option<Snapshot>)> {
+        for _ in 0..log::TRIES {
+            if self.store.list("_delta_log")?.is_empty() {
+                match self.create(schema, context)? {
+                    Some(log) => return Ok((log, None)),
+                    None => continue,
+                }
+            }
+            let table = snapshot::load(&self.store, None, Some(&context.app))?;
+            self.accept(&table, schema, context)?;
+            let mut log = Log::at(self.store.clone(), context, table.version, table.txn.unwrap_or(0));
+            if log.fence()? {
+                return Ok((log, Some(table)));
+            }
+        }
+        Err(Error::connect(format!("can't take over the table {}", self.name()))
+            .hint("Something else commits to this table all the time."))
+    }
 }
 
 impl Sink for Delta {
@@ -196,15 +224,10 @@ impl Sink for Delta {
             rewrite_below: self.rewrite_below,
         });
         let mut files = Files::default();
-        let log = if self.store.list("_delta_log")?.is_empty() {
-            self.create(schema, context)?
-        } else {
-            let table = snapshot::load(&self.store, None, Some(&context.app))?;
-            self.accept(&table, schema, context)?;
+        let (log, table) = self.take_over(schema, context)?;
+        if let Some(table) = &table {
             files.apply(&self.store, &table.files, schema.mode, &layout.files)?;
-            let (app, txn) = (context.app.clone(), table.txn.unwrap_or(0));
-            Log { store: self.store.clone(), app, now: context.clock.clone(), version: table.version, txn, unsynced: true }
-        };
+        }
         let index = Arc::new(Index::new(self.store.clone(), key, context.secret));
         let writer = |worker| Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>;
         let writers = (0..context.workers).map(writer).collect();

@@ -3,11 +3,16 @@
 //! Compaction moves rows that writers know by their old places, while commits go on that take some of them away. So a chore only
 //! writes the new file. The committer takes it over between two commits: what has died in the old files since is dead in the
 //! new one, and it remembers for each file where its rows are, until none is left, because a row is taken away by its old place.
+//!
+//! A rearrangement pulls the files away from under whoever knows only the version before. So none is made once a newer run has
+//! opened the table, nor while a commit is staged; and one of which nobody can say whether it was made is settled before the
+//! next commit is staged. What the log says of where rows went lets a later run show a commit that was staged before it.
 
 use std::any::Any;
 use std::collections::BTreeSet;
 
 use roaring::RoaringTreemap;
+use serde_json::Value;
 
 use crate::connect::Chore;
 use crate::error::{Error, Result};
@@ -16,7 +21,7 @@ use super::committer::DeltaCommitter;
 use super::file::{NewFile, OpenFile};
 use super::files::{self, File, Moved};
 use super::writer::ROWS;
-use super::{rows, snapshot, vectors};
+use super::{fit, rows, snapshot, vectors};
 
 /// Small files that are borne before they are made one.
 const SMALL_FILES: usize = 32;
@@ -36,12 +41,23 @@ pub(super) struct Upkeep {
     compacted: u64,
     /// What the folder held a while ago: what was on its way into the table by then is part of it now, or was.
     there: Option<Vec<String>>,
+    /// A rearrangement that may have been made.
+    doubt: Option<Doubt>,
+}
+
+/// A version that moves rows, and what it makes of the files.
+struct Doubt {
+    body: Vec<u8>,
+    id: u32,
+    file: File,
+    moves: Vec<(u32, Moved)>,
 }
 
 /// What a chore has done.
 enum Done {
-    /// Wrote the living rows of some files to a new one: it, without its bytes, and where the rows of each went.
-    Merged(NewFile, Vec<(u32, Moved)>),
+    /// Wrote the living rows of some files to a new one: it, without its bytes, and where the rows of each went, with where its dead
+    /// rows were listed then.
+    Merged(NewFile, Vec<(u32, Moved)>, Vec<Option<Value>>),
     Listed(Vec<String>),
     /// Summed up the log to this version.
     Checkpointed(u64),
@@ -49,7 +65,7 @@ enum Done {
 
 impl Upkeep {
     pub(super) fn new(checkpoint_every: u64) -> Self {
-        Upkeep { begun: false, checkpoint_every, checkpoint: None, checkpoints: 0, compacted: 0, there: None }
+        Upkeep { begun: false, checkpoint_every, checkpoint: None, checkpoints: 0, compacted: 0, there: None, doubt: None }
     }
 
     /// Allows housekeeping.
@@ -68,9 +84,10 @@ impl DeltaCommitter {
     /// # Errors
     /// When the last checkpoint can't be found.
     pub(super) fn due(&mut self) -> Result<Option<Chore>> {
-        if !self.upkeep.begun || !self.staged.is_empty() {
+        if !self.upkeep.begun || !self.staged.is_empty() || self.log.superseded {
             return Ok(None);
         }
+        self.settle()?;
         let chosen = self.crowd();
         if chosen.is_empty() { self.checkpoint() } else { Ok(self.merge(&chosen)) }
     }
@@ -81,7 +98,7 @@ impl DeltaCommitter {
     /// When it fails; the table is as right as before.
     pub(super) fn done(&mut self, done: Box<dyn Any + Send>) -> Result<()> {
         match *done.downcast::<Done>().map_err(|_| Error::internal("a chore is not of a table"))? {
-            Done::Merged(file, moves) => return self.rearrange(file, moves),
+            Done::Merged(file, moves, vectors) => return self.rearrange(file, moves, vectors),
             Done::Listed(there) => self.upkeep.there = Some(there),
             Done::Checkpointed(version) => {
                 self.upkeep.checkpoint = Some(version);
@@ -132,6 +149,7 @@ impl DeltaCommitter {
         self.upkeep.compacted += 1;
         let (layout, store) = (self.layout.clone(), self.log.store.clone());
         let sources = self.files.living().into_iter().filter(|f| chosen.contains(&f.id)).collect::<Vec<_>>();
+        let vectors = sources.iter().map(|f| self.files.files.get(&f.id).and_then(|f| f.vector.clone())).collect();
         chore(move || {
             let mut merged = OpenFile::new(id, path, layout.columns())?;
             let mut moves = Vec::new();
@@ -145,17 +163,23 @@ impl DeltaCommitter {
             }
             let mut merged = merged.finish()?;
             store.put(&merged.path, &std::mem::take(&mut merged.bytes))?;
-            Ok(Done::Merged(merged, moves))
+            Ok(Done::Merged(merged, moves, vectors))
         })
     }
 
     /// Puts a merged file in the place of those whose rows it has.
-    fn rearrange(&mut self, merged: NewFile, moves: Vec<(u32, Moved)>) -> Result<()> {
-        let (now, mut actions, mut dead) = ((self.log.now)(), Vec::new(), RoaringTreemap::new());
-        for (old, moved) in &moves {
+    fn rearrange(&mut self, merged: NewFile, moves: Vec<(u32, Moved)>, vectors: Vec<Option<Value>>) -> Result<()> {
+        // What is staged names the files as they are. Its commit has failed: this run is at its end.
+        if !self.staged.is_empty() || self.log.superseded {
+            return Ok(());
+        }
+        self.settle()?;
+        let (now, mut actions, mut told, mut dead) = ((self.log.now)(), Vec::new(), Vec::new(), RoaringTreemap::new());
+        for ((old, moved), vector) in moves.iter().zip(vectors) {
             match self.files.files.get(old) {
                 Some(file) => {
                     actions.push(file.remove(now, false));
+                    told.push(fit::tell(&file.path, vector, moved));
                     let since = &file.dead - &moved.dead;
                     dead.extend(since.iter().filter_map(|row| moved.row(row as u32)).map(u64::from));
                 }
@@ -176,8 +200,29 @@ impl DeltaCommitter {
             file.vector = descriptors.into_iter().next();
         }
         actions.push(file.add(now, false));
-        self.log.rearrange(&actions)?;
-        self.files.merge(id, file, moves);
+        let body = self.log.rearrangement(told, &actions);
+        match self.log.rearrange(&body) {
+            Ok(true) => self.files.merge(id, file, moves),
+            // Something else came first: it is due again, unless that was a newer run.
+            Ok(false) => {}
+            Err(error) => {
+                self.upkeep.doubt = Some(Doubt { body, id, file, moves });
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finds out what became of a rearrangement that may have been made. Until then nothing may name files.
+    ///
+    /// # Errors
+    /// When that can't be said.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let Some(doubt) = &self.upkeep.doubt else { return Ok(()) };
+        let made = self.log.settle(&doubt.body)?;
+        if let Some(Doubt { id, file, moves, .. }) = self.upkeep.doubt.take().filter(|_| made) {
+            self.files.merge(id, file, moves);
+        }
         Ok(())
     }
 

@@ -1,8 +1,12 @@
 //! Random changes, commits, kills and restarts; after each the table is what a map says.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 
-use super::model::{Dice, Rows, Run, World, listed, remote, row};
+use serde_json::Value as Json;
+
+use super::late::Late;
+use super::model::{Dice, Rows, Run, World, listed, row};
 use crate::connectors::delta::Delta;
 
 /// How many campaigns of each kind.
@@ -26,16 +30,42 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
     let folder = tempfile::tempdir().unwrap();
     let world = World::new(folder.path(), options);
     let url = world.url.clone();
-    let rows = rounds(world, seed, keys, steps);
+    let rows = rounds(world, None, seed, keys, steps);
     assert_eq!(listed(&url), rows.len() as i64);
 }
 
-fn rounds(mut world: World, seed: u64, keys: u64, steps: u64) -> Rows {
+/// A run that was taken over and does not know it: with the chore that it still has to take over, and its last commit.
+struct Ghost {
+    run: Run,
+    chore: Option<Box<dyn Any + Send>>,
+    recorded: Option<(u64, Json)>,
+}
+
+impl Ghost {
+    /// Does what such a run may still do: none of it changes anything, whatever it is told.
+    fn haunt(&mut self, dice: &mut Dice) {
+        match (dice.below(3), self.chore.take()) {
+            (0, _) => drop(self.run.committer.maintain_now()),
+            (1, _) => {
+                let commit = |(n, content): &(u64, Json)| self.run.committer.commit(*n, content);
+                drop(self.recorded.as_ref().map(commit));
+            }
+            (_, Some(done)) => drop(self.run.committer.maintained(done)),
+            (_, None) => {
+                let chore = self.run.committer.maintain().ok().flatten();
+                self.chore = chore.and_then(|chore| chore().ok());
+            }
+        }
+    }
+}
+
+fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u64) -> Rows {
     let (mut dice, mut rows) = (Dice::new(seed), Rows::new());
     let mut history = BTreeMap::from([(0, Rows::new())]);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
     // A chore that was given out, and is taken back some commits later.
     let mut chore = None;
+    let mut ghosts: Vec<Ghost> = Vec::new();
     for n in 1..=steps {
         let before = rows.clone();
         change(&mut run, &mut rows, keys, &mut dice);
@@ -66,12 +96,22 @@ fn rounds(mut world: World, seed: u64, keys: u64, steps: u64) -> Rows {
         }
         history.insert(n, rows.clone());
         if end < 3 {
-            chore = None;
-            run = world.start(1 + dice.below(3) as usize, &rows, &mut dice).unwrap();
+            let newer = world.start(1 + dice.below(3) as usize, &rows, &mut dice).unwrap();
+            let recorded = world.recorded.clone();
+            ghosts.push(Ghost { run: std::mem::replace(&mut run, newer), chore: chore.take(), recorded });
             assert_eq!(world.read(), rows, "seed {seed}, restart after {n}");
+        }
+        if let Some(ghost) = ghosts.iter_mut().rev().take(2).find(|_| dice.below(2) == 0) {
+            ghost.haunt(&mut dice);
+            assert_eq!(world.read(), rows, "seed {seed}, a run that was taken over after {n}");
         }
         chore = match (dice.below(3), chore) {
             (0, None) => run.committer.maintain().unwrap().map(|chore| chore().unwrap()),
+            (1, Some(done)) if late.is_some() => {
+                // The outcome of a rearrangement is unknown until the next commit.
+                let _ = late.unwrap().holding(|| run.committer.maintained(done));
+                None
+            }
             (0, Some(done)) => {
                 run.committer.maintained(done).unwrap();
                 run.committer.maintain_now().unwrap();
@@ -80,6 +120,10 @@ fn rounds(mut world: World, seed: u64, keys: u64, steps: u64) -> Rows {
             }
             (_, chore) => chore,
         };
+        if dice.below(2) == 0 {
+            late.map(Late::land);
+            assert_eq!(world.read(), rows, "seed {seed}, what was late after {n}");
+        }
     }
     for (n, rows) in history {
         assert_eq!(world.read_at(n), rows, "seed {seed}, as of {n}");
@@ -90,9 +134,11 @@ fn rounds(mut world: World, seed: u64, keys: u64, steps: u64) -> Rows {
 #[test]
 fn every_commit_to_an_object_store_is_what_was_put() {
     let folder = tempfile::tempdir().unwrap();
-    let world = |options| World { store: remote(), ..World::new(folder.path(), options) };
-    rounds(world(|d| d.rewrite_below(0).checkpoint_every(7).target_file_size(24_000)), 500, 300, 30);
-    rounds(world(|d| d.rewrite_below(80).checkpoint_every(7)), 600, 400, 15);
+    let late = [Late::default(), Late::default()];
+    let world = |late: &Late, options| World { store: late.store(), ..World::new(folder.path(), options) };
+    let first = world(&late[0], |d| d.rewrite_below(0).checkpoint_every(7).target_file_size(24_000));
+    rounds(first, Some(&late[0]), 500, 300, 40);
+    rounds(world(&late[1], |d| d.rewrite_below(80).checkpoint_every(7)), Some(&late[1]), 600, 400, 15);
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn a_commit_of_something_else_stops_ours() {
     let folder = tempfile::tempdir().unwrap();
     let (mut world, rows) = table(folder.path());
     let mut run = world.start(1, &rows, &mut Dice::new(2)).unwrap();
-    meddle(&world, 2, &[add("stranger.parquet")]);
+    meddle(&world, 3, &[add("stranger.parquet")]);
     run.insert(5, &row(5, &mut Dice::new(5)));
     let content = run.stage(2).unwrap();
     let error = run.committer.commit(2, &content).unwrap_err();
@@ -130,12 +130,13 @@ fn a_commit_that_is_there_is_not_made_again_whoever_made_it() {
     rows.insert(5, row(5, &mut Dice::new(5)));
     run.insert(5, &rows[&5]);
     let content = run.stage(2).unwrap();
-    // A run that was believed dead makes it first.
+    // Another run, which takes over, makes it first.
+    world.generation += 1;
     let mut other = world.sink().open(&schema(Mode::Snapshot), &world.context(1)).unwrap();
     other.committer.commit(2, &content).unwrap();
     run.committer.commit(2, &content).unwrap();
     assert_eq!(world.read(), rows);
-    assert!(!Path::new(&format!("{}/_delta_log/{:020}.json", world.url, 3)).exists());
+    assert!(!Path::new(&format!("{}/_delta_log/{:020}.json", world.url, 5)).exists());
 }
 
 #[test]

@@ -1,0 +1,213 @@
+//! Runs that take over from one that is still arranging a Delta table anew.
+
+use std::any::Any;
+use std::sync::mpsc::channel;
+
+use serde_json::Value as Json;
+use watershed::connect::memory::MemoryLog;
+use watershed::connect::{Chore, Committer, Opened, Schema, Sink, SinkContext, Store, Value};
+use watershed::connectors::delta::{Delta, Table};
+use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
+use watershed::{ErrorKind, Result, StreamsBuilder, Topology};
+
+use super::Following;
+use crate::support::broken::Fuse;
+use crate::support::{pair, shown, table};
+
+/// Commits after which a table that is never written anew has a compaction due.
+const MANY: u64 = 32;
+
+/// A log and a lake of one table, which outlive runs.
+struct Lake {
+    log: MemoryLog,
+    folder: tempfile::TempDir,
+}
+
+impl Lake {
+    fn new() -> Self {
+        Lake { log: MemoryLog::default(), folder: tempfile::tempdir().unwrap() }
+    }
+
+    fn url(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    fn append(&self, key: u64, value: u64) {
+        self.log.append(0, Some(key.to_string().as_bytes()), Some(value.to_string().as_bytes()));
+    }
+
+    fn streams(&self, fuse: &Fuse) -> Streams {
+        let topology = Topology::new("lake", |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair()));
+        let kept = Delta::table(&self.url("kept")).unwrap().rewrite_below(0).checkpoint_every(10_000);
+        Streams::new(topology).source("rows", self.log.clone()).sink("kept", Breaking { kept, fuse: fuse.clone() })
+    }
+
+    fn config(&self) -> Config {
+        Config { workers: 1, state: Some(Store::open(&self.url("state")).unwrap()), ..Config::default() }
+    }
+
+    fn run(&self) -> Result<Summary> {
+        self.streams(&Fuse::sound()).run(self.config())
+    }
+
+    fn follow(&self) -> Following {
+        self.follow_on(&Fuse::sound())
+    }
+
+    fn follow_on(&self, fuse: &Fuse) -> Following {
+        let (tell, told) = channel();
+        let stop = Stop::default();
+        let milestone = Box::new(move |milestone| {
+            // Who no longer waits needs no telling.
+            let _ = tell.send(milestone);
+        });
+        let commit_every = std::time::Duration::ZERO;
+        let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestone), commit_every, ..self.config() };
+        let streams = self.streams(fuse);
+        Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
+    }
+
+    /// A run that follows and has written so many small files that it is making one of them, which it takes over when it next
+    /// has something to do, or ends.
+    fn compacting(&self, fuse: &Fuse) -> Following {
+        let run = self.follow_on(fuse);
+        for key in 0..MANY {
+            self.append(key, key);
+            run.until(key + 1);
+        }
+        run
+    }
+
+    fn rows(&self) -> Vec<String> {
+        let mut rows = Vec::new();
+        let mut put = |row: &[Value]| {
+            rows.push(shown(row));
+            Ok(())
+        };
+        Table::open(&self.url("kept")).unwrap().for_each(&mut put).unwrap();
+        rows.sort();
+        rows
+    }
+
+    /// The rows that are to be there: each key with itself, and `changed` with 7.
+    fn expected(changed: u64) -> Vec<String> {
+        let mut rows: Vec<_> = (0..MANY).map(|key| format!("{key}={}", if key == changed { 7 } else { key })).collect();
+        rows.sort();
+        rows
+    }
+
+    /// Whether a version of the table is one that moved rows.
+    fn rearranged(&self) -> bool {
+        let log = Store::open(&self.url("kept/_delta_log")).unwrap();
+        let versions = log.list("").unwrap();
+        versions.iter().any(|(name, _)| String::from_utf8_lossy(&log.get(name).unwrap().unwrap()).contains("OPTIMIZE"))
+    }
+}
+
+/// A table whose commits hang on a fuse, and whose housekeeping does not.
+struct Breaking {
+    kept: Delta,
+    fuse: Fuse,
+}
+
+impl Sink for Breaking {
+    fn describe(&self) -> String {
+        self.kept.describe()
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        let Opened { writers, committer } = self.kept.open(schema, context)?;
+        Ok(Opened { writers, committer: Box::new(Breaks { committer, fuse: self.fuse.clone() }) })
+    }
+}
+
+struct Breaks {
+    committer: Box<dyn Committer>,
+    fuse: Fuse,
+}
+
+impl Committer for Breaks {
+    fn recovered(&mut self, rows: u64) -> Result<()> {
+        self.committer.recovered(rows)
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Json>> {
+        self.committer.stage(n, parts)
+    }
+
+    fn commit(&mut self, n: u64, content: &Json) -> Result<()> {
+        self.fuse.call("commit", || self.committer.commit(n, content))
+    }
+
+    fn maintain(&mut self) -> Result<Option<Chore>> {
+        self.committer.maintain()
+    }
+
+    fn maintained(&mut self, done: Box<dyn Any + Send>) -> Result<()> {
+        self.committer.maintained(done)
+    }
+}
+
+#[test]
+fn an_idle_run_compacts_at_its_end_while_nobody_has_taken_over() {
+    let lake = Lake::new();
+    let run = lake.compacting(&Fuse::sound());
+    run.stop.stop();
+    run.end().unwrap();
+    assert!(lake.rearranged());
+    lake.append(3, 7);
+    lake.run().unwrap();
+    assert_eq!(lake.rows(), Lake::expected(3));
+}
+
+#[test]
+fn a_run_that_was_taken_over_leaves_the_table_alone_at_its_end() {
+    let lake = Lake::new();
+    let older = lake.compacting(&Fuse::sound());
+    let newer = lake.follow();
+    newer.wait(|milestone| milestone == Milestone::Answered(MANY));
+    older.stop.stop();
+    older.end().unwrap();
+    assert!(!lake.rearranged());
+    lake.append(3, 7);
+    newer.until(MANY + 1);
+    assert_eq!(lake.rows(), Lake::expected(3));
+    newer.stop.stop();
+    newer.end().unwrap();
+    lake.append(4, 4);
+    assert_eq!(lake.run().unwrap().recovered, MANY + 1);
+    assert_eq!(lake.rows(), Lake::expected(3));
+}
+
+#[test]
+fn a_run_that_is_told_that_it_was_taken_over_arranges_nothing() {
+    let lake = Lake::new();
+    let older = lake.compacting(&Fuse::sound());
+    let newer = lake.follow();
+    newer.wait(|milestone| milestone == Milestone::Answered(MANY));
+    lake.append(3, 7);
+    newer.until(MANY + 1);
+    let error = older.end().unwrap_err();
+    assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Superseded, 76), "{error}");
+    assert!(!lake.rearranged());
+    newer.stop.stop();
+    newer.end().unwrap();
+    assert_eq!(lake.run().unwrap().recovered, MANY + 1);
+    assert_eq!(lake.rows(), Lake::expected(3));
+}
+
+#[test]
+fn a_run_whose_commit_failed_arranges_nothing_and_the_next_one_shows_it() {
+    for late in [false, true] {
+        let lake = Lake::new();
+        let older = lake.compacting(&Fuse::at(MANY as i64 + 1, late));
+        lake.append(3, 7);
+        let error = older.end().unwrap_err();
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Connect, 69), "{error}");
+        assert!(!lake.rearranged());
+        for _ in 0..2 {
+            assert_eq!(lake.run().unwrap().recovered, MANY + 1);
+            assert_eq!(lake.rows(), Lake::expected(3));
+        }
+    }
+}
