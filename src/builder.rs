@@ -7,7 +7,7 @@ use timely::dataflow::StreamVec;
 use crate::graph::{DeadLetter, Graph};
 use crate::operators::{Arrived, Datum, Decode, Feed, Tally, latest, source};
 use crate::options::Consumed;
-use crate::record::Record;
+use crate::record::{Record, Way};
 use crate::secret::Secret;
 use crate::serdes::Reject;
 use crate::stream::{Event, KStream};
@@ -55,7 +55,8 @@ impl<'s> StreamsBuilder<'s> {
                 let (key, value) = decode(record)?;
                 let value = value.ok_or_else(|| Reject::new("null value", "a stream has no use for a tombstone"))?;
                 Tally::add(&counted.applied, 1);
-                out.push(Event { key, value, order: record.order, timestamp: record.timestamp, diff: 1 });
+                let (order, timestamp) = (record.order, record.timestamp);
+                out.push(Event { key, value, order, way: Way::default(), timestamp, diff: 1 });
                 Ok(())
             }),
         );
@@ -93,7 +94,7 @@ impl<'s> StreamsBuilder<'s> {
             Box::new(move |record, out| {
                 let (key, value) = decode(record)?;
                 let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
-                out.push(Arrived { key, order: record.order, digest, value });
+                out.push(Arrived { key, order: record.order, way: Way::default(), digest, value });
                 Ok(())
             }),
         );

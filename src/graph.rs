@@ -173,17 +173,20 @@ impl<'s> Graph<'s> {
         found.downcast_ref::<Keys<K>>().cloned().unwrap_or_else(|| Keys::new(seeds))
     }
 
-    /// Reads `topic`: its number, and what is bound to it, nothing in a mere plan.
+    /// Reads `topic`: its rank, and what is bound to it, nothing in a mere plan.
     pub(crate) fn source(&self, topic: &str) -> (u16, Option<Arc<Feed>>, Arc<Tally>) {
         let mut plan = self.0.plan.borrow_mut();
         if plan.sources.iter().any(|s| s == topic) {
             plan.errors.push(format!("topic {topic} is read twice: a stream or table may be used many times, keep its handle"));
         }
-        let number = plan.sources.len() as u16;
+        let rank = u16::try_from(plan.sources.len()).unwrap_or(u16::MAX);
+        if plan.sources.len() == usize::from(u16::MAX) {
+            plan.errors.push(format!("topic {topic} is one too many: a topology reads up to {} topics", u16::MAX));
+        }
         plan.sources.push(topic.to_string());
         match self.0.plugs.borrow().feeds.get(topic) {
-            Some((feed, tally)) => (number, Some(feed.clone()), tally.clone()),
-            None => (number, None, Arc::default()),
+            Some((feed, tally)) => (rank, Some(feed.clone()), tally.clone()),
+            None => (rank, None, Arc::default()),
         }
     }
 
@@ -255,5 +258,31 @@ impl<'s> Graph<'s> {
         }
         self.0.ends.take().show(self.0.scope, self.0.plugs.borrow().open.clone());
         self.0.plan.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_beyond_those_that_have_ranks_is_an_error() {
+        timely::example(|scope| {
+            let plugs = Plugs {
+                feeds: BTreeMap::new(),
+                outlets: BTreeMap::new(),
+                stores: BTreeMap::new(),
+                gauges: Gauges::default(),
+                seeds: Seeds::of_a_plan(),
+                open: Rc::default(),
+            };
+            let graph = Graph::new(scope, plugs);
+            graph.0.plan.borrow_mut().sources = (0..u16::MAX - 1).map(|n| n.to_string()).collect();
+            assert_eq!(graph.source("last").0, u16::MAX - 1);
+            assert!(graph.0.plan.borrow().errors.is_empty());
+            graph.source("more");
+            let said = "topic more is one too many: a topology reads up to 65535 topics";
+            assert_eq!(graph.0.plan.borrow().errors, [said]);
+        });
     }
 }

@@ -1,8 +1,9 @@
 //! A record is bytes at a position: batches of them, and the order that decides which is later.
 
-use std::hash::Hasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::ops::Range;
 
+use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
@@ -13,15 +14,61 @@ pub(crate) const BEGINNING: usize = 2 << 20;
 
 /// Where a record stands among all records of its topic; the greater is the later.
 ///
-/// Between partitions the greater `(offset, partition)` is later; between sources bound to one topic the one bound later.
+/// Between partitions the greater `(offset, partition)` is later; between sources bound to one topic the one bound later; between
+/// topics that are merged the one that the topology names later.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Order {
-    /// Rank of the source: of its topic among those of the topology, then among those bound to the topic.
+    /// Rank of the topic among those of the topology.
+    pub topic: u16,
+    /// Rank of the source among those bound to the topic.
     pub source: u16,
     /// Offset in the partition.
     pub offset: u64,
     /// Partition of the topic.
     pub partition: u32,
+}
+
+/// Where a row stands among those that one record makes; the greater is the later.
+///
+/// It has a step for each verb that may make several rows of one. The row of a record that makes no other has none.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Way {
+    /// The first step, counted from 1; 0 without any.
+    step: u64,
+    next: Option<Box<Way>>,
+}
+
+impl Way {
+    /// The way of one of the rows that have a common `key` as all their order: any, but the same in every run.
+    pub(crate) fn of_key<K: Hash>(key: &K) -> Self {
+        Way { step: FixedState::with_seed(0x00de_c1de).hash_one(key) | 1, next: None }
+    }
+
+    /// Whether there is no step.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.step == 0
+    }
+
+    /// The way of row `number`, counted from 0, of those that are made of this one.
+    pub(crate) fn then(&self, number: usize) -> Self {
+        let mut way = self.clone();
+        way.push(number as u64 + 1);
+        way
+    }
+
+    fn push(&mut self, step: u64) {
+        match &mut self.next {
+            Some(next) => next.push(step),
+            None if self.step == 0 => self.step = step,
+            None => self.next = Some(Box::new(Way { step, next: None })),
+        }
+    }
+
+    /// The way of a row that came to where `number` others, each with rows of the same record, are earlier.
+    pub(crate) fn after(self, number: u64) -> Self {
+        let next = (!self.is_empty()).then(|| Box::new(self));
+        Way { step: number + 1, next }
+    }
 }
 
 /// Where one record lies in the bytes of its [`Batch`].
@@ -141,7 +188,7 @@ impl Batch {
     pub fn iter(&self, source: u16) -> impl DoubleEndedIterator<Item = Record<'_>> {
         let slice = |r: &Range<u32>| &self.bytes[r.start as usize..r.end as usize];
         self.records.iter().map(move |span| Record {
-            order: Order { source, offset: span.offset, partition: self.partition },
+            order: Order { topic: 0, source, offset: span.offset, partition: self.partition },
             timestamp: span.timestamp,
             key: span.key.as_ref().map(slice),
             value: span.value.as_ref().map(slice),

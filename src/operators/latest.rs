@@ -1,5 +1,6 @@
 //! A stream of records as a table: of each key the latest record stands, whatever the order of arrival.
 
+use std::cmp::Ordering::{Equal, Greater};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,15 +9,17 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use super::epochs::{Step, in_epochs};
-use super::{Column, Datum, Keys, Upserts};
-use crate::record::Order;
+use super::{Column, Datum, Keys, Map, Seeds, Upserts};
+use crate::record::{Order, Way};
 use crate::time::Epoch;
 
-/// A record on its way into a table: key, place in the order, half the digest of the value, value (`None` deletes).
+/// A record on its way into a table: key, place in the order and within its record, half the digest of the value, value (`None`
+/// deletes).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arrived<K, V> {
     pub(crate) key: K,
     pub(crate) order: Order,
+    pub(crate) way: Way,
     pub(crate) digest: u64,
     pub(crate) value: Option<V>,
 }
@@ -57,7 +60,7 @@ impl Tally {
 struct Stand {
     offset: u64,
     digest: u64,
-    /// Number of source and partition.
+    /// Number of topic, source and partition.
     log: u32,
 }
 
@@ -70,31 +73,63 @@ impl Default for Stand {
     }
 }
 
-/// Numbers for sources and partitions, which are few.
-#[derive(Default)]
-struct Logs(Vec<(u16, u32)>);
+/// Topic, source and partition.
+type Log = (u16, u16, u32);
+
+/// Numbers for logs, which are few beside their records.
+struct Logs {
+    known: Vec<Log>,
+    numbers: Map<Log, u32>,
+    /// The number that was asked for last: records of one partition come in runs.
+    last: u32,
+}
 
 impl Logs {
+    fn new(seeds: Seeds) -> Self {
+        Logs { known: Vec::new(), numbers: seeds.map(), last: 0 }
+    }
+
     fn number(&mut self, order: Order) -> u32 {
-        let log = (order.source, order.partition);
-        let known = self.0.iter().rposition(|known| *known == log);
-        let number = known.unwrap_or_else(|| {
-            self.0.push(log);
-            self.0.len() - 1
-        });
-        number as u32
+        let log = (order.topic, order.source, order.partition);
+        if self.known.get(self.last as usize) != Some(&log) {
+            let next = self.known.len() as u32;
+            self.last = *self.numbers.entry(log).or_insert(next);
+            if self.last == next {
+                self.known.push(log);
+            }
+        }
+        self.last
     }
 
     fn order(&self, stands: &Stand) -> Option<Order> {
-        let (source, partition) = *self.0.get(stands.log as usize)?;
-        Some(Order { source, offset: stands.offset, partition })
+        let (topic, source, partition) = *self.known.get(stands.log as usize)?;
+        Some(Order { topic, source, offset: stands.offset, partition })
+    }
+}
+
+/// Of what stands since this epoch, the ways of rows that are not all that their record made. The others of a record come in the
+/// same epoch, so nothing of it is kept for longer.
+struct Ways {
+    epoch: Epoch,
+    of: Map<u32, Way>,
+}
+
+impl Ways {
+    /// Forgets what was before `epoch`.
+    fn enter(&mut self, epoch: Epoch) {
+        if self.epoch != epoch {
+            self.epoch = epoch;
+            self.of.clear();
+            // A long epoch gives its memory back.
+            self.of.shrink_to(1024);
+        }
     }
 }
 
 /// Lets the latest record of each key through, by [`Order`], and drops those that change nothing.
 ///
 /// It keeps 20 bytes a key: order and digest, never the value. A deleted key keeps its order, so that an earlier record that
-/// arrives late does not bring it back.
+/// arrives late does not bring it back. Of several rows of one record the last stands, however they arrive.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
@@ -102,19 +137,27 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     tally: Arc<Tally>,
 ) -> Upserts<'s, V> {
     let mut state: Column<Stand> = Column::new();
-    let mut logs = Logs::default();
     let seeds = keys.seeds();
-    let logic = move |_epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
+    let (mut logs, mut ways) = (Logs::new(seeds), Ways { epoch: 0, of: seeds.map() });
+    let logic = move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
         let Step::Data(records) = step else { return false };
         let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) = (0, 0, 0, 0, 0i64);
         let mut keys = keys.open();
-        for Arrived { key, order, digest, value } in records.drain(..) {
+        ways.enter(epoch);
+        for Arrived { key, order, way, digest, value } in records.drain(..) {
             let number = keys.number(&key);
             let stands = state.at(number);
             let before = logs.order(stands);
-            if before.is_some_and(|before| order <= before) {
+            let later = before.is_none_or(|before| match order.cmp(&before) {
+                Equal => ways.of.get(&number).is_some_and(|stood| way > *stood),
+                than => than == Greater,
+            });
+            if !later {
                 superseded += 1;
                 continue;
+            }
+            if !way.is_empty() {
+                ways.of.insert(number, way);
             }
             let digest = value.as_ref().map_or(0, |_| digest);
             let (first, stood) = (before.is_none(), stands.digest);

@@ -21,11 +21,11 @@ pub(crate) type Letter<L> = Box<dyn Fn(&Record<'_>, Reject) -> L>;
 /// So many bytes are decoded before others get their turn.
 const TURN: usize = 64 << 10;
 
-/// Decodes what comes through `feed`. Told of each batch that is done by `done(records, rejected, bytes)`.
+/// Decodes what comes through `feed`, of the topic of this rank. Told of each batch that is done by `done(records, rejected, bytes)`.
 pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     name: &str,
-    number: u16,
+    topic: u16,
     feed: Option<Arc<Feed>>,
     mut decode: Decode<D>,
     letter: Letter<L>,
@@ -63,8 +63,8 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                     Next::Batch(epoch, source, batch) => {
                         held.iter_mut().for_each(|c| c.downgrade(&epoch));
                         out.reserve(batch.records.len());
-                        // The rank of a source among all of the topology: where topics are merged, the one read later is later.
-                        for record in batch.iter(number << 8 | source) {
+                        for mut record in batch.iter(source) {
+                            record.order.topic = topic;
                             if let Err(reject) = Reject::unless_whole(&record).and_then(|()| decode(&record, &mut out)) {
                                 bad.push(letter(&record, reject));
                             }

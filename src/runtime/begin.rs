@@ -1,5 +1,6 @@
 //! The beginning of a run: all that may refuse it is looked at before anything is changed.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 use std::{slice, thread};
@@ -132,12 +133,12 @@ fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec
             }
             topic.sources[rank].recall(&state.memory)?;
         }
-        for (rank, source) in topic.sources.iter().enumerate() {
-            let bounds = recorded.and_then(|r| r.get(rank)).map(|state| state.partitions.clone()).unwrap_or_default();
-            let mut partitions = source.partitions()?;
-            partitions.extend(bounds.keys().filter(|p| !partitions.contains(p)).copied().collect::<Vec<_>>());
+        for (rank, source) in topic.ranked() {
+            let state = recorded.and_then(|recorded| recorded.get(usize::from(rank)));
+            let bounds = state.map(|state| state.partitions.clone()).unwrap_or_default();
+            let partitions: BTreeSet<u32> = source.partitions()?.into_iter().chain(bounds.keys().copied()).collect();
             for partition in partitions {
-                asked.push(((number, rank as u16, partition), bounds.get(&partition).copied(), &**source));
+                asked.push(((number, rank, partition), bounds.get(&partition).copied(), &**source));
             }
         }
     }

@@ -50,6 +50,13 @@ pub(super) struct Topic {
     pub(super) identities: Vec<Vec<Identity>>,
 }
 
+impl Topic {
+    /// The sources with their ranks.
+    pub(super) fn ranked(&self) -> impl Iterator<Item = (u16, &Arc<dyn Source>)> {
+        (0..=u16::MAX).zip(&self.sources)
+    }
+}
+
 /// What workers report of a mark, or of the recovery, until all have.
 #[derive(Default)]
 pub(super) struct Gathered {

@@ -284,14 +284,14 @@ impl Coordinator {
     fn mark(&mut self) {
         let mut sources: BTreeMap<String, Vec<SourceState>> = BTreeMap::new();
         for (number, topic) in self.topics.iter().enumerate() {
-            let state = |(rank, source): (usize, &std::sync::Arc<dyn crate::connect::Source>)| {
-                let all = (number, rank as u16, 0)..=(number, rank as u16, u32::MAX);
+            let state = |(rank, source): (u16, &std::sync::Arc<dyn crate::connect::Source>)| {
+                let all = (number, rank, 0)..=(number, rank, u32::MAX);
                 let partitions: BTreeMap<_, _> = self.bounds.range(all).map(|(place, bound)| (place.2, *bound)).collect();
                 let memory = source.remember(&partitions.iter().map(|(p, bound)| (*p, bound.to)).collect());
-                let identities = topic.identities.get(rank).cloned().unwrap_or_default();
+                let identities = topic.identities.get(usize::from(rank)).cloned().unwrap_or_default();
                 SourceState { source: source.describe(), identities, partitions, memory }
             };
-            sources.insert(topic.name.clone(), topic.sources.iter().enumerate().map(state).collect());
+            sources.insert(topic.name.clone(), topic.ranked().map(state).collect());
         }
         self.marked = Some(Marked { sources, handed: false, records: self.records });
         self.gather();
@@ -368,9 +368,9 @@ impl Coordinator {
             return Ok(());
         }
         for (number, topic) in self.topics.iter().enumerate().filter(|_| self.config.follow) {
-            for (rank, source) in topic.sources.iter().enumerate() {
+            for (rank, source) in topic.ranked() {
                 let (control, coordinator) = (self.control.clone(), self.outbox.clone());
-                self.threads.push(scout(number, rank as u16, source.clone(), control, coordinator)?);
+                self.threads.push(scout(number, rank, source.clone(), control, coordinator)?);
             }
         }
         places.into_iter().try_for_each(|(place, bound, opened)| self.read(place, bound, Some(opened)))

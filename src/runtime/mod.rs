@@ -50,6 +50,9 @@ use crate::error::{Error, Result};
 use crate::graph::{DEAD_LETTERS, Plan};
 use crate::topology::Topology;
 
+/// So many sources of one topic have ranks.
+const SOURCES: usize = u16::MAX as usize;
+
 /// How a topology is run.
 pub struct Config {
     /// Threads that work on the dataflow.
@@ -162,7 +165,9 @@ impl Streams {
         let written: BTreeSet<&str> = plan.sinks.iter().map(|s| s.topic.as_str()).collect();
         let mut bound: BTreeMap<&str, usize> = BTreeMap::new();
         let mut twice: BTreeSet<(&str, String)> = BTreeSet::new();
+        let mut ranks: BTreeMap<&str, usize> = BTreeMap::new();
         for (topic, source) in &self.sources {
+            *ranks.entry(topic).or_default() += 1;
             if !read.contains(topic.as_str()) {
                 wrong.push(format!("topic {topic} is bound to a source but never read"));
             }
@@ -170,6 +175,8 @@ impl Streams {
                 wrong.push(format!("topic {topic} is bound twice to {}", source.describe()));
             }
         }
+        let many = ranks.iter().filter(|(_, sources)| **sources > SOURCES);
+        wrong.extend(many.map(|(topic, n)| format!("topic {topic} is bound to {n} sources, but may be bound to {SOURCES}")));
         for (topic, _) in &self.sinks {
             if !written.contains(topic.as_str()) {
                 wrong.push(format!("topic {topic} is bound to a sink but never written"));

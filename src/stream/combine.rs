@@ -1,5 +1,6 @@
 //! Verbs that bring the records of a stream together: groups, tables, joins with a table.
 
+use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 
 use differential_dataflow::{AsCollection, VecCollection};
@@ -7,12 +8,25 @@ use differential_dataflow::{AsCollection, VecCollection};
 use super::{Event, KStream, Shared};
 use crate::grouped::KGrouped;
 use crate::operators::{Arrived, Datum, Extreme, Tally, fold, group, latest};
-use crate::record::Order;
+use crate::record::{Order, Way};
 use crate::table::KTable;
 use crate::time::Epoch;
 
-/// What of a stream's record outlives a join: value, place, timestamp.
-type Left<V> = (V, Order, Option<i64>);
+/// What of a stream's record outlives a join.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+struct Left<V> {
+    value: V,
+    order: Order,
+    way: Way,
+    timestamp: Option<i64>,
+}
+
+impl<V> Left<V> {
+    /// The same with another value.
+    fn with<W>(&self, value: W) -> Left<W> {
+        Left { value, order: self.order, way: self.way.clone(), timestamp: self.timestamp }
+    }
+}
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Groups records: unlike Kafka's, `f` gives group and value at once, or `None` for no group. A duplicate counts again.
@@ -73,15 +87,15 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn to_table(&self) -> KTable<'s, K, V> {
         let node = self.graph.node("to_table", &[self.node]);
         if self.retracts {
-            let diffs = timed(&self.events, |e, t| Some(((e.key, (e.order, e.value)), t, isize::from(e.diff))));
-            let last =
-                fold(diffs, "to_table", Box::new(|| Extreme::new(true)), |key, (_, value)| (key, value), self.graph.seeds());
+            let diffs = timed(&self.events, |e, t| Some(((e.key, (e.order, e.way, e.value)), t, isize::from(e.diff))));
+            let fresh = Box::new(|| Extreme::new(true));
+            let last = fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), self.graph.seeds());
             return KTable::from_diffs(self.graph.clone(), node, last, true);
         }
         let secret = self.graph.seeds().secret();
         let arrived = self.events.clone().map(move |e| {
             let digest = secret.digest(&e.value).half();
-            Arrived { key: e.key, order: e.order, digest, value: Some(e.value) }
+            Arrived { key: e.key, order: e.order, way: e.way, digest, value: Some(e.value) }
         });
         let rows = latest(arrived, self.graph.keys(), "to_table", std::sync::Arc::<Tally>::default());
         KTable::from_upserts(self.graph.clone(), node, rows)
@@ -110,7 +124,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// ```
     pub fn join<W: Datum, O: Datum>(&self, table: &KTable<'s, K, W>, f: impl Fn(&V, &W) -> O + 'static) -> KStream<'s, K, O> {
         let node = self.graph.node("join", &[self.node, table.node]);
-        let joined = self.lefts().join_map(table.diffs(), move |key, (v, order, ts), w| (key.clone(), (f(v, w), *order, *ts)));
+        let joined = self.lefts().join_map(table.diffs(), move |key, left, w| (key.clone(), left.with(f(&left.value, w))));
         self.joined(node, joined)
     }
 
@@ -142,19 +156,23 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let f: Shared<_> = Shared::new(f);
         let (lefts, rows, with) = (self.lefts(), table.diffs(), f.clone());
         let matched =
-            lefts.clone().join_map(rows.clone(), move |key, (v, order, ts), w| (key.clone(), (with(v, Some(w)), *order, *ts)));
-        let alone = lefts.antijoin(rows.map(|(key, _)| key)).map(move |(key, (v, order, ts))| (key, (f(&v, None), order, ts)));
+            lefts.clone().join_map(rows.clone(), move |key, left, w| (key.clone(), left.with(with(&left.value, Some(w)))));
+        let alone = lefts.antijoin(rows.map(|(key, _)| key)).map(move |(key, left)| (key, left.with(f(&left.value, None))));
         self.joined(node, matched.concat(alone))
     }
 
     fn lefts(&self) -> VecCollection<'s, Epoch, (K, Left<V>)> {
-        timed(&self.events, |e, t| Some(((e.key, (e.value, e.order, e.timestamp)), t, isize::from(e.diff))))
+        timed(&self.events, |e, t| {
+            let left = Left { value: e.value, order: e.order, way: e.way, timestamp: e.timestamp };
+            Some(((e.key, left), t, isize::from(e.diff)))
+        })
     }
 
     fn joined<O: Datum>(&self, node: usize, rows: VecCollection<'s, Epoch, (K, Left<O>)>) -> KStream<'s, K, O> {
         // A multiplicity beyond one is as many events.
-        let event = |((key, (value, order, timestamp)), _, diff): ((K, Left<O>), Epoch, isize)| {
-            let one = Event { key, value, order, timestamp, diff: diff.signum() as i8 };
+        let event = |((key, left), _, diff): ((K, Left<O>), Epoch, isize)| {
+            let Left { value, order, way, timestamp } = left;
+            let one = Event { key, value, order, way, timestamp, diff: diff.signum() as i8 };
             std::iter::repeat_n(one, diff.unsigned_abs())
         };
         KStream::new(self.graph.clone(), node, rows.consolidate().inner.flat_map(event), true)

@@ -16,7 +16,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::graph::Graph;
 use crate::operators::Datum;
-use crate::record::Order;
+use crate::record::{Order, Way};
 use crate::time::Epoch;
 
 /// A record in a stream. `diff` is 1, or -1 where a maintained join takes back what it gave.
@@ -25,6 +25,7 @@ pub(crate) struct Event<K, V> {
     pub(crate) key: K,
     pub(crate) value: V,
     pub(crate) order: Order,
+    pub(crate) way: Way,
     pub(crate) timestamp: Option<i64>,
     pub(crate) diff: i8,
 }
@@ -142,7 +143,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             "map",
             Box::new(move |e, out| {
                 let (key, value) = f(e.key, e.value);
-                out.push(Event { key, value, order: e.order, timestamp: e.timestamp, diff: e.diff });
+                out.push(Event { key, value, order: e.order, way: e.way, timestamp: e.timestamp, diff: e.diff });
             }),
         )
     }
@@ -165,14 +166,14 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.each(
             "map_values",
             Box::new(move |e, out| {
-                out.push(Event { key: e.key, value: f(e.value), order: e.order, timestamp: e.timestamp, diff: e.diff });
+                let (order, way, timestamp, diff) = (e.order, e.way, e.timestamp, e.diff);
+                out.push(Event { key: e.key, value: f(e.value), order, way, timestamp, diff });
             }),
         )
     }
 
-    /// Makes each record any number of records. All of them stand at the position of the one they come from: in a table of
-    /// them ([`to_table`](Self::to_table)), where Kafka has the last of a key, the first wins, behind a maintained join the
-    /// greatest.
+    /// Makes each record any number of records. All of them stand at the position of the one they come from; of those of one key,
+    /// in a table of them ([`to_table`](Self::to_table)), the last stands, as in Kafka.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -194,7 +195,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             "flat_map",
             Box::new(move |e, out| {
                 let (order, timestamp, diff) = (e.order, e.timestamp, e.diff);
-                out.extend(f(e.key, e.value).into_iter().map(|(key, value)| Event { key, value, order, timestamp, diff }));
+                let each = f(e.key, e.value).into_iter().enumerate();
+                out.extend(each.map(|(n, (key, value))| Event { key, value, order, way: e.way.then(n), timestamp, diff }));
             }),
         )
     }
@@ -218,7 +220,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             "flat_map_values",
             Box::new(move |e, out| {
                 let (key, order, timestamp, diff) = (e.key, e.order, e.timestamp, e.diff);
-                out.extend(f(e.value).into_iter().map(|value| Event { key: key.clone(), value, order, timestamp, diff }));
+                let one = |(n, value)| Event { key: key.clone(), value, order, way: e.way.then(n), timestamp, diff };
+                out.extend(f(e.value).into_iter().enumerate().map(one));
             }),
         )
     }
@@ -245,6 +248,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     key: f(&e.key, &e.value),
                     value: e.value,
                     order: e.order,
+                    way: e.way,
                     timestamp: e.timestamp,
                     diff: e.diff,
                 });
@@ -280,7 +284,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 
     /// The records of both streams. As in Kafka there is no order between them; but in a table of them a record of the topic that
-    /// the topology names later is the later one, whichever came first.
+    /// the topology names later is the later one, whichever came first. Of what one record became on two ways, that of `other` is
+    /// later.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -297,9 +302,10 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn merge(&self, other: &Self) -> Self {
-        use timely::dataflow::operators::Concat;
+        use timely::dataflow::operators::{Concat, vec::Map};
         let node = self.graph.node("merge", &[self.node, other.node]);
-        let events = self.events.clone().concat(other.events.clone());
+        let side = |stream: &Self, number| stream.events.clone().map(move |e| Event { way: e.way.after(number), ..e });
+        let events = side(self, 0).concat(side(other, 1));
         KStream::new(self.graph.clone(), node, events, self.retracts || other.retracts)
     }
 }

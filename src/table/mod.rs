@@ -25,7 +25,7 @@ use crate::operators::{
     snapshot_diffs,
 };
 use crate::options::{Materialized, Produced};
-use crate::record::Order;
+use crate::record::{Order, Way};
 use crate::stream::{Event, KStream};
 use crate::time::Epoch;
 
@@ -333,8 +333,9 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let node = self.graph.node("to_stream", &[self.node]);
         self.graph.volatile("to_stream");
         let event = |((key, value), epoch): ((K, Option<V>), Epoch)| {
-            let order = Order { source: 0, offset: epoch, partition: 0 };
-            Event { key, value, order, timestamp: None, diff: 1 }
+            // All changes of an epoch come at once: no topic has their rank, and between keys any order will do that stays.
+            let order = Order { topic: u16::MAX, source: 0, offset: epoch, partition: 0 };
+            Event { way: Way::of_key(&key), key, value, order, timestamp: None, diff: 1 }
         };
         KStream::new(self.graph.clone(), node, changelog(self.diffs(), "to_stream", self.graph.seeds()).map(event), false)
     }

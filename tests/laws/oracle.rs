@@ -11,7 +11,7 @@ pub(crate) type Rows = Vec<(String, i64)>;
 type Table = BTreeMap<String, i64>;
 
 /// The topics that the oracle knows, sorted.
-pub(crate) const TOPICS: [&str; 29] = [
+pub(crate) const TOPICS: [&str; 31] = [
     "aggregate",
     "all",
     "both",
@@ -26,6 +26,8 @@ pub(crate) const TOPICS: [&str; 29] = [
     "filtered",
     "flat",
     "joined",
+    "last",
+    "last_joined",
     "latest",
     "left",
     "left_joined",
@@ -147,12 +149,15 @@ fn of_streams(entries: &[Entry], left: &Table, out: &mut BTreeMap<&'static str, 
     let events: Vec<(&String, i64)> = log(entries, "events").into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
     let (mut all, mut flat, mut both) = (Rows::new(), Rows::new(), Rows::new());
     let (mut latest, mut enriched_latest, mut optional_latest) = (Table::new(), Table::new(), Table::new());
+    let (mut last, mut last_joined) = (Table::new(), Table::new());
     let (mut both_count, mut fifths, mut enriched_sum) = (Table::new(), Table::new(), Table::new());
     let mut optional: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
     for (key, v) in events {
         all.push((key.clone(), v));
         both.push((v.to_string(), v));
         latest.insert(key.clone(), v);
+        last.insert(key.clone(), if v % 2 == 0 { v } else { v + v % 3 });
+        last_joined.insert(key.clone(), (v + v % 3) * 100 + left.get(key).copied().unwrap_or(50));
         if v >= 0 {
             flat.extend((0..v % 4).map(|i| (format!("{key}{i}"), i)));
         }
@@ -176,6 +181,8 @@ fn of_streams(entries: &[Entry], left: &Table, out: &mut BTreeMap<&'static str, 
     let distinct = optional.into_iter().map(|(group, values)| (group, values.len() as i64)).collect();
     out.extend([("all", all), ("flat", flat), ("both", both), ("optional_distinct", distinct)]);
     let tables = [
+        ("last", last),
+        ("last_joined", last_joined),
         ("latest", latest),
         ("both_count", both_count),
         ("fifths", fifths),

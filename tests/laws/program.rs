@@ -57,6 +57,9 @@ fn streams<'s>(builder: &StreamsBuilder<'s>, left: &KTable<'s, String, i64>) {
     flat.to("flat", pair());
     both.to("both", pair());
     events.to_table().to("latest", pair());
+    let several = events.flat_map_values(|v| [v + 9, v, v + v % 3]);
+    several.merge(&events.filter(|_, v| v % 2 == 0)).to_table().to("last", pair());
+    several.left_join(left, |e, l| e * 100 + l.copied().unwrap_or(50)).to_table().to("last_joined", pair());
     both.group_by_key().count().to("both_count", pair());
     let fifths: KGrouped<'_, String, i64> = events.group_by(|_, v| (v % 5 != 0).then(|| ((v % 5).to_string(), *v)));
     fifths.sum(|v| *v).to("fifths", pair());

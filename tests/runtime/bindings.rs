@@ -31,6 +31,36 @@ fn on(workers: usize) -> Config {
 }
 
 #[test]
+fn of_300_sources_of_a_topic_the_one_bound_later_is_later() {
+    let records = |n: usize| format!("a={n} k{n}={n}{}", if n == 17 { " a=1700 a=1701" } else { "" });
+    let (rows, kept) = (MemoryTable::default(), MemoryTable::default());
+    let both = |builder: &StreamsBuilder<'_>| {
+        table(builder, "rows").to("rows", pair());
+        stream(builder, "events").to_table().to("kept", pair());
+    };
+    let mut streams = Streams::new(Topology::new("many", both)).sink("rows", rows.clone()).sink("kept", kept.clone());
+    for n in 0..300 {
+        let name = format!("log {n}");
+        streams = streams.source("rows", log(&name, &records(n))).source("events", log(&name, &records(n)));
+    }
+    let summary = streams.run(on(2)).unwrap();
+    assert_eq!(summary.topics["rows"].read, 602);
+    assert_eq!((rows.rows().len(), kept.rows().len()), (301, 301));
+    assert_eq!((&rows.rows()[0], &kept.rows()[0]), (&row("a", 299), &row("a", 299)));
+}
+
+#[test]
+fn more_sources_of_a_topic_than_have_ranks_are_refused() {
+    let mut streams = Streams::new(Topology::new("many", copy)).sink("kept", MemoryTable::default());
+    for n in 0..=u16::MAX {
+        streams = streams.source("rows", log(&n.to_string(), "a=1"));
+    }
+    let error = streams.run(on(1)).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert_eq!(error.to_string(), "topology many can't run: topic rows is bound to 65536 sources, but may be bound to 65535");
+}
+
+#[test]
 fn all_that_is_wrong_is_one_error_before_anything_is_touched() {
     let wrong = |builder: &StreamsBuilder<'_>| {
         let rows = table(builder, "rows");

@@ -48,14 +48,6 @@ fn flat_map_makes_any_number_of_records_and_flat_map_values_keeps_the_key() {
 }
 
 #[test]
-fn of_the_records_that_one_was_made_into_the_first_stands_in_a_table() {
-    let mut trial = Trial::of(|builder| {
-        stream(builder, "numbers").flat_map_values(|v| [v + 1, v + 5, v + 3]).to_table().to("first", pair());
-    });
-    assert_eq!(trial.after("numbers", "a=10 b=20 a=30", "first"), "a=31 b=21");
-}
-
-#[test]
 fn merge_has_the_records_of_both_and_a_stream_merged_with_itself_has_each_twice() {
     let mut trial = Trial::of(|builder| {
         let (left, right) = (stream(builder, "left"), stream(builder, "right"));

@@ -119,7 +119,7 @@ impl KafkaTopic {
                     let partition = message.partition() as u32;
                     let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
                     let there = self.trails.mark(&Record {
-                        order: Order { offset: message.offset() as u64, partition, source: 0 },
+                        order: Order { offset: message.offset() as u64, partition, ..Order::default() },
                         timestamp,
                         key: message.key(),
                         value: message.payload(),
