@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer};
 use serde_json::json;
 use serde_json::value::RawValue;
@@ -120,7 +121,8 @@ pub(super) async fn delete(State(app): State<Arc<App>>, path: Named) -> Response
 /// `PUT /streams/{stream}/record`: the stream is that of the path, whatever the body says.
 pub(super) async fn put(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
     let stream = name(&path);
-    match put_all(&app, stream, &headers, &body, |body| Ok(vec![parse::<Put<'_>>(body)?])).await.as_deref() {
+    let records = |body| Ok(vec![parse::<Put<'_>>(body)?]);
+    match put_all(&app, stream, &headers, &body, records, |body, data| Ok(one_line(body, data))).await.as_deref() {
         Ok([Ok(place)]) => {
             answer(200, AMAZON, &json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }))
         }
@@ -130,14 +132,14 @@ pub(super) async fn put(State(app): State<Arc<App>>, path: Named, headers: Heade
     }
 }
 
-/// `PUT /streams/{stream}/records`: the answer says of each record whether it was taken.
+/// `PUT /streams/{stream}/records`: the answer says of each record whether it was taken. A text is stored as its characters.
 pub(super) async fn put_many(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
     let stream = name(&path);
-    let places =
-        match put_all(&app, stream, &headers, &body, |body| Ok(parse::<Puts<'_>>(body)?.records.unwrap_or_default())).await {
-            Ok(places) => places,
-            Err(fault) => return refuse(&fault),
-        };
+    let records = |body| Ok(parse::<Puts<'_>>(body)?.records.unwrap_or_default());
+    let places = match put_all(&app, stream, &headers, &body, records, characters).await {
+        Ok(places) => places,
+        Err(fault) => return refuse(&fault),
+    };
     let record = |place: &Result<Place, Refusal>| match place {
         Ok(place) => json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }),
         Err(refusal) => {
@@ -156,6 +158,7 @@ async fn put_all<'a>(
     headers: &HeaderMap,
     body: &'a Bytes,
     records: impl FnOnce(&'a [u8]) -> Result<Vec<Put<'a>>, Fault>,
+    stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, Fault>,
 ) -> Result<Vec<Result<Place, Refusal>>, Fault> {
     if !is_json(headers) {
         return Err(Fault::MediaType);
@@ -164,7 +167,7 @@ async fn put_all<'a>(
     if !(1..=RECORDS).contains(&records.len()) {
         return Err(Fault::Invalid(format!("a request has 1 to {RECORDS} records, not {}", records.len())));
     }
-    let entries = records.into_iter().map(|put| entry(body, put)).collect::<Result<_, _>>()?;
+    let entries = records.into_iter().map(|put| entry(body, put, &stored)).collect::<Result<_, _>>()?;
     app.append(&inner(&app.config.streams, stream), entries).await.map_err(|refusal| Fault::Log(refusal, stream.to_string()))
 }
 
@@ -175,7 +178,7 @@ fn is_json(headers: &HeaderMap) -> bool {
     kind == "application/json" || kind == AMAZON
 }
 
-fn entry(body: &Bytes, put: Put<'_>) -> Result<Entry, Fault> {
+fn entry(body: &Bytes, put: Put<'_>, stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, Fault>) -> Result<Entry, Fault> {
     let data = put.data.ok_or_else(|| Fault::Invalid("a record has no data".to_string()))?;
     let key = put.key.ok_or_else(|| Fault::Invalid("a record has no partition key".to_string()))?;
     // The mapping template writes a number as text.
@@ -187,7 +190,21 @@ fn entry(body: &Bytes, put: Put<'_>) -> Result<Entry, Fault> {
     if !(1..=KEY).contains(&key.chars().count()) {
         return Err(Fault::Invalid(format!("a partition key has 1 to {KEY} characters")));
     }
-    Ok(Entry { partition: None, key: Some(key.into()), value: Some(one_line(body, data)) })
+    Ok(Entry { partition: None, key: Some(key.into()), value: Some(stored(body, data)?) })
+}
+
+/// The characters of a text, as the mapping template of `PutRecords` takes them; the JSON of any other value.
+fn characters(body: &Bytes, data: &RawValue) -> Result<Bytes, Fault> {
+    if !data.get().starts_with('"') {
+        return Ok(one_line(body, data));
+    }
+    let text: String = serde_json::from_str(data.get()).map_err(|e| Fault::Malformed(e.to_string()))?;
+    let lines = text.contains(['\n', '\r']);
+    // Only in JSON does a blank between two tokens say the same as a line end; anything else is the log's to take or refuse.
+    if lines && serde_json::from_str::<IgnoredAny>(&text).is_ok() {
+        return Ok(text.replace(['\n', '\r'], " ").into());
+    }
+    Ok(text.into())
 }
 
 fn shard_id(partition: u32) -> String {

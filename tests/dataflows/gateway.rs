@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command};
 use std::sync::Mutex;
 
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::Archive;
 
@@ -195,6 +195,35 @@ fn the_records_of_a_python_script_are_the_lines_of_the_archive() {
     let expected = place.oracle("archive", &[]);
     assert_eq!((expected["pin_table"].len(), expected["dead_letters"].len()), (80, 0));
     assert_same("what a script posts", &expected, &place.lake("lake", None));
+}
+
+/// API Gateway's usual mapping takes the characters of `data`, so clients put the JSON of a row into a text.
+#[test]
+fn rows_that_are_put_as_texts_are_in_the_answers() {
+    let place = Place::new();
+    let running = gateway(&place, &[]);
+    let mut client = Client::connect(running.address);
+    let mut put = |kind: &str, records: &Json| {
+        let path = format!("/test/streams/streaming-demo-{kind}/records");
+        let reply = client.ask("PUT", &path, &[("Content-Type", "application/json")], &records.to_string()).unwrap();
+        assert_eq!((reply.status, &reply.json()["FailedRecordCount"]), (200, &json!(0)), "{reply:?}");
+    };
+    for (kind, field) in [("pin", "unique_id"), ("geo", "timestamp"), ("user", "date_joined")] {
+        let row = |ind: u64| json!({ "ind": ind, field: null });
+        let one = |data: Json| json!({ "data": data, "partition-key": "k" });
+        let texts = (0..3).map(|ind| one(row(ind).to_string().into())).chain([one(row(3))]);
+        put(kind, &json!({ "records": texts.collect::<Vec<_>>() }));
+    }
+    running.stop();
+    // As a sender of texts leaves them in an archive.
+    let object = place.path("archive/topics/demo.pin/partition=0/demo.pin+0+0000000004.json");
+    std::fs::write(object, json!(r#"{"ind":4,"unique_id":"a \"text\""}"#).to_string()).unwrap();
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    let expected = place.oracle("archive", &[]);
+    let count = |table: &str| expected[table].len();
+    assert_eq!([count("pin_table"), count("geo_table"), count("user_table"), count("dead_letters")], [5, 4, 4, 0]);
+    assert_same("rows as texts", &expected, &place.lake("lake", None));
+    assert!(place.run(&["check", "--from", "archive", "--lake", "lake"]).contains("equal"));
 }
 
 #[test]

@@ -94,6 +94,7 @@ fn streams_answer_what_kinesis_answers() {
     let error = |kind: &str, message: &str| json!({"__type": kind, "message": message});
     let missing = error("ResourceNotFoundException", "Stream none under account 000000000000 not found.");
     let invalid = || error("ValidationException", "a ...");
+    let texts: Vec<_> = (6..12).map(|offset| place(0, offset)).collect();
     let many = format!(r#"{{"records":[{}]}}"#, vec![r#"{"data":1,"partition-key":"k"}"#; 501].join(","));
     let cases: &[(&str, &str, &str, u16, Json)] = &[
         (
@@ -124,6 +125,23 @@ fn streams_answer_what_kinesis_answers() {
             r#"{"Records":[{"Data":5,"PartitionKey":"k"}]}"#,
             200,
             json!({"FailedRecordCount": 0, "Records": [place(0, 5)]}),
+        ),
+        (
+            "PUT",
+            "/prod/streams/u.pin/records",
+            r#"{"records":[{"data":"{\"a\": \"\u00e9\"}","partition-key":"k"},{"data":"{\n\"a\":\r\n7}","partition-key":"k"},
+                {"data":"eyJhIjoyfQ==","partition-key":"k"},{"data":"","partition-key":"k"},{"Data":"no JSON","PartitionKey":"k"},
+                {"data":{"a": "x"},"partition-key":"k"}]}"#,
+            200,
+            json!({"FailedRecordCount": 0, "Records": texts}),
+        ),
+        ("PUT", "/streams/u.pin/records", r#"{"records":[{"data":"two\nlines","partition-key":"k"}]}"#, 400, invalid()),
+        (
+            "PUT",
+            "/streams/u.pin/records",
+            r#"{"records":[{"data":"\ud800","partition-key":"k"}]}"#,
+            400,
+            error("SerializationException", "..."),
         ),
         ("PUT", "/streams/none/record", r#"{"Data":1,"PartitionKey":"a"}"#, 400, missing.clone()),
         ("GET", "/streams/none", "", 400, missing.clone()),
@@ -158,7 +176,9 @@ fn streams_answer_what_kinesis_answers() {
     }
     assert_eq!(door.ask("PUT", "/streams/u.pin/record", &[("Content-Type", "text/plain")], "1").status, 415);
     let (folder, _) = door.close();
-    assert_eq!(records(folder.path(), "u.pin", 0), [r#"{"ind": 1}"#, r#""eyJhIjoyfQ==""#, "null", "3", "4", "5"]);
+    let one_by_one = [r#"{"ind": 1}"#, r#""eyJhIjoyfQ==""#, "null", "3", "4", "5"];
+    let texts = [r#"{"a": "é"}"#, r#"{ "a":  7}"#, "eyJhIjoyfQ==", "", "no JSON", r#"{"a": "x"}"#];
+    assert_eq!(records(folder.path(), "u.pin", 0), [one_by_one, texts].concat());
 }
 
 #[test]

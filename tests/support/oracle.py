@@ -154,7 +154,7 @@ def unbase64(text):
 
 
 def record_object(data):
-    """The object that a record's bytes stand for, out of its array or its base64."""
+    """The object that a record's bytes stand for, out of its array, its base64 or its string."""
     if len(data) > MEBIBYTE:
         raise DeadLetter("size")
     text = text_of(data)
@@ -168,9 +168,7 @@ def record_object(data):
     else:
         if isinstance(value, str):
             inner = unbase64(value)
-            if inner is None:
-                raise DeadLetter("no object")
-            value = parse(text_of(inner))
+            value = parse(value if inner is None else text_of(inner))
     if isinstance(value, list) and len(value) == 1:
         value = value[0]
     if not isinstance(value, dict):
@@ -536,6 +534,13 @@ def test_wrappings():
     encoded, array = base64.b64encode(pin), base64.b64encode(b"[" + pin + b"]")
     for good in [b"[" + pin + b"]", encoded, b'"' + encoded + b'"', array, b'"' + array + b'"', b" \t" + pin + b"\r", b'"' + encoded.replace(b"e", b"\\u0065") + b'"']:
         assert outcome("pin", good) == row, good
+    quoted = lambda text: json.dumps(text).encode()
+    for good in [quoted(pin.decode()), quoted(f" [ {pin.decode()} ] "), b" " + quoted(pin.decode()) + b"\r"]:
+        assert outcome("pin", good) == row, good
+    for bad in [quoted(quoted(pin.decode()).decode()), base64.b64encode(quoted(pin.decode())), b"[" + quoted(pin.decode()) + b"]", quoted(pin.decode()[:-1])]:
+        assert outcome("pin", bad) == "dead letter", bad
+    for bad in ["[]", f"[{pin.decode()},{pin.decode()}]", f"[[{pin.decode()}]]", "7 ", " null", f"\ufeff{pin.decode()}", pin.decode() + "}"]:
+        assert outcome("pin", quoted(bad)) == "dead letter", bad
     twice = base64.b64encode(encoded)
     for bad in [b"", b" ", b"null", b"[null]", b"[]", b"[" + pin + b"," + pin + b"]", b"[[" + pin + b"]]", twice, b'"' + twice + b'"']:
         assert outcome("pin", bad) == "dead letter", bad

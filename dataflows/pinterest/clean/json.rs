@@ -56,7 +56,8 @@ type Fields<'a, const N: usize> = [Option<Value<'a>>; N];
 
 /// Reads the object in the value of a record, unwraps it where needed, and has it cleaned.
 ///
-/// An object may stand in an array of one, and that or the object itself in base64, once: as a JSON string or bare.
+/// An object may stand in an array of one. That, or the object itself, may stand in base64, bare or as a JSON string, or in a
+/// JSON string as it is: one of these, once.
 pub(super) fn record<T, const N: usize>(
     value: Option<&[u8]>,
     shape: &Shape<N>,
@@ -69,9 +70,11 @@ pub(super) fn record<T, const N: usize>(
     let mut fields = [const { None }; N];
     let inner = match parse(bytes, shape, &mut fields) {
         Ok(None) => return clean(&fields),
-        Ok(Some(text)) => STANDARD
-            .decode(text.as_bytes())
-            .map_err(|e| Reject::new(reason::NOT_AN_OBJECT, format!("a string that is not base64: {e}")))?,
+        Ok(Some(text)) => match STANDARD.decode(text.as_bytes()) {
+            Ok(inner) => inner,
+            // No JSON of an object is base64: it begins with a brace or a bracket.
+            Err(_) => return quoted(&text, shape, clean),
+        },
         Err(reject) if reject.reason == reason::INVALID_JSON => {
             STANDARD.decode(bytes).ok().filter(|inner| str::from_utf8(inner).is_ok()).ok_or(reject)?
         }
@@ -84,7 +87,25 @@ pub(super) fn record<T, const N: usize>(
     }
 }
 
-/// Puts the values of an object into `fields`, or returns the text of a string, which may be base64.
+/// Cleans the object whose JSON is the text of a string.
+fn quoted<T, const N: usize>(
+    text: &str,
+    shape: &Shape<N>,
+    clean: impl Fn(&Fields<'_, N>) -> Result<T, Reject>,
+) -> Result<T, Reject> {
+    let mut fields = [const { None }; N];
+    match parse(text.as_bytes(), shape, &mut fields) {
+        Ok(None) => clean(&fields),
+        Ok(Some(_)) => Err(Reject::new(reason::NOT_AN_OBJECT, "a string in a string")),
+        Err(reject) if reject.reason == reason::INVALID_JSON && !text.trim_start().starts_with(['{', '[']) => Err(Reject::new(
+            reason::NOT_AN_OBJECT,
+            format!("a string that is neither base64 nor the JSON of an object: {}", reject.detail),
+        )),
+        Err(reject) => Err(reject),
+    }
+}
+
+/// Puts the values of an object into `fields`, or returns the text of a string, which may be base64 or JSON.
 fn parse<'a, const N: usize>(
     bytes: &'a [u8],
     shape: &Shape<N>,
