@@ -117,7 +117,11 @@ impl DeltaCommitter {
             self.there(n, path)?;
         }
         self.files.apply(&self.log.store, actions, self.layout.schema.mode, &self.layout.files)?;
-        Ok(actions.to_vec())
+        // A file is kept for a week from when it was removed, which is now.
+        let (now, mut actions) = ((self.log.now)(), actions.to_vec());
+        let times = actions.iter_mut().filter_map(|action| action.get_mut("remove")?.get_mut("deletionTimestamp"));
+        times.for_each(|time| *time = now.into());
+        Ok(actions)
     }
 
     /// The file of `files` that is to be taken away, with its vector.

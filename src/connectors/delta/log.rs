@@ -56,6 +56,11 @@ pub(super) fn generation(actions: &[Value]) -> Option<u64> {
     parameters(actions)?["generation"].as_str()?.parse().ok()
 }
 
+/// When the version was made that `actions` are, in milliseconds since 1970.
+pub(super) fn time(actions: &[Value]) -> Option<i64> {
+    actions.iter().find_map(|a| a["commitInfo"]["timestamp"].as_i64())
+}
+
 /// Where the rows went, if `actions` are a version of ours that moved some: what [`Log::rearrangement`] was told.
 pub(super) fn moves(actions: &[Value]) -> Option<Vec<Value>> {
     serde_json::from_str(parameters(actions)?["moves"].as_str()?).ok()

@@ -16,6 +16,7 @@ mod fit;
 mod index;
 mod log;
 mod reader;
+mod retention;
 mod rows;
 mod schema;
 mod sink;

@@ -1,23 +1,19 @@
 //! A table at a version, as the `deltalake` crate reads it from checkpoints and log.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
-use arrow_array::cast::AsArray;
-use arrow_array::{Array, StructArray};
-use bytes::Bytes;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::connect::{Column, Store};
 use crate::error::{Error, Result};
 
-use super::{schema, vectors};
+use super::schema;
 
 const LAST: &str = "_delta_log/_last_checkpoint";
 
-fn at(version: u64) -> String {
+/// The name of the checkpoint of `version` in the table's folder.
+pub(super) fn at(version: u64) -> String {
     format!("_delta_log/{version:020}.checkpoint.parquet")
 }
 
@@ -96,47 +92,6 @@ pub(super) fn checkpoint(store: &Store, version: u64) -> Result<()> {
 pub(super) fn last_checkpoint(store: &Store) -> Result<u64> {
     let last: Option<Value> = store.get(LAST)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(last.and_then(|last| last["version"].as_u64()).unwrap_or(0))
-}
-
-/// Deletes versions of the log from before `cutoff` that a checkpoint makes superfluous.
-///
-/// # Errors
-/// When they can't be deleted.
-pub(super) fn clean_log(store: &Store, version: u64, cutoff: i64) -> Result<()> {
-    wait(store, "clean the log of", async {
-        let table = open(store, Some(version)).await?;
-        let log = table.log_store();
-        deltalake::checkpoints::cleanup_expired_logs_for(version, log.as_ref(), cutoff, None).await.map(|_| ())
-    })
-}
-
-/// The files that were removed lately, with their vectors, by the checkpoint of `version`.
-///
-/// # Errors
-/// When it can't be read.
-pub(super) fn removed(store: &Store, version: u64) -> Result<BTreeSet<String>> {
-    let name = at(version);
-    let failed = |what: &str| Error::data(format!("{} has no {what}", store.name(&name)));
-    let bytes = store.get(&name)?.ok_or_else(|| failed("content"))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).and_then(|b| b.build());
-    let mut removed = BTreeSet::new();
-    for batch in reader.map_err(|e| failed("checkpoint").because(e))? {
-        let batch = batch.map_err(|e| failed("checkpoint").because(e))?;
-        let remove = batch.column_by_name("remove").and_then(|c| c.as_struct_opt()).ok_or_else(|| failed("removed files"))?;
-        let text = |of: &StructArray, name: &str| of.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).cloned();
-        let paths = text(remove, "path").ok_or_else(|| failed("paths"))?;
-        let vector = remove.column_by_name("deletionVector").and_then(|c| c.as_struct_opt()).ok_or_else(|| failed("vectors"))?;
-        let (kinds, places) = (text(vector, "storageType"), text(vector, "pathOrInlineDv"));
-        let (kinds, places) = kinds.zip(places).ok_or_else(|| failed("vectors"))?;
-        for row in (0..batch.num_rows()).filter(|row| remove.is_valid(*row)) {
-            removed.insert(paths.value(row).into());
-            if vector.is_valid(row) {
-                let vector = json!({"storageType": kinds.value(row), "pathOrInlineDv": places.value(row)});
-                removed.extend(vectors::path(&vector)?);
-            }
-        }
-    }
-    Ok(removed)
 }
 
 async fn open(store: &Store, version: Option<u64>) -> Result<DeltaTable, DeltaTableError> {

@@ -21,7 +21,7 @@ use super::committer::DeltaCommitter;
 use super::file::{NewFile, OpenFile};
 use super::files::{self, File, Moved};
 use super::writer::ROWS;
-use super::{fit, rows, snapshot, vectors};
+use super::{fit, retention, rows, snapshot, vectors};
 
 /// Small files that are borne before they are made one.
 const SMALL_FILES: usize = 32;
@@ -245,10 +245,7 @@ impl DeltaCommitter {
         Ok(chore(move || {
             snapshot::checkpoint(&store, version)?;
             if let Some(doubtful) = doubtful {
-                snapshot::clean_log(&store, version, since)?;
-                // What was removed within the week is listed there.
-                let needed = snapshot::removed(&store, version)?;
-                doubtful.iter().filter(|name| !needed.contains(*name)).try_for_each(|name| store.delete(name))?;
+                retention::clean(&store, version, since, doubtful)?;
             }
             Ok(Done::Checkpointed(version))
         }))

@@ -6,19 +6,24 @@ use std::sync::atomic::Ordering;
 
 use super::model::{Dice, Rows, World, remote, row};
 use crate::connect::Store;
-use crate::connectors::delta::{Table, snapshot, vectors};
+use crate::connectors::delta::{Table, log, snapshot, vectors};
 
 fn files(store: &Store, folder: &str, end: &str) -> usize {
     store.list(folder).unwrap().iter().filter(|(name, _)| name.ends_with(end)).count()
 }
 
-/// Commits 1 to 20 of a table of 50 rows, with a checkpoint at every tenth version; the clock shows `from`, in the end `to`.
-fn world(folder: &Path, store: Store, from: i64, to: i64) -> (World, Rows) {
+/// Commits 1 to 20 of a table of 50 rows, with a checkpoint of the last. The clock shows the first of `times`, from commit 11 on the
+/// second, in the end the third, all beside the time that Delta's library and the disk go by.
+fn world(folder: &Path, store: Store, times: [i64; 3]) -> (World, Rows) {
+    let [from, middle, to] = times;
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
     let mut world = World { store, ..World::new(folder, |d| d.rewrite_below(0).checkpoint_every(20)) };
     let now = world.clock.fetch_add(from, Ordering::Relaxed);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
     for n in 1..=20 {
+        if n == 11 {
+            world.clock.store(now + middle, Ordering::Relaxed);
+        }
         for _ in 0..10 {
             let key = dice.below(50) as i64;
             rows.insert(key, row(key, &mut dice));
@@ -39,40 +44,62 @@ fn world(folder: &Path, store: Store, from: i64, to: i64) -> (World, Rows) {
 const DAY: i64 = 24 * 3600 * 1000;
 
 /// In a folder and in an object store.
-fn everywhere(from: i64, to: i64, check: impl Fn(World, Rows)) {
+fn everywhere(times: [i64; 3], check: impl Fn(World, Rows)) {
     let folder = tempfile::tempdir().unwrap();
     for store in [Store::open(folder.path().join("table").to_str().unwrap()).unwrap(), remote()] {
-        let (world, rows) = world(folder.path(), store, from, to);
+        let (world, rows) = world(folder.path(), store, times);
         check(world, rows);
     }
 }
 
 #[test]
 fn a_version_stays_readable_for_a_week() {
-    everywhere(0, 6 * DAY, |world, rows| {
-        assert_eq!(files(&world.store, "_delta_log", ".checkpoint.parquet"), 1);
-        assert_eq!(files(&world.store, "_delta_log", ".json"), 21);
-        for n in 1..=20 {
-            assert!(world.read_at(n).len() <= rows.len());
-        }
-        assert_eq!(world.read(), rows);
-    });
+    for from in [0, -9000 * DAY, 9000 * DAY] {
+        everywhere([from, from, from + 6 * DAY], |world, rows| {
+            assert_eq!(files(&world.store, "_delta_log", ".checkpoint.parquet"), 1);
+            assert_eq!(files(&world.store, "_delta_log", ".json"), 21);
+            for n in 1..=20 {
+                assert!(world.read_at(n).len() <= rows.len());
+            }
+            assert_eq!(world.read(), rows);
+        });
+    }
 }
 
 #[test]
 fn what_no_version_of_the_last_week_needs_is_deleted() {
-    everywhere(-30 * DAY, 8 * DAY, |mut world, rows| {
-        assert_eq!(files(&world.store, "_delta_log", ".json"), 1);
-        let last = snapshot::load(&world.store, None, None).unwrap().files;
-        assert_eq!(files(&world.store, "", ".parquet"), last.len());
-        let vectors: BTreeSet<_> =
-            last.iter().map(|f| &f["add"]["deletionVector"]).filter_map(|v| vectors::path(v).ok()).collect();
-        assert_eq!(files(&world.store, "", ".bin"), vectors.len());
-        assert_eq!(world.read(), rows);
-        assert_eq!(world.read_at(20), rows);
-        assert!(Table::committed(world.store.clone(), 3).is_err());
-        world.start(2, &rows, &mut Dice::new(2)).unwrap();
-    });
+    for from in [0, -9000 * DAY, 9000 * DAY] {
+        everywhere([from, from, from + 8 * DAY], |mut world, rows| {
+            assert_eq!(files(&world.store, "_delta_log", ".json"), 1);
+            let last = snapshot::load(&world.store, None, None).unwrap().files;
+            assert_eq!(files(&world.store, "", ".parquet"), last.len());
+            let vectors: BTreeSet<_> =
+                last.iter().map(|f| &f["add"]["deletionVector"]).filter_map(|v| vectors::path(v).ok()).collect();
+            assert_eq!(files(&world.store, "", ".bin"), vectors.len());
+            assert_eq!(world.read(), rows);
+            assert_eq!(world.read_at(20), rows);
+            assert!(Table::committed(world.store.clone(), 3).is_err());
+            world.start(2, &rows, &mut Dice::new(2)).unwrap();
+        });
+    }
+}
+
+#[test]
+fn what_a_version_of_the_last_week_needs_is_kept_and_nothing_else() {
+    for from in [0, -9000 * DAY, 9000 * DAY] {
+        everywhere([from, from + 7 * DAY, from + 10 * DAY], |world, _| {
+            let actions = |version| log::read(&world.store, version).unwrap().unwrap();
+            let mut needed: BTreeSet<String> = BTreeSet::new();
+            let living = snapshot::load(&world.store, None, None).unwrap().files;
+            needed.extend(living.iter().map(|file| file["add"]["path"].as_str().unwrap().to_owned()));
+            let removes = (11..=20).flat_map(actions);
+            needed.extend(removes.filter_map(|action| Some(action["remove"]["path"].as_str()?.to_owned())));
+            let there = world.store.list("").unwrap().into_iter().map(|(name, _)| name);
+            let there: BTreeSet<String> = there.filter(|name| name.ends_with(".parquet")).collect();
+            assert_eq!(there, needed);
+            (10..=20).for_each(|n| drop(world.read_at(n)));
+        });
+    }
 }
 
 #[test]

@@ -1,0 +1,149 @@
+//! The end of old versions and of files that were removed.
+//!
+//! One clock decides: the one that runs are given, by which they date what they write into the log. Delta's library goes by the
+//! machine's: its checkpoints leave out the removals that it finds old. These are read in the log's versions instead.
+
+use std::collections::BTreeSet;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, StructArray};
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt, stream};
+use object_store::ObjectStore;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde_json::{Value, json};
+
+use crate::connect::Store;
+use crate::error::{Error, Result};
+
+use super::{log, snapshot, vectors};
+
+/// Deletes what no version since `since` needs, once there is a checkpoint of `version`: older versions of the log, and of the
+/// `doubtful` files those that were removed before.
+///
+/// # Errors
+/// When something can't be read or deleted.
+pub(super) fn clean(store: &Store, version: u64, since: i64, mut doubtful: Vec<String>) -> Result<()> {
+    let names = store.list("_delta_log")?.into_iter().map(|(name, _)| name);
+    let numbered = |name: String| Some((name.get(..20)?.parse::<u64>().ok()?, name));
+    let files: Vec<(u64, String)> = names.filter_map(numbered).collect();
+    let versions: Vec<u64> =
+        files.iter().filter(|(v, name)| *v <= version && log::at(*v).ends_with(name)).map(|(v, _)| *v).collect();
+    let recent = &versions[first_since(store, &versions, since)?..];
+    let keep = recent.first().copied().unwrap_or(version);
+    let checkpoints = files.iter().filter(|(v, name)| *v <= keep && snapshot::at(*v).ends_with(name)).map(|(v, _)| *v);
+    // Versions are read from a checkpoint on.
+    if let Some(from) = checkpoints.max() {
+        let old = files.iter().filter(|(v, name)| *v < from && is_log(name));
+        delete(store, old.map(|(_, name)| format!("_delta_log/{name}")).collect())?;
+    }
+    let Removed { names, oldest } = removed(store, version, since)?;
+    doubtful.retain(|name| !names.contains(name));
+    if !doubtful.is_empty() {
+        let names = forgotten(store, recent, oldest)?;
+        doubtful.retain(|name| !names.contains(name));
+    }
+    delete(store, doubtful)
+}
+
+fn is_log(name: &str) -> bool {
+    name.ends_with(".json") || (name.ends_with(".parquet") && name[20..].starts_with(".checkpoint"))
+}
+
+/// Where in the ascending `versions` the first is that was made at `since` or after it.
+fn first_since(store: &Store, versions: &[u64], since: i64) -> Result<usize> {
+    let (mut low, mut high) = (0, versions.len());
+    while low < high {
+        let middle = low.midpoint(high);
+        // One that does not tell its time is as old as the next that does.
+        let mut told = None;
+        for version in &versions[middle..high] {
+            told = log::read(store, *version)?.as_deref().and_then(log::time);
+            if told.is_some() {
+                break;
+            }
+        }
+        if told.is_some_and(|time| time < since) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    Ok(low)
+}
+
+/// The removals that a checkpoint knows.
+struct Removed {
+    /// Files that were removed at a time that counts, and their vectors.
+    names: BTreeSet<String>,
+    /// The time of the oldest removal that it knows: none that came later was left out.
+    oldest: Option<i64>,
+}
+
+/// The files that were removed since `since`, as far as the checkpoint of `version` knows them.
+fn removed(store: &Store, version: u64, since: i64) -> Result<Removed> {
+    let name = snapshot::at(version);
+    let failed = |what: &str| Error::data(format!("{} has no {what}", store.name(&name)));
+    let bytes = store.get(&name)?.ok_or_else(|| failed("content"))?;
+    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).and_then(|b| b.build());
+    let mut removed = Removed { names: BTreeSet::new(), oldest: None };
+    for batch in reader.map_err(|e| failed("checkpoint").because(e))? {
+        let batch = batch.map_err(|e| failed("checkpoint").because(e))?;
+        let remove = batch.column_by_name("remove").and_then(|c| c.as_struct_opt()).ok_or_else(|| failed("removed files"))?;
+        let text = |of: &StructArray, name: &str| of.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).cloned();
+        let paths = text(remove, "path").ok_or_else(|| failed("paths"))?;
+        let times = remove.column_by_name("deletionTimestamp").and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let times = times.ok_or_else(|| failed("times"))?;
+        let vector = remove.column_by_name("deletionVector").and_then(|c| c.as_struct_opt()).ok_or_else(|| failed("vectors"))?;
+        let (kinds, places) = (text(vector, "storageType"), text(vector, "pathOrInlineDv"));
+        let (kinds, places) = kinds.zip(places).ok_or_else(|| failed("vectors"))?;
+        for row in (0..batch.num_rows()).filter(|row| remove.is_valid(*row)) {
+            let time = if times.is_valid(row) { times.value(row) } else { 0 };
+            removed.oldest = Some(removed.oldest.map_or(time, |oldest| oldest.min(time)));
+            if time < since {
+                continue;
+            }
+            removed.names.insert(paths.value(row).into());
+            if vector.is_valid(row) {
+                let vector = json!({"storageType": kinds.value(row), "pathOrInlineDv": places.value(row)});
+                removed.names.extend(vectors::path(&vector)?);
+            }
+        }
+    }
+    Ok(removed)
+}
+
+/// The files that the `recent` versions have removed before the `oldest` removal that a checkpoint knows, and their vectors.
+fn forgotten(store: &Store, recent: &[u64], oldest: Option<i64>) -> Result<BTreeSet<String>> {
+    let mut names = BTreeSet::new();
+    for version in recent {
+        let actions = log::read(store, *version)?.unwrap_or_default();
+        let removes: Vec<&Value> = actions.iter().filter_map(|action| action.get("remove")).collect();
+        let known = |remove: &&Value| remove["deletionTimestamp"].as_i64().zip(oldest).is_some_and(|(at, oldest)| at >= oldest);
+        if removes.iter().any(known) {
+            break;
+        }
+        for remove in removes {
+            names.extend(remove["path"].as_str().map(str::to_owned));
+            if let Some(vector) = remove.get("deletionVector").filter(|vector| !vector.is_null()) {
+                names.extend(vectors::path(vector)?);
+            }
+        }
+    }
+    Ok(names)
+}
+
+/// Deletes files that need not be there.
+fn delete(store: &Store, names: Vec<String>) -> Result<()> {
+    let Some(remote) = store.remote() else { return names.iter().try_for_each(|name| store.delete(name)) };
+    let (objects, prefix) = remote.objects();
+    let paths: Vec<_> = names.into_iter().map(|name| Ok(format!("{prefix}/{name}").into())).collect();
+    let gone = |e: &object_store::Error| matches!(e, object_store::Error::NotFound { .. });
+    let deleted = objects.delete_stream(stream::iter(paths).boxed()).map(|deleted| match deleted {
+        Err(e) if !gone(&e) => Err(e),
+        _ => Ok(()),
+    });
+    let deleted = remote.wait(deleted.try_collect::<Vec<()>>());
+    deleted.map(drop).map_err(|e| Error::connect(format!("can't delete old files of {}", store.name(""))).because(e))
+}
