@@ -10,6 +10,7 @@ mod identity;
 mod json;
 mod key;
 pub mod log;
+mod mark;
 pub mod memory;
 mod row;
 mod store;
@@ -22,6 +23,9 @@ pub use identity::Identity;
 pub(crate) use json::write_object;
 pub use key::RowKey;
 pub(crate) use key::RowSum;
+pub use mark::Mark;
+#[cfg(feature = "gateway")]
+pub(crate) use mark::SEGMENT_HEAD;
 pub use row::{Column, ColumnType, Put, Row, Value};
 #[cfg(feature = "archive")]
 pub(crate) use store::Fetch;

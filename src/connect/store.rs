@@ -80,6 +80,11 @@ impl Store {
         Ok(Store { place })
     }
 
+    /// Uses a folder, which need not exist.
+    pub(crate) fn at(folder: &Path) -> Self {
+        Store { place: Place::Folder(folder.into()) }
+    }
+
     /// Uses `store` below `prefix`.
     ///
     /// # Errors

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::FutureExt;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
 use watershed::gateway::{Entry, FolderOptions, Log, Refusal};
 use watershed::{Error, Result};
@@ -126,7 +127,11 @@ impl Target {
     /// Waits until all that was taken can be read.
     pub(super) async fn close(&self) -> Result<()> {
         let Target::Log { log, .. } = self else { return Ok(()) };
-        log.close().await.map_err(|refusal| Error::connect(format!("can't close {}: {refusal}", log.describe())))
+        let closed = log.close().await;
+        closed.map_err(|refusal| match log.broken().now_or_never() {
+            Some(error) => error,
+            None => Error::connect(format!("can't close {}: {refusal}", log.describe())),
+        })
     }
 }
 

@@ -6,6 +6,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use watershed::connect::Mark;
 use watershed::{Error, Result};
 
 use super::draw::{Draw, Stream};
@@ -29,8 +30,8 @@ pub(super) struct Archive {
     written: Summary,
     /// Objects that are written and perhaps not yet on the disk.
     unsynced: Vec<PathBuf>,
-    /// Holds the lock on the archive until this is dropped, or the process dies.
-    _alone: fs::File,
+    /// Nobody else writes the archive until this is dropped, or the process dies.
+    _mark: Mark,
 }
 
 struct Partition {
@@ -56,12 +57,11 @@ impl Archive {
             return Err(Error::usage("can't write objects of 0 records").hint("Give a number of 1 or more."));
         }
         let to = options.to.clone();
-        let alone = alone(&to)?;
+        let mark = Mark::alone(&to, "generate")?;
         let names = KINDS.map(|kind| format!("{}.{kind}", options.user_id));
         for folder in names.iter().map(|name| to.join("topics").join(name)) {
             if holds_a_file(&folder).map_err(|e| unwritable(&folder, e))? {
-                return Err(Error::data(format!("can't generate into {}, which holds records already", folder.display()))
-                    .hint("Remove the archive, or generate into another folder with --to."));
+                return Err(full(&folder));
             }
         }
         let partial = to.join(format!(".{}.partial", options.user_id));
@@ -75,7 +75,7 @@ impl Archive {
             draw: Draw::new(options.seed, Stream::Partitions, 0),
             written: Summary::default(),
             unsynced: Vec::new(),
-            _alone: alone,
+            _mark: mark,
         };
         for (topic, name) in archive.topics.iter_mut().zip(&archive.names) {
             for p in 0..options.partitions {
@@ -121,7 +121,10 @@ impl Archive {
         self.unsynced.extend(self.names.iter().map(|name| self.partial.join(name)));
         self.unsynced.push(self.partial.clone());
         sync(&self.unsynced)?;
-        self.publish().map_err(|e| unwritable(&self.to.join("topics"), e))?;
+        self.publish().map_err(|e| match e.kind() {
+            Io::NotADirectory | Io::DirectoryNotEmpty => full(&self.to.join("topics")),
+            _ => unwritable(&self.to.join("topics"), e),
+        })?;
         Ok(self.written)
     }
 
@@ -129,8 +132,7 @@ impl Archive {
         let topics = self.to.join("topics");
         if topics.exists() {
             for name in &self.names {
-                // Folders without a file may be there: that was looked at.
-                remove(&topics.join(name))?;
+                remove_folders(&topics.join(name))?;
                 fs::rename(self.partial.join(name), topics.join(name))?;
             }
             fs::File::open(topics)?.sync_all()?;
@@ -169,19 +171,6 @@ impl Partition {
     }
 }
 
-/// Makes the folder, and sees to it that nobody else generates into it.
-fn alone(to: &Path) -> Result<fs::File> {
-    let folder = fs::create_dir_all(to).and_then(|()| fs::File::open(to)).map_err(|e| unwritable(to, e))?;
-    match folder.try_lock() {
-        Err(fs::TryLockError::WouldBlock) => {
-            Err(Error::connect(format!("can't generate into {}: another process does", to.display()))
-                .hint("Wait until it is done, or generate into another folder with --to."))
-        }
-        // There are disks that know no locks.
-        _ => Ok(folder),
-    }
-}
-
 /// Brings files and folders to the disk.
 fn sync(paths: &[PathBuf]) -> Result<()> {
     let sync = |path: &PathBuf| fs::File::open(path).and_then(|file| file.sync_all()).map_err(|e| unwritable(path, e));
@@ -203,6 +192,18 @@ fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
+/// Removes a folder that holds only folders; it need not be there. A file in it is an error, and stays.
+fn remove_folders(folder: &Path) -> io::Result<()> {
+    let entries = match fs::read_dir(folder) {
+        Err(e) if e.kind() == Io::NotFound => return Ok(()),
+        other => other?,
+    };
+    for entry in entries {
+        remove_folders(&entry?.path())?;
+    }
+    fs::remove_dir(folder)
+}
+
 /// Whether there is a file, however deep; a folder that isn't there holds none.
 fn holds_a_file(folder: &Path) -> io::Result<bool> {
     let entries = match fs::read_dir(folder) {
@@ -217,6 +218,11 @@ fn holds_a_file(folder: &Path) -> io::Result<bool> {
         }
     }
     Ok(false)
+}
+
+fn full(folder: &Path) -> Error {
+    Error::data(format!("can't generate into {}, which holds records already", folder.display()))
+        .hint("Remove the archive, or generate into another folder with --to.")
 }
 
 fn unwritable(path: &Path, cause: io::Error) -> Error {

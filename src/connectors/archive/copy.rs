@@ -1,8 +1,9 @@
 //! Copying a log, every record at its own offset, in objects that end where Confluent's S3 sink would end them.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::connect::{Partition, Poll, line};
+use crate::connect::{Mark, Partition, Poll, line};
 use crate::error::{Error, Result};
 use crate::record::{Batch, LONGEST, Record};
 
@@ -34,6 +35,7 @@ pub struct Copier {
     /// Offset after the last record that came; `None` before the first.
     next: Option<u64>,
     open: Open,
+    _mark: Arc<Mark>,
 }
 
 /// Records that make no whole object yet.
@@ -49,7 +51,8 @@ impl ArchiveTopic {
     /// Goes on with the copy of `partition`, or begins it.
     ///
     /// # Errors
-    /// When the topic can't be read, or an application writes to it as a [`Sink`](crate::connect::Sink).
+    /// When the topic can't be read, an application writes to it as a [`Sink`](crate::connect::Sink), or somebody else writes
+    /// the archive alone.
     pub fn copy(&self, partition: u32, rotation: Rotation) -> Result<Copier> {
         if rotation.flush_size == 0 {
             return Err(Error::usage("can't archive objects of 0 records").hint("Give a flush size of 1 or more."));
@@ -58,7 +61,10 @@ impl ArchiveTopic {
             return Err(Error::data(format!("can't copy to {}: it belongs to an application", self.name()))
                 .hint("Copy to another topic or another archive."));
         }
-        Ok(Copier { objects: self.objects(partition)?, rotation, next: self.end(partition)?, open: Open::default() })
+        // Before it is looked where the copy is: nobody else moves that end then.
+        let mark = self.archive.mark("a copy of a log")?;
+        let (objects, next) = (self.objects(partition)?, self.end(partition)?);
+        Ok(Copier { objects, rotation, next, open: Open::default(), _mark: mark })
     }
 
     /// The offset after the last record of `partition`, `None` if it has no object.

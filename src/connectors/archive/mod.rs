@@ -7,6 +7,8 @@
 //! - **A partition** is a folder `partition=<p>`.
 //! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is a record, an empty one and
 //!   a last one without newline too; an object without bytes has none. Objects are immutable and appear whole.
+//! - **A writer** only ever creates objects; [`Mark`] keeps those apart that would create different ones. One that is there with
+//!   other bytes is an error.
 //! - **A commit** of the sink makes one object visible for each worker that has rows, by conditional creation at the name of
 //!   its first offset; until then its bytes lie in `_staged`, where no reader looks.
 //! - **Guaranteed**: the same records at the same offsets at every reading. A missing object is an error in a replay and waited
@@ -28,7 +30,9 @@ mod sink_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::connect::{Identity, Store};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::connect::{Identity, Mark, Store};
 use crate::error::{Error, Result};
 
 pub use copy::{Copier, Rotation};
@@ -39,6 +43,8 @@ use objects::{LeftAlone, Objects};
 pub struct Archive {
     store: Store,
     url: String,
+    /// The mark of those who write to it, as long as there are any.
+    mark: Arc<Mutex<Weak<Mark>>>,
 }
 
 impl Archive {
@@ -49,12 +55,23 @@ impl Archive {
     /// When [`Store::open`] fails.
     pub fn open(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
-        Ok(Archive { url: trimmed(url.strip_prefix("file://").unwrap_or(url)), store })
+        Ok(Archive { url: trimmed(url.strip_prefix("file://").unwrap_or(url)), store, mark: Arc::default() })
     }
 
     /// Uses what `store` holds below its prefix, by which the archive is known to people.
     pub fn on(store: Store) -> Self {
-        Archive { url: trimmed(&store.name("")), store }
+        Archive { url: trimmed(&store.name("")), store, mark: Arc::default() }
+    }
+
+    /// The mark of who writes to it: one for all topics and partitions that this process writes.
+    fn mark(&self, who: &str) -> Result<Arc<Mark>> {
+        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = mark.upgrade() {
+            return Ok(held);
+        }
+        let taken = Arc::new(Mark::together(&self.store, who)?);
+        *mark = Arc::downgrade(&taken);
+        Ok(taken)
     }
 
     /// One topic of it, to read or to write.

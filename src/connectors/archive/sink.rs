@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Identity, Mode, Opened, Schema, Sink, SinkContext};
+use crate::connect::{Chore, Committer, Identity, Mark, Mode, Opened, Schema, Sink, SinkContext};
 use crate::error::{Error, Result};
 
 use super::ArchiveTopic;
@@ -37,6 +37,7 @@ impl Sink for ArchiveTopic {
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+        let mark = self.archive.mark("an application")?;
         self.claim(schema, context)?;
         let schema = Arc::new(schema.clone());
         let committer = Objects {
@@ -45,6 +46,7 @@ impl Sink for ArchiveTopic {
             generation: context.generation,
             ends: BTreeMap::new(),
             tidy: false,
+            _mark: mark,
         };
         Ok(Opened {
             writers: (0..context.workers as u32).map(|worker| Box::new(Encoder::new(schema.clone(), worker)) as _).collect(),
@@ -102,6 +104,7 @@ struct Objects {
     ends: BTreeMap<u32, u64>,
     /// Whether nothing is left in `_staged` of earlier runs.
     tidy: bool,
+    _mark: Arc<Mark>,
 }
 
 impl Objects {
