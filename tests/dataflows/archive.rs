@@ -8,10 +8,12 @@ use watershed::connect::Store;
 
 use super::crash::killed_again_and_again;
 use super::follow::{terminate, until};
+use super::gateway::{JSON, Running};
 use super::{Place, assert_same, tables};
 use crate::connectors::kafka::{Cluster, cluster};
 use crate::support::Dice;
 use crate::support::bucket::bucket;
+use crate::support::http::Client;
 
 const TOPICS: [&str; 3] = ["demo.pin", "demo.geo", "demo.user"];
 const PARTITIONS: u32 = 2;
@@ -214,4 +216,40 @@ fn an_object_that_is_not_full_ends_when_a_record_is_an_interval_later_than_its_f
     let screen = place.run(&["run", "--from", &archive, "--from", &kafka, "--lake", &format!("{url}/lake")]);
     assert!(screen.contains("14 new records"), "{screen}");
     assert_eq!(tables(&format!("{url}/lake"), None)["dead_letters"].len(), 14);
+}
+
+#[test]
+fn a_gateway_and_an_archive_never_replace_objects_of_each_other() {
+    let Some(cluster) = cluster() else { return };
+    let (place, prefix) = (Place::new(), topics(cluster, 1));
+    let kafka = cluster.url(&prefix);
+    let append = |first: i64| {
+        let records: Vec<_> = (first..first + 20).map(|n| (yesterday(), Some(format!("{{\"ind\":{n}}}").into_bytes()))).collect();
+        TOPICS.iter().for_each(|topic| cluster.append_at(&format!("{prefix}{topic}"), 0, &records));
+    };
+    append(0);
+    let args = ["archive", "--from", &kafka, "--to", "archive", "--flush-size", "10"];
+    let gateway = || Running::of(place.spawn(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"]));
+    let running = gateway();
+    assert!(place.fail(&args, 69).contains("another process does: a gateway"));
+    running.stop();
+
+    let child = place.spawn(&[&args[..], &["--follow"]].concat());
+    until("two objects", || objects(&Store::open(place.path("archive").to_str().unwrap()).unwrap()).len() == 6);
+    let said = place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69);
+    assert!(said.contains("another process does: a copy of a log"), "{said}");
+    terminate(&child);
+    assert!(child.wait_with_output().unwrap().status.success());
+
+    // One after the other they differ: the later one says so, and what is there stays.
+    let running = gateway();
+    let one = r#"{"records":[{"value":{"index":0}}]}"#;
+    let reply = Client::connect(running.address).ask("POST", "/topics/demo.pin", &[JSON], one).unwrap();
+    assert_eq!(reply.json()["offsets"][0]["offset"], 20, "{reply:?}");
+    running.stop();
+    append(20);
+    let store = Store::open(place.path("archive").to_str().unwrap()).unwrap();
+    let before = objects(&store);
+    place.fail(&args, 65);
+    assert!(before.len() == 7 && objects(&store) == before);
 }

@@ -275,7 +275,9 @@ fn a_gateway_that_can_not_serve_says_why() {
     std::fs::write(place.path("none"), "\n\n").unwrap();
     assert!(place.fail(&["gateway", "--tokens", "none"], 78).contains("no token"));
     let running = gateway(&place, &[]);
-    assert!(place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69).contains("another gateway"));
+    assert!(
+        place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69).contains("another process does: a gateway")
+    );
     let taken = running.address.to_string();
     assert!(place.fail(&["gateway", "--listen", &taken, "--to", "other"], 69).contains(&taken));
     running.stop();
@@ -285,4 +287,28 @@ fn a_gateway_that_can_not_serve_says_why() {
         assert!(place.fail(&["emulate", &format!("--rate={rate}"), "--to", "none"], 2).contains("rate from 0.000001"));
     }
     place.run(&["emulate", "--rate", "0.000001", "--to", "seldom", "--events", "1", "--rows", "10"]);
+}
+
+#[test]
+fn nobody_else_writes_an_archive_that_a_gateway_has_open() {
+    let place = Place::new();
+    let running = gateway(&place, &[]);
+    let one = r#"{"records":[{"value":{"index":0}}]}"#;
+    let reply = Client::connect(running.address).ask("POST", "/topics/demo.pin", &[JSON], one).unwrap();
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let others = ["generate", "--to", "archive", "--user-id", "other", "--events", "10"];
+    let users = ["emulate", "--to", "archive", "--events", "3", "--rate", "0", "--rows", "10"];
+    for writer in [&others[..], &users] {
+        let said = place.fail(writer, 69);
+        assert!(said.contains("another process does: a gateway") && said.contains("one writer at a time"), "{said}");
+    }
+    let mut child = running.child;
+    child.kill().unwrap();
+    child.wait().unwrap();
+    // A dead one's mark holds nobody up.
+    place.run(&users);
+    place.run(&others);
+    assert_eq!(records(&place.path("archive"), "demo.pin").len(), 4);
+    let left: Vec<_> = std::fs::read_dir(place.path("archive")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left.len(), 2, "the topics and what is the gateway's own: {left:?}");
 }

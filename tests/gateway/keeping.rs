@@ -1,27 +1,16 @@
 //! What a log in a folder keeps: every acknowledged record, where it was acknowledged, whatever is torn, killed or missing.
 
 use std::fs;
-use std::time::Duration;
 
 use futures::executor::block_on;
 use watershed::ErrorKind;
-use watershed::gateway::{Folder, FolderOptions, Log, Place, Position, Refusal};
+use watershed::gateway::{Folder, FolderOptions, Log, Refusal};
 
-use super::{entry, only, records};
+use super::{append, entry, only, records, slow};
 
-/// A log that keeps what it takes in its journal, for longer than a test lasts.
-fn slow() -> FolderOptions {
-    FolderOptions { object_every: Duration::from_secs(3600), ..FolderOptions::default() }
-}
-
-fn append(log: &Folder, values: &[String]) -> Vec<u64> {
-    let places = block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
-    let offset = |place: Result<Place, Refusal>| match place.unwrap().position {
-        Position::Offset(offset) => offset,
-        other => panic!("{other:?}"),
-    };
-    places.into_iter().map(offset).collect()
-}
+/// Bytes of a segment before its first frame, and of a frame without records.
+const HEAD: usize = 40;
+const SEAL: usize = 48;
 
 #[test]
 fn offsets_go_on_after_a_restart() {
@@ -49,25 +38,40 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
     let log = Folder::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let values = ["first", "second", "third"].map(String::from);
-    let ends: Vec<u64> = values
+    let name = only(folder.path().join("_gateway/journal")).file_name().unwrap().to_owned();
+    let ends: Vec<usize> = values
         .iter()
         .map(|value| {
             append(&log, std::slice::from_ref(value));
-            only(folder.path().join("_gateway/journal")).metadata().unwrap().len()
+            only(folder.path().join("_gateway/journal")).metadata().unwrap().len() as usize - SEAL
         })
         .collect();
     let journal = fs::read(only(folder.path().join("_gateway/journal"))).unwrap();
     drop(log);
-    for length in (0..journal.len()).step_by(5).chain(ends.iter().flat_map(|end| [*end as usize - 1, *end as usize])) {
+    for length in (0..journal.len()).step_by(5).chain(ends.iter().flat_map(|end| [*end - 1, *end])) {
         for dirt in [&b""[..], b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", b"#####"] {
+            if length < HEAD && !dirt.is_empty() {
+                continue;
+            }
             let place = tempfile::tempdir().unwrap();
+            let segments = place.path().join("_gateway/journal");
             fs::create_dir_all(place.path().join("topics/t/partition=0")).unwrap();
-            fs::create_dir_all(place.path().join("_gateway/journal")).unwrap();
-            fs::write(place.path().join("_gateway/journal/0000000007.log"), [&journal[..length], dirt].concat()).unwrap();
-            let whole = ends.iter().filter(|end| **end <= length as u64).count();
+            fs::create_dir_all(&segments).unwrap();
+            let torn = [&journal[..length], dirt].concat();
+            fs::write(segments.join(&name), &torn).unwrap();
+            let whole = ends.iter().filter(|end| **end <= length).count();
             let log = Folder::open(place.path(), slow()).unwrap();
             assert_eq!(records(place.path(), "t", 0), &values[..whole], "cut at {length}");
             assert_eq!(append(&log, &["next".into()]), [whole as u64]);
+            // The bytes that were cut off, and where: together with the frames they are all that there was.
+            for entry in fs::read_dir(&segments).unwrap() {
+                let path = entry.unwrap().path();
+                if path.extension().is_some_and(|extension| extension == "cut") {
+                    let stem = path.file_stem().unwrap().to_str().unwrap().to_string();
+                    let at: usize = stem.split_once('.').unwrap().1.parse().unwrap();
+                    assert!(fs::read(&path).unwrap() == torn[at..] && at <= length, "{}", path.display());
+                }
+            }
         }
     }
 }
@@ -82,13 +86,14 @@ fn a_log_that_is_killed_while_it_opens_behind_a_torn_tail_opens_again() {
     let whole = fs::read(&journal).unwrap();
     append(&log, &["second".into()]);
     let torn = fs::read(&journal).unwrap()[..whole.len() + 9].to_vec();
+    let name = journal.file_name().unwrap();
     drop(log);
     for next in [None, Some("0000000001.log")] {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir_all(place.path().join("topics/t/partition=0")).unwrap();
         let segments = place.path().join("_gateway/journal");
         fs::create_dir_all(&segments).unwrap();
-        let first = segments.join("0000000000.log");
+        let first = segments.join(name);
         fs::write(&first, &torn).unwrap();
         next.iter().for_each(|next| fs::write(segments.join(next), "").unwrap());
         // Two names: what the log has dropped is still there, as it left it.

@@ -1,21 +1,24 @@
 //! The gateway before a log in a folder, asked through sockets: what it answers, what it keeps, and what is too much for it.
 
 mod answers;
+mod damage;
 mod keeping;
 mod limits;
+mod topics;
+mod writers;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
 use tokio::sync::oneshot;
 use watershed::Result;
 use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::Archive;
-use watershed::gateway::{Config, Entry, Folder, FolderOptions, Gateway, Log};
+use watershed::gateway::{Config, Entry, Folder, FolderOptions, Gateway, Log, Place, Position, Refusal};
 
 use crate::support::http::{Client, Reply};
 
@@ -84,6 +87,21 @@ fn records(root: &std::path::Path, topic: &str, partition: u32) -> Vec<String> {
         }
     }
     records
+}
+
+/// A log that keeps what it takes in its journal, for longer than a test lasts.
+fn slow() -> FolderOptions {
+    FolderOptions { object_every: Duration::from_secs(3600), ..FolderOptions::default() }
+}
+
+/// Appends records to the topic `t`; the offsets that were acknowledged.
+fn append(log: &Folder, values: &[String]) -> Vec<u64> {
+    let places = block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
+    let offset = |place: Result<Place, Refusal>| match place.unwrap().position {
+        Position::Offset(offset) => offset,
+        other => panic!("{other:?}"),
+    };
+    places.into_iter().map(offset).collect()
 }
 
 /// A record without a key.

@@ -1,33 +1,37 @@
 //! The journal: what was taken, synced before it is acknowledged, in segments that live until their records are in the archive.
 //!
 //! ```text
-//! <archive>/_gateway/journal/<10-digit number>.log       frames: length u32, xxh3 of the body u64, body
-//! body                                                   many of: topic, partition, first offset, values
+//! <archive>/_gateway/journal/<10-digit number>.log              a segment: frames of notes
+//! <archive>/_gateway/journal/<10-digit number>.<place>.cut      what was cut off there
 //! ```
 //!
-//! A frame is what was written and synced at once. A bad one at the very end was never acknowledged, and is cut off before
-//! another segment stands behind it; one that anything follows is damage.
+//! A frame is what was written and synced at once. When it is, an empty frame is written behind it, the seal, which the next sync
+//! brings to the disk. So all that was acknowledged has a head behind it, unless the machine itself stopped before that. A torn
+//! tail is one behind which no head stands anywhere: it was never acknowledged, and is cut off and kept. Anything else is damage.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
-use xxhash_rust::xxh3::xxh3_64;
 
+use crate::connect::{SEGMENT_HEAD, Store};
 use crate::error::{Error, Result};
 
 use super::disk;
+use super::frame::{Segment, Step, is_of_an_earlier_version};
 
 /// Bytes after which a segment is followed by another.
 const SEGMENT: u64 = 16 << 20;
-/// Length and digest before a body.
-const HEAD: usize = 12;
+/// The kinds of note.
+const RUN: u8 = 0;
+const DELETED: u8 = 1;
 
 /// Records of one partition with consecutive offsets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
-    pub(super) topic: std::sync::Arc<str>,
+    pub(super) topic: Arc<str>,
     pub(super) partition: u32,
     pub(super) first: u64,
     pub(super) values: Vec<Bytes>,
@@ -40,12 +44,25 @@ impl Run {
     }
 }
 
+/// An entry of the journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Note {
+    /// Records were taken.
+    Run(Run),
+    /// A topic is deleted, and all that it held is in the archive; its folder gets the name `aside`.
+    Deleted { topic: Arc<str>, aside: String },
+}
+
 /// The end of the journal, to write on.
 pub(super) struct Journal {
     folder: PathBuf,
-    number: u64,
+    segment: Segment,
     file: File,
     length: u64,
+    /// Digest of the last head.
+    last: u64,
+    /// Bytes stand behind the last frame that could not be cut off.
+    spoilt: bool,
 }
 
 /// Why a frame was not written.
@@ -58,31 +75,52 @@ pub(super) enum Trouble {
 }
 
 impl Journal {
-    /// Begins a new segment after all that `folder` has.
-    pub(super) fn begin(folder: &Path) -> io::Result<Self> {
-        let number = numbers(folder)?.last().map_or(0, |last| last + 1);
-        let file = create(folder, number)?;
-        Ok(Journal { folder: folder.to_path_buf(), number, file, length: 0 })
+    /// Begins a new segment after all that `folder` has, whose last head has the digest `last`.
+    pub(super) fn begin(folder: &Path, last: u64) -> io::Result<Self> {
+        let segment = Segment::new(numbers(folder)?.last().map_or(0, |last| last + 1), last);
+        let file = create(folder, segment).map_err(|trouble| match trouble {
+            Trouble::Undone(e) | Trouble::Lost(e) => e,
+        })?;
+        Ok(Journal { folder: folder.to_path_buf(), segment, file, length: SEGMENT_HEAD as u64, last, spoilt: false })
     }
 
     /// Number of the segment that is written.
     pub(super) fn segment(&self) -> u64 {
-        self.number
+        self.segment.number
     }
 
     /// Writes a frame and syncs it.
-    pub(super) fn append(&mut self, runs: &[Run]) -> Result<(), Trouble> {
-        let frame = frame(runs);
-        if let Err(e) = self.file.write_all(&frame) {
+    pub(super) fn append(&mut self, notes: &[Note]) -> Result<(), Trouble> {
+        self.is_whole()?;
+        if let Err(e) = self.write(&body(notes)) {
             // What is half written is cut off, or else the next frame would stand behind it.
-            let cut =
-                self.file.set_len(self.length).and_then(|()| io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.length)));
-            return Err(if cut.is_ok() { Trouble::Undone(e) } else { Trouble::Lost(e) });
+            return Err(if self.cut() { Trouble::Undone(e) } else { Trouble::Lost(e) });
         }
         // After a sync that failed, another one may succeed without having written anything.
         self.file.sync_data().map_err(Trouble::Lost)?;
-        self.length += frame.len() as u64;
+        // The frame stands without a seal too: a full disk is no reason to refuse it.
+        if self.write(&[]).is_err() {
+            self.spoilt = !self.cut();
+        }
         Ok(())
+    }
+
+    fn is_whole(&self) -> Result<(), Trouble> {
+        let half = || Trouble::Lost(io::Error::other("what was half written can't be cut off"));
+        if self.spoilt { Err(half()) } else { Ok(()) }
+    }
+
+    fn write(&mut self, body: &[u8]) -> io::Result<()> {
+        let (frame, digest) = self.segment.frame(self.length, self.last, body);
+        self.file.write_all(&frame)?;
+        (self.length, self.last) = (self.length + frame.len() as u64, digest);
+        Ok(())
+    }
+
+    /// Cuts off all behind the last whole frame; false if that fails.
+    fn cut(&mut self) -> bool {
+        let cut = self.file.set_len(self.length);
+        cut.and_then(|()| io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.length))).is_ok()
     }
 
     /// Whether it is time for another segment.
@@ -90,20 +128,28 @@ impl Journal {
         self.length >= SEGMENT
     }
 
-    /// Goes on in another segment; true unless this one is still empty.
-    pub(super) fn rotate(&mut self) -> io::Result<()> {
-        if self.length > 0 {
-            self.file = create(&self.folder, self.number + 1)?;
-            self.number += 1;
-            self.length = 0;
+    /// Goes on in another segment, unless this one is still empty.
+    pub(super) fn rotate(&mut self) -> Result<(), Trouble> {
+        if self.length > SEGMENT_HEAD as u64 {
+            self.is_whole()?;
+            // The seal: the first frame of the next segment names it.
+            self.file.sync_data().map_err(Trouble::Lost)?;
+            let next = Segment::new(self.segment.number + 1, self.last);
+            self.file = create(&self.folder, next)?;
+            (self.segment, self.length) = (next, SEGMENT_HEAD as u64);
         }
         Ok(())
     }
 }
 
-fn create(folder: &Path, number: u64) -> io::Result<File> {
-    let file = File::options().write(true).create_new(true).open(path(folder, number))?;
-    disk::sync(folder)?;
+/// Makes the file of a segment. Its head is on the disk before the first frame: one that is damaged later can't pass for torn.
+fn create(folder: &Path, segment: Segment) -> Result<File, Trouble> {
+    let path = path(folder, segment.number);
+    let mut file = File::options().write(true).create_new(true).open(&path).map_err(Trouble::Undone)?;
+    if let Err(e) = file.write_all(&segment.head()) {
+        return Err(if fs::remove_file(&path).is_ok() { Trouble::Undone(e) } else { Trouble::Lost(e) });
+    }
+    file.sync_all().and_then(|()| disk::sync(folder)).map_err(Trouble::Lost)?;
     Ok(file)
 }
 
@@ -122,98 +168,144 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Deletes the segments before `number`.
+/// Deletes the segments before `number`, the earliest first: none is missing between two, whenever the machine stops.
 pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
     for earlier in numbers(folder)?.into_iter().filter(|earlier| *earlier < number) {
         fs::remove_file(path(folder, earlier))?;
+        disk::sync(folder)?;
     }
     Ok(())
 }
 
-/// Hands over every run that was ever acknowledged and whose segment is still there, in order; then cuts off what is torn at
-/// the end.
+/// Returns every note that was ever acknowledged and whose segment is still there, in order, and the digest of the last head;
+/// cuts off what is torn at the end, and keeps it beside.
 ///
 /// # Errors
-/// When a segment can't be read, or is damaged elsewhere than at the end of all: then nothing is cut.
-pub(super) fn replay(folder: &Path, mut take: impl FnMut(Run) -> Result<()>) -> Result<()> {
+/// When a segment can't be read, is missing between two, or is damaged elsewhere than at the end of all: then nothing is cut.
+pub(super) fn replay(folder: &Path) -> Result<(Vec<Note>, u64)> {
     let unreadable = |e| Error::connect(format!("can't read the journal {}", folder.display())).because(e);
-    let mut torn: Option<(PathBuf, u64)> = None;
+    let (mut notes, mut last, mut torn) = (Vec::new(), None, Vec::new());
     for number in numbers(folder).map_err(unreadable)? {
         let path = path(folder, number);
-        let damaged = |path: &Path| {
-            Error::data(format!("can't read the journal {}: it is damaged", path.display()))
-                .hint("Restore the disk, or move the file away: its last records are lost then.")
-        };
         let all = Bytes::from(fs::read(&path).map_err(unreadable)?);
-        if let Some((earlier, _)) = torn.as_ref().filter(|_| !all.is_empty()) {
-            return Err(damaged(earlier));
-        }
-        let mut rest = all.clone();
-        while !rest.is_empty() {
-            let Some((mut body, after)) = body(&rest) else {
-                if body_follows(&rest) {
-                    return Err(damaged(&path));
-                }
-                torn = Some((path.clone(), (all.len() - rest.len()) as u64));
-                break;
-            };
-            while !body.is_empty() {
-                take(run(&mut body).ok_or_else(|| damaged(&path))?)?;
+        let Some(segment) = Segment::of(&all).filter(|segment| segment.number == number) else {
+            if all.len() > SEGMENT_HEAD || Segment::of(&all).is_some() || is_of_an_earlier_version(&all) {
+                return Err(unknown(&path, &all));
             }
-            rest = after;
+            // Nothing is written to a segment before its head is on the disk.
+            torn.extend((!all.is_empty()).then_some((path, all, 0)));
+            continue;
+        };
+        if let Some((earlier, _, place)) = torn.first().filter(|_| segment.has_frame(&all, SEGMENT_HEAD)) {
+            return Err(damaged(earlier, &format!("it is damaged at byte {place}")));
+        }
+        if last.is_some_and(|last| last != segment.before) {
+            return Err(damaged(&path, "frames before it are missing"));
+        }
+        let (mut place, mut before) = (SEGMENT_HEAD, segment.before);
+        let damaged = |place| damaged(&path, &format!("it is damaged at byte {place}"));
+        loop {
+            match segment.step(&all, place, before) {
+                Step::Frame(mut body, behind, digest) => {
+                    while !body.is_empty() {
+                        notes.push(note(&mut body).ok_or_else(|| damaged(place))?);
+                    }
+                    (place, before) = (behind, digest);
+                }
+                Step::End => break,
+                Step::Damaged => return Err(damaged(place)),
+                Step::Torn => {
+                    torn.push((path.clone(), all.clone(), place));
+                    break;
+                }
+            }
+        }
+        last = Some(before);
+    }
+    torn.into_iter().try_for_each(|(path, all, place)| cut_off(&path, &all, place))?;
+    Ok((notes, last.unwrap_or_default()))
+}
+
+fn damaged(path: &Path, how: &str) -> Error {
+    Error::data(format!("can't read the journal {}: {how}", path.display())).hint(
+        "Restore the disk. Without it, records that were acknowledged are lost: move the folder of the journal away to go on.",
+    )
+}
+
+fn unknown(path: &Path, all: &[u8]) -> Error {
+    if is_of_an_earlier_version(all) {
+        return Error::data(format!("can't read the journal {}: an earlier version of this program wrote it", path.display()))
+            .hint("Start that version on this archive once and stop it: it empties the journal.");
+    }
+    damaged(path, "its head is damaged")
+}
+
+/// Cuts off all from `place` on, after it was brought to a file beside.
+fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
+    let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return Ok(()) };
+    let (store, rest) = (Store::at(folder), &all[place..]);
+    // One of an earlier start, of other bytes, stays.
+    let names =
+        (1u32..).map(|n| format!("{}.{place}{}.cut", stem.display(), if n > 1 { format!("-{n}") } else { String::new() }));
+    for name in names {
+        if store.settle(&name, rest)? {
+            let kept = folder.join(name);
+            tracing::warn!(path = %path.display(), place, kept = %kept.display(), "cut off what was never acknowledged");
+            break;
         }
     }
-    let Some((path, length)) = torn else { return Ok(()) };
-    tracing::warn!(path = %path.display(), length, "cut off what was never acknowledged");
-    let cut = File::options().write(true).open(&path).and_then(|file| file.set_len(length).and_then(|()| file.sync_all()));
+    let cut = File::options().write(true).open(path).and_then(|file| file.set_len(place as u64).and_then(|()| file.sync_all()));
     cut.map_err(|e| Error::connect(format!("can't cut off the torn end of the journal {}", path.display())).because(e))
 }
 
-fn frame(runs: &[Run]) -> Vec<u8> {
-    let mut frame = vec![0; HEAD];
-    for run in runs {
-        frame.put_u16_le(run.topic.len() as u16);
-        frame.put_slice(run.topic.as_bytes());
-        frame.put_u32_le(run.partition);
-        frame.put_u64_le(run.first);
-        frame.put_u32_le(run.values.len() as u32);
-        for value in &run.values {
-            frame.put_u32_le(value.len() as u32);
-            frame.put_slice(value);
+fn body(notes: &[Note]) -> Vec<u8> {
+    let mut body = Vec::new();
+    let text = |body: &mut Vec<u8>, text: &str| {
+        body.put_u16_le(text.len() as u16);
+        body.put_slice(text.as_bytes());
+    };
+    for note in notes {
+        match note {
+            Note::Run(run) => {
+                body.put_u8(RUN);
+                text(&mut body, &run.topic);
+                body.put_u32_le(run.partition);
+                body.put_u64_le(run.first);
+                body.put_u32_le(run.values.len() as u32);
+                for value in &run.values {
+                    body.put_u32_le(value.len() as u32);
+                    body.put_slice(value);
+                }
+            }
+            Note::Deleted { topic, aside } => {
+                body.put_u8(DELETED);
+                text(&mut body, topic);
+                text(&mut body, aside);
+            }
         }
     }
-    let (length, digest) = ((frame.len() - HEAD) as u32, xxh3_64(&frame[HEAD..]));
-    frame[..4].copy_from_slice(&length.to_le_bytes());
-    frame[4..HEAD].copy_from_slice(&digest.to_le_bytes());
-    frame
+    body
 }
 
-/// The body of the frame that `bytes` begin with, and what is behind it; `None` if there is no good one.
-fn body(bytes: &Bytes) -> Option<(Bytes, Bytes)> {
-    let mut head = bytes.get(..HEAD)?;
-    let (length, digest) = (head.get_u32_le() as usize, head.get_u64_le());
-    let body = (length > 0 && bytes.len() - HEAD >= length).then(|| bytes.slice(HEAD..HEAD + length))?;
-    (xxh3_64(&body) == digest).then(|| (body, bytes.slice(HEAD + length..)))
-}
-
-/// Whether a good frame stands behind a bad one.
-fn body_follows(bytes: &Bytes) -> bool {
-    let Some(mut head) = bytes.get(..HEAD) else { return false };
-    let length = head.get_u32_le() as usize;
-    bytes.len() - HEAD > length && body(&bytes.slice(HEAD + length..)).is_some()
-}
-
-/// Takes a run from the front of a body; `None` if that is no run.
-fn run(body: &mut Bytes) -> Option<Run> {
-    let length = body.try_get_u16_le().ok()?;
-    let topic = String::from_utf8(cut(body, length.into())?.to_vec()).ok()?.into();
+/// Takes a note from the front of a body; `None` if that is none.
+fn note(body: &mut Bytes) -> Option<Note> {
+    let kind = body.try_get_u8().ok()?;
+    let topic = text(body)?.into();
+    if kind == DELETED {
+        return Some(Note::Deleted { topic, aside: text(body)? });
+    }
     let (partition, first) = (body.try_get_u32_le().ok()?, body.try_get_u64_le().ok()?);
     let values = (0..body.try_get_u32_le().ok()?).map(|_| {
         let length = body.try_get_u32_le().ok()?;
         cut(body, length as usize)
     });
     let values = values.collect::<Option<_>>()?;
-    Some(Run { topic, partition, first, values })
+    (kind == RUN).then_some(Note::Run(Run { topic, partition, first, values }))
+}
+
+fn text(body: &mut Bytes) -> Option<String> {
+    let length = body.try_get_u16_le().ok()?;
+    String::from_utf8(cut(body, length.into())?.to_vec()).ok()
 }
 
 fn cut(bytes: &mut Bytes, length: usize) -> Option<Bytes> {

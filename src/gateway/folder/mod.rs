@@ -4,21 +4,24 @@
 //! <folder>/topics/<topic>/partition=<p>/<topic>+<p>+<10-digit first offset>.json     the archive: what readers see
 //! <folder>/_gateway/journal/<number>.log                                            what was acknowledged and is not there yet
 //! <folder>/_gateway/deleted/<topic>-<k>                                             topics that were deleted
+//! <folder>/.writing                                                                 the mark: one process writes
 //! ```
 //!
 //! Objects are immutable, so an object a record would be the price of an acknowledgement in the archive itself. Instead records
 //! are acknowledged when the journal is synced, all that came during a sync with the next one; and a moment later they are
 //! added to the archive, synced, an object for each partition; then the journal's segment is dropped. A log that was killed
 //! first puts what is left in the journal where it belongs. Each record has its offset in the journal already, so it is
-//! in the archive exactly where it was acknowledged, once.
+//! in the archive exactly where it was acknowledged, once. Objects are only ever created: one that is there in the place of
+//! another, like a folder that is gone, ends the log with an error, and the journal keeps what was acknowledged.
 
 mod archive;
 mod disk;
+mod frame;
 mod journal;
+mod recover;
 mod writer;
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,12 +31,12 @@ use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
+use crate::connect::Mark;
 use crate::connect::log::{Answer, Entry, Log, Part, Place, Refusal};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
-use archive::Key;
 use journal::Journal;
-use writer::{Append, Backlog, Command, Writer};
+use writer::{Append, Backlog, Command, Published, Writer};
 
 /// What a record takes beside its value.
 const OVERHEAD: usize = 64;
@@ -41,6 +44,8 @@ const OVERHEAD: usize = 64;
 const QUEUE: usize = 4096;
 /// After which time it is tried again to add to the archive.
 const AGAIN: Duration = Duration::from_secs(1);
+/// After which time without records the journal is emptied: whoever comes after a kill then finds nothing to go on with.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How a [`Folder`] works.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +69,7 @@ pub struct Folder {
     /// Creations and deletions, one after the other.
     changing: Arc<tokio::sync::Mutex<()>>,
     runtime: Runtime,
-    _lock: File,
+    _mark: Mark,
 }
 
 /// What all that work for a folder know.
@@ -72,15 +77,15 @@ struct Shared {
     root: PathBuf,
     /// The offset of the next record, by topic and partition.
     topics: Mutex<BTreeMap<Arc<str>, Vec<u64>>>,
-    /// Where each partition ends in the archive.
-    published: Mutex<BTreeMap<Key, u64>>,
+    published: Mutex<Published>,
     backlog: Mutex<Backlog>,
     room: Arc<Semaphore>,
     capacity: u32,
     /// There is something to add to the archive; it is to be done now.
     wake: Notify,
     hurry: Notify,
-    broken: watch::Sender<Option<String>>,
+    /// Kind and text of the error after which nothing is appended any more.
+    broken: watch::Sender<Option<(ErrorKind, String)>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -91,33 +96,39 @@ impl Shared {
     fn journal(&self) -> PathBuf {
         self.root.join("_gateway/journal")
     }
+
+    /// Ends the log; the first error stands.
+    fn give_up(&self, error: &Error) {
+        self.broken.send_if_modified(|broken| {
+            let first = broken.is_none();
+            broken.get_or_insert_with(|| (error.kind(), error.to_string()));
+            first
+        });
+    }
 }
 
 impl Folder {
     /// Opens the archive in a folder, which need not exist, and adds what an earlier process had acknowledged.
     ///
     /// # Errors
-    /// When another process has it open, when it can't be read or written, or when it lacks what the journal goes on from.
+    /// When another process writes it, when it can't be read or written, when a topic's folder is not as a log leaves it, or when it
+    /// lacks what the journal goes on from.
     pub fn open(root: &Path, options: FolderOptions) -> Result<Self> {
         if root.as_os_str().is_empty() {
             return Err(Error::config("can't open an archive: its folder has no name").hint("For this folder here give a dot."));
         }
         let failed = |e: std::io::Error| Error::connect(format!("can't open the archive {}", root.display())).because(e);
+        let mark = Mark::of_gateway(root)?;
         let journal = root.join("_gateway/journal");
         disk::make(&journal).map_err(failed)?;
-        let lock = File::options().create(true).append(true).open(root.join("_gateway/lock")).map_err(failed)?;
-        lock.try_lock().map_err(|_| {
-            Error::connect(format!("can't open the archive {}: another gateway has it open", root.display()))
-                .hint("Stop the other one first, or send the records to it.")
-        })?;
-        let topics = recover(root, &journal)?;
-        let journal = Journal::begin(&journal).map_err(failed)?;
+        let (topics, last) = recover::recover(root, &journal)?;
+        let journal = Journal::begin(&journal, last).map_err(failed)?;
         journal::drop_before(&root.join("_gateway/journal"), journal.segment()).map_err(failed)?;
         let key = |topic: &Arc<str>, p: usize| (topic.clone(), p as u32);
         let published = topics.iter().flat_map(|(t, ends)| ends.iter().enumerate().map(move |(p, end)| (key(t, p), *end)));
         let shared = Arc::new(Shared {
             root: root.to_path_buf(),
-            published: Mutex::new(published.collect()),
+            published: Mutex::new(Published::at(published.collect())),
             topics: Mutex::new(topics),
             backlog: Mutex::new(Backlog::at(journal.segment())),
             room: Arc::new(Semaphore::new(options.room as usize)),
@@ -130,14 +141,17 @@ impl Folder {
         let (queue, commands) = mpsc::channel(QUEUE);
         let writer = Writer { shared: shared.clone(), journal, turns: BTreeMap::new() };
         runtime.spawn_blocking(move || writer.work(commands));
-        runtime.spawn(add_to_archive(shared.clone(), options.object_every));
-        Ok(Folder { shared, queue: Mutex::new(Some(queue)), changing: Arc::default(), runtime, _lock: lock })
+        runtime.spawn(add_to_archive(shared.clone(), queue.downgrade(), options.object_every));
+        Ok(Folder { shared, queue: Mutex::new(Some(queue)), changing: Arc::default(), runtime, _mark: mark })
     }
 
     async fn take(&self, topic: &str, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
         let broken = |entry: &Entry| entry.value.as_ref().is_some_and(|value| memchr::memchr(b'\n', value).is_some());
         if entries.iter().any(broken) {
             return Err(Refusal::Unfit("a record of an archive is a line".to_string()));
+        }
+        if let Some((_, why)) = &*self.shared.broken.borrow() {
+            return Err(Refusal::Failed(why.clone()));
         }
         let topic = lock(&self.shared.topics).get_key_value(topic).map(|(name, _)| name.clone()).ok_or(Refusal::NoTopic)?;
         let bytes: usize = entries.iter().map(|entry| OVERHEAD + entry.value.as_ref().map_or(0, |value| value.len())).sum();
@@ -205,6 +219,8 @@ impl Log for Folder {
                 return Err(Refusal::Exists);
             }
             archive::create(&shared.root, &topic, partitions).map_err(|e| Refusal::Failed(e.to_string()))?;
+            // Of one of that name that was deleted, even if that failed half-way.
+            lock(&shared.published).ends.retain(|(name, _), _| *name != topic);
             lock(&shared.topics).insert(topic, vec![0; partitions as usize]);
             Ok(())
         })
@@ -214,10 +230,12 @@ impl Log for Folder {
         let (shared, topic, queue) = (self.shared.clone(), Arc::<str>::from(topic), self.queue());
         self.change(async move {
             let queue = queue?;
-            lock(&shared.topics).remove(&topic).ok_or(Refusal::NoTopic)?;
-            settle(&queue).await?;
-            lock(&shared.published).retain(|(name, _), _| *name != topic);
-            archive::set_aside(&shared.root, &topic).map_err(|e| Refusal::Failed(e.to_string()))
+            let ends = lock(&shared.topics).remove(&topic).ok_or(Refusal::NoTopic)?;
+            let deleted = delete(&shared, &queue, &topic).await;
+            if deleted.is_err() && shared.root.join(format!("topics/{topic}")).exists() {
+                lock(&shared.topics).insert(topic, ends);
+            }
+            deleted
         })
     }
 
@@ -225,7 +243,7 @@ impl Log for Folder {
         let queue = lock(&self.queue).take();
         async move {
             match queue {
-                Some(queue) => settle(&queue).await,
+                Some(queue) => settle(&self.shared, &queue).await,
                 None => Ok(()),
             }
         }
@@ -234,13 +252,11 @@ impl Log for Folder {
 
     fn broken(&self) -> BoxFuture<'_, Error> {
         let mut broken = self.shared.broken.subscribe();
-        let journal = self.shared.journal();
         async move {
-            let Ok(why) = broken.wait_for(Option::is_some).await.map(|why| why.clone().unwrap_or_default()) else {
-                return futures::future::pending().await;
-            };
-            Error::connect(format!("can't write the journal {}: {why}", journal.display()))
-                .hint("What was acknowledged is safe; see to the disk and start again.")
+            match broken.wait_for(Option::is_some).await.map(|broken| broken.clone()) {
+                Ok(Some((kind, what))) => Error::new(kind, what),
+                _ => futures::future::pending().await,
+            }
         }
         .boxed()
     }
@@ -251,57 +267,59 @@ impl Log for Folder {
 }
 
 /// Waits until all that was taken is in the archive.
-async fn settle(queue: &mpsc::Sender<Command>) -> Result<(), Refusal> {
+async fn settle(shared: &Shared, queue: &mpsc::Sender<Command>) -> Result<(), Refusal> {
     let (done, settled) = oneshot::channel();
     let lost = || Refusal::Failed("the journal can't be written any more".to_string());
     queue.send(Command::Settle(done)).await.map_err(|_| lost())?;
-    settled.await.map_err(|_| lost())
+    let mut broken = shared.broken.subscribe();
+    tokio::select! {
+        settled = settled => settled.map_err(|_| lost()),
+        broken = broken.wait_for(Option::is_some) => {
+            Err(broken.ok().and_then(|broken| broken.clone()).map_or_else(lost, |(_, what)| Refusal::Failed(what)))
+        }
+    }
 }
 
-/// Adds what is in the journal to the archive, some time after it came.
-async fn add_to_archive(shared: Arc<Shared>, every: Duration) {
+/// Sets a topic aside that takes no records any more, when that is in the journal.
+async fn delete(shared: &Shared, queue: &mpsc::Sender<Command>, topic: &Arc<str>) -> Result<(), Refusal> {
+    let failed = |e: std::io::Error| Refusal::Failed(e.to_string());
+    settle(shared, queue).await?;
+    let aside = archive::aside(&shared.root, topic).map_err(failed)?;
+    let (done, noted) = oneshot::channel();
+    let lost = || Refusal::Failed("the journal can't be written any more".to_string());
+    let note = Command::Delete { topic: topic.clone(), aside: aside.clone(), done };
+    queue.send(note).await.map_err(|_| lost())?;
+    noted.await.map_err(|_| lost())??;
+    archive::set_aside(&shared.root, topic, &aside).map_err(failed)
+}
+
+/// Adds what is in the journal to the archive, some time after it came, and empties the journal when nothing comes any more.
+async fn add_to_archive(shared: Arc<Shared>, queue: mpsc::WeakSender<Command>, every: Duration) {
+    // Whether the journal has what was added already.
+    let mut full = false;
     loop {
-        shared.wake.notified().await;
+        tokio::select! {
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep(IDLE), if full => {
+                // This comes back to wake, and a queue that is full is not idle.
+                full = queue.upgrade().is_some_and(|queue| queue.try_send(Command::Settle(oneshot::channel().0)).is_err());
+                continue;
+            }
+        }
         tokio::select! {
             () = tokio::time::sleep(every) => {}
             () = shared.hurry.notified() => {}
         }
         let publisher = shared.clone();
-        let published = tokio::task::spawn_blocking(move || publisher.publish()).await;
-        if let Ok(Err(error)) = published {
-            tracing::warn!(%error, folder = %shared.root.display(), "can't add to the archive: try again");
-            tokio::time::sleep(AGAIN).await;
-            shared.wake.notify_one();
+        match tokio::task::spawn_blocking(move || publisher.publish()).await {
+            Ok(Ok(any)) => full |= any,
+            Ok(Err(error)) if error.kind() == ErrorKind::Data => return shared.give_up(&error),
+            Ok(Err(error)) => {
+                tracing::warn!(%error, folder = %shared.root.display(), "can't add to the archive: try again");
+                tokio::time::sleep(AGAIN).await;
+                shared.wake.notify_one();
+            }
+            Err(_) => {}
         }
     }
-}
-
-/// Adds what is left in the journal to the archive; says where each partition ends.
-fn recover(root: &Path, journal: &Path) -> Result<BTreeMap<Arc<str>, Vec<u64>>> {
-    let mut topics = archive::ends(root)?;
-    let mut left: BTreeMap<Key, Vec<journal::Run>> = BTreeMap::new();
-    journal::replay(journal, |run| {
-        let end = topics.get(&run.topic).and_then(|ends| ends.get(run.partition as usize)).copied();
-        // A topic whose folder is gone was deleted.
-        let Some(end) = end else { return Ok(()) };
-        let runs = left.entry((run.topic.clone(), run.partition)).or_default();
-        let next = runs.last().map_or(end, journal::Run::end);
-        if run.first > next {
-            let lacks =
-                format!("topic {} in {} lacks partition {} from offset {next} on", run.topic, root.display(), run.partition);
-            return Err(Error::data(lacks).hint("Bring its missing objects back: the journal goes on behind them."));
-        }
-        if run.end() > next {
-            let seen = (next - run.first) as usize;
-            runs.push(journal::Run { first: next, values: run.values[seen..].to_vec(), ..run });
-        }
-        Ok(())
-    })?;
-    for (key, runs) in left.into_iter().filter(|(_, runs)| !runs.is_empty()) {
-        if let Some(end) = topics.get_mut(&key.0).and_then(|ends| ends.get_mut(key.1 as usize)) {
-            archive::add(root, &key, end, &runs)
-                .map_err(|e| Error::connect(format!("can't add to topic {} in {}", key.0, root.display())).because(e))?;
-        }
-    }
-    Ok(topics)
 }

@@ -9,9 +9,10 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::connect::log::{Entry, Place, Position, Refusal};
+use crate::error::{Error, Result};
 
 use super::archive::{self, Key};
-use super::journal::{self, Journal, Run, Trouble};
+use super::journal::{self, Journal, Note, Run, Trouble};
 use super::{Shared, lock};
 
 /// How many requests are synced at once, at most.
@@ -22,6 +23,12 @@ pub(super) enum Command {
     Append(Append),
     /// Answered when all that was asked for before is in the archive and nothing of it is needed in the journal.
     Settle(oneshot::Sender<()>),
+    /// Answered when it is in the journal that a topic gets the name `aside`.
+    Delete {
+        topic: Arc<str>,
+        aside: String,
+        done: oneshot::Sender<Result<(), Refusal>>,
+    },
 }
 
 /// Records of one request.
@@ -49,6 +56,20 @@ impl Backlog {
     }
 }
 
+/// What is in the archive, and what is on its way there.
+pub(super) struct Published {
+    /// Where each partition ends in the archive.
+    pub(super) ends: BTreeMap<Key, u64>,
+    /// What was to be added and could not be, alone: an object that is perhaps there already gets the same records again.
+    stuck: Vec<Group>,
+}
+
+impl Published {
+    pub(super) fn at(ends: BTreeMap<Key, u64>) -> Self {
+        Published { ends, stuck: Vec::new() }
+    }
+}
+
 /// What one sync has made durable.
 struct Group {
     segment: u64,
@@ -71,17 +92,22 @@ impl Writer {
         while let Some(command) = queue.blocking_recv() {
             let mut appends = Vec::new();
             let mut next = Some(command);
-            let settle = loop {
+            let last = loop {
                 match next {
                     Some(Command::Append(append)) => appends.push(append),
-                    Some(Command::Settle(done)) => break Some(done),
-                    None => break None,
+                    other => break other,
                 }
                 next = if appends.len() < GROUP { queue.try_recv().ok() } else { None };
             };
-            let worked = self.take(appends).and_then(|()| self.settle(settle));
+            let worked = self.take(appends).and_then(|()| match last {
+                Some(Command::Settle(done)) => self.settle(done),
+                Some(Command::Delete { topic, aside, done }) => self.delete(topic, aside, done),
+                _ => Ok(()),
+            });
             if let Err(error) = worked {
-                self.shared.broken.send_replace(Some(error.to_string()));
+                let what = format!("can't write the journal {}: {error}", self.shared.journal().display());
+                let hint = "What was acknowledged is safe; see to the disk and start again.";
+                self.shared.give_up(&Error::connect(what).hint(hint));
                 return;
             }
         }
@@ -96,15 +122,12 @@ impl Writer {
             room.push(taken);
             placed.push((done, places));
         }
-        let runs: Vec<Run> = runs.into_values().collect();
-        if !runs.is_empty() {
-            match self.journal.append(&runs) {
-                Ok(()) => self.taken(runs, room),
+        let notes: Vec<Note> = runs.into_values().map(Note::Run).collect();
+        if !notes.is_empty() {
+            match self.journal.append(&notes) {
+                Ok(()) => self.taken(notes, room),
                 Err(Trouble::Undone(e)) => {
-                    tracing::warn!(error = %e, "can't write the journal: refuse records");
-                    let full = matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded);
-                    let why = "the journal can't be written".to_string();
-                    let refusal = if full { Refusal::Full(why) } else { Refusal::Busy(why) };
+                    let refusal = refused(&e);
                     placed.iter_mut().filter(|(_, places)| places.is_ok()).for_each(|(_, places)| *places = Err(refusal.clone()));
                 }
                 Err(Trouble::Lost(e)) => return Err(e),
@@ -141,7 +164,9 @@ impl Writer {
         Ok(places)
     }
 
-    fn taken(&mut self, runs: Vec<Run>, room: Vec<OwnedSemaphorePermit>) {
+    fn taken(&mut self, notes: Vec<Note>, room: Vec<OwnedSemaphorePermit>) {
+        let run = |note| if let Note::Run(run) = note { Some(run) } else { None };
+        let runs: Vec<Run> = notes.into_iter().filter_map(run).collect();
         let mut topics = lock(&self.shared.topics);
         for run in &runs {
             // A topic may have been deleted meanwhile.
@@ -154,8 +179,7 @@ impl Writer {
         self.shared.wake.notify_one();
     }
 
-    fn settle(&mut self, settle: Option<oneshot::Sender<()>>) -> io::Result<()> {
-        let Some(done) = settle else { return Ok(()) };
+    fn settle(&mut self, done: oneshot::Sender<()>) -> io::Result<()> {
         self.rotate()?;
         lock(&self.shared.backlog).settled.push(done);
         self.shared.wake.notify_one();
@@ -163,48 +187,88 @@ impl Writer {
         Ok(())
     }
 
+    fn delete(&mut self, topic: Arc<str>, aside: String, done: oneshot::Sender<Result<(), Refusal>>) -> io::Result<()> {
+        let deleted = match self.journal.append(&[Note::Deleted { topic, aside }]) {
+            Ok(()) => Ok(()),
+            Err(Trouble::Undone(e)) => Err(refused(&e)),
+            Err(Trouble::Lost(e)) => return Err(e),
+        };
+        let _ = done.send(deleted);
+        Ok(())
+    }
+
     fn rotate(&mut self) -> io::Result<()> {
-        self.journal.rotate()?;
+        match self.journal.rotate() {
+            Err(Trouble::Lost(e)) => return Err(e),
+            // A full disk: the same segment goes on, until there is room for another.
+            Err(Trouble::Undone(error)) => tracing::warn!(%error, "can't begin another segment of the journal"),
+            Ok(()) => {}
+        }
         lock(&self.shared.backlog).segment = self.journal.segment();
         Ok(())
     }
 }
 
+/// The refusal of what could not be written, and left no trace.
+fn refused(error: &io::Error) -> Refusal {
+    tracing::warn!(%error, "can't write the journal: refuse records");
+    let why = "the journal can't be written".to_string();
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Refusal::Full(why),
+        _ => Refusal::Busy(why),
+    }
+}
+
 impl Shared {
-    /// Puts what is in the journal into the archive, an object for each partition, and drops the segments that no one needs.
-    pub(super) fn publish(&self) -> io::Result<()> {
+    /// Puts what is in the journal into the archive, an object for each partition, and drops the segments that no one needs; says
+    /// whether there was anything.
+    ///
+    /// # Errors
+    /// Of the data, when the archive is not as it was left; else it may go better in a moment.
+    pub(super) fn publish(&self) -> Result<bool> {
         // Held all the time: one publishes, and in order.
-        let mut ends = lock(&self.published);
+        let mut published = lock(&self.published);
+        let stuck = mem::take(&mut published.stuck);
+        let retried = !stuck.is_empty();
+        self.put(&mut published, stuck)?;
         let (groups, settled) = {
             let mut backlog = lock(&self.backlog);
             (mem::take(&mut backlog.groups), mem::take(&mut backlog.settled))
         };
+        let any = retried || !groups.is_empty();
+        let worked = self.put(&mut published, groups).and_then(|()| {
+            let backlog = lock(&self.backlog);
+            let needed = backlog.groups.first().map_or(backlog.segment, |group| group.segment);
+            drop(backlog);
+            let failed = |e| Error::connect(format!("can't take away segments of {}", self.journal().display())).because(e);
+            journal::drop_before(&self.journal(), needed).map_err(failed)
+        });
+        if let Err(error) = worked {
+            lock(&self.backlog).settled.extend(settled);
+            return Err(error);
+        }
+        for done in settled {
+            let _ = done.send(());
+        }
+        Ok(any)
+    }
+
+    /// Adds the runs of `groups` to the archive; keeps them if that fails.
+    fn put(&self, published: &mut Published, groups: Vec<Group>) -> Result<()> {
         let mut runs: BTreeMap<Key, Vec<Run>> = BTreeMap::new();
         for run in groups.iter().flat_map(|group| &group.runs) {
             runs.entry((run.topic.clone(), run.partition)).or_default().push(run.clone());
         }
-        let mut worked = Ok(());
         for (key, mut runs) in runs {
-            let end = ends.entry(key.clone()).or_default();
+            let end = published.ends.entry(key.clone()).or_default();
             runs.retain(|run| run.first >= *end);
-            if worked.is_ok() && !runs.is_empty() {
-                worked = archive::add(&self.root, &key, end, &runs);
+            if !runs.is_empty()
+                && let Err(error) = archive::add(&self.root, &key, end, &runs)
+            {
+                published.stuck = groups;
+                return Err(error);
             }
         }
-        let mut backlog = lock(&self.backlog);
-        if worked.is_err() {
-            let later = mem::replace(&mut backlog.groups, groups);
-            backlog.groups.extend(later);
-            backlog.settled.extend(settled);
-            return worked;
-        }
-        let needed = backlog.groups.first().map_or(backlog.segment, |group| group.segment);
-        drop(backlog);
-        journal::drop_before(&self.journal(), needed)?;
-        for done in settled {
-            let _ = done.send(());
-        }
-        drop(groups);
         Ok(())
     }
 }

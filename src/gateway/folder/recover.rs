@@ -1,0 +1,92 @@
+//! The beginning of a folder log: what is left in the journal of an earlier process goes where it was acknowledged.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+
+use super::archive::{self, Key};
+use super::journal::{self, Note, Run};
+
+/// Adds what is left in the journal to the archive; says where each partition ends, and the digest of the journal's last head.
+///
+/// # Errors
+/// When the journal is damaged, or the archive lacks something that the journal goes on from, or holds something else in its place:
+/// then nothing was added.
+pub(super) fn recover(root: &Path, journal: &Path) -> Result<(BTreeMap<Arc<str>, Vec<u64>>, u64)> {
+    let (notes, last) = journal::replay(journal)?;
+    let mut taken: BTreeMap<Arc<str>, BTreeMap<u32, Vec<Run>>> = BTreeMap::new();
+    let mut deleted = BTreeMap::new();
+    for note in notes {
+        match note {
+            Note::Run(run) => taken.entry(run.topic.clone()).or_default().entry(run.partition).or_default().push(run),
+            Note::Deleted { topic, aside } => {
+                // All that it held before is in the archive; one that comes later begins anew.
+                taken.remove(&topic);
+                deleted.insert(topic, aside);
+            }
+        }
+    }
+    for (topic, aside) in deleted.into_iter().filter(|(topic, _)| !taken.contains_key(topic)) {
+        archive::set_aside(root, &topic, &aside)
+            .map_err(|e| Error::connect(format!("can't set topic {topic} in {} aside", root.display())).because(e))?;
+    }
+    let mut topics = archive::ends(root)?;
+    let mut left: Vec<(Key, Vec<Run>)> = Vec::new();
+    for (topic, partitions) in taken {
+        for (partition, runs) in partitions {
+            let end = topics.get(&topic).and_then(|ends| ends.get(partition as usize)).copied();
+            let end = end.ok_or_else(|| archive::gone(&archive::folder(root, &topic, partition)))?;
+            let key = (topic.clone(), partition);
+            compare(root, &key, end, &runs)?;
+            let rest = rest(root, &key, end, runs)?;
+            left.extend((!rest.is_empty()).then_some((key, rest)));
+        }
+    }
+    for (key, runs) in left {
+        if let Some(end) = topics.get_mut(&key.0).and_then(|ends| ends.get_mut(key.1 as usize)) {
+            archive::add(root, &key, end, &runs)?;
+        }
+    }
+    Ok((topics, last))
+}
+
+/// Sees to it that the archive holds the records that were acknowledged at the offsets that it has, and for good.
+fn compare(root: &Path, key: &Key, end: u64, runs: &[Run]) -> Result<()> {
+    let Some(from) = runs.first().map(|run| run.first).filter(|first| *first < end) else { return Ok(()) };
+    let held = archive::held(root, key, from, end)?;
+    for (offset, value) in runs.iter().flat_map(|run| (run.first..end).zip(&run.values)) {
+        let Some(found) = held.get(&offset) else { return Err(lacks(root, key, offset)) };
+        if found != value {
+            return Err(Error::data(format!(
+                "can't go on with {}: offset {offset} holds another record than the one that was acknowledged",
+                archive::folder(root, &key.0, key.1).display()
+            ))
+            .hint("Something else wrote there. Move its objects away: what was acknowledged is in the journal."));
+        }
+    }
+    Ok(())
+}
+
+fn lacks(root: &Path, (topic, partition): &Key, offset: u64) -> Error {
+    Error::data(format!("topic {topic} in {} lacks partition {partition} from offset {offset} on", root.display()))
+        .hint("Bring its missing objects back: the journal goes on behind them.")
+}
+
+/// Those of the runs, or of their parts, that the archive lacks.
+fn rest(root: &Path, key: &Key, end: u64, runs: Vec<Run>) -> Result<Vec<Run>> {
+    let mut rest = Vec::new();
+    let mut next = end;
+    for run in runs {
+        if run.first > next {
+            return Err(lacks(root, key, next));
+        }
+        if run.end() > next {
+            let seen = (next - run.first) as usize;
+            rest.push(Run { first: next, values: run.values[seen..].to_vec(), ..run });
+            next = rest.last().map_or(next, Run::end);
+        }
+    }
+    Ok(rest)
+}

@@ -1,0 +1,134 @@
+//! Folders of topics that are not as a log leaves them: nothing is acknowledged that could not come to the archive.
+
+use std::fs;
+use std::path::Path;
+
+use futures::executor::block_on;
+use watershed::gateway::{Folder, FolderOptions, Log, Refusal};
+use watershed::{Error, ErrorKind};
+
+use super::{append, entry, records, slow};
+
+fn refused(root: &Path) -> Error {
+    let error = Folder::open(root, slow()).err().unwrap_or_else(|| panic!("it opens"));
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    error
+}
+
+#[test]
+fn a_topic_without_one_of_its_partitions_is_refused() {
+    for (there, missing) in [(&[1u32][..], 0), (&[0, 2], 1), (&[], 0), (&[4_000_000_000], 0)] {
+        let folder = tempfile::tempdir().unwrap();
+        let topic = folder.path().join("topics/t");
+        fs::create_dir_all(&topic).unwrap();
+        there.iter().for_each(|p| fs::create_dir(topic.join(format!("partition={p}"))).unwrap());
+        let said = refused(folder.path()).to_string();
+        assert!(said.contains(&format!("no folder partition={missing}")) && said.contains("make an empty one"), "{said}");
+        if there.len() < 2 && !there.contains(&4_000_000_000) {
+            fs::create_dir(topic.join("partition=0")).unwrap();
+            let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+            append(&log, &["1".into()]);
+            block_on(log.close()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_layout_that_the_gateway_can_not_append_to_is_refused() {
+    for strange in ["year=2020/month=08", "partition=007", "partition=x", "partition=0/hour=03"] {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("topics/t/partition=0")).unwrap();
+        fs::create_dir_all(folder.path().join("topics/t").join(strange)).unwrap();
+        refused(folder.path());
+    }
+    for strange in ["t+0+0000000000.json.gz", "t+0+7.json", "t+0+000000000000.json", "t+1+0000000000.json", "t+0+0000000000.avro"]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("topics/t/partition=0")).unwrap();
+        fs::write(folder.path().join("topics/t/partition=0").join(strange), "1\n").unwrap();
+        let said = refused(folder.path()).to_string();
+        assert!(said.contains(strange), "{said}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir_all(folder.path().join("topics/t/partition=0/.snapshot")).unwrap();
+    fs::write(folder.path().join("topics/t/partition=0/README"), "who looks after this").unwrap();
+    fs::write(folder.path().join("topics/t/partition=0/.t+0+0000000000.json.1.0.tmp"), "half").unwrap();
+    assert_eq!(append(&Folder::open(folder.path(), slow()).unwrap(), &["1".into()]), [0]);
+    assert_eq!(fs::read_dir(folder.path().join("topics/t/partition=0")).unwrap().count(), 2, "half an object is left");
+}
+
+#[test]
+fn a_partition_or_topic_that_is_gone_after_a_kill_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 2)).unwrap();
+    let record = |partition| watershed::gateway::Entry { partition: Some(partition), ..entry("kept") };
+    block_on(log.append("t", vec![record(0), record(1)])).unwrap();
+    drop(log);
+    for gone in ["topics/t/partition=1", "topics/t", "topics"] {
+        fs::rename(folder.path().join(gone), folder.path().join("aside")).unwrap();
+        let said = refused(folder.path()).to_string();
+        assert!(said.contains("topics/t") && said.contains("is gone"), "{gone}: {said}");
+        fs::rename(folder.path().join("aside"), folder.path().join(gone)).unwrap();
+    }
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    assert_eq!([0, 1].map(|p| records(folder.path(), "t", p)), [["kept"], ["kept"]]);
+}
+
+#[test]
+fn a_partition_that_goes_while_it_is_open_ends_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    append(&log, &["0".into()]);
+    let aside = folder.path().join("aside");
+    // When it is published, so that its object is there.
+    while fs::read_dir(folder.path().join("topics/t/partition=0"))
+        .unwrap()
+        .flatten()
+        .all(|e| e.path().extension().is_none_or(|e| e != "json"))
+    {
+        std::thread::yield_now();
+    }
+    fs::rename(folder.path().join("topics/t/partition=0"), &aside).unwrap();
+    append(&log, &["1".into()]);
+    let error = block_on(log.broken());
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("is gone"), "{error}");
+    assert!(matches!(block_on(log.append("t", vec![entry("2")])), Err(Refusal::Failed(_))));
+    assert!(block_on(log.close()).is_err(), "it ends, and says that not all is in the archive");
+    drop(log);
+    refused(folder.path());
+    fs::rename(&aside, folder.path().join("topics/t/partition=0")).unwrap();
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    assert_eq!(records(folder.path(), "t", 0), ["0", "1"]);
+}
+
+#[test]
+fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (topic, aside) = (folder.path().join("topics/t"), folder.path().join("_gateway/deleted/t-1"));
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    append(&log, &["old".into()]);
+    block_on(log.delete("t")).unwrap();
+    assert_eq!(block_on(log.delete("t")), Err(Refusal::NoTopic));
+    drop(log);
+    // Killed before its folder had the other name.
+    fs::rename(&aside, &topic).unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!((block_on(log.topics()).unwrap().len(), topic.exists(), aside.exists()), (0, false, true));
+    // One that comes after it begins anew, in the same segment too.
+    block_on(log.create("t", 1)).unwrap();
+    append(&log, &["older".into()]);
+    block_on(log.delete("t")).unwrap();
+    block_on(log.create("t", 2)).unwrap();
+    let record = watershed::gateway::Entry { partition: Some(1), ..entry("new") };
+    block_on(log.append("t", vec![record])).unwrap();
+    drop(log);
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!(block_on(log.partitions("t")).unwrap().len(), 2);
+    drop(log);
+    assert_eq!(records(folder.path(), "t", 1), ["new"]);
+    let set_aside = folder.path().join("_gateway/deleted/t-2/partition=0/t+0+0000000000.json");
+    assert_eq!(fs::read_to_string(set_aside).unwrap(), "older\n");
+}

@@ -1,0 +1,110 @@
+//! One archive, many who would write it: one does at a time, and nobody ever replaces an object.
+
+use std::fs;
+
+use futures::executor::block_on;
+use watershed::connect::Mark;
+use watershed::connectors::archive::{Archive, Rotation};
+use watershed::gateway::{Folder, FolderOptions, Log};
+use watershed::record::Batch;
+use watershed::{ErrorKind, Result};
+
+use super::{append, entry, only, records, slow};
+
+fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
+    result.err().map(|error| error.kind())
+}
+
+#[test]
+fn an_object_that_is_there_is_never_replaced_by_the_gateway() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    // Somebody who knows nothing of marks.
+    let object = folder.path().join("topics/t/partition=0/t+0+0000000000.json");
+    let thousand = "1\n".repeat(1000);
+    fs::write(&object, &thousand).unwrap();
+    assert_eq!(append(&log, &["mine".into()]), [0]);
+    let error = block_on(log.broken());
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    assert!(error.to_string().contains("t+0+0000000000.json") && error.to_string().contains("is in the journal"), "{error}");
+    assert_eq!(fs::read_to_string(&object).unwrap(), thousand);
+    drop(log);
+    // It is not taken for the record that was acknowledged there either.
+    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("offset 0 holds another record"), "{error}");
+    fs::rename(&object, folder.path().join("aside")).unwrap();
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    assert_eq!(records(folder.path(), "t", 0), ["mine"]);
+}
+
+#[test]
+fn an_object_with_the_same_bytes_is_as_good_as_created() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    fs::write(folder.path().join("topics/t/partition=0/t+0+0000000000.json"), "a\nb\n").unwrap();
+    append(&log, &["a".into(), "b".into()]);
+    block_on(log.close()).unwrap();
+    drop(log);
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!(append(&log, &["c".into()]), [2]);
+    drop(log);
+    // As a log leaves it that was killed after it had created the object.
+    fs::write(folder.path().join("topics/t/partition=0/t+0+0000000002.json"), "c\n").unwrap();
+    drop(Folder::open(folder.path(), slow()).unwrap());
+    assert_eq!(records(folder.path(), "t", 0), ["a", "b", "c"]);
+}
+
+#[test]
+fn a_gateway_and_a_copy_never_write_one_archive_at_a_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let rotation = Rotation { flush_size: 1, rotate_interval: None };
+    let copy = || Archive::open(folder.path().to_str().unwrap()).unwrap().topic("t").copy(0, rotation);
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    let error = copy().err().unwrap();
+    assert!(error.kind() == ErrorKind::Connect && error.to_string().contains("a gateway, process"), "{error}");
+    assert_eq!(kind(Mark::alone(folder.path(), "generate")), Some(ErrorKind::Connect));
+    append(&log, &["acknowledged".into()]);
+    drop(log);
+    // Killed: nobody else gives the offset away that was acknowledged, and the mark is in nobody's way.
+    fs::write(folder.path().join(".writing"), "a gateway, process 1\n").unwrap();
+    let error = copy().err().unwrap();
+    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("Start the gateway"), "{error}");
+    assert_eq!(kind(Mark::alone(folder.path(), "generate")), Some(ErrorKind::Data));
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    block_on(log.close()).unwrap();
+    drop(log);
+    drop(Mark::alone(folder.path(), "generate").unwrap());
+
+    let (mut copier, second) = (copy().unwrap(), copy().unwrap());
+    assert_eq!(kind(Folder::open(folder.path(), slow())), Some(ErrorKind::Connect));
+    let mut batch = Batch { partition: 0, first: 1, next: 2, ..Batch::default() };
+    batch.push(1, None, None, Some(b"copied"));
+    copier.push(&batch).unwrap();
+    drop(copier);
+    assert_eq!(kind(Folder::open(folder.path(), slow())), Some(ErrorKind::Connect));
+    drop(second);
+    assert_eq!(append(&Folder::open(folder.path(), slow()).unwrap(), &["next".into()]), [2]);
+    assert_eq!(records(folder.path(), "t", 0), ["acknowledged", "copied"]);
+}
+
+#[test]
+fn a_log_that_was_idle_when_it_was_killed_leaves_an_empty_journal() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    block_on(log.append("t", vec![entry("1")])).unwrap();
+    let length = || {
+        let segments = fs::read_dir(folder.path().join("_gateway/journal")).unwrap().flatten();
+        segments.filter_map(|segment| segment.metadata().ok()).map(|segment| segment.len()).sum::<u64>()
+    };
+    while length() > 40 {
+        std::thread::yield_now();
+    }
+    assert_eq!(only(folder.path().join("topics/t/partition=0")).file_name().unwrap(), "t+0+0000000000.json");
+    assert_eq!(append(&log, &["2".into()]), [1]);
+    block_on(log.close()).unwrap();
+    assert_eq!(records(folder.path(), "t", 0), ["1", "2"]);
+}
