@@ -314,7 +314,7 @@ fn a_string_that_holds_the_json_of_an_object_is_unwrapped_once() {
         (string(&BARE[1..]), reason::NOT_AN_OBJECT),
         (string(&BARE[..9]), reason::INVALID_JSON),
         (string(&format!("{BARE}}}")), reason::INVALID_JSON),
-        (string(&format!("\u{feff}{BARE}")), reason::NOT_AN_OBJECT),
+        (string(&format!("\u{feff}{BARE}")), reason::BYTE_ORDER_MARK),
         (string(r#"{"index":1,"unique_id":"\ud800"}"#), reason::INVALID_JSON),
         (string(r#"{"index":1,"index":1,"unique_id":null}"#), reason::DUPLICATE_KEY),
         (string(r#"{"index":1}"#), reason::ANOTHER_KIND),
