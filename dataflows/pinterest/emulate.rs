@@ -154,7 +154,7 @@ async fn send(args: &EmulateArgs, rows: &Rows, target: &Target, bar: &ProgressBa
         Some((row, (drawn, pace)))
     });
     let events = paced.map(|row| event(rows, target, row)).buffer_unordered(args.in_flight.into());
-    let mut events = std::pin::pin!(events.take_until(gateway::stopped()?));
+    let mut events = std::pin::pin!(events.take_until(gateway::stopped("once what is on its way is taken")?));
     let mut sent = Sent::default();
     while let Some(taken) = events.next().await {
         let taken = taken?;

@@ -17,11 +17,13 @@ use watershed::connectors::kinesis::Kinesis;
 use watershed::gateway::{Access, Config, Folder, FolderOptions, Gateway, Identity, Log, Refusal};
 use watershed::{Error, Result};
 
-use crate::run::{ARCHIVE, KINDS, plainly};
+use crate::run::{ARCHIVE, KINDS, at_signals, plainly};
 use crate::{duration, print, user_id};
 
 /// Where a token may be instead of in a file: the environment of the gateway, and that of who sends to it.
 pub(crate) const TOKEN: &str = "PINTEREST_GATEWAY_TOKEN";
+/// Said at the first signal.
+const ENDING: &str = "once what was taken is where it belongs";
 
 #[derive(Args)]
 pub(crate) struct GatewayArgs {
@@ -56,6 +58,9 @@ pub(crate) struct GatewayArgs {
     /// Requests a second of a token, or without tokens of an address [default: any]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
+    /// How long the end waits until all that was acknowledged is where it belongs; a second signal ends it at once
+    #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
+    close_within: Duration,
     /// Print a line for each request, without what was sent
     #[arg(long)]
     access_log: bool,
@@ -80,6 +85,7 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
         tokens,
         identity,
         rate: args.rate,
+        close_time: args.close_within,
         access: args.access_log.then(|| Arc::new(say) as _),
         ..Config::new(Arc::new(move || began.elapsed()))
     };
@@ -93,7 +99,7 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
     let mut said = Ok(());
     // Whoever has read that it listens may also stop it.
     let serving = async {
-        match stopped().and_then(|stopped| print(out, &listening).map(|()| stopped)) {
+        match stopped(ENDING).and_then(|stopped| print(out, &listening).map(|()| stopped)) {
             Ok(stopped) => stopped.await,
             Err(error) => said = Err(error),
         }
@@ -182,16 +188,9 @@ fn say(access: &Access<'_>) {
     crate::say(format_args!("{peer} {method} {route} {status} {bytes} B {:.1} ms", took.as_secs_f64() * 1e3));
 }
 
-/// What ends at SIGINT or SIGTERM, from now on.
-pub(crate) fn stopped() -> Result<impl Future<Output = ()>> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let failed = |e| Error::internal("can't listen to signals").because(e);
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
-    Ok(async move {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    })
+/// What ends at the first SIGINT or SIGTERM from now on, which is then `said`; the second ends the process.
+pub(crate) fn stopped(said: &'static str) -> Result<impl Future<Output = ()>> {
+    let (told, stopped) = tokio::sync::oneshot::channel();
+    at_signals(said, move || told.send(()).unwrap_or_default())?;
+    Ok(async move { stopped.await.unwrap_or_default() })
 }

@@ -198,6 +198,14 @@ pub(crate) fn plainly(url: &str) -> String {
 
 /// SIGINT and SIGTERM end the run in good order, which is then `said`; a second one ends it at once, and the next run continues.
 pub(crate) fn stop_at_signals(said: &'static str) -> Result<Stop> {
+    let stop = Stop::default();
+    let told = stop.clone();
+    at_signals(said, move || told.stop())?;
+    Ok(stop)
+}
+
+/// Calls `first` at the first SIGINT or SIGTERM, and ends the process at the second.
+pub(crate) fn at_signals(said: &'static str, first: impl FnOnce() + Send + 'static) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |e: std::io::Error| Error::internal("can't listen to signals").because(e);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
@@ -205,21 +213,19 @@ pub(crate) fn stop_at_signals(said: &'static str) -> Result<Stop> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     drop(_entered);
-    let stop = Stop::default();
-    let told = stop.clone();
+    // A thread of its own: whatever the others wait for, the second is heard.
     std::thread::spawn(move || {
         runtime.block_on(async move {
-            for last in [false, true] {
+            let mut first = Some(first);
+            loop {
                 tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                if last {
-                    std::process::exit(130);
-                }
+                let Some(first) = first.take() else { std::process::exit(130) };
                 crate::say(format_args!("pinterest: ending, {said}; once more ends at once"));
-                told.stop();
+                first();
             }
         });
     });
-    Ok(stop)
+    Ok(())
 }
 
 /// The progress bar, on a terminal only.

@@ -41,6 +41,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
+use futures::FutureExt;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
@@ -77,6 +78,8 @@ pub struct Config {
     pub body_time: Duration,
     /// How long a stop waits for answers to go out.
     pub stop_time: Duration,
+    /// How long it then waits for the log to close.
+    pub close_time: Duration,
     /// The time now, from any fixed moment on.
     pub clock: Arc<dyn Fn() -> Duration + Send + Sync>,
     /// Told of every request when it is answered.
@@ -98,6 +101,7 @@ impl Config {
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
             stop_time: Duration::from_secs(10),
+            close_time: Duration::from_secs(15),
             clock,
             access: None,
         }
@@ -225,13 +229,32 @@ impl Gateway {
         });
         let closed = match broken {
             Some(error) => Err(error),
-            None => runtime
-                .block_on(app.log.close())
-                .map_err(|refusal| Error::connect(format!("can't close {}: {refusal}", app.log.describe()))),
+            None => runtime.block_on(close(&*app.log, app.config.close_time)),
         };
         // Connections that were cut end before the log does.
         drop(runtime);
         closed.map(|()| app.metrics.records())
+    }
+}
+
+/// Closes a log, or gives up after a time: a full disk may stay full.
+///
+/// # Errors
+/// When it can't be closed, or not in time: what was acknowledged is safe all the same.
+pub async fn close(log: &dyn Log, within: Duration) -> Result<()> {
+    match tokio::time::timeout(within, log.close()).await {
+        Ok(closed) => closed.map_err(|refusal| match log.broken().now_or_never() {
+            Some(error) => error,
+            None => Error::connect(format!("can't close {}: {refusal}", log.describe())),
+        }),
+        Err(_) => {
+            let failed = format!("can't close {} within {} s", log.describe(), within.as_secs_f64());
+            Err(match log.unseen() {
+                0 => Error::connect(failed).hint("What was acknowledged is safe; see why it does not answer."),
+                _ => Error::connect(format!("{failed}: what was acknowledged is in the journal"))
+                    .hint("See to the disk, and start again: what is in the journal is then added."),
+            })
+        }
     }
 }
 

@@ -1,10 +1,14 @@
 //! A disk that is full ends a run with one clear error; with room made, the same command goes on as if nothing had been.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::follow::copy_share;
+use super::follow::{copy_share, terminate};
+use super::gateway::{JSON, Running, records};
 use super::{Place, assert_same};
+use crate::support::http::Client;
 use crate::support::services::skipped;
 
 /// A disk of its own, unmounted when this is dropped.
@@ -83,4 +87,48 @@ fn a_full_disk_is_no_place_for_half_an_archive() {
     disk.resize(65536);
     place.run(&generate);
     assert!(place.path("disk/archive/topics").exists());
+}
+
+/// A gateway into an archive on a disk, which has acknowledged `values` and then finds no room.
+fn stuck(place: &Place, within: &str, values: &[&str]) -> Running {
+    let to = ["gateway", "--listen", "127.0.0.1:0", "--to", "disk/archive", "--object-every", "60m", "--close-within", within];
+    let running = Running::of(place.spawn(&to));
+    let mut client = Client::connect(running.address);
+    for value in values {
+        let body = format!(r#"{{"records":[{{"value":{value}}}]}}"#);
+        assert_eq!(client.ask("POST", "/topics/demo.pin", &[JSON], &body).unwrap().status, 200);
+    }
+    let mut rest = File::create(place.path("disk/rest")).unwrap();
+    while rest.write_all(&[0; 4096]).is_ok() {}
+    running
+}
+
+#[test]
+fn a_gateway_whose_disk_is_full_ends_and_loses_nothing() {
+    let place = Place::new();
+    let _disk = match Disk::mount(&place.path("disk"), 4096) {
+        Ok(disk) => disk,
+        Err(why) => return skipped(format_args!("no disk of its own can be mounted: {why}")),
+    };
+    let running = stuck(&place, "1s", &["1", "2"]);
+    terminate(&running.child);
+    let output = running.child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{said}");
+    assert!(said.contains("what was acknowledged is in the journal") && said.contains("start again"), "{said}");
+
+    // One that would wait for an hour ends at once when it is asked again.
+    std::fs::remove_file(place.path("disk/rest")).unwrap();
+    let mut running = stuck(&place, "60m", &["3"]);
+    terminate(&running.child);
+    let said = BufReader::new(running.child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(said.take_while(|line| !line.contains("once more ends at once")).count() < 10);
+    terminate(&running.child);
+    assert_eq!(running.child.wait().unwrap().code(), Some(130));
+
+    std::fs::remove_file(place.path("disk/rest")).unwrap();
+    let running = Running::of(place.spawn(&["gateway", "--listen", "127.0.0.1:0", "--to", "disk/archive"]));
+    running.stop();
+    let found: Vec<String> = records(&place.path("disk/archive"), "demo.pin").into_values().collect();
+    assert_eq!(found, ["1", "2", "3"]);
 }

@@ -55,7 +55,7 @@ impl Running {
 }
 
 /// Every record of a topic in an archive, by partition and offset.
-fn records(archive: &Path, topic: &str) -> BTreeMap<(u32, u64), String> {
+pub(super) fn records(archive: &Path, topic: &str) -> BTreeMap<(u32, u64), String> {
     let topic = Archive::open(archive.to_str().unwrap()).unwrap().topic(topic);
     let mut records = BTreeMap::new();
     for partition in topic.partitions().unwrap() {

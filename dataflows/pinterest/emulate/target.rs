@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::FutureExt;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
-use watershed::gateway::{Entry, FolderOptions, Log, Refusal};
+use watershed::gateway::{Entry, FolderOptions, Log, Refusal, close};
 use watershed::{Error, Result};
 
 use super::Style;
@@ -19,6 +18,8 @@ const TRIES: u32 = 6;
 const PAUSE: Duration = Duration::from_millis(200);
 /// How long it may take until a gateway has said anything at all.
 const REACHED: Duration = Duration::from_secs(12);
+/// How long a log may take to close.
+const CLOSED: Duration = Duration::from_secs(60);
 /// The longest wait that a gateway may ask for.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -127,11 +128,7 @@ impl Target {
     /// Waits until all that was taken can be read.
     pub(super) async fn close(&self) -> Result<()> {
         let Target::Log { log, .. } = self else { return Ok(()) };
-        let closed = log.close().await;
-        closed.map_err(|refusal| match log.broken().now_or_never() {
-            Some(error) => error,
-            None => Error::connect(format!("can't close {}: {refusal}", log.describe())),
-        })
+        close(&**log, CLOSED).await
     }
 }
 
