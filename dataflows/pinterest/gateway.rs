@@ -55,6 +55,10 @@ pub(crate) struct GatewayArgs {
     /// Serve anyone who can reach the address, also when that is not this machine alone
     #[arg(long)]
     anyone: bool,
+    /// Percent of the connections, and of the bytes on their way, that one address may have; 100 behind a proxy that is the
+    /// only client
+    #[arg(long, value_name = "PERCENT", default_value_t = 75, value_parser = clap::value_parser!(u8).range(1..=100))]
+    share: u8,
     /// Requests a second of a token, or without tokens of an address [default: any]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
@@ -85,6 +89,7 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
         tokens,
         identity,
         rate: args.rate,
+        share: args.share,
         close_time: args.close_within,
         access: args.access_log.then(|| Arc::new(say) as _),
         ..Config::new(Arc::new(move || began.elapsed()))

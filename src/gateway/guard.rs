@@ -2,46 +2,56 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, HttpBody, to_bytes};
+use axum::body::{Body, HttpBody};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::Response;
+use bytes::Bytes;
+use futures::{FutureExt, StreamExt};
 use subtle::ConstantTimeEq;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::connect::log::Refusal;
 
 use super::fault::{Dialect, Fault};
+use super::patience::{Patience, Waiting};
+use super::slots::{Held, Visit, neighbourhood};
 use super::{Access, App};
 
 /// Clients whose quotas are remembered; those that ask for nothing are forgotten first.
 const CLIENTS: usize = 10_000;
 
-/// The other end of a connection.
-#[derive(Clone, Copy)]
-pub(super) struct Peer(pub(super) SocketAddr);
+/// The other end of a connection, and the connection itself.
+#[derive(Clone)]
+pub(super) struct Peer(pub(super) SocketAddr, pub(super) Arc<Visit>);
 
 /// Answers a request, or says why not.
 pub(super) async fn guard(
     State(app): State<Arc<App>>,
-    Extension(Peer(peer)): Extension<Peer>,
-    request: Request,
+    Extension(Peer(peer, visit)): Extension<Peer>,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let began = (app.config.clock)();
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_string(), |path| path.as_str().to_string());
     let dialect = Dialect::of(request.uri().path());
-    let (response, bytes) = match admit(&app, peer, request).await {
+    // It may go on when its connection is gone, and then it keeps nothing of that.
+    request.extensions_mut().remove::<Peer>();
+    let (mut response, bytes) = match admit(&app, peer, &visit, request).await {
         Ok((request, bytes, room)) => (answered(dialect, next.run(request), room).await, bytes),
         Err(fault) => (dialect.refuse(&fault), 0),
     };
-    let (status, took) = (response.status().as_u16(), (app.config.clock)().saturating_sub(began));
+    let now = (app.config.clock)();
+    if now.saturating_sub(visit.began) >= app.config.life {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    let (status, took) = (response.status().as_u16(), now.saturating_sub(began));
     app.metrics.request(&method, &route, status, took);
     if let Some(access) = &app.config.access {
         access(&Access { peer, method: method.as_str(), route: &route, status, bytes, took });
@@ -50,7 +60,7 @@ pub(super) async fn guard(
 }
 
 /// Runs a request to its end, also when its client is gone: the log goes on with its bytes, which take their room until then.
-async fn answered(dialect: Dialect, run: impl Future<Output = Response> + Send + 'static, room: Option<Room>) -> Response {
+async fn answered(dialect: Dialect, run: impl Future<Output = Response> + Send + 'static, room: Option<Held>) -> Response {
     let run = tokio::spawn(async move {
         let _room = room;
         run.await
@@ -58,44 +68,72 @@ async fn answered(dialect: Dialect, run: impl Future<Output = Response> + Send +
     run.await.unwrap_or_else(|ended| dialect.refuse(&Fault::Log(Refusal::Failed(ended.to_string()), String::new())))
 }
 
-/// Room for the bytes of a body, given back when it is dropped.
-type Room = OwnedSemaphorePermit;
-
 /// Lets a request in, its body read to the end; it has room for that.
-async fn admit(app: &App, peer: SocketAddr, request: Request) -> Result<(Request, u64, Option<Room>), Fault> {
+async fn admit(app: &App, peer: SocketAddr, visit: &Visit, request: Request) -> Result<(Request, u64, Option<Held>), Fault> {
     let (parts, body) = request.into_parts();
     if matches!(parts.uri.path(), "/health" | "/ready") {
         return Ok((Request::from_parts(parts, Body::empty()), 0, None));
     }
     let client = app.clients.identify(&parts.headers, peer.ip()).ok_or(Fault::Stranger)?;
+    // Whoever watches is answered whatever the others do.
+    if parts.uri.path() == "/metrics" {
+        return Ok((Request::from_parts(parts, Body::empty()), 0, None));
+    }
+    let busy = |why: &str| Fault::Log(Refusal::Busy(why.to_string()), String::new());
+    if app.is_stopping() {
+        return Err(busy("the gateway is stopping"));
+    }
+    if !visit.is_served(&app.slots, app.config.head_time).await {
+        return Err(busy("too many connections are served"));
+    }
     if !app.clients.within_quota(client, (app.config.clock)()) {
         return Err(Fault::Quota);
     }
-    if app.is_stopping() && parts.uri.path() != "/metrics" {
-        return Err(Fault::Log(Refusal::Busy("the gateway is stopping".to_string()), String::new()));
-    }
-    let limit = app.config.body_limit;
-    // Without a length it may become as long as is allowed; where no body is announced, it is none.
-    let length = body.size_hint().upper().map_or(limit, |length| usize::try_from(length).unwrap_or(usize::MAX));
-    if length > limit {
+    if body.size_hint().lower() > app.config.body_limit as u64 {
         return Err(Fault::TooLarge);
     }
-    let room = u32::try_from(length.min(app.config.bodies)).unwrap_or(u32::MAX);
-    let full = |_| Fault::Log(Refusal::Busy("too many bytes are on their way".to_string()), String::new());
-    let mut room = app.bodies.clone().try_acquire_many_owned(room).map_err(full)?;
-    let read = tokio::time::timeout(app.config.body_time, to_bytes(body, limit)).await;
-    let body = match read {
-        Ok(Ok(body)) => body,
-        // What a chunked body is too long by is told only by the kind of its end.
-        Ok(Err(e)) if std::error::Error::source(&e).is_some_and(|e| e.to_string().contains("length limit")) => {
-            return Err(Fault::TooLarge);
-        }
-        Ok(Err(_)) => return Err(Fault::Aborted),
-        Err(_) => return Err(Fault::Slow),
-    };
-    drop(room.split(room.num_permits().saturating_sub(body.len())));
+    let mut room = app.bodies.none(visit.who()).ok_or_else(|| busy("the gateway is stopping"))?;
+    let read = tokio::time::timeout(app.config.body_time, read(app, body, &mut room)).await;
+    let body = read.map_err(|_| Fault::Slow)??;
     let bytes = body.len() as u64;
     Ok((Request::from_parts(parts, Body::from(body)), bytes, Some(room)))
+}
+
+/// Reads a body to its end. It takes room as its bytes come: none for those that are only announced.
+async fn read(app: &App, body: Body, room: &mut Held) -> Result<Bytes, Fault> {
+    let mut frames = pin!(body.into_data_stream());
+    let (mut waiting, mut came) = (None::<Waiting>, 0);
+    // Most bodies come at once and are not copied. Of many small parts each would keep more than its bytes.
+    let (mut first, mut all) = (Bytes::new(), Vec::new());
+    loop {
+        let frame = match frames.next().now_or_never() {
+            Some(frame) => frame,
+            None => {
+                let waiting = waiting.get_or_insert_with(|| Patience::of(&app.config).begin());
+                waiting.went(std::mem::take(&mut came));
+                tokio::select! {
+                    frame = frames.next() => frame,
+                    () = waiting.over() => return Err(Fault::Slow),
+                }
+            }
+        };
+        let Some(frame) = frame else { break };
+        let frame = frame.map_err(|_| Fault::Aborted)?;
+        if first.len() + all.len() + frame.len() > app.config.body_limit {
+            return Err(Fault::TooLarge);
+        }
+        if !app.bodies.add(room, frame.len()) {
+            return Err(Fault::Log(Refusal::Busy("too many bytes are on their way".to_string()), String::new()));
+        }
+        came += frame.len();
+        if first.is_empty() && all.is_empty() {
+            first = frame;
+        } else {
+            all.extend_from_slice(&std::mem::take(&mut first));
+            all.extend_from_slice(&frame);
+        }
+    }
+    Ok(if all.is_empty() { first } else { all.into() })
 }
 
 /// Who may ask, and how often.
@@ -126,7 +164,7 @@ impl Clients {
     /// Who asks; `None` if nobody who may.
     pub(super) fn identify(&self, headers: &HeaderMap, peer: IpAddr) -> Option<Client> {
         if self.tokens.is_empty() {
-            return Some(Client::Address(peer));
+            return Some(Client::Address(neighbourhood(peer)));
         }
         let given = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
         let (scheme, given) = given.split_once(' ')?;

@@ -17,8 +17,9 @@
 //!   or an error, can't know: it sends again, and the record may be there twice.
 //! - **A value is kept as it was written**, blanks and order of keys and all; only line ends between its tokens become blanks.
 //!   Whether it is a good record is not asked here.
-//! - **Everything has a limit**: connections, heads and bodies in bytes and time, bodies on their way together, requests a second.
-//!   What is too much at the moment gets 503 or 429 (of Kinesis its own code) and `Retry-After`.
+//! - **Everything has a limit**: connections, heads and bodies in bytes and time, answers in time, bodies on their way together,
+//!   requests a second; and of connections and bodies no address has more than its share. What is too much at the moment gets 503
+//!   or 429 (of Kinesis its own code) and `Retry-After`. `/health`, `/ready` and `/metrics` are answered all the same.
 //! - **A stop** refuses what is new, answers what was asked, and closes the log, so that readers see all of it.
 
 mod fault;
@@ -26,8 +27,10 @@ mod folder;
 mod guard;
 mod kinesis;
 mod metrics;
+mod patience;
 mod rest;
 mod serve;
+mod slots;
 mod tls;
 
 use std::collections::BTreeMap;
@@ -42,7 +45,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post, put};
 use axum::{Router, middleware};
 use futures::FutureExt;
-use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
@@ -53,6 +55,7 @@ pub use tls::Identity;
 use fault::{Dialect, Fault};
 use guard::Clients;
 use metrics::Metrics;
+use slots::Shares;
 
 /// Whom a gateway serves, and how much of it.
 pub struct Config {
@@ -66,8 +69,16 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// Requests a second that a token, or without tokens an address, may make.
     pub rate: Option<u32>,
-    /// Connections at a time; more wait.
+    /// Connections that are served at a time; more wait.
     pub connections: usize,
+    /// Connections at a time that have asked for nothing yet, or for no more than how the gateway is, or wait until they are
+    /// served. The oldest of them gives way to another.
+    pub waiting: usize,
+    /// Percent of the connections that are served, and of the bytes of bodies, that an address may have. All clients of a proxy
+    /// share its address.
+    pub share: u8,
+    /// After which a connection is closed behind its next answer.
+    pub life: Duration,
     /// Bytes of a body.
     pub body_limit: usize,
     /// Bytes of the bodies that are read, or not yet answered, together.
@@ -76,6 +87,10 @@ pub struct Config {
     pub head_time: Duration,
     /// Within which a body must come.
     pub body_time: Duration,
+    /// How long no byte of a body may come, and none of an answer be taken, while there are any.
+    pub grace: Duration,
+    /// Bytes a second that must come, or be taken, after that.
+    pub least_rate: u32,
     /// How long a stop waits for answers to go out.
     pub stop_time: Duration,
     /// How long it then waits for the log to close.
@@ -96,10 +111,15 @@ impl Config {
             identity: None,
             rate: None,
             connections: 512,
+            waiting: 128,
+            share: 75,
+            life: Duration::from_secs(600),
             body_limit: 2 << 20,
             bodies: 64 << 20,
             head_time: Duration::from_secs(10),
             body_time: Duration::from_secs(30),
+            grace: Duration::from_secs(10),
+            least_rate: 1 << 10,
             stop_time: Duration::from_secs(10),
             close_time: Duration::from_secs(15),
             clock,
@@ -130,7 +150,8 @@ struct App {
     log: Arc<dyn Log>,
     config: Config,
     clients: Clients,
-    bodies: Arc<Semaphore>,
+    slots: Shares,
+    bodies: Shares,
     metrics: Metrics,
     stopping: AtomicBool,
 }
@@ -193,7 +214,8 @@ impl Gateway {
         };
         let app = Arc::new(App {
             clients: Clients::new(config.tokens.clone(), config.rate),
-            bodies: Arc::new(Semaphore::new(config.bodies)),
+            slots: Shares::new(config.connections, config.share),
+            bodies: Shares::new(config.bodies, config.share),
             metrics: Metrics::default(),
             stopping: AtomicBool::new(false),
             log,

@@ -1,4 +1,7 @@
 //! The loop that takes connections. It gives hyper a timer, which `axum::serve` does not: without one, a head may take for ever.
+//!
+//! A connection is taken into the lobby, where any may ask how the gateway is. One that asks for more takes one of the slots, of
+//! which its address has no more than a share, or waits for it. So nobody who holds slots, or says nothing, is in the way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +13,11 @@ use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
 use super::guard::Peer;
+use super::patience::{Patience, Patient};
+use super::slots::{Lobby, Visit};
 use super::{Config, Identity};
 
 /// How many headers a request may have, and how many bytes they may take together.
@@ -25,16 +29,17 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// Serves `router` until `stop`, then answers what has been asked.
 pub(super) async fn serve(listener: TcpListener, router: Router, config: &Config, stop: impl Future<Output = ()>) {
     let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(config.connections));
+    let lobby = Lobby::new(config);
     let acceptor = config.identity.as_ref().map(Identity::acceptor);
     let mut stop = std::pin::pin!(stop);
     loop {
-        // Before they are accepted: more connections than that wait in the kernel.
+        // While one waits for a place in the lobby, the next wait in the kernel.
         let accepted = async {
-            let slot = connections.clone().acquire_owned().await;
-            (listener.accept().await, slot)
+            let accepted = listener.accept().await?;
+            lobby.room().await;
+            Ok::<_, std::io::Error>(accepted)
         };
-        let (accepted, slot) = tokio::select! {
+        let accepted = tokio::select! {
             accepted = accepted => accepted,
             () = &mut stop => break,
         };
@@ -54,15 +59,23 @@ pub(super) async fn serve(listener: TcpListener, router: Router, config: &Config
             .max_headers(HEADERS)
             .max_buf_size(HEAD)
             .keep_alive(true);
-        let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer))));
-        let (watcher, acceptor, patience) = (graceful.watcher(), acceptor.clone(), config.head_time);
+        let visit = Arc::new(Visit::new(peer.ip(), (config.clock)(), lobby.enter()));
+        let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer, visit.clone()))));
+        let (watcher, acceptor, head_time, patience) =
+            (graceful.watcher(), acceptor.clone(), config.head_time, Patience::of(config));
         tokio::spawn(async move {
-            if let Some(stream) = secured(stream, acceptor, patience).await
-                && let Err(error) = watcher.watch(http.serve_connection(TokioIo::new(stream), service)).await
-            {
-                tracing::debug!(%error, %peer, "a connection ended early");
+            let served = async {
+                if let Some(stream) = secured(stream, acceptor, head_time).await {
+                    let stream = TokioIo::new(Patient::new(stream, patience));
+                    if let Err(error) = watcher.watch(http.serve_connection(stream, service)).await {
+                        tracing::debug!(%error, %peer, "a connection ended early");
+                    }
+                }
+            };
+            tokio::select! {
+                () = served => {}
+                () = visit.evicted() => tracing::debug!(%peer, "a connection that was not served gave way to another"),
             }
-            drop(slot);
         });
     }
     drop(listener);

@@ -2,6 +2,7 @@
 
 mod answers;
 mod damage;
+mod holders;
 mod keeping;
 mod limits;
 mod topics;

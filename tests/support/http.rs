@@ -27,7 +27,23 @@ impl Reply {
 
 impl Client {
     pub(crate) fn connect(address: SocketAddr) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
+        Self::over(TcpStream::connect(address).unwrap())
+    }
+
+    /// A client with an address of this machine, which may be any of 127.0.0.0/8, and room for few bytes that it has not read.
+    pub(crate) fn from(own: [u8; 4], address: SocketAddr) -> Self {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stream = runtime.block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.set_recv_buffer_size(4096).unwrap();
+            socket.bind((own, 0).into()).unwrap();
+            socket.connect(address).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        Self::over(stream)
+    }
+
+    fn over(stream: TcpStream) -> Self {
         // Far beyond what anything here takes: a test that waits for ever says nothing.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Client(BufReader::new(stream))
@@ -35,10 +51,16 @@ impl Client {
 
     /// Sends a whole request and reads the answer.
     pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> std::io::Result<Reply> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Length: {}\r\n", body.len());
+        let host = self.0.get_ref().peer_addr()?;
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n", body.len());
         headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         self.send(&format!("{head}\r\n{body}"))?;
         self.reply()
+    }
+
+    /// Waits no longer than `time` for bytes.
+    pub(crate) fn wait(&self, time: Duration) {
+        self.0.get_ref().set_read_timeout(Some(time)).unwrap();
     }
 
     /// Sends any bytes.
