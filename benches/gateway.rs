@@ -130,7 +130,9 @@ fn measure(log: Arc<dyn Log>, pins: &[String], connections: usize, batch: usize,
         return Err(format!("{refusal:?}").into());
     }
     let began = Instant::now();
-    let gateway = Gateway::bind(SocketAddr::from(([127, 0, 0, 1], 0)), log, Config::new(Arc::new(move || began.elapsed())))?;
+    let mut config = Config::new(Arc::new(move || began.elapsed()));
+    config.hosts.push("here".into());
+    let gateway = Gateway::bind(SocketAddr::from(([127, 0, 0, 1], 0)), log, config)?;
     let address = gateway.address();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let counted = AtomicBool::new(false);

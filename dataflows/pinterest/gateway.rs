@@ -55,6 +55,10 @@ pub(crate) struct GatewayArgs {
     /// Serve anyone who can reach the address, also when that is not this machine alone
     #[arg(long)]
     anyone: bool,
+    /// A name by which clients call the gateway, with a port or for any; give it again for more. Without tokens a request must
+    /// name one of them, localhost or the address as its Host, and no other as its Origin: pages of other sites may not ask
+    #[arg(long, value_name = "NAME")]
+    host: Vec<String>,
     /// Percent of the connections, and of the bytes on their way, that one address may have; 100 behind a proxy that is the
     /// only client
     #[arg(long, value_name = "PERCENT", default_value_t = 75, value_parser = clap::value_parser!(u8).range(1..=100))]
@@ -85,10 +89,13 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
     let (topics, streams) = (topics(&args.user_id), streams(&args.user_id));
     let renamed = |from: [String; 3], to: [String; 3]| from.into_iter().zip(to).collect::<BTreeMap<_, _>>();
     let began = Instant::now();
+    let owner = args.user_id.clone();
     let mut config = Config {
         tokens,
         identity,
         rate: args.rate,
+        hosts: args.host.clone(),
+        owns: Some(Arc::new(move |name| is_owned(&owner, name))),
         share: args.share,
         close_time: args.close_within,
         access: args.access_log.then(|| Arc::new(say) as _),
@@ -198,4 +205,31 @@ pub(crate) fn stopped(said: &'static str) -> Result<impl Future<Output = ()>> {
     let (told, stopped) = tokio::sync::oneshot::channel();
     at_signals(said, move || told.send(()).unwrap_or_default())?;
     Ok(async move { stopped.await.unwrap_or_default() })
+}
+
+/// Whether a topic or a stream is a user's by its name: that of the user, and one more word.
+fn is_owned(user_id: &str, name: &str) -> bool {
+    let one = |rest: Option<&str>, between: char| {
+        rest.and_then(|rest| rest.strip_prefix(between)).is_some_and(|word| !word.is_empty() && !word.contains(between))
+    };
+    let stream = name.strip_prefix("streaming-").and_then(|name| name.strip_prefix(user_id));
+    one(name.strip_prefix(user_id), '.') || one(stream, '-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_owned;
+
+    #[test]
+    fn a_user_owns_names_of_one_more_word() {
+        for name in ["demo.pin", "demo.more", "streaming-demo-pin", "streaming-demo-more"] {
+            assert!(is_owned("demo", name), "{name}");
+        }
+        for name in
+            ["demo", "demo.", "demo.x.pin", "demonstration.pin", "other.pin", "streaming-demo-", "streaming-demo-x-pin", ""]
+        {
+            assert!(!is_owned("demo", name), "{name}");
+        }
+        assert!(is_owned("demo.x", "demo.x.pin") && is_owned("demo-x", "streaming-demo-x-pin"));
+    }
 }

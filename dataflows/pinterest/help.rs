@@ -59,7 +59,8 @@ pub(crate) const GATEWAY: &str = "Examples:
   pinterest gateway                             into data/archive, which run --follow reads
   pinterest gateway --to kafka://localhost:9092 --listen 127.0.0.1:0 --access-log
   pinterest gateway --to kinesis://eu-west-1 --user-id 0a1b
-  pinterest gateway --listen 0.0.0.0:8443 --tokens tokens --certificate cert.pem --key key.pem --rate 100";
+  pinterest gateway --listen 0.0.0.0:8443 --tokens tokens --certificate cert.pem --key key.pem --rate 100
+  pinterest gateway --listen 0.0.0.0:8082 --anyone --host gateway.local --share 100";
 
 pub(crate) const EMULATE: &str = "Examples:
   pinterest emulate --to http://127.0.0.1:8082                     two events a second, until Ctrl-C

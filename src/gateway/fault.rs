@@ -45,8 +45,12 @@ pub(super) enum Fault {
     Aborted,
     /// No token, or a wrong one.
     Stranger,
+    /// It came under another name, or from a page of another host.
+    Foreign(String),
     /// The client asks more often than it may.
     Quota,
+    /// There are as many topics as there may be.
+    Limit(String),
     /// The log said no; it was asked about the topic of this name.
     Log(Refusal, String),
 }
@@ -94,6 +98,8 @@ fn kafka(fault: &Fault) -> Response {
         Fault::Slow => (408, 408, "HTTP 408 Request Timeout".to_string()),
         Fault::Aborted => (400, 400, "the body ends too early".to_string()),
         Fault::Stranger => (401, 40101, "HTTP 401 Unauthorized".to_string()),
+        Fault::Foreign(what) => (403, 403, what.clone()),
+        Fault::Limit(what) => (422, 422, what.clone()),
         Fault::Quota => (429, 429, "HTTP 429 Too Many Requests".to_string()),
         Fault::Log(refusal, _) => match refusal {
             Refusal::NoTopic => (404, 40401, "Topic not found.".to_string()),
@@ -121,6 +127,8 @@ fn kinesis(fault: &Fault) -> Response {
         Fault::Slow => (408, "RequestTimeoutException", "the body did not come in time".to_string()),
         Fault::Aborted => (400, "SerializationException", "the body ends too early".to_string()),
         Fault::Stranger => (400, "AccessDeniedException", "a bearer token is needed".to_string()),
+        Fault::Foreign(what) => (403, "AccessDeniedException", what.clone()),
+        Fault::Limit(what) => (400, "LimitExceededException", what.clone()),
         Fault::Quota => (400, THROTTLED, "Rate exceeded".to_string()),
         Fault::Log(refusal, stream) => {
             let (kind, message) = refusal_of(refusal, stream);

@@ -74,6 +74,7 @@ async fn admit(app: &App, peer: SocketAddr, visit: &Visit, request: Request) -> 
     if matches!(parts.uri.path(), "/health" | "/ready") {
         return Ok((Request::from_parts(parts, Body::empty()), 0, None));
     }
+    app.names.admit(&parts, app.config.tokens.is_empty())?;
     let client = app.clients.identify(&parts.headers, peer.ip()).ok_or(Fault::Stranger)?;
     // Whoever watches is answered whatever the others do.
     if parts.uri.path() == "/metrics" {

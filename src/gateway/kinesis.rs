@@ -96,23 +96,43 @@ pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Respon
 }
 
 /// `POST /streams/{stream}` with `{"ShardCount":n}`, which is one unless it is said.
-pub(super) async fn create(State(app): State<Arc<App>>, path: Named, body: Bytes) -> Response {
-    let parsed = if body.is_empty() { Ok(Create::default()) } else { parse::<Create>(&body) };
-    let shards = match parsed {
-        Ok(create) => create.shards.unwrap_or(1),
-        Err(fault) => return refuse(&fault),
-    };
-    let stream = name(&path);
-    match app.log.create(&inner(&app.config.streams, stream), shards).await {
-        Ok(()) => ().into_response(),
-        Err(refusal) => refuse(&Fault::Log(refusal, stream.to_string())),
+pub(super) async fn create(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
+    // What has no type, or a plain one, a browser sends for any page without asking first.
+    if !headers.contains_key(header::CONTENT_TYPE) || !is_json(&headers) {
+        return refuse(&Fault::MediaType);
     }
+    let parsed = if body.is_empty() { Ok(Create::default()) } else { parse::<Create>(&body) };
+    let created = match parsed {
+        Ok(create) => make(&app, name(&path), create.shards.unwrap_or(1)).await,
+        Err(fault) => Err(fault),
+    };
+    created.map_or_else(|fault| refuse(&fault), IntoResponse::into_response)
+}
+
+async fn make(app: &App, stream: &str, shards: u32) -> Result<(), Fault> {
+    let failed = |refusal| Fault::Log(refusal, stream.to_string());
+    let topic = app.own(&inner(&app.config.streams, stream)).map_err(failed)?;
+    let (topics, partitions) = (app.config.topics_limit, app.config.partitions_limit);
+    if !(1..=partitions).contains(&shards) {
+        return Err(Fault::Invalid(format!("a stream has 1 to {partitions} shards, not {shards}")));
+    }
+    // One after the other: two that come at once are two.
+    let _alone = app.creating.lock().await;
+    let there = app.log.topics().await.map_err(failed)?;
+    if !there.contains(&topic) && there.iter().filter(|topic| app.own(topic).is_ok()).count() >= topics {
+        return Err(Fault::Limit(format!("there may be {topics} streams")));
+    }
+    app.log.create(&topic, shards).await.map_err(failed)
 }
 
 /// `DELETE /streams/{stream}`.
 pub(super) async fn delete(State(app): State<Arc<App>>, path: Named) -> Response {
     let stream = name(&path);
-    match app.log.delete(&inner(&app.config.streams, stream)).await {
+    let deleted = match app.own(&inner(&app.config.streams, stream)) {
+        Ok(topic) => app.log.delete(&topic).await,
+        Err(refusal) => Err(refusal),
+    };
+    match deleted {
         Ok(()) => ().into_response(),
         Err(refusal) => refuse(&Fault::Log(refusal, stream.to_string())),
     }

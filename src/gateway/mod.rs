@@ -20,6 +20,9 @@
 //! - **Everything has a limit**: connections, heads and bodies in bytes and time, answers in time, bodies on their way together,
 //!   requests a second; and of connections and bodies no address has more than its share. What is too much at the moment gets 503
 //!   or 429 (of Kinesis its own code) and `Retry-After`. `/health`, `/ready` and `/metrics` are answered all the same.
+//! - **Pages of other sites have no say**, for whom a browser on this machine or in this network asks: without tokens a request
+//!   names the gateway as `Host`, and no other `Origin`. With tokens the token is the proof. In any case there is one `Host`, what
+//!   is created is told in JSON, and only topics that the gateway owns are created and deleted, not too many.
 //! - **A stop** refuses what is new, answers what was asked, and closes the log, so that readers see all of it.
 
 mod fault;
@@ -27,6 +30,7 @@ mod folder;
 mod guard;
 mod kinesis;
 mod metrics;
+mod names;
 mod patience;
 mod rest;
 mod serve;
@@ -55,6 +59,7 @@ pub use tls::Identity;
 use fault::{Dialect, Fault};
 use guard::Clients;
 use metrics::Metrics;
+use names::Names;
 use slots::Shares;
 
 /// Whom a gateway serves, and how much of it.
@@ -69,6 +74,15 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// Requests a second that a token, or without tokens an address, may make.
     pub rate: Option<u32>,
+    /// Names of the gateway besides `localhost` and the address it listens on, with a port or for any. A request must have one
+    /// of them as its host, unless there are tokens.
+    pub hosts: Vec<String>,
+    /// Whether the log's topic of a name may be created and deleted; any may if it isn't said.
+    pub owns: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
+    /// How many of these topics there may be for another to be created.
+    pub topics_limit: usize,
+    /// The partitions that a topic may be created with.
+    pub partitions_limit: u32,
     /// Connections that are served at a time; more wait.
     pub connections: usize,
     /// Connections at a time that have asked for nothing yet, or for no more than how the gateway is, or wait until they are
@@ -110,6 +124,10 @@ impl Config {
             tokens: Vec::new(),
             identity: None,
             rate: None,
+            hosts: Vec::new(),
+            owns: None,
+            topics_limit: 100,
+            partitions_limit: 100,
             connections: 512,
             waiting: 128,
             share: 75,
@@ -150,8 +168,11 @@ struct App {
     log: Arc<dyn Log>,
     config: Config,
     clients: Clients,
+    names: Names,
     slots: Shares,
     bodies: Shares,
+    /// Held while a topic is created.
+    creating: tokio::sync::Mutex<()>,
     metrics: Metrics,
     stopping: AtomicBool,
 }
@@ -159,6 +180,14 @@ struct App {
 impl App {
     fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// The name of a topic of the log, if it may be created and deleted.
+    fn own(&self, topic: &str) -> Result<String, Refusal> {
+        match &self.config.owns {
+            Some(owns) if !owns(topic) => Err(Refusal::Denied("this gateway makes and deletes only what is its own".to_string())),
+            _ => Ok(topic.to_string()),
+        }
     }
 
     /// Appends to a topic of the log. What is refused altogether, for a reason that no record has of its own, is refused at once.
@@ -214,8 +243,10 @@ impl Gateway {
         };
         let app = Arc::new(App {
             clients: Clients::new(config.tokens.clone(), config.rate),
+            names: Names::new(address, &config),
             slots: Shares::new(config.connections, config.share),
             bodies: Shares::new(config.bodies, config.share),
+            creating: tokio::sync::Mutex::default(),
             metrics: Metrics::default(),
             stopping: AtomicBool::new(false),
             log,

@@ -227,6 +227,33 @@ fn rows_that_are_put_as_texts_are_in_the_answers() {
 }
 
 #[test]
+fn a_gateway_makes_and_deletes_only_what_is_of_its_user() {
+    let place = Place::new();
+    let running = gateway(&place, &["--user-id", "u", "--host", "door"]);
+    let mut client = Client::connect(running.address);
+    let mut ask = |method: &str, stream: &str, headers: &[(&str, &str)]| {
+        let reply = client.ask(method, &format!("/streams/{stream}"), headers, "").unwrap();
+        (reply.status, reply.headers.get("x-amzn-errortype").cloned().unwrap_or_default())
+    };
+    let json = ("Content-Type", "application/json");
+    for name in ["other.pin", "streaming-other-pin", "streaming-u-x-pin", "u.x.pin", "u"] {
+        for method in ["POST", "DELETE"] {
+            assert_eq!(ask(method, name, &[json]), (400, "AccessDeniedException".into()), "{method} {name}");
+        }
+    }
+    for name in ["streaming-u-more", "u.more"] {
+        assert_eq!(ask("POST", name, &[json, ("Origin", "http://evil.example")]).0, 403);
+        assert_eq!(ask("POST", name, &[json, ("Origin", "http://door")]).0, 200);
+    }
+    assert_eq!(ask("DELETE", "streaming-u-pin", &[]).0, 200);
+    running.stop();
+    let made = std::fs::read_dir(place.path("archive/topics")).unwrap().map(|entry| entry.unwrap().file_name());
+    let mut made: Vec<String> = made.map(|name| name.into_string().unwrap()).collect();
+    made.sort();
+    assert_eq!(made, ["streaming-u-more", "u.geo", "u.more", "u.user"]);
+}
+
+#[test]
 fn an_archive_is_a_target_too_and_dates_are_written_as_told() {
     let place = Place::new();
     let args = [

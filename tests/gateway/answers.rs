@@ -161,6 +161,7 @@ fn streams_answer_what_kinesis_answers() {
             error("ResourceInUseException", "Stream u.pin under account 000000000000 already exists."),
         ),
         ("POST", "/streams/new", r#"{"ShardCount":0}"#, 400, invalid()),
+        ("POST", "/streams/new", r#"{"ShardCount":101}"#, 400, invalid()),
         ("POST", "/streams/a%2fb", r#"{"ShardCount":1}"#, 400, invalid()),
         ("PUT", "/streams/u.pin", "{}", 405, error("UnknownOperationException", "")),
         ("GET", "/streams/a/b/c", "", 404, error("UnknownOperationException", "")),

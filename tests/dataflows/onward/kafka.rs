@@ -68,16 +68,16 @@ fn both_protocols_answer_with_what_kafka_says() {
     assert_eq!(code(post(at, "demo.geo/partitions/3", &[json!({"value": 1})])), (404, 40402));
     let large = "x".repeat(1_500_000);
     assert_eq!(post(at, "demo.pin", &[json!({"value": large})]).json()["offsets"][0]["error_code"], 50002);
-    assert_eq!(ask(at, "POST", "/streams/more", r#"{"ShardCount":2}"#).status, 200);
-    assert_eq!(ask(at, "POST", "/streams/more", r#"{"ShardCount":2}"#).json()["__type"], "ResourceInUseException");
-    assert_eq!(ask(at, "POST", "/streams/huge", r#"{"ShardCount":2000000000}"#).json()["__type"], "ValidationException");
+    assert_eq!(ask(at, "POST", "/streams/demo.more", r#"{"ShardCount":2}"#).status, 200);
+    assert_eq!(ask(at, "POST", "/streams/demo.more", r#"{"ShardCount":2}"#).json()["__type"], "ResourceInUseException");
+    assert_eq!(ask(at, "POST", "/streams/demo.huge", r#"{"ShardCount":2000000000}"#).json()["__type"], "ValidationException");
     let shards = |reply: Json| reply["StreamDescription"]["Shards"].as_array().unwrap().len();
-    assert_eq!(shards(ask(at, "GET", "/streams/more", "").json()), 2);
-    cluster.grow(&format!("{prefix}more"), 3);
-    until("the partition that was added", || post(at, "more/partitions/2", &[json!({"value": 1})]).status == 200);
-    assert_eq!(ask(at, "DELETE", "/streams/more", "").status, 200);
-    until("its end", || post(at, "more", &[json!({"value": 1})]).status == 404);
-    assert_eq!(ask(at, "DELETE", "/streams/more", "").json()["__type"], "ResourceNotFoundException");
+    assert_eq!(shards(ask(at, "GET", "/streams/demo.more", "").json()), 2);
+    cluster.grow(&format!("{prefix}demo.more"), 3);
+    until("the partition that was added", || post(at, "demo.more/partitions/2", &[json!({"value": 1})]).status == 200);
+    assert_eq!(ask(at, "DELETE", "/streams/demo.more", "").status, 200);
+    until("its end", || post(at, "demo.more", &[json!({"value": 1})]).status == 404);
+    assert_eq!(ask(at, "DELETE", "/streams/demo.more", "").json()["__type"], "ResourceNotFoundException");
     running.stop();
 }
 
