@@ -94,7 +94,7 @@ sink with JsonFormat. Values are copied byte for byte; keys are not kept, and a 
 
 Each object is created once, when it is complete, and where an object ends is decided by the records alone: killed at any
 moment and started again, or run twice at once, it makes the same objects, provided the options stay the same. Records that
-make no whole object yet stay in Kafka and are read again next time. While archive writes a folder, gateway,
-generate and emulate may not, and the other way round. No object is ever replaced: another one in its place is an error.
+make no whole object yet stay in Kafka and are read again next time. No object is ever replaced: another one in its place is
+an error. While archive writes a folder, gateway, generate and emulate may not, and the other way round.
 
 A topic with offsets that no record has, as transactions and compaction leave them, is refused.";

@@ -69,6 +69,9 @@ impl Drop for Mark {
 
 fn take(root: &Path, who: &str, alone: bool) -> Result<Mark> {
     let failed = |e| Error::connect(format!("can't mark the archive {} as written by {who}", root.display())).because(e);
+    if root.as_os_str().is_empty() {
+        return Err(Error::config("can't mark an archive: its folder has no name").hint("For this folder here give a dot."));
+    }
     let path = root.join(NAME);
     loop {
         if let Create::Unknown(error) = Store::at(root).create(NAME, b"")? {
