@@ -132,3 +132,17 @@ fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
     let set_aside = folder.path().join("_gateway/deleted/t-2/partition=0/t+0+0000000000.json");
     assert_eq!(fs::read_to_string(set_aside).unwrap(), "older\n");
 }
+
+#[test]
+fn a_topic_whose_creation_was_killed_is_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    // One of three partitions was made.
+    fs::create_dir_all(folder.path().join("_gateway/creating/t/partition=0")).unwrap();
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!(block_on(log.topics()).unwrap().len(), 0);
+    block_on(log.create("t", 2)).unwrap();
+    assert_eq!(append(&log, &["1".into()]), [0]);
+    drop(log);
+    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!(block_on(log.partitions("t")).unwrap().len(), 2);
+}
