@@ -67,6 +67,13 @@ impl Error {
         Self::new(ErrorKind::Config, message)
     }
 
+    /// The system gives no thread for `what`.
+    pub fn no_thread(what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        let way =
+            "Raise the limit of threads (ulimit -u, or that of the container or service), or that of memory, and run it again.";
+        Self::connect(format!("can't start {what}")).because(cause).hint(way)
+    }
+
     /// Adds the way out, a sentence of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {

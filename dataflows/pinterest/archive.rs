@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread::{ScopedJoinHandle, scope};
+use std::thread::{Builder, ScopedJoinHandle, scope};
 use std::time::Duration;
 
 use clap::Args;
@@ -90,9 +90,11 @@ fn copy_all(topics: &[Topic], args: &ArchiveArgs, stop: &Stop, mut show: impl Fn
                     }
                 }
             }
-            threads.extend(
-                opened.into_iter().map(|(topic, copy)| scope.spawn(move || topic.copy(copy, stop).inspect_err(|_| stop.stop()))),
-            );
+            for (topic, copy) in opened {
+                let work = move || topic.copy(copy, stop).inspect_err(|_| stop.stop());
+                let thread = Builder::new().spawn_scoped(scope, work);
+                threads.push(thread.map_err(|e| Error::no_thread("a thread that archives a partition", e))?);
+            }
             Ok(threads.iter().all(ScopedJoinHandle::is_finished))
         };
         let mut watch = || -> Result<()> {

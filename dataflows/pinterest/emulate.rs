@@ -94,7 +94,7 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
             .hint("Give a rate from 0.000001 to 1000000, or 0 for as fast as it goes."));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-    let runtime = runtime.map_err(|e| Error::internal("can't start a thread for requests").because(e))?;
+    let runtime = runtime.map_err(|e| Error::no_thread("a thread for requests", e))?;
     // Who has no rows makes no topics.
     let rows = runtime.block_on(Rows::open(args))?;
     let target = Target::open(&args.to, args.style, &args.user_id)?;
@@ -127,7 +127,7 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
 /// Makes the original's three tables in the database at `url`, and fills them with the clean rows of `events` events.
 pub(crate) fn fill(url: &str, seed: u64, events: u64, out: &mut dyn Write) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|e| Error::internal("can't start a thread for requests").because(e))?;
+    let runtime = runtime.map_err(|e| Error::no_thread("a thread for requests", e))?;
     let credentials = rows::credentials(url, None)?;
     let bar = ProgressBar::new(events);
     let invented = rows::invented(seed, events, None);

@@ -174,6 +174,13 @@ fn main() -> ExitCode {
     // A dead thread may leave others waiting for it: all end together, and the next run continues.
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
+        // Libraries panic where the system gives them no thread: that is no bug.
+        if let Some(said) = info.payload_as_str()
+            && ["failed to spawn thread", "can't spawn worker thread"].iter().any(|part| said.contains(part))
+        {
+            say(format_args!("pinterest: {}", Error::no_thread("a thread", said)));
+            std::process::exit(69);
+        }
         print(info);
         std::process::exit(70);
     }));

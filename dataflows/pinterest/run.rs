@@ -214,7 +214,7 @@ pub(crate) fn at_signals(said: &'static str, first: impl FnOnce() + Send + 'stat
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     drop(_entered);
     // A thread of its own: whatever the others wait for, the second is heard.
-    std::thread::spawn(move || {
+    let listen = move || {
         runtime.block_on(async move {
             let mut first = Some(first);
             loop {
@@ -224,7 +224,8 @@ pub(crate) fn at_signals(said: &'static str, first: impl FnOnce() + Send + 'stat
                 first();
             }
         });
-    });
+    };
+    std::thread::Builder::new().spawn(listen).map_err(|e| Error::no_thread("a thread for signals", e))?;
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! An archive in a bucket: generated in a folder of this machine first, then object by object, each only where there is none.
 
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -34,8 +34,10 @@ pub(crate) fn upload(options: &Options, url: &str, out: &mut dyn Write) -> Resul
         let shares = (0..WRITING).map(|first| partitions.iter().skip(first).step_by(WRITING));
         let (store, archive, bar) = (&store, &archive, &bar);
         let write = move |partition: &PathBuf| write(store, archive, partition, bar);
-        let threads: Vec<_> = shares.map(|mut share| scope.spawn(move || share.try_for_each(write))).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<()>>| {
+        let begun = shares.map(|mut share| thread::Builder::new().spawn_scoped(scope, move || share.try_for_each(write)));
+        let threads: Vec<_> = begun.collect();
+        let join = |thread: io::Result<thread::ScopedJoinHandle<'_, Result<()>>>| {
+            let thread = thread.map_err(|e| Error::no_thread("a thread that writes the archive", e))?;
             thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes the archive has panicked")))
         };
         // All are waited for, whichever fails.

@@ -34,5 +34,5 @@ pub(super) fn spawn(
         let _alarm = alarm;
         work();
     };
-    Builder::new().name(name).spawn(guarded).map_err(|e| Error::internal(format!("can't start a {what}")).because(e))
+    Builder::new().name(name).spawn(guarded).map_err(|e| Error::no_thread(&format!("a {what}"), e))
 }

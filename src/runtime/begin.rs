@@ -162,10 +162,15 @@ fn open(asked: &[Asked<'_>], follow: bool) -> Result<Vec<Found>> {
         found
     };
     let mut found = thread::scope(|scope| {
-        let threads: Vec<_> = (0..AT_ONCE.min(asked.len())).map(|_| scope.spawn(work)).collect();
+        let start = |_| thread::Builder::new().spawn_scoped(scope, work);
+        let threads: Result<Vec<_>, _> = (0..AT_ONCE.min(asked.len())).map(start).collect();
+        let threads = threads.map_err(|e| {
+            rest().by_ref().for_each(drop);
+            Error::no_thread("a thread that opens partitions", e)
+        })?;
         let panicked = || vec![(0, Err(Error::internal("a thread that opens partitions has panicked")))];
-        threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect::<Vec<_>>()
-    });
+        Ok::<_, Error>(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect::<Vec<_>>())
+    })?;
     found.sort_unstable_by_key(|(number, _)| *number);
     found.into_iter().map(|(_, found)| found).collect()
 }

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, ScopedJoinHandle};
 
 use super::coordinator::Message;
 use crate::connect::{Chore, Committer, Identity};
@@ -29,6 +30,12 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) identity: Identity,
     pub(super) committer: Box<dyn Committer>,
+}
+
+/// What the thread of a sink came to.
+fn joined<T>(thread: std::io::Result<ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
+    let thread = thread.map_err(|e| Error::no_thread("a thread for a sink", e))?;
+    thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))
 }
 
 fn complain(target: &Target, error: &Error) {
@@ -69,7 +76,13 @@ impl Commits {
         let (give, chores) = channel::<(usize, Chore)>();
         let (tell, done) = channel();
         std::thread::scope(|scope| {
-            scope.spawn(move || chores.into_iter().all(|(sink, chore)| tell.send((sink, chore())).is_ok()));
+            let keep_house = move || chores.into_iter().all(|(sink, chore)| tell.send((sink, chore())).is_ok());
+            if let Err(error) = Builder::new().spawn_scoped(scope, keep_house) {
+                let error = Error::no_thread("a thread for housekeeping", error);
+                // A coordinator that is gone needs no telling.
+                let _ = coordinator.send(Message::Failed(error));
+                return;
+            }
             let mut busy = false;
             while let Ok(job) = jobs.recv() {
                 let result = match job {
@@ -126,14 +139,14 @@ impl Commits {
         let staged: Vec<Result<SinkState>> = std::thread::scope(|scope| {
             let stage = |(target, (parts, rows, digest)): (_, Parts)| {
                 let target: &mut Target = target;
-                scope.spawn(move || {
+                Builder::new().spawn_scoped(scope, move || {
                     let content = if parts.is_empty() { None } else { target.committer.stage(n, parts)? };
                     let (sink, identity) = (target.name.clone(), target.identity.clone());
                     Ok(SinkState { sink, identity, rows, digest, content })
                 })
             };
             let threads: Vec<_> = self.targets.iter_mut().zip(sinks).map(stage).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))).collect()
+            threads.into_iter().map(joined).collect()
         });
         let staged = staged.into_iter().collect::<Result<Vec<SinkState>>>()?;
         if let Some(ledger) = &mut self.ledger {
@@ -146,9 +159,12 @@ impl Commits {
         let shown: Vec<Result<()>> = std::thread::scope(|scope| {
             let changed =
                 self.targets.iter_mut().zip(&staged).filter_map(|(target, state)| Some((target, state.content.as_ref()?)));
-            let threads: Vec<_> =
-                changed.map(|(target, content)| scope.spawn(move || target.committer.commit(n, content))).collect();
-            threads.into_iter().map(|thread| thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))).collect()
+            let show = |(target, content): (_, _)| {
+                let target: &mut Target = target;
+                Builder::new().spawn_scoped(scope, move || target.committer.commit(n, content))
+            };
+            let threads: Vec<_> = changed.map(show).collect();
+            threads.into_iter().map(joined).collect()
         });
         shown.into_iter().collect()
     }

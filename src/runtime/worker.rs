@@ -86,5 +86,5 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         }
         drop(alarm);
     })
-    .map_err(|e| Error::internal(format!("can't start the workers: {e}")))
+    .map_err(|e| Error::no_thread("the workers", e))
 }

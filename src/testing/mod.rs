@@ -107,12 +107,13 @@ impl TopologyTestDriver {
         }
         let (tell, told) = channel();
         let config = Config { workers, follow: true, ..Config::default() };
-        let thread = std::thread::spawn(move || {
+        let run = move || {
             let (coordinator, outbox) = Coordinator::start(streams, config, true)?;
             // Who started it waits for this.
             let _ = tell.send(outbox);
             coordinator.run()
-        });
+        };
+        let thread = std::thread::Builder::new().spawn(run).map_err(|e| Error::no_thread("the run", e))?;
         let mut driver = TopologyTestDriver {
             topology,
             stores,

@@ -18,6 +18,7 @@ mod handoff;
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+mod limits;
 mod moved;
 mod network;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]

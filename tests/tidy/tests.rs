@@ -126,6 +126,7 @@ fn only_the_runtime_reads_clocks_and_spawns_threads() {
         keeps(CLOCK, "src/durable/mod.rs", &format!("#[test]\n{code}"));
         keeps(CLOCK, "src/durable/tests.rs", &code);
     }
+    keeps(CLOCK, "src/durable/mod.rs", "fn f() { thread::Builder::new().spawn_scoped(scope, f); }");
     breaks(CLOCK, "src/durable/mod.rs", "use std::thread::{self, spawn};");
     keeps(CLOCK, "src/durable/mod.rs", "use std::thread::JoinHandle;\nuse std::time::Instant;");
 }

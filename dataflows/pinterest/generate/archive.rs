@@ -176,8 +176,10 @@ fn sync(paths: &[PathBuf]) -> Result<()> {
     let sync = |path: &PathBuf| fs::File::open(path).and_then(|file| file.sync_all()).map_err(|e| unwritable(path, e));
     thread::scope(|scope| {
         let parts = paths.chunks(paths.len().div_ceil(SYNCING).max(1));
-        let threads: Vec<_> = parts.map(|part| scope.spawn(move || part.iter().try_for_each(sync))).collect();
-        let join = |thread: thread::ScopedJoinHandle<'_, Result<()>>| {
+        let begun = parts.map(|part| thread::Builder::new().spawn_scoped(scope, move || part.iter().try_for_each(sync)));
+        let threads: Vec<_> = begun.collect();
+        let join = |thread: io::Result<thread::ScopedJoinHandle<'_, Result<()>>>| {
+            let thread = thread.map_err(|e| Error::no_thread("a thread that syncs the archive", e))?;
             thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that syncs the archive has panicked")))
         };
         threads.into_iter().try_for_each(join)

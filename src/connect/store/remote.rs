@@ -41,7 +41,7 @@ impl Bucket {
 /// Threads for requests.
 pub(super) fn threads() -> Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("objects").enable_all().build();
-    runtime.map_err(|e| Error::connect("can't start a thread for the object store").because(e))
+    runtime.map_err(|e| Error::no_thread("a thread for the object store", e))
 }
 
 impl Remote {

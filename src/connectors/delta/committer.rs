@@ -194,10 +194,14 @@ pub(super) fn put_all(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> 
     std::thread::scope(|scope| {
         let put = |(path, bytes): &(String, Vec<u8>)| store.put(path, bytes);
         let Some((first, rest)) = files.split_first() else { return Ok(()) };
-        let threads: Vec<_> = rest.iter().map(|file| scope.spawn(move || put(file))).collect();
+        let start = |file| std::thread::Builder::new().spawn_scoped(scope, move || put(file));
+        let threads: Vec<_> = rest.iter().map(start).collect();
         let mut result = put(first);
         for thread in threads {
-            let put = thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes a file has panicked")));
+            let thread = thread.map_err(|e| Error::no_thread("a thread that writes a file", e));
+            let put = thread.and_then(|thread| {
+                thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes a file has panicked")))
+            });
             result = result.and(put);
         }
         if result.is_err() {

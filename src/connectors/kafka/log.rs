@@ -113,7 +113,7 @@ impl KafkaLog {
             Reporting,
         )?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
-        let runtime = runtime.map_err(|e| Error::internal("can't start a thread for Kafka").because(e))?;
+        let runtime = runtime.map_err(|e| Error::no_thread("a thread for Kafka", e))?;
         let shared = Shared {
             kafka: kafka.clone(),
             name,

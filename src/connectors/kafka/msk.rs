@@ -37,7 +37,7 @@ impl Msk {
     /// Reads the AWS environment; credentials are not yet fetched.
     pub(super) fn new(region: &str) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(|e| Error::internal("can't start a thread for AWS credentials").because(e))?;
+        let runtime = runtime.map_err(|e| Error::no_thread("a thread for AWS credentials", e))?;
         let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let config = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_string())).http_client(http);
         let config = runtime.block_on(config.load());

@@ -127,7 +127,7 @@ impl Kinesis {
 
 fn runtime() -> Result<Runtime> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("kinesis").enable_all().build();
-    runtime.map_err(|e| Error::internal("can't start threads for Kinesis").because(e))
+    runtime.map_err(|e| Error::no_thread("threads for Kinesis", e))
 }
 
 /// A stream of [`Kinesis`]: a [`Source`](crate::connect::Source) and a [`Sink`](crate::connect::Sink). Clones share what they

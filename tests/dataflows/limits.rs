@@ -1,0 +1,19 @@
+//! A system that gives no more threads is no bug: what ran out is said, and the way out.
+
+use super::Place;
+
+#[test]
+fn a_limit_of_threads_is_told_with_the_way_out() {
+    let mut place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "60"]);
+    // No system has room for a stack of a pebibyte: so every thread is one too many.
+    place.environment.push(("RUST_MIN_STACK", (1_u64 << 50).to_string()));
+    for (args, what) in [
+        (&["run", "--from", "archive"][..], "a thread for signals"),
+        (&["generate", "--to", "other", "--events", "60"], "a thread that syncs the archive"),
+        (&["gateway", "--listen", "127.0.0.1:0", "--to", "other"], "a thread"),
+    ] {
+        let said = place.fail(args, 69);
+        assert!(said.contains(&format!("can't start {what}")) && said.contains("ulimit -u"), "{said}");
+    }
+}
