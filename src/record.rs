@@ -184,6 +184,11 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl Batch {
+    /// The bytes of memory that it takes, however few of them are bytes of records.
+    pub(crate) fn cost(&self) -> usize {
+        size_of::<Batch>() + self.bytes.capacity() + self.records.capacity() * size_of::<Span>()
+    }
+
     /// The records, each with its place in the topic's order; `source` is the rank of the source they come from.
     pub fn iter(&self, source: u16) -> impl DoubleEndedIterator<Item = Record<'_>> {
         let slice = |r: &Range<u32>| &self.bytes[r.start as usize..r.end as usize];

@@ -1,8 +1,8 @@
 //! The contract with the outside: [`Source`] and [`Partition`] for what comes in, [`Sink`], [`Writer`] and [`Committer`] for what goes out.
 //!
 //! A connector answers four questions, in its `mod.rs` and in this order: what is a partition here, what is a position,
-//! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on threads of
-//! their own, gives every worker a writer, and drives one committer a sink.
+//! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on its own
+//! threads, gives every worker a writer, and drives one committer a sink.
 
 mod handoff;
 mod identity;
@@ -121,15 +121,16 @@ impl Source for Box<dyn Source> {
     }
 }
 
-/// A reader of one partition, on a thread of its own.
+/// A reader of one partition. Where there are many, one thread asks several in turn.
 pub trait Partition: Send {
-    /// The next records, without waiting for any: at most about a megabyte, unless one record is larger.
+    /// The next records, without waiting for any: at most about a megabyte, unless one record is larger, and a few thousand.
     ///
     /// # Errors
     /// When the log can't be read or is not what it was: a record is never skipped.
     fn poll(&mut self) -> Result<Poll>;
 
-    /// Waits until there may be more, at most for `patience`. False, at once, of one that can't be told and must be asked again.
+    /// Waits until there may be more, at most for `patience`, which is nothing where others share the thread. False, at once, of one
+    /// that can't be told and must be asked again.
     fn wait(&mut self, _patience: Duration) -> bool {
         false
     }

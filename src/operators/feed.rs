@@ -1,10 +1,11 @@
 //! The queue between the threads that read a topic and the workers that decode it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use timely::scheduling::SyncActivator;
 
+use super::credit::Credit;
 use crate::record::Batch;
 use crate::time::Epoch;
 
@@ -42,8 +43,8 @@ impl Feed {
     }
 
     /// Gives back the credit of a batch that is decoded.
-    pub(crate) fn decoded(&self, bytes: usize) {
-        self.credit.release(bytes);
+    pub(crate) fn decoded(&self, cost: usize) {
+        self.credit.release(cost);
     }
 
     /// Adds a batch to the open epoch.
@@ -91,51 +92,5 @@ fn wake(state: &State) {
     for activator in &state.wake {
         // A worker that is gone needs no waking.
         let _ = activator.activate();
-    }
-}
-
-/// Bounds the bytes that are read and not yet decoded: readers wait here while workers are behind.
-pub(crate) struct Credit {
-    limit: usize,
-    state: Mutex<(usize, bool)>,
-    freed: Condvar,
-}
-
-impl Credit {
-    pub(crate) fn new(limit: usize) -> Self {
-        Credit { limit, state: Mutex::default(), freed: Condvar::new() }
-    }
-
-    /// Waits until `bytes` more may be in flight; one batch always may. False once it is closed.
-    pub(crate) fn acquire(&self, bytes: usize) -> bool {
-        let mut state = self.lock();
-        while !state.1 && state.0 > 0 && state.0 + bytes > self.limit {
-            state = self.freed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        state.0 += bytes;
-        !state.1
-    }
-
-    /// Whether readers are waiting for workers.
-    pub(crate) fn is_short(&self) -> bool {
-        self.lock().0 * 2 > self.limit
-    }
-
-    /// Lets every reader go.
-    pub(crate) fn close(&self) {
-        self.lock().1 = true;
-        self.freed.notify_all();
-    }
-
-    fn release(&self, bytes: usize) {
-        // A test hands over batches that no reader asked credit for.
-        let mut state = self.lock();
-        state.0 = state.0.saturating_sub(bytes);
-        drop(state);
-        self.freed.notify_all();
-    }
-
-    fn lock(&self) -> MutexGuard<'_, (usize, bool)> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

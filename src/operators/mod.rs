@@ -8,6 +8,7 @@
 mod aggregates;
 mod changelog;
 mod changes;
+mod credit;
 mod ends;
 mod epochs;
 mod feed;
@@ -26,8 +27,9 @@ mod store;
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
 pub(crate) use changelog::changelog;
 pub(crate) use changes::{changes, numbered};
+pub(crate) use credit::Credit;
 pub(crate) use ends::Ends;
-pub(crate) use feed::{Credit, Feed};
+pub(crate) use feed::Feed;
 pub(crate) use fold::fold;
 pub(crate) use gauges::{Gauges, measure};
 pub(crate) use group::group;

@@ -20,6 +20,8 @@ pub(crate) type Letter<L> = Box<dyn Fn(&Record<'_>, Reject) -> L>;
 
 /// So many bytes are decoded before others get their turn.
 const TURN: usize = 64 << 10;
+/// So many records are decoded before what they became goes on: without a byte in them they may be very many.
+const PIECE: usize = 8192;
 
 /// Decodes what comes through `feed`, of the topic of this rank. Told of each batch that is done by `done(records, rejected, bytes)`.
 pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
@@ -62,24 +64,27 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                     }
                     Next::Batch(epoch, source, batch) => {
                         held.iter_mut().for_each(|c| c.downgrade(&epoch));
-                        out.reserve(batch.records.len());
+                        out.reserve(batch.records.len().min(PIECE));
+                        let mut rejected = 0;
                         for mut record in batch.iter(source) {
                             record.order.topic = topic;
                             if let Err(reject) = Reject::unless_whole(&record).and_then(|()| decode(&record, &mut out)) {
                                 bad.push(letter(&record, reject));
+                                rejected += 1;
+                            }
+                            if out.len() + bad.len() >= PIECE {
+                                give(&mut rejects, &held[1], &mut bad);
+                                give(&mut items, &held[0], &mut out);
                             }
                         }
-                        done(batch.records.len(), bad.len(), batch.bytes.len());
+                        done(batch.records.len(), rejected, batch.bytes.len());
+                        let cost = batch.cost();
                         if let Some(feed) = &feed {
-                            feed.decoded(batch.bytes.len());
+                            feed.decoded(cost);
                         }
-                        if !bad.is_empty() {
-                            rejects.activate().session(&held[1]).give_container(&mut std::mem::take(&mut bad));
-                        }
-                        if !out.is_empty() {
-                            items.activate().session(&held[0]).give_container(&mut std::mem::take(&mut out));
-                        }
-                        taken += batch.bytes.len().max(1);
+                        give(&mut rejects, &held[1], &mut bad);
+                        give(&mut items, &held[0], &mut out);
+                        taken += cost;
                     }
                 }
             }
@@ -87,4 +92,15 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
         }
     });
     (item_stream, reject_stream)
+}
+
+/// Sends what there is, if there is anything.
+fn give<D: Clone + 'static>(
+    output: &mut OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>,
+    at: &Capability<Epoch>,
+    what: &mut Vec<D>,
+) {
+    if !what.is_empty() {
+        output.activate().session(at).give_container(&mut std::mem::take(what));
+    }
 }

@@ -12,6 +12,7 @@ use timely::communication::WorkerGuards;
 use super::begin::Beginning;
 use super::commit::{Commits, Job, Parts, Target};
 use super::ingest::{Control, Place};
+use super::readers::Readers;
 use super::worker::{self, Shared};
 use super::{Config, Stores, Streams};
 use crate::connect::{Identity, Source};
@@ -19,9 +20,10 @@ use crate::durable::{Bound, Manifest, SourceState};
 use crate::error::{Error, Result};
 use crate::operators::{Credit, Feed, Gauges, Marks, Report, Seeds, Tally};
 use crate::record::Batch;
+use crate::secret::Secret;
 use crate::time::Epoch;
 
-/// Bytes that are read and not yet decoded.
+/// Bytes of memory for what is read and not yet decoded.
 const IN_FLIGHT: usize = 64 << 20;
 
 /// What the coordinator hears from readers, workers, the committer and people.
@@ -102,6 +104,9 @@ pub(crate) struct Coordinator {
     /// Shows the workers which epoch is open.
     pub(super) opening: Arc<AtomicU64>,
     pub(super) remaining: Arc<AtomicU64>,
+    /// For the digests of records.
+    pub(super) secret: Secret,
+    pub(super) readers: Readers,
     pub(super) threads: Vec<JoinHandle<()>>,
     pub(super) committer: Option<JoinHandle<()>>,
     pub(super) guards: Option<WorkerGuards<()>>,
@@ -120,7 +125,7 @@ pub(crate) struct Coordinator {
     pub(super) records: u64,
     /// Of each closed epoch that is not through, the records handed out up to its end.
     pub(super) ends: VecDeque<(Epoch, u64)>,
-    /// Bytes handed out to the open epoch.
+    /// The cost of what was handed out to the open epoch.
     pub(super) ahead: usize,
     /// Batches that wait until the epoch before is through, oldest first.
     pub(super) waiting: VecDeque<(Place, Batch, u64)>,
@@ -140,6 +145,13 @@ pub(crate) struct Coordinator {
 }
 
 impl Coordinator {
+    /// Lets nothing more be read.
+    pub(super) fn end_reading(&self) {
+        self.control.end();
+        self.readers.end();
+        self.credit.close();
+    }
+
     /// Tells each source how far it is committed.
     pub(super) fn tell_sources(&self, committed: &BTreeMap<String, Vec<SourceState>>) {
         for topic in &self.topics {
@@ -188,7 +200,9 @@ impl Coordinator {
             inbox,
             outbox: outbox.clone(),
             jobs: None,
-            control: Arc::new(Control::new(context.secret)),
+            control: Arc::default(),
+            secret: context.secret,
+            readers: Readers::new(credit.clone(), outbox.clone()),
             credit,
             marks: marks.clone(),
             opening: Arc::default(),

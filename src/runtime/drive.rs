@@ -9,7 +9,7 @@ use super::alarm::spawn;
 use super::begin::Found;
 use super::commit::{Commits, Job};
 use super::coordinator::{Coordinator, Gathered, Marked, Message, Phase};
-use super::ingest::{Place, Reader, scout};
+use super::ingest::{Place, Reader, SoFar, scout};
 use super::progress::TELL;
 use super::{Milestone, Summary};
 use crate::connect::Partition;
@@ -20,7 +20,7 @@ use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
 const LONG_EPOCH: Duration = Duration::from_millis(100);
-/// Bytes after which it is closed before that: what workers decode on and on keeps the answers waiting.
+/// The cost after which it is closed before that: what workers decode on and on keeps the answers waiting.
 const FULL: usize = 16 << 20;
 /// Of these, what is handed out before the epoch before is through. Workers decode it then, to let it lie and grow cold.
 const AHEAD: usize = 2 << 20;
@@ -31,8 +31,7 @@ impl Coordinator {
     /// Goes on to the end.
     pub(crate) fn run(mut self) -> Result<Summary> {
         let result = self.drive();
-        self.control.end();
-        self.credit.close();
+        self.end_reading();
         self.topics.iter().for_each(|topic| topic.feed.finish());
         self.jobs = None;
         // A commit on its way is made or fails, but does not go on behind the back of whoever is told the result.
@@ -50,8 +49,9 @@ impl Coordinator {
             // The workers are through with all that was closed; their word of it is no longer heard.
             self.through = self.open;
             self.show();
-            for thread in self.threads.drain(..) {
-                thread.join().map_err(|_| Error::internal("a thread of the run panicked"))?;
+            let scouts = self.threads.drain(..).fold(true, |well, thread| thread.join().is_ok() && well);
+            if !self.readers.join() || !scouts {
+                return Err(Error::internal("a thread of the run panicked"));
             }
         }
         result.map(|()| self.summary())
@@ -77,6 +77,7 @@ impl Coordinator {
             if self.advance(quiet)? {
                 return Ok(());
             }
+            self.readers.relieve()?;
             self.tell();
         }
     }
@@ -89,7 +90,7 @@ impl Coordinator {
         [commit, epoch].into_iter().flatten().fold(TELL, Duration::min).max(Duration::from_micros(100))
     }
 
-    /// After how long and how many bytes an epoch is closed, however much there is still to come.
+    /// After how long and what cost an epoch is closed, however much there is still to come.
     fn long(&self) -> (Duration, usize) {
         let times = if self.remaining.load(Ordering::Relaxed) > FAR { 4 } else { 1 };
         (LONG_EPOCH * times, FULL * times as usize)
@@ -140,7 +141,7 @@ impl Coordinator {
                 self.show();
                 // The first commit comes in its time too: a short replay is one commit.
                 self.last_mark = Some(Instant::now());
-                self.control.go_live();
+                self.readers.go_live();
             }
             Message::Committed(n) => {
                 self.committed = n;
@@ -155,8 +156,7 @@ impl Coordinator {
             Message::Failed(error) => return Err(error),
             Message::Stop => {
                 self.stopping = true;
-                self.control.end();
-                self.credit.close();
+                self.end_reading();
             }
             Message::Close(answer) => self.asked.push(answer),
         }
@@ -181,7 +181,7 @@ impl Coordinator {
             let bound = self.bounds.entry(place).or_insert(fresh);
             bound.to = batch.next;
             bound.digest = bound.digest.wrapping_add(digest);
-            self.ahead += batch.bytes.len();
+            self.ahead += batch.cost();
             self.records += batch.records.len() as u64;
             self.topics[place.0].feed.push(place.1, batch);
         }
@@ -382,18 +382,18 @@ impl Coordinator {
             name: self.name(place),
             source: self.topics[place.0].sources[usize::from(place.1)].clone(),
             bound,
-            opened,
+            partition: opened,
             follow: self.config.follow,
             credit: self.credit.clone(),
-            control: self.control.clone(),
             left: self.reading.entry(place).or_default().clone(),
             remaining: self.remaining.clone(),
             coordinator: self.outbox.clone(),
+            secret: self.secret,
+            so_far: SoFar::default(),
         };
         if self.phase == Phase::Recovering {
             self.recovering.insert(place);
         }
-        self.threads.push(reader.spawn()?);
-        Ok(())
+        self.readers.add(reader)
     }
 }

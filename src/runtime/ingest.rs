@@ -1,4 +1,4 @@
-//! Reading: a thread a partition, bounded by the credit of the whole, silent while there is nothing.
+//! Reading a partition, turn by turn: first again what was committed of it, then what comes, bounded by the credit of the whole.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,185 +19,168 @@ use crate::secret::Secret;
 /// Where a partition is bound: topic, source of the topic, partition.
 pub(super) type Place = (usize, u16, u32);
 
-/// What readers share: the gate that opens after the recovery, the end, and the secret for the digests of records.
+/// The end of the run, for those who wait for time to pass.
+#[derive(Default)]
 pub(super) struct Control {
-    secret: Secret,
-    state: Mutex<(bool, bool)>,
+    ended: Mutex<bool>,
     changed: Condvar,
 }
 
 impl Control {
-    pub(super) fn new(secret: Secret) -> Self {
-        Control { secret, state: Mutex::default(), changed: Condvar::new() }
-    }
-
-    /// Lets readers go beyond what was committed.
-    pub(super) fn go_live(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).0 = true;
-        self.changed.notify_all();
-    }
-
-    /// Ends all readers.
+    /// Ends all waiting.
     pub(super) fn end(&self) {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).1 = true;
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.changed.notify_all();
-    }
-
-    /// Waits for the gate; false at the end.
-    fn wait_live(&self) -> bool {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        while !state.0 && !state.1 {
-            state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
-        }
-        !state.1
     }
 
     /// Waits for `pause`; false at the end.
     fn wait(&self, pause: Duration) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = self.changed.wait_timeout_while(state, pause, |state| !state.1);
-        !ended.unwrap_or_else(PoisonError::into_inner).0.1
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
+        !*ended.unwrap_or_else(PoisonError::into_inner).0
     }
 }
 
-/// A reader and what it needs.
+/// A partition that is read, and what that needs.
 pub(super) struct Reader {
     pub(super) place: Place,
     pub(super) name: String,
     pub(super) source: Arc<dyn Source>,
     /// What was committed of the partition; it is read again first.
     pub(super) bound: Option<Bound>,
-    /// The partition where it is read first, if it is open already.
-    pub(super) opened: Option<Box<dyn Partition>>,
+    /// The partition where it is read next, if it is open.
+    pub(super) partition: Option<Box<dyn Partition>>,
     pub(super) follow: bool,
     pub(super) credit: Arc<Credit>,
-    pub(super) control: Arc<Control>,
     /// What it has still to read, and what all readers have.
     pub(super) left: Arc<AtomicU64>,
     pub(super) remaining: Arc<AtomicU64>,
     pub(super) coordinator: Sender<Message>,
+    /// For the digests of records.
+    pub(super) secret: Secret,
+    pub(super) so_far: SoFar,
+}
+
+/// How far a reader is.
+#[derive(Default)]
+pub(super) struct SoFar {
+    /// Of what was committed, up to where it is read again.
+    at: Option<u64>,
+    live: bool,
+    /// How long it waits before it asks again.
+    pause: Duration,
+    /// Whether it was told that a partition can't be opened yet.
+    told: bool,
+}
+
+/// What comes after a reader's turn.
+pub(super) enum Turn {
+    /// Its next turn, after this time.
+    After(Duration),
+    /// Its next turn, once all partitions are where they were.
+    Rebuilt,
+    /// Nothing: it is read to its end, or nobody wants more.
+    Over,
 }
 
 impl Reader {
-    /// Starts reading on a thread of its own.
-    pub(super) fn spawn(self) -> Result<JoinHandle<()>> {
-        let (name, coordinator) = (format!("read {}", self.name), self.coordinator.clone());
-        spawn("reader", name, &coordinator, move || self.run())
-    }
-
-    fn run(self) {
-        let (place, coordinator) = (self.place, self.coordinator.clone());
-        // A coordinator that is gone has no use for the message.
-        let _ = match self.read() {
-            Ok(()) => coordinator.send(Message::End(place)),
-            Err(error) => coordinator.send(Message::Failed(error)),
-        };
-    }
-
-    fn read(mut self) -> Result<()> {
-        if let Some(bound) = self.bound
-            && !self.recover(bound)?
-        {
-            return Ok(());
+    /// Does what can be done without being long about it. Of a partition without news it waits for some, at most for `patience`, or
+    /// has itself asked again, after `longest` at most.
+    pub(super) fn turn(&mut self, patience: Duration, longest: Duration) -> Result<Turn> {
+        if self.so_far.live {
+            return self.go_on(patience, longest);
         }
-        let mut partition = match (self.opened.take(), self.bound) {
-            (Some(opened), _) => opened,
-            (None, Some(bound)) => self.source.open(self.place.2, Some(bound.to), self.follow)?,
-            (None, None) => match self.join()? {
-                Some(opened) => opened,
-                None => return Ok(()),
-            },
-        };
-        if self.coordinator.send(Message::Recovered(self.place)).is_err() || !self.control.wait_live() {
-            return Ok(());
-        }
-        let mut pause = SHORT;
-        loop {
-            let poll = partition.poll()?;
-            self.estimate(partition.as_ref());
-            match poll {
-                Poll::Batch(batch) => {
-                    pause = SHORT;
-                    if !self.hand_over(batch) {
-                        return Ok(());
-                    }
-                }
-                Poll::Idle => {
-                    let waited = partition.wait(LONG);
-                    if !self.control.wait(if waited { Duration::ZERO } else { pause }) {
-                        return Ok(());
-                    }
-                    pause = (pause * 2).min(LONG);
-                }
-                Poll::End => return Ok(()),
+        if let Some(bound) = self.bound {
+            let at = self.so_far.at.unwrap_or(bound.from);
+            if at < bound.to {
+                return self.read_again(bound, at, patience);
             }
+            // What was open ends with what was committed.
+            self.partition = None;
+            self.partition = Some(self.source.open(self.place.2, Some(bound.to), self.follow)?);
+        } else if self.partition.is_none() && !self.join()? {
+            return Ok(Turn::After(LOOK));
         }
+        self.so_far.live = true;
+        let told = self.coordinator.send(Message::Recovered(self.place)).is_ok();
+        Ok(if told { Turn::Rebuilt } else { Turn::Over })
     }
 
-    /// Opens a partition that came while others were followed: it is waited for as they are. `None` at the end of the run.
-    fn join(&self) -> Result<Option<Box<dyn Partition>>> {
-        let mut said = false;
-        loop {
-            match self.source.open(self.place.2, None, self.follow) {
-                Err(error) if error.kind() == ErrorKind::Connect => {
-                    if !mem::replace(&mut said, true) {
-                        tracing::warn!(partition = self.name, %error, "wait for it");
-                    }
-                    if !self.control.wait(LOOK) {
-                        return Ok(None);
-                    }
-                }
-                opened => return opened.map(Some),
-            }
-        }
-    }
-
-    /// Reads `[from, to)` again: all of it must be there. False at the end of the run.
-    fn recover(&mut self, bound: Bound) -> Result<bool> {
-        let mut partition = match self.opened.take() {
-            Some(opened) => opened,
-            None => self.source.open(self.place.2, Some(bound.from), false)?,
-        };
-        let mut at = bound.from;
-        while at < bound.to {
-            match partition.poll()? {
-                Poll::Batch(mut batch) => {
-                    self.estimate(partition.as_ref());
-                    at = batch.next;
-                    // What lies beyond is read when the run is live.
-                    batch.split_off(bound.to);
-                    if !self.hand_over(batch) {
-                        return Ok(false);
-                    }
-                }
-                Poll::Idle if partition.wait(LONG) || self.control.wait(SHORT) => {}
-                Poll::Idle => return Ok(false),
-                Poll::End => {
-                    let (name, to) = (&self.name, bound.to);
-                    return Err(Error::data(format!("{name} ends at {at}, but was read up to {to} before"))
-                        .hint("Restore what is missing, or begin anew with another --state and --lake."));
+    /// Opens a partition that came while others were followed: it is waited for as they are. False if it can't be opened yet.
+    fn join(&mut self) -> Result<bool> {
+        match self.source.open(self.place.2, None, self.follow) {
+            Err(error) if error.kind() == ErrorKind::Connect => {
+                if !mem::replace(&mut self.so_far.told, true) {
+                    tracing::warn!(partition = self.name, %error, "wait for it");
                 }
             }
+            opened => self.partition = Some(opened?),
         }
-        Ok(true)
+        Ok(self.partition.is_some())
     }
 
-    fn hand_over(&self, batch: Batch) -> bool {
-        let digest = batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.control.secret)));
-        self.credit.acquire(batch.bytes.len()) && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok()
+    /// Reads on in what was committed, from `at`: all of it must be there.
+    fn read_again(&mut self, bound: Bound, at: u64, patience: Duration) -> Result<Turn> {
+        let mut partition = match self.partition.take() {
+            Some(partition) => partition,
+            None => self.source.open(self.place.2, Some(at), false)?,
+        };
+        let turn = match partition.poll()? {
+            Poll::Batch(mut batch) => {
+                self.estimate(partition.remaining());
+                self.so_far.at = Some(batch.next);
+                // What lies beyond is read when the run is live.
+                batch.split_off(bound.to);
+                self.hand_over(batch)
+            }
+            Poll::Idle => Turn::After(if partition.wait(patience) && !patience.is_zero() { Duration::ZERO } else { SHORT }),
+            Poll::End => {
+                let (name, to) = (&self.name, bound.to);
+                return Err(Error::data(format!("{name} ends at {at}, but was read up to {to} before"))
+                    .hint("Restore what is missing, or begin anew with another --state and --lake."));
+            }
+        };
+        self.partition = Some(partition);
+        Ok(turn)
+    }
+
+    /// Reads on in what was never read before.
+    fn go_on(&mut self, patience: Duration, longest: Duration) -> Result<Turn> {
+        let Some(partition) = &mut self.partition else { return Ok(Turn::Over) };
+        let poll = partition.poll()?;
+        let remaining = partition.remaining();
+        let waited = matches!(poll, Poll::Idle) && partition.wait(patience) && !patience.is_zero();
+        self.estimate(remaining);
+        Ok(match poll {
+            Poll::Batch(batch) => {
+                self.so_far.pause = Duration::ZERO;
+                self.hand_over(batch)
+            }
+            Poll::Idle if waited => Turn::After(Duration::ZERO),
+            Poll::Idle => {
+                self.so_far.pause = (self.so_far.pause * 2).clamp(SHORT, longest);
+                Turn::After(self.so_far.pause)
+            }
+            Poll::End => Turn::Over,
+        })
+    }
+
+    fn hand_over(&self, batch: Batch) -> Turn {
+        let digest = batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.secret)));
+        let sent = self.credit.acquire(batch.cost()) && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok();
+        if sent { Turn::After(Duration::ZERO) } else { Turn::Over }
     }
 
     /// Keeps the sum of what all readers have still to read.
-    fn estimate(&self, partition: &dyn Partition) {
-        let now = partition.remaining();
+    fn estimate(&self, now: u64) {
         let before = self.left.swap(now, Ordering::Relaxed);
         self.remaining.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
-/// How long a reader without news waits before it asks again, the first time and at most.
+/// How long a reader without news waits before it asks again, the first time and, of few partitions, at most.
 const SHORT: Duration = Duration::from_millis(1);
-const LONG: Duration = Duration::from_millis(20);
+pub(super) const LONG: Duration = Duration::from_millis(20);
 
 /// How long who looks for new partitions waits before it looks again.
 const LOOK: Duration = Duration::from_secs(1);
@@ -223,4 +206,63 @@ pub(super) fn scout(
         }
     };
     spawn("scout", "scout".into(), &alarm, look)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::channel;
+
+    use super::*;
+
+    /// Has nothing; tells whether it was waited for.
+    struct Nothing {
+        waits: bool,
+    }
+
+    impl Partition for Nothing {
+        fn poll(&mut self) -> Result<Poll> {
+            Ok(Poll::Idle)
+        }
+        fn wait(&mut self, _patience: Duration) -> bool {
+            self.waits
+        }
+    }
+
+    fn reader(waits: bool) -> (Reader, std::sync::mpsc::Receiver<Message>) {
+        let (coordinator, inbox) = channel();
+        let reader = Reader {
+            place: (0, 0, 0),
+            name: "nothing".into(),
+            source: Arc::new(crate::connect::memory::MemoryLog::default()),
+            bound: None,
+            partition: Some(Box::new(Nothing { waits })),
+            follow: true,
+            credit: Arc::new(Credit::new(1)),
+            left: Arc::default(),
+            remaining: Arc::default(),
+            coordinator,
+            secret: Secret::new([7; 16]),
+            so_far: SoFar::default(),
+        };
+        (reader, inbox)
+    }
+
+    /// How many milliseconds a reader pauses, turn after turn.
+    fn pauses(waits: bool, patience: Duration, longest: Duration) -> Vec<u128> {
+        let (mut reader, inbox) = reader(waits);
+        assert!(matches!(reader.turn(patience, longest), Ok(Turn::Rebuilt)));
+        assert!(matches!(inbox.try_recv(), Ok(Message::Recovered((0, 0, 0)))));
+        let pause = |_| match reader.turn(patience, longest) {
+            Ok(Turn::After(pause)) => pause.as_millis(),
+            _ => panic!("a partition without news is asked again"),
+        };
+        (0..7).map(pause).collect()
+    }
+
+    #[test]
+    fn a_partition_without_news_is_asked_more_and_more_seldom() {
+        assert_eq!(pauses(false, LONG, LONG), [1, 2, 4, 8, 16, 20, 20]);
+        assert_eq!(pauses(true, Duration::ZERO, LONG * 2), [1, 2, 4, 8, 16, 32, 40]);
+        assert_eq!(pauses(true, LONG, LONG), [0; 7], "it was waited for");
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! # How a record becomes visible
 //!
-//! One thread a partition (`ingest`) reads batches. The *coordinator* hands each to the open epoch of its topic's feed, notes
+//! A few threads (`readers`) read batches of all partitions (`ingest`). The *coordinator* hands each to the open epoch of its topic's feed, notes
 //! how far the partition is bound, and closes the epoch: at once when nothing more is waiting, later under load, and only
 //! when the epoch before is through. Workers take batches from the feeds as they can, so one that is faster does more. When it
 //! is time to commit, the epoch to be closed is *marked*; each sink's part on each worker hands over what changed up to the
@@ -30,6 +30,7 @@ mod coordinator;
 mod drive;
 mod ingest;
 mod progress;
+mod readers;
 mod secret;
 mod stores;
 mod worker;

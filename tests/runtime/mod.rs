@@ -1,12 +1,13 @@
 //! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended ([`resume`]), refused where
 //! it can't be ([`refusals`]), alone ([`takeover`], and [`compacted`] where it was compacting), right after any death
-//! ([`crashes`]), and read as it goes ([`stores`]); what comes shows by itself ([`following`]), what comes too fast is made to
-//! wait ([`pressure`]), and records that are made to deceive do not ([`strangers`]).
+//! ([`crashes`]), and read as it goes ([`stores`]); what comes shows by itself ([`following`]), from however many partitions
+//! ([`many`]), what comes too fast is made to wait ([`pressure`]), and records that are made to deceive do not ([`strangers`]).
 
 mod bindings;
 mod compacted;
 mod crashes;
 mod following;
+mod many;
 mod pressure;
 mod refusals;
 mod resume;

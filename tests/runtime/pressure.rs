@@ -12,15 +12,24 @@ use watershed::{Result, StreamsBuilder, Topology};
 
 use crate::support::pair;
 
-/// Bytes of a record, which is a batch of its own.
-const RECORD: usize = 1 << 20;
-/// How many of these may be read and not yet decoded; each reader has one more in its hands.
-const CREDIT: u64 = 64;
+/// Readers, each of which has one batch more in its hands than credit allows.
 const READERS: u64 = 2;
-const ALL: u64 = 100;
+
+/// What a log gives: so many batches of so many records of so many bytes.
+#[derive(Clone, Copy, Default)]
+struct Shape {
+    batches: u64,
+    records: u64,
+    bytes: usize,
+    /// How many of these batches may be read and not yet decoded.
+    credit: u64,
+}
 
 #[derive(Default)]
 struct Counts {
+    shape: Shape,
+    /// Records that were decoded.
+    decoded: u64,
     handed_out: u64,
     through: u64,
     /// The most that were handed out and not through.
@@ -28,7 +37,7 @@ struct Counts {
     late: bool,
 }
 
-/// Counts the records that are handed out and those that workers are through with.
+/// Counts the batches that are handed out and those that workers are through with.
 #[derive(Clone, Default)]
 struct Meter(Arc<(Mutex<Counts>, Condvar)>);
 
@@ -36,7 +45,7 @@ impl Meter {
     /// Whether there is one more to hand out.
     fn hand_out(&self) -> bool {
         let mut counts = self.0.0.lock().unwrap();
-        if counts.handed_out == ALL {
+        if counts.handed_out == counts.shape.batches {
             return false;
         }
         counts.handed_out += 1;
@@ -45,10 +54,16 @@ impl Meter {
         true
     }
 
-    /// Waits until readers are as far ahead as they may be: so they always are faster.
+    /// Before the first record of each batch, waits until readers are as far ahead as they may be: so they always are faster.
     fn through(&self) {
-        let counts = self.0.0.lock().unwrap();
-        let behind = |counts: &mut Counts| !counts.late && counts.handed_out < ALL.min(counts.through + CREDIT + READERS);
+        let mut counts = self.0.0.lock().unwrap();
+        counts.decoded += 1;
+        if !(counts.decoded - 1).is_multiple_of(counts.shape.records) {
+            return;
+        }
+        let behind = |counts: &mut Counts| {
+            !counts.late && counts.handed_out < counts.shape.batches.min(counts.through + counts.shape.credit + READERS)
+        };
         let (mut counts, waited) = self.0.1.wait_timeout_while(counts, Duration::from_secs(60), behind).unwrap();
         counts.late |= waited.timed_out();
         counts.through += 1;
@@ -56,7 +71,7 @@ impl Meter {
 }
 
 /// A log that always has the next record, whoever asks, until all are handed out.
-struct Torrent(Meter);
+struct Torrent(Meter, Shape);
 
 impl Source for Torrent {
     fn describe(&self) -> String {
@@ -68,7 +83,7 @@ impl Source for Torrent {
     }
 
     fn open(&self, partition: u32, _from: Option<u64>, _follow: bool) -> Result<Box<dyn Partition>> {
-        Ok(Box::new(Jet { partition, next: 0, meter: self.0.clone() }))
+        Ok(Box::new(Jet { partition, next: 0, meter: self.0.clone(), shape: self.1 }))
     }
 }
 
@@ -76,6 +91,7 @@ struct Jet {
     partition: u32,
     next: u64,
     meter: Meter,
+    shape: Shape,
 }
 
 impl Partition for Jet {
@@ -83,30 +99,45 @@ impl Partition for Jet {
         if !self.meter.hand_out() {
             return Ok(Poll::End);
         }
-        let mut batch = Batch { partition: self.partition, first: self.next, next: self.next + 1, ..Batch::default() };
-        batch.push(self.next, None, None, Some(&vec![self.partition as u8; RECORD]));
-        self.next += 1;
+        let (first, next) = (self.next, self.next + self.shape.records);
+        let mut batch = Batch { partition: self.partition, first, next, ..Batch::default() };
+        let value = vec![7; self.shape.bytes];
+        (first..next)
+            .for_each(|offset| batch.push(offset, None, None, Some(&value).filter(|value| !value.is_empty()).map(|v| &**v)));
+        self.next = next;
         Ok(Poll::Batch(batch))
     }
 }
 
-#[test]
-fn a_log_that_is_faster_than_the_workers_never_has_more_than_64_mib_on_the_way() {
+/// Reads a log that is faster than the workers; no more than its credit may ever be on the way.
+fn bounded(shape: Shape) {
     let meter = Meter::default();
+    meter.0.0.lock().unwrap().shape = shape;
     let decoding = meter.clone();
     let topology = Topology::new("torrent", move |builder: &StreamsBuilder<'_>| {
         let meter = decoding.clone();
         let decode = move |bytes: Option<&[u8]>| {
             meter.through();
-            let bytes = bytes.unwrap_or_default();
-            Ok((i64::from(bytes[0]), bytes.len() as i64))
+            Ok((0, bytes.unwrap_or_default().len() as i64))
         };
         builder.stream::<i64, i64>("records", Consumed::from_value(decode)).group_by_key().count().to("counts", pair());
     });
-    let streams = Streams::new(topology).source("records", Torrent(meter.clone())).sink("counts", MemoryTable::default());
+    let streams = Streams::new(topology).source("records", Torrent(meter.clone(), shape)).sink("counts", MemoryTable::default());
     let summary = streams.run(Config { workers: 1, ..Config::default() }).unwrap();
-    assert_eq!(summary.topics["records"].read, ALL);
+    assert_eq!(summary.topics["records"].read, shape.batches * shape.records);
     let counts = meter.0.0.lock().unwrap();
     assert!(!counts.late, "readers are stopped before they have read what they may");
-    assert_eq!((counts.handed_out, counts.most), (ALL, CREDIT + READERS));
+    assert_eq!((counts.handed_out, counts.most), (shape.batches, shape.credit + READERS));
+}
+
+#[test]
+fn a_log_that_is_faster_than_the_workers_never_has_more_than_64_mib_on_the_way() {
+    // A batch is a little more than its bytes.
+    bounded(Shape { batches: 100, records: 1, bytes: 1 << 20, credit: 63 });
+}
+
+#[test]
+fn tombstones_without_a_byte_have_no_more_on_the_way_than_others() {
+    // 72 bytes say where a record lies in its batch, were there none of its own.
+    bounded(Shape { batches: 20, records: 1 << 16, bytes: 0, credit: (64 << 20) / (72 << 16) });
 }

@@ -64,6 +64,8 @@ pub(super) struct Reader {
     object: Option<Box<dyn Read + Send>>,
     /// The beginning of a line whose end is still in `object`.
     rest: Vec<u8>,
+    /// Up to where in `rest` all lines were handed over, if others may follow: then its end is no beginning yet.
+    lines: Option<usize>,
     /// How many bytes of that line were read and not held.
     dropped: u64,
     /// What was read before something stopped the reading, and what stopped it: each is handed over once.
@@ -110,6 +112,7 @@ impl Reader {
             begun: None,
             object: None,
             rest: Vec::new(),
+            lines: None,
             dropped: 0,
             pending: None,
             stopped: None,
@@ -159,13 +162,17 @@ impl Reader {
             let read = object.take(want as u64).read_to_end(&mut batch.bytes);
             self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
             for end in memchr::memchr_iter(b'\n', &batch.bytes[from..]) {
+                if batch.records.len() == RECORDS {
+                    self.lines = Some(0);
+                    break;
+                }
                 let span = span(batch.next, *line..from + end, mem::take(&mut self.dropped), self.limit);
                 batch.records.push(span);
                 batch.next += 1;
                 *line = from + end + 1;
             }
             let held = batch.bytes.len() - *line;
-            if held > self.limit || self.dropped > 0 {
+            if self.lines.is_none() && (held > self.limit || self.dropped > 0) {
                 let beginning = held.min(self.limit).min(BEGINNING);
                 self.dropped += (held - beginning) as u64;
                 batch.bytes.truncate(*line + beginning);
@@ -175,7 +182,10 @@ impl Reader {
             let ended = read.map_err(|e| e.downcast().unwrap_or_else(|e| Error::connect(name()).because(e)))? < want;
             if ended {
                 let end = batch.bytes.len();
-                if *line < end {
+                if self.lines.is_some() {
+                    // What follows is of another object, and no part of its last line.
+                    batch.bytes.extend((batch.bytes[end - 1] != b'\n').then_some(b'\n'));
+                } else if *line < end {
                     batch.records.push(span(batch.next, *line..end, mem::take(&mut self.dropped), self.limit));
                     batch.next += 1;
                     *line = end;
@@ -184,6 +194,26 @@ impl Reader {
             }
         }
         Ok(Poll::Idle)
+    }
+
+    /// Of lines that were read and are too many for one batch, the next ones.
+    fn lines(&mut self) -> Option<Batch> {
+        let from = self.lines?;
+        let mut batch = Batch { partition: self.objects.partition, first: self.next, next: self.next, ..Batch::default() };
+        let (lines, mut line) = (&self.rest[from..], 0);
+        for end in memchr::memchr_iter(b'\n', lines).take(RECORDS) {
+            batch.records.push(span(batch.next, line..end, 0, self.limit));
+            batch.next += 1;
+            line = end + 1;
+        }
+        batch.bytes = lines[..line].to_vec();
+        self.next = batch.next;
+        self.lines = Some(from + line);
+        if batch.records.len() < RECORDS {
+            self.rest.drain(..from + line);
+            self.lines = None;
+        }
+        (!batch.records.is_empty()).then_some(batch)
     }
 
     /// The object that begins at `next`; `None` if there is none, now or ever.
@@ -263,6 +293,9 @@ fn span(offset: u64, line: Range<usize>, dropped: u64, limit: usize) -> Span {
 impl Partition for Reader {
     fn poll(&mut self) -> Result<Poll> {
         if let Some(batch) = self.pending.take() {
+            return Ok(Poll::Batch(batch));
+        }
+        if let Some(batch) = self.lines() {
             return Ok(Poll::Batch(batch));
         }
         if let Some(error) = self.stopped.take() {

@@ -328,3 +328,21 @@ fn a_chunk_is_about_a_megabyte() {
         assert!(batch.bytes.len() <= CHUNK && batch.bytes.capacity() <= 2 * CHUNK, "{}", batch.bytes.capacity());
     }
 }
+
+#[test]
+fn a_batch_has_few_records_however_short_they_are() {
+    let text = "\n".repeat(20_000) + "a\n\nb";
+    let folder = Folder::with(&[(0, &text), (20_003, "c\n")]);
+    let mut partition = folder.topic.open(3, Some(0), false).unwrap();
+    let (mut next, mut last) = (0, Vec::new());
+    while let Poll::Batch(batch) = partition.poll().unwrap() {
+        assert!(batch.records.len() <= 4096, "{} records", batch.records.len());
+        assert_eq!(batch.first, next);
+        next = batch.next;
+        last.extend(batch.iter(0).filter(|r| r.order.offset >= 20_000).map(|r| r.value.unwrap().to_vec()));
+    }
+    assert_eq!((next, last), (20_004, ["a", "", "b", "c"].map(|text| text.as_bytes().to_vec()).into()));
+    // From anywhere in between the same records are read.
+    let rest = folder.read(8191);
+    assert_eq!((rest.len(), &rest[11_809..]), (11_813, &numbered(20_000, &["a", "", "b", "c"])[..]));
+}
