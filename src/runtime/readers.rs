@@ -184,7 +184,7 @@ impl Shared {
                     let (_, reader) = state.due.pop_first()?;
                     state.turns += 1;
                     let next = state.due.first_key_value().map(|((due, _), _)| *due);
-                    if next.is_some_and(|due| due <= now || state.watched.is_none()) {
+                    if next.is_some_and(|due| due <= now || state.watched.is_none_or(|watched| due < watched)) {
                         self.changed.notify_one();
                     }
                     let patience = if state.threads < state.partitions { Duration::ZERO } else { LONG };
