@@ -13,7 +13,7 @@
 //! | `sustained` | | as many corrections as events, all there at once |
 //! | `memory` | a run of nothing | resident bytes an event, idle after the replay |
 //! | `commit` | a hundredth of the rows | 1,000 random rows of a table change, no dataflow |
-//! | `small` | the same records in objects of 1,000; opening and reading all files | one record an object |
+//! | `small` | the same records in objects of 1,000; opening and reading all files | one record an object; 1,000 partitions a topic |
 //!
 //! Every case is a process of its own, this program again, so that its processor time and its memory are its own. Archives are
 //! generated once and kept (`--dir`); they are read from the page cache. Lakes and states are on the disk of `--dir`, which is

@@ -17,15 +17,24 @@ pub(crate) const KINDS: [&str; 3] = ["pin", "geo", "user"];
 
 /// An archive of so many events, made now unless it is there.
 pub(crate) fn archive(dir: &Path, events: u64, records_per_object: u64) -> Result<PathBuf> {
-    let to = dir.join(format!("archive-{events}-by-{records_per_object}"));
+    let options = generate::Options { events, records_per_object, ..Default::default() };
+    made(dir.join(format!("archive-{events}-by-{records_per_object}")), options)
+}
+
+/// The same in so many partitions a topic, the objects as large as may be.
+pub(crate) fn scattered(dir: &Path, events: u64, partitions: u32) -> Result<PathBuf> {
+    let options = generate::Options { events, partitions, ..Default::default() };
+    made(dir.join(format!("archive-{events}-in-{partitions}")), options)
+}
+
+fn made(to: PathBuf, options: generate::Options) -> Result<PathBuf> {
     if !to.exists() {
         let part = to.with_extension("part");
         if part.exists() {
             fs::remove_dir_all(&part)?;
         }
-        eprintln!("generating {events} events in {}", to.display());
-        let options = generate::Options { events, records_per_object, to: part.clone(), ..Default::default() };
-        generate::generate(&options, &mut |_| ())?;
+        eprintln!("generating {} events in {}", options.events, to.display());
+        generate::generate(&generate::Options { to: part.clone(), ..options }, &mut |_| ())?;
         fs::rename(part, &to)?;
         // What is still to be written would be in the way of what is measured.
         Command::new("sync").status()?;
