@@ -4,6 +4,7 @@
 //! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on its own
 //! threads, gives every worker a writer, and drives one committer a sink.
 
+pub mod disk;
 mod handoff;
 mod identity;
 #[cfg(any(feature = "archive", feature = "kafka"))]

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 
+use super::disk;
 use crate::error::{Error, Result};
 
 #[cfg(feature = "archive")]
@@ -131,14 +132,19 @@ impl Store {
     /// Writes `bytes` at `path` if nothing is there. Only [`Create::Created`] is an answer; after any other, read what is there.
     ///
     /// # Errors
-    /// When the store creates where something is: then no commit can rest on it. It is tried once, at the first creation.
+    /// When the store creates where something is, or can't but replace: then no commit can rest on it. And when a sync of this
+    /// process has failed: then nothing that it finds is known to be durable.
     pub fn create(&self, path: &str, bytes: &[u8]) -> Result<Create> {
         match &self.place {
-            Place::Folder(root) => Ok(match folder::create(&root.join(path), bytes) {
-                Ok(()) => Create::Created,
-                Err(e) if e.kind() == Io::AlreadyExists => Create::Taken,
-                Err(e) => Create::Unknown(self.unwritten("create", path, e)),
-            }),
+            Place::Folder(root) => match folder::create(&root.join(path), bytes) {
+                Ok(()) => Ok(Create::Created),
+                Err(e) if disk::is_lost() => Err(self.unwritten("create", path, e)),
+                Err(e) if e.kind() == Io::AlreadyExists => Ok(Create::Taken),
+                Err(e) if e.kind() == Io::Unsupported => Err(Error::config(format!("can't create {}", self.name(path)))
+                    .because(e)
+                    .hint("Put it on another file system, such as ext4 or xfs, or into a bucket.")),
+                Err(e) => Ok(Create::Unknown(self.unwritten("create", path, e))),
+            },
             Place::Remote(remote) => remote.create(path, bytes),
         }
     }
@@ -154,8 +160,20 @@ impl Store {
             Create::Unknown(error) => Some(error),
         };
         match self.get(path)? {
-            Some(held) => Ok(held == bytes),
+            Some(held) if held == bytes => self.confirm(path).map(|()| true),
+            Some(_) => Ok(false),
             None => Err(doubt.unwrap_or_else(|| Error::connect(format!("can't tell whether {} is there", self.name(path))))),
+        }
+    }
+
+    /// Makes durable what was found at `path` by reading: whoever wrote it may have died before it was.
+    ///
+    /// # Errors
+    /// When it is not there any more, or can't be synced.
+    pub fn confirm(&self, path: &str) -> Result<()> {
+        match &self.place {
+            Place::Folder(root) => disk::confirm(&root.join(path)).map_err(|e| self.unwritten("sync", path, e)),
+            Place::Remote(_) => Ok(()),
         }
     }
 
@@ -240,7 +258,9 @@ impl Store {
     fn unwritten(&self, verb: &str, path: &str, cause: std::io::Error) -> Error {
         let full = matches!(cause.kind(), Io::StorageFull | Io::QuotaExceeded);
         let error = self.failed(verb, path, cause);
-        if full {
+        if disk::is_lost() && !full {
+            error.hint("See to the disk and run it again: this process can't know any more which of its files are on it.")
+        } else if full {
             error.hint("Make room there and run it again: what was committed stands, and it goes on from there.")
         } else {
             error

@@ -134,7 +134,12 @@ impl Ledger {
         let body = Generation { format: FORMAT, app: self.app.clone(), secret: self.secret, program: self.program.clone() };
         let body = serde_json::to_vec(&body).map_err(|e| Error::internal("can't write a generation").because(e))?;
         match self.store.create(&format!("gen/{:020}", self.generation), &body)? {
-            Create::Created => Ok(self.latest("manifest")? == self.last.as_ref().map(|last| last.n)),
+            Create::Created if self.latest("manifest")? == self.last.as_ref().map(|last| last.n) => {
+                // It was read, and whoever wrote it may have died before it was durable.
+                self.last.as_ref().map_or(Ok(()), |last| self.store.confirm(&format!("manifest/{:020}", last.n)))?;
+                Ok(true)
+            }
+            Create::Created => Ok(false),
             Create::Taken => Ok(false),
             Create::Unknown(error) => Err(error),
         }
@@ -153,11 +158,16 @@ impl Ledger {
         let path = format!("manifest/{:020}", manifest.n);
         let mut failure = None;
         for _ in 0..5 {
-            if let Create::Unknown(error) = self.store.create(&path, &body)? {
+            let created = self.store.create(&path, &body)?;
+            let doubtful = !matches!(created, Create::Created);
+            if let Create::Unknown(error) = created {
                 failure = Some(error);
             }
             match self.store.get(&path)? {
                 Some(there) if there == body => {
+                    if doubtful {
+                        self.store.confirm(&path)?;
+                    }
                     self.digest = hex(&body);
                     if let Some(old) = manifest.n.checked_sub(KEPT) {
                         self.store.delete(&format!("manifest/{old:020}"))?;

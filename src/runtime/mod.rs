@@ -46,7 +46,7 @@ pub use progress::{Holds, Milestone, Progress, Summary, TopicSummary};
 pub use secret::secret;
 pub(crate) use stores::Stores;
 
-use crate::connect::{Sink, Source, Store};
+use crate::connect::{Sink, Source, Store, disk};
 use crate::error::{Error, Result};
 use crate::graph::{DEAD_LETTERS, Plan};
 use crate::topology::Topology;
@@ -152,7 +152,14 @@ impl Streams {
     /// connector or a worker: what was committed before stands.
     pub fn run(self, config: Config) -> Result<Summary> {
         let (coordinator, _) = coordinator::Coordinator::start(self, config, false)?;
-        coordinator.run()
+        let summary = coordinator.run()?;
+        // Housekeeping that fails is tried again and warned of; a sync that has failed is final, whose it ever was.
+        disk::sound().map_err(|e| {
+            Error::connect("can't say that all of the run is on the disk")
+                .because(e)
+                .hint("See to the disk and run it again: it goes on from what is there.")
+        })?;
+        Ok(summary)
     }
 
     /// What is wrong between the topology and what is bound, all of it.

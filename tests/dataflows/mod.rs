@@ -8,6 +8,7 @@ mod crash;
 mod database;
 mod describe;
 mod dirt;
+mod durable;
 mod follow;
 mod full;
 mod gateway;

@@ -3,6 +3,7 @@
 
 pub(crate) mod broken;
 pub(crate) mod bucket;
+pub(crate) mod disk;
 pub(crate) mod http;
 pub(crate) mod proxy;
 pub(crate) mod services;

@@ -6,7 +6,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use watershed::connect::Mark;
+use watershed::connect::{Mark, disk};
 use watershed::{Error, Result};
 
 use super::draw::{Draw, Stream};
@@ -135,11 +135,11 @@ impl Archive {
                 remove_folders(&topics.join(name))?;
                 fs::rename(self.partial.join(name), topics.join(name))?;
             }
-            fs::File::open(topics)?.sync_all()?;
+            disk::sync(&topics)?;
         } else {
             fs::rename(&self.partial, topics)?;
         }
-        fs::File::open(&self.to)?.sync_all()
+        disk::sync(&self.to)
     }
 }
 
@@ -173,7 +173,7 @@ impl Partition {
 
 /// Brings files and folders to the disk.
 fn sync(paths: &[PathBuf]) -> Result<()> {
-    let sync = |path: &PathBuf| fs::File::open(path).and_then(|file| file.sync_all()).map_err(|e| unwritable(path, e));
+    let sync = |path: &PathBuf| disk::sync(path).map_err(|e| unwritable(path, e));
     thread::scope(|scope| {
         let parts = paths.chunks(paths.len().div_ceil(SYNCING).max(1));
         let begun = parts.map(|part| thread::Builder::new().spawn_scoped(scope, move || part.iter().try_for_each(sync)));

@@ -5,6 +5,8 @@ use std::io::{ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::super::disk;
+
 /// Bytes of a file that are synced at a time.
 const PIECE: usize = 4 << 20;
 /// How many files were staged.
@@ -13,23 +15,26 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 /// Creates `path` with `bytes`, whole or not at all, durably; fails with `AlreadyExists` if there is one.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
-    let linked = fs::hard_link(&staged, path);
-    fs::remove_file(&staged)?;
+    let named = disk::name(&staged, path);
+    match fs::remove_file(&staged) {
+        Err(e) if e.kind() != Io::NotFound => return Err(e),
+        _ => {}
+    }
     // Also when it is there already: the caller will rely on it being there for good.
-    sync_folder(path)?;
-    linked
+    disk::sync(disk::above(path))?;
+    named
 }
 
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
     fs::rename(&staged, path)?;
-    sync_folder(path)
+    disk::sync(disk::above(path))
 }
 
 /// A synced file beside `path`, of a name that no other process or thread uses.
 fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    make(folder)?;
+    let folder = disk::above(path);
+    disk::make(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (staged, mut file) = loop {
         let number = STAGED.fetch_add(1, Ordering::Relaxed);
@@ -42,25 +47,13 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     };
     // In pieces: a sync of some other small file may have to wait until all that is on its way to the disk is there.
     let mut pieces = bytes.chunks(PIECE);
-    let written = pieces.try_for_each(|piece| file.write_all(piece).and_then(|()| file.sync_data()));
-    if let Err(error) = written.and_then(|()| file.sync_data()) {
+    let written = pieces.try_for_each(|piece| file.write_all(piece).and_then(|()| disk::sync_data(&file, path)));
+    if let Err(error) = written.and_then(|()| disk::sync_data(&file, path)) {
         // Half a file on a full disk would be in the way of the next attempt.
         let _ = fs::remove_file(&staged);
         return Err(error);
     }
     Ok(staged)
-}
-
-/// Makes a folder, and those above it, each durably.
-fn make(folder: &Path) -> std::io::Result<()> {
-    if folder.as_os_str().is_empty() || folder.is_dir() {
-        return Ok(());
-    }
-    folder.parent().map_or(Ok(()), make)?;
-    match fs::create_dir(folder) {
-        Err(e) if e.kind() != Io::AlreadyExists => Err(e),
-        _ => sync_folder(folder),
-    }
 }
 
 /// The bytes in `range` of a file, `None` if there is none.
@@ -75,11 +68,6 @@ pub(super) fn read(path: &Path, range: std::ops::Range<u64>) -> std::io::Result<
     let mut bytes = Vec::new();
     file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
-}
-
-fn sync_folder(path: &Path) -> std::io::Result<()> {
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    fs::File::open(folder)?.sync_all()
 }
 
 /// What is in a folder; nothing, if there is none.

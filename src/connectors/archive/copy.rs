@@ -63,7 +63,14 @@ impl ArchiveTopic {
         }
         // Before it is looked where the copy is: nobody else moves that end then.
         let mark = self.archive.mark("a copy of a log")?;
-        let (objects, next) = (self.objects(partition)?, self.end(partition)?);
+        let objects = self.objects(partition)?;
+        // It was read, and whoever wrote it may have died before it was durable.
+        if objects.store.folder().is_some()
+            && let Some(last) = objects.list(None)?.pop()
+        {
+            objects.store.confirm(&objects.path(last.first))?;
+        }
+        let next = self.end(partition)?;
         Ok(Copier { objects, rotation, next, open: Open::default(), _mark: mark })
     }
 

@@ -59,7 +59,10 @@ impl ArchiveTopic {
     /// Makes the topic this application's own, for good: a file `_writer` holds its name.
     fn claim(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         let file = format!("{}/_writer", self.path()?);
-        if !self.claimed(schema, context)? && !self.archive.store.settle(&file, context.app.as_bytes())? {
+        if self.claimed(schema, context)? {
+            return self.archive.store.confirm(&file);
+        }
+        if !self.archive.store.settle(&file, context.app.as_bytes())? {
             return Err(self.refused("another application has just taken it"));
         }
         Ok(())
@@ -150,7 +153,10 @@ impl Committer for Objects {
 
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
         let store = &self.topic.archive.store;
-        let wrong = |what: String| Error::data(format!("can't make commit {n} of {} visible: {what}", self.topic.name()));
+        let wrong = |what: String| {
+            Error::data(format!("can't make commit {n} of {} visible: {what}", self.topic.name()))
+                .hint("Restore the archive, or begin anew with another topic and state.")
+        };
         let content = Vec::<Staged>::deserialize(content).map_err(|e| wrong("its record is damaged".to_string()).because(e))?;
         for object in content {
             let path = self.topic.objects(object.partition)?.path(object.first);
@@ -160,7 +166,10 @@ impl Committer for Objects {
             let there = match &bytes {
                 Some(bytes) if bytes.len() as u64 == object.bytes => store.settle(&path, bytes)?,
                 Some(_) => return Err(wrong(format!("{} is not as it was written", store.name(&staged)))),
-                None => store.get(&path)?.is_some_and(|held| held.len() as u64 == object.bytes),
+                None if store.get(&path)?.is_some_and(|held| held.len() as u64 == object.bytes) => {
+                    store.confirm(&path).map(|()| true)?
+                }
+                None => false,
             };
             if !there {
                 return Err(wrong(format!("{} is missing or holds other records", store.name(&path))));

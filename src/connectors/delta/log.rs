@@ -186,7 +186,10 @@ impl Log {
         let made = match doubt {
             None => true,
             Some(doubt) => match self.store.get(&path)? {
-                Some(there) => there == body,
+                Some(there) => {
+                    self.unsynced |= there == body;
+                    there == body
+                }
                 None => {
                     let error = Error::connect(format!("can't tell whether {} is there", self.store.name(&path)));
                     return Err(doubt.map_or(error, |cause| cause));
@@ -254,12 +257,9 @@ impl Log {
     }
 
     /// Makes durable what was only seen: a commit may be visible without having reached the disk.
-    fn sync(&mut self) -> Result<()> {
-        if let Some(folder) = self.store.folder().filter(|_| self.unsynced) {
-            let file = folder.join(at(self.version));
-            let sync = |path: &std::path::Path| std::fs::File::open(path).and_then(|f| f.sync_all());
-            let synced = sync(&file).and_then(|()| file.parent().map_or(Ok(()), sync));
-            synced.map_err(|e| Error::connect(format!("can't sync {}", file.display())).because(e))?;
+    pub(super) fn sync(&mut self) -> Result<()> {
+        if self.unsynced {
+            self.store.confirm(&at(self.version))?;
         }
         self.unsynced = false;
         Ok(())
@@ -283,7 +283,8 @@ fn put(store: &Store, version: u64, body: &[u8]) -> Result<bool> {
             Create::Unknown(e) => last = Some(e),
         }
         match store.get(&path)? {
-            Some(there) => return Ok(there == body),
+            Some(there) if there == body => return store.confirm(&path).map(|()| true),
+            Some(_) => return Ok(false),
             None => back_off(attempt),
         }
     }

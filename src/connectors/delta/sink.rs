@@ -185,6 +185,8 @@ impl Delta {
             let table = snapshot::load(&self.store, None, Some(&context.app))?;
             self.accept(&table, schema, context)?;
             let mut log = Log::at(self.store.clone(), context, table.version, table.txn.unwrap_or(0));
+            // It was read, and the run that made it may have died before it was durable.
+            log.sync()?;
             if log.fence()? {
                 return Ok((log, Some(table)));
             }

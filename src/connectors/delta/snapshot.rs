@@ -5,7 +5,7 @@ use std::path::Path;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use serde_json::{Value, json};
 
-use crate::connect::{Column, Store};
+use crate::connect::{Column, Store, disk};
 use crate::error::{Error, Result};
 
 use super::schema;
@@ -78,7 +78,7 @@ pub(super) fn checkpoint(store: &Store, version: u64) -> Result<()> {
         deltalake::checkpoints::create_checkpoint(&table, None).await
     })?;
     if let Some(folder) = store.folder() {
-        let sync = |path: &str| std::fs::File::open(folder.join(path)).and_then(|f| f.sync_all());
+        let sync = |path: &str| disk::sync(&folder.join(path));
         let synced = sync(&at(version)).and_then(|()| sync(LAST)).and_then(|()| sync("_delta_log"));
         synced.map_err(|e| Error::connect(format!("can't sync the checkpoint of {}", store.name(""))).because(e))?;
     }

@@ -1,7 +1,7 @@
 //! The archive below a folder log: its topics, where each partition ends, and the objects that are added.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, ErrorKind as Io};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -142,7 +142,7 @@ pub(super) fn held(root: &Path, (topic, partition): &Key, from: u64, end: u64) -
     let mut held = BTreeMap::new();
     for first in &objects[objects.partition_point(|first| *first <= from).saturating_sub(1)..] {
         let path = folder.join(object(topic, *partition, *first));
-        let read = File::open(&path).and_then(|file| file.sync_all()).and_then(|()| fs::read(&path));
+        let read = disk::sync(&path).and_then(|()| fs::read(&path));
         let bytes = Bytes::from(read.map_err(|e| unreadable(&path, e))?);
         let lines = bytes.split(|byte| *byte == b'\n').map(|line| bytes.slice_ref(line));
         held.extend((*first..end).zip(lines).filter(|(offset, _)| *offset >= from));

@@ -96,13 +96,16 @@ impl Journal {
             // What is half written is cut off, or else the next frame would stand behind it.
             return Err(if self.cut() { Trouble::Undone(e) } else { Trouble::Lost(e) });
         }
-        // After a sync that failed, another one may succeed without having written anything.
-        self.file.sync_data().map_err(Trouble::Lost)?;
+        self.sync()?;
         // The frame stands without a seal too: a full disk is no reason to refuse it.
         if self.write(&[]).is_err() {
             self.spoilt = !self.cut();
         }
         Ok(())
+    }
+
+    fn sync(&self) -> Result<(), Trouble> {
+        disk::sync_data(&self.file, &path(&self.folder, self.segment.number)).map_err(Trouble::Lost)
     }
 
     fn is_whole(&self) -> Result<(), Trouble> {
@@ -133,7 +136,7 @@ impl Journal {
         if self.length > SEGMENT_HEAD as u64 {
             self.is_whole()?;
             // The seal: the first frame of the next segment names it.
-            self.file.sync_data().map_err(Trouble::Lost)?;
+            self.sync()?;
             let next = Segment::new(self.segment.number + 1, self.last);
             self.file = create(&self.folder, next)?;
             (self.segment, self.length) = (next, SEGMENT_HEAD as u64);
@@ -149,7 +152,7 @@ fn create(folder: &Path, segment: Segment) -> Result<File, Trouble> {
     if let Err(e) = file.write_all(&segment.head()) {
         return Err(if fs::remove_file(&path).is_ok() { Trouble::Undone(e) } else { Trouble::Lost(e) });
     }
-    file.sync_all().and_then(|()| disk::sync(folder)).map_err(Trouble::Lost)?;
+    disk::sync(&path).and_then(|()| disk::sync(folder)).map_err(Trouble::Lost)?;
     Ok(file)
 }
 
@@ -170,6 +173,7 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
 
 /// Deletes the segments before `number`, the earliest first: none is missing between two, whenever the machine stops.
 pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
+    disk::sound()?;
     for earlier in numbers(folder)?.into_iter().filter(|earlier| *earlier < number) {
         fs::remove_file(path(folder, earlier))?;
         disk::sync(folder)?;
@@ -254,7 +258,7 @@ fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
             break;
         }
     }
-    let cut = File::options().write(true).open(path).and_then(|file| file.set_len(place as u64).and_then(|()| file.sync_all()));
+    let cut = File::options().write(true).open(path).and_then(|file| file.set_len(place as u64)).and_then(|()| disk::sync(path));
     cut.map_err(|e| Error::connect(format!("can't cut off the torn end of the journal {}", path.display())).because(e))
 }
 

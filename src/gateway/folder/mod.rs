@@ -121,6 +121,10 @@ impl Folder {
         let mark = Mark::of_gateway(root)?;
         let journal = root.join("_gateway/journal");
         disk::make(&journal).map_err(failed)?;
+        // An earlier process may have made or deleted a topic and failed before that was durable.
+        for folder in [root.join("topics"), root.join("_gateway/deleted")].iter().filter(|folder| folder.is_dir()) {
+            disk::make(folder).and_then(|()| disk::sync(folder)).map_err(failed)?;
+        }
         let (topics, last) = recover::recover(root, &journal)?;
         let journal = Journal::begin(&journal, last).map_err(failed)?;
         journal::drop_before(&root.join("_gateway/journal"), journal.segment()).map_err(failed)?;
@@ -175,10 +179,16 @@ impl Folder {
     where
         F: Future<Output = Result<(), Refusal>> + Send + 'static,
     {
-        let changing = self.changing.clone();
+        let (shared, changing) = (self.shared.clone(), self.changing.clone());
         let changed = self.runtime.spawn(async move {
             let _alone = changing.lock().await;
-            change.await
+            let changed = change.await;
+            if let Err(error) = disk::sound() {
+                let what = format!("can't go on with the archive {}", shared.root.display());
+                let hint = "What was acknowledged is safe; see to the disk and start again.";
+                shared.give_up(&Error::connect(what).because(error).hint(hint));
+            }
+            changed
         });
         async move { changed.await.unwrap_or_else(|e| Err(Refusal::Failed(e.to_string()))) }.boxed()
     }
@@ -313,7 +323,7 @@ async fn add_to_archive(shared: Arc<Shared>, queue: mpsc::WeakSender<Command>, e
         let publisher = shared.clone();
         match tokio::task::spawn_blocking(move || publisher.publish()).await {
             Ok(Ok(any)) => full |= any,
-            Ok(Err(error)) if error.kind() == ErrorKind::Data => return shared.give_up(&error),
+            Ok(Err(error)) if error.kind() == ErrorKind::Data || disk::is_lost() => return shared.give_up(&error),
             Ok(Err(error)) => {
                 tracing::warn!(%error, folder = %shared.root.display(), "can't add to the archive: try again");
                 tokio::time::sleep(AGAIN).await;

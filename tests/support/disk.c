@@ -1,0 +1,89 @@
+/* A disk that fails when it is told to, loaded before the C library. In the environment:
+ *
+ * DISK_LOG       file to which each sync and each removal is added: synced, failed or removed, and a path
+ * DISK_FAILS_AT  number of the sync that fails with EIO and does nothing; the ones after it work again, as they do on Linux
+ * DISK_ONLY      only syncs of paths with this in them are counted
+ * DISK_NO_LINKS  there are no hard links; with the value 2 no renames that replace nothing either
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static atomic_long count;
+
+static void tell(const char *what, const char *path) {
+    const char *log = getenv("DISK_LOG");
+    char line[PATH_MAX + 32];
+    int length = snprintf(line, sizeof line, "%s %s\n", what, path);
+    int file = log ? open(log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600) : -1;
+    if (file < 0) return;
+    if (write(file, line, length) != length) abort();
+    close(file);
+}
+
+static int sync_by(const char *name, int file) {
+    char link[64], path[PATH_MAX];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", file);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    path[length < 0 ? 0 : length] = 0;
+    const char *at = getenv("DISK_FAILS_AT"), *only = getenv("DISK_ONLY");
+    if (at && (!only || strstr(path, only)) && atomic_fetch_add(&count, 1) + 1 == atol(at)) {
+        tell("failed", path);
+        errno = EIO;
+        return -1;
+    }
+    int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
+    int done = real(file);
+    int why = errno;
+    tell(done == 0 ? "synced" : "failed", path);
+    errno = why;
+    return done;
+}
+
+int fsync(int file) { return sync_by("fsync", file); }
+int fdatasync(int file) { return sync_by("fdatasync", file); }
+
+int unlink(const char *path) {
+    int (*real)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
+    tell("removed", path);
+    return real(path);
+}
+
+int linkat(int from, const char *old, int to, const char *new, int flags) {
+    if (getenv("DISK_NO_LINKS")) {
+        errno = EOPNOTSUPP;
+        return -1;
+    }
+    int (*real)(int, const char *, int, const char *, int) =
+        (int (*)(int, const char *, int, const char *, int))dlsym(RTLD_NEXT, "linkat");
+    return real(from, old, to, new, flags);
+}
+
+/* Renames with flags may come by a system call of their own. */
+__attribute__((constructor)) static void begin(void) {
+    const char *none = getenv("DISK_NO_LINKS");
+    if (!none || strcmp(none, "2")) return;
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_renameat2, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[4])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 1, 0),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EINVAL),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof filter / sizeof *filter, filter};
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) abort();
+}
