@@ -1,5 +1,6 @@
 //! The command `emulate`: users who post. Rows of the three tables, drawn as the original does, go out as three records an event.
 
+mod columns;
 mod credentials;
 mod database;
 mod dates;
@@ -59,7 +60,7 @@ pub(crate) struct EmulateArgs {
     /// Seed of all that is drawn
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
-    /// How dates are written [default: as the rows have them]
+    /// How dates are written [default: as the rows have them]; one with a fraction of a second is ISO where the format has none
     #[arg(long, value_enum)]
     date_format: Option<DateFormat>,
     /// Events on their way at a time
@@ -103,7 +104,12 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let template = "{spinner} {human_pos} events, {msg}  {elapsed}";
     bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
     let began = Instant::now();
-    let sent = runtime.block_on(send(args, &rows, &target, &bar));
+    let sent = runtime.block_on(async {
+        tokio::select! {
+            sent = send(args, &rows, &target, &bar) => sent,
+            error = target.broken() => Err(error),
+        }
+    });
     bar.finish_and_clear();
     let closed = runtime.block_on(target.close());
     let (sent, seconds) = (sent?, began.elapsed().as_secs_f64().max(0.001));

@@ -79,6 +79,47 @@ fn rows_of_a_database_are_posted_as_they_were_invented() {
     assert!(refused.contains("can't ask mysql://"), "{refused}");
 }
 
+#[test]
+fn a_row_is_posted_as_the_database_shows_it() {
+    let Some(database) = Database::create() else { return };
+    let kinds = [
+        ("f FLOAT", "-89.9787", "-89.9787"),
+        ("g FLOAT UNSIGNED", "0.1", "0.1"),
+        ("d DOUBLE", "-89.97869873046875", "-89.97869873046875"),
+        ("n DECIMAL(30,10)", "12345678901234567890.0123456789", "12345678901234567890.0123456789"),
+        ("z DECIMAL(8,2) ZEROFILL", "12.3", "12.30"),
+        ("t TIMESTAMP(6)", "'2020-08-28 03:52:47.000120'", r#""2020-08-28T03:52:47.000120""#),
+        ("s DATETIME(6)", "'2020-08-28 03:52:47'", r#""2020-08-28 03:52:47""#),
+        ("o TIME", "'-26:03:04'", r#""-26:03:04""#),
+        ("p TIME(6)", "'01:02:03.000004'", r#""01:02:03.000004""#),
+        ("y YEAR", "2020", "2020"),
+        ("b BIT(12)", "b'100000000001'", "2049"),
+        ("u BIGINT UNSIGNED", "18446744073709551615", "18446744073709551615"),
+        ("i BIGINT", "-9223372036854775808", "-9223372036854775808"),
+        ("e BOOL", "TRUE", "1"),
+        ("j JSON", r#"'{"a":[1,"é"]}'"#, r#""{\"a\":[1,\"é\"]}""#),
+        ("x TEXT", "'a\"b\\\\c é'", r#""a\"b\\c é""#),
+        ("l VARCHAR(9) CHARACTER SET latin1", "'é'", r#""é""#),
+        ("q TEXT", "NULL", "null"),
+    ];
+    let columns: Vec<_> = kinds.iter().map(|(column, ..)| *column).collect();
+    let values: Vec<_> = kinds.iter().map(|(_, value, _)| *value).collect();
+    for table in ["pinterest_data", "geolocation_data", "user_data"] {
+        database.ask(&format!("CREATE TABLE {}.{table} ({}) CHARACTER SET utf8mb4", database.name, columns.join(", ")));
+        database.ask(&format!("INSERT INTO {}.{table} VALUES ({})", database.name, values.join(", ")));
+    }
+    let (mut place, url) = (Place::new(), database.url());
+    place.environment.push(("PINTEREST_DB_PASSWORD", database.server.pass().unwrap().to_string()));
+    place.run(&["emulate", "--from", &url, "--to", "archive", "--events", "1", "--rate", "0"]);
+    let expected = kinds.iter().map(|(column, _, shown)| format!("\"{}\": {shown}", &column[..1])).collect::<Vec<_>>().join(", ");
+    let [line] = &place.lines("archive", "demo.geo", 0)[..] else { panic!("one row is one record") };
+    assert_eq!(String::from_utf8_lossy(line), format!("{{{expected}}}"));
+
+    database.ask(&format!("ALTER TABLE {}.user_data ADD v VARBINARY(9) DEFAULT X'FF00'", database.name));
+    let refused = place.fail(&["emulate", "--from", &url, "--to", "archive", "--events", "1", "--rate", "0"], 65);
+    assert!(refused.contains("row 0 of user_data") && refused.contains("its v holds bytes"), "{refused}");
+}
+
 const EVENTS: usize = 40;
 const KINDS: [&str; 3] = ["pin", "geo", "user"];
 

@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use chrono::NaiveDate;
-use mysql_async::consts::ColumnType;
 use mysql_async::prelude::Queryable;
 use mysql_async::{Conn, OptsBuilder, Pool, Row, TxOpts, Value};
 use serde_json::Value as Json;
 use watershed::{Error, Result};
 
+use super::columns::record;
 use super::credentials::Credentials;
 use super::dates::DateFormat;
 use crate::clean::moment;
@@ -115,7 +114,10 @@ impl Database {
     async fn one(&self, table: &str, number: u64) -> Result<Bytes> {
         let row: Option<Row> = self.first(&format!("SELECT * FROM {table} LIMIT ?, 1"), (number,)).await?;
         let row = row.ok_or_else(|| Error::data(format!("{table} in {} has no row {number} any more", self.name)))?;
-        Ok(record(&row, self.dates).into())
+        record(&row, self.dates).map(Bytes::from).map_err(|column| {
+            Error::data(format!("can't post row {number} of {table} in {}: its {column} holds bytes that are no text", self.name))
+                .hint("Give a view of the table that shows them as text, such as by HEX or CONVERT.")
+        })
     }
 
     async fn first<T: mysql_async::prelude::FromRow + Send + 'static>(
@@ -174,37 +176,5 @@ fn value(record: &Json, column: &str) -> Value {
             date.map_or_else(|| text.as_str().into(), |at| DateFormat::Blank.write(at.naive_utc()).into())
         }
         _ => Value::NULL,
-    }
-}
-
-/// A row as an object of JSON, its columns in their order.
-fn record(row: &Row, dates: DateFormat) -> String {
-    let columns = row.columns_ref().iter().enumerate();
-    let field = |(at, column): (usize, &mysql_async::Column)| {
-        let value = row.as_ref(at).map_or_else(|| "null".to_string(), |value| json(value, column.column_type(), dates));
-        format!("{}: {value}", Json::from(column.name_str()))
-    };
-    format!("{{{}}}", columns.map(field).collect::<Vec<_>>().join(", "))
-}
-
-fn json(value: &Value, kind: ColumnType, dates: DateFormat) -> String {
-    match value {
-        Value::NULL => "null".to_string(),
-        Value::Bytes(bytes) => {
-            let text = String::from_utf8_lossy(bytes);
-            // Decimal numbers come as their digits.
-            let number = matches!(kind, ColumnType::MYSQL_TYPE_DECIMAL | ColumnType::MYSQL_TYPE_NEWDECIMAL);
-            if number { text.into_owned() } else { Json::from(text).to_string() }
-        }
-        Value::Int(n) => n.to_string(),
-        Value::UInt(n) => n.to_string(),
-        Value::Float(n) => Json::from(*n).to_string(),
-        Value::Double(n) => Json::from(*n).to_string(),
-        Value::Date(year, month, day, hour, minute, second, _) => {
-            let date = NaiveDate::from_ymd_opt(i32::from(*year), u32::from(*month), u32::from(*day));
-            let date = date.and_then(|day| day.and_hms_opt(u32::from(*hour), u32::from(*minute), u32::from(*second)));
-            date.map_or_else(|| "null".to_string(), |date| Json::from(dates.write(date)).to_string())
-        }
-        Value::Time(..) => Json::from(value.as_sql(true)).to_string(),
     }
 }

@@ -24,9 +24,12 @@ pub(crate) enum DateFormat {
 }
 
 impl DateFormat {
-    /// Writes a date.
+    /// Writes a date. Where a fraction of a second has no place in the format, one that has such is written in ISO.
     pub(crate) fn write(self, date: NaiveDateTime) -> String {
+        let whole = date.and_utc().timestamp_subsec_micros() == 0;
         let format = match self {
+            DateFormat::Zulu if !whole => "%Y-%m-%dT%H:%M:%S%.6fZ",
+            _ if !whole => "%Y-%m-%dT%H:%M:%S%.6f",
             DateFormat::Iso => "%Y-%m-%dT%H:%M:%S",
             DateFormat::Blank => "%Y-%m-%d %H:%M:%S",
             DateFormat::American => "%m/%d/%Y, %H:%M:%S",
@@ -62,6 +65,9 @@ mod tests {
             let date = written.split('"').nth(5).unwrap();
             assert_eq!(moment(date), moment("2020-08-28 03:52:47"), "{format:?}: {written}");
             assert!(written.ends_with(r#"","latitude":1.5}"#), "{written}");
+            let exact = moment("2020-08-28T03:52:47.000120").unwrap();
+            let date = DateTime::from_timestamp_micros(exact.0).unwrap().naive_utc();
+            assert_eq!(moment(&format.write(date)), Some(exact), "{format:?}");
         }
     }
 }
