@@ -6,6 +6,7 @@ mod database;
 mod dates;
 mod rows;
 mod target;
+mod yaml;
 
 use std::io::Write;
 use std::ops::RangeInclusive;

@@ -7,6 +7,7 @@ use percent_encoding::percent_decode_str;
 use reqwest::Url;
 use watershed::{Error, Result};
 
+use super::yaml;
 use crate::run::plainly;
 
 /// What the names in the file stand behind, in the environment.
@@ -31,6 +32,10 @@ impl Credentials {
         if parsed.password().is_some() {
             return Err(Error::usage("can't take a password as an argument: everyone on this machine could read it")
                 .hint(format!("Put it into a file for --credentials, or into {PREFIX}PASSWORD.")));
+        }
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(Error::usage(format!("can't take {} for a database: it has a ? or a #", plainly(url)))
+                .hint("Give mysql://user@host:port/database, and the rest in a file for --credentials."));
         }
         let named = environment(&format!("{PREFIX}CREDENTIALS")).map(PathBuf::from);
         let path = file.or(named.as_deref());
@@ -61,27 +66,12 @@ impl Credentials {
     }
 }
 
-/// The names and values of a flat file of YAML: `NAME: value` on a line, in quotes or not, `#` before a comment.
+/// The names and values of a file of YAML.
 fn read(path: &Path) -> Result<Vec<(String, String)>> {
-    let failed = |what: &str| Error::config(format!("can't read the credentials in {}{what}", path.display()));
-    let text = std::fs::read_to_string(path).map_err(|e| failed("").because(e))?;
-    let lines = text.lines().enumerate().map(|(at, line)| (at + 1, line.trim()));
-    let lines = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#') && *line != "---");
-    let pair = |(at, line): (usize, &str)| {
-        // The line itself is not shown: it may be the one with the password.
-        let (name, value) = line.split_once(':').ok_or_else(|| failed(&format!(": line {at} is no `NAME: value`")))?;
-        Ok((name.trim().to_string(), unquoted(value.trim())))
-    };
-    lines.map(pair).collect()
-}
-
-fn unquoted(value: &str) -> String {
-    for quote in ['"', '\''] {
-        if let Some(inner) = value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote)) {
-            return inner.to_string();
-        }
-    }
-    value.split(" #").next().unwrap_or(value).trim().to_string()
+    let failed = || Error::config(format!("can't read the credentials in {}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|e| failed().because(e))?;
+    let hint = "Write HOST, USER, PASSWORD, DATABASE and PORT, each once, as `NAME: value`.";
+    yaml::pairs(&text).map_err(|why| failed().because(why).hint(hint))
 }
 
 #[cfg(test)]

@@ -69,6 +69,7 @@ pub(super) fn environment() -> Result<Vec<(String, String)>> {
 
 /// The properties in a text of lines `name=value`; else the number of the first line that is none.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
+    let text = text.trim_start_matches('\u{feff}');
     let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']));
     lines
         .map(|(at, line)| {

@@ -94,7 +94,8 @@ impl Tokens {
         };
         let text =
             std::fs::read_to_string(path.as_path()).map_err(|e| format!("can't read the token in {}: {e}", path.display()))?;
-        read(text.trim()).ok_or_else(|| format!("{} holds no JSON web token that says when it runs out", path.display()).into())
+        read(text.trim_start_matches('\u{feff}').trim())
+            .ok_or_else(|| format!("{} holds no JSON web token that says when it runs out", path.display()).into())
     }
 }
 
