@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -27,8 +27,8 @@ const ENDING: &str = "once what was taken is where it belongs";
 
 #[derive(Args)]
 pub(crate) struct GatewayArgs {
-    /// Address to listen on; port 0 is any that is free
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082")]
+    /// Address to listen on, such as localhost:8082, or :8082 for every address of this machine; port 0 is any that is free
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082", value_parser = listen)]
     listen: SocketAddr,
     /// Where records go: the folder of an archive, or if built with that feature kafka://host:port or kinesis://region; Kinesis
     /// promises no order to the records of one request, not even to those of one key
@@ -84,6 +84,12 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
     let identity = args.certificate.as_deref().zip(args.key.as_deref());
     let identity = identity.map(|(certificate, key)| Identity::read(certificate, key)).transpose()?;
     let scheme = if identity.is_some() { "https" } else { "http" };
+    if !tokens.is_empty() && identity.is_none() && !args.listen.ip().is_loopback() {
+        tracing::warn!(
+            "tokens reach {} without encryption: whoever sees them on their way may send; give --certificate and --key",
+            args.listen
+        );
+    }
     let log = open(&args.to, args.object_every)?;
     make_topics(&*log, &names(&args.to, &args.user_id), args.partitions)?;
     let (topics, streams) = (topics(&args.user_id), streams(&args.user_id));
@@ -181,18 +187,40 @@ pub(crate) fn make_topics(log: &dyn Log, names: &[String; 3], partitions: u32) -
     Ok(())
 }
 
+/// The token of the environment, if it has one.
+pub(crate) fn token() -> Result<Option<String>> {
+    let Ok(token) = std::env::var(TOKEN) else { return Ok(None) };
+    match token.trim() {
+        "" if token.is_empty() => Ok(None),
+        "" => Err(Error::config(format!("the token in {TOKEN} is blank")).hint("Give one of letters and digits, or unset it.")),
+        token => Ok(Some(token.to_string())),
+    }
+}
+
 fn tokens(file: Option<&Path>) -> Result<Vec<String>> {
-    let mut tokens: Vec<String> = std::env::var(TOKEN).ok().filter(|token| !token.is_empty()).into_iter().collect();
+    let mut tokens: Vec<String> = token()?.into_iter().collect();
     if let Some(file) = file {
         let text = std::fs::read_to_string(file)
             .map_err(|e| Error::config(format!("can't read the tokens in {}", file.display())).because(e))?;
         let before = tokens.len();
+        let text = text.trim_start_matches('\u{feff}');
         tokens.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string));
         if tokens.len() == before {
             return Err(Error::config(format!("there is no token in {}", file.display())).hint("Write one a line."));
         }
     }
     Ok(tokens)
+}
+
+/// An address, a name and a port, or a port of every address of this machine.
+fn listen(text: &str) -> Result<SocketAddr, String> {
+    let named = || if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_string() };
+    let found =
+        named().to_socket_addrs().map_err(|_| "give an address such as 127.0.0.1:8082, localhost:8082 or :8082".to_string())?;
+    // A name may have several: a client that takes it literally tries the old kind first.
+    let mut found: Vec<SocketAddr> = found.collect();
+    found.sort_by_key(SocketAddr::is_ipv6);
+    found.first().copied().ok_or_else(|| "there is no address of this name".to_string())
 }
 
 fn say(access: &Access<'_>) {

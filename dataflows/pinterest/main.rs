@@ -16,10 +16,10 @@ mod run;
 mod streams;
 mod topology;
 mod upload;
+mod veil;
 
 use std::io::{IsTerminal, Write};
 use std::ops::RangeInclusive;
-use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -118,7 +118,7 @@ struct RunArgs {
     commit_every: Duration,
 }
 
-#[derive(Args)]
+#[derive(Args, Clone)]
 struct GenerateArgs {
     /// Events to write; each is a pin, a geo and a user
     #[arg(long, value_name = "N", default_value_t = 11_154, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
@@ -127,8 +127,8 @@ struct GenerateArgs {
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
     /// Folder to write to, s3://bucket/prefix, or mysql://user@host/database for three tables such as the original's, without dirt
-    #[arg(long, value_name = "PATH", default_value = run::ARCHIVE)]
-    to: PathBuf,
+    #[arg(long, value_name = "URL", default_value = run::ARCHIVE)]
+    to: String,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user
     #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
     user_id: String,
@@ -189,7 +189,8 @@ fn main() -> ExitCode {
     let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
     let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).log_internal_errors(false);
     log.with_target(false).finish().with(ours).init();
-    match dispatch(Cli::parse()) {
+    let cli = Cli::try_parse().unwrap_or_else(|error| refused(&error));
+    match dispatch(cli) {
         Ok(code) => code,
         Err(error) => {
             say(format_args!("pinterest: {error}"));
@@ -198,14 +199,28 @@ fn main() -> ExitCode {
     }
 }
 
+/// Ends with the words of `clap`, which repeat what was given: if that holds a password, without it.
+fn refused(error: &clap::Error) -> ! {
+    let said = error.render().to_string();
+    let shown = veil::veiled(&said);
+    if shown == said {
+        error.exit();
+    }
+    say(format_args!("{}", shown.trim_end()));
+    std::process::exit(error.exit_code())
+}
+
 fn dispatch(cli: Cli) -> Result<ExitCode> {
     let mut out = std::io::stdout().lock();
     let done = match cli.command.unwrap_or(Command::Run(cli.run)) {
         Command::Run(args) => run::run(args, &mut out),
-        Command::Generate(args) => match args.to.to_str().map(str::to_string) {
-            Some(url) if url.starts_with("mysql://") => emulate::fill(&url, args.seed, args.events, &mut out),
-            Some(url) if url.starts_with("s3://") => upload::upload(&args.into(), &url, &mut out),
-            _ => run::generate(&args.into(), &mut out),
+        Command::Generate(args) => match args.to.clone().split_once("://") {
+            Some(("mysql", _)) => emulate::fill(&args.to.clone(), args.seed, args.events, &mut out),
+            Some(("s3", _)) => upload::upload(&args.clone().into(), &args.to, &mut out),
+            None | Some(("file", _)) => run::generate(&args.into(), &mut out),
+            Some(_) => {
+                Err(Error::config(format!("can't generate into {}: nothing is written there", run::plainly(&args.to))).hint(INTO))
+            }
         },
         Command::Answers(args) => {
             let lake = Lake::new(args.lake, args.user_id, args.state);
@@ -230,9 +245,10 @@ fn broken_pipe(error: &Error) -> bool {
     cause.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Tells people what stands beside the answers. Whoever has closed stderr has read enough: `eprintln` would end the run for it.
+/// Tells people what stands beside the answers, without passwords. Whoever has closed stderr has read enough: `eprintln` would end
+/// the run for it.
 fn say(text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(std::io::stderr(), "{text}");
+    let _ = writeln!(std::io::stderr(), "{}", veil::veiled(&text.to_string()));
 }
 
 /// Writes to the screen.
@@ -260,6 +276,7 @@ impl BindArgs {
 impl From<GenerateArgs> for generate::Options {
     fn from(args: GenerateArgs) -> Self {
         let GenerateArgs { events, seed, to, user_id, records_per_object, partitions, dirt } = args;
+        let to = to.strip_prefix("file://").unwrap_or(&to).into();
         generate::Options { events, seed, to, user_id, records_per_object, partitions, dirt }
     }
 }
@@ -284,6 +301,8 @@ fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
     let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
     range.filter(|range| !range.is_empty()).ok_or_else(|| "two years such as 2018..2022, both included".into())
 }
+
+const INTO: &str = "Give a folder, as a path or a file:// URL, s3://bucket/prefix, or mysql://user@host/database; `pinterest gateway` sends to others.";
 
 const UNITS: &str = "a whole number and ms, s, m or h, such as 200ms";
 

@@ -87,6 +87,9 @@ pub(crate) fn describe(bind: &BindArgs, out: &mut dyn Write) -> Result<()> {
         sources.iter().for_each(|source| text += &format!("  {kind} <- {}\n", source.describe()));
     }
     let lake = bind.lake();
+    for url in [lake.table(""), lake.state.clone()] {
+        held(&url)?;
+    }
     for table in Lake::topics() {
         text += &format!("  {table} -> delta {}\n", lake.table(table));
     }
@@ -189,6 +192,14 @@ fn archive(url: &str) -> Result<Archive> {
             .hint(format!("Give another --from, or make an archive with `pinterest generate --to {to}`.")));
     }
     Archive::open(url)
+}
+
+/// Refuses what is no place for tables, without asking whether it is there.
+fn held(url: &str) -> Result<()> {
+    if is_archive(url) && !url.split('/').nth(2).is_some_and(|bucket| bucket.contains('@')) {
+        return Ok(());
+    }
+    Store::open(url).map(|_| ())
 }
 
 /// What to call the `url` of an argument that is refused: it might hold a secret.

@@ -232,6 +232,9 @@ impl Gateway {
     /// # Errors
     /// When the address is taken or is none of this machine.
     pub fn bind(address: SocketAddr, log: Arc<dyn Log>, config: Config) -> Result<Self> {
+        if config.tokens.iter().any(|token| token.trim().is_empty()) {
+            return Err(Error::config("can't tell clients by a token that is blank").hint("Give tokens of letters and digits."));
+        }
         let failed = |e: std::io::Error| Error::connect(format!("can't listen on {address}")).because(e);
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let listener = TcpListener::bind(address).map_err(failed)?;
@@ -329,10 +332,17 @@ fn router(app: Arc<App>) -> Router {
         .method_not_allowed_fallback(|request: axum::extract::Request| async move {
             Dialect::of(request.uri().path()).refuse(&Fault::Method)
         })
+        .layer(middleware::from_fn(named))
         // The guard has read the body already, and it has our limit.
         .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn_with_state(app.clone(), guard::guard))
         .with_state(app)
+}
+
+/// Refuses a stage without a name, which would make a second way to each path.
+async fn named(request: axum::extract::Request, next: middleware::Next) -> Response {
+    let path = request.uri().path();
+    if path.starts_with("//") { Dialect::of(path).refuse(&Fault::Path) } else { next.run(request).await }
 }
 
 async fn metrics_text(State(app): State<Arc<App>>) -> Response {

@@ -27,6 +27,7 @@ mod onward;
 mod readers;
 mod refusals;
 mod s3;
+mod secrets;
 mod unreachable;
 mod wordcount;
 

@@ -1,5 +1,6 @@
 //! Where records are sent: a gateway, in one of its protocols, or what a gateway would send them to.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -63,11 +64,20 @@ impl Target {
             return Err(Error::usage("can't take a password as an argument: everyone on this machine could read it")
                 .hint(format!("Put the token of the gateway into {TOKEN}.")));
         }
+        if parsed.query().is_some() || parsed.fragment().is_some() {
+            return Err(Error::usage(format!("can't post to {}: it has a ? or a #", plainly(url)))
+                .hint("Give the gateway as http://host:port, with a stage behind if it has one."));
+        }
+        let base = url.trim_end_matches('/').to_string();
         let client =
             Client::builder().timeout(Duration::from_secs(60)).connect_timeout(Duration::from_secs(5)).no_proxy().build();
         let client = client.map_err(|e| Error::internal("can't make requests").because(e))?;
-        let token = std::env::var(TOKEN).ok().filter(|token| !token.is_empty());
-        let base = url.trim_end_matches('/').to_string();
+        let token = gateway::token()?;
+        if token.is_some() && parsed.scheme() == "http" && !near(&parsed) {
+            tracing::warn!(
+                "the token goes to {base} without encryption: whoever sees it on its way may send; give an https:// URL"
+            );
+        }
         Ok(Target::Http(Http { client, style, user_id: user_id.to_string(), base, token }))
     }
 
@@ -125,6 +135,14 @@ impl Target {
         }
     }
 
+    /// Ends when the log can take no more.
+    pub(super) async fn broken(&self) -> Error {
+        match self {
+            Target::Http(_) => std::future::pending().await,
+            Target::Log { log, .. } => log.broken().await,
+        }
+    }
+
     /// Waits until all that was taken can be read.
     pub(super) async fn close(&self) -> Result<()> {
         let Target::Log { log, .. } = self else { return Ok(()) };
@@ -168,6 +186,13 @@ impl Http {
         let short: String = body.chars().take(300).collect();
         Err(Failure { why: format!("{status} {short}"), again })
     }
+}
+
+/// True for a URL of this machine.
+fn near(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
+    host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
 /// An error and its causes.
