@@ -135,8 +135,10 @@ impl Parts {
         }
         if live.start > archived.end {
             let (end, start) = (archived.end, live.start);
-            return Err(Error::data(format!("{} lacks the offsets from {end} up to {start}", self.name(partition)))
-                .hint("Its retention took them before they were archived: bring them back, for no record is ever skipped."));
+            return Err(Error::data(format!("{} lacks the offsets from {end} up to {start}", self.name(partition))).hint(
+                "Its retention took them before they were archived. If no other archive has them, read the two as two logs, \
+                     with --apart, another --state and another --lake.",
+            ));
         }
         Ok(spans)
     }

@@ -327,7 +327,7 @@ impl Coordinator {
             {
                 let (name, from, to) = (self.name(*place), bound.from, bound.to);
                 return Err(Error::data(format!("records {from}..{to} of {name} are not those that were read before"))
-                    .hint("Restore them, or begin anew with another --state and --lake."));
+                    .hint("Restore them, or begin anew with another --state and --lake; what Kafka compacts has no way back."));
             }
         }
         for (topic, (_, rows, digest)) in self.sinks.iter().zip(&self.gathered.sinks) {

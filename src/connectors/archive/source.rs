@@ -229,7 +229,7 @@ impl Reader {
                 let (object, later) = (self.listed[0], self.listed.iter().skip(1));
                 let object = self.ahead.open(&self.objects, object, later)?.ok_or_else(|| {
                     Error::data(format!("{} is gone: it was listed", self.objects.store.name(&self.objects.path(next))))
-                        .hint("Bring it back: objects of an archive are immutable.")
+                        .hint("Bring it back: objects of an archive are immutable. Or begin anew with another --state and --lake.")
                 })?;
                 self.listed.pop_front();
                 (self.begun, self.waited) = (Some(next), 0);
@@ -249,7 +249,10 @@ impl Reader {
                 "{} lacks the offsets from {next} on: the next object begins at {first}",
                 self.objects.name()
             ))
-            .hint("Bring the missing objects back: no record is ever skipped.")),
+            .hint(format!(
+                "Bring the missing objects back. If nothing has them any more, move those from {first} on to another archive, and \
+                 begin anew with both, as two logs, and another --state and --lake."
+            ))),
             _ => match self.look(next, ahead)? {
                 Some(first) if first <= next => self.advance(next),
                 _ => Ok(None),

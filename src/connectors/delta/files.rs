@@ -10,6 +10,7 @@ use crate::connect::{Mode, Store};
 use crate::error::{Error, Result};
 
 use super::index::{Living, Place};
+use super::rows::CHANGED;
 use super::vectors;
 
 /// A file of the table.
@@ -115,7 +116,7 @@ impl File {
     /// # Errors
     /// When it can't be understood.
     pub(super) fn read(store: &Store, add: &Value) -> Result<Self> {
-        let broken = || Error::data(format!("can't understand the file {add} of {}", store.name("")));
+        let broken = || Error::data(format!("can't understand the file {add} of {}", store.name(""))).hint(CHANGED);
         let mut stats: Map<String, Value> =
             serde_json::from_str(add["stats"].as_str().unwrap_or_default()).map_err(|e| broken().because(e))?;
         let rows = stats.remove("numRecords").and_then(|v| u32::try_from(v.as_u64()?).ok()).ok_or_else(broken)?;

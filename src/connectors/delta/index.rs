@@ -81,7 +81,7 @@ impl Index {
             let mut numbers = (0..file.rows).filter(|row| !file.dead.contains(u64::from(*row)));
             for batch in rows::open(&self.store, &file.path, &self.key, file.rows, &file.dead)? {
                 let batch = batch?;
-                let cells = Cells::new(&self.key, &batch)?;
+                let cells = Cells::new(&self.store.name(""), &self.key, &batch)?;
                 for (at, row) in (0..batch.num_rows()).zip(&mut numbers) {
                     let hash = key.hash(self.key.len(), |out| cells.put(at, out));
                     if let Some(Place { file: first, .. }) = places.insert(hash, Place { file: file.id, row }) {

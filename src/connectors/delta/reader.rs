@@ -59,13 +59,16 @@ impl Table {
         match versions[..low].last() {
             Some(version) => Table::at(store, Some(*version)).map(Some),
             None if versions.is_empty() => Ok(None),
-            None => Err(Error::data(format!("the log of {} no longer reaches back to commit {n}", store.name("")))),
+            None => Err(Error::data(format!("the log of {} no longer reaches back to commit {n}", store.name("")))
+                .hint("Ask for a later commit: each stays readable for a week.")),
         }
     }
 
     fn at(store: Store, version: Option<u64>) -> Result<Table> {
         let table = snapshot::load(&store, version, None)?;
-        let columns = table.columns.ok_or_else(|| Error::data(format!("{} has columns of other types", store.name(""))))?;
+        let columns = table
+            .columns
+            .ok_or_else(|| Error::data(format!("{} has columns of other types", store.name(""))).hint(rows::CHANGED))?;
         let mut versions = versions(&store)?;
         versions.retain(|v| *v <= table.version);
         let manifest = manifest(&store, &versions)?;
@@ -98,7 +101,7 @@ impl Table {
         for file in self.files.living() {
             for batch in rows::open(&self.store, &file.path, &self.columns, file.rows, &file.dead)? {
                 let batch = batch?;
-                let cells = Cells::new(&self.columns, &batch)?;
+                let cells = Cells::new(&self.store.name(""), &self.columns, &batch)?;
                 for at in 0..batch.num_rows() {
                     row.clear();
                     cells.put(at, &mut row);

@@ -15,6 +15,13 @@ use crate::error::{Error, Result};
 
 use super::file::BYTES;
 
+/// The way out where a file of a table is not there any more.
+pub(super) const GONE: &str = "Another program has deleted it, such as a vacuum that takes vectors for orphans. Bring it back, or begin anew \
+                               with an empty table and a new state: all is read again.";
+/// The way out where a table is not what we made of it.
+pub(super) const CHANGED: &str = "Another program has changed the table. Read it as of a commit before that, with --as-of, or with another \
+                                  reader of Delta; to go on, restore it, or begin anew with an empty table and a new state.";
+
 /// Opens a file of `rows` rows for reading those of `columns` that are not `dead`, in order.
 ///
 /// # Errors
@@ -29,12 +36,12 @@ pub(super) fn open(
     let name = store.name(path);
     let reader = match store.folder() {
         Some(folder) => {
-            let file =
-                std::fs::File::open(folder.join(path)).map_err(|e| Error::data(format!("can't read {name}")).because(e))?;
+            let file = std::fs::File::open(folder.join(path))
+                .map_err(|e| Error::data(format!("can't read {name}")).because(e).hint(GONE))?;
             reader(file, &name, columns, rows, dead)?
         }
         None => {
-            let bytes = store.get(path)?.ok_or_else(|| Error::data(format!("{name} is gone")))?;
+            let bytes = store.get(path)?.ok_or_else(|| Error::data(format!("{name} is gone")).hint(GONE))?;
             reader(bytes::Bytes::from(bytes), &name, columns, rows, dead)?
         }
     };
@@ -52,7 +59,7 @@ fn reader<T: ChunkReader + 'static>(
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
     let found = builder.metadata().file_metadata().num_rows();
     if found != i64::from(rows) {
-        return Err(Error::data(format!("{name} has {found} rows and the table says {rows}")));
+        return Err(Error::data(format!("{name} has {found} rows and the table says {rows}")).hint(CHANGED));
     }
     let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(|c| c.name.as_str()));
     let bytes: i64 = builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
@@ -79,15 +86,17 @@ fn living(rows: u32, dead: &RoaringTreemap) -> impl Iterator<Item = Range<usize>
 pub(super) struct Cells(Vec<(ColumnType, ArrayRef)>);
 
 impl Cells {
-    /// Finds `columns` in `batch`.
+    /// Finds `columns` in `batch`, of a file of `table`.
     ///
     /// # Errors
     /// When one is absent or of another type.
-    pub(super) fn new(columns: &[Column], batch: &RecordBatch) -> Result<Self> {
+    pub(super) fn new(table: &str, columns: &[Column], batch: &RecordBatch) -> Result<Self> {
         let cell = |column: &Column| {
             let array = batch.column_by_name(&column.name).filter(|a| fits(column.ty, a));
-            let array =
-                array.ok_or_else(|| Error::data(format!("a file lacks column {} of type {:?}", column.name, column.ty)))?;
+            let array = array.ok_or_else(|| {
+                let what = format!("a file of {table} lacks column {} of type {:?}", column.name, column.ty);
+                Error::data(what).hint(CHANGED)
+            })?;
             Ok((column.ty, array.clone()))
         };
         Ok(Cells(columns.iter().map(cell).collect::<Result<_>>()?))

@@ -10,6 +10,8 @@ use uuid::Uuid;
 use crate::connect::Store;
 use crate::error::{Error, Result};
 
+use super::rows::{CHANGED, GONE};
+
 const MAGIC: u32 = 1_681_511_377;
 
 /// Makes one file of several vectors: its bytes, and the descriptor of each vector.
@@ -82,7 +84,7 @@ pub(super) fn path(descriptor: &Value) -> Result<Option<String>> {
 /// # Errors
 /// When it can't be read, or is not what was described.
 pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> {
-    let broken = || Error::data(format!("the deletion vector {descriptor} in {} is broken", store.name("")));
+    let broken = || Error::data(format!("the deletion vector {descriptor} in {} is broken", store.name(""))).hint(CHANGED);
     let number = |name: &str| descriptor[name].as_u64().and_then(|v| u32::try_from(v).ok()).ok_or_else(broken);
     let length = number("sizeInBytes")?;
     let size = length as usize;
@@ -96,7 +98,8 @@ pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> 
         Some(path) => {
             let from = u64::from(number("offset")?);
             let range = from..from + u64::from(length) + 8;
-            let held = store.get_range(&path, range)?.ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))))?;
+            let held =
+                store.get_range(&path, range)?.ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))).hint(GONE))?;
             let body = held.get(4..4 + size).ok_or_else(broken)?;
             let sum = held.get(4 + size..8 + size).ok_or_else(broken)?;
             if held[..4] != length.to_be_bytes() || sum != crc32fast::hash(body).to_be_bytes() {

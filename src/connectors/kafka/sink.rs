@@ -269,7 +269,8 @@ impl Commits {
 
     fn wrong(&self, n: u64, what: &str) -> Error {
         let name = self.writing.topic.name();
-        Error::data(format!("can't make commit {n} of {name} visible: {what}")).hint("Restore the state's folder staged.")
+        Error::data(format!("can't make commit {n} of {name} visible: {what}"))
+            .hint("Restore the state's folder staged, or begin anew with another topic and state.")
     }
 
     /// The number of the last commit that is visible. Where the group has forgotten it, the topic holds either what it is to hold

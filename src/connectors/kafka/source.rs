@@ -56,7 +56,9 @@ impl Source for KafkaTopic {
         if next < low || next > high {
             let (what, hint) = match next < low {
                 true => {
-                    (format!("it begins at {low}"), "Its retention took them: restore them, or begin anew with another state.")
+                    let hint = "Its retention took the records before, and Kafka has no way to give them back: begin anew with another \
+                                --state and --lake, from an archive that has them if there is one.";
+                    (format!("it begins at {low}"), hint)
                 }
                 false => (
                     format!("it ends at {high}"),

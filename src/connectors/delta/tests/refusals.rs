@@ -154,3 +154,30 @@ fn a_table_that_has_a_key_twice_is_refused() {
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("has a key twice: in part-1-0-0.parquet and in part-1-0-0.parquet"), "{error}");
 }
+
+/// What a reader says of the table.
+fn read(world: &World) -> String {
+    let read = super::super::Table::open(&world.url).and_then(|table| table.for_each(&mut |_| Ok(())));
+    read.unwrap_err().to_string()
+}
+
+#[test]
+fn a_reader_of_a_table_that_was_changed_is_told_the_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let (world, _) = table(folder.path());
+    let log = |version: u64| fs::read_to_string(format!("{}/_delta_log/{version:020}.json", world.url)).unwrap();
+    let mut metadata =
+        log(0).lines().map(|line| serde_json::from_str::<Json>(line).unwrap()).find(|a| a.get("metaData").is_some()).unwrap();
+    let mut columns: Json = serde_json::from_str(metadata["metaData"]["schemaString"].as_str().unwrap()).unwrap();
+    let more = json!({"name": "more", "type": "long", "nullable": true, "metadata": {}});
+    columns["fields"].as_array_mut().unwrap().push(more);
+    metadata["metaData"]["schemaString"] = columns.to_string().into();
+    meddle(&world, 2, &[metadata]);
+    let said = read(&world);
+    assert!(said.contains(&world.url) && said.contains("lacks column more") && said.contains("--as-of"), "{said}");
+    fs::remove_file(format!("{}/_delta_log/{:020}.json", world.url, 2)).unwrap();
+    let files = fs::read_dir(&world.url).unwrap().map(|file| file.unwrap().path());
+    files.filter(|path| path.is_file()).for_each(|path| fs::remove_file(path).unwrap());
+    let said = read(&world);
+    assert!(said.contains("has deleted it") && said.contains("begin anew"), "{said}");
+}
