@@ -118,6 +118,14 @@ impl Place {
         paths.filter(|path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok()).collect()
     }
 
+    /// The versions of a table of the lake that have declared deletion vectors.
+    fn declared(&self, table: &str) -> Vec<u64> {
+        let log = self.path("lake").join(table).join("_delta_log");
+        let versions =
+            (0..).map_while(|version| Some((version, std::fs::read_to_string(log.join(format!("{version:020}.json"))).ok()?)));
+        versions.filter(|(_, actions)| actions.contains("minReaderVersion\":3")).map(|(version, _)| version).collect()
+    }
+
     /// What a lake holds, read with our own reader; at commit `n` if given.
     fn lake(&self, lake: &str, n: Option<u64>) -> Tables {
         tables(self.path(lake).to_str().unwrap(), n)

@@ -3,8 +3,9 @@
 
     readers.py LAKE [--versions | --oracle FOLDER] [--table NAME]…
 
-Readers: DuckDB's `delta_scan`, the Python package of delta-rs, and chDB where it is installed. The first that there is
-speaks; the others must agree with it, row for row as multisets. One that is not installed is named on stderr, with why.
+Readers: DuckDB's `delta_scan`, the Python package of delta-rs, its `to_pyarrow_table` and `to_pandas` for tables that have declared
+no deletion vectors, and chDB where it is installed. The first that there is speaks; the others must agree with it, row for row as
+multisets. One that is not installed is named on stderr, with why.
 
 Printed is {table: {version: [row, …]}}: of the latest version, or with --versions of each that the log still has.
 A table's name is its path below LAKE. Rows are objects, sorted by their JSON text with sorted keys; timestamps are
@@ -14,7 +15,8 @@ FOLDER holds `<n>.json` for each commit n of the lake: what oracle.py prints for
 is read, and held against the oracle: the version whose `txn` is the greatest up to n must show what the oracle says at n; one
 that is no commit must say that it changes nothing, and show what the one before it shows. The last one is also asked for rows
 by the value of each column, which readers find by the statistics of files. Printed is how much was compared:
-{"readers": [name, …], "versions": …, "commits": …, "compactions": …, "vectors": …}.
+{"readers": [name, …], "versions": …, "commits": …, "compactions": …, "vectors": …, "plain": {table: …}}, the last by table how many
+versions those could read that know no deletion vectors.
 
 Exit codes: 0 they agree · 1 they differ, or a table can't be read · 2 usage · 3 no reader is installed.
 """
@@ -89,6 +91,32 @@ class DeltaRs:
         return sum(n for batch in builder.execute(f"SELECT count(*) AS n FROM seen WHERE {where}") for n in batch.column("n").to_pylist())
 
 
+class Pandas:
+    """The readers of delta-rs that refuse a table which has declared deletion vectors, as others do."""
+
+    name = "to_pandas"
+
+    def __init__(self):
+        import deltalake
+        import pandas
+        import pyarrow
+
+        self.package, self.arrow, self.pandas = deltalake, pyarrow, pandas
+
+    def reads(self, path, version):
+        return self.package.DeltaTable(path, version=version).protocol().min_reader_version == 1
+
+    def rows(self, path, version):
+        delta = self.package.DeltaTable(path, version=version)
+        table = delta.to_pyarrow_table()
+        for at, field in enumerate(table.schema):
+            if self.arrow.types.is_timestamp(field.type):
+                table = table.set_column(at, field.name, table.column(at).cast(self.arrow.int64()))
+        if len(delta.to_pandas()) != table.num_rows:
+            raise ValueError("to_pandas shows another number of rows than to_pyarrow_table")
+        return table.to_pylist()
+
+
 class ChDb:
     """ClickHouse in a process: `deltaLakeLocal`. Its arrays know no null and its strings no encoding, see `loosely`."""
 
@@ -118,7 +146,7 @@ class ChDb:
         return [json.loads(line) for line in str(self.connection.query(sql, "JSONEachRow")).splitlines()]
 
 
-READERS = [DuckDb, DeltaRs, ChDb]
+READERS = [DuckDb, DeltaRs, Pandas, ChDb]
 
 
 def quoted(path):
@@ -172,12 +200,18 @@ def loosely(row):
     return exact({name: plain(value) for name, value in row.items()})
 
 
+def reads(reader, path, version):
+    """Whether a reader is one that this version is meant for."""
+    return not hasattr(reader, "reads") or reader.reads(path, version)
+
+
 def compare(readers, name, path, version):
     """The canonical rows of a version, and what the readers do not agree about."""
     seen, complaints = {}, []
     for reader in readers:
         try:
-            seen[reader] = reader.rows(path, version)
+            if reads(reader, path, version):
+                seen[reader] = reader.rows(path, version)
         except Exception as error:
             complaints.append(f"{name} version {version}: {reader.name} can't read it: {error}")
     if not seen:
@@ -253,7 +287,7 @@ def log(path, version):
         return [json.loads(line) for line in text]
 
 
-def follow(readers, name, path, said, count):
+def follow(readers, name, path, said, count, plain):
     """Reads a table at every version and holds it against what is `said`; returns what is wrong."""
     table = name.partition("_")[2] if name.endswith("_table") else name
     logs = {version: log(path, version) for version in versions(path)}
@@ -269,6 +303,7 @@ def follow(readers, name, path, said, count):
             continue
         files = [file for action in logs[version] for kind, file in action.items() if kind in ("add", "remove")]
         count["versions"] += 1
+        plain[name] += any(hasattr(reader, "reads") and reads(reader, path, version) for reader in readers)
         count["vectors"] += sum("add" in action and "deletionVector" in action["add"] for action in logs[version])
         if n is None:
             # The others are those by which a run has taken the table over.
@@ -306,11 +341,12 @@ def main():
     print("compared:", ", ".join(reader.name for reader in readers), file=sys.stderr)
     answer, complaints = {}, []
     said, count = oracle(options.oracle) if options.oracle else None, collections.Counter(versions=0, commits=0, compactions=0, vectors=0)
+    plain = collections.Counter()
     for name, path in tables(lake):
         if options.table and name not in options.table:
             continue
         if said:
-            complaints += follow(readers, name, path, said, count)
+            complaints += follow(readers, name, path, said, count, plain)
             continue
         known = versions(path)
         for version in known if options.versions else known[-1:]:
@@ -318,7 +354,7 @@ def main():
             complaints += found
             if rows is not None:
                 answer.setdefault(name, {})[version] = [json.loads(row) for row in rows]
-    print(json.dumps({"readers": [reader.name for reader in readers], **count} if said else answer))
+    print(json.dumps({"readers": [reader.name for reader in readers], **count, "plain": plain} if said else answer))
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     return 1 if complaints else 0

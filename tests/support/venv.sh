@@ -4,10 +4,10 @@
 # WATERSHED_VENV says where (default ~/.cache/watershed-venv).
 set -u
 venv=${WATERSHED_VENV:-$HOME/.cache/watershed-venv}
-wanted="duckdb duckdb_extensions duckdb_extension_delta duckdb_extension_httpfs deltalake requests boto3"
+wanted="duckdb duckdb_extensions duckdb_extension_delta duckdb_extension_httpfs deltalake pandas pyarrow requests boto3"
 python=$venv/bin/python
 
-ready() { [ -x "$python" ] && "$python" -c 'import boto3, duckdb, duckdb_extensions, deltalake, requests, importlib.metadata as m; [m.version(f"duckdb_extension_{e}") for e in ("delta", "httpfs")]' 2>/dev/null; }
+ready() { [ -x "$python" ] && "$python" -c 'import boto3, duckdb, duckdb_extensions, deltalake, pandas, pyarrow, requests, importlib.metadata as m; [m.version(f"duckdb_extension_{e}") for e in ("delta", "httpfs")]' 2>/dev/null; }
 
 if ! ready; then
     mkdir -p "$venv" || exit 0

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use crate::connect::{Chore, Committer, Mode, Store};
 use crate::error::{Error, Result};
 
+use super::file::NewFile;
 use super::files::{File, Files};
 use super::index::Index;
 use super::log::Log;
@@ -25,6 +26,8 @@ pub(super) struct DeltaCommitter {
     pub(super) index: Option<Arc<Index>>,
     /// Commits that `files` shows already, but the log does not.
     pub(super) staged: BTreeSet<u64>,
+    /// The actions that declare vectors, until they are declared.
+    pub(super) undeclared: Option<Vec<Value>>,
     pub(super) upkeep: super::upkeep::Upkeep,
 }
 
@@ -70,6 +73,9 @@ impl DeltaCommitter {
             }
         }
         let vectors = self.vectors(n, &touched)?;
+        if vectors.is_some() {
+            actions.splice(0..0, self.undeclared.take().into_iter().flatten());
+        }
         actions.extend(touched.iter().filter_map(|id| self.files.files.get(id)).map(|f| f.add(now, true)));
         Ok((actions, vectors))
     }
@@ -107,7 +113,7 @@ impl Committer for DeltaCommitter {
     fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Value>> {
         self.settle()?;
         let (mut new, mut changed, mut bodies) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        let (mut kills, mut replaces) = (Vec::new(), Vec::new());
+        let (mut kills, mut replaces, mut small) = (Vec::new(), Vec::new(), true);
         for part in parts {
             let part = part.downcast::<Part>().map_err(|_| Error::internal("a part is not of a table's writer"))?;
             for file in part.files {
@@ -118,6 +124,7 @@ impl Committer for DeltaCommitter {
             }
             kills.extend(part.kills);
             replaces.extend(part.replaces);
+            small &= part.small;
         }
         kills.sort_unstable();
         for place in kills {
@@ -126,7 +133,14 @@ impl Committer for DeltaCommitter {
         for id in replaces {
             changed.insert(self.files.empty(id)?);
         }
-        let (actions, vectors) = self.outcome(n, &new, &changed)?;
+        let mut actions = Vec::new();
+        if small && let Some((removes, NewFile { id, path, bytes, .. })) = self.copy(&mut changed)? {
+            actions = removes;
+            new.insert(id);
+            bodies.push((id, path, bytes));
+        }
+        let (others, vectors) = self.outcome(n, &new, &changed)?;
+        actions.extend(others);
         if actions.is_empty() {
             return Ok(None);
         }

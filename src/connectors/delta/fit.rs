@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use super::committer::{DeltaCommitter, put_all};
 use super::files::{File, Files, Moved};
 use super::index::Place;
-use super::{log, snapshot, vectors};
+use super::{log, protocol, snapshot, vectors};
 
 /// Says for the log where the rows of the file `path` went, whose dead rows were listed by `vector` when they did.
 pub(super) fn tell(path: &str, vector: Option<Value>, moved: &Moved) -> Value {
@@ -117,6 +117,9 @@ impl DeltaCommitter {
             self.there(n, path)?;
         }
         self.files.apply(&self.log.store, actions, self.layout.schema.mode, &self.layout.files)?;
+        if protocol::declares(actions) {
+            self.undeclared = None;
+        }
         // A file is kept for a week from when it was removed, which is now.
         let (now, mut actions) = ((self.log.now)(), actions.to_vec());
         let times = actions.iter_mut().filter_map(|action| action.get_mut("remove")?.get_mut("deletionTimestamp"));
@@ -157,8 +160,13 @@ impl DeltaCommitter {
                     self.there(n, path)?;
                     new.push(action.clone());
                 }
-                None => new.push(action.clone()),
+                // It says what the table is, which may have been said since.
+                None if self.undeclared.is_some() => new.push(action.clone()),
+                None => {}
             }
+        }
+        if protocol::declares(&new) {
+            self.undeclared = None;
         }
         let mut changed = BTreeSet::new();
         for remove in removes {

@@ -5,16 +5,18 @@
 //!   a start by reading the key columns of the living files. So the table is its own index.
 //! - *What does commit mean?* One version of the log, which carries the number of the commit; if the number is in the log, the
 //!   commit is not made again, however unclear the answer to an earlier attempt was.
-//! - *What is guaranteed?* At each version the table is what the topic was at that commit, for every reader that knows
-//!   deletion vectors. A table that something else has changed is refused, never repaired by guessing.
+//! - *What is guaranteed?* At each version the table is what the topic was at that commit, for every reader; once a table has
+//!   outgrown being written anew at each commit, for every reader that knows deletion vectors. A table that something else has changed is refused, never repaired by guessing.
 
 mod columns;
 mod committer;
+mod compaction;
 mod file;
 mod files;
 mod fit;
 mod index;
 mod log;
+mod protocol;
 mod reader;
 mod retention;
 mod rows;

@@ -16,7 +16,7 @@ use super::committer::{self, DeltaCommitter};
 use super::files::Files;
 use super::index::Index;
 use super::log::{self, Log};
-use super::schema;
+use super::protocol;
 use super::snapshot::{self, Snapshot};
 use super::upkeep::Upkeep;
 use super::writer::{DeltaWriter, Layout};
@@ -53,7 +53,8 @@ impl Delta {
     /// changes; 1024 unless told.
     ///
     /// For 250 rows this costs what a file of the changed rows and a vector cost, 1 ms; for 1000 it is 1.1 ms against 0.8, or
-    /// 3.4 against 1.4 if rows are as wide as pins; for 4096, 2.3 or 11 against 1.2. But it leaves no files to compact.
+    /// 3.4 against 1.4 if rows are as wide as pins; for 4096, 2.3 or 11 against 1.2. But it leaves no files to compact, and no
+    /// deletion vectors: every reader of Delta can read the table as long as all its workers do so.
     #[must_use]
     pub fn rewrite_below(self, rows: u64) -> Self {
         Delta { rewrite_below: rows, ..self }
@@ -90,19 +91,11 @@ impl Delta {
         Ok(())
     }
 
-    /// Makes a table of no rows where nothing is; `None` if there is one by now.
-    fn create(&self, schema: &Schema, context: &SinkContext) -> Result<Option<Log>> {
+    /// Makes a table of no rows where nothing is, of `metadata`; `None` if there is one by now.
+    fn create(&self, context: &SinkContext, metadata: &Value) -> Result<Option<Log>> {
         self.vacant(context)?;
-        let metadata = json!({"metaData": {
-            "id": id(schema, context),
-            "name": schema.topic,
-            "format": {"provider": "parquet", "options": {}},
-            "schemaString": schema::delta(&schema.columns).to_string(),
-            "partitionColumns": [],
-            "configuration": {"delta.enableDeletionVectors": "true", "delta.logRetentionDuration": "interval 7 days"},
-            "createdTime": (context.clock)(),
-        }});
-        Log::create(self.store.clone(), context, &[json!({"protocol": protocol()}), metadata])
+        let actions = [json!({"protocol": protocol::plain()}), json!({"metaData": metadata})];
+        Log::create(self.store.clone(), context, &actions)
     }
 
     /// Refuses a table that is not what earlier runs of the application have left.
@@ -113,7 +106,7 @@ impl Delta {
         if table.id != id(schema, context) {
             return refuse(format!("the table {name} was not made by this application and state"));
         }
-        if table.protocol != protocol() {
+        if protocol::may_have_vectors(&table.protocol).is_none() {
             return refuse(format!("the table {name} has features that are not supported: {}", table.protocol));
         }
         if table.columns.as_ref() != Some(&schema.columns) {
@@ -164,20 +157,13 @@ fn id(schema: &Schema, context: &SinkContext) -> String {
     Uuid::from_u128(xxh3_128(format!("{}\n{}", context.app, schema.topic).as_bytes())).to_string()
 }
 
-/// What one must know of to read or write the table. A column that is never null is an invariant, and Spark refuses even to read
-/// a table that has one and does not say so.
-fn protocol() -> Value {
-    let (read, write) = (["deletionVectors"], ["deletionVectors", "invariants"]);
-    json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
-}
-
 impl Delta {
     /// Makes the table this run's, by a version of its own: no earlier run can make one after it that this run does not see. Returns
-    /// its log and, unless it was created, what it was before.
-    fn take_over(&self, schema: &Schema, context: &SinkContext) -> Result<(Log, Option<Snapshot>)> {
+    /// its log and, unless it was created, of `metadata`, what it was before.
+    fn take_over(&self, schema: &Schema, context: &SinkContext, metadata: &Value) -> Result<(Log, Option<Snapshot>)> {
         for _ in 0..log::TRIES {
             if self.store.list("_delta_log")?.is_empty() {
-                match self.create(schema, context)? {
+                match self.create(context, metadata)? {
                     Some(log) => return Ok((log, None)),
                     None => continue,
                 }
@@ -226,15 +212,22 @@ impl Sink for Delta {
             rewrite_below: self.rewrite_below,
         });
         let mut files = Files::default();
-        let (log, table) = self.take_over(schema, context)?;
-        if let Some(table) = &table {
-            files.apply(&self.store, &table.files, schema.mode, &layout.files)?;
-        }
+        let metadata = protocol::metadata(&id(schema, context), schema, (context.clock)());
+        let (log, table) = self.take_over(schema, context, &metadata)?;
+        let undeclared = match table {
+            Some(table) => {
+                files.apply(&self.store, &table.files, schema.mode, &layout.files)?;
+                let declared = protocol::may_have_vectors(&table.protocol) == Some(true);
+                (!declared).then(|| protocol::declaration(table.metadata))
+            }
+            None => Some(protocol::declaration(metadata)),
+        };
         let index = Arc::new(Index::new(self.store.clone(), key, context.secret));
         let writer = |worker| Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>;
         let writers = (0..context.workers).map(writer).collect();
         let upkeep = Upkeep::new(self.checkpoint_every);
-        let committer = DeltaCommitter { layout, log, files, index: Some(index), staged: BTreeSet::new(), upkeep };
+        let (index, staged) = (Some(index), BTreeSet::new());
+        let committer = DeltaCommitter { layout, log, files, index, staged, undeclared, upkeep };
         committer.show();
         Ok(Opened { writers, committer: Box::new(committer) })
     }

@@ -23,6 +23,8 @@ pub(super) struct Snapshot {
     pub(super) id: String,
     /// The `protocol` action.
     pub(super) protocol: Value,
+    /// The `metaData` action.
+    pub(super) metadata: Value,
     /// `None` if a column is of a type that is not ours, or the table is partitioned.
     pub(super) columns: Option<Vec<Column>>,
     /// `add` actions of the files.
@@ -61,6 +63,7 @@ pub(super) fn load(store: &Store, version: Option<u64>, app: Option<&str>) -> Re
             version: state.version(),
             id: metadata.id().into(),
             protocol: serde_json::to_value(state.protocol())?,
+            metadata: serde_json::to_value(metadata)?,
             columns,
             files: files.collect::<Result<_, DeltaTableError>>()?,
             txn: txn.and_then(|n| n.try_into().ok()),

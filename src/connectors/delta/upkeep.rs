@@ -1,30 +1,19 @@
-//! Housekeeping beside commits: compaction, checkpoints, and the end of what nothing refers to any more.
-//!
-//! Compaction moves rows that writers know by their old places, while commits go on that take some of them away. So a chore only
-//! writes the new file. The committer takes it over between two commits: what has died in the old files since is dead in the
-//! new one, and it remembers for each file where its rows are, until none is left, because a row is taken away by its old place.
-//!
-//! A rearrangement pulls the files away from under whoever knows only the version before. So none is made once a newer run has
-//! opened the table, nor while a commit is staged; and one of which nobody can say whether it was made is settled before the
-//! next commit is staged. What the log says of where rows went lets a later run show a commit that was staged before it.
+//! Housekeeping beside commits: checkpoints, the end of what nothing refers to any more, and when it is time to compact.
 
 use std::any::Any;
 use std::collections::BTreeSet;
 
-use roaring::RoaringTreemap;
 use serde_json::Value;
 
 use crate::connect::Chore;
 use crate::error::{Error, Result};
 
 use super::committer::DeltaCommitter;
-use super::file::{NewFile, OpenFile};
-use super::files::{self, File, Moved};
-use super::writer::ROWS;
-use super::{fit, retention, rows, snapshot, vectors};
+use super::compaction::Rearranged;
+use super::file::NewFile;
+use super::files::{self, Moved};
+use super::{retention, snapshot, vectors};
 
-/// Small files that are borne before they are made one.
-const SMALL_FILES: usize = 32;
 /// Checkpoints between two searches for what can be deleted.
 const TIDY: u64 = 64;
 /// How long a version stays readable, in milliseconds: a week, as Delta has it.
@@ -38,23 +27,16 @@ pub(super) struct Upkeep {
     /// Version of the last checkpoint, once it is known.
     checkpoint: Option<u64>,
     checkpoints: u64,
-    compacted: u64,
+    /// How many files were made of others.
+    pub(super) compacted: u64,
     /// What the folder held a while ago: what was on its way into the table by then is part of it now, or was.
     there: Option<Vec<String>>,
-    /// A rearrangement that may have been made.
-    doubt: Option<Doubt>,
-}
-
-/// A version that moves rows, and what it makes of the files.
-struct Doubt {
-    body: Vec<u8>,
-    id: u32,
-    file: File,
-    moves: Vec<(u32, Moved)>,
+    /// A version that may have been made, and what it makes of the files.
+    pub(super) doubt: Option<(Vec<u8>, Rearranged)>,
 }
 
 /// What a chore has done.
-enum Done {
+pub(super) enum Done {
     /// Wrote the living rows of some files to a new one: it, without its bytes, and where the rows of each went, with where its dead
     /// rows were listed then.
     Merged(NewFile, Vec<(u32, Moved)>, Vec<Option<Value>>),
@@ -74,7 +56,8 @@ impl Upkeep {
     }
 }
 
-fn chore(work: impl FnOnce() -> Result<Done> + Send + 'static) -> Option<Chore> {
+/// `work` as a chore.
+pub(super) fn chore(work: impl FnOnce() -> Result<Done> + Send + 'static) -> Option<Chore> {
     Some(Box::new(move || Ok(Box::new(work()?))))
 }
 
@@ -104,124 +87,6 @@ impl DeltaCommitter {
                 self.upkeep.checkpoint = Some(version);
                 self.upkeep.checkpoints += 1;
             }
-        }
-        Ok(())
-    }
-
-    /// The files that one should be made of: large ones of which a third is dead, or else small ones once there are many.
-    ///
-    /// The smallest come first, and none that is larger than all before it: what was made of many is not written again for
-    /// every few that come after, so a row is written about as often as the logarithm of its table's size.
-    fn crowd(&self) -> Vec<u32> {
-        let target = self.layout.target_file_size as u64;
-        let size = |f: &File| f.size * f.living() / u64::from(f.rows.max(1));
-        let (mut small, mut thin) = (Vec::new(), Vec::new());
-        for (id, file) in &self.files.files {
-            if file.size < target / 4 {
-                small.push((size(file), *id, file.living()));
-            } else if file.dead.len() * 10 > u64::from(file.rows) * 3 {
-                thin.push((size(file), *id, file.living()));
-            }
-        }
-        let many = thin.is_empty();
-        let mut chosen = match many {
-            true if small.len() < SMALL_FILES => return Vec::new(),
-            true => small,
-            false => thin,
-        };
-        chosen.sort_unstable();
-        let (mut count, mut bytes, mut rows) = (0, 0, 0);
-        let fits = |(size, _, living): &(u64, u32, u64)| {
-            let like = !many || count < SMALL_FILES / 2 || *size <= bytes;
-            (count, bytes, rows) = (count + 1, bytes + size, rows + living);
-            count == 1 || (like && bytes <= target && rows <= u64::from(ROWS))
-        };
-        let chosen: Vec<u32> = chosen.into_iter().take_while(fits).map(|(_, id, _)| id).collect();
-        // One small file alone would only be copied.
-        if many && chosen.len() < 2 { Vec::new() } else { chosen }
-    }
-
-    /// Writes the living rows of the `chosen` files to a new one.
-    fn merge(&mut self, chosen: &[u32]) -> Option<Chore> {
-        let id = self.layout.next_file();
-        // The writers have the numbers below.
-        let path = format!("part-{}-{}-{}.parquet", self.layout.generation, self.upkeep.compacted, self.layout.workers);
-        self.upkeep.compacted += 1;
-        let (layout, store) = (self.layout.clone(), self.log.store.clone());
-        let sources = self.files.living().into_iter().filter(|f| chosen.contains(&f.id)).collect::<Vec<_>>();
-        let vectors = sources.iter().map(|f| self.files.files.get(&f.id).and_then(|f| f.vector.clone())).collect();
-        chore(move || {
-            let mut merged = OpenFile::new(id, path, layout.columns())?;
-            let mut moves = Vec::new();
-            for old in sources {
-                let living = old.rows - old.dead.len() as u32;
-                let moved = Moved { file: id, first: merged.rows(), dead: old.dead, rows: living };
-                for batch in rows::open(&store, &old.path, layout.columns(), old.rows, &moved.dead)? {
-                    merged.write(&batch?)?;
-                }
-                moves.push((old.id, moved));
-            }
-            let mut merged = merged.finish()?;
-            store.put(&merged.path, &std::mem::take(&mut merged.bytes))?;
-            Ok(Done::Merged(merged, moves, vectors))
-        })
-    }
-
-    /// Puts a merged file in the place of those whose rows it has.
-    fn rearrange(&mut self, merged: NewFile, moves: Vec<(u32, Moved)>, vectors: Vec<Option<Value>>) -> Result<()> {
-        // What is staged names the files as they are. Its commit has failed: this run is at its end.
-        if !self.staged.is_empty() || self.log.superseded {
-            return Ok(());
-        }
-        self.settle()?;
-        let (now, mut actions, mut told, mut dead) = ((self.log.now)(), Vec::new(), Vec::new(), RoaringTreemap::new());
-        for ((old, moved), vector) in moves.iter().zip(vectors) {
-            match self.files.files.get(old) {
-                Some(file) => {
-                    actions.push(file.remove(now, false));
-                    told.push(fit::tell(&file.path, vector, moved));
-                    let since = &file.dead - &moved.dead;
-                    dead.extend(since.iter().filter_map(|row| moved.row(row as u32)).map(u64::from));
-                }
-                None => {
-                    dead.insert_range(u64::from(moved.first)..u64::from(moved.first + moved.rows));
-                }
-            }
-        }
-        let NewFile { id, path, size, rows, stats, .. } = merged;
-        if actions.is_empty() {
-            return self.log.store.delete(&path);
-        }
-        let mut file = File { path, size, rows, dead, vector: None, stats };
-        if !file.dead.is_empty() {
-            let id = vectors::compaction(self.layout.generation, self.upkeep.compacted);
-            let (bytes, descriptors) = vectors::encode(&[&file.dead], id)?;
-            self.log.store.put(&vectors::name(id), &bytes)?;
-            file.vector = descriptors.into_iter().next();
-        }
-        actions.push(file.add(now, false));
-        let body = self.log.rearrangement(told, &actions);
-        match self.log.rearrange(&body) {
-            Ok(true) => self.files.merge(id, file, moves),
-            // Something else came first: it is due again, unless that was a newer run.
-            Ok(false) => {}
-            Err(error) => {
-                self.upkeep.doubt = Some(Doubt { body, id, file, moves });
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    /// Finds out what became of a rearrangement that may have been made. Until then nothing may name files.
-    ///
-    /// # Errors
-    /// When that can't be said.
-    pub(super) fn settle(&mut self) -> Result<()> {
-        let Some(doubt) = &self.upkeep.doubt else { return Ok(()) };
-        let made = self.log.settle(&doubt.body)?;
-        if let Some(Doubt { id, file, moves, .. }) = self.upkeep.doubt.take().filter(|_| made) {
-            self.files.merge(id, file, moves);
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ const NONE: Place = Place { file: u32::MAX, row: u32::MAX };
 const NOWHERE: Place = Place { file: u32::MAX, row: 0 };
 
 /// Most bytes of a table that is written anew at each change, however few rows they are: 10 ms.
-const SMALL: usize = 4 << 20;
+pub(super) const SMALL: usize = 4 << 20;
 
 /// Most rows of a file: what Parquet makes one row group of.
 pub(super) const ROWS: u32 = 1 << 20;
@@ -55,6 +55,8 @@ pub(super) struct Part {
     pub(super) kills: Vec<Place>,
     /// Files of which nothing is left.
     pub(super) replaces: Vec<u32>,
+    /// Whether the writer has written all its rows anew.
+    pub(super) small: bool,
 }
 
 /// See the module.
@@ -275,6 +277,6 @@ impl Writer for DeltaWriter {
         if files.is_empty() && kills.is_empty() && replaces.is_empty() {
             return Ok(None);
         }
-        Ok(Some(Box::new(Part { files, kills, replaces })))
+        Ok(Some(Box::new(Part { files, kills, replaces, small: self.small.is_some() })))
     }
 }

@@ -3,6 +3,7 @@
 use roaring::RoaringTreemap;
 use serde_json::{Value as Json, json};
 
+use super::late::Late;
 use super::model::{Dice, Rows, World, row};
 use crate::connect::Store;
 use crate::connectors::delta::{log, vectors};
@@ -65,17 +66,129 @@ fn a_remove_names_the_vector_that_is_live_and_an_add_its_bounds() {
     assert_eq!(remove(4)["deletionVector"], add(3)["deletionVector"]);
 }
 
-/// Spark reads no table whose metadata needs a feature that the protocol does not name, and `nullable: false` needs one.
+/// The versions that say what the table is, each with what it says: protocol and metadata.
+fn declarations(store: &Store) -> Vec<(u64, Json, Json)> {
+    let versions = (0..).map_while(|version| Some((version, log::read(store, version).unwrap()?)));
+    let said = |actions: &[Json], kind: &str| actions.iter().find_map(|action| action.get(kind)).cloned();
+    versions.filter_map(|(v, actions)| Some((v, said(&actions, "protocol")?, said(&actions, "metaData")?))).collect()
+}
+
+/// Spark reads no table whose metadata needs a feature that the protocol does not know: `nullable: false` needs one of writers.
 #[test]
-fn a_table_names_every_feature_that_it_uses() {
+fn a_table_declares_vectors_when_it_first_has_one_and_never_again() {
     let folder = tempfile::tempdir().unwrap();
-    let mut world = World::new(folder.path(), |d| d);
-    world.start(1, &Rows::new(), &mut Dice::new(1)).unwrap();
-    let store = Store::open(&world.url).unwrap();
-    let created = log::read(&store, 0).unwrap().unwrap();
-    let action = |kind: &str| created.iter().find_map(|a| a.get(kind)).unwrap();
-    assert!(action("metaData")["schemaString"].as_str().unwrap().contains(r#""nullable":false"#));
-    assert_eq!(action("metaData")["configuration"]["delta.enableDeletionVectors"], "true");
-    assert_eq!(action("protocol")["readerFeatures"], json!(["deletionVectors"]));
-    assert_eq!(action("protocol")["writerFeatures"], json!(["deletionVectors", "invariants"]));
+    let (mut dice, mut rows) = (Dice::new(1), Rows::new());
+    let mut world = World::new(folder.path(), |d| d.rewrite_below(0));
+    let mut run = world.start(1, &rows, &mut dice).unwrap();
+    let first = |world: &World| declarations(&world.store).remove(0);
+    for n in 1..=6 {
+        match n {
+            1 => rows.extend((0..6).map(|key| (key, row(key, &mut dice)))),
+            _ => drop(rows.remove(&(n - 2))),
+        }
+        match n {
+            1 => rows.iter().for_each(|(key, row)| run.insert(*key, row)),
+            _ => run.remove(n - 2),
+        }
+        let content = run.stage(n as u64).unwrap();
+        world.committed = n as u64;
+        // The first that has a vector is shown by the next run.
+        if n != 2 {
+            run.committer.commit(n as u64, &content).unwrap();
+        }
+        world.recorded = Some((n as u64, content));
+        if n == 2 || n == 4 {
+            assert_eq!(declarations(&world.store).len(), n as usize / 2);
+            run = world.start(2, &rows, &mut dice).unwrap();
+        }
+        assert_eq!(world.read(), rows, "commit {n}");
+    }
+    let (_, protocol, metadata) = first(&world);
+    assert_eq!(protocol, json!({"minReaderVersion": 1, "minWriterVersion": 2}));
+    assert!(metadata["schemaString"].as_str().unwrap().contains(r#""nullable":false"#));
+    assert_eq!(metadata["configuration"].get("delta.enableDeletionVectors"), None);
+    let [_, (version, protocol, mut declared)]: [_; 2] = declarations(&world.store).try_into().unwrap();
+    let actions = log::read(&world.store, version).unwrap().unwrap();
+    assert!(actions.iter().any(|action| action["add"]["deletionVector"].is_object()));
+    assert_eq!((&protocol["minReaderVersion"], &protocol["minWriterVersion"]), (&json!(3), &json!(7)));
+    assert_eq!(protocol["readerFeatures"], json!(["deletionVectors"]));
+    assert_eq!(protocol["writerFeatures"], json!(["appendOnly", "deletionVectors", "invariants"]));
+    let vectors = declared["configuration"].as_object_mut().unwrap().remove("delta.enableDeletionVectors");
+    assert_eq!(vectors, Some(json!("true")));
+    let known = |metadata: &Json, name: &str| metadata[name].clone();
+    for name in ["id", "name", "format", "schemaString", "partitionColumns", "configuration", "createdTime"] {
+        assert_eq!(known(&declared, name), known(&metadata, name), "{name}");
+    }
+}
+
+#[test]
+fn a_compaction_that_keeps_dead_rows_declares_vectors() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut dice, mut rows) = (Dice::new(1), Rows::new());
+    let mut world = World::new(folder.path(), |d| d.rewrite_below(0).checkpoint_every(1000));
+    let mut run = world.start(1, &rows, &mut dice).unwrap();
+    let mut done = None;
+    for n in 1..=34 {
+        // A row a file: one that dies takes its file with it.
+        match n {
+            34 => {
+                rows.remove(&7);
+                run.remove(7);
+            }
+            _ => {
+                rows.insert(n, row(n, &mut dice));
+                run.insert(n, &rows[&n]);
+            }
+        }
+        let content = run.stage(n as u64).unwrap();
+        run.committer.commit(n as u64, &content).unwrap();
+        (world.committed, world.recorded) = (n as u64, Some((n as u64, content)));
+        if n == 33 {
+            done = run.committer.maintain().unwrap().map(|chore| chore().unwrap());
+        }
+    }
+    assert_eq!(declarations(&world.store).len(), 1);
+    run.committer.maintained(done.unwrap()).unwrap();
+    assert_eq!(declarations(&world.store)[1].0, 35);
+    assert_eq!(world.read(), rows);
+    run = world.start(2, &rows, &mut dice).unwrap();
+    run.remove(8);
+    rows.remove(&8);
+    let content = run.stage(35).unwrap();
+    run.committer.commit(35, &content).unwrap();
+    assert_eq!((world.read(), declarations(&world.store).len()), (rows, 2));
+}
+
+#[test]
+fn a_table_that_is_small_needs_no_vectors_whoever_writes_it() {
+    for seed in 0..4 {
+        let (folder, late) = (tempfile::tempdir().unwrap(), Late::default());
+        let (mut dice, mut rows) = (Dice::new(seed), Rows::new());
+        let mut world = World { store: late.store(), ..World::new(folder.path(), |d| d.checkpoint_every(10)) };
+        for round in 0..6 {
+            let workers = [1, 3, 2, 40, 5, 2][round];
+            let mut run = world.start(workers, &rows, &mut dice).unwrap();
+            for _ in 0..4 {
+                for _ in 0..=dice.below(20) {
+                    let key = dice.below(60) as i64;
+                    if rows.contains_key(&key) && dice.below(3) == 0 {
+                        rows.remove(&key);
+                        run.remove(key);
+                    } else {
+                        rows.insert(key, row(key, &mut dice));
+                        run.insert(key, &rows[&key]);
+                    }
+                }
+                let n = world.committed + 1;
+                let content = run.stage(n);
+                content.iter().for_each(|content| run.committer.commit(n, content).unwrap());
+                world.committed = n;
+                world.recorded = content.map(|content| (n, content));
+                assert_eq!(world.read(), rows, "seed {seed}, commit {n}");
+                run.committer.maintain_now().unwrap();
+                assert_eq!(world.read(), rows, "seed {seed}, upkeep after {n}");
+            }
+        }
+        assert_eq!(declarations(&world.store).len(), 1, "seed {seed}");
+    }
 }

@@ -106,14 +106,14 @@ fn what_a_version_of_the_last_week_needs_is_kept_and_nothing_else() {
 fn rows_are_taken_away_from_where_compaction_put_them() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
-    let mut world = World::new(folder.path(), |d| d.target_file_size(20_000));
+    let mut world = World::new(folder.path(), |d| d.rewrite_below(42).target_file_size(20_000));
     let mut run = world.start(1, &rows, &mut dice).unwrap();
     for n in 1..=5 {
         if n == 2 {
             run = world.start(3, &rows, &mut dice).unwrap();
         }
-        // First all rows; then those of one of three workers, who writes its third anew.
-        for key in (0..120).filter(|key| n == 1 || key % 3 == 1) {
+        // First all rows, more than are copied; then those of one of three workers, who writes its third anew.
+        for key in (0..120).chain((120..150).step_by(3)).filter(|key| n == 1 || key % 3 == 1) {
             rows.insert(key, row(key, &mut dice));
             run.insert(key, &rows[&key]);
         }

@@ -1,0 +1,207 @@
+//! Compaction: one file in the place of several, beside commits.
+//!
+//! It moves rows that writers know by their old places, while commits go on that take some of them away. So a chore only
+//! writes the new file. The committer takes it over between two commits: what has died in the old files since is dead in the
+//! new one, and it remembers for each file where its rows are, until none is left, because a row is taken away by its old place.
+//!
+//! A rearrangement pulls the files away from under whoever knows only the version before. So none is made once a newer run has
+//! opened the table, nor while a commit is staged; and one of which nobody can say whether it was made is settled before the
+//! next commit is staged. What the log says of where rows went lets a later run show a commit that was staged before it.
+
+use std::collections::BTreeSet;
+
+use roaring::RoaringTreemap;
+use serde_json::Value;
+
+use crate::connect::{Chore, Store};
+use crate::error::Result;
+
+use super::committer::DeltaCommitter;
+use super::file::{NewFile, OpenFile};
+use super::files::{File, Moved};
+use super::index::Living;
+use super::upkeep::{Done, chore};
+use super::writer::{Layout, ROWS, SMALL};
+use super::{fit, rows, vectors};
+
+/// Small files that are borne before they are made one.
+const SMALL_FILES: usize = 32;
+/// What a version that moves rows makes of the files.
+pub(super) struct Rearranged {
+    /// The file that the rows went to.
+    id: u32,
+    file: File,
+    moves: Vec<(u32, Moved)>,
+    /// Whether it is the first that has a vector.
+    declares: bool,
+}
+
+/// Writes the living rows of `sources` to file `id`, one after the other.
+fn gather(store: &Store, layout: &Layout, id: u32, path: String, sources: Vec<Living>) -> Result<(NewFile, Vec<(u32, Moved)>)> {
+    let (mut gathered, mut moves) = (OpenFile::new(id, path, layout.columns())?, Vec::new());
+    for old in sources {
+        let living = old.rows - old.dead.len() as u32;
+        let moved = Moved { file: id, first: gathered.rows(), dead: old.dead, rows: living };
+        for batch in rows::open(store, &old.path, layout.columns(), old.rows, &moved.dead)? {
+            gathered.write(&batch?)?;
+        }
+        moves.push((old.id, moved));
+    }
+    Ok((gathered.finish()?, moves))
+}
+
+impl DeltaCommitter {
+    /// The files that one should be made of: large ones of which a third is dead, or else small ones once there are many.
+    ///
+    /// The smallest come first, and none that is larger than all before it: what was made of many is not written again for
+    /// every few that come after, so a row is written about as often as the logarithm of its table's size.
+    pub(super) fn crowd(&self) -> Vec<u32> {
+        let target = self.layout.target_file_size as u64;
+        let size = |f: &File| f.size * f.living() / u64::from(f.rows.max(1));
+        let (mut small, mut thin) = (Vec::new(), Vec::new());
+        for (id, file) in &self.files.files {
+            if file.size < target / 4 {
+                small.push((size(file), *id, file.living()));
+            } else if file.dead.len() * 10 > u64::from(file.rows) * 3 {
+                thin.push((size(file), *id, file.living()));
+            }
+        }
+        let many = thin.is_empty();
+        let mut chosen = match many {
+            // Each worker writes one anew at each commit, as long as its rows are few.
+            true if small.len() < SMALL_FILES.max(self.layout.workers + 1) => return Vec::new(),
+            true => small,
+            false => thin,
+        };
+        chosen.sort_unstable();
+        let (mut count, mut bytes, mut rows) = (0, 0, 0);
+        let fits = |(size, _, living): &(u64, u32, u64)| {
+            let like = !many || count < SMALL_FILES / 2 || *size <= bytes;
+            (count, bytes, rows) = (count + 1, bytes + size, rows + living);
+            count == 1 || (like && bytes <= target && rows <= u64::from(ROWS))
+        };
+        let chosen: Vec<u32> = chosen.into_iter().take_while(fits).map(|(_, id, _)| id).collect();
+        // One small file alone would only be copied.
+        if many && chosen.len() < 2 { Vec::new() } else { chosen }
+    }
+
+    /// Writes the living rows of the `chosen` files to a new one.
+    pub(super) fn merge(&mut self, chosen: &[u32]) -> Option<Chore> {
+        let (id, path) = self.merged();
+        let (layout, store) = (self.layout.clone(), self.log.store.clone());
+        let sources = self.files.living().into_iter().filter(|f| chosen.contains(&f.id)).collect::<Vec<_>>();
+        let vectors = sources.iter().map(|f| self.files.files.get(&f.id).and_then(|f| f.vector.clone())).collect();
+        chore(move || {
+            let (mut merged, moves) = gather(&store, &layout, id, path, sources)?;
+            store.put(&merged.path, &std::mem::take(&mut merged.bytes))?;
+            Ok(Done::Merged(merged, moves, vectors))
+        })
+    }
+
+    /// Number and path of the next file that is made of others.
+    fn merged(&mut self) -> (u32, String) {
+        // The writers have the numbers below.
+        let path = format!("part-{}-{}-{}.parquet", self.layout.generation, self.upkeep.compacted, self.layout.workers);
+        self.upkeep.compacted += 1;
+        (self.layout.next_file(), path)
+    }
+
+    /// Makes a file of what is left of those of the `changed` files that are partly dead, in their place: while a table is small, it
+    /// is to be read by those who don't know vectors. Returns it with the actions that take the others away; `None` if the
+    /// table has declared vectors, or the files are too large for that.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    pub(super) fn copy(&mut self, changed: &mut BTreeSet<u32>) -> Result<Option<(Vec<Value>, NewFile)>> {
+        let partly = |f: &&Living| changed.contains(&f.id) && !f.dead.is_empty() && f.dead.len() < u64::from(f.rows);
+        let sources: Vec<Living> = self.files.living().into_iter().filter(|f| partly(&f)).collect();
+        let rows: u64 = sources.iter().map(|f| u64::from(f.rows)).sum();
+        let files = sources.iter().filter_map(|f| self.files.files.get(&f.id));
+        let size: u64 = files.clone().map(|f| f.size).sum();
+        let most = self.layout.rewrite_below.saturating_mul(self.layout.workers as u64);
+        if self.undeclared.is_none() || sources.is_empty() || rows > most || size > SMALL as u64 {
+            return Ok(None);
+        }
+        let now = (self.log.now)();
+        let removes = files.map(|f| f.remove(now, true)).collect();
+        changed.retain(|id| !sources.iter().any(|f| f.id == *id));
+        let (id, path) = self.merged();
+        let (file, moves) = gather(&self.log.store, &self.layout, id, path, sources)?;
+        let (path, size, rows, stats) = (file.path.clone(), file.size, file.rows, file.stats.clone());
+        self.files.merge(id, File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats }, moves);
+        Ok(Some((removes, file)))
+    }
+
+    /// Puts a merged file in the place of those whose rows it has.
+    pub(super) fn rearrange(&mut self, merged: NewFile, moves: Vec<(u32, Moved)>, vectors: Vec<Option<Value>>) -> Result<()> {
+        // What is staged names the files as they are. Its commit has failed: this run is at its end.
+        if !self.staged.is_empty() || self.log.superseded {
+            return Ok(());
+        }
+        self.settle()?;
+        let (now, mut actions, mut told, mut dead) = ((self.log.now)(), Vec::new(), Vec::new(), RoaringTreemap::new());
+        for ((old, moved), vector) in moves.iter().zip(vectors) {
+            match self.files.files.get(old) {
+                Some(file) => {
+                    actions.push(file.remove(now, false));
+                    told.push(fit::tell(&file.path, vector, moved));
+                    let since = &file.dead - &moved.dead;
+                    dead.extend(since.iter().filter_map(|row| moved.row(row as u32)).map(u64::from));
+                }
+                None => {
+                    dead.insert_range(u64::from(moved.first)..u64::from(moved.first + moved.rows));
+                }
+            }
+        }
+        let NewFile { id, path, size, rows, stats, .. } = merged;
+        if actions.is_empty() {
+            return self.log.store.delete(&path);
+        }
+        let mut file = File { path, size, rows, dead, vector: None, stats };
+        if !file.dead.is_empty() {
+            let id = vectors::compaction(self.layout.generation, self.upkeep.compacted);
+            let (bytes, descriptors) = vectors::encode(&[&file.dead], id)?;
+            self.log.store.put(&vectors::name(id), &bytes)?;
+            file.vector = descriptors.into_iter().next();
+        }
+        let declares = file.vector.is_some() && self.undeclared.is_some();
+        if declares {
+            actions.splice(0..0, self.undeclared.iter().flatten().cloned());
+        }
+        actions.push(file.add(now, false));
+        let body = self.log.rearrangement(told, &actions);
+        let made = self.log.rearrange(&body);
+        let rearranged = Rearranged { id, file, moves, declares };
+        match made {
+            Ok(true) => self.take(rearranged),
+            // Something else came first: it is due again, unless that was a newer run.
+            Ok(false) => {}
+            Err(error) => {
+                self.upkeep.doubt = Some((body, rearranged));
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes over what a rearrangement has made.
+    fn take(&mut self, made: Rearranged) {
+        self.files.merge(made.id, made.file, made.moves);
+        if made.declares {
+            self.undeclared = None;
+        }
+    }
+
+    /// Finds out what became of a rearrangement that may have been made. Until then nothing may name files.
+    ///
+    /// # Errors
+    /// When that can't be said.
+    pub(super) fn settle(&mut self) -> Result<()> {
+        let Some((body, _)) = &self.upkeep.doubt else { return Ok(()) };
+        let made = self.log.settle(body)?;
+        if let Some((_, rearranged)) = self.upkeep.doubt.take().filter(|_| made) {
+            self.take(rearranged);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,65 @@
+//! Declarations of what one must know of to read or write a table: as little as it needs, so that as many as possible can read it.
+//!
+//! A table begins as every reader knows them. It declares deletion vectors in the version that has the first one, for good.
+
+use serde_json::{Value, json};
+
+use crate::connect::Schema;
+
+use super::schema;
+
+/// What makes writers know that the table may have vectors.
+const VECTORS: &str = "delta.enableDeletionVectors";
+
+/// The protocol of a table that has no vectors. A column that is never null is an invariant, and Spark refuses even to read a table
+/// that has one and does not say so: writers of version 2 know invariants.
+pub(super) fn plain() -> Value {
+    json!({"minReaderVersion": 1, "minWriterVersion": 2})
+}
+
+/// The protocol of a table that may have vectors: with all that the plain one asks of writers.
+fn with_vectors() -> Value {
+    let (read, write) = (["deletionVectors"], ["appendOnly", "deletionVectors", "invariants"]);
+    json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
+}
+
+/// Whether a table of `protocol` may have vectors; `None` if it may have what is not supported here.
+pub(super) fn may_have_vectors(protocol: &Value) -> Option<bool> {
+    let features = |kind: &str| -> Vec<&str> {
+        let mut features: Vec<&str> = protocol[kind].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        features.sort_unstable();
+        features
+    };
+    let versions = (protocol["minReaderVersion"].as_u64()?, protocol["minWriterVersion"].as_u64()?);
+    match (versions, &features("readerFeatures")[..], &features("writerFeatures")[..]) {
+        ((1, 2), [], []) => Some(false),
+        ((3, 7), ["deletionVectors"], ["deletionVectors", "invariants"] | ["appendOnly", "deletionVectors", "invariants"]) => {
+            Some(true)
+        }
+        _ => None,
+    }
+}
+
+/// What a new table is, beside its protocol.
+pub(super) fn metadata(id: &str, schema: &Schema, now: i64) -> Value {
+    json!({
+        "id": id,
+        "name": schema.topic,
+        "format": {"provider": "parquet", "options": {}},
+        "schemaString": schema::delta(&schema.columns).to_string(),
+        "partitionColumns": [],
+        "configuration": {"delta.logRetentionDuration": "interval 7 days"},
+        "createdTime": now,
+    })
+}
+
+/// The actions by which a table of this `metadata` declares that it may have vectors.
+pub(super) fn declaration(mut metadata: Value) -> Vec<Value> {
+    metadata["configuration"][VECTORS] = "true".into();
+    vec![json!({"protocol": with_vectors()}), json!({"metaData": metadata})]
+}
+
+/// Whether `actions` say anew what the table is.
+pub(super) fn declares(actions: &[Value]) -> bool {
+    actions.iter().any(|action| action.get("protocol").is_some())
+}
