@@ -4,10 +4,9 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
-use ustr::Ustr;
 use watershed::Timestamp;
 use watershed::connect::{ColumnType, Put, Row};
-use watershed::serdes::Texts;
+use watershed::serdes::{Texts, Word};
 
 #[cfg(test)]
 mod tests;
@@ -117,7 +116,7 @@ impl Row for Pin {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Geo {
     /// Name of the country.
-    pub(crate) country: Option<Ustr>,
+    pub(crate) country: Option<Word>,
     /// Latitude, then longitude, in degrees; not limited to the globe.
     pub(crate) coordinates: Option<[f64; 2]>,
     /// When it was posted.
@@ -125,9 +124,9 @@ pub(crate) struct Geo {
 }
 
 impl Geo {
-    /// What it is compared and hashed by. The country is taken as text, because a [`Ustr`]'s own hash differs between machines.
+    /// What it is compared and hashed by. The country is taken as text, because a [`Word`]'s own hash differs between runs.
     fn identity(&self) -> (Option<&str>, Option<[u64; 2]>, Option<Timestamp>) {
-        (self.country.as_ref().map(Ustr::as_str), self.coordinates.map(|pair| pair.map(f64::to_bits)), self.timestamp)
+        (self.country.as_ref().map(Word::as_str), self.coordinates.map(|pair| pair.map(f64::to_bits)), self.timestamp)
     }
 }
 
@@ -163,7 +162,7 @@ impl Row for Geo {
     }
 
     fn put(&self, out: &mut dyn Put) {
-        out.text(self.country.as_ref().map(Ustr::as_str));
+        out.text(self.country.as_ref().map(Word::as_str));
         out.doubles(self.coordinates.as_ref().map(<[f64; 2]>::as_slice));
         out.timestamp(self.timestamp.map(|t| t.0));
     }

@@ -2,8 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use ustr::Ustr;
 use watershed::options::{Produced, Ties};
+use watershed::serdes::Word;
 use watershed::{Datum, KTable, StreamsBuilder};
 
 use crate::model::User;
@@ -24,7 +24,7 @@ pub(crate) const VIEWS: [(&str, &[&str]); 10] = [
 ];
 
 /// Rows that rank within a group: the group, what ranks, and its score.
-type Ranking<'s, G> = KTable<'s, (G, (Ustr, i64)), ()>;
+type Ranking<'s, G> = KTable<'s, (G, (Word, i64)), ()>;
 
 /// Answers the questions about posts and places.
 pub(crate) fn about_posts(builder: &StreamsBuilder<'_>, posts: &Posts<'_>, bounds: &Bounds) {
@@ -54,23 +54,23 @@ pub(crate) fn about_posters<'s>(
 }
 
 /// Which category is posted most in each country?
-fn category_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Ustr> {
+fn category_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Word> {
     let counts = posts.group_by(|_, (post, place)| Some(((place.country?, post.category?), ()))).count();
     most(&counts)
 }
 
 /// How often is each category posted in each year?
-fn category_count_by_year<'s>(posts: &Posts<'s>, years: Years) -> KTable<'s, (i32, Ustr), i64> {
+fn category_count_by_year<'s>(posts: &Posts<'s>, years: Years) -> KTable<'s, (i32, Word), i64> {
     posts.group_by(move |_, (post, place)| Some(((years.admit(place.year?)?, post.category?), ()))).count()
 }
 
 /// Which category is posted most in each year?
-fn category_by_year<'s>(counts: &KTable<'s, (i32, Ustr), i64>) -> Ranking<'s, i32> {
+fn category_by_year<'s>(counts: &KTable<'s, (i32, Word), i64>) -> Ranking<'s, i32> {
     most(counts)
 }
 
 /// Who has the most followers of all who post in a country?
-fn top_user_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Ustr> {
+fn top_user_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Word> {
     posts.group_by(|_, (post, place)| Some((place.country?, (post.poster_name?, post.follower_count?)))).top(
         1,
         Ties::Keep,
@@ -79,18 +79,18 @@ fn top_user_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Ustr> {
 }
 
 /// In which country does the poster with the most followers of all post?
-fn top_country<'s>(top_users: &Ranking<'s, Ustr>) -> KTable<'s, ((), (Ustr, (Ustr, i64))), ()> {
+fn top_country<'s>(top_users: &Ranking<'s, Word>) -> KTable<'s, ((), (Word, (Word, i64))), ()> {
     top_users.group_by(|row, ()| ((), *row)).top(1, Ties::Keep, |(_, (_, followers))| *followers)
 }
 
 /// Which category is posted most in each age group?
-fn category_by_age_group<'s>(posters: &Posters<'s>) -> Ranking<'s, Ustr> {
+fn category_by_age_group<'s>(posters: &Posters<'s>) -> Ranking<'s, Word> {
     let counts = posters.group_by(|_, (fame, person)| Some(((person.age_group?, fame.category?), ()))).count();
     most(&counts)
 }
 
 /// How many followers has the middle poster of each age group?
-fn median_followers_by_age_group<'s>(posters: &Posters<'s>) -> KTable<'s, Ustr, i64> {
+fn median_followers_by_age_group<'s>(posters: &Posters<'s>) -> KTable<'s, Word, i64> {
     posters.group_by(|_, (fame, person)| Some((person.age_group?, fame.follower_count?))).median()
 }
 
@@ -108,15 +108,15 @@ fn median_followers_by_joining_year<'s>(posters: &Posters<'s>, years: Years) -> 
 }
 
 /// How many followers has the middle poster of each age group of those who joined in a year?
-fn median_followers_by_joining_year_and_age_group<'s>(posters: &Posters<'s>, years: Years) -> KTable<'s, (i32, Ustr), i64> {
-    let group = move |(year, age): (Option<i32>, Option<Ustr>)| Some((years.admit(year?)?, age?));
+fn median_followers_by_joining_year_and_age_group<'s>(posters: &Posters<'s>, years: Years) -> KTable<'s, (i32, Word), i64> {
+    let group = move |(year, age): (Option<i32>, Option<Word>)| Some((years.admit(year?)?, age?));
     posters
         .group_by(move |_, (fame, person)| Some((group((person.year_joined, person.age_group))?, fame.follower_count?)))
         .median()
 }
 
 /// The categories of the highest count in each group, all that tie.
-fn most<'s, G: Datum + Copy>(counts: &KTable<'s, (G, Ustr), i64>) -> Ranking<'s, G> {
+fn most<'s, G: Datum + Copy>(counts: &KTable<'s, (G, Word), i64>) -> Ranking<'s, G> {
     counts.group_by(|(group, category), count| (*group, (*category, *count))).top(1, Ties::Keep, |(_, count)| *count)
 }
 

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use serde::{Deserialize, Serialize};
-use ustr::Ustr;
 use watershed::options::{Consumed, Produced};
+use watershed::serdes::Word;
 use watershed::{KTable, StreamsBuilder, Topology};
 
 use crate::model::{GEO_COLUMNS, Geo, PIN_COLUMNS, Pin, USER_COLUMNS, User, age_group};
@@ -56,35 +56,35 @@ pub(crate) type Posters<'s> = KTable<'s, i64, (Fame, Person)>;
 /// What questions about places ask of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Post {
-    pub(crate) category: Option<Ustr>,
-    pub(crate) poster_name: Option<Ustr>,
+    pub(crate) category: Option<Word>,
+    pub(crate) poster_name: Option<Word>,
     pub(crate) follower_count: Option<i64>,
 }
 
 /// What questions about people ask of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Fame {
-    pub(crate) category: Option<Ustr>,
+    pub(crate) category: Option<Word>,
     pub(crate) follower_count: Option<i64>,
 }
 
 /// Where and when a pin was posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Place {
-    pub(crate) country: Option<Ustr>,
+    pub(crate) country: Option<Word>,
     pub(crate) year: Option<i32>,
 }
 
 /// Who posted a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Person {
-    pub(crate) age_group: Option<Ustr>,
+    pub(crate) age_group: Option<Word>,
     pub(crate) year_joined: Option<i32>,
 }
 
 impl Post {
     fn of(pin: &Pin) -> Self {
-        let (category, poster_name) = (pin.category().map(Ustr::from), pin.poster_name().map(Ustr::from));
+        let (category, poster_name) = (pin.category().map(Word::from), pin.poster_name().map(Word::from));
         Post { category, poster_name, follower_count: pin.follower_count }
     }
 }
@@ -104,7 +104,7 @@ impl Place {
 impl Person {
     fn of(user: &User) -> Self {
         Person {
-            age_group: user.age.map(|age| Ustr::from(age_group(age))),
+            age_group: user.age.map(|age| Word::from(age_group(age))),
             year_joined: user.date_joined.map(|t| t.year() as i32),
         }
     }

@@ -86,7 +86,7 @@ scalar! {
     String, Text, text, |v| v.as_str();
     crate::time::Timestamp, Timestamp, timestamp, |v| v.0;
     Vec<u8>, Binary, binary, |v| v.as_slice();
-    ustr::Ustr, Text, text, |v| v.as_str();
+    crate::serdes::Word, Text, text, |v| v.as_str();
 }
 
 macro_rules! tuple {

@@ -4,11 +4,13 @@ mod digest;
 mod reject;
 mod simple;
 mod texts;
+mod word;
 
 pub use digest::Digest;
 pub use reject::{Reason, Reject};
 pub use simple::{Int32, Int64, Json, Nullable, Raw, Utf8};
 pub use texts::Texts;
+pub use word::Word;
 
 /// Decodes the key or the value of a record.
 pub trait Deserializer<T> {

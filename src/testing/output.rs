@@ -146,6 +146,7 @@ mod tests {
 
     use super::*;
     use crate::prelude::{Consumed, Int64, Produced, Timestamp, Topology, Utf8};
+    use crate::serdes::Word;
 
     #[derive(Debug, PartialEq, Deserialize)]
     struct Fact {
@@ -166,8 +167,8 @@ mod tests {
         assert_eq!(read, (7, fact(None), 0.5, (), vec![1.0, 2.5], vec![3, 4]));
         let row = [Text("be".into()), Value::Timestamp(8), Long(9)];
         assert_eq!(Fact::deserialize(&mut columns(&row)).unwrap(), fact(Some("be")));
-        let ustr = ustr::Ustr::deserialize(&mut columns(&row)).unwrap();
-        assert_eq!(ustr, ustr::ustr("be"));
+        let word = Word::deserialize(&mut columns(&row)).unwrap();
+        assert_eq!(word, Word::from("be"));
     }
 
     #[test]

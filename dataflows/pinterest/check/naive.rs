@@ -7,10 +7,9 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use ustr::Ustr;
 use watershed::connect::{Poll, Row, Source, Value};
 use watershed::record::{Order, Record};
-use watershed::serdes::{Digest, Reject};
+use watershed::serdes::{Digest, Reject, Word};
 use watershed::{Result, Secret, Timestamp};
 
 use super::{Origin, row_digest};
@@ -35,20 +34,20 @@ pub(super) struct Latest<W> {
 
 /// Words of a pin.
 pub(super) struct Post {
-    category: Option<Ustr>,
-    poster: Option<Ustr>,
+    category: Option<Word>,
+    poster: Option<Word>,
     followers: Option<i64>,
 }
 
 /// Words of a geo.
 pub(super) struct Place {
-    country: Option<Ustr>,
+    country: Option<Word>,
     year: Option<i64>,
 }
 
 /// Words of a user.
 pub(super) struct Person {
-    name: Option<Ustr>,
+    name: Option<Word>,
     age: Option<i64>,
     joined: Option<Timestamp>,
 }
@@ -56,8 +55,8 @@ pub(super) struct Person {
 impl Post {
     fn of(pin: &Pin) -> Self {
         Post {
-            category: pin.category().map(Ustr::from),
-            poster: pin.poster_name().map(Ustr::from),
+            category: pin.category().map(Word::from),
+            poster: pin.poster_name().map(Word::from),
             followers: pin.follower_count,
         }
     }
@@ -71,7 +70,7 @@ impl Place {
 
 impl Person {
     fn of(user: &User) -> Self {
-        Person { name: user.user_name.as_deref().map(Ustr::from), age: user.age, joined: user.date_joined }
+        Person { name: user.user_name.as_deref().map(Word::from), age: user.age, joined: user.date_joined }
     }
 }
 
@@ -103,7 +102,7 @@ impl Naive {
                 posters.extend(country.zip(poster).zip(followers).map(|((country, poster), n)| (country, poster, n)));
             }
             if let Some(Latest { words: Person { age, joined, .. }, .. }) = self.users.get(ind) {
-                let group = age.map(|age| Ustr::from(age_group(age)));
+                let group = age.map(|age| Word::from(age_group(age)));
                 let year = within(&bounds.join_years, joined.map(Timestamp::year));
                 count(&mut at_age, group, category);
                 note(&mut of_age, group, followers);
@@ -189,7 +188,7 @@ fn within(years: &Option<RangeInclusive<i64>>, year: Option<i64>) -> Option<i64>
     year.filter(|year| years.as_ref().is_none_or(|years| years.contains(year)))
 }
 
-fn count<G: Eq + Hash>(counts: &mut HashMap<(G, Ustr), i64>, group: Option<G>, category: Option<Ustr>) {
+fn count<G: Eq + Hash>(counts: &mut HashMap<(G, Word), i64>, group: Option<G>, category: Option<Word>) {
     if let Some(key) = group.zip(category) {
         *counts.entry(key).or_default() += 1;
     }
@@ -201,12 +200,12 @@ fn note<G: Eq + Hash>(numbers: &mut HashMap<G, Vec<i64>>, group: Option<G>, numb
     }
 }
 
-fn ranking<G>(counts: HashMap<(G, Ustr), i64>) -> Vec<(G, Ustr, i64)> {
+fn ranking<G>(counts: HashMap<(G, Word), i64>) -> Vec<(G, Word, i64)> {
     counts.into_iter().map(|((group, name), score)| (group, name, score)).collect()
 }
 
 /// The rows of the highest score in each group.
-fn top<G, H: Eq + Hash>(mut rows: Vec<(G, Ustr, i64)>, group: impl Fn(&(G, Ustr, i64)) -> H) -> Vec<(G, Ustr, i64)> {
+fn top<G, H: Eq + Hash>(mut rows: Vec<(G, Word, i64)>, group: impl Fn(&(G, Word, i64)) -> H) -> Vec<(G, Word, i64)> {
     let mut highest = HashMap::new();
     for row in &rows {
         let score = highest.entry(group(row)).or_insert(row.2);
