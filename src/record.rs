@@ -44,7 +44,7 @@ impl Way {
         Way { step: FixedState::with_seed(0x00de_c1de).hash_one(key) | 1, next: None }
     }
 
-    /// Whether there is no step.
+    /// True without any step.
     pub(crate) fn is_empty(&self) -> bool {
         self.step == 0
     }

@@ -1,4 +1,4 @@
-//! What do objects of one record and partitions of few cost, beside the same records in large ones?
+//! The cost of objects of one record, and of partitions of few, beside the same records in large ones.
 
 use std::path::Path;
 

@@ -14,9 +14,9 @@ pub(crate) struct Credit {
 
 #[derive(Default)]
 struct State {
-    /// What is in flight.
+    /// The cost of all that is in flight.
     used: usize,
-    /// What the one that waits has asked for.
+    /// The cost that the one that waits has asked for.
     asked: Option<usize>,
     closed: bool,
 }
@@ -45,12 +45,12 @@ impl Credit {
         !state.closed
     }
 
-    /// Whether readers are waiting for workers.
+    /// True while workers are behind: more than half is used.
     pub(crate) fn is_short(&self) -> bool {
         self.lock().used * 2 > self.limit
     }
 
-    /// Whether anyone waits right now.
+    /// True while anyone waits.
     pub(crate) fn is_waited_for(&self) -> bool {
         matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
     }
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn one_batch_beyond_the_limit_may_be_in_flight_and_a_close_ends_all_waiting() {
+    fn a_close_ends_all_waiting_for_credit() {
         let credit = Credit::new(100);
         assert!(credit.acquire(1000));
         thread::scope(|scope| {

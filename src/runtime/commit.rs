@@ -32,7 +32,7 @@ pub(super) struct Target {
     pub(super) committer: Box<dyn Committer>,
 }
 
-/// What the thread of a sink came to.
+/// Waits for the thread of a sink, and gives its result.
 fn joined<T>(thread: std::io::Result<ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
     let thread = thread.map_err(|e| Error::no_thread("a thread for a sink", e))?;
     thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))

@@ -49,8 +49,8 @@ impl Coordinator {
             // The workers are through with all that was closed; their word of it is no longer heard.
             self.through = self.open;
             self.show();
-            let scouts = self.threads.drain(..).fold(true, |well, thread| thread.join().is_ok() && well);
-            if !self.readers.join() || !scouts {
+            let scouts = self.threads.drain(..).all(|thread| thread.join().is_ok());
+            if !scouts || !self.readers.join() {
                 return Err(Error::internal("a thread of the run panicked"));
             }
         }

@@ -69,11 +69,11 @@ pub(super) struct SoFar {
     live: bool,
     /// How long it waits before it asks again.
     pause: Duration,
-    /// Whether it was told that a partition can't be opened yet.
+    /// True once it was told that a partition can't be opened yet.
     told: bool,
 }
 
-/// What comes after a reader's turn.
+/// The way on after a reader's turn.
 pub(super) enum Turn {
     /// Its next turn, after this time.
     After(Duration),

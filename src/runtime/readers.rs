@@ -40,7 +40,7 @@ struct State {
     /// By the time when it is its turn, and by number, for times may be equal.
     due: BTreeMap<(Instant, u64), Box<Reader>>,
     /// Those that are rebuilt, and wait for all others to be.
-    rebuilt: Vec<Box<Reader>>,
+    rebuilt: Vec<Reader>,
     /// The earliest time up to which a thread sleeps: the others need not look at the clock.
     watched: Option<Instant>,
     live: bool,
@@ -63,7 +63,7 @@ impl State {
     }
 
     fn rebuilt(&mut self, reader: Box<Reader>) {
-        if self.live { self.put(Instant::now(), reader) } else { self.rebuilt.push(reader) }
+        if self.live { self.put(Instant::now(), reader) } else { self.rebuilt.push(*reader) }
     }
 }
 
@@ -92,7 +92,7 @@ impl Readers {
         let mut state = self.shared.lock();
         state.live = true;
         while let Some(reader) = state.rebuilt.pop() {
-            state.put(Instant::now(), reader);
+            state.put(Instant::now(), Box::new(reader));
         }
         drop(state);
         self.shared.changed.notify_all();
@@ -106,7 +106,7 @@ impl Readers {
 
     /// Waits for the threads; the reading must be ended. False if one has panicked.
     pub(super) fn join(&mut self) -> bool {
-        self.threads.drain(..).fold(true, |well, thread| thread.join().is_ok() && well)
+        self.threads.drain(..).all(|thread| thread.join().is_ok())
     }
 
     /// Starts one more thread if all that there are wait for a partition each, while others are due.
@@ -206,6 +206,6 @@ impl Shared {
     /// A partition that is not read any further.
     fn left(&self) -> Option<Box<Reader>> {
         let mut state = self.lock();
-        state.rebuilt.pop().or_else(|| state.due.pop_first().map(|(_, reader)| reader))
+        state.rebuilt.pop().map(Box::new).or_else(|| state.due.pop_first().map(|(_, reader)| reader))
     }
 }

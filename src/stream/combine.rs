@@ -12,7 +12,7 @@ use crate::record::{Order, Way};
 use crate::table::KTable;
 use crate::time::Epoch;
 
-/// What of a stream's record outlives a join.
+/// A stream's record, as a join keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Left<V> {
     value: V,

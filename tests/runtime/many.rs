@@ -13,7 +13,7 @@ use watershed::{Result, StreamsBuilder, Topology};
 use super::Following;
 use crate::support::{pair, table};
 
-/// What the partitions of a log share: who reads them, and whether those that are shut may give what they have.
+/// Shared by the partitions of a log: the threads that read them, and a door that keeps some from giving anything.
 #[derive(Default)]
 struct Desk {
     threads: Mutex<HashSet<ThreadId>>,

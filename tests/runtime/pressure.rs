@@ -15,7 +15,7 @@ use crate::support::pair;
 /// Readers, each of which has one batch more in its hands than credit allows.
 const READERS: u64 = 2;
 
-/// What a log gives: so many batches of so many records of so many bytes.
+/// A log: so many batches of so many records of so many bytes.
 #[derive(Clone, Copy, Default)]
 struct Shape {
     batches: u64,
@@ -137,7 +137,7 @@ fn a_log_that_is_faster_than_the_workers_never_has_more_than_64_mib_on_the_way()
 }
 
 #[test]
-fn tombstones_without_a_byte_have_no_more_on_the_way_than_others() {
+fn tombstones_without_a_byte_are_bounded_as_others_are() {
     // 72 bytes say where a record lies in its batch, were there none of its own.
     bounded(Shape { batches: 20, records: 1 << 16, bytes: 0, credit: (64 << 20) / (72 << 16) });
 }

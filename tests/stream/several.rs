@@ -20,7 +20,7 @@ fn of_several_rows_of_one_record_the_last_stands() {
 }
 
 #[test]
-fn behind_a_join_the_last_of_several_rows_stands_not_the_greatest() {
+fn behind_a_join_the_last_row_stands_not_the_greatest() {
     let mut trial = Trial::of(|builder| {
         let (rows, several) = (table(builder, "rows"), stream(builder, "numbers").flat_map_values(|v| [v, v + 5, v + 1]));
         several.left_join(&rows, |v, w| v * 100 + w.unwrap_or(&0)).to_table().to("left", pair());
@@ -64,7 +64,7 @@ fn of_rows_that_came_on_two_ways_the_one_merged_later_is_later() {
 }
 
 #[test]
-fn changes_of_one_epoch_that_meet_at_a_key_leave_the_same_row_on_any_workers() {
+fn changes_that_meet_at_a_key_leave_one_row_on_any_workers() {
     let mut trial = Trial::of(|builder| {
         let changes = table(builder, "rows").to_stream().map_values(|v| v.unwrap_or(0));
         changes.select_key(|k, _| k[..1].to_string()).to_table().to("latest", pair());
