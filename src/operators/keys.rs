@@ -201,6 +201,6 @@ mod tests {
         assert_eq!(places.iter().map(|place| place >> 6).collect::<BTreeSet<_>>().len(), 1, "{places:?}");
         assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), 64, "{places:?}");
         let strange = Neighbours(Seeds::new(Secret::new([8; 16])));
-        assert_ne!(places[0] >> 6, strange.hash_one(640_i64) % (1 << 18) >> 6, "another state has other places");
+        assert_ne!(places[0] >> 6, (strange.hash_one(640_i64) % (1 << 18)) >> 6, "another state has other places");
     }
 }
