@@ -279,7 +279,7 @@ pub trait Committer: Send {
     /// Makes commit `n` visible, exactly once, however often it is called. Its content may have been staged by an earlier run.
     ///
     /// # Errors
-    /// When it can't be decided whether it is visible; and, before anything is, when the content does not fit what the sink holds.
+    /// When it can't be decided whether it is visible. Before anything is, when the content does not fit the rows of the sink.
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()>;
 
     /// The housekeeping that is due, if any. It is asked for between commits, one at a time, and must be quick: what takes long

@@ -182,7 +182,7 @@ impl Ledger {
         Err(failure.unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
     }
 
-    /// Whether no newer run has begun.
+    /// Returns true if no newer run has begun.
     ///
     /// # Errors
     /// When that can't be said.

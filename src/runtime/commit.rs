@@ -42,7 +42,7 @@ fn complain(target: &Target, error: &Error) {
     tracing::warn!(topic = target.topic, %error, "housekeeping failed, it will be tried again");
 }
 
-/// Whether no newer run has begun, as far as the ledger can be asked.
+/// Returns true if no newer run has begun, as far as the ledger can be asked.
 fn newest(ledger: &Option<Ledger>) -> bool {
     ledger.as_ref().map_or(Ok(true), Ledger::newest).unwrap_or_else(|error| {
         tracing::warn!(%error, "can't tell whether another run has begun, so there is no housekeeping");

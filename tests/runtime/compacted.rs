@@ -67,7 +67,7 @@ impl Lake {
         Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
     }
 
-    /// A run that follows and has written so many small files that it is making one of them, which it takes over when it next
+    /// A run that follows and has written so many small files that it is making one of them. It takes that over when it next
     /// has something to do, or ends.
     fn compacting(&self, fuse: &Fuse) -> Following {
         let run = self.follow_on(fuse);
@@ -96,7 +96,7 @@ impl Lake {
         rows
     }
 
-    /// Whether a version of the table is one that moved rows.
+    /// Returns true if a version of the table has moved rows.
     fn rearranged(&self) -> bool {
         let log = Store::open(&self.url("kept/_delta_log")).unwrap();
         let versions = log.list("").unwrap();

@@ -47,14 +47,13 @@ impl DeltaCommitter {
         }
     }
 
-    /// What commit `n` consists of, as `content` says.
+    /// Returns the actions of commit `n`, by its `content`.
     pub(super) fn actions<'c>(&self, n: u64, content: &'c Value) -> Result<&'c Vec<Value>> {
         let actions = content["actions"].as_array();
         actions.ok_or_else(|| Error::data(format!("commit {n} of {} has no actions", self.name())))
     }
 
-    /// What has become of `new` files and of `changed` ones, as actions, and the file of their vectors. Those without a living row
-    /// are forgotten.
+    /// Returns the actions for `new` and `changed` files, and the file of their vectors. Files without a living row are forgotten.
     pub(super) fn outcome(
         &mut self,
         n: u64,

@@ -1,12 +1,12 @@
 //! Compaction: one file in the place of several, beside commits.
 //!
 //! It moves rows that writers know by their old places, while commits go on that take some of them away. So a chore only
-//! writes the new file. The committer takes it over between two commits: what has died in the old files since is dead in the
-//! new one, and it remembers for each file where its rows are, until none is left, because a row is taken away by its old place.
+//! writes the new file. The committer takes it over between two commits: rows that died in the old files since are dead in the
+//! new one. It remembers for each file where its rows are, until none is left: writers take a row away by its old place.
 //!
 //! A rearrangement pulls the files away from under whoever knows only the version before. So none is made once a newer run has
-//! opened the table, nor while a commit is staged; and one of which nobody can say whether it was made is settled before the
-//! next commit is staged. What the log says of where rows went lets a later run show a commit that was staged before it.
+//! opened the table, nor while a commit is staged. One of which nobody can say whether it was made is settled before the next
+//! commit is staged. The log says where rows went, so that a later run can show a commit that was staged before.
 
 use std::collections::BTreeSet;
 
@@ -26,13 +26,13 @@ use super::{fit, rows, vectors};
 
 /// Small files that are borne before they are made one.
 const SMALL_FILES: usize = 32;
-/// What a version that moves rows makes of the files.
+/// The change of the files by a version that moves rows.
 pub(super) struct Rearranged {
     /// The file that the rows went to.
     id: u32,
     file: File,
     moves: Vec<(u32, Moved)>,
-    /// Whether it is the first that has a vector.
+    /// True if it is the first version with a vector.
     declares: bool,
 }
 
@@ -106,9 +106,9 @@ impl DeltaCommitter {
         (self.layout.next_file(), path)
     }
 
-    /// Makes a file of what is left of those of the `changed` files that are partly dead, in their place: while a table is small, it
-    /// is to be read by those who don't know vectors. Returns it with the actions that take the others away; `None` if the
-    /// table has declared vectors, or the files are too large for that.
+    /// Puts one file in the place of those `changed` files that are partly dead. So a small table needs no vectors, and readers that
+    /// don't know them can read it. Returns the file, with the actions that take the others away. `None` if the table has declared
+    /// vectors, or the files are too large.
     ///
     /// # Errors
     /// When they can't be read.

@@ -53,8 +53,7 @@ fn vector(of: Option<&Value>) -> Option<[&Value; 3]> {
 }
 
 impl DeltaCommitter {
-    /// The actions by which commit `n`, which an earlier run has staged, is to be made in the table as it is. The files are then as
-    /// if it were made.
+    /// Returns the actions that make commit `n` of an earlier run in the table as it is now. The files are then as if it were made.
     ///
     /// # Errors
     /// When it does not fit the table.
@@ -82,7 +81,7 @@ impl DeltaCommitter {
             .hint("Restore the table and its state together, or begin anew with another --state and --lake.")
     }
 
-    /// What has moved rows since version `staged`.
+    /// The moves of rows since version `staged`.
     fn moves(&self, n: u64, staged: u64) -> Result<Vec<Move>> {
         let mut moves = Vec::new();
         for version in staged + 1..=self.log.version {
@@ -189,7 +188,7 @@ impl DeltaCommitter {
     }
 }
 
-/// Where the row went that was number `row` of the file `path`; `None` if it was dead.
+/// Returns the file and number that row `row` of the file `path` has after the `moves`; `None` if it was dead.
 fn follow<'m>(mut path: &'m str, mut row: u32, moves: &'m [Move]) -> Option<(&'m str, u32)> {
     for step in moves {
         if let Some(moved) = step.from.get(path) {

@@ -56,17 +56,17 @@ pub(super) fn generation(actions: &[Value]) -> Option<u64> {
     parameters(actions)?["generation"].as_str()?.parse().ok()
 }
 
-/// When the version was made that `actions` are, in milliseconds since 1970.
+/// The time of a version by its `actions`, in milliseconds since 1970.
 pub(super) fn time(actions: &[Value]) -> Option<i64> {
     actions.iter().find_map(|a| a["commitInfo"]["timestamp"].as_i64())
 }
 
-/// Where the rows went, if `actions` are a version of ours that moved some: what [`Log::rearrangement`] was told.
+/// The moves of rows that [`Log::rearrangement`] was told, if `actions` are a version of that kind.
 pub(super) fn moves(actions: &[Value]) -> Option<Vec<Value>> {
     serde_json::from_str(parameters(actions)?["moves"].as_str()?).ok()
 }
 
-/// Whether `actions` put files in the place of others.
+/// Returns true if `actions` add or remove files.
 pub(super) fn rearranges(actions: &[Value]) -> bool {
     actions.iter().any(|action| action.get("add").is_some() || action.get("remove").is_some())
 }
@@ -94,7 +94,7 @@ pub(super) struct Log {
     pub(super) txn: u64,
     /// Whether `version` was read, so that it is visible but perhaps not yet durable.
     unsynced: bool,
-    /// Whether a newer run has made a version: then this one makes no more.
+    /// True once a newer run is seen to have made a version: then this one makes no more.
     pub(super) superseded: bool,
 }
 
@@ -117,8 +117,8 @@ impl Log {
         Ok(put(&log.store, 0, &body)?.then_some(log))
     }
 
-    /// Adds a version of this run that changes nothing: one that another run makes for the version before it can't be created
-    /// any more, however late it comes. False if something else came first.
+    /// Adds a version of this run that changes nothing. A version that was made for the log as it was before can't be created any
+    /// more, however late it comes. False if something else came first.
     ///
     /// # Errors
     /// When it can't be decided whether it is there.
@@ -132,7 +132,7 @@ impl Log {
     /// Makes commit `n` visible, unless it is. `foreign` judges each version that is not ours.
     ///
     /// # Errors
-    /// What `foreign` says; when a newer run has taken over; and when it can't be decided whether the commit is visible.
+    /// The errors of `foreign`. When a newer run has taken over. When it can't be decided whether the commit is visible.
     pub(super) fn commit(&mut self, n: u64, actions: &[Value], foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         let txn = [&[json!({"txn": {"appId": self.app, "version": n}})], actions].concat();
         let mut unknown = None;
@@ -164,7 +164,7 @@ impl Log {
         })
     }
 
-    /// What a version is that belongs to no manifest: it moves rows, as `moves` tells, and changes none.
+    /// The bytes of a version that belongs to no manifest: it moves rows, as `moves` tells, and changes none.
     pub(super) fn rearrangement(&self, moves: Vec<Value>, actions: &[Value]) -> Vec<u8> {
         self.body(self.txn, "OPTIMIZE", Some(Value::from(moves).to_string()), actions)
     }
@@ -200,7 +200,7 @@ impl Log {
         Ok(made)
     }
 
-    /// Sees to it that the version `body`, of which nobody could say whether it was made, is made or never will be; returns which.
+    /// Sees to it that the version `body`, whose creation got no answer, is made or never will be. Returns true if it is made.
     ///
     /// # Errors
     /// When that can't be said either.
@@ -214,7 +214,7 @@ impl Log {
         Ok(made)
     }
 
-    /// What a version consists of, and what it does.
+    /// The bytes of a version: a line for the run and manifest it is of, then its actions.
     fn body(&self, n: u64, operation: &str, moves: Option<String>, actions: &[Value]) -> Vec<u8> {
         let mut parameters = json!({"queryId": self.app, "epochId": n.to_string(), "generation": self.generation.to_string()});
         if let Some(moves) = moves {
@@ -235,7 +235,7 @@ impl Log {
         body.into_bytes()
     }
 
-    /// Reads what came after the last known version, up to one that moves rows which a newer run knows of and this one does not.
+    /// Reads the versions after the last known one.
     fn refresh(&mut self, foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         while let Some(actions) = read(&self.store, self.version + 1)? {
             let own = own(&actions, &self.app);

@@ -5,8 +5,9 @@
 //!   a start by reading the key columns of the living files. So the table is its own index.
 //! - *What does commit mean?* One version of the log, which carries the number of the commit; if the number is in the log, the
 //!   commit is not made again, however unclear the answer to an earlier attempt was.
-//! - *What is guaranteed?* At each version the table is what the topic was at that commit, for every reader; once a table has
-//!   outgrown being written anew at each commit, for every reader that knows deletion vectors. A table that something else has changed is refused, never repaired by guessing.
+//! - *What is guaranteed?* At each version the table is what the topic was at that commit, for every reader. Once a table has
+//!   outgrown being written anew at each commit, it is so for every reader that knows deletion vectors. A table that something
+//!   else has changed is refused, never repaired by guessing.
 
 mod columns;
 mod committer;

@@ -1,4 +1,4 @@
-//! Declarations of what one must know of to read or write a table: as little as it needs, so that as many as possible can read it.
+//! The features that a table declares: as few as it needs, so that as many as possible can read it.
 //!
 //! A table begins as every reader knows them. It declares deletion vectors in the version that has the first one, for good.
 
@@ -8,22 +8,22 @@ use crate::connect::Schema;
 
 use super::schema;
 
-/// What makes writers know that the table may have vectors.
+/// The property of a table that lets writers make vectors.
 const VECTORS: &str = "delta.enableDeletionVectors";
 
-/// The protocol of a table that has no vectors. A column that is never null is an invariant, and Spark refuses even to read a table
-/// that has one and does not say so: writers of version 2 know invariants.
+/// The protocol of a table that has no vectors. A column that is never null is an invariant. Spark refuses even to read a table that
+/// has one and does not say so. Writers of version 2 know invariants.
 pub(super) fn plain() -> Value {
     json!({"minReaderVersion": 1, "minWriterVersion": 2})
 }
 
-/// The protocol of a table that may have vectors: with all that the plain one asks of writers.
+/// The protocol of a table that may have vectors. It names all features of the plain one too.
 fn with_vectors() -> Value {
     let (read, write) = (["deletionVectors"], ["appendOnly", "deletionVectors", "invariants"]);
     json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
 }
 
-/// Whether a table of `protocol` may have vectors; `None` if it may have what is not supported here.
+/// Returns true if a table of `protocol` may have vectors; `None` if it has features that are not supported here.
 pub(super) fn may_have_vectors(protocol: &Value) -> Option<bool> {
     let features = |kind: &str| -> Vec<&str> {
         let mut features: Vec<&str> = protocol[kind].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
@@ -40,7 +40,7 @@ pub(super) fn may_have_vectors(protocol: &Value) -> Option<bool> {
     }
 }
 
-/// What a new table is, beside its protocol.
+/// The `metaData` of a new table.
 pub(super) fn metadata(id: &str, schema: &Schema, now: i64) -> Value {
     json!({
         "id": id,
@@ -59,7 +59,7 @@ pub(super) fn declaration(mut metadata: Value) -> Vec<Value> {
     vec![json!({"protocol": with_vectors()}), json!({"metaData": metadata})]
 }
 
-/// Whether `actions` say anew what the table is.
+/// Returns true if `actions` change the protocol of the table.
 pub(super) fn declares(actions: &[Value]) -> bool {
     actions.iter().any(|action| action.get("protocol").is_some())
 }

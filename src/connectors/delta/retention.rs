@@ -19,8 +19,8 @@ use crate::error::{Error, Result};
 
 use super::{log, snapshot, vectors};
 
-/// Deletes what no version since `since` needs, once there is a checkpoint of `version`: older versions of the log, and of the
-/// `doubtful` files those that were removed before.
+/// Deletes versions of the log from before `since`, and those `doubtful` files that no version from then on needs. There is a
+/// checkpoint of `version`.
 ///
 /// # Errors
 /// When something can't be read or deleted.
@@ -51,7 +51,7 @@ fn is_log(name: &str) -> bool {
     name.ends_with(".json") || (name.ends_with(".parquet") && name[20..].starts_with(".checkpoint"))
 }
 
-/// Where in the ascending `versions` the first is that was made at `since` or after it.
+/// The index in the ascending `versions` of the first that was made at `since` or after it.
 fn first_since(store: &Store, versions: &[u64], since: i64) -> Result<usize> {
     let (mut low, mut high) = (0, versions.len());
     while low < high {

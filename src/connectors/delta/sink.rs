@@ -158,8 +158,8 @@ fn id(schema: &Schema, context: &SinkContext) -> String {
 }
 
 impl Delta {
-    /// Makes the table this run's, by a version of its own: no earlier run can make one after it that this run does not see. Returns
-    /// its log and, unless it was created, of `metadata`, what it was before.
+    /// Makes the table this run's, by a version of its own: no earlier run can add one after it. A table that is absent is created,
+    /// of `metadata`. Returns its log, and the table as it was before.
     fn take_over(&self, schema: &Schema, context: &SinkContext, metadata: &Value) -> Result<(Log, Option<Snapshot>)> {
         for _ in 0..log::TRIES {
             if self.store.list("_delta_log")?.is_empty() {

@@ -37,8 +37,8 @@ pub(super) struct Upkeep {
 
 /// What a chore has done.
 pub(super) enum Done {
-    /// Wrote the living rows of some files to a new one: it, without its bytes, and where the rows of each went, with where its dead
-    /// rows were listed then.
+    /// Wrote the living rows of some files to a new one. It comes without its bytes; then, of each old file, the way of its rows, and
+    /// the vector it had.
     Merged(NewFile, Vec<(u32, Moved)>, Vec<Option<Value>>),
     Listed(Vec<String>),
     /// Summed up the log to this version.

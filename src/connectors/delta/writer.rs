@@ -55,7 +55,7 @@ pub(super) struct Part {
     pub(super) kills: Vec<Place>,
     /// Files of which nothing is left.
     pub(super) replaces: Vec<u32>,
-    /// Whether the writer has written all its rows anew.
+    /// True if the writer has written all its rows anew.
     pub(super) small: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::connect::{Mode, Sink, Store};
 use crate::connectors::delta::log;
 use crate::error::ErrorKind;
 
-/// What a chore gives.
+/// The result of a chore.
 type Done = Box<dyn Any + Send>;
 
 /// Changes some rows, puts one that is new and takes some away.
@@ -168,7 +168,7 @@ fn a_run_that_was_taken_over_moves_no_rows_and_shows_no_commit() {
     assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
 }
 
-/// When a rearrangement is made that nobody has heard of again.
+/// The time at which a rearrangement is made that nobody has heard of again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lands {
     BeforeTheNextCommit,

@@ -13,7 +13,7 @@ fn files(store: &Store, folder: &str, end: &str) -> usize {
 }
 
 /// Commits 1 to 20 of a table of 50 rows, with a checkpoint of the last. The clock shows the first of `times`, from commit 11 on the
-/// second, in the end the third, all beside the time that Delta's library and the disk go by.
+/// second, and in the end the third. All are relative to the machine's time, by which Delta's library and the disk go.
 fn world(folder: &Path, store: Store, times: [i64; 3]) -> (World, Rows) {
     let [from, middle, to] = times;
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
