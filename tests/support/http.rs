@@ -1,7 +1,7 @@
 //! A client of HTTP on a bare socket: it can do what a well-made client never does.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
@@ -89,8 +89,11 @@ impl Client {
         Ok(Reply { status, headers, body: String::from_utf8(body).unwrap() })
     }
 
-    /// Waits until the other end closes the connection; true unless it says something before.
+    /// Waits until the other end closes the connection; true unless it says something before, or nothing for too long.
     pub(crate) fn is_closed(&mut self) -> bool {
-        matches!(self.0.fill_buf(), Ok([]) | Err(_))
+        match self.0.fill_buf() {
+            Ok(said) => said.is_empty(),
+            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+        }
     }
 }
