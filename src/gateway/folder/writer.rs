@@ -105,12 +105,15 @@ impl Writer {
                 _ => Ok(()),
             });
             if let Err(error) = worked {
-                let what = format!("can't write the journal {}: {error}", self.shared.journal().display());
-                let hint = "What was acknowledged is safe; see to the disk and start again.";
-                self.shared.give_up(&Error::connect(what).hint(hint));
-                return;
+                return self.lost(&error);
             }
         }
+    }
+
+    /// Ends the log, as its journal can't be written any more.
+    fn lost(&self, error: &io::Error) {
+        let what = format!("can't write the journal {}: {error}", self.shared.journal().display());
+        self.shared.give_up(&Error::connect(what).hint("What was acknowledged is safe; see to the disk and start again."));
     }
 
     fn take(&mut self, appends: Vec<Append>) -> io::Result<()> {
@@ -180,7 +183,8 @@ impl Writer {
     }
 
     fn settle(&mut self, done: oneshot::Sender<()>) -> io::Result<()> {
-        self.rotate()?;
+        // The error is known before the waiter is told, which then asks for it.
+        self.rotate().inspect_err(|error| self.lost(error))?;
         lock(&self.shared.backlog).settled.push(done);
         self.shared.wake.notify_one();
         self.shared.hurry.notify_one();
