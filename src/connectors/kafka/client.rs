@@ -44,6 +44,11 @@ impl Context {
         self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
+    /// The same, which is still there when it is next asked.
+    pub(super) fn refused(&self) -> Option<KafkaError> {
+        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// An error for `attempt`, which failed with `error`, or with what was said before.
     pub(super) fn error(&self, attempt: &str, error: &KafkaError) -> Error {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -120,7 +125,7 @@ fn lost(code: Code) -> bool {
 }
 
 /// Whether a code says that there is no such topic or partition.
-fn nowhere(code: Code) -> bool {
+pub(super) fn nowhere(code: Code) -> bool {
     matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::UnknownTopicId)
 }
 

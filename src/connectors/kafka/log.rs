@@ -2,29 +2,26 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, join_all};
+use futures::future::BoxFuture;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::client::{ClientContext, OAuthToken};
-use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::message::{DeliveryResult, Message};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, ThreadedProducer};
+use rdkafka::producer::Producer;
 use tokio::runtime::Runtime;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
 use crate::error::{Error, Result};
 
 use super::Kafka;
-use super::client::{Context, IN_FLIGHT, telling};
+use super::client::{Context, nowhere, telling};
+use super::limit::too_large;
+use super::sending::{PATIENCE, Report, Senders, lock};
 
-/// How long the brokers have for a record, from when it came; a leader that was lost is replaced in less.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// How long they have for a question.
+/// How long the brokers have for a question.
 const ASKING: Duration = Duration::from_secs(5);
 /// How often it is looked for a topic that was made, and the pause between.
 const LOOKS: u32 = 50;
@@ -36,6 +33,9 @@ const PARTITIONS: u32 = 1000;
 ///
 /// The key decides on the partition as Java's clients have it decide; without one they take turns. A record that gets no answer
 /// in time may be there all the same. Topics are made and deleted with the rights of the user; with tokens that is refused.
+///
+/// Brokers limit batches, not records: the limit of a topic is asked for, and a batch that is refused is sent again in smaller ones.
+/// Only a record that is refused alone is too large.
 pub struct KafkaLog {
     shared: Arc<Shared>,
     runtime: Runtime,
@@ -45,7 +45,7 @@ pub struct KafkaLog {
 struct Shared {
     kafka: Kafka,
     name: String,
-    producer: ThreadedProducer<Reporting>,
+    senders: Senders,
     /// How many partitions each topic has, by its name in the cluster.
     known: Mutex<BTreeMap<String, u32>>,
     /// How many looks at the topics are done, and what came of the last; who holds it looks.
@@ -55,69 +55,16 @@ struct Shared {
     broken: watch::Sender<Option<String>>,
 }
 
-/// Where a record is, or why it isn't.
-type Delivered = KafkaResult<(i32, i64)>;
-
-/// A context whose records each have somebody who waits for the report.
-struct Reporting(Context);
-
-impl ClientContext for Reporting {
-    const ENABLE_REFRESH_OAUTH_TOKEN: bool = Context::ENABLE_REFRESH_OAUTH_TOKEN;
-
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
-        self.0.log(level, facility, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        ClientContext::error(&self.0, error, reason);
-    }
-
-    fn generate_oauth_token(&self, config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
-        self.0.generate_oauth_token(config)
-    }
-}
-
-impl ProducerContext for Reporting {
-    type DeliveryOpaque = Box<oneshot::Sender<Delivered>>;
-
-    fn delivery(&self, delivered: &DeliveryResult<'_>, waiting: Self::DeliveryOpaque) {
-        let report = match delivered {
-            Ok(message) => Ok((message.partition(), message.offset())),
-            Err((error, _)) => Err(error.clone()),
-        };
-        // Whose client is gone has taken its chance: the record stays.
-        let _ = waiting.send(report);
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
 impl KafkaLog {
     pub(super) fn new(kafka: &Kafka) -> Result<Self> {
         let name = format!("kafka {}", kafka.settings.brokers);
-        let patience = PATIENCE.as_millis().to_string();
-        let producer = kafka.settings.client_in(
-            &name,
-            &[
-                ("acks", "all"),
-                ("enable.idempotence", "true"),
-                ("max.in.flight", IN_FLIGHT),
-                ("message.timeout.ms", &patience),
-                ("partitioner", "murmur2_random"),
-                ("allow.auto.create.topics", "false"),
-                ("queue.buffering.max.messages", "100000"),
-                ("queue.buffering.max.kbytes", "65536"),
-            ],
-            Reporting,
-        )?;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
         let runtime = runtime.map_err(|e| Error::no_thread("a thread for Kafka", e))?;
+        let senders = Senders::new(kafka, &name, runtime.handle())?;
         let shared = Shared {
             kafka: kafka.clone(),
             name,
-            producer,
+            senders,
             known: Mutex::default(),
             looking: tokio::sync::Mutex::new(Ok(())),
             looks: AtomicU64::new(0),
@@ -159,29 +106,33 @@ impl Log for KafkaLog {
     }
 
     fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
-        let (shared, topic) = (self.shared.clone(), self.shared.full(topic));
         async move {
+            let (shared, topic) = (&self.shared, self.shared.full(topic));
+            if shared.closed.load(Ordering::Relaxed) {
+                return Err(Refusal::Busy("the log is closed".to_string()));
+            }
             let known = lock(&shared.known).get(&topic).copied();
             let fits = |count: u32| entries.iter().all(|entry| entry.partition.is_none_or(|partition| partition < count));
             if !known.is_some_and(fits) {
                 // It may be there by now.
-                let looked = shared.clone();
-                self.work(looked.look()).await?;
+                self.work(shared.clone().look()).await?;
                 let count = lock(&shared.known).get(&topic).copied().ok_or(Refusal::NoTopic)?;
                 if !fits(count) {
                     return Err(Refusal::NoPartition);
                 }
             }
-            let sent: Vec<_> = entries.iter().map(|entry| shared.send(&topic, entry)).collect();
-            let reported = sent.into_iter().map(|sent| async {
-                let report = sent?.await.map_err(|_| Refusal::Failed("Kafka's client has ended".to_string()))?;
-                let (partition, offset) = report.map_err(|error| shared.refusal(&topic, &error))?;
-                Ok(Place {
+            let failed = |error: Error| Refusal::Failed(error.to_string());
+            let reports = shared.senders.send(&topic, &entries).await.map_err(failed)?;
+            let place = |report: Report| match report {
+                Report::At(partition, offset) => Ok(Place {
                     partition: partition as u32,
                     position: u64::try_from(offset).map_or(Position::Unknown, Position::Offset),
-                })
-            });
-            Ok(join_all(reported).await)
+                }),
+                Report::Not(code, _) => Err(shared.refusal(&topic, &KafkaError::MessageProduction(code))),
+                Report::Overtaken => Err(Refusal::Busy("the topic takes smaller batches than it did".to_string())),
+                Report::Lost => Err(Refusal::Failed("Kafka's client has ended".to_string())),
+            };
+            Ok(reports.into_iter().map(place).collect())
         }
         .boxed()
     }
@@ -230,7 +181,7 @@ impl Log for KafkaLog {
                     Ok(deleted.into_iter().find_map(|topic| topic.err().map(|(_, code)| code)))
                 })
                 .await?;
-            lock(&shared.known).remove(&topic);
+            shared.forget(&topic);
             Ok(())
         })
     }
@@ -239,7 +190,10 @@ impl Log for KafkaLog {
         let shared = self.shared.clone();
         shared.closed.store(true, Ordering::Relaxed);
         self.work(async move {
-            let flush = move || shared.producer.flush(PATIENCE).map_err(|error| shared.refusal("", &error));
+            let flush = move || {
+                let flushed = shared.senders.all().into_iter().try_for_each(|sender| sender.flush(PATIENCE));
+                flushed.map_err(|error| shared.refusal("", &error))
+            };
             tokio::task::spawn_blocking(flush).await.map_err(|e| Refusal::Failed(e.to_string()))?
         })
     }
@@ -270,12 +224,20 @@ impl Shared {
             return looking.clone();
         }
         let shared = self.clone();
-        // All topics: a question for one would make it, where brokers do that.
-        let ask = move || shared.producer.client().fetch_metadata(None, ASKING).map_err(|error| shared.refusal("", &error));
+        // All topics: a question for one would make it, where brokers do that. Each producer asks, for each has its own partitions.
+        let ask = move || {
+            let asked = shared.senders.all().into_iter().map(|sender| {
+                let found = sender.client().fetch_metadata(None, ASKING)?;
+                sender.client().context().0.forget();
+                Ok(found)
+            });
+            let asked: KafkaResult<Vec<_>> = asked.collect();
+            let first = asked.map(|found| found.into_iter().next()).map_err(|error| shared.refusal("", &error))?;
+            first.ok_or_else(|| Refusal::Failed("there is no client of Kafka".to_string()))
+        };
         let asked = tokio::task::spawn_blocking(ask).await.map_err(|e| Refusal::Failed(e.to_string())).flatten();
         self.looks.fetch_add(1, Ordering::Relaxed);
         *looking = asked.map(|found| {
-            self.producer.client().context().0.forget();
             // Those of the brokers themselves are nobody's to write to.
             let topics = found.topics().iter().filter(|topic| topic.error().is_none() && !topic.name().starts_with("__"));
             let count = |topic: &rdkafka::metadata::MetadataTopic| (topic.name().to_string(), topic.partitions().len() as u32);
@@ -284,16 +246,9 @@ impl Shared {
         looking.clone()
     }
 
-    fn send(&self, topic: &str, entry: &Entry) -> Result<oneshot::Receiver<Delivered>, Refusal> {
-        if self.closed.load(Ordering::Relaxed) {
-            return Err(Refusal::Busy("the log is closed".to_string()));
-        }
-        let (waiting, report) = oneshot::channel();
-        let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, Box::new(waiting));
-        record.partition = entry.partition.map(|partition| partition as i32);
-        (record.key, record.payload) = (entry.key.as_deref(), entry.value.as_deref());
-        self.producer.send(record).map_err(|(error, _)| self.refusal(topic, &error))?;
-        Ok(report)
+    fn forget(&self, topic: &str) {
+        lock(&self.known).remove(topic);
+        self.senders.forget(topic);
     }
 
     /// Changes topics.
@@ -321,8 +276,8 @@ impl Shared {
     /// What an error means for who sent a record to `topic`.
     fn refusal(&self, topic: &str, error: &KafkaError) -> Refusal {
         tracing::debug!(log = self.name, topic, %error, "refused");
-        let client = self.producer.client();
-        if let Some((_, why)) = client.fatal_error() {
+        let senders = self.senders.all();
+        if let Some((_, why)) = senders.iter().find_map(|sender| sender.client().fatal_error()) {
             self.broken.send_replace(Some(why.clone()));
             return Refusal::Failed(why);
         }
@@ -333,19 +288,16 @@ impl Shared {
         let Some(code) = code else { return Refusal::Failed(error.to_string()) };
         let what = code.to_string();
         match code {
-            Code::UnknownTopic | Code::UnknownTopicOrPartition => {
-                lock(&self.known).remove(topic);
+            code if nowhere(code) => {
+                self.forget(topic);
                 Refusal::NoTopic
             }
-            Code::UnknownPartition => Refusal::NoPartition,
             Code::TopicAlreadyExists => Refusal::Exists,
-            Code::MessageSizeTooLarge | Code::InvalidMessageSize => {
-                Refusal::Unfit("a record is larger than Kafka takes".to_string())
-            }
+            code if too_large(code) => Refusal::Unfit("a record is larger than Kafka takes".to_string()),
             Code::InvalidRecord | Code::InvalidTopic | Code::InvalidPartitions | Code::PolicyViolation => Refusal::Unfit(what),
             _ if telling(code) > 2 => Refusal::Denied(what),
             // Nobody answers, because nobody is let in.
-            _ if telling(code) < 2 => match client.context().0.hopeless() {
+            _ if telling(code) < 2 => match senders.iter().find_map(|sender| sender.client().context().0.hopeless()) {
                 Some(why) => Refusal::Denied(format!("Kafka does not let this gateway in: {why}")),
                 None => Refusal::Busy("Kafka does not answer".to_string()),
             },

@@ -25,10 +25,12 @@
 mod census;
 mod claim;
 mod client;
+mod limit;
 mod log;
 #[cfg(feature = "msk")]
 mod msk;
 mod rows;
+mod sending;
 mod settings;
 mod sink;
 mod source;
@@ -36,6 +38,7 @@ mod source;
 mod tests;
 mod token;
 mod trail;
+mod writing;
 
 use std::sync::{Arc, Mutex};
 

@@ -6,10 +6,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use rdkafka::{Offset, TopicPartitionList};
 use serde::{Deserialize, Serialize};
 
 use crate::connect::{Chore, Committer, Identity, Opened, Schema, Sink, SinkContext, Store, Writer};
@@ -17,19 +13,13 @@ use crate::error::{Error, Result};
 
 use super::KafkaTopic;
 use super::census::Census;
-use super::client::{Context, IN_FLIGHT};
-use super::rows::{self, Encoder, Held, Part};
+use super::rows::{Encoder, Held, Part};
+use super::writing::Writing;
 
 /// Up to how many bytes of records are in the manifest itself.
 const INLINE: usize = 4 << 10;
-/// How long one step of a transaction may take, and how often it is tried.
+/// How long one step of a transaction may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
-const TRIES: usize = 3;
-
-/// After how many milliseconds without a word a connection is closed. librdkafka forgets a broker that is missing from metadata, as
-/// one is that was away for a while, and in the middle of a commit waits for it nevertheless, until some connection opens or
-/// closes (confluentinc/librdkafka#5511, and #5456: its own limit of time is not kept). So one does.
-const IDLE: &str = "10000";
 
 /// After how many milliseconds without a commit the group is told its number again. Brokers keep it for a week, or a day.
 const REMIND: i64 = 3_600_000;
@@ -63,28 +53,10 @@ impl Sink for KafkaTopic {
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        let (id, name) = (self.id(context), self.name());
+        let id = self.id(context);
         let group = self.group(context, "read_committed")?;
-        let producer: ThreadedProducer<Context> = self.settings.client(
-            &name,
-            &[
-                ("transactional.id", &id),
-                ("transaction.timeout.ms", "300000"),
-                ("message.timeout.ms", "290000"),
-                ("partitioner", "murmur2_random"),
-                ("linger.ms", "5"),
-                ("batch.size", "1000000"),
-                ("queue.buffering.max.messages", "100000"),
-                ("queue.buffering.max.kbytes", "65536"),
-                ("connections.max.idle.ms", IDLE),
-                ("max.in.flight", IN_FLIGHT),
-            ],
-        )?;
         // First: it fences the run before, and finishes or takes back what that left open. Only then the offset stands.
-        producer
-            .init_transactions(PATIENCE)
-            .map_err(|e| producer.context().error(&format!("can't begin to write to {name}"), &e))?;
-        let mut writing = Writing { topic: self.clone(), producer, group, shown: None };
+        let mut writing = Writing::begin(self, &id, group)?;
         let last = writing.last()?;
         let forgotten = self.claim(last.map(|(n, _)| n), schema, context)?;
         self.own(schema, context)?;
@@ -108,119 +80,6 @@ impl Sink for KafkaTopic {
             tidy: false,
         };
         Ok(Opened { writers, committer: Box::new(committer) })
-    }
-}
-
-/// One run's right to write to a topic.
-struct Writing {
-    topic: KafkaTopic,
-    producer: ThreadedProducer<Context>,
-    group: BaseConsumer<Context>,
-    /// The number of the last commit that is visible; `None` if it has to be asked for.
-    shown: Option<u64>,
-}
-
-/// Why a transaction was not made.
-enum Failure {
-    /// Nothing of it will be seen.
-    TakenBack(Error),
-    Final(Error),
-}
-
-impl Writing {
-    fn last(&mut self) -> Result<Option<(u64, Held)>> {
-        let last = self.topic.last(&self.group)?;
-        self.shown = Some(last.map_or(0, |(n, _)| n));
-        Ok(last)
-    }
-
-    /// Makes the records of `lines` and the number `n` visible.
-    fn transact(&self, n: u64, lines: &[u8], held: Held) -> Result<()> {
-        let mut left = TRIES;
-        loop {
-            left -= 1;
-            match self.attempt(n, lines, held) {
-                Ok(()) => return Ok(()),
-                Err(Failure::TakenBack(error)) if left > 0 => {
-                    tracing::warn!(topic = self.topic.name(), n, %error, "the transaction was taken back, try again");
-                }
-                Err(Failure::TakenBack(error) | Failure::Final(error)) => return Err(error),
-            }
-        }
-    }
-
-    fn attempt(&self, n: u64, lines: &[u8], held: Held) -> Result<(), Failure> {
-        let topic = &self.topic.topic;
-        self.producer.context().undelivered();
-        self.producer.begin_transaction().map_err(|e| self.give_up(n, &e))?;
-        for record in rows::records(lines) {
-            let (key, value) = record.map_err(|e| {
-                Failure::Final(
-                    Error::data(format!("the staged records of commit {n} of {} are damaged", self.topic.name())).because(e),
-                )
-            })?;
-            let mut record = BaseRecord::<str, str>::to(topic);
-            record.key = key.map(|key| key.get());
-            record.payload = value.map(|value| value.get());
-            while let Err((error, again)) = self.producer.send(record) {
-                if error.rdkafka_error_code() != Some(Code::QueueFull) {
-                    return Err(self.give_up(n, &error));
-                }
-                // Room comes when some are delivered.
-                let _ = self.producer.flush(Duration::from_millis(10));
-                record = again;
-            }
-        }
-        let mut offsets = TopicPartitionList::new();
-        let metadata = serde_json::to_string(&held).unwrap_or_default();
-        let mut offset = offsets.add_partition(topic, 0);
-        offset.set_metadata(metadata);
-        offset.set_offset(Offset::Offset(n as i64)).map_err(|e| self.give_up(n, &e))?;
-        let group = self.group.group_metadata().ok_or_else(|| Failure::Final(Error::internal("a group without a name")))?;
-        self.step(n, || self.producer.send_offsets_to_transaction(&offsets, &group, PATIENCE))?;
-        self.step(n, || self.producer.commit_transaction(PATIENCE))
-    }
-
-    /// Takes a step of a transaction. One that can be repeated, as after a timeout, is: the outcome is the same.
-    fn step(&self, n: u64, mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), Failure> {
-        let mut outcome = step();
-        for _ in 1..TRIES {
-            match &outcome {
-                Err(KafkaError::Transaction(error)) if error.is_retriable() => outcome = step(),
-                _ => break,
-            }
-        }
-        outcome.map_err(|error| self.give_up(n, &error))
-    }
-
-    /// Takes the transaction back, if that can be.
-    fn give_up(&self, n: u64, error: &KafkaError) -> Failure {
-        let name = self.topic.name();
-        let attempt = format!("can't make commit {n} of {name} visible");
-        let undelivered = self.producer.context().undelivered();
-        let codes = [error, undelivered.as_ref().unwrap_or(error)].map(KafkaError::rdkafka_error_code);
-        let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
-        let is = |codes_: &[Code]| codes.iter().chain([&fatal]).flatten().any(|code| codes_.contains(code));
-        if is(&[Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch]) {
-            return Failure::Final(
-                Error::superseded(format!("another run has taken over {name}"))
-                    .hint("This one stops; what it had committed stands."),
-            );
-        }
-        if is(&[Code::MessageSizeTooLarge, Code::InvalidMessageSize]) {
-            return Failure::Final(
-                Error::data(format!("{attempt}: a record is larger than the topic takes"))
-                    .hint("Raise the topic's max.message.bytes and the property message.max.bytes."),
-            );
-        }
-        let cause = self.producer.context().error(&attempt, undelivered.as_ref().unwrap_or(error));
-        match error {
-            KafkaError::Transaction(error) if error.is_fatal() || !error.txn_requires_abort() => Failure::Final(cause),
-            _ => match self.producer.abort_transaction(PATIENCE) {
-                Ok(()) => Failure::TakenBack(cause),
-                Err(_) => Failure::Final(cause),
-            },
-        }
     }
 }
 

@@ -1,8 +1,10 @@
-//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`forgotten`], [`refusals`],
-//! [`running`] and [`crashes`].
+//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`forgotten`], [`limits`],
+//! [`appending`], [`refusals`], [`running`] and [`crashes`].
 
+mod appending;
 mod crashes;
 mod forgotten;
+mod limits;
 mod reading;
 mod refusals;
 mod running;
@@ -15,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::DeliveryResult;
@@ -156,6 +158,17 @@ impl Cluster {
         self.heard(name, partitions);
         // The producer, too, which otherwise asks every few minutes.
         self.producer.client().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
+    }
+
+    /// Lets a topic take batches of so many bytes, and no larger ones.
+    fn limit(&self, topic: &str, bytes: usize) {
+        let (options, bytes) = (AdminOptions::new(), bytes.to_string());
+        let changed = [&AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes)];
+        let altered = self.runtime.block_on(self.admin.alter_configs(changed, &options)).unwrap();
+        altered.into_iter().for_each(|topic| drop(topic.unwrap()));
+        let asked = [ResourceSpecifier::Topic(topic)];
+        let told = || self.runtime.block_on(self.admin.describe_configs(&asked, &options)).unwrap().remove(0).unwrap();
+        until(topic, || told().get("max.message.bytes").and_then(|entry| entry.value.clone()).as_ref() == Some(&bytes));
     }
 
     /// Waits until the broker knows of partitions: they are made elsewhere, and one that has just begun hears of them later.

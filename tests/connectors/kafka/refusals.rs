@@ -1,5 +1,8 @@
 //! Who is let in and who is not: each trouble is one error that says what to do, and no secret is in it.
 
+use std::ops::Range;
+use std::path::Path;
+
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use watershed::connect::{Sink, Source};
@@ -57,22 +60,29 @@ fn tls_alone_is_enough_where_nobody_is_asked_who_he_is() {
     assert_eq!(super::records(&mut *Source::open(&topic, 1, None, false).unwrap()).len(), 1);
 }
 
+/// Writes a token that is good from one second to another, counted from now, and returns the properties that name its file.
+pub(super) fn token(path: &Path, seconds: Range<i64>) -> Vec<(String, String)> {
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
+    let encode = |json: String| URL_SAFE_NO_PAD.encode(json);
+    let claims = format!(r#"{{"sub":"alice","iat":{},"exp":{}}}"#, now + seconds.start, now + seconds.end);
+    std::fs::write(path, format!("{}.{}.\n", encode(r#"{"alg":"none"}"#.into()), encode(claims))).unwrap();
+    let properties = [
+        ("security.protocol", "sasl_plaintext"),
+        ("sasl.mechanism", "OAUTHBEARER"),
+        ("sasl.oauthbearer.token.endpoint.url", &format!("file://{}", path.display())),
+    ];
+    properties.map(|(name, value)| (name.to_string(), value.to_string())).to_vec()
+}
+
 #[test]
 fn a_token_in_a_file_lets_in_until_it_has_run_out() {
     let Some(cluster) = cluster() else { return };
     let (name, folder) = (cluster.topic(2), tempfile::tempdir().unwrap());
     let path = folder.path().join("token");
-    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs();
-    let file = format!("sasl.oauthbearer.token.endpoint.url=file://{}", path.display());
-    let properties = ["security.protocol=sasl_plaintext", "sasl.mechanism=OAUTHBEARER", &file];
-    let write = |from: u64, to: u64| {
-        let encode = |json: String| URL_SAFE_NO_PAD.encode(json);
-        let claims = format!(r#"{{"sub":"alice","iat":{from},"exp":{to}}}"#);
-        std::fs::write(&path, format!("{}.{}.\n", encode(r#"{"alg":"none"}"#.into()), encode(claims))).unwrap();
-    };
-    write(now - 10, now + 600);
+    let properties: Vec<String> = token(&path, -10..600).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let properties: Vec<&str> = properties.iter().map(String::as_str).collect();
     assert_eq!(topic(cluster, "KAFKA_SASL", &name, &properties).partitions().unwrap(), [0, 1]);
-    write(now - 600, now - 10);
+    token(&path, -600..-10);
     refused(&topic(cluster, "KAFKA_SASL", &name, &properties), ErrorKind::Config, "credentials");
     std::fs::write(&path, "no token").unwrap();
     refused(&topic(cluster, "KAFKA_SASL", &name, &properties), ErrorKind::Config, "credentials");
