@@ -2,6 +2,7 @@
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::json;
 
 use crate::connect::log::Refusal;
@@ -156,7 +157,9 @@ pub(super) fn refusal_of(refusal: &Refusal, stream: &str) -> (&'static str, Stri
 }
 
 /// An answer in JSON.
-pub(super) fn answer(status: u16, kind: &'static str, body: &serde_json::Value) -> Response {
+pub(super) fn answer(status: u16, kind: &'static str, body: &impl Serialize) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, [(header::CONTENT_TYPE, kind)], body.to_string()).into_response()
+    // Memory takes any bytes, and all keys are texts.
+    let body = serde_json::to_vec(body).unwrap_or_default();
+    (status, [(header::CONTENT_TYPE, kind)], body).into_response()
 }

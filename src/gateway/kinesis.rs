@@ -7,13 +7,14 @@ use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Deserializer};
-use serde_json::json;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Number, json};
 
 use crate::connect::log::{Entry, Part, Place, Position, Refusal};
 
 use super::fault::{ACCOUNT, AMAZON, Dialect, Fault, answer, refusal_of};
+use super::records::{Bounded, Each};
 use super::rest::{Named, one_line, parameter, parse};
 use super::{App, inner, outer};
 
@@ -38,7 +39,24 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<
 #[derive(Deserialize)]
 struct Puts<'a> {
     #[serde(borrow, alias = "Records")]
-    records: Option<Vec<Put<'a>>>,
+    records: Option<Bounded<Put<'a>, RECORDS>>,
+}
+
+/// Reads the records of a request, as many as it may have.
+fn many(body: &[u8]) -> Result<Vec<Put<'_>>, Fault> {
+    let Some(records) = parse::<Puts<'_>>(body)?.records else { return Ok(Vec::new()) };
+    if records.count > RECORDS { Err(count(records.count)) } else { Ok(records.kept) }
+}
+
+fn count(records: usize) -> Fault {
+    Fault::Invalid(format!("a request has 1 to {RECORDS} records, not {records}"))
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Taken<T> {
+    failed_record_count: usize,
+    records: T,
 }
 
 #[derive(Default, Deserialize)]
@@ -155,8 +173,7 @@ pub(super) async fn put(State(app): State<Arc<App>>, path: Named, headers: Heade
 /// `PUT /streams/{stream}/records`: the answer says of each record whether it was taken. A text is stored as its characters.
 pub(super) async fn put_many(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
     let stream = name(&path);
-    let records = |body| Ok(parse::<Puts<'_>>(body)?.records.unwrap_or_default());
-    let places = match put_all(&app, stream, &headers, &body, records, characters).await {
+    let places = match put_all(&app, stream, &headers, &body, many, characters).await {
         Ok(places) => places,
         Err(fault) => return refuse(&fault),
     };
@@ -168,8 +185,7 @@ pub(super) async fn put_many(State(app): State<Arc<App>>, path: Named, headers: 
         }
     };
     let failed = places.iter().filter(|place| place.is_err()).count();
-    let records: Vec<_> = places.iter().map(record).collect();
-    answer(200, AMAZON, &json!({ "FailedRecordCount": failed, "Records": records }))
+    answer(200, AMAZON, &Taken { failed_record_count: failed, records: Each(&places, record) })
 }
 
 async fn put_all<'a>(
@@ -185,7 +201,7 @@ async fn put_all<'a>(
     }
     let records = records(body)?;
     if !(1..=RECORDS).contains(&records.len()) {
-        return Err(Fault::Invalid(format!("a request has 1 to {RECORDS} records, not {}", records.len())));
+        return Err(count(records.len()));
     }
     let entries = records.into_iter().map(|put| entry(body, put, &stored)).collect::<Result<_, _>>()?;
     app.append(&inner(&app.config.streams, stream), entries).await.map_err(|refusal| Fault::Log(refusal, stream.to_string()))
@@ -201,12 +217,13 @@ fn is_json(headers: &HeaderMap) -> bool {
 fn entry(body: &Bytes, put: Put<'_>, stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, Fault>) -> Result<Entry, Fault> {
     let data = put.data.ok_or_else(|| Fault::Invalid("a record has no data".to_string()))?;
     let key = put.key.ok_or_else(|| Fault::Invalid("a record has no partition key".to_string()))?;
-    // The mapping template writes a number as text.
-    let key = match serde_json::from_str(key.get()) {
-        Ok(serde_json::Value::String(key)) => key,
-        Ok(serde_json::Value::Number(key)) => key.to_string(),
-        _ => return Err(Fault::Malformed("a partition key is a text".to_string())),
+    // The mapping template writes a number as text. Nothing else is looked into: it may be as long as a body.
+    let key = match key.get().as_bytes() {
+        [b'"', ..] => serde_json::from_str::<String>(key.get()).ok(),
+        [b'-' | b'0'..=b'9', ..] => serde_json::from_str::<Number>(key.get()).ok().map(|key| key.to_string()),
+        _ => None,
     };
+    let key = key.ok_or_else(|| Fault::Malformed("a partition key is a text".to_string()))?;
     if !(1..=KEY).contains(&key.chars().count()) {
         return Err(Fault::Invalid(format!("a partition key has 1 to {KEY} characters")));
     }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! GET  /topics                                    names of the topics
-//! POST /topics/{topic}[/partitions/{partition}]   records of REST Proxy v2, in JSON or in base64
+//! POST /topics/{topic}[/partitions/{partition}]   up to 10000 records of REST Proxy v2, in JSON or in base64
 //! GET  /streams                                   names of the streams
 //! GET POST DELETE /streams/{stream}               describe, create, delete it
 //! PUT  /streams/{stream}/record                   one record
@@ -32,6 +32,7 @@ mod kinesis;
 mod metrics;
 mod names;
 mod patience;
+mod records;
 mod rest;
 mod serve;
 mod slots;

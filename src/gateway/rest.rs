@@ -11,20 +11,24 @@ use axum::response::Response;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
 use crate::connect::log::{Entry, Place, Position, Refusal};
 
 use super::fault::{Dialect, Fault, KAFKA, answer};
+use super::records::{Bounded, Each};
 use super::{App, inner, outer};
+
+/// The most records of a request.
+const RECORDS: usize = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Produce<'a> {
     #[serde(borrow)]
-    records: Option<Vec<Record<'a>>>,
+    records: Option<Bounded<Record<'a>, RECORDS>>,
     // Senders that know of schemas say that there are none.
     #[serde(borrow, rename = "key_schema")]
     _key_schema: Option<&'a RawValue>,
@@ -67,7 +71,7 @@ pub(super) async fn topics(State(app): State<Arc<App>>) -> Response {
         Ok(topics) => {
             let mut names: Vec<String> = topics.into_iter().map(|topic| outer(&app.config.topics, topic)).collect();
             names.sort_unstable();
-            answer(200, KAFKA, &names.into())
+            answer(200, KAFKA, &names)
         }
         Err(refusal) => Dialect::Kafka.refuse(&Fault::Log(refusal, String::new())),
     }
@@ -110,15 +114,18 @@ fn entries(body: &Bytes, embedded: Embedded, partition: Option<u32>) -> Result<V
         return Err(Fault::Invalid("Request body may not be null".to_string()));
     }
     let produce: Produce<'_> = parse(body)?;
-    let records = produce.records.filter(|records| !records.is_empty());
+    let records = produce.records.filter(|records| records.count > 0);
     let records = records.ok_or_else(|| Fault::Invalid("records may not be empty".to_string()))?;
+    if records.count > RECORDS {
+        return Err(Fault::Invalid(format!("records may have at most {RECORDS} elements, not {}", records.count)));
+    }
     let entry = |record: Record<'_>| {
         let asked = record.partition.map(u32::try_from).transpose();
         let asked = asked.map_err(|_| Fault::Invalid("partition must be greater than or equal to 0".to_string()))?;
         let bytes = |value: Option<&RawValue>| value.map(|value| decoded(body, value, embedded)).transpose();
         Ok(Entry { partition: partition.or(asked), key: bytes(record.key)?, value: bytes(record.value)? })
     };
-    records.into_iter().map(entry).collect()
+    records.kept.into_iter().map(entry).collect()
 }
 
 /// Reads an object.
@@ -153,7 +160,14 @@ pub(super) fn one_line(body: &Bytes, value: &RawValue) -> Bytes {
     text.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect()
 }
 
-fn offsets(places: &[Result<Place, Refusal>]) -> serde_json::Value {
+#[derive(Serialize)]
+struct Offsets<T> {
+    offsets: T,
+    key_schema_id: (),
+    value_schema_id: (),
+}
+
+fn offsets(places: &[Result<Place, Refusal>]) -> impl Serialize {
     let offset = |place: &Result<Place, Refusal>| match place {
         Ok(Place { partition, position }) => {
             let offset = if let Position::Offset(offset) = position { Some(offset) } else { None };
@@ -164,6 +178,5 @@ fn offsets(places: &[Result<Place, Refusal>]) -> serde_json::Value {
             json!({ "partition": null, "offset": null, "error_code": code, "error": refusal.to_string() })
         }
     };
-    let offsets: Vec<_> = places.iter().map(offset).collect();
-    json!({ "offsets": offsets, "key_schema_id": null, "value_schema_id": null })
+    Offsets { offsets: Each(places, offset), key_schema_id: (), value_schema_id: () }
 }

@@ -5,6 +5,7 @@ mod damage;
 mod holders;
 mod keeping;
 mod limits;
+mod sizes;
 mod strangers;
 mod topics;
 mod writers;
