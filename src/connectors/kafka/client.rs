@@ -124,6 +124,11 @@ fn lost(code: Code) -> bool {
     matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation)
 }
 
+/// Returns true for an error that says that records are not there any more.
+pub(super) fn gone(error: &KafkaError) -> bool {
+    error.rdkafka_error_code().is_some_and(lost)
+}
+
 /// Whether a code says that there is no such topic or partition.
 pub(super) fn nowhere(code: Code) -> bool {
     matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::UnknownTopicId)
@@ -136,13 +141,87 @@ pub(super) fn unknown(error: &KafkaError) -> bool {
 }
 
 /// Whether a reader goes on after `error`: the client connects again by itself, and credentials that were right before may
-/// become right again.
+/// become right again. What is not listed here stops it, for the client passes over records that it can't read.
 pub(super) fn passing(error: &KafkaError) -> bool {
     if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
         return false;
     }
-    let lasting = |code| lost(code) || matches!(code, Code::BadMessage | Code::InvalidMessage | Code::Fatal);
-    !error.rdkafka_error_code().is_some_and(lasting)
+    error.rdkafka_error_code().is_some_and(passes)
+}
+
+fn passes(code: Code) -> bool {
+    match code {
+        // Nobody answers, or the connection broke.
+        Code::AllBrokersDown
+        | Code::BrokerTransportFailure
+        | Code::NetworkException
+        | Code::Resolve
+        | Code::OperationTimedOut
+        | Code::TimedOutQueue
+        | Code::RequestTimedOut
+        | Code::BrokerDestroy
+        | Code::DestroyBroker
+        | Code::UnknownBroker
+        | Code::CriticalSystemResource
+        | Code::Interrupted => true,
+        // Another broker leads the partition now, or soon will.
+        Code::LeaderNotAvailable
+        | Code::NotLeaderForPartition
+        | Code::BrokerNotAvailable
+        | Code::ReplicaNotAvailable
+        | Code::KafkaStorageError
+        | Code::OffsetNotAvailable
+        | Code::FencedLeaderEpoch
+        | Code::UnknownLeaderEpoch
+        | Code::ReassignmentInProgress
+        | Code::RebootstrapRequired
+        | Code::NodeUpdate
+        | Code::WaitCache
+        | Code::InProgress
+        | Code::PreviousInProgress
+        | Code::Retry => true,
+        // The client asks for a coordinator of groups, though no group is joined here.
+        Code::WaitingForCoordinator | Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator => {
+            true
+        }
+        // A broker has too much to do, or has forgotten the conversation.
+        Code::ThrottlingQuotaExceeded | Code::FetchSessionIdNotFound | Code::InvalidFetchSessionEpoch => true,
+        _ => nowhere(code) || denied(code).is_some(),
+    }
+}
+
+/// Returns true for a code of reading that says that a record is damaged: its sum, its form or its packing is wrong.
+fn damaged(code: Code) -> bool {
+    matches!(
+        code,
+        Code::BadMessage
+            | Code::BadCompression
+            | Code::InvalidMessage
+            | Code::InvalidMessageSize
+            // The client asks for up to a gigabyte, and a length may say more.
+            | Code::MessageSizeTooLarge
+            | Code::InvalidRecord
+            | Code::NotImplemented
+            | Code::UnsupportedCompressionType
+            | Code::Underflow
+            | Code::Inconsistent
+    )
+}
+
+impl Context {
+    /// The error of a reader of `name` whose record at `offset`, or one behind it, can't be read.
+    pub(super) fn unreadable(&self, name: &str, offset: u64, error: &KafkaError) -> Error {
+        match error.rdkafka_error_code() {
+            Some(code) if damaged(code) => {
+                let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                let why = said.filter(|(said, _)| *said == code).map_or_else(|| error.to_string(), |(_, why)| why);
+                Error::data(format!("can't read on in {name} from offset {offset}: a record is damaged"))
+                    .because(why)
+                    .hint("Let another replica lead the partition, or restore its files; else begin anew with another state.")
+            }
+            _ => self.error(&format!("can't read on in {name} from offset {offset}"), error),
+        }
+    }
 }
 
 impl ClientContext for Context {

@@ -264,7 +264,7 @@ impl Reader {
                     tracing::warn!(partition = self.name, %error, "wait for a broker");
                 }
             }
-            Some(Err(error)) => return Err(self.consumer.context().error(&format!("can't read on in {}", self.name), &error)),
+            Some(Err(error)) => return Err(self.consumer.context().unreadable(&self.name, self.batch.next, &error)),
         }
         Ok(true)
     }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::record::{Batch, Headers, Order, Record};
 
 use super::KafkaTopic;
-use super::client::{Context, Scout, passing};
+use super::client::{Context, Scout, gone, passing};
 
 /// How many partitions are read again at a time: each is as much as its producer sent at once.
 const AT_ONCE: u32 = 64;
@@ -141,7 +141,12 @@ impl KafkaTopic {
                     None => continue,
                 },
                 Some(Err(error)) if passing(&error) => error,
-                Some(Err(error)) => return Err(self.anew(&error.to_string())),
+                // Only where offsets are gone is it another topic.
+                Some(Err(error)) if gone(&error) => return Err(self.anew(&error.to_string())),
+                Some(Err(error)) => {
+                    let offset = due.values().map(|(mark, _)| mark.offset).min().unwrap_or_default();
+                    return Err(consumer.context().unreadable(&self.name(), offset, &error));
+                }
                 None => KafkaError::MessageConsumption(Code::OperationTimedOut),
             };
             rounds += 1;

@@ -1,8 +1,9 @@
-//! What Kafka promises, against a real broker: the contract, [`reading`], [`writing`], [`forgotten`], [`limits`],
+//! What Kafka promises, against a real broker: the contract, [`reading`], [`damage`], [`writing`], [`forgotten`], [`limits`],
 //! [`appending`], [`refusals`], [`running`] and [`crashes`].
 
 mod appending;
 mod crashes;
+mod damage;
 mod forgotten;
 mod limits;
 mod reading;
