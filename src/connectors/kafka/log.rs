@@ -12,6 +12,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
 use crate::error::{Error, Result};
@@ -21,8 +22,9 @@ use super::client::{Context, nowhere, telling};
 use super::limit::too_large;
 use super::sending::{PATIENCE, Report, Senders, lock};
 
-/// How long the brokers have for a question.
+/// How long the brokers have for a question, and for one after a record has waited in vain.
 const ASKING: Duration = Duration::from_secs(5);
+const AFTER: Duration = Duration::from_secs(3);
 /// How often it is looked for a topic that was made, and the pause between.
 const LOOKS: u32 = 50;
 const PAUSE: Duration = Duration::from_millis(100);
@@ -123,11 +125,18 @@ impl Log for KafkaLog {
             }
             let failed = |error: Error| Refusal::Failed(error.to_string());
             let reports = shared.senders.send(&topic, &entries).await.map_err(failed)?;
+            let doubtful = |code: Code| nowhere(code) || code == Code::MessageTimedOut;
+            let doubt = reports.iter().any(|report| matches!(report, Report::Not(code, _) if doubtful(*code)));
+            // A request that has waited for long does not wait as long again.
+            let (looking, name) = (shared.clone(), topic.clone());
+            let gone = async move { Ok(timeout(AFTER, looking.gone(name)).await.unwrap_or(false)) };
+            let gone = doubt && self.work(gone).await?;
             let place = |report: Report| match report {
                 Report::At(partition, offset) => Ok(Place {
                     partition: partition as u32,
                     position: u64::try_from(offset).map_or(Position::Unknown, Position::Offset),
                 }),
+                Report::Not(code, _) if gone && doubtful(code) => Err(Refusal::NoTopic),
                 Report::Not(code, _) => Err(shared.refusal(&topic, &KafkaError::MessageProduction(code))),
                 Report::Overtaken => Err(Refusal::Busy("the topic takes smaller batches than it did".to_string())),
                 Report::Lost => Err(Refusal::Failed("Kafka's client has ended".to_string())),
@@ -246,6 +255,19 @@ impl Shared {
         looking.clone()
     }
 
+    /// Returns true if a topic is gone. Once may be too early for brokers that have just come back.
+    async fn gone(self: Arc<Self>, topic: String) -> bool {
+        let there = |shared: &Shared| lock(&shared.known).contains_key(&topic);
+        for pause in [PAUSE, Duration::ZERO] {
+            if self.clone().look().await.is_err() || there(&self) {
+                return false;
+            }
+            tokio::time::sleep(pause).await;
+        }
+        self.forget(&topic);
+        true
+    }
+
     fn forget(&self, topic: &str) {
         lock(&self.known).remove(topic);
         self.senders.forget(topic);
@@ -288,10 +310,9 @@ impl Shared {
         let Some(code) = code else { return Refusal::Failed(error.to_string()) };
         let what = code.to_string();
         match code {
-            code if nowhere(code) => {
-                self.forget(topic);
-                Refusal::NoTopic
-            }
+            code if nowhere(code) && matches!(error, KafkaError::AdminOp(_)) => Refusal::NoTopic,
+            // It is there: brokers and clients don't know it all at the same time.
+            code if nowhere(code) => Refusal::Busy("the topic is being made".to_string()),
             Code::TopicAlreadyExists => Refusal::Exists,
             code if too_large(code) => Refusal::Unfit("a record is larger than Kafka takes".to_string()),
             Code::InvalidRecord | Code::InvalidTopic | Code::InvalidPartitions | Code::PolicyViolation => Refusal::Unfit(what),

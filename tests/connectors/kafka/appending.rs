@@ -1,10 +1,18 @@
-//! A gateway before Kafka: what a request costs.
+//! A gateway before Kafka: what a request costs, and what is said of a topic that is gone.
 
 use std::future::poll_fn;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use watershed::gateway::{Entry, Log};
+use rdkafka::producer::Producer;
+use tokio::sync::oneshot;
+use watershed::gateway::{Config, Entry, Gateway, Log};
 
 use super::cluster;
+use crate::support::http::Client;
+use crate::support::until;
+
+const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
 
 #[test]
 fn many_records_of_a_request_wake_their_waiter_together() {
@@ -25,4 +33,35 @@ fn many_records_of_a_request_wake_their_waiter_together() {
     // Each time it is woken it may look at all of them, and a runtime lets it look at 128 at a time.
     let (few, many) = (polls(1000), polls(80_000));
     assert!(many <= few + 160, "{many} for 80,000 records, {few} for 1,000");
+}
+
+#[test]
+fn a_topic_that_is_deleted_is_not_found_by_the_next_request() {
+    let Some(cluster) = cluster() else { return };
+    let topic = cluster.topic(1);
+    let began = Instant::now();
+    let config = Config::new(Arc::new(move || began.elapsed()));
+    let log = Arc::new(cluster.kafka().log().unwrap());
+    let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), log, config).unwrap();
+    let address = gateway.address();
+    let (stop, stopped) = oneshot::channel::<()>();
+    let running = std::thread::spawn(move || gateway.run(async move { drop(stopped.await) }));
+    let mut client = Client::connect(address);
+    let mut post =
+        || client.ask("POST", &format!("/topics/{topic}"), &[JSON], r#"{"records":[{"value":1},{"value":2}]}"#).unwrap();
+    assert_eq!(post().status, 200);
+    cluster.delete(&topic);
+    let found = || cluster.producer.client().fetch_metadata(Some(&topic), Duration::from_secs(30)).unwrap();
+    until("its end", || found().topics().iter().all(|topic| topic.error().is_some()));
+    for _ in 0..2 {
+        let reply = post();
+        assert_eq!((reply.status, &reply.json()["error_code"]), (404, &40401.into()), "{reply:?}");
+    }
+    let put = Client::connect(address).ask("PUT", &format!("/streams/{topic}/record"), &[], r#"{"Data":1,"PartitionKey":"k"}"#);
+    assert_eq!(put.unwrap().json()["__type"], "ResourceNotFoundException");
+    // Another one of that name is found.
+    assert!((0..1000).any(|_| cluster.create(&topic, 1)));
+    until("the new one", || post().status == 200);
+    stop.send(()).unwrap();
+    running.join().unwrap().unwrap();
 }
