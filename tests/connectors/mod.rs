@@ -9,6 +9,7 @@ mod handoff;
 pub(crate) mod kafka;
 #[cfg(feature = "kinesis")]
 pub(crate) mod kinesis;
+mod layouts;
 mod store;
 
 use std::collections::BTreeMap;

@@ -13,6 +13,10 @@ use tokio::task::JoinHandle;
 use super::Create;
 use crate::error::{Error, Result};
 
+/// How many folders are listed at once.
+#[cfg(feature = "archive")]
+const SIDE_BY_SIDE: usize = 16;
+
 /// What is below a prefix of an object store.
 #[derive(Clone)]
 pub(crate) struct Remote {
@@ -64,6 +68,18 @@ impl Remote {
 
     pub(super) fn name(&self, path: &str) -> String {
         format!("{}{}", self.bucket.root, self.key(path))
+    }
+
+    /// The key of what somebody else put at `path`: as it is, for it may have characters that no key of ours has.
+    #[cfg(feature = "archive")]
+    fn found(&self, path: &str) -> Key {
+        Key::parse(format!("{}/{path}", self.prefix)).unwrap_or_else(|_| self.key(path))
+    }
+
+    /// The name of what was found at `path`, for people.
+    #[cfg(feature = "archive")]
+    pub(crate) fn found_name(&self, path: &str) -> String {
+        format!("{}{}", self.bucket.root, self.found(path))
     }
 
     /// The object store itself, and where in it this is.
@@ -120,7 +136,7 @@ impl Remote {
     }
 
     /// Names and sizes of the objects directly below `path`, and names of the folders.
-    pub(super) fn list(&self, path: &str) -> Result<(Vec<(String, u64)>, Vec<String>)> {
+    pub(crate) fn list(&self, path: &str) -> Result<(Vec<(String, u64)>, Vec<String>)> {
         let listed = self.wait(self.bucket.objects.list_with_delimiter(Some(&self.key(path))));
         let listed = listed.map_err(|e| self.failed("list", path, e))?;
         let objects = listed.objects.iter().filter_map(|o| Some((o.location.filename()?.to_string(), o.size)));
@@ -128,44 +144,60 @@ impl Remote {
         Ok((objects.collect(), folders.collect()))
     }
 
-    /// Passes names and sizes of the objects directly below `path` to `take` as they are listed: of all, or of those whose
-    /// names come after `after`.
+    /// Passes path and size of each object below `folders`, at any depth, to `take` as they are listed, until it returns false: of
+    /// all, or of those whose paths come after `after`. Paths are those that were found below this prefix; the folders are
+    /// listed side by side.
     ///
     /// # Errors
     /// When they can't be listed.
     #[cfg(feature = "archive")]
-    pub(crate) fn each(&self, path: &str, after: Option<&str>, mut take: impl FnMut(&str, u64)) -> Result<()> {
-        let prefix = self.key(path);
-        let mut listed = match after {
-            Some(name) => self.bucket.objects.list_with_offset(Some(&prefix), &prefix.clone().join(name)),
-            None => self.bucket.objects.list(Some(&prefix)),
-        };
-        let mut take = |object: object_store::ObjectMeta| {
-            if object.location.prefix_match(&prefix).is_some_and(|parts| parts.count() == 1)
-                && let Some(name) = object.location.filename()
-            {
-                take(name, object.size);
+    pub(crate) fn each(&self, folders: &[String], after: Option<&str>, mut take: impl FnMut(&str, u64) -> bool) -> Result<()> {
+        use futures::{StreamExt, TryStreamExt, stream};
+        let root = self.found("");
+        let list = |folder: &String| {
+            let prefix = self.found(folder);
+            match after {
+                Some(path) => self.bucket.objects.list_with_offset(Some(&prefix), &self.found(path)),
+                None => self.bucket.objects.list(Some(&prefix)),
             }
         };
+        let mut listed = stream::iter(folders.iter().map(list).collect::<Vec<_>>()).flatten_unordered(SIDE_BY_SIDE);
+        let below = |location: &Key| Some(location.as_ref().strip_prefix(root.as_ref())?.trim_start_matches('/').to_string());
         let all = async {
-            while let Some(object) = futures::TryStreamExt::try_next(&mut listed).await? {
-                take(object);
+            while let Some(object) = listed.try_next().await? {
+                // A key that ends with a slash is the mark of a folder: it comes as an object of the folder's name.
+                if let Some(path) =
+                    below(&object.location).filter(|path| object.size > 0 || !path.is_empty() && !folders.contains(path))
+                    && !take(&path, object.size)
+                {
+                    break;
+                }
             }
             Ok(())
         };
-        self.wait(all).map_err(|e| self.failed("list", path, e))
+        self.wait(all).map_err(|e| self.failed("list", folders.first().map_or("", String::as_str), e))
     }
 
     /// Begins to read the object at `path`, or a range of its bytes.
     pub(crate) fn fetch(&self, path: &str, range: Option<Range<u64>>) -> Fetch {
-        let (objects, key) = (self.bucket.objects.clone(), self.key(path));
+        self.fetch_at(self.key(path), range)
+    }
+
+    /// Begins to read what was found at `path`, or a range of its bytes.
+    #[cfg(feature = "archive")]
+    pub(crate) fn fetch_found(&self, path: &str, range: Option<Range<u64>>) -> Fetch {
+        self.fetch_at(self.found(path), range)
+    }
+
+    fn fetch_at(&self, key: Key, range: Option<Range<u64>>) -> Fetch {
+        let (objects, at) = (self.bucket.objects.clone(), key.clone());
         let read = async move {
             match range {
-                Some(range) => objects.get_range(&key, range).await,
-                None => objects.get(&key).await?.bytes().await,
+                Some(range) => objects.get_range(&at, range).await,
+                None => objects.get(&at).await?.bytes().await,
             }
         };
-        Fetch { task: self.bucket.runtime.spawn(read), remote: self.clone(), path: path.into() }
+        Fetch { task: self.bucket.runtime.spawn(read), bucket: self.bucket.clone(), key }
     }
 
     fn failed(&self, verb: &str, path: &str, cause: Cause) -> Error {
@@ -176,8 +208,8 @@ impl Remote {
 /// Bytes that are on their way; they are no longer wanted when it is dropped.
 pub(crate) struct Fetch {
     task: JoinHandle<Result<Bytes, Cause>>,
-    remote: Remote,
-    path: String,
+    bucket: Arc<Bucket>,
+    key: Key,
 }
 
 impl Fetch {
@@ -186,10 +218,10 @@ impl Fetch {
     /// # Errors
     /// When it can't be read.
     pub(crate) fn wait(mut self) -> Result<Option<Bytes>> {
-        match self.remote.bucket.runtime.block_on(&mut self.task).unwrap_or_else(|e| Err(e.into())) {
+        match self.bucket.runtime.block_on(&mut self.task).unwrap_or_else(|e| Err(e.into())) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(Cause::NotFound { .. }) => Ok(None),
-            Err(e) => Err(self.remote.failed("read", &self.path, e)),
+            Err(e) => Err(failed(format!("can't read {}{}", self.bucket.root, self.key), e)),
         }
     }
 }

@@ -11,7 +11,8 @@ use bytes::Bytes;
 use crate::connect::Fetch;
 use crate::error::{Error, Result};
 
-use super::objects::{Listed, Objects};
+use super::names::Listed;
+use super::objects::Objects;
 
 /// How many objects of a partition are asked for at once, and how many bytes they may bring together.
 const REQUESTS: usize = 32;
@@ -33,26 +34,26 @@ impl Ahead {
     pub(super) fn open<'a>(
         &mut self,
         objects: &Objects,
-        object: Listed,
+        object: &Listed,
         later: impl Iterator<Item = &'a Listed>,
     ) -> Result<Option<Box<dyn Read + Send>>> {
         if objects.store.remote().is_none() {
-            return objects.open(object.first);
+            return objects.open(object);
         }
-        self.begun.retain(|ahead| ahead.object >= object);
+        self.begun.retain(|ahead| ahead.object >= *object);
         let mut mine = match self.begun.front() {
-            Some(ahead) if ahead.object == object => self.begun.pop_front(),
+            Some(ahead) if ahead.object == *object => self.begun.pop_front(),
             _ => None,
         }
         .unwrap_or_else(|| Pieces::begin(objects, object));
-        let last = self.begun.back().map(|ahead| ahead.object);
+        let last = self.begun.back().map(|ahead| ahead.object.clone());
         let mut bytes: u64 = self.begun.iter().map(|ahead| ahead.object.piece()).sum();
-        for object in later.skip_while(|object| last.is_some_and(|last| **object <= last)) {
+        for object in later.skip_while(|object| last.as_ref().is_some_and(|last| *object <= last)) {
             bytes += object.piece();
             if self.begun.len() >= REQUESTS || bytes > BYTES {
                 break;
             }
-            self.begun.push_back(Pieces::begin(objects, *object));
+            self.begun.push_back(Pieces::begin(objects, object));
         }
         Ok(mine.next()?.then(|| Box::new(mine) as _))
     }
@@ -80,18 +81,19 @@ struct Pieces {
 }
 
 impl Pieces {
-    fn begin(objects: &Objects, object: Listed) -> Self {
-        let mut begun = Pieces { objects: objects.clone(), object, asked: 0, came: 0, coming: None, piece: Bytes::new() };
+    fn begin(objects: &Objects, object: &Listed) -> Self {
+        let (objects, object) = (objects.clone(), object.clone());
+        let mut begun = Pieces { objects, object, asked: 0, came: 0, coming: None, piece: Bytes::new() };
         begun.ask();
         begun
     }
 
     fn ask(&mut self) {
         let (from, to) = (self.asked, (self.asked + PIECE).min(self.object.bytes()));
-        let Some(remote) = self.objects.store.remote().filter(|_| from < to) else { return };
+        let Some(remote) = self.objects.below.remote().filter(|_| from < to) else { return };
         // What fits is asked for as a whole, which shows that it is no longer than it was.
         let range = (to - from < self.object.bytes()).then_some(from..to);
-        self.coming = Some(remote.fetch(&self.objects.path(self.object.first), range));
+        self.coming = Some(remote.fetch_found(&self.objects.at(&self.object), range));
         self.asked = to;
     }
 
@@ -101,7 +103,7 @@ impl Pieces {
         let Some(piece) = fetch.wait()? else { return Ok(false) };
         self.came += piece.len() as u64;
         if self.came != self.asked {
-            let name = self.objects.store.name(&self.objects.path(self.object.first));
+            let name = self.objects.title(&self.object);
             let message = format!("{name} is not what was listed: it had {} bytes", self.object.bytes());
             return Err(Error::data(message).hint("Bring back what was there: objects of an archive are immutable."));
         }

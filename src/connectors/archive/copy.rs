@@ -65,10 +65,10 @@ impl ArchiveTopic {
         let mark = self.archive.mark("a copy of a log")?;
         let objects = self.objects(partition)?;
         // It was read, and whoever wrote it may have died before it was durable.
-        if objects.store.folder().is_some()
-            && let Some(last) = objects.list(None)?.pop()
+        if objects.below.folder().is_some()
+            && let Some(last) = objects.list()?.pop()
         {
-            objects.store.confirm(&objects.path(last.first))?;
+            objects.below.confirm(&objects.at(&last))?;
         }
         let next = self.end(partition)?;
         Ok(Copier { objects, rotation, next, open: Open::default(), _mark: mark })
@@ -77,8 +77,9 @@ impl ArchiveTopic {
     /// The offset after the last record of `partition`, `None` if it has no object.
     pub(super) fn end(&self, partition: u32) -> Result<Option<u64>> {
         let objects = self.objects(partition)?;
-        let Some(last) = objects.list(None)?.pop() else { return Ok(None) };
-        let mut reader = Reader::open(objects, Some(last.first), false, CHUNK, LONGEST)?;
+        let Some(last) = objects.list()?.pop() else { return Ok(None) };
+        let from = last.first;
+        let mut reader = Reader::over(objects, vec![last], Some(from), false, CHUNK, LONGEST)?;
         while let Poll::Batch(_) = reader.poll()? {}
         Ok(Some(reader.next()))
     }

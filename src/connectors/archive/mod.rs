@@ -1,30 +1,43 @@
 //! A topic in a folder or an object store, laid out as Confluent's S3 sink does: one JSON value a line, many lines an object.
 //!
 //! ```text
-//! topics/<topic>/partition=<p>/<topic>+<p>+<10-digit first offset>.json
+//! topics/<topic>/partition=<p>/<topic>+<p>+<10-digit first offset>.json                     as it is written here
+//! topics/<topic>/<any folders>/<topic>+<p>+<first offset, of any width>.json, or .json.gz    as it is read
 //! ```
 //!
-//! - **A partition** is a folder `partition=<p>`.
+//! - **A partition** is what the names of its objects say, wherever below the topic they lie: in a folder `partition=<p>`, or in
+//!   those of Confluent's partitioners by time or by field. A folder `partition=<p>` alone is one, of no records yet; an object
+//!   of another partition in it is left alone.
 //! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is a record, an empty one and
 //!   a last one without newline too; an object without bytes has none. Objects are immutable and appear whole.
 //! - **A writer** only ever creates objects; [`Mark`] keeps those apart that would create different ones. One that is there with
 //!   other bytes is an error.
+//! - **Objects may be packed** by gzip, beside others that are not. They are unpacked piece by piece.
 //! - **A commit** of the sink makes one object visible for each worker that has rows, by conditional creation at the name of
 //!   its first offset; until then its bytes lie in `_staged`, where no reader looks.
 //! - **Guaranteed**: the same records at the same offsets at every reading. A missing object is an error in a replay and waited
 //!   for when following, two that overlap are an error: no record is skipped or read twice. A partition that is empty when a
-//!   follower opens it begins at offset 0. Files of other names are left alone and counted.
+//!   follower opens it begins at offset 0. Files of other names are left alone, counted and warned of once.
+//!
+//! A follower sees at once what appears beside the object before it. New folders are looked for once a second, and more seldom
+//! where looking takes long: at most a twentieth of the time is spent on it.
 //!
 //! A record of more than a megabyte is passed on whole. Of one of more than 64 MiB only the first 2 MiB are, for memory stays
 //! bounded: it is no value to decode, but a dead letter, `too large`.
 
 mod ahead;
 mod copy;
+mod names;
 mod objects;
+mod packed;
 mod rows;
 mod sink;
 mod source;
+mod tree;
+mod walk;
 
+#[cfg(test)]
+mod layouts_tests;
 #[cfg(test)]
 mod sink_tests;
 #[cfg(test)]
@@ -36,7 +49,9 @@ use crate::connect::{Identity, Mark, Store};
 use crate::error::{Error, Result};
 
 pub use copy::{Copier, Rotation};
+use names::Finder;
 use objects::{LeftAlone, Objects};
+use tree::{Tree, Who};
 
 /// A folder or an object store that holds topics.
 #[derive(Clone)]
@@ -76,7 +91,8 @@ impl Archive {
 
     /// One topic of it, to read or to write.
     pub fn topic(&self, topic: impl Into<String>) -> ArchiveTopic {
-        ArchiveTopic { archive: self.clone(), topic: topic.into(), left_alone: LeftAlone::default() }
+        let (left_alone, tree) = (LeftAlone::default(), Arc::default());
+        ArchiveTopic { archive: self.clone(), topic: topic.into(), left_alone, tree }
     }
 }
 
@@ -91,12 +107,44 @@ pub struct ArchiveTopic {
     archive: Archive,
     topic: String,
     left_alone: LeftAlone,
+    tree: Arc<Tree>,
 }
 
 impl ArchiveTopic {
     /// How many files of other names lay beside the objects when they were last listed.
     pub fn left_alone(&self) -> u64 {
-        self.left_alone.count()
+        self.left_alone.all().count
+    }
+
+    /// Says what is there instead, if the topic has no object that can be read.
+    ///
+    /// # Errors
+    /// When it can't be listed.
+    pub fn nothing(&self) -> Result<Option<String>> {
+        let below = self.archive.store.below(&self.path()?);
+        let mut finder = Finder::new(&self.topic, None);
+        let top = walk::top(&below, &mut finder)?;
+        let (mut there, mut others) = (!finder.objects.is_empty(), finder.others);
+        let own = top.partitions.iter().map(|partition| (format!("partition={partition}"), Some(*partition)));
+        for (folder, partition) in own.chain(top.folders.into_iter().map(|folder| (folder, None))) {
+            if there {
+                break;
+            }
+            let mut finder = Finder::new(&self.topic, partition);
+            walk::below(&below, &[folder], None, &mut finder, |finder| !finder.objects.is_empty())?;
+            there = !finder.objects.is_empty();
+            others.join(&finder.others);
+        }
+        if there {
+            return Ok(None);
+        }
+        let name = self.archive.store.name(&self.path()?);
+        Ok(Some(match others.count {
+            0 if top.partitions.is_empty() => format!("{name} is missing or empty"),
+            0 => format!("{name} has no files"),
+            1 => format!("{name} has one other file, {others}"),
+            count => format!("{name} has {count} other files, such as {others}"),
+        }))
     }
 
     fn name(&self) -> String {
@@ -117,25 +165,25 @@ impl ArchiveTopic {
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        // Back to the name, because 007 would be another folder than 7.
-        let number = |name: &String| {
-            let number = name.strip_prefix("partition=")?.parse().ok()?;
-            (*name == format!("partition={number}")).then_some(number)
-        };
-        let folders = self.archive.store.folders(&self.path()?).map_err(objects::unreadable)?;
-        let mut partitions: Vec<u32> = folders.iter().filter_map(number).collect();
+        let seen = self.tree.look(&self.archive.store.below(&self.path()?), &self.topic, Who::All)?;
+        self.left_alone.set(None, seen.others.clone());
+        let mut partitions: Vec<u32> = seen.folders.iter().chain(seen.objects.keys()).copied().collect();
         partitions.sort_unstable();
+        partitions.dedup();
         Ok(partitions)
     }
 
     fn objects(&self, partition: u32) -> Result<Objects> {
-        let folder = format!("{}/partition={partition}", self.path()?);
+        let path = self.path()?;
         Ok(Objects {
             store: self.archive.store.clone(),
             stem: format!("{}+{partition}+", self.topic),
-            folder,
+            folder: format!("{path}/partition={partition}"),
             partition,
             left_alone: self.left_alone.clone(),
+            topic: self.topic.as_str().into(),
+            below: self.archive.store.below(&path),
+            tree: self.tree.clone(),
         })
     }
 }

@@ -1,30 +1,44 @@
-//! The objects of one partition: their names, what there is, and their bytes.
+//! The objects of one partition: what there is, and their bytes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Cursor, ErrorKind as Io, Read};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::connect::Store;
 use crate::error::{Error, ErrorKind, Result};
 
+use super::names::{Finder, Listed, Others, WIDTH, width};
+use super::tree::{Tree, Who};
+use super::walk;
+
 /// Up to how many files are asked for their size, one by one.
 const ASKED: usize = 20_000;
+/// After how many names in a row of objects that were read a listing in the order of names is given up.
+const READ: u32 = 1000;
 
-/// Files of other names, by partition, as last listed.
+/// Files that can't be read, by partition, as last listed; those outside the folders of partitions have none.
 #[derive(Clone, Default)]
-pub(super) struct LeftAlone(Arc<Mutex<BTreeMap<u32, u64>>>);
+pub(super) struct LeftAlone(Arc<Mutex<BTreeMap<Option<u32>, (Others, bool)>>>);
 
 impl LeftAlone {
-    pub(super) fn count(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    pub(super) fn all(&self) -> Others {
+        let mut all = Others::default();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|(others, _)| all.join(others));
+        all
     }
 
-    /// Whether it is the first time that this partition has any.
-    fn set(&self, partition: u32, count: u64) -> bool {
-        let earlier = self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(partition, count);
-        count > 0 && earlier.unwrap_or(0) == 0
+    pub(super) fn set(&self, partition: Option<u32>, others: Others) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(partition).or_default().0 = others;
+    }
+
+    /// Warns of what a partition has, or of what lies outside, once.
+    pub(super) fn warn(&self, partition: Option<u32>, folder: impl FnOnce() -> String) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((others, said)) = all.get_mut(&partition).filter(|(others, said)| others.count > 0 && !said) {
+            *said = true;
+            tracing::warn!(folder = folder(), files = others.count, such_as = %others, "left files of other names alone");
+        }
     }
 }
 
@@ -32,31 +46,22 @@ impl LeftAlone {
 #[derive(Clone)]
 pub(super) struct Objects {
     pub(super) store: Store,
-    /// Where they lie in the store.
+    /// Where the partition's own folder lies in the store.
     pub(super) folder: String,
-    /// What their names begin with: the topic may contain `+` itself, so a name is never split.
+    /// What the names of objects begin with.
     pub(super) stem: String,
     pub(super) partition: u32,
     pub(super) left_alone: LeftAlone,
-}
-
-/// An object that is there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Listed {
-    /// Offset of its first record.
-    pub(super) first: u64,
-    /// Its size, where the listing says it.
-    pub(super) size: Option<u64>,
+    /// The topic, what lies below it, and what is known of its folders.
+    pub(super) topic: Arc<str>,
+    pub(super) below: Store,
+    pub(super) tree: Arc<Tree>,
 }
 
 impl Objects {
-    /// The path in the store of the object that begins at `first`.
+    /// The path in the store of an object of ours that begins at `first`.
     pub(super) fn path(&self, first: u64) -> String {
-        format!("{}/{}", self.folder, self.file(first))
-    }
-
-    fn file(&self, first: u64) -> String {
-        format!("{}{first:010}.json", self.stem)
+        format!("{}/{}{first:0width$}.json", self.folder, self.stem, width = usize::from(WIDTH))
     }
 
     /// The partition's name for people.
@@ -64,80 +69,160 @@ impl Objects {
         self.store.name(&self.folder)
     }
 
-    fn first(&self, name: &str) -> Option<u64> {
-        let digits = name.strip_prefix(&self.stem)?.strip_suffix(".json")?;
-        let first = digits.parse().ok()?;
-        (digits == format!("{first:010}")).then_some(first)
+    /// The partition's own folder below the topic.
+    fn own(&self) -> String {
+        format!("partition={}", self.partition)
     }
 
-    /// What there is, by offset: all of it, or what begins after the offset `after`. In a folder only names and kinds are read: a
-    /// call for each of many files would take longer than the rest. A pipe or a device is no object, whatever its name: it need
-    /// not end, nor even begin.
-    pub(super) fn list(&self, after: Option<u64>) -> Result<Vec<Listed>> {
-        let (mut listed, mut others, mut example) = (Vec::new(), 0, String::new());
-        let mut take = |name: &str, size, file| match self.first(name).filter(|_| file) {
-            Some(first) => listed.push(Listed { first, size }),
-            None if name.starts_with('.') => {}
-            None => {
-                others += 1;
-                example = name.to_string();
-            }
-        };
-        match (self.store.folder(), self.store.remote()) {
-            (None, Some(remote)) => {
-                let name = after.map(|first| self.file(first));
-                remote.each(&self.folder, name.as_deref(), |name, size| take(name, Some(size), true)).map_err(unreadable)?;
-            }
-            (folder, _) => each_name(&folder.unwrap_or(Path::new("")).join(&self.folder), |name, file| take(name, None, file))
-                .map_err(|e| unreadable(Error::connect(format!("can't list {}", self.name())).because(e)))?,
+    /// Whether an object lies in the partition's own folder.
+    pub(super) fn is_own(&self, object: &Listed) -> bool {
+        object.folder.split('/').next() == Some(&self.own())
+    }
+
+    /// The path of an object below the topic.
+    pub(super) fn at(&self, object: &Listed) -> String {
+        let (stem, first, width) = (&self.stem, object.first, usize::from(object.width));
+        let slash = if object.folder.is_empty() { "" } else { "/" };
+        format!("{}{slash}{stem}{first:0width$}.json{}", object.folder, if object.packed { ".gz" } else { "" })
+    }
+
+    /// The name of an object for people.
+    pub(super) fn title(&self, object: &Listed) -> String {
+        match self.below.remote() {
+            Some(remote) => remote.found_name(&self.at(object)),
+            None => self.below.name(&self.at(object)),
         }
-        if (after.is_none() || self.store.folder().is_some()) && self.left_alone.set(self.partition, others) {
-            tracing::warn!(folder = self.name(), files = others, example, "left files of other names alone");
-        }
-        listed.retain(|object| after.is_none_or(|after| object.first > after));
+    }
+
+    /// All objects there are, by offset.
+    ///
+    /// # Errors
+    /// When they can't be listed, or two begin at the same offset.
+    pub(super) fn list(&self) -> Result<Vec<Listed>> {
+        self.list_all(Who::Opening(self.partition))
+    }
+
+    /// The same, of which nothing was seen before.
+    pub(super) fn list_now(&self) -> Result<Vec<Listed>> {
+        self.list_all(Who::Now(self.partition))
+    }
+
+    fn list_all(&self, who: Who) -> Result<Vec<Listed>> {
+        let mut listed = self.in_own_folder()?;
+        listed.extend(self.elsewhere(who)?.iter().cloned());
         listed.sort_unstable();
+        self.each_once(&listed)?;
         Ok(listed)
     }
 
-    /// The bytes of `listed` together. Beyond 20,000 files the sizes of some, evenly spread, stand for all.
-    pub(super) fn bytes(&self, listed: &[Listed]) -> u64 {
-        let step = listed.len() / ASKED + 1;
-        let asked = listed.iter().step_by(step).map(|o| o.size.or_else(|| self.file_size(o.first)).unwrap_or(0));
-        let (count, bytes) = asked.fold((0u64, 0u64), |(count, bytes), size| (count + 1, bytes.saturating_add(size)));
-        (u128::from(bytes) * listed.len() as u128 / u128::from(count.max(1))) as u64
+    /// The objects in the partition's own folder.
+    pub(super) fn in_own_folder(&self) -> Result<Vec<Listed>> {
+        let mut finder = Finder::new(&self.topic, Some(self.partition));
+        walk::below(&self.below, &[self.own()], None, &mut finder, |_| false)?;
+        self.left_alone.set(Some(self.partition), finder.others);
+        Ok(finder.objects.into_iter().map(|(_, object)| object).collect())
     }
 
-    fn file_size(&self, first: u64) -> Option<u64> {
-        Some(fs::metadata(self.store.folder()?.join(self.path(first))).ok()?.len())
+    /// The objects elsewhere below the topic, as `who` may know them.
+    pub(super) fn elsewhere(&self, who: Who) -> Result<Arc<[Listed]>> {
+        let seen = self.tree.look(&self.below, &self.topic, who)?;
+        self.left_alone.set(None, seen.others.clone());
+        Ok(seen.objects.get(&self.partition).cloned().unwrap_or_default())
     }
 
-    /// The bytes of the object that begins at `first`, `None` if there is none. An object store gives it whole.
-    pub(super) fn open(&self, first: u64) -> Result<Option<Box<dyn Read + Send>>> {
-        let path = self.path(first);
-        let Some(root) = self.store.folder() else {
-            return Ok(self.store.get(&path)?.map(|bytes| Box::new(Cursor::new(bytes)) as _));
-        };
-        match fs::File::open(root.join(&path)) {
-            Ok(file) => Ok(Some(Box::new(file))),
-            Err(e) if e.kind() == Io::NotFound => Ok(None),
-            Err(e) => Err(unreadable(Error::connect(format!("can't read {}", self.store.name(&path))).because(e))),
+    /// Objects in the partition's own folder of an object store that come after `read`, of which the one that begins at `next`, if
+    /// it is there. Names are listed in their order, which is that of offsets only among those of one width: so it is also looked for
+    /// at its own name in each of `widths`.
+    pub(super) fn later(&self, read: Option<&Listed>, next: u64, widths: &BTreeSet<u8>) -> Result<Vec<Listed>> {
+        let (mut found, last) = (Vec::new(), read.map(|read| read.first));
+        let after = read.filter(|read| self.is_own(read)).map(|read| self.at(read));
+        let whole = after.as_ref().map_or(Ok(false), |after| self.after(after, last, &mut found))?;
+        let widths: BTreeSet<u8> = widths.iter().chain([&WIDTH]).map(|digits| width(next).max(*digits)).collect();
+        for digits in widths {
+            if found.iter().any(|object| object.first == next) {
+                break;
+            }
+            let digits = usize::from(digits);
+            let start = format!("{}/{}{next:0digits$}", self.own(), self.stem);
+            if !(whole && after.as_ref().is_some_and(|after| *after < start)) {
+                self.after(&start, last, &mut found)?;
+            }
+        }
+        found.sort_unstable();
+        found.dedup_by(|one, other| one.is(other));
+        Ok(found)
+    }
+
+    /// Adds what has a name after `start`; false if that was given up, because it was all read before.
+    fn after(&self, start: &str, last: Option<u64>, found: &mut Vec<Listed>) -> Result<bool> {
+        let mut finder = Finder::new(&self.topic, Some(self.partition));
+        let (mut read, mut count) = (0, 0);
+        walk::below(&self.below, &[self.own()], Some(start), &mut finder, |finder| {
+            if finder.objects.len() > count {
+                count = finder.objects.len();
+                let old = finder.objects.last().is_some_and(|(_, object)| last.is_some_and(|last| object.first < last));
+                read = if old { read + 1 } else { 0 };
+            }
+            read >= READ
+        })?;
+        found.extend(finder.objects.into_iter().map(|(_, object)| object));
+        Ok(read < READ)
+    }
+
+    /// Sees to it that of `listed` no two begin at one offset.
+    pub(super) fn each_once(&self, listed: &[Listed]) -> Result<()> {
+        match listed.windows(2).find(|pair| pair[0].first == pair[1].first) {
+            Some(pair) => Err(self.twice(pair[0].first, &pair[0], &pair[1])),
+            None => Ok(()),
         }
     }
-}
 
-/// Passes the name of each entry, and whether it is a file, or a link that leads to one or nowhere.
-fn each_name(folder: &Path, mut take: impl FnMut(&str, bool)) -> std::io::Result<()> {
-    let entries = match fs::read_dir(folder) {
-        Err(e) if e.kind() == Io::NotFound => return Ok(()),
-        other => other?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let kind = entry.file_type()?;
-        let file = kind.is_file() || kind.is_symlink() && fs::metadata(entry.path()).map_or(true, |led| led.is_file());
-        take(&entry.file_name().to_string_lossy(), file);
+    /// The error that two objects hold one offset.
+    pub(super) fn twice(&self, offset: u64, one: &Listed, other: &Listed) -> Error {
+        let (one, other) = (self.title(one), self.title(other));
+        Error::data(format!("two objects of {} hold offset {offset}: {one} and {other}", self.name()))
+            .hint("Keep one of the two: an archive holds every record once.")
     }
-    Ok(())
+
+    /// The bytes of `listed` together. Beyond 20,000 files the sizes of some, evenly spread, stand for all.
+    pub(super) fn bytes<'a>(&self, listed: impl ExactSizeIterator<Item = &'a Listed>) -> u64 {
+        let all = listed.len();
+        let sizes = listed.step_by(all / ASKED + 1).map(|object| self.size(object));
+        let (count, bytes) = sizes.fold((0u64, 0u64), |(count, bytes), size| (count + 1, bytes.saturating_add(size)));
+        (u128::from(bytes) * all as u128 / u128::from(count.max(1))) as u64
+    }
+
+    /// The size of an object; 0 if it can't be told.
+    pub(super) fn size(&self, object: &Listed) -> u64 {
+        let size = || Some(fs::metadata(self.below.folder()?.join(self.at(object))).ok()?.len());
+        object.size.or_else(size).unwrap_or(0)
+    }
+
+    /// The bytes of an object, packed ones as they are; `None` if there is none. An object store gives it whole.
+    pub(super) fn open(&self, object: &Listed) -> Result<Option<Box<dyn Read + Send>>> {
+        let path = self.at(object);
+        if let Some(remote) = self.below.remote() {
+            return Ok(remote.fetch_found(&path, None).wait()?.map(|bytes| Box::new(Cursor::new(bytes)) as _));
+        }
+        match fs::File::open(self.below.folder().unwrap_or(std::path::Path::new("")).join(&path)) {
+            Ok(file) => Ok(Some(Box::new(file))),
+            Err(e) if e.kind() == Io::NotFound => Ok(None),
+            Err(e) => Err(unreadable(Error::connect(format!("can't read {}", self.title(object))).because(e))),
+        }
+    }
+
+    /// Places where the object that begins at `next` may be expected: where writers of ours put it, and beside the one before.
+    pub(super) fn expected(&self, next: u64, before: Option<&Listed>) -> Vec<Listed> {
+        let own = (Arc::from(self.own()), WIDTH);
+        let beside = before.map(|before| (before.folder.clone(), before.width)).filter(|beside| *beside != own);
+        let both = beside.into_iter().chain([own]).flat_map(|place| [(place.clone(), false), (place, true)]);
+        both.map(|((folder, width), packed)| Listed { first: next, folder, width, packed, size: None }).collect()
+    }
+
+    pub(super) fn warn(&self) {
+        self.left_alone.warn(Some(self.partition), || self.name());
+        self.left_alone.warn(None, || self.store.name(self.folder.rsplit_once('/').map_or("", |(topic, _)| topic)));
+    }
 }
 
 pub(super) fn unreadable(error: Error) -> Error {

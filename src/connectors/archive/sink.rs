@@ -84,7 +84,7 @@ impl ArchiveTopic {
         }
         if owner.is_none() || context.committed == 0 {
             for partition in self.partitions()? {
-                if !self.objects(partition)?.list(None)?.is_empty() {
+                if !self.objects(partition)?.list()?.is_empty() {
                     return Err(self.refused("it holds records that this application did not write"));
                 }
             }

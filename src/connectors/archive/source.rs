@@ -1,6 +1,8 @@
 //! Reading: objects back to back, in batches of about a megabyte that end where a line ends.
 
-use std::collections::VecDeque;
+mod next;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::io::Read;
 use std::mem;
 use std::ops::Range;
@@ -12,16 +14,13 @@ use crate::record::{BEGINNING, Batch, LONGEST, Span};
 
 use super::ArchiveTopic;
 use super::ahead::Ahead;
-use super::objects::{Listed, Objects};
+use super::names::Listed;
+use super::objects::Objects;
+use next::{LIST_FIRST, all_after};
 
 /// After how many bytes or records a batch is handed over.
 pub(super) const CHUNK: usize = 1 << 20;
 const RECORDS: usize = 4096;
-/// After how many polls in vain a follower lists the objects, at first and at most: a listing costs as much as there are objects.
-const LIST_FIRST: u32 = 16;
-const LIST_AT_MOST: u32 = 4096;
-/// After how many waits a follower asks an object store, where each listing is paid for, though it has only what is new.
-const WAITS: u32 = 50;
 
 impl Source for ArchiveTopic {
     fn describe(&self) -> String {
@@ -33,7 +32,9 @@ impl Source for ArchiveTopic {
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        self.partitions()
+        let partitions = self.partitions()?;
+        self.left_alone.warn(None, || self.name());
+        Ok(partitions)
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
@@ -41,7 +42,7 @@ impl Source for ArchiveTopic {
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
-        let first = self.objects(partition)?.list(None)?.first().map(|object| object.first);
+        let first = self.objects(partition)?.list()?.first().map(|object| object.first);
         Ok(first.zip(self.end(partition)?).map(|(first, end)| first..end))
     }
 }
@@ -58,10 +59,12 @@ pub(super) struct Reader {
     /// The objects ahead, as listed.
     listed: VecDeque<Listed>,
     ahead: Ahead,
-    /// First offset of the object begun last.
-    begun: Option<u64>,
+    /// The object begun last.
+    begun: Option<Listed>,
     /// What is left of it.
     object: Option<Box<dyn Read + Send>>,
+    /// Its size, if it is packed: that is unread as long as its end is.
+    packed: Option<u64>,
     /// The beginning of a line whose end is still in `object`.
     rest: Vec<u8>,
     /// Up to where in `rest` all lines were handed over, if others may follow: then its end is no beginning yet.
@@ -78,18 +81,39 @@ pub(super) struct Reader {
     patience: u32,
     /// How often it was waited for what an object store may have next.
     waited: u32,
-    /// The offset whose absence was reported.
+    /// The offset whose absence was reported, and the one that was looked for once more before that was an error.
     reported: Option<u64>,
+    sought: Option<u64>,
+    /// How many digits offsets have in the names that were seen.
+    widths: BTreeSet<u8>,
+    /// Polls in vain since it was looked into other folders.
+    idle: u32,
+    /// How often it is still looked for later names only in an object store's folder, before all is listed.
+    all: u32,
 }
 
 impl Reader {
     pub(super) fn open(objects: Objects, from: Option<u64>, follow: bool, chunk: usize, limit: usize) -> Result<Self> {
-        let mut listed = objects.list(None)?;
+        let mut listed = objects.list()?;
         let first = listed.first().map_or(0, |object| object.first);
         if from.is_none() && first > 0 && objects.store.folder().is_some() {
             // A listing may miss what came while it was made, but nothing that came before: now it has the earliest.
-            listed = objects.list(None)?;
+            listed = objects.list()?;
         }
+        let reader = Self::over(objects, listed, from, follow, chunk, limit)?;
+        reader.objects.warn();
+        Ok(reader)
+    }
+
+    /// Reads what was `listed`.
+    pub(super) fn over(
+        objects: Objects,
+        mut listed: Vec<Listed>,
+        from: Option<u64>,
+        follow: bool,
+        chunk: usize,
+        limit: usize,
+    ) -> Result<Self> {
         let from = from.unwrap_or_else(|| listed.first().map_or(0, |object| object.first));
         let held = listed.partition_point(|object| object.first <= from);
         if held == 0 && (from > 0 || !listed.is_empty()) {
@@ -100,17 +124,19 @@ impl Reader {
             return Err(Error::data(format!("can't read {} from offset {from}: {what}", objects.name()))
                 .hint("Bring the missing objects back, or start anew from another archive and state."));
         }
+        let (all, widths) = (all_after(listed.len()), listed.iter().map(|object| object.width).collect());
         listed.drain(..held.saturating_sub(1));
         let mut reader = Reader {
             follow,
             chunk,
             limit,
             next: listed.first().map_or(from, |object| object.first),
-            unread: objects.bytes(&listed),
+            unread: objects.bytes(listed.iter()),
             listed: listed.into(),
             ahead: Ahead::default(),
             begun: None,
             object: None,
+            packed: None,
             rest: Vec::new(),
             lines: None,
             dropped: 0,
@@ -120,6 +146,10 @@ impl Reader {
             patience: LIST_FIRST,
             waited: 0,
             reported: None,
+            sought: None,
+            widths,
+            idle: 0,
+            all,
             objects,
         };
         reader.skip_to(from)?;
@@ -160,7 +190,9 @@ impl Reader {
             let want = self.chunk.saturating_sub(from).max(more);
             batch.bytes.reserve(want);
             let read = object.take(want as u64).read_to_end(&mut batch.bytes);
-            self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
+            if self.packed.is_none() {
+                self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
+            }
             for end in memchr::memchr_iter(b'\n', &batch.bytes[from..]) {
                 if batch.records.len() == RECORDS {
                     self.lines = Some(0);
@@ -191,6 +223,7 @@ impl Reader {
                     *line = end;
                 }
                 self.object = None;
+                self.unread = self.unread.saturating_sub(self.packed.take().unwrap_or(0));
             }
         }
         Ok(Poll::Idle)
@@ -214,73 +247,6 @@ impl Reader {
             self.lines = None;
         }
         (!batch.records.is_empty()).then_some(batch)
-    }
-
-    /// The object that begins at `next`; `None` if there is none, now or ever.
-    fn advance(&mut self, next: u64) -> Result<Option<Box<dyn Read + Send>>> {
-        let ahead = self.listed.front().map(|object| object.first);
-        match ahead {
-            Some(first) if first < next => Err(Error::data(format!(
-                "two objects of {} hold offset {first}: one begins there, the one before ends at {next}",
-                self.objects.name()
-            ))
-            .hint("Keep one of the two: an archive holds every record once.")),
-            Some(first) if first == next => {
-                let (object, later) = (self.listed[0], self.listed.iter().skip(1));
-                let object = self.ahead.open(&self.objects, object, later)?.ok_or_else(|| {
-                    Error::data(format!("{} is gone: it was listed", self.objects.store.name(&self.objects.path(next))))
-                        .hint("Bring it back: objects of an archive are immutable. Or begin anew with another --state and --lake.")
-                })?;
-                self.listed.pop_front();
-                (self.begun, self.waited) = (Some(next), 0);
-                Ok(Some(object))
-            }
-            None if !self.follow => Ok(None),
-            // The name of the next object is known, so looking for it costs the same however many there are. A listing may have
-            // missed it, if it came while that was made.
-            _ if self.begun != Some(next)
-                && (self.objects.store.folder().is_some() || !self.follow)
-                && let Some(object) = self.objects.open(next)? =>
-            {
-                self.begun = Some(next);
-                Ok(Some(object))
-            }
-            Some(first) if !self.follow => Err(Error::data(format!(
-                "{} lacks the offsets from {next} on: the next object begins at {first}",
-                self.objects.name()
-            ))
-            .hint(format!(
-                "Bring the missing objects back. If nothing has them any more, move those from {first} on to another archive, and \
-                 begin anew with both, as two logs, and another --state and --lake."
-            ))),
-            _ => match self.look(next, ahead)? {
-                Some(first) if first <= next => self.advance(next),
-                _ => Ok(None),
-            },
-        }
-    }
-
-    /// Looks, more and more seldom, whether later objects come instead of the one that begins at `next`, or, in an object store,
-    /// whether it comes; returns where the first of them begins, if it has looked.
-    fn look(&mut self, next: u64, ahead: Option<u64>) -> Result<Option<u64>> {
-        if let Some(first) = ahead
-            && self.reported.replace(next) != Some(next)
-        {
-            tracing::warn!(folder = self.objects.name(), missing = next, present = first, "wait for a missing object");
-        }
-        if self.objects.store.folder().is_some() {
-            self.vain += 1;
-            if self.vain < self.patience {
-                return Ok(None);
-            }
-            self.patience = (self.patience * 2).min(LIST_AT_MOST);
-        } else if !self.waited.is_multiple_of(WAITS) {
-            return Ok(None);
-        }
-        self.vain = 0;
-        self.listed = self.objects.list(self.begun.or(next.checked_sub(1)))?.into();
-        self.unread = self.objects.bytes(self.listed.make_contiguous());
-        Ok(self.listed.front().map(|object| object.first))
     }
 }
 

@@ -88,9 +88,9 @@ fn every_line_is_a_record_and_an_object_without_bytes_has_none() {
 fn files_of_other_names_are_left_alone_and_counted() {
     let folder = Folder::with(&[(0, "a\n"), (1, "b\n")]);
     let others = [
-        "demo+1.pin+3+0000000002.json.gz",
-        "demo+1.pin+3+2.json",
-        "demo+1.pin+3+00000000002.json",
+        "demo+1.pin+3+0000000002.avro",
+        "demo+1.pin+3+0000000002.json.zst",
+        "demo+1.pin+03+0000000002.json",
         "demo+1.pin+3++000000002.json",
         "demo+1.pin+4+0000000002.json",
         "demo+1.pin+3+0000000002",

@@ -16,12 +16,12 @@ fn objects(sizes: &[usize]) -> (Objects, VecDeque<Listed>) {
     for (number, size) in sizes.iter().enumerate() {
         objects.store.put(&objects.path(number as u64), &vec![number as u8; *size]).unwrap();
     }
-    let listed = objects.list(None).unwrap();
+    let listed = objects.list().unwrap();
     (objects, listed.into())
 }
 
 fn open(ahead: &mut Ahead, objects: &Objects, listed: &VecDeque<Listed>) -> Result<Option<Box<dyn Read + Send>>> {
-    ahead.open(objects, listed[0], listed.iter().skip(1))
+    ahead.open(objects, &listed[0], listed.iter().skip(1))
 }
 
 #[test]
@@ -29,7 +29,7 @@ fn few_bytes_and_few_objects_are_under_way_however_many_there_are() {
     for (size, most) in [(1, REQUESTS), (1 << 20, 8), (5 << 20, 4)] {
         let (objects, mut listed) = objects(&vec![size; 40]);
         let mut ahead = Ahead::default();
-        while let Some(object) = listed.front().copied() {
+        while let Some(object) = listed.front().cloned() {
             let mut bytes = Vec::new();
             open(&mut ahead, &objects, &listed).unwrap().unwrap().read_to_end(&mut bytes).unwrap();
             assert_eq!(bytes, vec![object.first as u8; size]);
@@ -45,7 +45,7 @@ fn an_object_that_is_gone_or_another_one_is_noticed() {
     objects.store.delete(&objects.path(0)).unwrap();
     objects.store.put(&objects.path(1), &[1; 9]).unwrap();
     objects.store.put(&objects.path(2), &[2; (3 << 20) - 1]).unwrap();
-    let open = |from| open(&mut Ahead::default(), &objects, &listed.iter().skip(from).copied().collect());
+    let open = |from| open(&mut Ahead::default(), &objects, &listed.iter().skip(from).cloned().collect());
     assert!(open(0).unwrap().is_none());
     assert_eq!(open(1).err().unwrap().kind(), ErrorKind::Data);
     let torn = open(2).unwrap().unwrap().read_to_end(&mut Vec::new()).unwrap_err();
