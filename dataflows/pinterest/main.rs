@@ -10,6 +10,7 @@ mod emulate;
 mod gateway;
 mod generate;
 mod help;
+mod missing;
 mod model;
 mod questions;
 mod run;
@@ -232,7 +233,9 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
         Command::Emulate(args) => emulate::emulate(&args, &mut out),
         Command::Streams(args) => streams::streams(&args, &mut out),
         Command::Check(CheckArgs { bind }) => {
-            let same = check::check(&run::sources(&bind)?, &bind.lake(), &bind.bounds(), &mut out);
+            let sources = run::sources(&bind)?;
+            missing::missing(&bind)?.iter().for_each(|error| tracing::warn!("{error}"));
+            let same = check::check(&sources, &bind.lake(), &bind.bounds(), &mut out);
             return same.map(|same| ExitCode::from(u8::from(!same)));
         }
     };

@@ -1,6 +1,5 @@
 //! The commands `run`, `generate` and `describe`: topics bound to archives and Delta tables, and what is shown meanwhile.
 
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
@@ -18,14 +17,13 @@ use watershed::runtime::{Config, Progress, Stop, Streams, Summary};
 use watershed::{Error, Result};
 
 use crate::answers::{self, Format, Lake};
+use crate::missing::missing;
 use crate::{BindArgs, RunArgs, generate as generator, print, topology};
 
 /// Where the archive is unless told.
 pub(crate) const ARCHIVE: &str = "data/archive";
 /// The streams, and the tables of their rows.
 pub(crate) const KINDS: [(&str, &str); 3] = [("pin", "pin_table"), ("geo", "geo_table"), ("user", "user_table")];
-/// How many users of an archive are named.
-const USERS: usize = 10;
 
 /// Runs the pipeline to the end of what is there, or until it is stopped, and prints answers and summary.
 pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
@@ -34,11 +32,14 @@ pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
         generate(&options, out)?;
     }
     let (lake, sources) = (args.bind.lake(), sources(&args.bind)?);
-    match unheard_of(&args.bind)? {
-        // What a state knows of a user is asked when the run begins.
-        Some(error) if args.follow || !Store::open(&lake.state)?.list("manifest")?.is_empty() => tracing::warn!("{error}"),
-        Some(error) => return Err(error),
-        None => {}
+    let missing = missing(&args.bind)?;
+    // What a state knows of a topic is asked when the run begins.
+    let waited_for = args.follow || !missing.is_empty() && !Store::open(&lake.state)?.list("manifest")?.is_empty();
+    for error in missing {
+        if !waited_for {
+            return Err(error);
+        }
+        tracing::warn!("{error}");
     }
     let mut streams = Streams::new(topology::topology(&args.bind.bounds()));
     for (kind, topics) in KINDS.iter().zip(sources) {
@@ -117,33 +118,7 @@ pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
     Ok(sources)
 }
 
-/// Why there is nothing to read, if archives are all that is read and none has a topic of the user. Of Kafka and Kinesis the sources
-/// themselves say that a topic is not there.
-fn unheard_of(bind: &BindArgs) -> Result<Option<Error>> {
-    let (urls, user) = (bind.urls(), &bind.user_id);
-    if !urls.iter().all(|url| is_archive(url)) {
-        return Ok(None);
-    }
-    let mut users = BTreeSet::new();
-    for url in &urls {
-        let topics = Store::open(url)?.folders("topics")?;
-        let owner = |topic: &String| KINDS.iter().find_map(|(kind, _)| topic.strip_suffix(&format!(".{kind}")).map(String::from));
-        users.extend(topics.iter().filter_map(owner));
-    }
-    if users.contains(user) {
-        return Ok(None);
-    }
-    let named: Vec<&str> = users.iter().take(USERS).map(String::as_str).collect();
-    let more = if users.len() > USERS { ", …" } else { "" };
-    let hint = match &named[..] {
-        [] => "There are no topics of any user.".to_string(),
-        [one] => format!("Give --user-id {one}: there are no others."),
-        several => format!("Give --user-id and one of {}{more}.", several.join(", ")),
-    };
-    Ok(Some(Error::config(format!("there are no topics of the user {user} in {}", urls.join(" or "))).hint(hint)))
-}
-
-fn is_archive(url: &str) -> bool {
+pub(crate) fn is_archive(url: &str) -> bool {
     matches!(url.split_once("://"), None | Some(("file" | "s3", _)))
 }
 
@@ -176,7 +151,7 @@ pub(crate) fn logs(url: &str, user: &str) -> Result<Logs> {
     }
 }
 
-fn archive(url: &str) -> Result<Archive> {
+pub(crate) fn archive(url: &str) -> Result<Archive> {
     let store = Store::open(url)?;
     let there = match store.folder() {
         Some(folder) => folder.join("topics").try_exists().map_err(|e| {

@@ -19,6 +19,7 @@ mod handoff;
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+mod layouts;
 mod limits;
 mod moved;
 mod network;
