@@ -173,6 +173,25 @@ fn one_process_at_a_time_has_it_open() {
 }
 
 #[test]
+fn a_topic_that_others_have_laid_out_is_not_appended_to() {
+    for path in ["year=2020/hour=03/t+0+0000000000.json", "partition=0/t+0+0000000000.json.gz", "partition=0/t+0+0.json"] {
+        let folder = tempfile::tempdir().unwrap();
+        let log = Folder::open(folder.path(), slow()).unwrap();
+        block_on(log.create("t", 1)).unwrap();
+        drop(log);
+        let object = folder.path().join("topics/t").join(path);
+        fs::create_dir_all(object.parent().unwrap()).unwrap();
+        fs::write(&object, "{}\n").unwrap();
+        let error = Folder::open(folder.path(), slow()).err().unwrap();
+        assert!(error.kind() == ErrorKind::Data && error.to_string().contains(path), "{error}");
+        fs::remove_file(object).unwrap();
+        // An empty folder of another layout is refused as well.
+        drop(fs::remove_dir_all(folder.path().join("topics/t/year=2020")));
+        drop(Folder::open(folder.path(), slow()).unwrap());
+    }
+}
+
+#[test]
 fn keys_stay_together_and_the_rest_is_spread() {
     let folder = tempfile::tempdir().unwrap();
     let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();

@@ -34,6 +34,14 @@ pub(super) fn ends(root: &Path) -> Result<BTreeMap<Arc<str>, Vec<u64>>> {
             return Err(Error::data(format!("can't append to {}: an application writes it", folder.display()))
                 .hint("Give the gateway an archive of its own."));
         }
+        if let Some(path) = laid_out_otherwise(&folder, &name).map_err(|e| unreadable(&folder, e))? {
+            return Err(Error::data(format!(
+                "can't append to {}: another program put {} there",
+                folder.display(),
+                path.display()
+            ))
+            .hint("Give the gateway an archive of its own, and read both."));
+        }
         let partitions = partitions(&folder)?;
         topics.insert(name.as_str().into(), (0..partitions).map(|p| end(root, &name, p)).collect::<Result<_>>()?);
     }
@@ -188,6 +196,34 @@ fn objects(root: &Path, topic: &str, partition: u32) -> Result<Vec<u64>> {
 
 fn object(topic: &str, partition: u32, first: u64) -> String {
     format!("{topic}+{partition}+{first:010}.json")
+}
+
+/// An object of a topic that readers find but that is not where a gateway puts objects, nor named as it names them: its offsets
+/// would be given out again.
+fn laid_out_otherwise(topic_folder: &Path, topic: &str) -> io::Result<Option<PathBuf>> {
+    let mut left = vec![topic_folder.to_path_buf()];
+    while let Some(folder) = left.pop() {
+        let partition = folder.strip_prefix(topic_folder).ok().and_then(|below| below.to_str()?.strip_prefix("partition="));
+        for entry in fs::read_dir(&folder)? {
+            let entry = entry?.path();
+            let name = entry.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            if name.starts_with(['.', '_']) {
+                continue;
+            }
+            let Some(rest) = name.strip_prefix(topic).and_then(|rest| rest.strip_prefix('+')) else {
+                if entry.is_dir() && !entry.is_symlink() {
+                    left.push(entry);
+                }
+                continue;
+            };
+            let offset = partition.and_then(|p| rest.strip_prefix(p)?.strip_prefix('+')?.strip_suffix(".json"));
+            let own = offset.is_some_and(|offset| offset.parse().is_ok_and(|first: u64| offset == format!("{first:010}")));
+            if !own && (name.ends_with(".json") || name.ends_with(".json.gz")) {
+                return Ok(Some(entry));
+            }
+        }
+    }
+    Ok(None)
 }
 
 pub(super) fn folder(root: &Path, topic: &str, partition: u32) -> PathBuf {
