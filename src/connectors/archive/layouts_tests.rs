@@ -1,4 +1,4 @@
-//! What the archive promises readers of objects that others have laid out and packed.
+//! The promises of the archive to readers of objects that others have laid out and packed.
 
 use std::fs;
 use std::io::Write;

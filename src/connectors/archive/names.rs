@@ -8,7 +8,7 @@ pub(super) const WIDTH: u8 = 10;
 /// How many names stand for all that can't be read.
 const SHOWN: usize = 3;
 
-/// What the name of an object says beside its topic.
+/// The parts of an object's name beside its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Named {
     pub(super) partition: u32,
@@ -16,7 +16,7 @@ pub(super) struct Named {
     pub(super) first: u64,
     /// How many digits that has in the name.
     pub(super) width: u8,
-    /// Whether its bytes are packed, by gzip.
+    /// True if its bytes are packed, by gzip.
     pub(super) packed: bool,
 }
 
@@ -62,14 +62,14 @@ pub(super) struct Listed {
     pub(super) folder: Arc<str>,
     /// How many digits the offset has in its name.
     pub(super) width: u8,
-    /// Whether its bytes are packed, by gzip.
+    /// True if its bytes are packed, by gzip.
     pub(super) packed: bool,
     /// Its size, where the listing says it.
     pub(super) size: Option<u64>,
 }
 
 impl Listed {
-    /// Whether both are one object.
+    /// True if both are one object.
     pub(super) fn is(&self, other: &Listed) -> bool {
         let place = |object: &Listed| (object.first, object.width, object.packed);
         place(self) == place(other) && self.folder == other.folder
@@ -123,7 +123,7 @@ impl<'a> Finder<'a> {
         self.objects.len() + self.others.count as usize
     }
 
-    /// Whether a file of this name is an object that is looked for.
+    /// Reads the name of a file, if it is an object that is looked for.
     pub(super) fn knows(&self, name: &str) -> Option<Named> {
         Named::read(self.topic, name).filter(|named| self.partition.is_none_or(|partition| partition == named.partition))
     }

@@ -48,7 +48,7 @@ pub(super) struct Objects {
     pub(super) store: Store,
     /// Where the partition's own folder lies in the store.
     pub(super) folder: String,
-    /// What the names of objects begin with.
+    /// The beginning of every object's name.
     pub(super) stem: String,
     pub(super) partition: u32,
     pub(super) left_alone: LeftAlone,
@@ -74,7 +74,7 @@ impl Objects {
         format!("partition={}", self.partition)
     }
 
-    /// Whether an object lies in the partition's own folder.
+    /// True if an object lies in the partition's own folder.
     pub(super) fn is_own(&self, object: &Listed) -> bool {
         object.folder.split('/').next() == Some(&self.own())
     }

@@ -10,7 +10,7 @@ use crate::error::Error;
 pub(super) struct Unpacked {
     bytes: MultiGzDecoder<BufReader<Box<dyn Read + Send>>>,
     name: String,
-    /// Whether it was found to be damaged: then it has no more bytes, nor an end.
+    /// True once it was found to be damaged: then it has no more bytes, nor an end.
     damaged: bool,
 }
 

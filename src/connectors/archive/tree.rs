@@ -16,7 +16,7 @@ const KEYS: usize = 500;
 /// The same for the newest folders of an object store.
 const NEWEST: usize = 1000;
 
-/// What is known of the folders of a topic.
+/// The folders of a topic, as far as they are known.
 #[derive(Default)]
 pub(super) struct Tree(Mutex<State>);
 
@@ -31,27 +31,27 @@ struct State {
     newest: usize,
 }
 
-/// Who looks, of those that may be told what was seen for another one.
+/// The reason to look: some may be told of what was seen for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Who {
-    /// Who asks for the partitions there are.
+    /// The partitions there are, are asked for.
     All,
-    /// Who opens a partition: that may be known from when all were asked for, once.
+    /// A partition is opened: it may be known from when all were asked for, once.
     Opening(u32),
-    /// Who follows a partition, once more.
+    /// A partition is followed.
     Following(u32),
-    /// Who has to know what there is of a partition now.
+    /// The objects of a partition that there are now are needed.
     Now(u32),
 }
 
-/// What was seen.
+/// The folders and objects that were seen.
 #[derive(Clone, Default)]
 pub(super) struct Seen {
     /// The partitions with folders of their own.
     pub(super) folders: Vec<u32>,
     /// The objects outside them, by partition and offset.
     pub(super) objects: BTreeMap<u32, Arc<[Listed]>>,
-    /// What can't be read outside them.
+    /// The files outside them that can't be read.
     pub(super) others: Others,
 }
 
@@ -77,8 +77,8 @@ impl Seen {
 }
 
 impl Tree {
-    /// What is there, as `who` may know it: each partition is told of what was seen for another one, once, so that many need not
-    /// look one by one. All is looked into again, unless that was much and done just before, or it is to be known now.
+    /// Returns the objects that are there, as `who` may know them. Each partition is told once of those that were seen for another
+    /// one, so that many need not look one by one. All folders are looked into again, unless that was much and done just before.
     pub(super) fn look(&self, store: &Store, topic: &str, who: Who) -> Result<Arc<Seen>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = match who {

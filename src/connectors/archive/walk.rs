@@ -13,10 +13,10 @@ use crate::error::{Error, Result};
 use super::names::{Finder, partition};
 use super::objects::unreadable;
 
-/// What writers of ours keep beside the objects.
+/// The names that writers of ours have beside the objects.
 const OURS: [&str; 2] = ["_writer", "_staged"];
 
-/// What lies in the folder of a topic.
+/// The folders in the folder of a topic.
 #[derive(Default)]
 pub(super) struct Top {
     /// The partitions that have a folder `partition=<p>`.
@@ -92,10 +92,10 @@ pub(super) fn below(
     Ok(())
 }
 
-/// What is in a folder.
+/// An entry of a folder.
 enum Entry<'a> {
     Folder(&'a str),
-    /// Whether it is a file, or a link that leads to one or nowhere. A pipe or a device is no object, whatever its name: it need
+    /// True for a file, or a link that leads to one or nowhere. A pipe or a device is no object, whatever its name: it need
     /// not end, nor even begin.
     File(&'a str, bool),
 }

@@ -134,7 +134,7 @@ impl Reader {
         Ok(self.listed.front().map(|object| object.first))
     }
 
-    /// What is in the partition's own folder, if it is time to look, and whether that is all.
+    /// Lists the partition's own folder, if it is time to look; says if that is all of it.
     fn look_in_own_folder(&mut self, next: u64) -> Result<Option<(Vec<Listed>, bool)>> {
         if self.objects.store.folder().is_some() {
             self.vain += 1;
@@ -160,7 +160,7 @@ impl Reader {
         Ok(Some((all, true)))
     }
 
-    /// What is in other folders, if it is time to look, and whether that is all.
+    /// Lists the objects in other folders, if it is time to look; says if that is all of them.
     fn look_elsewhere(&mut self) -> Result<Option<(Vec<Listed>, bool)>> {
         self.idle += 1;
         if self.idle < WAITS {
