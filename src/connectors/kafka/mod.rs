@@ -38,18 +38,18 @@ mod source;
 mod tests;
 mod token;
 mod trail;
+mod watch;
 mod writing;
 
 use std::sync::{Arc, Mutex};
 
-use rdkafka::consumer::BaseConsumer;
-
 use crate::error::{Error, Result};
 
-use client::{Context, Scout};
+use client::Scout;
 pub use log::KafkaLog;
 use settings::Settings;
 use trail::Trails;
+use watch::Watch;
 
 /// A Kafka cluster.
 #[derive(Clone)]
@@ -115,8 +115,7 @@ pub struct KafkaTopic {
     topic: String,
     scout: Arc<Mutex<Option<Scout>>>,
     trails: Arc<Trails>,
-    /// The group whose offsets follow the commits, and a client that says them.
-    watched: Option<(String, Arc<Mutex<Option<BaseConsumer<Context>>>>)>,
+    watched: Option<Watch>,
 }
 
 impl KafkaTopic {
@@ -124,7 +123,7 @@ impl KafkaTopic {
     /// Nothing is ever read from there.
     #[must_use]
     pub fn watched_as(self, group: &str) -> Self {
-        KafkaTopic { watched: Some((group.to_string(), Arc::default())), ..self }
+        KafkaTopic { watched: Some(Watch::new(group)), ..self }
     }
 
     fn name(&self) -> String {

@@ -7,7 +7,7 @@ use std::sync::PoisonError;
 use std::time::Duration;
 
 use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::{Offset, TopicPartitionList};
@@ -86,10 +86,8 @@ impl Source for KafkaTopic {
     }
 
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
-        let Some((group, client)) = &self.watched else { return };
-        let mut client = client.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Err(error) = self.say(group, &mut client, ends) {
-            tracing::warn!(topic = self.name(), group, %error, "the group's offsets are behind");
+        if let Some(watch) = &self.watched {
+            watch.tell(self, ends);
         }
     }
 }
@@ -106,21 +104,6 @@ impl KafkaTopic {
             Some(cluster) => identity.with_id(format!("cluster {cluster}")),
             None => identity,
         })
-    }
-
-    fn say(&self, group: &str, client: &mut Option<BaseConsumer<Context>>, ends: &BTreeMap<u32, u64>) -> Result<()> {
-        let client = match client {
-            Some(client) => client,
-            none => none.insert(self.settings.client(&self.name(), &[("group.id", group), ("enable.auto.commit", "false")])?),
-        };
-        // What came of the last time; it only has to be taken.
-        while client.poll(Duration::ZERO).is_some() {}
-        let failed = |error: KafkaError| client.context().error(&format!("can't say how far {} is read", self.name()), &error);
-        let mut offsets = TopicPartitionList::new();
-        for (partition, end) in ends {
-            offsets.add_partition_offset(&self.topic, *partition as i32, Offset::Offset(*end as i64)).map_err(failed)?;
-        }
-        client.commit(&offsets, CommitMode::Async).map_err(failed)
     }
 
     /// A consumer with a queue of `kilobytes`.
