@@ -74,11 +74,11 @@ struct Generation {
     program: String,
 }
 
-/// The format of a generation or a manifest, which is asked before anything else; the first generations did not say.
+/// The format of a generation or a manifest, which is looked at before anything else. The first generations have none.
 #[derive(Deserialize)]
 struct Format {
-    #[serde(default)]
-    format: u32,
+    format: Option<u32>,
+    app: Option<serde::de::IgnoredAny>,
 }
 
 /// The manifests of one state folder, as one run sees them.
@@ -267,12 +267,14 @@ impl Ledger {
     }
 }
 
-/// Refuses what is written in another format.
-fn understood(state: &Store, Format { format }: Format) -> Result<()> {
-    if format == FORMAT {
-        return Ok(());
-    }
-    let told = if format < FORMAT { "an earlier" } else { "a later" };
+/// Refuses the state of a run that wrote another format. Without a format and an application it is no run's at all.
+fn understood(state: &Store, Format { format, app }: Format) -> Result<()> {
+    let told = match format {
+        Some(FORMAT) => return Ok(()),
+        None if app.is_none() => return Ok(()),
+        Some(later) if later > FORMAT => "a later",
+        _ => "an earlier",
+    };
     Err(Error::data(format!("{} is the state of {told} version, which this one can't go on with", state.name("")))
         .hint("Run the version that made it, or begin anew with another --state and --lake."))
 }

@@ -54,6 +54,8 @@ use timely::dataflow::Stream;
 use crate::time::Epoch;
 
 /// A key or a value of a stream or a table. It is implemented for every type that has what it asks for.
+///
+/// `Hash` must take in all that `Eq` compares: a value that comes again is known by the digest of what it hashes.
 pub trait Datum: ExchangeData + Hash + Sync {}
 impl<T: ExchangeData + Hash + Sync> Datum for T {}
 

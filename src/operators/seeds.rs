@@ -57,3 +57,25 @@ impl Seeds {
         FoldHasher::with_seed(self.numbers, self.shared)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_made_to_collide_do_so_in_no_other_state() {
+        let [known, other] = [1, 2].map(|byte| Seeds::new(Secret::new([byte; 16])));
+        let place = |seeds: Seeds, key: &(String, i64)| seeds.map::<(), ()>().hasher().hash_one(key) % 1024;
+        let keys = (0..200_000).map(|n: i64| (format!("key {}", n / 9), n));
+        let crafted: Vec<_> = keys.filter(|key| place(known, key) == 0 && known.route(key) % 4 == 0).collect();
+        let there = crafted.iter().filter(|key| place(other, key) == 0).count();
+        let owned = crafted.iter().filter(|key| other.route(key) % 4 == 0).count();
+        assert!(crafted.len() > 30 && there < 5 && owned * 2 < crafted.len(), "{} {there} {owned}", crafted.len());
+    }
+
+    #[test]
+    fn all_workers_of_a_run_agree_on_the_owner_of_a_key() {
+        let [one, again] = [3, 3].map(|byte| Seeds::new(Secret::new([byte; 16])));
+        assert!((0..1000).all(|key: i64| one.route(&key) == again.route(&key)));
+    }
+}

@@ -11,6 +11,7 @@ use watershed::testing::TopologyTestDriver;
 use watershed::{StreamsBuilder, Topology};
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::World;
 use crate::support::twins::twins;
 
 fn texts() -> Produced {
@@ -101,5 +102,19 @@ fn a_restart_finds_the_rows_of_keys_made_to_collide() {
         assert_eq!(run(&place, &log, rewrite_below), [row("third", "old"), row(&one, "new")]);
         append(&other, Some("back"));
         assert_eq!(run(&place, &log, rewrite_below), [row("third", "old"), row(&one, "new"), row(&other, "back")]);
+    }
+}
+
+#[test]
+fn every_secret_makes_the_same_rows() {
+    // Each world draws a secret of its own, by which its maps and its routing go.
+    let shown = |workers| {
+        let world = World::busy();
+        world.run(workers).unwrap();
+        world.shown()
+    };
+    let first = shown(1);
+    for workers in [1, 2, 3, 4, 1] {
+        assert_eq!(shown(workers), first, "{workers} workers");
     }
 }
