@@ -100,7 +100,8 @@ fn a_blank_token_is_refused_and_a_byte_order_mark_is_none_of_it() {
     };
     assert_eq!(["first", "second", "third", "", "fourth"].map(&mut ask), [200, 200, 200, 401, 401]);
     drop(client);
-    assert_eq!(end(child), "", "on this machine nobody listens in");
+    let said = end(child);
+    assert!(!said.contains("token") && said.lines().count() == 1, "on this machine nobody listens in: {said}");
 }
 
 #[test]
