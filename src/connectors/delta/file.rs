@@ -19,6 +19,8 @@ use super::schema;
 const BATCH: usize = 4096;
 /// Bytes of values beyond which rows are encoded, or read, though they are fewer: a column of a batch has room for 2 GiB.
 pub(super) const BYTES: usize = 16 << 20;
+/// Bytes of a page before compression. Pages of the default size, 1 MiB, outgrow the cache while they are encoded.
+const PAGE_BYTES: usize = 128 << 10;
 /// Bytes of a column's distinct values beyond which they are no longer looked for: a column of few values has them in less,
 /// and one of unique values gives up early, which is a tenth of the time it takes to write pins.
 const DICTIONARY: usize = 64 << 10;
@@ -56,6 +58,7 @@ impl OpenFile {
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .set_dictionary_page_size_limit(DICTIONARY)
+            .set_data_page_size_limit(PAGE_BYTES)
             .set_created_by("watershed".into())
             .build();
         let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
@@ -99,6 +102,9 @@ impl OpenFile {
 
     pub(super) fn finish(mut self) -> Result<NewFile> {
         self.encode()?;
+        // The pages are copied into one buffer: it is made once, not grown.
+        let bytes = self.parquet.in_progress_size();
+        self.parquet.inner_mut().reserve(bytes);
         let metadata = self.parquet.finish().map_err(failed)?;
         let bytes = std::mem::take(self.parquet.inner_mut());
         let (size, stats) = (bytes.len() as u64, stats(&self.described, &metadata));
