@@ -228,14 +228,14 @@ fn say(access: &Access<'_>) {
     crate::say(format_args!("{peer} {method} {route} {status} {bytes} B {:.1} ms", took.as_secs_f64() * 1e3));
 }
 
-/// What ends at the first SIGINT or SIGTERM from now on, which is then `said`; the second ends the process.
+/// Returns a future that ends at the first SIGINT or SIGTERM from now on, which is then `said`; the second ends the process.
 pub(crate) fn stopped(said: &'static str) -> Result<impl Future<Output = ()>> {
     let (told, stopped) = tokio::sync::oneshot::channel();
     at_signals(said, move || told.send(()).unwrap_or_default())?;
     Ok(async move { stopped.await.unwrap_or_default() })
 }
 
-/// Whether a topic or a stream is a user's by its name: that of the user, and one more word.
+/// True for the name of a topic or a stream that is a user's: the user's id, and one more word.
 fn is_owned(user_id: &str, name: &str) -> bool {
     let one = |rest: Option<&str>, between: char| {
         rest.and_then(|rest| rest.strip_prefix(between)).is_some_and(|word| !word.is_empty() && !word.contains(between))

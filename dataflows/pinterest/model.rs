@@ -124,7 +124,7 @@ pub(crate) struct Geo {
 }
 
 impl Geo {
-    /// What it is compared and hashed by. The country is taken as text, because a [`Word`]'s own hash differs between runs.
+    /// The values by which it is compared and hashed. The country is taken as text, because a [`Word`]'s own hash differs between runs.
     fn identity(&self) -> (Option<&str>, Option<[u64; 2]>, Option<Timestamp>) {
         (self.country.as_ref().map(Word::as_str), self.coordinates.map(|pair| pair.map(f64::to_bits)), self.timestamp)
     }

@@ -36,7 +36,7 @@ impl Identity {
         Identity { id: Some(id.into()), ..self }
     }
 
-    /// Whether both may be one: the names are equal, and so are the ids where both are known.
+    /// True if both may be one: the names are equal, and so are the ids where both are known.
     pub fn matches(&self, other: &Identity) -> bool {
         self.name == other.name && (self.id.is_none() || other.id.is_none() || self.id == other.id)
     }
@@ -46,7 +46,7 @@ impl Identity {
         self.id.as_deref()
     }
 
-    /// Whether both are certainly one: the names are equal, and the ids are known and equal.
+    /// True if both are certainly one: the names are equal, and the ids are known and equal.
     pub(crate) fn is_surely(&self, other: &Identity) -> bool {
         self.id.is_some() && self == other
     }

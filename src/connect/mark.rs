@@ -97,7 +97,7 @@ fn take(root: &Path, who: &str, alone: bool) -> Result<Mark> {
     }
 }
 
-/// Whether `file` is what lies at `path` now.
+/// True if `path` is still the name of `file`.
 fn is_at(file: &File, path: &Path) -> bool {
     let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
     file.metadata().ok().zip(fs::metadata(path).ok()).is_some_and(|(a, b)| same(a, b))

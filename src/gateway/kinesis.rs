@@ -115,7 +115,7 @@ pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Respon
 
 /// `POST /streams/{stream}` with `{"ShardCount":n}`, which is one unless it is said.
 pub(super) async fn create(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
-    // What has no type, or a plain one, a browser sends for any page without asking first.
+    // A browser sends a body without a type, or with a plain one, for any page without asking first.
     if !headers.contains_key(header::CONTENT_TYPE) || !is_json(&headers) {
         return refuse(&Fault::MediaType);
     }

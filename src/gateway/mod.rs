@@ -78,7 +78,7 @@ pub struct Config {
     /// Names of the gateway besides `localhost` and the address it listens on, with a port or for any. A request must have one
     /// of them as its host, unless there are tokens.
     pub hosts: Vec<String>,
-    /// Whether the log's topic of a name may be created and deleted; any may if it isn't said.
+    /// Decides by its name if a topic of the log may be created and deleted; without it any may.
     pub owns: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
     /// How many of these topics there may be for another to be created.
     pub topics_limit: usize,

@@ -10,7 +10,7 @@ use tokio::time::Sleep;
 
 use super::Config;
 
-/// What a client is given.
+/// The grace and the least rate that a client is given.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     grace: Duration,

@@ -1,4 +1,4 @@
-//! Who may stay, and who has how much: connections and bytes, of which no address gets more than its share.
+//! Slots for connections and room for bytes, of which no address gets more than its share.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -194,7 +194,7 @@ impl Visit {
         self.seat.evicted().await;
     }
 
-    /// Whether it is served, which from then on it is to its end; waits for that no longer than `patience`.
+    /// Waits for a slot, no longer than `patience`. True if it got one, which it then holds to its end.
     pub(super) async fn is_served(&self, slots: &Shares, patience: Duration) -> bool {
         let served = async {
             self.seat.ask();

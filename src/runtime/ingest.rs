@@ -95,7 +95,7 @@ impl Reader {
             if at < bound.to {
                 return self.read_again(bound, at, patience);
             }
-            // What was open ends with what was committed.
+            // The open partition ends at the last committed offset.
             self.partition = None;
             self.partition = Some(self.source.open(self.place.2, Some(bound.to), self.follow)?);
         } else if self.partition.is_none() && !self.join()? {
@@ -129,7 +129,7 @@ impl Reader {
             Poll::Batch(mut batch) => {
                 self.estimate(partition.remaining());
                 self.so_far.at = Some(batch.next);
-                // What lies beyond is read when the run is live.
+                // Later records are read when the run is live.
                 batch.split_off(bound.to);
                 self.hand_over(batch)
             }

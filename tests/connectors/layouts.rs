@@ -67,7 +67,7 @@ fn objects_are_read_wherever_they_lie(place: &Topic) {
     }
     reads(&mut *topic.open(11, None, false).unwrap(), 7, 8);
     assert_eq!(topic.left_alone(), 1);
-    // Who writes there goes on behind what is there.
+    // A writer continues behind the existing objects.
     let mut copier = topic.copy(2, Rotation { flush_size: 3, rotate_interval: None }).unwrap();
     assert_eq!(copier.next(), Some(9));
     let mut batch = Batch { partition: 2, first: 9, next: 12, ..Batch::default() };

@@ -122,7 +122,7 @@ fn an_archive_in_other_layouts_is_continued_by_kafka() {
     super::kafka::send(cluster, &place, &prefix, 0, 1);
     place.run(&["run", "--from", "others", "--from", &kafka, "--lake", "lake"]);
     assert_same("the two as one log", &expected, &place.lake("lake", None));
-    // What is archived behind it lies where it is written here, and both are read as one archive.
+    // Later objects lie where this program writes them, and both are read as one archive.
     place.run(&["archive", "--from", &kafka, "--to", "others", "--flush-size", "1"]);
     place.run(&["run", "--from", "others", "--lake", "archived"]);
     assert_same("the archive that goes on", &expected, &place.lake("archived", None));

@@ -1,4 +1,4 @@
-//! What is given as a secret stays one: passwords in URLs, tokens, and where they may go without encryption.
+//! Secrets stay secret: passwords in URLs, tokens, and the places where they may go without encryption.
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;

@@ -1,4 +1,4 @@
-//! What a page of another site may have a browser ask, and what nobody may: it gets a refusal, and nothing is made or deleted.
+//! Requests that a page of another site makes a browser send, and other forbidden ones: refused, and nothing is changed.
 
 use std::sync::Arc;
 

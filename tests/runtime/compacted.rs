@@ -58,7 +58,7 @@ impl Lake {
         let (tell, told) = channel();
         let stop = Stop::default();
         let milestone = Box::new(move |milestone| {
-            // Who no longer waits needs no telling.
+            // The receiver may have stopped waiting.
             let _ = tell.send(milestone);
         });
         let commit_every = std::time::Duration::ZERO;

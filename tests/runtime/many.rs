@@ -71,7 +71,7 @@ fn copying(partitions: u32, shut: u32, follow: bool) -> (MemoryLog, Arc<Desk>, M
     }
     let (tell, told) = std::sync::mpsc::channel();
     let milestone = Box::new(move |milestone: Milestone| {
-        // Who no longer waits needs no telling.
+        // The receiver may have stopped waiting.
         let _ = tell.send(milestone);
     });
     let (commit_every, milestone) = (Duration::ZERO, Some(milestone as _));

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// What a program asked of the disk: each sync that succeeded or failed and each file that was removed, in order.
+/// The requests of a program to the disk: each sync that succeeded or failed and each file that was removed, in order.
 pub(crate) struct Asked(Vec<(String, String)>);
 
 /// Has a program that is about to start tell `log` what it asks of the disk; its sync number `fails_at` fails.
@@ -27,7 +27,7 @@ pub(crate) fn watched(command: &mut Command, log: &Path, fails_at: Option<u64>) 
 }
 
 impl Asked {
-    /// What `log` was told; nothing if there is none.
+    /// The lines of `log`; none if there is no such file.
     pub(crate) fn read(log: &Path) -> Self {
         let text = std::fs::read_to_string(log).unwrap_or_default();
         let line = |line: &str| line.split_once(' ').map(|(what, path)| (what.to_string(), path.to_string())).unwrap();
@@ -44,7 +44,7 @@ impl Asked {
         self.0.iter().position(|(did, path)| did == what && is(path))
     }
 
-    /// Whether something was done to a path that `is` it after a sync had failed.
+    /// True if something was done to a path that `is` it after a sync had failed.
     pub(crate) fn after_failure(&self, what: &str, is: impl Fn(&str) -> bool) -> bool {
         self.0.iter().skip_while(|(did, _)| did != "failed").any(|(did, path)| did == what && is(path))
     }

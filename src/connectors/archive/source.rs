@@ -215,7 +215,7 @@ impl Reader {
             if ended {
                 let end = batch.bytes.len();
                 if self.lines.is_some() {
-                    // What follows is of another object, and no part of its last line.
+                    // The next bytes are of another object: they must not join its last line.
                     batch.bytes.extend((batch.bytes[end - 1] != b'\n').then_some(b'\n'));
                 } else if *line < end {
                     batch.records.push(span(batch.next, *line..end, mem::take(&mut self.dropped), self.limit));

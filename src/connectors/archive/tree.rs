@@ -103,7 +103,7 @@ impl Tree {
                 } else {
                     state.newest = state.newest.saturating_sub(1);
                 }
-                // What can't be read was counted when all was looked into.
+                // Unreadable files were counted when the whole tree was walked.
                 finder.others = Others::default();
                 let mut seen = Seen { folders: partitions, ..Seen::clone(&before) };
                 seen.add(finder);

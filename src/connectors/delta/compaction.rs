@@ -134,7 +134,7 @@ impl DeltaCommitter {
 
     /// Puts a merged file in the place of those whose rows it has.
     pub(super) fn rearrange(&mut self, merged: NewFile, moves: Vec<(u32, Moved)>, vectors: Vec<Option<Value>>) -> Result<()> {
-        // What is staged names the files as they are. Its commit has failed: this run is at its end.
+        // A staged commit names the present files, and it has failed: this run is ending.
         if !self.staged.is_empty() || self.log.superseded {
             return Ok(());
         }

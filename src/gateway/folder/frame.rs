@@ -113,7 +113,7 @@ impl Segment {
         if self.has_frame(all, place + 1) { Step::Damaged } else { Step::Torn }
     }
 
-    /// Whether the head of any frame stands in the segment's bytes from `place` on, wherever it was written to.
+    /// True if the segment's bytes hold the head of any frame from `place` on, at whatever place it was written.
     pub(super) fn has_frame(self, all: &Bytes, place: usize) -> bool {
         let rest = all.get(place..).unwrap_or_default();
         memmem::find_iter(rest, FRAME).any(|at| self.read(rest, at).is_some())
@@ -137,7 +137,7 @@ impl Segment {
     }
 }
 
-/// Whether these bytes are those of a segment as an earlier version of this program wrote them.
+/// True for the bytes of a segment that an earlier version of this program wrote.
 pub(super) fn is_of_an_earlier_version(mut bytes: &[u8]) -> bool {
     let (Ok(length), Ok(digest)) = (bytes.try_get_u32_le(), bytes.try_get_u64_le()) else { return false };
     length > 0 && bytes.get(..length as usize).is_some_and(|body| xxh3_64(body) == digest)

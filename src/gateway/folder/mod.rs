@@ -305,7 +305,7 @@ async fn delete(shared: &Shared, queue: &mpsc::Sender<Command>, topic: &Arc<str>
 
 /// Adds what is in the journal to the archive, some time after it came, and empties the journal when nothing comes any more.
 async fn add_to_archive(shared: Arc<Shared>, queue: mpsc::WeakSender<Command>, every: Duration) {
-    // Whether the journal has what was added already.
+    // True while the journal still holds records that are in the archive.
     let mut full = false;
     loop {
         tokio::select! {

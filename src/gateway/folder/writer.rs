@@ -56,11 +56,11 @@ impl Backlog {
     }
 }
 
-/// What is in the archive, and what is on its way there.
+/// The ends of the archive's partitions, and the records on their way there.
 pub(super) struct Published {
     /// Where each partition ends in the archive.
     pub(super) ends: BTreeMap<Key, u64>,
-    /// What was to be added and could not be, alone: an object that is perhaps there already gets the same records again.
+    /// Records that could not be added, retried alone: an object that is perhaps there already gets the same records again.
     stuck: Vec<Group>,
 }
 

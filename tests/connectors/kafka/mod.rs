@@ -1,4 +1,4 @@
-//! What Kafka promises, against a real broker: the contract, [`reading`], [`damage`], [`writing`], [`forgotten`], [`limits`],
+//! Promises of the Kafka connector, against a real broker: the contract, [`reading`], [`damage`], [`writing`], [`forgotten`], [`limits`],
 //! [`appending`], [`refusals`], [`running`] and [`crashes`].
 
 mod appending;

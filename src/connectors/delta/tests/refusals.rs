@@ -155,7 +155,7 @@ fn a_table_that_has_a_key_twice_is_refused() {
     assert!(error.to_string().contains("has a key twice: in part-1-0-0.parquet and in part-1-0-0.parquet"), "{error}");
 }
 
-/// What a reader says of the table.
+/// The error of a reader of the table.
 fn read(world: &World) -> String {
     let read = super::super::Table::open(&world.url).and_then(|table| table.for_each(&mut |_| Ok(())));
     read.unwrap_err().to_string()
