@@ -1,16 +1,22 @@
-//! How many records a second does the gateway acknowledge, how soon, and what does it cost that they are durable?
+//! How many records a second does the gateway acknowledge, how soon, and what does it cost that
+//! they are durable?
 //!
 //! ```text
 //! cargo bench --bench gateway                     all shapes, 10 seconds each
 //! cargo bench --bench gateway -- --quick          the same in a second each, to see that it works
 //! ```
 //!
-//! Pins of 708 bytes come in requests of the REST Proxy, over connections that stay open, each with one request on its way. Beside
-//! it stands the same gateway before a log that throws records away: HTTP, JSON and the senders, who share the machine, are the
-//! same. The other floor is one record written and synced at a time, by nothing but `write` and `fdatasync`.
+//! Pins of 708 bytes come in requests of the REST Proxy, over connections that stay open, each with
+//! one request on its way. Beside it stands the same gateway before a log that throws records away:
+//! HTTP, JSON and the senders, who share the machine, are the same. The other floor is one record
+//! written and synced at a time, by nothing but `write` and `fdatasync`.
 
 #[path = "../dataflows/pinterest"]
-#[allow(dead_code, unused_imports, reason = "it has parts that are not measured, and tests that are not run here")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "it has parts that are not measured, and tests that are not run here"
+)]
 mod dataflow {
     pub(crate) mod generate;
 }
@@ -27,7 +33,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::FutureExt;
-use watershed::gateway::{Answer, Config, Entry, Folder, FolderOptions, Gateway, Log, Part, Place, Position, Refusal};
+use watershed::gateway::{
+    Answer, Config, Entry, Folder, FolderOptions, Gateway, Log, Part, Place, Position, Refusal,
+};
 
 use report::{Report, millis, percentile};
 
@@ -69,7 +77,11 @@ impl Log for Nothing {
     fn partitions<'a>(&'a self, _topic: &'a str) -> Answer<'a, Vec<Part>> {
         async { Ok(Part::even(1)) }.boxed()
     }
-    fn append<'a>(&'a self, _topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<std::result::Result<Place, Refusal>>> {
+    fn append<'a>(
+        &'a self,
+        _topic: &'a str,
+        entries: Vec<Entry>,
+    ) -> Answer<'a, Vec<std::result::Result<Place, Refusal>>> {
         let first = self.0.fetch_add(entries.len() as u64, Ordering::Relaxed);
         let place = move |k| Ok(Place { partition: 0, position: Position::Offset(first + k) });
         async move { Ok((0..entries.len() as u64).map(place).collect()) }.boxed()
@@ -89,7 +101,9 @@ fn main() -> Result {
     let args = Args::parse();
     let seconds = if args.quick || !args.bench { 0.5 } else { args.seconds };
     let mut pins = Vec::new();
-    dataflow::generate::rows(100, 2000, &mut |lines| pins.push(String::from_utf8_lossy(&lines[0]).into_owned()));
+    dataflow::generate::rows(100, 2000, &mut |lines| {
+        pins.push(String::from_utf8_lossy(&lines[0]).into_owned())
+    });
     let mut report = Report::default();
     report.question(&format!("Records acknowledged, {seconds} s each"));
     let mut rows = Vec::new();
@@ -98,13 +112,23 @@ fn main() -> Result {
         for durable in [false, true] {
             let _ = std::fs::remove_dir_all(&args.dir);
             std::fs::create_dir_all(&args.dir)?;
-            let log: Arc<dyn Log> =
-                if durable { Arc::new(Folder::open(&args.dir, FolderOptions::default())?) } else { Arc::new(Nothing::default()) };
+            let log: Arc<dyn Log> = if durable {
+                Arc::new(Folder::open(&args.dir, FolderOptions::default())?)
+            } else {
+                Arc::new(Nothing::default())
+            };
             let times = measure(log, &pins, connections, batch, seconds)?;
             let rate = (times.len() * batch) as f64 / seconds;
-            let name =
-                format!("{connections} connections, {batch} a request, {}", if durable { "durable" } else { "thrown away" });
-            rows.push([name, report::count(rate as u64), millis(percentile(&times, 0.5)), millis(percentile(&times, 0.99))]);
+            let name = format!(
+                "{connections} connections, {batch} a request, {}",
+                if durable { "durable" } else { "thrown away" }
+            );
+            rows.push([
+                name,
+                report::count(rate as u64),
+                millis(percentile(&times, 0.5)),
+                millis(percentile(&times, 0.99)),
+            ]);
             both.push(rate);
         }
         report.line(&format!(
@@ -125,7 +149,13 @@ fn main() -> Result {
 }
 
 /// Seconds of each request that was answered within the time.
-fn measure(log: Arc<dyn Log>, pins: &[String], connections: usize, batch: usize, seconds: f64) -> Result<Vec<f64>> {
+fn measure(
+    log: Arc<dyn Log>,
+    pins: &[String],
+    connections: usize,
+    batch: usize,
+    seconds: f64,
+) -> Result<Vec<f64>> {
     if let Err(refusal) = futures::executor::block_on(log.create(TOPIC, 1)) {
         return Err(format!("{refusal:?}").into());
     }
@@ -141,7 +171,11 @@ fn measure(log: Arc<dyn Log>, pins: &[String], connections: usize, batch: usize,
         let running = scope.spawn(move || gateway.run(async move { drop(stopped.await) }));
         let (counted, ended) = (&counted, &ended);
         let senders: Vec<_> = (0..connections)
-            .map(|sender| scope.spawn(move || send(address, &pins[sender % pins.len()..], batch, counted, ended)))
+            .map(|sender| {
+                scope.spawn(move || {
+                    send(address, &pins[sender % pins.len()..], batch, counted, ended)
+                })
+            })
             .collect();
         std::thread::park_timeout(Duration::from_secs_f64(seconds / 5.0));
         counted.store(true, Ordering::Relaxed);
@@ -157,10 +191,17 @@ fn measure(log: Arc<dyn Log>, pins: &[String], connections: usize, batch: usize,
     })
 }
 
-fn send(address: SocketAddr, pins: &[String], batch: usize, counted: &AtomicBool, ended: &AtomicBool) -> Result<Vec<f64>> {
+fn send(
+    address: SocketAddr,
+    pins: &[String],
+    batch: usize,
+    counted: &AtomicBool,
+    ended: &AtomicBool,
+) -> Result<Vec<f64>> {
     let mut stream = BufReader::new(TcpStream::connect(address)?);
     stream.get_ref().set_nodelay(true)?;
-    let requests: Vec<String> = (0..50).map(|n| request(pins.iter().cycle().skip(n * 7).take(batch))).collect();
+    let requests: Vec<String> =
+        (0..50).map(|n| request(pins.iter().cycle().skip(n * 7).take(batch))).collect();
     let (mut times, mut line) = (Vec::new(), String::new());
     for request in requests.iter().cycle() {
         let began = Instant::now();
@@ -192,7 +233,9 @@ fn send(address: SocketAddr, pins: &[String], batch: usize, counted: &AtomicBool
 fn request<'a>(pins: impl Iterator<Item = &'a String>) -> String {
     let records: Vec<String> = pins.map(|pin| format!("{{\"value\":{pin}}}")).collect();
     let body = format!("{{\"records\":[{}]}}", records.join(","));
-    let head = format!("POST /topics/{TOPIC} HTTP/1.1\r\nHost: here\r\nContent-Type: application/vnd.kafka.json.v2+json");
+    let head = format!(
+        "POST /topics/{TOPIC} HTTP/1.1\r\nHost: here\r\nContent-Type: application/vnd.kafka.json.v2+json"
+    );
     format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 

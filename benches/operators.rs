@@ -5,9 +5,10 @@
 //! cargo bench --bench operators -- --quick        the same with few rows, to see that it works
 //! ```
 //!
-//! The median of four groups that hold everybody is maintained by [`KGrouped::median`](watershed::KGrouped::median), through the
-//! whole engine into a table in memory, and beside it by differential's `reduce`, which reads a group again when it changes. Both
-//! get the same changes, and must find the same medians.
+//! The median of four groups that hold everybody is maintained by
+//! [`KGrouped::median`](watershed::KGrouped::median), through the whole engine into a table in
+//! memory, and beside it by differential's `reduce`, which reads a group again when it changes.
+//! Both get the same changes, and must find the same medians.
 
 #[path = "pinterest/report.rs"]
 #[expect(dead_code, reason = "it can say more than is said here")]
@@ -48,7 +49,8 @@ struct Args {
     bench: bool,
 }
 
-/// Something that maintains the medians: keys and their new numbers go in, medians come out, by group.
+/// Something that maintains the medians: keys and their new numbers go in, medians come out, by
+/// group.
 type Maintain<'a> = dyn FnMut(&[(i64, i64)]) -> Result<BTreeMap<i64, i64>> + 'a;
 
 fn main() -> Result {
@@ -64,30 +66,50 @@ fn main() -> Result {
         let (mut library, library_found) = library(size, args.epochs)?;
         let (reduce, reduce_found) = reduce(size, args.epochs)?;
         if library_found != reduce_found {
-            return Err(format!("{size} rows: the library found {library_found:?}, and reduce {reduce_found:?}").into());
+            return Err(format!(
+                "{size} rows: the library found {library_found:?}, and reduce {reduce_found:?}"
+            )
+            .into());
         }
         let [one, many] = [0, 1].map(|at| (library[at], reduce[at]));
         rows.push([count(size), millis(one.0), millis(one.1), millis(many.0), millis(many.1)]);
         ours.append(&mut library);
     }
-    report.table(["rows", "median, 1 change", "reduce, 1 change", "median, 1,000 changes", "reduce, 1,000 changes"], rows);
+    report.table(
+        [
+            "rows",
+            "median, 1 change",
+            "reduce, 1 change",
+            "median, 1,000 changes",
+            "reduce, 1,000 changes",
+        ],
+        rows,
+    );
     if let [_, few, .., most] = ours[..] {
-        report.line(&format!("- 1,000 changes in the most rows / in the least: {:.2} x", most / few));
+        report
+            .line(&format!("- 1,000 changes in the most rows / in the least: {:.2} x", most / few));
     }
     Ok(())
 }
 
-/// Loads `size` rows, and then times epochs of one change and of a thousand: the middle of each, and the last medians.
-fn measure(size: u64, epochs: u64, maintain: &mut Maintain) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
+/// Loads `size` rows, and then times epochs of one change and of a thousand: the middle of each,
+/// and the last medians.
+fn measure(
+    size: u64,
+    epochs: u64,
+    maintain: &mut Maintain,
+) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
     let mut random = Pcg64Mcg::seed_from_u64(7);
     let mut draw = move || i64::from(random.next_u32());
-    let all: Vec<(i64, i64)> = (0..size.cast_signed()).map(|key| (key, draw() % 1_000_000)).collect();
+    let all: Vec<(i64, i64)> =
+        (0..size.cast_signed()).map(|key| (key, draw() % 1_000_000)).collect();
     let mut medians = maintain(&all)?;
     let mut middles = Vec::new();
     for changes in [1, 1_000] {
         let mut times = Vec::new();
         for _ in 0..epochs {
-            let changed: BTreeMap<i64, i64> = (0..changes).map(|_| (draw() % size.cast_signed(), draw() % 1_000_000)).collect();
+            let changed: BTreeMap<i64, i64> =
+                (0..changes).map(|_| (draw() % size.cast_signed(), draw() % 1_000_000)).collect();
             let changed: Vec<(i64, i64)> = changed.into_iter().collect();
             let started = Instant::now();
             medians = maintain(&changed)?;
@@ -102,10 +124,13 @@ fn measure(size: u64, epochs: u64, maintain: &mut Maintain) -> Result<(Vec<f64>,
 fn library(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
     let topology = |builder: &StreamsBuilder| {
         let rows = builder.table("rows", Consumed::with(Int64, Int64));
-        rows.group_by(|key, number| (key % GROUPS, *number)).median().to("medians", Produced::columns(["group", "median"]));
+        rows.group_by(|key, number| (key % GROUPS, *number))
+            .median()
+            .to("medians", Produced::columns(["group", "median"]));
     };
     let mut driver = TopologyTestDriver::new(Topology::new("medians", topology))?;
-    let (rows, medians) = (driver.input("rows", Int64, Int64), driver.output::<i64, i64>("medians"));
+    let (rows, medians) =
+        (driver.input("rows", Int64, Int64), driver.output::<i64, i64>("medians"));
     let found = measure(size, epochs, &mut |changes| {
         changes.iter().for_each(|(key, number)| rows.pipe(&mut driver, key, number));
         driver.commit()?;
@@ -119,7 +144,8 @@ fn library(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
 fn reduce(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
     timely::execute_directly(move |worker: &mut Worker| {
         let mut input: InputSession<u64, (i64, i64), isize> = InputSession::new();
-        let (probe, found) = (ProbeHandle::new(), std::rc::Rc::new(std::cell::RefCell::new(BTreeMap::new())));
+        let (probe, found) =
+            (ProbeHandle::new(), std::rc::Rc::new(std::cell::RefCell::new(BTreeMap::new())));
         let told = found.clone();
         worker.dataflow::<u64, _, _>(|scope| {
             let groups = input.to_collection(scope).map(|(key, number)| (key % GROUPS, number));

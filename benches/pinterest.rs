@@ -15,12 +15,17 @@
 //! | `commit` | a hundredth of the rows | 1,000 random rows of a table change, no dataflow |
 //! | `small` | the same records in objects of 1,000; opening and reading all files | one record an object; 1,000 partitions a topic |
 //!
-//! Every case is a process of its own, this program again, so that its processor time and its memory are its own. Archives are
-//! generated once and kept (`--dir`); they are read from the page cache. Lakes and states are on the disk of `--dir`, which is
-//! synced as always. Linux only: it reads `/proc`.
+//! Every case is a process of its own, this program again, so that its processor time and its
+//! memory are its own. Archives are generated once and kept (`--dir`); they are read from the page
+//! cache. Lakes and states are on the disk of `--dir`, which is synced as always. Linux only: it
+//! reads `/proc`.
 
 #[path = "../dataflows/pinterest"]
-#[allow(dead_code, unused_imports, reason = "it has parts that are not measured, and tests that are not run here")]
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "it has parts that are not measured, and tests that are not run here"
+)]
 mod dataflow {
     pub(crate) mod clean;
     pub(crate) mod generate;
@@ -81,7 +86,11 @@ fn main() -> ExitCode {
 fn ask(args: &Args) -> Result {
     let (shapes, mut report) = (args.shapes(), Report::default());
     std::fs::create_dir_all(&args.dir)?;
-    report.line(&format!("pinterest, {} events. {}", report::count(shapes.events), machine::describe()));
+    report.line(&format!(
+        "pinterest, {} events. {}",
+        report::count(shapes.events),
+        machine::describe()
+    ));
     report.line(&format!("command: {}", args.command()));
     if args.is_quick() {
         report.line("quick: this shows that it works, and nothing else");

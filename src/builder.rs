@@ -24,15 +24,17 @@ impl<'s> StreamsBuilder<'s> {
         StreamsBuilder { graph }
     }
 
-    /// Reads a topic as a stream: every record is an event of its own. Where Kafka fails or skips, a record that can't be decoded
-    /// becomes a dead letter; so does a null key or value, unless its serde is [`Nullable`](crate::serdes::Nullable).
+    /// Reads a topic as a stream: every record is an event of its own. Where Kafka fails or skips,
+    /// a record that can't be decoded becomes a dead letter; so does a null key or value, unless
+    /// its serde is [`Nullable`](crate::serdes::Nullable).
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json));
     /// numbers.to("all", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// driver.pipe("numbers", 0, Some(b"1"), Some(b"7"));
     /// driver.pipe("numbers", 0, Some(b"1"), Some(b"seven"));
     /// driver.pipe("numbers", 0, None, Some(b"8"));
@@ -41,7 +43,11 @@ impl<'s> StreamsBuilder<'s> {
     /// assert_eq!((driver.rows("all"), driver.dead_letters().len()), (vec![vec![Long(1), Long(7)]], 3));
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn stream<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KStream<'s, K, V> {
+    pub fn stream<K: Datum, V: Datum>(
+        &self,
+        topic: &str,
+        consumed: Consumed<K, V>,
+    ) -> KStream<'s, K, V> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
         let (number, feed, tally) = self.graph.source(topic);
         let counted = tally.clone();
@@ -53,7 +59,9 @@ impl<'s> StreamsBuilder<'s> {
             tally,
             Box::new(move |record, out| {
                 let (key, value) = decode(record)?;
-                let value = value.ok_or_else(|| Reject::new("null value", "a stream has no use for a tombstone"))?;
+                let value = value.ok_or_else(|| {
+                    Reject::new("null value", "a stream has no use for a tombstone")
+                })?;
                 Tally::add(&counted.applied, 1);
                 let (order, timestamp) = (record.order, record.timestamp);
                 out.push(Event { key, value, order, way: Way::default(), timestamp, diff: 1 });
@@ -63,17 +71,19 @@ impl<'s> StreamsBuilder<'s> {
         KStream::new(self.graph.clone(), node, events, false)
     }
 
-    /// Reads a topic as a table: the latest record of a key stands, unlike Kafka's by position also between partitions, where the
-    /// greater offset is later; a null value deletes.
+    /// Reads a topic as a table: the latest record of a key stands, unlike Kafka's by position also
+    /// between partitions, where the greater offset is later; a null value deletes.
     ///
-    /// A duplicate of what stands changes nothing. What can't be decoded becomes a dead letter and leaves what its key said
-    /// before; so does a null key, unless its serde is [`Nullable`](crate::serdes::Nullable).
+    /// A duplicate of what stands changes nothing. What can't be decoded becomes a dead letter and
+    /// leaves what its key said before; so does a null key, unless its serde is
+    /// [`Nullable`](crate::serdes::Nullable).
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// builder.table::<i64, i64>("rows", Consumed::with(Json, Json)).to("kept", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// driver.pipe_at("rows", 0, 5, Some(b"1"), Some(b"70")); // of partition 0 the record at offset 5
     /// driver.pipe_at("rows", 1, 4, Some(b"1"), None); // is later than the one at offset 4 of partition 1
     /// driver.pipe_at("rows", 0, 7, Some(b"2"), None);
@@ -82,7 +92,11 @@ impl<'s> StreamsBuilder<'s> {
     /// assert_eq!(driver.rows("kept"), [[Long(1), Long(70)]]);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn table<K: Datum, V: Datum>(&self, topic: &str, consumed: Consumed<K, V>) -> KTable<'s, K, V> {
+    pub fn table<K: Datum, V: Datum>(
+        &self,
+        topic: &str,
+        consumed: Consumed<K, V>,
+    ) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
         let (number, feed, tally) = self.graph.source(topic);
         let (decode, secret) = (consumed.decode, self.graph.seeds().secret());
@@ -102,7 +116,8 @@ impl<'s> StreamsBuilder<'s> {
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
-    /// Writes down a setting of the topology that its steps do not show, so that a state made with another one is not continued.
+    /// Writes down a setting of the topology that its steps do not show, so that a state made with
+    /// another one is not continued.
     ///
     /// ```
     /// use watershed::prelude::*;
@@ -114,18 +129,20 @@ impl<'s> StreamsBuilder<'s> {
         self.graph.node(format!("setting {name} = {value}"), &[]);
     }
 
-    /// Returns the secret of the state, for [digests](Secret::digest) of values that are to be compared and not kept.
+    /// Returns the secret of the state, for [digests](Secret::digest) of values that are to be
+    /// compared and not kept.
     ///
-    /// Strangers can't make two values of one digest. Another state has another secret, so let no result depend on more than
-    /// which digests are equal.
+    /// Strangers can't make two values of one digest. Another state has another secret, so let no
+    /// result depend on more than which digests are equal.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let secret = builder.secret();
     /// let texts = builder.table("texts", Consumed::with(Int64, Utf8)).map_values(move |text| secret.digest(text));
     /// texts.group_by(|id, digest| (id % 2, *digest)).count_distinct().to("different", Produced::columns(["parity", "texts"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let texts = driver.input("texts", Int64, Utf8);
     /// [(1, "to"), (3, "be"), (5, "to")].map(|(id, text)| texts.pipe(&mut driver, &id, &text.to_string()));
     /// driver.commit()?;
@@ -152,11 +169,20 @@ impl<'s> StreamsBuilder<'s> {
         });
         let letter = Box::new(move |record: &Record<'_>, reject: Reject| {
             let (reason, detail) = (reject.reason.into_owned(), reject.detail);
-            let (partition, position) = (record.order.partition.into(), record.order.offset.to_string());
+            let (partition, position) =
+                (record.order.partition.into(), record.order.offset.to_string());
             let payload = record.value.unwrap_or_default().to_vec();
             ((), DeadLetter { topic: name.clone(), partition, position, reason, detail, payload })
         });
-        let (items, rejects) = source(self.graph.scope(), &format!("decode {topic}"), number, feed, decode, letter, count);
+        let (items, rejects) = source(
+            self.graph.scope(),
+            &format!("decode {topic}"),
+            number,
+            feed,
+            decode,
+            letter,
+            count,
+        );
         self.graph.dead_letters(rejects);
         items
     }

@@ -19,7 +19,8 @@ pub enum ErrorKind {
     Config,
 }
 
-/// An error that says what was attempted on which name; the hint says the way out, [`source`](std::error::Error::source) the cause.
+/// An error that says what was attempted on which name; the hint says the way out,
+/// [`source`](std::error::Error::source) the cause.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -68,9 +69,11 @@ impl Error {
     }
 
     /// The system gives no thread for `what`.
-    pub fn no_thread(what: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
-        let way =
-            "Raise the limit of threads (ulimit -u, or that of the container or service), or that of memory, and run it again.";
+    pub fn no_thread(
+        what: &str,
+        cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        let way = "Raise the limit of threads (ulimit -u, or that of the container or service), or that of memory, and run it again.";
         Self::connect(format!("can't start {what}")).because(cause).hint(way)
     }
 
@@ -140,10 +143,20 @@ mod tests {
 
     #[test]
     fn an_error_says_each_cause_once_and_the_way_out_that_is_nearest() {
-        let disk = || Error::connect("can't write a file").because(std::io::Error::other("the disk is full")).hint("Make room.");
+        let disk = || {
+            Error::connect("can't write a file")
+                .because(std::io::Error::other("the disk is full"))
+                .hint("Make room.")
+        };
         let commit = || Error::connect("can't commit").because(disk());
-        assert_eq!(commit().to_string(), "can't commit: can't write a file: the disk is full\n  Make room.");
+        assert_eq!(
+            commit().to_string(),
+            "can't commit: can't write a file: the disk is full\n  Make room."
+        );
         let run = Error::connect("can't go on").because(commit()).hint("Run it again.");
-        assert_eq!(run.to_string(), "can't go on: can't commit: can't write a file: the disk is full\n  Run it again.");
+        assert_eq!(
+            run.to_string(),
+            "can't go on: can't commit: can't write a file: the disk is full\n  Run it again."
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What the DSL objects of one dataflow share: the scope that is being built, what is bound to it, and the plan of it.
+//! What the DSL objects of one dataflow share: the scope that is being built, what is bound to it,
+//! and the plan of it.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -12,7 +13,9 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
 use crate::error::{Error, Result};
-use crate::operators::{Datum, Ends, Feed, Gauges, Keys, Outlet, Rows, Seeds, Shelf, Tally, append};
+use crate::operators::{
+    Datum, Ends, Feed, Gauges, Keys, Outlet, Rows, Seeds, Shelf, Tally, append,
+};
 use crate::options::{Materialized, Produced};
 use crate::time::Epoch;
 
@@ -20,7 +23,9 @@ use crate::time::Epoch;
 pub const DEAD_LETTERS: &str = "dead_letters";
 
 /// A record that could not be used: a row of [`DEAD_LETTERS`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub(crate) struct DeadLetter {
     pub(crate) topic: String,
     pub(crate) partition: i64,
@@ -86,7 +91,8 @@ pub(crate) struct Plan {
     /// They are no part of the fingerprint: a state is continued with other stores too.
     pub(crate) stores: Vec<Store>,
     pub(crate) errors: Vec<String>,
-    /// Steps whose results depend on how epochs were cut, so that they can't be rebuilt from what was read.
+    /// Steps whose results depend on how epochs were cut, so that they can't be rebuilt from what
+    /// was read.
     pub(crate) volatile: Vec<String>,
 }
 
@@ -96,7 +102,10 @@ impl Plan {
     /// # Errors
     /// When nothing is.
     pub(crate) fn sink(&self, topic: &str) -> Result<&Schema> {
-        self.sinks.iter().find(|s| s.topic == topic).ok_or_else(|| Error::internal(format!("topic {topic} has no schema")))
+        self.sinks
+            .iter()
+            .find(|s| s.topic == topic)
+            .ok_or_else(|| Error::internal(format!("topic {topic} has no schema")))
     }
 }
 
@@ -169,7 +178,8 @@ impl<'s> Graph<'s> {
     /// The numbers of keys of this type.
     pub(crate) fn keys<K: Datum>(&self) -> Keys<K> {
         let (mut keys, seeds) = (self.0.keys.borrow_mut(), self.seeds());
-        let found = keys.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Keys::<K>::new(seeds)));
+        let found =
+            keys.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Keys::<K>::new(seeds)));
         found.downcast_ref::<Keys<K>>().cloned().unwrap_or_else(|| Keys::new(seeds))
     }
 
@@ -181,7 +191,10 @@ impl<'s> Graph<'s> {
         }
         let rank = u16::try_from(plan.sources.len()).unwrap_or(u16::MAX);
         if plan.sources.len() == usize::from(u16::MAX) {
-            plan.errors.push(format!("topic {topic} is one too many: a topology reads up to {} topics", u16::MAX));
+            plan.errors.push(format!(
+                "topic {topic} is one too many: a topology reads up to {} topics",
+                u16::MAX
+            ));
         }
         plan.sources.push(topic.to_string());
         match self.0.plugs.borrow().feeds.get(topic) {
@@ -205,23 +218,40 @@ impl<'s> Graph<'s> {
         }
         if produced.columns.len() != columns.len() {
             let (named, has) = (produced.columns.len(), columns.len());
-            plan.errors.push(format!("topic {topic} is of another type: {named} columns are named, a row has {has}"));
+            plan.errors.push(format!(
+                "topic {topic} is of another type: {named} columns are named, a row has {has}"
+            ));
         }
-        let column =
-            |(name, (ty, nullable)): (&String, &(ColumnType, bool))| Column { name: name.clone(), ty: *ty, nullable: *nullable };
+        let column = |(name, (ty, nullable)): (&String, &(ColumnType, bool))| Column {
+            name: name.clone(),
+            ty: *ty,
+            nullable: *nullable,
+        };
         let columns = produced.columns.iter().zip(columns).map(column).collect();
         plan.sinks.push(Schema { topic: topic.to_string(), columns, key, mode });
         self.0.plugs.borrow_mut().outlets.remove(topic)
     }
 
     /// Keeps the rows of a step in a store: the one that was asked for, none if none was.
-    pub(crate) fn store<K: Datum, V: Datum>(&self, node: usize, materialized: Materialized) -> Option<Arc<Rows<K, V>>> {
+    pub(crate) fn store<K: Datum, V: Datum>(
+        &self,
+        node: usize,
+        materialized: Materialized,
+    ) -> Option<Arc<Rows<K, V>>> {
         let (mut plan, name) = (self.0.plan.borrow_mut(), materialized.store);
         if plan.stores.iter().any(|store| store.name == name) {
-            plan.errors.push(format!("store {name} is materialized twice: give each table a store of its own"));
+            plan.errors.push(format!(
+                "store {name} is materialized twice: give each table a store of its own"
+            ));
         }
         let shelf = self.0.plugs.borrow_mut().stores.remove(&name);
-        plan.stores.push(Store { name, node, types: TypeId::of::<(K, V)>(), rows: rows::<K, V>(), make: Rows::<K, V>::shelf });
+        plan.stores.push(Store {
+            name,
+            node,
+            types: TypeId::of::<(K, V)>(),
+            rows: rows::<K, V>(),
+            make: Rows::<K, V>::shelf,
+        });
         let shelf: Arc<dyn Any + Send + Sync> = shelf?;
         shelf.downcast().ok()
     }

@@ -1,10 +1,12 @@
 //! Watershed: many streams, one delta.
 //!
-//! A stream-processing framework in the nouns of Kafka Streams, on timely and differential dataflow, with exactly-once Delta
-//! tables coming out. A **topology** is a function of [`StreamsBuilder`]: topics become [`KStream`]s and [`KTable`]s, joins and
-//! aggregates of them are *maintained*, so a late or corrected record moves every answer. **Topics are logical**: what they are
-//! bound to is said outside, with [`runtime::Streams`], and the same topology reads a folder, is tested in memory
-//! ([`testing::TopologyTestDriver`]), and runs on any number of workers with the same rows.
+//! A stream-processing framework in the nouns of Kafka Streams, on timely and differential
+//! dataflow, with exactly-once Delta tables coming out. A **topology** is a function of
+//! [`StreamsBuilder`]: topics become [`KStream`]s and [`KTable`]s, joins and aggregates of them are
+//! *maintained*, so a late or corrected record moves every answer. **Topics are logical**: what
+//! they are bound to is said outside, with [`runtime::Streams`], and the same topology reads a
+//! folder, is tested in memory ([`testing::TopologyTestDriver`]), and runs on any number of workers
+//! with the same rows.
 //!
 //! ```
 //! use watershed::prelude::*;
@@ -44,7 +46,8 @@
 //!   0  error  time  secret  record                                                            ║ delta, console, kafka · gateway
 //! ```
 //!
-//! A module imports lower floors; connectors and the gateway stand beside, on floors 0 and 1. `tests/tidy.rs` holds them to it.
+//! A module imports lower floors; connectors and the gateway stand beside, on floors 0 and 1.
+//! `tests/tidy.rs` holds them to it.
 
 mod builder;
 pub mod connect;

@@ -8,15 +8,18 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
-/// The most bytes of a value that are read where a log has no limit of its own, and how many are kept of a longer one.
+/// The most bytes of a value that are read where a log has no limit of its own, and how many are
+/// kept of a longer one.
 pub(crate) const LONGEST: usize = 64 << 20;
 pub(crate) const BEGINNING: usize = 2 << 20;
 
 /// Where a record stands among all records of its topic; the greater is the later.
 ///
-/// Between partitions the greater `(offset, partition)` is later; between sources bound to one topic the one bound later; between
-/// topics that are merged the one that the topology names later.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// Between partitions the greater `(offset, partition)` is later; between sources bound to one
+/// topic the one bound later; between topics that are merged the one that the topology names later.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Order {
     /// Rank of the topic among those of the topology.
     pub topic: u16,
@@ -30,7 +33,8 @@ pub struct Order {
 
 /// Where a row stands among those that one record makes; the greater is the later.
 ///
-/// It has a step for each verb that may make several rows of one. The row of a record that makes no other has none.
+/// It has a step for each verb that may make several rows of one. The row of a record that makes no
+/// other has none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Way {
     /// The first step, counted from 1; 0 without any.
@@ -39,7 +43,8 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// The way of one of the rows that have a common `key` as all their order: any, but the same in every run.
+    /// The way of one of the rows that have a common `key` as all their order: any, but the same in
+    /// every run.
     pub(crate) fn of_key<K: Hash>(key: &K) -> Self {
         Way { step: FixedState::with_seed(0x00de_c1de).hash_one(key) | 1, next: None }
     }
@@ -64,7 +69,8 @@ impl Way {
         }
     }
 
-    /// The way of a row that came to where `number` others, each with rows of the same record, are earlier.
+    /// The way of a row that came to where `number` others, each with rows of the same record, are
+    /// earlier.
     pub(crate) fn after(self, number: u64) -> Self {
         let next = (!self.is_empty()).then(|| Box::new(self));
         Way { step: number + 1, next }
@@ -84,14 +90,22 @@ pub struct Span {
     pub value: Option<Range<u32>>,
     /// Bytes of the headers, written by [`Batch::push_header`]; empty if there are none.
     pub headers: Range<u32>,
-    /// How many bytes the value has, if it has too many and these are only its beginning: it becomes a dead letter.
+    /// How many bytes the value has, if it has too many and these are only its beginning: it
+    /// becomes a dead letter.
     pub cut: Option<u64>,
 }
 
 impl Span {
     /// The record at `offset` whose value is all it has.
     pub fn of_value(offset: u64, value: Range<u32>) -> Self {
-        Span { offset, timestamp: None, key: None, headers: value.end..value.end, value: Some(value), cut: None }
+        Span {
+            offset,
+            timestamp: None,
+            key: None,
+            headers: value.end..value.end,
+            value: Some(value),
+            cut: None,
+        }
     }
 }
 
@@ -128,21 +142,33 @@ pub struct Record<'a> {
 }
 
 impl Record<'_> {
-    /// Stands for it in a sum of records: a keyed digest of all it has but partition and source. Sums are kept, so it is the same
-    /// in every version.
+    /// Stands for it in a sum of records: a keyed digest of all it has but partition and source.
+    /// Sums are kept, so it is the same in every version.
     pub(crate) fn digest(&self, secret: Secret) -> u64 {
         let headers = self.headers.bytes();
-        let there = [self.timestamp.is_some(), self.key.is_some(), self.value.is_some(), self.cut.is_some()];
+        let there = [
+            self.timestamp.is_some(),
+            self.key.is_some(),
+            self.value.is_some(),
+            self.cut.is_some(),
+        ];
         let there = there.into_iter().fold(0, |bits, some| bits << 1 | u64::from(some));
         let lengths = (self.key.map_or(0, <[u8]>::len) as u64) << 32 | headers.len() as u64;
         // All lengths but the value's are in front, so that no two records are one text.
         let mut front = [0; 40];
-        let words = [self.order.offset, self.timestamp.unwrap_or(0).cast_unsigned(), lengths, self.cut.unwrap_or(0), there];
+        let words = [
+            self.order.offset,
+            self.timestamp.unwrap_or(0).cast_unsigned(),
+            lengths,
+            self.cut.unwrap_or(0),
+            there,
+        ];
         for (bytes, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
             *bytes = word.to_le_bytes();
         }
         let mut hasher = secret.hasher();
-        for part in [&front, self.key.unwrap_or_default(), headers, self.value.unwrap_or_default()] {
+        for part in [&front, self.key.unwrap_or_default(), headers, self.value.unwrap_or_default()]
+        {
             hasher.write(part);
         }
         hasher.finish()
@@ -154,7 +180,8 @@ impl Record<'_> {
 pub struct Headers<'a>(&'a [u8]);
 
 impl<'a> Headers<'a> {
-    /// What the last header of this name says, which is the one that counts: none if there is no such header, or it is null.
+    /// What the last header of this name says, which is the one that counts: none if there is no
+    /// such header, or it is null.
     pub fn last(self, name: &str) -> Option<&'a [u8]> {
         self.filter(|(other, _)| *other == name).last().and_then(|(_, value)| value)
     }
@@ -168,7 +195,8 @@ impl<'a> Headers<'a> {
     fn take(&mut self) -> Option<Option<&'a [u8]>> {
         let (length, rest) = self.0.split_first_chunk()?;
         let length = u32::from_le_bytes(*length);
-        let (taken, rest) = rest.split_at_checked(if length == u32::MAX { 0 } else { length as usize })?;
+        let (taken, rest) =
+            rest.split_at_checked(if length == u32::MAX { 0 } else { length as usize })?;
         self.0 = rest;
         Some((length != u32::MAX).then_some(taken))
     }
@@ -189,7 +217,8 @@ impl Batch {
         size_of::<Batch>() + self.bytes.capacity() + self.records.capacity() * size_of::<Span>()
     }
 
-    /// The records, each with its place in the topic's order; `source` is the rank of the source they come from.
+    /// The records, each with its place in the topic's order; `source` is the rank of the source
+    /// they come from.
     pub fn iter(&self, source: u16) -> impl DoubleEndedIterator<Item = Record<'_>> {
         let slice = |r: &Range<u32>| &self.bytes[r.start as usize..r.end as usize];
         self.records.iter().map(move |span| Record {
@@ -203,7 +232,13 @@ impl Batch {
     }
 
     /// Appends a record, copying its bytes; what comes after it is the caller's to say.
-    pub fn push(&mut self, offset: u64, timestamp: Option<i64>, key: Option<&[u8]>, value: Option<&[u8]>) {
+    pub fn push(
+        &mut self,
+        offset: u64,
+        timestamp: Option<i64>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) {
         let mut range = |bytes: &[u8]| {
             let start = self.bytes.len() as u32;
             self.bytes.extend_from_slice(bytes);
@@ -231,14 +266,30 @@ impl Batch {
     pub fn split_off(&mut self, offset: u64) -> Batch {
         let at = self.records.partition_point(|span| span.offset < offset);
         let mut records = self.records.split_off(at);
-        let starts = |s: &Span| [s.key.as_ref(), s.value.as_ref(), Some(&s.headers)].into_iter().flatten().map(|r| r.start).min();
+        let starts = |s: &Span| {
+            [s.key.as_ref(), s.value.as_ref(), Some(&s.headers)]
+                .into_iter()
+                .flatten()
+                .map(|r| r.start)
+                .min()
+        };
         let start = records.first().and_then(starts).unwrap_or(self.bytes.len() as u32);
         for span in &mut records {
-            let ranges = span.key.iter_mut().chain(&mut span.value).chain(std::iter::once(&mut span.headers));
+            let ranges = span
+                .key
+                .iter_mut()
+                .chain(&mut span.value)
+                .chain(std::iter::once(&mut span.headers));
             ranges.for_each(|range| *range = range.start - start..range.end - start);
         }
         let (first, next) = (offset.max(self.first), self.next.max(offset));
-        let rest = Batch { partition: self.partition, first, next, bytes: self.bytes.split_off(start as usize), records };
+        let rest = Batch {
+            partition: self.partition,
+            first,
+            next,
+            bytes: self.bytes.split_off(start as usize),
+            records,
+        };
         self.next = self.next.min(offset);
         rest
     }

@@ -1,4 +1,5 @@
-//! [`Secret`]: a key that belongs to a state, so that people who write records can't foresee digests.
+//! [`Secret`]: a key that belongs to a state, so that people who write records can't foresee
+//! digests.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -9,8 +10,9 @@ use siphasher::sip128::SipHasher13 as Sip128;
 
 /// The key of all digests that decide something, and of all hash maps that hold keys of records.
 ///
-/// A state gets its secret when it is begun, and every later run reads it there. All workers of a run use the same one. The
-/// digests are SipHash-1-3: for 100 to 1,000 bytes it takes 21 to 156 ns, HighwayHash 42 to 122 and keyed BLAKE3 151 to 1,293.
+/// A state gets its secret when it is begun, and every later run reads it there. All workers of a
+/// run use the same one. The digests are SipHash-1-3: for 100 to 1,000 bytes it takes 21 to 156 ns,
+/// HighwayHash 42 to 122 and keyed BLAKE3 151 to 1,293.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Secret(u64, u64);
@@ -22,7 +24,8 @@ impl Secret {
         Secret(whole as u64, (whole >> 64) as u64)
     }
 
-    /// Returns the keyed 128-bit digest of `bytes`: the same in every run from one state, on every machine.
+    /// Returns the keyed 128-bit digest of `bytes`: the same in every run from one state, on every
+    /// machine.
     pub(crate) fn digest_of(self, bytes: &[u8]) -> u128 {
         Sip128::new_with_keys(self.0, self.1).hash(bytes).as_u128()
     }
@@ -57,7 +60,9 @@ impl TryFrom<String> for Secret {
     fn try_from(text: String) -> Result<Self, Self::Error> {
         let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
         let whole = digits.then(|| u128::from_str_radix(&text, 16).ok()).flatten();
-        whole.map(|whole| Secret::new(whole.to_le_bytes())).ok_or("a secret is 32 hexadecimal digits")
+        whole
+            .map(|whole| Secret::new(whole.to_le_bytes()))
+            .ok_or("a secret is 32 hexadecimal digits")
     }
 }
 
@@ -86,7 +91,10 @@ mod tests {
     #[test]
     fn a_digest_is_the_same_in_every_version() {
         assert_eq!(SECRET.digest_of(b""), 330_242_497_195_911_023_826_906_078_840_543_874_600);
-        assert_eq!(SECRET.digest_of(b"to be or not"), 144_679_534_535_695_391_989_696_651_191_574_722_911);
+        assert_eq!(
+            SECRET.digest_of(b"to be or not"),
+            144_679_534_535_695_391_989_696_651_191_574_722_911
+        );
     }
 
     #[test]
@@ -94,7 +102,11 @@ mod tests {
         for before in 0..64 {
             let texts = twins(before).map(|text| format!("{}{text}", "-".repeat(before)));
             let [one, other] = texts.each_ref().map(|text| text.as_bytes());
-            assert_eq!(xxhash_rust::xxh3::xxh3_128(one), xxhash_rust::xxh3::xxh3_128(other), "{before}");
+            assert_eq!(
+                xxhash_rust::xxh3::xxh3_128(one),
+                xxhash_rust::xxh3::xxh3_128(other),
+                "{before}"
+            );
             assert_ne!(one, other);
             assert_ne!(SECRET.digest_of(one), SECRET.digest_of(other));
         }

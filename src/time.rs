@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 pub type Epoch = u64;
 
 /// Event time: microseconds since 1970-01-01T00:00:00 UTC.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
@@ -17,7 +19,8 @@ impl Timestamp {
     /// assert_eq!(watershed::Timestamp(-1).year(), 1969);
     /// ```
     pub fn year(self) -> i64 {
-        // Days to civil year: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days.
+        // Days to civil year: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms",
+        // civil_from_days.
         let z = self.0.div_euclid(86_400_000_000) + 719_468;
         let era = z.div_euclid(146_097);
         let doe = z.rem_euclid(146_097);

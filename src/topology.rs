@@ -18,8 +18,12 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Names a topology. The name stands in state and tables, so that no other program continues them.
-    pub fn new(name: &str, build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static) -> Self {
+    /// Names a topology. The name stands in state and tables, so that no other program continues
+    /// them.
+    pub fn new(
+        name: &str,
+        build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static,
+    ) -> Self {
         Topology { name: name.to_string(), build: Arc::new(build) }
     }
 
@@ -28,7 +32,8 @@ impl Topology {
         &self.name
     }
 
-    /// What it does, step by step: each with its number and those it follows, then the rows of its sinks and of its stores.
+    /// What it does, step by step: each with its number and those it follows, then the rows of its
+    /// sinks and of its stores.
     pub fn describe(&self) -> String {
         let plan = self.plan();
         let mut text = format!("topology {}\n", self.name);
@@ -36,11 +41,16 @@ impl Topology {
         for (number, node) in plan.nodes.iter().enumerate() {
             let name = node.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
             let inputs: Vec<String> = node.inputs.iter().map(usize::to_string).collect();
-            let after = if inputs.is_empty() { String::new() } else { format!("  <- {}", inputs.join(", ")) };
+            let after = if inputs.is_empty() {
+                String::new()
+            } else {
+                format!("  <- {}", inputs.join(", "))
+            };
             let _ = writeln!(text, "  {number:>3} {}{name}{after}", node.verb);
         }
         for sink in &plan.sinks {
-            let columns: Vec<String> = sink.columns.iter().map(|c| format!("{} {:?}", c.name, c.ty)).collect();
+            let columns: Vec<String> =
+                sink.columns.iter().map(|c| format!("{} {:?}", c.name, c.ty)).collect();
             let mode = if sink.mode == Mode::Snapshot { "snapshot" } else { "append" };
             let _ = writeln!(text, "  {} ({mode}): {}", sink.topic, columns.join(", "));
         }

@@ -1,7 +1,9 @@
-//! Laws: random feeds through a topology of most verbs ([`program`]), against plain loops over the same records ([`oracle`]).
+//! Laws: random feeds through a topology of most verbs ([`program`]), against plain loops over the
+//! same records ([`oracle`]).
 //!
-//! The oracle knows no operator, no epoch and no change: it sees a set of records and says what the tables are. So what agrees
-//! with it after every commit is incremental and from scratch at once, whatever came when, with whom, and to how many workers.
+//! The oracle knows no operator, no epoch and no change: it sees a set of records and says what the
+//! tables are. So what agrees with it after every commit is incremental and from scratch at once,
+//! whatever came when, with whom, and to how many workers.
 
 mod feed;
 mod oracle;
@@ -25,7 +27,8 @@ enum Batching {
     Once,
 }
 
-/// Some seeds from `first` on: `few`, or as many times that as the variable SEEDS says, for a long look.
+/// Some seeds from `first` on: `few`, or as many times that as the variable SEEDS says, for a long
+/// look.
 fn seeds(first: u64, few: u64) -> impl Iterator<Item = u64> {
     let times = std::env::var("SEEDS").ok().and_then(|times| times.parse().ok()).unwrap_or(1_u64);
     (0..few * times).map(move |n| first + n * 1000)
@@ -60,12 +63,22 @@ fn drive(
 
 fn agree(driver: &TopologyTestDriver, arrived: &[Entry], what: &str) {
     for (topic, rows) in oracle::tables(arrived) {
-        assert_eq!(rows_of(&driver.rows(topic)), rows, "{topic} after {} records, {what}", arrived.len());
+        assert_eq!(
+            rows_of(&driver.rows(topic)),
+            rows,
+            "{topic} after {} records, {what}",
+            arrived.len()
+        );
     }
 }
 
 /// What stands at the end of a feed, by topic.
-fn ends(feed: &[Entry], workers: usize, batching: Batching, seed: u64) -> BTreeMap<&'static str, Rows> {
+fn ends(
+    feed: &[Entry],
+    workers: usize,
+    batching: Batching,
+    seed: u64,
+) -> BTreeMap<&'static str, Rows> {
     let mut driver = start(workers);
     drive(&mut driver, feed, batching, &mut Dice::new(seed), |_, _| {});
     oracle::TOPICS.iter().map(|topic| (*topic, rows_of(&driver.rows(topic)))).collect()
@@ -78,7 +91,9 @@ fn after_every_commit_the_tables_are_what_the_records_make_from_scratch() {
         let feed = feed::draw(160, &mut dice);
         let workers = [1, 2, 4][seed as usize / 1000 % 3];
         let what = format!("seed {seed}, {workers} workers");
-        drive(&mut start(workers), &feed, Batching::UpTo(24), &mut dice, |driver, arrived| agree(driver, arrived, &what));
+        drive(&mut start(workers), &feed, Batching::UpTo(24), &mut dice, |driver, arrived| {
+            agree(driver, arrived, &what)
+        });
     }
 }
 
@@ -86,7 +101,8 @@ fn after_every_commit_the_tables_are_what_the_records_make_from_scratch() {
 fn one_two_and_four_workers_agree() {
     for seed in seeds(100, 2) {
         let feed = feed::draw(250, &mut Dice::new(seed));
-        let [one, two, four] = [1, 2, 4].map(|workers| ends(&feed, workers, Batching::UpTo(40), seed + workers as u64));
+        let [one, two, four] = [1, 2, 4]
+            .map(|workers| ends(&feed, workers, Batching::UpTo(40), seed + workers as u64));
         assert_eq!(one, oracle::tables(&feed), "seed {seed}");
         assert_eq!(one, two, "seed {seed}");
         assert_eq!(one, four, "seed {seed}");
@@ -98,7 +114,11 @@ fn any_batching_leads_to_the_same_rows() {
     for seed in seeds(200, 2) {
         let feed = feed::draw(60, &mut Dice::new(seed));
         for batching in [Batching::Each, Batching::UpTo(3), Batching::UpTo(100), Batching::Once] {
-            assert_eq!(ends(&feed, 1, batching, seed), oracle::tables(&feed), "seed {seed}, {batching:?}");
+            assert_eq!(
+                ends(&feed, 1, batching, seed),
+                oracle::tables(&feed),
+                "seed {seed}, {batching:?}"
+            );
         }
     }
 }
@@ -111,7 +131,11 @@ fn any_order_of_arrival_leads_to_the_same_rows() {
         let expected = oracle::tables(&feed);
         for shuffle in 0..3 {
             dice.shuffle(&mut feed);
-            assert_eq!(ends(&feed, 2, Batching::UpTo(50), seed), expected, "seed {seed}, shuffle {shuffle}");
+            assert_eq!(
+                ends(&feed, 2, Batching::UpTo(50), seed),
+                expected,
+                "seed {seed}, shuffle {shuffle}"
+            );
         }
     }
 }
@@ -149,22 +173,40 @@ fn the_stream_of_a_tables_changes_makes_the_table() {
         let mut dice = Dice::new(seed);
         let feed = feed::draw(200, &mut dice);
         let mut stand: BTreeMap<&str, BTreeMap<Value, Value>> = BTreeMap::new();
-        drive(&mut start([1, 2, 4][seed as usize / 1000 % 3]), &feed, Batching::UpTo(16), &mut dice, |driver, _| {
-            for (topic, changes) in program::CHANGES {
-                let rows = stand.entry(topic).or_default();
-                let mut seen = Vec::new();
-                for change in driver.changes(changes).into_iter().filter_map(|(_, row)| row) {
-                    let [key, value] = <[Value; 2]>::try_from(change).unwrap();
-                    assert!(!seen.contains(&key), "{key:?} of {changes} comes twice in a commit");
-                    let gone = value == Value::Null;
-                    let before = if gone { rows.remove(&key) } else { rows.insert(key.clone(), value.clone()) };
-                    assert_ne!(before, (!gone).then_some(value), "a change of {topic} that is none");
-                    seen.push(key);
+        drive(
+            &mut start([1, 2, 4][seed as usize / 1000 % 3]),
+            &feed,
+            Batching::UpTo(16),
+            &mut dice,
+            |driver, _| {
+                for (topic, changes) in program::CHANGES {
+                    let rows = stand.entry(topic).or_default();
+                    let mut seen = Vec::new();
+                    for change in driver.changes(changes).into_iter().filter_map(|(_, row)| row) {
+                        let [key, value] = <[Value; 2]>::try_from(change).unwrap();
+                        assert!(
+                            !seen.contains(&key),
+                            "{key:?} of {changes} comes twice in a commit"
+                        );
+                        let gone = value == Value::Null;
+                        let before = if gone {
+                            rows.remove(&key)
+                        } else {
+                            rows.insert(key.clone(), value.clone())
+                        };
+                        assert_ne!(
+                            before,
+                            (!gone).then_some(value),
+                            "a change of {topic} that is none"
+                        );
+                        seen.push(key);
+                    }
+                    let rows: Vec<Vec<Value>> =
+                        rows.iter().map(|(key, value)| vec![key.clone(), value.clone()]).collect();
+                    assert_eq!(rows, driver.rows(topic), "{topic}, seed {seed}");
                 }
-                let rows: Vec<Vec<Value>> = rows.iter().map(|(key, value)| vec![key.clone(), value.clone()]).collect();
-                assert_eq!(rows, driver.rows(topic), "{topic}, seed {seed}");
-            }
-        });
+            },
+        );
     }
 }
 
@@ -182,8 +224,15 @@ fn every_record_is_accounted_for() {
         let standing = oracle::tables(&feed);
         for (topic, summary) in driver.finish().unwrap().topics {
             assert!(summary.balances(), "{topic}: {summary:?}");
-            assert_eq!(summary.read, feed.iter().filter(|entry| entry.topic == topic).count() as u64);
-            assert_eq!(summary.rows as usize, standing.get(topic.as_str()).map_or(0, Vec::len), "{topic}");
+            assert_eq!(
+                summary.read,
+                feed.iter().filter(|entry| entry.topic == topic).count() as u64
+            );
+            assert_eq!(
+                summary.rows as usize,
+                standing.get(topic.as_str()).map_or(0, Vec::len),
+                "{topic}"
+            );
         }
     }
 }

@@ -1,7 +1,8 @@
 //! The house rules that a machine can read, checked on the source tree itself.
 //!
-//! Each rule is a pure function of a file's path and text, so that a planted violation can show that it bites. What the
-//! tree breaks is reported all at once, under the sentence of the rule it breaks.
+//! Each rule is a pure function of a file's path and text, so that a planted violation can show
+//! that it bites. What the tree breaks is reported all at once, under the sentence of the rule it
+//! breaks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -38,11 +39,11 @@ const CLOCK: &str = "Only runtime and testing read a clock or spawn a thread tha
 const DOCS: &str = "Each file begins with a `//!` line that says what it is.";
 const LENGTH: &str = "No file has 400 lines, no test module inside another file more than 100: split it by what it is about.";
 const UNFINISHED: &str = "Nothing unfinished stays in the tree: do it, or take it out.";
-const PANIC: &str =
-    "Outside tests nothing panics by `unwrap` or `expect`: return an error that says what was attempted on which name.";
+const PANIC: &str = "Outside tests nothing panics by `unwrap` or `expect`: return an error that says what was attempted on which name.";
 const DEAD: &str = "Code is deleted, not commented out; a comment is prose, and a line of it ends in neither `;` nor a brace.";
 const INDEX: &str = "A test file that no `mod` line of tests/main.rs (or of its folder's mod.rs) names is never run: list it.";
-const LINTS: &str = "The tree has a .clippy.toml that bans clocks and randomness and names their replacements.";
+const LINTS: &str =
+    "The tree has a .clippy.toml that bans clocks and randomness and names their replacements.";
 
 /// A rule that is broken, and where.
 type Broken = (&'static str, String);
@@ -54,9 +55,14 @@ fn the_tree_keeps_the_house_rules() {
     for folder in ["src", "dataflows", "tests", "benches"] {
         collect(root, folder, &mut files).unwrap();
     }
-    assert!(files.contains_key("src/lib.rs"), "{} is not the tree that was meant: it has no src/lib.rs", root.display());
+    assert!(
+        files.contains_key("src/lib.rs"),
+        "{} is not the tree that was meant: it has no src/lib.rs",
+        root.display()
+    );
     let tree = Tree::of(&files);
-    let mut broken: Vec<Broken> = files.iter().flat_map(|(path, text)| check(path, text, &tree)).collect();
+    let mut broken: Vec<Broken> =
+        files.iter().flat_map(|(path, text)| check(path, text, &tree)).collect();
     broken.extend(unlisted(&files));
     if !root.join(".clippy.toml").exists() {
         broken.push((LINTS, ".clippy.toml: not there".to_owned()));
@@ -65,7 +71,8 @@ fn the_tree_keeps_the_house_rules() {
     for (rule, place) in broken {
         report.entry(rule).or_default().push(place);
     }
-    let report: Vec<String> = report.iter().map(|(rule, places)| format!("{rule}\n  {}", places.join("\n  "))).collect();
+    let report: Vec<String> =
+        report.iter().map(|(rule, places)| format!("{rule}\n  {}", places.join("\n  "))).collect();
     assert!(report.is_empty(), "the tree breaks house rules:\n\n{}\n", report.join("\n\n"));
 }
 
@@ -88,7 +95,8 @@ fn collect(root: &Path, folder: &str, files: &mut BTreeMap<String, String>) -> i
 
 /// What a file has to know of the others.
 struct Tree {
-    /// The names at the root of the crate which lib.rs re-exports, each with the module it comes from.
+    /// The names at the root of the crate which lib.rs re-exports, each with the module it comes
+    /// from.
     front: BTreeMap<String, String>,
     /// Paths, without `.rs`, of the modules that a file declares below `#[cfg(test)]`.
     tests: BTreeSet<String>,
@@ -99,19 +107,32 @@ impl Tree {
         let front = files.get("src/lib.rs").map(|text| exports(text)).unwrap_or_default();
         let mut tests = BTreeSet::new();
         for (path, text) in files {
-            let folder = ["mod.rs", "main.rs", "lib.rs"].iter().find_map(|root| path.strip_suffix(root)?.strip_suffix('/'));
+            let folder = ["mod.rs", "main.rs", "lib.rs"]
+                .iter()
+                .find_map(|root| path.strip_suffix(root)?.strip_suffix('/'));
             let folder = folder.unwrap_or(path.trim_end_matches(".rs"));
-            tests.extend(Source::new(text).test_modules.iter().map(|module| format!("{folder}/{}", module.name)));
+            tests.extend(
+                Source::new(text)
+                    .test_modules
+                    .iter()
+                    .map(|module| format!("{folder}/{}", module.name)),
+            );
         }
         Tree { front, tests }
     }
 
-    /// Whether all of the file is test code: by its name, its folder, or the `#[cfg(test)]` above its `mod` line.
+    /// Whether all of the file is test code: by its name, its folder, or the `#[cfg(test)]` above
+    /// its `mod` line.
     fn is_test(&self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
-        let inside = path.split('/').rev().skip(1).any(|folder| folder == "tests" || folder == "benches");
+        let inside =
+            path.split('/').rev().skip(1).any(|folder| folder == "tests" || folder == "benches");
         let module = path.trim_end_matches(".rs").trim_end_matches("/mod");
-        let declared = module.match_indices('/').map(|(at, _)| &module[..at]).chain([module]).any(|m| self.tests.contains(m));
+        let declared = module
+            .match_indices('/')
+            .map(|(at, _)| &module[..at])
+            .chain([module])
+            .any(|m| self.tests.contains(m));
         inside || declared || name == "tests.rs" || name.ends_with("_tests.rs")
     }
 }
@@ -137,7 +158,8 @@ fn place(path: &str, line: usize, what: &str) -> String {
     format!("{path}:{line}: {what}")
 }
 
-/// First line, length, what is unfinished and what is commented out: the rules for every file, tests too.
+/// First line, length, what is unfinished and what is commented out: the rules for every file,
+/// tests too.
 fn form(path: &str, text: &str, source: &Source) -> Vec<Broken> {
     let mut broken = Vec::new();
     if !text.starts_with("//!") {
@@ -148,18 +170,28 @@ fn form(path: &str, text: &str, source: &Source) -> Vec<Broken> {
         broken.push((LENGTH, place(path, lines, "the file ends only here")));
     }
     for word in [concat!("TO", "DO"), concat!("FIX", "ME")] {
-        let found = source.comments.iter().filter(|(_, comment)| identifiers(comment).any(|(_, found)| found == word));
+        let found = source
+            .comments
+            .iter()
+            .filter(|(_, comment)| identifiers(comment).any(|(_, found)| found == word));
         broken.extend(found.map(|(line, _)| (UNFINISHED, place(path, *line, word))));
     }
     for (at, word) in identifiers(&source.code) {
-        if ["dbg", "todo", "unimplemented"].contains(&word) && source.code[at + word.len()..].starts_with('!') {
+        if ["dbg", "todo", "unimplemented"].contains(&word)
+            && source.code[at + word.len()..].starts_with('!')
+        {
             broken.push((UNFINISHED, place(path, source.line(at), &format!("{word}!"))));
         }
     }
     for (line, comment) in &source.comments {
-        let Some(prose) = comment.strip_prefix("//").filter(|rest| !rest.starts_with(['/', '!'])) else { continue };
+        let Some(prose) = comment.strip_prefix("//").filter(|rest| !rest.starts_with(['/', '!']))
+        else {
+            continue;
+        };
         let prose = prose.trim();
-        if prose.ends_with([';', '{']) || (!prose.is_empty() && prose.chars().all(|c| "})],".contains(c))) {
+        if prose.ends_with([';', '{'])
+            || (!prose.is_empty() && prose.chars().all(|c| "})],".contains(c)))
+        {
             broken.push((DEAD, place(path, *line, prose)));
         }
     }
@@ -168,12 +200,16 @@ fn form(path: &str, text: &str, source: &Source) -> Vec<Broken> {
 
 fn long_tests(path: &str, source: &Source) -> Vec<Broken> {
     let long = source.test_modules.iter().filter(|module| module.lines > LONGEST_TEST_MODULE);
-    long.map(|module| (LENGTH, place(path, module.line, &format!("{} has {} lines", module.name, module.lines)))).collect()
+    long.map(|module| {
+        (LENGTH, place(path, module.line, &format!("{} has {} lines", module.name, module.lines)))
+    })
+    .collect()
 }
 
 fn panics(path: &str, source: &Source) -> Vec<Broken> {
     let found = identifiers(&source.shipped).filter(|(at, word)| {
-        let (before, after) = (source.shipped[..*at].trim_end(), &source.shipped[at + word.len()..]);
+        let (before, after) =
+            (source.shipped[..*at].trim_end(), &source.shipped[at + word.len()..]);
         let called = before.ends_with('.') && after.starts_with('(') || before.ends_with("::");
         called && ["unwrap", "expect"].contains(word)
     });
@@ -188,7 +224,8 @@ fn engine(path: &str, source: &Source) -> Vec<Broken> {
     if path.starts_with("src/") && floor.is_some_and(|floor| floor >= 2) && module != "durable" {
         return Vec::new();
     }
-    let found = identifiers(&source.shipped).filter(|(_, word)| ["timely", "differential_dataflow"].contains(word));
+    let found = identifiers(&source.shipped)
+        .filter(|(_, word)| ["timely", "differential_dataflow"].contains(word));
     found.map(|(at, word)| (ENGINE, place(path, source.line(at), word))).collect()
 }
 
@@ -212,7 +249,11 @@ fn clocks(path: &str, source: &Source) -> Vec<Broken> {
             continue;
         }
         let found = paths(rest).into_iter().filter(|path| names.contains(&path[0].as_str()));
-        broken.extend(found.map(|found| (CLOCK, place(path, source.line(at), &format!("{word}::{}", found[0])))));
+        broken.extend(
+            found.map(|found| {
+                (CLOCK, place(path, source.line(at), &format!("{word}::{}", found[0])))
+            }),
+        );
     }
     broken
 }
@@ -235,7 +276,12 @@ fn exports(lib: &str) -> BTreeMap<String, String> {
     let uses = identifiers(&source.shipped).filter(|(_, word)| *word == "use");
     let trees = uses.flat_map(|(at, word)| paths(&source.shipped[at + word.len()..]));
     trees
-        .filter_map(|path| Some((path.last()?.clone(), path.iter().find(|part| *part != "crate" && *part != "self")?.clone())))
+        .filter_map(|path| {
+            Some((
+                path.last()?.clone(),
+                path.iter().find(|part| *part != "crate" && *part != "self")?.clone(),
+            ))
+        })
         .collect()
 }
 
@@ -253,8 +299,13 @@ fn floors(path: &str, source: &Source, front: &BTreeMap<String, String>) -> Vec<
     for (at, imported) in imports(path, source) {
         let first = front.get(&imported[0]).unwrap_or(&imported[0]);
         let line = source.line(at);
-        if !may_import(path, first, imported.get(1).map(String::as_str)) && seen.insert((line, first.clone())) {
-            broken.push((FLOOR, place(path, line, &format!("{own} imports crate::{}", imported.join("::")))));
+        if !may_import(path, first, imported.get(1).map(String::as_str))
+            && seen.insert((line, first.clone()))
+        {
+            broken.push((
+                FLOOR,
+                place(path, line, &format!("{own} imports crate::{}", imported.join("::"))),
+            ));
         }
     }
     broken
@@ -273,9 +324,12 @@ fn imports(path: &str, source: &Source) -> Vec<(usize, Vec<String>)> {
         let rest = code[at..].trim_start_matches("super::");
         let supers = (code.len() - at - rest.len()) / "super::".len();
         if word == "super" && (1..=own.len()).contains(&supers) && !code[..at].ends_with("::") {
-            let whole = paths(rest).into_iter().map(|path| [&own[..own.len() - supers], &path].concat());
-            // An inline module makes one `super` more than the file's depth tells, so only names of modules count here.
-            let known = |path: &Vec<String>| floor(&path[0]).is_some() || WINGS.contains(&path[0].as_str());
+            let whole =
+                paths(rest).into_iter().map(|path| [&own[..own.len() - supers], &path].concat());
+            // An inline module makes one `super` more than the file's depth tells, so only names of
+            // modules count here.
+            let known =
+                |path: &Vec<String>| floor(&path[0]).is_some() || WINGS.contains(&path[0].as_str());
             found.extend(whole.filter(known).map(|path| (at, path)));
         }
     }
@@ -287,7 +341,8 @@ fn may_import(path: &str, first: &str, second: Option<&str>) -> bool {
     let own = module(path);
     if WINGS.contains(&own) {
         let folder = path.split('/').nth(2).map(|part| part.trim_end_matches(".rs"));
-        let itself = first == own && (own != "connectors" || folder == Some("mod") || folder == second);
+        let itself =
+            first == own && (own != "connectors" || folder == Some("mod") || folder == second);
         return itself || floor(first).is_some_and(|(floor, _)| floor <= 1);
     }
     let known = EXCUSED.contains(&own) && EXCUSED.contains(&first);

@@ -78,7 +78,8 @@ pub(crate) struct Counts {
     pub(crate) bytes: u64,
 }
 
-/// Reads all objects on a thread for each of `hands`, which take the objects in turn; passes every line with its offset.
+/// Reads all objects on a thread for each of `hands`, which take the objects in turn; passes every
+/// line with its offset.
 pub(crate) fn read<H: Send>(
     objects: &[Object],
     hands: Vec<H>,
@@ -102,9 +103,11 @@ pub(crate) fn read<H: Send>(
     };
     let (work, mut total, mut done) = (&work, Counts::default(), Vec::new());
     std::thread::scope(|scope| -> Result {
-        let threads: Vec<_> = hands.into_iter().map(|hand| scope.spawn(move || work(hand))).collect();
+        let threads: Vec<_> =
+            hands.into_iter().map(|hand| scope.spawn(move || work(hand))).collect();
         for thread in threads {
-            let (counts, hand) = thread.join().map_err(|_| "a thread that reads the archive panicked")??;
+            let (counts, hand) =
+                thread.join().map_err(|_| "a thread that reads the archive panicked")??;
             total.records += counts.records;
             total.bytes += counts.bytes;
             done.push(hand);

@@ -78,7 +78,15 @@ impl Args {
     pub(crate) fn shapes(&self) -> Shapes {
         if self.is_quick() {
             let tables = [10_000, 20_000, 40_000];
-            return Shapes { events: 20_000, repeat: 1, corrections: 30, sustained: 20_000, tables, commits: 5, small: 1000 };
+            return Shapes {
+                events: 20_000,
+                repeat: 1,
+                corrections: 30,
+                sustained: 20_000,
+                tables,
+                commits: 5,
+                small: 1000,
+            };
         }
         let Args { events, repeat, .. } = *self;
         let tables = [10_000, 100_000, 1_000_000];

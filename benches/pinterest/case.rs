@@ -41,9 +41,13 @@ pub(crate) fn answer(case: &str) -> Result {
     let json = |value| serde_json::to_string::<serde_json::Value>(&value);
     let answer = match serde_json::from_str(case)? {
         Case::Parse { archive, threads } => serde_json::to_value(floors::parse(&archive, threads)?),
-        Case::Parquet { archive, work, threads } => serde_json::to_value(floors::parquet(&archive, &work, threads)?),
+        Case::Parquet { archive, work, threads } => {
+            serde_json::to_value(floors::parquet(&archive, &work, threads)?)
+        }
         Case::Naive { archive } => serde_json::to_value(naive::answer(&archive)?),
-        Case::Run { archive, work, workers } => serde_json::to_value(replay::run(&archive, &work, workers)?),
+        Case::Run { archive, work, workers } => {
+            serde_json::to_value(replay::run(&archive, &work, workers)?)
+        }
         Case::Files { archive } => serde_json::to_value(floors::files(&archive)?),
         Case::Syncs { work, times } => serde_json::to_value(floors::syncs(&work, times)?),
         Case::Rounds { times } => serde_json::to_value(floors::rounds(times)),
@@ -53,8 +57,12 @@ pub(crate) fn answer(case: &str) -> Result {
         Case::Sustained { archive, work, events, corrections, workers } => {
             serde_json::to_value(sustained::measure(&archive, &work, events, corrections, workers)?)
         }
-        Case::Memory { archive, work, workers } => serde_json::to_value(memory::measure(&archive, &work, workers)?),
-        Case::Commit { archive, work, rows, commits } => serde_json::to_value(commit::measure(&archive, &work, rows, commits)?),
+        Case::Memory { archive, work, workers } => {
+            serde_json::to_value(memory::measure(&archive, &work, workers)?)
+        }
+        Case::Commit { archive, work, rows, commits } => {
+            serde_json::to_value(commit::measure(&archive, &work, rows, commits)?)
+        }
     };
     println!("{}", json(answer?)?);
     Ok(())
@@ -69,7 +77,11 @@ pub(crate) fn ask<T: DeserializeOwned>(case: &Case) -> Result<T> {
 pub(crate) fn ask_with<T: DeserializeOwned>(case: &Case, variables: &[(&str, &str)]) -> Result<T> {
     let case = serde_json::to_string(case)?;
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(["--case", &case]).envs(variables.iter().copied()).stdin(Stdio::null()).stderr(Stdio::inherit());
+    command
+        .args(["--case", &case])
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
     let output = command.output()?;
     if !output.status.success() {
         return Err(format!("the case {case} ended with {}", output.status).into());

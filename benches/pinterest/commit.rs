@@ -35,15 +35,17 @@ pub(crate) struct Commits {
 
 /// Fills a table of pins with so many rows, then changes some and commits them, over and over.
 pub(crate) fn measure(archive: &Path, work: &Path, rows: u32, commits: u64) -> Result<Commits> {
-    let (_, pins) = archive::read(&objects(archive)?[..10], vec![Vec::new()], |pins, object, _, line| {
-        if let Some(Cleaned::Pin((_, pin))) = cleaned(object.kind, line) {
-            pins.push(pin);
-        }
-        Ok(())
-    })?;
+    let (_, pins) =
+        archive::read(&objects(archive)?[..10], vec![Vec::new()], |pins, object, _, line| {
+            if let Some(Cleaned::Pin((_, pin))) = cleaned(object.kind, line) {
+                pins.push(pin);
+            }
+            Ok(())
+        })?;
     let pins: Vec<Pin> = pins.into_iter().flatten().collect();
     let sink = Delta::table(&work.join("table").display().to_string())?;
-    let Opened { mut writers, mut committer } = open(&sink, &schema::<(i64, Pin)>(&PIN_COLUMNS), 1)?;
+    let Opened { mut writers, mut committer } =
+        open(&sink, &schema::<(i64, Pin)>(&PIN_COLUMNS), 1)?;
     let writer = writers.first_mut().ok_or("a table without a writer")?;
     for slot in 0..rows {
         writer.insert(slot, &(i64::from(slot), pins[slot as usize % pins.len()].clone()))?;
@@ -94,18 +96,45 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         eprintln!("commit: {size} rows");
         let work = tempfile::tempdir_in(dir)?;
         let (archive, work) = (archive.clone(), work.path().into());
-        let found: Commits = case::ask(&Case::Commit { archive, work, rows: size, commits: shapes.commits })?;
+        let found: Commits =
+            case::ask(&Case::Commit { archive, work, rows: size, commits: shapes.commits })?;
         let middle = percentile(&found.wall, 0.5);
         let [least, most] = [0.0, 1.0].map(|share| millis(percentile(&found.wall, share)));
         let longest = millis(percentile(&found.upkeep, 1.0));
         let upkeep = found.upkeep.iter().sum::<f64>() / found.upkeep.len() as f64;
-        rows.push([count(size.into()), millis(middle), least, most, millis(found.cpu), millis(upkeep), longest]);
+        rows.push([
+            count(size.into()),
+            millis(middle),
+            least,
+            most,
+            millis(found.cpu),
+            millis(upkeep),
+            longest,
+        ]);
         walls.push(middle);
     }
     let commits = shapes.commits;
-    report.question(&format!("commit: does it cost what changes, or what is there? (1,000 random rows, {commits} times)"));
-    report.table(["rows of the table", "time, middle", "least", "most", "CPU, mean", "housekeeping, mean", "most"], rows);
+    report.question(&format!(
+        "commit: does it cost what changes, or what is there? (1,000 random rows, {commits} times)"
+    ));
+    report.table(
+        [
+            "rows of the table",
+            "time, middle",
+            "least",
+            "most",
+            "CPU, mean",
+            "housekeeping, mean",
+            "most",
+        ],
+        rows,
+    );
     let of = |size: usize| count(shapes.tables[size].into());
-    report.at_most(&format!("time at {} rows / at {}", of(2), of(0)), walls[2] / walls[0], 1.3, "x");
+    report.at_most(
+        &format!("time at {} rows / at {}", of(2), of(0)),
+        walls[2] / walls[0],
+        1.3,
+        "x",
+    );
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Corrections: records of the archive with one value changed, from a second source of the same topics.
+//! Corrections: records of the archive with one value changed, from a second source of the same
+//! topics.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,7 +18,8 @@ use crate::bench::archive::{self, KINDS, cleaned, objects};
 /// What is changed: where it begins, what ends it, and what it may become.
 const CHANGES: [(&str, [char; 2]); 3] =
     [("\"follower_count\":\"", ['"'; 2]), ("\"country\":\"", ['"'; 2]), ("\"age\":", [',', '}'])];
-const COUNTRIES: [&str; 8] = ["Albania", "Bulgaria", "Chile", "Denmark", "Estonia", "France", "Ghana", "Hungary"];
+const COUNTRIES: [&str; 8] =
+    ["Albania", "Bulgaria", "Chile", "Denmark", "Estonia", "France", "Ghana", "Hungary"];
 
 /// Corrections by kind, and how many records the archive has.
 pub(crate) struct Corrections {
@@ -25,18 +27,20 @@ pub(crate) struct Corrections {
     pub(crate) records: u64,
 }
 
-/// Corrects at least `wanted` records of an archive of `events` events: evenly spread, a third of each kind, in random order.
+/// Corrects at least `wanted` records of an archive of `events` events: evenly spread, a third of
+/// each kind, in random order.
 pub(crate) fn corrections(archive: &Path, events: u64, wanted: usize) -> Result<Corrections> {
     // Some lines are dirty: take a tenth more than is needed.
     let each = wanted.div_ceil(3);
     let step = (events * 10 / (each as u64 * 11).max(1)).max(1);
     let samples: [Vec<Vec<u8>>; 3] = Default::default();
-    let (counts, mut samples) = archive::read(&objects(archive)?, vec![samples], |samples, object, offset, line| {
-        if offset % step == 0 {
-            samples[object.kind].push(line.to_vec());
-        }
-        Ok(())
-    })?;
+    let (counts, mut samples) =
+        archive::read(&objects(archive)?, vec![samples], |samples, object, offset, line| {
+            if offset % step == 0 {
+                samples[object.kind].push(line.to_vec());
+            }
+            Ok(())
+        })?;
     let mut dice = Pcg64::seed_from_u64(7);
     let mut lines: [Vec<Vec<u8>>; 3] = Default::default();
     for (kind, (samples, lines)) in samples.iter_mut().flatten().zip(&mut lines).enumerate() {
@@ -46,7 +50,9 @@ pub(crate) fn corrections(archive: &Path, events: u64, wanted: usize) -> Result<
         while lines.len() < each {
             let before = lines.len();
             let room = each - before;
-            lines.extend(samples.iter().filter_map(|line| corrected(kind, line, &mut dice)).take(room));
+            lines.extend(
+                samples.iter().filter_map(|line| corrected(kind, line, &mut dice)).take(room),
+            );
             if lines.len() == before {
                 return Err(format!("no record of {} could be corrected", KINDS[kind]).into());
             }
@@ -55,7 +61,8 @@ pub(crate) fn corrections(archive: &Path, events: u64, wanted: usize) -> Result<
     Ok(Corrections { lines, records: counts.records })
 }
 
-/// The record with another follower count, country or age; `None` if it has none, or is no good record.
+/// The record with another follower count, country or age; `None` if it has none, or is no good
+/// record.
 fn corrected(kind: usize, line: &[u8], dice: &mut Pcg64) -> Option<Vec<u8>> {
     let line = std::str::from_utf8(line).ok()?;
     let (name, ends) = CHANGES[kind];
@@ -88,7 +95,10 @@ impl Gated {
 
     /// Binds them, as later than what is bound already.
     pub(crate) fn bind(logs: &[Gated; 3], streams: Streams) -> Streams {
-        KINDS.iter().zip(logs).fold(streams, |streams, (kind, log)| streams.source(kind, log.clone()))
+        KINDS
+            .iter()
+            .zip(logs)
+            .fold(streams, |streams, (kind, log)| streams.source(kind, log.clone()))
     }
 
     pub(crate) fn append(&self, line: &[u8]) {
@@ -115,8 +125,16 @@ impl Source for Gated {
         self.log.partitions()
     }
 
-    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> watershed::Result<Box<dyn Partition>> {
-        Ok(Box::new(Behind { gate: self.clone(), partition: self.log.open(partition, from, follow)? }))
+    fn open(
+        &self,
+        partition: u32,
+        from: Option<u64>,
+        follow: bool,
+    ) -> watershed::Result<Box<dyn Partition>> {
+        Ok(Box::new(Behind {
+            gate: self.clone(),
+            partition: self.log.open(partition, from, follow)?,
+        }))
     }
 }
 

@@ -33,11 +33,19 @@ type Hand = Vec<(u32, Box<dyn Writer>)>;
 /// Reads and cleans every record, and writes every row to one of three Delta tables, in one commit.
 pub(crate) fn parquet(archive: &Path, work: &Path, threads: usize) -> Result<Measured> {
     let clock = Clock::start()?;
-    let schemas = [schema::<(i64, Pin)>(&PIN_COLUMNS), schema::<(i64, Geo)>(&GEO_COLUMNS), schema::<(i64, User)>(&USER_COLUMNS)];
+    let schemas = [
+        schema::<(i64, Pin)>(&PIN_COLUMNS),
+        schema::<(i64, Geo)>(&GEO_COLUMNS),
+        schema::<(i64, User)>(&USER_COLUMNS),
+    ];
     let mut hands: Vec<Hand> = (0..threads).map(|_| Vec::new()).collect();
     let mut committers = Vec::new();
     for (kind, schema) in KINDS.iter().zip(&schemas) {
-        let opened = open(&Delta::table(&work.join(kind).display().to_string())?.rewrite_below(0), schema, threads)?;
+        let opened = open(
+            &Delta::table(&work.join(kind).display().to_string())?.rewrite_below(0),
+            schema,
+            threads,
+        )?;
         hands.iter_mut().zip(opened.writers).for_each(|(hand, writer)| hand.push((0, writer)));
         committers.push(opened.committer);
     }
@@ -64,14 +72,27 @@ pub(crate) fn parquet(archive: &Path, work: &Path, threads: usize) -> Result<Mea
 /// The schema of a cleaned table.
 pub(crate) fn schema<R: Row>(names: &[&str]) -> Schema {
     let column = |(name, (ty, nullable)): (&&str, _)| Column { name: (*name).into(), ty, nullable };
-    Schema { topic: "bench".into(), columns: names.iter().zip(R::columns()).map(column).collect(), key: 1, mode: Mode::Snapshot }
+    Schema {
+        topic: "bench".into(),
+        columns: names.iter().zip(R::columns()).map(column).collect(),
+        key: 1,
+        mode: Mode::Snapshot,
+    }
 }
 
 /// Opens a fresh table, ready for rows.
 pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Opened> {
     let clock = Arc::new(|| 1_767_225_600_000);
     let secret = watershed::Secret::new([7; 16]);
-    let context = SinkContext { app: "bench".into(), generation: 1, committed: 0, workers, secret, clock, staging: None };
+    let context = SinkContext {
+        app: "bench".into(),
+        generation: 1,
+        committed: 0,
+        workers,
+        secret,
+        clock,
+        staging: None,
+    };
     let mut opened = sink.open(schema, &context)?;
     for writer in &mut opened.writers {
         writer.recovered()?;
@@ -80,7 +101,8 @@ pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Open
     Ok(opened)
 }
 
-/// Lists, opens and reads every file, a thread a partition, as the program does, and does nothing with it.
+/// Lists, opens and reads every file, a thread a partition, as the program does, and does nothing
+/// with it.
 pub(crate) fn files(archive: &Path) -> Result<Measured> {
     let clock = Clock::start()?;
     let mut folders = Vec::new();
@@ -104,7 +126,8 @@ pub(crate) fn files(archive: &Path) -> Result<Measured> {
         Ok(read)
     };
     std::thread::scope(|scope| -> Result {
-        let threads: Vec<_> = folders.iter().map(|folder| scope.spawn(move || drain(folder))).collect();
+        let threads: Vec<_> =
+            folders.iter().map(|folder| scope.spawn(move || drain(folder))).collect();
         for thread in threads {
             counts.bytes += thread.join().map_err(|_| "a thread that reads files panicked")??;
         }
@@ -130,10 +153,14 @@ pub(crate) fn syncs(work: &Path, times: usize) -> Result<Vec<f64>> {
     Ok(all)
 }
 
-/// Seconds that two threads take to compute for 0.07 ms and wait for each other, five times: what two workers do for a
-/// correction, without memory to wait for. It comes after a pause, as corrections do.
+/// Seconds that two threads take to compute for 0.07 ms and wait for each other, five times: what
+/// two workers do for a correction, without memory to wait for. It comes after a pause, as
+/// corrections do.
 pub(crate) fn rounds(times: usize) -> Vec<f64> {
-    let compute = |steps: u32| (0..steps).fold(1u64, |x, i| black_box(x.wrapping_mul(6_364_136_223_846_793_005) ^ u64::from(i)));
+    let compute = |steps: u32| {
+        (0..steps)
+            .fold(1u64, |x, i| black_box(x.wrapping_mul(6_364_136_223_846_793_005) ^ u64::from(i)))
+    };
     let started = Instant::now();
     compute(10_000_000);
     let steps = (10_000_000.0 * 0.000_07 / started.elapsed().as_secs_f64()) as u32;
@@ -158,7 +185,8 @@ pub(crate) fn rounds(times: usize) -> Vec<f64> {
     })
 }
 
-/// The time before a correction: of other lengths than any clock here, so that each meets another moment of it.
+/// The time before a correction: of other lengths than any clock here, so that each meets another
+/// moment of it.
 pub(crate) fn pause(at: usize) -> Duration {
     Duration::from_micros(30_000 + (at as u64 * 7919) % 50_000)
 }

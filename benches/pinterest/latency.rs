@@ -31,7 +31,13 @@ pub(crate) struct Latencies {
 }
 
 /// Appends corrections, each when all of the one before is done and some time has passed.
-pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, workers: usize) -> Result<Latencies> {
+pub(crate) fn measure(
+    archive: &Path,
+    work: &Path,
+    events: u64,
+    number: usize,
+    workers: usize,
+) -> Result<Latencies> {
     let found = corrections(archive, events, number + WARM + 6)?;
     let logs = Gated::three();
     // A first one in each, because a partition that comes later is found by looking once a second.
@@ -51,7 +57,11 @@ pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, w
         let appended = Instant::now();
         log.append(line);
         let answered = live.until(|live| live.answered >= records)?;
-        let committed = if live.committed >= records { answered } else { live.until(|live| live.committed >= records)? };
+        let committed = if live.committed >= records {
+            answered
+        } else {
+            live.until(|live| live.committed >= records)?
+        };
         let read = log.read_at().ok_or("a correction was answered before it was read")?;
         if at >= WARM {
             all.answered.push((answered - appended).as_secs_f64());
@@ -68,18 +78,29 @@ pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, w
 pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let archive = archive::archive(dir, shapes.events, 1000)?;
     let work = tempfile::tempdir_in(dir)?;
-    let syncs = |work: &Path| case::ask::<Vec<f64>>(&Case::Syncs { work: work.into(), times: shapes.corrections });
+    let syncs = |work: &Path| {
+        case::ask::<Vec<f64>>(&Case::Syncs { work: work.into(), times: shapes.corrections })
+    };
     eprintln!("latency: three syncs");
     let syncs = syncs(work.path())?;
     eprintln!("latency: two threads");
     let rounds = case::ask::<Vec<f64>>(&Case::Rounds { times: shapes.corrections })?;
-    let mut rows = vec![row("floor: three files created and synced", &syncs), row("floor: two threads, five rounds", &rounds)];
+    let mut rows = vec![
+        row("floor: three files created and synced", &syncs),
+        row("floor: two threads, five rounds", &rounds),
+    ];
     let mut last = Latencies::default();
     for workers in [1, 2] {
         eprintln!("latency: {workers} workers");
         let work = tempfile::tempdir_in(dir)?;
         let (archive, work, events) = (archive.clone(), work.path().into(), shapes.events);
-        let found: Latencies = case::ask(&Case::Latency { archive, work, events, corrections: shapes.corrections, workers })?;
+        let found: Latencies = case::ask(&Case::Latency {
+            archive,
+            work,
+            events,
+            corrections: shapes.corrections,
+            workers,
+        })?;
         let name = if workers == 1 { "1 worker" } else { "2 workers" };
         rows.push(row(&format!("{name}: appended to read"), &found.read));
         rows.push(row(&format!("{name}: read to answers"), &found.known));
@@ -92,7 +113,10 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     report.table(["from … to", "p50", "p90", "p99"], rows);
     let [read, known] = [&last.read, &last.known].map(|values| percentile(values, 0.5) * 1e3);
     report.line(&format!("- appended to answers with 2 workers, p50: {read:.2} ms until it is read, {known:.2} ms from there"));
-    for (what, values, limit) in [("appended to answers", &last.answered, 1.0), ("appended to commit", &last.committed, 30.0)] {
+    for (what, values, limit) in [
+        ("appended to answers", &last.answered, 1.0),
+        ("appended to commit", &last.committed, 30.0),
+    ] {
         let [half, most] = [0.5, 0.99].map(|share| percentile(values, share));
         report.at_most(&format!("{what}, p50"), half * 1e3, limit, "ms");
         report.at_most(&format!("{what}, p99 / p50"), most / half, 5.0, "x");

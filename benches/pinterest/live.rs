@@ -25,7 +25,9 @@ pub(crate) fn streams(archive: &Path, work: &Path) -> Result<Streams> {
         streams = streams.source(kind, archive.topic(format!("demo.{kind}")));
     }
     let tables = KINDS.map(|kind| format!("{kind}_table"));
-    for table in tables.iter().map(String::as_str).chain(VIEWS.map(|(view, _)| view)).chain([DEAD_LETTERS]) {
+    for table in
+        tables.iter().map(String::as_str).chain(VIEWS.map(|(view, _)| view)).chain([DEAD_LETTERS])
+    {
         streams = streams.sink(table, Delta::table(&self::table(work, table))?);
     }
     Ok(streams)
@@ -85,7 +87,9 @@ impl Live {
     /// Waits for milestones until `reached`, and returns when that was.
     pub(crate) fn until(&mut self, reached: impl Fn(&Live) -> bool) -> Result<Instant> {
         loop {
-            let (at, _) = self.next(TOO_LONG)?.ok_or_else(|| format!("nothing has happened for {TOO_LONG:?}"))?;
+            let (at, _) = self
+                .next(TOO_LONG)?
+                .ok_or_else(|| format!("nothing has happened for {TOO_LONG:?}"))?;
             if reached(self) {
                 return Ok(at);
             }
@@ -96,7 +100,9 @@ impl Live {
     pub(crate) fn replayed(&mut self, records: u64) -> Result {
         self.until(|live| live.answered >= records && live.committed >= records)?;
         if self.answered > records {
-            return Err(format!("{} records were read, and {records} were there", self.answered).into());
+            return Err(
+                format!("{} records were read, and {records} were there", self.answered).into()
+            );
         }
         Ok(())
     }

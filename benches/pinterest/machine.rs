@@ -43,9 +43,16 @@ impl Clock {
 /// Seconds of processor time that all threads of this process have used, those that have ended too.
 pub(crate) fn cpu() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
-    // The second field is a name in parentheses, which may hold blanks; 14 and 15 are ticks, of which a second always has 100.
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at - 3).and_then(|field| field.parse::<f64>().ok()).ok_or("/proc/self/stat is short");
+    // The second field is a name in parentheses, which may hold blanks; 14 and 15 are ticks, of
+    // which a second always has 100.
+    let fields: Vec<&str> =
+        stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| {
+        fields
+            .get(at - 3)
+            .and_then(|field| field.parse::<f64>().ok())
+            .ok_or("/proc/self/stat is short")
+    };
     Ok((ticks(14)? + ticks(15)?) / 100.0)
 }
 
@@ -61,10 +68,13 @@ pub(crate) fn status(field: &str) -> Result<f64> {
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let value = |text: &str, name: &str| {
-        text.lines().find(|line| line.starts_with(name)).and_then(|line| Some(line.split_once(':')?.1.trim().to_string()))
+        text.lines()
+            .find(|line| line.starts_with(name))
+            .and_then(|line| Some(line.split_once(':')?.1.trim().to_string()))
     };
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let processor = value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown processor".into());
+    let processor =
+        value(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown processor".into());
     let total = value(&read("/proc/meminfo"), "MemTotal").unwrap_or_default();
     let total = total.split(' ').next().and_then(|kb| kb.parse::<u64>().ok()).unwrap_or(0) >> 20;
     let load = read("/proc/loadavg");

@@ -12,7 +12,8 @@ use crate::bench::machine;
 use crate::bench::report::{Report, count, megabytes};
 
 /// The same to glibc as to give back at once what is free: else it keeps what the replay needed.
-const GIVE_BACK: [(&str, &str); 2] = [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
+const GIVE_BACK: [(&str, &str); 2] =
+    [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
 
 /// Bytes that are resident when all is replayed and nothing has happened for some seconds.
 pub(crate) fn measure(archive: &Path, work: &Path, workers: usize) -> Result<f64> {
@@ -39,7 +40,8 @@ pub(crate) fn measure(archive: &Path, work: &Path, workers: usize) -> Result<f64
 pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let sizes = [0, shapes.events / 4, shapes.events];
     let (mut rows, mut slope) = (Vec::new(), 0.0);
-    let kinds: [(&str, &[(&str, &str)]); 2] = [("as it is", &[]), ("free memory given back", &GIVE_BACK)];
+    let kinds: [(&str, &[(&str, &str)]); 2] =
+        [("as it is", &[]), ("free memory given back", &GIVE_BACK)];
     for workers in [1, 2] {
         for (name, variables) in kinds {
             let mut found = Vec::new();
@@ -50,11 +52,21 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
                 let case = Case::Memory { archive, work: work.path().into(), workers };
                 found.push(case::ask_with::<f64>(&case, variables)?);
             }
-            let each = |from: usize, to: usize| (found[to] - found[from]) / (sizes[to] - sizes[from]) as f64;
+            let each = |from: usize, to: usize| {
+                (found[to] - found[from]) / (sizes[to] - sizes[from]) as f64
+            };
             slope = each(1, 2);
             let [nothing, some, all] = [0, 1, 2].map(|size: usize| megabytes(found[size]));
             let per = |bytes: f64| format!("{bytes:.0} B");
-            rows.push([format!("{workers}, {name}"), nothing, some, all, per(each(0, 1)), per(each(0, 2)), per(slope)]);
+            rows.push([
+                format!("{workers}, {name}"),
+                nothing,
+                some,
+                all,
+                per(each(0, 1)),
+                per(each(0, 2)),
+                per(slope),
+            ]);
         }
     }
     let [_, some, all] = sizes.map(count);

@@ -1,4 +1,5 @@
-//! The batch program that anyone would write: hash maps, one thread, everything at the end. It answers once, and keeps nothing.
+//! The batch program that anyone would write: hash maps, one thread, everything at the end. It
+//! answers once, and keeps nothing.
 
 use std::hash::Hash;
 use std::path::Path;
@@ -23,16 +24,17 @@ struct Tables {
 /// Reads everything and gives all ten answers.
 pub(crate) fn answer(archive: &Path) -> Result<Measured> {
     let clock = Clock::start()?;
-    let (counts, tables) = read(&objects(archive)?, vec![Tables::default()], |tables, object, offset, line| {
-        let order = (offset, object.partition);
-        match cleaned(object.kind, line) {
-            Some(Cleaned::Pin((ind, pin))) => put(&mut tables.pins, ind, order, pin),
-            Some(Cleaned::Geo((ind, geo))) => put(&mut tables.geos, ind, order, geo),
-            Some(Cleaned::User((ind, user))) => put(&mut tables.users, ind, order, user),
-            None => {}
-        }
-        Ok(())
-    })?;
+    let (counts, tables) =
+        read(&objects(archive)?, vec![Tables::default()], |tables, object, offset, line| {
+            let order = (offset, object.partition);
+            match cleaned(object.kind, line) {
+                Some(Cleaned::Pin((ind, pin))) => put(&mut tables.pins, ind, order, pin),
+                Some(Cleaned::Geo((ind, geo))) => put(&mut tables.geos, ind, order, geo),
+                Some(Cleaned::User((ind, user))) => put(&mut tables.users, ind, order, user),
+                None => {}
+            }
+            Ok(())
+        })?;
     let answers = tables.iter().map(|tables| about_posts(tables) + about_posters(tables)).sum();
     Ok(Measured { answers, ..clock.measured(counts)? })
 }
@@ -60,7 +62,9 @@ fn about_posts(tables: &Tables) -> u64 {
         if let (Some(posted), Some(category)) = (geo.timestamp, pin.category()) {
             *by_year.entry((posted.year(), category)).or_default() += 1;
         }
-        if let (Some(country), Some(poster), Some(followers)) = (country, pin.poster_name(), pin.follower_count) {
+        if let (Some(country), Some(poster), Some(followers)) =
+            (country, pin.poster_name(), pin.follower_count)
+        {
             let top = posters.entry(country).or_insert((followers, HashSet::new()));
             if followers > top.0 {
                 *top = (followers, HashSet::new());
@@ -71,8 +75,13 @@ fn about_posts(tables: &Tables) -> u64 {
         }
     }
     let most = posters.values().map(|(followers, _)| *followers).max();
-    let top =
-        |all: bool| posters.values().filter(move |top| all || Some(top.0) == most).map(|top| top.1.len() as u64).sum::<u64>();
+    let top = |all: bool| {
+        posters
+            .values()
+            .filter(move |top| all || Some(top.0) == most)
+            .map(|top| top.1.len() as u64)
+            .sum::<u64>()
+    };
     highest(&by_country) + highest(&by_year) + by_year.len() as u64 + top(true) + top(false)
 }
 
@@ -88,8 +97,11 @@ fn about_posters(tables: &Tables) -> u64 {
         }
         let Some(followers) = pin.follower_count else { continue };
         age.into_iter().for_each(|age| of_age.entry(age).or_insert_with(Vec::new).push(followers));
-        year.into_iter().for_each(|year| of_year.entry(year).or_insert_with(Vec::new).push(followers));
-        age.zip(year).into_iter().for_each(|both| of_both.entry(both).or_insert_with(Vec::new).push(followers));
+        year.into_iter()
+            .for_each(|year| of_year.entry(year).or_insert_with(Vec::new).push(followers));
+        age.zip(year)
+            .into_iter()
+            .for_each(|both| of_both.entry(both).or_insert_with(Vec::new).push(followers));
     }
     let mut joined: HashMap<i64, HashSet<&User>> = HashMap::new();
     for (_, user) in tables.users.values() {

@@ -38,11 +38,27 @@ type Named = (&'static str, fn(&Path, &Path) -> Case);
 const CASES: [Named; 7] = [
     ("parse, 1 thread", |archive, _| Case::Parse { archive: archive.into(), threads: 1 }),
     ("parse, 2 threads", |archive, _| Case::Parse { archive: archive.into(), threads: 2 }),
-    ("parse + Parquet, 1 thread", |archive, work| Case::Parquet { archive: archive.into(), work: work.into(), threads: 1 }),
-    ("parse + Parquet, 2 threads", |archive, work| Case::Parquet { archive: archive.into(), work: work.into(), threads: 2 }),
+    ("parse + Parquet, 1 thread", |archive, work| Case::Parquet {
+        archive: archive.into(),
+        work: work.into(),
+        threads: 1,
+    }),
+    ("parse + Parquet, 2 threads", |archive, work| Case::Parquet {
+        archive: archive.into(),
+        work: work.into(),
+        threads: 2,
+    }),
     ("naive batch, no tables", |archive, _| Case::Naive { archive: archive.into() }),
-    ("pinterest, 1 worker", |archive, work| Case::Run { archive: archive.into(), work: work.into(), workers: 1 }),
-    ("pinterest, 2 workers", |archive, work| Case::Run { archive: archive.into(), work: work.into(), workers: 2 }),
+    ("pinterest, 1 worker", |archive, work| Case::Run {
+        archive: archive.into(),
+        work: work.into(),
+        workers: 1,
+    }),
+    ("pinterest, 2 workers", |archive, work| Case::Run {
+        archive: archive.into(),
+        work: work.into(),
+        workers: 2,
+    }),
 ];
 
 /// Prints the answer.
@@ -62,11 +78,21 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         found.sort_by(|a, b| a.wall.total_cmp(&b.wall));
         found.swap_remove(found.len() / 2)
     });
-    report.question(&format!("replay: how long, beside its floors? (the middle of {} by time)", shapes.repeat));
+    report.question(&format!(
+        "replay: how long, beside its floors? (the middle of {} by time)",
+        shapes.repeat
+    ));
     let rows = CASES.iter().zip(&middle).map(|((name, _), m)| {
         let rate = m.counts.records as f64 / m.wall;
         let throughput = format!("{:.0}", m.counts.bytes as f64 / m.wall / 1e6);
-        [name.to_string(), seconds(m.wall), seconds(m.cpu), count(rate as u64), throughput, megabytes(m.peak)]
+        [
+            name.to_string(),
+            seconds(m.wall),
+            seconds(m.cpu),
+            count(rate as u64),
+            throughput,
+            megabytes(m.peak),
+        ]
     });
     report.table(["case", "time", "CPU", "records/s", "MB/s", "peak memory"], rows);
     let [_, _, parquet_1, parquet_2, naive, one, two] = &middle;
@@ -74,12 +100,18 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     report.line(&format!("- {records} records, {bytes}; {} rows of answers", count(two.answers)));
     report.at_most("CPU of 1 worker / parse + Parquet", one.cpu / parquet_1.cpu, 1.5, "x");
     report.at_most("CPU of 2 workers / parse + Parquet", two.cpu / parquet_2.cpu, 1.5, "x");
-    report.line(&format!("- time of parse + Parquet on 2 threads / on 1: {:.2} x", parquet_2.wall / parquet_1.wall));
+    report.line(&format!(
+        "- time of parse + Parquet on 2 threads / on 1: {:.2} x",
+        parquet_2.wall / parquet_1.wall
+    ));
     report.at_most("time of 2 workers / of 1", two.wall / one.wall, 0.6, "x");
     report.at_least("2 workers", two.counts.records as f64 / two.wall / 1e6, 0.9, "M records/s");
     let answers = [naive, one, two].map(|case| case.answers);
     if answers != [two.answers; 3] {
-        return Err(format!("the rows of the answers differ: {answers:?} (naive, 1 worker, 2 workers)").into());
+        return Err(format!(
+            "the rows of the answers differ: {answers:?} (naive, 1 worker, 2 workers)"
+        )
+        .into());
     }
     Ok(())
 }

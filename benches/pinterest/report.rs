@@ -23,10 +23,17 @@ impl Report {
     }
 
     /// Prints a table: the first column is text, the others are numbers.
-    pub(crate) fn table<const N: usize>(&mut self, header: [&str; N], rows: impl IntoIterator<Item = [String; N]>) {
+    pub(crate) fn table<const N: usize>(
+        &mut self,
+        header: [&str; N],
+        rows: impl IntoIterator<Item = [String; N]>,
+    ) {
         let mut table = Table::new();
         table.load_preset(ASCII_MARKDOWN).set_header(header).add_rows(rows);
-        table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+        table
+            .column_iter_mut()
+            .skip(1)
+            .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         self.line(&format!("{table}\n"));
     }
 

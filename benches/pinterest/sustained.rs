@@ -29,8 +29,15 @@ pub(crate) struct Followed {
     commits: u64,
 }
 
-/// Has all corrections ready behind the gate, opens it after the replay, and watches the answers follow.
-pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, workers: usize) -> Result<Followed> {
+/// Has all corrections ready behind the gate, opens it after the replay, and watches the answers
+/// follow.
+pub(crate) fn measure(
+    archive: &Path,
+    work: &Path,
+    events: u64,
+    number: usize,
+    workers: usize,
+) -> Result<Followed> {
     let found = corrections(archive, events, number)?;
     let logs = Gated::three();
     for (log, lines) in logs.iter().zip(&found.lines) {
@@ -39,7 +46,10 @@ pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, w
     let corrections: u64 = found.lines.iter().map(|lines| lines.len() as u64).sum();
     let (first, last) = (found.records, found.records + corrections);
     drop(found.lines);
-    let mut live = Live::start(Gated::bind(&logs, live::streams(archive, work)?), live::config(work, workers)?)?;
+    let mut live = Live::start(
+        Gated::bind(&logs, live::streams(archive, work)?),
+        live::config(work, workers)?,
+    )?;
     live.replayed(first)?;
     live.rest(Duration::from_secs(2))?;
     let (started, cpu) = (Instant::now(), machine::cpu()?);
@@ -53,7 +63,8 @@ pub(crate) fn measure(archive: &Path, work: &Path, events: u64, number: usize, w
         }
     }
     let cpu = machine::cpu()? - cpu;
-    let longest = answers.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).fold(0.0, f64::max);
+    let longest =
+        answers.windows(2).map(|pair| (pair[1] - pair[0]).as_secs_f64()).fold(0.0, f64::max);
     let followed = Followed {
         corrections,
         wall: (answers[answers.len() - 1] - started).as_secs_f64(),
@@ -74,7 +85,13 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         eprintln!("sustained: {workers} workers");
         let work = tempfile::tempdir_in(dir)?;
         let (archive, work, events) = (archive.clone(), work.path().into(), shapes.events);
-        let found: Followed = case::ask(&Case::Sustained { archive, work, events, corrections: shapes.sustained, workers })?;
+        let found: Followed = case::ask(&Case::Sustained {
+            archive,
+            work,
+            events,
+            corrections: shapes.sustained,
+            workers,
+        })?;
         rate = found.corrections as f64 / found.wall;
         rows.push([
             workers.to_string(),
@@ -87,8 +104,22 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
             count(found.commits),
         ]);
     }
-    report.question("sustained: how many corrections a second, with all answers maintained and committed?");
-    report.table(["workers", "corrections", "time", "CPU", "records/s", "times answered", "longest wait", "commits"], rows);
+    report.question(
+        "sustained: how many corrections a second, with all answers maintained and committed?",
+    );
+    report.table(
+        [
+            "workers",
+            "corrections",
+            "time",
+            "CPU",
+            "records/s",
+            "times answered",
+            "longest wait",
+            "commits",
+        ],
+        rows,
+    );
     report.at_least("2 workers", rate / 1e3, 200.0, "k records/s");
     Ok(())
 }

@@ -61,12 +61,20 @@ impl Lake {
 
     /// All topics that have a table here: the cleaned tables, the views, the dead letters.
     pub(crate) fn topics() -> impl Iterator<Item = &'static str> {
-        KINDS.into_iter().map(|(_, table)| table).chain(VIEWS.map(|(view, _)| view)).chain([DEAD_LETTERS])
+        KINDS
+            .into_iter()
+            .map(|(_, table)| table)
+            .chain(VIEWS.map(|(view, _)| view))
+            .chain([DEAD_LETTERS])
     }
 
     /// Where the table of `topic` is.
     pub(crate) fn table(&self, topic: &str) -> String {
-        let owner = if KINDS.iter().any(|(_, table)| *table == topic) { format!("{}_", self.user_id) } else { String::new() };
+        let owner = if KINDS.iter().any(|(_, table)| *table == topic) {
+            format!("{}_", self.user_id)
+        } else {
+            String::new()
+        };
         format!("{}/{owner}{topic}", self.url.trim_end_matches('/'))
     }
 
@@ -77,7 +85,8 @@ impl Lake {
     pub(crate) fn open(&self, topic: &str, commit: Option<u64>) -> Result<Table> {
         let url = self.table(topic);
         Table::as_of(&url, commit.unwrap_or(u64::MAX))?.ok_or_else(|| {
-            Error::config(format!("there is no table {url}")).hint("Run `pinterest run` first, or give its --lake.")
+            Error::config(format!("there is no table {url}"))
+                .hint("Run `pinterest run` first, or give its --lake.")
         })
     }
 
@@ -86,14 +95,23 @@ impl Lake {
         let shown = |topic| Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)));
         let shown = Self::topics().map(shown).collect::<Result<Vec<_>>>()?;
         let last = shown.iter().map(|(_, commit)| *commit).max().unwrap_or(0);
-        let mut behind = shown.into_iter().filter(|(_, commit)| *commit < last).map(|(topic, _)| topic).peekable();
+        let mut behind = shown
+            .into_iter()
+            .filter(|(_, commit)| *commit < last)
+            .map(|(topic, _)| topic)
+            .peekable();
         if behind.peek().is_none() {
             return Ok(last);
         }
-        // A table behind the others is one that the commit didn't change, unless the run is just showing it, or died at that:
-        // the state knows. The commit before was shown everywhere ere this one was begun.
+        // A table behind the others is one that the commit didn't change, unless the run is just
+        // showing it, or died at that: the state knows. The commit before was shown everywhere ere
+        // this one was begun.
         match changed(&Store::open(&self.state)?, last)? {
-            Some(changed) => Ok(if behind.any(|topic| changed.iter().any(|c| c == topic)) { last - 1 } else { last }),
+            Some(changed) => Ok(if behind.any(|topic| changed.iter().any(|c| c == topic)) {
+                last - 1
+            } else {
+                last
+            }),
             None => {
                 let state = &self.state;
                 tracing::warn!(
@@ -132,23 +150,40 @@ fn by_count(a: &[Value], b: &[Value]) -> Ordering {
     (&a[0], Reverse(&a[2]), &a[1]).cmp(&(&b[0], Reverse(&b[2]), &b[1]))
 }
 
-/// Prints `view`, which may name any table, or all ten views: as of commit `as_of`, or else the last.
+/// Prints `view`, which may name any table, or all ten views: as of commit `as_of`, or else the
+/// last.
 ///
 /// # Errors
-/// When there is no such view or commit, when a table can't be read, and when `out` can't be written.
-pub(crate) fn answers(view: Option<&str>, lake: &Lake, format: Format, as_of: Option<u64>, out: &mut dyn Write) -> Result<()> {
+/// When there is no such view or commit, when a table can't be read, and when `out` can't be
+/// written.
+pub(crate) fn answers(
+    view: Option<&str>,
+    lake: &Lake,
+    format: Format,
+    as_of: Option<u64>,
+    out: &mut dyn Write,
+) -> Result<()> {
     let topics = match view {
-        Some(view) => vec![Lake::topics().find(|topic| *topic == view).ok_or_else(|| unknown(view))?],
+        Some(view) => {
+            vec![Lake::topics().find(|topic| *topic == view).ok_or_else(|| unknown(view))?]
+        }
         None => VIEWS.map(|(view, _)| view).to_vec(),
     };
     let last = lake.last_commit()?;
     let commit = as_of.unwrap_or(last);
     if commit > last {
-        return Err(Error::usage(format!("can't answer as of commit {commit}: the last one is {last}")));
+        return Err(Error::usage(format!(
+            "can't answer as of commit {commit}: the last one is {last}"
+        )));
     }
-    // Opened anew, because a run may have gone on since: as of a commit that every table shows, nothing changes any more.
-    let answers = topics.into_iter().map(|topic| Answer::read(lake, topic, commit)).collect::<Result<Vec<_>>>()?;
-    print(&answers, view.is_none(), format, out).map_err(|error| Error::connect("can't print the answers").because(error))
+    // Opened anew, because a run may have gone on since: as of a commit that every table shows,
+    // nothing changes any more.
+    let answers = topics
+        .into_iter()
+        .map(|topic| Answer::read(lake, topic, commit))
+        .collect::<Result<Vec<_>>>()?;
+    print(&answers, view.is_none(), format, out)
+        .map_err(|error| Error::connect("can't print the answers").because(error))
 }
 
 fn print(answers: &[Answer], all: bool, format: Format, out: &mut dyn Write) -> io::Result<()> {
@@ -167,5 +202,6 @@ fn print(answers: &[Answer], all: bool, format: Format, out: &mut dyn Write) -> 
 
 fn unknown(view: &str) -> Error {
     let known: Vec<&str> = Lake::topics().collect();
-    Error::usage(format!("there is no view {view:?}")).hint(format!("Give one of {}.", known.join(", ")))
+    Error::usage(format!("there is no view {view:?}"))
+        .hint(format!("Give one of {}.", known.join(", ")))
 }

@@ -16,7 +16,8 @@ use watershed::{Error, Result};
 use crate::run::{self, Bar, KINDS};
 use crate::{duration, print, user_id};
 
-/// How long a reader without news waits before it looks whether it is to stop, and how often it is looked for new partitions.
+/// How long a reader without news waits before it looks whether it is to stop, and how often it is
+/// looked for new partitions.
 const WAIT: Duration = Duration::from_millis(100);
 const LOOK: Duration = Duration::from_millis(500);
 
@@ -32,7 +33,8 @@ pub(crate) struct ArchiveArgs {
     /// An object is complete with this many records; 1 is how the original archives
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     flush_size: u64,
-    /// … or when a record comes that is this much later, by its timestamp, than the object's first, such as 10m
+    /// … or when a record comes that is this much later, by its timestamp, than the object's first,
+    /// such as 10m
     #[arg(long, value_name = "TIME", value_parser = interval)]
     rotate_interval: Option<Duration>,
     /// Go on as records are added, until SIGINT or SIGTERM
@@ -47,18 +49,30 @@ pub(crate) struct ArchiveArgs {
 pub(crate) fn archive(args: &ArchiveArgs, out: &mut dyn Write) -> Result<()> {
     if !args.from.starts_with("kafka://") {
         let from = run::plainly(&args.from);
-        return Err(Error::usage(format!("can't archive {from}: only topics of Kafka have offsets to name objects by"))
-            .hint("Give --from kafka://host:port."));
+        return Err(Error::usage(format!(
+            "can't archive {from}: only topics of Kafka have offsets to name objects by"
+        ))
+        .hint("Give --from kafka://host:port."));
     }
     let (logs, archive) = (run::logs(&args.from, &args.user_id)?, Archive::open(&args.to)?);
     let mut topics = Vec::new();
     for (kind, _) in KINDS {
         let topic = archive.topic(format!("{}.{kind}", args.user_id));
         let both = HandOff::new(topic.clone(), logs(kind)?);
-        topics.push(Topic { name: kind, log: logs(kind)?, topic, both, read: 0.into(), waiting: 0.into() });
+        topics.push(Topic {
+            name: kind,
+            log: logs(kind)?,
+            topic,
+            both,
+            read: 0.into(),
+            waiting: 0.into(),
+        });
     }
-    let (bar, stop) = (Bar::new(), run::stop_at_signals("what makes no whole object stays in Kafka")?);
-    let copied = copy_all(&topics, args, &stop, || bar.tell(topics.iter().map(Topic::said).collect::<Vec<_>>().join("; ")));
+    let (bar, stop) =
+        (Bar::new(), run::stop_at_signals("what makes no whole object stays in Kafka")?);
+    let copied = copy_all(&topics, args, &stop, || {
+        bar.tell(topics.iter().map(Topic::said).collect::<Vec<_>>().join("; "))
+    });
     bar.clear();
     copied?;
     print(out, &topics.iter().map(|topic| topic.said() + "\n").collect::<String>())
@@ -75,8 +89,14 @@ struct Topic {
     waiting: AtomicU64,
 }
 
-/// Copies every partition on a thread of its own, new ones too, to the end of what was there or until it is to stop.
-fn copy_all(topics: &[Topic], args: &ArchiveArgs, stop: &Stop, mut show: impl FnMut()) -> Result<()> {
+/// Copies every partition on a thread of its own, new ones too, to the end of what was there or
+/// until it is to stop.
+fn copy_all(
+    topics: &[Topic],
+    args: &ArchiveArgs,
+    stop: &Stop,
+    mut show: impl FnMut(),
+) -> Result<()> {
     scope(|scope| {
         let mut known = BTreeSet::new();
         let mut threads: Vec<ScopedJoinHandle<'_, Result<()>>> = Vec::new();
@@ -93,7 +113,10 @@ fn copy_all(topics: &[Topic], args: &ArchiveArgs, stop: &Stop, mut show: impl Fn
             for (topic, copy) in opened {
                 let work = move || topic.copy(copy, stop).inspect_err(|_| stop.stop());
                 let thread = Builder::new().spawn_scoped(scope, work);
-                threads.push(thread.map_err(|e| Error::no_thread("a thread that archives a partition", e))?);
+                threads.push(
+                    thread
+                        .map_err(|e| Error::no_thread("a thread that archives a partition", e))?,
+                );
             }
             Ok(threads.iter().all(ScopedJoinHandle::is_finished))
         };
@@ -108,14 +131,18 @@ fn copy_all(topics: &[Topic], args: &ArchiveArgs, stop: &Stop, mut show: impl Fn
         };
         let watched = watch().inspect_err(|_| stop.stop());
         let died = |_| Err(Error::internal("a thread that archives a partition is gone"));
-        threads.into_iter().map(|thread| thread.join().unwrap_or_else(died)).fold(watched, Result::and)
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(died))
+            .fold(watched, Result::and)
     })
 }
 
 impl Topic {
     /// Opens a partition where its copy goes on, once archive and topic are found to be one log.
     fn open(&self, partition: u32, args: &ArchiveArgs) -> Result<(Copier, Box<dyn Partition>)> {
-        let rotation = Rotation { flush_size: args.flush_size, rotate_interval: args.rotate_interval };
+        let rotation =
+            Rotation { flush_size: args.flush_size, rotate_interval: args.rotate_interval };
         let copier = self.topic.copy(partition, rotation)?;
         if let Some(next) = copier.next() {
             let mut reader = self.both.open(partition, Some(next), false)?;
@@ -127,14 +154,19 @@ impl Topic {
         Ok((copier, reader))
     }
 
-    fn copy(&self, (mut copier, mut reader): (Copier, Box<dyn Partition>), stop: &Stop) -> Result<()> {
+    fn copy(
+        &self,
+        (mut copier, mut reader): (Copier, Box<dyn Partition>),
+        stop: &Stop,
+    ) -> Result<()> {
         while !stop.is_asked() {
             match reader.poll()? {
                 Poll::Batch(batch) => {
                     let waited = copier.waiting();
                     copier.push(&batch)?;
                     self.read.fetch_add(batch.records.len() as u64, Ordering::Relaxed);
-                    self.waiting.fetch_add(copier.waiting().wrapping_sub(waited), Ordering::Relaxed);
+                    self.waiting
+                        .fetch_add(copier.waiting().wrapping_sub(waited), Ordering::Relaxed);
                 }
                 Poll::Idle => wait(&mut *reader),
                 Poll::End => break,
@@ -144,14 +176,21 @@ impl Topic {
     }
 
     fn said(&self) -> String {
-        let (read, waiting) = (self.read.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed));
+        let (read, waiting) =
+            (self.read.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed));
         let archived = HumanCount(read.saturating_sub(waiting));
-        format!("{}: {archived} records archived, {} wait for a whole object", self.name, HumanCount(waiting))
+        format!(
+            "{}: {archived} records archived, {} wait for a whole object",
+            self.name,
+            HumanCount(waiting)
+        )
     }
 }
 
 fn interval(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|time| if time.is_zero() { Err("more than none, such as 10m".into()) } else { Ok(time) })
+    duration(text).and_then(|time| {
+        if time.is_zero() { Err("more than none, such as 10m".into()) } else { Ok(time) }
+    })
 }
 
 fn wait(reader: &mut dyn Partition) {

@@ -1,7 +1,8 @@
 //! Checks the lake: computes every table again with [`naive`], and compares row by row.
 //!
-//! Neither side is held as text: a row of a cleaned table and a dead letter are known by digest and by the record they come from.
-//! The digests are keyed by a secret of this one comparison, so that no two rows are made to look equal.
+//! Neither side is held as text: a row of a cleaned table and a dead letter are known by digest and
+//! by the record they come from. The digests are keyed by a secret of this one comparison, so that
+//! no two rows are made to look equal.
 
 pub(crate) mod naive;
 
@@ -27,12 +28,18 @@ use naive::Naive;
 /// Differences of a table that are printed.
 const PRINTED: usize = 5;
 
-/// Compares every table of `lake`, all at the last commit, with what the sources of `[pin, geo, user]` say, and prints how each compares; false at any
-/// difference. Of one topic, the records of a source named later are later.
+/// Compares every table of `lake`, all at the last commit, with what the sources of `[pin, geo,
+/// user]` say, and prints how each compares; false at any difference. Of one topic, the records of
+/// a source named later are later.
 ///
 /// # Errors
 /// When a source or a table can't be read, or `out` not be written.
-pub(crate) fn check(sources: &[Vec<Box<dyn Source>>; 3], lake: &Lake, bounds: &Bounds, out: &mut dyn Write) -> Result<bool> {
+pub(crate) fn check(
+    sources: &[Vec<Box<dyn Source>>; 3],
+    lake: &Lake,
+    bounds: &Bounds,
+    out: &mut dyn Write,
+) -> Result<bool> {
     let secret = watershed::runtime::secret()?;
     let naive = Naive::read(sources, secret)?;
     let views = naive.views(bounds);
@@ -42,7 +49,10 @@ pub(crate) fn check(sources: &[Vec<Box<dyn Source>>; 3], lake: &Lake, bounds: &B
     total.compare(KINDS[1].1, naive::rows(naive.geos))?;
     total.compare(KINDS[2].1, naive::rows(naive.users))?;
     for ((view, _), rows) in VIEWS.iter().zip(views) {
-        total.compare(view, rows.into_iter().map(|row| (row_digest(secret, &row), Origin::Row(row))))?;
+        total.compare(
+            view,
+            rows.into_iter().map(|row| (row_digest(secret, &row), Origin::Row(row))),
+        )?;
     }
     total.compare(DEAD_LETTERS, naive.letters)?;
     total.finish()
@@ -84,7 +94,9 @@ pub(crate) fn row_digest(secret: Secret, row: &[Value]) -> Digest {
                 Value::Double(value) => (2, value.to_bits()).hash(state),
                 Value::Text(value) => (3, value).hash(state),
                 Value::Timestamp(value) => (4, value).hash(state),
-                Value::Doubles(values) => (5, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()).hash(state),
+                Value::Doubles(values) => {
+                    (5, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()).hash(state)
+                }
                 Value::Binary(value) => (6, value).hash(state),
             }
         }
@@ -105,8 +117,13 @@ struct Total<'a> {
 }
 
 impl Total<'_> {
-    /// Compares the table of `topic` with the `expected` rows; the same row may stand in both more than once.
-    fn compare(&mut self, topic: &str, expected: impl IntoIterator<Item = (Digest, Origin)>) -> Result<()> {
+    /// Compares the table of `topic` with the `expected` rows; the same row may stand in both more
+    /// than once.
+    fn compare(
+        &mut self,
+        topic: &str,
+        expected: impl IntoIterator<Item = (Digest, Origin)>,
+    ) -> Result<()> {
         let mut missing: HashMap<Digest, (u64, Origin)> = HashMap::new();
         let mut wanted = 0;
         for (digest, origin) in expected {
@@ -125,7 +142,8 @@ impl Total<'_> {
             }
             Ok(())
         })?;
-        let mut missing: Vec<(u64, Origin)> = missing.into_values().filter(|(count, _)| *count > 0).collect();
+        let mut missing: Vec<(u64, Origin)> =
+            missing.into_values().filter(|(count, _)| *count > 0).collect();
         missing.sort_unstable_by(|a, b| a.1.cmp(&b.1));
         let absent = missing.iter().map(|(count, _)| count).sum();
         self.tables += 1;
@@ -134,14 +152,28 @@ impl Total<'_> {
         printed(self.report(topic, wanted.max(there), (extra, &extras), (absent, &missing)))
     }
 
-    fn report(&mut self, topic: &str, rows: u64, extra: (u64, &[String]), missing: (u64, &[(u64, Origin)])) -> io::Result<()> {
+    fn report(
+        &mut self,
+        topic: &str,
+        rows: u64,
+        extra: (u64, &[String]),
+        missing: (u64, &[(u64, Origin)]),
+    ) -> io::Result<()> {
         write!(self.out, "{topic:<46} {rows:>9} rows  ")?;
         if extra.0 + missing.0 == 0 {
             return writeln!(self.out, "equal");
         }
-        writeln!(self.out, "DIFFERENT: {} in the lake only, {} missing in the lake", extra.0, missing.0)?;
+        writeln!(
+            self.out,
+            "DIFFERENT: {} in the lake only, {} missing in the lake",
+            extra.0, missing.0
+        )?;
         extra.1.iter().try_for_each(|row| writeln!(self.out, "  - in the lake only: {row}"))?;
-        missing.1.iter().take(PRINTED).try_for_each(|(_, row)| writeln!(self.out, "  + missing in the lake: {row}"))
+        missing
+            .1
+            .iter()
+            .take(PRINTED)
+            .try_for_each(|(_, row)| writeln!(self.out, "  + missing in the lake: {row}"))
     }
 
     fn finish(self) -> Result<bool> {

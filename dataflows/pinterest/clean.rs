@@ -1,8 +1,9 @@
-//! Cleaning: from the bytes of a record to its row, or to the reason why there is none. Pure, and blind to where the record stood.
+//! Cleaning: from the bytes of a record to its row, or to the reason why there is none. Pure, and
+//! blind to where the record stood.
 //!
-//! [`json`] reads an object strictly and unwraps it, [`values`] reads the numbers and dates that are written as text, and
-//! here each column gets its meaning. A record is first of its kind, then has an `ind`, then good values: the reason of
-//! its dead letter is the first of these that fails.
+//! [`json`] reads an object strictly and unwraps it, [`values`] reads the numbers and dates that
+//! are written as text, and here each column gets its meaning. A record is first of its kind, then
+//! has an `ind`, then good values: the reason of its dead letter is the first of these that fails.
 
 mod json;
 mod values;
@@ -22,7 +23,8 @@ pub(crate) use values::timestamp as moment;
 pub(crate) mod reason {
     use super::Reason;
 
-    /// The value is null, or JSON that says null, as an archive writes it: the log has no keys to delete by.
+    /// The value is null, or JSON that says null, as an archive writes it: the log has no keys to
+    /// delete by.
     pub(crate) const TOMBSTONE: Reason = "tombstone";
     /// The value has more than 1 MiB.
     pub(crate) const TOO_LARGE: Reason = "too large";
@@ -30,7 +32,8 @@ pub(crate) mod reason {
     pub(crate) const INVALID_UTF8: Reason = "invalid utf-8";
     /// The text begins with a byte order mark.
     pub(crate) const BYTE_ORDER_MARK: Reason = "byte order mark";
-    /// The text is not one JSON value: bad syntax, a lone surrogate, a number beyond floats, something behind it.
+    /// The text is not one JSON value: bad syntax, a lone surrogate, a number beyond floats,
+    /// something behind it.
     pub(crate) const INVALID_JSON: Reason = "invalid json";
     /// An object has a key twice.
     pub(crate) const DUPLICATE_KEY: Reason = "duplicate key";
@@ -71,9 +74,15 @@ const PIN: Shape<13> = Shape {
     decimals: 0..0,
 };
 
-const GEO: Shape<6> = Shape { fields: ["ind", "index", "timestamp", "latitude", "longitude", "country"], decimals: 3..5 };
+const GEO: Shape<6> = Shape {
+    fields: ["ind", "index", "timestamp", "latitude", "longitude", "country"],
+    decimals: 3..5,
+};
 
-const USER: Shape<6> = Shape { fields: ["ind", "index", "first_name", "last_name", "age", "date_joined"], decimals: 0..0 };
+const USER: Shape<6> = Shape {
+    fields: ["ind", "index", "first_name", "last_name", "age", "date_joined"],
+    decimals: 0..0,
+};
 
 const NO_USER: &str = "User Info Error";
 
@@ -83,25 +92,45 @@ const NO_USER: &str = "User Info Error";
 /// When it can't be cleaned; the reason is one of [`reason`].
 pub(crate) fn pin(value: Option<&[u8]>) -> Result<(i64, Pin), Reject> {
     json::record(value, &PIN, |fields| {
-        let [index, ind, unique_id, title, description, poster, followers, tags, shows, image, _downloaded, saved, category] =
-            fields;
+        let [
+            index,
+            ind,
+            unique_id,
+            title,
+            description,
+            poster,
+            followers,
+            tags,
+            shows,
+            image,
+            _downloaded,
+            saved,
+            category,
+        ] = fields;
         let ind = key("unique_id", unique_id, ind, index)?;
         let followers = match text("follower_count", followers, &[NO_USER])? {
-            Some(text) => {
-                Some(values::follower_count(text).ok_or_else(|| Reject::new(reason::BAD_FOLLOWER_COUNT, format!("{text:?}")))?)
-            }
+            Some(text) => Some(
+                values::follower_count(text)
+                    .ok_or_else(|| Reject::new(reason::BAD_FOLLOWER_COUNT, format!("{text:?}")))?,
+            ),
             None => None,
         };
         let saved = text("save_location", saved, &[])?;
         let texts = [
             text("unique_id", unique_id, &[])?,
             text("title", title, &["No Title Data Available"])?,
-            text("description", description, &["No description available", "No description available Story format", "Untitled"])?,
+            text(
+                "description",
+                description,
+                &["No description available", "No description available Story format", "Untitled"],
+            )?,
             text("poster_name", poster, &[NO_USER])?,
             text("tag_list", tags, &["N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e"])?,
             text("is_image_or_video", shows, &[])?,
             text("image_src", image, &["Image src error.", "Image src error"])?,
-            saved.map(|path| path.strip_prefix("Local save in ").unwrap_or(path)).filter(|path| !is_blank(path)),
+            saved
+                .map(|path| path.strip_prefix("Local save in ").unwrap_or(path))
+                .filter(|path| !is_blank(path)),
             text("category", category, &[])?,
         ];
         Ok((ind, Pin::new(followers, texts)))
@@ -116,7 +145,8 @@ pub(crate) fn geo(value: Option<&[u8]>) -> Result<(i64, Geo), Reject> {
     json::record(value, &GEO, |fields| {
         let [ind, index, timestamp, latitude, longitude, country] = fields;
         let ind = key("timestamp", timestamp, ind, index)?;
-        let (latitude, longitude) = (decimal("latitude", latitude)?, decimal("longitude", longitude)?);
+        let (latitude, longitude) =
+            (decimal("latitude", latitude)?, decimal("longitude", longitude)?);
         Ok((
             ind,
             Geo {
@@ -136,10 +166,11 @@ pub(crate) fn user(value: Option<&[u8]>) -> Result<(i64, User), Reject> {
     json::record(value, &USER, |fields| {
         let [ind, index, first_name, last_name, age, date_joined] = fields;
         let ind = key("date_joined", date_joined, ind, index)?;
-        let user_name = match (text("first_name", first_name, &[])?, text("last_name", last_name, &[])?) {
-            (Some(first), Some(last)) => Some([first, " ", last].concat()),
-            (one, other) => one.or(other).map(Into::into),
-        };
+        let user_name =
+            match (text("first_name", first_name, &[])?, text("last_name", last_name, &[])?) {
+                (Some(first), Some(last)) => Some([first, " ", last].concat()),
+                (one, other) => one.or(other).map(Into::into),
+            };
         let age = match age {
             None | Some(Value::Null) => None,
             Some(Value::Integer(age)) => Some(*age),
@@ -149,8 +180,14 @@ pub(crate) fn user(value: Option<&[u8]>) -> Result<(i64, User), Reject> {
     })
 }
 
-/// Checks that the field `name`, by which the kind is known, is there, null or not; then takes `ind`, or else `index`.
-fn key(name: &str, field: &Option<Value>, ind: &Option<Value>, index: &Option<Value>) -> Result<i64, Reject> {
+/// Checks that the field `name`, by which the kind is known, is there, null or not; then takes
+/// `ind`, or else `index`.
+fn key(
+    name: &str,
+    field: &Option<Value>,
+    ind: &Option<Value>,
+    index: &Option<Value>,
+) -> Result<i64, Reject> {
     if field.is_none() {
         return Err(Reject::new(reason::ANOTHER_KIND, format!("{name} is missing")));
     }
@@ -163,10 +200,16 @@ fn key(name: &str, field: &Option<Value>, ind: &Option<Value>, index: &Option<Va
 }
 
 /// The text of a column: null if it is blank or one of `no_data`.
-fn text<'v>(name: &str, field: &'v Option<Value>, no_data: &[&str]) -> Result<Option<&'v str>, Reject> {
+fn text<'v>(
+    name: &str,
+    field: &'v Option<Value>,
+    no_data: &[&str],
+) -> Result<Option<&'v str>, Reject> {
     match field {
         None | Some(Value::Null) => Ok(None),
-        Some(Value::Text(text)) => Ok(Some(text.as_ref()).filter(|text| !is_blank(text) && !no_data.contains(text))),
+        Some(Value::Text(text)) => {
+            Ok(Some(text.as_ref()).filter(|text| !is_blank(text) && !no_data.contains(text)))
+        }
         Some(other) => Err(wrong_type(name, other)),
     }
 }

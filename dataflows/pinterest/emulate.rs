@@ -1,4 +1,5 @@
-//! The command `emulate`: users who post. Rows of the three tables, drawn as the original does, go out as three records an event.
+//! The command `emulate`: users who post. Rows of the three tables, drawn as the original does, go
+//! out as three records an event.
 
 mod columns;
 mod credentials;
@@ -28,19 +29,22 @@ use dates::DateFormat;
 use rows::Rows;
 use target::Target;
 
-/// How many events a second can be asked for: more are no pace, and of fewer nobody would see the second.
+/// How many events a second can be asked for: more are no pace, and of fewer nobody would see the
+/// second.
 const RATES: RangeInclusive<f64> = 1e-6..=1e6;
 
 #[derive(Args)]
 pub(crate) struct EmulateArgs {
-    /// Where rows come from: invented here, or mysql://user@host/database with the original's three tables
+    /// Where rows come from: invented here, or mysql://user@host/database with the original's three
+    /// tables
     #[arg(long, value_name = "URL", default_value = "generated")]
     from: String,
-    /// File of YAML with HOST, USER, PASSWORD, DATABASE and PORT, where neither the URL nor PINTEREST_DB_HOST and so on say them
+    /// File of YAML with HOST, USER, PASSWORD, DATABASE and PORT, where neither the URL nor
+    /// PINTEREST_DB_HOST and so on say them
     #[arg(long, value_name = "PATH")]
     credentials: Option<PathBuf>,
-    /// The gateway to post to, http://…, or where a gateway would send it: the folder of an archive, or if built with that feature
-    /// kafka://host:port or kinesis://region
+    /// The gateway to post to, http://…, or where a gateway would send it: the folder of an
+    /// archive, or if built with that feature kafka://host:port or kinesis://region
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
     /// Which of its protocols a gateway is spoken to in
@@ -61,7 +65,8 @@ pub(crate) struct EmulateArgs {
     /// Seed of all that is drawn
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
-    /// How dates are written [default: as the rows have them]; one with a fraction of a second is ISO where the format has none
+    /// How dates are written [default: as the rows have them]; one with a fraction of a second is
+    /// ISO where the format has none
     #[arg(long, value_enum)]
     date_format: Option<DateFormat>,
     /// Events on their way at a time
@@ -95,7 +100,8 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
         return Err(Error::usage(format!("can't send {} events a second", args.rate))
             .hint("Give a rate from 0.000001 to 1000000, or 0 for as fast as it goes."));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|e| Error::no_thread("a thread for requests", e))?;
     // Who has no rows makes no topics.
     let rows = runtime.block_on(Rows::open(args))?;
@@ -103,7 +109,9 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
     runtime.block_on(target.reach())?;
     let bar = ProgressBar::new(args.events.unwrap_or(0));
     let template = "{spinner} {human_pos} events, {msg}  {elapsed}";
-    bar.set_style(ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()));
+    bar.set_style(
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()),
+    );
     let began = Instant::now();
     let sent = runtime.block_on(async {
         tokio::select! {
@@ -124,32 +132,45 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
     );
     print(out, &line)?;
     if sent.refused > 0 {
-        return Err(
-            Error::connect(format!("{} records were not taken", HumanCount(sent.refused))).hint("The lines above say why.")
-        );
+        return Err(Error::connect(format!("{} records were not taken", HumanCount(sent.refused)))
+            .hint("The lines above say why."));
     }
     Ok(())
 }
 
-/// Makes the original's three tables in the database at `url`, and fills them with the clean rows of `events` events.
+/// Makes the original's three tables in the database at `url`, and fills them with the clean rows
+/// of `events` events.
 pub(crate) fn fill(url: &str, seed: u64, events: u64, out: &mut dyn Write) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::no_thread("a thread for requests", e))?;
     let credentials = rows::credentials(url, None)?;
     let bar = ProgressBar::new(events);
     let invented = rows::invented(seed, events, None);
-    let filled = runtime.block_on(Database::fill(&credentials, &invented, &mut |rows| bar.set_position(rows)));
+    let filled = runtime
+        .block_on(Database::fill(&credentials, &invented, &mut |rows| bar.set_position(rows)));
     bar.finish_and_clear();
     filled?;
-    print(out, &format!("generated {} events in {url}, as a row in each of 3 tables\n", HumanCount(events)))
+    print(
+        out,
+        &format!(
+            "generated {} events in {url}, as a row in each of 3 tables\n",
+            HumanCount(events)
+        ),
+    )
 }
 
 async fn send(args: &EmulateArgs, rows: &Rows, target: &Target, bar: &ProgressBar) -> Result<Sent> {
     let mut draw = Pcg64::seed_from_u64(args.seed);
     let count = rows.count();
-    let drawn = (0..args.events.unwrap_or(u64::MAX))
-        .map(move |k| if args.in_order { k % count } else { ((u128::from(draw.next_u64()) * u128::from(count)) >> 64) as u64 });
-    let mut pace = (args.rate > 0.0).then(|| tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate)));
+    let drawn = (0..args.events.unwrap_or(u64::MAX)).map(move |k| {
+        if args.in_order {
+            k % count
+        } else {
+            ((u128::from(draw.next_u64()) * u128::from(count)) >> 64) as u64
+        }
+    });
+    let mut pace =
+        (args.rate > 0.0).then(|| tokio::time::interval(Duration::from_secs_f64(1.0 / args.rate)));
     if let Some(pace) = &mut pace {
         pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     }
@@ -161,7 +182,8 @@ async fn send(args: &EmulateArgs, rows: &Rows, target: &Target, bar: &ProgressBa
         Some((row, (drawn, pace)))
     });
     let events = paced.map(|row| event(rows, target, row)).buffer_unordered(args.in_flight.into());
-    let mut events = std::pin::pin!(events.take_until(gateway::stopped("once what is on its way is taken")?));
+    let mut events =
+        std::pin::pin!(events.take_until(gateway::stopped("once what is on its way is taken")?));
     let mut sent = Sent::default();
     while let Some(taken) = events.next().await {
         let taken = taken?;
@@ -183,7 +205,9 @@ async fn event(rows: &Rows, target: &Target, row: u64) -> Result<u64> {
     for (posted, (kind, _)) in posted.into_iter().zip(KINDS) {
         match posted {
             Ok(()) => taken += 1,
-            Err(why) => crate::say(format_args!("pinterest: the {kind} of row {row} was not taken: {why}")),
+            Err(why) => {
+                crate::say(format_args!("pinterest: the {kind} of row {row} was not taken: {why}"))
+            }
         }
     }
     Ok(taken)

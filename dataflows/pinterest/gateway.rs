@@ -1,4 +1,5 @@
-//! The command `gateway`: records that come by HTTP, into an archive that `run --follow` reads, into Kafka or into Kinesis.
+//! The command `gateway`: records that come by HTTP, into an archive that `run --follow` reads,
+//! into Kafka or into Kinesis.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -20,18 +21,21 @@ use watershed::{Error, Result};
 use crate::run::{ARCHIVE, KINDS, at_signals, plainly};
 use crate::{duration, print, user_id};
 
-/// Where a token may be instead of in a file: the environment of the gateway, and that of who sends to it.
+/// Where a token may be instead of in a file: the environment of the gateway, and that of who sends
+/// to it.
 pub(crate) const TOKEN: &str = "PINTEREST_GATEWAY_TOKEN";
 /// Said at the first signal.
 const ENDING: &str = "once what was taken is where it belongs";
 
 #[derive(Args)]
 pub(crate) struct GatewayArgs {
-    /// Address to listen on, such as localhost:8082, or :8082 for every address of this machine; port 0 is any that is free
+    /// Address to listen on, such as localhost:8082, or :8082 for every address of this machine;
+    /// port 0 is any that is free
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082", value_parser = listen)]
     listen: SocketAddr,
-    /// Where records go: the folder of an archive, or if built with that feature kafka://host:port or kinesis://region; Kinesis
-    /// promises no order to the records of one request, not even to those of one key
+    /// Where records go: the folder of an archive, or if built with that feature kafka://host:port
+    /// or kinesis://region; Kinesis promises no order to the records of one request, not even to
+    /// those of one key
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams streaming-<ID>-pin and so on
@@ -43,7 +47,8 @@ pub(crate) struct GatewayArgs {
     /// How long records are gathered for an object of the archive, after they were acknowledged
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = duration)]
     object_every: Duration,
-    /// File of bearer tokens, one a line, of which a request must have one; PINTEREST_GATEWAY_TOKEN has one more
+    /// File of bearer tokens, one a line, of which a request must have one; PINTEREST_GATEWAY_TOKEN
+    /// has one more
     #[arg(long, value_name = "PATH")]
     tokens: Option<PathBuf>,
     /// Certificates in PEM, of the gateway first, to speak TLS with
@@ -55,18 +60,20 @@ pub(crate) struct GatewayArgs {
     /// Serve anyone who can reach the address, also when that is not this machine alone
     #[arg(long)]
     anyone: bool,
-    /// A name by which clients call the gateway, with a port or for any; give it again for more. Without tokens a request must
-    /// name one of them, localhost or the address as its Host, and no other as its Origin: pages of other sites may not ask
+    /// A name by which clients call the gateway, with a port or for any; give it again for more.
+    /// Without tokens a request must name one of them, localhost or the address as its Host, and no
+    /// other as its Origin: pages of other sites may not ask
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
-    /// Percent of the connections, and of the bytes on their way, that one address may have; 100 behind a proxy that is the
-    /// only client
+    /// Percent of the connections, and of the bytes on their way, that one address may have; 100
+    /// behind a proxy that is the only client
     #[arg(long, value_name = "PERCENT", default_value_t = 75, value_parser = clap::value_parser!(u8).range(1..=100))]
     share: u8,
     /// Requests a second of a token, or without tokens of an address [default: any]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// How long the end waits until all that was acknowledged is where it belongs; a second signal ends it at once
+    /// How long the end waits until all that was acknowledged is where it belongs; a second signal
+    /// ends it at once
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = duration)]
     close_within: Duration,
     /// Print a line for each request, without what was sent
@@ -82,7 +89,8 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
             .hint("Give --tokens FILE, or --anyone if whoever reaches the address may send."));
     }
     let identity = args.certificate.as_deref().zip(args.key.as_deref());
-    let identity = identity.map(|(certificate, key)| Identity::read(certificate, key)).transpose()?;
+    let identity =
+        identity.map(|(certificate, key)| Identity::read(certificate, key)).transpose()?;
     let scheme = if identity.is_some() { "https" } else { "http" };
     if !tokens.is_empty() && identity.is_none() && !args.listen.ip().is_loopback() {
         tracing::warn!(
@@ -93,7 +101,8 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
     let log = open(&args.to, args.object_every)?;
     make_topics(&*log, &names(&args.to, &args.user_id), args.partitions)?;
     let (topics, streams) = (topics(&args.user_id), streams(&args.user_id));
-    let renamed = |from: [String; 3], to: [String; 3]| from.into_iter().zip(to).collect::<BTreeMap<_, _>>();
+    let renamed =
+        |from: [String; 3], to: [String; 3]| from.into_iter().zip(to).collect::<BTreeMap<_, _>>();
     let began = Instant::now();
     let owner = args.user_id.clone();
     let mut config = Config {
@@ -177,10 +186,16 @@ pub(crate) fn make_topics(log: &dyn Log, names: &[String; 3], partitions: u32) -
         });
         match made {
             Ok(()) | Err(Refusal::Exists) => {}
-            Err(Refusal::Unfit(why)) => return Err(Error::usage(format!("can't create {name}: {why}"))),
+            Err(Refusal::Unfit(why)) => {
+                return Err(Error::usage(format!("can't create {name}: {why}")));
+            }
             Err(refusal) => {
-                let error = if let Refusal::Denied(_) = refusal { Error::config } else { Error::connect };
-                return Err(error(format!("can't find or create {name} in {}: {refusal}", log.describe())));
+                let error =
+                    if let Refusal::Denied(_) = refusal { Error::config } else { Error::connect };
+                return Err(error(format!(
+                    "can't find or create {name} in {}: {refusal}",
+                    log.describe()
+                )));
             }
         }
     }
@@ -192,7 +207,8 @@ pub(crate) fn token() -> Result<Option<String>> {
     let Ok(token) = std::env::var(TOKEN) else { return Ok(None) };
     match token.trim() {
         "" if token.is_empty() => Ok(None),
-        "" => Err(Error::config(format!("the token in {TOKEN} is blank")).hint("Give one of letters and digits, or unset it.")),
+        "" => Err(Error::config(format!("the token in {TOKEN} is blank"))
+            .hint("Give one of letters and digits, or unset it.")),
         token => Ok(Some(token.to_string())),
     }
 }
@@ -200,13 +216,17 @@ pub(crate) fn token() -> Result<Option<String>> {
 fn tokens(file: Option<&Path>) -> Result<Vec<String>> {
     let mut tokens: Vec<String> = token()?.into_iter().collect();
     if let Some(file) = file {
-        let text = std::fs::read_to_string(file)
-            .map_err(|e| Error::config(format!("can't read the tokens in {}", file.display())).because(e))?;
+        let text = std::fs::read_to_string(file).map_err(|e| {
+            Error::config(format!("can't read the tokens in {}", file.display())).because(e)
+        })?;
         let before = tokens.len();
         let text = text.trim_start_matches('\u{feff}');
-        tokens.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string));
+        tokens.extend(
+            text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_string),
+        );
         if tokens.len() == before {
-            return Err(Error::config(format!("there is no token in {}", file.display())).hint("Write one a line."));
+            return Err(Error::config(format!("there is no token in {}", file.display()))
+                .hint("Write one a line."));
         }
     }
     Ok(tokens)
@@ -215,8 +235,9 @@ fn tokens(file: Option<&Path>) -> Result<Vec<String>> {
 /// An address, a name and a port, or a port of every address of this machine.
 fn listen(text: &str) -> Result<SocketAddr, String> {
     let named = || if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_string() };
-    let found =
-        named().to_socket_addrs().map_err(|_| "give an address such as 127.0.0.1:8082, localhost:8082 or :8082".to_string())?;
+    let found = named().to_socket_addrs().map_err(|_| {
+        "give an address such as 127.0.0.1:8082, localhost:8082 or :8082".to_string()
+    })?;
     // A name may have several: a client that takes it literally tries the old kind first.
     let mut found: Vec<SocketAddr> = found.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
@@ -225,10 +246,14 @@ fn listen(text: &str) -> Result<SocketAddr, String> {
 
 fn say(access: &Access<'_>) {
     let Access { peer, method, route, status, bytes, took } = access;
-    crate::say(format_args!("{peer} {method} {route} {status} {bytes} B {:.1} ms", took.as_secs_f64() * 1e3));
+    crate::say(format_args!(
+        "{peer} {method} {route} {status} {bytes} B {:.1} ms",
+        took.as_secs_f64() * 1e3
+    ));
 }
 
-/// Returns a future that ends at the first SIGINT or SIGTERM from now on, which is then `said`; the second ends the process.
+/// Returns a future that ends at the first SIGINT or SIGTERM from now on, which is then `said`; the
+/// second ends the process.
 pub(crate) fn stopped(said: &'static str) -> Result<impl Future<Output = ()>> {
     let (told, stopped) = tokio::sync::oneshot::channel();
     at_signals(said, move || told.send(()).unwrap_or_default())?;
@@ -238,7 +263,8 @@ pub(crate) fn stopped(said: &'static str) -> Result<impl Future<Output = ()>> {
 /// True for the name of a topic or a stream that is a user's: the user's id, and one more word.
 fn is_owned(user_id: &str, name: &str) -> bool {
     let one = |rest: Option<&str>, between: char| {
-        rest.and_then(|rest| rest.strip_prefix(between)).is_some_and(|word| !word.is_empty() && !word.contains(between))
+        rest.and_then(|rest| rest.strip_prefix(between))
+            .is_some_and(|word| !word.is_empty() && !word.contains(between))
     };
     let stream = name.strip_prefix("streaming-").and_then(|name| name.strip_prefix(user_id));
     one(name.strip_prefix(user_id), '.') || one(stream, '-')
@@ -253,9 +279,16 @@ mod tests {
         for name in ["demo.pin", "demo.more", "streaming-demo-pin", "streaming-demo-more"] {
             assert!(is_owned("demo", name), "{name}");
         }
-        for name in
-            ["demo", "demo.", "demo.x.pin", "demonstration.pin", "other.pin", "streaming-demo-", "streaming-demo-x-pin", ""]
-        {
+        for name in [
+            "demo",
+            "demo.",
+            "demo.x.pin",
+            "demonstration.pin",
+            "other.pin",
+            "streaming-demo-",
+            "streaming-demo-x-pin",
+            "",
+        ] {
             assert!(!is_owned("demo", name), "{name}");
         }
         assert!(is_owned("demo.x", "demo.x.pin") && is_owned("demo-x", "streaming-demo-x-pin"));

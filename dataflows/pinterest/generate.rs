@@ -1,4 +1,5 @@
-//! Writes a look-alike of the archive: invented events, the dirt of real topics, and always the same bytes for the same arguments.
+//! Writes a look-alike of the archive: invented events, the dirt of real topics, and always the
+//! same bytes for the same arguments.
 
 mod archive;
 mod countries;
@@ -75,14 +76,17 @@ pub(crate) struct Summary {
     pub(crate) dirty: u64,
 }
 
-/// Writes the archive, and calls `progress` with the number of events done from time to time and at the end.
+/// Writes the archive, and calls `progress` with the number of events done from time to time and at
+/// the end.
 ///
-/// Memory doesn't grow with the number of events. Content, dirt and partitions are drawn apart, so another `dirt` or
-/// another number of partitions leaves the events as they are. A topic that already has a file is an error of the data. The archive
-/// is there when this returns, or not at all.
+/// Memory doesn't grow with the number of events. Content, dirt and partitions are drawn apart, so
+/// another `dirt` or another number of partitions leaves the events as they are. A topic that
+/// already has a file is an error of the data. The archive is there when this returns, or not at
+/// all.
 pub(crate) fn generate(options: &Options, progress: &mut dyn FnMut(u64)) -> Result<Summary> {
     if !(0.0..=1.0).contains(&options.dirt) {
-        return Err(Error::usage(format!("can't make {} of the events dirty", options.dirt)).hint("Give a fraction from 0 to 1."));
+        return Err(Error::usage(format!("can't make {} of the events dirty", options.dirt))
+            .hint("Give a fraction from 0 to 1."));
     }
     let mut archive = Archive::create(options)?;
     let world = World::new(options.seed, options.events);

@@ -1,6 +1,10 @@
-//! `pinterest`: the Pinterest data pipeline as one incremental program. Commands and what topics are bound to.
+//! `pinterest`: the Pinterest data pipeline as one incremental program. Commands and what topics
+//! are bound to.
 
-#![allow(rustdoc::invalid_html_tags, reason = "comments of arguments are pages of help, where <ID> is a place to fill")]
+#![allow(
+    rustdoc::invalid_html_tags,
+    reason = "comments of arguments are pages of help, where <ID> is a place to fill"
+)]
 
 mod answers;
 mod archive;
@@ -33,9 +37,11 @@ use watershed::{Error, ErrorKind, Result};
 use answers::{Format, Lake};
 use topology::Bounds;
 
-/// Three streams of posts, places and users, cleaned once and kept joined: ten standing answers in Delta tables.
+/// Three streams of posts, places and users, cleaned once and kept joined: ten standing answers in
+/// Delta tables.
 ///
-/// Without a command it runs: it generates an archive of 11,154 events if there is none, replays it, and prints the answers.
+/// Without a command it runs: it generates an archive of 11,154 events if there is none, replays
+/// it, and prints the answers.
 #[derive(Parser)]
 #[command(name = "pinterest", version, args_conflicts_with_subcommands = true, after_help = help::ALL)]
 struct Cli {
@@ -47,7 +53,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Read every source to what was there at the start, commit, print the answers; with --follow go on.
+    /// Read every source to what was there at the start, commit, print the answers; with --follow
+    /// go on.
     #[command(after_help = help::RUN)]
     Run(RunArgs),
     /// Write a look-alike archive. The same arguments give the same bytes.
@@ -62,10 +69,12 @@ enum Command {
     /// Print the topology and what it is bound to.
     #[command(after_help = help::DESCRIBE)]
     Describe(BindArgs),
-    /// Write topics of Kafka into an archive, as Confluent's S3 sink does, each record exactly once.
+    /// Write topics of Kafka into an archive, as Confluent's S3 sink does, each record exactly
+    /// once.
     #[command(after_help = help::ARCHIVE)]
     Archive(archive::ArchiveArgs),
-    /// Take records by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis do, into an archive, Kafka or Kinesis.
+    /// Take records by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis do, into an
+    /// archive, Kafka or Kinesis.
     #[command(after_help = help::GATEWAY)]
     Gateway(gateway::GatewayArgs),
     /// Post events as the original's users do: rows of three tables, as three records an event.
@@ -79,9 +88,10 @@ enum Command {
 /// What the topics are bound to.
 #[derive(Args, Clone)]
 struct BindArgs {
-    /// What to read: the folder of an archive, s3://bucket/prefix, or kafka://host:port or kinesis://region if built with that
-    /// feature; give it again for more, later ones win. An archive and a kafka:// right after it are one log: the archive is read
-    /// as far as it reaches, and Kafka from the next offset of each partition on [default: data/archive]
+    /// What to read: the folder of an archive, s3://bucket/prefix, or kafka://host:port or
+    /// kinesis://region if built with that feature; give it again for more, later ones win. An
+    /// archive and a kafka:// right after it are one log: the archive is read as far as it reaches,
+    /// and Kafka from the next offset of each partition on [default: data/archive]
     #[arg(long, value_name = "URL")]
     from: Vec<String>,
     /// Read an archive and the kafka:// after it as two logs of which the later one wins
@@ -93,7 +103,8 @@ struct BindArgs {
     /// Folder of the manifests that make a run continue [default: <lake>/_watershed]
     #[arg(long, value_name = "URL")]
     state: Option<String>,
-    /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams of Kinesis streaming-<ID>-pin; tables <ID>_pin_table; and so on
+    /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams of Kinesis streaming-<ID>-pin; tables
+    /// <ID>_pin_table; and so on
     #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
     user_id: String,
     /// Look at these years only where posts are counted by year, such as 2018..2022
@@ -127,7 +138,8 @@ struct GenerateArgs {
     /// Seed of all that is drawn
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
-    /// Folder to write to, s3://bucket/prefix, or mysql://user@host/database for three tables such as the original's, without dirt
+    /// Folder to write to, s3://bucket/prefix, or mysql://user@host/database for three tables such
+    /// as the original's, without dirt
     #[arg(long, value_name = "URL", default_value = run::ARCHIVE)]
     to: String,
     /// Topics are <ID>.pin, <ID>.geo, <ID>.user
@@ -177,7 +189,9 @@ fn main() -> ExitCode {
     std::panic::set_hook(Box::new(move |info| {
         // Libraries panic where the system gives them no thread: that is no bug.
         if let Some(said) = info.payload_as_str()
-            && ["failed to spawn thread", "can't spawn worker thread"].iter().any(|part| said.contains(part))
+            && ["failed to spawn thread", "can't spawn worker thread"]
+                .iter()
+                .any(|part| said.contains(part))
         {
             say(format_args!("pinterest: {}", Error::no_thread("a thread", said)));
             std::process::exit(69);
@@ -186,9 +200,14 @@ fn main() -> ExitCode {
         std::process::exit(70);
     }));
     // What a library below warns of comes as an error of ours too, or is of no use to people.
-    let ours = Targets::new().with_targets(["watershed", "pinterest"].map(|target| (target, tracing::Level::WARN)));
-    let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
-    let log = tracing_subscriber::fmt().with_writer(std::io::stderr).with_ansi(colours).log_internal_errors(false);
+    let ours = Targets::new()
+        .with_targets(["watershed", "pinterest"].map(|target| (target, tracing::Level::WARN)));
+    let colours = std::io::stderr().is_terminal()
+        && std::env::var_os("NO_COLOR").is_none_or(|no| no.is_empty());
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(colours)
+        .log_internal_errors(false);
     log.with_target(false).finish().with(ours).init();
     let cli = Cli::try_parse().unwrap_or_else(|error| refused(&error));
     match dispatch(cli) {
@@ -200,7 +219,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Ends with the words of `clap`, which repeat what was given: if that holds a password, without it.
+/// Ends with the words of `clap`, which repeat what was given: if that holds a password, without
+/// it.
 fn refused(error: &clap::Error) -> ! {
     let said = error.render().to_string();
     let shown = veil::veiled(&said);
@@ -219,9 +239,11 @@ fn dispatch(cli: Cli) -> Result<ExitCode> {
             Some(("mysql", _)) => emulate::fill(&args.to.clone(), args.seed, args.events, &mut out),
             Some(("s3", _)) => upload::upload(&args.clone().into(), &args.to, &mut out),
             None | Some(("file", _)) => run::generate(&args.into(), &mut out),
-            Some(_) => {
-                Err(Error::config(format!("can't generate into {}: nothing is written there", run::plainly(&args.to))).hint(INTO))
-            }
+            Some(_) => Err(Error::config(format!(
+                "can't generate into {}: nothing is written there",
+                run::plainly(&args.to)
+            ))
+            .hint(INTO)),
         },
         Command::Answers(args) => {
             let lake = Lake::new(args.lake, args.user_id, args.state);
@@ -248,8 +270,8 @@ fn broken_pipe(error: &Error) -> bool {
     cause.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-/// Tells people what stands beside the answers, without passwords. Whoever has closed stderr has read enough: `eprintln` would end
-/// the run for it.
+/// Tells people what stands beside the answers, without passwords. Whoever has closed stderr has
+/// read enough: `eprintln` would end the run for it.
 fn say(text: std::fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "{}", veil::veiled(&text.to_string()));
 }
@@ -268,7 +290,11 @@ impl BindArgs {
 
     /// What is read, in order.
     fn urls(&self) -> Vec<&str> {
-        if self.from.is_empty() { vec![run::ARCHIVE] } else { self.from.iter().map(String::as_str).collect() }
+        if self.from.is_empty() {
+            vec![run::ARCHIVE]
+        } else {
+            self.from.iter().map(String::as_str).collect()
+        }
     }
 
     fn bounds(&self) -> Bounds {
@@ -301,8 +327,11 @@ fn lake(text: &str) -> Result<String, String> {
 }
 
 fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
-    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
-    range.filter(|range| !range.is_empty()).ok_or_else(|| "two years such as 2018..2022, both included".into())
+    let range =
+        text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
+    range
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| "two years such as 2018..2022, both included".into())
 }
 
 const INTO: &str = "Give a folder, as a path or a file:// URL, s3://bucket/prefix, or mysql://user@host/database; `pinterest gateway` sends to others.";
@@ -310,7 +339,8 @@ const INTO: &str = "Give a folder, as a path or a file:// URL, s3://bucket/prefi
 const UNITS: &str = "a whole number and ms, s, m or h, such as 200ms";
 
 fn duration(text: &str) -> Result<Duration, String> {
-    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let (number, unit) =
+        text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
     let number: u64 = number.parse().map_err(|_| UNITS.to_string())?;
     match unit {
         "ms" => Ok(Duration::from_millis(number)),

@@ -1,4 +1,5 @@
-//! Why there is nothing to read, if archives are all that is read: what was looked for, and what is there.
+//! Why there is nothing to read, if archives are all that is read: what was looked for, and what is
+//! there.
 
 use std::collections::BTreeSet;
 
@@ -11,8 +12,8 @@ use crate::run::{KINDS, archive, is_archive};
 /// How many users or topics of an archive are named.
 const NAMED: usize = 10;
 
-/// Why there is nothing to read of the user, or of a topic, if archives are all that is read. Of Kafka and Kinesis the sources
-/// themselves say that a topic is not there.
+/// Why there is nothing to read of the user, or of a topic, if archives are all that is read. Of
+/// Kafka and Kinesis the sources themselves say that a topic is not there.
 pub(crate) fn missing(bind: &BindArgs) -> Result<Vec<Error>> {
     let (urls, user) = (bind.urls(), &bind.user_id);
     if !urls.iter().all(|url| is_archive(url)) {
@@ -21,7 +22,11 @@ pub(crate) fn missing(bind: &BindArgs) -> Result<Vec<Error>> {
     let (mut users, mut all) = (BTreeSet::new(), BTreeSet::new());
     for url in &urls {
         let topics = Store::open(url)?.folders("topics")?;
-        let owner = |topic: &String| KINDS.iter().find_map(|(kind, _)| topic.strip_suffix(&format!(".{kind}")).map(String::from));
+        let owner = |topic: &String| {
+            KINDS
+                .iter()
+                .find_map(|(kind, _)| topic.strip_suffix(&format!(".{kind}")).map(String::from))
+        };
         users.extend(topics.iter().filter_map(owner));
         all.extend(topics);
     }
@@ -34,7 +39,10 @@ pub(crate) fn missing(bind: &BindArgs) -> Result<Vec<Error>> {
         1 => format!("Give --user-id {}: there are no others.", named(&users)),
         _ => format!("Give --user-id and one of {}.", named(&users)),
     };
-    Ok(vec![Error::config(format!("there are no topics of the user {user} in {}", urls.join(" or "))).hint(hint)])
+    Ok(vec![
+        Error::config(format!("there are no topics of the user {user} in {}", urls.join(" or ")))
+            .hint(hint),
+    ])
 }
 
 /// Why there is nothing to read of a topic, if none of the archives has an object of it.
@@ -47,7 +55,9 @@ fn empty(urls: &[&str], topic: &str, all: &BTreeSet<String>) -> Result<Option<Er
         }
     }
     let there = there.join("; ");
-    let message = format!("there are no objects {topic}+<partition>+<offset>.json or .json.gz to read: {there}");
+    let message = format!(
+        "there are no objects {topic}+<partition>+<offset>.json or .json.gz to read: {there}"
+    );
     Ok(Some(Error::config(message).hint(format!(
         "Bring them there, give another --from, or wait for them with --follow. There are the topics {}.",
         named(all)

@@ -1,4 +1,5 @@
-//! The rows of the three tables, as cleaning leaves them. Each table is keyed by `ind`, which is no part of its row.
+//! The rows of the three tables, as cleaning leaves them. Each table is keyed by `ind`, which is no
+//! part of its row.
 
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
@@ -112,7 +113,8 @@ impl Row for Pin {
     }
 }
 
-/// Where and when a pin was posted, without its `ind`. Equality, order and hash take the coordinates bit by bit.
+/// Where and when a pin was posted, without its `ind`. Equality, order and hash take the
+/// coordinates bit by bit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Geo {
     /// Name of the country.
@@ -124,9 +126,14 @@ pub(crate) struct Geo {
 }
 
 impl Geo {
-    /// The values by which it is compared and hashed. The country is taken as text, because a [`Word`]'s own hash differs between runs.
+    /// The values by which it is compared and hashed. The country is taken as text, because a
+    /// [`Word`]'s own hash differs between runs.
     fn identity(&self) -> (Option<&str>, Option<[u64; 2]>, Option<Timestamp>) {
-        (self.country.as_ref().map(Word::as_str), self.coordinates.map(|pair| pair.map(f64::to_bits)), self.timestamp)
+        (
+            self.country.as_ref().map(Word::as_str),
+            self.coordinates.map(|pair| pair.map(f64::to_bits)),
+            self.timestamp,
+        )
     }
 }
 

@@ -1,4 +1,5 @@
-//! The standing questions: each a function whose doc comment is the question, and the rows of its answer.
+//! The standing questions: each a function whose doc comment is the question, and the rows of its
+//! answer.
 
 use std::ops::RangeInclusive;
 
@@ -20,7 +21,10 @@ pub(crate) const VIEWS: [(&str, &[&str]); 10] = [
     ("median_followers_by_age_group", &["age_group", "median_follower_count"]),
     ("users_joined_by_year", &["year_joined", "number_users_joined"]),
     ("median_followers_by_joining_year", &["year_joined", "median_follower_count"]),
-    ("median_followers_by_joining_year_and_age_group", &["year_joined", "age_group", "median_follower_count"]),
+    (
+        "median_followers_by_joining_year_and_age_group",
+        &["year_joined", "age_group", "median_follower_count"],
+    ),
 ];
 
 /// Rows that rank within a group: the group, what ranks, and its score.
@@ -55,13 +59,16 @@ pub(crate) fn about_posters<'s>(
 
 /// Which category is posted most in each country?
 fn category_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Word> {
-    let counts = posts.group_by(|_, (post, place)| Some(((place.country?, post.category?), ()))).count();
+    let counts =
+        posts.group_by(|_, (post, place)| Some(((place.country?, post.category?), ()))).count();
     most(&counts)
 }
 
 /// How often is each category posted in each year?
 fn category_count_by_year<'s>(posts: &Posts<'s>, years: Years) -> KTable<'s, (i32, Word), i64> {
-    posts.group_by(move |_, (post, place)| Some(((years.admit(place.year?)?, post.category?), ()))).count()
+    posts
+        .group_by(move |_, (post, place)| Some(((years.admit(place.year?)?, post.category?), ())))
+        .count()
 }
 
 /// Which category is posted most in each year?
@@ -71,11 +78,11 @@ fn category_by_year<'s>(counts: &KTable<'s, (i32, Word), i64>) -> Ranking<'s, i3
 
 /// Who has the most followers of all who post in a country?
 fn top_user_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Word> {
-    posts.group_by(|_, (post, place)| Some((place.country?, (post.poster_name?, post.follower_count?)))).top(
-        1,
-        Ties::Keep,
-        |(_, followers)| *followers,
-    )
+    posts
+        .group_by(|_, (post, place)| {
+            Some((place.country?, (post.poster_name?, post.follower_count?)))
+        })
+        .top(1, Ties::Keep, |(_, followers)| *followers)
 }
 
 /// In which country does the poster with the most followers of all post?
@@ -85,7 +92,9 @@ fn top_country<'s>(top_users: &Ranking<'s, Word>) -> KTable<'s, ((), (Word, (Wor
 
 /// Which category is posted most in each age group?
 fn category_by_age_group<'s>(posters: &Posters<'s>) -> Ranking<'s, Word> {
-    let counts = posters.group_by(|_, (fame, person)| Some(((person.age_group?, fame.category?), ()))).count();
+    let counts = posters
+        .group_by(|_, (fame, person)| Some(((person.age_group?, fame.category?), ())))
+        .count();
     most(&counts)
 }
 
@@ -95,29 +104,50 @@ fn median_followers_by_age_group<'s>(posters: &Posters<'s>) -> KTable<'s, Word, 
 }
 
 /// How many different users have joined in each year?
-fn users_joined_by_year<'s>(builder: &StreamsBuilder<'s>, users: &KTable<'s, i64, User>, years: Years) -> KTable<'s, i32, i64> {
+fn users_joined_by_year<'s>(
+    builder: &StreamsBuilder<'s>,
+    users: &KTable<'s, i64, User>,
+    years: Years,
+) -> KTable<'s, i32, i64> {
     // A user is told by name, age and date of joining: a digest of them is all that is kept.
     let secret = builder.secret();
-    let joined = users.map_values(move |user| (user.date_joined.map(|t| t.year() as i32), secret.digest(user)));
+    let joined = users
+        .map_values(move |user| (user.date_joined.map(|t| t.year() as i32), secret.digest(user)));
     joined.group_by(move |_, (year, user)| Some((years.admit((*year)?)?, *user))).count_distinct()
 }
 
 /// How many followers has the middle poster of those who joined in a year?
-fn median_followers_by_joining_year<'s>(posters: &Posters<'s>, years: Years) -> KTable<'s, i32, i64> {
-    posters.group_by(move |_, (fame, person)| Some((years.admit(person.year_joined?)?, fame.follower_count?))).median()
+fn median_followers_by_joining_year<'s>(
+    posters: &Posters<'s>,
+    years: Years,
+) -> KTable<'s, i32, i64> {
+    posters
+        .group_by(move |_, (fame, person)| {
+            Some((years.admit(person.year_joined?)?, fame.follower_count?))
+        })
+        .median()
 }
 
 /// How many followers has the middle poster of each age group of those who joined in a year?
-fn median_followers_by_joining_year_and_age_group<'s>(posters: &Posters<'s>, years: Years) -> KTable<'s, (i32, Word), i64> {
+fn median_followers_by_joining_year_and_age_group<'s>(
+    posters: &Posters<'s>,
+    years: Years,
+) -> KTable<'s, (i32, Word), i64> {
     let group = move |(year, age): (Option<i32>, Option<Word>)| Some((years.admit(year?)?, age?));
     posters
-        .group_by(move |_, (fame, person)| Some((group((person.year_joined, person.age_group))?, fame.follower_count?)))
+        .group_by(move |_, (fame, person)| {
+            Some((group((person.year_joined, person.age_group))?, fame.follower_count?))
+        })
         .median()
 }
 
 /// The categories of the highest count in each group, all that tie.
 fn most<'s, G: Datum + Copy>(counts: &KTable<'s, (G, Word), i64>) -> Ranking<'s, G> {
-    counts.group_by(|(group, category), count| (*group, (*category, *count))).top(1, Ties::Keep, |(_, count)| *count)
+    counts.group_by(|(group, category), count| (*group, (*category, *count))).top(
+        1,
+        Ties::Keep,
+        |(_, count)| *count,
+    )
 }
 
 /// The years that a question looks at.

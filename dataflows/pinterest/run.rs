@@ -1,4 +1,5 @@
-//! The commands `run`, `generate` and `describe`: topics bound to archives and Delta tables, and what is shown meanwhile.
+//! The commands `run`, `generate` and `describe`: topics bound to archives and Delta tables, and
+//! what is shown meanwhile.
 
 use std::io::Write;
 use std::path::Path;
@@ -23,18 +24,22 @@ use crate::{BindArgs, RunArgs, generate as generator, print, topology};
 /// Where the archive is unless told.
 pub(crate) const ARCHIVE: &str = "data/archive";
 /// The streams, and the tables of their rows.
-pub(crate) const KINDS: [(&str, &str); 3] = [("pin", "pin_table"), ("geo", "geo_table"), ("user", "user_table")];
+pub(crate) const KINDS: [(&str, &str); 3] =
+    [("pin", "pin_table"), ("geo", "geo_table"), ("user", "user_table")];
 
-/// Runs the pipeline to the end of what is there, or until it is stopped, and prints answers and summary.
+/// Runs the pipeline to the end of what is there, or until it is stopped, and prints answers and
+/// summary.
 pub(crate) fn run(args: RunArgs, out: &mut dyn Write) -> Result<()> {
     if args.bind.from.is_empty() && !Path::new(ARCHIVE).join("topics").exists() {
-        let options = generator::Options { user_id: args.bind.user_id.clone(), ..Default::default() };
+        let options =
+            generator::Options { user_id: args.bind.user_id.clone(), ..Default::default() };
         generate(&options, out)?;
     }
     let (lake, sources) = (args.bind.lake(), sources(&args.bind)?);
     let missing = missing(&args.bind)?;
     // What a state knows of a topic is asked when the run begins.
-    let waited_for = args.follow || !missing.is_empty() && !Store::open(&lake.state)?.list("manifest")?.is_empty();
+    let waited_for = args.follow
+        || !missing.is_empty() && !Store::open(&lake.state)?.list("manifest")?.is_empty();
     for error in missing {
         if !waited_for {
             return Err(error);
@@ -77,8 +82,14 @@ pub(crate) fn generate(options: &generator::Options, out: &mut dyn Write) -> Res
     bar.clear();
     let summary = summary?;
     let records = HumanCount(summary.records.iter().sum());
-    let (events, objects, bytes) = (HumanCount(options.events), HumanCount(summary.objects), HumanBytes(summary.bytes));
-    print(out, &format!("generated {events} events in {to}: {records} records in {objects} objects, {bytes}\n\n"))
+    let (events, objects, bytes) =
+        (HumanCount(options.events), HumanCount(summary.objects), HumanBytes(summary.bytes));
+    print(
+        out,
+        &format!(
+            "generated {events} events in {to}: {records} records in {objects} objects, {bytes}\n\n"
+        ),
+    )
 }
 
 /// Prints the topology and what it is bound to.
@@ -163,8 +174,13 @@ pub(crate) fn archive(url: &str) -> Result<Archive> {
     };
     if !there {
         let to = if store.folder().is_some() { url } else { "FOLDER" };
-        return Err(Error::config(format!("there is no archive in {url}: {} is missing", store.name("topics")))
-            .hint(format!("Give another --from, or make an archive with `pinterest generate --to {to}`.")));
+        return Err(Error::config(format!(
+            "there is no archive in {url}: {} is missing",
+            store.name("topics")
+        ))
+        .hint(format!(
+            "Give another --from, or make an archive with `pinterest generate --to {to}`."
+        )));
     }
     Archive::open(url)
 }
@@ -179,10 +195,12 @@ fn held(url: &str) -> Result<()> {
 
 /// What to call the `url` of an argument that is refused: it might hold a secret.
 pub(crate) fn plainly(url: &str) -> String {
-    url.split_once("://").map_or_else(|| url.to_string(), |(scheme, _)| format!("a {scheme}:// URL"))
+    url.split_once("://")
+        .map_or_else(|| url.to_string(), |(scheme, _)| format!("a {scheme}:// URL"))
 }
 
-/// SIGINT and SIGTERM end the run in good order, which is then `said`; a second one ends it at once, and the next run continues.
+/// SIGINT and SIGTERM end the run in good order, which is then `said`; a second one ends it at
+/// once, and the next run continues.
 pub(crate) fn stop_at_signals(said: &'static str) -> Result<Stop> {
     let stop = Stop::default();
     let told = stop.clone();
@@ -194,7 +212,8 @@ pub(crate) fn stop_at_signals(said: &'static str) -> Result<Stop> {
 pub(crate) fn at_signals(said: &'static str, first: impl FnOnce() + Send + 'static) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |e: std::io::Error| Error::internal("can't listen to signals").because(e);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let _entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -211,7 +230,9 @@ pub(crate) fn at_signals(said: &'static str, first: impl FnOnce() + Send + 'stat
             }
         });
     };
-    std::thread::Builder::new().spawn(listen).map_err(|e| Error::no_thread("a thread for signals", e))?;
+    std::thread::Builder::new()
+        .spawn(listen)
+        .map_err(|e| Error::no_thread("a thread for signals", e))?;
     Ok(())
 }
 
@@ -247,7 +268,8 @@ impl Bar {
                 "replaying"
             });
             let seconds = now.elapsed.as_secs_f64().max(0.001);
-            let (records, rate) = (HumanCount(now.records), HumanCount((now.records as f64 / seconds) as u64));
+            let (records, rate) =
+                (HumanCount(now.records), HumanCount((now.records as f64 / seconds) as u64));
             let megabytes = now.bytes as f64 / seconds / 1e6;
             bar.set_message(format!(
                 "{records} records, {rate}/s, {megabytes:.0} MB/s, commit {}, on: {}",
@@ -269,14 +291,27 @@ fn style(template: &str) -> ProgressStyle {
 fn summarise(summary: &Summary) -> String {
     let mut table = Table::new();
     table.load_preset(comfy_table::presets::NOTHING);
-    table.set_header(["topic", "read", "applied", "duplicates", "superseded", "dead letters", "rows now", "replaced"]);
+    table.set_header([
+        "topic",
+        "read",
+        "applied",
+        "duplicates",
+        "superseded",
+        "dead letters",
+        "rows now",
+        "replaced",
+    ]);
     for (topic, t) in &summary.topics {
-        let counts =
-            [t.read, t.applied, t.duplicates, t.superseded, t.dead, t.rows, t.replaced].map(|n| HumanCount(n).to_string());
+        let counts = [t.read, t.applied, t.duplicates, t.superseded, t.dead, t.rows, t.replaced]
+            .map(|n| HumanCount(n).to_string());
         table.add_row([topic.clone()].into_iter().chain(counts));
     }
-    table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
-    let gauges: String = summary.gauges.iter().map(|(what, n)| format!("{} {what}\n", HumanCount(*n))).collect();
+    table
+        .column_iter_mut()
+        .skip(1)
+        .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    let gauges: String =
+        summary.gauges.iter().map(|(what, n)| format!("{} {what}\n", HumanCount(*n))).collect();
     let read: u64 = summary.topics.values().map(|t| t.read).sum();
     let (new, seconds) = (read.saturating_sub(summary.recovered), summary.elapsed.as_secs_f64());
     let again = match summary.recovered {
@@ -288,7 +323,11 @@ fn summarise(summary: &Summary) -> String {
     } else {
         HumanDuration(summary.elapsed).to_string()
     };
-    format!("{table}\n\n{gauges}\n{} new records{again} in {took}, commit {}\n", HumanCount(new), summary.committed)
+    format!(
+        "{table}\n\n{gauges}\n{} new records{again} in {took}, commit {}\n",
+        HumanCount(new),
+        summary.committed
+    )
 }
 
 #[cfg(test)]
@@ -340,7 +379,10 @@ mod tests {
     #[test]
     fn the_bar_says_how_far_how_fast_and_what_everything_waits_for() {
         let screen = Screen::default();
-        let bar = Bar(ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::term_like(Box::new(screen.clone()))));
+        let bar = Bar(ProgressBar::with_draw_target(
+            Some(0),
+            ProgressDrawTarget::term_like(Box::new(screen.clone())),
+        ));
         let mut watch = bar.watch(true);
         let mut now = Progress {
             records: 12_000,
@@ -357,7 +399,11 @@ mod tests {
         };
         let (rate, at) = ("12,000 records, 6,000/s, 2 MB/s, commit 7, on:", |said: String| {
             let bar = |c: char| matches!(c, '\u{2588}' | '\u{2591}');
-            said.split(bar).filter(|part| !part.is_empty()).map(str::trim).collect::<Vec<_>>().join(" ")
+            said.split(bar)
+                .filter(|part| !part.is_empty())
+                .map(str::trim)
+                .collect::<Vec<_>>()
+                .join(" ")
         });
         assert_eq!(at(said(&now)), format!("recovering 25% {rate} state"));
         now = Progress { recovering: false, holds: Holds::Partition("pin".into(), 2), ..now };

@@ -1,4 +1,5 @@
-//! The command `streams`: the streams of Kinesis that records come by, made, shown, changed and deleted.
+//! The command `streams`: the streams of Kinesis that records come by, made, shown, changed and
+//! deleted.
 
 use std::io::Write;
 
@@ -62,7 +63,8 @@ enum Command {
 /// Says that it can't be done.
 #[cfg(not(feature = "kinesis"))]
 pub(crate) fn streams(_args: &StreamsArgs, _out: &mut dyn Write) -> Result<()> {
-    Err(watershed::Error::config("can't manage streams: kinesis is not built in").hint("Build with --features kinesis."))
+    Err(watershed::Error::config("can't manage streams: kinesis is not built in")
+        .hint("Build with --features kinesis."))
 }
 
 #[cfg(feature = "kinesis")]
@@ -85,20 +87,26 @@ mod managed {
         let region = || std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
         let url = args.at.clone().or_else(|| region().map(|region| format!("kinesis://{region}")));
         let url = url.ok_or_else(|| {
-            Error::usage("can't tell the region of the streams").hint("Give --at kinesis://region, or set AWS_REGION.")
+            Error::usage("can't tell the region of the streams")
+                .hint("Give --at kinesis://region, or set AWS_REGION.")
         })?;
         let kinesis = Kinesis::open(&url)?;
-        let named =
-            |name: &Option<String>, user_id: &str| name.clone().map_or_else(|| gateway::streams(user_id).to_vec(), |n| vec![n]);
+        let named = |name: &Option<String>, user_id: &str| {
+            name.clone().map_or_else(|| gateway::streams(user_id).to_vec(), |n| vec![n])
+        };
         match &args.command {
-            Command::List => kinesis.streams()?.iter().try_for_each(|name| print(out, &format!("{name}\n"))),
-            Command::Create { name, shards, user_id } => named(name, user_id).iter().try_for_each(|name| {
-                waiting(format!("creating {name}"), || kinesis.create(name, *shards))?;
-                print(out, &format!("created {name}: {}\n", counted(*shards as usize)))
-            }),
-            Command::Describe { name, user_id } => {
-                named(name, user_id).iter().try_for_each(|name| print(out, &described(&kinesis.describe(name)?)))
+            Command::List => {
+                kinesis.streams()?.iter().try_for_each(|name| print(out, &format!("{name}\n")))
             }
+            Command::Create { name, shards, user_id } => {
+                named(name, user_id).iter().try_for_each(|name| {
+                    waiting(format!("creating {name}"), || kinesis.create(name, *shards))?;
+                    print(out, &format!("created {name}: {}\n", counted(*shards as usize)))
+                })
+            }
+            Command::Describe { name, user_id } => named(name, user_id)
+                .iter()
+                .try_for_each(|name| print(out, &described(&kinesis.describe(name)?))),
             Command::Delete { name, yes } => {
                 if !yes {
                     confirm(name)?;
@@ -109,7 +117,9 @@ mod managed {
             Command::Reshard { name, shards } => {
                 let before = kinesis.describe(name)?.open_shards();
                 if before != *shards as usize {
-                    waiting(format!("resharding {name} from {before} to {shards}"), || kinesis.reshard(name, *shards))?;
+                    waiting(format!("resharding {name} from {before} to {shards}"), || {
+                        kinesis.reshard(name, *shards)
+                    })?;
                 }
                 let now = kinesis.describe(name)?.open_shards();
                 print(out, &format!("resharded {name}: {} open, {before} before\n", counted(now)))
@@ -125,7 +135,8 @@ mod managed {
     fn waiting<T>(what: String, done: impl FnOnce() -> Result<T>) -> Result<T> {
         let bar = ProgressBar::new_spinner().with_message(what);
         bar.set_style(
-            ProgressStyle::with_template("{spinner} {msg}  {elapsed}").unwrap_or_else(|_| ProgressStyle::default_spinner()),
+            ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
+                .unwrap_or_else(|_| ProgressStyle::default_spinner()),
         );
         bar.enable_steady_tick(Duration::from_millis(100));
         let done = done();
@@ -151,7 +162,13 @@ mod managed {
         let dealt = if *by_key { "by key" } else { "dealt out to any shard" };
         let open = counted(info.open_shards());
         let mut table = Table::new();
-        table.load_preset(comfy_table::presets::NOTHING).set_header(["shard", "state", "made of", "first hash", "last hash"]);
+        table.load_preset(comfy_table::presets::NOTHING).set_header([
+            "shard",
+            "state",
+            "made of",
+            "first hash",
+            "last hash",
+        ]);
         for shard in shards {
             let parents = shard.parents.iter().map(u32::to_string).collect::<Vec<_>>().join(", ");
             let state = if shard.closed { "closed" } else { "open" };

@@ -39,7 +39,9 @@ fn pipeline(builder: &StreamsBuilder<'_>, bounds: &Bounds) {
     // The questions need a few words of each row: only these are kept.
     let facts = pins.map_values(Post::of);
     let posts = facts.join(&geos.map_values(Place::of), |post, place| (*post, *place));
-    let posters = facts.map_values(Fame::of).join(&users.map_values(Person::of), |fame, person| (*fame, *person));
+    let posters = facts
+        .map_values(Fame::of)
+        .join(&users.map_values(Person::of), |fame, person| (*fame, *person));
     // Who says no age is in no age group, and is counted here.
     posters.gauge("posters of no age group", |_, (_, person)| person.age_group.is_none());
 
@@ -84,7 +86,8 @@ pub(crate) struct Person {
 
 impl Post {
     fn of(pin: &Pin) -> Self {
-        let (category, poster_name) = (pin.category().map(Word::from), pin.poster_name().map(Word::from));
+        let (category, poster_name) =
+            (pin.category().map(Word::from), pin.poster_name().map(Word::from));
         Post { category, poster_name, follower_count: pin.follower_count }
     }
 }

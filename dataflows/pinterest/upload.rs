@@ -1,4 +1,5 @@
-//! An archive in a bucket: generated in a folder of this machine first, then object by object, each only where there is none.
+//! An archive in a bucket: generated in a folder of this machine first, then object by object, each
+//! only where there is none.
 
 use std::fs;
 use std::io::{self, Write};
@@ -16,14 +17,17 @@ use crate::print;
 /// How many partitions are written at a time: writing an object is mostly waiting.
 const WRITING: usize = 16;
 
-/// Writes the archive to the bucket of `url`. Each partition grows from its first object on, as one does that a sink writes: who
-/// follows it sees no gap. Repeated after an interruption, with the same options, it goes on.
+/// Writes the archive to the bucket of `url`. Each partition grows from its first object on, as one
+/// does that a sink writes: who follows it sees no gap. Repeated after an interruption, with the
+/// same options, it goes on.
 pub(crate) fn upload(options: &Options, url: &str, out: &mut dyn Write) -> Result<()> {
     let store = Store::open(url)?;
     let folder = Folder::new()?;
     let bar = ProgressBar::new(options.events);
     bar.set_style(style("generating {wide_bar} {human_pos} events  {elapsed}"));
-    let summary = generate(&Options { to: folder.archive(), ..options.clone() }, &mut |events| bar.set_position(events));
+    let summary = generate(&Options { to: folder.archive(), ..options.clone() }, &mut |events| {
+        bar.set_position(events)
+    });
     bar.finish_and_clear();
     let summary = summary?;
     let archive = folder.archive();
@@ -34,11 +38,16 @@ pub(crate) fn upload(options: &Options, url: &str, out: &mut dyn Write) -> Resul
         let shares = (0..WRITING).map(|first| partitions.iter().skip(first).step_by(WRITING));
         let (store, archive, bar) = (&store, &archive, &bar);
         let write = move |partition: &PathBuf| write(store, archive, partition, bar);
-        let begun = shares.map(|mut share| thread::Builder::new().spawn_scoped(scope, move || share.try_for_each(write)));
+        let begun = shares.map(|mut share| {
+            thread::Builder::new().spawn_scoped(scope, move || share.try_for_each(write))
+        });
         let threads: Vec<_> = begun.collect();
         let join = |thread: io::Result<thread::ScopedJoinHandle<'_, Result<()>>>| {
-            let thread = thread.map_err(|e| Error::no_thread("a thread that writes the archive", e))?;
-            thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes the archive has panicked")))
+            let thread =
+                thread.map_err(|e| Error::no_thread("a thread that writes the archive", e))?;
+            thread.join().unwrap_or_else(|_| {
+                Err(Error::internal("a thread that writes the archive has panicked"))
+            })
         };
         // All are waited for, whichever fails.
         let written: Vec<Result<()>> = threads.into_iter().map(join).collect();
@@ -47,8 +56,14 @@ pub(crate) fn upload(options: &Options, url: &str, out: &mut dyn Write) -> Resul
     bar.finish_and_clear();
     written?;
     let records = HumanCount(summary.records.iter().sum());
-    let (events, objects, bytes) = (HumanCount(options.events), HumanCount(summary.objects), HumanBytes(summary.bytes));
-    print(out, &format!("generated {events} events in {url}: {records} records in {objects} objects, {bytes}\n\n"))
+    let (events, objects, bytes) =
+        (HumanCount(options.events), HumanCount(summary.objects), HumanBytes(summary.bytes));
+    print(
+        out,
+        &format!(
+            "generated {events} events in {url}: {records} records in {objects} objects, {bytes}\n\n"
+        ),
+    )
 }
 
 /// A folder of this process alone, removed in the end.
@@ -56,7 +71,8 @@ struct Folder(PathBuf);
 
 impl Folder {
     fn new() -> Result<Self> {
-        let path = |n| std::env::temp_dir().join(format!("pinterest-generate-{}-{n}", std::process::id()));
+        let path =
+            |n| std::env::temp_dir().join(format!("pinterest-generate-{}-{n}", std::process::id()));
         let mut last = None;
         // What a process of the same number has left is passed by.
         for path in (0..100).map(path) {
@@ -65,7 +81,9 @@ impl Folder {
                 Err(e) => last = Some((path, e)),
             }
         }
-        let error = |(path, e): (PathBuf, _)| Error::connect(format!("can't make the folder {}", path.display())).because(e);
+        let error = |(path, e): (PathBuf, _)| {
+            Error::connect(format!("can't make the folder {}", path.display())).because(e)
+        };
         Err(last.map_or_else(|| Error::internal("no folder was tried"), error))
     }
 
@@ -98,7 +116,8 @@ fn partitions(root: &Path) -> std::io::Result<Vec<PathBuf>> {
 
 /// Writes the objects of a partition, the first one first.
 fn write(store: &Store, root: &Path, partition: &Path, bar: &ProgressBar) -> Result<()> {
-    let read = fs::read_dir(partition).and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
+    let read = fs::read_dir(partition)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
     let mut objects: Vec<PathBuf> = read.map_err(|e| unreadable(partition, e))?;
     // Their names end with as many digits.
     objects.sort_unstable();
@@ -106,8 +125,11 @@ fn write(store: &Store, root: &Path, partition: &Path, bar: &ProgressBar) -> Res
         let bytes = fs::read(&object).map_err(|e| unreadable(&object, e))?;
         let name = object.strip_prefix(root).unwrap_or(&object).display().to_string();
         if !store.settle(&name, &bytes)? {
-            return Err(Error::data(format!("can't generate {}, which holds other records", store.name(&name)))
-                .hint("Remove the archive, or generate into another prefix with --to."));
+            return Err(Error::data(format!(
+                "can't generate {}, which holds other records",
+                store.name(&name)
+            ))
+            .hint("Remove the archive, or generate into another prefix with --to."));
         }
         bar.inc(1);
     }

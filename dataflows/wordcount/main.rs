@@ -1,4 +1,5 @@
-//! `wordcount`: the smallest honest program. Lines from standard input, counts of their words to standard output.
+//! `wordcount`: the smallest honest program. Lines from standard input, counts of their words to
+//! standard output.
 //!
 //! ```text
 //! $ echo "to be or not to be" | wordcount
@@ -16,8 +17,12 @@ use watershed::{DEAD_LETTERS, Error, Result, StreamsBuilder, Topology};
 
 fn topology(builder: &StreamsBuilder<'_>) {
     let lines = builder.stream("lines", Consumed::with(Nullable(Raw), Utf8));
-    let words = lines.flat_map_values(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>());
-    words.group_by(|_, word| (word.clone(), ())).count().to("counts", Produced::columns(["word", "count"]));
+    let words = lines
+        .flat_map_values(|line| line.split_whitespace().map(str::to_lowercase).collect::<Vec<_>>());
+    words
+        .group_by(|_, word| (word.clone(), ()))
+        .count()
+        .to("counts", Produced::columns(["word", "count"]));
 }
 
 fn run() -> Result<()> {

@@ -1,8 +1,10 @@
-//! Files and folders that are on the disk for good when a call returns: the one place where anything is synced.
+//! Files and folders that are on the disk for good when a call returns: the one place where
+//! anything is synced.
 //!
-//! After a sync that failed another one may succeed without having written anything, and what is read meanwhile comes from
-//! memory. So a failed sync is final: from then on every call here fails with the same error, and the process ends. What is found
-//! by reading, of an earlier process too, is durable only after a sync of it in this one.
+//! After a sync that failed another one may succeed without having written anything, and what is
+//! read meanwhile comes from memory. So a failed sync is final: from then on every call here fails
+//! with the same error, and the process ends. What is found by reading, of an earlier process too,
+//! is durable only after a sync of it in this one.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -69,7 +71,8 @@ pub fn confirm(path: &Path) -> io::Result<()> {
     sync(folder)
 }
 
-/// Makes a folder, and those above it, each durably. One that is there may not be durable yet: its name is synced once a process.
+/// Makes a folder, and those above it, each durably. One that is there may not be durable yet: its
+/// name is synced once a process.
 ///
 /// # Errors
 /// When it can't be made; and when a sync fails, or one has failed before.
@@ -119,7 +122,8 @@ fn hold(real: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the file `staged` the name `path`, if nothing has it. `staged` may be there afterwards, or not.
+/// Gives the file `staged` the name `path`, if nothing has it. `staged` may be there afterwards, or
+/// not.
 ///
 /// # Errors
 /// `AlreadyExists` if something has the name; `Unsupported` if the file system can't do so.
@@ -127,7 +131,9 @@ pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
     let linked = fs::hard_link(staged, path);
     match &linked {
         // So say file systems without hard links.
-        Err(e) if e.kind() == Io::Unsupported || e.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {}
+        Err(e)
+            if e.kind() == Io::Unsupported
+                || e.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {}
         _ => return linked,
     }
     match renameat_with(CWD, staged, CWD, path, RenameFlags::NOREPLACE) {

@@ -1,4 +1,5 @@
-//! One log in two places: an archive of it, and the topic that the archive is written from and that goes on.
+//! One log in two places: an archive of it, and the topic that the archive is written from and that
+//! goes on.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -11,17 +12,20 @@ use super::{Identity, Partition, Poll, Source};
 use crate::error::{Error, Result};
 use crate::record::{BEGINNING, Batch, LONGEST, Record, Span};
 
-/// A log that is read from its archive as far as that reaches, and then, at the very next offset of each partition, from the
-/// topic. Both have the same positions, so a record has the same place in the topic's order wherever it is read.
+/// A log that is read from its archive as far as that reaches, and then, at the very next offset of
+/// each partition, from the topic. Both have the same positions, so a record has the same place in
+/// the topic's order wherever it is read.
 ///
-/// The archive may end anywhere between the topic's beginning and its end. A gap between the two is refused, and so is an archive
-/// of another log: it reaches beyond the topic, or its last record is not what the topic has there. The same JSON in other bytes
-/// is the same record, for Confluent's sink may order the fields of an object anew. A record of the topic is read as the archive
-/// would hold it: without its key, headers and timestamp, a null value as `null`, a line feed as a space, and of one of more than
-/// 64 MiB only the beginning. Two of which there is no more are the same if that and their lengths are.
+/// The archive may end anywhere between the topic's beginning and its end. A gap between the two is
+/// refused, and so is an archive of another log: it reaches beyond the topic, or its last record is
+/// not what the topic has there. The same JSON in other bytes is the same record, for Confluent's
+/// sink may order the fields of an object anew. A record of the topic is read as the archive would
+/// hold it: without its key, headers and timestamp, a null value as `null`, a line feed as a space,
+/// and of one of more than 64 MiB only the beginning. Two of which there is no more are the same if
+/// that and their lengths are.
 ///
-/// Where the topic took over is remembered in each commit. What was read is read again from where it was read, and where it no
-/// longer is from the other place; then the same bytes must be there.
+/// Where the topic took over is remembered in each commit. What was read is read again from where
+/// it was read, and where it no longer is from the other place; then the same bytes must be there.
 pub struct HandOff(Arc<Parts>);
 
 struct Parts {
@@ -34,7 +38,11 @@ struct Parts {
 impl HandOff {
     /// The log that `live` is, and `archive` an archive of. Both must know their [`Source::span`].
     pub fn new(archive: impl Source + 'static, live: impl Source + 'static) -> Self {
-        HandOff(Arc::new(Parts { archive: Box::new(archive), live: Box::new(live), taken: Mutex::default() }))
+        HandOff(Arc::new(Parts {
+            archive: Box::new(archive),
+            live: Box::new(live),
+            taken: Mutex::default(),
+        }))
     }
 }
 
@@ -62,8 +70,11 @@ impl Source for HandOff {
         let next = from.unwrap_or(all.start);
         if !(all.start..=all.end).contains(&next) {
             let what = format!("it has the offsets from {} up to {}", all.start, all.end);
-            return Err(Error::data(format!("can't read {} from offset {next}: {what}", self.0.name(partition)))
-                .hint("Bring back what is missing, or begin anew with another state."));
+            return Err(Error::data(format!(
+                "can't read {} from offset {next}: {what}",
+                self.0.name(partition)
+            ))
+            .hint("Bring back what is missing, or begin anew with another state."));
         }
         let part = self.0.part(partition, next, &spans, follow, None)?;
         let end = (!follow).then_some(all.end);
@@ -81,7 +92,11 @@ impl Source for HandOff {
 
     fn remember(&self, _ends: &BTreeMap<u32, u64>) -> Value {
         let taken = self.0.taken();
-        if taken.is_empty() { Value::Null } else { serde_json::to_value(&*taken).unwrap_or_default() }
+        if taken.is_empty() {
+            Value::Null
+        } else {
+            serde_json::to_value(&*taken).unwrap_or_default()
+        }
     }
 
     fn recall(&self, memory: &Value) -> Result<()> {
@@ -89,7 +104,9 @@ impl Source for HandOff {
             Value::Null => BTreeMap::new(),
             memory => serde::Deserialize::deserialize(memory).map_err(|e| {
                 let message = format!("what was recorded of {} is damaged", self.describe());
-                Error::data(message).because(e).hint("Restore the state, or begin anew with another one.")
+                Error::data(message)
+                    .because(e)
+                    .hint("Restore the state, or begin anew with another one.")
             })?,
         };
         Ok(())
@@ -105,7 +122,8 @@ struct Spans {
 impl Spans {
     fn all(&self) -> Range<u64> {
         let spans = || self.archived.iter().chain(&self.live);
-        spans().map(|span| span.start).min().unwrap_or(0)..spans().map(|span| span.end).max().unwrap_or(0)
+        spans().map(|span| span.start).min().unwrap_or(0)
+            ..spans().map(|span| span.end).max().unwrap_or(0)
     }
 }
 
@@ -123,15 +141,24 @@ impl Parts {
     }
 
     fn name(&self, partition: u32) -> String {
-        format!("partition {partition} of {}, continued by {}", self.archive.describe(), self.live.describe())
+        format!(
+            "partition {partition} of {}, continued by {}",
+            self.archive.describe(),
+            self.live.describe()
+        )
     }
 
-    /// What there is of a partition now. The archive is asked first, for the topic is never behind it.
+    /// What there is of a partition now. The archive is asked first, for the topic is never behind
+    /// it.
     fn spans(&self, partition: u32) -> Result<Spans> {
-        let spans = Spans { archived: self.archive.span(partition)?, live: self.live.span(partition)? };
+        let spans =
+            Spans { archived: self.archive.span(partition)?, live: self.live.span(partition)? };
         let (Some(archived), Some(live)) = (&spans.archived, &spans.live) else { return Ok(spans) };
         if live.end < archived.end {
-            return Err(self.other(partition, &format!("one ends at {}, the other at {}", archived.end, live.end)));
+            return Err(self.other(
+                partition,
+                &format!("one ends at {}, the other at {}", archived.end, live.end),
+            ));
         }
         if live.start > archived.end {
             let (end, start) = (archived.end, live.start);
@@ -144,15 +171,25 @@ impl Parts {
     }
 
     fn other(&self, partition: u32, what: &str) -> Error {
-        Error::data(format!("{} is not one log: {what}", self.name(partition)))
-            .hint("Give the archive that was written from this very topic, or read the two as two logs.")
+        Error::data(format!("{} is not one log: {what}", self.name(partition))).hint(
+            "Give the archive that was written from this very topic, or read the two as two logs.",
+        )
     }
 
-    /// Opens what has the record at `next`. `last` is the record before it, if that was just read from the archive.
-    fn part(&self, partition: u32, next: u64, spans: &Spans, follow: bool, last: Option<Held>) -> Result<Part> {
+    /// Opens what has the record at `next`. `last` is the record before it, if that was just read
+    /// from the archive.
+    fn part(
+        &self,
+        partition: u32,
+        next: u64,
+        spans: &Spans,
+        follow: bool,
+        last: Option<Held>,
+    ) -> Result<Part> {
         let taken = self.taken().get(&partition).copied().unwrap_or(u64::MAX);
         let lives = |at: u64| spans.live.as_ref().is_some_and(|live| live.start <= at);
-        let archived = |at: u64| spans.archived.as_ref().is_some_and(|archived| archived.contains(&at));
+        let archived =
+            |at: u64| spans.archived.as_ref().is_some_and(|archived| archived.contains(&at));
         if archived(next) && !(taken <= next && lives(next)) {
             let until = if lives(taken) { taken } else { u64::MAX };
             return Ok(Part::Archive(self.archive.open(partition, Some(next), false)?, until));
@@ -160,7 +197,9 @@ impl Parts {
         let seam = last.is_some();
         let last = match next.checked_sub(1).filter(|before| lives(*before)) {
             // Whoever continues what was read of the archive alone has not compared the two yet.
-            Some(before) if !seam && next <= taken && archived(before) => self.archived(partition, before)?,
+            Some(before) if !seam && next <= taken && archived(before) => {
+                self.archived(partition, before)?
+            }
             before => last.filter(|_| before.is_some()),
         };
         let live = self.live.open(partition, Some(next - u64::from(last.is_some())), follow)?;
@@ -192,10 +231,12 @@ struct Reader {
 }
 
 impl Reader {
-    /// Goes on in what has the next record now: the archive may have grown, the topic been shortened.
+    /// Goes on in what has the next record now: the archive may have grown, the topic been
+    /// shortened.
     fn change(&mut self) -> Result<()> {
         let spans = self.log.spans(self.partition)?;
-        self.part = self.log.part(self.partition, self.next, &spans, self.follow, self.last.take())?;
+        self.part =
+            self.log.part(self.partition, self.next, &spans, self.follow, self.last.take())?;
         Ok(())
     }
 
@@ -209,7 +250,8 @@ impl Reader {
             Part::Live(_, expected) => {
                 batch = lines(&batch);
                 if let Some(expected) = expected.take() {
-                    let first = batch.iter(0).next().filter(|first| first.order.offset + 1 == self.next);
+                    let first =
+                        batch.iter(0).next().filter(|first| first.order.offset + 1 == self.next);
                     if !first.is_some_and(|first| same(&first, &expected)) {
                         let what = format!("they have other records at offset {}", self.next - 1);
                         return Err(self.log.other(self.partition, &what));
@@ -261,19 +303,32 @@ impl Partition for Reader {
     }
 }
 
-/// The line that stands for a value in an archive: JSON has no line feeds, so that a blank means the same.
+/// The line that stands for a value in an archive: JSON has no line feeds, so that a blank means
+/// the same.
 pub(crate) fn line(value: Option<&[u8]>) -> impl Iterator<Item = u8> {
     value.unwrap_or(b"null").iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte })
 }
 
 /// The records of a batch as an archive holds them.
 fn lines(batch: &Batch) -> Batch {
-    let mut lines = Batch { partition: batch.partition, first: batch.first, next: batch.next, ..Batch::default() };
+    let mut lines = Batch {
+        partition: batch.partition,
+        first: batch.first,
+        next: batch.next,
+        ..Batch::default()
+    };
     for record in batch.iter(0) {
         let (start, length) = (lines.bytes.len() as u32, record.value.map_or(0, <[u8]>::len));
         let cut = record.cut.or((length > LONGEST).then_some(length as u64));
-        lines.bytes.extend(line(record.value).take(if cut.is_some() { BEGINNING } else { LONGEST }));
-        lines.records.push(Span { cut, ..Span::of_value(record.order.offset, start..lines.bytes.len() as u32) });
+        lines.bytes.extend(line(record.value).take(if cut.is_some() {
+            BEGINNING
+        } else {
+            LONGEST
+        }));
+        lines.records.push(Span {
+            cut,
+            ..Span::of_value(record.order.offset, start..lines.bytes.len() as u32)
+        });
     }
     lines
 }
@@ -288,6 +343,8 @@ fn held(record: &Record<'_>) -> Option<Held> {
 /// Whether a record has the same bytes, or the same JSON.
 fn same(record: &Record<'_>, (other, cut): &Held) -> bool {
     let json = |bytes| serde_json::from_slice::<Value>(bytes);
-    let alike = |one| cut.is_none() && json(one).is_ok_and(|one| json(other).is_ok_and(|other| one == other));
+    let alike = |one| {
+        cut.is_none() && json(one).is_ok_and(|one| json(other).is_ok_and(|other| one == other))
+    };
     record.cut == *cut && record.value.is_some_and(|value| value == other || alike(value))
 }

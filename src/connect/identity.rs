@@ -1,4 +1,5 @@
-//! The identity of a log or of a table: the same after a move, under another URL, and through other brokers.
+//! The identity of a log or of a table: the same after a move, under another URL, and through other
+//! brokers.
 
 use std::fmt;
 
@@ -6,8 +7,9 @@ use serde::{Deserialize, Serialize};
 
 /// Names a log or a sink by its own name and id, not by its location.
 ///
-/// The name says kind and topic, as in `kafka topic demo.pin`. The id is given by the system that holds it, such as the id of a
-/// Kafka cluster; it is absent where that system gives none, and then the recorded contents decide at the next start.
+/// The name says kind and topic, as in `kafka topic demo.pin`. The id is given by the system that
+/// holds it, such as the id of a Kafka cluster; it is absent where that system gives none, and then
+/// the recorded contents decide at the next start.
 ///
 /// ```
 /// use watershed::connect::Identity;

@@ -7,11 +7,17 @@ use serde::Serialize;
 
 use super::{Column, Put, Row};
 
-/// Appends the object of the first `fields` columns of `row` to `out`: times as RFC 3339 in microseconds, bytes in base64.
+/// Appends the object of the first `fields` columns of `row` to `out`: times as RFC 3339 in
+/// microseconds, bytes in base64.
 ///
 /// # Errors
 /// What can't be said in JSON, and of which column; then `out` is as it was.
-pub(crate) fn write_object(columns: &[Column], fields: usize, row: &dyn Row, out: &mut Vec<u8>) -> Result<(), String> {
+pub(crate) fn write_object(
+    columns: &[Column],
+    fields: usize,
+    row: &dyn Row,
+    out: &mut Vec<u8>,
+) -> Result<(), String> {
     let start = out.len();
     let mut object = Object { columns, fields, out, column: 0, trouble: None };
     row.put(&mut object);
@@ -70,7 +76,10 @@ impl<'a> Object<'a> {
         }
         self.out.push(b'}');
         let columns = self.columns.len();
-        self.trouble.or_else(|| (self.column != columns).then(|| format!("{} values for {columns} columns", self.column)))
+        self.trouble.or_else(|| {
+            (self.column != columns)
+                .then(|| format!("{} values for {columns} columns", self.column))
+        })
     }
 }
 

@@ -1,12 +1,13 @@
-//! Bits that stand for a row's values, in every run: unlike what `Hash` gives, which may differ between processes.
+//! Bits that stand for a row's values, in every run: unlike what `Hash` gives, which may differ
+//! between processes.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Put, Row};
 use crate::secret::Secret;
 
-/// Makes keyed 128-bit hashes of the leading values of a row: the same in every run from one state, and whether the row comes
-/// from the dataflow or from a file.
+/// Makes keyed 128-bit hashes of the leading values of a row: the same in every run from one state,
+/// and whether the row comes from the dataflow or from a file.
 pub struct RowKey {
     secret: Secret,
     values: Values,
@@ -29,8 +30,9 @@ impl RowKey {
     }
 }
 
-/// Makes checksums of rows, without a key. They find accidents, such as a program that makes other rows of the same records:
-/// the records themselves are known by keyed digests, so that nobody can bring others in.
+/// Makes checksums of rows, without a key. They find accidents, such as a program that makes other
+/// rows of the same records: the records themselves are known by keyed digests, so that nobody can
+/// bring others in.
 #[derive(Default)]
 pub(crate) struct RowSum(Values);
 
@@ -91,7 +93,8 @@ impl Put for Values {
         self.add(4, value.map(i64::to_le_bytes));
     }
     fn doubles(&mut self, value: Option<&[f64]>) {
-        let bytes: Option<Vec<u8>> = value.map(|v| v.iter().flat_map(|v| v.to_le_bytes()).collect());
+        let bytes: Option<Vec<u8>> =
+            value.map(|v| v.iter().flat_map(|v| v.to_le_bytes()).collect());
         self.add_bytes(5, bytes.as_deref());
     }
     fn binary(&mut self, value: Option<&[u8]>) {

@@ -1,4 +1,5 @@
-//! What stands behind the gateway: named topics of numbered partitions that records are appended to, one request after the other.
+//! What stands behind the gateway: named topics of numbered partitions that records are appended
+//! to, one request after the other.
 
 use std::fmt;
 
@@ -7,9 +8,11 @@ use futures::future::BoxFuture;
 
 use crate::error::Error;
 
-/// Topics that records are appended to. What it has taken is durable: a gateway acknowledges nothing else.
+/// Topics that records are appended to. What it has taken is durable: a gateway acknowledges
+/// nothing else.
 ///
-/// Calls come from many requests at once; each is dropped when its client is gone, and what it began may be done all the same.
+/// Calls come from many requests at once; each is dropped when its client is gone, and what it
+/// began may be done all the same.
 pub trait Log: Send + Sync {
     /// Where the records go, for people; it holds no secret.
     fn describe(&self) -> String;
@@ -21,7 +24,11 @@ pub trait Log: Send + Sync {
     fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>>;
 
     /// Appends `entries` to `topic` and says where each of them is, in their order.
-    fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>>;
+    fn append<'a>(
+        &'a self,
+        topic: &'a str,
+        entries: Vec<Entry>,
+    ) -> Answer<'a, Vec<Result<Place, Refusal>>>;
 
     /// Creates a topic of some partitions, at least one.
     fn create<'a>(&'a self, topic: &'a str, partitions: u32) -> Answer<'a, ()>;
@@ -59,8 +66,12 @@ impl Part {
     /// `count` partitions, numbered from 0, that take as many hashes each.
     pub fn even(count: u32) -> Vec<Part> {
         let width = u128::MAX / u128::from(count.max(1));
-        let last = |number| if number + 1 == count { u128::MAX } else { width * u128::from(number + 1) - 1 };
-        (0..count).map(|number| Part { number, hashes: (width * u128::from(number), last(number)) }).collect()
+        let last = |number| {
+            if number + 1 == count { u128::MAX } else { width * u128::from(number + 1) - 1 }
+        };
+        (0..count)
+            .map(|number| Part { number, hashes: (width * u128::from(number), last(number)) })
+            .collect()
     }
 }
 
@@ -122,9 +133,11 @@ impl fmt::Display for Refusal {
             Refusal::NoTopic => f.write_str("there is no such topic"),
             Refusal::NoPartition => f.write_str("there is no such partition"),
             Refusal::Exists => f.write_str("it is there already"),
-            Refusal::Unfit(why) | Refusal::Busy(why) | Refusal::Full(why) | Refusal::Denied(why) | Refusal::Failed(why) => {
-                f.write_str(why)
-            }
+            Refusal::Unfit(why)
+            | Refusal::Busy(why)
+            | Refusal::Full(why)
+            | Refusal::Denied(why)
+            | Refusal::Failed(why) => f.write_str(why),
         }
     }
 }

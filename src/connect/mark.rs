@@ -1,4 +1,5 @@
-//! The mark of who writes an archive in a folder: a file that is locked as long as its writer lives.
+//! The mark of who writes an archive in a folder: a file that is locked as long as its writer
+//! lives.
 
 use std::fs::{self, File, TryLockError};
 use std::io::{ErrorKind as Io, Read, Seek, SeekFrom, Write};
@@ -15,9 +16,10 @@ pub(crate) const SEGMENT_HEAD: usize = 40;
 
 /// The right to write an archive, held until it is dropped or the process dies.
 ///
-/// A writer that names objects by where the archive ends holds it alone. Copies, whose objects are decided by the records they
-/// copy, hold it together. A mark that a dead process left is taken over. An object store knows no locks: there the mark is held
-/// by everybody, and the conditional creation of objects alone keeps writers apart.
+/// A writer that names objects by where the archive ends holds it alone. Copies, whose objects are
+/// decided by the records they copy, hold it together. A mark that a dead process left is taken
+/// over. An object store knows no locks: there the mark is held by everybody, and the conditional
+/// creation of objects alone keeps writers apart.
 pub struct Mark {
     held: Option<Held>,
 }
@@ -29,7 +31,8 @@ struct Held {
 }
 
 impl Mark {
-    /// Takes the archive in the folder `root`, which need not exist, for one writer; `who` tells others which.
+    /// Takes the archive in the folder `root`, which need not exist, for one writer; `who` tells
+    /// others which.
     ///
     /// # Errors
     /// When another process writes it, or a gateway has left records there that it acknowledged.
@@ -50,7 +53,8 @@ impl Mark {
         Ok(mark)
     }
 
-    /// Takes the archive in the folder `root` for the gateway, which adds what it has left there itself.
+    /// Takes the archive in the folder `root` for the gateway, which adds what it has left there
+    /// itself.
     #[cfg(feature = "gateway")]
     pub(crate) fn of_gateway(root: &Path) -> Result<Self> {
         take(root, "a gateway", true)
@@ -68,9 +72,13 @@ impl Drop for Mark {
 }
 
 fn take(root: &Path, who: &str, alone: bool) -> Result<Mark> {
-    let failed = |e| Error::connect(format!("can't mark the archive {} as written by {who}", root.display())).because(e);
+    let failed = |e| {
+        Error::connect(format!("can't mark the archive {} as written by {who}", root.display()))
+            .because(e)
+    };
     if root.as_os_str().is_empty() {
-        return Err(Error::config("can't mark an archive: its folder has no name").hint("For this folder here give a dot."));
+        return Err(Error::config("can't mark an archive: its folder has no name")
+            .hint("For this folder here give a dot."));
     }
     let path = root.join(NAME);
     loop {
@@ -90,7 +98,8 @@ fn take(root: &Path, who: &str, alone: bool) -> Result<Mark> {
                 return Ok(Mark { held: None });
             }
         }
-        let said = file.set_len(0).and_then(|()| writeln!(file, "{who}, process {}", std::process::id()));
+        let said =
+            file.set_len(0).and_then(|()| writeln!(file, "{who}, process {}", std::process::id()));
         // It is read by people only: a disk that is full is no reason to stop here.
         let _ = said;
         return Ok(Mark { held: Some(Held { file, path, alone }) });
@@ -106,15 +115,21 @@ fn is_at(file: &File, path: &Path) -> bool {
 fn written(root: &Path, file: &mut File) -> Error {
     let mut who = String::new();
     let read = file.seek(SeekFrom::Start(0)).and_then(|_| file.take(200).read_to_string(&mut who));
-    let who = if read.is_ok() && !who.trim().is_empty() { format!(": {}", who.trim()) } else { String::new() };
+    let who = if read.is_ok() && !who.trim().is_empty() {
+        format!(": {}", who.trim())
+    } else {
+        String::new()
+    };
     Error::connect(format!("can't write to the archive {}: another process does{who}", root.display()))
         .hint("An archive has one writer at a time: stop that one or wait for it, or write to another archive.")
 }
 
-/// An error if a gateway that has died had acknowledged records which are perhaps in its journal only.
+/// An error if a gateway that has died had acknowledged records which are perhaps in its journal
+/// only.
 fn nothing_waits(root: &Path) -> Result<()> {
     let journal = root.join("_gateway/journal");
-    let failed = |e| Error::connect(format!("can't read the journal {}", journal.display())).because(e);
+    let failed =
+        |e| Error::connect(format!("can't read the journal {}", journal.display())).because(e);
     let entries = match fs::read_dir(&journal) {
         Err(e) if e.kind() == Io::NotFound => return Ok(()),
         other => other.map_err(failed)?,
@@ -124,9 +139,13 @@ fn nothing_waits(root: &Path) -> Result<()> {
         let is_segment = entry.path().extension().is_some_and(|extension| extension == "log");
         let length = entry.metadata().map_err(failed)?.len();
         if is_segment && ![0, SEGMENT_HEAD as u64].contains(&length) {
-            let waits = format!("records that a gateway acknowledged wait in {}", journal.display());
-            return Err(Error::data(format!("can't write to the archive {}: {waits}", root.display()))
-                .hint("Start the gateway on this archive once and stop it: it adds them."));
+            let waits =
+                format!("records that a gateway acknowledged wait in {}", journal.display());
+            return Err(Error::data(format!(
+                "can't write to the archive {}: {waits}",
+                root.display()
+            ))
+            .hint("Start the gateway on this archive once and stop it: it adds them."));
         }
     }
     Ok(())

@@ -10,7 +10,10 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Committer, Mode, Opened, Partition, Poll, Put, Row, Schema, Sink, SinkContext, Source, Value, Writer};
+use super::{
+    Committer, Mode, Opened, Partition, Poll, Put, Row, Schema, Sink, SinkContext, Source, Value,
+    Writer,
+};
 use crate::error::{Error, Result};
 use crate::record::Batch;
 
@@ -44,7 +47,9 @@ impl Source for MemoryLog {
         let end = lock(&self.0.0).get(&partition).map_or(0, |records| records.len() as u64);
         let at = from.unwrap_or(0);
         if at > end {
-            return Err(Error::data(format!("can't read memory partition {partition} from {at}: it ends at {end}")));
+            return Err(Error::data(format!(
+                "can't read memory partition {partition} from {at}: it ends at {end}"
+            )));
         }
         Ok(Box::new(Reader { log: self.clone(), partition, at, end: (!follow).then_some(end) }))
     }
@@ -69,7 +74,8 @@ impl Partition for Reader {
         if self.at >= to {
             return Ok(if self.end.is_some() { Poll::End } else { Poll::Idle });
         }
-        let mut batch = Batch { partition: self.partition, first: self.at, next: self.at, ..Batch::default() };
+        let mut batch =
+            Batch { partition: self.partition, first: self.at, next: self.at, ..Batch::default() };
         for (offset, (key, value)) in (self.at..to).zip(&records[self.at as usize..to as usize]) {
             batch.push(offset, None, key.as_deref(), value.as_deref());
             batch.next = offset + 1;
@@ -83,7 +89,9 @@ impl Partition for Reader {
 
     fn wait(&mut self, patience: Duration) -> bool {
         let (at, partition) = (self.at, self.partition);
-        let none = |p: &mut BTreeMap<u32, Vec<Stored>>| p.get(&partition).is_none_or(|records| records.len() as u64 <= at);
+        let none = |p: &mut BTreeMap<u32, Vec<Stored>>| {
+            p.get(&partition).is_none_or(|records| records.len() as u64 <= at)
+        };
         drop(self.log.0.1.wait_timeout_while(lock(&self.log.0.0), patience, none));
         true
     }
@@ -97,12 +105,14 @@ struct Table {
     rows: BTreeMap<Vec<Value>, Vec<Value>>,
     appended: Vec<Vec<Value>>,
     commits: Vec<(u64, Vec<Change>)>,
-    /// By generation and commit: what a run stages that was superseded is never that of its successor.
+    /// By generation and commit: what a run stages that was superseded is never that of its
+    /// successor.
     staged: BTreeMap<(u64, u64), Vec<Change>>,
     last: u64,
 }
 
-/// A table in memory. Clones are handles of the same table; it may be opened by one run after the other.
+/// A table in memory. Clones are handles of the same table; it may be opened by one run after the
+/// other.
 #[derive(Clone, Default)]
 pub struct MemoryTable(Arc<Mutex<Table>>);
 
@@ -129,9 +139,16 @@ impl Sink for MemoryTable {
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
         let writer = |_| -> Box<dyn Writer> {
             let (slots, changes) = (BTreeMap::new(), Vec::new());
-            Box::new(TableWriter { table: self.0.clone(), schema: schema.clone(), slots, changes, recovering: true })
+            Box::new(TableWriter {
+                table: self.0.clone(),
+                schema: schema.clone(),
+                slots,
+                changes,
+                recovering: true,
+            })
         };
-        let committer = Box::new(TableCommitter { table: self.0.clone(), generation: context.generation });
+        let committer =
+            Box::new(TableCommitter { table: self.0.clone(), generation: context.generation });
         Ok(Opened { writers: (0..context.workers).map(writer).collect(), committer })
     }
 }
@@ -189,12 +206,22 @@ struct TableCommitter {
 impl Committer for TableCommitter {
     fn recovered(&mut self, rows: u64) -> Result<()> {
         let there = lock(&self.table).rows.len() as u64;
-        if there == rows { Ok(()) } else { Err(Error::data(format!("the table in memory has {there} rows, not {rows}"))) }
+        if there == rows {
+            Ok(())
+        } else {
+            Err(Error::data(format!("the table in memory has {there} rows, not {rows}")))
+        }
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+    fn stage(
+        &mut self,
+        n: u64,
+        parts: Vec<Box<dyn Any + Send>>,
+    ) -> Result<Option<serde_json::Value>> {
         let parts = parts.into_iter().filter_map(|part| part.downcast::<Vec<Change>>().ok());
-        lock(&self.table).staged.insert((self.generation, n), parts.flat_map(|part| *part).collect());
+        lock(&self.table)
+            .staged
+            .insert((self.generation, n), parts.flat_map(|part| *part).collect());
         Ok(Some(self.generation.into()))
     }
 
@@ -203,8 +230,15 @@ impl Committer for TableCommitter {
         if table.last >= n {
             return Ok(());
         }
-        let missing = || Error::data(format!("commit {n} was staged by another process: memory does not outlive one"));
-        let changes = content.as_u64().and_then(|generation| table.staged.remove(&(generation, n))).ok_or_else(missing)?;
+        let missing = || {
+            Error::data(format!(
+                "commit {n} was staged by another process: memory does not outlive one"
+            ))
+        };
+        let changes = content
+            .as_u64()
+            .and_then(|generation| table.staged.remove(&(generation, n)))
+            .ok_or_else(missing)?;
         // What came and went within the commit is no change of it: the last word on a key stands.
         let mut net: BTreeMap<Vec<Value>, Option<Vec<Value>>> = BTreeMap::new();
         let mut shown: Vec<Change> = Vec::new();

@@ -1,8 +1,10 @@
-//! The contract with the outside: [`Source`] and [`Partition`] for what comes in, [`Sink`], [`Writer`] and [`Committer`] for what goes out.
+//! The contract with the outside: [`Source`] and [`Partition`] for what comes in, [`Sink`],
+//! [`Writer`] and [`Committer`] for what goes out.
 //!
-//! A connector answers four questions, in its `mod.rs` and in this order: what is a partition here, what is a position,
-//! what does commit mean, what is guaranteed. It knows nothing of dataflows: the runtime reads partitions on its own
-//! threads, gives every worker a writer, and drives one committer a sink.
+//! A connector answers four questions, in its `mod.rs` and in this order: what is a partition here,
+//! what is a position, what does commit mean, what is guaranteed. It knows nothing of dataflows:
+//! the runtime reads partitions on its own threads, gives every worker a writer, and drives one
+//! committer a sink.
 
 pub mod disk;
 mod handoff;
@@ -41,13 +43,15 @@ use crate::error::Result;
 use crate::record::Batch;
 use crate::secret::Secret;
 
-/// A topic's records, somewhere outside. A log: numbered records in numbered partitions, the same at every reading.
+/// A topic's records, somewhere outside. A log: numbered records in numbered partitions, the same
+/// at every reading.
 pub trait Source: Send + Sync {
     /// Names the log and its location for people; it holds no secret. Nothing is decided by it.
     fn describe(&self) -> String;
 
-    /// Returns the identities of the log, one for each place that holds a part of it. A run continues only logs whose identities
-    /// it recorded; more may follow. A log is known by its description unless it says otherwise.
+    /// Returns the identities of the log, one for each place that holds a part of it. A run
+    /// continues only logs whose identities it recorded; more may follow. A log is known by its
+    /// description unless it says otherwise.
     ///
     /// # Errors
     /// When the system that holds the log can't be reached.
@@ -61,14 +65,15 @@ pub trait Source: Send + Sync {
     /// When the log can't be listed.
     fn partitions(&self) -> Result<Vec<u32>>;
 
-    /// Opens `partition` at offset `from`, or at the earliest there is. Without `follow` it ends after what is there now.
+    /// Opens `partition` at offset `from`, or at the earliest there is. Without `follow` it ends
+    /// after what is there now.
     ///
     /// # Errors
     /// When the partition can't be read, or doesn't reach from before `from` to it.
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>>;
 
-    /// The offsets there are now of `partition`, from its earliest record on up to its end; `None` if it has no records yet, or can't
-    /// be told.
+    /// The offsets there are now of `partition`, from its earliest record on up to its end; `None`
+    /// if it has no records yet, or can't be told.
     ///
     /// # Errors
     /// When the log can't be asked.
@@ -76,12 +81,12 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
-    /// Told after a commit up to which offset of each partition it goes, for those who watch; nothing is ever continued from it.
-    /// It does not wait.
+    /// Told after a commit up to which offset of each partition it goes, for those who watch;
+    /// nothing is ever continued from it. It does not wait.
     fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
 
-    /// What finds the offsets `ends` (by partition) again, to be kept with them in a commit. Null, of a log that numbers its
-    /// records itself.
+    /// What finds the offsets `ends` (by partition) again, to be kept with them in a commit. Null,
+    /// of a log that numbers its records itself.
     fn remember(&self, _ends: &BTreeMap<u32, u64>) -> serde_json::Value {
         serde_json::Value::Null
     }
@@ -124,14 +129,15 @@ impl Source for Box<dyn Source> {
 
 /// A reader of one partition. Where there are many, one thread asks several in turn.
 pub trait Partition: Send {
-    /// The next records, without waiting for any: at most about a megabyte, unless one record is larger, and a few thousand.
+    /// The next records, without waiting for any: at most about a megabyte, unless one record is
+    /// larger, and a few thousand.
     ///
     /// # Errors
     /// When the log can't be read or is not what it was: a record is never skipped.
     fn poll(&mut self) -> Result<Poll>;
 
-    /// Waits until there may be more, at most for `patience`, which is nothing where others share the thread. False, at once, of one
-    /// that can't be told and must be asked again.
+    /// Waits until there may be more, at most for `patience`, which is nothing where others share
+    /// the thread. False, at once, of one that can't be told and must be asked again.
     fn wait(&mut self, _patience: Duration) -> bool {
         false
     }
@@ -188,7 +194,8 @@ pub struct SinkContext {
     pub workers: usize,
     /// The secret of the state, the same in every run: for digests of rows that decide something.
     pub secret: Secret,
-    /// Where the run keeps its state, for what a sink can't hold until it is committed; `None` if it keeps none and is never continued.
+    /// Where the run keeps its state, for what a sink can't hold until it is committed; `None` if
+    /// it keeps none and is never continued.
     pub staging: Option<Store>,
     /// The time now, in milliseconds since 1970.
     pub clock: std::sync::Arc<dyn Fn() -> i64 + Send + Sync>,
@@ -199,8 +206,8 @@ pub trait Sink: Send + Sync {
     /// Names the sink and its location for people; it holds no secret. Nothing is decided by it.
     fn describe(&self) -> String;
 
-    /// Returns the identity of the sink, by which a later run knows it again wherever it lies. A sink is known by its description
-    /// unless it says otherwise.
+    /// Returns the identity of the sink, by which a later run knows it again wherever it lies. A
+    /// sink is known by its description unless it says otherwise.
     ///
     /// # Errors
     /// When the system that holds it can't be reached.
@@ -208,7 +215,8 @@ pub trait Sink: Send + Sync {
         Ok(Identity::new(self.describe()))
     }
 
-    /// Looks whether [`open`](Sink::open) would refuse the run, and changes nothing: no sink of a run is opened before all are looked at.
+    /// Looks whether [`open`](Sink::open) would refuse the run, and changes nothing: no sink of a
+    /// run is opened before all are looked at.
     ///
     /// # Errors
     /// When it can't be reached, or holds what `context` did not write.
@@ -216,8 +224,8 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
-    /// Opens it for a run. A fresh place is made ready; one that holds another program's rows is refused unchanged. From here on no
-    /// earlier run may change where rows are.
+    /// Opens it for a run. A fresh place is made ready; one that holds another program's rows is
+    /// refused unchanged. From here on no earlier run may change where rows are.
     ///
     /// # Errors
     /// When it can't be reached, or holds what `context` did not write.
@@ -234,9 +242,11 @@ pub struct Opened {
 
 /// One worker's part of a sink. It runs on the worker's thread and does no input or output.
 ///
-/// It starts *recovering*: what comes until [`recovered`](Writer::recovered) is already in the sink and is only to be found there again.
+/// It starts *recovering*: what comes until [`recovered`](Writer::recovered) is already in the sink
+/// and is only to be found there again.
 pub trait Writer: Send {
-    /// Puts `row` at `slot`, in place of what is there. Slots are dense, from 0; append mode ignores them.
+    /// Puts `row` at `slot`, in place of what is there. Slots are dense, from 0; append mode
+    /// ignores them.
     ///
     /// # Errors
     /// When the row can't be encoded.
@@ -258,7 +268,8 @@ pub trait Writer: Send {
     fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>>;
 }
 
-/// Housekeeping that runs beside commits, on another thread; what it gives goes to [`Committer::maintained`].
+/// Housekeeping that runs beside commits, on another thread; what it gives goes to
+/// [`Committer::maintained`].
 pub type Chore = Box<dyn FnOnce() -> Result<Box<dyn Any + Send>> + Send>;
 
 /// Makes commits of a sink, one after the other, off the workers' threads.
@@ -269,21 +280,28 @@ pub trait Committer: Send {
     /// When the sink holds other rows too.
     fn recovered(&mut self, rows: u64) -> Result<()>;
 
-    /// Makes what the writers handed over durable but not visible, and returns what commit `n` consists of, for the manifest;
-    /// `None` if nothing changed.
+    /// Makes what the writers handed over durable but not visible, and returns what commit `n`
+    /// consists of, for the manifest; `None` if nothing changed.
     ///
     /// # Errors
     /// When it can't be written.
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>>;
+    fn stage(
+        &mut self,
+        n: u64,
+        parts: Vec<Box<dyn Any + Send>>,
+    ) -> Result<Option<serde_json::Value>>;
 
-    /// Makes commit `n` visible, exactly once, however often it is called. Its content may have been staged by an earlier run.
+    /// Makes commit `n` visible, exactly once, however often it is called. Its content may have
+    /// been staged by an earlier run.
     ///
     /// # Errors
-    /// When it can't be decided whether it is visible. Before anything is, when the content does not fit the rows of the sink.
+    /// When it can't be decided whether it is visible. Before anything is, when the content does
+    /// not fit the rows of the sink.
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()>;
 
-    /// The housekeeping that is due, if any. It is asked for between commits, one at a time, and must be quick: what takes long
-    /// is the chore, beside which commits go on. After a commit that failed, and once a newer run has begun, there is none.
+    /// The housekeeping that is due, if any. It is asked for between commits, one at a time, and
+    /// must be quick: what takes long is the chore, beside which commits go on. After a commit that
+    /// failed, and once a newer run has begun, there is none.
     ///
     /// # Errors
     /// When it can't be told; that is reported and changes nothing.
@@ -291,7 +309,8 @@ pub trait Committer: Send {
         Ok(None)
     }
 
-    /// Takes over what a chore has done, between two commits. A chore that failed is reported, and due again.
+    /// Takes over what a chore has done, between two commits. A chore that failed is reported, and
+    /// due again.
     ///
     /// # Errors
     /// When it fails; that is reported and changes nothing.

@@ -1,4 +1,5 @@
-//! Rows as sinks see them: typed columns, pushed one by one, so that a row is never copied on its way to a file.
+//! Rows as sinks see them: typed columns, pushed one by one, so that a row is never copied on its
+//! way to a file.
 
 use std::cmp::Ordering;
 

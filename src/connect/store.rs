@@ -49,20 +49,23 @@ pub enum Create {
 }
 
 impl Store {
-    /// Opens a folder (a path or a `file://` URL), which need not exist, or what is below a prefix of a bucket:
-    /// `s3://bucket/prefix`, with the feature `s3`.
+    /// Opens a folder (a path or a `file://` URL), which need not exist, or what is below a prefix
+    /// of a bucket: `s3://bucket/prefix`, with the feature `s3`.
     ///
-    /// A bucket is found as the tools of AWS find it: by `AWS_REGION`, `AWS_ENDPOINT_URL` and so on, with the credentials of
-    /// the environment, of `~/.aws`, or of the machine. It is asked at once, so that what is wrong is known within 15 seconds.
+    /// A bucket is found as the tools of AWS find it: by `AWS_REGION`, `AWS_ENDPOINT_URL` and so
+    /// on, with the credentials of the environment, of `~/.aws`, or of the machine. It is asked at
+    /// once, so that what is wrong is known within 15 seconds.
     ///
     /// # Errors
-    /// For a URL of another scheme, and for a bucket that does not exist, does not answer or may not be listed.
+    /// For a URL of another scheme, and for a bucket that does not exist, does not answer or may
+    /// not be listed.
     pub fn open(url: &str) -> Result<Self> {
         let place = match url.split_once("://") {
             None | Some(("file", _)) => {
                 let path = url.strip_prefix("file://").unwrap_or(url);
                 if path.is_empty() {
-                    return Err(Error::config("can't open a folder: it has no name").hint("For this folder here give a dot."));
+                    return Err(Error::config("can't open a folder: it has no name")
+                        .hint("For this folder here give a dot."));
                 }
                 Place::Folder(path.into())
             }
@@ -70,12 +73,16 @@ impl Store {
             Some(("s3", path)) => Place::Remote(s3::open(path)?),
             #[cfg(not(feature = "s3"))]
             Some(("s3", _)) => {
-                return Err(Error::config("can't open an s3:// URL: this program was built without S3")
-                    .hint("Build it with the feature s3."));
+                return Err(Error::config(
+                    "can't open an s3:// URL: this program was built without S3",
+                )
+                .hint("Build it with the feature s3."));
             }
             Some((scheme, _)) => {
-                return Err(Error::config(format!("can't open a {scheme}:// URL: there is no store of that kind"))
-                    .hint("Give a folder, as a path or a file:// URL, or s3://bucket/prefix."));
+                return Err(Error::config(format!(
+                    "can't open a {scheme}:// URL: there is no store of that kind"
+                ))
+                .hint("Give a folder, as a path or a file:// URL, or s3://bucket/prefix."));
             }
         };
         Ok(Store { place })
@@ -129,20 +136,24 @@ impl Store {
         }
     }
 
-    /// Writes `bytes` at `path` if nothing is there. Only [`Create::Created`] is an answer; after any other, read what is there.
+    /// Writes `bytes` at `path` if nothing is there. Only [`Create::Created`] is an answer; after
+    /// any other, read what is there.
     ///
     /// # Errors
-    /// When the store creates where something is, or can't but replace: then no commit can rest on it. And when a sync of this
-    /// process has failed: then nothing that it finds is known to be durable.
+    /// When the store creates where something is, or can't but replace: then no commit can rest on
+    /// it. And when a sync of this process has failed: then nothing that it finds is known to be
+    /// durable.
     pub fn create(&self, path: &str, bytes: &[u8]) -> Result<Create> {
         match &self.place {
             Place::Folder(root) => match folder::create(&root.join(path), bytes) {
                 Ok(()) => Ok(Create::Created),
                 Err(e) if disk::is_lost() => Err(self.unwritten("create", path, e)),
                 Err(e) if e.kind() == Io::AlreadyExists => Ok(Create::Taken),
-                Err(e) if e.kind() == Io::Unsupported => Err(Error::config(format!("can't create {}", self.name(path)))
-                    .because(e)
-                    .hint("Put it on another file system, such as ext4 or xfs, or into a bucket.")),
+                Err(e) if e.kind() == Io::Unsupported => {
+                    Err(Error::config(format!("can't create {}", self.name(path))).because(e).hint(
+                        "Put it on another file system, such as ext4 or xfs, or into a bucket.",
+                    ))
+                }
                 Err(e) => Ok(Create::Unknown(self.unwritten("create", path, e))),
             },
             Place::Remote(remote) => remote.create(path, bytes),
@@ -162,17 +173,22 @@ impl Store {
         match self.get(path)? {
             Some(held) if held == bytes => self.confirm(path).map(|()| true),
             Some(_) => Ok(false),
-            None => Err(doubt.unwrap_or_else(|| Error::connect(format!("can't tell whether {} is there", self.name(path))))),
+            None => Err(doubt.unwrap_or_else(|| {
+                Error::connect(format!("can't tell whether {} is there", self.name(path)))
+            })),
         }
     }
 
-    /// Makes durable what was found at `path` by reading: whoever wrote it may have died before it was.
+    /// Makes durable what was found at `path` by reading: whoever wrote it may have died before it
+    /// was.
     ///
     /// # Errors
     /// When it is not there any more, or can't be synced.
     pub fn confirm(&self, path: &str) -> Result<()> {
         match &self.place {
-            Place::Folder(root) => disk::confirm(&root.join(path)).map_err(|e| self.unwritten("sync", path, e)),
+            Place::Folder(root) => {
+                disk::confirm(&root.join(path)).map_err(|e| self.unwritten("sync", path, e))
+            }
             Place::Remote(_) => Ok(()),
         }
     }
@@ -183,7 +199,8 @@ impl Store {
     /// When it can't be written.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         match &self.place {
-            Place::Folder(root) => folder::replace(&root.join(path), bytes).map_err(|e| self.unwritten("write", path, e)),
+            Place::Folder(root) => folder::replace(&root.join(path), bytes)
+                .map_err(|e| self.unwritten("write", path, e)),
             Place::Remote(remote) => remote.put(path, bytes),
         }
     }
@@ -203,25 +220,31 @@ impl Store {
         }
     }
 
-    /// The bytes in `range` of what is at `path`, fewer where it ends before; `None` if nothing is there.
+    /// The bytes in `range` of what is at `path`, fewer where it ends before; `None` if nothing is
+    /// there.
     ///
     /// # Errors
     /// When it can't be read.
     #[cfg(feature = "delta")]
     pub(crate) fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
         match &self.place {
-            Place::Folder(root) => folder::read(&root.join(path), range).map_err(|e| self.failed("read", path, e)),
+            Place::Folder(root) => {
+                folder::read(&root.join(path), range).map_err(|e| self.failed("read", path, e))
+            }
             Place::Remote(remote) => Ok(remote.fetch(path, Some(range)).wait()?.map(Into::into)),
         }
     }
 
-    /// Names and sizes of the objects directly below `path`, by name; none if there is no such prefix.
+    /// Names and sizes of the objects directly below `path`, by name; none if there is no such
+    /// prefix.
     ///
     /// # Errors
     /// When it can't be listed.
     pub fn list(&self, path: &str) -> Result<Vec<(String, u64)>> {
         let mut found = match &self.place {
-            Place::Folder(root) => folder::list(&root.join(path)).map_err(|e| self.failed("list", path, e))?,
+            Place::Folder(root) => {
+                folder::list(&root.join(path)).map_err(|e| self.failed("list", path, e))?
+            }
             Place::Remote(remote) => remote.list(path)?.0,
         };
         found.sort_unstable();
@@ -234,7 +257,9 @@ impl Store {
     /// When they can't be listed.
     pub fn folders(&self, path: &str) -> Result<Vec<String>> {
         let mut found = match &self.place {
-            Place::Folder(root) => folder::folders(&root.join(path)).map_err(|e| self.failed("list", path, e))?,
+            Place::Folder(root) => {
+                folder::folders(&root.join(path)).map_err(|e| self.failed("list", path, e))?
+            }
             Place::Remote(remote) => remote.list(path)?.1,
         };
         found.sort_unstable();

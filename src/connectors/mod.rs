@@ -1,4 +1,5 @@
-//! What topics can be bound to: a wing on the ground floors, a folder and a feature each. A connector never uses another.
+//! What topics can be bound to: a wing on the ground floors, a folder and a feature each. A
+//! connector never uses another.
 
 #[cfg(feature = "archive")]
 pub mod archive;

@@ -9,7 +9,8 @@ use crate::connect::{Create, Identity, Store};
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// The format of generations and manifests. It is another one after each change, as only one is read.
+/// The format of generations and manifests. It is another one after each change, as only one is
+/// read.
 const FORMAT: u32 = 2;
 /// How many manifests are kept, the highest always.
 const KEPT: u64 = 1000;
@@ -74,7 +75,8 @@ struct Generation {
     program: String,
 }
 
-/// The format of a generation or a manifest, which is looked at before anything else. The first generations have none.
+/// The format of a generation or a manifest, which is looked at before anything else. The first
+/// generations have none.
 #[derive(Deserialize)]
 struct Format {
     format: Option<u32>,
@@ -94,12 +96,18 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    /// Finds the state in `store`, or where one may begin, and changes nothing; `id` names a new incarnation,
-    /// whose secret is `secret`.
+    /// Finds the state in `store`, or where one may begin, and changes nothing; `id` names a new
+    /// incarnation, whose secret is `secret`.
     ///
     /// # Errors
     /// When it is the state of another program or topology, or something else.
-    pub(crate) fn find(store: Store, program: &str, topology: &str, id: &str, secret: Secret) -> Result<Self> {
+    pub(crate) fn find(
+        store: Store,
+        program: &str,
+        topology: &str,
+        id: &str,
+        secret: Secret,
+    ) -> Result<Self> {
         let mut ledger = Ledger {
             store,
             app: format!("{program}-{id}"),
@@ -124,19 +132,29 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Takes the state over as a new generation. False if another run has done so, or has committed, since it was found: then
-    /// it is to be found again.
+    /// Takes the state over as a new generation. False if another run has done so, or has
+    /// committed, since it was found: then it is to be found again.
     ///
     /// # Errors
     /// When nobody can say whether it is taken over.
     pub(crate) fn begin(&mut self) -> Result<bool> {
         self.generation += 1;
-        let body = Generation { format: FORMAT, app: self.app.clone(), secret: self.secret, program: self.program.clone() };
-        let body = serde_json::to_vec(&body).map_err(|e| Error::internal("can't write a generation").because(e))?;
+        let body = Generation {
+            format: FORMAT,
+            app: self.app.clone(),
+            secret: self.secret,
+            program: self.program.clone(),
+        };
+        let body = serde_json::to_vec(&body)
+            .map_err(|e| Error::internal("can't write a generation").because(e))?;
         match self.store.create(&format!("gen/{:020}", self.generation), &body)? {
-            Create::Created if self.latest("manifest")? == self.last.as_ref().map(|last| last.n) => {
+            Create::Created
+                if self.latest("manifest")? == self.last.as_ref().map(|last| last.n) =>
+            {
                 // It was read, and whoever wrote it may have died before it was durable.
-                self.last.as_ref().map_or(Ok(()), |last| self.store.confirm(&format!("manifest/{:020}", last.n)))?;
+                self.last.as_ref().map_or(Ok(()), |last| {
+                    self.store.confirm(&format!("manifest/{:020}", last.n))
+                })?;
                 Ok(true)
             }
             Create::Created => Ok(false),
@@ -154,7 +172,8 @@ impl Ledger {
             return Err(self.superseded());
         }
         manifest.previous.clone_from(&self.digest);
-        let body = serde_json::to_vec(&manifest).map_err(|e| Error::internal("can't write a manifest").because(e))?;
+        let body = serde_json::to_vec(&manifest)
+            .map_err(|e| Error::internal("can't write a manifest").because(e))?;
         let path = format!("manifest/{:020}", manifest.n);
         let mut failure = None;
         for _ in 0..5 {
@@ -179,7 +198,8 @@ impl Ledger {
                 None => {}
             }
         }
-        Err(failure.unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
+        Err(failure
+            .unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
     }
 
     /// Returns true if no newer run has begun.
@@ -191,8 +211,12 @@ impl Ledger {
     }
 
     fn superseded(&self) -> Error {
-        Error::superseded(format!("another run of {} has taken over {}", self.program, self.store.name("")))
-            .hint("This one stops; what it had committed stands.")
+        Error::superseded(format!(
+            "another run of {} has taken over {}",
+            self.program,
+            self.store.name("")
+        ))
+        .hint("This one stops; what it had committed stands.")
     }
 
     /// Reads the highest manifest and checks that it follows the one before.
@@ -226,7 +250,8 @@ impl Ledger {
         Ok(())
     }
 
-    /// Refuses a place that holds what no run has left there. A run that died as it began leaves folders without a file.
+    /// Refuses a place that holds what no run has left there. A run that died as it began leaves
+    /// folders without a file.
     fn vacant(&self) -> Result<()> {
         let mut files = self.store.list("")?;
         let mut folders = self.store.folders("")?;
@@ -235,8 +260,10 @@ impl Ledger {
         files.extend(self.store.list("manifest")?);
         match folders.first().or(files.first().map(|(name, _)| name)) {
             None => Ok(()),
-            Some(name) => Err(Error::data(format!("{} is no state: it holds {name}", self.store.name("")))
-                .hint("Give a --state that is empty or does not exist.")),
+            Some(name) => {
+                Err(Error::data(format!("{} is no state: it holds {name}", self.store.name("")))
+                    .hint("Give a --state that is empty or does not exist."))
+            }
         }
     }
 
@@ -257,17 +284,26 @@ impl Ledger {
         if program == self.program {
             return Ok(());
         }
-        Err(Error::data(format!("{} is the state of {program}, not of {}", self.store.name(""), self.program))
-            .hint("Give another --state."))
+        Err(Error::data(format!(
+            "{} is the state of {program}, not of {}",
+            self.store.name(""),
+            self.program
+        ))
+        .hint("Give another --state."))
     }
 
     fn torn(&self, path: &str) -> Error {
-        Error::data(format!("{} is not what a run of {} wrote", self.store.name(path), self.program))
-            .hint("Restore it, or begin anew with another --state and --lake.")
+        Error::data(format!(
+            "{} is not what a run of {} wrote",
+            self.store.name(path),
+            self.program
+        ))
+        .hint("Restore it, or begin anew with another --state and --lake.")
     }
 }
 
-/// Refuses the state of a run that wrote another format. Without a format and an application it is no run's at all.
+/// Refuses the state of a run that wrote another format. Without a format and an application it is
+/// no run's at all.
 fn understood(state: &Store, Format { format, app }: Format) -> Result<()> {
     let told = match format {
         Some(FORMAT) => return Ok(()),
@@ -275,11 +311,15 @@ fn understood(state: &Store, Format { format, app }: Format) -> Result<()> {
         Some(later) if later > FORMAT => "a later",
         _ => "an earlier",
     };
-    Err(Error::data(format!("{} is the state of {told} version, which this one can't go on with", state.name("")))
-        .hint("Run the version that made it, or begin anew with another --state and --lake."))
+    Err(Error::data(format!(
+        "{} is the state of {told} version, which this one can't go on with",
+        state.name("")
+    ))
+    .hint("Run the version that made it, or begin anew with another --state and --lake."))
 }
 
-/// The topics of which commit `n` changed what is shown, by the `state` it was recorded in; `None` if that knows of no such commit.
+/// The topics of which commit `n` changed what is shown, by the `state` it was recorded in; `None`
+/// if that knows of no such commit.
 ///
 /// # Errors
 /// When the state can't be read.
@@ -289,7 +329,14 @@ pub fn changed(state: &Store, n: u64) -> Result<Option<Vec<String>>> {
     let torn = |e| Error::data(format!("{} is not what a run wrote", state.name(&path))).because(e);
     understood(state, serde_json::from_slice(&bytes).map_err(torn)?)?;
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(torn)?;
-    Ok(Some(manifest.sinks.into_iter().filter(|(_, sink)| sink.content.is_some()).map(|(topic, _)| topic).collect()))
+    Ok(Some(
+        manifest
+            .sinks
+            .into_iter()
+            .filter(|(_, sink)| sink.content.is_some())
+            .map(|(topic, _)| topic)
+            .collect(),
+    ))
 }
 
 impl Manifest {
@@ -349,7 +396,11 @@ mod tests {
             let store = Store::open(folder.path().to_str().unwrap()).unwrap();
             store.put(&path, text.as_bytes()).unwrap();
             let error = ledger(&store, 1).map(|_| ()).unwrap_err();
-            assert!(error.kind() == crate::error::ErrorKind::Data && error.to_string().contains(version), "{error}");
+            assert!(
+                error.kind() == crate::error::ErrorKind::Data
+                    && error.to_string().contains(version),
+                "{error}"
+            );
             assert!(!path.starts_with("manifest") || changed(&store, 1).is_err());
         }
     }

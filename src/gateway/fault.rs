@@ -60,7 +60,11 @@ impl Dialect {
     /// The dialect of a path, with or without a stage.
     pub(super) fn of(path: &str) -> Self {
         let root = |name: &str| path.split('/').skip(1).take(2).any(|part| part == name);
-        if root("streams") && !path.starts_with("/topics") { Dialect::Kinesis } else { Dialect::Kafka }
+        if root("streams") && !path.starts_with("/topics") {
+            Dialect::Kinesis
+        } else {
+            Dialect::Kafka
+        }
     }
 
     /// The answer to a request that goes wrong.
@@ -92,7 +96,9 @@ fn kafka(fault: &Fault) -> Response {
         Fault::MediaType => (415, 415, "HTTP 415 Unsupported Media Type".to_string()),
         Fault::Malformed(what) => (400, 400, what.clone()),
         Fault::Invalid(what) => (422, 422, what.clone()),
-        Fault::Conversion(what) => (422, 42203, format!("Conversion of JSON to Object failed: {what}")),
+        Fault::Conversion(what) => {
+            (422, 42203, format!("Conversion of JSON to Object failed: {what}"))
+        }
         Fault::Path => (404, 404, "HTTP 404 Not Found".to_string()),
         Fault::Method => (405, 405, "HTTP 405 Method Not Allowed".to_string()),
         Fault::TooLarge => (413, 413, "HTTP 413 Request Entity Too Large".to_string()),
@@ -106,7 +112,9 @@ fn kafka(fault: &Fault) -> Response {
             Refusal::NoTopic => (404, 40401, "Topic not found.".to_string()),
             Refusal::NoPartition => (404, 40402, "Partition not found.".to_string()),
             Refusal::Exists => (409, 409, "Topic exists.".to_string()),
-            Refusal::Unfit(what) => (422, 42203, format!("Conversion of JSON to Object failed: {what}")),
+            Refusal::Unfit(what) => {
+                (422, 42203, format!("Conversion of JSON to Object failed: {what}"))
+            }
             Refusal::Busy(what) => (503, 50302, what.clone()),
             Refusal::Full(what) => (507, 507, what.clone()),
             Refusal::Denied(what) => (403, 40301, what.clone()),
@@ -118,14 +126,22 @@ fn kafka(fault: &Fault) -> Response {
 
 fn kinesis(fault: &Fault) -> Response {
     let (status, kind, message) = match fault {
-        Fault::MediaType => (415, "UnsupportedMediaTypeException", "Unsupported Media Type".to_string()),
-        Fault::Malformed(what) => (400, "SerializationException", what.clone()),
-        Fault::Invalid(what) | Fault::Conversion(what) => (400, "ValidationException", what.clone()),
-        Fault::Path | Fault::Method => {
-            (if *fault == Fault::Path { 404 } else { 405 }, "UnknownOperationException", String::new())
+        Fault::MediaType => {
+            (415, "UnsupportedMediaTypeException", "Unsupported Media Type".to_string())
         }
+        Fault::Malformed(what) => (400, "SerializationException", what.clone()),
+        Fault::Invalid(what) | Fault::Conversion(what) => {
+            (400, "ValidationException", what.clone())
+        }
+        Fault::Path | Fault::Method => (
+            if *fault == Fault::Path { 404 } else { 405 },
+            "UnknownOperationException",
+            String::new(),
+        ),
         Fault::TooLarge => (413, "RequestEntityTooLargeException", "Request Too Long".to_string()),
-        Fault::Slow => (408, "RequestTimeoutException", "the body did not come in time".to_string()),
+        Fault::Slow => {
+            (408, "RequestTimeoutException", "the body did not come in time".to_string())
+        }
         Fault::Aborted => (400, "SerializationException", "the body ends too early".to_string()),
         Fault::Stranger => (400, "AccessDeniedException", "a bearer token is needed".to_string()),
         Fault::Foreign(what) => (403, "AccessDeniedException", what.clone()),
@@ -146,9 +162,17 @@ const THROTTLED: &str = "ProvisionedThroughputExceededException";
 /// The code and message that Kinesis has for a refusal, of a request or of one record of it.
 pub(super) fn refusal_of(refusal: &Refusal, stream: &str) -> (&'static str, String) {
     match refusal {
-        Refusal::NoTopic => ("ResourceNotFoundException", format!("Stream {stream} under account {ACCOUNT} not found.")),
-        Refusal::NoPartition => ("ResourceNotFoundException", format!("Stream {stream} has no such shard.")),
-        Refusal::Exists => ("ResourceInUseException", format!("Stream {stream} under account {ACCOUNT} already exists.")),
+        Refusal::NoTopic => (
+            "ResourceNotFoundException",
+            format!("Stream {stream} under account {ACCOUNT} not found."),
+        ),
+        Refusal::NoPartition => {
+            ("ResourceNotFoundException", format!("Stream {stream} has no such shard."))
+        }
+        Refusal::Exists => (
+            "ResourceInUseException",
+            format!("Stream {stream} under account {ACCOUNT} already exists."),
+        ),
         Refusal::Unfit(what) => ("ValidationException", what.clone()),
         Refusal::Busy(what) => (THROTTLED, what.clone()),
         Refusal::Denied(what) => ("AccessDeniedException", what.clone()),

@@ -1,4 +1,5 @@
-//! What every request passes before it is answered: who asks, how often, how much and how slowly; and what is kept of it after.
+//! What every request passes before it is answered: who asks, how often, how much and how slowly;
+//! and what is kept of it after.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -39,7 +40,10 @@ pub(super) async fn guard(
 ) -> Response {
     let began = (app.config.clock)();
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map_or_else(|| "other".to_string(), |path| path.as_str().to_string());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "other".to_string(), |path| path.as_str().to_string());
     let dialect = Dialect::of(request.uri().path());
     // It may go on when its connection is gone, and then it keeps nothing of that.
     request.extensions_mut().remove::<Peer>();
@@ -59,17 +63,29 @@ pub(super) async fn guard(
     response
 }
 
-/// Runs a request to its end, also when its client is gone: the log goes on with its bytes, which take their room until then.
-async fn answered(dialect: Dialect, run: impl Future<Output = Response> + Send + 'static, room: Option<Held>) -> Response {
+/// Runs a request to its end, also when its client is gone: the log goes on with its bytes, which
+/// take their room until then.
+async fn answered(
+    dialect: Dialect,
+    run: impl Future<Output = Response> + Send + 'static,
+    room: Option<Held>,
+) -> Response {
     let run = tokio::spawn(async move {
         let _room = room;
         run.await
     });
-    run.await.unwrap_or_else(|ended| dialect.refuse(&Fault::Log(Refusal::Failed(ended.to_string()), String::new())))
+    run.await.unwrap_or_else(|ended| {
+        dialect.refuse(&Fault::Log(Refusal::Failed(ended.to_string()), String::new()))
+    })
 }
 
 /// Lets a request in, its body read to the end; it has room for that.
-async fn admit(app: &App, peer: SocketAddr, visit: &Visit, request: Request) -> Result<(Request, u64, Option<Held>), Fault> {
+async fn admit(
+    app: &App,
+    peer: SocketAddr,
+    visit: &Visit,
+    request: Request,
+) -> Result<(Request, u64, Option<Held>), Fault> {
     let (parts, body) = request.into_parts();
     if matches!(parts.uri.path(), "/health" | "/ready") {
         return Ok((Request::from_parts(parts, Body::empty()), 0, None));
@@ -100,11 +116,13 @@ async fn admit(app: &App, peer: SocketAddr, visit: &Visit, request: Request) -> 
     Ok((Request::from_parts(parts, Body::from(body)), bytes, Some(room)))
 }
 
-/// Reads a body to its end. It takes room as its bytes come: none for those that are only announced.
+/// Reads a body to its end. It takes room as its bytes come: none for those that are only
+/// announced.
 async fn read(app: &App, body: Body, room: &mut Held) -> Result<Bytes, Fault> {
     let mut frames = pin!(body.into_data_stream());
     let (mut waiting, mut came) = (None::<Waiting>, 0);
-    // Most bodies come at once and are not copied. Of many small parts each would keep more than its bytes.
+    // Most bodies come at once and are not copied. Of many small parts each would keep more than
+    // its bytes.
     let (mut first, mut all) = (Bytes::new(), Vec::new());
     loop {
         let frame = match frames.next().now_or_never() {
@@ -124,7 +142,10 @@ async fn read(app: &App, body: Body, room: &mut Held) -> Result<Bytes, Fault> {
             return Err(Fault::TooLarge);
         }
         if !app.bodies.add(room, frame.len()) {
-            return Err(Fault::Log(Refusal::Busy("too many bytes are on their way".to_string()), String::new()));
+            return Err(Fault::Log(
+                Refusal::Busy("too many bytes are on their way".to_string()),
+                String::new(),
+            ));
         }
         came += frame.len();
         if first.is_empty() && all.is_empty() {
@@ -172,13 +193,15 @@ impl Clients {
         if !scheme.eq_ignore_ascii_case("bearer") {
             return None;
         }
-        // All are compared, each in constant time: how long it takes says nothing about any of them.
+        // All are compared, each in constant time: how long it takes says nothing about any of
+        // them.
         let same = |token: &String| bool::from(token.as_bytes().ct_eq(given.trim().as_bytes()));
         let found: Vec<bool> = self.tokens.iter().map(same).collect();
         found.iter().position(|same| *same).map(Client::Token)
     }
 
-    /// Whether a client may ask now: as many times at once as in a second, and then as often as its rate.
+    /// Whether a client may ask now: as many times at once as in a second, and then as often as its
+    /// rate.
     pub(super) fn within_quota(&self, client: Client, now: Duration) -> bool {
         let Some(rate) = self.rate.map(f64::from) else { return true };
         let mut quotas = self.quotas.lock().unwrap_or_else(PoisonError::into_inner);

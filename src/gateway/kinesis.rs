@@ -1,4 +1,5 @@
-//! The methods that API Gateway has before Kinesis: list, create, describe and delete streams, put a record or many.
+//! The methods that API Gateway has before Kinesis: list, create, describe and delete streams, put
+//! a record or many.
 
 use std::sync::Arc;
 
@@ -32,7 +33,9 @@ struct Put<'a> {
 }
 
 /// A null is a value here, other than a field that is missing.
-fn present<'de: 'a, 'a, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'a RawValue>, D::Error> {
+fn present<'de: 'a, 'a, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
@@ -77,7 +80,8 @@ fn refuse(fault: &Fault) -> Response {
 pub(super) async fn list(State(app): State<Arc<App>>) -> Response {
     match app.log.topics().await {
         Ok(topics) => {
-            let mut names: Vec<String> = topics.into_iter().map(|topic| outer(&app.config.streams, topic)).collect();
+            let mut names: Vec<String> =
+                topics.into_iter().map(|topic| outer(&app.config.streams, topic)).collect();
             names.sort_unstable();
             answer(200, AMAZON, &json!({ "HasMoreStreams": false, "StreamNames": names }))
         }
@@ -114,8 +118,14 @@ pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Respon
 }
 
 /// `POST /streams/{stream}` with `{"ShardCount":n}`, which is one unless it is said.
-pub(super) async fn create(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
-    // A browser sends a body without a type, or with a plain one, for any page without asking first.
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    path: Named,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    // A browser sends a body without a type, or with a plain one, for any page without asking
+    // first.
     if !headers.contains_key(header::CONTENT_TYPE) || !is_json(&headers) {
         return refuse(&Fault::MediaType);
     }
@@ -137,7 +147,9 @@ async fn make(app: &App, stream: &str, shards: u32) -> Result<(), Fault> {
     // One after the other: two that come at once are two.
     let _alone = app.creating.lock().await;
     let there = app.log.topics().await.map_err(failed)?;
-    if !there.contains(&topic) && there.iter().filter(|topic| app.own(topic).is_ok()).count() >= topics {
+    if !there.contains(&topic)
+        && there.iter().filter(|topic| app.own(topic).is_ok()).count() >= topics
+    {
         return Err(Fault::Limit(format!("there may be {topics} streams")));
     }
     app.log.create(&topic, shards).await.map_err(failed)
@@ -157,28 +169,49 @@ pub(super) async fn delete(State(app): State<Arc<App>>, path: Named) -> Response
 }
 
 /// `PUT /streams/{stream}/record`: the stream is that of the path, whatever the body says.
-pub(super) async fn put(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
+pub(super) async fn put(
+    State(app): State<Arc<App>>,
+    path: Named,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let stream = name(&path);
     let records = |body| Ok(vec![parse::<Put<'_>>(body)?]);
-    match put_all(&app, stream, &headers, &body, records, |body, data| Ok(one_line(body, data))).await.as_deref() {
-        Ok([Ok(place)]) => {
-            answer(200, AMAZON, &json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }))
-        }
+    match put_all(&app, stream, &headers, &body, records, |body, data| Ok(one_line(body, data)))
+        .await
+        .as_deref()
+    {
+        Ok([Ok(place)]) => answer(
+            200,
+            AMAZON,
+            &json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }),
+        ),
         Ok([Err(refusal)]) => refuse(&Fault::Log(refusal.clone(), stream.to_string())),
-        Ok(_) => refuse(&Fault::Log(Refusal::Failed("the log gave no answer".to_string()), stream.to_string())),
+        Ok(_) => refuse(&Fault::Log(
+            Refusal::Failed("the log gave no answer".to_string()),
+            stream.to_string(),
+        )),
         Err(fault) => refuse(fault),
     }
 }
 
-/// `PUT /streams/{stream}/records`: the answer says of each record whether it was taken. A text is stored as its characters.
-pub(super) async fn put_many(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
+/// `PUT /streams/{stream}/records`: the answer says of each record whether it was taken. A text is
+/// stored as its characters.
+pub(super) async fn put_many(
+    State(app): State<Arc<App>>,
+    path: Named,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
     let stream = name(&path);
     let places = match put_all(&app, stream, &headers, &body, many, characters).await {
         Ok(places) => places,
         Err(fault) => return refuse(&fault),
     };
     let record = |place: &Result<Place, Refusal>| match place {
-        Ok(place) => json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }),
+        Ok(place) => {
+            json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) })
+        }
         Err(refusal) => {
             let (code, message) = refusal_of(refusal, stream);
             json!({ "ErrorCode": code, "ErrorMessage": message })
@@ -203,24 +236,41 @@ async fn put_all<'a>(
     if !(1..=RECORDS).contains(&records.len()) {
         return Err(count(records.len()));
     }
-    let entries = records.into_iter().map(|put| entry(body, put, &stored)).collect::<Result<_, _>>()?;
-    app.append(&inner(&app.config.streams, stream), entries).await.map_err(|refusal| Fault::Log(refusal, stream.to_string()))
+    let entries =
+        records.into_iter().map(|put| entry(body, put, &stored)).collect::<Result<_, _>>()?;
+    app.append(&inner(&app.config.streams, stream), entries)
+        .await
+        .map_err(|refusal| Fault::Log(refusal, stream.to_string()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
     // API Gateway takes a body without a type for JSON.
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
-    let kind = kind.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let kind = kind
+        .to_str()
+        .unwrap_or_default()
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase();
     kind == "application/json" || kind == AMAZON
 }
 
-fn entry(body: &Bytes, put: Put<'_>, stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, Fault>) -> Result<Entry, Fault> {
+fn entry(
+    body: &Bytes,
+    put: Put<'_>,
+    stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, Fault>,
+) -> Result<Entry, Fault> {
     let data = put.data.ok_or_else(|| Fault::Invalid("a record has no data".to_string()))?;
     let key = put.key.ok_or_else(|| Fault::Invalid("a record has no partition key".to_string()))?;
-    // The mapping template writes a number as text. Nothing else is looked into: it may be as long as a body.
+    // The mapping template writes a number as text. Nothing else is looked into: it may be as long
+    // as a body.
     let key = match key.get().as_bytes() {
         [b'"', ..] => serde_json::from_str::<String>(key.get()).ok(),
-        [b'-' | b'0'..=b'9', ..] => serde_json::from_str::<Number>(key.get()).ok().map(|key| key.to_string()),
+        [b'-' | b'0'..=b'9', ..] => {
+            serde_json::from_str::<Number>(key.get()).ok().map(|key| key.to_string())
+        }
         _ => None,
     };
     let key = key.ok_or_else(|| Fault::Malformed("a partition key is a text".to_string()))?;
@@ -230,14 +280,17 @@ fn entry(body: &Bytes, put: Put<'_>, stored: impl Fn(&Bytes, &RawValue) -> Resul
     Ok(Entry { partition: None, key: Some(key.into()), value: Some(stored(body, data)?) })
 }
 
-/// The characters of a text, as the mapping template of `PutRecords` takes them; the JSON of any other value.
+/// The characters of a text, as the mapping template of `PutRecords` takes them; the JSON of any
+/// other value.
 fn characters(body: &Bytes, data: &RawValue) -> Result<Bytes, Fault> {
     if !data.get().starts_with('"') {
         return Ok(one_line(body, data));
     }
-    let text: String = serde_json::from_str(data.get()).map_err(|e| Fault::Malformed(e.to_string()))?;
+    let text: String =
+        serde_json::from_str(data.get()).map_err(|e| Fault::Malformed(e.to_string()))?;
     let lines = text.contains(['\n', '\r']);
-    // Only in JSON does a blank between two tokens say the same as a line end; anything else is the log's to take or refuse.
+    // Only in JSON does a blank between two tokens say the same as a line end; anything else is the
+    // log's to take or refuse.
     if lines && serde_json::from_str::<IgnoredAny>(&text).is_ok() {
         return Ok(text.replace(['\n', '\r'], " ").into());
     }

@@ -39,7 +39,10 @@ impl Metrics {
         let method = if known { method.as_str() } else { "other" };
         let mut counts = self.counts();
         *counts.requests.entry((method.to_string(), route.to_string(), status)).or_default() += 1;
-        let bucket = BUCKETS.iter().position(|end| took <= Duration::from_millis(*end)).unwrap_or(BUCKETS.len());
+        let bucket = BUCKETS
+            .iter()
+            .position(|end| took <= Duration::from_millis(*end))
+            .unwrap_or(BUCKETS.len());
         counts.took[bucket] += 1;
         counts.seconds += took.as_secs_f64();
     }
@@ -62,31 +65,64 @@ impl Metrics {
         let counts = self.counts();
         let mut text = String::new();
         let head = |text: &mut String, name: &str, kind: &str, help: &str| {
-            let _ = writeln!(text, "# HELP watershed_gateway_{name} {help}\n# TYPE watershed_gateway_{name} {kind}");
+            let _ = writeln!(
+                text,
+                "# HELP watershed_gateway_{name} {help}\n# TYPE watershed_gateway_{name} {kind}"
+            );
         };
         head(&mut text, "requests_total", "counter", "Requests that were answered.");
         for ((method, route, status), count) in &counts.requests {
-            let labels = format!("method=\"{}\",route=\"{}\",status=\"{status}\"", escaped(method), escaped(route));
+            let labels = format!(
+                "method=\"{}\",route=\"{}\",status=\"{status}\"",
+                escaped(method),
+                escaped(route)
+            );
             let _ = writeln!(text, "watershed_gateway_requests_total{{{labels}}} {count}");
         }
         head(&mut text, "records_total", "counter", "Records that were acknowledged.");
         for (topic, (records, _)) in &counts.taken {
-            let _ = writeln!(text, "watershed_gateway_records_total{{topic=\"{}\"}} {records}", escaped(topic));
+            let _ = writeln!(
+                text,
+                "watershed_gateway_records_total{{topic=\"{}\"}} {records}",
+                escaped(topic)
+            );
         }
         head(&mut text, "record_bytes_total", "counter", "Bytes of the values of these records.");
         for (topic, (_, bytes)) in &counts.taken {
-            let _ = writeln!(text, "watershed_gateway_record_bytes_total{{topic=\"{}\"}} {bytes}", escaped(topic));
+            let _ = writeln!(
+                text,
+                "watershed_gateway_record_bytes_total{{topic=\"{}\"}} {bytes}",
+                escaped(topic)
+            );
         }
-        head(&mut text, "refused_records_total", "counter", "Records that the log refused one by one.");
+        head(
+            &mut text,
+            "refused_records_total",
+            "counter",
+            "Records that the log refused one by one.",
+        );
         let _ = writeln!(text, "watershed_gateway_refused_records_total {}", counts.refused);
-        head(&mut text, "unseen_bytes", "gauge", "Bytes that were acknowledged and are on their way to where readers see them.");
+        head(
+            &mut text,
+            "unseen_bytes",
+            "gauge",
+            "Bytes that were acknowledged and are on their way to where readers see them.",
+        );
         let _ = writeln!(text, "watershed_gateway_unseen_bytes {unseen}");
-        head(&mut text, "request_seconds", "histogram", "Time from the head of a request to its answer.");
+        head(
+            &mut text,
+            "request_seconds",
+            "histogram",
+            "Time from the head of a request to its answer.",
+        );
         let mut upto = 0;
         for (bucket, count) in counts.took.iter().enumerate() {
             upto += count;
-            let end = BUCKETS.get(bucket).map_or("+Inf".to_string(), |end| (*end as f64 / 1e3).to_string());
-            let _ = writeln!(text, "watershed_gateway_request_seconds_bucket{{le=\"{end}\"}} {upto}");
+            let end = BUCKETS
+                .get(bucket)
+                .map_or("+Inf".to_string(), |end| (*end as f64 / 1e3).to_string());
+            let _ =
+                writeln!(text, "watershed_gateway_request_seconds_bucket{{le=\"{end}\"}} {upto}");
         }
         let _ = writeln!(text, "watershed_gateway_request_seconds_sum {}", counts.seconds);
         let _ = writeln!(text, "watershed_gateway_request_seconds_count {upto}");

@@ -1,4 +1,5 @@
-//! The front door: records that come by HTTP, as the Confluent REST Proxy and API Gateway before Kinesis take them, into a [`Log`].
+//! The front door: records that come by HTTP, as the Confluent REST Proxy and API Gateway before
+//! Kinesis take them, into a [`Log`].
 //!
 //! ```text
 //! GET  /topics                                    names of the topics
@@ -10,20 +11,25 @@
 //! GET  /metrics  /health  /ready
 //! ```
 //!
-//! All of these are also below a stage, `/{stage}/topics/…`, as API Gateway has them. A stream is the topic of the same name, unless
-//! [`Config::streams`] says of which; [`Config::topics`] does so for topics that the log calls otherwise.
+//! All of these are also below a stage, `/{stage}/topics/…`, as API Gateway has them. A stream is
+//! the topic of the same name, unless [`Config::streams`] says of which; [`Config::topics`] does so
+//! for topics that the log calls otherwise.
 //!
-//! - **Nothing is acknowledged that isn't durable**: an answer of 200 is given by the log, after its sync. A client that gets none,
-//!   or an error, can't know: it sends again, and the record may be there twice.
-//! - **A value is kept as it was written**, blanks and order of keys and all; only line ends between its tokens become blanks.
-//!   Whether it is a good record is not asked here.
-//! - **Everything has a limit**: connections, heads and bodies in bytes and time, answers in time, bodies on their way together,
-//!   requests a second; and of connections and bodies no address has more than its share. What is too much at the moment gets 503
-//!   or 429 (of Kinesis its own code) and `Retry-After`. `/health`, `/ready` and `/metrics` are answered all the same.
-//! - **Pages of other sites have no say**, for whom a browser on this machine or in this network asks: without tokens a request
-//!   names the gateway as `Host`, and no other `Origin`. With tokens the token is the proof. In any case there is one `Host`, what
-//!   is created is told in JSON, and only topics that the gateway owns are created and deleted, not too many.
-//! - **A stop** refuses what is new, answers what was asked, and closes the log, so that readers see all of it.
+//! - **Nothing is acknowledged that isn't durable**: an answer of 200 is given by the log, after
+//!   its sync. A client that gets none, or an error, can't know: it sends again, and the record may
+//!   be there twice.
+//! - **A value is kept as it was written**, blanks and order of keys and all; only line ends
+//!   between its tokens become blanks. Whether it is a good record is not asked here.
+//! - **Everything has a limit**: connections, heads and bodies in bytes and time, answers in time,
+//!   bodies on their way together, requests a second; and of connections and bodies no address has
+//!   more than its share. What is too much at the moment gets 503 or 429 (of Kinesis its own code)
+//!   and `Retry-After`. `/health`, `/ready` and `/metrics` are answered all the same.
+//! - **Pages of other sites have no say**, for whom a browser on this machine or in this network
+//!   asks: without tokens a request names the gateway as `Host`, and no other `Origin`. With tokens
+//!   the token is the proof. In any case there is one `Host`, what is created is told in JSON, and
+//!   only topics that the gateway owns are created and deleted, not too many.
+//! - **A stop** refuses what is new, answers what was asked, and closes the log, so that readers
+//!   see all of it.
 
 mod fault;
 mod folder;
@@ -75,8 +81,8 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// Requests a second that a token, or without tokens an address, may make.
     pub rate: Option<u32>,
-    /// Names of the gateway besides `localhost` and the address it listens on, with a port or for any. A request must have one
-    /// of them as its host, unless there are tokens.
+    /// Names of the gateway besides `localhost` and the address it listens on, with a port or for
+    /// any. A request must have one of them as its host, unless there are tokens.
     pub hosts: Vec<String>,
     /// Decides by its name if a topic of the log may be created and deleted; without it any may.
     pub owns: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
@@ -86,11 +92,11 @@ pub struct Config {
     pub partitions_limit: u32,
     /// Connections that are served at a time; more wait.
     pub connections: usize,
-    /// Connections at a time that have asked for nothing yet, or for no more than how the gateway is, or wait until they are
-    /// served. The oldest of them gives way to another.
+    /// Connections at a time that have asked for nothing yet, or for no more than how the gateway
+    /// is, or wait until they are served. The oldest of them gives way to another.
     pub waiting: usize,
-    /// Percent of the connections that are served, and of the bytes of bodies, that an address may have. All clients of a proxy
-    /// share its address.
+    /// Percent of the connections that are served, and of the bytes of bodies, that an address may
+    /// have. All clients of a proxy share its address.
     pub share: u8,
     /// After which a connection is closed behind its next answer.
     pub life: Duration,
@@ -186,23 +192,29 @@ impl App {
     /// The name of a topic of the log, if it may be created and deleted.
     fn own(&self, topic: &str) -> Result<String, Refusal> {
         match &self.config.owns {
-            Some(owns) if !owns(topic) => Err(Refusal::Denied("this gateway makes and deletes only what is its own".to_string())),
+            Some(owns) if !owns(topic) => Err(Refusal::Denied(
+                "this gateway makes and deletes only what is its own".to_string(),
+            )),
             _ => Ok(topic.to_string()),
         }
     }
 
-    /// Appends to a topic of the log. What is refused altogether, for a reason that no record has of its own, is refused at once.
-    async fn append(&self, topic: &str, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
-        let bytes: usize = entries.iter().map(|entry| entry.value.as_ref().map_or(0, |value| value.len())).sum();
+    /// Appends to a topic of the log. What is refused altogether, for a reason that no record has
+    /// of its own, is refused at once.
+    async fn append(
+        &self,
+        topic: &str,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
+        let bytes: usize =
+            entries.iter().map(|entry| entry.value.as_ref().map_or(0, |value| value.len())).sum();
         let places = self.log.append(topic, entries).await?;
         let refused = places.iter().filter(|place| place.is_err()).count();
         self.metrics.taken(topic, (places.len() - refused) as u64, bytes as u64, refused as u64);
         match places.first() {
-            Some(Err(why @ (Refusal::NoTopic | Refusal::Busy(_) | Refusal::Full(_) | Refusal::Denied(_))))
-                if places.iter().all(|place| place.as_ref().err() == Some(why)) =>
-            {
-                Err(why.clone())
-            }
+            Some(Err(
+                why @ (Refusal::NoTopic | Refusal::Busy(_) | Refusal::Full(_) | Refusal::Denied(_)),
+            )) if places.iter().all(|place| place.as_ref().err() == Some(why)) => Err(why.clone()),
             _ => Ok(places),
         }
     }
@@ -228,16 +240,20 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Listens on `address`; port 0 is any that is free. Requests are answered by [`run`](Gateway::run).
+    /// Listens on `address`; port 0 is any that is free. Requests are answered by
+    /// [`run`](Gateway::run).
     ///
     /// # Errors
     /// When the address is taken or is none of this machine.
     pub fn bind(address: SocketAddr, log: Arc<dyn Log>, config: Config) -> Result<Self> {
         if config.tokens.iter().any(|token| token.trim().is_empty()) {
-            return Err(Error::config("can't tell clients by a token that is blank").hint("Give tokens of letters and digits."));
+            return Err(Error::config("can't tell clients by a token that is blank")
+                .hint("Give tokens of letters and digits."));
         }
-        let failed = |e: std::io::Error| Error::connect(format!("can't listen on {address}")).because(e);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
+        let failed =
+            |e: std::io::Error| Error::connect(format!("can't listen on {address}")).because(e);
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(failed)?;
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
@@ -305,11 +321,15 @@ pub async fn close(log: &dyn Log, within: Duration) -> Result<()> {
             None => Error::connect(format!("can't close {}: {refusal}", log.describe())),
         }),
         Err(_) => {
-            let failed = format!("can't close {} within {} s", log.describe(), within.as_secs_f64());
+            let failed =
+                format!("can't close {} within {} s", log.describe(), within.as_secs_f64());
             Err(match log.unseen() {
-                0 => Error::connect(failed).hint("What was acknowledged is safe; see why it does not answer."),
+                0 => Error::connect(failed)
+                    .hint("What was acknowledged is safe; see why it does not answer."),
                 _ => Error::connect(format!("{failed}: what was acknowledged is in the journal"))
-                    .hint("See to the disk, and start again: what is in the journal is then added."),
+                    .hint(
+                        "See to the disk, and start again: what is in the journal is then added.",
+                    ),
             })
         }
     }
@@ -321,7 +341,10 @@ fn router(app: Arc<App>) -> Router {
         .route("/topics/{topic}", post(rest::produce))
         .route("/topics/{topic}/partitions/{partition}", post(rest::produce))
         .route("/streams", get(kinesis::list))
-        .route("/streams/{stream}", get(kinesis::describe).post(kinesis::create).delete(kinesis::delete))
+        .route(
+            "/streams/{stream}",
+            get(kinesis::describe).post(kinesis::create).delete(kinesis::delete),
+        )
         .route("/streams/{stream}/record", put(kinesis::put))
         .route("/streams/{stream}/records", put(kinesis::put_many));
     ways.clone()
@@ -329,7 +352,9 @@ fn router(app: Arc<App>) -> Router {
         .route("/metrics", get(metrics_text))
         .route("/health", get(|| async { "ok\n" }))
         .route("/ready", get(ready))
-        .fallback(|request: axum::extract::Request| async move { Dialect::of(request.uri().path()).refuse(&Fault::Path) })
+        .fallback(|request: axum::extract::Request| async move {
+            Dialect::of(request.uri().path()).refuse(&Fault::Path)
+        })
         .method_not_allowed_fallback(|request: axum::extract::Request| async move {
             Dialect::of(request.uri().path()).refuse(&Fault::Method)
         })
@@ -343,7 +368,11 @@ fn router(app: Arc<App>) -> Router {
 /// Refuses a stage without a name, which would make a second way to each path.
 async fn named(request: axum::extract::Request, next: middleware::Next) -> Response {
     let path = request.uri().path();
-    if path.starts_with("//") { Dialect::of(path).refuse(&Fault::Path) } else { next.run(request).await }
+    if path.starts_with("//") {
+        Dialect::of(path).refuse(&Fault::Path)
+    } else {
+        next.run(request).await
+    }
 }
 
 async fn metrics_text(State(app): State<Arc<App>>) -> Response {
@@ -352,5 +381,9 @@ async fn metrics_text(State(app): State<Arc<App>>) -> Response {
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
-    if app.is_stopping() { (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response() } else { "ok\n".into_response() }
+    if app.is_stopping() {
+        (StatusCode::SERVICE_UNAVAILABLE, "stopping\n").into_response()
+    } else {
+        "ok\n".into_response()
+    }
 }

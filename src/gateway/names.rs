@@ -1,7 +1,9 @@
-//! Under which name a gateway is asked, and by which page: where there are no tokens, only that tells a browser's other pages.
+//! Under which name a gateway is asked, and by which page: where there are no tokens, only that
+//! tells a browser's other pages.
 //!
-//! A page of another site may have its visitors' browsers send simple requests, and ask all it likes once the name of its site has
-//! become the gateway's address. The first names that page in `Origin`, the second in `Host`.
+//! A page of another site may have its visitors' browsers send simple requests, and ask all it
+//! likes once the name of its site has become the gateway's address. The first names that page in
+//! `Origin`, the second in `Host`.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -27,14 +29,16 @@ impl Names {
         Names { listens, more: config.hosts.clone(), port }
     }
 
-    /// Lets pass what names one host. `anyone` may ask, so it must be this one, and no page of another.
+    /// Lets pass what names one host. `anyone` may ask, so it must be this one, and no page of
+    /// another.
     pub(super) fn admit(&self, parts: &Parts, anyone: bool) -> Result<(), Fault> {
         let mut hosts = parts.headers.get_all(header::HOST).iter();
         let (host, None) = (hosts.next(), hosts.next()) else {
             return Err(Fault::Malformed("a request has one Host, not more".to_string()));
         };
         let host = host.ok_or_else(|| Fault::Malformed("a request has a Host".to_string()))?;
-        let host = authority(host).ok_or_else(|| Fault::Malformed("Host is no name of a host".to_string()))?;
+        let host = authority(host)
+            .ok_or_else(|| Fault::Malformed("Host is no name of a host".to_string()))?;
         if !anyone {
             return Ok(());
         }
@@ -52,7 +56,10 @@ impl Names {
     }
 
     fn is_of(&self, origin: &HeaderValue) -> bool {
-        let Some(origin) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok()) else { return false };
+        let Some(origin) = origin.to_str().ok().and_then(|origin| origin.parse::<Uri>().ok())
+        else {
+            return false;
+        };
         let port = match origin.scheme_str() {
             Some("http") => 80,
             Some("https") => 443,
@@ -63,11 +70,14 @@ impl Names {
 
     fn has(&self, host: &Authority, port: u16) -> bool {
         let name = host.host();
-        let same = |more: &String| more.eq_ignore_ascii_case(name) || more.eq_ignore_ascii_case(host.as_str());
+        let same = |more: &String| {
+            more.eq_ignore_ascii_case(name) || more.eq_ignore_ascii_case(host.as_str())
+        };
         if self.more.iter().any(same) {
             return true;
         }
-        // No site is called as an address is: whoever listens on all may be reached under any, and by way of another port.
+        // No site is called as an address is: whoever listens on all may be reached under any, and
+        // by way of another port.
         let all = self.listens.ip().is_unspecified();
         let known = match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) => all || address == self.listens.ip(),
@@ -98,16 +108,33 @@ mod tests {
 
     #[test]
     fn a_gateway_is_called_as_it_listens_or_as_it_is_told() {
-        for host in ["127.0.0.1:8082", "localhost:8082", "LOCALHOST:8082", "door", "Door:1", "other:9000"] {
+        for host in
+            ["127.0.0.1:8082", "localhost:8082", "LOCALHOST:8082", "door", "Door:1", "other:9000"]
+        {
             assert!(has("127.0.0.1:8082", host), "{host}");
         }
-        for host in ["127.0.0.1", "127.0.0.1:8083", "localhost", "127.0.0.2:8082", "[::1]:8082", "evil.example:8082", "other"] {
+        for host in [
+            "127.0.0.1",
+            "127.0.0.1:8083",
+            "localhost",
+            "127.0.0.2:8082",
+            "[::1]:8082",
+            "evil.example:8082",
+            "other",
+        ] {
             assert!(!has("127.0.0.1:8082", host), "{host}");
         }
-        assert!(has("[::1]:8082", "[::1]:8082") && has("127.0.0.1:80", "127.0.0.1") && has("127.0.0.1:80", "localhost"));
+        assert!(
+            has("[::1]:8082", "[::1]:8082")
+                && has("127.0.0.1:80", "127.0.0.1")
+                && has("127.0.0.1:80", "localhost")
+        );
         for host in ["10.1.2.3:8082", "10.1.2.3", "[2001:db8::1]:9000", "localhost:9000", "door"] {
             assert!(has("0.0.0.0:8082", host), "{host}");
         }
-        assert!(!has("0.0.0.0:8082", "evil.example:8082") && !has("0.0.0.0:8082", "127.0.0.1.evil.example"));
+        assert!(
+            !has("0.0.0.0:8082", "evil.example:8082")
+                && !has("0.0.0.0:8082", "127.0.0.1.evil.example")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! The records of a request, as many as it may have, and what is answered of them; neither is ever held as a tree.
+//! The records of a request, as many as it may have, and what is answered of them; neither is ever
+//! held as a tree.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,7 +7,8 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-/// An array of which `MOST` elements are kept. The others are only counted: a small body may have many that are smaller still.
+/// An array of which `MOST` elements are kept. The others are only counted: a small body may have
+/// many that are smaller still.
 pub(super) struct Bounded<T, const MOST: usize> {
     pub(super) kept: Vec<T>,
     /// How many elements the array has.

@@ -69,7 +69,8 @@ enum Embedded {
 pub(super) async fn topics(State(app): State<Arc<App>>) -> Response {
     match app.log.topics().await {
         Ok(topics) => {
-            let mut names: Vec<String> = topics.into_iter().map(|topic| outer(&app.config.topics, topic)).collect();
+            let mut names: Vec<String> =
+                topics.into_iter().map(|topic| outer(&app.config.topics, topic)).collect();
             names.sort_unstable();
             answer(200, KAFKA, &names)
         }
@@ -78,8 +79,14 @@ pub(super) async fn topics(State(app): State<Arc<App>>) -> Response {
 }
 
 /// `POST /topics/{topic}` and `POST /topics/{topic}/partitions/{partition}`.
-pub(super) async fn produce(State(app): State<Arc<App>>, path: Named, headers: HeaderMap, body: Bytes) -> Response {
-    let (topic, partition) = (parameter(&path, "topic").unwrap_or_default(), parameter(&path, "partition"));
+pub(super) async fn produce(
+    State(app): State<Arc<App>>,
+    path: Named,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Response {
+    let (topic, partition) =
+        (parameter(&path, "topic").unwrap_or_default(), parameter(&path, "partition"));
     match append(&app, topic, partition, &headers, &body).await {
         Ok(places) => answer(200, KAFKA, &offsets(&places)),
         Err(fault) => Dialect::Kafka.refuse(&fault),
@@ -95,7 +102,8 @@ async fn append(
 ) -> Result<Vec<Result<Place, Refusal>>, Fault> {
     let embedded = embedded(headers).ok_or(Fault::MediaType)?;
     let log = |refusal| Fault::Log(refusal, topic.to_string());
-    let partition = partition.map(|p| p.parse().map_err(|_| log(Refusal::NoPartition))).transpose()?;
+    let partition =
+        partition.map(|p| p.parse().map_err(|_| log(Refusal::NoPartition))).transpose()?;
     let entries = entries(body, embedded, partition)?;
     app.append(&inner(&app.config.topics, topic), entries).await.map_err(log)
 }
@@ -117,13 +125,24 @@ fn entries(body: &Bytes, embedded: Embedded, partition: Option<u32>) -> Result<V
     let records = produce.records.filter(|records| records.count > 0);
     let records = records.ok_or_else(|| Fault::Invalid("records may not be empty".to_string()))?;
     if records.count > RECORDS {
-        return Err(Fault::Invalid(format!("records may have at most {RECORDS} elements, not {}", records.count)));
+        return Err(Fault::Invalid(format!(
+            "records may have at most {RECORDS} elements, not {}",
+            records.count
+        )));
     }
     let entry = |record: Record<'_>| {
         let asked = record.partition.map(u32::try_from).transpose();
-        let asked = asked.map_err(|_| Fault::Invalid("partition must be greater than or equal to 0".to_string()))?;
-        let bytes = |value: Option<&RawValue>| value.map(|value| decoded(body, value, embedded)).transpose();
-        Ok(Entry { partition: partition.or(asked), key: bytes(record.key)?, value: bytes(record.value)? })
+        let asked = asked.map_err(|_| {
+            Fault::Invalid("partition must be greater than or equal to 0".to_string())
+        })?;
+        let bytes = |value: Option<&RawValue>| {
+            value.map(|value| decoded(body, value, embedded)).transpose()
+        };
+        Ok(Entry {
+            partition: partition.or(asked),
+            key: bytes(record.key)?,
+            value: bytes(record.value)?,
+        })
     };
     records.kept.into_iter().map(entry).collect()
 }
@@ -141,8 +160,9 @@ fn decoded(body: &Bytes, value: &RawValue, embedded: Embedded) -> Result<Bytes, 
     match embedded {
         Embedded::Json => Ok(one_line(body, value)),
         Embedded::Base64 => {
-            let text: Cow<'_, str> =
-                serde_json::from_str::<Text<'_>>(value.get()).map_err(|e| Fault::Conversion(e.to_string()))?.0;
+            let text: Cow<'_, str> = serde_json::from_str::<Text<'_>>(value.get())
+                .map_err(|e| Fault::Conversion(e.to_string()))?
+                .0;
             STANDARD.decode(&*text).map(Bytes::from).map_err(|e| Fault::Conversion(e.to_string()))
         }
     }
@@ -151,7 +171,8 @@ fn decoded(body: &Bytes, value: &RawValue, embedded: Embedded) -> Result<Bytes, 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The text of a value as its sender wrote it, but on one line: between two tokens, a blank says what a line end says.
+/// The text of a value as its sender wrote it, but on one line: between two tokens, a blank says
+/// what a line end says.
 pub(super) fn one_line(body: &Bytes, value: &RawValue) -> Bytes {
     let text = value.get().as_bytes();
     if memchr::memchr2(b'\n', b'\r', text).is_none() {

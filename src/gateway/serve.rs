@@ -1,7 +1,9 @@
-//! The loop that takes connections. It gives hyper a timer, which `axum::serve` does not: without one, a head may take for ever.
+//! The loop that takes connections. It gives hyper a timer, which `axum::serve` does not: without
+//! one, a head may take for ever.
 //!
-//! A connection is taken into the lobby, where any may ask how the gateway is. One that asks for more takes one of the slots, of
-//! which its address has no more than a share, or waits for it. So nobody who holds slots, or says nothing, is in the way.
+//! A connection is taken into the lobby, where any may ask how the gateway is. One that asks for
+//! more takes one of the slots, of which its address has no more than a share, or waits for it. So
+//! nobody who holds slots, or says nothing, is in the way.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +29,12 @@ const HEAD: usize = 64 << 10;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` until `stop`, then answers what has been asked.
-pub(super) async fn serve(listener: TcpListener, router: Router, config: &Config, stop: impl Future<Output = ()>) {
+pub(super) async fn serve(
+    listener: TcpListener,
+    router: Router,
+    config: &Config,
+    stop: impl Future<Output = ()>,
+) {
     let graceful = GracefulShutdown::new();
     let lobby = Lobby::new(config);
     let acceptor = config.identity.as_ref().map(Identity::acceptor);
@@ -60,14 +67,16 @@ pub(super) async fn serve(listener: TcpListener, router: Router, config: &Config
             .max_buf_size(HEAD)
             .keep_alive(true);
         let visit = Arc::new(Visit::new(peer.ip(), (config.clock)(), lobby.enter()));
-        let service = TowerToHyperService::new(router.clone().layer(Extension(Peer(peer, visit.clone()))));
+        let service =
+            TowerToHyperService::new(router.clone().layer(Extension(Peer(peer, visit.clone()))));
         let (watcher, acceptor, head_time, patience) =
             (graceful.watcher(), acceptor.clone(), config.head_time, Patience::of(config));
         tokio::spawn(async move {
             let served = async {
                 if let Some(stream) = secured(stream, acceptor, head_time).await {
                     let stream = TokioIo::new(Patient::new(stream, patience));
-                    if let Err(error) = watcher.watch(http.serve_connection(stream, service)).await {
+                    if let Err(error) = watcher.watch(http.serve_connection(stream, service)).await
+                    {
                         tracing::debug!(%error, %peer, "a connection ended early");
                     }
                 }
@@ -89,7 +98,11 @@ trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// The stream after the handshake, if there is to be one; `None` if that fails or takes too long.
-async fn secured(stream: TcpStream, acceptor: Option<TlsAcceptor>, patience: Duration) -> Option<Box<dyn Stream>> {
+async fn secured(
+    stream: TcpStream,
+    acceptor: Option<TlsAcceptor>,
+    patience: Duration,
+) -> Option<Box<dyn Stream>> {
     let Some(acceptor) = acceptor else { return Some(Box::new(stream)) };
     match tokio::time::timeout(patience, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => Some(Box::new(stream)),

@@ -12,7 +12,8 @@ use super::Config;
 /// How old the oldest connection that waits must be before another takes its place.
 const YOUNG: Duration = Duration::from_millis(250);
 
-/// The addresses that count as one: an IPv6 host may choose any of its network's, so there it is the network.
+/// The addresses that count as one: an IPv6 host may choose any of its network's, so there it is
+/// the network.
 pub(super) fn neighbourhood(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (!0 << 64))),
@@ -77,7 +78,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The connections that are not served: they have asked for nothing yet, or for no more than how the gateway is, or they wait.
+/// The connections that are not served: they have asked for nothing yet, or for no more than how
+/// the gateway is, or they wait.
 ///
 /// All of them may ask how the gateway is, whoever holds the connections that are served.
 pub(super) struct Lobby {
@@ -90,7 +92,8 @@ pub(super) struct Lobby {
 #[derive(Default)]
 struct Seats {
     next: u64,
-    /// Since when, and what ends it. Those that have asked for nothing stand first: they are the first to go.
+    /// Since when, and what ends it. Those that have asked for nothing stand first: they are the
+    /// first to go.
     taken: BTreeMap<(bool, u64), (Duration, Arc<Notify>)>,
 }
 
@@ -100,13 +103,16 @@ impl Lobby {
         Arc::new(Lobby { capacity, clock, seats: Mutex::default(), left: Notify::new() })
     }
 
-    /// Waits until there is a seat. If there is none, the one who has sat longest must go, as soon as that was long enough.
+    /// Waits until there is a seat. If there is none, the one who has sat longest must go, as soon
+    /// as that was long enough.
     pub(super) async fn room(&self) {
         loop {
             let left = self.left.notified();
             let pause = {
                 let mut seats = lock(&self.seats);
-                let Some((since, _)) = seats.taken.first_key_value().map(|(_, seat)| seat) else { return };
+                let Some((since, _)) = seats.taken.first_key_value().map(|(_, seat)| seat) else {
+                    return;
+                };
                 if seats.taken.len() < self.capacity {
                     return;
                 }
@@ -194,7 +200,8 @@ impl Visit {
         self.seat.evicted().await;
     }
 
-    /// Waits for a slot, no longer than `patience`. True if it got one, which it then holds to its end.
+    /// Waits for a slot, no longer than `patience`. True if it got one, which it then holds to its
+    /// end.
     pub(super) async fn is_served(&self, slots: &Shares, patience: Duration) -> bool {
         let served = async {
             self.seat.ask();

@@ -21,14 +21,19 @@ impl Identity {
     /// # Errors
     /// When they can't be read, or don't belong together.
     pub fn read(chain: &Path, key: &Path) -> Result<Self> {
-        let unreadable = |path: &Path| Error::config(format!("can't read a certificate or its key from {}", path.display()));
-        let chain: Result<Vec<_>> =
-            CertificateDer::pem_file_iter(chain).and_then(Iterator::collect).map_err(|e| unreadable(chain).because(e));
+        let unreadable = |path: &Path| {
+            Error::config(format!("can't read a certificate or its key from {}", path.display()))
+        };
+        let chain: Result<Vec<_>> = CertificateDer::pem_file_iter(chain)
+            .and_then(Iterator::collect)
+            .map_err(|e| unreadable(chain).because(e));
         let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key).because(e))?;
-        let mismatch = |e| Error::config(format!("can't serve with the key {}", key.display())).because(e);
+        let mismatch =
+            |e| Error::config(format!("can't serve with the key {}", key.display())).because(e);
         // Named, because the process may have two providers, and then none is the default.
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let config = config.with_safe_default_protocol_versions().map_err(mismatch)?.with_no_client_auth();
+        let config =
+            config.with_safe_default_protocol_versions().map_err(mismatch)?.with_no_client_auth();
         Ok(Identity(Arc::new(config.with_single_cert(chain?, key_der).map_err(mismatch)?)))
     }
 

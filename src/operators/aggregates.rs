@@ -1,4 +1,5 @@
-//! The states of groups: counts, sums, ordered multisets. Each takes diffs and gives results in ascending order.
+//! The states of groups: counts, sums, ordered multisets. Each takes diffs and gives results in
+//! ascending order.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use crate::serdes::Digest;
 pub(crate) trait Aggregate<X> {
     /// A result; a group may have several, each once.
     type Out: Datum;
-    /// Takes a diff. Diffs of one epoch come in any order, so a multiplicity may be negative in between.
+    /// Takes a diff. Diffs of one epoch come in any order, so a multiplicity may be negative in
+    /// between.
     fn update(&mut self, value: X, diff: isize);
     /// Appends the results, ascending.
     fn result(&mut self, out: &mut Vec<Self::Out>);
@@ -99,7 +101,8 @@ impl<X: Datum> Aggregate<X> for Extreme<X> {
         self.bag.update(value, diff);
     }
     fn result(&mut self, out: &mut Vec<X>) {
-        let end = if self.greatest { self.bag.0.last_key_value() } else { self.bag.0.first_key_value() };
+        let end =
+            if self.greatest { self.bag.0.last_key_value() } else { self.bag.0.first_key_value() };
         out.extend(end.map(|(value, _)| value.clone()));
     }
     fn is_empty(&self) -> bool {
@@ -107,7 +110,8 @@ impl<X: Datum> Aggregate<X> for Extreme<X> {
     }
 }
 
-/// The element at rank `(rows - 1) * num / den` of the sorted values: a multiset and a cursor that walks as far as ranks move.
+/// The element at rank `(rows - 1) * num / den` of the sorted values: a multiset and a cursor that
+/// walks as far as ranks move.
 pub(crate) struct Quantile<X> {
     bag: Bag<X>,
     rows: isize,
@@ -119,7 +123,13 @@ pub(crate) struct Quantile<X> {
 
 impl<X: Ord> Quantile<X> {
     pub(crate) fn new(num: u32, den: u32) -> Self {
-        Quantile { bag: Bag(BTreeMap::new()), rows: 0, cursor: None, num: num as isize, den: den as isize }
+        Quantile {
+            bag: Bag(BTreeMap::new()),
+            rows: 0,
+            cursor: None,
+            num: num as isize,
+            den: den as isize,
+        }
     }
 }
 
@@ -142,9 +152,13 @@ impl<X: Datum> Aggregate<X> for Quantile<X> {
             return;
         }
         let rank = (self.rows - 1) * self.num / self.den;
-        let start = self.cursor.take().or_else(|| self.bag.0.first_key_value().map(|(v, _)| (v.clone(), 0)));
+        let start = self
+            .cursor
+            .take()
+            .or_else(|| self.bag.0.first_key_value().map(|(v, _)| (v.clone(), 0)));
         let Some((mut at, mut below)) = start else { return };
-        // The cursor's own value may be gone from the bag: then it counts for none and is only a place to walk from.
+        // The cursor's own value may be gone from the bag: then it counts for none and is only a
+        // place to walk from.
         loop {
             let here = self.bag.0.get(&at).copied().unwrap_or(0);
             let step = if rank < below {
@@ -205,13 +219,15 @@ impl<X: Datum> Aggregate<X> for Distinct {
     }
 }
 
-/// The `n` different values of the greatest score; between equal scores the least values first. Linear in the values it gives.
+/// The `n` different values of the greatest score; between equal scores the least values first.
+/// Linear in the values it gives.
 pub(crate) struct Top<X, S> {
     pub(crate) by: Rc<dyn Fn(&X) -> S>,
     pub(crate) n: usize,
     /// Whether all values that score like the last one are kept, beyond `n`.
     pub(crate) ties: bool,
-    /// By score, then by hash if ties are kept: equal scores are common, and to compare texts is dear.
+    /// By score, then by hash if ties are kept: equal scores are common, and to compare texts is
+    /// dear.
     bag: Bag<(Reverse<S>, u64, X)>,
     seeds: Seeds,
 }
@@ -301,7 +317,8 @@ mod tests {
 
     #[test]
     fn a_top_that_cuts_ties_touches_none_that_it_does_not_give() {
-        let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, false, Seeds::of_a_plan());
+        let mut top =
+            Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, false, Seeds::of_a_plan());
         (0..30_000).rev().for_each(|value| top.update(Counted(value), 1));
         assert_eq!(result(&mut top), (vec![20_000, 20_001, 20_002], 3));
         top.update(Counted(20_001), -1);
@@ -311,7 +328,8 @@ mod tests {
     #[test]
     fn a_top_gives_so_many_values_and_all_that_score_like_the_last_if_ties_are_kept() {
         let top = |n, ties| {
-            let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 4), n, ties, Seeds::of_a_plan());
+            let mut top =
+                Top::new(Rc::new(|value: &Counted| value.0 / 4), n, ties, Seeds::of_a_plan());
             (0..10).for_each(|value| top.update(Counted(value), 1));
             result(&mut top).0
         };

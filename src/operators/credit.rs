@@ -1,8 +1,10 @@
-//! Credit: what is read and not yet decoded is bounded, and who reads waits in the order of arrival.
+//! Credit: what is read and not yet decoded is bounded, and who reads waits in the order of
+//! arrival.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// Bounds the memory of batches that are read and not yet decoded: readers wait here while workers are behind.
+/// Bounds the memory of batches that are read and not yet decoded: readers wait here while workers
+/// are behind.
 pub(crate) struct Credit {
     limit: usize,
     state: Mutex<State>,
@@ -88,7 +90,9 @@ mod tests {
     /// A batch of `records` records without a byte.
     fn empty(records: u64) -> Batch {
         let mut batch = Batch { next: records, ..Batch::default() };
-        batch.records = (0..records).map(|offset| Span { value: None, ..Span::of_value(offset, 0..0) }).collect();
+        batch.records = (0..records)
+            .map(|offset| Span { value: None, ..Span::of_value(offset, 0..0) })
+            .collect();
         batch
     }
 

@@ -13,7 +13,8 @@ use crate::time::Epoch;
 /// Adds a stream to the operator, and gives back what empties it.
 type Attach<'s> = Box<dyn FnOnce(&mut OperatorBuilder<'s, Epoch>) -> Box<dyn FnMut()> + 's>;
 
-/// The streams that nobody reads any further. One operator sees them all end: an epoch that closes wakes it once.
+/// The streams that nobody reads any further. One operator sees them all end: an epoch that closes
+/// wakes it once.
 #[derive(Default)]
 pub(crate) struct Ends<'s>(Vec<Attach<'s>>);
 
@@ -26,14 +27,18 @@ impl<'s> Ends<'s> {
         }));
     }
 
-    /// Has `open` show the earliest epoch that is open at any of them; [`Epoch::MAX`] once all are closed.
+    /// Has `open` show the earliest epoch that is open at any of them; [`Epoch::MAX`] once all are
+    /// closed.
     pub(crate) fn show(self, scope: Scope<'s, Epoch>, open: Rc<Cell<Epoch>>) {
         let mut builder = OperatorBuilder::new("ends".to_string(), scope);
         let mut inputs: Vec<_> = self.0.into_iter().map(|attach| attach(&mut builder)).collect();
         builder.build(move |_| {
             move |frontiers| {
                 inputs.iter_mut().for_each(|empty| empty());
-                let first = frontiers.iter().filter_map(|frontier| frontier.frontier().first().copied()).min();
+                let first = frontiers
+                    .iter()
+                    .filter_map(|frontier| frontier.frontier().first().copied())
+                    .min();
                 open.set(first.unwrap_or(Epoch::MAX));
             }
         });

@@ -1,4 +1,5 @@
-//! The workhorse: updates in the order of their epochs, as they arrive, and a word when an epoch is closed.
+//! The workhorse: updates in the order of their epochs, as they arrive, and a word when an epoch is
+//! closed.
 
 use std::collections::BTreeMap;
 
@@ -20,13 +21,14 @@ pub(crate) enum Step<'a, C> {
     Close,
 }
 
-/// The inside of an operator: given the epoch, what happened in it, and where results go; true if it has more to say when the
-/// epoch is closed. Who has not lets the epoch go at once: then it closes for all that follow in one round of the workers, and
-/// not in one round after the other.
+/// The inside of an operator: given the epoch, what happened in it, and where results go; true if
+/// it has more to say when the epoch is closed. Who has not lets the epoch go at once: then it
+/// closes for all that follow in one round of the workers, and not in one round after the other.
 pub(crate) type Logic<C, O> = Box<dyn FnMut(Epoch, Step<'_, C>, &mut Vec<O>) -> bool>;
 
-/// Runs `logic` over each epoch in order. Updates of the earliest open epoch are handed on as they arrive, so that work
-/// overlaps with reading; those of later ones wait. `route` says which worker owns an update.
+/// Runs `logic` over each epoch in order. Updates of the earliest open epoch are handed on as they
+/// arrive, so that work overlaps with reading; those of later ones wait. `route` says which worker
+/// owns an update.
 pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: 'static, P: Container + Clone>(
     input: StreamVec<'s, Epoch, D>,
     route: impl Fn(&D) -> u64 + 'static,
@@ -74,7 +76,10 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
                     logic(epoch, Step::Close, &mut out);
                 }
                 if !out.is_empty() {
-                    output.activate().session(&*capability).give_container(&mut parcel(std::mem::take(&mut out)));
+                    output
+                        .activate()
+                        .session(&*capability)
+                        .give_container(&mut parcel(std::mem::take(&mut out)));
                 }
                 if !over {
                     break;
@@ -86,7 +91,8 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
     stream
 }
 
-/// What is held of an epoch: the right to send at it, updates that wait for it to be the earliest, and whether its close is waited for.
+/// What is held of an epoch: the right to send at it, updates that wait for it to be the earliest,
+/// and whether its close is waited for.
 struct Kept<C> {
     capability: Capability<Epoch>,
     parts: Vec<C>,

@@ -11,9 +11,10 @@ use crate::time::Epoch;
 
 /// Batches of one topic, each stamped with its epoch, for whichever worker comes first.
 ///
-/// Invariant: epochs ascend along the queue, and a later push is never stamped below [`open`](State::open). So a worker that
-/// takes a batch may forget all epochs before that batch's, and one that finds the queue empty all before the open one:
-/// what other workers still hold is covered by their own capabilities.
+/// Invariant: epochs ascend along the queue, and a later push is never stamped below
+/// [`open`](State::open). So a worker that takes a batch may forget all epochs before that batch's,
+/// and one that finds the queue empty all before the open one: what other workers still hold is
+/// covered by their own capabilities.
 pub(crate) struct Feed {
     state: Mutex<State>,
     credit: Arc<Credit>,

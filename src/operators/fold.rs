@@ -1,4 +1,5 @@
-//! Aggregates of groups, each maintained in a state of its own: a change costs what the state costs, not the group's size.
+//! Aggregates of groups, each maintained in a state of its own: a change costs what the state
+//! costs, not the group's size.
 
 use differential_dataflow::AsCollection;
 
@@ -7,9 +8,11 @@ use super::epochs::{Step, in_epochs};
 use super::{Datum, Diffs, Map, Seeds};
 use crate::time::Epoch;
 
-/// Maintains an aggregate of each group: at the close of an epoch, what of a touched group's result has changed.
+/// Maintains an aggregate of each group: at the close of an epoch, what of a touched group's result
+/// has changed.
 ///
-/// A group whose state is empty is forgotten. `fresh` makes the state of a new group, `row` the row of a result.
+/// A group whose state is empty is forgotten. `fresh` makes the state of a new group, `row` the row
+/// of a result.
 pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     input: Diffs<'s, (G, X)>,
     name: &str,
@@ -25,7 +28,9 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     let mut groups: Map<G, Group<A, A::Out>> = seeds.map();
     let mut touched: Vec<G> = Vec::new();
     let mut now = Vec::new();
-    let logic = move |epoch: Epoch, step: Step<'_, Vec<((G, X), Epoch, isize)>>, out: &mut Vec<(R, Epoch, isize)>| match step {
+    let logic = move |epoch: Epoch,
+                      step: Step<'_, Vec<((G, X), Epoch, isize)>>,
+                      out: &mut Vec<(R, Epoch, isize)>| match step {
         Step::Data(diffs) => {
             for ((key, value), _, diff) in diffs.drain(..) {
                 let group = match groups.get_mut(&key) {
@@ -49,7 +54,9 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
                 group.touched = false;
                 now.clear();
                 group.state.result(&mut now);
-                difference(&group.shown, &now, |o, diff| out.push((row(key.clone(), o.clone()), epoch, diff)));
+                difference(&group.shown, &now, |o, diff| {
+                    out.push((row(key.clone(), o.clone()), epoch, diff))
+                });
                 group.shown.clear();
                 group.shown.append(&mut now);
                 if group.state.is_empty() {

@@ -19,7 +19,12 @@ pub(crate) struct Gauges(Arc<Mutex<BTreeMap<String, Arc<AtomicI64>>>>);
 impl Gauges {
     /// The gauge of this name.
     pub(crate) fn named(&self, name: &str) -> Arc<AtomicI64> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(name.to_string()).or_default().clone()
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(name.to_string())
+            .or_default()
+            .clone()
     }
 
     /// What they show.
@@ -30,18 +35,24 @@ impl Gauges {
     }
 }
 
-/// Has `gauge` show how many rows `counts` is true for; what it returns is empty, and ends when it is through.
+/// Has `gauge` show how many rows `counts` is true for; what it returns is empty, and ends when it
+/// is through.
 pub(crate) fn measure<'s, D: Datum>(
     rows: Diffs<'s, D>,
     gauge: Arc<AtomicI64>,
     counts: impl Fn(&D) -> bool + 'static,
 ) -> StreamVec<'s, Epoch, ()> {
-    rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(Pipeline, "gauge", move |_, _| {
-        move |input, _| {
-            input.for_each(|_, data| {
-                let change: isize = data.drain(..).filter(|(row, ..)| counts(row)).map(|(.., diff)| diff).sum();
-                gauge.fetch_add(change as i64, Ordering::Relaxed);
-            });
-        }
-    })
+    rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
+        Pipeline,
+        "gauge",
+        move |_, _| {
+            move |input, _| {
+                input.for_each(|_, data| {
+                    let change: isize =
+                        data.drain(..).filter(|(row, ..)| counts(row)).map(|(.., diff)| diff).sum();
+                    gauge.fetch_add(change as i64, Ordering::Relaxed);
+                });
+            }
+        },
+    )
 }

@@ -1,4 +1,5 @@
-//! The way into groups: what is grouped, with what can be added up before it travels netted on each worker.
+//! The way into groups: what is grouped, with what can be added up before it travels netted on each
+//! worker.
 
 use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
@@ -8,11 +9,13 @@ use super::epochs::{Step, in_epochs_of};
 use super::{Datum, Diffs, Map, Seeds};
 use crate::time::Epoch;
 
-/// So many diffs of an epoch go on as they come: to net them costs more than it saves, above all the time until it is closed.
+/// So many diffs of an epoch go on as they come: to net them costs more than it saves, above all
+/// the time until it is closed.
 const FEW: usize = 256;
 
-/// What `f` makes of each item, `None` for nothing, as diffs. Equal ones of an epoch are netted before they leave the worker, so
-/// that few large groups cost few messages. It keeps nothing between epochs.
+/// What `f` makes of each item, `None` for nothing, as diffs. Equal ones of an epoch are netted
+/// before they leave the worker, so that few large groups cost few messages. It keeps nothing
+/// between epochs.
 pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
     input: StreamVec<'s, Epoch, I>,
     f: impl Fn(I) -> Option<(D, isize)> + 'static,
@@ -35,7 +38,11 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
                 }
             }
             Step::Close => {
-                out.extend(net.drain().filter(|(_, diff)| *diff != 0).map(|(datum, diff)| (datum, epoch, diff)));
+                out.extend(
+                    net.drain()
+                        .filter(|(_, diff)| *diff != 0)
+                        .map(|(datum, diff)| (datum, epoch, diff)),
+                );
                 net.shrink_to(1 << 12);
             }
         }

@@ -1,4 +1,5 @@
-//! The join of two tables: each key has at most one row a side, so one array holds both sides and their order is no matter.
+//! The join of two tables: each key has at most one row a side, so one array holds both sides and
+//! their order is no matter.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -38,18 +39,22 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
     let mut state: Column<Both<L, R>> = Column::new();
     let mut held: Held<L, R> = BTreeMap::new();
     let mut builder = OperatorBuilder::new(name.to_string(), left.scope());
-    let (mut left, mut right) = (builder.new_input(left, Pipeline), builder.new_input(right, Pipeline));
+    let (mut left, mut right) =
+        (builder.new_input(left, Pipeline), builder.new_input(right, Pipeline));
     let (output, stream) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<((K, O), Epoch, isize)>>>::from(output);
+    let mut output =
+        OutputBuilder::<_, CapacityContainerBuilder<Vec<((K, O), Epoch, isize)>>>::from(output);
     (0..2).for_each(|side| builder.set_notify_for(side, FrontierInterest::IfCapability));
     builder.build(move |_| {
         move |frontiers| {
             left.for_each(|time, data| {
-                let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
+                let (_, parts) =
+                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
                 parts.push(Side::Left(std::mem::take(data)));
             });
             right.for_each(|time, data| {
-                let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
+                let (_, parts) =
+                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
                 parts.push(Side::Right(std::mem::take(data)));
             });
             let open = frontiers.iter().filter_map(|f| f.frontier().first().copied()).min();
@@ -59,7 +64,9 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
                 let (epoch, (capability, parts)) = first.remove_entry();
                 let mut out = Vec::new();
                 for part in parts {
-                    touch(&mut state, &part, &keys, &joiner, &mut |row, diff| out.push((row, epoch, diff)));
+                    touch(&mut state, &part, &keys, &joiner, &mut |row, diff| {
+                        out.push((row, epoch, diff))
+                    });
                 }
                 if !out.is_empty() {
                     output.activate().session(&capability).give_container(&mut out);
@@ -90,7 +97,11 @@ fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(
         }
     };
     match part {
-        Side::Left(upserts) => upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.0.clone_from(v))),
-        Side::Right(upserts) => upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.1.clone_from(v))),
+        Side::Left(upserts) => {
+            upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.0.clone_from(v)))
+        }
+        Side::Right(upserts) => {
+            upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.1.clone_from(v)))
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! Numbers for keys: tables of one key type share them, so that each key is hashed and kept once and states are arrays.
+//! Numbers for keys: tables of one key type share them, so that each key is hashed and kept once
+//! and states are arrays.
 
 use std::cell::{RefCell, RefMut};
 use std::hash::{BuildHasher, Hasher};
@@ -9,7 +10,8 @@ use hashbrown::HashTable;
 
 use super::{Datum, Seeds};
 
-/// The numbers of the keys that a worker owns: dense, from 0, in the order in which they came, and never taken back.
+/// The numbers of the keys that a worker owns: dense, from 0, in the order in which they came, and
+/// never taken back.
 #[derive(Clone)]
 pub(crate) struct Keys<K> {
     dictionary: Rc<RefCell<Dictionary<K>>>,
@@ -24,7 +26,8 @@ pub(crate) struct Dictionary<K> {
 
 impl<K: Datum> Keys<K> {
     pub(crate) fn new(seeds: Seeds) -> Self {
-        let dictionary = Dictionary { numbers: HashTable::new(), keys: Vec::new(), hashes: Neighbours(seeds) };
+        let dictionary =
+            Dictionary { numbers: HashTable::new(), keys: Vec::new(), hashes: Neighbours(seeds) };
         Keys { dictionary: Rc::new(RefCell::new(dictionary)), seeds }
     }
 
@@ -45,7 +48,11 @@ impl<K: Datum> Dictionary<K> {
         let hashes = self.hashes;
         let hash = |key: &K| hashes.hash_one(key);
         let keys = &self.keys;
-        let entry = self.numbers.entry(hash(key), |n| keys[*n as usize] == *key, |n| hash(&keys[*n as usize]));
+        let entry = self.numbers.entry(
+            hash(key),
+            |n| keys[*n as usize] == *key,
+            |n| hash(&keys[*n as usize]),
+        );
         match entry {
             hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
             hashbrown::hash_table::Entry::Vacant(entry) => {
@@ -63,8 +70,9 @@ impl<K: Datum> Dictionary<K> {
     }
 }
 
-/// Hashes keys of one integer so that 64 consecutive ones lie together. Such keys are often counted up, and then a table is
-/// walked, not jumped about in. Of a key that is more than one integer, all bits are hashed alike.
+/// Hashes keys of one integer so that 64 consecutive ones lie together. Such keys are often counted
+/// up, and then a table is walked, not jumped about in. Of a key that is more than one integer, all
+/// bits are hashed alike.
 #[derive(Clone, Copy)]
 struct Neighbours(Seeds);
 
@@ -128,8 +136,9 @@ impl Hasher for NeighbourHasher {
         let Written::One(value) = self.written else { return self.mixed.finish() };
         let (mut mixed, low) = (self.mixed.clone(), value & 63);
         mixed.write_u64(value >> 6);
-        // The low bits choose the place in a table, the high ones tell apart what lies near: both need the integer's low bits.
-        // As they only change the place within 64, keys that have all the same ones are spread too.
+        // The low bits choose the place in a table, the high ones tell apart what lies near: both
+        // need the integer's low bits. As they only change the place within 64, keys that have all
+        // the same ones are spread too.
         mixed.finish() ^ low ^ (low << 57)
     }
 }
@@ -162,7 +171,8 @@ mod tests {
     use super::*;
     use crate::secret::Secret;
 
-    /// Returns how many keys share the fullest place of a table that has one for each key, and how many hashes there are.
+    /// Returns how many keys share the fullest place of a table that has one for each key, and how
+    /// many hashes there are.
     fn crowd<K: Hash>(keys: impl Iterator<Item = K>, seed: u8) -> (usize, usize) {
         let hashes = Neighbours(Seeds::new(Secret::new([seed; 16])));
         let (mut places, mut all) = (BTreeMap::<u64, usize>::new(), BTreeSet::new());
@@ -189,7 +199,10 @@ mod tests {
                 crowd((0..n).map(|at: i64| (at << 40, at << 6)), seed),
             ];
             for (fullest, hashes) in several {
-                assert!(fullest <= 12 && hashes == n as usize, "{fullest} keys at one place, {hashes} hashes");
+                assert!(
+                    fullest <= 12 && hashes == n as usize,
+                    "{fullest} keys at one place, {hashes} hashes"
+                );
             }
         }
     }
@@ -198,9 +211,17 @@ mod tests {
     fn sixty_four_consecutive_integers_lie_together() {
         let hashes = Neighbours(Seeds::new(Secret::new([7; 16])));
         let places: Vec<u64> = (640..704_i64).map(|key| hashes.hash_one(key) % (1 << 18)).collect();
-        assert_eq!(places.iter().map(|place| place >> 6).collect::<BTreeSet<_>>().len(), 1, "{places:?}");
+        assert_eq!(
+            places.iter().map(|place| place >> 6).collect::<BTreeSet<_>>().len(),
+            1,
+            "{places:?}"
+        );
         assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), 64, "{places:?}");
         let strange = Neighbours(Seeds::new(Secret::new([8; 16])));
-        assert_ne!(places[0] >> 6, (strange.hash_one(640_i64) % (1 << 18)) >> 6, "another state has other places");
+        assert_ne!(
+            places[0] >> 6,
+            (strange.hash_one(640_i64) % (1 << 18)) >> 6,
+            "another state has other places"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! A stream of records as a table: of each key the latest record stands, whatever the order of arrival.
+//! A stream of records as a table: of each key the latest record stands, whatever the order of
+//! arrival.
 
 use std::cmp::Ordering::{Equal, Greater};
 use std::rc::Rc;
@@ -13,8 +14,8 @@ use super::{Column, Datum, Keys, Map, Seeds, Upserts};
 use crate::record::{Order, Way};
 use crate::time::Epoch;
 
-/// A record on its way into a table: key, place in the order and within its record, half the digest of the value, value (`None`
-/// deletes).
+/// A record on its way into a table: key, place in the order and within its record, half the digest
+/// of the value, value (`None` deletes).
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arrived<K, V> {
     pub(crate) key: K,
@@ -24,16 +25,18 @@ pub(crate) struct Arrived<K, V> {
     pub(crate) value: Option<V>,
 }
 
-/// What became of the records of a topic. Every record is counted once in `applied`, `duplicates`, `superseded` or `dead`.
+/// What became of the records of a topic. Every record is counted once in `applied`, `duplicates`,
+/// `superseded` or `dead`.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Records read.
     pub read: AtomicU64,
     /// Bytes read.
     pub bytes: AtomicU64,
-    /// Records that decided what stands in their table, or were passed on by a stream. The tombstone of a key that never was
-    /// counts too: no row goes, but of the key it is now known that nothing stands, and an earlier record that comes later is
-    /// superseded by it. A further tombstone is a duplicate.
+    /// Records that decided what stands in their table, or were passed on by a stream. The
+    /// tombstone of a key that never was counts too: no row goes, but of the key it is now known
+    /// that nothing stands, and an earlier record that comes later is superseded by it. A further
+    /// tombstone is a duplicate.
     pub applied: AtomicU64,
     /// Of the applied, those that took the place of another row.
     pub replaced: AtomicU64,
@@ -54,7 +57,8 @@ impl Tally {
     }
 }
 
-/// What stands at a key: its place in the order, and half its digest, 0 when it is deleted. A table has as many as keys.
+/// What stands at a key: its place in the order, and half its digest, 0 when it is deleted. A table
+/// has as many as keys.
 #[derive(Clone, Copy)]
 #[repr(Rust, packed(4))]
 struct Stand {
@@ -107,8 +111,8 @@ impl Logs {
     }
 }
 
-/// Of what stands since this epoch, the ways of rows that are not all that their record made. The others of a record come in the
-/// same epoch, so nothing of it is kept for longer.
+/// Of what stands since this epoch, the ways of rows that are not all that their record made. The
+/// others of a record come in the same epoch, so nothing of it is kept for longer.
 struct Ways {
     epoch: Epoch,
     of: Map<u32, Way>,
@@ -128,8 +132,9 @@ impl Ways {
 
 /// Lets the latest record of each key through, by [`Order`], and drops those that change nothing.
 ///
-/// It keeps 20 bytes a key: order and digest, never the value. A deleted key keeps its order, so that an earlier record that
-/// arrives late does not bring it back. Of several rows of one record the last stands, however they arrive.
+/// It keeps 20 bytes a key: order and digest, never the value. A deleted key keeps its order, so
+/// that an earlier record that arrives late does not bring it back. Of several rows of one record
+/// the last stands, however they arrive.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
@@ -139,44 +144,52 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     let mut state: Column<Stand> = Column::new();
     let seeds = keys.seeds();
     let (mut logs, mut ways) = (Logs::new(seeds), Ways { epoch: 0, of: seeds.map() });
-    let logic = move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
-        let Step::Data(records) = step else { return false };
-        let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) = (0, 0, 0, 0, 0i64);
-        let mut keys = keys.open();
-        ways.enter(epoch);
-        for Arrived { key, order, way, digest, value } in records.drain(..) {
-            let number = keys.number(&key);
-            let stands = state.at(number);
-            let before = logs.order(stands);
-            let later = before.is_none_or(|before| match order.cmp(&before) {
-                Equal => ways.of.get(&number).is_some_and(|stood| way > *stood),
-                than => than == Greater,
-            });
-            if !later {
-                superseded += 1;
-                continue;
+    let logic =
+        move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
+            let Step::Data(records) = step else { return false };
+            let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) =
+                (0, 0, 0, 0, 0i64);
+            let mut keys = keys.open();
+            ways.enter(epoch);
+            for Arrived { key, order, way, digest, value } in records.drain(..) {
+                let number = keys.number(&key);
+                let stands = state.at(number);
+                let before = logs.order(stands);
+                let later = before.is_none_or(|before| match order.cmp(&before) {
+                    Equal => ways.of.get(&number).is_some_and(|stood| way > *stood),
+                    than => than == Greater,
+                });
+                if !later {
+                    superseded += 1;
+                    continue;
+                }
+                if !way.is_empty() {
+                    ways.of.insert(number, way);
+                }
+                let digest = value.as_ref().map_or(0, |_| digest);
+                let (first, stood) = (before.is_none(), stands.digest);
+                *stands = Stand { offset: order.offset, digest, log: logs.number(order) };
+                if stood == digest && !first {
+                    duplicates += 1;
+                    continue;
+                }
+                applied += 1;
+                replaced += u64::from(stood != 0 && value.is_some());
+                rows += i64::from(value.is_some()) - i64::from(stood != 0);
+                out.push((number, value));
             }
-            if !way.is_empty() {
-                ways.of.insert(number, way);
-            }
-            let digest = value.as_ref().map_or(0, |_| digest);
-            let (first, stood) = (before.is_none(), stands.digest);
-            *stands = Stand { offset: order.offset, digest, log: logs.number(order) };
-            if stood == digest && !first {
-                duplicates += 1;
-                continue;
-            }
-            applied += 1;
-            replaced += u64::from(stood != 0 && value.is_some());
-            rows += i64::from(value.is_some()) - i64::from(stood != 0);
-            out.push((number, value));
-        }
-        Tally::add(&tally.applied, applied);
-        Tally::add(&tally.replaced, replaced);
-        Tally::add(&tally.duplicates, duplicates);
-        Tally::add(&tally.superseded, superseded);
-        tally.rows.fetch_add(rows, Ordering::Relaxed);
-        false
-    };
-    in_epochs(input, move |arrived: &Arrived<K, V>| seeds.route(&arrived.key), name, Box::new(logic), Rc::new)
+            Tally::add(&tally.applied, applied);
+            Tally::add(&tally.replaced, replaced);
+            Tally::add(&tally.duplicates, duplicates);
+            Tally::add(&tally.superseded, superseded);
+            tally.rows.fetch_add(rows, Ordering::Relaxed);
+            false
+        };
+    in_epochs(
+        input,
+        move |arrived: &Arrived<K, V>| seeds.route(&arrived.key),
+        name,
+        Box::new(logic),
+        Rc::new,
+    )
 }

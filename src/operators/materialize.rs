@@ -1,4 +1,5 @@
-//! The way from a table to its store: what an epoch leaves at the keys it touched, handed over when the epoch is closed.
+//! The way from a table to its store: what an epoch leaves at the keys it touched, handed over when
+//! the epoch is closed.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,7 +15,8 @@ use super::store::{Net, Rows};
 use super::{Datum, Diffs, Keys, Seeds, Upserts};
 use crate::time::Epoch;
 
-/// An output on which nothing comes: once its frontier is past an epoch, all workers have handed that epoch over.
+/// An output on which nothing comes: once its frontier is past an epoch, all workers have handed
+/// that epoch over.
 pub(crate) type Handed<'s> = StreamVec<'s, Epoch, ()>;
 
 /// Hands a table of upserts over.
@@ -27,7 +29,9 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     let seeds = keys.seeds();
     run(rows, name, store, seeds, move |upserts, net| {
         let keys = keys.open();
-        net.extend(upserts.iter().map(|(number, value)| (keys.key(*number).clone(), value.clone())));
+        net.extend(
+            upserts.iter().map(|(number, value)| (keys.key(*number).clone(), value.clone())),
+        );
     })
 }
 
@@ -39,7 +43,9 @@ pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     seeds: Seeds,
 ) -> Handed<'s> {
     run(rows.inner, name, store, seeds, |diffs, net| {
-        net.extend(diffs.drain(..).map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))));
+        net.extend(
+            diffs.drain(..).map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))),
+        );
     })
 }
 
@@ -59,7 +65,8 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
         let mut held: BTreeMap<Epoch, (Capability<Epoch>, Net<K, V>)> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|time, data| {
-                let (_, net) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), seeds.map()));
+                let (_, net) =
+                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), seeds.map()));
                 each(data, net);
             });
             let open = frontiers[0].frontier().first().copied();

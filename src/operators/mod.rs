@@ -1,8 +1,10 @@
-//! What the DSL lowers to: the only hand-made timely operators. Each is "see the updates of an epoch, touch my state, emit".
+//! What the DSL lowers to: the only hand-made timely operators. Each is "see the updates of an
+//! epoch, touch my state, emit".
 //!
-//! Rows travel in two shapes. *Upserts* `(number of the key, Option<value>)` say what stands now, in order, without what stood
-//! before; they never leave the worker that owns the key, and are shared by their readers without a copy. *Diffs* `((key, value),
-//! epoch, ±1)` are differential's: a retraction, then an addition. An operator emits a key's retraction before its addition and
+//! Rows travel in two shapes. *Upserts* `(number of the key, Option<value>)` say what stands now,
+//! in order, without what stood before; they never leave the worker that owns the key, and are
+//! shared by their readers without a copy. *Diffs* `((key, value), epoch, ±1)` are differential's:
+//! a retraction, then an addition. An operator emits a key's retraction before its addition and
 //! always from the same worker, so diffs can be read as upserts where only what stands matters.
 
 mod aggregates;
@@ -53,9 +55,11 @@ use timely::dataflow::Stream;
 
 use crate::time::Epoch;
 
-/// A key or a value of a stream or a table. It is implemented for every type that has what it asks for.
+/// A key or a value of a stream or a table. It is implemented for every type that has what it asks
+/// for.
 ///
-/// `Hash` must take in all that `Eq` compares: a value that comes again is known by the digest of what it hashes.
+/// `Hash` must take in all that `Eq` compares: a value that comes again is known by the digest of
+/// what it hashes.
 pub trait Datum: ExchangeData + Hash + Sync {}
 impl<T: ExchangeData + Hash + Sync> Datum for T {}
 

@@ -1,4 +1,5 @@
-//! The end of a stream or a table: rows go to a [`Writer`], and at each commit what changed is handed over.
+//! The end of a stream or a table: rows go to a [`Writer`], and at each commit what changed is
+//! handed over.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +18,8 @@ use crate::connect::{Put, Row, RowSum, Writer};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
-/// The epochs after which a commit is made. A mark is set before its epoch is closed, so every outlet sees it in time.
+/// The epochs after which a commit is made. A mark is set before its epoch is closed, so every
+/// outlet sees it in time.
 #[derive(Default)]
 pub(crate) struct Marks(Mutex<State>);
 
@@ -34,7 +36,8 @@ impl Marks {
         self.lock().marks.insert(epoch);
     }
 
-    /// Tells outlets that all before `epoch` is done with, so that what they do now keeps no answer waiting.
+    /// Tells outlets that all before `epoch` is done with, so that what they do now keeps no answer
+    /// waiting.
     pub(crate) fn through(&self, epoch: Epoch) {
         let mut state = self.lock();
         let due = state.marks.range(state.through..epoch).next().is_some();
@@ -45,11 +48,12 @@ impl Marks {
         }
     }
 
-    /// The first mark after `last` that is due. It must be before the rows that come `next`; without any it waits until its epoch
-    /// is through, and is before all rows that are `held`.
+    /// The first mark after `last` that is due. It must be before the rows that come `next`;
+    /// without any it waits until its epoch is through, and is before all rows that are `held`.
     fn next(&self, last: Option<Epoch>, next: Option<Epoch>, held: Option<Epoch>) -> Option<Epoch> {
         let state = self.lock();
-        let before = next.unwrap_or_else(|| held.map_or(state.through, |held| state.through.min(held)));
+        let before =
+            next.unwrap_or_else(|| held.map_or(state.through, |held| state.through.min(held)));
         let from = last.map_or(0, |last| last + 1);
         state.marks.range(from..).next().copied().filter(|mark| *mark < before)
     }
@@ -61,9 +65,11 @@ impl Marks {
 
 /// What an outlet has to say to the runtime.
 pub(crate) enum Report {
-    /// Everything up to the epoch is handed over: what changed, how many rows there are, the sum of their digests.
+    /// Everything up to the epoch is handed over: what changed, how many rows there are, the sum of
+    /// their digests.
     Staged { part: Option<Box<dyn Any + Send>>, rows: u64, digest: u64 },
-    /// The recovery is over: how many rows were found again, how many there should be, and their digest.
+    /// The recovery is over: how many rows were found again, how many there should be, and their
+    /// digest.
     Recovered { found: u64, rows: u64, digest: u64 },
     /// It can't go on.
     Failed(Error),
@@ -76,7 +82,8 @@ pub(crate) struct Outlet {
     pub(crate) tell: Box<dyn Fn(Report)>,
 }
 
-/// An output on which nothing comes: once its frontier is past an epoch, the writer of this worker has that epoch's rows.
+/// An output on which nothing comes: once its frontier is past an epoch, the writer of this worker
+/// has that epoch's rows.
 pub(crate) type Written<'s> = StreamVec<'s, Epoch, ()>;
 
 /// A row of a table: the columns of its key, then those of its value.
@@ -110,8 +117,9 @@ impl<K: Datum + Row> Slots<K> {
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
-                self.next =
-                    self.next.checked_add(1).ok_or_else(|| Error::internal("a table of more than 4 billion rows a worker"))?;
+                self.next = self.next.checked_add(1).ok_or_else(|| {
+                    Error::internal("a table of more than 4 billion rows a worker")
+                })?;
                 self.next - 1
             }
         };
@@ -126,8 +134,9 @@ impl<K: Datum + Row> Slots<K> {
     }
 }
 
-/// By number 16 bits of the digest of its row, 0 without one: a program that makes other rows makes many, and each key pays for
-/// what is kept. How many rows there are, the sum of these bits, and what makes them.
+/// By number 16 bits of the digest of its row, 0 without one: a program that makes other rows makes
+/// many, and each key pays for what is kept. How many rows there are, the sum of these bits, and
+/// what makes them.
 type Stands = (Column<u16>, u64, u64, RowSum);
 
 /// Writes a table of upserts as the rows that stand: the number of a key is its slot.
@@ -138,7 +147,9 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     outlet: Outlet,
 ) -> Written<'s> {
     let stands: Stands = (Column::new(), 0, 0, RowSum::default());
-    let write = move |(stands, rows, sum, hasher): &mut Stands, (number, value): &Upsert<V>, writer: &mut dyn Writer| {
+    let write = move |(stands, rows, sum, hasher): &mut Stands,
+                      (number, value): &Upsert<V>,
+                      writer: &mut dyn Writer| {
         let keys = keys.open();
         let key = keys.key(*number);
         let row = value.as_ref().map(|value| KeyValue(key, value));
@@ -158,15 +169,19 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     run(rows, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum))
 }
 
-/// Writes a table of diffs as the rows that stand. They stay where they are: a key's diffs all come from one worker.
+/// Writes a table of diffs as the rows that stand. They stay where they are: a key's diffs all come
+/// from one worker.
 pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
     outlet: Outlet,
     seeds: Seeds,
 ) -> Written<'s> {
-    let slots = Slots { of: seeds.map(), free: Vec::new(), next: 0, sum: 0, hasher: RowSum::default() };
-    let write = |slots: &mut Slots<K>, ((key, value), _, diff): &((K, V), Epoch, isize), writer: &mut dyn Writer| {
+    let slots =
+        Slots { of: seeds.map(), free: Vec::new(), next: 0, sum: 0, hasher: RowSum::default() };
+    let write = |slots: &mut Slots<K>,
+                 ((key, value), _, diff): &((K, V), Epoch, isize),
+                 writer: &mut dyn Writer| {
         let row = KeyValue(key, value);
         let digest = slots.hasher.of(&row);
         if *diff > 0 {
@@ -179,7 +194,9 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
         }
         Ok(())
     };
-    run(rows.inner, name, outlet, slots, Vec::as_slice, write, |slots: &Slots<K>| (slots.of.len() as u64, slots.sum))
+    run(rows.inner, name, outlet, slots, Vec::as_slice, write, |slots: &Slots<K>| {
+        (slots.of.len() as u64, slots.sum)
+    })
 }
 
 /// Writes every row that comes.
@@ -193,10 +210,13 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
         seen.1 = seen.1.wrapping_add(seen.2.of(&KeyValue(&row.0, &row.1)));
         writer.insert(0, &KeyValue(&row.0, &row.1))
     };
-    run(rows, name, outlet, (0, 0, RowSum::default()), Vec::as_slice, write, |seen| (seen.0, seen.1))
+    run(rows, name, outlet, (0, 0, RowSum::default()), Vec::as_slice, write, |seen| {
+        (seen.0, seen.1)
+    })
 }
 
-/// The operator of all: rows in the order of their epochs, a mark's epoch handed over before any row of a later one.
+/// The operator of all: rows in the order of their epochs, a mark's epoch handed over before any
+/// row of a later one.
 fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
@@ -211,7 +231,10 @@ where
 {
     let Outlet { mut writer, marks, tell } = outlet;
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
-    marks.lock().wake.push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
+    marks
+        .lock()
+        .wake
+        .push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
     let mut input = builder.new_input(rows, Pipeline);
     let (_, written) = builder.new_output();
     // Of an epoch without rows it needs to hear only when it is marked, and then it is woken.
@@ -223,7 +246,8 @@ where
         let mut recovering = capabilities;
         move |frontiers| {
             input.for_each(|time, data| {
-                let (_, parts) = held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
+                let (_, parts) =
+                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
                 parts.push(std::mem::take(data));
             });
             let open = frontiers[0].frontier().first().copied();
@@ -242,9 +266,14 @@ where
                         staged = Some(epoch);
                         tell(Report::Staged { part, rows, digest });
                     }
-                    let Some((_capability, parts)) = next.and_then(|epoch| held.remove(&epoch)) else { return Ok(()) };
+                    let Some((_capability, parts)) = next.and_then(|epoch| held.remove(&epoch))
+                    else {
+                        return Ok(());
+                    };
                     for part in parts {
-                        each(&part).iter().try_for_each(|datum| write(&mut state, datum, writer.as_mut()))?;
+                        each(&part)
+                            .iter()
+                            .try_for_each(|datum| write(&mut state, datum, writer.as_mut()))?;
                     }
                 }
             };

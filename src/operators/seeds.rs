@@ -1,4 +1,5 @@
-//! The seeds of a run's hashes: keys of records are hashed with nothing that people who write records can foresee.
+//! The seeds of a run's hashes: keys of records are hashed with nothing that people who write
+//! records can foresee.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -11,7 +12,8 @@ use crate::secret::Secret;
 /// The state of an operator. No result may depend on its order, which is another one in each state.
 pub(crate) type Map<K, V> = HashMap<K, V, SeedableRandomState>;
 
-/// The seeds of hash maps and of routing, the same on all workers of a run, and the secret that they are made of.
+/// The seeds of hash maps and of routing, the same on all workers of a run, and the secret that
+/// they are made of.
 #[derive(Clone, Copy)]
 pub(crate) struct Seeds {
     secret: Secret,
@@ -22,7 +24,8 @@ pub(crate) struct Seeds {
 }
 
 impl Seeds {
-    /// Returns the seeds of `secret`. They are made once a run: its hashers can only refer to what is never freed, 48 bytes.
+    /// Returns the seeds of `secret`. They are made once a run: its hashers can only refer to what
+    /// is never freed, 48 bytes.
     pub(crate) fn new(secret: Secret) -> Self {
         Self::over(secret, Box::leak(Box::new(SharedSeed::from_u64(secret.seed("hashes")))))
     }
@@ -33,7 +36,8 @@ impl Seeds {
     }
 
     fn over(secret: Secret, shared: &'static SharedSeed) -> Self {
-        let [maps, numbers, routes] = ["maps", "numbers", "routes"].map(|purpose| secret.seed(purpose));
+        let [maps, numbers, routes] =
+            ["maps", "numbers", "routes"].map(|purpose| secret.seed(purpose));
         Seeds { secret, shared, maps, numbers, routes }
     }
 
@@ -47,7 +51,8 @@ impl Seeds {
         HashMap::with_hasher(SeedableRandomState::with_seed(self.maps, self.shared))
     }
 
-    /// Decides which worker owns a key. Its seed differs from that of maps, or the keys of one worker would collide there.
+    /// Decides which worker owns a key. Its seed differs from that of maps, or the keys of one
+    /// worker would collide there.
     pub(crate) fn route<K: Hash>(self, key: &K) -> u64 {
         SeedableRandomState::with_seed(self.routes, self.shared).hash_one(key)
     }
@@ -65,12 +70,18 @@ mod tests {
     #[test]
     fn keys_made_to_collide_do_so_in_no_other_state() {
         let [known, other] = [1, 2].map(|byte| Seeds::new(Secret::new([byte; 16])));
-        let place = |seeds: Seeds, key: &(String, i64)| seeds.map::<(), ()>().hasher().hash_one(key) % 1024;
+        let place =
+            |seeds: Seeds, key: &(String, i64)| seeds.map::<(), ()>().hasher().hash_one(key) % 1024;
         let keys = (0..200_000).map(|n: i64| (format!("key {}", n / 9), n));
-        let crafted: Vec<_> = keys.filter(|key| place(known, key) == 0 && known.route(key) % 4 == 0).collect();
+        let crafted: Vec<_> =
+            keys.filter(|key| place(known, key) == 0 && known.route(key) % 4 == 0).collect();
         let there = crafted.iter().filter(|key| place(other, key) == 0).count();
         let owned = crafted.iter().filter(|key| other.route(key) % 4 == 0).count();
-        assert!(crafted.len() > 30 && there < 5 && owned * 2 < crafted.len(), "{} {there} {owned}", crafted.len());
+        assert!(
+            crafted.len() > 30 && there < 5 && owned * 2 < crafted.len(),
+            "{} {there} {owned}",
+            crafted.len()
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Decoding: batches from a [`Feed`] become a stream, and what can't be decoded becomes dead letters.
+//! Decoding: batches from a [`Feed`] become a stream, and what can't be decoded becomes dead
+//! letters.
 
 use std::sync::Arc;
 
@@ -20,10 +21,12 @@ pub(crate) type Letter<L> = Box<dyn Fn(&Record<'_>, Reject) -> L>;
 
 /// So many bytes are decoded before others get their turn.
 const TURN: usize = 64 << 10;
-/// So many records are decoded before what they became goes on: without a byte in them they may be very many.
+/// So many records are decoded before what they became goes on: without a byte in them they may be
+/// very many.
 const PIECE: usize = 8192;
 
-/// Decodes what comes through `feed`, of the topic of this rank. Told of each batch that is done by `done(records, rejected, bytes)`.
+/// Decodes what comes through `feed`, of the topic of this rank. Told of each batch that is done by
+/// `done(records, rejected, bytes)`.
 pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     name: &str,
@@ -50,7 +53,8 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
             if held.is_empty() {
                 return;
             }
-            // What closes an epoch often waits behind its last batch already: both at once are one round less of all workers.
+            // What closes an epoch often waits behind its last batch already: both at once are one
+            // round less of all workers.
             let mut taken = 0;
             while taken < TURN {
                 match feed.as_ref().map_or(Next::Done, |feed| feed.next()) {
@@ -68,7 +72,9 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                         let mut rejected = 0;
                         for mut record in batch.iter(source) {
                             record.order.topic = topic;
-                            if let Err(reject) = Reject::unless_whole(&record).and_then(|()| decode(&record, &mut out)) {
+                            if let Err(reject) = Reject::unless_whole(&record)
+                                .and_then(|()| decode(&record, &mut out))
+                            {
                                 bad.push(letter(&record, reject));
                                 rejected += 1;
                             }

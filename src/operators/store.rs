@@ -1,4 +1,5 @@
-//! What of a table can be read while it is maintained: [`ReadOnlyStore`] gives [`View`]s, each of all that stood at the close of one epoch.
+//! What of a table can be read while it is maintained: [`ReadOnlyStore`] gives [`View`]s, each of
+//! all that stood at the close of one epoch.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -12,8 +13,9 @@ use rpds::RedBlackTreeMapSync;
 use super::{Datum, Map};
 use crate::time::Epoch;
 
-/// The rows of a table as they stood at the close of one epoch. It never changes, and holds up nothing for as long as it is kept:
-/// it shares with later views the rows that are the same in both.
+/// The rows of a table as they stood at the close of one epoch. It never changes, and holds up
+/// nothing for as long as it is kept: it shares with later views the rows that are the same in
+/// both.
 #[derive(Clone)]
 pub struct View<K: Ord, V> {
     rows: RedBlackTreeMapSync<K, V>,
@@ -21,8 +23,9 @@ pub struct View<K: Ord, V> {
 }
 
 impl<K: Datum, V: Datum> View<K, V> {
-    /// The epoch at whose close the rows stood; `None`, and then no rows, before a run has rebuilt its state. Epochs are counted
-    /// anew in each run: at 0 the rows are those of the last commit of the run before.
+    /// The epoch at whose close the rows stood; `None`, and then no rows, before a run has rebuilt
+    /// its state. Epochs are counted anew in each run: at 0 the rows are those of the last commit
+    /// of the run before.
     pub fn epoch(&self) -> Option<Epoch> {
         self.epoch
     }
@@ -36,13 +39,19 @@ impl<K: Datum, V: Datum> View<K, V> {
     }
 
     /// The rows whose keys lie in `keys`, ascending.
-    pub fn range<Q: Ord + ?Sized>(&self, keys: impl RangeBounds<Q>) -> impl DoubleEndedIterator<Item = (&K, &V)>
+    pub fn range<Q: Ord + ?Sized>(
+        &self,
+        keys: impl RangeBounds<Q>,
+    ) -> impl DoubleEndedIterator<Item = (&K, &V)>
     where
         K: Borrow<Q>,
     {
         let none = match (keys.start_bound(), keys.end_bound()) {
             (Bound::Excluded(from), Bound::Excluded(to)) => from >= to,
-            (Bound::Included(from) | Bound::Excluded(from), Bound::Included(to) | Bound::Excluded(to)) => from > to,
+            (
+                Bound::Included(from) | Bound::Excluded(from),
+                Bound::Included(to) | Bound::Excluded(to),
+            ) => from > to,
             _ => false,
         };
         (!none).then(|| self.rows.range(keys)).into_iter().flatten()
@@ -70,10 +79,12 @@ impl<K: Datum, V: Datum> fmt::Debug for View<K, V> {
     }
 }
 
-/// A handle of a [materialized](crate::KTable::materialize) table, to read it from any thread, before, while and after it runs.
+/// A handle of a [materialized](crate::KTable::materialize) table, to read it from any thread,
+/// before, while and after it runs.
 ///
-/// Readers and the run never wait for each other's work. Each answer is as of the last epoch that was closed on all workers, which may
-/// not be committed yet: after a crash the store shows the last commit, and then what is read again.
+/// Readers and the run never wait for each other's work. Each answer is as of the last epoch that
+/// was closed on all workers, which may not be committed yet: after a crash the store shows the
+/// last commit, and then what is read again.
 #[derive(Clone)]
 pub struct ReadOnlyStore<K: Ord, V>(Arc<Rows<K, V>>);
 
@@ -84,7 +95,8 @@ impl<K: Datum, V: Datum> ReadOnlyStore<K, V> {
         shelf.downcast().ok().map(ReadOnlyStore)
     }
 
-    /// The whole table as it is now. Ask one view what is to be compared: of two, the second may be of a later epoch.
+    /// The whole table as it is now. Ask one view what is to be compared: of two, the second may be
+    /// of a later epoch.
     pub fn view(&self) -> View<K, V> {
         self.0.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -130,7 +142,12 @@ impl<K: Datum, V: Datum> Rows<K, V> {
 
     /// Takes one worker's part of an epoch; no other worker's has keys of it.
     pub(crate) fn hand(&self, epoch: Epoch, part: Net<K, V>) {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner).entry(epoch).or_default().push(part);
+        self.waiting
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .entry(epoch)
+            .or_default()
+            .push(part);
     }
 }
 
@@ -141,7 +158,8 @@ impl<K: Datum, V: Datum> Shelf for Rows<K, V> {
             let later = waiting.split_off(&open);
             std::mem::replace(&mut *waiting, later)
         };
-        // The next view is made aside: while that goes on, and whatever becomes of it, readers have the one before.
+        // The next view is made aside: while that goes on, and whatever becomes of it, readers have
+        // the one before.
         let mut next = self.shown.read().unwrap_or_else(PoisonError::into_inner).clone();
         for (key, value) in closed.into_values().flatten().flatten() {
             match value {
@@ -151,7 +169,10 @@ impl<K: Datum, V: Datum> Shelf for Rows<K, V> {
         }
         next.epoch = open.checked_sub(1);
         // What only the view before held is freed when readers can go on.
-        let before = std::mem::replace(&mut *self.shown.write().unwrap_or_else(PoisonError::into_inner), next);
+        let before = std::mem::replace(
+            &mut *self.shown.write().unwrap_or_else(PoisonError::into_inner),
+            next,
+        );
         drop(before);
     }
 }

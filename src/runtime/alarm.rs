@@ -17,7 +17,9 @@ impl Drop for Alarm {
     fn drop(&mut self) {
         if std::thread::panicking() {
             let error = Error::internal(format!("a {} panicked", self.what));
-            let _ = self.coordinator.send(Message::Failed(error.hint("This is a bug: please report the message above.")));
+            let _ = self.coordinator.send(Message::Failed(
+                error.hint("This is a bug: please report the message above."),
+            ));
         }
     }
 }

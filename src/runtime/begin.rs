@@ -39,7 +39,8 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// Takes the state over, once state, sinks and sources are found to be those it was made with. `manual` reads no source.
+    /// Takes the state over, once state, sinks and sources are found to be those it was made with.
+    /// `manual` reads no source.
     ///
     /// # Errors
     /// When one of them is not, or can't be reached: then nothing is changed.
@@ -57,11 +58,17 @@ impl Beginning {
         let drawn = if manual { KNOWN } else { secret()? };
         let fingerprint = Topology::fingerprint(plan);
         loop {
-            let found = config.state.clone().map(|store| Ledger::find(store, topology.name(), &fingerprint, &id, drawn));
+            let found = config
+                .state
+                .clone()
+                .map(|store| Ledger::find(store, topology.name(), &fingerprint, &id, drawn));
             let mut ledger = found.transpose()?;
             let last = ledger.as_ref().and_then(|ledger| ledger.last.as_ref());
             let context = SinkContext {
-                app: ledger.as_ref().map_or_else(|| format!("{}-{id}", topology.name()), |ledger| ledger.app.clone()),
+                app: ledger.as_ref().map_or_else(
+                    || format!("{}-{id}", topology.name()),
+                    |ledger| ledger.app.clone(),
+                ),
                 generation: ledger.as_ref().map_or(1, |ledger| ledger.generation + 1),
                 committed: last.map_or(0, |last| last.n),
                 workers: config.workers.max(1),
@@ -93,16 +100,22 @@ impl Beginning {
     }
 }
 
-/// Asks each source for its identities, and refuses a topic that reads one log twice under two URLs.
+/// Asks each source for its identities, and refuses a topic that reads one log twice under two
+/// URLs.
 fn identify(topics: &mut [Topic]) -> Result<()> {
     for topic in topics {
         topic.identities.clear();
         for source in &topic.sources {
             let identities = source.identities()?;
             let earlier = || topic.identities.iter().flatten();
-            if let Some(twice) = identities.iter().find(|new| earlier().any(|old| old.is_surely(new))) {
-                return Err(Error::config(format!("topic {} is bound twice to {twice}", topic.name))
-                    .hint("Name each log once: two lists of brokers may be of one cluster."));
+            if let Some(twice) =
+                identities.iter().find(|new| earlier().any(|old| old.is_surely(new)))
+            {
+                return Err(Error::config(format!(
+                    "topic {} is bound twice to {twice}",
+                    topic.name
+                ))
+                .hint("Name each log once: two lists of brokers may be of one cluster."));
             }
             topic.identities.push(identities);
         }
@@ -113,10 +126,15 @@ fn identify(topics: &mut [Topic]) -> Result<()> {
 /// Describes a log or a sink with the ids by which it is known.
 fn labelled(description: &str, identities: &[Identity]) -> String {
     let ids: Vec<&str> = identities.iter().filter_map(Identity::id).collect();
-    if ids.is_empty() { description.to_string() } else { format!("{description} ({})", ids.join(", ")) }
+    if ids.is_empty() {
+        description.to_string()
+    } else {
+        format!("{description} ({})", ids.join(", "))
+    }
 }
 
-/// Opens every partition: those that were read before from their beginning again, and what there is besides.
+/// Opens every partition: those that were read before from their beginning again, and what there is
+/// besides.
 fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec<Found>> {
     let mut asked = Vec::new();
     for (number, topic) in topics.iter().enumerate() {
@@ -125,8 +143,10 @@ fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec
             let identities = topic.identities.get(rank).map_or(&[][..], Vec::as_slice);
             let known = |was: &Identity| identities.iter().any(|is| is.matches(was));
             if state.identities.is_empty() || !state.identities.iter().all(known) {
-                let now = topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
-                let (was, is) = (labelled(&state.source, &state.identities), labelled(&now, identities));
+                let now =
+                    topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
+                let (was, is) =
+                    (labelled(&state.source, &state.identities), labelled(&now, identities));
                 return Err(Error::data(format!("{} was read from {was}, not from {is}", topic.name)).hint(
                     "Give the same sources in the same order (more may follow), or begin anew with another --state and --lake.",
                 ));
@@ -136,7 +156,8 @@ fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec
         for (rank, source) in topic.ranked() {
             let state = recorded.and_then(|recorded| recorded.get(usize::from(rank)));
             let bounds = state.map(|state| state.partitions.clone()).unwrap_or_default();
-            let partitions: BTreeSet<u32> = source.partitions()?.into_iter().chain(bounds.keys().copied()).collect();
+            let partitions: BTreeSet<u32> =
+                source.partitions()?.into_iter().chain(bounds.keys().copied()).collect();
             for partition in partitions {
                 asked.push(((number, rank, partition), bounds.get(&partition).copied(), &**source));
             }
@@ -153,7 +174,8 @@ fn open(asked: &[Asked<'_>], follow: bool) -> Result<Vec<Found>> {
         let mut found = Vec::new();
         let next = || rest().next();
         while let Some((number, (place, bound, source))) = next() {
-            let opened = source.open(place.2, bound.map(|bound| bound.from), follow && bound.is_none());
+            let opened =
+                source.open(place.2, bound.map(|bound| bound.from), follow && bound.is_none());
             if opened.is_err() {
                 rest().by_ref().for_each(drop);
             }
@@ -168,8 +190,14 @@ fn open(asked: &[Asked<'_>], follow: bool) -> Result<Vec<Found>> {
             rest().by_ref().for_each(drop);
             Error::no_thread("a thread that opens partitions", e)
         })?;
-        let panicked = || vec![(0, Err(Error::internal("a thread that opens partitions has panicked")))];
-        Ok::<_, Error>(threads.into_iter().flat_map(|thread| thread.join().unwrap_or_else(|_| panicked())).collect::<Vec<_>>())
+        let panicked =
+            || vec![(0, Err(Error::internal("a thread that opens partitions has panicked")))];
+        Ok::<_, Error>(
+            threads
+                .into_iter()
+                .flat_map(|thread| thread.join().unwrap_or_else(|_| panicked()))
+                .collect::<Vec<_>>(),
+        )
     })?;
     found.sort_unstable_by_key(|(number, _)| *number);
     found.into_iter().map(|(_, found)| found).collect()

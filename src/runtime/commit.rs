@@ -1,7 +1,8 @@
 //! The committer's thread: stage, decide, show; one commit after the other.
 //!
-//! Housekeeping is fenced as commits are. It moves what a commit names, so there is none after a failed commit, which a later run
-//! may still show, and none once a newer run has begun, which knows the tables as they were then.
+//! Housekeeping is fenced as commits are. It moves what a commit names, so there is none after a
+//! failed commit, which a later run may still show, and none once a newer run has begun, which
+//! knows the tables as they were then.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -61,7 +62,9 @@ pub(super) struct Commits {
 impl Commits {
     /// Brings every sink to the last manifest: a run may have died between deciding and showing.
     pub(super) fn catch_up(&mut self) -> Result<()> {
-        let Some(last) = self.ledger.as_ref().and_then(|ledger| ledger.last.clone()) else { return Ok(()) };
+        let Some(last) = self.ledger.as_ref().and_then(|ledger| ledger.last.clone()) else {
+            return Ok(());
+        };
         self.last = last.n;
         for target in &mut self.targets {
             if let Some(SinkState { content: Some(content), .. }) = last.sinks.get(&target.topic) {
@@ -71,12 +74,14 @@ impl Commits {
         Ok(())
     }
 
-    /// Makes commits until there are no more to make. Beside them, on another thread, one chore at a time is done.
+    /// Makes commits until there are no more to make. Beside them, on another thread, one chore at
+    /// a time is done.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
         let (give, chores) = channel::<(usize, Chore)>();
         let (tell, done) = channel();
         std::thread::scope(|scope| {
-            let keep_house = move || chores.into_iter().all(|(sink, chore)| tell.send((sink, chore())).is_ok());
+            let keep_house =
+                move || chores.into_iter().all(|(sink, chore)| tell.send((sink, chore())).is_ok());
             if let Err(error) = Builder::new().spawn_scoped(scope, keep_house) {
                 let error = Error::no_thread("a thread for housekeeping", error);
                 // A coordinator that is gone needs no telling.
@@ -87,7 +92,9 @@ impl Commits {
             while let Ok(job) = jobs.recv() {
                 let result = match job {
                     Job::Settle(found) => self.settle(&found).map(|()| Message::Settled),
-                    Job::Commit(sources, sinks) => self.commit(sources, sinks).map(|()| Message::Committed(self.last)),
+                    Job::Commit(sources, sinks) => {
+                        self.commit(sources, sinks).map(|()| Message::Committed(self.last))
+                    }
                 };
                 let failed = result.is_err();
                 if coordinator.send(result.unwrap_or_else(Message::Failed)).is_err() || failed {
@@ -104,13 +111,16 @@ impl Commits {
         });
     }
 
-    /// Starts the chore of the first sink that has one; false if none has. Each sink is the first to be asked in its turn.
+    /// Starts the chore of the first sink that has one; false if none has. Each sink is the first
+    /// to be asked in its turn.
     fn maintain(&mut self, chores: &Sender<(usize, Chore)>) -> bool {
         let sinks = self.targets.len();
         (0..sinks).map(|i| (self.last as usize + i) % sinks).any(|sink| {
             let target = &mut self.targets[sink];
             match target.committer.maintain() {
-                Ok(chore) => chore.is_some_and(|chore| newest(&self.ledger) && chores.send((sink, chore)).is_ok()),
+                Ok(chore) => chore.is_some_and(|chore| {
+                    newest(&self.ledger) && chores.send((sink, chore)).is_ok()
+                }),
                 Err(error) => {
                     complain(target, &error);
                     false
@@ -130,17 +140,25 @@ impl Commits {
     }
 
     fn settle(&mut self, found: &[u64]) -> Result<()> {
-        self.targets.iter_mut().zip(found).try_for_each(|(target, found)| target.committer.recovered(*found))
+        self.targets
+            .iter_mut()
+            .zip(found)
+            .try_for_each(|(target, found)| target.committer.recovered(*found))
     }
 
-    fn commit(&mut self, sources: BTreeMap<String, Vec<SourceState>>, sinks: Vec<Parts>) -> Result<()> {
+    fn commit(
+        &mut self,
+        sources: BTreeMap<String, Vec<SourceState>>,
+        sinks: Vec<Parts>,
+    ) -> Result<()> {
         let n = self.last + 1;
         // Staging and showing are mostly waiting for disks: all sinks at once.
         let staged: Vec<Result<SinkState>> = std::thread::scope(|scope| {
             let stage = |(target, (parts, rows, digest)): (_, Parts)| {
                 let target: &mut Target = target;
                 Builder::new().spawn_scoped(scope, move || {
-                    let content = if parts.is_empty() { None } else { target.committer.stage(n, parts)? };
+                    let content =
+                        if parts.is_empty() { None } else { target.committer.stage(n, parts)? };
                     let (sink, identity) = (target.name.clone(), target.identity.clone());
                     Ok(SinkState { sink, identity, rows, digest, content })
                 })
@@ -152,13 +170,17 @@ impl Commits {
         if let Some(ledger) = &mut self.ledger {
             let mut manifest = Manifest::after(ledger);
             manifest.sources = sources;
-            manifest.sinks = self.targets.iter().map(|t| t.topic.clone()).zip(staged.iter().cloned()).collect();
+            manifest.sinks =
+                self.targets.iter().map(|t| t.topic.clone()).zip(staged.iter().cloned()).collect();
             ledger.commit(manifest)?;
         }
         self.last = n;
         let shown: Vec<Result<()>> = std::thread::scope(|scope| {
-            let changed =
-                self.targets.iter_mut().zip(&staged).filter_map(|(target, state)| Some((target, state.content.as_ref()?)));
+            let changed = self
+                .targets
+                .iter_mut()
+                .zip(&staged)
+                .filter_map(|(target, state)| Some((target, state.content.as_ref()?)));
             let show = |(target, content): (_, _)| {
                 let target: &mut Target = target;
                 Builder::new().spawn_scoped(scope, move || target.committer.commit(n, content))

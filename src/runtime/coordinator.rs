@@ -155,14 +155,27 @@ impl Coordinator {
     /// Tells each source how far it is committed.
     pub(super) fn tell_sources(&self, committed: &BTreeMap<String, Vec<SourceState>>) {
         for topic in &self.topics {
-            for (source, state) in topic.sources.iter().zip(committed.get(&topic.name).into_iter().flatten()) {
-                source.committed(&state.partitions.iter().map(|(partition, bound)| (*partition, bound.to)).collect());
+            for (source, state) in
+                topic.sources.iter().zip(committed.get(&topic.name).into_iter().flatten())
+            {
+                source.committed(
+                    &state
+                        .partitions
+                        .iter()
+                        .map(|(partition, bound)| (*partition, bound.to))
+                        .collect(),
+                );
             }
         }
     }
 
-    /// Checks, opens and starts everything; returns it with the way to reach it. `manual` leaves closing epochs to messages.
-    pub(crate) fn start(streams: Streams, config: Config, manual: bool) -> Result<(Self, Sender<Message>)> {
+    /// Checks, opens and starts everything; returns it with the way to reach it. `manual` leaves
+    /// closing epochs to messages.
+    pub(crate) fn start(
+        streams: Streams,
+        config: Config,
+        manual: bool,
+    ) -> Result<(Self, Sender<Message>)> {
         let started = Instant::now();
         let plan = streams.topology.plan();
         streams.check(&plan, config.state.is_some())?;
@@ -170,13 +183,20 @@ impl Coordinator {
         let (outbox, inbox) = channel();
         let credit = Arc::new(Credit::new(IN_FLIGHT));
         let mut topics = topics(streams.sources, &credit);
-        let Beginning { ledger, context, sinks: identities, places } =
-            Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, manual)?;
+        let Beginning { ledger, context, sinks: identities, places } = Beginning::make(
+            &streams.topology,
+            &plan,
+            &mut topics,
+            &streams.sinks,
+            &config,
+            manual,
+        )?;
         let last = ledger.as_ref().and_then(|ledger| ledger.last.clone());
 
         let mut by_worker: Vec<BTreeMap<_, _>> = (0..workers).map(|_| BTreeMap::new()).collect();
         let mut targets = Vec::new();
-        for (number, ((topic, sink), identity)) in streams.sinks.iter().zip(identities).enumerate() {
+        for (number, ((topic, sink), identity)) in streams.sinks.iter().zip(identities).enumerate()
+        {
             let opened = sink.open(plan.sink(topic)?, &context)?;
             for (index, writer) in opened.writers.into_iter().enumerate() {
                 by_worker[index].insert(topic.clone(), (number, writer));
@@ -189,7 +209,8 @@ impl Coordinator {
         let committed = commits.last;
 
         let marks = Arc::new(Marks::default());
-        let feeds = topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.tally.clone()))).collect();
+        let feeds =
+            topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.tally.clone()))).collect();
         let sinks = commits.targets.iter().map(|target| target.topic.clone()).collect();
         let mut coordinator = Coordinator {
             topics,
@@ -265,7 +286,13 @@ fn topics(sources: Vec<(String, Box<dyn Source>)>, credit: &Arc<Credit>) -> Vec<
             Some(topic) => topic.sources.push(source),
             None => {
                 let feed = Arc::new(Feed::new(credit.clone()));
-                topics.push(Topic { name, feed, tally: Arc::default(), sources: vec![source], identities: Vec::new() });
+                topics.push(Topic {
+                    name,
+                    feed,
+                    tally: Arc::default(),
+                    sources: vec![source],
+                    identities: Vec::new(),
+                });
             }
         }
     }

@@ -18,13 +18,17 @@ use crate::error::{Error, Result};
 use crate::operators::Report;
 use crate::time::Epoch;
 
-/// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to mark.
+/// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to
+/// mark.
 const LONG_EPOCH: Duration = Duration::from_millis(100);
-/// The cost after which it is closed before that: what workers decode on and on keeps the answers waiting.
+/// The cost after which it is closed before that: what workers decode on and on keeps the answers
+/// waiting.
 const FULL: usize = 16 << 20;
-/// Of these, what is handed out before the epoch before is through. Workers decode it then, to let it lie and grow cold.
+/// Of these, what is handed out before the epoch before is through. Workers decode it then, to let
+/// it lie and grow cold.
 const AHEAD: usize = 2 << 20;
-/// Bytes still to read before which nobody waits for answers: until then epochs are four times as long.
+/// Bytes still to read before which nobody waits for answers: until then epochs are four times as
+/// long.
 const FAR: u64 = 128 << 20;
 
 impl Coordinator {
@@ -34,7 +38,8 @@ impl Coordinator {
         self.end_reading();
         self.topics.iter().for_each(|topic| topic.feed.finish());
         self.jobs = None;
-        // A commit on its way is made or fails, but does not go on behind the back of whoever is told the result.
+        // A commit on its way is made or fails, but does not go on behind the back of whoever is
+        // told the result.
         if self.committer.take().is_some_and(|thread| thread.join().is_err()) {
             return Err(Error::internal("the committer panicked"));
         }
@@ -46,7 +51,8 @@ impl Coordinator {
             }
         }
         if result.is_ok() {
-            // The workers are through with all that was closed; their word of it is no longer heard.
+            // The workers are through with all that was closed; their word of it is no longer
+            // heard.
             self.through = self.open;
             self.show();
             let scouts = self.threads.drain(..).all(|thread| thread.join().is_ok());
@@ -62,7 +68,9 @@ impl Coordinator {
             let message = match self.inbox.recv_timeout(self.patience()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
-                Err(RecvTimeoutError::Disconnected) => return Err(Error::internal("the coordinator is alone")),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::internal("the coordinator is alone"));
+                }
             };
             // All that waits is taken before an epoch is closed, but not for ever.
             let (mut waiting, mut quiet) = (message, true);
@@ -82,12 +90,18 @@ impl Coordinator {
         }
     }
 
-    /// How long nothing needs to be done without a message. An epoch that waits for the one before is woken by its message.
+    /// How long nothing needs to be done without a message. An epoch that waits for the one before
+    /// is woken by its message.
     fn patience(&self) -> Duration {
         let ready = self.through >= self.open;
         let commit = (ready && self.unmarked && self.marked.is_none()).then(|| self.until_commit());
-        let epoch = (ready && self.dirty).then(|| self.long().0.saturating_sub(self.opened.elapsed()));
-        [commit, epoch].into_iter().flatten().fold(TELL, Duration::min).max(Duration::from_micros(100))
+        let epoch =
+            (ready && self.dirty).then(|| self.long().0.saturating_sub(self.opened.elapsed()));
+        [commit, epoch]
+            .into_iter()
+            .flatten()
+            .fold(TELL, Duration::min)
+            .max(Duration::from_micros(100))
     }
 
     /// After how long and what cost an epoch is closed, however much there is still to come.
@@ -102,7 +116,8 @@ impl Coordinator {
     }
 
     fn until_commit(&self) -> Duration {
-        self.last_mark.map_or(Duration::ZERO, |last| self.config.commit_every.saturating_sub(last.elapsed()))
+        self.last_mark
+            .map_or(Duration::ZERO, |last| self.config.commit_every.saturating_sub(last.elapsed()))
     }
 
     fn handle(&mut self, message: Message) -> Result<()> {
@@ -191,7 +206,8 @@ impl Coordinator {
         let Gathered { missing, sinks, found } = &mut self.gathered;
         let (rows, digest) = match report {
             Report::Failed(error) => {
-                // A row that is not found again may be one that the source no longer says: then that is the news.
+                // A row that is not found again may be one that the source no longer says: then
+                // that is the news.
                 if self.phase == Phase::Settling {
                     self.compare()?;
                 }
@@ -215,21 +231,28 @@ impl Coordinator {
     /// Begins to wait for a report of each sink's part on each worker.
     pub(super) fn gather(&mut self) {
         let sinks = self.sinks.iter().map(|_| Default::default()).collect();
-        self.gathered = Gathered { missing: self.sinks.len() * self.workers, sinks, found: vec![0; self.sinks.len()] };
+        self.gathered = Gathered {
+            missing: self.sinks.len() * self.workers,
+            sinks,
+            found: vec![0; self.sinks.len()],
+        };
     }
 
     /// Does what may be done now; true when all is done.
     fn advance(&mut self, quiet: bool) -> Result<bool> {
         match self.phase {
             // What is not rebuilt can't be continued: nothing has been changed yet.
-            Phase::Recovering | Phase::Settling | Phase::Checking if self.stopping => return Ok(true),
+            Phase::Recovering | Phase::Settling | Phase::Checking if self.stopping => {
+                return Ok(true);
+            }
             Phase::Recovering if self.recovering.is_empty() => {
                 (self.dirty, self.unmarked) = (false, false);
                 self.open_epoch(1);
                 self.phase = Phase::Settling;
             }
             Phase::Settling if self.gathered.missing == 0 && self.through >= 1 => {
-                self.recovered = self.topics.iter().map(|t| t.tally.read.load(Ordering::Relaxed)).sum();
+                self.recovered =
+                    self.topics.iter().map(|t| t.tally.read.load(Ordering::Relaxed)).sum();
                 self.compare()?;
                 let found = std::mem::take(&mut self.gathered.found);
                 self.hand(Job::Settle(found))?;
@@ -247,14 +270,17 @@ impl Coordinator {
             && self.gathered.missing == 0
         {
             marked.handed = true;
-            let (sources, sinks) = (marked.sources.clone(), std::mem::take(&mut self.gathered.sinks));
+            let (sources, sinks) =
+                (marked.sources.clone(), std::mem::take(&mut self.gathered.sinks));
             self.hand(Job::Commit(sources, sinks))?;
         }
-        let ending = self.stopping || (self.reading.is_empty() && !self.config.follow && !self.manual);
+        let ending =
+            self.stopping || (self.reading.is_empty() && !self.config.follow && !self.manual);
         let over = ending && quiet && self.waiting.is_empty();
         let asked = !self.asked.is_empty() && self.waiting.is_empty();
         let through = self.through >= self.open;
-        let due = self.marked.is_none() && (over || asked || (!self.manual && self.until_commit().is_zero()));
+        let due = self.marked.is_none()
+            && (over || asked || (!self.manual && self.until_commit().is_zero()));
         let full = quiet || self.full();
         let close = self.dirty && through && !self.manual && full;
         if self.unmarked && due && (close || over || asked || !self.dirty) {
@@ -286,9 +312,12 @@ impl Coordinator {
         for (number, topic) in self.topics.iter().enumerate() {
             let state = |(rank, source): (u16, &std::sync::Arc<dyn crate::connect::Source>)| {
                 let all = (number, rank, 0)..=(number, rank, u32::MAX);
-                let partitions: BTreeMap<_, _> = self.bounds.range(all).map(|(place, bound)| (place.2, *bound)).collect();
-                let memory = source.remember(&partitions.iter().map(|(p, bound)| (*p, bound.to)).collect());
-                let identities = topic.identities.get(usize::from(rank)).cloned().unwrap_or_default();
+                let partitions: BTreeMap<_, _> =
+                    self.bounds.range(all).map(|(place, bound)| (place.2, *bound)).collect();
+                let memory =
+                    source.remember(&partitions.iter().map(|(p, bound)| (*p, bound.to)).collect());
+                let identities =
+                    topic.identities.get(usize::from(rank)).cloned().unwrap_or_default();
                 SourceState { source: source.describe(), identities, partitions, memory }
             };
             sources.insert(topic.name.clone(), topic.ranked().map(state).collect());
@@ -321,7 +350,8 @@ impl Coordinator {
         let Some(last) = &self.last else { return Ok(()) };
         for (place, bound) in &self.bounds {
             let topic = &self.topics[place.0];
-            let state = last.sources.get(&topic.name).and_then(|sources| sources.get(usize::from(place.1)));
+            let state =
+                last.sources.get(&topic.name).and_then(|sources| sources.get(usize::from(place.1)));
             if let Some(recorded) = state.and_then(|state| state.partitions.get(&place.2))
                 && recorded != bound
             {
@@ -373,10 +403,17 @@ impl Coordinator {
                 self.threads.push(scout(number, rank, source.clone(), control, coordinator)?);
             }
         }
-        places.into_iter().try_for_each(|(place, bound, opened)| self.read(place, bound, Some(opened)))
+        places
+            .into_iter()
+            .try_for_each(|(place, bound, opened)| self.read(place, bound, Some(opened)))
     }
 
-    fn read(&mut self, place: Place, bound: Option<Bound>, opened: Option<Box<dyn Partition>>) -> Result<()> {
+    fn read(
+        &mut self,
+        place: Place,
+        bound: Option<Bound>,
+        opened: Option<Box<dyn Partition>>,
+    ) -> Result<()> {
         let reader = Reader {
             place,
             name: self.name(place),

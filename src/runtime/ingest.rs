@@ -1,4 +1,5 @@
-//! Reading a partition, turn by turn: first again what was committed of it, then what comes, bounded by the credit of the whole.
+//! Reading a partition, turn by turn: first again what was committed of it, then what comes,
+//! bounded by the credit of the whole.
 
 use std::mem;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -84,8 +85,8 @@ pub(super) enum Turn {
 }
 
 impl Reader {
-    /// Does what can be done without being long about it. Of a partition without news it waits for some, at most for `patience`, or
-    /// has itself asked again, after `longest` at most.
+    /// Does what can be done without being long about it. Of a partition without news it waits for
+    /// some, at most for `patience`, or has itself asked again, after `longest` at most.
     pub(super) fn turn(&mut self, patience: Duration, longest: Duration) -> Result<Turn> {
         if self.so_far.live {
             return self.go_on(patience, longest);
@@ -106,7 +107,8 @@ impl Reader {
         Ok(if told { Turn::Rebuilt } else { Turn::Over })
     }
 
-    /// Opens a partition that came while others were followed: it is waited for as they are. False if it can't be opened yet.
+    /// Opens a partition that came while others were followed: it is waited for as they are. False
+    /// if it can't be opened yet.
     fn join(&mut self) -> Result<bool> {
         match self.source.open(self.place.2, None, self.follow) {
             Err(error) if error.kind() == ErrorKind::Connect => {
@@ -133,11 +135,17 @@ impl Reader {
                 batch.split_off(bound.to);
                 self.hand_over(batch)
             }
-            Poll::Idle => Turn::After(if partition.wait(patience) && !patience.is_zero() { Duration::ZERO } else { SHORT }),
+            Poll::Idle => Turn::After(if partition.wait(patience) && !patience.is_zero() {
+                Duration::ZERO
+            } else {
+                SHORT
+            }),
             Poll::End => {
                 let (name, to) = (&self.name, bound.to);
-                return Err(Error::data(format!("{name} ends at {at}, but was read up to {to} before"))
-                    .hint("Restore what is missing, or begin anew with another --state and --lake."));
+                return Err(Error::data(format!(
+                    "{name} ends at {at}, but was read up to {to} before"
+                ))
+                .hint("Restore what is missing, or begin anew with another --state and --lake."));
             }
         };
         self.partition = Some(partition);
@@ -166,8 +174,10 @@ impl Reader {
     }
 
     fn hand_over(&self, batch: Batch) -> Turn {
-        let digest = batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.secret)));
-        let sent = self.credit.acquire(batch.cost()) && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok();
+        let digest =
+            batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.secret)));
+        let sent = self.credit.acquire(batch.cost())
+            && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok();
         if sent { Turn::After(Duration::ZERO) } else { Turn::Over }
     }
 
@@ -178,7 +188,8 @@ impl Reader {
     }
 }
 
-/// How long a reader without news waits before it asks again, the first time and, of few partitions, at most.
+/// How long a reader without news waits before it asks again, the first time and, of few
+/// partitions, at most.
 const SHORT: Duration = Duration::from_millis(1);
 pub(super) const LONG: Duration = Duration::from_millis(20);
 

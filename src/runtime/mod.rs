@@ -2,25 +2,30 @@
 //!
 //! # How a record becomes visible
 //!
-//! A few threads (`readers`) read batches of all partitions (`ingest`). The *coordinator* hands each to the open epoch of its topic's feed, notes
-//! how far the partition is bound, and closes the epoch: at once when nothing more is waiting, later under load, and only
-//! when the epoch before is through. Workers take batches from the feeds as they can, so one that is faster does more. When it
-//! is time to commit, the epoch to be closed is *marked*; each sink's part on each worker hands over what changed up to the
-//! mark; with all parts together the *committer* stages files, creates the manifest, and shows it in every sink. Stores show an
-//! epoch, in one step, when it is through on all workers, committed or not.
+//! A few threads (`readers`) read batches of all partitions (`ingest`). The *coordinator* hands
+//! each to the open epoch of its topic's feed, notes how far the partition is bound, and closes the
+//! epoch: at once when nothing more is waiting, later under load, and only when the epoch before is
+//! through. Workers take batches from the feeds as they can, so one that is faster does more. When
+//! it is time to commit, the epoch to be closed is *marked*; each sink's part on each worker hands
+//! over what changed up to the mark; with all parts together the *committer* stages files, creates
+//! the manifest, and shows it in every sink. Stores show an epoch, in one step, when it is through
+//! on all workers, committed or not.
 //!
 //! # How it continues
 //!
-//! Before anything is changed, `begin` looks at the state, every sink and every source: a run that it refuses leaves no trace.
-//! Then the run is the state's newest generation, and is the only one that commits. Epoch 0 is the recovery: the ranges of the last manifest are read again and rebuild the state, while sinks write nothing and
-//! only find their rows again. Sums of digests, of every record read and of every row shown, then say whether this is the state
-//! that was recorded. From epoch 1 on it is live.
+//! Before anything is changed, `begin` looks at the state, every sink and every source: a run that
+//! it refuses leaves no trace. Then the run is the state's newest generation, and is the only one
+//! that commits. Epoch 0 is the recovery: the ranges of the last manifest are read again and
+//! rebuild the state, while sinks write nothing and only find their rows again. Sums of digests, of
+//! every record read and of every row shown, then say whether this is the state that was recorded.
+//! From epoch 1 on it is live.
 //!
 //! # Invariants
 //!
-//! - A batch is stamped when it is handed out, by one thread, and bindings are taken when an epoch is closed by the same one: so
-//!   an epoch is exactly the ranges that its manifest binds.
-//! - There is at most one commit at a time. Epochs go on meanwhile; what they change waits in the sinks.
+//! - A batch is stamped when it is handed out, by one thread, and bindings are taken when an epoch
+//!   is closed by the same one: so an epoch is exactly the ranges that its manifest binds.
+//! - There is at most one commit at a time. Epochs go on meanwhile; what they change waits in the
+//!   sinks.
 //! - Clocks decide when epochs are closed, never what they contain.
 
 mod alarm;
@@ -130,15 +135,16 @@ impl Streams {
         Streams { topology, sources: Vec::new(), sinks: Vec::new(), stores: Stores::default() }
     }
 
-    /// Binds a topic that is read. It may be bound to several sources: of one key, the records of those bound later are later.
+    /// Binds a topic that is read. It may be bound to several sources: of one key, the records of
+    /// those bound later are later.
     #[must_use]
     pub fn source(mut self, topic: &str, source: impl Source + 'static) -> Self {
         self.sources.push((topic.to_string(), Box::new(source)));
         self
     }
 
-    /// Binds a topic that is written. Dead letters are written to [`DEAD_LETTERS`]; if that is not bound they are only counted
-    /// and logged.
+    /// Binds a topic that is written. Dead letters are written to [`DEAD_LETTERS`]; if that is not
+    /// bound they are only counted and logged.
     #[must_use]
     pub fn sink(mut self, topic: &str, sink: impl Sink + 'static) -> Self {
         self.sinks.push((topic.to_string(), Box::new(sink)));
@@ -148,12 +154,13 @@ impl Streams {
     /// Runs it to its end: of what was there at the start, or until it is stopped.
     ///
     /// # Errors
-    /// One error for all that is wrong with topology and bindings, before anything is touched; later, the first failure of a
-    /// connector or a worker: what was committed before stands.
+    /// One error for all that is wrong with topology and bindings, before anything is touched;
+    /// later, the first failure of a connector or a worker: what was committed before stands.
     pub fn run(self, config: Config) -> Result<Summary> {
         let (coordinator, _) = coordinator::Coordinator::start(self, config, false)?;
         let summary = coordinator.run()?;
-        // Housekeeping that fails is tried again and warned of; a sync that has failed is final, whose it ever was.
+        // Housekeeping that fails is tried again and warned of; a sync that has failed is final,
+        // whose it ever was.
         disk::sound().map_err(|e| {
             Error::connect("can't say that all of the run is on the disk")
                 .because(e)
@@ -166,7 +173,8 @@ impl Streams {
     fn check(&self, plan: &Plan, state: bool) -> Result<()> {
         let mut wrong = plan.errors.clone();
         if state {
-            let volatile = |step: &String| format!("{step} can't be rebuilt from a state: run it without one");
+            let volatile =
+                |step: &String| format!("{step} can't be rebuilt from a state: run it without one");
             wrong.extend(plan.volatile.iter().map(volatile));
         }
         let read: BTreeSet<&str> = plan.sources.iter().map(String::as_str).collect();
@@ -184,21 +192,36 @@ impl Streams {
             }
         }
         let many = ranks.iter().filter(|(_, sources)| **sources > SOURCES);
-        wrong.extend(many.map(|(topic, n)| format!("topic {topic} is bound to {n} sources, but may be bound to {SOURCES}")));
+        wrong.extend(many.map(|(topic, n)| {
+            format!("topic {topic} is bound to {n} sources, but may be bound to {SOURCES}")
+        }));
         for (topic, _) in &self.sinks {
             if !written.contains(topic.as_str()) {
                 wrong.push(format!("topic {topic} is bound to a sink but never written"));
             }
             *bound.entry(topic).or_default() += 1;
         }
-        wrong.extend(bound.iter().filter(|(_, n)| **n > 1).map(|(topic, _)| format!("topic {topic} is bound to two sinks")));
+        wrong.extend(
+            bound
+                .iter()
+                .filter(|(_, n)| **n > 1)
+                .map(|(topic, _)| format!("topic {topic} is bound to two sinks")),
+        );
         let sourced = |topic: &str| self.sources.iter().any(|(t, _)| t == topic);
-        wrong.extend(read.iter().filter(|t| !sourced(t)).map(|t| format!("topic {t} is read but bound to no source")));
+        wrong.extend(
+            read.iter()
+                .filter(|t| !sourced(t))
+                .map(|t| format!("topic {t} is read but bound to no source")),
+        );
         let unbound = written.iter().filter(|t| **t != DEAD_LETTERS && !bound.contains_key(*t));
         wrong.extend(unbound.map(|t| format!("topic {t} is written but bound to no sink")));
         if wrong.is_empty() {
             return Ok(());
         }
-        Err(Error::config(format!("topology {} can't run: {}", self.topology.name(), wrong.join("; "))))
+        Err(Error::config(format!(
+            "topology {} can't run: {}",
+            self.topology.name(),
+            wrong.join("; ")
+        )))
     }
 }

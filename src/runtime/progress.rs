@@ -39,7 +39,8 @@ pub enum Holds {
     State,
     /// The workers, which are behind what is read.
     Workers,
-    /// A partition of a topic: of those that are not read to their end, the one with the most bytes left.
+    /// A partition of a topic: of those that are not read to their end, the one with the most bytes
+    /// left.
     Partition(String, u32),
     /// A commit, of all that there is.
     Commit,
@@ -68,7 +69,8 @@ pub enum Milestone {
     Committed(u64),
 }
 
-/// What became of the records of a topic: `read = applied + duplicates + superseded + dead`, always.
+/// What became of the records of a topic: `read = applied + duplicates + superseded + dead`,
+/// always.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TopicSummary {
     /// Records read since the beginning of the state.
@@ -77,9 +79,10 @@ pub struct TopicSummary {
     pub bytes: u64,
     /// Rows that stand now; 0 of a stream.
     pub rows: u64,
-    /// Records that decided what stands in their table, or were passed on by a stream. The tombstone of a key that never was
-    /// counts too: no row goes, but of the key it is now known that nothing stands, and an earlier record that comes later is
-    /// superseded by it. A further tombstone is a duplicate.
+    /// Records that decided what stands in their table, or were passed on by a stream. The
+    /// tombstone of a key that never was counts too: no row goes, but of the key it is now known
+    /// that nothing stands, and an earlier record that comes later is superseded by it. A further
+    /// tombstone is a duplicate.
     pub applied: u64,
     /// Of the applied, those that took the place of another row.
     pub replaced: u64,
@@ -132,7 +135,11 @@ pub struct Summary {
 impl Coordinator {
     /// What the run did so far.
     pub(super) fn summary(&self) -> Summary {
-        let topics = self.topics.iter().map(|t| (t.name.clone(), TopicSummary::from(t.tally.as_ref()))).collect();
+        let topics = self
+            .topics
+            .iter()
+            .map(|t| (t.name.clone(), TopicSummary::from(t.tally.as_ref())))
+            .collect();
         let (gauges, elapsed) = (self.gauges.read(), self.started.elapsed());
         Summary { topics, gauges, committed: self.committed, recovered: self.recovered, elapsed }
     }
@@ -169,12 +176,15 @@ impl Coordinator {
         if self.credit.is_short() {
             return Holds::Workers;
         }
-        let left =
-            |(place, left): (&Place, &Arc<AtomicU64>)| (left.load(Ordering::Relaxed), !self.bounds.contains_key(place), *place);
+        let left = |(place, left): (&Place, &Arc<AtomicU64>)| {
+            (left.load(Ordering::Relaxed), !self.bounds.contains_key(place), *place)
+        };
         // One that is followed is waited for only while it is behind: it has no end.
         let behind = |(left, ..): &(u64, bool, Place)| *left > 0 || !self.config.follow;
         match self.reading.iter().map(left).filter(behind).max() {
-            Some((.., (topic, _, partition))) => Holds::Partition(self.topics[topic].name.clone(), partition),
+            Some((.., (topic, _, partition))) => {
+                Holds::Partition(self.topics[topic].name.clone(), partition)
+            }
             None if self.dirty || self.through < self.open => Holds::Workers,
             None if self.marked.is_some() || self.unmarked => Holds::Commit,
             None => Holds::Records,

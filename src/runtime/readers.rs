@@ -1,4 +1,5 @@
-//! The threads that read: up to 64 partitions have one each, of more some share one, and none waits long for another.
+//! The threads that read: up to 64 partitions have one each, of more some share one, and none waits
+//! long for another.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
@@ -12,11 +13,14 @@ use super::ingest::{LONG, Reader, Turn};
 use crate::error::Result;
 use crate::operators::Credit;
 
-/// Threads that read, unless partitions keep them waiting: each has a batch in its hands that no credit bounds.
+/// Threads that read, unless partitions keep them waiting: each has a batch in its hands that no
+/// credit bounds.
 const THREADS: usize = 64;
-/// Of so many partitions without news each is asked as often as if it were the only one; of more, more seldom.
+/// Of so many partitions without news each is asked as often as if it were the only one; of more,
+/// more seldom.
 const CALM: u32 = 256;
-/// After what time in which all threads are at one partition each there is one thread more, if others wait.
+/// After what time in which all threads are at one partition each there is one thread more, if
+/// others wait.
 const STUCK: Duration = Duration::from_millis(250);
 
 /// The partitions that are read, and the threads that read them.
@@ -70,7 +74,13 @@ impl State {
 impl Readers {
     /// No partitions yet.
     pub(super) fn new(credit: Arc<Credit>, coordinator: Sender<Message>) -> Self {
-        Readers { shared: Arc::default(), threads: Vec::new(), credit, coordinator, looked: (Instant::now(), 0) }
+        Readers {
+            shared: Arc::default(),
+            threads: Vec::new(),
+            credit,
+            coordinator,
+            looked: (Instant::now(), 0),
+        }
     }
 
     /// Reads one more partition.
@@ -109,7 +119,8 @@ impl Readers {
         self.threads.drain(..).all(|thread| thread.join().is_ok())
     }
 
-    /// Starts one more thread if all that there are wait for a partition each, while others are due.
+    /// Starts one more thread if all that there are wait for a partition each, while others are
+    /// due.
     ///
     /// # Errors
     /// Never but as [`add`](Self::add).
@@ -130,7 +141,9 @@ impl Readers {
         let shared = self.shared.clone();
         let (number, coordinator) = (self.threads.len(), self.coordinator.clone());
         self.shared.lock().tried += 1;
-        match spawn("reader", format!("read {number}"), &self.coordinator, move || shared.work(&coordinator)) {
+        match spawn("reader", format!("read {number}"), &self.coordinator, move || {
+            shared.work(&coordinator)
+        }) {
             Ok(thread) => self.threads.push(thread),
             Err(error) if self.threads.is_empty() => return Err(error),
             // Fewer do the same, but slower.
@@ -173,8 +186,8 @@ impl Shared {
         }
     }
 
-    /// The partition whose turn it is, how long it may be waited for, and the longest pause after which it is asked again. None at
-    /// the end.
+    /// The partition whose turn it is, how long it may be waited for, and the longest pause after
+    /// which it is asked again. None at the end.
     fn next(&self) -> Option<(Box<Reader>, Duration, Duration)> {
         let mut state = self.lock();
         while !state.ended {
@@ -184,15 +197,22 @@ impl Shared {
                     let (_, reader) = state.due.pop_first()?;
                     state.turns += 1;
                     let next = state.due.first_key_value().map(|((due, _), _)| *due);
-                    if next.is_some_and(|due| due <= now || state.watched.is_none_or(|watched| due < watched)) {
+                    if next.is_some_and(|due| {
+                        due <= now || state.watched.is_none_or(|watched| due < watched)
+                    }) {
                         self.changed.notify_one();
                     }
-                    let patience = if state.threads < state.partitions { Duration::ZERO } else { LONG };
+                    let patience =
+                        if state.threads < state.partitions { Duration::ZERO } else { LONG };
                     return Some((reader, patience, LONG * (1 + state.partitions as u32 / CALM)));
                 }
                 Some(due) if state.watched.is_none_or(|watched| due < watched) => {
                     state.watched = Some(due);
-                    state = self.changed.wait_timeout(state, due - now).unwrap_or_else(PoisonError::into_inner).0;
+                    state = self
+                        .changed
+                        .wait_timeout(state, due - now)
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .0;
                     if state.watched == Some(due) {
                         state.watched = None;
                     }
@@ -206,6 +226,10 @@ impl Shared {
     /// A partition that is not read any further.
     fn left(&self) -> Option<Box<Reader>> {
         let mut state = self.lock();
-        state.rebuilt.pop().map(Box::new).or_else(|| state.due.pop_first().map(|(_, reader)| reader))
+        state
+            .rebuilt
+            .pop()
+            .map(Box::new)
+            .or_else(|| state.due.pop_first().map(|(_, reader)| reader))
     }
 }

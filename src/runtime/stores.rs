@@ -1,4 +1,5 @@
-//! The stores of a run: those of the topology's materialized tables that were asked for before it began.
+//! The stores of a run: those of the topology's materialized tables that were asked for before it
+//! began.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -17,14 +18,22 @@ pub(crate) struct Stores(pub(crate) BTreeMap<String, Arc<dyn Shelf>>);
 impl Stores {
     /// All that a topology has.
     pub(crate) fn all(topology: &Topology) -> Self {
-        Stores(topology.plan().stores.into_iter().map(|store| (store.name, (store.make)())).collect())
+        Stores(
+            topology.plan().stores.into_iter().map(|store| (store.name, (store.make)())).collect(),
+        )
     }
 
     /// The handle of a store, which is made if it is not here yet.
-    pub(crate) fn open<K: Datum, V: Datum>(&mut self, topology: &Topology, name: &str) -> Result<ReadOnlyStore<K, V>> {
+    pub(crate) fn open<K: Datum, V: Datum>(
+        &mut self,
+        topology: &Topology,
+        name: &str,
+    ) -> Result<ReadOnlyStore<K, V>> {
         let stores = topology.plan().stores;
-        let found = stores.iter().find(|store| store.name == name && store.types == TypeId::of::<(K, V)>());
-        let shelf = found.map(|store| self.0.entry(name.to_string()).or_insert_with(store.make).clone());
+        let found =
+            stores.iter().find(|store| store.name == name && store.types == TypeId::of::<(K, V)>());
+        let shelf =
+            found.map(|store| self.0.entry(name.to_string()).or_insert_with(store.make).clone());
         shelf.and_then(ReadOnlyStore::of).ok_or_else(|| {
             let has: Vec<String> = stores.iter().map(|store| format!("{} of {}", store.name, store.rows)).collect();
             let has = if has.is_empty() { "none".into() } else { has.join(", ") };
@@ -36,7 +45,8 @@ impl Stores {
 }
 
 impl Coordinator {
-    /// Shows in the stores what is through; nothing of a state that is not yet known to be the one that was recorded.
+    /// Shows in the stores what is through; nothing of a state that is not yet known to be the one
+    /// that was recorded.
     pub(super) fn show(&self) {
         if self.phase == Phase::Live {
             self.stores.0.values().for_each(|store| store.show(self.through));
@@ -45,8 +55,9 @@ impl Coordinator {
 }
 
 impl Streams {
-    /// A handle of the table that the topology [materializes](crate::KTable::materialize) as `name`: to be asked for before the
-    /// run, and used from then on by any thread. Only what is asked for is kept in memory.
+    /// A handle of the table that the topology [materializes](crate::KTable::materialize) as
+    /// `name`: to be asked for before the run, and used from then on by any thread. Only what is
+    /// asked for is kept in memory.
     ///
     /// ```
     /// use watershed::connect::memory::MemoryLog;
@@ -69,7 +80,8 @@ impl Streams {
     /// ```
     ///
     /// # Errors
-    /// When the topology has no such store, or one of other keys or values: then it says which it has.
+    /// When the topology has no such store, or one of other keys or values: then it says which it
+    /// has.
     pub fn store<K: Datum, V: Datum>(&mut self, name: &str) -> Result<ReadOnlyStore<K, V>> {
         self.stores.open(&self.topology, name)
     }

@@ -1,4 +1,5 @@
-//! The workers' threads: each builds the topology over what is bound to it, and steps until it is complete.
+//! The workers' threads: each builds the topology over what is bound to it, and steps until it is
+//! complete.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -20,9 +21,10 @@ use crate::graph::Plugs;
 use crate::operators::{Feed, Gauges, Marks, Outlet, Seeds, Tally};
 use crate::topology::Topology;
 
-/// How long a worker looks again and again for news of a closed epoch before it sleeps: to be woken for each of the first words
-/// between workers would be most of a small epoch's time. No longer, because of two workers on one core it is the one that
-/// works that waits meanwhile: to yield gives the core to another only when that has had less of it.
+/// How long a worker looks again and again for news of a closed epoch before it sleeps: to be woken
+/// for each of the first words between workers would be most of a small epoch's time. No longer,
+/// because of two workers on one core it is the one that works that waits meanwhile: to yield gives
+/// the core to another only when that has had less of it.
 const SPIN: Duration = Duration::from_micros(300);
 
 /// What the workers are given.
@@ -51,7 +53,9 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         let coordinator = shared.coordinator.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let alarm = Alarm { what: "worker", coordinator: coordinator.clone() };
         let index = worker.index();
-        let writers = std::mem::take(&mut shared.writers.lock().unwrap_or_else(PoisonError::into_inner)[index]);
+        let writers = std::mem::take(
+            &mut shared.writers.lock().unwrap_or_else(PoisonError::into_inner)[index],
+        );
         let through = Rc::new(Cell::new(0));
         let outlet = |(topic, (sink, writer)): (String, (usize, Box<dyn Writer>))| {
             let coordinator = coordinator.clone();
@@ -61,8 +65,12 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             (topic, Outlet { writer, marks: shared.marks.clone(), tell })
         };
         let outlets = writers.into_iter().map(outlet).collect();
-        let (feeds, stores, gauges) = (shared.feeds.clone(), shared.stores.0.clone(), shared.gauges.clone());
-        shared.topology.install(worker, Plugs { feeds, outlets, stores, gauges, seeds: shared.seeds, open: through.clone() });
+        let (feeds, stores, gauges) =
+            (shared.feeds.clone(), shared.stores.0.clone(), shared.gauges.clone());
+        shared.topology.install(
+            worker,
+            Plugs { feeds, outlets, stores, gauges, seeds: shared.seeds, open: through.clone() },
+        );
         let (mut last, mut open, mut since) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let opened = shared.open.load(Ordering::Acquire);

@@ -47,7 +47,9 @@ impl<T: Serialize> Serializer<T> for Json {
 
 impl Deserializer<String> for Utf8 {
     fn decode(&self, bytes: Option<&[u8]>) -> Result<String, Reject> {
-        std::str::from_utf8(there(bytes)?).map(str::to_string).map_err(|e| Reject::new("invalid utf-8", e))
+        std::str::from_utf8(there(bytes)?)
+            .map(str::to_string)
+            .map_err(|e| Reject::new("invalid utf-8", e))
     }
 }
 
@@ -74,8 +76,12 @@ macro_rules! integer {
         impl Deserializer<$ty> for $serde {
             fn decode(&self, bytes: Option<&[u8]>) -> Result<$ty, Reject> {
                 let bytes = there(bytes)?;
-                let wrong =
-                    |_| Reject::new("wrong length", format!("{} bytes, an integer has {}", bytes.len(), size_of::<$ty>()));
+                let wrong = |_| {
+                    Reject::new(
+                        "wrong length",
+                        format!("{} bytes, an integer has {}", bytes.len(), size_of::<$ty>()),
+                    )
+                };
                 bytes.try_into().map(<$ty>::from_be_bytes).map_err(wrong)
             }
         }

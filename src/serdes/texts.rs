@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `N` optional strings in one allocation: a row of text columns on its way from decoding to a file.
+/// `N` optional strings in one allocation: a row of text columns on its way from decoding to a
+/// file.
 ///
 /// ```
 /// use watershed::serdes::Texts;
@@ -19,7 +20,8 @@ pub struct Texts<const N: usize> {
 const NULL: u32 = 1 << 31;
 
 impl<const N: usize> Texts<N> {
-    /// Copies the strings into one allocation. Their length in all must stay below 2 GiB: connectors limit a record to far less.
+    /// Copies the strings into one allocation. Their length in all must stay below 2 GiB:
+    /// connectors limit a record to far less.
     pub fn new(parts: [Option<&str>; N]) -> Self {
         let mut text = String::with_capacity(parts.iter().flatten().map(|s| s.len()).sum());
         let mut ends = [0; N];
@@ -49,7 +51,9 @@ impl<'de, const N: usize> Deserialize<'de> for Texts<N> {
         let parts = Vec::<Option<String>>::deserialize(deserializer)?;
         let slices: Vec<Option<&str>> = parts.iter().map(Option::as_deref).collect();
         let count = slices.len();
-        let array = slices.try_into().map_err(|_| serde::de::Error::invalid_length(count, &"one string a column"))?;
+        let array = slices
+            .try_into()
+            .map_err(|_| serde::de::Error::invalid_length(count, &"one string a column"))?;
         Ok(Texts::new(array))
     }
 }

@@ -12,10 +12,12 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A text that is kept once in the process and never freed: copied, compared for equality and hashed like a number.
+/// A text that is kept once in the process and never freed: copied, compared for equality and
+/// hashed like a number.
 ///
-/// It is for texts of which there are few different ones, such as names of countries. The hash is that of the place where the
-/// text is kept, so that nobody can write texts of one hash; it is another one in each process.
+/// It is for texts of which there are few different ones, such as names of countries. The hash is
+/// that of the place where the text is kept, so that nobody can write texts of one hash; it is
+/// another one in each process.
 ///
 /// ```
 /// use watershed::serdes::Word;
@@ -72,7 +74,8 @@ impl From<&str> for Word {
         let Words { hashes, parts } = &*WORDS;
         let hash = hashes.hash_one(text);
         // Neither the lowest nor the highest bits, which choose the place within the part.
-        let mut part = parts[(hash >> 40) as usize % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part =
+            parts[(hash >> 40) as usize % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
         match part.entry(hash, |kept| *kept.text == *text, |kept| hashes.hash_one(&*kept.text)) {
             Entry::Occupied(entry) => Word(entry.get()),
             Entry::Vacant(entry) => {
@@ -145,11 +148,18 @@ mod tests {
 
     #[test]
     fn equal_texts_are_one_word_on_all_threads() {
-        let words = || (0..10_000).map(|n| Word::from(format!("word {n}").as_str())).collect::<Vec<_>>();
-        let threads = [0; 4].map(|_| std::thread::spawn(words)).map(|thread| thread.join().unwrap());
+        let words =
+            || (0..10_000).map(|n| Word::from(format!("word {n}").as_str())).collect::<Vec<_>>();
+        let threads =
+            [0; 4].map(|_| std::thread::spawn(words)).map(|thread| thread.join().unwrap());
         assert!(threads.iter().all(|found| *found == threads[0]));
-        assert_eq!(threads[0].iter().map(|word| word.place()).collect::<BTreeSet<_>>().len(), 10_000);
-        assert!(threads[0].iter().enumerate().all(|(n, word)| word.as_str() == format!("word {n}")));
+        assert_eq!(
+            threads[0].iter().map(|word| word.place()).collect::<BTreeSet<_>>().len(),
+            10_000
+        );
+        assert!(
+            threads[0].iter().enumerate().all(|(n, word)| word.as_str() == format!("word {n}"))
+        );
     }
 
     #[test]
@@ -178,7 +188,10 @@ mod tests {
     fn a_word_is_read_as_it_was_written() {
         let word = Word::from("say \"Chile\"");
         let json = serde_json::to_string(&word).unwrap();
-        assert_eq!((serde_json::from_str::<Word>(&json).unwrap(), word.to_string().as_str()), (word, word.as_str()));
+        assert_eq!(
+            (serde_json::from_str::<Word>(&json).unwrap(), word.to_string().as_str()),
+            (word, word.as_str())
+        );
         assert_eq!(serde_json::from_reader::<_, Word>(json.as_bytes()).unwrap(), word);
     }
 }

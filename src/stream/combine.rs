@@ -29,34 +29,43 @@ impl<V> Left<V> {
 }
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
-    /// Groups records: unlike Kafka's, `f` gives group and value at once, or `None` for no group. A duplicate counts again.
+    /// Groups records: unlike Kafka's, `f` gives group and value at once, or `None` for no group. A
+    /// duplicate counts again.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.group_by(|id, n| (n % 2, *id)).count().to("count", Produced::columns(["parity", "count"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
     /// assert_eq!(driver.rows("count"), [[Long(0), Long(1)], [Long(1), Long(2)]]);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(&self, f: impl Fn(&K, &V) -> P + 'static) -> KGrouped<'s, G, X> {
+    pub fn group_by<G: Datum, X: Datum, P: Into<Option<(G, X)>>>(
+        &self,
+        f: impl Fn(&K, &V) -> P + 'static,
+    ) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
-        let one = move |e: Event<K, V>| f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)));
+        let one = move |e: Event<K, V>| {
+            f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)))
+        };
         KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
     }
 
-    /// Groups records by their key; unlike Kafka's, those of the key `None` (null) are a group too. A duplicate counts again.
+    /// Groups records by their key; unlike Kafka's, those of the key `None` (null) are a group too.
+    /// A duplicate counts again.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.group_by_key().sum(|n| *n).to("sum", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -69,15 +78,18 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
     }
 
-    /// Keeps the latest record of each key, by position: unlike Kafka's, an older record that arrives later changes nothing.
+    /// Keeps the latest record of each key, by position: unlike Kafka's, an older record that
+    /// arrives later changes nothing.
     ///
-    /// The value `None` is a row, where Kafka's deletes one. When a join takes the latest back, the one before it stands again.
+    /// The value `None` is a row, where Kafka's deletes one. When a join takes the latest back, the
+    /// one before it stands again.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json)).to_table().to("latest", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// driver.pipe_at("numbers", 0, 5, Some(b"1"), Some(b"70")); // of partition 0 the record at offset 5
     /// driver.pipe_at("numbers", 0, 4, Some(b"1"), Some(b"60")); // is later than the one at 4
     /// driver.commit()?;
@@ -87,9 +99,12 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn to_table(&self) -> KTable<'s, K, V> {
         let node = self.graph.node("to_table", &[self.node]);
         if self.retracts {
-            let diffs = timed(&self.events, |e, t| Some(((e.key, (e.order, e.way, e.value)), t, isize::from(e.diff))));
+            let diffs = timed(&self.events, |e, t| {
+                Some(((e.key, (e.order, e.way, e.value)), t, isize::from(e.diff)))
+            });
             let fresh = Box::new(|| Extreme::new(true));
-            let last = fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), self.graph.seeds());
+            let last =
+                fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), self.graph.seeds());
             return KTable::from_diffs(self.graph.clone(), node, last, true);
         }
         let secret = self.graph.seeds().secret();
@@ -97,22 +112,25 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             let digest = secret.digest(&e.value).half();
             Arrived { key: e.key, order: e.order, way: e.way, digest, value: Some(e.value) }
         });
-        let rows = latest(arrived, self.graph.keys(), "to_table", std::sync::Arc::<Tally>::default());
+        let rows =
+            latest(arrived, self.graph.keys(), "to_table", std::sync::Arc::<Tally>::default());
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
-    /// Joins each record with the table's row of its key. Unlike Kafka's the result is maintained: a row that comes, changes or
-    /// goes later moves the results of all records of its key.
+    /// Joins each record with the table's row of its key. Unlike Kafka's the result is maintained:
+    /// a row that comes, changes or goes later moves the results of all records of its key.
     ///
-    /// So it keeps every record of the stream, and a record however late is joined with the row that stands.
+    /// So it keeps every record of the stream, and a record however late is joined with the row
+    /// that stands.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let pins = builder.stream("pins", Consumed::with(Int64, Int64));
     /// let users = builder.table("users", Consumed::with(Int64, Int64));
     /// pins.join(&users, |n, age| n * 100 + age).to_table().to("latest", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let (pins, users) = (driver.input("pins", Int64, Int64), driver.input("users", Int64, Int64));
     /// pins.pipe(&mut driver, &1, &7);
     /// driver.commit()?;
@@ -122,22 +140,29 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// assert_eq!(driver.rows("latest"), [[Long(1), Long(730)]]);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn join<W: Datum, O: Datum>(&self, table: &KTable<'s, K, W>, f: impl Fn(&V, &W) -> O + 'static) -> KStream<'s, K, O> {
+    pub fn join<W: Datum, O: Datum>(
+        &self,
+        table: &KTable<'s, K, W>,
+        f: impl Fn(&V, &W) -> O + 'static,
+    ) -> KStream<'s, K, O> {
         let node = self.graph.node("join", &[self.node, table.node]);
-        let joined = self.lefts().join_map(table.diffs(), move |key, left, w| (key.clone(), left.with(f(&left.value, w))));
+        let joined = self.lefts().join_map(table.diffs(), move |key, left, w| {
+            (key.clone(), left.with(f(&left.value, w)))
+        });
         self.joined(node, joined)
     }
 
-    /// Like [`join`](Self::join), and a record without a row is joined with `None`: unlike Kafka's only for as long as there is
-    /// none, and again once a tombstone has deleted it.
+    /// Like [`join`](Self::join), and a record without a row is joined with `None`: unlike Kafka's
+    /// only for as long as there is none, and again once a tombstone has deleted it.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let pins = builder.stream("pins", Consumed::with(Int64, Int64));
     /// let users = builder.table("users", Consumed::with(Int64, Int64));
     /// pins.left_join(&users, |n, age| n * 100 + age.unwrap_or(&0)).to_table().to("latest", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let (pins, users) = (driver.input("pins", Int64, Int64), driver.input("users", Int64, Int64));
     /// pins.pipe(&mut driver, &1, &7);
     /// driver.commit()?;
@@ -155,9 +180,12 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let node = self.graph.node("left_join", &[self.node, table.node]);
         let f: Shared<_> = Shared::new(f);
         let (lefts, rows, with) = (self.lefts(), table.diffs(), f.clone());
-        let matched =
-            lefts.clone().join_map(rows.clone(), move |key, left, w| (key.clone(), left.with(with(&left.value, Some(w)))));
-        let alone = lefts.antijoin(rows.map(|(key, _)| key)).map(move |(key, left)| (key, left.with(f(&left.value, None))));
+        let matched = lefts.clone().join_map(rows.clone(), move |key, left, w| {
+            (key.clone(), left.with(with(&left.value, Some(w))))
+        });
+        let alone = lefts
+            .antijoin(rows.map(|(key, _)| key))
+            .map(move |(key, left)| (key, left.with(f(&left.value, None))));
         self.joined(node, matched.concat(alone))
     }
 
@@ -168,7 +196,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         })
     }
 
-    fn joined<O: Datum>(&self, node: usize, rows: VecCollection<'s, Epoch, (K, Left<O>)>) -> KStream<'s, K, O> {
+    fn joined<O: Datum>(
+        &self,
+        node: usize,
+        rows: VecCollection<'s, Epoch, (K, Left<O>)>,
+    ) -> KStream<'s, K, O> {
         // A multiplicity beyond one is as many events.
         let event = |((key, left), _, diff): ((K, Left<O>), Epoch, isize)| {
             let Left { value, order, way, timestamp } = left;
@@ -189,13 +221,19 @@ fn timed<'s, K: Datum, V: Datum, D: Clone + 'static>(
     use timely::dataflow::operators::generic::Operator;
     events
         .clone()
-        .unary::<CapacityContainerBuilder<Vec<(D, Epoch, isize)>>, _, _, _>(Pipeline, "diffs", move |_, _| {
-            move |input, output| {
-                input.for_each(|time, data| {
-                    let epoch = *time.time();
-                    output.session(&time).give_iterator(data.drain(..).filter_map(|event| f(event, epoch)));
-                });
-            }
-        })
+        .unary::<CapacityContainerBuilder<Vec<(D, Epoch, isize)>>, _, _, _>(
+            Pipeline,
+            "diffs",
+            move |_, _| {
+                move |input, output| {
+                    input.for_each(|time, data| {
+                        let epoch = *time.time();
+                        output
+                            .session(&time)
+                            .give_iterator(data.drain(..).filter_map(|event| f(event, epoch)));
+                    });
+                }
+            },
+        )
         .as_collection()
 }

@@ -8,17 +8,19 @@ use crate::operators::{Datum, append};
 use crate::options::Produced;
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
-    /// Calls `f` with each record, in no order between partitions: unlike Kafka's, but like [`peek`](Self::peek), also with what
-    /// is taken back, and after a restart with what is read again.
+    /// Calls `f` with each record, in no order between partitions: unlike Kafka's, but like
+    /// [`peek`](Self::peek), also with what is taken back, and after a restart with what is read
+    /// again.
     ///
     /// ```
     /// # use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
     /// # use watershed::prelude::*;
     /// static SUM: AtomicI64 = AtomicI64::new(0);
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.for_each(|_, n| drop(SUM.fetch_add(*n, Relaxed)));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -30,14 +32,16 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.graph.end(seen.events);
     }
 
-    /// Prints each record to standard output, behind `label`; what it sees is what [`for_each`](Self::for_each) sees.
+    /// Prints each record to standard output, behind `label`; what it sees is what
+    /// [`for_each`](Self::for_each) sees.
     ///
     /// ```
     /// # use watershed::prelude::*;
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.print("numbers"); // [numbers]: 1, 7
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// numbers.pipe(&mut driver, &1, &7);
     /// driver.commit()?;
@@ -51,17 +55,20 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 }
 
 impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
-    /// Writes each record to `topic` as a row, exactly once: unlike Kafka's as columns, first those of the key, then the value's.
+    /// Writes each record to `topic` as a row, exactly once: unlike Kafka's as columns, first those
+    /// of the key, then the value's.
     ///
-    /// A duplicate is one more row, `None` is null. A stream whose records may be taken back, behind a maintained join, can't be
-    /// written, and the run says so as it starts: make it a table first.
+    /// A duplicate is one more row, `None` is null. A stream whose records may be taken back,
+    /// behind a maintained join, can't be written, and the run says so as it starts: make it a
+    /// table first.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.to("all", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8), (1, 7)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;

@@ -1,7 +1,8 @@
-//! [`KStream`]: records as events. Verbs that look at one record at a time are here, those that bring records together beside.
+//! [`KStream`]: records as events. Verbs that look at one record at a time are here, those that
+//! bring records together beside.
 //!
-//! What becomes of null keys, tombstones, duplicates and out-of-order records is said once, at the type; a verb says only where
-//! it differs.
+//! What becomes of null keys, tombstones, duplicates and out-of-order records is said once, at the
+//! type; a verb says only where it differs.
 
 mod combine;
 mod ends;
@@ -30,17 +31,21 @@ pub(crate) struct Event<K, V> {
     pub(crate) diff: i8,
 }
 
-/// A stream of records: each is an event of its own. A handle: it is cheap to clone, and may be used many times.
+/// A stream of records: each is an event of its own. A handle: it is cheap to clone, and may be
+/// used many times.
 ///
 /// What holds where a verb does not say otherwise:
-/// - A **null key** is a dead letter, or `None` where the serde takes it ([`Nullable`](crate::serdes::Nullable)): a key like
-///   others, which Kafka's groups and tables drop.
-/// - A **tombstone** is a dead letter too, or the value `None`: it deletes nothing, not even in a table made of the stream.
+/// - A **null key** is a dead letter, or `None` where the serde takes it
+///   ([`Nullable`](crate::serdes::Nullable)): a key like others, which Kafka's groups and tables
+///   drop.
+/// - A **tombstone** is a dead letter too, or the value `None`: it deletes nothing, not even in a
+///   table made of the stream.
 /// - A **duplicate**, equal to a record before it, is one more event.
-/// - **Out-of-order records** are never too late: no grace ends. Where it matters which is the latest, position decides, neither
-///   arrival nor timestamp.
-/// - A maintained [`join`](Self::join) may **take back** a record it gave. The verbs behind it take back what they made of it,
-///   for which their closures are called again: they must give the same for the same.
+/// - **Out-of-order records** are never too late: no grace ends. Where it matters which is the
+///   latest, position decides, neither arrival nor timestamp.
+/// - A maintained [`join`](Self::join) may **take back** a record it gave. The verbs behind it take
+///   back what they made of it, for which their closures are called again: they must give the same
+///   for the same.
 #[derive(Clone)]
 pub struct KStream<'s, K: Datum, V: Datum> {
     pub(crate) graph: Graph<'s>,
@@ -53,11 +58,17 @@ pub struct KStream<'s, K: Datum, V: Datum> {
 type Each<K, V, L, W> = Box<dyn FnMut(Event<K, V>, &mut Vec<Event<L, W>>)>;
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
-    pub(crate) fn new(graph: Graph<'s>, node: usize, events: StreamVec<'s, Epoch, Event<K, V>>, retracts: bool) -> Self {
+    pub(crate) fn new(
+        graph: Graph<'s>,
+        node: usize,
+        events: StreamVec<'s, Epoch, Event<K, V>>,
+        retracts: bool,
+    ) -> Self {
         KStream { graph, node, events, retracts }
     }
 
-    /// Names this step, for [`describe`](crate::Topology::describe) and logs: Kafka's `Named`, behind the verb instead of in it.
+    /// Names this step, for [`describe`](crate::Topology::describe) and logs: Kafka's `Named`,
+    /// behind the verb instead of in it.
     ///
     /// ```
     /// use watershed::prelude::*;
@@ -72,19 +83,27 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.clone()
     }
 
-    fn each<L: Datum, W: Datum>(&self, verb: &str, mut logic: Each<K, V, L, W>) -> KStream<'s, L, W> {
+    fn each<L: Datum, W: Datum>(
+        &self,
+        verb: &str,
+        mut logic: Each<K, V, L, W>,
+    ) -> KStream<'s, L, W> {
         let node = self.graph.node(verb, &[self.node]);
-        let events = self.events.clone().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, verb, move |_, _| {
-            move |input, output| {
-                input.for_each(|time, data| {
-                    let mut out = Vec::with_capacity(data.len());
-                    data.drain(..).for_each(|event| logic(event, &mut out));
-                    if !out.is_empty() {
-                        output.session(&time).give_container(&mut out);
-                    }
-                });
-            }
-        });
+        let events = self.events.clone().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
+            Pipeline,
+            verb,
+            move |_, _| {
+                move |input, output| {
+                    input.for_each(|time, data| {
+                        let mut out = Vec::with_capacity(data.len());
+                        data.drain(..).for_each(|event| logic(event, &mut out));
+                        if !out.is_empty() {
+                            output.session(&time).give_container(&mut out);
+                        }
+                    });
+                }
+            },
+        );
         KStream::new(self.graph.clone(), node, events, self.retracts)
     }
 
@@ -92,10 +111,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.filter(|_, n| n % 2 == 0).to("even", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -103,17 +123,21 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + 'static) -> Self {
-        self.each("filter", Box::new(move |event, out| out.extend(keep(&event.key, &event.value).then_some(event))))
+        self.each(
+            "filter",
+            Box::new(move |event, out| out.extend(keep(&event.key, &event.value).then_some(event))),
+        )
     }
 
     /// Keeps the records for which `drop` is false.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.filter_not(|_, n| n % 2 == 0).to("odd", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -121,29 +145,46 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn filter_not(&self, drop: impl Fn(&K, &V) -> bool + 'static) -> Self {
-        self.each("filter_not", Box::new(move |event, out| out.extend((!drop(&event.key, &event.value)).then_some(event))))
+        self.each(
+            "filter_not",
+            Box::new(move |event, out| {
+                out.extend((!drop(&event.key, &event.value)).then_some(event))
+            }),
+        )
     }
 
-    /// Makes each record another one, with a key of its own; unlike Kafka's it never makes a repartition topic.
+    /// Makes each record another one, with a key of its own; unlike Kafka's it never makes a
+    /// repartition topic.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.map(|id, n| (n, id)).to("turned", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 7)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
     /// assert_eq!(driver.rows("turned"), [[Long(7), Long(1)], [Long(7), Long(2)]]);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn map<L: Datum, W: Datum>(&self, f: impl Fn(K, V) -> (L, W) + 'static) -> KStream<'s, L, W> {
+    pub fn map<L: Datum, W: Datum>(
+        &self,
+        f: impl Fn(K, V) -> (L, W) + 'static,
+    ) -> KStream<'s, L, W> {
         self.each(
             "map",
             Box::new(move |e, out| {
                 let (key, value) = f(e.key, e.value);
-                out.push(Event { key, value, order: e.order, way: e.way, timestamp: e.timestamp, diff: e.diff });
+                out.push(Event {
+                    key,
+                    value,
+                    order: e.order,
+                    way: e.way,
+                    timestamp: e.timestamp,
+                    diff: e.diff,
+                });
             }),
         )
     }
@@ -152,10 +193,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.map_values(|n| n * 10).to("tens", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -172,15 +214,17 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Makes each record any number of records. All of them stand at the position of the one they come from; of those of one key,
-    /// in a table of them ([`to_table`](Self::to_table)), the last stands, as in Kafka.
+    /// Makes each record any number of records. All of them stand at the position of the one they
+    /// come from; of those of one key, in a table of them ([`to_table`](Self::to_table)), the last
+    /// stands, as in Kafka.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.flat_map(|id, n| (0..n).map(move |i| (id * 10 + i, n))).to("each", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 0), (2, 2)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -196,31 +240,50 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             Box::new(move |e, out| {
                 let (order, timestamp, diff) = (e.order, e.timestamp, e.diff);
                 let each = f(e.key, e.value).into_iter().enumerate();
-                out.extend(each.map(|(n, (key, value))| Event { key, value, order, way: e.way.then(n), timestamp, diff }));
+                out.extend(each.map(|(n, (key, value))| Event {
+                    key,
+                    value,
+                    order,
+                    way: e.way.then(n),
+                    timestamp,
+                    diff,
+                }));
             }),
         )
     }
 
-    /// Makes each value any number of values under the same key; as after [`flat_map`](Self::flat_map), all at one position.
+    /// Makes each value any number of values under the same key; as after
+    /// [`flat_map`](Self::flat_map), all at one position.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.flat_map_values(|n| 0..n).to("each", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 0), (2, 2)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
     /// assert_eq!(driver.rows("each"), [[Long(2), Long(0)], [Long(2), Long(1)]]);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn flat_map_values<W: Datum, I: IntoIterator<Item = W>>(&self, f: impl Fn(V) -> I + 'static) -> KStream<'s, K, W> {
+    pub fn flat_map_values<W: Datum, I: IntoIterator<Item = W>>(
+        &self,
+        f: impl Fn(V) -> I + 'static,
+    ) -> KStream<'s, K, W> {
         self.each(
             "flat_map_values",
             Box::new(move |e, out| {
                 let (key, order, timestamp, diff) = (e.key, e.order, e.timestamp, e.diff);
-                let one = |(n, value)| Event { key: key.clone(), value, order, way: e.way.then(n), timestamp, diff };
+                let one = |(n, value)| Event {
+                    key: key.clone(),
+                    value,
+                    order,
+                    way: e.way.then(n),
+                    timestamp,
+                    diff,
+                };
                 out.extend(f(e.value).into_iter().enumerate().map(one));
             }),
         )
@@ -230,10 +293,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.select_key(|_, n| n % 2).to("by parity", Produced::columns(["parity", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -256,17 +320,18 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Looks at each record as it passes, in no order between partitions. Unlike Kafka's it also sees what is taken back; and
-    /// after a restart it sees what is read again.
+    /// Looks at each record as it passes, in no order between partitions. Unlike Kafka's it also
+    /// sees what is taken back; and after a restart it sees what is read again.
     ///
     /// ```
     /// # use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
     /// # use watershed::prelude::*;
     /// static SUM: AtomicI64 = AtomicI64::new(0);
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
     /// numbers.peek(|_, n| drop(SUM.fetch_add(*n, Relaxed))).to("same", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
@@ -283,17 +348,18 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// The records of both streams. As in Kafka there is no order between them; but in a table of them a record of the topic that
-    /// the topology names later is the later one, whichever came first. Of what one record became on two ways, that of `other` is
-    /// later.
+    /// The records of both streams. As in Kafka there is no order between them; but in a table of
+    /// them a record of the topic that the topology names later is the later one, whichever came
+    /// first. Of what one record became on two ways, that of `other` is later.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
-    /// # let mut driver = TopologyTestDriver::new(Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let old = builder.stream("old", Consumed::with(Int64, Int64));
     /// let new = builder.stream("new", Consumed::with(Int64, Int64));
     /// old.merge(&new).to_table().to("latest", Produced::columns(["id", "n"]));
-    /// # }))?;
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let (old, new) = (driver.input("old", Int64, Int64), driver.input("new", Int64, Int64));
     /// new.pipe(&mut driver, &1, &20);
     /// [(1, 10), (2, 10)].map(|(id, n)| old.pipe(&mut driver, &id, &n));
@@ -304,7 +370,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn merge(&self, other: &Self) -> Self {
         use timely::dataflow::operators::{Concat, vec::Map};
         let node = self.graph.node("merge", &[self.node, other.node]);
-        let side = |stream: &Self, number| stream.events.clone().map(move |e| Event { way: e.way.after(number), ..e });
+        let side = |stream: &Self, number| {
+            stream.events.clone().map(move |e| Event { way: e.way.after(number), ..e })
+        };
         let events = side(self, 0).concat(side(other, 1));
         KStream::new(self.graph.clone(), node, events, self.retracts || other.retracts)
     }

@@ -1,4 +1,5 @@
-//! Topologies under test: [`TopologyTestDriver`] runs one with topics in memory and a clock you hold.
+//! Topologies under test: [`TopologyTestDriver`] runs one with topics in memory and a clock you
+//! hold.
 
 mod output;
 
@@ -21,8 +22,9 @@ use crate::serdes::Serializer;
 use crate::time::Timestamp;
 use crate::topology::Topology;
 
-/// Runs a topology on the real engine, with all its topics in memory: records go in when you pipe them, an epoch is closed when
-/// you [`commit`](Self::commit), and then the changes and the tables are there to be looked at.
+/// Runs a topology on the real engine, with all its topics in memory: records go in when you pipe
+/// them, an epoch is closed when you [`commit`](Self::commit), and then the changes and the tables
+/// are there to be looked at.
 ///
 /// ```
 /// use watershed::options::{Consumed, Produced};
@@ -68,7 +70,12 @@ pub struct InputTopic<K, V, KS, VS> {
 impl<K, V, KS: Serializer<K>, VS: Serializer<V>> InputTopic<K, V, KS, VS> {
     /// Pipes a record into partition 0, at the driver's time.
     pub fn pipe(&self, driver: &mut TopologyTestDriver, key: &K, value: &V) {
-        driver.pipe(&self.topic, 0, self.key.encode(key).as_deref(), self.value.encode(value).as_deref());
+        driver.pipe(
+            &self.topic,
+            0,
+            self.key.encode(key).as_deref(),
+            self.value.encode(value).as_deref(),
+        );
     }
 
     /// Pipes a tombstone: a null value, which deletes from a table.
@@ -113,7 +120,8 @@ impl TopologyTestDriver {
             let _ = tell.send(outbox);
             coordinator.run()
         };
-        let thread = std::thread::Builder::new().spawn(run).map_err(|e| Error::no_thread("the run", e))?;
+        let thread =
+            std::thread::Builder::new().spawn(run).map_err(|e| Error::no_thread("the run", e))?;
         let mut driver = TopologyTestDriver {
             topology,
             stores,
@@ -127,21 +135,34 @@ impl TopologyTestDriver {
         };
         match told.recv() {
             Ok(outbox) => driver.run = Some((outbox, thread)),
-            Err(_) => return Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run ended before it began"))),
+            Err(_) => {
+                return Err(joined(thread)
+                    .err()
+                    .unwrap_or_else(|| Error::internal("the run ended before it began")));
+            }
         }
-        // Records belong to live epochs: wait until the run is through with having nothing to recover.
+        // Records belong to live epochs: wait until the run is through with having nothing to
+        // recover.
         driver.commit()?;
         Ok(driver)
     }
 
     /// A topic to pipe records into, typed by its serdes.
-    pub fn input<K, V, KS: Serializer<K>, VS: Serializer<V>>(&self, topic: &str, key: KS, value: VS) -> InputTopic<K, V, KS, VS> {
+    pub fn input<K, V, KS: Serializer<K>, VS: Serializer<V>>(
+        &self,
+        topic: &str,
+        key: KS,
+        value: VS,
+    ) -> InputTopic<K, V, KS, VS> {
         InputTopic { topic: topic.to_string(), key, value, types: PhantomData }
     }
 
-    /// A topic to look at, typed by what its rows are made of: a key and a value. [`rows`](Self::rows) and
-    /// [`changes`](Self::changes) show it column by column.
-    pub fn output<K: DeserializeOwned, V: DeserializeOwned>(&self, topic: &str) -> OutputTopic<K, V> {
+    /// A topic to look at, typed by what its rows are made of: a key and a value.
+    /// [`rows`](Self::rows) and [`changes`](Self::changes) show it column by column.
+    pub fn output<K: DeserializeOwned, V: DeserializeOwned>(
+        &self,
+        topic: &str,
+    ) -> OutputTopic<K, V> {
         OutputTopic { topic: topic.to_string(), types: PhantomData }
     }
 
@@ -152,7 +173,10 @@ impl TopologyTestDriver {
 
     /// Sets the headers of the records that are piped from now on.
     pub fn set_headers(&mut self, headers: &[(&str, Option<&[u8]>)]) {
-        self.headers = headers.iter().map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec))).collect();
+        self.headers = headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec)))
+            .collect();
     }
 
     /// Pipes the next record of a partition. A topic that the topology does not read takes nothing.
@@ -163,7 +187,14 @@ impl TopologyTestDriver {
     }
 
     /// Pipes a record at an offset of its own: arrival need not be in the order of offsets.
-    pub fn pipe_at(&mut self, topic: &str, partition: u32, offset: u64, key: Option<&[u8]>, value: Option<&[u8]>) {
+    pub fn pipe_at(
+        &mut self,
+        topic: &str,
+        partition: u32,
+        offset: u64,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) {
         let Some(number) = self.topics.iter().position(|t| t == topic) else { return };
         let next = self.next.entry((number, partition)).or_default();
         *next = (*next).max(offset + 1);
@@ -184,12 +215,15 @@ impl TopologyTestDriver {
     /// When the run has failed.
     pub fn commit(&mut self) -> Result<()> {
         let (answer, answered) = channel();
-        let sent = self.run.as_ref().is_some_and(|(run, _)| run.send(Message::Close(answer)).is_ok());
+        let sent =
+            self.run.as_ref().is_some_and(|(run, _)| run.send(Message::Close(answer)).is_ok());
         if sent && answered.recv().is_ok() {
             return Ok(());
         }
         match self.run.take() {
-            Some((_, thread)) => Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run is over"))),
+            Some((_, thread)) => {
+                Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run is over")))
+            }
             None => Err(Error::internal("the run is over")),
         }
     }

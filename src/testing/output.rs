@@ -1,4 +1,5 @@
-//! Rows as keys and values again: what [`Row`](crate::connect::Row) made columns of, serde makes of them.
+//! Rows as keys and values again: what [`Row`](crate::connect::Row) made columns of, serde makes of
+//! them.
 
 use std::marker::PhantomData;
 use std::slice::Iter;
@@ -11,8 +12,9 @@ use super::TopologyTestDriver;
 use crate::connect::{Schema, Value};
 use crate::error::{Error, Result};
 
-/// A topic whose rows are looked at as keys and values, [`read`](TopologyTestDriver::output) by serde: a scalar is one column, a
-/// tuple and a struct those of all their parts in order, `()` none, and `None` is null.
+/// A topic whose rows are looked at as keys and values, [`read`](TopologyTestDriver::output) by
+/// serde: a scalar is one column, a tuple and a struct those of all their parts in order, `()`
+/// none, and `None` is null.
 pub struct OutputTopic<K, V> {
     pub(super) topic: String,
     pub(super) types: PhantomData<(K, V)>,
@@ -28,7 +30,8 @@ impl<K: DeserializeOwned, V: DeserializeOwned> OutputTopic<K, V> {
         driver.rows(&self.topic).iter().map(|row| read(row, schema)).collect()
     }
 
-    /// What has changed since the last call, of a key all in one: the value that stands now, or `None` when its row is gone.
+    /// What has changed since the last call, of a key all in one: the value that stands now, or
+    /// `None` when its row is gone.
     ///
     /// # Errors
     /// When the topology does not write the topic, or its rows are not of these types.
@@ -42,13 +45,21 @@ impl<K: DeserializeOwned, V: DeserializeOwned> OutputTopic<K, V> {
     }
 
     fn schema<'d>(&self, driver: &'d TopologyTestDriver) -> Result<&'d Schema> {
-        let unknown = || Error::config(format!("can't read topic {}: the topology does not write it", self.topic));
+        let unknown = || {
+            Error::config(format!(
+                "can't read topic {}: the topology does not write it",
+                self.topic
+            ))
+        };
         driver.tables.get(&self.topic).map(|(schema, _)| schema).ok_or_else(unknown)
     }
 }
 
 /// Reads a row, to its last column.
-fn read<K: DeserializeOwned, V: DeserializeOwned>(row: &[Value], schema: &Schema) -> Result<(K, V)> {
+fn read<K: DeserializeOwned, V: DeserializeOwned>(
+    row: &[Value],
+    schema: &Schema,
+) -> Result<(K, V)> {
     let mut columns = Columns(row.iter());
     let read = (|| {
         let (key, value) = (K::deserialize(&mut columns)?, V::deserialize(&mut columns)?);
@@ -59,8 +70,16 @@ fn read<K: DeserializeOwned, V: DeserializeOwned>(row: &[Value], schema: &Schema
     })();
     read.map_err(|unfit| {
         let (at, types) = (row.len() - columns.0.len(), std::any::type_name::<(K, V)>());
-        let each: Vec<String> = schema.columns.iter().map(|column| format!("{} {:?}", column.name, column.ty)).collect();
-        let what = format!("can't read a row of {} as {types}: its columns are {}", schema.topic, each.join(", "));
+        let each: Vec<String> = schema
+            .columns
+            .iter()
+            .map(|column| format!("{} {:?}", column.name, column.ty))
+            .collect();
+        let what = format!(
+            "can't read a row of {} as {types}: its columns are {}",
+            schema.topic,
+            each.join(", ")
+        );
         Error::config(what).because(format!("column {at}: {unfit}"))
     })
 }
@@ -95,7 +114,11 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _name: &'static str, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
         visitor.visit_newtype_struct(self)
     }
 
@@ -103,7 +126,12 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
         visitor.visit_seq(Parts { columns: self, left: len })
     }
 
-    fn deserialize_tuple_struct<V: Visitor<'de>>(self, _: &'static str, len: usize, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_tuple_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
         self.deserialize_tuple(len, visitor)
     }
 
@@ -131,7 +159,10 @@ struct Parts<'c, 'a> {
 impl<'de> SeqAccess<'de> for Parts<'_, '_> {
     type Error = Unfit;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Unfit> {
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Unfit> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -161,9 +192,19 @@ mod tests {
     #[test]
     fn a_value_of_any_shape_takes_as_many_columns_as_it_was_made_into() {
         use Value::{Binary, Double, Doubles, Long, Null, Text};
-        let row = [Long(7), Null, Value::Timestamp(8), Long(9), Double(0.5), Doubles(vec![1.0, 2.5]), Binary(vec![3, 4])];
-        let read = <(i64, Fact, f64, (), Vec<f64>, Vec<u8>)>::deserialize(&mut columns(&row)).unwrap();
-        let fact = |text: Option<&str>| Fact { text: text.map(str::to_string), at: (Timestamp(8), 9) };
+        let row = [
+            Long(7),
+            Null,
+            Value::Timestamp(8),
+            Long(9),
+            Double(0.5),
+            Doubles(vec![1.0, 2.5]),
+            Binary(vec![3, 4]),
+        ];
+        let read =
+            <(i64, Fact, f64, (), Vec<f64>, Vec<u8>)>::deserialize(&mut columns(&row)).unwrap();
+        let fact =
+            |text: Option<&str>| Fact { text: text.map(str::to_string), at: (Timestamp(8), 9) };
         assert_eq!(read, (7, fact(None), 0.5, (), vec![1.0, 2.5], vec![3, 4]));
         let row = [Text("be".into()), Value::Timestamp(8), Long(9)];
         assert_eq!(Fact::deserialize(&mut columns(&row)).unwrap(), fact(Some("be")));
@@ -176,11 +217,15 @@ mod tests {
         let topology = Topology::new("copies", |builder: &crate::StreamsBuilder<'_>| {
             let rows = builder.table("rows", Consumed::with(Utf8, Int64));
             rows.to("kept", Produced::columns(["key", "value"]));
-            builder.stream("events", Consumed::with(Utf8, Int64)).to("all", Produced::columns(["key", "value"]));
+            builder
+                .stream("events", Consumed::with(Utf8, Int64))
+                .to("all", Produced::columns(["key", "value"]));
         });
         let mut driver = TopologyTestDriver::new(topology).unwrap();
-        let (rows, events) = (driver.input("rows", Utf8, Int64), driver.input("events", Utf8, Int64));
-        let (kept, all) = (driver.output::<String, i64>("kept"), driver.output::<String, i64>("all"));
+        let (rows, events) =
+            (driver.input("rows", Utf8, Int64), driver.input("events", Utf8, Int64));
+        let (kept, all) =
+            (driver.output::<String, i64>("kept"), driver.output::<String, i64>("all"));
         let (a, b) = ("a".to_string(), "b".to_string());
         rows.pipe(&mut driver, &b, &2);
         rows.pipe(&mut driver, &a, &1);
@@ -192,7 +237,8 @@ mod tests {
         rows.delete(&mut driver, &a);
         rows.pipe(&mut driver, &b, &3);
         driver.commit().unwrap();
-        let changed = [(a.clone(), Some(1)), (b.clone(), Some(2)), (a.clone(), None), (b.clone(), Some(3))];
+        let changed =
+            [(a.clone(), Some(1)), (b.clone(), Some(2)), (a.clone(), None), (b.clone(), Some(3))];
         assert_eq!(kept.changes(&mut driver).unwrap(), changed);
         assert_eq!(kept.changes(&mut driver).unwrap(), []);
         assert_eq!(all.changes(&mut driver).unwrap(), [(a.clone(), Some(1)), (a, Some(1))]);
@@ -203,7 +249,8 @@ mod tests {
         assert_eq!(error, said);
         let error = driver.output::<String, ()>("kept").rows(&driver).unwrap_err().to_string();
         assert!(error.ends_with("column 1: the row has 1 more"), "{error}");
-        let error = driver.output::<String, (i64, i64)>("all").rows(&driver).unwrap_err().to_string();
+        let error =
+            driver.output::<String, (i64, i64)>("all").rows(&driver).unwrap_err().to_string();
         assert!(error.ends_with("column 2: the row ends here"), "{error}");
         let error = driver.output::<String, i64>("keep").rows(&driver).unwrap_err().to_string();
         assert_eq!(error, "can't read topic keep: the topology does not write it");

@@ -43,7 +43,8 @@ impl Place for Screen {
             *rows.entry(row(line)).or_default() += count;
         }
         let repeated = |(row, count): (Vec<Value>, i32)| {
-            let count = usize::try_from(count).unwrap_or_else(|_| panic!("{row:?} went and never came"));
+            let count =
+                usize::try_from(count).unwrap_or_else(|_| panic!("{row:?} went and never came"));
             std::iter::repeat_n(row, count)
         };
         rows.into_iter().flat_map(repeated).collect()
@@ -54,7 +55,9 @@ impl Place for Screen {
 fn row(mut line: &str) -> Vec<Value> {
     let mut row = Vec::new();
     for column in columns() {
-        let shown = line.strip_prefix(&format!("{}=", column.name)).unwrap_or_else(|| panic!("no {} in {line:?}", column.name));
+        let shown = line
+            .strip_prefix(&format!("{}=", column.name))
+            .unwrap_or_else(|| panic!("no {} in {line:?}", column.name));
         let (value, rest) = value(shown, column.ty);
         row.push(value);
         line = rest.strip_prefix(' ').unwrap_or(rest);
@@ -72,12 +75,18 @@ fn value(text: &str, ty: ColumnType) -> (Value, &str) {
     match ty {
         ColumnType::Long => (Value::Long(word.parse().unwrap()), rest),
         ColumnType::Double => (Value::Double(word.parse().unwrap()), rest),
-        ColumnType::Timestamp => {
-            (Value::Timestamp(word.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros()), rest)
-        }
+        ColumnType::Timestamp => (
+            Value::Timestamp(
+                word.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros(),
+            ),
+            rest,
+        ),
         ColumnType::Doubles => {
             let (list, rest) = text.strip_prefix('[').unwrap().split_once(']').unwrap();
-            let numbers = list.split(", ").filter(|number| !number.is_empty()).map(|number| number.parse().unwrap());
+            let numbers = list
+                .split(", ")
+                .filter(|number| !number.is_empty())
+                .map(|number| number.parse().unwrap());
             (Value::Doubles(numbers.collect()), rest)
         }
         ColumnType::Text => {
@@ -105,7 +114,9 @@ fn quoted(text: &str) -> (String, &str) {
                 't' => '\t',
                 '0' => '\0',
                 'x' => number(&chars.by_ref().take(2).collect::<String>()),
-                'u' => number(&chars.by_ref().skip(1).take_while(|c| *c != '}').collect::<String>()),
+                'u' => {
+                    number(&chars.by_ref().skip(1).take_while(|c| *c != '}').collect::<String>())
+                }
                 other => other,
             },
             plain => plain,

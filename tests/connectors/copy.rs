@@ -1,4 +1,5 @@
-//! A copy of a log in an archive: the same records at the same offsets, in the same objects, whatever happens on the way.
+//! A copy of a log in an archive: the same records at the same offsets, in the same objects,
+//! whatever happens on the way.
 
 use std::time::Duration;
 
@@ -31,7 +32,9 @@ fn objects(place: &Topic) -> Vec<u64> {
     let listed = place.0.store.list("topics/topic/partition=2").unwrap();
     listed
         .iter()
-        .map(|(name, _)| name.strip_prefix("topic+2+").unwrap().strip_suffix(".json").unwrap().parse().unwrap())
+        .map(|(name, _)| {
+            name.strip_prefix("topic+2+").unwrap().strip_suffix(".json").unwrap().parse().unwrap()
+        })
         .collect()
 }
 
@@ -40,7 +43,11 @@ fn records(topic: &ArchiveTopic) -> Vec<(u64, String)> {
     let mut reader = Source::open(topic, 2, None, false).unwrap();
     let mut records = Vec::new();
     while let Poll::Batch(batch) = reader.poll().unwrap() {
-        records.extend(batch.iter(0).map(|r| (r.order.offset, String::from_utf8(r.value.unwrap().to_vec()).unwrap())));
+        records.extend(
+            batch
+                .iter(0)
+                .map(|r| (r.order.offset, String::from_utf8(r.value.unwrap().to_vec()).unwrap())),
+        );
     }
     records
 }
@@ -109,7 +116,8 @@ fn what_is_no_line_becomes_one() {
     let mut copier = copy(&place.topic(), FIVE);
     copier.push(&odd).unwrap();
     assert_eq!((objects(&place), copier.waiting()), (vec![0], 1));
-    let text = place.0.store.get("topics/topic/partition=2/topic+2+0000000000.json").unwrap().unwrap();
+    let text =
+        place.0.store.get("topics/topic/partition=2/topic+2+0000000000.json").unwrap().unwrap();
     assert_eq!(String::from_utf8(text).unwrap(), " 1\nnull\nr2\nr3\nr4\n");
 }
 
@@ -123,7 +131,10 @@ fn a_gap_is_refused_in_an_object_and_between_two_and_what_is_before_it_is_kept()
             copier.push(&batch(whole..before.end, |_| 0)).unwrap();
             let error = copier.push(&batch(after..after + 9, |_| 0)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Data);
-            assert!(error.to_string().contains(&format!("from {} up to {after}", before.end)), "{error}");
+            assert!(
+                error.to_string().contains(&format!("from {} up to {after}", before.end)),
+                "{error}"
+            );
         }
         assert_eq!(records(&place.topic()), expected(first..whole));
     }
@@ -139,7 +150,10 @@ fn other_records_or_another_writer_are_refused() {
     let refused = |result: Result<()>| assert_eq!(result.unwrap_err().kind(), ErrorKind::Data);
     refused(two.push(&others));
     assert_eq!(records(&place.topic()), expected(0..5));
-    assert_eq!(place.topic().copy(2, Rotation { flush_size: 0, ..FIVE }).err().unwrap().kind(), ErrorKind::Usage);
+    assert_eq!(
+        place.topic().copy(2, Rotation { flush_size: 0, ..FIVE }).err().unwrap().kind(),
+        ErrorKind::Usage
+    );
     let application = Topic::new(Spot::folder());
     application.0.store.put("topics/topic/_writer", b"app-1").unwrap();
     refused(application.topic().copy(2, FIVE).map(|_| ()));

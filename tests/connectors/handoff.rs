@@ -34,7 +34,10 @@ impl Source for Topics {
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         let kept = self.1.load(Ordering::Relaxed);
-        assert!(from.is_none_or(|from| from >= kept), "offset {from:?} is asked for, of a topic that begins at {kept}");
+        assert!(
+            from.is_none_or(|from| from >= kept),
+            "offset {from:?} is asked for, of a topic that begins at {kept}"
+        );
         self.0.open(partition, Some(from.unwrap_or(kept)), follow)
     }
 
@@ -54,16 +57,23 @@ struct Log {
 
 impl Log {
     fn new(every: u64) -> Self {
-        Log { topic: Topics::default(), archive: Topic::new(Spot::memory()), every, appends: AtomicU64::default() }
+        Log {
+            topic: Topics::default(),
+            archive: Topic::new(Spot::memory()),
+            every,
+            appends: AtomicU64::default(),
+        }
     }
 
-    /// A partition of records of every kind, of which `archived` are archived and the last from `kept` on are in the topic.
+    /// A partition of records of every kind, of which `archived` are archived and the last from
+    /// `kept` on are in the topic.
     fn of(archived: u64, kept: u64) -> Self {
         let log = Log::new(0);
         for n in 0..RECORDS {
             let text = format!("{{\"k\":{},\n\"v\":{n}}}", n % 4);
-            let (key, value) =
-                (n % 3 == 1).then_some((&b"key"[..], text.as_bytes())).map_or((None, text.as_bytes()), |(k, v)| (Some(k), v));
+            let (key, value) = (n % 3 == 1)
+                .then_some((&b"key"[..], text.as_bytes()))
+                .map_or((None, text.as_bytes()), |(k, v)| (Some(k), v));
             log.topic.0.append(2, key, (n % 5 != 4).then_some(value));
         }
         log.archive(2, archived);
@@ -73,7 +83,10 @@ impl Log {
 
     /// Brings the archive of a partition up to an offset.
     fn archive(&self, partition: u32, to: u64) {
-        let mut copier = self.archived().copy(partition, Rotation { flush_size: 1, rotate_interval: None }).unwrap();
+        let mut copier = self
+            .archived()
+            .copy(partition, Rotation { flush_size: 1, rotate_interval: None })
+            .unwrap();
         let mut reader = self.topic.0.open(partition, copier.next(), false).unwrap();
         while let Poll::Batch(mut batch) = reader.poll().unwrap() {
             batch.split_off(to);
@@ -95,7 +108,8 @@ const RECORDS: u64 = 12;
 impl Held for Log {
     fn append(&self, partition: u32, values: &[&[u8]]) {
         Held::append(&self.topic.0, partition, values);
-        if self.every > 0 && self.appends.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.every) {
+        if self.every > 0 && self.appends.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.every)
+        {
             self.archive(partition, u64::MAX);
         }
     }
@@ -110,13 +124,18 @@ fn read(partition: &mut dyn Partition) -> Result<Vec<(u64, bool, String)>> {
     let mut records = Vec::new();
     while let Poll::Batch(batch) = partition.poll()? {
         let text = |value: Option<&[u8]>| String::from_utf8(value.unwrap().to_vec()).unwrap();
-        records.extend(batch.iter(0).map(|r| (r.order.offset, r.key.is_some() || r.timestamp.is_some(), text(r.value))));
+        records.extend(
+            batch
+                .iter(0)
+                .map(|r| (r.order.offset, r.key.is_some() || r.timestamp.is_some(), text(r.value))),
+        );
     }
     Ok(records)
 }
 
 fn refused(source: &dyn Source, from: Option<u64>) -> String {
-    let error = source.open(2, from, false).and_then(|mut partition| read(&mut *partition)).unwrap_err();
+    let error =
+        source.open(2, from, false).and_then(|mut partition| read(&mut *partition)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     error.to_string()
 }
@@ -138,7 +157,11 @@ fn the_same_records_come_wherever_the_archive_ends_and_the_topic_begins() {
             assert_eq!(log.both().span(2).unwrap(), Some(0..RECORDS));
             for from in 0..=RECORDS {
                 let records = read(&mut *log.both().open(2, Some(from), false).unwrap()).unwrap();
-                assert_eq!(records, whole[from as usize..], "{archived} archived, the topic from {kept}, read from {from}");
+                assert_eq!(
+                    records,
+                    whole[from as usize..],
+                    "{archived} archived, the topic from {kept}, read from {from}"
+                );
             }
             let mut follower = log.both().open(2, None, true).unwrap();
             assert_eq!(read(&mut *follower).unwrap(), whole);
@@ -151,11 +174,17 @@ fn the_same_records_come_wherever_the_archive_ends_and_the_topic_begins() {
 #[test]
 fn a_topic_that_reaches_farther_back_than_its_archive_is_read_from_its_beginning() {
     let (log, late) = (Log::of(0, 0), Log::of(0, 0));
-    let mut copier = late.archived().copy(2, Rotation { flush_size: 2, rotate_interval: None }).unwrap();
-    let Poll::Batch(mut batch) = log.topic.0.open(2, None, false).unwrap().poll().unwrap() else { panic!("no batch") };
+    let mut copier =
+        late.archived().copy(2, Rotation { flush_size: 2, rotate_interval: None }).unwrap();
+    let Poll::Batch(mut batch) = log.topic.0.open(2, None, false).unwrap().poll().unwrap() else {
+        panic!("no batch")
+    };
     copier.push(&batch.split_off(5)).unwrap();
     assert_eq!(late.archived().span(2).unwrap(), Some(5..11));
-    assert_eq!(read(&mut *late.both().open(2, None, false).unwrap()).unwrap().len() as u64, RECORDS);
+    assert_eq!(
+        read(&mut *late.both().open(2, None, false).unwrap()).unwrap().len() as u64,
+        RECORDS
+    );
 }
 
 #[test]
@@ -175,32 +204,50 @@ fn what_is_no_archive_of_the_topic_is_refused() {
     assert!(refused(&log.both(), None).contains("lacks the offsets from 4 up to 5"));
     let (longer, log) = (Log::of(RECORDS, 0), Log::new(0));
     log.topic.0.append(2, None, Some(b"{}"));
-    assert!(refused(&HandOff::new(longer.archived(), log.topic.clone()), None).contains("ends at 12, the other at 1"));
+    assert!(
+        refused(&HandOff::new(longer.archived(), log.topic.clone()), None)
+            .contains("ends at 12, the other at 1")
+    );
     // Of the same length, but not the same.
     let log = Log::of(7, 0);
     let other = Log::of(0, 0);
     let path = "topics/topic/partition=2/topic+2+0000000006.json";
-    let (line, reordered) = (log.archive.0.store.get(path).unwrap().unwrap(), b"{ \"v\":6, \"k\":2 }\n");
+    let (line, reordered) =
+        (log.archive.0.store.get(path).unwrap().unwrap(), b"{ \"v\":6, \"k\":2 }\n");
     assert_eq!(line, b"{\"k\":2, \"v\":6}\n");
-    for (text, fits) in [(&line[..], true), (reordered, true), (b"{\"k\":2,\"v\":7}\n", false), (b"{\"k\"\n", false)] {
+    for (text, fits) in [
+        (&line[..], true),
+        (reordered, true),
+        (b"{\"k\":2,\"v\":7}\n", false),
+        (b"{\"k\"\n", false),
+    ] {
         log.archive.0.store.put(path, text).unwrap();
         let both = HandOff::new(log.archived(), other.topic.clone());
         if fits {
-            assert_eq!(read(&mut *both.open(2, None, false).unwrap()).unwrap().len() as u64, RECORDS);
+            assert_eq!(
+                read(&mut *both.open(2, None, false).unwrap()).unwrap().len() as u64,
+                RECORDS
+            );
         } else {
-            [2, 6, 7]
-                .iter()
-                .for_each(|from| assert!(refused(&both, Some(*from)).contains("other records at offset 6"), "from {from}"));
+            [2, 6, 7].iter().for_each(|from| {
+                assert!(
+                    refused(&both, Some(*from)).contains("other records at offset 6"),
+                    "from {from}"
+                )
+            });
         }
     }
-    assert_eq!(log.both().recall(&serde_json::json!({ "two": 2 })).unwrap_err().kind(), ErrorKind::Data);
+    assert_eq!(
+        log.both().recall(&serde_json::json!({ "two": 2 })).unwrap_err().kind(),
+        ErrorKind::Data
+    );
     assert!(refused(&log.both(), Some(RECORDS + 1)).contains("from 0 up to 12"));
 }
 
 /// Rows of a JSON object's `k` and `v`.
 fn row(value: Option<&[u8]>) -> Result<(i64, i64), Reject> {
-    let object: serde_json::Value =
-        serde_json::from_slice(value.unwrap_or_default()).map_err(|e| Reject::new("invalid json", e))?;
+    let object: serde_json::Value = serde_json::from_slice(value.unwrap_or_default())
+        .map_err(|e| Reject::new("invalid json", e))?;
     object["k"].as_i64().zip(object["v"].as_i64()).ok_or_else(|| Reject::new("no row", ""))
 }
 
@@ -240,22 +287,36 @@ fn runs_between_which_the_archive_grows_and_the_topic_forgets_equal_one_over_a_w
             for (partition, end) in &mut ends {
                 for _ in 0..dice.below(6) {
                     let text = format!("{{\"k\":{},\"v\":1{seed}{end}{partition}}}", dice.below(5));
-                    let value = [Some(text.as_bytes()), None, Some(b"\n")][dice.below(7).saturating_sub(4) as usize];
+                    let value = [Some(text.as_bytes()), None, Some(b"\n")]
+                        [dice.below(7).saturating_sub(4) as usize];
                     log.topic.0.append(*partition, (dice.below(2) == 0).then_some(b"key"), value);
                     *end += 1;
                 }
                 log.archive(*partition, dice.below(*end + 1));
             }
             // One number for all: the topic keeps what is not archived of any of them.
-            let archived = ends.keys().map(|partition| log.archived().span(*partition).unwrap().map_or(0, |span| span.end)).min();
+            let archived = ends
+                .keys()
+                .map(|partition| {
+                    log.archived().span(*partition).unwrap().map_or(0, |span| span.end)
+                })
+                .min();
             let kept = dice.below(archived.unwrap() + 1).max(log.topic.1.load(Ordering::Relaxed));
             log.topic.1.store(kept, Ordering::Relaxed);
             // The archive may be followed alone at first.
-            if step < 2 && seed % 2 == 0 { world.run(log.archived()) } else { world.run(log.both()) }.unwrap();
+            if step < 2 && seed % 2 == 0 {
+                world.run(log.archived())
+            } else {
+                world.run(log.both())
+            }
+            .unwrap();
         }
         let (whole, copy) = (World::default(), Log::new(0));
         for partition in ends.keys() {
-            let mut copier = copy.archived().copy(*partition, Rotation { flush_size: 1, rotate_interval: None }).unwrap();
+            let mut copier = copy
+                .archived()
+                .copy(*partition, Rotation { flush_size: 1, rotate_interval: None })
+                .unwrap();
             let mut reader = log.topic.0.open(*partition, None, false).unwrap();
             while let Poll::Batch(batch) = reader.poll().unwrap() {
                 copier.push(&batch).unwrap();
@@ -280,7 +341,11 @@ fn what_was_read_from_the_topic_is_read_there_again_though_the_archive_has_it_in
     assert_eq!(world.run(log.both()).unwrap_err().kind(), ErrorKind::Data);
     log.archive.0.store.put(path, b"{\"k\":1, \"v\":5}\n").unwrap();
     world.run(log.both()).unwrap();
-    assert_eq!(world.run(log.topic.clone()).unwrap_err().kind(), ErrorKind::Data, "half a log continues none");
+    assert_eq!(
+        world.run(log.topic.clone()).unwrap_err().kind(),
+        ErrorKind::Data,
+        "half a log continues none"
+    );
 }
 
 #[test]
@@ -298,9 +363,16 @@ fn a_value_that_is_too_long_is_the_same_dead_letter_wherever_it_is_read_and_stop
         }
         for run in 0..2 {
             let summary = world.run(log.both()).unwrap();
-            assert_eq!((summary.recovered, summary.topics["rows"].dead), (3 * run, 1), "{archived} archived");
+            assert_eq!(
+                (summary.recovered, summary.topics["rows"].dead),
+                (3 * run, 1),
+                "{archived} archived"
+            );
         }
-        assert_eq!(world.kept.rows().iter().map(|row| shown(row)).collect::<Vec<_>>(), ["0=0", "2=2"]);
+        assert_eq!(
+            world.kept.rows().iter().map(|row| shown(row)).collect::<Vec<_>>(),
+            ["0=0", "2=2"]
+        );
         let dead = world.dead.rows();
         assert_eq!((dead.len(), &dead[0][3..5]), (1, &letter[..]));
         assert_eq!(dead[0][5], Value::Binary(long[..2 << 20].to_vec()));
@@ -317,13 +389,17 @@ fn a_value_that_is_too_long_is_the_same_dead_letter_wherever_it_is_read_and_stop
 fn a_value_of_which_only_the_beginning_was_read_is_not_copied() {
     let (from, to) = (Log::new(0), Log::new(0));
     from.archive.append(2, &[b"{}", &b"x".repeat((64 << 20) + 1), b"{}"]);
-    let mut copier = to.archived().copy(2, Rotation { flush_size: 1, rotate_interval: None }).unwrap();
+    let mut copier =
+        to.archived().copy(2, Rotation { flush_size: 1, rotate_interval: None }).unwrap();
     let mut reader = from.archived().open(2, None, false).unwrap();
     let error = std::iter::from_fn(|| match reader.poll() {
         Ok(Poll::Batch(batch)) => Some(copier.push(&batch)),
         _ => None,
     });
     let error = error.filter_map(Result::err).next().unwrap();
-    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("offset 1 of"), "{error}");
+    assert!(
+        error.kind() == ErrorKind::Data && error.to_string().contains("offset 1 of"),
+        "{error}"
+    );
     assert_eq!((copier.next(), to.archived().span(2).unwrap()), (Some(1), Some(0..1)));
 }

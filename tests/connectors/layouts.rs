@@ -1,5 +1,5 @@
-//! Archives as others lay them out: read wherever the objects lie, packed or not, and followed into new folders and wider names,
-//! in a folder as in an object store and in a real bucket.
+//! Archives as others lay them out: read wherever the objects lie, packed or not, and followed into
+//! new folders and wider names, in a folder as in an object store and in a real bucket.
 
 use std::io::Write;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::support::until;
 /// Creates an object of the lines `r<first>` and so on, packed if its name says so.
 fn put(place: &Topic, path: &str, lines: u64) {
     let (name, packed) = path.strip_suffix(".gz").map_or((path, false), |name| (name, true));
-    let first: u64 = name.rsplit('+').next().unwrap().strip_suffix(".json").unwrap().parse().unwrap();
+    let first: u64 =
+        name.rsplit('+').next().unwrap().strip_suffix(".json").unwrap().parse().unwrap();
     let text: String = (first..first + lines).map(|n| format!("r{n}\n")).collect();
     let mut bytes = text.into_bytes();
     if packed {
@@ -34,7 +35,10 @@ fn reads(reader: &mut dyn Partition, mut from: u64, to: u64) {
     let mut step = || match reader.poll().unwrap() {
         Poll::Batch(batch) => {
             for record in batch.iter(0) {
-                assert_eq!((record.order.offset, record.value), (from, Some(format!("r{from}").as_bytes())));
+                assert_eq!(
+                    (record.order.offset, record.value),
+                    (from, Some(format!("r{from}").as_bytes()))
+                );
                 from += 1;
             }
             from >= to

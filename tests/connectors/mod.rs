@@ -1,5 +1,6 @@
-//! The contract of connectors ([`contract`]) and who keeps it: memory, the archive and Delta tables, in a folder as in an object
-//! store and in a real bucket; and the part that a console can keep.
+//! The contract of connectors ([`contract`]) and who keeps it: memory, the archive and Delta
+//! tables, in a folder as in an object store and in a real bucket; and the part that a console can
+//! keep.
 
 mod console;
 mod contract;
@@ -28,7 +29,8 @@ use watershed::connectors::delta::{Delta, Table};
 
 use crate::support::bucket::bucket;
 use contract::{
-    Held, Place, a_table_is_refused, append_contract, at_most_once_contract, owner_contract, snapshot_contract, source_contract,
+    Held, Place, a_table_is_refused, append_contract, at_most_once_contract, owner_contract,
+    snapshot_contract, source_contract,
 };
 
 #[test]
@@ -104,7 +106,10 @@ struct Spot {
 impl Spot {
     fn folder() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        Spot { store: Store::open(folder.path().join("spot").to_str().unwrap()).unwrap(), _folder: Some(folder) }
+        Spot {
+            store: Store::open(folder.path().join("spot").to_str().unwrap()).unwrap(),
+            _folder: Some(folder),
+        }
     }
 
     fn memory() -> Self {
@@ -144,7 +149,8 @@ impl Place for MemoryTable {
     }
 }
 
-/// A topic of an archive, whose objects are written by hand or by the sink; of those written by hand, where partitions end.
+/// A topic of an archive, whose objects are written by hand or by the sink; of those written by
+/// hand, where partitions end.
 struct Topic(Spot, Mutex<BTreeMap<u32, u64>>);
 
 impl Topic {
@@ -175,7 +181,13 @@ impl Held for Topic {
         let mut ends = self.1.lock().unwrap();
         let end = ends.entry(partition).or_insert(0);
         let text = [values.join(&b'\n'), vec![b'\n']].concat();
-        self.0.store.put(&format!("topics/topic/partition={partition}/topic+{partition}+{end:010}.json"), &text).unwrap();
+        self.0
+            .store
+            .put(
+                &format!("topics/topic/partition={partition}/topic+{partition}+{end:010}.json"),
+                &text,
+            )
+            .unwrap();
         *end += values.len() as u64;
     }
     fn source(&self) -> Box<dyn Source> {
@@ -214,7 +226,9 @@ fn value(json: &Json, ty: ColumnType) -> Value {
             let time = chrono::DateTime::parse_from_rfc3339(json.as_str().unwrap()).unwrap();
             Value::Timestamp(time.timestamp_micros())
         }
-        ColumnType::Doubles => Value::Doubles(json.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect()),
+        ColumnType::Doubles => {
+            Value::Doubles(json.as_array().unwrap().iter().map(|v| v.as_f64().unwrap()).collect())
+        }
         ColumnType::Binary => Value::Binary(STANDARD.decode(json.as_str().unwrap()).unwrap()),
     }
 }
@@ -227,7 +241,11 @@ struct Lake {
 
 impl Place for Lake {
     fn sink(&self) -> Box<dyn Sink> {
-        Box::new(Delta::on(self.spot.store.clone()).rewrite_below(self.rewrite_below).checkpoint_every(5))
+        Box::new(
+            Delta::on(self.spot.store.clone())
+                .rewrite_below(self.rewrite_below)
+                .checkpoint_every(5),
+        )
     }
 
     fn rows(&self) -> Vec<Vec<Value>> {

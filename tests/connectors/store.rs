@@ -19,18 +19,30 @@ fn bytes_come_back_and_names_are_listed(store: &Store) {
     assert!(store.list("a").unwrap().is_empty() && store.folders("").unwrap().is_empty());
     store.delete("a/b").unwrap();
     let large = vec![7; 6 << 20];
-    for (path, bytes) in [("a/b", &b"one"[..]), ("a/b", b"two"), ("a/empty", b""), ("a/deep/er", b"x"), ("z+=0", &large)] {
+    for (path, bytes) in [
+        ("a/b", &b"one"[..]),
+        ("a/b", b"two"),
+        ("a/empty", b""),
+        ("a/deep/er", b"x"),
+        ("z+=0", &large),
+    ] {
         store.put(path, bytes).unwrap();
         assert_eq!(store.get(path).unwrap().unwrap(), bytes, "{path}");
     }
     let named = |name: &str, size| (name.to_string(), size);
     assert_eq!(store.list("a").unwrap(), [named("b", 3), named("empty", 0)]);
     assert_eq!(store.list("").unwrap(), [named("z+=0", 6 << 20)]);
-    assert_eq!((store.folders("").unwrap(), store.folders("a").unwrap()), (vec!["a".to_string()], vec!["deep".to_string()]));
+    assert_eq!(
+        (store.folders("").unwrap(), store.folders("a").unwrap()),
+        (vec!["a".to_string()], vec!["deep".to_string()])
+    );
     assert_eq!(store.below("a").below("deep").get("er").unwrap().unwrap(), b"x");
     store.delete("a/b").unwrap();
     store.delete("a/b").unwrap();
-    assert_eq!((store.get("a/b").unwrap(), store.list("a").unwrap()), (None, vec![named("empty", 0)]));
+    assert_eq!(
+        (store.get("a/b").unwrap(), store.list("a").unwrap()),
+        (None, vec![named("empty", 0)])
+    );
     assert!(matches!(store.create("a/b", b"three").unwrap(), Create::Created));
     assert!(matches!(store.create("a/b", b"four").unwrap(), Create::Taken));
     assert!(matches!(store.create("a/empty", b"five").unwrap(), Create::Taken));
@@ -45,7 +57,8 @@ fn of_many_who_create_the_same_one_does(store: &Store) {
                 let (path, start) = (&path, &start);
                 scope.spawn(move || {
                     start.wait();
-                    // A server may say that another one is just creating it, who may then have been refused as well.
+                    // A server may say that another one is just creating it, who may then have been
+                    // refused as well.
                     loop {
                         match store.create(path, &[me]).unwrap() {
                             Create::Created => return Some(me),
@@ -67,10 +80,15 @@ fn a_listing_has_all_of_many(store: &Store) {
     let name = |n: usize| format!("{n:04}");
     thread::scope(|scope| {
         for part in 0..8 {
-            scope.spawn(move || (part..1100).step_by(8).for_each(|n| store.put(&format!("many/{}", name(n)), b"").unwrap()));
+            scope.spawn(move || {
+                (part..1100)
+                    .step_by(8)
+                    .for_each(|n| store.put(&format!("many/{}", name(n)), b"").unwrap())
+            });
         }
     });
-    let names: Vec<String> = store.list("many").unwrap().into_iter().map(|(name, _)| name).collect();
+    let names: Vec<String> =
+        store.list("many").unwrap().into_iter().map(|(name, _)| name).collect();
     assert_eq!(names, (0..1100).map(name).collect::<Vec<_>>());
 }
 

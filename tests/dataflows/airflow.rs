@@ -10,7 +10,8 @@ use serde_json::{Value as Json, json};
 use super::{Place, assert_same, support};
 use crate::support::services::skipped;
 
-/// The python of an Airflow, and a home of it with an empty database; none, and why, where it is not installed.
+/// The python of an Airflow, and a home of it with an empty database; none, and why, where it is
+/// not installed.
 fn installed() -> Option<(PathBuf, PathBuf)> {
     let found = Command::new("bash").arg(support("airflow.sh")).output().unwrap();
     if !found.status.success() {
@@ -27,7 +28,11 @@ fn day(place: &Place, (python, home): &(PathBuf, PathBuf), program: &Path) -> (J
     fs::copy(home.join("airflow.db"), own.path().join("airflow.db")).unwrap();
     let dags = own.path().join("dags");
     fs::create_dir(&dags).unwrap();
-    fs::copy(Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/airflow/demo_dag.py"), dags.join("demo_dag.py")).unwrap();
+    fs::copy(
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/airflow/demo_dag.py"),
+        dags.join("demo_dag.py"),
+    )
+    .unwrap();
     let settings = [
         ("AIRFLOW_HOME", own.path()),
         ("AIRFLOW_VAR_PINTEREST_PROGRAM", program),
@@ -36,7 +41,12 @@ fn day(place: &Place, (python, home): &(PathBuf, PathBuf), program: &Path) -> (J
         ("AIRFLOW_VAR_PINTEREST_LAKE", Path::new("lake")),
         ("AIRFLOW__CORE__LOAD_EXAMPLES", Path::new("False")),
     ];
-    let ran = Command::new(python).arg(support("dag.py")).arg(dags.join("demo_dag.py")).envs(settings).output().unwrap();
+    let ran = Command::new(python)
+        .arg(support("dag.py"))
+        .arg(dags.join("demo_dag.py"))
+        .envs(settings)
+        .output()
+        .unwrap();
     let logged = [&ran.stdout, &ran.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
     assert!(ran.status.success(), "{logged:?}");
     (serde_json::from_str(logged[0].trim().lines().last().unwrap()).unwrap(), logged.join("\n"))
@@ -57,14 +67,25 @@ fn a_day_of_the_dag_replays_and_a_difference_fails_it() {
     assert!(logged.contains("all are equal"), "{logged}");
     assert_same("a day", &place.oracle("archive", &[]), &place.lake("lake", None));
 
-    // What the archive holds is another record when it is compared than it was when it was replayed.
+    // What the archive holds is another record when it is compared than it was when it was
+    // replayed.
     let object = place.path("archive/topics/demo.user/partition=0/demo.user+0+0000000000.json");
-    let script = "#!/bin/sh\n[ $1 = check ] && sed -i '1s/.*/{}/' $OBJECT\nexec $PINTEREST \"$@\"\n";
-    let script = script.replace("$OBJECT", object.to_str().unwrap()).replace("$PINTEREST", pinterest.to_str().unwrap());
+    let script =
+        "#!/bin/sh\n[ $1 = check ] && sed -i '1s/.*/{}/' $OBJECT\nexec $PINTEREST \"$@\"\n";
+    let script = script
+        .replace("$OBJECT", object.to_str().unwrap())
+        .replace("$PINTEREST", pinterest.to_str().unwrap());
     let planting = place.path("planting");
     fs::write(&planting, script).unwrap();
     fs::set_permissions(&planting, fs::Permissions::from_mode(0o755)).unwrap();
     let (seen, logged) = day(&place, &airflow, &planting);
-    assert_eq!((&seen["state"], &seen["tasks"]), (&json!("failed"), &json!({"replay": "failed"})), "{logged}");
-    assert!(logged.contains("DIFFERENT") && logged.contains("pinterest check ended with 1"), "{logged}");
+    assert_eq!(
+        (&seen["state"], &seen["tasks"]),
+        (&json!("failed"), &json!({"replay": "failed"})),
+        "{logged}"
+    );
+    assert!(
+        logged.contains("DIFFERENT") && logged.contains("pinterest check ended with 1"),
+        "{logged}"
+    );
 }

@@ -7,7 +7,17 @@ use super::{Place, assert_same};
 #[test]
 fn a_replay_equals_the_oracle_on_1_2_and_4_workers() {
     let place = Place::new();
-    place.run(&["generate", "--to", "archive", "--events", "3000", "--dirt", "0.2", "--records-per-object", "97"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "3000",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "97",
+    ]);
     let expected = place.oracle("archive", &[]);
     for workers in ["1", "2", "4"] {
         let lake = format!("lake{workers}");
@@ -29,18 +39,34 @@ fn bounds_on_years_drop_rows_before_they_are_counted() {
     assert!(error.contains("topology"), "{error}");
 }
 
-/// What the summary says of each topic is what is in the archive and in the tables, and it balances.
+/// What the summary says of each topic is what is in the archive and in the tables, and it
+/// balances.
 fn assert_accounted(place: &Place, screen: &str) {
     let tables = place.lake("data/lake", None);
     for topic in ["geo", "pin", "user"] {
-        let line = screen.lines().find_map(|line| line.trim_start().strip_prefix(topic)?.strip_prefix(' '));
-        let numbers = line.unwrap_or_else(|| panic!("nothing is said of {topic}: {screen}")).split_whitespace();
-        let numbers: Vec<usize> = numbers.map(|number| number.replace(',', "").parse().unwrap()).collect();
-        let [read, applied, duplicates, superseded, dead, rows, _] = numbers[..] else { panic!("{screen}") };
+        let line = screen
+            .lines()
+            .find_map(|line| line.trim_start().strip_prefix(topic)?.strip_prefix(' '));
+        let numbers = line
+            .unwrap_or_else(|| panic!("nothing is said of {topic}: {screen}"))
+            .split_whitespace();
+        let numbers: Vec<usize> =
+            numbers.map(|number| number.replace(',', "").parse().unwrap()).collect();
+        let [read, applied, duplicates, superseded, dead, rows, _] = numbers[..] else {
+            panic!("{screen}")
+        };
         let topic_name = format!("demo.{topic}");
-        let lines: usize = (0..3).map(|partition| place.lines("data/archive", &topic_name, partition).len()).sum();
-        let letters = tables["dead_letters"].iter().filter(|letter| letter.starts_with(&format!("{topic} "))).count();
-        assert_eq!((read, dead, rows), (lines, letters, tables[&format!("{topic}_table")].len()), "{topic}: {screen}");
+        let lines: usize =
+            (0..3).map(|partition| place.lines("data/archive", &topic_name, partition).len()).sum();
+        let letters = tables["dead_letters"]
+            .iter()
+            .filter(|letter| letter.starts_with(&format!("{topic} ")))
+            .count();
+        assert_eq!(
+            (read, dead, rows),
+            (lines, letters, tables[&format!("{topic}_table")].len()),
+            "{topic}: {screen}"
+        );
         assert_eq!(read, applied + duplicates + superseded + dead, "{topic}: {screen}");
     }
 }
@@ -51,20 +77,36 @@ fn the_first_command_generates_replays_and_answers() {
     let screen = place.run(&[]);
     assert!(screen.contains("generated 11,154 events"), "{screen}");
     assert!(screen.contains("category_by_country"), "{screen}");
-    assert_same("the first command", &place.oracle("data/archive", &[]), &place.lake("data/lake", None));
+    assert_same(
+        "the first command",
+        &place.oracle("data/archive", &[]),
+        &place.lake("data/lake", None),
+    );
     let tables = place.lake("data/lake", None);
-    let ind = |row: &String| serde_json::from_str::<serde_json::Value>(row).unwrap()["ind"].as_i64();
+    let ind =
+        |row: &String| serde_json::from_str::<serde_json::Value>(row).unwrap()["ind"].as_i64();
     let pins: BTreeSet<_> = tables["pin_table"].iter().map(ind).collect();
-    let ageless = tables["user_table"].iter().filter(|row| row.contains(r#""age":null"#) && pins.contains(&ind(row))).count();
-    assert!(ageless > 0 && screen.contains(&format!("\n{ageless} posters of no age group\n")), "{ageless}: {screen}");
+    let ageless = tables["user_table"]
+        .iter()
+        .filter(|row| row.contains(r#""age":null"#) && pins.contains(&ind(row)))
+        .count();
+    assert!(
+        ageless > 0 && screen.contains(&format!("\n{ageless} posters of no age group\n")),
+        "{ageless}: {screen}"
+    );
     assert_accounted(&place, &screen);
     let again = place.run(&[]);
     assert_accounted(&place, &again);
-    assert!(again.contains("0 new records") && again.contains(&format!("\n{ageless} posters of no age group\n")), "{again}");
+    assert!(
+        again.contains("0 new records")
+            && again.contains(&format!("\n{ageless} posters of no age group\n")),
+        "{again}"
+    );
     assert!(place.run(&["check"]).contains("equal"));
 }
 
-/// A run that died between two tables of a commit: what it had shown is no answer, wherever its state lies.
+/// A run that died between two tables of a commit: what it had shown is no answer, wherever its
+/// state lies.
 #[test]
 fn answers_are_of_one_commit_also_with_the_state_elsewhere() {
     let place = Place::new();
@@ -89,7 +131,10 @@ fn answers_are_of_one_commit_also_with_the_state_elsewhere() {
     let check = [&["check", "--from", "archive"], &lake[..]].concat();
     place.fail(&check, 1);
     let unknown = place.output(&["answers", "--lake", "lake"]);
-    assert!(String::from_utf8_lossy(&unknown.stderr).contains("--state"), "without the state it says that it can't tell");
+    assert!(
+        String::from_utf8_lossy(&unknown.stderr).contains("--state"),
+        "without the state it says that it can't tell"
+    );
     place.run(&run);
     assert_eq!(place.run(&answers), after);
     assert!(place.run(&check).contains("equal"));

@@ -1,4 +1,5 @@
-//! The command `archive` from a real broker into a real bucket: which objects there are is decided by the records alone.
+//! The command `archive` from a real broker into a real bucket: which objects there are is decided
+//! by the records alone.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -31,12 +32,24 @@ fn yesterday() -> i64 {
     UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 24 * 60 * MINUTE
 }
 
-/// What is to be archived: generated records, a tombstone and a value of two lines, at times that stand still, run, jump and go back.
+/// What is to be archived: generated records, a tombstone and a value of two lines, at times that
+/// stand still, run, jump and go back.
 fn feeds(place: &Place) -> Feeds {
-    place.run(&["generate", "--to", "generated", "--events", "240", "--dirt", "0.2", "--partitions", "2"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "generated",
+        "--events",
+        "240",
+        "--dirt",
+        "0.2",
+        "--partitions",
+        "2",
+    ]);
     let mut dice = Dice::new(11);
     let mut feed = |topic, partition| -> Feed {
-        let mut values: Vec<_> = place.lines("generated", topic, partition).into_iter().map(Some).collect();
+        let mut values: Vec<_> =
+            place.lines("generated", topic, partition).into_iter().map(Some).collect();
         values.insert(5, None);
         values.insert(17, Some(b"{\n}".to_vec()));
         let mut at = yesterday();
@@ -52,20 +65,27 @@ fn feeds(place: &Place) -> Feeds {
         };
         values.into_iter().map(&mut stamped).collect()
     };
-    let partitions = TOPICS.into_iter().flat_map(|topic| (0..PARTITIONS).map(move |partition| (topic, partition)));
+    let partitions = TOPICS
+        .into_iter()
+        .flat_map(|topic| (0..PARTITIONS).map(move |partition| (topic, partition)));
     partitions.map(|(topic, partition)| ((topic, partition), feed(topic, partition))).collect()
 }
 
 /// The lines that records are archived as.
 fn archived(feed: &[(i64, Option<Vec<u8>>)]) -> Vec<u8> {
     let line = |value: &Option<Vec<u8>>| match value {
-        Some(value) => value.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).chain([b'\n']).collect(),
+        Some(value) => value
+            .iter()
+            .map(|byte| if *byte == b'\n' { b' ' } else { *byte })
+            .chain([b'\n'])
+            .collect(),
         None => b"null\n".to_vec(),
     };
     feed.iter().flat_map(|(_, value)| line(value)).collect()
 }
 
-/// The objects that are whole, of `flush` records or of those before the first that is `interval` milliseconds later than the first.
+/// The objects that are whole, of `flush` records or of those before the first that is `interval`
+/// milliseconds later than the first.
 fn whole(feeds: &Feeds, flush: usize, interval: i64) -> Objects {
     let mut objects = Objects::new();
     for ((topic, partition), feed) in feeds {
@@ -73,7 +93,9 @@ fn whole(feeds: &Feeds, flush: usize, interval: i64) -> Objects {
         for next in 1..=feed.len() {
             let late = feed.get(next).is_some_and(|(at, _)| at - feed[first].0 >= interval);
             if next - first == flush || late {
-                let path = format!("topics/{topic}/partition={partition}/{topic}+{partition}+{first:010}.json");
+                let path = format!(
+                    "topics/{topic}/partition={partition}/{topic}+{partition}+{first:010}.json"
+                );
                 objects.insert(path, archived(&feed[first..next]));
                 first = next;
             }
@@ -93,22 +115,35 @@ fn objects(store: &Store) -> Objects {
 }
 
 fn paths(store: &Store) -> Vec<String> {
-    let topics = store.folders("topics").unwrap().into_iter().map(|topic| format!("topics/{topic}"));
-    let below = |topic: String| store.folders(&topic).unwrap().into_iter().map(move |partition| format!("{topic}/{partition}"));
-    let inside = |folder: String| store.list(&folder).unwrap().into_iter().map(move |(name, _)| format!("{folder}/{name}"));
+    let topics =
+        store.folders("topics").unwrap().into_iter().map(|topic| format!("topics/{topic}"));
+    let below = |topic: String| {
+        store
+            .folders(&topic)
+            .unwrap()
+            .into_iter()
+            .map(move |partition| format!("{topic}/{partition}"))
+    };
+    let inside = |folder: String| {
+        store.list(&folder).unwrap().into_iter().map(move |(name, _)| format!("{folder}/{name}"))
+    };
     topics.flat_map(below).flat_map(inside).collect()
 }
 
 /// Makes the topics; returns what their names begin with.
 fn topics(cluster: &Cluster, partitions: u32) -> String {
     let prefix = format!("{}.", cluster.unique());
-    assert!(TOPICS.iter().all(|topic| cluster.create(&format!("{prefix}{topic}"), partitions as i32)));
+    assert!(
+        TOPICS.iter().all(|topic| cluster.create(&format!("{prefix}{topic}"), partitions as i32))
+    );
     prefix
 }
 
 #[test]
 fn an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_is_killed() {
-    let Some(url) = bucket(an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_is_killed) else {
+    let Some(url) = bucket(
+        an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_is_killed,
+    ) else {
         return;
     };
     let Some(cluster) = cluster() else { return };
@@ -116,14 +151,27 @@ fn an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_
     let (feeds, kafka, archive) = (feeds(&place), cluster.url(&prefix), format!("{url}/archive"));
     let store = Store::open(&archive).unwrap();
     let promised = whole(&feeds, 7, MINUTE);
-    let full = promised.values().filter(|lines| lines.iter().filter(|byte| **byte == b'\n').count() == 7).count();
+    let full = promised
+        .values()
+        .filter(|lines| lines.iter().filter(|byte| **byte == b'\n').count() == 7)
+        .count();
     assert!(
         full > 10 && promised.len() > full + 10,
         "{full} of {} are full: one of the two rules decides nothing",
         promised.len()
     );
 
-    let args = ["archive", "--from", &kafka, "--to", &archive, "--flush-size", "7", "--rotate-interval", "1m"];
+    let args = [
+        "archive",
+        "--from",
+        &kafka,
+        "--to",
+        &archive,
+        "--flush-size",
+        "7",
+        "--rotate-interval",
+        "1m",
+    ];
     let follow = || place.spawn(&[&args[..], &["--follow"]].concat());
     let (rounds, mut rival) = (8, None);
     let send = |part: usize| {
@@ -139,7 +187,11 @@ fn an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_
         }
         // At no moment is an object there that is not the one of its name.
         for (path, held) in objects(&store) {
-            assert!(promised.get(&path) == Some(&held), "{path} is {:?}", String::from_utf8_lossy(&held));
+            assert!(
+                promised.get(&path) == Some(&held),
+                "{path} is {:?}",
+                String::from_utf8_lossy(&held)
+            );
         }
     };
     killed_again_and_again(
@@ -155,18 +207,24 @@ fn an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_
     );
     end(&mut rival);
     place.run(&args);
-    let (found, names) = (objects(&store), |objects: &Objects| objects.keys().cloned().collect::<Vec<_>>());
+    let (found, names) =
+        (objects(&store), |objects: &Objects| objects.keys().cloned().collect::<Vec<_>>());
     assert_eq!(names(&promised), names(&found));
     assert!(promised == found, "an object holds something else");
     assert!(place.run(&args).contains("pin: 0 records archived"));
 
-    // What makes no whole object is archived when every record is one. Nothing that is there changes.
+    // What makes no whole object is archived when every record is one. Nothing that is there
+    // changes.
     place.run(&["archive", "--from", &kafka, "--to", &archive, "--flush-size", "1"]);
     let all = objects(&store);
     assert!(found.iter().all(|(path, held)| all.get(path) == Some(held)));
     for ((topic, partition), feed) in &feeds {
         let folder = format!("topics/{topic}/partition={partition}/");
-        let held: Vec<u8> = all.iter().filter(|(path, _)| path.starts_with(&folder)).flat_map(|(_, held)| held.clone()).collect();
+        let held: Vec<u8> = all
+            .iter()
+            .filter(|(path, _)| path.starts_with(&folder))
+            .flat_map(|(_, held)| held.clone())
+            .collect();
         assert!(held == archived(feed), "{folder} has other lines than the topic has records");
     }
     for (path, held) in &all {
@@ -183,21 +241,44 @@ fn an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_
 
 #[test]
 fn an_object_that_is_not_full_ends_when_a_record_is_an_interval_later_than_its_first() {
-    let Some(url) = bucket(an_object_that_is_not_full_ends_when_a_record_is_an_interval_later_than_its_first) else { return };
+    let Some(url) =
+        bucket(an_object_that_is_not_full_ends_when_a_record_is_an_interval_later_than_its_first)
+    else {
+        return;
+    };
     let Some(cluster) = cluster() else { return };
     let (place, prefix, start) = (Place::new(), topics(cluster, 1), yesterday());
     let (kafka, archive) = (cluster.url(&prefix), format!("{url}/archive"));
     let store = Store::open(&archive).unwrap();
     let append = |topic: &str, at: i64, n: i64| {
-        cluster.append_at(&format!("{prefix}{topic}"), 0, &[(start + at, Some(format!("{{\"ind\":{n}}}").into_bytes()))]);
+        cluster.append_at(
+            &format!("{prefix}{topic}"),
+            0,
+            &[(start + at, Some(format!("{{\"ind\":{n}}}").into_bytes()))],
+        );
     };
-    // A record that is later by a millisecond less, and one that is earlier: both belong to the first.
+    // A record that is later by a millisecond less, and one that is earlier: both belong to the
+    // first.
     for (n, at) in [0, 10_000, 2 * MINUTE - 1, -MINUTE].into_iter().enumerate() {
         TOPICS.iter().for_each(|topic| append(topic, at, n as i64));
     }
-    let args = ["archive", "--from", &kafka, "--to", &archive, "--flush-size", "1000", "--rotate-interval", "2m"];
+    let args = [
+        "archive",
+        "--from",
+        &kafka,
+        "--to",
+        &archive,
+        "--flush-size",
+        "1000",
+        "--rotate-interval",
+        "2m",
+    ];
     let said = place.run(&args);
-    assert_eq!((paths(&store), said.matches("0 records archived, 4 wait").count()), (Vec::new(), 3), "{said}");
+    assert_eq!(
+        (paths(&store), said.matches("0 records archived, 4 wait").count()),
+        (Vec::new(), 3),
+        "{said}"
+    );
 
     let child = place.spawn(&[&args[..], &["--follow"]].concat());
     append("demo.geo", 2 * MINUTE, 4);
@@ -209,11 +290,14 @@ fn an_object_that_is_not_full_ends_when_a_record_is_an_interval_later_than_its_f
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("geo: 5 records archived, 1 wait"), "{said}");
     let path = |first: u64| format!("topics/demo.geo/partition=0/demo.geo+0+{first:010}.json");
-    let lines = |range: std::ops::Range<i64>| range.map(|n| format!("{{\"ind\":{n}}}\n")).collect::<String>().into_bytes();
+    let lines = |range: std::ops::Range<i64>| {
+        range.map(|n| format!("{{\"ind\":{n}}}\n")).collect::<String>().into_bytes()
+    };
     assert_eq!(objects(&store), Objects::from([(path(0), lines(0..4)), (path(4), lines(4..5))]));
 
     // With the topic behind it nothing is missing, though most of it is in no object.
-    let screen = place.run(&["run", "--from", &archive, "--from", &kafka, "--lake", &format!("{url}/lake")]);
+    let screen =
+        place.run(&["run", "--from", &archive, "--from", &kafka, "--lake", &format!("{url}/lake")]);
     assert!(screen.contains("14 new records"), "{screen}");
     assert_eq!(tables(&format!("{url}/lake"), None)["dead_letters"].len(), 14);
 }
@@ -224,18 +308,23 @@ fn a_gateway_and_an_archive_never_replace_objects_of_each_other() {
     let (place, prefix) = (Place::new(), topics(cluster, 1));
     let kafka = cluster.url(&prefix);
     let append = |first: i64| {
-        let records: Vec<_> = (first..first + 20).map(|n| (yesterday(), Some(format!("{{\"ind\":{n}}}").into_bytes()))).collect();
+        let records: Vec<_> = (first..first + 20)
+            .map(|n| (yesterday(), Some(format!("{{\"ind\":{n}}}").into_bytes())))
+            .collect();
         TOPICS.iter().for_each(|topic| cluster.append_at(&format!("{prefix}{topic}"), 0, &records));
     };
     append(0);
     let args = ["archive", "--from", &kafka, "--to", "archive", "--flush-size", "10"];
-    let gateway = || Running::of(place.spawn(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"]));
+    let gateway =
+        || Running::of(place.spawn(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"]));
     let running = gateway();
     assert!(place.fail(&args, 69).contains("another process does: a gateway"));
     running.stop();
 
     let child = place.spawn(&[&args[..], &["--follow"]].concat());
-    until("two objects", || objects(&Store::open(place.path("archive").to_str().unwrap()).unwrap()).len() == 6);
+    until("two objects", || {
+        objects(&Store::open(place.path("archive").to_str().unwrap()).unwrap()).len() == 6
+    });
     let said = place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69);
     assert!(said.contains("another process does: a copy of a log"), "{said}");
     terminate(&child);
@@ -244,7 +333,8 @@ fn a_gateway_and_an_archive_never_replace_objects_of_each_other() {
     // One after the other they differ: the later one says so, and what is there stays.
     let running = gateway();
     let one = r#"{"records":[{"value":{"index":0}}]}"#;
-    let reply = Client::connect(running.address).ask("POST", "/topics/demo.pin", &[JSON], one).unwrap();
+    let reply =
+        Client::connect(running.address).ask("POST", "/topics/demo.pin", &[JSON], one).unwrap();
     assert_eq!(reply.json()["offsets"][0]["offset"], 20, "{reply:?}");
     running.stop();
     append(20);

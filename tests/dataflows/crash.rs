@@ -9,14 +9,19 @@ use super::follow::{copy_share, until};
 use super::readers::assert_every_commit_equals_the_oracle;
 use super::{Place, assert_same};
 
-/// Starts the program `rounds` times by `start`, which is given the round and adds to what is followed before, and kills it each
-/// time. `done` counts what it makes, of which nothing may go.
-pub(super) fn killed_again_and_again(rounds: usize, done: impl Fn() -> usize, mut start: impl FnMut(usize) -> Child) {
+/// Starts the program `rounds` times by `start`, which is given the round and adds to what is
+/// followed before, and kills it each time. `done` counts what it makes, of which nothing may go.
+pub(super) fn killed_again_and_again(
+    rounds: usize,
+    done: impl Fn() -> usize,
+    mut start: impl FnMut(usize) -> Child,
+) {
     let mut random = rand_pcg::Pcg64::seed_from_u64(rounds as u64);
     let mut before = 0;
     for round in 1..=rounds {
         let mut child = start(round);
-        // Anywhere between before the first byte is read and well after a commit, and often just when one is decided.
+        // Anywhere between before the first byte is read and well after a commit, and often just
+        // when one is decided.
         if random.next_u32() % 3 > 0 {
             until("something", || done() > before);
         }
@@ -38,7 +43,17 @@ pub(super) fn following(place: &Place, args: &[&str], round: usize) -> Child {
 #[test]
 fn a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     let place = Place::new();
-    place.run(&["generate", "--to", "all", "--events", "900", "--dirt", "0.1", "--records-per-object", "10"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "all",
+        "--events",
+        "900",
+        "--dirt",
+        "0.1",
+        "--records-per-object",
+        "10",
+    ]);
     let args = ["run", "--from", "archive", "--lake", "lake"];
     killed_again_and_again(
         12,
@@ -53,5 +68,9 @@ fn a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
     assert!(place.run(&["check", "--from", "archive", "--lake", "lake"]).contains("equal"));
     assert_every_commit_equals_the_oracle(&place, "archive");
     // However many workers write it: what is small is for every reader.
-    assert!(["top_country", "category_by_country", "dead_letters"].iter().all(|table| place.declared(table).is_empty()));
+    assert!(
+        ["top_country", "category_by_country", "dead_letters"]
+            .iter()
+            .all(|table| place.declared(table).is_empty())
+    );
 }

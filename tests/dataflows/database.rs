@@ -1,4 +1,5 @@
-//! Rows of a real MariaDB: generated into it, posted from it, and cleaned to the rows that were invented.
+//! Rows of a real MariaDB: generated into it, posted from it, and cleaned to the rows that were
+//! invented.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -24,7 +25,8 @@ impl Database {
     fn create() -> Option<Self> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let server = Opts::from_url(&service("mysql")?["MYSQL_URL"]).unwrap();
-        let name = format!("pinterest_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
+        let name =
+            format!("pinterest_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let database = Database { server, name };
         database.ask(&format!("CREATE DATABASE {}", database.name));
         Some(database)
@@ -63,7 +65,11 @@ fn rows_of_a_database_are_posted_as_they_were_invented() {
     let again = place.command(&generate).env("PINTEREST_DB_PASSWORD", password).output().unwrap();
     assert_eq!(again.status.code(), Some(65), "{}", String::from_utf8_lossy(&again.stderr));
 
-    std::fs::write(place.path("db_creds.yaml"), format!("HOST: nowhere.invalid\nPASSWORD: '{password}'\n")).unwrap();
+    std::fs::write(
+        place.path("db_creds.yaml"),
+        format!("HOST: nowhere.invalid\nPASSWORD: '{password}'\n"),
+    )
+    .unwrap();
     let all = ["--rows", "350", "--events", "350", "--in-order", "--rate", "0"];
     let from = ["emulate", "--from", &url, "--credentials", "db_creds.yaml", "--to", "stored"];
     place.run(&[&from[..], &all[2..]].concat());
@@ -105,25 +111,47 @@ fn a_row_is_posted_as_the_database_shows_it() {
     let columns: Vec<_> = kinds.iter().map(|(column, ..)| *column).collect();
     let values: Vec<_> = kinds.iter().map(|(_, value, _)| *value).collect();
     for table in ["pinterest_data", "geolocation_data", "user_data"] {
-        database.ask(&format!("CREATE TABLE {}.{table} ({}) CHARACTER SET utf8mb4", database.name, columns.join(", ")));
-        database.ask(&format!("INSERT INTO {}.{table} VALUES ({})", database.name, values.join(", ")));
+        database.ask(&format!(
+            "CREATE TABLE {}.{table} ({}) CHARACTER SET utf8mb4",
+            database.name,
+            columns.join(", ")
+        ));
+        database.ask(&format!(
+            "INSERT INTO {}.{table} VALUES ({})",
+            database.name,
+            values.join(", ")
+        ));
     }
     let (mut place, url) = (Place::new(), database.url());
     place.environment.push(("PINTEREST_DB_PASSWORD", database.server.pass().unwrap().to_string()));
     place.run(&["emulate", "--from", &url, "--to", "archive", "--events", "1", "--rate", "0"]);
-    let expected = kinds.iter().map(|(column, _, shown)| format!("\"{}\": {shown}", &column[..1])).collect::<Vec<_>>().join(", ");
-    let [line] = &place.lines("archive", "demo.geo", 0)[..] else { panic!("one row is one record") };
+    let expected = kinds
+        .iter()
+        .map(|(column, _, shown)| format!("\"{}\": {shown}", &column[..1]))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let [line] = &place.lines("archive", "demo.geo", 0)[..] else {
+        panic!("one row is one record")
+    };
     assert_eq!(String::from_utf8_lossy(line), format!("{{{expected}}}"));
 
-    database.ask(&format!("ALTER TABLE {}.user_data ADD v VARBINARY(9) DEFAULT X'FF00'", database.name));
-    let refused = place.fail(&["emulate", "--from", &url, "--to", "archive", "--events", "1", "--rate", "0"], 65);
-    assert!(refused.contains("row 0 of user_data") && refused.contains("its v holds bytes"), "{refused}");
+    database.ask(&format!(
+        "ALTER TABLE {}.user_data ADD v VARBINARY(9) DEFAULT X'FF00'",
+        database.name
+    ));
+    let refused = place
+        .fail(&["emulate", "--from", &url, "--to", "archive", "--events", "1", "--rate", "0"], 65);
+    assert!(
+        refused.contains("row 0 of user_data") && refused.contains("its v holds bytes"),
+        "{refused}"
+    );
 }
 
 const EVENTS: usize = 40;
 const KINDS: [&str; 3] = ["pin", "geo", "user"];
 
-/// A database with the rows of some events, and the tables that these make where no database is between.
+/// A database with the rows of some events, and the tables that these make where no database is
+/// between.
 struct Filled {
     place: Place,
     database: Database,
@@ -135,7 +163,9 @@ impl Filled {
     fn new(user: &str) -> Option<Self> {
         let database = Database::create()?;
         let (mut place, user) = (Place::new(), format!("{user}-{}", std::process::id()));
-        place.environment.push(("PINTEREST_DB_PASSWORD", database.server.pass().unwrap().to_string()));
+        place
+            .environment
+            .push(("PINTEREST_DB_PASSWORD", database.server.pass().unwrap().to_string()));
         let events = EVENTS.to_string();
         place.run(&["generate", "--to", &database.url(), "--events", &events]);
         let to = ["--to", "invented", "--rows", &events, "--events", &events, "--user-id", &user];
@@ -146,10 +176,12 @@ impl Filled {
         Some(Filled { place, database, user, expected })
     }
 
-    /// Posts every row to `to`. Of each kind, which is to be found by `held`, every event is there once, and the tables are the same.
+    /// Posts every row to `to`. Of each kind, which is to be found by `held`, every event is there
+    /// once, and the tables are the same.
     fn assert_posted_once(&self, to: &str, held: impl Fn(&str) -> Vec<Vec<u8>>) {
         let (events, from) = (EVENTS.to_string(), self.database.url());
-        let args = ["emulate", "--from", &from, "--to", to, "--events", &events, "--user-id", &self.user];
+        let args =
+            ["emulate", "--from", &from, "--to", to, "--events", &events, "--user-id", &self.user];
         let said = self.place.run(&[&args[..], &["--in-order", "--rate", "0"]].concat());
         assert!(said.contains(&format!("{} records taken, 0 refused", 3 * EVENTS)), "{said}");
         let number = |record: Vec<u8>| {
@@ -161,7 +193,10 @@ impl Filled {
             assert_eq!(records.len(), EVENTS, "records of {kind} in {to}");
             records.into_iter().map(number).collect::<BTreeSet<_>>()
         });
-        assert!(pins.len() == EVENTS && pins == geos && geos == users, "events in {to}: {pins:?} {geos:?} {users:?}");
+        assert!(
+            pins.len() == EVENTS && pins == geos && geos == users,
+            "events in {to}: {pins:?} {geos:?} {users:?}"
+        );
         self.place.run(&["run", "--from", to, "--lake", "lake", "--user-id", &self.user]);
         assert_same(to, &self.expected, &self.place.lake("lake", None));
     }
@@ -170,7 +205,9 @@ impl Filled {
 #[test]
 fn rows_of_a_database_reach_an_archive_once() {
     let Some(filled) = Filled::new("folder") else { return };
-    filled.assert_posted_once("archive", |kind| filled.place.lines("archive", &format!("{}.{kind}", filled.user), 0));
+    filled.assert_posted_once("archive", |kind| {
+        filled.place.lines("archive", &format!("{}.{kind}", filled.user), 0)
+    });
 }
 
 #[cfg(feature = "kafka")]
@@ -188,11 +225,16 @@ fn rows_of_a_database_reach_kafka_once() {
 #[test]
 fn rows_of_a_database_reach_kinesis_once() {
     let (Some(endpoint), Some(mut filled)) = (server(), Filled::new("kinesis")) else { return };
-    let settings =
-        [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "of-the-test"), ("AWS_ENDPOINT_URL_KINESIS", &endpoint)];
+    let settings = [
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "of-the-test"),
+        ("AWS_ENDPOINT_URL_KINESIS", &endpoint),
+    ];
     filled.place.environment.extend(settings.map(|(name, value)| (name, value.to_string())));
     let shards = 2;
-    let streams = KINDS.map(|kind| (kind, World::named(format!("streaming-{}-{kind}", filled.user), shards).unwrap()));
+    let streams = KINDS.map(|kind| {
+        (kind, World::named(format!("streaming-{}-{kind}", filled.user), shards).unwrap())
+    });
     filled.assert_posted_once("kinesis://eu-west-1", |kind| {
         let (_, stream) = streams.iter().find(|(name, _)| *name == kind).unwrap();
         (0..shards).flat_map(|shard| stream.shard(shard)).collect()

@@ -1,10 +1,12 @@
-//! What the pipeline says of itself: its topics, what each table and each view is made of, and what all are bound to.
+//! What the pipeline says of itself: its topics, what each table and each view is made of, and what
+//! all are bound to.
 
 use std::collections::BTreeMap;
 
 use super::Place;
 
-/// Each table: its columns; what it is made of, step by step, in the verbs that decide what it says.
+/// Each table: its columns; what it is made of, step by step, in the verbs that decide what it
+/// says.
 const TABLES: &str = "\
 pin_table: ind Long, unique_id Text, title Text, description Text, follower_count Long, poster_name Text, tag_list Text, \
 is_image_or_video Text, image_src Text, save_location Text, category Text
@@ -34,7 +36,8 @@ median_followers_by_joining_year: year_joined Long, median_follower_count Long
 median_followers_by_joining_year_and_age_group: year_joined Long, age_group Text, median_follower_count Long
   pin join user, median
 ";
-const LETTERS: &str = "topic Text, partition Long, position Text, reason Text, detail Text, payload Binary";
+const LETTERS: &str =
+    "topic Text, partition Long, position Text, reason Text, detail Text, payload Binary";
 
 /// A step: its verb, and the numbers of those it follows.
 type Steps = BTreeMap<usize, (String, Vec<usize>)>;
@@ -60,9 +63,12 @@ fn describe_says_what_ten_views_are_made_of_and_what_all_is_bound_to() {
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("topology pinterest"));
     for line in lines.map(str::trim) {
-        if let Some((number, step)) = line.split_once(' ').and_then(|(n, step)| Some((n.parse().ok()?, step))) {
+        if let Some((number, step)) =
+            line.split_once(' ').and_then(|(n, step)| Some((n.parse().ok()?, step)))
+        {
             let (verb, inputs) = step.split_once("  <- ").unwrap_or((step, ""));
-            let inputs = inputs.split(", ").filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect();
+            let inputs =
+                inputs.split(", ").filter(|n| !n.is_empty()).map(|n| n.parse().unwrap()).collect();
             assert!(steps.insert(number, (verb.to_string(), inputs)).is_none(), "{line}");
         } else if let Some((topic, columns)) = line.split_once(": ") {
             rows.insert(topic.to_string(), columns.to_string());
@@ -75,14 +81,16 @@ fn describe_says_what_ten_views_are_made_of_and_what_all_is_bound_to() {
     let mut tables = String::new();
     for (verb, inputs) in steps.values() {
         if let Some(topic) = verb.strip_prefix("to ") {
-            let columns =
-                rows.remove(&format!("{topic} (snapshot)")).unwrap_or_else(|| panic!("{topic} has no rows in:\n{text}"));
+            let columns = rows
+                .remove(&format!("{topic} (snapshot)"))
+                .unwrap_or_else(|| panic!("{topic} has no rows in:\n{text}"));
             tables += &format!("{topic}: {columns}\n  {}\n", made(&steps, inputs[0]));
         }
     }
     assert!(rows.is_empty(), "{rows:?}");
     let sorted = |text: &str| {
-        let mut tables: Vec<String> = text.split_inclusive('\n').collect::<Vec<_>>().chunks(2).map(<[_]>::concat).collect();
+        let mut tables: Vec<String> =
+            text.split_inclusive('\n').collect::<Vec<_>>().chunks(2).map(<[_]>::concat).collect();
         tables.sort();
         tables
     };
@@ -90,9 +98,13 @@ fn describe_says_what_ten_views_are_made_of_and_what_all_is_bound_to() {
 
     for kind in ["pin", "geo", "user"] {
         assert_eq!(bound.remove(kind).unwrap(), format!("archive data/archive topic demo.{kind}"));
-        assert_eq!(bound.remove(&format!("{kind}_table")).unwrap(), format!("delta lake/demo_{kind}_table"));
+        assert_eq!(
+            bound.remove(&format!("{kind}_table")).unwrap(),
+            format!("delta lake/demo_{kind}_table")
+        );
     }
-    let others: Vec<(String, String)> = bound.into_iter().filter(|(topic, _)| topic != "state").collect();
+    let others: Vec<(String, String)> =
+        bound.into_iter().filter(|(topic, _)| topic != "state").collect();
     assert_eq!(others.len(), 11, "ten views and the dead letters: {others:?}");
     others.iter().for_each(|(topic, to)| assert_eq!(*to, format!("delta lake/{topic}")));
     assert!(text.ends_with("  state -> lake/_watershed\n"), "{text}");

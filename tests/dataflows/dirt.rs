@@ -1,4 +1,5 @@
-//! What bad input gets: the rule of the spec or a dead letter; what bad surroundings get: one clear error and nothing changed.
+//! What bad input gets: the rule of the spec or a dead letter; what bad surroundings get: one clear
+//! error and nothing changed.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -18,7 +19,17 @@ fn each_line_of_the_dirty_corpus_is_a_row_or_a_dead_letter() {
 #[test]
 fn megabytes_of_junk_and_half_objects_are_counted_and_change_nothing_else() {
     let place = Place::new();
-    place.run(&["generate", "--to", "archive", "--events", "200", "--dirt", "0", "--partitions", "1"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "200",
+        "--dirt",
+        "0",
+        "--partitions",
+        "1",
+    ]);
     let clean = place.oracle("archive", &[]);
     let folder = place.path("archive/topics/demo.pin/partition=0");
     let first = fs::read(folder.join("demo.pin+0+0000000000.json")).unwrap();
@@ -76,7 +87,11 @@ fn bad_surroundings_get_one_clear_error_and_their_exit_code() {
     fs::write(place.path("lake/demo_pin_table/notes.txt"), "not a table").unwrap();
     let error = place.fail(&["run", "--from", "archive", "--lake", "lake"], 65);
     assert!(error.contains("demo_pin_table"), "{error}");
-    assert_eq!(fs::read_dir(place.path("lake/demo_pin_table")).unwrap().count(), 1, "nothing is added to it");
+    assert_eq!(
+        fs::read_dir(place.path("lake/demo_pin_table")).unwrap().count(),
+        1,
+        "nothing is added to it"
+    );
 
     place.run(&["run", "--from", "archive", "--lake", "good"]);
     let before = place.lake("good", None);
@@ -99,7 +114,17 @@ fn bad_surroundings_get_one_clear_error_and_their_exit_code() {
 #[test]
 fn check_finds_a_planted_difference() {
     let place = Place::new();
-    place.run(&["generate", "--to", "archive", "--events", "100", "--partitions", "1", "--dirt", "0"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "100",
+        "--partitions",
+        "1",
+        "--dirt",
+        "0",
+    ]);
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
     place.run(&["check", "--from", "archive", "--lake", "lake"]);
     let object = place.path("archive/topics/demo.user/partition=0/demo.user+0+0000000000.json");

@@ -1,4 +1,5 @@
-//! A sync that fails ends the program, whichever it is, and what a later one finds is durable only when that one has synced it.
+//! A sync that fails ends the program, whichever it is, and what a later one finds is durable only
+//! when that one has synced it.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -10,7 +11,8 @@ use super::gateway::JSON;
 use crate::support::disk::{Asked, watched};
 use crate::support::http::Client;
 
-/// Runs the program while its sync number `fails_at` fails; says how it ended and what it asked of the disk.
+/// Runs the program while its sync number `fails_at` fails; says how it ended and what it asked of
+/// the disk.
 fn run(place: &Place, args: &[&str], fails_at: Option<u64>) -> (Output, Asked) {
     let log = place.path("asked");
     let _ = std::fs::remove_file(&log);
@@ -19,8 +21,9 @@ fn run(place: &Place, args: &[&str], fails_at: Option<u64>) -> (Output, Asked) {
     (command.output().unwrap(), Asked::read(&log))
 }
 
-/// Runs `args` in places that are made anew, of which sync number 1, 2, 3 … fails, until a run gets through; each ends with 69.
-/// Then runs it again with a sound disk, which succeeds, or has no more to do and says so with `or`, and has synced what failed.
+/// Runs `args` in places that are made anew, of which sync number 1, 2, 3 … fails, until a run gets
+/// through; each ends with 69. Then runs it again with a sound disk, which succeeds, or has no more
+/// to do and says so with `or`, and has synced what failed.
 fn campaign(place: impl Fn() -> Place, args: &[&str], step: usize, or: Option<i32>) -> usize {
     for (failures, at) in (1..).step_by(step).enumerate() {
         let place = place();
@@ -34,7 +37,10 @@ fn campaign(place: impl Fn() -> Place, args: &[&str], step: usize, or: Option<i3
         assert!(said.contains("can't sync"), "sync {at} of {failed}: {said}");
         let (again, later) = run(&place, args, None);
         let told = String::from_utf8(again.stderr).unwrap();
-        assert!(again.status.success() || again.status.code() == or, "after sync {at} of {failed}: {told}");
+        assert!(
+            again.status.success() || again.status.code() == or,
+            "after sync {at} of {failed}: {told}"
+        );
         if again.status.success() {
             assert_synced(&later, failed);
         }
@@ -63,7 +69,17 @@ fn a_run_ends_at_a_failed_sync_and_the_next_syncs_it() {
 
 #[test]
 fn an_archive_whose_sync_failed_is_not_generated() {
-    let args = ["generate", "--to", "data/archive", "--events", "6", "--records-per-object", "3", "--partitions", "2"];
+    let args = [
+        "generate",
+        "--to",
+        "data/archive",
+        "--events",
+        "6",
+        "--records-per-object",
+        "3",
+        "--partitions",
+        "2",
+    ];
     assert!(campaign(Place::new, &args, 1, Some(65)) > 10);
     let beside = || {
         let place = Place::new();
@@ -75,15 +91,36 @@ fn an_archive_whose_sync_failed_is_not_generated() {
 
 #[test]
 fn events_whose_sync_failed_are_not_posted() {
-    let args = ["emulate", "--to", "archive", "--events", "3", "--rate", "0", "--in-flight", "1", "--rows", "10"];
+    let args = [
+        "emulate",
+        "--to",
+        "archive",
+        "--events",
+        "3",
+        "--rate",
+        "0",
+        "--in-flight",
+        "1",
+        "--rows",
+        "10",
+    ];
     assert!(campaign(Place::new, &args, 1, None) > 10);
 }
 
-/// Starts a gateway, posts `records` one after the other, and stops it; says how many were acknowledged and how it ended.
+/// Starts a gateway, posts `records` one after the other, and stops it; says how many were
+/// acknowledged and how it ended.
 fn post(place: &Place, records: &[String], fails_at: Option<u64>) -> (usize, Option<i32>, Asked) {
     let log = place.path("asked");
     let _ = std::fs::remove_file(&log);
-    let mut command = place.command(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive", "--object-every", "0ms"]);
+    let mut command = place.command(&[
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        "archive",
+        "--object-every",
+        "0ms",
+    ]);
     watched(&mut command, &log, fails_at);
     let mut child = command.spawn().unwrap();
     let mut acknowledged = 0;
@@ -95,7 +132,11 @@ fn post(place: &Place, records: &[String], fails_at: Option<u64>) -> (usize, Opt
         for record in records {
             let body = format!(r#"{{"records":[{{"value":"{record}"}}]}}"#);
             match client.ask("POST", "/topics/demo.pin", &[JSON], &body) {
-                Ok(reply) if reply.status == 200 && reply.json()["offsets"][0]["offset"].is_u64() => acknowledged += 1,
+                Ok(reply)
+                    if reply.status == 200 && reply.json()["offsets"][0]["offset"].is_u64() =>
+                {
+                    acknowledged += 1
+                }
                 _ => break,
             }
         }
@@ -119,22 +160,33 @@ fn a_gateway_ends_at_a_failed_sync_and_keeps_its_journal() {
         };
         failures += 1;
         assert_eq!(code, Some(69), "sync {at} of {failed}");
-        assert!(!asked.after_failure("removed", journal), "a journal was removed after sync {at} of {failed} had failed");
+        assert!(
+            !asked.after_failure("removed", journal),
+            "a journal was removed after sync {at} of {failed} had failed"
+        );
         let (_, code, later) = post(&place, &[], None);
         assert_eq!(code, Some(0), "after sync {at} of {failed}");
         assert_synced(&later, failed);
-        if let Some(removed) =
-            later.first("removed", journal).filter(|_| failed.contains("/partition=") && !failed.ends_with(".tmp"))
+        if let Some(removed) = later
+            .first("removed", journal)
+            .filter(|_| failed.contains("/partition=") && !failed.ends_with(".tmp"))
         {
             let synced = later.first("synced", |path| path == failed).unwrap();
             assert!(synced < removed, "the journal was removed before {failed} was synced");
             late += 1;
         }
         let found = place.lines("archive", "demo.pin", 0);
-        let sent: Vec<Vec<u8>> = records.iter().map(|record| format!("\"{record}\"").into_bytes()).collect();
-        assert!(found.len() >= acknowledged && sent.starts_with(&found), "sync {at} of {failed}: {acknowledged} of {found:?}");
+        let sent: Vec<Vec<u8>> =
+            records.iter().map(|record| format!("\"{record}\"").into_bytes()).collect();
+        assert!(
+            found.len() >= acknowledged && sent.starts_with(&found),
+            "sync {at} of {failed}: {acknowledged} of {found:?}"
+        );
     }
-    assert!(failures > 10 && late > 0, "{failures} failures, {late} of them of an archive's folder");
+    assert!(
+        failures > 10 && late > 0,
+        "{failures} failures, {late} of them of an archive's folder"
+    );
 }
 
 #[test]
@@ -148,7 +200,9 @@ fn without_hard_links_a_run_renames_or_says_so() {
     let refused = without("2");
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(
-        refused.status.code() == Some(78) && said.contains("no hard links") && said.contains("another file system"),
+        refused.status.code() == Some(78)
+            && said.contains("no hard links")
+            && said.contains("another file system"),
         "{said}"
     );
     let renamed = without("1");
@@ -166,7 +220,11 @@ fn a_copy_ends_at_a_failed_sync_and_the_next_syncs_it() {
     for kind in ["pin", "geo", "user"] {
         let topic = format!("{prefix}demo.{kind}");
         assert!(cluster.create(&topic, 1));
-        cluster.append(&topic, 0, &[(None, Some(b"{\"index\":0}")), (None, Some(b"{\"index\":1}"))]);
+        cluster.append(
+            &topic,
+            0,
+            &[(None, Some(b"{\"index\":0}")), (None, Some(b"{\"index\":1}"))],
+        );
     }
     let from = cluster.url(&prefix);
     let args = ["archive", "--from", &from, "--to", "data/archive", "--flush-size", "1"];

@@ -1,4 +1,5 @@
-//! Following an archive, in many steps, leads where a replay in one go leads; every commit on the way is right.
+//! Following an archive, in many steps, leads where a replay in one go leads; every commit on the
+//! way is right.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -9,14 +10,16 @@ use super::readers::assert_every_commit_equals_the_oracle;
 use super::{Place, Tables, assert_same};
 pub(super) use crate::support::until;
 
-/// Copies the first `share` of `of` parts of each partition's objects that are not there yet, as a writer does: whole, by renaming.
+/// Copies the first `share` of `of` parts of each partition's objects that are not there yet, as a
+/// writer does: whole, by renaming.
 pub(super) fn copy_share(from: &Path, to: &Path, share: usize, of: usize) {
     for topic in fs::read_dir(from.join("topics")).unwrap() {
         for partition in fs::read_dir(topic.unwrap().path()).unwrap() {
             let partition = partition.unwrap().path();
             let target = to.join(partition.strip_prefix(from).unwrap());
             fs::create_dir_all(&target).unwrap();
-            let mut objects: Vec<_> = fs::read_dir(&partition).unwrap().map(|e| e.unwrap().path()).collect();
+            let mut objects: Vec<_> =
+                fs::read_dir(&partition).unwrap().map(|e| e.unwrap().path()).collect();
             objects.sort();
             for object in &objects[..objects.len() * share / of] {
                 let name = target.join(object.file_name().unwrap());
@@ -32,24 +35,35 @@ pub(super) fn copy_share(from: &Path, to: &Path, share: usize, of: usize) {
 
 /// Sends a signal, such as `-TERM`.
 pub(super) fn signal(child: &std::process::Child, signal: &str) {
-    assert!(Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap().success());
+    assert!(
+        Command::new("kill").arg(signal).arg(child.id().to_string()).status().unwrap().success()
+    );
 }
 
 pub(super) fn terminate(child: &std::process::Child) {
     signal(child, "-TERM");
 }
 
-/// Follows with `args` until the lake is what is `expected`, then ends it in good order: it prints its answers.
-#[cfg_attr(not(any(feature = "kafka", feature = "kinesis")), allow(dead_code, reason = "logs of services are followed"))]
+/// Follows with `args` until the lake is what is `expected`, then ends it in good order: it prints
+/// its answers.
+#[cfg_attr(
+    not(any(feature = "kafka", feature = "kinesis")),
+    allow(dead_code, reason = "logs of services are followed")
+)]
 pub(super) fn follows_to(place: &Place, args: &[&str], expected: &Tables) {
     let mut child = place.spawn(&[args, &["--follow", "--commit-every", "50ms"]].concat());
-    let all = || place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == *expected;
+    let all = || {
+        place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == *expected
+    };
     until("all of it", || all() || child.try_wait().unwrap().is_some());
     terminate(&child);
     let mut screen = String::new();
     child.stdout.take().unwrap().read_to_string(&mut screen).unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(screen.contains("category_by_country"), "a run that is stopped prints its answers: {screen}");
+    assert!(
+        screen.contains("category_by_country"),
+        "a run that is stopped prints its answers: {screen}"
+    );
     assert_same("in the end", expected, &place.lake("lake", None));
 }
 
@@ -57,7 +71,8 @@ pub(super) fn follows_to(place: &Place, args: &[&str], expected: &Tables) {
 fn compacted(place: &Place) -> bool {
     ["demo_pin_table", "demo_geo_table", "demo_user_table"].iter().any(|table| {
         let log = place.path("lake").join(table).join("_delta_log");
-        let mut versions = (0..).map_while(|version| fs::read_to_string(log.join(format!("{version:020}.json"))).ok());
+        let mut versions = (0..)
+            .map_while(|version| fs::read_to_string(log.join(format!("{version:020}.json"))).ok());
         versions.any(|version| version.contains(r#""operation":"OPTIMIZE""#))
     })
 }
@@ -65,12 +80,32 @@ fn compacted(place: &Place) -> bool {
 #[test]
 fn following_in_steps_equals_one_replay_and_every_commit_equals_the_oracle() {
     let place = Place::new();
-    place.run(&["generate", "--to", "all", "--events", "2900", "--dirt", "0.2", "--records-per-object", "4"]);
-    // So many at first that the large tables of two workers are no longer written anew at each change: from then on a commit
-    // leaves files and vectors.
+    place.run(&[
+        "generate",
+        "--to",
+        "all",
+        "--events",
+        "2900",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "4",
+    ]);
+    // So many at first that the large tables of two workers are no longer written anew at each
+    // change: from then on a commit leaves files and vectors.
     copy_share(&place.path("all"), &place.path("archive"), 160, 200);
-    let mut child =
-        place.spawn(&["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "50ms", "--workers", "2"]);
+    let mut child = place.spawn(&[
+        "run",
+        "--from",
+        "archive",
+        "--lake",
+        "lake",
+        "--follow",
+        "--commit-every",
+        "50ms",
+        "--workers",
+        "2",
+    ]);
     until("the first commit", || !place.manifests().is_empty());
     let mut more = 3;
     for share in 161..200 {
@@ -87,45 +122,78 @@ fn following_in_steps_equals_one_replay_and_every_commit_equals_the_oracle() {
     let expected = place.oracle("archive", &[]);
     until("the last commit", || {
         let lake = place.lake("lake", None);
-        lake.get("pin_table") == expected.get("pin_table") && lake.get("dead_letters") == expected.get("dead_letters")
+        lake.get("pin_table") == expected.get("pin_table")
+            && lake.get("dead_letters") == expected.get("dead_letters")
     });
     terminate(&child);
     let mut screen = String::new();
     child.stdout.take().unwrap().read_to_string(&mut screen).unwrap();
     assert!(child.wait().unwrap().success());
-    assert!(screen.contains("category_by_country"), "a run that is stopped prints its answers: {screen}");
+    assert!(
+        screen.contains("category_by_country"),
+        "a run that is stopped prints its answers: {screen}"
+    );
     assert_same("in the end", &expected, &place.lake("lake", None));
 
     let commits = place.manifests().len();
     assert!(commits >= 10, "{commits} commits are too few to mean something");
     if let Some(seen) = assert_every_commit_equals_the_oracle(&place, "archive") {
         let what = |name: &str| seen[name].as_u64().unwrap();
-        assert!(what("compactions") > 0 && what("vectors") > 0, "too little happened to mean something: {seen}");
-        // Views and dead letters are read by everyone, a table that has grown large by those who know vectors.
+        assert!(
+            what("compactions") > 0 && what("vectors") > 0,
+            "too little happened to mean something: {seen}"
+        );
+        // Views and dead letters are read by everyone, a table that has grown large by those who
+        // know vectors.
         let plain = |table: &str| seen["plain"][table].as_u64().unwrap();
         assert!(["top_country", "dead_letters"].iter().all(|table| plain(table) > 0), "{seen}");
-        assert!(place.declared("top_country").is_empty() && !place.declared("demo_pin_table").is_empty(), "{seen}");
+        assert!(
+            place.declared("top_country").is_empty()
+                && !place.declared("demo_pin_table").is_empty(),
+            "{seen}"
+        );
     }
 }
 
 #[test]
 fn a_gap_is_waited_for_and_reported() {
     let place = Place::new();
-    place.run(&["generate", "--to", "archive", "--events", "300", "--records-per-object", "10", "--partitions", "1"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "300",
+        "--records-per-object",
+        "10",
+        "--partitions",
+        "1",
+    ]);
     let hole = place.path("archive/topics/demo.pin/partition=0/demo.pin+0+0000000050.json");
     let aside = place.path("aside.json");
     fs::rename(&hole, &aside).unwrap();
     // A replay does not jump over it.
     let error = place.fail(&["run", "--from", "archive", "--lake", "strict"], 65);
     assert!(error.contains("50"), "{error}");
-    let mut child = place.spawn(&["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    let mut child = place.spawn(&[
+        "run",
+        "--from",
+        "archive",
+        "--lake",
+        "lake",
+        "--follow",
+        "--commit-every",
+        "50ms",
+    ]);
     let mut said = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
     said.read_line(&mut line).unwrap();
     assert!(line.contains("50"), "the gap is reported: {line}");
     fs::rename(&aside, &hole).unwrap();
     let expected = place.oracle("archive", &[]);
-    until("the rest", || place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected);
+    until("the rest", || {
+        place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected
+    });
     terminate(&child);
     assert!(child.wait().unwrap().success());
 }
@@ -143,7 +211,9 @@ fn a_run_whose_readers_are_gone_ends_in_good_order_and_with_its_exit_code() {
     // A warning has no reader either.
     fs::write(place.path("archive/topics/demo.pin/partition=0/README.txt"), "left alone").unwrap();
     let mut child = unread(&["run", "--from", "archive", "--lake", "lake", "--follow"]);
-    until("the first commit", || !place.manifests().is_empty() || child.try_wait().unwrap().is_some());
+    until("the first commit", || {
+        !place.manifests().is_empty() || child.try_wait().unwrap().is_some()
+    });
     signal(&child, "-INT");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert_same("in the end", &place.oracle("archive", &[]), &place.lake("lake", None));

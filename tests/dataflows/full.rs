@@ -1,4 +1,5 @@
-//! A disk that is full ends a run with one clear error; with room made, the same command goes on as if nothing had been.
+//! A disk that is full ends a run with one clear error; with room made, the same command goes on as
+//! if nothing had been.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -30,13 +31,22 @@ impl Disk {
 impl Drop for Disk {
     fn drop(&mut self) {
         let unmounted = Command::new("umount").arg("-l").arg(&self.0).status();
-        assert!(unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(), "{} stays mounted", self.0.display());
+        assert!(
+            unmounted.is_ok_and(|status| status.success()) || std::thread::panicking(),
+            "{} stays mounted",
+            self.0.display()
+        );
     }
 }
 
 fn mount(args: &[&str], folder: &Path) -> Result<(), String> {
-    let output = Command::new("mount").args(args).arg(folder).output().map_err(|e| format!("mount: {e}"))?;
-    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).trim().to_string()) }
+    let output =
+        Command::new("mount").args(args).arg(folder).output().map_err(|e| format!("mount: {e}"))?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_string())
+    }
 }
 
 /// One message of two lines: what happened, and what to do.
@@ -53,9 +63,20 @@ fn a_run_onto_a_full_disk_says_so_and_goes_on_when_there_is_room() {
         Ok(disk) => disk,
         Err(why) => return skipped(format_args!("no disk of its own can be mounted: {why}")),
     };
-    place.run(&["generate", "--to", "all", "--events", "6000", "--dirt", "0.1", "--records-per-object", "100"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "all",
+        "--events",
+        "6000",
+        "--dirt",
+        "0.1",
+        "--records-per-object",
+        "100",
+    ]);
     let run = ["run", "--from", "archive", "--lake", "disk/lake"];
-    // The first commits fit, a later one does not: wherever it strikes, the same command goes on when there is room.
+    // The first commits fit, a later one does not: wherever it strikes, the same command goes on
+    // when there is room.
     copy_share(&place.path("all"), &place.path("archive"), 1, 20);
     place.run(&run);
     let mut full = 0;
@@ -83,7 +104,11 @@ fn a_full_disk_is_no_place_for_half_an_archive() {
     };
     let generate = ["generate", "--to", "disk/archive", "--events", "2000"];
     assert_clear(&place.fail(&generate, 69));
-    assert_eq!(std::fs::read_dir(place.path("disk/archive")).unwrap().count(), 0, "room is made again");
+    assert_eq!(
+        std::fs::read_dir(place.path("disk/archive")).unwrap().count(),
+        0,
+        "room is made again"
+    );
     disk.resize(65536);
     place.run(&generate);
     assert!(place.path("disk/archive/topics").exists());
@@ -91,7 +116,17 @@ fn a_full_disk_is_no_place_for_half_an_archive() {
 
 /// A gateway into an archive on a disk, which has acknowledged `values` and then finds no room.
 fn stuck(place: &Place, within: &str, values: &[&str]) -> Running {
-    let to = ["gateway", "--listen", "127.0.0.1:0", "--to", "disk/archive", "--object-every", "60m", "--close-within", within];
+    let to = [
+        "gateway",
+        "--listen",
+        "127.0.0.1:0",
+        "--to",
+        "disk/archive",
+        "--object-every",
+        "60m",
+        "--close-within",
+        within,
+    ];
     let running = Running::of(place.spawn(&to));
     let mut client = Client::connect(running.address);
     for value in values {
@@ -115,7 +150,10 @@ fn a_gateway_whose_disk_is_full_ends_and_loses_nothing() {
     let output = running.child.wait_with_output().unwrap();
     let said = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(69), "{said}");
-    assert!(said.contains("what was acknowledged is in the journal") && said.contains("start again"), "{said}");
+    assert!(
+        said.contains("what was acknowledged is in the journal") && said.contains("start again"),
+        "{said}"
+    );
 
     // One that would wait for an hour ends at once when it is asked again.
     std::fs::remove_file(place.path("disk/rest")).unwrap();
@@ -127,8 +165,10 @@ fn a_gateway_whose_disk_is_full_ends_and_loses_nothing() {
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
 
     std::fs::remove_file(place.path("disk/rest")).unwrap();
-    let running = Running::of(place.spawn(&["gateway", "--listen", "127.0.0.1:0", "--to", "disk/archive"]));
+    let running =
+        Running::of(place.spawn(&["gateway", "--listen", "127.0.0.1:0", "--to", "disk/archive"]));
     running.stop();
-    let found: Vec<String> = records(&place.path("disk/archive"), "demo.pin").into_values().collect();
+    let found: Vec<String> =
+        records(&place.path("disk/archive"), "demo.pin").into_values().collect();
     assert_eq!(found, ["1", "2", "3"]);
 }

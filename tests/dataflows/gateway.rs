@@ -1,4 +1,5 @@
-//! Records that come by HTTP are in the archive where they were acknowledged, whatever is killed, and in the answers.
+//! Records that come by HTTP are in the archive where they were acknowledged, whatever is killed,
+//! and in the answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
@@ -27,7 +28,9 @@ pub(super) struct Running {
 }
 
 fn gateway(place: &Place, args: &[&str]) -> Running {
-    Running::of(place.spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], args].concat()))
+    Running::of(
+        place.spawn(&[&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], args].concat()),
+    )
 }
 
 impl Running {
@@ -36,8 +39,14 @@ impl Running {
         let mut screen = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         screen.read_line(&mut line).unwrap();
-        let address = line.strip_prefix("listening on http://").and_then(|line| line.split(',').next()?.parse().ok());
-        Running { child, screen, address: address.unwrap_or_else(|| panic!("not listening: {line}")) }
+        let address = line
+            .strip_prefix("listening on http://")
+            .and_then(|line| line.split(',').next()?.parse().ok());
+        Running {
+            child,
+            screen,
+            address: address.unwrap_or_else(|| panic!("not listening: {line}")),
+        }
     }
 
     pub(super) fn url(&self) -> String {
@@ -63,7 +72,10 @@ pub(super) fn records(archive: &Path, topic: &str) -> BTreeMap<(u32, u64), Strin
         while let Poll::Batch(batch) = reader.poll().unwrap() {
             for span in &batch.records {
                 let value = span.value.clone().unwrap();
-                let value = String::from_utf8(batch.bytes[value.start as usize..value.end as usize].to_vec()).unwrap();
+                let value = String::from_utf8(
+                    batch.bytes[value.start as usize..value.end as usize].to_vec(),
+                )
+                .unwrap();
                 assert_eq!(span.offset, next, "partition {partition} has a gap");
                 records.insert((partition, span.offset), value);
                 next += 1;
@@ -73,7 +85,8 @@ pub(super) fn records(archive: &Path, topic: &str) -> BTreeMap<(u32, u64), Strin
     records
 }
 
-/// What REST Proxy's clients sent to `demo.pin`, and what of it was acknowledged, by partition and offset.
+/// What REST Proxy's clients sent to `demo.pin`, and what of it was acknowledged, by partition and
+/// offset.
 #[derive(Default)]
 pub(super) struct Posted {
     acknowledged: Mutex<BTreeMap<(u32, u64), String>>,
@@ -101,25 +114,49 @@ impl Posted {
     fn send(&self, address: SocketAddr, sender: &str) {
         let mut client = Client::connect(address);
         for n in 0.. {
-            let values: Vec<String> = (0..=n % 3).map(|k| format!(r#"{{"id":"{sender}-{n}-{k}"}}"#)).collect();
+            let values: Vec<String> =
+                (0..=n % 3).map(|k| format!(r#"{{"id":"{sender}-{n}-{k}"}}"#)).collect();
             self.sent.lock().unwrap().extend(values.iter().cloned());
-            let body = values.iter().map(|value| format!(r#"{{"value":{value}}}"#)).collect::<Vec<_>>().join(",");
+            let body = values
+                .iter()
+                .map(|value| format!(r#"{{"value":{value}}}"#))
+                .collect::<Vec<_>>()
+                .join(",");
             let body = format!(r#"{{"records":[{body}]}}"#);
             let Ok(reply) = client.ask("POST", "/topics/demo.pin", &[JSON], &body) else { return };
             assert_eq!(reply.status, 200, "{reply:?}");
             let mut acknowledged = self.acknowledged.lock().unwrap();
-            for (value, place) in values.into_iter().zip(reply.json()["offsets"].as_array().unwrap()) {
-                let place = (place["partition"].as_u64().unwrap() as u32, place["offset"].as_u64().unwrap());
-                assert_eq!(acknowledged.insert(place, value), None, "{place:?} is acknowledged twice");
+            for (value, place) in
+                values.into_iter().zip(reply.json()["offsets"].as_array().unwrap())
+            {
+                let place = (
+                    place["partition"].as_u64().unwrap() as u32,
+                    place["offset"].as_u64().unwrap(),
+                );
+                assert_eq!(
+                    acknowledged.insert(place, value),
+                    None,
+                    "{place:?} is acknowledged twice"
+                );
             }
         }
     }
 
-    /// Each acknowledged record is where it was acknowledged, and nothing is there twice or from nobody.
+    /// Each acknowledged record is where it was acknowledged, and nothing is there twice or from
+    /// nobody.
     pub(super) fn assert_in(self, found: &BTreeMap<(u32, u64), String>) {
-        let (acknowledged, sent) = (self.acknowledged.into_inner().unwrap(), self.sent.into_inner().unwrap());
-        let lost: Vec<_> = acknowledged.iter().filter(|(place, value)| found.get(place) != Some(value)).take(5).collect();
-        assert!(lost.is_empty(), "of {} acknowledged records these are not there: {lost:?}", acknowledged.len());
+        let (acknowledged, sent) =
+            (self.acknowledged.into_inner().unwrap(), self.sent.into_inner().unwrap());
+        let lost: Vec<_> = acknowledged
+            .iter()
+            .filter(|(place, value)| found.get(place) != Some(value))
+            .take(5)
+            .collect();
+        assert!(
+            lost.is_empty(),
+            "of {} acknowledged records these are not there: {lost:?}",
+            acknowledged.len()
+        );
         let values: BTreeSet<_> = found.values().cloned().collect();
         assert_eq!(values.len(), found.len(), "a record is there twice");
         assert!(values.is_subset(&sent), "a record is there that nobody sent");
@@ -130,9 +167,14 @@ impl Posted {
 fn every_acknowledged_record_is_where_it_was_acknowledged_whenever_the_gateway_is_killed() {
     let (place, posted) = (Place::new(), Posted::default());
     for round in 0..8 {
-        // With the longest time to an object all is in the journal when it is killed; with none, objects are being written.
+        // With the longest time to an object all is in the journal when it is killed; with none,
+        // objects are being written.
         let every = ["0ms", "20ms", "60m"][round % 3];
-        posted.until_killed(gateway(&place, &["--partitions", "2", "--object-every", every]), round, 100 + 37 * round);
+        posted.until_killed(
+            gateway(&place, &["--partitions", "2", "--object-every", every]),
+            round,
+            100 + 37 * round,
+        );
     }
     gateway(&place, &[]).stop();
     posted.assert_in(&records(&place.path("archive"), "demo.pin"));
@@ -142,21 +184,42 @@ fn every_acknowledged_record_is_where_it_was_acknowledged_whenever_the_gateway_i
 fn what_users_post_is_in_the_answers_of_who_follows() {
     let place = Place::new();
     let running = gateway(&place, &["--partitions", "3"]);
-    let follower = place.spawn(&["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "20ms"]);
+    let follower = place.spawn(&[
+        "run",
+        "--from",
+        "archive",
+        "--lake",
+        "lake",
+        "--follow",
+        "--commit-every",
+        "20ms",
+    ]);
     for (style, seed) in [("rest-proxy", "1"), ("kinesis-proxy", "2")] {
-        let to = if style == "rest-proxy" { running.url() } else { format!("{}/prod", running.url()) };
-        let said = place
-            .run(&["emulate", "--to", &to, "--style", style, "--seed", seed, "--events", "300", "--rows", "250", "--rate", "0"]);
-        assert!(said.starts_with("300 events") && said.contains("900 records taken, 0 refused"), "{said}");
+        let to =
+            if style == "rest-proxy" { running.url() } else { format!("{}/prod", running.url()) };
+        let said = place.run(&[
+            "emulate", "--to", &to, "--style", style, "--seed", seed, "--events", "300", "--rows",
+            "250", "--rate", "0",
+        ]);
+        assert!(
+            said.starts_with("300 events") && said.contains("900 records taken, 0 refused"),
+            "{said}"
+        );
     }
     let said = running.stop();
     assert_eq!(said, "1,800 records acknowledged\n");
     let expected = place.oracle("archive", &[]);
-    until("the answers", || place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected);
+    until("the answers", || {
+        place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected
+    });
     terminate(&follower);
     assert!(follower.wait_with_output().unwrap().status.success());
     assert_same("in the end", &expected, &place.lake("lake", None));
-    assert!(expected["pin_table"].len() > 150, "{} rows are too few to mean something", expected["pin_table"].len());
+    assert!(
+        expected["pin_table"].len() > 150,
+        "{} rows are too few to mean something",
+        expected["pin_table"].len()
+    );
 }
 
 /// A script such as the original's posts; where its packages can't be had, this says so.
@@ -173,14 +236,23 @@ fn the_records_of_a_python_script_are_the_lines_of_the_archive() {
     let mut taken = Vec::new();
     for (style, stage, first) in [("rest-proxy", "", "0"), ("kinesis-proxy", "/test", "40")] {
         let url = format!("{}{stage}", running.url());
-        let output =
-            Command::new(python.trim()).arg(support("post.py")).args([&url, style, "demo", first, "40"]).output().unwrap();
+        let output = Command::new(python.trim())
+            .arg(support("post.py"))
+            .args([&url, style, "demo", first, "40"])
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        taken.extend(String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str::<Json>(line).unwrap()));
+        taken.extend(
+            String::from_utf8(output.stdout)
+                .unwrap()
+                .lines()
+                .map(|line| serde_json::from_str::<Json>(line).unwrap()),
+        );
     }
     assert_eq!(taken.len(), 240);
     running.stop();
-    let topics = ["demo.pin", "demo.geo", "demo.user"].map(|topic| (topic, records(&place.path("archive"), topic)));
+    let topics = ["demo.pin", "demo.geo", "demo.user"]
+        .map(|topic| (topic, records(&place.path("archive"), topic)));
     let topics = BTreeMap::from(topics);
     for taken in taken {
         let answer = &taken["answer"];
@@ -197,7 +269,8 @@ fn the_records_of_a_python_script_are_the_lines_of_the_archive() {
     assert_same("what a script posts", &expected, &place.lake("lake", None));
 }
 
-/// API Gateway's usual mapping takes the characters of `data`, so clients put the JSON of a row into a text.
+/// API Gateway's usual mapping takes the characters of `data`, so clients put the JSON of a row
+/// into a text.
 #[test]
 fn rows_that_are_put_as_texts_are_in_the_answers() {
     let place = Place::new();
@@ -205,8 +278,14 @@ fn rows_that_are_put_as_texts_are_in_the_answers() {
     let mut client = Client::connect(running.address);
     let mut put = |kind: &str, records: &Json| {
         let path = format!("/test/streams/streaming-demo-{kind}/records");
-        let reply = client.ask("PUT", &path, &[("Content-Type", "application/json")], &records.to_string()).unwrap();
-        assert_eq!((reply.status, &reply.json()["FailedRecordCount"]), (200, &json!(0)), "{reply:?}");
+        let reply = client
+            .ask("PUT", &path, &[("Content-Type", "application/json")], &records.to_string())
+            .unwrap();
+        assert_eq!(
+            (reply.status, &reply.json()["FailedRecordCount"]),
+            (200, &json!(0)),
+            "{reply:?}"
+        );
     };
     for (kind, field) in [("pin", "unique_id"), ("geo", "timestamp"), ("user", "date_joined")] {
         let row = |ind: u64| json!({ "ind": ind, field: null });
@@ -221,7 +300,10 @@ fn rows_that_are_put_as_texts_are_in_the_answers() {
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
     let expected = place.oracle("archive", &[]);
     let count = |table: &str| expected[table].len();
-    assert_eq!([count("pin_table"), count("geo_table"), count("user_table"), count("dead_letters")], [5, 4, 4, 0]);
+    assert_eq!(
+        [count("pin_table"), count("geo_table"), count("user_table"), count("dead_letters")],
+        [5, 4, 4, 0]
+    );
     assert_same("rows as texts", &expected, &place.lake("lake", None));
     assert!(place.run(&["check", "--from", "archive", "--lake", "lake"]).contains("equal"));
 }
@@ -238,7 +320,11 @@ fn a_gateway_makes_and_deletes_only_what_is_of_its_user() {
     let json = ("Content-Type", "application/json");
     for name in ["other.pin", "streaming-other-pin", "streaming-u-x-pin", "u.x.pin", "u"] {
         for method in ["POST", "DELETE"] {
-            assert_eq!(ask(method, name, &[json]), (400, "AccessDeniedException".into()), "{method} {name}");
+            assert_eq!(
+                ask(method, name, &[json]),
+                (400, "AccessDeniedException".into()),
+                "{method} {name}"
+            );
         }
     }
     for name in ["streaming-u-more", "u.more"] {
@@ -247,7 +333,9 @@ fn a_gateway_makes_and_deletes_only_what_is_of_its_user() {
     }
     assert_eq!(ask("DELETE", "streaming-u-pin", &[]).0, 200);
     running.stop();
-    let made = std::fs::read_dir(place.path("archive/topics")).unwrap().map(|entry| entry.unwrap().file_name());
+    let made = std::fs::read_dir(place.path("archive/topics"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     let mut made: Vec<String> = made.map(|name| name.into_string().unwrap()).collect();
     made.sort();
     assert_eq!(made, ["streaming-u-more", "u.geo", "u.more", "u.user"]);
@@ -284,18 +372,33 @@ fn a_gateway_that_can_not_serve_says_why() {
     let place = Place::new();
     assert!(place.fail(&["gateway", "--listen", "0.0.0.0:0"], 78).contains("--tokens"));
     assert!(place.fail(&["gateway", "--to", "tape://x"], 78).contains("tape://"));
-    for (kind, built) in [("kafka", cfg!(feature = "kafka")), ("kinesis", cfg!(feature = "kinesis"))] {
+    for (kind, built) in
+        [("kafka", cfg!(feature = "kafka")), ("kinesis", cfg!(feature = "kinesis"))]
+    {
         if !built {
             let said = place.fail(&["gateway", "--to", &format!("{kind}://secret@x")], 78);
-            assert!(said.contains(&format!("--features {kind}")) && !said.contains("secret"), "{said}");
+            assert!(
+                said.contains(&format!("--features {kind}")) && !said.contains("secret"),
+                "{said}"
+            );
         }
     }
     assert!(place.fail(&["gateway", "--to", ""], 78).contains("no name"));
     // What is given where it should not be is not repeated in a log.
     let (other, web) = ("tape://me:secret@x/y", "http://me:secret@127.0.0.1:1");
-    for args in [["run", "--from", other], ["emulate", "--to", other], ["emulate", "--to", web], ["emulate", "--from", other]] {
-        let output =
-            place.output(&[&args[..], &["--events", "1", "--rows", "10"][..if args[0] == "run" { 0 } else { 4 }]].concat());
+    for args in [
+        ["run", "--from", other],
+        ["emulate", "--to", other],
+        ["emulate", "--to", web],
+        ["emulate", "--from", other],
+    ] {
+        let output = place.output(
+            &[
+                &args[..],
+                &["--events", "1", "--rows", "10"][..if args[0] == "run" { 0 } else { 4 }],
+            ]
+            .concat(),
+        );
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(!output.status.success() && !said.contains("secret"), "{said}");
     }
@@ -303,17 +406,37 @@ fn a_gateway_that_can_not_serve_says_why() {
     assert!(place.fail(&["gateway", "--tokens", "none"], 78).contains("no token"));
     let running = gateway(&place, &[]);
     assert!(
-        place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69).contains("another process does: a gateway")
+        place
+            .fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69)
+            .contains("another process does: a gateway")
     );
     let taken = running.address.to_string();
     assert!(place.fail(&["gateway", "--listen", &taken, "--to", "other"], 69).contains(&taken));
     running.stop();
-    let gone = place.fail(&["emulate", "--to", &format!("http://{taken}"), "--events", "1", "--rate", "0", "--rows", "10"], 69);
+    let gone = place.fail(
+        &[
+            "emulate",
+            "--to",
+            &format!("http://{taken}"),
+            "--events",
+            "1",
+            "--rate",
+            "0",
+            "--rows",
+            "10",
+        ],
+        69,
+    );
     assert!(gone.contains(&format!("can't reach http://{taken}")), "{gone}");
     for rate in ["-1", "1e-20", "9e-7", "1e7", "inf", "nan"] {
-        assert!(place.fail(&["emulate", &format!("--rate={rate}"), "--to", "none"], 2).contains("rate from 0.000001"));
+        assert!(
+            place
+                .fail(&["emulate", &format!("--rate={rate}"), "--to", "none"], 2)
+                .contains("rate from 0.000001")
+        );
     }
-    place.run(&["emulate", "--rate", "0.000001", "--to", "seldom", "--events", "1", "--rows", "10"]);
+    place
+        .run(&["emulate", "--rate", "0.000001", "--to", "seldom", "--events", "1", "--rows", "10"]);
 }
 
 #[test]
@@ -321,13 +444,18 @@ fn nobody_else_writes_an_archive_that_a_gateway_has_open() {
     let place = Place::new();
     let running = gateway(&place, &[]);
     let one = r#"{"records":[{"value":{"index":0}}]}"#;
-    let reply = Client::connect(running.address).ask("POST", "/topics/demo.pin", &[JSON], one).unwrap();
+    let reply =
+        Client::connect(running.address).ask("POST", "/topics/demo.pin", &[JSON], one).unwrap();
     assert_eq!(reply.status, 200, "{reply:?}");
     let others = ["generate", "--to", "archive", "--user-id", "other", "--events", "10"];
     let users = ["emulate", "--to", "archive", "--events", "3", "--rate", "0", "--rows", "10"];
     for writer in [&others[..], &users] {
         let said = place.fail(writer, 69);
-        assert!(said.contains("another process does: a gateway") && said.contains("one writer at a time"), "{said}");
+        assert!(
+            said.contains("another process does: a gateway")
+                && said.contains("one writer at a time"),
+            "{said}"
+        );
     }
     let mut child = running.child;
     child.kill().unwrap();
@@ -336,6 +464,9 @@ fn nobody_else_writes_an_archive_that_a_gateway_has_open() {
     place.run(&users);
     place.run(&others);
     assert_eq!(records(&place.path("archive"), "demo.pin").len(), 4);
-    let left: Vec<_> = std::fs::read_dir(place.path("archive")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let left: Vec<_> = std::fs::read_dir(place.path("archive"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(left.len(), 2, "the topics and what is the gateway's own: {left:?}");
 }

@@ -14,7 +14,9 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         if path.is_dir() {
-            found.extend(files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)));
+            found.extend(
+                files(&path).into_iter().map(|(below, bytes)| (format!("{name}/{below}"), bytes)),
+            );
         } else {
             found.insert(name, fs::read(path).unwrap());
         }
@@ -27,7 +29,8 @@ const PARTIAL: &str = ".demo.partial/demo.pin/partition=0";
 
 /// Whether the archive has objects that are not yet shown.
 fn begun(place: &Place, archive: &str) -> bool {
-    let object = |file: std::io::Result<fs::DirEntry>| file.is_ok_and(|file| file.file_name() != "left");
+    let object =
+        |file: std::io::Result<fs::DirEntry>| file.is_ok_and(|file| file.file_name() != "left");
     fs::read_dir(place.path(archive).join(PARTIAL)).is_ok_and(|mut files| files.any(object))
 }
 
@@ -47,14 +50,25 @@ fn an_archive_whose_generation_is_killed_is_not_there_and_is_made_by_the_next() 
         fs::remove_dir_all(&left).unwrap();
         fs::create_dir(&left).unwrap();
         fs::write(left.join("left"), "").unwrap();
-        assert!(place.fail(&["run", "--from", "archive", "--lake", "lake"], 78).contains("generate --to archive"));
+        assert!(
+            place
+                .fail(&["run", "--from", "archive", "--lake", "lake"], 78)
+                .contains("generate --to archive")
+        );
         assert!(!place.path("lake").exists());
     }
     let few = ["--events", "200", "--seed", "7"];
     place.run(&[&["generate", "--to", "archive"], &few[..]].concat());
     place.run(&[&["generate", "--to", "undisturbed"], &few[..]].concat());
-    assert!(files(&place.path("archive")) == files(&place.path("undisturbed")), "what was left is in the way");
-    assert_eq!(fs::read_dir(place.path("archive")).unwrap().count(), 1, "nothing but the topics is left");
+    assert!(
+        files(&place.path("archive")) == files(&place.path("undisturbed")),
+        "what was left is in the way"
+    );
+    assert_eq!(
+        fs::read_dir(place.path("archive")).unwrap().count(),
+        1,
+        "nothing but the topics is left"
+    );
     let before = files(&place.path("archive"));
     assert!(place.fail(&many, 65).contains("--to"));
     assert!(before == files(&place.path("archive")), "an archive is never written over");
@@ -64,7 +78,9 @@ fn an_archive_whose_generation_is_killed_is_not_there_and_is_made_by_the_next() 
 fn the_first_command_begins_again_after_it_was_killed() {
     let place = Place::new();
     let mut child = place.spawn(&[]);
-    until("an object", || begun(&place, "data/archive") || place.path("data/archive/topics").exists());
+    until("an object", || {
+        begun(&place, "data/archive") || place.path("data/archive/topics").exists()
+    });
     child.kill().unwrap();
     child.wait().unwrap();
     // Also if it was too quick to be killed in the middle: what it would have left is put there.
@@ -77,5 +93,9 @@ fn the_first_command_begins_again_after_it_was_killed() {
     let screen = place.run(&[]);
     assert!(screen.contains("generated 11,154 events"), "{screen}");
     assert!(!left.exists());
-    assert_same("the first command", &place.oracle("data/archive", &[]), &place.lake("data/lake", None));
+    assert_same(
+        "the first command",
+        &place.oracle("data/archive", &[]),
+        &place.lake("data/lake", None),
+    );
 }

@@ -1,5 +1,5 @@
-//! An archive and the Kafka that it is written from as one log, whoever wrote the archive, wherever it ends; and the command that
-//! writes it.
+//! An archive and the Kafka that it is written from as one log, whoever wrote the archive, wherever
+//! it ends; and the command that writes it.
 
 use std::fs;
 use std::io::Read;
@@ -17,7 +17,17 @@ const TOPICS: [&str; 3] = ["demo.pin", "demo.geo", "demo.user"];
 /// A place with an archive, nothing of which is in the topics below the prefix yet.
 fn place(cluster: &Cluster) -> (Place, String, String) {
     let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
-    place.run(&["generate", "--to", "archive", "--events", "600", "--dirt", "0.2", "--records-per-object", "20"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "600",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "20",
+    ]);
     let url = cluster.url(&prefix);
     (place, prefix, url)
 }
@@ -35,15 +45,25 @@ fn forget(cluster: &Cluster, place: &Place, prefix: &str, part: &str, kept: usiz
 /// The first offsets of the objects of a partition.
 fn objects(place: &Place, archive: &str, topic: &str, partition: u32) -> Vec<u64> {
     let folder = place.path(archive).join(format!("topics/{topic}/partition={partition}"));
-    let names = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    let first = |name: String| name.strip_prefix(&format!("{topic}+{partition}+"))?.strip_suffix(".json")?.parse().ok();
+    let names = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let first = |name: String| {
+        name.strip_prefix(&format!("{topic}+{partition}+"))?.strip_suffix(".json")?.parse().ok()
+    };
     let mut found: Vec<u64> = names.filter_map(first).collect();
     found.sort_unstable();
     found
 }
 
 fn count(place: &Place, archive: &str) -> usize {
-    TOPICS.iter().map(|topic| (0..3).map(|partition| objects(place, archive, topic, partition).len()).sum::<usize>()).sum()
+    TOPICS
+        .iter()
+        .map(|topic| {
+            (0..3).map(|partition| objects(place, archive, topic, partition).len()).sum::<usize>()
+        })
+        .sum()
 }
 
 #[test]
@@ -74,7 +94,11 @@ fn an_archive_that_ends_anywhere_is_continued_by_kafka_at_the_next_offset() {
     // As two logs the later wins, and all of it is read.
     let two = place.run(&["run", "--from", "part2", "--from", &url, "--lake", "two", "--apart"]);
     assert!(two.contains("new records"), "{two}");
-    assert!(place.run(&["describe", "--from", "part2", "--from", &url]).contains("topic demo.pin, continued by kafka topic"));
+    assert!(
+        place
+            .run(&["describe", "--from", "part2", "--from", &url])
+            .contains("topic demo.pin, continued by kafka topic")
+    );
 }
 
 #[test]
@@ -101,7 +125,11 @@ fn a_run_of_archive_and_kafka_that_is_killed_while_both_move_equals_the_oracle()
 
 #[test]
 fn what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_too() {
-    let Some(url) = bucket(what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_too) else { return };
+    let Some(url) =
+        bucket(what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_too)
+    else {
+        return;
+    };
     let Some(cluster) = cluster() else { return };
     let (place, prefix, kafka) = place(cluster);
     let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
@@ -132,10 +160,19 @@ fn an_archive_that_is_written_through_kills_has_every_record_once_where_confluen
     assert!(said.contains("pin: ") && said.contains("wait for a whole object"), "{said}");
     for topic in TOPICS {
         for partition in 0..3 {
-            let (whole, copied) = (place.lines("archive", topic, partition), place.lines("copied", topic, partition));
+            let (whole, copied) =
+                (place.lines("archive", topic, partition), place.lines("copied", topic, partition));
             let held = cluster.read(&format!("{prefix}{topic}"), partition);
-            assert!(held.iter().map(|(_, _, value)| value.as_ref().unwrap()).eq(&whole), "{topic} {partition}: Kafka");
-            assert!(copied == whole[..whole.len() / 7 * 7], "{topic} {partition}: {} of {}", copied.len(), whole.len());
+            assert!(
+                held.iter().map(|(_, _, value)| value.as_ref().unwrap()).eq(&whole),
+                "{topic} {partition}: Kafka"
+            );
+            assert!(
+                copied == whole[..whole.len() / 7 * 7],
+                "{topic} {partition}: {} of {}",
+                copied.len(),
+                whole.len()
+            );
             let firsts: Vec<u64> = (0..whole.len() as u64 / 7).map(|n| n * 7).collect();
             assert_eq!(objects(&place, "copied", topic, partition), firsts);
         }
@@ -154,7 +191,17 @@ fn archiving_ends_in_good_order_and_refuses_what_is_no_one_log() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix, url) = place(cluster);
     send(cluster, &place, &prefix, 0, 2);
-    let args = ["archive", "--from", &url, "--to", "copied", "--flush-size", "20", "--rotate-interval", "10m"];
+    let args = [
+        "archive",
+        "--from",
+        &url,
+        "--to",
+        "copied",
+        "--flush-size",
+        "20",
+        "--rotate-interval",
+        "10m",
+    ];
     let mut child = place.spawn(&[&args, &["--follow"][..]].concat());
     until("an object", || count(&place, "copied") > 0);
     terminate(&child);
@@ -173,6 +220,10 @@ fn archiving_ends_in_good_order_and_refuses_what_is_no_one_log() {
     copy_share(&place.path("other"), &place.path("longer"), 1, 1);
     let said = place.fail(&["archive", "--from", &url, "--to", "longer"], 65);
     assert!(said.contains("is not one log"), "{said}");
-    assert!(place.fail(&["archive", "--from", "kinesis://eu-west-1", "--to", "copied"], 2).contains("only topics of Kafka"));
+    assert!(
+        place
+            .fail(&["archive", "--from", "kinesis://eu-west-1", "--to", "copied"], 2)
+            .contains("only topics of Kafka")
+    );
     assert!(place.run(&["archive", "--help"]).contains("Confluent's S3"));
 }

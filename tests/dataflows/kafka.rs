@@ -1,4 +1,5 @@
-//! The program on a real broker: the records of an archive, in Kafka, make the same tables; and as they come, too.
+//! The program on a real broker: the records of an archive, in Kafka, make the same tables; and as
+//! they come, too.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -9,7 +10,8 @@ use super::follow::follows_to;
 use crate::connectors::kafka::{Cluster, cluster};
 use crate::support::services::service;
 
-/// Puts part `part` of `of` of every partition of an archive into topics of the same names below `prefix`.
+/// Puts part `part` of `of` of every partition of an archive into topics of the same names below
+/// `prefix`.
 pub(super) fn send(cluster: &Cluster, place: &Place, prefix: &str, part: usize, of: usize) {
     for kind in ["pin", "geo", "user"] {
         let (topic, name) = (format!("demo.{kind}"), format!("{prefix}demo.{kind}"));
@@ -19,7 +21,11 @@ pub(super) fn send(cluster: &Cluster, place: &Place, prefix: &str, part: usize, 
         for partition in 0..3 {
             let lines = place.lines("archive", &topic, partition);
             let records = &lines[lines.len() * part / of..lines.len() * (part + 1) / of];
-            cluster.append(&name, partition, &records.iter().map(|line| (None, Some(&line[..]))).collect::<Vec<_>>());
+            cluster.append(
+                &name,
+                partition,
+                &records.iter().map(|line| (None, Some(&line[..]))).collect::<Vec<_>>(),
+            );
         }
     }
 }
@@ -28,7 +34,17 @@ pub(super) fn send(cluster: &Cluster, place: &Place, prefix: &str, part: usize, 
 fn a_run_that_follows_kafka_and_is_killed_equals_the_oracle_over_an_archive_of_it() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
-    place.run(&["generate", "--to", "archive", "--events", "600", "--dirt", "0.2", "--records-per-object", "50"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "600",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "50",
+    ]);
     let url = cluster.url(&prefix);
     let args = ["run", "--from", &url, "--lake", "lake"];
     killed_again_and_again(
@@ -55,7 +71,8 @@ fn a_gateway_that_is_not_let_in_is_one_clear_error() {
         ("KAFKA_SASL_USERNAME", "alice"),
         ("KAFKA_SASL_PASSWORD", "wrong-secret"),
     ];
-    let stranger = |ca: &str| [("KAFKA_SECURITY_PROTOCOL", "ssl"), ("KAFKA_SSL_CA_LOCATION", at[ca].as_str())];
+    let stranger =
+        |ca: &str| [("KAFKA_SECURITY_PROTOCOL", "ssl"), ("KAFKA_SSL_CA_LOCATION", at[ca].as_str())];
     let (unknown, elsewhere) = (stranger("KAFKA_TLS_CA"), stranger("KAFKA_OTHER_CA"));
     let cases: [(&str, &[(&str, &str)], &str); 3] = [
         (&sasl, &wrong, "does not accept the credentials"),
@@ -65,14 +82,21 @@ fn a_gateway_that_is_not_let_in_is_one_clear_error() {
     for command in ["gateway", "emulate"] {
         for (to, settings, says) in cases {
             let place = Place::new();
-            let output = place.command(&[command, "--to", to]).envs(settings.iter().copied()).output().unwrap();
+            let output = place
+                .command(&[command, "--to", to])
+                .envs(settings.iter().copied())
+                .output()
+                .unwrap();
             let said = String::from_utf8(output.stderr).unwrap();
             assert!([69, 78].contains(&output.status.code().unwrap()), "{command} {to}: {said}");
             assert!(
                 said.starts_with("pinterest: ") && said.contains("demo.pin") && said.contains(says),
                 "{command} {to}: {said}"
             );
-            assert!(said.lines().count() <= 2 && !said.contains("secret"), "{command} {to}: {said}");
+            assert!(
+                said.lines().count() <= 2 && !said.contains("secret"),
+                "{command} {to}: {said}"
+            );
         }
     }
 }
@@ -80,21 +104,39 @@ fn a_gateway_that_is_not_let_in_is_one_clear_error() {
 #[test]
 fn a_gateway_with_tokens_appends_and_says_that_it_can_make_no_topic() {
     let Some(cluster) = cluster() else { return };
-    let (place, at, prefix) = (Place::new(), service("kafka").unwrap(), format!("{}.", cluster.unique()));
+    let (place, at, prefix) =
+        (Place::new(), service("kafka").unwrap(), format!("{}.", cluster.unique()));
     let until = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() + 600;
-    let token = [r#"{"alg":"none"}"#.to_string(), format!(r#"{{"sub":"alice","iat":{},"exp":{until}}}"#, until - 700)];
-    std::fs::write(place.path("token"), format!("{}.", token.map(|part| URL_SAFE_NO_PAD.encode(part)).join("."))).unwrap();
-    let file = format!("sasl.oauthbearer.token.endpoint.url=file://{}\n", place.path("token").display());
+    let token = [
+        r#"{"alg":"none"}"#.to_string(),
+        format!(r#"{{"sub":"alice","iat":{},"exp":{until}}}"#, until - 700),
+    ];
+    std::fs::write(
+        place.path("token"),
+        format!("{}.", token.map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")),
+    )
+    .unwrap();
+    let file =
+        format!("sasl.oauthbearer.token.endpoint.url=file://{}\n", place.path("token").display());
     std::fs::write(place.path("properties"), file).unwrap();
     let emulate = || {
         let to = format!("kafka://{}/{prefix}", at["KAFKA_SASL"]);
-        let mut command = place.command(&["emulate", "--rows", "3", "--events", "3", "--rate", "0", "--to", &to]);
-        command.env("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext").env("KAFKA_SASL_MECHANISM", "OAUTHBEARER");
+        let mut command =
+            place.command(&["emulate", "--rows", "3", "--events", "3", "--rate", "0", "--to", &to]);
+        command
+            .env("KAFKA_SECURITY_PROTOCOL", "sasl_plaintext")
+            .env("KAFKA_SASL_MECHANISM", "OAUTHBEARER");
         let output = command.env("KAFKA_PROPERTIES", place.path("properties")).output().unwrap();
-        (output.status.success(), String::from_utf8([output.stdout, output.stderr].concat()).unwrap())
+        (
+            output.status.success(),
+            String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
+        )
     };
     let (made, said) = emulate();
-    assert!(!made && said.contains("demo.pin") && said.contains("topics can't be made with tokens"), "{said}");
+    assert!(
+        !made && said.contains("demo.pin") && said.contains("topics can't be made with tokens"),
+        "{said}"
+    );
     for kind in ["pin", "geo", "user"] {
         assert!(cluster.create(&format!("{prefix}demo.{kind}"), 1));
     }

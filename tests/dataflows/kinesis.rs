@@ -1,4 +1,5 @@
-//! The program on Kinesis: the tables are those of an archive that holds what the shards hold; with an archive before them, too.
+//! The program on Kinesis: the tables are those of an archive that holds what the shards hold; with
+//! an archive before them, too.
 
 use std::fs;
 
@@ -15,22 +16,39 @@ const MOST: usize = 1_000_000;
 /// A place whose user has an archive of 600 events and, still empty, three streams.
 fn place(user: &str) -> Option<(Place, String, Vec<World>)> {
     let (mut place, user) = (Place::new(), format!("{user}-{}", std::process::id()));
-    let credentials = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test")];
+    let credentials =
+        [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test")];
     place.environment = credentials.map(|(name, value)| (name, value.to_string())).into();
     place.environment.push(("AWS_ENDPOINT_URL_KINESIS", server()?));
-    place.run(&["generate", "--to", "all", "--user-id", &user, "--events", "600", "--dirt", "0.2", "--records-per-object", "20"]);
-    let streams = KINDS.map(|kind| World::named(format!("streaming-{user}-{kind}"), SHARDS).unwrap());
+    place.run(&[
+        "generate",
+        "--to",
+        "all",
+        "--user-id",
+        &user,
+        "--events",
+        "600",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "20",
+    ]);
+    let streams =
+        KINDS.map(|kind| World::named(format!("streaming-{user}-{kind}"), SHARDS).unwrap());
     Some((place, user, streams.into()))
 }
 
-/// Puts part `part` of `of` of the archive into the streams, the records of a partition by one key; none that no stream takes.
+/// Puts part `part` of `of` of the archive into the streams, the records of a partition by one key;
+/// none that no stream takes.
 fn send(place: &Place, user: &str, streams: &[World], part: usize, of: usize) {
     for (kind, stream) in KINDS.iter().zip(streams) {
         for partition in 0..3 {
             let lines = place.lines("all", &format!("{user}.{kind}"), partition);
             let lines = &lines[lines.len() * part / of..lines.len() * (part + 1) / of];
             let fitting = lines.iter().filter(|line| line.len() < MOST);
-            stream.put(&fitting.map(|line| (format!("key-{partition}"), line.clone())).collect::<Vec<_>>());
+            stream.put(
+                &fitting.map(|line| (format!("key-{partition}"), line.clone())).collect::<Vec<_>>(),
+            );
         }
     }
 }
@@ -43,8 +61,11 @@ fn archived(place: &Place, user: &str, streams: &[World]) {
             fs::create_dir_all(&folder).unwrap();
             let lines = stream.shard(shard).into_iter().flat_map(|record| [record, b"\n".to_vec()]);
             let first = u64::from(shard) << 42;
-            fs::write(folder.join(format!("{user}.{kind}+{shard}+{first:010}.json")), lines.collect::<Vec<_>>().concat())
-                .unwrap();
+            fs::write(
+                folder.join(format!("{user}.{kind}+{shard}+{first:010}.json")),
+                lines.collect::<Vec<_>>().concat(),
+            )
+            .unwrap();
         }
     }
 }
@@ -70,20 +91,42 @@ fn a_run_that_follows_kinesis_and_is_killed_equals_the_oracle_over_what_the_shar
 }
 
 #[test]
-fn history_from_an_archive_and_live_records_from_kinesis_are_one_run_that_equals_a_batch_over_both() {
+fn history_from_an_archive_and_live_records_from_kinesis_are_one_run_that_equals_a_batch_over_both()
+{
     let Some((place, user, streams)) = place("both") else { return };
     // They overlap by much, so that it matters which is the later.
     copy_share(&place.path("all"), &place.path("history"), 2, 3);
     (1..3).for_each(|part| send(&place, &user, &streams, part, 3));
     archived(&place, &user, &streams);
     let (history, held) = (place.path("history"), place.path("held"));
-    let args = ["--from", "history", "--from", "kinesis://eu-west-1", "--lake", "lake", "--user-id", &user];
+    let args = [
+        "--from",
+        "history",
+        "--from",
+        "kinesis://eu-west-1",
+        "--lake",
+        "lake",
+        "--user-id",
+        &user,
+    ];
     place.run(&[&["run"], &args[..]].concat());
-    let then = |later: &std::path::Path| ["--user-id".into(), user.clone(), "--then".into(), later.display().to_string()];
+    let then = |later: &std::path::Path| {
+        ["--user-id".into(), user.clone(), "--then".into(), later.display().to_string()]
+    };
     let expected = place.oracle("history", &then(&held).each_ref().map(|arg| &**arg));
     assert_same("history, then live", &expected, &place.lake("lake", None));
     assert!(place.run(&[&["check"], &args[..]].concat()).contains("all are equal"));
-    let turned = ["run", "--from", "kinesis://eu-west-1", "--from", "history", "--lake", "turned", "--user-id", &user];
+    let turned = [
+        "run",
+        "--from",
+        "kinesis://eu-west-1",
+        "--from",
+        "history",
+        "--lake",
+        "turned",
+        "--user-id",
+        &user,
+    ];
     place.run(&turned);
     let turned = place.oracle("held", &then(&history).each_ref().map(|arg| &**arg));
     assert_same("live, then history", &turned, &place.lake("turned", None));

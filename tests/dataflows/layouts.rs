@@ -1,4 +1,5 @@
-//! The whole program on archives of Confluent's partitioners by time and by field, and on some of which nothing can be read.
+//! The whole program on archives of Confluent's partitioners by time and by field, and on some of
+//! which nothing can be read.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -14,22 +15,36 @@ use crate::support::bucket::bucket;
 
 const TOPICS: [&str; 3] = ["demo.pin", "demo.geo", "demo.user"];
 
-/// Lays the first `share` of `of` parts of each partition's objects out anew, as other partitioners do, each whole by renaming:
-/// pins in folders of an hour, geos in those of a country, users as they were; every third object is packed.
+/// Lays the first `share` of `of` parts of each partition's objects out anew, as other partitioners
+/// do, each whole by renaming: pins in folders of an hour, geos in those of a country, users as
+/// they were; every third object is packed.
 fn lay_out(place: &Place, from: &str, to: &str, share: usize, of: usize) {
     for topic in TOPICS {
         for partition in 0..3 {
             let own = format!("topics/{topic}/partition={partition}");
-            let mut objects: Vec<_> = fs::read_dir(place.path(from).join(&own)).unwrap().map(|e| e.unwrap().path()).collect();
+            let mut objects: Vec<_> = fs::read_dir(place.path(from).join(&own))
+                .unwrap()
+                .map(|e| e.unwrap().path())
+                .collect();
             objects.sort();
             for (number, object) in objects[..objects.len() * share / of].iter().enumerate() {
                 let folder = match topic {
-                    "demo.pin" => format!("topics/{topic}/year=2020/month=08/day=28/hour={:02}", number / 5),
-                    "demo.geo" => format!("topics/{topic}/country={}", ["Chile", "Peru", "Côte d'Ivoire"][number % 3]),
+                    "demo.pin" => {
+                        format!("topics/{topic}/year=2020/month=08/day=28/hour={:02}", number / 5)
+                    }
+                    "demo.geo" => format!(
+                        "topics/{topic}/country={}",
+                        ["Chile", "Peru", "Côte d'Ivoire"][number % 3]
+                    ),
                     _ => own.clone(),
                 };
                 let name = object.file_name().unwrap().to_str().unwrap();
-                add(&place.path(to).join(folder), name, &fs::read(object).unwrap(), number % 3 == 1);
+                add(
+                    &place.path(to).join(folder),
+                    name,
+                    &fs::read(object).unwrap(),
+                    number % 3 == 1,
+                );
             }
         }
     }
@@ -54,7 +69,17 @@ fn add(folder: &Path, name: &str, bytes: &[u8], packed: bool) {
 
 fn with_archive() -> Place {
     let place = Place::new();
-    place.run(&["generate", "--to", "archive", "--events", "400", "--dirt", "0.2", "--records-per-object", "10"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "400",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "10",
+    ]);
     place
 }
 
@@ -65,7 +90,11 @@ fn an_archive_in_other_layouts_equals_the_oracle() {
     lay_out(&place, "archive", "others", 1, 1);
     place.run(&["run", "--from", "others", "--lake", "lake"]);
     assert_same("a replay", &expected, &place.lake("lake", None));
-    assert!(place.run(&["run", "--from", "others", "--lake", "lake", "--workers", "3"]).contains("0 new records"));
+    assert!(
+        place
+            .run(&["run", "--from", "others", "--lake", "lake", "--workers", "3"])
+            .contains("0 new records")
+    );
     assert!(place.run(&["check", "--from", "others", "--lake", "lake"]).contains("all are equal"));
 }
 
@@ -78,7 +107,9 @@ fn folders_that_come_as_time_goes_by_are_followed() {
     let mut child = place.spawn(&[&args[..], &["--follow", "--commit-every", "50ms"]].concat());
     for share in 2..6 {
         let before = place.manifests().len();
-        until("a commit", || place.manifests().len() > before || child.try_wait().unwrap().is_some());
+        until("a commit", || {
+            place.manifests().len() > before || child.try_wait().unwrap().is_some()
+        });
         lay_out(&place, "archive", "others", share, 8);
     }
     terminate(&child);
@@ -96,14 +127,24 @@ fn folders_that_come_as_time_goes_by_are_followed() {
 fn an_archive_in_other_layouts_is_read_and_followed_on_s3() {
     let Some(url) = bucket(an_archive_in_other_layouts_is_read_and_followed_on_s3) else { return };
     let place = with_archive();
-    let (expected, archive, lake) = (place.oracle("archive", &[]), format!("{url}/archive"), format!("{url}/lake"));
+    let (expected, archive, lake) =
+        (place.oracle("archive", &[]), format!("{url}/archive"), format!("{url}/lake"));
     let send = |share, of| {
         lay_out(&place, "archive", "others", share, of);
         upload(&place.path("others"), &archive);
     };
     send(1, 3);
     place.run(&["run", "--from", &archive, "--lake", &lake]);
-    let mut child = place.spawn(&["run", "--from", &archive, "--lake", &lake, "--follow", "--commit-every", "50ms"]);
+    let mut child = place.spawn(&[
+        "run",
+        "--from",
+        &archive,
+        "--lake",
+        &lake,
+        "--follow",
+        "--commit-every",
+        "50ms",
+    ]);
     send(2, 3);
     send(1, 1);
     until("all of it", || tables(&lake, None) == expected || child.try_wait().unwrap().is_some());
@@ -135,13 +176,25 @@ fn a_topic_without_objects_is_an_error_that_says_what_is_there() {
     fs::rename(topics.join("demo.geo"), place.path("aside")).unwrap();
     let run = ["run", "--from", "archive", "--lake", "lake"];
     let said = place.fail(&run, 78);
-    assert!(said.contains("demo.geo+<partition>+<offset>.json or .json.gz") && said.contains("is missing or empty"), "{said}");
+    assert!(
+        said.contains("demo.geo+<partition>+<offset>.json or .json.gz")
+            && said.contains("is missing or empty"),
+        "{said}"
+    );
     assert!(said.contains("demo.pin, demo.user"), "{said}");
     add(&topics.join("demo.geo/year=2020/hour=03"), "demo.geo+0+0000000000.avro", b"Obj", false);
     add(&topics.join("demo.geo/partition=x"), "demo.geo+x+0000000000.json", b"{}\n", false);
     let said = place.fail(&run, 78);
-    assert!(said.contains("has 2 other files") && said.contains("partition=x/demo.geo+x+0000000000.json"), "{said}");
-    assert!(said.contains("year=2020/hour=03/demo.geo+0+0000000000.avro") && !place.path("lake").exists(), "{said}");
+    assert!(
+        said.contains("has 2 other files")
+            && said.contains("partition=x/demo.geo+x+0000000000.json"),
+        "{said}"
+    );
+    assert!(
+        said.contains("year=2020/hour=03/demo.geo+0+0000000000.avro")
+            && !place.path("lake").exists(),
+        "{said}"
+    );
     // Another archive that is read with it may have the topic.
     fs::create_dir_all(place.path("second/topics")).unwrap();
     fs::rename(place.path("aside"), place.path("second/topics/demo.geo")).unwrap();
@@ -154,12 +207,23 @@ fn a_topic_without_objects_is_waited_for_when_following() {
     let expected = place.oracle("archive", &[]);
     lay_out(&place, "archive", "others", 1, 1);
     fs::rename(place.path("others/topics/demo.geo"), place.path("aside")).unwrap();
-    let mut child = place.spawn(&["run", "--from", "others", "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    let mut child = place.spawn(&[
+        "run",
+        "--from",
+        "others",
+        "--lake",
+        "lake",
+        "--follow",
+        "--commit-every",
+        "50ms",
+    ]);
     let (mut said, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
     said.read_line(&mut warned).unwrap();
     assert!(warned.contains("demo.geo is missing or empty"), "{warned}");
     fs::rename(place.path("aside"), place.path("others/topics/demo.geo")).unwrap();
-    until("what has come", || place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected);
+    until("what has come", || {
+        place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected
+    });
     terminate(&child);
     assert!(child.wait().unwrap().success());
 }

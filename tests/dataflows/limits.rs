@@ -14,6 +14,9 @@ fn a_limit_of_threads_is_told_with_the_way_out() {
         (&["gateway", "--listen", "127.0.0.1:0", "--to", "other"], "a thread"),
     ] {
         let said = place.fail(args, 69);
-        assert!(said.contains(&format!("can't start {what}")) && said.contains("ulimit -u"), "{said}");
+        assert!(
+            said.contains(&format!("can't start {what}")) && said.contains("ulimit -u"),
+            "{said}"
+        );
     }
 }

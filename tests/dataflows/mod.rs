@@ -60,7 +60,10 @@ impl Place {
     /// The program, about to run in the folder.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinterest"));
-        command.current_dir(self.folder.path()).args(args).envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+            .current_dir(self.folder.path())
+            .args(args)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
@@ -73,7 +76,11 @@ impl Place {
     fn run(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "pinterest {args:?} ended with {}: {error}", output.status);
+        assert!(
+            output.status.success(),
+            "pinterest {args:?} ended with {}: {error}",
+            output.status
+        );
         String::from_utf8(output.stdout).unwrap()
     }
 
@@ -97,34 +104,57 @@ impl Place {
 
     /// What the oracle prints about an archive.
     fn ask(&self, archive: &str, args: &[&str]) -> Vec<u8> {
-        let output = Command::new("python3").arg(support("oracle.py")).arg(self.path(archive)).args(args).output().unwrap();
-        assert!(output.status.success(), "the oracle failed: {}", String::from_utf8_lossy(&output.stderr));
+        let output = Command::new("python3")
+            .arg(support("oracle.py"))
+            .arg(self.path(archive))
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(
+            output.status.success(),
+            "the oracle failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         output.stdout
     }
 
-    /// The lines of a partition of an archive, all objects together; what a killed writer has begun is none.
+    /// The lines of a partition of an archive, all objects together; what a killed writer has begun
+    /// is none.
     fn lines(&self, archive: &str, topic: &str, partition: u32) -> Vec<Vec<u8>> {
-        let folder = self.path(archive).join("topics").join(topic).join(format!("partition={partition}"));
-        let mut objects: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let folder =
+            self.path(archive).join("topics").join(topic).join(format!("partition={partition}"));
+        let mut objects: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         objects.retain(|object| object.extension().is_some_and(|extension| extension == "json"));
         objects.sort();
-        let bytes: Vec<u8> = objects.iter().flat_map(|object| std::fs::read(object).unwrap()).collect();
-        bytes.split_inclusive(|byte| *byte == b'\n').map(|line| line.strip_suffix(b"\n").unwrap().to_vec()).collect()
+        let bytes: Vec<u8> =
+            objects.iter().flat_map(|object| std::fs::read(object).unwrap()).collect();
+        bytes
+            .split_inclusive(|byte| *byte == b'\n')
+            .map(|line| line.strip_suffix(b"\n").unwrap().to_vec())
+            .collect()
     }
 
-    /// The manifests of the lake: one of each commit. What a killed run has begun to write has a name that is no number.
+    /// The manifests of the lake: one of each commit. What a killed run has begun to write has a
+    /// name that is no number.
     fn manifests(&self) -> Vec<PathBuf> {
         let found = std::fs::read_dir(self.path("lake/_watershed/manifest"));
         let paths = found.into_iter().flatten().map(|entry| entry.unwrap().path());
-        paths.filter(|path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok()).collect()
+        paths
+            .filter(|path| path.file_name().unwrap().to_str().unwrap().parse::<u64>().is_ok())
+            .collect()
     }
 
     /// The versions of a table of the lake that have declared deletion vectors.
     fn declared(&self, table: &str) -> Vec<u64> {
         let log = self.path("lake").join(table).join("_delta_log");
-        let versions =
-            (0..).map_while(|version| Some((version, std::fs::read_to_string(log.join(format!("{version:020}.json"))).ok()?)));
-        versions.filter(|(_, actions)| actions.contains("minReaderVersion\":3")).map(|(version, _)| version).collect()
+        let versions = (0..).map_while(|version| {
+            Some((version, std::fs::read_to_string(log.join(format!("{version:020}.json"))).ok()?))
+        });
+        versions
+            .filter(|(_, actions)| actions.contains("minReaderVersion\":3"))
+            .map(|(version, _)| version)
+            .collect()
     }
 
     /// What a lake holds, read with our own reader; at commit `n` if given.
@@ -150,7 +180,10 @@ fn said(printed: &[u8]) -> Tables {
         let kind = l[0].as_str().unwrap().rsplit('.').next().unwrap();
         format!("{kind} {} {}", l[1], l[2])
     };
-    tables.insert("dead_letters".into(), sorted(found["dead_letters"].as_array().unwrap().iter().map(letter)));
+    tables.insert(
+        "dead_letters".into(),
+        sorted(found["dead_letters"].as_array().unwrap().iter().map(letter)),
+    );
     tables
 }
 
@@ -175,12 +208,18 @@ fn tables(url: &str, n: Option<u64>) -> Tables {
             None => Table::open(&url).unwrap(),
         };
         let rows = rows(&table).unwrap();
-        let name = name.split_once('_').filter(|(_, t)| t.ends_with("_table")).map_or(name.as_str(), |(_, t)| t).to_string();
+        let name = name
+            .split_once('_')
+            .filter(|(_, t)| t.ends_with("_table"))
+            .map_or(name.as_str(), |(_, t)| t)
+            .to_string();
         let letter = |row: &Json| {
-            let (topic, position) = (row["topic"].as_str().unwrap(), row["position"].as_str().unwrap());
+            let (topic, position) =
+                (row["topic"].as_str().unwrap(), row["position"].as_str().unwrap());
             format!("{topic} {} {position}", row["partition"])
         };
-        let rows = if name == "dead_letters" { sorted(rows.iter().map(letter)) } else { lines(&rows) };
+        let rows =
+            if name == "dead_letters" { sorted(rows.iter().map(letter)) } else { lines(&rows) };
         tables.insert(name, rows);
     }
     tables
@@ -205,7 +244,9 @@ fn lines(rows: &[Json]) -> Vec<String> {
 fn rows(table: &Table) -> Result<Vec<Json>> {
     let mut rows = Vec::new();
     table.for_each(&mut |values| {
-        let field = |(column, value): (&watershed::connect::Column, &Value)| (column.name.clone(), json(value));
+        let field = |(column, value): (&watershed::connect::Column, &Value)| {
+            (column.name.clone(), json(value))
+        };
         rows.push(Json::Object(table.columns().iter().zip(values).map(field).collect()));
         Ok(())
     })?;
@@ -229,9 +270,14 @@ fn assert_same(what: &str, expected: &Tables, found: &Tables) {
     assert_eq!(names(expected), names(found), "{what}: the tables");
     for (name, rows) in expected {
         let there = &found[name];
-        let missing: Vec<_> = rows.iter().filter(|row| there.binary_search(row).is_err()).take(3).collect();
-        let surplus: Vec<_> = there.iter().filter(|row| rows.binary_search(row).is_err()).take(3).collect();
+        let missing: Vec<_> =
+            rows.iter().filter(|row| there.binary_search(row).is_err()).take(3).collect();
+        let surplus: Vec<_> =
+            there.iter().filter(|row| rows.binary_search(row).is_err()).take(3).collect();
         let counts = (rows.len(), there.len());
-        assert!(rows == there, "{what}: {name} has {counts:?} rows, missing {missing:#?}, surplus {surplus:#?}");
+        assert!(
+            rows == there,
+            "{what}: {name} has {counts:?} rows, missing {missing:#?}, surplus {surplus:#?}"
+        );
     }
 }

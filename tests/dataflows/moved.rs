@@ -1,4 +1,5 @@
-//! A run knows its sources and tables by what they are: it goes on after a move, under other names, through other brokers.
+//! A run knows its sources and tables by what they are: it goes on after a move, under other names,
+//! through other brokers.
 
 use std::fs;
 
@@ -14,12 +15,26 @@ fn continued(place: &Place, args: &[&str]) {
 #[test]
 fn a_lake_and_an_archive_that_were_moved_are_continued() {
     let place = Place::new();
-    place.run(&["generate", "--to", "all", "--events", "300", "--dirt", "0.2", "--records-per-object", "20"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "all",
+        "--events",
+        "300",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "20",
+    ]);
     copy_share(&place.path("all"), &place.path("archive"), 1, 2);
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
     let at = |name: &str| place.path(name).to_str().unwrap().to_string();
     let url = |name: &str| format!("file://{}", at(name));
-    for (archive, lake) in [("./archive", "./lake"), (&*at("archive"), &*at("lake")), (&*url("archive"), &*url("lake"))] {
+    for (archive, lake) in [
+        ("./archive", "./lake"),
+        (&*at("archive"), &*at("lake")),
+        (&*url("archive"), &*url("lake")),
+    ] {
         continued(&place, &["--from", archive, "--lake", lake]);
     }
     fs::create_dir(place.path("moved")).unwrap();
@@ -39,7 +54,10 @@ fn another_archive_in_the_place_of_the_first_is_refused() {
     let before = place.lake("lake", None);
     place.run(&["generate", "--to", "other", "--events", "60", "--seed", "7"]);
     let said = place.fail(&["run", "--from", "other", "--lake", "lake"], 65);
-    assert!(said.contains("not those that were read before") || said.contains("but was read up to"), "{said}");
+    assert!(
+        said.contains("not those that were read before") || said.contains("but was read up to"),
+        "{said}"
+    );
     assert_same("refused", &before, &place.lake("lake", None));
     continued(&place, &["--from", "archive", "--lake", "lake"]);
 }
@@ -74,7 +92,10 @@ mod kafka {
         continued(&place, &["--from", "elsewhere", "--from", &two, "--lake", "both"]);
         assert_same("both", &place.oracle("archive", &[]), &place.lake("both", None));
         let said = place.fail(&["run", "--from", "elsewhere", "--lake", "both"], 65);
-        assert!(said.contains("was read from") && said.contains("continued by kafka topic"), "{said}");
+        assert!(
+            said.contains("was read from") && said.contains("continued by kafka topic"),
+            "{said}"
+        );
         // One cluster is one log, however it is named.
         let said = place.fail(&["run", "--from", &one, "--from", &two, "--lake", "twice"], 78);
         assert!(said.contains("is bound twice to kafka topic"), "{said}");
@@ -95,7 +116,11 @@ mod kafka {
         place.run(&["run", "--from", &cluster.url(&prefix), "--lake", "lake"]);
         let theirs = format!("kafka://{}/{prefix}", other.bootstrap_servers());
         let said = place.fail(&["run", "--from", &theirs, "--lake", "lake"], 65);
-        assert!(said.contains("pin was read from kafka topic") && said.matches("(cluster ").count() == 2, "{said}");
+        assert!(
+            said.contains("pin was read from kafka topic")
+                && said.matches("(cluster ").count() == 2,
+            "{said}"
+        );
         continued(&place, &["--from", &cluster.url(&prefix), "--lake", "lake"]);
     }
 }
@@ -106,7 +131,8 @@ fn a_stream_that_was_made_anew_is_another_even_if_it_is_empty() {
     use crate::connectors::kinesis::{World, server};
     let Some(server) = server() else { return };
     let mut place = Place::new();
-    let credentials = [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test")];
+    let credentials =
+        [("AWS_ACCESS_KEY_ID", "test"), ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test")];
     place.environment = credentials.map(|(name, value)| (name, value.to_string())).into();
     place.environment.push(("AWS_ENDPOINT_URL_KINESIS", server));
     let user = format!("moved-{}", std::process::id());

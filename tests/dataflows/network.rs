@@ -1,4 +1,5 @@
-//! A bad network between the program and real servers: what comes out is what comes out of a good one.
+//! A bad network between the program and real servers: what comes out is what comes out of a good
+//! one.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -15,10 +16,13 @@ use crate::connectors::kafka::cluster;
 use crate::support::bucket::bucket;
 use crate::support::proxy::{Proxy, Weather};
 
-/// A way to the S3 server of this process, and the program about to use it; a request that is not answered ends after a second.
+/// A way to the S3 server of this process, and the program about to use it; a request that is not
+/// answered ends after a second.
 fn behind(proxy: &Proxy, place: &Place, args: &[&str]) -> Command {
     let mut command = place.command(args);
-    command.env("AWS_ENDPOINT_URL", format!("http://{}", proxy.address())).env("AWS_TIMEOUT", "1 second");
+    command
+        .env("AWS_ENDPOINT_URL", format!("http://{}", proxy.address()))
+        .env("AWS_TIMEOUT", "1 second");
     command
 }
 
@@ -35,9 +39,23 @@ fn finish(child: Child) {
 
 #[test]
 fn a_run_on_s3_over_a_network_that_cuts_resets_and_stalls_equals_the_oracle() {
-    let Some(url) = bucket(a_run_on_s3_over_a_network_that_cuts_resets_and_stalls_equals_the_oracle) else { return };
+    let Some(url) =
+        bucket(a_run_on_s3_over_a_network_that_cuts_resets_and_stalls_equals_the_oracle)
+    else {
+        return;
+    };
     let (place, proxy) = (Place::new(), Proxy::to(&server()));
-    place.run(&["generate", "--to", "all", "--events", "600", "--dirt", "0.1", "--records-per-object", "10"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "all",
+        "--events",
+        "600",
+        "--dirt",
+        "0.1",
+        "--records-per-object",
+        "10",
+    ]);
     let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
     fs::create_dir(place.path("archive")).unwrap();
     let mut share = 0;
@@ -54,7 +72,9 @@ fn a_run_on_s3_over_a_network_that_cuts_resets_and_stalls_equals_the_oracle() {
     until("the first commit", || commits() > 0);
 
     let weathers = [Weather::Clear, Weather::Slow, Weather::Silent, Weather::Closed];
-    for (bytes, weather) in [100, 700, 2_000, 9_000, 30_000, 90_000, 300].into_iter().zip(weathers.iter().cycle()) {
+    for (bytes, weather) in
+        [100, 700, 2_000, 9_000, 30_000, 90_000, 300].into_iter().zip(weathers.iter().cycle())
+    {
         let (before, resets, accepted) = (commits(), proxy.resets(), proxy.accepted());
         proxy.reset_after(bytes);
         more();
@@ -78,16 +98,36 @@ fn a_run_that_follows_kafka_over_such_a_network_equals_the_oracle() {
     let Some(cluster) = cluster() else { return };
     let Some(proxy) = cluster.behind() else { return };
     let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
-    place.run(&["generate", "--to", "archive", "--events", "600", "--dirt", "0.2", "--records-per-object", "50"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "600",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "50",
+    ]);
     let expected = place.oracle("archive", &[]);
     send(cluster, &place, &prefix, 0, 8);
     let url = format!("kafka://{}/{prefix}", proxy.address());
-    let child = place.spawn(&["run", "--from", &url, "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    let child = place.spawn(&[
+        "run",
+        "--from",
+        &url,
+        "--lake",
+        "lake",
+        "--follow",
+        "--commit-every",
+        "50ms",
+    ]);
     until("the first commit", || !place.manifests().is_empty());
 
     let weathers = [Weather::Clear, Weather::Slow, Weather::Silent, Weather::Closed];
     for (part, weather) in (1..8).zip(weathers.iter().cycle()) {
-        let (before, resets, accepted) = (place.manifests().len(), proxy.resets(), proxy.accepted());
+        let (before, resets, accepted) =
+            (place.manifests().len(), proxy.resets(), proxy.accepted());
         proxy.reset_after(100 * part as i64);
         until("a reset", || proxy.resets() > resets);
         proxy.set(*weather);
@@ -118,7 +158,16 @@ fn a_broker_that_falls_silent_is_waited_for_and_one_that_always_was_is_given_up(
     assert!(!place.path("none").exists());
 
     proxy.set(Weather::Clear);
-    let child = place.spawn(&["run", "--from", &url, "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    let child = place.spawn(&[
+        "run",
+        "--from",
+        &url,
+        "--lake",
+        "lake",
+        "--follow",
+        "--commit-every",
+        "50ms",
+    ]);
     until("the first commit", || !place.manifests().is_empty());
     proxy.set(Weather::Silent);
     send(cluster, &place, &prefix, 1, 2);

@@ -1,4 +1,5 @@
-//! Every commit, as our reader shows it and as programs show it that are not ours, against the oracle over what it binds.
+//! Every commit, as our reader shows it and as programs show it that are not ours, against the
+//! oracle over what it binds.
 
 use std::fs;
 use std::process::Command;
@@ -8,8 +9,9 @@ use serde_json::{Map, Value as Json};
 use super::{Place, assert_same, python, said, support};
 use crate::support::services::skipped;
 
-/// Compares every commit of the lake with the oracle over the ranges that its manifest binds: first as our reader shows it,
-/// then every version of every table as DuckDB and delta-rs show it. Returns how much those two read; they may not be there.
+/// Compares every commit of the lake with the oracle over the ranges that its manifest binds: first
+/// as our reader shows it, then every version of every table as DuckDB and delta-rs show it.
+/// Returns how much those two read; they may not be there.
 pub(super) fn assert_every_commit_equals_the_oracle(place: &Place, archive: &str) -> Option<Json> {
     let (upto, folder) = (place.path("upto.json"), place.path("said"));
     fs::create_dir_all(&folder).unwrap();
@@ -17,7 +19,8 @@ pub(super) fn assert_every_commit_equals_the_oracle(place: &Place, archive: &str
         let manifest: Json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
         let bound = |(topic, sources): (&String, &Json)| {
             let partitions = sources[0]["partitions"].as_object().unwrap();
-            let ends: Map<_, _> = partitions.iter().map(|(p, bound)| (p.clone(), bound["to"].clone())).collect();
+            let ends: Map<_, _> =
+                partitions.iter().map(|(p, bound)| (p.clone(), bound["to"].clone())).collect();
             (format!("demo.{topic}"), Json::Object(ends))
         };
         let ends: Map<_, _> = manifest["sources"].as_object().unwrap().iter().map(bound).collect();
@@ -33,9 +36,22 @@ pub(super) fn assert_every_commit_equals_the_oracle(place: &Place, archive: &str
         return None;
     };
     let mut readers = Command::new(python);
-    let readers = readers.arg(support("readers.py")).arg(place.path("lake")).arg("--oracle").arg(folder).output().unwrap();
-    assert!(readers.status.success(), "other readers see something else: {}", String::from_utf8_lossy(&readers.stderr));
+    let readers = readers
+        .arg(support("readers.py"))
+        .arg(place.path("lake"))
+        .arg("--oracle")
+        .arg(folder)
+        .output()
+        .unwrap();
+    assert!(
+        readers.status.success(),
+        "other readers see something else: {}",
+        String::from_utf8_lossy(&readers.stderr)
+    );
     let seen: Json = serde_json::from_slice(&readers.stdout).unwrap();
-    assert!(seen["readers"].as_array().unwrap().len() >= 2, "one reader has nobody to agree with: {seen}");
+    assert!(
+        seen["readers"].as_array().unwrap().len() >= 2,
+        "one reader has nobody to agree with: {seen}"
+    );
     Some(seen)
 }

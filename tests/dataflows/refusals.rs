@@ -1,4 +1,5 @@
-//! A run that refuses changes nothing: names, sizes and times of all there is are afterwards what they were before.
+//! A run that refuses changes nothing: names, sizes and times of all there is are afterwards what
+//! they were before.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -23,7 +24,8 @@ fn listing(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
     found
 }
 
-/// Runs the program with `args`, which must be refused with `code` and leave everything as it was; returns what it says.
+/// Runs the program with `args`, which must be refused with `code` and leave everything as it was;
+/// returns what it says.
 fn refused(place: &Place, args: &[&str], code: i32) -> String {
     let before = listing(place.folder.path());
     let said = place.fail(&[&["run", "--from", "archive"], args].concat(), code);
@@ -48,7 +50,8 @@ fn a_folder_of_something_else_is_no_state() {
     let place = with_archive();
     for name in ["notes.txt", "photos/cat.jpg", "gen/readme.md", "manifest/app.json"] {
         file(&place, &format!("things of {name}/{name}"), "not ours");
-        let said = refused(&place, &["--lake", "lake", "--state", &format!("things of {name}")], 65);
+        let said =
+            refused(&place, &["--lake", "lake", "--state", &format!("things of {name}")], 65);
         assert!(said.contains("is no state") && said.contains("--state"), "{said}");
         file(&place, &format!("lake of {name}/_watershed/{name}"), "not ours");
         refused(&place, &["--lake", &format!("lake of {name}")], 65);
@@ -59,7 +62,10 @@ fn a_folder_of_something_else_is_no_state() {
         &format!("theirs/{generation}"),
         r#"{"format":2,"app":"other-1","secret":"00000000000000000000000000000007","program":"other"}"#,
     );
-    assert!(refused(&place, &["--lake", "lake", "--state", "theirs"], 65).contains("the state of other"));
+    assert!(
+        refused(&place, &["--lake", "lake", "--state", "theirs"], 65)
+            .contains("the state of other")
+    );
     file(&place, &format!("torn/{generation}"), "");
     refused(&place, &["--lake", "lake", "--state", "torn"], 65);
     file(&place, "a file", "not ours");
@@ -70,9 +76,13 @@ fn a_folder_of_something_else_is_no_state() {
 #[test]
 fn a_folder_of_something_else_is_no_table() {
     let place = with_archive();
-    for (n, name) in ["demo_pin_table/notes.txt", "dead_letters/part-0.parquet", "top_country/year=2020/part-0.parquet"]
-        .into_iter()
-        .enumerate()
+    for (n, name) in [
+        "demo_pin_table/notes.txt",
+        "dead_letters/part-0.parquet",
+        "top_country/year=2020/part-0.parquet",
+    ]
+    .into_iter()
+    .enumerate()
     {
         let lake = format!("lake{n}");
         file(&place, &format!("{lake}/{name}"), "not ours");
@@ -159,7 +169,10 @@ fn a_source_that_cannot_be_read_begins_nothing() {
 fn a_user_of_whom_there_is_no_topic_is_named_beside_those_of_whom_there_are() {
     let place = with_archive();
     let said = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
-    assert!(said.contains("no topics of the user dmeo in archive\n  Give --user-id demo"), "{said}");
+    assert!(
+        said.contains("no topics of the user dmeo in archive\n  Give --user-id demo"),
+        "{said}"
+    );
     place.run(&["generate", "--to", "archive", "--events", "60", "--user-id", "anna.b"]);
     let said = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
     assert!(said.contains("one of anna.b, demo."), "{said}");
@@ -174,7 +187,16 @@ fn a_user_of_whom_there_is_no_topic_is_named_beside_those_of_whom_there_are() {
 fn a_user_of_whom_there_is_no_topic_yet_is_waited_for_when_following() {
     let place = Place::new();
     fs::create_dir_all(place.path("archive/topics/other.pin")).unwrap();
-    let mut child = place.spawn(&["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "50ms"]);
+    let mut child = place.spawn(&[
+        "run",
+        "--from",
+        "archive",
+        "--lake",
+        "lake",
+        "--follow",
+        "--commit-every",
+        "50ms",
+    ]);
     let (mut said, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
     said.read_line(&mut warned).unwrap();
     assert!(warned.contains("no topics of the user demo"), "{warned}");

@@ -1,4 +1,5 @@
-//! The whole program on a real bucket: what comes out is what comes out of a folder, and what is wrong is one error.
+//! The whole program on a real bucket: what comes out is what comes out of a folder, and what is
+//! wrong is one error.
 
 use std::fs;
 use std::path::Path;
@@ -18,7 +19,8 @@ pub(super) fn upload(folder: &Path, url: &str) {
     let store = Store::open(url).unwrap();
     let mut folders = vec![String::new()];
     while let Some(below) = folders.pop() {
-        let there: Vec<String> = store.list(&below).unwrap().into_iter().map(|(name, _)| name).collect();
+        let there: Vec<String> =
+            store.list(&below).unwrap().into_iter().map(|(name, _)| name).collect();
         for entry in fs::read_dir(folder.join(&below)).unwrap() {
             let entry = entry.unwrap();
             let name = entry.file_name().into_string().unwrap();
@@ -34,14 +36,18 @@ pub(super) fn upload(folder: &Path, url: &str) {
 
 #[test]
 fn an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_interruption() {
-    let Some(url) = bucket(an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_interruption) else {
+    let Some(url) = bucket(
+        an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_interruption,
+    ) else {
         return;
     };
     let place = Place::new();
-    let generate = ["generate", "--events", "300", "--dirt", "0.2", "--records-per-object", "20", "--to"];
+    let generate =
+        ["generate", "--events", "300", "--dirt", "0.2", "--records-per-object", "20", "--to"];
     place.run(&[&generate[..], &["archive"]].concat());
     // What a first attempt had written when it was interrupted.
-    let (store, first) = (Store::open(&url).unwrap(), "topics/demo.pin/partition=0/demo.pin+0+0000000000.json");
+    let (store, first) =
+        (Store::open(&url).unwrap(), "topics/demo.pin/partition=0/demo.pin+0+0000000000.json");
     store.put(first, &fs::read(place.path("archive").join(first)).unwrap()).unwrap();
     let said = place.run(&[&generate[..], &[&url]].concat());
     assert!(said.contains(&format!("generated 300 events in {url}")), "{said}");
@@ -49,25 +55,49 @@ fn an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_i
     for topic in ["pin", "geo", "user"] {
         for partition in 0..3 {
             let folder = format!("topics/demo.{topic}/partition={partition}");
-            let names: Vec<String> = store.list(&folder).unwrap().into_iter().map(|(name, _)| name).collect();
-            assert_eq!(names.len(), fs::read_dir(place.path("archive").join(&folder)).unwrap().count(), "{folder}");
+            let names: Vec<String> =
+                store.list(&folder).unwrap().into_iter().map(|(name, _)| name).collect();
+            assert_eq!(
+                names.len(),
+                fs::read_dir(place.path("archive").join(&folder)).unwrap().count(),
+                "{folder}"
+            );
             for name in names {
                 let path = format!("{folder}/{name}");
-                assert_eq!(store.get(&path).unwrap().unwrap(), fs::read(place.path("archive").join(&path)).unwrap(), "{path}");
+                assert_eq!(
+                    store.get(&path).unwrap().unwrap(),
+                    fs::read(place.path("archive").join(&path)).unwrap(),
+                    "{path}"
+                );
                 objects += 1;
             }
         }
     }
     assert!(objects > 36, "{objects}");
     store.put(first, b"other\n").unwrap();
-    assert!(place.fail(&[&generate[..], &[&url]].concat(), 65).contains("which holds other records"));
+    assert!(
+        place.fail(&[&generate[..], &[&url]].concat(), 65).contains("which holds other records")
+    );
 }
 
 #[test]
 fn a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder() {
-    let Some(url) = bucket(a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder) else { return };
+    let Some(url) = bucket(a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder)
+    else {
+        return;
+    };
     let place = Place::new();
-    place.run(&["generate", "--to", "archive", "--events", "1500", "--dirt", "0.2", "--records-per-object", "20"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "archive",
+        "--events",
+        "1500",
+        "--dirt",
+        "0.2",
+        "--records-per-object",
+        "20",
+    ]);
     let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
     upload(&place.path("archive"), &archive);
     let screen = place.run(&["run", "--from", &archive, "--lake", &lake]);
@@ -79,8 +109,11 @@ fn a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder() {
     let again = place.run(&["run", "--from", &archive, "--lake", &lake, "--workers", "3"]);
     assert!(again.contains("0 new records"), "{again}");
     assert!(place.run(&["check", "--from", &archive, "--lake", &lake]).contains("all are equal"));
-    let topics: Vec<(&str, &str)> =
-        there.keys().filter(|name| *name != "dead_letters").map(|name| (&**name, folder(name))).collect();
+    let topics: Vec<(&str, &str)> = there
+        .keys()
+        .filter(|name| *name != "dead_letters")
+        .map(|name| (&**name, folder(name)))
+        .collect();
     for (reader, seen) in independent(&lake, &topics) {
         for (topic, table) in &topics {
             let rows = lines(seen[*table].as_array().unwrap());
@@ -109,21 +142,41 @@ fn independent(lake: &str, tables: &[(&str, &str)]) -> serde_json::Map<String, J
         return serde_json::Map::new();
     }
     let mut command = Command::new(python.trim());
-    let output =
-        command.arg(support.join("s3_reader.py")).arg(lake).args(tables.iter().map(|(_, table)| table)).output().unwrap();
+    let output = command
+        .arg(support.join("s3_reader.py"))
+        .arg(lake)
+        .args(tables.iter().map(|(_, table)| table))
+        .output()
+        .unwrap();
     let error = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "other readers can't read: {error}");
     eprint!("{error}");
-    let Json::Object(seen) = serde_json::from_slice(&output.stdout).unwrap() else { panic!("no readers") };
+    let Json::Object(seen) = serde_json::from_slice(&output.stdout).unwrap() else {
+        panic!("no readers")
+    };
     assert!(seen.contains_key("delta-rs"), "{error}");
     seen
 }
 
 #[test]
 fn a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
-    let Some(url) = bucket(a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing) else { return };
+    let Some(url) =
+        bucket(a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing)
+    else {
+        return;
+    };
     let place = Place::new();
-    place.run(&["generate", "--to", "all", "--events", "600", "--dirt", "0.1", "--records-per-object", "10"]);
+    place.run(&[
+        "generate",
+        "--to",
+        "all",
+        "--events",
+        "600",
+        "--dirt",
+        "0.1",
+        "--records-per-object",
+        "10",
+    ]);
     let (archive, lake) = (format!("{url}/archive"), format!("{url}/lake"));
     let state = Store::open(&format!("{lake}/_watershed")).unwrap();
     let manifests = || state.list("manifest").unwrap().len();
@@ -139,9 +192,14 @@ fn a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
 
 #[test]
 fn a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error() {
-    let Some(url) = bucket(a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error) else { return };
+    let Some(url) =
+        bucket(a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error)
+    else {
+        return;
+    };
     let place = Place::new();
-    // Nobody accepts what comes to this port, so a connection is never made and nothing ever answers.
+    // Nobody accepts what comes to this port, so a connection is never made and nothing ever
+    // answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     let cases: [(&str, &[(&str, &str)], i32, &str); 6] = [
@@ -157,7 +215,10 @@ fn a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error() {
         let output = command.envs(settings.iter().copied()).output().unwrap();
         let error = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(code), "{from} {settings:?}: {error}");
-        assert!(error.contains(says) && !error.contains("secret") && !error.contains('<'), "{error}");
+        assert!(
+            error.contains(says) && !error.contains("secret") && !error.contains('<'),
+            "{error}"
+        );
         assert!(error.lines().count() <= 2, "{error}");
         assert!(!place.path("lake").exists());
     }

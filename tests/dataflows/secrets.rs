@@ -1,4 +1,5 @@
-//! Secrets stay secret: passwords in URLs, tokens, and the places where they may go without encryption.
+//! Secrets stay secret: passwords in URLs, tokens, and the places where they may go without
+//! encryption.
 
 use std::io::{BufRead, BufReader};
 use std::process::Child;
@@ -12,9 +13,14 @@ use crate::support::http::Client;
 fn a_password_in_a_url_is_refused_and_never_repeated() {
     let place = Place::new();
     place.run(&["generate", "--to", "archive", "--events", "3"]);
-    let urls =
-        ["https://me:hunter2@host/a", "mysql://me:hunter2@host/db", "kafka://me:hunter2@host:1", "s3://key:hunter2@bucket/a"];
-    let mut given: Vec<Vec<&str>> = vec![vec!["emulate", "--from", "mysql://me@host/db?password=hunter2"]];
+    let urls = [
+        "https://me:hunter2@host/a",
+        "mysql://me:hunter2@host/db",
+        "kafka://me:hunter2@host:1",
+        "s3://key:hunter2@bucket/a",
+    ];
+    let mut given: Vec<Vec<&str>> =
+        vec![vec!["emulate", "--from", "mysql://me@host/db?password=hunter2"]];
     for url in urls {
         given.extend([
             vec![url],
@@ -40,11 +46,15 @@ fn a_password_in_a_url_is_refused_and_never_repeated() {
     }
     for args in given {
         let output = place.output(&args);
-        let said = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
+        let said =
+            [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
         assert!(matches!(output.status.code(), Some(2 | 78)), "pinterest {args:?}: {said}");
         assert!(!said.is_empty() && !said.contains("hunter2"), "pinterest {args:?}: {said}");
     }
-    let there: Vec<_> = std::fs::read_dir(place.path("")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let there: Vec<_> = std::fs::read_dir(place.path(""))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     assert_eq!(there, ["archive"], "a folder was made of a URL");
 }
 
@@ -53,7 +63,10 @@ fn an_archive_is_generated_only_where_one_can_be() {
     let place = Place::new();
     for url in ["kafka://127.0.0.1:9092", "https://host/a", "kinesis://eu-west-1", "tape://x"] {
         let said = place.fail(&["generate", "--to", url, "--events", "3"], 78);
-        assert!(["folder", "file://", "s3://", "mysql://"].iter().all(|kind| said.contains(kind)), "{said}");
+        assert!(
+            ["folder", "file://", "s3://", "mysql://"].iter().all(|kind| said.contains(kind)),
+            "{said}"
+        );
     }
     let url = format!("file://{}", place.path("archive").display());
     place.run(&["generate", "--to", &url, "--events", "3"]);
@@ -86,22 +99,32 @@ fn port(line: &str) -> u16 {
 #[test]
 fn a_blank_token_is_refused_and_a_byte_order_mark_is_none_of_it() {
     let place = Place::new();
-    for command in [&["gateway", "--to", "archive"][..], &["emulate", "--to", "http://127.0.0.1:1", "--rows", "10"]] {
+    for command in [
+        &["gateway", "--to", "archive"][..],
+        &["emulate", "--to", "http://127.0.0.1:1", "--rows", "10"],
+    ] {
         let output = place.command(command).env("PINTEREST_GATEWAY_TOKEN", " \t").output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.code() == Some(78) && said.contains("blank"), "{said}");
     }
     std::fs::write(place.path("tokens"), "\u{feff}first\r\n \nsecond\n").unwrap();
-    let (child, line) = gateway(&place, &["--listen", "localhost:0", "--tokens", "tokens"], Some(" third "));
+    let (child, line) =
+        gateway(&place, &["--listen", "localhost:0", "--tokens", "tokens"], Some(" third "));
     let mut client = Client::connect(([127, 0, 0, 1], port(&line)).into());
     let mut ask = |token: &str| {
         let bearer = ("Authorization", &*format!("Bearer {token}"));
-        client.ask("POST", "/topics/demo.pin", &[JSON, bearer], r#"{"records":[{"value":1}]}"#).unwrap().status
+        client
+            .ask("POST", "/topics/demo.pin", &[JSON, bearer], r#"{"records":[{"value":1}]}"#)
+            .unwrap()
+            .status
     };
     assert_eq!(["first", "second", "third", "", "fourth"].map(&mut ask), [200, 200, 200, 401, 401]);
     drop(client);
     let said = end(child);
-    assert!(!said.contains("token") && said.lines().count() == 1, "on this machine nobody listens in: {said}");
+    assert!(
+        !said.contains("token") && said.lines().count() == 1,
+        "on this machine nobody listens in: {said}"
+    );
 }
 
 #[test]
@@ -110,11 +133,22 @@ fn tokens_beyond_this_machine_without_encryption_are_warned_of() {
     let (child, line) = gateway(&place, &["--listen", ":0"], Some("a"));
     assert!(line.starts_with("listening on http://0.0.0.0:"), "{line}");
     assert!(end(child).contains("without encryption"));
-    let mut emulate =
-        place.command(&["emulate", "--to", "http://gateway.invalid", "--rows", "10", "--events", "1", "--rate", "0"]);
+    let mut emulate = place.command(&[
+        "emulate",
+        "--to",
+        "http://gateway.invalid",
+        "--rows",
+        "10",
+        "--events",
+        "1",
+        "--rate",
+        "0",
+    ]);
     let output = emulate.env("PINTEREST_GATEWAY_TOKEN", "a").output().unwrap();
     assert!(String::from_utf8(output.stderr).unwrap().contains("without encryption"));
-    assert!(place.fail(&["gateway", "--listen", "nowhere.invalid:1"], 2).contains("localhost:8082"));
+    assert!(
+        place.fail(&["gateway", "--listen", "nowhere.invalid:1"], 2).contains("localhost:8082")
+    );
 }
 
 #[test]
@@ -122,8 +156,13 @@ fn a_stage_has_a_name() {
     let place = Place::new();
     let (child, line) = gateway(&place, &["--listen", "127.0.0.1:0"], None);
     let mut client = Client::connect(([127, 0, 0, 1], port(&line)).into());
-    let mut ask = |path: &str| client.ask("POST", path, &[JSON], r#"{"records":[{"value":1}]}"#).unwrap().status;
-    assert_eq!(["/topics/demo.pin", "/prod/topics/demo.pin", "//topics/demo.pin"].map(&mut ask), [200, 200, 404]);
+    let mut ask = |path: &str| {
+        client.ask("POST", path, &[JSON], r#"{"records":[{"value":1}]}"#).unwrap().status
+    };
+    assert_eq!(
+        ["/topics/demo.pin", "/prod/topics/demo.pin", "//topics/demo.pin"].map(&mut ask),
+        [200, 200, 404]
+    );
     drop(client);
     end(child);
 }

@@ -21,7 +21,13 @@ fn producing_answers_what_the_rest_proxy_answers() {
     // In the middle of a message, three dots stand for what the parser says.
     let cases: &[(&str, (&str, &str), &str, u16, Json)] = &[
         ("/topics/u.pin", JSON, one, 200, at(&[(0, 0)])),
-        ("/prod/topics/u.pin", upper, r#"{"records":[{"value":1},{"value":null}]}"#, 200, at(&[(0, 1), (0, 2)])),
+        (
+            "/prod/topics/u.pin",
+            upper,
+            r#"{"records":[{"value":1},{"value":null}]}"#,
+            200,
+            at(&[(0, 1), (0, 2)]),
+        ),
         (
             "/topics/u.pin",
             JSON,
@@ -30,22 +36,52 @@ fn producing_answers_what_the_rest_proxy_answers() {
             at(&[(0, 3)]),
         ),
         ("/topics/u.pin", JSON, "{\"records\":[{\"value\":{\"a\":\r\n  1}}]}", 200, at(&[(0, 4)])),
-        ("/topics/u.pin", binary, r#"{"records":[{"key":"aw==","value":"eyJhIjoyfQ=="}]}"#, 200, at(&[(0, 5)])),
+        (
+            "/topics/u.pin",
+            binary,
+            r#"{"records":[{"key":"aw==","value":"eyJhIjoyfQ=="}]}"#,
+            200,
+            at(&[(0, 5)]),
+        ),
         ("/topics/u.geo/partitions/2", JSON, one, 200, at(&[(2, 0)])),
         ("/dev/topics/u.geo/partitions/2", JSON, one, 200, at(&[(2, 1)])),
         ("/topics/u.geo", JSON, r#"{"records":[{"value":1,"partition":1}]}"#, 200, at(&[(1, 0)])),
         ("/topics/u.pin", PLAIN, one, 415, media.clone()),
-        ("/topics/u.pin", ("Content-Type", "application/vnd.kafka.v2+json"), one, 415, media.clone()),
-        ("/topics/u.pin", ("Content-Type", "application/vnd.kafka.avro.v2+json"), one, 415, media.clone()),
+        (
+            "/topics/u.pin",
+            ("Content-Type", "application/vnd.kafka.v2+json"),
+            one,
+            415,
+            media.clone(),
+        ),
+        (
+            "/topics/u.pin",
+            ("Content-Type", "application/vnd.kafka.avro.v2+json"),
+            one,
+            415,
+            media.clone(),
+        ),
         ("/topics/u.pin", ("X-None", "1"), one, 415, media),
         ("/topics/u.pin", JSON, "{\"records\":", 400, error(400, "EOF while parsing ...")),
-        ("/topics/u.pin", JSON, r#"{"records":[{"valeu":1}]}"#, 400, error(400, "unknown field `valeu`...")),
+        (
+            "/topics/u.pin",
+            JSON,
+            r#"{"records":[{"valeu":1}]}"#,
+            400,
+            error(400, "unknown field `valeu`..."),
+        ),
         ("/topics/u.pin", JSON, r#"{"records":1}"#, 400, error(400, "invalid type...")),
         ("/topics/u.pin", JSON, "[[]]", 400, error(400, "expected an object, found an array")),
         ("/topics/u.pin", JSON, "", 422, error(422, "Request body may not be null")),
         ("/topics/u.pin", JSON, "{}", 422, error(422, "records may not be empty")),
         ("/topics/u.pin", JSON, r#"{"records":[]}"#, 422, error(422, "records may not be empty")),
-        ("/topics/u.pin", JSON, r#"{"records":[{"value":1,"partition":-1}]}"#, 422, error(422, "partition must be ...")),
+        (
+            "/topics/u.pin",
+            JSON,
+            r#"{"records":[{"value":1,"partition":-1}]}"#,
+            422,
+            error(422, "partition must be ..."),
+        ),
         (
             "/topics/u.pin",
             binary,
@@ -62,7 +98,13 @@ fn producing_answers_what_the_rest_proxy_answers() {
         ),
         ("/topics/no.pin", JSON, one, 404, error(40401, "Topic not found.")),
         ("/topics/..%2f..%2fetc", JSON, one, 404, error(40401, "Topic not found.")),
-        ("/topics/u.pin", JSON, r#"{"records":[{"value":1,"partition":1}]}"#, 404, error(40402, "Partition not found.")),
+        (
+            "/topics/u.pin",
+            JSON,
+            r#"{"records":[{"value":1,"partition":1}]}"#,
+            404,
+            error(40402, "Partition not found."),
+        ),
         ("/topics/u.geo/partitions/3", JSON, one, 404, error(40402, "Partition not found.")),
         ("/topics/u.geo/partitions/x", JSON, one, 404, error(40402, "Partition not found.")),
         ("/a/b/c/d", JSON, one, 404, error(404, "HTTP 404 Not Found")),
@@ -70,7 +112,11 @@ fn producing_answers_what_the_rest_proxy_answers() {
     ];
     for (path, kind, body, status, expected) in cases {
         let reply = door.ask("POST", path, &[*kind], body);
-        assert_eq!((reply.status, same(expected, &reply.json())), (*status, true), "{path} {body}: {reply:?}, not {expected}");
+        assert_eq!(
+            (reply.status, same(expected, &reply.json())),
+            (*status, true),
+            "{path} {body}: {reply:?}, not {expected}"
+        );
         assert_eq!(reply.headers["content-type"], "application/vnd.kafka.v2+json", "{path} {body}");
     }
     assert_eq!(door.ask("GET", "/topics", &[], "").json(), json!(["u.geo", "u.pin"]));
@@ -92,10 +138,12 @@ fn streams_answer_what_kinesis_answers() {
     let sequence = |offset: u64| format!("49{offset:054}");
     let place = |p: u32, o: u64| json!({"SequenceNumber": sequence(o), "ShardId": format!("shardId-{p:012}")});
     let error = |kind: &str, message: &str| json!({"__type": kind, "message": message});
-    let missing = error("ResourceNotFoundException", "Stream none under account 000000000000 not found.");
+    let missing =
+        error("ResourceNotFoundException", "Stream none under account 000000000000 not found.");
     let invalid = || error("ValidationException", "a ...");
     let texts: Vec<_> = (6..12).map(|offset| place(0, offset)).collect();
-    let many = format!(r#"{{"records":[{}]}}"#, vec![r#"{"data":1,"partition-key":"k"}"#; 501].join(","));
+    let many =
+        format!(r#"{{"records":[{}]}}"#, vec![r#"{"data":1,"partition-key":"k"}"#; 501].join(","));
     let cases: &[(&str, &str, &str, u16, Json)] = &[
         (
             "PUT",
@@ -135,7 +183,13 @@ fn streams_answer_what_kinesis_answers() {
             200,
             json!({"FailedRecordCount": 0, "Records": texts}),
         ),
-        ("PUT", "/streams/u.pin/records", r#"{"records":[{"data":"two\nlines","partition-key":"k"}]}"#, 400, invalid()),
+        (
+            "PUT",
+            "/streams/u.pin/records",
+            r#"{"records":[{"data":"two\nlines","partition-key":"k"}]}"#,
+            400,
+            invalid(),
+        ),
         (
             "PUT",
             "/streams/u.pin/records",
@@ -149,8 +203,20 @@ fn streams_answer_what_kinesis_answers() {
         ("PUT", "/streams/u.pin/record", r#"{"Data":1}"#, 400, invalid()),
         ("PUT", "/streams/u.pin/record", r#"{"PartitionKey":"a"}"#, 400, invalid()),
         ("PUT", "/streams/u.pin/record", r#"{"Data":1,"PartitionKey":""}"#, 400, invalid()),
-        ("PUT", "/streams/u.pin/record", r#"{"Data":1,"PartitionKey":["a"]}"#, 400, error("SerializationException", "a ...")),
-        ("PUT", "/streams/u.pin/record", "nonsense", 400, error("SerializationException", "expected ...")),
+        (
+            "PUT",
+            "/streams/u.pin/record",
+            r#"{"Data":1,"PartitionKey":["a"]}"#,
+            400,
+            error("SerializationException", "a ..."),
+        ),
+        (
+            "PUT",
+            "/streams/u.pin/record",
+            "nonsense",
+            400,
+            error("SerializationException", "expected ..."),
+        ),
         ("PUT", "/streams/u.pin/records", r#"{"records":[]}"#, 400, invalid()),
         ("PUT", "/streams/u.pin/records", &many, 400, invalid()),
         (
@@ -158,7 +224,10 @@ fn streams_answer_what_kinesis_answers() {
             "/streams/u.pin",
             "{}",
             400,
-            error("ResourceInUseException", "Stream u.pin under account 000000000000 already exists."),
+            error(
+                "ResourceInUseException",
+                "Stream u.pin under account 000000000000 already exists.",
+            ),
         ),
         ("POST", "/streams/new", r#"{"ShardCount":0}"#, 400, invalid()),
         ("POST", "/streams/new", r#"{"ShardCount":101}"#, 400, invalid()),
@@ -173,9 +242,16 @@ fn streams_answer_what_kinesis_answers() {
             (*status, true),
             "{path} {body:.200}: {reply:?}, not {expected}"
         );
-        assert_eq!(reply.headers.get("x-amzn-errortype").map(String::as_str), expected["__type"].as_str(), "{path}");
+        assert_eq!(
+            reply.headers.get("x-amzn-errortype").map(String::as_str),
+            expected["__type"].as_str(),
+            "{path}"
+        );
     }
-    assert_eq!(door.ask("PUT", "/streams/u.pin/record", &[("Content-Type", "text/plain")], "1").status, 415);
+    assert_eq!(
+        door.ask("PUT", "/streams/u.pin/record", &[("Content-Type", "text/plain")], "1").status,
+        415
+    );
     let (folder, _) = door.close();
     let one_by_one = [r#"{"ind": 1}"#, r#""eyJhIjoyfQ==""#, "null", "3", "4", "5"];
     let texts = [r#"{"a": "é"}"#, r#"{ "a":  7}"#, "eyJhIjoyfQ==", "", "no JSON", r#"{"a": "x"}"#];
@@ -186,12 +262,19 @@ fn streams_answer_what_kinesis_answers() {
 fn streams_are_created_described_listed_and_set_aside() {
     let door = Door::open(|_| {});
     let names = || door.ask("GET", "/streams", &[], "").json();
-    assert_eq!(names(), json!({"HasMoreStreams": false, "StreamNames": ["streaming-u-pin", "u.geo"]}));
+    assert_eq!(
+        names(),
+        json!({"HasMoreStreams": false, "StreamNames": ["streaming-u-pin", "u.geo"]})
+    );
     let created = door.ask("POST", "/streams/new", &[PLAIN], r#"{"ShardCount":4}"#);
     assert_eq!((created.status, created.body.as_str()), (200, ""));
     assert_eq!(names()["StreamNames"], json!(["new", "streaming-u-pin", "u.geo"]));
-    let described = door.ask("GET", "/prod/streams/new", &[], "").json()["StreamDescription"].take();
-    assert_eq!((&described["StreamName"], &described["StreamStatus"]), (&json!("new"), &json!("ACTIVE")));
+    let described =
+        door.ask("GET", "/prod/streams/new", &[], "").json()["StreamDescription"].take();
+    assert_eq!(
+        (&described["StreamName"], &described["StreamStatus"]),
+        (&json!("new"), &json!("ACTIVE"))
+    );
     let shards = described["Shards"].as_array().unwrap();
     assert_eq!(shards.len(), 4);
     assert_eq!(shards[3]["ShardId"], "shardId-000000000003");
@@ -203,7 +286,8 @@ fn streams_are_created_described_listed_and_set_aside() {
     assert_eq!(names()["StreamNames"], json!(["streaming-u-pin", "u.geo"]));
     // Begun anew it begins at its beginning, and what it held is not lost.
     door.ask("POST", "/streams/new", &[PLAIN], "");
-    let place = door.ask("PUT", "/streams/new/record", &[PLAIN], r#"{"Data":2,"PartitionKey":"a"}"#).json();
+    let place =
+        door.ask("PUT", "/streams/new/record", &[PLAIN], r#"{"Data":2,"PartitionKey":"a"}"#).json();
     assert_eq!(place["SequenceNumber"], format!("49{:054}", 0));
     let (folder, _) = door.close();
     assert_eq!(records(folder.path(), "new", 0), ["2"]);
@@ -219,9 +303,12 @@ fn streams_are_created_described_listed_and_set_aside() {
 fn same(expected: &Json, found: &Json) -> bool {
     match (expected, found) {
         (Json::Object(a), Json::Object(b)) => {
-            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|found| same(value, found)))
+            a.len() == b.len()
+                && a.iter().all(|(name, value)| b.get(name).is_some_and(|found| same(value, found)))
         }
-        (Json::String(a), Json::String(b)) => a.strip_suffix("...").map_or(a == b, |begin| b.starts_with(begin.trim_end())),
+        (Json::String(a), Json::String(b)) => {
+            a.strip_suffix("...").map_or(a == b, |begin| b.starts_with(begin.trim_end()))
+        }
         _ => expected == found,
     }
 }

@@ -1,4 +1,5 @@
-//! A journal that is damaged: nothing that was acknowledged is lost without a word, and what never was is in nobody's way.
+//! A journal that is damaged: nothing that was acknowledged is lost without a word, and what never
+//! was is in nobody's way.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,7 +14,8 @@ use super::{append, only, records, slow};
 const SEAL: usize = 48;
 const FRAMES: usize = 10;
 
-/// Ten frames that were acknowledged, each with a record of its own length, in a log that was killed.
+/// Ten frames that were acknowledged, each with a record of its own length, in a log that was
+/// killed.
 struct Killed {
     folder: tempfile::TempDir,
     journal: PathBuf,
@@ -62,8 +64,15 @@ impl Killed {
         let error = opened.err().unwrap_or_else(|| panic!("{how}: it opens"));
         assert_eq!(error.kind(), ErrorKind::Data, "{how}: {error}");
         assert!(error.to_string().contains("_gateway/journal"), "{how}: {error}");
-        assert!(fs::read(self.beside(place.path())).unwrap() == bytes, "{how}: the journal was changed");
-        assert_eq!(fs::read_dir(place.path().join("topics/t/partition=0")).unwrap().count(), 0, "{how}: it has added");
+        assert!(
+            fs::read(self.beside(place.path())).unwrap() == bytes,
+            "{how}: the journal was changed"
+        );
+        assert_eq!(
+            fs::read_dir(place.path().join("topics/t/partition=0")).unwrap().count(),
+            0,
+            "{how}: it has added"
+        );
     }
 }
 
@@ -117,7 +126,8 @@ fn a_range_of_zeros_is_an_error_or_a_tail_that_is_kept() {
             assert_eq!(records(place.path(), "t", 0).len(), whole, "zeros at {from}..{to}");
             let journal = place.path().join("_gateway/journal");
             let kept = fs::read_dir(journal).unwrap().map(|entry| entry.unwrap().path());
-            let kept = kept.filter(|path| path.extension().is_some_and(|extension| extension == "cut"));
+            let kept =
+                kept.filter(|path| path.extension().is_some_and(|extension| extension == "cut"));
             let kept: Vec<_> = kept.map(|path| fs::read(path).unwrap()).collect();
             assert!(kept.len() == 1 && bytes.ends_with(&kept[0]), "zeros at {from}..{to} are kept");
         }
@@ -147,12 +157,15 @@ fn a_segment_that_is_missing_or_short_is_an_error() {
     let values: Vec<String> = (0..40).map(|n| n.to_string().repeat(500_000)).collect();
     values.iter().for_each(|value| drop(append(&log, std::slice::from_ref(value))));
     drop(log);
-    let mut segments: Vec<_> =
-        fs::read_dir(folder.path().join("_gateway/journal")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let mut segments: Vec<_> = fs::read_dir(folder.path().join("_gateway/journal"))
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
     segments.sort();
     assert!(segments.len() > 2, "{segments:?}");
     let refused = |how: &str| {
-        let error = Folder::open(folder.path(), slow()).err().unwrap_or_else(|| panic!("{how}: it opens"));
+        let error =
+            Folder::open(folder.path(), slow()).err().unwrap_or_else(|| panic!("{how}: it opens"));
         assert_eq!(error.kind(), ErrorKind::Data, "{how}: {error}");
     };
     let aside = folder.path().join("aside");
@@ -173,7 +186,8 @@ fn a_record_that_looks_like_a_frame_is_in_nobodys_way() {
     let killed = Killed::new();
     // A sender who knows the layout, and what he sent, can't know the key.
     let frame = &killed.bytes[killed.ends[3] + SEAL..];
-    let line: Vec<u8> = frame.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
+    let line: Vec<u8> =
+        frame.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
     let folder = tempfile::tempdir().unwrap();
     let log = Folder::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
@@ -182,8 +196,10 @@ fn a_record_that_looks_like_a_frame_is_in_nobodys_way() {
     let whole = fs::read(&journal).unwrap().len();
     // At the place that it names too.
     for pad in 0..killed.ends[3] {
-        let padded =
-            watershed::gateway::Entry { value: Some([&vec![b' '; pad][..], &line].concat().into()), ..Default::default() };
+        let padded = watershed::gateway::Entry {
+            value: Some([&vec![b' '; pad][..], &line].concat().into()),
+            ..Default::default()
+        };
         block_on(log.append("t", vec![padded])).unwrap();
         if pad == 0 {
             let torn = fs::read(&journal).unwrap();
@@ -205,10 +221,18 @@ fn a_record_that_looks_like_a_frame_is_in_nobodys_way() {
 fn a_journal_of_an_earlier_version_is_refused_with_words() {
     let killed = Killed::new();
     let body = b"\x01\0t\0\0\0\0\0\0\0\0\0\0\0\0\x01\0\0\0\x01\0\0\x001";
-    let earlier = [&(body.len() as u32).to_le_bytes()[..], &xxhash_rust::xxh3::xxh3_64(body).to_le_bytes(), body].concat();
+    let earlier = [
+        &(body.len() as u32).to_le_bytes()[..],
+        &xxhash_rust::xxh3::xxh3_64(body).to_le_bytes(),
+        body,
+    ]
+    .concat();
     let (_place, opened) = killed.open(&earlier);
     let error = opened.err().unwrap();
-    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("earlier version"), "{error}");
+    assert!(
+        error.kind() == ErrorKind::Data && error.to_string().contains("earlier version"),
+        "{error}"
+    );
     // One that it has emptied is as good as none.
     drop(killed.open(b"").1.unwrap());
 }

@@ -1,4 +1,5 @@
-//! Clients that hold what others need: they are cut, or have their share and no more, and whoever asks how the gateway is hears it.
+//! Clients that hold what others need: they are cut, or have their share and no more, and whoever
+//! asks how the gateway is hears it.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -26,7 +27,11 @@ fn post(door: &Door, own: [u8; 4]) -> u16 {
 /// Asks as those do who watch.
 fn assert_watched(door: &Door, own: [u8; 4]) {
     for path in ["/health", "/ready", "/metrics"] {
-        assert_eq!(Client::from(own, door.address).ask("GET", path, &[], "").unwrap().status, 200, "{path}");
+        assert_eq!(
+            Client::from(own, door.address).ask("GET", path, &[], "").unwrap().status,
+            200,
+            "{path}"
+        );
     }
 }
 
@@ -103,7 +108,8 @@ fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
     door.close();
 }
 
-/// Two connections are served, both of them to the same address, and wait for bodies that never come.
+/// Two connections are served, both of them to the same address, and wait for bodies that never
+/// come.
 fn held(change: impl FnOnce(&mut Config)) -> (Door, [Client; 2]) {
     let door = Door::open(|config| {
         config.connections = 4;
@@ -119,7 +125,10 @@ fn an_address_has_its_share_of_the_connections() {
     let (door, holders) = held(|config| config.share = 50);
     let mut third = Client::from(THEIRS, door.address);
     let reply = third.ask("POST", "/topics/u.pin", &[JSON], ONE).unwrap();
-    assert_eq!((reply.status, &reply.json()["error_code"], reply.headers["retry-after"].as_str()), (503, &json!(50302), "1"));
+    assert_eq!(
+        (reply.status, &reply.json()["error_code"], reply.headers["retry-after"].as_str()),
+        (503, &json!(50302), "1")
+    );
     assert_eq!(post(&door, OURS), 200);
     // A connection that has asked in vain is served as soon as there is room.
     drop(holders);
@@ -146,20 +155,26 @@ fn who_watches_is_answered_while_all_connections_are_held() {
 
 #[test]
 fn connections_that_say_nothing_give_way_to_others() {
-    let door = Door::open(|config| (config.connections, config.waiting, config.head_time) = (2, 4, NEVER));
+    let door =
+        Door::open(|config| (config.connections, config.waiting, config.head_time) = (2, 4, NEVER));
     let mut silent: Vec<_> = (0..12).map(|_| Client::from(THEIRS, door.address)).collect();
     let mut other = Client::from(OURS, door.address);
     for path in ["/health", "/metrics", "/topics"] {
         assert_eq!(other.ask("GET", path, &[], "").unwrap().status, 200, "{path}");
     }
     assert!(silent.drain(..8).all(|mut client| client.is_closed()));
-    assert_eq!(silent[3].ask("POST", "/topics/u.pin", &[JSON], ONE).unwrap().status, 200, "the last may still ask");
+    assert_eq!(
+        silent[3].ask("POST", "/topics/u.pin", &[JSON], ONE).unwrap().status,
+        200,
+        "the last may still ask"
+    );
     door.close();
 }
 
 #[test]
 fn an_address_has_its_share_of_the_bytes_on_their_way() {
-    let (door, _others) = held(|config| (config.connections, config.share, config.bodies) = (40, 75, 80));
+    let (door, _others) =
+        held(|config| (config.connections, config.share, config.bodies) = (40, 75, 80));
     let mut holds = None;
     until("no room", || {
         let mut client = holder(&door, THEIRS, CHUNKED);
@@ -168,7 +183,8 @@ fn an_address_has_its_share_of_the_bytes_on_their_way() {
         // It may be the one that comes first, and then it is tried again.
         post(&door, THEIRS) == 503
     });
-    // Of 80 bytes 60 are taken, and 20 are too few for this body; but a smaller one of another fits.
+    // Of 80 bytes 60 are taken, and 20 are too few for this body; but a smaller one of another
+    // fits.
     let mut small = Client::from(OURS, door.address);
     let reply = small.ask("POST", "/topics/u.pin", &[JSON], r#"{"records":[]}"#).unwrap();
     assert_eq!(reply.status, 422, "it was read: {reply:?}");

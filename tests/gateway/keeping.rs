@@ -1,4 +1,5 @@
-//! What a log in a folder keeps: every acknowledged record, where it was acknowledged, whatever is torn, killed or missing.
+//! What a log in a folder keeps: every acknowledged record, where it was acknowledged, whatever is
+//! torn, killed or missing.
 
 use std::fs;
 
@@ -17,7 +18,11 @@ fn offsets_go_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let values: Vec<String> = (0..30).map(|n| n.to_string()).collect();
     for (round, three) in values.chunks(3).enumerate() {
-        let log = Folder::open(folder.path(), if round % 2 == 0 { slow() } else { FolderOptions::default() }).unwrap();
+        let log = Folder::open(
+            folder.path(),
+            if round % 2 == 0 { slow() } else { FolderOptions::default() },
+        )
+        .unwrap();
         if round == 0 {
             block_on(log.create("t", 1)).unwrap();
         }
@@ -25,7 +30,10 @@ fn offsets_go_on_after_a_restart() {
         assert_eq!(append(&log, three), [first, first + 1, first + 2]);
         if round % 3 == 0 {
             block_on(log.close()).unwrap();
-            assert_eq!(block_on(log.append("t", vec![entry("late")])), Err(Refusal::Busy("the archive is closed".into())));
+            assert_eq!(
+                block_on(log.append("t", vec![entry("late")])),
+                Err(Refusal::Busy("the archive is closed".into()))
+            );
         }
     }
     drop(Folder::open(folder.path(), slow()).unwrap());
@@ -48,7 +56,8 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
         .collect();
     let journal = fs::read(only(folder.path().join("_gateway/journal"))).unwrap();
     drop(log);
-    for length in (0..journal.len()).step_by(5).chain(ends.iter().flat_map(|end| [*end - 1, *end])) {
+    for length in (0..journal.len()).step_by(5).chain(ends.iter().flat_map(|end| [*end - 1, *end]))
+    {
         for dirt in [&b""[..], b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", b"#####"] {
             if length < HEAD && !dirt.is_empty() {
                 continue;
@@ -63,13 +72,18 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
             let log = Folder::open(place.path(), slow()).unwrap();
             assert_eq!(records(place.path(), "t", 0), &values[..whole], "cut at {length}");
             assert_eq!(append(&log, &["next".into()]), [whole as u64]);
-            // The bytes that were cut off, and where: together with the frames they are all that there was.
+            // The bytes that were cut off, and where: together with the frames they are all that
+            // there was.
             for entry in fs::read_dir(&segments).unwrap() {
                 let path = entry.unwrap().path();
                 if path.extension().is_some_and(|extension| extension == "cut") {
                     let stem = path.file_stem().unwrap().to_str().unwrap().to_string();
                     let at: usize = stem.split_once('.').unwrap().1.parse().unwrap();
-                    assert!(fs::read(&path).unwrap() == torn[at..] && at <= length, "{}", path.display());
+                    assert!(
+                        fs::read(&path).unwrap() == torn[at..] && at <= length,
+                        "{}",
+                        path.display()
+                    );
                 }
             }
         }
@@ -174,7 +188,11 @@ fn one_process_at_a_time_has_it_open() {
 
 #[test]
 fn a_topic_that_others_have_laid_out_is_not_appended_to() {
-    for path in ["year=2020/hour=03/t+0+0000000000.json", "partition=0/t+0+0000000000.json.gz", "partition=0/t+0+0.json"] {
+    for path in [
+        "year=2020/hour=03/t+0+0000000000.json",
+        "partition=0/t+0+0000000000.json.gz",
+        "partition=0/t+0+0.json",
+    ] {
         let folder = tempfile::tempdir().unwrap();
         let log = Folder::open(folder.path(), slow()).unwrap();
         block_on(log.create("t", 1)).unwrap();

@@ -10,7 +10,9 @@ use std::time::Duration;
 use futures::FutureExt;
 use serde_json::json;
 use tokio::sync::watch;
-use watershed::gateway::{Answer, Entry, Folder, FolderOptions, Identity, Log, Part, Place, Refusal};
+use watershed::gateway::{
+    Answer, Entry, Folder, FolderOptions, Identity, Log, Part, Place, Refusal,
+};
 
 use super::{Door, JSON, records};
 use crate::support::services::skipped;
@@ -29,7 +31,10 @@ fn a_head_or_a_body_that_takes_too_long_is_not_waited_for() {
     let mut slow = door.client();
     slow.send("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nContent-Length: 100\r\n\r\n{").unwrap();
     let reply = slow.reply().unwrap();
-    assert_eq!((reply.status, reply.json()), (408, json!({"error_code": 408, "message": "HTTP 408 Request Timeout"})));
+    assert_eq!(
+        (reply.status, reply.json()),
+        (408, json!({"error_code": 408, "message": "HTTP 408 Request Timeout"}))
+    );
     assert!(slow.is_closed());
     assert!(half.is_closed());
     assert_eq!(door.ask("POST", "/topics/u.pin", &[JSON], ONE).status, 200);
@@ -61,22 +66,34 @@ fn bytes_that_wait_are_bounded_and_the_client_is_told_when_to_come_again() {
     let value = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(500));
     assert_eq!(door.ask("POST", "/topics/u.pin", &[JSON], &value).status, 200);
     let full = door.ask("POST", "/topics/u.pin", &[JSON], &value);
-    assert_eq!((full.status, &full.json()["error_code"], full.headers["retry-after"].as_str()), (503, &json!(50302), "1"));
+    assert_eq!(
+        (full.status, &full.json()["error_code"], full.headers["retry-after"].as_str()),
+        (503, &json!(50302), "1")
+    );
     let put = format!(r#"{{"Data":"{}","PartitionKey":"k"}}"#, "x".repeat(500));
     let full = door.ask("PUT", "/streams/u.pin/record", &[], &put);
-    assert_eq!((full.status, &full.json()["__type"]), (400, &json!("ProvisionedThroughputExceededException")));
+    assert_eq!(
+        (full.status, &full.json()["__type"]),
+        (400, &json!("ProvisionedThroughputExceededException"))
+    );
     assert_eq!(full.headers["retry-after"], "1");
     // One body is on its way, and no other has room meanwhile.
     let mut slow = door.client();
     slow.send("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 550\r\n\r\n").unwrap();
     assert_eq!(slow.reply().unwrap().status, 100);
     slow.send(&"x".repeat(549)).unwrap();
-    let before_the_log =
-        || door.ask("POST", "/topics/u.pin", &[JSON], &value).json()["message"] == "too many bytes are on their way";
+    let before_the_log = || {
+        door.ask("POST", "/topics/u.pin", &[JSON], &value).json()["message"]
+            == "too many bytes are on their way"
+    };
     until("no room", before_the_log);
     drop(slow);
     let (folder, acknowledged) = door.close();
-    assert_eq!((acknowledged, records(folder.path(), "u.pin", 0).len()), (1, 1), "a stop puts it where readers see it");
+    assert_eq!(
+        (acknowledged, records(folder.path(), "u.pin", 0).len()),
+        (1, 1),
+        "a stop puts it where readers see it"
+    );
 }
 
 /// A log that appends nothing before it is let, as one whose service has stalled.
@@ -99,7 +116,11 @@ impl Log for Stalled {
         self.log.partitions(topic)
     }
 
-    fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+    fn append<'a>(
+        &'a self,
+        topic: &'a str,
+        entries: Vec<Entry>,
+    ) -> Answer<'a, Vec<Result<Place, Refusal>>> {
         let mut let_go = self.let_go.clone();
         async move {
             self.reached.fetch_add(1, Ordering::SeqCst);
@@ -127,27 +148,43 @@ fn what_a_stalled_log_has_not_answered_takes_room_even_of_clients_that_are_gone(
     let (go, let_go) = watch::channel(false);
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
-    let door = Door::before(FolderOptions::default(), log, |config| (config.bodies, config.share) = (1200, 100));
+    let door = Door::before(FolderOptions::default(), log, |config| {
+        (config.bodies, config.share) = (1200, 100)
+    });
     let long = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(500));
     let put = format!(r#"{{"Data":"{}","PartitionKey":"k"}}"#, "x".repeat(500));
     let head = |method: &str, path: &str, kind: &str, length: usize| {
-        format!("{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n")
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: here\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\r\n"
+        )
     };
     let mut waits = door.client();
     waits.send(&(head("POST", "/topics/u.pin", JSON.1, long.len()) + &long)).unwrap();
     let mut gone = TcpStream::connect(door.address).unwrap();
-    gone.write_all((head("PUT", "/streams/u.pin/record", "application/json", put.len()) + &put).as_bytes()).unwrap();
+    gone.write_all(
+        (head("PUT", "/streams/u.pin/record", "application/json", put.len()) + &put).as_bytes(),
+    )
+    .unwrap();
     until("both to come to the log", || reached.load(Ordering::SeqCst) == 2);
     gone.shutdown(Shutdown::Write).unwrap();
     assert_eq!(gone.read(&mut [0; 1]).unwrap(), 0, "there is no answer yet");
 
     let full = door.ask("POST", "/topics/u.pin", &[JSON], &long);
-    assert_eq!((full.status, &full.json()["error_code"], full.headers["retry-after"].as_str()), (503, &json!(50302), "1"));
+    assert_eq!(
+        (full.status, &full.json()["error_code"], full.headers["retry-after"].as_str()),
+        (503, &json!(50302), "1")
+    );
     let full = door.ask("PUT", "/streams/u.pin/record", &[], &put);
-    assert_eq!((full.status, &full.json()["__type"]), (400, &json!("ProvisionedThroughputExceededException")));
+    assert_eq!(
+        (full.status, &full.json()["__type"]),
+        (400, &json!("ProvisionedThroughputExceededException"))
+    );
     assert_eq!(full.headers["retry-after"], "1");
     // What brings no bytes needs no room.
-    assert_eq!(["/topics", "/streams", "/metrics"].map(|path| door.ask("GET", path, &[], "").status), [200; 3]);
+    assert_eq!(
+        ["/topics", "/streams", "/metrics"].map(|path| door.ask("GET", path, &[], "").status),
+        [200; 3]
+    );
     assert_eq!(reached.load(Ordering::SeqCst), 2, "what is refused never came to the log");
 
     go.send(true).unwrap();
@@ -162,11 +199,19 @@ fn a_body_of_unknown_length_takes_as_much_room_as_it_is_long_once_it_is_read() {
     let (go, let_go) = watch::channel(false);
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
-    let door = Door::before(FolderOptions::default(), log, |config| (config.body_limit, config.bodies) = (1000, 1200));
+    let door = Door::before(FolderOptions::default(), log, |config| {
+        (config.body_limit, config.bodies) = (1000, 1200)
+    });
     let mut chunked: Vec<_> = (0..3).map(|_| door.client()).collect();
     for (n, client) in chunked.iter_mut().enumerate() {
-        let head = format!("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nContent-Type: {}\r\n", JSON.1);
-        client.send(&format!("{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{ONE}\r\n0\r\n\r\n", ONE.len())).unwrap();
+        let head =
+            format!("POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nContent-Type: {}\r\n", JSON.1);
+        client
+            .send(&format!(
+                "{head}Transfer-Encoding: chunked\r\n\r\n{:x}\r\n{ONE}\r\n0\r\n\r\n",
+                ONE.len()
+            ))
+            .unwrap();
         until("it to come to the log", || reached.load(Ordering::SeqCst) == n + 1);
     }
     go.send(true).unwrap();
@@ -183,13 +228,21 @@ fn only_who_bears_a_token_may_ask_and_each_has_its_quota() {
         config.rate = Some(3);
         config.clock = Arc::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
     });
-    let ask = |token: &str| door.ask("POST", "/topics/u.pin", &[JSON, ("Authorization", token)], ONE).status;
+    let ask = |token: &str| {
+        door.ask("POST", "/topics/u.pin", &[JSON, ("Authorization", token)], ONE).status
+    };
     let reply = door.ask("POST", "/topics/u.pin", &[JSON], ONE);
     assert_eq!((reply.status, reply.headers["www-authenticate"].as_str()), (401, "Bearer"));
     assert_eq!(reply.json()["error_code"], 40101);
     let reply = door.ask("GET", "/streams", &[], "");
     assert_eq!((reply.status, &reply.json()["__type"]), (400, &json!("AccessDeniedException")));
-    for wrong in ["first-secret", "Bearer", "Bearer first-secre", "Bearer first-secret2", "Basic first-secret"] {
+    for wrong in [
+        "first-secret",
+        "Bearer",
+        "Bearer first-secre",
+        "Bearer first-secret2",
+        "Basic first-secret",
+    ] {
         assert_eq!(ask(wrong), 401, "{wrong}");
     }
     assert_eq!(door.ask("GET", "/metrics", &[], "").status, 401);
@@ -209,7 +262,8 @@ fn what_is_counted_and_logged_tells_nothing_of_what_was_sent() {
     let said = Arc::new(Mutex::new(Vec::new()));
     let kept = said.clone();
     let door = Door::open(|config| {
-        config.access = Some(Arc::new(move |access| kept.lock().unwrap().push(format!("{access:?}"))));
+        config.access =
+            Some(Arc::new(move |access| kept.lock().unwrap().push(format!("{access:?}"))));
     });
     let secret = r#"{"records":[{"key":"hidden","value":{"name":"hidden"}},{"value":2}]}"#;
     door.ask("POST", "/prod/topics/u.pin?hidden=1", &[JSON, ("X-Hidden", "hidden")], secret);
@@ -222,12 +276,20 @@ fn what_is_counted_and_logged_tells_nothing_of_what_was_sent() {
         r#"watershed_gateway_records_total{topic="u.pin"} 2"#,
         "watershed_gateway_request_seconds_count 2",
     ] {
-        assert!(metrics.body.lines().any(|found| found == line), "{line} is not in {}", metrics.body);
+        assert!(
+            metrics.body.lines().any(|found| found == line),
+            "{line} is not in {}",
+            metrics.body
+        );
     }
     door.close();
     let said = said.lock().unwrap().join("\n");
     assert!(said.contains("/{stage}/topics/{topic}") && said.contains("404"), "{said}");
-    assert!(!said.contains("hidden") && !metrics.body.contains("hidden"), "{said} {}", metrics.body);
+    assert!(
+        !said.contains("hidden") && !metrics.body.contains("hidden"),
+        "{said} {}",
+        metrics.body
+    );
 }
 
 #[test]
@@ -235,7 +297,17 @@ fn with_a_certificate_it_speaks_tls_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-days",
+            "2",
+        ])
         .args([
             "-subj",
             "/CN=localhost",
@@ -251,12 +323,14 @@ fn with_a_certificate_it_speaks_tls_and_nothing_else() {
         return;
     }
     assert!(Identity::read(&key, &certificate).is_err());
-    let door = Door::open(|config| config.identity = Some(Identity::read(&certificate, &key).unwrap()));
+    let door =
+        Door::open(|config| config.identity = Some(Identity::read(&certificate, &key).unwrap()));
     let trusted = reqwest::Certificate::from_pem(&std::fs::read(&certificate).unwrap()).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([trusted]).no_proxy().build().unwrap();
     let url = format!("https://{}/topics", door.address);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let names = runtime.block_on(async { client.get(url).send().await.unwrap().text().await.unwrap() });
+    let names =
+        runtime.block_on(async { client.get(url).send().await.unwrap().text().await.unwrap() });
     assert_eq!(names, r#"["u.geo","u.pin"]"#);
     drop((client, runtime));
     assert!(door.client().ask("GET", "/topics", &[], "").is_err(), "plain HTTP is no answer");

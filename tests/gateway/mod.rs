@@ -1,4 +1,5 @@
-//! The gateway before a log in a folder, asked through sockets: what it answers, what it keeps, and what is too much for it.
+//! The gateway before a log in a folder, asked through sockets: what it answers, what it keeps, and
+//! what is too much for it.
 
 mod answers;
 mod damage;
@@ -21,7 +22,9 @@ use tokio::sync::oneshot;
 use watershed::Result;
 use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::Archive;
-use watershed::gateway::{Config, Entry, Folder, FolderOptions, Gateway, Log, Place, Position, Refusal};
+use watershed::gateway::{
+    Config, Entry, Folder, FolderOptions, Gateway, Log, Place, Position, Refusal,
+};
 
 use crate::support::http::{Client, Reply};
 
@@ -46,7 +49,11 @@ impl Door {
     }
 
     /// A gateway before what becomes of the log.
-    fn before<L: Log + 'static>(options: FolderOptions, log: impl FnOnce(Folder) -> L, change: impl FnOnce(&mut Config)) -> Self {
+    fn before<L: Log + 'static>(
+        options: FolderOptions,
+        log: impl FnOnce(Folder) -> L,
+        change: impl FnOnce(&mut Config),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let opened = Folder::open(folder.path(), options).unwrap();
         block_on(opened.create("u.pin", 1)).unwrap();
@@ -57,7 +64,8 @@ impl Door {
         // For requests that are written by hand.
         config.hosts.push("here".into());
         change(&mut config);
-        let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), Arc::new(log(opened)), config).unwrap();
+        let gateway =
+            Gateway::bind("127.0.0.1:0".parse().unwrap(), Arc::new(log(opened)), config).unwrap();
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel();
         let running = std::thread::spawn(move || gateway.run(async move { drop(stopped.await) }));
@@ -88,7 +96,10 @@ fn records(root: &std::path::Path, topic: &str, partition: u32) -> Vec<String> {
         for span in &batch.records {
             assert_eq!(span.offset, records.len() as u64, "offsets have no gap");
             let value = span.value.clone().unwrap();
-            records.push(String::from_utf8(batch.bytes[value.start as usize..value.end as usize].to_vec()).unwrap());
+            records.push(
+                String::from_utf8(batch.bytes[value.start as usize..value.end as usize].to_vec())
+                    .unwrap(),
+            );
         }
     }
     records
@@ -101,7 +112,8 @@ fn slow() -> FolderOptions {
 
 /// Appends records to the topic `t`; the offsets that were acknowledged.
 fn append(log: &Folder, values: &[String]) -> Vec<u64> {
-    let places = block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
+    let places =
+        block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
     let offset = |place: Result<Place, Refusal>| match place.unwrap().position {
         Position::Offset(offset) => offset,
         other => panic!("{other:?}"),
@@ -116,7 +128,8 @@ fn entry(value: &str) -> Entry {
 
 /// The only file that lies in a folder.
 fn only(folder: PathBuf) -> PathBuf {
-    let files: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(files.len(), 1, "{files:?}");
     files[0].clone()
 }

@@ -1,4 +1,5 @@
-//! How much a request may cost: its records are counted, and its memory is a small multiple of its body.
+//! How much a request may cost: its records are counted, and its memory is a small multiple of its
+//! body.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -24,7 +25,9 @@ fn body(name: &str, records: usize, record: &str) -> String {
 #[test]
 fn a_request_may_have_only_so_many_records() {
     let door = Door::open(|_| {});
-    let post = |records: usize| door.ask("POST", "/topics/u.pin", &[JSON], &body("records", records, "{}"));
+    let post = |records: usize| {
+        door.ask("POST", "/topics/u.pin", &[JSON], &body("records", records, "{}"))
+    };
     let reply = post(10_000);
     assert_eq!((reply.status, reply.json()["offsets"].as_array().unwrap().len()), (200, 10_000));
     let last = json!({"partition": 0, "offset": 9999, "error_code": null, "error": null});
@@ -67,10 +70,18 @@ impl Apart {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "gateway::sizes::the_child", "--ignored", "--nocapture"]).env(FOLDER, folder.path());
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        command
+            .args(["--exact", "gateway::sizes::the_child", "--ignored", "--nocapture"])
+            .env(FOLDER, folder.path());
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         let lines = BufReader::new(process.stdout.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines.filter_map(|line| line.strip_prefix("listens at ")?.parse().ok()).next().unwrap();
+        let address =
+            lines.filter_map(|line| line.strip_prefix("listens at ")?.parse().ok()).next().unwrap();
         Apart { process, address, _folder: folder }
     }
 
@@ -103,7 +114,8 @@ fn a_request_takes_no_more_memory_than_twenty_times_its_body() {
     let zeros = vec!["0"; 1_000_000].join(",");
     let text = "x".repeat(180);
     let put = |key: &str, data: &str| format!(r#"{{"PartitionKey":{key},"Data":{data}}}"#);
-    let (pin, record, records) = ("/topics/u.pin", "/streams/u.pin/record", "/streams/u.pin/records");
+    let (pin, record, records) =
+        ("/topics/u.pin", "/streams/u.pin/record", "/streams/u.pin/records");
     let cases = [
         ("POST", pin, JSON, body("records", 690_000, "{}"), 422),
         ("POST", pin, JSON, body("records", 170_000, r#"{"value":1}"#), 422),
@@ -117,7 +129,10 @@ fn a_request_takes_no_more_memory_than_twenty_times_its_body() {
     for (method, path, kind, body, status) in cases {
         let apart = Apart::start();
         let mut client = Client::connect(apart.address);
-        assert_eq!(client.ask("POST", pin, &[JSON], r#"{"records":[{"value":1}]}"#).unwrap().status, 200);
+        assert_eq!(
+            client.ask("POST", pin, &[JSON], r#"{"records":[{"value":1}]}"#).unwrap().status,
+            200
+        );
         apart.most();
         let before = apart.most();
         let reply = client.ask(method, path, &[kind], &body).unwrap();

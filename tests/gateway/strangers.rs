@@ -1,4 +1,5 @@
-//! Requests that a page of another site makes a browser send, and other forbidden ones: refused, and nothing is changed.
+//! Requests that a page of another site makes a browser send, and other forbidden ones: refused,
+//! and nothing is changed.
 
 use std::sync::Arc;
 
@@ -13,9 +14,15 @@ const PUT: &str = r#"{"Data":1,"PartitionKey":"k"}"#;
 
 /// Asks with exactly these headers.
 fn raw(door: &Door, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-    let headers: String = headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let headers: String =
+        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
     let mut client = door.client();
-    client.send(&format!("{method} {path} HTTP/1.1\r\n{headers}Content-Length: {}\r\n\r\n{body}", body.len())).unwrap();
+    client
+        .send(&format!(
+            "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {}\r\n\r\n{body}",
+            body.len()
+        ))
+        .unwrap();
     client.reply().unwrap()
 }
 
@@ -54,31 +61,57 @@ fn a_page_of_another_site_makes_and_deletes_nothing() {
         "localhost".into(),
     ];
     for (method, path, kind, body) in WAYS {
-        let ask = |headers: &[(&str, &str)]| raw(&door, method, path, &[&[kind], headers].concat(), body);
+        let ask =
+            |headers: &[(&str, &str)]| raw(&door, method, path, &[&[kind], headers].concat(), body);
         for origin in &foreign {
-            assert_eq!(ask(&[("Host", &here), ("Origin", origin)]).status, 403, "{method} {path} from {origin}");
+            assert_eq!(
+                ask(&[("Host", &here), ("Origin", origin)]).status,
+                403,
+                "{method} {path} from {origin}"
+            );
         }
-        assert_eq!(ask(&[("Host", &here), ("Origin", &ours[0]), ("Origin", "http://evil.example")]).status, 403, "{path}");
+        assert_eq!(
+            ask(&[("Host", &here), ("Origin", &ours[0]), ("Origin", "http://evil.example")]).status,
+            403,
+            "{path}"
+        );
         for host in &hosts {
             assert_eq!(ask(&[("Host", host)]).status, 403, "{method} {path} as {host}");
-            assert_eq!(ask(&[("Host", host), ("Origin", &format!("http://{host}"))]).status, 403, "{method} {path} as {host}");
+            assert_eq!(
+                ask(&[("Host", host), ("Origin", &format!("http://{host}"))]).status,
+                403,
+                "{method} {path} as {host}"
+            );
         }
         let whole = format!("http://evil.example:{port}{path}");
-        assert_eq!(raw(&door, method, &whole, &[kind, ("Host", &here)], body).status, 403, "{method} {whole}");
-        let there = if method == "DELETE" { json!(["u.geo", "u.more", "u.pin"]) } else { json!(["u.geo", "u.pin"]) };
+        assert_eq!(
+            raw(&door, method, &whole, &[kind, ("Host", &here)], body).status,
+            403,
+            "{method} {whole}"
+        );
+        let there = if method == "DELETE" {
+            json!(["u.geo", "u.more", "u.pin"])
+        } else {
+            json!(["u.geo", "u.pin"])
+        };
         assert_eq!(door.ask("GET", "/topics", &[], "").json(), there, "after {method} {path}");
         let right = if path == "/nowhere" { 404 } else { 200 };
         assert_eq!(ask(&[("Host", &local), ("Origin", &ours[1])]).status, right, "{method} {path}");
     }
     for origin in &ours {
         assert_eq!(
-            raw(&door, "POST", "/topics/u.pin", &[("Host", "HERE"), ("Origin", origin), JSON], ONE).status,
+            raw(&door, "POST", "/topics/u.pin", &[("Host", "HERE"), ("Origin", origin), JSON], ONE)
+                .status,
             200,
             "{origin}"
         );
     }
     let (folder, _) = door.close();
-    assert_eq!(records(folder.path(), "u.pin", 0).len(), 3 + ours.len(), "only what was allowed is there");
+    assert_eq!(
+        records(folder.path(), "u.pin", 0).len(),
+        3 + ours.len(),
+        "only what was allowed is there"
+    );
 }
 
 #[test]
@@ -127,29 +160,54 @@ fn what_is_created_is_told_in_json_and_there_is_not_too_much() {
         let reply = door.ask("POST", &format!("/streams/{name}"), headers, &body);
         (reply.status, reply.headers.get("x-amzn-errortype").cloned().unwrap_or_default())
     };
-    for kind in
-        ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain; application/json", ""]
-    {
-        assert_eq!(create("u.new", &[("Content-Type", kind)], 1), (415, "UnsupportedMediaTypeException".into()), "{kind}");
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "text/plain; application/json",
+        "",
+    ] {
+        assert_eq!(
+            create("u.new", &[("Content-Type", kind)], 1),
+            (415, "UnsupportedMediaTypeException".into()),
+            "{kind}"
+        );
     }
     assert_eq!(create("u.new", &[], 1).0, 415);
     assert_eq!(door.ask("POST", "/streams/u.new", &[], "").status, 415);
     assert_eq!(create("other.new", &[PLAIN], 1), (400, "AccessDeniedException".into()));
-    assert_eq!(door.ask("DELETE", "/streams/other.new", &[], "").json()["__type"], "AccessDeniedException");
+    assert_eq!(
+        door.ask("DELETE", "/streams/other.new", &[], "").json()["__type"],
+        "AccessDeniedException"
+    );
     for shards in [0, 9, u32::MAX] {
-        assert_eq!(create("u.new", &[PLAIN], shards), (400, "ValidationException".into()), "{shards}");
+        assert_eq!(
+            create("u.new", &[PLAIN], shards),
+            (400, "ValidationException".into()),
+            "{shards}"
+        );
     }
     assert_eq!(create("u.new", &[PLAIN], 8).0, 200);
     assert_eq!(create("u.new", &[PLAIN], 8), (400, "ResourceInUseException".into()));
     // Of many that come at once, there is room for one.
     let made = std::thread::scope(|scope| {
         let create = &create;
-        let makers: Vec<_> = (0..8).map(|n| scope.spawn(move || create(&format!("u.many-{n}"), &[PLAIN], 1))).collect();
+        let makers: Vec<_> = (0..8)
+            .map(|n| scope.spawn(move || create(&format!("u.many-{n}"), &[PLAIN], 1)))
+            .collect();
         makers.into_iter().map(|maker| maker.join().unwrap()).collect::<Vec<_>>()
     });
     assert_eq!(made.iter().filter(|made| made.0 == 200).count(), 1, "{made:?}");
-    assert_eq!(made.iter().filter(|made| made.1 == "LimitExceededException").count(), 7, "{made:?}");
-    assert_eq!(create("u.new", &[PLAIN], 8), (400, "ResourceInUseException".into()), "not for want of room");
+    assert_eq!(
+        made.iter().filter(|made| made.1 == "LimitExceededException").count(),
+        7,
+        "{made:?}"
+    );
+    assert_eq!(
+        create("u.new", &[PLAIN], 8),
+        (400, "ResourceInUseException".into()),
+        "not for want of room"
+    );
     assert_eq!(door.ask("DELETE", "/streams/u.new", &[], "").status, 200);
     assert_eq!(create("u.newer", &[PLAIN], 1).0, 200);
     door.close();

@@ -1,4 +1,5 @@
-//! Folders of topics that are not as a log leaves them: nothing is acknowledged that could not come to the archive.
+//! Folders of topics that are not as a log leaves them: nothing is acknowledged that could not come
+//! to the archive.
 
 use std::fs;
 use std::path::Path;
@@ -23,7 +24,11 @@ fn a_topic_without_one_of_its_partitions_is_refused() {
         fs::create_dir_all(&topic).unwrap();
         there.iter().for_each(|p| fs::create_dir(topic.join(format!("partition={p}"))).unwrap());
         let said = refused(folder.path()).to_string();
-        assert!(said.contains(&format!("no folder partition={missing}")) && said.contains("make an empty one"), "{said}");
+        assert!(
+            said.contains(&format!("no folder partition={missing}"))
+                && said.contains("make an empty one"),
+            "{said}"
+        );
         if there.len() < 2 && !there.contains(&4_000_000_000) {
             fs::create_dir(topic.join("partition=0")).unwrap();
             let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
@@ -41,8 +46,13 @@ fn a_layout_that_the_gateway_can_not_append_to_is_refused() {
         fs::create_dir_all(folder.path().join("topics/t").join(strange)).unwrap();
         refused(folder.path());
     }
-    for strange in ["t+0+0000000000.json.gz", "t+0+7.json", "t+0+000000000000.json", "t+1+0000000000.json", "t+0+0000000000.avro"]
-    {
+    for strange in [
+        "t+0+0000000000.json.gz",
+        "t+0+7.json",
+        "t+0+000000000000.json",
+        "t+1+0000000000.json",
+        "t+0+0000000000.avro",
+    ] {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("topics/t/partition=0")).unwrap();
         fs::write(folder.path().join("topics/t/partition=0").join(strange), "1\n").unwrap();
@@ -52,9 +62,14 @@ fn a_layout_that_the_gateway_can_not_append_to_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("topics/t/partition=0/.snapshot")).unwrap();
     fs::write(folder.path().join("topics/t/partition=0/README"), "who looks after this").unwrap();
-    fs::write(folder.path().join("topics/t/partition=0/.t+0+0000000000.json.1.0.tmp"), "half").unwrap();
+    fs::write(folder.path().join("topics/t/partition=0/.t+0+0000000000.json.1.0.tmp"), "half")
+        .unwrap();
     assert_eq!(append(&Folder::open(folder.path(), slow()).unwrap(), &["1".into()]), [0]);
-    assert_eq!(fs::read_dir(folder.path().join("topics/t/partition=0")).unwrap().count(), 2, "half an object is left");
+    assert_eq!(
+        fs::read_dir(folder.path().join("topics/t/partition=0")).unwrap().count(),
+        2,
+        "half an object is left"
+    );
 }
 
 #[test]
@@ -62,7 +77,8 @@ fn a_partition_or_topic_that_is_gone_after_a_kill_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let log = Folder::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 2)).unwrap();
-    let record = |partition| watershed::gateway::Entry { partition: Some(partition), ..entry("kept") };
+    let record =
+        |partition| watershed::gateway::Entry { partition: Some(partition), ..entry("kept") };
     block_on(log.append("t", vec![record(0), record(1)])).unwrap();
     drop(log);
     for gone in ["topics/t/partition=1", "topics/t", "topics"] {
@@ -106,7 +122,8 @@ fn a_partition_that_goes_while_it_is_open_ends_the_log() {
 #[test]
 fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
-    let (topic, aside) = (folder.path().join("topics/t"), folder.path().join("_gateway/deleted/t-1"));
+    let (topic, aside) =
+        (folder.path().join("topics/t"), folder.path().join("_gateway/deleted/t-1"));
     let log = Folder::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     append(&log, &["old".into()]);
@@ -116,7 +133,10 @@ fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
     // Killed before its folder had the other name.
     fs::rename(&aside, &topic).unwrap();
     let log = Folder::open(folder.path(), slow()).unwrap();
-    assert_eq!((block_on(log.topics()).unwrap().len(), topic.exists(), aside.exists()), (0, false, true));
+    assert_eq!(
+        (block_on(log.topics()).unwrap().len(), topic.exists(), aside.exists()),
+        (0, false, true)
+    );
     // One that comes after it begins anew, in the same segment too.
     block_on(log.create("t", 1)).unwrap();
     append(&log, &["older".into()]);

@@ -27,12 +27,20 @@ fn an_object_that_is_there_is_never_replaced_by_the_gateway() {
     assert_eq!(append(&log, &["mine".into()]), [0]);
     let error = block_on(log.broken());
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
-    assert!(error.to_string().contains("t+0+0000000000.json") && error.to_string().contains("is in the journal"), "{error}");
+    assert!(
+        error.to_string().contains("t+0+0000000000.json")
+            && error.to_string().contains("is in the journal"),
+        "{error}"
+    );
     assert_eq!(fs::read_to_string(&object).unwrap(), thousand);
     drop(log);
     // It is not taken for the record that was acknowledged there either.
     let error = Folder::open(folder.path(), slow()).err().unwrap();
-    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("offset 0 holds another record"), "{error}");
+    assert!(
+        error.kind() == ErrorKind::Data
+            && error.to_string().contains("offset 0 holds another record"),
+        "{error}"
+    );
     fs::rename(&object, folder.path().join("aside")).unwrap();
     drop(Folder::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["mine"]);
@@ -60,18 +68,26 @@ fn an_object_with_the_same_bytes_is_as_good_as_created() {
 fn a_gateway_and_a_copy_never_write_one_archive_at_a_time() {
     let folder = tempfile::tempdir().unwrap();
     let rotation = Rotation { flush_size: 1, rotate_interval: None };
-    let copy = || Archive::open(folder.path().to_str().unwrap()).unwrap().topic("t").copy(0, rotation);
+    let copy =
+        || Archive::open(folder.path().to_str().unwrap()).unwrap().topic("t").copy(0, rotation);
     let log = Folder::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let error = copy().err().unwrap();
-    assert!(error.kind() == ErrorKind::Connect && error.to_string().contains("a gateway, process"), "{error}");
+    assert!(
+        error.kind() == ErrorKind::Connect && error.to_string().contains("a gateway, process"),
+        "{error}"
+    );
     assert_eq!(kind(Mark::alone(folder.path(), "generate")), Some(ErrorKind::Connect));
     append(&log, &["acknowledged".into()]);
     drop(log);
-    // Killed: nobody else gives the offset away that was acknowledged, and the mark is in nobody's way.
+    // Killed: nobody else gives the offset away that was acknowledged, and the mark is in nobody's
+    // way.
     fs::write(folder.path().join(".writing"), "a gateway, process 1\n").unwrap();
     let error = copy().err().unwrap();
-    assert!(error.kind() == ErrorKind::Data && error.to_string().contains("Start the gateway"), "{error}");
+    assert!(
+        error.kind() == ErrorKind::Data && error.to_string().contains("Start the gateway"),
+        "{error}"
+    );
     assert_eq!(kind(Mark::alone(folder.path(), "generate")), Some(ErrorKind::Data));
     let log = Folder::open(folder.path(), slow()).unwrap();
     block_on(log.close()).unwrap();
@@ -98,12 +114,18 @@ fn a_log_that_was_idle_when_it_was_killed_leaves_an_empty_journal() {
     block_on(log.append("t", vec![entry("1")])).unwrap();
     let length = || {
         let segments = fs::read_dir(folder.path().join("_gateway/journal")).unwrap().flatten();
-        segments.filter_map(|segment| segment.metadata().ok()).map(|segment| segment.len()).sum::<u64>()
+        segments
+            .filter_map(|segment| segment.metadata().ok())
+            .map(|segment| segment.len())
+            .sum::<u64>()
     };
     while length() > 40 {
         std::thread::yield_now();
     }
-    assert_eq!(only(folder.path().join("topics/t/partition=0")).file_name().unwrap(), "t+0+0000000000.json");
+    assert_eq!(
+        only(folder.path().join("topics/t/partition=0")).file_name().unwrap(),
+        "t+0+0000000000.json"
+    );
     assert_eq!(append(&log, &["2".into()]), [1]);
     block_on(log.close()).unwrap();
     assert_eq!(records(folder.path(), "t", 0), ["1", "2"]);

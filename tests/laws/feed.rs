@@ -34,7 +34,8 @@ impl Entry {
     }
 }
 
-/// Draws records of `left`, `right` and `events`: each position once, with gaps, most of them near their turn.
+/// Draws records of `left`, `right` and `events`: each position once, with gaps, most of them near
+/// their turn.
 pub(crate) fn draw(records: usize, dice: &mut Dice) -> Vec<Entry> {
     let (keys, values, late) = (2 + dice.below(6), 3 + dice.below(20), 1 + dice.below(60));
     let mut ends = [[0_u64; 3]; 3];
@@ -49,7 +50,13 @@ pub(crate) fn draw(records: usize, dice: &mut Dice) -> Vec<Entry> {
             _ => Said::Garbage,
         };
         let key = format!("k{}", dice.below(keys));
-        let entry = Entry { topic: ["left", "right", "events"][topic], offset, partition: partition as u32, key, said };
+        let entry = Entry {
+            topic: ["left", "right", "events"][topic],
+            offset,
+            partition: partition as u32,
+            key,
+            said,
+        };
         feed.push((turn + dice.below(late), entry));
     }
     feed.sort_by_key(|(turn, _)| *turn);

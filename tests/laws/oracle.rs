@@ -67,8 +67,15 @@ pub(crate) fn tables(entries: &[Entry]) -> BTreeMap<&'static str, Rows> {
 
 /// Topic, partition and position of the records that can't be used, sorted.
 pub(crate) fn dead(entries: &[Entry]) -> Vec<(Value, Value, Value)> {
-    let dead = |e: &&Entry| e.said == Said::Garbage || (e.said == Said::Null && e.topic == "events");
-    let place = |e: &Entry| (Value::Text(e.topic.into()), Value::Long(e.partition.into()), Value::Text(e.offset.to_string()));
+    let dead =
+        |e: &&Entry| e.said == Said::Garbage || (e.said == Said::Null && e.topic == "events");
+    let place = |e: &Entry| {
+        (
+            Value::Text(e.topic.into()),
+            Value::Long(e.partition.into()),
+            Value::Text(e.offset.to_string()),
+        )
+    };
     let mut dead: Vec<_> = entries.iter().filter(dead).map(place).collect();
     dead.sort();
     dead
@@ -76,9 +83,12 @@ pub(crate) fn dead(entries: &[Entry]) -> Vec<(Value, Value, Value)> {
 
 /// The usable records of a topic in its order.
 fn log<'e>(entries: &'e [Entry], topic: &str) -> Vec<(&'e String, Option<i64>)> {
-    let mut log: Vec<&Entry> = entries.iter().filter(|e| e.topic == topic && e.said != Said::Garbage).collect();
+    let mut log: Vec<&Entry> =
+        entries.iter().filter(|e| e.topic == topic && e.said != Said::Garbage).collect();
     log.sort_by_key(|e| (e.offset, e.partition));
-    log.iter().map(|e| (&e.key, if let Said::Number(n) = e.said { Some(n) } else { None })).collect()
+    log.iter()
+        .map(|e| (&e.key, if let Said::Number(n) = e.said { Some(n) } else { None }))
+        .collect()
 }
 
 fn latest(entries: &[Entry], topic: &str) -> Table {
@@ -94,7 +104,8 @@ fn latest(entries: &[Entry], topic: &str) -> Table {
 
 fn of_tables(left: &Table, right: &Table, out: &mut BTreeMap<&'static str, Rows>) {
     let rows = |table: &Table| table.clone().into_iter().collect::<Rows>();
-    let filtered: Rows = left.iter().filter(|(_, v)| *v % 3 != 0).map(|(k, v)| (k.clone(), v / 2)).collect();
+    let filtered: Rows =
+        left.iter().filter(|(_, v)| *v % 3 != 0).map(|(k, v)| (k.clone(), v / 2)).collect();
     let mut joined = Table::new();
     let (mut left_joined, mut rejoined) = (Rows::new(), Rows::new());
     for (key, l) in left {
@@ -107,7 +118,12 @@ fn of_tables(left: &Table, right: &Table, out: &mut BTreeMap<&'static str, Rows>
             }
         }
     }
-    out.extend([("left", rows(left)), ("right", rows(right)), ("filtered", filtered), ("joined", rows(&joined))]);
+    out.extend([
+        ("left", rows(left)),
+        ("right", rows(right)),
+        ("filtered", filtered),
+        ("joined", rows(&joined)),
+    ]);
     out.extend([("left_joined", left_joined), ("rejoined", rejoined)]);
 }
 
@@ -116,7 +132,8 @@ fn of_groups(left: &Table, out: &mut BTreeMap<&'static str, Rows>) {
     for v in left.values().filter(|v| *v % 4 != 3) {
         groups.entry(format!("g{}", v % 4)).or_default().push(v / 4);
     }
-    let mut put = |topic, group: &str, value| out.entry(topic).or_default().push((group.to_string(), value));
+    let mut put =
+        |topic, group: &str, value| out.entry(topic).or_default().push((group.to_string(), value));
     let mut sizes: BTreeMap<usize, i64> = BTreeMap::new();
     for (group, values) in &mut groups {
         values.sort();
@@ -146,9 +163,11 @@ fn of_groups(left: &Table, out: &mut BTreeMap<&'static str, Rows>) {
 }
 
 fn of_streams(entries: &[Entry], left: &Table, out: &mut BTreeMap<&'static str, Rows>) {
-    let events: Vec<(&String, i64)> = log(entries, "events").into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
+    let events: Vec<(&String, i64)> =
+        log(entries, "events").into_iter().filter_map(|(k, v)| Some((k, v?))).collect();
     let (mut all, mut flat, mut both) = (Rows::new(), Rows::new(), Rows::new());
-    let (mut latest, mut enriched_latest, mut optional_latest) = (Table::new(), Table::new(), Table::new());
+    let (mut latest, mut enriched_latest, mut optional_latest) =
+        (Table::new(), Table::new(), Table::new());
     let (mut last, mut last_joined) = (Table::new(), Table::new());
     let (mut both_count, mut fifths, mut enriched_sum) = (Table::new(), Table::new(), Table::new());
     let mut optional: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
@@ -178,7 +197,8 @@ fn of_streams(entries: &[Entry], left: &Table, out: &mut BTreeMap<&'static str, 
     for (key, _) in &both {
         *both_count.entry(key.clone()).or_default() += 1;
     }
-    let distinct = optional.into_iter().map(|(group, values)| (group, values.len() as i64)).collect();
+    let distinct =
+        optional.into_iter().map(|(group, values)| (group, values.len() as i64)).collect();
     out.extend([("all", all), ("flat", flat), ("both", both), ("optional_distinct", distinct)]);
     let tables = [
         ("last", last),

@@ -1,4 +1,5 @@
-//! The topology of the laws: every verb whose result does not depend on when commits are made, and most that follow another.
+//! The topology of the laws: every verb whose result does not depend on when commits are made, and
+//! most that follow another.
 
 use watershed::options::{Produced, Ties};
 use watershed::{KGrouped, KTable, StreamsBuilder};
@@ -8,8 +9,11 @@ use crate::support::{pair, stream, table};
 /// Topics that hold every row that ever came.
 pub(crate) const APPENDED: [&str; 3] = ["all", "flat", "both"];
 /// Tables beside the topics that get the streams of their changes.
-pub(crate) const CHANGES: [(&str, &str); 3] =
-    [("joined", "joined_changes"), ("median", "median_changes"), ("enriched_sum", "enriched_changes")];
+pub(crate) const CHANGES: [(&str, &str); 3] = [
+    ("joined", "joined_changes"),
+    ("median", "median_changes"),
+    ("enriched_sum", "enriched_changes"),
+];
 
 pub(crate) fn build(builder: &StreamsBuilder<'_>) {
     let (left, right) = (table(builder, "left"), table(builder, "right"));
@@ -22,15 +26,19 @@ fn tables<'s>(left: &KTable<'s, String, i64>, right: &KTable<'s, String, i64>) {
     left.to("left", pair());
     right.to("right", pair());
     left.filter(|_, v| v % 3 != 0).map_values(|v| v / 2).to("filtered", pair());
-    let joined: KTable<'_, String, i64> = left.join(right, |l, r| ((l + r) % 5 != 0).then_some(l * 100 + r));
+    let joined: KTable<'_, String, i64> =
+        left.join(right, |l, r| ((l + r) % 5 != 0).then_some(l * 100 + r));
     joined.to("joined", pair());
     joined.to_stream().to("joined_changes", Produced::columns(["key", "value"]));
     left.left_join(right, |l, r| l * 100 + r.copied().unwrap_or(50)).to("left_joined", pair());
-    left.filter(|_, v| v % 2 == 0).join(&joined.map_values(|v| v % 7), |l, j| l * 10 + j).to("rejoined", pair());
+    left.filter(|_, v| v % 2 == 0)
+        .join(&joined.map_values(|v| v % 7), |l, j| l * 10 + j)
+        .to("rejoined", pair());
 }
 
 fn groups(left: &KTable<'_, String, i64>) {
-    let groups: KGrouped<'_, String, i64> = left.group_by(|_, v| (v % 4 != 3).then(|| (format!("g{}", v % 4), v / 4)));
+    let groups: KGrouped<'_, String, i64> =
+        left.group_by(|_, v| (v % 4 != 3).then(|| (format!("g{}", v % 4), v / 4)));
     let count = groups.count();
     count.to("count", pair());
     groups.sum(|v| *v).to("sum", pair());
@@ -51,7 +59,10 @@ fn groups(left: &KTable<'_, String, i64>) {
 
 fn streams<'s>(builder: &StreamsBuilder<'s>, left: &KTable<'s, String, i64>) {
     let events = stream(builder, "events");
-    let flat = events.filter_not(|_, v| *v < 0).flat_map_values(|v| 0..v % 4).map(|k, v| (format!("{k}{v}"), v));
+    let flat = events
+        .filter_not(|_, v| *v < 0)
+        .flat_map_values(|v| 0..v % 4)
+        .map(|k, v| (format!("{k}{v}"), v));
     let both = flat.merge(&events.select_key(|_, v| v.to_string()));
     events.to("all", pair());
     flat.to("flat", pair());
@@ -59,9 +70,13 @@ fn streams<'s>(builder: &StreamsBuilder<'s>, left: &KTable<'s, String, i64>) {
     events.to_table().to("latest", pair());
     let several = events.flat_map_values(|v| [v + 9, v, v + v % 3]);
     several.merge(&events.filter(|_, v| v % 2 == 0)).to_table().to("last", pair());
-    several.left_join(left, |e, l| e * 100 + l.copied().unwrap_or(50)).to_table().to("last_joined", pair());
+    several
+        .left_join(left, |e, l| e * 100 + l.copied().unwrap_or(50))
+        .to_table()
+        .to("last_joined", pair());
     both.group_by_key().count().to("both_count", pair());
-    let fifths: KGrouped<'_, String, i64> = events.group_by(|_, v| (v % 5 != 0).then(|| ((v % 5).to_string(), *v)));
+    let fifths: KGrouped<'_, String, i64> =
+        events.group_by(|_, v| (v % 5 != 0).then(|| ((v % 5).to_string(), *v)));
     fifths.sum(|v| *v).to("fifths", pair());
     let enriched = events.join(left, |e, l| e * 100 + l);
     let sum = enriched.group_by_key().sum(|v| *v);
@@ -70,5 +85,8 @@ fn streams<'s>(builder: &StreamsBuilder<'s>, left: &KTable<'s, String, i64>) {
     enriched.filter(|_, v| v % 2 == 0).to_table().to("enriched_latest", pair());
     let optional = events.left_join(left, |e, l| e * 100 + l.copied().unwrap_or(50));
     optional.to_table().to("optional_latest", pair());
-    optional.group_by(|_, v| ((v % 100).to_string(), *v)).count_distinct().to("optional_distinct", pair());
+    optional
+        .group_by(|_, v| ((v % 100).to_string(), *v))
+        .count_distinct()
+        .to("optional_distinct", pair());
 }

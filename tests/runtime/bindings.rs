@@ -32,16 +32,21 @@ fn on(workers: usize) -> Config {
 
 #[test]
 fn of_300_sources_of_a_topic_the_one_bound_later_is_later() {
-    let records = |n: usize| format!("a={n} k{n}={n}{}", if n == 17 { " a=1700 a=1701" } else { "" });
+    let records =
+        |n: usize| format!("a={n} k{n}={n}{}", if n == 17 { " a=1700 a=1701" } else { "" });
     let (rows, kept) = (MemoryTable::default(), MemoryTable::default());
     let both = |builder: &StreamsBuilder<'_>| {
         table(builder, "rows").to("rows", pair());
         stream(builder, "events").to_table().to("kept", pair());
     };
-    let mut streams = Streams::new(Topology::new("many", both)).sink("rows", rows.clone()).sink("kept", kept.clone());
+    let mut streams = Streams::new(Topology::new("many", both))
+        .sink("rows", rows.clone())
+        .sink("kept", kept.clone());
     for n in 0..300 {
         let name = format!("log {n}");
-        streams = streams.source("rows", log(&name, &records(n))).source("events", log(&name, &records(n)));
+        streams = streams
+            .source("rows", log(&name, &records(n)))
+            .source("events", log(&name, &records(n)));
     }
     let summary = streams.run(on(2)).unwrap();
     assert_eq!(summary.topics["rows"].read, 602);
@@ -51,13 +56,17 @@ fn of_300_sources_of_a_topic_the_one_bound_later_is_later() {
 
 #[test]
 fn more_sources_of_a_topic_than_have_ranks_are_refused() {
-    let mut streams = Streams::new(Topology::new("many", copy)).sink("kept", MemoryTable::default());
+    let mut streams =
+        Streams::new(Topology::new("many", copy)).sink("kept", MemoryTable::default());
     for n in 0..=u16::MAX {
         streams = streams.source("rows", log(&n.to_string(), "a=1"));
     }
     let error = streams.run(on(1)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
-    assert_eq!(error.to_string(), "topology many can't run: topic rows is bound to 65536 sources, but may be bound to 65535");
+    assert_eq!(
+        error.to_string(),
+        "topology many can't run: topic rows is bound to 65536 sources, but may be bound to 65535"
+    );
 }
 
 #[test]
@@ -78,7 +87,9 @@ fn all_that_is_wrong_is_one_error_before_anything_is_touched() {
     for (topic, name) in [("rows", "one"), ("rows", "one"), ("mistyped", "two")] {
         streams = streams.source(topic, log(name, "a=1"));
     }
-    for (topic, table) in ["again", "narrow", "joined", "joined", "unknown"].into_iter().zip(&tables) {
+    for (topic, table) in
+        ["again", "narrow", "joined", "joined", "unknown"].into_iter().zip(&tables)
+    {
         streams = streams.sink(topic, table.clone());
     }
     let error = streams.run(Config { state: Some(state), ..Config::default() }).unwrap_err();
@@ -107,7 +118,9 @@ fn all_that_is_wrong_is_one_error_before_anything_is_touched() {
 #[test]
 fn dead_letters_need_no_sink() {
     let out = MemoryTable::default();
-    let streams = Streams::new(Topology::new("copy", copy)).source("rows", log("one", "a=1 b=none")).sink("kept", out.clone());
+    let streams = Streams::new(Topology::new("copy", copy))
+        .source("rows", log("one", "a=1 b=none"))
+        .sink("kept", out.clone());
     let summary = streams.run(on(1)).unwrap();
     assert_eq!(out.rows(), [row("a", 1)]);
     assert_eq!(summary.topics["rows"].dead, 1);
@@ -117,7 +130,10 @@ fn dead_letters_need_no_sink() {
 fn records_of_a_source_that_is_bound_later_are_later() {
     let out = MemoryTable::default();
     let (one, two) = (log("one", "a=1 b=1 a=2 c=1 d=1"), log("two", "a=7 c=9 d="));
-    let streams = Streams::new(Topology::new("copy", copy)).source("rows", one).source("rows", two).sink("kept", out.clone());
+    let streams = Streams::new(Topology::new("copy", copy))
+        .source("rows", one)
+        .source("rows", two)
+        .sink("kept", out.clone());
     let summary = streams.run(on(2)).unwrap();
     assert_eq!(out.rows(), [row("a", 7), row("b", 1), row("c", 9)]);
     assert_eq!((summary.topics["rows"].read, summary.topics["rows"].rows), (8, 3));
@@ -127,7 +143,9 @@ fn records_of_a_source_that_is_bound_later_are_later() {
 #[test]
 fn a_topic_without_records_is_no_error_and_no_commit() {
     let out = MemoryTable::default();
-    let streams = Streams::new(Topology::new("copy", copy)).source("rows", MemoryLog::default()).sink("kept", out.clone());
+    let streams = Streams::new(Topology::new("copy", copy))
+        .source("rows", MemoryLog::default())
+        .sink("kept", out.clone());
     let summary = streams.run(on(2)).unwrap();
     assert_eq!((summary.committed, out.commits().len()), (0, 0));
 }
@@ -136,11 +154,19 @@ fn a_topic_without_records_is_no_error_and_no_commit() {
 fn a_topology_is_described_step_by_step_with_the_rows_of_its_sinks() {
     let described = program().describe();
     let steps = ["topology program", "table rows", "stream events", "group_by  <- ", "join  <- "];
-    for part in steps.into_iter().chain(["sums (snapshot): key Text, value Long", "all (append): key Text"]) {
+    for part in
+        steps.into_iter().chain(["sums (snapshot): key Text, value Long", "all (append): key Text"])
+    {
         assert!(described.contains(part), "{part} in:\n{described}");
     }
-    let named = Topology::new("named", |b: &StreamsBuilder<'_>| table(b, "rows").named("the rows").to("kept", pair())).describe();
-    assert!(named.contains("table rows \"the rows\"") && named.contains("dead_letters (append)"), "{named}");
+    let named = Topology::new("named", |b: &StreamsBuilder<'_>| {
+        table(b, "rows").named("the rows").to("kept", pair())
+    })
+    .describe();
+    assert!(
+        named.contains("table rows \"the rows\"") && named.contains("dead_letters (append)"),
+        "{named}"
+    );
 }
 
 /// A log of which no partition is open until so many are being opened, and some then can't be.
@@ -154,7 +180,12 @@ struct Together {
 impl Together {
     fn new(all: u32, broken: &'static [u32]) -> Self {
         let log = MemoryLog::default();
-        (0..all).for_each(|partition| assert_eq!(log.append(partition, Some(format!("p{partition}").as_bytes()), Some(b"1")), 0));
+        (0..all).for_each(|partition| {
+            assert_eq!(
+                log.append(partition, Some(format!("p{partition}").as_bytes()), Some(b"1")),
+                0
+            )
+        });
         Together { log, opening: Arc::default(), all: all as usize, broken }
     }
 }
@@ -173,9 +204,16 @@ impl Source for Together {
         let mut begun = opening.lock().unwrap();
         *begun += 1;
         changed.notify_all();
-        let alone = changed.wait_timeout_while(begun, Duration::from_secs(60), |begun| *begun < self.all).unwrap().1.timed_out();
+        let alone = changed
+            .wait_timeout_while(begun, Duration::from_secs(60), |begun| *begun < self.all)
+            .unwrap()
+            .1
+            .timed_out();
         match alone || self.broken.contains(&partition) {
-            true => Err(Error::connect(format!("can't open partition {partition}{}", if alone { " alone" } else { "" }))),
+            true => Err(Error::connect(format!(
+                "can't open partition {partition}{}",
+                if alone { " alone" } else { "" }
+            ))),
             false => self.log.open(partition, from, follow),
         }
     }
@@ -185,12 +223,18 @@ impl Source for Together {
 fn partitions_are_opened_side_by_side_and_of_several_failures_the_first_is_told() {
     let run = |source: Together| {
         let out = MemoryTable::default();
-        let streams = Streams::new(Topology::new("copy", copy)).source("rows", source).sink("kept", out.clone());
+        let streams = Streams::new(Topology::new("copy", copy))
+            .source("rows", source)
+            .sink("kept", out.clone());
         streams.run(on(1)).map(|_| out.rows().len())
     };
     assert_eq!(run(Together::new(8, &[])).unwrap(), 8);
     for _ in 0..20 {
         let error = run(Together::new(5, &[2, 3, 4])).unwrap_err();
-        assert_eq!((error.kind(), error.to_string().contains("can't open partition 2")), (ErrorKind::Connect, true), "{error}");
+        assert_eq!(
+            (error.kind(), error.to_string().contains("can't open partition 2")),
+            (ErrorKind::Connect, true),
+            "{error}"
+        );
     }
 }

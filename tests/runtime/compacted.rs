@@ -37,13 +37,22 @@ impl Lake {
     }
 
     fn streams(&self, fuse: &Fuse) -> Streams {
-        let topology = Topology::new("lake", |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair()));
-        let kept = Delta::table(&self.url("kept")).unwrap().rewrite_below(0).checkpoint_every(10_000);
-        Streams::new(topology).source("rows", self.log.clone()).sink("kept", Breaking { kept, fuse: fuse.clone() })
+        let topology = Topology::new("lake", |builder: &StreamsBuilder<'_>| {
+            table(builder, "rows").to("kept", pair())
+        });
+        let kept =
+            Delta::table(&self.url("kept")).unwrap().rewrite_below(0).checkpoint_every(10_000);
+        Streams::new(topology)
+            .source("rows", self.log.clone())
+            .sink("kept", Breaking { kept, fuse: fuse.clone() })
     }
 
     fn config(&self) -> Config {
-        Config { workers: 1, state: Some(Store::open(&self.url("state")).unwrap()), ..Config::default() }
+        Config {
+            workers: 1,
+            state: Some(Store::open(&self.url("state")).unwrap()),
+            ..Config::default()
+        }
     }
 
     fn run(&self) -> Result<Summary> {
@@ -62,13 +71,19 @@ impl Lake {
             let _ = tell.send(milestone);
         });
         let commit_every = std::time::Duration::ZERO;
-        let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestone), commit_every, ..self.config() };
+        let config = Config {
+            follow: true,
+            stop: stop.clone(),
+            milestone: Some(milestone),
+            commit_every,
+            ..self.config()
+        };
         let streams = self.streams(fuse);
         Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
     }
 
-    /// A run that follows and has written so many small files that it is making one of them. It takes that over when it next
-    /// has something to do, or ends.
+    /// A run that follows and has written so many small files that it is making one of them. It
+    /// takes that over when it next has something to do, or ends.
     fn compacting(&self, fuse: &Fuse) -> Following {
         let run = self.follow_on(fuse);
         for key in 0..MANY {
@@ -91,7 +106,9 @@ impl Lake {
 
     /// The rows that are to be there: each key with itself, and `changed` with 7.
     fn expected(changed: u64) -> Vec<String> {
-        let mut rows: Vec<_> = (0..MANY).map(|key| format!("{key}={}", if key == changed { 7 } else { key })).collect();
+        let mut rows: Vec<_> = (0..MANY)
+            .map(|key| format!("{key}={}", if key == changed { 7 } else { key }))
+            .collect();
         rows.sort();
         rows
     }
@@ -100,7 +117,9 @@ impl Lake {
     fn rearranged(&self) -> bool {
         let log = Store::open(&self.url("kept/_delta_log")).unwrap();
         let versions = log.list("").unwrap();
-        versions.iter().any(|(name, _)| String::from_utf8_lossy(&log.get(name).unwrap().unwrap()).contains("OPTIMIZE"))
+        versions.iter().any(|(name, _)| {
+            String::from_utf8_lossy(&log.get(name).unwrap().unwrap()).contains("OPTIMIZE")
+        })
     }
 }
 

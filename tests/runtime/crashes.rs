@@ -13,7 +13,8 @@ use crate::support::bucket::bucket;
 use crate::support::shaky::shaky;
 use crate::support::{pair, table};
 
-/// Dies at call 1, 2, 3 … of a world's sources and sinks until a run is through; after each death `after` looks at the world.
+/// Dies at call 1, 2, 3 … of a world's sources and sinks until a run is through; after each death
+/// `after` looks at the world.
 fn campaign(late: bool, world: impl Fn() -> World, after: impl Fn(&World, i64)) -> i64 {
     for call in 1..1000 {
         let (world, fuse) = (world(), Fuse::at(call, late));
@@ -64,7 +65,10 @@ fn a_death_at_any_call_of_a_run_that_continues_is_made_good() {
 
 #[test]
 fn a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3() {
-    let Some(url) = bucket(a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3) else { return };
+    let Some(url) = bucket(a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3)
+    else {
+        return;
+    };
     let count = AtomicU64::new(0);
     let world = || {
         let state = format!("{url}/{}", count.fetch_add(1, Ordering::Relaxed));
@@ -106,13 +110,18 @@ fn a_state_that_breaks_at_any_request_leads_to_no_loss_and_no_duplicate() {
 fn a_commit_that_was_decided_but_not_shown_is_shown_by_the_next_run_though_nothing_is_new() {
     for topic in SINKS {
         let world = World::busy();
-        // A sink is opened, told what was found again, stages and commits: it dies at the fourth call.
+        // A sink is opened, told what was found again, stages and commits: it dies at the fourth
+        // call.
         let dies = |other: &str| if other == topic { Fuse::at(4, false) } else { Fuse::sound() };
         let streams = world.bound_by(program(), dies);
         let config = Config { commit_every: Duration::from_secs(60), ..world.config(2) };
         assert_eq!(streams.run(config).unwrap_err().to_string(), "commit broke");
         let afresh = world.afresh();
-        assert!(world.shown().iter().all(|(t, rows)| if *t == topic { rows.is_empty() } else { *rows == afresh[t] }));
+        assert!(world.shown().iter().all(|(t, rows)| if *t == topic {
+            rows.is_empty()
+        } else {
+            *rows == afresh[t]
+        }));
         assert_eq!(world.run(1).unwrap().committed, 1);
         assert_eq!(world.shown(), afresh);
         assert!(world.commits().values().all(|commits| commits.len() == 1 && commits[0].0 == 1));
@@ -143,10 +152,16 @@ impl Partition for Panics {
 #[test]
 fn a_source_that_panics_ends_the_run() {
     let world = World::busy();
-    let rows = Topology::new("rows", |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair()));
-    let streams = Streams::new(rows).source("rows", Panics).sink("kept", world.tables["kept"].clone());
+    let rows = Topology::new("rows", |builder: &StreamsBuilder<'_>| {
+        table(builder, "rows").to("kept", pair())
+    });
+    let streams =
+        Streams::new(rows).source("rows", Panics).sink("kept", world.tables["kept"].clone());
     let error = streams.run(world.config(2)).unwrap_err();
-    assert!(error.kind() == ErrorKind::Internal && error.to_string().starts_with("a reader panicked"), "{error}");
+    assert!(
+        error.kind() == ErrorKind::Internal && error.to_string().starts_with("a reader panicked"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -158,7 +173,9 @@ fn a_closure_that_panics_ends_the_run_and_nothing_is_committed() {
             table(builder, "rows").map_values(refuse).to("kept", pair());
         });
         let out = world.tables["kept"].clone();
-        let streams = Streams::new(panics).source("rows", world.logs["rows"].clone()).sink("kept", out.clone());
+        let streams = Streams::new(panics)
+            .source("rows", world.logs["rows"].clone())
+            .sink("kept", out.clone());
         // What came before the 9 may have been committed by itself: here all of it is one commit.
         let config = Config { commit_every: Duration::from_secs(60), ..world.config(workers) };
         let error = streams.run(config).unwrap_err();

@@ -1,4 +1,5 @@
-//! What comes while a run follows shows by itself: nothing else need come, from nowhere, and what is waited for has a name.
+//! What comes while a run follows shows by itself: nothing else need come, from nowhere, and what
+//! is waited for has a name.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -31,7 +32,11 @@ fn a_lone_record_is_answered_and_committed_by_itself() {
             world.append(topic, 0, record);
             shows(&run, n as u64 + 1);
             let now = world.shown();
-            assert_eq!(["kept", "all", "counts", "sums"].map(|topic| now[topic].join(" ")), shown, "after {record}");
+            assert_eq!(
+                ["kept", "all", "counts", "sums"].map(|topic| now[topic].join(" ")),
+                shown,
+                "after {record}"
+            );
         }
         run.stop.stop();
         assert_eq!(run.end().unwrap().committed, 3);
@@ -47,7 +52,8 @@ fn shows(run: &Following, records: u64) {
     });
 }
 
-/// A log whose partition 1 gives nothing until it is let, and says that so many bytes are left of it.
+/// A log whose partition 1 gives nothing until it is let, and says that so many bytes are left of
+/// it.
 struct Stuck {
     log: MemoryLog,
     left: u64,
@@ -102,7 +108,11 @@ impl Copying {
     }
 
     /// Copies what is made of a log with a record in each of three partitions.
-    fn of<S: Source + 'static>(follow: bool, free: Arc<AtomicBool>, source: impl FnOnce(MemoryLog) -> S) -> Self {
+    fn of<S: Source + 'static>(
+        follow: bool,
+        free: Arc<AtomicBool>,
+        source: impl FnOnce(MemoryLog) -> S,
+    ) -> Self {
         let (log, out, stop) = (MemoryLog::default(), MemoryTable::default(), Stop::default());
         for (partition, key) in [b"a", b"b", b"c"].into_iter().enumerate() {
             log.append(partition as u32, Some(key), Some(b"1"));
@@ -123,7 +133,9 @@ impl Copying {
             ..Config::default()
         };
         let copy = |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair());
-        let streams = Streams::new(Topology::new("copy", copy)).source("rows", source(log.clone())).sink("kept", out.clone());
+        let streams = Streams::new(Topology::new("copy", copy))
+            .source("rows", source(log.clone()))
+            .sink("kept", out.clone());
         let thread: JoinHandle<Result<Summary>> = std::thread::spawn(move || streams.run(config));
         Copying { log, free, out, run: Following { stop, told, thread }, holds }
     }
@@ -154,7 +166,8 @@ fn an_idle_partition_never_holds_what_comes_in_another() {
 fn progress_names_the_partition_that_everything_waits_for() {
     let stuck = Holds::Partition("rows".into(), 1);
     assert_eq!(stuck.to_string(), "rows, partition 1");
-    // To its end a partition is waited for even if nobody knows what is left of it; one that is followed is when it is behind.
+    // To its end a partition is waited for even if nobody knows what is left of it; one that is
+    // followed is when it is behind.
     for (left, follow) in [(7, false), (0, false), (7, true)] {
         let copying = Copying::start(left, follow);
         copying.until(&stuck);
@@ -194,10 +207,16 @@ impl Source for Growing {
 }
 
 #[test]
-fn a_partition_that_comes_while_its_broker_is_away_is_waited_for_and_one_that_is_wrong_ends_the_run() {
+fn a_partition_that_comes_while_its_broker_is_away_is_waited_for_and_one_that_is_wrong_ends_the_run()
+ {
     let start = |kind: fn(&'static str) -> Error| {
         let free = Arc::<AtomicBool>::default();
-        Copying::of(true, free.clone(), |log| Growing { log, free, refusals: AtomicUsize::new(0), kind })
+        Copying::of(true, free.clone(), |log| Growing {
+            log,
+            free,
+            refusals: AtomicUsize::new(0),
+            kind,
+        })
     };
     let copying = start(Error::connect);
     copying.run.until(1);

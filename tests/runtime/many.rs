@@ -13,7 +13,8 @@ use watershed::{Result, StreamsBuilder, Topology};
 use super::Following;
 use crate::support::{pair, table};
 
-/// Shared by the partitions of a log: the threads that read them, and a door that keeps some from giving anything.
+/// Shared by the partitions of a log: the threads that read them, and a door that keeps some from
+/// giving anything.
 #[derive(Default)]
 struct Desk {
     threads: Mutex<HashSet<ThreadId>>,
@@ -53,7 +54,9 @@ impl Partition for Counter {
     fn poll(&mut self) -> Result<Poll> {
         self.desk.threads.lock().unwrap().insert(std::thread::current().id());
         if self.shut {
-            drop(self.desk.opened.wait_while(self.desk.open.lock().unwrap(), |open| !*open).unwrap());
+            drop(
+                self.desk.opened.wait_while(self.desk.open.lock().unwrap(), |open| !*open).unwrap(),
+            );
         }
         self.inner.poll()
     }
@@ -64,8 +67,13 @@ impl Partition for Counter {
 }
 
 /// A run that copies a log of `partitions` with a record each.
-fn copying(partitions: u32, shut: u32, follow: bool) -> (MemoryLog, Arc<Desk>, MemoryTable, Following) {
-    let (log, desk, out, stop) = (MemoryLog::default(), Arc::<Desk>::default(), MemoryTable::default(), Stop::default());
+fn copying(
+    partitions: u32,
+    shut: u32,
+    follow: bool,
+) -> (MemoryLog, Arc<Desk>, MemoryTable, Following) {
+    let (log, desk, out, stop) =
+        (MemoryLog::default(), Arc::<Desk>::default(), MemoryTable::default(), Stop::default());
     for partition in 0..partitions {
         log.append(partition, Some(partition.to_string().as_bytes()), Some(b"1"));
     }
@@ -75,11 +83,24 @@ fn copying(partitions: u32, shut: u32, follow: bool) -> (MemoryLog, Arc<Desk>, M
         let _ = tell.send(milestone);
     });
     let (commit_every, milestone) = (Duration::ZERO, Some(milestone as _));
-    let config = Config { workers: 2, follow, commit_every, stop: stop.clone(), milestone, ..Config::default() };
+    let config = Config {
+        workers: 2,
+        follow,
+        commit_every,
+        stop: stop.clone(),
+        milestone,
+        ..Config::default()
+    };
     let copy = |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair());
     let source = Counters { log: log.clone(), shut, desk: desk.clone() };
-    let streams = Streams::new(Topology::new("copy", copy)).source("rows", source).sink("kept", out.clone());
-    (log, desk, out, Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) })
+    let streams =
+        Streams::new(Topology::new("copy", copy)).source("rows", source).sink("kept", out.clone());
+    (
+        log,
+        desk,
+        out,
+        Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) },
+    )
 }
 
 #[test]

@@ -1,7 +1,9 @@
-//! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended ([`resume`]), refused where
-//! it can't be ([`refusals`]), alone ([`takeover`], and [`compacted`] where it was compacting), right after any death
-//! ([`crashes`]), and read as it goes ([`stores`]); what comes shows by itself ([`following`]), from however many partitions
-//! ([`many`]), what comes too fast is made to wait ([`pressure`]), and records that are made to deceive do not ([`strangers`]).
+//! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended
+//! ([`resume`]), refused where it can't be ([`refusals`]), alone ([`takeover`], and [`compacted`]
+//! where it was compacting), right after any death ([`crashes`]), and read as it goes ([`stores`]);
+//! what comes shows by itself ([`following`]), from however many partitions ([`many`]), what comes
+//! too fast is made to wait ([`pressure`]), and records that are made to deceive do not
+//! ([`strangers`]).
 
 mod bindings;
 mod compacted;
@@ -69,7 +71,8 @@ impl World {
         }
     }
 
-    /// A world whose logs have two partitions with corrections, duplicates, deletions and garbage: 30 records.
+    /// A world whose logs have two partitions with corrections, duplicates, deletions and garbage:
+    /// 30 records.
     fn busy() -> Self {
         let world = World::new();
         world.append("rows", 0, "a=1 b=2 c=3 a=4 d=5 b= e=6 a=4 f=seven");
@@ -103,7 +106,8 @@ impl World {
         let mut streams = Streams::new(topology);
         for (topic, log) in &self.logs {
             let (log, seen, fuse) = (log.clone(), self.seen[topic].clone(), fuse(topic));
-            streams = streams.source(topic, Log { name: format!("log {topic}"), log, batch: 4, seen, fuse });
+            streams = streams
+                .source(topic, Log { name: format!("log {topic}"), log, batch: 4, seen, fuse });
         }
         for (topic, table) in &self.tables {
             let (table, fuse) = (table.clone(), fuse(topic));
@@ -117,7 +121,12 @@ impl World {
     }
 
     fn config(&self, workers: usize) -> Config {
-        Config { workers, state: Some(self.state()), commit_every: Duration::ZERO, ..Config::default() }
+        Config {
+            workers,
+            state: Some(self.state()),
+            commit_every: Duration::ZERO,
+            ..Config::default()
+        }
     }
 
     /// Runs the program to the end of the logs.
@@ -130,10 +139,12 @@ impl World {
         self.tables.iter().map(|(topic, table)| (*topic, rows(table))).collect()
     }
 
-    /// What a run shows that begins anew over the same logs and never fails. The logs are few, so each is asked once.
+    /// What a run shows that begins anew over the same logs and never fails. The logs are few, so
+    /// each is asked once.
     fn afresh(&self) -> Shown {
         static KNOWN: Mutex<BTreeMap<String, Shown>> = Mutex::new(BTreeMap::new());
-        let logs: Vec<String> = self.logs.iter().map(|(topic, log)| format!("{topic}: {:?}", contents(log))).collect();
+        let logs: Vec<String> =
+            self.logs.iter().map(|(topic, log)| format!("{topic}: {:?}", contents(log))).collect();
         let known = KNOWN.lock().unwrap().get(&logs.concat()).cloned();
         known.unwrap_or_else(|| {
             let fresh = World { logs: self.logs.clone(), ..World::new() };
@@ -147,7 +158,12 @@ impl World {
     fn recorded(&self) -> Vec<(String, Vec<u8>)> {
         let state = self.state();
         let names = |folder: &str| -> Vec<String> {
-            state.list(folder).unwrap().into_iter().map(|(name, _)| format!("{folder}/{name}")).collect()
+            state
+                .list(folder)
+                .unwrap()
+                .into_iter()
+                .map(|(name, _)| format!("{folder}/{name}"))
+                .collect()
         };
         let paths = [names("gen"), names("manifest")].concat();
         paths.into_iter().map(|path| (path.clone(), state.get(&path).unwrap().unwrap())).collect()
@@ -155,7 +171,9 @@ impl World {
 
     /// The numbers of the commits of each table so far, with how many rows each changed.
     fn commits(&self) -> BTreeMap<&'static str, Vec<(u64, usize)>> {
-        let commits = |table: &MemoryTable| table.commits().iter().map(|(n, changes)| (*n, changes.len())).collect();
+        let commits = |table: &MemoryTable| {
+            table.commits().iter().map(|(n, changes)| (*n, changes.len())).collect()
+        };
         self.tables.iter().map(|(topic, table)| (*topic, commits(table))).collect()
     }
 
@@ -171,7 +189,13 @@ impl World {
             // Who no longer waits needs no telling.
             let _ = tell.send(milestone);
         });
-        let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestone), commit_every, ..self.config(2) };
+        let config = Config {
+            follow: true,
+            stop: stop.clone(),
+            milestone: Some(milestone),
+            commit_every,
+            ..self.config(2)
+        };
         let streams = self.bound(program(), &Fuse::sound());
         Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
     }
@@ -196,7 +220,9 @@ impl Following {
                 Ok(milestone) if reached(milestone) => return,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => panic!("a milestone is not reached in time"),
-                Err(RecvTimeoutError::Disconnected) => panic!("the run is over before a milestone is reached"),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("the run is over before a milestone is reached")
+                }
             }
         }
     }

@@ -54,7 +54,8 @@ impl Meter {
         true
     }
 
-    /// Before the first record of each batch, waits until readers are as far ahead as they may be: so they always are faster.
+    /// Before the first record of each batch, waits until readers are as far ahead as they may be:
+    /// so they always are faster.
     fn through(&self) {
         let mut counts = self.0.0.lock().unwrap();
         counts.decoded += 1;
@@ -62,9 +63,12 @@ impl Meter {
             return;
         }
         let behind = |counts: &mut Counts| {
-            !counts.late && counts.handed_out < counts.shape.batches.min(counts.through + counts.shape.credit + READERS)
+            !counts.late
+                && counts.handed_out
+                    < counts.shape.batches.min(counts.through + counts.shape.credit + READERS)
         };
-        let (mut counts, waited) = self.0.1.wait_timeout_while(counts, Duration::from_secs(60), behind).unwrap();
+        let (mut counts, waited) =
+            self.0.1.wait_timeout_while(counts, Duration::from_secs(60), behind).unwrap();
         counts.late |= waited.timed_out();
         counts.through += 1;
     }
@@ -82,7 +86,12 @@ impl Source for Torrent {
         Ok((0..READERS as u32).collect())
     }
 
-    fn open(&self, partition: u32, _from: Option<u64>, _follow: bool) -> Result<Box<dyn Partition>> {
+    fn open(
+        &self,
+        partition: u32,
+        _from: Option<u64>,
+        _follow: bool,
+    ) -> Result<Box<dyn Partition>> {
         Ok(Box::new(Jet { partition, next: 0, meter: self.0.clone(), shape: self.1 }))
     }
 }
@@ -102,8 +111,14 @@ impl Partition for Jet {
         let (first, next) = (self.next, self.next + self.shape.records);
         let mut batch = Batch { partition: self.partition, first, next, ..Batch::default() };
         let value = vec![7; self.shape.bytes];
-        (first..next)
-            .for_each(|offset| batch.push(offset, None, None, Some(&value).filter(|value| !value.is_empty()).map(|v| &**v)));
+        (first..next).for_each(|offset| {
+            batch.push(
+                offset,
+                None,
+                None,
+                Some(&value).filter(|value| !value.is_empty()).map(|v| &**v),
+            )
+        });
         self.next = next;
         Ok(Poll::Batch(batch))
     }
@@ -120,9 +135,15 @@ fn bounded(shape: Shape) {
             meter.through();
             Ok((0, bytes.unwrap_or_default().len() as i64))
         };
-        builder.stream::<i64, i64>("records", Consumed::from_value(decode)).group_by_key().count().to("counts", pair());
+        builder
+            .stream::<i64, i64>("records", Consumed::from_value(decode))
+            .group_by_key()
+            .count()
+            .to("counts", pair());
     });
-    let streams = Streams::new(topology).source("records", Torrent(meter.clone(), shape)).sink("counts", MemoryTable::default());
+    let streams = Streams::new(topology)
+        .source("records", Torrent(meter.clone(), shape))
+        .sink("counts", MemoryTable::default());
     let summary = streams.run(Config { workers: 1, ..Config::default() }).unwrap();
     assert_eq!(summary.topics["records"].read, shape.batches * shape.records);
     let counts = meter.0.0.lock().unwrap();

@@ -9,7 +9,8 @@ use crate::support::broken::{Fuse, Log, Seen, Table};
 use crate::support::shaky::careless;
 use crate::support::{pair, parsed, stream, table};
 
-/// Runs `streams` over the world's state: it must be refused, with every table and manifest as before.
+/// Runs `streams` over the world's state: it must be refused, with every table and manifest as
+/// before.
 fn refused(world: &World, streams: Streams) -> Error {
     let before = (world.shown(), world.commits(), manifests(world));
     let error = streams.run(world.config(2)).unwrap_err();
@@ -56,7 +57,10 @@ fn another_topology_is_refused() {
         });
         let before = world.recorded();
         let error = refused(world, world.bound(other, &Fuse::sound()));
-        assert!(error.to_string().contains("the topology of program is not the one that made"), "{error}");
+        assert!(
+            error.to_string().contains("the topology of program is not the one that made"),
+            "{error}"
+        );
         assert_eq!(world.recorded(), before);
     });
 }
@@ -69,14 +73,17 @@ fn another_setting_is_refused() {
             builder.setting("limit", limit);
             table(builder, "rows").filter(move |_, v| *v < limit).to("kept", pair());
         });
-        Streams::new(topology).source("rows", world.logs["rows"].clone()).sink("kept", world.tables["kept"].clone())
+        Streams::new(topology)
+            .source("rows", world.logs["rows"].clone())
+            .sink("kept", world.tables["kept"].clone())
     };
     limited(5).run(world.config(1)).unwrap();
     refused(&world, limited(6));
     limited(5).run(world.config(1)).unwrap();
 }
 
-/// A program whose steps look the same and do something else: the keys of its rows are the same, and so is how many there are.
+/// A program whose steps look the same and do something else: the keys of its rows are the same,
+/// and so is how many there are.
 #[test]
 fn a_program_that_makes_other_values_of_the_same_records_is_refused() {
     for sink in ["kept", "counts"] {
@@ -86,10 +93,15 @@ fn a_program_that_makes_other_values_of_the_same_records_is_refused() {
                 let rows = table(builder, "rows");
                 match sink {
                     "kept" => rows.map_values(move |v| v + what).to("kept", pair()),
-                    _ => rows.group_by(move |k, v| (k.clone(), v + what)).sum(|v| *v).to("counts", pair()),
+                    _ => rows
+                        .group_by(move |k, v| (k.clone(), v + what))
+                        .sum(|v| *v)
+                        .to("counts", pair()),
                 }
             });
-            Streams::new(topology).source("rows", world.logs["rows"].clone()).sink(sink, world.tables[sink].clone())
+            Streams::new(topology)
+                .source("rows", world.logs["rows"].clone())
+                .sink(sink, world.tables[sink].clone())
         };
         adding(5).run(world.config(1)).unwrap();
         let error = refused(&world, adding(6));
@@ -102,8 +114,12 @@ fn a_program_that_makes_other_values_of_the_same_records_is_refused() {
 fn the_state_of_another_program_is_refused() {
     settled(|world| {
         let before = world.recorded();
-        let other = Topology::new("other", |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair()));
-        let streams = Streams::new(other).source("rows", MemoryLog::default()).sink("kept", world.tables["kept"].clone());
+        let other = Topology::new("other", |builder: &StreamsBuilder<'_>| {
+            table(builder, "rows").to("kept", pair())
+        });
+        let streams = Streams::new(other)
+            .source("rows", MemoryLog::default())
+            .sink("kept", world.tables["kept"].clone());
         let error = refused(world, streams);
         assert!(error.to_string().contains("is the state of program, not of other"), "{error}");
         assert_eq!(world.recorded(), before);
@@ -126,14 +142,25 @@ fn with_rows(world: &World, partitions: &[(u32, &str)]) -> String {
 #[test]
 fn a_log_that_is_not_what_was_read_is_refused() {
     settled(|world| {
-        let (zero, one) = ("a=1 b=2 c=3 a=4 d=5 b= e=6 a=4 f=seven", "g=7 a=2 c= h=9 b=1 c=8 i=3 d=");
+        let (zero, one) =
+            ("a=1 b=2 c=3 a=4 d=5 b= e=6 a=4 f=seven", "g=7 a=2 c= h=9 b=1 c=8 i=3 d=");
         let truncated = with_rows(world, &[(0, zero), (1, "g=7 a=2 c= h=9")]);
-        assert!(truncated.contains("log rows, partition 1 ends at 4, but was read up to 8 before"), "{truncated}");
+        assert!(
+            truncated.contains("log rows, partition 1 ends at 4, but was read up to 8 before"),
+            "{truncated}"
+        );
         let lost = with_rows(world, &[(0, zero)]);
         assert!(lost.contains("log rows, partition 1 ends at 0"), "{lost}");
-        for (from, to) in [("a=1", "a=2"), ("a=1", "e=1"), ("b=2", "b="), ("f=s", "f=S"), ("c=3 a=4", "a=4 c=3")] {
+        for (from, to) in
+            [("a=1", "a=2"), ("a=1", "e=1"), ("b=2", "b="), ("f=s", "f=S"), ("c=3 a=4", "a=4 c=3")]
+        {
             let altered = with_rows(world, &[(0, &zero.replacen(from, to, 1)), (1, one)]);
-            assert!(altered.contains("records 0..9 of log rows, partition 0 are not those that were read before"), "{altered}");
+            assert!(
+                altered.contains(
+                    "records 0..9 of log rows, partition 0 are not those that were read before"
+                ),
+                "{altered}"
+            );
         }
         with_rows(world, &[(0, &zero.replacen("e=6", "k=6", 1)), (1, one)]);
         with_rows(world, &[(0, &zero.replacen("e=6", "e=", 1)), (1, one)]);
@@ -157,9 +184,15 @@ fn sources_and_sinks_of_other_names_are_refused() {
     settled(|world| {
         let before = world.recorded();
         let source = refused(world, named(world, "another", "table")).to_string();
-        assert!(source.contains("was read from log ") && source.contains("not from another "), "{source}");
+        assert!(
+            source.contains("was read from log ") && source.contains("not from another "),
+            "{source}"
+        );
         let sink = refused(world, named(world, "log", "another")).to_string();
-        assert!(sink.contains("was written to table ") && sink.contains("not to another "), "{sink}");
+        assert!(
+            sink.contains("was written to table ") && sink.contains("not to another "),
+            "{sink}"
+        );
         assert_eq!(world.recorded(), before);
     });
 }
@@ -171,9 +204,11 @@ fn a_source_less_is_refused_and_a_source_more_is_read() {
     world.append("events", 0, "a=3");
     let copy = |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair());
     let bound = |names: &[&'static str]| {
-        let streams = Streams::new(Topology::new("copy", copy)).sink("kept", world.tables["kept"].clone());
+        let streams =
+            Streams::new(Topology::new("copy", copy)).sink("kept", world.tables["kept"].clone());
         names.iter().fold(streams, |streams, name| {
-            let (log, seen, fuse) = (world.logs[name].clone(), world.seen[name].clone(), Fuse::sound());
+            let (log, seen, fuse) =
+                (world.logs[name].clone(), world.seen[name].clone(), Fuse::sound());
             streams.source("rows", Log { name: name.to_string(), log, batch: 3, seen, fuse })
         })
     };
@@ -231,7 +266,8 @@ fn changes_by_epoch_are_not_continued_from_a_state() {
     let streams = Streams::new(topology)
         .source("rows", MemoryLog::default())
         .sink("out", watershed::connect::memory::MemoryTable::default());
-    let error = streams.run(watershed::runtime::Config { state, ..Default::default() }).unwrap_err();
+    let error =
+        streams.run(watershed::runtime::Config { state, ..Default::default() }).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("to_stream"), "{error}");
     assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is begun");

@@ -13,11 +13,17 @@ fn a_run_continues_where_the_last_one_ended() {
     let world = World::busy();
     let first = world.run(1).unwrap();
     assert_eq!(world.shown(), world.afresh());
-    assert_eq!((first.recovered, first.topics["rows"].read, first.topics["events"].read), (0, 17, 13));
+    assert_eq!(
+        (first.recovered, first.topics["rows"].read, first.topics["events"].read),
+        (0, 17, 13)
+    );
     world.more();
     let second = world.run(2).unwrap();
     assert_eq!(world.shown(), world.afresh());
-    assert_eq!((second.recovered, second.topics["rows"].read, second.topics["events"].read), (30, 23, 17));
+    assert_eq!(
+        (second.recovered, second.topics["rows"].read, second.topics["events"].read),
+        (30, 23, 17)
+    );
     assert!(second.committed > first.committed);
     assert!(second.topics.values().all(|topic| topic.balances()), "{second:?}");
 }
@@ -75,7 +81,8 @@ fn a_state_in_a_folder_is_continued() {
     let (world, folder) = (World::busy(), tempfile::tempdir().unwrap());
     let run = || {
         let state = Some(Store::open(folder.path().to_str().unwrap()).unwrap());
-        let config = Config { workers: 2, state, commit_every: Duration::ZERO, ..Config::default() };
+        let config =
+            Config { workers: 2, state, commit_every: Duration::ZERO, ..Config::default() };
         world.bound(program(), &Fuse::sound()).run(config).unwrap()
     };
     let first = run();

@@ -44,7 +44,11 @@ fn a_store_shows_the_last_commit_as_soon_as_its_state_is_rebuilt() {
         assert_eq!((rows.view().epoch(), all(&counts)), (None, Vec::<String>::new()));
         streams.run(world.config(workers)).unwrap();
         let shown = world.shown();
-        assert_eq!((all(&rows), all(&counts)), (shown["kept"].clone(), shown["counts"].clone()), "round {round}");
+        assert_eq!(
+            (all(&rows), all(&counts)),
+            (shown["kept"].clone(), shown["counts"].clone()),
+            "round {round}"
+        );
         // The first run has read something new, and the others have only read it again.
         assert_eq!(rows.view().epoch() == Some(0), round > 0, "round {round}");
     }
@@ -59,13 +63,18 @@ fn what_is_answered_is_in_the_store_before_it_is_told() {
     let ((tell, told), stop, seen) = (channel(), Stop::default(), rows.clone());
     // Who no longer waits needs no telling.
     let milestones = Box::new(move |milestone| drop(tell.send((milestone, seen.view()))));
-    let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestones), ..world.config(2) };
+    let config =
+        Config { follow: true, stop: stop.clone(), milestone: Some(milestones), ..world.config(2) };
     let run = std::thread::spawn(move || streams.run(config));
     world.append("rows", 0, "new=41");
     let reached = |value: i64| loop {
         let (milestone, view) = told.recv().unwrap();
         match view.epoch() {
-            Some(0) => assert_eq!(view.len(), before["kept"].len(), "at first the store shows the last commit"),
+            Some(0) => assert_eq!(
+                view.len(),
+                before["kept"].len(),
+                "at first the store shows the last commit"
+            ),
             epoch => assert!(epoch.is_none() || view.get("new").is_some()),
         }
         if view.get("new") == Some(&value) && matches!(milestone, Milestone::Answered(_)) {
@@ -111,7 +120,8 @@ fn a_store_may_be_added_to_a_state() {
 fn handles_of_one_name_read_one_store() {
     let world = World::busy();
     let mut streams = world.bound(program(), &Fuse::sound());
-    let (one, two): (ReadOnlyStore<String, i64>, _) = (streams.store("rows").unwrap(), streams.store("rows").unwrap());
+    let (one, two): (ReadOnlyStore<String, i64>, _) =
+        (streams.store("rows").unwrap(), streams.store("rows").unwrap());
     streams.run(world.config(3)).unwrap();
     assert_eq!(all(&one), world.shown()["kept"]);
     assert_eq!(all(&two), all(&one));
@@ -122,10 +132,15 @@ fn a_store_that_is_not_there_is_an_error_that_says_which_are() {
     let mut streams = Streams::new(program());
     let unknown = streams.store::<String, i64>("count").err().unwrap();
     let mistyped = streams.store::<String, String>("counts").err().unwrap();
-    for (error, asked) in [(unknown, "no store count of String, i64"), (mistyped, "no store counts of String, String")] {
+    for (error, asked) in [
+        (unknown, "no store count of String, i64"),
+        (mistyped, "no store counts of String, String"),
+    ] {
         assert_eq!(error.kind(), ErrorKind::Config);
         let message = error.to_string();
-        for part in ["topology program has", asked, "it has rows of String, i64, counts of String, i64"] {
+        for part in
+            ["topology program has", asked, "it has rows of String, i64, counts of String, i64"]
+        {
             assert!(message.contains(part), "{part} in: {message}");
         }
     }

@@ -1,4 +1,5 @@
-//! People who may post records know how this program works, and make records that look alike to a hash without a key.
+//! People who may post records know how this program works, and make records that look alike to a
+//! hash without a key.
 
 use tempfile::TempDir;
 use watershed::connect::memory::MemoryLog;
@@ -25,7 +26,11 @@ fn row(key: &str, text: &str) -> Vec<Value> {
 #[test]
 fn a_correction_made_to_collide_is_no_duplicate() {
     let [first, second] = twins(0);
-    assert_eq!(xxh3_128(first.as_bytes()), xxh3_128(second.as_bytes()), "they collide for all who know the hash");
+    assert_eq!(
+        xxh3_128(first.as_bytes()),
+        xxh3_128(second.as_bytes()),
+        "they collide for all who know the hash"
+    );
     for workers in [1, 2] {
         let topology = Topology::new("titles", |builder: &StreamsBuilder<'_>| {
             builder.table("table", Consumed::with(Utf8, Utf8)).to("kept", texts());
@@ -37,7 +42,10 @@ fn a_correction_made_to_collide_is_no_duplicate() {
                 driver.pipe(topic, 0, Some(b"7"), Some(text.as_bytes()));
             }
             driver.commit().unwrap();
-            assert!(["kept", "latest"].iter().all(|topic| driver.rows(topic) == [row("7", text)]), "{workers} workers");
+            assert!(
+                ["kept", "latest"].iter().all(|topic| driver.rows(topic) == [row("7", text)]),
+                "{workers} workers"
+            );
         }
         let read = &driver.finish().unwrap().topics["table"];
         assert_eq!((read.applied, read.duplicates), (3, 1));
@@ -49,8 +57,12 @@ fn a_distinct_count_counts_texts_made_to_collide() {
     let topology = Topology::new("texts", |builder: &StreamsBuilder<'_>| {
         let secret = builder.secret();
         let all = builder.stream::<String, String>("all", Consumed::with(Utf8, Utf8));
-        all.group_by(|key, text| (key.clone(), text.clone())).count_distinct().to("counts", texts());
-        all.group_by(move |key, text| (key.clone(), secret.digest(text))).count_distinct().to("digests", texts());
+        all.group_by(|key, text| (key.clone(), text.clone()))
+            .count_distinct()
+            .to("counts", texts());
+        all.group_by(move |key, text| (key.clone(), secret.digest(text)))
+            .count_distinct()
+            .to("digests", texts());
     });
     let mut driver = TopologyTestDriver::new(topology).unwrap();
     for text in twins(0).iter().chain(&twins(0)) {
@@ -70,7 +82,8 @@ fn run(place: &TempDir, log: &MemoryLog, rewrite_below: u64) -> Vec<Vec<Value>> 
     let streams = Streams::new(topology)
         .source("rows", log.clone())
         .sink("kept", Delta::table(&at("kept")).unwrap().rewrite_below(rewrite_below));
-    let config = Config { workers: 2, state: Some(Store::open(&at("state")).unwrap()), ..Config::default() };
+    let config =
+        Config { workers: 2, state: Some(Store::open(&at("state")).unwrap()), ..Config::default() };
     streams.run(config).unwrap();
     let mut rows = Vec::new();
     let mut each = |row: &[Value]| {
@@ -87,10 +100,16 @@ fn a_restart_finds_the_rows_of_keys_made_to_collide() {
     // In front of a key stand its type and its length.
     let [one, other] = twins(9);
     let before = |key: &str| [&[3], &1000_u64.to_le_bytes()[..], key.as_bytes()].concat();
-    assert_eq!(xxh3_128(&before(&one)), xxh3_128(&before(&other)), "they collide for all who know the hash");
+    assert_eq!(
+        xxh3_128(&before(&one)),
+        xxh3_128(&before(&other)),
+        "they collide for all who know the hash"
+    );
     for rewrite_below in [0, 1024] {
         let (place, log) = (tempfile::tempdir().unwrap(), MemoryLog::default());
-        let append = |key: &str, text: Option<&str>| log.append(0, Some(key.as_bytes()), text.map(str::as_bytes));
+        let append = |key: &str, text: Option<&str>| {
+            log.append(0, Some(key.as_bytes()), text.map(str::as_bytes))
+        };
         for key in [&one, &other, "third"] {
             append(key, Some("old"));
         }
@@ -101,7 +120,10 @@ fn a_restart_finds_the_rows_of_keys_made_to_collide() {
         append(&other, None);
         assert_eq!(run(&place, &log, rewrite_below), [row("third", "old"), row(&one, "new")]);
         append(&other, Some("back"));
-        assert_eq!(run(&place, &log, rewrite_below), [row("third", "old"), row(&one, "new"), row(&other, "back")]);
+        assert_eq!(
+            run(&place, &log, rewrite_below),
+            [row("third", "old"), row(&one, "new"), row(&other, "back")]
+        );
     }
 }
 

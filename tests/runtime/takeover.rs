@@ -43,7 +43,8 @@ fn a_run_that_is_stopped_before_it_begins_changes_nothing() {
     let world = World::busy();
     let stop = Stop::default();
     stop.stop();
-    let summary = world.bound(program(), &Fuse::sound()).run(Config { stop, ..world.config(2) }).unwrap();
+    let summary =
+        world.bound(program(), &Fuse::sound()).run(Config { stop, ..world.config(2) }).unwrap();
     assert_eq!(summary.committed, 0);
     assert!(world.commits().values().all(Vec::is_empty));
     world.run(1).unwrap();

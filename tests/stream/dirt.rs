@@ -36,10 +36,13 @@ fn garbage_leaves_what_its_key_said_before() {
 #[test]
 fn a_null_key_is_a_key_like_others_where_it_is_allowed() {
     let mut trial = Trial::of(|builder| {
-        let keyed: KStream<'_, Option<String>, i64> = builder.stream("events", Consumed::with(Nullable(Utf8), Json));
+        let keyed: KStream<'_, Option<String>, i64> =
+            builder.stream("events", Consumed::with(Nullable(Utf8), Json));
         keyed.filter(|k, _| k.is_none()).to("without", pair());
         keyed.group_by_key().count().to("counts", pair());
-        builder.table::<Option<String>, i64>("rows", Consumed::with(Nullable(Utf8), Json)).to("kept", pair());
+        builder
+            .table::<Option<String>, i64>("rows", Consumed::with(Nullable(Utf8), Json))
+            .to("kept", pair());
     });
     trial.pipe("events", "=1 a=2 =3");
     assert_eq!(trial.rows("without"), "=1 =3");
@@ -52,7 +55,8 @@ fn a_null_key_is_a_key_like_others_where_it_is_allowed() {
 #[test]
 fn a_null_value_is_an_event_of_a_stream_that_allows_it() {
     let mut trial = Trial::of(|builder| {
-        let nullable: KStream<'_, String, Option<i64>> = builder.stream("events", Consumed::with(Utf8, Nullable(Json)));
+        let nullable: KStream<'_, String, Option<i64>> =
+            builder.stream("events", Consumed::with(Utf8, Nullable(Json)));
         nullable.map_values(|v| v.unwrap_or(-1)).to("all", pair());
     });
     assert_eq!(trial.after("events", "a=1 a= b=", "all"), "a=-1 a=1 b=-1");
@@ -78,7 +82,10 @@ fn times_and_headers_of_records_are_found_by_a_closure() {
     let build = |builder: &watershed::StreamsBuilder<'_>| {
         let decode = |record: &Record<'_>| {
             let names: Vec<&str> = record.headers.map(|(name, _)| name).collect();
-            let origin = record.headers.last("origin").ok_or_else(|| Reject::new("no origin", names.join(" ")))?;
+            let origin = record
+                .headers
+                .last("origin")
+                .ok_or_else(|| Reject::new("no origin", names.join(" ")))?;
             let value = record.value.map(|_| record.timestamp.unwrap());
             Ok((String::from_utf8_lossy(origin).into_owned(), value))
         };
@@ -106,7 +113,9 @@ fn times_and_headers_of_records_are_found_by_a_closure() {
 #[test]
 fn a_record_of_every_length_is_counted_and_none_stops_the_run() {
     let build = |builder: &watershed::StreamsBuilder<'_>| {
-        builder.table("rows", Consumed::<Vec<u8>, i64>::with(watershed::serdes::Raw, Int64)).to("kept", pair());
+        builder
+            .table("rows", Consumed::<Vec<u8>, i64>::with(watershed::serdes::Raw, Int64))
+            .to("kept", pair());
     };
     let mut driver = TopologyTestDriver::new(Topology::new("lengths", build)).unwrap();
     for length in 0..=16 {

@@ -80,7 +80,10 @@ fn peek_and_for_each_see_every_record_once_and_change_nothing() {
     let mut seen = ended.lock().unwrap().clone();
     seen.sort();
     assert_eq!(seen, [("a", 1), ("a", 1), ("a", 3), ("b", 2)].map(|(k, v)| (k.to_string(), v)));
-    assert_eq!(*there.lock().unwrap(), BTreeMap::from([("a".to_string(), 5), ("b".to_string(), 2)]));
+    assert_eq!(
+        *there.lock().unwrap(),
+        BTreeMap::from([("a".to_string(), 5), ("b".to_string(), 2)])
+    );
     assert_eq!(driver.rows("same").len(), 4);
 }
 
@@ -91,14 +94,24 @@ fn print_writes_each_record_behind_its_label() {
         // Tests have one standard output: this one prints to that of a process of its own.
         let name = "stream::each::print_writes_each_record_behind_its_label";
         let mut command = Command::new(std::env::current_exe().unwrap());
-        let output = command.args(["--exact", name, "--nocapture"]).env(PRINTER, "1").output().unwrap();
+        let output =
+            command.args(["--exact", name, "--nocapture"]).env(PRINTER, "1").output().unwrap();
         let screen = String::from_utf8(output.stdout).unwrap();
-        let mut printed: Vec<&str> = screen.lines().filter_map(|line| line.find("[numbers]").map(|at| &line[at..])).collect();
+        let mut printed: Vec<&str> = screen
+            .lines()
+            .filter_map(|line| line.find("[numbers]").map(|at| &line[at..]))
+            .collect();
         printed.sort_unstable();
-        assert_eq!(printed, ["[numbers]: \"a\", 1", "[numbers]: \"a\", 1", "[numbers]: \"b\", -2"], "{screen}");
+        assert_eq!(
+            printed,
+            ["[numbers]: \"a\", 1", "[numbers]: \"a\", 1", "[numbers]: \"b\", -2"],
+            "{screen}"
+        );
         return;
     }
-    let topology = Topology::new("print", |builder: &StreamsBuilder<'_>| stream(builder, "numbers").print("numbers"));
+    let topology = Topology::new("print", |builder: &StreamsBuilder<'_>| {
+        stream(builder, "numbers").print("numbers")
+    });
     let mut driver = TopologyTestDriver::with_workers(topology, 2).unwrap();
     for (key, value) in [("a", "1"), ("b", "-2"), ("a", "1"), ("c", "none")] {
         driver.pipe("numbers", 0, Some(key.as_bytes()), Some(value.as_bytes()));

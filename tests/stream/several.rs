@@ -11,7 +11,10 @@ fn of_several_rows_of_one_record_the_last_stands() {
     let mut trial = Trial::of(|builder| {
         let numbers = stream(builder, "numbers");
         numbers.flat_map_values(|v| [v, v + 5, v + 1]).to_table().to("values", pair());
-        numbers.flat_map(|k, v| [(k.clone(), v + 3), ("all".into(), v), (k, v)]).to_table().to("both", pair());
+        numbers
+            .flat_map(|k, v| [(k.clone(), v + 3), ("all".into(), v), (k, v)])
+            .to_table()
+            .to("both", pair());
     });
     assert_eq!(trial.after("numbers", "a=1 b=9 a=7@0:5", "values"), "a=8 b=10");
     assert_eq!(trial.rows("both"), "a=7 all=7 b=9");
@@ -22,7 +25,10 @@ fn of_several_rows_of_one_record_the_last_stands() {
 #[test]
 fn behind_a_join_the_last_row_stands_not_the_greatest() {
     let mut trial = Trial::of(|builder| {
-        let (rows, several) = (table(builder, "rows"), stream(builder, "numbers").flat_map_values(|v| [v, v + 5, v + 1]));
+        let (rows, several) = (
+            table(builder, "rows"),
+            stream(builder, "numbers").flat_map_values(|v| [v, v + 5, v + 1]),
+        );
         several.left_join(&rows, |v, w| v * 100 + w.unwrap_or(&0)).to_table().to("left", pair());
         let joined = several.join(&rows, |v, w| v * 100 + w);
         joined.flat_map_values(|v| [v + 7000, v + 1000]).to_table().to("inner", pair());
@@ -52,11 +58,15 @@ fn rows_of_rows_keep_the_order_in_which_they_were_made() {
 fn of_rows_that_came_on_two_ways_the_one_merged_later_is_later() {
     let mut trial = Trial::of(|builder| {
         let numbers = stream(builder, "numbers");
-        let (few, many) = (numbers.map_values(|v| v - 1), numbers.flat_map_values(|v| [v + 1, v, v + 3]));
+        let (few, many) =
+            (numbers.map_values(|v| v - 1), numbers.flat_map_values(|v| [v + 1, v, v + 3]));
         few.merge(&many).to_table().to("many", pair());
         many.merge(&few).to_table().to("few", pair());
         let all = few.merge(&numbers).merge(&many.merge(&few));
-        all.flat_map_values(|v| [v * 10, v]).left_join(&table(builder, "rows"), |v, _| *v).to_table().to("all", pair());
+        all.flat_map_values(|v| [v * 10, v])
+            .left_join(&table(builder, "rows"), |v, _| *v)
+            .to_table()
+            .to("all", pair());
     });
     assert_eq!(trial.after("numbers", "a=5 b=6 a=7", "many"), "a=10 b=9");
     assert_eq!(trial.rows("few"), "a=6 b=5");
@@ -79,7 +89,8 @@ fn of_300_topics_that_are_merged_the_one_named_later_is_later() {
     const TOPICS: usize = 300;
     let name = |n: usize| format!("topic{n}");
     let mut trial = Trial::of(move |builder: &StreamsBuilder<'_>| {
-        let streams: [KStream<'_, String, i64>; TOPICS] = array::from_fn(|n| stream(builder, &name(n)));
+        let streams: [KStream<'_, String, i64>; TOPICS] =
+            array::from_fn(|n| stream(builder, &name(n)));
         let merged = streams.iter().skip(1).fold(streams[0].clone(), |all, next| all.merge(next));
         merged.to_table().to("latest", pair());
     });
@@ -89,5 +100,8 @@ fn of_300_topics_that_are_merged_the_one_named_later_is_later() {
     for n in [255, 256] {
         trial.pipe(&name(n), &format!("c={n}"));
     }
-    assert_eq!(trial.rows("latest"), "a=299 b=299 c=256 k1=1 k255=255 k256=256 k257=257 k299=299 k43=43");
+    assert_eq!(
+        trial.rows("latest"),
+        "a=299 b=299 c=256 k1=1 k255=255 k256=256 k257=257 k299=299 k43=43"
+    );
 }

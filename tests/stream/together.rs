@@ -9,8 +9,9 @@ fn a_group_counts_every_record_and_a_duplicate_is_one_more() {
     let mut trial = Trial::of(|builder| {
         let numbers = stream(builder, "numbers");
         numbers.group_by_key().count().to("keys", pair());
-        let parity: KGrouped<'_, String, i64> =
-            numbers.group_by(|_, v| (*v >= 0).then(|| (if v % 2 == 0 { "even" } else { "odd" }.to_string(), *v)));
+        let parity: KGrouped<'_, String, i64> = numbers.group_by(|_, v| {
+            (*v >= 0).then(|| (if v % 2 == 0 { "even" } else { "odd" }.to_string(), *v))
+        });
         parity.sum(|v| *v).to("parity", pair());
     });
     trial.pipe("numbers", "a=1 a=1 b=2 b=-7");
@@ -85,7 +86,10 @@ fn of_joined_records_the_latest_by_position_stands() {
 #[test]
 fn a_left_join_has_records_without_a_row_for_as_long_as_there_is_none() {
     let mut trial = Trial::of(|builder| {
-        enriched(stream(builder, "numbers").left_join(&table(builder, "rows"), |v, w| v * 100 + w.copied().unwrap_or(-1)));
+        enriched(
+            stream(builder, "numbers")
+                .left_join(&table(builder, "rows"), |v, w| v * 100 + w.copied().unwrap_or(-1)),
+        );
     });
     assert_eq!(trial.after("numbers", "a=1 a=2 b=3", "sum"), "a=298 b=299");
     assert_eq!(trial.after("rows", "a=5", "sum"), "a=310 b=299");
@@ -99,7 +103,11 @@ fn verbs_after_a_join_take_back_what_they_gave() {
     let mut trial = Trial::of(|builder| {
         let joined = stream(builder, "numbers").join(&table(builder, "rows"), |v, w| v * 100 + w);
         let odd = joined.filter(|_, v| v % 2 == 1).select_key(|k, v| format!("{k}{}", v % 10));
-        odd.flat_map_values(|v| [v, -v]).merge(&odd.map(|k, _| (k, 1))).group_by_key().count().to("counts", pair());
+        odd.flat_map_values(|v| [v, -v])
+            .merge(&odd.map(|k, _| (k, 1)))
+            .group_by_key()
+            .count()
+            .to("counts", pair());
         odd.join(&table(builder, "second"), |v, w| v + w).to_table().to("twice", pair());
     });
     trial.pipe("rows", "a=1 b=2");

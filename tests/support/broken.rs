@@ -23,7 +23,8 @@ impl Fuse {
         Fuse { left: Arc::new(i64::MAX.into()), late: false }
     }
 
-    /// Breaks at call number `call`, counted from 1: before anything is done, or `late`, when it is done but nobody is told.
+    /// Breaks at call number `call`, counted from 1: before anything is done, or `late`, when it is
+    /// done but nobody is told.
     pub(crate) fn at(call: i64, late: bool) -> Self {
         Fuse { left: Arc::new((call - 1).into()), late }
     }
@@ -48,7 +49,8 @@ impl Fuse {
 /// How far the partitions of a log have ever been read.
 pub(crate) type Seen = Arc<Mutex<BTreeMap<u32, u64>>>;
 
-/// A log in memory, read in small batches with a pause before each new one, so that a run makes several commits.
+/// A log in memory, read in small batches with a pause before each new one, so that a run makes
+/// several commits.
 pub(crate) struct Log {
     pub(crate) name: String,
     pub(crate) log: MemoryLog,
@@ -70,7 +72,8 @@ impl Source for Log {
         let (batch, seen, fuse) = (self.batch, self.seen.clone(), self.fuse.clone());
         self.fuse.call("open", || {
             let inner = self.log.open(partition, from, follow)?;
-            Ok(Box::new(Pieces { inner, rest: None, partition, batch, seen, paused: false, fuse }) as _)
+            Ok(Box::new(Pieces { inner, rest: None, partition, batch, seen, paused: false, fuse })
+                as _)
         })
     }
 }
@@ -141,7 +144,11 @@ impl Committer for Breaking {
         self.fuse.call("recovered", || self.inner.recovered(rows))
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+    fn stage(
+        &mut self,
+        n: u64,
+        parts: Vec<Box<dyn Any + Send>>,
+    ) -> Result<Option<serde_json::Value>> {
         self.fuse.call("stage", || self.inner.stage(n, parts))
     }
 

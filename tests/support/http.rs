@@ -30,7 +30,8 @@ impl Client {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
-    /// A client with an address of this machine, which may be any of 127.0.0.0/8, and room for few bytes that it has not read.
+    /// A client with an address of this machine, which may be any of 127.0.0.0/8, and room for few
+    /// bytes that it has not read.
     pub(crate) fn from(own: [u8; 4], address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let stream = runtime.block_on(async {
@@ -50,9 +51,18 @@ impl Client {
     }
 
     /// Sends a whole request and reads the answer.
-    pub(crate) fn ask(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> std::io::Result<Reply> {
+    pub(crate) fn ask(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Reply> {
         let host = self.0.get_ref().peer_addr()?;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n", body.len());
+        let mut head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {}\r\n",
+            body.len()
+        );
         headers.iter().for_each(|(name, value)| head += &format!("{name}: {value}\r\n"));
         self.send(&format!("{head}\r\n{body}"))?;
         self.reply()
@@ -75,7 +85,11 @@ impl Client {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
         // Who is killed may have written half a line.
-        let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(std::io::ErrorKind::InvalidData)?;
+        let status = line
+            .split(' ')
+            .nth(1)
+            .and_then(|status| status.parse().ok())
+            .ok_or(std::io::ErrorKind::InvalidData)?;
         let mut headers = BTreeMap::new();
         loop {
             line.clear();
@@ -89,7 +103,8 @@ impl Client {
         Ok(Reply { status, headers, body: String::from_utf8(body).unwrap() })
     }
 
-    /// Waits until the other end closes the connection; true unless it says something before, or nothing for too long.
+    /// Waits until the other end closes the connection; true unless it says something before, or
+    /// nothing for too long.
     pub(crate) fn is_closed(&mut self) -> bool {
         match self.0.fill_buf() {
             Ok(said) => said.is_empty(),

@@ -1,5 +1,5 @@
-//! What the tests share: trials, which pipe records written as text and show rows as text, a client of HTTP that may misbehave,
-//! a network that does, and dice that fall the same in every run.
+//! What the tests share: trials, which pipe records written as text and show rows as text, a client
+//! of HTTP that may misbehave, a network that does, and dice that fall the same in every run.
 
 pub(crate) mod broken;
 pub(crate) mod bucket;
@@ -22,7 +22,8 @@ use watershed::serdes::{Json, Utf8};
 use watershed::testing::TopologyTestDriver;
 use watershed::{KStream, KTable, StreamsBuilder, Topology};
 
-/// How long is waited for what must happen: only a test that fails waits so long, however busy the machine is.
+/// How long is waited for what must happen: only a test that fails waits so long, however busy the
+/// machine is.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
 
 /// Waits until `done`.
@@ -49,28 +50,43 @@ pub(crate) fn pair() -> Produced {
     Produced::columns(["key", "value"])
 }
 
-/// A topology under test, run by one worker and by three at once, which must agree on all that is asked.
+/// A topology under test, run by one worker and by three at once, which must agree on all that is
+/// asked.
 ///
-/// Records are written `key=value`, with `@partition:offset` behind where they are not the next of partition 0. Without key or
-/// value that one is null. Rows are shown as their columns with `=` between.
+/// Records are written `key=value`, with `@partition:offset` behind where they are not the next of
+/// partition 0. Without key or value that one is null. Rows are shown as their columns with `=`
+/// between.
 pub(crate) struct Trial([TopologyTestDriver; 2]);
 
 impl Trial {
-    pub(crate) fn of(build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static) -> Self {
+    pub(crate) fn of(
+        build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static,
+    ) -> Self {
         let topology = Topology::new("trial", build);
-        Trial([1, 3].map(|workers| TopologyTestDriver::with_workers(topology.clone(), workers).unwrap()))
+        Trial(
+            [1, 3].map(|workers| {
+                TopologyTestDriver::with_workers(topology.clone(), workers).unwrap()
+            }),
+        )
     }
 
     /// Pipes records into a topic.
     pub(crate) fn pipe(&mut self, topic: &str, records: &str) {
         for record in records.split_whitespace() {
-            let (record, place) =
-                record.split_once('@').map_or((record, None), |(record, place)| (record, place.split_once(':')));
+            let (record, place) = record
+                .split_once('@')
+                .map_or((record, None), |(record, place)| (record, place.split_once(':')));
             let (key, value) = parsed(record).next().unwrap();
             for driver in &mut self.0 {
                 match place {
                     Some((partition, offset)) => {
-                        driver.pipe_at(topic, partition.parse().unwrap(), offset.parse().unwrap(), key, value);
+                        driver.pipe_at(
+                            topic,
+                            partition.parse().unwrap(),
+                            offset.parse().unwrap(),
+                            key,
+                            value,
+                        );
                     }
                     None => driver.pipe(topic, 0, key, value),
                 }
@@ -89,7 +105,8 @@ impl Trial {
         self.rows(out)
     }
 
-    /// Commits; then what has changed in a topic since this was last asked. A row that is gone is its key and `gone`.
+    /// Commits; then what has changed in a topic since this was last asked. A row that is gone is
+    /// its key and `gone`.
     pub(crate) fn changes(&mut self, topic: &str) -> String {
         self.agreed(|driver| driver.changes(topic).iter().map(changed).collect())
     }
@@ -102,12 +119,17 @@ impl Trial {
         })
     }
 
-    /// Ends the run; what became of the records of a topic, with one worker. With three, records of a key may meet in another
-    /// order, so that another of them is superseded; what is read, dead and standing is the same, and all of it balances.
+    /// Ends the run; what became of the records of a topic, with one worker. With three, records of
+    /// a key may meet in another order, so that another of them is superseded; what is read, dead
+    /// and standing is the same, and all of it balances.
     pub(crate) fn tally(self, topic: &str) -> watershed::runtime::TopicSummary {
-        let [one, three] = self.0.map(|driver| driver.finish().unwrap().topics.remove(topic).unwrap());
+        let [one, three] =
+            self.0.map(|driver| driver.finish().unwrap().topics.remove(topic).unwrap());
         assert!(one.balances() && three.balances(), "{one:?} {three:?}");
-        assert_eq!((one.read, one.bytes, one.rows, one.dead), (three.read, three.bytes, three.rows, three.dead));
+        assert_eq!(
+            (one.read, one.bytes, one.rows, one.dead),
+            (three.read, three.bytes, three.rows, three.dead)
+        );
         one
     }
 
@@ -132,7 +154,10 @@ impl Trial {
 pub(crate) fn parsed(records: &str) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> {
     records.split_whitespace().map(|record| {
         let (key, value) = record.split_once('=').unwrap();
-        ((!key.is_empty()).then_some(key.as_bytes()), (!value.is_empty()).then_some(value.as_bytes()))
+        (
+            (!key.is_empty()).then_some(key.as_bytes()),
+            (!value.is_empty()).then_some(value.as_bytes()),
+        )
     })
 }
 

@@ -88,7 +88,8 @@ impl Proxy {
         self.world.cuts.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Resets the connection that brings the byte number `bytes` of the replies from now on, in the middle of that reply.
+    /// Resets the connection that brings the byte number `bytes` of the replies from now on, in the
+    /// middle of that reply.
     pub(crate) fn reset_after(&self, bytes: i64) {
         self.world.until_reset.store(bytes, Ordering::SeqCst);
     }
@@ -131,7 +132,8 @@ impl World {
             stream.set_read_timeout(Some(BLINK)).unwrap();
             stream.set_write_timeout(Some(BLINK)).unwrap();
         }
-        let line = Arc::new(Line { client, server, over: AtomicBool::new(false), born, world: self });
+        let line =
+            Arc::new(Line { client, server, over: AtomicBool::new(false), born, world: self });
         for reply in [false, true] {
             let line = line.clone();
             thread::spawn(move || {
@@ -149,7 +151,8 @@ impl Line {
 
     /// Passes on what there is; none at the end of the connection.
     fn pass(&self, reply: bool) -> Option<()> {
-        let (mut from, to) = if reply { (&self.server, &self.client) } else { (&self.client, &self.server) };
+        let (mut from, to) =
+            if reply { (&self.server, &self.client) } else { (&self.client, &self.server) };
         let weather = *self.world.weather.lock().unwrap();
         let mut buffer = [0; 8192];
         let room = match weather {
@@ -169,7 +172,11 @@ impl Line {
             Ok(there) => there,
             Err(error) => return waits(&error).then_some(()),
         };
-        let left = if reply { self.world.until_reset.fetch_sub(there as i64, Ordering::SeqCst) } else { -1 };
+        let left = if reply {
+            self.world.until_reset.fetch_sub(there as i64, Ordering::SeqCst)
+        } else {
+            -1
+        };
         if (0..there as i64).contains(&left) {
             self.write(to, &room[..left as usize])?;
             // What is closed without lingering is reset.

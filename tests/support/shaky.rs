@@ -1,4 +1,5 @@
-//! An object store in memory whose requests break when told: what is lost may be the request or only its answer.
+//! An object store in memory whose requests break when told: what is lost may be the request or
+//! only its answer.
 
 use std::fmt;
 use std::pin::Pin;
@@ -9,8 +10,8 @@ use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions,
-    PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 use watershed::connect::Store;
 
@@ -18,12 +19,18 @@ use super::broken::Fuse;
 
 /// A store on `objects` whose puts and gets go through `fuse`.
 pub(crate) fn shaky(objects: &Arc<InMemory>, fuse: Fuse) -> Store {
-    Store::objects(Arc::new(Shaky { objects: objects.clone(), fuse, careless: false }), "state").unwrap()
+    Store::objects(Arc::new(Shaky { objects: objects.clone(), fuse, careless: false }), "state")
+        .unwrap()
 }
 
-/// A store on `objects` that creates an object though there is one, as servers do that don't know conditions.
+/// A store on `objects` that creates an object though there is one, as servers do that don't know
+/// conditions.
 pub(crate) fn careless(objects: &Arc<InMemory>) -> Store {
-    Store::objects(Arc::new(Shaky { objects: objects.clone(), fuse: Fuse::sound(), careless: true }), "state").unwrap()
+    Store::objects(
+        Arc::new(Shaky { objects: objects.clone(), fuse: Fuse::sound(), careless: true }),
+        "state",
+    )
+    .unwrap()
 }
 
 struct Shaky {
@@ -65,7 +72,12 @@ impl Shaky {
 }
 
 impl ObjectStore for Shaky {
-    fn put_opts<'a, 'p, 'f>(&'a self, location: &'p Path, payload: PutPayload, options: PutOptions) -> Answer<'f, PutResult>
+    fn put_opts<'a, 'p, 'f>(
+        &'a self,
+        location: &'p Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Answer<'f, PutResult>
     where
         'a: 'f,
         'p: 'f,
@@ -86,7 +98,11 @@ impl ObjectStore for Shaky {
         self.objects.put_multipart_opts(location, options)
     }
 
-    fn get_opts<'a, 'p, 'f>(&'a self, location: &'p Path, options: GetOptions) -> Answer<'f, GetResult>
+    fn get_opts<'a, 'p, 'f>(
+        &'a self,
+        location: &'p Path,
+        options: GetOptions,
+    ) -> Answer<'f, GetResult>
     where
         'a: 'f,
         'p: 'f,
@@ -94,7 +110,10 @@ impl ObjectStore for Shaky {
         self.request(self.objects.get_opts(location, options))
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.objects.delete_stream(locations)
     }
 
@@ -110,7 +129,12 @@ impl ObjectStore for Shaky {
         self.objects.list_with_delimiter(prefix)
     }
 
-    fn copy_opts<'a, 'p, 'q, 'f>(&'a self, from: &'p Path, to: &'q Path, options: CopyOptions) -> Answer<'f, ()>
+    fn copy_opts<'a, 'p, 'q, 'f>(
+        &'a self,
+        from: &'p Path,
+        to: &'q Path,
+        options: CopyOptions,
+    ) -> Answer<'f, ()>
     where
         'a: 'f,
         'p: 'f,

@@ -1,4 +1,5 @@
-//! Aggregates of groups: each follows its values as they come, change and go, and an empty group has no row.
+//! Aggregates of groups: each follows its values as they come, change and go, and an empty group
+//! has no row.
 
 use watershed::options::Ties;
 use watershed::{KGrouped, KTable, StreamsBuilder};
@@ -11,7 +12,10 @@ fn letters<'s>(builder: &StreamsBuilder<'s>) -> KGrouped<'s, String, i64> {
 }
 
 /// The rows of an aggregate of [`letters`] after each of some feeds.
-fn follow(aggregate: fn(KGrouped<'_, String, i64>) -> KTable<'_, String, i64>, feeds: &[(&str, &str)]) {
+fn follow(
+    aggregate: fn(KGrouped<'_, String, i64>) -> KTable<'_, String, i64>,
+    feeds: &[(&str, &str)],
+) {
     let mut trial = Trial::of(move |builder| aggregate(letters(builder)).to("out", pair()));
     for (feed, rows) in feeds {
         assert_eq!(trial.after("rows", feed, "out"), *rows, "after {feed}");
@@ -20,12 +24,16 @@ fn follow(aggregate: fn(KGrouped<'_, String, i64>) -> KTable<'_, String, i64>, f
 
 #[test]
 fn count_is_how_many() {
-    follow(|g| g.count(), &[("a1=5 a2=5 b1=1", "a=2 b=1"), ("a1=6 b1=", "a=2"), ("a1= a2= b1=", ""), ("a1=1", "a=1")]);
+    follow(
+        |g| g.count(),
+        &[("a1=5 a2=5 b1=1", "a=2 b=1"), ("a1=6 b1=", "a=2"), ("a1= a2= b1=", ""), ("a1=1", "a=1")],
+    );
 }
 
 #[test]
 fn sum_follows_corrections_and_a_sum_of_zero_is_a_row() {
-    let feeds = [("a1=5 a2=-5", "a=0"), ("a1=6", "a=1"), ("a1= a2=", ""), ("a1=0", "a=0"), ("a1=", "")];
+    let feeds =
+        [("a1=5 a2=-5", "a=0"), ("a1=6", "a=1"), ("a1= a2=", ""), ("a1=0", "a=0"), ("a1=", "")];
     follow(|g| g.sum(|v| *v), &feeds);
 }
 
@@ -43,13 +51,25 @@ fn a_sum_beyond_64_bits_stays_at_the_end_and_comes_back() {
 
 #[test]
 fn min_and_max_find_the_next_when_theirs_goes() {
-    follow(|g| g.min(), &[("a1=1 a2=2 a3=1", "a=1"), ("a1=3", "a=1"), ("a3=", "a=2"), ("a1= a2=", "")]);
-    follow(|g| g.max(), &[("a1=9 a2=2 a3=9", "a=9"), ("a1=1", "a=9"), ("a3=", "a=2"), ("a1= a2=", "")]);
+    follow(
+        |g| g.min(),
+        &[("a1=1 a2=2 a3=1", "a=1"), ("a1=3", "a=1"), ("a3=", "a=2"), ("a1= a2=", "")],
+    );
+    follow(
+        |g| g.max(),
+        &[("a1=9 a2=2 a3=9", "a=9"), ("a1=1", "a=9"), ("a3=", "a=2"), ("a1= a2=", "")],
+    );
 }
 
 #[test]
 fn count_distinct_counts_equal_values_once() {
-    let feeds = [("a1=1 a2=1 a3=2", "a=2"), ("a1=3", "a=3"), ("a2=3", "a=2"), ("a3=3", "a=1"), ("a1= a2= a3=", "")];
+    let feeds = [
+        ("a1=1 a2=1 a3=2", "a=2"),
+        ("a1=3", "a=3"),
+        ("a2=3", "a=2"),
+        ("a3=3", "a=1"),
+        ("a1= a2= a3=", ""),
+    ];
     follow(|g| g.count_distinct(), &feeds);
 }
 
@@ -80,17 +100,22 @@ fn quantiles_are_elements_by_rank_from_the_least_to_the_greatest() {
 #[test]
 #[should_panic(expected = "a quantile is a fraction of the values, not 3/2")]
 fn a_quantile_beyond_one_is_refused() {
-    watershed::Topology::new("wrong", |builder| letters(builder).quantile(3, 2).to("out", pair())).describe();
+    watershed::Topology::new("wrong", |builder| letters(builder).quantile(3, 2).to("out", pair()))
+        .describe();
 }
 
 #[test]
 fn reduce_goes_through_the_values_in_ascending_order() {
-    follow(|g| g.reduce(|all, v| all * 10 + v), &[("a1=3 a2=1 a3=3", "a=133"), ("a2=4", "a=334"), ("a1= a2= a3=", "")]);
+    follow(
+        |g| g.reduce(|all, v| all * 10 + v),
+        &[("a1=3 a2=1 a3=3", "a=133"), ("a2=4", "a=334"), ("a1= a2= a3=", "")],
+    );
 }
 
 #[test]
 fn aggregate_folds_from_its_start_and_forgets_an_empty_group() {
-    let feeds = [("a1=3 a2=1 a3=3", "a=7133"), ("a3=2", "a=7123"), ("a1= a2= a3=", ""), ("b1=1", "b=71")];
+    let feeds =
+        [("a1=3 a2=1 a3=3", "a=7133"), ("a3=2", "a=7123"), ("a1= a2= a3=", ""), ("b1=1", "b=71")];
     follow(|g| g.aggregate(|| 7, |all, v| all * 10 + v), &feeds);
 }
 

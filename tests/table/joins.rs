@@ -7,7 +7,9 @@ use crate::support::{Trial, pair, table};
 #[test]
 fn a_join_has_the_keys_of_both_and_follows_both() {
     let mut trial = Trial::of(|builder| {
-        table(builder, "left").join(&table(builder, "right"), |l, r| l * 100 + r).to("both", pair());
+        table(builder, "left")
+            .join(&table(builder, "right"), |l, r| l * 100 + r)
+            .to("both", pair());
     });
     trial.pipe("left", "a=1 b=2");
     assert_eq!(trial.rows("both"), "");
@@ -23,7 +25,8 @@ fn a_join_has_the_keys_of_both_and_follows_both() {
 #[test]
 fn both_sides_may_change_in_one_commit() {
     let mut trial = Trial::of(|builder| {
-        let both: KTable<'_, String, i64> = table(builder, "left").join(&table(builder, "right"), |l, r| l * 100 + r);
+        let both: KTable<'_, String, i64> =
+            table(builder, "left").join(&table(builder, "right"), |l, r| l * 100 + r);
         both.to("both", pair());
         both.group_by(|_, v| ("all".to_string(), *v)).sum(|v| *v).to("sum", pair());
     });
@@ -45,7 +48,9 @@ fn both_sides_may_change_in_one_commit() {
 fn a_left_join_keeps_rows_without_a_partner() {
     let mut trial = Trial::of(|builder| {
         let optional = |l: &i64, r: Option<&i64>| l * 100 + r.copied().unwrap_or(-1);
-        table(builder, "left").left_join(&table(builder, "right"), optional).to("left_join", pair());
+        table(builder, "left")
+            .left_join(&table(builder, "right"), optional)
+            .to("left_join", pair());
     });
     trial.pipe("right", "b=7 c=8");
     assert_eq!(trial.after("left", "a=1 b=2", "left_join"), "a=99 b=207");
@@ -60,7 +65,8 @@ fn a_join_that_gives_nothing_has_no_row() {
         let (left, right) = (table(builder, "left"), table(builder, "right"));
         let ordered: KTable<'_, String, i64> = left.join(&right, |l, r| (l < r).then_some(r - l));
         ordered.to("ordered", pair());
-        let missing: KTable<'_, String, i64> = left.left_join(&right, |l, r| r.is_none().then_some(*l));
+        let missing: KTable<'_, String, i64> =
+            left.left_join(&right, |l, r| r.is_none().then_some(*l));
         missing.to("missing", pair());
     });
     trial.pipe("left", "a=1 b=2 c=3");
@@ -75,7 +81,9 @@ fn a_join_that_gives_nothing_has_no_row() {
 #[test]
 fn a_correction_that_arrives_late_by_position_moves_no_join() {
     let mut trial = Trial::of(|builder| {
-        table(builder, "left").join(&table(builder, "right"), |l, r| l * 100 + r).to("both", pair());
+        table(builder, "left")
+            .join(&table(builder, "right"), |l, r| l * 100 + r)
+            .to("both", pair());
     });
     trial.pipe("left", "a=1@0:5");
     trial.pipe("right", "a=2@0:5");
@@ -92,7 +100,8 @@ fn joins_and_groups_follow_one_another() {
         let both: KTable<'_, String, i64> = left.join(&right, |l, r| l * 10 + r);
         let sizes = both.group_by(|_, v| ((v / 10).to_string(), *v)).count();
         // The groups as a table of their own: joined with rows of equal keys, grouped by size.
-        let named: KTable<'_, String, i64> = sizes.left_join(&table(builder, "names"), |n, name| n * 10 + name.unwrap_or(&0));
+        let named: KTable<'_, String, i64> =
+            sizes.left_join(&table(builder, "names"), |n, name| n * 10 + name.unwrap_or(&0));
         named.to("named", pair());
         sizes.group_by(|_, n| (n.to_string(), 1)).count().to("sizes", pair());
     });

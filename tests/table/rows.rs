@@ -1,4 +1,5 @@
-//! What stands at a key: the latest record by position, until it is deleted; and the verbs of one table.
+//! What stands at a key: the latest record by position, until it is deleted; and the verbs of one
+//! table.
 
 use watershed::KGrouped;
 use watershed::options::Produced;
@@ -66,7 +67,11 @@ fn a_late_record_does_not_bring_back_what_was_deleted_after_it() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=1@0:1 a=@0:5", "kept"), "");
     assert_eq!(trial.after("rows", "a=3@0:3", "kept"), "");
-    assert_eq!(trial.after("rows", "b=@0:7 b=6@0:6", "kept"), "", "the tombstone came before what it deletes");
+    assert_eq!(
+        trial.after("rows", "b=@0:7 b=6@0:6", "kept"),
+        "",
+        "the tombstone came before what it deletes"
+    );
     assert_eq!(trial.after("rows", "a=8@0:8 b=9@0:9", "kept"), "a=8 b=9");
 }
 
@@ -157,7 +162,14 @@ fn a_table_may_be_read_by_many() {
 fn a_tombstone_of_a_key_that_never_was_decides_once_that_nothing_stands() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=@0:5", "kept"), "");
-    assert_eq!(trial.after("rows", "a=@0:6 a=1@0:4", "kept"), "", "the second changes nothing, the earlier value comes too late");
+    assert_eq!(
+        trial.after("rows", "a=@0:6 a=1@0:4", "kept"),
+        "",
+        "the second changes nothing, the earlier value comes too late"
+    );
     let tally = trial.tally("rows");
-    assert_eq!((tally.read, tally.applied, tally.replaced, tally.duplicates, tally.superseded, tally.rows), (3, 1, 0, 1, 1, 0));
+    assert_eq!(
+        (tally.read, tally.applied, tally.replaced, tally.duplicates, tally.superseded, tally.rows),
+        (3, 1, 0, 1, 1, 0)
+    );
 }

@@ -12,7 +12,10 @@ use crate::support::{Dice, pair, parsed, table};
 
 const WORKERS: [usize; 3] = [1, 2, 4];
 
-fn driver(workers: usize, build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static) -> TopologyTestDriver {
+fn driver(
+    workers: usize,
+    build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static,
+) -> TopologyTestDriver {
     TopologyTestDriver::with_workers(Topology::new("stores", build), workers).unwrap()
 }
 
@@ -39,7 +42,8 @@ fn rows<K: Datum + Row, V: Datum + Row>(view: &View<K, V>) -> Vec<Vec<Value>> {
 #[test]
 fn a_store_shows_the_table_as_of_the_last_closed_epoch() {
     for workers in WORKERS {
-        let mut driver = driver(workers, |b| drop(table(b, "rows").materialize(Materialized::named("kept"))));
+        let mut driver =
+            driver(workers, |b| drop(table(b, "rows").materialize(Materialized::named("kept"))));
         let kept = driver.store::<String, i64>("kept").unwrap();
         assert_eq!((kept.view().epoch(), kept.view().is_empty()), (Some(0), true));
         pipe(&mut driver, "a=1 b=2 c=3 a=4 d=5 d=");
@@ -64,10 +68,15 @@ fn a_range_of_keys_is_read_in_their_order() {
     pipe(&mut driver, &records.join(" "));
     driver.commit().unwrap();
     let view = driver.store::<String, i64>("kept").unwrap().view();
-    let range = |from: &str, to: &str| view.range(from.to_string()..to.to_string()).map(|(_, n)| *n).collect::<Vec<_>>();
+    let range = |from: &str, to: &str| {
+        view.range(from.to_string()..to.to_string()).map(|(_, n)| *n).collect::<Vec<_>>()
+    };
     assert_eq!(range("k100", "k104"), [100, 101, 102, 103]);
     assert_eq!(range("k4985", "zzz"), [499]);
-    assert_eq!(view.range("k497".to_string()..).rev().map(|(_, n)| *n).collect::<Vec<_>>(), [499, 498, 497]);
+    assert_eq!(
+        view.range("k497".to_string()..).rev().map(|(_, n)| *n).collect::<Vec<_>>(),
+        [499, 498, 497]
+    );
     assert_eq!(view.range(..="k001".to_string()).count(), 2);
     assert_eq!(range("k200", "k100"), [0; 0], "a range that ends before it begins is empty");
     assert_eq!(view.range::<String>(..).count(), 500);
@@ -77,7 +86,9 @@ fn a_range_of_keys_is_read_in_their_order() {
 fn a_store_and_a_sink_of_one_table_hold_the_same_rows() {
     fn both<K: Datum + Row, V: Datum + Row>(table: KTable<'_, K, V>, name: &str) {
         let columns = K::columns().len() + V::columns().len();
-        table.materialize(Materialized::named(name)).to(name, Produced::columns((0..columns).map(|n| n.to_string())));
+        table
+            .materialize(Materialized::named(name))
+            .to(name, Produced::columns((0..columns).map(|n| n.to_string())));
     }
     for workers in WORKERS {
         let mut driver = driver(workers, |builder| {
@@ -95,14 +106,19 @@ fn a_store_and_a_sink_of_one_table_hold_the_same_rows() {
         let top = driver.store::<(String, i64), ()>("top").unwrap();
         for epoch in 1..20 {
             for _ in 0..dice.below(20) + 1 {
-                let value = if dice.below(4) == 0 { String::new() } else { dice.below(30).to_string() };
+                let value =
+                    if dice.below(4) == 0 { String::new() } else { dice.below(30).to_string() };
                 let (partition, key) = (dice.below(2), format!("k{}", dice.below(12)));
                 let value = (!value.is_empty()).then_some(value.as_bytes());
                 driver.pipe("rows", partition as u32, Some(key.as_bytes()), value);
             }
             driver.commit().unwrap();
             for (name, store) in &pairs {
-                assert_eq!(rows(&store.view()), driver.rows(name), "{name}, {workers} workers, epoch {epoch}");
+                assert_eq!(
+                    rows(&store.view()),
+                    driver.rows(name),
+                    "{name}, {workers} workers, epoch {epoch}"
+                );
                 assert_eq!(store.view().epoch(), Some(epoch), "{name}");
             }
             assert_eq!(rows(&top.view()), driver.rows("top"), "{workers} workers, epoch {epoch}");
@@ -114,11 +130,13 @@ fn a_store_and_a_sink_of_one_table_hold_the_same_rows() {
 fn a_reader_never_sees_half_an_epoch() {
     const KEYS: usize = 64;
     for workers in WORKERS {
-        let mut driver = driver(workers, |b| drop(table(b, "rows").materialize(Materialized::named("kept"))));
+        let mut driver =
+            driver(workers, |b| drop(table(b, "rows").materialize(Materialized::named("kept"))));
         let kept = driver.store::<String, i64>("kept").unwrap();
         let (tell, told) = channel();
         std::thread::scope(|scope| {
-            // Whole, and never older than the one before, is each of the views between two that it tells of.
+            // Whole, and never older than the one before, is each of the views between two that it
+            // tells of.
             scope.spawn(move || {
                 let mut last = None;
                 while last != Some(40) {
@@ -148,13 +166,19 @@ fn a_reader_never_sees_half_an_epoch() {
 #[test]
 fn a_table_may_be_materialized_and_used_as_before() {
     let mut driver = driver(2, |builder| {
-        let rows = table(builder, "rows").materialize(Materialized::named("rows")).named("all rows");
-        rows.map_values(|v| v * 2).materialize(Materialized::named("doubled")).to("doubled", pair());
+        let rows =
+            table(builder, "rows").materialize(Materialized::named("rows")).named("all rows");
+        rows.map_values(|v| v * 2)
+            .materialize(Materialized::named("doubled"))
+            .to("doubled", pair());
     });
     pipe(&mut driver, "a=1 b=2");
     driver.commit().unwrap();
     assert_eq!(all(&driver.store("rows").unwrap().view()), "a=1 b=2");
     assert_eq!(all(&driver.store("doubled").unwrap().view()), "a=2 b=4");
     assert_eq!(driver.rows("doubled").len(), 2);
-    assert_eq!(driver.store::<String, i64>("tripled").unwrap_err().kind(), watershed::ErrorKind::Config);
+    assert_eq!(
+        driver.store::<String, i64>("tripled").unwrap_err().kind(),
+        watershed::ErrorKind::Config
+    );
 }

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-/// A source file, taken apart. Blanks stand for what is left out, so that a place means the same in each text.
+/// A source file, taken apart. Blanks stand for what is left out, so that a place means the same in
+/// each text.
 pub(super) struct Source {
     /// The code, without comments and the insides of literals.
     pub(super) code: String,
@@ -27,13 +28,24 @@ pub(super) struct TestModule {
 impl Source {
     pub(super) fn new(text: &str) -> Self {
         let (code, comments) = split(text);
-        let mut source = Source { shipped: code.clone(), code, comments, test_modules: Vec::new(), promises: Vec::new() };
+        let mut source = Source {
+            shipped: code.clone(),
+            code,
+            comments,
+            test_modules: Vec::new(),
+            promises: Vec::new(),
+        };
         for attribute in ["#[cfg(test)]", "#[cfg(all(test", "#[test]"] {
             for at in positions(&source.code, attribute) {
                 let end = item_end(&source.code, at);
-                let blank: String = source.code[at..end].chars().map(|c| if c == '\n' { '\n' } else { ' ' }).collect();
+                let blank: String = source.code[at..end]
+                    .chars()
+                    .map(|c| if c == '\n' { '\n' } else { ' ' })
+                    .collect();
                 let mut words = identifiers(&source.code[at..end]).map(|(_, word)| word);
-                if let Some(name) = words.find(|word| *word == "mod").and_then(|_| words.next()).map(str::to_owned) {
+                if let Some(name) =
+                    words.find(|word| *word == "mod").and_then(|_| words.next()).map(str::to_owned)
+                {
                     let lines = source.code[at..end].lines().count();
                     source.test_modules.push(TestModule { name, line: source.line(at), lines });
                 }
@@ -42,7 +54,9 @@ impl Source {
         }
         for at in positions(&source.code, "#[expect(") {
             let attribute = source.code[at..].split(')').next().unwrap_or_default();
-            if identifiers(attribute).any(|(_, lint)| lint == "unwrap_used" || lint == "expect_used") {
+            if identifiers(attribute)
+                .any(|(_, lint)| lint == "unwrap_used" || lint == "expect_used")
+            {
                 source.promises.push(source.line(at)..source.line(item_end(&source.code, at)) + 1);
             }
         }
@@ -72,7 +86,8 @@ fn item_end(code: &str, at: usize) -> usize {
             return at + i;
         }
         let after = at + i + c.len_utf8();
-        let goes_on = c == '}' && ['.', '?', ';'].iter().any(|next| code[after..].trim_start().starts_with(*next));
+        let goes_on = c == '}'
+            && ['.', '?', ';'].iter().any(|next| code[after..].trim_start().starts_with(*next));
         if depth == 0 && (c == ';' || c == '}' && !goes_on) {
             return after;
         }
@@ -92,7 +107,8 @@ pub(super) fn identifiers(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The paths of the use tree (or the one path) that `code` begins with: `a::{b, c::d}` is `a::b` and `a::c::d`.
+/// The paths of the use tree (or the one path) that `code` begins with: `a::{b, c::d}` is `a::b`
+/// and `a::c::d`.
 ///
 /// A renamed path ends in its new name.
 pub(super) fn paths(code: &str) -> Vec<Vec<String>> {
@@ -112,12 +128,17 @@ fn tree<'a>(code: &'a str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>
                 None => {
                     let after = tree(rest, prefix, found);
                     // What is no tree is stepped over, so that this ends on any text.
-                    rest = if after.len() < rest.len() { after } else { &rest[rest.chars().next().map_or(0, char::len_utf8)..] };
+                    rest = if after.len() < rest.len() {
+                        after
+                    } else {
+                        &rest[rest.chars().next().map_or(0, char::len_utf8)..]
+                    };
                 }
             }
         }
     }
-    let length = code.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '*').unwrap_or(code.len());
+    let length =
+        code.find(|c: char| !c.is_alphanumeric() && c != '_' && c != '*').unwrap_or(code.len());
     if length == 0 {
         found.extend((!prefix.is_empty()).then(|| prefix.clone()));
         return code;
@@ -150,7 +171,9 @@ fn split(text: &str) -> (String, Vec<(usize, String)>) {
         let (length, kept) = token(rest, word);
         let (piece, after) = rest.split_at(length);
         if piece.starts_with("//") || piece.starts_with("/*") {
-            comments.extend(piece.lines().enumerate().map(|(i, comment)| (line + i, comment.trim().to_owned())));
+            comments.extend(
+                piece.lines().enumerate().map(|(i, comment)| (line + i, comment.trim().to_owned())),
+            );
         }
         let blank = |c: char| if c == '\n' { "\n".to_owned() } else { " ".repeat(c.len_utf8()) };
         if kept {
@@ -166,7 +189,8 @@ fn split(text: &str) -> (String, Vec<(usize, String)>) {
     (code, comments)
 }
 
-/// The length of the comment, literal or single character that `rest` begins with, and whether it is code.
+/// The length of the comment, literal or single character that `rest` begins with, and whether it
+/// is code.
 fn token(rest: &str, after_word: bool) -> (usize, bool) {
     let first = rest.chars().next().map_or(0, char::len_utf8);
     if rest.starts_with("//") {
@@ -176,7 +200,10 @@ fn token(rest: &str, after_word: bool) -> (usize, bool) {
         return (block_comment(rest), false);
     }
     if !after_word {
-        let prefix = ["br", "cr", "r"].into_iter().find(|prefix| rest.starts_with(prefix)).map_or(0, str::len);
+        let prefix = ["br", "cr", "r"]
+            .into_iter()
+            .find(|prefix| rest.starts_with(prefix))
+            .map_or(0, str::len);
         let hashes = rest[prefix..].bytes().take_while(|b| *b == b'#').count();
         if prefix > 0 && rest[prefix + hashes..].starts_with('"') {
             let start = prefix + hashes + 1;
@@ -186,8 +213,11 @@ fn token(rest: &str, after_word: bool) -> (usize, bool) {
     }
     match rest.as_bytes()[0] {
         b'"' => (quoted(rest, '"'), false),
-        // A quote begins a character if one character or escape and a quote follow, else a lifetime.
-        b'\'' if rest[1..].starts_with('\\') || rest[1..].chars().nth(1) == Some('\'') => (quoted(rest, '\''), false),
+        // A quote begins a character if one character or escape and a quote follow, else a
+        // lifetime.
+        b'\'' if rest[1..].starts_with('\\') || rest[1..].chars().nth(1) == Some('\'') => {
+            (quoted(rest, '\''), false)
+        }
         _ => (first, true),
     }
 }

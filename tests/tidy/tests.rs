@@ -3,11 +3,14 @@
 use std::collections::BTreeMap;
 
 use super::source::{Source, paths};
-use super::{CLOCK, DEAD, DOCS, ENGINE, FLOOR, INDEX, LENGTH, PANIC, Tree, UNFINISHED, check, unlisted};
+use super::{
+    CLOCK, DEAD, DOCS, ENGINE, FLOOR, INDEX, LENGTH, PANIC, Tree, UNFINISHED, check, unlisted,
+};
 
 const LIB: &str = "//! Front.\nmod error;\npub use error::{Error, Result as Outcome};\npub use stream::KStream;\n";
 
-/// The lines at which `path` breaks `rule` if it holds `code` below its first line, which is line 1.
+/// The lines at which `path` breaks `rule` if it holds `code` below its first line, which is line
+/// 1.
 fn lines(rule: &str, path: &str, code: &str) -> Vec<usize> {
     let tree = Tree::of(&BTreeMap::from([("src/lib.rs".to_owned(), LIB.to_owned())]));
     let broken = check(path, &format!("//! A file.\n{code}\n"), &tree);
@@ -37,19 +40,34 @@ fn an_import_from_above_is_found_however_it_is_written() {
     breaks(FLOOR, "src/serdes/mod.rs", "use crate::*;");
     breaks(FLOOR, "src/serdes/mod.rs", "use crate::prelude::Error;");
     breaks(FLOOR, "src/serdes/mod.rs", "#[cfg(test)]\nmod tests;\nuse crate::stream::KStream;");
-    assert_eq!(lines(FLOOR, "src/serdes/mod.rs", "/* a\n b */\nconst S: &str = \"\n\";\nuse crate::stream::K;"), [6]);
+    assert_eq!(
+        lines(
+            FLOOR,
+            "src/serdes/mod.rs",
+            "/* a\n b */\nconst S: &str = \"\n\";\nuse crate::stream::K;"
+        ),
+        [6]
+    );
 }
 
 #[test]
 fn an_import_from_below_is_left_alone() {
-    keeps(FLOOR, "src/serdes/mod.rs", "use crate::{Error, error::{self, Error as E}, serdes::json};\nuse crate::Outcome;");
+    keeps(
+        FLOOR,
+        "src/serdes/mod.rs",
+        "use crate::{Error, error::{self, Error as E}, serdes::json};\nuse crate::Outcome;",
+    );
     keeps(FLOOR, "src/serdes/json.rs", "use super::texts::Texts;\nuse super::super::error::Error;");
     keeps(
         FLOOR,
         "src/serdes/mod.rs",
         "// use crate::stream::KStream is what it means\n/// [`crate::stream`]\nconst S: &str = r#\"crate::stream\"#;",
     );
-    keeps(FLOOR, "src/serdes/mod.rs", "#[cfg(test)]\nmod tests {\n    use crate::testing::Driver;\n}\npub(crate) fn f() {}");
+    keeps(
+        FLOOR,
+        "src/serdes/mod.rs",
+        "#[cfg(test)]\nmod tests {\n    use crate::testing::Driver;\n}\npub(crate) fn f() {}",
+    );
     keeps(FLOOR, "src/stream/tests.rs", "use crate::testing::Driver;");
     keeps(FLOOR, "src/lib.rs", "pub use crate::runtime::Streams;");
     keeps(FLOOR, "tests/laws.rs", "use crate::testing::Driver;");
@@ -61,7 +79,9 @@ fn on_one_floor_only_what_stands_before_is_imported() {
     breaks(FLOOR, "src/time.rs", "use crate::record::Record;");
     keeps(FLOOR, "src/testing/mod.rs", "use crate::runtime::Streams;");
     breaks(FLOOR, "src/runtime/mod.rs", "use crate::testing::Driver;");
-    for (one, other) in [("stream", "table"), ("table", "stream"), ("grouped", "stream"), ("table", "grouped")] {
+    for (one, other) in
+        [("stream", "table"), ("table", "stream"), ("grouped", "stream"), ("table", "grouped")]
+    {
         keeps(FLOOR, &format!("src/{one}/mod.rs"), &format!("use crate::{other}::X;"));
     }
     breaks(FLOOR, "src/options/mod.rs", "use crate::table::KTable;");
@@ -93,9 +113,13 @@ fn a_module_that_stands_on_no_floor_is_found() {
 
 #[test]
 fn timely_is_named_on_the_middle_floors_only() {
-    for path in
-        ["src/connect/mod.rs", "src/durable/mod.rs", "src/connectors/delta/mod.rs", "src/lib.rs", "dataflows/wordcount/main.rs"]
-    {
+    for path in [
+        "src/connect/mod.rs",
+        "src/durable/mod.rs",
+        "src/connectors/delta/mod.rs",
+        "src/lib.rs",
+        "dataflows/wordcount/main.rs",
+    ] {
         breaks(ENGINE, path, "use timely::dataflow::Scope;");
         breaks(ENGINE, path, "type C = differential_dataflow::VecCollection<u8>;");
     }
@@ -109,14 +133,22 @@ fn timely_is_named_on_the_middle_floors_only() {
     ] {
         keeps(ENGINE, path, "use timely::dataflow::Scope;");
     }
-    keeps(ENGINE, "src/connect/mod.rs", "//! Knows nothing of timely.\nconst S: &str = \"timely\";\nfn untimely() {}");
+    keeps(
+        ENGINE,
+        "src/connect/mod.rs",
+        "//! Knows nothing of timely.\nconst S: &str = \"timely\";\nfn untimely() {}",
+    );
 }
 
 #[test]
 fn only_the_runtime_reads_clocks_and_spawns_threads() {
-    for code in
-        ["std::time::Instant::now()", "SystemTime::now()", "Utc::now()", "thread::spawn(f)", "std::thread::Builder::new()"]
-    {
+    for code in [
+        "std::time::Instant::now()",
+        "SystemTime::now()",
+        "Utc::now()",
+        "thread::spawn(f)",
+        "std::thread::Builder::new()",
+    ] {
         let code = format!("fn f() {{ {code}; }}");
         breaks(CLOCK, "src/durable/mod.rs", &code);
         breaks(CLOCK, "src/connectors/kafka/source.rs", &code);
@@ -133,7 +165,9 @@ fn only_the_runtime_reads_clocks_and_spawns_threads() {
 
 #[test]
 fn a_panic_outside_tests_is_found() {
-    for code in ["x.unwrap()", "x\n    .unwrap()", "x.expect(\"is there\")", "xs.map(Option::unwrap)"] {
+    for code in
+        ["x.unwrap()", "x\n    .unwrap()", "x.expect(\"is there\")", "xs.map(Option::unwrap)"]
+    {
         let code = format!("fn f() {{ {code}; }}");
         breaks(PANIC, "src/graph.rs", &code);
         breaks(PANIC, "dataflows/pinterest/main.rs", &code);
@@ -151,9 +185,15 @@ fn a_panic_outside_tests_is_found() {
         keeps(
             PANIC,
             "src/graph.rs",
-            &format!("#[expect(\n    clippy::unwrap_used,\n    clippy::expect_used,\n    reason = \"it is\"\n)]\n{code}"),
+            &format!(
+                "#[expect(\n    clippy::unwrap_used,\n    clippy::expect_used,\n    reason = \"it is\"\n)]\n{code}"
+            ),
         );
-        breaks(PANIC, "src/graph.rs", &format!("#[expect(clippy::unwrap_used, reason = \"it is\")]\nfn g() {{}}\n{code}"));
+        breaks(
+            PANIC,
+            "src/graph.rs",
+            &format!("#[expect(clippy::unwrap_used, reason = \"it is\")]\nfn g() {{}}\n{code}"),
+        );
     }
     keeps(
         PANIC,
@@ -186,7 +226,14 @@ fn code_in_a_comment_is_found_and_prose_is_not() {
     for code in ["// let x = 1;", "    // if x {", "// }", "fn f() {} // g();", "// })"] {
         breaks(DEAD, "src/graph.rs", code);
     }
-    for prose in ["// Why: it is so.", "/// let x = 1;", "//! let x = 1;", "//", "// see [a, b]", "const S: &str = \"// x;\";"] {
+    for prose in [
+        "// Why: it is so.",
+        "/// let x = 1;",
+        "//! let x = 1;",
+        "//",
+        "// see [a, b]",
+        "const S: &str = \"// x;\";",
+    ] {
         keeps(DEAD, "src/graph.rs", prose);
     }
 }
@@ -194,20 +241,28 @@ fn code_in_a_comment_is_found_and_prose_is_not() {
 #[test]
 fn a_file_says_what_it_is_and_stays_short() {
     let tree = Tree::of(&BTreeMap::new());
-    let rules = |text: &str| check("src/graph.rs", text, &tree).into_iter().map(|(rule, _)| rule).collect::<Vec<_>>();
+    let rules = |text: &str| {
+        check("src/graph.rs", text, &tree).into_iter().map(|(rule, _)| rule).collect::<Vec<_>>()
+    };
     assert_eq!(rules("// A graph.\n"), [DOCS]);
     assert_eq!(rules("\n//! A graph.\n"), [DOCS]);
     assert_eq!(rules(&format!("//! A graph.\n{}", "\n".repeat(398))), [""; 0]);
     assert_eq!(rules(&format!("//! A graph.\n{}", "\n".repeat(399))), [LENGTH]);
-    let tests = |n: usize| format!("//! A graph.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "\n".repeat(n - 3));
+    let tests =
+        |n: usize| format!("//! A graph.\n#[cfg(test)]\nmod tests {{\n{}}}\n", "\n".repeat(n - 3));
     assert_eq!(rules(&tests(100)), [""; 0]);
     assert_eq!(rules(&tests(101)), [LENGTH]);
 }
 
 #[test]
 fn a_test_file_that_nothing_names_is_found() {
-    let files = |pairs: &[(&str, &str)]| pairs.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect();
-    let main = ("tests/main.rs", "//! Index.\n/// The laws.\nmod laws;\nmod stream;\n// mod gone;\nmod support { mod lake; }\n");
+    let files = |pairs: &[(&str, &str)]| {
+        pairs.iter().map(|(path, text)| (path.to_string(), text.to_string())).collect()
+    };
+    let main = (
+        "tests/main.rs",
+        "//! Index.\n/// The laws.\nmod laws;\nmod stream;\n// mod gone;\nmod support { mod lake; }\n",
+    );
     let all = [
         main,
         ("tests/laws.rs", ""),
@@ -216,9 +271,14 @@ fn a_test_file_that_nothing_names_is_found() {
         ("tests/support/lake.rs", ""),
     ];
     assert_eq!(unlisted(&files(&all)), []);
-    for lost in ["tests/gone.rs", "tests/stream/laws.rs", "tests/stream/gone.rs", "tests/table/mod.rs"] {
+    for lost in
+        ["tests/gone.rs", "tests/stream/laws.rs", "tests/stream/gone.rs", "tests/table/mod.rs"]
+    {
         let found = unlisted(&files(&[&all[..], &[(lost, "")]].concat()));
-        assert!(matches!(&found[..], [(INDEX, place)] if place.starts_with(lost)), "{lost}: {found:?}");
+        assert!(
+            matches!(&found[..], [(INDEX, place)] if place.starts_with(lost)),
+            "{lost}: {found:?}"
+        );
     }
 }
 
@@ -245,11 +305,20 @@ fn a_use_tree_is_the_paths_it_stands_for() {
 #[test]
 fn a_file_is_a_test_by_its_name_its_folder_or_its_mod_line() {
     let lib = "#[cfg(test)]\nmod laws;\nmod time;";
-    let graph = "#[cfg(test)]\n#[rustfmt::skip]\npub(crate) mod fuzz;\nmod fuzzy;\n#[test]\nfn modest() {}";
+    let graph =
+        "#[cfg(test)]\n#[rustfmt::skip]\npub(crate) mod fuzz;\nmod fuzzy;\n#[test]\nfn modest() {}";
     let tree = Tree::of(
-        &[("src/lib.rs", lib), ("src/graph.rs", graph), ("src/join/mod.rs", graph)].map(|(p, t)| (p.into(), t.into())).into(),
+        &[("src/lib.rs", lib), ("src/graph.rs", graph), ("src/join/mod.rs", graph)]
+            .map(|(p, t)| (p.into(), t.into()))
+            .into(),
     );
-    for path in ["tests/main.rs", "benches/b.rs", "src/stream/tests.rs", "src/stream/join_tests.rs", "src/stream/tests/join.rs"] {
+    for path in [
+        "tests/main.rs",
+        "benches/b.rs",
+        "src/stream/tests.rs",
+        "src/stream/join_tests.rs",
+        "src/stream/tests/join.rs",
+    ] {
         assert!(tree.is_test(path), "{path}");
     }
     for path in [

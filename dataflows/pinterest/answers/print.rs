@@ -63,25 +63,35 @@ pub(super) fn json(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// Prints a header and the rows; the first column is the view if `all` are printed. Null is nothing, an empty text is `""`.
+/// Prints a header and the rows; the first column is the view if `all` are printed. Null is
+/// nothing, an empty text is `""`.
 pub(super) fn csv(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
     let quoted = |value: &Value| match text(value) {
         text if text.is_empty() && *value != Value::Null => "\"\"".to_string(),
-        text if text.contains(['"', ',', '\n', '\r']) => format!("\"{}\"", text.replace('"', "\"\"")),
+        text if text.contains(['"', ',', '\n', '\r']) => {
+            format!("\"{}\"", text.replace('"', "\"\""))
+        }
         text => text,
     };
     let first = |text: &str| all.then(|| text.to_string()).into_iter();
     let names = answer.columns.iter().map(|column| column.name.clone());
     writeln!(out, "{}", first("view").chain(names).collect::<Vec<_>>().join(","))?;
     for row in &answer.rows {
-        writeln!(out, "{}", first(answer.topic).chain(row.iter().map(quoted)).collect::<Vec<_>>().join(","))?;
+        writeln!(
+            out,
+            "{}",
+            first(answer.topic).chain(row.iter().map(quoted)).collect::<Vec<_>>().join(",")
+        )?;
     }
     Ok(())
 }
 
 /// A row on one line, for people.
 pub(crate) fn line(row: &[Value]) -> String {
-    row.iter().map(|value| if *value == Value::Null { "null".into() } else { cell(value) }).collect::<Vec<_>>().join(" | ")
+    row.iter()
+        .map(|value| if *value == Value::Null { "null".into() } else { cell(value) })
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 /// A value on one line and of limited length. Nothing in it can steer a terminal.

@@ -23,14 +23,17 @@ impl Sample {
         let root = TempDir::new().unwrap();
         let to = root.path().join("archive");
         generate(&Options { events, to, dirt: 0.1, ..Default::default() }, &mut |_| ()).unwrap();
-        let lake = Lake::new(root.path().join("lake").to_str().unwrap().into(), "demo".into(), None);
+        let lake =
+            Lake::new(root.path().join("lake").to_str().unwrap().into(), "demo".into(), None);
         let sample = Sample { root, lake };
         sample.run();
         sample
     }
 
     fn topic(&self, kind: &str) -> ArchiveTopic {
-        let archive = watershed::connectors::archive::Archive::open(self.root.path().join("archive").to_str().unwrap());
+        let archive = watershed::connectors::archive::Archive::open(
+            self.root.path().join("archive").to_str().unwrap(),
+        );
         archive.unwrap().topic(format!("demo.{kind}"))
     }
 
@@ -58,7 +61,9 @@ impl Sample {
         while let Poll::Batch(batch) = reader.poll().unwrap() {
             next = batch.next;
         }
-        let object = format!("archive/topics/demo.{kind}/partition={partition}/demo.{kind}+{partition}+{next:010}.json");
+        let object = format!(
+            "archive/topics/demo.{kind}/partition={partition}/demo.{kind}+{partition}+{next:010}.json"
+        );
         std::fs::write(self.root.path().join(object), lines).unwrap();
         next
     }
@@ -73,7 +78,14 @@ impl Sample {
 /// A row of every type of column.
 fn answer(topic: &'static str, rows: usize) -> Answer {
     use ColumnType::{Binary, Doubles, Long, Text, Timestamp};
-    let types = [("n", Long), ("text", Text), ("at", Timestamp), ("pair", Doubles), ("bytes", Binary), ("none", Text)];
+    let types = [
+        ("n", Long),
+        ("text", Text),
+        ("at", Timestamp),
+        ("pair", Doubles),
+        ("bytes", Binary),
+        ("none", Text),
+    ];
     let columns = types.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
     let row = vec![
         Value::Long(-5),
@@ -95,9 +107,15 @@ fn printed(answers: &[Answer], all: bool, format: Format) -> String {
 #[test]
 fn csv_quotes_what_needs_it_and_tells_null_from_empty() {
     let row = "-5,\"a \"\"b\"\",\nc\u{1b}\",2020-08-28T03:52:47.250Z,\"[1.5, -2.0]\",\"\",\n";
-    assert_eq!(printed(&[answer("v", 1)], false, Format::Csv), format!("n,text,at,pair,bytes,none\n{row}"));
+    assert_eq!(
+        printed(&[answer("v", 1)], false, Format::Csv),
+        format!("n,text,at,pair,bytes,none\n{row}")
+    );
     let both = printed(&[answer("v", 1), answer("w", 0)], true, Format::Csv);
-    assert_eq!(both, format!("view,n,text,at,pair,bytes,none\nv,{row}\nview,n,text,at,pair,bytes,none\n\n"));
+    assert_eq!(
+        both,
+        format!("view,n,text,at,pair,bytes,none\nv,{row}\nview,n,text,at,pair,bytes,none\n\n")
+    );
 }
 
 #[test]
@@ -115,7 +133,10 @@ fn a_table_is_aligned_and_nothing_in_it_steers_the_terminal() {
         "In which country does the poster with the most followers of all post? (top_country)",
         "  n   text              at                         pair          bytes                                                           none",
         &"─".repeat(134),
-        &format!(" -5   a \"b\",\\nc\\u{{1b}}   2020-08-28T03:52:47.250Z   [1.5, -2.0]   {}…", "é".repeat(60)),
+        &format!(
+            " -5   a \"b\",\\nc\\u{{1b}}   2020-08-28T03:52:47.250Z   [1.5, -2.0]   {}…",
+            "é".repeat(60)
+        ),
     ];
     let found = printed(&[one], false, Format::Table);
     assert_eq!(found.lines().collect::<Vec<_>>(), expected, "{found}");
@@ -123,7 +144,12 @@ fn a_table_is_aligned_and_nothing_in_it_steers_the_terminal() {
 
 #[test]
 fn of_all_views_the_first_rows_are_shown_and_of_a_named_one_all() {
-    let count = |all| printed(&[answer("top_country", 23)], all, Format::Table).lines().filter(|l| l.starts_with(" -5")).count();
+    let count = |all| {
+        printed(&[answer("top_country", 23)], all, Format::Table)
+            .lines()
+            .filter(|l| l.starts_with(" -5"))
+            .count()
+    };
     assert_eq!((count(true), count(false)), (20, 23));
     let all = printed(&[answer("top_country", 23)], true, Format::Table);
     assert!(all.ends_with("\n … and 3 more rows (pinterest answers top_country)\n\n"), "{all}");
@@ -131,9 +157,11 @@ fn of_all_views_the_first_rows_are_shown_and_of_a_named_one_all() {
 
 #[test]
 fn counts_are_sorted_by_group_and_then_from_the_greatest() {
-    let row =
-        |group: &str, category: &str, count| vec![group, category].into_iter().map(text).chain([Value::Long(count)]).collect();
-    let mut rows: Vec<Vec<Value>> = vec![row("b", "z", 9), row("a", "y", 1), row("a", "z", 2), row("a", "x", 2)];
+    let row = |group: &str, category: &str, count| {
+        vec![group, category].into_iter().map(text).chain([Value::Long(count)]).collect()
+    };
+    let mut rows: Vec<Vec<Value>> =
+        vec![row("b", "z", 9), row("a", "y", 1), row("a", "z", 2), row("a", "x", 2)];
     rows.sort_by(|a, b| by_count(a, b));
     assert_eq!(rows, [row("a", "x", 2), row("a", "z", 2), row("a", "y", 1), row("b", "z", 9)]);
 }
@@ -149,7 +177,10 @@ fn every_view_is_answered_with_its_columns_and_as_of_any_commit() {
     let before = sample.print(None, Format::Json, None).unwrap();
     for (view, columns) in VIEWS {
         let named = sample.print(Some(view), Format::Json, None).unwrap();
-        let with_view = named.lines().map(|line| format!("{{\"view\":\"{view}\",{}\n", &line[1..])).collect::<String>();
+        let with_view = named
+            .lines()
+            .map(|line| format!("{{\"view\":\"{view}\",{}\n", &line[1..]))
+            .collect::<String>();
         assert!(!named.is_empty() && before.contains(&with_view), "{view}: {named}");
         let header = sample.print(Some(view), Format::Csv, None).unwrap();
         assert_eq!(header.lines().next(), Some(columns.join(",").as_str()));
@@ -159,16 +190,32 @@ fn every_view_is_answered_with_its_columns_and_as_of_any_commit() {
         }
     }
     let screen = sample.print(None, Format::Table, None).unwrap();
-    assert!(QUESTIONS.iter().zip(VIEWS).all(|(question, (view, _))| screen.contains(&format!("{question} ({view})\n"))));
-    assert!(sample.print(Some("dead_letters"), Format::Json, None).unwrap().contains("\"payload\":"));
+    assert!(
+        QUESTIONS
+            .iter()
+            .zip(VIEWS)
+            .all(|(question, (view, _))| screen.contains(&format!("{question} ({view})\n")))
+    );
+    assert!(
+        sample.print(Some("dead_letters"), Format::Json, None).unwrap().contains("\"payload\":")
+    );
 
     // A pin that has a place and no user changes some of the views and not the others.
-    sample.append("geo", 0, "{\"ind\":-1,\"timestamp\":\"1999-01-01 00:00:00\",\"country\":\"Nowhere\"}\n");
+    sample.append(
+        "geo",
+        0,
+        "{\"ind\":-1,\"timestamp\":\"1999-01-01 00:00:00\",\"country\":\"Nowhere\"}\n",
+    );
     sample.append("pin", 0, "{\"ind\":-1,\"unique_id\":null,\"category\":\"new\"}\n");
     let second = sample.run();
     assert!(second > first);
     let after = sample.print(None, Format::Json, None).unwrap();
-    assert!(after.contains(r#"{"view":"category_by_year","post_year":1999,"category":"new","category_count":1}"#), "{after}");
+    assert!(
+        after.contains(
+            r#"{"view":"category_by_year","post_year":1999,"category":"new","category_count":1}"#
+        ),
+        "{after}"
+    );
     assert_eq!(after.lines().count(), before.lines().count() + 3);
     assert_eq!(sample.print(None, Format::Json, Some(first)).unwrap(), before);
     assert_eq!(sample.print(None, Format::Json, Some(second)).unwrap(), after);
@@ -177,11 +224,18 @@ fn every_view_is_answered_with_its_columns_and_as_of_any_commit() {
 
     // A run that died while it showed its last commit: that one is no answer yet.
     let log = sample.root.path().join("lake/category_by_year/_delta_log");
-    let last = std::fs::read_dir(&log).unwrap().map(|entry| entry.unwrap().path()).filter(|path| path.is_file()).max().unwrap();
+    let last = std::fs::read_dir(&log)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_file())
+        .max()
+        .unwrap();
     let away = sample.root.path().join("away");
     std::fs::rename(&last, &away).unwrap();
     assert_eq!(sample.print(None, Format::Json, None).unwrap(), before);
-    assert!(!sample.print(Some("category_count_by_year"), Format::Json, None).unwrap().contains("1999"));
+    assert!(
+        !sample.print(Some("category_count_by_year"), Format::Json, None).unwrap().contains("1999")
+    );
     std::fs::rename(&away, &last).unwrap();
     assert_eq!(sample.print(None, Format::Json, None).unwrap(), after);
 }
@@ -195,7 +249,12 @@ fn an_unknown_view_is_a_mistake_of_usage_and_an_absent_lake_one_of_configuration
     let fail = |view| answers(view, &lake, Format::Json, None, &mut Vec::new()).unwrap_err();
     let error = fail(Some("nonsense"));
     assert_eq!(error.kind(), ErrorKind::Usage);
-    assert!(error.to_string().contains("Give one of pin_table, geo_table, user_table, category_by_country, "), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("Give one of pin_table, geo_table, user_table, category_by_country, "),
+        "{error}"
+    );
     let error = fail(None);
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("pinterest run"), "{error}");

@@ -1,6 +1,8 @@
-//! The naive batch program: it reads every record, keeps the latest of each `ind` in plain maps, and answers by loops and sorts.
+//! The naive batch program: it reads every record, keeps the latest of each `ind` in plain maps,
+//! and answers by loops and sorts.
 //!
-//! It shares cleaning with the dataflow and no operator, so that the two can only agree by both being right.
+//! It shares cleaning with the dataflow and no operator, so that the two can only agree by both
+//! being right.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -25,7 +27,8 @@ pub(crate) struct Naive {
     pub(super) letters: Vec<(Digest, Origin)>,
 }
 
-/// The latest record of an `ind`: where it stands, the digest of its row, and the words that the questions ask for.
+/// The latest record of an `ind`: where it stands, the digest of its row, and the words that the
+/// questions ask for.
 pub(super) struct Latest<W> {
     order: Order,
     digest: Digest,
@@ -70,16 +73,24 @@ impl Place {
 
 impl Person {
     fn of(user: &User) -> Self {
-        Person { name: user.user_name.as_deref().map(Word::from), age: user.age, joined: user.date_joined }
+        Person {
+            name: user.user_name.as_deref().map(Word::from),
+            age: user.age,
+            joined: user.date_joined,
+        }
     }
 }
 
 impl Naive {
-    /// Reads the sources of `[pin, geo, user]` to the end of what is there; digests are made with `secret`.
+    /// Reads the sources of `[pin, geo, user]` to the end of what is there; digests are made with
+    /// `secret`.
     ///
     /// # Errors
     /// When one can't be read.
-    pub(crate) fn read([pins, geos, users]: &[Vec<Box<dyn Source>>; 3], secret: Secret) -> Result<Self> {
+    pub(crate) fn read(
+        [pins, geos, users]: &[Vec<Box<dyn Source>>; 3],
+        secret: Secret,
+    ) -> Result<Self> {
         let mut letters = Vec::new();
         Ok(Naive {
             pins: latest("pin", pins, clean::pin, Post::of, secret, &mut letters)?,
@@ -91,15 +102,22 @@ impl Naive {
 
     /// The rows of the ten views, in the order of [`VIEWS`](crate::questions::VIEWS).
     pub(crate) fn views(&self, bounds: &Bounds) -> [Vec<Vec<Value>>; 10] {
-        let (mut in_country, mut in_year, mut at_age) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (mut in_country, mut in_year, mut at_age) =
+            (HashMap::new(), HashMap::new(), HashMap::new());
         let mut posters = HashSet::new();
-        let (mut of_age, mut of_year, mut of_both) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let (mut of_age, mut of_year, mut of_both) =
+            (HashMap::new(), HashMap::new(), HashMap::new());
         for (ind, pin) in &self.pins {
             let Post { category, poster, followers } = pin.words;
             if let Some(Latest { words: Place { country, year }, .. }) = self.geos.get(ind) {
                 count(&mut in_country, *country, category);
                 count(&mut in_year, within(&bounds.post_years, *year), category);
-                posters.extend(country.zip(poster).zip(followers).map(|((country, poster), n)| (country, poster, n)));
+                posters.extend(
+                    country
+                        .zip(poster)
+                        .zip(followers)
+                        .map(|((country, poster), n)| (country, poster, n)),
+                );
             }
             if let Some(Latest { words: Person { age, joined, .. }, .. }) = self.users.get(ind) {
                 let group = age.map(|age| Word::from(age_group(age)));
@@ -135,7 +153,9 @@ impl Naive {
 
 /// Digest and origin of each row of a cleaned table.
 pub(super) fn rows<W>(table: HashMap<i64, Latest<W>>) -> impl Iterator<Item = (Digest, Origin)> {
-    table.into_iter().map(|(ind, latest)| (latest.digest, Origin::Table { ind, order: latest.order }))
+    table
+        .into_iter()
+        .map(|(ind, latest)| (latest.digest, Origin::Table { ind, order: latest.order }))
 }
 
 type Clean<T> = fn(Option<&[u8]>) -> Result<(i64, T), Reject>;
@@ -150,18 +170,30 @@ fn latest<T: Row, W>(
     letters: &mut Vec<(Digest, Origin)>,
 ) -> Result<HashMap<i64, Latest<W>>> {
     let mut latest: HashMap<i64, Latest<W>> = HashMap::new();
-    each(sources, |record @ Record { order, value, .. }| match Reject::unless_whole(&record).and_then(|()| clean(value)) {
-        Ok((ind, row)) => {
-            if latest.get(&ind).is_none_or(|stands| stands.order < order) {
-                let words = words(&row);
-                latest.insert(ind, Latest { order, digest: row_digest(secret, &held(&(ind, row))), words });
+    each(sources, |record @ Record { order, value, .. }| {
+        match Reject::unless_whole(&record).and_then(|()| clean(value)) {
+            Ok((ind, row)) => {
+                if latest.get(&ind).is_none_or(|stands| stands.order < order) {
+                    let words = words(&row);
+                    latest.insert(
+                        ind,
+                        Latest { order, digest: row_digest(secret, &held(&(ind, row))), words },
+                    );
+                }
             }
-        }
-        Err(Reject { reason, detail }) => {
-            let (partition, position) = (i64::from(order.partition), order.offset.to_string());
-            let payload = value.unwrap_or_default().to_vec();
-            let row = held(&(topic.to_string(), partition, position, reason.into_owned(), detail, payload));
-            letters.push((row_digest(secret, &row), Origin::Letter { topic, order }));
+            Err(Reject { reason, detail }) => {
+                let (partition, position) = (i64::from(order.partition), order.offset.to_string());
+                let payload = value.unwrap_or_default().to_vec();
+                let row = held(&(
+                    topic.to_string(),
+                    partition,
+                    position,
+                    reason.into_owned(),
+                    detail,
+                    payload,
+                ));
+                letters.push((row_digest(secret, &row), Origin::Letter { topic, order }));
+            }
         }
     })?;
     Ok(latest)
@@ -188,7 +220,11 @@ fn within(years: &Option<RangeInclusive<i64>>, year: Option<i64>) -> Option<i64>
     year.filter(|year| years.as_ref().is_none_or(|years| years.contains(year)))
 }
 
-fn count<G: Eq + Hash>(counts: &mut HashMap<(G, Word), i64>, group: Option<G>, category: Option<Word>) {
+fn count<G: Eq + Hash>(
+    counts: &mut HashMap<(G, Word), i64>,
+    group: Option<G>,
+    category: Option<Word>,
+) {
     if let Some(key) = group.zip(category) {
         *counts.entry(key).or_default() += 1;
     }
@@ -205,7 +241,10 @@ fn ranking<G>(counts: HashMap<(G, Word), i64>) -> Vec<(G, Word, i64)> {
 }
 
 /// The rows of the highest score in each group.
-fn top<G, H: Eq + Hash>(mut rows: Vec<(G, Word, i64)>, group: impl Fn(&(G, Word, i64)) -> H) -> Vec<(G, Word, i64)> {
+fn top<G, H: Eq + Hash>(
+    mut rows: Vec<(G, Word, i64)>,
+    group: impl Fn(&(G, Word, i64)) -> H,
+) -> Vec<(G, Word, i64)> {
     let mut highest = HashMap::new();
     for row in &rows {
         let score = highest.entry(group(row)).or_insert(row.2);

@@ -1,4 +1,5 @@
-//! What `check` promises: it is right about few records, it agrees with a lake that is right, and it shows where one is wrong.
+//! What `check` promises: it is right about few records, it agrees with a lake that is right, and
+//! it shows where one is wrong.
 
 use watershed::connect::memory::MemoryLog;
 
@@ -57,7 +58,9 @@ fn five() -> Sources {
         r#"{"ind":4,"first_name":"X","age":null,"date_joined":"2016-01-01 00:00:00"}"#,
         r#"{"ind":5,"first_name":"X","age":20,"date_joined":"2016-01-01 00:00:00"}"#,
     ];
-    let one = |records: &[&'static str]| vec![log(&records.iter().map(|record| (0, *record)).collect::<Vec<_>>())];
+    let one = |records: &[&'static str]| {
+        vec![log(&records.iter().map(|record| (0, *record)).collect::<Vec<_>>())]
+    };
     [one(&pins), one(&geos), one(&users)]
 }
 
@@ -94,7 +97,8 @@ fn the_later_source_then_the_greater_offset_then_the_greater_partition_wins() {
     let user = |age: i64| format!(r#"{{"ind":1,"date_joined":"2015-01-01 00:00:00","age":{age}}}"#);
     let group = |sources: Vec<Box<dyn Source>>| {
         let pins = vec![log(&[(0, r#"{"ind":1,"unique_id":null,"category":"art"}"#)])];
-        views(&Naive::read(&[pins, vec![], sources], SECRET).unwrap(), &Bounds::default())[5].clone()
+        views(&Naive::read(&[pins, vec![], sources], SECRET).unwrap(), &Bounds::default())[5]
+            .clone()
     };
     let (young, old) = (user(20), user(60));
     assert_eq!(group(vec![log(&[(0, &old), (1, &young)])]), ["18-24 | art | 1"]);
@@ -121,7 +125,8 @@ fn digests_differ_where_rows_do() {
         vec![text("a"), text("b")],
         vec![text("ab"), text("")],
     ];
-    let digests: std::collections::HashSet<Digest> = rows.iter().map(|row| row_digest(SECRET, row)).collect();
+    let digests: std::collections::HashSet<Digest> =
+        rows.iter().map(|row| row_digest(SECRET, row)).collect();
     assert_eq!(digests.len(), rows.len());
 }
 
@@ -129,20 +134,33 @@ fn digests_differ_where_rows_do() {
 fn a_lake_is_equal_until_its_archive_says_something_else() {
     let sample = Sample::new(300);
     let (same, said) = checked(&sample.sources(), &sample);
-    assert!(same && said.lines().count() == 15 && said.ends_with("rows of 14 tables: all are equal\n"), "{said}");
+    assert!(
+        same && said.lines().count() == 15 && said.ends_with("rows of 14 tables: all are equal\n"),
+        "{said}"
+    );
 
     // One record moves an answer, one can't be cleaned.
-    let at = sample.append("pin", 1, "{\"ind\":7,\"unique_id\":null,\"category\":\"new\"}\nnonsense\n");
+    let at =
+        sample.append("pin", 1, "{\"ind\":7,\"unique_id\":null,\"category\":\"new\"}\nnonsense\n");
     let (same, said) = checked(&sample.sources(), &sample);
     assert!(!same);
-    let moved = format!("  + missing in the lake: ind 7, the record at offset {at} of partition 1\n");
-    let letter = format!("  + missing in the lake: the pin record at offset {} of partition 1\n", at + 1);
-    for part in
-        ["  - in the lake only: 7 | ", &moved, &letter, " | new | 1\n", "DIFFERENT: 0 in the lake only, 1 missing in the lake"]
-    {
+    let moved =
+        format!("  + missing in the lake: ind 7, the record at offset {at} of partition 1\n");
+    let letter =
+        format!("  + missing in the lake: the pin record at offset {} of partition 1\n", at + 1);
+    for part in [
+        "  - in the lake only: 7 | ",
+        &moved,
+        &letter,
+        " | new | 1\n",
+        "DIFFERENT: 0 in the lake only, 1 missing in the lake",
+    ] {
         assert!(said.contains(part), "{part:?} is missing in {said}");
     }
-    assert!(said.contains("user_table                                           297 rows  equal\n"), "{said}");
+    assert!(
+        said.contains("user_table                                           297 rows  equal\n"),
+        "{said}"
+    );
 
     sample.run();
     let (same, said) = checked(&sample.sources(), &sample);
@@ -155,7 +173,11 @@ fn a_row_that_no_record_stands_for_is_a_difference() {
     let mut sources = sample.sources();
     sources[2].clear();
     let (same, said) = checked(&sources, &sample);
-    assert!(!same && said.contains("59 in the lake only, 0 missing in the lake\n  - in the lake only: "), "{said}");
+    assert!(
+        !same
+            && said.contains("59 in the lake only, 0 missing in the lake\n  - in the lake only: "),
+        "{said}"
+    );
 }
 
 #[test]

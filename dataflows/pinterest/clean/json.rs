@@ -1,6 +1,8 @@
-//! One JSON object from the bytes of a record, strictly: nothing in it is skipped unread, and nothing is copied but what was escaped.
+//! One JSON object from the bytes of a record, strictly: nothing in it is skipped unread, and
+//! nothing is copied but what was escaped.
 //!
-//! serde_json checks the syntax, here stands what it lets pass: duplicate keys, deep nesting, arrays in place of objects.
+//! serde_json checks the syntax, here stands what it lets pass: duplicate keys, deep nesting,
+//! arrays in place of objects.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -10,7 +12,9 @@ use std::ops::Range;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
-use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor};
+use serde::de::{
+    DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Unexpected, Visitor,
+};
 use serde_json::value::RawValue;
 use watershed::serdes::{Reason, Reject};
 
@@ -19,10 +23,12 @@ use super::reason;
 /// Bytes that a record may have.
 const LARGEST: usize = 1 << 20;
 
-/// How deep objects and arrays may stand in each other. The record's own object is 1; what it is wrapped in doesn't count.
+/// How deep objects and arrays may stand in each other. The record's own object is 1; what it is
+/// wrapped in doesn't count.
 const DEEPEST: u32 = 64;
 
-/// The fields of a kind of record: names in the order in which they mostly come, and which of them are decimal numbers.
+/// The fields of a kind of record: names in the order in which they mostly come, and which of them
+/// are decimal numbers.
 pub(super) struct Shape<const N: usize> {
     pub(super) fields: [&'static str; N],
     pub(super) decimals: Range<usize>,
@@ -56,8 +62,8 @@ type Fields<'a, const N: usize> = [Option<Value<'a>>; N];
 
 /// Reads the object in the value of a record, unwraps it where needed, and has it cleaned.
 ///
-/// An object may stand in an array of one. That, or the object itself, may stand in base64, bare or as a JSON string, or in a
-/// JSON string as it is: one of these, once.
+/// An object may stand in an array of one. That, or the object itself, may stand in base64, bare or
+/// as a JSON string, or in a JSON string as it is: one of these, once.
 pub(super) fn record<T, const N: usize>(
     value: Option<&[u8]>,
     shape: &Shape<N>,
@@ -75,9 +81,11 @@ pub(super) fn record<T, const N: usize>(
             // No JSON of an object is base64: it begins with a brace or a bracket.
             Err(_) => return quoted(&text, shape, clean),
         },
-        Err(reject) if reject.reason == reason::INVALID_JSON => {
-            STANDARD.decode(bytes).ok().filter(|inner| str::from_utf8(inner).is_ok()).ok_or(reject)?
-        }
+        Err(reject) if reject.reason == reason::INVALID_JSON => STANDARD
+            .decode(bytes)
+            .ok()
+            .filter(|inner| str::from_utf8(inner).is_ok())
+            .ok_or(reject)?,
         Err(reject) => return Err(reject),
     };
     let mut fields = [const { None }; N];
@@ -97,15 +105,24 @@ fn quoted<T, const N: usize>(
     match parse(text.as_bytes(), shape, &mut fields) {
         Ok(None) => clean(&fields),
         Ok(Some(_)) => Err(Reject::new(reason::NOT_AN_OBJECT, "a string in a string")),
-        Err(reject) if reject.reason == reason::INVALID_JSON && !text.trim_start().starts_with(['{', '[']) => Err(Reject::new(
-            reason::NOT_AN_OBJECT,
-            format!("a string that is neither base64 nor the JSON of an object: {}", reject.detail),
-        )),
+        Err(reject)
+            if reject.reason == reason::INVALID_JSON
+                && !text.trim_start().starts_with(['{', '[']) =>
+        {
+            Err(Reject::new(
+                reason::NOT_AN_OBJECT,
+                format!(
+                    "a string that is neither base64 nor the JSON of an object: {}",
+                    reject.detail
+                ),
+            ))
+        }
         Err(reject) => Err(reject),
     }
 }
 
-/// Puts the values of an object into `fields`, or returns the text of a string, which may be base64 or JSON.
+/// Puts the values of an object into `fields`, or returns the text of a string, which may be base64
+/// or JSON.
 fn parse<'a, const N: usize>(
     bytes: &'a [u8],
     shape: &Shape<N>,
@@ -117,7 +134,8 @@ fn parse<'a, const N: usize>(
     }
     let mut refused = None;
     let mut json = serde_json::Deserializer::from_str(text);
-    let found = Outside { shape, fields, in_array: false, refused: &mut refused }.deserialize(&mut json);
+    let found =
+        Outside { shape, fields, in_array: false, refused: &mut refused }.deserialize(&mut json);
     found.and_then(|found| json.end().map(|()| found)).map_err(|e| {
         let reason = if e.is_data() { reason::NOT_AN_OBJECT } else { reason::INVALID_JSON };
         refused.unwrap_or_else(|| Reject::new(reason, e))
@@ -125,12 +143,17 @@ fn parse<'a, const N: usize>(
 }
 
 /// Stops the parser for a reason that is not one of its own.
-fn refuse<T, E: Error>(refused: &mut Option<Reject>, reason: Reason, detail: impl ToString) -> Result<T, E> {
+fn refuse<T, E: Error>(
+    refused: &mut Option<Reject>,
+    reason: Reason,
+    detail: impl ToString,
+) -> Result<T, E> {
     *refused = Some(Reject::new(reason, detail));
     Err(E::custom(reason))
 }
 
-/// Reads the text from the outside: an object, an array of one object, or a string. Every other type is serde's error.
+/// Reads the text from the outside: an object, an array of one object, or a string. Every other
+/// type is serde's error.
 struct Outside<'s, 'a, const N: usize> {
     shape: &'s Shape<N>,
     /// Written in place, because moving them from return to return costs more than reading them.
@@ -163,18 +186,28 @@ impl<'de, const N: usize> Visitor<'de> for Outside<'_, 'de, N> {
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
-        if self.in_array { Err(E::invalid_type(Unexpected::Str(text), &self)) } else { Ok(Some(text.to_owned().into())) }
+        if self.in_array {
+            Err(E::invalid_type(Unexpected::Str(text), &self))
+        } else {
+            Ok(Some(text.to_owned().into()))
+        }
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
         if self.in_array {
             return Err(A::Error::invalid_type(Unexpected::Seq, &self));
         }
-        let only = array.next_element_seed(Outside { in_array: true, refused: &mut *self.refused, ..self })?;
+        let only = array.next_element_seed(Outside {
+            in_array: true,
+            refused: &mut *self.refused,
+            ..self
+        })?;
         match (only, array.next_element()?) {
             (Some(found), None) => Ok(found),
             (None, _) => refuse(self.refused, reason::NOT_AN_OBJECT, "an empty array"),
-            (_, Some(IgnoredAny)) => refuse(self.refused, reason::NOT_AN_OBJECT, "an array of more than one"),
+            (_, Some(IgnoredAny)) => {
+                refuse(self.refused, reason::NOT_AN_OBJECT, "an array of more than one")
+            }
         }
     }
 
@@ -230,7 +263,9 @@ impl Inside<'_> {
     /// Goes into an object or array that has just begun.
     fn enter<E: Error>(self) -> Result<Self, E> {
         match self.depth {
-            DEEPEST => refuse(self.refused, reason::NESTED_TOO_DEEPLY, format!("deeper than {DEEPEST}")),
+            DEEPEST => {
+                refuse(self.refused, reason::NESTED_TOO_DEEPLY, format!("deeper than {DEEPEST}"))
+            }
             depth => Ok(Inside { depth: depth + 1, ..self }),
         }
     }

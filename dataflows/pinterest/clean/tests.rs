@@ -27,7 +27,8 @@ const PIN_TEXTS: [&str; 9] = [
 /// A good pin that says nothing but its `ind`, 1.
 const BARE: &str = r#"{"index":1,"unique_id":null}"#;
 
-/// What becomes of column `name` in a record of `name`'s kind that has `fields` and what it needs besides.
+/// What becomes of column `name` in a record of `name`'s kind that has `fields` and what it needs
+/// besides.
 fn column(name: &str, fields: &str) -> Result<Value, Reject> {
     let record = |kind: &str| match fields.contains(kind) {
         true => format!(r#"{{"ind":1,{fields}}}"#),

@@ -8,7 +8,8 @@ pub(super) fn is_blank(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
-/// A whole number by `^\d+(\.\d+)?(\s*[kKmMbB])?$` in ASCII digits: `437`, `51k`, `1.5 M`. None if it is not whole or above `i64`.
+/// A whole number by `^\d+(\.\d+)?(\s*[kKmMbB])?$` in ASCII digits: `437`, `51k`, `1.5 M`. None if
+/// it is not whole or above `i64`.
 pub(super) fn follower_count(text: &str) -> Option<i64> {
     let (number, zeros) = match text.as_bytes().last()?.to_ascii_lowercase() {
         b'k' => (text[..text.len() - 1].trim_end(), 3),
@@ -27,16 +28,24 @@ pub(super) fn follower_count(text: &str) -> Option<i64> {
     digits.try_fold(0i64, |n, digit| n.checked_mul(10)?.checked_add(digit))?.checked_mul(zeros)
 }
 
-/// The formats of a date. Digits stand for letters, every other byte for itself; the second may go on with a fraction and an offset.
-const FORMATS: [&[u8]; 4] = [b"YYYY-MM-DD hh:mm:ss", b"YYYY-MM-DDThh:mm:ss", b"MM/DD/YYYY, hh:mm:ss", b"YYYY:MM:DD hh:mm:ss"];
+/// The formats of a date. Digits stand for letters, every other byte for itself; the second may go
+/// on with a fraction and an offset.
+const FORMATS: [&[u8]; 4] = [
+    b"YYYY-MM-DD hh:mm:ss",
+    b"YYYY-MM-DDThh:mm:ss",
+    b"MM/DD/YYYY, hh:mm:ss",
+    b"YYYY:MM:DD hh:mm:ss",
+];
 
-/// The moment that `text` names, in UTC. None if it is in none of the formats, or its day or time of day does not exist.
+/// The moment that `text` names, in UTC. None if it is in none of the formats, or its day or time
+/// of day does not exist.
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     let text = text.as_bytes();
     FORMATS.iter().find_map(|format| {
         let (head, tail) = text.split_at_checked(format.len())?;
         let [year, month, day, hour, minute, second] = fields(format, head)?;
-        let fraction = if tail.is_empty() { 0 } else { (format[10] == b'T').then(|| fraction(tail))?? };
+        let fraction =
+            if tail.is_empty() { 0 } else { (format[10] == b'T').then(|| fraction(tail))?? };
         let date = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
         let seconds = date.and_hms_opt(hour, minute, second)?.and_utc().timestamp();
         Some(Timestamp(seconds * 1_000_000 + fraction))
@@ -48,7 +57,9 @@ fn fields(format: &[u8], text: &[u8]) -> Option<[u32; 6]> {
     let mut fields = [0; 6];
     for (&expected, &found) in format.iter().zip(text) {
         match b"YMDhms".iter().position(|&letter| letter == expected) {
-            Some(at) if found.is_ascii_digit() => fields[at] = fields[at] * 10 + u32::from(found - b'0'),
+            Some(at) if found.is_ascii_digit() => {
+                fields[at] = fields[at] * 10 + u32::from(found - b'0')
+            }
             None if found == expected => {}
             _ => return None,
         }
@@ -56,12 +67,18 @@ fn fields(format: &[u8], text: &[u8]) -> Option<[u32; 6]> {
     Some(fields)
 }
 
-/// Microseconds of `.` with 1 to 6 digits, or of nothing, before an offset that is UTC, or before the end.
+/// Microseconds of `.` with 1 to 6 digits, or of nothing, before an offset that is UTC, or before
+/// the end.
 fn fraction(tail: &[u8]) -> Option<i64> {
-    let tail = [&b"Z"[..], b"+00:00", b"+0000"].iter().find_map(|utc| tail.strip_suffix(*utc)).unwrap_or(tail);
+    let tail = [&b"Z"[..], b"+00:00", b"+0000"]
+        .iter()
+        .find_map(|utc| tail.strip_suffix(*utc))
+        .unwrap_or(tail);
     match tail {
         [] => Some(0),
-        [b'.', digits @ ..] if (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) => {
+        [b'.', digits @ ..]
+            if (1..=6).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit) =>
+        {
             let digits = digits.iter().chain(b"00000").take(6);
             Some(digits.fold(0, |n, digit| n * 10 + i64::from(digit - b'0')))
         }

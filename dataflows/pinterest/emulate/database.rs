@@ -1,4 +1,5 @@
-//! The three tables in MySQL: rows by their offset, as the original reads them, and tables full of invented rows.
+//! The three tables in MySQL: rows by their offset, as the original reads them, and tables full of
+//! invented rows.
 
 use std::time::Duration;
 
@@ -42,47 +43,73 @@ impl Database {
     /// Makes ready to reach a database.
     fn reach(credentials: &Credentials) -> (Pool, String) {
         let Credentials { host, port, user, password, database } = credentials;
-        let options = OptsBuilder::default().ip_or_hostname(host.as_str()).tcp_port(*port).prefer_socket(false);
-        let options = options.user(Some(user.as_str())).pass(password.as_deref()).db_name(Some(database.as_str()));
+        let options = OptsBuilder::default()
+            .ip_or_hostname(host.as_str())
+            .tcp_port(*port)
+            .prefer_socket(false);
+        let options = options
+            .user(Some(user.as_str()))
+            .pass(password.as_deref())
+            .db_name(Some(database.as_str()));
         (Pool::new(options), format!("mysql://{user}@{host}:{port}/{database}"))
     }
 
     /// Reaches a database and counts its rows.
     pub(super) async fn open(credentials: &Credentials, dates: Option<DateFormat>) -> Result<Self> {
         let (pool, name) = Self::reach(credentials);
-        let mut database = Database { pool, name, count: u64::MAX, dates: dates.unwrap_or(DateFormat::Blank) };
+        let mut database =
+            Database { pool, name, count: u64::MAX, dates: dates.unwrap_or(DateFormat::Blank) };
         for table in TABLES {
-            let count = database.first::<u64>(&format!("SELECT COUNT(*) FROM {table}"), ()).await?.unwrap_or(0);
+            let count = database
+                .first::<u64>(&format!("SELECT COUNT(*) FROM {table}"), ())
+                .await?
+                .unwrap_or(0);
             database.count = database.count.min(count);
         }
         if database.count == 0 {
-            return Err(Error::data(format!("can't take rows from {}: a table of the three has none", database.name))
-                .hint("Fill them with `pinterest generate --to mysql://…`."));
+            return Err(Error::data(format!(
+                "can't take rows from {}: a table of the three has none",
+                database.name
+            ))
+            .hint("Fill them with `pinterest generate --to mysql://…`."));
         }
         Ok(database)
     }
 
     /// Makes the three tables and fills them; `progress` is told how many rows each has.
-    pub(super) async fn fill(credentials: &Credentials, rows: &[[Bytes; 3]], progress: &mut dyn FnMut(u64)) -> Result<()> {
+    pub(super) async fn fill(
+        credentials: &Credentials,
+        rows: &[[Bytes; 3]],
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<()> {
         let (pool, name) = Self::reach(credentials);
         let failed = |e: mysql_async::Error| refused(&name, e);
         let mut connection = connect(&pool, &name).await?;
         for (table, columns) in TABLES.into_iter().zip(COLUMNS) {
-            let there: Option<String> = connection.exec_first(THERE, (table,)).await.map_err(failed)?;
+            let there: Option<String> =
+                connection.exec_first(THERE, (table,)).await.map_err(failed)?;
             if there.is_some() {
-                return Err(Error::data(format!("can't generate into {name}, which has a table {table} already"))
-                    .hint("Drop it, or generate into another database."));
+                return Err(Error::data(format!(
+                    "can't generate into {name}, which has a table {table} already"
+                ))
+                .hint("Drop it, or generate into another database."));
             }
             let create = format!("CREATE TABLE {table} ({columns}) CHARACTER SET utf8mb4");
             connection.query_drop(create).await.map_err(failed)?;
         }
         let mut done = 0;
         for rows in rows.chunks(INSERTED) {
-            let mut transaction = connection.start_transaction(TxOpts::default()).await.map_err(failed)?;
+            let mut transaction =
+                connection.start_transaction(TxOpts::default()).await.map_err(failed)?;
             for (kind, (table, columns)) in TABLES.into_iter().zip(COLUMNS).enumerate() {
-                let names: Vec<&str> = columns.split(", ").filter_map(|column| column.split(' ').next()).collect();
+                let names: Vec<&str> =
+                    columns.split(", ").filter_map(|column| column.split(' ').next()).collect();
                 let line = format!("({})", vec!["?"; names.len()].join(","));
-                let insert = format!("INSERT INTO {table} ({}) VALUES {}", names.join(","), vec![line; rows.len()].join(","));
+                let insert = format!(
+                    "INSERT INTO {table} ({}) VALUES {}",
+                    names.join(","),
+                    vec![line; rows.len()].join(",")
+                );
                 let mut values = Vec::with_capacity(rows.len() * names.len());
                 for row in rows {
                     let record: Json = serde_json::from_slice(&row[kind])
@@ -112,8 +139,11 @@ impl Database {
     }
 
     async fn one(&self, table: &str, number: u64) -> Result<Bytes> {
-        let row: Option<Row> = self.first(&format!("SELECT * FROM {table} LIMIT ?, 1"), (number,)).await?;
-        let row = row.ok_or_else(|| Error::data(format!("{table} in {} has no row {number} any more", self.name)))?;
+        let row: Option<Row> =
+            self.first(&format!("SELECT * FROM {table} LIMIT ?, 1"), (number,)).await?;
+        let row = row.ok_or_else(|| {
+            Error::data(format!("{table} in {} has no row {number} any more", self.name))
+        })?;
         record(&row, self.dates).map(Bytes::from).map_err(|column| {
             Error::data(format!("can't post row {number} of {table} in {}: its {column} holds bytes that are no text", self.name))
                 .hint("Give a view of the table that shows them as text, such as by HEX or CONVERT.")
@@ -126,16 +156,21 @@ impl Database {
         parameters: impl Into<mysql_async::Params> + Send,
     ) -> Result<Option<T>> {
         let mut connection = connect(&self.pool, &self.name).await?;
-        connection.exec_first(statement, parameters.into()).await.map_err(|e| refused(&self.name, e))
+        connection
+            .exec_first(statement, parameters.into())
+            .await
+            .map_err(|e| refused(&self.name, e))
     }
 }
 
 async fn connect(pool: &Pool, name: &str) -> Result<Conn> {
     match tokio::time::timeout(CONNECT, pool.get_conn()).await {
         Ok(connected) => connected.map_err(|e| refused(name, e)),
-        Err(_) => {
-            Err(Error::connect(format!("can't ask {name}: no answer within {} seconds", CONNECT.as_secs())).hint(UNREACHED))
-        }
+        Err(_) => Err(Error::connect(format!(
+            "can't ask {name}: no answer within {} seconds",
+            CONNECT.as_secs()
+        ))
+        .hint(UNREACHED)),
     }
 }
 
@@ -145,8 +180,12 @@ fn refused(name: &str, cause: mysql_async::Error) -> Error {
         mysql_async::Error::Server(said) => said,
         mysql_async::Error::Io(_) => {
             // The causes between say the same again.
-            let causes = std::iter::successors(Some(&cause as &dyn std::error::Error), |cause| cause.source());
-            return Error::connect(message).because(causes.last().map(ToString::to_string).unwrap_or_default()).hint(UNREACHED);
+            let causes = std::iter::successors(Some(&cause as &dyn std::error::Error), |cause| {
+                cause.source()
+            });
+            return Error::connect(message)
+                .because(causes.last().map(ToString::to_string).unwrap_or_default())
+                .hint(UNREACHED);
         }
         _ => return Error::connect(message).because(cause),
     };
@@ -171,9 +210,13 @@ fn value(record: &Json, column: &str) -> Value {
     match record.get(column).or_else(|| record.get(other)) {
         Some(Json::Number(n)) => n.as_i64().map_or_else(|| n.as_f64().into(), Value::from),
         Some(Json::String(text)) => {
-            let date = matches!(column, "timestamp" | "date_joined").then(|| moment(text)).flatten();
+            let date =
+                matches!(column, "timestamp" | "date_joined").then(|| moment(text)).flatten();
             let date = date.and_then(|at| chrono::DateTime::from_timestamp_micros(at.0));
-            date.map_or_else(|| text.as_str().into(), |at| DateFormat::Blank.write(at.naive_utc()).into())
+            date.map_or_else(
+                || text.as_str().into(),
+                |at| DateFormat::Blank.write(at.naive_utc()).into(),
+            )
         }
         _ => Value::NULL,
     }

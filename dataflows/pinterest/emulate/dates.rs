@@ -24,7 +24,8 @@ pub(crate) enum DateFormat {
 }
 
 impl DateFormat {
-    /// Writes a date. Where a fraction of a second has no place in the format, one that has such is written in ISO.
+    /// Writes a date. Where a fraction of a second has no place in the format, one that has such is
+    /// written in ISO.
     pub(crate) fn write(self, date: NaiveDateTime) -> String {
         let whole = date.and_utc().timestamp_subsec_micros() == 0;
         let format = match self {

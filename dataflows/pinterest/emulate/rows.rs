@@ -24,7 +24,8 @@ impl Rows {
     pub(super) async fn open(args: &EmulateArgs) -> Result<Self> {
         match args.from.as_str() {
             "generated" if args.credentials.is_some() => {
-                Err(Error::usage("can't use credentials: generated rows come from no database").hint("Give --from mysql:// too."))
+                Err(Error::usage("can't use credentials: generated rows come from no database")
+                    .hint("Give --from mysql:// too."))
             }
             "generated" => Ok(Rows::Generated(invented(args.seed, args.rows, args.date_format))),
             url if url.starts_with("mysql://") => {

@@ -1,4 +1,5 @@
-//! Where records are sent: a gateway, in one of its protocols, or what a gateway would send them to.
+//! Where records are sent: a gateway, in one of its protocols, or what a gateway would send them
+//! to.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -59,18 +60,24 @@ impl Target {
             gateway::make_topics(&*log, &topics, 1)?;
             return Ok(Target::Log { log, topics, keyed: gateway::has_streams(url) });
         }
-        let parsed = Url::parse(url).map_err(|e| Error::usage(format!("can't post to {}", plainly(url))).because(e))?;
+        let parsed = Url::parse(url)
+            .map_err(|e| Error::usage(format!("can't post to {}", plainly(url))).because(e))?;
         if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(Error::usage("can't take a password as an argument: everyone on this machine could read it")
-                .hint(format!("Put the token of the gateway into {TOKEN}.")));
+            return Err(Error::usage(
+                "can't take a password as an argument: everyone on this machine could read it",
+            )
+            .hint(format!("Put the token of the gateway into {TOKEN}.")));
         }
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(Error::usage(format!("can't post to {}: it has a ? or a #", plainly(url)))
                 .hint("Give the gateway as http://host:port, with a stage behind if it has one."));
         }
         let base = url.trim_end_matches('/').to_string();
-        let client =
-            Client::builder().timeout(Duration::from_secs(60)).connect_timeout(Duration::from_secs(5)).no_proxy().build();
+        let client = Client::builder()
+            .timeout(Duration::from_secs(60))
+            .connect_timeout(Duration::from_secs(5))
+            .no_proxy()
+            .build();
         let client = client.map_err(|e| Error::internal("can't make requests").because(e))?;
         let token = gateway::token()?;
         if token.is_some() && parsed.scheme() == "http" && !near(&parsed) {
@@ -109,7 +116,9 @@ impl Target {
         for _ in 1..TRIES {
             match self.attempt(kind, row, &line).await {
                 Ok(()) => return Ok(()),
-                Err(Failure { again: Some(asked), .. }) => tokio::time::sleep(asked.max(pause).min(LONGEST)).await,
+                Err(Failure { again: Some(asked), .. }) => {
+                    tokio::time::sleep(asked.max(pause).min(LONGEST)).await
+                }
                 Err(Failure { why, again: None }) => return Err(why),
             }
             pause *= 2;
@@ -156,16 +165,27 @@ impl Http {
         let (method, path, media, parts) = match style {
             Style::RestProxy => {
                 let around = ["{\"records\":[{\"value\":".to_string(), "}]}".to_string()];
-                (Method::POST, format!("topics/{user_id}.{kind}"), "application/vnd.kafka.json.v2+json", around)
+                (
+                    Method::POST,
+                    format!("topics/{user_id}.{kind}"),
+                    "application/vnd.kafka.json.v2+json",
+                    around,
+                )
             }
             Style::KinesisProxy => {
                 let stream = format!("streaming-{user_id}-{kind}");
-                let around = [format!("{{\"StreamName\":\"{stream}\",\"Data\":"), format!(",\"PartitionKey\":\"{row}\"}}")];
+                let around = [
+                    format!("{{\"StreamName\":\"{stream}\",\"Data\":"),
+                    format!(",\"PartitionKey\":\"{row}\"}}"),
+                ];
                 (Method::PUT, format!("streams/{stream}/record"), "application/json", around)
             }
         };
         let body = [parts[0].as_bytes(), line, parts[1].as_bytes()].concat();
-        let request = client.request(method, format!("{base}/{path}")).header(header::CONTENT_TYPE, media).body(body);
+        let request = client
+            .request(method, format!("{base}/{path}"))
+            .header(header::CONTENT_TYPE, media)
+            .body(body);
         token.iter().fold(request, RequestBuilder::bearer_auth)
     }
 
@@ -174,14 +194,19 @@ impl Http {
         let lost = |e: reqwest::Error| Failure { why: chain(&e), again: Some(Duration::ZERO) };
         let response = self.request(kind, row, line).send().await.map_err(lost)?;
         let status = response.status();
-        let after = response.headers().get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+        let after = response
+            .headers()
+            .get(header::RETRY_AFTER)
+            .and_then(|after| after.to_str().ok()?.parse().ok());
         let body = response.text().await.map_err(lost)?;
         // The REST Proxy says 200 and names the error of the record.
         let named = body.contains("\"error_code\":5");
         if status.is_success() && !named {
             return Ok(());
         }
-        let busy = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) || named;
+        let busy =
+            matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+                || named;
         let again = after.map(Duration::from_secs).or(busy.then_some(Duration::ZERO));
         let short: String = body.chars().take(300).collect();
         Err(Failure { why: format!("{status} {short}"), again })

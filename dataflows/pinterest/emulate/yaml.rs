@@ -1,11 +1,12 @@
-//! The names and values of a flat file of YAML, all of them as text: a password may be a number or a word that YAML knows.
+//! The names and values of a flat file of YAML, all of them as text: a password may be a number or
+//! a word that YAML knows.
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-/// The names and values of the first document in `text`; otherwise the trouble, which tells nothing of the values. What is nested is
-/// passed over.
+/// The names and values of the first document in `text`; otherwise the trouble, which tells nothing
+/// of the values. What is nested is passed over.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let (mut anchors, mut name, mut depth) = (BTreeMap::new(), None, 0);
@@ -31,7 +32,8 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
             Event::DocumentEnd => break,
             Event::Alias(anchor) => anchors.get(&anchor).cloned().unwrap_or_default(),
             Event::Scalar(text, style, anchor, _) => {
-                let none = style == ScalarStyle::Plain && ["", "~", "null", "Null", "NULL"].contains(&&*text);
+                let none = style == ScalarStyle::Plain
+                    && ["", "~", "null", "Null", "NULL"].contains(&&*text);
                 let value = if none { String::new() } else { text.into_owned() };
                 anchors.insert(anchor, value.clone());
                 value
@@ -98,8 +100,13 @@ mod tests {
 
     #[test]
     fn a_line_that_is_wrong_is_told_by_its_number_alone() {
-        let cases =
-            ["PASSWORD secret", "- secret", "HOST: a\nPASSWORD: \"secret", "PASSWORD: a\nPASSWORD: secret", "? [secret]\n: x"];
+        let cases = [
+            "PASSWORD secret",
+            "- secret",
+            "HOST: a\nPASSWORD: \"secret",
+            "PASSWORD: a\nPASSWORD: secret",
+            "? [secret]\n: x",
+        ];
         for text in cases {
             let why = pairs(text).unwrap_err();
             assert!(why.contains("line ") && !why.contains("secret"), "{text}: {why}");

@@ -1,4 +1,5 @@
-//! Writes the three topics as a Confluent S3 sink does: immutable objects of some records, all of them there at once or none.
+//! Writes the three topics as a Confluent S3 sink does: immutable objects of some records, all of
+//! them there at once or none.
 
 use std::fs;
 use std::io::{self, ErrorKind as Io, Write};
@@ -18,8 +19,9 @@ const SPILL: usize = 256 << 10;
 const SYNCED: usize = 256;
 const SYNCING: usize = 8;
 
-/// The topics of one archive, open for appending. They are written where no reader looks, `.<user>.partial` beside `topics`, and
-/// renamed when they are whole and synced: by one step, or by one a topic where `topics` is there already.
+/// The topics of one archive, open for appending. They are written where no reader looks,
+/// `.<user>.partial` beside `topics`, and renamed when they are whole and synced: by one step, or
+/// by one a topic where `topics` is there already.
 pub(super) struct Archive {
     to: PathBuf,
     names: [String; 3],
@@ -46,15 +48,16 @@ struct Partition {
 }
 
 impl Archive {
-    /// Makes the folders of an archive that has no file yet. What an earlier one left that was interrupted is taken away.
+    /// Makes the folders of an archive that has no file yet. What an earlier one left that was
+    /// interrupted is taken away.
     pub(super) fn create(options: &Options) -> Result<Self> {
         if !(1..=1000).contains(&options.partitions) {
-            return Err(
-                Error::usage(format!("can't write {} partitions", options.partitions)).hint("Give a number from 1 to 1000.")
-            );
+            return Err(Error::usage(format!("can't write {} partitions", options.partitions))
+                .hint("Give a number from 1 to 1000."));
         }
         if options.records_per_object == 0 {
-            return Err(Error::usage("can't write objects of 0 records").hint("Give a number of 1 or more."));
+            return Err(Error::usage("can't write objects of 0 records")
+                .hint("Give a number of 1 or more."));
         }
         let to = options.to.clone();
         let mark = Mark::alone(&to, "generate")?;
@@ -81,13 +84,20 @@ impl Archive {
             for p in 0..options.partitions {
                 let folder = archive.partial.join(name).join(format!("partition={p}"));
                 fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, e))?;
-                topic.push(Partition { folder, stem: format!("{name}+{p}"), first: 0, next: 0, buffer: Vec::new() });
+                topic.push(Partition {
+                    folder,
+                    stem: format!("{name}+{p}"),
+                    first: 0,
+                    next: 0,
+                    buffer: Vec::new(),
+                });
             }
         }
         Ok(archive)
     }
 
-    /// Appends one record, a line without its end, to a partition that is drawn: records of one number part ways.
+    /// Appends one record, a line without its end, to a partition that is drawn: records of one
+    /// number part ways.
     pub(super) fn append(&mut self, kind: usize, line: &[u8]) -> Result<()> {
         let topic = &mut self.topics[kind];
         let drawn = self.draw.below(topic.len() as u64) as usize;
@@ -155,7 +165,8 @@ impl Partition {
         format!("{}+{:010}.json", self.stem, self.first)
     }
 
-    /// Moves what is in memory to the object's file, which is open only for that long: there may be thousands.
+    /// Moves what is in memory to the object's file, which is open only for that long: there may be
+    /// thousands.
     fn spill(&mut self) -> Result<PathBuf> {
         let path = self.folder.join(self.name());
         let file = fs::File::options().create(true).append(true).open(&path);
@@ -176,11 +187,16 @@ fn sync(paths: &[PathBuf]) -> Result<()> {
     let sync = |path: &PathBuf| disk::sync(path).map_err(|e| unwritable(path, e));
     thread::scope(|scope| {
         let parts = paths.chunks(paths.len().div_ceil(SYNCING).max(1));
-        let begun = parts.map(|part| thread::Builder::new().spawn_scoped(scope, move || part.iter().try_for_each(sync)));
+        let begun = parts.map(|part| {
+            thread::Builder::new().spawn_scoped(scope, move || part.iter().try_for_each(sync))
+        });
         let threads: Vec<_> = begun.collect();
         let join = |thread: io::Result<thread::ScopedJoinHandle<'_, Result<()>>>| {
-            let thread = thread.map_err(|e| Error::no_thread("a thread that syncs the archive", e))?;
-            thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that syncs the archive has panicked")))
+            let thread =
+                thread.map_err(|e| Error::no_thread("a thread that syncs the archive", e))?;
+            thread.join().unwrap_or_else(|_| {
+                Err(Error::internal("a thread that syncs the archive has panicked"))
+            })
         };
         threads.into_iter().try_for_each(join)
     })
@@ -194,7 +210,8 @@ fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a folder that holds only folders; it need not be there. A file in it is an error, and stays.
+/// Removes a folder that holds only folders; it need not be there. A file in it is an error, and
+/// stays.
 fn remove_folders(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == Io::NotFound => return Ok(()),
@@ -230,7 +247,9 @@ fn full(folder: &Path) -> Error {
 fn unwritable(path: &Path, cause: io::Error) -> Error {
     let error = Error::connect(format!("can't write {}", path.display()));
     let error = match cause.kind() {
-        Io::StorageFull | Io::QuotaExceeded => error.hint("Make room there, or give fewer --events or another --to."),
+        Io::StorageFull | Io::QuotaExceeded => {
+            error.hint("Make room there, or give fewer --events or another --to.")
+        }
         _ => error,
     };
     error.because(cause)

@@ -111,7 +111,8 @@ const DIRT: [Dirt; 72] = [
     Line(lines::no_kind),
 ];
 
-/// Dirty events from one line of more than 1 MiB to the next, and the first that has one: more would swell the archive.
+/// Dirty events from one line of more than 1 MiB to the next, and the first that has one: more
+/// would swell the archive.
 const HUGE_EVERY: u64 = 5_000;
 const HUGE_FIRST: u64 = 100;
 
@@ -131,11 +132,22 @@ pub(super) struct Sender {
 impl Sender {
     /// A sender that makes the fraction `dirt` of the events dirty.
     pub(super) fn new(seed: u64, dirt: f64) -> Self {
-        Sender { dirt, draw: Draw::new(seed, Stream::Dirt, 0), dirty: 0, late: BTreeMap::new(), held: 0 }
+        Sender {
+            dirt,
+            draw: Draw::new(seed, Stream::Dirt, 0),
+            dirty: 0,
+            late: BTreeMap::new(),
+            held: 0,
+        }
     }
 
     /// Sends event number `ind`, then what is due after it.
-    pub(super) fn send(&mut self, ind: u64, lines: &[Vec<u8>; 3], archive: &mut Archive) -> Result<()> {
+    pub(super) fn send(
+        &mut self,
+        ind: u64,
+        lines: &[Vec<u8>; 3],
+        archive: &mut Archive,
+    ) -> Result<()> {
         if self.draw.share() < self.dirt {
             self.spoil(ind, lines, archive)?;
         } else {
@@ -165,7 +177,9 @@ impl Sender {
         }
         let spoilt = match dirt {
             Lost => return Ok(()),
-            Misdirected => return archive.append((kind + 1 + self.draw.below(2) as usize) % 3, line),
+            Misdirected => {
+                return archive.append((kind + 1 + self.draw.below(2) as usize) % 3, line);
+            }
             Duplicate => line.clone(),
             Correction | Reversal => self.corrected(kind, line),
             Field(_, name, value) => edited(line, name, value),
@@ -187,9 +201,21 @@ impl Sender {
     fn corrected(&mut self, kind: usize, line: &[u8]) -> Vec<u8> {
         let number = self.draw.below(900);
         match kind {
-            PIN => edited(&edited(line, "title", r#""Corrected""#), "follower_count", &format!(r#""{number}k""#)),
-            GEO => edited(&edited(line, "country", r#""Norway""#), "latitude", &format!("{}.5", number / 10)),
-            _ => edited(&edited(line, "last_name", r#""Corrected""#), "age", &format!("{}", 20 + number / 22)),
+            PIN => edited(
+                &edited(line, "title", r#""Corrected""#),
+                "follower_count",
+                &format!(r#""{number}k""#),
+            ),
+            GEO => edited(
+                &edited(line, "country", r#""Norway""#),
+                "latitude",
+                &format!("{}.5", number / 10),
+            ),
+            _ => edited(
+                &edited(line, "last_name", r#""Corrected""#),
+                "age",
+                &format!("{}", 20 + number / 22),
+            ),
         }
     }
 

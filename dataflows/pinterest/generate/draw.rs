@@ -20,7 +20,9 @@ impl Draw {
     /// The sequence number `number` of `stream`.
     pub(super) fn new(seed: u64, stream: Stream, number: u64) -> Self {
         // Odd multipliers keep neighbours apart; seed_from_u64 does the mixing.
-        let seed = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(number.wrapping_mul(0xD134_2543_DE82_EF95));
+        let seed = seed
+            .wrapping_mul(0x9E37_79B9_7F4A_7C15)
+            .wrapping_add(number.wrapping_mul(0xD134_2543_DE82_EF95));
         Draw(Pcg64::seed_from_u64(seed.wrapping_add(stream as u64)))
     }
 

@@ -8,14 +8,16 @@ use super::names::{DRIFTER, FIRST, LAST, SHOPS};
 use super::texts::{ADJECTIVES, CATEGORIES, EXTRAS, FOREIGN, RUSSIAN, SENTENCES, TAGS, TAILS};
 use super::{GEO, PIN, USER};
 
-/// Follower counts are levels, hundredths of a power of ten: integers draw the same on every machine. This one is 15M.
+/// Follower counts are levels, hundredths of a power of ten: integers draw the same on every
+/// machine. This one is 15M.
 const LEVELS: u64 = 718;
 /// The level of 91k, where the drifting poster starts.
 const DRIFTING: u64 = 496;
 /// Bytes of a description before its `…`; more would not fit in 180 characters.
 const DESCRIPTION: usize = 176;
 
-/// Posts are made from 2017-10-09 to 2022-11-01, users join from 2015-10-01 to 2017-12-01; seconds since 1970.
+/// Posts are made from 2017-10-09 to 2022-11-01, users join from 2015-10-01 to 2017-12-01; seconds
+/// since 1970.
 const POSTED: [i64; 2] = [1_507_507_200, 1_667_260_800];
 const JOINED: [i64; 2] = [1_443_657_600, 1_512_086_400];
 
@@ -68,7 +70,12 @@ impl World {
         let mut draw = Draw::new(self.seed, Stream::People, number);
         let young = draw.below(1000);
         let (first, last) = (draw.of(&FIRST), draw.of(&LAST));
-        Person { first, last, age: 20 + 41 * young * young / 1_000_000, joined: moment(JOINED, &mut draw) }
+        Person {
+            first,
+            last,
+            age: 20 + 41 * young * young / 1_000_000,
+            joined: moment(JOINED, &mut draw),
+        }
     }
 
     /// Draws a poster for a user: 0 has the most followers, and the older the user, the fewer.
@@ -81,7 +88,8 @@ impl World {
             _ => {
                 let level = (60 + 6000 / age + noise + luck).min(LEVELS - 1);
                 let share = self.posters / LEVELS + 1;
-                ((LEVELS - 1 - level) * self.posters / LEVELS + draw.below(share)).min(self.posters - 1)
+                ((LEVELS - 1 - level) * self.posters / LEVELS + draw.below(share))
+                    .min(self.posters - 1)
             }
         }
     }
@@ -116,16 +124,27 @@ impl World {
             put(line, &["\",\"is_image_or_video\":\"", kind]);
             image(line, draw);
         }
-        put(line, &[",\"save_location\":\"Local save in /data/", category.name, "\",\"category\":\"", category.name, "\"}"]);
+        put(
+            line,
+            &[
+                ",\"save_location\":\"Local save in /data/",
+                category.name,
+                "\",\"category\":\"",
+                category.name,
+                "\"}",
+            ],
+        );
     }
 
-    /// Writes the name of a poster; names are in alphabetical order, so the most popular begin with A.
+    /// Writes the name of a poster; names are in alphabetical order, so the most popular begin with
+    /// A.
     fn poster(&self, rank: u64, line: &mut Vec<u8>) {
         if rank == self.drifter() {
             return put(line, &[DRIFTER]);
         }
         let mut draw = Draw::new(self.seed, Stream::Posters, rank);
-        let first = FIRST[(u128::from(rank) * FIRST.len() as u128 / u128::from(self.posters)) as usize];
+        let first =
+            FIRST[(u128::from(rank) * FIRST.len() as u128 / u128::from(self.posters)) as usize];
         let (other, last, shop) = (draw.of(&FIRST), draw.of(&LAST), draw.of(&SHOPS));
         match draw.below(8) {
             0..4 => put(line, &[first, " ", last]),
@@ -154,10 +173,12 @@ impl World {
         put(line, &[unit]);
     }
 
-    /// Half of the events are where the popularity of the poster says, which gives A-countries to the most popular.
+    /// Half of the events are where the popularity of the poster says, which gives A-countries to
+    /// the most popular.
     fn geo(&self, rank: u64, draw: &mut Draw, line: &mut Vec<u8>) {
         let countries = COUNTRIES.len() as u64;
-        let near = (u128::from(rank) * u128::from(countries) / u128::from(self.posters)) as u64 + draw.below(10);
+        let near = (u128::from(rank) * u128::from(countries) / u128::from(self.posters)) as u64
+            + draw.below(10);
         let country = if draw.one_in(2) { draw.below(countries) } else { near.min(countries - 1) };
         put(line, &[",\"timestamp\":\""]);
         let posted = moment(POSTED, draw);
@@ -171,7 +192,10 @@ impl World {
 }
 
 fn user(person: &Person, draw: &mut Draw, line: &mut Vec<u8>) {
-    put(line, &[",\"first_name\":\"", person.first, "\",\"last_name\":\"", person.last, "\",\"age\":"]);
+    put(
+        line,
+        &[",\"first_name\":\"", person.first, "\",\"last_name\":\"", person.last, "\",\"age\":"],
+    );
     digits(line, person.age, 1);
     put(line, &[",\"date_joined\":\""]);
     date(line, person.joined, draw);
@@ -189,7 +213,9 @@ fn title(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
             digits(line, 5 + draw.below(60), 1);
             put(line, &[" ", adjective, " ", thing, " ", tail]);
         }
-        15..18 => put(line, &[adjective, " ", thing, " and ", draw.of(&ADJECTIVES), " ideas ", tail]),
+        15..18 => {
+            put(line, &[adjective, " ", thing, " and ", draw.of(&ADJECTIVES), " ideas ", tail])
+        }
         18..22 => put(line, &[adjective, " ", thing, " ", tail, " | ", draw.of(&SENTENCES)]),
         _ => put(line, &[adjective, " ", thing, " ", tail]),
     }
@@ -198,7 +224,8 @@ fn title(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
     }
 }
 
-/// Writes nothing but "no data", or some sentences, mostly cut after a word with `…` and a blank that doesn't break.
+/// Writes nothing but "no data", or some sentences, mostly cut after a word with `…` and a blank
+/// that doesn't break.
 fn description(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
     match draw.below(200) {
         0..4 => return put(line, &["No description available"]),
@@ -212,13 +239,23 @@ fn description(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
             put(line, &[draw.of(&RUSSIAN), " "]);
         }
     } else {
-        put(line, &[draw.of(&ADJECTIVES), " ", thing, if draw.one_in(20) { ".\\n" } else { ". " }, draw.of(&SENTENCES)]);
+        put(
+            line,
+            &[
+                draw.of(&ADJECTIVES),
+                " ",
+                thing,
+                if draw.one_in(20) { ".\\n" } else { ". " },
+                draw.of(&SENTENCES),
+            ],
+        );
         while cut && line.len() < start + DESCRIPTION {
             put(line, &[" ", draw.of(&SENTENCES)]);
         }
     }
     if line.len() > start + DESCRIPTION {
-        let word = line[start..start + DESCRIPTION].iter().rposition(|&byte| byte == b' ').unwrap_or(0);
+        let word =
+            line[start..start + DESCRIPTION].iter().rposition(|&byte| byte == b' ').unwrap_or(0);
         line.truncate(start + word);
         put(line, &["…\u{a0}"]);
     }
@@ -300,7 +337,8 @@ fn moment([from, to]: [i64; 2], draw: &mut Draw) -> i64 {
 fn power(level: u64) -> u64 {
     const TENTHS: [u64; 11] = [100, 126, 158, 200, 251, 316, 398, 501, 631, 794, 1000];
     let (tenth, part) = ((level / 10 % 10) as usize, level % 10);
-    (TENTHS[tenth] * (10 - part) + TENTHS[tenth + 1] * part) * 10_u64.pow((level / 100) as u32) / 1000
+    (TENTHS[tenth] * (10 - part) + TENTHS[tenth + 1] * part) * 10_u64.pow((level / 100) as u32)
+        / 1000
 }
 
 fn put(line: &mut Vec<u8>, parts: &[&str]) {

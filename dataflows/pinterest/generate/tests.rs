@@ -1,4 +1,5 @@
-//! What the archive promises: the same bytes, the layout, the shapes of real records, and dirt of every kind.
+//! What the archive promises: the same bytes, the layout, the shapes of real records, and dirt of
+//! every kind.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -36,7 +37,8 @@ struct Sample {
 impl Sample {
     fn new(options: Options) -> Sample {
         let root = TempDir::new().unwrap();
-        let summary = generate(&Options { to: root.path().to_path_buf(), ..options }, &mut |_| ()).unwrap();
+        let summary =
+            generate(&Options { to: root.path().to_path_buf(), ..options }, &mut |_| ()).unwrap();
         Sample { root, summary }
     }
 
@@ -60,7 +62,10 @@ impl Sample {
 
     /// The records of one kind by their number.
     fn records(&self, kind: usize) -> BTreeMap<u64, Value> {
-        let values = self.lines(kind).into_iter().map(|line| serde_json::from_slice::<Value>(&line).unwrap());
+        let values = self
+            .lines(kind)
+            .into_iter()
+            .map(|line| serde_json::from_slice::<Value>(&line).unwrap());
         values.map(|value| (number(&value), value)).collect()
     }
 }
@@ -71,7 +76,10 @@ fn read(root: &Path, folder: &Path, objects: &mut BTreeMap<String, Vec<u8>>) {
         if path.is_dir() {
             read(root, &path, objects);
         } else {
-            objects.insert(path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(), std::fs::read(&path).unwrap());
+            objects.insert(
+                path.strip_prefix(root).unwrap().to_str().unwrap().to_owned(),
+                std::fs::read(&path).unwrap(),
+            );
         }
     }
 }
@@ -92,8 +100,12 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
 /// What a well-made follower count says.
 fn followers(pin: &Value) -> Option<u64> {
     let count = text(pin, "follower_count");
-    let (digits, unit) = count.split_at(count.find(|c: char| !c.is_ascii_digit()).unwrap_or(count.len()));
-    Some(digits.parse::<u64>().ok()? * [("", 1), ("k", 1_000), ("M", 1_000_000)].into_iter().find(|(u, _)| *u == unit)?.1)
+    let (digits, unit) =
+        count.split_at(count.find(|c: char| !c.is_ascii_digit()).unwrap_or(count.len()));
+    Some(
+        digits.parse::<u64>().ok()?
+            * [("", 1), ("k", 1_000), ("M", 1_000_000)].into_iter().find(|(u, _)| *u == unit)?.1,
+    )
 }
 
 #[test]
@@ -109,7 +121,8 @@ fn the_same_arguments_give_the_same_bytes() {
 fn the_events_do_not_depend_on_partitions_and_objects() {
     let options = Options { events: 500, dirt: 0.05, ..Options::default() };
     let some = Sample::new(options.clone());
-    let large = Sample::new(Options { partitions: 1, records_per_object: 1_000_000, ..options.clone() });
+    let large =
+        Sample::new(Options { partitions: 1, records_per_object: 1_000_000, ..options.clone() });
     let small = Sample::new(Options { partitions: 4, records_per_object: 1, ..options });
     assert_eq!(large.summary.objects, 3);
     assert_eq!(small.summary.objects, small.summary.records.iter().sum::<u64>());
@@ -125,15 +138,24 @@ fn the_events_do_not_depend_on_partitions_and_objects() {
 
 #[test]
 fn objects_follow_each_other_without_a_gap() {
-    let sample = Sample::new(Options { events: 3_000, records_per_object: 300, dirt: 0.1, ..Options::default() });
+    let sample = Sample::new(Options {
+        events: 3_000,
+        records_per_object: 300,
+        dirt: 0.1,
+        ..Options::default()
+    });
     let objects = sample.objects();
     let mut next = HashMap::new();
     let mut records = [0; 3];
     for (path, bytes) in &objects {
-        let [topics, topic, folder, name]: [&str; 4] = path.split('/').collect::<Vec<_>>().try_into().unwrap();
+        let [topics, topic, folder, name]: [&str; 4] =
+            path.split('/').collect::<Vec<_>>().try_into().unwrap();
         let partition = folder.strip_prefix("partition=").unwrap();
         let next = next.entry((topic.to_owned(), partition.to_owned())).or_insert(0);
-        assert_eq!((topics, name), ("topics", format!("{topic}+{partition}+{next:010}.json").as_str()));
+        assert_eq!(
+            (topics, name),
+            ("topics", format!("{topic}+{partition}+{next:010}.json").as_str())
+        );
         let kind = KINDS.iter().position(|kind| topic == format!("demo.{kind}")).unwrap();
         assert!(lines(bytes).len() <= 300);
         records[kind] += lines(bytes).len() as u64;
@@ -141,7 +163,10 @@ fn objects_follow_each_other_without_a_gap() {
     }
     assert_eq!(next.len(), 9);
     let bytes = objects.values().map(|bytes| bytes.len() as u64).sum();
-    assert_eq!(sample.summary, Summary { records, objects: objects.len() as u64, bytes, dirty: sample.summary.dirty });
+    assert_eq!(
+        sample.summary,
+        Summary { records, objects: objects.len() as u64, bytes, dirty: sample.summary.dirty }
+    );
     assert!((200..400).contains(&sample.summary.dirty), "{}", sample.summary.dirty);
 }
 
@@ -159,11 +184,13 @@ fn clean_events_are_one_record_of_each_kind_with_its_fields() {
         }
         for line in sample.lines(kind) {
             let line = String::from_utf8(line).unwrap();
-            let places: Vec<_> = fields.iter().map(|field| line.find(&format!("\"{field}\":"))).collect();
+            let places: Vec<_> =
+                fields.iter().map(|field| line.find(&format!("\"{field}\":"))).collect();
             assert!(places.is_sorted() && line.starts_with("{\"ind"), "{line}");
         }
     }
-    let categories: Vec<_> = sample.records(PIN).into_values().map(|pin| text(&pin, "category").to_owned()).collect();
+    let categories: Vec<_> =
+        sample.records(PIN).into_values().map(|pin| text(&pin, "category").to_owned()).collect();
     assert!(categories.is_sorted());
     assert_eq!(BTreeSet::from_iter(&categories).len(), 13);
 }
@@ -184,9 +211,15 @@ fn pins_look_like_real_ones() {
     let pins = sample.records(PIN);
     let (mut broken, mut counts) = (0, BTreeSet::new());
     for pin in pins.values() {
-        assert!(text(pin, "title").chars().count() <= 199 && text(pin, "description").chars().count() <= 180);
+        assert!(
+            text(pin, "title").chars().count() <= 199
+                && text(pin, "description").chars().count() <= 180
+        );
         assert!(text(pin, "poster_name").chars().count() <= 94);
-        assert_eq!(text(pin, "save_location"), format!("Local save in /data/{}", text(pin, "category")));
+        assert_eq!(
+            text(pin, "save_location"),
+            format!("Local save in /data/{}", text(pin, "category"))
+        );
         let id: Vec<_> = text(pin, "unique_id").split('-').map(str::len).collect();
         assert_eq!((id, &text(pin, "unique_id")[14..15]), (vec![8, 4, 4, 4, 12], "4"));
         let error = text(pin, "image_src").starts_with("Image src error");
@@ -206,7 +239,9 @@ fn pins_look_like_real_ones() {
     }
     assert!((300..800).contains(&broken));
     assert!(counts.first() == Some(&0) && *counts.last().unwrap() >= 1_000_000);
-    let some = |field: &str, is: &dyn Fn(&str) -> bool| assert!(pins.values().any(|pin| is(text(pin, field))), "{field}");
+    let some = |field: &str, is: &dyn Fn(&str) -> bool| {
+        assert!(pins.values().any(|pin| is(text(pin, field))), "{field}")
+    };
     for part in ["\n", "  ", "🎄", "Идеи"] {
         some("title", &|title| title.contains(part));
     }
@@ -260,12 +295,21 @@ fn users_and_names_and_ties_repeat() {
     let (mut people, mut names) = (BTreeSet::new(), BTreeSet::new());
     for user in sample.records(USER).values() {
         let name = (text(user, "first_name").to_owned(), text(user, "last_name").to_owned());
-        let joined = text(user, "date_joined").chars().filter(char::is_ascii_digit).take(8).collect::<String>();
+        let joined = text(user, "date_joined")
+            .chars()
+            .filter(char::is_ascii_digit)
+            .take(8)
+            .collect::<String>();
         people.insert((name.clone(), user["age"].as_u64()));
         names.insert(name);
         assert!(["2015", "2016", "2017"].iter().any(|year| joined.contains(year)));
     }
-    assert!((1_100..1_300).contains(&people.len()) && names.len() < people.len(), "{} {}", people.len(), names.len());
+    assert!(
+        (1_100..1_300).contains(&people.len()) && names.len() < people.len(),
+        "{} {}",
+        people.len(),
+        names.len()
+    );
 
     let pins = sample.records(PIN);
     let mut counts: BTreeMap<String, HashMap<String, u64>> = BTreeMap::new();
@@ -274,8 +318,9 @@ fn users_and_names_and_ties_repeat() {
         *country.entry(text(&pins[&ind], "category").to_owned()).or_default() += 1;
     }
     assert_eq!(counts.len(), 243);
-    let tie =
-        |counts: &HashMap<String, u64>| counts.values().filter(|count| Some(count) == counts.values().max().as_ref()).count() > 1;
+    let tie = |counts: &HashMap<String, u64>| {
+        counts.values().filter(|count| Some(count) == counts.values().max().as_ref()).count() > 1
+    };
     let ties = counts.values().filter(|counts| tie(counts)).count();
     assert!((20..120).contains(&ties), "{ties}");
 }
@@ -283,8 +328,10 @@ fn users_and_names_and_ties_repeat() {
 #[test]
 fn dates_come_in_every_format() {
     let geos = Sample::clean(2_000).records(GEO);
-    let shapes: BTreeSet<_> =
-        geos.values().map(|geo| text(geo, "timestamp").replace(|c: char| c.is_ascii_digit(), "9")).collect();
+    let shapes: BTreeSet<_> = geos
+        .values()
+        .map(|geo| text(geo, "timestamp").replace(|c: char| c.is_ascii_digit(), "9"))
+        .collect();
     let expected = [
         "9999-99-99 99:99:99",
         "9999-99-99T99:99:99",
@@ -295,7 +342,10 @@ fn dates_come_in_every_format() {
         "9999-99-99T99:99:99+9999",
     ];
     assert_eq!(shapes, expected.map(str::to_owned).into());
-    let usual = geos.values().filter(|geo| text(geo, "timestamp").len() == 19 && text(geo, "timestamp").contains('T')).count();
+    let usual = geos
+        .values()
+        .filter(|geo| text(geo, "timestamp").len() == 19 && text(geo, "timestamp").contains('T'))
+        .count();
     assert!(usual > 1_500, "{usual}");
 }
 
@@ -303,7 +353,8 @@ fn dates_come_in_every_format() {
 fn an_archive_that_holds_records_is_left_alone() {
     let sample = Sample::clean(10);
     let before = sample.objects();
-    let options = Options { events: 10, to: sample.root.path().to_path_buf(), ..Options::default() };
+    let options =
+        Options { events: 10, to: sample.root.path().to_path_buf(), ..Options::default() };
     let error = generate(&options, &mut |_| ()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("demo.pin"), "{error}");

@@ -51,7 +51,8 @@ pub(super) const TAILS: [&str; 16] = [
 ];
 
 /// What some titles end with.
-pub(super) const EXTRAS: [&str; 10] = ["🎄", "✨✨", "❤️", "😍", "🎨🖌️", "🔥", "🌿", "— part 2", "| 2021", "👉 see more"];
+pub(super) const EXTRAS: [&str; 10] =
+    ["🎄", "✨✨", "❤️", "😍", "🎨🖌️", "🔥", "🌿", "— part 2", "| 2021", "👉 see more"];
 
 /// Titles in other languages.
 pub(super) const FOREIGN: [&str; 7] = [

@@ -9,7 +9,11 @@ fn examples(command: &Command) -> Vec<Vec<String>> {
     let page = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let lines = page.lines().filter_map(|line| line.strip_prefix("  "));
     let lines = lines.filter(|line| line.split_whitespace().next() == Some("pinterest"));
-    lines.map(|line| line.split("  ").next().unwrap_or(line).split_whitespace().map(str::to_string).collect()).collect()
+    lines
+        .map(|line| {
+            line.split("  ").next().unwrap_or(line).split_whitespace().map(str::to_string).collect()
+        })
+        .collect()
 }
 
 /// All commands with the words that name them, but for clap's own.
@@ -36,7 +40,10 @@ fn the_help_of_every_command_has_examples_and_every_example_parses() {
             }
         }
         match path.len() {
-            1 | 2 => assert!(examples.iter().any(|example| is_of(path, example)), "the help of {path:?} has no example of it"),
+            1 | 2 => assert!(
+                examples.iter().any(|example| is_of(path, example)),
+                "the help of {path:?} has no example of it"
+            ),
             _ => below.push(path.join(" ")),
         }
         shown.extend(examples);
@@ -45,7 +52,10 @@ fn the_help_of_every_command_has_examples_and_every_example_parses() {
     assert_eq!(below.len(), 5, "{below:?}");
     for path in below {
         let path: Vec<&str> = path.split(' ').collect();
-        assert!(shown.iter().any(|example| is_of(&path, example)), "no help has an example of {path:?}");
+        assert!(
+            shown.iter().any(|example| is_of(&path, example)),
+            "no help has an example of {path:?}"
+        );
     }
     assert!(shown.len() > 40, "{shown:?}");
 }

@@ -8,7 +8,11 @@ use watershed::connect::Value;
 use super::*;
 
 fn geo(latitude: f64) -> Geo {
-    Geo { country: Some("Bouvet Island (Bouvetoya)".into()), coordinates: Some([latitude, 2.0]), timestamp: Some(Timestamp(3)) }
+    Geo {
+        country: Some("Bouvet Island (Bouvetoya)".into()),
+        coordinates: Some([latitude, 2.0]),
+        timestamp: Some(Timestamp(3)),
+    }
 }
 
 fn values(row: &impl Row) -> Vec<Value> {
@@ -38,29 +42,46 @@ fn a_row_puts_one_value_of_each_column_in_order() {
     assert_eq!(values(&pin), expected.collect::<Vec<_>>());
     assert_eq!(
         values(&geo(1.5)),
-        [Value::Text("Bouvet Island (Bouvetoya)".into()), Value::Doubles(vec![1.5, 2.0]), Value::Timestamp(3)]
+        [
+            Value::Text("Bouvet Island (Bouvetoya)".into()),
+            Value::Doubles(vec![1.5, 2.0]),
+            Value::Timestamp(3)
+        ]
     );
-    let user = User { user_name: Some("A B".into()), age: Some(-1), date_joined: Some(Timestamp(4)) };
+    let user =
+        User { user_name: Some("A B".into()), age: Some(-1), date_joined: Some(Timestamp(4)) };
     assert_eq!(values(&user), [Value::Text("A B".into()), Value::Long(-1), Value::Timestamp(4)]);
 }
 
 #[test]
 fn a_row_has_a_nullable_type_for_each_column() {
-    for (columns, names) in
-        [(Pin::columns(), &PIN_COLUMNS[1..]), (Geo::columns(), &GEO_COLUMNS[1..]), (User::columns(), &USER_COLUMNS[1..])]
-    {
+    for (columns, names) in [
+        (Pin::columns(), &PIN_COLUMNS[1..]),
+        (Geo::columns(), &GEO_COLUMNS[1..]),
+        (User::columns(), &USER_COLUMNS[1..]),
+    ] {
         assert_eq!(columns.len(), names.len(), "{names:?}");
         assert!(columns.iter().all(|(_, nullable)| *nullable), "{names:?}");
     }
-    let of_pin: Vec<_> = PIN_COLUMNS[1..].iter().zip(Pin::columns()).filter(|(_, (ty, _))| *ty == ColumnType::Long).collect();
+    let of_pin: Vec<_> = PIN_COLUMNS[1..]
+        .iter()
+        .zip(Pin::columns())
+        .filter(|(_, (ty, _))| *ty == ColumnType::Long)
+        .collect();
     assert_eq!(of_pin, [(&"follower_count", (ColumnType::Long, true))]);
 }
 
 #[test]
 fn an_empty_row_is_all_null() {
     assert_eq!(values(&Pin::new(None, [None; 9])), vec![Value::Null; 10]);
-    assert_eq!(values(&Geo { country: None, coordinates: None, timestamp: None }), vec![Value::Null; 3]);
-    assert_eq!(values(&User { user_name: None, age: None, date_joined: None }), vec![Value::Null; 3]);
+    assert_eq!(
+        values(&Geo { country: None, coordinates: None, timestamp: None }),
+        vec![Value::Null; 3]
+    );
+    assert_eq!(
+        values(&User { user_name: None, age: None, date_joined: None }),
+        vec![Value::Null; 3]
+    );
 }
 
 #[test]
@@ -75,7 +96,10 @@ fn coordinates_are_told_apart_bit_by_bit() {
 
 #[test]
 fn rows_survive_serde() {
-    let pin = Pin::new(Some(7), [Some("a"), None, Some("…\u{a0}"), None, None, None, None, None, Some("art")]);
+    let pin = Pin::new(
+        Some(7),
+        [Some("a"), None, Some("…\u{a0}"), None, None, None, None, None, Some("art")],
+    );
     let user = User { user_name: None, age: Some(20), date_joined: Some(Timestamp(-1)) };
     let text = serde_json::to_string(&(&pin, &geo(-0.1), &user)).unwrap();
     assert_eq!(serde_json::from_str::<(Pin, Geo, User)>(&text).unwrap(), (pin, geo(-0.1), user));

@@ -1,12 +1,13 @@
-//! Answers over HTTP that are whole before they are looked at: one that breaks in its middle is asked for again, as every request
-//! is whose answer does not come. `object_store` itself does so for objects only; of a listing, or of the news that there is no
-//! such object, it makes an error.
+//! Answers over HTTP that are whole before they are looked at: one that breaks in its middle is
+//! asked for again, as every request is whose answer does not come. `object_store` itself does so
+//! for objects only; of a listing, or of the news that there is no such object, it makes an error.
 
 use std::pin::Pin;
 
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
 };
 
 /// Makes clients that receive all but objects whole.
@@ -23,19 +24,24 @@ impl HttpConnector for Connector {
 struct Client(HttpClient);
 
 impl HttpService for Client {
-    fn call<'a, 'f>(&'a self, request: HttpRequest) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'f>>
+    fn call<'a, 'f>(
+        &'a self,
+        request: HttpRequest,
+    ) -> Pin<Box<dyn Future<Output = Result<HttpResponse, HttpError>> + Send + 'f>>
     where
         'a: 'f,
         Self: 'f,
     {
         Box::pin(async move {
-            let object = request.method() == "GET" && !request.uri().query().is_some_and(|query| query.contains("list-type="));
+            let object = request.method() == "GET"
+                && !request.uri().query().is_some_and(|query| query.contains("list-type="));
             let response = self.0.execute(request).await?;
             if object && response.status().is_success() {
                 return Ok(response);
             }
             let (head, body) = response.into_parts();
-            let bytes = body.bytes().await.map_err(|e| HttpError::new(HttpErrorKind::Interrupted, e))?;
+            let bytes =
+                body.bytes().await.map_err(|e| HttpError::new(HttpErrorKind::Interrupted, e))?;
             Ok(HttpResponse::from_parts(head, bytes.into()))
         })
     }

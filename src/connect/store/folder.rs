@@ -12,7 +12,8 @@ const PIECE: usize = 4 << 20;
 /// How many files were staged.
 static STAGED: AtomicU64 = AtomicU64::new(0);
 
-/// Creates `path` with `bytes`, whole or not at all, durably; fails with `AlreadyExists` if there is one.
+/// Creates `path` with `bytes`, whole or not at all, durably; fails with `AlreadyExists` if there
+/// is one.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
     let named = disk::name(&staged, path);
@@ -40,14 +41,17 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
         let number = STAGED.fetch_add(1, Ordering::Relaxed);
         let staged = folder.join(format!(".{name}.{}.{number}.tmp", std::process::id()));
         match fs::File::create_new(&staged) {
-            // Of a process that is dead, or of one in another container, which counts processes anew.
+            // Of a process that is dead, or of one in another container, which counts processes
+            // anew.
             Err(e) if e.kind() == Io::AlreadyExists => {}
             file => break (staged, file?),
         }
     };
-    // In pieces: a sync of some other small file may have to wait until all that is on its way to the disk is there.
+    // In pieces: a sync of some other small file may have to wait until all that is on its way to
+    // the disk is there.
     let mut pieces = bytes.chunks(PIECE);
-    let written = pieces.try_for_each(|piece| file.write_all(piece).and_then(|()| disk::sync_data(&file, path)));
+    let written = pieces
+        .try_for_each(|piece| file.write_all(piece).and_then(|()| disk::sync_data(&file, path)));
     if let Err(error) = written.and_then(|()| disk::sync_data(&file, path)) {
         // Half a file on a full disk would be in the way of the next attempt.
         let _ = fs::remove_file(&staged);
@@ -83,10 +87,14 @@ pub(super) fn folders(path: &Path) -> std::io::Result<Vec<String>> {
     for entry in entries(path)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        // Followed, because a partition may be a link to another disk. What can't be followed is no reason to read the rest only.
+        // Followed, because a partition may be a link to another disk. What can't be followed is no
+        // reason to read the rest only.
         let path = entry.path();
-        let lost = |e: std::io::Error| std::io::Error::new(e.kind(), format!("can't follow {}: {e}", path.display()));
-        if (if kind.is_symlink() { fs::metadata(&path).map_err(lost)?.file_type() } else { kind }).is_dir()
+        let lost = |e: std::io::Error| {
+            std::io::Error::new(e.kind(), format!("can't follow {}: {e}", path.display()))
+        };
+        if (if kind.is_symlink() { fs::metadata(&path).map_err(lost)?.file_type() } else { kind })
+            .is_dir()
             && let Ok(name) = entry.file_name().into_string()
         {
             found.push(name);

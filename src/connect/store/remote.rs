@@ -24,12 +24,14 @@ pub(crate) struct Remote {
     prefix: Key,
 }
 
-/// An object store with the threads that talk to it: all that is on it shares it, and its connections.
+/// An object store with the threads that talk to it: all that is on it shares it, and its
+/// connections.
 pub(super) struct Bucket {
     /// What its names begin with for people, such as `s3://bucket/`.
     root: String,
     objects: Arc<dyn ObjectStore>,
-    /// The same, which tries nothing twice: a conditional creation that is repeated may find its own object.
+    /// The same, which tries nothing twice: a conditional creation that is repeated may find its
+    /// own object.
     once: Arc<dyn ObjectStore>,
     runtime: Runtime,
     /// Whether it was seen that nothing is created where something is.
@@ -37,14 +39,23 @@ pub(super) struct Bucket {
 }
 
 impl Bucket {
-    pub(super) fn new(root: String, objects: Arc<dyn ObjectStore>, once: Arc<dyn ObjectStore>, runtime: Runtime) -> Self {
+    pub(super) fn new(
+        root: String,
+        objects: Arc<dyn ObjectStore>,
+        once: Arc<dyn ObjectStore>,
+        runtime: Runtime,
+    ) -> Self {
         Bucket { root, objects, once, runtime, proven: AtomicBool::new(false) }
     }
 }
 
 /// Threads for requests.
 pub(super) fn threads() -> Result<Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).thread_name("objects").enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("objects")
+        .enable_all()
+        .build();
     runtime.map_err(|e| Error::no_thread("a thread for the object store", e))
 }
 
@@ -70,7 +81,8 @@ impl Remote {
         format!("{}{}", self.bucket.root, self.key(path))
     }
 
-    /// The key of what somebody else put at `path`: as it is, for it may have characters that no key of ours has.
+    /// The key of what somebody else put at `path`: as it is, for it may have characters that no
+    /// key of ours has.
     #[cfg(feature = "archive")]
     fn found(&self, path: &str) -> Key {
         Key::parse(format!("{}/{path}", self.prefix)).unwrap_or_else(|_| self.key(path))
@@ -104,7 +116,10 @@ impl Remote {
                 Create::Taken => proven.store(true, Ordering::Relaxed),
                 Create::Unknown(_) => {}
                 Create::Created => {
-                    let message = format!("can't commit to {}: it creates an object where there is one", self.name(""));
+                    let message = format!(
+                        "can't commit to {}: it creates an object where there is one",
+                        self.name("")
+                    );
                     return Err(Error::config(message).hint(
                         "Commits need a server that honours If-None-Match, as S3 does. Use another one, or a newer version.",
                     ));
@@ -116,7 +131,11 @@ impl Remote {
 
     fn create_once(&self, path: &str, bytes: &[u8]) -> Create {
         let payload = Bytes::copy_from_slice(bytes).into();
-        match self.wait(self.bucket.once.put_opts(&self.key(path), payload, PutOptions::from(PutMode::Create))) {
+        match self.wait(self.bucket.once.put_opts(
+            &self.key(path),
+            payload,
+            PutOptions::from(PutMode::Create),
+        )) {
             Ok(_) => Create::Created,
             Err(Cause::AlreadyExists { .. }) => Create::Taken,
             Err(e) => Create::Unknown(self.failed("create", path, e)),
@@ -124,7 +143,8 @@ impl Remote {
     }
 
     pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        let put = self.wait(self.bucket.objects.put(&self.key(path), Bytes::copy_from_slice(bytes).into()));
+        let put = self
+            .wait(self.bucket.objects.put(&self.key(path), Bytes::copy_from_slice(bytes).into()));
         put.map(|_| ()).map_err(|e| self.failed("write", path, e))
     }
 
@@ -139,35 +159,49 @@ impl Remote {
     pub(crate) fn list(&self, path: &str) -> Result<(Vec<(String, u64)>, Vec<String>)> {
         let listed = self.wait(self.bucket.objects.list_with_delimiter(Some(&self.key(path))));
         let listed = listed.map_err(|e| self.failed("list", path, e))?;
-        let objects = listed.objects.iter().filter_map(|o| Some((o.location.filename()?.to_string(), o.size)));
+        let objects = listed
+            .objects
+            .iter()
+            .filter_map(|o| Some((o.location.filename()?.to_string(), o.size)));
         let folders = listed.common_prefixes.iter().filter_map(|p| Some(p.filename()?.to_string()));
         Ok((objects.collect(), folders.collect()))
     }
 
-    /// Passes path and size of each object below `folders`, at any depth, to `take` as they are listed, until it returns false: of
-    /// all, or of those whose paths come after `after`. Paths are those that were found below this prefix; the folders are
-    /// listed side by side.
+    /// Passes path and size of each object below `folders`, at any depth, to `take` as they are
+    /// listed, until it returns false: of all, or of those whose paths come after `after`. Paths
+    /// are those that were found below this prefix; the folders are listed side by side.
     ///
     /// # Errors
     /// When they can't be listed.
     #[cfg(feature = "archive")]
-    pub(crate) fn each(&self, folders: &[String], after: Option<&str>, mut take: impl FnMut(&str, u64) -> bool) -> Result<()> {
+    pub(crate) fn each(
+        &self,
+        folders: &[String],
+        after: Option<&str>,
+        mut take: impl FnMut(&str, u64) -> bool,
+    ) -> Result<()> {
         use futures::{StreamExt, TryStreamExt, stream};
         let root = self.found("");
         let list = |folder: &String| {
             let prefix = self.found(folder);
             match after {
-                Some(path) => self.bucket.objects.list_with_offset(Some(&prefix), &self.found(path)),
+                Some(path) => {
+                    self.bucket.objects.list_with_offset(Some(&prefix), &self.found(path))
+                }
                 None => self.bucket.objects.list(Some(&prefix)),
             }
         };
-        let mut listed = stream::iter(folders.iter().map(list).collect::<Vec<_>>()).flatten_unordered(SIDE_BY_SIDE);
-        let below = |location: &Key| Some(location.as_ref().strip_prefix(root.as_ref())?.trim_start_matches('/').to_string());
+        let mut listed = stream::iter(folders.iter().map(list).collect::<Vec<_>>())
+            .flatten_unordered(SIDE_BY_SIDE);
+        let below = |location: &Key| {
+            Some(location.as_ref().strip_prefix(root.as_ref())?.trim_start_matches('/').to_string())
+        };
         let all = async {
             while let Some(object) = listed.try_next().await? {
-                // A key that ends with a slash is the mark of a folder: it comes as an object of the folder's name.
-                if let Some(path) =
-                    below(&object.location).filter(|path| object.size > 0 || !path.is_empty() && !folders.contains(path))
+                // A key that ends with a slash is the mark of a folder: it comes as an object of
+                // the folder's name.
+                if let Some(path) = below(&object.location)
+                    .filter(|path| object.size > 0 || !path.is_empty() && !folders.contains(path))
                     && !take(&path, object.size)
                 {
                     break;
@@ -175,7 +209,8 @@ impl Remote {
             }
             Ok(())
         };
-        self.wait(all).map_err(|e| self.failed("list", folders.first().map_or("", String::as_str), e))
+        self.wait(all)
+            .map_err(|e| self.failed("list", folders.first().map_or("", String::as_str), e))
     }
 
     /// Begins to read the object at `path`, or a range of its bytes.
@@ -245,10 +280,12 @@ pub(super) fn failed(message: String, cause: Cause) -> Error {
     let short = if code.is_empty() { whole(&cause) } else { format!("{code}: {said}") };
     let hint = match code {
         "NoSuchBucket" => "Make the bucket, or give another one.",
-        "PermanentRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException" => {
-            "Set AWS_REGION to the region of the bucket."
-        }
-        _ if refused || ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status)) => {
+        "PermanentRedirect"
+        | "AuthorizationHeaderMalformed"
+        | "IllegalLocationConstraintException" => "Set AWS_REGION to the region of the bucket.",
+        _ if refused
+            || ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status)) =>
+        {
             "Check the credentials (AWS_ACCESS_KEY_ID and so on) and what they may do in the bucket."
         }
         _ => return Error::connect(message).because(short),
@@ -256,10 +293,12 @@ pub(super) fn failed(message: String, cause: Cause) -> Error {
     Error::config(message).because(short).hint(hint)
 }
 
-/// What an error says, and what its last cause says if that is not in it: why a connection is refused is told there alone.
+/// What an error says, and what its last cause says if that is not in it: why a connection is
+/// refused is told there alone.
 fn whole(cause: &Cause) -> String {
     let text = cause.to_string();
-    let last = std::iter::successors(std::error::Error::source(cause), |cause| cause.source()).last();
+    let last =
+        std::iter::successors(std::error::Error::source(cause), |cause| cause.source()).last();
     match last.map(ToString::to_string).filter(|last| !text.contains(last)) {
         Some(last) => format!("{text}: {last}"),
         None => text,

@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Setting, S3ConditionalPut};
+use object_store::aws::{
+    AmazonS3, AmazonS3Builder, AmazonS3ConfigKey as Setting, S3ConditionalPut,
+};
 use object_store::path::Path as Key;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
@@ -19,7 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 const CREDENTIALS: Duration = Duration::from_secs(4);
 const FIRST: Duration = Duration::from_secs(9);
 const UNREACHED: &str = "Check AWS_ENDPOINT_URL, AWS_REGION and the network.";
-/// How long any request may take, and how long it takes to give up one that is tried again and again.
+/// How long any request may take, and how long it takes to give up one that is tried again and
+/// again.
 const REQUEST: &str = "120 seconds";
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -35,13 +38,17 @@ pub(super) fn open(path: &str) -> Result<Remote> {
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     // What is refused here is not repeated: it may be a secret that does not belong in a URL.
     if bucket.is_empty() || bucket.len() > 255 || !bucket.chars().all(known) {
-        return Err(Error::config("can't open an s3:// URL: what it begins with is no name of a bucket")
-            .hint("Give s3://bucket/prefix; credentials come from the environment or from ~/.aws."));
+        return Err(Error::config(
+            "can't open an s3:// URL: what it begins with is no name of a bucket",
+        )
+        .hint("Give s3://bucket/prefix; credentials come from the environment or from ~/.aws."));
     }
     let key = Key::from(prefix);
     if key.as_ref() != prefix.trim_end_matches('/') {
-        return Err(Error::config(format!("can't open s3://{bucket}/{prefix}: its path would have to be written {key}"))
-            .hint("Give a path of plain names with one slash between."));
+        return Err(Error::config(format!(
+            "can't open s3://{bucket}/{prefix}: its path would have to be written {key}"
+        ))
+        .hint("Give a path of plain names with one slash between."));
     }
     let prefix = key;
     let mut buckets = BUCKETS.lock().unwrap_or_else(PoisonError::into_inner);
@@ -59,11 +66,15 @@ pub(super) fn open(path: &str) -> Result<Remote> {
 /// Finds a bucket and looks whether what is below `prefix` may be listed.
 fn connect(bucket: &str, prefix: &Key, settings: &Settings) -> Result<Bucket> {
     let message = format!("can't open s3://{bucket}");
-    let build = |builder: AmazonS3Builder| builder.build().map_err(|e| Error::config(message.clone()).because(e));
+    let build = |builder: AmazonS3Builder| {
+        builder.build().map_err(|e| Error::config(message.clone()).because(e))
+    };
     let builder = builder(bucket, settings)?;
     let objects = build(builder.clone())?;
     let builder = builder.with_credentials(objects.credentials().clone());
-    let retrying = |max_retries| build(builder.clone().with_retry(RetryConfig { max_retries, ..RetryConfig::default() }));
+    let retrying = |max_retries| {
+        build(builder.clone().with_retry(RetryConfig { max_retries, ..RetryConfig::default() }))
+    };
     let runtime = remote::threads()?;
     runtime.block_on(reach(&retrying(2)?, prefix, &message))?;
     let once = retrying(0)?;
@@ -71,7 +82,10 @@ fn connect(bucket: &str, prefix: &Key, settings: &Settings) -> Result<Bucket> {
 }
 
 async fn reach(objects: &AmazonS3, prefix: &Key, message: &str) -> Result<()> {
-    if !matches!(tokio::time::timeout(CREDENTIALS, objects.credentials().get_credential()).await, Ok(Ok(_))) {
+    if !matches!(
+        tokio::time::timeout(CREDENTIALS, objects.credentials().get_credential()).await,
+        Ok(Ok(_))
+    ) {
         return Err(Error::config(format!("{message}: there are no credentials"))
             .hint("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for one of ~/.aws/credentials."));
     }
@@ -81,7 +95,10 @@ async fn reach(objects: &AmazonS3, prefix: &Key, message: &str) -> Result<()> {
             error => Err(error),
         },
         Ok(_) => Ok(()),
-        Err(_) => Err(Error::connect(format!("{message}: no answer within {} seconds", FIRST.as_secs())).hint(UNREACHED)),
+        Err(_) => {
+            Err(Error::connect(format!("{message}: no answer within {} seconds", FIRST.as_secs()))
+                .hint(UNREACHED))
+        }
     }
 }
 
@@ -98,12 +115,18 @@ pub(super) fn builder(bucket: &str, settings: &Settings) -> Result<AmazonS3Build
             builder = builder.with_config(setting, value);
         }
     }
-    let endpoint = [Setting::S3Endpoint, Setting::Endpoint].iter().find_map(|name| builder.get_config_value(name));
+    let endpoint = [Setting::S3Endpoint, Setting::Endpoint]
+        .iter()
+        .find_map(|name| builder.get_config_value(name));
     if let Some(host) = endpoint.as_deref().and_then(|endpoint| endpoint.strip_prefix("http://")) {
         let allowed = builder.get_config_value(&Setting::Client(ClientConfigKey::AllowHttp));
         if !loopback(host) && allowed.as_deref() != Some("true") {
-            return Err(Error::config(format!("can't open s3://{bucket}: its endpoint is reached without encryption"))
-                .hint("Give an https:// endpoint, or set AWS_ALLOW_HTTP=true if the network is trusted."));
+            return Err(Error::config(format!(
+                "can't open s3://{bucket}: its endpoint is reached without encryption"
+            ))
+            .hint(
+                "Give an https:// endpoint, or set AWS_ALLOW_HTTP=true if the network is trusted.",
+            ));
         }
         builder = builder.with_allow_http(true);
     }
@@ -118,26 +141,31 @@ fn loopback(rest: &str) -> bool {
         None => authority.split(':').next().unwrap_or(authority),
     };
     // Before an @ stands a user, whatever it looks like.
-    !authority.contains('@') && (host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
+    !authority.contains('@')
+        && (host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
 }
 
 /// The settings of the environment, and those of its profile where it has none.
 fn settings() -> Settings {
-    let text =
-        |(name, value): (std::ffi::OsString, std::ffi::OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
     let environment: Settings = std::env::vars_os().filter_map(text).collect();
     let mut settings = Settings::new();
     let home = environment.get("HOME").map(|home| PathBuf::from(home).join(".aws"));
     let files = [("AWS_CONFIG_FILE", "config"), ("AWS_SHARED_CREDENTIALS_FILE", "credentials")];
     for (named, usual) in files {
-        let path = environment.get(named).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(usual)));
+        let path =
+            environment.get(named).map(PathBuf::from).or_else(|| Some(home.as_ref()?.join(usual)));
         let text = path.and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
         let chosen = environment.get("AWS_PROFILE").map_or("default", String::as_str);
         settings.extend(profile(&text, chosen));
     }
     if environment.contains_key("AWS_ACCESS_KEY_ID") {
         // Half of one pair and half of another would be no credentials.
-        settings.retain(|name, _| !["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"].contains(&&**name));
+        settings.retain(|name, _| {
+            !["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"].contains(&&**name)
+        });
     }
     settings.extend(environment.into_iter().filter(|(name, _)| name.starts_with("AWS_")));
     settings
@@ -145,7 +173,13 @@ fn settings() -> Settings {
 
 /// What a file in `~/.aws` says of a profile, by its names in the environment.
 pub(super) fn profile(text: &str, chosen: &str) -> Settings {
-    let known = ["aws_access_key_id", "aws_secret_access_key", "aws_session_token", "region", "endpoint_url"];
+    let known = [
+        "aws_access_key_id",
+        "aws_secret_access_key",
+        "aws_session_token",
+        "region",
+        "endpoint_url",
+    ];
     let mut inside = false;
     let mut settings = Settings::new();
     for line in text.lines().map(str::trim) {

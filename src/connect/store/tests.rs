@@ -12,7 +12,9 @@ fn refused(url: &str) -> String {
 #[test]
 fn what_is_no_store_is_refused_and_a_secret_in_a_url_is_not_repeated() {
     assert!(refused("gs://bucket/path").contains("no store of that kind"));
-    for url in ["s3://", "s3:///lake", "s3://key:secret@bucket/lake", "https://key:secret@bucket/lake"] {
+    for url in
+        ["s3://", "s3:///lake", "s3://key:secret@bucket/lake", "https://key:secret@bucket/lake"]
+    {
         assert!(!refused(url).contains("secret"), "{url}");
     }
 }
@@ -24,7 +26,10 @@ fn a_profile_is_found_in_either_file() {
                 [profile work]\nregion = eu-west-1\nsso_url = x\n";
     let profile = |chosen| s3::profile(text, chosen).into_iter().collect::<Vec<_>>();
     let pair = |name: &str, value: &str| (name.to_string(), value.to_string());
-    assert_eq!(profile("default"), [pair("AWS_ACCESS_KEY_ID", "one"), pair("AWS_SECRET_ACCESS_KEY", "a=b")]);
+    assert_eq!(
+        profile("default"),
+        [pair("AWS_ACCESS_KEY_ID", "one"), pair("AWS_SECRET_ACCESS_KEY", "a=b")]
+    );
     assert_eq!(profile("work"), [pair("AWS_REGION", "eu-west-1")]);
     assert_eq!(profile("absent"), []);
 }
@@ -34,13 +39,19 @@ fn a_profile_is_found_in_either_file() {
 fn without_encryption_only_this_machine_is_reached_unless_it_is_asked_for() {
     let open = |endpoint: &str, allow: Option<&str>| {
         let settings = [("AWS_ENDPOINT_URL", Some(endpoint)), ("AWS_ALLOW_HTTP", allow)];
-        let settings = settings.into_iter().filter_map(|(name, value)| Some((name.to_string(), value?.to_string())));
+        let settings = settings
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.to_string(), value?.to_string())));
         s3::builder("bucket", &settings.collect()).map(|_| ()).map_err(|error| error.kind())
     };
-    for near in ["http://127.0.0.1:9000", "http://localhost/", "http://[::1]:9000", "https://far.example"] {
+    for near in
+        ["http://127.0.0.1:9000", "http://localhost/", "http://[::1]:9000", "https://far.example"]
+    {
         assert_eq!(open(near, None), Ok(()), "{near}");
     }
-    for far in ["http://far.example:9000", "http://localhost.example", "http://127.0.0.1:x@far.example"] {
+    for far in
+        ["http://far.example:9000", "http://localhost.example", "http://127.0.0.1:x@far.example"]
+    {
         assert_eq!(open(far, None), Err(ErrorKind::Config), "{far}");
         assert_eq!(open(far, Some("true")), Ok(()), "{far}");
     }
@@ -48,7 +59,10 @@ fn without_encryption_only_this_machine_is_reached_unless_it_is_asked_for() {
 
 /// A server whose first answer breaks off in the middle of its body, and whose second is whole.
 #[cfg(feature = "s3")]
-fn breaks_off_once(status: &'static str, body: &'static str) -> (String, std::thread::JoinHandle<()>) {
+fn breaks_off_once(
+    status: &'static str,
+    body: &'static str,
+) -> (String, std::thread::JoinHandle<()>) {
     use std::io::{BufRead, BufReader, Write};
 
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
@@ -56,11 +70,18 @@ fn breaks_off_once(status: &'static str, body: &'static str) -> (String, std::th
     let answer = move || {
         for sent in [body.len() / 2, body.len()] {
             let (mut stream, _) = listener.accept().unwrap();
-            let head = BufReader::new(&stream).lines().map_while(Result::ok).take_while(|line| !line.is_empty());
+            let head = BufReader::new(&stream)
+                .lines()
+                .map_while(Result::ok)
+                .take_while(|line| !line.is_empty());
             assert!(head.count() > 0);
             let length = body.len();
-            write!(stream, "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}", &body[..sent])
-                .unwrap();
+            write!(
+                stream,
+                "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n{}",
+                &body[..sent]
+            )
+            .unwrap();
         }
     };
     (endpoint, std::thread::spawn(answer))
@@ -73,12 +94,15 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
     use object_store::{ObjectStore, ObjectStoreExt};
 
     let open = |endpoint: &str| {
-        let settings = [("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "id"), ("SECRET_ACCESS_KEY", "key")];
-        let settings = settings.into_iter().map(|(name, value)| (format!("AWS_{name}"), value.to_string()));
+        let settings =
+            [("ENDPOINT_URL", endpoint), ("ACCESS_KEY_ID", "id"), ("SECRET_ACCESS_KEY", "key")];
+        let settings =
+            settings.into_iter().map(|(name, value)| (format!("AWS_{name}"), value.to_string()));
         s3::builder("bucket", &settings.collect()).unwrap().build().unwrap()
     };
     let runtime = remote::threads().unwrap();
-    let (endpoint, server) = breaks_off_once("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>");
+    let (endpoint, server) =
+        breaks_off_once("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>");
     let got = runtime.block_on(async { open(&endpoint).get(&"absent".into()).await.map(|_| ()) });
     assert!(matches!(got, Err(object_store::Error::NotFound { .. })), "{got:?}");
     server.join().unwrap();
@@ -86,7 +110,11 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
     let listing = "<ListBucketResult><Contents><Key>there</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>\
                    <Size>3</Size></Contents></ListBucketResult>";
     let (endpoint, server) = breaks_off_once("200 OK", listing);
-    let listed: Vec<_> = runtime.block_on(async { open(&endpoint).list(None).try_collect().await }).unwrap();
-    assert_eq!(listed.iter().map(|object| (object.location.as_ref(), object.size)).collect::<Vec<_>>(), [("there", 3)]);
+    let listed: Vec<_> =
+        runtime.block_on(async { open(&endpoint).list(None).try_collect().await }).unwrap();
+    assert_eq!(
+        listed.iter().map(|object| (object.location.as_ref(), object.size)).collect::<Vec<_>>(),
+        [("there", 3)]
+    );
     server.join().unwrap();
 }

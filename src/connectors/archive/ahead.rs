@@ -1,4 +1,5 @@
-//! Objects of an object store, asked for before they are needed: one answer takes as long as reading thousands of records.
+//! Objects of an object store, asked for before they are needed: one answer takes as long as
+//! reading thousands of records.
 
 #[cfg(test)]
 mod tests;
@@ -14,7 +15,8 @@ use crate::error::{Error, Result};
 use super::names::Listed;
 use super::objects::Objects;
 
-/// How many objects of a partition are asked for at once, and how many bytes they may bring together.
+/// How many objects of a partition are asked for at once, and how many bytes they may bring
+/// together.
 const REQUESTS: usize = 32;
 const BYTES: u64 = 8 << 20;
 /// How many bytes one request asks for; a larger object is read in pieces.
@@ -27,7 +29,8 @@ pub(super) struct Ahead {
 }
 
 impl Ahead {
-    /// The bytes of `object`, `None` if there is none; those of `later` objects are asked for meanwhile.
+    /// The bytes of `object`, `None` if there is none; those of `later` objects are asked for
+    /// meanwhile.
     ///
     /// # Errors
     /// When it can't be read.
@@ -83,7 +86,8 @@ struct Pieces {
 impl Pieces {
     fn begin(objects: &Objects, object: &Listed) -> Self {
         let (objects, object) = (objects.clone(), object.clone());
-        let mut begun = Pieces { objects, object, asked: 0, came: 0, coming: None, piece: Bytes::new() };
+        let mut begun =
+            Pieces { objects, object, asked: 0, came: 0, coming: None, piece: Bytes::new() };
         begun.ask();
         begun
     }
@@ -104,8 +108,10 @@ impl Pieces {
         self.came += piece.len() as u64;
         if self.came != self.asked {
             let name = self.objects.title(&self.object);
-            let message = format!("{name} is not what was listed: it had {} bytes", self.object.bytes());
-            return Err(Error::data(message).hint("Bring back what was there: objects of an archive are immutable."));
+            let message =
+                format!("{name} is not what was listed: it had {} bytes", self.object.bytes());
+            return Err(Error::data(message)
+                .hint("Bring back what was there: objects of an archive are immutable."));
         }
         self.piece = piece;
         self.ask();

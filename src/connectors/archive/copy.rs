@@ -1,4 +1,5 @@
-//! Copying a log, every record at its own offset, in objects that end where Confluent's S3 sink would end them.
+//! Copying a log, every record at its own offset, in objects that end where Confluent's S3 sink
+//! would end them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,24 +12,28 @@ use super::ArchiveTopic;
 use super::objects::Objects;
 use super::source::{CHUNK, Reader};
 
-/// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log has the same objects.
+/// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log
+/// has the same objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
     /// After how many records: `flush.size`, at least 1.
     pub flush_size: u64,
-    /// Before the first record that is this much later, by its timestamp, than the object's first: `rotate.interval.ms`.
+    /// Before the first record that is this much later, by its timestamp, than the object's first:
+    /// `rotate.interval.ms`.
     pub rotate_interval: Option<Duration>,
 }
 
-/// A copy of one partition of a log: an object is created when it is complete, on condition that there is none.
+/// A copy of one partition of a log: an object is created when it is complete, on condition that
+/// there is none.
 ///
-/// So the archive itself says how far the copy is, and a copy that is repeated, or made by two at once, makes the same objects.
-/// 64 MiB end an object too. Keys are not kept, a null value is the line `null`, and a line feed in a value becomes a space, which
-/// in JSON means the same.
+/// So the archive itself says how far the copy is, and a copy that is repeated, or made by two at
+/// once, makes the same objects. 64 MiB end an object too. Keys are not kept, a null value is the
+/// line `null`, and a line feed in a value becomes a space, which in JSON means the same.
 ///
-/// A gap in the offsets, such as transactions and compaction leave, is refused. Confluent's sink goes on in the same object, whose
-/// later lines then have other offsets than their number says; and an object that ended at the gap could not be told from one
-/// before another that is missing, which no reader may skip.
+/// A gap in the offsets, such as transactions and compaction leave, is refused. Confluent's sink
+/// goes on in the same object, whose later lines then have other offsets than their number says;
+/// and an object that ended at the gap could not be told from one before another that is missing,
+/// which no reader may skip.
 pub struct Copier {
     objects: Objects,
     rotation: Rotation,
@@ -51,15 +56,19 @@ impl ArchiveTopic {
     /// Goes on with the copy of `partition`, or begins it.
     ///
     /// # Errors
-    /// When the topic can't be read, an application writes to it as a [`Sink`](crate::connect::Sink), or somebody else writes
-    /// the archive alone.
+    /// When the topic can't be read, an application writes to it as a
+    /// [`Sink`](crate::connect::Sink), or somebody else writes the archive alone.
     pub fn copy(&self, partition: u32, rotation: Rotation) -> Result<Copier> {
         if rotation.flush_size == 0 {
-            return Err(Error::usage("can't archive objects of 0 records").hint("Give a flush size of 1 or more."));
+            return Err(Error::usage("can't archive objects of 0 records")
+                .hint("Give a flush size of 1 or more."));
         }
         if self.archive.store.get(&format!("{}/_writer", self.path()?))?.is_some() {
-            return Err(Error::data(format!("can't copy to {}: it belongs to an application", self.name()))
-                .hint("Copy to another topic or another archive."));
+            return Err(Error::data(format!(
+                "can't copy to {}: it belongs to an application",
+                self.name()
+            ))
+            .hint("Copy to another topic or another archive."));
         }
         // Before it is looked where the copy is: nobody else moves that end then.
         let mark = self.archive.mark("a copy of a log")?;
@@ -86,8 +95,8 @@ impl ArchiveTopic {
 }
 
 impl Copier {
-    /// The offset from which to read on: that after the last record that came, or is in the archive. `None` if there is none,
-    /// so that the log is read from its earliest record.
+    /// The offset from which to read on: that after the last record that came, or is in the
+    /// archive. `None` if there is none, so that the log is read from its earliest record.
     pub fn next(&self) -> Option<u64> {
         self.next
     }
@@ -97,10 +106,12 @@ impl Copier {
         self.open.records
     }
 
-    /// Adds the records of `batch` that come after those which are there, and creates the objects that are complete with them.
+    /// Adds the records of `batch` that come after those which are there, and creates the objects
+    /// that are complete with them.
     ///
     /// # Errors
-    /// When an object can't be created, or there is another one in its place; at a gap; and at a record that is not whole.
+    /// When an object can't be created, or there is another one in its place; at a gap; and at a
+    /// record that is not whole.
     pub fn push(&mut self, batch: &Batch) -> Result<()> {
         for record in batch.iter(0) {
             let offset = record.order.offset;
@@ -139,8 +150,11 @@ impl Copier {
         let offset = record.order.offset;
         if let Some(length) = record.cut {
             let what = format!("only the beginning of its {length} bytes was read");
-            return Err(Error::data(format!("can't write offset {offset} of {}: {what}", self.objects.name()))
-                .hint("Copy the objects of an archive as files."));
+            return Err(Error::data(format!(
+                "can't write offset {offset} of {}: {what}",
+                self.objects.name()
+            ))
+            .hint("Copy the objects of an archive as files."));
         }
         if self.open.records == 0 {
             (self.open.first, self.open.timestamp) = (offset, record.timestamp);
@@ -157,10 +171,11 @@ impl Copier {
         let open = std::mem::take(&mut self.open);
         let path = self.objects.path(open.first);
         if open.records > 0 && !self.objects.store.settle(&path, &open.lines)? {
-            let message = format!("can't create {}: it holds other records", self.objects.store.name(&path));
-            return Err(
-                Error::data(message).hint("Go on with the options that the copy was begun with, or copy to another archive.")
-            );
+            let message =
+                format!("can't create {}: it holds other records", self.objects.store.name(&path));
+            return Err(Error::data(message).hint(
+                "Go on with the options that the copy was begun with, or copy to another archive.",
+            ));
         }
         Ok(())
     }

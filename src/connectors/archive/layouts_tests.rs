@@ -56,14 +56,19 @@ impl Folder {
 fn values(partition: &mut dyn Partition) -> Result<Vec<String>> {
     let mut all = Vec::new();
     while let Poll::Batch(batch) = partition.poll()? {
-        all.extend(batch.iter(0).map(|record| String::from_utf8(record.value.unwrap().to_vec()).unwrap()));
+        all.extend(
+            batch.iter(0).map(|record| String::from_utf8(record.value.unwrap().to_vec()).unwrap()),
+        );
     }
     Ok(all)
 }
 
 #[test]
 fn a_name_says_topic_partition_and_offset_and_nothing_else() {
-    let read = |name| Named::read("a+1", name).map(|named| (named.partition, named.first, named.width, named.packed));
+    let read = |name| {
+        Named::read("a+1", name)
+            .map(|named| (named.partition, named.first, named.width, named.packed))
+    };
     assert_eq!(read("a+1+3+0000000002.json"), Some((3, 2, 10, false)));
     assert_eq!(read("a+1+30+2.json.gz"), Some((30, 2, 1, true)));
     assert_eq!(read("a+1+0+00018446744073709551615.json"), Some((0, u64::MAX, 23, false)));
@@ -82,7 +87,10 @@ fn a_name_says_topic_partition_and_offset_and_nothing_else() {
         "a+1+3+2.avro",
     ];
     others.iter().for_each(|name| assert_eq!(read(name), None, "{name}"));
-    assert_eq!(["partition=7", "partition=07", "partition=x", "hour=07"].map(names::partition), [Some(7), None, None, None]);
+    assert_eq!(
+        ["partition=7", "partition=07", "partition=x", "hour=07"].map(names::partition),
+        [Some(7), None, None, None]
+    );
     assert_eq!([0, 9, 10, u64::MAX].map(names::width), [1, 1, 2, 20]);
 }
 
@@ -102,15 +110,30 @@ fn a_damaged_packed_object_stops_the_reading_and_is_named() {
     let whole = packed("0123456789\n".repeat(500).as_bytes());
     let mut flipped = whole.clone();
     flipped[whole.len() - 6] ^= 1;
-    for bytes in [&whole[..whole.len() - 1], &whole[..5], &flipped, b"", b"{\"a\":1}\n", &[&whole[..], b"x"].concat()] {
+    for bytes in [
+        &whole[..whole.len() - 1],
+        &whole[..5],
+        &flipped,
+        b"",
+        b"{\"a\":1}\n",
+        &[&whole[..], b"x"].concat(),
+    ] {
         let folder = Folder::new();
         folder.put("hour=03/t+0+0.json.gz", bytes);
         folder.put("hour=03/t+0+500.json", b"after\n");
         let mut partition = folder.open();
         let error = values(&mut *partition).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Data, "{error}");
-        assert!(error.to_string().contains("can't unpack") && error.to_string().contains("hour=03/t+0+0.json.gz"), "{error}");
-        assert_eq!(partition.poll().unwrap_err().kind(), ErrorKind::Data, "it does not go on behind it");
+        assert!(
+            error.to_string().contains("can't unpack")
+                && error.to_string().contains("hour=03/t+0+0.json.gz"),
+            "{error}"
+        );
+        assert_eq!(
+            partition.poll().unwrap_err().kind(),
+            ErrorKind::Data,
+            "it does not go on behind it"
+        );
     }
 }
 
@@ -118,9 +141,13 @@ fn a_damaged_packed_object_stops_the_reading_and_is_named() {
 fn a_packed_line_takes_no_more_memory_than_one_that_is_not() {
     let folder = Folder::new();
     folder.put("t+0+0.json.gz", &packed(&[&vec![b'x'; 20 << 20][..], b"\nb"].concat()));
-    let mut reader = Reader::open(folder.topic.objects(0).unwrap(), None, false, CHUNK, 4 << 20).unwrap();
+    let mut reader =
+        Reader::open(folder.topic.objects(0).unwrap(), None, false, CHUNK, 4 << 20).unwrap();
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
-    assert_eq!((batch.records[0].cut, batch.iter(0).next().unwrap().value.unwrap().len()), (Some(20 << 20), BEGINNING));
+    assert_eq!(
+        (batch.records[0].cut, batch.iter(0).next().unwrap().value.unwrap().len()),
+        (Some(20 << 20), BEGINNING)
+    );
     assert!(batch.bytes.capacity() <= BEGINNING + 2 * CHUNK, "{}", batch.bytes.capacity());
     assert_eq!(values(&mut reader).unwrap(), ["b"]);
 }
@@ -139,7 +166,11 @@ fn one_offset_in_two_places_is_an_error_with_both_names() {
         let mut follower = folder.topic.open(0, Some(0), true).unwrap();
         assert_eq!(values(&mut *follower).unwrap().len(), 2);
         folder.put(path, bytes);
-        let replay = folder.topic.open(0, None, false).and_then(|mut partition| values(&mut *partition)).unwrap_err();
+        let replay = folder
+            .topic
+            .open(0, None, false)
+            .and_then(|mut partition| values(&mut *partition))
+            .unwrap_err();
         let following = loop {
             if let Err(error) = follower.poll() {
                 break error;
@@ -147,7 +178,11 @@ fn one_offset_in_two_places_is_an_error_with_both_names() {
         };
         for error in [replay, following] {
             assert_eq!(error.kind(), ErrorKind::Data);
-            assert!(error.to_string().contains("hour=03/t+0+0.json") && error.to_string().contains(path), "{error}");
+            assert!(
+                error.to_string().contains("hour=03/t+0+0.json")
+                    && error.to_string().contains(path),
+                "{error}"
+            );
         }
     }
 }
@@ -170,7 +205,11 @@ fn what_cannot_be_read_is_counted_and_named() {
         folder.put(&format!("year=2021/other+0+{n}.json"), b"a\n");
     }
     let said = folder.topic.nothing().unwrap().unwrap();
-    assert!(said.contains("has 13 other files, such as partition=0/t+1+0.json, ") && said.matches(", ").count() == 3, "{said}");
+    assert!(
+        said.contains("has 13 other files, such as partition=0/t+1+0.json, ")
+            && said.matches(", ").count() == 3,
+        "{said}"
+    );
     assert_eq!(Source::partitions(&folder.topic).unwrap(), [0]);
     assert_eq!(values(&mut *folder.open()).unwrap(), [""; 0]);
     assert_eq!(folder.topic.left_alone(), 13);
@@ -190,7 +229,11 @@ fn links_are_followed_unless_they_lead_nowhere_or_back() {
         symlink(to, &link).unwrap();
         let error = Source::partitions(&folder.topic).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Connect);
-        assert!(error.to_string().contains("can't follow") && error.to_string().contains("hour=03/link"), "{error}");
+        assert!(
+            error.to_string().contains("can't follow")
+                && error.to_string().contains("hour=03/link"),
+            "{error}"
+        );
         fs::remove_file(link).unwrap();
     }
 }
@@ -200,7 +243,10 @@ fn keys_of_any_characters_are_read_in_an_object_store() {
     let memory = Arc::new(InMemory::new());
     let topic = Archive::on(Store::objects(memory.clone(), "a").unwrap()).topic("t");
     let put = |path: &str, text: &'static str| {
-        block_on(memory.put(&Key::parse(format!("a/topics/t/{path}")).unwrap(), text.as_bytes().into())).unwrap();
+        block_on(
+            memory.put(&Key::parse(format!("a/topics/t/{path}")).unwrap(), text.as_bytes().into()),
+        )
+        .unwrap();
     };
     put("country=Côte d'Ivoire/t+0+0.json", "a\n");
     put("country=100%25 ~#?*/t+0+1.json", "b\n");
@@ -217,8 +263,9 @@ fn keys_of_any_characters_are_read_in_an_object_store() {
 fn a_follower_finds_a_wider_offset_behind_many_names() {
     let store = Store::objects(Arc::new(InMemory::new()), "").unwrap();
     let topic = Archive::on(store.clone()).topic("t");
-    let put =
-        |first: u64, lines: usize| store.put(&format!("topics/t/partition=0/t+0+{first}.json"), &vec![b'\n'; lines]).unwrap();
+    let put = |first: u64, lines: usize| {
+        store.put(&format!("topics/t/partition=0/t+0+{first}.json"), &vec![b'\n'; lines]).unwrap()
+    };
     (7000..10_000).for_each(|first| put(first, 1));
     let mut follower = topic.open(0, None, true).unwrap();
     let mut read = || values(&mut *follower).unwrap().len();
@@ -253,7 +300,8 @@ fn a_limit_on_lines_holds_in_every_layout() {
     let folder = Folder::new();
     folder.put("hour=03/t+0+0.json.gz", &packed(format!("{}\nb\n", "y".repeat(101)).as_bytes()));
     for chunk in [1, 7, 64, 1000] {
-        let mut reader = Reader::open(folder.topic.objects(0).unwrap(), None, false, chunk, 100).unwrap();
+        let mut reader =
+            Reader::open(folder.topic.objects(0).unwrap(), None, false, chunk, 100).unwrap();
         let mut cuts = Vec::new();
         while let Poll::Batch(batch) = reader.poll().unwrap() {
             cuts.extend(batch.records.iter().map(|span| span.cut));

@@ -1,29 +1,36 @@
-//! A topic in a folder or an object store, laid out as Confluent's S3 sink does: one JSON value a line, many lines an object.
+//! A topic in a folder or an object store, laid out as Confluent's S3 sink does: one JSON value a
+//! line, many lines an object.
 //!
 //! ```text
 //! topics/<topic>/partition=<p>/<topic>+<p>+<10-digit first offset>.json                     as it is written here
 //! topics/<topic>/<any folders>/<topic>+<p>+<first offset, of any width>.json, or .json.gz    as it is read
 //! ```
 //!
-//! - **A partition** is what the names of its objects say, wherever below the topic they lie: in a folder `partition=<p>`, or in
-//!   those of Confluent's partitioners by time or by field. A folder `partition=<p>` alone is one, of no records yet; an object
-//!   of another partition in it is left alone.
-//! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is a record, an empty one and
-//!   a last one without newline too; an object without bytes has none. Objects are immutable and appear whole.
-//! - **A writer** only ever creates objects; [`Mark`] keeps those apart that would create different ones. One that is there with
-//!   other bytes is an error.
-//! - **Objects may be packed** by gzip, beside others that are not. They are unpacked piece by piece.
-//! - **A commit** of the sink makes one object visible for each worker that has rows, by conditional creation at the name of
-//!   its first offset; until then its bytes lie in `_staged`, where no reader looks.
-//! - **Guaranteed**: the same records at the same offsets at every reading. A missing object is an error in a replay and waited
-//!   for when following, two that overlap are an error: no record is skipped or read twice. A partition that is empty when a
-//!   follower opens it begins at offset 0. Files of other names are left alone, counted and warned of once.
+//! - **A partition** is what the names of its objects say, wherever below the topic they lie: in a
+//!   folder `partition=<p>`, or in those of Confluent's partitioners by time or by field. A folder
+//!   `partition=<p>` alone is one, of no records yet; an object of another partition in it is left
+//!   alone.
+//! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is
+//!   a record, an empty one and a last one without newline too; an object without bytes has none.
+//!   Objects are immutable and appear whole.
+//! - **A writer** only ever creates objects; [`Mark`] keeps those apart that would create different
+//!   ones. One that is there with other bytes is an error.
+//! - **Objects may be packed** by gzip, beside others that are not. They are unpacked piece by
+//!   piece.
+//! - **A commit** of the sink makes one object visible for each worker that has rows, by
+//!   conditional creation at the name of its first offset; until then its bytes lie in `_staged`,
+//!   where no reader looks.
+//! - **Guaranteed**: the same records at the same offsets at every reading. A missing object is an
+//!   error in a replay and waited for when following, two that overlap are an error: no record is
+//!   skipped or read twice. A partition that is empty when a follower opens it begins at offset 0.
+//!   Files of other names are left alone, counted and warned of once.
 //!
-//! A follower sees at once what appears beside the object before it. New folders are looked for once a second, and more seldom
-//! where looking takes long: at most a twentieth of the time is spent on it.
+//! A follower sees at once what appears beside the object before it. New folders are looked for
+//! once a second, and more seldom where looking takes long: at most a twentieth of the time is
+//! spent on it.
 //!
-//! A record of more than a megabyte is passed on whole. Of one of more than 64 MiB only the first 2 MiB are, for memory stays
-//! bounded: it is no value to decode, but a dead letter, `too large`.
+//! A record of more than a megabyte is passed on whole. Of one of more than 64 MiB only the first 2
+//! MiB are, for memory stays bounded: it is no value to decode, but a dead letter, `too large`.
 
 mod ahead;
 mod copy;
@@ -63,14 +70,18 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Opens the archive at `url`, a folder (as a path or a `file://` URL) or a prefix of a bucket (`s3://bucket/prefix`), which
-    /// need not exist.
+    /// Opens the archive at `url`, a folder (as a path or a `file://` URL) or a prefix of a bucket
+    /// (`s3://bucket/prefix`), which need not exist.
     ///
     /// # Errors
     /// When [`Store::open`] fails.
     pub fn open(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
-        Ok(Archive { url: trimmed(url.strip_prefix("file://").unwrap_or(url)), store, mark: Arc::default() })
+        Ok(Archive {
+            url: trimmed(url.strip_prefix("file://").unwrap_or(url)),
+            store,
+            mark: Arc::default(),
+        })
     }
 
     /// Uses what `store` holds below its prefix, by which the archive is known to people.
@@ -101,7 +112,8 @@ fn trimmed(url: &str) -> String {
     if short.is_empty() { url } else { short }.to_string()
 }
 
-/// A topic of an [`Archive`]: a [`Source`](crate::connect::Source) and a [`Sink`](crate::connect::Sink).
+/// A topic of an [`Archive`]: a [`Source`](crate::connect::Source) and a
+/// [`Sink`](crate::connect::Sink).
 #[derive(Clone)]
 pub struct ArchiveTopic {
     archive: Archive,
@@ -125,7 +137,10 @@ impl ArchiveTopic {
         let mut finder = Finder::new(&self.topic, None);
         let top = walk::top(&below, &mut finder)?;
         let (mut there, mut others) = (!finder.objects.is_empty(), finder.others);
-        let own = top.partitions.iter().map(|partition| (format!("partition={partition}"), Some(*partition)));
+        let own = top
+            .partitions
+            .iter()
+            .map(|partition| (format!("partition={partition}"), Some(*partition)));
         for (folder, partition) in own.chain(top.folders.into_iter().map(|folder| (folder, None))) {
             if there {
                 break;
@@ -158,16 +173,21 @@ impl ArchiveTopic {
 
     fn path(&self) -> Result<String> {
         if ["", ".", ".."].contains(&&*self.topic) || self.topic.contains(['/', '\\', '\0']) {
-            return Err(Error::config(format!("can't find topic {:?} in an archive: it is no name of a folder", self.topic))
-                .hint("Name a topic without slashes."));
+            return Err(Error::config(format!(
+                "can't find topic {:?} in an archive: it is no name of a folder",
+                self.topic
+            ))
+            .hint("Name a topic without slashes."));
         }
         Ok(format!("topics/{}", self.topic))
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        let seen = self.tree.look(&self.archive.store.below(&self.path()?), &self.topic, Who::All)?;
+        let seen =
+            self.tree.look(&self.archive.store.below(&self.path()?), &self.topic, Who::All)?;
         self.left_alone.set(None, seen.others.clone());
-        let mut partitions: Vec<u32> = seen.folders.iter().chain(seen.objects.keys()).copied().collect();
+        let mut partitions: Vec<u32> =
+            seen.folders.iter().chain(seen.objects.keys()).copied().collect();
         partitions.sort_unstable();
         partitions.dedup();
         Ok(partitions)

@@ -21,7 +21,8 @@ pub(super) struct Named {
 }
 
 impl Named {
-    /// Reads the name of a file: `<topic>+<partition>+<offset>.json`, or `.json.gz`. The topic may contain `+` itself.
+    /// Reads the name of a file: `<topic>+<partition>+<offset>.json`, or `.json.gz`. The topic may
+    /// contain `+` itself.
     pub(super) fn read(topic: &str, file: &str) -> Option<Self> {
         let (stem, packed) = match file.strip_suffix(".json.gz") {
             Some(stem) => (stem, true),
@@ -125,18 +126,24 @@ impl<'a> Finder<'a> {
 
     /// Reads the name of a file, if it is an object that is looked for.
     pub(super) fn knows(&self, name: &str) -> Option<Named> {
-        Named::read(self.topic, name).filter(|named| self.partition.is_none_or(|partition| partition == named.partition))
+        Named::read(self.topic, name)
+            .filter(|named| self.partition.is_none_or(|partition| partition == named.partition))
     }
 
     /// Takes a file, or what is none, such as a pipe.
     pub(super) fn take(&mut self, folder: &Arc<str>, name: &str, size: Option<u64>, file: bool) {
         match self.knows(name).filter(|_| file) {
             Some(Named { partition, first, width, packed }) => {
-                self.objects.push((partition, Listed { first, folder: folder.clone(), width, packed, size }));
+                self.objects.push((
+                    partition,
+                    Listed { first, folder: folder.clone(), width, packed, size },
+                ));
             }
             // In an object store a folder may be marked by an object without bytes.
             None if name.starts_with('.') || size == Some(0) => {}
-            None => self.others.add(|| if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }),
+            None => self.others.add(|| {
+                if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }
+            }),
         }
     }
 }

@@ -14,28 +14,37 @@ use super::walk;
 
 /// Up to how many files are asked for their size, one by one.
 const ASKED: usize = 20_000;
-/// After how many names in a row of objects that were read a listing in the order of names is given up.
+/// After how many names in a row of objects that were read a listing in the order of names is given
+/// up.
 const READ: u32 = 1000;
 
-/// Files that can't be read, by partition, as last listed; those outside the folders of partitions have none.
+/// Files that can't be read, by partition, as last listed; those outside the folders of partitions
+/// have none.
 #[derive(Clone, Default)]
 pub(super) struct LeftAlone(Arc<Mutex<BTreeMap<Option<u32>, (Others, bool)>>>);
 
 impl LeftAlone {
     pub(super) fn all(&self) -> Others {
         let mut all = Others::default();
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().for_each(|(others, _)| all.join(others));
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .for_each(|(others, _)| all.join(others));
         all
     }
 
     pub(super) fn set(&self, partition: Option<u32>, others: Others) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(partition).or_default().0 = others;
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(partition).or_default().0 =
+            others;
     }
 
     /// Warns of what a partition has, or of what lies outside, once.
     pub(super) fn warn(&self, partition: Option<u32>, folder: impl FnOnce() -> String) {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((others, said)) = all.get_mut(&partition).filter(|(others, said)| others.count > 0 && !said) {
+        if let Some((others, said)) =
+            all.get_mut(&partition).filter(|(others, said)| others.count > 0 && !said)
+        {
             *said = true;
             tracing::warn!(folder = folder(), files = others.count, such_as = %others, "left files of other names alone");
         }
@@ -83,7 +92,11 @@ impl Objects {
     pub(super) fn at(&self, object: &Listed) -> String {
         let (stem, first, width) = (&self.stem, object.first, usize::from(object.width));
         let slash = if object.folder.is_empty() { "" } else { "/" };
-        format!("{}{slash}{stem}{first:0width$}.json{}", object.folder, if object.packed { ".gz" } else { "" })
+        format!(
+            "{}{slash}{stem}{first:0width$}.json{}",
+            object.folder,
+            if object.packed { ".gz" } else { "" }
+        )
     }
 
     /// The name of an object for people.
@@ -130,14 +143,22 @@ impl Objects {
         Ok(seen.objects.get(&self.partition).cloned().unwrap_or_default())
     }
 
-    /// Objects in the partition's own folder of an object store that come after `read`, of which the one that begins at `next`, if
-    /// it is there. Names are listed in their order, which is that of offsets only among those of one width: so it is also looked for
-    /// at its own name in each of `widths`.
-    pub(super) fn later(&self, read: Option<&Listed>, next: u64, widths: &BTreeSet<u8>) -> Result<Vec<Listed>> {
+    /// Objects in the partition's own folder of an object store that come after `read`, of which
+    /// the one that begins at `next`, if it is there. Names are listed in their order, which is
+    /// that of offsets only among those of one width: so it is also looked for at its own name in
+    /// each of `widths`.
+    pub(super) fn later(
+        &self,
+        read: Option<&Listed>,
+        next: u64,
+        widths: &BTreeSet<u8>,
+    ) -> Result<Vec<Listed>> {
         let (mut found, last) = (Vec::new(), read.map(|read| read.first));
         let after = read.filter(|read| self.is_own(read)).map(|read| self.at(read));
-        let whole = after.as_ref().map_or(Ok(false), |after| self.after(after, last, &mut found))?;
-        let widths: BTreeSet<u8> = widths.iter().chain([&WIDTH]).map(|digits| width(next).max(*digits)).collect();
+        let whole =
+            after.as_ref().map_or(Ok(false), |after| self.after(after, last, &mut found))?;
+        let widths: BTreeSet<u8> =
+            widths.iter().chain([&WIDTH]).map(|digits| width(next).max(*digits)).collect();
         for digits in widths {
             if found.iter().any(|object| object.first == next) {
                 break;
@@ -153,14 +174,18 @@ impl Objects {
         Ok(found)
     }
 
-    /// Adds what has a name after `start`; false if that was given up, because it was all read before.
+    /// Adds what has a name after `start`; false if that was given up, because it was all read
+    /// before.
     fn after(&self, start: &str, last: Option<u64>, found: &mut Vec<Listed>) -> Result<bool> {
         let mut finder = Finder::new(&self.topic, Some(self.partition));
         let (mut read, mut count) = (0, 0);
         walk::below(&self.below, &[self.own()], Some(start), &mut finder, |finder| {
             if finder.objects.len() > count {
                 count = finder.objects.len();
-                let old = finder.objects.last().is_some_and(|(_, object)| last.is_some_and(|last| object.first < last));
+                let old = finder
+                    .objects
+                    .last()
+                    .is_some_and(|(_, object)| last.is_some_and(|last| object.first < last));
                 read = if old { read + 1 } else { 0 };
             }
             read >= READ
@@ -180,15 +205,20 @@ impl Objects {
     /// The error that two objects hold one offset.
     pub(super) fn twice(&self, offset: u64, one: &Listed, other: &Listed) -> Error {
         let (one, other) = (self.title(one), self.title(other));
-        Error::data(format!("two objects of {} hold offset {offset}: {one} and {other}", self.name()))
-            .hint("Keep one of the two: an archive holds every record once.")
+        Error::data(format!(
+            "two objects of {} hold offset {offset}: {one} and {other}",
+            self.name()
+        ))
+        .hint("Keep one of the two: an archive holds every record once.")
     }
 
-    /// The bytes of `listed` together. Beyond 20,000 files the sizes of some, evenly spread, stand for all.
+    /// The bytes of `listed` together. Beyond 20,000 files the sizes of some, evenly spread, stand
+    /// for all.
     pub(super) fn bytes<'a>(&self, listed: impl ExactSizeIterator<Item = &'a Listed>) -> u64 {
         let all = listed.len();
         let sizes = listed.step_by(all / ASKED + 1).map(|object| self.size(object));
-        let (count, bytes) = sizes.fold((0u64, 0u64), |(count, bytes), size| (count + 1, bytes.saturating_add(size)));
+        let (count, bytes) = sizes
+            .fold((0u64, 0u64), |(count, bytes), size| (count + 1, bytes.saturating_add(size)));
         (u128::from(bytes) * all as u128 / u128::from(count.max(1))) as u64
     }
 
@@ -198,30 +228,51 @@ impl Objects {
         object.size.or_else(size).unwrap_or(0)
     }
 
-    /// The bytes of an object, packed ones as they are; `None` if there is none. An object store gives it whole.
+    /// The bytes of an object, packed ones as they are; `None` if there is none. An object store
+    /// gives it whole.
     pub(super) fn open(&self, object: &Listed) -> Result<Option<Box<dyn Read + Send>>> {
         let path = self.at(object);
         if let Some(remote) = self.below.remote() {
-            return Ok(remote.fetch_found(&path, None).wait()?.map(|bytes| Box::new(Cursor::new(bytes)) as _));
+            return Ok(remote
+                .fetch_found(&path, None)
+                .wait()?
+                .map(|bytes| Box::new(Cursor::new(bytes)) as _));
         }
         match fs::File::open(self.below.folder().unwrap_or(std::path::Path::new("")).join(&path)) {
             Ok(file) => Ok(Some(Box::new(file))),
             Err(e) if e.kind() == Io::NotFound => Ok(None),
-            Err(e) => Err(unreadable(Error::connect(format!("can't read {}", self.title(object))).because(e))),
+            Err(e) => Err(unreadable(
+                Error::connect(format!("can't read {}", self.title(object))).because(e),
+            )),
         }
     }
 
-    /// Places where the object that begins at `next` may be expected: where writers of ours put it, and beside the one before.
+    /// Places where the object that begins at `next` may be expected: where writers of ours put it,
+    /// and beside the one before.
     pub(super) fn expected(&self, next: u64, before: Option<&Listed>) -> Vec<Listed> {
         let own = (Arc::from(self.own()), WIDTH);
-        let beside = before.map(|before| (before.folder.clone(), before.width)).filter(|beside| *beside != own);
-        let both = beside.into_iter().chain([own]).flat_map(|place| [(place.clone(), false), (place, true)]);
-        both.map(|((folder, width), packed)| Listed { first: next, folder, width, packed, size: None }).collect()
+        let beside = before
+            .map(|before| (before.folder.clone(), before.width))
+            .filter(|beside| *beside != own);
+        let both = beside
+            .into_iter()
+            .chain([own])
+            .flat_map(|place| [(place.clone(), false), (place, true)]);
+        both.map(|((folder, width), packed)| Listed {
+            first: next,
+            folder,
+            width,
+            packed,
+            size: None,
+        })
+        .collect()
     }
 
     pub(super) fn warn(&self) {
         self.left_alone.warn(Some(self.partition), || self.name());
-        self.left_alone.warn(None, || self.store.name(self.folder.rsplit_once('/').map_or("", |(topic, _)| topic)));
+        self.left_alone.warn(None, || {
+            self.store.name(self.folder.rsplit_once('/').map_or("", |(topic, _)| topic))
+        });
     }
 }
 

@@ -31,7 +31,8 @@ impl Read for Unpacked {
             return Err(IoError::other(self.error()));
         }
         self.bytes.read(buffer).map_err(|e| {
-            let of_gzip = matches!(e.kind(), Io::InvalidInput | Io::InvalidData | Io::UnexpectedEof);
+            let of_gzip =
+                matches!(e.kind(), Io::InvalidInput | Io::InvalidData | Io::UnexpectedEof);
             if !of_gzip || e.raw_os_error().is_some() {
                 return e;
             }

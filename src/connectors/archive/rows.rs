@@ -25,7 +25,12 @@ pub(super) struct Encoder {
 
 impl Encoder {
     pub(super) fn new(schema: Arc<Schema>, partition: u32) -> Self {
-        Encoder { schema, lines: Lines { partition, ..Lines::default() }, recovering: true, found: 0 }
+        Encoder {
+            schema,
+            lines: Lines { partition, ..Lines::default() },
+            recovering: true,
+            found: 0,
+        }
     }
 }
 
@@ -37,7 +42,10 @@ impl Writer for Encoder {
         }
         let columns = &self.schema.columns;
         if let Err(trouble) = write_object(columns, columns.len(), row, &mut self.lines.bytes) {
-            return Err(Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic)));
+            return Err(Error::data(format!(
+                "can't write a row of {} as JSON: {trouble}",
+                self.schema.topic
+            )));
         }
         self.lines.bytes.push(b'\n');
         self.lines.records += 1;

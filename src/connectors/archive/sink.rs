@@ -1,4 +1,5 @@
-//! Writing: each commit stages one object for each worker that has rows, and then makes it visible at its final name.
+//! Writing: each commit stages one object for each worker that has rows, and then makes it visible
+//! at its final name.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -49,7 +50,9 @@ impl Sink for ArchiveTopic {
             _mark: mark,
         };
         Ok(Opened {
-            writers: (0..context.workers as u32).map(|worker| Box::new(Encoder::new(schema.clone(), worker)) as _).collect(),
+            writers: (0..context.workers as u32)
+                .map(|worker| Box::new(Encoder::new(schema.clone(), worker)) as _)
+                .collect(),
             committer: Box::new(committer),
         })
     }
@@ -85,7 +88,9 @@ impl ArchiveTopic {
         if owner.is_none() || context.committed == 0 {
             for partition in self.partitions()? {
                 if !self.objects(partition)?.list()?.is_empty() {
-                    return Err(self.refused("it holds records that this application did not write"));
+                    return Err(
+                        self.refused("it holds records that this application did not write")
+                    );
                 }
             }
         }
@@ -103,7 +108,8 @@ struct Objects {
     topic: ArchiveTopic,
     path: String,
     generation: u64,
-    /// Offsets after the last record of each partition, staged ones too; those of earlier runs are read when they are needed.
+    /// Offsets after the last record of each partition, staged ones too; those of earlier runs are
+    /// read when they are needed.
     ends: BTreeMap<u32, u64>,
     /// Whether nothing is left in `_staged` of earlier runs.
     tidy: bool,
@@ -115,7 +121,8 @@ impl Objects {
         format!("{}/_staged/{name}", self.path)
     }
 
-    /// Where a partition ends. Not asked for before earlier commits are visible, so what is visible is all there is.
+    /// Where a partition ends. Not asked for before earlier commits are visible, so what is visible
+    /// is all there is.
     fn end(&self, partition: u32) -> Result<u64> {
         if let Some(end) = self.ends.get(&partition) {
             return Ok(*end);
@@ -129,25 +136,37 @@ impl Committer for Objects {
         let ends = self.topic.partitions()?.into_iter().map(|partition| self.end(partition));
         let held = ends.sum::<Result<u64>>()?;
         if held != rows {
-            return Err(Error::data(format!("{} holds {held} rows, but what was read again makes {rows}", self.topic.name()))
-                .hint("Restore the archive, or begin anew with another topic and state."));
+            return Err(Error::data(format!(
+                "{} holds {held} rows, but what was read again makes {rows}",
+                self.topic.name()
+            ))
+            .hint("Restore the archive, or begin anew with another topic and state."));
         }
         Ok(())
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+    fn stage(
+        &mut self,
+        n: u64,
+        parts: Vec<Box<dyn Any + Send>>,
+    ) -> Result<Option<serde_json::Value>> {
         let mut content = Vec::new();
         for part in parts {
-            let lines = part.downcast::<Lines>().map_err(|_| Error::internal("the archive was handed another sink's rows"))?;
+            let lines = part
+                .downcast::<Lines>()
+                .map_err(|_| Error::internal("the archive was handed another sink's rows"))?;
             let Lines { partition, bytes, records } = *lines;
             let first = self.end(partition)?;
-            // The generation keeps a run that doesn't know of its end from writing over what its successor stages.
+            // The generation keeps a run that doesn't know of its end from writing over what its
+            // successor stages.
             let staged = format!("{}-{n}-{partition}.json", self.generation);
             self.topic.archive.store.put(&self.staged(&staged), &bytes)?;
             self.ends.insert(partition, first + records);
             content.push(Staged { partition, first, records, bytes: bytes.len() as u64, staged });
         }
-        let json = |e| Error::internal(format!("can't record commit {n} of {}", self.topic.name())).because(e);
+        let json = |e| {
+            Error::internal(format!("can't record commit {n} of {}", self.topic.name())).because(e)
+        };
         (!content.is_empty()).then(|| serde_json::to_value(&content).map_err(json)).transpose()
     }
 
@@ -157,22 +176,29 @@ impl Committer for Objects {
             Error::data(format!("can't make commit {n} of {} visible: {what}", self.topic.name()))
                 .hint("Restore the archive, or begin anew with another topic and state.")
         };
-        let content = Vec::<Staged>::deserialize(content).map_err(|e| wrong("its record is damaged".to_string()).because(e))?;
+        let content = Vec::<Staged>::deserialize(content)
+            .map_err(|e| wrong("its record is damaged".to_string()).because(e))?;
         for object in content {
             let path = self.topic.objects(object.partition)?.path(object.first);
             let staged = self.staged(&object.staged);
-            // Only a commit takes the staged bytes away, and not before they are at their final name.
+            // Only a commit takes the staged bytes away, and not before they are at their final
+            // name.
             let bytes = store.get(&staged)?;
             let there = match &bytes {
                 Some(bytes) if bytes.len() as u64 == object.bytes => store.settle(&path, bytes)?,
-                Some(_) => return Err(wrong(format!("{} is not as it was written", store.name(&staged)))),
+                Some(_) => {
+                    return Err(wrong(format!("{} is not as it was written", store.name(&staged))));
+                }
                 None if store.get(&path)?.is_some_and(|held| held.len() as u64 == object.bytes) => {
                     store.confirm(&path).map(|()| true)?
                 }
                 None => false,
             };
             if !there {
-                return Err(wrong(format!("{} is missing or holds other records", store.name(&path))));
+                return Err(wrong(format!(
+                    "{} is missing or holds other records",
+                    store.name(&path)
+                )));
             }
             store.delete(&staged)?;
         }
@@ -185,10 +211,12 @@ impl Committer for Objects {
         if self.tidy || self.ends.is_empty() {
             return Ok(None);
         }
-        let (store, folder, now) = (self.topic.archive.store.clone(), format!("{}/_staged", self.path), self.generation);
+        let (store, folder, now) =
+            (self.topic.archive.store.clone(), format!("{}/_staged", self.path), self.generation);
         Ok(Some(Box::new(move || {
             for (name, _) in store.list(&folder)? {
-                let generation = name.split_once('-').and_then(|(generation, _)| generation.parse::<u64>().ok());
+                let generation =
+                    name.split_once('-').and_then(|(generation, _)| generation.parse::<u64>().ok());
                 if generation.is_some_and(|generation| generation < now) {
                     store.delete(&format!("{folder}/{name}"))?;
                 }

@@ -6,7 +6,9 @@ use object_store::memory::InMemory;
 use serde_json::json;
 
 use super::*;
-use crate::connect::{Column, ColumnType, Mode, Opened, Poll, Row, Schema, Sink, SinkContext, Source, Value};
+use crate::connect::{
+    Column, ColumnType, Mode, Opened, Poll, Row, Schema, Sink, SinkContext, Source, Value,
+};
 use crate::error::ErrorKind;
 use crate::secret::Secret;
 
@@ -18,7 +20,15 @@ fn schema(mode: Mode) -> Schema {
 
 fn context(generation: u64, committed: u64) -> SinkContext {
     let secret = Secret::new([7; 16]);
-    SinkContext { app: "app-1".into(), generation, committed, workers: 2, secret, staging: None, clock: Arc::new(|| 0) }
+    SinkContext {
+        app: "app-1".into(),
+        generation,
+        committed,
+        workers: 2,
+        secret,
+        staging: None,
+        clock: Arc::new(|| 0),
+    }
 }
 
 fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Opened {
@@ -28,7 +38,8 @@ fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Opened {
 /// Hands `rows` to `worker` and stages commit `n` of them.
 fn stage(opened: &mut Opened, n: u64, worker: usize, rows: &[i64]) -> Option<serde_json::Value> {
     opened.writers.iter_mut().for_each(|w| assert_eq!(w.recovered().unwrap(), 0));
-    rows.iter().for_each(|row| opened.writers[worker].insert(0, &(*row, format!("r{row}"))).unwrap());
+    rows.iter()
+        .for_each(|row| opened.writers[worker].insert(0, &(*row, format!("r{row}"))).unwrap());
     let parts = opened.writers.iter_mut().filter_map(|w| w.stage().unwrap()).collect();
     opened.committer.stage(n, parts).unwrap()
 }
@@ -39,7 +50,9 @@ fn rows(topic: &ArchiveTopic, partition: u32) -> Vec<i64> {
     let mut rows = Vec::new();
     while let Poll::Batch(batch) = reader.poll().unwrap() {
         let value = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes).unwrap();
-        rows.extend(batch.iter(0).map(|record| value(record.value.unwrap())["n"].as_i64().unwrap()));
+        rows.extend(
+            batch.iter(0).map(|record| value(record.value.unwrap())["n"].as_i64().unwrap()),
+        );
     }
     rows
 }
@@ -117,7 +130,13 @@ fn a_commit_that_can_not_be_what_was_recorded_is_refused() {
         archive.store.delete(path).unwrap();
         let staged = format!("topics/t/_staged/{}", one[0]["staged"].as_str().unwrap());
         archive.store.put(&staged, b"torn").unwrap();
-        assert!(run.committer.commit(1, &one).unwrap_err().to_string().contains("not as it was written"));
+        assert!(
+            run.committer
+                .commit(1, &one)
+                .unwrap_err()
+                .to_string()
+                .contains("not as it was written")
+        );
         archive.store.delete(&staged).unwrap();
         assert!(run.committer.commit(1, &one).unwrap_err().to_string().contains("is missing"));
         assert!(run.committer.commit(1, &json!({})).unwrap_err().to_string().contains("damaged"));
@@ -127,8 +146,9 @@ fn a_commit_that_can_not_be_what_was_recorded_is_refused() {
 #[test]
 fn tables_and_the_records_of_others_are_refused_unchanged() {
     everywhere(|archive| {
-        let refused =
-            |topic: &str, mode, context| Sink::open(&archive.topic(topic), &schema(mode), &context).err().unwrap().kind();
+        let refused = |topic: &str, mode, context| {
+            Sink::open(&archive.topic(topic), &schema(mode), &context).err().unwrap().kind()
+        };
         assert_eq!(refused("t", Mode::Snapshot, context(1, 0)), ErrorKind::Config);
         archive.store.put("topics/foreign/partition=4/foreign+4+0000000000.json", b"{}").unwrap();
         assert_eq!(refused("foreign", Mode::Append, context(1, 0)), ErrorKind::Data);
@@ -140,12 +160,16 @@ fn tables_and_the_records_of_others_are_refused_unchanged() {
         let _again_before_the_first_manifest = open(&archive.topic("own"), 2, 0);
         run.committer.commit(1, &one).unwrap();
         assert_eq!(refused("own", Mode::Append, context(3, 0)), ErrorKind::Data);
-        assert_eq!(refused("own", Mode::Append, SinkContext { app: "app-2".into(), ..context(3, 1) }), ErrorKind::Data);
+        assert_eq!(
+            refused("own", Mode::Append, SinkContext { app: "app-2".into(), ..context(3, 1) }),
+            ErrorKind::Data
+        );
     });
 }
 
 fn line(columns: &[ColumnType], row: &dyn Row) -> Result<String> {
-    let column = |(i, ty): (usize, &ColumnType)| Column { name: format!("c\"{i}"), ty: *ty, nullable: true };
+    let column =
+        |(i, ty): (usize, &ColumnType)| Column { name: format!("c\"{i}"), ty: *ty, nullable: true };
     let columns = columns.iter().enumerate().map(column).collect();
     let mut writer = rows::Encoder::new(Arc::new(Schema { columns, ..schema(Mode::Append) }), 0);
     let writer: &mut dyn crate::connect::Writer = &mut writer;
@@ -172,18 +196,35 @@ fn a_row_is_one_line_of_json_with_a_field_for_each_column() {
     ];
     let expected = r#"{"c\"0":-9223372036854775808,"c\"1":0.1,"c\"2":"a\n\"é","c\"3":"2020-08-28T03:52:47.000001Z","c\"4":[1.0,-2.5],"c\"5":"AP8="}"#;
     assert_eq!(line(&all, &row).unwrap(), format!("{expected}\n"));
-    assert_eq!(line(&[Long, Text], &vec![Value::Null; 2]).unwrap(), "{\"c\\\"0\":null,\"c\\\"1\":null}\n");
+    assert_eq!(
+        line(&[Long, Text], &vec![Value::Null; 2]).unwrap(),
+        "{\"c\\\"0\":null,\"c\\\"1\":null}\n"
+    );
     assert_eq!(line(&[], &()).unwrap(), "{}\n");
-    assert!(line(&[Timestamp], &vec![Value::Timestamp(-1)]).unwrap().contains("1969-12-31T23:59:59.999999Z"));
+    assert!(
+        line(&[Timestamp], &vec![Value::Timestamp(-1)])
+            .unwrap()
+            .contains("1969-12-31T23:59:59.999999Z")
+    );
 }
 
 #[test]
 fn a_value_that_json_can_not_say_is_an_error() {
-    for row in [Value::Double(f64::NAN), Value::Doubles(vec![f64::INFINITY]), Value::Timestamp(i64::MAX)] {
+    for row in
+        [Value::Double(f64::NAN), Value::Doubles(vec![f64::INFINITY]), Value::Timestamp(i64::MAX)]
+    {
         let error = line(&[ColumnType::Double], &vec![row]).unwrap_err();
-        assert!(error.to_string().starts_with("can't write a row of out as JSON: c\"0 is "), "{error}");
+        assert!(
+            error.to_string().starts_with("can't write a row of out as JSON: c\"0 is "),
+            "{error}"
+        );
     }
-    assert!(line(&[ColumnType::Long], &(1i64, 2i64)).unwrap_err().to_string().contains("2 values for 1 columns"));
+    assert!(
+        line(&[ColumnType::Long], &(1i64, 2i64))
+            .unwrap_err()
+            .to_string()
+            .contains("2 values for 1 columns")
+    );
 }
 
 #[test]

@@ -52,7 +52,8 @@ pub(super) struct Reader {
     objects: Objects,
     follow: bool,
     chunk: usize,
-    /// The most bytes of a line that are held, so that an object without line ends can't fill the memory.
+    /// The most bytes of a line that are held, so that an object without line ends can't fill the
+    /// memory.
     limit: usize,
     /// Offset of the next record to read.
     next: u64,
@@ -67,11 +68,13 @@ pub(super) struct Reader {
     packed: Option<u64>,
     /// The beginning of a line whose end is still in `object`.
     rest: Vec<u8>,
-    /// Up to where in `rest` all lines were handed over, if others may follow: then its end is no beginning yet.
+    /// Up to where in `rest` all lines were handed over, if others may follow: then its end is no
+    /// beginning yet.
     lines: Option<usize>,
     /// How many bytes of that line were read and not held.
     dropped: u64,
-    /// What was read before something stopped the reading, and what stopped it: each is handed over once.
+    /// What was read before something stopped the reading, and what stopped it: each is handed over
+    /// once.
     pending: Option<Batch>,
     stopped: Option<Error>,
     /// Bytes of the listed objects that are still unread.
@@ -81,23 +84,32 @@ pub(super) struct Reader {
     patience: u32,
     /// How often it was waited for what an object store may have next.
     waited: u32,
-    /// The offset whose absence was reported, and the one that was looked for once more before that was an error.
+    /// The offset whose absence was reported, and the one that was looked for once more before that
+    /// was an error.
     reported: Option<u64>,
     sought: Option<u64>,
     /// How many digits offsets have in the names that were seen.
     widths: BTreeSet<u8>,
     /// Polls in vain since it was looked into other folders.
     idle: u32,
-    /// How often it is still looked for later names only in an object store's folder, before all is listed.
+    /// How often it is still looked for later names only in an object store's folder, before all is
+    /// listed.
     all: u32,
 }
 
 impl Reader {
-    pub(super) fn open(objects: Objects, from: Option<u64>, follow: bool, chunk: usize, limit: usize) -> Result<Self> {
+    pub(super) fn open(
+        objects: Objects,
+        from: Option<u64>,
+        follow: bool,
+        chunk: usize,
+        limit: usize,
+    ) -> Result<Self> {
         let mut listed = objects.list()?;
         let first = listed.first().map_or(0, |object| object.first);
         if from.is_none() && first > 0 && objects.store.folder().is_some() {
-            // A listing may miss what came while it was made, but nothing that came before: now it has the earliest.
+            // A listing may miss what came while it was made, but nothing that came before: now it
+            // has the earliest.
             listed = objects.list()?;
         }
         let reader = Self::over(objects, listed, from, follow, chunk, limit)?;
@@ -121,10 +133,16 @@ impl Reader {
                 Some(object) => format!("it begins at {}", object.first),
                 None => "it holds nothing".to_string(),
             };
-            return Err(Error::data(format!("can't read {} from offset {from}: {what}", objects.name()))
-                .hint("Bring the missing objects back, or start anew from another archive and state."));
+            return Err(Error::data(format!(
+                "can't read {} from offset {from}: {what}",
+                objects.name()
+            ))
+            .hint(
+                "Bring the missing objects back, or start anew from another archive and state.",
+            ));
         }
-        let (all, widths) = (all_after(listed.len()), listed.iter().map(|object| object.width).collect());
+        let (all, widths) =
+            (all_after(listed.len()), listed.iter().map(|object| object.width).collect());
         listed.drain(..held.saturating_sub(1));
         let mut reader = Reader {
             follow,
@@ -164,8 +182,13 @@ impl Reader {
     fn skip_to(&mut self, from: u64) -> Result<()> {
         while self.next < from {
             let Poll::Batch(mut batch) = self.poll()? else {
-                let message = format!("can't read {} from offset {from}: it ends before {}", self.objects.name(), self.next);
-                return Err(Error::data(message).hint("Bring the missing objects back, or start anew with another state."));
+                let message = format!(
+                    "can't read {} from offset {from}: it ends before {}",
+                    self.objects.name(),
+                    self.next
+                );
+                return Err(Error::data(message)
+                    .hint("Bring the missing objects back, or start anew with another state."));
             };
             if batch.next > from {
                 self.pending = Some(batch.split_off(from));
@@ -174,10 +197,13 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads on into `batch` until it is large enough, or says why there is no more. Whatever happens, no record that was read is
-    /// lost: from `line` on there is the beginning of one whose end is still to come.
+    /// Reads on into `batch` until it is large enough, or says why there is no more. Whatever
+    /// happens, no record that was read is lost: from `line` on there is the beginning of one whose
+    /// end is still to come.
     fn fill(&mut self, batch: &mut Batch, line: &mut usize) -> Result<Poll> {
-        while batch.records.is_empty() || (batch.bytes.len() < self.chunk && batch.records.len() < RECORDS) {
+        while batch.records.is_empty()
+            || (batch.bytes.len() < self.chunk && batch.records.len() < RECORDS)
+        {
             if self.object.is_none() {
                 self.object = self.advance(batch.next)?;
             }
@@ -185,8 +211,13 @@ impl Reader {
                 return Ok(if self.follow { Poll::Idle } else { Poll::End });
             };
             let from = batch.bytes.len();
-            // A line that is longer than all the room: read as much again, until that shows that it is too long.
-            let more = if self.dropped > 0 { self.chunk } else { (from - *line).min(self.limit + 1 - (from - *line)) };
+            // A line that is longer than all the room: read as much again, until that shows that it
+            // is too long.
+            let more = if self.dropped > 0 {
+                self.chunk
+            } else {
+                (from - *line).min(self.limit + 1 - (from - *line))
+            };
             let want = self.chunk.saturating_sub(from).max(more);
             batch.bytes.reserve(want);
             let read = object.take(want as u64).read_to_end(&mut batch.bytes);
@@ -198,7 +229,8 @@ impl Reader {
                     self.lines = Some(0);
                     break;
                 }
-                let span = span(batch.next, *line..from + end, mem::take(&mut self.dropped), self.limit);
+                let span =
+                    span(batch.next, *line..from + end, mem::take(&mut self.dropped), self.limit);
                 batch.records.push(span);
                 batch.next += 1;
                 *line = from + end + 1;
@@ -211,14 +243,21 @@ impl Reader {
                 batch.bytes.shrink_to(*line + beginning + self.chunk);
             }
             let name = || format!("can't read on in {}", self.objects.name());
-            let ended = read.map_err(|e| e.downcast().unwrap_or_else(|e| Error::connect(name()).because(e)))? < want;
+            let ended = read
+                .map_err(|e| e.downcast().unwrap_or_else(|e| Error::connect(name()).because(e)))?
+                < want;
             if ended {
                 let end = batch.bytes.len();
                 if self.lines.is_some() {
                     // The next bytes are of another object: they must not join its last line.
                     batch.bytes.extend((batch.bytes[end - 1] != b'\n').then_some(b'\n'));
                 } else if *line < end {
-                    batch.records.push(span(batch.next, *line..end, mem::take(&mut self.dropped), self.limit));
+                    batch.records.push(span(
+                        batch.next,
+                        *line..end,
+                        mem::take(&mut self.dropped),
+                        self.limit,
+                    ));
                     batch.next += 1;
                     *line = end;
                 }
@@ -232,7 +271,12 @@ impl Reader {
     /// Of lines that were read and are too many for one batch, the next ones.
     fn lines(&mut self) -> Option<Batch> {
         let from = self.lines?;
-        let mut batch = Batch { partition: self.objects.partition, first: self.next, next: self.next, ..Batch::default() };
+        let mut batch = Batch {
+            partition: self.objects.partition,
+            first: self.next,
+            next: self.next,
+            ..Batch::default()
+        };
         let (lines, mut line) = (&self.rest[from..], 0);
         for end in memchr::memchr_iter(b'\n', lines).take(RECORDS) {
             batch.records.push(span(batch.next, line..end, 0, self.limit));
@@ -250,8 +294,8 @@ impl Reader {
     }
 }
 
-/// The record that is a line, of which `dropped` bytes before its end are not there. Only its length decides what is kept of
-/// it, not how it was read: at each reading it is the same.
+/// The record that is a line, of which `dropped` bytes before its end are not there. Only its
+/// length decides what is kept of it, not how it was read: at each reading it is the same.
 fn span(offset: u64, line: Range<usize>, dropped: u64, limit: usize) -> Span {
     let length = line.len() as u64 + dropped;
     let cut = (length > limit as u64).then_some(length);
@@ -271,8 +315,13 @@ impl Partition for Reader {
             return Err(error);
         }
         let bytes = mem::take(&mut self.rest);
-        let mut batch =
-            Batch { partition: self.objects.partition, first: self.next, next: self.next, bytes, records: Vec::new() };
+        let mut batch = Batch {
+            partition: self.objects.partition,
+            first: self.next,
+            next: self.next,
+            bytes,
+            records: Vec::new(),
+        };
         let mut line = 0;
         let outcome = self.fill(&mut batch, &mut line);
         self.rest = batch.bytes.split_off(line);

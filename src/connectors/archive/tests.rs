@@ -34,7 +34,8 @@ impl Folder {
     }
 
     fn put(&self, name: &str, text: &str) {
-        fs::write(self.root.path().join(format!("topics/{TOPIC}/partition=3")).join(name), text).unwrap();
+        fs::write(self.root.path().join(format!("topics/{TOPIC}/partition=3")).join(name), text)
+            .unwrap();
     }
 
     fn read(&self, from: u64) -> Vec<(u64, String)> {
@@ -64,7 +65,10 @@ fn drain(partition: &mut dyn Partition) -> Vec<(u64, String)> {
         assert_eq!(batch.next, batch.records.last().unwrap().offset + 1);
         for record in batch.iter(0) {
             assert_eq!((record.key, record.timestamp), (None, None));
-            all.push((record.order.offset, str::from_utf8(record.value.unwrap()).unwrap().to_string()));
+            all.push((
+                record.order.offset,
+                str::from_utf8(record.value.unwrap()).unwrap().to_string(),
+            ));
         }
     }
     assert!(all.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "{all:?}");
@@ -116,20 +120,30 @@ fn partitions_are_the_folders_with_a_number() {
     let archive = Archive::open(&format!("file://{}/", folder.root.path().display())).unwrap();
     assert_eq!(Source::partitions(&archive.topic("absent")).unwrap(), [0; 0]);
     for topic in ["", "..", "a/b"] {
-        assert_eq!(Source::partitions(&archive.topic(topic)).unwrap_err().kind(), ErrorKind::Config);
+        assert_eq!(
+            Source::partitions(&archive.topic(topic)).unwrap_err().kind(),
+            ErrorKind::Config
+        );
     }
     assert_eq!(archive.topic(TOPIC).describe(), folder.topic.describe());
-    assert_eq!(folder.topic.describe(), format!("archive {} topic {TOPIC}", folder.root.path().display()));
+    assert_eq!(
+        folder.topic.describe(),
+        format!("archive {} topic {TOPIC}", folder.root.path().display())
+    );
     assert_eq!(Archive::open("s3://bucket").err().unwrap().kind(), ErrorKind::Config);
 }
 
 #[test]
 fn an_unreadable_folder_is_a_connect_error() {
     let folder = Folder::new();
-    fs::write(folder.root.path().join("topics").join(TOPIC).join("partition=5"), "no folder").unwrap();
+    fs::write(folder.root.path().join("topics").join(TOPIC).join("partition=5"), "no folder")
+        .unwrap();
     let error = folder.topic.open(5, None, false).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Connect);
-    assert!(error.to_string().contains("partition=5") && error.to_string().contains("Check"), "{error}");
+    assert!(
+        error.to_string().contains("partition=5") && error.to_string().contains("Check"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -157,7 +171,11 @@ fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
         for from in [0, 29, 40] {
             let objects = folder.topic.objects(3).unwrap();
             let mut reader = Reader::open(objects, Some(from), false, chunk, LONGEST).unwrap();
-            assert_eq!(drain(&mut reader), numbered(0, &lines)[from as usize..], "chunk {chunk} from {from}");
+            assert_eq!(
+                drain(&mut reader),
+                numbered(0, &lines)[from as usize..],
+                "chunk {chunk} from {from}"
+            );
             assert_eq!(reader.remaining(), 0);
         }
     }
@@ -169,16 +187,33 @@ fn a_record_longer_than_a_chunk_is_whole_and_of_one_beyond_the_limit_there_is_th
     let folder = Folder::with(&[(0, &lines[..4].join("\n")), (4, &lines[4..].join("\n"))]);
     for chunk in 1..=300 {
         for from in 0..=6 {
-            let mut reader = Reader::open(folder.topic.objects(3).unwrap(), Some(from as u64), false, chunk, 100).unwrap();
+            let mut reader = Reader::open(
+                folder.topic.objects(3).unwrap(),
+                Some(from as u64),
+                false,
+                chunk,
+                100,
+            )
+            .unwrap();
             let (mut values, mut cuts) = (Vec::new(), Vec::new());
             while let Poll::Batch(batch) = reader.poll().unwrap() {
-                assert!(batch.bytes.len() <= chunk + 201, "{} bytes in chunks of {chunk}", batch.bytes.len());
-                values.extend(batch.iter(0).map(|r| str::from_utf8(r.value.unwrap()).unwrap().to_string()));
+                assert!(
+                    batch.bytes.len() <= chunk + 201,
+                    "{} bytes in chunks of {chunk}",
+                    batch.bytes.len()
+                );
+                values.extend(
+                    batch.iter(0).map(|r| str::from_utf8(r.value.unwrap()).unwrap().to_string()),
+                );
                 cuts.extend(batch.records.iter().map(|span| span.cut));
             }
             let held = lines.map(|line| &line[..line.len().min(100)]);
             assert_eq!(values, held[from..], "chunk {chunk} from {from}");
-            assert_eq!(cuts, [None, None, None, Some(101), None, Some(700)][from..], "chunk {chunk} from {from}");
+            assert_eq!(
+                cuts,
+                [None, None, None, Some(101), None, Some(700)][from..],
+                "chunk {chunk} from {from}"
+            );
             assert_eq!(reader.remaining(), 0);
         }
     }
@@ -187,9 +222,13 @@ fn a_record_longer_than_a_chunk_is_whole_and_of_one_beyond_the_limit_there_is_th
 #[test]
 fn a_line_without_end_takes_no_more_memory_than_the_longest_that_is_whole() {
     let folder = Folder::with(&[(0, &format!("{}\nb", "x".repeat(20 << 20)))]);
-    let mut reader = Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, CHUNK, 4 << 20).unwrap();
+    let mut reader =
+        Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, CHUNK, 4 << 20).unwrap();
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
-    assert_eq!((batch.iter(0).next().unwrap().value.unwrap().len(), batch.records[0].cut), (BEGINNING, Some(20 << 20)));
+    assert_eq!(
+        (batch.iter(0).next().unwrap().value.unwrap().len(), batch.records[0].cut),
+        (BEGINNING, Some(20 << 20))
+    );
     assert_eq!(drain(&mut reader), numbered(1, &["b"]));
     assert!(batch.bytes.capacity() <= BEGINNING + 2 * CHUNK, "{}", batch.bytes.capacity());
 }
@@ -201,7 +240,10 @@ fn a_gap_stops_a_replay_and_names_its_ends() {
     assert!(matches!(partition.poll(), Ok(Poll::Batch(batch)) if batch.next == 2));
     for _ in 0..2 {
         let message = partition.poll().unwrap_err().to_string();
-        assert!(message.contains("lacks the offsets from 2 on: the next object begins at 5"), "{message}");
+        assert!(
+            message.contains("lacks the offsets from 2 on: the next object begins at 5"),
+            "{message}"
+        );
     }
     assert!(folder.refused(3).contains("from 2 on"));
     assert_eq!(folder.read(5).len(), 1);
@@ -231,7 +273,8 @@ fn an_overlap_stops_the_reading() {
 fn an_object_that_was_listed_and_is_gone_is_an_error() {
     let folder = Folder::with(&[(0, "a\n")]);
     let mut partition = folder.topic.open(3, Some(0), false).unwrap();
-    fs::remove_file(folder.root.path().join(format!("topics/{TOPIC}/partition=3/{}", name(0)))).unwrap();
+    fs::remove_file(folder.root.path().join(format!("topics/{TOPIC}/partition=3/{}", name(0))))
+        .unwrap();
     assert!(partition.poll().unwrap_err().to_string().contains("is gone"));
 }
 
@@ -306,7 +349,9 @@ fn an_object_store_reads_as_a_folder_does() {
     let topic = Archive::on(store.clone()).topic(TOPIC);
     assert_eq!(topic.describe(), format!("archive deep/er topic {TOPIC}"));
     assert_eq!(Source::partitions(&topic).unwrap(), [0; 0]);
-    let put = |name: &str, text: &str| store.put(&format!("topics/{TOPIC}/partition=3/{name}"), text.as_bytes()).unwrap();
+    let put = |name: &str, text: &str| {
+        store.put(&format!("topics/{TOPIC}/partition=3/{name}"), text.as_bytes()).unwrap()
+    };
     put(&name(0), "a\nb");
     put(&name(2), "c\n");
     put("other", "z");
@@ -325,7 +370,11 @@ fn a_chunk_is_about_a_megabyte() {
     let folder = Folder::with(&[(0, &text)]);
     let mut partition = folder.topic.open(3, Some(0), false).unwrap();
     while let Poll::Batch(batch) = partition.poll().unwrap() {
-        assert!(batch.bytes.len() <= CHUNK && batch.bytes.capacity() <= 2 * CHUNK, "{}", batch.bytes.capacity());
+        assert!(
+            batch.bytes.len() <= CHUNK && batch.bytes.capacity() <= 2 * CHUNK,
+            "{}",
+            batch.bytes.capacity()
+        );
     }
 }
 
@@ -339,10 +388,18 @@ fn a_batch_has_few_records_however_short_they_are() {
         assert!(batch.records.len() <= 4096, "{} records", batch.records.len());
         assert_eq!(batch.first, next);
         next = batch.next;
-        last.extend(batch.iter(0).filter(|r| r.order.offset >= 20_000).map(|r| r.value.unwrap().to_vec()));
+        last.extend(
+            batch.iter(0).filter(|r| r.order.offset >= 20_000).map(|r| r.value.unwrap().to_vec()),
+        );
     }
-    assert_eq!((next, last), (20_004, ["a", "", "b", "c"].map(|text| text.as_bytes().to_vec()).into()));
+    assert_eq!(
+        (next, last),
+        (20_004, ["a", "", "b", "c"].map(|text| text.as_bytes().to_vec()).into())
+    );
     // From anywhere in between the same records are read.
     let rest = folder.read(8191);
-    assert_eq!((rest.len(), &rest[11_809..]), (11_813, &numbered(20_000, &["a", "", "b", "c"])[..]));
+    assert_eq!(
+        (rest.len(), &rest[11_809..]),
+        (11_813, &numbered(20_000, &["a", "", "b", "c"])[..])
+    );
 }

@@ -9,8 +9,9 @@ use crate::error::Result;
 use super::names::{self, Finder, Listed, Others};
 use super::walk::{self, Top};
 
-/// For how many files of a folder, or of an object store, all is looked into once less often. It is asked for about once a second,
-/// so looking takes a small part of the time, however many files there are.
+/// For how many files of a folder, or of an object store, all is looked into once less often. It is
+/// asked for about once a second, so looking takes a small part of the time, however many files
+/// there are.
 const FILES: usize = 25_000;
 const KEYS: usize = 500;
 /// The same for the newest folders of an object store.
@@ -23,7 +24,8 @@ pub(super) struct Tree(Mutex<State>);
 #[derive(Default)]
 struct State {
     seen: Option<Arc<Seen>>,
-    /// The partitions that were told of it, and those that were opened since all were asked for, if they ever were.
+    /// The partitions that were told of it, and those that were opened since all were asked for, if
+    /// they ever were.
     told: BTreeSet<u32>,
     opened: Option<BTreeSet<u32>>,
     /// How often not all is looked into, and not even the newest folders, before they are again.
@@ -62,7 +64,9 @@ impl Seen {
             found.entry(partition).or_default().push(object);
         }
         for (partition, mut objects) in found {
-            objects.extend(self.objects.remove(&partition).iter().flat_map(|known| known.iter()).cloned());
+            objects.extend(
+                self.objects.remove(&partition).iter().flat_map(|known| known.iter()).cloned(),
+            );
             objects.sort_unstable();
             objects.dedup_by(|one, other| one.is(other));
             self.objects.insert(partition, objects.into());
@@ -77,16 +81,21 @@ impl Seen {
 }
 
 impl Tree {
-    /// Returns the objects that are there, as `who` may know them. Each partition is told once of those that were seen for another
-    /// one, so that many need not look one by one. All folders are looked into again, unless that was much and done just before.
+    /// Returns the objects that are there, as `who` may know them. Each partition is told once of
+    /// those that were seen for another one, so that many need not look one by one. All folders are
+    /// looked into again, unless that was much and done just before.
     pub(super) fn look(&self, store: &Store, topic: &str, who: Who) -> Result<Arc<Seen>> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let told = match who {
-            Who::Opening(partition) => state.opened.as_mut().is_some_and(|opened| opened.insert(partition)),
+            Who::Opening(partition) => {
+                state.opened.as_mut().is_some_and(|opened| opened.insert(partition))
+            }
             Who::Following(partition) => !state.told.contains(&partition),
             Who::All | Who::Now(_) => false,
         };
-        if let (Who::Opening(partition) | Who::Following(partition), Some(seen), true) = (who, state.seen.clone(), told) {
+        if let (Who::Opening(partition) | Who::Following(partition), Some(seen), true) =
+            (who, state.seen.clone(), told)
+        {
             state.told.insert(partition);
             return Ok(seen);
         }
@@ -122,21 +131,29 @@ impl Tree {
         state.told.clear();
         match who {
             Who::All => state.opened = Some(BTreeSet::new()),
-            Who::Opening(partition) | Who::Following(partition) | Who::Now(partition) => drop(state.told.insert(partition)),
+            Who::Opening(partition) | Who::Following(partition) | Who::Now(partition) => {
+                drop(state.told.insert(partition))
+            }
         }
         Ok(seen)
     }
 }
 
-/// Looks into the `last` folder and those after it, which are the new ones where folders are named by time.
+/// Looks into the `last` folder and those after it, which are the new ones where folders are named
+/// by time.
 fn newest(store: &Store, last: &str, finder: &mut Finder<'_>) -> Result<()> {
     let mut there = false;
     // The folders of partitions are not walked: they may come after those of a field.
     walk::below(store, &[String::new()], Some(last), finder, |finder| {
-        there |= finder.objects.last().is_some_and(|(_, object)| object.folder.starts_with("partition="));
+        there |= finder
+            .objects
+            .last()
+            .is_some_and(|(_, object)| object.folder.starts_with("partition="));
         there
     })?;
-    finder.objects.retain(|(_, object)| object.folder.split('/').next().and_then(names::partition).is_none());
+    finder
+        .objects
+        .retain(|(_, object)| object.folder.split('/').next().and_then(names::partition).is_none());
     Ok(())
 }
 
@@ -158,19 +175,32 @@ mod tests {
     }
 
     fn firsts(seen: &Seen, partition: u32) -> Vec<u64> {
-        seen.objects.get(&partition).iter().flat_map(|objects| objects.iter()).map(|object| object.first).collect()
+        seen.objects
+            .get(&partition)
+            .iter()
+            .flat_map(|objects| objects.iter())
+            .map(|object| object.first)
+            .collect()
     }
 
     #[test]
     fn what_was_seen_for_one_partition_is_handed_to_the_others_once() {
         let (store, tree) = (topic(), Tree::default());
         let look = |who| tree.look(&store, "t", who).unwrap();
-        assert!(!Arc::ptr_eq(&look(Who::Opening(0)), &look(Who::Opening(1))), "nobody asked for all of them yet");
+        assert!(
+            !Arc::ptr_eq(&look(Who::Opening(0)), &look(Who::Opening(1))),
+            "nobody asked for all of them yet"
+        );
         let all = look(Who::All);
-        assert!(Arc::ptr_eq(&all, &look(Who::Opening(0))) && Arc::ptr_eq(&all, &look(Who::Opening(1))));
+        assert!(
+            Arc::ptr_eq(&all, &look(Who::Opening(0))) && Arc::ptr_eq(&all, &look(Who::Opening(1)))
+        );
         put(&store, "hour=04", 1, 1);
         let again = look(Who::Opening(0));
-        assert!(Arc::ptr_eq(&again, &look(Who::Following(1))) && !Arc::ptr_eq(&again, &look(Who::Opening(1))));
+        assert!(
+            Arc::ptr_eq(&again, &look(Who::Following(1)))
+                && !Arc::ptr_eq(&again, &look(Who::Opening(1)))
+        );
         assert_eq!((firsts(&all, 1), firsts(&again, 1)), (vec![0], vec![0, 1]));
     }
 
@@ -180,13 +210,18 @@ mod tests {
         put(&store, "partition=2", 2, 0);
         tree.look(&store, "t", Who::All).unwrap();
         tree.0.lock().unwrap().all = 1;
-        for (folder, first) in [("hour=03", 1), ("hour=04", 2), ("country=Peru", 3), ("partition=7", 4)] {
+        for (folder, first) in
+            [("hour=03", 1), ("hour=04", 2), ("country=Peru", 3), ("partition=7", 4)]
+        {
             put(&store, folder, 0, first);
         }
         let seen = tree.look(&store, "t", Who::All).unwrap();
         // A folder of a field is seen when all are looked into.
         assert_eq!((firsts(&seen, 0), &*seen.folders), (vec![0, 1, 2], &[2, 7][..]));
         let seen = tree.look(&store, "t", Who::All).unwrap();
-        assert_eq!((firsts(&seen, 0), firsts(&seen, 1), firsts(&seen, 2)), (vec![0, 1, 2, 3], vec![0], vec![]));
+        assert_eq!(
+            (firsts(&seen, 0), firsts(&seen, 1), firsts(&seen, 2)),
+            (vec![0, 1, 2, 3], vec![0], vec![])
+        );
     }
 }

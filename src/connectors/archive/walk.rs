@@ -1,4 +1,5 @@
-//! Looking below a topic, in a folder or in an object store: what lies there directly, and what lies in folders, at any depth.
+//! Looking below a topic, in a folder or in an object store: what lies there directly, and what
+//! lies in folders, at any depth.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -54,8 +55,8 @@ pub(super) fn top(topic: &Store, finder: &mut Finder<'_>) -> Result<Top> {
     Ok(top)
 }
 
-/// Looks into `folders` of a topic, at any depth, until `finder` has `enough`; `after` may be a path that objects come after, of
-/// which only an object store makes use.
+/// Looks into `folders` of a topic, at any depth, until `finder` has `enough`; `after` may be a
+/// path that objects come after, of which only an object store makes use.
 pub(super) fn below(
     topic: &Store,
     folders: &[String],
@@ -95,15 +96,21 @@ pub(super) fn below(
 /// An entry of a folder.
 enum Entry<'a> {
     Folder(&'a str),
-    /// True for a file, or a link that leads to one or nowhere. A pipe or a device is no object, whatever its name: it need
-    /// not end, nor even begin.
+    /// True for a file, or a link that leads to one or nowhere. A pipe or a device is no object,
+    /// whatever its name: it need not end, nor even begin.
     File(&'a str, bool),
 }
 
-/// Passes each entry of a folder to `take`, until that returns false; none, if there is no such folder. Only names and kinds are
-/// read: a call for each of many files would take longer than the rest.
-fn each_entry<'f>(path: &Path, finder: &mut Finder<'f>, mut take: impl FnMut(Entry<'_>, &mut Finder<'f>) -> bool) -> Result<()> {
-    let failed = |e| unreadable(Error::connect(format!("can't list {}", path.display())).because(e));
+/// Passes each entry of a folder to `take`, until that returns false; none, if there is no such
+/// folder. Only names and kinds are read: a call for each of many files would take longer than the
+/// rest.
+fn each_entry<'f>(
+    path: &Path,
+    finder: &mut Finder<'f>,
+    mut take: impl FnMut(Entry<'_>, &mut Finder<'f>) -> bool,
+) -> Result<()> {
+    let failed =
+        |e| unreadable(Error::connect(format!("can't list {}", path.display())).because(e));
     let entries = match fs::read_dir(path) {
         Err(e) if e.kind() == Io::NotFound => return Ok(()),
         other => other.map_err(failed)?,
@@ -114,7 +121,8 @@ fn each_entry<'f>(path: &Path, finder: &mut Finder<'f>, mut take: impl FnMut(Ent
         let text = name.to_string_lossy();
         let (mut folder, mut file) = (kind.is_dir(), kind.is_file());
         if kind.is_symlink() {
-            // A partition may be a link to another disk. What can't be followed is no reason to read the rest only.
+            // A partition may be a link to another disk. What can't be followed is no reason to
+            // read the rest only.
             match led(&entry.path()) {
                 Ok(led) => (folder, file) = (led.is_dir(), led.is_file()),
                 Err(_) if text.starts_with('.') || finder.knows(&text).is_some() => file = true,
@@ -137,14 +145,19 @@ fn led(link: &Path) -> Result<fs::Metadata> {
     let failed = |why: Error| Err(unreadable(why));
     let led = match fs::metadata(link) {
         Ok(led) => led,
-        Err(e) => return failed(Error::connect(format!("can't follow {}", link.display())).because(e)),
+        Err(e) => {
+            return failed(Error::connect(format!("can't follow {}", link.display())).because(e));
+        }
     };
     let same = |above: &Path| {
         let above = if above.as_os_str() == OsStr::new("") { Path::new(".") } else { above };
         fs::metadata(above).is_ok_and(|above| (above.dev(), above.ino()) == (led.dev(), led.ino()))
     };
     if led.is_dir() && link.ancestors().skip(1).any(same) {
-        return failed(Error::connect(format!("can't follow {}: it leads to a folder that it lies in", link.display())));
+        return failed(Error::connect(format!(
+            "can't follow {}: it leads to a folder that it lies in",
+            link.display()
+        )));
     }
     Ok(led)
 }

@@ -2,10 +2,11 @@
 //!
 //! - **A partition** is nothing here: the console is only written to.
 //! - **A position** neither.
-//! - **A commit** prints what changed since the last one under a header with the topic and the commit's number. In snapshot mode
-//!   these are the rows that came (`+`) and went (`-`), in append mode the new rows, sorted by their text, so that the number of
-//!   workers doesn't show.
-//! - **Guaranteed**: at most once, for text on a screen can't be asked whether it is there. A recovery prints nothing.
+//! - **A commit** prints what changed since the last one under a header with the topic and the
+//!   commit's number. In snapshot mode these are the rows that came (`+`) and went (`-`), in append
+//!   mode the new rows, sorted by their text, so that the number of workers doesn't show.
+//! - **Guaranteed**: at most once, for text on a screen can't be asked whether it is there. A
+//!   recovery prints nothing.
 
 mod sink;
 

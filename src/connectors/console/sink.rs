@@ -23,7 +23,8 @@ impl Sink for Console {
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        let columns: Arc<[String]> = schema.columns.iter().map(|column| column.name.clone()).collect();
+        let columns: Arc<[String]> =
+            schema.columns.iter().map(|column| column.name.clone()).collect();
         let writer = || Lines {
             columns: columns.clone(),
             mode: schema.mode,
@@ -32,9 +33,16 @@ impl Sink for Console {
             recovering: true,
             found: 0,
         };
-        let committer =
-            Printer { console: self.clone(), topic: schema.topic.clone(), mode: schema.mode, staged: BTreeMap::new() };
-        Ok(Opened { writers: (0..context.workers).map(|_| Box::new(writer()) as _).collect(), committer: Box::new(committer) })
+        let committer = Printer {
+            console: self.clone(),
+            topic: schema.topic.clone(),
+            mode: schema.mode,
+            staged: BTreeMap::new(),
+        };
+        Ok(Opened {
+            writers: (0..context.workers).map(|_| Box::new(writer()) as _).collect(),
+            committer: Box::new(committer),
+        })
     }
 }
 
@@ -73,8 +81,12 @@ impl Writer for Lines {
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
         let mut values = Vec::new();
         row.put(&mut values);
-        let cells: Vec<String> =
-            self.columns.iter().zip(&values).map(|(name, value)| format!("{name}={}", text(value))).collect();
+        let cells: Vec<String> = self
+            .columns
+            .iter()
+            .zip(&values)
+            .map(|(name, value)| format!("{name}={}", text(value)))
+            .collect();
         let line = Some(cells.join(" "));
         match self.mode {
             Mode::Snapshot => self.put(slot, line),
@@ -127,10 +139,16 @@ impl Committer for Printer {
         Ok(())
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+    fn stage(
+        &mut self,
+        n: u64,
+        parts: Vec<Box<dyn Any + Send>>,
+    ) -> Result<Option<serde_json::Value>> {
         let mut all = Changes::new();
         for part in parts {
-            let part = part.downcast::<Changes>().map_err(|_| Error::internal("the console was handed another sink's rows"))?;
+            let part = part
+                .downcast::<Changes>()
+                .map_err(|_| Error::internal("the console was handed another sink's rows"))?;
             part.into_iter().for_each(|(line, by)| *all.entry(line).or_default() += by);
         }
         all.retain(|_, by| *by != 0);
@@ -156,6 +174,8 @@ impl Committer for Printer {
         }
         let mut out = self.console.out.lock().unwrap_or_else(PoisonError::into_inner);
         let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
-        printed.map_err(|e| Error::connect(format!("can't print commit {n} of {}", self.topic)).because(e))
+        printed.map_err(|e| {
+            Error::connect(format!("can't print commit {n} of {}", self.topic)).because(e)
+        })
     }
 }

@@ -4,7 +4,9 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::connect::{Column, ColumnType, Committer, Mode, Opened, Schema, Sink, SinkContext, Value, Writer};
+use crate::connect::{
+    Column, ColumnType, Committer, Mode, Opened, Schema, Sink, SinkContext, Value, Writer,
+};
 
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);
@@ -29,7 +31,15 @@ fn open(page: &Page, mode: Mode, workers: usize) -> Opened {
     let columns = vec![column("country", ColumnType::Text), column("count", ColumnType::Long)];
     let schema = Schema { topic: "counts".into(), columns, key: 1, mode };
     let (secret, clock) = (crate::secret::Secret::new([7; 16]), Arc::new(|| 0));
-    let context = SinkContext { app: "test".into(), generation: 1, committed: 0, workers, secret, staging: None, clock };
+    let context = SinkContext {
+        app: "test".into(),
+        generation: 1,
+        committed: 0,
+        workers,
+        secret,
+        staging: None,
+        clock,
+    };
     Console::to(Box::new(page.clone())).open(&schema, &context).unwrap()
 }
 
@@ -37,7 +47,11 @@ fn row(country: &str, count: i64) -> (String, i64) {
     (country.into(), count)
 }
 
-fn commit(n: u64, writers: &mut [Box<dyn Writer>], committer: &mut dyn Committer) -> Option<serde_json::Value> {
+fn commit(
+    n: u64,
+    writers: &mut [Box<dyn Writer>],
+    committer: &mut dyn Committer,
+) -> Option<serde_json::Value> {
     let parts = writers.iter_mut().filter_map(|w| w.stage().unwrap()).collect();
     let content = committer.stage(n, parts).unwrap();
     if let Some(content) = &content {

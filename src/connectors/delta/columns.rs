@@ -1,9 +1,11 @@
-//! From rows to Arrow: each value is appended where it belongs as it is pushed, so a row is never held in between.
+//! From rows to Arrow: each value is appended where it belongs as it is pushed, so a row is never
+//! held in between.
 
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    ArrayBuilder, BinaryBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder, TimestampMicrosecondBuilder,
+    ArrayBuilder, BinaryBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
+    TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
@@ -58,7 +60,10 @@ impl Columns {
         row.put(self);
         if self.misfit || self.next != self.builders.len() {
             let names: Vec<_> = self.schema.fields().iter().map(|f| f.name().as_str()).collect();
-            return Err(Error::internal(format!("a row does not have the columns {}", names.join(", "))));
+            return Err(Error::internal(format!(
+                "a row does not have the columns {}",
+                names.join(", ")
+            )));
         }
         self.rows += 1;
         Ok(())
@@ -121,8 +126,12 @@ impl Builder {
             ColumnType::Long => Builder::Long(Int64Builder::new()),
             ColumnType::Double => Builder::Double(Float64Builder::new()),
             ColumnType::Text => Builder::Text(StringBuilder::new()),
-            ColumnType::Timestamp => Builder::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
-            ColumnType::Doubles => Builder::Doubles(ListBuilder::new(Float64Builder::new()).with_field(schema::element())),
+            ColumnType::Timestamp => {
+                Builder::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
+            }
+            ColumnType::Doubles => Builder::Doubles(
+                ListBuilder::new(Float64Builder::new()).with_field(schema::element()),
+            ),
             ColumnType::Binary => Builder::Binary(BinaryBuilder::new()),
         }
     }

@@ -1,4 +1,5 @@
-//! The one that makes the commits of a table: it turns what the writers hand over into files, vectors and a version of the log.
+//! The one that makes the commits of a table: it turns what the writers hand over into files,
+//! vectors and a version of the log.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -53,7 +54,8 @@ impl DeltaCommitter {
         actions.ok_or_else(|| Error::data(format!("commit {n} of {} has no actions", self.name())))
     }
 
-    /// Returns the actions for `new` and `changed` files, and the file of their vectors. Files without a living row are forgotten.
+    /// Returns the actions for `new` and `changed` files, and the file of their vectors. Files
+    /// without a living row are forgotten.
     pub(super) fn outcome(
         &mut self,
         n: u64,
@@ -75,19 +77,26 @@ impl DeltaCommitter {
         if vectors.is_some() {
             actions.splice(0..0, self.undeclared.take().into_iter().flatten());
         }
-        actions.extend(touched.iter().filter_map(|id| self.files.files.get(id)).map(|f| f.add(now, true)));
+        actions.extend(
+            touched.iter().filter_map(|id| self.files.files.get(id)).map(|f| f.add(now, true)),
+        );
         Ok((actions, vectors))
     }
 
-    /// Writes the vectors of `changed` files, to one file, and returns it; each file then knows where its vector is.
+    /// Writes the vectors of `changed` files, to one file, and returns it; each file then knows
+    /// where its vector is.
     fn vectors(&mut self, n: u64, changed: &[u32]) -> Result<Option<(String, Vec<u8>)>> {
-        let with: Vec<u32> =
-            changed.iter().copied().filter(|id| self.files.files.get(id).is_some_and(|f| !f.dead.is_empty())).collect();
+        let with: Vec<u32> = changed
+            .iter()
+            .copied()
+            .filter(|id| self.files.files.get(id).is_some_and(|f| !f.dead.is_empty()))
+            .collect();
         if with.is_empty() {
             return Ok(None);
         }
         let id = vectors::id(self.layout.generation, n);
-        let dead: Vec<&RoaringTreemap> = with.iter().filter_map(|id| self.files.files.get(id).map(|f| &f.dead)).collect();
+        let dead: Vec<&RoaringTreemap> =
+            with.iter().filter_map(|id| self.files.files.get(id).map(|f| &f.dead)).collect();
         let (bytes, descriptors) = vectors::encode(&dead, id)?;
         for (id, descriptor) in with.iter().zip(descriptors) {
             if let Some(file) = self.files.files.get_mut(id) {
@@ -114,10 +123,16 @@ impl Committer for DeltaCommitter {
         let (mut new, mut changed, mut bodies) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         let (mut kills, mut replaces, mut small) = (Vec::new(), Vec::new(), true);
         for part in parts {
-            let part = part.downcast::<Part>().map_err(|_| Error::internal("a part is not of a table's writer"))?;
+            let part = part
+                .downcast::<Part>()
+                .map_err(|_| Error::internal("a part is not of a table's writer"))?;
             for file in part.files {
-                let (path, size, rows, stats) = (file.path.clone(), file.size, file.rows, file.stats);
-                self.files.insert(file.id, File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats });
+                let (path, size, rows, stats) =
+                    (file.path.clone(), file.size, file.rows, file.stats);
+                self.files.insert(
+                    file.id,
+                    File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats },
+                );
                 new.insert(file.id);
                 bodies.push((file.id, file.path, file.bytes));
             }
@@ -133,7 +148,9 @@ impl Committer for DeltaCommitter {
             changed.insert(self.files.empty(id)?);
         }
         let mut actions = Vec::new();
-        if small && let Some((removes, NewFile { id, path, bytes, .. })) = self.copy(&mut changed)? {
+        if small
+            && let Some((removes, NewFile { id, path, bytes, .. })) = self.copy(&mut changed)?
+        {
             actions = removes;
             new.insert(id);
             bodies.push((id, path, bytes));
@@ -143,10 +160,15 @@ impl Committer for DeltaCommitter {
         if actions.is_empty() {
             return Ok(None);
         }
-        let files = bodies.into_iter().filter(|(id, ..)| self.files.files.contains_key(id)).map(|(_, path, bytes)| (path, bytes));
+        let files = bodies
+            .into_iter()
+            .filter(|(id, ..)| self.files.files.contains_key(id))
+            .map(|(_, path, bytes)| (path, bytes));
         put_all(self.store(), &files.chain(vectors).collect::<Vec<_>>())?;
         self.staged.insert(n);
-        Ok(Some(json!({"version": self.log.version, "actions": actions, "rows": self.files.rows()})))
+        Ok(Some(
+            json!({"version": self.log.version, "actions": actions, "rows": self.files.rows()}),
+        ))
     }
 
     fn commit(&mut self, n: u64, content: &Value) -> Result<()> {
@@ -160,7 +182,9 @@ impl Committer for DeltaCommitter {
             false => self.actions(n, content)?,
         };
         let (files, mode, name) = (&self.files, self.layout.schema.mode, self.name());
-        self.log.commit(n, actions, &|version| foreign(|path| files.holds(path), mode, version, &name))?;
+        self.log.commit(n, actions, &|version| {
+            foreign(|path| files.holds(path), mode, version, &name)
+        })?;
         if self.staged.remove(&n) {
             self.upkeep.begin();
         } else if earlier {
@@ -178,15 +202,24 @@ impl Committer for DeltaCommitter {
     }
 }
 
-/// Judges a version that something else has committed to a table with the files that `holds` knows: rows may be added to a table
-/// that is appended to, and nothing more.
-pub(super) fn foreign(holds: impl Fn(&str) -> bool, mode: Mode, version: &[Value], name: &str) -> Result<()> {
+/// Judges a version that something else has committed to a table with the files that `holds` knows:
+/// rows may be added to a table that is appended to, and nothing more.
+pub(super) fn foreign(
+    holds: impl Fn(&str) -> bool,
+    mode: Mode,
+    version: &[Value],
+    name: &str,
+) -> Result<()> {
     let what = version.iter().find_map(|action| {
         let held = |kind: &str| action[kind]["path"].as_str().is_some_and(&holds);
         match action {
-            _ if action.get("metaData").is_some() || action.get("protocol").is_some() => Some("changed what the table is"),
+            _ if action.get("metaData").is_some() || action.get("protocol").is_some() => {
+                Some("changed what the table is")
+            }
             _ if held("remove") || held("add") => Some("taken rows away from the table"),
-            _ if mode == Mode::Snapshot && (action.get("add").is_some() || action.get("remove").is_some()) => {
+            _ if mode == Mode::Snapshot
+                && (action.get("add").is_some() || action.get("remove").is_some()) =>
+            {
                 Some("changed the rows of the table")
             }
             _ => None,
@@ -199,10 +232,11 @@ pub(super) fn foreign(holds: impl Fn(&str) -> bool, mode: Mode, version: &[Value
     }
 }
 
-/// Writes files that don't depend on each other side by side: each is synced, and that is nearly all of the time it takes.
+/// Writes files that don't depend on each other side by side: each is synced, and that is nearly
+/// all of the time it takes.
 ///
-/// The threads end within the call, so nothing outlives a commit. After a failure none of the files is left: nobody knows of
-/// them yet, and a full disk has no room for them.
+/// The threads end within the call, so nothing outlives a commit. After a failure none of the files
+/// is left: nobody knows of them yet, and a full disk has no room for them.
 pub(super) fn put_all(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> {
     std::thread::scope(|scope| {
         let put = |(path, bytes): &(String, Vec<u8>)| store.put(path, bytes);
@@ -213,7 +247,9 @@ pub(super) fn put_all(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> 
         for thread in threads {
             let thread = thread.map_err(|e| Error::no_thread("a thread that writes a file", e));
             let put = thread.and_then(|thread| {
-                thread.join().unwrap_or_else(|_| Err(Error::internal("a thread that writes a file has panicked")))
+                thread.join().unwrap_or_else(|_| {
+                    Err(Error::internal("a thread that writes a file has panicked"))
+                })
             });
             result = result.and(put);
         }

@@ -1,12 +1,14 @@
 //! Compaction: one file in the place of several, beside commits.
 //!
-//! It moves rows that writers know by their old places, while commits go on that take some of them away. So a chore only
-//! writes the new file. The committer takes it over between two commits: rows that died in the old files since are dead in the
-//! new one. It remembers for each file where its rows are, until none is left: writers take a row away by its old place.
+//! It moves rows that writers know by their old places, while commits go on that take some of them
+//! away. So a chore only writes the new file. The committer takes it over between two commits: rows
+//! that died in the old files since are dead in the new one. It remembers for each file where its
+//! rows are, until none is left: writers take a row away by its old place.
 //!
-//! A rearrangement pulls the files away from under whoever knows only the version before. So none is made once a newer run has
-//! opened the table, nor while a commit is staged. One of which nobody can say whether it was made is settled before the next
-//! commit is staged. The log says where rows went, so that a later run can show a commit that was staged before.
+//! A rearrangement pulls the files away from under whoever knows only the version before. So none
+//! is made once a newer run has opened the table, nor while a commit is staged. One of which nobody
+//! can say whether it was made is settled before the next commit is staged. The log says where rows
+//! went, so that a later run can show a commit that was staged before.
 
 use std::collections::BTreeSet;
 
@@ -37,7 +39,13 @@ pub(super) struct Rearranged {
 }
 
 /// Writes the living rows of `sources` to file `id`, one after the other.
-fn gather(store: &Store, layout: &Layout, id: u32, path: String, sources: Vec<Living>) -> Result<(NewFile, Vec<(u32, Moved)>)> {
+fn gather(
+    store: &Store,
+    layout: &Layout,
+    id: u32,
+    path: String,
+    sources: Vec<Living>,
+) -> Result<(NewFile, Vec<(u32, Moved)>)> {
     let (mut gathered, mut moves) = (OpenFile::new(id, path, layout.columns())?, Vec::new());
     for old in sources {
         let living = old.rows - old.dead.len() as u32;
@@ -51,10 +59,12 @@ fn gather(store: &Store, layout: &Layout, id: u32, path: String, sources: Vec<Li
 }
 
 impl DeltaCommitter {
-    /// The files that one should be made of: large ones of which a third is dead, or else small ones once there are many.
+    /// The files that one should be made of: large ones of which a third is dead, or else small
+    /// ones once there are many.
     ///
-    /// The smallest come first, and none that is larger than all before it: what was made of many is not written again for
-    /// every few that come after, so a row is written about as often as the logarithm of its table's size.
+    /// The smallest come first, and none that is larger than all before it: what was made of many
+    /// is not written again for every few that come after, so a row is written about as often as
+    /// the logarithm of its table's size.
     pub(super) fn crowd(&self) -> Vec<u32> {
         let target = self.layout.target_file_size as u64;
         let size = |f: &File| f.size * f.living() / u64::from(f.rows.max(1));
@@ -89,8 +99,12 @@ impl DeltaCommitter {
     pub(super) fn merge(&mut self, chosen: &[u32]) -> Option<Chore> {
         let (id, path) = self.merged();
         let (layout, store) = (self.layout.clone(), self.log.store.clone());
-        let sources = self.files.living().into_iter().filter(|f| chosen.contains(&f.id)).collect::<Vec<_>>();
-        let vectors = sources.iter().map(|f| self.files.files.get(&f.id).and_then(|f| f.vector.clone())).collect();
+        let sources =
+            self.files.living().into_iter().filter(|f| chosen.contains(&f.id)).collect::<Vec<_>>();
+        let vectors = sources
+            .iter()
+            .map(|f| self.files.files.get(&f.id).and_then(|f| f.vector.clone()))
+            .collect();
         chore(move || {
             let (mut merged, moves) = gather(&store, &layout, id, path, sources)?;
             store.put(&merged.path, &std::mem::take(&mut merged.bytes))?;
@@ -101,19 +115,28 @@ impl DeltaCommitter {
     /// Number and path of the next file that is made of others.
     fn merged(&mut self) -> (u32, String) {
         // The writers have the numbers below.
-        let path = format!("part-{}-{}-{}.parquet", self.layout.generation, self.upkeep.compacted, self.layout.workers);
+        let path = format!(
+            "part-{}-{}-{}.parquet",
+            self.layout.generation, self.upkeep.compacted, self.layout.workers
+        );
         self.upkeep.compacted += 1;
         (self.layout.next_file(), path)
     }
 
-    /// Puts one file in the place of those `changed` files that are partly dead. So a small table needs no vectors, and readers that
-    /// don't know them can read it. Returns the file, with the actions that take the others away. `None` if the table has declared
-    /// vectors, or the files are too large.
+    /// Puts one file in the place of those `changed` files that are partly dead. So a small table
+    /// needs no vectors, and readers that don't know them can read it. Returns the file, with the
+    /// actions that take the others away. `None` if the table has declared vectors, or the files
+    /// are too large.
     ///
     /// # Errors
     /// When they can't be read.
-    pub(super) fn copy(&mut self, changed: &mut BTreeSet<u32>) -> Result<Option<(Vec<Value>, NewFile)>> {
-        let partly = |f: &&Living| changed.contains(&f.id) && !f.dead.is_empty() && f.dead.len() < u64::from(f.rows);
+    pub(super) fn copy(
+        &mut self,
+        changed: &mut BTreeSet<u32>,
+    ) -> Result<Option<(Vec<Value>, NewFile)>> {
+        let partly = |f: &&Living| {
+            changed.contains(&f.id) && !f.dead.is_empty() && f.dead.len() < u64::from(f.rows)
+        };
         let sources: Vec<Living> = self.files.living().into_iter().filter(|f| partly(&f)).collect();
         let rows: u64 = sources.iter().map(|f| u64::from(f.rows)).sum();
         let files = sources.iter().filter_map(|f| self.files.files.get(&f.id));
@@ -127,26 +150,39 @@ impl DeltaCommitter {
         changed.retain(|id| !sources.iter().any(|f| f.id == *id));
         let (id, path) = self.merged();
         let (file, moves) = gather(&self.log.store, &self.layout, id, path, sources)?;
-        let (path, size, rows, stats) = (file.path.clone(), file.size, file.rows, file.stats.clone());
-        self.files.merge(id, File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats }, moves);
+        let (path, size, rows, stats) =
+            (file.path.clone(), file.size, file.rows, file.stats.clone());
+        self.files.merge(
+            id,
+            File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats },
+            moves,
+        );
         Ok(Some((removes, file)))
     }
 
     /// Puts a merged file in the place of those whose rows it has.
-    pub(super) fn rearrange(&mut self, merged: NewFile, moves: Vec<(u32, Moved)>, vectors: Vec<Option<Value>>) -> Result<()> {
+    pub(super) fn rearrange(
+        &mut self,
+        merged: NewFile,
+        moves: Vec<(u32, Moved)>,
+        vectors: Vec<Option<Value>>,
+    ) -> Result<()> {
         // A staged commit names the present files, and it has failed: this run is ending.
         if !self.staged.is_empty() || self.log.superseded {
             return Ok(());
         }
         self.settle()?;
-        let (now, mut actions, mut told, mut dead) = ((self.log.now)(), Vec::new(), Vec::new(), RoaringTreemap::new());
+        let (now, mut actions, mut told, mut dead) =
+            ((self.log.now)(), Vec::new(), Vec::new(), RoaringTreemap::new());
         for ((old, moved), vector) in moves.iter().zip(vectors) {
             match self.files.files.get(old) {
                 Some(file) => {
                     actions.push(file.remove(now, false));
                     told.push(fit::tell(&file.path, vector, moved));
                     let since = &file.dead - &moved.dead;
-                    dead.extend(since.iter().filter_map(|row| moved.row(row as u32)).map(u64::from));
+                    dead.extend(
+                        since.iter().filter_map(|row| moved.row(row as u32)).map(u64::from),
+                    );
                 }
                 None => {
                     dead.insert_range(u64::from(moved.first)..u64::from(moved.first + moved.rows));
@@ -192,7 +228,8 @@ impl DeltaCommitter {
         }
     }
 
-    /// Finds out what became of a rearrangement that may have been made. Until then nothing may name files.
+    /// Finds out what became of a rearrangement that may have been made. Until then nothing may
+    /// name files.
     ///
     /// # Errors
     /// When that can't be said.

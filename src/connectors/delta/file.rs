@@ -17,14 +17,18 @@ use super::schema;
 
 /// Rows that are encoded at a time.
 const BATCH: usize = 4096;
-/// Bytes of values beyond which rows are encoded, or read, though they are fewer: a column of a batch has room for 2 GiB.
+/// Bytes of values beyond which rows are encoded, or read, though they are fewer: a column of a
+/// batch has room for 2 GiB.
 pub(super) const BYTES: usize = 16 << 20;
-/// Bytes of a page before compression. Pages of the default size, 1 MiB, outgrow the cache while they are encoded.
+/// Bytes of a page before compression. Pages of the default size, 1 MiB, outgrow the cache while
+/// they are encoded.
 const PAGE_BYTES: usize = 128 << 10;
-/// Bytes of a column's distinct values beyond which they are no longer looked for: a column of few values has them in less,
-/// and one of unique values gives up early, which is a tenth of the time it takes to write pins.
+/// Bytes of a column's distinct values beyond which they are no longer looked for: a column of few
+/// values has them in less, and one of unique values gives up early, which is a tenth of the time
+/// it takes to write pins.
 const DICTIONARY: usize = 64 << 10;
-/// Longest text, in characters, that is kept as a bound of a column; a longer least value is cut, a longer greatest one left out.
+/// Longest text, in characters, that is kept as a bound of a column; a longer least value is cut, a
+/// longer greatest one left out.
 const TEXT: usize = 32;
 
 /// A file that is whole but not yet stored.
@@ -61,11 +65,21 @@ impl OpenFile {
             .set_data_page_size_limit(PAGE_BYTES)
             .set_created_by("watershed".into())
             .build();
-        let options = ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
+        let options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let arrow = schema::arrow(columns);
-        let parquet = ArrowWriter::try_new_with_options(Vec::new(), arrow.clone(), options).map_err(failed)?;
+        let parquet = ArrowWriter::try_new_with_options(Vec::new(), arrow.clone(), options)
+            .map_err(failed)?;
         let described = columns.to_vec();
-        Ok(OpenFile { id, path, columns: Columns::new(&described, arrow), described, parquet, rows: 0, encoded: 0 })
+        Ok(OpenFile {
+            id,
+            path,
+            columns: Columns::new(&described, arrow),
+            described,
+            parquet,
+            rows: 0,
+            encoded: 0,
+        })
     }
 
     pub(super) fn id(&self) -> u32 {
@@ -127,30 +141,41 @@ fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
 
 /// The bounds of each column, as Parquet keeps them; a file of ours is one row group.
 ///
-/// Floats have none, because Parquet's pass over NaN, nor have arrays; bounds of times are in milliseconds, rounded outwards.
+/// Floats have none, because Parquet's pass over NaN, nor have arrays; bounds of times are in
+/// milliseconds, rounded outwards.
 fn stats(columns: &[Column], metadata: &ParquetMetaData) -> Map<String, Value> {
     let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
     let [group] = metadata.row_groups() else { return Map::new() };
     for (index, column) in columns.iter().enumerate() {
-        let Some(kept) = group.column(index).statistics().filter(|_| column.ty != ColumnType::Doubles) else { continue };
+        let Some(kept) =
+            group.column(index).statistics().filter(|_| column.ty != ColumnType::Doubles)
+        else {
+            continue;
+        };
         nulls.extend(kept.null_count_opt().map(|count| (column.name.clone(), count.into())));
         let (min, max) = bounds(column.ty, kept);
         least.extend(min.map(|v| (column.name.clone(), v)));
         greatest.extend(max.map(|v| (column.name.clone(), v)));
     }
-    [("minValues", least), ("maxValues", greatest), ("nullCount", nulls)].map(|(k, v)| (k.into(), v.into())).into_iter().collect()
+    [("minValues", least), ("maxValues", greatest), ("nullCount", nulls)]
+        .map(|(k, v)| (k.into(), v.into()))
+        .into_iter()
+        .collect()
 }
 
 fn bounds(ty: ColumnType, kept: &Statistics) -> (Option<Value>, Option<Value>) {
     match (ty, kept) {
-        (ColumnType::Long, Statistics::Int64(v)) => (v.min_opt().map(|v| (*v).into()), v.max_opt().map(|v| (*v).into())),
+        (ColumnType::Long, Statistics::Int64(v)) => {
+            (v.min_opt().map(|v| (*v).into()), v.max_opt().map(|v| (*v).into()))
+        }
         (ColumnType::Timestamp, Statistics::Int64(v)) => {
             let after = |v: &i64| time(v.div_euclid(1000) + i64::from(v.rem_euclid(1000) > 0));
             (v.min_opt().and_then(|v| time(v.div_euclid(1000))), v.max_opt().and_then(after))
         }
         (ColumnType::Text, Statistics::ByteArray(v)) => {
             let text = |bytes| std::str::from_utf8(bytes).ok();
-            let min = v.min_bytes_opt().and_then(text).map(|v| v.chars().take(TEXT).collect::<String>());
+            let min =
+                v.min_bytes_opt().and_then(text).map(|v| v.chars().take(TEXT).collect::<String>());
             let max = v.max_bytes_opt().and_then(text).filter(|v| v.chars().count() <= TEXT);
             (min.map(Value::from), max.map(Value::from))
         }
@@ -159,7 +184,9 @@ fn bounds(ty: ColumnType, kept: &Statistics) -> (Option<Value>, Option<Value>) {
 }
 
 fn time(millis: i64) -> Option<Value> {
-    let text = chrono::DateTime::from_timestamp_millis(millis)?.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string();
+    let text = chrono::DateTime::from_timestamp_millis(millis)?
+        .format("%Y-%m-%dT%H:%M:%S%.3fZ")
+        .to_string();
     // Beyond the year 9999 it would be longer, and unreadable elsewhere.
     (text.len() == 24).then(|| text.into())
 }

@@ -1,4 +1,5 @@
-//! The files that a table consists of, with their dead rows, and what a change of them means in the log.
+//! The files that a table consists of, with their dead rows, and what a change of them means in the
+//! log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -25,7 +26,8 @@ pub(super) struct File {
     pub(super) stats: Map<String, Value>,
 }
 
-/// Where the rows of a file went that was compacted: its living rows stand in `file` one after the other from `first`.
+/// Where the rows of a file went that was compacted: its living rows stand in `file` one after the
+/// other from `first`.
 pub(super) struct Moved {
     pub(super) file: u32,
     pub(super) first: u32,
@@ -45,12 +47,16 @@ impl Moved {
 
     /// Goes on to where the rows went from `file`; false if none of them did.
     fn follow(&mut self, on: &Moved) -> bool {
-        let below = |row: u32| row.checked_sub(1).map_or(0, |last| on.dead.rank(last.into()) as u32);
+        let below =
+            |row: u32| row.checked_sub(1).map_or(0, |last| on.dead.rank(last.into()) as u32);
         let (before, until) = (below(self.first), below(self.first + self.rows));
         if until > before {
             let living = (0..).filter(|row| !self.dead.contains(*row));
             let went = living.zip(self.first..self.first + self.rows);
-            let died: Vec<u64> = went.filter(|(_, at)| on.dead.contains(u64::from(*at))).map(|(row, _)| row).collect();
+            let died: Vec<u64> = went
+                .filter(|(_, at)| on.dead.contains(u64::from(*at)))
+                .map(|(row, _)| row)
+                .collect();
             self.dead.extend(died);
         }
         (self.file, self.first) = (on.file, on.first + self.first - before);
@@ -95,7 +101,8 @@ impl File {
         json!({"add": add})
     }
 
-    /// The action that takes it away. A logical file is path *and* vector: without naming the old vector it would stay.
+    /// The action that takes it away. A logical file is path *and* vector: without naming the old
+    /// vector it would stay.
     pub(super) fn remove(&self, now: i64, data_change: bool) -> Value {
         let mut remove = json!({
             "path": self.path,
@@ -116,12 +123,20 @@ impl File {
     /// # Errors
     /// When it can't be understood.
     pub(super) fn read(store: &Store, add: &Value) -> Result<Self> {
-        let broken = || Error::data(format!("can't understand the file {add} of {}", store.name(""))).hint(CHANGED);
+        let broken = || {
+            Error::data(format!("can't understand the file {add} of {}", store.name("")))
+                .hint(CHANGED)
+        };
         let mut stats: Map<String, Value> =
-            serde_json::from_str(add["stats"].as_str().unwrap_or_default()).map_err(|e| broken().because(e))?;
-        let rows = stats.remove("numRecords").and_then(|v| u32::try_from(v.as_u64()?).ok()).ok_or_else(broken)?;
+            serde_json::from_str(add["stats"].as_str().unwrap_or_default())
+                .map_err(|e| broken().because(e))?;
+        let rows = stats
+            .remove("numRecords")
+            .and_then(|v| u32::try_from(v.as_u64()?).ok())
+            .ok_or_else(broken)?;
         let vector = add.get("deletionVector").filter(|v| !v.is_null()).cloned();
-        let dead = vector.as_ref().map_or(Ok(RoaringTreemap::new()), |v| vectors::load(store, v))?;
+        let dead =
+            vector.as_ref().map_or(Ok(RoaringTreemap::new()), |v| vectors::load(store, v))?;
         if dead.max().is_some_and(|row| row >= u64::from(rows)) {
             return Err(broken());
         }
@@ -138,7 +153,12 @@ impl Files {
 
     /// The files as a recovery reads them.
     pub(super) fn living(&self) -> Vec<Living> {
-        let living = |(id, f): (&u32, &File)| Living { id: *id, path: f.path.clone(), rows: f.rows, dead: f.dead.clone() };
+        let living = |(id, f): (&u32, &File)| Living {
+            id: *id,
+            path: f.path.clone(),
+            rows: f.rows,
+            dead: f.dead.clone(),
+        };
         self.files.iter().map(living).collect()
     }
 
@@ -167,7 +187,8 @@ impl Files {
 
     /// Puts a new file in the place of those whose rows went there.
     pub(super) fn merge(&mut self, id: u32, file: File, moves: Vec<(u32, Moved)>) {
-        let moves: HashMap<u32, Moved> = moves.into_iter().filter(|(old, _)| self.files.contains_key(old)).collect();
+        let moves: HashMap<u32, Moved> =
+            moves.into_iter().filter(|(old, _)| self.files.contains_key(old)).collect();
         self.moved.retain(|_, moved| moves.get(&moved.file).is_none_or(|on| moved.follow(on)));
         for (old, moved) in moves {
             let known = moved.rows > 0 && !self.merged.contains(&old);
@@ -180,21 +201,39 @@ impl Files {
         self.merged.insert(id);
     }
 
-    /// Does what the log's `actions` say. Files of others are passed over in a table that is appended to.
+    /// Does what the log's `actions` say. Files of others are passed over in a table that is
+    /// appended to.
     ///
     /// # Errors
     /// When they can't be understood.
-    pub(super) fn apply(&mut self, store: &Store, actions: &[Value], mode: Mode, ids: &AtomicU32) -> Result<()> {
-        let added: BTreeSet<&str> = actions.iter().filter_map(|a| a["add"]["path"].as_str()).collect();
-        for path in actions.iter().filter_map(|a| a["remove"]["path"].as_str()).filter(|path| !added.contains(path)) {
+    pub(super) fn apply(
+        &mut self,
+        store: &Store,
+        actions: &[Value],
+        mode: Mode,
+        ids: &AtomicU32,
+    ) -> Result<()> {
+        let added: BTreeSet<&str> =
+            actions.iter().filter_map(|a| a["add"]["path"].as_str()).collect();
+        for path in actions
+            .iter()
+            .filter_map(|a| a["remove"]["path"].as_str())
+            .filter(|path| !added.contains(path))
+        {
             if let Some(id) = self.ids.get(path) {
                 self.remove(*id);
             }
         }
-        let tracked = |add: &&Value| mode == Mode::Snapshot || add["path"].as_str().and_then(generation).is_some();
+        let tracked = |add: &&Value| {
+            mode == Mode::Snapshot || add["path"].as_str().and_then(generation).is_some()
+        };
         for add in actions.iter().filter_map(|a| a.get("add")).filter(tracked) {
             let file = File::read(store, add)?;
-            let id = self.ids.get(&file.path).copied().unwrap_or_else(|| ids.fetch_add(1, Ordering::Relaxed));
+            let id = self
+                .ids
+                .get(&file.path)
+                .copied()
+                .unwrap_or_else(|| ids.fetch_add(1, Ordering::Relaxed));
             self.insert(id, file);
         }
         Ok(())
@@ -210,11 +249,15 @@ impl Files {
             Some(moved) => Place { file: moved.file, row: moved.row(place.row).ok_or_else(twice)? },
             None => place,
         };
-        let killed = self.files.get_mut(&now.file).is_some_and(|f| now.row < f.rows && f.dead.insert(now.row.into()));
+        let killed = self
+            .files
+            .get_mut(&now.file)
+            .is_some_and(|f| now.row < f.rows && f.dead.insert(now.row.into()));
         if killed { Ok(now.file) } else { Err(twice()) }
     }
 
-    /// Kills all rows that file `id` had, wherever they were moved since; returns the file they were in.
+    /// Kills all rows that file `id` had, wherever they were moved since; returns the file they
+    /// were in.
     ///
     /// # Errors
     /// When there is no such file.
@@ -230,9 +273,14 @@ impl Files {
     }
 }
 
-/// The number of the run that wrote the file `path`, if its name is as writers here give it: three numbers.
+/// The number of the run that wrote the file `path`, if its name is as writers here give it: three
+/// numbers.
 pub(super) fn generation(path: &str) -> Option<u64> {
-    let numbers: Option<Vec<u64>> =
-        path.strip_prefix("part-")?.strip_suffix(".parquet")?.split('-').map(|n| n.parse().ok()).collect();
+    let numbers: Option<Vec<u64>> = path
+        .strip_prefix("part-")?
+        .strip_suffix(".parquet")?
+        .split('-')
+        .map(|n| n.parse().ok())
+        .collect();
     numbers.filter(|n| n.len() == 3).map(|n| n[0])
 }

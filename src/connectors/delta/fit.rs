@@ -1,8 +1,8 @@
 //! Commits in a table that is no longer as it was when they were staged.
 //!
-//! A commit names files, and rows in them. It may be shown by a later run than the one that staged it. If rows were moved in
-//! between, it is said anew for the files that have them now. If it does not fit the table, it is refused before anything is
-//! visible.
+//! A commit names files, and rows in them. It may be shown by a later run than the one that staged
+//! it. If rows were moved in between, it is said anew for the files that have them now. If it does
+//! not fit the table, it is refused before anything is visible.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicU32;
@@ -17,7 +17,8 @@ use super::files::{File, Files, Moved};
 use super::index::Place;
 use super::{log, protocol, snapshot, vectors};
 
-/// Says for the log where the rows of the file `path` went, whose dead rows were listed by `vector` when they did.
+/// Says for the log where the rows of the file `path` went, whose dead rows were listed by `vector`
+/// when they did.
 pub(super) fn tell(path: &str, vector: Option<Value>, moved: &Moved) -> Value {
     json!({"path": path, "vector": vector, "first": moved.first, "rows": moved.rows})
 }
@@ -29,17 +30,24 @@ struct Move {
 }
 
 impl Move {
-    /// Reads what [`tell`] has said in the version `actions`; `None` if it says nothing of the kind.
+    /// Reads what [`tell`] has said in the version `actions`; `None` if it says nothing of the
+    /// kind.
     fn read(store: &Store, actions: &[Value]) -> Result<Option<Self>> {
         let to = actions.iter().find_map(|action| action["add"]["path"].as_str());
         let (Some(to), Some(told)) = (to, log::moves(actions)) else { return Ok(None) };
         let mut from = BTreeMap::new();
         for file in &told {
             let number = |name: &str| file[name].as_u64().and_then(|n| u32::try_from(n).ok());
-            let (Some(path), Some(first), Some(rows)) = (file["path"].as_str(), number("first"), number("rows")) else {
+            let (Some(path), Some(first), Some(rows)) =
+                (file["path"].as_str(), number("first"), number("rows"))
+            else {
                 return Ok(None);
             };
-            let dead = if file["vector"].is_null() { Default::default() } else { vectors::load(store, &file["vector"])? };
+            let dead = if file["vector"].is_null() {
+                Default::default()
+            } else {
+                vectors::load(store, &file["vector"])?
+            };
             from.insert(path.to_owned(), Moved { file: 0, first, dead, rows });
         }
         Ok(Some(Move { to: to.to_owned(), from }))
@@ -53,7 +61,8 @@ fn vector(of: Option<&Value>) -> Option<[&Value; 3]> {
 }
 
 impl DeltaCommitter {
-    /// Returns the actions that make commit `n` of an earlier run in the table as it is now. The files are then as if it were made.
+    /// Returns the actions that make commit `n` of an earlier run in the table as it is now. The
+    /// files are then as if it were made.
     ///
     /// # Errors
     /// When it does not fit the table.
@@ -63,15 +72,31 @@ impl DeltaCommitter {
             return Err(self.unfit(n, "does not say for which version of the table it was staged"));
         };
         if staged > self.log.version {
-            return Err(self.unfit(n, &format!("was staged for version {staged}, and the last one is {}", self.log.version)));
+            return Err(self.unfit(
+                n,
+                &format!(
+                    "was staged for version {staged}, and the last one is {}",
+                    self.log.version
+                ),
+            ));
         }
         let moves = self.moves(n, staged)?;
-        let actions = if moves.is_empty() { self.as_it_is(n, actions)? } else { self.translate(n, staged, actions, &moves)? };
+        let actions = if moves.is_empty() {
+            self.as_it_is(n, actions)?
+        } else {
+            self.translate(n, staged, actions, &moves)?
+        };
         match content["rows"].as_u64() {
             Some(rows) if rows == self.files.rows() => Ok(actions),
             rows => {
                 let rows = rows.map_or_else(|| "no number of".into(), |rows| rows.to_string());
-                Err(self.unfit(n, &format!("makes {} rows of it, and was recorded with {rows} rows", self.files.rows())))
+                Err(self.unfit(
+                    n,
+                    &format!(
+                        "makes {} rows of it, and was recorded with {rows} rows",
+                        self.files.rows()
+                    ),
+                ))
             }
         }
     }
@@ -86,20 +111,32 @@ impl DeltaCommitter {
         let mut moves = Vec::new();
         for version in staged + 1..=self.log.version {
             let Some(actions) = log::read(self.store(), version)? else {
-                return Err(self.unfit(n, &format!("was staged for version {staged}, and version {version} is gone")));
+                return Err(self.unfit(
+                    n,
+                    &format!("was staged for version {staged}, and version {version} is gone"),
+                ));
             };
             if let Some(other) = log::commit(&actions, &self.log.app) {
-                return Err(self.unfit(n, &format!("was staged for version {staged}, and commit {other} was made since")));
+                return Err(self.unfit(
+                    n,
+                    &format!("was staged for version {staged}, and commit {other} was made since"),
+                ));
             }
             if log::own(&actions, &self.log.app) && log::rearranges(&actions) {
-                let unknown = || self.unfit(n, &format!("can't be found in what version {version} has made of its rows"));
+                let unknown = || {
+                    self.unfit(
+                        n,
+                        &format!("can't be found in what version {version} has made of its rows"),
+                    )
+                };
                 moves.push(Move::read(self.store(), &actions)?.ok_or_else(unknown)?);
             }
         }
         Ok(moves)
     }
 
-    /// Takes the `actions` as they are, if every file that they name is in the table as they name it.
+    /// Takes the `actions` as they are, if every file that they name is in the table as they name
+    /// it.
     fn as_it_is(&mut self, n: u64, actions: &[Value]) -> Result<Vec<Value>> {
         let mut removed = BTreeSet::new();
         for remove in actions.iter().filter_map(|action| action.get("remove")) {
@@ -121,7 +158,9 @@ impl DeltaCommitter {
         }
         // A file is kept for a week from when it was removed, which is now.
         let (now, mut actions) = ((self.log.now)(), actions.to_vec());
-        let times = actions.iter_mut().filter_map(|action| action.get_mut("remove")?.get_mut("deletionTimestamp"));
+        let times = actions
+            .iter_mut()
+            .filter_map(|action| action.get_mut("remove")?.get_mut("deletionTimestamp"));
         times.for_each(|time| *time = now.into());
         Ok(actions)
     }
@@ -130,8 +169,11 @@ impl DeltaCommitter {
     fn removed<'f>(&self, n: u64, files: &'f Files, remove: &Value) -> Result<&'f File> {
         let path = remove["path"].as_str().unwrap_or_default();
         let file = files.id(path).and_then(|id| files.files.get(&id));
-        let file = file.filter(|file| vector(file.vector.as_ref()) == vector(remove.get("deletionVector")));
-        file.ok_or_else(|| self.unfit(n, &format!("takes {path} away, which is not there as it was")))
+        let file = file
+            .filter(|file| vector(file.vector.as_ref()) == vector(remove.get("deletionVector")));
+        file.ok_or_else(|| {
+            self.unfit(n, &format!("takes {path} away, which is not there as it was"))
+        })
     }
 
     /// Refuses a file that is to be added, and is gone.
@@ -142,14 +184,22 @@ impl DeltaCommitter {
         }
     }
 
-    /// Says `actions` anew, which were staged for version `staged`, for the files that have the rows after the `moves`.
-    fn translate(&mut self, n: u64, staged: u64, actions: &[Value], moves: &[Move]) -> Result<Vec<Value>> {
+    /// Says `actions` anew, which were staged for version `staged`, for the files that have the
+    /// rows after the `moves`.
+    fn translate(
+        &mut self,
+        n: u64,
+        staged: u64,
+        actions: &[Value],
+        moves: &[Move],
+    ) -> Result<Vec<Value>> {
         let (mode, mut then) = (self.layout.schema.mode, Files::default());
         let before = snapshot::load(self.store(), Some(staged), None)?.files;
         then.apply(&self.log.store, &before, mode, &AtomicU32::new(0))?;
         let mut kept = BTreeMap::new();
         let mut new = Vec::new();
-        let removes: Vec<&Value> = actions.iter().filter_map(|action| action.get("remove")).collect();
+        let removes: Vec<&Value> =
+            actions.iter().filter_map(|action| action.get("remove")).collect();
         for action in actions.iter().filter(|action| action.get("remove").is_none()) {
             match action["add"]["path"].as_str() {
                 Some(path) if removes.iter().any(|remove| remove["path"] == path) => {
@@ -173,10 +223,12 @@ impl DeltaCommitter {
             let dead = kept.get(file.path.as_str());
             let died = (0..file.rows).filter(|row| !file.dead.contains((*row).into()));
             for row in died.filter(|row| dead.is_none_or(|dead| dead.contains((*row).into()))) {
-                let place =
-                    follow(&file.path, row, moves).and_then(|(path, row)| Some(Place { file: self.files.id(path)?, row }));
+                let place = follow(&file.path, row, moves)
+                    .and_then(|(path, row)| Some(Place { file: self.files.id(path)?, row }));
                 let killed = place.and_then(|place| self.files.kill(place).ok());
-                let lost = || self.unfit(n, &format!("takes row {row} of {} away, which is gone", file.path));
+                let lost = || {
+                    self.unfit(n, &format!("takes row {row} of {} away, which is gone", file.path))
+                };
                 changed.insert(killed.ok_or_else(lost)?);
             }
         }
@@ -188,7 +240,8 @@ impl DeltaCommitter {
     }
 }
 
-/// Returns the file and number that row `row` of the file `path` has after the `moves`; `None` if it was dead.
+/// Returns the file and number that row `row` of the file `path` has after the `moves`; `None` if
+/// it was dead.
 fn follow<'m>(mut path: &'m str, mut row: u32, moves: &'m [Move]) -> Option<(&'m str, u32)> {
     for step in moves {
         if let Some(moved) = step.from.get(path) {

@@ -84,8 +84,15 @@ impl Index {
                 let cells = Cells::new(&self.store.name(""), &self.key, &batch)?;
                 for (at, row) in (0..batch.num_rows()).zip(&mut numbers) {
                     let hash = key.hash(self.key.len(), |out| cells.put(at, out));
-                    if let Some(Place { file: first, .. }) = places.insert(hash, Place { file: file.id, row }) {
-                        let name = |id| files.iter().find(|file| file.id == id).map_or("", |file| file.path.as_str());
+                    if let Some(Place { file: first, .. }) =
+                        places.insert(hash, Place { file: file.id, row })
+                    {
+                        let name = |id| {
+                            files
+                                .iter()
+                                .find(|file| file.id == id)
+                                .map_or("", |file| file.path.as_str())
+                        };
                         let (table, first, second) = (self.store.name(""), name(first), &file.path);
                         return Err(Error::data(format!("the table {table} has a key twice: in {first} and in {second}")).hint(
                             "Something else has changed the table. Restore it, or begin anew with another --state and --lake.",

@@ -1,7 +1,7 @@
 //! The log of a table: the one place where commits are made, each exactly once.
 //!
-//! Only a definite success of a single conditional creation counts. Whatever else comes back, the log is read again: it
-//! says whether the commit is there, because every commit carries its number.
+//! Only a definite success of a single conditional creation counts. Whatever else comes back, the
+//! log is read again: it says whether the commit is there, because every commit carries its number.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,9 @@ pub(super) fn read(store: &Store, version: u64) -> Result<Option<Vec<Value>>> {
     let Some(bytes) = store.get(&path)? else { return Ok(None) };
     let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let actions: Result<Vec<Value>, _> = lines.map(serde_json::from_slice).collect();
-    actions.map(Some).map_err(|e| Error::data(format!("can't read {}", store.name(&path))).because(e))
+    actions
+        .map(Some)
+        .map_err(|e| Error::data(format!("can't read {}", store.name(&path))).because(e))
 }
 
 /// The number of the commit that `actions` are of `app`, if they are one.
@@ -41,7 +43,8 @@ pub(super) fn commit(actions: &[Value], app: &str) -> Option<u64> {
 
 /// Whether `actions` are a version that `app` has made.
 pub(super) fn own(actions: &[Value], app: &str) -> bool {
-    manifest(actions).is_some() && parameters(actions).is_some_and(|parameters| parameters["queryId"] == app)
+    manifest(actions).is_some()
+        && parameters(actions).is_some_and(|parameters| parameters["queryId"] == app)
 }
 
 /// The number of the manifest that `actions` were written for, if they are a version of ours.
@@ -76,7 +79,10 @@ fn parameters(actions: &[Value]) -> Option<&Value> {
 }
 
 /// Gives a store that has not answered time to come to itself.
-#[expect(clippy::disallowed_methods, reason = "there is no event to wait for: the other side says nothing")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "there is no event to wait for: the other side says nothing"
+)]
 fn back_off(attempt: u32) {
     std::thread::sleep(Duration::from_millis(20 << attempt));
 }
@@ -99,26 +105,33 @@ pub(super) struct Log {
 }
 
 impl Log {
-    /// The log of a table whose last version is `version`, of manifest `txn`, for the run of `context`.
+    /// The log of a table whose last version is `version`, of manifest `txn`, for the run of
+    /// `context`.
     pub(super) fn at(store: Store, context: &SinkContext, version: u64, txn: u64) -> Self {
-        let (app, generation, now) = (context.app.clone(), context.generation, context.clock.clone());
+        let (app, generation, now) =
+            (context.app.clone(), context.generation, context.clock.clone());
         Log { store, app, generation, now, version, txn, unsynced: true, superseded: false }
     }
 
-    /// Creates the table: version 0, of `actions`. It need not be created by this call, but must hold the same; `None` if
-    /// another table is there.
+    /// Creates the table: version 0, of `actions`. It need not be created by this call, but must
+    /// hold the same; `None` if another table is there.
     ///
     /// # Errors
     /// When it can't be created.
-    pub(super) fn create(store: Store, context: &SinkContext, actions: &[Value]) -> Result<Option<Self>> {
+    pub(super) fn create(
+        store: Store,
+        context: &SinkContext,
+        actions: &[Value],
+    ) -> Result<Option<Self>> {
         let mut log = Log::at(store, context, 0, 0);
         let body = log.body(0, "CREATE TABLE", None, actions);
         log.unsynced = false;
         Ok(put(&log.store, 0, &body)?.then_some(log))
     }
 
-    /// Adds a version of this run that changes nothing. A version that was made for the log as it was before can't be created any
-    /// more, however late it comes. False if something else came first.
+    /// Adds a version of this run that changes nothing. A version that was made for the log as it
+    /// was before can't be created any more, however late it comes. False if something else came
+    /// first.
     ///
     /// # Errors
     /// When it can't be decided whether it is there.
@@ -132,8 +145,14 @@ impl Log {
     /// Makes commit `n` visible, unless it is. `foreign` judges each version that is not ours.
     ///
     /// # Errors
-    /// The errors of `foreign`. When a newer run has taken over. When it can't be decided whether the commit is visible.
-    pub(super) fn commit(&mut self, n: u64, actions: &[Value], foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
+    /// The errors of `foreign`. When a newer run has taken over. When it can't be decided whether
+    /// the commit is visible.
+    pub(super) fn commit(
+        &mut self,
+        n: u64,
+        actions: &[Value],
+        foreign: &dyn Fn(&[Value]) -> Result<()>,
+    ) -> Result<()> {
         let txn = [&[json!({"txn": {"appId": self.app, "version": n}})], actions].concat();
         let mut unknown = None;
         for attempt in 0..TRIES {
@@ -164,12 +183,14 @@ impl Log {
         })
     }
 
-    /// The bytes of a version that belongs to no manifest: it moves rows, as `moves` tells, and changes none.
+    /// The bytes of a version that belongs to no manifest: it moves rows, as `moves` tells, and
+    /// changes none.
     pub(super) fn rearrangement(&self, moves: Vec<Value>, actions: &[Value]) -> Vec<u8> {
         self.body(self.txn, "OPTIMIZE", Some(Value::from(moves).to_string()), actions)
     }
 
-    /// Adds the version `body` that moves rows; false if something else came first. After an error it has to be [`settle`](Log::settle)d.
+    /// Adds the version `body` that moves rows; false if something else came first. After an error
+    /// it has to be [`settle`](Log::settle)d.
     ///
     /// # Errors
     /// When it can't be said whether it is made.
@@ -191,7 +212,10 @@ impl Log {
                     there == body
                 }
                 None => {
-                    let error = Error::connect(format!("can't tell whether {} is there", self.store.name(&path)));
+                    let error = Error::connect(format!(
+                        "can't tell whether {} is there",
+                        self.store.name(&path)
+                    ));
                     return Err(doubt.map_or(error, |cause| cause));
                 }
             },
@@ -200,7 +224,8 @@ impl Log {
         Ok(made)
     }
 
-    /// Sees to it that the version `body`, whose creation got no answer, is made or never will be. Returns true if it is made.
+    /// Sees to it that the version `body`, whose creation got no answer, is made or never will be.
+    /// Returns true if it is made.
     ///
     /// # Errors
     /// When that can't be said either.
@@ -239,13 +264,19 @@ impl Log {
     fn refresh(&mut self, foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         while let Some(actions) = read(&self.store, self.version + 1)? {
             let own = own(&actions, &self.app);
-            self.superseded |= own && generation(&actions).is_some_and(|generation| generation > self.generation);
+            self.superseded |=
+                own && generation(&actions).is_some_and(|generation| generation > self.generation);
             match commit(&actions, &self.app) {
                 Some(n) => self.txn = self.txn.max(n),
                 None if own && self.superseded => {}
                 None if own && rearranges(&actions) => {
-                    let message = format!("{} was rearranged after all, long after it was asked for", self.store.name(""));
-                    return Err(Error::connect(message).hint("Start again: what is there is found anew."));
+                    let message = format!(
+                        "{} was rearranged after all, long after it was asked for",
+                        self.store.name("")
+                    );
+                    return Err(
+                        Error::connect(message).hint("Start again: what is there is found anew.")
+                    );
                 }
                 None if own => {}
                 None => foreign(&actions)?,
@@ -272,7 +303,8 @@ pub(super) fn taken_over(store: &Store) -> Error {
         .hint("This one stops; what it had committed stands.")
 }
 
-/// Creates `version` with exactly `body`, whoever is the one that does; false if something else is there.
+/// Creates `version` with exactly `body`, whoever is the one that does; false if something else is
+/// there.
 fn put(store: &Store, version: u64, body: &[u8]) -> Result<bool> {
     let path = at(version);
     let mut last = None;

@@ -1,6 +1,7 @@
 //! The features that a table declares: as few as it needs, so that as many as possible can read it.
 //!
-//! A table begins as every reader knows them. It declares deletion vectors in the version that has the first one, for good.
+//! A table begins as every reader knows them. It declares deletion vectors in the version that has
+//! the first one, for good.
 
 use serde_json::{Value, json};
 
@@ -11,8 +12,9 @@ use super::schema;
 /// The property of a table that lets writers make vectors.
 const VECTORS: &str = "delta.enableDeletionVectors";
 
-/// The protocol of a table that has no vectors. A column that is never null is an invariant. Spark refuses even to read a table that
-/// has one and does not say so. Writers of version 2 know invariants.
+/// The protocol of a table that has no vectors. A column that is never null is an invariant. Spark
+/// refuses even to read a table that has one and does not say so. Writers of version 2 know
+/// invariants.
 pub(super) fn plain() -> Value {
     json!({"minReaderVersion": 1, "minWriterVersion": 2})
 }
@@ -23,19 +25,23 @@ fn with_vectors() -> Value {
     json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
 }
 
-/// Returns true if a table of `protocol` may have vectors; `None` if it has features that are not supported here.
+/// Returns true if a table of `protocol` may have vectors; `None` if it has features that are not
+/// supported here.
 pub(super) fn may_have_vectors(protocol: &Value) -> Option<bool> {
     let features = |kind: &str| -> Vec<&str> {
-        let mut features: Vec<&str> = protocol[kind].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let mut features: Vec<&str> =
+            protocol[kind].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         features.sort_unstable();
         features
     };
     let versions = (protocol["minReaderVersion"].as_u64()?, protocol["minWriterVersion"].as_u64()?);
     match (versions, &features("readerFeatures")[..], &features("writerFeatures")[..]) {
         ((1, 2), [], []) => Some(false),
-        ((3, 7), ["deletionVectors"], ["deletionVectors", "invariants"] | ["appendOnly", "deletionVectors", "invariants"]) => {
-            Some(true)
-        }
+        (
+            (3, 7),
+            ["deletionVectors"],
+            ["deletionVectors", "invariants"] | ["appendOnly", "deletionVectors", "invariants"],
+        ) => Some(true),
         _ => None,
     }
 }

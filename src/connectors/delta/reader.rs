@@ -35,7 +35,8 @@ impl Table {
         Table::at(store, None)
     }
 
-    /// Opens the table at `url` as it was when manifest `n` was the last; `None` if there is no table.
+    /// Opens the table at `url` as it was when manifest `n` was the last; `None` if there is no
+    /// table.
     ///
     /// # Errors
     /// When it can't be read, or its log no longer reaches back to `n`.
@@ -59,16 +60,20 @@ impl Table {
         match versions[..low].last() {
             Some(version) => Table::at(store, Some(*version)).map(Some),
             None if versions.is_empty() => Ok(None),
-            None => Err(Error::data(format!("the log of {} no longer reaches back to commit {n}", store.name("")))
-                .hint("Ask for a later commit: each stays readable for a week.")),
+            None => Err(Error::data(format!(
+                "the log of {} no longer reaches back to commit {n}",
+                store.name("")
+            ))
+            .hint("Ask for a later commit: each stays readable for a week.")),
         }
     }
 
     fn at(store: Store, version: Option<u64>) -> Result<Table> {
         let table = snapshot::load(&store, version, None)?;
-        let columns = table
-            .columns
-            .ok_or_else(|| Error::data(format!("{} has columns of other types", store.name(""))).hint(rows::CHANGED))?;
+        let columns = table.columns.ok_or_else(|| {
+            Error::data(format!("{} has columns of other types", store.name("")))
+                .hint(rows::CHANGED)
+        })?;
         let mut versions = versions(&store)?;
         versions.retain(|v| *v <= table.version);
         let manifest = manifest(&store, &versions)?;
@@ -82,7 +87,8 @@ impl Table {
         self.version
     }
 
-    /// The number of the manifest that this version, or the last before it that had one, was made for.
+    /// The number of the manifest that this version, or the last before it that had one, was made
+    /// for.
     pub fn manifest(&self) -> Option<u64> {
         self.manifest
     }
@@ -99,7 +105,8 @@ impl Table {
     pub fn for_each(&self, f: &mut dyn FnMut(&[Value]) -> Result<()>) -> Result<()> {
         let mut row = Vec::new();
         for file in self.files.living() {
-            for batch in rows::open(&self.store, &file.path, &self.columns, file.rows, &file.dead)? {
+            for batch in rows::open(&self.store, &file.path, &self.columns, file.rows, &file.dead)?
+            {
                 let batch = batch?;
                 let cells = Cells::new(&self.store.name(""), &self.columns, &batch)?;
                 for at in 0..batch.num_rows() {
@@ -122,7 +129,9 @@ fn versions(store: &Store) -> Result<Vec<u64>> {
 /// The manifest of the last of `versions` that has one.
 fn manifest(store: &Store, versions: &[u64]) -> Result<Option<u64>> {
     for version in versions.iter().rev() {
-        if let Some(n) = log::read(store, *version)?.as_deref().and_then(log::manifest).filter(|n| *n > 0) {
+        if let Some(n) =
+            log::read(store, *version)?.as_deref().and_then(log::manifest).filter(|n| *n > 0)
+        {
             return Ok(Some(n));
         }
     }

@@ -1,7 +1,8 @@
 //! The end of old versions and of files that were removed.
 //!
-//! One clock decides: the one that runs are given, by which they date what they write into the log. Delta's library goes by the
-//! machine's: its checkpoints leave out the removals that it finds old. These are read in the log's versions instead.
+//! One clock decides: the one that runs are given, by which they date what they write into the log.
+//! Delta's library goes by the machine's: its checkpoints leave out the removals that it finds old.
+//! These are read in the log's versions instead.
 
 use std::collections::BTreeSet;
 
@@ -19,20 +20,31 @@ use crate::error::{Error, Result};
 
 use super::{log, snapshot, vectors};
 
-/// Deletes versions of the log from before `since`, and those `doubtful` files that no version from then on needs. There is a
-/// checkpoint of `version`.
+/// Deletes versions of the log from before `since`, and those `doubtful` files that no version from
+/// then on needs. There is a checkpoint of `version`.
 ///
 /// # Errors
 /// When something can't be read or deleted.
-pub(super) fn clean(store: &Store, version: u64, since: i64, mut doubtful: Vec<String>) -> Result<()> {
+pub(super) fn clean(
+    store: &Store,
+    version: u64,
+    since: i64,
+    mut doubtful: Vec<String>,
+) -> Result<()> {
     let names = store.list("_delta_log")?.into_iter().map(|(name, _)| name);
     let numbered = |name: String| Some((name.get(..20)?.parse::<u64>().ok()?, name));
     let files: Vec<(u64, String)> = names.filter_map(numbered).collect();
-    let versions: Vec<u64> =
-        files.iter().filter(|(v, name)| *v <= version && log::at(*v).ends_with(name)).map(|(v, _)| *v).collect();
+    let versions: Vec<u64> = files
+        .iter()
+        .filter(|(v, name)| *v <= version && log::at(*v).ends_with(name))
+        .map(|(v, _)| *v)
+        .collect();
     let recent = &versions[first_since(store, &versions, since)?..];
     let keep = recent.first().copied().unwrap_or(version);
-    let checkpoints = files.iter().filter(|(v, name)| *v <= keep && snapshot::at(*v).ends_with(name)).map(|(v, _)| *v);
+    let checkpoints = files
+        .iter()
+        .filter(|(v, name)| *v <= keep && snapshot::at(*v).ends_with(name))
+        .map(|(v, _)| *v);
     // Versions are read from a checkpoint on.
     if let Some(from) = checkpoints.max() {
         let old = files.iter().filter(|(v, name)| *v < from && is_log(name));
@@ -86,16 +98,27 @@ fn removed(store: &Store, version: u64, since: i64) -> Result<Removed> {
     let name = snapshot::at(version);
     let failed = |what: &str| Error::data(format!("{} has no {what}", store.name(&name)));
     let bytes = store.get(&name)?.ok_or_else(|| failed("content"))?;
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).and_then(|b| b.build());
+    let reader =
+        ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).and_then(|b| b.build());
     let mut removed = Removed { names: BTreeSet::new(), oldest: None };
     for batch in reader.map_err(|e| failed("checkpoint").because(e))? {
         let batch = batch.map_err(|e| failed("checkpoint").because(e))?;
-        let remove = batch.column_by_name("remove").and_then(|c| c.as_struct_opt()).ok_or_else(|| failed("removed files"))?;
-        let text = |of: &StructArray, name: &str| of.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).cloned();
+        let remove = batch
+            .column_by_name("remove")
+            .and_then(|c| c.as_struct_opt())
+            .ok_or_else(|| failed("removed files"))?;
+        let text = |of: &StructArray, name: &str| {
+            of.column_by_name(name).and_then(|c| c.as_string_opt::<i32>()).cloned()
+        };
         let paths = text(remove, "path").ok_or_else(|| failed("paths"))?;
-        let times = remove.column_by_name("deletionTimestamp").and_then(|c| c.as_primitive_opt::<Int64Type>());
+        let times = remove
+            .column_by_name("deletionTimestamp")
+            .and_then(|c| c.as_primitive_opt::<Int64Type>());
         let times = times.ok_or_else(|| failed("times"))?;
-        let vector = remove.column_by_name("deletionVector").and_then(|c| c.as_struct_opt()).ok_or_else(|| failed("vectors"))?;
+        let vector = remove
+            .column_by_name("deletionVector")
+            .and_then(|c| c.as_struct_opt())
+            .ok_or_else(|| failed("vectors"))?;
         let (kinds, places) = (text(vector, "storageType"), text(vector, "pathOrInlineDv"));
         let (kinds, places) = kinds.zip(places).ok_or_else(|| failed("vectors"))?;
         for row in (0..batch.num_rows()).filter(|row| remove.is_valid(*row)) {
@@ -106,7 +129,8 @@ fn removed(store: &Store, version: u64, since: i64) -> Result<Removed> {
             }
             removed.names.insert(paths.value(row).into());
             if vector.is_valid(row) {
-                let vector = json!({"storageType": kinds.value(row), "pathOrInlineDv": places.value(row)});
+                let vector =
+                    json!({"storageType": kinds.value(row), "pathOrInlineDv": places.value(row)});
                 removed.names.extend(vectors::path(&vector)?);
             }
         }
@@ -114,13 +138,20 @@ fn removed(store: &Store, version: u64, since: i64) -> Result<Removed> {
     Ok(removed)
 }
 
-/// The files that the `recent` versions have removed before the `oldest` removal that a checkpoint knows, and their vectors.
+/// The files that the `recent` versions have removed before the `oldest` removal that a checkpoint
+/// knows, and their vectors.
 fn forgotten(store: &Store, recent: &[u64], oldest: Option<i64>) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for version in recent {
         let actions = log::read(store, *version)?.unwrap_or_default();
-        let removes: Vec<&Value> = actions.iter().filter_map(|action| action.get("remove")).collect();
-        let known = |remove: &&Value| remove["deletionTimestamp"].as_i64().zip(oldest).is_some_and(|(at, oldest)| at >= oldest);
+        let removes: Vec<&Value> =
+            actions.iter().filter_map(|action| action.get("remove")).collect();
+        let known = |remove: &&Value| {
+            remove["deletionTimestamp"]
+                .as_i64()
+                .zip(oldest)
+                .is_some_and(|(at, oldest)| at >= oldest)
+        };
         if removes.iter().any(known) {
             break;
         }
@@ -136,14 +167,19 @@ fn forgotten(store: &Store, recent: &[u64], oldest: Option<i64>) -> Result<BTree
 
 /// Deletes files that need not be there.
 fn delete(store: &Store, names: Vec<String>) -> Result<()> {
-    let Some(remote) = store.remote() else { return names.iter().try_for_each(|name| store.delete(name)) };
+    let Some(remote) = store.remote() else {
+        return names.iter().try_for_each(|name| store.delete(name));
+    };
     let (objects, prefix) = remote.objects();
-    let paths: Vec<_> = names.into_iter().map(|name| Ok(format!("{prefix}/{name}").into())).collect();
+    let paths: Vec<_> =
+        names.into_iter().map(|name| Ok(format!("{prefix}/{name}").into())).collect();
     let gone = |e: &object_store::Error| matches!(e, object_store::Error::NotFound { .. });
     let deleted = objects.delete_stream(stream::iter(paths).boxed()).map(|deleted| match deleted {
         Err(e) if !gone(&e) => Err(e),
         _ => Ok(()),
     });
     let deleted = remote.wait(deleted.try_collect::<Vec<()>>());
-    deleted.map(drop).map_err(|e| Error::connect(format!("can't delete old files of {}", store.name(""))).because(e))
+    deleted.map(drop).map_err(|e| {
+        Error::connect(format!("can't delete old files of {}", store.name(""))).because(e)
+    })
 }

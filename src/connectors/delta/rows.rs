@@ -6,7 +6,9 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{Float64Type, Int64Type, TimestampMicrosecondType};
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection};
+use parquet::arrow::arrow_reader::{
+    ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder, RowSelection,
+};
 use parquet::file::reader::ChunkReader;
 use roaring::RoaringTreemap;
 
@@ -41,11 +43,14 @@ pub(super) fn open(
             reader(file, &name, columns, rows, dead)?
         }
         None => {
-            let bytes = store.get(path)?.ok_or_else(|| Error::data(format!("{name} is gone")).hint(GONE))?;
+            let bytes = store
+                .get(path)?
+                .ok_or_else(|| Error::data(format!("{name} is gone")).hint(GONE))?;
             reader(bytes::Bytes::from(bytes), &name, columns, rows, dead)?
         }
     };
-    Ok(reader.map(move |batch| batch.map_err(|e| Error::data(format!("can't read {name}")).because(e))))
+    Ok(reader
+        .map(move |batch| batch.map_err(|e| Error::data(format!("can't read {name}")).because(e))))
 }
 
 fn reader<T: ChunkReader + 'static>(
@@ -59,14 +64,22 @@ fn reader<T: ChunkReader + 'static>(
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
     let found = builder.metadata().file_metadata().num_rows();
     if found != i64::from(rows) {
-        return Err(Error::data(format!("{name} has {found} rows and the table says {rows}")).hint(CHANGED));
+        return Err(
+            Error::data(format!("{name} has {found} rows and the table says {rows}")).hint(CHANGED)
+        );
     }
-    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(|c| c.name.as_str()));
-    let bytes: i64 = builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
+    let mask =
+        ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(|c| c.name.as_str()));
+    let bytes: i64 =
+        builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
     let each = usize::try_from(bytes / i64::from(rows.max(1))).unwrap_or(0);
-    let mut builder = builder.with_projection(mask).with_batch_size((BYTES / each.max(1)).clamp(1, 8192));
+    let mut builder =
+        builder.with_projection(mask).with_batch_size((BYTES / each.max(1)).clamp(1, 8192));
     if !dead.is_empty() {
-        builder = builder.with_row_selection(RowSelection::from_consecutive_ranges(living(rows, dead), rows as usize));
+        builder = builder.with_row_selection(RowSelection::from_consecutive_ranges(
+            living(rows, dead),
+            rows as usize,
+        ));
     }
     builder.build().map_err(failed)
 }
@@ -94,7 +107,10 @@ impl Cells {
         let cell = |column: &Column| {
             let array = batch.column_by_name(&column.name).filter(|a| fits(column.ty, a));
             let array = array.ok_or_else(|| {
-                let what = format!("a file of {table} lacks column {} of type {:?}", column.name, column.ty);
+                let what = format!(
+                    "a file of {table} lacks column {} of type {:?}",
+                    column.name, column.ty
+                );
                 Error::data(what).hint(CHANGED)
             })?;
             Ok((column.ty, array.clone()))
@@ -107,15 +123,23 @@ impl Cells {
         for (ty, array) in &self.0 {
             let some = array.is_valid(row);
             match ty {
-                ColumnType::Long => out.long(some.then(|| array.as_primitive::<Int64Type>().value(row))),
-                ColumnType::Double => out.double(some.then(|| array.as_primitive::<Float64Type>().value(row))),
+                ColumnType::Long => {
+                    out.long(some.then(|| array.as_primitive::<Int64Type>().value(row)))
+                }
+                ColumnType::Double => {
+                    out.double(some.then(|| array.as_primitive::<Float64Type>().value(row)))
+                }
                 ColumnType::Text => out.text(some.then(|| array.as_string::<i32>().value(row))),
                 ColumnType::Timestamp => {
-                    out.timestamp(some.then(|| array.as_primitive::<TimestampMicrosecondType>().value(row)));
+                    out.timestamp(
+                        some.then(|| array.as_primitive::<TimestampMicrosecondType>().value(row)),
+                    );
                 }
                 ColumnType::Doubles => {
                     let values = some.then(|| array.as_list::<i32>().value(row));
-                    out.doubles(values.as_ref().map(|v| v.as_primitive::<Float64Type>().values().as_ref()));
+                    out.doubles(
+                        values.as_ref().map(|v| v.as_primitive::<Float64Type>().values().as_ref()),
+                    );
                 }
                 ColumnType::Binary => out.binary(some.then(|| array.as_binary::<i32>().value(row))),
             }
@@ -129,7 +153,9 @@ fn fits(ty: ColumnType, array: &ArrayRef) -> bool {
         ColumnType::Double => array.as_primitive_opt::<Float64Type>().is_some(),
         ColumnType::Text => array.as_string_opt::<i32>().is_some(),
         ColumnType::Timestamp => array.as_primitive_opt::<TimestampMicrosecondType>().is_some(),
-        ColumnType::Doubles => array.as_list_opt::<i32>().is_some_and(|l| l.values().as_primitive_opt::<Float64Type>().is_some()),
+        ColumnType::Doubles => array
+            .as_list_opt::<i32>()
+            .is_some_and(|l| l.values().as_primitive_opt::<Float64Type>().is_some()),
         ColumnType::Binary => array.as_binary_opt::<i32>().is_some(),
     }
 }

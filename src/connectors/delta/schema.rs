@@ -41,7 +41,9 @@ fn field(column: &Column) -> Value {
         ColumnType::Double => json!("double"),
         ColumnType::Text => json!("string"),
         ColumnType::Timestamp => json!("timestamp"),
-        ColumnType::Doubles => json!({"type": "array", "elementType": "double", "containsNull": true}),
+        ColumnType::Doubles => {
+            json!({"type": "array", "elementType": "double", "containsNull": true})
+        }
         ColumnType::Binary => json!("binary"),
     };
     json!({"name": column.name, "type": ty, "nullable": column.nullable, "metadata": {}})
@@ -59,10 +61,16 @@ pub(super) fn columns(schema: &Value) -> Option<Vec<Column>> {
                 "binary" => ColumnType::Binary,
                 _ => return None,
             },
-            array if array["type"] == "array" && array["elementType"] == "double" => ColumnType::Doubles,
+            array if array["type"] == "array" && array["elementType"] == "double" => {
+                ColumnType::Doubles
+            }
             _ => return None,
         };
-        Some(Column { name: field["name"].as_str()?.into(), ty, nullable: field["nullable"].as_bool()? })
+        Some(Column {
+            name: field["name"].as_str()?.into(),
+            ty,
+            nullable: field["nullable"].as_bool()?,
+        })
     };
     schema["fields"].as_array()?.iter().map(column).collect()
 }

@@ -34,12 +34,17 @@ impl Delta {
     /// The table at `url`, a folder or a prefix of a bucket, which need not exist.
     ///
     /// # Errors
-    /// When [`Store::open`] fails, and for a folder in which readers, which take paths for URLs, would look for another one.
+    /// When [`Store::open`] fails, and for a folder in which readers, which take paths for URLs,
+    /// would look for another one.
     pub fn table(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
         if store.folder().is_some_and(|folder| !legible(folder)) {
-            return Err(Error::config(format!("can't keep a table in {url:?}: its path reads as another one in a URL"))
-                .hint("Give a folder whose path has no %20 or the like, no backslash and no line end."));
+            return Err(Error::config(format!(
+                "can't keep a table in {url:?}: its path reads as another one in a URL"
+            ))
+            .hint(
+                "Give a folder whose path has no %20 or the like, no backslash and no line end.",
+            ));
         }
         Ok(Delta::on(store))
     }
@@ -49,12 +54,13 @@ impl Delta {
         Delta { store, rewrite_below: 1024, checkpoint_every: 100, target_file_size: 128 << 20 }
     }
 
-    /// A worker that has at most this many rows, and no more than 4 MiB of values, writes all of them to one file whenever one
-    /// changes; 1024 unless told.
+    /// A worker that has at most this many rows, and no more than 4 MiB of values, writes all of
+    /// them to one file whenever one changes; 1024 unless told.
     ///
-    /// For 250 rows this costs what a file of the changed rows and a vector cost, 1 ms; for 1000 it is 1.1 ms against 0.8, or
-    /// 3.4 against 1.4 if rows are as wide as pins; for 4096, 2.3 or 11 against 1.2. But it leaves no files to compact, and no
-    /// deletion vectors: every reader of Delta can read the table as long as all its workers do so.
+    /// For 250 rows this costs what a file of the changed rows and a vector cost, 1 ms; for 1000 it
+    /// is 1.1 ms against 0.8, or 3.4 against 1.4 if rows are as wide as pins; for 4096, 2.3 or 11
+    /// against 1.2. But it leaves no files to compact, and no deletion vectors: every reader of
+    /// Delta can read the table as long as all its workers do so.
     #[must_use]
     pub fn rewrite_below(self, rows: u64) -> Self {
         Delta { rewrite_below: rows, ..self }
@@ -79,12 +85,13 @@ impl Delta {
     /// Refuses a place where no table can be begun.
     fn vacant(&self, context: &SinkContext) -> Result<()> {
         if context.committed > 0 {
-            return Err(
-                Error::data(format!("the table {} is gone", self.name())).hint("Restore it, or start again with a new state.")
-            );
+            return Err(Error::data(format!("the table {} is gone", self.name()))
+                .hint("Restore it, or start again with a new state."));
         }
         // A run that died as it made the table leaves a log without a version.
-        if !self.store.list("")?.is_empty() || self.store.folders("")?.iter().any(|folder| folder != "_delta_log") {
+        if !self.store.list("")?.is_empty()
+            || self.store.folders("")?.iter().any(|folder| folder != "_delta_log")
+        {
             return Err(Error::data(format!("{} has files but is no Delta table", self.name()))
                 .hint("Give an empty folder, or one that does not exist."));
         }
@@ -101,34 +108,50 @@ impl Delta {
     /// Refuses a table that is not what earlier runs of the application have left.
     fn accept(&self, table: &Snapshot, schema: &Schema, context: &SinkContext) -> Result<()> {
         let (name, committed) = (self.name(), context.committed);
-        let refuse =
-            |what: String| Err(Error::data(what).hint("Give another folder, or restore the table and its state together."));
+        let refuse = |what: String| {
+            Err(Error::data(what)
+                .hint("Give another folder, or restore the table and its state together."))
+        };
         if table.id != id(schema, context) {
             return refuse(format!("the table {name} was not made by this application and state"));
         }
         if protocol::may_have_vectors(&table.protocol).is_none() {
-            return refuse(format!("the table {name} has features that are not supported: {}", table.protocol));
+            return refuse(format!(
+                "the table {name} has features that are not supported: {}",
+                table.protocol
+            ));
         }
         if table.columns.as_ref() != Some(&schema.columns) {
-            return refuse(format!("the table {name} has other columns than topic {}", schema.topic));
+            return refuse(format!(
+                "the table {name} has other columns than topic {}",
+                schema.topic
+            ));
         }
         if let Some(n) = table.txn.filter(|n| *n > committed) {
-            return refuse(format!("the table {name} is at commit {n}, and the state knows {committed}"));
+            return refuse(format!(
+                "the table {name} is at commit {n}, and the state knows {committed}"
+            ));
         }
         if table.txn.is_none() && !table.files.is_empty() && schema.mode == Mode::Snapshot {
-            return refuse(format!("the table {name} has rows that this application has not written"));
+            return refuse(format!(
+                "the table {name} has rows that this application has not written"
+            ));
         }
         self.judge(table.version, schema.mode, context)
     }
 
-    /// Refuses what something else has done since the last commit of the application. What was before it, its run has judged.
+    /// Refuses what something else has done since the last commit of the application. What was
+    /// before it, its run has judged.
     fn judge(&self, last: u64, mode: Mode, context: &SinkContext) -> Result<()> {
         let app = &context.app;
         for version in (0..=last).rev() {
             // What is summed up and cleaned away was judged by the run that did so.
             let Some(actions) = log::read(&self.store, version)? else { break };
             let own = log::own(&actions, app);
-            if own && log::generation(&actions).is_some_and(|generation| generation > context.generation) {
+            if own
+                && log::generation(&actions)
+                    .is_some_and(|generation| generation > context.generation)
+            {
                 return Err(log::taken_over(&self.store));
             }
             if log::commit(&actions, app).is_some() {
@@ -136,7 +159,8 @@ impl Delta {
             }
             if !own && version > 0 {
                 let before = snapshot::load(&self.store, Some(version - 1), None)?;
-                let holds = |path: &str| before.files.iter().any(|file| file["add"]["path"] == path);
+                let holds =
+                    |path: &str| before.files.iter().any(|file| file["add"]["path"] == path);
                 committer::foreign(holds, mode, &actions, &self.name())?;
             }
         }
@@ -149,7 +173,8 @@ fn legible(folder: &Path) -> bool {
     let path = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     let path = path.to_string_lossy();
     let escaped = |bytes: &[u8]| bytes[0] == b'%' && bytes[1..].iter().all(u8::is_ascii_hexdigit);
-    !path.as_bytes().windows(3).any(escaped) && !path.contains(|c: char| c == '\\' || c.is_control())
+    !path.as_bytes().windows(3).any(escaped)
+        && !path.contains(|c: char| c == '\\' || c.is_control())
 }
 
 /// The table's id: the same in every run, and no other application's.
@@ -158,9 +183,15 @@ fn id(schema: &Schema, context: &SinkContext) -> String {
 }
 
 impl Delta {
-    /// Makes the table this run's, by a version of its own: no earlier run can add one after it. A table that is absent is created,
-    /// of `metadata`. Returns its log, and the table as it was before.
-    fn take_over(&self, schema: &Schema, context: &SinkContext, metadata: &Value) -> Result<(Log, Option<Snapshot>)> {
+    /// Makes the table this run's, by a version of its own: no earlier run can add one after it. A
+    /// table that is absent is created, of `metadata`. Returns its log, and the table as it was
+    /// before.
+    fn take_over(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        metadata: &Value,
+    ) -> Result<(Log, Option<Snapshot>)> {
         for _ in 0..log::TRIES {
             if self.store.list("_delta_log")?.is_empty() {
                 match self.create(context, metadata)? {
@@ -170,7 +201,8 @@ impl Delta {
             }
             let table = snapshot::load(&self.store, None, Some(&context.app))?;
             self.accept(&table, schema, context)?;
-            let mut log = Log::at(self.store.clone(), context, table.version, table.txn.unwrap_or(0));
+            let mut log =
+                Log::at(self.store.clone(), context, table.version, table.txn.unwrap_or(0));
             // It was read, and the run that made it may have died before it was durable.
             log.sync()?;
             if log.fence()? {
@@ -187,7 +219,8 @@ impl Sink for Delta {
         format!("delta table {}", self.name())
     }
 
-    /// Says the kind alone: the id in the table's own log tells whose it is, and is compared when the table is opened.
+    /// Says the kind alone: the id in the table's own log tells whose it is, and is compared when
+    /// the table is opened.
     fn identity(&self) -> Result<Identity> {
         Ok(Identity::new("delta table"))
     }
@@ -201,7 +234,10 @@ impl Sink for Delta {
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
         let Some(key) = schema.columns.get(..schema.key) else {
-            return Err(Error::internal(format!("the key of topic {} has more columns than a row", schema.topic)));
+            return Err(Error::internal(format!(
+                "the key of topic {} has more columns than a row",
+                schema.topic
+            )));
         };
         let layout = Arc::new(Layout {
             schema: schema.clone(),
@@ -223,7 +259,9 @@ impl Sink for Delta {
             None => Some(protocol::declaration(metadata)),
         };
         let index = Arc::new(Index::new(self.store.clone(), key, context.secret));
-        let writer = |worker| Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>;
+        let writer = |worker| {
+            Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>
+        };
         let writers = (0..context.workers).map(writer).collect();
         let upkeep = Upkeep::new(self.checkpoint_every);
         let (index, staged) = (Some(index), BTreeSet::new());

@@ -33,7 +33,8 @@ pub(super) struct Snapshot {
     pub(super) txn: Option<u64>,
 }
 
-/// Reads the table in `store` at `version`, or the last one, with the last transaction of `app` if one is given.
+/// Reads the table in `store` at `version`, or the last one, with the last transaction of `app` if
+/// one is given.
 ///
 /// # Errors
 /// When it can't be read.
@@ -83,7 +84,9 @@ pub(super) fn checkpoint(store: &Store, version: u64) -> Result<()> {
     if let Some(folder) = store.folder() {
         let sync = |path: &str| disk::sync(&folder.join(path));
         let synced = sync(&at(version)).and_then(|()| sync(LAST)).and_then(|()| sync("_delta_log"));
-        synced.map_err(|e| Error::connect(format!("can't sync the checkpoint of {}", store.name(""))).because(e))?;
+        synced.map_err(|e| {
+            Error::connect(format!("can't sync the checkpoint of {}", store.name(""))).because(e)
+        })?;
     }
     Ok(())
 }
@@ -93,14 +96,16 @@ pub(super) fn checkpoint(store: &Store, version: u64) -> Result<()> {
 /// # Errors
 /// When it can't be read.
 pub(super) fn last_checkpoint(store: &Store) -> Result<u64> {
-    let last: Option<Value> = store.get(LAST)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let last: Option<Value> =
+        store.get(LAST)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(last.and_then(|last| last["version"].as_u64()).unwrap_or(0))
 }
 
 async fn open(store: &Store, version: Option<u64>) -> Result<DeltaTable, DeltaTableError> {
     let builder = match (store.folder(), store.remote()) {
         (None, Some(remote)) => {
-            // Only the path counts: the objects come from our own store, with its settings and connections.
+            // Only the path counts: the objects come from our own store, with its settings and
+            // connections.
             let (objects, prefix) = remote.objects();
             let url = deltalake::ensure_table_uri(format!("memory:///{prefix}"))?;
             DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(objects, url)
@@ -116,14 +121,20 @@ async fn open(store: &Store, version: Option<u64>) -> Result<DeltaTable, DeltaTa
     }
 }
 
-fn wait<T>(store: &Store, verb: &str, work: impl Future<Output = Result<T, DeltaTableError>>) -> Result<T> {
+fn wait<T>(
+    store: &Store,
+    verb: &str,
+    work: impl Future<Output = Result<T, DeltaTableError>>,
+) -> Result<T> {
     let failed = |e| Error::data(format!("can't {verb} the table {}", store.name(""))).because(e);
     let done = match store.remote() {
         // Where its connections live.
         Some(remote) => remote.wait(work),
         None => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime.map_err(|e| Error::connect("can't start a thread for the table").because(e))?.block_on(work)
+            runtime
+                .map_err(|e| Error::connect("can't start a thread for the table").because(e))?
+                .block_on(work)
         }
     };
     done.map_err(|e| failed(Box::new(e)))

@@ -1,4 +1,5 @@
-//! Housekeeping beside commits: checkpoints, the end of what nothing refers to any more, and when it is time to compact.
+//! Housekeeping beside commits: checkpoints, the end of what nothing refers to any more, and when
+//! it is time to compact.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -29,7 +30,8 @@ pub(super) struct Upkeep {
     checkpoints: u64,
     /// How many files were made of others.
     pub(super) compacted: u64,
-    /// What the folder held a while ago: what was on its way into the table by then is part of it now, or was.
+    /// What the folder held a while ago: what was on its way into the table by then is part of it
+    /// now, or was.
     there: Option<Vec<String>>,
     /// A version that may have been made, and what it makes of the files.
     pub(super) doubt: Option<(Vec<u8>, Rearranged)>,
@@ -37,8 +39,8 @@ pub(super) struct Upkeep {
 
 /// What a chore has done.
 pub(super) enum Done {
-    /// Wrote the living rows of some files to a new one. It comes without its bytes; then, of each old file, the way of its rows, and
-    /// the vector it had.
+    /// Wrote the living rows of some files to a new one. It comes without its bytes; then, of each
+    /// old file, the way of its rows, and the vector it had.
     Merged(NewFile, Vec<(u32, Moved)>, Vec<Option<Value>>),
     Listed(Vec<String>),
     /// Summed up the log to this version.
@@ -47,7 +49,15 @@ pub(super) enum Done {
 
 impl Upkeep {
     pub(super) fn new(checkpoint_every: u64) -> Self {
-        Upkeep { begun: false, checkpoint_every, checkpoint: None, checkpoints: 0, compacted: 0, there: None, doubt: None }
+        Upkeep {
+            begun: false,
+            checkpoint_every,
+            checkpoint: None,
+            checkpoints: 0,
+            compacted: 0,
+            there: None,
+            doubt: None,
+        }
     }
 
     /// Allows housekeeping.
@@ -91,7 +101,8 @@ impl DeltaCommitter {
         Ok(())
     }
 
-    /// Sums the log up, if it has grown enough since it was last; now and then with a search for what can be deleted.
+    /// Sums the log up, if it has grown enough since it was last; now and then with a search for
+    /// what can be deleted.
     fn checkpoint(&mut self) -> Result<Option<Chore>> {
         let (store, version) = (self.log.store.clone(), self.log.version);
         let last = match self.upkeep.checkpoint {
@@ -104,9 +115,12 @@ impl DeltaCommitter {
         }
         let there = self.upkeep.there.take();
         if there.is_none() && self.upkeep.checkpoints.is_multiple_of(TIDY) {
-            return Ok(chore(move || Ok(Done::Listed(store.list("")?.into_iter().map(|(name, _)| name).collect()))));
+            return Ok(chore(move || {
+                Ok(Done::Listed(store.list("")?.into_iter().map(|(name, _)| name).collect()))
+            }));
         }
-        let (doubtful, since) = (there.map(|there| self.doubtful(there)).transpose()?, (self.log.now)() - KEEP);
+        let (doubtful, since) =
+            (there.map(|there| self.doubtful(there)).transpose()?, (self.log.now)() - KEEP);
         Ok(chore(move || {
             snapshot::checkpoint(&store, version)?;
             if let Some(doubtful) = doubtful {
@@ -116,8 +130,8 @@ impl DeltaCommitter {
         }))
     }
 
-    /// What of the files that were `there` the table does not need: written by this run or earlier ones, and not part of it.
-    /// Files of a later run are known by its number and left alone.
+    /// What of the files that were `there` the table does not need: written by this run or earlier
+    /// ones, and not part of it. Files of a later run are known by its number and left alone.
     fn doubtful(&self, there: Vec<String>) -> Result<Vec<String>> {
         let mut needed = BTreeSet::new();
         for file in self.files.files.values() {
@@ -127,7 +141,9 @@ impl DeltaCommitter {
             }
         }
         let ours = |name: &str| files::generation(name).or_else(|| vectors::generation(name));
-        let old = |name: &String| ours(name).is_some_and(|g| g <= self.layout.generation) && !needed.contains(name);
+        let old = |name: &String| {
+            ours(name).is_some_and(|g| g <= self.layout.generation) && !needed.contains(name)
+        };
         Ok(there.into_iter().filter(old).collect())
     }
 }

@@ -1,7 +1,8 @@
 //! Deletion vectors: which rows of a file are dead, in the bytes of Delta's protocol.
 //!
-//! A file of vectors is a byte 1, then for each: its size (u32, big-endian), its body, the CRC-32 of the body (u32,
-//! big-endian). A body is a magic number (u32, little-endian) and a 64-bit Roaring bitmap in the portable format.
+//! A file of vectors is a byte 1, then for each: its size (u32, big-endian), its body, the CRC-32
+//! of the body (u32, big-endian). A body is a magic number (u32, little-endian) and a 64-bit
+//! Roaring bitmap in the portable format.
 
 use roaring::RoaringTreemap;
 use serde_json::{Value, json};
@@ -25,7 +26,8 @@ pub(super) fn encode(vectors: &[&RoaringTreemap], id: Uuid) -> Result<(Vec<u8>, 
         let offset = file.len();
         let mut body = MAGIC.to_le_bytes().to_vec();
         vector.serialize_into(&mut body).map_err(|e| failed(e.into()))?;
-        let size = i32::try_from(body.len()).map_err(|e| failed(Box::<dyn std::error::Error + Send + Sync>::from(e)))?;
+        let size = i32::try_from(body.len())
+            .map_err(|e| failed(Box::<dyn std::error::Error + Send + Sync>::from(e)))?;
         file.extend_from_slice(&size.to_be_bytes());
         file.extend_from_slice(&body);
         file.extend_from_slice(&crc32fast::hash(&body).to_be_bytes());
@@ -40,7 +42,8 @@ pub(super) fn encode(vectors: &[&RoaringTreemap], id: Uuid) -> Result<(Vec<u8>, 
     Ok((file, descriptors))
 }
 
-/// The id of the vectors of commit `n` in run `generation`, which no other commit has: the numbers themselves.
+/// The id of the vectors of commit `n` in run `generation`, which no other commit has: the numbers
+/// themselves.
 pub(super) fn id(generation: u64, n: u64) -> Uuid {
     Uuid::from_u64_pair(generation, n)
 }
@@ -72,7 +75,9 @@ pub(super) fn path(descriptor: &Value) -> Result<Option<String>> {
         Some("u") if place.len() >= 20 && place.is_ascii() => {
             let (prefix, id) = place.split_at(place.len() - 20);
             let id = z85::decode(id).ok().and_then(|id| Uuid::from_slice(&id).ok());
-            let id = id.ok_or_else(|| Error::data(format!("can't read the deletion vector's id {place}")))?;
+            let id = id.ok_or_else(|| {
+                Error::data(format!("can't read the deletion vector's id {place}"))
+            })?;
             Ok(Some(if prefix.is_empty() { name(id) } else { format!("{prefix}/{}", name(id)) }))
         }
         _ => Err(Error::data(format!("can't find the deletion vector {descriptor}"))),
@@ -84,22 +89,28 @@ pub(super) fn path(descriptor: &Value) -> Result<Option<String>> {
 /// # Errors
 /// When it can't be read, or is not what was described.
 pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> {
-    let broken = || Error::data(format!("the deletion vector {descriptor} in {} is broken", store.name(""))).hint(CHANGED);
-    let number = |name: &str| descriptor[name].as_u64().and_then(|v| u32::try_from(v).ok()).ok_or_else(broken);
+    let broken = || {
+        Error::data(format!("the deletion vector {descriptor} in {} is broken", store.name("")))
+            .hint(CHANGED)
+    };
+    let number = |name: &str| {
+        descriptor[name].as_u64().and_then(|v| u32::try_from(v).ok()).ok_or_else(broken)
+    };
     let length = number("sizeInBytes")?;
     let size = length as usize;
     let body = match path(descriptor)? {
         None => {
-            let mut body =
-                z85::decode(descriptor["pathOrInlineDv"].as_str().unwrap_or_default()).map_err(|e| broken().because(e))?;
+            let mut body = z85::decode(descriptor["pathOrInlineDv"].as_str().unwrap_or_default())
+                .map_err(|e| broken().because(e))?;
             body.truncate(size);
             body
         }
         Some(path) => {
             let from = u64::from(number("offset")?);
             let range = from..from + u64::from(length) + 8;
-            let held =
-                store.get_range(&path, range)?.ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))).hint(GONE))?;
+            let held = store
+                .get_range(&path, range)?
+                .ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))).hint(GONE))?;
             let body = held.get(4..4 + size).ok_or_else(broken)?;
             let sum = held.get(4 + size..8 + size).ok_or_else(broken)?;
             if held[..4] != length.to_be_bytes() || sum != crc32fast::hash(body).to_be_bytes() {
@@ -110,5 +121,9 @@ pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> 
     };
     let bitmap = body.strip_prefix(&MAGIC.to_le_bytes()).ok_or_else(broken)?;
     let vector = RoaringTreemap::deserialize_from(bitmap).map_err(|e| broken().because(e))?;
-    if Some(vector.len()) != descriptor["cardinality"].as_u64() { Err(broken()) } else { Ok(vector) }
+    if Some(vector.len()) != descriptor["cardinality"].as_u64() {
+        Err(broken())
+    } else {
+        Ok(vector)
+    }
 }

@@ -1,4 +1,5 @@
-//! One worker's part of a table: it knows the place of every row it put there, so nothing is read to replace one.
+//! One worker's part of a table: it knows the place of every row it put there, so nothing is read
+//! to replace one.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -12,7 +13,8 @@ use super::index::{Index, Place, Places};
 
 /// No row is here.
 const NONE: Place = Place { file: u32::MAX, row: u32::MAX };
-/// A row is here that is in no file: a small table's, until it is staged; or, in a recovery, one that the table lacks.
+/// A row is here that is in no file: a small table's, until it is staged; or, in a recovery, one
+/// that the table lacks.
 const NOWHERE: Place = Place { file: u32::MAX, row: 0 };
 
 /// Most bytes of a table that is written anew at each change, however few rows they are: 10 ms.
@@ -74,7 +76,8 @@ pub(super) struct DeltaWriter {
     recovery: Option<Recovery>,
 }
 
-/// The rows of a table that is so small that it is written anew at each change, rather than leave a file and a vector each time.
+/// The rows of a table that is so small that it is written anew at each change, rather than leave a
+/// file and a vector each time.
 #[derive(Default)]
 struct Small {
     rows: Vec<Option<Vec<Value>>>,
@@ -127,7 +130,18 @@ impl DeltaWriter {
         let key = index.hasher();
         let recovery = Some(Recovery { index, places: None, key });
         let (places, kills, closed) = (Vec::new(), Vec::new(), Vec::new());
-        DeltaWriter { layout, worker, begun: 0, places, rows: 0, kills, open: None, closed, small, recovery }
+        DeltaWriter {
+            layout,
+            worker,
+            begun: 0,
+            places,
+            rows: 0,
+            kills,
+            open: None,
+            closed,
+            small,
+            recovery,
+        }
     }
 
     /// Adds a row to the open file and says where it is.
@@ -135,7 +149,10 @@ impl DeltaWriter {
         let mut file = match self.open.take() {
             Some(file) => file,
             None => {
-                let path = format!("part-{}-{}-{}.parquet", self.layout.generation, self.begun, self.worker);
+                let path = format!(
+                    "part-{}-{}-{}.parquet",
+                    self.layout.generation, self.begun, self.worker
+                );
                 self.begun += 1;
                 OpenFile::new(self.layout.next_file(), path, self.layout.columns())?
             }
@@ -182,7 +199,8 @@ impl DeltaWriter {
         Ok(places.get(&key).copied().unwrap_or(NOWHERE))
     }
 
-    /// Gives up writing everything anew, for good: from here on rows are appended and killed one by one.
+    /// Gives up writing everything anew, for good: from here on rows are appended and killed one by
+    /// one.
     fn outgrow(&mut self) -> Result<()> {
         let Some(small) = self.small.take() else { return Ok(()) };
         if self.recovery.is_none() {
@@ -208,7 +226,8 @@ impl DeltaWriter {
         }
         self.close()?;
         small.changed = false;
-        let replaced = std::mem::replace(&mut small.own, self.closed.iter().map(|f| f.id).collect());
+        let replaced =
+            std::mem::replace(&mut small.own, self.closed.iter().map(|f| f.id).collect());
         self.small = Some(small);
         Ok(replaced)
     }
@@ -263,7 +282,10 @@ impl Writer for DeltaWriter {
         }
         let missing = self.places.iter().filter(|p| **p == NOWHERE).count();
         if missing > 0 {
-            let message = format!("the table of {} lacks {missing} rows that were written to it", self.layout.schema.topic);
+            let message = format!(
+                "the table of {} lacks {missing} rows that were written to it",
+                self.layout.schema.topic
+            );
             return Err(Error::data(message)
                 .hint("Something else has changed the table. Restore it, or start again with an empty table and a new state."));
         }

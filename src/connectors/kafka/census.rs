@@ -1,4 +1,5 @@
-//! What a topic holds, counted in its records: where the group has forgotten the last commit, they say which it was.
+//! What a topic holds, counted in its records: where the group has forgotten the last commit, they
+//! say which it was.
 
 use std::collections::BTreeMap;
 
@@ -45,7 +46,8 @@ impl Census {
         Some(())
     }
 
-    /// What it would hold with the records of `lines` too; `None` if they are damaged. No key is in them twice.
+    /// What it would hold with the records of `lines` too; `None` if they are damaged. No key is in
+    /// them twice.
     pub(super) fn with(&self, lines: &[u8]) -> Option<Held> {
         let mut held = self.held;
         for record in records(lines) {
@@ -65,7 +67,8 @@ impl Census {
         let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
         let value = |column: &Column| value(fields.get(&column.name)?.get(), column.ty);
         let row = self.columns.iter().map(value).collect::<Option<Vec<Value>>>()?;
-        (fields.len() == self.columns.len()).then(|| RowKey::new(self.secret).of(row.len(), &row) as u64)
+        (fields.len() == self.columns.len())
+            .then(|| RowKey::new(self.secret).of(row.len(), &row) as u64)
     }
 }
 
@@ -84,7 +87,11 @@ fn value(json: &str, ty: ColumnType) -> Option<Value> {
         }
         ColumnType::Doubles => {
             let doubles: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-            doubles.into_iter().map(|json| double(json.get())).collect::<Option<Vec<f64>>>().map(Value::Doubles)
+            doubles
+                .into_iter()
+                .map(|json| double(json.get()))
+                .collect::<Option<Vec<f64>>>()
+                .map(Value::Doubles)
         }
         ColumnType::Binary => STANDARD.decode(text()?).ok().map(Value::Binary),
     }

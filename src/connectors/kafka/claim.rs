@@ -1,4 +1,5 @@
-//! Whose a topic is: its last commit is an offset of the application's own group, and beside it what the topic holds since.
+//! Whose a topic is: its last commit is an offset of the application's own group, and beside it
+//! what the topic holds since.
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -17,13 +18,18 @@ use super::sink::PATIENCE;
 const OWNER: &str = "owner";
 
 impl KafkaTopic {
-    /// The transactional id, and the name of the group whose offset is the number of the last commit.
+    /// The transactional id, and the name of the group whose offset is the number of the last
+    /// commit.
     pub(super) fn id(&self, context: &SinkContext) -> String {
         format!("{}/{}", context.app, self.topic)
     }
 
     /// A client for the group.
-    pub(super) fn group(&self, context: &SinkContext, isolation: &str) -> Result<BaseConsumer<Context>> {
+    pub(super) fn group(
+        &self,
+        context: &SinkContext,
+        isolation: &str,
+    ) -> Result<BaseConsumer<Context>> {
         let (id, name) = (self.id(context), self.name());
         let group = self.settings.client(
             &name,
@@ -43,35 +49,50 @@ impl KafkaTopic {
     /// The number of the last commit and what the topic holds since; `None` if there was none.
     pub(super) fn last(&self, group: &BaseConsumer<Context>) -> Result<Option<(u64, Held)>> {
         let name = self.name();
-        let offsets = client::ask(group, &format!("can't ask for the last commit of {name}"), |_| {
-            let mut offsets = TopicPartitionList::new();
-            offsets.add_partition(&self.topic, 0);
-            let offsets = group.committed_offsets(offsets, PATIENCE)?;
-            offsets.elements().iter().try_for_each(|offset| offset.error())?;
-            Ok(offsets)
-        })?;
+        let offsets =
+            client::ask(group, &format!("can't ask for the last commit of {name}"), |_| {
+                let mut offsets = TopicPartitionList::new();
+                offsets.add_partition(&self.topic, 0);
+                let offsets = group.committed_offsets(offsets, PATIENCE)?;
+                offsets.elements().iter().try_for_each(|offset| offset.error())?;
+                Ok(offsets)
+            })?;
         let elements = offsets.elements();
         match elements.first().map(|element| (element.offset(), element.metadata())) {
             Some((Offset::Offset(n), held)) => {
-                let held = serde_json::from_str(held)
-                    .map_err(|e| Error::data(format!("the last commit of {name} does not say what it holds")).because(e))?;
+                let held = serde_json::from_str(held).map_err(|e| {
+                    Error::data(format!("the last commit of {name} does not say what it holds"))
+                        .because(e)
+                })?;
                 Ok(Some((n as u64, held)))
             }
             _ => Ok(None),
         }
     }
 
-    /// Refuses a topic that another application writes to, or another state of this one. Where the group has no number although
-    /// there were commits, it gives what the topic holds: the group has forgotten, or the sink had no row yet.
-    pub(super) fn claim(&self, last: Option<u64>, schema: &Schema, context: &SinkContext) -> Result<Option<Census>> {
+    /// Refuses a topic that another application writes to, or another state of this one. Where the
+    /// group has no number although there were commits, it gives what the topic holds: the group
+    /// has forgotten, or the sink had no row yet.
+    pub(super) fn claim(
+        &self,
+        last: Option<u64>,
+        schema: &Schema,
+        context: &SinkContext,
+    ) -> Result<Option<Census>> {
         let refuse = |what: String| {
             Err(Error::data(format!("can't write to {}: {what}", self.name()))
                 .hint("Write to another topic, or go on with the state that belongs to this one."))
         };
         match last {
-            Some(n) if n > context.committed => refuse(format!("it is at commit {n}, and the state knows {}", context.committed)),
+            Some(n) if n > context.committed => {
+                refuse(format!("it is at commit {n}, and the state knows {}", context.committed))
+            }
             Some(_) => Ok(None),
-            None => match self.census(schema, context, context.committed > 0 && self.owns(schema, context)?)? {
+            None => match self.census(
+                schema,
+                context,
+                context.committed > 0 && self.owns(schema, context)?,
+            )? {
                 Some(census) => Ok(Some(census).filter(|_| context.committed > 0)),
                 None => refuse("it holds records that this application did not write".to_string()),
             },
@@ -80,7 +101,10 @@ impl KafkaTopic {
 
     /// Where the run keeps what concerns this topic.
     pub(super) fn staging(&self, schema: &Schema, context: &SinkContext) -> Option<Store> {
-        context.staging.as_ref().map(|store| store.below(&format!("kafka-{:016x}", xxh3_64(schema.topic.as_bytes()))))
+        context
+            .staging
+            .as_ref()
+            .map(|store| store.below(&format!("kafka-{:016x}", xxh3_64(schema.topic.as_bytes()))))
     }
 
     /// Notes that the state is one that writes to this topic, whatever the group forgets.
@@ -92,11 +116,13 @@ impl KafkaTopic {
     }
 
     fn owns(&self, schema: &Schema, context: &SinkContext) -> Result<bool> {
-        let owner = self.staging(schema, context).map(|store| store.get(OWNER)).transpose()?.flatten();
+        let owner =
+            self.staging(schema, context).map(|store| store.get(OWNER)).transpose()?.flatten();
         Ok(owner.is_some_and(|owner| owner == self.id(context).as_bytes()))
     }
 
-    /// What everybody sees in it; `None` if something is no row of this application, which may have written `rows` or nothing.
+    /// What everybody sees in it; `None` if something is no row of this application, which may have
+    /// written `rows` or nothing.
     fn census(&self, schema: &Schema, context: &SinkContext, rows: bool) -> Result<Option<Census>> {
         let mut census = Census::new(schema, context.secret);
         for partition in self.partitions()? {
@@ -104,7 +130,11 @@ impl KafkaTopic {
             loop {
                 match partition.poll()? {
                     Poll::Batch(batch) => {
-                        if !rows || batch.iter(0).any(|record| census.add(record.key, record.value).is_none()) {
+                        if !rows
+                            || batch
+                                .iter(0)
+                                .any(|record| census.add(record.key, record.value).is_none())
+                        {
                             return Ok(None);
                         }
                     }

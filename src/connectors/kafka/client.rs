@@ -1,4 +1,5 @@
-//! Talking with brokers: what clients say when things go wrong, which kind of trouble it is, and what a topic is now.
+//! Talking with brokers: what clients say when things go wrong, which kind of trouble it is, and
+//! what a topic is now.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -15,13 +16,15 @@ use crate::error::{Error, Result};
 
 use super::token::Tokens;
 
-/// How long one question may take, and how often it is asked: together less than a person waits for an error.
+/// How long one question may take, and how often it is asked: together less than a person waits for
+/// an error.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 const ROUNDS: usize = 5;
 
-/// How many requests a producer has on their way to a broker. With more, a partition that was just made may refuse the first, for
-/// nobody leads it yet, and take the next: a broker that knows nothing of a producer takes any sequence number first. Then the first,
-/// sent again, counts as a duplicate, and is acknowledged and lost.
+/// How many requests a producer has on their way to a broker. With more, a partition that was just
+/// made may refuse the first, for nobody leads it yet, and take the next: a broker that knows
+/// nothing of a producer takes any sequence number first. Then the first, sent again, counts as a
+/// duplicate, and is acknowledged and lost.
 pub(super) const IN_FLIGHT: &str = "1";
 
 /// What a client says beside its answers.
@@ -36,7 +39,12 @@ pub(super) struct Context {
 
 impl Context {
     pub(super) fn new(name: &str, tokens: Tokens) -> Self {
-        Context { name: name.to_string(), tokens, said: Mutex::default(), undelivered: Mutex::default() }
+        Context {
+            name: name.to_string(),
+            tokens,
+            said: Mutex::default(),
+            undelivered: Mutex::default(),
+        }
     }
 
     /// What was not delivered since this was last asked.
@@ -54,7 +62,11 @@ impl Context {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let own = error.rdkafka_error_code();
         let (code, why) = match said {
-            Some((code, why)) if own.is_none_or(|own| own == code || telling(own) < 2 && telling(own) <= telling(code)) => {
+            Some((code, why))
+                if own.is_none_or(|own| {
+                    own == code || telling(own) < 2 && telling(own) <= telling(code)
+                }) =>
+            {
                 (Some(code), why)
             }
             _ => (own, error.to_string()),
@@ -74,10 +86,14 @@ impl Context {
     }
 }
 
-/// How much a code says of the cause: that nobody answers says nothing, and above 2 the broker lets nobody in.
+/// How much a code says of the cause: that nobody answers says nothing, and above 2 the broker lets
+/// nobody in.
 pub(super) fn telling(code: Code) -> u8 {
     match code {
-        Code::AllBrokersDown | Code::OperationTimedOut | Code::RequestTimedOut | Code::MessageTimedOut => 0,
+        Code::AllBrokersDown
+        | Code::OperationTimedOut
+        | Code::RequestTimedOut
+        | Code::MessageTimedOut => 0,
         Code::BrokerTransportFailure | Code::NetworkException | Code::Resolve => 1,
         _ if denied(code).is_some() => 3,
         _ => 2,
@@ -87,12 +103,13 @@ pub(super) fn telling(code: Code) -> u8 {
 /// Why nobody is let in, and what may help.
 fn denied(code: Code) -> Option<(&'static str, &'static str)> {
     match code {
-        Code::Authentication | Code::SaslAuthenticationFailed | Code::UnsupportedSASLMechanism | Code::IllegalSASLState => {
-            Some((
-                "the broker does not accept the credentials",
-                "Check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or the file KAFKA_PROPERTIES.",
-            ))
-        }
+        Code::Authentication
+        | Code::SaslAuthenticationFailed
+        | Code::UnsupportedSASLMechanism
+        | Code::IllegalSASLState => Some((
+            "the broker does not accept the credentials",
+            "Check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or the file KAFKA_PROPERTIES.",
+        )),
         Code::TopicAuthorizationFailed
         | Code::GroupAuthorizationFailed
         | Code::TransactionalIdAuthorizationFailed
@@ -100,22 +117,30 @@ fn denied(code: Code) -> Option<(&'static str, &'static str)> {
             "it is not allowed",
             "Let the user read the topic, or write to it and use the group and the transactional id <application>/<topic>.",
         )),
-        Code::SSL => {
-            Some(("the TLS connection is refused", "Name the brokers as their certificates do, and check KAFKA_SSL_CA_LOCATION."))
-        }
+        Code::SSL => Some((
+            "the TLS connection is refused",
+            "Name the brokers as their certificates do, and check KAFKA_SSL_CA_LOCATION.",
+        )),
         _ => None,
     }
 }
 
 fn explain(attempt: &str, code: Option<Code>) -> Error {
     match code.map(|code| (code, denied(code))) {
-        Some((Code::SSL, Some((why, hint)))) => Error::connect(format!("{attempt}: {why}")).hint(hint),
+        Some((Code::SSL, Some((why, hint)))) => {
+            Error::connect(format!("{attempt}: {why}")).hint(hint)
+        }
         Some((_, Some((why, hint)))) => Error::config(format!("{attempt}: {why}")).hint(hint),
-        Some((code, None)) if lost(code) => Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
-            .hint("Restore the topic, or begin anew with another state."),
-        Some((code, None)) if nowhere(code) => Error::connect(format!("{attempt}: no broker leads it now"))
-            .hint("See whether the topic is there, and its brokers are."),
-        _ => Error::connect(attempt).hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
+        Some((code, None)) if lost(code) => {
+            Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
+                .hint("Restore the topic, or begin anew with another state.")
+        }
+        Some((code, None)) if nowhere(code) => {
+            Error::connect(format!("{attempt}: no broker leads it now"))
+                .hint("See whether the topic is there, and its brokers are.")
+        }
+        _ => Error::connect(attempt)
+            .hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
     }
 }
 
@@ -131,17 +156,25 @@ pub(super) fn gone(error: &KafkaError) -> bool {
 
 /// Whether a code says that there is no such topic or partition.
 pub(super) fn nowhere(code: Code) -> bool {
-    matches!(code, Code::UnknownTopic | Code::UnknownPartition | Code::UnknownTopicOrPartition | Code::UnknownTopicId)
+    matches!(
+        code,
+        Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopicId
+    )
 }
 
-/// Whether an error says that there is no such topic or partition. That may pass: librdkafka says so where there is no leader,
-/// and brokers that have just come back of what they have not heard of yet. Who asks for the partitions knows.
+/// Whether an error says that there is no such topic or partition. That may pass: librdkafka says
+/// so where there is no leader, and brokers that have just come back of what they have not heard of
+/// yet. Who asks for the partitions knows.
 pub(super) fn unknown(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(nowhere)
 }
 
-/// Whether a reader goes on after `error`: the client connects again by itself, and credentials that were right before may
-/// become right again. What is not listed here stops it, for the client passes over records that it can't read.
+/// Whether a reader goes on after `error`: the client connects again by itself, and credentials
+/// that were right before may become right again. What is not listed here stops it, for the client
+/// passes over records that it can't read.
 pub(super) fn passing(error: &KafkaError) -> bool {
     if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
         return false;
@@ -181,16 +214,20 @@ fn passes(code: Code) -> bool {
         | Code::PreviousInProgress
         | Code::Retry => true,
         // The client asks for a coordinator of groups, though no group is joined here.
-        Code::WaitingForCoordinator | Code::CoordinatorLoadInProgress | Code::CoordinatorNotAvailable | Code::NotCoordinator => {
-            true
-        }
+        Code::WaitingForCoordinator
+        | Code::CoordinatorLoadInProgress
+        | Code::CoordinatorNotAvailable
+        | Code::NotCoordinator => true,
         // A broker has too much to do, or has forgotten the conversation.
-        Code::ThrottlingQuotaExceeded | Code::FetchSessionIdNotFound | Code::InvalidFetchSessionEpoch => true,
+        Code::ThrottlingQuotaExceeded
+        | Code::FetchSessionIdNotFound
+        | Code::InvalidFetchSessionEpoch => true,
         _ => nowhere(code) || denied(code).is_some(),
     }
 }
 
-/// Returns true for a code of reading that says that a record is damaged: its sum, its form or its packing is wrong.
+/// Returns true for a code of reading that says that a record is damaged: its sum, its form or its
+/// packing is wrong.
 fn damaged(code: Code) -> bool {
     matches!(
         code,
@@ -214,7 +251,9 @@ impl Context {
         match error.rdkafka_error_code() {
             Some(code) if damaged(code) => {
                 let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let why = said.filter(|(said, _)| *said == code).map_or_else(|| error.to_string(), |(_, why)| why);
+                let why = said
+                    .filter(|(said, _)| *said == code)
+                    .map_or_else(|| error.to_string(), |(_, why)| why);
                 Error::data(format!("can't read on in {name} from offset {offset}: a record is damaged"))
                     .because(why)
                     .hint("Let another replica lead the partition, or restore its files; else begin anew with another state.")
@@ -239,7 +278,10 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let Some(code) = error.rdkafka_error_code().filter(|code| *code != Code::PartitionEOF) else { return };
+        let Some(code) = error.rdkafka_error_code().filter(|code| *code != Code::PartitionEOF)
+        else {
+            return;
+        };
         tracing::debug!(client = self.name, %code, "{reason}");
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
         if said.as_ref().is_none_or(|(before, _)| telling(*before) <= telling(code)) {
@@ -247,7 +289,10 @@ impl ClientContext for Context {
         }
     }
 
-    fn generate_oauth_token(&self, _: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
+    fn generate_oauth_token(
+        &self,
+        _: Option<&str>,
+    ) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
         self.tokens.token()
     }
 }
@@ -265,7 +310,8 @@ impl ProducerContext for Context {
     }
 }
 
-/// Asks a few times, until there is an answer or no hope. Between, the client is served, which fetches tokens and says why.
+/// Asks a few times, until there is an answer or no hope. Between, the client is served, which
+/// fetches tokens and says why.
 pub(super) fn ask<T>(
     consumer: &BaseConsumer<Context>,
     attempt: &str,
@@ -289,7 +335,9 @@ pub(super) fn ask<T>(
             Err(error) => last = error,
         }
         serve(Duration::from_millis(500));
-        if consumer.context().hopeless().is_some() || last.rdkafka_error_code().is_some_and(|code| telling(code) > 2) {
+        if consumer.context().hopeless().is_some()
+            || last.rdkafka_error_code().is_some_and(|code| telling(code) > 2)
+        {
             break;
         }
     }
@@ -297,7 +345,11 @@ pub(super) fn ask<T>(
 }
 
 /// The partitions that `topic` has now, ascending; `None` if there is no such topic.
-pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str, name: &str) -> Result<Option<Vec<u32>>> {
+pub(super) fn partitions(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    name: &str,
+) -> Result<Option<Vec<u32>>> {
     let mut unknown = 0;
     ask(consumer, &format!("can't ask for {name}"), |patience| {
         let metadata = consumer.fetch_metadata(Some(topic), patience)?;
@@ -322,15 +374,25 @@ pub(super) fn partitions(consumer: &BaseConsumer<Context>, topic: &str, name: &s
 }
 
 /// The offset of a partition's first record, and that after its last.
-pub(super) fn ends(consumer: &BaseConsumer<Context>, topic: &str, name: &str, partition: u32) -> Result<(u64, u64)> {
-    let (low, high) = ask(consumer, &format!("can't ask for the ends of {name}, partition {partition}"), |patience| {
-        let ends = consumer.fetch_watermarks(topic, partition as i32, patience);
-        if ends.as_ref().is_err_and(unknown) {
-            // What is known of the topic is old: for the next time. That failed once, and is said already.
-            let _ = consumer.fetch_metadata(Some(topic), patience);
-        }
-        ends
-    })?;
+pub(super) fn ends(
+    consumer: &BaseConsumer<Context>,
+    topic: &str,
+    name: &str,
+    partition: u32,
+) -> Result<(u64, u64)> {
+    let (low, high) = ask(
+        consumer,
+        &format!("can't ask for the ends of {name}, partition {partition}"),
+        |patience| {
+            let ends = consumer.fetch_watermarks(topic, partition as i32, patience);
+            if ends.as_ref().is_err_and(unknown) {
+                // What is known of the topic is old: for the next time. That failed once, and is
+                // said already.
+                let _ = consumer.fetch_metadata(Some(topic), patience);
+            }
+            ends
+        },
+    )?;
     Ok((low.max(0) as u64, high.max(0) as u64))
 }
 

@@ -39,10 +39,14 @@ impl Step {
 
 /// Returns true for a code that says that a batch is larger than a topic takes.
 pub(super) fn too_large(code: Code) -> bool {
-    matches!(code, Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge)
+    matches!(
+        code,
+        Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::MessageBatchTooLarge
+    )
 }
 
-/// Asks for the most bytes of a batch that `topic` takes; `None` where the brokers don't tell this user.
+/// Asks for the most bytes of a batch that `topic` takes; `None` where the brokers don't tell this
+/// user.
 pub(super) fn ask(settings: &Settings, name: &str, topic: &str) -> Option<usize> {
     if settings.tokens.are_used() {
         // The client for it hands its questions for tokens to nobody, and would wait in vain.
@@ -74,7 +78,8 @@ mod tests {
             assert!(step.bytes() <= limit.max(1), "{limit}");
             assert!(step == Step::default() || Step(step.0 - 1).bytes() > limit, "{limit}");
         }
-        let steps: Vec<_> = std::iter::successors(Some(Step::default()), |step| step.smaller()).collect();
+        let steps: Vec<_> =
+            std::iter::successors(Some(Step::default()), |step| step.smaller()).collect();
         assert_eq!((steps.len(), steps[SIZES.len()].bytes()), (SIZES.len() + 1, 1));
     }
 }

@@ -1,4 +1,5 @@
-//! Tokens for Amazon MSK: a presigned URL of the action `kafka-cluster:Connect`, made with what the AWS environment gives.
+//! Tokens for Amazon MSK: a presigned URL of the action `kafka-cluster:Connect`, made with what the
+//! AWS environment gives.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -6,7 +7,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::ProvideCredentials;
-use aws_sigv4::http_request::{SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign};
+use aws_sigv4::http_request::{
+    SignableBody, SignableRequest, SignatureLocation, SigningSettings, sign,
+};
 use aws_sigv4::sign::v4;
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -36,10 +39,13 @@ pub(super) struct Msk {
 impl Msk {
     /// Reads the AWS environment; credentials are not yet fetched.
     pub(super) fn new(region: &str) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
         let runtime = runtime.map_err(|e| Error::no_thread("a thread for AWS credentials", e))?;
         let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
-        let config = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_string())).http_client(http);
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(Region::new(region.to_string()))
+            .http_client(http);
         let config = runtime.block_on(config.load());
         Ok(Msk { region: region.to_string(), runtime, config, credentials: Mutex::default() })
     }
@@ -58,22 +64,33 @@ impl Msk {
     }
 
     fn fetch(&self) -> Result<Credentials, Cause> {
-        let provider = self.config.credentials_provider().ok_or("the AWS environment gives no credentials")?;
-        let fetched = async { tokio::time::timeout(PATIENCE, provider.provide_credentials()).await };
+        let provider =
+            self.config.credentials_provider().ok_or("the AWS environment gives no credentials")?;
+        let fetched =
+            async { tokio::time::timeout(PATIENCE, provider.provide_credentials()).await };
         Ok(self.runtime.block_on(fetched)??)
     }
 }
 
 /// The token of `credentials` for clusters of `region`, good from `now` on.
-pub(super) fn token(region: &str, credentials: Credentials, now: SystemTime) -> Result<OAuthToken, Cause> {
+pub(super) fn token(
+    region: &str,
+    credentials: Credentials,
+    now: SystemTime,
+) -> Result<OAuthToken, Cause> {
     let until = credentials.expiry().unwrap_or(now + LIFE).min(now + LIFE);
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
     settings.expires_in = Some(LIFE);
     let identity = credentials.into();
-    let signing = v4::SigningParams::builder().identity(&identity).region(region).name("kafka-cluster").time(now);
+    let signing = v4::SigningParams::builder()
+        .identity(&identity)
+        .region(region)
+        .name("kafka-cluster")
+        .time(now);
     let url = format!("https://kafka.{region}.amazonaws.com/?Action=kafka-cluster%3AConnect");
-    let request = SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::Bytes(&[]))?;
+    let request =
+        SignableRequest::new("GET", url.as_str(), std::iter::empty(), SignableBody::Bytes(&[]))?;
     let (signed, _) = sign(request, &signing.settings(settings).build()?.into())?.into_parts();
     let mut url = url;
     for (name, value) in signed.params() {
@@ -81,10 +98,16 @@ pub(super) fn token(region: &str, credentials: Credentials, now: SystemTime) -> 
     }
     url.push_str("&User-Agent=watershed");
     let lifetime_ms = until.duration_since(UNIX_EPOCH)?.as_millis() as i64;
-    Ok(OAuthToken { token: URL_SAFE_NO_PAD.encode(url), principal_name: String::new(), lifetime_ms })
+    Ok(OAuthToken {
+        token: URL_SAFE_NO_PAD.encode(url),
+        principal_name: String::new(),
+        lifetime_ms,
+    })
 }
 
 fn encode(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+    text.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }

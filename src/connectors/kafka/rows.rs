@@ -1,4 +1,5 @@
-//! Rows as records: writers keep what changed, and hand it over as lines `[key,value]` of JSON texts that stay as they are.
+//! Rows as records: writers keep what changed, and hand it over as lines `[key,value]` of JSON
+//! texts that stay as they are.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -71,8 +72,9 @@ impl Encoder {
     }
 
     fn json(&self, fields: usize, row: &dyn Row, out: &mut Vec<u8>) -> Result<()> {
-        write_object(&self.schema.columns, fields, row, out)
-            .map_err(|trouble| Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic)))
+        write_object(&self.schema.columns, fields, row, out).map_err(|trouble| {
+            Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic))
+        })
     }
 
     /// Puts a row or nothing at `slot`.
@@ -153,6 +155,8 @@ impl Writer for Encoder {
 }
 
 /// The key and the value of each line; what was wrong with one that can't be read.
-pub(super) fn records(lines: &[u8]) -> impl Iterator<Item = Result<(Option<&RawValue>, Option<&RawValue>), serde_json::Error>> {
+pub(super) fn records(
+    lines: &[u8],
+) -> impl Iterator<Item = Result<(Option<&RawValue>, Option<&RawValue>), serde_json::Error>> {
     lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).map(serde_json::from_slice)
 }

@@ -1,4 +1,5 @@
-//! Sending for a gateway: a producer for each size of batches, and one answer for all records that are sent together.
+//! Sending for a gateway: a producer for each size of batches, and one answer for all records that
+//! are sent together.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
@@ -21,7 +22,8 @@ use super::Kafka;
 use super::client::{Context, IN_FLIGHT};
 use super::limit::{self, Step};
 
-/// How long the brokers have for a record, from when it came; a leader that was lost is replaced in less.
+/// How long the brokers have for a record, from when it came; a leader that was lost is replaced in
+/// less.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// How many records of a request are on their way at a time: each takes some hundred bytes.
 const AT_ONCE: usize = 4096;
@@ -57,7 +59,10 @@ impl ClientContext for Reporting {
         ClientContext::error(&self.0, error, reason);
     }
 
-    fn generate_oauth_token(&self, config: Option<&str>) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
+    fn generate_oauth_token(
+        &self,
+        config: Option<&str>,
+    ) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
         self.0.generate_oauth_token(config)
     }
 }
@@ -73,7 +78,8 @@ impl ProducerContext for Reporting {
     }
 }
 
-/// Records that are sent together. The last wakes the one who waits: a wake for each costs the square of their number.
+/// Records that are sent together. The last wakes the one who waits: a wake for each costs the
+/// square of their number.
 struct Flight {
     reports: Mutex<Vec<Report>>,
     left: AtomicUsize,
@@ -173,7 +179,12 @@ impl Senders {
 
     /// How large the batches of a topic are; smaller than those of a step that it refused.
     async fn step(&self, topic: &str, refused: Option<Step>) -> Result<Step> {
-        let known = || lock(&self.steps).get(topic).copied().filter(|step| refused.is_none_or(|refused| *step > refused));
+        let known = || {
+            lock(&self.steps)
+                .get(topic)
+                .copied()
+                .filter(|step| refused.is_none_or(|refused| *step > refused))
+        };
         if let Some(step) = known() {
             return Ok(step);
         }
@@ -184,16 +195,22 @@ impl Senders {
         let (kafka, name, of) = (self.kafka.clone(), self.name.clone(), topic.to_string());
         let ask = move || limit::ask(&kafka.settings, &name, &of);
         let limit = self.runtime.spawn_blocking(ask).await;
-        let limit = limit.map_err(|e| Error::internal(format!("can't ask for the limit of topic {topic}")).because(e))?;
+        let limit = limit.map_err(|e| {
+            Error::internal(format!("can't ask for the limit of topic {topic}")).because(e)
+        })?;
         // Untold, it is as large as usual until batches are refused.
-        let (told, smaller) = (limit.map(Step::within).unwrap_or_default(), refused.and_then(Step::smaller).unwrap_or_default());
+        let (told, smaller) = (
+            limit.map(Step::within).unwrap_or_default(),
+            refused.and_then(Step::smaller).unwrap_or_default(),
+        );
         let step = told.max(smaller);
         tracing::debug!(log = self.name, topic, limit, ?refused, ?step, "the size of batches");
         lock(&self.steps).insert(topic.to_string(), step);
         Ok(step)
     }
 
-    /// Sends records and says what became of each; those of a batch that is refused as too large go again in smaller ones.
+    /// Sends records and says what became of each; those of a batch that is refused as too large go
+    /// again in smaller ones.
     pub(super) async fn send(&self, topic: &str, entries: &[Entry]) -> Result<Vec<Report>> {
         let mut due: Vec<usize> = (0..entries.len()).collect();
         let mut step = self.step(topic, None).await?;
@@ -207,7 +224,13 @@ impl Senders {
     }
 
     /// Sends those of `entries` that `which` numbers, in batches of a size.
-    async fn send_some(&self, step: Step, topic: &str, entries: &[Entry], which: &[usize]) -> Result<Vec<Report>> {
+    async fn send_some(
+        &self,
+        step: Step,
+        topic: &str,
+        entries: &[Entry],
+        which: &[usize],
+    ) -> Result<Vec<Report>> {
         let sender = self.of(step)?;
         let mut reports = Vec::with_capacity(which.len());
         for some in which.chunks(AT_ONCE) {
@@ -217,7 +240,8 @@ impl Senders {
                 left: AtomicUsize::new(some.len()),
                 landed: Mutex::new(Some(landed)),
             });
-            for (place, entry) in some.iter().filter_map(|number| entries.get(*number)).enumerate() {
+            for (place, entry) in some.iter().filter_map(|number| entries.get(*number)).enumerate()
+            {
                 let ticket = Box::new(Ticket { flight: flight.clone(), place });
                 let mut record = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, ticket);
                 record.partition = entry.partition.map(|partition| partition as i32);
@@ -234,9 +258,12 @@ impl Senders {
     }
 }
 
-/// Finds records that were refused because of their batch, and in `due` those that may go again; false if there are none.
+/// Finds records that were refused because of their batch, and in `due` those that may go again;
+/// false if there are none.
 fn refused(reports: &mut [Report], entries: &[Entry], step: Step, due: &mut Vec<usize>) -> bool {
-    let size = |entry: &Entry| [&entry.key, &entry.value].into_iter().flatten().map(|bytes| bytes.len()).sum::<usize>();
+    let size = |entry: &Entry| {
+        [&entry.key, &entry.value].into_iter().flatten().map(|bytes| bytes.len()).sum::<usize>()
+    };
     let (mut taken, mut found) = (BTreeSet::new(), false);
     due.clear();
     for (place, (entry, report)) in entries.iter().zip(reports).enumerate().rev() {
@@ -244,10 +271,13 @@ fn refused(reports: &mut [Report], entries: &[Entry], step: Step, due: &mut Vec<
             Report::At(partition, _) => drop(taken.insert(partition)),
             // One that is larger than a batch had a batch of its own.
             Report::Not(code, Some(partition))
-                if limit::too_large(code) && size(entry) <= step.bytes() && step.smaller().is_some() =>
+                if limit::too_large(code)
+                    && size(entry) <= step.bytes()
+                    && step.smaller().is_some() =>
             {
                 found = true;
-                // A later one of its partition is there, and stays: only the client knows whether this may follow.
+                // A later one of its partition is there, and stays: only the client knows whether
+                // this may follow.
                 match taken.contains(&partition) {
                     true => *report = Report::Overtaken,
                     false => due.push(place),
@@ -270,7 +300,15 @@ mod tests {
         let not = |partition| Report::Not(Code::MessageSizeTooLarge, partition);
         let step = Step::within(20_000);
         let entries: Vec<_> = [10, 10, 10, 50_000, 10, 10, 10].map(entry).into();
-        let mut reports = [not(Some(1)), Report::At(1, 5), not(Some(0)), not(Some(0)), not(Some(1)), not(None), Report::At(2, 7)];
+        let mut reports = [
+            not(Some(1)),
+            Report::At(1, 5),
+            not(Some(0)),
+            not(Some(0)),
+            not(Some(1)),
+            not(None),
+            Report::At(2, 7),
+        ];
         let mut due = vec![9];
         assert!(refused(&mut reports, &entries, step, &mut due));
         // The first was overtaken; the large one was alone, and one was never sent.
@@ -278,6 +316,9 @@ mod tests {
         assert!(matches!(reports[0], Report::Overtaken));
         assert!(!refused(&mut reports[5..], &entries[5..], step, &mut due) && due.is_empty());
         let alone = std::iter::successors(Some(step), |step| step.smaller()).last().unwrap();
-        assert!(!refused(&mut reports, &entries, alone, &mut due), "nothing is smaller than one record");
+        assert!(
+            !refused(&mut reports, &entries, alone, &mut due),
+            "nothing is smaller than one record"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! What is said of a cluster: its brokers, and how to connect to them. Secrets are held here and leave only to librdkafka.
+//! What is said of a cluster: its brokers, and how to connect to them. Secrets are held here and
+//! leave only to librdkafka.
 
 use std::collections::BTreeMap;
 
@@ -50,8 +51,11 @@ pub(super) struct Settings {
 pub(super) fn environment() -> Result<Vec<(String, String)>> {
     let mut properties = Vec::new();
     if let Ok(path) = std::env::var("KAFKA_PROPERTIES") {
-        let wrong =
-            |what: String| Error::config(format!("can't read the properties in {path}, which KAFKA_PROPERTIES names: {what}"));
+        let wrong = |what: String| {
+            Error::config(format!(
+                "can't read the properties in {path}, which KAFKA_PROPERTIES names: {what}"
+            ))
+        };
         let length = std::fs::metadata(&path).map_err(|e| wrong(e.to_string()))?.len();
         if length > LONGEST_FILE {
             return Err(wrong(format!("it has {length} bytes")));
@@ -61,7 +65,10 @@ pub(super) fn environment() -> Result<Vec<(String, String)>> {
     }
     for name in VARIABLES {
         if let Ok(value) = std::env::var(name) {
-            properties.push((name.trim_start_matches("KAFKA_").to_ascii_lowercase().replace('_', "."), value));
+            properties.push((
+                name.trim_start_matches("KAFKA_").to_ascii_lowercase().replace('_', "."),
+                value,
+            ));
         }
     }
     Ok(properties)
@@ -70,7 +77,11 @@ pub(super) fn environment() -> Result<Vec<(String, String)>> {
 /// The properties in a text of lines `name=value`; else the number of the first line that is none.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
     let text = text.trim_start_matches('\u{feff}');
-    let lines = text.lines().map(str::trim).enumerate().filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']));
+    let lines = text
+        .lines()
+        .map(str::trim)
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty() && !line.starts_with(['#', '!']));
     lines
         .map(|(at, line)| {
             let (name, value) = line.split_once('=').ok_or(at + 1)?;
@@ -88,15 +99,25 @@ impl Settings {
             ));
         }
         let wrong = |what: &str| {
-            Error::config(format!("can't open {url}: {what}")).hint("Give kafka://host:port, with more brokers after commas.")
+            Error::config(format!("can't open {url}: {what}"))
+                .hint("Give kafka://host:port, with more brokers after commas.")
         };
-        let rest = url.strip_prefix("kafka://").ok_or_else(|| wrong("it does not begin with kafka://"))?;
+        let rest =
+            url.strip_prefix("kafka://").ok_or_else(|| wrong("it does not begin with kafka://"))?;
         let (hosts, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let mut brokers = Vec::new();
         for broker in hosts.split(',') {
             let (host, port) = match broker.rsplit_once(':') {
-                Some((host, port)) if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) => (host, port),
-                Some(_) => return Err(wrong("an IPv6 address has to be in brackets, with its port behind")),
+                Some((host, port))
+                    if !host.ends_with(':') && (!host.contains(':') || host.ends_with(']')) =>
+                {
+                    (host, port)
+                }
+                Some(_) => {
+                    return Err(wrong(
+                        "an IPv6 address has to be in brackets, with its port behind",
+                    ));
+                }
                 None => (broker, "9092"),
             };
             let legal = |c: char| c.is_ascii_alphanumeric() || ".-_[]:".contains(c);
@@ -108,7 +129,9 @@ impl Settings {
             }
             brokers.push(format!("{host}:{port}"));
         }
-        if let Some(name) = properties.keys().find(|name| !ALLOWED.iter().any(|allowed| name.starts_with(allowed))) {
+        if let Some(name) =
+            properties.keys().find(|name| !ALLOWED.iter().any(|allowed| name.starts_with(allowed)))
+        {
             return Err(Error::config(format!("the property {name} of Kafka can't be set"))
                 .hint("Security, sockets and compression can; what is read and committed rests on the rest."));
         }
@@ -118,7 +141,11 @@ impl Settings {
     }
 
     /// A client of the cluster that speaks for `name`.
-    pub(super) fn client<T: FromClientConfigAndContext<Context>>(&self, name: &str, own: &[(&str, &str)]) -> Result<T> {
+    pub(super) fn client<T: FromClientConfigAndContext<Context>>(
+        &self,
+        name: &str,
+        own: &[(&str, &str)],
+    ) -> Result<T> {
         self.client_in(name, own, |context| context)
     }
 
@@ -134,16 +161,18 @@ impl Settings {
         config.set("socket.connection.setup.timeout.ms", "10000");
         config.extend(self.properties.iter().map(|(name, value)| (name.clone(), value.clone())));
         config.extend(own.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())));
-        config.create_with_context(around(Context::new(name, self.tokens.clone()))).map_err(|error| {
-            let what = match error {
-                // Not its value, which may be a secret.
-                rdkafka::error::KafkaError::ClientConfig(_, _, property, _) => {
-                    format!("the property {property} is not understood")
-                }
-                rdkafka::error::KafkaError::ClientCreation(why) => why,
-                other => other.to_string(),
-            };
-            Error::config(format!("can't make a client for {name}: {what}"))
-        })
+        config.create_with_context(around(Context::new(name, self.tokens.clone()))).map_err(
+            |error| {
+                let what = match error {
+                    // Not its value, which may be a secret.
+                    rdkafka::error::KafkaError::ClientConfig(_, _, property, _) => {
+                        format!("the property {property} is not understood")
+                    }
+                    rdkafka::error::KafkaError::ClientCreation(why) => why,
+                    other => other.to_string(),
+                };
+                Error::config(format!("can't make a client for {name}: {what}"))
+            },
+        )
     }
 }

@@ -1,4 +1,5 @@
-//! Writing: a commit's records are staged, and made visible together with its number by one transaction.
+//! Writing: a commit's records are staged, and made visible together with its number by one
+//! transaction.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -8,7 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Identity, Opened, Schema, Sink, SinkContext, Store, Writer};
+use crate::connect::{
+    Chore, Committer, Identity, Opened, Schema, Sink, SinkContext, Store, Writer,
+};
 use crate::error::{Error, Result};
 
 use super::KafkaTopic;
@@ -21,7 +24,8 @@ const INLINE: usize = 4 << 10;
 /// How long one step of a transaction may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// After how many milliseconds without a commit the group is told its number again. Brokers keep it for a week, or a day.
+/// After how many milliseconds without a commit the group is told its number again. Brokers keep it
+/// for a week, or a day.
 const REMIND: i64 = 3_600_000;
 
 /// What a commit consists of, as the manifest records it.
@@ -47,7 +51,8 @@ impl Sink for KafkaTopic {
     }
 
     fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
-        // What an open transaction of the run before is about to say is not waited for: it is not taken back yet.
+        // What an open transaction of the run before is about to say is not waited for: it is not
+        // taken back yet.
         let group = self.group(context, "read_uncommitted")?;
         self.claim(self.last(&group)?.map(|(n, _)| n), schema, context).map(drop)
     }
@@ -55,14 +60,17 @@ impl Sink for KafkaTopic {
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
         let id = self.id(context);
         let group = self.group(context, "read_committed")?;
-        // First: it fences the run before, and finishes or takes back what that left open. Only then the offset stands.
+        // First: it fences the run before, and finishes or takes back what that left open. Only
+        // then the offset stands.
         let mut writing = Writing::begin(self, &id, group)?;
         let last = writing.last()?;
         let forgotten = self.claim(last.map(|(n, _)| n), schema, context)?;
         self.own(schema, context)?;
         let staging = self.staging(schema, context);
         let (schema, found) = (Arc::new(schema.clone()), Arc::<AtomicU64>::default());
-        let writer = |_| Box::new(Encoder::new(schema.clone(), found.clone(), context.secret)) as Box<dyn Writer>;
+        let writer = |_| {
+            Box::new(Encoder::new(schema.clone(), found.clone(), context.secret)) as Box<dyn Writer>
+        };
         let writers = (0..context.workers).map(writer).collect();
         let committer = Commits {
             writing,
@@ -115,9 +123,10 @@ impl Commits {
         let lines: Cow<'_, [u8]> = match (own, &content.lines, &content.object, &self.staging) {
             (Some(lines), ..) => lines.into(),
             (_, Some(lines), ..) => lines.as_bytes().into(),
-            (.., Some(object), Some(store)) => {
-                store.get(object)?.ok_or_else(|| self.wrong(n, &format!("{} is gone", store.name(object))))?.into()
-            }
+            (.., Some(object), Some(store)) => store
+                .get(object)?
+                .ok_or_else(|| self.wrong(n, &format!("{} is gone", store.name(object))))?
+                .into(),
             _ => return Err(self.wrong(n, "its records were not kept")),
         };
         if lines.len() as u64 != content.bytes {
@@ -132,12 +141,14 @@ impl Commits {
             .hint("Restore the state's folder staged, or begin anew with another topic and state.")
     }
 
-    /// The number of the last commit that is visible. Where the group has forgotten it, the topic holds either what it is to hold
-    /// with commit `n`, or what it held before.
+    /// The number of the last commit that is visible. Where the group has forgotten it, the topic
+    /// holds either what it is to hold with commit `n`, or what it held before.
     fn shown(&mut self, n: u64, content: &Content) -> Result<u64> {
         match (&self.forgotten, self.writing.shown) {
             (Some(census), _) if census.held == content.held => Ok(n),
-            (Some(census), _) if census.with(&self.lines(n, content)?) == Some(content.held) => Ok(0),
+            (Some(census), _) if census.with(&self.lines(n, content)?) == Some(content.held) => {
+                Ok(0)
+            }
             (Some(census), _) => Err(self.strange(census.held.rows, content.held.rows)),
             (None, Some(shown)) => Ok(shown),
             (None, None) => Ok(self.writing.last()?.map_or(0, |(n, _)| n)),
@@ -176,7 +187,11 @@ impl Commits {
 
 impl Committer for Commits {
     fn recovered(&mut self, rows: u64) -> Result<()> {
-        let there = self.forgotten.as_ref().map_or(self.held, |census| Some(census.held)).unwrap_or_default();
+        let there = self
+            .forgotten
+            .as_ref()
+            .map_or(self.held, |census| Some(census.held))
+            .unwrap_or_default();
         self.total = Held { rows, digest: self.found.load(Ordering::SeqCst) };
         if there != self.total {
             return Err(self.strange(there.rows, rows));
@@ -188,22 +203,30 @@ impl Committer for Commits {
         self.remind()
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<serde_json::Value>> {
+    fn stage(
+        &mut self,
+        n: u64,
+        parts: Vec<Box<dyn Any + Send>>,
+    ) -> Result<Option<serde_json::Value>> {
         let mut lines = Vec::new();
         for part in parts {
-            let part = part.downcast::<Part>().map_err(|_| Error::internal("Kafka was handed another sink's rows"))?;
+            let part = part
+                .downcast::<Part>()
+                .map_err(|_| Error::internal("Kafka was handed another sink's rows"))?;
             self.total.add(part.more);
             lines.extend(part.lines);
         }
         if lines.is_empty() {
             return Ok(None);
         }
-        let mut content = Content { held: self.total, bytes: lines.len() as u64, lines: None, object: None };
+        let mut content =
+            Content { held: self.total, bytes: lines.len() as u64, lines: None, object: None };
         if let Some(store) = &self.staging {
             if lines.len() <= INLINE {
                 content.lines = Some(String::from_utf8_lossy(&lines).into_owned());
             } else {
-                // The generation keeps a run that doesn't know of its end from writing over what its successor stages.
+                // The generation keeps a run that doesn't know of its end from writing over what
+                // its successor stages.
                 let object = format!("{}-{n}.json", self.generation);
                 store.put(&object, &lines)?;
                 content.object = Some(object);
@@ -211,13 +234,15 @@ impl Committer for Commits {
         }
         self.staged = Some((n, lines));
         let content = serde_json::to_value(&content);
-        content
-            .map(Some)
-            .map_err(|e| Error::internal(format!("can't record commit {n} of {}", self.writing.topic.name())).because(e))
+        content.map(Some).map_err(|e| {
+            Error::internal(format!("can't record commit {n} of {}", self.writing.topic.name()))
+                .because(e)
+        })
     }
 
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
-        let content = Content::deserialize(content).map_err(|e| self.wrong(n, "its record is damaged").because(e))?;
+        let content = Content::deserialize(content)
+            .map_err(|e| self.wrong(n, "its record is damaged").because(e))?;
         self.committed |= self.staged.as_ref().is_some_and(|(staged, _)| *staged == n);
         let shown = self.shown(n, &content)?;
         self.forgotten = None;
@@ -227,7 +252,8 @@ impl Committer for Commits {
             self.writing.transact(n, &self.lines(n, &content)?, content.held)?;
             self.told = Some((self.clock)());
         }
-        (self.writing.shown, self.held, self.staged) = (Some(shown.max(n)), Some(content.held), None);
+        (self.writing.shown, self.held, self.staged) =
+            (Some(shown.max(n)), Some(content.held), None);
         if let (Some(object), Some(store)) = (&content.object, &self.staging) {
             store.delete(object)?;
         }
@@ -239,11 +265,14 @@ impl Committer for Commits {
         // Not a chore: no transaction is made beside another.
         self.remind()?;
         // Not before a commit of this run: until then the last one of an earlier run may be needed.
-        let Some(store) = self.staging.clone().filter(|_| !self.tidy && self.committed) else { return Ok(None) };
+        let Some(store) = self.staging.clone().filter(|_| !self.tidy && self.committed) else {
+            return Ok(None);
+        };
         let now = self.generation;
         Ok(Some(Box::new(move || {
             for (name, _) in store.list("")? {
-                let generation = name.split_once('-').and_then(|(generation, _)| generation.parse::<u64>().ok());
+                let generation =
+                    name.split_once('-').and_then(|(generation, _)| generation.parse::<u64>().ok());
                 if generation.is_some_and(|generation| generation < now) {
                     store.delete(&name)?;
                 }

@@ -1,4 +1,5 @@
-//! Reading: a consumer a partition, which is assigned and never subscribed, in batches of about a megabyte.
+//! Reading: a consumer a partition, which is assigned and never subscribed, in batches of about a
+//! megabyte.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -22,11 +23,13 @@ use super::client::{self, Context, Scout};
 /// After how many bytes or records a batch is handed over.
 const CHUNK: usize = 1 << 20;
 const RECORDS: usize = 4096;
-/// What all partitions of a topic together may read ahead, and the least and the most for one, in KiB.
+/// What all partitions of a topic together may read ahead, and the least and the most for one, in
+/// KiB.
 const AHEAD: usize = 64 << 10;
 const LEAST: usize = 1 << 10;
 const MOST: usize = 16 << 10;
-/// Every how many looks the ends of all partitions, and what was read, are compared with those before.
+/// Every how many looks the ends of all partitions, and what was read, are compared with those
+/// before.
 const COMPARE: u32 = 10;
 
 impl Source for KafkaTopic {
@@ -47,8 +50,11 @@ impl Source for KafkaTopic {
         let name = format!("{}, partition {partition}", self.name());
         let known = self.partitions()?;
         if !known.contains(&partition) {
-            return Err(Error::data(format!("can't read {name}: the topic has {} partitions", known.len()))
-                .hint("It was made anew: restore it, or begin anew with another state."));
+            return Err(Error::data(format!(
+                "can't read {name}: the topic has {} partitions",
+                known.len()
+            ))
+            .hint("It was made anew: restore it, or begin anew with another state."));
         }
         let consumer = self.consumer((AHEAD / known.len().max(1)).clamp(LEAST, MOST), &[])?;
         let (low, high) = client::ends(&consumer, &self.topic, &self.name(), partition)?;
@@ -65,16 +71,29 @@ impl Source for KafkaTopic {
                     "The topic was made anew or lost records: restore it, or begin anew with another state.",
                 ),
             };
-            return Err(Error::data(format!("can't read {name} from offset {next}: {what}")).hint(hint));
+            return Err(
+                Error::data(format!("can't read {name} from offset {next}: {what}")).hint(hint)
+            );
         }
-        let failed = |error: KafkaError| consumer.context().error(&format!("can't read {name}"), &error);
+        let failed =
+            |error: KafkaError| consumer.context().error(&format!("can't read {name}"), &error);
         let mut assigned = TopicPartitionList::new();
         let at = Offset::Offset(next as i64);
         assigned.add_partition_offset(&self.topic, partition as i32, at).map_err(failed)?;
         consumer.assign(&assigned).map_err(failed)?;
         let batch = Batch { partition, first: next, next, ..Batch::default() };
         let (topic, end) = (self.clone(), (!follow).then_some(high));
-        Ok(Box::new(Reader { topic, consumer, name, batch, end, known: high, blind: false, stopped: None, read: (0, 0) }))
+        Ok(Box::new(Reader {
+            topic,
+            consumer,
+            name,
+            batch,
+            end,
+            known: high,
+            blind: false,
+            stopped: None,
+            read: (0, 0),
+        }))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -93,12 +112,15 @@ impl Source for KafkaTopic {
 }
 
 impl KafkaTopic {
-    /// The name of the topic with the id of its cluster, whichever brokers were named. librdkafka has an id of the topic, but
-    /// rdkafka does not pass it on: a topic that was made anew is found by its contents.
+    /// The name of the topic with the id of its cluster, whichever brokers were named. librdkafka
+    /// has an id of the topic, but rdkafka does not pass it on: a topic that was made anew is found
+    /// by its contents.
     pub(super) fn identity(&self) -> Result<Identity> {
         self.survey(false)?;
         let scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
-        let cluster = scout.as_ref().and_then(|scout| scout.consumer.client().fetch_cluster_id(client::PATIENCE));
+        let cluster = scout
+            .as_ref()
+            .and_then(|scout| scout.consumer.client().fetch_cluster_id(client::PATIENCE));
         let identity = Identity::new(format!("kafka topic {}", self.topic));
         Ok(match cluster {
             Some(cluster) => identity.with_id(format!("cluster {cluster}")),
@@ -107,7 +129,11 @@ impl KafkaTopic {
     }
 
     /// A consumer with a queue of `kilobytes`.
-    pub(super) fn consumer(&self, kilobytes: usize, more: &[(&str, &str)]) -> Result<BaseConsumer<Context>> {
+    pub(super) fn consumer(
+        &self,
+        kilobytes: usize,
+        more: &[(&str, &str)],
+    ) -> Result<BaseConsumer<Context>> {
         let kilobytes = kilobytes.to_string();
         self.settings.client(
             &self.name(),
@@ -137,20 +163,30 @@ impl KafkaTopic {
     }
 
     pub(super) fn missing(&self) -> Error {
-        Error::config(format!("there is no {}", self.name())).hint("Create it, or name another: nothing is created here.")
+        Error::config(format!("there is no {}", self.name()))
+            .hint("Create it, or name another: nothing is created here.")
     }
 
-    /// The partitions, those that were there before while no broker answers. With `compare` it is made sure that it is the topic
-    /// that was read.
+    /// The partitions, those that were there before while no broker answers. With `compare` it is
+    /// made sure that it is the topic that was read.
     fn survey(&self, compare: bool) -> Result<Vec<u32>> {
         let mut scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
         let scout = match &mut *scout {
             Some(scout) => scout,
             none => {
                 // Without a group: it only asks, and ends at once.
-                let consumer = self.settings.client(&self.name(), &[("allow.auto.create.topics", "false")])?;
-                let partitions = client::partitions(&consumer, &self.topic, &self.name())?.ok_or_else(|| self.missing())?;
-                none.insert(Scout { consumer, partitions, ends: BTreeMap::new(), looks: 0, blind: false, again: None })
+                let consumer =
+                    self.settings.client(&self.name(), &[("allow.auto.create.topics", "false")])?;
+                let partitions = client::partitions(&consumer, &self.topic, &self.name())?
+                    .ok_or_else(|| self.missing())?;
+                none.insert(Scout {
+                    consumer,
+                    partitions,
+                    ends: BTreeMap::new(),
+                    looks: 0,
+                    blind: false,
+                    again: None,
+                })
             }
         };
         match self.look(scout, compare) {
@@ -168,9 +204,14 @@ impl KafkaTopic {
     /// Brings what the scout knows up to date.
     fn look(&self, scout: &mut Scout, compare: bool) -> Result<()> {
         if scout.looks > 0 {
-            let now = client::partitions(&scout.consumer, &self.topic, &self.name())?.unwrap_or_default();
+            let now =
+                client::partitions(&scout.consumer, &self.topic, &self.name())?.unwrap_or_default();
             if now.len() < scout.partitions.len() {
-                return Err(self.anew(&format!("it had {} partitions, and has {}", scout.partitions.len(), now.len())));
+                return Err(self.anew(&format!(
+                    "it had {} partitions, and has {}",
+                    scout.partitions.len(),
+                    now.len()
+                )));
             }
             scout.partitions = now;
         }
@@ -183,7 +224,8 @@ impl KafkaTopic {
             if let Some(before) = scout.ends.insert(*partition, now)
                 && (now.0 < before.0 || now.1 < before.1)
             {
-                return Err(self.anew(&format!("partition {partition} went back from {before:?} to {now:?}")));
+                return Err(self
+                    .anew(&format!("partition {partition} went back from {before:?} to {now:?}")));
             }
         }
         self.retrace(scout, scout.looks / COMPARE)
@@ -221,8 +263,11 @@ impl Reader {
             Some(Ok(message)) => {
                 let offset = message.offset() as u64;
                 if offset < self.batch.next {
-                    return Err(Error::data(format!("{} went back from {} to {offset}", self.name, self.batch.next))
-                        .hint("The topic was made anew: begin anew with another state."));
+                    return Err(Error::data(format!(
+                        "{} went back from {} to {offset}",
+                        self.name, self.batch.next
+                    ))
+                    .hint("The topic was made anew: begin anew with another state."));
                 }
                 if self.end.is_some_and(|end| offset >= end) {
                     // It came later; what is left before the end has no records.
@@ -230,14 +275,16 @@ impl Reader {
                     return Ok(false);
                 }
                 self.blind = false;
-                let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
+                let timestamp =
+                    message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
                 self.batch.push(offset, timestamp, message.key(), message.payload());
                 for header in message.headers().into_iter().flat_map(Headers::iter) {
                     self.batch.push_header(header.key, header.value);
                 }
                 self.batch.next = offset + 1;
             }
-            // All that is committed was read; in what is left before the end no record is, or its transaction is open.
+            // All that is committed was read; in what is left before the end no record is, or its
+            // transaction is open.
             Some(Err(KafkaError::PartitionEOF(_))) => self.end = self.end.map(|_| self.batch.next),
             Some(Err(error)) if client::passing(&error) => {
                 if client::unknown(&error) {
@@ -247,7 +294,13 @@ impl Reader {
                     tracing::warn!(partition = self.name, %error, "wait for a broker");
                 }
             }
-            Some(Err(error)) => return Err(self.consumer.context().unreadable(&self.name, self.batch.next, &error)),
+            Some(Err(error)) => {
+                return Err(self.consumer.context().unreadable(
+                    &self.name,
+                    self.batch.next,
+                    &error,
+                ));
+            }
         }
         Ok(true)
     }
@@ -255,7 +308,11 @@ impl Reader {
 
 impl Partition for Reader {
     fn poll(&mut self) -> Result<Poll> {
-        while self.stopped.is_none() && !self.ended() && self.batch.bytes.len() < CHUNK && self.batch.records.len() < RECORDS {
+        while self.stopped.is_none()
+            && !self.ended()
+            && self.batch.bytes.len() < CHUNK
+            && self.batch.records.len() < RECORDS
+        {
             match self.take(Duration::ZERO) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -267,7 +324,8 @@ impl Partition for Reader {
             let rest = Batch { partition, first: next, next, ..Batch::default() };
             let batch = mem::replace(&mut self.batch, rest);
             self.topic.trails.note(&batch);
-            self.read = (self.read.0 + batch.records.len() as u64, self.read.1 + batch.bytes.len() as u64);
+            self.read =
+                (self.read.0 + batch.records.len() as u64, self.read.1 + batch.bytes.len() as u64);
             return Ok(Poll::Batch(batch));
         }
         match self.stopped.take() {

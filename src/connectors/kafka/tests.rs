@@ -15,7 +15,10 @@ use super::settings::parse;
 const SECRET: Secret = Secret::new([7; 16]);
 
 fn with(url: &str, properties: &[(&str, &str)]) -> crate::Result<Kafka> {
-    Kafka::with(url, properties.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())))
+    Kafka::with(
+        url,
+        properties.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())),
+    )
 }
 
 #[test]
@@ -33,8 +36,17 @@ fn a_url_names_brokers_and_a_prefix() {
 
 #[test]
 fn what_is_no_url_or_holds_a_secret_is_refused_without_being_repeated() {
-    let wrong =
-        ["", "a:1", "http://a:1", "kafka://", "kafka://:1", "kafka://a:0", "kafka://a:65536", "kafka://a:x", "kafka://a,,b"];
+    let wrong = [
+        "",
+        "a:1",
+        "http://a:1",
+        "kafka://",
+        "kafka://:1",
+        "kafka://a:0",
+        "kafka://a:65536",
+        "kafka://a:x",
+        "kafka://a,,b",
+    ];
     let wrong = wrong.iter().chain(&["kafka://::1", "kafka://::1:9092", "kafka://a b:1"]);
     for url in wrong {
         let error = with(url, &[]).err().unwrap_or_else(|| panic!("{url} is taken"));
@@ -42,7 +54,10 @@ fn what_is_no_url_or_holds_a_secret_is_refused_without_being_repeated() {
     }
     for url in ["kafka://alice:hush@a:1", "kafka://a:1?password=hush"] {
         let error = with(url, &[]).err().unwrap();
-        assert!(error.kind() == ErrorKind::Config && !error.to_string().contains("hush"), "{error}");
+        assert!(
+            error.kind() == ErrorKind::Config && !error.to_string().contains("hush"),
+            "{error}"
+        );
     }
     let kafka = with("kafka://a/p/q", &[]).unwrap();
     for topic in ["", "..", "a/b", "a b", "ä", &"x".repeat(250)] {
@@ -52,8 +67,15 @@ fn what_is_no_url_or_holds_a_secret_is_refused_without_being_repeated() {
 
 #[test]
 fn properties_that_answers_rest_on_are_refused_and_their_values_not_repeated() {
-    let refused =
-        ["isolation.level", "transactional.id", "group.id", "auto.offset.reset", "enable.idempotence", "debug", "nonsense"];
+    let refused = [
+        "isolation.level",
+        "transactional.id",
+        "group.id",
+        "auto.offset.reset",
+        "enable.idempotence",
+        "debug",
+        "nonsense",
+    ];
     for name in refused {
         let error = with("kafka://a", &[(name, "hush")]).err().unwrap().to_string();
         assert!(error.contains(name) && !error.contains("hush"), "{error}");
@@ -63,7 +85,8 @@ fn properties_that_answers_rest_on_are_refused_and_their_values_not_repeated() {
     assert!(error.kind() == ErrorKind::Config && !error.to_string().contains("hush"), "{error}");
     let no_file = [("sasl.mechanism", "OAUTHBEARER")];
     assert!(with("kafka://a", &no_file).is_err());
-    let no_url = [("sasl.mechanism", "OAUTHBEARER"), ("sasl.oauthbearer.token.endpoint.url", "https://a")];
+    let no_url =
+        [("sasl.mechanism", "OAUTHBEARER"), ("sasl.oauthbearer.token.endpoint.url", "https://a")];
     assert!(with("kafka://a", &no_url).is_err());
 }
 
@@ -71,15 +94,18 @@ fn properties_that_answers_rest_on_are_refused_and_their_values_not_repeated() {
 fn a_file_of_properties_is_lines_of_names_and_values() {
     let own = |(name, value): (&str, &str)| (name.to_string(), value.to_string());
     let text = "# a\n\n sasl.username = alice \nsasl.password=a=b\r\n! c\nssl.key.password=";
-    let expected = [("sasl.username", "alice"), ("sasl.password", "a=b"), ("ssl.key.password", "")].map(own);
+    let expected =
+        [("sasl.username", "alice"), ("sasl.password", "a=b"), ("ssl.key.password", "")].map(own);
     assert_eq!(parse(text), Ok(expected.to_vec()));
     assert_eq!(parse("a=b\nc\n"), Err(2));
 }
 
 fn encoder(mode: Mode) -> (Encoder, Arc<AtomicU64>) {
     let columns = [("id", ColumnType::Long), ("text", ColumnType::Text)];
-    let columns = columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
-    let (schema, found) = (Schema { topic: "t".into(), columns, key: 1, mode }, Arc::<AtomicU64>::default());
+    let columns =
+        columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
+    let (schema, found) =
+        (Schema { topic: "t".into(), columns, key: 1, mode }, Arc::<AtomicU64>::default());
     (Encoder::new(Arc::new(schema), found.clone(), SECRET), found)
 }
 
@@ -89,7 +115,10 @@ fn row(id: i64, text: &str) -> Vec<Value> {
 
 fn staged(encoder: &mut Encoder) -> (Vec<String>, Held) {
     let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
-    let text = |(key, value): (Option<&serde_json::value::RawValue>, Option<&serde_json::value::RawValue>)| {
+    let text = |(key, value): (
+        Option<&serde_json::value::RawValue>,
+        Option<&serde_json::value::RawValue>,
+    )| {
         format!("{} {}", key.map_or("-", |key| key.get()), value.map_or("-", |value| value.get()))
     };
     (records(&part.lines).map(|record| text(record.unwrap())).collect(), part.more)
@@ -102,7 +131,8 @@ fn a_writer_hands_over_what_became_of_each_key() {
     (0..4).for_each(|id| encoder.insert(id as u32, &row(id, "old")).unwrap());
     let (lines, more) = staged(&mut encoder);
     assert_eq!((lines.len(), more.rows), (4, 4));
-    // One replaced, one gone, one gone and back at another slot, and a slot that goes to another key.
+    // One replaced, one gone, one gone and back at another slot, and a slot that goes to another
+    // key.
     encoder.insert(0, &row(0, "new\n")).unwrap();
     encoder.remove(1);
     encoder.remove(2);
@@ -138,9 +168,18 @@ fn rows_that_are_found_again_sum_up_to_those_that_were_handed_over() {
 #[test]
 fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
     use ColumnType::{Binary, Double, Doubles, Long, Text, Timestamp};
-    let columns = [("id", Long), ("d", Double), ("t \"\u{e9}\"", Text), ("at", Timestamp), ("ds", Doubles), ("b", Binary)];
-    let columns = columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
-    let doubles = [0.1 + 0.2, -0.0, f64::MAX, f64::MIN_POSITIVE, 5e-324, 9_007_199_254_740_993.0, 1e23, -1.0];
+    let columns = [
+        ("id", Long),
+        ("d", Double),
+        ("t \"\u{e9}\"", Text),
+        ("at", Timestamp),
+        ("ds", Doubles),
+        ("b", Binary),
+    ];
+    let columns =
+        columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
+    let doubles =
+        [0.1 + 0.2, -0.0, f64::MAX, f64::MIN_POSITIVE, 5e-324, 9_007_199_254_740_993.0, 1e23, -1.0];
     let times = [0, -1, 1_700_000_000_123_456, 253_402_300_800_000_000, -62_167_219_200_000_001];
     for mode in [Mode::Snapshot, Mode::Append] {
         let schema = Arc::new(Schema { topic: "t".into(), columns: columns.clone(), key: 2, mode });
@@ -159,7 +198,9 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
         assert_eq!(census.with(&part.lines), Some(part.more));
         for record in records(&part.lines) {
             let (key, value) = record.unwrap();
-            census.add(key.map(|key| key.get().as_bytes()), value.map(|value| value.get().as_bytes())).unwrap();
+            census
+                .add(key.map(|key| key.get().as_bytes()), value.map(|value| value.get().as_bytes()))
+                .unwrap();
         }
         assert_eq!(census.held, part.more);
         if mode == Mode::Snapshot {
@@ -178,7 +219,13 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
 fn a_token_for_msk_is_a_url_that_is_signed() {
     use base64::Engine;
     use std::time::{Duration, UNIX_EPOCH};
-    let credentials = aws_credential_types::Credentials::new("AKIDEXAMPLE", "wJalrXUtnFEMI", Some("a/b+c=".into()), None, "test");
+    let credentials = aws_credential_types::Credentials::new(
+        "AKIDEXAMPLE",
+        "wJalrXUtnFEMI",
+        Some("a/b+c=".into()),
+        None,
+        "test",
+    );
     let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
     let token = super::msk::token("eu-west-1", credentials, now).unwrap();
     let url = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(token.token).unwrap();
@@ -202,6 +249,9 @@ fn a_token_for_msk_is_a_url_that_is_signed() {
     assert_eq!(token.lifetime_ms, 1_700_000_900_000);
     let region = super::token::region;
     assert_eq!(region("b-1.c.abc.c2.kafka.eu-west-1.amazonaws.com:9098,b-2"), Some("eu-west-1"));
-    assert_eq!(region("boot-x.c1.kafka-serverless.us-east-1.amazonaws.com:9098"), Some("us-east-1"));
+    assert_eq!(
+        region("boot-x.c1.kafka-serverless.us-east-1.amazonaws.com:9098"),
+        Some("us-east-1")
+    );
     assert_eq!(region("localhost:9092"), None);
 }

@@ -1,4 +1,5 @@
-//! Tokens for `OAUTHBEARER`: read from a file that something else keeps fresh, or signed for Amazon MSK.
+//! Tokens for `OAUTHBEARER`: read from a file that something else keeps fresh, or signed for Amazon
+//! MSK.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -43,17 +44,22 @@ struct Claims {
 impl Tokens {
     /// Takes what concerns tokens out of the properties of the cluster at `brokers`.
     pub(super) fn take(properties: &mut BTreeMap<String, String>, brokers: &str) -> Result<Self> {
-        let mechanism = properties.get("sasl.mechanism").or_else(|| properties.get("sasl.mechanisms")).cloned();
+        let mechanism =
+            properties.get("sasl.mechanism").or_else(|| properties.get("sasl.mechanisms")).cloned();
         if mechanism.as_deref() == Some(MSK) {
             properties.retain(|name, _| !name.starts_with("sasl.mechanism"));
             properties.insert("sasl.mechanism".to_string(), "OAUTHBEARER".to_string());
-            properties.entry("security.protocol".to_string()).or_insert_with(|| "sasl_ssl".to_string());
+            properties
+                .entry("security.protocol".to_string())
+                .or_insert_with(|| "sasl_ssl".to_string());
             return Self::msk(brokers);
         }
         let path = match properties.remove(ENDPOINT) {
             None if mechanism.as_deref() == Some("OAUTHBEARER") => {
-                return Err(Error::config(format!("the mechanism OAUTHBEARER of Kafka needs the property {ENDPOINT}"))
-                    .hint("Give the file:// URL of a file that holds a token."));
+                return Err(Error::config(format!(
+                    "the mechanism OAUTHBEARER of Kafka needs the property {ENDPOINT}"
+                ))
+                .hint("Give the file:// URL of a file that holds a token."));
             }
             None => return Ok(Tokens::None),
             Some(url) => url.strip_prefix("file://").map(PathBuf::from),
@@ -81,7 +87,8 @@ impl Tokens {
 
     #[cfg(not(feature = "msk"))]
     fn msk(brokers: &str) -> Result<Self> {
-        Err(Error::config(format!("can't sign for {brokers}: {MSK} is not built in")).hint("Build with the feature msk."))
+        Err(Error::config(format!("can't sign for {brokers}: {MSK} is not built in"))
+            .hint("Build with the feature msk."))
     }
 
     /// The token as it is now.
@@ -92,22 +99,31 @@ impl Tokens {
             #[cfg(feature = "msk")]
             Tokens::Msk(msk) => return msk.token(),
         };
-        let text =
-            std::fs::read_to_string(path.as_path()).map_err(|e| format!("can't read the token in {}: {e}", path.display()))?;
-        read(text.trim_start_matches('\u{feff}').trim())
-            .ok_or_else(|| format!("{} holds no JSON web token that says when it runs out", path.display()).into())
+        let text = std::fs::read_to_string(path.as_path())
+            .map_err(|e| format!("can't read the token in {}: {e}", path.display()))?;
+        read(text.trim_start_matches('\u{feff}').trim()).ok_or_else(|| {
+            format!("{} holds no JSON web token that says when it runs out", path.display()).into()
+        })
     }
 }
 
 fn read(token: &str) -> Option<OAuthToken> {
     let claims = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
-    let claims: Claims = serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?).ok()?;
-    Some(OAuthToken { token: token.to_string(), principal_name: claims.sub, lifetime_ms: (claims.exp * 1000.0) as i64 })
+    let claims: Claims =
+        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?).ok()?;
+    Some(OAuthToken {
+        token: token.to_string(),
+        principal_name: claims.sub,
+        lifetime_ms: (claims.exp * 1000.0) as i64,
+    })
 }
 
 /// The region in the names of MSK's brokers, `b-1.cluster.id.c2.kafka.<region>.amazonaws.com`.
 #[cfg(feature = "msk")]
 pub(super) fn region(brokers: &str) -> Option<&str> {
-    let (_, rest) = brokers.split_once(".kafka.").or_else(|| brokers.split_once(".kafka-serverless."))?;
-    rest.split_once(".amazonaws.com").map(|(region, _)| region).filter(|region| !region.contains('.'))
+    let (_, rest) =
+        brokers.split_once(".kafka.").or_else(|| brokers.split_once(".kafka-serverless."))?;
+    rest.split_once(".amazonaws.com")
+        .map(|(region, _)| region)
+        .filter(|region| !region.contains('.'))
 }

@@ -1,4 +1,5 @@
-//! What was read of a topic is still in it: a topic of the same name that was made anew may be longer than it was.
+//! What was read of a topic is still in it: a topic of the same name that was made anew may be
+//! longer than it was.
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, RandomState};
@@ -32,7 +33,8 @@ struct Mark {
 #[derive(Default)]
 pub(super) struct Trails {
     trails: Mutex<BTreeMap<u32, Trail>>,
-    /// The key of the digests. They are compared within the process only, so that it need be no state's.
+    /// The key of the digests. They are compared within the process only, so that it need be no
+    /// state's.
     key: RandomState,
 }
 
@@ -52,21 +54,29 @@ impl Trails {
     /// Headers are left out: of a record that is read again they come in another form.
     fn mark(&self, record: &Record<'_>) -> Mark {
         let Record { order, timestamp, key, value, cut, .. } = record;
-        Mark { offset: order.offset, digest: self.key.hash_one((order.offset, timestamp, key, value, cut)) }
+        Mark {
+            offset: order.offset,
+            digest: self.key.hash_one((order.offset, timestamp, key, value, cut)),
+        }
     }
 
     /// Notes the last record of a batch that was read.
     pub(super) fn note(&self, batch: &Batch) {
         let Some(mark) = batch.iter(0).next_back().map(|record| self.mark(&record)) else { return };
-        self.lock().entry(batch.partition).or_insert(Trail { known: mark, newest: mark, end: 0 }).newest = mark;
+        self.lock()
+            .entry(batch.partition)
+            .or_insert(Trail { known: mark, newest: mark, end: 0 })
+            .newest = mark;
     }
 }
 
 impl KafkaTopic {
-    /// Reads what was read again, of the partitions that have moved since; `turn` says whose turn it is, where there are many.
+    /// Reads what was read again, of the partitions that have moved since; `turn` says whose turn
+    /// it is, where there are many.
     ///
     /// # Errors
-    /// Where it is not there any more, unless retention took it: then a topic was made anew, or lost records.
+    /// Where it is not there any more, unless retention took it: then a topic was made anew, or
+    /// lost records.
     pub(super) fn retrace(&self, scout: &mut Scout, turn: u32) -> Result<()> {
         let turns = (scout.partitions.len() as u32).div_ceil(AT_ONCE).max(1);
         let ends = |partition: &u32| scout.ends.get(partition).copied().unwrap_or_default();
@@ -78,9 +88,12 @@ impl KafkaTopic {
                 !still && *partition % turns == turn % turns
             });
             // The older says more, while it is there.
-            let older =
-                |partition, trail: &Trail| if trail.known.offset < ends(partition).0 { trail.newest } else { trail.known };
-            moved.map(|(partition, trail)| (*partition, (older(partition, trail), trail.newest))).collect()
+            let older = |partition, trail: &Trail| {
+                if trail.known.offset < ends(partition).0 { trail.newest } else { trail.known }
+            };
+            moved
+                .map(|(partition, trail)| (*partition, (older(partition, trail), trail.newest)))
+                .collect()
         };
         if due.is_empty() {
             return Ok(());
@@ -88,10 +101,16 @@ impl KafkaTopic {
         let seen = due.clone();
         let consumer = match &scout.again {
             Some(consumer) => consumer,
-            None => scout.again.insert(self.consumer(1, &[("queued.min.messages", "1"), ("fetch.message.max.bytes", "1024")])?),
+            None => scout.again.insert(self.consumer(
+                1,
+                &[("queued.min.messages", "1"), ("fetch.message.max.bytes", "1024")],
+            )?),
         };
-        let failed =
-            |error: KafkaError| consumer.context().error(&format!("can't read again what was read of {}", self.name()), &error);
+        let failed = |error: KafkaError| {
+            consumer
+                .context()
+                .error(&format!("can't read again what was read of {}", self.name()), &error)
+        };
         let mut assigned = TopicPartitionList::new();
         for (partition, (mark, _)) in &due {
             let at = Offset::Offset(mark.offset as i64);
@@ -104,22 +123,32 @@ impl KafkaTopic {
         let mut trails = self.trails.lock();
         for (partition, (_, newest)) in seen {
             if let Some(trail) = trails.get_mut(&partition) {
-                (trail.known, trail.end) = (newest, scout.ends.get(&partition).map_or(0, |(_, end)| *end));
+                (trail.known, trail.end) =
+                    (newest, scout.ends.get(&partition).map_or(0, |(_, end)| *end));
             }
         }
         Ok(())
     }
 
     /// Takes from `due` what is found again, until nothing is left.
-    fn find(&self, consumer: &BaseConsumer<Context>, due: &mut BTreeMap<u32, (Mark, Mark)>) -> Result<()> {
+    fn find(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        due: &mut BTreeMap<u32, (Mark, Mark)>,
+    ) -> Result<()> {
         let mut rounds = 0;
         while !due.is_empty() {
             let error = match consumer.poll(PATIENCE) {
                 Some(Ok(message)) => {
                     let partition = message.partition() as u32;
-                    let timestamp = message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
+                    let timestamp =
+                        message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
                     let there = self.trails.mark(&Record {
-                        order: Order { offset: message.offset() as u64, partition, ..Order::default() },
+                        order: Order {
+                            offset: message.offset() as u64,
+                            partition,
+                            ..Order::default()
+                        },
                         timestamp,
                         key: message.key(),
                         value: message.payload(),
@@ -130,21 +159,30 @@ impl KafkaTopic {
                     if let Some((mark, _)) = due.remove(&partition)
                         && mark != there
                     {
-                        return Err(self.anew(&format!("partition {partition} has another record at offset {}", mark.offset)));
+                        return Err(self.anew(&format!(
+                            "partition {partition} has another record at offset {}",
+                            mark.offset
+                        )));
                     }
                     continue;
                 }
-                Some(Err(KafkaError::PartitionEOF(partition))) => match due.get(&(partition as u32)) {
-                    Some((mark, _)) => {
-                        return Err(self.anew(&format!("partition {partition} has no record at offset {}", mark.offset)));
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    match due.get(&(partition as u32)) {
+                        Some((mark, _)) => {
+                            return Err(self.anew(&format!(
+                                "partition {partition} has no record at offset {}",
+                                mark.offset
+                            )));
+                        }
+                        None => continue,
                     }
-                    None => continue,
-                },
+                }
                 Some(Err(error)) if passing(&error) => error,
                 // Only where offsets are gone is it another topic.
                 Some(Err(error)) if gone(&error) => return Err(self.anew(&error.to_string())),
                 Some(Err(error)) => {
-                    let offset = due.values().map(|(mark, _)| mark.offset).min().unwrap_or_default();
+                    let offset =
+                        due.values().map(|(mark, _)| mark.offset).min().unwrap_or_default();
                     return Err(consumer.context().unreadable(&self.name(), offset, &error));
                 }
                 None => KafkaError::MessageConsumption(Code::OperationTimedOut),

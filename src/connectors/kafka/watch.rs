@@ -1,4 +1,5 @@
-//! The offsets of a consumer group that follow the commits, so that tools show how far a topic is read.
+//! The offsets of a consumer group that follow the commits, so that tools show how far a topic is
+//! read.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -25,8 +26,8 @@ pub(super) struct Watch {
     client: Arc<Mutex<Option<Client>>>,
 }
 
-/// A client that is closed in bounded time. rdkafka waits for each offset that was sent, and a broker that has fallen silent
-/// never answers.
+/// A client that is closed in bounded time. rdkafka waits for each offset that was sent, and a
+/// broker that has fallen silent never answers.
 struct Client(Option<BaseConsumer<Context>>);
 
 impl Drop for Client {
@@ -37,7 +38,9 @@ impl Drop for Client {
             client.closed()
         };
         if client.close_queue().is_ok() && !(0..CLOSE_POLLS).any(|_| polled_to_its_end()) {
-            tracing::warn!("no broker answers: the last offsets of a consumer group may be missing");
+            tracing::warn!(
+                "no broker answers: the last offsets of a consumer group may be missing"
+            );
             // To destroy it is to wait. Its threads end with the process.
             mem::forget(client);
         }
@@ -57,7 +60,12 @@ impl Watch {
         }
     }
 
-    fn send(&self, client: &mut Option<Client>, topic: &KafkaTopic, ends: &BTreeMap<u32, u64>) -> Result<()> {
+    fn send(
+        &self,
+        client: &mut Option<Client>,
+        topic: &KafkaTopic,
+        ends: &BTreeMap<u32, u64>,
+    ) -> Result<()> {
         if client.is_none() {
             let properties = [("group.id", self.group.as_str()), ("enable.auto.commit", "false")];
             *client = Some(Client(Some(topic.settings.client(&topic.name(), &properties)?)));
@@ -69,7 +77,9 @@ impl Watch {
         let failed = |error: KafkaError| client.context().error(&attempt, &error);
         let mut offsets = TopicPartitionList::new();
         for (partition, end) in ends {
-            offsets.add_partition_offset(&topic.topic, *partition as i32, Offset::Offset(*end as i64)).map_err(failed)?;
+            offsets
+                .add_partition_offset(&topic.topic, *partition as i32, Offset::Offset(*end as i64))
+                .map_err(failed)?;
         }
         client.commit(&offsets, CommitMode::Async).map_err(failed)
     }

@@ -1,4 +1,5 @@
-//! One run's transactions: all records of a commit and its number, or nothing; in batches as large as the topic takes them.
+//! One run's transactions: all records of a commit and its number, or nothing; in batches as large
+//! as the topic takes them.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -21,16 +22,18 @@ const TRIES: usize = 3;
 /// The most bytes that a record takes in a batch beside its own.
 const AROUND: usize = 64;
 
-/// After how many milliseconds without a word a connection is closed. librdkafka forgets a broker that is missing from metadata, as
-/// one is that was away for a while, and in the middle of a commit waits for it nevertheless, until some connection opens or
-/// closes (confluentinc/librdkafka#5511, and #5456: its own limit of time is not kept). So one does.
+/// After how many milliseconds without a word a connection is closed. librdkafka forgets a broker
+/// that is missing from metadata, as one is that was away for a while, and in the middle of a
+/// commit waits for it nevertheless, until some connection opens or closes
+/// (confluentinc/librdkafka#5511, and #5456: its own limit of time is not kept). So one does.
 const IDLE: &str = "10000";
 
 /// One run's right to write to a topic.
 pub(super) struct Writing {
     pub(super) topic: KafkaTopic,
     producer: ThreadedProducer<Context>,
-    /// How large the topic takes batches: as large as the producer makes them, until one is refused.
+    /// How large the topic takes batches: as large as the producer makes them, until one is
+    /// refused.
     step: Cell<Step>,
     group: BaseConsumer<Context>,
     /// The number of the last commit that is visible; `None` if it has to be asked for.
@@ -48,7 +51,11 @@ enum Failure {
 
 impl Writing {
     /// Takes over the right of the run before, which is fenced.
-    pub(super) fn begin(topic: &KafkaTopic, id: &str, group: BaseConsumer<Context>) -> Result<Self> {
+    pub(super) fn begin(
+        topic: &KafkaTopic,
+        id: &str,
+        group: BaseConsumer<Context>,
+    ) -> Result<Self> {
         let name = topic.name();
         let producer: ThreadedProducer<Context> = topic.settings.client(
             &name,
@@ -65,9 +72,9 @@ impl Writing {
                 ("max.in.flight", IN_FLIGHT),
             ],
         )?;
-        producer
-            .init_transactions(PATIENCE)
-            .map_err(|e| producer.context().error(&format!("can't begin to write to {name}"), &e))?;
+        producer.init_transactions(PATIENCE).map_err(|e| {
+            producer.context().error(&format!("can't begin to write to {name}"), &e)
+        })?;
         Ok(Writing { topic: topic.clone(), producer, step: Cell::default(), group, shown: None })
     }
 
@@ -86,7 +93,8 @@ impl Writing {
                 // Only a record that is refused alone is too large.
                 Err(Failure::TooLarge(error)) => {
                     let smaller = self.step.get().smaller().ok_or(error)?;
-                    let limit = limit::ask(&self.topic.settings, &self.topic.name(), &self.topic.topic);
+                    let limit =
+                        limit::ask(&self.topic.settings, &self.topic.name(), &self.topic.topic);
                     self.step.set(limit.map(Step::within).unwrap_or_default().max(smaller));
                     tracing::warn!(
                         topic = self.topic.name(),
@@ -112,11 +120,17 @@ impl Writing {
         for record in rows::records(lines) {
             let (key, value) = record.map_err(|e| {
                 Failure::Final(
-                    Error::data(format!("the staged records of commit {n} of {} are damaged", self.topic.name())).because(e),
+                    Error::data(format!(
+                        "the staged records of commit {n} of {} are damaged",
+                        self.topic.name()
+                    ))
+                    .because(e),
                 )
             })?;
-            let bytes = AROUND + key.into_iter().chain(value).map(|text| text.get().len()).sum::<usize>();
-            // The producer can't be made anew with smaller batches: that would fence whoever has taken over. What waits makes one.
+            let bytes =
+                AROUND + key.into_iter().chain(value).map(|text| text.get().len()).sum::<usize>();
+            // The producer can't be made anew with smaller batches: that would fence whoever has
+            // taken over. What waits makes one.
             let step = self.step.get();
             if step > Step::default() && waiting > 0 && waiting + bytes > step.bytes() {
                 self.deliver(n)?;
@@ -143,7 +157,10 @@ impl Writing {
         let mut offset = offsets.add_partition(topic, 0);
         offset.set_metadata(metadata);
         offset.set_offset(Offset::Offset(n as i64)).map_err(|e| self.give_up(n, &e))?;
-        let group = self.group.group_metadata().ok_or_else(|| Failure::Final(Error::internal("a group without a name")))?;
+        let group = self
+            .group
+            .group_metadata()
+            .ok_or_else(|| Failure::Final(Error::internal("a group without a name")))?;
         self.step(n, || self.producer.send_offsets_to_transaction(&offsets, &group, PATIENCE))?;
         self.step(n, || self.producer.commit_transaction(PATIENCE))
     }
@@ -156,12 +173,20 @@ impl Writing {
     }
 
     fn large(&self, n: u64) -> Error {
-        Error::data(format!("can't make commit {n} of {} visible: a record is larger than the topic takes", self.topic.name()))
-            .hint("Raise the topic's max.message.bytes and the property message.max.bytes.")
+        Error::data(format!(
+            "can't make commit {n} of {} visible: a record is larger than the topic takes",
+            self.topic.name()
+        ))
+        .hint("Raise the topic's max.message.bytes and the property message.max.bytes.")
     }
 
-    /// Takes a step of a transaction. One that can be repeated, as after a timeout, is: the outcome is the same.
-    fn step(&self, n: u64, mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), Failure> {
+    /// Takes a step of a transaction. One that can be repeated, as after a timeout, is: the outcome
+    /// is the same.
+    fn step(
+        &self,
+        n: u64,
+        mut step: impl FnMut() -> Result<(), KafkaError>,
+    ) -> Result<(), Failure> {
         let mut outcome = step();
         for _ in 1..TRIES {
             match &outcome {
@@ -177,9 +202,12 @@ impl Writing {
         let name = self.topic.name();
         let attempt = format!("can't make commit {n} of {name} visible");
         let undelivered = self.producer.context().undelivered();
-        let codes = [error, undelivered.as_ref().unwrap_or(error)].map(KafkaError::rdkafka_error_code);
+        let codes =
+            [error, undelivered.as_ref().unwrap_or(error)].map(KafkaError::rdkafka_error_code);
         let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
-        let is = |codes_: &[Code]| codes.iter().chain([&fatal]).flatten().any(|code| codes_.contains(code));
+        let is = |codes_: &[Code]| {
+            codes.iter().chain([&fatal]).flatten().any(|code| codes_.contains(code))
+        };
         if is(&[Code::Fenced, Code::ProducerFenced, Code::InvalidProducerEpoch]) {
             return Failure::Final(
                 Error::superseded(format!("another run has taken over {name}"))
@@ -192,7 +220,9 @@ impl Writing {
             false => self.producer.context().error(&attempt, undelivered.as_ref().unwrap_or(error)),
         };
         match error {
-            KafkaError::Transaction(error) if error.is_fatal() || !error.txn_requires_abort() => Failure::Final(cause),
+            KafkaError::Transaction(error) if error.is_fatal() || !error.txn_requires_abort() => {
+                Failure::Final(cause)
+            }
             _ => match self.producer.abort_transaction(PATIENCE) {
                 Ok(()) if large => Failure::TooLarge(cause),
                 Ok(()) => Failure::TakenBack(cause),

@@ -1,4 +1,5 @@
-//! The calls of Kinesis that reading and writing need, apart from the SDK: so a test can play a service that no machine runs at will.
+//! The calls of Kinesis that reading and writing need, apart from the SDK: so a test can play a
+//! service that no machine runs at will.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -25,7 +26,10 @@ impl Shard {
     pub(super) fn number(id: &str) -> Result<u32> {
         let number = id.strip_prefix("shardId-").and_then(|digits| digits.parse().ok());
         number.filter(|number| *number < super::SHARDS).ok_or_else(|| {
-            Error::data(format!("can't number shard {id:?}: only shardId- and a number below {} is known", super::SHARDS))
+            Error::data(format!(
+                "can't number shard {id:?}: only shardId- and a number below {} is known",
+                super::SHARDS
+            ))
         })
     }
 }
@@ -114,20 +118,30 @@ impl Fault {
     /// The error of giving up on `what`, an attempt as `read stream x`.
     pub(super) fn error(self, what: &str) -> Error {
         let (message, hint) = match self.kind {
-            FaultKind::Denied => {
-                ("Kinesis refuses", "Check the credentials that the AWS environment gives, their rights, and the clock.")
-            }
-            FaultKind::Missing => ("there is no such stream or shard", "Create the stream, or check name, region and account."),
+            FaultKind::Denied => (
+                "Kinesis refuses",
+                "Check the credentials that the AWS environment gives, their rights, and the clock.",
+            ),
+            FaultKind::Missing => (
+                "there is no such stream or shard",
+                "Create the stream, or check name, region and account.",
+            ),
             FaultKind::Invalid => ("Kinesis takes it for a mistake", "Check name and options."),
-            FaultKind::InUse => ("it is in use", "Wait until it is made or changed, or give another name."),
-            FaultKind::Throttled => ("it is more than Kinesis allows", "Wait, or raise the account's limits."),
+            FaultKind::InUse => {
+                ("it is in use", "Wait until it is made or changed, or give another name.")
+            }
+            FaultKind::Throttled => {
+                ("it is more than Kinesis allows", "Wait, or raise the account's limits.")
+            }
             FaultKind::Passing | FaultKind::Expired => {
                 ("Kinesis doesn't do it", "Check the region, AWS_ENDPOINT_URL and the network.")
             }
         };
         let error = match self.kind {
             FaultKind::Denied | FaultKind::Missing | FaultKind::Invalid => Error::config,
-            FaultKind::InUse | FaultKind::Throttled | FaultKind::Passing | FaultKind::Expired => Error::connect,
+            FaultKind::InUse | FaultKind::Throttled | FaultKind::Passing | FaultKind::Expired => {
+                Error::connect
+            }
         };
         error(format!("can't {what}: {message}")).because(self.cause).hint(hint)
     }
@@ -135,18 +149,28 @@ impl Fault {
 
 /// The service.
 pub(super) trait Api: Send + Sync + 'static {
-    /// The ARN of a stream and the time of its creation: one made anew under the same name has another.
+    /// The ARN of a stream and the time of its creation: one made anew under the same name has
+    /// another.
     fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>>;
 
     /// All shards of a stream that still have records, closed ones too.
     fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>>;
 
     /// An iterator over a shard; it lives for five minutes.
-    fn iterator<'a>(&'a self, stream: &'a str, shard: &'a str, start: &'a Start) -> BoxFuture<'a, Result<String, Fault>>;
+    fn iterator<'a>(
+        &'a self,
+        stream: &'a str,
+        shard: &'a str,
+        start: &'a Start,
+    ) -> BoxFuture<'a, Result<String, Fault>>;
 
     /// The next records of an iterator, at most `limit`: maybe none, although there are more.
     fn records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Page, Fault>>;
 
     /// Writes up to 500 records; of each, where it is or why it was not written.
-    fn put<'a>(&'a self, stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>>;
+    fn put<'a>(
+        &'a self,
+        stream: &'a str,
+        entries: &'a [Entry],
+    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>>;
 }

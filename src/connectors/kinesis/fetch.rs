@@ -27,7 +27,8 @@ pub(super) const SOON: Duration = Duration::from_secs(12);
 /// As many as one call can return.
 pub(super) const ALL: i32 = 10_000;
 
-/// Calls until it succeeds: again after a fault that passes, with longer and longer pauses, `attempts` times or for ever.
+/// Calls until it succeeds: again after a fault that passes, with longer and longer pauses,
+/// `attempts` times or for ever.
 pub(super) async fn insist<T, F: Future<Output = Result<T, Fault>>>(
     what: &str,
     attempts: Option<u32>,
@@ -52,7 +53,10 @@ pub(super) async fn insist<T, F: Future<Output = Result<T, Fault>>>(
 
 /// Gives up what isn't done within [`SOON`].
 pub(super) async fn soon<T>(call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let late = || Fault { kind: FaultKind::Passing, cause: format!("no answer within {} seconds", SOON.as_secs()).into() };
+    let late = || Fault {
+        kind: FaultKind::Passing,
+        cause: format!("no answer within {} seconds", SOON.as_secs()).into(),
+    };
     timeout(SOON, call).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -75,7 +79,8 @@ pub(super) struct Fetcher {
     pub(super) number: u32,
     pub(super) shard: String,
     pub(super) follow: bool,
-    /// Whether the shard has an end that was known when it was opened: then that is the end of what was there.
+    /// Whether the shard has an end that was known when it was opened: then that is the end of what
+    /// was there.
     pub(super) closed: bool,
     pub(super) iterator: Option<String>,
     /// The record that must come next, and whether it is still to be handed over.
@@ -89,8 +94,8 @@ impl Fetcher {
         format!("stream {}, shard {}", self.stream, self.number)
     }
 
-    /// The next page. A position is the record before it, which is read again and must be there: Kinesis itself skips without
-    /// a word what it no longer has.
+    /// The next page. A position is the record before it, which is read again and must be there:
+    /// Kinesis itself skips without a word what it no longer has.
     pub(super) async fn next(&mut self, limit: i32) -> Result<Page> {
         let what = format!("read {}", self.name());
         let attempts = (!self.follow).then_some(ATTEMPTS);
@@ -132,10 +137,16 @@ impl Fetcher {
         if self.expected.is_none() {
             self.expected = self.last.clone().map(|last| (last, false));
         }
-        let start = self.expected.as_ref().map_or(Start::Horizon, |(sequence, _)| Start::At(sequence.clone()));
-        let made = insist(what, attempts, || self.api.iterator(&self.stream, &self.shard, &start)).await;
+        let start = self
+            .expected
+            .as_ref()
+            .map_or(Start::Horizon, |(sequence, _)| Start::At(sequence.clone()));
+        let made =
+            insist(what, attempts, || self.api.iterator(&self.stream, &self.shard, &start)).await;
         made.map_err(|fault| match (&start, fault.kind) {
-            (Start::At(sequence), FaultKind::Invalid | FaultKind::Missing) => self.gone(sequence).because(fault.cause),
+            (Start::At(sequence), FaultKind::Invalid | FaultKind::Missing) => {
+                self.gone(sequence).because(fault.cause)
+            }
             _ => fault.error(what),
         })
     }
@@ -146,7 +157,8 @@ impl Fetcher {
         )
     }
 
-    /// Hands pages to a reader, to the end. A shard whose position is its beginning waits for its parents.
+    /// Hands pages to a reader, to the end. A shard whose position is its beginning waits for its
+    /// parents.
     pub(super) async fn run(mut self, fresh: bool, reader: Sender<Item>) {
         if fresh {
             self.lineage.parents(self.number).await;
@@ -184,7 +196,8 @@ impl Fetcher {
             if page.newest && !self.follow && !self.closed {
                 return Ok(false);
             }
-            sleep(self.pace.max(Duration::from_secs(1) * bytes as u32 / BYTES_A_SECOND as u32)).await;
+            sleep(self.pace.max(Duration::from_secs(1) * bytes as u32 / BYTES_A_SECOND as u32))
+                .await;
         }
     }
 }

@@ -1,5 +1,5 @@
-//! Records that a producer packed into one: a magic word, a Protocol Buffers message and its MD5 sum, as the Kinesis Producer
-//! Library writes them.
+//! Records that a producer packed into one: a magic word, a Protocol Buffers message and its MD5
+//! sum, as the Kinesis Producer Library writes them.
 //!
 //! ```text
 //! F3 89 9A C2 · message · MD5 of the message        message: 1 = keys (repeated string) · 3 = records (repeated)
@@ -11,7 +11,8 @@ use md5::{Digest, Md5};
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
 const SUM: usize = 16;
 
-/// Key and data of each record in `raw`; `None` of what is not packed, or not rightly: it is a record as it is, to the KCL too.
+/// Key and data of each record in `raw`; `None` of what is not packed, or not rightly: it is a
+/// record as it is, to the KCL too.
 pub(super) fn unpack(raw: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     let packed = raw.strip_prefix(&MAGIC)?;
     let (message, sum) = packed.split_at_checked(packed.len().checked_sub(SUM)?)?;
@@ -51,7 +52,8 @@ enum Field<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The number of the next field and its content, nothing at the end; `None` of what is no message.
+    /// The number of the next field and its content, nothing at the end; `None` of what is no
+    /// message.
     fn next(&mut self) -> Option<Option<(u64, Field<'a>)>> {
         if self.0.is_empty() {
             return Some(None);

@@ -1,4 +1,5 @@
-//! What is known of a stream's shards: who descends from whom, which are read to their end, and which record an offset stands for.
+//! What is known of a stream's shards: who descends from whom, which are read to their end, and
+//! which record an offset stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -8,10 +9,12 @@ use tokio::sync::Notify;
 
 use super::api::Shard;
 
-/// How many positions are remembered of a shard. Commits forget those before them, so only what never commits has as many.
+/// How many positions are remembered of a shard. Commits forget those before them, so only what
+/// never commits has as many.
 const REMEMBERED: usize = 4096;
 
-/// Which records the offsets of a shard stand for. Offsets count from the first record that was ever read.
+/// Which records the offsets of a shard stand for. Offsets count from the first record that was
+/// ever read.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Known {
     /// Sequence number of the first record.
@@ -38,7 +41,8 @@ struct State {
 }
 
 impl Lineage {
-    /// Takes what the service lists; returns the numbers of the shards to read. Those that ended without a record are over.
+    /// Takes what the service lists; returns the numbers of the shards to read. Those that ended
+    /// without a record are over.
     pub(super) fn list(&self, shards: Vec<Shard>) -> Vec<u32> {
         self.lock().listed = shards.into_iter().map(|shard| (shard.number, shard)).collect();
         self.finished.notify_waiters();
@@ -48,7 +52,12 @@ impl Lineage {
     /// The shards of the last listing.
     pub(super) fn numbers(&self) -> Vec<u32> {
         let state = self.lock();
-        state.listed.keys().filter(|number| state.finished.get(number) != Some(&false)).copied().collect()
+        state
+            .listed
+            .keys()
+            .filter(|number| state.finished.get(number) != Some(&false))
+            .copied()
+            .collect()
     }
 
     /// Whether a shard was closed when shards were listed last.
@@ -72,7 +81,8 @@ impl Lineage {
         self.finished.notify_waiters();
     }
 
-    /// Waits until every parent of a shard is read to its end. One that is neither listed nor read is gone: its records are too old.
+    /// Waits until every parent of a shard is read to its end. One that is neither listed nor read
+    /// is gone: its records are too old.
     pub(super) async fn parents(&self, number: u32) {
         loop {
             let changed = self.finished.notified();
@@ -86,7 +96,8 @@ impl Lineage {
     fn is_ready(&self, number: u32) -> bool {
         let state = self.lock();
         let done = |parent: &u32| {
-            state.finished.contains_key(parent) || !(state.listed.contains_key(parent) || state.opened.contains(parent))
+            state.finished.contains_key(parent)
+                || !(state.listed.contains_key(parent) || state.opened.contains(parent))
         };
         state.listed.get(&number).is_none_or(|shard| shard.parents.iter().all(done))
     }
@@ -96,7 +107,8 @@ impl Lineage {
         self.lock().known.get(&number).map(|known| known.first.clone())
     }
 
-    /// The last known position of a shard up to `offset`, with the sequence number of the record before it.
+    /// The last known position of a shard up to `offset`, with the sequence number of the record
+    /// before it.
     pub(super) fn before(&self, number: u32, offset: u64) -> Option<(u64, String)> {
         let state = self.lock();
         let (at, sequence) = state.known.get(&number)?.ends.range(..=offset).next_back()?;
@@ -124,7 +136,11 @@ impl Lineage {
         let mut memory = BTreeMap::new();
         for (number, end) in ends {
             let Some(known) = self.lock().known.get_mut(number).map(|known| {
-                let last = known.ends.range(..=end).next_back().map(|(at, sequence)| (*at, sequence.clone()));
+                let last = known
+                    .ends
+                    .range(..=end)
+                    .next_back()
+                    .map(|(at, sequence)| (*at, sequence.clone()));
                 known.ends = known.ends.split_off(&last.as_ref().map_or(0, |(at, _)| *at));
                 Known { first: known.first.clone(), ends: last.into_iter().collect() }
             }) else {

@@ -15,18 +15,21 @@ use super::fetch::{ATTEMPTS, SOON, insist};
 use super::put::{self, RECORD, Way};
 use super::{Kinesis, streams};
 
-/// How often a call of a request is made: with its pauses, that is less than two seconds of a service that refuses at once.
+/// How often a call of a request is made: with its pauses, that is less than two seconds of a
+/// service that refuses at once.
 const TRIES: u32 = 4;
-/// How long the records of a request may take, and how long it is waited for a stream that is made or deleted.
+/// How long the records of a request may take, and how long it is waited for a stream that is made
+/// or deleted.
 const PATIENCE: Duration = Duration::from_secs(20);
 const CHANGING: Duration = Duration::from_secs(60);
 
 /// The streams of a region, to append to.
 ///
-/// Records of a request go together, as many as Kinesis takes in a call, and may come to stand in any order, those of one key too:
-/// Kinesis promises none within a call, and what it refuses goes again in another. A key that is too long or
-/// no text is hashed; without one the value is. What a shard has no room for is tried again for a moment, then refused. A record
-/// whose answer was lost may be there all the same, and twice when it is sent again.
+/// Records of a request go together, as many as Kinesis takes in a call, and may come to stand in
+/// any order, those of one key too: Kinesis promises none within a call, and what it refuses goes
+/// again in another. A key that is too long or no text is hashed; without one the value is. What a
+/// shard has no room for is tried again for a moment, then refused. A record whose answer was lost
+/// may be there all the same, and twice when it is sent again.
 pub struct KinesisLog {
     kinesis: Kinesis,
     patience: Duration,
@@ -54,13 +57,18 @@ impl KinesisLog {
         W: Future<Output = Result<T, Refusal>> + Send + 'static,
     {
         let worked = self.kinesis.service.runtime.spawn(work(self.kinesis.clone()));
-        async move { worked.await.unwrap_or_else(|ended| Err(Refusal::Failed(ended.to_string()))) }.boxed()
+        async move { worked.await.unwrap_or_else(|ended| Err(Refusal::Failed(ended.to_string()))) }
+            .boxed()
     }
 }
 
 /// Does it within a time.
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, Refusal>>) -> Result<T, Refusal> {
-    let late = || Refusal::Busy(format!("Kinesis gives no answer within {} seconds", limit.as_secs()));
+async fn within<T>(
+    limit: Duration,
+    work: impl Future<Output = Result<T, Refusal>>,
+) -> Result<T, Refusal> {
+    let late =
+        || Refusal::Busy(format!("Kinesis gives no answer within {} seconds", limit.as_secs()));
     timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -72,7 +80,11 @@ impl Log for KinesisLog {
     fn topics(&self) -> Answer<'_, Vec<String>> {
         self.work(|kinesis| async move {
             let client = client(&kinesis)?;
-            within(SOON, insist("list streams", Some(TRIES), || streams::names(client)).map_err(refusal)).await
+            within(
+                SOON,
+                insist("list streams", Some(TRIES), || streams::names(client)).map_err(refusal),
+            )
+            .await
         })
     }
 
@@ -81,7 +93,11 @@ impl Log for KinesisLog {
         self.work(|kinesis| async move { parts(&kinesis, &topic).await })
     }
 
-    fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+    fn append<'a>(
+        &'a self,
+        topic: &'a str,
+        entries: Vec<Entry>,
+    ) -> Answer<'a, Vec<Result<Place, Refusal>>> {
         if self.closed.load(Ordering::Relaxed) {
             return async { Err(Refusal::Busy("the log is closed".to_string())) }.boxed();
         }
@@ -91,16 +107,28 @@ impl Log for KinesisLog {
                 true => parts(&kinesis, &topic).await?,
                 false => Vec::new(),
             };
-            let made = entries.into_iter().map(|entry| made(entry, &parts)).collect::<Result<Vec<_>, _>>()?;
+            let made = entries
+                .into_iter()
+                .map(|entry| made(entry, &parts))
+                .collect::<Result<Vec<_>, _>>()?;
             let what = format!("append to stream {topic}");
-            // Beside the work, so that what is known to be written is acknowledged when the rest comes too late.
+            // Beside the work, so that what is known to be written is acknowledged when the rest
+            // comes too late.
             let mut written = vec![None; made.len()];
-            let put = put::put(&*kinesis.service.api, &what, &topic, made, Way::Together(TRIES), &mut written);
+            let put = put::put(
+                &*kinesis.service.api,
+                &what,
+                &topic,
+                made,
+                Way::Together(TRIES),
+                &mut written,
+            );
             let why = within(patience, put.map_err(refusal)).await.err();
             let lost = || Refusal::Failed("Kinesis gives no answer".to_string());
             let place = |written: Option<api::Written>| {
                 let written = written.ok_or_else(|| why.clone().unwrap_or_else(lost))?;
-                let partition = Shard::number(&written.shard).map_err(|error| Refusal::Failed(error.to_string()))?;
+                let partition = Shard::number(&written.shard)
+                    .map_err(|error| Refusal::Failed(error.to_string()))?;
                 Ok(Place { partition, position: Position::Sequence(written.sequence) })
             };
             Ok(written.into_iter().map(place).collect())
@@ -111,8 +139,14 @@ impl Log for KinesisLog {
         let topic = topic.to_string();
         self.work(move |kinesis| async move {
             let client = client(&kinesis)?;
-            let call = client.create_stream().stream_name(&topic).shard_count(streams::count(partitions)).send();
-            let exists = |fault: Fault| if fault.kind == FaultKind::InUse { Refusal::Exists } else { refusal(fault) };
+            let call = client
+                .create_stream()
+                .stream_name(&topic)
+                .shard_count(streams::count(partitions))
+                .send();
+            let exists = |fault: Fault| {
+                if fault.kind == FaultKind::InUse { Refusal::Exists } else { refusal(fault) }
+            };
             within(SOON, call.map_err(|error| exists(fault(error)))).await?;
             within(CHANGING, streams::settle(client, &topic).map_err(refusal)).await
         })
@@ -122,7 +156,8 @@ impl Log for KinesisLog {
         let topic = topic.to_string();
         self.work(|kinesis| async move {
             let client = client(&kinesis)?;
-            let call = client.delete_stream().stream_name(&topic).enforce_consumer_deletion(true).send();
+            let call =
+                client.delete_stream().stream_name(&topic).enforce_consumer_deletion(true).send();
             within(SOON, call.map_err(|error| refusal(fault(error)))).await?;
             within(CHANGING, streams::vanish(client, &topic).map_err(refusal)).await
         })
@@ -146,17 +181,23 @@ async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<Part>, Refusal> {
     let infos = shards.iter().map(streams::info).collect::<Result<Vec<_>, _>>();
     let infos = infos.map_err(|error| Refusal::Failed(error.to_string()))?;
     let open = infos.into_iter().filter(|info| !info.closed);
-    let mut parts: Vec<Part> = open.map(|info| Part { number: info.number, hashes: info.hashes }).collect();
+    let mut parts: Vec<Part> =
+        open.map(|info| Part { number: info.number, hashes: info.hashes }).collect();
     parts.sort_unstable_by_key(|part| part.number);
     Ok(parts)
 }
 
 fn made(entry: Entry, parts: &[Part]) -> Result<api::Entry, Refusal> {
-    let hash = |partition| parts.iter().find(|part| part.number == partition).map(|part| part.hashes.0);
-    let hash = entry.partition.map(|partition| hash(partition).ok_or(Refusal::NoPartition)).transpose()?;
-    let data = entry.value.ok_or_else(|| Refusal::Unfit("a record of Kinesis has a value".to_string()))?;
+    let hash =
+        |partition| parts.iter().find(|part| part.number == partition).map(|part| part.hashes.0);
+    let hash =
+        entry.partition.map(|partition| hash(partition).ok_or(Refusal::NoPartition)).transpose()?;
+    let data =
+        entry.value.ok_or_else(|| Refusal::Unfit("a record of Kinesis has a value".to_string()))?;
     let key = match entry.key {
-        Some(key) => String::from_utf8(key.into()).map_or_else(|e| put::hashed(e.as_bytes()), put::key),
+        Some(key) => {
+            String::from_utf8(key.into()).map_or_else(|e| put::hashed(e.as_bytes()), put::key)
+        }
         None => put::hashed(&data),
     };
     if key.len() + data.len() > RECORD {

@@ -1,29 +1,36 @@
-//! A Kinesis stream, to read or to write, through splits, merges and changes of the number of shards.
+//! A Kinesis stream, to read or to write, through splits, merges and changes of the number of
+//! shards.
 //!
-//! - **A partition** is a shard, by the number in its name: `shardId-000000000012` is 12. A closed shard ends; those made of it
-//!   are partitions of their own, and begin when all they were made of is read to the end.
-//! - **A position** is an offset: the shard's number times 2^42, and the number of records before it since the first that was
-//!   ever read of the shard. So of one key, what came after a split or a merge is later than what came before. Sequence numbers
-//!   (up to 186 bits, in no documented form) are kept beside the offsets in every commit, and verified: a position is the record
-//!   before it, which must be there. A record that the KPL packed is as many as it holds; of those that were packed while shards were
-//!   split or merged, it may hold some whose hash is another shard's, which its producer may send again: they are kept too.
+//! - **A partition** is a shard, by the number in its name: `shardId-000000000012` is 12. A closed
+//!   shard ends; those made of it are partitions of their own, and begin when all they were made of
+//!   is read to the end.
+//! - **A position** is an offset: the shard's number times 2^42, and the number of records before
+//!   it since the first that was ever read of the shard. So of one key, what came after a split or
+//!   a merge is later than what came before. Sequence numbers (up to 186 bits, in no documented
+//!   form) are kept beside the offsets in every commit, and verified: a position is the record
+//!   before it, which must be there. A record that the KPL packed is as many as it holds; of those
+//!   that were packed while shards were split or merged, it may hold some whose hash is another
+//!   shard's, which its producer may send again: they are kept too.
 //! - **A commit** of the sink puts its rows into the manifest and then into the stream.
-//! - **Guaranteed** when reading: every record at least once and in order, parents before children, each offset the same record;
-//!   what retention took away, or a stream made anew, is an error. Kinesis has no word for "this was skipped" before the first
-//!   record of a shard was read: what came and went before that, while nobody read, is not missed. A run that continues reads
-//!   again what it has read, so retention must keep all of that.
-//! - **Guaranteed** when writing: every row at least once, and of the rows of a commit that one worker wrote, those of one key in
-//!   order; between workers there is none. Kinesis can't tell a repeated call from a new one, so after a lost answer or a restart
-//!   rows come again, each with the same `_record`: who reads them can drop those.
-//! - **A gateway** appends to all streams of the region ([`Kinesis::log`]), and acknowledges what Kinesis says where it is. The records
-//!   of one request may come to stand in any order, those of one key too: whoever needs an order sends the next when the one before
-//!   is acknowledged.
+//! - **Guaranteed** when reading: every record at least once and in order, parents before children,
+//!   each offset the same record; what retention took away, or a stream made anew, is an error.
+//!   Kinesis has no word for "this was skipped" before the first record of a shard was read: what
+//!   came and went before that, while nobody read, is not missed. A run that continues reads again
+//!   what it has read, so retention must keep all of that.
+//! - **Guaranteed** when writing: every row at least once, and of the rows of a commit that one
+//!   worker wrote, those of one key in order; between workers there is none. Kinesis can't tell a
+//!   repeated call from a new one, so after a lost answer or a restart rows come again, each with
+//!   the same `_record`: who reads them can drop those.
+//! - **A gateway** appends to all streams of the region ([`Kinesis::log`]), and acknowledges what
+//!   Kinesis says where it is. The records of one request may come to stand in any order, those of
+//!   one key too: whoever needs an order sends the next when the one before is acknowledged.
 //!
-//! All order of a key is by partition key: in a stream with the distribution strategy `AUTO` the service deals records of one key
-//! out to any shard, and then nobody knows which came first; offsets decide, the same in every run.
+//! All order of a key is by partition key: in a stream with the distribution strategy `AUTO` the
+//! service deals records of one key out to any shard, and then nobody knows which came first;
+//! offsets decide, the same in every run.
 //!
-//! Without `follow` a reading ends where it first catches up with the newest record. At most eight answers of the service, of at
-//! most 10 MB each, are in memory at a time.
+//! Without `follow` a reading ends where it first catches up with the newest record. At most eight
+//! answers of the service, of at most 10 MB each, are in memory at a time.
 
 mod api;
 mod client;
@@ -54,7 +61,8 @@ use lineage::Lineage;
 pub use log::KinesisLog;
 pub use streams::{ShardInfo, StreamInfo};
 
-/// How many shards a stream may ever have had, and how many records a shard: offsets are numbers of 64 bits.
+/// How many shards a stream may ever have had, and how many records a shard: offsets are numbers of
+/// 64 bits.
 const SHARDS: u32 = 1 << 22;
 const OFFSETS: u64 = 1 << 42;
 /// Answers that are in memory at a time.
@@ -79,14 +87,17 @@ struct Service {
 }
 
 impl Kinesis {
-    /// Kinesis at `url`, `kinesis://<region>`. Credentials come from where the AWS environment has them (variables, profile,
-    /// container, machine), and `AWS_ENDPOINT_URL` or `AWS_ENDPOINT_URL_KINESIS` leads to another service. Nothing is called yet.
+    /// Kinesis at `url`, `kinesis://<region>`. Credentials come from where the AWS environment has
+    /// them (variables, profile, container, machine), and `AWS_ENDPOINT_URL` or
+    /// `AWS_ENDPOINT_URL_KINESIS` leads to another service. Nothing is called yet.
     ///
     /// # Errors
     /// For another URL, or when no thread for the calls can be started.
     pub fn open(url: &str) -> Result<Self> {
         let region = url.strip_prefix("kinesis://").map(|region| region.trim_end_matches('/'));
-        let plain = |region: &&str| !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
+        let plain = |region: &&str| {
+            !region.is_empty() && region.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-')
+        };
         let region = region.filter(plain).ok_or_else(|| {
             Error::config("can't read a URL of Kinesis: it is no kinesis://region")
                 .hint("Give a region, as in kinesis://eu-west-1.")
@@ -102,7 +113,9 @@ impl Kinesis {
     /// When it names no region, or no thread for the calls can be started.
     pub fn with(config: &SdkConfig) -> Result<Self> {
         let region = config.region().map(|region| region.as_ref().to_string());
-        let region = region.ok_or_else(|| Error::config("can't reach Kinesis: the configuration names no region"))?;
+        let region = region.ok_or_else(|| {
+            Error::config("can't reach Kinesis: the configuration names no region")
+        })?;
         Ok(Self::on(&region, config.clone(), runtime()?))
     }
 
@@ -126,12 +139,16 @@ impl Kinesis {
 }
 
 fn runtime() -> Result<Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).thread_name("kinesis").enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("kinesis")
+        .enable_all()
+        .build();
     runtime.map_err(|e| Error::no_thread("threads for Kinesis", e))
 }
 
-/// A stream of [`Kinesis`]: a [`Source`](crate::connect::Source) and a [`Sink`](crate::connect::Sink). Clones share what they
-/// know of its shards.
+/// A stream of [`Kinesis`]: a [`Source`](crate::connect::Source) and a
+/// [`Sink`](crate::connect::Sink). Clones share what they know of its shards.
 #[derive(Clone)]
 pub struct KinesisStream {
     kinesis: Kinesis,
@@ -147,7 +164,10 @@ impl KinesisStream {
     /// The offset of the first record of a shard.
     fn base(&self, number: u32) -> Result<u64> {
         if number >= SHARDS {
-            return Err(Error::data(format!("can't read shard {number} of {}: only {SHARDS} can be numbered", self.name())));
+            return Err(Error::data(format!(
+                "can't read shard {number} of {}: only {SHARDS} can be numbered",
+                self.name()
+            )));
         }
         Ok(u64::from(number) * OFFSETS)
     }

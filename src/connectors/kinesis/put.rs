@@ -1,4 +1,5 @@
-//! Putting records into a stream, in calls of many; if it is asked for so that none is overtaken by the next of its key.
+//! Putting records into a stream, in calls of many; if it is asked for so that none is overtaken by
+//! the next of its key.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -33,12 +34,13 @@ pub(super) fn hashed(bytes: &[u8]) -> String {
 pub(super) enum Way {
     /// For ever, and those of one key in their order: a call carries one record of each key.
     InOrder,
-    /// As many as fit in a call, until so many calls in a row were in vain: a record may be overtaken by the next of its key.
+    /// As many as fit in a call, until so many calls in a row were in vain: a record may be
+    /// overtaken by the next of its key.
     Together(u32),
 }
 
-/// Writes all of `entries`, again and again, and says in `written` of each where it is: there are as many of both. Those that
-/// are not written have the one reason that is returned.
+/// Writes all of `entries`, again and again, and says in `written` of each where it is: there are
+/// as many of both. Those that are not written have the one reason that is returned.
 pub(super) async fn put(
     api: &dyn Api,
     what: &str,
@@ -53,8 +55,11 @@ pub(super) async fn put(
     while !waiting.is_empty() {
         let (mut places, mut call, mut held) = (Vec::new(), Vec::new(), Vec::new());
         let (mut keys, mut bytes) = (HashSet::new(), 0);
-        // In order, one that is refused is not overtaken. Looking far ahead for other keys would cost more than a small call.
-        while let Some((at, entry)) = waiting.pop_front_if(|_| call.len() < ENTRIES && held.len() < 4 * ENTRIES) {
+        // In order, one that is refused is not overtaken. Looking far ahead for other keys would
+        // cost more than a small call.
+        while let Some((at, entry)) =
+            waiting.pop_front_if(|_| call.len() < ENTRIES && held.len() < 4 * ENTRIES)
+        {
             let size = entry.key.len() + entry.data.len();
             let free = keys.insert(entry.key.clone()) || way != Way::InOrder;
             if free && bytes + size <= CALL {

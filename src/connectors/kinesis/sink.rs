@@ -7,14 +7,17 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::connect::{Committer, Identity, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer, write_object};
+use crate::connect::{
+    Committer, Identity, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer, write_object,
+};
 use crate::error::{Error, Result};
 
 use super::KinesisStream;
 use super::api::Entry;
 use super::put::{self, Way};
 
-/// A row on its way, as the manifest keeps it: its partition key, and the text of its object, which no parser may round.
+/// A row on its way, as the manifest keeps it: its partition key, and the text of its object, which
+/// no parser may round.
 #[derive(Debug, Serialize, Deserialize)]
 struct Staged(String, String);
 
@@ -43,7 +46,8 @@ impl Sink for KinesisStream {
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
         self.check(schema, context)?;
         let schema = Arc::new(schema.clone());
-        let writer = || Rows { schema: schema.clone(), rows: Vec::new(), recovering: true, found: 0 };
+        let writer =
+            || Rows { schema: schema.clone(), rows: Vec::new(), recovering: true, found: 0 };
         Ok(Opened {
             writers: (0..context.workers).map(|_| Box::new(writer()) as _).collect(),
             committer: Box::new(Puts { stream: self.clone(), app: context.app.clone() }),
@@ -92,8 +96,9 @@ impl Rows {
     /// The first `fields` columns of a row as the text of an object.
     fn json(&self, fields: usize, row: &dyn Row) -> Result<String> {
         let mut out = Vec::new();
-        write_object(&self.schema.columns, fields, row, &mut out)
-            .map_err(|trouble| Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic)))?;
+        write_object(&self.schema.columns, fields, row, &mut out).map_err(|trouble| {
+            Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic))
+        })?;
         String::from_utf8(out).map_err(|e| Error::internal("JSON is no text").because(e))
     }
 }
@@ -111,7 +116,9 @@ impl Committer for Puts {
     fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Json>> {
         let mut all = Vec::new();
         for part in parts {
-            let rows = part.downcast::<Vec<Staged>>().map_err(|_| Error::internal("Kinesis was handed another sink's rows"))?;
+            let rows = part
+                .downcast::<Vec<Staged>>()
+                .map_err(|_| Error::internal("Kinesis was handed another sink's rows"))?;
             all.extend(*rows);
         }
         if all.is_empty() {
@@ -120,27 +127,47 @@ impl Committer for Puts {
         for (number, Staged(key, object)) in all.iter_mut().enumerate() {
             // A row has a column at least, and its object ends with a brace.
             object.truncate(object.len() - 1);
-            object.push_str(&format!(",\"_record\":{}}}", Json::from(format!("{}/{n}/{number}", self.app))));
+            object.push_str(&format!(
+                ",\"_record\":{}}}",
+                Json::from(format!("{}/{n}/{number}", self.app))
+            ));
             if object.len() + key.len() > put::RECORD {
                 let bytes = object.len();
-                return Err(Error::data(format!("can't write to {}: a row has {bytes} bytes", self.stream.name()))
-                    .hint("A record of Kinesis has at most a megabyte."));
+                return Err(Error::data(format!(
+                    "can't write to {}: a row has {bytes} bytes",
+                    self.stream.name()
+                ))
+                .hint("A record of Kinesis has at most a megabyte."));
             }
         }
-        let json = |e| Error::internal(format!("can't record commit {n} of {}", self.stream.name())).because(e);
+        let json = |e| {
+            Error::internal(format!("can't record commit {n} of {}", self.stream.name())).because(e)
+        };
         serde_json::to_value(all).map(Some).map_err(json)
     }
 
     fn commit(&mut self, n: u64, content: &Json) -> Result<()> {
-        let damaged =
-            |e| Error::data(format!("can't write commit {n} to {}: its record is damaged", self.stream.name())).because(e);
+        let damaged = |e| {
+            Error::data(format!(
+                "can't write commit {n} to {}: its record is damaged",
+                self.stream.name()
+            ))
+            .because(e)
+        };
         let rows = Vec::<Staged>::deserialize(content).map_err(damaged)?;
         let what = format!("write commit {n} to {}", self.stream.name());
         let service = &self.stream.kinesis.service;
         let entry = |Staged(key, data)| Entry { key, hash: None, data: String::into(data) };
         let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
         let mut written = vec![None; entries.len()];
-        let put = put::put(&*service.api, &what, &self.stream.stream, entries, Way::InOrder, &mut written);
+        let put = put::put(
+            &*service.api,
+            &what,
+            &self.stream.stream,
+            entries,
+            Way::InOrder,
+            &mut written,
+        );
         service.runtime.block_on(put).map_err(|fault| fault.error(&what))
     }
 }

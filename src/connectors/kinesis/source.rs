@@ -1,4 +1,5 @@
-//! Reading: a task a shard fetches pages ahead, a reader opens what is packed in them and counts offsets.
+//! Reading: a task a shard fetches pages ahead, a reader opens what is packed in them and counts
+//! offsets.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -119,8 +120,8 @@ impl Source for KinesisStream {
 }
 
 impl KinesisStream {
-    /// The name of the stream with its ARN and creation time. Where the account may not describe streams it has no id: then the
-    /// sequence numbers that were recorded decide.
+    /// The name of the stream with its ARN and creation time. Where the account may not describe
+    /// streams it has no id: then the sequence numbers that were recorded decide.
     pub(super) fn identity(&self) -> Result<Identity> {
         let what = format!("describe {}", self.name());
         let service = &self.kinesis.service;
@@ -154,7 +155,8 @@ struct Reader {
 }
 
 enum State {
-    /// Nothing is fetched ahead before the first poll: a reader that waits for its turn takes no room from others.
+    /// Nothing is fetched ahead before the first poll: a reader that waits for its turn takes no
+    /// room from others.
     Opened(Box<Fetcher>),
     /// A task fetches; what came while the reader waited is beside.
     Reading(Receiver<Item>, Option<Item>, JoinHandle<()>),
@@ -192,8 +194,11 @@ impl Reader {
                 }
             }
             if self.skip > 0 && self.raw.is_empty() && (page.newest || page.next.is_none()) {
-                return Err(Error::data(format!("can't read {} from offset {from}: it ends at {}", self.name, self.offset))
-                    .hint("Restore the stream, or begin anew with another --state and --lake."));
+                return Err(Error::data(format!(
+                    "can't read {} from offset {from}: it ends at {}",
+                    self.name, self.offset
+                ))
+                .hint("Restore the stream, or begin anew with another --state and --lake."));
             }
         }
         Ok(())
@@ -209,7 +214,8 @@ impl Reader {
                 self.lineage.begins(self.number, &raw.sequence);
             }
             let whole = || vec![(raw.key.as_deref(), raw.data.as_slice())];
-            let packed = kpl::unpack(&raw.data).map(|all| all.into_iter().map(|(key, value)| (Some(key), value)).collect());
+            let packed = kpl::unpack(&raw.data)
+                .map(|all| all.into_iter().map(|(key, value)| (Some(key), value)).collect());
             let all: Vec<(Option<&str>, &[u8])> = packed.unwrap_or_else(whole);
             let count = all.len() as u64;
             for (key, value) in all.into_iter().skip(self.skip as usize) {
@@ -218,7 +224,12 @@ impl Reader {
                 if !batch.records.is_empty() && (bytes > CHUNK || batch.records.len() >= RECORDS) {
                     break 'full;
                 }
-                batch.push(self.offset + self.skip, raw.arrived, key.map(str::as_bytes), Some(value));
+                batch.push(
+                    self.offset + self.skip,
+                    raw.arrived,
+                    key.map(str::as_bytes),
+                    Some(value),
+                );
                 self.skip += 1;
             }
             self.skip -= count;
@@ -227,7 +238,10 @@ impl Reader {
         }
         batch.next = self.offset + self.skip;
         if batch.next - self.base >= OFFSETS {
-            return Err(Error::data(format!("can't number the records of {}: it has over {OFFSETS}", self.name)));
+            return Err(Error::data(format!(
+                "can't number the records of {}: it has over {OFFSETS}",
+                self.name
+            )));
         }
         if let Some(sequence) = last {
             self.lineage.ends(self.number, self.offset, sequence);
@@ -261,11 +275,16 @@ impl Partition for Reader {
                     }
                     self.state = State::Reading(items, None, task);
                     match item {
-                        Ok(Item::Page(raw, room)) => (self.raw, self.room) = (raw.into(), Some(room)),
+                        Ok(Item::Page(raw, room)) => {
+                            (self.raw, self.room) = (raw.into(), Some(room))
+                        }
                         Ok(Item::Failed(error)) => return Err(error),
                         Ok(Item::End(_)) | Err(TryRecvError::Empty) => return Ok(Poll::Idle),
                         Err(TryRecvError::Disconnected) => {
-                            return Err(Error::internal(format!("the task that reads {} is gone", self.name)));
+                            return Err(Error::internal(format!(
+                                "the task that reads {} is gone",
+                                self.name
+                            )));
                         }
                     }
                 }
@@ -278,7 +297,9 @@ impl Partition for Reader {
         let State::Reading(items, came, _) = &mut self.state else { return false };
         if came.is_none() {
             // One that gets nothing any more is told so by the next poll.
-            *came = self.runtime.block_on(async { timeout(patience, items.recv()).await.ok().flatten() });
+            *came = self
+                .runtime
+                .block_on(async { timeout(patience, items.recv()).await.ok().flatten() });
         }
         true
     }

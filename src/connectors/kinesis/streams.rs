@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_kinesis::types::{RecordDistributionStrategy, ScalingType, Shard as Listed, StreamMode, StreamStatus};
+use aws_sdk_kinesis::types::{
+    RecordDistributionStrategy, ScalingType, Shard as Listed, StreamMode, StreamStatus,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::error::{Error, Result};
@@ -14,7 +16,8 @@ use super::api::{Fault, FaultKind, Shard};
 use super::client::{fault, listed};
 use super::fetch::{ATTEMPTS, insist, soon};
 
-/// How often a change is asked about, and for how long: the service needs half a minute for a shard or so.
+/// How often a change is asked about, and for how long: the service needs half a minute for a shard
+/// or so.
 const ASK: Duration = Duration::from_millis(200);
 const LONGEST: Duration = Duration::from_secs(900);
 
@@ -27,7 +30,8 @@ pub struct StreamInfo {
     pub status: String,
     /// Whether the service decides how many shards it has.
     pub on_demand: bool,
-    /// Whether records of one partition key go to one shard, in order; otherwise the service deals them out.
+    /// Whether records of one partition key go to one shard, in order; otherwise the service deals
+    /// them out.
     pub by_key: bool,
     /// For how many hours records are kept.
     pub retention_hours: u32,
@@ -73,7 +77,9 @@ impl Kinesis {
     /// When there is one of this name, or it can't be made.
     pub fn create(&self, stream: &str, shards: u32) -> Result<()> {
         let what = format!("create stream {stream} in {}", self.service.region);
-        self.change(&what, async |client| client.create_stream().stream_name(stream).shard_count(count(shards)).send().await)?;
+        self.change(&what, async |client| {
+            client.create_stream().stream_name(stream).shard_count(count(shards)).send().await
+        })?;
         self.settled(&what, stream)
     }
 
@@ -84,7 +90,9 @@ impl Kinesis {
     pub fn describe(&self, stream: &str) -> Result<StreamInfo> {
         let what = format!("describe stream {stream} in {}", self.service.region);
         let summary = self
-            .ask(&what, async |client| client.describe_stream_summary().stream_name(stream).send().await.map_err(fault))?
+            .ask(&what, async |client| {
+                client.describe_stream_summary().stream_name(stream).send().await.map_err(fault)
+            })?
             .stream_description_summary
             .ok_or_else(|| Error::connect(format!("can't {what}: Kinesis gives no description")))?;
         let shards = self.ask(&what, async |client| listed(client, stream).await)?;
@@ -93,7 +101,9 @@ impl Kinesis {
         Ok(StreamInfo {
             name: summary.stream_name,
             status: summary.stream_status.as_str().to_string(),
-            on_demand: summary.stream_mode_details.is_some_and(|mode| mode.stream_mode == StreamMode::OnDemand),
+            on_demand: summary
+                .stream_mode_details
+                .is_some_and(|mode| mode.stream_mode == StreamMode::OnDemand),
             by_key: summary.record_distribution_strategy != Some(RecordDistributionStrategy::Auto),
             retention_hours: summary.retention_period_hours.try_into().unwrap_or_default(),
             shards,
@@ -115,11 +125,15 @@ impl Kinesis {
     /// Changes the number of shards, and waits until it is done.
     ///
     /// # Errors
-    /// When the stream isn't there or can't have so many: at most twice, at least half as many as it has.
+    /// When the stream isn't there or can't have so many: at most twice, at least half as many as
+    /// it has.
     pub fn reshard(&self, stream: &str, shards: u32) -> Result<()> {
         let what = format!("give stream {stream} in {} {shards} shards", self.service.region);
         self.change(&what, async |client| {
-            let call = client.update_shard_count().stream_name(stream).scaling_type(ScalingType::UniformScaling);
+            let call = client
+                .update_shard_count()
+                .stream_name(stream)
+                .scaling_type(ScalingType::UniformScaling);
             call.target_shard_count(count(shards)).send().await
         })?;
         self.settled(&what, stream)
@@ -132,9 +146,13 @@ impl Kinesis {
     pub fn split(&self, stream: &str, shard: u32) -> Result<()> {
         let what = format!("split shard {shard} of stream {stream} in {}", self.service.region);
         let shards = self.describe(stream)?.shards;
-        let (first, last) = shards.iter().find(|info| info.number == shard).map(|info| info.hashes).ok_or_else(|| {
-            Error::config(format!("can't {what}: there is no such shard")).hint("Describe the stream to see its shards.")
-        })?;
+        let (first, last) =
+            shards.iter().find(|info| info.number == shard).map(|info| info.hashes).ok_or_else(
+                || {
+                    Error::config(format!("can't {what}: there is no such shard"))
+                        .hint("Describe the stream to see its shards.")
+                },
+            )?;
         let half = (first + (last - first) / 2).saturating_add(1).to_string();
         self.change(&what, async |client| {
             let call = client.split_shard().stream_name(stream).shard_to_split(Shard::name(shard));
@@ -148,7 +166,10 @@ impl Kinesis {
     /// # Errors
     /// When they aren't there, are closed, or are no neighbours.
     pub fn merge(&self, stream: &str, shard: u32, neighbour: u32) -> Result<()> {
-        let what = format!("merge shards {shard} and {neighbour} of stream {stream} in {}", self.service.region);
+        let what = format!(
+            "merge shards {shard} and {neighbour} of stream {stream} in {}",
+            self.service.region
+        );
         self.change(&what, async |client| {
             let call = client.merge_shards().stream_name(stream).shard_to_merge(Shard::name(shard));
             call.adjacent_shard_to_merge(Shard::name(neighbour)).send().await
@@ -156,9 +177,13 @@ impl Kinesis {
         self.settled(&what, stream)
     }
 
-    /// Asks for a change, and again if it was too much; otherwise once: after a lost answer nobody knows whether it was made, and
-    /// twice it would be another.
-    fn change<T, E, R>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, SdkError<E, R>>) -> Result<()>
+    /// Asks for a change, and again if it was too much; otherwise once: after a lost answer nobody
+    /// knows whether it was made, and twice it would be another.
+    fn change<T, E, R>(
+        &self,
+        what: &str,
+        call: impl AsyncFn(&Client) -> Result<T, SdkError<E, R>>,
+    ) -> Result<()>
     where
         E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
         R: std::fmt::Debug + Send + Sync + 'static,
@@ -177,12 +202,16 @@ impl Kinesis {
     /// Asks, and asks again.
     fn ask<T>(&self, what: &str, call: impl AsyncFn(&Client) -> Result<T, Fault>) -> Result<T> {
         let client = self.client()?;
-        let made = self.service.runtime.block_on(soon(insist(what, Some(ATTEMPTS), || call(client))));
+        let made =
+            self.service.runtime.block_on(soon(insist(what, Some(ATTEMPTS), || call(client))));
         made.map_err(|fault| fault.error(what))
     }
 
     pub(super) fn client(&self) -> Result<&Client> {
-        self.service.client.as_ref().ok_or_else(|| Error::internal("this Kinesis has no streams to manage"))
+        self.service
+            .client
+            .as_ref()
+            .ok_or_else(|| Error::internal("this Kinesis has no streams to manage"))
     }
 
     fn settled(&self, what: &str, stream: &str) -> Result<()> {
@@ -192,8 +221,11 @@ impl Kinesis {
     fn within(&self, what: &str, done: impl Future<Output = Result<(), Fault>>) -> Result<()> {
         let done = self.service.runtime.block_on(async { timeout(LONGEST, done).await });
         let done = done.map_err(|_| {
-            Error::connect(format!("can't tell whether it was done: {what}, after {} seconds", LONGEST.as_secs()))
-                .hint("Describe the stream to see.")
+            Error::connect(format!(
+                "can't tell whether it was done: {what}, after {} seconds",
+                LONGEST.as_secs()
+            ))
+            .hint("Describe the stream to see.")
         })?;
         done.map_err(|fault| fault.error(&format!("tell whether it was done: {what}")))
     }
@@ -209,12 +241,22 @@ pub(super) async fn vanish(client: &Client, stream: &str) -> Result<(), Fault> {
     become_so(client, stream, |status| status.is_none()).await
 }
 
-/// Asks for the status of a stream, `None` if it isn't there, until it is so. After a fault that passes it is asked for again:
-/// the change is on its way.
-async fn become_so(client: &Client, stream: &str, is_so: impl Fn(Option<&StreamStatus>) -> bool) -> Result<(), Fault> {
+/// Asks for the status of a stream, `None` if it isn't there, until it is so. After a fault that
+/// passes it is asked for again: the change is on its way.
+async fn become_so(
+    client: &Client,
+    stream: &str,
+    is_so: impl Fn(Option<&StreamStatus>) -> bool,
+) -> Result<(), Fault> {
     loop {
         match client.describe_stream_summary().stream_name(stream).send().await.map_err(fault) {
-            Ok(answer) if is_so(answer.stream_description_summary().map(|summary| summary.stream_status())) => return Ok(()),
+            Ok(answer)
+                if is_so(
+                    answer.stream_description_summary().map(|summary| summary.stream_status()),
+                ) =>
+            {
+                return Ok(());
+            }
             Err(Fault { kind: FaultKind::Missing, .. }) if is_so(None) => return Ok(()),
             Err(fault) if !fault.passes() && fault.kind != FaultKind::Missing => return Err(fault),
             _ => sleep(ASK).await,
@@ -226,7 +268,12 @@ async fn become_so(client: &Client, stream: &str, is_so: impl Fn(Option<&StreamS
 pub(super) async fn names(client: &Client) -> Result<Vec<String>, Fault> {
     let (mut names, mut last) = (Vec::new(), None);
     loop {
-        let answer = client.list_streams().set_exclusive_start_stream_name(last).send().await.map_err(fault)?;
+        let answer = client
+            .list_streams()
+            .set_exclusive_start_stream_name(last)
+            .send()
+            .await
+            .map_err(fault)?;
         names.extend(answer.stream_names);
         last = names.last().cloned();
         if !answer.has_more_streams {
@@ -247,8 +294,18 @@ pub(super) fn info(listed: &Listed) -> Result<ShardInfo> {
     Ok(ShardInfo {
         number: Shard::number(&listed.shard_id)?,
         id: listed.shard_id.clone(),
-        parents: parents.into_iter().flatten().map(|id| Shard::number(id)).collect::<Result<_>>()?,
-        hashes: (hash(range.map(|r| r.starting_hash_key.as_str())), hash(range.map(|r| r.ending_hash_key.as_str()))),
-        closed: listed.sequence_number_range.as_ref().is_some_and(|range| range.ending_sequence_number.is_some()),
+        parents: parents
+            .into_iter()
+            .flatten()
+            .map(|id| Shard::number(id))
+            .collect::<Result<_>>()?,
+        hashes: (
+            hash(range.map(|r| r.starting_hash_key.as_str())),
+            hash(range.map(|r| r.ending_hash_key.as_str())),
+        ),
+        closed: listed
+            .sequence_number_range
+            .as_ref()
+            .is_some_and(|range| range.ending_sequence_number.is_some()),
     })
 }

@@ -1,4 +1,5 @@
-//! Frames of the journal's segments: how they stand one behind the other, and how to tell one from anything else.
+//! Frames of the journal's segments: how they stand one behind the other, and how to tell one from
+//! anything else.
 //!
 //! ```text
 //! segment   magic, number u64, key u64, digest of the head before it u64, digest of these u64; then frames
@@ -6,8 +7,9 @@
 //!           digest of the head and the segment's number u64; then the body
 //! ```
 //!
-//! Digests of frames are made with the segment's key, which is drawn, so that no record can hold bytes that pass for a head. Each
-//! frame, and each segment, names the frame before it, so that none can be missing between two.
+//! Digests of frames are made with the segment's key, which is drawn, so that no record can hold
+//! bytes that pass for a head. Each frame, and each segment, names the frame before it, so that
+//! none can be missing between two.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -80,7 +82,8 @@ impl Segment {
         })
     }
 
-    /// A frame around `body`, to stand at `place` behind the head with the digest `before`; its own digest too.
+    /// A frame around `body`, to stand at `place` behind the head with the digest `before`; its own
+    /// digest too.
     pub(super) fn frame(self, place: u64, before: u64, body: &[u8]) -> (Vec<u8>, u64) {
         let mut frame = Vec::with_capacity(HEAD + body.len());
         frame.put_slice(FRAME);
@@ -94,7 +97,8 @@ impl Segment {
         (frame, digest)
     }
 
-    /// Looks for the frame at `place` of the segment's bytes, which stands behind the head with the digest `last`.
+    /// Looks for the frame at `place` of the segment's bytes, which stands behind the head with the
+    /// digest `last`.
     pub(super) fn step(self, all: &Bytes, place: usize, last: u64) -> Step {
         if place == all.len() {
             return Step::End;
@@ -113,7 +117,8 @@ impl Segment {
         if self.has_frame(all, place + 1) { Step::Damaged } else { Step::Torn }
     }
 
-    /// True if the segment's bytes hold the head of any frame from `place` on, at whatever place it was written.
+    /// True if the segment's bytes hold the head of any frame from `place` on, at whatever place it
+    /// was written.
     pub(super) fn has_frame(self, all: &Bytes, place: usize) -> bool {
         let rest = all.get(place..).unwrap_or_default();
         memmem::find_iter(rest, FRAME).any(|at| self.read(rest, at).is_some())
@@ -139,6 +144,8 @@ impl Segment {
 
 /// True for the bytes of a segment that an earlier version of this program wrote.
 pub(super) fn is_of_an_earlier_version(mut bytes: &[u8]) -> bool {
-    let (Ok(length), Ok(digest)) = (bytes.try_get_u32_le(), bytes.try_get_u64_le()) else { return false };
+    let (Ok(length), Ok(digest)) = (bytes.try_get_u32_le(), bytes.try_get_u64_le()) else {
+        return false;
+    };
     length > 0 && bytes.get(..length as usize).is_some_and(|body| xxh3_64(body) == digest)
 }

@@ -1,13 +1,15 @@
-//! The journal: what was taken, synced before it is acknowledged, in segments that live until their records are in the archive.
+//! The journal: what was taken, synced before it is acknowledged, in segments that live until their
+//! records are in the archive.
 //!
 //! ```text
 //! <archive>/_gateway/journal/<10-digit number>.log              a segment: frames of notes
 //! <archive>/_gateway/journal/<10-digit number>.<place>.cut      what was cut off there
 //! ```
 //!
-//! A frame is what was written and synced at once. When it is, an empty frame is written behind it, the seal, which the next sync
-//! brings to the disk. So all that was acknowledged has a head behind it, unless the machine itself stopped before that. A torn
-//! tail is one behind which no head stands anywhere: it was never acknowledged, and is cut off and kept. Anything else is damage.
+//! A frame is what was written and synced at once. When it is, an empty frame is written behind it,
+//! the seal, which the next sync brings to the disk. So all that was acknowledged has a head behind
+//! it, unless the machine itself stopped before that. A torn tail is one behind which no head
+//! stands anywhere: it was never acknowledged, and is cut off and kept. Anything else is damage.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -49,7 +51,8 @@ impl Run {
 pub(super) enum Note {
     /// Records were taken.
     Run(Run),
-    /// A topic is deleted, and all that it held is in the archive; its folder gets the name `aside`.
+    /// A topic is deleted, and all that it held is in the archive; its folder gets the name
+    /// `aside`.
     Deleted { topic: Arc<str>, aside: String },
 }
 
@@ -81,7 +84,14 @@ impl Journal {
         let file = create(folder, segment).map_err(|trouble| match trouble {
             Trouble::Undone(e) | Trouble::Lost(e) => e,
         })?;
-        Ok(Journal { folder: folder.to_path_buf(), segment, file, length: SEGMENT_HEAD as u64, last, spoilt: false })
+        Ok(Journal {
+            folder: folder.to_path_buf(),
+            segment,
+            file,
+            length: SEGMENT_HEAD as u64,
+            last,
+            spoilt: false,
+        })
     }
 
     /// Number of the segment that is written.
@@ -145,12 +155,18 @@ impl Journal {
     }
 }
 
-/// Makes the file of a segment. Its head is on the disk before the first frame: one that is damaged later can't pass for torn.
+/// Makes the file of a segment. Its head is on the disk before the first frame: one that is damaged
+/// later can't pass for torn.
 fn create(folder: &Path, segment: Segment) -> Result<File, Trouble> {
     let path = path(folder, segment.number);
-    let mut file = File::options().write(true).create_new(true).open(&path).map_err(Trouble::Undone)?;
+    let mut file =
+        File::options().write(true).create_new(true).open(&path).map_err(Trouble::Undone)?;
     if let Err(e) = file.write_all(&segment.head()) {
-        return Err(if fs::remove_file(&path).is_ok() { Trouble::Undone(e) } else { Trouble::Lost(e) });
+        return Err(if fs::remove_file(&path).is_ok() {
+            Trouble::Undone(e)
+        } else {
+            Trouble::Lost(e)
+        });
     }
     disk::sync(&path).and_then(|()| disk::sync(folder)).map_err(Trouble::Lost)?;
     Ok(file)
@@ -165,13 +181,15 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     let mut numbers = Vec::new();
     for entry in fs::read_dir(folder)? {
         let name = entry?.file_name();
-        numbers.extend(name.to_str().and_then(|name| name.strip_suffix(".log")?.parse::<u64>().ok()));
+        numbers
+            .extend(name.to_str().and_then(|name| name.strip_suffix(".log")?.parse::<u64>().ok()));
     }
     numbers.sort_unstable();
     Ok(numbers)
 }
 
-/// Deletes the segments before `number`, the earliest first: none is missing between two, whenever the machine stops.
+/// Deletes the segments before `number`, the earliest first: none is missing between two, whenever
+/// the machine stops.
 pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
     disk::sound()?;
     for earlier in numbers(folder)?.into_iter().filter(|earlier| *earlier < number) {
@@ -181,26 +199,33 @@ pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns every note that was ever acknowledged and whose segment is still there, in order, and the digest of the last head;
-/// cuts off what is torn at the end, and keeps it beside.
+/// Returns every note that was ever acknowledged and whose segment is still there, in order, and
+/// the digest of the last head; cuts off what is torn at the end, and keeps it beside.
 ///
 /// # Errors
-/// When a segment can't be read, is missing between two, or is damaged elsewhere than at the end of all: then nothing is cut.
+/// When a segment can't be read, is missing between two, or is damaged elsewhere than at the end of
+/// all: then nothing is cut.
 pub(super) fn replay(folder: &Path) -> Result<(Vec<Note>, u64)> {
-    let unreadable = |e| Error::connect(format!("can't read the journal {}", folder.display())).because(e);
+    let unreadable =
+        |e| Error::connect(format!("can't read the journal {}", folder.display())).because(e);
     let (mut notes, mut last, mut torn) = (Vec::new(), None, Vec::new());
     for number in numbers(folder).map_err(unreadable)? {
         let path = path(folder, number);
         let all = Bytes::from(fs::read(&path).map_err(unreadable)?);
         let Some(segment) = Segment::of(&all).filter(|segment| segment.number == number) else {
-            if all.len() > SEGMENT_HEAD || Segment::of(&all).is_some() || is_of_an_earlier_version(&all) {
+            if all.len() > SEGMENT_HEAD
+                || Segment::of(&all).is_some()
+                || is_of_an_earlier_version(&all)
+            {
                 return Err(unknown(&path, &all));
             }
             // Nothing is written to a segment before its head is on the disk.
             torn.extend((!all.is_empty()).then_some((path, all, 0)));
             continue;
         };
-        if let Some((earlier, _, place)) = torn.first().filter(|_| segment.has_frame(&all, SEGMENT_HEAD)) {
+        if let Some((earlier, _, place)) =
+            torn.first().filter(|_| segment.has_frame(&all, SEGMENT_HEAD))
+        {
             return Err(damaged(earlier, &format!("it is damaged at byte {place}")));
         }
         if last.is_some_and(|last| last != segment.before) {
@@ -238,8 +263,11 @@ fn damaged(path: &Path, how: &str) -> Error {
 
 fn unknown(path: &Path, all: &[u8]) -> Error {
     if is_of_an_earlier_version(all) {
-        return Error::data(format!("can't read the journal {}: an earlier version of this program wrote it", path.display()))
-            .hint("Start that version on this archive once and stop it: it empties the journal.");
+        return Error::data(format!(
+            "can't read the journal {}: an earlier version of this program wrote it",
+            path.display()
+        ))
+        .hint("Start that version on this archive once and stop it: it empties the journal.");
     }
     damaged(path, "its head is damaged")
 }
@@ -249,8 +277,13 @@ fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
     let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return Ok(()) };
     let (store, rest) = (Store::at(folder), &all[place..]);
     // One of an earlier start, of other bytes, stays.
-    let names =
-        (1u32..).map(|n| format!("{}.{place}{}.cut", stem.display(), if n > 1 { format!("-{n}") } else { String::new() }));
+    let names = (1u32..).map(|n| {
+        format!(
+            "{}.{place}{}.cut",
+            stem.display(),
+            if n > 1 { format!("-{n}") } else { String::new() }
+        )
+    });
     for name in names {
         if store.settle(&name, rest)? {
             let kept = folder.join(name);
@@ -258,8 +291,15 @@ fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
             break;
         }
     }
-    let cut = File::options().write(true).open(path).and_then(|file| file.set_len(place as u64)).and_then(|()| disk::sync(path));
-    cut.map_err(|e| Error::connect(format!("can't cut off the torn end of the journal {}", path.display())).because(e))
+    let cut = File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.set_len(place as u64))
+        .and_then(|()| disk::sync(path));
+    cut.map_err(|e| {
+        Error::connect(format!("can't cut off the torn end of the journal {}", path.display()))
+            .because(e)
+    })
 }
 
 fn body(notes: &[Note]) -> Vec<u8> {

@@ -1,4 +1,5 @@
-//! The embedded log: an archive in a folder that grows by what it is sent, without any other service.
+//! The embedded log: an archive in a folder that grows by what it is sent, without any other
+//! service.
 //!
 //! ```text
 //! <folder>/topics/<topic>/partition=<p>/<topic>+<p>+<10-digit first offset>.json     the archive: what readers see
@@ -7,12 +8,14 @@
 //! <folder>/.writing                                                                 the mark: one process writes
 //! ```
 //!
-//! Objects are immutable, so an object a record would be the price of an acknowledgement in the archive itself. Instead records
-//! are acknowledged when the journal is synced, all that came during a sync with the next one; and a moment later they are
-//! added to the archive, synced, an object for each partition; then the journal's segment is dropped. A log that was killed
-//! first puts what is left in the journal where it belongs. Each record has its offset in the journal already, so it is
-//! in the archive exactly where it was acknowledged, once. Objects are only ever created: one that is there in the place of
-//! another, like a folder that is gone, ends the log with an error, and the journal keeps what was acknowledged.
+//! Objects are immutable, so an object a record would be the price of an acknowledgement in the
+//! archive itself. Instead records are acknowledged when the journal is synced, all that came
+//! during a sync with the next one; and a moment later they are added to the archive, synced, an
+//! object for each partition; then the journal's segment is dropped. A log that was killed first
+//! puts what is left in the journal where it belongs. Each record has its offset in the journal
+//! already, so it is in the archive exactly where it was acknowledged, once. Objects are only ever
+//! created: one that is there in the place of another, like a folder that is gone, ends the log
+//! with an error, and the journal keeps what was acknowledged.
 
 mod archive;
 mod disk;
@@ -44,7 +47,8 @@ const OVERHEAD: usize = 64;
 const QUEUE: usize = 4096;
 /// After which time it is tried again to add to the archive.
 const AGAIN: Duration = Duration::from_secs(1);
-/// After which time without records the journal is emptied: whoever comes after a kill then finds nothing to go on with.
+/// After which time without records the journal is emptied: whoever comes after a kill then finds
+/// nothing to go on with.
 const IDLE: Duration = Duration::from_secs(1);
 
 /// How a [`Folder`] works.
@@ -108,28 +112,37 @@ impl Shared {
 }
 
 impl Folder {
-    /// Opens the archive in a folder, which need not exist, and adds what an earlier process had acknowledged.
+    /// Opens the archive in a folder, which need not exist, and adds what an earlier process had
+    /// acknowledged.
     ///
     /// # Errors
-    /// When another process writes it, when it can't be read or written, when a topic's folder is not as a log leaves it, or when it
-    /// lacks what the journal goes on from.
+    /// When another process writes it, when it can't be read or written, when a topic's folder is
+    /// not as a log leaves it, or when it lacks what the journal goes on from.
     pub fn open(root: &Path, options: FolderOptions) -> Result<Self> {
         if root.as_os_str().is_empty() {
-            return Err(Error::config("can't open an archive: its folder has no name").hint("For this folder here give a dot."));
+            return Err(Error::config("can't open an archive: its folder has no name")
+                .hint("For this folder here give a dot."));
         }
-        let failed = |e: std::io::Error| Error::connect(format!("can't open the archive {}", root.display())).because(e);
+        let failed = |e: std::io::Error| {
+            Error::connect(format!("can't open the archive {}", root.display())).because(e)
+        };
         let mark = Mark::of_gateway(root)?;
         let journal = root.join("_gateway/journal");
         disk::make(&journal).map_err(failed)?;
         // An earlier process may have made or deleted a topic and failed before that was durable.
-        for folder in [root.join("topics"), root.join("_gateway/deleted")].iter().filter(|folder| folder.is_dir()) {
+        for folder in [root.join("topics"), root.join("_gateway/deleted")]
+            .iter()
+            .filter(|folder| folder.is_dir())
+        {
             disk::make(folder).and_then(|()| disk::sync(folder)).map_err(failed)?;
         }
         let (topics, last) = recover::recover(root, &journal)?;
         let journal = Journal::begin(&journal, last).map_err(failed)?;
         journal::drop_before(&root.join("_gateway/journal"), journal.segment()).map_err(failed)?;
         let key = |topic: &Arc<str>, p: usize| (topic.clone(), p as u32);
-        let published = topics.iter().flat_map(|(t, ends)| ends.iter().enumerate().map(move |(p, end)| (key(t, p), *end)));
+        let published = topics
+            .iter()
+            .flat_map(|(t, ends)| ends.iter().enumerate().map(move |(p, end)| (key(t, p), *end)));
         let shared = Arc::new(Shared {
             root: root.to_path_buf(),
             published: Mutex::new(Published::at(published.collect())),
@@ -141,32 +154,62 @@ impl Folder {
             hurry: Notify::new(),
             broken: watch::channel(None).0,
         });
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build().map_err(failed)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_time()
+            .build()
+            .map_err(failed)?;
         let (queue, commands) = mpsc::channel(QUEUE);
         let writer = Writer { shared: shared.clone(), journal, turns: BTreeMap::new() };
         runtime.spawn_blocking(move || writer.work(commands));
         runtime.spawn(add_to_archive(shared.clone(), queue.downgrade(), options.object_every));
-        Ok(Folder { shared, queue: Mutex::new(Some(queue)), changing: Arc::default(), runtime, _mark: mark })
+        Ok(Folder {
+            shared,
+            queue: Mutex::new(Some(queue)),
+            changing: Arc::default(),
+            runtime,
+            _mark: mark,
+        })
     }
 
-    async fn take(&self, topic: &str, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
-        let broken = |entry: &Entry| entry.value.as_ref().is_some_and(|value| memchr::memchr(b'\n', value).is_some());
+    async fn take(
+        &self,
+        topic: &str,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
+        let broken = |entry: &Entry| {
+            entry.value.as_ref().is_some_and(|value| memchr::memchr(b'\n', value).is_some())
+        };
         if entries.iter().any(broken) {
             return Err(Refusal::Unfit("a record of an archive is a line".to_string()));
         }
         if let Some((_, why)) = &*self.shared.broken.borrow() {
             return Err(Refusal::Failed(why.clone()));
         }
-        let topic = lock(&self.shared.topics).get_key_value(topic).map(|(name, _)| name.clone()).ok_or(Refusal::NoTopic)?;
-        let bytes: usize = entries.iter().map(|entry| OVERHEAD + entry.value.as_ref().map_or(0, |value| value.len())).sum();
-        let room = self.shared.room.clone().try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
-        let room = room.map_err(|_| Refusal::Busy("too many bytes are on their way to the archive".to_string()))?;
+        let topic = lock(&self.shared.topics)
+            .get_key_value(topic)
+            .map(|(name, _)| name.clone())
+            .ok_or(Refusal::NoTopic)?;
+        let bytes: usize = entries
+            .iter()
+            .map(|entry| OVERHEAD + entry.value.as_ref().map_or(0, |value| value.len()))
+            .sum();
+        let room = self
+            .shared
+            .room
+            .clone()
+            .try_acquire_many_owned(u32::try_from(bytes).unwrap_or(u32::MAX));
+        let room = room.map_err(|_| {
+            Refusal::Busy("too many bytes are on their way to the archive".to_string())
+        })?;
         let (done, answer) = oneshot::channel();
         let queue = self.queue()?;
         queue
             .try_send(Command::Append(Append { topic, entries, room, done }))
             .map_err(|_| Refusal::Busy("the journal is behind".to_string()))?;
-        let places = answer.await.map_err(|_| Refusal::Failed("the journal can't be written any more".to_string()))??;
+        let places = answer
+            .await
+            .map_err(|_| Refusal::Failed("the journal can't be written any more".to_string()))??;
         Ok(places.into_iter().map(Ok).collect())
     }
 
@@ -209,7 +252,11 @@ impl Log for Folder {
         async move { count.map(|count| Part::even(count as u32)).ok_or(Refusal::NoTopic) }.boxed()
     }
 
-    fn append<'a>(&'a self, topic: &'a str, entries: Vec<Entry>) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+    fn append<'a>(
+        &'a self,
+        topic: &'a str,
+        entries: Vec<Entry>,
+    ) -> Answer<'a, Vec<Result<Place, Refusal>>> {
         self.take(topic, entries).boxed()
     }
 
@@ -291,7 +338,11 @@ async fn settle(shared: &Shared, queue: &mpsc::Sender<Command>) -> Result<(), Re
 }
 
 /// Sets a topic aside that takes no records any more, when that is in the journal.
-async fn delete(shared: &Shared, queue: &mpsc::Sender<Command>, topic: &Arc<str>) -> Result<(), Refusal> {
+async fn delete(
+    shared: &Shared,
+    queue: &mpsc::Sender<Command>,
+    topic: &Arc<str>,
+) -> Result<(), Refusal> {
     let failed = |e: std::io::Error| Refusal::Failed(e.to_string());
     settle(shared, queue).await?;
     let aside = archive::aside(&shared.root, topic).map_err(failed)?;
@@ -303,7 +354,8 @@ async fn delete(shared: &Shared, queue: &mpsc::Sender<Command>, topic: &Arc<str>
     archive::set_aside(&shared.root, topic, &aside).map_err(failed)
 }
 
-/// Adds what is in the journal to the archive, some time after it came, and empties the journal when nothing comes any more.
+/// Adds what is in the journal to the archive, some time after it came, and empties the journal
+/// when nothing comes any more.
 async fn add_to_archive(shared: Arc<Shared>, queue: mpsc::WeakSender<Command>, every: Duration) {
     // True while the journal still holds records that are in the archive.
     let mut full = false;
@@ -323,7 +375,9 @@ async fn add_to_archive(shared: Arc<Shared>, queue: mpsc::WeakSender<Command>, e
         let publisher = shared.clone();
         match tokio::task::spawn_blocking(move || publisher.publish()).await {
             Ok(Ok(any)) => full |= any,
-            Ok(Err(error)) if error.kind() == ErrorKind::Data || disk::is_lost() => return shared.give_up(&error),
+            Ok(Err(error)) if error.kind() == ErrorKind::Data || disk::is_lost() => {
+                return shared.give_up(&error);
+            }
             Ok(Err(error)) => {
                 tracing::warn!(%error, folder = %shared.root.display(), "can't add to the archive: try again");
                 tokio::time::sleep(AGAIN).await;

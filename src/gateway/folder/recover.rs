@@ -1,4 +1,5 @@
-//! The beginning of a folder log: what is left in the journal of an earlier process goes where it was acknowledged.
+//! The beginning of a folder log: what is left in the journal of an earlier process goes where it
+//! was acknowledged.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,18 +10,24 @@ use crate::error::{Error, Result};
 use super::archive::{self, Key};
 use super::journal::{self, Note, Run};
 
-/// Adds what is left in the journal to the archive; says where each partition ends, and the digest of the journal's last head.
+/// Adds what is left in the journal to the archive; says where each partition ends, and the digest
+/// of the journal's last head.
 ///
 /// # Errors
-/// When the journal is damaged, or the archive lacks something that the journal goes on from, or holds something else in its place:
-/// then nothing was added.
+/// When the journal is damaged, or the archive lacks something that the journal goes on from, or
+/// holds something else in its place: then nothing was added.
 pub(super) fn recover(root: &Path, journal: &Path) -> Result<(BTreeMap<Arc<str>, Vec<u64>>, u64)> {
     let (notes, last) = journal::replay(journal)?;
     let mut taken: BTreeMap<Arc<str>, BTreeMap<u32, Vec<Run>>> = BTreeMap::new();
     let mut deleted = BTreeMap::new();
     for note in notes {
         match note {
-            Note::Run(run) => taken.entry(run.topic.clone()).or_default().entry(run.partition).or_default().push(run),
+            Note::Run(run) => taken
+                .entry(run.topic.clone())
+                .or_default()
+                .entry(run.partition)
+                .or_default()
+                .push(run),
             Note::Deleted { topic, aside } => {
                 // All that it held before is in the archive; one that comes later begins anew.
                 taken.remove(&topic);
@@ -29,15 +36,18 @@ pub(super) fn recover(root: &Path, journal: &Path) -> Result<(BTreeMap<Arc<str>,
         }
     }
     for (topic, aside) in deleted.into_iter().filter(|(topic, _)| !taken.contains_key(topic)) {
-        archive::set_aside(root, &topic, &aside)
-            .map_err(|e| Error::connect(format!("can't set topic {topic} in {} aside", root.display())).because(e))?;
+        archive::set_aside(root, &topic, &aside).map_err(|e| {
+            Error::connect(format!("can't set topic {topic} in {} aside", root.display()))
+                .because(e)
+        })?;
     }
     let mut topics = archive::ends(root)?;
     let mut left: Vec<(Key, Vec<Run>)> = Vec::new();
     for (topic, partitions) in taken {
         for (partition, runs) in partitions {
             let end = topics.get(&topic).and_then(|ends| ends.get(partition as usize)).copied();
-            let end = end.ok_or_else(|| archive::gone(&archive::folder(root, &topic, partition)))?;
+            let end =
+                end.ok_or_else(|| archive::gone(&archive::folder(root, &topic, partition)))?;
             let key = (topic.clone(), partition);
             compare(root, &key, end, &runs)?;
             let rest = rest(root, &key, end, runs)?;
@@ -52,9 +62,12 @@ pub(super) fn recover(root: &Path, journal: &Path) -> Result<(BTreeMap<Arc<str>,
     Ok((topics, last))
 }
 
-/// Sees to it that the archive holds the records that were acknowledged at the offsets that it has, and for good.
+/// Sees to it that the archive holds the records that were acknowledged at the offsets that it has,
+/// and for good.
 fn compare(root: &Path, key: &Key, end: u64, runs: &[Run]) -> Result<()> {
-    let Some(from) = runs.first().map(|run| run.first).filter(|first| *first < end) else { return Ok(()) };
+    let Some(from) = runs.first().map(|run| run.first).filter(|first| *first < end) else {
+        return Ok(());
+    };
     let held = archive::held(root, key, from, end)?;
     for (offset, value) in runs.iter().flat_map(|run| (run.first..end).zip(&run.values)) {
         let Some(found) = held.get(&offset) else { return Err(lacks(root, key, offset)) };
@@ -70,8 +83,11 @@ fn compare(root: &Path, key: &Key, end: u64, runs: &[Run]) -> Result<()> {
 }
 
 fn lacks(root: &Path, (topic, partition): &Key, offset: u64) -> Error {
-    Error::data(format!("topic {topic} in {} lacks partition {partition} from offset {offset} on", root.display()))
-        .hint("Bring its missing objects back: the journal goes on behind them.")
+    Error::data(format!(
+        "topic {topic} in {} lacks partition {partition} from offset {offset} on",
+        root.display()
+    ))
+    .hint("Bring its missing objects back: the journal goes on behind them.")
 }
 
 /// Those of the runs, or of their parts, that the archive lacks.

@@ -1,4 +1,5 @@
-//! The two that work for a folder log: one takes records into the journal, many at a sync; the other puts them into the archive.
+//! The two that work for a folder log: one takes records into the journal, many at a sync; the
+//! other puts them into the archive.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -21,7 +22,8 @@ const GROUP: usize = 1024;
 /// What the writer is asked for.
 pub(super) enum Command {
     Append(Append),
-    /// Answered when all that was asked for before is in the archive and nothing of it is needed in the journal.
+    /// Answered when all that was asked for before is in the archive and nothing of it is needed in
+    /// the journal.
     Settle(oneshot::Sender<()>),
     /// Answered when it is in the journal that a topic gets the name `aside`.
     Delete {
@@ -60,7 +62,8 @@ impl Backlog {
 pub(super) struct Published {
     /// Where each partition ends in the archive.
     pub(super) ends: BTreeMap<Key, u64>,
-    /// Records that could not be added, retried alone: an object that is perhaps there already gets the same records again.
+    /// Records that could not be added, retried alone: an object that is perhaps there already gets
+    /// the same records again.
     stuck: Vec<Group>,
 }
 
@@ -113,7 +116,10 @@ impl Writer {
     /// Ends the log, as its journal can't be written any more.
     fn lost(&self, error: &io::Error) {
         let what = format!("can't write the journal {}: {error}", self.shared.journal().display());
-        self.shared.give_up(&Error::connect(what).hint("What was acknowledged is safe; see to the disk and start again."));
+        self.shared.give_up(
+            &Error::connect(what)
+                .hint("What was acknowledged is safe; see to the disk and start again."),
+        );
     }
 
     fn take(&mut self, appends: Vec<Append>) -> io::Result<()> {
@@ -131,7 +137,10 @@ impl Writer {
                 Ok(()) => self.taken(notes, room),
                 Err(Trouble::Undone(e)) => {
                     let refusal = refused(&e);
-                    placed.iter_mut().filter(|(_, places)| places.is_ok()).for_each(|(_, places)| *places = Err(refusal.clone()));
+                    placed
+                        .iter_mut()
+                        .filter(|(_, places)| places.is_ok())
+                        .for_each(|(_, places)| *places = Err(refusal.clone()));
                 }
                 Err(Trouble::Lost(e)) => return Err(e),
             }
@@ -142,7 +151,12 @@ impl Writer {
     }
 
     /// Gives each entry its place at the end of a run.
-    fn place(&mut self, topic: &Arc<str>, entries: Vec<Entry>, runs: &mut BTreeMap<Key, Run>) -> Result<Vec<Place>, Refusal> {
+    fn place(
+        &mut self,
+        topic: &Arc<str>,
+        entries: Vec<Entry>,
+        runs: &mut BTreeMap<Key, Run>,
+    ) -> Result<Vec<Place>, Refusal> {
         let topics = lock(&self.shared.topics);
         let ends = topics.get(topic).ok_or(Refusal::NoTopic)?;
         if entries.iter().any(|entry| entry.partition.is_some_and(|p| p as usize >= ends.len())) {
@@ -153,7 +167,8 @@ impl Writer {
         *turn = (*turn + 1) % count;
         let mut places = Vec::with_capacity(entries.len());
         for Entry { partition, key, value } in entries {
-            let hashed = key.map(|key| ((u128::from(xxh3_64(&key)) * u128::from(count)) >> 64) as u32);
+            let hashed =
+                key.map(|key| ((u128::from(xxh3_64(&key)) * u128::from(count)) >> 64) as u32);
             let partition = partition.or(hashed).unwrap_or(*turn);
             let run = runs.entry((topic.clone(), partition)).or_insert_with(|| Run {
                 topic: topic.clone(),
@@ -173,12 +188,18 @@ impl Writer {
         let mut topics = lock(&self.shared.topics);
         for run in &runs {
             // A topic may have been deleted meanwhile.
-            if let Some(end) = topics.get_mut(&run.topic).and_then(|ends| ends.get_mut(run.partition as usize)) {
+            if let Some(end) =
+                topics.get_mut(&run.topic).and_then(|ends| ends.get_mut(run.partition as usize))
+            {
                 *end = run.end();
             }
         }
         drop(topics);
-        lock(&self.shared.backlog).groups.push(Group { segment: self.journal.segment(), runs, _room: room });
+        lock(&self.shared.backlog).groups.push(Group {
+            segment: self.journal.segment(),
+            runs,
+            _room: room,
+        });
         self.shared.wake.notify_one();
     }
 
@@ -191,7 +212,12 @@ impl Writer {
         Ok(())
     }
 
-    fn delete(&mut self, topic: Arc<str>, aside: String, done: oneshot::Sender<Result<(), Refusal>>) -> io::Result<()> {
+    fn delete(
+        &mut self,
+        topic: Arc<str>,
+        aside: String,
+        done: oneshot::Sender<Result<(), Refusal>>,
+    ) -> io::Result<()> {
         let deleted = match self.journal.append(&[Note::Deleted { topic, aside }]) {
             Ok(()) => Ok(()),
             Err(Trouble::Undone(e)) => Err(refused(&e)),
@@ -205,7 +231,9 @@ impl Writer {
         match self.journal.rotate() {
             Err(Trouble::Lost(e)) => return Err(e),
             // A full disk: the same segment goes on, until there is room for another.
-            Err(Trouble::Undone(error)) => tracing::warn!(%error, "can't begin another segment of the journal"),
+            Err(Trouble::Undone(error)) => {
+                tracing::warn!(%error, "can't begin another segment of the journal")
+            }
             Ok(()) => {}
         }
         lock(&self.shared.backlog).segment = self.journal.segment();
@@ -224,8 +252,8 @@ fn refused(error: &io::Error) -> Refusal {
 }
 
 impl Shared {
-    /// Puts what is in the journal into the archive, an object for each partition, and drops the segments that no one needs; says
-    /// whether there was anything.
+    /// Puts what is in the journal into the archive, an object for each partition, and drops the
+    /// segments that no one needs; says whether there was anything.
     ///
     /// # Errors
     /// Of the data, when the archive is not as it was left; else it may go better in a moment.
@@ -244,7 +272,10 @@ impl Shared {
             let backlog = lock(&self.backlog);
             let needed = backlog.groups.first().map_or(backlog.segment, |group| group.segment);
             drop(backlog);
-            let failed = |e| Error::connect(format!("can't take away segments of {}", self.journal().display())).because(e);
+            let failed = |e| {
+                Error::connect(format!("can't take away segments of {}", self.journal().display()))
+                    .because(e)
+            };
             journal::drop_before(&self.journal(), needed).map_err(failed)
         });
         if let Err(error) = worked {

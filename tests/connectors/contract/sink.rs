@@ -15,7 +15,12 @@ pub(crate) fn snapshot_contract(make: impl Fn() -> Box<dyn Place>) {
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Snapshot);
     a_table_that_holds_other_rows_is_refused(&*make());
     for seed in 0..2 {
-        any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), Mode::Snapshot, seed, true);
+        any_sequence_of_commits_and_deaths_shows_what_was_committed(
+            &*make(),
+            Mode::Snapshot,
+            seed,
+            true,
+        );
     }
 }
 
@@ -27,13 +32,20 @@ pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
     what_was_staged_and_not_recorded_is_never_shown(&*make(), Mode::Append);
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Append);
     for seed in 0..2 {
-        any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), Mode::Append, seed, true);
+        any_sequence_of_commits_and_deaths_shows_what_was_committed(
+            &*make(),
+            Mode::Append,
+            seed,
+            true,
+        );
     }
 }
 
-/// The same of a sink that can't tell a repeated commit from a new one, such as a stream of Kinesis: a row may be there again, and
-/// [`Place::rows`] tells that by the name it goes by, as whoever reads it must. Then all of [`append_contract`] holds. It has no
-/// owner, so that [`owner_contract`] can't hold: nobody is refused, and rows of several applications are beside each other.
+/// The same of a sink that can't tell a repeated commit from a new one, such as a stream of
+/// Kinesis: a row may be there again, and [`Place::rows`] tells that by the name it goes by, as
+/// whoever reads it must. Then all of [`append_contract`] holds. It has no owner, so that
+/// [`owner_contract`] can't hold: nobody is refused, and rows of several applications are beside
+/// each other.
 #[cfg(feature = "kinesis")]
 pub(crate) fn at_least_once_contract(make: impl Fn() -> Box<dyn Place>) {
     append_contract(&make);
@@ -41,9 +53,11 @@ pub(crate) fn at_least_once_contract(make: impl Fn() -> Box<dyn Place>) {
     a_table_is_refused(&*make());
 }
 
-/// What is left of both for a sink that can't be asked what it shows, such as a screen: each commit is shown once or, if the run
-/// dies before, never. It finds no row again, so it has no owner and refuses nothing: `a_lost_commit_is_made_from_what_was_recorded`,
-/// `a_table_that_holds_other_rows_is_refused` and [`owner_contract`] can't hold, and what holds in their place is said here.
+/// What is left of both for a sink that can't be asked what it shows, such as a screen: each commit
+/// is shown once or, if the run dies before, never. It finds no row again, so it has no owner and
+/// refuses nothing: `a_lost_commit_is_made_from_what_was_recorded`,
+/// `a_table_that_holds_other_rows_is_refused` and [`owner_contract`] can't hold, and what holds in
+/// their place is said here.
 pub(crate) fn at_most_once_contract(make: impl Fn() -> Box<dyn Place>) {
     for mode in [Mode::Snapshot, Mode::Append] {
         a_commit_shows_what_was_put_and_nothing_before(&*make(), mode);
@@ -52,7 +66,12 @@ pub(crate) fn at_most_once_contract(make: impl Fn() -> Box<dyn Place>) {
         a_lost_commit_is_never_shown(&*make(), mode);
         nobody_is_refused(&*make(), mode);
         for seed in 0..2 {
-            any_sequence_of_commits_and_deaths_shows_what_was_committed(&*make(), mode, seed, false);
+            any_sequence_of_commits_and_deaths_shows_what_was_committed(
+                &*make(),
+                mode,
+                seed,
+                false,
+            );
         }
     }
     rows_are_replaced_removed_and_put_again(&*make());
@@ -123,7 +142,8 @@ fn rows_are_replaced_removed_and_put_again(place: &dyn Place) {
     let mut run = world.start(3).unwrap();
     rows(0, 10, "old").iter().for_each(|row| run.put(row));
     world.commit(&mut run, rows(0, 10, "old"));
-    // In one commit: one replaced, one removed, one removed and put again, one put and removed, one replaced twice.
+    // In one commit: one replaced, one removed, one removed and put again, one put and removed, one
+    // replaced twice.
     run.put(&row(1, "new"));
     run.remove(2);
     run.remove(3);
@@ -268,11 +288,13 @@ fn nobody_is_refused(place: &dyn Place, mode: Mode) {
     assert_eq!(place.rows(), rows(1, 2, "mine"), "and nothing is printed for it");
 }
 
-/// A sink that holds every row that ever came is no place for a table, and says so before any sink of the run is opened.
+/// A sink that holds every row that ever came is no place for a table, and says so before any sink
+/// of the run is opened.
 pub(crate) fn a_table_is_refused(place: &dyn Place) {
     let world = World::new(place, Mode::Snapshot);
     let context = world.context("app", 1);
-    let looked = place.sink().check(&world.schema(), &context).expect_err("a table is refused at a look");
+    let looked =
+        place.sink().check(&world.schema(), &context).expect_err("a table is refused at a look");
     let error = place.sink().open(&world.schema(), &context).err().expect("a table is refused");
     assert_eq!(error.kind(), ErrorKind::Config, "{error}");
     assert_eq!(looked.to_string(), error.to_string());
@@ -286,8 +308,12 @@ pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
     world.commit(&mut run, rows(1, 2, "mine"));
     for (app, committed) in [("other", 0), ("other", 1), ("app", 0)] {
         let context = SinkContext { committed, generation: 9, ..world.context(app, 1) };
-        let looked = place.sink().check(&world.schema(), &context).expect_err("another's place is refused at a look");
-        let error = place.sink().open(&world.schema(), &context).err().expect("another's place is refused");
+        let looked = place
+            .sink()
+            .check(&world.schema(), &context)
+            .expect_err("another's place is refused at a look");
+        let error =
+            place.sink().open(&world.schema(), &context).err().expect("another's place is refused");
         assert_eq!(error.kind(), ErrorKind::Data, "{app} at {committed}: {error}");
         assert_eq!(looked.to_string(), error.to_string());
         world.check();
@@ -296,7 +322,12 @@ pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
 }
 
 /// With `lost` commits too: decided, and shown only by the next run.
-fn any_sequence_of_commits_and_deaths_shows_what_was_committed(place: &dyn Place, mode: Mode, seed: u64, lost: bool) {
+fn any_sequence_of_commits_and_deaths_shows_what_was_committed(
+    place: &dyn Place,
+    mode: Mode,
+    seed: u64,
+    lost: bool,
+) {
     let mut dice = Dice::new(seed);
     let mut world = World::new(place, mode);
     let mut run = world.start(1).unwrap();
@@ -304,7 +335,10 @@ fn any_sequence_of_commits_and_deaths_shows_what_was_committed(place: &dyn Place
         let mut now = world.rows.clone();
         for _ in 0..dice.below(12) {
             let id = dice.below(40) as i64;
-            let at = now.iter().position(|row| row[0] == Value::Long(id)).filter(|_| mode == Mode::Snapshot);
+            let at = now
+                .iter()
+                .position(|row| row[0] == Value::Long(id))
+                .filter(|_| mode == Mode::Snapshot);
             let before = at.map(|at| now.remove(at));
             if before.is_some() && dice.below(3) == 0 {
                 run.remove(id);

@@ -1,4 +1,5 @@
-//! The contract of sources: numbered records in numbered partitions, the same at every reading, from every position.
+//! The contract of sources: numbered records in numbered partitions, the same at every reading,
+//! from every position.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -14,7 +15,8 @@ pub(crate) trait Held {
     fn append(&self, partition: u32, values: &[&[u8]]);
     /// A new source on it.
     fn source(&self) -> Box<dyn Source>;
-    /// The partitions that it has while it is empty, of a log that makes none when it is written to; 0, 1, 2 and 11 are among them.
+    /// The partitions that it has while it is empty, of a log that makes none when it is written
+    /// to; 0, 1, 2 and 11 are among them.
     fn partitions(&self) -> Vec<u32> {
         Vec::new()
     }
@@ -26,8 +28,9 @@ pub(crate) trait Held {
     fn longest(&self) -> usize {
         5 << 20
     }
-    /// Whether it tells where it ends, so that a reading ends where the log ended when it was opened. Of one that doesn't, a reading
-    /// ends where it first catches up with it: nothing less is forgiven.
+    /// Whether it tells where it ends, so that a reading ends where the log ended when it was
+    /// opened. Of one that doesn't, a reading ends where it first catches up with it: nothing less
+    /// is forgiven.
     fn tells_its_end(&self) -> bool {
         true
     }
@@ -47,11 +50,13 @@ pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held> + Sync) {
     ];
     // At once: a log that is far away is waited for most of the time.
     let make = &make;
-    thread::scope(|scope| promises.iter().for_each(|promise| drop(scope.spawn(move || promise(&*make())))));
+    thread::scope(|scope| {
+        promises.iter().for_each(|promise| drop(scope.spawn(move || promise(&*make()))))
+    });
 }
 
-/// The records up to the end, or until there are `enough` and for now no more, and what the poll after them said; each batch must
-/// be what a batch is.
+/// The records up to the end, or until there are `enough` and for now no more, and what the poll
+/// after them said; each batch must be what a batch is.
 fn drain(partition: &mut dyn Partition, number: u32, enough: usize) -> (Vec<(u64, Vec<u8>)>, Poll) {
     let mut records = Vec::new();
     let (mut next, mut vain) = (None, 0);
@@ -59,7 +64,11 @@ fn drain(partition: &mut dyn Partition, number: u32, enough: usize) -> (Vec<(u64
         let batch = match partition.poll().unwrap() {
             Poll::Batch(batch) => batch,
             // A log that is far away can be waited for, and says so.
-            Poll::Idle if records.len() < enough && vain < 3000 && partition.wait(Duration::from_millis(10)) => {
+            Poll::Idle
+                if records.len() < enough
+                    && vain < 3000
+                    && partition.wait(Duration::from_millis(10)) =>
+            {
                 vain += 1;
                 continue;
             }
@@ -68,19 +77,34 @@ fn drain(partition: &mut dyn Partition, number: u32, enough: usize) -> (Vec<(u64
         assert_eq!(batch.partition, number);
         assert!(!batch.records.is_empty() && batch.first < batch.next, "a batch has records");
         assert_eq!(batch.first, next.unwrap_or(batch.first), "batches are back to back");
-        assert!(batch.records.windows(2).all(|pair| pair[0].offset < pair[1].offset), "offsets ascend");
+        assert!(
+            batch.records.windows(2).all(|pair| pair[0].offset < pair[1].offset),
+            "offsets ascend"
+        );
         assert!(batch.records.iter().all(|span| (batch.first..batch.next).contains(&span.offset)));
-        let lengths = || batch.records.iter().map(|span| span.value.as_ref().map_or(0, |value| value.len()));
+        let lengths =
+            || batch.records.iter().map(|span| span.value.as_ref().map_or(0, |value| value.len()));
         let (bytes, longest) = (lengths().sum::<usize>(), lengths().max().unwrap_or(0));
-        assert!(bytes <= (1 << 20) + 2 * longest, "{bytes} bytes in a batch of records of {longest} at most");
+        assert!(
+            bytes <= (1 << 20) + 2 * longest,
+            "{bytes} bytes in a batch of records of {longest} at most"
+        );
         next = Some(batch.next);
-        records.extend(batch.iter(0).map(|record| (record.order.offset, record.value.unwrap().to_vec())));
+        records.extend(
+            batch.iter(0).map(|record| (record.order.offset, record.value.unwrap().to_vec())),
+        );
     }
 }
 
 /// All that is there from the record of a number on, or from the earliest.
-fn read(log: &dyn Held, source: &dyn Source, partition: u32, from: Option<u64>) -> Vec<(u64, Vec<u8>)> {
-    let mut opened = source.open(partition, from.map(|from| log.first(partition) + from), false).unwrap();
+fn read(
+    log: &dyn Held,
+    source: &dyn Source,
+    partition: u32,
+    from: Option<u64>,
+) -> Vec<(u64, Vec<u8>)> {
+    let mut opened =
+        source.open(partition, from.map(|from| log.first(partition) + from), false).unwrap();
     let (records, end) = drain(&mut *opened, partition, usize::MAX);
     assert!(matches!(end, Poll::End), "{end:?}");
     assert!(matches!(opened.poll(), Ok(Poll::End)), "an end is for ever");
@@ -138,12 +162,23 @@ fn reading_resumes_at_every_position(log: &dyn Held) {
         let rest = numbered(log, 1, from..30);
         assert_eq!(read(log, &*source, 1, Some(from)), rest, "from {from}");
         if from % 6 == 0 {
-            assert_eq!(read(log, &*continued(log, &*source, 1, from), 1, Some(from)), rest, "from {from}, continued");
-            assert_eq!(read(log, &*log.source(), 1, Some(from)), rest, "from {from}, of which nothing is known");
+            assert_eq!(
+                read(log, &*continued(log, &*source, 1, from), 1, Some(from)),
+                rest,
+                "from {from}, continued"
+            );
+            assert_eq!(
+                read(log, &*log.source(), 1, Some(from)),
+                rest,
+                "from {from}, of which nothing is known"
+            );
         }
     }
     for follow in [false, true] {
-        let error = source.open(1, Some(log.first(1) + 31), follow).err().expect("what is not there can't be read");
+        let error = source
+            .open(1, Some(log.first(1) + 31), follow)
+            .err()
+            .expect("what is not there can't be read");
         assert_eq!(error.kind(), ErrorKind::Data);
     }
 }
@@ -185,12 +220,16 @@ fn records_of_every_length_are_whole(log: &dyn Held) {
     let values: [&[u8]; 6] = [b"", b"a", &huge, b"", &huge[..log.longest() / 5], b"z"];
     log.append(0, &values);
     log.append(0, &[b""]);
-    let expected: Vec<Vec<u8>> = values.iter().chain([&&b""[..]]).map(|value| value.to_vec()).collect();
+    let expected: Vec<Vec<u8>> =
+        values.iter().chain([&&b""[..]]).map(|value| value.to_vec()).collect();
     let source = log.source();
     for from in 0..=expected.len() {
         let read = read(log, &*source, 0, Some(from as u64));
         let lengths: Vec<_> = read.iter().map(|(offset, value)| (offset, value.len())).collect();
-        assert!(read.iter().map(|(_, value)| value).eq(&expected[from..]), "from {from}, by offset: {lengths:?}");
+        assert!(
+            read.iter().map(|(_, value)| value).eq(&expected[from..]),
+            "from {from}, by offset: {lengths:?}"
+        );
     }
 }
 

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::Result;
-use watershed::connect::{Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer};
+use watershed::connect::{
+    Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer,
+};
 
 pub(super) type Row = Vec<Value>;
 
@@ -22,7 +24,14 @@ pub(crate) trait Place {
 /// The columns of all rows here: one of each type.
 pub(crate) fn columns() -> Vec<Column> {
     use ColumnType::{Binary, Double, Doubles, Long, Text, Timestamp};
-    let types = [("id", Long), ("title", Text), ("at", Timestamp), ("ratio", Double), ("place", Doubles), ("bytes", Binary)];
+    let types = [
+        ("id", Long),
+        ("title", Text),
+        ("at", Timestamp),
+        ("ratio", Double),
+        ("place", Doubles),
+        ("bytes", Binary),
+    ];
     types.map(|(name, ty)| Column { name: name.into(), ty, nullable: name != "id" }).to_vec()
 }
 
@@ -71,7 +80,13 @@ impl<'p> World<'p> {
         let opened = self.place.sink().open(&self.schema(), &self.context("app", workers))?;
         assert_eq!(opened.writers.len(), workers);
         let (slots, free) = (vec![BTreeMap::new(); workers], vec![Vec::new(); workers]);
-        let mut run = Run { writers: opened.writers, committer: opened.committer, slots, free, mode: self.mode };
+        let mut run = Run {
+            writers: opened.writers,
+            committer: opened.committer,
+            slots,
+            free,
+            mode: self.mode,
+        };
         if let Some((n, content)) = &self.recorded {
             run.committer.commit(*n, content)?;
         }
@@ -86,12 +101,15 @@ impl<'p> World<'p> {
         Ok(run)
     }
 
-    /// Stages the next commit and records it, as a manifest does; what it makes of the rows is `rows`.
+    /// Stages the next commit and records it, as a manifest does; what it makes of the rows is
+    /// `rows`.
     pub(super) fn decide(&mut self, run: &mut Run, rows: Vec<Row>) {
         let n = self.committed + 1;
         let content = run.stage(n);
         // As it comes back from a manifest's bytes.
-        self.recorded = content.map(|content| (n, serde_json::from_slice(&serde_json::to_vec(&content).unwrap()).unwrap()));
+        self.recorded = content.map(|content| {
+            (n, serde_json::from_slice(&serde_json::to_vec(&content).unwrap()).unwrap())
+        });
         (self.committed, self.rows) = (n, rows);
         self.rows.sort();
     }
@@ -129,7 +147,9 @@ impl Run {
             Mode::Snapshot => {
                 let next = self.slots[worker].len() as u32;
                 let free = &mut self.free[worker];
-                *self.slots[worker].entry(row[0].clone()).or_insert_with(|| free.pop().unwrap_or(next))
+                *self.slots[worker]
+                    .entry(row[0].clone())
+                    .or_insert_with(|| free.pop().unwrap_or(next))
             }
         };
         self.writers[worker].insert(slot, row).unwrap();
@@ -143,7 +163,8 @@ impl Run {
     }
 
     pub(super) fn stage(&mut self, n: u64) -> Option<Json> {
-        let parts: Vec<Box<dyn Any + Send>> = self.writers.iter_mut().filter_map(|writer| writer.stage().unwrap()).collect();
+        let parts: Vec<Box<dyn Any + Send>> =
+            self.writers.iter_mut().filter_map(|writer| writer.stage().unwrap()).collect();
         if parts.is_empty() { None } else { self.committer.stage(n, parts).unwrap() }
     }
 }

@@ -22,7 +22,8 @@ fn many_records_of_a_request_wake_their_waiter_together() {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let polls = |records: usize| {
         let mut polls = 0;
-        let mut append = log.append(&topic, vec![Entry { value: Some("".into()), ..Entry::default() }; records]);
+        let mut append =
+            log.append(&topic, vec![Entry { value: Some("".into()), ..Entry::default() }; records]);
         let places = runtime.block_on(poll_fn(|context| {
             polls += 1;
             append.as_mut().poll(context)
@@ -30,7 +31,8 @@ fn many_records_of_a_request_wake_their_waiter_together() {
         assert!(places.unwrap().iter().all(Result::is_ok));
         polls
     };
-    // Each time it is woken it may look at all of them, and a runtime lets it look at 128 at a time.
+    // Each time it is woken it may look at all of them, and a runtime lets it look at 128 at a
+    // time.
     let (few, many) = (polls(1000), polls(80_000));
     assert!(many <= few + 160, "{many} for 80,000 records, {few} for 1,000");
 }
@@ -47,17 +49,31 @@ fn a_topic_that_is_deleted_is_not_found_by_the_next_request() {
     let (stop, stopped) = oneshot::channel::<()>();
     let running = std::thread::spawn(move || gateway.run(async move { drop(stopped.await) }));
     let mut client = Client::connect(address);
-    let mut post =
-        || client.ask("POST", &format!("/topics/{topic}"), &[JSON], r#"{"records":[{"value":1},{"value":2}]}"#).unwrap();
+    let mut post = || {
+        client
+            .ask(
+                "POST",
+                &format!("/topics/{topic}"),
+                &[JSON],
+                r#"{"records":[{"value":1},{"value":2}]}"#,
+            )
+            .unwrap()
+    };
     assert_eq!(post().status, 200);
     cluster.delete(&topic);
-    let found = || cluster.producer.client().fetch_metadata(Some(&topic), Duration::from_secs(30)).unwrap();
+    let found =
+        || cluster.producer.client().fetch_metadata(Some(&topic), Duration::from_secs(30)).unwrap();
     until("its end", || found().topics().iter().all(|topic| topic.error().is_some()));
     for _ in 0..2 {
         let reply = post();
         assert_eq!((reply.status, &reply.json()["error_code"]), (404, &40401.into()), "{reply:?}");
     }
-    let put = Client::connect(address).ask("PUT", &format!("/streams/{topic}/record"), &[], r#"{"Data":1,"PartitionKey":"k"}"#);
+    let put = Client::connect(address).ask(
+        "PUT",
+        &format!("/streams/{topic}/record"),
+        &[],
+        r#"{"Data":1,"PartitionKey":"k"}"#,
+    );
     assert_eq!(put.unwrap().json()["__type"], "ResourceNotFoundException");
     // Another one of that name is found.
     assert!((0..1000).any(|_| cluster.create(&topic, 1)));

@@ -31,7 +31,11 @@ pub(super) fn program() -> Topology {
 #[ignore = "is started by its neighbour"]
 fn the_child() {
     let Ok(told) = std::env::var(TOLD) else { return };
-    tracing_subscriber::fmt().with_max_level(tracing::Level::DEBUG).with_writer(std::io::stderr).with_ansi(false).init();
+    tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
     let [url, topic, state, follow] = told.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let kafka = Kafka::with(url, []).unwrap();
     let topic = |kind: &str| kafka.topic(&format!("{topic}.{kind}")).unwrap();
@@ -47,11 +51,15 @@ fn the_child() {
         })),
         ..Config::default()
     };
-    let streams = Streams::new(program()).source("events", topic("events")).sink("all", topic("all")).sink("sums", topic("sums"));
+    let streams = Streams::new(program())
+        .source("events", topic("events"))
+        .sink("all", topic("all"))
+        .sink("sums", topic("sums"));
     streams.run(config).unwrap();
 }
 
-/// A run in a process of its own. It ends with its test and, where that fails, what it said is shown.
+/// A run in a process of its own. It ends with its test and, where that fails, what it said is
+/// shown.
 pub(super) struct Run {
     process: Child,
     said: NamedTempFile,
@@ -62,7 +70,12 @@ impl Run {
         let told = format!("kafka://{} {topic} {state} {follow}", cluster.at["KAFKA_PLAIN"]);
         let said = NamedTempFile::new().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "connectors::kafka::crashes::the_child", "--ignored", "--nocapture"]);
+        command.args([
+            "--exact",
+            "connectors::kafka::crashes::the_child",
+            "--ignored",
+            "--nocapture",
+        ]);
         command.env(TOLD, told).stdout(Stdio::piped()).stderr(said.reopen().unwrap());
         Run { process: command.spawn().unwrap(), said }
     }
@@ -95,14 +108,22 @@ fn a_run_that_is_killed_again_and_again_repeats_nothing_and_loses_nothing() {
 }
 
 #[test]
-fn a_run_whose_commits_the_broker_forgets_whenever_it_is_killed_repeats_nothing_and_loses_nothing() {
+fn a_run_whose_commits_the_broker_forgets_whenever_it_is_killed_repeats_nothing_and_loses_nothing()
+{
     killed_again_and_again(|cluster, topic| {
         let list = || cluster.admin.inner().fetch_group_list(None, Duration::from_secs(30));
         // A broker that has just begun reads what it knows of them first.
         until("a list of the groups", || list().is_ok());
         let groups = list().unwrap();
-        let own = |group: &&str| group.ends_with(&format!("/{topic}.all")) || group.ends_with(&format!("/{topic}.sums"));
-        groups.groups().iter().map(|group| group.name()).filter(own).for_each(|group| cluster.forget(group));
+        let own = |group: &&str| {
+            group.ends_with(&format!("/{topic}.all")) || group.ends_with(&format!("/{topic}.sums"))
+        };
+        groups
+            .groups()
+            .iter()
+            .map(|group| group.name())
+            .filter(own)
+            .for_each(|group| cluster.forget(group));
     });
 }
 
@@ -119,7 +140,11 @@ fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
         for n in 0..count {
             let (key, value) = (format!("k{}", dice.below(7)), dice.below(100) as i64);
             let text = value.to_string();
-            cluster.append(&format!("{topic}.events"), n % 2, &[(Some(key.as_bytes()), Some(text.as_bytes()))]);
+            cluster.append(
+                &format!("{topic}.events"),
+                n % 2,
+                &[(Some(key.as_bytes()), Some(text.as_bytes()))],
+            );
             *sums.entry(key).or_default() += value;
         }
         sent += count as usize;
@@ -130,7 +155,8 @@ fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
         let mut lines = BufReader::new(run.process.stdout.take().unwrap()).lines();
         // In some rounds at once or while it recovers, in most around its next commit.
         for _ in 0..round % 4 {
-            let committed = lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("committed"));
+            let committed =
+                lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("committed"));
             assert!(committed, "the child ended by itself");
             send(&mut dice, 5);
         }
@@ -160,7 +186,8 @@ fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
     for (_, key, value) in read("all") {
         assert_eq!(key, None);
         let value: serde_json::Value = serde_json::from_slice(&value.unwrap()).unwrap();
-        *all.entry(value["key"].as_str().unwrap().to_string()).or_default() += value["value"].as_i64().unwrap();
+        *all.entry(value["key"].as_str().unwrap().to_string()).or_default() +=
+            value["value"].as_i64().unwrap();
     }
     assert_eq!(all, sums);
 }

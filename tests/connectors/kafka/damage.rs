@@ -1,4 +1,5 @@
-//! Damage is told as damage: what can't be read is never passed over, waited for, or taken for a network that is down.
+//! Damage is told as damage: what can't be read is never passed over, waited for, or taken for a
+//! network that is down.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -14,12 +15,14 @@ use watershed::connectors::kafka::{Kafka, KafkaTopic};
 
 use super::{Cluster, cluster};
 
-/// The bytes of a batch of records before its own, and where in it are its length, its form and its sum.
+/// The bytes of a batch of records before its own, and where in it are its length, its form and its
+/// sum.
 const LENGTH: u64 = 8;
 const FORM: u64 = 16;
 const SUM: u64 = 17;
 
-/// Changes a byte of the second batch of a topic in the broker's file, at a place from the batch's beginning.
+/// Changes a byte of the second batch of a topic in the broker's file, at a place from the batch's
+/// beginning.
 fn damage(cluster: &Cluster, topic: &str, place: u64, change: impl Fn(u8) -> u8) {
     let run = Path::new(&cluster.at["KAFKA_TLS_CA"]).parent().unwrap();
     let path = run.join("data").join(format!("{topic}-0")).join("00000000000000000000.log");
@@ -39,7 +42,9 @@ fn read(what: &str, topic: &KafkaTopic, follow: bool) -> (Vec<Vec<u8>>, watershe
     let mut values = Vec::new();
     for _ in 0..600 {
         match reader.poll() {
-            Ok(Poll::Batch(batch)) => values.extend(batch.iter(0).map(|record| record.value.unwrap().to_vec())),
+            Ok(Poll::Batch(batch)) => {
+                values.extend(batch.iter(0).map(|record| record.value.unwrap().to_vec()))
+            }
             Ok(Poll::Idle) => drop(reader.wait(std::time::Duration::from_millis(100))),
             Ok(Poll::End) => panic!("{what}: it ended after {values:?}"),
             Err(error) => return (values, error),
@@ -66,7 +71,11 @@ fn a_record_that_is_damaged_at_the_broker_is_data_that_is_lost() {
         for follow in [false, true] {
             let (values, error) = read(what, &cluster.open(&topic), follow);
             assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Data, 65), "{what}: {error}");
-            assert!(error.to_string().contains("damaged") && error.to_string().contains("from offset 1"), "{what}: {error}");
+            assert!(
+                error.to_string().contains("damaged")
+                    && error.to_string().contains("from offset 1"),
+                "{what}: {error}"
+            );
             assert_eq!(values, [b"the first".to_vec()], "{what}");
         }
     }
@@ -76,12 +85,21 @@ fn a_record_that_is_damaged_at_the_broker_is_data_that_is_lost() {
 fn only_troubles_that_are_known_to_pass_are_waited_for() {
     use RDKafkaRespErr as E;
     let broker = MockCluster::new(1).unwrap();
-    let topic = |name: &str| Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), []).unwrap().topic(name).unwrap();
+    let topic = |name: &str| {
+        Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), [])
+            .unwrap()
+            .topic(name)
+            .unwrap()
+    };
     let fill = |name: &str| {
         broker.create_topic(name, 1, 1).unwrap();
         let mut config = ClientConfig::new();
-        let producer: BaseProducer = config.set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
-        producer.send(BaseRecord::<str, str>::to(name).payload("v")).map_err(|(error, _)| error).unwrap();
+        let producer: BaseProducer =
+            config.set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
+        producer
+            .send(BaseRecord::<str, str>::to(name).payload("v"))
+            .map_err(|(error, _)| error)
+            .unwrap();
         producer.flush(std::time::Duration::from_secs(30)).unwrap();
     };
     for (name, code, kind) in [

@@ -1,4 +1,5 @@
-//! A broker forgets the offsets of a group without members in time: then the topic itself says which commit was its last.
+//! A broker forgets the offsets of a group without members in time: then the topic itself says
+//! which commit was its last.
 
 use std::sync::atomic::Ordering;
 
@@ -41,7 +42,9 @@ fn a_commit_that_the_group_has_forgotten_is_found_in_the_topic_and_not_made_agai
             Mode::Snapshot => vec![(1, "one more"), (2, "two \u{1f600}\n\"")],
         };
         // Once right after its last commit, and later after some in which it had no part.
-        for (generation, committed, last) in [(2, 2, Some(&content)), (3, 2, Some(&content)), (4, 9, None), (5, 9, None)] {
+        for (generation, committed, last) in
+            [(2, 2, Some(&content)), (3, 2, Some(&content)), (4, 9, None), (5, 9, None)]
+        {
             place.forget();
             drop(place.start(generation, committed, last, &rows));
             assert_eq!(place.read(), written);
@@ -58,7 +61,12 @@ fn a_commit_that_the_group_has_forgotten_is_found_in_the_topic_and_not_made_agai
 fn a_commit_that_was_decided_is_made_once_after_the_group_has_forgotten_the_one_before() {
     let Some(cluster) = cluster() else { return };
     let long = "x".repeat(9000);
-    for (mode, second) in [(Mode::Append, "two"), (Mode::Snapshot, "two"), (Mode::Append, &long), (Mode::Snapshot, &long)] {
+    for (mode, second) in [
+        (Mode::Append, "two"),
+        (Mode::Snapshot, "two"),
+        (Mode::Append, &long),
+        (Mode::Snapshot, &long),
+    ] {
         let place = Place::new(cluster, mode);
         let mut first = place.start(1, 0, None, &[]);
         put(&mut first, &[(1, "one"), (2, "one")]);

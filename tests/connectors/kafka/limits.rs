@@ -1,4 +1,5 @@
-//! Topics that take less at once than usual: the limit is the batch's, and only a record that fails alone is too large.
+//! Topics that take less at once than usual: the limit is the batch's, and only a record that fails
+//! alone is too large.
 
 use futures::executor::block_on;
 use futures::future::join_all;
@@ -18,7 +19,8 @@ fn record(number: usize, bytes: usize) -> Entry {
 
 /// The numbers of the records in a topic of one partition.
 fn numbers(cluster: &Cluster, topic: &str) -> Vec<usize> {
-    let number = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap().parse().unwrap();
+    let number =
+        |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap().parse().unwrap();
     cluster.read(topic, 0).into_iter().map(|(_, _, value)| number(value)).collect()
 }
 
@@ -37,13 +39,16 @@ fn records_that_fit_are_taken_however_many_come_at_once() {
     cluster.limit(&topic, 20_000);
     let log = cluster.kafka().log().unwrap();
     let at_once = |numbers: std::ops::Range<usize>| {
-        let appended = join_all(numbers.map(|number| log.append(&topic, vec![record(number, 1500)])));
+        let appended =
+            join_all(numbers.map(|number| log.append(&topic, vec![record(number, 1500)])));
         for places in block_on(appended) {
             offset(&places.unwrap()[0]);
         }
     };
     at_once(0..600);
-    let one = block_on(log.append(&topic, (600..1200).map(|number| record(number, 1500)).collect())).unwrap();
+    let one =
+        block_on(log.append(&topic, (600..1200).map(|number| record(number, 1500)).collect()))
+            .unwrap();
     assert!(one.iter().map(offset).is_sorted());
     let mixed = vec![record(1200, 1500), record(0, 25_000), record(1201, 1500)];
     let mixed = block_on(log.append(&topic, mixed)).unwrap();
@@ -64,9 +69,13 @@ fn a_limit_that_is_not_told_is_found_by_trying() {
     cluster.limit(&topic, 20_000);
     // With tokens nobody asks for limits.
     let properties = token(&folder.path().join("token"), -10..600);
-    let log = Kafka::with(&format!("kafka://{}", cluster.at["KAFKA_SASL"]), properties).unwrap().log().unwrap();
+    let log = Kafka::with(&format!("kafka://{}", cluster.at["KAFKA_SASL"]), properties)
+        .unwrap()
+        .log()
+        .unwrap();
     for _ in 0..2 {
-        let appended = join_all((0..600).map(|number| log.append(&topic, vec![record(number, 1500)])));
+        let appended =
+            join_all((0..600).map(|number| log.append(&topic, vec![record(number, 1500)])));
         for places in block_on(appended) {
             offset(&places.unwrap()[0]);
         }
@@ -85,7 +94,9 @@ fn no_record_overtakes_its_neighbour_when_a_limit_falls() {
     for limit in [100_000, 20_000, 4000] {
         block_on(log.append(&topic, vec![record(0, 1500)])).unwrap();
         cluster.limit(&topic, limit);
-        let places = block_on(log.append(&topic, due.iter().map(|number| record(*number, 1500)).collect())).unwrap();
+        let places =
+            block_on(log.append(&topic, due.iter().map(|number| record(*number, 1500)).collect()))
+                .unwrap();
         let taken: Vec<u64> = places.iter().filter(|place| place.is_ok()).map(offset).collect();
         assert!(taken.is_sorted(), "{taken:?}");
         let busy = |place: &Result<At, Refusal>| matches!(place, Ok(_) | Err(Refusal::Busy(_)));
@@ -93,7 +104,9 @@ fn no_record_overtakes_its_neighbour_when_a_limit_falls() {
     }
     // By now the limit is known.
     due.retain(|number| *number > 0);
-    let places = block_on(log.append(&topic, due.iter().map(|number| record(*number, 1500)).collect())).unwrap();
+    let places =
+        block_on(log.append(&topic, due.iter().map(|number| record(*number, 1500)).collect()))
+            .unwrap();
     assert!(places.iter().map(offset).is_sorted());
 }
 

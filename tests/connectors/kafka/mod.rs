@@ -1,5 +1,6 @@
-//! Promises of the Kafka connector, against a real broker: the contract, [`reading`], [`damage`], [`writing`], [`forgotten`], [`limits`],
-//! [`appending`], [`refusals`], [`running`] and [`crashes`].
+//! Promises of the Kafka connector, against a real broker: the contract, [`reading`], [`damage`],
+//! [`writing`], [`forgotten`], [`limits`], [`appending`], [`refusals`], [`running`] and
+//! [`crashes`].
 
 mod appending;
 mod crashes;
@@ -18,7 +19,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
+    TopicReplication,
+};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::DeliveryResult;
@@ -28,7 +32,9 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use watershed::connect::{Partition, Poll, Sink, Source, Value};
 use watershed::connectors::kafka::{Kafka, KafkaTopic};
 
-use super::contract::{self, Held, Place, append_contract, owner_contract, snapshot_contract, source_contract};
+use super::contract::{
+    self, Held, Place, append_contract, owner_contract, snapshot_contract, source_contract,
+};
 use crate::support::proxy::Proxy;
 use crate::support::services::{service, skipped};
 use crate::support::until;
@@ -84,14 +90,19 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &at["KAFKA_PLAIN"]);
         let admin = config.create().unwrap();
-        // One request at a time: with more, the first records of a partition that was just made may be lost.
+        // One request at a time: with more, the first records of a partition that was just made may
+        // be lost.
         config
             .set("message.max.bytes", "10485760")
             .set("linger.ms", "0")
             .set("enable.idempotence", "true")
             .set("max.in.flight", "1");
         let producer = config.create_with_context(Deliveries::default()).unwrap();
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         Some(Cluster { at, admin, producer, runtime })
     };
     CLUSTER.get_or_init(start).as_ref()
@@ -113,10 +124,14 @@ impl Cluster {
         format!("kafka://{}/{prefix}", self.at["KAFKA_PLAIN"])
     }
 
-    /// A way to the broker that fails when told; one at a time, as the broker sends its clients to one port.
+    /// A way to the broker that fails when told; one at a time, as the broker sends its clients to
+    /// one port.
     pub(crate) fn behind(&self) -> Option<Proxy> {
-        let Some((server, front)) = self.at.get("KAFKA_BEHIND").zip(self.at.get("KAFKA_FRONT")) else {
-            skipped("the broker that runs here has no listener for a proxy: do tests/services/down kafka first");
+        let Some((server, front)) = self.at.get("KAFKA_BEHIND").zip(self.at.get("KAFKA_FRONT"))
+        else {
+            skipped(
+                "the broker that runs here has no listener for a proxy: do tests/services/down kafka first",
+            );
             return None;
         };
         let listener = std::iter::from_fn(|| match TcpListener::bind(front) {
@@ -138,8 +153,12 @@ impl Cluster {
 
     /// False if there is still one of this name.
     pub(crate) fn create(&self, name: &str, partitions: i32) -> bool {
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1)).set("max.message.bytes", "10485760");
-        let created = self.runtime.block_on(self.admin.create_topics(&[topic], &AdminOptions::new())).unwrap();
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
+            .set("max.message.bytes", "10485760");
+        let created = self
+            .runtime
+            .block_on(self.admin.create_topics(&[topic], &AdminOptions::new()))
+            .unwrap();
         let made = created.iter().all(Result::is_ok);
         if made {
             self.heard(name, partitions as usize);
@@ -148,13 +167,17 @@ impl Cluster {
     }
 
     fn delete(&self, name: &str) {
-        let deleted = self.runtime.block_on(self.admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
+        let deleted =
+            self.runtime.block_on(self.admin.delete_topics(&[name], &AdminOptions::new())).unwrap();
         deleted.into_iter().for_each(|topic| drop(topic.unwrap()));
     }
 
     pub(crate) fn grow(&self, name: &str, partitions: usize) {
         let more = NewPartitions::new(name, partitions);
-        let grown = self.runtime.block_on(self.admin.create_partitions(&[more], &AdminOptions::new())).unwrap();
+        let grown = self
+            .runtime
+            .block_on(self.admin.create_partitions(&[more], &AdminOptions::new()))
+            .unwrap();
         grown.into_iter().for_each(|topic| drop(topic.unwrap()));
         self.heard(name, partitions);
         // The producer, too, which otherwise asks every few minutes.
@@ -164,39 +187,64 @@ impl Cluster {
     /// Lets a topic take batches of so many bytes, and no larger ones.
     fn limit(&self, topic: &str, bytes: usize) {
         let (options, bytes) = (AdminOptions::new(), bytes.to_string());
-        let changed = [&AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes)];
+        let changed =
+            [&AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes)];
         let altered = self.runtime.block_on(self.admin.alter_configs(changed, &options)).unwrap();
         altered.into_iter().for_each(|topic| drop(topic.unwrap()));
         let asked = [ResourceSpecifier::Topic(topic)];
-        let told = || self.runtime.block_on(self.admin.describe_configs(&asked, &options)).unwrap().remove(0).unwrap();
-        until(topic, || told().get("max.message.bytes").and_then(|entry| entry.value.clone()).as_ref() == Some(&bytes));
+        let told = || {
+            self.runtime
+                .block_on(self.admin.describe_configs(&asked, &options))
+                .unwrap()
+                .remove(0)
+                .unwrap()
+        };
+        until(topic, || {
+            told().get("max.message.bytes").and_then(|entry| entry.value.clone()).as_ref()
+                == Some(&bytes)
+        });
     }
 
-    /// Waits until the broker knows of partitions: they are made elsewhere, and one that has just begun hears of them later.
+    /// Waits until the broker knows of partitions: they are made elsewhere, and one that has just
+    /// begun hears of them later.
     fn heard(&self, name: &str, partitions: usize) {
-        let led = |topic: &MetadataTopic| topic.partitions().iter().filter(|partition| partition.leader() >= 0).count();
-        let ask = || self.admin.inner().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
-        until(name, || ask().topics().iter().any(|topic| topic.error().is_none() && led(topic) >= partitions));
+        let led = |topic: &MetadataTopic| {
+            topic.partitions().iter().filter(|partition| partition.leader() >= 0).count()
+        };
+        let ask =
+            || self.admin.inner().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
+        until(name, || {
+            ask().topics().iter().any(|topic| topic.error().is_none() && led(topic) >= partitions)
+        });
     }
 
     /// Takes away what is before an offset, as retention does.
     pub(crate) fn expire(&self, topic: &str, partition: u32, before: u64) {
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(topic, partition as i32, Offset::Offset(before as i64)).unwrap();
+        offsets
+            .add_partition_offset(topic, partition as i32, Offset::Offset(before as i64))
+            .unwrap();
         self.runtime.block_on(self.admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
     }
 
-    /// Takes all offsets of a group away, as brokers do with one that had neither a member nor a commit for long.
+    /// Takes all offsets of a group away, as brokers do with one that had neither a member nor a
+    /// commit for long.
     fn forget(&self, group: &str) {
-        let deleted = self.runtime.block_on(self.admin.delete_groups(&[group], &AdminOptions::new())).unwrap();
+        let deleted = self
+            .runtime
+            .block_on(self.admin.delete_groups(&[group], &AdminOptions::new()))
+            .unwrap();
         deleted.into_iter().for_each(|group| drop(group.unwrap()));
     }
 
     /// The offsets of a group, by partition.
     fn offsets(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
         let mut config = ClientConfig::new();
-        let client: BaseConsumer =
-            config.set("bootstrap.servers", &self.at["KAFKA_PLAIN"]).set("group.id", group).create().unwrap();
+        let client: BaseConsumer = config
+            .set("bootstrap.servers", &self.at["KAFKA_PLAIN"])
+            .set("group.id", group)
+            .create()
+            .unwrap();
         let mut offsets = TopicPartitionList::new();
         offsets.add_partition_range(topic, 0, partitions - 1);
         let offsets = client.committed_offsets(offsets, Duration::from_secs(30)).unwrap();
@@ -207,35 +255,61 @@ impl Cluster {
     /// Appends records in one transaction, whose marker takes an offset of its own.
     pub(crate) fn commit(&self, topic: &str, partition: u32, values: &[&[u8]]) {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &self.at["KAFKA_PLAIN"]).set("transactional.id", self.unique());
+        config
+            .set("bootstrap.servers", &self.at["KAFKA_PLAIN"])
+            .set("transactional.id", self.unique());
         let producer: BaseProducer = config.create().unwrap();
         let patience = Duration::from_secs(30);
         producer.init_transactions(patience).unwrap();
         producer.begin_transaction().unwrap();
         for value in values {
-            let record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32).payload(value);
+            let record =
+                BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32).payload(value);
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         producer.commit_transaction(patience).unwrap();
     }
 
-    pub(crate) fn append(&self, topic: &str, partition: u32, records: &[(Option<&[u8]>, Option<&[u8]>)]) {
+    pub(crate) fn append(
+        &self,
+        topic: &str,
+        partition: u32,
+        records: &[(Option<&[u8]>, Option<&[u8]>)],
+    ) {
         self.send(topic, partition, records.iter().map(|(key, value)| (*key, *value, None)));
     }
 
     /// Appends values that are stamped with these milliseconds.
-    pub(crate) fn append_at(&self, topic: &str, partition: u32, records: &[(i64, Option<Vec<u8>>)]) {
-        self.send(topic, partition, records.iter().map(|(at, value)| (None, value.as_deref(), Some(*at))));
+    pub(crate) fn append_at(
+        &self,
+        topic: &str,
+        partition: u32,
+        records: &[(i64, Option<Vec<u8>>)],
+    ) {
+        self.send(
+            topic,
+            partition,
+            records.iter().map(|(at, value)| (None, value.as_deref(), Some(*at))),
+        );
     }
 
-    fn send<'a>(&self, topic: &str, partition: u32, records: impl Iterator<Item = (Bytes<'a>, Bytes<'a>, Option<i64>)>) {
+    fn send<'a>(
+        &self,
+        topic: &str,
+        partition: u32,
+        records: impl Iterator<Item = (Bytes<'a>, Bytes<'a>, Option<i64>)>,
+    ) {
         for (key, value, at) in records {
             let mut record = BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32);
             (record.key, record.payload, record.timestamp) = (key, value, at);
             self.producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         self.producer.flush(Duration::from_secs(30)).unwrap();
-        assert_eq!(self.producer.context().0.lock().unwrap().remove(topic), None, "all is delivered to {topic}");
+        assert_eq!(
+            self.producer.context().0.lock().unwrap().remove(topic),
+            None,
+            "all is delivered to {topic}"
+        );
     }
 
     fn kafka(&self) -> Kafka {
@@ -259,7 +333,9 @@ fn records(partition: &mut dyn Partition) -> Records {
     loop {
         match partition.poll().unwrap() {
             Poll::Batch(batch) => {
-                records.extend(batch.iter(0).map(|r| (r.order.offset, r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec))));
+                records.extend(batch.iter(0).map(|r| {
+                    (r.order.offset, r.key.map(<[u8]>::to_vec), r.value.map(<[u8]>::to_vec))
+                }));
             }
             Poll::Idle => assert!(partition.wait(Duration::from_millis(100))),
             Poll::End => return records,

@@ -63,14 +63,18 @@ fn what_a_transaction_took_back_is_never_read_and_its_offsets_are_passed_over() 
     send(&producer, &topic, 10..20);
     producer.commit_transaction(Duration::from_secs(30)).unwrap();
     let read = cluster.read(&topic, 0);
-    let texts: Vec<String> = read.iter().map(|(_, _, value)| String::from_utf8(value.clone().unwrap()).unwrap()).collect();
+    let texts: Vec<String> = read
+        .iter()
+        .map(|(_, _, value)| String::from_utf8(value.clone().unwrap()).unwrap())
+        .collect();
     assert_eq!(texts, values(0, 20));
     // A marker after each of the three, and ten records that were taken back.
     assert_eq!((read[9].0, read[10].0, read[19].0), (9, 22, 31));
     let source = cluster.open(&topic);
     for from in 0..=33 {
         let mut opened = source.open(0, Some(from), false).unwrap();
-        let expected: Vec<_> = read.iter().filter(|(offset, ..)| *offset >= from).cloned().collect();
+        let expected: Vec<_> =
+            read.iter().filter(|(offset, ..)| *offset >= from).cloned().collect();
         assert_eq!(records(&mut *opened), expected, "from {from}");
     }
 }
@@ -108,7 +112,11 @@ fn keys_tombstones_timestamps_and_headers_are_carried() {
         .insert(Header { key: "trace", value: Some("one") })
         .insert(Header { key: "none", value: None::<&str> })
         .insert(Header { key: "trace", value: Some("") });
-    let record = BaseRecord::<str, str>::to(&topic).partition(0).payload("dated").timestamp(1_598_586_767_123).headers(headers);
+    let record = BaseRecord::<str, str>::to(&topic)
+        .partition(0)
+        .payload("dated")
+        .timestamp(1_598_586_767_123)
+        .headers(headers);
     cluster.producer.send(record).map_err(|(error, _)| error).unwrap();
     cluster.producer.flush(Duration::from_secs(30)).unwrap();
     let mut opened = cluster.open(&topic).open(0, None, false).unwrap();
@@ -117,8 +125,10 @@ fn keys_tombstones_timestamps_and_headers_are_carried() {
         match opened.poll().unwrap() {
             Poll::Batch(batch) => {
                 for record in batch.iter(0) {
-                    let headers: Vec<_> =
-                        record.headers.map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec))).collect();
+                    let headers: Vec<_> = record
+                        .headers
+                        .map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec)))
+                        .collect();
                     let bytes = [record.key, record.value].map(|bytes| bytes.map(<[u8]>::to_vec));
                     read.push((bytes, record.timestamp.unwrap(), headers));
                 }
@@ -128,7 +138,10 @@ fn keys_tombstones_timestamps_and_headers_are_carried() {
         }
     }
     for ((key, value), read) in sent.iter().zip(&read) {
-        assert_eq!(([*key, *value].map(|bytes| bytes.map(<[u8]>::to_vec)), &vec![]), (read.0.clone(), &read.2));
+        assert_eq!(
+            ([*key, *value].map(|bytes| bytes.map(<[u8]>::to_vec)), &vec![]),
+            (read.0.clone(), &read.2)
+        );
     }
     let headers = [("trace", Some(&b"one"[..])), ("none", None), ("trace", Some(b""))];
     let headers = headers.map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec)));
@@ -211,13 +224,17 @@ fn a_topic_that_is_made_anew_and_longer_than_it_was_stops_who_reads_it() {
         let source = cluster.open(&topic);
         let mut follower = source.open(0, None, true).unwrap();
         take(&mut *follower, 10).unwrap();
-        (0..if looked { 30 } else { 0 }).for_each(|_| assert_eq!(source.partitions().unwrap(), [0, 1]));
+        (0..if looked { 30 } else { 0 })
+            .for_each(|_| assert_eq!(source.partitions().unwrap(), [0, 1]));
         cluster.delete(&topic);
         assert!((0..1000).any(|_| cluster.create(&topic, 2)));
         cluster.append(&topic, 0, &[(None, Some(&b"w"[..])); 25]);
         // A reader that asks while there is no such topic sees it by itself.
-        let error = Some(&mut follower).filter(|_| read).and_then(|follower| take(&mut **follower, 15).err());
-        let error = error.unwrap_or_else(|| (0..100).find_map(|_| source.partitions().err()).unwrap());
+        let error = Some(&mut follower)
+            .filter(|_| read)
+            .and_then(|follower| take(&mut **follower, 15).err());
+        let error =
+            error.unwrap_or_else(|| (0..100).find_map(|_| source.partitions().err()).unwrap());
         assert_eq!(error.kind(), ErrorKind::Data, "{error}");
         assert!(error.to_string().contains("made anew"), "{error}");
     }
@@ -247,9 +264,13 @@ fn a_broker_that_goes_and_comes_back_is_waited_for() {
     let broker = MockCluster::new(1).unwrap();
     broker.create_topic("t", 1, 1).unwrap();
     let mut config = ClientConfig::new();
-    let producer: BaseProducer = config.set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
+    let producer: BaseProducer =
+        config.set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
     send(&producer, "t", 0..5);
-    let source = Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), []).unwrap().topic("t").unwrap();
+    let source = Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), [])
+        .unwrap()
+        .topic("t")
+        .unwrap();
     let mut follower = source.open(0, None, true).unwrap();
     take(&mut *follower, 5).unwrap();
     broker.broker_down(1).unwrap();
@@ -267,9 +288,15 @@ fn a_partition_that_nobody_leads_for_a_while_is_never_taken_for_one_that_is_gone
     let broker = MockCluster::new(1).unwrap();
     broker.create_topic("t", 1, 1).unwrap();
     let mut config = ClientConfig::new();
-    let producer: BaseProducer = config.set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
+    let producer: BaseProducer =
+        config.set("bootstrap.servers", broker.bootstrap_servers()).create().unwrap();
     send(&producer, "t", 0..5);
-    let topic = || Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), []).unwrap().topic("t").unwrap();
+    let topic = || {
+        Kafka::with(&format!("kafka://{}", broker.bootstrap_servers()), [])
+            .unwrap()
+            .topic("t")
+            .unwrap()
+    };
     let source = topic();
     assert_eq!(source.span(0).unwrap(), Some(0..5));
     broker.partition_leader("t", 0, None).unwrap();

@@ -1,4 +1,5 @@
-//! Who is let in and who is not: each trouble is one error that says what to do, and no secret is in it.
+//! Who is let in and who is not: each trouble is one error that says what to do, and no secret is
+//! in it.
 
 use std::ops::Range;
 use std::path::Path;
@@ -13,8 +14,14 @@ use super::{Cluster, cluster};
 
 /// A topic at one of the broker's listeners, with properties written `name=value`.
 fn topic(cluster: &Cluster, listener: &str, topic: &str, properties: &[&str]) -> KafkaTopic {
-    let properties = properties.iter().map(|p| p.split_once('=').unwrap()).map(|(n, v)| (n.to_string(), v.to_string()));
-    Kafka::with(&format!("kafka://{}", cluster.at[listener]), properties).unwrap().topic(topic).unwrap()
+    let properties = properties
+        .iter()
+        .map(|p| p.split_once('=').unwrap())
+        .map(|(n, v)| (n.to_string(), v.to_string()));
+    Kafka::with(&format!("kafka://{}", cluster.at[listener]), properties)
+        .unwrap()
+        .topic(topic)
+        .unwrap()
 }
 
 #[track_caller]
@@ -37,7 +44,8 @@ fn whoever_says_the_right_word_is_let_in() {
     let ca = format!("ssl.ca.location={}", cluster.at["KAFKA_TLS_CA"]);
     for (listener, protocol) in [("KAFKA_SASL", "sasl_plaintext"), ("KAFKA_TLS", "sasl_ssl")] {
         for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
-            let (protocol, mechanism) = (format!("security.protocol={protocol}"), format!("sasl.mechanism={mechanism}"));
+            let (protocol, mechanism) =
+                (format!("security.protocol={protocol}"), format!("sasl.mechanism={mechanism}"));
             let mut properties = vec![&*protocol, &mechanism, ALICE[0], ALICE[1]];
             if listener == "KAFKA_TLS" {
                 properties.push(&ca);
@@ -60,12 +68,15 @@ fn tls_alone_is_enough_where_nobody_is_asked_who_he_is() {
     assert_eq!(super::records(&mut *Source::open(&topic, 1, None, false).unwrap()).len(), 1);
 }
 
-/// Writes a token that is good from one second to another, counted from now, and returns the properties that name its file.
+/// Writes a token that is good from one second to another, counted from now, and returns the
+/// properties that name its file.
 pub(super) fn token(path: &Path, seconds: Range<i64>) -> Vec<(String, String)> {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
     let encode = |json: String| URL_SAFE_NO_PAD.encode(json);
-    let claims = format!(r#"{{"sub":"alice","iat":{},"exp":{}}}"#, now + seconds.start, now + seconds.end);
-    std::fs::write(path, format!("{}.{}.\n", encode(r#"{"alg":"none"}"#.into()), encode(claims))).unwrap();
+    let claims =
+        format!(r#"{{"sub":"alice","iat":{},"exp":{}}}"#, now + seconds.start, now + seconds.end);
+    std::fs::write(path, format!("{}.{}.\n", encode(r#"{"alg":"none"}"#.into()), encode(claims)))
+        .unwrap();
     let properties = [
         ("security.protocol", "sasl_plaintext"),
         ("sasl.mechanism", "OAUTHBEARER"),
@@ -79,7 +90,8 @@ fn a_token_in_a_file_lets_in_until_it_has_run_out() {
     let Some(cluster) = cluster() else { return };
     let (name, folder) = (cluster.topic(2), tempfile::tempdir().unwrap());
     let path = folder.path().join("token");
-    let properties: Vec<String> = token(&path, -10..600).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+    let properties: Vec<String> =
+        token(&path, -10..600).into_iter().map(|(name, value)| format!("{name}={value}")).collect();
     let properties: Vec<&str> = properties.iter().map(String::as_str).collect();
     assert_eq!(topic(cluster, "KAFKA_SASL", &name, &properties).partitions().unwrap(), [0, 1]);
     token(&path, -600..-10);
@@ -94,8 +106,17 @@ fn a_wrong_password_is_said_to_be_one() {
     let name = cluster.topic(1);
     for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
         let mechanism = format!("sasl.mechanism={mechanism}");
-        let properties = ["security.protocol=sasl_plaintext", &mechanism, "sasl.username=alice", "sasl.password=wrong-pass"];
-        refused(&topic(cluster, "KAFKA_SASL", &name, &properties), ErrorKind::Config, "does not accept the credentials");
+        let properties = [
+            "security.protocol=sasl_plaintext",
+            &mechanism,
+            "sasl.username=alice",
+            "sasl.password=wrong-pass",
+        ];
+        refused(
+            &topic(cluster, "KAFKA_SASL", &name, &properties),
+            ErrorKind::Config,
+            "does not accept the credentials",
+        );
     }
 }
 
@@ -105,7 +126,11 @@ fn the_certificate_of_another_host_or_of_a_stranger_is_refused() {
     let name = cluster.topic(1);
     for ca in ["KAFKA_OTHER_CA", "KAFKA_TLS_CA"] {
         let ca = format!("ssl.ca.location={}", cluster.at[ca]);
-        refused(&topic(cluster, "KAFKA_OTHER", &name, &["security.protocol=ssl", &ca]), ErrorKind::Connect, "TLS");
+        refused(
+            &topic(cluster, "KAFKA_OTHER", &name, &["security.protocol=ssl", &ca]),
+            ErrorKind::Connect,
+            "TLS",
+        );
     }
 }
 

@@ -1,4 +1,5 @@
-//! What a whole run does with Kafka beside reading and writing: it tells people's tools how far it is, and sees topics grow.
+//! What a whole run does with Kafka beside reading and writing: it tells people's tools how far it
+//! is, and sees topics grow.
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -11,7 +12,12 @@ use crate::support::until;
 
 type Sent = [(Option<&'static [u8]>, Option<&'static [u8]>); 4];
 
-const RECORDS: Sent = [(Some(b"a"), Some(b"1")), (Some(b"b"), Some(b"2")), (Some(b"a"), Some(b"3")), (Some(b"c"), Some(b"4"))];
+const RECORDS: Sent = [
+    (Some(b"a"), Some(b"1")),
+    (Some(b"b"), Some(b"2")),
+    (Some(b"a"), Some(b"3")),
+    (Some(b"c"), Some(b"4")),
+];
 
 /// A topic for each that the program reads and writes.
 fn topics(cluster: &Cluster) -> String {
@@ -34,14 +40,21 @@ fn a_group_that_watches_is_told_every_commit_and_never_moves_a_run() {
     let (events, group) = (format!("{topic}.events"), format!("{topic}.watchers"));
     let run = || {
         let open = |kind: &str| cluster.open(&format!("{topic}.{kind}"));
-        let config =
-            Config { workers: 2, state: Some(Store::open(state.path().to_str().unwrap()).unwrap()), ..Config::default() };
+        let config = Config {
+            workers: 2,
+            state: Some(Store::open(state.path().to_str().unwrap()).unwrap()),
+            ..Config::default()
+        };
         let streams = Streams::new(program()).source("events", open("events").watched_as(&group));
         streams.sink("all", open("all")).sink("sums", open("sums")).run(config).unwrap();
     };
     let client: BaseConsumer = {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", &cluster.at["KAFKA_PLAIN"]).set("group.id", &group).create().unwrap()
+        config
+            .set("bootstrap.servers", &cluster.at["KAFKA_PLAIN"])
+            .set("group.id", &group)
+            .create()
+            .unwrap()
     };
     let (mut ends, mut sent) = ([0, 0], 0);
     // Somebody sets the offsets back, ahead, and to nothing.
@@ -53,12 +66,16 @@ fn a_group_that_watches_is_told_every_commit_and_never_moves_a_run() {
         }
         run();
         assert_eq!(written(cluster, &topic), sent);
-        until("the last commit's offsets", || cluster.offsets(&group, &events, 2) == ends.map(Some));
+        until("the last commit's offsets", || {
+            cluster.offsets(&group, &events, 2) == ends.map(Some)
+        });
         match set {
             Some(set) => {
                 let mut offsets = TopicPartitionList::new();
                 for (partition, offset) in (0..).zip(set) {
-                    offsets.add_partition_offset(&events, partition, Offset::Offset(offset)).unwrap();
+                    offsets
+                        .add_partition_offset(&events, partition, Offset::Offset(offset))
+                        .unwrap();
                 }
                 client.commit(&offsets, CommitMode::Sync).unwrap();
                 assert_eq!(cluster.offsets(&group, &events, 2), set.map(Some));
@@ -80,7 +97,9 @@ fn partitions_that_are_added_are_read_by_a_run_that_follows_already() {
     cluster.grow(&events, 4);
     for (partition, rows) in [(3, 8), (2, 12), (0, 16)] {
         cluster.append(&events, partition, &RECORDS);
-        until(&format!("{rows} rows, some of partition {partition},"), || written(cluster, &topic) == rows);
+        until(&format!("{rows} rows, some of partition {partition},"), || {
+            written(cluster, &topic) == rows
+        });
     }
     run.kill();
     Run::end(cluster, &topic, state);

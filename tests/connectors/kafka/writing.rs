@@ -1,4 +1,5 @@
-//! A commit to Kafka is seen whole and once, whoever dies in the middle of it, and whoever comes back.
+//! A commit to Kafka is seen whole and once, whoever dies in the middle of it, and whoever comes
+//! back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -9,15 +10,23 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value as Json;
-use watershed::connect::{Column, ColumnType, Mode, Opened, Schema, Sink, SinkContext, Store, Value};
+use watershed::connect::{
+    Column, ColumnType, Mode, Opened, Schema, Sink, SinkContext, Store, Value,
+};
 use watershed::{ErrorKind, Result};
 
 use super::{Cluster, Records, cluster};
 
 pub(super) fn schema(mode: Mode) -> Schema {
     let types = [("id", ColumnType::Long), ("text", ColumnType::Text)];
-    let columns = types.map(|(name, ty)| Column { name: name.into(), ty, nullable: false }).to_vec();
-    Schema { topic: "logical".into(), columns, key: if mode == Mode::Snapshot { 1 } else { 0 }, mode }
+    let columns =
+        types.map(|(name, ty)| Column { name: name.into(), ty, nullable: false }).to_vec();
+    Schema {
+        topic: "logical".into(),
+        columns,
+        key: if mode == Mode::Snapshot { 1 } else { 0 },
+        mode,
+    }
 }
 
 /// A run that writes to a topic, of which it is the only one to know.
@@ -32,7 +41,13 @@ pub(super) struct Place {
 
 impl Place {
     pub(super) fn new(cluster: &'static Cluster, mode: Mode) -> Self {
-        Place { cluster, topic: cluster.topic(1), state: tempfile::tempdir().unwrap(), mode, now: Arc::default() }
+        Place {
+            cluster,
+            topic: cluster.topic(1),
+            state: tempfile::tempdir().unwrap(),
+            mode,
+            now: Arc::default(),
+        }
     }
 
     pub(super) fn context(&self, generation: u64, committed: u64) -> SinkContext {
@@ -44,11 +59,23 @@ impl Place {
     }
 
     /// Opens it for a run, which shows the last decision and finds `rows` again.
-    pub(super) fn start(&self, generation: u64, committed: u64, last: Option<&Json>, rows: &[(i64, &str)]) -> Opened {
+    pub(super) fn start(
+        &self,
+        generation: u64,
+        committed: u64,
+        last: Option<&Json>,
+        rows: &[(i64, &str)],
+    ) -> Opened {
         self.try_start(generation, committed, last, rows).unwrap()
     }
 
-    pub(super) fn try_start(&self, generation: u64, committed: u64, last: Option<&Json>, rows: &[(i64, &str)]) -> Result<Opened> {
+    pub(super) fn try_start(
+        &self,
+        generation: u64,
+        committed: u64,
+        last: Option<&Json>,
+        rows: &[(i64, &str)],
+    ) -> Result<Opened> {
         let (sink, context) = (self.cluster.open(&self.topic), self.context(generation, committed));
         sink.check(&schema(self.mode), &context)?;
         let mut opened = sink.open(&schema(self.mode), &context)?;
@@ -63,8 +90,13 @@ impl Place {
 
     pub(super) fn read(&self) -> Vec<String> {
         let records: Records = self.cluster.read(&self.topic, 0);
-        let text = |bytes: Option<Vec<u8>>| bytes.map_or("-".to_string(), |bytes| String::from_utf8(bytes).unwrap());
-        records.into_iter().map(|(_, key, value)| format!("{} {}", text(key), text(value))).collect()
+        let text = |bytes: Option<Vec<u8>>| {
+            bytes.map_or("-".to_string(), |bytes| String::from_utf8(bytes).unwrap())
+        };
+        records
+            .into_iter()
+            .map(|(_, key, value)| format!("{} {}", text(key), text(value)))
+            .collect()
     }
 
     /// Writes two records and the number `n` as a run does that is about to commit, and no further.
@@ -115,7 +147,11 @@ fn a_row_is_its_key_and_itself_as_json_and_a_row_that_goes_is_a_tombstone() {
     commit(&mut run, 1);
     run.writers[0].remove(0);
     commit(&mut run, 2);
-    let expected = [r#"{"id":7} {"id":7,"text":"a \"quoted\"\nline"}"#, r#"{"id":8} {"id":8,"text":"b"}"#, r#"{"id":7} -"#];
+    let expected = [
+        r#"{"id":7} {"id":7,"text":"a \"quoted\"\nline"}"#,
+        r#"{"id":8} {"id":8,"text":"b"}"#,
+        r#"{"id":7} -"#,
+    ];
     assert_eq!(place.read(), expected);
 }
 
@@ -190,7 +226,12 @@ fn a_large_commit_waits_in_the_state_until_it_is_made_and_then_leaves() {
     third.committer.maintain_now().unwrap();
     assert_eq!(place.read().len(), 2001);
     let folders = Store::open(place.state.path().to_str().unwrap()).unwrap();
-    let left: Vec<_> = folders.folders("").unwrap().iter().flat_map(|folder| folders.list(folder).unwrap()).collect();
+    let left: Vec<_> = folders
+        .folders("")
+        .unwrap()
+        .iter()
+        .flat_map(|folder| folders.list(folder).unwrap())
+        .collect();
     // Whose the topic is stays.
     assert!(matches!(&left[..], [(name, _)] if name.ends_with("owner")), "{left:?}");
 }
@@ -200,8 +241,10 @@ fn a_topic_whose_numbers_were_lost_is_refused() {
     let Some(cluster) = cluster() else { return };
     let place = Place::new(cluster, Mode::Append);
     cluster.append(&place.topic, 0, &[(None, Some(b"someone's"))]);
-    let error = cluster.open(&place.topic).open(&schema(Mode::Append), &place.context(2, 1)).err().unwrap();
+    let error =
+        cluster.open(&place.topic).open(&schema(Mode::Append), &place.context(2, 1)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
-    let missing = cluster.open("not-there").open(&schema(Mode::Append), &place.context(1, 0)).err().unwrap();
+    let missing =
+        cluster.open("not-there").open(&schema(Mode::Append), &place.context(1, 0)).err().unwrap();
     assert_eq!(missing.kind(), ErrorKind::Config, "{missing}");
 }

@@ -1,4 +1,5 @@
-//! What is said when the service, the stream or the credentials are not there: one error that names it, and no secret.
+//! What is said when the service, the stream or the credentials are not there: one error that names
+//! it, and no secret.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -18,7 +19,10 @@ fn failed(kinesis: &Kinesis, kind: ErrorKind) -> Error {
     let error = kinesis.stream("events").partitions().unwrap_err();
     assert_eq!(error.kind(), kind);
     let text = error.to_string();
-    assert!(text.starts_with("can't list the shards of kinesis stream events in eu-west-1: "), "{text}");
+    assert!(
+        text.starts_with("can't list the shards of kinesis stream events in eu-west-1: "),
+        "{text}"
+    );
     assert!(!text.contains("secret-of-the-test"), "{text}");
     error
 }
@@ -28,7 +32,8 @@ fn answering(code: &'static str) -> String {
     serving(move |_| Some(code))
 }
 
-/// A server that answers calls with the error that is said of their names; without one they are done.
+/// A server that answers calls with the error that is said of their names; without one they are
+/// done.
 fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -44,7 +49,9 @@ fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static)
                 if let Some(text) = line.to_lowercase().strip_prefix("content-length:") {
                     length = text.trim().parse().unwrap();
                 }
-                if let Some(text) = line.to_lowercase().strip_prefix("x-amz-target: kinesis_20131202.") {
+                if let Some(text) =
+                    line.to_lowercase().strip_prefix("x-amz-target: kinesis_20131202.")
+                {
                     call = text.trim().to_string();
                 }
                 if line.trim().is_empty() {
@@ -53,16 +60,24 @@ fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static)
             }
             reader.read_exact(&mut vec![0; length]).unwrap();
             let (status, body) = match error(&call) {
-                Some(code) => ("400 Bad Request", format!(r#"{{"__type":"{code}","message":"it was asked for"}}"#)),
+                Some(code) => (
+                    "400 Bad Request",
+                    format!(r#"{{"__type":"{code}","message":"it was asked for"}}"#),
+                ),
                 None => ("200 OK", "{}".to_string()),
             };
-            let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}", body.len());
+            let head = format!(
+                "HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.1\r\ncontent-length: {}",
+                body.len()
+            );
             if write!(stream, "{head}\r\n\r\n{body}").is_err() {
                 return;
             }
         }
     };
-    thread::spawn(move || listener.incoming().for_each(|stream| drop(thread::spawn(move || answer(stream.unwrap())))));
+    thread::spawn(move || {
+        listener.incoming().for_each(|stream| drop(thread::spawn(move || answer(stream.unwrap()))))
+    });
     format!("http://{address}")
 }
 
@@ -70,26 +85,45 @@ fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static)
 fn a_stream_that_is_not_there_is_named() {
     let Some(world) = World::new("other", 1) else { return };
     let text = failed(&world.kinesis, ErrorKind::Config).to_string();
-    assert!(text.contains("there is no such stream") && text.contains("Create the stream"), "{text}");
+    assert!(
+        text.contains("there is no such stream") && text.contains("Create the stream"),
+        "{text}"
+    );
 }
 
 #[test]
 fn credentials_that_the_service_refuses_are_said_to_be_refused() {
-    for code in ["UnrecognizedClientException", "AccessDeniedException", "ExpiredTokenException", "InvalidSignatureException"] {
-        let text = failed(&Kinesis::with(&config(&answering(code))).unwrap(), ErrorKind::Config).to_string();
-        assert!(text.contains("Kinesis refuses") && text.contains(code) && text.contains("credentials"), "{text}");
+    for code in [
+        "UnrecognizedClientException",
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "InvalidSignatureException",
+    ] {
+        let text = failed(&Kinesis::with(&config(&answering(code))).unwrap(), ErrorKind::Config)
+            .to_string();
+        assert!(
+            text.contains("Kinesis refuses") && text.contains(code) && text.contains("credentials"),
+            "{text}"
+        );
     }
 }
 
 #[test]
 fn who_may_change_a_stream_but_not_describe_it_is_not_kept_waiting() {
-    let endpoint = serving(|call| (call == "describestreamsummary").then_some("AccessDeniedException"));
+    let endpoint =
+        serving(|call| (call == "describestreamsummary").then_some("AccessDeniedException"));
     let kinesis = Kinesis::with(&config(&endpoint)).unwrap();
-    for done in [kinesis.create("events", 1), kinesis.delete("events"), kinesis.reshard("events", 2)] {
+    for done in
+        [kinesis.create("events", 1), kinesis.delete("events"), kinesis.reshard("events", 2)]
+    {
         let error = done.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
-        assert!(text.starts_with("can't tell whether it was done: ") && text.contains("AccessDeniedException"), "{text}");
+        assert!(
+            text.starts_with("can't tell whether it was done: ")
+                && text.contains("AccessDeniedException"),
+            "{text}"
+        );
     }
     let log = kinesis.log();
     for done in [log.create("events", 1), log.delete("events")] {
@@ -104,10 +138,15 @@ fn a_change_is_asked_for_again_only_where_nothing_was_done() {
         let times = ASKED.fetch_add(1, Ordering::SeqCst) + 1;
         (code != "LimitExceededException" || times < 3).then_some(code)
     };
-    for (code, times) in [("LimitExceededException", 3), ("InternalFailure", 1), ("ResourceInUseException", 1)] {
+    for (code, times) in
+        [("LimitExceededException", 3), ("InternalFailure", 1), ("ResourceInUseException", 1)]
+    {
         ASKED.store(0, Ordering::SeqCst);
-        let endpoint = serving(move |call| if call == "createstream" { asked(code) } else { Some("AccessDeniedException") });
-        let text = Kinesis::with(&config(&endpoint)).unwrap().create("events", 1).unwrap_err().to_string();
+        let endpoint = serving(move |call| {
+            if call == "createstream" { asked(code) } else { Some("AccessDeniedException") }
+        });
+        let text =
+            Kinesis::with(&config(&endpoint)).unwrap().create("events", 1).unwrap_err().to_string();
         assert_eq!(ASKED.load(Ordering::SeqCst), times, "{text}");
         assert_eq!(text.starts_with("can't tell whether it was done: "), times > 1, "{text}");
     }
@@ -115,7 +154,9 @@ fn a_change_is_asked_for_again_only_where_nothing_was_done() {
 
 #[test]
 fn no_credentials_are_an_error_of_their_own() {
-    let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new("eu-west-1")).no_credentials();
+    let loader = aws_config::defaults(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .no_credentials();
     let config = runtime().block_on(loader.endpoint_url(answering("InternalFailure")).load());
     failed(&Kinesis::with(&config).unwrap(), ErrorKind::Connect);
 }
@@ -126,16 +167,27 @@ fn an_endpoint_that_refuses_or_says_nothing_is_given_up() {
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for endpoint in [silent, format!("http://{free}"), answering("InternalFailure")] {
-        let text = failed(&Kinesis::with(&config(&endpoint)).unwrap(), ErrorKind::Connect).to_string();
+        let text =
+            failed(&Kinesis::with(&config(&endpoint)).unwrap(), ErrorKind::Connect).to_string();
         assert!(text.contains("AWS_ENDPOINT_URL"), "{text}");
     }
 }
 
 #[test]
 fn a_url_is_a_region() {
-    for url in ["kinesis://", "kinesis:///x", "kinesis://eu west", "kafka://eu-west-1", "kinesis://eu-west-1/stream", "eu-west-1"]
-    {
-        assert_eq!(Kinesis::open(url).err().map(|error| error.kind()), Some(ErrorKind::Config), "{url}");
+    for url in [
+        "kinesis://",
+        "kinesis:///x",
+        "kinesis://eu west",
+        "kafka://eu-west-1",
+        "kinesis://eu-west-1/stream",
+        "eu-west-1",
+    ] {
+        assert_eq!(
+            Kinesis::open(url).err().map(|error| error.kind()),
+            Some(ErrorKind::Config),
+            "{url}"
+        );
     }
     for url in ["kinesis://eu-west-1", "kinesis://eu-west-1/"] {
         let source = Kinesis::open(url).unwrap().stream("events");

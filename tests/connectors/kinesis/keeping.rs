@@ -1,5 +1,5 @@
-//! The contract of connectors, kept by a stream: shards are there from the start, offsets begin with the shard's number, and rows
-//! that are there again go by the same name.
+//! The contract of connectors, kept by a stream: shards are there from the start, offsets begin
+//! with the shard's number, and rows that are there again go by the same name.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -22,7 +22,8 @@ const OFFSETS: u64 = 1 << 42;
 /// A stream of its own of this many shards.
 fn stream(shards: u32) -> World {
     static COUNT: AtomicU32 = AtomicU32::new(0);
-    World::new(&format!("contract-{}", COUNT.fetch_add(1, Ordering::Relaxed)), shards).expect("the server was there")
+    World::new(&format!("contract-{}", COUNT.fetch_add(1, Ordering::Relaxed)), shards)
+        .expect("the server was there")
 }
 
 #[test]
@@ -81,7 +82,8 @@ impl Held for Log {
         RECORD - KEY.len()
     }
 
-    /// The service says of a reading how far it is behind the newest record, and of a shard that is open not where it ends.
+    /// The service says of a reading how far it is behind the newest record, and of a shard that is
+    /// open not where it ends.
     fn tells_its_end(&self) -> bool {
         false
     }
@@ -92,26 +94,41 @@ impl Place for Log {
         Box::new(self.world.stream())
     }
 
-    /// The rows of each name once. One name must always be the same row, and rows of one key come for the first time in order.
+    /// The rows of each name once. One name must always be the same row, and rows of one key come
+    /// for the first time in order.
     fn rows(&self) -> Vec<Vec<Value>> {
         let (mut named, mut last) = (BTreeMap::new(), BTreeMap::new());
         for shard in Held::partitions(self) {
             for record in self.world.shard(shard) {
                 let mut object: Json = serde_json::from_slice(&record).unwrap();
-                let name = object.as_object_mut().unwrap().remove("_record").unwrap().as_str().unwrap().to_string();
+                let name = object
+                    .as_object_mut()
+                    .unwrap()
+                    .remove("_record")
+                    .unwrap()
+                    .as_str()
+                    .unwrap()
+                    .to_string();
                 let columns = contract::columns();
                 assert_eq!(object.as_object().unwrap().len(), columns.len());
-                let value = |column: &watershed::connect::Column| super::super::value(&object[&column.name], column.ty);
+                let value = |column: &watershed::connect::Column| {
+                    super::super::value(&object[&column.name], column.ty)
+                };
                 let row: Vec<Value> = columns.iter().map(value).collect();
                 let parts: Vec<&str> = name.split('/').collect();
-                let ["app", commit, number] = parts[..] else { panic!("{name} names no row of this application") };
+                let ["app", commit, number] = parts[..] else {
+                    panic!("{name} names no row of this application")
+                };
                 let at: (u64, u64) = (commit.parse().unwrap(), number.parse().unwrap());
                 match named.insert(at, row.clone()) {
                     Some(before) => assert_eq!(before, row, "{name} is two rows"),
                     None => {
                         let before = last.insert(row[0].clone(), (shard, at));
                         let behind = |(of, before)| of == shard && before < at;
-                        assert!(before.is_none_or(behind), "{name} comes in shard {shard} after {before:?} of its key");
+                        assert!(
+                            before.is_none_or(behind),
+                            "{name} comes in shard {shard} after {before:?} of its key"
+                        );
                     }
                 }
             }

@@ -1,5 +1,6 @@
-//! Kinesis against a server on this machine: the contract ([`keeping`]), managing and writing ([`streams`]), runs around splits and
-//! merges ([`resharding`]), a bad network ([`network`]), and what is said when something is wrong ([`errors`]).
+//! Kinesis against a server on this machine: the contract ([`keeping`]), managing and writing
+//! ([`streams`]), runs around splits and merges ([`resharding`]), a bad network ([`network`]), and
+//! what is said when something is wrong ([`errors`]).
 
 mod errors;
 mod keeping;
@@ -46,7 +47,8 @@ pub(crate) fn server() -> Option<String> {
     service("kinesis")?.remove("KINESIS_ENDPOINT")
 }
 
-/// Runs of one program that write the numbers 0, 1, 2 … into a stream, each going on where the one before ended.
+/// Runs of one program that write the numbers 0, 1, 2 … into a stream, each going on where the one
+/// before ended.
 #[derive(Default)]
 struct Numbers {
     log: MemoryLog,
@@ -57,14 +59,21 @@ struct Numbers {
 impl Numbers {
     fn write(&mut self, count: u64, workers: usize, stream: KinesisStream) {
         for number in self.next..self.next + count {
-            self.log.append(0, Some(format!("k{}", number % 40).as_bytes()), Some(number.to_string().as_bytes()));
+            self.log.append(
+                0,
+                Some(format!("k{}", number % 40).as_bytes()),
+                Some(number.to_string().as_bytes()),
+            );
         }
         self.next += count;
         let program = |builder: &StreamsBuilder<'_>| {
-            let events = builder.stream::<String, i64>("events", Consumed::with(Utf8, serdes::Json));
+            let events =
+                builder.stream::<String, i64>("events", Consumed::with(Utf8, serdes::Json));
             events.to("out", Produced::columns(["key", "number"]));
         };
-        let streams = Streams::new(Topology::new("program", program)).source("events", self.log.clone()).sink("out", stream);
+        let streams = Streams::new(Topology::new("program", program))
+            .source("events", self.log.clone())
+            .sink("out", stream);
         let state = Some(Store::objects(self.state.clone(), "state").unwrap());
         streams.run(Config { workers, state, ..Config::default() }).unwrap();
     }
@@ -76,11 +85,16 @@ impl Numbers {
             for (_, value) in drain(&mut *stream.open(shard, None, false).unwrap(), usize::MAX) {
                 let row: Json = serde_json::from_slice(&value).unwrap();
                 let name = row["_record"].as_str().unwrap().to_string();
-                assert_eq!(*named.entry(name).or_insert_with(|| row.clone()), row, "one name, one record");
+                assert_eq!(
+                    *named.entry(name).or_insert_with(|| row.clone()),
+                    row,
+                    "one name, one record"
+                );
                 records += 1;
             }
         }
-        let mut numbers: Vec<i64> = named.values().map(|row| row["number"].as_i64().unwrap()).collect();
+        let mut numbers: Vec<i64> =
+            named.values().map(|row| row["number"].as_i64().unwrap()).collect();
         numbers.sort_unstable();
         (numbers, records)
     }
@@ -108,7 +122,9 @@ impl World {
         let kinesis = Kinesis::with(&config).unwrap();
         kinesis.create(&name, shards).unwrap();
         let http = aws_smithy_http_client::Builder::new().build_http();
-        let client = Client::from_conf(aws_sdk_kinesis::config::Builder::from(&config).http_client(http).build());
+        let client = Client::from_conf(
+            aws_sdk_kinesis::config::Builder::from(&config).http_client(http).build(),
+        );
         Some(World { config, kinesis, name, client, runtime: runtime(), written: Cell::default() })
     }
 
@@ -121,7 +137,11 @@ impl World {
     pub(crate) fn put(&self, records: &[(String, Vec<u8>)]) {
         for call in records.chunks(100) {
             let entry = |(key, data): &(String, Vec<u8>)| {
-                PutRecordsRequestEntry::builder().partition_key(key).data(Blob::new(data.as_slice())).build().unwrap()
+                PutRecordsRequestEntry::builder()
+                    .partition_key(key)
+                    .data(Blob::new(data.as_slice()))
+                    .build()
+                    .unwrap()
             };
             self.call(call.iter().map(entry).collect());
         }
@@ -129,7 +149,8 @@ impl World {
 
     /// Writes records in one call, none of which may be refused.
     fn call(&self, entries: Vec<PutRecordsRequestEntry>) {
-        let sent = self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
+        let sent =
+            self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
         let answer = self.runtime.block_on(sent).unwrap();
         let refused = answer.records.iter().find(|record| record.error_code.is_some());
         assert!(refused.is_none(), "{refused:?}");
@@ -158,7 +179,10 @@ impl World {
         let mut iterator = self.runtime.block_on(earliest).unwrap().shard_iterator;
         let mut records = Vec::new();
         loop {
-            let page = self.runtime.block_on(self.client.get_records().set_shard_iterator(iterator).send()).unwrap();
+            let page = self
+                .runtime
+                .block_on(self.client.get_records().set_shard_iterator(iterator).send())
+                .unwrap();
             records.extend(page.records.iter().map(|record| record.data.as_ref().to_vec()));
             if page.millis_behind_latest == Some(0) {
                 return records;
@@ -188,9 +212,20 @@ fn drain(partition: &mut dyn Partition, enough: usize) -> Vec<(u64, Vec<u8>)> {
         match partition.poll().unwrap() {
             Poll::Batch(batch) => {
                 assert!(
-                    batch.bytes.len() <= (1 << 20) + batch.records.iter().map(|r| r.value.as_ref().unwrap().len()).max().unwrap()
+                    batch.bytes.len()
+                        <= (1 << 20)
+                            + batch
+                                .records
+                                .iter()
+                                .map(|r| r.value.as_ref().unwrap().len())
+                                .max()
+                                .unwrap()
                 );
-                records.extend(batch.iter(0).map(|record| (record.order.offset, record.value.unwrap().to_vec())));
+                records.extend(
+                    batch
+                        .iter(0)
+                        .map(|record| (record.order.offset, record.value.unwrap().to_vec())),
+                );
             }
             Poll::Idle => assert!(partition.wait(Duration::from_secs(10))),
             Poll::End => return records,

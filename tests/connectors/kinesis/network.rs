@@ -1,4 +1,5 @@
-//! A bad network before Kinesis: every record is read once, and every row is written, again under its own name if need be.
+//! A bad network before Kinesis: every record is read once, and every row is written, again under
+//! its own name if need be.
 
 use watershed::connect::Source;
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
@@ -11,7 +12,8 @@ use crate::support::until;
 fn behind(world: &World) -> (Proxy, KinesisStream) {
     let server = world.config.endpoint_url().unwrap().trim_start_matches("http://");
     let proxy = Proxy::to(server);
-    let stream = Kinesis::with(&config(&format!("http://{}", proxy.address()))).unwrap().stream(&world.name);
+    let stream =
+        Kinesis::with(&config(&format!("http://{}", proxy.address()))).unwrap().stream(&world.name);
     (proxy, stream)
 }
 
@@ -22,12 +24,20 @@ fn a_reading_over_a_network_that_cuts_resets_and_stalls_misses_and_repeats_nothi
     let mut reader = stream.open(0, None, true).unwrap();
     let mut next = 0;
     let mut more = || {
-        world.put(&(next..next + 20).map(|n: u64| ("k".into(), n.to_string().into_bytes())).collect::<Vec<_>>());
+        world.put(
+            &(next..next + 20)
+                .map(|n: u64| ("k".into(), n.to_string().into_bytes()))
+                .collect::<Vec<_>>(),
+        );
         next += 20;
         (next - 20..next).map(|n| (n, n.to_string().into_bytes())).collect::<Vec<_>>()
     };
-    for (bytes, weather) in [0, 150, 400, 800].into_iter().zip([Weather::Clear, Weather::Slow, Weather::Closed, Weather::Silent])
-    {
+    for (bytes, weather) in [0, 150, 400, 800].into_iter().zip([
+        Weather::Clear,
+        Weather::Slow,
+        Weather::Closed,
+        Weather::Silent,
+    ]) {
         let resets = proxy.resets();
         proxy.reset_after(bytes);
         let written = more();

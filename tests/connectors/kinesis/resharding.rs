@@ -1,5 +1,5 @@
-//! Runs before, during and after splits, merges and changes of the number of shards: each ends with every record once, and the
-//! last of each key standing.
+//! Runs before, during and after splits, merges and changes of the number of shards: each ends with
+//! every record once, and the last of each key standing.
 
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -39,14 +39,21 @@ fn program() -> Topology {
 }
 
 impl Scene {
-    /// Plays a script: the number of shards, then `p` puts records, `s1` splits, `m1,2` merges, `c4` gives 4 shards, `r` runs to
-    /// the end; what is in parentheses happens while a run follows the stream. A run to the end is the last.
+    /// Plays a script: the number of shards, then `p` puts records, `s1` splits, `m1,2` merges,
+    /// `c4` gives 4 shards, `r` runs to the end; what is in parentheses happens while a run follows
+    /// the stream. A run to the end is the last.
     fn play(script: &'static str) {
         let (shards, steps) = script.split_once(' ').unwrap();
         let name = script.replace([' ', ','], "-").replace('(', "f").replace(')', "e");
         let Some(world) = World::new(&name, shards.parse().unwrap()) else { return };
         let objects = Arc::new(InMemory::new());
-        let scene = Scene { world, objects, all: MemoryTable::default(), last: MemoryTable::default(), script };
+        let scene = Scene {
+            world,
+            objects,
+            all: MemoryTable::default(),
+            last: MemoryTable::default(),
+            script,
+        };
         let mut steps = steps.split_whitespace();
         while let Some(step) = steps.next() {
             match step {
@@ -58,7 +65,8 @@ impl Scene {
         scene.run();
     }
 
-    /// Plays scripts, [`AT_ONCE`] of all tests at once: each waits most of the time, but the server is slow.
+    /// Plays scripts, [`AT_ONCE`] of all tests at once: each waits most of the time, but the server
+    /// is slow.
     fn play_all<const N: usize>(scripts: [&'static str; N]) {
         let play = |script| {
             let mut stage = STAGE.0.lock().unwrap();
@@ -72,12 +80,15 @@ impl Scene {
             STAGE.1.notify_one();
             played.unwrap_or_else(|panic| resume_unwind(panic));
         };
-        std::thread::scope(|scope| scripts.map(|script| scope.spawn(move || play(script))).map(|play| play.join().unwrap()));
+        std::thread::scope(|scope| {
+            scripts.map(|script| scope.spawn(move || play(script))).map(|play| play.join().unwrap())
+        });
     }
 
     fn change(&self, step: &str) {
         let (verb, numbers) = step.split_at(1);
-        let numbers: Vec<u32> = numbers.split(',').filter_map(|number| number.parse().ok()).collect();
+        let numbers: Vec<u32> =
+            numbers.split(',').filter_map(|number| number.parse().ok()).collect();
         let (kinesis, name) = (&self.world.kinesis, &self.world.name);
         match (verb, &numbers[..]) {
             ("p", []) => self.world.number(3),
@@ -89,7 +100,9 @@ impl Scene {
     }
 
     fn bound(&self) -> Streams {
-        let streams = Streams::new(program()).source("events", self.world.stream()).source("rows", self.world.stream());
+        let streams = Streams::new(program())
+            .source("events", self.world.stream())
+            .source("rows", self.world.stream());
         streams.sink("all", self.all.clone()).sink("last", self.last.clone())
     }
 
@@ -110,7 +123,12 @@ impl Scene {
             // Who no longer waits needs no telling.
             let _ = tell.send(milestone);
         });
-        let config = Config { follow: true, stop: stop.clone(), milestone: Some(milestone), ..self.config() };
+        let config = Config {
+            follow: true,
+            stop: stop.clone(),
+            milestone: Some(milestone),
+            ..self.config()
+        };
         let streams = self.bound();
         let run = std::thread::spawn(move || streams.run(config));
         let until = |records: u64| {
@@ -118,7 +136,9 @@ impl Scene {
                 match told.recv_timeout(PATIENCE) {
                     Ok(Milestone::Committed(shown)) if shown >= records => return,
                     Ok(_) => {}
-                    Err(RecvTimeoutError::Timeout) => panic!("{}: {records} records are not shown in time", self.script),
+                    Err(RecvTimeoutError::Timeout) => {
+                        panic!("{}: {records} records are not shown in time", self.script)
+                    }
                     Err(RecvTimeoutError::Disconnected) => return,
                 }
             }
@@ -140,25 +160,44 @@ impl Scene {
     }
 
     fn check(&self, summary: &Summary) {
-        let row = |key: &String, number: u64| vec![Value::Text(key.clone()), Value::Long(number as i64)];
+        let row =
+            |key: &String, number: u64| vec![Value::Text(key.clone()), Value::Long(number as i64)];
         let written = self.world.written();
-        let mut all: Vec<_> = written.iter().flat_map(|(key, count)| (0..*count).map(|n| row(key, n))).collect();
+        let mut all: Vec<_> =
+            written.iter().flat_map(|(key, count)| (0..*count).map(|n| row(key, n))).collect();
         all.sort();
         assert_eq!(self.all.rows(), all, "{}: every record once", self.script);
-        let last: Vec<_> = written.iter().filter(|(_, count)| **count > 0).map(|(key, count)| row(key, count - 1)).collect();
+        let last: Vec<_> = written
+            .iter()
+            .filter(|(_, count)| **count > 0)
+            .map(|(key, count)| row(key, count - 1))
+            .collect();
         assert_eq!(self.last.rows(), last, "{}: the last of each key", self.script);
-        assert!(summary.topics.values().all(|topic| topic.balances() && topic.dead == 0), "{summary:?}");
+        assert!(
+            summary.topics.values().all(|topic| topic.balances() && topic.dead == 0),
+            "{summary:?}"
+        );
     }
 }
 
 #[test]
 fn runs_around_splits_read_every_record_once_and_in_order() {
-    Scene::play_all(["2 p r s0 p r s1 s2 p", "2 p s0 p r p", "1 r s0 r p", "1 p s0 p s1 s2 p s3 p r p"]);
+    Scene::play_all([
+        "2 p r s0 p r s1 s2 p",
+        "2 p s0 p r p",
+        "1 r s0 r p",
+        "1 p s0 p s1 s2 p s3 p r p",
+    ]);
 }
 
 #[test]
 fn runs_around_merges_read_every_record_once_and_in_order() {
-    Scene::play_all(["2 p r m0,1 p", "2 p m0,1 p r p", "2 r m0,1 s2 r p", "4 p r m0,1 r m2,3 p m4,5 p"]);
+    Scene::play_all([
+        "2 p r m0,1 p",
+        "2 p m0,1 p r p",
+        "2 r m0,1 s2 r p",
+        "4 p r m0,1 r m2,3 p m4,5 p",
+    ]);
 }
 
 #[test]
@@ -168,7 +207,12 @@ fn runs_around_other_numbers_of_shards_read_every_record_once_and_in_order() {
 
 #[test]
 fn a_run_goes_on_while_shards_split_and_merge() {
-    Scene::play_all(["2 p ( p s0 p ) p", "2 ( p m0,1 p ) p r s2 p", "2 ( p c4 p c2 p ) p", "2 p ( p s0 ) ( p m2,3 ) ( p )"]);
+    Scene::play_all([
+        "2 p ( p s0 p ) p",
+        "2 ( p m0,1 p ) p r s2 p",
+        "2 ( p c4 p c2 p ) p",
+        "2 p ( p s0 ) ( p m2,3 ) ( p )",
+    ]);
 }
 
 #[test]

@@ -21,7 +21,10 @@ fn a_stream_is_made_changed_shown_and_deleted() {
     let info = kinesis.describe(name).unwrap();
     let parents: Vec<&[u32]> = info.shards.iter().map(|shard| shard.parents.as_slice()).collect();
     assert_eq!(parents, [&[][..], &[], &[1], &[1], &[0, 2]]);
-    assert_eq!(info.shards.iter().map(|shard| shard.closed).collect::<Vec<_>>(), [true, true, true, false, false]);
+    assert_eq!(
+        info.shards.iter().map(|shard| shard.closed).collect::<Vec<_>>(),
+        [true, true, true, false, false]
+    );
     kinesis.reshard(name, 4).unwrap();
     assert_eq!(kinesis.describe(name).unwrap().open_shards(), 4);
     assert_eq!(kinesis.split(name, 77).unwrap_err().kind(), ErrorKind::Config);
@@ -38,6 +41,7 @@ fn what_a_run_writes_is_there_and_what_it_writes_again_can_be_told() {
     numbers.write(50, 2, world.stream());
     let (numbers, records) = Numbers::of(&world.stream());
     assert_eq!(numbers, (0..100).collect::<Vec<_>>());
-    // A run that continues writes the last commit again: nothing says whether it was written before.
+    // A run that continues writes the last commit again: nothing says whether it was written
+    // before.
     assert!(records > 100, "{records}");
 }

@@ -20,17 +20,26 @@ fn gateway(place: &Place, to: &str, args: &[&str]) -> Running {
 fn records(cluster: &Cluster, topic: &str, partitions: u32) -> BTreeMap<(u32, u64), String> {
     let of = |partition| {
         let text = |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap();
-        cluster.read(topic, partition).into_iter().map(move |(offset, _, value)| ((partition, offset), text(value)))
+        cluster
+            .read(topic, partition)
+            .into_iter()
+            .map(move |(offset, _, value)| ((partition, offset), text(value)))
     };
     (0..partitions).flat_map(of).collect()
 }
 
 #[test]
-fn every_acknowledged_record_is_in_kafka_where_it_was_acknowledged_whenever_the_gateway_is_killed() {
+fn every_acknowledged_record_is_in_kafka_where_it_was_acknowledged_whenever_the_gateway_is_killed()
+{
     let Some(cluster) = cluster() else { return };
-    let (place, prefix, posted) = (Place::new(), format!("{}.", cluster.unique()), Posted::default());
+    let (place, prefix, posted) =
+        (Place::new(), format!("{}.", cluster.unique()), Posted::default());
     for round in 0..3 {
-        posted.until_killed(gateway(&place, &cluster.url(&prefix), &["--partitions", "2"]), round, 150 + 37 * round);
+        posted.until_killed(
+            gateway(&place, &cluster.url(&prefix), &["--partitions", "2"]),
+            round,
+            150 + 37 * round,
+        );
     }
     posted.assert_in(&records(cluster, &format!("{prefix}demo.pin"), 2));
 }
@@ -46,38 +55,69 @@ fn both_protocols_answer_with_what_kafka_says() {
     assert_eq!(ask(at, "GET", "/streams", "").json()["StreamNames"], streams);
 
     // A key decides, unless a partition is given.
-    let records: Vec<Json> = (0..9).map(|n| json!({"key": format!("k{}", n % 3), "value": n})).collect();
+    let records: Vec<Json> =
+        (0..9).map(|n| json!({"key": format!("k{}", n % 3), "value": n})).collect();
     let places = post(at, "demo.pin", &records).json();
     let partition = |n: usize| places["offsets"][n]["partition"].as_u64().unwrap() as u32;
     assert!((0..9).all(|n| partition(n) == partition(n % 3)), "{places}");
-    let place_of = |reply: Json| (reply["offsets"][0]["partition"].as_u64().unwrap(), reply["offsets"][0]["offset"].as_u64());
-    let given = post(at, "demo.geo/partitions/2", &[json!({"key": "k0", "value": {"a": 1.50}})]).json();
+    let place_of = |reply: Json| {
+        (reply["offsets"][0]["partition"].as_u64().unwrap(), reply["offsets"][0]["offset"].as_u64())
+    };
+    let given =
+        post(at, "demo.geo/partitions/2", &[json!({"key": "k0", "value": {"a": 1.50}})]).json();
     assert_eq!(place_of(given), (2, Some(0)));
-    assert_eq!(place_of(post(at, "demo.geo", &[json!({"value": null, "key": "k", "partition": 2})]).json()), (2, Some(1)));
+    assert_eq!(
+        place_of(
+            post(at, "demo.geo", &[json!({"value": null, "key": "k", "partition": 2})]).json()
+        ),
+        (2, Some(1))
+    );
     let geo = cluster.read(&format!("{prefix}demo.geo"), 2);
     let bytes = |text: &str| Some(text.as_bytes().to_vec());
     assert_eq!(geo, [(0, bytes("\"k0\""), bytes("{\"a\":1.5}")), (1, bytes("\"k\""), None)]);
-    let put = ask(at, "PUT", "/streams/streaming-demo-user/record", r#"{"Data":{"a":1.50},"PartitionKey":"7"}"#).json();
+    let put = ask(
+        at,
+        "PUT",
+        "/streams/streaming-demo-user/record",
+        r#"{"Data":{"a":1.50},"PartitionKey":"7"}"#,
+    )
+    .json();
     let shard: u32 = put["ShardId"].as_str().unwrap()["shardId-".len()..].parse().unwrap();
     let user = cluster.read(&format!("{prefix}demo.user"), shard);
     assert_eq!(user, [(0, bytes("7"), bytes("{\"a\":1.50}"))]);
 
     // What isn't there; what is made, grows behind the gateway's back, and is deleted.
-    let code = |reply: crate::support::http::Reply| (reply.status, reply.json()["error_code"].as_u64().unwrap());
+    let code = |reply: crate::support::http::Reply| {
+        (reply.status, reply.json()["error_code"].as_u64().unwrap())
+    };
     assert_eq!(code(post(at, "demo.none", &[json!({"value": 1})])), (404, 40401));
     assert_eq!(code(post(at, "demo.geo/partitions/3", &[json!({"value": 1})])), (404, 40402));
     let large = "x".repeat(1_500_000);
-    assert_eq!(post(at, "demo.pin", &[json!({"value": large})]).json()["offsets"][0]["error_code"], 50002);
+    assert_eq!(
+        post(at, "demo.pin", &[json!({"value": large})]).json()["offsets"][0]["error_code"],
+        50002
+    );
     assert_eq!(ask(at, "POST", "/streams/demo.more", r#"{"ShardCount":2}"#).status, 200);
-    assert_eq!(ask(at, "POST", "/streams/demo.more", r#"{"ShardCount":2}"#).json()["__type"], "ResourceInUseException");
-    assert_eq!(ask(at, "POST", "/streams/demo.huge", r#"{"ShardCount":2000000000}"#).json()["__type"], "ValidationException");
+    assert_eq!(
+        ask(at, "POST", "/streams/demo.more", r#"{"ShardCount":2}"#).json()["__type"],
+        "ResourceInUseException"
+    );
+    assert_eq!(
+        ask(at, "POST", "/streams/demo.huge", r#"{"ShardCount":2000000000}"#).json()["__type"],
+        "ValidationException"
+    );
     let shards = |reply: Json| reply["StreamDescription"]["Shards"].as_array().unwrap().len();
     assert_eq!(shards(ask(at, "GET", "/streams/demo.more", "").json()), 2);
     cluster.grow(&format!("{prefix}demo.more"), 3);
-    until("the partition that was added", || post(at, "demo.more/partitions/2", &[json!({"value": 1})]).status == 200);
+    until("the partition that was added", || {
+        post(at, "demo.more/partitions/2", &[json!({"value": 1})]).status == 200
+    });
     assert_eq!(ask(at, "DELETE", "/streams/demo.more", "").status, 200);
     until("its end", || post(at, "demo.more", &[json!({"value": 1})]).status == 404);
-    assert_eq!(ask(at, "DELETE", "/streams/demo.more", "").json()["__type"], "ResourceNotFoundException");
+    assert_eq!(
+        ask(at, "DELETE", "/streams/demo.more", "").json()["__type"],
+        "ResourceNotFoundException"
+    );
     running.stop();
 }
 
@@ -85,7 +125,8 @@ fn both_protocols_answer_with_what_kafka_says() {
 fn what_users_post_into_kafka_makes_the_tables_that_it_makes_in_an_archive() {
     let Some(cluster) = cluster() else { return };
     let (place, url) = (Place::new(), cluster.url(&format!("{}.", cluster.unique())));
-    let emulate = ["emulate", "--rows", "60", "--events", "60", "--in-order", "--rate", "0", "--to"];
+    let emulate =
+        ["emulate", "--rows", "60", "--events", "60", "--in-order", "--rate", "0", "--to"];
     for to in ["archive", &url] {
         let said = place.run(&[&emulate[..], &[to]].concat());
         assert!(said.contains("180 records taken, 0 refused"), "{said}");

@@ -1,4 +1,5 @@
-//! Into Kinesis: what a gateway has acknowledged a stream has, under the sequence number that was said; and the streams themselves.
+//! Into Kinesis: what a gateway has acknowledged a stream has, under the sequence number that was
+//! said; and the streams themselves.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -45,9 +46,15 @@ impl World {
         let endpoint = server()?;
         let config = config(&endpoint);
         let http = aws_smithy_http_client::Builder::new().build_http();
-        let sdk = Sdk::from_conf(aws_sdk_kinesis::config::Builder::from(&config).http_client(http).build());
+        let sdk = Sdk::from_conf(
+            aws_sdk_kinesis::config::Builder::from(&config).http_client(http).build(),
+        );
         let user = format!("u{}x{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         Some(World { place: Place::new(), user, endpoint, sdk, runtime })
     }
 
@@ -65,20 +72,42 @@ impl World {
     /// Every line of JSON that a script beside the tests prints.
     fn script(&self, python: &Path, name: &str, args: &[&str]) -> Vec<Json> {
         let mut command = Command::new(python);
-        command.arg(support(name)).args(args).env("AWS_ENDPOINT_URL_KINESIS", &self.endpoint).envs(AWS);
+        command
+            .arg(support(name))
+            .args(args)
+            .env("AWS_ENDPOINT_URL_KINESIS", &self.endpoint)
+            .envs(AWS);
         let output = command.output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        String::from_utf8(output.stdout)
+            .unwrap()
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 
     fn gateway(&self, endpoint: &str) -> Running {
-        let args = ["gateway", "--listen", "127.0.0.1:0", "--to", "kinesis://eu-west-1", "--user-id", &self.user];
-        Running::of(self.command(endpoint, &[&args[..], &["--partitions", "2"]].concat()).spawn().unwrap())
+        let args = [
+            "gateway",
+            "--listen",
+            "127.0.0.1:0",
+            "--to",
+            "kinesis://eu-west-1",
+            "--user-id",
+            &self.user,
+        ];
+        Running::of(
+            self.command(endpoint, &[&args[..], &["--partitions", "2"]].concat()).spawn().unwrap(),
+        )
     }
 
     /// Runs `streams` with these words, and what is typed.
     fn streams(&self, args: &[&str], typed: &str) -> Output {
-        let mut child = self.command(&self.endpoint, &[&["streams"], args].concat()).stdin(Stdio::piped()).spawn().unwrap();
+        let mut child = self
+            .command(&self.endpoint, &[&["streams"], args].concat())
+            .stdin(Stdio::piped())
+            .spawn()
+            .unwrap();
         // One that asks for nothing has ended before.
         let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
         child.wait_with_output().unwrap()
@@ -104,17 +133,26 @@ impl World {
     fn records(&self, stream: &str) -> BTreeMap<(String, String), (String, String)> {
         let mut records = BTreeMap::new();
         self.runtime.block_on(async {
-            let shards = self.sdk.list_shards().stream_name(stream).send().await.unwrap().shards.unwrap();
+            let shards =
+                self.sdk.list_shards().stream_name(stream).send().await.unwrap().shards.unwrap();
             for shard in shards {
-                let call = self.sdk.get_shard_iterator().stream_name(stream).shard_id(&shard.shard_id);
-                let mut iterator = call.shard_iterator_type(ShardIteratorType::TrimHorizon).send().await.unwrap().shard_iterator;
+                let call =
+                    self.sdk.get_shard_iterator().stream_name(stream).shard_id(&shard.shard_id);
+                let mut iterator = call
+                    .shard_iterator_type(ShardIteratorType::TrimHorizon)
+                    .send()
+                    .await
+                    .unwrap()
+                    .shard_iterator;
                 while let Some(at) = iterator {
                     let page = self.sdk.get_records().shard_iterator(at).send().await.unwrap();
-                    iterator = page.next_shard_iterator.filter(|_| page.millis_behind_latest != Some(0));
+                    iterator =
+                        page.next_shard_iterator.filter(|_| page.millis_behind_latest != Some(0));
                     for record in page.records {
                         let value = String::from_utf8(record.data.into_inner()).unwrap();
                         let key = record.partition_key.unwrap_or_default();
-                        records.insert((shard.shard_id.clone(), record.sequence_number), (key, value));
+                        records
+                            .insert((shard.shard_id.clone(), record.sequence_number), (key, value));
                     }
                 }
             }
@@ -127,7 +165,9 @@ impl Drop for World {
     fn drop(&mut self) {
         for kind in ["pin", "geo", "user"] {
             // What a failed test leaves behind does no harm.
-            let _ = self.runtime.block_on(self.sdk.delete_stream().stream_name(self.stream(kind)).send());
+            let _ = self
+                .runtime
+                .block_on(self.sdk.delete_stream().stream_name(self.stream(kind)).send());
         }
     }
 }
@@ -143,7 +183,8 @@ impl Way {
         let to = to.strip_prefix("http://").unwrap().to_string();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let open: &'static Mutex<Option<Vec<TcpStream>>> = Box::leak(Box::new(Mutex::new(Some(Vec::new()))));
+        let open: &'static Mutex<Option<Vec<TcpStream>>> =
+            Box::leak(Box::new(Mutex::new(Some(Vec::new()))));
         thread::spawn(move || {
             for near in listener.incoming() {
                 let (near, mut all) = (near.unwrap(), open.lock().unwrap());
@@ -167,7 +208,8 @@ impl Way {
 }
 
 #[test]
-fn every_acknowledged_record_is_in_kinesis_where_it_was_acknowledged_whenever_the_gateway_is_killed() {
+fn every_acknowledged_record_is_in_kinesis_where_it_was_acknowledged_whenever_the_gateway_is_killed()
+ {
     let Some(world) = World::new() else { return };
     let stream = world.stream("pin");
     let acknowledged: Mutex<BTreeMap<(String, String), (String, String)>> = Mutex::default();
@@ -175,18 +217,35 @@ fn every_acknowledged_record_is_in_kinesis_where_it_was_acknowledged_whenever_th
     let send = |address: SocketAddr, round: usize, sender: usize| {
         let mut client = Client::connect(address);
         for n in 0.. {
-            let (key, values) = (format!("{sender}-{n}"), [0, 1, 2].map(|k| format!(r#"{{"id":"{round}-{sender}-{n}-{k}"}}"#)));
+            let (key, values) = (
+                format!("{sender}-{n}"),
+                [0, 1, 2].map(|k| format!(r#"{{"id":"{round}-{sender}-{n}-{k}"}}"#)),
+            );
             sent.lock().unwrap().extend(values.iter().cloned());
             let record = |value: &String| format!(r#"{{"data":{value},"partition-key":"{key}"}}"#);
-            let body = format!(r#"{{"records":[{}]}}"#, values.iter().map(record).collect::<Vec<_>>().join(","));
-            let Ok(reply) = client.ask("PUT", &format!("/prod/streams/{stream}/records"), &[], &body) else { return };
-            // The server of the tests may be slower than a gateway waits: what it refuses is not acknowledged.
+            let body = format!(
+                r#"{{"records":[{}]}}"#,
+                values.iter().map(record).collect::<Vec<_>>().join(",")
+            );
+            let Ok(reply) =
+                client.ask("PUT", &format!("/prod/streams/{stream}/records"), &[], &body)
+            else {
+                return;
+            };
+            // The server of the tests may be slower than a gateway waits: what it refuses is not
+            // acknowledged.
             let answer = reply.json();
             let places = answer["Records"].as_array().cloned().unwrap_or_default();
             let mut acknowledged = acknowledged.lock().unwrap();
-            for (value, place) in values.into_iter().zip(places).filter(|(_, place)| place.get("ErrorCode").is_none()) {
+            for (value, place) in
+                values.into_iter().zip(places).filter(|(_, place)| place.get("ErrorCode").is_none())
+            {
                 let text = |name: &str| place[name].as_str().unwrap().to_string();
-                assert_eq!(acknowledged.insert((text("ShardId"), text("SequenceNumber")), (key.clone(), value)), None);
+                assert_eq!(
+                    acknowledged
+                        .insert((text("ShardId"), text("SequenceNumber")), (key.clone(), value)),
+                    None
+                );
             }
         }
     };
@@ -199,17 +258,30 @@ fn every_acknowledged_record_is_in_kinesis_where_it_was_acknowledged_whenever_th
                 let address = running.address;
                 scope.spawn(move || send(address, round, sender));
             });
-            until("enough records", || acknowledged.lock().unwrap().len() > before + 30 + 17 * round);
+            until("enough records", || {
+                acknowledged.lock().unwrap().len() > before + 30 + 17 * round
+            });
             running.child.kill().unwrap();
         });
         running.child.wait().unwrap();
     }
     let found = world.records(&stream);
     let acknowledged = acknowledged.into_inner().unwrap();
-    let lost: Vec<_> = acknowledged.iter().filter(|(place, record)| found.get(place) != Some(record)).take(5).collect();
-    assert!(lost.is_empty(), "of {} acknowledged records these are not there: {lost:?}", acknowledged.len());
+    let lost: Vec<_> = acknowledged
+        .iter()
+        .filter(|(place, record)| found.get(place) != Some(record))
+        .take(5)
+        .collect();
+    assert!(
+        lost.is_empty(),
+        "of {} acknowledged records these are not there: {lost:?}",
+        acknowledged.len()
+    );
     let sent = sent.into_inner().unwrap();
-    assert!(found.values().all(|(_, value)| sent.contains(value)), "a record is there that nobody sent");
+    assert!(
+        found.values().all(|(_, value)| sent.contains(value)),
+        "a record is there that nobody sent"
+    );
 }
 
 #[test]
@@ -223,23 +295,54 @@ fn both_protocols_answer_with_what_kinesis_says() {
     };
     let streams = ["geo", "pin", "user"].map(|kind| world.stream(kind));
     assert_eq!(mine(&ask(at, "GET", "/streams", "").json()["StreamNames"]), streams);
-    assert_eq!(mine(&ask(at, "GET", "/topics", "").json()), ["geo", "pin", "user"].map(|kind| format!("{user}.{kind}")));
+    assert_eq!(
+        mine(&ask(at, "GET", "/topics", "").json()),
+        ["geo", "pin", "user"].map(|kind| format!("{user}.{kind}"))
+    );
 
     // The REST Proxy knows no sequence numbers; a partition is a shard.
-    let reply = post(at, &format!("{user}.geo/partitions/1"), &[json!({"key": "k", "value": {"a": 1}}), json!({"value": 2})]);
+    let reply = post(
+        at,
+        &format!("{user}.geo/partitions/1"),
+        &[json!({"key": "k", "value": {"a": 1}}), json!({"value": 2})],
+    );
     let offset = json!({"partition": 1, "offset": null, "error_code": null, "error": null});
     assert_eq!((reply.status, &reply.json()["offsets"]), (200, &json!([offset, offset])));
-    let found: Vec<_> = world.records(&world.stream("geo")).into_iter().map(|((shard, _), (_, value))| (shard, value)).collect();
-    assert_eq!(found, [("shardId-000000000001".into(), "{\"a\":1}".into()), ("shardId-000000000001".into(), "2".into())]);
+    let found: Vec<_> = world
+        .records(&world.stream("geo"))
+        .into_iter()
+        .map(|((shard, _), (_, value))| (shard, value))
+        .collect();
+    assert_eq!(
+        found,
+        [
+            ("shardId-000000000001".into(), "{\"a\":1}".into()),
+            ("shardId-000000000001".into(), "2".into())
+        ]
+    );
 
     let path = |kind: &str| format!("/streams/{}", world.stream(kind));
-    let put = ask(at, "PUT", &format!("{}/record", path("user")), r#"{"Data":{"a":1.50},"PartitionKey":"7"}"#).json();
+    let put = ask(
+        at,
+        "PUT",
+        &format!("{}/record", path("user")),
+        r#"{"Data":{"a":1.50},"PartitionKey":"7"}"#,
+    )
+    .json();
     let place = ["ShardId", "SequenceNumber"].map(|name| put[name].as_str().unwrap().to_string());
-    assert_eq!(world.records(&world.stream("user"))[&place.into()], ("7".to_string(), "{\"a\":1.50}".to_string()));
+    assert_eq!(
+        world.records(&world.stream("user"))[&place.into()],
+        ("7".to_string(), "{\"a\":1.50}".to_string())
+    );
 
-    let code = |reply: crate::support::http::Reply| (reply.status, reply.json()["error_code"].as_u64().unwrap());
+    let code = |reply: crate::support::http::Reply| {
+        (reply.status, reply.json()["error_code"].as_u64().unwrap())
+    };
     assert_eq!(code(post(at, "demo.none", &[json!({"value": 1})])), (404, 40401));
-    assert_eq!(code(post(at, &format!("{user}.geo/partitions/7"), &[json!({"value": 1})])), (404, 40402));
+    assert_eq!(
+        code(post(at, &format!("{user}.geo/partitions/7"), &[json!({"value": 1})])),
+        (404, 40402)
+    );
     assert_eq!(code(post(at, &format!("{user}.geo"), &[json!({"value": null})])), (422, 42203));
     let gone = ask(at, "PUT", "/streams/none/record", r#"{"Data":1,"PartitionKey":"k"}"#);
     assert_eq!(gone.json()["__type"], "ResourceNotFoundException");
@@ -249,7 +352,10 @@ fn both_protocols_answer_with_what_kinesis_says() {
     let described = ask(at, "GET", &path("pin"), "").json();
     let shards = described["StreamDescription"]["Shards"].as_array().unwrap().clone();
     assert_eq!(shards.len(), 3, "{described}");
-    assert!(shards.iter().all(|shard| shard["ShardId"] != "shardId-000000000000"), "closed ones take no records: {described}");
+    assert!(
+        shards.iter().all(|shard| shard["ShardId"] != "shardId-000000000000"),
+        "closed ones take no records: {described}"
+    );
     assert_eq!(ask(at, "DELETE", &path("pin"), "").status, 200);
     assert_eq!(ask(at, "GET", &path("pin"), "").json()["__type"], "ResourceNotFoundException");
     assert_eq!(ask(at, "POST", &path("pin"), r#"{"ShardCount":1}"#).status, 200);
@@ -261,7 +367,9 @@ fn both_protocols_answer_with_what_kinesis_says() {
 #[test]
 fn what_a_python_script_posts_boto3_reads_back_once_and_byte_for_byte() {
     let Some(world) = World::new() else { return };
-    let Some(python) = python() else { return skipped("no Python environment with requests and boto3 could be made") };
+    let Some(python) = python() else {
+        return skipped("no Python environment with requests and boto3 could be made");
+    };
     let running = world.gateway(&world.endpoint);
     let mut posted = Vec::new();
     for (style, stage, first) in [("rest-proxy", "", "0"), ("kinesis-proxy", "/test", "20")] {
@@ -272,17 +380,27 @@ fn what_a_python_script_posts_boto3_reads_back_once_and_byte_for_byte() {
 
     let streams = ["pin", "geo", "user"].map(|kind| world.stream(kind));
     let found = world.script(&python, "kinesis_reader.py", &streams.each_ref().map(String::as_str));
-    let bytes = |data: &Json| data.as_array().unwrap().iter().map(|byte| byte.as_u64().unwrap() as u8).collect::<Vec<_>>();
+    let bytes = |data: &Json| {
+        data.as_array().unwrap().iter().map(|byte| byte.as_u64().unwrap() as u8).collect::<Vec<_>>()
+    };
     let text = |record: &Json, name: &str| record[name].as_str().unwrap().to_string();
     let stream = |posted: &Json| world.stream(text(posted, "topic").rsplit('.').next().unwrap());
-    let mut sent: Vec<_> = posted.iter().map(|posted| (stream(posted), text(posted, "text").into_bytes())).collect();
-    let mut read: Vec<_> = found.iter().map(|record| (text(record, "stream"), bytes(&record["data"]))).collect();
+    let mut sent: Vec<_> =
+        posted.iter().map(|posted| (stream(posted), text(posted, "text").into_bytes())).collect();
+    let mut read: Vec<_> =
+        found.iter().map(|record| (text(record, "stream"), bytes(&record["data"]))).collect();
     sent.sort();
     read.sort();
-    assert!(sent == read, "{} records were sent and {} are there, or their bytes are others", sent.len(), read.len());
+    assert!(
+        sent == read,
+        "{} records were sent and {} are there, or their bytes are others",
+        sent.len(),
+        read.len()
+    );
 
     // The methods of Kinesis say where a record is, and have asked for its key.
-    let place = |stream, record: &Json, names: [&str; 2]| (stream, names.map(|name| text(record, name)));
+    let place =
+        |stream, record: &Json, names: [&str; 2]| (stream, names.map(|name| text(record, name)));
     let record = |record: &Json| (text(record, "key"), bytes(&record["data"]));
     let at = |found| (place(text(found, "stream"), found, ["shard", "sequence"]), record(found));
     let placed: BTreeMap<_, _> = found.iter().map(at).collect();
@@ -300,7 +418,9 @@ fn a_kinesis_that_is_gone_makes_a_gateway_busy() {
     let running = world.gateway(&format!("http://{}", way.address));
     let (topic, stream) = (format!("{}.pin", world.user), world.stream("geo"));
     let body = json!({"records": [{"value": 1}]}).to_string();
-    let reply = Client::connect(running.address).ask("POST", &format!("/topics/{topic}"), &[JSON], &body).unwrap();
+    let reply = Client::connect(running.address)
+        .ask("POST", &format!("/topics/{topic}"), &[JSON], &body)
+        .unwrap();
     assert_eq!(reply.status, 200, "{reply:?}");
     way.cut();
     assert_busy(running.address, &topic, &stream);
@@ -311,12 +431,26 @@ fn a_kinesis_that_is_gone_makes_a_gateway_busy() {
 #[test]
 fn users_who_are_emulated_post_to_kinesis_by_the_number_of_the_row() {
     let Some(world) = World::new() else { return };
-    let args = ["emulate", "--to", "kinesis://eu-west-1", "--user-id", &world.user, "--rows", "30", "--events", "30"];
-    let output = world.command(&world.endpoint, &[&args[..], &["--in-order", "--rate", "0"]].concat()).output().unwrap();
+    let args = [
+        "emulate",
+        "--to",
+        "kinesis://eu-west-1",
+        "--user-id",
+        &world.user,
+        "--rows",
+        "30",
+        "--events",
+        "30",
+    ];
+    let output = world
+        .command(&world.endpoint, &[&args[..], &["--in-order", "--rate", "0"]].concat())
+        .output()
+        .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(String::from_utf8_lossy(&output.stdout).contains("90 records taken, 0 refused"));
     for kind in ["pin", "geo", "user"] {
-        let keys: BTreeSet<String> = world.records(&world.stream(kind)).into_values().map(|(key, _)| key).collect();
+        let keys: BTreeSet<String> =
+            world.records(&world.stream(kind)).into_values().map(|(key, _)| key).collect();
         assert_eq!(keys, (0..30).map(|row| row.to_string()).collect(), "of {kind}");
     }
 }
@@ -332,23 +466,42 @@ fn streams_are_made_shown_changed_and_deleted_by_command() {
     let listed = world.said(&["list", "--at", "kinesis://eu-west-1"], "");
     assert!(streams.iter().all(|name| listed.lines().any(|line| line == name)), "{listed}");
     let described = world.said(&[&["describe"], &user[..]].concat(), "");
-    assert_eq!(described.matches("ACTIVE, provisioned, 2 shards open, records by key").count(), 3, "{described}");
+    assert_eq!(
+        described.matches("ACTIVE, provisioned, 2 shards open, records by key").count(),
+        3,
+        "{described}"
+    );
     let resharded = world.said(&["reshard", &streams[1], "--shards", "4"], "");
     assert_eq!(resharded, format!("resharded {}: 4 shards open, 2 before\n", streams[1]));
     let described = world.said(&["describe", &streams[1]], "");
-    assert_eq!((described.matches(" open ").count(), described.matches(" closed ").count()), (4, 2), "{described}");
+    assert_eq!(
+        (described.matches(" open ").count(), described.matches(" closed ").count()),
+        (4, 2),
+        "{described}"
+    );
 
     // Deleting asks for the name.
     for typed in ["", "\n", "yes\n"] {
         assert!(world.fails(&["delete", &streams[2]], typed, 2).contains("its name was not typed"));
     }
-    assert_eq!(world.said(&["delete", &streams[2]], &format!("{}\n", streams[2])), format!("deleted {}\n", streams[2]));
+    assert_eq!(
+        world.said(&["delete", &streams[2]], &format!("{}\n", streams[2])),
+        format!("deleted {}\n", streams[2])
+    );
     world.said(&["delete", &streams[1], "--yes"], "");
     assert!(world.fails(&["describe", &streams[2]], "", 78).contains("there is no such stream"));
-    assert!(world.fails(&["reshard", &streams[2], "--shards", "2"], "", 78).contains("there is no such stream"));
+    assert!(
+        world
+            .fails(&["reshard", &streams[2], "--shards", "2"], "", 78)
+            .contains("there is no such stream")
+    );
     world.fails(&["list", "--at", "kafka://x"], "", 78);
     world.fails(&["create", "--shards", "0"], "", 2);
-    let nowhere = world.command(&world.endpoint, &["streams", "list"]).env_remove("AWS_REGION").output().unwrap();
+    let nowhere = world
+        .command(&world.endpoint, &["streams", "list"])
+        .env_remove("AWS_REGION")
+        .output()
+        .unwrap();
     assert_eq!(nowhere.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&nowhere.stderr).contains("AWS_REGION"));
 }

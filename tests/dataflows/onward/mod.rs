@@ -1,4 +1,5 @@
-//! Records that come by HTTP, or from users who are emulated, into Kafka and into Kinesis themselves.
+//! Records that come by HTTP, or from users who are emulated, into Kafka and into Kinesis
+//! themselves.
 
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -29,10 +30,20 @@ fn assert_busy(address: SocketAddr, topic: &str, stream: &str) {
     let (posted, put) = std::thread::scope(|scope| {
         let posted = scope.spawn(|| post(address, topic, &[json!({"value": 1})]));
         let put = r#"{"Data":1,"PartitionKey":"k"}"#;
-        let put = Client::connect(address).ask("PUT", &format!("/streams/{stream}/record"), &[PLAIN], put).unwrap();
+        let put = Client::connect(address)
+            .ask("PUT", &format!("/streams/{stream}/record"), &[PLAIN], put)
+            .unwrap();
         (posted.join().unwrap(), put)
     });
-    assert_eq!((posted.status, posted.json()["error_code"].as_u64()), (503, Some(50302)), "{posted:?}");
-    assert_eq!((put.status, &put.json()["__type"]), (400, &json!("ProvisionedThroughputExceededException")), "{put:?}");
+    assert_eq!(
+        (posted.status, posted.json()["error_code"].as_u64()),
+        (503, Some(50302)),
+        "{posted:?}"
+    );
+    assert_eq!(
+        (put.status, &put.json()["__type"]),
+        (400, &json!("ProvisionedThroughputExceededException")),
+        "{put:?}"
+    );
     assert!([posted, put].iter().all(|reply| reply.headers.contains_key("retry-after")));
 }

@@ -29,20 +29,30 @@ fn a_whole_record_of_each_kind_becomes_its_row() {
     assert_eq!(ind, -3);
     assert_eq!(
         values(&row),
-        [text("Cote d'Ivoire"), Value::Doubles(vec![-89.9787, -173.293]), Value::Timestamp(1_598_586_767_000_000)]
+        [
+            text("Cote d'Ivoire"),
+            Value::Doubles(vec![-89.9787, -173.293]),
+            Value::Timestamp(1_598_586_767_000_000)
+        ]
     );
 
     let record = r#"{"ind": 7, "first_name": "Rachel", "last_name": "Davis", "age": 36, "date_joined": "2015-12-08 20:02:43"}"#;
     let (ind, row) = user(Some(record.as_bytes())).unwrap();
     assert_eq!(ind, 7);
-    assert_eq!(values(&row), [text("Rachel Davis"), Value::Long(36), Value::Timestamp(1_449_604_963_000_000)]);
+    assert_eq!(
+        values(&row),
+        [text("Rachel Davis"), Value::Long(36), Value::Timestamp(1_449_604_963_000_000)]
+    );
 }
 
 #[test]
 fn a_good_ind_with_all_else_null_is_a_good_record() {
     assert_eq!(pin(Some(BARE.as_bytes())), Ok((1, Pin::new(None, [None; 9]))));
     let nulls = br#"{"ind":1,"timestamp":null,"latitude":null,"longitude":null,"country":null}"#;
-    assert_eq!(geo(Some(nulls)), Ok((1, Geo { country: None, coordinates: None, timestamp: None })));
+    assert_eq!(
+        geo(Some(nulls)),
+        Ok((1, Geo { country: None, coordinates: None, timestamp: None }))
+    );
     let nulls = br#"{"ind":1,"first_name":null,"last_name":null,"age":null,"date_joined":null}"#;
     assert_eq!(user(Some(nulls)), Ok((1, User { user_name: None, age: None, date_joined: None })));
 }
@@ -63,10 +73,20 @@ fn no_relevant_data_is_null_in_its_own_column_only() {
         for name in PIN_TEXTS.into_iter().chain(["country"]) {
             let is_null = name == own;
             let expected = if is_null { Value::Null } else { text(value) };
-            assert_eq!(column(name, &format!(r#""{name}":"{value}""#)), Ok(expected), "{value} as {name}");
+            assert_eq!(
+                column(name, &format!(r#""{name}":"{value}""#)),
+                Ok(expected),
+                "{value} as {name}"
+            );
         }
-        for changed in [value.to_lowercase(), format!("{value} "), format!(" {value}"), format!("{value}..")] {
-            assert_eq!(column(own, &format!(r#""{own}":"{changed}""#)), Ok(text(&changed)), "{own}");
+        for changed in
+            [value.to_lowercase(), format!("{value} "), format!(" {value}"), format!("{value}..")]
+        {
+            assert_eq!(
+                column(own, &format!(r#""{own}":"{changed}""#)),
+                Ok(text(&changed)),
+                "{own}"
+            );
         }
     }
     assert_eq!(column("follower_count", r#""follower_count":"User Info Error""#), Ok(Value::Null));
@@ -80,11 +100,21 @@ fn no_relevant_data_is_null_in_its_own_column_only() {
 fn blank_text_is_null_and_other_text_is_not_trimmed() {
     let columns = PIN_TEXTS.into_iter().chain(["country"]).map(|name| (name, name));
     for (name, field) in columns.chain([("user_name", "first_name"), ("user_name", "last_name")]) {
-        for blank in ["", " ", "  ", r"\t\r\n", "\u{a0}", r"\u00a0 \u3000", "\u{2003}\u{2028}", r"\u0085"] {
-            assert_eq!(column(name, &format!(r#""{field}":"{blank}""#)), Ok(Value::Null), "{field} {blank:?}");
+        for blank in
+            ["", " ", "  ", r"\t\r\n", "\u{a0}", r"\u00a0 \u3000", "\u{2003}\u{2028}", r"\u0085"]
+        {
+            assert_eq!(
+                column(name, &format!(r#""{field}":"{blank}""#)),
+                Ok(Value::Null),
+                "{field} {blank:?}"
+            );
         }
         for kept in [" x ", "\u{200b}", "\u{a0}x", "\u{feff}"] {
-            assert_eq!(column(name, &format!(r#""{field}":"{kept}""#)), Ok(text(kept)), "{field} {kept:?}");
+            assert_eq!(
+                column(name, &format!(r#""{field}":"{kept}""#)),
+                Ok(text(kept)),
+                "{field} {kept:?}"
+            );
         }
         assert_eq!(column(name, &format!(r#""{field}":null"#)), Ok(Value::Null), "{field}");
     }
@@ -93,7 +123,10 @@ fn blank_text_is_null_and_other_text_is_not_trimmed() {
 
 #[test]
 fn a_column_of_another_json_type_is_a_dead_letter() {
-    let texts = PIN_TEXTS.into_iter().chain(["country", "timestamp", "follower_count", "date_joined"]).map(|name| (name, name));
+    let texts = PIN_TEXTS
+        .into_iter()
+        .chain(["country", "timestamp", "follower_count", "date_joined"])
+        .map(|name| (name, name));
     for (name, field) in texts.chain([("user_name", "first_name"), ("user_name", "last_name")]) {
         for value in ["0", "437", "-1.5", "true", "[]", "{}", r#"["x"]"#, "18446744073709551615"] {
             let why = why(column(name, &format!(r#""{field}":{value}"#))).unwrap();
@@ -131,7 +164,11 @@ fn a_follower_count_is_an_exact_whole_number() {
     ];
     for (value, count) in good {
         let field = serde_json::json!({ "follower_count": value }).to_string();
-        assert_eq!(column("follower_count", &field[1..field.len() - 1]), Ok(Value::Long(count)), "{value}");
+        assert_eq!(
+            column("follower_count", &field[1..field.len() - 1]),
+            Ok(Value::Long(count)),
+            "{value}"
+        );
     }
     let bad = [
         "1.5",
@@ -196,7 +233,11 @@ fn a_save_location_loses_its_prefix_once() {
         ("Local save in \u{a0} ", Value::Null),
     ];
     for (value, expected) in cases {
-        assert_eq!(column("save_location", &format!(r#""save_location":"{value}""#)), Ok(expected), "{value}");
+        assert_eq!(
+            column("save_location", &format!(r#""save_location":"{value}""#)),
+            Ok(expected),
+            "{value}"
+        );
     }
 }
 
@@ -280,7 +321,11 @@ fn a_date_is_in_one_of_five_formats() {
     ];
     for name in ["timestamp", "date_joined"] {
         for (value, micros) in good {
-            assert_eq!(column(name, &format!(r#""{name}":"{value}""#)), Ok(Value::Timestamp(micros)), "{value}");
+            assert_eq!(
+                column(name, &format!(r#""{name}":"{value}""#)),
+                Ok(Value::Timestamp(micros)),
+                "{value}"
+            );
         }
         for value in bad {
             assert_eq!(
@@ -303,7 +348,10 @@ fn coordinates_are_latitude_then_longitude_or_null() {
         (r#""latitude":1e1,"longitude":2E-1"#, pair(10.0, 0.2)),
         (r#""latitude":-0.0,"longitude":0"#, pair(-0.0, 0.0)),
         (r#""latitude":123456.7,"longitude":-1e300"#, pair(123_456.7, -1e300)),
-        (r#""latitude":8.954189254894128,"longitude":176.12345678901234"#, pair(8.954189254894128, 176.12345678901234)),
+        (
+            r#""latitude":8.954189254894128,"longitude":176.12345678901234"#,
+            pair(8.954189254894128, 176.12345678901234),
+        ),
         (r#""latitude":0.30000000000000004,"longitude":5e-324"#, pair(0.1 + 0.2, 5e-324)),
         (r#""latitude" : 1.5 , "longitude" : -2.25 "#, pair(1.5, -2.25)),
         (r#""latitude":1.5"#, Value::Null),
@@ -315,14 +363,25 @@ fn coordinates_are_latitude_then_longitude_or_null() {
     for (fields, expected) in good {
         assert_eq!(column("coordinates", fields), Ok(expected), "{fields}");
     }
-    for value in [r#""1.5""#, r#""""#, "true", "[1.5]", "{}", r#"{"a":1,"a":1}"#, "1e400", "-1e400"] {
-        for fields in [format!(r#""latitude":{value}"#), format!(r#""latitude":1,"longitude":{value}"#)] {
-            assert_eq!(reason_of(column("coordinates", &fields)).as_deref(), Some(reason::WRONG_TYPE), "{fields}");
+    for value in [r#""1.5""#, r#""""#, "true", "[1.5]", "{}", r#"{"a":1,"a":1}"#, "1e400", "-1e400"]
+    {
+        for fields in
+            [format!(r#""latitude":{value}"#), format!(r#""latitude":1,"longitude":{value}"#)]
+        {
+            assert_eq!(
+                reason_of(column("coordinates", &fields)).as_deref(),
+                Some(reason::WRONG_TYPE),
+                "{fields}"
+            );
         }
     }
     for value in ["01", "1.", ".5", "+1", "NaN", "nul", "Infinity", "1e", "0x1"] {
         let fields = format!(r#""latitude":{value}"#);
-        assert_eq!(reason_of(column("coordinates", &fields)).as_deref(), Some(reason::INVALID_JSON), "{fields}");
+        assert_eq!(
+            reason_of(column("coordinates", &fields)).as_deref(),
+            Some(reason::INVALID_JSON),
+            "{fields}"
+        );
     }
 }
 
@@ -346,11 +405,21 @@ fn a_user_name_is_both_names_or_the_one_there_is() {
 #[test]
 fn an_age_is_an_integer_or_null() {
     for (value, expected) in [("36", 36), ("0", 0), ("-5", -5), ("9223372036854775807", i64::MAX)] {
-        assert_eq!(column("age", &format!(r#""age":{value}"#)), Ok(Value::Long(expected)), "{value}");
+        assert_eq!(
+            column("age", &format!(r#""age":{value}"#)),
+            Ok(Value::Long(expected)),
+            "{value}"
+        );
     }
     assert_eq!(column("age", r#""age":null"#), Ok(Value::Null));
     assert_eq!(column("age", r#""first_name":"A""#), Ok(Value::Null));
-    for value in ["36.0", "3e1", "-0", "9223372036854775808", r#""36""#, r#""""#, "true", "[36]", "{}"] {
-        assert_eq!(reason_of(column("age", &format!(r#""age":{value}"#))).as_deref(), Some(reason::WRONG_TYPE), "{value}");
+    for value in
+        ["36.0", "3e1", "-0", "9223372036854775808", r#""36""#, r#""""#, "true", "[36]", "{}"]
+    {
+        assert_eq!(
+            reason_of(column("age", &format!(r#""age":{value}"#))).as_deref(),
+            Some(reason::WRONG_TYPE),
+            "{value}"
+        );
     }
 }

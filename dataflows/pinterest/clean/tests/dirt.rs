@@ -37,7 +37,11 @@ fn a_record_belongs_to_the_topic_whose_field_it_has() {
         let value = Some(record.as_bytes());
         let reasons = [reason_of(pin(value)), reason_of(geo(value)), reason_of(user(value))];
         for (kind, found) in reasons.iter().enumerate() {
-            assert_eq!(found.as_deref(), (kind != i).then_some(reason::ANOTHER_KIND), "{record} as {kind}");
+            assert_eq!(
+                found.as_deref(),
+                (kind != i).then_some(reason::ANOTHER_KIND),
+                "{record} as {kind}"
+            );
         }
     }
     let all = Some(&br#"{"ind":1,"unique_id":null,"timestamp":null,"date_joined":null}"#[..]);
@@ -62,9 +66,21 @@ fn ind_is_an_integer_and_goes_before_index() {
         (r#""ind":-9223372036854775808"#, i64::MIN),
     ];
     for (fields, expected) in good {
-        assert_eq!(pin(Some(format!(r#"{{{fields},"unique_id":"u"}}"#).as_bytes())).unwrap().0, expected, "{fields}");
-        assert_eq!(geo(Some(format!(r#"{{{fields},"timestamp":null}}"#).as_bytes())).unwrap().0, expected, "{fields}");
-        assert_eq!(user(Some(format!(r#"{{"date_joined":null,{fields}}}"#).as_bytes())).unwrap().0, expected, "{fields}");
+        assert_eq!(
+            pin(Some(format!(r#"{{{fields},"unique_id":"u"}}"#).as_bytes())).unwrap().0,
+            expected,
+            "{fields}"
+        );
+        assert_eq!(
+            geo(Some(format!(r#"{{{fields},"timestamp":null}}"#).as_bytes())).unwrap().0,
+            expected,
+            "{fields}"
+        );
+        assert_eq!(
+            user(Some(format!(r#"{{"date_joined":null,{fields}}}"#).as_bytes())).unwrap().0,
+            expected,
+            "{fields}"
+        );
     }
     let bad = [
         (r#""title":null"#, reason::NO_IND),
@@ -89,7 +105,11 @@ fn ind_is_an_integer_and_goes_before_index() {
         (r#""ind":1e400"#, reason::INVALID_JSON),
     ];
     for (fields, expected) in bad {
-        assert_eq!(of_pin(&format!(r#"{{{fields},"unique_id":"u"}}"#)).as_deref(), Some(expected), "{fields}");
+        assert_eq!(
+            of_pin(&format!(r#"{{{fields},"unique_id":"u"}}"#)).as_deref(),
+            Some(expected),
+            "{fields}"
+        );
     }
 }
 
@@ -135,11 +155,19 @@ fn downloaded_and_unknown_fields_may_have_any_value_that_is_strict_json() {
     ];
     for value in good {
         assert_eq!(of_pin(&with_ignored(value)), None, "{value}");
-        assert_eq!(of_pin(&with_ignored(value).replace(r#""x":"#, r#""downloaded":"#)), None, "{value}");
+        assert_eq!(
+            of_pin(&with_ignored(value).replace(r#""x":"#, r#""downloaded":"#)),
+            None,
+            "{value}"
+        );
     }
     for (value, expected) in bad {
         assert_eq!(of_pin(&with_ignored(value)).as_deref(), Some(expected), "{value}");
-        assert_eq!(of_pin(&with_ignored(value).replace(r#""x":"#, r#""downloaded":"#)).as_deref(), Some(expected), "{value}");
+        assert_eq!(
+            of_pin(&with_ignored(value).replace(r#""x":"#, r#""downloaded":"#)).as_deref(),
+            Some(expected),
+            "{value}"
+        );
     }
 }
 
@@ -165,14 +193,18 @@ fn a_key_comes_once_whatever_it_says() {
 #[test]
 fn nesting_is_at_most_64_with_the_record_itself() {
     for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
-        let value = |depth| with_ignored(&format!("{}0{}", open.repeat(depth), close.repeat(depth)));
+        let value =
+            |depth| with_ignored(&format!("{}0{}", open.repeat(depth), close.repeat(depth)));
         let (deepest, too_deep) = (value(63), value(64));
         assert_eq!(of_pin(&deepest), None);
         assert_eq!(of_pin(&format!("[{deepest}]")), None);
         assert_eq!(of_pin(&base64(format!("[{deepest}]"))), None);
         assert_eq!(of_pin(&too_deep).as_deref(), Some(reason::NESTED_TOO_DEEPLY));
         assert_eq!(of_pin(&format!("[{too_deep}]")).as_deref(), Some(reason::NESTED_TOO_DEEPLY));
-        assert_eq!(of_pin(&with_ignored(&open.repeat(100_000))).as_deref(), Some(reason::NESTED_TOO_DEEPLY));
+        assert_eq!(
+            of_pin(&with_ignored(&open.repeat(100_000))).as_deref(),
+            Some(reason::NESTED_TOO_DEEPLY)
+        );
     }
     assert_eq!(of_pin(&nested(100_000, "[", "]")).as_deref(), Some(reason::NOT_AN_OBJECT));
     let deep = format!(r#"{{"ind":1,"timestamp":null,"latitude":{}}}"#, nested(100_000, "[", "]"));
@@ -184,7 +216,10 @@ fn a_record_has_at_most_a_mebibyte() {
     let of_size = |size: usize| format!("{BARE}{}", " ".repeat(size - BARE.len()));
     assert_eq!(of_pin(&of_size(1 << 20)), None);
     assert_eq!(of_pin(&of_size((1 << 20) + 1)).as_deref(), Some(reason::TOO_LARGE));
-    assert_eq!(reason_of(pin(Some(&vec![0xff; (1 << 20) + 1]))).as_deref(), Some(reason::TOO_LARGE));
+    assert_eq!(
+        reason_of(pin(Some(&vec![0xff; (1 << 20) + 1]))).as_deref(),
+        Some(reason::TOO_LARGE)
+    );
     let wide = format!(r#"{{"index":1,"unique_id":"{}"}}"#, "é".repeat(500_000));
     assert_eq!(of_pin(&wide), None);
 }
@@ -226,7 +261,12 @@ fn bytes_that_are_no_json_object_are_dead_letters() {
         (b"\"hello world\"", reason::NOT_AN_OBJECT),
     ];
     for (bytes, expected) in cases {
-        assert_eq!(reason_of(pin(Some(bytes))).as_deref(), Some(expected), "{}", bytes.escape_ascii());
+        assert_eq!(
+            reason_of(pin(Some(bytes))).as_deref(),
+            Some(expected),
+            "{}",
+            bytes.escape_ascii()
+        );
     }
     assert_eq!(of_pin(&format!("\r\n\t {BARE} \n")), None);
 }
@@ -275,9 +315,17 @@ fn an_object_is_unwrapped_from_an_array_of_one_and_from_base64_once() {
         (quoted(base64(b"{\"\xff\":0}")), reason::INVALID_UTF8),
         (format!("{}\n", base64(BARE)), reason::INVALID_JSON),
         (base64(BARE).trim_end_matches('=').into(), reason::INVALID_JSON),
-        (quoted(base64(r#"{"index":1,"unique_id":"???>>>"}"#).replace('/', "_").replace('+', "-")), reason::NOT_AN_OBJECT),
+        (
+            quoted(
+                base64(r#"{"index":1,"unique_id":"???>>>"}"#).replace('/', "_").replace('+', "-"),
+            ),
+            reason::NOT_AN_OBJECT,
+        ),
     ];
-    assert!(base64(BARE).ends_with('=') && base64(r#"{"index":1,"unique_id":"???>>>"}"#).contains('/'), "the cases need these");
+    assert!(
+        base64(BARE).ends_with('=') && base64(r#"{"index":1,"unique_id":"???>>>"}"#).contains('/'),
+        "the cases need these"
+    );
     for (value, expected) in bad {
         assert_eq!(of_pin(&value).as_deref(), Some(expected), "{value}");
     }

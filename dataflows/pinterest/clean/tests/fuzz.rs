@@ -1,4 +1,5 @@
-//! Laws of cleaning on generated records: it never panics, and nothing but what the rules name changes a row.
+//! Laws of cleaning on generated records: it never panics, and nothing but what the rules name
+//! changes a row.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -36,11 +37,26 @@ fn followers() -> impl Strategy<Value = Value> {
 
 /// A date in one of the five formats.
 fn date() -> impl Strategy<Value = (String, i64)> {
-    let formats = ["%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S", "%m/%d/%Y, %H:%M:%S", "%Y:%m:%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%.6fZ"];
-    (-62_135_596_800_000_000i64..253_402_300_800_000_000, select(formats.to_vec())).prop_map(|(micros, format)| {
-        let whole = if format.ends_with('Z') { micros } else { micros.div_euclid(1_000_000) * 1_000_000 };
-        (DateTime::<Utc>::from_timestamp_micros(whole).unwrap().format(format).to_string(), whole)
-    })
+    let formats = [
+        "%Y-%m-%d %H:%M:%S",
+        "%Y-%m-%dT%H:%M:%S",
+        "%m/%d/%Y, %H:%M:%S",
+        "%Y:%m:%d %H:%M:%S",
+        "%Y-%m-%dT%H:%M:%S%.6fZ",
+    ];
+    (-62_135_596_800_000_000i64..253_402_300_800_000_000, select(formats.to_vec())).prop_map(
+        |(micros, format)| {
+            let whole = if format.ends_with('Z') {
+                micros
+            } else {
+                micros.div_euclid(1_000_000) * 1_000_000
+            };
+            (
+                DateTime::<Utc>::from_timestamp_micros(whole).unwrap().format(format).to_string(),
+                whole,
+            )
+        },
+    )
 }
 
 fn object(fields: Vec<(&str, Value)>) -> Map<String, Value> {
@@ -67,8 +83,8 @@ fn a_pin() -> impl Strategy<Value = Map<String, Value>> {
 }
 
 fn a_geo() -> impl Strategy<Value = Map<String, Value>> {
-    (any::<i64>(), option::of(date()), option::of(-90.0..90.0), option::of(any::<i16>()), text()).prop_map(
-        |(ind, date, latitude, longitude, country)| {
+    (any::<i64>(), option::of(date()), option::of(-90.0..90.0), option::of(any::<i16>()), text())
+        .prop_map(|(ind, date, latitude, longitude, country)| {
             let date = date.map(|(text, _)| text);
             object(vec![
                 ("ind", json!(ind)),
@@ -77,21 +93,22 @@ fn a_geo() -> impl Strategy<Value = Map<String, Value>> {
                 ("longitude", json!(longitude)),
                 ("country", country),
             ])
-        },
-    )
+        })
 }
 
 fn a_user() -> impl Strategy<Value = Map<String, Value>> {
-    (any::<i64>(), text(), text(), option::of(any::<i64>()), option::of(date())).prop_map(|(ind, first, last, age, date)| {
-        let date = date.map(|(text, _)| text);
-        object(vec![
-            ("ind", json!(ind)),
-            ("first_name", first),
-            ("last_name", last),
-            ("age", json!(age)),
-            ("date_joined", json!(date)),
-        ])
-    })
+    (any::<i64>(), text(), text(), option::of(any::<i64>()), option::of(date())).prop_map(
+        |(ind, first, last, age, date)| {
+            let date = date.map(|(text, _)| text);
+            object(vec![
+                ("ind", json!(ind)),
+                ("first_name", first),
+                ("last_name", last),
+                ("age", json!(age)),
+                ("date_joined", json!(date)),
+            ])
+        },
+    )
 }
 
 fn a_record() -> impl Strategy<Value = Map<String, Value>> {
@@ -117,8 +134,8 @@ fn json() -> impl Strategy<Value = Value> {
         any::<String>().prop_map(Value::from)
     ];
     leaf.prop_recursive(4, 16, 4, |inner| {
-        let entries =
-            vec((any::<String>(), inner.clone()), 0..4).prop_map(|entries| Value::Object(entries.into_iter().collect()));
+        let entries = vec((any::<String>(), inner.clone()), 0..4)
+            .prop_map(|entries| Value::Object(entries.into_iter().collect()));
         prop_oneof![vec(inner, 0..4).prop_map(Value::from), entries]
     })
 }

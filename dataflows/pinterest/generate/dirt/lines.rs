@@ -1,4 +1,5 @@
-//! Spoils one line; what comes back is one line too. Each function reads the compact JSON of an event.
+//! Spoils one line; what comes back is one line too. Each function reads the compact JSON of an
+//! event.
 
 use std::ops::Range;
 
@@ -12,7 +13,8 @@ pub(super) fn nulls(line: &[u8]) -> Vec<u8> {
 
 /// All fields null but the number, which is a good record.
 pub(super) fn nulls_but_number(line: &[u8]) -> Vec<u8> {
-    let number: Vec<u8> = fields(line).next().map(|(_, value)| line[value].to_vec()).unwrap_or_default();
+    let number: Vec<u8> =
+        fields(line).next().map(|(_, value)| line[value].to_vec()).unwrap_or_default();
     edited(&nulls(line), NUMBER, &String::from_utf8_lossy(&number))
 }
 
@@ -94,7 +96,8 @@ pub(super) fn no_number(line: &[u8]) -> Vec<u8> {
 
 /// Both names of the number, of which `ind` counts unless it is null: a good record.
 pub(super) fn both_names(line: &[u8]) -> Vec<u8> {
-    let other: &[u8] = if line.starts_with(b"{\"ind\"") { b"{\"index\":-1," } else { b"{\"ind\":null," };
+    let other: &[u8] =
+        if line.starts_with(b"{\"ind\"") { b"{\"index\":-1," } else { b"{\"ind\":null," };
     [other, &line[1..]].concat()
 }
 
@@ -140,10 +143,14 @@ const NUMBER: &str = "";
 pub(super) fn edited(line: &[u8], name: &str, value: &str) -> Vec<u8> {
     let quoted = format!("\"{name}\"");
     let field = fields(line).find(|(field, _)| name.is_empty() || *field == quoted.as_bytes());
-    field.map_or_else(|| line.to_vec(), |(_, old)| [&line[..old.start], value.as_bytes(), &line[old.end..]].concat())
+    field.map_or_else(
+        || line.to_vec(),
+        |(_, old)| [&line[..old.start], value.as_bytes(), &line[old.end..]].concat(),
+    )
 }
 
-/// The fields of a compact object of texts and numbers: each name with its quotes, and where its value is.
+/// The fields of a compact object of texts and numbers: each name with its quotes, and where its
+/// value is.
 fn fields(line: &[u8]) -> impl Iterator<Item = (&[u8], Range<usize>)> {
     let mut at = 1;
     std::iter::from_fn(move || {

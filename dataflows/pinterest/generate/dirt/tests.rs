@@ -15,7 +15,8 @@ fn topic(options: &Options, kind: usize) -> Topic {
     let mut lines = Vec::new();
     for partition in 0..options.partitions {
         let folder = options.to.join(format!("topics/demo.{}/partition={partition}", KINDS[kind]));
-        let mut names: Vec<_> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let mut names: Vec<_> =
+            std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
         let bytes: Vec<u8> = names.iter().flat_map(|name| std::fs::read(name).unwrap()).collect();
         let whole = bytes.strip_suffix(b"\n").unwrap().split(|&byte| byte == b'\n').zip(0..);
@@ -27,7 +28,8 @@ fn topic(options: &Options, kind: usize) -> Topic {
 
 fn dirty_topics(dirt: f64) -> [Topic; 3] {
     let root = TempDir::new().unwrap();
-    let options = Options { events: 3_000, dirt, to: root.path().to_path_buf(), ..Options::default() };
+    let options =
+        Options { events: 3_000, dirt, to: root.path().to_path_buf(), ..Options::default() };
     generate(&options, &mut |_| ()).unwrap();
     [0, 1, 2].map(|kind| topic(&options, kind))
 }
@@ -46,18 +48,31 @@ fn decoded(line: &[u8]) -> Option<Vec<u8>> {
 fn every_kind_of_dirt_occurs() {
     let topics = dirty_topics(0.2);
     let all: Vec<&[u8]> = topics.iter().flatten().map(|(_, line)| line.as_slice()).collect();
-    let some = |what: &str, is: &dyn Fn(&[u8]) -> bool| assert!(all.iter().any(|line| is(line)), "no {what}");
-    let objects: Vec<Value> = all.iter().filter_map(|line| json(line)).filter(Value::is_object).collect();
-    let object = |what: &str, is: &dyn Fn(&Value) -> bool| assert!(objects.iter().any(is), "no {what}");
-    let within = |line: &[u8], text: &str| line.windows(text.len()).any(|bytes| bytes == text.as_bytes());
-    let array = |line: &[u8], len: usize| json(line).is_some_and(|value| value.as_array().is_some_and(|all| all.len() == len));
-    let nulls = |value: &Value| value.as_object().unwrap().values().filter(|value| !value.is_null()).count();
+    let some = |what: &str, is: &dyn Fn(&[u8]) -> bool| {
+        assert!(all.iter().any(|line| is(line)), "no {what}")
+    };
+    let objects: Vec<Value> =
+        all.iter().filter_map(|line| json(line)).filter(Value::is_object).collect();
+    let object =
+        |what: &str, is: &dyn Fn(&Value) -> bool| assert!(objects.iter().any(is), "no {what}");
+    let within =
+        |line: &[u8], text: &str| line.windows(text.len()).any(|bytes| bytes == text.as_bytes());
+    let array = |line: &[u8], len: usize| {
+        json(line).is_some_and(|value| value.as_array().is_some_and(|all| all.len() == len))
+    };
+    let nulls = |value: &Value| {
+        value.as_object().unwrap().values().filter(|value| !value.is_null()).count()
+    };
 
     some("wrapped record", &|line| array(line, 1));
     some("empty array", &|line| array(line, 0));
     some("array of two", &|line| array(line, 2));
-    some("text of base64", &|line| line.starts_with(b"\"") && decoded(line).is_some_and(|inner| inner.starts_with(b"{")));
-    some("bare base64", &|line| json(line).is_none() && decoded(line).is_some_and(|inner| inner.starts_with(b"{")));
+    some("text of base64", &|line| {
+        line.starts_with(b"\"") && decoded(line).is_some_and(|inner| inner.starts_with(b"{"))
+    });
+    some("bare base64", &|line| {
+        json(line).is_none() && decoded(line).is_some_and(|inner| inner.starts_with(b"{"))
+    });
     some("base64 of an array", &|line| decoded(line).is_some_and(|inner| array(&inner, 1)));
     some("base64 of base64", &|line| decoded(line).and_then(|inner| decoded(&inner)).is_some());
     some("line that is no JSON", &|line| line.starts_with(b"<html>"));
@@ -66,20 +81,30 @@ fn every_kind_of_dirt_occurs() {
     some("truncated line", &|line| line.starts_with(b"{\"ind") && !line.ends_with(b"}"));
     some("trailing garbage", &|line| line.ends_with(b"}\"}"));
     some("duplicate key", &|line| {
-        ["\"ind\":", "\"index\":"].iter().any(|key| String::from_utf8_lossy(line).matches(key).count() == 2)
+        ["\"ind\":", "\"index\":"]
+            .iter()
+            .any(|key| String::from_utf8_lossy(line).matches(key).count() == 2)
     });
     some("deep nesting", &|line| within(line, &"[".repeat(65)));
-    some("invalid UTF-8", &|line| line.len() > 400 && std::str::from_utf8(line).is_err() && line.ends_with(b"}"));
+    some("invalid UTF-8", &|line| {
+        line.len() > 400 && std::str::from_utf8(line).is_err() && line.ends_with(b"}")
+    });
     some("byte order mark", &|line| line.starts_with(b"\xef\xbb\xbf{"));
     assert_eq!(all.iter().filter(|line| line.len() > 1 << 20).count(), 1);
 
     object("row of nulls", &|value| nulls(value) == 0);
-    object("row of nulls with a number", &|value| value.as_object().unwrap().len() > 2 && nulls(value) == 1);
+    object("row of nulls with a number", &|value| {
+        value.as_object().unwrap().len() > 2 && nulls(value) == 1
+    });
     object("row with a number only", &|value| value.as_object().unwrap().len() == 1);
     object("number as text", &|value| value["ind"].is_string());
     object("number with a fraction", &|value| value["ind"].is_f64());
-    object("row without a number", &|value| value.get("ind").is_none() && value.get("index").is_none());
-    object("row with both numbers", &|value| value.get("ind").is_some() && value.get("index").is_some());
+    object("row without a number", &|value| {
+        value.get("ind").is_none() && value.get("index").is_none()
+    });
+    object("row with both numbers", &|value| {
+        value.get("ind").is_some() && value.get("index").is_some()
+    });
     for (field, wrong) in [
         ("follower_count", r#"1234 "1.5" "12kk" "99999999999999B" "1.2345k" "1.5k" null"#),
         ("title", r#"17 "" "Corrected""#),
@@ -96,7 +121,9 @@ fn every_kind_of_dirt_occurs() {
     ] {
         for wrong in wrong.split(' ') {
             let wrong: Value = serde_json::from_str(wrong).unwrap();
-            object(&format!("{field} {wrong}"), &|value| value.get(field) == Some(&wrong) && nulls(value) > 2);
+            object(&format!("{field} {wrong}"), &|value| {
+                value.get(field) == Some(&wrong) && nulls(value) > 2
+            });
         }
     }
     for (field, blank) in [
@@ -109,8 +136,15 @@ fn every_kind_of_dirt_occurs() {
         object(field, &|value| value.get(field).is_some_and(|found| found == blank));
     }
     for (kind, field) in ["unique_id", "timestamp", "date_joined"].into_iter().enumerate() {
-        let strays = topics.iter().enumerate().filter(|(other, _)| *other != kind).flat_map(|(_, lines)| lines);
-        assert!(strays.filter(|(_, line)| within(line, &format!("\"{field}\":\""))).count() > 0, "no stray {field}");
+        let strays = topics
+            .iter()
+            .enumerate()
+            .filter(|(other, _)| *other != kind)
+            .flat_map(|(_, lines)| lines);
+        assert!(
+            strays.filter(|(_, line)| within(line, &format!("\"{field}\":\""))).count() > 0,
+            "no stray {field}"
+        );
     }
     let lengths = topics.each_ref().map(Vec::len);
     assert!(lengths[0] != lengths[1] && lengths[1] != lengths[2], "{lengths:?}");

@@ -20,7 +20,11 @@ fn objects(sizes: &[usize]) -> (Objects, VecDeque<Listed>) {
     (objects, listed.into())
 }
 
-fn open(ahead: &mut Ahead, objects: &Objects, listed: &VecDeque<Listed>) -> Result<Option<Box<dyn Read + Send>>> {
+fn open(
+    ahead: &mut Ahead,
+    objects: &Objects,
+    listed: &VecDeque<Listed>,
+) -> Result<Option<Box<dyn Read + Send>>> {
     ahead.open(objects, &listed[0], listed.iter().skip(1))
 }
 
@@ -45,7 +49,8 @@ fn an_object_that_is_gone_or_another_one_is_noticed() {
     objects.store.delete(&objects.path(0)).unwrap();
     objects.store.put(&objects.path(1), &[1; 9]).unwrap();
     objects.store.put(&objects.path(2), &[2; (3 << 20) - 1]).unwrap();
-    let open = |from| open(&mut Ahead::default(), &objects, &listed.iter().skip(from).cloned().collect());
+    let open =
+        |from| open(&mut Ahead::default(), &objects, &listed.iter().skip(from).cloned().collect());
     assert!(open(0).unwrap().is_none());
     assert_eq!(open(1).err().unwrap().kind(), ErrorKind::Data);
     let torn = open(2).unwrap().unwrap().read_to_end(&mut Vec::new()).unwrap_err();

@@ -1,4 +1,5 @@
-//! Finding the next object: in what was listed, at the names it may have, or by looking whether it came.
+//! Finding the next object: in what was listed, at the names it may have, or by looking whether it
+//! came.
 
 use std::io::Read;
 use std::mem;
@@ -10,12 +11,15 @@ use super::super::packed::Unpacked;
 use super::super::tree::Who;
 use super::Reader;
 
-/// After how many polls in vain a follower lists the objects, at first and at most: a listing costs as much as there are objects.
+/// After how many polls in vain a follower lists the objects, at first and at most: a listing costs
+/// as much as there are objects.
 pub(super) const LIST_FIRST: u32 = 16;
 const LIST_AT_MOST: u32 = 4096;
-/// After how many waits a follower asks an object store, where each listing is paid for, though it has only what is new.
+/// After how many waits a follower asks an object store, where each listing is paid for, though it
+/// has only what is new.
 const WAITS: u32 = 50;
-/// After how many looks into a folder of an object store all of it is listed, at least, and for how many objects one more.
+/// After how many looks into a folder of an object store all of it is listed, at least, and for how
+/// many objects one more.
 const ALL: u32 = 10;
 const OBJECTS: usize = 200;
 /// After how many looks into it another width of names is tried.
@@ -50,7 +54,8 @@ impl Reader {
                      and begin anew with both, as two logs, and another --state and --lake."
                 ))),
             },
-            // The names that the next object may have are known, so looking for it costs the same however many there are.
+            // The names that the next object may have are known, so looking for it costs the same
+            // however many there are.
             _ if self.objects.store.folder().is_some()
                 && self.begun.as_ref().is_none_or(|begun| begun.first != next)
                 && let Some((object, bytes)) = self.probe(next)? =>
@@ -82,8 +87,8 @@ impl Reader {
         Ok(None)
     }
 
-    /// Lists once more what begins from `next` on and before `first`: a listing may have missed what came while it was made. True
-    /// if that is what follows.
+    /// Lists once more what begins from `next` on and before `first`: a listing may have missed
+    /// what came while it was made. True if that is what follows.
     fn seek(&mut self, next: u64, first: u64) -> Result<bool> {
         if self.sought.replace(next) == Some(next) {
             return Ok(false);
@@ -96,13 +101,19 @@ impl Reader {
         Ok(there)
     }
 
-    /// Looks, more and more seldom, whether later objects come instead of the one that begins at `next`, or whether that comes
-    /// somewhere else; returns where the first of them begins, if it has looked.
+    /// Looks, more and more seldom, whether later objects come instead of the one that begins at
+    /// `next`, or whether that comes somewhere else; returns where the first of them begins, if it
+    /// has looked.
     fn look(&mut self, next: u64, ahead: Option<u64>) -> Result<Option<u64>> {
         if let Some(first) = ahead
             && self.reported.replace(next) != Some(next)
         {
-            tracing::warn!(folder = self.objects.name(), missing = next, present = first, "wait for a missing object");
+            tracing::warn!(
+                folder = self.objects.name(),
+                missing = next,
+                present = first,
+                "wait for a missing object"
+            );
         }
         let own = self.look_in_own_folder(next)?;
         let elsewhere = self.look_elsewhere()?;

@@ -34,7 +34,8 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
     assert_eq!(listed(&url), rows.len() as i64);
 }
 
-/// A run that was taken over and does not know it: with the chore that it still has to take over, and its last commit.
+/// A run that was taken over and does not know it: with the chore that it still has to take over,
+/// and its last commit.
 struct Ghost {
     run: Run,
     chore: Option<Box<dyn Any + Send>>,
@@ -98,7 +99,11 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
         if end < 3 {
             let newer = world.start(1 + dice.below(3) as usize, &rows, &mut dice).unwrap();
             let recorded = world.recorded.clone();
-            ghosts.push(Ghost { run: std::mem::replace(&mut run, newer), chore: chore.take(), recorded });
+            ghosts.push(Ghost {
+                run: std::mem::replace(&mut run, newer),
+                chore: chore.take(),
+                recorded,
+            });
             assert_eq!(world.read(), rows, "seed {seed}, restart after {n}");
         }
         if let Some(ghost) = ghosts.iter_mut().rev().take(2).find(|_| dice.below(2) == 0) {
@@ -135,10 +140,18 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
 fn every_commit_to_an_object_store_is_what_was_put() {
     let folder = tempfile::tempdir().unwrap();
     let late = [Late::default(), Late::default()];
-    let world = |late: &Late, options| World { store: late.store(), ..World::new(folder.path(), options) };
-    let first = world(&late[0], |d| d.rewrite_below(0).checkpoint_every(7).target_file_size(24_000));
+    let world =
+        |late: &Late, options| World { store: late.store(), ..World::new(folder.path(), options) };
+    let first =
+        world(&late[0], |d| d.rewrite_below(0).checkpoint_every(7).target_file_size(24_000));
     rounds(first, Some(&late[0]), 500, 300, 40);
-    rounds(world(&late[1], |d| d.rewrite_below(80).checkpoint_every(7)), Some(&late[1]), 600, 400, 15);
+    rounds(
+        world(&late[1], |d| d.rewrite_below(80).checkpoint_every(7)),
+        Some(&late[1]),
+        600,
+        400,
+        15,
+    );
 }
 
 #[test]

@@ -12,10 +12,11 @@ use crate::connectors::delta::{log, vectors};
 fn a_vector_is_written_as_the_protocol_says() {
     let rows: RoaringTreemap = [3, 4, 7, 11, 18, 29].into_iter().collect();
     let (file, descriptors) = vectors::encode(&[&rows, &rows], vectors::id(7, 9)).unwrap();
-    // Magic, one bitmap, its number 0; in it: cookie, one container, its number 0 and last index 5, its offset, the rows.
+    // Magic, one bitmap, its number 0; in it: cookie, one container, its number 0 and last index 5,
+    // its offset, the rows.
     let body = [
-        0xd1, 0xd3, 0x39, 0x64, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x3a, 0x30, 0, 0, 1, 0, 0, 0, 0, 0, 5, 0, 0x10, 0, 0, 0, 3,
-        0, 4, 0, 7, 0, 11, 0, 18, 0, 29, 0,
+        0xd1, 0xd3, 0x39, 0x64, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x3a, 0x30, 0, 0, 1, 0, 0, 0,
+        0, 0, 5, 0, 0x10, 0, 0, 0, 3, 0, 4, 0, 7, 0, 11, 0, 18, 0, 29, 0,
     ];
     assert_eq!(file[..5], [1, 0, 0, 0, 44]);
     assert_eq!(file[5..49], body);
@@ -40,7 +41,9 @@ fn a_vector_is_written_as_the_protocol_says() {
 fn a_remove_names_the_vector_that_is_live_and_an_add_its_bounds() {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(1);
-    let mut run = World::new(folder.path(), |d| d.rewrite_below(0)).start(1, &Rows::new(), &mut dice).unwrap();
+    let mut run = World::new(folder.path(), |d| d.rewrite_below(0))
+        .start(1, &Rows::new(), &mut dice)
+        .unwrap();
     let mut actions = Vec::new();
     for n in 1..=4 {
         match n {
@@ -52,11 +55,15 @@ fn a_remove_names_the_vector_that_is_live_and_an_add_its_bounds() {
         actions.push(content["actions"].as_array().unwrap().clone());
     }
     let add = |n: usize| &actions[n - 1].iter().find(|a| a.get("add").is_some()).unwrap()["add"];
-    let remove = |n: usize| &actions[n - 1].iter().find(|a| a.get("remove").is_some()).unwrap()["remove"];
+    let remove =
+        |n: usize| &actions[n - 1].iter().find(|a| a.get("remove").is_some()).unwrap()["remove"];
     let stats = |n: usize| serde_json::from_str::<Json>(add(n)["stats"].as_str().unwrap()).unwrap();
     assert_eq!(add(1).get("deletionVector"), None);
     assert_eq!((&stats(1)["numRecords"], &stats(1)["tightBounds"]), (&json!(3), &json!(true)));
-    assert_eq!((&stats(1)["minValues"]["ind"], &stats(1)["maxValues"]["ind"]), (&json!(0), &json!(2)));
+    assert_eq!(
+        (&stats(1)["minValues"]["ind"], &stats(1)["maxValues"]["ind"]),
+        (&json!(0), &json!(2))
+    );
     assert_eq!(remove(2).get("deletionVector"), None);
     assert_eq!((&stats(2)["numRecords"], &stats(2)["tightBounds"]), (&json!(3), &json!(false)));
     assert_eq!(add(2)["deletionVector"]["cardinality"], 1);
@@ -69,11 +76,17 @@ fn a_remove_names_the_vector_that_is_live_and_an_add_its_bounds() {
 /// The versions that say what the table is, each with what it says: protocol and metadata.
 fn declarations(store: &Store) -> Vec<(u64, Json, Json)> {
     let versions = (0..).map_while(|version| Some((version, log::read(store, version).unwrap()?)));
-    let said = |actions: &[Json], kind: &str| actions.iter().find_map(|action| action.get(kind)).cloned();
-    versions.filter_map(|(v, actions)| Some((v, said(&actions, "protocol")?, said(&actions, "metaData")?))).collect()
+    let said =
+        |actions: &[Json], kind: &str| actions.iter().find_map(|action| action.get(kind)).cloned();
+    versions
+        .filter_map(|(v, actions)| {
+            Some((v, said(&actions, "protocol")?, said(&actions, "metaData")?))
+        })
+        .collect()
 }
 
-/// Spark reads no table whose metadata needs a feature that the protocol does not know: `nullable: false` needs one of writers.
+/// Spark reads no table whose metadata needs a feature that the protocol does not know: `nullable:
+/// false` needs one of writers.
 #[test]
 fn a_table_declares_vectors_when_it_first_has_one_and_never_again() {
     let folder = tempfile::tempdir().unwrap();
@@ -107,16 +120,23 @@ fn a_table_declares_vectors_when_it_first_has_one_and_never_again() {
     assert_eq!(protocol, json!({"minReaderVersion": 1, "minWriterVersion": 2}));
     assert!(metadata["schemaString"].as_str().unwrap().contains(r#""nullable":false"#));
     assert_eq!(metadata["configuration"].get("delta.enableDeletionVectors"), None);
-    let [_, (version, protocol, mut declared)]: [_; 2] = declarations(&world.store).try_into().unwrap();
+    let [_, (version, protocol, mut declared)]: [_; 2] =
+        declarations(&world.store).try_into().unwrap();
     let actions = log::read(&world.store, version).unwrap().unwrap();
     assert!(actions.iter().any(|action| action["add"]["deletionVector"].is_object()));
-    assert_eq!((&protocol["minReaderVersion"], &protocol["minWriterVersion"]), (&json!(3), &json!(7)));
+    assert_eq!(
+        (&protocol["minReaderVersion"], &protocol["minWriterVersion"]),
+        (&json!(3), &json!(7))
+    );
     assert_eq!(protocol["readerFeatures"], json!(["deletionVectors"]));
     assert_eq!(protocol["writerFeatures"], json!(["appendOnly", "deletionVectors", "invariants"]));
-    let vectors = declared["configuration"].as_object_mut().unwrap().remove("delta.enableDeletionVectors");
+    let vectors =
+        declared["configuration"].as_object_mut().unwrap().remove("delta.enableDeletionVectors");
     assert_eq!(vectors, Some(json!("true")));
     let known = |metadata: &Json, name: &str| metadata[name].clone();
-    for name in ["id", "name", "format", "schemaString", "partitionColumns", "configuration", "createdTime"] {
+    for name in
+        ["id", "name", "format", "schemaString", "partitionColumns", "configuration", "createdTime"]
+    {
         assert_eq!(known(&declared, name), known(&metadata, name), "{name}");
     }
 }
@@ -164,7 +184,8 @@ fn a_table_that_is_small_needs_no_vectors_whoever_writes_it() {
     for seed in 0..4 {
         let (folder, late) = (tempfile::tempdir().unwrap(), Late::default());
         let (mut dice, mut rows) = (Dice::new(seed), Rows::new());
-        let mut world = World { store: late.store(), ..World::new(folder.path(), |d| d.checkpoint_every(10)) };
+        let mut world =
+            World { store: late.store(), ..World::new(folder.path(), |d| d.checkpoint_every(10)) };
         for round in 0..6 {
             let workers = [1, 3, 2, 40, 5, 2][round];
             let mut run = world.start(workers, &rows, &mut dice).unwrap();

@@ -29,7 +29,8 @@ fn no_more_bytes_wait_to_be_encoded_or_are_read_at_once_than_a_column_has_room_f
     assert_eq!(encoded, 2);
     let file = file.finish().unwrap();
     store.put("large", &file.bytes).unwrap();
-    let batches = rows::open(&store, "large", &columns, 40, &roaring::RoaringTreemap::new()).unwrap();
+    let batches =
+        rows::open(&store, "large", &columns, 40, &roaring::RoaringTreemap::new()).unwrap();
     let batches: Vec<usize> = batches.map(|batch| batch.unwrap().num_rows()).collect();
     assert_eq!(batches.iter().sum::<usize>(), 40);
     assert!(batches.iter().all(|rows| rows * 1_080_000 <= BYTES), "{batches:?}");
@@ -55,9 +56,12 @@ fn a_table_of_few_large_rows_is_not_written_anew_for_each_change() {
         run.committer.commit(n, &content).unwrap();
         let actions = content["actions"].as_array().unwrap();
         let removed = |path: &str| actions.iter().any(|action| action["remove"]["path"] == path);
-        let new =
-            actions.iter().map(|action| &action["add"]).filter(|add| add["path"].as_str().is_some_and(|path| !removed(path)));
-        let stats = |add: &Json| serde_json::from_str::<Json>(add["stats"].as_str().unwrap()).unwrap();
+        let new = actions
+            .iter()
+            .map(|action| &action["add"])
+            .filter(|add| add["path"].as_str().is_some_and(|path| !removed(path)));
+        let stats =
+            |add: &Json| serde_json::from_str::<Json>(add["stats"].as_str().unwrap()).unwrap();
         let written: u64 = new.map(|add| stats(add)["numRecords"].as_u64().unwrap()).sum();
         assert_eq!(written, keys.count() as u64, "commit {n}");
         (world.committed, world.recorded) = (n, Some((n, content)));

@@ -11,8 +11,9 @@ use futures::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Result,
 };
 
 use crate::connect::Store;
@@ -39,7 +40,8 @@ impl Late {
     pub(super) fn fill(&self, other: &Late) {
         let found: Vec<_> = block_on(other.objects.list(None).collect());
         for path in found.into_iter().map(|meta| meta.unwrap().location) {
-            let bytes = block_on(async { other.objects.get(&path).await.unwrap().bytes().await.unwrap() });
+            let bytes =
+                block_on(async { other.objects.get(&path).await.unwrap().bytes().await.unwrap() });
             // That there is one is fine.
             drop(block_on(self.objects.put_opts(&path, bytes.into(), PutMode::Create.into())));
         }
@@ -53,7 +55,8 @@ impl Late {
         result
     }
 
-    /// Makes the versions that were held back, each if there is none by now; returns how many there were.
+    /// Makes the versions that were held back, each if there is none by now; returns how many there
+    /// were.
     pub(super) fn land(&self) -> usize {
         let requests = std::mem::take(&mut self.held.lock().unwrap().requests);
         let count = requests.len();
@@ -80,7 +83,12 @@ impl fmt::Display for Late {
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 impl ObjectStore for Late {
-    fn put_opts<'a, 'p, 'f>(&'a self, location: &'p Path, payload: PutPayload, options: PutOptions) -> Answer<'f, PutResult>
+    fn put_opts<'a, 'p, 'f>(
+        &'a self,
+        location: &'p Path,
+        payload: PutPayload,
+        options: PutOptions,
+    ) -> Answer<'f, PutResult>
     where
         'a: 'f,
         'p: 'f,
@@ -106,7 +114,11 @@ impl ObjectStore for Late {
         self.objects.put_multipart_opts(location, options)
     }
 
-    fn get_opts<'a, 'p, 'f>(&'a self, location: &'p Path, options: GetOptions) -> Answer<'f, GetResult>
+    fn get_opts<'a, 'p, 'f>(
+        &'a self,
+        location: &'p Path,
+        options: GetOptions,
+    ) -> Answer<'f, GetResult>
     where
         'a: 'f,
         'p: 'f,
@@ -114,7 +126,10 @@ impl ObjectStore for Late {
         self.objects.get_opts(location, options)
     }
 
-    fn delete_stream(&self, locations: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
         self.objects.delete_stream(locations)
     }
 
@@ -130,7 +145,12 @@ impl ObjectStore for Late {
         self.objects.list_with_delimiter(prefix)
     }
 
-    fn copy_opts<'a, 'p, 'q, 'f>(&'a self, from: &'p Path, to: &'q Path, options: CopyOptions) -> Answer<'f, ()>
+    fn copy_opts<'a, 'p, 'q, 'f>(
+        &'a self,
+        from: &'p Path,
+        to: &'q Path,
+        options: CopyOptions,
+    ) -> Answer<'f, ()>
     where
         'a: 'f,
         'p: 'f,

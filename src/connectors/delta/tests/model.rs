@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use object_store::memory::InMemory;
 use serde_json::Value as Json;
 
-use crate::connect::{Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer};
+use crate::connect::{
+    Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer,
+};
 use crate::connectors::delta::{Delta, Table};
 use crate::error::Result;
 use crate::secret::Secret;
@@ -24,7 +26,8 @@ impl Dice {
         Dice(seed)
     }
     pub(super) fn below(&mut self, n: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % n
     }
 }
@@ -79,7 +82,12 @@ impl World {
     pub(super) fn new(folder: &Path, options: fn(Delta) -> Delta) -> Self {
         let url = folder.join("table").display().to_string();
         // Delta's library goes by the real time, which a new folder knows.
-        let now = std::fs::metadata(folder).unwrap().modified().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let now = std::fs::metadata(folder)
+            .unwrap()
+            .modified()
+            .unwrap()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap();
         let clock = Arc::new(AtomicI64::new(now.as_millis() as i64));
         let store = Store::open(&url).unwrap();
         World { url, store, generation: 0, committed: 0, recorded: None, clock, options }
@@ -88,8 +96,17 @@ impl World {
     pub(super) fn context(&self, workers: usize) -> SinkContext {
         let clock = self.clock.clone();
         let clock = Arc::new(move || clock.fetch_add(1, Ordering::Relaxed));
-        let (generation, committed, secret) = (self.generation, self.committed, Secret::new([7; 16]));
-        SinkContext { app: "app-1".into(), generation, committed, workers, secret, staging: None, clock }
+        let (generation, committed, secret) =
+            (self.generation, self.committed, Secret::new([7; 16]));
+        SinkContext {
+            app: "app-1".into(),
+            generation,
+            committed,
+            workers,
+            secret,
+            staging: None,
+            clock,
+        }
     }
 
     pub(super) fn sink(&self) -> Delta {
@@ -152,13 +169,19 @@ pub(super) fn remote() -> Store {
     Store::objects(Arc::new(InMemory::new()), "a lake/of/tables").unwrap()
 }
 
-/// Living rows by the file listing of the `deltalake` crate alone: physical rows less the cardinality of the vectors.
+/// Living rows by the file listing of the `deltalake` crate alone: physical rows less the
+/// cardinality of the vectors.
 pub(super) fn listed(url: &str) -> i64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let table = deltalake::open_table(deltalake::ensure_table_uri(url).unwrap()).await.unwrap();
         let log = table.snapshot().unwrap().log_data();
-        log.iter().map(|f| f.num_records().unwrap() as i64 - f.deletion_vector_descriptor().map_or(0, |d| d.cardinality)).sum()
+        log.iter()
+            .map(|f| {
+                f.num_records().unwrap() as i64
+                    - f.deletion_vector_descriptor().map_or(0, |d| d.cardinality)
+            })
+            .sum()
     })
 }
 

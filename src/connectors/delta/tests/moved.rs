@@ -53,8 +53,12 @@ impl Model {
             moves.push((*id, Moved { file, first, dead, rows: contents.len() as u32 - first }));
         }
         dying.iter().for_each(|value| self.kill(*value));
-        let gone: Vec<u64> =
-            contents.iter().zip(0..).filter(|(value, _)| !self.places.contains_key(value)).map(|(_, row)| row).collect();
+        let gone: Vec<u64> = contents
+            .iter()
+            .zip(0..)
+            .filter(|(value, _)| !self.places.contains_key(value))
+            .map(|(_, row)| row)
+            .collect();
         let (id, mut file) = self.file(contents);
         file.dead.extend(gone);
         if file.living() > 0 {
@@ -65,7 +69,11 @@ impl Model {
     fn living(&self) -> Vec<u64> {
         let living = |(id, file): (&u32, &File)| {
             let dead = file.dead.clone();
-            self.contents[id].iter().zip(0..).filter(move |(_, row)| !dead.contains(*row)).map(|(value, _)| *value)
+            self.contents[id]
+                .iter()
+                .zip(0..)
+                .filter(move |(_, row)| !dead.contains(*row))
+                .map(|(value, _)| *value)
         };
         let mut living: Vec<u64> = self.files.files.iter().flat_map(living).collect();
         living.sort_unstable();
@@ -95,9 +103,17 @@ fn every_row_is_found_after_any_compactions_and_what_is_gone_is_forgotten() {
                     model.compact(&chosen, &dying);
                 }
             }
-            assert_eq!(model.living(), model.places.keys().copied().collect::<Vec<_>>(), "seed {seed}, round {round}");
+            assert_eq!(
+                model.living(),
+                model.places.keys().copied().collect::<Vec<_>>(),
+                "seed {seed}, round {round}"
+            );
             let rows: u64 = model.files.files.values().map(|file| u64::from(file.rows)).sum();
-            assert!(model.files.moved.len() as u64 <= rows, "{} of {rows} rows are remembered", model.files.moved.len());
+            assert!(
+                model.files.moved.len() as u64 <= rows,
+                "{} of {rows} rows are remembered",
+                model.files.moved.len()
+            );
         }
         for value in model.places.keys().copied().collect::<Vec<_>>() {
             model.kill(value);

@@ -1,4 +1,5 @@
-//! Commits and rearrangements that come when the table is no longer as it was: by runs that were taken over, or too late.
+//! Commits and rearrangements that come when the table is no longer as it was: by runs that were
+//! taken over, or too late.
 
 use std::any::Any;
 use std::path::Path;
@@ -42,7 +43,8 @@ fn commit(world: &mut World, run: &mut Run, rows: &Rows) {
     assert_eq!(world.read(), *rows, "commit {n}");
 }
 
-/// A world with a run that has made one of many files, which it has not taken over; some of their rows have died since.
+/// A world with a run that has made one of many files, which it has not taken over; some of their
+/// rows have died since.
 fn compacting(mut world: World, dice: &mut Dice) -> (World, Run, Rows, Done) {
     let (mut rows, mut done) = (Rows::new(), None);
     let mut run = world.start(2, &rows, dice).unwrap();
@@ -78,9 +80,11 @@ fn rearranged(store: &Store) -> usize {
 fn a_commit_staged_before_rows_moved_is_shown_where_they_are() {
     let folder = tempfile::tempdir().unwrap();
     for seed in 0..6 {
-        // Two worlds with one history. In one a commit is staged, in the other rows are moved; then it all lies in one.
+        // Two worlds with one history. In one a commit is staged, in the other rows are moved; then
+        // it all lies in one.
         let stores = [Late::default(), Late::default()];
-        let worlds = stores.each_ref().map(|late| World { store: late.store(), ..options(folder.path()) });
+        let worlds =
+            stores.each_ref().map(|late| World { store: late.store(), ..options(folder.path()) });
         let [staged, moved] = worlds.map(|world| compacting(world, &mut Dice::new(seed)));
         let (mut world, mut run, mut rows, _) = staged;
         let mut dice = Dice::new(seed);
@@ -115,15 +119,24 @@ fn a_commit_that_does_not_fit_is_refused_before_it_is_visible() {
     let content = run.stage(n).unwrap();
     world.committed = n;
     let of = |kind: &str, with: bool| {
-        let fits = |action: &Json| action[kind].is_object() && action[kind]["deletionVector"].is_object() == with;
-        format!("/actions/{}/{kind}", content["actions"].as_array().unwrap().iter().position(fits).unwrap())
+        let fits = |action: &Json| {
+            action[kind].is_object() && action[kind]["deletionVector"].is_object() == with
+        };
+        format!(
+            "/actions/{}/{kind}",
+            content["actions"].as_array().unwrap().iter().position(fits).unwrap()
+        )
     };
     let changes: [(String, Json, &str); 7] = [
         ("/version".into(), Json::Null, "does not say for which version"),
         ("/version".into(), json!(1000), "was staged for version 1000"),
         ("/version".into(), json!(3), "was made since"),
         ("/rows".into(), json!(rows.len() + 1), "makes"),
-        (of("remove", false) + "/path", json!("part-1-999-0.parquet"), "which is not there as it was"),
+        (
+            of("remove", false) + "/path",
+            json!("part-1-999-0.parquet"),
+            "which is not there as it was",
+        ),
         (of("remove", true) + "/deletionVector/offset", json!(7), "which is not there as it was"),
         (of("add", false) + "/path", json!("part-1-999-0.parquet"), "which is gone"),
     ];
@@ -179,8 +192,11 @@ enum Lands {
 
 #[test]
 fn a_rearrangement_that_lands_late_does_no_harm() {
-    for lands in [Lands::BeforeTheNextCommit, Lands::AfterIt, Lands::BeforeTheNextRun, Lands::InTheNextRun] {
-        let (folder, late, mut dice) = (tempfile::tempdir().unwrap(), Late::default(), Dice::new(3));
+    for lands in
+        [Lands::BeforeTheNextCommit, Lands::AfterIt, Lands::BeforeTheNextRun, Lands::InTheNextRun]
+    {
+        let (folder, late, mut dice) =
+            (tempfile::tempdir().unwrap(), Late::default(), Dice::new(3));
         let world = World { store: late.store(), ..options(folder.path()) };
         let (mut world, mut run, mut rows, done) = compacting(world, &mut dice);
         let error = late.holding(|| run.committer.maintained(done)).unwrap_err();

@@ -24,10 +24,19 @@ fn table(folder: &Path) -> (World, Rows) {
 }
 
 /// Opens the table and checks that it is refused and left as it is.
-fn refused(world: &World, change: impl FnOnce(&mut crate::connect::Schema, &mut crate::connect::SinkContext)) -> String {
+fn refused(
+    world: &World,
+    change: impl FnOnce(&mut crate::connect::Schema, &mut crate::connect::SinkContext),
+) -> String {
     let files = |folder: &str| {
-        let mut files: Vec<_> = fs::read_dir(folder).into_iter().flatten().map(|f| f.unwrap().path()).collect();
-        files.extend(fs::read_dir(format!("{folder}/_delta_log")).into_iter().flatten().map(|f| f.unwrap().path()));
+        let mut files: Vec<_> =
+            fs::read_dir(folder).into_iter().flatten().map(|f| f.unwrap().path()).collect();
+        files.extend(
+            fs::read_dir(format!("{folder}/_delta_log"))
+                .into_iter()
+                .flatten()
+                .map(|f| f.unwrap().path()),
+        );
         files.sort();
         files
     };
@@ -53,10 +62,22 @@ fn a_folder_of_other_files_is_refused() {
 fn a_table_that_is_not_what_the_state_says_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (world, _) = table(folder.path());
-    assert!(refused(&world, |_, context| context.app = "app-2".into()).contains("was not made by this application"));
-    assert!(refused(&world, |schema, _| schema.topic = "demo.geo".into()).contains("was not made by this application"));
-    assert!(refused(&world, |schema, _| schema.columns[1].nullable = false).contains("has other columns"));
-    assert!(refused(&world, |_, context| context.committed = 0).contains("is at commit 1, and the state knows 0"));
+    assert!(
+        refused(&world, |_, context| context.app = "app-2".into())
+            .contains("was not made by this application")
+    );
+    assert!(
+        refused(&world, |schema, _| schema.topic = "demo.geo".into())
+            .contains("was not made by this application")
+    );
+    assert!(
+        refused(&world, |schema, _| schema.columns[1].nullable = false)
+            .contains("has other columns")
+    );
+    assert!(
+        refused(&world, |_, context| context.committed = 0)
+            .contains("is at commit 1, and the state knows 0")
+    );
     fs::remove_dir_all(&world.url).unwrap();
     assert!(refused(&world, |_, _| ()).contains("is gone"));
 }
@@ -72,7 +93,9 @@ fn rows_that_are_missing_or_too_many_stop_the_recovery() {
     let folder = tempfile::tempdir().unwrap();
     let (mut world, mut rows) = table(folder.path());
     let gone = rows.remove(&1).unwrap();
-    assert!(restart(&mut world, &rows).to_string().contains("has 3 rows, and 2 were written to it"));
+    assert!(
+        restart(&mut world, &rows).to_string().contains("has 3 rows, and 2 were written to it")
+    );
     rows.insert(1, gone);
     rows.insert(7, row(7, &mut Dice::new(3)));
     assert!(restart(&mut world, &rows).to_string().contains("lacks 1 rows"));
@@ -108,16 +131,32 @@ fn what_something_else_has_committed_since_is_found_by_the_next_run() {
     let (world, _) = table(folder.path());
     let log = std::fs::read_to_string(format!("{}/_delta_log/{:020}.json", world.url, 1)).unwrap();
     let actions = log.lines().map(|line| serde_json::from_str::<Json>(line).unwrap());
-    let ours = actions.filter_map(|action| Some(action["add"]["path"].as_str()?.to_string())).next().unwrap();
+    let ours = actions
+        .filter_map(|action| Some(action["add"]["path"].as_str()?.to_string()))
+        .next()
+        .unwrap();
     // As many rows under the same keys: a file in place of ours.
     let remove = json!({"remove": {"path": ours, "deletionTimestamp": 1, "dataChange": true}});
     meddle(
         &world,
         2,
-        &[json!({"commitInfo": {"engineInfo": "stranger", "operation": "UPDATE"}}), remove, add("stranger.parquet")],
+        &[
+            json!({"commitInfo": {"engineInfo": "stranger", "operation": "UPDATE"}}),
+            remove,
+            add("stranger.parquet"),
+        ],
     );
-    assert!(refused(&world, |_, _| ()).contains("something else has taken rows away from the table"));
-    meddle(&world, 2, &[json!({"commitInfo": {"engineInfo": "stranger", "operation": "WRITE"}}), add("stranger.parquet")]);
+    assert!(
+        refused(&world, |_, _| ()).contains("something else has taken rows away from the table")
+    );
+    meddle(
+        &world,
+        2,
+        &[
+            json!({"commitInfo": {"engineInfo": "stranger", "operation": "WRITE"}}),
+            add("stranger.parquet"),
+        ],
+    );
     meddle(&world, 3, &[json!({"txn": {"appId": "stranger", "version": 7}})]);
     assert!(refused(&world, |_, _| ()).contains("something else has changed the rows"));
 }
@@ -152,12 +191,18 @@ fn a_table_that_has_a_key_twice_is_refused() {
     let mut opened = world.sink().open(&schema(Mode::Snapshot), &world.context(1)).unwrap();
     let error = opened.writers[0].insert(0, &row(7, &mut dice)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
-    assert!(error.to_string().contains("has a key twice: in part-1-0-0.parquet and in part-1-0-0.parquet"), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains("has a key twice: in part-1-0-0.parquet and in part-1-0-0.parquet"),
+        "{error}"
+    );
 }
 
 /// The error of a reader of the table.
 fn read(world: &World) -> String {
-    let read = super::super::Table::open(&world.url).and_then(|table| table.for_each(&mut |_| Ok(())));
+    let read =
+        super::super::Table::open(&world.url).and_then(|table| table.for_each(&mut |_| Ok(())));
     read.unwrap_err().to_string()
 }
 
@@ -165,16 +210,25 @@ fn read(world: &World) -> String {
 fn a_reader_of_a_table_that_was_changed_is_told_the_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let (world, _) = table(folder.path());
-    let log = |version: u64| fs::read_to_string(format!("{}/_delta_log/{version:020}.json", world.url)).unwrap();
-    let mut metadata =
-        log(0).lines().map(|line| serde_json::from_str::<Json>(line).unwrap()).find(|a| a.get("metaData").is_some()).unwrap();
-    let mut columns: Json = serde_json::from_str(metadata["metaData"]["schemaString"].as_str().unwrap()).unwrap();
+    let log = |version: u64| {
+        fs::read_to_string(format!("{}/_delta_log/{version:020}.json", world.url)).unwrap()
+    };
+    let mut metadata = log(0)
+        .lines()
+        .map(|line| serde_json::from_str::<Json>(line).unwrap())
+        .find(|a| a.get("metaData").is_some())
+        .unwrap();
+    let mut columns: Json =
+        serde_json::from_str(metadata["metaData"]["schemaString"].as_str().unwrap()).unwrap();
     let more = json!({"name": "more", "type": "long", "nullable": true, "metadata": {}});
     columns["fields"].as_array_mut().unwrap().push(more);
     metadata["metaData"]["schemaString"] = columns.to_string().into();
     meddle(&world, 2, &[metadata]);
     let said = read(&world);
-    assert!(said.contains(&world.url) && said.contains("lacks column more") && said.contains("--as-of"), "{said}");
+    assert!(
+        said.contains(&world.url) && said.contains("lacks column more") && said.contains("--as-of"),
+        "{said}"
+    );
     fs::remove_file(format!("{}/_delta_log/{:020}.json", world.url, 2)).unwrap();
     let files = fs::read_dir(&world.url).unwrap().map(|file| file.unwrap().path());
     files.filter(|path| path.is_file()).for_each(|path| fs::remove_file(path).unwrap());

@@ -12,12 +12,14 @@ fn files(store: &Store, folder: &str, end: &str) -> usize {
     store.list(folder).unwrap().iter().filter(|(name, _)| name.ends_with(end)).count()
 }
 
-/// Commits 1 to 20 of a table of 50 rows, with a checkpoint of the last. The clock shows the first of `times`, from commit 11 on the
-/// second, and in the end the third. All are relative to the machine's time, by which Delta's library and the disk go.
+/// Commits 1 to 20 of a table of 50 rows, with a checkpoint of the last. The clock shows the first
+/// of `times`, from commit 11 on the second, and in the end the third. All are relative to the
+/// machine's time, by which Delta's library and the disk go.
 fn world(folder: &Path, store: Store, times: [i64; 3]) -> (World, Rows) {
     let [from, middle, to] = times;
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
-    let mut world = World { store, ..World::new(folder, |d| d.rewrite_below(0).checkpoint_every(20)) };
+    let mut world =
+        World { store, ..World::new(folder, |d| d.rewrite_below(0).checkpoint_every(20)) };
     let now = world.clock.fetch_add(from, Ordering::Relaxed);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
     for n in 1..=20 {
@@ -73,8 +75,11 @@ fn what_no_version_of_the_last_week_needs_is_deleted() {
             assert_eq!(files(&world.store, "_delta_log", ".json"), 1);
             let last = snapshot::load(&world.store, None, None).unwrap().files;
             assert_eq!(files(&world.store, "", ".parquet"), last.len());
-            let vectors: BTreeSet<_> =
-                last.iter().map(|f| &f["add"]["deletionVector"]).filter_map(|v| vectors::path(v).ok()).collect();
+            let vectors: BTreeSet<_> = last
+                .iter()
+                .map(|f| &f["add"]["deletionVector"])
+                .filter_map(|v| vectors::path(v).ok())
+                .collect();
             assert_eq!(files(&world.store, "", ".bin"), vectors.len());
             assert_eq!(world.read(), rows);
             assert_eq!(world.read_at(20), rows);
@@ -91,9 +96,12 @@ fn what_a_version_of_the_last_week_needs_is_kept_and_nothing_else() {
             let actions = |version| log::read(&world.store, version).unwrap().unwrap();
             let mut needed: BTreeSet<String> = BTreeSet::new();
             let living = snapshot::load(&world.store, None, None).unwrap().files;
-            needed.extend(living.iter().map(|file| file["add"]["path"].as_str().unwrap().to_owned()));
+            needed
+                .extend(living.iter().map(|file| file["add"]["path"].as_str().unwrap().to_owned()));
             let removes = (11..=20).flat_map(actions);
-            needed.extend(removes.filter_map(|action| Some(action["remove"]["path"].as_str()?.to_owned())));
+            needed.extend(
+                removes.filter_map(|action| Some(action["remove"]["path"].as_str()?.to_owned())),
+            );
             let there = world.store.list("").unwrap().into_iter().map(|(name, _)| name);
             let there: BTreeSet<String> = there.filter(|name| name.ends_with(".parquet")).collect();
             assert_eq!(there, needed);
@@ -112,7 +120,8 @@ fn rows_are_taken_away_from_where_compaction_put_them() {
         if n == 2 {
             run = world.start(3, &rows, &mut dice).unwrap();
         }
-        // First all rows, more than are copied; then those of one of three workers, who writes its third anew.
+        // First all rows, more than are copied; then those of one of three workers, who writes its
+        // third anew.
         for key in (0..120).chain((120..150).step_by(3)).filter(|key| n == 1 || key % 3 == 1) {
             rows.insert(key, row(key, &mut dice));
             run.insert(key, &rows[&key]);
@@ -125,7 +134,10 @@ fn rows_are_taken_away_from_where_compaction_put_them() {
         assert_eq!(world.read(), rows, "upkeep after {n}");
     }
     let log = Store::open(&format!("{}/_delta_log", world.url)).unwrap();
-    let versions =
-        log.list("").unwrap().into_iter().map(|(name, _)| String::from_utf8(log.get(&name).unwrap().unwrap()).unwrap());
+    let versions = log
+        .list("")
+        .unwrap()
+        .into_iter()
+        .map(|(name, _)| String::from_utf8(log.get(&name).unwrap().unwrap()).unwrap());
     assert!(versions.filter(|version| version.contains("OPTIMIZE")).count() > 0);
 }

@@ -16,7 +16,11 @@ fn append(fake: &Fake, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>
 }
 
 fn entry(key: &str, value: &str) -> Entry {
-    Entry { partition: None, key: Some(key.to_string().into()), value: Some(value.to_string().into()) }
+    Entry {
+        partition: None,
+        key: Some(key.to_string().into()),
+        value: Some(value.to_string().into()),
+    }
 }
 
 #[test]
@@ -26,9 +30,17 @@ fn records_of_one_key_go_in_one_call_and_only_those_that_are_refused_in_another(
     fake.with(|stream| stream.refused = [[0, 2, 499].into(), [1].into()].into());
     let places = append(&fake, entries).unwrap();
     assert_eq!(places.len(), 500);
-    assert!(places.iter().all(|place| matches!(place, Ok(Place { position: Position::Sequence(_), .. }))), "{places:?}");
-    let values = |call: Vec<super::super::api::Entry>| call.into_iter().map(|entry| entry.data).collect::<Vec<_>>();
-    let calls: Vec<Vec<Bytes>> = fake.with(|stream| stream.puts.clone()).into_iter().map(values).collect();
+    assert!(
+        places
+            .iter()
+            .all(|place| matches!(place, Ok(Place { position: Position::Sequence(_), .. }))),
+        "{places:?}"
+    );
+    let values = |call: Vec<super::super::api::Entry>| {
+        call.into_iter().map(|entry| entry.data).collect::<Vec<_>>()
+    };
+    let calls: Vec<Vec<Bytes>> =
+        fake.with(|stream| stream.puts.clone()).into_iter().map(values).collect();
     let all: Vec<Bytes> = (0..500).map(|n| n.to_string().into()).collect();
     assert_eq!(calls, [all, vec!["0".into(), "2".into(), "499".into()], vec!["2".into()]]);
 }
@@ -37,7 +49,9 @@ fn records_of_one_key_go_in_one_call_and_only_those_that_are_refused_in_another(
 fn what_there_is_no_room_for_is_refused_and_the_rest_acknowledged() {
     let fake = Fake::of(1);
     // The first call takes two of three, and none of the others anything.
-    fake.with(|stream| stream.refused = std::iter::once([1].into()).chain((0..9).map(|_| [0].into())).collect());
+    fake.with(|stream| {
+        stream.refused = std::iter::once([1].into()).chain((0..9).map(|_| [0].into())).collect()
+    });
     let places = append(&fake, vec![entry("a", "1"), entry("b", "2"), entry("b", "3")]).unwrap();
     assert!(places[0].is_ok() && places[2].is_ok(), "{places:?}");
     assert!(matches!(places[1], Err(Refusal::Busy(_))), "{places:?}");
@@ -48,7 +62,9 @@ fn what_was_written_before_the_time_was_up_is_acknowledged() {
     let fake = Fake::of(1);
     fake.with(|stream| stream.silent_after = Some(1));
     let log = fake.stream().kinesis.log().patient(Duration::from_millis(1));
-    let places = block_on(log.append("events", (0..501).map(|n| entry("k", &n.to_string())).collect())).unwrap();
+    let places =
+        block_on(log.append("events", (0..501).map(|n| entry("k", &n.to_string())).collect()))
+            .unwrap();
     assert!(places[..500].iter().all(Result::is_ok), "{places:?}");
     assert!(matches!(places[500..], [Err(Refusal::Busy(_))]), "{places:?}");
 }
@@ -80,11 +96,21 @@ fn a_record_without_a_key_gets_one_and_what_is_no_record_is_refused_before_anyth
     let fake = Fake::of(1);
     let keyless = |value: &str| Entry { value: Some(value.to_string().into()), ..Entry::default() };
     let binary = Entry { key: Some(Bytes::from_static(b"\xff\xfe")), ..keyless("3") };
-    append(&fake, vec![keyless("1"), keyless("2"), keyless("1"), entry(&"k".repeat(257), "4"), binary]).unwrap();
-    let keys: Vec<String> = fake.with(|stream| stream.puts.concat()).into_iter().map(|entry| entry.key).collect();
+    append(
+        &fake,
+        vec![keyless("1"), keyless("2"), keyless("1"), entry(&"k".repeat(257), "4"), binary],
+    )
+    .unwrap();
+    let keys: Vec<String> =
+        fake.with(|stream| stream.puts.concat()).into_iter().map(|entry| entry.key).collect();
     assert!(keys.iter().all(|key| key.len() == 32), "{keys:?}");
-    assert_eq!(keys.iter().collect::<BTreeSet<_>>().len(), 4, "equal values have one key: {keys:?}");
-    let unfit = [Entry { key: Some("k".into()), ..Entry::default() }, entry("k", &"v".repeat(RECORD))];
+    assert_eq!(
+        keys.iter().collect::<BTreeSet<_>>().len(),
+        4,
+        "equal values have one key: {keys:?}"
+    );
+    let unfit =
+        [Entry { key: Some("k".into()), ..Entry::default() }, entry("k", &"v".repeat(RECORD))];
     for unfit in unfit {
         let fake = Fake::of(1);
         assert!(matches!(append(&fake, vec![entry("a", "1"), unfit]), Err(Refusal::Unfit(_))));

@@ -1,5 +1,5 @@
-//! Streams that are split and merged at random between, during and after runs: nothing is lost, nothing is twice, and what comes
-//! later of a key is later.
+//! Streams that are split and merged at random between, during and after runs: nothing is lost,
+//! nothing is twice, and what comes later of a key is later.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -80,7 +80,8 @@ impl Run {
     }
 
     fn take(&mut self, batch: &crate::record::Batch) {
-        self.commit.bounds.entry(batch.partition).or_insert((batch.first, batch.first)).1 = batch.next;
+        self.commit.bounds.entry(batch.partition).or_insert((batch.first, batch.first)).1 =
+            batch.next;
         for record in batch.iter(0) {
             let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
             let (key, value) = (text(record.key), text(record.value).parse().unwrap());
@@ -153,7 +154,8 @@ impl Writer {
     }
 
     fn merge(&mut self, one: u32, other: u32) {
-        let range = self.ranges.remove(&one).unwrap().start..self.ranges.remove(&other).unwrap().end;
+        let range =
+            self.ranges.remove(&one).unwrap().start..self.ranges.remove(&other).unwrap().end;
         let child = self.fake.reshard(&[one, other], 1);
         self.ranges.extend(child.zip([range]));
     }
@@ -162,10 +164,14 @@ impl Writer {
         let mut places = BTreeMap::new();
         let mut counts: BTreeMap<&str, u64> = BTreeMap::new();
         for (shard, offset, key, value) in &commit.records {
-            assert!(places.insert((*offset, *shard), (key, value)).is_none(), "seed {seed}: offset {offset} is twice");
+            assert!(
+                places.insert((*offset, *shard), (key, value)).is_none(),
+                "seed {seed}: offset {offset} is twice"
+            );
             *counts.entry(key).or_default() += 1;
         }
-        // By place, the numbers of each key ascend without a gap: nothing is lost, twice, or out of order.
+        // By place, the numbers of each key ascend without a gap: nothing is lost, twice, or out of
+        // order.
         let mut next: BTreeMap<&str, u64> = BTreeMap::new();
         for (key, value) in places.into_values() {
             let expected = next.entry(key).or_default();
@@ -182,20 +188,33 @@ fn a_stream_that_changes_at_random_is_read_whole_in_order_and_once() {
         let mut dice = Dice::new(seed);
         let shards = 1 + dice.below(3) as u32;
         let fake = Fake::of(shards);
-        fake.with(|stream| (stream.page, stream.empty) = (1 + dice.below(5) as usize, dice.below(2) as usize));
+        fake.with(|stream| {
+            (stream.page, stream.empty) = (1 + dice.below(5) as usize, dice.below(2) as usize)
+        });
         let mut writer = Writer::new(&fake, shards);
         let mut last = Commit::default();
         for _ in 0..1 + dice.below(5) {
             let mut run = Run::start(&fake, &last, true);
             let again: Vec<_> = run.commit.records.clone();
-            assert_eq!(sorted(&again), sorted(&last.records), "seed {seed}: what was read is read again");
+            assert_eq!(
+                sorted(&again),
+                sorted(&last.records),
+                "seed {seed}: what was read is read again"
+            );
             for _ in 0..dice.below(60) {
                 match dice.below(12) {
                     0 => writer.reshard(&mut dice),
                     1 | 2 => writer.write(&mut dice),
-                    3 => run.source.partitions().unwrap().into_iter().for_each(|shard| run.open(shard, true)),
+                    3 => run
+                        .source
+                        .partitions()
+                        .unwrap()
+                        .into_iter()
+                        .for_each(|shard| run.open(shard, true)),
                     4 => fake.expire(),
-                    5 if dice.below(8) == 0 => fake.with(|stream| stream.faults.push_back(FaultKind::Passing)),
+                    5 if dice.below(8) == 0 => {
+                        fake.with(|stream| stream.faults.push_back(FaultKind::Passing))
+                    }
                     _ => run.step(&mut dice),
                 }
             }

@@ -33,7 +33,8 @@ pub(super) struct Stream {
     pub(super) puts: Vec<Vec<Entry>>,
     /// After how many calls of `put` no other is answered any more.
     pub(super) silent_after: Option<usize>,
-    /// Whether all there is is old, and how many records of the first shard retention has taken after each call for records.
+    /// Whether all there is is old, and how many records of the first shard retention has taken
+    /// after each call for records.
     pub(super) old: bool,
     pub(super) trims: VecDeque<usize>,
     /// Sequence numbers that iterators were asked for.
@@ -97,7 +98,11 @@ impl Fake {
 
     /// The stream, as one process sees it.
     pub(super) fn stream(&self) -> KinesisStream {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
         let service = Service {
             region: "nowhere".into(),
             api: Arc::new(self.clone()),
@@ -120,12 +125,17 @@ fn fault(kind: FaultKind) -> Fault {
 
 impl Stream {
     fn iterator(&self, shard: &str, start: &Start) -> Result<String, Fault> {
-        let held =
-            self.shards.iter().find(|held| Shard::name(held.shard.number) == shard).ok_or_else(|| fault(FaultKind::Missing))?;
+        let held = self
+            .shards
+            .iter()
+            .find(|held| Shard::name(held.shard.number) == shard)
+            .ok_or_else(|| fault(FaultKind::Missing))?;
         let at = match start {
             Start::Horizon => held.trimmed,
             // The service takes what is too old without a word.
-            Start::At(sequence) => held.records.partition_point(|raw| raw.sequence < *sequence).max(held.trimmed),
+            Start::At(sequence) => {
+                held.records.partition_point(|raw| raw.sequence < *sequence).max(held.trimmed)
+            }
         };
         Ok(format!("{} {} {at} {}", self.time, held.shard.number, self.empty))
     }
@@ -140,7 +150,8 @@ impl Stream {
         let at = at.max(held.trimmed);
         let to = if empty > 0 { at } else { held.records.len().min(at + limit.min(self.page)) };
         let newest = empty == 0 && to == held.records.len();
-        let next = format!("{time} {shard} {to} {}", if empty > 0 { empty - 1 } else { self.empty });
+        let next =
+            format!("{time} {shard} {to} {}", if empty > 0 { empty - 1 } else { self.empty });
         let next = (!newest || !held.shard.closed).then_some(next);
         Ok(Page { records: held.records[at..to].to_vec(), next, newest, old: self.old })
     }
@@ -148,23 +159,42 @@ impl Stream {
 
 impl Api for Fake {
     fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>> {
-        ready(self.fault().map_or_else(|| Ok(format!("arn:aws:kinesis:fake:1:stream/{stream}, created 1")), Err)).boxed()
+        ready(
+            self.fault().map_or_else(
+                || Ok(format!("arn:aws:kinesis:fake:1:stream/{stream}, created 1")),
+                Err,
+            ),
+        )
+        .boxed()
     }
 
     fn shards<'a>(&'a self, _stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>> {
         let listed = || {
             self.with(|stream| {
                 // A closed shard is listed as long as it has records that are not too old.
-                let gone = |held: &&Held| held.trimmed == held.records.len() && held.trimmed > 0 && held.shard.closed;
-                stream.shards.iter().filter(|held| !gone(held)).map(|held| held.shard.clone()).collect()
+                let gone = |held: &&Held| {
+                    held.trimmed == held.records.len() && held.trimmed > 0 && held.shard.closed
+                };
+                stream
+                    .shards
+                    .iter()
+                    .filter(|held| !gone(held))
+                    .map(|held| held.shard.clone())
+                    .collect()
             })
         };
         ready(self.fault().map_or_else(|| Ok(listed()), Err)).boxed()
     }
 
-    fn iterator<'a>(&'a self, _stream: &'a str, shard: &'a str, start: &'a Start) -> BoxFuture<'a, Result<String, Fault>> {
+    fn iterator<'a>(
+        &'a self,
+        _stream: &'a str,
+        shard: &'a str,
+        start: &'a Start,
+    ) -> BoxFuture<'a, Result<String, Fault>> {
         self.with(|stream| stream.sought.push(start.clone()));
-        ready(self.fault().map_or_else(|| self.with(|stream| stream.iterator(shard, start)), Err)).boxed()
+        ready(self.fault().map_or_else(|| self.with(|stream| stream.iterator(shard, start)), Err))
+            .boxed()
     }
 
     fn records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Page, Fault>> {
@@ -178,7 +208,11 @@ impl Api for Fake {
         ready(self.fault().map_or_else(|| self.with(answer), Err)).boxed()
     }
 
-    fn put<'a>(&'a self, _stream: &'a str, entries: &'a [Entry]) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>> {
+    fn put<'a>(
+        &'a self,
+        _stream: &'a str,
+        entries: &'a [Entry],
+    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>> {
         if let Some(fault) = self.fault() {
             return ready(Err(fault)).boxed();
         }
@@ -200,14 +234,20 @@ impl Api for Fake {
 /// A record that was read: partition, offset, key and value.
 pub(super) type Got = (u32, u64, String, String);
 
-/// What is there until a poll has no records, and that poll. A reader that follows is waited for until `enough` are there.
+/// What is there until a poll has no records, and that poll. A reader that follows is waited for
+/// until `enough` are there.
 pub(super) fn drain(partition: &mut dyn Partition, enough: usize) -> (Vec<Got>, Poll) {
     let mut got = Vec::new();
     loop {
         match partition.poll().unwrap() {
             Poll::Batch(batch) => {
-                let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
-                got.extend(batch.iter(0).map(|r| (batch.partition, r.order.offset, text(r.key), text(r.value))));
+                let text =
+                    |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap().to_vec()).unwrap();
+                got.extend(
+                    batch
+                        .iter(0)
+                        .map(|r| (batch.partition, r.order.offset, text(r.key), text(r.value))),
+                );
             }
             Poll::Idle if got.len() < enough => assert!(partition.wait(Duration::from_secs(10))),
             other => return (got, other),

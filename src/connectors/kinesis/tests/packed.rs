@@ -27,13 +27,16 @@ fn sealed(message: &[u8]) -> Vec<u8> {
 }
 
 fn pack(records: &[(&str, &str)]) -> Vec<u8> {
-    let mut fields: Vec<(u8, Vec<u8>)> = records.iter().map(|(key, _)| (1, key.as_bytes().to_vec())).collect();
+    let mut fields: Vec<(u8, Vec<u8>)> =
+        records.iter().map(|(key, _)| (1, key.as_bytes().to_vec())).collect();
     for (at, (_, data)) in records.iter().enumerate() {
         // The key, then a hash key as a number and a tag, which are passed over, then the data.
-        let inner = [&[8, at as u8, 16, 1][..], &message(&[(3, data.as_bytes()), (4, b"tag")])].concat();
+        let inner =
+            [&[8, at as u8, 16, 1][..], &message(&[(3, data.as_bytes()), (4, b"tag")])].concat();
         fields.push((3, inner));
     }
-    let fields: Vec<(u8, &[u8])> = fields.iter().map(|(number, bytes)| (*number, bytes.as_slice())).collect();
+    let fields: Vec<(u8, &[u8])> =
+        fields.iter().map(|(number, bytes)| (*number, bytes.as_slice())).collect();
     sealed(&message(&fields))
 }
 
@@ -84,7 +87,11 @@ fn packed_records_have_offsets_of_their_own_and_are_read_from_the_middle() {
     assert_eq!(read(&source, 1, None), all);
     for from in 0..=6 {
         assert_eq!(read(&source, 1, Some(OFFSETS + from)), all[from as usize..], "from {from}");
-        assert_eq!(read(&fake.stream(), 1, Some(OFFSETS + from)), all[from as usize..], "from {from}, in another process");
+        assert_eq!(
+            read(&fake.stream(), 1, Some(OFFSETS + from)),
+            all[from as usize..],
+            "from {from}, in another process"
+        );
     }
     assert!(source.open(1, Some(OFFSETS + 7), false).is_err());
 }
@@ -93,7 +100,8 @@ fn packed_records_have_offsets_of_their_own_and_are_read_from_the_middle() {
 fn many_records_in_one_are_many_batches_each_of_which_is_continued() {
     // A thousand times the bytes: each record names the one key.
     let key = "k".repeat(50_000);
-    let records: Vec<Vec<u8>> = (0..5000_u32).map(|n| [&[8, 0], &message(&[(3, &n.to_be_bytes())])[..]].concat()).collect();
+    let records: Vec<Vec<u8>> =
+        (0..5000_u32).map(|n| [&[8, 0], &message(&[(3, &n.to_be_bytes())])[..]].concat()).collect();
     let fields: Vec<(u8, &[u8])> = records.iter().map(|record| (3, record.as_slice())).collect();
     for (key, longest) in [(key.as_str(), 21), ("k", 4096)] {
         let fake = Fake::of(1);
@@ -106,11 +114,24 @@ fn many_records_in_one_are_many_batches_each_of_which_is_continued() {
         loop {
             match reader.poll().unwrap() {
                 Poll::Batch(batch) => {
-                    assert!(batch.bytes.len() <= 1 << 20 && batch.records.len() <= longest, "{} records", batch.records.len());
-                    assert_eq!((batch.first, batch.next), (next, next + batch.records.len() as u64));
-                    for record in batch.iter(0).filter(|record| (1..=5000).contains(&record.order.offset)) {
+                    assert!(
+                        batch.bytes.len() <= 1 << 20 && batch.records.len() <= longest,
+                        "{} records",
+                        batch.records.len()
+                    );
+                    assert_eq!(
+                        (batch.first, batch.next),
+                        (next, next + batch.records.len() as u64)
+                    );
+                    for record in
+                        batch.iter(0).filter(|record| (1..=5000).contains(&record.order.offset))
+                    {
                         let n = record.order.offset as u32 - 1;
-                        assert!((record.key, record.value) == (Some(key.as_bytes()), Some(&n.to_be_bytes()[..])), "record {n}");
+                        assert!(
+                            (record.key, record.value)
+                                == (Some(key.as_bytes()), Some(&n.to_be_bytes()[..])),
+                            "record {n}"
+                        );
                     }
                     (next, batches) = (batch.next, batches + 1);
                     if batches % 100 == 1 {
@@ -121,7 +142,9 @@ fn many_records_in_one_are_many_batches_each_of_which_is_continued() {
                         let first = loop {
                             match rest.poll().unwrap() {
                                 Poll::Batch(batch) => break Some(batch.first),
-                                Poll::Idle => assert!(rest.wait(std::time::Duration::from_secs(10))),
+                                Poll::Idle => {
+                                    assert!(rest.wait(std::time::Duration::from_secs(10)))
+                                }
                                 Poll::End => break None,
                             }
                         };

@@ -51,14 +51,27 @@ fn every_position_is_found_again_with_what_is_remembered_and_without() {
     let base = 2 * OFFSETS;
     for from in 0..=40 {
         assert_eq!(read(&source, 2, Some(base + from)), numbered(2, from..40), "from {from}");
-        assert_eq!(read(&fake.stream(), 2, Some(base + from)), numbered(2, from..40), "from {from}, in another process");
+        assert_eq!(
+            read(&fake.stream(), 2, Some(base + from)),
+            numbered(2, from..40),
+            "from {from}, in another process"
+        );
         let next = continued(&fake, &source, &[(2, base + from)]);
-        assert_eq!(read(&next, 2, Some(base + from)), numbered(2, from..40), "from {from}, continued");
+        assert_eq!(
+            read(&next, 2, Some(base + from)),
+            numbered(2, from..40),
+            "from {from}, continued"
+        );
     }
     for follow in [false, true] {
-        let error = source.open(2, Some(base + 41), follow).err().expect("what is not there can't be read");
+        let error =
+            source.open(2, Some(base + 41), follow).err().expect("what is not there can't be read");
         assert_eq!(error.kind(), ErrorKind::Data);
-        assert_eq!(source.open(2, Some(41), follow).err().unwrap().kind(), ErrorKind::Data, "another shard's offset");
+        assert_eq!(
+            source.open(2, Some(41), follow).err().unwrap().kind(),
+            ErrorKind::Data,
+            "another shard's offset"
+        );
     }
 }
 
@@ -154,7 +167,9 @@ fn what_retention_takes_between_two_answers_is_refused_and_never_skipped() {
         let error = loop {
             match reader.poll() {
                 Ok(Poll::Idle) => assert!(reader.wait(Duration::from_secs(10))),
-                Ok(Poll::Batch(batch)) => got.extend(batch.iter(0).map(|record| record.order.offset)),
+                Ok(Poll::Batch(batch)) => {
+                    got.extend(batch.iter(0).map(|record| record.order.offset))
+                }
                 Ok(Poll::End) => panic!("it ended after {} records", got.len()),
                 Err(error) => break error,
             }
@@ -218,7 +233,9 @@ fn children_wait_until_all_their_parents_are_read() {
     let mut child = source.open(2, None, true).unwrap();
     let mut parents = [0, 1].map(|shard| source.open(shard, None, true).unwrap());
     for parent in &mut parents {
-        assert!(matches!(child.poll().unwrap(), Poll::Idle) && child.wait(Duration::from_millis(20)));
+        assert!(
+            matches!(child.poll().unwrap(), Poll::Idle) && child.wait(Duration::from_millis(20))
+        );
         assert!(matches!(drain(&mut *child, 0), (none, Poll::Idle) if none.is_empty()));
         let (records, end) = drain(&mut **parent, usize::MAX);
         assert_eq!(records.len(), 5);
@@ -270,8 +287,12 @@ fn many_readers_that_are_not_asked_hold_nobody_up() {
     let fake = Fake::of(40);
     (0..40).for_each(|shard| fill(&fake, shard, 0..30));
     let source = fake.stream();
-    let mut readers: BTreeMap<u32, Box<dyn Partition>> =
-        source.partitions().unwrap().into_iter().map(|shard| (shard, source.open(shard, None, true).unwrap())).collect();
+    let mut readers: BTreeMap<u32, Box<dyn Partition>> = source
+        .partitions()
+        .unwrap()
+        .into_iter()
+        .map(|shard| (shard, source.open(shard, None, true).unwrap()))
+        .collect();
     let last = readers.get_mut(&39).unwrap();
     assert_eq!(drain(&mut **last, 30).0, numbered(39, 0..30));
 }

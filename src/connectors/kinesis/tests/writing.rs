@@ -13,12 +13,25 @@ use crate::secret::Secret;
 
 fn schema(mode: Mode) -> Schema {
     let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
-    Schema { topic: "rows".into(), columns: vec![column("key", ColumnType::Text), column("n", ColumnType::Double)], key: 1, mode }
+    Schema {
+        topic: "rows".into(),
+        columns: vec![column("key", ColumnType::Text), column("n", ColumnType::Double)],
+        key: 1,
+        mode,
+    }
 }
 
 fn context(committed: u64) -> SinkContext {
     let secret = Secret::new([7; 16]);
-    SinkContext { app: "app".into(), generation: 1, committed, workers: 1, secret, clock: Arc::new(|| 0), staging: None }
+    SinkContext {
+        app: "app".into(),
+        generation: 1,
+        committed,
+        workers: 1,
+        secret,
+        clock: Arc::new(|| 0),
+        staging: None,
+    }
 }
 
 fn open(fake: &Fake) -> Opened {
@@ -31,7 +44,9 @@ fn open(fake: &Fake) -> Opened {
 /// Writes rows in one commit; returns what the manifest keeps of them.
 fn write(opened: &mut Opened, n: u64, rows: &[(&str, f64)]) -> Json {
     for (key, number) in rows {
-        opened.writers[0].insert(0, &vec![Value::Text((*key).into()), Value::Double(*number)]).unwrap();
+        opened.writers[0]
+            .insert(0, &vec![Value::Text((*key).into()), Value::Double(*number)])
+            .unwrap();
     }
     let part = opened.writers[0].stage().unwrap().unwrap();
     let content = opened.committer.stage(n, vec![part]).unwrap().unwrap();
@@ -60,13 +75,19 @@ fn a_refused_record_is_not_overtaken_by_the_next_of_its_key() {
     let mut opened = open(&fake);
     let rows: Vec<(&str, f64)> = (0..30).map(|n| (["a", "b", "c"][n % 3], n as f64)).collect();
     let content = write(&mut opened, 1, &rows);
-    let refused: Vec<BTreeSet<usize>> = vec![[0].into(), [1, 2].into(), [].into(), [0, 1, 2].into(), [2].into()];
+    let refused: Vec<BTreeSet<usize>> =
+        vec![[0].into(), [1, 2].into(), [].into(), [0, 1, 2].into(), [2].into()];
     fake.with(|stream| stream.refused = refused.clone().into());
     opened.committer.commit(1, &content).unwrap();
     let accepted = accepted(&fake, &refused);
     for key in ["a", "b", "c"] {
-        let of = |all: Vec<(String, f64)>| all.into_iter().filter(|(k, _)| k == key).collect::<Vec<_>>();
-        assert_eq!(of(accepted.clone()), of(rows.iter().map(|(k, n)| (k.to_string(), *n)).collect()), "of {key}");
+        let of =
+            |all: Vec<(String, f64)>| all.into_iter().filter(|(k, _)| k == key).collect::<Vec<_>>();
+        assert_eq!(
+            of(accepted.clone()),
+            of(rows.iter().map(|(k, n)| (k.to_string(), *n)).collect()),
+            "of {key}"
+        );
     }
 }
 
@@ -78,7 +99,10 @@ fn many_keys_are_written_in_calls_of_five_hundred() {
     let rows: Vec<(&str, f64)> = keys.iter().map(|key| (key.as_str(), 1.0)).collect();
     let content = write(&mut opened, 1, &rows);
     opened.committer.commit(1, &content).unwrap();
-    assert_eq!(fake.with(|stream| stream.puts.iter().map(Vec::len).collect::<Vec<_>>()), [500, 500, 200]);
+    assert_eq!(
+        fake.with(|stream| stream.puts.iter().map(Vec::len).collect::<Vec<_>>()),
+        [500, 500, 200]
+    );
 }
 
 #[test]
@@ -90,8 +114,10 @@ fn a_commit_that_is_repeated_can_be_told_by_who_reads_it() {
     opened.committer.commit(7, &content).unwrap();
     opened.committer.commit(7, &content).unwrap();
     let puts = fake.with(|stream| stream.puts.concat());
-    let records: Vec<String> =
-        puts.iter().map(|entry| serde_json::from_slice::<Json>(&entry.data).unwrap()["_record"].to_string()).collect();
+    let records: Vec<String> = puts
+        .iter()
+        .map(|entry| serde_json::from_slice::<Json>(&entry.data).unwrap()["_record"].to_string())
+        .collect();
     assert_eq!(records, ["\"app/7/0\"", "\"app/7/1\"", "\"app/7/0\"", "\"app/7/1\""]);
 }
 
@@ -107,7 +133,10 @@ fn what_is_no_record_is_refused_before_it_is_recorded() {
     assert!(error.to_string().contains("no such stream"), "{error}");
     let mut opened = open(&fake);
     let row = |key: &str, n: f64| vec![Value::Text(key.into()), Value::Double(n)];
-    assert_eq!(opened.writers[0].insert(0, &row("a", f64::NAN)).unwrap_err().kind(), ErrorKind::Data);
+    assert_eq!(
+        opened.writers[0].insert(0, &row("a", f64::NAN)).unwrap_err().kind(),
+        ErrorKind::Data
+    );
     opened.writers[0].insert(0, &row(&"k".repeat(1 << 20), 1.0)).unwrap();
     let part = opened.writers[0].stage().unwrap().unwrap();
     assert_eq!(opened.committer.stage(1, vec![part]).unwrap_err().kind(), ErrorKind::Data);
@@ -123,7 +152,8 @@ fn keys_are_as_the_service_takes_them() {
     let long = "k".repeat(257);
     let content = write(&mut opened, 1, &[("", 0.0), (&long, 1.0), ("short", 2.0)]);
     opened.committer.commit(1, &content).unwrap();
-    let keys: Vec<String> = fake.with(|stream| stream.puts.concat().into_iter().map(|entry| entry.key).collect());
+    let keys: Vec<String> =
+        fake.with(|stream| stream.puts.concat().into_iter().map(|entry| entry.key).collect());
     assert_eq!(keys[2], "short");
     assert!(keys[..2].iter().all(|key| key.len() == 32) && keys[0] != keys[1], "{keys:?}");
 }
