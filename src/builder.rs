@@ -5,8 +5,10 @@ use std::sync::Arc;
 use timely::dataflow::StreamVec;
 
 use crate::graph::{DeadLetter, Graph};
-use crate::operators::{Arrived, Datum, Decode, Feed, Tally, latest, source};
+use crate::metrics::TopicCounters;
+use crate::operators::{Arrived, Datum, latest};
 use crate::options::Consumed;
+use crate::ports::{Decode, Feed, source};
 use crate::record::{Record, Way};
 use crate::secret::Secret;
 use crate::serdes::Reject;
@@ -49,20 +51,20 @@ impl<'s> StreamsBuilder<'s> {
         consumed: Consumed<K, V>,
     ) -> KStream<'s, K, V> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
-        let (number, feed, tally) = self.graph.source(topic);
-        let counted = tally.clone();
+        let (number, feed, counters) = self.graph.source(topic);
+        let counted = counters.clone();
         let decode = consumed.decode;
         let events = self.read(
             topic,
             number,
             feed,
-            tally,
+            counters,
             Box::new(move |record, out| {
                 let (key, value) = decode(record)?;
                 let value = value.ok_or_else(|| {
                     Reject::new("null value", "a stream has no use for a tombstone")
                 })?;
-                Tally::add(&counted.applied, 1);
+                TopicCounters::add(&counted.applied, 1);
                 let (order, timestamp) = (record.order, record.timestamp);
                 out.push(Event { key, value, order, way: Way::default(), timestamp, diff: 1 });
                 Ok(())
@@ -98,13 +100,13 @@ impl<'s> StreamsBuilder<'s> {
         consumed: Consumed<K, V>,
     ) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
-        let (number, feed, tally) = self.graph.source(topic);
+        let (number, feed, counters) = self.graph.source(topic);
         let (decode, secret) = (consumed.decode, self.graph.seeds().secret());
         let arrived = self.read(
             topic,
             number,
             feed,
-            tally.clone(),
+            counters.clone(),
             Box::new(move |record, out| {
                 let (key, value) = decode(record)?;
                 let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
@@ -112,7 +114,7 @@ impl<'s> StreamsBuilder<'s> {
                 Ok(())
             }),
         );
-        let rows = latest(arrived, self.graph.keys(), &format!("table {topic}"), tally);
+        let rows = latest(arrived, self.graph.keys(), &format!("table {topic}"), counters);
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
@@ -158,14 +160,14 @@ impl<'s> StreamsBuilder<'s> {
         topic: &str,
         number: u16,
         feed: Option<Arc<Feed>>,
-        tally: Arc<Tally>,
+        counters: Arc<TopicCounters>,
         decode: Decode<D>,
     ) -> StreamVec<'s, Epoch, D> {
         let name = topic.to_string();
         let count = Box::new(move |records: usize, rejected: usize, bytes: usize| {
-            Tally::add(&tally.read, records as u64);
-            Tally::add(&tally.dead, rejected as u64);
-            Tally::add(&tally.bytes, bytes as u64);
+            TopicCounters::add(&counters.read, records as u64);
+            TopicCounters::add(&counters.dead, rejected as u64);
+            TopicCounters::add(&counters.bytes, bytes as u64);
         });
         let letter = Box::new(move |record: &Record<'_>, reject: Reject| {
             let (reason, detail) = (reject.reason.into_owned(), reject.detail);

@@ -11,12 +11,14 @@ use std::sync::atomic::AtomicI64;
 use timely::Container;
 use timely::dataflow::{Scope, Stream, StreamVec};
 
-use crate::connect::{Column, ColumnType, Mode, Put, Row, Schema};
+use crate::row::{Column, ColumnType, Put, Row};
+
+use crate::connect::{Mode, Schema};
 use crate::error::{Error, Result};
-use crate::operators::{
-    Datum, Ends, Feed, Gauges, Keys, Outlet, Rows, Seeds, Shelf, Tally, append,
-};
+use crate::metrics::TopicCounters;
+use crate::operators::{Datum, Keys, Seeds};
 use crate::options::{Materialized, Produced};
+use crate::ports::{Ends, Feed, Gauges, Outlet, Rows, Shelf, append};
 use crate::time::Epoch;
 
 /// Name of the topic that gets the dead letters.
@@ -111,7 +113,7 @@ impl Plan {
 
 /// What a run binds to the topics of a topology, on one worker.
 pub(crate) struct Plugs {
-    pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
+    pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
     pub(crate) outlets: BTreeMap<String, Outlet>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Shelf>>,
     pub(crate) gauges: Gauges,
@@ -184,7 +186,7 @@ impl<'s> Graph<'s> {
     }
 
     /// Reads `topic`: its rank, and what is bound to it, nothing in a mere plan.
-    pub(crate) fn source(&self, topic: &str) -> (u16, Option<Arc<Feed>>, Arc<Tally>) {
+    pub(crate) fn source(&self, topic: &str) -> (u16, Option<Arc<Feed>>, Arc<TopicCounters>) {
         let mut plan = self.0.plan.borrow_mut();
         if plan.sources.iter().any(|s| s == topic) {
             plan.errors.push(format!("topic {topic} is read twice: a stream or table may be used many times, keep its handle"));
@@ -198,7 +200,7 @@ impl<'s> Graph<'s> {
         }
         plan.sources.push(topic.to_string());
         match self.0.plugs.borrow().feeds.get(topic) {
-            Some((feed, tally)) => (rank, Some(feed.clone()), tally.clone()),
+            Some((feed, counters)) => (rank, Some(feed.clone()), counters.clone()),
             None => (rank, None, Arc::default()),
         }
     }

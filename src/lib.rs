@@ -41,9 +41,9 @@
 //!   5  runtime  testing                   epochs, workers, commits, recovery · the test driver
 //!   4  builder  topology  durable         topics to streams · what a topology is · manifests
 //!   3  options  graph  stream  table  grouped     the DSL
-//!   2  operators                          what it lowers to: the only hand-made timely operators
-//!   1  serdes  connect                    bytes and values · the contract with the outside    ║ connectors: archive,
-//!   0  error  time  secret  record                                                            ║ delta, console, kafka · gateway
+//!   2  operators  ports                   what it lowers to · where it touches the runtime
+//!   1  serdes  row  store  connect        bytes and values · values and columns · durable objects · connectors' contract
+//!   0  error  time  secret  record  metrics
 //! ```
 //!
 //! A module imports lower floors; connectors and the gateway stand beside, on floors 0 and 1.
@@ -58,13 +58,17 @@ mod error;
 pub mod gateway;
 mod graph;
 mod grouped;
+mod metrics;
 mod operators;
 pub mod options;
+mod ports;
 pub mod prelude;
 pub mod record;
+pub mod row;
 pub mod runtime;
 mod secret;
 pub mod serdes;
+pub mod store;
 mod stream;
 mod table;
 pub mod testing;
@@ -75,7 +79,8 @@ mod topology;
 pub use builder::StreamsBuilder;
 pub use graph::DEAD_LETTERS;
 pub use grouped::KGrouped;
-pub use operators::{Datum, ReadOnlyStore, View};
+pub use operators::Datum;
+pub use ports::{ReadOnlyStore, View};
 pub use stream::KStream;
 pub use table::KTable;
 pub use topology::Topology;

@@ -12,7 +12,7 @@ mod program;
 use std::collections::BTreeMap;
 
 use watershed::Topology;
-use watershed::connect::Value;
+use watershed::row::Value;
 use watershed::testing::TopologyTestDriver;
 
 use crate::support::Dice;

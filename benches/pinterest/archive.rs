@@ -7,7 +7,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
-use watershed::connect::Row;
+use watershed::row::Row;
 
 use crate::model::{Geo, Pin, User};
 use crate::{Result, clean, generate};

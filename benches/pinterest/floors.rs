@@ -9,7 +9,9 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::time::{Duration, Instant};
 
-use watershed::connect::{Column, Mode, Opened, Row, Schema, Sink, SinkContext, Writer};
+use watershed::row::{Column, Row};
+
+use watershed::connect::{Mode, Opened, Schema, Sink, SinkContext, Writer};
 use watershed::connectors::delta::Delta;
 
 use crate::Result;

@@ -6,10 +6,10 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use watershed::DEAD_LETTERS;
-use watershed::connect::Store;
 use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::Delta;
 use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
+use watershed::store::Store;
 
 use crate::Result;
 use crate::bench::archive::KINDS;

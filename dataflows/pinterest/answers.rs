@@ -8,9 +8,11 @@ pub(crate) mod tests;
 use std::cmp::{Ordering, Reverse};
 use std::io::{self, Write};
 
-use watershed::connect::{Column, Store, Value};
+use watershed::row::{Column, Value};
+
 use watershed::connectors::delta::Table;
 use watershed::runtime::changed;
+use watershed::store::Store;
 use watershed::{DEAD_LETTERS, Error, Result};
 
 use crate::questions::VIEWS;

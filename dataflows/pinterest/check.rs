@@ -14,8 +14,10 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::io::{self, Write};
 
-use watershed::connect::{Source, Value};
+use watershed::connect::Source;
+
 use watershed::record::Order;
+use watershed::row::Value;
 use watershed::serdes::Digest;
 use watershed::{DEAD_LETTERS, Error, Result, Secret};
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use watershed::connect::Store;
+use watershed::store::Store;
 use watershed::{Error, Result};
 
 use crate::BindArgs;

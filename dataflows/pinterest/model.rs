@@ -6,7 +6,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 use watershed::Timestamp;
-use watershed::connect::{ColumnType, Put, Row};
+use watershed::row::{ColumnType, Put, Row};
 use watershed::serdes::{Texts, Word};
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use watershed::connect::{HandOff, Source, Store};
+use watershed::connect::{HandOff, Source};
 use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::Delta;
 #[cfg(feature = "kafka")]
@@ -15,6 +15,7 @@ use watershed::connectors::kafka::Kafka;
 #[cfg(feature = "kinesis")]
 use watershed::connectors::kinesis::Kinesis;
 use watershed::runtime::{Config, Progress, Stop, Streams, Summary};
+use watershed::store::Store;
 use watershed::{Error, Result};
 
 use crate::answers::{self, Format, Lake};

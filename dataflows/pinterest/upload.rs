@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
-use watershed::connect::Store;
+use watershed::store::Store;
 use watershed::{Error, Result};
 
 use crate::generate::{Options, generate};

@@ -10,12 +10,10 @@ use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{
-    Committer, Mode, Opened, Partition, Poll, Put, Row, Schema, Sink, SinkContext, Source, Value,
-    Writer,
-};
+use super::{Committer, Mode, Opened, Partition, Poll, Schema, Sink, SinkContext, Source, Writer};
 use crate::error::{Error, Result};
 use crate::record::Batch;
+use crate::row::{Put, Row, Value};
 
 type Stored = (Option<Vec<u8>>, Option<Vec<u8>>);
 

@@ -6,33 +6,15 @@
 //! the runtime reads partitions on its own threads, gives every worker a writer, and drives one
 //! committer a sink.
 
-pub mod disk;
 mod handoff;
 mod identity;
-#[cfg(any(feature = "archive", feature = "kafka"))]
-mod json;
-mod key;
 pub mod log;
-mod mark;
 pub mod memory;
-mod row;
-mod store;
 
 pub use handoff::HandOff;
 #[cfg(feature = "archive")]
 pub(crate) use handoff::line;
 pub use identity::Identity;
-#[cfg(any(feature = "archive", feature = "kafka"))]
-pub(crate) use json::write_object;
-pub use key::RowKey;
-pub(crate) use key::RowSum;
-pub use mark::Mark;
-#[cfg(feature = "gateway")]
-pub(crate) use mark::SEGMENT_HEAD;
-pub use row::{Column, ColumnType, Put, Row, Value};
-#[cfg(feature = "archive")]
-pub(crate) use store::Fetch;
-pub use store::{Create, Store};
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -41,7 +23,9 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::record::Batch;
+use crate::row::{Column, Row};
 use crate::secret::Secret;
+use crate::store::Store;
 
 /// A topic's records, somewhere outside. A log: numbered records in numbered partitions, the same
 /// at every reading.

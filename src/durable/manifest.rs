@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::connect::{Create, Identity, Store};
+use crate::store::{Create, Store};
+
+use crate::connect::Identity;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 

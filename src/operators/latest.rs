@@ -4,13 +4,14 @@
 use std::cmp::Ordering::{Equal, Greater};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use super::epochs::{Step, in_epochs};
 use super::{Column, Datum, Keys, Map, Seeds, Upserts};
+use crate::metrics::TopicCounters;
 use crate::record::{Order, Way};
 use crate::time::Epoch;
 
@@ -23,38 +24,6 @@ pub(crate) struct Arrived<K, V> {
     pub(crate) way: Way,
     pub(crate) digest: u64,
     pub(crate) value: Option<V>,
-}
-
-/// What became of the records of a topic. Every record is counted once in `applied`, `duplicates`,
-/// `superseded` or `dead`.
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    /// Records read.
-    pub read: AtomicU64,
-    /// Bytes read.
-    pub bytes: AtomicU64,
-    /// Records that decided what stands in their table, or were passed on by a stream. The
-    /// tombstone of a key that never was counts too: no row goes, but of the key it is now known
-    /// that nothing stands, and an earlier record that comes later is superseded by it. A further
-    /// tombstone is a duplicate.
-    pub applied: AtomicU64,
-    /// Of the applied, those that took the place of another row.
-    pub replaced: AtomicU64,
-    /// Records equal to what stood.
-    pub duplicates: AtomicU64,
-    /// Records that came after a later one.
-    pub superseded: AtomicU64,
-    /// Records that could not be used.
-    pub dead: AtomicU64,
-    /// Rows that stand now.
-    pub rows: AtomicI64,
-}
-
-impl Tally {
-    /// Adds to a counter.
-    pub(crate) fn add(counter: &AtomicU64, n: u64) {
-        counter.fetch_add(n, Ordering::Relaxed);
-    }
 }
 
 /// What stands at a key: its place in the order, and half its digest, 0 when it is deleted. A table
@@ -139,7 +108,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
     name: &str,
-    tally: Arc<Tally>,
+    counters: Arc<TopicCounters>,
 ) -> Upserts<'s, V> {
     let mut state: Column<Stand> = Column::new();
     let seeds = keys.seeds();
@@ -178,11 +147,11 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 rows += i64::from(value.is_some()) - i64::from(stood != 0);
                 out.push((number, value));
             }
-            Tally::add(&tally.applied, applied);
-            Tally::add(&tally.replaced, replaced);
-            Tally::add(&tally.duplicates, duplicates);
-            Tally::add(&tally.superseded, superseded);
-            tally.rows.fetch_add(rows, Ordering::Relaxed);
+            TopicCounters::add(&counters.applied, applied);
+            TopicCounters::add(&counters.replaced, replaced);
+            TopicCounters::add(&counters.duplicates, duplicates);
+            TopicCounters::add(&counters.superseded, superseded);
+            counters.rows.fetch_add(rows, Ordering::Relaxed);
             false
         };
     in_epochs(

@@ -18,7 +18,9 @@ use super::{Config, Stores, Streams};
 use crate::connect::{Identity, Source};
 use crate::durable::{Bound, Manifest, SourceState};
 use crate::error::{Error, Result};
-use crate::operators::{Credit, Feed, Gauges, Marks, Report, Seeds, Tally};
+use crate::metrics::TopicCounters;
+use crate::operators::Seeds;
+use crate::ports::{Credit, Feed, Gauges, Marks, Report};
 use crate::record::Batch;
 use crate::secret::Secret;
 use crate::time::Epoch;
@@ -46,7 +48,7 @@ pub(crate) enum Message {
 pub(super) struct Topic {
     pub(super) name: String,
     pub(super) feed: Arc<Feed>,
-    pub(super) tally: Arc<Tally>,
+    pub(super) counters: Arc<TopicCounters>,
     pub(super) sources: Vec<Arc<dyn Source>>,
     /// By source, its identities; none if the run is driven by hand.
     pub(super) identities: Vec<Vec<Identity>>,
@@ -210,7 +212,7 @@ impl Coordinator {
 
         let marks = Arc::new(Marks::default());
         let feeds =
-            topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.tally.clone()))).collect();
+            topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.counters.clone()))).collect();
         let sinks = commits.targets.iter().map(|target| target.topic.clone()).collect();
         let mut coordinator = Coordinator {
             topics,
@@ -289,7 +291,7 @@ fn topics(sources: Vec<(String, Box<dyn Source>)>, credit: &Arc<Credit>) -> Vec<
                 topics.push(Topic {
                     name,
                     feed,
-                    tally: Arc::default(),
+                    counters: Arc::default(),
                     sources: vec![source],
                     identities: Vec::new(),
                 });

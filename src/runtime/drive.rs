@@ -15,7 +15,7 @@ use super::{Milestone, Summary};
 use crate::connect::Partition;
 use crate::durable::{Bound, SourceState};
 use crate::error::{Error, Result};
-use crate::operators::Report;
+use crate::ports::Report;
 use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time: long epochs are cheaper, and commits need some to
@@ -252,7 +252,7 @@ impl Coordinator {
             }
             Phase::Settling if self.gathered.missing == 0 && self.through >= 1 => {
                 self.recovered =
-                    self.topics.iter().map(|t| t.tally.read.load(Ordering::Relaxed)).sum();
+                    self.topics.iter().map(|t| t.counters.read.load(Ordering::Relaxed)).sum();
                 self.compare()?;
                 let found = std::mem::take(&mut self.gathered.found);
                 self.hand(Job::Settle(found))?;

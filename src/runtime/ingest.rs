@@ -13,7 +13,7 @@ use super::coordinator::Message;
 use crate::connect::{Partition, Poll, Source};
 use crate::durable::Bound;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operators::Credit;
+use crate::ports::Credit;
 use crate::record::Batch;
 use crate::secret::Secret;
 

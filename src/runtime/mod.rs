@@ -51,9 +51,11 @@ pub use progress::{Holds, Milestone, Progress, Summary, TopicSummary};
 pub use secret::secret;
 pub(crate) use stores::Stores;
 
-use crate::connect::{Sink, Source, Store, disk};
+use crate::connect::{Sink, Source};
+
 use crate::error::{Error, Result};
 use crate::graph::{DEAD_LETTERS, Plan};
+use crate::store::{Store, disk};
 use crate::topology::Topology;
 
 /// So many sources of one topic have ranks.

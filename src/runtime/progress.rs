@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::coordinator::{Coordinator, Phase};
 use super::ingest::Place;
-use crate::operators::Tally;
+use crate::metrics::TopicCounters;
 
 /// How often progress is told.
 pub(super) const TELL: Duration = Duration::from_millis(100);
@@ -94,18 +94,18 @@ pub struct TopicSummary {
     pub dead: u64,
 }
 
-impl From<&Tally> for TopicSummary {
-    fn from(tally: &Tally) -> Self {
+impl From<&TopicCounters> for TopicSummary {
+    fn from(counters: &TopicCounters) -> Self {
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
         TopicSummary {
-            read: get(&tally.read),
-            bytes: get(&tally.bytes),
-            rows: u64::try_from(tally.rows.load(Ordering::Relaxed)).unwrap_or(0),
-            applied: get(&tally.applied),
-            replaced: get(&tally.replaced),
-            duplicates: get(&tally.duplicates),
-            superseded: get(&tally.superseded),
-            dead: get(&tally.dead),
+            read: get(&counters.read),
+            bytes: get(&counters.bytes),
+            rows: u64::try_from(counters.rows.load(Ordering::Relaxed)).unwrap_or(0),
+            applied: get(&counters.applied),
+            replaced: get(&counters.replaced),
+            duplicates: get(&counters.duplicates),
+            superseded: get(&counters.superseded),
+            dead: get(&counters.dead),
         }
     }
 }
@@ -138,7 +138,7 @@ impl Coordinator {
         let topics = self
             .topics
             .iter()
-            .map(|t| (t.name.clone(), TopicSummary::from(t.tally.as_ref())))
+            .map(|t| (t.name.clone(), TopicSummary::from(t.counters.as_ref())))
             .collect();
         let (gauges, elapsed) = (self.gauges.read(), self.started.elapsed());
         Summary { topics, gauges, committed: self.committed, recovered: self.recovered, elapsed }
@@ -152,8 +152,8 @@ impl Coordinator {
         self.told = Instant::now();
         let (mut records, mut bytes) = (0, 0);
         for topic in &self.topics {
-            records += topic.tally.read.load(Ordering::Relaxed);
-            bytes += topic.tally.bytes.load(Ordering::Relaxed);
+            records += topic.counters.read.load(Ordering::Relaxed);
+            bytes += topic.counters.bytes.load(Ordering::Relaxed);
         }
         let progress = Progress {
             records,

@@ -11,7 +11,7 @@ use super::alarm::spawn;
 use super::coordinator::Message;
 use super::ingest::{LONG, Reader, Turn};
 use crate::error::Result;
-use crate::operators::Credit;
+use crate::ports::Credit;
 
 /// Threads that read, unless partitions keep them waiting: each has a batch in its hands that no
 /// credit bounds.

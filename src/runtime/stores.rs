@@ -8,7 +8,8 @@ use std::sync::Arc;
 use super::Streams;
 use super::coordinator::{Coordinator, Phase};
 use crate::error::{Error, Result};
-use crate::operators::{Datum, ReadOnlyStore, Shelf};
+use crate::operators::Datum;
+use crate::ports::{ReadOnlyStore, Shelf};
 use crate::topology::Topology;
 
 /// Stores by name. A store that is not here costs a run nothing.

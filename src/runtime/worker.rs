@@ -18,7 +18,9 @@ use super::coordinator::Message;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
 use crate::graph::Plugs;
-use crate::operators::{Feed, Gauges, Marks, Outlet, Seeds, Tally};
+use crate::metrics::TopicCounters;
+use crate::operators::Seeds;
+use crate::ports::{Feed, Gauges, Marks, Outlet};
 use crate::topology::Topology;
 
 /// How long a worker looks again and again for news of a closed epoch before it sleeps: to be woken
@@ -30,7 +32,7 @@ const SPIN: Duration = Duration::from_micros(300);
 /// What the workers are given.
 pub(super) struct Shared {
     pub(super) topology: Topology,
-    pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<Tally>)>,
+    pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
     pub(super) marks: Arc<Marks>,
     /// The open epoch.
     pub(super) open: Arc<AtomicU64>,

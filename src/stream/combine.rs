@@ -7,7 +7,8 @@ use differential_dataflow::{AsCollection, VecCollection};
 
 use super::{Event, KStream, Shared};
 use crate::grouped::KGrouped;
-use crate::operators::{Arrived, Datum, Extreme, Tally, fold, group, latest};
+use crate::metrics::TopicCounters;
+use crate::operators::{Arrived, Datum, Extreme, fold, group, latest};
 use crate::record::{Order, Way};
 use crate::table::KTable;
 use crate::time::Epoch;
@@ -112,8 +113,12 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             let digest = secret.digest(&e.value).half();
             Arrived { key: e.key, order: e.order, way: e.way, digest, value: Some(e.value) }
         });
-        let rows =
-            latest(arrived, self.graph.keys(), "to_table", std::sync::Arc::<Tally>::default());
+        let rows = latest(
+            arrived,
+            self.graph.keys(),
+            "to_table",
+            std::sync::Arc::<TopicCounters>::default(),
+        );
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 

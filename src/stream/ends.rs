@@ -3,9 +3,11 @@
 use timely::dataflow::operators::vec::Map;
 
 use super::KStream;
-use crate::connect::{Mode, Row};
-use crate::operators::{Datum, append};
+use crate::connect::Mode;
+use crate::operators::Datum;
 use crate::options::Produced;
+use crate::ports::append;
+use crate::row::Row;
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Calls `f` with each record, in no order between partitions: unlike Kafka's, but like

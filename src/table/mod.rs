@@ -19,15 +19,15 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 use timely::dataflow::operators::vec::Map;
 
-use crate::connect::{Mode, Row};
+use crate::connect::Mode;
+
 use crate::graph::Graph;
 use crate::grouped::KGrouped;
-use crate::operators::{
-    Datum, Diffs, Upsert, Upserts, changelog, changes, group, join, materialize, materialize_diffs,
-    measure, numbered, snapshot, snapshot_diffs,
-};
+use crate::operators::{Datum, Diffs, Upsert, Upserts, changelog, changes, group, join, numbered};
 use crate::options::{Materialized, Produced};
+use crate::ports::{materialize, materialize_diffs, measure, snapshot, snapshot_diffs};
 use crate::record::{Order, Way};
+use crate::row::Row;
 use crate::stream::{Event, KStream};
 use crate::time::Epoch;
 

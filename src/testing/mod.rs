@@ -11,12 +11,14 @@ use std::thread::JoinHandle;
 pub use output::OutputTopic;
 use serde::de::DeserializeOwned;
 
+use crate::connect::Schema;
 use crate::connect::memory::{Change, MemoryLog, MemoryTable};
-use crate::connect::{Schema, Value};
 use crate::error::{Error, Result};
 use crate::graph::DEAD_LETTERS;
-use crate::operators::{Datum, ReadOnlyStore};
+use crate::operators::Datum;
+use crate::ports::ReadOnlyStore;
 use crate::record::Batch;
+use crate::row::Value;
 use crate::runtime::{Config, Coordinator, Message, Stores, Streams, Summary};
 use crate::serdes::Serializer;
 use crate::time::Timestamp;

@@ -1,4 +1,4 @@
-//! Rows as keys and values again: what [`Row`](crate::connect::Row) made columns of, serde makes of
+//! Rows as keys and values again: what [`Row`](crate::row::Row) made columns of, serde makes of
 //! them.
 
 use std::marker::PhantomData;
@@ -9,8 +9,9 @@ use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, Seq
 use serde::forward_to_deserialize_any;
 
 use super::TopologyTestDriver;
-use crate::connect::{Schema, Value};
+use crate::connect::Schema;
 use crate::error::{Error, Result};
+use crate::row::Value;
 
 /// A topic whose rows are looked at as keys and values, [`read`](TopologyTestDriver::output) by
 /// serde: a scalar is one column, a tuple and a struct those of all their parts in order, `()`

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
-use watershed::connect::{ColumnType, Sink, Value};
+use watershed::row::{ColumnType, Value};
+
+use watershed::connect::Sink;
 use watershed::connectors::console::Console;
 
 use super::contract::{Place, columns};

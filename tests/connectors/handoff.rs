@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{HandOff, Partition, Poll, Source, Store, Value};
+use watershed::connect::{HandOff, Partition, Poll, Source};
 use watershed::connectors::archive::{ArchiveTopic, Rotation};
 use watershed::options::{Consumed, Produced};
+use watershed::row::Value;
 use watershed::runtime::{Config, Streams, Summary};
 use watershed::serdes::Reject;
+use watershed::store::Store;
 use watershed::{DEAD_LETTERS, ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::contract::{Held, source_contract};

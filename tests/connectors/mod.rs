@@ -23,9 +23,11 @@ use object_store::memory::InMemory;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{ColumnType, Poll, Sink, Source, Store, Value};
+use watershed::connect::{Poll, Sink, Source};
 use watershed::connectors::archive::{Archive, ArchiveTopic};
 use watershed::connectors::delta::{Delta, Table};
+use watershed::row::{ColumnType, Value};
+use watershed::store::Store;
 
 use crate::support::bucket::bucket;
 use contract::{

@@ -3,7 +3,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use watershed::connect::{Create, Store};
+use watershed::store::{Create, Store};
 
 use super::Spot;
 use crate::support::bucket::bucket;

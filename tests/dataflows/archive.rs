@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::UNIX_EPOCH;
 
-use watershed::connect::Store;
+use watershed::store::Store;
 
 use super::crash::killed_again_and_again;
 use super::follow::{terminate, until};

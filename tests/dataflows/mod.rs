@@ -38,8 +38,9 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value as Json;
 use watershed::Result;
-use watershed::connect::{Store, Value};
 use watershed::connectors::delta::Table;
+use watershed::row::Value;
+use watershed::store::Store;
 
 /// A folder of its own for a test, with an archive and a lake in it.
 struct Place {
@@ -244,9 +245,8 @@ fn lines(rows: &[Json]) -> Vec<String> {
 fn rows(table: &Table) -> Result<Vec<Json>> {
     let mut rows = Vec::new();
     table.for_each(&mut |values| {
-        let field = |(column, value): (&watershed::connect::Column, &Value)| {
-            (column.name.clone(), json(value))
-        };
+        let field =
+            |(column, value): (&watershed::row::Column, &Value)| (column.name.clone(), json(value));
         rows.push(Json::Object(table.columns().iter().zip(values).map(field).collect()));
         Ok(())
     })?;

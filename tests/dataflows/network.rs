@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::{Child, Command};
 
-use watershed::connect::Store;
+use watershed::store::Store;
 
 use super::follow::{copy_share, terminate, until};
 #[cfg(feature = "kafka")]

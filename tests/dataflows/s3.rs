@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value as Json;
-use watershed::connect::Store;
+use watershed::store::Store;
 
 use super::crash::{following, killed_again_and_again};
 use super::follow::copy_share;

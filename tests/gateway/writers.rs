@@ -3,10 +3,10 @@
 use std::fs;
 
 use futures::executor::block_on;
-use watershed::connect::Mark;
 use watershed::connectors::archive::{Archive, Rotation};
 use watershed::gateway::{Folder, FolderOptions, Log};
 use watershed::record::Batch;
+use watershed::store::Mark;
 use watershed::{ErrorKind, Result};
 
 use super::{append, entry, only, records, slow};

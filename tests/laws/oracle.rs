@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use watershed::connect::Value;
+use watershed::row::Value;
 
 use super::feed::{Entry, Said};
 

@@ -4,9 +4,10 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{Partition, Source, Store};
+use watershed::connect::{Partition, Source};
 use watershed::options::{Materialized, Produced};
 use watershed::runtime::{Config, Streams};
+use watershed::store::Store;
 use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::{program, row};

@@ -5,9 +5,11 @@ use std::sync::mpsc::channel;
 
 use serde_json::Value as Json;
 use watershed::connect::memory::MemoryLog;
-use watershed::connect::{Chore, Committer, Opened, Schema, Sink, SinkContext, Store, Value};
+use watershed::connect::{Chore, Committer, Opened, Schema, Sink, SinkContext};
 use watershed::connectors::delta::{Delta, Table};
+use watershed::row::Value;
 use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
+use watershed::store::Store;
 use watershed::{ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::Following;

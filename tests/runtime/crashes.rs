@@ -3,8 +3,10 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use watershed::connect::{Partition, Poll, Source, Store};
+use watershed::connect::{Partition, Poll, Source};
+
 use watershed::runtime::{Config, Streams};
+use watershed::store::Store;
 use watershed::{ErrorKind, StreamsBuilder, Topology};
 
 use super::{SINKS, World, program};

@@ -25,9 +25,11 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{Poll, Source, Store, Value};
+use watershed::connect::{Poll, Source};
 use watershed::record::Batch;
+use watershed::row::Value;
 use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
+use watershed::store::Store;
 use watershed::{DEAD_LETTERS, Result, StreamsBuilder, Topology};
 
 use crate::support::broken::{Fuse, Log, Seen, Table};

@@ -262,7 +262,7 @@ fn changes_by_epoch_are_not_continued_from_a_state() {
     let topology = Topology::new("program", |b: &StreamsBuilder<'_>| {
         table(b, "rows").to_stream().map_values(|v| v.unwrap_or(0)).to("out", pair())
     });
-    let state = Some(watershed::connect::Store::open(folder.path().to_str().unwrap()).unwrap());
+    let state = Some(watershed::store::Store::open(folder.path().to_str().unwrap()).unwrap());
     let streams = Streams::new(topology)
         .source("rows", MemoryLog::default())
         .sink("out", watershed::connect::memory::MemoryTable::default());

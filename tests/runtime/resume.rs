@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use watershed::connect::Store;
 use watershed::runtime::Config;
+use watershed::store::Store;
 
 use super::{World, program};
 use crate::support::broken::Fuse;

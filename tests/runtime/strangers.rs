@@ -3,11 +3,12 @@
 
 use tempfile::TempDir;
 use watershed::connect::memory::MemoryLog;
-use watershed::connect::{Store, Value};
 use watershed::connectors::delta::{Delta, Table};
 use watershed::options::{Consumed, Produced};
+use watershed::row::Value;
 use watershed::runtime::{Config, Streams};
 use watershed::serdes::Utf8;
+use watershed::store::Store;
 use watershed::testing::TopologyTestDriver;
 use watershed::{StreamsBuilder, Topology};
 use xxhash_rust::xxh3::xxh3_128;

@@ -1,8 +1,8 @@
 //! Records that are not as they should be: null keys, tombstones, duplicates, garbage.
 
-use watershed::connect::Value;
 use watershed::options::{Consumed, Produced};
 use watershed::record::Record;
+use watershed::row::Value;
 use watershed::serdes::{Int64, Json, Nullable, Reject, Utf8};
 use watershed::testing::TopologyTestDriver;
 use watershed::{KStream, Timestamp, Topology};
@@ -21,7 +21,7 @@ fn what_cant_be_decoded_is_a_dead_letter_with_reason_and_position() {
     assert_eq!(trial.rows("kept"), "a=1");
     let events = "events=0=1=invalid json=one events=0=2=null=2 events=3=70=null value=";
     assert_eq!(trial.dead(), format!("{events} rows=0=1=null=2 rows=2=9=invalid json=one"));
-    let events = trial.tally("events");
+    let events = trial.counters("events");
     assert_eq!((events.read, events.applied, events.dead), (4, 1, 3));
 }
 

@@ -15,9 +15,9 @@ use std::time::{Duration, Instant};
 
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
-use watershed::connect::Value;
 use watershed::connect::memory::Change;
 use watershed::options::{Consumed, Produced};
+use watershed::row::Value;
 use watershed::serdes::{Json, Utf8};
 use watershed::testing::TopologyTestDriver;
 use watershed::{KStream, KTable, StreamsBuilder, Topology};
@@ -122,7 +122,7 @@ impl Trial {
     /// Ends the run; what became of the records of a topic, with one worker. With three, records of
     /// a key may meet in another order, so that another of them is superseded; what is read, dead
     /// and standing is the same, and all of it balances.
-    pub(crate) fn tally(self, topic: &str) -> watershed::runtime::TopicSummary {
+    pub(crate) fn counters(self, topic: &str) -> watershed::runtime::TopicSummary {
         let [one, three] =
             self.0.map(|driver| driver.finish().unwrap().topics.remove(topic).unwrap());
         assert!(one.balances() && three.balances(), "{one:?} {three:?}");

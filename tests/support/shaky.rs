@@ -13,7 +13,7 @@ use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use watershed::connect::Store;
+use watershed::store::Store;
 
 use super::broken::Fuse;
 

@@ -14,8 +14,8 @@ fn a_later_record_replaces_and_a_tombstone_deletes() {
     trial.pipe("rows", "b= c=4");
     assert_eq!(trial.changes("kept"), "b:gone c=4");
     assert_eq!(trial.after("rows", "b=5 c=", "kept"), "a=3 b=5");
-    let tally = trial.tally("rows");
-    assert_eq!((tally.read, tally.applied, tally.replaced, tally.rows), (7, 7, 1, 2));
+    let counters = trial.counters("rows");
+    assert_eq!((counters.read, counters.applied, counters.replaced, counters.rows), (7, 7, 1, 2));
 }
 
 #[test]
@@ -27,8 +27,8 @@ fn a_duplicate_of_what_stands_changes_nothing() {
     assert_eq!(trial.changes("kept"), "");
     trial.pipe("rows", "a=2 a=1");
     assert_eq!(trial.changes("kept"), "", "the last record says what stood before");
-    let tally = trial.tally("rows");
-    assert_eq!((tally.applied, tally.duplicates), (3, 2));
+    let counters = trial.counters("rows");
+    assert_eq!((counters.applied, counters.duplicates), (3, 2));
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn arrival_is_no_matter_and_position_is() {
     assert_eq!(trial.after("rows", "a=6@0:6", "kept"), "a=9");
     assert_eq!(trial.changes("kept"), "a=9");
     assert_eq!(trial.after("rows", "a=10@0:10", "kept"), "a=10");
-    assert_eq!(trial.tally("rows").superseded, 3);
+    assert_eq!(trial.counters("rows").superseded, 3);
 }
 
 #[test]
@@ -167,9 +167,16 @@ fn a_tombstone_of_a_key_that_never_was_decides_once_that_nothing_stands() {
         "",
         "the second changes nothing, the earlier value comes too late"
     );
-    let tally = trial.tally("rows");
+    let counters = trial.counters("rows");
     assert_eq!(
-        (tally.read, tally.applied, tally.replaced, tally.duplicates, tally.superseded, tally.rows),
+        (
+            counters.read,
+            counters.applied,
+            counters.replaced,
+            counters.duplicates,
+            counters.superseded,
+            counters.rows
+        ),
         (3, 1, 0, 1, 1, 0)
     );
 }

@@ -3,8 +3,8 @@
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use watershed::connect::{Row, Value};
 use watershed::options::{Materialized, Produced, Ties};
+use watershed::row::{Row, Value};
 use watershed::testing::TopologyTestDriver;
 use watershed::{Datum, KTable, StreamsBuilder, Topology, View};
 

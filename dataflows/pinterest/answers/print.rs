@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::CellAlignment;
-use watershed::connect::{ColumnType, Value};
+use watershed::row::{ColumnType, Value};
 
 use super::{Answer, QUESTIONS};
 use crate::questions::VIEWS;

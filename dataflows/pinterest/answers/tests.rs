@@ -3,9 +3,10 @@
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::ErrorKind;
-use watershed::connect::{ColumnType, Poll, Source};
+use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::ArchiveTopic;
 use watershed::connectors::delta::Delta;
+use watershed::row::ColumnType;
 use watershed::runtime::{Config, Streams};
 
 use super::*;

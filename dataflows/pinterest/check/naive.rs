@@ -9,8 +9,10 @@ use std::hash::Hash;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use watershed::connect::{Poll, Row, Source, Value};
+use watershed::connect::{Poll, Source};
+
 use watershed::record::{Order, Record};
+use watershed::row::{Row, Value};
 use watershed::serdes::{Digest, Reject, Word};
 use watershed::{Result, Secret, Timestamp};
 

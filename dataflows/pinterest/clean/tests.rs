@@ -6,7 +6,7 @@ mod fuzz;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use watershed::connect::{Row, Value};
+use watershed::row::{Row, Value};
 
 use super::*;
 use crate::model::{GEO_COLUMNS, PIN_COLUMNS, USER_COLUMNS};

@@ -7,7 +7,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use watershed::connect::{Mark, disk};
+use watershed::store::{Mark, disk};
 use watershed::{Error, Result};
 
 use super::draw::{Draw, Stream};

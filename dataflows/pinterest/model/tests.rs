@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use watershed::connect::Value;
+use watershed::row::Value;
 
 use super::*;
 

@@ -9,8 +9,8 @@ use std::io::{Error as IoError, Read};
 
 use bytes::Bytes;
 
-use crate::connect::Fetch;
 use crate::error::{Error, Result};
+use crate::store::Fetch;
 
 use super::names::Listed;
 use super::objects::Objects;

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::connect::{Mark, Partition, Poll, line};
+use crate::store::Mark;
+
+use crate::connect::{Partition, Poll, line};
 use crate::error::{Error, Result};
 use crate::record::{Batch, LONGEST, Record};
 

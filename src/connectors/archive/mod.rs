@@ -52,8 +52,10 @@ mod tests;
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use crate::connect::{Identity, Mark, Store};
+use crate::connect::Identity;
+
 use crate::error::{Error, Result};
+use crate::store::{Mark, Store};
 
 pub use copy::{Copier, Rotation};
 use names::Finder;

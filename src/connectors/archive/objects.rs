@@ -5,8 +5,8 @@ use std::fs;
 use std::io::{Cursor, ErrorKind as Io, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::connect::Store;
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
 
 use super::names::{Finder, Listed, Others, WIDTH, width};
 use super::tree::{Tree, Who};

@@ -4,7 +4,9 @@ use std::any::Any;
 use std::mem;
 use std::sync::Arc;
 
-use crate::connect::{Row, Schema, Writer, write_object};
+use crate::row::{Row, write_object};
+
+use crate::connect::{Schema, Writer};
 use crate::error::{Error, Result};
 
 /// Lines of one partition that wait for their commit.

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Identity, Mark, Mode, Opened, Schema, Sink, SinkContext};
+use crate::connect::{Chore, Committer, Identity, Mode, Opened, Schema, Sink, SinkContext};
+
 use crate::error::{Error, Result};
+use crate::store::Mark;
 
 use super::ArchiveTopic;
 use super::rows::{Encoder, Lines};

@@ -6,10 +6,9 @@ use object_store::memory::InMemory;
 use serde_json::json;
 
 use super::*;
-use crate::connect::{
-    Column, ColumnType, Mode, Opened, Poll, Row, Schema, Sink, SinkContext, Source, Value,
-};
+use crate::connect::{Mode, Opened, Poll, Schema, Sink, SinkContext, Source};
 use crate::error::ErrorKind;
+use crate::row::{Column, ColumnType, Row, Value};
 use crate::secret::Secret;
 
 fn schema(mode: Mode) -> Schema {

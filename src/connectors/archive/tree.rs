@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::connect::Store;
 use crate::error::Result;
+use crate::store::Store;
 
 use super::names::{self, Finder, Listed, Others};
 use super::walk::{self, Top};
@@ -132,7 +132,7 @@ impl Tree {
         match who {
             Who::All => state.opened = Some(BTreeSet::new()),
             Who::Opening(partition) | Who::Following(partition) | Who::Now(partition) => {
-                drop(state.told.insert(partition))
+                let _ = state.told.insert(partition);
             }
         }
         Ok(seen)

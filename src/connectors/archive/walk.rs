@@ -8,8 +8,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::connect::Store;
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::names::{Finder, partition};
 use super::objects::unreadable;

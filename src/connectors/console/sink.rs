@@ -9,8 +9,10 @@ use std::sync::{Arc, PoisonError};
 use chrono::DateTime;
 use serde_json::json;
 
-use crate::connect::{Committer, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer};
+use crate::connect::{Committer, Mode, Opened, Schema, Sink, SinkContext, Writer};
+
 use crate::error::{Error, Result};
+use crate::row::{Row, Value};
 
 use super::Console;
 

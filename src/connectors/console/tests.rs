@@ -4,9 +4,8 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::connect::{
-    Column, ColumnType, Committer, Mode, Opened, Schema, Sink, SinkContext, Value, Writer,
-};
+use crate::connect::{Committer, Mode, Opened, Schema, Sink, SinkContext, Writer};
+use crate::row::{Column, ColumnType, Value};
 
 #[derive(Clone, Default)]
 struct Page(Arc<Mutex<Vec<u8>>>);

@@ -10,8 +10,8 @@ use arrow_array::builder::{
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
 
-use crate::connect::{Column, ColumnType, Put, Row};
 use crate::error::{Error, Result};
+use crate::row::{Column, ColumnType, Put, Row};
 
 use super::schema;
 

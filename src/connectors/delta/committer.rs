@@ -8,8 +8,10 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 use serde_json::{Value, json};
 
-use crate::connect::{Chore, Committer, Mode, Store};
+use crate::connect::{Chore, Committer, Mode};
+
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::file::NewFile;
 use super::files::{File, Files};

@@ -15,8 +15,10 @@ use std::collections::BTreeSet;
 use roaring::RoaringTreemap;
 use serde_json::Value;
 
-use crate::connect::{Chore, Store};
+use crate::connect::Chore;
+
 use crate::error::Result;
+use crate::store::Store;
 
 use super::committer::DeltaCommitter;
 use super::file::{NewFile, OpenFile};

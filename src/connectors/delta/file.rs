@@ -9,8 +9,8 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
 use serde_json::{Map, Value};
 
-use crate::connect::{Column, ColumnType, Row};
 use crate::error::{Error, Result};
+use crate::row::{Column, ColumnType, Row};
 
 use super::columns::Columns;
 use super::schema;

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use roaring::RoaringTreemap;
 use serde_json::{Map, Value, json};
 
-use crate::connect::{Mode, Store};
+use crate::connect::Mode;
+
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::index::{Living, Place};
 use super::rows::CHANGED;

@@ -9,8 +9,8 @@ use std::sync::atomic::AtomicU32;
 
 use serde_json::{Value, json};
 
-use crate::connect::Store;
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::committer::{DeltaCommitter, put_all};
 use super::files::{File, Files, Moved};

@@ -5,9 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use hashbrown::HashMap;
 use roaring::RoaringTreemap;
 
-use crate::connect::{Column, RowKey, Store};
+use crate::row::{Column, RowKey};
+
 use crate::error::{Error, Result};
 use crate::secret::Secret;
+use crate::store::Store;
 
 use super::rows::{self, Cells};
 

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::connect::{Create, SinkContext, Store};
+use crate::store::{Create, Store};
+
+use crate::connect::SinkContext;
 use crate::error::{Error, Result};
 
 /// Milliseconds since 1970.

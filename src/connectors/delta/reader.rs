@@ -2,8 +2,12 @@
 
 use std::sync::atomic::AtomicU32;
 
-use crate::connect::{Column, Mode, Store, Value};
+use crate::row::{Column, Value};
+
+use crate::connect::Mode;
+
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::files::Files;
 use super::rows::{self, Cells};

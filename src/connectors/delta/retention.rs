@@ -15,8 +15,8 @@ use object_store::ObjectStore;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
-use crate::connect::Store;
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::{log, snapshot, vectors};
 

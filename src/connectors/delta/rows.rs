@@ -12,8 +12,10 @@ use parquet::arrow::arrow_reader::{
 use parquet::file::reader::ChunkReader;
 use roaring::RoaringTreemap;
 
-use crate::connect::{Column, ColumnType, Put, Store};
+use crate::row::{Column, ColumnType, Put};
+
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::file::BYTES;
 

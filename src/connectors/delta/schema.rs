@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use serde_json::{Value, json};
 
-use crate::connect::{Column, ColumnType};
+use crate::row::{Column, ColumnType};
 
 /// The Arrow schema that Parquet files of these columns are written with.
 pub(super) fn arrow(columns: &[Column]) -> SchemaRef {

@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::connect::{Identity, Mode, Opened, Schema, Sink, SinkContext, Store, Writer};
+use crate::connect::{Identity, Mode, Opened, Schema, Sink, SinkContext, Writer};
+
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::committer::{self, DeltaCommitter};
 use super::files::Files;

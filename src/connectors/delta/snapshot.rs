@@ -5,8 +5,10 @@ use std::path::Path;
 use deltalake::{DeltaTable, DeltaTableBuilder, DeltaTableError};
 use serde_json::{Value, json};
 
-use crate::connect::{Column, Store, disk};
+use crate::row::Column;
+
 use crate::error::{Error, Result};
+use crate::store::{Store, disk};
 
 use super::schema;
 

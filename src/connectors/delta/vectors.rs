@@ -8,8 +8,8 @@ use roaring::RoaringTreemap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::connect::Store;
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::rows::{CHANGED, GONE};
 

@@ -5,7 +5,9 @@ use std::any::Any;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use crate::connect::{Column, Mode, Row, RowKey, Schema, Value, Writer};
+use crate::row::{Column, Row, RowKey, Value};
+
+use crate::connect::{Mode, Schema, Writer};
 use crate::error::{Error, Result};
 
 use super::file::{NewFile, OpenFile};

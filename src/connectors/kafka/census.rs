@@ -8,7 +8,9 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::NaiveDateTime;
 use serde_json::value::RawValue;
 
-use crate::connect::{Column, ColumnType, Mode, RowKey, Schema, Value};
+use crate::row::{Column, ColumnType, RowKey, Value};
+
+use crate::connect::{Mode, Schema};
 use crate::secret::Secret;
 
 use super::rows::{Held, records};

@@ -5,8 +5,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::connect::{Poll, Schema, SinkContext, Source, Store};
+use crate::connect::{Poll, Schema, SinkContext, Source};
+
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::KafkaTopic;
 use super::census::Census;

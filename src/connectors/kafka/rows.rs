@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::connect::{Mode, Row, RowKey, Schema, Writer, write_object};
+use crate::connect::{Mode, Schema, Writer};
+
 use crate::error::{Error, Result};
+use crate::row::{Row, RowKey, write_object};
 use crate::secret::Secret;
 
 /// What a topic holds: how many rows, and the sum of their digests.

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{
-    Chore, Committer, Identity, Opened, Schema, Sink, SinkContext, Store, Writer,
-};
+use crate::connect::{Chore, Committer, Identity, Opened, Schema, Sink, SinkContext, Writer};
+
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::KafkaTopic;
 use super::census::Census;

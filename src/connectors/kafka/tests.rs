@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::connect::{Column, ColumnType, Mode, Schema, Value, Writer};
+use crate::row::{Column, ColumnType, Value};
+
+use crate::connect::{Mode, Schema, Writer};
 use crate::error::ErrorKind;
 use crate::secret::Secret;
 

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::connect::{
-    Committer, Identity, Mode, Opened, Row, Schema, Sink, SinkContext, Value, Writer, write_object,
-};
+use crate::connect::{Committer, Identity, Mode, Opened, Schema, Sink, SinkContext, Writer};
+
 use crate::error::{Error, Result};
+use crate::row::{Row, Value, write_object};
 
 use super::KinesisStream;
 use super::api::Entry;

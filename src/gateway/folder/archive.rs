@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::connect::Store;
 use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::disk;
 use super::journal::Run;

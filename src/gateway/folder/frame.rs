@@ -17,7 +17,7 @@ use bytes::{Buf, BufMut, Bytes};
 use memchr::memmem;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::connect::SEGMENT_HEAD;
+use crate::store::SEGMENT_HEAD;
 
 const SEGMENT: &[u8; 8] = b"WSjrnl\0\x02";
 const FRAME: &[u8; 8] = b"WSfrm\xf5\xff\x02";

@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::connect::{SEGMENT_HEAD, Store};
 use crate::error::{Error, Result};
+use crate::store::{SEGMENT_HEAD, Store};
 
 use super::disk;
 use super::frame::{Segment, Step, is_of_an_earlier_version};

@@ -34,9 +34,9 @@ use futures::future::BoxFuture;
 use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 
-use crate::connect::Mark;
 use crate::connect::log::{Answer, Entry, Log, Part, Place, Refusal};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::Mark;
 
 use journal::Journal;
 use writer::{Append, Backlog, Command, Published, Writer};

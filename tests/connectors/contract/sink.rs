@@ -1,7 +1,8 @@
 //! The contract of sinks: numbered commits, each visible exactly once, continued by any later run.
 
 use watershed::ErrorKind;
-use watershed::connect::{Mode, SinkContext, Value};
+use watershed::connect::{Mode, SinkContext};
+use watershed::row::Value;
 
 use super::world::{Place, Row, World, columns};
 use crate::support::Dice;

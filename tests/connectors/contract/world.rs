@@ -7,9 +7,9 @@ use std::sync::Arc;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::Result;
-use watershed::connect::{
-    Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer,
-};
+use watershed::connect::{Committer, Mode, Schema, Sink, SinkContext, Writer};
+use watershed::row::{Column, ColumnType, Value};
+use watershed::store::Store;
 
 pub(super) type Row = Vec<Value>;
 

@@ -6,9 +6,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tempfile::NamedTempFile;
-use watershed::connect::Store;
 use watershed::connectors::kafka::Kafka;
 use watershed::runtime::{Config, Milestone, Streams};
+use watershed::store::Store;
 use watershed::{StreamsBuilder, Topology};
 
 use super::{Cluster, cluster};

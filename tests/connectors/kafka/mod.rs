@@ -29,8 +29,9 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
-use watershed::connect::{Partition, Poll, Sink, Source, Value};
+use watershed::connect::{Partition, Poll, Sink, Source};
 use watershed::connectors::kafka::{Kafka, KafkaTopic};
+use watershed::row::Value;
 
 use super::contract::{
     self, Held, Place, append_contract, owner_contract, snapshot_contract, source_contract,

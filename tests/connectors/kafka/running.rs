@@ -3,8 +3,8 @@
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
-use watershed::connect::Store;
 use watershed::runtime::{Config, Streams};
+use watershed::store::Store;
 
 use super::crashes::{Run, program};
 use super::{Cluster, cluster};

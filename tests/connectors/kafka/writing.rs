@@ -10,9 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value as Json;
-use watershed::connect::{
-    Column, ColumnType, Mode, Opened, Schema, Sink, SinkContext, Store, Value,
-};
+use watershed::connect::{Mode, Opened, Schema, Sink, SinkContext};
+use watershed::row::{Column, ColumnType, Value};
+use watershed::store::Store;
 use watershed::{ErrorKind, Result};
 
 use super::{Cluster, Records, cluster};

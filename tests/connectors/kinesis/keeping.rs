@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use aws_sdk_kinesis::primitives::Blob;
 use aws_sdk_kinesis::types::PutRecordsRequestEntry;
 use serde_json::Value as Json;
-use watershed::connect::{Sink, Source, Value};
+use watershed::connect::{Sink, Source};
+use watershed::row::Value;
 
 use super::super::contract::{self, Held, Place, at_least_once_contract, source_contract};
 use super::{World, server};
@@ -111,7 +112,7 @@ impl Place for Log {
                     .to_string();
                 let columns = contract::columns();
                 assert_eq!(object.as_object().unwrap().len(), columns.len());
-                let value = |column: &watershed::connect::Column| {
+                let value = |column: &watershed::row::Column| {
                     super::super::value(&object[&column.name], column.ty)
                 };
                 let row: Vec<Value> = columns.iter().map(value).collect();

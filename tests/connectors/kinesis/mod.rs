@@ -22,11 +22,12 @@ use object_store::memory::InMemory;
 use serde_json::Value as Json;
 use tokio::runtime::{Builder, Runtime};
 use watershed::connect::memory::MemoryLog;
-use watershed::connect::{Partition, Poll, Source, Store};
+use watershed::connect::{Partition, Poll, Source};
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
 use watershed::options::{Consumed, Produced};
 use watershed::runtime::{Config, Streams};
 use watershed::serdes::{self, Utf8};
+use watershed::store::Store;
 use watershed::{StreamsBuilder, Topology};
 
 use crate::support::services::service;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use object_store::memory::InMemory;
 use watershed::connect::memory::MemoryTable;
-use watershed::connect::{Store, Value};
 use watershed::options::{Consumed, Produced};
+use watershed::row::Value;
 use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
 use watershed::serdes::{Json, Utf8};
+use watershed::store::Store;
 use watershed::{StreamsBuilder, Topology};
 
 use super::World;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use object_store::memory::InMemory;
 
 use super::*;
-use crate::connect::Store;
 use crate::connectors::archive::Archive;
 use crate::error::ErrorKind;
+use crate::store::Store;
 
 /// Objects of these sizes, each of bytes that tell its number.
 fn objects(sizes: &[usize]) -> (Objects, VecDeque<Listed>) {

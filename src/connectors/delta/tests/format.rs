@@ -5,8 +5,8 @@ use serde_json::{Value as Json, json};
 
 use super::late::Late;
 use super::model::{Dice, Rows, World, row};
-use crate::connect::Store;
 use crate::connectors::delta::{log, vectors};
+use crate::store::Store;
 
 #[test]
 fn a_vector_is_written_as_the_protocol_says() {

@@ -3,9 +3,11 @@
 use serde_json::Value as Json;
 
 use super::model::{Dice, Row, Rows, World, row, schema};
-use crate::connect::{Mode, Store, Value};
+use crate::connect::Mode;
 use crate::connectors::delta::file::{BYTES, OpenFile};
 use crate::connectors::delta::rows;
+use crate::row::Value;
+use crate::store::Store;
 
 fn large(key: i64, dice: &mut Dice) -> Row {
     let mut row = row(key, dice);

@@ -16,7 +16,7 @@ use object_store::{
     Result,
 };
 
-use crate::connect::Store;
+use crate::store::Store;
 
 /// See the module. Clones are handles of the same store.
 #[derive(Clone, Default)]

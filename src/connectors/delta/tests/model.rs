@@ -8,12 +8,14 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use object_store::memory::InMemory;
 use serde_json::Value as Json;
 
-use crate::connect::{
-    Column, ColumnType, Committer, Mode, Schema, Sink, SinkContext, Store, Value, Writer,
-};
+use crate::row::{Column, ColumnType, Value};
+
+use crate::connect::{Committer, Mode, Schema, Sink, SinkContext, Writer};
+
 use crate::connectors::delta::{Delta, Table};
 use crate::error::Result;
 use crate::secret::Secret;
+use crate::store::Store;
 
 pub(super) type Row = Vec<Value>;
 pub(super) type Rows = BTreeMap<i64, Row>;

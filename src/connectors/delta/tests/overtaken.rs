@@ -8,9 +8,10 @@ use serde_json::{Value as Json, json};
 
 use super::late::Late;
 use super::model::{Dice, Rows, Run, World, row, schema};
-use crate::connect::{Mode, Sink, Store};
+use crate::connect::{Mode, Sink};
 use crate::connectors::delta::log;
 use crate::error::ErrorKind;
+use crate::store::Store;
 
 /// The result of a chore.
 type Done = Box<dyn Any + Send>;

@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::atomic::Ordering;
 
 use super::model::{Dice, Rows, World, remote, row};
-use crate::connect::Store;
 use crate::connectors::delta::{Table, log, snapshot, vectors};
+use crate::store::Store;
 
 fn files(store: &Store, folder: &str, end: &str) -> usize {
     store.list(folder).unwrap().iter().filter(|(name, _)| name.ends_with(end)).count()

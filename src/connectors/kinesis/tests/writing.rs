@@ -7,8 +7,9 @@ use serde_json::Value as Json;
 
 use super::super::api::FaultKind;
 use super::fake::Fake;
-use crate::connect::{Column, ColumnType, Mode, Opened, Schema, Sink, SinkContext, Value};
+use crate::connect::{Mode, Opened, Schema, Sink, SinkContext};
 use crate::error::ErrorKind;
+use crate::row::{Column, ColumnType, Value};
 use crate::secret::Secret;
 
 fn schema(mode: Mode) -> Schema {

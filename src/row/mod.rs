@@ -1,6 +1,15 @@
 //! Rows as sinks see them: typed columns, pushed one by one, so that a row is never copied on its
 //! way to a file.
 
+#[cfg(any(feature = "archive", feature = "kafka"))]
+mod json;
+mod key;
+
+#[cfg(any(feature = "archive", feature = "kafka"))]
+pub(crate) use json::write_object;
+pub use key::RowKey;
+pub(crate) use key::RowSum;
+
 use std::cmp::Ordering;
 
 /// The type of a column, which every sink can hold.

@@ -6,7 +6,7 @@ use std::io::{ErrorKind as Io, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use super::store::{Create, Store};
+use super::{Create, Store};
 use crate::error::{Error, Result};
 
 /// Name of the mark in an archive's folder; no reader looks at it.

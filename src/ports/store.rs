@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use rpds::RedBlackTreeMapSync;
 
-use super::{Datum, Map};
+use crate::operators::{Datum, Map};
 use crate::time::Epoch;
 
 /// The rows of a table as they stood at the close of one epoch. It never changes, and holds up

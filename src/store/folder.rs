@@ -5,7 +5,7 @@ use std::io::{ErrorKind as Io, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::super::disk;
+use super::disk;
 
 /// Bytes of a file that are synced at a time.
 const PIECE: usize = 4 << 20;

@@ -9,7 +9,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
-use super::{Datum, Diffs};
+use crate::operators::{Datum, Diffs};
 use crate::time::Epoch;
 
 /// The gauges of a topology by name, shared by all workers.

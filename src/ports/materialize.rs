@@ -12,7 +12,7 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
 use super::store::{Net, Rows};
-use super::{Datum, Diffs, Keys, Seeds, Upserts};
+use crate::operators::{Datum, Diffs, Keys, Seeds, Upserts};
 use crate::time::Epoch;
 
 /// An output on which nothing comes: once its frontier is past an epoch, all workers have handed

@@ -13,9 +13,10 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::SyncActivator;
 
-use super::{Column, Datum, Diffs, Keys, Map, Seeds, Upsert, Upserts};
-use crate::connect::{Put, Row, RowSum, Writer};
+use crate::connect::Writer;
 use crate::error::{Error, Result};
+use crate::operators::{Column, Datum, Diffs, Keys, Map, Seeds, Upsert, Upserts};
+use crate::row::{Put, Row, RowSum};
 use crate::time::Epoch;
 
 /// The epochs after which a commit is made. A mark is set before its epoch is closed, so every
@@ -90,7 +91,7 @@ pub(crate) type Written<'s> = StreamVec<'s, Epoch, ()>;
 struct KeyValue<'a, K, V>(&'a K, &'a V);
 
 impl<K: Row, V: Row> Row for KeyValue<'_, K, V> {
-    fn columns() -> Vec<(crate::connect::ColumnType, bool)> {
+    fn columns() -> Vec<(crate::row::ColumnType, bool)> {
         [K::columns(), V::columns()].concat()
     }
     fn put(&self, out: &mut dyn Put) {

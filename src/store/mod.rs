@@ -2,7 +2,9 @@
 
 #[cfg(feature = "s3")]
 mod answers;
+pub mod disk;
 mod folder;
+mod mark;
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;
@@ -18,9 +20,11 @@ use std::sync::Arc;
 
 use object_store::ObjectStore;
 
-use super::disk;
 use crate::error::{Error, Result};
 
+pub use mark::Mark;
+#[cfg(feature = "gateway")]
+pub(crate) use mark::SEGMENT_HEAD;
 #[cfg(feature = "archive")]
 pub(crate) use remote::Fetch;
 use remote::Remote;

@@ -1,0 +1,21 @@
+//! The places where a dataflow touches the runtime: batches come in, rows go out to sinks and
+//! stores, and progress is observed.
+
+mod credit;
+mod ends;
+mod feed;
+mod gauges;
+mod materialize;
+mod outlet;
+mod source;
+mod store;
+
+pub(crate) use credit::Credit;
+pub(crate) use ends::Ends;
+pub(crate) use feed::Feed;
+pub(crate) use gauges::{Gauges, measure};
+pub(crate) use materialize::{materialize, materialize_diffs};
+pub(crate) use outlet::{Marks, Outlet, Report, append, snapshot, snapshot_diffs};
+pub(crate) use source::{Decode, source};
+pub use store::{ReadOnlyStore, View};
+pub(crate) use store::{Rows, Shelf};
