@@ -6,6 +6,7 @@ mod console;
 mod contract;
 mod copy;
 mod handoff;
+mod handoff_runs;
 #[cfg(feature = "kafka")]
 pub(crate) mod kafka;
 #[cfg(feature = "kinesis")]

@@ -9,7 +9,7 @@ use watershed::store::Store;
 
 use super::crash::killed_again_and_again;
 use super::follow::{terminate, until};
-use super::gateway::{JSON, Running};
+use super::posting::{JSON, Running};
 use super::{Place, assert_same, tables};
 use crate::connectors::kafka::{Cluster, cluster};
 use crate::support::Dice;

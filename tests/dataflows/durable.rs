@@ -7,7 +7,7 @@ use std::process::Output;
 
 use super::Place;
 use super::follow::terminate;
-use super::gateway::JSON;
+use super::posting::JSON;
 use crate::support::disk::{Asked, watched};
 use crate::support::http::Client;
 

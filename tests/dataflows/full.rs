@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::follow::{copy_share, terminate};
-use super::gateway::{JSON, Running, records};
+use super::posting::{JSON, Running, records};
 use super::{Place, assert_same};
 use crate::support::http::Client;
 use crate::support::services::skipped;

@@ -25,6 +25,7 @@ mod moved;
 mod network;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod onward;
+mod posting;
 mod readers;
 mod refusals;
 mod s3;

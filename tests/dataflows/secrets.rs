@@ -6,7 +6,7 @@ use std::process::Child;
 
 use super::Place;
 use super::follow::terminate;
-use super::gateway::JSON;
+use super::posting::JSON;
 use crate::support::http::Client;
 
 #[test]

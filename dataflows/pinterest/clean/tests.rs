@@ -1,8 +1,10 @@
 //! Tables of cases: every column, every format, every kind of dirt, each with what becomes of it.
 
 mod columns;
+mod dates;
 mod dirt;
 mod fuzz;
+mod wrapped;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;

@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 use super::{ask, assert_busy, post};
 use crate::connectors::kafka::{Cluster, cluster};
 use crate::dataflows::follow::until;
-use crate::dataflows::gateway::{Posted, Running};
+use crate::dataflows::posting::{Posted, Running};
 use crate::dataflows::{Place, assert_same};
 
 fn gateway(place: &Place, to: &str, args: &[&str]) -> Running {

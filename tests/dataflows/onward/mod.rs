@@ -5,12 +5,14 @@
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg(feature = "kinesis")]
+mod world;
 
 use std::net::SocketAddr;
 
 use serde_json::{Value as Json, json};
 
-use crate::dataflows::gateway::JSON;
+use crate::dataflows::posting::JSON;
 use crate::support::http::{Client, Reply};
 
 const PLAIN: (&str, &str) = ("Content-Type", "application/json");
