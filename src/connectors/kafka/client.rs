@@ -1,5 +1,5 @@
-//! Talking with brokers: what clients say when things go wrong, which kind of trouble it is, and
-//! what a topic is now.
+//! Requests to brokers: retries, the errors that a client reports beside its answers, and the
+//! partitions and offsets of a topic.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,6 +14,7 @@ use rdkafka::producer::ProducerContext;
 
 use crate::error::{Error, Result};
 
+use super::codes::{denial, explain, is_damaged, is_unknown_topic, relevance, unknown_topic};
 use super::token::Tokens;
 
 /// How long one question may take, and how often it is asked: together less than a person waits for
@@ -64,7 +65,7 @@ impl Context {
         let (code, why) = match said {
             Some((code, why))
                 if own.is_none_or(|own| {
-                    own == code || telling(own) < 2 && telling(own) <= telling(code)
+                    own == code || relevance(own) < 2 && relevance(own) <= relevance(code)
                 }) =>
             {
                 (Some(code), why)
@@ -82,174 +83,15 @@ impl Context {
     /// Why asking again is of no use, if it is of none.
     pub(super) fn hopeless(&self) -> Option<&'static str> {
         let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.as_ref().and_then(|(code, _)| denied(*code)).map(|(why, _)| why)
+        said.as_ref().and_then(|(code, _)| denial(*code)).map(|(why, _)| why)
     }
-}
-
-/// How much a code says of the cause: that nobody answers says nothing, and above 2 the broker lets
-/// nobody in.
-pub(super) fn telling(code: Code) -> u8 {
-    match code {
-        Code::AllBrokersDown
-        | Code::OperationTimedOut
-        | Code::RequestTimedOut
-        | Code::MessageTimedOut => 0,
-        Code::BrokerTransportFailure | Code::NetworkException | Code::Resolve => 1,
-        _ if denied(code).is_some() => 3,
-        _ => 2,
-    }
-}
-
-/// Why nobody is let in, and what may help.
-fn denied(code: Code) -> Option<(&'static str, &'static str)> {
-    match code {
-        Code::Authentication
-        | Code::SaslAuthenticationFailed
-        | Code::UnsupportedSASLMechanism
-        | Code::IllegalSASLState => Some((
-            "the broker does not accept the credentials",
-            "Check KAFKA_SASL_MECHANISM, KAFKA_SASL_USERNAME and KAFKA_SASL_PASSWORD, or the file KAFKA_PROPERTIES.",
-        )),
-        Code::TopicAuthorizationFailed
-        | Code::GroupAuthorizationFailed
-        | Code::TransactionalIdAuthorizationFailed
-        | Code::ClusterAuthorizationFailed => Some((
-            "it is not allowed",
-            "Let the user read the topic, or write to it and use the group and the transactional id <application>/<topic>.",
-        )),
-        Code::SSL => Some((
-            "the TLS connection is refused",
-            "Name the brokers as their certificates do, and check KAFKA_SSL_CA_LOCATION.",
-        )),
-        _ => None,
-    }
-}
-
-fn explain(attempt: &str, code: Option<Code>) -> Error {
-    match code.map(|code| (code, denied(code))) {
-        Some((Code::SSL, Some((why, hint)))) => {
-            Error::connect(format!("{attempt}: {why}")).hint(hint)
-        }
-        Some((_, Some((why, hint)))) => Error::config(format!("{attempt}: {why}")).hint(hint),
-        Some((code, None)) if lost(code) => {
-            Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
-                .hint("Restore the topic, or begin anew with another state.")
-        }
-        Some((code, None)) if nowhere(code) => {
-            Error::connect(format!("{attempt}: no broker leads it now"))
-                .hint("See whether the topic is there, and its brokers are.")
-        }
-        _ => Error::connect(attempt)
-            .hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
-    }
-}
-
-/// Whether a code says that records which were there are not there any more.
-fn lost(code: Code) -> bool {
-    matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation)
-}
-
-/// Returns true for an error that says that records are not there any more.
-pub(super) fn gone(error: &KafkaError) -> bool {
-    error.rdkafka_error_code().is_some_and(lost)
-}
-
-/// Whether a code says that there is no such topic or partition.
-pub(super) fn nowhere(code: Code) -> bool {
-    matches!(
-        code,
-        Code::UnknownTopic
-            | Code::UnknownPartition
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownTopicId
-    )
-}
-
-/// Whether an error says that there is no such topic or partition. That may pass: librdkafka says
-/// so where there is no leader, and brokers that have just come back of what they have not heard of
-/// yet. Who asks for the partitions knows.
-pub(super) fn unknown(error: &KafkaError) -> bool {
-    error.rdkafka_error_code().is_some_and(nowhere)
-}
-
-/// Whether a reader goes on after `error`: the client connects again by itself, and credentials
-/// that were right before may become right again. What is not listed here stops it, for the client
-/// passes over records that it can't read.
-pub(super) fn passing(error: &KafkaError) -> bool {
-    if matches!(error, KafkaError::MessageConsumptionFatal(_)) {
-        return false;
-    }
-    error.rdkafka_error_code().is_some_and(passes)
-}
-
-fn passes(code: Code) -> bool {
-    match code {
-        // Nobody answers, or the connection broke.
-        Code::AllBrokersDown
-        | Code::BrokerTransportFailure
-        | Code::NetworkException
-        | Code::Resolve
-        | Code::OperationTimedOut
-        | Code::TimedOutQueue
-        | Code::RequestTimedOut
-        | Code::BrokerDestroy
-        | Code::DestroyBroker
-        | Code::UnknownBroker
-        | Code::CriticalSystemResource
-        | Code::Interrupted => true,
-        // Another broker leads the partition now, or soon will.
-        Code::LeaderNotAvailable
-        | Code::NotLeaderForPartition
-        | Code::BrokerNotAvailable
-        | Code::ReplicaNotAvailable
-        | Code::KafkaStorageError
-        | Code::OffsetNotAvailable
-        | Code::FencedLeaderEpoch
-        | Code::UnknownLeaderEpoch
-        | Code::ReassignmentInProgress
-        | Code::RebootstrapRequired
-        | Code::NodeUpdate
-        | Code::WaitCache
-        | Code::InProgress
-        | Code::PreviousInProgress
-        | Code::Retry => true,
-        // The client asks for a coordinator of groups, though no group is joined here.
-        Code::WaitingForCoordinator
-        | Code::CoordinatorLoadInProgress
-        | Code::CoordinatorNotAvailable
-        | Code::NotCoordinator => true,
-        // A broker has too much to do, or has forgotten the conversation.
-        Code::ThrottlingQuotaExceeded
-        | Code::FetchSessionIdNotFound
-        | Code::InvalidFetchSessionEpoch => true,
-        _ => nowhere(code) || denied(code).is_some(),
-    }
-}
-
-/// Returns true for a code of reading that says that a record is damaged: its sum, its form or its
-/// packing is wrong.
-fn damaged(code: Code) -> bool {
-    matches!(
-        code,
-        Code::BadMessage
-            | Code::BadCompression
-            | Code::InvalidMessage
-            | Code::InvalidMessageSize
-            // The client asks for up to a gigabyte, and a length may say more.
-            | Code::MessageSizeTooLarge
-            | Code::InvalidRecord
-            | Code::NotImplemented
-            | Code::UnsupportedCompressionType
-            | Code::Underflow
-            | Code::Inconsistent
-    )
 }
 
 impl Context {
     /// The error of a reader of `name` whose record at `offset`, or one behind it, can't be read.
     pub(super) fn unreadable(&self, name: &str, offset: u64, error: &KafkaError) -> Error {
         match error.rdkafka_error_code() {
-            Some(code) if damaged(code) => {
+            Some(code) if is_damaged(code) => {
                 let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
                 let why = said
                     .filter(|(said, _)| *said == code)
@@ -284,7 +126,7 @@ impl ClientContext for Context {
         };
         tracing::debug!(client = self.name, %code, "{reason}");
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.as_ref().is_none_or(|(before, _)| telling(*before) <= telling(code)) {
+        if said.as_ref().is_none_or(|(before, _)| relevance(*before) <= relevance(code)) {
             *said = Some((code, reason.to_string()));
         }
     }
@@ -336,7 +178,7 @@ pub(super) fn ask<T>(
         }
         serve(Duration::from_millis(500));
         if consumer.context().hopeless().is_some()
-            || last.rdkafka_error_code().is_some_and(|code| telling(code) > 2)
+            || last.rdkafka_error_code().is_some_and(|code| relevance(code) > 2)
         {
             break;
         }
@@ -356,9 +198,9 @@ pub(super) fn partitions(
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.and_then(|found| found.error()).map(Code::from) {
             // Once may be too early for one that was just made.
-            Some(code) if nowhere(code) && unknown > 0 => return Ok(None),
+            Some(code) if unknown_topic(code) && unknown > 0 => return Ok(None),
             Some(code) => {
-                unknown += u32::from(nowhere(code));
+                unknown += u32::from(unknown_topic(code));
                 return Err(KafkaError::MetadataFetch(code));
             }
             None => {}
@@ -385,7 +227,7 @@ pub(super) fn ends(
         &format!("can't ask for the ends of {name}, partition {partition}"),
         |patience| {
             let ends = consumer.fetch_watermarks(topic, partition as i32, patience);
-            if ends.as_ref().is_err_and(unknown) {
+            if ends.as_ref().is_err_and(is_unknown_topic) {
                 // What is known of the topic is old: for the next time. That failed once, and is
                 // said already.
                 let _ = consumer.fetch_metadata(Some(topic), patience);

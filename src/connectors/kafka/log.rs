@@ -19,7 +19,8 @@ use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
 use crate::error::{Error, Result};
 
 use super::Kafka;
-use super::client::{Context, nowhere, telling};
+use super::client::Context;
+use super::codes::{relevance, unknown_topic};
 use super::limit::too_large;
 use super::sending::{PATIENCE, Report, Senders, lock};
 
@@ -146,13 +147,14 @@ impl Log for KafkaLog {
             }
             let failed = |error: Error| Refusal::Failed(error.to_string());
             let reports = shared.senders.send(&topic, &entries).await.map_err(failed)?;
-            let doubtful = |code: Code| nowhere(code) || code == Code::MessageTimedOut;
+            let doubtful = |code: Code| unknown_topic(code) || code == Code::MessageTimedOut;
             let doubt = reports
                 .iter()
                 .any(|report| matches!(report, Report::Not(code, _) if doubtful(*code)));
             // A request that has waited for long does not wait as long again.
             let (looking, name) = (shared.clone(), topic.clone());
-            let gone = async move { Ok(timeout(AFTER, looking.gone(name)).await.unwrap_or(false)) };
+            let gone =
+                async move { Ok(timeout(AFTER, looking.is_lost(name)).await.unwrap_or(false)) };
             let gone = doubt && self.work(gone).await?;
             let place = |report: Report| match report {
                 Report::At(partition, offset) => Ok(Place {
@@ -308,7 +310,7 @@ impl Shared {
     }
 
     /// Returns true if a topic is gone. Once may be too early for brokers that have just come back.
-    async fn gone(self: Arc<Self>, topic: String) -> bool {
+    async fn is_lost(self: Arc<Self>, topic: String) -> bool {
         let there = |shared: &Shared| lock(&shared.known).contains_key(&topic);
         for pause in [PAUSE, Duration::ZERO] {
             if self.clone().look().await.is_err() || there(&self) {
@@ -367,9 +369,11 @@ impl Shared {
         let Some(code) = code else { return Refusal::Failed(error.to_string()) };
         let what = code.to_string();
         match code {
-            code if nowhere(code) && matches!(error, KafkaError::AdminOp(_)) => Refusal::NoTopic,
+            code if unknown_topic(code) && matches!(error, KafkaError::AdminOp(_)) => {
+                Refusal::NoTopic
+            }
             // It is there: brokers and clients don't know it all at the same time.
-            code if nowhere(code) => Refusal::Busy("the topic is being made".to_string()),
+            code if unknown_topic(code) => Refusal::Busy("the topic is being made".to_string()),
             Code::TopicAlreadyExists => Refusal::Exists,
             code if too_large(code) => {
                 Refusal::Unfit("a record is larger than Kafka takes".to_string())
@@ -378,9 +382,9 @@ impl Shared {
             | Code::InvalidTopic
             | Code::InvalidPartitions
             | Code::PolicyViolation => Refusal::Unfit(what),
-            _ if telling(code) > 2 => Refusal::Denied(what),
+            _ if relevance(code) > 2 => Refusal::Denied(what),
             // Nobody answers, because nobody is let in.
-            _ if telling(code) < 2 => match senders
+            _ if relevance(code) < 2 => match senders
                 .iter()
                 .find_map(|sender| sender.client().context().0.hopeless())
             {

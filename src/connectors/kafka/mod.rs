@@ -32,6 +32,7 @@
 mod census;
 mod claim;
 mod client;
+mod codes;
 mod limit;
 mod log;
 #[cfg(feature = "msk")]

@@ -19,6 +19,7 @@ use crate::record::Batch;
 
 use super::KafkaTopic;
 use super::client::{self, Context, Scout};
+use super::codes;
 
 /// After how many bytes or records a batch is handed over.
 const CHUNK: usize = 1 << 20;
@@ -286,8 +287,8 @@ impl Reader {
             // All that is committed was read; in what is left before the end no record is, or its
             // transaction is open.
             Some(Err(KafkaError::PartitionEOF(_))) => self.end = self.end.map(|_| self.batch.next),
-            Some(Err(error)) if client::passing(&error) => {
-                if client::unknown(&error) {
+            Some(Err(error)) if codes::is_transient(&error) => {
+                if codes::is_unknown_topic(&error) {
                     self.topic.survey(true)?;
                 }
                 if !mem::replace(&mut self.blind, true) {

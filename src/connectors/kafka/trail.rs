@@ -14,7 +14,8 @@ use crate::error::{Error, Result};
 use crate::record::{Batch, Headers, Order, Record};
 
 use super::KafkaTopic;
-use super::client::{Context, Scout, gone, passing};
+use super::client::{Context, Scout};
+use super::codes::{is_lost, is_transient};
 
 /// How many partitions are read again at a time: each is as much as its producer sent at once.
 const AT_ONCE: u32 = 64;
@@ -177,9 +178,9 @@ impl KafkaTopic {
                         None => continue,
                     }
                 }
-                Some(Err(error)) if passing(&error) => error,
+                Some(Err(error)) if is_transient(&error) => error,
                 // Only where offsets are gone is it another topic.
-                Some(Err(error)) if gone(&error) => return Err(self.anew(&error.to_string())),
+                Some(Err(error)) if is_lost(&error) => return Err(self.anew(&error.to_string())),
                 Some(Err(error)) => {
                     let offset =
                         due.values().map(|(mark, _)| mark.offset).min().unwrap_or_default();
