@@ -9,6 +9,7 @@ mod database;
 mod describe;
 mod dirt;
 mod durable;
+mod examples;
 mod follow;
 mod full;
 mod gateway;

@@ -1,0 +1,57 @@
+//! Kafka to Delta: a topic becomes a table that is right at every commit.
+//!
+//! `cargo run --example kafka_to_delta -- 127.0.0.1:9092 readings lake/latest` reads JSON objects such
+//! as `{"sensor": "s1", "celsius": 21}` and keeps the greatest value of each sensor as a Delta table.
+//! A second start continues after the last commit: it reads no record twice into the answer.
+//!
+//! ```text
+//! 3 new records, commit 1
+//! s1 23
+//! s2 18
+//! ```
+
+use serde::Deserialize;
+use watershed::connectors::delta::{Delta, Table};
+use watershed::connectors::kafka::Kafka;
+use watershed::prelude::*;
+use watershed::serdes::Deserializer;
+
+#[derive(Deserialize)]
+struct Reading {
+    sensor: String,
+    celsius: i64,
+}
+
+fn topology(builder: &StreamsBuilder<'_>) {
+    let decode = |value: Option<&[u8]>| {
+        let reading: Reading = Deserializer::decode(&Json, value)?;
+        Ok((reading.sensor, reading.celsius))
+    };
+    builder
+        .stream("readings", Consumed::from_value(decode))
+        .group_by_key()
+        .max()
+        .to("greatest", Produced::columns(["sensor", "celsius"]));
+}
+
+fn main() -> Result<()> {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [brokers, topic, lake] = args.as_slice() else {
+        return Err(Error::config("three arguments are needed: BROKERS TOPIC FOLDER"));
+    };
+    let table = format!("{lake}/greatest");
+    let state = Some(Store::open(&format!("{lake}/_watershed"))?);
+    let summary = Streams::new(Topology::new("readings", topology))
+        .source("readings", Kafka::open(&format!("kafka://{brokers}"))?.topic(topic)?)
+        .sink("greatest", Delta::table(&table)?)
+        .run(Config { state, ..Config::default() })?;
+
+    let new = summary.topics["readings"].read - summary.recovered;
+    println!("{new} new records, commit {}", summary.committed);
+    Table::open(&table)?.for_each(&mut |row| {
+        if let [Value::Text(sensor), Value::Long(celsius)] = row {
+            println!("{sensor} {celsius}");
+        }
+        Ok(())
+    })
+}
