@@ -48,10 +48,17 @@ fn main() -> Result<()> {
 
     let new = summary.topics["readings"].read - summary.recovered;
     println!("{new} new records, commit {}", summary.committed);
+    // The rows of a table have no order: each worker writes those of its keys.
+    let mut rows = Vec::new();
     Table::open(&table)?.for_each(&mut |row| {
-        if let [Value::Text(sensor), Value::Long(celsius)] = row {
+        rows.push(row.to_vec());
+        Ok(())
+    })?;
+    rows.sort();
+    for row in &rows {
+        if let [Value::Text(sensor), Value::Long(celsius)] = row.as_slice() {
             println!("{sensor} {celsius}");
         }
-        Ok(())
-    })
+    }
+    Ok(())
 }
