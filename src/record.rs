@@ -6,6 +6,7 @@ use std::ops::Range;
 use foldhash::fast::FixedState;
 use serde::{Deserialize, Serialize};
 
+use crate::error::{Error, Result};
 use crate::secret::Secret;
 
 /// The most bytes of a value that are read where a log has no limit of its own, and how many are
@@ -29,6 +30,43 @@ pub struct Order {
     pub offset: u64,
     /// Partition of the topic.
     pub partition: u32,
+}
+
+/// A partition of a source of a topic, by the numbers that they have in a run.
+///
+/// Topics are numbered in the order in which the topology reads them, sources in the order in which
+/// they are bound to their topic. An [`Order`] has the same numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PartitionId {
+    /// Number of the topic.
+    pub(crate) topic: u16,
+    /// Number of the source among those of the topic.
+    pub(crate) source: u16,
+    /// Partition of the source.
+    pub(crate) partition: u32,
+}
+
+impl PartitionId {
+    /// Returns the id of a partition.
+    ///
+    /// # Errors
+    /// When the number of the topic or of the source is above 65,535: records of two of them would
+    /// have one order.
+    pub(crate) fn new(topic: usize, source: usize, partition: u32) -> Result<Self> {
+        match (u16::try_from(topic), u16::try_from(source)) {
+            (Ok(topic), Ok(source)) => Ok(PartitionId { topic, source, partition }),
+            _ => Err(Error::internal(format!(
+                "can't number partition {partition} of source {source} of topic {topic}: \
+                 the numbers go up to {}",
+                u16::MAX
+            ))),
+        }
+    }
+
+    /// Returns the id of another partition of the same source.
+    pub(crate) fn with_partition(self, partition: u32) -> Self {
+        PartitionId { partition, ..self }
+    }
 }
 
 /// Where a row stands among those that one record makes; the greater is the later.

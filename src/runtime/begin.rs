@@ -1,121 +1,138 @@
-//! The beginning of a run: all that may refuse it is looked at before anything is changed.
+//! The beginning of a run: everything that may refuse it is examined before anything is changed.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
 use std::time::{SystemTime, UNIX_EPOCH};
-use std::{slice, thread};
 
-use super::Config;
-use super::coordinator::Topic;
-use super::ingest::Place;
+use super::config::{Config, RunMode};
+use super::recover::{check_sink, check_sources};
 use super::secret::secret;
+use super::topics::Topic;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
 use crate::durable::{Bound, Ledger, Manifest};
 use crate::error::{Error, Result};
 use crate::graph::Plan;
+use crate::record::PartitionId;
 use crate::secret::Secret;
 use crate::topology::Topology;
 
-/// How many partitions are opened at once: to open one of an archive is to list all its objects.
-const AT_ONCE: usize = 16;
+/// Number of partitions that are opened at once. Opening one of an archive lists all its objects.
+const OPENING_THREADS: usize = 16;
 
-/// The secret of runs that are driven by hand: their tests do the same each time.
-const KNOWN: Secret = Secret::new(*b"known to a test.");
+/// Secret of runs under the test driver, so that a test has the same results each time.
+const TEST_SECRET: Secret = Secret::new(*b"known to a test.");
 
-/// A partition to be opened.
-type Asked<'a> = (Place, Option<Bound>, &'a dyn Source);
+/// A partition to be opened, with its recorded range.
+struct Unopened<'a> {
+    id: PartitionId,
+    recorded: Option<Bound>,
+    source: &'a dyn Source,
+}
 
-/// A partition that is open, and what was committed of it: that is read again first.
-pub(super) type Found = (Place, Option<Bound>, Box<dyn Partition>);
+impl Unopened<'_> {
+    fn open(&self, follow: bool) -> Result<OpenPartition> {
+        // With a recorded range it is opened a second time, behind that range, and then followed.
+        let (from, follow) =
+            (self.recorded.map(|bound| bound.from), follow && self.recorded.is_none());
+        let partition = self.source.open(self.id.partition, from, follow)?;
+        Ok(OpenPartition { id: self.id, recorded: self.recorded, partition })
+    }
+}
 
-/// What a run begins with.
+/// An open partition, with its recorded range, which is read first.
+pub(super) struct OpenPartition {
+    pub(super) id: PartitionId,
+    pub(super) recorded: Option<Bound>,
+    pub(super) partition: Box<dyn Partition>,
+}
+
+/// Everything that a run begins with.
 pub(super) struct Beginning {
     pub(super) ledger: Option<Ledger>,
     pub(super) context: SinkContext,
     /// The identity of each sink.
-    pub(super) sinks: Vec<Identity>,
-    /// Every partition of every source; none if the run is driven by hand.
-    pub(super) places: Vec<Found>,
+    pub(super) identities: Vec<Identity>,
+    /// Every partition of every source; empty under the test driver.
+    pub(super) partitions: Vec<OpenPartition>,
 }
 
 impl Beginning {
-    /// Takes the state over, once state, sinks and sources are found to be those it was made with.
-    /// `manual` reads no source.
+    /// Takes over the state, after state, sinks and sources proved to be the recorded ones.
     ///
     /// # Errors
-    /// When one of them is not, or can't be reached: then nothing is changed.
+    /// When one of them is another or can't be reached. Then nothing is changed.
     pub(super) fn make(
         topology: &Topology,
         plan: &Plan,
         topics: &mut [Topic],
         sinks: &[(String, Box<dyn Sink>)],
         config: &Config,
-        manual: bool,
+        mode: RunMode,
     ) -> Result<Self> {
         #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
         let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let id = format!("{:016x}", now().as_nanos() as u64);
-        let drawn = if manual { KNOWN } else { secret()? };
+        let drawn = match mode {
+            RunMode::Sources => secret()?,
+            RunMode::TestDriver => TEST_SECRET,
+        };
         let fingerprint = Topology::fingerprint(plan);
+        // Another run may take over the state while this one examines it: then examine it again.
         loop {
-            let found = config
-                .state
-                .clone()
-                .map(|store| Ledger::find(store, topology.name(), &fingerprint, &id, drawn));
-            let mut ledger = found.transpose()?;
-            let last = ledger.as_ref().and_then(|ledger| ledger.last.as_ref());
+            let mut ledger = match config.state.clone() {
+                Some(store) => {
+                    Some(Ledger::find(store, topology.name(), &fingerprint, &id, drawn)?)
+                }
+                None => None,
+            };
+            let found = ledger.as_ref();
+            let last = found.and_then(|ledger| ledger.last.as_ref());
+            let own_name = || format!("{}-{id}", topology.name());
             let context = SinkContext {
-                app: ledger.as_ref().map_or_else(
-                    || format!("{}-{id}", topology.name()),
-                    |ledger| ledger.app.clone(),
-                ),
-                generation: ledger.as_ref().map_or(1, |ledger| ledger.generation + 1),
+                app: found.map_or_else(own_name, |ledger| ledger.app.clone()),
+                generation: found.map_or(1, |ledger| ledger.generation + 1),
                 committed: last.map_or(0, |last| last.n),
                 workers: config.workers.max(1),
-                secret: ledger.as_ref().map_or(drawn, |ledger| ledger.secret),
+                secret: found.map_or(drawn, |ledger| ledger.secret),
                 staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(move || now().as_millis() as i64),
             };
             let mut identities = Vec::new();
             for (topic, sink) in sinks {
                 let identity = sink.identity()?;
-                let state = last.and_then(|last| last.sinks.get(topic));
-                if let Some(state) = state.filter(|state| !state.identity.matches(&identity)) {
-                    let was = labelled(&state.sink, slice::from_ref(&state.identity));
-                    let is = labelled(&sink.describe(), slice::from_ref(&identity));
-                    return Err(Error::data(format!("{topic} was written to {was}, not to {is}"))
-                        .hint("Give the --lake it was written to, or begin anew with another --state and --lake."));
-                }
+                let recorded = last.and_then(|last| last.sinks.get(topic));
+                check_sink(topic, recorded, &**sink, &identity)?;
                 sink.check(plan.sink(topic)?, &context)?;
                 identities.push(identity);
             }
-            if !manual {
-                identify(topics)?;
-            }
-            let places = if manual { Vec::new() } else { places(topics, last, config.follow)? };
+            let partitions = match mode {
+                RunMode::Sources => {
+                    identify(topics)?;
+                    open_all(topics, last, config.follow)?
+                }
+                RunMode::TestDriver => Vec::new(),
+            };
             if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
-                return Ok(Beginning { ledger, context, sinks: identities, places });
+                return Ok(Beginning { ledger, context, identities, partitions });
             }
         }
     }
 }
 
-/// Asks each source for its identities, and refuses a topic that reads one log twice under two
-/// URLs.
+/// Gets the identities of each source, and refuses a topic that reads one log twice under two URLs.
 fn identify(topics: &mut [Topic]) -> Result<()> {
     for topic in topics {
         topic.identities.clear();
         for source in &topic.sources {
             let identities = source.identities()?;
-            let earlier = || topic.identities.iter().flatten();
-            if let Some(twice) =
-                identities.iter().find(|new| earlier().any(|old| old.is_surely(new)))
-            {
-                return Err(Error::config(format!(
-                    "topic {} is bound twice to {twice}",
-                    topic.name
-                ))
-                .hint("Name each log once: two lists of brokers may be of one cluster."));
+            let is_known = |new: &&Identity| {
+                topic.identities.iter().flatten().any(|earlier| earlier.is_surely(new))
+            };
+            if let Some(twice) = identities.iter().find(is_known) {
+                let message = format!("topic {} is bound twice to {twice}", topic.name);
+                return Err(Error::config(message)
+                    .hint("Name each log once: two lists of brokers may be of one cluster."));
             }
             topic.identities.push(identities);
         }
@@ -123,82 +140,59 @@ fn identify(topics: &mut [Topic]) -> Result<()> {
     Ok(())
 }
 
-/// Describes a log or a sink with the ids by which it is known.
-fn labelled(description: &str, identities: &[Identity]) -> String {
-    let ids: Vec<&str> = identities.iter().filter_map(Identity::id).collect();
-    if ids.is_empty() {
-        description.to_string()
-    } else {
-        format!("{description} ({})", ids.join(", "))
-    }
-}
-
-/// Opens every partition: those that were read before from their beginning again, and what there is
-/// besides.
-fn places(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec<Found>> {
-    let mut asked = Vec::new();
+/// Opens every partition: recorded ones at the beginning of their range, others at their earliest
+/// record.
+fn open_all(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec<OpenPartition>> {
+    let mut unopened = Vec::new();
     for (number, topic) in topics.iter().enumerate() {
-        let recorded = last.and_then(|last| last.sources.get(&topic.name));
-        for (rank, state) in recorded.into_iter().flatten().enumerate() {
-            let identities = topic.identities.get(rank).map_or(&[][..], Vec::as_slice);
-            let known = |was: &Identity| identities.iter().any(|is| is.matches(was));
-            if state.identities.is_empty() || !state.identities.iter().all(known) {
-                let now =
-                    topic.sources.get(rank).map_or_else(|| "nothing".into(), |s| s.describe());
-                let (was, is) =
-                    (labelled(&state.source, &state.identities), labelled(&now, identities));
-                return Err(Error::data(format!("{} was read from {was}, not from {is}", topic.name)).hint(
-                    "Give the same sources in the same order (more may follow), or begin anew with another --state and --lake.",
-                ));
-            }
-            topic.sources[rank].recall(&state.memory)?;
-        }
-        for (rank, source) in topic.ranked() {
-            let state = recorded.and_then(|recorded| recorded.get(usize::from(rank)));
+        check_sources(topic, last)?;
+        let states = last.and_then(|last| last.sources.get(&topic.name));
+        for (rank, source) in topic.sources.iter().enumerate() {
+            let state = states.and_then(|states| states.get(rank));
             let bounds = state.map(|state| state.partitions.clone()).unwrap_or_default();
-            let partitions: BTreeSet<u32> =
-                source.partitions()?.into_iter().chain(bounds.keys().copied()).collect();
+            let mut partitions: BTreeSet<u32> = source.partitions()?.into_iter().collect();
+            partitions.extend(bounds.keys());
             for partition in partitions {
-                asked.push(((number, rank, partition), bounds.get(&partition).copied(), &**source));
+                let id = PartitionId::new(number, rank, partition)?;
+                let recorded = bounds.get(&partition).copied();
+                unopened.push(Unopened { id, recorded, source: &**source });
             }
         }
     }
-    open(&asked, follow)
+    open_side_by_side(&unopened, follow)
 }
 
-/// Opens partitions side by side; after a failure no more, and of several that of the first counts.
-fn open(asked: &[Asked<'_>], follow: bool) -> Result<Vec<Found>> {
-    let rest = Mutex::new(asked.iter().enumerate());
-    let rest = || rest.lock().unwrap_or_else(PoisonError::into_inner);
+/// Opens partitions side by side, and no more after a failure. Of several failures it returns the
+/// first in the order of partitions.
+fn open_side_by_side(unopened: &[Unopened<'_>], follow: bool) -> Result<Vec<OpenPartition>> {
+    let rest = Mutex::new(unopened.iter().enumerate());
+    let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
+    let stop = || rest.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
     let work = || {
-        let mut found = Vec::new();
-        let next = || rest().next();
-        while let Some((number, (place, bound, source))) = next() {
-            let opened =
-                source.open(place.2, bound.map(|bound| bound.from), follow && bound.is_none());
-            if opened.is_err() {
-                rest().by_ref().for_each(drop);
+        let mut opened = Vec::new();
+        while let Some((number, partition)) = next() {
+            let result = partition.open(follow);
+            if result.is_err() {
+                stop();
             }
-            found.push((number, opened.map(|opened| (*place, *bound, opened))));
+            opened.push((number, result));
         }
-        found
+        opened
     };
-    let mut found = thread::scope(|scope| {
+    let mut opened = thread::scope(|scope| {
+        let count = OPENING_THREADS.min(unopened.len());
         let start = |_| thread::Builder::new().spawn_scoped(scope, work);
-        let threads: Result<Vec<_>, _> = (0..AT_ONCE.min(asked.len())).map(start).collect();
+        let threads: Result<Vec<_>, _> = (0..count).map(start).collect();
         let threads = threads.map_err(|e| {
-            rest().by_ref().for_each(drop);
+            stop();
             Error::no_thread("a thread that opens partitions", e)
         })?;
-        let panicked =
-            || vec![(0, Err(Error::internal("a thread that opens partitions has panicked")))];
-        Ok::<_, Error>(
-            threads
-                .into_iter()
-                .flat_map(|thread| thread.join().unwrap_or_else(|_| panicked()))
-                .collect::<Vec<_>>(),
-        )
+        let panicked = "a thread that opens partitions has panicked";
+        let joined = threads.into_iter().flat_map(|thread| {
+            thread.join().unwrap_or_else(|_| vec![(0, Err(Error::internal(panicked)))])
+        });
+        Ok::<_, Error>(joined.collect::<Vec<_>>())
     })?;
-    found.sort_unstable_by_key(|(number, _)| *number);
-    found.into_iter().map(|(_, found)| found).collect()
+    opened.sort_unstable_by_key(|(number, _)| *number);
+    opened.into_iter().map(|(_, result)| result).collect()
 }

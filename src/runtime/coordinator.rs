@@ -1,302 +1,266 @@
-//! The coordinator: stamps batches, closes epochs, asks for commits, and knows when it is over.
+//! The coordinator: one thread that handles all messages, closes epochs, and starts commits.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::AtomicU64;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::Duration;
 
 use timely::communication::WorkerGuards;
 
-use super::begin::Beginning;
-use super::commit::{Commits, Job, Parts, Target};
-use super::ingest::{Control, Place};
+use super::commits::Commits;
+use super::config::RunMode;
+use super::epochs::Epochs;
+use super::message::Message;
+use super::progress::{Holds, Milestone, Summary};
 use super::readers::Readers;
-use super::worker::{self, Shared};
-use super::{Config, Stores, Streams};
-use crate::connect::{Identity, Source};
-use crate::durable::{Bound, Manifest, SourceState};
+use super::recover::{Recovery, SinkRows, Step};
+use super::reporter::{PROGRESS_INTERVAL, Reporter, Status};
+use super::stores::Stores;
+use super::topics::Topics;
 use crate::error::{Error, Result};
-use crate::metrics::TopicCounters;
-use crate::operators::Seeds;
-use crate::ports::{Credit, Feed, Gauges, Marks, Report};
-use crate::record::Batch;
-use crate::secret::Secret;
-use crate::time::Epoch;
+use crate::ports::Report;
+use crate::record::PartitionId;
 
-/// Bytes of memory for what is read and not yet decoded.
-const IN_FLIGHT: usize = 64 << 20;
+/// Shortest time for which the coordinator waits for a message.
+const WAIT_MIN: Duration = Duration::from_micros(100);
 
-/// What the coordinator hears from readers, workers, the committer and people.
-pub(crate) enum Message {
-    Batch(Place, Batch, u64),
-    Recovered(Place),
-    End(Place),
-    Partitions(usize, u16, Vec<u32>),
-    Through(Epoch),
-    Report(usize, Report),
-    Settled,
-    Committed(u64),
-    Failed(Error),
-    Stop,
-    /// From a test: close the epoch, commit, and answer.
-    Close(Sender<()>),
-}
-
-/// A topic that is read.
-pub(super) struct Topic {
-    pub(super) name: String,
-    pub(super) feed: Arc<Feed>,
-    pub(super) counters: Arc<TopicCounters>,
-    pub(super) sources: Vec<Arc<dyn Source>>,
-    /// By source, its identities; none if the run is driven by hand.
-    pub(super) identities: Vec<Vec<Identity>>,
-}
-
-impl Topic {
-    /// The sources with their ranks.
-    pub(super) fn ranked(&self) -> impl Iterator<Item = (u16, &Arc<dyn Source>)> {
-        (0..=u16::MAX).zip(&self.sources)
-    }
-}
-
-/// What workers report of a mark, or of the recovery, until all have.
-#[derive(Default)]
-pub(super) struct Gathered {
-    pub(super) missing: usize,
-    pub(super) sinks: Vec<Parts>,
-    pub(super) found: Vec<u64>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Phase {
-    /// Reading again what was committed.
-    Recovering,
-    /// All of it is handed out; sinks are finding their rows.
-    Settling,
-    /// All rows are found; the committer looks whether there are others.
-    Checking,
-    Live,
-}
-
-/// A commit on its way: what it binds, and whether it is already with the committer.
-pub(super) struct Marked {
-    pub(super) sources: BTreeMap<String, Vec<SourceState>>,
-    pub(super) handed: bool,
-    /// Records handed out up to its end.
-    pub(super) records: u64,
-}
-
-/// One thread's view of a run.
+/// The loop of a run, and the owners of its state.
 pub(crate) struct Coordinator {
-    pub(super) topics: Vec<Topic>,
-    pub(super) sinks: Vec<String>,
-    pub(super) stores: Stores,
-    pub(super) workers: usize,
-    pub(super) config: Config,
-    /// Whether epochs are closed only when asked.
-    pub(super) manual: bool,
     pub(super) inbox: Receiver<Message>,
-    pub(super) outbox: Sender<Message>,
-    pub(super) jobs: Option<Sender<Job>>,
-    pub(super) control: Arc<Control>,
-    pub(super) credit: Arc<Credit>,
-    pub(super) marks: Arc<Marks>,
-    /// Shows the workers which epoch is open.
-    pub(super) opening: Arc<AtomicU64>,
-    pub(super) remaining: Arc<AtomicU64>,
-    /// For the digests of records.
-    pub(super) secret: Secret,
+    pub(super) mode: RunMode,
+    pub(super) topics: Topics,
+    pub(super) epochs: Epochs,
+    pub(super) commits: Commits,
     pub(super) readers: Readers,
-    pub(super) threads: Vec<JoinHandle<()>>,
-    pub(super) committer: Option<JoinHandle<()>>,
-    pub(super) guards: Option<WorkerGuards<()>>,
-    pub(super) last: Option<Manifest>,
-    pub(super) committed: u64,
-
-    pub(super) phase: Phase,
-    pub(super) bounds: BTreeMap<Place, Bound>,
-    /// The partitions that are read, each with the bytes that it has still to read.
-    pub(super) reading: BTreeMap<Place, Arc<AtomicU64>>,
-    pub(super) recovering: BTreeSet<Place>,
-    pub(super) open: Epoch,
-    pub(super) through: Epoch,
-    pub(super) opened: Instant,
-    /// Records handed out so far.
-    pub(super) records: u64,
-    /// Of each closed epoch that is not through, the records handed out up to its end.
-    pub(super) ends: VecDeque<(Epoch, u64)>,
-    /// The cost of what was handed out to the open epoch.
-    pub(super) ahead: usize,
-    /// Batches that wait until the epoch before is through, oldest first.
-    pub(super) waiting: VecDeque<(Place, Batch, u64)>,
-    /// Whether the open epoch has batches.
-    pub(super) dirty: bool,
-    /// Whether something is closed or open that no mark covers.
-    pub(super) unmarked: bool,
-    pub(super) marked: Option<Marked>,
-    pub(super) last_mark: Option<Instant>,
-    pub(super) gathered: Gathered,
+    pub(super) recovery: Recovery,
+    pub(super) reporter: Reporter,
+    pub(super) stores: Stores,
+    pub(super) workers: Option<WorkerGuards<()>>,
+    /// The end was requested.
     pub(super) stopping: bool,
-    pub(super) asked: Vec<Sender<()>>,
-    pub(super) started: Instant,
-    pub(super) recovered: u64,
-    pub(super) gauges: Gauges,
-    pub(super) told: Instant,
+}
+
+/// State of the inbox when a step is decided.
+#[derive(Clone, Copy, PartialEq)]
+enum Inbox {
+    /// Every message was handled.
+    Empty,
+    /// More messages may be there, but the open epoch is full.
+    Filled,
 }
 
 impl Coordinator {
-    /// Lets nothing more be read.
-    pub(super) fn end_reading(&self) {
-        self.control.end();
+    /// Runs to the end, and waits for all threads of the run.
+    ///
+    /// # Errors
+    /// The first failure of a connector or a worker.
+    pub(crate) fn run(mut self) -> Result<Summary> {
+        let result = self.drive();
         self.readers.end();
-        self.credit.close();
+        self.epochs.finish();
+        let committed = self.commits.finish();
+        if let Some(workers) = self.workers.take() {
+            match &result {
+                Ok(()) => drop(workers),
+                // A worker may wait for another that has panicked, so joining could block for ever.
+                Err(_) => std::mem::forget(workers),
+            }
+        }
+        committed?;
+        result?;
+        // The workers have finished every closed epoch; their last messages are not read any more.
+        self.epochs.complete_all();
+        self.publish();
+        self.readers.join()?;
+        Ok(self.reporter.summary(self.commits.committed(), self.recovery.records()))
     }
 
-    /// Tells each source how far it is committed.
-    pub(super) fn tell_sources(&self, committed: &BTreeMap<String, Vec<SourceState>>) {
-        for topic in &self.topics {
-            for (source, state) in
-                topic.sources.iter().zip(committed.get(&topic.name).into_iter().flatten())
-            {
-                source.committed(
-                    &state
-                        .partitions
-                        .iter()
-                        .map(|(partition, bound)| (*partition, bound.to))
-                        .collect(),
-                );
+    fn drive(&mut self) -> Result<()> {
+        loop {
+            let mut next = match self.inbox.recv_timeout(self.wait()) {
+                Ok(message) => Some(message),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::internal("the coordinator is alone"));
+                }
+            };
+            // Handle all messages before an epoch is closed, but no more than fill it.
+            let mut inbox = Inbox::Empty;
+            while let Some(message) = next.take() {
+                self.handle(message)?;
+                if self.epochs.is_full() {
+                    inbox = Inbox::Filled;
+                    break;
+                }
+                next = self.inbox.try_recv().ok();
+            }
+            if self.advance(inbox)? {
+                return Ok(());
+            }
+            self.readers.relieve()?;
+            if self.reporter.is_progress_due() {
+                self.reporter.report_progress(self.status());
             }
         }
     }
 
-    /// Checks, opens and starts everything; returns it with the way to reach it. `manual` leaves
-    /// closing epochs to messages.
-    pub(crate) fn start(
-        streams: Streams,
-        config: Config,
-        manual: bool,
-    ) -> Result<(Self, Sender<Message>)> {
-        let started = Instant::now();
-        let plan = streams.topology.plan();
-        streams.check(&plan, config.state.is_some())?;
-        let workers = config.workers.max(1);
-        let (outbox, inbox) = channel();
-        let credit = Arc::new(Credit::new(IN_FLIGHT));
-        let mut topics = topics(streams.sources, &credit);
-        let Beginning { ledger, context, sinks: identities, places } = Beginning::make(
-            &streams.topology,
-            &plan,
-            &mut topics,
-            &streams.sinks,
-            &config,
-            manual,
-        )?;
-        let last = ledger.as_ref().and_then(|ledger| ledger.last.clone());
-
-        let mut by_worker: Vec<BTreeMap<_, _>> = (0..workers).map(|_| BTreeMap::new()).collect();
-        let mut targets = Vec::new();
-        for (number, ((topic, sink), identity)) in streams.sinks.iter().zip(identities).enumerate()
-        {
-            let opened = sink.open(plan.sink(topic)?, &context)?;
-            for (index, writer) in opened.writers.into_iter().enumerate() {
-                by_worker[index].insert(topic.clone(), (number, writer));
-            }
-            let (topic, name, committer) = (topic.clone(), sink.describe(), opened.committer);
-            targets.push(Target { topic, name, identity, committer });
-        }
-        let mut commits = Commits { targets, ledger, last: 0 };
-        commits.catch_up()?;
-        let committed = commits.last;
-
-        let marks = Arc::new(Marks::default());
-        let feeds =
-            topics.iter().map(|t| (t.name.clone(), (t.feed.clone(), t.counters.clone()))).collect();
-        let sinks = commits.targets.iter().map(|target| target.topic.clone()).collect();
-        let mut coordinator = Coordinator {
-            topics,
-            sinks,
-            stores: streams.stores.clone(),
-            workers,
-            manual,
-            inbox,
-            outbox: outbox.clone(),
-            jobs: None,
-            control: Arc::default(),
-            secret: context.secret,
-            readers: Readers::new(credit.clone(), outbox.clone()),
-            credit,
-            marks: marks.clone(),
-            opening: Arc::default(),
-            remaining: Arc::default(),
-            threads: Vec::new(),
-            committer: None,
-            guards: None,
-            last,
-            committed,
-            phase: Phase::Recovering,
-            bounds: BTreeMap::new(),
-            reading: BTreeMap::new(),
-            recovering: BTreeSet::new(),
-            open: 0,
-            through: 0,
-            opened: started,
-            records: 0,
-            ends: VecDeque::new(),
-            ahead: 0,
-            waiting: VecDeque::new(),
-            dirty: false,
-            unmarked: false,
-            marked: None,
-            last_mark: None,
-            gathered: Gathered::default(),
-            stopping: false,
-            asked: Vec::new(),
-            started,
-            recovered: 0,
-            gauges: Gauges::default(),
-            told: started,
-            config,
-        };
-        coordinator.gather();
-        coordinator.read_all(places)?;
-        let shared = Shared {
-            topology: streams.topology,
-            feeds,
-            marks,
-            open: coordinator.opening.clone(),
-            stores: streams.stores,
-            gauges: coordinator.gauges.clone(),
-            seeds: Seeds::new(context.secret),
-            writers: Mutex::new(by_worker),
-            coordinator: Mutex::new(outbox.clone()),
-        };
-        coordinator.guards = Some(worker::start(workers, shared)?);
-        coordinator.config.stop.tell(&outbox);
-        coordinator.start_committer(commits)?;
-        Ok((coordinator, outbox))
+    /// Returns how long nothing has to be done unless a message arrives. An epoch that waits for
+    /// the previous one is not considered: the end of that one is a message.
+    fn wait(&self) -> Duration {
+        let can_commit = self.epochs.is_caught_up()
+            && self.epochs.has_uncommitted()
+            && !self.commits.is_in_flight();
+        let commit = can_commit.then(|| self.commits.until_due());
+        let timers = [commit, self.epochs.until_full()];
+        timers.into_iter().flatten().fold(PROGRESS_INTERVAL, Duration::min).max(WAIT_MIN)
     }
-}
 
-/// The topics that are read, each with its sources in their order.
-fn topics(sources: Vec<(String, Box<dyn Source>)>, credit: &Arc<Credit>) -> Vec<Topic> {
-    let mut topics: Vec<Topic> = Vec::new();
-    for (name, source) in sources {
-        let source: Arc<dyn Source> = source.into();
-        match topics.iter_mut().find(|topic| topic.name == name) {
-            Some(topic) => topic.sources.push(source),
-            None => {
-                let feed = Arc::new(Feed::new(credit.clone()));
-                topics.push(Topic {
-                    name,
-                    feed,
-                    counters: Arc::default(),
-                    sources: vec![source],
-                    identities: Vec::new(),
-                });
+    fn handle(&mut self, message: Message) -> Result<()> {
+        match message {
+            Message::Batch(fetched) => self.epochs.push(fetched),
+            Message::Replayed(id) => self.recovery.replayed(id),
+            Message::End(id) => {
+                self.readers.ended(id);
+                self.recovery.replayed(id);
+            }
+            Message::Partitions(ids) => {
+                ids.into_iter().try_for_each(|id| self.read_if_new(id))?;
+            }
+            Message::Completed(epoch) => {
+                self.epochs.complete(epoch);
+                self.publish();
+                while let Some(records) = self.epochs.next_completed() {
+                    self.reporter.notify_milestone(Milestone::Answered(records));
+                }
+                self.epochs.dispatch();
+            }
+            Message::Report(sink, report) => self.handle_report(sink, report)?,
+            Message::Verified => {
+                self.recovery.go_live();
+                self.epochs.go_live();
+                self.publish();
+                // Start the commit timer here, so that a short replay ends in a single commit.
+                self.commits.restart_timer();
+                self.readers.go_live();
+            }
+            Message::Committed(n) => {
+                if let Some(records) = self.commits.complete(n) {
+                    self.reporter.notify_milestone(Milestone::Committed(records));
+                }
+                self.reply_if_committed();
+            }
+            Message::Failed(error) => return Err(error),
+            Message::Stop => {
+                self.stopping = true;
+                self.readers.end();
+            }
+            Message::Close(waiter) => self.commits.add_waiter(waiter),
+        }
+        Ok(())
+    }
+
+    fn handle_report(&mut self, sink: usize, report: Report) -> Result<()> {
+        match report {
+            Report::Failed(error) => return Err(self.recovery.explain(error, &self.epochs)),
+            Report::Staged { part, rows, digest } => self.commits.add(sink, part, rows, digest),
+            Report::Recovered { found, rows, digest } => {
+                self.recovery.add(sink, SinkRows { found, rows, digest });
             }
         }
+        Ok(())
     }
-    topics
+
+    fn read_if_new(&mut self, id: PartitionId) -> Result<()> {
+        if self.epochs.bindings().contains(id) || self.readers.is_reading(id) {
+            return Ok(());
+        }
+        self.recovery.start_replay(id);
+        self.readers.read_discovered(id)
+    }
+
+    /// Takes the steps that are possible now. Returns true when the run is over.
+    fn advance(&mut self, inbox: Inbox) -> Result<bool> {
+        if self.recovery.is_live() {
+            return self.advance_live(inbox);
+        }
+        if self.stopping {
+            // An unfinished recovery has changed nothing, so there is nothing to commit.
+            return Ok(true);
+        }
+        match self.recovery.advance(&self.epochs)? {
+            Step::Close => self.epochs.close_recovery(),
+            Step::Verify(found) => self.commits.submit_verification(found)?,
+            Step::Wait => {}
+        }
+        Ok(false)
+    }
+
+    fn advance_live(&mut self, inbox: Inbox) -> Result<bool> {
+        self.commits.submit_if_staged()?;
+        let (quiet, queued) = (inbox == Inbox::Empty, self.epochs.has_queue());
+        let by_clock = self.mode == RunMode::Sources;
+        let ending = self.stopping || (by_clock && self.readers.are_done());
+        let over = ending && quiet && !queued;
+        let requested = self.commits.has_waiters() && !queued;
+        let on_time = by_clock && self.commits.until_due().is_zero();
+        let due = !self.commits.is_in_flight() && (over || requested || on_time);
+        let close = by_clock
+            && self.epochs.has_batches()
+            && self.epochs.is_caught_up()
+            && (quiet || self.epochs.is_full());
+        // A commit begins at the end of an epoch. At the end of the run, or on request, that need
+        // not wait for the previous epoch.
+        let at_end = close || over || requested || !self.epochs.has_batches();
+        if self.epochs.has_uncommitted() && due && at_end {
+            self.commits.begin(self.epochs.bindings());
+            self.epochs.close_with_barrier();
+        } else if close {
+            self.epochs.close();
+        }
+        self.reply_if_committed();
+        let idle = !self.epochs.has_batches() && self.is_committed();
+        Ok(over && idle)
+    }
+
+    /// Returns true if a visible commit contains every batch that was dispatched.
+    fn is_committed(&self) -> bool {
+        !self.epochs.has_uncommitted() && !self.commits.is_in_flight()
+    }
+
+    /// Replies to the test driver once both sinks and stores show all of its records.
+    fn reply_if_committed(&mut self) {
+        if self.is_committed() && !self.epochs.has_queue() && self.epochs.is_caught_up() {
+            self.commits.reply_to_waiters();
+        }
+    }
+
+    /// Publishes the completed epochs in the stores, committed or not. A state that may not be the
+    /// recorded one is never published.
+    fn publish(&self) {
+        if self.recovery.is_live() {
+            self.stores.publish(self.epochs.completed());
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status {
+            remaining: self.readers.remaining_bytes(),
+            recovering: !self.recovery.is_live(),
+            committed: self.commits.committed(),
+            holds: self.holds(),
+        }
+    }
+
+    fn holds(&self) -> Holds {
+        if !self.recovery.is_live() {
+            return Holds::State;
+        }
+        if self.readers.is_credit_short() {
+            return Holds::Workers;
+        }
+        match self.readers.furthest_behind(self.epochs.bindings()) {
+            Some(id) => Holds::Partition(self.topics.of(id).name.clone(), id.partition),
+            None if self.epochs.has_batches() || !self.epochs.is_caught_up() => Holds::Workers,
+            None if !self.is_committed() => Holds::Commit,
+            None => Holds::Records,
+        }
+    }
 }

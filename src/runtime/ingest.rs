@@ -1,118 +1,112 @@
-//! Reading a partition, turn by turn: first again what was committed of it, then what comes,
-//! bounded by the credit of the whole.
+//! Reading one partition, turn by turn: its recorded range again, then its new records. Credit
+//! bounds the bytes that all readers have in flight.
 
 use std::mem;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::alarm::spawn;
-use super::coordinator::Message;
+use super::message::{Fetched, Message};
+use super::recover::Replay;
 use crate::connect::{Partition, Poll, Source};
-use crate::durable::Bound;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::ports::Credit;
-use crate::record::Batch;
+use crate::record::{Batch, PartitionId};
 use crate::secret::Secret;
 
-/// Where a partition is bound: topic, source of the topic, partition.
-pub(super) type Place = (usize, u16, u32);
+/// First pause of a reader whose partition has no new records.
+const IDLE_PAUSE_MIN: Duration = Duration::from_millis(1);
+/// Longest such pause while there are few partitions.
+pub(super) const IDLE_PAUSE_MAX: Duration = Duration::from_millis(20);
+/// Pause before another attempt to open a partition that was discovered during the run.
+const REOPEN_PAUSE: Duration = Duration::from_secs(1);
 
-/// The end of the run, for those who wait for time to pass.
-#[derive(Default)]
-pub(super) struct Control {
-    ended: Mutex<bool>,
-    changed: Condvar,
+/// Bytes that a partition has still to deliver, and their sum over all partitions.
+pub(super) struct Backlog {
+    pub(super) own: Arc<AtomicU64>,
+    pub(super) total: Arc<AtomicU64>,
 }
 
-impl Control {
-    /// Ends all waiting.
-    pub(super) fn end(&self) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.changed.notify_all();
-    }
-
-    /// Waits for `pause`; false at the end.
-    fn wait(&self, pause: Duration) -> bool {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
-        let ended = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
-        !*ended.unwrap_or_else(PoisonError::into_inner).0
+impl Backlog {
+    fn update(&self, now: u64) {
+        let before = self.own.swap(now, Ordering::Relaxed);
+        self.total.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
     }
 }
 
-/// A partition that is read, and what that needs.
+/// A partition that is read, with everything that this needs.
 pub(super) struct Reader {
-    pub(super) place: Place,
+    pub(super) id: PartitionId,
+    /// Name of the partition for people.
     pub(super) name: String,
     pub(super) source: Arc<dyn Source>,
-    /// What was committed of the partition; it is read again first.
-    pub(super) bound: Option<Bound>,
-    /// The partition where it is read next, if it is open.
+    /// The recorded range, which is read first.
+    pub(super) replay: Option<Replay>,
+    /// The partition at its next record, if it is open.
     pub(super) partition: Option<Box<dyn Partition>>,
     pub(super) follow: bool,
     pub(super) credit: Arc<Credit>,
-    /// What it has still to read, and what all readers have.
-    pub(super) left: Arc<AtomicU64>,
-    pub(super) remaining: Arc<AtomicU64>,
+    pub(super) backlog: Backlog,
     pub(super) coordinator: Sender<Message>,
-    /// For the digests of records.
+    /// Key of the digests of records.
     pub(super) secret: Secret,
-    pub(super) so_far: SoFar,
+    pub(super) state: ReaderState,
 }
 
-/// How far a reader is.
+/// State of a reader between its turns.
 #[derive(Default)]
-pub(super) struct SoFar {
-    /// Of what was committed, up to where it is read again.
-    at: Option<u64>,
+pub(super) struct ReaderState {
+    /// The recorded range is behind it.
     live: bool,
-    /// How long it waits before it asks again.
+    /// Last pause without new records.
     pause: Duration,
-    /// True once it was told that a partition can't be opened yet.
-    told: bool,
+    /// The log has a warning that the partition can't be opened yet.
+    warned: bool,
 }
 
-/// The way on after a reader's turn.
+/// Continuation after a reader's turn.
 pub(super) enum Turn {
-    /// Its next turn, after this time.
+    /// Its next turn comes after this time.
     After(Duration),
-    /// Its next turn, once all partitions are where they were.
-    Rebuilt,
-    /// Nothing: it is read to its end, or nobody wants more.
+    /// Its next turn comes when all partitions have replayed their recorded range.
+    Replayed,
+    /// It has no further turn: the partition has ended, or the run has.
     Over,
 }
 
 impl Reader {
-    /// Does what can be done without being long about it. Of a partition without news it waits for
-    /// some, at most for `patience`, or has itself asked again, after `longest` at most.
-    pub(super) fn turn(&mut self, patience: Duration, longest: Duration) -> Result<Turn> {
-        if self.so_far.live {
-            return self.go_on(patience, longest);
+    /// Reads one batch if one is available. Without new records it blocks for at most `wait`, or
+    /// returns a pause of at most `pause`.
+    ///
+    /// # Errors
+    /// When the partition can't be read, or is not the one recorded.
+    pub(super) fn turn(&mut self, wait: Duration, pause: Duration) -> Result<Turn> {
+        if self.state.live {
+            return self.read_on(wait, pause);
         }
-        if let Some(bound) = self.bound {
-            let at = self.so_far.at.unwrap_or(bound.from);
-            if at < bound.to {
-                return self.read_again(bound, at, patience);
+        if let Some(replay) = self.replay {
+            if let Some(next) = replay.next() {
+                return self.read_again(replay, next, wait);
             }
-            // The open partition ends at the last committed offset.
+            // The open partition ends with the recorded range.
             self.partition = None;
-            self.partition = Some(self.source.open(self.place.2, Some(bound.to), self.follow)?);
-        } else if self.partition.is_none() && !self.join()? {
-            return Ok(Turn::After(LOOK));
+            let end = Some(replay.end());
+            self.partition = Some(self.source.open(self.id.partition, end, self.follow)?);
+        } else if self.partition.is_none() && !self.open_discovered()? {
+            return Ok(Turn::After(REOPEN_PAUSE));
         }
-        self.so_far.live = true;
-        let told = self.coordinator.send(Message::Recovered(self.place)).is_ok();
-        Ok(if told { Turn::Rebuilt } else { Turn::Over })
+        self.state.live = true;
+        let sent = self.coordinator.send(Message::Replayed(self.id)).is_ok();
+        Ok(if sent { Turn::Replayed } else { Turn::Over })
     }
 
-    /// Opens a partition that came while others were followed: it is waited for as they are. False
-    /// if it can't be opened yet.
-    fn join(&mut self) -> Result<bool> {
-        match self.source.open(self.place.2, None, self.follow) {
+    /// Opens a partition that was discovered during the run. Returns false if its source can't be
+    /// reached: then it is tried again, as a source that is followed is.
+    fn open_discovered(&mut self) -> Result<bool> {
+        match self.source.open(self.id.partition, None, self.follow) {
             Err(error) if error.kind() == ErrorKind::Connect => {
-                if !mem::replace(&mut self.so_far.told, true) {
+                if !mem::replace(&mut self.state.warned, true) {
                     tracing::warn!(partition = self.name, %error, "wait for it");
                 }
             }
@@ -121,116 +115,72 @@ impl Reader {
         Ok(self.partition.is_some())
     }
 
-    /// Reads on in what was committed, from `at`: all of it must be there.
-    fn read_again(&mut self, bound: Bound, at: u64, patience: Duration) -> Result<Turn> {
+    /// Reads on in the recorded range, from `next`. All of it must exist.
+    fn read_again(&mut self, mut replay: Replay, next: u64, wait: Duration) -> Result<Turn> {
         let mut partition = match self.partition.take() {
             Some(partition) => partition,
-            None => self.source.open(self.place.2, Some(at), false)?,
+            None => self.source.open(self.id.partition, Some(next), false)?,
         };
         let turn = match partition.poll()? {
             Poll::Batch(mut batch) => {
-                self.estimate(partition.remaining());
-                self.so_far.at = Some(batch.next);
-                // Later records are read when the run is live.
-                batch.split_off(bound.to);
-                self.hand_over(batch)
+                self.backlog.update(partition.remaining());
+                replay.take(&mut batch);
+                self.replay = Some(replay);
+                self.submit(batch)
             }
-            Poll::Idle => Turn::After(if partition.wait(patience) && !patience.is_zero() {
-                Duration::ZERO
-            } else {
-                SHORT
-            }),
-            Poll::End => {
-                let (name, to) = (&self.name, bound.to);
-                return Err(Error::data(format!(
-                    "{name} ends at {at}, but was read up to {to} before"
-                ))
-                .hint("Restore what is missing, or begin anew with another --state and --lake."));
-            }
+            Poll::Idle if partition.wait(wait) && !wait.is_zero() => Turn::After(Duration::ZERO),
+            Poll::Idle => Turn::After(IDLE_PAUSE_MIN),
+            Poll::End => return replay.ended_early(&self.name),
         };
         self.partition = Some(partition);
         Ok(turn)
     }
 
-    /// Reads on in what was never read before.
-    fn go_on(&mut self, patience: Duration, longest: Duration) -> Result<Turn> {
+    /// Reads on behind the recorded range.
+    fn read_on(&mut self, wait: Duration, pause: Duration) -> Result<Turn> {
         let Some(partition) = &mut self.partition else { return Ok(Turn::Over) };
         let poll = partition.poll()?;
         let remaining = partition.remaining();
-        let waited = matches!(poll, Poll::Idle) && partition.wait(patience) && !patience.is_zero();
-        self.estimate(remaining);
+        let waited = matches!(poll, Poll::Idle) && partition.wait(wait) && !wait.is_zero();
+        self.backlog.update(remaining);
         Ok(match poll {
             Poll::Batch(batch) => {
-                self.so_far.pause = Duration::ZERO;
-                self.hand_over(batch)
+                self.state.pause = Duration::ZERO;
+                self.submit(batch)
             }
             Poll::Idle if waited => Turn::After(Duration::ZERO),
             Poll::Idle => {
-                self.so_far.pause = (self.so_far.pause * 2).clamp(SHORT, longest);
-                Turn::After(self.so_far.pause)
+                self.state.pause = (self.state.pause * 2).clamp(IDLE_PAUSE_MIN, pause);
+                Turn::After(self.state.pause)
             }
             Poll::End => Turn::Over,
         })
     }
 
-    fn hand_over(&self, batch: Batch) -> Turn {
+    /// Sends a batch to the coordinator, as soon as there is credit for it.
+    fn submit(&self, batch: Batch) -> Turn {
         let digest =
             batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.secret)));
-        let sent = self.credit.acquire(batch.cost())
-            && self.coordinator.send(Message::Batch(self.place, batch, digest)).is_ok();
+        let sent = self.credit.acquire(batch.cost()) && {
+            let fetched = Fetched { id: self.id, batch, digest };
+            self.coordinator.send(Message::Batch(fetched)).is_ok()
+        };
         if sent { Turn::After(Duration::ZERO) } else { Turn::Over }
     }
-
-    /// Keeps the sum of what all readers have still to read.
-    fn estimate(&self, now: u64) {
-        let before = self.left.swap(now, Ordering::Relaxed);
-        self.remaining.fetch_add(now.wrapping_sub(before), Ordering::Relaxed);
-    }
-}
-
-/// How long a reader without news waits before it asks again, the first time and, of few
-/// partitions, at most.
-const SHORT: Duration = Duration::from_millis(1);
-pub(super) const LONG: Duration = Duration::from_millis(20);
-
-/// How long who looks for new partitions waits before it looks again.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// Looks for new partitions of a source once a second.
-pub(super) fn scout(
-    topic: usize,
-    rank: u16,
-    source: Arc<dyn Source>,
-    control: Arc<Control>,
-    coordinator: Sender<Message>,
-) -> Result<JoinHandle<()>> {
-    let alarm = coordinator.clone();
-    let look = move || {
-        while control.wait(LOOK) {
-            let message = match source.partitions() {
-                Ok(partitions) => Message::Partitions(topic, rank, partitions),
-                Err(error) => Message::Failed(error),
-            };
-            if coordinator.send(message).is_err() {
-                return;
-            }
-        }
-    };
-    spawn("scout", "scout".into(), &alarm, look)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::channel;
+    use std::sync::mpsc::{Receiver, channel};
 
     use super::*;
 
-    /// Has nothing; tells whether it was waited for.
-    struct Nothing {
+    /// A partition without records, which can be waited for or not.
+    struct Empty {
         waits: bool,
     }
 
-    impl Partition for Nothing {
+    impl Partition for Empty {
         fn poll(&mut self) -> Result<Poll> {
             Ok(Poll::Idle)
         }
@@ -239,41 +189,41 @@ mod tests {
         }
     }
 
-    fn reader(waits: bool) -> (Reader, std::sync::mpsc::Receiver<Message>) {
+    fn reader(waits: bool) -> (Reader, Receiver<Message>) {
         let (coordinator, inbox) = channel();
         let reader = Reader {
-            place: (0, 0, 0),
+            id: PartitionId::default(),
             name: "nothing".into(),
             source: Arc::new(crate::connect::memory::MemoryLog::default()),
-            bound: None,
-            partition: Some(Box::new(Nothing { waits })),
+            replay: None,
+            partition: Some(Box::new(Empty { waits })),
             follow: true,
             credit: Arc::new(Credit::new(1)),
-            left: Arc::default(),
-            remaining: Arc::default(),
+            backlog: Backlog { own: Arc::default(), total: Arc::default() },
             coordinator,
             secret: Secret::new([7; 16]),
-            so_far: SoFar::default(),
+            state: ReaderState::default(),
         };
         (reader, inbox)
     }
 
-    /// How many milliseconds a reader pauses, turn after turn.
-    fn pauses(waits: bool, patience: Duration, longest: Duration) -> Vec<u128> {
+    /// The pauses of a reader, turn after turn, in milliseconds.
+    fn pauses(waits: bool, wait: Duration, pause: Duration) -> Vec<u128> {
         let (mut reader, inbox) = reader(waits);
-        assert!(matches!(reader.turn(patience, longest), Ok(Turn::Rebuilt)));
-        assert!(matches!(inbox.try_recv(), Ok(Message::Recovered((0, 0, 0)))));
-        let pause = |_| match reader.turn(patience, longest) {
+        assert!(matches!(reader.turn(wait, pause), Ok(Turn::Replayed)));
+        assert!(matches!(inbox.try_recv(), Ok(Message::Replayed(PartitionId { topic: 0, .. }))));
+        let next = |_| match reader.turn(wait, pause) {
             Ok(Turn::After(pause)) => pause.as_millis(),
-            _ => panic!("a partition without news is asked again"),
+            _ => panic!("a partition without new records is polled again"),
         };
-        (0..7).map(pause).collect()
+        (0..7).map(next).collect()
     }
 
     #[test]
-    fn a_partition_without_news_is_asked_more_and_more_seldom() {
-        assert_eq!(pauses(false, LONG, LONG), [1, 2, 4, 8, 16, 20, 20]);
-        assert_eq!(pauses(true, Duration::ZERO, LONG * 2), [1, 2, 4, 8, 16, 32, 40]);
-        assert_eq!(pauses(true, LONG, LONG), [0; 7], "it was waited for");
+    fn an_idle_partition_is_polled_less_and_less_often() {
+        const MAX: Duration = IDLE_PAUSE_MAX;
+        assert_eq!(pauses(false, MAX, MAX), [1, 2, 4, 8, 16, 20, 20]);
+        assert_eq!(pauses(true, Duration::ZERO, MAX * 2), [1, 2, 4, 8, 16, 32, 40]);
+        assert_eq!(pauses(true, MAX, MAX), [0; 7], "it was waited for");
     }
 }

@@ -1,50 +1,44 @@
-//! What a run says of itself: [`Progress`] while it goes on, [`Summary`] in the end.
+//! The reports of a run: [`Progress`] while it runs, [`Milestone`]s, and a [`Summary`] at its end.
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use super::coordinator::{Coordinator, Phase};
-use super::ingest::Place;
 use crate::metrics::TopicCounters;
 
-/// How often progress is told.
-pub(super) const TELL: Duration = Duration::from_millis(100);
-
-/// How a run goes.
+/// Progress of a run.
 #[derive(Clone, Debug)]
 pub struct Progress {
-    /// Records decoded so far, dead letters among them.
+    /// Records decoded so far, dead letters included.
     pub records: u64,
     /// Bytes decoded so far.
     pub bytes: u64,
-    /// Bytes known to be still unread.
+    /// Bytes known to be unread.
     pub remaining: u64,
     /// Time since the start.
     pub elapsed: Duration,
-    /// Whether the state is still being rebuilt from what was committed before.
+    /// True while the state is rebuilt from the recorded ranges.
     pub recovering: bool,
-    /// The last commit.
+    /// Number of the last commit.
     pub committed: u64,
-    /// What everything waits for.
+    /// The part of the run that everything else waits for.
     pub holds: Holds,
 }
 
-/// What everything waits for.
+/// The part of a run that everything else waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// The state, which is rebuilt from what was committed before.
+    /// The state, which is being rebuilt from the recorded ranges.
     State,
-    /// The workers, which are behind what is read.
+    /// The workers, which are behind the readers.
     Workers,
     /// A partition of a topic: of those that are not read to their end, the one with the most bytes
     /// left.
     Partition(String, u32),
-    /// A commit, of all that there is.
+    /// A commit of everything that was read.
     Commit,
-    /// New records: all that there is shows.
+    /// New records: everything that was read is visible.
     Records,
 }
 
@@ -60,35 +54,33 @@ impl fmt::Display for Holds {
     }
 }
 
-/// A point that all records handed out before have reached.
+/// A stage that all records dispatched before have reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
-    /// The answers know this many records, of all that were read since the beginning of the state.
+    /// The stores show the results of this many records, counted from the beginning of the state.
     Answered(u64),
-    /// The sinks show what this many records make of them.
+    /// The sinks show the results of this many records, counted from the beginning of the state.
     Committed(u64),
 }
 
-/// What became of the records of a topic: `read = applied + duplicates + superseded + dead`,
-/// always.
+/// Numbers of the records of a topic. Always `read = applied + duplicates + superseded + dead`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct TopicSummary {
     /// Records read since the beginning of the state.
     pub read: u64,
-    /// Bytes of them.
+    /// Bytes of these records.
     pub bytes: u64,
-    /// Rows that stand now; 0 of a stream.
+    /// Rows in the table now; 0 for a stream.
     pub rows: u64,
-    /// Records that decided what stands in their table, or were passed on by a stream. The
-    /// tombstone of a key that never was counts too: no row goes, but of the key it is now known
-    /// that nothing stands, and an earlier record that comes later is superseded by it. A further
-    /// tombstone is a duplicate.
+    /// Records that changed their table, or that a stream passed on. A tombstone for an unknown key
+    /// also counts: it deletes nothing, but a record that arrives later with an earlier position is
+    /// now superseded. A further tombstone is a duplicate.
     pub applied: u64,
-    /// Of the applied, those that took the place of another row.
+    /// Of the applied records, those that replaced another row.
     pub replaced: u64,
-    /// Records equal to what stood.
+    /// Records equal to the current row of their key.
     pub duplicates: u64,
-    /// Records that came after a later one.
+    /// Records that arrived after one with a later position.
     pub superseded: u64,
     /// Records that could not be used.
     pub dead: u64,
@@ -96,7 +88,7 @@ pub struct TopicSummary {
 
 impl From<&TopicCounters> for TopicSummary {
     fn from(counters: &TopicCounters) -> Self {
-        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         TopicSummary {
             read: get(&counters.read),
             bytes: get(&counters.bytes),
@@ -111,83 +103,23 @@ impl From<&TopicCounters> for TopicSummary {
 }
 
 impl TopicSummary {
-    /// Whether every record read is accounted for.
+    /// Returns true if every record that was read is accounted for.
     pub fn balances(&self) -> bool {
         self.read == self.applied + self.duplicates + self.superseded + self.dead
     }
 }
 
-/// What a run did.
+/// Results of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
-    /// By topic, since the beginning of the state.
+    /// By topic, the numbers since the beginning of the state.
     pub topics: BTreeMap<String, TopicSummary>,
-    /// By name, how many of the rows that stand a [`gauge`](crate::KTable::gauge) counts.
+    /// By name, the number of rows that a [`gauge`](crate::KTable::gauge) counts.
     pub gauges: BTreeMap<String, u64>,
     /// Number of the last manifest; 0 if nothing was ever committed.
     pub committed: u64,
     /// Records that were read again to rebuild the state.
     pub recovered: u64,
-    /// How long it ran.
+    /// Duration of the run.
     pub elapsed: Duration,
-}
-
-impl Coordinator {
-    /// What the run did so far.
-    pub(super) fn summary(&self) -> Summary {
-        let topics = self
-            .topics
-            .iter()
-            .map(|t| (t.name.clone(), TopicSummary::from(t.counters.as_ref())))
-            .collect();
-        let (gauges, elapsed) = (self.gauges.read(), self.started.elapsed());
-        Summary { topics, gauges, committed: self.committed, recovered: self.recovered, elapsed }
-    }
-
-    /// Tells how it goes, if it is time.
-    pub(super) fn tell(&mut self) {
-        if self.told.elapsed() < TELL || self.config.progress.is_none() {
-            return;
-        }
-        self.told = Instant::now();
-        let (mut records, mut bytes) = (0, 0);
-        for topic in &self.topics {
-            records += topic.counters.read.load(Ordering::Relaxed);
-            bytes += topic.counters.bytes.load(Ordering::Relaxed);
-        }
-        let progress = Progress {
-            records,
-            bytes,
-            remaining: self.remaining.load(Ordering::Relaxed),
-            elapsed: self.started.elapsed(),
-            recovering: self.phase != Phase::Live,
-            committed: self.committed,
-            holds: self.holds(),
-        };
-        if let Some(told) = &mut self.config.progress {
-            told(&progress);
-        }
-    }
-
-    fn holds(&self) -> Holds {
-        if self.phase != Phase::Live {
-            return Holds::State;
-        }
-        if self.credit.is_short() {
-            return Holds::Workers;
-        }
-        let left = |(place, left): (&Place, &Arc<AtomicU64>)| {
-            (left.load(Ordering::Relaxed), !self.bounds.contains_key(place), *place)
-        };
-        // One that is followed is waited for only while it is behind: it has no end.
-        let behind = |(left, ..): &(u64, bool, Place)| *left > 0 || !self.config.follow;
-        match self.reading.iter().map(left).filter(behind).max() {
-            Some((.., (topic, _, partition))) => {
-                Holds::Partition(self.topics[topic].name.clone(), partition)
-            }
-            None if self.dirty || self.through < self.open => Holds::Workers,
-            None if self.marked.is_some() || self.unmarked => Holds::Commit,
-            None => Holds::Records,
-        }
-    }
 }

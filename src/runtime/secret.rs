@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// Draws a secret from the operating system's generator: for digests outside of a run, as a run
-/// draws its own.
+/// Draws a secret from the operating system's generator, for digests outside of a run. A run draws
+/// its own.
 ///
 /// # Errors
 /// When the generator fails.

@@ -1,30 +1,30 @@
-//! The stores of a run: those of the topology's materialized tables that were asked for before it
-//! began.
+//! The stores of a run: those materialized tables of the topology that were opened before it began.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Streams;
-use super::coordinator::{Coordinator, Phase};
 use crate::error::{Error, Result};
 use crate::operators::Datum;
 use crate::ports::{ReadOnlyStore, Shelf};
+use crate::time::Epoch;
 use crate::topology::Topology;
 
-/// Stores by name. A store that is not here costs a run nothing.
+/// Stores by name. A table whose store is not here costs a run nothing.
 #[derive(Clone, Default)]
-pub(crate) struct Stores(pub(crate) BTreeMap<String, Arc<dyn Shelf>>);
+pub(crate) struct Stores(BTreeMap<String, Arc<dyn Shelf>>);
 
 impl Stores {
-    /// All that a topology has.
+    /// Opens every store of a topology.
     pub(crate) fn all(topology: &Topology) -> Self {
-        Stores(
-            topology.plan().stores.into_iter().map(|store| (store.name, (store.make)())).collect(),
-        )
+        let stores = topology.plan().stores.into_iter();
+        Stores(stores.map(|store| (store.name, (store.make)())).collect())
     }
 
-    /// The handle of a store, which is made if it is not here yet.
+    /// Returns the handle of a store, which is opened if it is not here yet.
+    ///
+    /// # Errors
+    /// When the topology has no store of this name and types.
     pub(crate) fn open<K: Datum, V: Datum>(
         &mut self,
         topology: &Topology,
@@ -36,54 +36,26 @@ impl Stores {
         let shelf =
             found.map(|store| self.0.entry(name.to_string()).or_insert_with(store.make).clone());
         shelf.and_then(ReadOnlyStore::of).ok_or_else(|| {
-            let has: Vec<String> = stores.iter().map(|store| format!("{} of {}", store.name, store.rows)).collect();
+            let has: Vec<String> =
+                stores.iter().map(|store| format!("{} of {}", store.name, store.rows)).collect();
             let has = if has.is_empty() { "none".into() } else { has.join(", ") };
-            let asked = crate::graph::rows::<K, V>();
-            Error::config(format!("topology {} has no store {name} of {asked}: it has {has}", topology.name()))
-                .hint("A store is a table that is materialized under its name; ask for it by that name and the table's types.")
+            let types = crate::graph::rows::<K, V>();
+            let topology = topology.name();
+            let wrong = format!("topology {topology} has no store {name} of {types}: it has {has}");
+            Error::config(wrong).hint(
+                "A store is a table that is materialized under its name; open it by that name and \
+                 with the table's types.",
+            )
         })
     }
-}
 
-impl Coordinator {
-    /// Shows in the stores what is through; nothing of a state that is not yet known to be the one
-    /// that was recorded.
-    pub(super) fn show(&self) {
-        if self.phase == Phase::Live {
-            self.stores.0.values().for_each(|store| store.show(self.through));
-        }
+    /// Returns the stores by name, for one worker.
+    pub(super) fn by_name(&self) -> BTreeMap<String, Arc<dyn Shelf>> {
+        self.0.clone()
     }
-}
 
-impl Streams {
-    /// A handle of the table that the topology [materializes](crate::KTable::materialize) as
-    /// `name`: to be asked for before the run, and used from then on by any thread. Only what is
-    /// asked for is kept in memory.
-    ///
-    /// ```
-    /// use watershed::connect::memory::MemoryLog;
-    /// use watershed::prelude::*;
-    ///
-    /// let topology = Topology::new("count", |builder| {
-    ///     let words = builder.stream("words", Consumed::with(Nullable(Utf8), Utf8));
-    ///     words.group_by(|_, word| (word.clone(), ())).count().materialize(Materialized::named("counts"));
-    /// });
-    /// let words = MemoryLog::default();
-    /// ["to", "be", "or", "not", "to", "be"].iter().for_each(|word| drop(words.append(0, None, Some(word.as_bytes()))));
-    ///
-    /// let mut streams = Streams::new(topology).source("words", words);
-    /// let counts: ReadOnlyStore<String, i64> = streams.store("counts")?;
-    /// assert_eq!(counts.view().epoch(), None);
-    /// streams.run(Config::default())?;
-    /// assert_eq!((counts.get("to"), counts.get("that")), (Some(2), None));
-    /// assert_eq!(counts.view().all().map(|(word, n)| format!("{word} {n}")).collect::<Vec<_>>(), ["be 2", "not 1", "or 1", "to 2"]);
-    /// # Ok::<(), Error>(())
-    /// ```
-    ///
-    /// # Errors
-    /// When the topology has no such store, or one of other keys or values: then it says which it
-    /// has.
-    pub fn store<K: Datum, V: Datum>(&mut self, name: &str) -> Result<ReadOnlyStore<K, V>> {
-        self.stores.open(&self.topology, name)
+    /// Publishes in each store all epochs before `completed`, in one step.
+    pub(super) fn publish(&self, completed: Epoch) {
+        self.0.values().for_each(|store| store.show(completed));
     }
 }

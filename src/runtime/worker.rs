@@ -1,4 +1,4 @@
-//! The workers' threads: each builds the topology over what is bound to it, and steps until it is
+//! The workers' threads. Each builds the dataflow over its bindings, and steps it until it is
 //! complete.
 
 use std::cell::Cell;
@@ -12,9 +12,9 @@ use std::time::{Duration, Instant};
 use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
 
-use super::Stores;
-use super::alarm::Alarm;
-use super::coordinator::Message;
+use super::message::Message;
+use super::panic_guard::PanicGuard;
+use super::stores::Stores;
 use crate::connect::Writer;
 use crate::error::{Error, Result};
 use crate::graph::Plugs;
@@ -23,28 +23,67 @@ use crate::operators::Seeds;
 use crate::ports::{Feed, Gauges, Marks, Outlet};
 use crate::topology::Topology;
 
-/// How long a worker looks again and again for news of a closed epoch before it sleeps: to be woken
-/// for each of the first words between workers would be most of a small epoch's time. No longer,
-/// because of two workers on one core it is the one that works that waits meanwhile: to yield gives
-/// the core to another only when that has had less of it.
-const SPIN: Duration = Duration::from_micros(300);
+/// How long a worker busy-polls after an epoch closes before it parks. Parking at once would add a
+/// wake-up per progress message, most of a small epoch's latency. Polling longer starves the other
+/// worker when two share a core: `yield_now` only helps if the scheduler owes it time.
+const BUSY_POLL: Duration = Duration::from_micros(300);
+/// How long a worker parks at most. Every activation wakes it earlier.
+const PARK_MAX: Duration = Duration::from_millis(100);
 
-/// What the workers are given.
+/// A writer, with the number of its sink and the topic that is bound to it.
+pub(super) struct SinkWriter {
+    pub(super) topic: String,
+    pub(super) sink: usize,
+    pub(super) writer: Box<dyn Writer>,
+}
+
+/// The writers of the workers of this process, by the global number of the worker: its number among
+/// the workers of all processes. Names of files contain it, so it must be unique among these.
+pub(super) type Writers = BTreeMap<usize, Vec<SinkWriter>>;
+
+/// Everything that a worker builds the dataflow from.
 pub(super) struct Shared {
     pub(super) topology: Topology,
     pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
-    pub(super) marks: Arc<Marks>,
-    /// The open epoch.
+    pub(super) barriers: Arc<Marks>,
+    /// The number of the open epoch.
     pub(super) open: Arc<AtomicU64>,
     pub(super) stores: Stores,
     pub(super) gauges: Gauges,
     pub(super) seeds: Seeds,
-    /// By worker, the writers of each sink with its number.
-    pub(super) writers: Mutex<Vec<BTreeMap<String, (usize, Box<dyn Writer>)>>>,
-    pub(super) coordinator: Mutex<Sender<Message>>,
+    pub(super) writers: Mutex<Writers>,
+    pub(super) coordinator: Sender<Message>,
+}
+
+impl Shared {
+    /// Returns the bindings for the worker of this global number; it may be called once for each.
+    /// `completed` is set to the completed frontier of the dataflow.
+    fn plugs(&self, worker: usize, completed: Rc<Cell<u64>>) -> Plugs {
+        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = writers.remove(&worker).unwrap_or_default().into_iter();
+        let outlets = own.map(|SinkWriter { topic, sink, writer }| {
+            let coordinator = self.coordinator.clone();
+            let tell = Box::new(move |report| {
+                // The run may be over already.
+                let _ = coordinator.send(Message::Report(sink, report));
+            });
+            (topic, Outlet { writer, marks: self.barriers.clone(), tell })
+        });
+        Plugs {
+            outlets: outlets.collect(),
+            feeds: self.feeds.clone(),
+            stores: self.stores.by_name(),
+            gauges: self.gauges.clone(),
+            seeds: self.seeds,
+            open: completed,
+        }
+    }
 }
 
 /// Starts `workers` threads.
+///
+/// # Errors
+/// When the system provides no thread.
 pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> {
     let communication = match workers {
         1 => timely::CommunicationConfig::Thread,
@@ -52,49 +91,33 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
     };
     let config = timely::Config { communication, worker: WorkerConfig::default() };
     timely::execute(config, move |worker| {
-        let coordinator = shared.coordinator.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let alarm = Alarm { what: "worker", coordinator: coordinator.clone() };
-        let index = worker.index();
-        let writers = std::mem::take(
-            &mut shared.writers.lock().unwrap_or_else(PoisonError::into_inner)[index],
-        );
-        let through = Rc::new(Cell::new(0));
-        let outlet = |(topic, (sink, writer)): (String, (usize, Box<dyn Writer>))| {
-            let coordinator = coordinator.clone();
-            let tell = Box::new(move |report| {
-                let _ = coordinator.send(Message::Report(sink, report));
-            });
-            (topic, Outlet { writer, marks: shared.marks.clone(), tell })
-        };
-        let outlets = writers.into_iter().map(outlet).collect();
-        let (feeds, stores, gauges) =
-            (shared.feeds.clone(), shared.stores.0.clone(), shared.gauges.clone());
-        shared.topology.install(
-            worker,
-            Plugs { feeds, outlets, stores, gauges, seeds: shared.seeds, open: through.clone() },
-        );
-        let (mut last, mut open, mut since) = (0, 0, Instant::now());
+        let guard = PanicGuard::new("worker", shared.coordinator.clone());
+        let frontier = Rc::new(Cell::new(0));
+        // The index counts the workers of all processes.
+        let plugs = shared.plugs(worker.index(), frontier.clone());
+        shared.topology.install(worker, plugs);
+        let (mut completed, mut open, mut opened) = (0, 0, Instant::now());
         while worker.has_dataflows() {
-            let opened = shared.open.load(Ordering::Acquire);
-            if opened > open {
-                (open, since) = (opened, Instant::now());
+            let announced = shared.open.load(Ordering::Acquire);
+            if announced > open {
+                (open, opened) = (announced, Instant::now());
             }
-            if last < open && since.elapsed() < SPIN {
+            if completed < open && opened.elapsed() < BUSY_POLL {
                 worker.step_or_park(Some(Duration::ZERO));
                 std::thread::yield_now();
             } else {
-                worker.step_or_park(Some(Duration::from_millis(100)));
+                worker.step_or_park(Some(PARK_MAX));
             }
-            let frontier = through.get();
-            if frontier > last {
-                last = frontier;
-                // The frontier is that of all workers: one of them is enough to tell.
-                if index == 0 {
-                    let _ = coordinator.send(Message::Through(frontier));
+            if frontier.get() > completed {
+                completed = frontier.get();
+                // All workers see the same frontier, so one report is enough.
+                if worker.index() == 0 {
+                    // The run may be over already.
+                    let _ = shared.coordinator.send(Message::Completed(completed));
                 }
             }
         }
-        drop(alarm);
+        drop(guard);
     })
     .map_err(|e| Error::no_thread("the workers", e))
 }

@@ -17,9 +17,9 @@ use crate::error::{Error, Result};
 use crate::graph::DEAD_LETTERS;
 use crate::operators::Datum;
 use crate::ports::ReadOnlyStore;
-use crate::record::Batch;
+use crate::record::{Batch, PartitionId};
 use crate::row::Value;
-use crate::runtime::{Config, Coordinator, Message, Stores, Streams, Summary};
+use crate::runtime::{Config, Coordinator, Fetched, Message, RunMode, Stores, Streams, Summary};
 use crate::serdes::Serializer;
 use crate::time::Timestamp;
 use crate::topology::Topology;
@@ -117,7 +117,7 @@ impl TopologyTestDriver {
         let (tell, told) = channel();
         let config = Config { workers, follow: true, ..Config::default() };
         let run = move || {
-            let (coordinator, outbox) = Coordinator::start(streams, config, true)?;
+            let (coordinator, outbox) = Coordinator::start(streams, config, RunMode::TestDriver)?;
             // Who started it waits for this.
             let _ = tell.send(outbox);
             coordinator.run()
@@ -205,9 +205,9 @@ impl TopologyTestDriver {
         for (name, value) in &self.headers {
             batch.push_header(name, value.as_deref());
         }
-        if let Some((run, _)) = &self.run {
-            // A run that has failed says so at the next commit.
-            let _ = run.send(Message::Batch((number, 0, partition), batch, 0));
+        if let (Some((run, _)), Ok(id)) = (&self.run, PartitionId::new(number, 0, partition)) {
+            // A run that has failed returns its error at the next commit.
+            let _ = run.send(Message::Batch(Fetched { id, batch, digest: 0 }));
         }
     }
 

@@ -1,0 +1,67 @@
+//! The ranges of the partitions that a run has dispatched, which its commits record.
+
+use std::collections::BTreeMap;
+
+use super::message::Fetched;
+use super::topics::Topics;
+use crate::durable::{Bound, SourceState};
+use crate::record::PartitionId;
+
+/// The range of each partition from its first record to the last that was dispatched.
+#[derive(Default)]
+pub(super) struct Bindings {
+    ranges: BTreeMap<PartitionId, Bound>,
+    records: u64,
+}
+
+impl Bindings {
+    /// Extends the range of a partition by a batch that is about to be dispatched.
+    pub(super) fn extend(&mut self, Fetched { id, batch, digest }: &Fetched) {
+        let empty = Bound { from: batch.first, to: batch.first, digest: 0 };
+        let bound = self.ranges.entry(*id).or_insert(empty);
+        bound.to = batch.next;
+        bound.digest = bound.digest.wrapping_add(*digest);
+        self.records += batch.records.len() as u64;
+    }
+
+    /// Returns the number of records dispatched so far.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Returns true if any batch of the partition was dispatched.
+    pub(super) fn contains(&self, id: PartitionId) -> bool {
+        self.ranges.contains_key(&id)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PartitionId, &Bound)> {
+        self.ranges.iter().map(|(id, bound)| (*id, bound))
+    }
+
+    /// Returns the state of each source as a commit records it: by topic, in the order of binding.
+    pub(super) fn source_states(&self, topics: &Topics) -> BTreeMap<String, Vec<SourceState>> {
+        let mut partitions: BTreeMap<(u16, u16), BTreeMap<u32, Bound>> = BTreeMap::new();
+        for (id, bound) in self.iter() {
+            partitions.entry((id.topic, id.source)).or_default().insert(id.partition, *bound);
+        }
+        let mut states = BTreeMap::new();
+        for (number, topic) in (0..=u16::MAX).zip(topics.iter()) {
+            let sources = (0..=u16::MAX).zip(&topic.sources).map(|(rank, source)| {
+                let partitions = partitions.remove(&(number, rank)).unwrap_or_default();
+                let ends = partitions.iter().map(|(partition, bound)| (*partition, bound.to));
+                SourceState {
+                    source: source.describe(),
+                    identities: topic
+                        .identities
+                        .get(usize::from(rank))
+                        .cloned()
+                        .unwrap_or_default(),
+                    memory: source.remember(&ends.collect()),
+                    partitions,
+                }
+            });
+            states.insert(topic.name.clone(), sources.collect());
+        }
+        states
+    }
+}

@@ -1,0 +1,219 @@
+//! The committer's thread: it stages, decides and shows one commit after the other.
+//!
+//! Housekeeping moves files that a commit names, so it is fenced as commits are. There is none
+//! after a failed commit, because a later run may still show that commit. There is none either
+//! once a newer run has begun, because that run has read the tables as they were.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{Builder, ScopedJoinHandle};
+
+use super::message::Message;
+use crate::connect::{Chore, Committer, Identity};
+use crate::durable::{Ledger, Manifest, SinkState, SourceState};
+use crate::error::{Error, Result};
+
+/// Changes of a sink up to a barrier, from all workers together.
+#[derive(Default)]
+pub(super) struct SinkPart {
+    pub(super) parts: Vec<Box<dyn Any + Send>>,
+    /// Number of rows in the sink after the commit.
+    pub(super) rows: u64,
+    /// Sum of the digests of these rows.
+    pub(super) digest: u64,
+}
+
+/// A task for the committer.
+pub(super) enum Job {
+    /// Compare the numbers of rows found again, by sink, with the rows that the sinks hold.
+    Verify(Vec<u64>),
+    /// Commit the ranges that were read and the changes by sink.
+    Commit(BTreeMap<String, Vec<SourceState>>, Vec<SinkPart>),
+}
+
+/// A sink that is open for commits.
+pub(super) struct Target {
+    pub(super) topic: String,
+    pub(super) name: String,
+    pub(super) identity: Identity,
+    pub(super) committer: Box<dyn Committer>,
+}
+
+/// Waits for the thread of a sink and returns its result.
+fn joined<T>(thread: std::io::Result<ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
+    let thread = thread.map_err(|e| Error::no_thread("a thread for a sink", e))?;
+    thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))
+}
+
+fn warn_of(target: &Target, error: &Error) {
+    tracing::warn!(topic = target.topic, %error, "housekeeping failed, it will be tried again");
+}
+
+/// Returns true if the ledger confirms that no newer run has begun.
+fn is_newest(ledger: &Option<Ledger>) -> bool {
+    let newest = ledger.as_ref().map_or(Ok(true), Ledger::newest);
+    newest.unwrap_or_else(|error| {
+        tracing::warn!(%error, "no housekeeping: can't find out if a newer run has begun");
+        false
+    })
+}
+
+/// The sinks of a run, and the ledger whose manifest decides each commit.
+pub(super) struct CommitThread {
+    targets: Vec<Target>,
+    ledger: Option<Ledger>,
+    /// The number of the last commit.
+    last: u64,
+}
+
+impl CommitThread {
+    /// Brings every sink to the last manifest: the previous run may have died after it created the
+    /// manifest and before all sinks showed it.
+    ///
+    /// # Errors
+    /// When a sink can't show that commit.
+    pub(super) fn catch_up(mut targets: Vec<Target>, ledger: Option<Ledger>) -> Result<Self> {
+        let recorded = ledger.as_ref().and_then(|ledger| ledger.last.as_ref());
+        for target in &mut targets {
+            let state = recorded.and_then(|recorded| recorded.sinks.get(&target.topic));
+            if let (Some(recorded), Some(SinkState { content: Some(content), .. })) =
+                (recorded, state)
+            {
+                target.committer.commit(recorded.n, content)?;
+            }
+        }
+        let last = recorded.map_or(0, |recorded| recorded.n);
+        Ok(CommitThread { targets, ledger, last })
+    }
+
+    /// Returns the number of the last commit.
+    pub(super) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Returns the topics of the sinks, in the order of binding.
+    pub(super) fn topics(&self) -> Vec<String> {
+        self.targets.iter().map(|target| target.topic.clone()).collect()
+    }
+
+    /// Does jobs until their sender is dropped. Meanwhile another thread does one chore at a time.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
+        let (chore_sender, chores) = channel::<(usize, Chore)>();
+        let (done_sender, done) = channel();
+        std::thread::scope(|scope| {
+            let housekeeping = move || {
+                chores.into_iter().all(|(sink, chore)| done_sender.send((sink, chore())).is_ok())
+            };
+            if let Err(error) = Builder::new().spawn_scoped(scope, housekeeping) {
+                let error = Error::no_thread("a thread for housekeeping", error);
+                // The run may be over already.
+                let _ = coordinator.send(Message::Failed(error));
+                return;
+            }
+            let mut busy = false;
+            while let Ok(job) = jobs.recv() {
+                let result = match job {
+                    Job::Verify(found) => self.verify(&found).map(|()| Message::Verified),
+                    Job::Commit(sources, sinks) => {
+                        self.commit(sources, sinks).map(|()| Message::Committed(self.last))
+                    }
+                };
+                let failed = result.is_err();
+                if coordinator.send(result.unwrap_or_else(Message::Failed)).is_err() || failed {
+                    return;
+                }
+                if let Ok((sink, result)) = done.try_recv() {
+                    self.finish_chore(sink, result);
+                    busy = false;
+                }
+                busy = busy || self.start_chore(&chore_sender);
+            }
+            drop(chore_sender);
+            done.into_iter().for_each(|(sink, result)| self.finish_chore(sink, result));
+        });
+    }
+
+    /// Starts the chore of the first sink that has one; false if none has. A different sink comes
+    /// first after each commit, so that none is passed over for ever.
+    fn start_chore(&mut self, chores: &Sender<(usize, Chore)>) -> bool {
+        let sinks = self.targets.len();
+        (0..sinks).map(|i| (self.last as usize + i) % sinks).any(|sink| {
+            let target = &mut self.targets[sink];
+            match target.committer.maintain() {
+                Ok(chore) => chore.is_some_and(|chore| {
+                    is_newest(&self.ledger) && chores.send((sink, chore)).is_ok()
+                }),
+                Err(error) => {
+                    warn_of(target, &error);
+                    false
+                }
+            }
+        })
+    }
+
+    fn finish_chore(&mut self, sink: usize, result: Result<Box<dyn Any + Send>>) {
+        if !is_newest(&self.ledger) {
+            return;
+        }
+        let target = &mut self.targets[sink];
+        if let Err(error) = result.and_then(|done| target.committer.maintained(done)) {
+            warn_of(target, &error);
+        }
+    }
+
+    fn verify(&mut self, found: &[u64]) -> Result<()> {
+        let mut targets = self.targets.iter_mut().zip(found);
+        targets.try_for_each(|(target, found)| target.committer.recovered(*found))
+    }
+
+    fn commit(
+        &mut self,
+        sources: BTreeMap<String, Vec<SourceState>>,
+        sinks: Vec<SinkPart>,
+    ) -> Result<()> {
+        let n = self.last + 1;
+        let staged = self.stage(n, sinks)?;
+        if let Some(ledger) = &mut self.ledger {
+            let mut manifest = Manifest::after(ledger);
+            manifest.sources = sources;
+            let topics = self.targets.iter().map(|target| target.topic.clone());
+            manifest.sinks = topics.zip(staged.iter().cloned()).collect();
+            ledger.commit(manifest)?;
+        }
+        self.last = n;
+        self.show(n, &staged)
+    }
+
+    /// Stages commit `n` in all sinks at once, because it is mostly waiting for disks.
+    fn stage(&mut self, n: u64, sinks: Vec<SinkPart>) -> Result<Vec<SinkState>> {
+        std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for (target, SinkPart { parts, rows, digest }) in self.targets.iter_mut().zip(sinks) {
+                threads.push(Builder::new().spawn_scoped(scope, move || {
+                    let changed = !parts.is_empty();
+                    let content = if changed { target.committer.stage(n, parts)? } else { None };
+                    let (sink, identity) = (target.name.clone(), target.identity.clone());
+                    Ok(SinkState { sink, identity, rows, digest, content })
+                }));
+            }
+            let staged: Vec<Result<SinkState>> = threads.into_iter().map(joined).collect();
+            staged.into_iter().collect()
+        })
+    }
+
+    /// Makes commit `n` visible in all sinks that it changes, at once.
+    fn show(&mut self, n: u64, staged: &[SinkState]) -> Result<()> {
+        std::thread::scope(|scope| {
+            let mut threads = Vec::new();
+            for (target, state) in self.targets.iter_mut().zip(staged) {
+                if let Some(content) = &state.content {
+                    let show = move || target.committer.commit(n, content);
+                    threads.push(Builder::new().spawn_scoped(scope, show));
+                }
+            }
+            let shown: Vec<Result<()>> = threads.into_iter().map(joined).collect();
+            shown.into_iter().collect()
+        })
+    }
+}

@@ -1,0 +1,116 @@
+//! The settings of a run, and the handle that ends it early.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::message::Message;
+use super::progress::{Milestone, Progress};
+use crate::store::Store;
+
+/// Settings of a run.
+pub struct Config {
+    /// Number of worker threads of the dataflow.
+    pub workers: usize,
+    /// Place of the manifests. Without it each run begins anew.
+    pub state: Option<Store>,
+    /// Continues after the records that exist at the start, if true.
+    pub follow: bool,
+    /// Least time between two commits. A change that follows a pause is committed at once.
+    pub commit_every: Duration,
+    /// Handle to end the run early.
+    pub stop: Stop,
+    /// Callback for the progress, about ten times a second. It runs on the coordinator's thread
+    /// and must return quickly.
+    pub progress: Option<Box<dyn FnMut(&Progress) + Send>>,
+    /// Callback for each milestone, called at once. It runs on the coordinator's thread and must
+    /// return quickly.
+    pub milestone: Option<Box<dyn FnMut(Milestone) + Send>>,
+}
+
+impl Default for Config {
+    /// All cores, no state, no following, a commit a second.
+    fn default() -> Self {
+        Config {
+            workers: std::thread::available_parallelism().map_or(1, usize::from),
+            state: None,
+            follow: false,
+            commit_every: Duration::from_secs(1),
+            stop: Stop::default(),
+            progress: None,
+            milestone: None,
+        }
+    }
+}
+
+/// Supplier of batches, which also decides when an epoch closes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RunMode {
+    /// Readers fetch batches from the sources; age and size close an epoch.
+    Sources,
+    /// The test driver sends batches and closes epochs. No source is read.
+    TestDriver,
+}
+
+/// Ends a run in good order: everything that was read is committed first.
+///
+/// ```
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("count", |builder| {
+///     let words = builder.stream("words", Consumed::with(Nullable(Utf8), Utf8));
+///     words.group_by(|_, word| (word.clone(), ())).count().materialize(Materialized::named("n"));
+/// });
+/// let stop = Stop::default();
+/// let config = Config { follow: true, stop: stop.clone(), ..Config::default() };
+/// let streams = Streams::new(topology).source("words", MemoryLog::default());
+/// let run = std::thread::spawn(move || streams.run(config));
+/// stop.stop(); // without it the run would wait for records for ever
+/// assert!(run.join().is_ok_and(|result| result.is_ok()));
+/// ```
+#[derive(Clone, Default)]
+pub struct Stop(Arc<Mutex<StopState>>);
+
+#[derive(Default)]
+struct StopState {
+    requested: bool,
+    /// The run to end, once it has started.
+    run: Option<Sender<Message>>,
+}
+
+impl Stop {
+    /// Requests the end. It may be called before the run has started, and more than once.
+    pub fn stop(&self) {
+        let mut state = self.lock();
+        state.requested = true;
+        state.send();
+    }
+
+    /// Returns true once the end was requested.
+    pub fn is_asked(&self) -> bool {
+        self.lock().requested
+    }
+
+    /// Connects the handle to the run that it ends.
+    pub(super) fn connect(&self, run: &Sender<Message>) {
+        let mut state = self.lock();
+        state.run = Some(run.clone());
+        if state.requested {
+            state.send();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, StopState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl StopState {
+    fn send(&mut self) {
+        if let Some(run) = &self.run {
+            // The run may be over already.
+            let _ = run.send(Message::Stop);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Discovery of partitions that a source gets during the run.
+
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::message::Message;
+use super::panic_guard::spawn;
+use crate::connect::Source;
+use crate::error::Result;
+use crate::record::PartitionId;
+
+/// Time between two listings of a source's partitions.
+const DISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A gate that opens at the end of the run, for threads that pause until then.
+#[derive(Default)]
+pub(super) struct Gate {
+    ended: Mutex<bool>,
+    changed: Condvar,
+}
+
+impl Gate {
+    /// Ends every pause, now and later.
+    pub(super) fn open(&self) {
+        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.changed.notify_all();
+    }
+
+    /// Blocks for `pause`. Returns false if the run has ended.
+    fn pause(&self, pause: Duration) -> bool {
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
+        !*ended.unwrap_or_else(PoisonError::into_inner).0
+    }
+}
+
+/// Starts a thread that lists the partitions of `source` regularly, as those of `first`'s source.
+///
+/// # Errors
+/// When the system provides no thread.
+pub(super) fn discover(
+    first: PartitionId,
+    source: Arc<dyn Source>,
+    gate: Arc<Gate>,
+    coordinator: Sender<Message>,
+) -> Result<JoinHandle<()>> {
+    let failures = coordinator.clone();
+    let work = move || {
+        while gate.pause(DISCOVERY_INTERVAL) {
+            let message = match source.partitions() {
+                Ok(partitions) => {
+                    let ids =
+                        partitions.into_iter().map(|partition| first.with_partition(partition));
+                    Message::Partitions(ids.collect())
+                }
+                Err(error) => Message::Failed(error),
+            };
+            if coordinator.send(message).is_err() {
+                return;
+            }
+        }
+    };
+    spawn("discovery thread", "discover".into(), &failures, work)
+}

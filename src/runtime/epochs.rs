@@ -1,0 +1,222 @@
+//! Epochs: which batches belong to one, when it is closed, and how far the workers have completed.
+//!
+//! One thread stamps batches and closes epochs, and [`Bindings`] grow in the same step. So an epoch
+//! consists of exactly the ranges that the next commit records.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use super::bindings::Bindings;
+use super::message::Fetched;
+use super::topics::Topics;
+use crate::ports::Marks;
+use crate::time::Epoch;
+
+/// Under load an epoch is closed after this time. Longer epochs cost less, but delay answers and
+/// commits, which begin at the end of an epoch.
+const EPOCH_MAX_TIME: Duration = Duration::from_millis(100);
+/// An epoch also closes after this many bytes, so that decoding never delays answers for long.
+const EPOCH_MAX_BYTES: usize = 16 << 20;
+/// How many bytes of an epoch may be dispatched while the previous one is still running. More would
+/// be decoded early and be out of cache when needed.
+const OVERLAP_BYTES: usize = 2 << 20;
+/// While more than this is unread (bulk replay), nobody is waiting for fresh answers, so epochs may
+/// be [`BULK_FACTOR`] times as long.
+const BULK_REPLAY_BYTES: u64 = 128 << 20;
+const BULK_FACTOR: u32 = 4;
+
+/// The epoch to which batches are dispatched.
+struct OpenEpoch {
+    number: Epoch,
+    /// Time of its first batch.
+    since: Instant,
+    bytes: usize,
+    has_batches: bool,
+}
+
+/// The end of a closed epoch that is not completed yet.
+struct EpochEnd {
+    epoch: Epoch,
+    /// Number of records dispatched up to this end.
+    records: u64,
+}
+
+/// Owner of the open epoch, of the batches that wait for it, and of the completed frontier.
+pub(super) struct Epochs {
+    topics: Topics,
+    bindings: Bindings,
+    open: OpenEpoch,
+    /// Every epoch before this one is completed on all workers.
+    completed: Epoch,
+    ends: VecDeque<EpochEnd>,
+    /// Batches that wait for their turn, oldest first.
+    queue: VecDeque<Fetched>,
+    /// Batches were dispatched after the last commit barrier.
+    uncommitted: bool,
+    /// The recovery is over: from now on an epoch has a largest size.
+    live: bool,
+    barriers: Arc<Marks>,
+    /// The number of the open epoch, for the workers.
+    announced: Arc<AtomicU64>,
+    /// Bytes that all readers have still to read.
+    remaining: Arc<AtomicU64>,
+}
+
+impl Epochs {
+    /// Opens epoch 0, the recovery.
+    pub(super) fn new(topics: Topics, remaining: Arc<AtomicU64>, now: Instant) -> Self {
+        Epochs {
+            topics,
+            bindings: Bindings::default(),
+            open: OpenEpoch { number: 0, since: now, bytes: 0, has_batches: false },
+            completed: 0,
+            ends: VecDeque::new(),
+            queue: VecDeque::new(),
+            uncommitted: false,
+            live: false,
+            barriers: Arc::default(),
+            announced: Arc::default(),
+            remaining,
+        }
+    }
+
+    pub(super) fn barriers(&self) -> Arc<Marks> {
+        self.barriers.clone()
+    }
+
+    pub(super) fn announced(&self) -> Arc<AtomicU64> {
+        self.announced.clone()
+    }
+
+    pub(super) fn bindings(&self) -> &Bindings {
+        &self.bindings
+    }
+
+    pub(super) fn completed(&self) -> Epoch {
+        self.completed
+    }
+
+    /// Returns true if all closed epochs are completed.
+    pub(super) fn is_caught_up(&self) -> bool {
+        self.completed >= self.open.number
+    }
+
+    /// Returns true if the open epoch has batches.
+    pub(super) fn has_batches(&self) -> bool {
+        self.open.has_batches
+    }
+
+    /// Returns true if batches wait for the previous epoch to complete.
+    pub(super) fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Returns true if any batch was dispatched after the last commit barrier.
+    pub(super) fn has_uncommitted(&self) -> bool {
+        self.uncommitted
+    }
+
+    /// Returns true if the open epoch must be closed although more batches are available.
+    pub(super) fn is_full(&self) -> bool {
+        self.open.has_batches
+            && (self.open.bytes >= self.max_bytes() || self.open.since.elapsed() >= self.max_time())
+    }
+
+    /// Returns the time until the open epoch must be closed; none while it can't be.
+    pub(super) fn until_full(&self) -> Option<Duration> {
+        let closable = self.is_caught_up() && self.open.has_batches;
+        closable.then(|| self.max_time().saturating_sub(self.open.since.elapsed()))
+    }
+
+    /// Adds a batch behind those that wait, and dispatches all that may be.
+    pub(super) fn push(&mut self, fetched: Fetched) {
+        self.queue.push_back(fetched);
+        self.dispatch();
+    }
+
+    /// Moves the completed frontier forward. Batches that waited for it need a
+    /// [`dispatch`](Self::dispatch), which comes after the answers are published.
+    pub(super) fn complete(&mut self, epoch: Epoch) {
+        self.completed = epoch;
+        self.barriers.through(epoch);
+    }
+
+    /// Completes every epoch when the workers have ended, because their last messages are not read.
+    pub(super) fn complete_all(&mut self) {
+        self.completed = self.open.number;
+    }
+
+    /// Returns the records up to the end of the next completed epoch; none if all were returned.
+    pub(super) fn next_completed(&mut self) -> Option<u64> {
+        self.ends.pop_front_if(|end| end.epoch < self.completed).map(|end| end.records)
+    }
+
+    /// Closes the open epoch and opens the next one.
+    pub(super) fn close(&mut self) {
+        self.ends.push_back(EpochEnd { epoch: self.open.number, records: self.bindings.records() });
+        self.open.number += 1;
+        (self.open.bytes, self.open.has_batches) = (0, false);
+        self.announced.store(self.open.number, Ordering::Release);
+        self.topics.iter().for_each(|topic| topic.feed.open(self.open.number));
+        self.dispatch();
+    }
+
+    /// Closes the open epoch with a commit barrier: the commit contains everything up to its end.
+    pub(super) fn close_with_barrier(&mut self) {
+        // Set it before the epoch closes, so that no sink can miss it.
+        self.barriers.set(self.open.number);
+        self.uncommitted = false;
+        self.close();
+    }
+
+    /// Closes epoch 0. Its batches are committed already.
+    pub(super) fn close_recovery(&mut self) {
+        self.uncommitted = false;
+        self.close();
+    }
+
+    /// Limits epochs from now on, as answers are published after each.
+    pub(super) fn go_live(&mut self) {
+        self.live = true;
+    }
+
+    /// Ends every topic after the batches that were dispatched.
+    pub(super) fn finish(&self) {
+        self.topics.iter().for_each(|topic| topic.feed.finish());
+    }
+
+    /// Dispatches waiting batches to the open epoch, as many as it may have by now.
+    pub(super) fn dispatch(&mut self) {
+        let limit = match (self.live, self.is_caught_up()) {
+            (true, true) => self.max_bytes(),
+            (true, false) => OVERLAP_BYTES,
+            (false, _) => usize::MAX,
+        };
+        while self.open.bytes < limit
+            && let Some(fetched) = self.queue.pop_front()
+        {
+            if !self.open.has_batches {
+                self.open.since = Instant::now();
+            }
+            (self.open.has_batches, self.uncommitted) = (true, true);
+            self.bindings.extend(&fetched);
+            self.open.bytes += fetched.batch.cost();
+            self.topics.of(fetched.id).feed.push(fetched.id.source, fetched.batch);
+        }
+    }
+
+    fn factor(&self) -> u32 {
+        let bulk = self.remaining.load(Ordering::Relaxed) > BULK_REPLAY_BYTES;
+        if bulk { BULK_FACTOR } else { 1 }
+    }
+
+    fn max_time(&self) -> Duration {
+        EPOCH_MAX_TIME * self.factor()
+    }
+
+    fn max_bytes(&self) -> usize {
+        EPOCH_MAX_BYTES * self.factor() as usize
+    }
+}

@@ -1,0 +1,49 @@
+//! Threads whose panic fails the run; otherwise the coordinator would wait for them for ever.
+
+use std::sync::mpsc::Sender;
+use std::thread::{Builder, JoinHandle};
+
+use super::message::Message;
+use crate::error::{Error, Result};
+
+/// Sends a failure to the coordinator if the thread that owns it panics.
+pub(super) struct PanicGuard {
+    role: &'static str,
+    coordinator: Sender<Message>,
+}
+
+impl PanicGuard {
+    /// Guards a thread; `role` names it in the error.
+    pub(super) fn new(role: &'static str, coordinator: Sender<Message>) -> Self {
+        PanicGuard { role, coordinator }
+    }
+}
+
+impl Drop for PanicGuard {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let error = Error::internal(format!("a {} panicked", self.role))
+                .hint("This is a bug: please report the message above.");
+            // A run that is over can't fail any more.
+            let _ = self.coordinator.send(Message::Failed(error));
+        }
+    }
+}
+
+/// Starts a guarded thread called `name` that does `work`.
+///
+/// # Errors
+/// When the system provides no thread.
+pub(super) fn spawn(
+    role: &'static str,
+    name: String,
+    coordinator: &Sender<Message>,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>> {
+    let guard = PanicGuard::new(role, coordinator.clone());
+    let guarded = move || {
+        let _guard = guard;
+        work();
+    };
+    Builder::new().name(name).spawn(guarded).map_err(|e| Error::no_thread(&format!("a {role}"), e))
+}

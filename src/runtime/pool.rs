@@ -1,0 +1,242 @@
+//! The threads that read. Up to 64 partitions have a thread each; more partitions share 64 threads,
+//! and none waits long for another.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Sender;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::ingest::{IDLE_PAUSE_MAX, Reader, Turn};
+use super::message::Message;
+use super::panic_guard::spawn;
+use crate::error::Result;
+use crate::ports::Credit;
+
+/// Number of threads, unless some are blocked. Each holds a batch that no credit bounds.
+const THREADS: usize = 64;
+/// Up to this number of partitions, each idle one is polled as often as if it were alone. With
+/// more, all are polled less often.
+const FREQUENTLY_POLLED: u32 = 256;
+/// One more thread is started if all threads have been blocked for this time while others wait.
+const BLOCKED_AFTER: Duration = Duration::from_millis(250);
+
+/// The readers of a run, and the threads that give each its turns.
+pub(super) struct ReaderPool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+    credit: Arc<Credit>,
+    coordinator: Sender<Message>,
+    last_check: Check,
+}
+
+/// A check whether the threads make progress.
+struct Check {
+    time: Instant,
+    /// Number of turns begun until then.
+    turns: u64,
+}
+
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Readers by the time of their next turn, and by a number, because times may be equal.
+    due: BTreeMap<(Instant, u64), Box<Reader>>,
+    /// Readers that have replayed their recorded range and wait until all have.
+    replayed: Vec<Box<Reader>>,
+    /// Earliest time until which a thread sleeps. The other threads need no timer.
+    watched: Option<Instant>,
+    live: bool,
+    ended: bool,
+    /// Number of partitions that are not read to their end.
+    partitions: usize,
+    /// Number of threads.
+    threads: usize,
+    /// Number of attempts to start a thread.
+    attempts: usize,
+    /// Number of turns begun so far.
+    turns: u64,
+    /// Number of times that a reader was put into `due`.
+    queued: u64,
+}
+
+/// A reader with the limits of its turn.
+struct Due {
+    reader: Box<Reader>,
+    /// Longest time for which the turn may block.
+    wait: Duration,
+    /// Longest pause until its next turn.
+    pause: Duration,
+}
+
+impl State {
+    fn put(&mut self, due: Instant, reader: Box<Reader>) {
+        self.queued += 1;
+        self.due.insert((due, self.queued), reader);
+    }
+
+    fn put_replayed(&mut self, reader: Box<Reader>) {
+        if self.live { self.put(Instant::now(), reader) } else { self.replayed.push(reader) }
+    }
+}
+
+impl ReaderPool {
+    /// Returns a pool without readers and threads.
+    pub(super) fn new(credit: Arc<Credit>, coordinator: Sender<Message>) -> Self {
+        ReaderPool {
+            shared: Arc::default(),
+            threads: Vec::new(),
+            credit,
+            coordinator,
+            last_check: Check { time: Instant::now(), turns: 0 },
+        }
+    }
+
+    /// Adds a reader, and a thread if there are fewer than partitions.
+    ///
+    /// # Errors
+    /// When the pool has no thread, and none can be started.
+    pub(super) fn add(&mut self, reader: Reader) -> Result<()> {
+        let mut state = self.shared.lock();
+        state.partitions += 1;
+        state.put(Instant::now(), Box::new(reader));
+        let one_more = state.attempts < state.partitions.min(THREADS);
+        drop(state);
+        self.shared.changed.notify_one();
+        if one_more { self.start_thread() } else { Ok(()) }
+    }
+
+    /// Lets every reader read beyond its recorded range.
+    pub(super) fn go_live(&self) {
+        let mut state = self.shared.lock();
+        state.live = true;
+        while let Some(reader) = state.replayed.pop() {
+            state.put(Instant::now(), reader);
+        }
+        drop(state);
+        self.shared.changed.notify_all();
+    }
+
+    /// Ends all reading. Batches that were read before may still be sent.
+    pub(super) fn end(&self) {
+        self.shared.lock().ended = true;
+        self.shared.changed.notify_all();
+    }
+
+    /// Waits for the threads after [`end`](Self::end). Returns false if one has panicked.
+    pub(super) fn join(&mut self) -> bool {
+        self.threads.drain(..).all(|thread| thread.join().is_ok())
+    }
+
+    /// Starts one more thread if every thread is blocked by a partition while other readers wait.
+    ///
+    /// # Errors
+    /// As [`add`](Self::add).
+    pub(super) fn add_thread_if_blocked(&mut self) -> Result<()> {
+        if self.last_check.time.elapsed() < BLOCKED_AFTER {
+            return Ok(());
+        }
+        let (state, now) = (self.shared.lock(), Instant::now());
+        let earliest = state.due.first_key_value().map(|((due, _), _)| *due);
+        let overdue = earliest.is_some_and(|due| due + BLOCKED_AFTER < now);
+        let blocked = overdue && !state.ended && state.turns == self.last_check.turns;
+        self.last_check = Check { time: now, turns: state.turns };
+        drop(state);
+        // A further thread does not help if the threads wait for credit: it would wait too.
+        if blocked && !self.credit.is_waited_for() { self.start_thread() } else { Ok(()) }
+    }
+
+    fn start_thread(&mut self) -> Result<()> {
+        let shared = self.shared.clone();
+        let (number, coordinator) = (self.threads.len(), self.coordinator.clone());
+        self.shared.lock().attempts += 1;
+        let work = move || shared.work(&coordinator);
+        match spawn("reader", format!("read {number}"), &self.coordinator, work) {
+            Ok(thread) => self.threads.push(thread),
+            Err(error) if self.threads.is_empty() => return Err(error),
+            // Fewer threads do the same work in more time.
+            Err(error) => {
+                tracing::warn!(threads = number, %error, "read with fewer threads");
+            }
+        }
+        self.shared.lock().threads = self.threads.len();
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gives a turn to each reader that is due, until the end.
+    fn work(&self, coordinator: &Sender<Message>) {
+        while let Some(Due { mut reader, wait, pause }) = self.next() {
+            let id = reader.id;
+            let message = match reader.turn(wait, pause) {
+                Ok(Turn::After(pause)) => {
+                    self.lock().put(Instant::now() + pause, reader);
+                    continue;
+                }
+                Ok(Turn::Replayed) => {
+                    self.lock().put_replayed(reader);
+                    continue;
+                }
+                Ok(Turn::Over) => Message::End(id),
+                Err(error) => Message::Failed(error),
+            };
+            self.lock().partitions -= 1;
+            // Closing the partition may take long, so no lock is held.
+            drop(reader);
+            // The run may be over already.
+            let _ = coordinator.send(message);
+        }
+        while let Some(reader) = self.remove() {
+            drop(reader);
+        }
+    }
+
+    /// Blocks until a reader is due. Returns none at the end.
+    fn next(&self) -> Option<Due> {
+        let mut state = self.lock();
+        while !state.ended {
+            let now = Instant::now();
+            match state.due.first_key_value().map(|((due, _), _)| *due) {
+                Some(due) if due <= now => {
+                    let (_, reader) = state.due.pop_first()?;
+                    state.turns += 1;
+                    let unwatched = |due| state.watched.is_none_or(|watched| due < watched);
+                    let next = state.due.first_key_value().map(|((due, _), _)| *due);
+                    if next.is_some_and(|due| due <= now || unwatched(due)) {
+                        self.changed.notify_one();
+                    }
+                    let shared = state.threads < state.partitions;
+                    let wait = if shared { Duration::ZERO } else { IDLE_PAUSE_MAX };
+                    let slower = 1 + state.partitions as u32 / FREQUENTLY_POLLED;
+                    return Some(Due { reader, wait, pause: IDLE_PAUSE_MAX * slower });
+                }
+                Some(due) if state.watched.is_none_or(|watched| due < watched) => {
+                    state.watched = Some(due);
+                    let woken = self.changed.wait_timeout(state, due - now);
+                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    if state.watched == Some(due) {
+                        state.watched = None;
+                    }
+                }
+                _ => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+            }
+        }
+        None
+    }
+
+    /// Removes a reader that gets no further turn.
+    fn remove(&self) -> Option<Box<Reader>> {
+        let mut state = self.lock();
+        state.replayed.pop().or_else(|| state.due.pop_first().map(|(_, reader)| reader))
+    }
+}

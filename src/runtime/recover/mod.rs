@@ -1,0 +1,171 @@
+//! Recovery: the state is rebuilt from the recorded ranges, then compared with the record.
+//!
+//! Everything that decides whether the state found is the one recorded lies here. Sources and sinks
+//! are compared by identity before the run changes anything ([`recorded`]). The recorded ranges are
+//! read again as epoch 0 ([`replay`]). Then the digests of all records and of all rows are compared
+//! with the manifest, and the committers compare their tables with the rows that were found.
+
+mod recorded;
+mod replay;
+
+use std::collections::BTreeSet;
+
+pub(super) use recorded::{check_sink, check_sources};
+pub(super) use replay::Replay;
+
+use super::bindings::Bindings;
+use super::epochs::Epochs;
+use super::topics::Topics;
+use crate::durable::Manifest;
+use crate::error::{Error, Result};
+use crate::record::PartitionId;
+
+/// Phases from the start of a run until its state is known to be the recorded one.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Phase {
+    /// Readers read the recorded ranges again.
+    Replaying,
+    /// All of them are dispatched; sinks look up the rebuilt rows.
+    Matching,
+    /// All rows are found; the committers check that their sinks hold no others.
+    Verifying,
+    Live,
+}
+
+/// Step of the recovery that is ready to be taken.
+pub(super) enum Step {
+    /// Close epoch 0: all recorded ranges are dispatched.
+    Close,
+    /// Have the committers verify these numbers of rows, by sink.
+    Verify(Vec<u64>),
+    /// Wait for a message.
+    Wait,
+}
+
+/// Rows that the writers of one sink report at the end of epoch 0.
+#[derive(Clone, Copy, Default)]
+pub(super) struct SinkRows {
+    /// Rows found again in the sink.
+    pub(super) found: u64,
+    /// Rows that should be there.
+    pub(super) rows: u64,
+    /// Sum of the digests of these.
+    pub(super) digest: u64,
+}
+
+/// Owner of the phase and of the comparison with the record.
+pub(super) struct Recovery {
+    topics: Topics,
+    recorded: Option<Manifest>,
+    phase: Phase,
+    /// Partitions that are not read again up to their recorded position.
+    replaying: BTreeSet<PartitionId>,
+    /// The topics of the sinks with their rows, in the order of binding.
+    sinks: Vec<(String, SinkRows)>,
+    /// Number of reports that have not arrived: one for each sink and worker.
+    missing: usize,
+    /// Number of records read again.
+    records: u64,
+}
+
+impl Recovery {
+    pub(super) fn new(
+        topics: Topics,
+        recorded: Option<Manifest>,
+        sinks: Vec<String>,
+        workers: usize,
+    ) -> Self {
+        Recovery {
+            topics,
+            recorded,
+            phase: Phase::Replaying,
+            replaying: BTreeSet::new(),
+            missing: sinks.len() * workers,
+            sinks: sinks.into_iter().map(|topic| (topic, SinkRows::default())).collect(),
+            records: 0,
+        }
+    }
+
+    /// Returns true once the state is known to be the recorded one.
+    pub(super) fn is_live(&self) -> bool {
+        self.phase == Phase::Live
+    }
+
+    /// Returns the number of records that were read again.
+    pub(super) fn records(&self) -> u64 {
+        self.records
+    }
+
+    /// Holds back the end of epoch 0 until the partition is [replayed](Self::replayed).
+    pub(super) fn start_replay(&mut self, id: PartitionId) {
+        if self.phase == Phase::Replaying {
+            self.replaying.insert(id);
+        }
+    }
+
+    /// Notes that a partition is at its recorded position, or at its end.
+    pub(super) fn replayed(&mut self, id: PartitionId) {
+        self.replaying.remove(&id);
+    }
+
+    /// Adds the rows that one worker reports of a sink.
+    pub(super) fn add(&mut self, sink: usize, part: SinkRows) {
+        let (_, whole) = &mut self.sinks[sink];
+        whole.found += part.found;
+        whole.rows += part.rows;
+        whole.digest = whole.digest.wrapping_add(part.digest);
+        self.missing -= 1;
+    }
+
+    /// Moves to the next phase if its condition holds.
+    ///
+    /// # Errors
+    /// When the records or rows are not the recorded ones.
+    pub(super) fn advance(&mut self, epochs: &Epochs) -> Result<Step> {
+        match self.phase {
+            Phase::Replaying if self.replaying.is_empty() => {
+                self.phase = Phase::Matching;
+                Ok(Step::Close)
+            }
+            Phase::Matching if self.missing == 0 && epochs.completed() >= 1 => {
+                self.records = self.topics.records();
+                self.compare_records(epochs.bindings())?;
+                self.compare_rows()?;
+                self.phase = Phase::Verifying;
+                Ok(Step::Verify(self.sinks.iter().map(|(_, rows)| rows.found).collect()))
+            }
+            _ => Ok(Step::Wait),
+        }
+    }
+
+    /// Ends the recovery, after the committers have verified their sinks.
+    pub(super) fn go_live(&mut self) {
+        self.phase = Phase::Live;
+    }
+
+    /// Returns the cause of a writer's `error`: a row may be missing because a source has changed,
+    /// and then the source is reported.
+    pub(super) fn explain(&self, error: Error, epochs: &Epochs) -> Error {
+        match self.phase {
+            Phase::Matching => self.compare_records(epochs.bindings()).err().unwrap_or(error),
+            _ => error,
+        }
+    }
+
+    fn compare_records(&self, bindings: &Bindings) -> Result<()> {
+        let Some(recorded) = &self.recorded else { return Ok(()) };
+        bindings.iter().try_for_each(|(id, bound)| {
+            let sources = recorded.sources.get(&self.topics.of(id).name);
+            let state = sources.and_then(|sources| sources.get(usize::from(id.source)));
+            let before = state.and_then(|state| state.partitions.get(&id.partition));
+            recorded::check_records(before, bound, || self.topics.describe(id))
+        })
+    }
+
+    fn compare_rows(&self) -> Result<()> {
+        let Some(recorded) = &self.recorded else { return Ok(()) };
+        self.sinks.iter().try_for_each(|(topic, now)| {
+            recorded::check_rows(topic, recorded.sinks.get(topic), now.rows, now.digest)
+        })
+    }
+}

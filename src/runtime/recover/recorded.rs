@@ -1,0 +1,100 @@
+//! The comparisons of sources, sinks, records and rows with the last manifest.
+
+use std::slice;
+
+use super::super::topics::Topic;
+use crate::connect::{Identity, Sink};
+use crate::durable::{Bound, Manifest, SinkState};
+use crate::error::{Error, Result};
+
+/// Refuses a sink that is not the one with the recorded rows.
+pub(in super::super) fn check_sink(
+    topic: &str,
+    recorded: Option<&SinkState>,
+    sink: &dyn Sink,
+    identity: &Identity,
+) -> Result<()> {
+    let Some(state) = recorded.filter(|state| !state.identity.matches(identity)) else {
+        return Ok(());
+    };
+    let was = labelled(&state.sink, slice::from_ref(&state.identity));
+    let is = labelled(&sink.describe(), slice::from_ref(identity));
+    Err(Error::data(format!("{topic} was written to {was}, not to {is}")).hint(
+        "Give the sink it was written to, or begin anew with another state and another sink.",
+    ))
+}
+
+/// Refuses sources of a topic that are not the recorded ones in the recorded order; more may
+/// follow. Restores each source's memory of its offsets.
+pub(in super::super) fn check_sources(topic: &Topic, recorded: Option<&Manifest>) -> Result<()> {
+    let states = recorded.and_then(|recorded| recorded.sources.get(&topic.name));
+    for (number, state) in states.into_iter().flatten().enumerate() {
+        let identities = topic.identities.get(number).map_or(&[][..], Vec::as_slice);
+        let is_bound = |was: &Identity| identities.iter().any(|is| is.matches(was));
+        let source = topic.sources.get(number);
+        match source {
+            Some(source)
+                if !state.identities.is_empty() && state.identities.iter().all(is_bound) =>
+            {
+                source.recall(&state.memory)?;
+            }
+            _ => {
+                let now = source.map_or_else(|| "nothing".into(), |source| source.describe());
+                let (was, is) =
+                    (labelled(&state.source, &state.identities), labelled(&now, identities));
+                let message = format!("{} was read from {was}, not from {is}", topic.name);
+                return Err(Error::data(message).hint(
+                    "Give the same sources in the same order (more may follow), or begin anew with \
+                     another state.",
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Refuses a partition whose records, from the first to the last recorded one, have changed.
+pub(super) fn check_records(
+    recorded: Option<&Bound>,
+    now: &Bound,
+    name: impl Fn() -> String,
+) -> Result<()> {
+    if recorded.is_none_or(|recorded| recorded == now) {
+        return Ok(());
+    }
+    let (name, from, to) = (name(), now.from, now.to);
+    Err(Error::data(format!("records {from}..{to} of {name} are not those that were read before"))
+        .hint(
+            "Restore them, or begin anew with another state; records that Kafka has compacted \
+             can't be restored.",
+        ))
+}
+
+/// Refuses a topology that makes other rows of the recorded records.
+pub(super) fn check_rows(
+    topic: &str,
+    recorded: Option<&SinkState>,
+    rows: u64,
+    digest: u64,
+) -> Result<()> {
+    match recorded {
+        Some(state) if (state.rows, state.digest) != (rows, digest) => {
+            let before = state.rows;
+            let changed = format!("the records make other rows of {topic} than they made");
+            Err(Error::data(format!("{changed}: {rows} now, {before} before")).hint(
+                "Run the version of the program that made them, or begin anew with another state.",
+            ))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Describes a source or a sink together with its ids.
+fn labelled(description: &str, identities: &[Identity]) -> String {
+    let ids: Vec<&str> = identities.iter().filter_map(Identity::id).collect();
+    if ids.is_empty() {
+        description.to_string()
+    } else {
+        format!("{description} ({})", ids.join(", "))
+    }
+}

@@ -1,0 +1,97 @@
+//! Reports to the caller of a run: its callbacks, and the summary at the end.
+
+use std::time::{Duration, Instant};
+
+use super::progress::{Holds, Milestone, Progress, Summary, TopicSummary};
+use super::topics::Topics;
+use crate::ports::Gauges;
+
+/// Time between two calls of the progress callback.
+pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Callback for the progress of a run.
+type OnProgress = Box<dyn FnMut(&Progress) + Send>;
+
+/// Callback for the milestones of a run.
+type OnMilestone = Box<dyn FnMut(Milestone) + Send>;
+
+/// Status of the coordinator, which becomes part of a [`Progress`].
+pub(super) struct Status {
+    pub(super) remaining: u64,
+    pub(super) recovering: bool,
+    pub(super) committed: u64,
+    pub(super) holds: Holds,
+}
+
+/// Owner of the callbacks and of everything that only reports need.
+pub(super) struct Reporter {
+    topics: Topics,
+    gauges: Gauges,
+    started: Instant,
+    last_report: Instant,
+    on_progress: Option<OnProgress>,
+    on_milestone: Option<OnMilestone>,
+}
+
+impl Reporter {
+    pub(super) fn new(
+        topics: Topics,
+        started: Instant,
+        on_progress: Option<OnProgress>,
+        on_milestone: Option<OnMilestone>,
+    ) -> Self {
+        Reporter {
+            topics,
+            gauges: Gauges::default(),
+            started,
+            last_report: started,
+            on_progress,
+            on_milestone,
+        }
+    }
+
+    /// Returns the gauges that the workers keep up to date.
+    pub(super) fn gauges(&self) -> Gauges {
+        self.gauges.clone()
+    }
+
+    pub(super) fn notify_milestone(&mut self, milestone: Milestone) {
+        if let Some(callback) = &mut self.on_milestone {
+            callback(milestone);
+        }
+    }
+
+    /// Returns true if it is time for a progress report, and somebody wants it.
+    pub(super) fn is_progress_due(&self) -> bool {
+        self.on_progress.is_some() && self.last_report.elapsed() >= PROGRESS_INTERVAL
+    }
+
+    pub(super) fn report_progress(&mut self, status: Status) {
+        self.last_report = Instant::now();
+        let progress = Progress {
+            records: self.topics.records(),
+            bytes: self.topics.bytes(),
+            remaining: status.remaining,
+            elapsed: self.started.elapsed(),
+            recovering: status.recovering,
+            committed: status.committed,
+            holds: status.holds,
+        };
+        if let Some(callback) = &mut self.on_progress {
+            callback(&progress);
+        }
+    }
+
+    pub(super) fn summary(&self, committed: u64, recovered: u64) -> Summary {
+        let summary = |topic: &super::topics::Topic| {
+            (topic.name.clone(), TopicSummary::from(topic.counters.as_ref()))
+        };
+        Summary {
+            topics: self.topics.iter().map(summary).collect(),
+            gauges: self.gauges.read(),
+            committed,
+            recovered,
+            elapsed: self.started.elapsed(),
+        }
+    }
+}

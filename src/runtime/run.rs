@@ -1,0 +1,148 @@
+//! A run from its bindings to its summary: everything is checked, opened and started here.
+
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use super::begin::Beginning;
+use super::commits::Commits;
+use super::committer::{CommitThread, Target};
+use super::config::{Config, RunMode};
+use super::coordinator::Coordinator;
+use super::epochs::Epochs;
+use super::message::Message;
+use super::progress::Summary;
+use super::readers::Readers;
+use super::recover::Recovery;
+use super::reporter::Reporter;
+use super::streams::Streams;
+use super::topics::{self, Topics};
+use super::worker::{self, Shared, SinkWriter, Writers};
+use crate::connect::{Identity, Sink, SinkContext};
+use crate::error::{Error, Result};
+use crate::graph::Plan;
+use crate::operators::Seeds;
+use crate::ports::Credit;
+use crate::store::disk;
+
+/// Bytes of memory for batches that are read and not decoded yet.
+const IN_FLIGHT_BYTES: usize = 64 << 20;
+
+impl Streams {
+    /// Runs the topology until everything that existed at the start is read and committed, or until
+    /// it is [stopped](super::Stop).
+    ///
+    /// After a failure the workers' threads are not joined: one of them may wait for another that
+    /// has panicked, and that would block the caller for ever. Their handles are forgotten
+    /// ([`std::mem::forget`]), because dropping them joins the threads. A program that runs the
+    /// topology again in the same process keeps these threads, and their memory, until it ends.
+    ///
+    /// # Errors
+    /// One error for all mistakes in the topology and its bindings, before anything is changed.
+    /// Later the first failure of a connector or a worker; earlier commits remain.
+    pub fn run(self, config: Config) -> Result<Summary> {
+        let (coordinator, _) = Coordinator::start(self, config, RunMode::Sources)?;
+        let summary = coordinator.run()?;
+        // A failed sync is final, even if it was one of housekeeping, whose other failures are only
+        // logged and tried again.
+        disk::sound().map_err(|e| {
+            Error::connect("can't say that all of the run is on the disk")
+                .because(e)
+                .hint("See to the disk and run it again: it goes on from what is there.")
+        })?;
+        Ok(summary)
+    }
+}
+
+impl Coordinator {
+    /// Starts a run. Returns its coordinator, still to be [run](Self::run), and a sender to it.
+    ///
+    /// # Errors
+    /// When topology and bindings don't fit, or a source, a sink or the state refuses the run.
+    pub(crate) fn start(
+        streams: Streams,
+        config: Config,
+        mode: RunMode,
+    ) -> Result<(Self, Sender<Message>)> {
+        let started = Instant::now();
+        let plan = streams.topology.plan();
+        streams.check(&plan, &config)?;
+        let workers = config.workers.max(1);
+        let (outbox, inbox) = channel();
+        let credit = Arc::new(Credit::new(IN_FLIGHT_BYTES));
+        let mut topics = topics::bound(&plan, streams.sources, &credit);
+        let Beginning { ledger, context, identities, partitions } =
+            Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
+        let topics = Topics::new(topics);
+        let (targets, writers) = open_sinks(&streams.sinks, identities, &plan, &context)?;
+        let recorded = ledger.as_ref().and_then(|ledger| ledger.last.clone());
+        let committer = CommitThread::catch_up(targets, ledger)?;
+
+        let mut recovery = Recovery::new(topics.clone(), recorded, committer.topics(), workers);
+        let follow = config.follow;
+        let mut readers =
+            Readers::new(topics.clone(), follow, context.secret, credit, outbox.clone());
+        if mode == RunMode::Sources {
+            readers.start_discovery()?;
+        }
+        for partition in partitions {
+            recovery.start_replay(partition.id);
+            readers.read(partition)?;
+        }
+        let epochs = Epochs::new(topics.clone(), readers.remaining(), started);
+        let reporter = Reporter::new(topics.clone(), started, config.progress, config.milestone);
+        let commits =
+            Commits::start(committer, topics.clone(), workers, config.commit_every, &outbox)?;
+        let feeds = topics
+            .iter()
+            .map(|topic| (topic.name.clone(), (topic.feed.clone(), topic.counters.clone())));
+        let shared = Shared {
+            topology: streams.topology,
+            feeds: feeds.collect(),
+            barriers: epochs.barriers(),
+            open: epochs.announced(),
+            stores: streams.stores.clone(),
+            gauges: reporter.gauges(),
+            seeds: Seeds::new(context.secret),
+            writers: Mutex::new(writers),
+            coordinator: outbox.clone(),
+        };
+        let workers = Some(worker::start(workers, shared)?);
+        config.stop.connect(&outbox);
+        let coordinator = Coordinator {
+            inbox,
+            mode,
+            topics,
+            epochs,
+            commits,
+            readers,
+            recovery,
+            reporter,
+            stores: streams.stores,
+            workers,
+            stopping: false,
+        };
+        Ok((coordinator, outbox))
+    }
+}
+
+/// Opens every sink. Returns their committers, and their writers by worker.
+fn open_sinks(
+    sinks: &[(String, Box<dyn Sink>)],
+    identities: Vec<Identity>,
+    plan: &Plan,
+    context: &SinkContext,
+) -> Result<(Vec<Target>, Writers)> {
+    let (mut targets, mut writers) = (Vec::new(), Writers::new());
+    for (number, ((topic, sink), identity)) in sinks.iter().zip(identities).enumerate() {
+        let opened = sink.open(plan.sink(topic)?, context)?;
+        // One process has all workers, so the first one has number 0.
+        for (worker, writer) in opened.writers.into_iter().enumerate() {
+            let writer = SinkWriter { topic: topic.clone(), sink: number, writer };
+            writers.entry(worker).or_default().push(writer);
+        }
+        let (topic, name, committer) = (topic.clone(), sink.describe(), opened.committer);
+        targets.push(Target { topic, name, identity, committer });
+    }
+    Ok((targets, writers))
+}

@@ -1,0 +1,165 @@
+//! A topology with the sources and sinks that its topics are bound to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::config::Config;
+use super::stores::Stores;
+use crate::connect::{Sink, Source};
+use crate::error::{Error, Result};
+use crate::graph::{DEAD_LETTERS, Plan};
+use crate::operators::Datum;
+use crate::ports::ReadOnlyStore;
+use crate::topology::Topology;
+
+/// Largest number of sources of one topic.
+const MAX_SOURCES: usize = u16::MAX as usize;
+
+/// A topology and the bindings of its topics.
+///
+/// ```
+/// use watershed::connect::memory::{MemoryLog, MemoryTable};
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("copy", |builder| {
+///     let table = builder.table::<String, String>("in", Consumed::with(Utf8, Utf8));
+///     table.to("out", Produced::columns(["key", "value"]));
+/// });
+/// let (input, output) = (MemoryLog::default(), MemoryTable::default());
+/// input.append(0, Some(b"tea"), Some(b"green"));
+///
+/// let streams = Streams::new(topology).source("in", input).sink("out", output.clone());
+/// let summary = streams.run(Config::default())?;
+/// assert_eq!((summary.topics["in"].read, output.rows().len()), (1, 1));
+/// # Ok::<(), Error>(())
+/// ```
+pub struct Streams {
+    pub(super) topology: Topology,
+    pub(super) sources: Vec<(String, Box<dyn Source>)>,
+    pub(super) sinks: Vec<(String, Box<dyn Sink>)>,
+    pub(crate) stores: Stores,
+}
+
+impl Streams {
+    /// Returns a topology without bindings.
+    pub fn new(topology: Topology) -> Self {
+        Streams { topology, sources: Vec::new(), sinks: Vec::new(), stores: Stores::default() }
+    }
+
+    /// Binds a topic that is read. It may be bound to several sources: of the records with one key,
+    /// those from a source bound later are later.
+    #[must_use]
+    pub fn source(mut self, topic: &str, source: impl Source + 'static) -> Self {
+        self.sources.push((topic.to_string(), Box::new(source)));
+        self
+    }
+
+    /// Binds a topic that is written. Dead letters are written to [`DEAD_LETTERS`]; if that topic
+    /// is not bound, they are only counted and logged.
+    #[must_use]
+    pub fn sink(mut self, topic: &str, sink: impl Sink + 'static) -> Self {
+        self.sinks.push((topic.to_string(), Box::new(sink)));
+        self
+    }
+
+    /// Returns a handle of the table that the topology
+    /// [materializes](crate::KTable::materialize) as `name`. It must be opened before the run and
+    /// can be read by any thread from then on. Tables that are not opened take no memory.
+    ///
+    /// ```
+    /// use watershed::connect::memory::MemoryLog;
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("count", |builder| {
+    ///     let words = builder.stream("words", Consumed::with(Nullable(Utf8), Utf8));
+    ///     let counts = words.group_by(|_, word| (word.clone(), ())).count();
+    ///     counts.materialize(Materialized::named("counts"));
+    /// });
+    /// let words = MemoryLog::default();
+    /// for word in ["to", "be", "or", "not", "to", "be"] {
+    ///     words.append(0, None, Some(word.as_bytes()));
+    /// }
+    ///
+    /// let mut streams = Streams::new(topology).source("words", words);
+    /// let counts: ReadOnlyStore<String, i64> = streams.store("counts")?;
+    /// assert_eq!(counts.view().epoch(), None);
+    /// streams.run(Config::default())?;
+    /// assert_eq!((counts.get("to"), counts.get("that")), (Some(2), None));
+    /// let rows = counts.view().all().map(|(word, n)| format!("{word} {n}")).collect::<Vec<_>>();
+    /// assert_eq!(rows, ["be 2", "not 1", "or 1", "to 2"]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the topology has no such store, or one with other keys or values. The error lists the
+    /// stores that it has.
+    pub fn store<K: Datum, V: Datum>(&mut self, name: &str) -> Result<ReadOnlyStore<K, V>> {
+        self.stores.open(&self.topology, name)
+    }
+
+    /// Refuses a run whose topology or bindings are wrong.
+    ///
+    /// # Errors
+    /// One error with every mistake in it.
+    pub(super) fn check(&self, plan: &Plan, config: &Config) -> Result<()> {
+        let mut wrong = plan.errors.clone();
+        if config.state.is_some() {
+            let volatile =
+                |step: &String| format!("{step} can't be rebuilt from a state: run it without one");
+            wrong.extend(plan.volatile.iter().map(volatile));
+        }
+        self.check_sources(plan, &mut wrong);
+        self.check_sinks(plan, &mut wrong);
+        self.check_unbound(plan, &mut wrong);
+        if wrong.is_empty() {
+            return Ok(());
+        }
+        let (topology, wrong) = (self.topology.name(), wrong.join("; "));
+        Err(Error::config(format!("topology {topology} can't run: {wrong}")))
+    }
+
+    fn check_sources(&self, plan: &Plan, wrong: &mut Vec<String>) {
+        let mut known: BTreeSet<(&str, String)> = BTreeSet::new();
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (topic, source) in &self.sources {
+            *counts.entry(topic).or_default() += 1;
+            if !plan.sources.contains(topic) {
+                wrong.push(format!("topic {topic} is bound to a source but never read"));
+            }
+            if !known.insert((topic, source.describe())) {
+                wrong.push(format!("topic {topic} is bound twice to {}", source.describe()));
+            }
+        }
+        for (topic, n) in counts.into_iter().filter(|(_, n)| *n > MAX_SOURCES) {
+            wrong.push(format!(
+                "topic {topic} is bound to {n} sources, but may be bound to {MAX_SOURCES}"
+            ));
+        }
+    }
+
+    fn check_sinks(&self, plan: &Plan, wrong: &mut Vec<String>) {
+        let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+        for (topic, _) in &self.sinks {
+            if !plan.sinks.iter().any(|schema| schema.topic == *topic) {
+                wrong.push(format!("topic {topic} is bound to a sink but never written"));
+            }
+            *counts.entry(topic).or_default() += 1;
+        }
+        let twice = counts.into_iter().filter(|(_, n)| *n > 1);
+        wrong.extend(twice.map(|(topic, _)| format!("topic {topic} is bound to two sinks")));
+    }
+
+    fn check_unbound(&self, plan: &Plan, wrong: &mut Vec<String>) {
+        let read: BTreeSet<&String> = plan.sources.iter().collect();
+        for topic in read {
+            if !self.sources.iter().any(|(bound, _)| bound == topic) {
+                wrong.push(format!("topic {topic} is read but bound to no source"));
+            }
+        }
+        let written: BTreeSet<&String> = plan.sinks.iter().map(|schema| &schema.topic).collect();
+        for topic in written.into_iter().filter(|topic| *topic != DEAD_LETTERS) {
+            if !self.sinks.iter().any(|(bound, _)| bound == topic) {
+                wrong.push(format!("topic {topic} is written but bound to no sink"));
+            }
+        }
+    }
+}

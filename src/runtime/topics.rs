@@ -1,0 +1,92 @@
+//! The topics that a run reads, with the sources that are bound to them.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::connect::{Identity, Source};
+use crate::graph::Plan;
+use crate::metrics::TopicCounters;
+use crate::ports::{Credit, Feed};
+use crate::record::PartitionId;
+
+/// A topic that is read.
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) feed: Arc<Feed>,
+    pub(super) counters: Arc<TopicCounters>,
+    /// The sources in the order in which they are bound.
+    pub(super) sources: Vec<Arc<dyn Source>>,
+    /// The identities of each source; empty under the test driver.
+    pub(super) identities: Vec<Vec<Identity>>,
+}
+
+/// Returns the topics of `plan` in its order, each with the sources that are bound to it.
+pub(super) fn bound(
+    plan: &Plan,
+    sources: Vec<(String, Box<dyn Source>)>,
+    credit: &Arc<Credit>,
+) -> Vec<Topic> {
+    let topic = |name: &String| Topic {
+        name: name.clone(),
+        feed: Arc::new(Feed::new(credit.clone())),
+        counters: Arc::default(),
+        sources: Vec::new(),
+        identities: Vec::new(),
+    };
+    let mut topics: Vec<Topic> = plan.sources.iter().map(topic).collect();
+    for (name, source) in sources {
+        if let Some(topic) = topics.iter_mut().find(|topic| topic.name == name) {
+            topic.sources.push(source.into());
+        }
+    }
+    topics
+}
+
+/// All topics of a run, shared by the parts of the coordinator.
+#[derive(Clone)]
+pub(super) struct Topics(Arc<[Topic]>);
+
+impl Topics {
+    pub(super) fn new(topics: Vec<Topic>) -> Self {
+        Topics(topics.into())
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
+        self.0.iter()
+    }
+
+    /// Returns every source with the id that its partition 0 has or would have.
+    pub(super) fn sources(&self) -> impl Iterator<Item = (PartitionId, &Arc<dyn Source>)> {
+        (0..=u16::MAX).zip(self.iter()).flat_map(|(topic, Topic { sources, .. })| {
+            let first = PartitionId { topic, source: 0, partition: 0 };
+            (0..=u16::MAX)
+                .zip(sources)
+                .map(move |(n, source)| (PartitionId { source: n, ..first }, source))
+        })
+    }
+
+    /// Returns the topic of a partition.
+    pub(super) fn of(&self, id: PartitionId) -> &Topic {
+        &self.0[usize::from(id.topic)]
+    }
+
+    /// Returns the source of a partition.
+    pub(super) fn source(&self, id: PartitionId) -> &Arc<dyn Source> {
+        &self.of(id).sources[usize::from(id.source)]
+    }
+
+    /// Names a partition for people, by its source.
+    pub(super) fn describe(&self, id: PartitionId) -> String {
+        format!("{}, partition {}", self.source(id).describe(), id.partition)
+    }
+
+    /// Returns the number of records decoded so far, dead letters included.
+    pub(super) fn records(&self) -> u64 {
+        self.iter().map(|topic| topic.counters.read.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Returns the number of bytes decoded so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.iter().map(|topic| topic.counters.bytes.load(Ordering::Relaxed)).sum()
+    }
+}
