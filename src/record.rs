@@ -32,6 +32,13 @@ pub struct Order {
     pub partition: u32,
 }
 
+impl Order {
+    /// Returns the partition of the record.
+    pub(crate) fn partition_id(&self) -> PartitionId {
+        PartitionId { topic: self.topic, source: self.source, partition: self.partition }
+    }
+}
+
 /// A partition of a source of a topic, by the numbers that they have in a run.
 ///
 /// Topics are numbered in the order in which the topology reads them, sources in the order in which
@@ -66,6 +73,12 @@ impl PartitionId {
     /// Returns the id of another partition of the same source.
     pub(crate) fn with_partition(self, partition: u32) -> Self {
         PartitionId { partition, ..self }
+    }
+
+    /// Returns the order of the record at `offset`.
+    pub(crate) fn at(self, offset: u64) -> Order {
+        let PartitionId { topic, source, partition } = self;
+        Order { topic, source, offset, partition }
     }
 }
 
@@ -336,6 +349,14 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_order_and_its_partition_have_the_same_numbers() {
+        let id = PartitionId::new(65_535, 65_534, 3).unwrap();
+        assert_eq!(id.at(7), Order { topic: 65_535, source: 65_534, offset: 7, partition: 3 });
+        assert_eq!(id.at(7).partition_id(), id);
+        assert!(PartitionId::new(65_536, 0, 0).is_err() && PartitionId::new(0, 65_536, 0).is_err());
+    }
 
     #[test]
     fn a_digest_is_what_it_was_when_manifests_were_written_with_it() {

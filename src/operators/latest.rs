@@ -12,7 +12,7 @@ use timely::dataflow::StreamVec;
 use super::epochs::{Step, in_epochs};
 use super::{Column, Datum, Keys, Map, Seeds, Upserts};
 use crate::metrics::TopicCounters;
-use crate::record::{Order, Way};
+use crate::record::{Order, PartitionId, Way};
 use crate::time::Epoch;
 
 /// A record on its way into a table: key, place in the order and within its record, half the digest
@@ -46,13 +46,10 @@ impl Default for Stand {
     }
 }
 
-/// Topic, source and partition.
-type Log = (u16, u16, u32);
-
 /// Numbers for logs, which are few beside their records.
 struct Logs {
-    known: Vec<Log>,
-    numbers: Map<Log, u32>,
+    known: Vec<PartitionId>,
+    numbers: Map<PartitionId, u32>,
     /// The number that was asked for last: records of one partition come in runs.
     last: u32,
 }
@@ -63,7 +60,7 @@ impl Logs {
     }
 
     fn number(&mut self, order: Order) -> u32 {
-        let log = (order.topic, order.source, order.partition);
+        let log = order.partition_id();
         if self.known.get(self.last as usize) != Some(&log) {
             let next = self.known.len() as u32;
             self.last = *self.numbers.entry(log).or_insert(next);
@@ -75,8 +72,7 @@ impl Logs {
     }
 
     fn order(&self, stands: &Stand) -> Option<Order> {
-        let (topic, source, partition) = *self.known.get(stands.log as usize)?;
-        Some(Order { topic, source, offset: stands.offset, partition })
+        Some(self.known.get(stands.log as usize)?.at(stands.offset))
     }
 }
 
