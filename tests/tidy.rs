@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::{fs, io};
 
+mod circles;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -34,6 +35,7 @@ const LONGEST_TEST_MODULE: usize = 100;
 
 const FLOOR: &str = "A module imports lower floors or, on its own, what stands before it in FLOORS (tests/tidy.rs); a connector or the \
                      gateway imports floors 0 and 1 and itself. Move the code down, or pass in what it needs.";
+const CIRCLE: &str = "No files of one folder import one another in a circle: move what both need to a file of its own.";
 const ENGINE: &str = "Only floors 2 to 5 name timely or differential, and durable does not: give the rest a plain interface.";
 const CLOCK: &str = "Only runtime and testing read a clock or spawn a thread that outlives a call: take the time as an argument, or let the runtime do it.";
 const DOCS: &str = "Each file begins with a `//!` line that says what it is.";
@@ -64,6 +66,7 @@ fn the_tree_keeps_the_house_rules() {
     let mut broken: Vec<Broken> =
         files.iter().flat_map(|(path, text)| check(path, text, &tree)).collect();
     broken.extend(unlisted(&files));
+    broken.extend(circles::circles(&files, &tree));
     if !root.join(".clippy.toml").exists() {
         broken.push((LINTS, ".clippy.toml: not there".to_owned()));
     }

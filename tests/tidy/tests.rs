@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::circles::circles;
 use super::source::{Source, paths};
 use super::{
     CLOCK, DEAD, DOCS, ENGINE, FLOOR, INDEX, LENGTH, PANIC, Tree, UNFINISHED, check, unlisted,
@@ -342,4 +343,25 @@ fn a_file_is_a_test_by_its_name_its_folder_or_its_mod_line() {
     ] {
         assert!(!tree.is_test(path), "{path}");
     }
+}
+
+#[test]
+fn files_that_import_one_another_are_found_through_others_too() {
+    let found = |c: &str| {
+        let files = [
+            ("src/runtime/mod.rs", "mod a;\nmod b;\nmod c;\npub use a::A;\n"),
+            ("src/runtime/a.rs", "use super::b::B;\nuse crate::error::Error;\n"),
+            ("src/runtime/b/mod.rs", "mod inner;\n"),
+            ("src/runtime/b/inner.rs", "use super::super::c::C;\n"),
+            ("src/runtime/c.rs", c),
+        ];
+        let files = files.map(|(path, text)| (path.to_owned(), format!("//! A file.\n{text}")));
+        let files = BTreeMap::from(files);
+        let broken = circles(&files, &Tree::of(&files)).into_iter();
+        broken.map(|(_, place)| place).collect::<Vec<_>>()
+    };
+    let circle = ["a.rs:1: through b", "b.rs:1: through c", "c.rs:1: through a"];
+    assert_eq!(found("use super::a::A;"), circle.map(|file| format!("src/runtime/{file}")));
+    assert_eq!(found("use super::A;\n// use super::a::A"), [""; 0]);
+    assert_eq!(found("#[cfg(test)]\nmod tests {\n    use super::super::a::A;\n}"), [""; 0]);
 }
