@@ -9,7 +9,7 @@ use crate::metrics::TopicCounters;
 use crate::operators::{Arrived, Datum, latest};
 use crate::options::Consumed;
 use crate::ports::{Decode, Feed, source};
-use crate::record::{Record, Way};
+use crate::record::{Ordinal, Record};
 use crate::secret::Secret;
 use crate::serdes::Reject;
 use crate::stream::{Event, KStream};
@@ -66,7 +66,14 @@ impl<'s> StreamsBuilder<'s> {
                 })?;
                 TopicCounters::add(&counted.applied, 1);
                 let (order, timestamp) = (record.order, record.timestamp);
-                out.push(Event { key, value, order, way: Way::default(), timestamp, diff: 1 });
+                out.push(Event {
+                    key,
+                    value,
+                    order,
+                    ordinal: Ordinal::default(),
+                    timestamp,
+                    diff: 1,
+                });
                 Ok(())
             }),
         );
@@ -110,7 +117,13 @@ impl<'s> StreamsBuilder<'s> {
             Box::new(move |record, out| {
                 let (key, value) = decode(record)?;
                 let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
-                out.push(Arrived { key, order: record.order, way: Way::default(), digest, value });
+                out.push(Arrived {
+                    key,
+                    order: record.order,
+                    ordinal: Ordinal::default(),
+                    digest,
+                    value,
+                });
                 Ok(())
             }),
         );

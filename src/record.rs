@@ -82,49 +82,50 @@ impl PartitionId {
     }
 }
 
-/// Where a row stands among those that one record makes; the greater is the later.
+/// The ordinal of a row among all rows derived from one record; the greater is the later.
 ///
-/// It has a step for each verb that may make several rows of one. The row of a record that makes no
-/// other has none.
+/// It has one number for each verb that may derive several rows from one, as SQL's `WITH ORDINALITY`
+/// counts the rows of one call. A row that is the only one of its record has no numbers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Way {
-    /// The first step, counted from 1; 0 without any.
-    step: u64,
-    next: Option<Box<Way>>,
+pub(crate) struct Ordinal {
+    /// The number given by the first such verb, counted from 1; 0 without any.
+    number: u64,
+    /// The numbers given by later verbs.
+    next: Option<Box<Ordinal>>,
 }
 
-impl Way {
-    /// The way of one of the rows that have a common `key` as all their order: any, but the same in
+impl Ordinal {
+    /// An ordinal for rows that share one position and differ by `key`: arbitrary, but the same in
     /// every run.
     pub(crate) fn of_key<K: Hash>(key: &K) -> Self {
-        Way { step: FixedState::with_seed(0x00de_c1de).hash_one(key) | 1, next: None }
+        Ordinal { number: FixedState::with_seed(0x00de_c1de).hash_one(key) | 1, next: None }
     }
 
-    /// True without any step.
+    /// Returns true without any number.
     pub(crate) fn is_empty(&self) -> bool {
-        self.step == 0
+        self.number == 0
     }
 
-    /// The way of row `number`, counted from 0, of those that are made of this one.
-    pub(crate) fn then(&self, number: usize) -> Self {
-        let mut way = self.clone();
-        way.push(number as u64 + 1);
-        way
+    /// The ordinal of row `index`, counted from 0, of those derived from this one.
+    pub(crate) fn then(&self, index: usize) -> Self {
+        let mut ordinal = self.clone();
+        ordinal.push(index as u64 + 1);
+        ordinal
     }
 
-    fn push(&mut self, step: u64) {
+    fn push(&mut self, number: u64) {
         match &mut self.next {
-            Some(next) => next.push(step),
-            None if self.step == 0 => self.step = step,
-            None => self.next = Some(Box::new(Way { step, next: None })),
+            Some(next) => next.push(number),
+            None if self.number == 0 => self.number = number,
+            None => self.next = Some(Box::new(Ordinal { number, next: None })),
         }
     }
 
-    /// The way of a row that came to where `number` others, each with rows of the same record, are
-    /// earlier.
-    pub(crate) fn after(self, number: u64) -> Self {
+    /// The ordinal in a merged stream, where the rows of the same record from `earlier` other
+    /// inputs precede this one.
+    pub(crate) fn after(self, earlier: u64) -> Self {
         let next = (!self.is_empty()).then(|| Box::new(self));
-        Way { step: number + 1, next }
+        Ordinal { number: earlier + 1, next }
     }
 }
 

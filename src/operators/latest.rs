@@ -12,7 +12,7 @@ use timely::dataflow::StreamVec;
 use super::epochs::{Step, in_epochs};
 use super::{Column, Datum, Keys, Map, Seeds, Upserts};
 use crate::metrics::TopicCounters;
-use crate::record::{Order, PartitionId, Way};
+use crate::record::{Order, Ordinal, PartitionId};
 use crate::time::Epoch;
 
 /// A record on its way into a table: key, place in the order and within its record, half the digest
@@ -21,7 +21,7 @@ use crate::time::Epoch;
 pub(crate) struct Arrived<K, V> {
     pub(crate) key: K,
     pub(crate) order: Order,
-    pub(crate) way: Way,
+    pub(crate) ordinal: Ordinal,
     pub(crate) digest: u64,
     pub(crate) value: Option<V>,
 }
@@ -76,15 +76,15 @@ impl Logs {
     }
 }
 
-/// Of what stands since this epoch, the ways of rows that are not all that their record made. The
-/// others of a record come in the same epoch, so nothing of it is kept for longer.
-struct Ways {
+/// The ordinals of current rows whose record made other rows too, by number of the key. All rows of
+/// a record arrive in one epoch, so ordinals are kept for that epoch only.
+struct Ordinals {
     epoch: Epoch,
-    of: Map<u32, Way>,
+    of: Map<u32, Ordinal>,
 }
 
-impl Ways {
-    /// Forgets what was before `epoch`.
+impl Ordinals {
+    /// Forgets the ordinals of epochs before `epoch`.
     fn enter(&mut self, epoch: Epoch) {
         if self.epoch != epoch {
             self.epoch = epoch;
@@ -108,28 +108,28 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
 ) -> Upserts<'s, V> {
     let mut state: Column<Stand> = Column::new();
     let seeds = keys.seeds();
-    let (mut logs, mut ways) = (Logs::new(seeds), Ways { epoch: 0, of: seeds.map() });
+    let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
     let logic =
         move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
             let Step::Data(records) = step else { return false };
             let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) =
                 (0, 0, 0, 0, 0i64);
             let mut keys = keys.open();
-            ways.enter(epoch);
-            for Arrived { key, order, way, digest, value } in records.drain(..) {
+            ordinals.enter(epoch);
+            for Arrived { key, order, ordinal, digest, value } in records.drain(..) {
                 let number = keys.number(&key);
                 let stands = state.at(number);
                 let before = logs.order(stands);
                 let later = before.is_none_or(|before| match order.cmp(&before) {
-                    Equal => ways.of.get(&number).is_some_and(|stood| way > *stood),
+                    Equal => ordinals.of.get(&number).is_some_and(|stood| ordinal > *stood),
                     than => than == Greater,
                 });
                 if !later {
                     superseded += 1;
                     continue;
                 }
-                if !way.is_empty() {
-                    ways.of.insert(number, way);
+                if !ordinal.is_empty() {
+                    ordinals.of.insert(number, ordinal);
                 }
                 let digest = value.as_ref().map_or(0, |_| digest);
                 let (first, stood) = (before.is_none(), stands.digest);

@@ -9,7 +9,7 @@ use super::{Event, KStream, Shared};
 use crate::grouped::KGrouped;
 use crate::metrics::TopicCounters;
 use crate::operators::{Arrived, Datum, Extreme, fold, group, latest};
-use crate::record::{Order, Way};
+use crate::record::{Order, Ordinal};
 use crate::table::KTable;
 use crate::time::Epoch;
 
@@ -18,14 +18,14 @@ use crate::time::Epoch;
 struct Left<V> {
     value: V,
     order: Order,
-    way: Way,
+    ordinal: Ordinal,
     timestamp: Option<i64>,
 }
 
 impl<V> Left<V> {
     /// The same with another value.
     fn with<W>(&self, value: W) -> Left<W> {
-        Left { value, order: self.order, way: self.way.clone(), timestamp: self.timestamp }
+        Left { value, order: self.order, ordinal: self.ordinal.clone(), timestamp: self.timestamp }
     }
 }
 
@@ -101,7 +101,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let node = self.graph.node("to_table", &[self.node]);
         if self.retracts {
             let diffs = timed(&self.events, |e, t| {
-                Some(((e.key, (e.order, e.way, e.value)), t, isize::from(e.diff)))
+                Some(((e.key, (e.order, e.ordinal, e.value)), t, isize::from(e.diff)))
             });
             let fresh = Box::new(|| Extreme::new(true));
             let last =
@@ -111,7 +111,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let secret = self.graph.seeds().secret();
         let arrived = self.events.clone().map(move |e| {
             let digest = secret.digest(&e.value).half();
-            Arrived { key: e.key, order: e.order, way: e.way, digest, value: Some(e.value) }
+            Arrived { key: e.key, order: e.order, ordinal: e.ordinal, digest, value: Some(e.value) }
         });
         let rows = latest(
             arrived,
@@ -196,7 +196,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 
     fn lefts(&self) -> VecCollection<'s, Epoch, (K, Left<V>)> {
         timed(&self.events, |e, t| {
-            let left = Left { value: e.value, order: e.order, way: e.way, timestamp: e.timestamp };
+            let left =
+                Left { value: e.value, order: e.order, ordinal: e.ordinal, timestamp: e.timestamp };
             Some(((e.key, left), t, isize::from(e.diff)))
         })
     }
@@ -208,8 +209,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ) -> KStream<'s, K, O> {
         // A multiplicity beyond one is as many events.
         let event = |((key, left), _, diff): ((K, Left<O>), Epoch, isize)| {
-            let Left { value, order, way, timestamp } = left;
-            let one = Event { key, value, order, way, timestamp, diff: diff.signum() as i8 };
+            let Left { value, order, ordinal, timestamp } = left;
+            let one = Event { key, value, order, ordinal, timestamp, diff: diff.signum() as i8 };
             std::iter::repeat_n(one, diff.unsigned_abs())
         };
         KStream::new(self.graph.clone(), node, rows.consolidate().inner.flat_map(event), true)

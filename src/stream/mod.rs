@@ -17,7 +17,7 @@ use timely::dataflow::operators::generic::Operator;
 
 use crate::graph::Graph;
 use crate::operators::Datum;
-use crate::record::{Order, Way};
+use crate::record::{Order, Ordinal};
 use crate::time::Epoch;
 
 /// A record in a stream. `diff` is 1, or -1 where a maintained join takes back what it gave.
@@ -26,7 +26,7 @@ pub(crate) struct Event<K, V> {
     pub(crate) key: K,
     pub(crate) value: V,
     pub(crate) order: Order,
-    pub(crate) way: Way,
+    pub(crate) ordinal: Ordinal,
     pub(crate) timestamp: Option<i64>,
     pub(crate) diff: i8,
 }
@@ -181,7 +181,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     key,
                     value,
                     order: e.order,
-                    way: e.way,
+                    ordinal: e.ordinal,
                     timestamp: e.timestamp,
                     diff: e.diff,
                 });
@@ -208,8 +208,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.each(
             "map_values",
             Box::new(move |e, out| {
-                let (order, way, timestamp, diff) = (e.order, e.way, e.timestamp, e.diff);
-                out.push(Event { key: e.key, value: f(e.value), order, way, timestamp, diff });
+                let (order, ordinal, timestamp, diff) = (e.order, e.ordinal, e.timestamp, e.diff);
+                out.push(Event { key: e.key, value: f(e.value), order, ordinal, timestamp, diff });
             }),
         )
     }
@@ -244,7 +244,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     key,
                     value,
                     order,
-                    way: e.way.then(n),
+                    ordinal: e.ordinal.then(n),
                     timestamp,
                     diff,
                 }));
@@ -280,7 +280,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     key: key.clone(),
                     value,
                     order,
-                    way: e.way.then(n),
+                    ordinal: e.ordinal.then(n),
                     timestamp,
                     diff,
                 };
@@ -312,7 +312,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     key: f(&e.key, &e.value),
                     value: e.value,
                     order: e.order,
-                    way: e.way,
+                    ordinal: e.ordinal,
                     timestamp: e.timestamp,
                     diff: e.diff,
                 });
@@ -350,7 +350,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 
     /// The records of both streams. As in Kafka there is no order between them; but in a table of
     /// them a record of the topic that the topology names later is the later one, whichever came
-    /// first. Of what one record became on two ways, that of `other` is later.
+    /// first. Of two rows derived from one record, that of `other` is later.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -371,7 +371,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         use timely::dataflow::operators::{Concat, vec::Map};
         let node = self.graph.node("merge", &[self.node, other.node]);
         let side = |stream: &Self, number| {
-            stream.events.clone().map(move |e| Event { way: e.way.after(number), ..e })
+            stream.events.clone().map(move |e| Event { ordinal: e.ordinal.after(number), ..e })
         };
         let events = side(self, 0).concat(side(other, 1));
         KStream::new(self.graph.clone(), node, events, self.retracts || other.retracts)

@@ -26,7 +26,7 @@ use crate::grouped::KGrouped;
 use crate::operators::{Datum, Diffs, Upsert, Upserts, changelog, changes, group, join, numbered};
 use crate::options::{Materialized, Produced};
 use crate::ports::{materialize, materialize_diffs, measure, snapshot, snapshot_diffs};
-use crate::record::{Order, Way};
+use crate::record::{Order, Ordinal};
 use crate::row::Row;
 use crate::stream::{Event, KStream};
 use crate::time::Epoch;
@@ -406,7 +406,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             // All changes of an epoch come at once: no topic has their rank, and between keys any
             // order will do that stays.
             let order = Order { topic: u16::MAX, source: 0, offset: epoch, partition: 0 };
-            Event { way: Way::of_key(&key), key, value, order, timestamp: None, diff: 1 }
+            Event { ordinal: Ordinal::of_key(&key), key, value, order, timestamp: None, diff: 1 }
         };
         KStream::new(
             self.graph.clone(),
