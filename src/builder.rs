@@ -121,6 +121,7 @@ impl<'s> StreamsBuilder<'s> {
                     key,
                     order: record.order,
                     ordinal: Ordinal::default(),
+                    timestamp: record.timestamp,
                     digest,
                     value,
                 });

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// The most bytes of a value that are read where a log has no limit of its own, and how many are
 /// kept of a longer one.
@@ -134,8 +135,8 @@ impl Ordinal {
 pub struct Span {
     /// Offset of the record in its partition.
     pub offset: u64,
-    /// Timestamp of the record in microseconds, where the connector has one.
-    pub timestamp: Option<i64>,
+    /// Timestamp of the record, where the connector has one.
+    pub timestamp: Option<Timestamp>,
     /// Bytes of the key; `None` is a null key.
     pub key: Option<Range<u32>>,
     /// Bytes of the value; `None` is a null value (a tombstone).
@@ -181,8 +182,8 @@ pub struct Batch {
 pub struct Record<'a> {
     /// Where it stands.
     pub order: Order,
-    /// Its timestamp in microseconds, where the connector has one.
-    pub timestamp: Option<i64>,
+    /// Its timestamp, where the connector has one.
+    pub timestamp: Option<Timestamp>,
     /// Its key; `None` is null.
     pub key: Option<&'a [u8]>,
     /// Its value; `None` is null (a tombstone).
@@ -210,7 +211,7 @@ impl Record<'_> {
         let mut front = [0; 40];
         let words = [
             self.order.offset,
-            self.timestamp.unwrap_or(0).cast_unsigned(),
+            self.timestamp.unwrap_or_default().0.cast_unsigned(),
             lengths,
             self.cut.unwrap_or(0),
             there,
@@ -287,7 +288,7 @@ impl Batch {
     pub fn push(
         &mut self,
         offset: u64,
-        timestamp: Option<i64>,
+        timestamp: Option<Timestamp>,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) {
@@ -367,7 +368,7 @@ mod tests {
         batch.push(7, None, Some(b""), Some(b""));
         batch.push(7, None, Some(b"key"), Some(b"value"));
         batch.push(7, None, Some(b"key"), None);
-        batch.push(8, Some(1_700_000_000_000_000), Some(b"key"), Some(b"value"));
+        batch.push(8, Some(Timestamp(1_700_000_000_000_000)), Some(b"key"), Some(b"value"));
         batch.push_header("tenant", Some(b"north"));
         batch.records.push(Span { cut: Some(70 << 20), ..batch.records[3].clone() });
         let secret = Secret::new(*b"0123456789abcdef");

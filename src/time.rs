@@ -5,13 +5,31 @@ use serde::{Deserialize, Serialize};
 /// Progress: the number of a closed range of input. It is the timestamp of the dataflow.
 pub type Epoch = u64;
 
-/// Event time: microseconds since 1970-01-01T00:00:00 UTC.
+/// Event time: microseconds since 1970-01-01T00:00:00 UTC, negative before it.
+///
+/// It is data, as keys and values are: it comes from a record ([`Consumed::timestamp`], or else the
+/// connector), and is the same each time the record is read.
+///
+/// [`Consumed::timestamp`]: crate::options::Consumed::timestamp
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// A timestamp given in milliseconds since 1970, as Kafka has them. Beyond the range of
+    /// microseconds it is the least or the greatest timestamp.
+    ///
+    /// ```
+    /// use watershed::Timestamp;
+    ///
+    /// assert_eq!(Timestamp::from_millis(-7), Timestamp(-7_000));
+    /// assert_eq!(Timestamp::from_millis(i64::MAX), Timestamp(i64::MAX));
+    /// ```
+    pub const fn from_millis(millis: i64) -> Self {
+        Timestamp(millis.saturating_mul(1_000))
+    }
+
     /// The calendar year in UTC, in the proleptic Gregorian calendar.
     ///
     /// ```

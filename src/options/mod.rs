@@ -80,7 +80,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let decode = |record: &watershed::record::Record<'_>| {
     ///     let tenant = record.headers.last("tenant").ok_or_else(|| Reject::new("no tenant", "a header is needed"))?;
-    ///     Ok((String::from_utf8_lossy(tenant).into_owned(), record.value.map(|_| record.timestamp.unwrap_or(0))))
+    ///     Ok((String::from_utf8_lossy(tenant).into_owned(), record.value.map(|_| record.timestamp.map_or(0, |t| t.0))))
     /// };
     /// builder.table("rows", Consumed::from_record(decode)).materialize(Materialized::named("seen"));
     /// # });

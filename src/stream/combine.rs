@@ -11,7 +11,7 @@ use crate::metrics::TopicCounters;
 use crate::operators::{Arrived, Datum, Extreme, fold, group, latest};
 use crate::record::{Order, Ordinal};
 use crate::table::KTable;
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
 /// A stream's record, as a join keeps it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -19,7 +19,7 @@ struct Left<V> {
     value: V,
     order: Order,
     ordinal: Ordinal,
-    timestamp: Option<i64>,
+    timestamp: Option<Timestamp>,
 }
 
 impl<V> Left<V> {
@@ -111,7 +111,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let secret = self.graph.seeds().secret();
         let arrived = self.events.clone().map(move |e| {
             let digest = secret.digest(&e.value).half();
-            Arrived { key: e.key, order: e.order, ordinal: e.ordinal, digest, value: Some(e.value) }
+            let (order, ordinal, timestamp) = (e.order, e.ordinal, e.timestamp);
+            Arrived { key: e.key, order, ordinal, timestamp, digest, value: Some(e.value) }
         });
         let rows = latest(
             arrived,

@@ -18,7 +18,7 @@ use timely::dataflow::operators::generic::Operator;
 use crate::graph::Graph;
 use crate::operators::Datum;
 use crate::record::{Order, Ordinal};
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
 /// A record in a stream. `diff` is 1, or -1 where a maintained join takes back what it gave.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,7 +27,7 @@ pub(crate) struct Event<K, V> {
     pub(crate) value: V,
     pub(crate) order: Order,
     pub(crate) ordinal: Ordinal,
-    pub(crate) timestamp: Option<i64>,
+    pub(crate) timestamp: Option<Timestamp>,
     pub(crate) diff: i8,
 }
 

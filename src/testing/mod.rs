@@ -201,7 +201,7 @@ impl TopologyTestDriver {
         let next = self.next.entry((number, partition)).or_default();
         *next = (*next).max(offset + 1);
         let mut batch = Batch { partition, first: offset, next: offset + 1, ..Batch::default() };
-        batch.push(offset, Some(self.now.0), key, value);
+        batch.push(offset, Some(self.now), key, value);
         for (name, value) in &self.headers {
             batch.push_header(name, value.as_deref());
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::{ArchiveTopic, Copier, Rotation};
 use watershed::record::Batch;
-use watershed::{ErrorKind, Result};
+use watershed::{ErrorKind, Result, Timestamp};
 
 use super::{Spot, Topic};
 use crate::support::Dice;
@@ -18,7 +18,12 @@ const FIVE: Rotation = Rotation { flush_size: 5, rotate_interval: None };
 fn batch(range: std::ops::Range<u64>, at: impl Fn(u64) -> i64) -> Batch {
     let mut batch = Batch { partition: 2, first: range.start, next: range.end, ..Batch::default() };
     for offset in range {
-        batch.push(offset, Some(at(offset) * 1000), None, Some(format!("r{offset}").as_bytes()));
+        batch.push(
+            offset,
+            Some(Timestamp::from_millis(at(offset))),
+            None,
+            Some(format!("r{offset}").as_bytes()),
+        );
     }
     batch
 }

@@ -86,7 +86,7 @@ fn times_and_headers_of_records_are_found_by_a_closure() {
                 .headers
                 .last("origin")
                 .ok_or_else(|| Reject::new("no origin", names.join(" ")))?;
-            let value = record.value.map(|_| record.timestamp.unwrap());
+            let value = record.value.map(|_| record.timestamp.unwrap().0);
             Ok((String::from_utf8_lossy(origin).into_owned(), value))
         };
         builder.table("rows", Consumed::from_record(decode)).to("kept", pair());

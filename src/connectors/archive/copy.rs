@@ -9,6 +9,7 @@ use crate::store::Mark;
 use crate::connect::{Partition, Poll, line};
 use crate::error::{Error, Result};
 use crate::record::{Batch, LONGEST, Record};
+use crate::time::Timestamp;
 
 use super::ArchiveTopic;
 use super::objects::Objects;
@@ -50,7 +51,7 @@ pub struct Copier {
 struct Open {
     first: u64,
     records: u64,
-    timestamp: Option<i64>,
+    timestamp: Option<Timestamp>,
     lines: Vec<u8>,
 }
 
@@ -142,7 +143,7 @@ impl Copier {
 
     fn ends_before(&self, record: &Record<'_>) -> bool {
         let late = |interval: Duration| {
-            let age = record.timestamp?.checked_sub(self.open.timestamp?)?;
+            let age = record.timestamp?.0.checked_sub(self.open.timestamp?.0)?;
             Some(u128::try_from(age).ok()? >= interval.as_micros())
         };
         self.rotation.rotate_interval.and_then(late).unwrap_or(false)

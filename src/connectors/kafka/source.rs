@@ -16,6 +16,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::record::Batch;
+use crate::time::Timestamp;
 
 use super::KafkaTopic;
 use super::client::{self, Context, Scout};
@@ -276,8 +277,7 @@ impl Reader {
                     return Ok(false);
                 }
                 self.blind = false;
-                let timestamp =
-                    message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
+                let timestamp = message.timestamp().to_millis().map(Timestamp::from_millis);
                 self.batch.push(offset, timestamp, message.key(), message.payload());
                 for header in message.headers().into_iter().flat_map(Headers::iter) {
                     self.batch.push_header(header.key, header.value);

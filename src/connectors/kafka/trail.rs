@@ -12,6 +12,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 
 use crate::error::{Error, Result};
 use crate::record::{Batch, Headers, Order, Record};
+use crate::time::Timestamp;
 
 use super::KafkaTopic;
 use super::client::{Context, Scout};
@@ -142,8 +143,7 @@ impl KafkaTopic {
             let error = match consumer.poll(PATIENCE) {
                 Some(Ok(message)) => {
                     let partition = message.partition() as u32;
-                    let timestamp =
-                        message.timestamp().to_millis().map(|millis| millis.saturating_mul(1000));
+                    let timestamp = message.timestamp().to_millis().map(Timestamp::from_millis);
                     let there = self.trails.mark(&Record {
                         order: Order {
                             offset: message.offset() as u64,

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 
 use crate::error::{Error, Result};
+use crate::time::Timestamp;
 
 /// A shard as the service lists it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,8 +50,8 @@ pub(super) struct Raw {
     pub(super) sequence: String,
     /// The partition key; a stream that goes by none may have records without.
     pub(super) key: Option<String>,
-    /// Microseconds since 1970.
-    pub(super) arrived: Option<i64>,
+    /// The time of its arrival in the stream.
+    pub(super) arrived: Option<Timestamp>,
     pub(super) data: Vec<u8>,
 }
 

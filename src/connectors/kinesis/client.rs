@@ -21,6 +21,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written};
+use crate::time::Timestamp;
 
 const CONNECTING: Duration = Duration::from_secs(3);
 const CALLING: Duration = Duration::from_secs(15);
@@ -101,7 +102,7 @@ impl Api for Sdk {
             let raw = |record: aws_sdk_kinesis::types::Record| Raw {
                 arrived: record
                     .approximate_arrival_timestamp
-                    .and_then(|time| i64::try_from(time.as_nanos() / 1000).ok()),
+                    .and_then(|time| i64::try_from(time.as_nanos() / 1000).ok().map(Timestamp)),
                 sequence: record.sequence_number,
                 key: record.partition_key,
                 data: record.data.into_inner(),

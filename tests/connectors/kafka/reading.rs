@@ -130,7 +130,7 @@ fn keys_tombstones_timestamps_and_headers_are_carried() {
                         .map(|(name, value)| (name.to_string(), value.map(<[u8]>::to_vec)))
                         .collect();
                     let bytes = [record.key, record.value].map(|bytes| bytes.map(<[u8]>::to_vec));
-                    read.push((bytes, record.timestamp.unwrap(), headers));
+                    read.push((bytes, record.timestamp.unwrap().0, headers));
                 }
             }
             Poll::Idle => assert!(opened.wait(Duration::from_secs(1))),

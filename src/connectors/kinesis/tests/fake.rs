@@ -12,6 +12,7 @@ use tokio::sync::Semaphore;
 use super::super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written};
 use super::super::{Kinesis, KinesisStream, PAGES, Service};
 use crate::connect::{Partition, Poll, Source};
+use crate::time::Timestamp;
 
 /// The one stream of a service. Clones are handles of the same.
 #[derive(Clone, Default)]
@@ -86,7 +87,12 @@ impl Fake {
             // Longer than 64 bits, as those of the service are.
             stream.sequence += 1;
             let sequence = format!("4{:055}", stream.sequence);
-            let raw = Raw { sequence, key: Some(key.into()), arrived: Some(7), data: data.into() };
+            let raw = Raw {
+                sequence,
+                key: Some(key.into()),
+                arrived: Some(Timestamp(7)),
+                data: data.into(),
+            };
             stream.shards[shard as usize].records.push(raw);
         });
     }
