@@ -14,20 +14,49 @@ use super::{Committer, Mode, Opened, Partition, Poll, Schema, Sink, SinkContext,
 use crate::error::{Error, Result};
 use crate::record::Batch;
 use crate::row::{Put, Row, Value};
+use crate::time::Timestamp;
 
-type Stored = (Option<Vec<u8>>, Option<Vec<u8>>);
+struct Stored {
+    timestamp: Option<Timestamp>,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+}
 
 /// A log in memory. Clones are handles of the same log.
 #[derive(Clone, Default)]
 pub struct MemoryLog(Arc<(Mutex<BTreeMap<u32, Vec<Stored>>>, Condvar)>);
 
 impl MemoryLog {
-    /// Appends a record to a partition; returns its offset.
+    /// Appends a record without a timestamp to a partition; returns its offset.
     pub fn append(&self, partition: u32, key: Option<&[u8]>, value: Option<&[u8]>) -> u64 {
+        self.append_at(partition, None, key, value)
+    }
+
+    /// Appends a record to a partition, with a timestamp or without; returns its offset.
+    ///
+    /// ```
+    /// use watershed::Timestamp;
+    /// use watershed::connect::{Poll, Source, memory::MemoryLog};
+    ///
+    /// let log = MemoryLog::default();
+    /// log.append_at(0, Timestamp(7), Some(b"key"), Some(b"value"));
+    /// if let Poll::Batch(batch) = log.open(0, None, false)?.poll()? {
+    ///     assert_eq!(batch.records[0].timestamp, Some(Timestamp(7)));
+    /// }
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
+    pub fn append_at(
+        &self,
+        partition: u32,
+        timestamp: impl Into<Option<Timestamp>>,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+    ) -> u64 {
+        let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
         let mut partitions = lock(&self.0.0);
         self.0.1.notify_all();
         let records = partitions.entry(partition).or_default();
-        records.push((key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec)));
+        records.push(Stored { timestamp: timestamp.into(), key, value });
         records.len() as u64 - 1
     }
 }
@@ -74,8 +103,9 @@ impl Partition for Reader {
         }
         let mut batch =
             Batch { partition: self.partition, first: self.at, next: self.at, ..Batch::default() };
-        for (offset, (key, value)) in (self.at..to).zip(&records[self.at as usize..to as usize]) {
-            batch.push(offset, None, key.as_deref(), value.as_deref());
+        for (offset, record) in (self.at..to).zip(&records[self.at as usize..to as usize]) {
+            let Stored { timestamp, key, value } = record;
+            batch.push(offset, *timestamp, key.as_deref(), value.as_deref());
             batch.next = offset + 1;
             if batch.bytes.len() >= 1 << 20 {
                 break;

@@ -56,7 +56,7 @@ pub struct TopologyTestDriver {
     tables: BTreeMap<String, (Schema, MemoryTable)>,
     seen: BTreeMap<String, usize>,
     next: BTreeMap<(usize, u32), u64>,
-    now: Timestamp,
+    now: Option<Timestamp>,
     headers: Vec<(String, Option<Vec<u8>>)>,
     run: Option<(Sender<Message>, JoinHandle<Result<Summary>>)>,
 }
@@ -80,9 +80,46 @@ impl<K, V, KS: Serializer<K>, VS: Serializer<V>> InputTopic<K, V, KS, VS> {
         );
     }
 
+    /// Pipes a record into partition 0 with a timestamp of its own; the driver's time stays.
+    ///
+    /// ```
+    /// # use watershed::prelude::*;
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// use watershed::record::Record;
+    ///
+    /// let decode = |record: &Record<'_>| Ok((record.timestamp, record.value.map(|_| ())));
+    /// builder.table("seen", Consumed::from_record(decode)).materialize(Materialized::named("seen"));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// let pins = driver.input("seen", Utf8, Utf8);
+    /// pins.pipe_at(&mut driver, &"a".into(), &"b".into(), Timestamp(1_598_586_767_000_000));
+    /// driver.commit()?;
+    /// let seen = driver.store::<Option<Timestamp>, ()>("seen")?;
+    /// assert_eq!(seen.get(&Some(Timestamp(1_598_586_767_000_000))), Some(()));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn pipe_at(
+        &self,
+        driver: &mut TopologyTestDriver,
+        key: &K,
+        value: &V,
+        timestamp: Timestamp,
+    ) {
+        let now = driver.now.replace(timestamp);
+        self.pipe(driver, key, value);
+        driver.now = now;
+    }
+
     /// Pipes a tombstone: a null value, which deletes from a table.
     pub fn delete(&self, driver: &mut TopologyTestDriver, key: &K) {
         driver.pipe(&self.topic, 0, self.key.encode(key).as_deref(), None);
+    }
+
+    /// Pipes a tombstone with a timestamp of its own; the driver's time stays.
+    pub fn delete_at(&self, driver: &mut TopologyTestDriver, key: &K, timestamp: Timestamp) {
+        let now = driver.now.replace(timestamp);
+        self.delete(driver, key);
+        driver.now = now;
     }
 }
 
@@ -131,7 +168,7 @@ impl TopologyTestDriver {
             tables,
             seen: BTreeMap::new(),
             next: BTreeMap::new(),
-            now: Timestamp(0),
+            now: Some(Timestamp(0)),
             headers: Vec::new(),
             run: None,
         };
@@ -168,9 +205,10 @@ impl TopologyTestDriver {
         OutputTopic { topic: topic.to_string(), types: PhantomData }
     }
 
-    /// Sets the time of the records that are piped from now on.
-    pub fn set_time(&mut self, now: Timestamp) {
-        self.now = now;
+    /// Sets the timestamp of the records that are piped from now on; `None` is none, as of a source
+    /// that has no timestamps. At first it is 0.
+    pub fn set_time(&mut self, now: impl Into<Option<Timestamp>>) {
+        self.now = now.into();
     }
 
     /// Sets the headers of the records that are piped from now on.
@@ -188,7 +226,8 @@ impl TopologyTestDriver {
         self.pipe_at(topic, partition, offset, key, value);
     }
 
-    /// Pipes a record at an offset of its own: arrival need not be in the order of offsets.
+    /// Pipes a record at an offset of its own: arrival need not be in the order of offsets. Its
+    /// timestamp is the driver's time.
     pub fn pipe_at(
         &mut self,
         topic: &str,
@@ -201,7 +240,7 @@ impl TopologyTestDriver {
         let next = self.next.entry((number, partition)).or_default();
         *next = (*next).max(offset + 1);
         let mut batch = Batch { partition, first: offset, next: offset + 1, ..Batch::default() };
-        batch.push(offset, Some(self.now), key, value);
+        batch.push(offset, self.now, key, value);
         for (name, value) in &self.headers {
             batch.push_header(name, value.as_deref());
         }
