@@ -7,7 +7,7 @@ use timely::dataflow::StreamVec;
 use crate::graph::{DeadLetter, Graph};
 use crate::metrics::TopicCounters;
 use crate::operators::{Arrived, Datum, latest};
-use crate::options::Consumed;
+use crate::options::{Consumed, Decoded};
 use crate::ports::{Decode, Feed, source};
 use crate::record::{Ordinal, Record};
 use crate::secret::Secret;
@@ -53,27 +53,19 @@ impl<'s> StreamsBuilder<'s> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
         let (number, feed, counters) = self.graph.source(topic);
         let counted = counters.clone();
-        let decode = consumed.decode;
         let events = self.read(
             topic,
             number,
             feed,
             counters,
             Box::new(move |record, out| {
-                let (key, value) = decode(record)?;
+                let Decoded { key, value, timestamp } = consumed.decode(record)?;
                 let value = value.ok_or_else(|| {
                     Reject::new("null value", "a stream has no use for a tombstone")
                 })?;
                 TopicCounters::add(&counted.applied, 1);
-                let (order, timestamp) = (record.order, record.timestamp);
-                out.push(Event {
-                    key,
-                    value,
-                    order,
-                    ordinal: Ordinal::default(),
-                    timestamp,
-                    diff: 1,
-                });
+                let (order, ordinal) = (record.order, Ordinal::default());
+                out.push(Event { key, value, order, ordinal, timestamp, diff: 1 });
                 Ok(())
             }),
         );
@@ -108,23 +100,17 @@ impl<'s> StreamsBuilder<'s> {
     ) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
         let (number, feed, counters) = self.graph.source(topic);
-        let (decode, secret) = (consumed.decode, self.graph.seeds().secret());
+        let secret = self.graph.seeds().secret();
         let arrived = self.read(
             topic,
             number,
             feed,
             counters.clone(),
             Box::new(move |record, out| {
-                let (key, value) = decode(record)?;
+                let Decoded { key, value, timestamp } = consumed.decode(record)?;
                 let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
-                out.push(Arrived {
-                    key,
-                    order: record.order,
-                    ordinal: Ordinal::default(),
-                    timestamp: record.timestamp,
-                    digest,
-                    value,
-                });
+                let (order, ordinal) = (record.order, Ordinal::default());
+                out.push(Arrived { key, order, ordinal, timestamp, digest, value });
                 Ok(())
             }),
         );

@@ -6,7 +6,9 @@ pub use crate::connect::{Sink, Source};
 
 pub use crate::options::{Consumed, Materialized, Produced, Ties};
 pub use crate::runtime::{Config, Stop, Streams};
-pub use crate::serdes::{Int32, Int64, Json, Nullable, Raw, Reject, Utf8};
+pub use crate::serdes::{
+    Deserializer, Int32, Int64, Json, Nullable, Raw, Reject, Serializer, Utf8,
+};
 pub use crate::store::Store;
 pub use crate::testing::TopologyTestDriver;
 pub use crate::{

@@ -12,17 +12,56 @@ pub use simple::{Int32, Int64, Json, Nullable, Raw, Utf8};
 pub use texts::Texts;
 pub use word::Word;
 
-/// Decodes the key or the value of a record.
+/// Decodes the key or the value of a record. A serde of one's own implements it, and
+/// [`Serializer`] to write records too.
+///
+/// ```
+/// use watershed::prelude::*;
+///
+/// /// A word as `y` or `n`.
+/// #[derive(Clone, Copy)]
+/// struct YesNo;
+///
+/// impl Deserializer<bool> for YesNo {
+///     fn decode(&self, bytes: Option<&[u8]>) -> Result<bool, Reject> {
+///         match bytes {
+///             Some(b"y") => Ok(true),
+///             Some(b"n") => Ok(false),
+///             other => Err(Reject::new("neither y nor n", format!("{other:?}"))),
+///         }
+///     }
+/// }
+///
+/// impl Serializer<bool> for YesNo {
+///     fn encode(&self, value: &bool) -> Option<Vec<u8>> {
+///         Some(if *value { b"y" } else { b"n" }.to_vec())
+///     }
+/// }
+///
+/// let topology = Topology::new("votes", |builder: &StreamsBuilder<'_>| {
+///     let votes = builder.table("votes", Consumed::with(Utf8, YesNo));
+///     votes.group_by(|_, vote| (*vote, ())).count().materialize(Materialized::named("count"));
+/// });
+/// let mut driver = TopologyTestDriver::new(topology)?;
+/// let votes = driver.input("votes", Utf8, YesNo);
+/// [("ann", true), ("bob", true)].map(|(who, vote)| votes.pipe(&mut driver, &who.into(), &vote));
+/// driver.pipe("votes", 0, Some(b"eve"), Some(b"maybe"));
+/// driver.commit()?;
+/// let count = driver.store::<bool, i64>("count")?;
+/// assert_eq!((count.get(&true), driver.dead_letters().len()), (Some(2), 1));
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Deserializer<T> {
-    /// The value of `bytes`; `None` is null.
+    /// Returns the value of `bytes`; `None` is null.
     ///
     /// # Errors
     /// When the bytes are no `T`: the record becomes a dead letter.
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, Reject>;
 }
 
-/// Encodes the key or the value of a record.
+/// Encodes the key or the value of a record: the counterpart of [`Deserializer`], with an example
+/// there.
 pub trait Serializer<T> {
-    /// The bytes of `value`; `None` is null.
+    /// Returns the bytes of `value`; `None` is null.
     fn encode(&self, value: &T) -> Option<Vec<u8>>;
 }

@@ -6,6 +6,8 @@
 
 mod combine;
 mod ends;
+#[cfg(test)]
+mod tests;
 
 use std::rc::Rc;
 

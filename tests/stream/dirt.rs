@@ -78,6 +78,38 @@ fn keys_in_the_value_are_found_by_a_closure() {
 }
 
 #[test]
+fn a_key_is_computed_from_the_value_for_streams_and_tables() {
+    let mut trial = Trial::of(|builder| {
+        let key = |value: &i64| format!("k{}", value % 3);
+        builder.table("rows", Consumed::keyed_by(Json, key)).to("kept", pair());
+        builder.stream("events", Consumed::keyed_by(Json, key)).to("all", pair());
+        let key = |value: &Option<i64>| value.unwrap_or(-1).to_string();
+        let nullable = Consumed::keyed_by(Nullable(Json), key);
+        builder.stream("optional", nullable).to("some", Produced::columns(["key", "value"]));
+    });
+    assert_eq!(trial.after("rows", "=3 other=4 =6 =x k0=", "kept"), "k0=6 k1=4");
+    assert_eq!(trial.after("events", "=3 other=4 =6 =x =", "all"), "k0=3 k0=6 k1=4");
+    assert_eq!(trial.after("optional", "=3 =", "some"), "-1= 3=3");
+    let dead = "events=0=3=invalid json=x events=0=4=null value= \
+                rows=0=3=invalid json=x rows=0=4=null value=";
+    assert_eq!(trial.dead(), dead);
+}
+
+#[test]
+fn a_record_from_which_no_timestamp_is_taken_is_a_dead_letter() {
+    let mut trial = Trial::of(|builder| {
+        let at = |_: &String, value: &i64| (*value != 7).then_some(Timestamp(*value));
+        let (rows, events) = (Consumed::with(Utf8, Json), Consumed::with(Utf8, Json));
+        builder.table("rows", rows.timestamp(at)).to("kept", pair());
+        builder.stream("events", events.timestamp(at)).to("all", pair());
+    });
+    // A tombstone keeps the timestamp of the connector, and deletes.
+    assert_eq!(trial.after("rows", "a=1 a=7 b=2 b= c=3", "kept"), "a=1 c=3");
+    assert_eq!(trial.after("events", "a=1 a=7 a=2", "all"), "a=1 a=2");
+    assert_eq!(trial.dead(), "events=0=1=no timestamp=7 rows=0=1=no timestamp=7");
+}
+
+#[test]
 fn times_and_headers_of_records_are_found_by_a_closure() {
     let build = |builder: &watershed::StreamsBuilder<'_>| {
         let decode = |record: &Record<'_>| {
