@@ -66,7 +66,7 @@ impl<'s> StreamsBuilder<'s> {
                 TopicCounters::add(&counted.applied, 1);
                 let (order, ordinal) = (record.order, Ordinal::default());
                 out.push(Event { key, value, order, ordinal, timestamp, diff: 1 });
-                Ok(())
+                Ok(timestamp)
             }),
         );
         KStream::new(self.graph.clone(), node, events, false)
@@ -111,7 +111,7 @@ impl<'s> StreamsBuilder<'s> {
                 let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
                 let (order, ordinal) = (record.order, Ordinal::default());
                 out.push(Arrived { key, order, ordinal, timestamp, digest, value });
-                Ok(())
+                Ok(timestamp)
             }),
         );
         let rows = latest(arrived, self.graph.keys(), &format!("table {topic}"), counters);

@@ -10,6 +10,7 @@ use crate::store::{Create, Store};
 use crate::connect::Identity;
 use crate::error::{Error, Result};
 use crate::secret::Secret;
+use crate::time::Timestamp;
 
 /// The format of generations and manifests. It is another one after each change, as only one is
 /// read.
@@ -49,12 +50,23 @@ pub(crate) struct SourceState {
     pub(crate) memory: serde_json::Value,
 }
 
-/// What is read of a partition: `[from, to)`, and the sum of its records' digests.
+/// The range `[from, to)` of a partition that is read, and the sum of its records' digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Bound {
     pub(crate) from: u64,
     pub(crate) to: u64,
     pub(crate) digest: u64,
+    /// The greatest timestamp of these records. `None` if no record has one, in a state that was
+    /// made before it was recorded, and until the commit is handed to the committer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) partition_time: Option<Timestamp>,
+}
+
+impl Bound {
+    /// Returns true if both are the same records, whatever is known of their timestamps.
+    pub(crate) fn same_records(&self, other: &Bound) -> bool {
+        (self.from, self.to, self.digest) == (other.from, other.to, other.digest)
+    }
 }
 
 /// What a sink shows.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use timely::scheduling::SyncActivator;
 
 use super::credit::Credit;
+use super::times::PartitionTimes;
 use crate::record::Batch;
 use crate::time::Epoch;
 
@@ -18,6 +19,8 @@ use crate::time::Epoch;
 pub(crate) struct Feed {
     state: Mutex<State>,
     credit: Arc<Credit>,
+    /// The greatest timestamps of the batches that are decoded.
+    pub(crate) times: PartitionTimes,
 }
 
 #[derive(Default)]
@@ -40,7 +43,7 @@ pub(crate) enum Next {
 
 impl Feed {
     pub(crate) fn new(credit: Arc<Credit>) -> Self {
-        Feed { state: Mutex::default(), credit }
+        Feed { state: Mutex::default(), credit, times: PartitionTimes::default() }
     }
 
     /// Gives back the credit of a batch that is decoded.

@@ -9,6 +9,7 @@ mod materialize;
 mod outlet;
 mod source;
 mod store;
+mod times;
 
 pub(crate) use credit::Credit;
 pub(crate) use ends::Ends;

@@ -11,10 +11,11 @@ use timely::dataflow::{Scope, StreamVec};
 use super::feed::{Feed, Next};
 use crate::record::Record;
 use crate::serdes::Reject;
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
-/// Turns a record into items of a stream, or says why it can't.
-pub(crate) type Decode<D> = Box<dyn FnMut(&Record<'_>, &mut Vec<D>) -> Result<(), Reject>>;
+/// Turns a record into items of a stream, and returns its timestamp or the reason why it can't.
+pub(crate) type Decode<D> =
+    Box<dyn FnMut(&Record<'_>, &mut Vec<D>) -> Result<Option<Timestamp>, Reject>>;
 
 /// Makes a dead letter of a record that can't be decoded.
 pub(crate) type Letter<L> = Box<dyn Fn(&Record<'_>, Reject) -> L>;
@@ -69,14 +70,17 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                     Next::Batch(epoch, source, batch) => {
                         held.iter_mut().for_each(|c| c.downgrade(&epoch));
                         out.reserve(batch.records.len().min(PIECE));
-                        let mut rejected = 0;
+                        let (mut rejected, mut greatest) = (0, None);
                         for mut record in batch.iter(source) {
                             record.order.topic = topic;
-                            if let Err(reject) = Reject::unless_whole(&record)
-                                .and_then(|()| decode(&record, &mut out))
-                            {
-                                bad.push(letter(&record, reject));
-                                rejected += 1;
+                            let decoded = Reject::unless_whole(&record)
+                                .and_then(|()| decode(&record, &mut out));
+                            match decoded {
+                                Ok(timestamp) => greatest = timestamp.max(greatest),
+                                Err(reject) => {
+                                    bad.push(letter(&record, reject));
+                                    rejected += 1;
+                                }
                             }
                             if out.len() + bad.len() >= PIECE {
                                 give(&mut rejects, &held[1], &mut bad);
@@ -86,6 +90,9 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                         done(batch.records.len(), rejected, batch.bytes.len());
                         let cost = batch.cost();
                         if let Some(feed) = &feed {
+                            // Before this worker releases the epoch: whoever sees it complete
+                            // reads the timestamps of all its records.
+                            feed.times.note(epoch, (source, batch.partition), greatest);
                             feed.decoded(cost);
                         }
                         give(&mut rejects, &held[1], &mut bad);

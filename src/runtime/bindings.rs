@@ -17,7 +17,7 @@ pub(super) struct Bindings {
 impl Bindings {
     /// Extends the range of a partition by a batch that is about to be dispatched.
     pub(super) fn extend(&mut self, Fetched { id, batch, digest }: &Fetched) {
-        let empty = Bound { from: batch.first, to: batch.first, digest: 0 };
+        let empty = Bound { from: batch.first, to: batch.first, ..Bound::default() };
         let bound = self.ranges.entry(*id).or_insert(empty);
         bound.to = batch.next;
         bound.digest = bound.digest.wrapping_add(*digest);

@@ -10,13 +10,17 @@ use super::bindings::Bindings;
 use super::committer::{CommitThread, Job, SinkPart};
 use super::message::Message;
 use super::panic_guard::spawn;
+use super::times;
 use super::topics::Topics;
 use crate::durable::SourceState;
 use crate::error::{Error, Result};
+use crate::time::Epoch;
 
 /// A commit between its barrier and the moment when all sinks show it.
 struct InFlight {
     sources: BTreeMap<String, Vec<SourceState>>,
+    /// The last epoch before its barrier.
+    epoch: Epoch,
     /// Number of records dispatched up to its barrier.
     records: u64,
     /// Parts that the workers have staged; none once the committer has them.
@@ -99,11 +103,13 @@ impl Commits {
         self.last_barrier = Some(Instant::now());
     }
 
-    /// Begins a commit of everything in `bindings`. The barrier must be set right after this.
-    pub(super) fn begin(&mut self, bindings: &Bindings) {
+    /// Begins a commit of everything in `bindings`, the records up to the end of `epoch`. The
+    /// barrier must be set right after this.
+    pub(super) fn begin(&mut self, bindings: &Bindings, epoch: Epoch) {
         let sinks = (0..self.sinks).map(|_| SinkPart::default()).collect();
         self.in_flight = Some(InFlight {
             sources: bindings.source_states(&self.topics),
+            epoch,
             records: bindings.records(),
             staged: Some(Staged { missing: self.sinks * self.workers, sinks }),
         });
@@ -127,14 +133,18 @@ impl Commits {
         *missing -= 1;
     }
 
-    /// Submits the commit in flight to the committer once all of it is staged.
+    /// Submits the commit in flight to the committer once all of it is staged, and its last epoch is
+    /// before the `completed` frontier: then the timestamps of all its records are known.
     ///
     /// # Errors
     /// When the committer has ended.
-    pub(super) fn submit_if_staged(&mut self) -> Result<()> {
-        let Some(commit) = &mut self.in_flight else { return Ok(()) };
+    pub(super) fn submit_if_staged(&mut self, completed: Epoch) -> Result<()> {
+        let Some(commit) = self.in_flight.as_mut().filter(|commit| commit.epoch < completed) else {
+            return Ok(());
+        };
         match commit.staged.take_if(|staged| staged.missing == 0) {
             Some(staged) => {
+                times::bind(&self.topics, commit.epoch, &mut commit.sources);
                 let job = Job::Commit(commit.sources.clone(), staged.sinks);
                 self.send(job)
             }

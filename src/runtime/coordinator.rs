@@ -194,7 +194,7 @@ impl Coordinator {
     }
 
     fn advance_live(&mut self, inbox: Inbox) -> Result<bool> {
-        self.commits.submit_if_staged()?;
+        self.commits.submit_if_staged(self.epochs.completed())?;
         let (quiet, queued) = (inbox == Inbox::Empty, self.epochs.has_queue());
         let by_clock = self.mode == RunMode::Sources;
         let ending = self.stopping || (by_clock && self.readers.are_done());
@@ -210,7 +210,7 @@ impl Coordinator {
         // not wait for the previous epoch.
         let at_end = close || over || requested || !self.epochs.has_batches();
         if self.epochs.has_uncommitted() && due && at_end {
-            self.commits.begin(self.epochs.bindings());
+            self.commits.begin(self.epochs.bindings(), self.epochs.open());
             self.epochs.close_with_barrier();
         } else if close {
             self.epochs.close();

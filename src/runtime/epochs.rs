@@ -98,6 +98,11 @@ impl Epochs {
         self.completed
     }
 
+    /// Returns the number of the open epoch.
+    pub(super) fn open(&self) -> Epoch {
+        self.open.number
+    }
+
     /// Returns true if all closed epochs are completed.
     pub(super) fn is_caught_up(&self) -> bool {
         self.completed >= self.open.number

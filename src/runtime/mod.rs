@@ -64,6 +64,7 @@ mod run;
 mod secret;
 mod stores;
 mod streams;
+mod times;
 mod topics;
 mod worker;
 

@@ -2,8 +2,8 @@
 //! ([`resume`]), refused where it can't be ([`refusals`]), alone ([`takeover`], and [`compacted`]
 //! where it was compacting), right after any death ([`crashes`]), and read as it goes ([`stores`]);
 //! what comes shows by itself ([`following`]), from however many partitions ([`many`]), what comes
-//! too fast is made to wait ([`pressure`]), and records that are made to deceive do not
-//! ([`strangers`]).
+//! too fast is made to wait ([`pressure`]), records that are made to deceive do not
+//! ([`strangers`]), and event time is recorded with what is read ([`times`]).
 
 mod bindings;
 mod compacted;
@@ -16,6 +16,7 @@ mod resume;
 mod stores;
 mod strangers;
 mod takeover;
+mod times;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};

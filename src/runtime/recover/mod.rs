@@ -15,6 +15,7 @@ pub(super) use replay::Replay;
 
 use super::bindings::Bindings;
 use super::epochs::Epochs;
+use super::times;
 use super::topics::Topics;
 use crate::durable::Manifest;
 use crate::error::{Error, Result};
@@ -131,6 +132,7 @@ impl Recovery {
                 self.records = self.topics.records();
                 self.compare_records(epochs.bindings())?;
                 self.compare_rows()?;
+                self.compare_times()?;
                 self.phase = Phase::Verifying;
                 Ok(Step::Verify(self.sinks.iter().map(|(_, rows)| rows.found).collect()))
             }
@@ -160,6 +162,10 @@ impl Recovery {
             let before = state.and_then(|state| state.partitions.get(&id.partition));
             recorded::check_records(before, bound, || self.topics.describe(id))
         })
+    }
+
+    fn compare_times(&self) -> Result<()> {
+        self.recorded.as_ref().map_or(Ok(()), |recorded| times::compare(&self.topics, recorded))
     }
 
     fn compare_rows(&self) -> Result<()> {

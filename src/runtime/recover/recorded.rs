@@ -59,7 +59,7 @@ pub(super) fn check_records(
     now: &Bound,
     name: impl Fn() -> String,
 ) -> Result<()> {
-    if recorded.is_none_or(|recorded| recorded == now) {
+    if recorded.is_none_or(|recorded| recorded.same_records(now)) {
         return Ok(());
     }
     let (name, from, to) = (name(), now.from, now.to);

@@ -1,0 +1,82 @@
+//! Partition time: the greatest timestamp of each partition, as its records are decoded.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use crate::time::{Epoch, Timestamp};
+
+/// A partition of a topic: the rank of its source, and its number.
+type Partition = (u16, u32);
+
+/// The greatest timestamp of each partition of a topic, by epoch.
+///
+/// Workers decode batches in any order, and go on while a commit is being made. A maximum for each
+/// epoch makes the time of a commit a function of the records that it binds, for any number of
+/// workers and any batches. Dead letters have no timestamp here, as in Kafka.
+///
+/// It holds at most one timestamp for each partition and each epoch since the last commit.
+#[derive(Default)]
+pub(crate) struct PartitionTimes(Mutex<BTreeMap<Partition, Times>>);
+
+#[derive(Default)]
+struct Times {
+    /// The greatest timestamp of all epochs that were asked for.
+    bound: Option<Timestamp>,
+    /// By epoch, the greater timestamps of later ones.
+    later: BTreeMap<Epoch, Timestamp>,
+}
+
+impl PartitionTimes {
+    /// Adds the greatest timestamp of a batch. A worker adds it before it releases the epoch.
+    pub(crate) fn note(&self, epoch: Epoch, partition: Partition, greatest: Option<Timestamp>) {
+        let Some(greatest) = greatest else { return };
+        let mut partitions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = partitions.entry(partition).or_default();
+        if times.bound < Some(greatest) {
+            let before = times.later.entry(epoch).or_insert(greatest);
+            *before = greatest.max(*before);
+        }
+    }
+
+    /// Returns the greatest timestamp of a partition up to the end of `epoch`; `None` if no record
+    /// has one. Every worker must have released the epoch, and epochs must not descend from call to
+    /// call: earlier maxima are forgotten.
+    pub(crate) fn through(&self, epoch: Epoch, partition: Partition) -> Option<Timestamp> {
+        let mut partitions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = partitions.get_mut(&partition)?;
+        while let Some(first) = times.later.first_entry()
+            && *first.key() <= epoch
+        {
+            times.bound = times.bound.max(Some(first.remove()));
+        }
+        times.bound
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_decoded_ahead_of_a_commit_belongs_to_the_next() {
+        let (times, partition) = (PartitionTimes::default(), (0, 7));
+        assert_eq!(times.through(0, partition), None);
+        times.note(2, partition, Some(Timestamp(50)));
+        times.note(1, partition, Some(Timestamp(-3)));
+        times.note(1, partition, None);
+        times.note(3, partition, Some(Timestamp(40)));
+        times.note(1, partition, Some(Timestamp(-9)));
+        times.note(1, (1, 7), Some(Timestamp(99)));
+        let seen = [1, 1, 2, 3, 9].map(|epoch| times.through(epoch, partition));
+        assert_eq!(seen, [-3, -3, 50, 50, 50].map(|time| Some(Timestamp(time))));
+    }
+
+    #[test]
+    fn epochs_without_a_greater_timestamp_cost_nothing() {
+        let (times, partition) = (PartitionTimes::default(), (0, 0));
+        times.note(1, partition, Some(Timestamp(5)));
+        times.through(1, partition);
+        (2..100).for_each(|epoch| times.note(epoch, partition, Some(Timestamp(5))));
+        assert!(times.0.lock().unwrap().values().all(|times| times.later.is_empty()));
+    }
+}
