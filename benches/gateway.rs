@@ -161,7 +161,7 @@ fn measure(
     }
     let began = Instant::now();
     let mut config = Config::new(Arc::new(move || began.elapsed()));
-    config.hosts.push("here".into());
+    config.server.hosts.push("here".into());
     let gateway = Gateway::bind(SocketAddr::from(([127, 0, 0, 1], 0)), log, config)?;
     let address = gateway.address();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();

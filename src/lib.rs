@@ -43,6 +43,7 @@
 //!   3  options  graph  stream  table  grouped     the DSL
 //!   2  operators  ports                   what it lowers to · where it touches the runtime
 //!   1  serdes  row  store  connect        bytes and values · values and columns · durable objects · connectors' contract
+//!      http                               a bounded HTTP server
 //!   0  error  time  secret  record  metrics
 //! ```
 //!
@@ -58,6 +59,8 @@ mod error;
 pub mod gateway;
 mod graph;
 mod grouped;
+#[cfg(feature = "gateway")]
+mod http;
 mod metrics;
 mod operators;
 pub mod options;

@@ -18,7 +18,7 @@ use source::{Source, identifiers, paths};
 /// The modules of each floor, in the order in which they may import one another.
 const FLOORS: [&[&str]; 6] = [
     &["error", "time", "secret", "record", "metrics"],
-    &["serdes", "row", "store", "windows", "connect"],
+    &["http", "serdes", "row", "store", "windows", "connect"],
     &["operators", "ports"],
     &["options", "graph", "stream", "table", "grouped"],
     &["builder", "topology", "durable"],

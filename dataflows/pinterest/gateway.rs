@@ -105,17 +105,15 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
         |from: [String; 3], to: [String; 3]| from.into_iter().zip(to).collect::<BTreeMap<_, _>>();
     let began = Instant::now();
     let owner = args.user_id.clone();
-    let mut config = Config {
-        tokens,
-        identity,
-        rate: args.rate,
-        hosts: args.host.clone(),
-        owns: Some(Arc::new(move |name| is_owned(&owner, name))),
-        share: args.share,
-        close_time: args.close_within,
-        access: args.access_log.then(|| Arc::new(say) as _),
-        ..Config::new(Arc::new(move || began.elapsed()))
-    };
+    let mut config = Config::new(Arc::new(move || began.elapsed()));
+    config.server.tokens = tokens;
+    config.server.identity = identity;
+    config.server.requests_per_second = args.rate;
+    config.server.hosts = args.host.clone();
+    config.server.limits.address_share_percent = args.share;
+    config.owns = Some(Arc::new(move |name| is_owned(&owner, name)));
+    config.close_timeout = args.close_within;
+    config.access_log = args.access_log.then(|| Arc::new(say) as _);
     match has_streams(&args.to) {
         true => config.topics = renamed(topics, streams),
         false => config.streams = renamed(streams, topics),

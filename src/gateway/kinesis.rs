@@ -1,5 +1,5 @@
-//! The methods that API Gateway has before Kinesis: list, create, describe and delete streams, put
-//! a record or many.
+//! The methods of API Gateway before Kinesis: list, create, describe and delete streams, put one
+//! record or many.
 
 use std::sync::Arc;
 
@@ -14,15 +14,15 @@ use serde_json::{Number, json};
 
 use crate::connect::log::{Entry, Part, Place, Position, Refusal};
 
-use super::fault::{ACCOUNT, AMAZON, Dialect, Fault, answer, refusal_of};
+use super::app::{App, inner, outer};
 use super::records::{Bounded, Each};
+use super::refusal::{ACCOUNT, AMAZON_TYPE, Protocol, RequestRefusal, kinesis_code, respond};
 use super::rest::{Named, one_line, parameter, parse};
-use super::{App, inner, outer};
 
-/// The most records of a request.
-const RECORDS: usize = 500;
-/// The longest key, in characters.
-const KEY: usize = 256;
+/// Most records of a request.
+const MAX_RECORDS: usize = 500;
+/// Most characters of a key.
+const KEY_MAX_CHARACTERS: usize = 256;
 
 #[derive(Deserialize)]
 struct Put<'a> {
@@ -32,7 +32,7 @@ struct Put<'a> {
     key: Option<&'a RawValue>,
 }
 
-/// A null is a value here, other than a field that is missing.
+/// Reads a field that is present. A null is a value here; a missing field is none.
 fn present<'de: 'a, 'a, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<&'a RawValue>, D::Error> {
@@ -42,17 +42,17 @@ fn present<'de: 'a, 'a, D: Deserializer<'de>>(
 #[derive(Deserialize)]
 struct Puts<'a> {
     #[serde(borrow, alias = "Records")]
-    records: Option<Bounded<Put<'a>, RECORDS>>,
+    records: Option<Bounded<Put<'a>, MAX_RECORDS>>,
 }
 
-/// Reads the records of a request, as many as it may have.
-fn many(body: &[u8]) -> Result<Vec<Put<'_>>, Fault> {
+/// Reads the records of a request, up to their limit.
+fn many(body: &[u8]) -> Result<Vec<Put<'_>>, RequestRefusal> {
     let Some(records) = parse::<Puts<'_>>(body)?.records else { return Ok(Vec::new()) };
-    if records.count > RECORDS { Err(count(records.count)) } else { Ok(records.kept) }
+    if records.count > MAX_RECORDS { Err(count(records.count)) } else { Ok(records.kept) }
 }
 
-fn count(records: usize) -> Fault {
-    Fault::Invalid(format!("a request has 1 to {RECORDS} records, not {records}"))
+fn count(records: usize) -> RequestRefusal {
+    RequestRefusal::Invalid(format!("a request has 1 to {MAX_RECORDS} records, not {records}"))
 }
 
 #[derive(Serialize)]
@@ -72,8 +72,8 @@ fn name(path: &Named) -> &str {
     parameter(path, "stream").unwrap_or_default()
 }
 
-fn refuse(fault: &Fault) -> Response {
-    Dialect::Kinesis.refuse(fault)
+fn refuse(refusal: &RequestRefusal) -> Response {
+    Protocol::Kinesis.refuse(refusal)
 }
 
 /// `GET /streams`.
@@ -83,18 +83,18 @@ pub(super) async fn list(State(app): State<Arc<App>>) -> Response {
             let mut names: Vec<String> =
                 topics.into_iter().map(|topic| outer(&app.config.streams, topic)).collect();
             names.sort_unstable();
-            answer(200, AMAZON, &json!({ "HasMoreStreams": false, "StreamNames": names }))
+            respond(200, AMAZON_TYPE, &json!({ "HasMoreStreams": false, "StreamNames": names }))
         }
-        Err(refusal) => refuse(&Fault::Log(refusal, String::new())),
+        Err(refusal) => refuse(&RequestRefusal::Append(refusal, String::new())),
     }
 }
 
-/// `GET /streams/{stream}`: what `DescribeStream` says.
+/// `GET /streams/{stream}`: the response of `DescribeStream`.
 pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Response {
     let stream = name(&path);
     let parts = match app.log.partitions(&inner(&app.config.streams, stream)).await {
         Ok(parts) => parts,
-        Err(refusal) => return refuse(&Fault::Log(refusal, stream.to_string())),
+        Err(refusal) => return refuse(&RequestRefusal::Append(refusal, stream.to_string())),
     };
     let shard = |part: &Part| {
         json!({
@@ -114,43 +114,46 @@ pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Respon
         "EnhancedMonitoring": [{ "ShardLevelMetrics": [] }],
         "EncryptionType": "NONE",
     }});
-    answer(200, AMAZON, &description)
+    respond(200, AMAZON_TYPE, &description)
 }
 
-/// `POST /streams/{stream}` with `{"ShardCount":n}`, which is one unless it is said.
+/// `POST /streams/{stream}` with `{"ShardCount":n}`; the default is one shard.
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     path: Named,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    // A browser sends a body without a type, or with a plain one, for any page without asking
-    // first.
+    // For any page, a browser sends a body without a type or with a plain one, and asks no
+    // permission first. Such a body creates nothing.
     if !headers.contains_key(header::CONTENT_TYPE) || !is_json(&headers) {
-        return refuse(&Fault::MediaType);
+        return refuse(&RequestRefusal::MediaType);
     }
     let parsed = if body.is_empty() { Ok(Create::default()) } else { parse::<Create>(&body) };
     let created = match parsed {
         Ok(create) => make(&app, name(&path), create.shards.unwrap_or(1)).await,
-        Err(fault) => Err(fault),
+        Err(refusal) => Err(refusal),
     };
-    created.map_or_else(|fault| refuse(&fault), IntoResponse::into_response)
+    created.map_or_else(|refusal| refuse(&refusal), IntoResponse::into_response)
 }
 
-async fn make(app: &App, stream: &str, shards: u32) -> Result<(), Fault> {
-    let failed = |refusal| Fault::Log(refusal, stream.to_string());
-    let topic = app.own(&inner(&app.config.streams, stream)).map_err(failed)?;
+async fn make(app: &App, stream: &str, shards: u32) -> Result<(), RequestRefusal> {
+    let failed = |refusal| RequestRefusal::Append(refusal, stream.to_string());
+    let topic = inner(&app.config.streams, stream);
+    app.check_owned(&topic).map_err(failed)?;
     let (topics, partitions) = (app.config.topics_limit, app.config.partitions_limit);
     if !(1..=partitions).contains(&shards) {
-        return Err(Fault::Invalid(format!("a stream has 1 to {partitions} shards, not {shards}")));
+        return Err(RequestRefusal::Invalid(format!(
+            "a stream has 1 to {partitions} shards, not {shards}"
+        )));
     }
-    // One after the other: two that come at once are two.
-    let _alone = app.creating.lock().await;
+    // Two concurrent creations count as two.
+    let _creating = app.creating.lock().await;
     let there = app.log.topics().await.map_err(failed)?;
     if !there.contains(&topic)
-        && there.iter().filter(|topic| app.own(topic).is_ok()).count() >= topics
+        && there.iter().filter(|topic| app.check_owned(topic).is_ok()).count() >= topics
     {
-        return Err(Fault::Limit(format!("there may be {topics} streams")));
+        return Err(RequestRefusal::TopicLimit(format!("there may be {topics} streams")));
     }
     app.log.create(&topic, shards).await.map_err(failed)
 }
@@ -158,17 +161,18 @@ async fn make(app: &App, stream: &str, shards: u32) -> Result<(), Fault> {
 /// `DELETE /streams/{stream}`.
 pub(super) async fn delete(State(app): State<Arc<App>>, path: Named) -> Response {
     let stream = name(&path);
-    let deleted = match app.own(&inner(&app.config.streams, stream)) {
-        Ok(topic) => app.log.delete(&topic).await,
+    let topic = inner(&app.config.streams, stream);
+    let deleted = match app.check_owned(&topic) {
+        Ok(()) => app.log.delete(&topic).await,
         Err(refusal) => Err(refusal),
     };
     match deleted {
         Ok(()) => ().into_response(),
-        Err(refusal) => refuse(&Fault::Log(refusal, stream.to_string())),
+        Err(refusal) => refuse(&RequestRefusal::Append(refusal, stream.to_string())),
     }
 }
 
-/// `PUT /streams/{stream}/record`: the stream is that of the path, whatever the body says.
+/// `PUT /streams/{stream}/record`. The path names the stream; a name in the body is ignored.
 pub(super) async fn put(
     State(app): State<Arc<App>>,
     path: Named,
@@ -181,22 +185,22 @@ pub(super) async fn put(
         .await
         .as_deref()
     {
-        Ok([Ok(place)]) => answer(
+        Ok([Ok(place)]) => respond(
             200,
-            AMAZON,
+            AMAZON_TYPE,
             &json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) }),
         ),
-        Ok([Err(refusal)]) => refuse(&Fault::Log(refusal.clone(), stream.to_string())),
-        Ok(_) => refuse(&Fault::Log(
+        Ok([Err(refusal)]) => refuse(&RequestRefusal::Append(refusal.clone(), stream.to_string())),
+        Ok(_) => refuse(&RequestRefusal::Append(
             Refusal::Failed("the log gave no answer".to_string()),
             stream.to_string(),
         )),
-        Err(fault) => refuse(fault),
+        Err(refusal) => refuse(refusal),
     }
 }
 
-/// `PUT /streams/{stream}/records`: the answer says of each record whether it was taken. A text is
-/// stored as its characters.
+/// `PUT /streams/{stream}/records`. The response has a result for each record. A string is stored
+/// as its characters, without quotes.
 pub(super) async fn put_many(
     State(app): State<Arc<App>>,
     path: Named,
@@ -206,19 +210,23 @@ pub(super) async fn put_many(
     let stream = name(&path);
     let places = match put_all(&app, stream, &headers, &body, many, characters).await {
         Ok(places) => places,
-        Err(fault) => return refuse(&fault),
+        Err(refusal) => return refuse(&refusal),
     };
     let record = |place: &Result<Place, Refusal>| match place {
         Ok(place) => {
             json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) })
         }
         Err(refusal) => {
-            let (code, message) = refusal_of(refusal, stream);
+            let (code, message) = kinesis_code(refusal, stream);
             json!({ "ErrorCode": code, "ErrorMessage": message })
         }
     };
     let failed = places.iter().filter(|place| place.is_err()).count();
-    answer(200, AMAZON, &Taken { failed_record_count: failed, records: Each(&places, record) })
+    respond(
+        200,
+        AMAZON_TYPE,
+        &Taken { failed_record_count: failed, records: Each(&places, record) },
+    )
 }
 
 async fn put_all<'a>(
@@ -226,25 +234,25 @@ async fn put_all<'a>(
     stream: &str,
     headers: &HeaderMap,
     body: &'a Bytes,
-    records: impl FnOnce(&'a [u8]) -> Result<Vec<Put<'a>>, Fault>,
-    stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, Fault>,
-) -> Result<Vec<Result<Place, Refusal>>, Fault> {
+    records: impl FnOnce(&'a [u8]) -> Result<Vec<Put<'a>>, RequestRefusal>,
+    stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, RequestRefusal>,
+) -> Result<Vec<Result<Place, Refusal>>, RequestRefusal> {
     if !is_json(headers) {
-        return Err(Fault::MediaType);
+        return Err(RequestRefusal::MediaType);
     }
     let records = records(body)?;
-    if !(1..=RECORDS).contains(&records.len()) {
+    if !(1..=MAX_RECORDS).contains(&records.len()) {
         return Err(count(records.len()));
     }
     let entries =
         records.into_iter().map(|put| entry(body, put, &stored)).collect::<Result<_, _>>()?;
     app.append(&inner(&app.config.streams, stream), entries)
         .await
-        .map_err(|refusal| Fault::Log(refusal, stream.to_string()))
+        .map_err(|refusal| RequestRefusal::Append(refusal, stream.to_string()))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    // API Gateway takes a body without a type for JSON.
+    // API Gateway reads a body without a type as JSON.
     let Some(kind) = headers.get(header::CONTENT_TYPE) else { return true };
     let kind = kind
         .to_str()
@@ -254,18 +262,21 @@ fn is_json(headers: &HeaderMap) -> bool {
         .unwrap_or_default()
         .trim()
         .to_ascii_lowercase();
-    kind == "application/json" || kind == AMAZON
+    kind == "application/json" || kind == AMAZON_TYPE
 }
 
 fn entry(
     body: &Bytes,
     put: Put<'_>,
-    stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, Fault>,
-) -> Result<Entry, Fault> {
-    let data = put.data.ok_or_else(|| Fault::Invalid("a record has no data".to_string()))?;
-    let key = put.key.ok_or_else(|| Fault::Invalid("a record has no partition key".to_string()))?;
-    // The mapping template writes a number as text. Nothing else is looked into: it may be as long
-    // as a body.
+    stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, RequestRefusal>,
+) -> Result<Entry, RequestRefusal> {
+    let data =
+        put.data.ok_or_else(|| RequestRefusal::Invalid("a record has no data".to_string()))?;
+    let key = put
+        .key
+        .ok_or_else(|| RequestRefusal::Invalid("a record has no partition key".to_string()))?;
+    // The mapping template writes a number as a string. Any other key is refused unread, because it
+    // may be as long as a body.
     let key = match key.get().as_bytes() {
         [b'"', ..] => serde_json::from_str::<String>(key.get()).ok(),
         [b'-' | b'0'..=b'9', ..] => {
@@ -273,24 +284,26 @@ fn entry(
         }
         _ => None,
     };
-    let key = key.ok_or_else(|| Fault::Malformed("a partition key is a text".to_string()))?;
-    if !(1..=KEY).contains(&key.chars().count()) {
-        return Err(Fault::Invalid(format!("a partition key has 1 to {KEY} characters")));
+    let key =
+        key.ok_or_else(|| RequestRefusal::Malformed("a partition key is a text".to_string()))?;
+    if !(1..=KEY_MAX_CHARACTERS).contains(&key.chars().count()) {
+        return Err(RequestRefusal::Invalid(format!(
+            "a partition key has 1 to {KEY_MAX_CHARACTERS} characters"
+        )));
     }
     Ok(Entry { partition: None, key: Some(key.into()), value: Some(stored(body, data)?) })
 }
 
-/// The characters of a text, as the mapping template of `PutRecords` takes them; the JSON of any
+/// The characters of a string, as the mapping template of `PutRecords` has it; the JSON of any
 /// other value.
-fn characters(body: &Bytes, data: &RawValue) -> Result<Bytes, Fault> {
+fn characters(body: &Bytes, data: &RawValue) -> Result<Bytes, RequestRefusal> {
     if !data.get().starts_with('"') {
         return Ok(one_line(body, data));
     }
     let text: String =
-        serde_json::from_str(data.get()).map_err(|e| Fault::Malformed(e.to_string()))?;
+        serde_json::from_str(data.get()).map_err(|e| RequestRefusal::Malformed(e.to_string()))?;
     let lines = text.contains(['\n', '\r']);
-    // Only in JSON does a blank between two tokens say the same as a line end; anything else is the
-    // log's to take or refuse.
+    // Only in JSON a blank means the same as a line end. The log decides about any other text.
     if lines && serde_json::from_str::<IgnoredAny>(&text).is_ok() {
         return Ok(text.replace(['\n', '\r'], " ").into());
     }
@@ -301,7 +314,7 @@ fn shard_id(partition: u32) -> String {
     format!("shardId-{partition:012}")
 }
 
-/// 56 digits, as those of Kinesis, in the order of the offsets.
+/// A sequence number of 56 digits like those of Kinesis, in the order of offsets.
 fn sequence(position: &Position) -> String {
     match position {
         Position::Offset(offset) => format!("49{offset:054}"),

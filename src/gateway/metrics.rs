@@ -1,14 +1,14 @@
-//! What a gateway counts, in the text format of Prometheus.
+//! The counters of a gateway, in the text format of Prometheus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::Method;
+use crate::http::Access;
 
-/// The ends of the buckets of times, in milliseconds.
-const BUCKETS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, 10_000];
+/// The ends of the buckets of request times.
+const BUCKETS_MILLIS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, 10_000];
 
 /// Counts since the start.
 #[derive(Default)]
@@ -20,12 +20,20 @@ pub(super) struct Metrics {
 struct Counts {
     /// By method, route and status.
     requests: BTreeMap<(String, String, u16), u64>,
-    /// Records and bytes that were taken, by topic.
-    taken: BTreeMap<String, (u64, u64)>,
+    /// By topic.
+    acknowledged: BTreeMap<String, Acknowledged>,
     refused: u64,
-    /// Requests by how long they took; the last bucket has no end.
-    took: [u64; BUCKETS.len() + 1],
+    /// Requests by bucket of their time; the last bucket has no end.
+    took: [u64; BUCKETS_MILLIS.len() + 1],
     seconds: f64,
+}
+
+/// Acknowledged records of a topic.
+#[derive(Default)]
+struct Acknowledged {
+    records: u64,
+    /// Bytes of their values.
+    bytes: u64,
 }
 
 impl Metrics {
@@ -33,34 +41,37 @@ impl Metrics {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn request(&self, method: &Method, route: &str, status: u16, took: Duration) {
-        // A client may invent methods without end.
-        let known = [Method::GET, Method::POST, Method::PUT, Method::DELETE].contains(method);
-        let method = if known { method.as_str() } else { "other" };
+    /// Counts a request whose response is ready.
+    pub(super) fn count_request(&self, access: &Access<'_>) {
+        let Access { method, route, status, took, .. } = *access;
+        // Clients may invent any number of methods, and each would be a new counter.
+        let known = ["GET", "POST", "PUT", "DELETE"].contains(&method);
+        let method = if known { method } else { "other" };
         let mut counts = self.counts();
         *counts.requests.entry((method.to_string(), route.to_string(), status)).or_default() += 1;
-        let bucket = BUCKETS
+        let bucket = BUCKETS_MILLIS
             .iter()
             .position(|end| took <= Duration::from_millis(*end))
-            .unwrap_or(BUCKETS.len());
+            .unwrap_or(BUCKETS_MILLIS.len());
         counts.took[bucket] += 1;
         counts.seconds += took.as_secs_f64();
     }
 
-    pub(super) fn taken(&self, topic: &str, records: u64, bytes: u64, refused: u64) {
+    /// Counts the records of a request: the acknowledged ones with their bytes, and the others.
+    pub(super) fn count_records(&self, topic: &str, records: u64, bytes: u64, refused: u64) {
         let mut counts = self.counts();
         counts.refused += refused;
-        let taken = counts.taken.entry(topic.to_string()).or_default();
-        taken.0 += records;
-        taken.1 += bytes;
+        let acknowledged = counts.acknowledged.entry(topic.to_string()).or_default();
+        acknowledged.records += records;
+        acknowledged.bytes += bytes;
     }
 
-    /// Records that were acknowledged, of all topics.
+    /// Acknowledged records of all topics.
     pub(super) fn records(&self) -> u64 {
-        self.counts().taken.values().map(|taken| taken.0).sum()
+        self.counts().acknowledged.values().map(|topic| topic.records).sum()
     }
 
-    /// All of it, as Prometheus reads it.
+    /// All counters. `unseen` is the number of acknowledged bytes that readers don't see yet.
     pub(super) fn text(&self, unseen: u64) -> String {
         let counts = self.counts();
         let mut text = String::new();
@@ -80,7 +91,7 @@ impl Metrics {
             let _ = writeln!(text, "watershed_gateway_requests_total{{{labels}}} {count}");
         }
         head(&mut text, "records_total", "counter", "Records that were acknowledged.");
-        for (topic, (records, _)) in &counts.taken {
+        for (topic, Acknowledged { records, .. }) in &counts.acknowledged {
             let _ = writeln!(
                 text,
                 "watershed_gateway_records_total{{topic=\"{}\"}} {records}",
@@ -88,7 +99,7 @@ impl Metrics {
             );
         }
         head(&mut text, "record_bytes_total", "counter", "Bytes of the values of these records.");
-        for (topic, (_, bytes)) in &counts.taken {
+        for (topic, Acknowledged { bytes, .. }) in &counts.acknowledged {
             let _ = writeln!(
                 text,
                 "watershed_gateway_record_bytes_total{{topic=\"{}\"}} {bytes}",
@@ -118,7 +129,7 @@ impl Metrics {
         let mut upto = 0;
         for (bucket, count) in counts.took.iter().enumerate() {
             upto += count;
-            let end = BUCKETS
+            let end = BUCKETS_MILLIS
                 .get(bucket)
                 .map_or("+Inf".to_string(), |end| (*end as f64 / 1e3).to_string());
             let _ =
@@ -130,7 +141,7 @@ impl Metrics {
     }
 }
 
-/// The text of a label, which others may have chosen.
+/// Escapes the text of a label, which clients may choose.
 fn escaped(label: &str) -> String {
     label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -1,5 +1,4 @@
-//! The records of a request, as many as it may have, and what is answered of them; neither is ever
-//! held as a tree.
+//! The records of a request and their results, both as streams: neither is held as a tree of JSON.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -7,11 +6,11 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-/// An array of which `MOST` elements are kept. The others are only counted: a small body may have
-/// many that are smaller still.
+/// An array of which `MOST` elements are kept and the others counted. A body of tiny elements would
+/// otherwise take far more memory than its bytes.
 pub(super) struct Bounded<T, const MOST: usize> {
     pub(super) kept: Vec<T>,
-    /// How many elements the array has.
+    /// The number of elements of the array.
     pub(super) count: usize,
 }
 
@@ -45,7 +44,7 @@ impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Elements<T, M
     }
 }
 
-/// A list of one answer for each element. Each is made when it is written, and gone after.
+/// A list with a response for each element. Each response is made when it is written.
 pub(super) struct Each<'a, T, F>(pub(super) &'a [T], pub(super) F);
 
 impl<T, A: Serialize, F: Fn(&T) -> A> Serialize for Each<'_, T, F> {
@@ -59,7 +58,7 @@ mod tests {
     use super::Bounded;
 
     #[test]
-    fn what_is_too_much_is_counted_and_not_kept() {
+    fn elements_beyond_the_limit_are_counted_not_kept() {
         for count in 0..7 {
             let text = format!("{:?}", vec![1; count]);
             let bounded: Bounded<u8, 3> = serde_json::from_str(&text).unwrap();

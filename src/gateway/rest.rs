@@ -17,19 +17,19 @@ use serde_json::value::RawValue;
 
 use crate::connect::log::{Entry, Place, Position, Refusal};
 
-use super::fault::{Dialect, Fault, KAFKA, answer};
+use super::app::{App, inner, outer};
 use super::records::{Bounded, Each};
-use super::{App, inner, outer};
+use super::refusal::{KAFKA_TYPE, Protocol, RequestRefusal, respond};
 
-/// The most records of a request.
-const RECORDS: usize = 10_000;
+/// Most records of a request.
+const MAX_RECORDS: usize = 10_000;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Produce<'a> {
     #[serde(borrow)]
-    records: Option<Bounded<Record<'a>, RECORDS>>,
-    // Senders that know of schemas say that there are none.
+    records: Option<Bounded<Record<'a>, MAX_RECORDS>>,
+    // Clients with schema support send these fields as null.
     #[serde(borrow, rename = "key_schema")]
     _key_schema: Option<&'a RawValue>,
     #[serde(borrow, rename = "key_schema_id")]
@@ -50,31 +50,31 @@ struct Record<'a> {
     value: Option<&'a RawValue>,
 }
 
-/// The parameters of a path; they may not be text.
+/// The parameters of a path, or an error if one of them is not UTF-8.
 pub(super) type Named = Result<Path<HashMap<String, String>>, PathRejection>;
 
-/// A parameter of a path; what is no text is the name of nothing.
+/// A parameter of a path; `None` if it is not UTF-8.
 pub(super) fn parameter<'a>(path: &'a Named, name: &str) -> Option<&'a str> {
     path.as_ref().ok()?.get(name).map(String::as_str)
 }
 
-/// How keys and values are written in the body.
+/// The format of keys and values in the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Embedded {
     Json,
     Base64,
 }
 
-/// `GET /topics`: the names, ascending.
+/// `GET /topics`: the names of the topics, ascending.
 pub(super) async fn topics(State(app): State<Arc<App>>) -> Response {
     match app.log.topics().await {
         Ok(topics) => {
             let mut names: Vec<String> =
                 topics.into_iter().map(|topic| outer(&app.config.topics, topic)).collect();
             names.sort_unstable();
-            answer(200, KAFKA, &names)
+            respond(200, KAFKA_TYPE, &names)
         }
-        Err(refusal) => Dialect::Kafka.refuse(&Fault::Log(refusal, String::new())),
+        Err(refusal) => Protocol::RestProxy.refuse(&RequestRefusal::Append(refusal, String::new())),
     }
 }
 
@@ -88,8 +88,8 @@ pub(super) async fn produce(
     let (topic, partition) =
         (parameter(&path, "topic").unwrap_or_default(), parameter(&path, "partition"));
     match append(&app, topic, partition, &headers, &body).await {
-        Ok(places) => answer(200, KAFKA, &offsets(&places)),
-        Err(fault) => Dialect::Kafka.refuse(&fault),
+        Ok(places) => respond(200, KAFKA_TYPE, &offsets(&places)),
+        Err(refusal) => Protocol::RestProxy.refuse(&refusal),
     }
 }
 
@@ -99,9 +99,9 @@ async fn append(
     partition: Option<&str>,
     headers: &HeaderMap,
     body: &Bytes,
-) -> Result<Vec<Result<Place, Refusal>>, Fault> {
-    let embedded = embedded(headers).ok_or(Fault::MediaType)?;
-    let log = |refusal| Fault::Log(refusal, topic.to_string());
+) -> Result<Vec<Result<Place, Refusal>>, RequestRefusal> {
+    let embedded = embedded(headers).ok_or(RequestRefusal::MediaType)?;
+    let log = |refusal| RequestRefusal::Append(refusal, topic.to_string());
     let partition =
         partition.map(|p| p.parse().map_err(|_| log(Refusal::NoPartition))).transpose()?;
     let entries = entries(body, embedded, partition)?;
@@ -117,23 +117,28 @@ fn embedded(headers: &HeaderMap) -> Option<Embedded> {
     }
 }
 
-fn entries(body: &Bytes, embedded: Embedded, partition: Option<u32>) -> Result<Vec<Entry>, Fault> {
+fn entries(
+    body: &Bytes,
+    embedded: Embedded,
+    partition: Option<u32>,
+) -> Result<Vec<Entry>, RequestRefusal> {
     if body.is_empty() {
-        return Err(Fault::Invalid("Request body may not be null".to_string()));
+        return Err(RequestRefusal::Invalid("Request body may not be null".to_string()));
     }
     let produce: Produce<'_> = parse(body)?;
     let records = produce.records.filter(|records| records.count > 0);
-    let records = records.ok_or_else(|| Fault::Invalid("records may not be empty".to_string()))?;
-    if records.count > RECORDS {
-        return Err(Fault::Invalid(format!(
-            "records may have at most {RECORDS} elements, not {}",
+    let records =
+        records.ok_or_else(|| RequestRefusal::Invalid("records may not be empty".to_string()))?;
+    if records.count > MAX_RECORDS {
+        return Err(RequestRefusal::Invalid(format!(
+            "records may have at most {MAX_RECORDS} elements, not {}",
             records.count
         )));
     }
     let entry = |record: Record<'_>| {
         let asked = record.partition.map(u32::try_from).transpose();
         let asked = asked.map_err(|_| {
-            Fault::Invalid("partition must be greater than or equal to 0".to_string())
+            RequestRefusal::Invalid("partition must be greater than or equal to 0".to_string())
         })?;
         let bytes = |value: Option<&RawValue>| {
             value.map(|value| decoded(body, value, embedded)).transpose()
@@ -147,23 +152,26 @@ fn entries(body: &Bytes, embedded: Embedded, partition: Option<u32>) -> Result<V
     records.kept.into_iter().map(entry).collect()
 }
 
-/// Reads an object.
-pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Fault> {
-    // An array would do for serde: its elements would be the fields in their order.
+/// Parses a JSON object.
+pub(super) fn parse<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, RequestRefusal> {
+    // Serde accepts an array too, as the fields in their order.
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'[') {
-        return Err(Fault::Malformed("expected an object, found an array".to_string()));
+        return Err(RequestRefusal::Malformed("expected an object, found an array".to_string()));
     }
-    serde_json::from_slice(body).map_err(|e| Fault::Malformed(e.to_string()))
+    serde_json::from_slice(body).map_err(|e| RequestRefusal::Malformed(e.to_string()))
 }
 
-fn decoded(body: &Bytes, value: &RawValue, embedded: Embedded) -> Result<Bytes, Fault> {
+fn decoded(body: &Bytes, value: &RawValue, embedded: Embedded) -> Result<Bytes, RequestRefusal> {
     match embedded {
         Embedded::Json => Ok(one_line(body, value)),
         Embedded::Base64 => {
             let text: Cow<'_, str> = serde_json::from_str::<Text<'_>>(value.get())
-                .map_err(|e| Fault::Conversion(e.to_string()))?
+                .map_err(|e| RequestRefusal::Conversion(e.to_string()))?
                 .0;
-            STANDARD.decode(&*text).map(Bytes::from).map_err(|e| Fault::Conversion(e.to_string()))
+            STANDARD
+                .decode(&*text)
+                .map(Bytes::from)
+                .map_err(|e| RequestRefusal::Conversion(e.to_string()))
         }
     }
 }
@@ -171,8 +179,8 @@ fn decoded(body: &Bytes, value: &RawValue, embedded: Embedded) -> Result<Bytes, 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The text of a value as its sender wrote it, but on one line: between two tokens, a blank says
-/// what a line end says.
+/// The text of a value as it was sent, but on one line. Between two tokens, a blank and a line end
+/// mean the same.
 pub(super) fn one_line(body: &Bytes, value: &RawValue) -> Bytes {
     let text = value.get().as_bytes();
     if memchr::memchr2(b'\n', b'\r', text).is_none() {

@@ -46,8 +46,12 @@ fn holder(door: &Door, own: [u8; 4], head: &str) -> Client {
 #[test]
 fn who_pipelines_and_never_reads_is_cut_and_hinders_nobody() {
     let door = Door::open(|config| {
-        (config.connections, config.waiting, config.share) = (8, 64, 50);
-        config.grace = Duration::from_millis(300);
+        (
+            config.server.limits.connections,
+            config.server.limits.waiting_connections,
+            config.server.limits.address_share_percent,
+        ) = (8, 64, 50);
+        config.server.limits.stall_timeout = Duration::from_millis(300);
     });
     let wide = ("Content-Type", "application/json");
     assert_eq!(door.ask("POST", "/streams/wide", &[wide], r#"{"ShardCount":100}"#).status, 200);
@@ -75,9 +79,9 @@ fn who_pipelines_and_never_reads_is_cut_and_hinders_nobody() {
 #[test]
 fn bodies_that_are_only_announced_take_no_room() {
     let door = Door::open(|config| {
-        (config.body_limit, config.bodies) = (2000, 4000);
-        config.grace = NEVER;
-        config.body_time = NEVER;
+        (config.server.limits.body_max_bytes, config.server.limits.bodies_max_bytes) = (2000, 4000);
+        config.server.limits.stall_timeout = NEVER;
+        config.server.limits.body_timeout = NEVER;
     });
     let long = "POST /topics/u.pin HTTP/1.1\r\nHost: here\r\nExpect: 100-continue\r\nContent-Length: 2000\r\n\r\n";
     let holders: Vec<_> = (0..32).map(|n| holder(&door, THEIRS, [CHUNKED, long][n % 2])).collect();
@@ -89,7 +93,8 @@ fn bodies_that_are_only_announced_take_no_room() {
 #[test]
 fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
     let door = Door::open(|config| {
-        (config.grace, config.body_time) = (Duration::from_millis(300), NEVER);
+        (config.server.limits.stall_timeout, config.server.limits.body_timeout) =
+            (Duration::from_millis(300), NEVER);
     });
     let mut silent = holder(&door, THEIRS, CHUNKED);
     let mut drips = holder(&door, THEIRS, CHUNKED);
@@ -112,8 +117,12 @@ fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
 /// come.
 fn held(change: impl FnOnce(&mut Config)) -> (Door, [Client; 2]) {
     let door = Door::open(|config| {
-        config.connections = 4;
-        (config.grace, config.body_time, config.head_time) = (NEVER, NEVER, Duration::from_secs(3));
+        config.server.limits.connections = 4;
+        (
+            config.server.limits.stall_timeout,
+            config.server.limits.body_timeout,
+            config.server.limits.head_timeout,
+        ) = (NEVER, NEVER, Duration::from_secs(3));
         change(config);
     });
     let holders = [(); 2].map(|()| holder(&door, THEIRS, CHUNKED));
@@ -122,7 +131,7 @@ fn held(change: impl FnOnce(&mut Config)) -> (Door, [Client; 2]) {
 
 #[test]
 fn an_address_has_its_share_of_the_connections() {
-    let (door, holders) = held(|config| config.share = 50);
+    let (door, holders) = held(|config| config.server.limits.address_share_percent = 50);
     let mut third = Client::from(THEIRS, door.address);
     let reply = third.ask("POST", "/topics/u.pin", &[JSON], ONE).unwrap();
     assert_eq!(
@@ -144,7 +153,9 @@ fn an_address_has_its_share_of_the_connections() {
 
 #[test]
 fn who_watches_is_answered_while_all_connections_are_held() {
-    let (door, holders) = held(|config| (config.share, config.connections) = (100, 2));
+    let (door, holders) = held(|config| {
+        (config.server.limits.address_share_percent, config.server.limits.connections) = (100, 2)
+    });
     assert_eq!([post(&door, THEIRS), post(&door, OURS)], [503; 2]);
     assert_watched(&door, OURS);
     assert_watched(&door, THEIRS);
@@ -155,8 +166,13 @@ fn who_watches_is_answered_while_all_connections_are_held() {
 
 #[test]
 fn connections_that_say_nothing_give_way_to_others() {
-    let door =
-        Door::open(|config| (config.connections, config.waiting, config.head_time) = (2, 4, NEVER));
+    let door = Door::open(|config| {
+        (
+            config.server.limits.connections,
+            config.server.limits.waiting_connections,
+            config.server.limits.head_timeout,
+        ) = (2, 4, NEVER)
+    });
     let mut silent: Vec<_> = (0..12).map(|_| Client::from(THEIRS, door.address)).collect();
     let mut other = Client::from(OURS, door.address);
     for path in ["/health", "/metrics", "/topics"] {
@@ -173,8 +189,13 @@ fn connections_that_say_nothing_give_way_to_others() {
 
 #[test]
 fn an_address_has_its_share_of_the_bytes_on_their_way() {
-    let (door, _others) =
-        held(|config| (config.connections, config.share, config.bodies) = (40, 75, 80));
+    let (door, _others) = held(|config| {
+        (
+            config.server.limits.connections,
+            config.server.limits.address_share_percent,
+            config.server.limits.bodies_max_bytes,
+        ) = (40, 75, 80)
+    });
     let mut holds = None;
     until("no room", || {
         let mut client = holder(&door, THEIRS, CHUNKED);
@@ -193,7 +214,7 @@ fn an_address_has_its_share_of_the_bytes_on_their_way() {
 
 #[test]
 fn a_connection_ends_behind_an_answer_when_it_is_old() {
-    let door = Door::open(|config| config.life = Duration::ZERO);
+    let door = Door::open(|config| config.server.limits.connection_lifetime = Duration::ZERO);
     let mut client = door.client();
     let reply = client.ask("POST", "/topics/u.pin", &[JSON], ONE).unwrap();
     assert_eq!((reply.status, reply.headers["connection"].as_str()), (200, "close"));

@@ -23,8 +23,8 @@ const ONE: &str = r#"{"records":[{"value":1}]}"#;
 #[test]
 fn a_head_or_a_body_that_takes_too_long_is_not_waited_for() {
     let door = Door::open(|config| {
-        config.head_time = Duration::from_millis(200);
-        config.body_time = Duration::from_millis(200);
+        config.server.limits.head_timeout = Duration::from_millis(200);
+        config.server.limits.body_timeout = Duration::from_millis(200);
     });
     let mut half = door.client();
     half.send("POST /topics/u.pin HTTP/1.1\r\nHost: he").unwrap();
@@ -43,7 +43,7 @@ fn a_head_or_a_body_that_takes_too_long_is_not_waited_for() {
 
 #[test]
 fn a_body_that_is_too_long_is_not_read() {
-    let door = Door::open(|config| config.body_limit = 1000);
+    let door = Door::open(|config| config.server.limits.body_max_bytes = 1000);
     let long = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(1000));
     let reply = door.ask("POST", "/topics/u.pin", &[JSON], &long);
     assert_eq!((reply.status, &reply.json()["error_code"]), (413, &json!(413)));
@@ -62,7 +62,10 @@ fn a_body_that_is_too_long_is_not_read() {
 #[test]
 fn bytes_that_wait_are_bounded_and_the_client_is_told_when_to_come_again() {
     let options = FolderOptions { object_every: Duration::from_secs(3600), room: 1000 };
-    let door = Door::with(options, |config| (config.bodies, config.share) = (600, 100));
+    let door = Door::with(options, |config| {
+        (config.server.limits.bodies_max_bytes, config.server.limits.address_share_percent) =
+            (600, 100)
+    });
     let value = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(500));
     assert_eq!(door.ask("POST", "/topics/u.pin", &[JSON], &value).status, 200);
     let full = door.ask("POST", "/topics/u.pin", &[JSON], &value);
@@ -149,7 +152,8 @@ fn what_a_stalled_log_has_not_answered_takes_room_even_of_clients_that_are_gone(
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
     let door = Door::before(FolderOptions::default(), log, |config| {
-        (config.bodies, config.share) = (1200, 100)
+        (config.server.limits.bodies_max_bytes, config.server.limits.address_share_percent) =
+            (1200, 100)
     });
     let long = format!(r#"{{"records":[{{"value":"{}"}}]}}"#, "x".repeat(500));
     let put = format!(r#"{{"Data":"{}","PartitionKey":"k"}}"#, "x".repeat(500));
@@ -200,7 +204,7 @@ fn a_body_of_unknown_length_takes_as_much_room_as_it_is_long_once_it_is_read() {
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
     let door = Door::before(FolderOptions::default(), log, |config| {
-        (config.body_limit, config.bodies) = (1000, 1200)
+        (config.server.limits.body_max_bytes, config.server.limits.bodies_max_bytes) = (1000, 1200)
     });
     let mut chunked: Vec<_> = (0..3).map(|_| door.client()).collect();
     for (n, client) in chunked.iter_mut().enumerate() {
@@ -224,9 +228,10 @@ fn only_who_bears_a_token_may_ask_and_each_has_its_quota() {
     let now = Arc::new(AtomicU64::new(0));
     let clock = now.clone();
     let door = Door::open(|config| {
-        config.tokens = vec!["first-secret".into(), "second".into()];
-        config.rate = Some(3);
-        config.clock = Arc::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
+        config.server.tokens = vec!["first-secret".into(), "second".into()];
+        config.server.requests_per_second = Some(3);
+        config.server.clock =
+            Arc::new(move || Duration::from_millis(clock.load(Ordering::Relaxed)));
     });
     let ask = |token: &str| {
         door.ask("POST", "/topics/u.pin", &[JSON, ("Authorization", token)], ONE).status
@@ -262,7 +267,7 @@ fn what_is_counted_and_logged_tells_nothing_of_what_was_sent() {
     let said = Arc::new(Mutex::new(Vec::new()));
     let kept = said.clone();
     let door = Door::open(|config| {
-        config.access =
+        config.access_log =
             Some(Arc::new(move |access| kept.lock().unwrap().push(format!("{access:?}"))));
     });
     let secret = r#"{"records":[{"key":"hidden","value":{"name":"hidden"}},{"value":2}]}"#;
@@ -323,8 +328,9 @@ fn with_a_certificate_it_speaks_tls_and_nothing_else() {
         return;
     }
     assert!(Identity::read(&key, &certificate).is_err());
-    let door =
-        Door::open(|config| config.identity = Some(Identity::read(&certificate, &key).unwrap()));
+    let door = Door::open(|config| {
+        config.server.identity = Some(Identity::read(&certificate, &key).unwrap())
+    });
     let trusted = reqwest::Certificate::from_pem(&std::fs::read(&certificate).unwrap()).unwrap();
     let client = reqwest::Client::builder().tls_certs_only([trusted]).no_proxy().build().unwrap();
     let url = format!("https://{}/topics", door.address);

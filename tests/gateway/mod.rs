@@ -62,7 +62,7 @@ impl Door {
         let mut config = Config::new(Arc::new(move || began.elapsed()));
         config.streams.insert("streaming-u-pin".into(), "u.pin".into());
         // For requests that are written by hand.
-        config.hosts.push("here".into());
+        config.server.hosts.push("here".into());
         change(&mut config);
         let gateway =
             Gateway::bind("127.0.0.1:0".parse().unwrap(), Arc::new(log(opened)), config).unwrap();

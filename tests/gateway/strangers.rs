@@ -117,7 +117,7 @@ fn a_page_of_another_site_makes_and_deletes_nothing() {
 #[test]
 fn a_request_names_one_host() {
     for tokens in [vec![], vec!["secret".to_string()]] {
-        let door = Door::open(|config| config.tokens = tokens.clone());
+        let door = Door::open(|config| config.server.tokens = tokens.clone());
         let here = door.address.to_string();
         let bearer = ("Authorization", "Bearer secret");
         for (method, path, kind, body) in WAYS {
@@ -141,7 +141,7 @@ fn a_request_names_one_host() {
 
 #[test]
 fn a_token_is_proof_under_any_name() {
-    let door = Door::open(|config| config.tokens = vec!["secret".into()]);
+    let door = Door::open(|config| config.server.tokens = vec!["secret".into()]);
     let headers = [("Host", "gateway.example"), ("Origin", "https://console.example"), JSON];
     assert_eq!(raw(&door, "POST", "/topics/u.pin", &headers, ONE).status, 401);
     let headers = [&headers[..], &[("Authorization", "Bearer secret")]].concat();

@@ -86,6 +86,8 @@ fn on_one_floor_only_what_stands_before_is_imported() {
         keeps(FLOOR, &format!("src/{one}/mod.rs"), &format!("use crate::{other}::X;"));
     }
     breaks(FLOOR, "src/options/mod.rs", "use crate::table::KTable;");
+    keeps(FLOOR, "src/http/mod.rs", "use crate::error::Error;");
+    breaks(FLOOR, "src/http/mod.rs", "use crate::connect::Source;");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Who the gateway is, to clients that want to know.
+//! The certificate that a server presents to its clients.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,15 +11,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::error::{Error, Result};
 
-/// A certificate and its key: a gateway that has one speaks TLS, and nothing else.
+/// A certificate and its key. A server with an identity speaks TLS only.
 #[derive(Clone)]
 pub struct Identity(Arc<ServerConfig>);
 
 impl Identity {
-    /// Reads a chain of certificates and a key from two files of PEM.
+    /// Reads a chain of certificates and a key from two PEM files.
     ///
     /// # Errors
-    /// When they can't be read, or don't belong together.
+    /// When a file can't be read, or the key doesn't belong to the certificate.
     pub fn read(chain: &Path, key: &Path) -> Result<Self> {
         let unreadable = |path: &Path| {
             Error::config(format!("can't read a certificate or its key from {}", path.display()))
@@ -30,7 +30,7 @@ impl Identity {
         let key_der = PrivateKeyDer::from_pem_file(key).map_err(|e| unreadable(key).because(e))?;
         let mismatch =
             |e| Error::config(format!("can't serve with the key {}", key.display())).because(e);
-        // Named, because the process may have two providers, and then none is the default.
+        // Name the provider: a process with two of them has no default.
         let config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()));
         let config =
             config.with_safe_default_protocol_versions().map_err(mismatch)?.with_no_client_auth();
