@@ -1,5 +1,5 @@
-//! An archive in a bucket: generated in a folder of this machine first, then object by object, each
-//! only where there is none.
+//! Generates an archive into a bucket: first into a folder of this machine, then object by object,
+//! each by conditional creation.
 
 use std::fs;
 use std::io::{self, Write};
@@ -8,13 +8,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressStyle};
+use watershed::connectors::archive::layout::{self, ObjectName, TOPICS};
 use watershed::store::Store;
 use watershed::{Error, Result};
 
 use crate::generate::{Options, generate};
 use crate::print;
 
-/// How many partitions are written at a time: writing an object is mostly waiting.
+/// Partitions that are written at a time: a write mostly waits for the bucket.
 const WRITING: usize = 16;
 
 /// Writes the archive to the bucket of `url`. Each partition grows from its first object on, as one
@@ -37,7 +38,7 @@ pub(crate) fn upload(options: &Options, url: &str, out: &mut dyn Write) -> Resul
     let written = thread::scope(|scope| {
         let shares = (0..WRITING).map(|first| partitions.iter().skip(first).step_by(WRITING));
         let (store, archive, bar) = (&store, &archive, &bar);
-        let write = move |partition: &PathBuf| write(store, archive, partition, bar);
+        let write = move |partition: &Partition| write(store, archive, partition, bar);
         let begun = shares.map(|mut share| {
             thread::Builder::new().spawn_scoped(scope, move || share.try_for_each(write))
         });
@@ -103,33 +104,46 @@ fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
-/// The folders of all partitions.
-fn partitions(root: &Path) -> std::io::Result<Vec<PathBuf>> {
+/// A partition of the archive in the folder.
+struct Partition {
+    topic: String,
+    number: u32,
+}
+
+/// The partitions of all topics.
+fn partitions(root: &Path) -> io::Result<Vec<Partition>> {
     let mut found = Vec::new();
-    for topic in fs::read_dir(root.join("topics"))? {
-        for partition in fs::read_dir(topic?.path())? {
-            found.push(partition?.path());
-        }
+    for topic in names(&root.join(TOPICS))? {
+        let numbers = names(&root.join(layout::topic_path(&topic)))?;
+        let numbers = numbers.iter().filter_map(|folder| layout::partition_of(folder));
+        found.extend(numbers.map(|number| Partition { topic: topic.clone(), number }));
     }
     Ok(found)
 }
 
-/// Writes the objects of a partition, the first one first.
-fn write(store: &Store, root: &Path, partition: &Path, bar: &ProgressBar) -> Result<()> {
-    let read = fs::read_dir(partition)
-        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect());
-    let mut objects: Vec<PathBuf> = read.map_err(|e| unreadable(partition, e))?;
-    // Their names end with as many digits.
-    objects.sort_unstable();
+/// The names in a folder.
+fn names(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = fs::read_dir(folder)?;
+    entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned())).collect()
+}
+
+/// Writes the objects of a partition in the order of their offsets.
+fn write(store: &Store, root: &Path, partition: &Partition, bar: &ProgressBar) -> Result<()> {
+    let Partition { topic, number } = partition;
+    let folder = layout::partition_path(topic, *number);
+    let files = names(&root.join(&folder)).map_err(|e| unreadable(&root.join(&folder), e))?;
+    let objects = files.iter().filter_map(|file| ObjectName::parse(topic, file));
+    let mut objects: Vec<ObjectName> = objects.collect();
+    objects.sort_unstable_by_key(|object| object.first);
     for object in objects {
-        let bytes = fs::read(&object).map_err(|e| unreadable(&object, e))?;
-        let name = object.strip_prefix(root).unwrap_or(&object).display().to_string();
-        if !store.settle(&name, &bytes)? {
-            return Err(Error::data(format!(
-                "can't generate {}, which holds other records",
-                store.name(&name)
-            ))
-            .hint("Remove the archive, or generate into another prefix with --to."));
+        let path = format!("{folder}/{}", object.print(topic));
+        let file = root.join(&path);
+        let bytes = fs::read(&file).map_err(|e| unreadable(&file, e))?;
+        if !store.settle(&path, &bytes)? {
+            let message =
+                format!("can't generate {}, which holds other records", store.name(&path));
+            return Err(Error::data(message)
+                .hint("Remove the archive, or generate into another prefix with --to."));
         }
         bar.inc(1);
     }

@@ -1,5 +1,5 @@
-//! Writes the three topics as a Confluent S3 sink does: immutable objects of some records, all of
-//! them there at once or none.
+//! Writes the three topics as Confluent's S3 sink does: immutable objects of some records, which
+//! appear all at once.
 
 use std::fs;
 use std::io::{self, ErrorKind as Io, Write};
@@ -7,6 +7,7 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use watershed::connectors::archive::layout::{self, ObjectName, TOPICS};
 use watershed::store::{Mark, disk};
 use watershed::{Error, Result};
 
@@ -38,8 +39,8 @@ pub(super) struct Archive {
 
 struct Partition {
     folder: PathBuf,
-    /// `<topic>+<p>`: what the names of its objects begin with.
-    stem: String,
+    topic: String,
+    number: u32,
     /// Offset of the first record of the open object.
     first: u64,
     /// Offset of the next record.
@@ -62,7 +63,7 @@ impl Archive {
         let to = options.to.clone();
         let mark = Mark::alone(&to, "generate")?;
         let names = KINDS.map(|kind| format!("{}.{kind}", options.user_id));
-        for folder in names.iter().map(|name| to.join("topics").join(name)) {
+        for folder in names.iter().map(|name| to.join(layout::topic_path(name))) {
             if holds_a_file(&folder).map_err(|e| unwritable(&folder, e))? {
                 return Err(full(&folder));
             }
@@ -82,11 +83,12 @@ impl Archive {
         };
         for (topic, name) in archive.topics.iter_mut().zip(&archive.names) {
             for p in 0..options.partitions {
-                let folder = archive.partial.join(name).join(format!("partition={p}"));
+                let folder = archive.partial.join(name).join(layout::partition_folder(p));
                 fs::create_dir_all(&folder).map_err(|e| unwritable(&folder, e))?;
                 topic.push(Partition {
                     folder,
-                    stem: format!("{name}+{p}"),
+                    topic: name.clone(),
+                    number: p,
                     first: 0,
                     next: 0,
                     buffer: Vec::new(),
@@ -132,14 +134,14 @@ impl Archive {
         self.unsynced.push(self.partial.clone());
         sync(&self.unsynced)?;
         self.publish().map_err(|e| match e.kind() {
-            Io::NotADirectory | Io::DirectoryNotEmpty => full(&self.to.join("topics")),
-            _ => unwritable(&self.to.join("topics"), e),
+            Io::NotADirectory | Io::DirectoryNotEmpty => full(&self.to.join(TOPICS)),
+            _ => unwritable(&self.to.join(TOPICS), e),
         })?;
         Ok(self.written)
     }
 
     fn publish(&self) -> io::Result<()> {
-        let topics = self.to.join("topics");
+        let topics = self.to.join(TOPICS);
         if topics.exists() {
             for name in &self.names {
                 remove_folders(&topics.join(name))?;
@@ -162,7 +164,7 @@ impl Drop for Archive {
 
 impl Partition {
     fn name(&self) -> String {
-        format!("{}+{:010}.json", self.stem, self.first)
+        ObjectName::new(self.number, self.first).print(&self.topic)
     }
 
     /// Moves what is in memory to the object's file, which is open only for that long: there may be

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::store::Fetch;
 
-use super::names::Listed;
+use super::finder::Listed;
 use super::objects::Objects;
 
 /// How many objects of a partition are asked for at once, and how many bytes they may bring

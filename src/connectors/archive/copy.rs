@@ -11,9 +11,9 @@ use crate::error::{Error, Result};
 use crate::record::{Batch, LONGEST, Record};
 use crate::time::Timestamp;
 
-use super::ArchiveTopic;
 use super::objects::Objects;
 use super::source::{CHUNK, Reader};
+use super::{ArchiveTopic, layout};
 
 /// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log
 /// has the same objects.
@@ -66,7 +66,7 @@ impl ArchiveTopic {
             return Err(Error::usage("can't archive objects of 0 records")
                 .hint("Give a flush size of 1 or more."));
         }
-        if self.archive.store.get(&format!("{}/_writer", self.path()?))?.is_some() {
+        if self.archive.store.get(&layout::writer_path(&self.path()?))?.is_some() {
             return Err(Error::data(format!(
                 "can't copy to {}: it belongs to an application",
                 self.name()

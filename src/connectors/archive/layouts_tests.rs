@@ -12,7 +12,6 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 
-use super::names::Named;
 use super::source::{CHUNK, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
@@ -61,37 +60,6 @@ fn values(partition: &mut dyn Partition) -> Result<Vec<String>> {
         );
     }
     Ok(all)
-}
-
-#[test]
-fn a_name_says_topic_partition_and_offset_and_nothing_else() {
-    let read = |name| {
-        Named::read("a+1", name)
-            .map(|named| (named.partition, named.first, named.width, named.packed))
-    };
-    assert_eq!(read("a+1+3+0000000002.json"), Some((3, 2, 10, false)));
-    assert_eq!(read("a+1+30+2.json.gz"), Some((30, 2, 1, true)));
-    assert_eq!(read("a+1+0+00018446744073709551615.json"), Some((0, u64::MAX, 23, false)));
-    let others = [
-        "a+1+3+.json",
-        "a+1+3++2.json",
-        "a+1+03+2.json",
-        "a+1+3+-2.json",
-        "a+1+3+2.json.zip",
-        "a+1+3+2.gz",
-        "a+3+2.json",
-        "b+1+3+2.json",
-        "a+1+3+4+2.json",
-        "a+1+4294967296+2.json",
-        "a+1+3+18446744073709551616.json",
-        "a+1+3+2.avro",
-    ];
-    others.iter().for_each(|name| assert_eq!(read(name), None, "{name}"));
-    assert_eq!(
-        ["partition=7", "partition=07", "partition=x", "hour=07"].map(names::partition),
-        [Some(7), None, None, None]
-    );
-    assert_eq!([0, 9, 10, u64::MAX].map(names::width), [1, 1, 2, 20]);
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! A topic in a folder or an object store, laid out as Confluent's S3 sink does: one JSON value a
 //! line, many lines an object.
 //!
-//! ```text
-//! topics/<topic>/partition=<p>/<topic>+<p>+<10-digit first offset>.json                     as it is written here
-//! topics/<topic>/<any folders>/<topic>+<p>+<first offset, of any width>.json, or .json.gz    as it is read
-//! ```
+//! [`layout`] has the names of its folders and objects.
 //!
 //! - **A partition** is what the names of its objects say, wherever below the topic they lie: in a
 //!   folder `partition=<p>`, or in those of Confluent's partitioners by time or by field. A folder
@@ -34,7 +31,8 @@
 
 mod ahead;
 mod copy;
-mod names;
+mod finder;
+pub mod layout;
 mod objects;
 mod packed;
 mod rows;
@@ -58,7 +56,7 @@ use crate::error::{Error, Result};
 use crate::store::{Mark, Store};
 
 pub use copy::{Copier, Rotation};
-use names::Finder;
+use finder::Finder;
 use objects::{LeftAlone, Objects};
 use tree::{Tree, Who};
 
@@ -142,7 +140,7 @@ impl ArchiveTopic {
         let own = top
             .partitions
             .iter()
-            .map(|partition| (format!("partition={partition}"), Some(*partition)));
+            .map(|partition| (layout::partition_folder(*partition), Some(*partition)));
         for (folder, partition) in own.chain(top.folders.into_iter().map(|folder| (folder, None))) {
             if there {
                 break;
@@ -181,7 +179,7 @@ impl ArchiveTopic {
             ))
             .hint("Name a topic without slashes."));
         }
-        Ok(format!("topics/{}", self.topic))
+        Ok(layout::topic_path(&self.topic))
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
@@ -199,8 +197,7 @@ impl ArchiveTopic {
         let path = self.path()?;
         Ok(Objects {
             store: self.archive.store.clone(),
-            stem: format!("{}+{partition}+", self.topic),
-            folder: format!("{path}/partition={partition}"),
+            folder: layout::partition_path(&self.topic, partition),
             partition,
             left_alone: self.left_alone.clone(),
             topic: self.topic.as_str().into(),

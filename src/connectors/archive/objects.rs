@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 
-use super::names::{Finder, Listed, Others, WIDTH, width};
+use super::finder::{Finder, Listed, Others};
+use super::layout::{self, OFFSET_DIGITS, ObjectName, digits_of};
 use super::tree::{Tree, Who};
 use super::walk;
 
@@ -57,8 +58,6 @@ pub(super) struct Objects {
     pub(super) store: Store,
     /// Where the partition's own folder lies in the store.
     pub(super) folder: String,
-    /// The beginning of every object's name.
-    pub(super) stem: String,
     pub(super) partition: u32,
     pub(super) left_alone: LeftAlone,
     /// The topic, what lies below it, and what is known of its folders.
@@ -70,7 +69,7 @@ pub(super) struct Objects {
 impl Objects {
     /// The path in the store of an object of ours that begins at `first`.
     pub(super) fn path(&self, first: u64) -> String {
-        format!("{}/{}{first:0width$}.json", self.folder, self.stem, width = usize::from(WIDTH))
+        format!("{}/{}", self.folder, ObjectName::new(self.partition, first).print(&self.topic))
     }
 
     /// The partition's name for people.
@@ -80,7 +79,7 @@ impl Objects {
 
     /// The partition's own folder below the topic.
     fn own(&self) -> String {
-        format!("partition={}", self.partition)
+        layout::partition_folder(self.partition)
     }
 
     /// True if an object lies in the partition's own folder.
@@ -90,13 +89,8 @@ impl Objects {
 
     /// The path of an object below the topic.
     pub(super) fn at(&self, object: &Listed) -> String {
-        let (stem, first, width) = (&self.stem, object.first, usize::from(object.width));
         let slash = if object.folder.is_empty() { "" } else { "/" };
-        format!(
-            "{}{slash}{stem}{first:0width$}.json{}",
-            object.folder,
-            if object.packed { ".gz" } else { "" }
-        )
+        format!("{}{slash}{}", object.folder, object.name(self.partition).print(&self.topic))
     }
 
     /// The name of an object for people.
@@ -157,14 +151,18 @@ impl Objects {
         let after = read.filter(|read| self.is_own(read)).map(|read| self.at(read));
         let whole =
             after.as_ref().map_or(Ok(false), |after| self.after(after, last, &mut found))?;
-        let widths: BTreeSet<u8> =
-            widths.iter().chain([&WIDTH]).map(|digits| width(next).max(*digits)).collect();
+        let widths: BTreeSet<u8> = widths
+            .iter()
+            .chain([&OFFSET_DIGITS])
+            .map(|digits| digits_of(next).max(*digits))
+            .collect();
         for digits in widths {
             if found.iter().any(|object| object.first == next) {
                 break;
             }
             let digits = usize::from(digits);
-            let start = format!("{}/{}{next:0digits$}", self.own(), self.stem);
+            let prefix = layout::object_prefix(&self.topic, self.partition);
+            let start = format!("{}/{prefix}{next:0digits$}", self.own());
             if !(whole && after.as_ref().is_some_and(|after| *after < start)) {
                 self.after(&start, last, &mut found)?;
             }
@@ -250,18 +248,18 @@ impl Objects {
     /// Places where the object that begins at `next` may be expected: where writers of ours put it,
     /// and beside the one before.
     pub(super) fn expected(&self, next: u64, before: Option<&Listed>) -> Vec<Listed> {
-        let own = (Arc::from(self.own()), WIDTH);
+        let own = (Arc::from(self.own()), OFFSET_DIGITS);
         let beside = before
-            .map(|before| (before.folder.clone(), before.width))
+            .map(|before| (before.folder.clone(), before.digits))
             .filter(|beside| *beside != own);
         let both = beside
             .into_iter()
             .chain([own])
             .flat_map(|place| [(place.clone(), false), (place, true)]);
-        both.map(|((folder, width), packed)| Listed {
+        both.map(|((folder, digits), packed)| Listed {
             first: next,
             folder,
-            width,
+            digits,
             packed,
             size: None,
         })

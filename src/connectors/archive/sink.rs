@@ -12,8 +12,8 @@ use crate::connect::{Chore, Committer, Identity, Mode, Opened, Schema, Sink, Sin
 use crate::error::{Error, Result};
 use crate::store::Mark;
 
-use super::ArchiveTopic;
 use super::rows::{Encoder, Lines};
+use super::{ArchiveTopic, layout};
 
 /// An object of a commit, as the manifest records it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl Sink for ArchiveTopic {
 impl ArchiveTopic {
     /// Makes the topic this application's own, for good: a file `_writer` holds its name.
     fn claim(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
-        let file = format!("{}/_writer", self.path()?);
+        let file = layout::writer_path(&self.path()?);
         if self.claimed(schema, context)? {
             return self.archive.store.confirm(&file);
         }
@@ -83,7 +83,7 @@ impl ArchiveTopic {
             ))
             .hint("Bind the topic to a table, or write a stream to the archive."));
         }
-        let owner = self.archive.store.get(&format!("{}/_writer", self.path()?))?;
+        let owner = self.archive.store.get(&layout::writer_path(&self.path()?))?;
         if owner.as_ref().is_some_and(|owner| owner != context.app.as_bytes()) {
             return Err(self.refused("it belongs to another application"));
         }
@@ -120,7 +120,7 @@ struct Objects {
 
 impl Objects {
     fn staged(&self, name: &str) -> String {
-        format!("{}/_staged/{name}", self.path)
+        format!("{}/{name}", layout::staged_path(&self.path))
     }
 
     /// Where a partition ends. Not asked for before earlier commits are visible, so what is visible
@@ -214,7 +214,7 @@ impl Committer for Objects {
             return Ok(None);
         }
         let (store, folder, now) =
-            (self.topic.archive.store.clone(), format!("{}/_staged", self.path), self.generation);
+            (self.topic.archive.store.clone(), layout::staged_path(&self.path), self.generation);
         Ok(Some(Box::new(move || {
             for (name, _) in store.list(&folder)? {
                 let generation =

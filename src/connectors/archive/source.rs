@@ -14,7 +14,7 @@ use crate::record::{BEGINNING, Batch, LONGEST, Span};
 
 use super::ArchiveTopic;
 use super::ahead::Ahead;
-use super::names::Listed;
+use super::finder::Listed;
 use super::objects::Objects;
 use next::{LIST_FIRST, all_after};
 
@@ -142,7 +142,7 @@ impl Reader {
             ));
         }
         let (all, widths) =
-            (all_after(listed.len()), listed.iter().map(|object| object.width).collect());
+            (all_after(listed.len()), listed.iter().map(|object| object.digits).collect());
         listed.drain(..held.saturating_sub(1));
         let mut reader = Reader {
             follow,

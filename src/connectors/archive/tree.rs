@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::Result;
 use crate::store::Store;
 
-use super::names::{self, Finder, Listed, Others};
+use super::finder::{Finder, Listed, Others};
+use super::layout::partition_of;
 use super::walk::{self, Top};
 
 /// For how many files of a folder, or of an object store, all is looked into once less often. It is
@@ -145,16 +146,16 @@ fn newest(store: &Store, last: &str, finder: &mut Finder<'_>) -> Result<()> {
     let mut there = false;
     // The folders of partitions are not walked: they may come after those of a field.
     walk::below(store, &[String::new()], Some(last), finder, |finder| {
-        there |= finder
-            .objects
-            .last()
-            .is_some_and(|(_, object)| object.folder.starts_with("partition="));
+        there |= finder.objects.last().is_some_and(|(_, object)| is_of_partition(object));
         there
     })?;
-    finder
-        .objects
-        .retain(|(_, object)| object.folder.split('/').next().and_then(names::partition).is_none());
+    finder.objects.retain(|(_, object)| !is_of_partition(object));
     Ok(())
+}
+
+/// True if an object lies in the folder of a partition.
+fn is_of_partition(object: &Listed) -> bool {
+    object.folder.split('/').next().and_then(partition_of).is_some()
 }
 
 #[cfg(test)]

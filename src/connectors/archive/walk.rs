@@ -11,11 +11,9 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
-use super::names::{Finder, partition};
+use super::finder::Finder;
+use super::layout::{is_of_sink, partition_of};
 use super::objects::unreadable;
-
-/// The names that writers of ours have beside the objects.
-const OURS: [&str; 2] = ["_writer", "_staged"];
 
 /// The folders in the folder of a topic.
 #[derive(Default)]
@@ -29,22 +27,22 @@ pub(super) struct Top {
 /// Looks into the folder of a topic itself; what it finds there goes to `finder`.
 pub(super) fn top(topic: &Store, finder: &mut Finder<'_>) -> Result<Top> {
     let (mut top, here) = (Top::default(), Arc::from(""));
-    let mut folder = |name: String| match partition(&name) {
+    let mut folder = |name: String| match partition_of(&name) {
         Some(partition) => top.partitions.push(partition),
-        None if name.starts_with('.') || OURS.contains(&&*name) => {}
+        None if name.starts_with('.') || is_of_sink(&name) => {}
         None => top.folders.push(name),
     };
     if let Some(remote) = topic.remote() {
         let (files, folders) = remote.list("").map_err(unreadable)?;
         folders.into_iter().for_each(&mut folder);
-        files.iter().filter(|(name, _)| !OURS.contains(&&**name)).for_each(|(name, size)| {
+        files.iter().filter(|(name, _)| !is_of_sink(name)).for_each(|(name, size)| {
             finder.take(&here, name, Some(*size), true);
         });
     } else if let Some(root) = topic.folder() {
         each_entry(root, finder, |entry, finder| {
             match entry {
                 Entry::Folder(name) => folder(name.to_string()),
-                Entry::File(name, _) if OURS.contains(&name) => {}
+                Entry::File(name, _) if is_of_sink(name) => {}
                 Entry::File(name, file) => finder.take(&here, name, None, file),
             }
             true

@@ -6,7 +6,8 @@ use std::mem;
 
 use crate::error::{Error, Result};
 
-use super::super::names::{Listed, width};
+use super::super::finder::Listed;
+use super::super::layout::digits_of;
 use super::super::packed::Unpacked;
 use super::super::tree::Who;
 use super::Reader;
@@ -138,7 +139,7 @@ impl Reader {
         } else {
             listed.retain(|object| object.first >= next);
         }
-        self.widths.extend(listed.iter().map(|object| object.width));
+        self.widths.extend(listed.iter().map(|object| object.digits));
         self.unread = self.objects.bytes(listed.iter());
         self.listed = listed.into();
         self.objects.warn();
@@ -161,8 +162,8 @@ impl Reader {
             let mut widths = self.widths.clone();
             if self.all.is_multiple_of(WIDTHS) {
                 // Whoever writes may pad offsets otherwise one day.
-                let (least, turn) = (width(next), (self.all / WIDTHS % 20) as u8);
-                widths.insert(least + turn % (width(u64::MAX) - least + 1));
+                let (least, turn) = (digits_of(next), (self.all / WIDTHS % 20) as u8);
+                widths.insert(least + turn % (digits_of(u64::MAX) - least + 1));
             }
             return Ok(Some((self.objects.later(self.begun.as_ref(), next, &widths)?, false)));
         }

@@ -1,0 +1,178 @@
+//! The layout of an archive: names of folders and objects as Confluent's S3 sink writes them.
+//!
+//! ```text
+//! topics/<topic>/partition=<p>/<topic>+<p>+<first offset, 10 digits>.json                   written
+//! topics/<topic>/<any folders>/<topic>+<p>+<first offset, any digits>.json[.gz]             read
+//! topics/<topic>/_writer, topics/<topic>/_staged/                                         our sink's
+//! ```
+//!
+//! This is the only place that prints or parses these names.
+
+/// The folder of all topics.
+pub const TOPICS: &str = "topics";
+/// Digits of an offset in the names that are written here; a greater offset has more.
+pub(super) const OFFSET_DIGITS: u8 = 10;
+/// The file with the name of the application that owns a topic.
+const WRITER: &str = "_writer";
+/// The folder of objects whose commit is not complete.
+const STAGED: &str = "_staged";
+/// The beginning of a partition's folder.
+const PARTITION: &str = "partition=";
+
+/// The path of a topic in the archive.
+pub fn topic_path(topic: &str) -> String {
+    format!("{TOPICS}/{topic}")
+}
+
+/// The name of a partition's folder in that of its topic.
+pub fn partition_folder(partition: u32) -> String {
+    format!("{PARTITION}{partition}")
+}
+
+/// The partition of a folder `partition=<p>`; `None` for another name.
+///
+/// ```
+/// use watershed::connectors::archive::layout::partition_of;
+/// assert_eq!(["partition=7", "partition=07", "hour=7"].map(partition_of), [Some(7), None, None]);
+/// ```
+pub fn partition_of(folder: &str) -> Option<u32> {
+    let number = folder.strip_prefix(PARTITION)?.parse().ok()?;
+    // `partition=07` is another folder than `partition=7`.
+    (folder == partition_folder(number)).then_some(number)
+}
+
+/// The path of a partition's folder in the archive.
+pub fn partition_path(topic: &str, partition: u32) -> String {
+    format!("{}/{}", topic_path(topic), partition_folder(partition))
+}
+
+/// The path of the file that names a topic's owner.
+pub(super) fn writer_path(topic_path: &str) -> String {
+    format!("{topic_path}/{WRITER}")
+}
+
+/// The path of a topic's folder of staged objects.
+pub(super) fn staged_path(topic_path: &str) -> String {
+    format!("{topic_path}/{STAGED}")
+}
+
+/// True for the names that our sink adds to the folder of a topic.
+pub(super) fn is_of_sink(name: &str) -> bool {
+    [WRITER, STAGED].contains(&name)
+}
+
+/// The beginning of the names of a partition's objects.
+pub(super) fn object_prefix(topic: &str, partition: u32) -> String {
+    format!("{topic}+{partition}+")
+}
+
+/// The number of decimal digits of a number.
+pub(super) fn digits_of(number: u64) -> u8 {
+    number.checked_ilog10().map_or(1, |log| log as u8 + 1)
+}
+
+/// The name of an object beside its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ObjectName {
+    /// The partition of its records.
+    pub partition: u32,
+    /// The offset of its first record.
+    pub first: u64,
+    /// Digits of the offset in the name.
+    pub digits: u8,
+    /// True if its bytes are packed by gzip.
+    pub packed: bool,
+}
+
+impl ObjectName {
+    /// The name of an object that is written here, not packed.
+    ///
+    /// ```
+    /// use watershed::connectors::archive::layout::ObjectName;
+    /// assert_eq!(ObjectName::new(3, 42).print("pin"), "pin+3+0000000042.json");
+    /// ```
+    pub fn new(partition: u32, first: u64) -> Self {
+        let digits = digits_of(first).max(OFFSET_DIGITS);
+        ObjectName { partition, first, digits, packed: false }
+    }
+
+    /// Prints the file name of an object of `topic`.
+    pub fn print(self, topic: &str) -> String {
+        let (first, digits) = (self.first, usize::from(self.digits));
+        let extension = if self.packed { ".json.gz" } else { ".json" };
+        format!("{}{first:0digits$}{extension}", object_prefix(topic, self.partition))
+    }
+
+    /// Parses a file name; `None` if it is not the name of an object of `topic`. The name of the
+    /// topic may contain `+`.
+    ///
+    /// ```
+    /// use watershed::connectors::archive::layout::ObjectName;
+    /// let name = ObjectName::parse("pin", "pin+3+42.json.gz").unwrap();
+    /// assert_eq!((name.partition, name.first, name.packed), (3, 42, true));
+    /// assert_eq!(ObjectName::parse("pin", "pin+3.json"), None);
+    /// ```
+    pub fn parse(topic: &str, file: &str) -> Option<Self> {
+        let (stem, packed) = match file.strip_suffix(".json.gz") {
+            Some(stem) => (stem, true),
+            None => (file.strip_suffix(".json")?, false),
+        };
+        let (partition, offset) = stem.strip_prefix(topic)?.strip_prefix('+')?.split_once('+')?;
+        let number: u32 = only_digits(partition)?.parse().ok()?;
+        // `007` would be another partition than `7`.
+        if partition != number.to_string() {
+            return None;
+        }
+        let digits = u8::try_from(offset.len()).ok()?;
+        let first = only_digits(offset)?.parse().ok()?;
+        Some(ObjectName { partition: number, first, digits, packed })
+    }
+}
+
+fn only_digits(text: &str) -> Option<&str> {
+    (!text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then_some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_printed_name_is_parsed_as_it_was() {
+        for first in [0, 7, 9_999_999_999, 10_000_000_000, u64::MAX] {
+            for packed in [false, true] {
+                let name = ObjectName { packed, ..ObjectName::new(3, first) };
+                assert_eq!(ObjectName::parse("a+1", &name.print("a+1")), Some(name));
+            }
+        }
+        assert_eq!(ObjectName::new(0, u64::MAX).print("t"), "t+0+18446744073709551615.json");
+    }
+
+    #[test]
+    fn a_name_has_topic_partition_and_offset_and_no_more() {
+        let parse = |name| {
+            ObjectName::parse("a+1", name)
+                .map(|name| (name.partition, name.first, name.digits, name.packed))
+        };
+        assert_eq!(parse("a+1+3+0000000002.json"), Some((3, 2, 10, false)));
+        assert_eq!(parse("a+1+30+2.json.gz"), Some((30, 2, 1, true)));
+        assert_eq!(parse("a+1+0+00018446744073709551615.json"), Some((0, u64::MAX, 23, false)));
+        let others = [
+            "a+1+3+.json",
+            "a+1+3++2.json",
+            "a+1+03+2.json",
+            "a+1+3+-2.json",
+            "a+1+3+2.json.zip",
+            "a+1+3+2.gz",
+            "a+3+2.json",
+            "b+1+3+2.json",
+            "a+1+3+4+2.json",
+            "a+1+4294967296+2.json",
+            "a+1+3+18446744073709551616.json",
+            "a+1+3+2.avro",
+        ];
+        others.iter().for_each(|name| assert_eq!(parse(name), None, "{name}"));
+        assert_eq!(["partition=x", "partition="].map(partition_of), [None, None]);
+        assert_eq!([0, 9, 10, u64::MAX].map(digits_of), [1, 1, 2, 20]);
+    }
+}
