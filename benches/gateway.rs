@@ -33,8 +33,9 @@ use std::time::{Duration, Instant};
 
 use clap::Parser;
 use futures::FutureExt;
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
 use watershed::gateway::{
-    Answer, Config, Entry, Folder, FolderOptions, Gateway, Log, Part, Place, Position, Refusal,
+    Answer, Append, Appended, Config, Gateway, NewRecord, PartitionInfo, Position, Refusal,
 };
 
 use report::{Report, millis, percentile};
@@ -67,23 +68,23 @@ struct Args {
 #[derive(Default)]
 struct Nothing(AtomicU64);
 
-impl Log for Nothing {
+impl Append for Nothing {
     fn describe(&self) -> String {
         "nothing".into()
     }
     fn topics(&self) -> Answer<'_, Vec<String>> {
         async { Ok(Vec::new()) }.boxed()
     }
-    fn partitions<'a>(&'a self, _topic: &'a str) -> Answer<'a, Vec<Part>> {
-        async { Ok(Part::even(1)) }.boxed()
+    fn partitions<'a>(&'a self, _topic: &'a str) -> Answer<'a, Vec<PartitionInfo>> {
+        async { Ok(PartitionInfo::even(1)) }.boxed()
     }
     fn append<'a>(
         &'a self,
         _topic: &'a str,
-        entries: Vec<Entry>,
-    ) -> Answer<'a, Vec<std::result::Result<Place, Refusal>>> {
+        entries: Vec<NewRecord>,
+    ) -> Answer<'a, Vec<std::result::Result<Appended, Refusal>>> {
         let first = self.0.fetch_add(entries.len() as u64, Ordering::Relaxed);
-        let place = move |k| Ok(Place { partition: 0, position: Position::Offset(first + k) });
+        let place = move |k| Ok(Appended { partition: 0, position: Position::Offset(first + k) });
         async move { Ok((0..entries.len() as u64).map(place).collect()) }.boxed()
     }
     fn create<'a>(&'a self, _topic: &'a str, _partitions: u32) -> Answer<'a, ()> {
@@ -112,8 +113,8 @@ fn main() -> Result {
         for durable in [false, true] {
             let _ = std::fs::remove_dir_all(&args.dir);
             std::fs::create_dir_all(&args.dir)?;
-            let log: Arc<dyn Log> = if durable {
-                Arc::new(Folder::open(&args.dir, FolderOptions::default())?)
+            let log: Arc<dyn Append> = if durable {
+                Arc::new(ArchiveAppender::open(&args.dir, AppendOptions::default())?)
             } else {
                 Arc::new(Nothing::default())
             };
@@ -150,7 +151,7 @@ fn main() -> Result {
 
 /// Seconds of each request that was answered within the time.
 fn measure(
-    log: Arc<dyn Log>,
+    log: Arc<dyn Append>,
     pins: &[String],
     connections: usize,
     batch: usize,

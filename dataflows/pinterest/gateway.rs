@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures::executor::block_on;
 use indicatif::HumanCount;
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
 #[cfg(feature = "kafka")]
 use watershed::connectors::kafka::Kafka;
 #[cfg(feature = "kinesis")]
 use watershed::connectors::kinesis::Kinesis;
-use watershed::gateway::{Access, Config, Folder, FolderOptions, Gateway, Identity, Log, Refusal};
+use watershed::gateway::{Access, Append, Config, Gateway, Identity, Refusal};
 use watershed::{Error, Result};
 
 use crate::run::{ARCHIVE, KINDS, at_signals, plainly};
@@ -135,16 +136,17 @@ pub(crate) fn gateway(args: &GatewayArgs, out: &mut dyn Write) -> Result<()> {
 }
 
 /// Opens what `url` names for appending.
-pub(crate) fn open(url: &str, object_every: Duration) -> Result<Arc<dyn Log>> {
+pub(crate) fn open(url: &str, object_every: Duration) -> Result<Arc<dyn Append>> {
     match url.split_once("://") {
         None | Some(("file", _)) => {
             let folder = Path::new(url.strip_prefix("file://").unwrap_or(url));
-            Ok(Arc::new(Folder::open(folder, FolderOptions { object_every, ..FolderOptions::default() })?))
+            let options = AppendOptions { object_interval: object_every, ..AppendOptions::default() };
+            Ok(Arc::new(ArchiveAppender::open(folder, options)?))
         }
         #[cfg(feature = "kafka")]
-        Some(("kafka", _)) => Ok(Arc::new(Kafka::open(url)?.log()?)),
+        Some(("kafka", _)) => Ok(Arc::new(Kafka::open(url)?.appender()?)),
         #[cfg(feature = "kinesis")]
-        Some(("kinesis", _)) => Ok(Arc::new(Kinesis::open(url)?.log())),
+        Some(("kinesis", _)) => Ok(Arc::new(Kinesis::open(url)?.appender())),
         Some((scheme, _)) if ["kafka", "kinesis"].contains(&scheme) => {
             Err(Error::config(format!("can't send to {}: {scheme} is not built in", plainly(url)))
                 .hint(format!("Build with --features {scheme}.")))
@@ -175,7 +177,7 @@ pub(crate) fn names(url: &str, user_id: &str) -> [String; 3] {
 }
 
 /// Makes the topics that are not there.
-pub(crate) fn make_topics(log: &dyn Log, names: &[String; 3], partitions: u32) -> Result<()> {
+pub(crate) fn make_topics(log: &dyn Append, names: &[String; 3], partitions: u32) -> Result<()> {
     for name in names {
         // Whoever may only write need not ask for more.
         let made = block_on(log.partitions(name)).map(|_| ()).or_else(|refusal| match refusal {
@@ -184,7 +186,7 @@ pub(crate) fn make_topics(log: &dyn Log, names: &[String; 3], partitions: u32) -
         });
         match made {
             Ok(()) | Err(Refusal::Exists) => {}
-            Err(Refusal::Unfit(why)) => {
+            Err(Refusal::Invalid(why)) => {
                 return Err(Error::usage(format!("can't create {name}: {why}")));
             }
             Err(refusal) => {

@@ -6,9 +6,9 @@
 //! the runtime reads partitions on its own threads, gives every worker a writer, and drives one
 //! committer a sink.
 
+pub mod append;
 mod handoff;
 mod identity;
-pub mod log;
 pub mod memory;
 
 pub use handoff::HandOff;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::response::Response;
 
-use crate::connect::log::{Entry, Log, Place, Refusal};
+use crate::connect::append::{Append, Appended, NewRecord, Refusal};
 use crate::http::{self, Access, Checks, Policy};
 
 use super::Config;
@@ -15,7 +15,7 @@ use super::refusal::{Protocol, RequestRefusal};
 
 /// The state that all requests share.
 pub(super) struct App {
-    pub(super) log: Arc<dyn Log>,
+    pub(super) log: Arc<dyn Append>,
     pub(super) config: Config,
     /// Held while a topic is created, so that the limit of topics holds.
     pub(super) creating: tokio::sync::Mutex<()>,
@@ -24,7 +24,7 @@ pub(super) struct App {
 }
 
 impl App {
-    pub(super) fn new(log: Arc<dyn Log>, config: Config) -> Self {
+    pub(super) fn new(log: Arc<dyn Append>, config: Config) -> Self {
         App {
             log,
             config,
@@ -56,9 +56,9 @@ impl App {
     pub(super) async fn append(
         &self,
         topic: &str,
-        entries: Vec<Entry>,
-    ) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
-        let length = |entry: &Entry| entry.value.as_ref().map_or(0, |value| value.len());
+        entries: Vec<NewRecord>,
+    ) -> Result<Vec<Result<Appended, Refusal>>, Refusal> {
+        let length = |entry: &NewRecord| entry.value.as_ref().map_or(0, |value| value.len());
         let bytes: usize = entries.iter().map(length).sum();
         let places = self.log.append(topic, entries).await?;
         let refused = places.iter().filter(|place| place.is_err()).count();

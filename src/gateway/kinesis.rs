@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Number, json};
 
-use crate::connect::log::{Entry, Part, Place, Position, Refusal};
+use crate::connect::append::{Appended, NewRecord, PartitionInfo, Position, Refusal};
 
 use super::app::{App, inner, outer};
 use super::records::{Bounded, Each};
@@ -96,7 +96,7 @@ pub(super) async fn describe(State(app): State<Arc<App>>, path: Named) -> Respon
         Ok(parts) => parts,
         Err(refusal) => return refuse(&RequestRefusal::Append(refusal, stream.to_string())),
     };
-    let shard = |part: &Part| {
+    let shard = |part: &PartitionInfo| {
         json!({
             "ShardId": shard_id(part.number),
             "HashKeyRange": { "StartingHashKey": part.hashes.0.to_string(), "EndingHashKey": part.hashes.1.to_string() },
@@ -212,7 +212,7 @@ pub(super) async fn put_many(
         Ok(places) => places,
         Err(refusal) => return refuse(&refusal),
     };
-    let record = |place: &Result<Place, Refusal>| match place {
+    let record = |place: &Result<Appended, Refusal>| match place {
         Ok(place) => {
             json!({ "SequenceNumber": sequence(&place.position), "ShardId": shard_id(place.partition) })
         }
@@ -236,7 +236,7 @@ async fn put_all<'a>(
     body: &'a Bytes,
     records: impl FnOnce(&'a [u8]) -> Result<Vec<Put<'a>>, RequestRefusal>,
     stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, RequestRefusal>,
-) -> Result<Vec<Result<Place, Refusal>>, RequestRefusal> {
+) -> Result<Vec<Result<Appended, Refusal>>, RequestRefusal> {
     if !is_json(headers) {
         return Err(RequestRefusal::MediaType);
     }
@@ -269,7 +269,7 @@ fn entry(
     body: &Bytes,
     put: Put<'_>,
     stored: impl Fn(&Bytes, &RawValue) -> Result<Bytes, RequestRefusal>,
-) -> Result<Entry, RequestRefusal> {
+) -> Result<NewRecord, RequestRefusal> {
     let data =
         put.data.ok_or_else(|| RequestRefusal::Invalid("a record has no data".to_string()))?;
     let key = put
@@ -291,7 +291,7 @@ fn entry(
             "a partition key has 1 to {KEY_MAX_CHARACTERS} characters"
         )));
     }
-    Ok(Entry { partition: None, key: Some(key.into()), value: Some(stored(body, data)?) })
+    Ok(NewRecord { partition: None, key: Some(key.into()), value: Some(stored(body, data)?) })
 }
 
 /// The characters of a string, as the mapping template of `PutRecords` has it; the JSON of any

@@ -1,4 +1,4 @@
-//! The gateway: records posted over HTTP, appended to a [`Log`].
+//! The gateway: records posted over HTTP, appended to a [`Append`].
 //!
 //! It speaks the Confluent REST Proxy v2 and the methods of API Gateway before Kinesis.
 //!
@@ -28,7 +28,6 @@
 //!   readers see every record.
 
 mod app;
-mod folder;
 mod kinesis;
 mod metrics;
 mod records;
@@ -51,9 +50,10 @@ use futures::FutureExt;
 use crate::error::{Error, Result};
 use crate::http::{Policy, Server};
 
-pub use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
+pub use crate::connect::append::{
+    Answer, Append, Appended, NewRecord, PartitionInfo, Position, Refusal,
+};
 pub use crate::http::{Access, Identity, Limits, ServerConfig};
-pub use folder::{Folder, FolderOptions};
 
 use app::App;
 use refusal::{Protocol, RequestRefusal};
@@ -109,7 +109,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When a token is blank, or the address is in use or not of this machine.
-    pub fn bind(address: SocketAddr, log: Arc<dyn Log>, config: Config) -> Result<Self> {
+    pub fn bind(address: SocketAddr, log: Arc<dyn Append>, config: Config) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
         let runtime = runtime.map_err(|e| Error::no_thread("the threads of the gateway", e))?;
         let app = Arc::new(App::new(log, config));
@@ -158,7 +158,7 @@ impl Gateway {
 ///
 /// # Errors
 /// When it can't be closed, or not in time. Acknowledged records are safe all the same.
-pub async fn close(log: &dyn Log, timeout: Duration) -> Result<()> {
+pub async fn close(log: &dyn Append, timeout: Duration) -> Result<()> {
     match tokio::time::timeout(timeout, log.close()).await {
         Ok(closed) => closed.map_err(|refusal| match log.broken().now_or_never() {
             Some(error) => error,

@@ -5,7 +5,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::connect::log::Refusal;
+use crate::connect::append::Refusal;
 use crate::http;
 
 /// The media type of the REST Proxy's responses.
@@ -84,7 +84,7 @@ fn rest_proxy(refusal: &RequestRefusal) -> Response {
             Refusal::NoTopic => (404, 40401, "Topic not found.".to_string()),
             Refusal::NoPartition => (404, 40402, "Partition not found.".to_string()),
             Refusal::Exists => (409, 409, "Topic exists.".to_string()),
-            Refusal::Unfit(why) => (422, 42203, conversion_failed(why)),
+            Refusal::Invalid(why) => (422, 42203, conversion_failed(why)),
             Refusal::Busy(why) => (503, 50302, why.clone()),
             Refusal::Full(why) => (507, 507, why.clone()),
             Refusal::Denied(why) => (403, 40301, why.clone()),
@@ -187,7 +187,7 @@ pub(super) fn kinesis_code(refusal: &Refusal, stream: &str) -> (&'static str, St
             "ResourceInUseException",
             format!("Stream {stream} under account {ACCOUNT} already exists."),
         ),
-        Refusal::Unfit(why) => ("ValidationException", why.clone()),
+        Refusal::Invalid(why) => ("ValidationException", why.clone()),
         Refusal::Busy(why) => (THROTTLED, why.clone()),
         Refusal::Denied(why) => ("AccessDeniedException", why.clone()),
         Refusal::Full(why) | Refusal::Failed(why) => (FAILED, why.clone()),

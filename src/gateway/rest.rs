@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::connect::log::{Entry, Place, Position, Refusal};
+use crate::connect::append::{Appended, NewRecord, Position, Refusal};
 
 use super::app::{App, inner, outer};
 use super::records::{Bounded, Each};
@@ -99,7 +99,7 @@ async fn append(
     partition: Option<&str>,
     headers: &HeaderMap,
     body: &Bytes,
-) -> Result<Vec<Result<Place, Refusal>>, RequestRefusal> {
+) -> Result<Vec<Result<Appended, Refusal>>, RequestRefusal> {
     let embedded = embedded(headers).ok_or(RequestRefusal::MediaType)?;
     let log = |refusal| RequestRefusal::Append(refusal, topic.to_string());
     let partition =
@@ -121,7 +121,7 @@ fn entries(
     body: &Bytes,
     embedded: Embedded,
     partition: Option<u32>,
-) -> Result<Vec<Entry>, RequestRefusal> {
+) -> Result<Vec<NewRecord>, RequestRefusal> {
     if body.is_empty() {
         return Err(RequestRefusal::Invalid("Request body may not be null".to_string()));
     }
@@ -143,7 +143,7 @@ fn entries(
         let bytes = |value: Option<&RawValue>| {
             value.map(|value| decoded(body, value, embedded)).transpose()
         };
-        Ok(Entry {
+        Ok(NewRecord {
             partition: partition.or(asked),
             key: bytes(record.key)?,
             value: bytes(record.value)?,
@@ -196,9 +196,9 @@ struct Offsets<T> {
     value_schema_id: (),
 }
 
-fn offsets(places: &[Result<Place, Refusal>]) -> impl Serialize {
-    let offset = |place: &Result<Place, Refusal>| match place {
-        Ok(Place { partition, position }) => {
+fn offsets(places: &[Result<Appended, Refusal>]) -> impl Serialize {
+    let offset = |place: &Result<Appended, Refusal>| match place {
+        Ok(Appended { partition, position }) => {
             let offset = if let Position::Offset(offset) = position { Some(offset) } else { None };
             json!({ "partition": partition, "offset": offset, "error_code": null, "error": null })
         }

@@ -145,6 +145,18 @@ pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
+/// Moves a file or a folder durably, in place of the file or the empty folder that has the name.
+///
+/// # Errors
+/// When it can't be moved; and when a sync fails, or one has failed before.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    sound()?;
+    fs::rename(from, to)?;
+    sync(above(to))?;
+    // Until both folders are synced, a crash may leave both names or none.
+    if above(from) == above(to) { Ok(()) } else { sync(above(from)) }
+}
+
 /// The folder that a path is in.
 pub(crate) fn above(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))

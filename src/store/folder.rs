@@ -28,8 +28,7 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 
 pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
-    fs::rename(&staged, path)?;
-    disk::sync(disk::above(path))
+    disk::rename(&staged, path)
 }
 
 /// A synced file beside `path`, of a name that no other process or thread uses.

@@ -4,7 +4,6 @@
 mod answers;
 pub mod disk;
 mod folder;
-mod mark;
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;
@@ -22,9 +21,6 @@ use object_store::ObjectStore;
 
 use crate::error::{Error, Result};
 
-pub use mark::Mark;
-#[cfg(feature = "gateway")]
-pub(crate) use mark::SEGMENT_HEAD;
 #[cfg(feature = "archive")]
 pub(crate) use remote::Fetch;
 use remote::Remote;

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use futures::executor::block_on;
-use watershed::gateway::{Folder, Log};
+use watershed::connectors::archive::ArchiveAppender;
+use watershed::gateway::Append;
 use watershed::{ErrorKind, Result};
 
 use super::{append, only, records, slow};
@@ -31,7 +32,7 @@ fn value(n: usize) -> String {
 impl Killed {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let log = Folder::open(folder.path(), slow()).unwrap();
+        let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
         block_on(log.create("t", 1)).unwrap();
         let journal = only(folder.path().join("_gateway/journal"));
         let mut ends = Vec::new();
@@ -45,12 +46,12 @@ impl Killed {
     }
 
     /// Opens a copy of the archive whose journal holds `bytes`.
-    fn open(&self, bytes: &[u8]) -> (tempfile::TempDir, Result<Folder>) {
+    fn open(&self, bytes: &[u8]) -> (tempfile::TempDir, Result<ArchiveAppender>) {
         let place = tempfile::tempdir().unwrap();
         fs::create_dir_all(place.path().join("topics/t/partition=0")).unwrap();
         fs::create_dir_all(place.path().join("_gateway/journal")).unwrap();
         fs::write(self.beside(place.path()), bytes).unwrap();
-        let opened = Folder::open(place.path(), slow());
+        let opened = ArchiveAppender::open(place.path(), slow());
         (place, opened)
     }
 
@@ -152,7 +153,7 @@ fn a_frame_that_is_missing_between_two_is_an_error() {
 #[test]
 fn a_segment_that_is_missing_or_short_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let values: Vec<String> = (0..40).map(|n| n.to_string().repeat(500_000)).collect();
     values.iter().for_each(|value| drop(append(&log, std::slice::from_ref(value))));
@@ -164,8 +165,9 @@ fn a_segment_that_is_missing_or_short_is_an_error() {
     segments.sort();
     assert!(segments.len() > 2, "{segments:?}");
     let refused = |how: &str| {
-        let error =
-            Folder::open(folder.path(), slow()).err().unwrap_or_else(|| panic!("{how}: it opens"));
+        let error = ArchiveAppender::open(folder.path(), slow())
+            .err()
+            .unwrap_or_else(|| panic!("{how}: it opens"));
         assert_eq!(error.kind(), ErrorKind::Data, "{how}: {error}");
     };
     let aside = folder.path().join("aside");
@@ -177,7 +179,7 @@ fn a_segment_that_is_missing_or_short_is_an_error() {
     fs::write(&segments[1], &second[..second.len() - SEAL]).unwrap();
     refused("one lacks its last frame");
     fs::rename(&aside, &segments[1]).unwrap();
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert!(records(folder.path(), "t", 0) == values);
 }
 
@@ -189,14 +191,14 @@ fn a_record_that_looks_like_a_frame_is_in_nobodys_way() {
     let line: Vec<u8> =
         frame.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let journal = only(folder.path().join("_gateway/journal"));
     append(&log, &["first".into()]);
     let whole = fs::read(&journal).unwrap().len();
     // At the place that it names too.
     for pad in 0..killed.ends[3] {
-        let padded = watershed::gateway::Entry {
+        let padded = watershed::gateway::NewRecord {
             value: Some([&vec![b' '; pad][..], &line].concat().into()),
             ..Default::default()
         };
@@ -209,12 +211,12 @@ fn a_record_that_looks_like_a_frame_is_in_nobodys_way() {
             let beside = place.path().join("_gateway/journal").join(journal.file_name().unwrap());
             fs::write(beside, &torn[..torn.len() - SEAL - 1]).unwrap();
             assert!(torn.len() - SEAL - 1 > whole);
-            drop(Folder::open(place.path(), slow()).unwrap());
+            drop(ArchiveAppender::open(place.path(), slow()).unwrap());
             assert_eq!(records(place.path(), "t", 0), ["first"]);
         }
     }
     drop(log);
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
 }
 
 #[test]

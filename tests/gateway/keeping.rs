@@ -5,7 +5,8 @@ use std::fs;
 
 use futures::executor::block_on;
 use watershed::ErrorKind;
-use watershed::gateway::{Folder, FolderOptions, Log, Refusal};
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
+use watershed::gateway::{Append, Refusal};
 
 use super::{append, entry, only, records, slow};
 
@@ -18,9 +19,9 @@ fn offsets_go_on_after_a_restart() {
     let folder = tempfile::tempdir().unwrap();
     let values: Vec<String> = (0..30).map(|n| n.to_string()).collect();
     for (round, three) in values.chunks(3).enumerate() {
-        let log = Folder::open(
+        let log = ArchiveAppender::open(
             folder.path(),
-            if round % 2 == 0 { slow() } else { FolderOptions::default() },
+            if round % 2 == 0 { slow() } else { AppendOptions::default() },
         )
         .unwrap();
         if round == 0 {
@@ -36,14 +37,14 @@ fn offsets_go_on_after_a_restart() {
             );
         }
     }
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), values);
 }
 
 #[test]
 fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let values = ["first", "second", "third"].map(String::from);
     let name = only(folder.path().join("_gateway/journal")).file_name().unwrap().to_owned();
@@ -69,7 +70,7 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
             let torn = [&journal[..length], dirt].concat();
             fs::write(segments.join(&name), &torn).unwrap();
             let whole = ends.iter().filter(|end| **end <= length).count();
-            let log = Folder::open(place.path(), slow()).unwrap();
+            let log = ArchiveAppender::open(place.path(), slow()).unwrap();
             assert_eq!(records(place.path(), "t", 0), &values[..whole], "cut at {length}");
             assert_eq!(append(&log, &["next".into()]), [whole as u64]);
             // The bytes that were cut off, and where: together with the frames they are all that
@@ -93,7 +94,7 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
 #[test]
 fn a_log_that_is_killed_while_it_opens_behind_a_torn_tail_opens_again() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let journal = only(folder.path().join("_gateway/journal"));
     append(&log, &["first".into()]);
@@ -112,15 +113,15 @@ fn a_log_that_is_killed_while_it_opens_behind_a_torn_tail_opens_again() {
         next.iter().for_each(|next| fs::write(segments.join(next), "").unwrap());
         // Two names: what the log has dropped is still there, as it left it.
         fs::hard_link(&first, place.path().join("kept")).unwrap();
-        drop(Folder::open(place.path(), slow()).unwrap());
+        drop(ArchiveAppender::open(place.path(), slow()).unwrap());
         assert!(fs::read(place.path().join("kept")).unwrap() == whole, "the torn end is cut off");
         // Killed before it had dropped the first, after it had begun the next.
         fs::hard_link(place.path().join("kept"), &first).unwrap();
         for value in ["next", "last"] {
-            let log = Folder::open(place.path(), slow()).unwrap();
+            let log = ArchiveAppender::open(place.path(), slow()).unwrap();
             append(&log, &[value.into()]);
         }
-        drop(Folder::open(place.path(), slow()).unwrap());
+        drop(ArchiveAppender::open(place.path(), slow()).unwrap());
         assert_eq!(records(place.path(), "t", 0), ["first", "next", "last"]);
     }
 }
@@ -128,7 +129,7 @@ fn a_log_that_is_killed_while_it_opens_behind_a_torn_tail_opens_again() {
 #[test]
 fn damage_before_the_tail_is_an_error_and_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     ["first", "second"].iter().for_each(|value| drop(append(&log, &[value.to_string()])));
     drop(log);
@@ -137,53 +138,56 @@ fn damage_before_the_tail_is_an_error_and_changes_nothing() {
     let mut bad = good.clone();
     bad[good.len() / 2 - 3] ^= 1;
     fs::write(&journal, &bad).unwrap();
-    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    let error = ArchiveAppender::open(folder.path(), slow()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     assert!(fs::read(only(folder.path().join("_gateway/journal"))).unwrap() == bad);
     // A frame that is torn, but has another segment behind it, is no tail either.
     let next = journal.with_file_name("0000000009.log");
     fs::write(&journal, &good[..good.len() - 3]).unwrap();
     fs::write(&next, &good).unwrap();
-    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    let error = ArchiveAppender::open(folder.path(), slow()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     assert!(fs::read(&journal).unwrap() == good[..good.len() - 3]);
     fs::remove_file(&next).unwrap();
     fs::write(&journal, &good).unwrap();
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["first", "second"]);
 }
 
 #[test]
 fn a_journal_that_goes_on_behind_missing_objects_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     append(&log, &["first".into()]);
     block_on(log.close()).unwrap();
     drop(log);
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     append(&log, &["second".into()]);
     drop(log);
     let object = only(folder.path().join("topics/t/partition=0"));
     let text = fs::read(&object).unwrap();
     fs::remove_file(&object).unwrap();
-    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    let error = ArchiveAppender::open(folder.path(), slow()).err().unwrap();
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("offset 0"), "{error}");
     fs::write(&object, text).unwrap();
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["first", "second"]);
 }
 
 #[test]
 fn one_process_at_a_time_has_it_open() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
-    assert_eq!(Folder::open(folder.path(), slow()).err().unwrap().kind(), ErrorKind::Connect);
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
+    assert_eq!(
+        ArchiveAppender::open(folder.path(), slow()).err().unwrap().kind(),
+        ErrorKind::Connect
+    );
     drop(log);
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     fs::create_dir_all(folder.path().join("topics/t")).unwrap();
     fs::write(folder.path().join("topics/t/_writer"), "an application").unwrap();
-    assert_eq!(Folder::open(folder.path(), slow()).err().unwrap().kind(), ErrorKind::Data);
+    assert_eq!(ArchiveAppender::open(folder.path(), slow()).err().unwrap().kind(), ErrorKind::Data);
 }
 
 #[test]
@@ -194,25 +198,25 @@ fn a_topic_that_others_have_laid_out_is_not_appended_to() {
         "partition=0/t+0+0.json",
     ] {
         let folder = tempfile::tempdir().unwrap();
-        let log = Folder::open(folder.path(), slow()).unwrap();
+        let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
         block_on(log.create("t", 1)).unwrap();
         drop(log);
         let object = folder.path().join("topics/t").join(path);
         fs::create_dir_all(object.parent().unwrap()).unwrap();
         fs::write(&object, "{}\n").unwrap();
-        let error = Folder::open(folder.path(), slow()).err().unwrap();
+        let error = ArchiveAppender::open(folder.path(), slow()).err().unwrap();
         assert!(error.kind() == ErrorKind::Data && error.to_string().contains(path), "{error}");
         fs::remove_file(object).unwrap();
         // An empty folder of another layout is refused as well.
         drop(fs::remove_dir_all(folder.path().join("topics/t/year=2020")));
-        drop(Folder::open(folder.path(), slow()).unwrap());
+        drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     }
 }
 
 #[test]
 fn keys_stay_together_and_the_rest_is_spread() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
     block_on(log.create("t", 4)).unwrap();
     let places = |key: Option<&str>| {
         let mut record = entry("1");
@@ -231,14 +235,14 @@ fn keys_stay_together_and_the_rest_is_spread() {
 #[test]
 fn a_long_journal_is_many_files_and_all_of_them_are_read() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let values: Vec<String> = (0..40).map(|n| n.to_string().repeat(500_000)).collect();
     values.iter().for_each(|value| drop(append(&log, std::slice::from_ref(value))));
     let files = || fs::read_dir(folder.path().join("_gateway/journal")).unwrap().count();
     assert!(files() > 2, "{} files", files());
     drop(log);
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!((files(), records(folder.path(), "t", 0) == values), (1, true));
     assert_eq!(append(&log, &["next".into()]), [40]);
 }

@@ -10,9 +10,8 @@ use std::time::Duration;
 use futures::FutureExt;
 use serde_json::json;
 use tokio::sync::watch;
-use watershed::gateway::{
-    Answer, Entry, Folder, FolderOptions, Identity, Log, Part, Place, Refusal,
-};
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
+use watershed::gateway::{Answer, Append, Appended, Identity, NewRecord, PartitionInfo, Refusal};
 
 use super::{Door, JSON, records};
 use crate::support::services::skipped;
@@ -61,7 +60,8 @@ fn a_body_that_is_too_long_is_not_read() {
 
 #[test]
 fn bytes_that_wait_are_bounded_and_the_client_is_told_when_to_come_again() {
-    let options = FolderOptions { object_every: Duration::from_secs(3600), room: 1000 };
+    let options =
+        AppendOptions { object_interval: Duration::from_secs(3600), pending_max_bytes: 1000 };
     let door = Door::with(options, |config| {
         (config.server.limits.bodies_max_bytes, config.server.limits.address_share_percent) =
             (600, 100)
@@ -101,12 +101,12 @@ fn bytes_that_wait_are_bounded_and_the_client_is_told_when_to_come_again() {
 
 /// A log that appends nothing before it is let, as one whose service has stalled.
 struct Stalled {
-    log: Folder,
+    log: ArchiveAppender,
     reached: Arc<AtomicUsize>,
     let_go: watch::Receiver<bool>,
 }
 
-impl Log for Stalled {
+impl Append for Stalled {
     fn describe(&self) -> String {
         self.log.describe()
     }
@@ -115,15 +115,15 @@ impl Log for Stalled {
         self.log.topics()
     }
 
-    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>> {
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<PartitionInfo>> {
         self.log.partitions(topic)
     }
 
     fn append<'a>(
         &'a self,
         topic: &'a str,
-        entries: Vec<Entry>,
-    ) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+        entries: Vec<NewRecord>,
+    ) -> Answer<'a, Vec<Result<Appended, Refusal>>> {
         let mut let_go = self.let_go.clone();
         async move {
             self.reached.fetch_add(1, Ordering::SeqCst);
@@ -151,7 +151,7 @@ fn what_a_stalled_log_has_not_answered_takes_room_even_of_clients_that_are_gone(
     let (go, let_go) = watch::channel(false);
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
-    let door = Door::before(FolderOptions::default(), log, |config| {
+    let door = Door::before(AppendOptions::default(), log, |config| {
         (config.server.limits.bodies_max_bytes, config.server.limits.address_share_percent) =
             (1200, 100)
     });
@@ -203,7 +203,7 @@ fn a_body_of_unknown_length_takes_as_much_room_as_it_is_long_once_it_is_read() {
     let (go, let_go) = watch::channel(false);
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
-    let door = Door::before(FolderOptions::default(), log, |config| {
+    let door = Door::before(AppendOptions::default(), log, |config| {
         (config.server.limits.body_max_bytes, config.server.limits.bodies_max_bytes) = (1000, 1200)
     });
     let mut chunked: Vec<_> = (0..3).map(|_| door.client()).collect();

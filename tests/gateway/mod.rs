@@ -22,9 +22,8 @@ use tokio::sync::oneshot;
 use watershed::Result;
 use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::Archive;
-use watershed::gateway::{
-    Config, Entry, Folder, FolderOptions, Gateway, Log, Place, Position, Refusal,
-};
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
+use watershed::gateway::{Append, Appended, Config, Gateway, NewRecord, Position, Refusal};
 
 use crate::support::http::{Client, Reply};
 
@@ -41,21 +40,21 @@ struct Door {
 
 impl Door {
     fn open(change: impl FnOnce(&mut Config)) -> Self {
-        Self::with(FolderOptions::default(), change)
+        Self::with(AppendOptions::default(), change)
     }
 
-    fn with(options: FolderOptions, change: impl FnOnce(&mut Config)) -> Self {
+    fn with(options: AppendOptions, change: impl FnOnce(&mut Config)) -> Self {
         Self::before(options, |log| log, change)
     }
 
     /// A gateway before what becomes of the log.
-    fn before<L: Log + 'static>(
-        options: FolderOptions,
-        log: impl FnOnce(Folder) -> L,
+    fn before<L: Append + 'static>(
+        options: AppendOptions,
+        log: impl FnOnce(ArchiveAppender) -> L,
         change: impl FnOnce(&mut Config),
     ) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let opened = Folder::open(folder.path(), options).unwrap();
+        let opened = ArchiveAppender::open(folder.path(), options).unwrap();
         block_on(opened.create("u.pin", 1)).unwrap();
         block_on(opened.create("u.geo", 3)).unwrap();
         let began = Instant::now();
@@ -106,15 +105,15 @@ fn records(root: &std::path::Path, topic: &str, partition: u32) -> Vec<String> {
 }
 
 /// A log that keeps what it takes in its journal, for longer than a test lasts.
-fn slow() -> FolderOptions {
-    FolderOptions { object_every: Duration::from_secs(3600), ..FolderOptions::default() }
+fn slow() -> AppendOptions {
+    AppendOptions { object_interval: Duration::from_secs(3600), ..AppendOptions::default() }
 }
 
 /// Appends records to the topic `t`; the offsets that were acknowledged.
-fn append(log: &Folder, values: &[String]) -> Vec<u64> {
+fn append(log: &ArchiveAppender, values: &[String]) -> Vec<u64> {
     let places =
         block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
-    let offset = |place: Result<Place, Refusal>| match place.unwrap().position {
+    let offset = |place: Result<Appended, Refusal>| match place.unwrap().position {
         Position::Offset(offset) => offset,
         other => panic!("{other:?}"),
     };
@@ -122,8 +121,8 @@ fn append(log: &Folder, values: &[String]) -> Vec<u64> {
 }
 
 /// A record without a key.
-fn entry(value: &str) -> Entry {
-    Entry { value: Some(value.to_string().into()), ..Entry::default() }
+fn entry(value: &str) -> NewRecord {
+    NewRecord { value: Some(value.to_string().into()), ..NewRecord::default() }
 }
 
 /// The only file that lies in a folder.

@@ -10,7 +10,8 @@ use std::time::Instant;
 
 use futures::executor::block_on;
 use serde_json::json;
-use watershed::gateway::{Config, Folder, FolderOptions, Gateway, Log};
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
+use watershed::gateway::{Append, Config, Gateway};
 
 use super::{Door, JSON};
 use crate::support::http::Client;
@@ -44,7 +45,7 @@ fn a_request_may_have_only_so_many_records() {
 #[ignore = "is started by its neighbour"]
 fn the_child() {
     let Ok(folder) = std::env::var(FOLDER) else { return };
-    let log = Folder::open(folder.as_ref(), FolderOptions::default()).unwrap();
+    let log = ArchiveAppender::open(folder.as_ref(), AppendOptions::default()).unwrap();
     block_on(log.create("u.pin", 1)).unwrap();
     let began = Instant::now();
     let config = Config::new(Arc::new(move || began.elapsed()));

@@ -5,13 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use futures::executor::block_on;
-use watershed::gateway::{Folder, FolderOptions, Log, Refusal};
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
+use watershed::gateway::{Append, Refusal};
 use watershed::{Error, ErrorKind};
 
 use super::{append, entry, records, slow};
 
 fn refused(root: &Path) -> Error {
-    let error = Folder::open(root, slow()).err().unwrap_or_else(|| panic!("it opens"));
+    let error = ArchiveAppender::open(root, slow()).err().unwrap_or_else(|| panic!("it opens"));
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     error
 }
@@ -31,7 +32,7 @@ fn a_topic_without_one_of_its_partitions_is_refused() {
         );
         if there.len() < 2 && !there.contains(&4_000_000_000) {
             fs::create_dir(topic.join("partition=0")).unwrap();
-            let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+            let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
             append(&log, &["1".into()]);
             block_on(log.close()).unwrap();
         }
@@ -64,7 +65,7 @@ fn a_layout_that_the_gateway_can_not_append_to_is_refused() {
     fs::write(folder.path().join("topics/t/partition=0/README"), "who looks after this").unwrap();
     fs::write(folder.path().join("topics/t/partition=0/.t+0+0000000000.json.1.0.tmp"), "half")
         .unwrap();
-    assert_eq!(append(&Folder::open(folder.path(), slow()).unwrap(), &["1".into()]), [0]);
+    assert_eq!(append(&ArchiveAppender::open(folder.path(), slow()).unwrap(), &["1".into()]), [0]);
     assert_eq!(
         fs::read_dir(folder.path().join("topics/t/partition=0")).unwrap().count(),
         2,
@@ -75,10 +76,10 @@ fn a_layout_that_the_gateway_can_not_append_to_is_refused() {
 #[test]
 fn a_partition_or_topic_that_is_gone_after_a_kill_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 2)).unwrap();
     let record =
-        |partition| watershed::gateway::Entry { partition: Some(partition), ..entry("kept") };
+        |partition| watershed::gateway::NewRecord { partition: Some(partition), ..entry("kept") };
     block_on(log.append("t", vec![record(0), record(1)])).unwrap();
     drop(log);
     for gone in ["topics/t/partition=1", "topics/t", "topics"] {
@@ -87,14 +88,14 @@ fn a_partition_or_topic_that_is_gone_after_a_kill_is_an_error() {
         assert!(said.contains("topics/t") && said.contains("is gone"), "{gone}: {said}");
         fs::rename(folder.path().join("aside"), folder.path().join(gone)).unwrap();
     }
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!([0, 1].map(|p| records(folder.path(), "t", p)), [["kept"], ["kept"]]);
 }
 
 #[test]
 fn a_partition_that_goes_while_it_is_open_ends_the_log() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     append(&log, &["0".into()]);
     let aside = folder.path().join("aside");
@@ -115,7 +116,7 @@ fn a_partition_that_goes_while_it_is_open_ends_the_log() {
     drop(log);
     refused(folder.path());
     fs::rename(&aside, folder.path().join("topics/t/partition=0")).unwrap();
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["0", "1"]);
 }
 
@@ -124,7 +125,7 @@ fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let (topic, aside) =
         (folder.path().join("topics/t"), folder.path().join("_gateway/deleted/t-1"));
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     append(&log, &["old".into()]);
     block_on(log.delete("t")).unwrap();
@@ -132,7 +133,7 @@ fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
     drop(log);
     // Killed before its folder had the other name.
     fs::rename(&aside, &topic).unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(
         (block_on(log.topics()).unwrap().len(), topic.exists(), aside.exists()),
         (0, false, true)
@@ -142,10 +143,10 @@ fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
     append(&log, &["older".into()]);
     block_on(log.delete("t")).unwrap();
     block_on(log.create("t", 2)).unwrap();
-    let record = watershed::gateway::Entry { partition: Some(1), ..entry("new") };
+    let record = watershed::gateway::NewRecord { partition: Some(1), ..entry("new") };
     block_on(log.append("t", vec![record])).unwrap();
     drop(log);
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(block_on(log.partitions("t")).unwrap().len(), 2);
     drop(log);
     assert_eq!(records(folder.path(), "t", 1), ["new"]);
@@ -158,11 +159,11 @@ fn a_topic_whose_creation_was_killed_is_not_there() {
     let folder = tempfile::tempdir().unwrap();
     // One of three partitions was made.
     fs::create_dir_all(folder.path().join("_gateway/creating/t/partition=0")).unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(block_on(log.topics()).unwrap().len(), 0);
     block_on(log.create("t", 2)).unwrap();
     assert_eq!(append(&log, &["1".into()]), [0]);
     drop(log);
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(block_on(log.partitions("t")).unwrap().len(), 2);
 }

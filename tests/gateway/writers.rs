@@ -3,10 +3,11 @@
 use std::fs;
 
 use futures::executor::block_on;
+use watershed::connectors::archive::WriterLock;
+use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
 use watershed::connectors::archive::{Archive, Rotation};
-use watershed::gateway::{Folder, FolderOptions, Log};
+use watershed::gateway::Append;
 use watershed::record::Batch;
-use watershed::store::Mark;
 use watershed::{ErrorKind, Result};
 
 use super::{append, entry, only, records, slow};
@@ -18,7 +19,7 @@ fn kind<T>(result: Result<T>) -> Option<ErrorKind> {
 #[test]
 fn an_object_that_is_there_is_never_replaced_by_the_gateway() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     // Somebody who knows nothing of marks.
     let object = folder.path().join("topics/t/partition=0/t+0+0000000000.json");
@@ -35,32 +36,32 @@ fn an_object_that_is_there_is_never_replaced_by_the_gateway() {
     assert_eq!(fs::read_to_string(&object).unwrap(), thousand);
     drop(log);
     // It is not taken for the record that was acknowledged there either.
-    let error = Folder::open(folder.path(), slow()).err().unwrap();
+    let error = ArchiveAppender::open(folder.path(), slow()).err().unwrap();
     assert!(
         error.kind() == ErrorKind::Data
             && error.to_string().contains("offset 0 holds another record"),
         "{error}"
     );
     fs::rename(&object, folder.path().join("aside")).unwrap();
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["mine"]);
 }
 
 #[test]
 fn an_object_with_the_same_bytes_is_as_good_as_created() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     fs::write(folder.path().join("topics/t/partition=0/t+0+0000000000.json"), "a\nb\n").unwrap();
     append(&log, &["a".into(), "b".into()]);
     block_on(log.close()).unwrap();
     drop(log);
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(append(&log, &["c".into()]), [2]);
     drop(log);
     // As a log leaves it that was killed after it had created the object.
     fs::write(folder.path().join("topics/t/partition=0/t+0+0000000002.json"), "c\n").unwrap();
-    drop(Folder::open(folder.path(), slow()).unwrap());
+    drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["a", "b", "c"]);
 }
 
@@ -70,14 +71,14 @@ fn a_gateway_and_a_copy_never_write_one_archive_at_a_time() {
     let rotation = Rotation { flush_size: 1, rotate_interval: None };
     let copy =
         || Archive::open(folder.path().to_str().unwrap()).unwrap().topic("t").copy(0, rotation);
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     let error = copy().err().unwrap();
     assert!(
         error.kind() == ErrorKind::Connect && error.to_string().contains("a gateway, process"),
         "{error}"
     );
-    assert_eq!(kind(Mark::alone(folder.path(), "generate")), Some(ErrorKind::Connect));
+    assert_eq!(kind(WriterLock::exclusive(folder.path(), "generate")), Some(ErrorKind::Connect));
     append(&log, &["acknowledged".into()]);
     drop(log);
     // Killed: nobody else gives the offset away that was acknowledged, and the mark is in nobody's
@@ -88,28 +89,31 @@ fn a_gateway_and_a_copy_never_write_one_archive_at_a_time() {
         error.kind() == ErrorKind::Data && error.to_string().contains("Start the gateway"),
         "{error}"
     );
-    assert_eq!(kind(Mark::alone(folder.path(), "generate")), Some(ErrorKind::Data));
-    let log = Folder::open(folder.path(), slow()).unwrap();
+    assert_eq!(kind(WriterLock::exclusive(folder.path(), "generate")), Some(ErrorKind::Data));
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.close()).unwrap();
     drop(log);
-    drop(Mark::alone(folder.path(), "generate").unwrap());
+    drop(WriterLock::exclusive(folder.path(), "generate").unwrap());
 
     let (mut copier, second) = (copy().unwrap(), copy().unwrap());
-    assert_eq!(kind(Folder::open(folder.path(), slow())), Some(ErrorKind::Connect));
+    assert_eq!(kind(ArchiveAppender::open(folder.path(), slow())), Some(ErrorKind::Connect));
     let mut batch = Batch { partition: 0, first: 1, next: 2, ..Batch::default() };
     batch.push(1, None, None, Some(b"copied"));
     copier.push(&batch).unwrap();
     drop(copier);
-    assert_eq!(kind(Folder::open(folder.path(), slow())), Some(ErrorKind::Connect));
+    assert_eq!(kind(ArchiveAppender::open(folder.path(), slow())), Some(ErrorKind::Connect));
     drop(second);
-    assert_eq!(append(&Folder::open(folder.path(), slow()).unwrap(), &["next".into()]), [2]);
+    assert_eq!(
+        append(&ArchiveAppender::open(folder.path(), slow()).unwrap(), &["next".into()]),
+        [2]
+    );
     assert_eq!(records(folder.path(), "t", 0), ["acknowledged", "copied"]);
 }
 
 #[test]
 fn a_log_that_was_idle_when_it_was_killed_leaves_an_empty_journal() {
     let folder = tempfile::tempdir().unwrap();
-    let log = Folder::open(folder.path(), FolderOptions::default()).unwrap();
+    let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
     block_on(log.create("t", 1)).unwrap();
     block_on(log.append("t", vec![entry("1")])).unwrap();
     let length = || {

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
-use watershed::gateway::{Entry, FolderOptions, Log, Refusal, close};
+use watershed::connectors::archive::AppendOptions;
+use watershed::gateway::{Append, NewRecord, Refusal, close};
 use watershed::{Error, Result};
 
 use super::Style;
@@ -30,7 +31,7 @@ pub(super) enum Target {
     Http(Http),
     /// The names of its topics, and whether records have keys there.
     Log {
-        log: Arc<dyn Log>,
+        log: Arc<dyn Append>,
         topics: [String; 3],
         keyed: bool,
     },
@@ -55,7 +56,7 @@ impl Target {
     /// Opens what `url` names.
     pub(super) fn open(url: &str, style: Style, user_id: &str) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            let log = gateway::open(url, FolderOptions::default().object_every)?;
+            let log = gateway::open(url, AppendOptions::default().object_interval)?;
             let topics = gateway::names(url, user_id);
             gateway::make_topics(&*log, &topics, 1)?;
             return Ok(Target::Log { log, topics, keyed: gateway::has_streams(url) });
@@ -131,7 +132,7 @@ impl Target {
             Target::Http(http) => http.attempt(KINDS[kind].0, row, line).await,
             Target::Log { log, topics, keyed } => {
                 let key = keyed.then(|| row.to_string().into());
-                let entry = Entry { key, value: Some(line.clone()), ..Entry::default() };
+                let entry = NewRecord { key, value: Some(line.clone()), ..NewRecord::default() };
                 let placed = log
                     .append(&topics[kind], vec![entry])
                     .await

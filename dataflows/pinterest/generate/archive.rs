@@ -7,8 +7,9 @@ use std::mem;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use watershed::connectors::archive::WriterLock;
 use watershed::connectors::archive::layout::{self, ObjectName, TOPICS};
-use watershed::store::{Mark, disk};
+use watershed::store::disk;
 use watershed::{Error, Result};
 
 use super::draw::{Draw, Stream};
@@ -34,7 +35,7 @@ pub(super) struct Archive {
     /// Objects that are written and perhaps not yet on the disk.
     unsynced: Vec<PathBuf>,
     /// Nobody else writes the archive until this is dropped, or the process dies.
-    _mark: Mark,
+    _lock: WriterLock,
 }
 
 struct Partition {
@@ -61,7 +62,7 @@ impl Archive {
                 .hint("Give a number of 1 or more."));
         }
         let to = options.to.clone();
-        let mark = Mark::alone(&to, "generate")?;
+        let lock = WriterLock::exclusive(&to, "generate")?;
         let names = KINDS.map(|kind| format!("{}.{kind}", options.user_id));
         for folder in names.iter().map(|name| to.join(layout::topic_path(name))) {
             if holds_a_file(&folder).map_err(|e| unwritable(&folder, e))? {
@@ -79,7 +80,7 @@ impl Archive {
             draw: Draw::new(options.seed, Stream::Partitions, 0),
             written: Summary::default(),
             unsynced: Vec::new(),
-            _mark: mark,
+            _lock: lock,
         };
         for (topic, name) in archive.topics.iter_mut().zip(&archive.names) {
             for p in 0..options.partitions {

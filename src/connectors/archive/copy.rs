@@ -4,8 +4,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::store::Mark;
-
 use crate::connect::{Partition, Poll, line};
 use crate::error::{Error, Result};
 use crate::record::{Batch, LONGEST, Record};
@@ -13,7 +11,7 @@ use crate::time::Timestamp;
 
 use super::objects::Objects;
 use super::source::{CHUNK, Reader};
-use super::{ArchiveTopic, layout};
+use super::{ArchiveTopic, WriterLock, layout};
 
 /// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log
 /// has the same objects.
@@ -43,7 +41,7 @@ pub struct Copier {
     /// Offset after the last record that came; `None` before the first.
     next: Option<u64>,
     open: Open,
-    _mark: Arc<Mark>,
+    _lock: Arc<WriterLock>,
 }
 
 /// Records that make no whole object yet.
@@ -74,7 +72,7 @@ impl ArchiveTopic {
             .hint("Copy to another topic or another archive."));
         }
         // Before it is looked where the copy is: nobody else moves that end then.
-        let mark = self.archive.mark("a copy of a log")?;
+        let lock = self.archive.lock("a copy of a log")?;
         let objects = self.objects(partition)?;
         // It was read, and whoever wrote it may have died before it was durable.
         if objects.below.folder().is_some()
@@ -83,7 +81,7 @@ impl ArchiveTopic {
             objects.below.confirm(&objects.at(&last))?;
         }
         let next = self.end(partition)?;
-        Ok(Copier { objects, rotation, next, open: Open::default(), _mark: mark })
+        Ok(Copier { objects, rotation, next, open: Open::default(), _lock: lock })
     }
 
     /// The offset after the last record of `partition`, `None` if it has no object.

@@ -3,19 +3,30 @@
 //! ```text
 //! topics/<topic>/partition=<p>/<topic>+<p>+<first offset, 10 digits>.json                   written
 //! topics/<topic>/<any folders>/<topic>+<p>+<first offset, any digits>.json[.gz]             read
-//! topics/<topic>/_writer, topics/<topic>/_staged/                                         our sink's
+//! topics/<topic>/_writer, topics/<topic>/_staged/                                           our sink's
+//! _gateway/journal/, _gateway/creating/, _gateway/deleted/, .writing                        our appender's
 //! ```
 //!
 //! This is the only place that prints or parses these names.
+
+use std::path::{Path, PathBuf};
 
 /// The folder of all topics.
 pub const TOPICS: &str = "topics";
 /// Digits of an offset in the names that are written here; a greater offset has more.
 pub(super) const OFFSET_DIGITS: u8 = 10;
 /// The file with the name of the application that owns a topic.
-const WRITER: &str = "_writer";
+pub(super) const WRITER: &str = "_writer";
 /// The folder of objects whose commit is not complete.
 const STAGED: &str = "_staged";
+/// The journal of an appender: acknowledged records that are not in the archive yet.
+pub(super) const JOURNAL: &str = "_gateway/journal";
+/// The folder of topics that an appender creates.
+pub(super) const CREATING: &str = "_gateway/creating";
+/// The folder of topics that an appender has deleted.
+pub(super) const DELETED: &str = "_gateway/deleted";
+/// The file that a writer locks.
+pub(super) const LOCK: &str = ".writing";
 /// The beginning of a partition's folder.
 const PARTITION: &str = "partition=";
 
@@ -46,6 +57,11 @@ pub fn partition_path(topic: &str, partition: u32) -> String {
     format!("{}/{}", topic_path(topic), partition_folder(partition))
 }
 
+/// The folder of a partition in an archive that is the folder `root`.
+pub(super) fn partition_in(root: &Path, topic: &str, partition: u32) -> PathBuf {
+    root.join(partition_path(topic, partition))
+}
+
 /// The path of the file that names a topic's owner.
 pub(super) fn writer_path(topic_path: &str) -> String {
     format!("{topic_path}/{WRITER}")
@@ -59,6 +75,11 @@ pub(super) fn staged_path(topic_path: &str) -> String {
 /// True for the names that our sink adds to the folder of a topic.
 pub(super) fn is_of_sink(name: &str) -> bool {
     [WRITER, STAGED].contains(&name)
+}
+
+/// True for the name of an object of any partition, also if it can't be parsed.
+pub(super) fn is_like_object(topic: &str, name: &str) -> bool {
+    name.strip_prefix(topic).is_some_and(|rest| rest.starts_with('+'))
 }
 
 /// The beginning of the names of a partition's objects.

@@ -10,7 +10,7 @@
 //! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is
 //!   a record, an empty one and a last one without newline too; an object without bytes has none.
 //!   Objects are immutable and appear whole.
-//! - **A writer** only ever creates objects; [`Mark`] keeps those apart that would create different
+//! - **A writer** only ever creates objects; [`WriterLock`] keeps those apart that would create different
 //!   ones. One that is there with other bytes is an error.
 //! - **Objects may be packed** by gzip, beside others that are not. They are unpacked piece by
 //!   piece.
@@ -30,9 +30,11 @@
 //! MiB are, for memory stays bounded: it is no value to decode, but a dead letter, `too large`.
 
 mod ahead;
+mod append;
 mod copy;
 mod finder;
 pub mod layout;
+mod lock;
 mod objects;
 mod packed;
 mod rows;
@@ -53,10 +55,12 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use crate::connect::Identity;
 
 use crate::error::{Error, Result};
-use crate::store::{Mark, Store};
+use crate::store::Store;
 
+pub use append::{AppendOptions, ArchiveAppender};
 pub use copy::{Copier, Rotation};
 use finder::Finder;
+pub use lock::WriterLock;
 use objects::{LeftAlone, Objects};
 use tree::{Tree, Who};
 
@@ -66,7 +70,7 @@ pub struct Archive {
     store: Store,
     url: String,
     /// The mark of those who write to it, as long as there are any.
-    mark: Arc<Mutex<Weak<Mark>>>,
+    lock: Arc<Mutex<Weak<WriterLock>>>,
 }
 
 impl Archive {
@@ -80,23 +84,23 @@ impl Archive {
         Ok(Archive {
             url: trimmed(url.strip_prefix("file://").unwrap_or(url)),
             store,
-            mark: Arc::default(),
+            lock: Arc::default(),
         })
     }
 
     /// Uses what `store` holds below its prefix, by which the archive is known to people.
     pub fn on(store: Store) -> Self {
-        Archive { url: trimmed(&store.name("")), store, mark: Arc::default() }
+        Archive { url: trimmed(&store.name("")), store, lock: Arc::default() }
     }
 
     /// The mark of who writes to it: one for all topics and partitions that this process writes.
-    fn mark(&self, who: &str) -> Result<Arc<Mark>> {
-        let mut mark = self.mark.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(held) = mark.upgrade() {
+    fn lock(&self, who: &str) -> Result<Arc<WriterLock>> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(held) = lock.upgrade() {
             return Ok(held);
         }
-        let taken = Arc::new(Mark::together(&self.store, who)?);
-        *mark = Arc::downgrade(&taken);
+        let taken = Arc::new(WriterLock::shared(&self.store, who)?);
+        *lock = Arc::downgrade(&taken);
         Ok(taken)
     }
 

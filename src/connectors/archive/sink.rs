@@ -9,11 +9,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::{Chore, Committer, Identity, Mode, Opened, Schema, Sink, SinkContext};
 
-use crate::error::{Error, Result};
-use crate::store::Mark;
-
 use super::rows::{Encoder, Lines};
-use super::{ArchiveTopic, layout};
+use super::{ArchiveTopic, WriterLock, layout};
+use crate::error::{Error, Result};
 
 /// An object of a commit, as the manifest records it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -40,7 +38,7 @@ impl Sink for ArchiveTopic {
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        let mark = self.archive.mark("an application")?;
+        let lock = self.archive.lock("an application")?;
         self.claim(schema, context)?;
         let schema = Arc::new(schema.clone());
         let committer = Objects {
@@ -49,7 +47,7 @@ impl Sink for ArchiveTopic {
             generation: context.generation,
             ends: BTreeMap::new(),
             tidy: false,
-            _mark: mark,
+            _lock: lock,
         };
         Ok(Opened {
             writers: (0..context.workers as u32)
@@ -115,7 +113,7 @@ struct Objects {
     ends: BTreeMap<u32, u64>,
     /// Whether nothing is left in `_staged` of earlier runs.
     tidy: bool,
-    _mark: Arc<Mark>,
+    _lock: Arc<WriterLock>,
 }
 
 impl Objects {

@@ -230,12 +230,13 @@ fn a_value_that_json_can_not_say_is_an_error() {
 fn an_application_and_who_writes_alone_keep_apart() {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(folder.path().to_str().unwrap()).unwrap();
-    let alone = Mark::alone(folder.path(), "generate").unwrap();
+    let alone = WriterLock::exclusive(folder.path(), "generate").unwrap();
     let opened = Sink::open(&archive.topic("a"), &schema(Mode::Append), &context(1, 0));
     assert_eq!(opened.err().map(|error| error.kind()), Some(ErrorKind::Connect));
     drop(alone);
     let (first, second) = (open(&archive.topic("a"), 1, 0), open(&archive.topic("b"), 1, 0));
-    let refused = || Mark::alone(folder.path(), "generate").err().map(|error| error.kind());
+    let refused =
+        || WriterLock::exclusive(folder.path(), "generate").err().map(|error| error.kind());
     assert_eq!(refused(), Some(ErrorKind::Connect));
     drop(first);
     assert_eq!(refused(), Some(ErrorKind::Connect));

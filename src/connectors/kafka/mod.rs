@@ -29,12 +29,12 @@
 //! from the environment or from a file, and are never part of a URL, a name or a log:
 //! [`Kafka::open`] says which.
 
+mod append;
 mod census;
 mod claim;
 mod client;
 mod codes;
 mod limit;
-mod log;
 #[cfg(feature = "msk")]
 mod msk;
 mod rows;
@@ -53,8 +53,8 @@ use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, Result};
 
+pub use append::KafkaAppender;
 use client::Scout;
-pub use log::KafkaLog;
 use settings::Settings;
 use trail::Trails;
 use watch::Watch;
@@ -97,8 +97,8 @@ impl Kafka {
     ///
     /// # Errors
     /// For a property that can't be understood.
-    pub fn log(&self) -> Result<KafkaLog> {
-        KafkaLog::new(self)
+    pub fn appender(&self) -> Result<KafkaAppender> {
+        KafkaAppender::new(self)
     }
 
     /// One topic of it, to read or to write.

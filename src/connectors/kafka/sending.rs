@@ -15,7 +15,7 @@ use rdkafka::producer::{BaseRecord, ProducerContext, ThreadedProducer};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
-use crate::connect::log::Entry;
+use crate::connect::append::NewRecord;
 use crate::error::{Error, Result};
 
 use super::Kafka;
@@ -211,7 +211,7 @@ impl Senders {
 
     /// Sends records and says what became of each; those of a batch that is refused as too large go
     /// again in smaller ones.
-    pub(super) async fn send(&self, topic: &str, entries: &[Entry]) -> Result<Vec<Report>> {
+    pub(super) async fn send(&self, topic: &str, entries: &[NewRecord]) -> Result<Vec<Report>> {
         let mut due: Vec<usize> = (0..entries.len()).collect();
         let mut step = self.step(topic, None).await?;
         let mut reports = self.send_some(step, topic, entries, &due).await?;
@@ -228,7 +228,7 @@ impl Senders {
         &self,
         step: Step,
         topic: &str,
-        entries: &[Entry],
+        entries: &[NewRecord],
         which: &[usize],
     ) -> Result<Vec<Report>> {
         let sender = self.of(step)?;
@@ -260,8 +260,13 @@ impl Senders {
 
 /// Finds records that were refused because of their batch, and in `due` those that may go again;
 /// false if there are none.
-fn refused(reports: &mut [Report], entries: &[Entry], step: Step, due: &mut Vec<usize>) -> bool {
-    let size = |entry: &Entry| {
+fn refused(
+    reports: &mut [Report],
+    entries: &[NewRecord],
+    step: Step,
+    due: &mut Vec<usize>,
+) -> bool {
+    let size = |entry: &NewRecord| {
         [&entry.key, &entry.value].into_iter().flatten().map(|bytes| bytes.len()).sum::<usize>()
     };
     let (mut taken, mut found) = (BTreeSet::new(), false);
@@ -292,11 +297,12 @@ fn refused(reports: &mut [Report], entries: &[Entry], step: Step, due: &mut Vec<
 
 #[cfg(test)]
 mod tests {
-    use super::{Code, Entry, Report, Step, refused};
+    use super::{Code, NewRecord, Report, Step, refused};
 
     #[test]
     fn of_a_refused_batch_only_what_keeps_its_order_goes_again() {
-        let entry = |bytes: usize| Entry { value: Some(vec![0; bytes].into()), ..Entry::default() };
+        let entry =
+            |bytes: usize| NewRecord { value: Some(vec![0; bytes].into()), ..NewRecord::default() };
         let not = |partition| Report::Not(Code::MessageSizeTooLarge, partition);
         let step = Step::within(20_000);
         let entries: Vec<_> = [10, 10, 10, 50_000, 10, 10, 10].map(entry).into();

@@ -33,11 +33,11 @@
 //! answers of the service, of at most 10 MB each, are in memory at a time.
 
 mod api;
+mod append;
 mod client;
 mod fetch;
 mod kpl;
 mod lineage;
-mod log;
 mod put;
 mod sink;
 mod source;
@@ -58,7 +58,7 @@ use crate::error::{Error, Result};
 use api::Api;
 use lineage::Lineage;
 
-pub use log::KinesisLog;
+pub use append::KinesisAppender;
 pub use streams::{ShardInfo, StreamInfo};
 
 /// How many shards a stream may ever have had, and how many records a shard: offsets are numbers of

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::producer::Producer;
 use tokio::sync::oneshot;
-use watershed::gateway::{Config, Entry, Gateway, Log};
+use watershed::gateway::{Append, Config, Gateway, NewRecord};
 
 use super::cluster;
 use crate::support::http::Client;
@@ -18,12 +18,14 @@ const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json"
 fn many_records_of_a_request_wake_their_waiter_together() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
-    let log = cluster.kafka().log().unwrap();
+    let log = cluster.kafka().appender().unwrap();
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
     let polls = |records: usize| {
         let mut polls = 0;
-        let mut append =
-            log.append(&topic, vec![Entry { value: Some("".into()), ..Entry::default() }; records]);
+        let mut append = log.append(
+            &topic,
+            vec![NewRecord { value: Some("".into()), ..NewRecord::default() }; records],
+        );
         let places = runtime.block_on(poll_fn(|context| {
             polls += 1;
             append.as_mut().poll(context)
@@ -43,7 +45,7 @@ fn a_topic_that_is_deleted_is_not_found_by_the_next_request() {
     let topic = cluster.topic(1);
     let began = Instant::now();
     let config = Config::new(Arc::new(move || began.elapsed()));
-    let log = Arc::new(cluster.kafka().log().unwrap());
+    let log = Arc::new(cluster.kafka().appender().unwrap());
     let gateway = Gateway::bind("127.0.0.1:0".parse().unwrap(), log, config).unwrap();
     let address = gateway.address();
     let (stop, stopped) = oneshot::channel::<()>();

@@ -6,15 +6,15 @@ use futures::future::join_all;
 use watershed::ErrorKind;
 use watershed::connect::Mode;
 use watershed::connectors::kafka::Kafka;
-use watershed::gateway::{Entry, Log, Place as At, Position, Refusal};
+use watershed::gateway::{Append, Appended as At, NewRecord, Position, Refusal};
 
 use super::refusals::token;
 use super::writing::{Place, commit, put, stage};
 use super::{Cluster, cluster};
 
 /// A record of 1,500 bytes, or of more.
-fn record(number: usize, bytes: usize) -> Entry {
-    Entry { value: Some(format!("{number:0bytes$}").into()), ..Entry::default() }
+fn record(number: usize, bytes: usize) -> NewRecord {
+    NewRecord { value: Some(format!("{number:0bytes$}").into()), ..NewRecord::default() }
 }
 
 /// The numbers of the records in a topic of one partition.
@@ -37,7 +37,7 @@ fn records_that_fit_are_taken_however_many_come_at_once() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     cluster.limit(&topic, 20_000);
-    let log = cluster.kafka().log().unwrap();
+    let log = cluster.kafka().appender().unwrap();
     let at_once = |numbers: std::ops::Range<usize>| {
         let appended =
             join_all(numbers.map(|number| log.append(&topic, vec![record(number, 1500)])));
@@ -52,7 +52,7 @@ fn records_that_fit_are_taken_however_many_come_at_once() {
     assert!(one.iter().map(offset).is_sorted());
     let mixed = vec![record(1200, 1500), record(0, 25_000), record(1201, 1500)];
     let mixed = block_on(log.append(&topic, mixed)).unwrap();
-    assert!(matches!(&mixed[..], [Ok(_), Err(Refusal::Unfit(_)), Ok(_)]), "{mixed:?}");
+    assert!(matches!(&mixed[..], [Ok(_), Err(Refusal::Invalid(_)), Ok(_)]), "{mixed:?}");
     // So little that each goes alone, and nobody has said so.
     cluster.limit(&topic, 4000);
     at_once(1202..1802);
@@ -71,7 +71,7 @@ fn a_limit_that_is_not_told_is_found_by_trying() {
     let properties = token(&folder.path().join("token"), -10..600);
     let log = Kafka::with(&format!("kafka://{}", cluster.at["KAFKA_SASL"]), properties)
         .unwrap()
-        .log()
+        .appender()
         .unwrap();
     for _ in 0..2 {
         let appended =
@@ -81,7 +81,7 @@ fn a_limit_that_is_not_told_is_found_by_trying() {
         }
     }
     let large = block_on(log.append(&topic, vec![record(0, 25_000), record(0, 1500)])).unwrap();
-    assert!(matches!(&large[..], [Err(Refusal::Unfit(_)), Ok(_)]), "{large:?}");
+    assert!(matches!(&large[..], [Err(Refusal::Invalid(_)), Ok(_)]), "{large:?}");
     assert_eq!(cluster.read(&topic, 0).len(), 1201);
 }
 
@@ -89,7 +89,7 @@ fn a_limit_that_is_not_told_is_found_by_trying() {
 fn no_record_overtakes_its_neighbour_when_a_limit_falls() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
-    let log = cluster.kafka().log().unwrap();
+    let log = cluster.kafka().appender().unwrap();
     let mut due: Vec<usize> = (0..300).collect();
     for limit in [100_000, 20_000, 4000] {
         block_on(log.append(&topic, vec![record(0, 1500)])).unwrap();

@@ -10,7 +10,7 @@ use aws_config::{BehaviorVersion, Region};
 use futures::executor::block_on;
 use watershed::connect::Source;
 use watershed::connectors::kinesis::Kinesis;
-use watershed::gateway::{Log, Refusal};
+use watershed::gateway::{Append, Refusal};
 use watershed::{Error, ErrorKind};
 
 use super::{World, config, runtime};
@@ -125,7 +125,7 @@ fn who_may_change_a_stream_but_not_describe_it_is_not_kept_waiting() {
             "{text}"
         );
     }
-    let log = kinesis.log();
+    let log = kinesis.appender();
     for done in [log.create("events", 1), log.delete("events")] {
         assert!(matches!(block_on(done), Err(Refusal::Denied(_))));
     }

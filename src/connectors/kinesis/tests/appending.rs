@@ -9,14 +9,14 @@ use futures::executor::block_on;
 use super::super::api::FaultKind;
 use super::super::put::RECORD;
 use super::fake::Fake;
-use crate::connect::log::{Entry, Log, Place, Position, Refusal};
+use crate::connect::append::{Append, Appended, NewRecord, Position, Refusal};
 
-fn append(fake: &Fake, entries: Vec<Entry>) -> Result<Vec<Result<Place, Refusal>>, Refusal> {
-    block_on(fake.stream().kinesis.log().append("events", entries))
+fn append(fake: &Fake, entries: Vec<NewRecord>) -> Result<Vec<Result<Appended, Refusal>>, Refusal> {
+    block_on(fake.stream().kinesis.appender().append("events", entries))
 }
 
-fn entry(key: &str, value: &str) -> Entry {
-    Entry {
+fn entry(key: &str, value: &str) -> NewRecord {
+    NewRecord {
         partition: None,
         key: Some(key.to_string().into()),
         value: Some(value.to_string().into()),
@@ -26,14 +26,14 @@ fn entry(key: &str, value: &str) -> Entry {
 #[test]
 fn records_of_one_key_go_in_one_call_and_only_those_that_are_refused_in_another() {
     let fake = Fake::of(1);
-    let entries: Vec<Entry> = (0..500).map(|n| entry("k", &n.to_string())).collect();
+    let entries: Vec<NewRecord> = (0..500).map(|n| entry("k", &n.to_string())).collect();
     fake.with(|stream| stream.refused = [[0, 2, 499].into(), [1].into()].into());
     let places = append(&fake, entries).unwrap();
     assert_eq!(places.len(), 500);
     assert!(
         places
             .iter()
-            .all(|place| matches!(place, Ok(Place { position: Position::Sequence(_), .. }))),
+            .all(|place| matches!(place, Ok(Appended { position: Position::Sequence(_), .. }))),
         "{places:?}"
     );
     let values = |call: Vec<super::super::api::Entry>| {
@@ -61,7 +61,7 @@ fn what_there_is_no_room_for_is_refused_and_the_rest_acknowledged() {
 fn what_was_written_before_the_time_was_up_is_acknowledged() {
     let fake = Fake::of(1);
     fake.with(|stream| stream.silent_after = Some(1));
-    let log = fake.stream().kinesis.log().patient(Duration::from_millis(1));
+    let log = fake.stream().kinesis.appender().patient(Duration::from_millis(1));
     let places =
         block_on(log.append("events", (0..501).map(|n| entry("k", &n.to_string())).collect()))
             .unwrap();
@@ -75,7 +75,7 @@ fn a_call_that_fails_refuses_all_of_it_by_its_reason() {
     let cases: [(FaultKind, Is); 5] = [
         (FaultKind::Missing, |refusal| *refusal == Refusal::NoTopic),
         (FaultKind::Denied, |refusal| matches!(refusal, Refusal::Denied(_))),
-        (FaultKind::Invalid, |refusal| matches!(refusal, Refusal::Unfit(_))),
+        (FaultKind::Invalid, |refusal| matches!(refusal, Refusal::Invalid(_))),
         (FaultKind::InUse, |refusal| matches!(refusal, Refusal::Busy(_))),
         (FaultKind::Passing, |refusal| matches!(refusal, Refusal::Busy(_))),
     ];
@@ -94,8 +94,9 @@ fn a_call_that_fails_refuses_all_of_it_by_its_reason() {
 #[test]
 fn a_record_without_a_key_gets_one_and_what_is_no_record_is_refused_before_anything_is_written() {
     let fake = Fake::of(1);
-    let keyless = |value: &str| Entry { value: Some(value.to_string().into()), ..Entry::default() };
-    let binary = Entry { key: Some(Bytes::from_static(b"\xff\xfe")), ..keyless("3") };
+    let keyless =
+        |value: &str| NewRecord { value: Some(value.to_string().into()), ..NewRecord::default() };
+    let binary = NewRecord { key: Some(Bytes::from_static(b"\xff\xfe")), ..keyless("3") };
     append(
         &fake,
         vec![keyless("1"), keyless("2"), keyless("1"), entry(&"k".repeat(257), "4"), binary],
@@ -109,11 +110,13 @@ fn a_record_without_a_key_gets_one_and_what_is_no_record_is_refused_before_anyth
         4,
         "equal values have one key: {keys:?}"
     );
-    let unfit =
-        [Entry { key: Some("k".into()), ..Entry::default() }, entry("k", &"v".repeat(RECORD))];
+    let unfit = [
+        NewRecord { key: Some("k".into()), ..NewRecord::default() },
+        entry("k", &"v".repeat(RECORD)),
+    ];
     for unfit in unfit {
         let fake = Fake::of(1);
-        assert!(matches!(append(&fake, vec![entry("a", "1"), unfit]), Err(Refusal::Unfit(_))));
+        assert!(matches!(append(&fake, vec![entry("a", "1"), unfit]), Err(Refusal::Invalid(_))));
         assert_eq!(fake.with(|stream| stream.puts.len()), 0);
     }
 }
@@ -121,7 +124,7 @@ fn a_record_without_a_key_gets_one_and_what_is_no_record_is_refused_before_anyth
 #[test]
 fn a_log_that_is_closed_takes_nothing_more() {
     let fake = Fake::of(1);
-    let log = fake.stream().kinesis.log();
+    let log = fake.stream().kinesis.appender();
     block_on(log.close()).unwrap();
     assert!(matches!(block_on(log.append("events", vec![entry("a", "1")])), Err(Refusal::Busy(_))));
 }

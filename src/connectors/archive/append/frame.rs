@@ -1,15 +1,16 @@
-//! Frames of the journal's segments: how they stand one behind the other, and how to tell one from
-//! anything else.
+//! The format of the journal's segments: a head, then frames one after the other.
 //!
 //! ```text
-//! segment   magic, number u64, key u64, digest of the head before it u64, digest of these u64; then frames
-//! frame     magic, its place in the segment u64, digest of the head before it u64, length and digest of its body u64 u64,
-//!           digest of the head and the segment's number u64; then the body
+//! segment   magic, number u64, key u64, digest of the previous head u64, digest of these u64;
+//!           then frames
+//! frame     magic, its place in the segment u64, digest of the previous head u64,
+//!           length and digest of its body u64 u64, digest of the head and the segment's number u64;
+//!           then the body
 //! ```
 //!
-//! Digests of frames are made with the segment's key, which is drawn, so that no record can hold
-//! bytes that pass for a head. Each frame, and each segment, names the frame before it, so that
-//! none can be missing between two.
+//! Digests of frames depend on the segment's random key, so no record can contain the bytes of a
+//! valid head. Each frame and each segment has the digest of the previous head, so a missing frame
+//! is detected.
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -17,21 +18,21 @@ use bytes::{Buf, BufMut, Bytes};
 use memchr::memmem;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-use crate::store::SEGMENT_HEAD;
-
+/// Bytes of a segment before its first frame.
+pub(in super::super) const SEGMENT_HEAD_BYTES: usize = 40;
 const SEGMENT: &[u8; 8] = b"WSjrnl\0\x02";
 const FRAME: &[u8; 8] = b"WSfrm\xf5\xff\x02";
-/// Bytes before a body.
-const HEAD: usize = 48;
-/// Where in a head its own digest stands.
-const DIGEST: usize = HEAD - 8;
+/// Bytes of a frame before its body.
+const HEAD_BYTES: usize = 48;
+/// Place of a head's own digest in the head.
+const DIGEST: usize = HEAD_BYTES - 8;
 
 /// A segment, by number and key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Segment {
     pub(super) number: u64,
     key: u64,
-    /// Digest of the last head in the segments before it.
+    /// Digest of the last head before this segment.
     pub(super) before: u64,
 }
 
@@ -44,25 +45,25 @@ struct Head {
     digest: u64,
 }
 
-/// One step on the way through a segment.
+/// The next frame of a segment.
 pub(super) enum Step {
     /// A frame: its body, the place behind it, and the digest of its head.
     Frame(Bytes, usize, u64),
-    /// There are no more.
+    /// The segment ends here.
     End,
-    /// No whole frame stands here, and none behind it in this segment.
+    /// Here is no whole frame, and no later one in this segment.
     Torn,
-    /// The frame here is damaged or missing: there is one behind it.
+    /// The frame here is damaged or missing, because the segment has a later one.
     Damaged,
 }
 
 impl Segment {
-    /// A segment with a key of its own, behind the head with the digest `before`.
+    /// A segment with a random key; `before` is the digest of the previous head.
     pub(super) fn new(number: u64, before: u64) -> Self {
         Segment { number, key: RandomState::new().hash_one(number), before }
     }
 
-    /// The bytes that it begins with.
+    /// The head of the segment.
     pub(super) fn head(self) -> Vec<u8> {
         let mut head = SEGMENT.to_vec();
         head.put_u64_le(self.number);
@@ -72,9 +73,9 @@ impl Segment {
         head
     }
 
-    /// The segment whose bytes these are, if they begin as one does.
+    /// Parses the head of a segment; `None` if the bytes don't begin with one.
     pub(super) fn of(bytes: &[u8]) -> Option<Self> {
-        let (mut head, rest) = bytes.get(..SEGMENT_HEAD)?.split_at(SEGMENT_HEAD - 8);
+        let (mut head, rest) = bytes.get(..SEGMENT_HEAD_BYTES)?.split_at(SEGMENT_HEAD_BYTES - 8);
         let whole = xxh3_64(head) == u64::from_le_bytes(rest.try_into().ok()?);
         (whole && head.starts_with(SEGMENT)).then(|| {
             head.advance(SEGMENT.len());
@@ -82,10 +83,10 @@ impl Segment {
         })
     }
 
-    /// A frame around `body`, to stand at `place` behind the head with the digest `before`; its own
-    /// digest too.
+    /// A frame of `body` at `place`, and the digest of its head; `before` is the digest of the
+    /// previous head.
     pub(super) fn frame(self, place: u64, before: u64, body: &[u8]) -> (Vec<u8>, u64) {
-        let mut frame = Vec::with_capacity(HEAD + body.len());
+        let mut frame = Vec::with_capacity(HEAD_BYTES + body.len());
         frame.put_slice(FRAME);
         frame.put_u64_le(place);
         frame.put_u64_le(before);
@@ -97,8 +98,8 @@ impl Segment {
         (frame, digest)
     }
 
-    /// Looks for the frame at `place` of the segment's bytes, which stands behind the head with the
-    /// digest `last`.
+    /// Parses the frame at `place` of the segment's bytes; `last` is the digest of the previous
+    /// head.
     pub(super) fn step(self, all: &Bytes, place: usize, last: u64) -> Step {
         if place == all.len() {
             return Step::End;
@@ -107,7 +108,7 @@ impl Segment {
             if (head.place, head.before) != (place as u64, last) {
                 return Step::Damaged;
             }
-            let from = place + HEAD;
+            let from = place + HEAD_BYTES;
             let end = usize::try_from(head.length).ok().and_then(|length| from.checked_add(length));
             let body = end.filter(|end| *end <= all.len()).map(|end| all.slice(from..end));
             if let Some(body) = body.filter(|body| xxh3_64_with_seed(body, self.key) == head.body) {
@@ -117,16 +118,15 @@ impl Segment {
         if self.has_frame(all, place + 1) { Step::Damaged } else { Step::Torn }
     }
 
-    /// True if the segment's bytes hold the head of any frame from `place` on, at whatever place it
-    /// was written.
+    /// True if the segment's bytes contain the head of any frame from `place` on.
     pub(super) fn has_frame(self, all: &Bytes, place: usize) -> bool {
         let rest = all.get(place..).unwrap_or_default();
         memmem::find_iter(rest, FRAME).any(|at| self.read(rest, at).is_some())
     }
 
-    /// The head that stands at `at`, if there is one.
+    /// Parses the head at `at`; `None` if there is none.
     fn read(self, bytes: &[u8], at: usize) -> Option<Head> {
-        let head = bytes.get(at..)?.get(..HEAD)?;
+        let head = bytes.get(at..)?.get(..HEAD_BYTES)?;
         let (mut fields, digest) = (head.strip_prefix(FRAME)?, self.digest(&head[..DIGEST]));
         let (place, before) = (fields.get_u64_le(), fields.get_u64_le());
         let (length, body) = (fields.get_u64_le(), fields.get_u64_le());
@@ -142,7 +142,7 @@ impl Segment {
     }
 }
 
-/// True for the bytes of a segment that an earlier version of this program wrote.
+/// True for a segment in the format of an earlier version of this program.
 pub(super) fn is_of_an_earlier_version(mut bytes: &[u8]) -> bool {
     let (Ok(length), Ok(digest)) = (bytes.try_get_u32_le(), bytes.try_get_u64_le()) else {
         return false;

@@ -1,5 +1,4 @@
-//! The beginning of a folder log: what is left in the journal of an earlier process goes where it
-//! was acknowledged.
+//! Recovery of an appender: publishes the records that an earlier process left in its journal.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,15 +6,16 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-use super::archive::{self, Key};
+use super::super::layout::partition_in;
 use super::journal::{self, Note, Run};
+use super::topics::{self, Key};
 
-/// Adds what is left in the journal to the archive; says where each partition ends, and the digest
-/// of the journal's last head.
+/// Adds the records of the journal to the archive. Returns the end of each partition, and the
+/// digest of the journal's last head.
 ///
 /// # Errors
-/// When the journal is damaged, or the archive lacks something that the journal goes on from, or
-/// holds something else in its place: then nothing was added.
+/// When the journal is damaged, when the archive lacks records before those of the journal, or has
+/// other ones in their place. Then nothing was added.
 pub(super) fn recover(root: &Path, journal: &Path) -> Result<(BTreeMap<Arc<str>, Vec<u64>>, u64)> {
     let (notes, last) = journal::replay(journal)?;
     let mut taken: BTreeMap<Arc<str>, BTreeMap<u32, Vec<Run>>> = BTreeMap::new();
@@ -29,25 +29,24 @@ pub(super) fn recover(root: &Path, journal: &Path) -> Result<(BTreeMap<Arc<str>,
                 .or_default()
                 .push(run),
             Note::Deleted { topic, aside } => {
-                // All that it held before is in the archive; one that comes later begins anew.
+                // Its earlier records are published; a later topic of this name begins anew.
                 taken.remove(&topic);
                 deleted.insert(topic, aside);
             }
         }
     }
     for (topic, aside) in deleted.into_iter().filter(|(topic, _)| !taken.contains_key(topic)) {
-        archive::set_aside(root, &topic, &aside).map_err(|e| {
+        topics::set_aside(root, &topic, &aside).map_err(|e| {
             Error::connect(format!("can't set topic {topic} in {} aside", root.display()))
                 .because(e)
         })?;
     }
-    let mut topics = archive::ends(root)?;
+    let mut ends = topics::ends(root)?;
     let mut left: Vec<(Key, Vec<Run>)> = Vec::new();
     for (topic, partitions) in taken {
         for (partition, runs) in partitions {
-            let end = topics.get(&topic).and_then(|ends| ends.get(partition as usize)).copied();
-            let end =
-                end.ok_or_else(|| archive::gone(&archive::folder(root, &topic, partition)))?;
+            let end = ends.get(&topic).and_then(|ends| ends.get(partition as usize)).copied();
+            let end = end.ok_or_else(|| topics::gone(&partition_in(root, &topic, partition)))?;
             let key = (topic.clone(), partition);
             compare(root, &key, end, &runs)?;
             let rest = rest(root, &key, end, runs)?;
@@ -55,28 +54,32 @@ pub(super) fn recover(root: &Path, journal: &Path) -> Result<(BTreeMap<Arc<str>,
         }
     }
     for (key, runs) in left {
-        if let Some(end) = topics.get_mut(&key.0).and_then(|ends| ends.get_mut(key.1 as usize)) {
-            archive::add(root, &key, end, &runs)?;
+        if let Some(end) = ends.get_mut(&key.0).and_then(|ends| ends.get_mut(key.1 as usize)) {
+            topics::add(root, &key, end, &runs)?;
         }
     }
-    Ok((topics, last))
+    Ok((ends, last))
 }
 
-/// Sees to it that the archive holds the records that were acknowledged at the offsets that it has,
-/// and for good.
+/// Checks that the archive durably holds the acknowledged records at the offsets that both have.
 fn compare(root: &Path, key: &Key, end: u64, runs: &[Run]) -> Result<()> {
     let Some(from) = runs.first().map(|run| run.first).filter(|first| *first < end) else {
         return Ok(());
     };
-    let held = archive::held(root, key, from, end)?;
+    let held = topics::held(root, key, from, end)?;
     for (offset, value) in runs.iter().flat_map(|run| (run.first..end).zip(&run.values)) {
         let Some(found) = held.get(&offset) else { return Err(lacks(root, key, offset)) };
         if found != value {
+            let folder = partition_in(root, &key.0, key.1);
             return Err(Error::data(format!(
-                "can't go on with {}: offset {offset} holds another record than the one that was acknowledged",
-                archive::folder(root, &key.0, key.1).display()
+                "can't go on with {}: offset {offset} holds another record than the one that was \
+                 acknowledged",
+                folder.display()
             ))
-            .hint("Something else wrote there. Move its objects away: what was acknowledged is in the journal."));
+            .hint(
+                "Something else wrote there. Move its objects away: what was acknowledged is in \
+                 the journal.",
+            ));
         }
     }
     Ok(())
@@ -90,7 +93,7 @@ fn lacks(root: &Path, (topic, partition): &Key, offset: u64) -> Error {
     .hint("Bring its missing objects back: the journal goes on behind them.")
 }
 
-/// Those of the runs, or of their parts, that the archive lacks.
+/// The records of `runs` that the archive lacks.
 fn rest(root: &Path, key: &Key, end: u64, runs: Vec<Run>) -> Result<Vec<Run>> {
     let mut rest = Vec::new();
     let mut next = end;

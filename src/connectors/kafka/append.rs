@@ -15,7 +15,9 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
+use crate::connect::append::{
+    Answer, Append, Appended, NewRecord, PartitionInfo, Position, Refusal,
+};
 use crate::error::{Error, Result};
 
 use super::Kafka;
@@ -42,7 +44,7 @@ const PARTITIONS: u32 = 1000;
 ///
 /// Brokers limit batches, not records: the limit of a topic is asked for, and a batch that is
 /// refused is sent again in smaller ones. Only a record that is refused alone is too large.
-pub struct KafkaLog {
+pub struct KafkaAppender {
     shared: Arc<Shared>,
     runtime: Runtime,
 }
@@ -61,7 +63,7 @@ struct Shared {
     broken: watch::Sender<Option<String>>,
 }
 
-impl KafkaLog {
+impl KafkaAppender {
     pub(super) fn new(kafka: &Kafka) -> Result<Self> {
         let name = format!("kafka {}", kafka.settings.brokers);
         let runtime =
@@ -78,7 +80,7 @@ impl KafkaLog {
             closed: AtomicBool::new(false),
             broken: watch::channel(None).0,
         };
-        Ok(KafkaLog { shared: Arc::new(shared), runtime })
+        Ok(KafkaAppender { shared: Arc::new(shared), runtime })
     }
 
     /// Does it to its end, whether or not somebody waits for it.
@@ -91,7 +93,7 @@ impl KafkaLog {
     }
 }
 
-impl Log for KafkaLog {
+impl Append for KafkaAppender {
     fn describe(&self) -> String {
         let prefix = &self.shared.kafka.settings.prefix;
         if prefix.is_empty() {
@@ -112,20 +114,20 @@ impl Log for KafkaLog {
         })
     }
 
-    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>> {
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<PartitionInfo>> {
         let (shared, topic) = (self.shared.clone(), self.shared.full(topic));
         self.work(async move {
             shared.clone().look().await?;
             let count = lock(&shared.known).get(&topic).copied();
-            count.map(Part::even).ok_or(Refusal::NoTopic)
+            count.map(PartitionInfo::even).ok_or(Refusal::NoTopic)
         })
     }
 
     fn append<'a>(
         &'a self,
         topic: &'a str,
-        entries: Vec<Entry>,
-    ) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+        entries: Vec<NewRecord>,
+    ) -> Answer<'a, Vec<Result<Appended, Refusal>>> {
         async move {
             let (shared, topic) = (&self.shared, self.shared.full(topic));
             if shared.closed.load(Ordering::Relaxed) {
@@ -157,7 +159,7 @@ impl Log for KafkaLog {
                 async move { Ok(timeout(AFTER, looking.is_lost(name)).await.unwrap_or(false)) };
             let gone = doubt && self.work(gone).await?;
             let place = |report: Report| match report {
-                Report::At(partition, offset) => Ok(Place {
+                Report::At(partition, offset) => Ok(Appended {
                     partition: partition as u32,
                     position: u64::try_from(offset).map_or(Position::Unknown, Position::Offset),
                 }),
@@ -181,10 +183,10 @@ impl Log for KafkaLog {
             let topic = shared
                 .kafka
                 .topic(&topic)
-                .map_err(|error| Refusal::Unfit(error.to_string()))?
+                .map_err(|error| Refusal::Invalid(error.to_string()))?
                 .topic;
             if !(1..=PARTITIONS).contains(&partitions) {
-                return Err(Refusal::Unfit(format!(
+                return Err(Refusal::Invalid(format!(
                     "a topic is made with 1 to {PARTITIONS} partitions"
                 )));
             }
@@ -376,12 +378,12 @@ impl Shared {
             code if unknown_topic(code) => Refusal::Busy("the topic is being made".to_string()),
             Code::TopicAlreadyExists => Refusal::Exists,
             code if too_large(code) => {
-                Refusal::Unfit("a record is larger than Kafka takes".to_string())
+                Refusal::Invalid("a record is larger than Kafka takes".to_string())
             }
             Code::InvalidRecord
             | Code::InvalidTopic
             | Code::InvalidPartitions
-            | Code::PolicyViolation => Refusal::Unfit(what),
+            | Code::PolicyViolation => Refusal::Invalid(what),
             _ if relevance(code) > 2 => Refusal::Denied(what),
             // Nobody answers, because nobody is let in.
             _ if relevance(code) < 2 => match senders

@@ -7,7 +7,9 @@ use aws_sdk_kinesis::Client;
 use futures::{FutureExt, TryFutureExt};
 use tokio::time::timeout;
 
-use crate::connect::log::{Answer, Entry, Log, Part, Place, Position, Refusal};
+use crate::connect::append::{
+    Answer, Append, Appended, NewRecord, PartitionInfo, Position, Refusal,
+};
 
 use super::api::{self, Fault, FaultKind, Shard};
 use super::client::{fault, listed};
@@ -30,7 +32,7 @@ const CHANGING: Duration = Duration::from_secs(60);
 /// again in another. A key that is too long or no text is hashed; without one the value is. What a
 /// shard has no room for is tried again for a moment, then refused. A record whose answer was lost
 /// may be there all the same, and twice when it is sent again.
-pub struct KinesisLog {
+pub struct KinesisAppender {
     kinesis: Kinesis,
     patience: Duration,
     closed: AtomicBool,
@@ -38,16 +40,20 @@ pub struct KinesisLog {
 
 impl Kinesis {
     /// All streams of the region, to append to.
-    pub fn log(&self) -> KinesisLog {
-        KinesisLog { kinesis: self.clone(), patience: PATIENCE, closed: AtomicBool::new(false) }
+    pub fn appender(&self) -> KinesisAppender {
+        KinesisAppender {
+            kinesis: self.clone(),
+            patience: PATIENCE,
+            closed: AtomicBool::new(false),
+        }
     }
 }
 
-impl KinesisLog {
+impl KinesisAppender {
     /// The same log, whose records may take this long.
     #[cfg(test)]
     pub(super) fn patient(self, patience: Duration) -> Self {
-        KinesisLog { patience, ..self }
+        KinesisAppender { patience, ..self }
     }
 
     /// Does it to its end, whether or not somebody waits for it.
@@ -72,7 +78,7 @@ async fn within<T>(
     timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 
-impl Log for KinesisLog {
+impl Append for KinesisAppender {
     fn describe(&self) -> String {
         format!("kinesis {}", self.kinesis.service.region)
     }
@@ -88,7 +94,7 @@ impl Log for KinesisLog {
         })
     }
 
-    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<Part>> {
+    fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<PartitionInfo>> {
         let topic = topic.to_string();
         self.work(|kinesis| async move { parts(&kinesis, &topic).await })
     }
@@ -96,8 +102,8 @@ impl Log for KinesisLog {
     fn append<'a>(
         &'a self,
         topic: &'a str,
-        entries: Vec<Entry>,
-    ) -> Answer<'a, Vec<Result<Place, Refusal>>> {
+        entries: Vec<NewRecord>,
+    ) -> Answer<'a, Vec<Result<Appended, Refusal>>> {
         if self.closed.load(Ordering::Relaxed) {
             return async { Err(Refusal::Busy("the log is closed".to_string())) }.boxed();
         }
@@ -129,7 +135,7 @@ impl Log for KinesisLog {
                 let written = written.ok_or_else(|| why.clone().unwrap_or_else(lost))?;
                 let partition = Shard::number(&written.shard)
                     .map_err(|error| Refusal::Failed(error.to_string()))?;
-                Ok(Place { partition, position: Position::Sequence(written.sequence) })
+                Ok(Appended { partition, position: Position::Sequence(written.sequence) })
             };
             Ok(written.into_iter().map(place).collect())
         })
@@ -174,26 +180,27 @@ fn client(kinesis: &Kinesis) -> Result<&Client, Refusal> {
 }
 
 /// The open shards of a stream.
-async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<Part>, Refusal> {
+async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<PartitionInfo>, Refusal> {
     let client = client(kinesis)?;
     let list = insist("list shards", Some(ATTEMPTS), || listed(client, stream));
     let shards = within(SOON, list.map_err(refusal)).await?;
     let infos = shards.iter().map(streams::info).collect::<Result<Vec<_>, _>>();
     let infos = infos.map_err(|error| Refusal::Failed(error.to_string()))?;
     let open = infos.into_iter().filter(|info| !info.closed);
-    let mut parts: Vec<Part> =
-        open.map(|info| Part { number: info.number, hashes: info.hashes }).collect();
+    let mut parts: Vec<PartitionInfo> =
+        open.map(|info| PartitionInfo { number: info.number, hashes: info.hashes }).collect();
     parts.sort_unstable_by_key(|part| part.number);
     Ok(parts)
 }
 
-fn made(entry: Entry, parts: &[Part]) -> Result<api::Entry, Refusal> {
+fn made(entry: NewRecord, parts: &[PartitionInfo]) -> Result<api::Entry, Refusal> {
     let hash =
         |partition| parts.iter().find(|part| part.number == partition).map(|part| part.hashes.0);
     let hash =
         entry.partition.map(|partition| hash(partition).ok_or(Refusal::NoPartition)).transpose()?;
-    let data =
-        entry.value.ok_or_else(|| Refusal::Unfit("a record of Kinesis has a value".to_string()))?;
+    let data = entry
+        .value
+        .ok_or_else(|| Refusal::Invalid("a record of Kinesis has a value".to_string()))?;
     let key = match entry.key {
         Some(key) => {
             String::from_utf8(key.into()).map_or_else(|e| put::hashed(e.as_bytes()), put::key)
@@ -201,7 +208,7 @@ fn made(entry: Entry, parts: &[Part]) -> Result<api::Entry, Refusal> {
         None => put::hashed(&data),
     };
     if key.len() + data.len() > RECORD {
-        return Err(Refusal::Unfit("a record of Kinesis has at most a megabyte".to_string()));
+        return Err(Refusal::Invalid("a record of Kinesis has at most a megabyte".to_string()));
     }
     Ok(api::Entry { key, hash, data })
 }
@@ -212,7 +219,7 @@ fn refusal(fault: Fault) -> Refusal {
     match fault.kind {
         FaultKind::Missing => Refusal::NoTopic,
         FaultKind::Denied => Refusal::Denied("Kinesis does not let this gateway in".to_string()),
-        FaultKind::Invalid => Refusal::Unfit(fault.cause.to_string()),
+        FaultKind::Invalid => Refusal::Invalid(fault.cause.to_string()),
         FaultKind::InUse => Refusal::Busy("the stream is being made or changed".to_string()),
         FaultKind::Passing | FaultKind::Throttled | FaultKind::Expired => {
             Refusal::Busy("Kinesis takes no more at the moment".to_string())

@@ -1,15 +1,15 @@
-//! The journal: what was taken, synced before it is acknowledged, in segments that live until their
-//! records are in the archive.
+//! The journal: records that are synced before they are acknowledged, in segments that are deleted
+//! when their records are published.
 //!
 //! ```text
 //! <archive>/_gateway/journal/<10-digit number>.log              a segment: frames of notes
-//! <archive>/_gateway/journal/<10-digit number>.<place>.cut      what was cut off there
+//! <archive>/_gateway/journal/<10-digit number>.<place>.cut      bytes that were cut off there
 //! ```
 //!
-//! A frame is what was written and synced at once. When it is, an empty frame is written behind it,
-//! the seal, which the next sync brings to the disk. So all that was acknowledged has a head behind
-//! it, unless the machine itself stopped before that. A torn tail is one behind which no head
-//! stands anywhere: it was never acknowledged, and is cut off and kept. Anything else is damage.
+//! A frame holds the notes of one sync. After the sync an empty frame follows, the seal, which the
+//! next sync makes durable. So every acknowledged frame has a later head, unless the machine
+//! stopped in between. A torn tail is one without a later head: its records were never acknowledged.
+//! It is cut off and kept in a file. Anything else is damage.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -19,14 +19,13 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes};
 
 use crate::error::{Error, Result};
-use crate::store::{SEGMENT_HEAD, Store};
+use crate::store::{Store, disk};
 
-use super::disk;
-use super::frame::{Segment, Step, is_of_an_earlier_version};
+use super::frame::{SEGMENT_HEAD_BYTES, Segment, Step, is_of_an_earlier_version};
 
-/// Bytes after which a segment is followed by another.
-const SEGMENT: u64 = 16 << 20;
-/// The kinds of note.
+/// Size at which a segment is followed by another.
+const SEGMENT_MAX_BYTES: u64 = 16 << 20;
+/// The kinds of notes.
 const RUN: u8 = 0;
 const DELETED: u8 = 1;
 
@@ -49,14 +48,13 @@ impl Run {
 /// An entry of the journal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Note {
-    /// Records were taken.
+    /// Acknowledged records.
     Run(Run),
-    /// A topic is deleted, and all that it held is in the archive; its folder gets the name
-    /// `aside`.
+    /// A deleted topic, whose earlier records are all published; its folder gets the name `aside`.
     Deleted { topic: Arc<str>, aside: String },
 }
 
-/// The end of the journal, to write on.
+/// The journal, open at its end for writing.
 pub(super) struct Journal {
     folder: PathBuf,
     segment: Segment,
@@ -64,62 +62,63 @@ pub(super) struct Journal {
     length: u64,
     /// Digest of the last head.
     last: u64,
-    /// Bytes stand behind the last frame that could not be cut off.
+    /// True if half a frame could not be cut off.
     spoilt: bool,
 }
 
-/// Why a frame was not written.
+/// The state of the journal after a failed write.
 #[derive(Debug)]
-pub(super) enum Trouble {
-    /// It is as if it had never been tried.
+pub(super) enum WriteError {
+    /// Nothing was written.
     Undone(io::Error),
-    /// Nobody knows what is on the disk: this journal is not written any more.
+    /// The content of the disk is unknown: the journal can't be written any more.
     Lost(io::Error),
 }
 
 impl Journal {
-    /// Begins a new segment after all that `folder` has, whose last head has the digest `last`.
+    /// Begins a new segment after those in `folder`; `last` is the digest of their last head.
     pub(super) fn begin(folder: &Path, last: u64) -> io::Result<Self> {
         let segment = Segment::new(numbers(folder)?.last().map_or(0, |last| last + 1), last);
         let file = create(folder, segment).map_err(|trouble| match trouble {
-            Trouble::Undone(e) | Trouble::Lost(e) => e,
+            WriteError::Undone(e) | WriteError::Lost(e) => e,
         })?;
         Ok(Journal {
             folder: folder.to_path_buf(),
             segment,
             file,
-            length: SEGMENT_HEAD as u64,
+            length: SEGMENT_HEAD_BYTES as u64,
             last,
             spoilt: false,
         })
     }
 
-    /// Number of the segment that is written.
+    /// Number of the current segment.
     pub(super) fn segment(&self) -> u64 {
         self.segment.number
     }
 
     /// Writes a frame and syncs it.
-    pub(super) fn append(&mut self, notes: &[Note]) -> Result<(), Trouble> {
+    pub(super) fn append(&mut self, notes: &[Note]) -> Result<(), WriteError> {
         self.is_whole()?;
         if let Err(e) = self.write(&body(notes)) {
-            // What is half written is cut off, or else the next frame would stand behind it.
-            return Err(if self.cut() { Trouble::Undone(e) } else { Trouble::Lost(e) });
+            // Cut off half a frame, or the next frame would follow it.
+            return Err(if self.cut() { WriteError::Undone(e) } else { WriteError::Lost(e) });
         }
         self.sync()?;
-        // The frame stands without a seal too: a full disk is no reason to refuse it.
+        // The frame is valid without a seal, so a full disk is no reason to refuse it.
         if self.write(&[]).is_err() {
             self.spoilt = !self.cut();
         }
         Ok(())
     }
 
-    fn sync(&self) -> Result<(), Trouble> {
-        disk::sync_data(&self.file, &path(&self.folder, self.segment.number)).map_err(Trouble::Lost)
+    fn sync(&self) -> Result<(), WriteError> {
+        disk::sync_data(&self.file, &path(&self.folder, self.segment.number))
+            .map_err(WriteError::Lost)
     }
 
-    fn is_whole(&self) -> Result<(), Trouble> {
-        let half = || Trouble::Lost(io::Error::other("what was half written can't be cut off"));
+    fn is_whole(&self) -> Result<(), WriteError> {
+        let half = || WriteError::Lost(io::Error::other("what was half written can't be cut off"));
         if self.spoilt { Err(half()) } else { Ok(()) }
     }
 
@@ -130,45 +129,45 @@ impl Journal {
         Ok(())
     }
 
-    /// Cuts off all behind the last whole frame; false if that fails.
+    /// Cuts off everything after the last whole frame; false if that fails.
     fn cut(&mut self) -> bool {
         let cut = self.file.set_len(self.length);
         cut.and_then(|()| io::Seek::seek(&mut self.file, io::SeekFrom::Start(self.length))).is_ok()
     }
 
-    /// Whether it is time for another segment.
+    /// Returns true if another segment is due.
     pub(super) fn is_long(&self) -> bool {
-        self.length >= SEGMENT
+        self.length >= SEGMENT_MAX_BYTES
     }
 
-    /// Goes on in another segment, unless this one is still empty.
-    pub(super) fn rotate(&mut self) -> Result<(), Trouble> {
-        if self.length > SEGMENT_HEAD as u64 {
+    /// Continues in another segment, unless the current one is empty.
+    pub(super) fn rotate(&mut self) -> Result<(), WriteError> {
+        if self.length > SEGMENT_HEAD_BYTES as u64 {
             self.is_whole()?;
-            // The seal: the first frame of the next segment names it.
+            // Sync the seal, because the head of the next segment refers to it.
             self.sync()?;
             let next = Segment::new(self.segment.number + 1, self.last);
             self.file = create(&self.folder, next)?;
-            (self.segment, self.length) = (next, SEGMENT_HEAD as u64);
+            (self.segment, self.length) = (next, SEGMENT_HEAD_BYTES as u64);
         }
         Ok(())
     }
 }
 
-/// Makes the file of a segment. Its head is on the disk before the first frame: one that is damaged
-/// later can't pass for torn.
-fn create(folder: &Path, segment: Segment) -> Result<File, Trouble> {
+/// Creates the file of a segment. Its head is durable before the first frame, so a damaged head is
+/// never taken for a torn one.
+fn create(folder: &Path, segment: Segment) -> Result<File, WriteError> {
     let path = path(folder, segment.number);
     let mut file =
-        File::options().write(true).create_new(true).open(&path).map_err(Trouble::Undone)?;
+        File::options().write(true).create_new(true).open(&path).map_err(WriteError::Undone)?;
     if let Err(e) = file.write_all(&segment.head()) {
         return Err(if fs::remove_file(&path).is_ok() {
-            Trouble::Undone(e)
+            WriteError::Undone(e)
         } else {
-            Trouble::Lost(e)
+            WriteError::Lost(e)
         });
     }
-    disk::sync(&path).and_then(|()| disk::sync(folder)).map_err(Trouble::Lost)?;
+    disk::sync(&path).and_then(|()| disk::sync(folder)).map_err(WriteError::Lost)?;
     Ok(file)
 }
 
@@ -188,8 +187,8 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
     Ok(numbers)
 }
 
-/// Deletes the segments before `number`, the earliest first: none is missing between two, whenever
-/// the machine stops.
+/// Deletes the segments before `number`, the earliest first. So none is missing between two,
+/// whenever the machine stops.
 pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
     disk::sound()?;
     for earlier in numbers(folder)?.into_iter().filter(|earlier| *earlier < number) {
@@ -199,12 +198,12 @@ pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Returns every note that was ever acknowledged and whose segment is still there, in order, and
-/// the digest of the last head; cuts off what is torn at the end, and keeps it beside.
+/// Returns the acknowledged notes of all segments, in order, and the digest of the last head. Cuts
+/// off torn ends, and keeps them in files.
 ///
 /// # Errors
-/// When a segment can't be read, is missing between two, or is damaged elsewhere than at the end of
-/// all: then nothing is cut.
+/// When a segment can't be read, is missing between two, or is damaged before its end. Then nothing
+/// is cut off.
 pub(super) fn replay(folder: &Path) -> Result<(Vec<Note>, u64)> {
     let unreadable =
         |e| Error::connect(format!("can't read the journal {}", folder.display())).because(e);
@@ -213,25 +212,25 @@ pub(super) fn replay(folder: &Path) -> Result<(Vec<Note>, u64)> {
         let path = path(folder, number);
         let all = Bytes::from(fs::read(&path).map_err(unreadable)?);
         let Some(segment) = Segment::of(&all).filter(|segment| segment.number == number) else {
-            if all.len() > SEGMENT_HEAD
+            if all.len() > SEGMENT_HEAD_BYTES
                 || Segment::of(&all).is_some()
                 || is_of_an_earlier_version(&all)
             {
                 return Err(unknown(&path, &all));
             }
-            // Nothing is written to a segment before its head is on the disk.
+            // No frame is written to a segment before its head is durable.
             torn.extend((!all.is_empty()).then_some((path, all, 0)));
             continue;
         };
         if let Some((earlier, _, place)) =
-            torn.first().filter(|_| segment.has_frame(&all, SEGMENT_HEAD))
+            torn.first().filter(|_| segment.has_frame(&all, SEGMENT_HEAD_BYTES))
         {
             return Err(damaged(earlier, &format!("it is damaged at byte {place}")));
         }
         if last.is_some_and(|last| last != segment.before) {
             return Err(damaged(&path, "frames before it are missing"));
         }
-        let (mut place, mut before) = (SEGMENT_HEAD, segment.before);
+        let (mut place, mut before) = (SEGMENT_HEAD_BYTES, segment.before);
         let damaged = |place| damaged(&path, &format!("it is damaged at byte {place}"));
         loop {
             match segment.step(&all, place, before) {
@@ -272,11 +271,11 @@ fn unknown(path: &Path, all: &[u8]) -> Error {
     damaged(path, "its head is damaged")
 }
 
-/// Cuts off all from `place` on, after it was brought to a file beside.
+/// Moves the bytes from `place` on to a file of their own.
 fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
     let (Some(folder), Some(stem)) = (path.parent(), path.file_stem()) else { return Ok(()) };
     let (store, rest) = (Store::at(folder), &all[place..]);
-    // One of an earlier start, of other bytes, stays.
+    // Keep a file of an earlier start that has other bytes.
     let names = (1u32..).map(|n| {
         format!(
             "{}.{place}{}.cut",
@@ -331,7 +330,7 @@ fn body(notes: &[Note]) -> Vec<u8> {
     body
 }
 
-/// Takes a note from the front of a body; `None` if that is none.
+/// Takes a note from the front of a body; `None` if the bytes are not a note.
 fn note(body: &mut Bytes) -> Option<Note> {
     let kind = body.try_get_u8().ok()?;
     let topic = text(body)?.into();
