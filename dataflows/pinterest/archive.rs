@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::HumanCount;
-use watershed::connect::{HandOff, Partition, Poll, Source};
-use watershed::connectors::archive::{Archive, ArchiveTopic, Copier, Rotation};
+use watershed::connect::{Partition, Poll, Source};
+use watershed::connectors::archive::{Archive, ArchiveTopic, Copier, HybridSource, Rotation};
 use watershed::runtime::Stop;
 use watershed::{Error, Result};
 
@@ -58,7 +58,7 @@ pub(crate) fn archive(args: &ArchiveArgs, out: &mut dyn Write) -> Result<()> {
     let mut topics = Vec::new();
     for (kind, _) in KINDS {
         let topic = archive.topic(format!("{}.{kind}", args.user_id));
-        let both = HandOff::new(topic.clone(), logs(kind)?);
+        let both = HybridSource::new(topic.clone(), logs(kind)?);
         topics.push(Topic {
             name: kind,
             log: logs(kind)?,
@@ -83,7 +83,7 @@ struct Topic {
     name: &'static str,
     log: Box<dyn Source>,
     topic: ArchiveTopic,
-    both: HandOff,
+    both: HybridSource,
     /// Records that were read, and those of them that make no whole object yet.
     read: AtomicU64,
     waiting: AtomicU64,

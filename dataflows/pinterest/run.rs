@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanBytes, HumanCount, HumanDuration, ProgressBar, ProgressStyle};
-use watershed::connect::{HandOff, Source};
-use watershed::connectors::archive::Archive;
+use watershed::connect::Source;
+use watershed::connectors::archive::{Archive, HybridSource};
 use watershed::connectors::delta::Delta;
 #[cfg(feature = "kafka")]
 use watershed::connectors::kafka::Kafka;
@@ -122,7 +122,7 @@ pub(crate) fn sources(bind: &BindArgs) -> Result<[Vec<Box<dyn Source>>; 3]> {
             let log = logs(kind)?;
             let before = if goes_on { sources.pop() } else { None };
             sources.push(match before {
-                Some(archive) => Box::new(HandOff::new(archive, log)),
+                Some(archive) => Box::new(HybridSource::new(archive, log)),
                 None => log,
             });
         }

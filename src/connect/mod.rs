@@ -7,13 +7,9 @@
 //! committer a sink.
 
 pub mod append;
-mod handoff;
 mod identity;
 pub mod memory;
 
-pub use handoff::HandOff;
-#[cfg(feature = "archive")]
-pub(crate) use handoff::line;
 pub use identity::Identity;
 
 use std::any::Any;

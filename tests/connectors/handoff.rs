@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use watershed::connect::memory::MemoryLog;
-use watershed::connect::{HandOff, Partition, Poll, Source};
-use watershed::connectors::archive::{ArchiveTopic, Rotation};
+use watershed::connect::{Partition, Poll, Source};
+use watershed::connectors::archive::{ArchiveTopic, HybridSource, Rotation};
 use watershed::{ErrorKind, Result};
 
 use super::contract::{Held, source_contract};
@@ -91,8 +91,8 @@ impl Log {
         self.archive.topic()
     }
 
-    pub(super) fn both(&self) -> HandOff {
-        HandOff::new(self.archived(), self.topic.clone())
+    pub(super) fn both(&self) -> HybridSource {
+        HybridSource::new(self.archived(), self.topic.clone())
     }
 }
 
@@ -198,7 +198,7 @@ fn what_is_no_archive_of_the_topic_is_refused() {
     let (longer, log) = (Log::of(RECORDS, 0), Log::new(0));
     log.topic.0.append(2, None, Some(b"{}"));
     assert!(
-        refused(&HandOff::new(longer.archived(), log.topic.clone()), None)
+        refused(&HybridSource::new(longer.archived(), log.topic.clone()), None)
             .contains("ends at 12, the other at 1")
     );
     // Of the same length, but not the same.
@@ -215,7 +215,7 @@ fn what_is_no_archive_of_the_topic_is_refused() {
         (b"{\"k\"\n", false),
     ] {
         log.archive.0.store.put(path, text).unwrap();
-        let both = HandOff::new(log.archived(), other.topic.clone());
+        let both = HybridSource::new(log.archived(), other.topic.clone());
         if fits {
             assert_eq!(
                 read(&mut *both.open(2, None, false).unwrap()).unwrap().len() as u64,

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::connect::{Partition, Poll, line};
+use crate::connect::{Partition, Poll};
 use crate::error::{Error, Result};
 use crate::record::{Batch, LONGEST, Record};
 use crate::time::Timestamp;
 
+use super::lines::line;
 use super::objects::Objects;
 use super::source::{CHUNK, Reader};
 use super::{ArchiveTopic, WriterLock, layout};

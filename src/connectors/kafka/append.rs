@@ -1,5 +1,7 @@
-//! Appending for a gateway: a record is acknowledged when the brokers have it, and refused in time
-//! where they don't say so.
+//! Appending to Kafka: a record is acknowledged when the brokers have it, and refused if they don't
+//! confirm it in time.
+
+mod refusal;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,43 +24,43 @@ use crate::error::{Error, Result};
 
 use super::Kafka;
 use super::client::Context;
-use super::codes::{relevance, unknown_topic};
-use super::limit::too_large;
-use super::sending::{PATIENCE, Report, Senders, lock};
+use super::codes::unknown_topic;
+use super::sending::{Report, SEND_TIMEOUT, Senders, lock};
 
-/// How long the brokers have for a question, and for one after a record has waited in vain.
-const ASKING: Duration = Duration::from_secs(5);
-const AFTER: Duration = Duration::from_secs(3);
-/// How often it is looked for a topic that was made, and the pause between.
-const LOOKS: u32 = 50;
-const PAUSE: Duration = Duration::from_millis(100);
-/// The most partitions of a topic that is made here: who may post may otherwise ask for more than
-/// brokers bear.
-const PARTITIONS: u32 = 1000;
+/// Time that the brokers have for a request about topics.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time that the brokers have for such a request after a record has timed out.
+const REQUEST_TIMEOUT_AFTER_RECORD: Duration = Duration::from_secs(3);
+/// Attempts to find a created topic, and the pause between them.
+const FIND_ATTEMPTS: u32 = 50;
+const FIND_INTERVAL: Duration = Duration::from_millis(100);
+/// Most partitions of a created topic. Without a limit, a client could overload the brokers.
+const MAX_PARTITIONS: u32 = 1000;
 
 /// The topics of a cluster, to append to.
 ///
-/// The key decides on the partition as Java's clients have it decide; without one they take turns.
-/// A record that gets no answer in time may be there all the same. Topics are made and deleted with
+/// The key decides the partition as in Java's clients; without a key partitions take turns. A record
+/// that is not confirmed in time may be appended all the same. Topics are created and deleted with
 /// the rights of the user; with tokens that is refused.
 ///
-/// Brokers limit batches, not records: the limit of a topic is asked for, and a batch that is
-/// refused is sent again in smaller ones. Only a record that is refused alone is too large.
+/// Brokers limit the size of batches, not of records. Batches follow the limit of their topic; a
+/// refused batch is sent again in smaller ones. Only a record that is refused alone is too large.
 pub struct KafkaAppender {
     shared: Arc<Shared>,
     runtime: Runtime,
 }
 
-/// What all requests share.
+/// The state that all requests share.
 struct Shared {
     kafka: Kafka,
     name: String,
     senders: Senders,
-    /// How many partitions each topic has, by its name in the cluster.
+    /// The number of partitions of each topic, by its name in the cluster.
     known: Mutex<BTreeMap<String, u32>>,
-    /// How many looks at the topics are done, and what came of the last; who holds it looks.
-    looking: tokio::sync::Mutex<Result<(), Refusal>>,
-    looks: AtomicU64,
+    /// The result of the last refresh of `known`; held while another one runs.
+    refreshing: tokio::sync::Mutex<Result<(), Refusal>>,
+    /// The number of refreshes so far.
+    refreshes: AtomicU64,
     closed: AtomicBool,
     broken: watch::Sender<Option<String>>,
 }
@@ -75,16 +77,16 @@ impl KafkaAppender {
             name,
             senders,
             known: Mutex::default(),
-            looking: tokio::sync::Mutex::new(Ok(())),
-            looks: AtomicU64::new(0),
+            refreshing: tokio::sync::Mutex::new(Ok(())),
+            refreshes: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             broken: watch::channel(None).0,
         };
         Ok(KafkaAppender { shared: Arc::new(shared), runtime })
     }
 
-    /// Does it to its end, whether or not somebody waits for it.
-    fn work<T: Send + 'static>(
+    /// Runs a request to its end, even if its client disconnects.
+    fn complete<T: Send + 'static>(
         &self,
         work: impl Future<Output = Result<T, Refusal>> + Send + 'static,
     ) -> Answer<'static, T> {
@@ -105,8 +107,8 @@ impl Append for KafkaAppender {
 
     fn topics(&self) -> Answer<'_, Vec<String>> {
         let shared = self.shared.clone();
-        self.work(async move {
-            shared.clone().look().await?;
+        self.complete(async move {
+            shared.clone().refresh().await?;
             let below = |name: &String| {
                 name.strip_prefix(&shared.kafka.settings.prefix).map(str::to_string)
             };
@@ -116,8 +118,8 @@ impl Append for KafkaAppender {
 
     fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<PartitionInfo>> {
         let (shared, topic) = (self.shared.clone(), self.shared.full(topic));
-        self.work(async move {
-            shared.clone().look().await?;
+        self.complete(async move {
+            shared.clone().refresh().await?;
             let count = lock(&shared.known).get(&topic).copied();
             count.map(PartitionInfo::even).ok_or(Refusal::NoTopic)
         })
@@ -126,7 +128,7 @@ impl Append for KafkaAppender {
     fn append<'a>(
         &'a self,
         topic: &'a str,
-        entries: Vec<NewRecord>,
+        records: Vec<NewRecord>,
     ) -> Answer<'a, Vec<Result<Appended, Refusal>>> {
         async move {
             let (shared, topic) = (&self.shared, self.shared.full(topic));
@@ -135,29 +137,32 @@ impl Append for KafkaAppender {
             }
             let known = lock(&shared.known).get(&topic).copied();
             let fits = |count: u32| {
-                entries
+                records
                     .iter()
-                    .all(|entry| entry.partition.is_none_or(|partition| partition < count))
+                    .all(|record| record.partition.is_none_or(|partition| partition < count))
             };
             if !known.is_some_and(fits) {
-                // It may be there by now.
-                self.work(shared.clone().look()).await?;
+                // It may have been created in the meantime.
+                self.complete(shared.clone().refresh()).await?;
                 let count = lock(&shared.known).get(&topic).copied().ok_or(Refusal::NoTopic)?;
                 if !fits(count) {
                     return Err(Refusal::NoPartition);
                 }
             }
             let failed = |error: Error| Refusal::Failed(error.to_string());
-            let reports = shared.senders.send(&topic, &entries).await.map_err(failed)?;
+            let reports = shared.senders.send(&topic, &records).await.map_err(failed)?;
             let doubtful = |code: Code| unknown_topic(code) || code == Code::MessageTimedOut;
             let doubt = reports
                 .iter()
                 .any(|report| matches!(report, Report::Not(code, _) if doubtful(*code)));
-            // A request that has waited for long does not wait as long again.
-            let (looking, name) = (shared.clone(), topic.clone());
-            let gone =
-                async move { Ok(timeout(AFTER, looking.is_lost(name)).await.unwrap_or(false)) };
-            let gone = doubt && self.work(gone).await?;
+            // A request that has timed out once doesn't wait that long again.
+            let (refreshing, name) = (shared.clone(), topic.clone());
+            let gone = async move {
+                Ok(timeout(REQUEST_TIMEOUT_AFTER_RECORD, refreshing.is_lost(name))
+                    .await
+                    .unwrap_or(false))
+            };
+            let gone = doubt && self.complete(gone).await?;
             let place = |report: Report| match report {
                 Report::At(partition, offset) => Ok(Appended {
                     partition: partition as u32,
@@ -179,22 +184,22 @@ impl Append for KafkaAppender {
 
     fn create<'a>(&'a self, topic: &'a str, partitions: u32) -> Answer<'a, ()> {
         let (shared, topic) = (self.shared.clone(), topic.to_string());
-        self.work(async move {
+        self.complete(async move {
             let topic = shared
                 .kafka
                 .topic(&topic)
                 .map_err(|error| Refusal::Invalid(error.to_string()))?
                 .topic;
-            if !(1..=PARTITIONS).contains(&partitions) {
+            if !(1..=MAX_PARTITIONS).contains(&partitions) {
                 return Err(Refusal::Invalid(format!(
-                    "a topic is made with 1 to {PARTITIONS} partitions"
+                    "a topic is made with 1 to {MAX_PARTITIONS} partitions"
                 )));
             }
             let name = topic.clone();
             shared
                 .clone()
                 .administer(move |admin, options| {
-                    // How many copies there are is the brokers' own to say.
+                    // The brokers decide the number of replicas.
                     let topic =
                         NewTopic::new(&name, partitions as i32, TopicReplication::Fixed(-1));
                     let created =
@@ -202,13 +207,13 @@ impl Append for KafkaAppender {
                     Ok(created.into_iter().find_map(|topic| topic.err().map(|(_, code)| code)))
                 })
                 .await?;
-            // The brokers answer before all of them know of it.
-            for _ in 0..LOOKS {
-                shared.clone().look().await?;
+            // The brokers reply before all of them have the new topic.
+            for _ in 0..FIND_ATTEMPTS {
+                shared.clone().refresh().await?;
                 if lock(&shared.known).contains_key(&topic) {
                     return Ok(());
                 }
-                tokio::time::sleep(PAUSE).await;
+                tokio::time::sleep(FIND_INTERVAL).await;
             }
             Err(Refusal::Busy("the topic is being made".to_string()))
         })
@@ -216,8 +221,8 @@ impl Append for KafkaAppender {
 
     fn delete<'a>(&'a self, topic: &'a str) -> Answer<'a, ()> {
         let (shared, topic) = (self.shared.clone(), self.shared.full(topic));
-        self.work(async move {
-            shared.clone().look().await?;
+        self.complete(async move {
+            shared.clone().refresh().await?;
             if !lock(&shared.known).contains_key(&topic) {
                 return Err(Refusal::NoTopic);
             }
@@ -238,10 +243,13 @@ impl Append for KafkaAppender {
     fn close(&self) -> Answer<'_, ()> {
         let shared = self.shared.clone();
         shared.closed.store(true, Ordering::Relaxed);
-        self.work(async move {
+        self.complete(async move {
             let flush = move || {
-                let flushed =
-                    shared.senders.all().into_iter().try_for_each(|sender| sender.flush(PATIENCE));
+                let flushed = shared
+                    .senders
+                    .all()
+                    .into_iter()
+                    .try_for_each(|sender| sender.flush(SEND_TIMEOUT));
                 flushed.map_err(|error| shared.refusal("", &error))
             };
             tokio::task::spawn_blocking(flush).await.map_err(|e| Refusal::Failed(e.to_string()))?
@@ -264,25 +272,25 @@ impl Append for KafkaAppender {
 }
 
 impl Shared {
-    /// What the cluster calls a topic.
+    /// The cluster's name of a topic.
     fn full(&self, topic: &str) -> String {
         format!("{}{topic}", self.kafka.settings.prefix)
     }
 
-    /// Asks for the topics there are. Who comes while others ask waits, and takes the answer to a
-    /// question that was asked later.
-    async fn look(self: Arc<Self>) -> Result<(), Refusal> {
-        let came = self.looks.load(Ordering::Relaxed);
-        let mut looking = self.looking.lock().await;
-        if self.looks.load(Ordering::Relaxed) > came + 1 {
-            return looking.clone();
+    /// Refreshes the known topics. A caller that arrives during a refresh waits, and uses the result
+    /// of the next one, which began after its own call.
+    async fn refresh(self: Arc<Self>) -> Result<(), Refusal> {
+        let came = self.refreshes.load(Ordering::Relaxed);
+        let mut refreshing = self.refreshing.lock().await;
+        if self.refreshes.load(Ordering::Relaxed) > came + 1 {
+            return refreshing.clone();
         }
         let shared = self.clone();
-        // All topics: a question for one would make it, where brokers do that. Each producer asks,
-        // for each has its own partitions.
+        // Request all topics: a request for one may create it. Each producer sends the request,
+        // because each has partitions of its own.
         let ask = move || {
             let asked = shared.senders.all().into_iter().map(|sender| {
-                let found = sender.client().fetch_metadata(None, ASKING)?;
+                let found = sender.client().fetch_metadata(None, REQUEST_TIMEOUT)?;
                 sender.client().context().0.forget();
                 Ok(found)
             });
@@ -296,9 +304,9 @@ impl Shared {
             .await
             .map_err(|e| Refusal::Failed(e.to_string()))
             .flatten();
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        *looking = asked.map(|found| {
-            // Those of the brokers themselves are nobody's to write to.
+        self.refreshes.fetch_add(1, Ordering::Relaxed);
+        *refreshing = asked.map(|found| {
+            // Internal topics of the brokers take no records.
             let topics = found
                 .topics()
                 .iter()
@@ -308,14 +316,15 @@ impl Shared {
             };
             *lock(&self.known) = topics.map(count).filter(|(_, count)| *count > 0).collect();
         });
-        looking.clone()
+        refreshing.clone()
     }
 
-    /// Returns true if a topic is gone. Once may be too early for brokers that have just come back.
+    /// Returns true if a topic is gone. It looks twice, because brokers that have just restarted
+    /// may not have all topics yet.
     async fn is_lost(self: Arc<Self>, topic: String) -> bool {
         let there = |shared: &Shared| lock(&shared.known).contains_key(&topic);
-        for pause in [PAUSE, Duration::ZERO] {
-            if self.clone().look().await.is_err() || there(&self) {
+        for pause in [FIND_INTERVAL, Duration::ZERO] {
+            if self.clone().refresh().await.is_err() || there(&self) {
                 return false;
             }
             tokio::time::sleep(pause).await;
@@ -329,7 +338,7 @@ impl Shared {
         self.senders.forget(topic);
     }
 
-    /// Changes topics.
+    /// Creates or deletes topics.
     async fn administer(
         self: Arc<Self>,
         change: impl FnOnce(&AdminClient<Context>, &AdminOptions) -> KafkaResult<Option<Code>>
@@ -337,7 +346,7 @@ impl Shared {
         + 'static,
     ) -> Result<(), Refusal> {
         if self.kafka.settings.tokens.are_used() {
-            // The client for it hands its questions for tokens to nobody, and would wait in vain.
+            // The admin client never serves its token requests, so it would wait for ever.
             return Err(Refusal::Denied(
                 "topics can't be made with tokens, nor deleted: do it otherwise".to_string(),
             ));
@@ -345,8 +354,9 @@ impl Shared {
         let changed = tokio::task::spawn_blocking(move || {
             let client = self.kafka.settings.client::<AdminClient<Context>>(&self.name, &[]);
             let client = client.map_err(|error| Refusal::Failed(error.to_string()))?;
-            let options =
-                AdminOptions::new().request_timeout(Some(ASKING)).operation_timeout(Some(ASKING));
+            let options = AdminOptions::new()
+                .request_timeout(Some(REQUEST_TIMEOUT))
+                .operation_timeout(Some(REQUEST_TIMEOUT));
             match change(&client, &options) {
                 Ok(None) => Ok(()),
                 Ok(Some(code)) => Err(self.refusal("", &KafkaError::AdminOp(code))),
@@ -354,54 +364,5 @@ impl Shared {
             }
         });
         changed.await.map_err(|e| Refusal::Failed(e.to_string())).flatten()
-    }
-
-    /// What an error means for who sent a record to `topic`.
-    fn refusal(&self, topic: &str, error: &KafkaError) -> Refusal {
-        tracing::debug!(log = self.name, topic, %error, "refused");
-        let senders = self.senders.all();
-        if let Some((_, why)) = senders.iter().find_map(|sender| sender.client().fatal_error()) {
-            self.broken.send_replace(Some(why.clone()));
-            return Refusal::Failed(why);
-        }
-        let code = match error {
-            KafkaError::AdminOp(code) => Some(*code),
-            other => other.rdkafka_error_code(),
-        };
-        let Some(code) = code else { return Refusal::Failed(error.to_string()) };
-        let what = code.to_string();
-        match code {
-            code if unknown_topic(code) && matches!(error, KafkaError::AdminOp(_)) => {
-                Refusal::NoTopic
-            }
-            // It is there: brokers and clients don't know it all at the same time.
-            code if unknown_topic(code) => Refusal::Busy("the topic is being made".to_string()),
-            Code::TopicAlreadyExists => Refusal::Exists,
-            code if too_large(code) => {
-                Refusal::Invalid("a record is larger than Kafka takes".to_string())
-            }
-            Code::InvalidRecord
-            | Code::InvalidTopic
-            | Code::InvalidPartitions
-            | Code::PolicyViolation => Refusal::Invalid(what),
-            _ if relevance(code) > 2 => Refusal::Denied(what),
-            // Nobody answers, because nobody is let in.
-            _ if relevance(code) < 2 => match senders
-                .iter()
-                .find_map(|sender| sender.client().context().0.hopeless())
-            {
-                Some(why) => Refusal::Denied(format!("Kafka does not let this gateway in: {why}")),
-                None => Refusal::Busy("Kafka does not answer".to_string()),
-            },
-            Code::QueueFull
-            | Code::MessageTimedOut
-            | Code::NotEnoughReplicas
-            | Code::NotEnoughReplicasAfterAppend
-            | Code::LeaderNotAvailable
-            | Code::NotLeaderForPartition
-            | Code::NotController
-            | Code::ThrottlingQuotaExceeded => Refusal::Busy(what),
-            _ => Refusal::Failed(what),
-        }
     }
 }

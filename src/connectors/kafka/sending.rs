@@ -24,7 +24,7 @@ use super::limit::{self, Step};
 
 /// How long the brokers have for a record, from when it came; a leader that was lost is replaced in
 /// less.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// How many records of a request are on their way at a time: each takes some hundred bytes.
 const AT_ONCE: usize = 4096;
 
@@ -151,7 +151,7 @@ impl Senders {
         if let Some(sender) = made.get(&step) {
             return Ok(sender.clone());
         }
-        let (patience, size) = (PATIENCE.as_millis().to_string(), step.bytes().to_string());
+        let (patience, size) = (SEND_TIMEOUT.as_millis().to_string(), step.bytes().to_string());
         let sender: Sender = self.kafka.settings.client_in(
             &self.name,
             &[

@@ -1,4 +1,4 @@
-//! Appending for a gateway: a record is acknowledged when Kinesis says where it is.
+//! Appending to Kinesis: a record is acknowledged when Kinesis returns its sequence number.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -17,24 +17,26 @@ use super::fetch::{ATTEMPTS, SOON, insist};
 use super::put::{self, RECORD, Way};
 use super::{Kinesis, streams};
 
-/// How often a call of a request is made: with its pauses, that is less than two seconds of a
-/// service that refuses at once.
-const TRIES: u32 = 4;
-/// How long the records of a request may take, and how long it is waited for a stream that is made
-/// or deleted.
-const PATIENCE: Duration = Duration::from_secs(20);
-const CHANGING: Duration = Duration::from_secs(60);
+/// Attempts of a call. With their pauses they take less than two seconds, if the service refuses at
+/// once.
+const ATTEMPTS_OF_CALL: u32 = 4;
+/// Time that the records of a request may take.
+const APPEND_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time that the creation or deletion of a stream may take.
+const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The streams of a region, to append to.
 ///
-/// Records of a request go together, as many as Kinesis takes in a call, and may come to stand in
-/// any order, those of one key too: Kinesis promises none within a call, and what it refuses goes
-/// again in another. A key that is too long or no text is hashed; without one the value is. What a
-/// shard has no room for is tried again for a moment, then refused. A record whose answer was lost
-/// may be there all the same, and twice when it is sent again.
+/// The records of a request are sent together, as many as fit into a call. They may be stored in any
+/// order, even those of one key: Kinesis guarantees no order within a call, and refused records are
+/// sent again in another call.
+///
+/// A key that is too long or not UTF-8 is hashed; without a key the value is. Records that a shard
+/// has no room for are tried again for a moment, then refused. A record whose response was lost may
+/// be stored all the same, and twice when it is sent again.
 pub struct KinesisAppender {
     kinesis: Kinesis,
-    patience: Duration,
+    append_timeout: Duration,
     closed: AtomicBool,
 }
 
@@ -43,21 +45,21 @@ impl Kinesis {
     pub fn appender(&self) -> KinesisAppender {
         KinesisAppender {
             kinesis: self.clone(),
-            patience: PATIENCE,
+            append_timeout: APPEND_TIMEOUT,
             closed: AtomicBool::new(false),
         }
     }
 }
 
 impl KinesisAppender {
-    /// The same log, whose records may take this long.
+    /// Sets the time that the records of a request may take.
     #[cfg(test)]
-    pub(super) fn patient(self, patience: Duration) -> Self {
-        KinesisAppender { patience, ..self }
+    pub(super) fn timeout(self, append_timeout: Duration) -> Self {
+        KinesisAppender { append_timeout, ..self }
     }
 
-    /// Does it to its end, whether or not somebody waits for it.
-    fn work<'a, T, W>(&self, work: impl FnOnce(Kinesis) -> W) -> Answer<'a, T>
+    /// Runs a request to its end, even if its client disconnects.
+    fn complete<'a, T, W>(&self, work: impl FnOnce(Kinesis) -> W) -> Answer<'a, T>
     where
         T: Send + 'static,
         W: Future<Output = Result<T, Refusal>> + Send + 'static,
@@ -68,7 +70,7 @@ impl KinesisAppender {
     }
 }
 
-/// Does it within a time.
+/// Runs `work` within a time limit.
 async fn within<T>(
     limit: Duration,
     work: impl Future<Output = Result<T, Refusal>>,
@@ -84,11 +86,12 @@ impl Append for KinesisAppender {
     }
 
     fn topics(&self) -> Answer<'_, Vec<String>> {
-        self.work(|kinesis| async move {
+        self.complete(|kinesis| async move {
             let client = client(&kinesis)?;
             within(
                 SOON,
-                insist("list streams", Some(TRIES), || streams::names(client)).map_err(refusal),
+                insist("list streams", Some(ATTEMPTS_OF_CALL), || streams::names(client))
+                    .map_err(refusal),
             )
             .await
         })
@@ -96,40 +99,40 @@ impl Append for KinesisAppender {
 
     fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<PartitionInfo>> {
         let topic = topic.to_string();
-        self.work(|kinesis| async move { parts(&kinesis, &topic).await })
+        self.complete(|kinesis| async move { parts(&kinesis, &topic).await })
     }
 
     fn append<'a>(
         &'a self,
         topic: &'a str,
-        entries: Vec<NewRecord>,
+        records: Vec<NewRecord>,
     ) -> Answer<'a, Vec<Result<Appended, Refusal>>> {
         if self.closed.load(Ordering::Relaxed) {
             return async { Err(Refusal::Busy("the log is closed".to_string())) }.boxed();
         }
-        let (topic, patience) = (topic.to_string(), self.patience);
-        self.work(move |kinesis| async move {
-            let parts = match entries.iter().any(|entry| entry.partition.is_some()) {
+        let (topic, append_timeout) = (topic.to_string(), self.append_timeout);
+        self.complete(move |kinesis| async move {
+            let parts = match records.iter().any(|record| record.partition.is_some()) {
                 true => parts(&kinesis, &topic).await?,
                 false => Vec::new(),
             };
-            let made = entries
+            let made = records
                 .into_iter()
-                .map(|entry| made(entry, &parts))
+                .map(|record| made(record, &parts))
                 .collect::<Result<Vec<_>, _>>()?;
             let what = format!("append to stream {topic}");
-            // Beside the work, so that what is known to be written is acknowledged when the rest
-            // comes too late.
+            // Outside of the future, so that written records are acknowledged when the others time
+            // out.
             let mut written = vec![None; made.len()];
             let put = put::put(
                 &*kinesis.service.api,
                 &what,
                 &topic,
                 made,
-                Way::Together(TRIES),
+                Way::Together(ATTEMPTS_OF_CALL),
                 &mut written,
             );
-            let why = within(patience, put.map_err(refusal)).await.err();
+            let why = within(append_timeout, put.map_err(refusal)).await.err();
             let lost = || Refusal::Failed("Kinesis gives no answer".to_string());
             let place = |written: Option<api::Written>| {
                 let written = written.ok_or_else(|| why.clone().unwrap_or_else(lost))?;
@@ -143,7 +146,7 @@ impl Append for KinesisAppender {
 
     fn create<'a>(&'a self, topic: &'a str, partitions: u32) -> Answer<'a, ()> {
         let topic = topic.to_string();
-        self.work(move |kinesis| async move {
+        self.complete(move |kinesis| async move {
             let client = client(&kinesis)?;
             let call = client
                 .create_stream()
@@ -154,18 +157,18 @@ impl Append for KinesisAppender {
                 if fault.kind == FaultKind::InUse { Refusal::Exists } else { refusal(fault) }
             };
             within(SOON, call.map_err(|error| exists(fault(error)))).await?;
-            within(CHANGING, streams::settle(client, &topic).map_err(refusal)).await
+            within(CHANGE_TIMEOUT, streams::settle(client, &topic).map_err(refusal)).await
         })
     }
 
     fn delete<'a>(&'a self, topic: &'a str) -> Answer<'a, ()> {
         let topic = topic.to_string();
-        self.work(|kinesis| async move {
+        self.complete(|kinesis| async move {
             let client = client(&kinesis)?;
             let call =
                 client.delete_stream().stream_name(&topic).enforce_consumer_deletion(true).send();
             within(SOON, call.map_err(|error| refusal(fault(error)))).await?;
-            within(CHANGING, streams::vanish(client, &topic).map_err(refusal)).await
+            within(CHANGE_TIMEOUT, streams::vanish(client, &topic).map_err(refusal)).await
         })
     }
 
@@ -193,15 +196,17 @@ async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<PartitionInfo>, Re
     Ok(parts)
 }
 
-fn made(entry: NewRecord, parts: &[PartitionInfo]) -> Result<api::Entry, Refusal> {
+fn made(record: NewRecord, parts: &[PartitionInfo]) -> Result<api::Entry, Refusal> {
     let hash =
         |partition| parts.iter().find(|part| part.number == partition).map(|part| part.hashes.0);
-    let hash =
-        entry.partition.map(|partition| hash(partition).ok_or(Refusal::NoPartition)).transpose()?;
-    let data = entry
+    let hash = record
+        .partition
+        .map(|partition| hash(partition).ok_or(Refusal::NoPartition))
+        .transpose()?;
+    let data = record
         .value
         .ok_or_else(|| Refusal::Invalid("a record of Kinesis has a value".to_string()))?;
-    let key = match entry.key {
+    let key = match record.key {
         Some(key) => {
             String::from_utf8(key.into()).map_or_else(|e| put::hashed(e.as_bytes()), put::key)
         }
@@ -213,7 +218,7 @@ fn made(entry: NewRecord, parts: &[PartitionInfo]) -> Result<api::Entry, Refusal
     Ok(api::Entry { key, hash, data })
 }
 
-/// What a fault means for who asked.
+/// The refusal that a fault means for a request.
 fn refusal(fault: Fault) -> Refusal {
     tracing::debug!(cause = %fault.cause, "refused");
     match fault.kind {

@@ -61,7 +61,7 @@ fn what_there_is_no_room_for_is_refused_and_the_rest_acknowledged() {
 fn what_was_written_before_the_time_was_up_is_acknowledged() {
     let fake = Fake::of(1);
     fake.with(|stream| stream.silent_after = Some(1));
-    let log = fake.stream().kinesis.appender().patient(Duration::from_millis(1));
+    let log = fake.stream().kinesis.appender().timeout(Duration::from_millis(1));
     let places =
         block_on(log.append("events", (0..501).map(|n| entry("k", &n.to_string())).collect()))
             .unwrap();

@@ -1,5 +1,4 @@
-//! One log in two places: an archive of it, and the topic that the archive is written from and that
-//! goes on.
+//! A log in two places: an archive of a topic, and the topic itself, which continues the archive.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -8,50 +7,65 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{Identity, Partition, Poll, Source};
+use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Error, Result};
-use crate::record::{BEGINNING, Batch, LONGEST, Record, Span};
+use crate::record::{Batch, Record};
 
-/// A log that is read from its archive as far as that reaches, and then, at the very next offset of
-/// each partition, from the topic. Both have the same positions, so a record has the same place in
-/// the topic's order wherever it is read.
+use super::lines::archived_lines;
+
+/// A log that is read from its archive first and then from the topic, at the next offset of each
+/// partition. Both have the same offsets, so the order of a record does not depend on the place.
 ///
-/// The archive may end anywhere between the topic's beginning and its end. A gap between the two is
-/// refused, and so is an archive of another log: it reaches beyond the topic, or its last record is
-/// not what the topic has there. The same JSON in other bytes is the same record, for Confluent's
-/// sink may order the fields of an object anew. A record of the topic is read as the archive would
-/// hold it: without its key, headers and timestamp, a null value as `null`, a line feed as a space,
-/// and of one of more than 64 MiB only the beginning. Two of which there is no more are the same if
-/// that and their lengths are.
+/// The archive may end anywhere between the topic's beginning and its end. These are refused:
 ///
-/// Where the topic took over is remembered in each commit. What was read is read again from where
-/// it was read, and where it no longer is from the other place; then the same bytes must be there.
-pub struct HandOff(Arc<Parts>);
+/// - a gap between the two;
+/// - an archive that ends after the topic;
+/// - an archive whose last record differs from the topic's record at that offset. Equal JSON in
+///   other bytes is no difference, because Confluent's sink may reorder the fields of an object.
+///
+/// A record of the topic is read as the archive would hold it: without key, headers and timestamp,
+/// a null value as `null`, a line feed as a space. Of a record over 64 MiB only the first 2 MiB are
+/// kept. Two such records are equal if those bytes and their full lengths are.
+///
+/// Each commit records the offset at which the topic took over. After a restart, records are read
+/// from the same place as before; if it no longer has them, from the other place, whose bytes must
+/// be the same.
+///
+/// ```
+/// use watershed::connect::Source;
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::connectors::archive::{Archive, HybridSource};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let url = folder.path().to_str().unwrap();
+/// let archive = Archive::open(url)?.topic("pin");
+/// let source = HybridSource::new(archive, MemoryLog::default());
+/// assert!(source.describe().contains("continued by"));
+/// # Ok::<(), watershed::Error>(())
+/// ```
+pub struct HybridSource(Arc<Parts>);
 
 struct Parts {
     archive: Box<dyn Source>,
     live: Box<dyn Source>,
-    /// By partition, the offset from which on it was read from the topic.
+    /// The offset from which on records were read from the topic, by partition.
     taken: Mutex<BTreeMap<u32, u64>>,
 }
 
-impl HandOff {
-    /// The log that `live` is, and `archive` an archive of. Both must know their [`Source::span`].
+impl HybridSource {
+    /// Reads `archive` and then `live`. Both must have a [`Source::span`].
     pub fn new(archive: impl Source + 'static, live: impl Source + 'static) -> Self {
-        HandOff(Arc::new(Parts {
-            archive: Box::new(archive),
-            live: Box::new(live),
-            taken: Mutex::default(),
-        }))
+        let (archive, live) = (Box::new(archive), Box::new(live));
+        HybridSource(Arc::new(Parts { archive, live, taken: Mutex::default() }))
     }
 }
 
-impl Source for HandOff {
+impl Source for HybridSource {
     fn describe(&self) -> String {
         format!("{}, continued by {}", self.0.archive.describe(), self.0.live.describe())
     }
 
-    /// Returns those of both, so that a run that read one of the two alone is continued with both.
+    /// The identities of both, so that a run that read only one of them continues with both.
     fn identities(&self) -> Result<Vec<Identity>> {
         Ok([self.0.archive.identities()?, self.0.live.identities()?].concat())
     }
@@ -69,9 +83,9 @@ impl Source for HandOff {
         let all = spans.all();
         let next = from.unwrap_or(all.start);
         if !(all.start..=all.end).contains(&next) {
-            let what = format!("it has the offsets from {} up to {}", all.start, all.end);
+            let has = format!("it has the offsets from {} up to {}", all.start, all.end);
             return Err(Error::data(format!(
-                "can't read {} from offset {next}: {what}",
+                "can't read {} from offset {next}: {has}",
                 self.0.name(partition)
             ))
             .hint("Bring back what is missing, or begin anew with another state."));
@@ -103,7 +117,7 @@ impl Source for HandOff {
         *self.0.taken() = match memory {
             Value::Null => BTreeMap::new(),
             memory => serde::Deserialize::deserialize(memory).map_err(|e| {
-                let message = format!("what was recorded of {} is damaged", self.describe());
+                let message = format!("can't read the recorded positions of {}", self.describe());
                 Error::data(message)
                     .because(e)
                     .hint("Restore the state, or begin anew with another one.")
@@ -113,7 +127,7 @@ impl Source for HandOff {
     }
 }
 
-/// What there is of a partition.
+/// The offsets of a partition in both places.
 struct Spans {
     archived: Option<Range<u64>>,
     live: Option<Range<u64>>,
@@ -127,11 +141,11 @@ impl Spans {
     }
 }
 
-/// What is being read.
+/// The place that is being read.
 enum Part {
     /// The archive, up to this offset at most.
     Archive(Box<dyn Partition>, u64),
-    /// The topic; before the first batch, what the archive says its first record is.
+    /// The topic; until the first batch, with the archive's version of its first record.
     Live(Box<dyn Partition>, Option<Held>),
 }
 
@@ -148,8 +162,8 @@ impl Parts {
         )
     }
 
-    /// What there is of a partition now. The archive is asked first, for the topic is never behind
-    /// it.
+    /// The current offsets of a partition. The archive is looked up first, because it only follows
+    /// the topic.
     fn spans(&self, partition: u32) -> Result<Spans> {
         let spans =
             Spans { archived: self.archive.span(partition)?, live: self.live.span(partition)? };
@@ -162,22 +176,24 @@ impl Parts {
         }
         if live.start > archived.end {
             let (end, start) = (archived.end, live.start);
-            return Err(Error::data(format!("{} lacks the offsets from {end} up to {start}", self.name(partition))).hint(
-                "Its retention took them before they were archived. If no other archive has them, read the two as two logs, \
-                     with --apart, another --state and another --lake.",
-            ));
+            let name = self.name(partition);
+            return Err(Error::data(format!("{name} lacks the offsets from {end} up to {start}"))
+                .hint(
+                    "Its retention took them before they were archived. If no other archive has \
+                     them, read the two as two logs, with a state and tables of their own.",
+                ));
         }
         Ok(spans)
     }
 
-    fn other(&self, partition: u32, what: &str) -> Error {
-        Error::data(format!("{} is not one log: {what}", self.name(partition))).hint(
+    fn other(&self, partition: u32, why: &str) -> Error {
+        Error::data(format!("{} is not one log: {why}", self.name(partition))).hint(
             "Give the archive that was written from this very topic, or read the two as two logs.",
         )
     }
 
-    /// Opens what has the record at `next`. `last` is the record before it, if that was just read
-    /// from the archive.
+    /// Opens the place that has the record at `next`. `last` is the record before it, if the archive
+    /// has just returned that.
     fn part(
         &self,
         partition: u32,
@@ -196,7 +212,7 @@ impl Parts {
         }
         let seam = last.is_some();
         let last = match next.checked_sub(1).filter(|before| lives(*before)) {
-            // Whoever continues what was read of the archive alone has not compared the two yet.
+            // A run that has read only the archive so far has not compared the two places yet.
             Some(before) if !seam && next <= taken && archived(before) => {
                 self.archived(partition, before)?
             }
@@ -217,22 +233,22 @@ impl Parts {
     }
 }
 
-/// Reads a partition, from one part after the other.
+/// A reader of a partition, from one place after the other.
 struct Reader {
     log: Arc<Parts>,
     partition: u32,
     follow: bool,
     next: u64,
-    /// Where it ends: after what was there when it was opened.
+    /// The end of a bounded read: the end of the partition when it was opened.
     end: Option<u64>,
     part: Part,
-    /// The last record that came from the archive.
+    /// The last record from the archive.
     last: Option<Held>,
 }
 
 impl Reader {
-    /// Goes on in what has the next record now: the archive may have grown, the topic been
-    /// shortened.
+    /// Continues in the place that has the next record now: the archive may have grown, and the
+    /// topic may have lost records to its retention.
     fn change(&mut self) -> Result<()> {
         let spans = self.log.spans(self.partition)?;
         self.part =
@@ -240,7 +256,7 @@ impl Reader {
         Ok(())
     }
 
-    /// What of a batch is handed over.
+    /// The records of a batch that belong to this read.
     fn take(&mut self, mut batch: Batch) -> Result<Option<Batch>> {
         match &mut self.part {
             Part::Archive(_, until) => {
@@ -248,13 +264,13 @@ impl Reader {
                 self.last = batch.iter(0).last().and_then(|record| held(&record));
             }
             Part::Live(_, expected) => {
-                batch = lines(&batch);
+                batch = archived_lines(&batch);
                 if let Some(expected) = expected.take() {
                     let first =
                         batch.iter(0).next().filter(|first| first.order.offset + 1 == self.next);
                     if !first.is_some_and(|first| same(&first, &expected)) {
-                        let what = format!("they have other records at offset {}", self.next - 1);
-                        return Err(self.log.other(self.partition, &what));
+                        let why = format!("they have other records at offset {}", self.next - 1);
+                        return Err(self.log.other(self.partition, &why));
                     }
                     batch = batch.split_off(self.next);
                 }
@@ -292,9 +308,9 @@ impl Partition for Reader {
         }
     }
 
-    fn wait(&mut self, patience: Duration) -> bool {
+    fn wait(&mut self, timeout: Duration) -> bool {
         let (Part::Archive(part, _) | Part::Live(part, _)) = &mut self.part;
-        part.wait(patience)
+        part.wait(timeout)
     }
 
     fn remaining(&self) -> u64 {
@@ -303,44 +319,14 @@ impl Partition for Reader {
     }
 }
 
-/// The line that stands for a value in an archive: JSON has no line feeds, so that a blank means
-/// the same.
-pub(crate) fn line(value: Option<&[u8]>) -> impl Iterator<Item = u8> {
-    value.unwrap_or(b"null").iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte })
-}
-
-/// The records of a batch as an archive holds them.
-fn lines(batch: &Batch) -> Batch {
-    let mut lines = Batch {
-        partition: batch.partition,
-        first: batch.first,
-        next: batch.next,
-        ..Batch::default()
-    };
-    for record in batch.iter(0) {
-        let (start, length) = (lines.bytes.len() as u32, record.value.map_or(0, <[u8]>::len));
-        let cut = record.cut.or((length > LONGEST).then_some(length as u64));
-        lines.bytes.extend(line(record.value).take(if cut.is_some() {
-            BEGINNING
-        } else {
-            LONGEST
-        }));
-        lines.records.push(Span {
-            cut,
-            ..Span::of_value(record.order.offset, start..lines.bytes.len() as u32)
-        });
-    }
-    lines
-}
-
-/// A value, or the beginning of one that has so many bytes.
+/// A value; or the beginning of a longer one, and its full length.
 type Held = (Vec<u8>, Option<u64>);
 
 fn held(record: &Record<'_>) -> Option<Held> {
     record.value.map(|value| (value.to_vec(), record.cut))
 }
 
-/// Whether a record has the same bytes, or the same JSON.
+/// Returns true if a record has the same bytes or the same JSON.
 fn same(record: &Record<'_>, (other, cut): &Held) -> bool {
     let json = |bytes| serde_json::from_slice::<Value>(bytes);
     let alike = |one| {
