@@ -1,4 +1,4 @@
-//! What the archive promises its readers.
+//! Promises of the archive to its readers.
 
 use std::sync::Arc;
 use std::{fs, str};
@@ -65,10 +65,8 @@ fn drain(partition: &mut dyn Partition) -> Vec<(u64, String)> {
         assert_eq!(batch.next, batch.records.last().unwrap().offset + 1);
         for record in batch.iter(0) {
             assert_eq!((record.key, record.timestamp), (None, None));
-            all.push((
-                record.order.offset,
-                str::from_utf8(record.value.unwrap()).unwrap().to_string(),
-            ));
+            let value = str::from_utf8(record.value.unwrap()).unwrap();
+            all.push((record.order.offset, value.to_string()));
         }
     }
     assert!(all.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "{all:?}");
@@ -370,11 +368,8 @@ fn a_chunk_is_about_a_megabyte() {
     let folder = Folder::with(&[(0, &text)]);
     let mut partition = folder.topic.open(3, Some(0), false).unwrap();
     while let Poll::Batch(batch) = partition.poll().unwrap() {
-        assert!(
-            batch.bytes.len() <= CHUNK && batch.bytes.capacity() <= 2 * CHUNK,
-            "{}",
-            batch.bytes.capacity()
-        );
+        let (length, capacity) = (batch.bytes.len(), batch.bytes.capacity());
+        assert!(length <= CHUNK && capacity <= 2 * CHUNK, "{length} of {capacity}");
     }
 }
 
@@ -388,18 +383,12 @@ fn a_batch_has_few_records_however_short_they_are() {
         assert!(batch.records.len() <= 4096, "{} records", batch.records.len());
         assert_eq!(batch.first, next);
         next = batch.next;
-        last.extend(
-            batch.iter(0).filter(|r| r.order.offset >= 20_000).map(|r| r.value.unwrap().to_vec()),
-        );
+        let late = batch.iter(0).filter(|record| record.order.offset >= 20_000);
+        last.extend(late.map(|record| record.value.unwrap().to_vec()));
     }
-    assert_eq!(
-        (next, last),
-        (20_004, ["a", "", "b", "c"].map(|text| text.as_bytes().to_vec()).into())
-    );
+    let lines = ["a", "", "b", "c"];
+    assert_eq!((next, last), (20_004, lines.map(|text| text.as_bytes().to_vec()).into()));
     // From anywhere in between the same records are read.
     let rest = folder.read(8191);
-    assert_eq!(
-        (rest.len(), &rest[11_809..]),
-        (11_813, &numbered(20_000, &["a", "", "b", "c"])[..])
-    );
+    assert_eq!((rest.len(), &rest[11_809..]), (11_813, &numbered(20_000, &lines)[..]));
 }

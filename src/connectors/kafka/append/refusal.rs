@@ -25,7 +25,9 @@ impl Shared {
         let Some(code) = code else { return Refusal::Failed(error.to_string()) };
         let why = code.to_string();
         match code {
-            code if unknown_topic(code) && matches!(error, KafkaError::AdminOp(_)) => Refusal::NoTopic,
+            code if unknown_topic(code) && matches!(error, KafkaError::AdminOp(_)) => {
+                Refusal::NoTopic
+            }
             // It exists: brokers and clients learn of a new topic at different times.
             code if unknown_topic(code) => Refusal::Busy("the topic is being made".to_string()),
             Code::TopicAlreadyExists => Refusal::Exists,
