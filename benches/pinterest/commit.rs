@@ -6,14 +6,14 @@ use std::time::Instant;
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64;
 use serde::{Deserialize, Serialize};
-use watershed::connect::{Committer, Opened, Writer};
+use watershed::connect::{Committer, Writer};
 use watershed::connectors::delta::Delta;
 
 use crate::Result;
 use crate::bench::archive::{self, Cleaned, cleaned, objects};
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
-use crate::bench::floors::{open, schema};
+use crate::bench::floors::{Opened, open, schema};
 use crate::bench::machine;
 use crate::bench::report::{Report, count, millis, percentile};
 use crate::model::{PIN_COLUMNS, Pin};

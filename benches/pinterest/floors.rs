@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use watershed::row::{Column, Row};
 
-use watershed::connect::{Mode, Opened, Schema, Sink, SinkContext, Writer};
+use watershed::connect::{Committer, Mode, Recovered, Schema, Sink, SinkContext, Writer};
 use watershed::connectors::delta::Delta;
 
 use crate::Result;
@@ -82,6 +82,12 @@ pub(crate) fn schema<R: Row>(names: &[&str]) -> Schema {
     }
 }
 
+/// A fresh table that is open for rows.
+pub(crate) struct Opened {
+    pub(crate) writers: Vec<Box<dyn Writer>>,
+    pub(crate) committer: Box<dyn Committer>,
+}
+
 /// Opens a fresh table, ready for rows.
 pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Opened> {
     let clock = Arc::new(|| 1_767_225_600_000);
@@ -95,12 +101,12 @@ pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Open
         clock,
         staging: None,
     };
-    let mut opened = sink.open(schema, &context)?;
-    for writer in &mut opened.writers {
-        writer.recovered()?;
-    }
-    opened.committer.recovered(0)?;
-    Ok(opened)
+    let mut committer = sink.open(schema, &context)?;
+    let brief = committer.brief()?;
+    let recovery = sink.writers(schema, &context, &brief, 0..workers)?;
+    let (writers, found) = Recovered::of_all(recovery)?;
+    committer.recovered(found)?;
+    Ok(Opened { writers, committer })
 }
 
 /// Lists, opens and reads every file, a thread a partition, as the program does, and does nothing

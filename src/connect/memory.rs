@@ -4,13 +4,15 @@
 //! - **Commit**: the staged changes are applied to the table under one lock, once for each number.
 //! - **Guaranteed**: everything the contract asks for, within the process.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::{Committer, Mode, Opened, Partition, Poll, Schema, Sink, SinkContext, Source, Writer};
+use super::{
+    Committer, FoundRows, Mode, Part, Partition, Poll, Recovered, Recovering, Schema, Sink,
+    SinkContext, Source, Writer,
+};
 use crate::error::{Error, Result};
 use crate::record::Batch;
 use crate::row::{Put, Row, Value};
@@ -164,65 +166,90 @@ impl Sink for MemoryTable {
         "memory".into()
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        let writer = |_| -> Box<dyn Writer> {
-            let (slots, changes) = (BTreeMap::new(), Vec::new());
-            Box::new(TableWriter {
-                table: self.0.clone(),
-                schema: schema.clone(),
-                slots,
-                changes,
-                recovering: true,
-            })
+    fn open(&self, _schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
+        Ok(Box::new(TableCommitter { table: self.0.clone(), generation: context.generation }))
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        _context: &SinkContext,
+        _brief: &serde_json::Value,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        let recovery = || TableRecovery {
+            table: self.0.clone(),
+            schema: schema.clone(),
+            slots: BTreeMap::new(),
         };
-        let committer =
-            Box::new(TableCommitter { table: self.0.clone(), generation: context.generation });
-        Ok(Opened { writers: (0..context.workers).map(writer).collect(), committer })
+        Ok(workers.map(|_| Box::new(recovery()) as _).collect())
     }
 }
 
-struct TableWriter {
+/// Returns the identity of a row and the row.
+fn keyed(schema: &Schema, row: &dyn Row) -> (Vec<Value>, Vec<Value>) {
+    let mut values: Vec<Value> = Vec::new();
+    row.put(&mut values as &mut dyn Put);
+    (values[..schema.key].to_vec(), values)
+}
+
+/// The keys of the rows that were found, by slot; none in append mode.
+struct TableRecovery {
     table: Arc<Mutex<Table>>,
     schema: Schema,
     slots: BTreeMap<u32, Vec<Value>>,
-    changes: Vec<Change>,
-    recovering: bool,
 }
 
-impl Writer for TableWriter {
+impl Recovering for TableRecovery {
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
-        let mut values: Vec<Value> = Vec::new();
-        row.put(&mut values as &mut dyn Put);
-        let key = values[..self.schema.key].to_vec();
         if self.schema.mode == Mode::Snapshot {
-            self.slots.insert(slot, key.clone());
-        }
-        if !self.recovering {
-            self.changes.push((key, Some(values)));
+            self.slots.insert(slot, keyed(&self.schema, row).0);
         }
         Ok(())
     }
 
     fn remove(&mut self, slot: u32) {
-        if let Some(key) = self.slots.remove(&slot)
-            && !self.recovering
-        {
+        self.slots.remove(&slot);
+    }
+
+    fn finish(self: Box<Self>) -> Result<Recovered> {
+        let table = lock(&self.table);
+        if let Some(key) = self.slots.values().find(|key| !table.rows.contains_key(*key)) {
+            return Err(Error::data(format!("the table in memory has lost the row {key:?}")));
+        }
+        drop(table);
+        let found = FoundRows::count(self.slots.len() as u64);
+        let writer = TableWriter { schema: self.schema, slots: self.slots, changes: Vec::new() };
+        Ok(Recovered { writer: Box::new(writer), found })
+    }
+}
+
+struct TableWriter {
+    schema: Schema,
+    /// The key of the row at each slot; none in append mode.
+    slots: BTreeMap<u32, Vec<Value>>,
+    changes: Vec<Change>,
+}
+
+impl Writer for TableWriter {
+    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        let (key, values) = keyed(&self.schema, row);
+        if self.schema.mode == Mode::Snapshot {
+            self.slots.insert(slot, key.clone());
+        }
+        self.changes.push((key, Some(values)));
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: u32) {
+        if let Some(key) = self.slots.remove(&slot) {
             self.changes.push((key, None));
         }
     }
 
-    fn recovered(&mut self) -> Result<u64> {
-        self.recovering = false;
-        let table = lock(&self.table);
-        match self.slots.values().find(|key| !table.rows.contains_key(*key)) {
-            Some(key) => Err(Error::data(format!("the table in memory has lost the row {key:?}"))),
-            None => Ok(self.slots.len() as u64),
-        }
-    }
-
-    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>> {
+    fn stage(&mut self) -> Result<Option<Part>> {
         let changes = std::mem::take(&mut self.changes);
-        Ok((!changes.is_empty()).then(|| Box::new(changes) as _))
+        (!changes.is_empty()).then(|| Part::new(&changes, &[])).transpose()
     }
 }
 
@@ -232,24 +259,21 @@ struct TableCommitter {
 }
 
 impl Committer for TableCommitter {
-    fn recovered(&mut self, rows: u64) -> Result<()> {
-        let there = lock(&self.table).rows.len() as u64;
-        if there == rows {
+    fn recovered(&mut self, found: FoundRows) -> Result<()> {
+        let (held, found) = (lock(&self.table).rows.len() as u64, found.rows);
+        if held == found {
             Ok(())
         } else {
-            Err(Error::data(format!("the table in memory has {there} rows, not {rows}")))
+            Err(Error::data(format!("the table in memory has {held} rows, not {found}")))
         }
     }
 
-    fn stage(
-        &mut self,
-        n: u64,
-        parts: Vec<Box<dyn Any + Send>>,
-    ) -> Result<Option<serde_json::Value>> {
-        let parts = parts.into_iter().filter_map(|part| part.downcast::<Vec<Change>>().ok());
-        lock(&self.table)
-            .staged
-            .insert((self.generation, n), parts.flat_map(|part| *part).collect());
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<serde_json::Value>> {
+        let mut changes: Vec<Change> = Vec::new();
+        for part in parts {
+            changes.extend(part.read::<Vec<Change>>()?.0);
+        }
+        lock(&self.table).staged.insert((self.generation, n), changes);
         Ok(Some(self.generation.into()))
     }
 

@@ -1,7 +1,6 @@
 //! The end of a stream or a table: rows go to a [`Writer`], and at each commit what changed is
 //! handed over.
 
-use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,7 +12,7 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 use timely::scheduling::SyncActivator;
 
-use crate::connect::Writer;
+use crate::connect::{FoundRows, Part, Recovered, Recovering, Writer};
 use crate::error::{Error, Result};
 use crate::operators::{Column, Datum, Diffs, Keys, Map, Seeds, Upsert, Upserts};
 use crate::row::{Put, Row, RowSum};
@@ -68,19 +67,71 @@ impl Marks {
 pub(crate) enum Report {
     /// Everything up to the epoch is handed over: what changed, how many rows there are, the sum of
     /// their digests.
-    Staged { part: Option<Box<dyn Any + Send>>, rows: u64, digest: u64 },
+    Staged { part: Option<Part>, rows: u64, digest: u64 },
     /// The recovery is over: how many rows were found again, how many there should be, and their
     /// digest.
-    Recovered { found: u64, rows: u64, digest: u64 },
+    Recovered { found: FoundRows, rows: u64, digest: u64 },
     /// It can't go on.
     Failed(Error),
 }
 
 /// What an outlet needs of the run it is part of.
 pub(crate) struct Outlet {
-    pub(crate) writer: Box<dyn Writer>,
+    pub(crate) recovering: Box<dyn Recovering>,
     pub(crate) marks: Arc<Marks>,
     pub(crate) tell: Box<dyn Fn(Report)>,
+}
+
+/// The worker's share of the sink.
+enum Share {
+    Recovering(Box<dyn Recovering>),
+    Writing(Box<dyn Writer>),
+    /// The recovery has failed.
+    Failed,
+}
+
+impl Share {
+    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        match self {
+            Share::Recovering(recovering) => recovering.insert(slot, row),
+            Share::Writing(writer) => writer.insert(slot, row),
+            Share::Failed => Err(failed()),
+        }
+    }
+
+    fn remove(&mut self, slot: u32) {
+        match self {
+            Share::Recovering(recovering) => recovering.remove(slot),
+            Share::Writing(writer) => writer.remove(slot),
+            Share::Failed => {}
+        }
+    }
+
+    /// Ends the recovery, if it is not over yet: from here on rows are written.
+    fn finish(&mut self) -> Result<Option<FoundRows>> {
+        match std::mem::replace(self, Share::Failed) {
+            Share::Recovering(recovering) => {
+                let Recovered { writer, found } = recovering.finish()?;
+                *self = Share::Writing(writer);
+                Ok(Some(found))
+            }
+            share => {
+                *self = share;
+                Ok(None)
+            }
+        }
+    }
+
+    fn stage(&mut self) -> Result<Option<Part>> {
+        match self {
+            Share::Writing(writer) => writer.stage(),
+            Share::Recovering(_) | Share::Failed => Err(failed()),
+        }
+    }
+}
+
+fn failed() -> Error {
+    Error::internal("can't write to a sink before its rows were found again")
 }
 
 /// An output on which nothing comes: once its frontier is past an epoch, the writer of this worker
@@ -150,7 +201,7 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     let stands: Stands = (Column::new(), 0, 0, RowSum::default());
     let write = move |(stands, rows, sum, hasher): &mut Stands,
                       (number, value): &Upsert<V>,
-                      writer: &mut dyn Writer| {
+                      share: &mut Share| {
         let keys = keys.open();
         let key = keys.key(*number);
         let row = value.as_ref().map(|value| KeyValue(key, value));
@@ -159,9 +210,9 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
         *rows = *rows + u64::from(now > 0) - u64::from(before > 0);
         *sum = sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
         match row {
-            Some(row) => writer.insert(*number, &row),
+            Some(row) => share.insert(*number, &row),
             None if before > 0 => {
-                writer.remove(*number);
+                share.remove(*number);
                 Ok(())
             }
             None => Ok(()),
@@ -182,16 +233,16 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
         Slots { of: seeds.map(), free: Vec::new(), next: 0, sum: 0, hasher: RowSum::default() };
     let write = |slots: &mut Slots<K>,
                  ((key, value), _, diff): &((K, V), Epoch, isize),
-                 writer: &mut dyn Writer| {
+                 share: &mut Share| {
         let row = KeyValue(key, value);
         let digest = slots.hasher.of(&row);
         if *diff > 0 {
             slots.sum = slots.sum.wrapping_add(digest);
-            return writer.insert(slots.get(key)?, &row);
+            return share.insert(slots.get(key)?, &row);
         }
         slots.sum = slots.sum.wrapping_sub(digest);
         if let Some(slot) = slots.free(key) {
-            writer.remove(slot);
+            share.remove(slot);
         }
         Ok(())
     };
@@ -206,10 +257,10 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     name: &str,
     outlet: Outlet,
 ) -> Written<'s> {
-    let write = |seen: &mut (u64, u64, RowSum), row: &(K, V), writer: &mut dyn Writer| {
+    let write = |seen: &mut (u64, u64, RowSum), row: &(K, V), share: &mut Share| {
         seen.0 += 1;
         seen.1 = seen.1.wrapping_add(seen.2.of(&KeyValue(&row.0, &row.1)));
-        writer.insert(0, &KeyValue(&row.0, &row.1))
+        share.insert(0, &KeyValue(&row.0, &row.1))
     };
     run(rows, name, outlet, (0, 0, RowSum::default()), Vec::as_slice, write, |seen| {
         (seen.0, seen.1)
@@ -224,13 +275,14 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     outlet: Outlet,
     mut state: S,
     each: fn(&C) -> &[D],
-    write: impl Fn(&mut S, &D, &mut dyn Writer) -> Result<()> + 'static,
+    write: impl Fn(&mut S, &D, &mut Share) -> Result<()> + 'static,
     count: impl Fn(&S) -> (u64, u64) + 'static,
 ) -> Written<'s>
 where
     D: 'static,
 {
-    let Outlet { mut writer, marks, tell } = outlet;
+    let Outlet { recovering, marks, tell } = outlet;
+    let mut share = Share::Recovering(recovering);
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
     marks
         .lock()
@@ -243,8 +295,8 @@ where
     let mut held: BTreeMap<Epoch, (Capability<Epoch>, Vec<C>)> = BTreeMap::new();
     let (mut staged, mut failed) = (None, false);
     builder.build(move |capabilities| {
-        // Held until the recovery is over.
-        let mut recovering = capabilities;
+        // Epoch 0 stays open until the recovery is over.
+        let mut recovery = capabilities;
         move |frontiers| {
             input.for_each(|time, data| {
                 let (_, parts) =
@@ -257,13 +309,15 @@ where
                     let first = held.first_key_value().map(|(epoch, _)| *epoch);
                     let next = first.filter(|e| open.is_none_or(|open| *e <= open));
                     let before = next.or(open);
-                    if !recovering.is_empty() && before != Some(0) {
-                        let ((rows, digest), found) = (count(&state), writer.recovered()?);
+                    if before != Some(0)
+                        && let Some(found) = share.finish()?
+                    {
+                        let (rows, digest) = count(&state);
                         tell(Report::Recovered { found, rows, digest });
-                        recovering.clear();
+                        recovery.clear();
                     }
                     while let Some(epoch) = marks.next(staged, next, first) {
-                        let ((rows, digest), part) = (count(&state), writer.stage()?);
+                        let ((rows, digest), part) = (count(&state), share.stage()?);
                         staged = Some(epoch);
                         tell(Report::Staged { part, rows, digest });
                     }
@@ -274,7 +328,7 @@ where
                     for part in parts {
                         each(&part)
                             .iter()
-                            .try_for_each(|datum| write(&mut state, datum, writer.as_mut()))?;
+                            .try_for_each(|datum| write(&mut state, datum, &mut share))?;
                     }
                 }
             };
@@ -284,7 +338,7 @@ where
                 failed = true;
                 tell(Report::Failed(error));
                 held.clear();
-                recovering.clear();
+                recovery.clear();
             }
         }
     });

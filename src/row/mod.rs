@@ -1,6 +1,7 @@
 //! Rows as sinks see them: typed columns, pushed one by one, so that a row is never copied on its
 //! way to a file.
 
+mod bits;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 mod json;
 mod key;
@@ -11,6 +12,8 @@ pub use key::RowKey;
 pub(crate) use key::RowSum;
 
 use std::cmp::Ordering;
+
+use serde::{Deserialize, Serialize};
 
 /// The type of a column, which every sink can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -129,20 +132,20 @@ impl Row for () {
 }
 
 /// One value of a row, where rows are held or compared rather than passed on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Value {
     /// Null of any type.
     Null,
     /// An integer.
     Long(i64),
     /// A float.
-    Double(f64),
+    Double(#[serde(with = "bits::one")] f64),
     /// A string.
     Text(String),
     /// Microseconds since 1970 in UTC.
     Timestamp(i64),
     /// An array of floats.
-    Doubles(Vec<f64>),
+    Doubles(#[serde(with = "bits::many")] Vec<f64>),
     /// Bytes.
     Binary(Vec<u8>),
 }

@@ -1,6 +1,5 @@
 //! Commits: when one is due, and how far the one in flight is.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
@@ -12,6 +11,7 @@ use super::message::Message;
 use super::panic_guard::spawn;
 use super::times;
 use super::topics::Topics;
+use crate::connect::{FoundRows, Part};
 use crate::durable::SourceState;
 use crate::error::{Error, Result};
 use crate::time::Epoch;
@@ -117,13 +117,7 @@ impl Commits {
     }
 
     /// Adds the part of a sink that one worker has staged.
-    pub(super) fn add(
-        &mut self,
-        sink: usize,
-        part: Option<Box<dyn Any + Send>>,
-        rows: u64,
-        digest: u64,
-    ) {
+    pub(super) fn add(&mut self, sink: usize, part: Option<Part>, rows: u64, digest: u64) {
         let staged = self.in_flight.as_mut().and_then(|commit| commit.staged.as_mut());
         let Some(Staged { missing, sinks }) = staged else { return };
         let whole = &mut sinks[sink];
@@ -152,11 +146,11 @@ impl Commits {
         }
     }
 
-    /// Has the committer compare the numbers of rows found again with the rows of the sinks.
+    /// Has the committer compare the rows found again with the rows of the sinks.
     ///
     /// # Errors
     /// When the committer has ended.
-    pub(super) fn submit_verification(&self, found: Vec<u64>) -> Result<()> {
+    pub(super) fn submit_verification(&self, found: Vec<FoundRows>) -> Result<()> {
         self.send(Job::Verify(found))
     }
 

@@ -10,14 +10,14 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{Builder, ScopedJoinHandle};
 
 use super::message::Message;
-use crate::connect::{Chore, Committer, Identity};
+use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
 use crate::durable::{Ledger, Manifest, SinkState, SourceState};
 use crate::error::{Error, Result};
 
 /// Changes of a sink up to a barrier, from all workers together.
 #[derive(Default)]
 pub(super) struct SinkPart {
-    pub(super) parts: Vec<Box<dyn Any + Send>>,
+    pub(super) parts: Vec<Part>,
     /// Number of rows in the sink after the commit.
     pub(super) rows: u64,
     /// Sum of the digests of these rows.
@@ -26,8 +26,8 @@ pub(super) struct SinkPart {
 
 /// A task for the committer.
 pub(super) enum Job {
-    /// Compare the numbers of rows found again, by sink, with the rows that the sinks hold.
-    Verify(Vec<u64>),
+    /// Compare the rows found again, by sink, with the rows that the sinks hold.
+    Verify(Vec<FoundRows>),
     /// Commit the ranges that were read and the changes by sink.
     Commit(BTreeMap<String, Vec<SourceState>>, Vec<SinkPart>),
 }
@@ -92,18 +92,27 @@ impl CommitThread {
         self.last
     }
 
+    /// Returns the briefs for the writers of each sink. All sinks show the last manifest by now.
+    ///
+    /// # Errors
+    /// When a sink can't make one.
+    pub(super) fn briefs(&mut self) -> Result<Vec<serde_json::Value>> {
+        self.targets.iter_mut().map(|target| target.committer.brief()).collect()
+    }
+
     /// Returns the topics of the sinks, in the order of binding.
     pub(super) fn topics(&self) -> Vec<String> {
         self.targets.iter().map(|target| target.topic.clone()).collect()
     }
 
-    /// Does jobs until their sender is dropped. Meanwhile another thread does one chore at a time.
+    /// Does jobs until their sender is dropped. Meanwhile another thread does one maintenance task at a
+    /// time.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
-        let (chore_sender, chores) = channel::<(usize, Chore)>();
+        let (task_sender, tasks) = channel::<(usize, MaintenanceTask)>();
         let (done_sender, done) = channel();
         std::thread::scope(|scope| {
             let housekeeping = move || {
-                chores.into_iter().all(|(sink, chore)| done_sender.send((sink, chore())).is_ok())
+                tasks.into_iter().all(|(sink, task)| done_sender.send((sink, task())).is_ok())
             };
             if let Err(error) = Builder::new().spawn_scoped(scope, housekeeping) {
                 let error = Error::no_thread("a thread for housekeeping", error);
@@ -124,25 +133,25 @@ impl CommitThread {
                     return;
                 }
                 if let Ok((sink, result)) = done.try_recv() {
-                    self.finish_chore(sink, result);
+                    self.finish_maintenance(sink, result);
                     busy = false;
                 }
-                busy = busy || self.start_chore(&chore_sender);
+                busy = busy || self.start_maintenance(&task_sender);
             }
-            drop(chore_sender);
-            done.into_iter().for_each(|(sink, result)| self.finish_chore(sink, result));
+            drop(task_sender);
+            done.into_iter().for_each(|(sink, result)| self.finish_maintenance(sink, result));
         });
     }
 
-    /// Starts the chore of the first sink that has one; false if none has. A different sink comes
+    /// Starts the task of the first sink that has one; false if none has. A different sink comes
     /// first after each commit, so that none is passed over for ever.
-    fn start_chore(&mut self, chores: &Sender<(usize, Chore)>) -> bool {
+    fn start_maintenance(&mut self, tasks: &Sender<(usize, MaintenanceTask)>) -> bool {
         let sinks = self.targets.len();
         (0..sinks).map(|i| (self.last as usize + i) % sinks).any(|sink| {
             let target = &mut self.targets[sink];
             match target.committer.maintain() {
-                Ok(chore) => chore.is_some_and(|chore| {
-                    is_newest(&self.ledger) && chores.send((sink, chore)).is_ok()
+                Ok(task) => task.is_some_and(|task| {
+                    is_newest(&self.ledger) && tasks.send((sink, task)).is_ok()
                 }),
                 Err(error) => {
                     warn_of(target, &error);
@@ -152,7 +161,7 @@ impl CommitThread {
         })
     }
 
-    fn finish_chore(&mut self, sink: usize, result: Result<Box<dyn Any + Send>>) {
+    fn finish_maintenance(&mut self, sink: usize, result: Result<Box<dyn Any + Send>>) {
         if !is_newest(&self.ledger) {
             return;
         }
@@ -162,7 +171,7 @@ impl CommitThread {
         }
     }
 
-    fn verify(&mut self, found: &[u64]) -> Result<()> {
+    fn verify(&mut self, found: &[FoundRows]) -> Result<()> {
         let mut targets = self.targets.iter_mut().zip(found);
         targets.try_for_each(|(target, found)| target.committer.recovered(*found))
     }

@@ -1,5 +1,6 @@
 //! A run from its bindings to its summary: everything is checked, opened and started here.
 
+use std::ops::Range;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
@@ -74,9 +75,12 @@ impl Coordinator {
         let Beginning { ledger, context, identities, partitions } =
             Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
         let topics = Topics::new(topics);
-        let (targets, writers) = open_sinks(&streams.sinks, identities, &plan, &context)?;
+        let targets = open_sinks(&streams.sinks, identities, &plan, &context)?;
         let recorded = ledger.as_ref().and_then(|ledger| ledger.last.clone());
-        let committer = CommitThread::catch_up(targets, ledger)?;
+        let mut committer = CommitThread::catch_up(targets, ledger)?;
+        // One process has all workers, so the first one has number 0.
+        let briefs = committer.briefs()?;
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, 0..workers)?;
 
         let mut recovery = Recovery::new(topics.clone(), recorded, committer.topics(), workers);
         let follow = config.follow;
@@ -126,23 +130,45 @@ impl Coordinator {
     }
 }
 
-/// Opens every sink. Returns their committers, and their writers by worker.
+/// Opens every sink for commits.
 fn open_sinks(
     sinks: &[(String, Box<dyn Sink>)],
     identities: Vec<Identity>,
     plan: &Plan,
     context: &SinkContext,
-) -> Result<(Vec<Target>, Writers)> {
-    let (mut targets, mut writers) = (Vec::new(), Writers::new());
-    for (number, ((topic, sink), identity)) in sinks.iter().zip(identities).enumerate() {
-        let opened = sink.open(plan.sink(topic)?, context)?;
-        // One process has all workers, so the first one has number 0.
-        for (worker, writer) in opened.writers.into_iter().enumerate() {
-            let writer = SinkWriter { topic: topic.clone(), sink: number, writer };
-            writers.entry(worker).or_default().push(writer);
-        }
-        let (topic, name, committer) = (topic.clone(), sink.describe(), opened.committer);
+) -> Result<Vec<Target>> {
+    let mut targets = Vec::new();
+    for ((topic, sink), identity) in sinks.iter().zip(identities) {
+        let committer = sink.open(plan.sink(topic)?, context)?;
+        let (topic, name) = (topic.clone(), sink.describe());
         targets.push(Target { topic, name, identity, committer });
     }
-    Ok((targets, writers))
+    Ok(targets)
+}
+
+/// Makes the writers of every sink, which begin with their recovery, for the `workers` of this
+/// process: their numbers among the workers of all processes.
+fn open_writers(
+    sinks: &[(String, Box<dyn Sink>)],
+    briefs: &[serde_json::Value],
+    plan: &Plan,
+    context: &SinkContext,
+    workers: Range<usize>,
+) -> Result<Writers> {
+    let mut writers = Writers::new();
+    for (number, ((topic, sink), brief)) in sinks.iter().zip(briefs).enumerate() {
+        let opened = sink.writers(plan.sink(topic)?, context, brief, workers.clone())?;
+        if opened.len() != workers.len() {
+            let (name, made) = (sink.describe(), opened.len());
+            let wanted = workers.len();
+            return Err(Error::internal(format!(
+                "{name} made {made} writers for {wanted} workers"
+            )));
+        }
+        for (worker, recovering) in workers.clone().zip(opened) {
+            let writer = SinkWriter { topic: topic.clone(), sink: number, recovering };
+            writers.entry(worker).or_default().push(writer);
+        }
+    }
+    Ok(writers)
 }

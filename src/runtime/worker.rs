@@ -15,7 +15,7 @@ use timely::communication::WorkerGuards;
 use super::message::Message;
 use super::panic_guard::PanicGuard;
 use super::stores::Stores;
-use crate::connect::Writer;
+use crate::connect::Recovering;
 use crate::error::{Error, Result};
 use crate::graph::Plugs;
 use crate::metrics::TopicCounters;
@@ -30,11 +30,11 @@ const BUSY_POLL: Duration = Duration::from_micros(300);
 /// How long a worker parks at most. Every activation wakes it earlier.
 const PARK_MAX: Duration = Duration::from_millis(100);
 
-/// A writer, with the number of its sink and the topic that is bound to it.
+/// A writer in its recovery, with the number of its sink and the topic that is bound to it.
 pub(super) struct SinkWriter {
     pub(super) topic: String,
     pub(super) sink: usize,
-    pub(super) writer: Box<dyn Writer>,
+    pub(super) recovering: Box<dyn Recovering>,
 }
 
 /// The writers of the workers of this process, by the global number of the worker: its number among
@@ -61,13 +61,13 @@ impl Shared {
     fn plugs(&self, worker: usize, completed: Rc<Cell<u64>>) -> Plugs {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let own = writers.remove(&worker).unwrap_or_default().into_iter();
-        let outlets = own.map(|SinkWriter { topic, sink, writer }| {
+        let outlets = own.map(|SinkWriter { topic, sink, recovering }| {
             let coordinator = self.coordinator.clone();
             let tell = Box::new(move |report| {
                 // The run may be over already.
                 let _ = coordinator.send(Message::Report(sink, report));
             });
-            (topic, Outlet { writer, marks: self.barriers.clone(), tell })
+            (topic, Outlet { recovering, marks: self.barriers.clone(), tell })
         });
         Plugs {
             outlets: outlets.collect(),

@@ -7,6 +7,8 @@ mod folder;
 mod remote;
 #[cfg(feature = "s3")]
 mod s3;
+#[cfg(any(feature = "archive", feature = "delta"))]
+mod several;
 #[cfg(test)]
 mod tests;
 

@@ -1,11 +1,14 @@
 //! Runs that take over from one that is still arranging a Delta table anew.
 
 use std::any::Any;
+use std::ops::Range;
 use std::sync::mpsc::channel;
 
 use serde_json::Value as Json;
 use watershed::connect::memory::MemoryLog;
-use watershed::connect::{Chore, Committer, Opened, Schema, Sink, SinkContext};
+use watershed::connect::{
+    Committer, FoundRows, MaintenanceTask, Part, Recovering, Schema, Sink, SinkContext,
+};
 use watershed::connectors::delta::{Delta, Table};
 use watershed::row::Value;
 use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
@@ -136,9 +139,19 @@ impl Sink for Breaking {
         self.kept.describe()
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        let Opened { writers, committer } = self.kept.open(schema, context)?;
-        Ok(Opened { writers, committer: Box::new(Breaks { committer, fuse: self.fuse.clone() }) })
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
+        let committer = self.kept.open(schema, context)?;
+        Ok(Box::new(Breaks { committer, fuse: self.fuse.clone() }))
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        brief: &Json,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        self.kept.writers(schema, context, brief, workers)
     }
 }
 
@@ -148,11 +161,15 @@ struct Breaks {
 }
 
 impl Committer for Breaks {
-    fn recovered(&mut self, rows: u64) -> Result<()> {
-        self.committer.recovered(rows)
+    fn brief(&mut self) -> Result<Json> {
+        self.committer.brief()
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Json>> {
+    fn recovered(&mut self, found: FoundRows) -> Result<()> {
+        self.committer.recovered(found)
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<Json>> {
         self.committer.stage(n, parts)
     }
 
@@ -160,7 +177,7 @@ impl Committer for Breaks {
         self.fuse.call("commit", || self.committer.commit(n, content))
     }
 
-    fn maintain(&mut self) -> Result<Option<Chore>> {
+    fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
         self.committer.maintain()
     }
 

@@ -1,12 +1,14 @@
 //! Topics in memory that break when told, as a process does that dies at any of its calls.
 
-use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{Committer, Opened, Partition, Poll, Schema, Sink, SinkContext, Source};
+use watershed::connect::{
+    Committer, FoundRows, Part, Partition, Poll, Recovering, Schema, Sink, SinkContext, Source,
+};
 use watershed::record::Batch;
 use watershed::{Error, Result};
 
@@ -127,10 +129,19 @@ impl Sink for Table {
         self.name.clone()
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        let opened = self.fuse.call("open", || self.table.open(schema, context))?;
-        let committer = Box::new(Breaking { inner: opened.committer, fuse: self.fuse.clone() });
-        Ok(Opened { writers: opened.writers, committer })
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
+        let inner = self.fuse.call("open", || self.table.open(schema, context))?;
+        Ok(Box::new(Breaking { inner, fuse: self.fuse.clone() }))
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        brief: &serde_json::Value,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        self.fuse.call("writers", || self.table.writers(schema, context, brief, workers))
     }
 }
 
@@ -140,15 +151,15 @@ struct Breaking {
 }
 
 impl Committer for Breaking {
-    fn recovered(&mut self, rows: u64) -> Result<()> {
-        self.fuse.call("recovered", || self.inner.recovered(rows))
+    fn brief(&mut self) -> Result<serde_json::Value> {
+        self.fuse.call("brief", || self.inner.brief())
     }
 
-    fn stage(
-        &mut self,
-        n: u64,
-        parts: Vec<Box<dyn Any + Send>>,
-    ) -> Result<Option<serde_json::Value>> {
+    fn recovered(&mut self, found: FoundRows) -> Result<()> {
+        self.fuse.call("recovered", || self.inner.recovered(found))
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<serde_json::Value>> {
         self.fuse.call("stage", || self.inner.stage(n, parts))
     }
 

@@ -1,69 +1,74 @@
 //! Rows as lines of JSON: one object each, the columns its fields.
 
-use std::any::Any;
 use std::mem;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
+use crate::connect::{Part, PartFile, Schema, Writer};
+use crate::error::{Error, Result};
 use crate::row::{Row, write_object};
 
-use crate::connect::{Schema, Writer};
-use crate::error::{Error, Result};
-
-/// Lines of one partition that wait for their commit.
-#[derive(Default)]
+/// A staged object, as its writer describes it to the committer.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Lines {
+    /// The partition of the worker.
     pub(super) partition: u32,
-    pub(super) bytes: Vec<u8>,
     pub(super) records: u64,
+    pub(super) bytes: u64,
+    /// Its name below `_staged`.
+    pub(super) staged: String,
 }
 
 /// One worker's partition.
 pub(super) struct Encoder {
     schema: Arc<Schema>,
-    lines: Lines,
-    recovering: bool,
-    found: u64,
+    /// The generation of the run: an older run never writes over an object of its successor.
+    generation: u64,
+    partition: u32,
+    /// The number of parts so far.
+    parts: u64,
+    lines: Vec<u8>,
+    records: u64,
 }
 
 impl Encoder {
-    pub(super) fn new(schema: Arc<Schema>, partition: u32) -> Self {
-        Encoder {
-            schema,
-            lines: Lines { partition, ..Lines::default() },
-            recovering: true,
-            found: 0,
-        }
+    /// Makes the encoder of the worker with the number `partition`.
+    pub(super) fn new(schema: Arc<Schema>, generation: u64, partition: u32) -> Self {
+        Encoder { schema, generation, partition, parts: 0, lines: Vec::new(), records: 0 }
     }
 }
 
 impl Writer for Encoder {
     fn insert(&mut self, _slot: u32, row: &dyn Row) -> Result<()> {
-        if self.recovering {
-            self.found += 1;
-            return Ok(());
-        }
         let columns = &self.schema.columns;
-        if let Err(trouble) = write_object(columns, columns.len(), row, &mut self.lines.bytes) {
+        if let Err(trouble) = write_object(columns, columns.len(), row, &mut self.lines) {
             return Err(Error::data(format!(
                 "can't write a row of {} as JSON: {trouble}",
                 self.schema.topic
             )));
         }
-        self.lines.bytes.push(b'\n');
-        self.lines.records += 1;
+        self.lines.push(b'\n');
+        self.records += 1;
         Ok(())
     }
 
     fn remove(&mut self, _slot: u32) {}
 
-    fn recovered(&mut self) -> Result<u64> {
-        self.recovering = false;
-        Ok(self.found)
-    }
-
-    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>> {
-        let next = Lines { partition: self.lines.partition, ..Lines::default() };
-        let lines = mem::replace(&mut self.lines, next);
-        Ok((lines.records > 0).then(|| Box::new(lines) as _))
+    fn stage(&mut self) -> Result<Option<Part>> {
+        if self.records == 0 {
+            return Ok(None);
+        }
+        self.parts += 1;
+        let (bytes, records) = (mem::take(&mut self.lines), mem::take(&mut self.records));
+        let staged = format!("{}-{}-{}.json", self.generation, self.parts, self.partition);
+        let note = Lines {
+            partition: self.partition,
+            records,
+            bytes: bytes.len() as u64,
+            staged: staged.clone(),
+        };
+        let files = vec![PartFile { name: format!("_staged/{staged}"), bytes }];
+        Ok(Some(Part::new(&note, &[])?.with_files(files)))
     }
 }

@@ -3,15 +3,20 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Identity, Mode, Opened, Schema, Sink, SinkContext};
+use crate::connect::{
+    Committer, CountRows, FoundRows, Identity, MaintenanceTask, Mode, Part, PartFile, Recovering,
+    Schema, Sink, SinkContext,
+};
+use crate::error::{Error, Result};
+use crate::store::Store;
 
 use super::rows::{Encoder, Lines};
 use super::{ArchiveTopic, WriterLock, layout};
-use crate::error::{Error, Result};
 
 /// An object of a commit, as the manifest records it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -37,25 +42,47 @@ impl Sink for ArchiveTopic {
         self.claimed(schema, context).map(|_| ())
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let lock = self.archive.lock("an application")?;
         self.claim(schema, context)?;
-        let schema = Arc::new(schema.clone());
-        let committer = Objects {
+        Ok(Box::new(Objects {
             topic: self.clone(),
             path: self.path()?,
             generation: context.generation,
             ends: BTreeMap::new(),
             tidy: false,
             _lock: lock,
-        };
-        Ok(Opened {
-            writers: (0..context.workers as u32)
-                .map(|worker| Box::new(Encoder::new(schema.clone(), worker)) as _)
-                .collect(),
-            committer: Box::new(committer),
-        })
+        }))
     }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        _brief: &serde_json::Value,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        let schema = Arc::new(schema.clone());
+        let encoder = |worker| Encoder::new(schema.clone(), context.generation, worker);
+        let recovery = |worker| {
+            let worker = u32::try_from(worker)
+                .map_err(|e| Error::internal("can't number so many workers").because(e))?;
+            Ok(Box::new(CountRows::before(encoder(worker))) as _)
+        };
+        workers.map(recovery).collect()
+    }
+
+    fn store_files(&self, files: &[PartFile]) -> Result<()> {
+        put_all(&self.archive.store, &self.path()?, files)
+    }
+}
+
+/// Stores the files of parts in the folder of a topic.
+fn put_all(store: &Store, path: &str, files: &[PartFile]) -> Result<()> {
+    let name = |file: &PartFile| format!("{path}/{}", file.name);
+    let names: Vec<String> = files.iter().map(name).collect();
+    let files = names.iter().zip(files).map(|(name, file)| (name.as_str(), &file.bytes[..]));
+    store.put_all(&files.collect::<Vec<_>>())
 }
 
 impl ArchiveTopic {
@@ -121,8 +148,7 @@ impl Objects {
         format!("{}/{name}", layout::staged_path(&self.path))
     }
 
-    /// Where a partition ends. Not asked for before earlier commits are visible, so what is visible
-    /// is all there is.
+    /// Returns the end of a partition. Earlier commits are visible by now, so nothing is missing.
     fn end(&self, partition: u32) -> Result<u64> {
         if let Some(end) = self.ends.get(&partition) {
             return Ok(*end);
@@ -132,7 +158,8 @@ impl Objects {
 }
 
 impl Committer for Objects {
-    fn recovered(&mut self, rows: u64) -> Result<()> {
+    fn recovered(&mut self, found: FoundRows) -> Result<()> {
+        let rows = found.rows;
         let ends = self.topic.partitions()?.into_iter().map(|partition| self.end(partition));
         let held = ends.sum::<Result<u64>>()?;
         if held != rows {
@@ -145,25 +172,16 @@ impl Committer for Objects {
         Ok(())
     }
 
-    fn stage(
-        &mut self,
-        n: u64,
-        parts: Vec<Box<dyn Any + Send>>,
-    ) -> Result<Option<serde_json::Value>> {
-        let mut content = Vec::new();
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<serde_json::Value>> {
+        let (mut content, mut files) = (Vec::new(), Vec::new());
         for part in parts {
-            let lines = part
-                .downcast::<Lines>()
-                .map_err(|_| Error::internal("the archive was handed another sink's rows"))?;
-            let Lines { partition, bytes, records } = *lines;
+            let Lines { partition, records, bytes, staged } = part.read()?.0;
             let first = self.end(partition)?;
-            // The generation keeps a run that doesn't know of its end from writing over what its
-            // successor stages.
-            let staged = format!("{}-{n}-{partition}.json", self.generation);
-            self.topic.archive.store.put(&self.staged(&staged), &bytes)?;
             self.ends.insert(partition, first + records);
-            content.push(Staged { partition, first, records, bytes: bytes.len() as u64, staged });
+            content.push(Staged { partition, first, records, bytes, staged });
+            files.extend(part.files);
         }
+        put_all(&self.topic.archive.store, &self.path, &files)?;
         let json = |e| {
             Error::internal(format!("can't record commit {n} of {}", self.topic.name())).because(e)
         };
@@ -205,8 +223,8 @@ impl Committer for Objects {
         Ok(())
     }
 
-    /// Takes away what earlier runs staged and never committed.
-    fn maintain(&mut self) -> Result<Option<Chore>> {
+    /// Deletes objects that earlier runs staged and never committed.
+    fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
         // Before the first stage of this run the last commit of an earlier one may still be needed.
         if self.tidy || self.ends.is_empty() {
             return Ok(None);
@@ -225,7 +243,7 @@ impl Committer for Objects {
         })))
     }
 
-    fn maintained(&mut self, _done: Box<dyn Any + Send>) -> Result<()> {
+    fn maintained(&mut self, _result: Box<dyn Any + Send>) -> Result<()> {
         self.tidy = true;
         Ok(())
     }

@@ -6,7 +6,10 @@ use object_store::memory::InMemory;
 use serde_json::json;
 
 use super::*;
-use crate::connect::{Mode, Opened, Poll, Schema, Sink, SinkContext, Source};
+use crate::connect::{
+    Committer, CountRows, FoundRows, Mode, Part, Poll, Recovered, Recovering, Schema, Sink,
+    SinkContext, Source, Writer,
+};
 use crate::error::ErrorKind;
 use crate::row::{Column, ColumnType, Row, Value};
 use crate::secret::Secret;
@@ -30,17 +33,29 @@ fn context(generation: u64, committed: u64) -> SinkContext {
     }
 }
 
-fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Opened {
-    Sink::open(topic, &schema(Mode::Append), &context(generation, committed)).unwrap()
+/// A run of two workers.
+struct Run {
+    writers: Vec<Box<dyn Writer>>,
+    committer: Box<dyn Committer>,
+}
+
+fn open(topic: &ArchiveTopic, generation: u64, committed: u64) -> Run {
+    let (schema, context) = (schema(Mode::Append), context(generation, committed));
+    let mut committer = Sink::open(topic, &schema, &context).unwrap();
+    let brief = committer.brief().unwrap();
+    let writers = topic.writers(&schema, &context, &brief, 0..2).unwrap();
+    let (writers, found) = Recovered::of_all(writers).unwrap();
+    assert_eq!(found.rows, 0);
+    Run { writers, committer }
 }
 
 /// Hands `rows` to `worker` and stages commit `n` of them.
-fn stage(opened: &mut Opened, n: u64, worker: usize, rows: &[i64]) -> Option<serde_json::Value> {
-    opened.writers.iter_mut().for_each(|w| assert_eq!(w.recovered().unwrap(), 0));
-    rows.iter()
-        .for_each(|row| opened.writers[worker].insert(0, &(*row, format!("r{row}"))).unwrap());
-    let parts = opened.writers.iter_mut().filter_map(|w| w.stage().unwrap()).collect();
-    opened.committer.stage(n, parts).unwrap()
+fn stage(run: &mut Run, n: u64, worker: usize, rows: &[i64]) -> Option<serde_json::Value> {
+    rows.iter().for_each(|row| {
+        run.writers[worker].insert(0, &(*row, format!("r{row}"))).unwrap();
+    });
+    let parts = run.writers.iter_mut().filter_map(|w| w.stage().unwrap()).collect();
+    run.committer.stage(n, parts).unwrap()
 }
 
 /// The `n` of each row in a partition.
@@ -110,8 +125,11 @@ fn a_new_run_goes_on_after_what_is_committed_and_forgets_what_was_only_staged() 
         assert_eq!(archive.store.list("topics/t/_staged").unwrap(), []);
         let mut third = open(&topic, 3, 2);
         third.committer.commit(2, &two).unwrap();
-        third.committer.recovered(3).unwrap();
-        assert_eq!(third.committer.recovered(2).unwrap_err().kind(), ErrorKind::Data);
+        third.committer.recovered(FoundRows::count(3)).unwrap();
+        assert_eq!(
+            third.committer.recovered(FoundRows::count(2)).unwrap_err().kind(),
+            ErrorKind::Data
+        );
         assert_eq!(stage(&mut third, 3, 0, &[6]).unwrap()[0]["first"], 3);
     });
 }
@@ -170,15 +188,20 @@ fn line(columns: &[ColumnType], row: &dyn Row) -> Result<String> {
     let column =
         |(i, ty): (usize, &ColumnType)| Column { name: format!("c\"{i}"), ty: *ty, nullable: true };
     let columns = columns.iter().enumerate().map(column).collect();
-    let mut writer = rows::Encoder::new(Arc::new(Schema { columns, ..schema(Mode::Append) }), 0);
-    let writer: &mut dyn crate::connect::Writer = &mut writer;
-    writer.insert(0, row)?;
-    assert_eq!(writer.recovered()?, 1);
+    let schema = Arc::new(Schema { columns, ..schema(Mode::Append) });
+    let recovering: Box<dyn Recovering> =
+        Box::new(CountRows::before(rows::Encoder::new(schema, 7, 3)));
+    let Recovered { mut writer, .. } = recovering.finish()?;
     assert!(writer.stage()?.is_none());
     writer.insert(0, row)?;
-    let part = writer.stage()?.unwrap().downcast::<rows::Lines>().unwrap();
-    assert_eq!(part.records, 1);
-    Ok(String::from_utf8(part.bytes).unwrap())
+    let Part { note, files } = writer.stage()?.unwrap();
+    let lines: rows::Lines = Part { note, files: Vec::new() }.read()?.0;
+    assert_eq!((lines.partition, lines.records, lines.staged), (3, 1, "7-1-3.json".into()));
+    assert_eq!(
+        (&files[0].name[..], files[0].bytes.len() as u64),
+        ("_staged/7-1-3.json", lines.bytes)
+    );
+    Ok(String::from_utf8(files[0].bytes.clone()).unwrap())
 }
 
 #[test]

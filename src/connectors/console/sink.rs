@@ -1,22 +1,24 @@
 //! Printing: writers keep the text of each row, the committer adds up their changes.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::mem;
+use std::ops::Range;
 use std::sync::{Arc, PoisonError};
 
 use chrono::DateTime;
 use serde_json::json;
 
-use crate::connect::{Committer, Mode, Opened, Schema, Sink, SinkContext, Writer};
-
+use crate::connect::{
+    Committer, CountRows, FoundRows, Mode, Part, Recovered, Recovering, Schema, Sink, SinkContext,
+    Writer,
+};
 use crate::error::{Error, Result};
 use crate::row::{Row, Value};
 
 use super::Console;
 
-/// Rows as text, each with how many more of it there are.
+/// Rows as text, each with the change of its number.
 type Changes = BTreeMap<String, i64>;
 
 impl Sink for Console {
@@ -24,76 +26,73 @@ impl Sink for Console {
         format!("console {}", self.name)
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
-        let columns: Arc<[String]> =
-            schema.columns.iter().map(|column| column.name.clone()).collect();
-        let writer = || Lines {
-            columns: columns.clone(),
-            mode: schema.mode,
-            slots: Vec::new(),
-            changes: Changes::new(),
-            recovering: true,
-            found: 0,
-        };
-        let committer = Printer {
+    fn open(&self, schema: &Schema, _context: &SinkContext) -> Result<Box<dyn Committer>> {
+        Ok(Box::new(Printer {
             console: self.clone(),
             topic: schema.topic.clone(),
             mode: schema.mode,
             staged: BTreeMap::new(),
+        }))
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        _context: &SinkContext,
+        _brief: &serde_json::Value,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        let columns: Arc<[String]> =
+            schema.columns.iter().map(|column| column.name.clone()).collect();
+        let lines = || Lines { columns: columns.clone(), slots: Vec::new() };
+        let recovery = || -> Box<dyn Recovering> {
+            match schema.mode {
+                Mode::Snapshot => Box::new(lines()),
+                Mode::Append => {
+                    let (columns, changes) = (columns.clone(), Changes::new());
+                    Box::new(CountRows::before(Appended { columns, changes }))
+                }
+            }
         };
-        Ok(Opened {
-            writers: (0..context.workers).map(|_| Box::new(writer()) as _).collect(),
-            committer: Box::new(committer),
-        })
+        Ok(workers.map(|_| recovery()).collect())
     }
 }
 
+/// Returns a row as one line.
+fn line(columns: &[String], row: &dyn Row) -> String {
+    let mut values = Vec::new();
+    row.put(&mut values);
+    let cell = |(name, value): (&String, &Value)| format!("{name}={}", text(value));
+    columns.iter().zip(&values).map(cell).collect::<Vec<_>>().join(" ")
+}
+
+/// Hands over changes, and starts again without any.
+fn part(changes: &mut Changes) -> Result<Option<Part>> {
+    let changes = mem::take(changes);
+    (!changes.is_empty()).then(|| Part::new(&changes, &[])).transpose()
+}
+
+/// The lines of a table's rows by slot. They are printed again when a row goes.
 struct Lines {
     columns: Arc<[String]>,
-    mode: Mode,
-    /// The rows that are there, to be printed when they go; empty in append mode.
     slots: Vec<Option<String>>,
-    changes: Changes,
-    recovering: bool,
-    found: u64,
 }
 
 impl Lines {
-    fn put(&mut self, slot: u32, line: Option<String>) {
+    /// Puts a row or nothing at `slot`; returns the line before and the line now.
+    fn put(&mut self, slot: u32, row: Option<&dyn Row>) -> [Option<String>; 2] {
         let slot = slot as usize;
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, None);
         }
-        let gone = mem::replace(&mut self.slots[slot], line.clone());
-        self.change(gone, -1);
-        self.change(line, 1);
-    }
-
-    fn change(&mut self, line: Option<String>, by: i64) {
-        let Some(line) = line else { return };
-        if self.recovering {
-            self.found = self.found.saturating_add_signed(by);
-        } else {
-            *self.changes.entry(line).or_default() += by;
-        }
+        let line = row.map(|row| line(&self.columns, row));
+        [mem::replace(&mut self.slots[slot], line.clone()), line]
     }
 }
 
-impl Writer for Lines {
+impl Recovering for Lines {
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
-        let mut values = Vec::new();
-        row.put(&mut values);
-        let cells: Vec<String> = self
-            .columns
-            .iter()
-            .zip(&values)
-            .map(|(name, value)| format!("{name}={}", text(value)))
-            .collect();
-        let line = Some(cells.join(" "));
-        match self.mode {
-            Mode::Snapshot => self.put(slot, line),
-            Mode::Append => self.change(line, 1),
-        }
+        self.put(slot, Some(row));
         Ok(())
     }
 
@@ -101,18 +100,65 @@ impl Writer for Lines {
         self.put(slot, None);
     }
 
-    fn recovered(&mut self) -> Result<u64> {
-        self.recovering = false;
-        Ok(self.found)
-    }
-
-    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>> {
-        let changes = mem::take(&mut self.changes);
-        Ok((!changes.is_empty()).then(|| Box::new(changes) as _))
+    fn finish(self: Box<Self>) -> Result<Recovered> {
+        let found = FoundRows::count(self.slots.iter().flatten().count() as u64);
+        let writer = TableLines { lines: *self, changes: Changes::new() };
+        Ok(Recovered { writer: Box::new(writer), found })
     }
 }
 
-/// A value on one line, told apart from every other of its type.
+/// A writer of a table.
+struct TableLines {
+    lines: Lines,
+    changes: Changes,
+}
+
+impl TableLines {
+    fn put(&mut self, slot: u32, row: Option<&dyn Row>) {
+        let [before, now] = self.lines.put(slot, row);
+        for (line, by) in [(before, -1), (now, 1)] {
+            if let Some(line) = line {
+                *self.changes.entry(line).or_default() += by;
+            }
+        }
+    }
+}
+
+impl Writer for TableLines {
+    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        self.put(slot, Some(row));
+        Ok(())
+    }
+
+    fn remove(&mut self, slot: u32) {
+        self.put(slot, None);
+    }
+
+    fn stage(&mut self) -> Result<Option<Part>> {
+        part(&mut self.changes)
+    }
+}
+
+/// A writer of every row.
+struct Appended {
+    columns: Arc<[String]>,
+    changes: Changes,
+}
+
+impl Writer for Appended {
+    fn insert(&mut self, _slot: u32, row: &dyn Row) -> Result<()> {
+        *self.changes.entry(line(&self.columns, row)).or_default() += 1;
+        Ok(())
+    }
+
+    fn remove(&mut self, _slot: u32) {}
+
+    fn stage(&mut self) -> Result<Option<Part>> {
+        part(&mut self.changes)
+    }
+}
+
+/// Returns a value on one line; two values of a type never look the same.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "null".to_string(),
@@ -132,26 +178,21 @@ struct Printer {
     console: Console,
     topic: String,
     mode: Mode,
-    /// What is to be printed, by commit.
+    /// The changes that are not printed yet, by commit.
     staged: BTreeMap<u64, Changes>,
 }
 
 impl Committer for Printer {
-    fn recovered(&mut self, _rows: u64) -> Result<()> {
+    fn recovered(&mut self, _found: FoundRows) -> Result<()> {
         Ok(())
     }
 
-    fn stage(
-        &mut self,
-        n: u64,
-        parts: Vec<Box<dyn Any + Send>>,
-    ) -> Result<Option<serde_json::Value>> {
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<serde_json::Value>> {
         let mut all = Changes::new();
         for part in parts {
-            let part = part
-                .downcast::<Changes>()
-                .map_err(|_| Error::internal("the console was handed another sink's rows"))?;
-            part.into_iter().for_each(|(line, by)| *all.entry(line).or_default() += by);
+            for (line, by) in part.read::<Changes>()?.0 {
+                *all.entry(line).or_default() += by;
+            }
         }
         all.retain(|_, by| *by != 0);
         if all.is_empty() {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::connect::{Committer, Mode, Opened, Schema, Sink, SinkContext, Writer};
+use crate::connect::{Committer, Mode, Recovered, Recovering, Schema, Sink, SinkContext, Writer};
 use crate::row::{Column, ColumnType, Value};
 
 #[derive(Clone, Default)]
@@ -25,7 +25,9 @@ impl Page {
     }
 }
 
-fn open(page: &Page, mode: Mode, workers: usize) -> Opened {
+type Recovery = Vec<Box<dyn Recovering>>;
+
+fn open(page: &Page, mode: Mode, workers: usize) -> (Recovery, Box<dyn Committer>) {
     let column = |name: &str, ty| Column { name: name.into(), ty, nullable: true };
     let columns = vec![column("country", ColumnType::Text), column("count", ColumnType::Long)];
     let schema = Schema { topic: "counts".into(), columns, key: 1, mode };
@@ -39,7 +41,10 @@ fn open(page: &Page, mode: Mode, workers: usize) -> Opened {
         staging: None,
         clock,
     };
-    Console::to(Box::new(page.clone())).open(&schema, &context).unwrap()
+    let console = Console::to(Box::new(page.clone()));
+    let mut committer = console.open(&schema, &context).unwrap();
+    let brief = committer.brief().unwrap();
+    (console.writers(&schema, &context, &brief, 0..workers).unwrap(), committer)
 }
 
 fn row(country: &str, count: i64) -> (String, i64) {
@@ -62,8 +67,9 @@ fn commit(
 #[test]
 fn a_commit_prints_what_came_and_went_sorted_across_workers() {
     let page = Page::default();
-    let Opened { mut writers, mut committer } = open(&page, Mode::Snapshot, 2);
-    writers.iter_mut().for_each(|w| assert_eq!(w.recovered().unwrap(), 0));
+    let (recovery, mut committer) = open(&page, Mode::Snapshot, 2);
+    let (mut writers, found) = Recovered::of_all(recovery).unwrap();
+    assert_eq!(found.rows, 0);
     writers[1].insert(0, &row("Aruba", 1)).unwrap();
     writers[0].insert(0, &row("Chad\n", 2)).unwrap();
     writers[0].insert(1, &row("Bhutan", 3)).unwrap();
@@ -94,12 +100,13 @@ fn a_commit_prints_what_came_and_went_sorted_across_workers() {
 #[test]
 fn a_recovery_prints_nothing_and_knows_the_rows_that_go_later() {
     let page = Page::default();
-    let Opened { mut writers, mut committer } = open(&page, Mode::Snapshot, 1);
+    let (mut recovery, mut committer) = open(&page, Mode::Snapshot, 1);
     committer.commit(4, &serde_json::json!({ "added": 2, "removed": 0 })).unwrap();
-    writers[0].insert(0, &row("Aruba", 1)).unwrap();
-    writers[0].insert(1, &row("Chad", 2)).unwrap();
-    assert_eq!(writers[0].recovered().unwrap(), 2);
-    committer.recovered(2).unwrap();
+    recovery[0].insert(0, &row("Aruba", 1)).unwrap();
+    recovery[0].insert(1, &row("Chad", 2)).unwrap();
+    let (mut writers, found) = Recovered::of_all(recovery).unwrap();
+    assert_eq!(found.rows, 2);
+    committer.recovered(found).unwrap();
     assert_eq!(commit(5, &mut writers, &mut *committer), None);
     writers[0].remove(1);
     commit(6, &mut writers, &mut *committer).unwrap();
@@ -109,9 +116,9 @@ fn a_recovery_prints_nothing_and_knows_the_rows_that_go_later() {
 #[test]
 fn appended_rows_are_printed_each_time_they_come() {
     let page = Page::default();
-    let Opened { mut writers, mut committer } = open(&page, Mode::Append, 2);
-    writers[0].insert(0, &row("Aruba", 0)).unwrap();
-    writers.iter_mut().for_each(|w| drop(w.recovered()));
+    let (mut recovery, mut committer) = open(&page, Mode::Append, 2);
+    recovery[0].insert(0, &row("Aruba", 0)).unwrap();
+    let (mut writers, _) = Recovered::of_all(recovery).unwrap();
     writers[1].insert(0, &row("Chad", 2)).unwrap();
     writers[0].insert(0, &vec![Value::Null, Value::Null]).unwrap();
     writers[0].insert(0, &row("Chad", 2)).unwrap();

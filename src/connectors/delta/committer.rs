@@ -8,25 +8,25 @@ use std::sync::Arc;
 use roaring::RoaringTreemap;
 use serde_json::{Value, json};
 
-use crate::connect::{Chore, Committer, Mode};
+use crate::connect::{Committer, FoundRows, MaintenanceTask, Mode, Part, PartFile};
 
 use crate::error::{Error, Result};
 use crate::store::Store;
 
+use super::changes::Changes;
 use super::file::NewFile;
 use super::files::{File, Files};
-use super::index::Index;
+use super::layout::{FileNumbers, Layout};
 use super::log::Log;
 use super::vectors;
-use super::writer::{Layout, Part};
 
 /// See the module.
 pub(super) struct DeltaCommitter {
     pub(super) layout: Arc<Layout>,
     pub(super) log: Log,
     pub(super) files: Files,
-    /// Until the rows are found again.
-    pub(super) index: Option<Arc<Index>>,
+    /// The numbers of files that the committer makes or finds in the table.
+    pub(super) numbers: FileNumbers,
     /// Commits that `files` shows already, but the log does not.
     pub(super) staged: BTreeSet<u64>,
     /// The actions that declare vectors, until they are declared.
@@ -43,13 +43,6 @@ impl DeltaCommitter {
         self.store().name("")
     }
 
-    /// Lets the writers find their rows in what the table consists of now.
-    pub(super) fn show(&self) {
-        if let Some(index) = &self.index {
-            index.set(self.files.living());
-        }
-    }
-
     /// Returns the actions of commit `n`, by its `content`.
     pub(super) fn actions<'c>(&self, n: u64, content: &'c Value) -> Result<&'c Vec<Value>> {
         let actions = content["actions"].as_array();
@@ -63,7 +56,7 @@ impl DeltaCommitter {
         n: u64,
         new: &BTreeSet<u32>,
         changed: &BTreeSet<u32>,
-    ) -> Result<(Vec<Value>, Option<(String, Vec<u8>)>)> {
+    ) -> Result<(Vec<Value>, Option<PartFile>)> {
         let (now, mut actions) = ((self.log.now)(), Vec::new());
         let touched: Vec<u32> = changed.union(new).copied().collect();
         for id in &touched {
@@ -87,7 +80,7 @@ impl DeltaCommitter {
 
     /// Writes the vectors of `changed` files, to one file, and returns it; each file then knows
     /// where its vector is.
-    fn vectors(&mut self, n: u64, changed: &[u32]) -> Result<Option<(String, Vec<u8>)>> {
+    fn vectors(&mut self, n: u64, changed: &[u32]) -> Result<Option<PartFile>> {
         let with: Vec<u32> = changed
             .iter()
             .copied()
@@ -105,68 +98,70 @@ impl DeltaCommitter {
                 file.vector = Some(descriptor);
             }
         }
-        Ok(Some((vectors::name(id), bytes)))
+        Ok(Some(PartFile { name: vectors::name(id), bytes }))
     }
 }
 
 impl Committer for DeltaCommitter {
-    fn recovered(&mut self, rows: u64) -> Result<()> {
-        self.index = None;
-        let there = self.files.rows();
-        if self.layout.schema.mode == Mode::Append || there == rows {
-            return Ok(());
+    /// The brief is the list of the table's files; null in append mode, where rows are only counted.
+    fn brief(&mut self) -> Result<Value> {
+        if self.layout.schema.mode == Mode::Append {
+            return Ok(Value::Null);
         }
-        Err(Error::data(format!("{} has {there} rows, and {rows} were written to it", self.name()))
-            .hint("Something else has changed the table. Restore it, or start again with an empty table and a new state."))
+        let encode =
+            |e| Error::internal(format!("can't list the files of {}", self.name())).because(e);
+        serde_json::to_value(self.files.living()).map_err(encode)
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Value>> {
+    fn recovered(&mut self, found: FoundRows) -> Result<()> {
+        let (held, rows) = (self.files.rows(), found.rows);
+        if self.layout.schema.mode == Mode::Append || held == rows {
+            return Ok(());
+        }
+        Err(Error::data(format!("{} has {held} rows, and {rows} were written to it", self.name()))
+            .hint(
+                "Something else has changed the table. Restore it, or start again with an empty \
+                 table and a new state.",
+            ))
+    }
+
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<Value>> {
         self.settle()?;
-        let (mut new, mut changed, mut bodies) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
-        let (mut kills, mut replaces, mut small) = (Vec::new(), Vec::new(), true);
+        let (mut new, mut changed, mut unstored) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+        let (mut deleted, mut replaced, mut rewrites) = (Vec::new(), Vec::new(), true);
         for part in parts {
-            let part = part
-                .downcast::<Part>()
-                .map_err(|_| Error::internal("a part is not of a table's writer"))?;
-            for file in part.files {
-                let (path, size, rows, stats) =
-                    (file.path.clone(), file.size, file.rows, file.stats);
-                self.files.insert(
-                    file.id,
-                    File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats },
-                );
-                new.insert(file.id);
-                bodies.push((file.id, file.path, file.bytes));
+            let mut changes = Changes::read(part)?;
+            for entry in changes.header.files {
+                new.insert(entry.id);
+                self.files.insert(entry.id, File::new(entry));
             }
-            kills.extend(part.kills);
-            replaces.extend(part.replaces);
-            small &= part.small;
+            unstored.append(&mut changes.unstored);
+            deleted.append(&mut changes.deleted);
+            replaced.append(&mut changes.header.replaced);
+            rewrites &= changes.header.rewrites;
         }
-        kills.sort_unstable();
-        for place in kills {
-            changed.insert(self.files.kill(place)?);
+        deleted.sort_unstable();
+        for place in deleted {
+            changed.insert(self.files.delete(place)?);
         }
-        for id in replaces {
+        for id in replaced {
             changed.insert(self.files.empty(id)?);
         }
         let mut actions = Vec::new();
-        if small
-            && let Some((removes, NewFile { id, path, bytes, .. })) = self.copy(&mut changed)?
-        {
+        if rewrites && let Some((removes, NewFile { entry, bytes })) = self.copy(&mut changed)? {
             actions = removes;
-            new.insert(id);
-            bodies.push((id, path, bytes));
+            new.insert(entry.id);
+            unstored.push(PartFile { name: entry.path, bytes });
         }
         let (others, vectors) = self.outcome(n, &new, &changed)?;
         actions.extend(others);
         if actions.is_empty() {
             return Ok(None);
         }
-        let files = bodies
-            .into_iter()
-            .filter(|(id, ..)| self.files.files.contains_key(id))
-            .map(|(_, path, bytes)| (path, bytes));
-        put_all(self.store(), &files.chain(vectors).collect::<Vec<_>>())?;
+        // A file whose rows are all deleted by now is not in the table.
+        unstored.retain(|file| self.files.holds(&file.name));
+        unstored.extend(vectors);
+        put_all(self.store(), &unstored)?;
         self.staged.insert(n);
         Ok(Some(
             json!({"version": self.log.version, "actions": actions, "rows": self.files.rows()}),
@@ -189,13 +184,11 @@ impl Committer for DeltaCommitter {
         })?;
         if self.staged.remove(&n) {
             self.upkeep.begin();
-        } else if earlier {
-            self.show();
         }
         Ok(())
     }
 
-    fn maintain(&mut self) -> Result<Option<Chore>> {
+    fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
         self.due()
     }
 
@@ -234,30 +227,8 @@ pub(super) fn foreign(
     }
 }
 
-/// Writes files that don't depend on each other side by side: each is synced, and that is nearly
-/// all of the time it takes.
-///
-/// The threads end within the call, so nothing outlives a commit. After a failure none of the files
-/// is left: nobody knows of them yet, and a full disk has no room for them.
-pub(super) fn put_all(store: &Store, files: &[(String, Vec<u8>)]) -> Result<()> {
-    std::thread::scope(|scope| {
-        let put = |(path, bytes): &(String, Vec<u8>)| store.put(path, bytes);
-        let Some((first, rest)) = files.split_first() else { return Ok(()) };
-        let start = |file| std::thread::Builder::new().spawn_scoped(scope, move || put(file));
-        let threads: Vec<_> = rest.iter().map(start).collect();
-        let mut result = put(first);
-        for thread in threads {
-            let thread = thread.map_err(|e| Error::no_thread("a thread that writes a file", e));
-            let put = thread.and_then(|thread| {
-                thread.join().unwrap_or_else(|_| {
-                    Err(Error::internal("a thread that writes a file has panicked"))
-                })
-            });
-            result = result.and(put);
-        }
-        if result.is_err() {
-            files.iter().for_each(|(path, _)| drop(store.delete(path)));
-        }
-        result
-    })
+/// Stores files side by side.
+pub(super) fn put_all(store: &Store, files: &[PartFile]) -> Result<()> {
+    let each = files.iter().map(|file| (file.name.as_str(), &file.bytes[..]));
+    store.put_all(&each.collect::<Vec<_>>())
 }

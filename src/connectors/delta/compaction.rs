@@ -15,17 +15,17 @@ use std::collections::BTreeSet;
 use roaring::RoaringTreemap;
 use serde_json::Value;
 
-use crate::connect::Chore;
+use crate::connect::MaintenanceTask;
 
 use crate::error::Result;
 use crate::store::Store;
 
 use super::committer::DeltaCommitter;
-use super::file::{NewFile, OpenFile};
+use super::file::{FileEntry, NewFile, OpenFile};
 use super::files::{File, Moved};
 use super::index::Living;
-use super::upkeep::{Done, chore};
-use super::writer::{Layout, ROWS, SMALL};
+use super::layout::{FILE_MAX_ROWS, Layout, REWRITE_MAX_BYTES};
+use super::upkeep::{Done, task};
 use super::{fit, rows, vectors};
 
 /// Small files that are borne before they are made one.
@@ -90,7 +90,7 @@ impl DeltaCommitter {
         let fits = |(size, _, living): &(u64, u32, u64)| {
             let like = !many || count < SMALL_FILES / 2 || *size <= bytes;
             (count, bytes, rows) = (count + 1, bytes + size, rows + living);
-            count == 1 || (like && bytes <= target && rows <= u64::from(ROWS))
+            count == 1 || (like && bytes <= target && rows <= u64::from(FILE_MAX_ROWS))
         };
         let chosen: Vec<u32> = chosen.into_iter().take_while(fits).map(|(_, id, _)| id).collect();
         // One small file alone would only be copied.
@@ -98,8 +98,8 @@ impl DeltaCommitter {
     }
 
     /// Writes the living rows of the `chosen` files to a new one.
-    pub(super) fn merge(&mut self, chosen: &[u32]) -> Option<Chore> {
-        let (id, path) = self.merged();
+    pub(super) fn merge(&mut self, chosen: &[u32]) -> Result<Option<MaintenanceTask>> {
+        let (id, path) = self.merged()?;
         let (layout, store) = (self.layout.clone(), self.log.store.clone());
         let sources =
             self.files.living().into_iter().filter(|f| chosen.contains(&f.id)).collect::<Vec<_>>();
@@ -107,22 +107,18 @@ impl DeltaCommitter {
             .iter()
             .map(|f| self.files.files.get(&f.id).and_then(|f| f.vector.clone()))
             .collect();
-        chore(move || {
-            let (mut merged, moves) = gather(&store, &layout, id, path, sources)?;
-            store.put(&merged.path, &std::mem::take(&mut merged.bytes))?;
-            Ok(Done::Merged(merged, moves, vectors))
-        })
+        Ok(task(move || {
+            let (NewFile { entry, bytes }, moves) = gather(&store, &layout, id, path, sources)?;
+            store.put(&entry.path, &bytes)?;
+            Ok(Done::Merged(entry, moves, vectors))
+        }))
     }
 
-    /// Number and path of the next file that is made of others.
-    fn merged(&mut self) -> (u32, String) {
-        // The writers have the numbers below.
-        let path = format!(
-            "part-{}-{}-{}.parquet",
-            self.layout.generation, self.upkeep.compacted, self.layout.workers
-        );
+    /// Returns the number and the path of the next file that is made of others.
+    fn merged(&mut self) -> Result<(u32, String)> {
+        let path = self.layout.path(self.layout.workers, self.upkeep.compacted);
         self.upkeep.compacted += 1;
-        (self.layout.next_file(), path)
+        Ok((self.numbers.take()?, path))
     }
 
     /// Puts one file in the place of those `changed` files that are partly dead. So a small table
@@ -144,28 +140,26 @@ impl DeltaCommitter {
         let files = sources.iter().filter_map(|f| self.files.files.get(&f.id));
         let size: u64 = files.clone().map(|f| f.size).sum();
         let most = self.layout.rewrite_below.saturating_mul(self.layout.workers as u64);
-        if self.undeclared.is_none() || sources.is_empty() || rows > most || size > SMALL as u64 {
+        if self.undeclared.is_none()
+            || sources.is_empty()
+            || rows > most
+            || size > REWRITE_MAX_BYTES as u64
+        {
             return Ok(None);
         }
         let now = (self.log.now)();
         let removes = files.map(|f| f.remove(now, true)).collect();
         changed.retain(|id| !sources.iter().any(|f| f.id == *id));
-        let (id, path) = self.merged();
+        let (id, path) = self.merged()?;
         let (file, moves) = gather(&self.log.store, &self.layout, id, path, sources)?;
-        let (path, size, rows, stats) =
-            (file.path.clone(), file.size, file.rows, file.stats.clone());
-        self.files.merge(
-            id,
-            File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats },
-            moves,
-        );
+        self.files.merge(id, File::new(file.entry.clone()), moves);
         Ok(Some((removes, file)))
     }
 
     /// Puts a merged file in the place of those whose rows it has.
     pub(super) fn rearrange(
         &mut self,
-        merged: NewFile,
+        merged: FileEntry,
         moves: Vec<(u32, Moved)>,
         vectors: Vec<Option<Value>>,
     ) -> Result<()> {
@@ -191,11 +185,11 @@ impl DeltaCommitter {
                 }
             }
         }
-        let NewFile { id, path, size, rows, stats, .. } = merged;
+        let id = merged.id;
         if actions.is_empty() {
-            return self.log.store.delete(&path);
+            return self.log.store.delete(&merged.path);
         }
-        let mut file = File { path, size, rows, dead, vector: None, stats };
+        let mut file = File { dead, ..File::new(merged) };
         if !file.dead.is_empty() {
             let id = vectors::compaction(self.layout.generation, self.upkeep.compacted);
             let (bytes, descriptors) = vectors::encode(&[&file.dead], id)?;

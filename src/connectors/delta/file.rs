@@ -7,6 +7,7 @@ use parquet::basic::Compression;
 use parquet::file::metadata::ParquetMetaData;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::statistics::Statistics;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
@@ -31,14 +32,20 @@ const DICTIONARY: usize = 64 << 10;
 /// longer greatest one left out.
 const TEXT: usize = 32;
 
-/// A file that is whole but not yet stored.
+/// A file that is complete but not yet stored.
 pub(super) struct NewFile {
+    pub(super) entry: FileEntry,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// A new file as the table's log describes it.
+#[derive(Clone, Serialize, Deserialize)]
+pub(super) struct FileEntry {
     /// Its number in this run.
     pub(super) id: u32,
     /// Its name in the table's folder.
     pub(super) path: String,
-    pub(super) bytes: Vec<u8>,
-    /// How many bytes it has.
+    /// Its length in bytes.
     pub(super) size: u64,
     pub(super) rows: u32,
     /// `minValues`, `maxValues` and `nullCount`.
@@ -122,7 +129,8 @@ impl OpenFile {
         let metadata = self.parquet.finish().map_err(failed)?;
         let bytes = std::mem::take(self.parquet.inner_mut());
         let (size, stats) = (bytes.len() as u64, stats(&self.described, &metadata));
-        Ok(NewFile { id: self.id, path: self.path, bytes, size, rows: self.rows, stats })
+        let entry = FileEntry { id: self.id, path: self.path, size, rows: self.rows, stats };
+        Ok(NewFile { entry, bytes })
     }
 
     fn encode(&mut self) -> Result<()> {

@@ -2,7 +2,6 @@
 //! log.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::atomic::{AtomicU32, Ordering};
 
 use roaring::RoaringTreemap;
 use serde_json::{Map, Value, json};
@@ -12,7 +11,9 @@ use crate::connect::Mode;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
+use super::file::FileEntry;
 use super::index::{Living, Place};
+use super::layout::FileNumbers;
 use super::rows::CHANGED;
 use super::vectors;
 
@@ -79,6 +80,12 @@ pub(super) struct Files {
 }
 
 impl File {
+    /// Returns a new file, all of whose rows are living.
+    pub(super) fn new(entry: FileEntry) -> Self {
+        let FileEntry { path, size, rows, stats, .. } = entry;
+        File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats }
+    }
+
     /// How many rows are living.
     pub(super) fn living(&self) -> u64 {
         u64::from(self.rows) - self.dead.len()
@@ -213,7 +220,7 @@ impl Files {
         store: &Store,
         actions: &[Value],
         mode: Mode,
-        ids: &AtomicU32,
+        numbers: &mut FileNumbers,
     ) -> Result<()> {
         let added: BTreeSet<&str> =
             actions.iter().filter_map(|a| a["add"]["path"].as_str()).collect();
@@ -231,34 +238,33 @@ impl Files {
         };
         for add in actions.iter().filter_map(|a| a.get("add")).filter(tracked) {
             let file = File::read(store, add)?;
-            let id = self
-                .ids
-                .get(&file.path)
-                .copied()
-                .unwrap_or_else(|| ids.fetch_add(1, Ordering::Relaxed));
+            let id = match self.ids.get(&file.path) {
+                Some(id) => *id,
+                None => numbers.take()?,
+            };
             self.insert(id, file);
         }
         Ok(())
     }
 
-    /// Kills the row at `place`, wherever it was moved since; returns the file it was in.
+    /// Deletes the row at `place`, wherever it was moved since; returns the file it was in.
     ///
     /// # Errors
     /// When it is dead already.
-    pub(super) fn kill(&mut self, place: Place) -> Result<u32> {
+    pub(super) fn delete(&mut self, place: Place) -> Result<u32> {
         let twice = || Error::internal(format!("the row at {place:?} was taken away twice"));
         let now = match self.moved.get(&place.file) {
             Some(moved) => Place { file: moved.file, row: moved.row(place.row).ok_or_else(twice)? },
             None => place,
         };
-        let killed = self
+        let deleted = self
             .files
             .get_mut(&now.file)
             .is_some_and(|f| now.row < f.rows && f.dead.insert(now.row.into()));
-        if killed { Ok(now.file) } else { Err(twice()) }
+        if deleted { Ok(now.file) } else { Err(twice()) }
     }
 
-    /// Kills all rows that file `id` had, wherever they were moved since; returns the file they
+    /// Deletes all rows that file `id` had, wherever they were moved since; returns the file they
     /// were in.
     ///
     /// # Errors

@@ -5,7 +5,6 @@
 //! not fit the table, it is refused before anything is visible.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::AtomicU32;
 
 use serde_json::{Value, json};
 
@@ -15,6 +14,7 @@ use crate::store::Store;
 use super::committer::{DeltaCommitter, put_all};
 use super::files::{File, Files, Moved};
 use super::index::Place;
+use super::layout::FileNumbers;
 use super::{log, protocol, snapshot, vectors};
 
 /// Says for the log where the rows of the file `path` went, whose dead rows were listed by `vector`
@@ -152,7 +152,7 @@ impl DeltaCommitter {
             }
             self.there(n, path)?;
         }
-        self.files.apply(&self.log.store, actions, self.layout.schema.mode, &self.layout.files)?;
+        self.files.apply(&self.log.store, actions, self.layout.schema.mode, &mut self.numbers)?;
         if protocol::declares(actions) {
             self.undeclared = None;
         }
@@ -195,7 +195,7 @@ impl DeltaCommitter {
     ) -> Result<Vec<Value>> {
         let (mode, mut then) = (self.layout.schema.mode, Files::default());
         let before = snapshot::load(self.store(), Some(staged), None)?.files;
-        then.apply(&self.log.store, &before, mode, &AtomicU32::new(0))?;
+        then.apply(&self.log.store, &before, mode, &mut FileNumbers::of(0, 0))?;
         let mut kept = BTreeMap::new();
         let mut new = Vec::new();
         let removes: Vec<&Value> =
@@ -225,16 +225,16 @@ impl DeltaCommitter {
             for row in died.filter(|row| dead.is_none_or(|dead| dead.contains((*row).into()))) {
                 let place = follow(&file.path, row, moves)
                     .and_then(|(path, row)| Some(Place { file: self.files.id(path)?, row }));
-                let killed = place.and_then(|place| self.files.kill(place).ok());
+                let deleted = place.and_then(|place| self.files.delete(place).ok());
                 let lost = || {
                     self.unfit(n, &format!("takes row {row} of {} away, which is gone", file.path))
                 };
-                changed.insert(killed.ok_or_else(lost)?);
+                changed.insert(deleted.ok_or_else(lost)?);
             }
         }
         let (mut actions, vectors) = self.outcome(n, &BTreeSet::new(), &changed)?;
         put_all(self.store(), &Vec::from_iter(vectors))?;
-        self.files.apply(&self.log.store, &new, mode, &self.layout.files)?;
+        self.files.apply(&self.log.store, &new, mode, &mut self.numbers)?;
         actions.extend(new);
         Ok(actions)
     }

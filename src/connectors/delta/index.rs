@@ -1,9 +1,10 @@
-//! Where the table has each key: read once, from the living files, when a run finds its rows again.
+//! The place of each key in the table: read once from the living files, when a run recovers.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hashbrown::HashMap;
 use roaring::RoaringTreemap;
+use serde::{Deserialize, Serialize};
 
 use crate::row::{Column, RowKey};
 
@@ -12,6 +13,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 
 use super::rows::{self, Cells};
+use super::vectors;
 
 /// A row's place: the number of a file in this run, and the number of the row in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -20,62 +22,56 @@ pub(super) struct Place {
     pub(super) row: u32,
 }
 
-/// A file that the table consists of.
-#[derive(Clone)]
+/// A file of the table, with enough to read its living rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Living {
     pub(super) id: u32,
     pub(super) path: String,
     pub(super) rows: u32,
+    #[serde(with = "vectors::text")]
     pub(super) dead: RoaringTreemap,
 }
 
 /// The places of all keys, by keyed hash: nobody can make a key that is taken for another.
 pub(super) type Places = Arc<HashMap<u128, Place>>;
 
-/// Makes [`Places`] when they are first asked for, of the files that the table has by then.
+/// Makes [`Places`] at the first request. The writers of one process share it, so that the table is
+/// read once; another process makes its own from the same files.
 pub(super) struct Index {
     store: Store,
     key: Vec<Column>,
     secret: Secret,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
     files: Vec<Living>,
-    places: Option<Places>,
+    places: Mutex<Option<Places>>,
 }
 
 impl Index {
-    pub(super) fn new(store: Store, key: &[Column], secret: Secret) -> Self {
-        Index { store, key: key.to_vec(), secret, state: Mutex::default() }
+    /// Makes the index of `files`: all of those that the table consists of.
+    pub(super) fn new(store: Store, key: &[Column], secret: Secret, files: Vec<Living>) -> Self {
+        Index { store, key: key.to_vec(), secret, files, places: Mutex::default() }
     }
 
-    /// Sets the files that the table consists of.
-    pub(super) fn set(&self, files: Vec<Living>) {
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = State { files, places: None };
-    }
-
-    /// Makes what hashes keys as [`places`](Self::places) does.
+    /// Returns a hasher of keys, the one that [`places`](Self::places) uses.
     pub(super) fn hasher(&self) -> RowKey {
         RowKey::new(self.secret)
     }
 
-    /// The places of all keys.
+    /// Returns the places of all keys.
     ///
     /// # Errors
     /// When a file can't be read, or a key is there twice.
     pub(super) fn places(&self) -> Result<Places> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(places) = &state.places {
+        let mut shared = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(places) = &*shared {
             return Ok(places.clone());
         }
-        let places = Arc::new(self.load(&state.files)?);
-        state.places = Some(places.clone());
+        let places = Arc::new(self.load()?);
+        *shared = Some(places.clone());
         Ok(places)
     }
 
-    fn load(&self, files: &[Living]) -> Result<HashMap<u128, Place>> {
+    fn load(&self) -> Result<HashMap<u128, Place>> {
+        let files = &self.files;
         let living = files.iter().map(|f| f.rows as usize - f.dead.len() as usize).sum();
         let mut places = HashMap::with_capacity(living);
         let mut key = self.hasher();

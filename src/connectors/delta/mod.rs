@@ -14,6 +14,7 @@
 //!   reader that knows deletion vectors. A table that something else has changed is refused, never
 //!   repaired by guessing.
 
+mod changes;
 mod columns;
 mod committer;
 mod compaction;
@@ -21,13 +22,16 @@ mod file;
 mod files;
 mod fit;
 mod index;
+mod layout;
 mod log;
 mod protocol;
 mod reader;
+mod recovery;
 mod retention;
 mod rows;
 mod schema;
 mod sink;
+mod slots;
 mod snapshot;
 mod upkeep;
 mod vectors;

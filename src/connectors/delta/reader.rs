@@ -1,15 +1,12 @@
 //! Reads a table back: the rows at its last version, or at a commit.
 
-use std::sync::atomic::AtomicU32;
-
-use crate::row::{Column, Value};
-
 use crate::connect::Mode;
-
 use crate::error::{Error, Result};
+use crate::row::{Column, Value};
 use crate::store::Store;
 
 use super::files::Files;
+use super::layout::FileNumbers;
 use super::rows::{self, Cells};
 use super::{log, snapshot};
 
@@ -82,7 +79,7 @@ impl Table {
         versions.retain(|v| *v <= table.version);
         let manifest = manifest(&store, &versions)?;
         let mut files = Files::default();
-        files.apply(&store, &table.files, Mode::Snapshot, &AtomicU32::new(0))?;
+        files.apply(&store, &table.files, Mode::Snapshot, &mut FileNumbers::of(0, 0))?;
         Ok(Table { store, version: table.version, manifest, columns, files })
     }
 

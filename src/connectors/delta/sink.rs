@@ -1,27 +1,32 @@
 //! Opens a table for a run: makes a fresh one, or takes over what an earlier run left, or refuses.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU32;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::connect::{Identity, Mode, Opened, Schema, Sink, SinkContext, Writer};
-
+use crate::connect::{
+    Committer, CountRows, Identity, Mode, PartFile, Recovering, Schema, Sink, SinkContext,
+};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
 use super::committer::{self, DeltaCommitter};
 use super::files::Files;
-use super::index::Index;
+use super::index::{Index, Living};
+use super::layout::{FileNumbers, Layout};
 use super::log::{self, Log};
 use super::protocol;
+use super::recovery::DeltaRecovery;
+use super::slots::Slots;
 use super::snapshot::{self, Snapshot};
 use super::upkeep::Upkeep;
-use super::writer::{DeltaWriter, Layout};
+use super::writer::DeltaWriter;
 
 /// A Delta table, to be bound to a topic.
 #[derive(Clone)]
@@ -82,6 +87,16 @@ impl Delta {
 
     fn name(&self) -> String {
         self.store.name("")
+    }
+
+    fn layout(&self, schema: &Schema, context: &SinkContext) -> Layout {
+        Layout {
+            schema: schema.clone(),
+            generation: context.generation,
+            workers: context.workers,
+            target_file_size: self.target_file_size,
+            rewrite_below: self.rewrite_below,
+        }
     }
 
     /// Refuses a place where no table can be begun.
@@ -234,41 +249,52 @@ impl Sink for Delta {
         self.accept(&snapshot::load(&self.store, None, Some(&context.app))?, schema, context)
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
+        let layout = Arc::new(self.layout(schema, context));
+        let mut numbers = FileNumbers::of(layout.workers, layout.workers);
+        let mut files = Files::default();
+        let metadata = protocol::metadata(&id(schema, context), schema, (context.clock)());
+        let (log, table) = self.take_over(schema, context, &metadata)?;
+        let undeclared = match table {
+            Some(table) => {
+                files.apply(&self.store, &table.files, schema.mode, &mut numbers)?;
+                let declared = protocol::may_have_vectors(&table.protocol) == Some(true);
+                (!declared).then(|| protocol::declaration(table.metadata))
+            }
+            None => Some(protocol::declaration(metadata)),
+        };
+        let (upkeep, staged) = (Upkeep::new(self.checkpoint_every), BTreeSet::new());
+        Ok(Box::new(DeltaCommitter { layout, log, files, numbers, staged, undeclared, upkeep }))
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        brief: &Value,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        let layout = Arc::new(self.layout(schema, context));
+        if schema.mode == Mode::Append {
+            let writer = |worker| DeltaWriter::new(layout.clone(), worker, Slots::default(), None);
+            return Ok(workers.map(|w| Box::new(CountRows::before(writer(w))) as _).collect());
+        }
         let Some(key) = schema.columns.get(..schema.key) else {
             return Err(Error::internal(format!(
                 "the key of topic {} has more columns than a row",
                 schema.topic
             )));
         };
-        let layout = Arc::new(Layout {
-            schema: schema.clone(),
-            generation: context.generation,
-            workers: context.workers,
-            files: AtomicU32::new(0),
-            target_file_size: self.target_file_size,
-            rewrite_below: self.rewrite_below,
-        });
-        let mut files = Files::default();
-        let metadata = protocol::metadata(&id(schema, context), schema, (context.clock)());
-        let (log, table) = self.take_over(schema, context, &metadata)?;
-        let undeclared = match table {
-            Some(table) => {
-                files.apply(&self.store, &table.files, schema.mode, &layout.files)?;
-                let declared = protocol::may_have_vectors(&table.protocol) == Some(true);
-                (!declared).then(|| protocol::declaration(table.metadata))
-            }
-            None => Some(protocol::declaration(metadata)),
-        };
-        let index = Arc::new(Index::new(self.store.clone(), key, context.secret));
-        let writer = |worker| {
-            Box::new(DeltaWriter::new(layout.clone(), worker, index.clone())) as Box<dyn Writer>
-        };
-        let writers = (0..context.workers).map(writer).collect();
-        let upkeep = Upkeep::new(self.checkpoint_every);
-        let (index, staged) = (Some(index), BTreeSet::new());
-        let committer = DeltaCommitter { layout, log, files, index, staged, undeclared, upkeep };
-        committer.show();
-        Ok(Opened { writers, committer: Box::new(committer) })
+        let files = Vec::<Living>::deserialize(brief).map_err(|e| {
+            Error::internal(format!("can't read the list of the files of {}", self.name()))
+                .because(e)
+        })?;
+        let index = Arc::new(Index::new(self.store.clone(), key, context.secret, files));
+        let recovery = |worker| DeltaRecovery::new(layout.clone(), worker, index.clone());
+        Ok(workers.map(|worker| Box::new(recovery(worker)) as _).collect())
+    }
+
+    fn store_files(&self, files: &[PartFile]) -> Result<()> {
+        committer::put_all(&self.store, files)
     }
 }

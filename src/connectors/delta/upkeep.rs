@@ -6,12 +6,12 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::connect::Chore;
+use crate::connect::MaintenanceTask;
 use crate::error::{Error, Result};
 
 use super::committer::DeltaCommitter;
 use super::compaction::Rearranged;
-use super::file::NewFile;
+use super::file::FileEntry;
 use super::files::{self, Moved};
 use super::{retention, snapshot, vectors};
 
@@ -41,7 +41,7 @@ pub(super) struct Upkeep {
 pub(super) enum Done {
     /// Wrote the living rows of some files to a new one. It comes without its bytes; then, of each
     /// old file, the way of its rows, and the vector it had.
-    Merged(NewFile, Vec<(u32, Moved)>, Vec<Option<Value>>),
+    Merged(FileEntry, Vec<(u32, Moved)>, Vec<Option<Value>>),
     Listed(Vec<String>),
     /// Summed up the log to this version.
     Checkpointed(u64),
@@ -67,7 +67,9 @@ impl Upkeep {
 }
 
 /// `work` as a chore.
-pub(super) fn chore(work: impl FnOnce() -> Result<Done> + Send + 'static) -> Option<Chore> {
+pub(super) fn task(
+    work: impl FnOnce() -> Result<Done> + Send + 'static,
+) -> Option<MaintenanceTask> {
     Some(Box::new(move || Ok(Box::new(work()?))))
 }
 
@@ -76,13 +78,13 @@ impl DeltaCommitter {
     ///
     /// # Errors
     /// When the last checkpoint can't be found.
-    pub(super) fn due(&mut self) -> Result<Option<Chore>> {
+    pub(super) fn due(&mut self) -> Result<Option<MaintenanceTask>> {
         if !self.upkeep.begun || !self.staged.is_empty() || self.log.superseded {
             return Ok(None);
         }
         self.settle()?;
         let chosen = self.crowd();
-        if chosen.is_empty() { self.checkpoint() } else { Ok(self.merge(&chosen)) }
+        if chosen.is_empty() { self.checkpoint() } else { self.merge(&chosen) }
     }
 
     /// Takes over what was done.
@@ -103,7 +105,7 @@ impl DeltaCommitter {
 
     /// Sums the log up, if it has grown enough since it was last; now and then with a search for
     /// what can be deleted.
-    fn checkpoint(&mut self) -> Result<Option<Chore>> {
+    fn checkpoint(&mut self) -> Result<Option<MaintenanceTask>> {
         let (store, version) = (self.log.store.clone(), self.log.version);
         let last = match self.upkeep.checkpoint {
             Some(version) => version,
@@ -115,13 +117,13 @@ impl DeltaCommitter {
         }
         let there = self.upkeep.there.take();
         if there.is_none() && self.upkeep.checkpoints.is_multiple_of(TIDY) {
-            return Ok(chore(move || {
+            return Ok(task(move || {
                 Ok(Done::Listed(store.list("")?.into_iter().map(|(name, _)| name).collect()))
             }));
         }
         let (doubtful, since) =
             (there.map(|there| self.doubtful(there)).transpose()?, (self.log.now)() - KEEP);
-        Ok(chore(move || {
+        Ok(task(move || {
             snapshot::checkpoint(&store, version)?;
             if let Some(doubtful) = doubtful {
                 retention::clean(&store, version, since, doubtful)?;

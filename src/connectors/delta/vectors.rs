@@ -127,3 +127,29 @@ pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> 
         Ok(vector)
     }
 }
+
+/// Dead rows as text, for the brief of writers: they then read no file of vectors again.
+pub(super) mod text {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
+    use roaring::RoaringTreemap;
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(crate) fn serialize<S: Serializer>(
+        dead: &RoaringTreemap,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut bytes = Vec::with_capacity(dead.serialized_size());
+        dead.serialize_into(&mut bytes).map_err(S::Error::custom)?;
+        to.serialize_str(&STANDARD.encode(bytes))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<RoaringTreemap, D::Error> {
+        let bytes = STANDARD.decode(String::deserialize(from)?).map_err(D::Error::custom)?;
+        RoaringTreemap::deserialize_from(&bytes[..]).map_err(D::Error::custom)
+    }
+}

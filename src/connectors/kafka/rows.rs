@@ -1,17 +1,15 @@
-//! Rows as records: writers keep what changed, and hand it over as lines `[key,value]` of JSON
-//! texts that stay as they are.
+//! Rows as records: writers collect changes, and hand them over as lines `[key,value]`.
+//!
+//! Key and value are JSON texts that nothing parses on their way: a parser would round numbers.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::connect::{Mode, Schema, Writer};
-
+use crate::connect::{FoundRows, Mode, Part, Recovered, Recovering, Schema, Writer};
 use crate::error::{Error, Result};
 use crate::row::{Row, RowKey, write_object};
 use crate::secret::Secret;
@@ -38,125 +36,151 @@ impl Held {
     }
 }
 
-/// What one worker hands over: the records, and by how much the topic holds more, modulo 2^64.
-pub(super) struct Part {
-    pub(super) lines: Vec<u8>,
-    pub(super) more: Held,
-}
-
-/// One worker's rows.
-pub(super) struct Encoder {
+/// The rows of one worker, as a table or a stream of them is written.
+struct Rows {
     schema: Arc<Schema>,
-    /// Key and digest of the row at each slot; nothing in append mode.
-    slots: Vec<Option<(Box<[u8]>, u64)>>,
-    /// What became of each key since the last commit.
-    changes: BTreeMap<Box<[u8]>, Option<Vec<u8>>>,
-    appended: Vec<u8>,
-    more: Held,
-    recovering: bool,
-    /// The sum of the digests of the rows that all writers found again.
-    found: Arc<AtomicU64>,
     hasher: RowKey,
+    /// The row at each slot; nothing in append mode.
+    slots: Vec<Option<Slot>>,
+    /// The change of the topic's total since the last part, modulo 2^64.
+    more: Held,
 }
 
-impl Encoder {
-    pub(super) fn new(schema: Arc<Schema>, found: Arc<AtomicU64>, secret: Secret) -> Self {
-        Encoder {
-            schema,
-            slots: Vec::new(),
-            changes: BTreeMap::new(),
-            appended: Vec::new(),
-            more: Held::default(),
-            recovering: true,
-            found,
-            hasher: RowKey::new(secret),
-        }
-    }
+/// The row at a slot: enough to take it away.
+#[derive(Clone)]
+struct Slot {
+    key: Box<[u8]>,
+    digest: u64,
+}
 
+impl Rows {
     fn json(&self, fields: usize, row: &dyn Row, out: &mut Vec<u8>) -> Result<()> {
         write_object(&self.schema.columns, fields, row, out).map_err(|trouble| {
             Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic))
         })
     }
 
-    /// Puts a row or nothing at `slot`.
-    fn replace(&mut self, slot: u32, row: Option<(Box<[u8]>, u64, Vec<u8>)>) {
+    fn digest(&mut self, row: &dyn Row) -> u64 {
+        self.hasher.of(self.schema.columns.len(), row) as u64
+    }
+
+    /// Puts a row at `slot`; returns its key, and that of the row before.
+    fn put(&mut self, slot: u32, row: &dyn Row) -> Result<(Box<[u8]>, Option<Box<[u8]>>)> {
+        let (digest, mut key) = (self.digest(row), Vec::new());
+        self.json(self.schema.key, row, &mut key)?;
+        let before = self.take(slot);
+        let key: Box<[u8]> = key.into();
+        self.more.put(digest);
+        self.slots[slot as usize] = Some(Slot { key: key.clone(), digest });
+        Ok((key, before))
+    }
+
+    /// Takes away the row at `slot`; returns its key.
+    fn take(&mut self, slot: u32) -> Option<Box<[u8]>> {
         let slot = slot as usize;
         if self.slots.len() <= slot {
             self.slots.resize(slot + 1, None);
         }
-        if let Some((key, digest)) = self.slots[slot].take() {
-            self.more.take(digest);
-            if !self.recovering {
-                self.changes.insert(key, None);
-            }
-        }
-        if let Some((key, digest, value)) = row {
-            self.more.put(digest);
-            if !self.recovering {
-                self.changes.insert(key.clone(), Some(value));
-            }
-            self.slots[slot] = Some((key, digest));
-        }
+        let Slot { key, digest } = self.slots[slot].take()?;
+        self.more.take(digest);
+        Some(key)
     }
 }
 
-impl Writer for Encoder {
+/// One worker's rows while they are found again: they are counted and their digests added up.
+pub(super) struct Recovery(Rows);
+
+impl Recovery {
+    pub(super) fn new(schema: Arc<Schema>, secret: Secret) -> Self {
+        let hasher = RowKey::new(secret);
+        Recovery(Rows { schema, hasher, slots: Vec::new(), more: Held::default() })
+    }
+}
+
+impl Recovering for Recovery {
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
-        let columns = self.schema.columns.len();
-        let digest = self.hasher.of(columns, row) as u64;
-        match self.schema.mode {
-            Mode::Snapshot => {
-                let (mut key, mut value) = (Vec::new(), Vec::new());
-                self.json(self.schema.key, row, &mut key)?;
-                if !self.recovering {
-                    self.json(columns, row, &mut value)?;
-                }
-                self.replace(slot, Some((key.into(), digest, value)));
-            }
+        match self.0.schema.mode {
+            Mode::Snapshot => drop(self.0.put(slot, row)?),
             Mode::Append => {
-                self.more.put(digest);
-                if !self.recovering {
-                    let mut lines = mem::take(&mut self.appended);
-                    let start = lines.len();
-                    lines.extend(b"[null,");
-                    let written = self.json(columns, row, &mut lines);
-                    match &written {
-                        Ok(()) => lines.extend(b"]\n"),
-                        Err(_) => lines.truncate(start),
-                    }
-                    self.appended = lines;
-                    written?;
-                }
+                let digest = self.0.digest(row);
+                self.0.more.put(digest);
             }
         }
         Ok(())
     }
 
     fn remove(&mut self, slot: u32) {
-        self.replace(slot, None);
+        self.0.take(slot);
     }
 
-    fn recovered(&mut self) -> Result<u64> {
-        self.recovering = false;
-        let found = mem::take(&mut self.more);
-        self.found.fetch_add(found.digest, Ordering::SeqCst);
-        Ok(found.rows)
+    fn finish(mut self: Box<Self>) -> Result<Recovered> {
+        let Held { rows, digest } = mem::take(&mut self.0.more);
+        let writer = Encoder { rows: self.0, changes: BTreeMap::new(), appended: Vec::new() };
+        Ok(Recovered { writer: Box::new(writer), found: FoundRows { rows, digest } })
+    }
+}
+
+/// One worker's rows that are written.
+struct Encoder {
+    rows: Rows,
+    /// The new value of each key that has changed since the last part; `None` if its row is gone.
+    changes: BTreeMap<Box<[u8]>, Option<Vec<u8>>>,
+    /// Lines of rows that were appended.
+    appended: Vec<u8>,
+}
+
+impl Encoder {
+    fn append(&mut self, row: &dyn Row) -> Result<()> {
+        let (start, columns) = (self.appended.len(), self.rows.schema.columns.len());
+        self.appended.extend(b"[null,");
+        let written = self.rows.json(columns, row, &mut self.appended);
+        match &written {
+            Ok(()) => self.appended.extend(b"]\n"),
+            Err(_) => self.appended.truncate(start),
+        }
+        written
+    }
+}
+
+impl Writer for Encoder {
+    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        match self.rows.schema.mode {
+            Mode::Snapshot => {
+                let mut value = Vec::new();
+                self.rows.json(self.rows.schema.columns.len(), row, &mut value)?;
+                let (key, before) = self.rows.put(slot, row)?;
+                self.changes.extend(before.map(|key| (key, None)));
+                self.changes.insert(key, Some(value));
+                Ok(())
+            }
+            Mode::Append => {
+                self.append(row)?;
+                let digest = self.rows.digest(row);
+                self.rows.more.put(digest);
+                Ok(())
+            }
+        }
     }
 
-    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>> {
-        let (mut lines, more) = (mem::take(&mut self.appended), mem::take(&mut self.more));
+    fn remove(&mut self, slot: u32) {
+        let before = self.rows.take(slot);
+        self.changes.extend(before.map(|key| (key, None)));
+    }
+
+    /// The note is the change of the total, then the lines.
+    fn stage(&mut self) -> Result<Option<Part>> {
+        let (mut lines, more) = (mem::take(&mut self.appended), mem::take(&mut self.rows.more));
         for (key, value) in mem::take(&mut self.changes) {
             let value = value.as_deref().unwrap_or(b"null");
             for piece in [&b"["[..], &key, b",", value, b"]\n"] {
                 lines.extend_from_slice(piece);
             }
         }
-        Ok((!lines.is_empty()).then(|| Box::new(Part { lines, more }) as _))
+        (!lines.is_empty()).then(|| Part::new(&more, &lines)).transpose()
     }
 }
 
-/// The key and the value of each line; what was wrong with one that can't be read.
+/// Returns the key and the value of each line, or the error of a line that can't be read.
 pub(super) fn records(
     lines: &[u8],
 ) -> impl Iterator<Item = Result<(Option<&RawValue>, Option<&RawValue>), serde_json::Error>> {

@@ -3,20 +3,21 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::connect::{Chore, Committer, Identity, Opened, Schema, Sink, SinkContext, Writer};
-
+use crate::connect::{
+    Committer, FoundRows, Identity, MaintenanceTask, Part, Recovering, Schema, Sink, SinkContext,
+};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
 use super::KafkaTopic;
 use super::census::Census;
-use super::rows::{Encoder, Held, Part};
+use super::rows::{Held, Recovery};
 use super::writing::Writing;
 
 /// Up to how many bytes of records are in the manifest itself.
@@ -57,7 +58,7 @@ impl Sink for KafkaTopic {
         self.claim(self.last(&group)?.map(|(n, _)| n), schema, context).map(drop)
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let id = self.id(context);
         let group = self.group(context, "read_committed")?;
         // First: it fences the run before, and finishes or takes back what that left open. Only
@@ -67,12 +68,7 @@ impl Sink for KafkaTopic {
         let forgotten = self.claim(last.map(|(n, _)| n), schema, context)?;
         self.own(schema, context)?;
         let staging = self.staging(schema, context);
-        let (schema, found) = (Arc::new(schema.clone()), Arc::<AtomicU64>::default());
-        let writer = |_| {
-            Box::new(Encoder::new(schema.clone(), found.clone(), context.secret)) as Box<dyn Writer>
-        };
-        let writers = (0..context.workers).map(writer).collect();
-        let committer = Commits {
+        Ok(Box::new(Commits {
             writing,
             held: last.map(|(_, held)| held),
             forgotten,
@@ -83,11 +79,21 @@ impl Sink for KafkaTopic {
             generation: context.generation,
             staged: None,
             total: Held::default(),
-            found,
             committed: false,
             tidy: false,
-        };
-        Ok(Opened { writers, committer: Box::new(committer) })
+        }))
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        _brief: &serde_json::Value,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        let schema = Arc::new(schema.clone());
+        let recovery = |_| Box::new(Recovery::new(schema.clone(), context.secret)) as _;
+        Ok(workers.map(recovery).collect())
     }
 }
 
@@ -109,8 +115,6 @@ struct Commits {
     staged: Option<(u64, Vec<u8>)>,
     /// What the topic holds with all that is staged.
     total: Held,
-    /// The sum of the digests of the rows that the writers found again.
-    found: Arc<AtomicU64>,
     /// Whether this run has made a commit, and whether nothing is left of what earlier runs staged.
     committed: bool,
     tidy: bool,
@@ -186,13 +190,14 @@ impl Commits {
 }
 
 impl Committer for Commits {
-    fn recovered(&mut self, rows: u64) -> Result<()> {
+    fn recovered(&mut self, found: FoundRows) -> Result<()> {
+        let FoundRows { rows, digest } = found;
         let there = self
             .forgotten
             .as_ref()
             .map_or(self.held, |census| Some(census.held))
             .unwrap_or_default();
-        self.total = Held { rows, digest: self.found.load(Ordering::SeqCst) };
+        self.total = Held { rows, digest };
         if there != self.total {
             return Err(self.strange(there.rows, rows));
         }
@@ -203,18 +208,12 @@ impl Committer for Commits {
         self.remind()
     }
 
-    fn stage(
-        &mut self,
-        n: u64,
-        parts: Vec<Box<dyn Any + Send>>,
-    ) -> Result<Option<serde_json::Value>> {
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<serde_json::Value>> {
         let mut lines = Vec::new();
         for part in parts {
-            let part = part
-                .downcast::<Part>()
-                .map_err(|_| Error::internal("Kafka was handed another sink's rows"))?;
-            self.total.add(part.more);
-            lines.extend(part.lines);
+            let (more, records): (Held, _) = part.read()?;
+            self.total.add(more);
+            lines.extend_from_slice(records);
         }
         if lines.is_empty() {
             return Ok(None);
@@ -261,8 +260,8 @@ impl Committer for Commits {
     }
 
     /// Reminds the group, and takes away what earlier runs staged and never committed.
-    fn maintain(&mut self) -> Result<Option<Chore>> {
-        // Not a chore: no transaction is made beside another.
+    fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
+        // Not a task: no transaction is made beside another.
         self.remind()?;
         // Not before a commit of this run: until then the last one of an earlier run may be needed.
         let Some(store) = self.staging.clone().filter(|_| !self.tidy && self.committed) else {
@@ -281,7 +280,7 @@ impl Committer for Commits {
         })))
     }
 
-    fn maintained(&mut self, _done: Box<dyn Any + Send>) -> Result<()> {
+    fn maintained(&mut self, _result: Box<dyn Any + Send>) -> Result<()> {
         self.tidy = true;
         Ok(())
     }

@@ -1,17 +1,16 @@
 //! What needs no broker: URLs, properties, tokens, and staged rows.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::row::{Column, ColumnType, Value};
 
-use crate::connect::{Mode, Schema, Writer};
+use crate::connect::{Mode, Recovered, Recovering, Schema, Writer};
 use crate::error::ErrorKind;
 use crate::secret::Secret;
 
 use super::Kafka;
 use super::census::Census;
-use super::rows::{Encoder, Held, Part, records};
+use super::rows::{Held, Recovery, records};
 use super::settings::parse;
 
 const SECRET: Secret = Secret::new([7; 16]);
@@ -102,36 +101,39 @@ fn a_file_of_properties_is_lines_of_names_and_values() {
     assert_eq!(parse("a=b\nc\n"), Err(2));
 }
 
-fn encoder(mode: Mode) -> (Encoder, Arc<AtomicU64>) {
+fn recovery(mode: Mode) -> Box<dyn Recovering> {
     let columns = [("id", ColumnType::Long), ("text", ColumnType::Text)];
     let columns =
         columns.map(|(name, ty)| Column { name: name.into(), ty, nullable: true }).to_vec();
-    let (schema, found) =
-        (Schema { topic: "t".into(), columns, key: 1, mode }, Arc::<AtomicU64>::default());
-    (Encoder::new(Arc::new(schema), found.clone(), SECRET), found)
+    let schema = Schema { topic: "t".into(), columns, key: 1, mode };
+    Box::new(Recovery::new(Arc::new(schema), SECRET))
+}
+
+fn encoder(mode: Mode) -> Box<dyn Writer> {
+    recovery(mode).finish().unwrap().writer
 }
 
 fn row(id: i64, text: &str) -> Vec<Value> {
     vec![Value::Long(id), Value::Text(text.into())]
 }
 
-fn staged(encoder: &mut Encoder) -> (Vec<String>, Held) {
-    let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
+fn staged(encoder: &mut dyn Writer) -> (Vec<String>, Held) {
+    let part = encoder.stage().unwrap().unwrap();
+    let (more, lines): (Held, &[u8]) = part.read().unwrap();
     let text = |(key, value): (
         Option<&serde_json::value::RawValue>,
         Option<&serde_json::value::RawValue>,
     )| {
         format!("{} {}", key.map_or("-", |key| key.get()), value.map_or("-", |value| value.get()))
     };
-    (records(&part.lines).map(|record| text(record.unwrap())).collect(), part.more)
+    (records(lines).map(|record| text(record.unwrap())).collect(), more)
 }
 
 #[test]
 fn a_writer_hands_over_what_became_of_each_key() {
-    let (mut encoder, _) = encoder(Mode::Snapshot);
-    encoder.recovered().unwrap();
+    let mut encoder = encoder(Mode::Snapshot);
     (0..4).for_each(|id| encoder.insert(id as u32, &row(id, "old")).unwrap());
-    let (lines, more) = staged(&mut encoder);
+    let (lines, more) = staged(encoder.as_mut());
     assert_eq!((lines.len(), more.rows), (4, 4));
     // One replaced, one gone, one gone and back at another slot, and a slot that goes to another
     // key.
@@ -140,7 +142,7 @@ fn a_writer_hands_over_what_became_of_each_key() {
     encoder.remove(2);
     encoder.insert(7, &row(2, "back")).unwrap();
     encoder.insert(3, &row(9, "other")).unwrap();
-    let (lines, more) = staged(&mut encoder);
+    let (lines, more) = staged(encoder.as_mut());
     let expected = [
         r#"{"id":0} {"id":0,"text":"new\n"}"#,
         r#"{"id":1} -"#,
@@ -155,15 +157,14 @@ fn a_writer_hands_over_what_became_of_each_key() {
 #[test]
 fn rows_that_are_found_again_sum_up_to_those_that_were_handed_over() {
     for mode in [Mode::Snapshot, Mode::Append] {
-        let (mut first, _) = encoder(mode);
-        first.recovered().unwrap();
+        let mut first = encoder(mode);
         (0..9).for_each(|id| first.insert(id as u32, &row(id, "a")).unwrap());
-        let (_, held) = staged(&mut first);
-        let (mut again, found) = encoder(mode);
+        let (_, held) = staged(first.as_mut());
+        let mut again = recovery(mode);
         (0..9).rev().for_each(|id| again.insert(id as u32, &row(id, "a")).unwrap());
-        assert_eq!(again.recovered().unwrap(), held.rows);
-        assert_eq!(found.load(Ordering::SeqCst), held.digest);
-        assert!(again.stage().unwrap().is_none(), "nothing is written again");
+        let Recovered { mut writer, found } = again.finish().unwrap();
+        assert_eq!((found.rows, found.digest), (held.rows, held.digest));
+        assert!(writer.stage().unwrap().is_none(), "nothing is written again");
     }
 }
 
@@ -185,8 +186,8 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
     let times = [0, -1, 1_700_000_000_123_456, 253_402_300_800_000_000, -62_167_219_200_000_001];
     for mode in [Mode::Snapshot, Mode::Append] {
         let schema = Arc::new(Schema { topic: "t".into(), columns: columns.clone(), key: 2, mode });
-        let mut encoder = Encoder::new(schema.clone(), Arc::default(), SECRET);
-        encoder.recovered().unwrap();
+        let recovery: Box<dyn Recovering> = Box::new(Recovery::new(schema.clone(), SECRET));
+        let mut encoder = recovery.finish().unwrap().writer;
         for (slot, double) in doubles.into_iter().enumerate() {
             let text = Value::Text(format!("{slot} \" \\ \n \u{0} \u{1f600}"));
             let time = Value::Timestamp(times[slot % times.len()]);
@@ -195,20 +196,22 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
             encoder.insert(slot as u32, &[row, ends.to_vec()].concat()).unwrap();
         }
         encoder.insert(8, &vec![Value::Null; 6]).unwrap();
-        let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
+        let part = encoder.stage().unwrap().unwrap();
+        let (more, lines): (Held, &[u8]) = part.read().unwrap();
         let mut census = Census::new(&schema, SECRET);
-        assert_eq!(census.with(&part.lines), Some(part.more));
-        for record in records(&part.lines) {
+        assert_eq!(census.with(lines), Some(more));
+        for record in records(lines) {
             let (key, value) = record.unwrap();
             census
                 .add(key.map(|key| key.get().as_bytes()), value.map(|value| value.get().as_bytes()))
                 .unwrap();
         }
-        assert_eq!(census.held, part.more);
+        assert_eq!(census.held, more);
         if mode == Mode::Snapshot {
             (0..9).for_each(|slot| encoder.remove(slot));
-            let part = encoder.stage().unwrap().unwrap().downcast::<Part>().unwrap();
-            assert_eq!(census.with(&part.lines), Some(Held::default()));
+            let part = encoder.stage().unwrap().unwrap();
+            let (_, lines): (Held, &[u8]) = part.read().unwrap();
+            assert_eq!(census.with(lines), Some(Held::default()));
         }
         for wrong in ["", "1", "{}", r#"{"id":1}"#, "null"] {
             assert!(census.add(None, Some(wrong.as_bytes())).is_none(), "{wrong}");

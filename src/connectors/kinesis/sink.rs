@@ -1,14 +1,16 @@
 //! Writing: rows as JSON, which wait in the manifest until they are in the stream.
 
-use std::any::Any;
 use std::mem;
+use std::ops::Range;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
-use crate::connect::{Committer, Identity, Mode, Opened, Schema, Sink, SinkContext, Writer};
-
+use crate::connect::{
+    Committer, CountRows, FoundRows, Identity, Mode, Part, Recovering, Schema, Sink, SinkContext,
+    Writer,
+};
 use crate::error::{Error, Result};
 use crate::row::{Row, Value, write_object};
 
@@ -43,31 +45,31 @@ impl Sink for KinesisStream {
         crate::connect::Source::partitions(self).map(drop)
     }
 
-    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Opened> {
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         self.check(schema, context)?;
+        Ok(Box::new(Puts { stream: self.clone(), app: context.app.clone() }))
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        _context: &SinkContext,
+        _brief: &Json,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
         let schema = Arc::new(schema.clone());
-        let writer =
-            || Rows { schema: schema.clone(), rows: Vec::new(), recovering: true, found: 0 };
-        Ok(Opened {
-            writers: (0..context.workers).map(|_| Box::new(writer()) as _).collect(),
-            committer: Box::new(Puts { stream: self.clone(), app: context.app.clone() }),
-        })
+        let writer = || Rows { schema: schema.clone(), rows: Vec::new() };
+        Ok(workers.map(|_| Box::new(CountRows::before(writer())) as _).collect())
     }
 }
 
 struct Rows {
     schema: Arc<Schema>,
     rows: Vec<Staged>,
-    recovering: bool,
-    found: u64,
 }
 
 impl Writer for Rows {
     fn insert(&mut self, _slot: u32, row: &dyn Row) -> Result<()> {
-        if self.recovering {
-            self.found += 1;
-            return Ok(());
-        }
         let object = self.json(self.schema.columns.len(), row)?;
         let mut values = Vec::new();
         row.put(&mut values);
@@ -81,14 +83,9 @@ impl Writer for Rows {
 
     fn remove(&mut self, _slot: u32) {}
 
-    fn recovered(&mut self) -> Result<u64> {
-        self.recovering = false;
-        Ok(self.found)
-    }
-
-    fn stage(&mut self) -> Result<Option<Box<dyn Any + Send>>> {
+    fn stage(&mut self) -> Result<Option<Part>> {
         let rows = mem::take(&mut self.rows);
-        Ok((!rows.is_empty()).then(|| Box::new(rows) as _))
+        (!rows.is_empty()).then(|| Part::new(&rows, &[])).transpose()
     }
 }
 
@@ -109,17 +106,14 @@ struct Puts {
 }
 
 impl Committer for Puts {
-    fn recovered(&mut self, _rows: u64) -> Result<()> {
+    fn recovered(&mut self, _found: FoundRows) -> Result<()> {
         Ok(())
     }
 
-    fn stage(&mut self, n: u64, parts: Vec<Box<dyn Any + Send>>) -> Result<Option<Json>> {
+    fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<Json>> {
         let mut all = Vec::new();
         for part in parts {
-            let rows = part
-                .downcast::<Vec<Staged>>()
-                .map_err(|_| Error::internal("Kinesis was handed another sink's rows"))?;
-            all.extend(*rows);
+            all.extend(part.read::<Vec<Staged>>()?.0);
         }
         if all.is_empty() {
             return Ok(None);

@@ -17,6 +17,7 @@ use super::bindings::Bindings;
 use super::epochs::Epochs;
 use super::times;
 use super::topics::Topics;
+use crate::connect::FoundRows;
 use crate::durable::Manifest;
 use crate::error::{Error, Result};
 use crate::record::PartitionId;
@@ -37,8 +38,8 @@ enum Phase {
 pub(super) enum Step {
     /// Close epoch 0: all recorded ranges are dispatched.
     Close,
-    /// Have the committers verify these numbers of rows, by sink.
-    Verify(Vec<u64>),
+    /// Have the committers verify the rows found again, by sink.
+    Verify(Vec<FoundRows>),
     /// Wait for a message.
     Wait,
 }
@@ -47,7 +48,7 @@ pub(super) enum Step {
 #[derive(Clone, Copy, Default)]
 pub(super) struct SinkRows {
     /// Rows found again in the sink.
-    pub(super) found: u64,
+    pub(super) found: FoundRows,
     /// Rows that should be there.
     pub(super) rows: u64,
     /// Sum of the digests of these.
@@ -112,7 +113,7 @@ impl Recovery {
     /// Adds the rows that one worker reports of a sink.
     pub(super) fn add(&mut self, sink: usize, part: SinkRows) {
         let (_, whole) = &mut self.sinks[sink];
-        whole.found += part.found;
+        whole.found.add(part.found);
         whole.rows += part.rows;
         whole.digest = whole.digest.wrapping_add(part.digest);
         self.missing -= 1;

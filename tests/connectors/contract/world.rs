@@ -1,13 +1,14 @@
 //! A sink as runs drive it, one after the other, beside the rows that it must show.
 
-use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::Result;
-use watershed::connect::{Committer, Mode, Schema, Sink, SinkContext, Writer};
+use watershed::connect::{Committer, Mode, Part, Recovered, Schema, Sink, SinkContext, Writer};
 use watershed::row::{Column, ColumnType, Value};
 use watershed::store::Store;
 
@@ -46,13 +47,30 @@ pub(super) struct World<'p> {
     pub(super) rows: Vec<Row>,
 }
 
-/// A run that writes to the place.
+/// A run that writes to the place, as if in two processes: the second has the later half of the
+/// workers, and the first has the committer. Only plain data goes from one to the other.
 pub(super) struct Run {
+    sink: Box<dyn Sink>,
     writers: Vec<Box<dyn Writer>>,
     pub(super) committer: Box<dyn Committer>,
-    slots: Vec<BTreeMap<Value, u32>>,
-    free: Vec<Vec<u32>>,
+    slots: Slots,
+}
+
+/// The slots of the rows, by worker.
+struct Slots {
     mode: Mode,
+    used: Vec<BTreeMap<Value, u32>>,
+    free: Vec<Vec<u32>>,
+}
+
+/// The first worker of the second process.
+fn second(workers: usize) -> usize {
+    workers.div_ceil(2)
+}
+
+/// Plain data as it comes out of another process.
+fn sent<T: Serialize + DeserializeOwned>(data: &T) -> T {
+    serde_json::from_slice(&serde_json::to_vec(data).unwrap()).unwrap()
 }
 
 impl<'p> World<'p> {
@@ -77,28 +95,31 @@ impl<'p> World<'p> {
     pub(super) fn start(&mut self, workers: usize) -> Result<Run> {
         self.generation += 1;
         self.place.sink().check(&self.schema(), &self.context("app", workers))?;
-        let opened = self.place.sink().open(&self.schema(), &self.context("app", workers))?;
-        assert_eq!(opened.writers.len(), workers);
-        let (slots, free) = (vec![BTreeMap::new(); workers], vec![Vec::new(); workers]);
-        let mut run = Run {
-            writers: opened.writers,
-            committer: opened.committer,
-            slots,
-            free,
-            mode: self.mode,
-        };
+        let (schema, context) = (self.schema(), self.context("app", workers));
+        let mut committer = self.place.sink().open(&schema, &context)?;
         if let Some((n, content)) = &self.recorded {
-            run.committer.commit(*n, content)?;
+            committer.commit(*n, content)?;
         }
+        let brief = committer.brief()?;
+        let sink = self.place.sink();
+        let mut recovery =
+            self.place.sink().writers(&schema, &context, &brief, 0..second(workers))?;
+        recovery.extend(sink.writers(
+            &schema,
+            &context,
+            &sent(&brief),
+            second(workers)..workers,
+        )?);
+        assert_eq!(recovery.len(), workers);
+        let (used, free) = (vec![BTreeMap::new(); workers], vec![Vec::new(); workers]);
+        let mut slots = Slots { mode: self.mode, used, free };
         for row in &self.rows {
-            run.put(row);
+            let (worker, slot) = slots.of(&row[0]);
+            recovery[worker].insert(slot, row)?;
         }
-        let mut found = 0;
-        for writer in &mut run.writers {
-            found += writer.recovered()?;
-        }
-        run.committer.recovered(found)?;
-        Ok(run)
+        let (writers, found) = Recovered::of_all(recovery)?;
+        committer.recovered(sent(&found))?;
+        Ok(Run { sink, writers, committer, slots })
     }
 
     /// Stages the next commit and records it, as a manifest does; what it makes of the rows is
@@ -107,9 +128,7 @@ impl<'p> World<'p> {
         let n = self.committed + 1;
         let content = run.stage(n);
         // As it comes back from a manifest's bytes.
-        self.recorded = content.map(|content| {
-            (n, serde_json::from_slice(&serde_json::to_vec(&content).unwrap()).unwrap())
-        });
+        self.recorded = content.map(|content| (n, sent(&content)));
         (self.committed, self.rows) = (n, rows);
         self.rows.sort();
     }
@@ -133,38 +152,49 @@ impl<'p> World<'p> {
     }
 }
 
-impl Run {
-    /// The worker that owns a row, always the same of equal keys.
+impl Slots {
+    /// Returns the worker that owns a key, always the same of equal keys.
     fn owner(&self, key: &Value) -> usize {
         let Value::Long(id) = key else { panic!("{key:?} is no key") };
-        id.unsigned_abs() as usize % self.writers.len()
+        id.unsigned_abs() as usize % self.used.len()
     }
 
+    /// Returns the worker and the slot of a row.
+    fn of(&mut self, key: &Value) -> (usize, u32) {
+        let worker = self.owner(key);
+        if self.mode == Mode::Append {
+            return (worker, 0);
+        }
+        let (free, used) = (&mut self.free[worker], &mut self.used[worker]);
+        let next = used.len() as u32;
+        (worker, *used.entry(key.clone()).or_insert_with(|| free.pop().unwrap_or(next)))
+    }
+}
+
+impl Run {
     pub(super) fn put(&mut self, row: &Row) {
-        let worker = self.owner(&row[0]);
-        let slot = match self.mode {
-            Mode::Append => 0,
-            Mode::Snapshot => {
-                let next = self.slots[worker].len() as u32;
-                let free = &mut self.free[worker];
-                *self.slots[worker]
-                    .entry(row[0].clone())
-                    .or_insert_with(|| free.pop().unwrap_or(next))
-            }
-        };
+        let (worker, slot) = self.slots.of(&row[0]);
         self.writers[worker].insert(slot, row).unwrap();
     }
 
     pub(super) fn remove(&mut self, id: i64) {
-        let worker = self.owner(&Value::Long(id));
-        let slot = self.slots[worker].remove(&Value::Long(id)).unwrap();
-        self.free[worker].push(slot);
+        let worker = self.slots.owner(&Value::Long(id));
+        let slot = self.slots.used[worker].remove(&Value::Long(id)).unwrap();
+        self.slots.free[worker].push(slot);
         self.writers[worker].remove(slot);
     }
 
     pub(super) fn stage(&mut self, n: u64) -> Option<Json> {
-        let parts: Vec<Box<dyn Any + Send>> =
-            self.writers.iter_mut().filter_map(|writer| writer.stage().unwrap()).collect();
+        let (mut parts, second) = (Vec::new(), second(self.writers.len()));
+        for (worker, writer) in self.writers.iter_mut().enumerate() {
+            let Some(Part { note, files }) = writer.stage().unwrap() else { continue };
+            if worker < second {
+                parts.push(Part { note, files });
+            } else {
+                self.sink.store_files(&files).unwrap();
+                parts.push(sent(&Part { note, files: Vec::new() }));
+            }
+        }
         if parts.is_empty() { None } else { self.committer.stage(n, parts).unwrap() }
     }
 }

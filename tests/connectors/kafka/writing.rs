@@ -10,7 +10,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value as Json;
-use watershed::connect::{Mode, Opened, Schema, Sink, SinkContext};
+use watershed::connect::{Committer, Mode, Recovered, Schema, Sink, SinkContext, Writer};
 use watershed::row::{Column, ColumnType, Value};
 use watershed::store::Store;
 use watershed::{ErrorKind, Result};
@@ -65,7 +65,7 @@ impl Place {
         committed: u64,
         last: Option<&Json>,
         rows: &[(i64, &str)],
-    ) -> Opened {
+    ) -> Run {
         self.try_start(generation, committed, last, rows).unwrap()
     }
 
@@ -75,17 +75,22 @@ impl Place {
         committed: u64,
         last: Option<&Json>,
         rows: &[(i64, &str)],
-    ) -> Result<Opened> {
+    ) -> Result<Run> {
         let (sink, context) = (self.cluster.open(&self.topic), self.context(generation, committed));
         sink.check(&schema(self.mode), &context)?;
-        let mut opened = sink.open(&schema(self.mode), &context)?;
+        let schema = schema(self.mode);
+        let mut committer = sink.open(&schema, &context)?;
         if let Some(content) = last {
-            opened.committer.commit(committed, content)?;
+            committer.commit(committed, content)?;
         }
-        put(&mut opened, rows);
-        let found = opened.writers[0].recovered()?;
-        opened.committer.recovered(found)?;
-        Ok(opened)
+        let brief = committer.brief()?;
+        let mut recovery = sink.writers(&schema, &context, &brief, 0..1)?.remove(0);
+        for (slot, row) in slots(rows) {
+            recovery.insert(slot, &row)?;
+        }
+        let Recovered { writer, found } = recovery.finish()?;
+        committer.recovered(found)?;
+        Ok(Run { writer, committer })
     }
 
     pub(super) fn read(&self) -> Vec<String> {
@@ -121,19 +126,27 @@ impl Place {
     }
 }
 
-pub(super) fn put(opened: &mut Opened, rows: &[(i64, &str)]) {
-    for (slot, (id, text)) in rows.iter().enumerate() {
-        let row = vec![Value::Long(*id), Value::Text((*text).to_string())];
-        opened.writers[0].insert(slot as u32, &row).unwrap();
-    }
+/// A run of one worker.
+pub(super) struct Run {
+    pub(super) writer: Box<dyn Writer>,
+    pub(super) committer: Box<dyn Committer>,
 }
 
-pub(super) fn stage(opened: &mut Opened, n: u64) -> Json {
-    let parts = opened.writers[0].stage().unwrap().into_iter().collect();
+fn slots(rows: &[(i64, &str)]) -> impl Iterator<Item = (u32, Vec<Value>)> {
+    let row = |(id, text): &(i64, &str)| vec![Value::Long(*id), Value::Text((*text).to_string())];
+    (0..).zip(rows.iter().map(row))
+}
+
+pub(super) fn put(run: &mut Run, rows: &[(i64, &str)]) {
+    slots(rows).for_each(|(slot, row)| run.writer.insert(slot, &row).unwrap());
+}
+
+pub(super) fn stage(opened: &mut Run, n: u64) -> Json {
+    let parts = opened.writer.stage().unwrap().into_iter().collect();
     opened.committer.stage(n, parts).unwrap().unwrap()
 }
 
-pub(super) fn commit(opened: &mut Opened, n: u64) {
+pub(super) fn commit(opened: &mut Run, n: u64) {
     let content = stage(opened, n);
     opened.committer.commit(n, &content).unwrap();
 }
@@ -145,7 +158,7 @@ fn a_row_is_its_key_and_itself_as_json_and_a_row_that_goes_is_a_tombstone() {
     let mut run = place.start(1, 0, None, &[]);
     put(&mut run, &[(7, "a \"quoted\"\nline"), (8, "b")]);
     commit(&mut run, 1);
-    run.writers[0].remove(0);
+    run.writer.remove(0);
     commit(&mut run, 2);
     let expected = [
         r#"{"id":7} {"id":7,"text":"a \"quoted\"\nline"}"#,

@@ -10,7 +10,7 @@ use serde_json::Value as Json;
 
 use crate::row::{Column, ColumnType, Value};
 
-use crate::connect::{Committer, Mode, Schema, Sink, SinkContext, Writer};
+use crate::connect::{Committer, Mode, Recovered, Schema, Sink, SinkContext, Writer};
 
 use crate::connectors::delta::{Delta, Table};
 use crate::error::Result;
@@ -118,28 +118,28 @@ impl World {
     /// Starts a run and lets it find `rows` again.
     pub(super) fn start(&mut self, workers: usize, rows: &Rows, dice: &mut Dice) -> Result<Run> {
         self.generation += 1;
-        let opened = self.sink().open(&schema(Mode::Snapshot), &self.context(workers))?;
-        let slots = vec![BTreeMap::new(); workers];
-        let mut run = Run { writers: opened.writers, committer: opened.committer, slots };
+        let (sink, schema, context) = (self.sink(), schema(Mode::Snapshot), self.context(workers));
+        let mut committer = sink.open(&schema, &context)?;
         if let Some((n, content)) = &self.recorded {
-            run.committer.commit(*n, content)?;
+            committer.commit(*n, content)?;
         }
+        let brief = committer.brief()?;
+        let mut recovery = sink.writers(&schema, &context, &brief, 0..workers)?;
+        let mut slots = vec![BTreeMap::new(); workers];
         let mut keys: Vec<i64> = rows.keys().copied().collect();
         for at in (1..keys.len()).rev() {
             keys.swap(at, dice.below(at as u64 + 1) as usize);
         }
         for key in keys {
+            let (worker, slot) = place(&mut slots, key);
             if dice.below(4) == 0 {
-                run.insert(key, &row(key, dice));
+                recovery[worker].insert(slot, &row(key, dice))?;
             }
-            run.insert(key, &rows[&key]);
+            recovery[worker].insert(slot, &rows[&key])?;
         }
-        let mut found = 0;
-        for writer in &mut run.writers {
-            found += writer.recovered()?;
-        }
-        run.committer.recovered(found)?;
-        Ok(run)
+        let (writers, found) = Recovered::of_all(recovery)?;
+        committer.recovered(found)?;
+        Ok(Run { writers, committer, slots })
     }
 
     /// Reads the table with our reader.
@@ -187,11 +187,16 @@ pub(super) fn listed(url: &str) -> i64 {
     })
 }
 
+/// The worker and the slot of a key.
+fn place(slots: &mut [BTreeMap<i64, u32>], key: i64) -> (usize, u32) {
+    let worker = key as usize % slots.len();
+    let next = slots[worker].len() as u32;
+    (worker, *slots[worker].entry(key).or_insert(next))
+}
+
 impl Run {
     pub(super) fn insert(&mut self, key: i64, row: &Row) {
-        let worker = key as usize % self.writers.len();
-        let next = self.slots[worker].len() as u32;
-        let slot = *self.slots[worker].entry(key).or_insert(next);
+        let (worker, slot) = place(&mut self.slots, key);
         self.writers[worker].insert(slot, row).unwrap();
     }
 

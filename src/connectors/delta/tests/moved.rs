@@ -35,7 +35,7 @@ impl Model {
 
     fn kill(&mut self, value: u64) {
         let place = self.places.remove(&value).unwrap();
-        let at = self.files.kill(place).unwrap();
+        let at = self.files.delete(place).unwrap();
         if self.files.files[&at].living() == 0 {
             self.files.remove(at);
         }

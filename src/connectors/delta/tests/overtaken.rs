@@ -171,7 +171,7 @@ fn a_run_that_was_taken_over_moves_no_rows_and_shows_no_commit() {
     run.committer.maintained(done).unwrap();
     run.committer.maintain_now().unwrap();
     assert_eq!(world.read(), shown);
-    newer.committer.commit(n, &content).unwrap();
+    newer.commit(n, &content).unwrap();
     assert_eq!(world.read(), rows);
     run.committer.commit(n, &content).unwrap();
     run.committer.maintain_now().unwrap();

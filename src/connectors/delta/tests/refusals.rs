@@ -172,7 +172,7 @@ fn a_commit_that_is_there_is_not_made_again_whoever_made_it() {
     // Another run, which takes over, makes it first.
     world.generation += 1;
     let mut other = world.sink().open(&schema(Mode::Snapshot), &world.context(1)).unwrap();
-    other.committer.commit(2, &content).unwrap();
+    other.commit(2, &content).unwrap();
     run.committer.commit(2, &content).unwrap();
     assert_eq!(world.read(), rows);
     assert!(!Path::new(&format!("{}/_delta_log/{:020}.json", world.url, 5)).exists());
@@ -188,8 +188,10 @@ fn a_table_that_has_a_key_twice_is_refused() {
     let content = run.stage(1).unwrap();
     run.committer.commit(1, &content).unwrap();
     (world.committed, world.generation) = (1, 2);
-    let mut opened = world.sink().open(&schema(Mode::Snapshot), &world.context(1)).unwrap();
-    let error = opened.writers[0].insert(0, &row(7, &mut dice)).unwrap_err();
+    let (sink, schema, context) = (world.sink(), schema(Mode::Snapshot), world.context(1));
+    let brief = sink.open(&schema, &context).unwrap().brief().unwrap();
+    let mut recovery = sink.writers(&schema, &context, &brief, 0..1).unwrap();
+    let error = recovery[0].insert(0, &row(7, &mut dice)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(
         error

@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::super::api::FaultKind;
 use super::fake::Fake;
-use crate::connect::{Mode, Opened, Schema, Sink, SinkContext};
+use crate::connect::{Committer, Mode, Recovered, Schema, Sink, SinkContext, Writer};
 use crate::error::ErrorKind;
 use crate::row::{Column, ColumnType, Value};
 use crate::secret::Secret;
@@ -35,15 +35,24 @@ fn context(committed: u64) -> SinkContext {
     }
 }
 
-fn open(fake: &Fake) -> Opened {
-    let mut opened = fake.stream().open(&schema(Mode::Append), &context(0)).unwrap();
-    assert_eq!(opened.writers[0].recovered().unwrap(), 0);
-    opened.committer.recovered(0).unwrap();
-    opened
+struct Run {
+    writers: Vec<Box<dyn Writer>>,
+    committer: Box<dyn Committer>,
+}
+
+fn open(fake: &Fake) -> Run {
+    let (stream, schema, context) = (fake.stream(), schema(Mode::Append), context(0));
+    let mut committer = stream.open(&schema, &context).unwrap();
+    let brief = committer.brief().unwrap();
+    let writers = stream.writers(&schema, &context, &brief, 0..1).unwrap();
+    let (writers, found) = Recovered::of_all(writers).unwrap();
+    assert_eq!(found.rows, 0);
+    committer.recovered(found).unwrap();
+    Run { writers, committer }
 }
 
 /// Writes rows in one commit; returns what the manifest keeps of them.
-fn write(opened: &mut Opened, n: u64, rows: &[(&str, f64)]) -> Json {
+fn write(opened: &mut Run, n: u64, rows: &[(&str, f64)]) -> Json {
     for (key, number) in rows {
         opened.writers[0]
             .insert(0, &vec![Value::Text((*key).into()), Value::Double(*number)])

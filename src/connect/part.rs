@@ -1,0 +1,71 @@
+//! The plain data that a writer hands over at a commit.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+
+/// The changes of one writer since its last part: plain data, which can be sent to another process.
+///
+/// The note always travels to the committer. The bytes of the files need not: a process without the
+/// committer stores them itself ([`Sink::store_files`](super::Sink::store_files)) and sends the note
+/// alone. In the committer's own process they stay in the part until the committer stores them
+/// together with its own files: one wait for the disk instead of two.
+///
+/// ```
+/// use watershed::connect::Part;
+/// # use watershed::Error;
+///
+/// let part = Part::new(&("header", 7), b"a body of any bytes\n")?;
+/// let (header, body): ((String, u32), &[u8]) = part.read()?;
+/// assert_eq!((header.0.as_str(), header.1, body), ("header", 7, &b"a body of any bytes\n"[..]));
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// A message from the writer to the committer of the same sink. Only the sink reads it.
+    pub note: Vec<u8>,
+    /// Files of the sink's store that are not stored yet.
+    pub files: Vec<PartFile>,
+}
+
+/// A file that a writer has made in memory.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PartFile {
+    /// Its name below the sink's store. No other writer and no other run makes a file of this name.
+    pub name: String,
+    /// All of its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Part {
+    /// Makes a part without files. Its note is `header` as a line of JSON, followed by `body`.
+    ///
+    /// # Errors
+    /// When the header can't be written as JSON.
+    pub fn new(header: &impl Serialize, body: &[u8]) -> Result<Self> {
+        let mut note = Vec::with_capacity(body.len() + 64);
+        serde_json::to_writer(&mut note, header)
+            .map_err(|e| Error::internal("can't encode the note of a part").because(e))?;
+        note.push(b'\n');
+        note.extend_from_slice(body);
+        Ok(Part { note, files: Vec::new() })
+    }
+
+    /// Adds files.
+    #[must_use]
+    pub fn with_files(self, files: Vec<PartFile>) -> Self {
+        Part { files, ..self }
+    }
+
+    /// Returns the header and the body of a note that [`new`](Part::new) made.
+    ///
+    /// # Errors
+    /// When it was made by something else.
+    pub fn read<H: DeserializeOwned>(&self) -> Result<(H, &[u8])> {
+        let line = self.note.iter().position(|byte| *byte == b'\n').unwrap_or(self.note.len());
+        let header = serde_json::from_slice(&self.note[..line])
+            .map_err(|e| Error::internal("can't read the note of a part").because(e))?;
+        Ok((header, self.note.get(line + 1..).unwrap_or_default()))
+    }
+}

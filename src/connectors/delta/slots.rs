@@ -1,0 +1,123 @@
+//! The rows of one writer by slot: the places in the table's files, and the values of few rows.
+
+use crate::row::{Row, Value};
+
+use super::index::Place;
+use super::layout::{Layout, REWRITE_MAX_BYTES};
+
+/// No row is at the slot.
+const VACANT: Place = Place { file: u32::MAX, row: u32::MAX };
+/// A row is at the slot, but in no file.
+pub(super) const UNPLACED: Place = Place { file: u32::MAX, row: 0 };
+
+/// The place of the row at each slot.
+#[derive(Default)]
+pub(super) struct Slots {
+    places: Vec<Place>,
+    rows: u64,
+}
+
+impl Slots {
+    /// Returns the number of rows.
+    pub(super) fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Returns the number of rows that are in no file.
+    pub(super) fn unplaced(&self) -> usize {
+        self.places.iter().filter(|place| **place == UNPLACED).count()
+    }
+
+    /// Returns true if a row is at `slot` that is in no file.
+    pub(super) fn is_unplaced(&self, slot: u32) -> bool {
+        self.places.get(slot as usize) == Some(&UNPLACED)
+    }
+
+    /// Returns the place of the row at `slot`, if it is in a file.
+    pub(super) fn in_file(&self, slot: u32) -> Option<Place> {
+        self.places.get(slot as usize).copied().filter(placed)
+    }
+
+    /// Returns the places of all rows that are in files.
+    pub(super) fn all_in_files(&self) -> impl Iterator<Item = Place> {
+        self.places.iter().copied().filter(placed)
+    }
+
+    /// Puts a row at `slot`.
+    pub(super) fn put(&mut self, slot: u32, place: Place) {
+        let slot = slot as usize;
+        if self.places.len() <= slot {
+            self.places.resize(slot + 1, VACANT);
+        }
+        self.rows += u64::from(self.places[slot] == VACANT);
+        self.places[slot] = place;
+    }
+
+    /// Takes away the row at `slot`; false if there is none.
+    pub(super) fn take(&mut self, slot: u32) -> bool {
+        let Some(place) = self.places.get_mut(slot as usize).filter(|place| **place != VACANT)
+        else {
+            return false;
+        };
+        *place = VACANT;
+        self.rows -= 1;
+        true
+    }
+}
+
+fn placed(place: &Place) -> bool {
+    *place != VACANT && *place != UNPLACED
+}
+
+/// The rows of a writer that has so few that it rewrites all of them at each change. Otherwise each
+/// change would leave a file and a vector.
+#[derive(Default)]
+pub(super) struct RewriteBuffer {
+    rows: Vec<Option<Vec<Value>>>,
+    /// Bytes of their values.
+    bytes: usize,
+    pub(super) changed: bool,
+    /// The files that hold rows of this writer only.
+    pub(super) own: Vec<u32>,
+}
+
+impl RewriteBuffer {
+    /// Returns the rows with their slots.
+    pub(super) fn rows(&self) -> impl Iterator<Item = (u32, &Vec<Value>)> {
+        (0..).zip(&self.rows).filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
+    }
+
+    /// Returns true if it has too many bytes, or the writer too many `rows`.
+    pub(super) fn outgrown(&self, rows: u64, layout: &Layout) -> bool {
+        rows > layout.rewrite_below || self.bytes > REWRITE_MAX_BYTES
+    }
+
+    pub(super) fn put(&mut self, slot: u32, row: &dyn Row) {
+        let mut values = Vec::new();
+        row.put(&mut values);
+        let slot = slot as usize;
+        if self.rows.len() <= slot {
+            self.rows.resize(slot + 1, None);
+        }
+        self.bytes += bytes(&values);
+        let old = self.rows[slot].replace(values);
+        self.bytes -= old.map_or(0, |old| bytes(&old));
+        self.changed = true;
+    }
+
+    pub(super) fn take(&mut self, slot: u32) {
+        let old = self.rows.get_mut(slot as usize).and_then(Option::take);
+        self.bytes -= old.map_or(0, |old| bytes(&old));
+        self.changed = true;
+    }
+}
+
+fn bytes(row: &[Value]) -> usize {
+    let heap = |value: &Value| match value {
+        Value::Text(v) => v.len(),
+        Value::Binary(v) => v.len(),
+        Value::Doubles(v) => size_of_val(v.as_slice()),
+        _ => 0,
+    };
+    size_of_val(row) + row.iter().map(heap).sum::<usize>()
+}
