@@ -119,7 +119,7 @@ impl Lake {
     }
 
     /// Returns true if a version of the table has moved rows.
-    fn rearranged(&self) -> bool {
+    fn compacted(&self) -> bool {
         let log = Store::open(&self.url("kept/_delta_log")).unwrap();
         let versions = log.list("").unwrap();
         versions.iter().any(|(name, _)| {
@@ -192,7 +192,7 @@ fn an_idle_run_compacts_at_its_end_while_nobody_has_taken_over() {
     let run = lake.compacting(&Fuse::sound());
     run.stop.stop();
     run.end().unwrap();
-    assert!(lake.rearranged());
+    assert!(lake.compacted());
     lake.append(3, 7);
     lake.run().unwrap();
     assert_eq!(lake.rows(), Lake::expected(3));
@@ -206,7 +206,7 @@ fn a_run_that_was_taken_over_leaves_the_table_alone_at_its_end() {
     newer.wait(|milestone| milestone == Milestone::Answered(MANY));
     older.stop.stop();
     older.end().unwrap();
-    assert!(!lake.rearranged());
+    assert!(!lake.compacted());
     lake.append(3, 7);
     newer.until(MANY + 1);
     assert_eq!(lake.rows(), Lake::expected(3));
@@ -227,7 +227,7 @@ fn a_run_that_is_told_that_it_was_taken_over_arranges_nothing() {
     newer.until(MANY + 1);
     let error = older.end().unwrap_err();
     assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Superseded, 76), "{error}");
-    assert!(!lake.rearranged());
+    assert!(!lake.compacted());
     newer.stop.stop();
     newer.end().unwrap();
     assert_eq!(lake.run().unwrap().recovered, MANY + 1);
@@ -242,7 +242,7 @@ fn a_run_whose_commit_failed_arranges_nothing_and_the_next_one_shows_it() {
         lake.append(3, 7);
         let error = older.end().unwrap_err();
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Connect, 69), "{error}");
-        assert!(!lake.rearranged());
+        assert!(!lake.compacted());
         for _ in 0..2 {
             assert_eq!(lake.run().unwrap().recovered, MANY + 1);
             assert_eq!(lake.rows(), Lake::expected(3));

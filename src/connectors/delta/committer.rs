@@ -1,5 +1,5 @@
-//! The one that makes the commits of a table: it turns what the writers hand over into files,
-//! vectors and a version of the log.
+//! The committer of a table: it turns the parts of the writers into files, vectors and a version of
+//! the log.
 
 use std::any::Any;
 use std::collections::BTreeSet;
@@ -18,6 +18,7 @@ use super::file::NewFile;
 use super::files::{File, Files};
 use super::layout::{FileNumbers, Layout};
 use super::log::Log;
+use super::maintenance::Maintenance;
 use super::vectors;
 
 /// See the module.
@@ -27,11 +28,11 @@ pub(super) struct DeltaCommitter {
     pub(super) files: Files,
     /// The numbers of files that the committer makes or finds in the table.
     pub(super) numbers: FileNumbers,
-    /// Commits that `files` shows already, but the log does not.
+    /// Commits that are in `files` already, but not in the log.
     pub(super) staged: BTreeSet<u64>,
     /// The actions that declare vectors, until they are declared.
     pub(super) undeclared: Option<Vec<Value>>,
-    pub(super) upkeep: super::upkeep::Upkeep,
+    pub(super) maintenance: Maintenance,
 }
 
 impl DeltaCommitter {
@@ -126,7 +127,7 @@ impl Committer for DeltaCommitter {
     }
 
     fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<Value>> {
-        self.settle()?;
+        self.resolve()?;
         let (mut new, mut changed, mut unstored) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         let (mut deleted, mut replaced, mut rewrites) = (Vec::new(), Vec::new(), true);
         for part in parts {
@@ -180,26 +181,26 @@ impl Committer for DeltaCommitter {
         };
         let (files, mode, name) = (&self.files, self.layout.schema.mode, self.name());
         self.log.commit(n, actions, &|version| {
-            foreign(|path| files.holds(path), mode, version, &name)
+            refuse_external(|path| files.holds(path), mode, version, &name)
         })?;
         if self.staged.remove(&n) {
-            self.upkeep.begin();
+            self.maintenance.begin();
         }
         Ok(())
     }
 
     fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
-        self.due()
+        self.due_task()
     }
 
-    fn maintained(&mut self, done: Box<dyn Any + Send>) -> Result<()> {
-        self.done(done)
+    fn maintained(&mut self, result: Box<dyn Any + Send>) -> Result<()> {
+        self.take_over_result(result)
     }
 }
 
-/// Judges a version that something else has committed to a table with the files that `holds` knows:
-/// rows may be added to a table that is appended to, and nothing more.
-pub(super) fn foreign(
+/// Refuses a version of another program if it is more than added rows in a table that is appended
+/// to. `holds` returns true for the paths of the table's files.
+pub(super) fn refuse_external(
     holds: impl Fn(&str) -> bool,
     mode: Mode,
     version: &[Value],

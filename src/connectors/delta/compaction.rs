@@ -1,14 +1,14 @@
 //! Compaction: one file in the place of several, beside commits.
 //!
-//! It moves rows that writers know by their old places, while commits go on that take some of them
-//! away. So a chore only writes the new file. The committer takes it over between two commits: rows
-//! that died in the old files since are dead in the new one. It remembers for each file where its
-//! rows are, until none is left: writers take a row away by its old place.
+//! It moves rows that writers refer to by their old places, while commits go on that delete some of
+//! them. So a task only writes the new file. The committer takes it over between two commits: rows
+//! that died in the old files since then are dead in the new one. For each old file the committer
+//! keeps the way of its rows until none is left, because writers delete a row by its old place.
 //!
-//! A rearrangement pulls the files away from under whoever knows only the version before. So none
-//! is made once a newer run has opened the table, nor while a commit is staged. One of which nobody
-//! can say whether it was made is settled before the next commit is staged. The log says where rows
-//! went, so that a later run can show a commit that was staged before.
+//! A compaction removes files to which staged commits, and runs that read an older version, still
+//! refer. So none is committed once a newer run has opened the table, nor while a commit is staged.
+//! If the outcome is unknown, it is resolved before the next commit is staged. The log records the
+//! way of the rows, so that a later run can show a commit that was staged before.
 
 use std::collections::BTreeSet;
 
@@ -25,13 +25,14 @@ use super::file::{FileEntry, NewFile, OpenFile};
 use super::files::{File, Moved};
 use super::index::Living;
 use super::layout::{FILE_MAX_ROWS, Layout, REWRITE_MAX_BYTES};
-use super::upkeep::{Done, task};
+use super::maintenance::{TaskResult, Unresolved, task};
 use super::{fit, rows, vectors};
 
-/// Small files that are borne before they are made one.
+/// The number of small files from which they are compacted.
 const SMALL_FILES: usize = 32;
-/// The change of the files by a version that moves rows.
-pub(super) struct Rearranged {
+
+/// The change of the files by a compaction.
+pub(super) struct Compacted {
     /// The file that the rows went to.
     id: u32,
     file: File,
@@ -61,13 +62,12 @@ fn gather(
 }
 
 impl DeltaCommitter {
-    /// The files that one should be made of: large ones of which a third is dead, or else small
-    /// ones once there are many.
+    /// Returns the files that should become one: large ones of which a third is dead, or else small
+    /// ones, once there are many.
     ///
-    /// The smallest come first, and none that is larger than all before it: what was made of many
-    /// is not written again for every few that come after, so a row is written about as often as
-    /// the logarithm of its table's size.
-    pub(super) fn crowd(&self) -> Vec<u32> {
+    /// The smallest come first, up to a file that is larger than all before it together
+    /// (size-tiered compaction): a row is rewritten O(log n) times.
+    pub(super) fn compaction_candidates(&self) -> Vec<u32> {
         let target = self.layout.target_file_size as u64;
         let size = |f: &File| f.size * f.living() / u64::from(f.rows.max(1));
         let (mut small, mut thin) = (Vec::new(), Vec::new());
@@ -97,7 +97,7 @@ impl DeltaCommitter {
         if many && chosen.len() < 2 { Vec::new() } else { chosen }
     }
 
-    /// Writes the living rows of the `chosen` files to a new one.
+    /// Returns the task that writes the living rows of the `chosen` files to a new one.
     pub(super) fn merge(&mut self, chosen: &[u32]) -> Result<Option<MaintenanceTask>> {
         let (id, path) = self.merged()?;
         let (layout, store) = (self.layout.clone(), self.log.store.clone());
@@ -110,14 +110,14 @@ impl DeltaCommitter {
         Ok(task(move || {
             let (NewFile { entry, bytes }, moves) = gather(&store, &layout, id, path, sources)?;
             store.put(&entry.path, &bytes)?;
-            Ok(Done::Merged(entry, moves, vectors))
+            Ok(TaskResult::Merged(entry, moves, vectors))
         }))
     }
 
     /// Returns the number and the path of the next file that is made of others.
     fn merged(&mut self) -> Result<(u32, String)> {
-        let path = self.layout.path(self.layout.workers, self.upkeep.compacted);
-        self.upkeep.compacted += 1;
+        let path = self.layout.path(self.layout.workers, self.maintenance.compacted);
+        self.maintenance.compacted += 1;
         Ok((self.numbers.take()?, path))
     }
 
@@ -156,8 +156,8 @@ impl DeltaCommitter {
         Ok(Some((removes, file)))
     }
 
-    /// Puts a merged file in the place of those whose rows it has.
-    pub(super) fn rearrange(
+    /// Replaces the files whose rows the file `merged` has.
+    pub(super) fn commit_compaction(
         &mut self,
         merged: FileEntry,
         moves: Vec<(u32, Moved)>,
@@ -167,7 +167,7 @@ impl DeltaCommitter {
         if !self.staged.is_empty() || self.log.superseded {
             return Ok(());
         }
-        self.settle()?;
+        self.resolve()?;
         let (now, mut actions, mut told, mut dead) =
             ((self.log.now)(), Vec::new(), Vec::new(), RoaringTreemap::new());
         for ((old, moved), vector) in moves.iter().zip(vectors) {
@@ -191,7 +191,7 @@ impl DeltaCommitter {
         }
         let mut file = File { dead, ..File::new(merged) };
         if !file.dead.is_empty() {
-            let id = vectors::compaction(self.layout.generation, self.upkeep.compacted);
+            let id = vectors::compaction(self.layout.generation, self.maintenance.compacted);
             let (bytes, descriptors) = vectors::encode(&[&file.dead], id)?;
             self.log.store.put(&vectors::name(id), &bytes)?;
             file.vector = descriptors.into_iter().next();
@@ -201,39 +201,39 @@ impl DeltaCommitter {
             actions.splice(0..0, self.undeclared.iter().flatten().cloned());
         }
         actions.push(file.add(now, false));
-        let body = self.log.rearrangement(told, &actions);
-        let made = self.log.rearrange(&body);
-        let rearranged = Rearranged { id, file, moves, declares };
+        let body = self.log.compaction(told, &actions);
+        let made = self.log.commit_compaction(&body);
+        let compacted = Compacted { id, file, moves, declares };
         match made {
-            Ok(true) => self.take(rearranged),
-            // Something else came first: it is due again, unless that was a newer run.
+            Ok(true) => self.take(compacted),
+            // Another version came first: it is due again, unless that was of a newer run.
             Ok(false) => {}
             Err(error) => {
-                self.upkeep.doubt = Some((body, rearranged));
+                self.maintenance.unresolved = Some(Unresolved { body, compacted });
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    /// Takes over what a rearrangement has made.
-    fn take(&mut self, made: Rearranged) {
+    /// Takes over a compaction that is in the log.
+    fn take(&mut self, made: Compacted) {
         self.files.merge(made.id, made.file, made.moves);
         if made.declares {
             self.undeclared = None;
         }
     }
 
-    /// Finds out what became of a rearrangement that may have been made. Until then nothing may
-    /// name files.
+    /// Decides whether a compaction of unknown outcome was made. Until then no commit may refer to
+    /// files.
     ///
     /// # Errors
-    /// When that can't be said.
-    pub(super) fn settle(&mut self) -> Result<()> {
-        let Some((body, _)) = &self.upkeep.doubt else { return Ok(()) };
-        let made = self.log.settle(body)?;
-        if let Some((_, rearranged)) = self.upkeep.doubt.take().filter(|_| made) {
-            self.take(rearranged);
+    /// When that can't be decided.
+    pub(super) fn resolve(&mut self) -> Result<()> {
+        let Some(Unresolved { body, .. }) = &self.maintenance.unresolved else { return Ok(()) };
+        let made = self.log.resolve(body)?;
+        if let Some(unresolved) = self.maintenance.unresolved.take().filter(|_| made) {
+            self.take(unresolved.compacted);
         }
         Ok(())
     }

@@ -171,7 +171,7 @@ impl Files {
         self.files.iter().map(living).collect()
     }
 
-    /// Whether the table consists of `path`, among others.
+    /// Returns true if `path` is a file of the table.
     pub(super) fn holds(&self, path: &str) -> bool {
         self.ids.contains_key(path)
     }

@@ -122,7 +122,7 @@ impl DeltaCommitter {
                     &format!("was staged for version {staged}, and commit {other} was made since"),
                 ));
             }
-            if log::own(&actions, &self.log.app) && log::rearranges(&actions) {
+            if log::own(&actions, &self.log.app) && log::moves_rows(&actions) {
                 let unknown = || {
                     self.unfit(
                         n,

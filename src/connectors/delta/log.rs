@@ -43,7 +43,7 @@ pub(super) fn commit(actions: &[Value], app: &str) -> Option<u64> {
     actions.iter().find_map(|a| a["txn"]["version"].as_u64().filter(|_| a["txn"]["appId"] == app))
 }
 
-/// Whether `actions` are a version that `app` has made.
+/// Returns true if `actions` are a version that `app` has made.
 pub(super) fn own(actions: &[Value], app: &str) -> bool {
     manifest(actions).is_some()
         && parameters(actions).is_some_and(|parameters| parameters["queryId"] == app)
@@ -61,18 +61,18 @@ pub(super) fn generation(actions: &[Value]) -> Option<u64> {
     parameters(actions)?["generation"].as_str()?.parse().ok()
 }
 
-/// The time of a version by its `actions`, in milliseconds since 1970.
+/// Returns the time of a version by its `actions`, in milliseconds since 1970.
 pub(super) fn time(actions: &[Value]) -> Option<i64> {
     actions.iter().find_map(|a| a["commitInfo"]["timestamp"].as_i64())
 }
 
-/// The moves of rows that [`Log::rearrangement`] was told, if `actions` are a version of that kind.
+/// Returns the moves of rows that [`Log::compaction`] recorded, if `actions` are such a version.
 pub(super) fn moves(actions: &[Value]) -> Option<Vec<Value>> {
     serde_json::from_str(parameters(actions)?["moves"].as_str()?).ok()
 }
 
 /// Returns true if `actions` add or remove files.
-pub(super) fn rearranges(actions: &[Value]) -> bool {
+pub(super) fn moves_rows(actions: &[Value]) -> bool {
     actions.iter().any(|action| action.get("add").is_some() || action.get("remove").is_some())
 }
 
@@ -100,7 +100,7 @@ pub(super) struct Log {
     pub(super) version: u64,
     /// The last manifest that is in the table; 0 before the first.
     pub(super) txn: u64,
-    /// Whether `version` was read, so that it is visible but perhaps not yet durable.
+    /// True if `version` was read, so that it is visible but perhaps not yet durable.
     unsynced: bool,
     /// True once a newer run is seen to have made a version: then this one makes no more.
     pub(super) superseded: bool,
@@ -144,21 +144,22 @@ impl Log {
         Ok(there)
     }
 
-    /// Makes commit `n` visible, unless it is. `foreign` judges each version that is not ours.
+    /// Makes commit `n` visible, unless it is. `refuse_external` checks each version of another
+    /// program.
     ///
     /// # Errors
-    /// The errors of `foreign`. When a newer run has taken over. When it can't be decided whether
+    /// The errors of `refuse_external`. When a newer run has taken over. When it can't be decided whether
     /// the commit is visible.
     pub(super) fn commit(
         &mut self,
         n: u64,
         actions: &[Value],
-        foreign: &dyn Fn(&[Value]) -> Result<()>,
+        refuse_external: &dyn Fn(&[Value]) -> Result<()>,
     ) -> Result<()> {
         let txn = [&[json!({"txn": {"appId": self.app, "version": n}})], actions].concat();
         let mut unknown = None;
         for attempt in 0..TRIES {
-            self.refresh(foreign)?;
+            self.refresh(refuse_external)?;
             if self.txn >= n {
                 return self.sync();
             }
@@ -185,30 +186,30 @@ impl Log {
         })
     }
 
-    /// The bytes of a version that belongs to no manifest: it moves rows, as `moves` tells, and
-    /// changes none.
-    pub(super) fn rearrangement(&self, moves: Vec<Value>, actions: &[Value]) -> Vec<u8> {
+    /// Returns the bytes of a version that belongs to no manifest: it moves rows, as `moves`
+    /// records, and changes none.
+    pub(super) fn compaction(&self, moves: Vec<Value>, actions: &[Value]) -> Vec<u8> {
         self.body(self.txn, "OPTIMIZE", Some(Value::from(moves).to_string()), actions)
     }
 
-    /// Adds the version `body` that moves rows; false if something else came first. After an error
-    /// it has to be [`settle`](Log::settle)d.
+    /// Adds the version `body` that moves rows; false if another version came first. After an error
+    /// it has to be [`resolve`](Log::resolve)d.
     ///
     /// # Errors
-    /// When it can't be said whether it is made.
-    pub(super) fn rearrange(&mut self, body: &[u8]) -> Result<bool> {
+    /// When it can't be decided whether it is made.
+    pub(super) fn commit_compaction(&mut self, body: &[u8]) -> Result<bool> {
         if self.superseded {
             return Ok(false);
         }
         let path = at(self.version + 1);
-        let doubt = match self.store.create(&path, body)? {
+        let unknown = match self.store.create(&path, body)? {
             Create::Created => None,
             Create::Taken => Some(None),
             Create::Unknown(error) => Some(Some(error)),
         };
-        let made = match doubt {
+        let made = match unknown {
             None => true,
-            Some(doubt) => match self.store.get(&path)? {
+            Some(unknown) => match self.store.get(&path)? {
                 Some(there) => {
                     self.unsynced |= there == body;
                     there == body
@@ -218,7 +219,7 @@ impl Log {
                         "can't tell whether {} is there",
                         self.store.name(&path)
                     ));
-                    return Err(doubt.map_or(error, |cause| cause));
+                    return Err(unknown.map_or(error, |cause| cause));
                 }
             },
         };
@@ -226,12 +227,12 @@ impl Log {
         Ok(made)
     }
 
-    /// Sees to it that the version `body`, whose creation got no answer, is made or never will be.
+    /// Decides the version `body`, whose creation got no answer: it is made, or never will be.
     /// Returns true if it is made.
     ///
     /// # Errors
-    /// When that can't be said either.
-    pub(super) fn settle(&mut self, body: &[u8]) -> Result<bool> {
+    /// When that can't be decided either.
+    pub(super) fn resolve(&mut self, body: &[u8]) -> Result<bool> {
         if self.fence()? {
             return Ok(false);
         }
@@ -263,7 +264,7 @@ impl Log {
     }
 
     /// Reads the versions after the last known one.
-    fn refresh(&mut self, foreign: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
+    fn refresh(&mut self, refuse_external: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         while let Some(actions) = read(&self.store, self.version + 1)? {
             let own = own(&actions, &self.app);
             self.superseded |=
@@ -271,9 +272,9 @@ impl Log {
             match commit(&actions, &self.app) {
                 Some(n) => self.txn = self.txn.max(n),
                 None if own && self.superseded => {}
-                None if own && rearranges(&actions) => {
+                None if own && moves_rows(&actions) => {
                     let message = format!(
-                        "{} was rearranged after all, long after it was asked for",
+                        "{} was compacted after all, long after the request",
                         self.store.name("")
                     );
                     return Err(
@@ -281,7 +282,7 @@ impl Log {
                     );
                 }
                 None if own => {}
-                None => foreign(&actions)?,
+                None => refuse_external(&actions)?,
             }
             self.version += 1;
             self.unsynced = true;

@@ -24,6 +24,7 @@ mod fit;
 mod index;
 mod layout;
 mod log;
+mod maintenance;
 mod protocol;
 mod reader;
 mod recovery;
@@ -33,7 +34,6 @@ mod schema;
 mod sink;
 mod slots;
 mod snapshot;
-mod upkeep;
 mod vectors;
 mod writer;
 

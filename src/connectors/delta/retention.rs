@@ -20,8 +20,8 @@ use crate::store::Store;
 
 use super::{log, snapshot, vectors};
 
-/// Deletes versions of the log from before `since`, and those `doubtful` files that no version from
-/// then on needs. There is a checkpoint of `version`.
+/// Deletes versions of the log from before `since`, and those `candidates` that no version from then
+/// on needs. There is a checkpoint of `version`.
 ///
 /// # Errors
 /// When something can't be read or deleted.
@@ -29,7 +29,7 @@ pub(super) fn clean(
     store: &Store,
     version: u64,
     since: i64,
-    mut doubtful: Vec<String>,
+    mut candidates: Vec<String>,
 ) -> Result<()> {
     let names = store.list("_delta_log")?.into_iter().map(|(name, _)| name);
     let numbered = |name: String| Some((name.get(..20)?.parse::<u64>().ok()?, name));
@@ -51,12 +51,12 @@ pub(super) fn clean(
         delete(store, old.map(|(_, name)| format!("_delta_log/{name}")).collect())?;
     }
     let Removed { names, oldest } = removed(store, version, since)?;
-    doubtful.retain(|name| !names.contains(name));
-    if !doubtful.is_empty() {
+    candidates.retain(|name| !names.contains(name));
+    if !candidates.is_empty() {
         let names = forgotten(store, recent, oldest)?;
-        doubtful.retain(|name| !names.contains(name));
+        candidates.retain(|name| !names.contains(name));
     }
-    delete(store, doubtful)
+    delete(store, candidates)
 }
 
 fn is_log(name: &str) -> bool {

@@ -21,11 +21,11 @@ use super::files::Files;
 use super::index::{Index, Living};
 use super::layout::{FileNumbers, Layout};
 use super::log::{self, Log};
+use super::maintenance::Maintenance;
 use super::protocol;
 use super::recovery::DeltaRecovery;
 use super::slots::Slots;
 use super::snapshot::{self, Snapshot};
-use super::upkeep::Upkeep;
 use super::writer::DeltaWriter;
 
 /// A Delta table, to be bound to a topic.
@@ -154,15 +154,15 @@ impl Delta {
                 "the table {name} has rows that this application has not written"
             ));
         }
-        self.judge(table.version, schema.mode, context)
+        self.refuse_externals(table.version, schema.mode, context)
     }
 
-    /// Refuses what something else has done since the last commit of the application. What was
-    /// before it, its run has judged.
-    fn judge(&self, last: u64, mode: Mode, context: &SinkContext) -> Result<()> {
+    /// Refuses versions of another program since the last commit of the application. Those before
+    /// it were checked by the run that made it.
+    fn refuse_externals(&self, last: u64, mode: Mode, context: &SinkContext) -> Result<()> {
         let app = &context.app;
         for version in (0..=last).rev() {
-            // What is summed up and cleaned away was judged by the run that did so.
+            // The run that summed up and deleted older versions has checked them.
             let Some(actions) = log::read(&self.store, version)? else { break };
             let own = log::own(&actions, app);
             if own
@@ -178,14 +178,14 @@ impl Delta {
                 let before = snapshot::load(&self.store, Some(version - 1), None)?;
                 let holds =
                     |path: &str| before.files.iter().any(|file| file["add"]["path"] == path);
-                committer::foreign(holds, mode, &actions, &self.name())?;
+                committer::refuse_external(holds, mode, &actions, &self.name())?;
             }
         }
         Ok(())
     }
 }
 
-/// Whether the path of a folder stays what it is when it is decoded once too often.
+/// Returns true if the path of a folder stays the same when it is decoded once too often.
 fn legible(folder: &Path) -> bool {
     let path = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     let path = path.to_string_lossy();
@@ -263,8 +263,16 @@ impl Sink for Delta {
             }
             None => Some(protocol::declaration(metadata)),
         };
-        let (upkeep, staged) = (Upkeep::new(self.checkpoint_every), BTreeSet::new());
-        Ok(Box::new(DeltaCommitter { layout, log, files, numbers, staged, undeclared, upkeep }))
+        let (maintenance, staged) = (Maintenance::new(self.checkpoint_every), BTreeSet::new());
+        Ok(Box::new(DeltaCommitter {
+            layout,
+            log,
+            files,
+            numbers,
+            staged,
+            undeclared,
+            maintenance,
+        }))
     }
 
     fn writers(

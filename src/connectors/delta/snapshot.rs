@@ -19,7 +19,7 @@ pub(super) fn at(version: u64) -> String {
     format!("_delta_log/{version:020}.checkpoint.parquet")
 }
 
-/// What a table is and consists of at a version.
+/// The metadata and the files of a table at a version.
 pub(super) struct Snapshot {
     pub(super) version: u64,
     pub(super) id: String,

@@ -34,18 +34,18 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
     assert_eq!(listed(&url), rows.len() as i64);
 }
 
-/// A run that was taken over and does not know it: with the chore that it still has to take over,
+/// A run that was taken over and does not know it: with the task that it still has to take over,
 /// and its last commit.
 struct Ghost {
     run: Run,
-    chore: Option<Box<dyn Any + Send>>,
+    task: Option<Box<dyn Any + Send>>,
     recorded: Option<(u64, Json)>,
 }
 
 impl Ghost {
     /// Does what such a run may still do: none of it changes anything, whatever it is told.
     fn haunt(&mut self, dice: &mut Dice) {
-        match (dice.below(3), self.chore.take()) {
+        match (dice.below(3), self.task.take()) {
             (0, _) => drop(self.run.committer.maintain_now()),
             (1, _) => {
                 let commit = |(n, content): &(u64, Json)| self.run.committer.commit(*n, content);
@@ -53,8 +53,8 @@ impl Ghost {
             }
             (_, Some(done)) => drop(self.run.committer.maintained(done)),
             (_, None) => {
-                let chore = self.run.committer.maintain().ok().flatten();
-                self.chore = chore.and_then(|chore| chore().ok());
+                let task = self.run.committer.maintain().ok().flatten();
+                self.task = task.and_then(|task| task().ok());
             }
         }
     }
@@ -64,8 +64,8 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
     let (mut dice, mut rows) = (Dice::new(seed), Rows::new());
     let mut history = BTreeMap::from([(0, Rows::new())]);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
-    // A chore that was given out, and is taken back some commits later.
-    let mut chore = None;
+    // A task that was given out, and is taken back some commits later.
+    let mut task = None;
     let mut ghosts: Vec<Ghost> = Vec::new();
     for n in 1..=steps {
         let before = rows.clone();
@@ -75,7 +75,7 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
                 run.remove(key);
             }
         }
-        if chore.is_none() && dice.below(4) == 0 {
+        if task.is_none() && dice.below(4) == 0 {
             run.committer.maintain_now().unwrap();
         }
         let content = run.stage(n);
@@ -101,7 +101,7 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
             let recorded = world.recorded.clone();
             ghosts.push(Ghost {
                 run: std::mem::replace(&mut run, newer),
-                chore: chore.take(),
+                task: task.take(),
                 recorded,
             });
             assert_eq!(world.read(), rows, "seed {seed}, restart after {n}");
@@ -110,10 +110,10 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
             ghost.haunt(&mut dice);
             assert_eq!(world.read(), rows, "seed {seed}, a run that was taken over after {n}");
         }
-        chore = match (dice.below(3), chore) {
-            (0, None) => run.committer.maintain().unwrap().map(|chore| chore().unwrap()),
+        task = match (dice.below(3), task) {
+            (0, None) => run.committer.maintain().unwrap().map(|task| task().unwrap()),
             (1, Some(done)) if late.is_some() => {
-                // The outcome of a rearrangement is unknown until the next commit.
+                // The outcome of a compaction is unknown until the next commit.
                 let _ = late.unwrap().holding(|| run.committer.maintained(done));
                 None
             }
@@ -123,7 +123,7 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
                 assert_eq!(world.read(), rows, "seed {seed}, upkeep after {n}");
                 None
             }
-            (_, chore) => chore,
+            (_, task) => task,
         };
         if dice.below(2) == 0 {
             late.map(Late::land);

@@ -164,7 +164,7 @@ fn a_compaction_that_keeps_dead_rows_declares_vectors() {
         run.committer.commit(n as u64, &content).unwrap();
         (world.committed, world.recorded) = (n as u64, Some((n as u64, content)));
         if n == 33 {
-            done = run.committer.maintain().unwrap().map(|chore| chore().unwrap());
+            done = run.committer.maintain().unwrap().map(|task| task().unwrap());
         }
     }
     assert_eq!(declarations(&world.store).len(), 1);

@@ -1,4 +1,4 @@
-//! Commits and rearrangements that come when the table is no longer as it was: by runs that were
+//! Commits and compactions that come when the table is no longer as it was: by runs that were
 //! taken over, or too late.
 
 use std::any::Any;
@@ -13,7 +13,7 @@ use crate::connectors::delta::log;
 use crate::error::ErrorKind;
 use crate::store::Store;
 
-/// The result of a chore.
+/// The result of a task.
 type Done = Box<dyn Any + Send>;
 
 /// Changes some rows, puts one that is new and takes some away.
@@ -61,7 +61,7 @@ fn compacting(mut world: World, dice: &mut Dice) -> (World, Run, Rows, Done) {
         }
         commit(&mut world, &mut run, &rows);
         if done.is_none() {
-            done = run.committer.maintain().unwrap().map(|chore| chore().unwrap());
+            done = run.committer.maintain().unwrap().map(|task| task().unwrap());
         }
     }
     (world, run, rows, done.unwrap())
@@ -72,7 +72,7 @@ fn options(folder: &Path) -> World {
 }
 
 /// How many versions of the table have moved rows.
-fn rearranged(store: &Store) -> usize {
+fn compactions(store: &Store) -> usize {
     let versions = (0..).map_while(|version| log::read(store, version).unwrap());
     versions.filter(|actions| log::moves(actions).is_some()).count()
 }
@@ -96,7 +96,7 @@ fn a_commit_staged_before_rows_moved_is_shown_where_they_are() {
         run.committer.maintained(done).unwrap();
         run.committer.maintain_now().unwrap();
         stores[0].fill(&stores[1]);
-        assert!(rearranged(&world.store) > 0);
+        assert!(compactions(&world.store) > 0);
 
         let mut run = world.start(3, &rows, &mut dice).unwrap();
         assert_eq!(world.read(), rows, "seed {seed}");
@@ -175,14 +175,14 @@ fn a_run_that_was_taken_over_moves_no_rows_and_shows_no_commit() {
     assert_eq!(world.read(), rows);
     run.committer.commit(n, &content).unwrap();
     run.committer.maintain_now().unwrap();
-    assert_eq!(rearranged(&world.store), 0);
+    assert_eq!(compactions(&world.store), 0);
     // Nor does one that was slow to begin take it back.
     world.generation -= 1;
     let error = world.sink().open(&schema(Mode::Snapshot), &world.context(2)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
 }
 
-/// The time at which a rearrangement is made that nobody has heard of again.
+/// The time at which a compaction is made that nobody has heard of again.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lands {
     BeforeTheNextCommit,
@@ -192,7 +192,7 @@ enum Lands {
 }
 
 #[test]
-fn a_rearrangement_that_lands_late_does_no_harm() {
+fn a_compaction_that_lands_late_does_no_harm() {
     for lands in
         [Lands::BeforeTheNextCommit, Lands::AfterIt, Lands::BeforeTheNextRun, Lands::InTheNextRun]
     {
@@ -221,7 +221,7 @@ fn a_rearrangement_that_lands_late_does_no_harm() {
             commit(&mut world, &mut run, &rows);
         }
         let made = matches!(lands, Lands::BeforeTheNextCommit | Lands::BeforeTheNextRun);
-        assert_eq!(rearranged(&world.store), usize::from(made), "{lands:?}");
+        assert_eq!(compactions(&world.store), usize::from(made), "{lands:?}");
         world.start(1, &rows, &mut dice).unwrap();
     }
 }
