@@ -98,7 +98,7 @@ impl ArchiveTopic {
         Ok(())
     }
 
-    /// Whether the topic is this application's own already; an error if it can't become so.
+    /// Returns true if the topic is this application's own already; an error if it can't become so.
     fn claimed(&self, schema: &Schema, context: &SinkContext) -> Result<bool> {
         if schema.mode == Mode::Snapshot {
             return Err(Error::config(format!(
@@ -138,7 +138,7 @@ struct Objects {
     /// Offsets after the last record of each partition, staged ones too; those of earlier runs are
     /// read when they are needed.
     ends: BTreeMap<u32, u64>,
-    /// Whether nothing is left in `_staged` of earlier runs.
+    /// True once nothing of earlier runs is left in `_staged`.
     tidy: bool,
     _lock: Arc<WriterLock>,
 }

@@ -11,10 +11,10 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 
 use super::KafkaTopic;
-use super::census::Census;
 use super::client::{self, Context};
-use super::rows::Held;
-use super::sink::PATIENCE;
+use super::rows::Totals;
+use super::scan::TopicScan;
+use super::sink::STEP_TIMEOUT;
 
 /// The object in the run's state that says which application writes to which topic.
 const OWNER: &str = "owner";
@@ -49,13 +49,13 @@ impl KafkaTopic {
     }
 
     /// The number of the last commit and what the topic holds since; `None` if there was none.
-    pub(super) fn last(&self, group: &BaseConsumer<Context>) -> Result<Option<(u64, Held)>> {
+    pub(super) fn last(&self, group: &BaseConsumer<Context>) -> Result<Option<(u64, Totals)>> {
         let name = self.name();
         let offsets =
             client::ask(group, &format!("can't ask for the last commit of {name}"), |_| {
                 let mut offsets = TopicPartitionList::new();
                 offsets.add_partition(&self.topic, 0);
-                let offsets = group.committed_offsets(offsets, PATIENCE)?;
+                let offsets = group.committed_offsets(offsets, STEP_TIMEOUT)?;
                 offsets.elements().iter().try_for_each(|offset| offset.error())?;
                 Ok(offsets)
             })?;
@@ -80,7 +80,7 @@ impl KafkaTopic {
         last: Option<u64>,
         schema: &Schema,
         context: &SinkContext,
-    ) -> Result<Option<Census>> {
+    ) -> Result<Option<TopicScan>> {
         let refuse = |what: String| {
             Err(Error::data(format!("can't write to {}: {what}", self.name()))
                 .hint("Write to another topic, or go on with the state that belongs to this one."))
@@ -90,12 +90,12 @@ impl KafkaTopic {
                 refuse(format!("it is at commit {n}, and the state knows {}", context.committed))
             }
             Some(_) => Ok(None),
-            None => match self.census(
+            None => match self.scan(
                 schema,
                 context,
                 context.committed > 0 && self.owns(schema, context)?,
             )? {
-                Some(census) => Ok(Some(census).filter(|_| context.committed > 0)),
+                Some(scan) => Ok(Some(scan).filter(|_| context.committed > 0)),
                 None => refuse("it holds records that this application did not write".to_string()),
             },
         }
@@ -123,10 +123,15 @@ impl KafkaTopic {
         Ok(owner.is_some_and(|owner| owner == self.id(context).as_bytes()))
     }
 
-    /// What everybody sees in it; `None` if something is no row of this application, which may have
+    /// Counts the rows that everybody sees in it; `None` if a record is no row of this application, which may have
     /// written `rows` or nothing.
-    fn census(&self, schema: &Schema, context: &SinkContext, rows: bool) -> Result<Option<Census>> {
-        let mut census = Census::new(schema, context.secret);
+    fn scan(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        rows: bool,
+    ) -> Result<Option<TopicScan>> {
+        let mut scan = TopicScan::new(schema, context.secret);
         for partition in self.partitions()? {
             let mut partition = Source::open(self, partition, None, false)?;
             loop {
@@ -135,16 +140,16 @@ impl KafkaTopic {
                         if !rows
                             || batch
                                 .iter(0)
-                                .any(|record| census.add(record.key, record.value).is_none())
+                                .any(|record| scan.add(record.key, record.value).is_none())
                         {
                             return Ok(None);
                         }
                     }
-                    Poll::Idle => drop(partition.wait(PATIENCE)),
+                    Poll::Idle => drop(partition.wait(STEP_TIMEOUT)),
                     Poll::End => break,
                 }
             }
         }
-        Ok(Some(census))
+        Ok(Some(scan))
     }
 }

@@ -30,7 +30,6 @@
 //! [`Kafka::open`] says which.
 
 mod append;
-mod census;
 mod claim;
 mod client;
 mod codes;
@@ -38,6 +37,7 @@ mod limit;
 #[cfg(feature = "msk")]
 mod msk;
 mod rows;
+mod scan;
 mod sending;
 mod settings;
 mod sink;

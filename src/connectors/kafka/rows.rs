@@ -14,25 +14,25 @@ use crate::error::{Error, Result};
 use crate::row::{Row, RowKey, write_object};
 use crate::secret::Secret;
 
-/// What a topic holds: how many rows, and the sum of their digests.
+/// Row count and checksum of a topic: the sum of its rows' digests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Held {
+pub(super) struct Totals {
     pub(super) rows: u64,
     pub(super) digest: u64,
 }
 
-impl Held {
-    pub(super) fn add(&mut self, other: Held) {
+impl Totals {
+    pub(super) fn add(&mut self, other: Totals) {
         self.rows = self.rows.wrapping_add(other.rows);
         self.digest = self.digest.wrapping_add(other.digest);
     }
 
     pub(super) fn put(&mut self, digest: u64) {
-        self.add(Held { rows: 1, digest });
+        self.add(Totals { rows: 1, digest });
     }
 
     pub(super) fn take(&mut self, digest: u64) {
-        self.add(Held { rows: u64::MAX, digest: digest.wrapping_neg() });
+        self.add(Totals { rows: u64::MAX, digest: digest.wrapping_neg() });
     }
 }
 
@@ -43,7 +43,7 @@ struct Rows {
     /// The row at each slot; nothing in append mode.
     slots: Vec<Option<Slot>>,
     /// The change of the topic's total since the last part, modulo 2^64.
-    more: Held,
+    more: Totals,
 }
 
 /// The row at a slot: enough to take it away.
@@ -93,7 +93,7 @@ pub(super) struct Recovery(Rows);
 impl Recovery {
     pub(super) fn new(schema: Arc<Schema>, secret: Secret) -> Self {
         let hasher = RowKey::new(secret);
-        Recovery(Rows { schema, hasher, slots: Vec::new(), more: Held::default() })
+        Recovery(Rows { schema, hasher, slots: Vec::new(), more: Totals::default() })
     }
 }
 
@@ -114,7 +114,7 @@ impl Recovering for Recovery {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Recovered> {
-        let Held { rows, digest } = mem::take(&mut self.0.more);
+        let Totals { rows, digest } = mem::take(&mut self.0.more);
         let writer = Encoder { rows: self.0, changes: BTreeMap::new(), appended: Vec::new() };
         Ok(Recovered { writer: Box::new(writer), found: FoundRows { rows, digest } })
     }

@@ -1,5 +1,5 @@
-//! What a topic holds, counted in its records: where the group has forgotten the last commit, they
-//! say which it was.
+//! Counts the rows of a topic in its records: where the group has forgotten the last commit, this
+//! tells which it was.
 
 use std::collections::BTreeMap;
 
@@ -13,25 +13,25 @@ use crate::row::{Column, ColumnType, RowKey, Value};
 use crate::connect::{Mode, Schema};
 use crate::secret::Secret;
 
-use super::rows::{Held, records};
+use super::rows::{Totals, records};
 
 /// The rows in a topic.
-pub(super) struct Census {
+pub(super) struct TopicScan {
     columns: Vec<Column>,
     mode: Mode,
     /// The digest of each key's row; nothing in append mode.
     rows: BTreeMap<Vec<u8>, u64>,
     secret: Secret,
-    pub(super) held: Held,
+    pub(super) held: Totals,
 }
 
-impl Census {
+impl TopicScan {
     pub(super) fn new(schema: &Schema, secret: Secret) -> Self {
         let (columns, mode) = (schema.columns.clone(), schema.mode);
-        Census { columns, mode, rows: BTreeMap::new(), secret, held: Held::default() }
+        TopicScan { columns, mode, rows: BTreeMap::new(), secret, held: Totals::default() }
     }
 
-    /// Counts a record; `None` if it is no row, nor the end of one.
+    /// Counts a record; `None` if it is neither a row nor a tombstone.
     pub(super) fn add(&mut self, key: Option<&[u8]>, value: Option<&[u8]>) -> Option<()> {
         let digest = match value {
             Some(value) => Some(self.digest(value)?),
@@ -48,9 +48,9 @@ impl Census {
         Some(())
     }
 
-    /// What it would hold with the records of `lines` too; `None` if they are damaged. No key is in
+    /// Returns the totals with the records of `lines` too; `None` if they are damaged. No key is in
     /// them twice.
-    pub(super) fn with(&self, lines: &[u8]) -> Option<Held> {
+    pub(super) fn with(&self, lines: &[u8]) -> Option<Totals> {
         let mut held = self.held;
         for record in records(lines) {
             let (key, value) = record.ok()?;
@@ -64,7 +64,7 @@ impl Census {
         Some(held)
     }
 
-    /// The digest of the row that a JSON object is.
+    /// Returns the digest of a row in JSON.
     fn digest(&self, object: &[u8]) -> Option<u64> {
         let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
         let value = |column: &Column| value(fields.get(&column.name)?.get(), column.ty);

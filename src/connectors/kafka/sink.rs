@@ -16,24 +16,24 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 
 use super::KafkaTopic;
-use super::census::Census;
-use super::rows::{Held, Recovery};
+use super::rows::{Recovery, Totals};
+use super::scan::TopicScan;
 use super::writing::Writing;
 
-/// Up to how many bytes of records are in the manifest itself.
-const INLINE: usize = 4 << 10;
-/// How long one step of a transaction may take.
-pub(super) const PATIENCE: Duration = Duration::from_secs(30);
+/// Most bytes of records that are kept in the manifest itself.
+const INLINE_MAX_BYTES: usize = 4 << 10;
+/// Time limit of one step of a transaction.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// After how many milliseconds without a commit the group is told its number again. Brokers keep it
-/// for a week, or a day.
-const REMIND: i64 = 3_600_000;
+/// Milliseconds without a commit after which its number is committed to the group again. Brokers
+/// keep it for a week, or a day.
+const REMIND_AFTER_MS: i64 = 3_600_000;
 
-/// What a commit consists of, as the manifest records it.
+/// The content of a commit, as the manifest records it.
 #[derive(Debug, Serialize, Deserialize)]
 struct Content {
-    /// What the topic holds with it.
-    held: Held,
+    /// The rows of the topic, with this commit.
+    held: Totals,
     bytes: u64,
     /// The records themselves, or the object in the run's state that has them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -52,8 +52,8 @@ impl Sink for KafkaTopic {
     }
 
     fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
-        // What an open transaction of the run before is about to say is not waited for: it is not
-        // taken back yet.
+        // Read uncommitted: the previous run's transaction may still be open, because only `open`
+        // aborts it.
         let group = self.group(context, "read_uncommitted")?;
         self.claim(self.last(&group)?.map(|(n, _)| n), schema, context).map(drop)
     }
@@ -61,8 +61,8 @@ impl Sink for KafkaTopic {
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let id = self.id(context);
         let group = self.group(context, "read_committed")?;
-        // First: it fences the run before, and finishes or takes back what that left open. Only
-        // then the offset stands.
+        // First, because this fences the previous run, and completes or aborts its transaction.
+        // Only then the offset is final.
         let mut writing = Writing::begin(self, &id, group)?;
         let last = writing.last()?;
         let forgotten = self.claim(last.map(|(n, _)| n), schema, context)?;
@@ -74,11 +74,11 @@ impl Sink for KafkaTopic {
             forgotten,
             known: context.committed,
             clock: context.clock.clone(),
-            told: None,
+            reminded: None,
             staging,
             generation: context.generation,
             staged: None,
-            total: Held::default(),
+            total: Totals::default(),
             committed: false,
             tidy: false,
         }))
@@ -100,23 +100,24 @@ impl Sink for KafkaTopic {
 /// Makes the commits of a topic.
 struct Commits {
     writing: Writing,
-    /// What the topic holds by its last commit; `None` before the first.
-    held: Option<Held>,
-    /// What its records say that it holds, until it is clear which commit that was.
-    forgotten: Option<Census>,
+    /// The rows of the topic by its last commit; `None` before the first.
+    held: Option<Totals>,
+    /// The rows counted in the topic, until it is clear which commit that was.
+    forgotten: Option<TopicScan>,
     /// The number of the last manifest before this run.
     known: u64,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
-    /// When the group was last told the number, if it was in this run.
-    told: Option<i64>,
+    /// The time of the last transaction of this run, in milliseconds since 1970.
+    reminded: Option<i64>,
     staging: Option<Store>,
     generation: u64,
     /// The records of the commit that was staged last.
     staged: Option<(u64, Vec<u8>)>,
-    /// What the topic holds with all that is staged.
-    total: Held,
-    /// Whether this run has made a commit, and whether nothing is left of what earlier runs staged.
+    /// The rows of the topic with all that is staged.
+    total: Totals,
+    /// True once this run has made a commit.
     committed: bool,
+    /// True once objects that earlier runs staged are deleted.
     tidy: bool,
 }
 
@@ -145,21 +146,19 @@ impl Commits {
             .hint("Restore the state's folder staged, or begin anew with another topic and state.")
     }
 
-    /// The number of the last commit that is visible. Where the group has forgotten it, the topic
-    /// holds either what it is to hold with commit `n`, or what it held before.
+    /// Returns the number of the last commit that is visible. Where the group has forgotten it, the
+    /// rows of the topic are either those with commit `n`, or those before it.
     fn shown(&mut self, n: u64, content: &Content) -> Result<u64> {
         match (&self.forgotten, self.writing.shown) {
-            (Some(census), _) if census.held == content.held => Ok(n),
-            (Some(census), _) if census.with(&self.lines(n, content)?) == Some(content.held) => {
-                Ok(0)
-            }
-            (Some(census), _) => Err(self.strange(census.held.rows, content.held.rows)),
+            (Some(scan), _) if scan.held == content.held => Ok(n),
+            (Some(scan), _) if scan.with(&self.lines(n, content)?) == Some(content.held) => Ok(0),
+            (Some(scan), _) => Err(self.strange(scan.held.rows, content.held.rows)),
             (None, Some(shown)) => Ok(shown),
             (None, None) => Ok(self.writing.last()?.map_or(0, |(n, _)| n)),
         }
     }
 
-    /// Says what the topic holds instead of `rows` rows.
+    /// Returns the error of a topic that holds `there` rows instead of `rows`.
     fn strange(&self, there: u64, rows: u64) -> Error {
         let what = match there == rows {
             true => format!("{rows} rows, but others"),
@@ -176,14 +175,14 @@ impl Commits {
         }
     }
 
-    /// Tells the group once more what it knows, if it was not told for long: else it forgets.
+    /// Commits the last number to the group again if that was long ago: else the group forgets it.
     fn remind(&mut self) -> Result<()> {
         let now = (self.clock)();
         if let (Some(n @ 1..), Some(held)) = (self.writing.shown, self.held)
-            && self.told.is_none_or(|told| now.saturating_sub(told) >= REMIND)
+            && self.reminded.is_none_or(|last| now.saturating_sub(last) >= REMIND_AFTER_MS)
         {
             self.writing.transact(n, &[], held)?;
-            self.told = Some(now);
+            self.reminded = Some(now);
         }
         Ok(())
     }
@@ -192,12 +191,9 @@ impl Commits {
 impl Committer for Commits {
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
         let FoundRows { rows, digest } = found;
-        let there = self
-            .forgotten
-            .as_ref()
-            .map_or(self.held, |census| Some(census.held))
-            .unwrap_or_default();
-        self.total = Held { rows, digest };
+        let there =
+            self.forgotten.as_ref().map_or(self.held, |scan| Some(scan.held)).unwrap_or_default();
+        self.total = Totals { rows, digest };
         if there != self.total {
             return Err(self.strange(there.rows, rows));
         }
@@ -211,7 +207,7 @@ impl Committer for Commits {
     fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<serde_json::Value>> {
         let mut lines = Vec::new();
         for part in parts {
-            let (more, records): (Held, _) = part.read()?;
+            let (more, records): (Totals, _) = part.read()?;
             self.total.add(more);
             lines.extend_from_slice(records);
         }
@@ -221,7 +217,7 @@ impl Committer for Commits {
         let mut content =
             Content { held: self.total, bytes: lines.len() as u64, lines: None, object: None };
         if let Some(store) = &self.staging {
-            if lines.len() <= INLINE {
+            if lines.len() <= INLINE_MAX_BYTES {
                 content.lines = Some(String::from_utf8_lossy(&lines).into_owned());
             } else {
                 // The generation keeps a run that doesn't know of its end from writing over what
@@ -249,7 +245,7 @@ impl Committer for Commits {
             // Until it is known what came of it.
             self.writing.shown = None;
             self.writing.transact(n, &self.lines(n, &content)?, content.held)?;
-            self.told = Some((self.clock)());
+            self.reminded = Some((self.clock)());
         }
         (self.writing.shown, self.held, self.staged) =
             (Some(shown.max(n)), Some(content.held), None);
@@ -259,7 +255,7 @@ impl Committer for Commits {
         Ok(())
     }
 
-    /// Reminds the group, and takes away what earlier runs staged and never committed.
+    /// Reminds the group, and deletes objects that earlier runs staged and never committed.
     fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
         // Not a task: no transaction is made beside another.
         self.remind()?;

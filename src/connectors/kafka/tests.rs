@@ -9,8 +9,8 @@ use crate::error::ErrorKind;
 use crate::secret::Secret;
 
 use super::Kafka;
-use super::census::Census;
-use super::rows::{Held, Recovery, records};
+use super::rows::{Recovery, Totals, records};
+use super::scan::TopicScan;
 use super::settings::parse;
 
 const SECRET: Secret = Secret::new([7; 16]);
@@ -117,9 +117,9 @@ fn row(id: i64, text: &str) -> Vec<Value> {
     vec![Value::Long(id), Value::Text(text.into())]
 }
 
-fn staged(encoder: &mut dyn Writer) -> (Vec<String>, Held) {
+fn staged(encoder: &mut dyn Writer) -> (Vec<String>, Totals) {
     let part = encoder.stage().unwrap().unwrap();
-    let (more, lines): (Held, &[u8]) = part.read().unwrap();
+    let (more, lines): (Totals, &[u8]) = part.read().unwrap();
     let text = |(key, value): (
         Option<&serde_json::value::RawValue>,
         Option<&serde_json::value::RawValue>,
@@ -197,24 +197,26 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
         }
         encoder.insert(8, &vec![Value::Null; 6]).unwrap();
         let part = encoder.stage().unwrap().unwrap();
-        let (more, lines): (Held, &[u8]) = part.read().unwrap();
-        let mut census = Census::new(&schema, SECRET);
-        assert_eq!(census.with(lines), Some(more));
+        let (more, lines): (Totals, &[u8]) = part.read().unwrap();
+        let mut scan = TopicScan::new(&schema, SECRET);
+        assert_eq!(scan.with(lines), Some(more));
         for record in records(lines) {
             let (key, value) = record.unwrap();
-            census
-                .add(key.map(|key| key.get().as_bytes()), value.map(|value| value.get().as_bytes()))
-                .unwrap();
+            scan.add(
+                key.map(|key| key.get().as_bytes()),
+                value.map(|value| value.get().as_bytes()),
+            )
+            .unwrap();
         }
-        assert_eq!(census.held, more);
+        assert_eq!(scan.held, more);
         if mode == Mode::Snapshot {
             (0..9).for_each(|slot| encoder.remove(slot));
             let part = encoder.stage().unwrap().unwrap();
-            let (_, lines): (Held, &[u8]) = part.read().unwrap();
-            assert_eq!(census.with(lines), Some(Held::default()));
+            let (_, lines): (Totals, &[u8]) = part.read().unwrap();
+            assert_eq!(scan.with(lines), Some(Totals::default()));
         }
         for wrong in ["", "1", "{}", r#"{"id":1}"#, "null"] {
-            assert!(census.add(None, Some(wrong.as_bytes())).is_none(), "{wrong}");
+            assert!(scan.add(None, Some(wrong.as_bytes())).is_none(), "{wrong}");
         }
     }
 }

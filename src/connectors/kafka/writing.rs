@@ -14,8 +14,8 @@ use crate::error::{Error, Result};
 use super::KafkaTopic;
 use super::client::{Context, IN_FLIGHT};
 use super::limit::{self, Step, too_large};
-use super::rows::{self, Held};
-use super::sink::PATIENCE;
+use super::rows::{self, Totals};
+use super::sink::STEP_TIMEOUT;
 
 /// How often one step of a transaction is tried.
 const TRIES: usize = 3;
@@ -72,20 +72,20 @@ impl Writing {
                 ("max.in.flight", IN_FLIGHT),
             ],
         )?;
-        producer.init_transactions(PATIENCE).map_err(|e| {
+        producer.init_transactions(STEP_TIMEOUT).map_err(|e| {
             producer.context().error(&format!("can't begin to write to {name}"), &e)
         })?;
         Ok(Writing { topic: topic.clone(), producer, step: Cell::default(), group, shown: None })
     }
 
-    pub(super) fn last(&mut self) -> Result<Option<(u64, Held)>> {
+    pub(super) fn last(&mut self) -> Result<Option<(u64, Totals)>> {
         let last = self.topic.last(&self.group)?;
         self.shown = Some(last.map_or(0, |(n, _)| n));
         Ok(last)
     }
 
     /// Makes the records of `lines` and the number `n` visible.
-    pub(super) fn transact(&self, n: u64, lines: &[u8], held: Held) -> Result<()> {
+    pub(super) fn transact(&self, n: u64, lines: &[u8], held: Totals) -> Result<()> {
         let mut left = TRIES;
         loop {
             match self.attempt(n, lines, held) {
@@ -112,7 +112,7 @@ impl Writing {
         }
     }
 
-    fn attempt(&self, n: u64, lines: &[u8], held: Held) -> Result<(), Failure> {
+    fn attempt(&self, n: u64, lines: &[u8], held: Totals) -> Result<(), Failure> {
         let topic = &self.topic.topic;
         self.producer.context().undelivered();
         self.producer.begin_transaction().map_err(|e| self.give_up(n, &e))?;
@@ -161,13 +161,13 @@ impl Writing {
             .group
             .group_metadata()
             .ok_or_else(|| Failure::Final(Error::internal("a group without a name")))?;
-        self.step(n, || self.producer.send_offsets_to_transaction(&offsets, &group, PATIENCE))?;
-        self.step(n, || self.producer.commit_transaction(PATIENCE))
+        self.step(n, || self.producer.send_offsets_to_transaction(&offsets, &group, STEP_TIMEOUT))?;
+        self.step(n, || self.producer.commit_transaction(STEP_TIMEOUT))
     }
 
     /// Waits until all that was sent is there.
     fn deliver(&self, n: u64) -> Result<(), Failure> {
-        let flushed = self.producer.flush(PATIENCE);
+        let flushed = self.producer.flush(STEP_TIMEOUT);
         let refused = self.producer.context().refused();
         refused.or(flushed.err()).map_or(Ok(()), |error| Err(self.give_up(n, &error)))
     }
@@ -223,7 +223,7 @@ impl Writing {
             KafkaError::Transaction(error) if error.is_fatal() || !error.txn_requires_abort() => {
                 Failure::Final(cause)
             }
-            _ => match self.producer.abort_transaction(PATIENCE) {
+            _ => match self.producer.abort_transaction(STEP_TIMEOUT) {
                 Ok(()) if large => Failure::TooLarge(cause),
                 Ok(()) => Failure::TakenBack(cause),
                 Err(_) => Failure::Final(cause),
