@@ -18,7 +18,7 @@ use crate::error::{Error, Result};
 use crate::metrics::TopicCounters;
 use crate::operators::{Datum, Keys, Seeds};
 use crate::options::{Materialized, Produced};
-use crate::ports::{Ends, Feed, Gauges, Outlet, Rows, Shelf, append};
+use crate::ports::{Ends, Feed, Gauges, Rows, Shelf, SinkHandle, append};
 use crate::time::Epoch;
 
 /// Name of the topic that gets the dead letters.
@@ -114,7 +114,7 @@ impl Plan {
 /// What a run binds to the topics of a topology, on one worker.
 pub(crate) struct Plugs {
     pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
-    pub(crate) outlets: BTreeMap<String, Outlet>,
+    pub(crate) sinks: BTreeMap<String, SinkHandle>,
     pub(crate) stores: BTreeMap<String, Arc<dyn Shelf>>,
     pub(crate) gauges: Gauges,
     pub(crate) seeds: Seeds,
@@ -213,7 +213,7 @@ impl<'s> Graph<'s> {
         key: usize,
         mode: Mode,
         produced: &Produced,
-    ) -> Option<Outlet> {
+    ) -> Option<SinkHandle> {
         let mut plan = self.0.plan.borrow_mut();
         if plan.sinks.iter().any(|s| s.topic == topic) {
             plan.errors.push(format!("topic {topic} is written twice: merge the streams first"));
@@ -231,7 +231,7 @@ impl<'s> Graph<'s> {
         };
         let columns = produced.columns.iter().zip(columns).map(column).collect();
         plan.sinks.push(Schema { topic: topic.to_string(), columns, key, mode });
-        self.0.plugs.borrow_mut().outlets.remove(topic)
+        self.0.plugs.borrow_mut().sinks.remove(topic)
     }
 
     /// Keeps the rows of a step in a store: the one that was asked for, none if none was.
@@ -282,10 +282,10 @@ impl<'s> Graph<'s> {
         use timely::dataflow::operators::Concatenate;
         let letters = self.0.dead.take();
         let produced = Produced::columns(DeadLetter::COLUMNS);
-        let outlet = self.sink(DEAD_LETTERS, &DeadLetter::columns(), 0, Mode::Append, &produced);
+        let sink = self.sink(DEAD_LETTERS, &DeadLetter::columns(), 0, Mode::Append, &produced);
         let letters = self.0.scope.concatenate(letters);
-        match outlet {
-            Some(outlet) => self.end(append(letters, DEAD_LETTERS, outlet)),
+        match sink {
+            Some(sink) => self.end(append(letters, DEAD_LETTERS, sink)),
             None => self.end(letters),
         }
         self.0.ends.take().show(self.0.scope, self.0.plugs.borrow().open.clone());
@@ -302,7 +302,7 @@ mod tests {
         timely::example(|scope| {
             let plugs = Plugs {
                 feeds: BTreeMap::new(),
-                outlets: BTreeMap::new(),
+                sinks: BTreeMap::new(),
                 stores: BTreeMap::new(),
                 gauges: Gauges::default(),
                 seeds: Seeds::of_a_plan(),

@@ -67,7 +67,7 @@ impl Topology {
             worker.dataflow(|scope| {
                 let plugs = Plugs {
                     feeds: Default::default(),
-                    outlets: Default::default(),
+                    sinks: Default::default(),
                     stores: Default::default(),
                     gauges: Default::default(),
                     seeds: Seeds::of_a_plan(),

@@ -1,5 +1,5 @@
-//! The end of a stream or a table: rows go to a [`Writer`], and at each commit what changed is
-//! handed over.
+//! The end of a stream or a table: rows go to the worker's share of a sink, and at each commit
+//! barrier its changes go to the runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -18,44 +18,46 @@ use crate::operators::{Column, Datum, Diffs, Keys, Map, Seeds, Upsert, Upserts};
 use crate::row::{Put, Row, RowSum};
 use crate::time::Epoch;
 
-/// The epochs after which a commit is made. A mark is set before its epoch is closed, so every
-/// outlet sees it in time.
+/// The commit barriers of a process: the epochs after which a commit is made.
+///
+/// A barrier is set before its epoch is closed, so every sink handle sees it in time.
 #[derive(Default)]
-pub(crate) struct Marks(Mutex<State>);
+pub(crate) struct Barriers(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    marks: BTreeSet<Epoch>,
-    /// Every answer up to here is known.
-    through: Epoch,
+    barriers: BTreeSet<Epoch>,
+    /// The completed frontier: all epochs before it are done.
+    completed: Epoch,
     wake: Vec<SyncActivator>,
 }
 
-impl Marks {
+impl Barriers {
+    /// Sets a barrier after `epoch`.
     pub(crate) fn set(&self, epoch: Epoch) {
-        self.lock().marks.insert(epoch);
+        self.lock().barriers.insert(epoch);
     }
 
-    /// Tells outlets that all before `epoch` is done with, so that what they do now keeps no answer
-    /// waiting.
-    pub(crate) fn through(&self, epoch: Epoch) {
+    /// Moves the completed frontier to `epoch`, and wakes sink handles if a barrier is due: staging
+    /// delays no answer of an epoch that is done.
+    pub(crate) fn complete(&self, epoch: Epoch) {
         let mut state = self.lock();
-        let due = state.marks.range(state.through..epoch).next().is_some();
-        state.through = epoch;
+        let due = state.barriers.range(state.completed..epoch).next().is_some();
+        state.completed = epoch;
         for activator in state.wake.iter().filter(|_| due) {
             // A worker that is gone needs no waking.
             let _ = activator.activate();
         }
     }
 
-    /// The first mark after `last` that is due. It must be before the rows that come `next`;
-    /// without any it waits until its epoch is through, and is before all rows that are `held`.
+    /// Returns the first barrier after `last` that can be taken now: one before the `next` row, or,
+    /// if no row is ready, one whose epoch is complete and that precedes every row that is `held`.
     fn next(&self, last: Option<Epoch>, next: Option<Epoch>, held: Option<Epoch>) -> Option<Epoch> {
         let state = self.lock();
         let before =
-            next.unwrap_or_else(|| held.map_or(state.through, |held| state.through.min(held)));
+            next.unwrap_or_else(|| held.map_or(state.completed, |held| state.completed.min(held)));
         let from = last.map_or(0, |last| last + 1);
-        state.marks.range(from..).next().copied().filter(|mark| *mark < before)
+        state.barriers.range(from..).next().copied().filter(|barrier| *barrier < before)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -63,23 +65,23 @@ impl Marks {
     }
 }
 
-/// What an outlet has to say to the runtime.
+/// A report of a sink handle to the runtime.
 pub(crate) enum Report {
-    /// Everything up to the epoch is handed over: what changed, how many rows there are, the sum of
-    /// their digests.
+    /// The changes up to a barrier, the number of rows, and the sum of their digests.
     Staged { part: Option<Part>, rows: u64, digest: u64 },
-    /// The recovery is over: how many rows were found again, how many there should be, and their
-    /// digest.
+    /// The recovery is over: the rows that were found in the sink, the number of rows that should
+    /// be there, and the sum of their digests.
     Recovered { found: FoundRows, rows: u64, digest: u64 },
-    /// It can't go on.
+    /// The sink handle has failed and takes no more rows.
     Failed(Error),
 }
 
-/// What an outlet needs of the run it is part of.
-pub(crate) struct Outlet {
+/// The connection of one worker's rows to a sink.
+pub(crate) struct SinkHandle {
     pub(crate) recovering: Box<dyn Recovering>,
-    pub(crate) marks: Arc<Marks>,
-    pub(crate) tell: Box<dyn Fn(Report)>,
+    pub(crate) barriers: Arc<Barriers>,
+    /// Sends a report to the runtime.
+    pub(crate) report: Box<dyn Fn(Report)>,
 }
 
 /// The worker's share of the sink.
@@ -134,8 +136,8 @@ fn failed() -> Error {
     Error::internal("can't write to a sink before its rows were found again")
 }
 
-/// An output on which nothing comes: once its frontier is past an epoch, the writer of this worker
-/// has that epoch's rows.
+/// An output without data: once its frontier is past an epoch, the writer of this worker has all
+/// rows of that epoch.
 pub(crate) type Written<'s> = StreamVec<'s, Epoch, ()>;
 
 /// A row of a table: the columns of its key, then those of its value.
@@ -151,12 +153,12 @@ impl<K: Row, V: Row> Row for KeyValue<'_, K, V> {
     }
 }
 
-/// The rows that stand, as an outlet keeps them: a key's slot, never the row.
+/// The slots of the rows of a table, by key. The rows themselves are not kept.
 struct Slots<K> {
     of: Map<K, u32>,
     free: Vec<u32>,
     next: u32,
-    /// Of the digests of the rows, each of which comes back when it goes.
+    /// The sum of the digests of all rows.
     sum: u64,
     hasher: RowSum,
 }
@@ -186,29 +188,33 @@ impl<K: Datum + Row> Slots<K> {
     }
 }
 
-/// By number 16 bits of the digest of its row, 0 without one: a program that makes other rows makes
-/// many, and each key pays for what is kept. How many rows there are, the sum of these bits, and
-/// what makes them.
-type Stands = (Column<u16>, u64, u64, RowSum);
+/// The current versions of the rows of a table.
+struct Versions {
+    /// By key number 16 bits of the row's digest, 0 without a row. Sixteen are enough, because a
+    /// changed program changes many rows.
+    bits: Column<u16>,
+    rows: u64,
+    /// The sum of the bits of all rows.
+    sum: u64,
+    hasher: RowSum,
+}
 
-/// Writes a table of upserts as the rows that stand: the number of a key is its slot.
+/// Writes the current rows of a table of upserts: the number of a key is its slot.
 pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     rows: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
-    outlet: Outlet,
+    sink: SinkHandle,
 ) -> Written<'s> {
-    let stands: Stands = (Column::new(), 0, 0, RowSum::default());
-    let write = move |(stands, rows, sum, hasher): &mut Stands,
-                      (number, value): &Upsert<V>,
-                      share: &mut Share| {
+    let versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
+    let write = move |versions: &mut Versions, (number, value): &Upsert<V>, share: &mut Share| {
         let keys = keys.open();
         let key = keys.key(*number);
         let row = value.as_ref().map(|value| KeyValue(key, value));
-        let now = row.as_ref().map_or(0, |row| (hasher.of(row) as u16).max(1));
-        let before = std::mem::replace(stands.at(*number), now);
-        *rows = *rows + u64::from(now > 0) - u64::from(before > 0);
-        *sum = sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
+        let now = row.as_ref().map_or(0, |row| (versions.hasher.of(row) as u16).max(1));
+        let before = std::mem::replace(versions.bits.at(*number), now);
+        versions.rows = versions.rows + u64::from(now > 0) - u64::from(before > 0);
+        versions.sum = versions.sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
         match row {
             Some(row) => share.insert(*number, &row),
             None if before > 0 => {
@@ -218,15 +224,23 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
             None => Ok(()),
         }
     };
-    run(rows, name, outlet, stands, |part| &part[..], write, |(_, rows, sum, _)| (*rows, *sum))
+    run(
+        rows,
+        name,
+        sink,
+        versions,
+        |part| &part[..],
+        write,
+        |versions| (versions.rows, versions.sum),
+    )
 }
 
-/// Writes a table of diffs as the rows that stand. They stay where they are: a key's diffs all come
+/// Writes the current rows of a table of diffs. They are not exchanged: the diffs of a key all come
 /// from one worker.
 pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
-    outlet: Outlet,
+    sink: SinkHandle,
     seeds: Seeds,
 ) -> Written<'s> {
     let slots =
@@ -246,33 +260,40 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
         }
         Ok(())
     };
-    run(rows.inner, name, outlet, slots, Vec::as_slice, write, |slots: &Slots<K>| {
+    run(rows.inner, name, sink, slots, Vec::as_slice, write, |slots: &Slots<K>| {
         (slots.of.len() as u64, slots.sum)
     })
 }
 
-/// Writes every row that comes.
+/// The rows that were appended: their number, and the sum of their digests.
+#[derive(Default)]
+struct Appended {
+    rows: u64,
+    sum: u64,
+    hasher: RowSum,
+}
+
+/// Writes every row.
 pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     rows: StreamVec<'s, Epoch, (K, V)>,
     name: &str,
-    outlet: Outlet,
+    sink: SinkHandle,
 ) -> Written<'s> {
-    let write = |seen: &mut (u64, u64, RowSum), row: &(K, V), share: &mut Share| {
-        seen.0 += 1;
-        seen.1 = seen.1.wrapping_add(seen.2.of(&KeyValue(&row.0, &row.1)));
-        share.insert(0, &KeyValue(&row.0, &row.1))
+    let write = |seen: &mut Appended, (key, value): &(K, V), share: &mut Share| {
+        let row = KeyValue(key, value);
+        seen.rows += 1;
+        seen.sum = seen.sum.wrapping_add(seen.hasher.of(&row));
+        share.insert(0, &row)
     };
-    run(rows, name, outlet, (0, 0, RowSum::default()), Vec::as_slice, write, |seen| {
-        (seen.0, seen.1)
-    })
+    run(rows, name, sink, Appended::default(), Vec::as_slice, write, |seen| (seen.rows, seen.sum))
 }
 
-/// The operator of all: rows in the order of their epochs, a mark's epoch handed over before any
-/// row of a later one.
+/// The operator behind all of them. Rows are written in the order of their epochs, and the changes
+/// up to a barrier are handed over before any row of a later epoch is written.
 fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
-    outlet: Outlet,
+    sink: SinkHandle,
     mut state: S,
     each: fn(&C) -> &[D],
     write: impl Fn(&mut S, &D, &mut Share) -> Result<()> + 'static,
@@ -281,16 +302,16 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
 where
     D: 'static,
 {
-    let Outlet { recovering, marks, tell } = outlet;
+    let SinkHandle { recovering, barriers, report } = sink;
     let mut share = Share::Recovering(recovering);
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
-    marks
+    barriers
         .lock()
         .wake
         .push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
     let mut input = builder.new_input(rows, Pipeline);
     let (_, written) = builder.new_output();
-    // Of an epoch without rows it needs to hear only when it is marked, and then it is woken.
+    // An epoch without rows matters only at a barrier, and then the operator is woken.
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     let mut held: BTreeMap<Epoch, (Capability<Epoch>, Vec<C>)> = BTreeMap::new();
     let (mut staged, mut failed) = (None, false);
@@ -313,13 +334,13 @@ where
                         && let Some(found) = share.finish()?
                     {
                         let (rows, digest) = count(&state);
-                        tell(Report::Recovered { found, rows, digest });
+                        report(Report::Recovered { found, rows, digest });
                         recovery.clear();
                     }
-                    while let Some(epoch) = marks.next(staged, next, first) {
+                    while let Some(epoch) = barriers.next(staged, next, first) {
                         let ((rows, digest), part) = (count(&state), share.stage()?);
                         staged = Some(epoch);
-                        tell(Report::Staged { part, rows, digest });
+                        report(Report::Staged { part, rows, digest });
                     }
                     let Some((_capability, parts)) = next.and_then(|epoch| held.remove(&epoch))
                     else {
@@ -336,7 +357,7 @@ where
                 held.clear();
             } else if let Err(error) = advance() {
                 failed = true;
-                tell(Report::Failed(error));
+                report(Report::Failed(error));
                 held.clear();
                 recovery.clear();
             }

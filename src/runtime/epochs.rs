@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::bindings::Bindings;
 use super::message::Fetched;
 use super::topics::Topics;
-use crate::ports::Marks;
+use crate::ports::Barriers;
 use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time. Longer epochs cost less, but delay answers and
@@ -57,7 +57,7 @@ pub(super) struct Epochs {
     uncommitted: bool,
     /// The recovery is over: from now on an epoch has a largest size.
     live: bool,
-    barriers: Arc<Marks>,
+    barriers: Arc<Barriers>,
     /// The number of the open epoch, for the workers.
     announced: Arc<AtomicU64>,
     /// Bytes that all readers have still to read.
@@ -82,7 +82,7 @@ impl Epochs {
         }
     }
 
-    pub(super) fn barriers(&self) -> Arc<Marks> {
+    pub(super) fn barriers(&self) -> Arc<Barriers> {
         self.barriers.clone()
     }
 
@@ -145,7 +145,7 @@ impl Epochs {
     /// [`dispatch`](Self::dispatch), which comes after the answers are published.
     pub(super) fn complete(&mut self, epoch: Epoch) {
         self.completed = epoch;
-        self.barriers.through(epoch);
+        self.barriers.complete(epoch);
     }
 
     /// Completes every epoch when the workers have ended, because their last messages are not read.

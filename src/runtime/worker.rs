@@ -20,7 +20,7 @@ use crate::error::{Error, Result};
 use crate::graph::Plugs;
 use crate::metrics::TopicCounters;
 use crate::operators::Seeds;
-use crate::ports::{Feed, Gauges, Marks, Outlet};
+use crate::ports::{Barriers, Feed, Gauges, SinkHandle};
 use crate::topology::Topology;
 
 /// How long a worker busy-polls after an epoch closes before it parks. Parking at once would add a
@@ -45,7 +45,7 @@ pub(super) type Writers = BTreeMap<usize, Vec<SinkWriter>>;
 pub(super) struct Shared {
     pub(super) topology: Topology,
     pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
-    pub(super) barriers: Arc<Marks>,
+    pub(super) barriers: Arc<Barriers>,
     /// The number of the open epoch.
     pub(super) open: Arc<AtomicU64>,
     pub(super) stores: Stores,
@@ -61,16 +61,16 @@ impl Shared {
     fn plugs(&self, worker: usize, completed: Rc<Cell<u64>>) -> Plugs {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let own = writers.remove(&worker).unwrap_or_default().into_iter();
-        let outlets = own.map(|SinkWriter { topic, sink, recovering }| {
+        let sinks = own.map(|SinkWriter { topic, sink, recovering }| {
             let coordinator = self.coordinator.clone();
-            let tell = Box::new(move |report| {
+            let report = Box::new(move |report| {
                 // The run may be over already.
                 let _ = coordinator.send(Message::Report(sink, report));
             });
-            (topic, Outlet { recovering, marks: self.barriers.clone(), tell })
+            (topic, SinkHandle { recovering, barriers: self.barriers.clone(), report })
         });
         Plugs {
-            outlets: outlets.collect(),
+            sinks: sinks.collect(),
             feeds: self.feeds.clone(),
             stores: self.stores.by_name(),
             gauges: self.gauges.clone(),
