@@ -72,6 +72,83 @@ pub struct SinkContext {
 /// A run calls [`check`](Sink::check), [`open`](Sink::open), then [`commit`](Committer::commit) for
 /// the last commit that was recorded, then [`writers`](Sink::writers). The writers recover, and
 /// [`recovered`](Committer::recovered) ends the beginning.
+///
+/// A sink that keeps the number of rows of each commit:
+///
+/// ```
+/// use std::collections::BTreeMap;
+/// use std::ops::Range;
+/// use std::sync::{Arc, Mutex, PoisonError};
+///
+/// use serde_json::Value;
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::connect::{
+///     Committer, CountRows, FoundRows, Part, Recovering, Schema, Sink, SinkContext, Writer,
+/// };
+/// use watershed::prelude::*;
+///
+/// #[derive(Clone, Default)]
+/// struct Counts(Arc<Mutex<BTreeMap<u64, u64>>>);
+///
+/// impl Sink for Counts {
+///     fn describe(&self) -> String {
+///         "row counts".into()
+///     }
+///     fn open(&self, _: &Schema, _: &SinkContext) -> Result<Box<dyn Committer>> {
+///         Ok(Box::new(self.clone()))
+///     }
+///     fn writers(
+///         &self,
+///         _: &Schema,
+///         _: &SinkContext,
+///         _brief: &Value,
+///         workers: Range<usize>,
+///     ) -> Result<Vec<Box<dyn Recovering>>> {
+///         Ok(workers.map(|_| Box::new(CountRows::before(Counter(0))) as _).collect())
+///     }
+/// }
+///
+/// struct Counter(u64);
+///
+/// impl Writer for Counter {
+///     fn insert(&mut self, _slot: u32, _row: &dyn Row) -> Result<()> {
+///         self.0 += 1;
+///         Ok(())
+///     }
+///     fn remove(&mut self, _slot: u32) {}
+///     fn stage(&mut self) -> Result<Option<Part>> {
+///         Part::new(&std::mem::take(&mut self.0), &[]).map(Some)
+///     }
+/// }
+///
+/// impl Committer for Counts {
+///     fn recovered(&mut self, _: FoundRows) -> Result<()> {
+///         Ok(())
+///     }
+///     fn stage(&mut self, _n: u64, parts: Vec<Part>) -> Result<Option<Value>> {
+///         let counts = parts.iter().map(|part| Ok(part.read::<u64>()?.0));
+///         counts.sum::<Result<u64>>().map(|rows| Some(rows.into()))
+///     }
+///     fn commit(&mut self, n: u64, content: &Value) -> Result<()> {
+///         // A repeated commit changes nothing.
+///         let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+///         counts.insert(n, content.as_u64().unwrap_or_default());
+///         Ok(())
+///     }
+/// }
+///
+/// let topology = Topology::new("copy", |builder: &StreamsBuilder| {
+///     let records = builder.stream("in", Consumed::with(Utf8, Utf8));
+///     records.to("out", Produced::columns(["key", "value"]));
+/// });
+/// let (log, counts) = (MemoryLog::default(), Counts::default());
+/// log.append(0, Some(b"a"), Some(b"first"));
+/// log.append(0, Some(b"a"), Some(b"second"));
+/// Streams::new(topology).source("in", log).sink("out", counts.clone()).run(Config::default())?;
+/// let counts = counts.0.lock().unwrap_or_else(PoisonError::into_inner);
+/// assert_eq!(counts.values().sum::<u64>(), 2);
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Sink: Send + Sync {
     /// Names the sink and its location for people; it holds no secret. Nothing is decided by it.
     fn describe(&self) -> String;
