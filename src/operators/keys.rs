@@ -19,15 +19,36 @@ pub(crate) struct Keys<K> {
 }
 
 pub(crate) struct Dictionary<K> {
-    numbers: HashTable<u32>,
+    numbers: HashTable<Entry>,
     keys: Vec<K>,
     hashes: Neighbours,
+    /// The hashes of the keys that are looked up together.
+    batch: Vec<u32>,
+}
+
+/// A number with the hash of its key, so that the table grows without a look at any key.
+#[derive(Clone, Copy)]
+struct Entry {
+    hash: u32,
+    number: u32,
+}
+
+impl Entry {
+    /// Returns the hash as the table takes it: the low bits choose the place, the high ones tell
+    /// the entries of one place apart.
+    fn spread(hash: u32) -> u64 {
+        u64::from(hash) | u64::from(hash) << 32
+    }
 }
 
 impl<K: Datum> Keys<K> {
     pub(crate) fn new(seeds: Seeds) -> Self {
-        let dictionary =
-            Dictionary { numbers: HashTable::new(), keys: Vec::new(), hashes: Neighbours(seeds) };
+        let dictionary = Dictionary {
+            numbers: HashTable::new(),
+            keys: Vec::new(),
+            hashes: Neighbours(seeds),
+            batch: Vec::new(),
+        };
         Keys { dictionary: Rc::new(RefCell::new(dictionary)), seeds }
     }
 
@@ -43,22 +64,47 @@ impl<K: Datum> Keys<K> {
 }
 
 impl<K: Datum> Dictionary<K> {
-    /// The number of `key`.
+    /// Returns the number of `key`: the one it has, or the next.
     pub(crate) fn number(&mut self, key: &K) -> u32 {
-        let hashes = self.hashes;
-        let hash = |key: &K| hashes.hash_one(key);
-        let keys = &self.keys;
+        self.find(key, self.hash(key))
+    }
+
+    /// Puts the numbers of `keys` into `numbers`, in their order. All keys are hashed before any is
+    /// looked up, so that the processor waits for the memory of several look-ups at once.
+    pub(crate) fn number_all<'k>(
+        &mut self,
+        keys: impl Iterator<Item = &'k K> + Clone,
+        numbers: &mut Vec<u32>,
+    ) where
+        K: 'k,
+    {
+        let mut batch = std::mem::take(&mut self.batch);
+        batch.clear();
+        batch.extend(keys.clone().map(|key| self.hash(key)));
+        numbers.clear();
+        numbers.extend(keys.zip(&batch).map(|(key, hash)| self.find(key, *hash)));
+        self.batch = batch;
+    }
+
+    fn hash(&self, key: &K) -> u32 {
+        let hash = self.hashes.hash_one(key);
+        // The low bits hold neighbours together, the seven highest tell them apart.
+        hash as u32 & (u32::MAX >> 7) | (hash >> 57 << 25) as u32
+    }
+
+    fn find(&mut self, key: &K, hash: u32) -> u32 {
+        let keys = &mut self.keys;
         let entry = self.numbers.entry(
-            hash(key),
-            |n| keys[*n as usize] == *key,
-            |n| hash(&keys[*n as usize]),
+            Entry::spread(hash),
+            |entry| entry.hash == hash && keys[entry.number as usize] == *key,
+            |entry| Entry::spread(entry.hash),
         );
         match entry {
-            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
+            hashbrown::hash_table::Entry::Occupied(entry) => entry.get().number,
             hashbrown::hash_table::Entry::Vacant(entry) => {
-                let number = self.keys.len() as u32;
-                entry.insert(number);
-                self.keys.push(key.clone());
+                let number = keys.len() as u32;
+                entry.insert(Entry { hash, number });
+                keys.push(key.clone());
                 number
             }
         }
@@ -182,6 +228,24 @@ mod tests {
             all.insert(hash);
         }
         (places.into_values().max().unwrap_or(0), all.len())
+    }
+
+    #[test]
+    fn a_key_has_one_number_however_it_is_looked_up() {
+        let keys = Keys::<String>::new(Seeds::new(Secret::new([5; 16])));
+        let (mut numbers, mut known) = (Vec::new(), BTreeMap::new());
+        for batch in 0..60 {
+            let texts: Vec<String> =
+                (0..97).map(|at| format!("key {}", (batch * 31 + at * at) % 2_000)).collect();
+            keys.open().number_all(texts.iter(), &mut numbers);
+            for (text, number) in texts.iter().zip(&numbers) {
+                let next = known.len() as u32;
+                assert_eq!(*known.entry(text.clone()).or_insert(next), *number);
+                assert_eq!(keys.open().number(text), *number);
+                assert_eq!(keys.open().key(*number), text);
+            }
+        }
+        assert!(known.len() > 1_000);
     }
 
     #[test]

@@ -114,15 +114,16 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     let mut state: Column<Stand> = Column::new();
     let seeds = keys.seeds();
     let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
+    let mut numbers = Vec::new();
     let logic =
         move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
             let Step::Data(records) = step else { return false };
             let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) =
                 (0, 0, 0, 0, 0i64);
-            let mut keys = keys.open();
+            keys.open().number_all(records.iter().map(|arrived| &arrived.key), &mut numbers);
             ordinals.enter(epoch);
-            for Arrived { key, order, ordinal, digest, value, .. } in records.drain(..) {
-                let number = keys.number(&key);
+            let numbered = records.drain(..).zip(numbers.iter().copied());
+            for (Arrived { order, ordinal, digest, value, .. }, number) in numbered {
                 let stands = state.at(number);
                 let before = logs.order(stands);
                 let later = before.is_none_or(|before| match order.cmp(&before) {
