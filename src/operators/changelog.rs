@@ -34,6 +34,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
             true
         }
         Step::Close => {
+            out.reserve(order.len());
             for key in order.drain(..) {
                 if let Some((before, now)) = net.remove(&key)
                     && before != now

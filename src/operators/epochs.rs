@@ -56,6 +56,8 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
     builder.build(move |_| {
         let mut held: Held<C> = BTreeMap::new();
         let mut out = Vec::new();
+        // An operator that does not wait for the close gives about as many updates as it takes.
+        let mut at_once = true;
         move |frontiers| {
             input.for_each(|time, data| {
                 let first = || Kept { capability: time.retain(0), parts: Vec::new(), waits: false };
@@ -68,9 +70,14 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
                     break;
                 }
                 let Kept { capability, parts, waits } = first.get_mut();
+                if at_once {
+                    let items: i64 = parts.iter().map(|part| part.record_count()).sum();
+                    out.reserve(usize::try_from(items).unwrap_or(0));
+                }
                 for mut part in parts.drain(..) {
                     *waits |= logic(epoch, Step::Data(&mut part), &mut out);
                 }
+                at_once = !*waits;
                 let over = !*waits || open != Some(epoch);
                 if over && *waits {
                     logic(epoch, Step::Close, &mut out);

@@ -49,6 +49,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
             true
         }
         Step::Close => {
+            out.reserve(touched.len());
             for key in touched.drain(..) {
                 let Some(group) = groups.get_mut(&key) else { continue };
                 group.touched = false;

@@ -29,6 +29,10 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
         match step {
             Step::Data(items) => {
                 let before = if passed.0 == epoch { passed.1 } else { 0 };
+                if before == 0 && passed.1 <= few {
+                    // Epochs of few need no room.
+                    net.shrink_to(0);
+                }
                 passed = (epoch, before + items.len());
                 let diffs = items.drain(..).filter_map(&f);
                 if passed.1 <= few {
@@ -38,12 +42,15 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
                 }
             }
             Step::Close => {
+                // The next epoch is likely to need as much room, which took long to make.
+                let room = net.len().max(1 << 12);
+                out.reserve(net.len());
                 out.extend(
                     net.drain()
                         .filter(|(_, diff)| *diff != 0)
                         .map(|(datum, diff)| (datum, epoch, diff)),
                 );
-                net.shrink_to(1 << 12);
+                net.shrink_to(room);
             }
         }
         !net.is_empty()

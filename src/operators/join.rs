@@ -22,6 +22,16 @@ enum Side<L, R> {
     Right(Rc<Vec<Upsert<R>>>),
 }
 
+impl<L, R> Side<L, R> {
+    /// The number of upserts.
+    fn len(&self) -> usize {
+        match self {
+            Side::Left(upserts) => upserts.len(),
+            Side::Right(upserts) => upserts.len(),
+        }
+    }
+}
+
 type Held<L, R> = BTreeMap<Epoch, (Capability<Epoch>, Vec<Side<L, R>>)>;
 /// What stands on both sides of a key.
 type Both<L, R> = (Option<L>, Option<R>);
@@ -62,7 +72,8 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
                 && open.is_none_or(|open| *first.key() <= open)
             {
                 let (epoch, (capability, parts)) = first.remove_entry();
-                let mut out = Vec::new();
+                // Where all keys are new, each second upsert finds its partner.
+                let mut out = Vec::with_capacity(parts.iter().map(Side::len).sum::<usize>() / 2);
                 for part in parts {
                     touch(&mut state, &part, &keys, &joiner, &mut |row, diff| {
                         out.push((row, epoch, diff))

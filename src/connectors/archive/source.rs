@@ -224,6 +224,11 @@ impl Reader {
             if self.packed.is_none() {
                 self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
             }
+            if let Some(first) = memchr::memchr(b'\n', &batch.bytes[from..]) {
+                // Lines of one topic are about as long.
+                let lines = (batch.bytes.len() - from) / (first + 1);
+                batch.records.reserve(lines.min(RECORDS - batch.records.len()));
+            }
             for end in memchr::memchr_iter(b'\n', &batch.bytes[from..]) {
                 if batch.records.len() == RECORDS {
                     self.lines = Some(0);

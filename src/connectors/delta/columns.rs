@@ -153,7 +153,9 @@ impl Builder {
             Builder::Long(b) => Arc::new(b.finish()),
             Builder::Double(b) => Arc::new(b.finish()),
             Builder::Text(b) => {
-                let next = StringBuilder::with_capacity(b.len(), b.values_slice().len());
+                // With an eighth to spare, or every second batch would outgrow it by a little.
+                let bytes = b.values_slice().len();
+                let next = StringBuilder::with_capacity(b.len(), bytes + bytes / 8);
                 Arc::new(std::mem::replace(b, next).finish())
             }
             Builder::Timestamp(b) => Arc::new(b.finish()),
