@@ -48,7 +48,13 @@ const PARTS: usize = 64;
 struct Words {
     /// Drawn from the operating system, as texts come from strangers.
     hashes: SeedableRandomState,
-    parts: [Mutex<HashTable<&'static Kept>>; PARTS],
+    parts: [Mutex<HashTable<Place>>; PARTS],
+}
+
+/// A text in the table, with its hash: texts need not be read again when the table grows.
+struct Place {
+    hash: u64,
+    kept: &'static Kept,
 }
 
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
@@ -76,11 +82,12 @@ impl From<&str> for Word {
         // Neither the lowest nor the highest bits, which choose the place within the part.
         let mut part =
             parts[(hash >> 40) as usize % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
-        match part.entry(hash, |kept| *kept.text == *text, |kept| hashes.hash_one(&*kept.text)) {
-            Entry::Occupied(entry) => Word(entry.get()),
+        let is_there = |place: &Place| place.hash == hash && *place.kept.text == *text;
+        match part.entry(hash, is_there, |place| place.hash) {
+            Entry::Occupied(entry) => Word(entry.get().kept),
             Entry::Vacant(entry) => {
                 let kept: &'static Kept = Box::leak(Box::new(Kept::new(text)));
-                entry.insert(kept);
+                entry.insert(Place { hash, kept });
                 Word(kept)
             }
         }
