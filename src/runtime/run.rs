@@ -27,7 +27,7 @@ use crate::ports::Credit;
 use crate::store::disk;
 
 /// Bytes of memory for batches that are read and not decoded yet.
-const IN_FLIGHT_BYTES: usize = 64 << 20;
+const IN_FLIGHT_BYTES: usize = 16 << 20;
 
 impl Streams {
     /// Runs the topology until everything that existed at the start is read and committed, or until
