@@ -6,6 +6,7 @@
 //! has an `ind`, then good values: the reason of its dead letter is the first of these that fails.
 
 mod json;
+mod quick;
 mod values;
 
 #[cfg(test)]

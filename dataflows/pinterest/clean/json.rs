@@ -18,7 +18,7 @@ use serde::de::{
 use serde_json::value::RawValue;
 use watershed::serdes::{Reason, Reject};
 
-use super::reason;
+use super::{quick, reason};
 
 /// Bytes that a record may have.
 const LARGEST: usize = 1 << 20;
@@ -35,6 +35,7 @@ pub(super) struct Shape<const N: usize> {
 }
 
 /// The value of a field.
+#[derive(Debug)]
 pub(super) enum Value<'a> {
     Null,
     Text(Cow<'a, str>),
@@ -58,7 +59,7 @@ impl Value<'_> {
 }
 
 /// The values of a [`Shape`]'s fields; `None` where a field is missing.
-type Fields<'a, const N: usize> = [Option<Value<'a>>; N];
+pub(super) type Fields<'a, const N: usize> = [Option<Value<'a>>; N];
 
 /// Reads the object in the value of a record, unwraps it where needed, and has it cleaned.
 ///
@@ -132,6 +133,19 @@ fn parse<'a, const N: usize>(
     if text.starts_with('\u{feff}') {
         return Err(Reject::new(reason::BYTE_ORDER_MARK, "the text begins with U+FEFF"));
     }
+    if quick::object(text, shape, fields).is_some() {
+        return Ok(None);
+    }
+    *fields = [const { None }; N];
+    strict(text, shape, fields)
+}
+
+/// Does the same for any text, with a parser.
+pub(super) fn strict<'a, const N: usize>(
+    text: &'a str,
+    shape: &Shape<N>,
+    fields: &mut Fields<'a, N>,
+) -> Result<Option<Cow<'a, str>>, Reject> {
     let mut refused = None;
     let mut json = serde_json::Deserializer::from_str(text);
     let found =
@@ -236,7 +250,7 @@ impl<'de, const N: usize> Visitor<'de> for Outside<'_, 'de, N> {
 }
 
 /// A number from its text: serde_json's own floats can be off in the last bit.
-fn decimal<'a>(json: &str) -> Value<'a> {
+pub(super) fn decimal<'a>(json: &str) -> Value<'a> {
     match json.as_bytes() {
         [b'n', ..] => Value::Null,
         [b'"', ..] => Value::Other("a string"),

@@ -4,6 +4,7 @@ mod columns;
 mod dates;
 mod dirt;
 mod fuzz;
+mod quick;
 mod wrapped;
 
 use base64::Engine;
