@@ -19,8 +19,8 @@ use crate::time::Epoch;
 const EPOCH_MAX_TIME: Duration = Duration::from_millis(100);
 /// An epoch also closes after this many bytes, so that decoding never delays answers for long.
 const EPOCH_MAX_BYTES: usize = 16 << 20;
-/// How many bytes of an epoch may be dispatched while the previous one is still running. More would
-/// be decoded early and be out of cache when needed.
+/// Bytes of an epoch that may be dispatched while the previous one is still running. More would be
+/// decoded early and be out of cache when needed.
 const OVERLAP_BYTES: usize = 2 << 20;
 /// While more than this is unread (bulk replay), nobody is waiting for fresh answers, so epochs may
 /// be [`BULK_FACTOR`] times as long.

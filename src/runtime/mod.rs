@@ -26,9 +26,9 @@
 //! Before anything is changed, `begin` examines the state, every sink and every source. A run
 //! that it refuses leaves no trace. Then the run is the newest generation of the state, and the
 //! only one that commits. Epoch 0 is the recovery (`recover`): the ranges of the last manifest
-//! are read again and rebuild the state, while sinks write nothing and only find their rows again.
-//! Digests of all records and of all rows prove that the state is the recorded one. From epoch 1 on
-//! the run is live.
+//! are read again and rebuild the state. Meanwhile sinks write nothing and only find their rows
+//! again. Digests of all records and of all rows prove that the state is the recorded one. From
+//! epoch 1 on the run is live.
 //!
 //! # Invariants
 //!

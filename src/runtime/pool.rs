@@ -48,7 +48,7 @@ struct State {
     /// Readers by the time of their next turn, and by a number, because times may be equal.
     due: BTreeMap<(Instant, u64), Box<Reader>>,
     /// Readers that have replayed their recorded range and wait until all have.
-    replayed: Vec<Box<Reader>>,
+    replayed: Vec<Reader>,
     /// Earliest time until which a thread sleeps. The other threads need no timer.
     watched: Option<Instant>,
     live: bool,
@@ -81,7 +81,7 @@ impl State {
     }
 
     fn put_replayed(&mut self, reader: Box<Reader>) {
-        if self.live { self.put(Instant::now(), reader) } else { self.replayed.push(reader) }
+        if self.live { self.put(Instant::now(), reader) } else { self.replayed.push(*reader) }
     }
 }
 
@@ -116,7 +116,7 @@ impl ReaderPool {
         let mut state = self.shared.lock();
         state.live = true;
         while let Some(reader) = state.replayed.pop() {
-            state.put(Instant::now(), reader);
+            state.put(Instant::now(), Box::new(reader));
         }
         drop(state);
         self.shared.changed.notify_all();
@@ -237,6 +237,7 @@ impl Shared {
     /// Removes a reader that gets no further turn.
     fn remove(&self) -> Option<Box<Reader>> {
         let mut state = self.lock();
-        state.replayed.pop().or_else(|| state.due.pop_first().map(|(_, reader)| reader))
+        let replayed = state.replayed.pop().map(Box::new);
+        replayed.or_else(|| state.due.pop_first().map(|(_, reader)| reader))
     }
 }

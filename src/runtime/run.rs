@@ -33,8 +33,8 @@ impl Streams {
     /// Runs the topology until everything that existed at the start is read and committed, or until
     /// it is [stopped](super::Stop).
     ///
-    /// After a failure the workers' threads are not joined: one of them may wait for another that
-    /// has panicked, and that would block the caller for ever. Their handles are forgotten
+    /// After a failure the workers' threads are not joined. One of them may wait for another that
+    /// has panicked, and joining it would block the caller for ever. Their handles are forgotten
     /// ([`std::mem::forget`]), because dropping them joins the threads. A program that runs the
     /// topology again in the same process keeps these threads, and their memory, until it ends.
     ///

@@ -23,11 +23,11 @@ use crate::operators::Seeds;
 use crate::ports::{Barriers, Feed, Gauges, SinkHandle};
 use crate::topology::Topology;
 
-/// How long a worker busy-polls after an epoch closes before it parks. Parking at once would add a
-/// wake-up per progress message, most of a small epoch's latency. Polling longer starves the other
-/// worker when two share a core: `yield_now` only helps if the scheduler owes it time.
+/// Time for which a worker busy-polls after an epoch closes, before it parks. Parking at once would
+/// add a wake-up per progress message, most of a small epoch's latency. Polling longer starves the
+/// other worker when two share a core: `yield_now` only helps if the scheduler owes it time.
 const BUSY_POLL: Duration = Duration::from_micros(300);
-/// How long a worker parks at most. Every activation wakes it earlier.
+/// Longest time for which a worker parks. Every activation wakes it earlier.
 const PARK_MAX: Duration = Duration::from_millis(100);
 
 /// A writer in its recovery, with the number of its sink and the topic that is bound to it.

@@ -3,7 +3,7 @@
 //! Everything that decides whether the state found is the one recorded lies here. Sources and sinks
 //! are compared by identity before the run changes anything ([`recorded`]). The recorded ranges are
 //! read again as epoch 0 ([`replay`]). Then the digests of all records and of all rows are compared
-//! with the manifest, and the committers compare their tables with the rows that were found.
+//! with the manifest. At last the committers check that their tables hold no other rows.
 
 mod recorded;
 mod replay;
