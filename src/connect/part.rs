@@ -25,14 +25,14 @@ use crate::error::{Error, Result};
 pub struct Part {
     /// A message from the writer to the committer of the same sink. Only the sink reads it.
     pub note: Vec<u8>,
-    /// Files of the sink's store that are not stored yet.
+    /// Files that are not stored yet.
     pub files: Vec<PartFile>,
 }
 
 /// A file that a writer has made in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartFile {
-    /// Its name below the sink's store. No other writer and no other run makes a file of this name.
+    /// Its name, where the sink keeps files. No other writer and no other run uses this name.
     pub name: String,
     /// All of its bytes.
     pub bytes: Vec<u8>,

@@ -1,7 +1,5 @@
 //! Writing several objects at once.
 
-use std::thread::{Builder, scope};
-
 use super::Store;
 use crate::error::{Error, Result};
 
@@ -15,10 +13,10 @@ impl Store {
     /// # Errors
     /// When one can't be written.
     pub(crate) fn put_all(&self, files: &[(&str, &[u8])]) -> Result<()> {
-        scope(|scope| {
+        std::thread::scope(|scope| {
             let put = |(name, bytes): &(&str, &[u8])| self.put(name, bytes);
             let Some((first, rest)) = files.split_first() else { return Ok(()) };
-            let start = |file| Builder::new().spawn_scoped(scope, move || put(file));
+            let start = |file| std::thread::Builder::new().spawn_scoped(scope, move || put(file));
             let threads: Vec<_> = rest.iter().map(start).collect();
             let mut result = put(first);
             for thread in threads {

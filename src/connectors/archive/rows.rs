@@ -68,7 +68,7 @@ impl Writer for Encoder {
             bytes: bytes.len() as u64,
             staged: staged.clone(),
         };
-        let files = vec![PartFile { name: format!("_staged/{staged}"), bytes }];
+        let files = vec![PartFile { name: staged, bytes }];
         Ok(Some(Part::new(&note, &[])?.with_files(files)))
     }
 }

@@ -77,9 +77,10 @@ impl Sink for ArchiveTopic {
     }
 }
 
-/// Stores the files of parts in the folder of a topic.
+/// Stores the files of parts in a topic's folder of staged objects.
 fn put_all(store: &Store, path: &str, files: &[PartFile]) -> Result<()> {
-    let name = |file: &PartFile| format!("{path}/{}", file.name);
+    let folder = layout::staged_path(path);
+    let name = |file: &PartFile| format!("{folder}/{}", file.name);
     let names: Vec<String> = files.iter().map(name).collect();
     let files = names.iter().zip(files).map(|(name, file)| (name.as_str(), &file.bytes[..]));
     store.put_all(&files.collect::<Vec<_>>())
