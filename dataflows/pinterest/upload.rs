@@ -139,7 +139,7 @@ fn write(store: &Store, root: &Path, partition: &Partition, bar: &ProgressBar) -
         let path = format!("{folder}/{}", object.print(topic));
         let file = root.join(&path);
         let bytes = fs::read(&file).map_err(|e| unreadable(&file, e))?;
-        if !store.settle(&path, &bytes)? {
+        if !store.ensure(&path, &bytes)? {
             let message =
                 format!("can't generate {}, which holds other records", store.name(&path));
             return Err(Error::data(message)

@@ -29,7 +29,7 @@ pub fn sound() -> io::Result<()> {
     LOST.get().map_or(Ok(()), |(kind, why)| Err(io::Error::new(*kind, why.as_str())))
 }
 
-/// True once a sync of this process has failed.
+/// Returns true once a sync of this process has failed.
 pub fn is_lost() -> bool {
     LOST.get().is_some()
 }
@@ -56,11 +56,11 @@ fn judge(path: &Path, synced: io::Result<()>) -> io::Result<()> {
     if let Err(e) = synced {
         LOST.get_or_init(|| (e.kind(), format!("can't sync {}: {e}", path.display())));
     }
-    // Another thread's failure counts as well: nobody knows whose pages it was about.
+    // The failure of another thread counts too, because it may concern these pages.
     sound()
 }
 
-/// Makes what was found at `path` durable: the file, its name, and those of the folders above it.
+/// Makes a file durable that was found by reading: its content, its name, and those of its folders.
 ///
 /// # Errors
 /// When it can't be opened; and when a sync fails, or one has failed before.
@@ -90,7 +90,7 @@ pub fn make(folder: &Path) -> io::Result<()> {
                 _ => {}
             }
             let real = fs::canonicalize(folder)?;
-            // One of this name may have been there before, and be gone.
+            // An earlier folder of this name may have been synced, and be gone.
             held().remove(&real);
             real
         }
@@ -111,7 +111,7 @@ fn hold(real: &Path) -> io::Result<()> {
             break;
         }
         match File::open(folder) {
-            // Whoever may not read it has not made anything in it.
+            // Without permission to read it, this process has created nothing in it.
             Err(e) if e.kind() == Io::PermissionDenied => {}
             file => judge(folder, file?.sync_all())?,
         }
@@ -122,15 +122,15 @@ fn hold(real: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives the file `staged` the name `path`, if nothing has it. `staged` may be there afterwards, or
-/// not.
+/// Gives the file `staged` the name `path`, if that is free. Afterwards the name `staged` may exist
+/// or not.
 ///
 /// # Errors
 /// `AlreadyExists` if something has the name; `Unsupported` if the file system can't do so.
 pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
     let linked = fs::hard_link(staged, path);
     match &linked {
-        // So say file systems without hard links.
+        // The error of file systems without hard links.
         Err(e)
             if e.kind() == Io::Unsupported
                 || e.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {}

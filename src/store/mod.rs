@@ -1,4 +1,4 @@
-//! A folder or an object store with the one thing commits rest on: durable conditional creation.
+//! A folder or an object store with durable conditional creation, which commits depend on.
 
 #[cfg(feature = "s3")]
 mod answers;
@@ -27,7 +27,7 @@ use crate::error::{Error, Result};
 pub(crate) use remote::Fetch;
 use remote::Remote;
 
-/// Named byte objects below one prefix. What a call has written is durable when it returns.
+/// Named byte objects below one prefix. Written bytes are durable when the call returns.
 #[derive(Clone)]
 pub struct Store {
     place: Place,
@@ -42,11 +42,11 @@ enum Place {
 /// The answer to [`Store::create`].
 #[derive(Debug)]
 pub enum Create {
-    /// It was absent and now holds these bytes.
+    /// The object was absent and now has these bytes.
     Created,
-    /// Something may be there already: read it.
+    /// An object may have the name already: read it.
     Taken,
-    /// Nobody knows whether it is there: read it.
+    /// It is unknown whether the object was created: read it.
     Unknown(Error),
 }
 
@@ -162,11 +162,21 @@ impl Store {
         }
     }
 
-    /// Sees to it that `bytes` are at `path`, whoever wrote them; false if something else is.
+    /// Ensures that `path` holds exactly `bytes`, durably: creates the object, or finds an equal one.
+    /// Returns false if another object has the name.
+    ///
+    /// ```
+    /// use watershed::store::Store;
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let store = Store::open(folder.path().to_str().unwrap())?;
+    /// assert!(store.ensure("a", b"1")? && store.ensure("a", b"1")?);
+    /// assert!(!store.ensure("a", b"2")?);
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When nobody can say whether they are there.
-    pub fn settle(&self, path: &str, bytes: &[u8]) -> Result<bool> {
+    /// When its content can't be determined.
+    pub fn ensure(&self, path: &str, bytes: &[u8]) -> Result<bool> {
         let doubt = match self.create(path, bytes)? {
             Create::Created => return Ok(true),
             Create::Taken => None,
@@ -181,8 +191,7 @@ impl Store {
         }
     }
 
-    /// Makes durable what was found at `path` by reading: whoever wrote it may have died before it
-    /// was.
+    /// Makes an object durable that was found by reading: its writer may have died before its sync.
     ///
     /// # Errors
     /// When it is not there any more, or can't be synced.
@@ -195,7 +204,7 @@ impl Store {
         }
     }
 
-    /// Writes `bytes` at `path`, in place of what is there.
+    /// Writes `bytes` at `path`, in place of any object there.
     ///
     /// # Errors
     /// When it can't be written.
@@ -222,8 +231,7 @@ impl Store {
         }
     }
 
-    /// The bytes in `range` of what is at `path`, fewer where it ends before; `None` if nothing is
-    /// there.
+    /// The bytes in `range` of the object at `path`, fewer if it ends before; `None` if there is none.
     ///
     /// # Errors
     /// When it can't be read.

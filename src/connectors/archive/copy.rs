@@ -172,7 +172,7 @@ impl Copier {
     fn close(&mut self) -> Result<()> {
         let open = std::mem::take(&mut self.open);
         let path = self.objects.path(open.first);
-        if open.records > 0 && !self.objects.store.settle(&path, &open.lines)? {
+        if open.records > 0 && !self.objects.store.ensure(&path, &open.lines)? {
             let message =
                 format!("can't create {}: it holds other records", self.objects.store.name(&path));
             return Err(Error::data(message).hint(

@@ -1,33 +1,33 @@
-//! A topic in a folder or an object store, laid out as Confluent's S3 sink does: one JSON value a
-//! line, many lines an object.
+//! A topic in a folder or an object store, in the layout of Confluent's S3 sink: one JSON value a
+//! line, many lines an object. [`layout`] has the names of folders and objects.
 //!
-//! [`layout`] has the names of its folders and objects.
-//!
-//! - **A partition** is what the names of its objects say, wherever below the topic they lie: in a
-//!   folder `partition=<p>`, or in those of Confluent's partitioners by time or by field. A folder
-//!   `partition=<p>` alone is one, of no records yet; an object of another partition in it is left
-//!   alone.
+//! - **A partition** is given by the name of an object, in any folder below the topic: in
+//!   `partition=<p>`, or in the folders of Confluent's partitioners by time or by field. A folder
+//!   `partition=<p>` without objects is an empty partition. An object of another partition in it is
+//!   ignored.
 //! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is
-//!   a record, an empty one and a last one without newline too; an object without bytes has none.
+//!   a record, also an empty one, and a last one without newline. An object without bytes has none.
 //!   Objects are immutable and appear whole.
-//! - **A writer** only ever creates objects; [`WriterLock`] keeps those apart that would create different
-//!   ones. One that is there with other bytes is an error.
-//! - **Objects may be packed** by gzip, beside others that are not. They are unpacked piece by
-//!   piece.
+//! - **A writer** only creates objects. [`WriterLock`] separates writers that would create different
+//!   ones. If another object has the name, that is an error.
+//! - **Objects may be packed** by gzip, beside others that are not. They are unpacked in pieces.
 //! - **A commit** of the sink makes one object visible for each worker that has rows, by
-//!   conditional creation at the name of its first offset; until then its bytes lie in `_staged`,
-//!   where no reader looks.
+//!   conditional creation at the name of its first offset. Until then its bytes are in `_staged`,
+//!   which readers ignore.
 //! - **Guaranteed**: the same records at the same offsets at every reading. A missing object is an
-//!   error in a replay and waited for when following, two that overlap are an error: no record is
-//!   skipped or read twice. A partition that is empty when a follower opens it begins at offset 0.
-//!   Files of other names are left alone, counted and warned of once.
+//!   error in a replay, and awaited by a follower. Two objects that overlap are an error. So no
+//!   record is skipped or read twice. A partition that is empty when a follower opens it begins at
+//!   offset 0. Files of other names are ignored, counted, and logged once.
 //!
-//! A follower sees at once what appears beside the object before it. New folders are looked for
-//! once a second, and more seldom where looking takes long: at most a twentieth of the time is
-//! spent on it.
+//! A follower detects at once a new object in the folder of the one before. It lists new folders
+//! once a second, and less often where that takes long: listing takes a twentieth of the time at
+//! most.
 //!
-//! A record of more than a megabyte is passed on whole. Of one of more than 64 MiB only the first 2
-//! MiB are, for memory stays bounded: it is no value to decode, but a dead letter, `too large`.
+//! A record over one megabyte is passed on whole. Of a record over 64 MiB only the first 2 MiB are
+//! kept, because memory is bounded. It is not decoded, but becomes a dead letter, `too large`.
+//!
+//! [`HybridSource`] reads an archive and then the topic it was written from. [`Copier`] writes the
+//! copy of a log, [`ArchiveAppender`] appends single records.
 
 mod ahead;
 mod append;
@@ -72,7 +72,7 @@ use tree::{Tree, Who};
 pub struct Archive {
     store: Store,
     url: String,
-    /// The mark of those who write to it, as long as there are any.
+    /// The lock that the writers of this process share, as long as there are any.
     lock: Arc<Mutex<Weak<WriterLock>>>,
 }
 
@@ -91,18 +91,18 @@ impl Archive {
         })
     }
 
-    /// Uses what `store` holds below its prefix, by which the archive is known to people.
+    /// An archive below the prefix of `store`. The prefix is its name for people.
     pub fn on(store: Store) -> Self {
         Archive { url: trimmed(&store.name("")), store, lock: Arc::default() }
     }
 
-    /// The mark of who writes to it: one for all topics and partitions that this process writes.
-    fn lock(&self, who: &str) -> Result<Arc<WriterLock>> {
+    /// Locks the archive, once for all topics and partitions that this process writes.
+    fn lock(&self, holder: &str) -> Result<Arc<WriterLock>> {
         let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = lock.upgrade() {
             return Ok(held);
         }
-        let taken = Arc::new(WriterLock::shared(&self.store, who)?);
+        let taken = Arc::new(WriterLock::shared(&self.store, holder)?);
         *lock = Arc::downgrade(&taken);
         Ok(taken)
     }

@@ -93,7 +93,7 @@ impl ArchiveTopic {
         if self.claimed(schema, context)? {
             return self.archive.store.confirm(&file);
         }
-        if !self.archive.store.settle(&file, context.app.as_bytes())? {
+        if !self.archive.store.ensure(&file, context.app.as_bytes())? {
             return Err(self.refused("another application has just taken it"));
         }
         Ok(())
@@ -204,7 +204,7 @@ impl Committer for Objects {
             // name.
             let bytes = store.get(&staged)?;
             let there = match &bytes {
-                Some(bytes) if bytes.len() as u64 == object.bytes => store.settle(&path, bytes)?,
+                Some(bytes) if bytes.len() as u64 == object.bytes => store.ensure(&path, bytes)?,
                 Some(_) => {
                     return Err(wrong(format!("{} is not as it was written", store.name(&staged))));
                 }

@@ -284,7 +284,7 @@ fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
         )
     });
     for name in names {
-        if store.settle(&name, rest)? {
+        if store.ensure(&name, rest)? {
             let kept = folder.join(name);
             tracing::warn!(path = %path.display(), place, kept = %kept.display(), "cut off what was never acknowledged");
             break;

@@ -150,7 +150,7 @@ pub(super) fn add(
         lines.push(b'\n');
     }
     let name = ObjectName::new(*partition, *end).print(topic);
-    if !Store::at(&folder).settle(&name, &lines)? {
+    if !Store::at(&folder).ensure(&name, &lines)? {
         let path = folder.join(name);
         return Err(Error::data(format!(
             "can't create {}: it holds other records",
