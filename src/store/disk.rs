@@ -1,5 +1,4 @@
-//! Files and folders that are on the disk for good when a call returns: the one place where
-//! anything is synced.
+//! Durable files and folders: the only place where anything is synced.
 //!
 //! After a sync that failed another one may succeed without having written anything, and what is
 //! read meanwhile comes from memory. So a failed sync is final: from then on every call here fails
@@ -145,16 +144,15 @@ pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
     }
 }
 
-/// Moves a file or a folder durably, in place of the file or the empty folder that has the name.
+/// Moves a file or a folder, in place of the file or the empty folder that has the name. The new
+/// name is durable when this returns. Sync the old folder too if the old name may not come back.
 ///
 /// # Errors
 /// When it can't be moved; and when a sync fails, or one has failed before.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sound()?;
     fs::rename(from, to)?;
-    sync(above(to))?;
-    // Until both folders are synced, a crash may leave both names or none.
-    if above(from) == above(to) { Ok(()) } else { sync(above(from)) }
+    sync(above(to))
 }
 
 /// The folder that a path is in.

@@ -125,7 +125,11 @@ pub(super) fn aside(root: &Path, topic: &str) -> io::Result<String> {
 pub(super) fn set_aside(root: &Path, topic: &str, aside: &str) -> io::Result<()> {
     let from = root.join(layout::topic_path(topic));
     let to = root.join(layout::DELETED).join(aside);
-    if to.exists() || !from.exists() { Ok(()) } else { disk::rename(&from, &to) }
+    if to.exists() || !from.exists() {
+        return Ok(());
+    }
+    disk::rename(&from, &to)?;
+    disk::sync(&root.join(layout::TOPICS))
 }
 
 /// Creates an object of `runs`, which are consecutive and begin at `end`; moves `end` behind them.
