@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
 
-use super::{Datum, Map, Seeds};
+use super::datum::Datum;
+use super::seeds::{Map, Seeds};
 use crate::secret::Secret;
 use crate::serdes::Digest;
 

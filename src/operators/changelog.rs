@@ -2,8 +2,9 @@
 
 use timely::dataflow::StreamVec;
 
+use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs};
-use super::{Datum, Diffs, Map, Seeds};
+use super::seeds::{Map, Seeds};
 use crate::time::Epoch;
 
 /// At the close of an epoch, each key whose row is another than before: the new row, or `None`. It

@@ -9,8 +9,9 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 
+use super::datum::{Datum, Diffs, Upsert, Upserts};
 use super::epochs::{Step, in_epochs_of};
-use super::{Column, Datum, Diffs, Keys, Upsert, Upserts};
+use super::keys::{Column, Keys};
 use crate::time::Epoch;
 
 /// The diffs of a table. It keeps every key's value; an upsert of what stands changes nothing.

@@ -4,8 +4,9 @@
 use differential_dataflow::AsCollection;
 
 use super::aggregates::Aggregate;
+use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs};
-use super::{Datum, Diffs, Map, Seeds};
+use super::seeds::{Map, Seeds};
 use crate::time::Epoch;
 
 /// Maintains an aggregate of each group: at the close of an epoch, what of a touched group's result

@@ -5,8 +5,9 @@ use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 
+use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs_of};
-use super::{Datum, Diffs, Map, Seeds};
+use super::seeds::{Map, Seeds};
 use crate::time::Epoch;
 
 /// So many diffs of an epoch go on as they come: to net them costs more than it saves, above all

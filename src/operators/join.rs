@@ -11,7 +11,8 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 use timely::progress::operate::FrontierInterest;
 
-use super::{Column, Datum, Diffs, Keys, Upsert, Upserts};
+use super::datum::{Datum, Diffs, Upsert, Upserts};
+use super::keys::{Column, Keys};
 use crate::time::Epoch;
 
 /// What a pair of rows gives; the right one is missing only in a left join.

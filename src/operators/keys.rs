@@ -8,7 +8,8 @@ use std::rc::Rc;
 use foldhash::fast::FoldHasher;
 use hashbrown::HashTable;
 
-use super::{Datum, Seeds};
+use super::datum::Datum;
+use super::seeds::Seeds;
 
 /// The numbers of the keys that a worker owns: dense, from 0, in the order in which they came, and
 /// never taken back.

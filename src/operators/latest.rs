@@ -9,8 +9,10 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
+use super::datum::{Datum, Upserts};
 use super::epochs::{Step, in_epochs};
-use super::{Column, Datum, Keys, Map, Seeds, Upserts};
+use super::keys::{Column, Keys};
+use super::seeds::{Map, Seeds};
 use crate::metrics::TopicCounters;
 use crate::record::{Order, Ordinal, PartitionId};
 use crate::time::{Epoch, Timestamp};
