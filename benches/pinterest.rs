@@ -27,9 +27,11 @@
     reason = "it has parts that are not measured, and tests that are not run here"
 )]
 mod dataflow {
+    pub(crate) mod bounds;
     pub(crate) mod clean;
     pub(crate) mod generate;
     pub(crate) mod model;
+    pub(crate) mod posts;
     pub(crate) mod questions;
     pub(crate) mod topology;
 }
@@ -58,7 +60,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 // The dataflow's modules look for each other here, as in their own program.
-use dataflow::{clean, generate, model, questions, topology};
+use dataflow::{bounds, clean, generate, model, posts, questions, topology};
 
 use bench::args::{Args, Question};
 use bench::report::{self, Report};

@@ -19,6 +19,37 @@ pub enum ErrorKind {
     Config,
 }
 
+/// Advice that programs of different kinds word differently: by an option of the command line, or by
+/// a line of their source.
+///
+/// It is shown behind the [hint](Error::hint); see [`Error::described`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Advice {
+    /// The way to begin anew: a state and tables that nothing was written to.
+    BeginAnew,
+    /// The way to keep the state in a place that nothing was written to.
+    OtherState,
+    /// The way to read an archive and its topic as two sources.
+    TwoLogs,
+    /// The way to read a table as of an earlier commit.
+    EarlierCommit,
+}
+
+impl Advice {
+    /// Returns the advice in the words of the library.
+    pub fn text(self) -> &'static str {
+        match self {
+            Advice::BeginAnew => "To begin anew, use another state and empty tables.",
+            Advice::OtherState => "Use a state that is empty or does not exist.",
+            Advice::TwoLogs => {
+                "To read two logs, bind both as sources, with another state and empty tables."
+            }
+            Advice::EarlierCommit => "To read the table as it was, open it as of that commit.",
+        }
+    }
+}
+
 /// An error that says what was attempted on which name; the hint says the way out,
 /// [`source`](std::error::Error::source) the cause.
 #[derive(Debug)]
@@ -26,6 +57,7 @@ pub struct Error {
     kind: ErrorKind,
     message: String,
     hint: Option<String>,
+    advice: Option<Advice>,
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
@@ -35,7 +67,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 impl Error {
     /// An error of `kind`; `message` in lower case, without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Error { kind, message: message.into(), hint: None, source: None }
+        Error { kind, message: message.into(), hint: None, advice: None, source: None }
     }
 
     /// The command line can't be understood.
@@ -84,6 +116,13 @@ impl Error {
         self
     }
 
+    /// Adds a way out that each program words by itself, behind the hint.
+    #[must_use]
+    pub fn advise(mut self, advice: Advice) -> Self {
+        self.advice = Some(advice);
+        self
+    }
+
     /// Adds the cause.
     #[must_use]
     pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
@@ -109,25 +148,47 @@ impl Error {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)?;
-        let (mut cause, mut hint) = (std::error::Error::source(self), self.hint.as_ref());
+impl Error {
+    /// Returns the message with its causes, and the nearest hint with the advice in the `words` of
+    /// the program.
+    ///
+    /// ```
+    /// use watershed::{Advice, Error};
+    ///
+    /// let error = Error::data("a record is gone").hint("Restore it.").advise(Advice::BeginAnew);
+    /// let text = error.described(|_| "To begin anew, give --fresh.");
+    /// assert_eq!(text, "a record is gone\n  Restore it. To begin anew, give --fresh.");
+    /// ```
+    pub fn described(&self, words: impl Fn(Advice) -> &'static str) -> String {
+        let mut text = self.message.clone();
+        let mut way_out = self.way_out(&words);
+        let mut cause = std::error::Error::source(self);
         while let Some(next) = cause {
             match next.downcast_ref::<Error>() {
                 // Its own causes are those that come next.
                 Some(error) => {
-                    write!(f, ": {}", error.message)?;
-                    hint = hint.or(error.hint.as_ref());
+                    text += &format!(": {}", error.message);
+                    way_out = way_out.or_else(|| error.way_out(&words));
                 }
-                None => write!(f, ": {next}")?,
+                None => text += &format!(": {next}"),
             }
             cause = next.source();
         }
-        if let Some(hint) = hint {
-            write!(f, "\n  {hint}")?;
+        way_out.into_iter().fold(text, |text, way_out| text + "\n  " + &way_out)
+    }
+
+    /// Returns the hint and the advice, as far as there are any.
+    fn way_out(&self, words: &impl Fn(Advice) -> &'static str) -> Option<String> {
+        match (&self.hint, self.advice.map(words)) {
+            (Some(hint), Some(advice)) => Some(format!("{hint} {advice}")),
+            (hint, advice) => hint.clone().or_else(|| advice.map(String::from)),
         }
-        Ok(())
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.described(Advice::text))
     }
 }
 

@@ -38,6 +38,7 @@
 //! # The floors
 //!
 //! ```text
+//!   6  program                            the command line that every dataflow gets
 //!   5  runtime  testing                   epochs, workers, commits, recovery · the test driver
 //!   4  builder  topology  durable         topics to streams · what a topology is · manifests
 //!   3  options  graph  stream  table  grouped     the DSL
@@ -66,6 +67,8 @@ mod operators;
 pub mod options;
 mod ports;
 pub mod prelude;
+#[cfg(feature = "program")]
+pub mod program;
 pub mod record;
 pub mod row;
 pub mod runtime;
@@ -89,6 +92,6 @@ pub use table::KTable;
 pub use topology::Topology;
 
 // What everything speaks of.
-pub use error::{Error, ErrorKind, Result};
+pub use error::{Advice, Error, ErrorKind, Result};
 pub use secret::Secret;
 pub use time::{Epoch, Timestamp};

@@ -5,28 +5,33 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use watershed::DEAD_LETTERS;
 use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::Delta;
 use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
 use watershed::store::Store;
+use watershed::{DEAD_LETTERS, StreamsBuilder, Topology};
 
 use crate::Result;
 use crate::bench::archive::KINDS;
 use crate::bench::report::TOO_LONG;
-use crate::questions::VIEWS;
-use crate::topology::{self, Bounds};
+use crate::bounds::Bounds;
+use crate::questions::QUESTIONS;
+use crate::topology::topology;
 
 /// Binds the topics to an archive and to tables in `work`.
 pub(crate) fn streams(archive: &Path, work: &Path) -> Result<Streams> {
-    let mut streams = Streams::new(topology::topology(&Bounds::default()));
+    let build = |builder: &StreamsBuilder<'_>| topology(builder, &Bounds::default());
+    let mut streams = Streams::new(Topology::new("pinterest", build));
     let archive = Archive::open(&archive.display().to_string())?;
     for kind in KINDS {
         streams = streams.source(kind, archive.topic(format!("demo.{kind}")));
     }
     let tables = KINDS.map(|kind| format!("{kind}_table"));
-    for table in
-        tables.iter().map(String::as_str).chain(VIEWS.map(|(view, _)| view)).chain([DEAD_LETTERS])
+    for table in tables
+        .iter()
+        .map(String::as_str)
+        .chain(QUESTIONS.map(|(view, _)| view))
+        .chain([DEAD_LETTERS])
     {
         streams = streams.sink(table, Delta::table(&self::table(work, table))?);
     }

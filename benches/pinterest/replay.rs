@@ -11,7 +11,7 @@ use crate::bench::case::{self, Case};
 use crate::bench::live;
 use crate::bench::machine::{Clock, Measured};
 use crate::bench::report::{Report, count, megabytes, seconds};
-use crate::questions::VIEWS;
+use crate::questions::QUESTIONS;
 
 /// Runs the program to the end of the archive.
 pub(crate) fn run(archive: &Path, work: &Path, workers: usize) -> Result<Measured> {
@@ -23,7 +23,7 @@ pub(crate) fn run(archive: &Path, work: &Path, workers: usize) -> Result<Measure
         counts.bytes += topic.bytes;
     }
     let mut measured = clock.measured(counts)?;
-    for (view, _) in VIEWS {
+    for (view, _) in QUESTIONS {
         Table::open(&live::table(work, view))?.for_each(&mut |_| {
             measured.answers += 1;
             Ok(())

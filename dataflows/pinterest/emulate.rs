@@ -9,7 +9,6 @@ mod rows;
 mod target;
 mod yaml;
 
-use std::io::Write;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -20,10 +19,10 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64;
 use tokio::time::MissedTickBehavior;
+use watershed::program::Context;
 use watershed::{Error, Result};
 
-use crate::run::{ARCHIVE, KINDS};
-use crate::{gateway, print, user_id};
+use crate::generate::KINDS;
 use database::Database;
 use dates::DateFormat;
 use rows::Rows;
@@ -45,7 +44,7 @@ pub(crate) struct EmulateArgs {
     credentials: Option<PathBuf>,
     /// The gateway to post to, http://…, or where a gateway would send it: the folder of an
     /// archive, or if built with that feature kafka://host:port or kinesis://region
-    #[arg(long, value_name = "URL", default_value = ARCHIVE)]
+    #[arg(long, value_name = "URL", default_value = "data/archive")]
     to: String,
     /// Which of its protocols a gateway is spoken to in
     #[arg(long, value_enum, default_value_t = Style::RestProxy)]
@@ -72,9 +71,6 @@ pub(crate) struct EmulateArgs {
     /// Events on their way at a time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     in_flight: u16,
-    /// Topics are <ID>.pin, <ID>.geo, <ID>.user; streams streaming-<ID>-pin and so on
-    #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
-    user_id: String,
 }
 
 /// A protocol of a gateway.
@@ -95,7 +91,7 @@ struct Sent {
 }
 
 /// Sends events until there are enough, or until it is stopped.
-pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn emulate(args: EmulateArgs, context: &mut Context<'_>) -> Result<()> {
     if args.rate != 0.0 && !RATES.contains(&args.rate) {
         return Err(Error::usage(format!("can't send {} events a second", args.rate))
             .hint("Give a rate from 0.000001 to 1000000, or 0 for as fast as it goes."));
@@ -103,9 +99,9 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|e| Error::no_thread("a thread for requests", e))?;
-    // Who has no rows makes no topics.
-    let rows = runtime.block_on(Rows::open(args))?;
-    let target = Target::open(&args.to, args.style, &args.user_id)?;
+    // Topics are made only once there are rows.
+    let rows = runtime.block_on(Rows::open(&args))?;
+    let target = Target::open(&args.to, args.style, context)?;
     runtime.block_on(target.reach())?;
     let bar = ProgressBar::new(args.events.unwrap_or(0));
     let template = "{spinner} {human_pos} events, {msg}  {elapsed}";
@@ -115,7 +111,7 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
     let began = Instant::now();
     let sent = runtime.block_on(async {
         tokio::select! {
-            sent = send(args, &rows, &target, &bar) => sent,
+            sent = send(&args, &rows, &target, &bar, context) => sent,
             error = target.broken() => Err(error),
         }
     });
@@ -130,7 +126,7 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
         HumanCount(sent.taken),
         HumanCount(sent.refused)
     );
-    print(out, &line)?;
+    context.print(&line)?;
     if sent.refused > 0 {
         return Err(Error::connect(format!("{} records were not taken", HumanCount(sent.refused)))
             .hint("The lines above say why."));
@@ -140,7 +136,7 @@ pub(crate) fn emulate(args: &EmulateArgs, out: &mut dyn Write) -> Result<()> {
 
 /// Makes the original's three tables in the database at `url`, and fills them with the clean rows
 /// of `events` events.
-pub(crate) fn fill(url: &str, seed: u64, events: u64, out: &mut dyn Write) -> Result<()> {
+pub(crate) fn fill(url: &str, seed: u64, events: u64, context: &mut Context<'_>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|e| Error::no_thread("a thread for requests", e))?;
     let credentials = rows::credentials(url, None)?;
@@ -150,16 +146,19 @@ pub(crate) fn fill(url: &str, seed: u64, events: u64, out: &mut dyn Write) -> Re
         .block_on(Database::fill(&credentials, &invented, &mut |rows| bar.set_position(rows)));
     bar.finish_and_clear();
     filled?;
-    print(
-        out,
-        &format!(
-            "generated {} events in {url}, as a row in each of 3 tables\n",
-            HumanCount(events)
-        ),
-    )
+    context.print(&format!(
+        "generated {} events in {url}, as a row in each of 3 tables\n",
+        HumanCount(events)
+    ))
 }
 
-async fn send(args: &EmulateArgs, rows: &Rows, target: &Target, bar: &ProgressBar) -> Result<Sent> {
+async fn send(
+    args: &EmulateArgs,
+    rows: &Rows,
+    target: &Target,
+    bar: &ProgressBar,
+    context: &Context<'_>,
+) -> Result<Sent> {
     let mut draw = Pcg64::seed_from_u64(args.seed);
     let count = rows.count();
     let drawn = (0..args.events.unwrap_or(u64::MAX)).map(move |k| {
@@ -181,9 +180,10 @@ async fn send(args: &EmulateArgs, rows: &Rows, target: &Target, bar: &ProgressBa
         }
         Some((row, (drawn, pace)))
     });
-    let events = paced.map(|row| event(rows, target, row)).buffer_unordered(args.in_flight.into());
+    let events =
+        paced.map(|row| event(rows, target, row, context)).buffer_unordered(args.in_flight.into());
     let mut events =
-        std::pin::pin!(events.take_until(gateway::stopped("once what is on its way is taken")?));
+        std::pin::pin!(events.take_until(context.stopped("once what is on its way is taken")?));
     let mut sent = Sent::default();
     while let Some(taken) = events.next().await {
         let taken = taken?;
@@ -197,17 +197,15 @@ async fn send(args: &EmulateArgs, rows: &Rows, target: &Target, bar: &ProgressBa
 }
 
 /// Sends the three records of a row; says how many of them were taken.
-async fn event(rows: &Rows, target: &Target, row: u64) -> Result<u64> {
+async fn event(rows: &Rows, target: &Target, row: u64, context: &Context<'_>) -> Result<u64> {
     let lines = rows.row(row).await?;
     let posts = lines.into_iter().enumerate().map(|(kind, line)| target.post(kind, row, line));
     let posted = futures::future::join_all(posts).await;
     let mut taken = 0;
-    for (posted, (kind, _)) in posted.into_iter().zip(KINDS) {
+    for (posted, kind) in posted.into_iter().zip(KINDS) {
         match posted {
             Ok(()) => taken += 1,
-            Err(why) => {
-                crate::say(format_args!("pinterest: the {kind} of row {row} was not taken: {why}"))
-            }
+            Err(why) => context.warn(format_args!("the {kind} of row {row} was not taken: {why}")),
         }
     }
     Ok(taken)

@@ -22,7 +22,7 @@ use draw::{Draw, Stream};
 use events::World;
 
 /// The three kinds of record, in the order of every `[_; 3]` here.
-const KINDS: [&str; 3] = ["pin", "geo", "user"];
+pub(crate) const KINDS: [&str; 3] = ["pin", "geo", "user"];
 const PIN: usize = 0;
 const GEO: usize = 1;
 const USER: usize = 2;

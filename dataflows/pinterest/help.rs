@@ -1,9 +1,30 @@
 //! The ends of the help pages: examples of every command, each of which parses.
 
-#[cfg(test)]
-mod tests;
+pub(crate) const ABOUT: &str = "Three streams of posts, places and users, cleaned once and kept joined: ten standing answers in Delta tables.
 
-pub(crate) const ALL: &str = "Examples:
+Without a command it runs: it generates an archive of 11,154 events if there is none, replays it, and prints the answers.";
+
+pub(crate) const GENERATE_ABOUT: &str =
+    "Write a look-alike archive. The same arguments give the same bytes";
+
+pub(crate) const EMULATE_ABOUT: &str =
+    "Post events as the original's users do: rows of three tables, as three records an event";
+
+/// The ends of the help pages, by the command.
+pub(crate) const PAGES: [(&str, &str); 10] = [
+    ("", ALL),
+    ("run", RUN),
+    ("generate", GENERATE),
+    ("answers", ANSWERS),
+    ("check", CHECK),
+    ("describe", DESCRIBE),
+    ("archive", ARCHIVE),
+    ("gateway", GATEWAY),
+    ("emulate", EMULATE),
+    ("streams", STREAMS),
+];
+
+const ALL: &str = "Examples:
   pinterest                                     generate, replay, answer
   pinterest run --follow                        go on as objects are added; Ctrl-C commits and ends
   pinterest answers category_by_country         one view, from the Delta tables
@@ -23,7 +44,7 @@ pub(crate) const ALL: &str = "Examples:
 Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, state or table contradicts what was recorded,
 69 a service or a folder can't be reached, 70 a bug of ours, 76 a newer run took over, 78 configuration.";
 
-pub(crate) const RUN: &str = "Examples:
+const RUN: &str = "Examples:
   pinterest run                                 replay data/archive into data/lake, and answer; again: go on from there
   pinterest run --follow --commit-every 200ms   go on as objects are added; Ctrl-C commits and ends
   pinterest run --from s3://bucket/archive --lake s3://bucket/lake
@@ -32,37 +53,37 @@ pub(crate) const RUN: &str = "Examples:
                                                 replay an archive, go on in the Kafka it was written from
   pinterest run --lake bounded --post-years 2018..2022 --join-years 2015..2020";
 
-pub(crate) const GENERATE: &str = "Examples:
+const GENERATE: &str = "Examples:
   pinterest generate                            11,154 events into data/archive
   pinterest generate --events 1000000 --to big --records-per-object 10000
   pinterest generate --seed 7 --dirt 0.2 --to dirty --user-id 0a1b
   pinterest generate --to mysql://root@localhost/pinterest_data
                                                 the original's three tables, from which emulate reads";
 
-pub(crate) const ANSWERS: &str = "Examples:
+const ANSWERS: &str = "Examples:
   pinterest answers                             all views, the first rows of each
   pinterest answers category_by_country         one view, all of it
   pinterest answers dead_letters --format json  what could not be used, and why
   pinterest answers pin_table --format csv --lake s3://bucket/lake
   pinterest answers --as-of 3                   all views as they were at commit 3";
 
-pub(crate) const CHECK: &str = "Examples:
+const CHECK: &str = "Examples:
   pinterest check                               data/archive against data/lake
   pinterest check --from big --lake big-lake    with the arguments of the run that is checked";
 
-pub(crate) const DESCRIBE: &str = "Examples:
+const DESCRIBE: &str = "Examples:
   pinterest describe
   pinterest describe --from archive --from kafka://localhost:9092 --lake s3://bucket/lake
                                                 with the arguments of a run: what it would be bound to";
 
-pub(crate) const GATEWAY: &str = "Examples:
+const GATEWAY: &str = "Examples:
   pinterest gateway                             into data/archive, which run --follow reads
   pinterest gateway --to kafka://localhost:9092 --listen 127.0.0.1:0 --access-log
   pinterest gateway --to kinesis://eu-west-1 --user-id 0a1b
   pinterest gateway --listen 0.0.0.0:8443 --tokens tokens --certificate cert.pem --key key.pem --rate 100
   pinterest gateway --listen 0.0.0.0:8082 --anyone --host gateway.local --share 100";
 
-pub(crate) const EMULATE: &str = "Examples:
+const EMULATE: &str = "Examples:
   pinterest emulate --to http://127.0.0.1:8082                     two events a second, until Ctrl-C
   pinterest emulate --to kafka://host:9092 --events 1000 --rate 0  as fast as it goes
   pinterest emulate --to https://ID.execute-api.REGION.amazonaws.com/prod --style kinesis-proxy
@@ -75,7 +96,7 @@ pub(crate) const EMULATE: &str = "Examples:
     DATABASE: pinterest_data
     PORT: 3306";
 
-pub(crate) const STREAMS: &str = "Examples:
+const STREAMS: &str = "Examples:
   pinterest streams list --at kinesis://eu-west-1
   pinterest streams create --user-id demo --shards 2             streaming-demo-pin, -geo and -user
   pinterest streams describe streaming-demo-pin
@@ -84,7 +105,7 @@ pub(crate) const STREAMS: &str = "Examples:
 
 Credentials come from where the AWS environment has them; AWS_ENDPOINT_URL_KINESIS leads to another service.";
 
-pub(crate) const ARCHIVE: &str = "Examples:
+const ARCHIVE: &str = "Examples:
   pinterest archive --from kafka://host:9092                what is there now, into data/archive
   pinterest archive --from kafka://host:9092 --to s3://bucket/archive --flush-size 500 --rotate-interval 10m --follow
   pinterest run --from s3://bucket/archive --from kafka://host:9092 --follow        read both as one log

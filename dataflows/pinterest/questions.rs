@@ -1,29 +1,34 @@
 //! The standing questions: each a function whose doc comment is the question, and the rows of its
 //! answer.
 
-use std::ops::RangeInclusive;
-
 use watershed::options::{Produced, Ties};
 use watershed::serdes::Word;
 use watershed::{Datum, KTable, StreamsBuilder};
 
+use crate::bounds::{Bounds, Years};
 use crate::model::User;
-use crate::topology::{Bounds, Posters, Posts};
+use crate::posts::{Posters, Posts};
 
-/// The views and their columns, in the order in which they are answered.
-pub(crate) const VIEWS: [(&str, &[&str]); 10] = [
-    ("category_by_country", &["country", "category", "category_count"]),
-    ("category_by_year", &["post_year", "category", "category_count"]),
-    ("category_count_by_year", &["post_year", "category", "category_count"]),
-    ("top_user_by_country", &["country", "poster_name", "follower_count"]),
-    ("top_country", &["country", "poster_name", "follower_count"]),
-    ("category_by_age_group", &["age_group", "category", "category_count"]),
-    ("median_followers_by_age_group", &["age_group", "median_follower_count"]),
-    ("users_joined_by_year", &["year_joined", "number_users_joined"]),
-    ("median_followers_by_joining_year", &["year_joined", "median_follower_count"]),
+/// The answers, each with its question, in printing order.
+pub(crate) const QUESTIONS: [(&str, &str); 10] = [
+    ("category_by_country", "Which category is posted most in each country?"),
+    ("category_by_year", "Which category is posted most in each year?"),
+    ("category_count_by_year", "How often is each category posted in each year?"),
+    ("top_user_by_country", "Who has the most followers of all who post in a country?"),
+    ("top_country", "In which country does the poster with the most followers of all post?"),
+    ("category_by_age_group", "Which category is posted most in each age group?"),
+    (
+        "median_followers_by_age_group",
+        "How many followers has the middle poster of each age group?",
+    ),
+    ("users_joined_by_year", "How many different users have joined in each year?"),
+    (
+        "median_followers_by_joining_year",
+        "How many followers has the middle poster of those who joined in a year?",
+    ),
     (
         "median_followers_by_joining_year_and_age_group",
-        &["year_joined", "age_group", "median_follower_count"],
+        "How many followers has the middle poster of each age group of those who joined in a year?",
     ),
 ];
 
@@ -32,14 +37,21 @@ type Ranking<'s, G> = KTable<'s, (G, (Word, i64)), ()>;
 
 /// Answers the questions about posts and places.
 pub(crate) fn about_posts(builder: &StreamsBuilder<'_>, posts: &Posts<'_>, bounds: &Bounds) {
-    let post_years = within(builder, "post years", &bounds.post_years);
+    let post_years = Years::within(builder, "post years", &bounds.post_years);
     let by_year = category_count_by_year(posts, post_years);
     let top_users = top_user_by_country(posts);
-    category_by_country(posts).to(VIEWS[0].0, columns(0));
-    category_by_year(&by_year).to(VIEWS[1].0, columns(1));
-    by_year.to(VIEWS[2].0, columns(2));
-    top_users.to(VIEWS[3].0, columns(3));
-    top_country(&top_users).to(VIEWS[4].0, columns(4));
+    category_by_country(posts)
+        .to("category_by_country", Produced::columns(["country", "category", "category_count"]));
+    category_by_year(&by_year)
+        .to("category_by_year", Produced::columns(["post_year", "category", "category_count"]));
+    by_year.to(
+        "category_count_by_year",
+        Produced::columns(["post_year", "category", "category_count"]),
+    );
+    top_users
+        .to("top_user_by_country", Produced::columns(["country", "poster_name", "follower_count"]));
+    top_country(&top_users)
+        .to("top_country", Produced::columns(["country", "poster_name", "follower_count"]));
 }
 
 /// Answers the questions about posters and when they joined.
@@ -49,12 +61,25 @@ pub(crate) fn about_posters<'s>(
     users: &KTable<'s, i64, User>,
     bounds: &Bounds,
 ) {
-    let join_years = within(builder, "join years", &bounds.join_years);
-    category_by_age_group(posters).to(VIEWS[5].0, columns(5));
-    median_followers_by_age_group(posters).to(VIEWS[6].0, columns(6));
-    users_joined_by_year(builder, users, join_years.clone()).to(VIEWS[7].0, columns(7));
-    median_followers_by_joining_year(posters, join_years.clone()).to(VIEWS[8].0, columns(8));
-    median_followers_by_joining_year_and_age_group(posters, join_years).to(VIEWS[9].0, columns(9));
+    let join_years = Years::within(builder, "join years", &bounds.join_years);
+    category_by_age_group(posters).to(
+        "category_by_age_group",
+        Produced::columns(["age_group", "category", "category_count"]),
+    );
+    median_followers_by_age_group(posters).to(
+        "median_followers_by_age_group",
+        Produced::columns(["age_group", "median_follower_count"]),
+    );
+    users_joined_by_year(builder, users, join_years.clone())
+        .to("users_joined_by_year", Produced::columns(["year_joined", "number_users_joined"]));
+    median_followers_by_joining_year(posters, join_years.clone()).to(
+        "median_followers_by_joining_year",
+        Produced::columns(["year_joined", "median_follower_count"]),
+    );
+    median_followers_by_joining_year_and_age_group(posters, join_years).to(
+        "median_followers_by_joining_year_and_age_group",
+        Produced::columns(["year_joined", "age_group", "median_follower_count"]),
+    );
 }
 
 /// Which category is posted most in each country?
@@ -148,25 +173,4 @@ fn most<'s, G: Datum + Copy>(counts: &KTable<'s, (G, Word), i64>) -> Ranking<'s,
         Ties::Keep,
         |(_, count)| *count,
     )
-}
-
-/// The years that a question looks at.
-#[derive(Clone)]
-struct Years(Option<RangeInclusive<i64>>);
-
-impl Years {
-    fn admit(&self, year: i32) -> Option<i32> {
-        self.0.as_ref().is_none_or(|years| years.contains(&year.into())).then_some(year)
-    }
-}
-
-fn within(builder: &StreamsBuilder<'_>, name: &str, years: &Option<RangeInclusive<i64>>) -> Years {
-    if let Some(years) = years {
-        builder.setting(name, format!("{}..{}", years.start(), years.end()));
-    }
-    Years(years.clone())
-}
-
-fn columns(view: usize) -> Produced {
-    Produced::columns(VIEWS[view].1.iter().copied())
 }

@@ -105,6 +105,8 @@ fn a_connector_knows_the_ground_and_itself() {
     keeps(FLOOR, "src/gateway/mod.rs", "use crate::gateway::rest::serve;");
     breaks(FLOOR, "src/gateway/rest.rs", "use crate::connectors::kafka::Kafka;");
     breaks(FLOOR, "src/runtime/mod.rs", "use crate::connectors::delta::Delta;");
+    keeps(FLOOR, "src/program/run.rs", "use crate::connectors::delta::Delta;");
+    breaks(FLOOR, "src/runtime/mod.rs", "use crate::program::Program;");
 }
 
 #[test]

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 
 use percent_encoding::percent_decode_str;
 use reqwest::Url;
+use watershed::program::plainly;
 use watershed::{Error, Result};
 
 use super::yaml;
-use crate::run::plainly;
 
 /// What the names in the file stand behind, in the environment.
 const PREFIX: &str = "PINTEREST_DB_";

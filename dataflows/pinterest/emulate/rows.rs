@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use watershed::program::plainly;
 use watershed::{Error, Result};
 
 use super::EmulateArgs;
@@ -10,7 +11,6 @@ use super::credentials::Credentials;
 use super::database::Database;
 use super::dates::DateFormat;
 use crate::generate;
-use crate::run::plainly;
 
 /// The tables, and how their rows become JSON.
 pub(super) enum Rows {

@@ -2,18 +2,15 @@
 //! to.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use reqwest::{Client, Method, RequestBuilder, StatusCode, Url, header};
-use watershed::connectors::archive::AppendOptions;
-use watershed::gateway::{Append, NewRecord, Refusal, close};
+use watershed::gateway::{NewRecord, Refusal, close};
+use watershed::program::{Appending, Context, plainly};
 use watershed::{Error, Result};
 
 use super::Style;
-use crate::gateway::{self, TOKEN};
-use crate::run::{KINDS, plainly};
 
 /// How often a record is sent, at most.
 const TRIES: u32 = 6;
@@ -29,19 +26,16 @@ const LONGEST: Duration = Duration::from_secs(30);
 /// A place for records.
 pub(super) enum Target {
     Http(Http),
-    /// The names of its topics, and whether records have keys there.
-    Log {
-        log: Arc<dyn Append>,
-        topics: [String; 3],
-        keyed: bool,
-    },
+    Log(Appending),
 }
 
 /// A gateway.
 pub(super) struct Http {
     client: Client,
     style: Style,
-    user_id: String,
+    /// The names of the topics and of the streams, by the kind of record.
+    topics: Vec<String>,
+    streams: Vec<String>,
     base: String,
     token: Option<String>,
 }
@@ -54,20 +48,18 @@ struct Failure {
 
 impl Target {
     /// Opens what `url` names.
-    pub(super) fn open(url: &str, style: Style, user_id: &str) -> Result<Self> {
+    pub(super) fn open(url: &str, style: Style, context: &Context<'_>) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
-            let log = gateway::open(url, AppendOptions::default().object_interval)?;
-            let topics = gateway::names(url, user_id);
-            gateway::make_topics(&*log, &topics, 1)?;
-            return Ok(Target::Log { log, topics, keyed: gateway::has_streams(url) });
+            return Ok(Target::Log(context.append_to(url)?));
         }
+        let (variable, token) = context.gateway_token()?;
         let parsed = Url::parse(url)
             .map_err(|e| Error::usage(format!("can't post to {}", plainly(url))).because(e))?;
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(Error::usage(
                 "can't take a password as an argument: everyone on this machine could read it",
             )
-            .hint(format!("Put the token of the gateway into {TOKEN}.")));
+            .hint(format!("Put the token of the gateway into {variable}.")));
         }
         if parsed.query().is_some() || parsed.fragment().is_some() {
             return Err(Error::usage(format!("can't post to {}: it has a ? or a #", plainly(url)))
@@ -80,13 +72,13 @@ impl Target {
             .no_proxy()
             .build();
         let client = client.map_err(|e| Error::internal("can't make requests").because(e))?;
-        let token = gateway::token()?;
         if token.is_some() && parsed.scheme() == "http" && !near(&parsed) {
             tracing::warn!(
                 "the token goes to {base} without encryption: whoever sees it on its way may send; give an https:// URL"
             );
         }
-        Ok(Target::Http(Http { client, style, user_id: user_id.to_string(), base, token }))
+        let (topics, streams) = (context.topics(), context.streams());
+        Ok(Target::Http(Http { client, style, topics, streams, base, token }))
     }
 
     /// Waits until a gateway says anything at all: one that is not there may be starting.
@@ -129,8 +121,8 @@ impl Target {
 
     async fn attempt(&self, kind: usize, row: u64, line: &Bytes) -> Result<(), Failure> {
         match self {
-            Target::Http(http) => http.attempt(KINDS[kind].0, row, line).await,
-            Target::Log { log, topics, keyed } => {
+            Target::Http(http) => http.attempt(kind, row, line).await,
+            Target::Log(Appending { log, topics, keyed }) => {
                 let key = keyed.then(|| row.to_string().into());
                 let entry = NewRecord { key, value: Some(line.clone()), ..NewRecord::default() };
                 let placed = log
@@ -149,32 +141,32 @@ impl Target {
     pub(super) async fn broken(&self) -> Error {
         match self {
             Target::Http(_) => std::future::pending().await,
-            Target::Log { log, .. } => log.broken().await,
+            Target::Log(Appending { log, .. }) => log.broken().await,
         }
     }
 
     /// Waits until all that was taken can be read.
     pub(super) async fn close(&self) -> Result<()> {
-        let Target::Log { log, .. } = self else { return Ok(()) };
+        let Target::Log(Appending { log, .. }) = self else { return Ok(()) };
         close(&**log, CLOSED).await
     }
 }
 
 impl Http {
-    fn request(&self, kind: &str, row: u64, line: &Bytes) -> RequestBuilder {
-        let Http { client, style, user_id, base, token } = self;
+    fn request(&self, kind: usize, row: u64, line: &Bytes) -> RequestBuilder {
+        let Http { client, style, topics, streams, base, token } = self;
         let (method, path, media, parts) = match style {
             Style::RestProxy => {
                 let around = ["{\"records\":[{\"value\":".to_string(), "}]}".to_string()];
                 (
                     Method::POST,
-                    format!("topics/{user_id}.{kind}"),
+                    format!("topics/{}", topics[kind]),
                     "application/vnd.kafka.json.v2+json",
                     around,
                 )
             }
             Style::KinesisProxy => {
-                let stream = format!("streaming-{user_id}-{kind}");
+                let stream = &streams[kind];
                 let around = [
                     format!("{{\"StreamName\":\"{stream}\",\"Data\":"),
                     format!(",\"PartitionKey\":\"{row}\"}}"),
@@ -190,7 +182,7 @@ impl Http {
         token.iter().fold(request, RequestBuilder::bearer_auth)
     }
 
-    async fn attempt(&self, kind: &str, row: u64, line: &Bytes) -> Result<(), Failure> {
+    async fn attempt(&self, kind: usize, row: u64, line: &Bytes) -> Result<(), Failure> {
         // A gateway that is not there may be starting.
         let lost = |e: reqwest::Error| Failure { why: chain(&e), again: Some(Duration::ZERO) };
         let response = self.request(kind, row, line).send().await.map_err(lost)?;

@@ -7,51 +7,67 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 use std::ops::RangeInclusive;
-use std::time::Duration;
 
-use watershed::connect::{Poll, Source};
-
+use watershed::program::{Expected, Inputs, Origin};
 use watershed::record::{Order, Record};
-use watershed::row::{Row, Value};
+use watershed::row::Row;
 use watershed::serdes::{Digest, Reject, Word};
-use watershed::{Result, Secret, Timestamp};
+use watershed::{Result, Timestamp};
 
-use super::{Origin, row_digest};
+use crate::bounds::Bounds;
 use crate::clean;
 use crate::model::{Geo, Pin, User, age_group};
-use crate::topology::Bounds;
 
-/// What all records together say.
-pub(crate) struct Naive {
-    pub(super) pins: HashMap<i64, Latest<Post>>,
-    pub(super) geos: HashMap<i64, Latest<Place>>,
-    pub(super) users: HashMap<i64, Latest<Person>>,
-    pub(super) letters: Vec<(Digest, Origin)>,
+#[cfg(test)]
+mod tests;
+
+/// Lists the rows of all tables, for the sources and the bounds of a run.
+///
+/// # Errors
+/// When a source can't be read.
+pub(crate) fn rows(inputs: &Inputs<'_, Bounds>, expected: &mut Expected) -> Result<()> {
+    let naive = Naive {
+        pins: latest("pin", clean::pin, Post::of, inputs, expected)?,
+        geos: latest("geo", clean::geo, Place::of, inputs, expected)?,
+        users: latest("user", clean::user, Person::of, inputs, expected)?,
+    };
+    naive.answer(inputs.options(), expected);
+    cleaned("pin", "pin_table", naive.pins, expected);
+    cleaned("geo", "geo_table", naive.geos, expected);
+    cleaned("user", "user_table", naive.users, expected);
+    Ok(())
 }
 
-/// The latest record of an `ind`: where it stands, the digest of its row, and the words that the
-/// questions ask for.
-pub(super) struct Latest<W> {
+/// The latest records of all topics, by `ind`.
+struct Naive {
+    pins: HashMap<i64, Latest<Post>>,
+    geos: HashMap<i64, Latest<Place>>,
+    users: HashMap<i64, Latest<Person>>,
+}
+
+/// The latest record of an `ind`: its position, the digest of its row, and the words that the
+/// questions need.
+struct Latest<W> {
     order: Order,
     digest: Digest,
     words: W,
 }
 
 /// Words of a pin.
-pub(super) struct Post {
+struct Post {
     category: Option<Word>,
     poster: Option<Word>,
     followers: Option<i64>,
 }
 
 /// Words of a geo.
-pub(super) struct Place {
+struct Place {
     country: Option<Word>,
     year: Option<i64>,
 }
 
 /// Words of a user.
-pub(super) struct Person {
+struct Person {
     name: Option<Word>,
     age: Option<i64>,
     joined: Option<Timestamp>,
@@ -84,26 +100,8 @@ impl Person {
 }
 
 impl Naive {
-    /// Reads the sources of `[pin, geo, user]` to the end of what is there; digests are made with
-    /// `secret`.
-    ///
-    /// # Errors
-    /// When one can't be read.
-    pub(crate) fn read(
-        [pins, geos, users]: &[Vec<Box<dyn Source>>; 3],
-        secret: Secret,
-    ) -> Result<Self> {
-        let mut letters = Vec::new();
-        Ok(Naive {
-            pins: latest("pin", pins, clean::pin, Post::of, secret, &mut letters)?,
-            geos: latest("geo", geos, clean::geo, Place::of, secret, &mut letters)?,
-            users: latest("user", users, clean::user, Person::of, secret, &mut letters)?,
-            letters,
-        })
-    }
-
-    /// The rows of the ten views, in the order of [`VIEWS`](crate::questions::VIEWS).
-    pub(crate) fn views(&self, bounds: &Bounds) -> [Vec<Vec<Value>>; 10] {
+    /// Answers the ten questions.
+    fn answer(&self, bounds: &Bounds, expected: &mut Expected) {
         let (mut in_country, mut in_year, mut at_age) =
             (HashMap::new(), HashMap::new(), HashMap::new());
         let mut posters = HashSet::new();
@@ -138,84 +136,62 @@ impl Naive {
         }
         let in_year = ranking(in_year);
         let top_users = top(posters.into_iter().collect(), |row| row.0);
-        [
-            listed(top(ranking(in_country), |row| row.0)),
-            listed(top(in_year.clone(), |row| row.0)),
-            listed(in_year),
-            listed(top_users.clone()),
-            listed(top(top_users, |_| ())),
-            listed(top(ranking(at_age), |row| row.0)),
-            listed(of_age.into_iter().map(median)),
-            listed(users.into_iter().map(|(year, users)| (year, users.len() as i64))),
-            listed(of_year.into_iter().map(median)),
-            listed(of_both.into_iter().map(median)),
-        ]
+        expected.rows("category_by_country", top(ranking(in_country), |row| row.0));
+        expected.rows("category_by_year", top(in_year.clone(), |row| row.0));
+        expected.rows("category_count_by_year", in_year);
+        expected.rows("top_user_by_country", top_users.clone());
+        expected.rows("top_country", top(top_users, |_| ()));
+        expected.rows("category_by_age_group", top(ranking(at_age), |row| row.0));
+        expected.rows("median_followers_by_age_group", of_age.into_iter().map(median));
+        expected.rows(
+            "users_joined_by_year",
+            users.into_iter().map(|(year, users)| (year, users.len() as i64)),
+        );
+        expected.rows("median_followers_by_joining_year", of_year.into_iter().map(median));
+        expected.rows(
+            "median_followers_by_joining_year_and_age_group",
+            of_both.into_iter().map(median),
+        );
     }
 }
 
-/// Digest and origin of each row of a cleaned table.
-pub(super) fn rows<W>(table: HashMap<i64, Latest<W>>) -> impl Iterator<Item = (Digest, Origin)> {
-    table
-        .into_iter()
-        .map(|(ind, latest)| (latest.digest, Origin::Table { ind, order: latest.order }))
+/// Expects the rows of a cleaned table.
+fn cleaned<W>(
+    topic: &'static str,
+    table: &'static str,
+    rows: HashMap<i64, Latest<W>>,
+    expected: &mut Expected,
+) {
+    for Latest { order, digest, .. } in rows.into_values() {
+        expected.digest(table, digest, Origin::Record { topic, order });
+    }
 }
 
 type Clean<T> = fn(Option<&[u8]>) -> Result<(i64, T), Reject>;
 
-/// Reads a topic: the greatest order of each `ind` stands, and what can't be cleaned is a letter.
+/// Reads a topic: the greatest order of each `ind` stands, and a record that can't be cleaned is a
+/// dead letter.
 fn latest<T: Row, W>(
     topic: &'static str,
-    sources: &[Box<dyn Source>],
     clean: Clean<T>,
     words: fn(&T) -> W,
-    secret: Secret,
-    letters: &mut Vec<(Digest, Origin)>,
+    inputs: &Inputs<'_, Bounds>,
+    expected: &mut Expected,
 ) -> Result<HashMap<i64, Latest<W>>> {
     let mut latest: HashMap<i64, Latest<W>> = HashMap::new();
-    each(sources, |record @ Record { order, value, .. }| {
+    inputs.each(topic, |record @ Record { order, value, .. }| {
         match Reject::unless_whole(&record).and_then(|()| clean(value)) {
             Ok((ind, row)) => {
                 if latest.get(&ind).is_none_or(|stands| stands.order < order) {
                     let words = words(&row);
-                    latest.insert(
-                        ind,
-                        Latest { order, digest: row_digest(secret, &held(&(ind, row))), words },
-                    );
+                    let digest = expected.digest_of(&(ind, row));
+                    latest.insert(ind, Latest { order, digest, words });
                 }
             }
-            Err(Reject { reason, detail }) => {
-                let (partition, position) = (i64::from(order.partition), order.offset.to_string());
-                let payload = value.unwrap_or_default().to_vec();
-                let row = held(&(
-                    topic.to_string(),
-                    partition,
-                    position,
-                    reason.into_owned(),
-                    detail,
-                    payload,
-                ));
-                letters.push((row_digest(secret, &row), Origin::Letter { topic, order }));
-            }
+            Err(reject) => expected.dead_letter(topic, &record, reject),
         }
     })?;
     Ok(latest)
-}
-
-/// Passes every record of `sources` to `f`.
-fn each(sources: &[Box<dyn Source>], mut f: impl FnMut(Record<'_>)) -> Result<()> {
-    for (rank, source) in (0..).zip(sources) {
-        for partition in source.partitions()? {
-            let mut reader = source.open(partition, None, false)?;
-            loop {
-                match reader.poll()? {
-                    Poll::Batch(batch) => batch.iter(rank).for_each(&mut f),
-                    Poll::Idle => std::thread::park_timeout(Duration::from_millis(1)),
-                    Poll::End => break,
-                }
-            }
-        }
-    }
-    Ok(())
 }
 
 fn within(years: &Option<RangeInclusive<i64>>, year: Option<i64>) -> Option<i64> {
@@ -260,14 +236,4 @@ fn top<G, H: Eq + Hash>(
 fn median<G>((group, mut numbers): (G, Vec<i64>)) -> (G, i64) {
     numbers.sort_unstable();
     (group, numbers[(numbers.len() - 1) / 2])
-}
-
-fn listed(rows: impl IntoIterator<Item = impl Row>) -> Vec<Vec<Value>> {
-    rows.into_iter().map(|row| held(&row)).collect()
-}
-
-fn held(row: &impl Row) -> Vec<Value> {
-    let mut values = Vec::new();
-    row.put(&mut values);
-    values
 }

@@ -1,8 +1,9 @@
-//! No example rots: whoever copies a line of a help page is understood.
+//! The help pages, whose examples parse, and the order of answers.
 
-use clap::{Command, CommandFactory, Parser};
+use clap::Command;
+use watershed::row::Value;
 
-use crate::Cli;
+use super::{by_count, program};
 
 /// The words of each example of a help page; what stands behind two blanks says what it does.
 fn examples(command: &Command) -> Vec<Vec<String>> {
@@ -24,7 +25,7 @@ fn walk(path: &[&str], command: &Command, visit: &mut dyn FnMut(&[&str], &Comman
     }
 }
 
-/// Whether an example is one of the command that `path` names.
+/// True for an example that is one of the command that `path` names.
 fn is_of(path: &[&str], example: &[String]) -> bool {
     path.len() <= example.len() && path.iter().zip(example).all(|(name, word)| name == word)
 }
@@ -32,10 +33,10 @@ fn is_of(path: &[&str], example: &[String]) -> bool {
 #[test]
 fn the_help_of_every_command_has_examples_and_every_example_parses() {
     let (mut below, mut shown) = (Vec::new(), Vec::new());
-    walk(&["pinterest"], &Cli::command(), &mut |path, command| {
+    walk(&["pinterest"], &program().clap(), &mut |path, command| {
         let examples = examples(command);
         for example in &examples {
-            if let Err(error) = Cli::try_parse_from(example) {
+            if let Err(error) = program().clap().try_get_matches_from(example) {
                 panic!("the help of {path:?} has the example {example:?}: {error}");
             }
         }
@@ -58,4 +59,14 @@ fn the_help_of_every_command_has_examples_and_every_example_parses() {
         );
     }
     assert!(shown.len() > 40, "{shown:?}");
+}
+
+#[test]
+fn counts_are_sorted_by_group_and_then_from_the_greatest() {
+    let text = |text: &str| Value::Text(text.into());
+    let row = |group, category, count| vec![text(group), text(category), Value::Long(count)];
+    let mut rows: Vec<Vec<Value>> =
+        vec![row("b", "z", 9), row("a", "y", 1), row("a", "z", 2), row("a", "x", 2)];
+    rows.sort_by(|a, b| by_count(a, b));
+    assert_eq!(rows, [row("a", "x", 2), row("a", "z", 2), row("a", "y", 1), row("b", "z", 9)]);
 }

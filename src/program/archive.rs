@@ -8,77 +8,76 @@ use std::time::Duration;
 
 use clap::Args;
 use indicatif::HumanCount;
-use watershed::connect::{Partition, Poll, Source};
-use watershed::connectors::archive::{Archive, ArchiveTopic, Copier, HybridSource, Rotation};
-use watershed::runtime::Stop;
-use watershed::{Error, Result};
 
-use crate::run::{self, Bar, KINDS};
-use crate::{duration, print, user_id};
+use super::bar::Bar;
+use super::bind::{self, ARCHIVE};
+use super::process::{print, stop_at_signals};
+use super::shell::{Names, Shell};
+use super::values;
+use crate::connect::{Partition, Poll, Source};
+use crate::connectors::archive::{Archive, ArchiveTopic, Copier, HybridSource, Rotation};
+use crate::error::{Error, Result};
+use crate::runtime::Stop;
 
-/// How long a reader without news waits before it looks whether it is to stop, and how often it is
-/// looked for new partitions.
-const WAIT: Duration = Duration::from_millis(100);
-const LOOK: Duration = Duration::from_millis(500);
+/// The longest wait of a reader for records, before it checks if it is to stop.
+const POLL_WAIT: Duration = Duration::from_millis(100);
+/// The time between two looks for new partitions.
+const LISTING_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What is archived.
+/// The topics to archive, and the place of the archive.
 #[derive(Args)]
-pub(crate) struct ArchiveArgs {
+pub(super) struct ArchiveArgs {
     /// The Kafka to read, kafka://host:port
     #[arg(long, value_name = "URL")]
     from: String,
     /// Where the archive is or begins: a folder, or s3://bucket/prefix
-    #[arg(long, value_name = "URL", default_value = run::ARCHIVE)]
+    #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
     /// An object is complete with this many records; 1 is how the original archives
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     flush_size: u64,
     /// … or when a record comes that is this much later, by its timestamp, than the object's first,
     /// such as 10m
-    #[arg(long, value_name = "TIME", value_parser = interval)]
+    #[arg(long, value_name = "TIME", value_parser = values::interval)]
     rotate_interval: Option<Duration>,
     /// Go on as records are added, until SIGINT or SIGTERM
     #[arg(long)]
     follow: bool,
-    /// Topics are <ID>.pin, <ID>.geo, <ID>.user
-    #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
-    user_id: String,
 }
 
-/// Archives what is in Kafka, or also what comes, and says how much that was.
-pub(crate) fn archive(args: &ArchiveArgs, out: &mut dyn Write) -> Result<()> {
+/// Copies the records of Kafka into an archive, and prints their numbers.
+pub(super) fn archive(
+    args: &ArchiveArgs,
+    shell: &Shell,
+    names: &Names,
+    out: &mut dyn Write,
+) -> Result<()> {
     if !args.from.starts_with("kafka://") {
-        let from = run::plainly(&args.from);
+        let from = bind::plainly(&args.from);
         return Err(Error::usage(format!(
             "can't archive {from}: only topics of Kafka have offsets to name objects by"
         ))
         .hint("Give --from kafka://host:port."));
     }
-    let (logs, archive) = (run::logs(&args.from, &args.user_id)?, Archive::open(&args.to)?);
+    let (logs, archive) = (bind::logs(shell, names, &args.from)?, Archive::open(&args.to)?);
     let mut topics = Vec::new();
-    for (kind, _) in KINDS {
-        let topic = archive.topic(format!("{}.{kind}", args.user_id));
-        let both = HybridSource::new(topic.clone(), logs(kind)?);
-        topics.push(Topic {
-            name: kind,
-            log: logs(kind)?,
-            topic,
-            both,
-            read: 0.into(),
-            waiting: 0.into(),
-        });
+    for name in &shell.reads {
+        let topic = archive.topic(names.topic(name));
+        let both = HybridSource::new(topic.clone(), logs(name)?);
+        let log = logs(name)?;
+        topics.push(Topic { name, log, topic, both, read: 0.into(), waiting: 0.into() });
     }
-    let (bar, stop) =
-        (Bar::new(), run::stop_at_signals("what makes no whole object stays in Kafka")?);
+    let stop = stop_at_signals(shell.name, "what makes no whole object stays in Kafka")?;
+    let bar = Bar::new();
     let copied = copy_all(&topics, args, &stop, || {
-        bar.tell(topics.iter().map(Topic::said).collect::<Vec<_>>().join("; "))
+        bar.show(topics.iter().map(Topic::report).collect::<Vec<_>>().join("; "))
     });
     bar.clear();
     copied?;
-    print(out, &topics.iter().map(|topic| topic.said() + "\n").collect::<String>())
+    print(out, &topics.iter().map(|topic| topic.report() + "\n").collect::<String>())
 }
 
-/// A topic, what there is of it in the archive, and the two as one log.
+/// A topic of Kafka, its copy in the archive, and the two as one log.
 struct Topic {
     name: &'static str,
     log: Box<dyn Source>,
@@ -89,8 +88,8 @@ struct Topic {
     waiting: AtomicU64,
 }
 
-/// Copies every partition on a thread of its own, new ones too, to the end of what was there or
-/// until it is to stop.
+/// Copies every partition on a thread of its own, new ones too: to the end that it had at the start,
+/// or until `stop` is pulled.
 fn copy_all(
     topics: &[Topic],
     args: &ArchiveArgs,
@@ -124,7 +123,7 @@ fn copy_all(
             let mut over = look()?;
             while !stop.is_asked() && (args.follow || !over) {
                 show();
-                std::thread::park_timeout(LOOK);
+                std::thread::park_timeout(LISTING_INTERVAL);
                 over = look()?;
             }
             Ok(())
@@ -175,7 +174,7 @@ impl Topic {
         Ok(())
     }
 
-    fn said(&self) -> String {
+    fn report(&self) -> String {
         let (read, waiting) =
             (self.read.load(Ordering::Relaxed), self.waiting.load(Ordering::Relaxed));
         let archived = HumanCount(read.saturating_sub(waiting));
@@ -187,14 +186,8 @@ impl Topic {
     }
 }
 
-fn interval(text: &str) -> Result<Duration, String> {
-    duration(text).and_then(|time| {
-        if time.is_zero() { Err("more than none, such as 10m".into()) } else { Ok(time) }
-    })
-}
-
 fn wait(reader: &mut dyn Partition) {
-    if !reader.wait(WAIT) {
-        std::thread::park_timeout(WAIT);
+    if !reader.wait(POLL_WAIT) {
+        std::thread::park_timeout(POLL_WAIT);
     }
 }

@@ -6,28 +6,27 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
 use comfy_table::CellAlignment;
-use watershed::row::{ColumnType, Value};
 
-use super::{Answer, QUESTIONS};
-use crate::questions::VIEWS;
+use super::Answer;
+use crate::row::{ColumnType, Value};
 
-/// Rows of a view that are shown when all views are.
-const SHOWN: usize = 20;
-/// Characters of a cell that are shown.
-const WIDEST: usize = 60;
+/// Rows of an answer that are printed when all answers are.
+const ROWS_MAX: usize = 20;
+/// Characters of a cell that are printed.
+const CELL_MAX_CHARS: usize = 60;
 /// A line below the header and no other.
 const STYLE: &str = "     ──            ";
 
-/// Prints aligned columns below the question; of `all` views the first rows of each.
+/// Prints aligned columns below the title; of `all` answers the first rows of each.
 pub(super) fn table(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
-    match VIEWS.iter().position(|(view, _)| *view == answer.topic) {
-        Some(view) => writeln!(out, "{} ({})", QUESTIONS[view], answer.topic)?,
-        None => writeln!(out, "{}", answer.topic)?,
+    match answer.output.title {
+        Some(title) => writeln!(out, "{title} ({})", answer.output.topic)?,
+        None => writeln!(out, "{}", answer.output.topic)?,
     }
     let mut table = comfy_table::Table::new();
     table.load_preset(STYLE);
     table.set_header(answer.columns.iter().map(|column| &column.name));
-    let shown = if all { SHOWN.min(answer.rows.len()) } else { answer.rows.len() };
+    let shown = if all { ROWS_MAX.min(answer.rows.len()) } else { answer.rows.len() };
     for row in &answer.rows[..shown] {
         table.add_row(row.iter().map(cell));
     }
@@ -39,7 +38,7 @@ pub(super) fn table(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Resu
     writeln!(out, "{}", table.trim_fmt())?;
     match answer.rows.len() - shown {
         0 => Ok(()),
-        rest => writeln!(out, " … and {rest} more rows (pinterest answers {})", answer.topic),
+        rest => writeln!(out, " … and {rest} more rows ({})", answer.command),
     }
 }
 
@@ -47,7 +46,7 @@ pub(super) fn table(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Resu
 pub(super) fn json(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
     let quoted = |text: &str| serde_json::Value::from(text);
     for row in &answer.rows {
-        let view = all.then(|| format!("\"view\":{}", quoted(answer.topic)));
+        let view = all.then(|| format!("\"view\":{}", quoted(answer.output.topic)));
         let fields = answer.columns.iter().zip(row).map(|(column, value)| {
             let value = match value {
                 Value::Null => serde_json::Value::Null,
@@ -80,14 +79,14 @@ pub(super) fn csv(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result
         writeln!(
             out,
             "{}",
-            first(answer.topic).chain(row.iter().map(quoted)).collect::<Vec<_>>().join(",")
+            first(answer.output.topic).chain(row.iter().map(quoted)).collect::<Vec<_>>().join(",")
         )?;
     }
     Ok(())
 }
 
 /// A row on one line, for people.
-pub(crate) fn line(row: &[Value]) -> String {
+pub(in crate::program) fn line(row: &[Value]) -> String {
     row.iter()
         .map(|value| if *value == Value::Null { "null".into() } else { cell(value) })
         .collect::<Vec<_>>()
@@ -98,7 +97,7 @@ pub(crate) fn line(row: &[Value]) -> String {
 fn cell(value: &Value) -> String {
     let text = text(value);
     let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
-    match text.char_indices().nth(WIDEST) {
+    match text.char_indices().nth(CELL_MAX_CHARS) {
         Some((cut, _)) => text[..cut].chars().map(shown).chain(["…".to_string()]).collect(),
         None => text.chars().map(shown).collect(),
     }

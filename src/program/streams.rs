@@ -4,13 +4,13 @@
 use std::io::Write;
 
 use clap::{Args, Subcommand};
-use watershed::Result;
 
-use crate::user_id;
+use super::shell::Names;
+use crate::error::Result;
 
 #[derive(Args)]
 #[cfg_attr(not(feature = "kinesis"), allow(dead_code, reason = "it is only parsed"))]
-pub(crate) struct StreamsArgs {
+pub(super) struct StreamsArgs {
     #[command(subcommand)]
     command: Command,
     /// The region, as kinesis://region [default: that of AWS_REGION]
@@ -23,28 +23,22 @@ pub(crate) struct StreamsArgs {
 enum Command {
     /// Print the names of all streams.
     List,
-    /// Make a stream, or the three of a user.
+    /// Make a stream, or those of all topics that are read.
     Create {
-        /// Its name [default: the three of --user-id]
+        /// Name of the stream [default: those of all topics that are read]
         name: Option<String>,
         /// Shards of each
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         shards: u32,
-        /// Streams are streaming-<ID>-pin, streaming-<ID>-geo, streaming-<ID>-user
-        #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
-        user_id: String,
     },
-    /// Print what a stream is and its shards, or those of the three of a user.
+    /// Print a stream and its shards, or those of all topics that are read.
     Describe {
-        /// Its name [default: the three of --user-id]
+        /// Name of the stream [default: those of all topics that are read]
         name: Option<String>,
-        /// Streams are streaming-<ID>-pin, streaming-<ID>-geo, streaming-<ID>-user
-        #[arg(long, value_name = "ID", default_value = "demo", value_parser = user_id)]
-        user_id: String,
     },
     /// Delete a stream with all its records.
     Delete {
-        /// Its name
+        /// Name of the stream
         name: String,
         /// Don't ask for the name again
         #[arg(long)]
@@ -52,7 +46,7 @@ enum Command {
     },
     /// Change how many shards a stream has, and wait until it is done.
     Reshard {
-        /// Its name
+        /// Name of the stream
         name: String,
         /// How many shards it is to have
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
@@ -60,15 +54,18 @@ enum Command {
     },
 }
 
-/// Says that it can't be done.
+/// Subcommands that take the prefix of topics.
+pub(super) const PREFIXED: [&str; 2] = ["create", "describe"];
+
+/// Refuses the command: this build has no Kinesis.
 #[cfg(not(feature = "kinesis"))]
-pub(crate) fn streams(_args: &StreamsArgs, _out: &mut dyn Write) -> Result<()> {
-    Err(watershed::Error::config("can't manage streams: kinesis is not built in")
+pub(super) fn streams(_args: &StreamsArgs, _names: &Names, _out: &mut dyn Write) -> Result<()> {
+    Err(crate::Error::config("can't manage streams: kinesis is not built in")
         .hint("Build with --features kinesis."))
 }
 
 #[cfg(feature = "kinesis")]
-pub(crate) use managed::streams;
+pub(super) use managed::streams;
 
 #[cfg(feature = "kinesis")]
 mod managed {
@@ -76,14 +73,18 @@ mod managed {
 
     use comfy_table::Table;
     use indicatif::{ProgressBar, ProgressStyle};
-    use watershed::Error;
-    use watershed::connectors::kinesis::{Kinesis, StreamInfo};
 
-    use super::{Command, Result, StreamsArgs, Write};
-    use crate::{gateway, print};
+    use super::{Command, Names, Result, StreamsArgs, Write};
+    use crate::connectors::kinesis::{Kinesis, StreamInfo};
+    use crate::error::Error;
+    use crate::program::process::print;
 
-    /// Does what is asked for, and says what came of it.
-    pub(crate) fn streams(args: &StreamsArgs, out: &mut dyn Write) -> Result<()> {
+    /// Runs the subcommand, and prints its result.
+    pub(in crate::program) fn streams(
+        args: &StreamsArgs,
+        names: &Names,
+        out: &mut dyn Write,
+    ) -> Result<()> {
         let region = || std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
         let url = args.at.clone().or_else(|| region().map(|region| format!("kinesis://{region}")));
         let url = url.ok_or_else(|| {
@@ -91,20 +92,17 @@ mod managed {
                 .hint("Give --at kinesis://region, or set AWS_REGION.")
         })?;
         let kinesis = Kinesis::open(&url)?;
-        let named = |name: &Option<String>, user_id: &str| {
-            name.clone().map_or_else(|| gateway::streams(user_id).to_vec(), |n| vec![n])
-        };
+        let named =
+            |name: &Option<String>| name.clone().map_or_else(|| names.streams(), |name| vec![name]);
         match &args.command {
             Command::List => {
                 kinesis.streams()?.iter().try_for_each(|name| print(out, &format!("{name}\n")))
             }
-            Command::Create { name, shards, user_id } => {
-                named(name, user_id).iter().try_for_each(|name| {
-                    waiting(format!("creating {name}"), || kinesis.create(name, *shards))?;
-                    print(out, &format!("created {name}: {}\n", counted(*shards as usize)))
-                })
-            }
-            Command::Describe { name, user_id } => named(name, user_id)
+            Command::Create { name, shards } => named(name).iter().try_for_each(|name| {
+                waiting(format!("creating {name}"), || kinesis.create(name, *shards))?;
+                print(out, &format!("created {name}: {}\n", counted(*shards as usize)))
+            }),
+            Command::Describe { name } => named(name)
                 .iter()
                 .try_for_each(|name| print(out, &described(&kinesis.describe(name)?))),
             Command::Delete { name, yes } => {
@@ -131,9 +129,9 @@ mod managed {
         format!("{shards} shard{}", if shards == 1 { "" } else { "s" })
     }
 
-    /// Shows that it goes on, and for how long, while something is done that takes its time.
-    fn waiting<T>(what: String, done: impl FnOnce() -> Result<T>) -> Result<T> {
-        let bar = ProgressBar::new_spinner().with_message(what);
+    /// Shows a spinner with the time so far while `done` runs.
+    fn waiting<T>(message: String, done: impl FnOnce() -> Result<T>) -> Result<T> {
+        let bar = ProgressBar::new_spinner().with_message(message);
         bar.set_style(
             ProgressStyle::with_template("{spinner} {msg}  {elapsed}")
                 .unwrap_or_else(|_| ProgressStyle::default_spinner()),

@@ -1,0 +1,48 @@
+//! The program's own options: bounds of the years that are looked at.
+
+use std::ops::RangeInclusive;
+
+use clap::Args;
+use watershed::StreamsBuilder;
+
+/// Years outside of which rows are dropped before anything is counted.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct Bounds {
+    /// Look at these years only where posts are counted by year, such as 2018..2022
+    #[arg(long, value_name = "A..B", value_parser = years)]
+    pub(crate) post_years: Option<RangeInclusive<i64>>,
+    /// Look at these years only where users are asked by year of joining
+    #[arg(long, value_name = "A..B", value_parser = years)]
+    pub(crate) join_years: Option<RangeInclusive<i64>>,
+}
+
+fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
+    let range =
+        text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..=to.parse().ok()?));
+    range
+        .filter(|range| !range.is_empty())
+        .ok_or_else(|| "two years such as 2018..2022, both included".into())
+}
+
+/// The years that a question looks at.
+#[derive(Clone)]
+pub(crate) struct Years(Option<RangeInclusive<i64>>);
+
+impl Years {
+    /// Returns the years of a bound, which becomes a setting of the topology by its name.
+    pub(crate) fn within(
+        builder: &StreamsBuilder<'_>,
+        name: &str,
+        years: &Option<RangeInclusive<i64>>,
+    ) -> Self {
+        if let Some(years) = years {
+            builder.setting(name, format!("{}..{}", years.start(), years.end()));
+        }
+        Years(years.clone())
+    }
+
+    /// Returns `year` if the question looks at it.
+    pub(crate) fn admit(&self, year: i32) -> Option<i32> {
+        self.0.as_ref().is_none_or(|years| years.contains(&year.into())).then_some(year)
+    }
+}

@@ -1,0 +1,130 @@
+//! The command `answers`: rows of the Delta tables for people and programs, all at one commit.
+
+mod print;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Write};
+
+use clap::Args;
+
+pub(super) use print::line;
+
+use super::lake::Lake;
+use super::shell::{Output, Shell};
+use super::values;
+use crate::error::{Error, Result};
+use crate::graph::DEAD_LETTERS;
+use crate::row::{Column, Value};
+
+/// The tables to print, and where they are.
+#[derive(Args)]
+pub(super) struct AnswersArgs {
+    /// Table to print [default: all answers]
+    pub(super) view: Option<String>,
+    /// Folder of the Delta tables
+    #[arg(long, value_name = "URL", default_value = "data/lake", value_parser = values::lake)]
+    pub(super) lake: String,
+    /// Folder of the manifests of the run that made them [default: <lake>/_watershed]
+    #[arg(long, value_name = "URL")]
+    pub(super) state: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub(super) format: Format,
+    /// The answers as of this commit
+    #[arg(long, value_name = "N")]
+    pub(super) as_of: Option<u64>,
+}
+
+/// The shape in which answers are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Format {
+    /// Aligned columns below the question; of all answers the first rows of each.
+    Table,
+    /// One object a line.
+    Json,
+    /// Comma-separated values with a header (RFC 4180, lines end with a line feed).
+    Csv,
+}
+
+/// The rows of a table at a commit.
+struct Answer {
+    output: Output,
+    /// The command that prints all rows of it.
+    command: String,
+    columns: Vec<Column>,
+    rows: Vec<Vec<Value>>,
+}
+
+impl Answer {
+    fn read(lake: &Lake<'_>, output: Output, commit: u64) -> Result<Self> {
+        let table = lake.open(output.topic, Some(commit))?;
+        let mut rows = Vec::new();
+        table.for_each(&mut |row| {
+            rows.push(row.to_vec());
+            Ok(())
+        })?;
+        rows.sort_unstable_by(|a, b| (output.order)(a, b));
+        let command = format!("{} answers {}", lake.shell.name, output.topic);
+        Ok(Answer { command, columns: table.columns().to_vec(), rows, output })
+    }
+}
+
+/// Prints `view`, which may name any table, or all that are listed: as of commit `as_of`, or else
+/// the last one.
+///
+/// # Errors
+/// When there is no such view or commit, when a table can't be read, and when `out` can't be
+/// written.
+pub(super) fn answers(
+    view: Option<&str>,
+    lake: &Lake<'_>,
+    format: Format,
+    as_of: Option<u64>,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let outputs = match view {
+        Some(view) => vec![named(lake.shell, view)?],
+        None => lake.shell.writes.iter().filter(|output| output.listed).cloned().collect(),
+    };
+    let last = lake.last_commit()?;
+    let commit = as_of.unwrap_or(last);
+    if commit > last {
+        return Err(Error::usage(format!(
+            "can't answer as of commit {commit}: the last one is {last}"
+        )));
+    }
+    // Tables are opened anew, because a run may have gone on since. As of a commit that every table
+    // shows, nothing changes any more.
+    let answers = outputs
+        .into_iter()
+        .map(|output| Answer::read(lake, output, commit))
+        .collect::<Result<Vec<_>>>()?;
+    print(&answers, view.is_none(), format, out)
+        .map_err(|error| Error::connect("can't print the answers").because(error))
+}
+
+fn print(answers: &[Answer], all: bool, format: Format, out: &mut dyn Write) -> io::Result<()> {
+    for answer in answers {
+        match format {
+            Format::Table => print::table(answer, all, out)?,
+            Format::Json => print::json(answer, all, out)?,
+            Format::Csv => print::csv(answer, all, out)?,
+        }
+        if all && format != Format::Json {
+            writeln!(out)?;
+        }
+    }
+    out.flush()
+}
+
+/// Returns the output that is called `view`.
+fn named(shell: &Shell, view: &str) -> Result<Output> {
+    let letters = (view == DEAD_LETTERS).then(|| Output::new(DEAD_LETTERS));
+    shell.output(view).cloned().or(letters).ok_or_else(|| {
+        let known: Vec<&str> = shell.tables().collect();
+        Error::usage(format!("there is no view {view:?}"))
+            .hint(format!("Give one of {}.", known.join(", ")))
+    })
+}

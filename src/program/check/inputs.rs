@@ -1,0 +1,54 @@
+//! The records that a batch program reads.
+
+use std::thread;
+use std::time::Duration;
+
+use crate::connect::{Poll, Source};
+use crate::error::{Error, Result};
+use crate::record::Record;
+
+/// The pause after a source had nothing and was not at its end.
+const PAUSE: Duration = Duration::from_millis(1);
+
+/// The sources of all topics, and the program's own options.
+pub struct Inputs<'a, O = ()> {
+    sources: &'a [(&'static str, Vec<Box<dyn Source>>)],
+    options: &'a O,
+}
+
+impl<'a, O> Inputs<'a, O> {
+    /// Returns the sources of each topic, in the order in which they are bound.
+    pub fn new(sources: &'a [(&'static str, Vec<Box<dyn Source>>)], options: &'a O) -> Self {
+        Inputs { sources, options }
+    }
+
+    /// Returns the program's own options.
+    pub fn options(&self) -> &'a O {
+        self.options
+    }
+
+    /// Passes every record of `topic` that is there now to `visit`, partition by partition. The
+    /// greater [`order`](Record::order) is the later.
+    ///
+    /// # Errors
+    /// When the topic is not read by the program, or a source can't be read.
+    pub fn each(&self, topic: &str, mut visit: impl FnMut(Record<'_>)) -> Result<()> {
+        let of = self.sources.iter().find(|(name, _)| *name == topic);
+        let (_, sources) = of.ok_or_else(|| {
+            Error::internal(format!("the batch program reads {topic}, which is no topic"))
+        })?;
+        for (rank, source) in (0..).zip(sources) {
+            for partition in source.partitions()? {
+                let mut reader = source.open(partition, None, false)?;
+                loop {
+                    match reader.poll()? {
+                        Poll::Batch(batch) => batch.iter(rank).for_each(&mut visit),
+                        Poll::Idle => thread::park_timeout(PAUSE),
+                        Poll::End => break,
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}

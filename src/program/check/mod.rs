@@ -1,0 +1,139 @@
+//! The command `check`: compares every table with the rows that a batch program expects, row by row.
+//!
+//! Neither side is held as text: a row of a large table is held as its digest and the record it
+//! comes from. The digests are keyed by a secret of this one comparison, so that no two rows can be
+//! made to look equal.
+
+mod expected;
+mod inputs;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+pub use expected::{Expected, Origin};
+pub use inputs::Inputs;
+
+use super::answers::line;
+use super::lake::Lake;
+use crate::error::{Error, Result};
+use crate::secret::Secret;
+use crate::serdes::Digest;
+use expected::row_digest;
+
+/// Differences of a table that are printed.
+const PRINTED_MAX: usize = 5;
+
+/// Compares every table of `lake`, all at the last commit, with the `expected` rows, and prints how
+/// each compares. Returns false at any difference.
+///
+/// # Errors
+/// When a table can't be read, or `out` not be written.
+pub(super) fn check(mut expected: Expected, lake: &Lake<'_>, out: &mut dyn Write) -> Result<bool> {
+    let (secret, commit) = (expected.secret(), lake.last_commit()?);
+    let mut total = Total { lake, secret, commit, out, tables: 0, rows: 0, different: 0 };
+    for topic in lake.shell.tables() {
+        total.compare(topic, expected.take(topic))?;
+    }
+    if let Some(topic) = expected.left() {
+        return Err(Error::internal(format!("rows are expected of {topic}, which is no table")));
+    }
+    total.finish()
+}
+
+/// The comparison so far.
+struct Total<'a> {
+    lake: &'a Lake<'a>,
+    secret: Secret,
+    /// The commit at which all tables are read.
+    commit: u64,
+    out: &'a mut dyn Write,
+    tables: u32,
+    rows: u64,
+    different: u32,
+}
+
+/// The differences of one table.
+#[derive(Default)]
+struct Differences {
+    /// Rows that the table has and the batch program does not: their number, and the first of them.
+    extra: u64,
+    extra_rows: Vec<String>,
+    /// Rows that the table lacks: their number, and the origins of them.
+    missing: u64,
+    missing_rows: Vec<Origin>,
+}
+
+impl Total<'_> {
+    /// Compares the table of `topic` with the `expected` rows. The same row may be in both more than
+    /// once.
+    fn compare(&mut self, topic: &str, expected: Vec<(Digest, Origin)>) -> Result<()> {
+        let wanted = expected.len() as u64;
+        let mut missing: HashMap<Digest, (u64, Origin)> = HashMap::new();
+        for (digest, origin) in expected {
+            missing.entry(digest).or_insert((0, origin)).0 += 1;
+        }
+        let (secret, mut there, mut found) = (self.secret, 0, Differences::default());
+        self.lake.open(topic, Some(self.commit))?.for_each(&mut |row| {
+            there += 1;
+            match missing.get_mut(&row_digest(secret, row)).filter(|(count, _)| *count > 0) {
+                Some((count, _)) => *count -= 1,
+                None => {
+                    found.extra += 1;
+                    found
+                        .extra_rows
+                        .extend((found.extra_rows.len() < PRINTED_MAX).then(|| line(row)));
+                }
+            }
+            Ok(())
+        })?;
+        let missing = missing.into_values().filter(|(count, _)| *count > 0);
+        for (count, origin) in missing {
+            found.missing += count;
+            found.missing_rows.push(origin);
+        }
+        found.missing_rows.sort_unstable();
+        self.tables += 1;
+        self.rows += wanted.max(there);
+        self.different += u32::from(found.extra + found.missing > 0);
+        unless_closed(self.report(topic, wanted.max(there), &found))
+    }
+
+    fn report(&mut self, topic: &str, rows: u64, found: &Differences) -> io::Result<()> {
+        let Differences { extra, extra_rows, missing, missing_rows } = found;
+        write!(self.out, "{topic:<46} {rows:>9} rows  ")?;
+        if extra + missing == 0 {
+            return writeln!(self.out, "equal");
+        }
+        writeln!(self.out, "DIFFERENT: {extra} in the lake only, {missing} missing in the lake")?;
+        extra_rows.iter().try_for_each(|row| writeln!(self.out, "  - in the lake only: {row}"))?;
+        missing_rows
+            .iter()
+            .take(PRINTED_MAX)
+            .try_for_each(|row| writeln!(self.out, "  + missing in the lake: {row}"))
+    }
+
+    fn finish(self) -> Result<bool> {
+        let Total { lake, out, tables, rows, different, .. } = self;
+        let verdict = match different {
+            0 => "all are equal".to_string(),
+            _ => format!(
+                "{different} of them differ\nIf the sources have gone on since the last commit, do \
+                 `{} run` and check again.",
+                lake.shell.name
+            ),
+        };
+        unless_closed(writeln!(out, "compared {rows} rows of {tables} tables: {verdict}"))?;
+        Ok(different == 0)
+    }
+}
+
+/// Ignores that the reader has closed the pipe: the exit code is still to report the result.
+fn unless_closed(printed: io::Result<()>) -> Result<()> {
+    match printed {
+        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(|e| Error::connect("can't print").because(e)),
+    }
+}

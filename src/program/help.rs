@@ -1,0 +1,49 @@
+//! Texts of the help pages: the summary of each command, and examples for a program that supplies
+//! none.
+
+pub(super) const RUN: &str = "Read every source to what was there at the start, commit, print the \
+                              answers; with --follow go on";
+pub(super) const ANSWERS: &str =
+    "Print one view, or all, from the Delta tables, all at the same commit";
+pub(super) const CHECK: &str = "Compute everything again from the sources by a naive batch \
+                                program, and compare row by row";
+pub(super) const DESCRIBE: &str = "Print the topology and what it is bound to";
+pub(super) const ARCHIVE: &str = "Write topics of Kafka into an archive, as Confluent's S3 sink \
+                                  does, each record exactly once";
+#[cfg(feature = "gateway")]
+pub(super) const GATEWAY: &str = "Take records by HTTP, as the Confluent REST Proxy and API \
+                                  Gateway before Kinesis do, into an archive, Kafka or Kinesis";
+pub(super) const STREAMS: &str = "List, create, describe, delete and reshard streams of Kinesis";
+
+/// Returns the end of the page of `command`: examples and, on the first page, the exit codes.
+pub(super) fn examples(name: &str, command: &str) -> String {
+    let lines: &[&str] = match command {
+        "" => &["run --follow", "answers --format json", "describe"],
+        "run" => &[
+            "run --from archive --follow --commit-every 200ms",
+            "run --from archive --from kafka://localhost:9092 --follow",
+            "run --from s3://bucket/archive --lake s3://bucket/lake",
+        ],
+        "answers" => &["answers", "answers --format csv --as-of 3"],
+        "check" => &["check --from archive --lake lake"],
+        "describe" => &["describe --from archive --lake s3://bucket/lake"],
+        "archive" => &["archive --from kafka://localhost:9092 --to archive --follow"],
+        "gateway" => &["gateway --to kafka://localhost:9092 --listen 127.0.0.1:8082"],
+        "streams" => &[
+            "streams list --at kinesis://eu-west-1",
+            "streams create --shards 2",
+            "streams describe NAME",
+            "streams reshard NAME --shards 4",
+            "streams delete NAME",
+        ],
+        _ => return String::new(),
+    };
+    let lines: Vec<String> = lines.iter().map(|line| format!("  {name} {line}")).collect();
+    let examples = format!("Examples:\n{}", lines.join("\n"));
+    if command.is_empty() { format!("{examples}\n\n{EXIT_CODES}") } else { examples }
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, \
+                          state or table contradicts what was recorded,\n69 a service or a folder \
+                          can't be reached, 70 a bug of ours, 76 a newer run took over, 78 \
+                          configuration.";

@@ -1,0 +1,68 @@
+//! The Delta tables of a program, and the last commit that all of them show.
+
+use super::shell::{Names, Shell};
+use crate::connectors::delta::Table;
+use crate::error::{Error, Result};
+use crate::runtime::changed;
+use crate::store::Store;
+
+/// The folder that holds the Delta tables, and the place of the manifests.
+pub(super) struct Lake<'a> {
+    pub(super) shell: &'a Shell,
+    pub(super) state: String,
+    url: String,
+    names: Names,
+}
+
+impl<'a> Lake<'a> {
+    /// Returns the lake at `url`; the manifests are in it if no other `state` is given.
+    pub(super) fn new(shell: &'a Shell, url: &str, state: Option<&str>, names: Names) -> Self {
+        let url = url.trim_end_matches('/').to_string();
+        let state = state.map_or_else(|| format!("{url}/_watershed"), String::from);
+        Lake { shell, state, url, names }
+    }
+
+    /// Returns the place of the table of `topic`.
+    pub(super) fn table(&self, topic: &str) -> String {
+        format!("{}/{}", self.url, self.names.table(self.shell.output(topic), topic))
+    }
+
+    /// Opens the table of `topic` as it was at `commit`, or as it is now.
+    ///
+    /// # Errors
+    /// When it isn't there, or no longer as it was then.
+    pub(super) fn open(&self, topic: &str, commit: Option<u64>) -> Result<Table> {
+        let url = self.table(topic);
+        Table::as_of(&url, commit.unwrap_or(u64::MAX))?.ok_or_else(|| {
+            Error::config(format!("there is no table {url}"))
+                .hint(format!("Run `{} run` first, or give its --lake.", self.shell.name))
+        })
+    }
+
+    /// Returns the number of the last commit that every table shows; 0 before the first.
+    pub(super) fn last_commit(&self) -> Result<u64> {
+        let shown = |topic| Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)));
+        let shown = self.shell.tables().map(shown).collect::<Result<Vec<_>>>()?;
+        let last = shown.iter().map(|(_, commit)| *commit).max().unwrap_or(0);
+        let behind = shown.iter().filter(|(_, commit)| *commit < last);
+        let mut behind = behind.map(|(topic, _)| *topic).peekable();
+        if behind.peek().is_none() {
+            return Ok(last);
+        }
+        // A commit leaves tables behind that it doesn't change. If one that it changes is behind, a
+        // run is just showing the commit, or died at that: then the commit before is the answer,
+        // because all tables showed it before this one was begun.
+        match changed(&Store::open(&self.state)?, last)? {
+            Some(changed) if behind.any(|topic| changed.iter().any(|c| c == topic)) => Ok(last - 1),
+            Some(_) => Ok(last),
+            None => {
+                let state = &self.state;
+                tracing::warn!(
+                    "{state} has no commit {last}: without their --state it is unknown if all \
+                     tables show it"
+                );
+                Ok(last)
+            }
+        }
+    }
+}

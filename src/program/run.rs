@@ -1,0 +1,110 @@
+//! The commands `run` and `describe`: sources and Delta tables bound to a topology.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+
+use super::advice::described;
+use super::answers::{self, Format};
+use super::bar::Bar;
+use super::bind::{BindArgs, Binding, check_place};
+use super::context::Context;
+use super::missing::missing;
+use super::process::{print, stop_at_signals};
+use super::summary::summarise;
+use super::values;
+use crate::connectors::delta::Delta;
+use crate::error::Result;
+use crate::runtime::{Config, Streams};
+use crate::store::Store;
+use crate::topology::Topology;
+
+#[derive(Args, Clone)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    pub(super) bind: BindArgs,
+    /// Threads that work on the dataflow [default: cores]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+    /// Go on as records are added, until SIGINT or SIGTERM
+    #[arg(long)]
+    follow: bool,
+    /// The least time between two commits, such as 1s or 200ms
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
+    commit_every: Duration,
+}
+
+/// Runs the topology over the records that are there, or until it is stopped, and prints answers
+/// and summary.
+pub(super) fn run(
+    args: &RunArgs,
+    binding: &Binding<'_>,
+    topology: Topology,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let shell = binding.shell;
+    if let Some(generator) = &shell.generator
+        && args.bind.from.is_empty()
+        && !Path::new(shell.default_source).join("topics").exists()
+    {
+        (generator.make)(&mut Context::new(shell, binding.names.clone(), out))?;
+    }
+    let (lake, sources) = (binding.lake(), binding.sources()?);
+    let missing = missing(binding)?;
+    // With a state, the runtime itself finds out if a topic that was read is gone.
+    let waits = args.follow
+        || !missing.is_empty() && !Store::open(&lake.state)?.list("manifest")?.is_empty();
+    for error in missing {
+        if !waits {
+            return Err(error);
+        }
+        tracing::warn!("{}", described(&error));
+    }
+    let mut streams = Streams::new(topology);
+    for (topic, sources) in sources {
+        streams = sources.into_iter().fold(streams, |streams, log| streams.source(topic, log));
+    }
+    for topic in shell.tables() {
+        streams = streams.sink(topic, Delta::table(&lake.table(topic))?);
+    }
+    let bar = Bar::new();
+    let mut config = Config {
+        state: Some(Store::open(&lake.state)?),
+        follow: args.follow,
+        commit_every: args.commit_every,
+        stop: stop_at_signals(shell.name, "once what is read is committed")?,
+        progress: Some(bar.watch(args.follow)),
+        ..Config::default()
+    };
+    if let Some(workers) = args.workers {
+        config.workers = workers.into();
+    }
+    let summary = streams.run(config);
+    bar.clear();
+    let summary = summary?;
+    answers::answers(None, &lake, Format::Table, None, out)?;
+    print(out, &summarise(&summary))
+}
+
+/// Prints the topology and the places it is bound to.
+pub(super) fn describe(
+    binding: &Binding<'_>,
+    topology: &Topology,
+    out: &mut dyn Write,
+) -> Result<()> {
+    let mut text = topology.describe();
+    for (topic, sources) in binding.sources()? {
+        sources.iter().for_each(|source| text += &format!("  {topic} <- {}\n", source.describe()));
+    }
+    let lake = binding.lake();
+    for url in [lake.table(""), lake.state.clone()] {
+        check_place(&url)?;
+    }
+    for topic in binding.shell.tables() {
+        text += &format!("  {topic} -> delta {}\n", lake.table(topic));
+    }
+    text += &format!("  state -> {}\n", lake.state);
+    print(out, &text)
+}

@@ -1,0 +1,54 @@
+//! The summary that `run` prints: the fate of all records, and the time it took.
+
+use std::time::Duration;
+
+use comfy_table::{CellAlignment, Table};
+use indicatif::{HumanCount, HumanDuration};
+
+use crate::runtime::Summary;
+
+/// Elapsed times below this are printed in seconds.
+const SECONDS_UP_TO: Duration = Duration::from_secs(120);
+
+/// Returns a table of the records of each topic, the gauges, and a last line about the whole run.
+pub(super) fn summarise(summary: &Summary) -> String {
+    let mut table = Table::new();
+    table.load_preset(comfy_table::presets::NOTHING);
+    table.set_header([
+        "topic",
+        "read",
+        "applied",
+        "duplicates",
+        "superseded",
+        "dead letters",
+        "rows now",
+        "replaced",
+    ]);
+    for (topic, t) in &summary.topics {
+        let counts = [t.read, t.applied, t.duplicates, t.superseded, t.dead, t.rows, t.replaced]
+            .map(|n| HumanCount(n).to_string());
+        table.add_row([topic.clone()].into_iter().chain(counts));
+    }
+    table
+        .column_iter_mut()
+        .skip(1)
+        .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
+    let gauges: String =
+        summary.gauges.iter().map(|(name, n)| format!("{} {name}\n", HumanCount(*n))).collect();
+    let read: u64 = summary.topics.values().map(|t| t.read).sum();
+    let (new, seconds) = (read.saturating_sub(summary.recovered), summary.elapsed.as_secs_f64());
+    let again = match summary.recovered {
+        0 => String::new(),
+        n => format!(", after {} that were read again", HumanCount(n)),
+    };
+    let took = if summary.elapsed < SECONDS_UP_TO {
+        format!("{seconds:.1} s")
+    } else {
+        HumanDuration(summary.elapsed).to_string()
+    };
+    format!(
+        "{table}\n\n{gauges}\n{} new records{again} in {took}, commit {}\n",
+        HumanCount(new),
+        summary.committed
+    )
+}
