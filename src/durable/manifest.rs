@@ -8,7 +8,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::store::{Create, Store};
 
 use crate::connect::Identity;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
@@ -248,7 +248,8 @@ impl Ledger {
                 self.program,
                 self.store.name("")
             ))
-            .hint("Run the program and options that made it, or begin anew with another --state and --lake."));
+            .hint("Run the program and options that made it, or begin anew.")
+            .advise(Advice::BeginAnew));
         }
         if n > 1 {
             let path = format!("manifest/{:020}", n - 1);
@@ -276,7 +277,7 @@ impl Ledger {
             None => Ok(()),
             Some(name) => {
                 Err(Error::data(format!("{} is no state: it holds {name}", self.store.name("")))
-                    .hint("Give a --state that is empty or does not exist."))
+                    .advise(Advice::OtherState))
             }
         }
     }
@@ -303,7 +304,7 @@ impl Ledger {
             self.store.name(""),
             self.program
         ))
-        .hint("Give another --state."))
+        .advise(Advice::OtherState))
     }
 
     fn torn(&self, path: &str) -> Error {
@@ -312,7 +313,8 @@ impl Ledger {
             self.store.name(path),
             self.program
         ))
-        .hint("Restore it, or begin anew with another --state and --lake.")
+        .hint("Restore it, or begin anew.")
+        .advise(Advice::BeginAnew)
     }
 }
 
@@ -329,7 +331,8 @@ fn understood(state: &Store, Format { format, app }: Format) -> Result<()> {
         "{} is the state of {told} version, which this one can't go on with",
         state.name("")
     ))
-    .hint("Run the version that made it, or begin anew with another --state and --lake."))
+    .hint("Run the version that made it, or begin anew.")
+    .advise(Advice::BeginAnew))
 }
 
 /// The topics of which commit `n` changed what is shown, by the `state` it was recorded in; `None`

@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::connect::{Identity, Partition, Poll, Source};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::record::{Batch, Record};
 
 use super::lines::archived_lines;
@@ -180,8 +180,9 @@ impl Parts {
             return Err(Error::data(format!("{name} lacks the offsets from {end} up to {start}"))
                 .hint(
                     "Its retention took them before they were archived. If no other archive has \
-                     them, read the two as two logs, with a state and tables of their own.",
-                ));
+                     them, read the two as two logs.",
+                )
+                .advise(Advice::TwoLogs));
         }
         Ok(spans)
     }

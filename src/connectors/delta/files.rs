@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use crate::connect::Mode;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
 use super::file::FileEntry;
@@ -135,6 +135,7 @@ impl File {
         let broken = || {
             Error::data(format!("can't understand the file {add} of {}", store.name("")))
                 .hint(CHANGED)
+                .advise(Advice::EarlierCommit)
         };
         let mut stats: Map<String, Value> =
             serde_json::from_str(add["stats"].as_str().unwrap_or_default())

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
 use super::committer::{DeltaCommitter, put_all};
@@ -103,7 +103,8 @@ impl DeltaCommitter {
 
     fn unfit(&self, n: u64, why: &str) -> Error {
         Error::data(format!("commit {n} does not fit the table {}: it {why}", self.name()))
-            .hint("Restore the table and its state together, or begin anew with another --state and --lake.")
+            .hint("Restore the table and its state together, or begin anew.")
+            .advise(Advice::BeginAnew)
     }
 
     /// The moves of rows since version `staged`.

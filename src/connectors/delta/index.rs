@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::row::{Column, RowKey};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::secret::Secret;
 use crate::store::Store;
 
@@ -92,9 +92,11 @@ impl Index {
                                 .map_or("", |file| file.path.as_str())
                         };
                         let (table, first, second) = (self.store.name(""), name(first), &file.path);
-                        return Err(Error::data(format!("the table {table} has a key twice: in {first} and in {second}")).hint(
-                            "Something else has changed the table. Restore it, or begin anew with another --state and --lake.",
-                        ));
+                        return Err(Error::data(format!(
+                            "the table {table} has a key twice: in {first} and in {second}"
+                        ))
+                        .hint("Something else has changed the table. Restore it, or begin anew.")
+                        .advise(Advice::BeginAnew));
                     }
                 }
             }

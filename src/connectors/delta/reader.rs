@@ -1,7 +1,7 @@
 //! Reads a table back: the rows at its last version, or at a commit.
 
 use crate::connect::Mode;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::row::{Column, Value};
 use crate::store::Store;
 
@@ -74,6 +74,7 @@ impl Table {
         let columns = table.columns.ok_or_else(|| {
             Error::data(format!("{} has columns of other types", store.name("")))
                 .hint(rows::CHANGED)
+                .advise(Advice::EarlierCommit)
         })?;
         let mut versions = versions(&store)?;
         versions.retain(|v| *v <= table.version);

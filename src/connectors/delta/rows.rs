@@ -14,7 +14,7 @@ use roaring::RoaringTreemap;
 
 use crate::row::{Column, ColumnType, Put};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
 use super::file::BYTES;
@@ -23,8 +23,8 @@ use super::file::BYTES;
 pub(super) const GONE: &str = "Another program has deleted it, such as a vacuum that takes vectors for orphans. Bring it back, or begin anew \
                                with an empty table and a new state: all is read again.";
 /// The way out where a table is not what we made of it.
-pub(super) const CHANGED: &str = "Another program has changed the table. Read it as of a commit before that, with --as-of, or with another \
-                                  reader of Delta; to go on, restore it, or begin anew with an empty table and a new state.";
+pub(super) const CHANGED: &str = "Another program has changed the table. Other readers of Delta still \
+     read it. To go on, restore it, or begin anew with an empty table and a new state.";
 
 /// Opens a file of `rows` rows for reading those of `columns` that are not `dead`, in order.
 ///
@@ -66,9 +66,9 @@ fn reader<T: ChunkReader + 'static>(
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
     let found = builder.metadata().file_metadata().num_rows();
     if found != i64::from(rows) {
-        return Err(
-            Error::data(format!("{name} has {found} rows and the table says {rows}")).hint(CHANGED)
-        );
+        return Err(Error::data(format!("{name} has {found} rows and the table says {rows}"))
+            .hint(CHANGED)
+            .advise(Advice::EarlierCommit));
     }
     let mask =
         ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(|c| c.name.as_str()));
@@ -113,7 +113,7 @@ impl Cells {
                     "a file of {table} lacks column {} of type {:?}",
                     column.name, column.ty
                 );
-                Error::data(what).hint(CHANGED)
+                Error::data(what).hint(CHANGED).advise(Advice::EarlierCommit)
             })?;
             Ok((column.ty, array.clone()))
         };

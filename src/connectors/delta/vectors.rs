@@ -8,7 +8,7 @@ use roaring::RoaringTreemap;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
 use super::rows::{CHANGED, GONE};
@@ -92,6 +92,7 @@ pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> 
     let broken = || {
         Error::data(format!("the deletion vector {descriptor} in {} is broken", store.name("")))
             .hint(CHANGED)
+            .advise(Advice::EarlierCommit)
     };
     let number = |name: &str| {
         descriptor[name].as_u64().and_then(|v| u32::try_from(v).ok()).ok_or_else(broken)

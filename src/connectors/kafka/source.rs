@@ -14,7 +14,7 @@ use rdkafka::message::Headers;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::connect::{Identity, Partition, Poll, Source};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::record::Batch;
 use crate::time::Timestamp;
 
@@ -64,18 +64,18 @@ impl Source for KafkaTopic {
         if next < low || next > high {
             let (what, hint) = match next < low {
                 true => {
-                    let hint = "Its retention took the records before, and Kafka has no way to give them back: begin anew with another \
-                                --state and --lake, from an archive that has them if there is one.";
+                    let hint = "Its retention took the records before, and Kafka has no way to \
+                                give them back: begin anew, from an archive that has them if there \
+                                is one.";
                     (format!("it begins at {low}"), hint)
                 }
                 false => (
                     format!("it ends at {high}"),
-                    "The topic was made anew or lost records: restore it, or begin anew with another state.",
+                    "The topic was made anew or lost records: restore it, or begin anew.",
                 ),
             };
-            return Err(
-                Error::data(format!("can't read {name} from offset {next}: {what}")).hint(hint)
-            );
+            let message = format!("can't read {name} from offset {next}: {what}");
+            return Err(Error::data(message).hint(hint).advise(Advice::BeginAnew));
         }
         let failed =
             |error: KafkaError| consumer.context().error(&format!("can't read {name}"), &error);

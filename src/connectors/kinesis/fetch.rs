@@ -7,7 +7,7 @@ use tokio::sync::mpsc::Sender;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 
 use super::api::{Api, Fault, FaultKind, Page, Raw, Start};
 use super::lineage::Lineage;
@@ -152,9 +152,15 @@ impl Fetcher {
     }
 
     fn gone(&self, sequence: &str) -> Error {
-        Error::data(format!("can't go on reading {}: it no longer holds record {sequence}", self.name())).hint(
-            "Retention took it away, or the stream was made anew: lengthen the retention, or begin anew with another --state and --lake.",
+        Error::data(format!(
+            "can't go on reading {}: it no longer holds record {sequence}",
+            self.name()
+        ))
+        .hint(
+            "Retention took it away, or the stream was made anew: lengthen the retention, or begin \
+             anew.",
         )
+        .advise(Advice::BeginAnew)
     }
 
     /// Hands pages to a reader, to the end. A shard whose position is its beginning waits for its

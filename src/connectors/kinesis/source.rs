@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::connect::{Identity, Partition, Poll, Source};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::record::Batch;
 
 use super::api::{FaultKind, Raw, Shard};
@@ -62,7 +62,8 @@ impl Source for KinesisStream {
                 "can't read {} from offset {from}: shard {partition} begins at {base}",
                 self.name()
             ))
-            .hint("Begin anew with another --state and --lake."));
+            .hint("Restore the stream, or begin anew.")
+            .advise(Advice::BeginAnew));
         }
         self.lineage.open(partition);
         let (offset, expected) = match self.lineage.before(partition, from) {
@@ -111,7 +112,8 @@ impl Source for KinesisStream {
             memory => serde::Deserialize::deserialize(memory).map_err(|e| {
                 Error::data(format!("what was recorded of {} is damaged", self.name()))
                     .because(e)
-                    .hint("Restore the state, or begin anew with another --state and --lake.")
+                    .hint("Restore the state, or begin anew.")
+                    .advise(Advice::BeginAnew)
             })?,
         };
         self.lineage.recall(memory);
@@ -198,7 +200,8 @@ impl Reader {
                     "can't read {} from offset {from}: it ends at {}",
                     self.name, self.offset
                 ))
-                .hint("Restore the stream, or begin anew with another --state and --lake."));
+                .hint("Restore the stream, or begin anew.")
+                .advise(Advice::BeginAnew));
             }
         }
         Ok(())

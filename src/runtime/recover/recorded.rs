@@ -5,7 +5,7 @@ use std::slice;
 use super::super::topics::Topic;
 use crate::connect::{Identity, Sink};
 use crate::durable::{Bound, Manifest, SinkState};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 
 /// Refuses a sink that is not the one with the recorded rows.
 pub(in super::super) fn check_sink(
@@ -19,9 +19,9 @@ pub(in super::super) fn check_sink(
     };
     let was = labelled(&state.sink, slice::from_ref(&state.identity));
     let is = labelled(&sink.describe(), slice::from_ref(identity));
-    Err(Error::data(format!("{topic} was written to {was}, not to {is}")).hint(
-        "Give the sink it was written to, or begin anew with another state and another sink.",
-    ))
+    Err(Error::data(format!("{topic} was written to {was}, not to {is}"))
+        .hint("Give the sink it was written to, or begin anew.")
+        .advise(Advice::BeginAnew))
 }
 
 /// Refuses sources of a topic that are not the recorded ones in the recorded order; more may
@@ -43,10 +43,11 @@ pub(in super::super) fn check_sources(topic: &Topic, recorded: Option<&Manifest>
                 let (was, is) =
                     (labelled(&state.source, &state.identities), labelled(&now, identities));
                 let message = format!("{} was read from {was}, not from {is}", topic.name);
-                return Err(Error::data(message).hint(
-                    "Give the same sources in the same order (more may follow), or begin anew with \
-                     another state.",
-                ));
+                return Err(Error::data(message)
+                    .hint(
+                        "Give the same sources in the same order (more may follow), or begin anew.",
+                    )
+                    .advise(Advice::BeginAnew));
             }
         }
     }
@@ -64,10 +65,8 @@ pub(super) fn check_records(
     }
     let (name, from, to) = (name(), now.from, now.to);
     Err(Error::data(format!("records {from}..{to} of {name} are not those that were read before"))
-        .hint(
-            "Restore them, or begin anew with another state; records that Kafka has compacted \
-             can't be restored.",
-        ))
+        .hint("Restore them, or begin anew; records that Kafka has compacted can't be restored.")
+        .advise(Advice::BeginAnew))
 }
 
 /// Refuses a topology that makes other rows of the recorded records.
@@ -81,9 +80,9 @@ pub(super) fn check_rows(
         Some(state) if (state.rows, state.digest) != (rows, digest) => {
             let before = state.rows;
             let changed = format!("the records make other rows of {topic} than they made");
-            Err(Error::data(format!("{changed}: {rows} now, {before} before")).hint(
-                "Run the version of the program that made them, or begin anew with another state.",
-            ))
+            Err(Error::data(format!("{changed}: {rows} now, {before} before"))
+                .hint("Run the version of the program that made them, or begin anew.")
+                .advise(Advice::BeginAnew))
         }
         _ => Ok(()),
     }

@@ -1,7 +1,7 @@
 //! The replay of one partition: the recorded range is read again, no less and no more.
 
 use crate::durable::Bound;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::record::Batch;
 
 /// Progress of a partition through its recorded range.
@@ -42,7 +42,8 @@ impl Replay {
     pub(in super::super) fn ended_early<T>(&self, name: &str) -> Result<T> {
         let (next, end) = (self.next, self.end);
         Err(Error::data(format!("{name} ends at {next}, but was read up to {end} before"))
-            .hint("Restore the missing records, or begin anew with another state."))
+            .hint("Restore the missing records, or begin anew.")
+            .advise(Advice::BeginAnew))
     }
 }
 

@@ -4,7 +4,7 @@
 use std::io::Read;
 use std::mem;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 
 use super::super::finder::Listed;
 use super::super::layout::digits_of;
@@ -39,7 +39,7 @@ impl Reader {
                 let bytes = self.ahead.open(&self.objects, &self.listed[0], self.listed.iter().skip(1))?;
                 let bytes = bytes.ok_or_else(|| {
                     Error::data(format!("{} is gone: it was listed", self.objects.title(&self.listed[0])))
-                        .hint("Bring it back: objects of an archive are immutable. Or begin anew with another --state and --lake.")
+                        .hint("Bring it back, because objects of an archive are immutable, or begin anew.").advise(Advice::BeginAnew)
                 })?;
                 Ok(self.listed.pop_front().map(|object| self.begin(object, bytes)))
             }
@@ -51,9 +51,10 @@ impl Reader {
                     self.objects.name()
                 ))
                 .hint(format!(
-                    "Bring the missing objects back. If nothing has them any more, move those from {first} on to another archive, \
-                     and begin anew with both, as two logs, and another --state and --lake."
-                ))),
+                    "Bring the missing objects back. If nothing has them any more, move those from {first} on \
+                     to another archive, and begin anew with both, as two logs."
+                ))
+                .advise(Advice::BeginAnew)),
             },
             // The names that the next object may have are known, so looking for it costs the same
             // however many there are.

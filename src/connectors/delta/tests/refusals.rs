@@ -228,7 +228,9 @@ fn a_reader_of_a_table_that_was_changed_is_told_the_way_out() {
     meddle(&world, 2, &[metadata]);
     let said = read(&world);
     assert!(
-        said.contains(&world.url) && said.contains("lacks column more") && said.contains("--as-of"),
+        said.contains(&world.url)
+            && said.contains("lacks column more")
+            && said.contains("as of that commit"),
         "{said}"
     );
     fs::remove_file(format!("{}/_delta_log/{:020}.json", world.url, 2)).unwrap();
