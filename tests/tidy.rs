@@ -9,6 +9,7 @@ use std::path::Path;
 use std::{fs, io};
 
 mod circles;
+mod flags;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -154,6 +155,7 @@ fn check(path: &str, text: &str, tree: &Tree) -> Vec<Broken> {
     if path.starts_with("src/") && !tested {
         broken.extend(floors(path, &source, &tree.front));
         broken.extend(clocks(path, &source));
+        broken.extend(flags::flags(path, text, &source));
     }
     broken
 }

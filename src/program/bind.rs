@@ -1,5 +1,7 @@
 //! Topics bound by URL: the scheme names the connector, the program's topics the names behind it.
 
+use std::path::Path;
+
 use clap::Args;
 
 use super::lake::Lake;
@@ -57,6 +59,11 @@ impl Binding<'_> {
         } else {
             self.args.from.iter().map(String::as_str).collect()
         }
+    }
+
+    /// True if the default archive is to be read and not there.
+    pub(super) fn lacks_default(&self) -> bool {
+        self.args.from.is_empty() && !Path::new(self.shell.default_source).join("topics").exists()
     }
 
     /// Opens the sources of each topic that is read, in order.
@@ -144,9 +151,9 @@ pub(super) fn archive(shell: &Shell, url: &str) -> Result<Archive> {
         return Archive::open(url);
     }
     let to = if store.folder().is_some() { url } else { "FOLDER" };
-    let made = shell.generator.as_ref().map(|generator| {
-        format!(", or make an archive with `{} {} {to}`", shell.name, generator.words)
-    });
+    let made = shell
+        .generator
+        .map(|words| format!(", or make an archive with `{} {words} {to}`", shell.name));
     let missing = store.name("topics");
     Err(Error::config(format!("there is no archive in {url}: {missing} is missing"))
         .hint(format!("Give another --from{}.", made.unwrap_or_default())))

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use clap::{ArgMatches, Args};
 
 use super::check::{Expected, Inputs};
-use super::cli::{Own, parsed};
+use super::cli::{Make, Own, parsed};
 use super::context::Context;
-use super::shell::{Generator, Output, Prefix, Shell};
+use super::shell::{Output, Prefix, Shell};
 use crate::builder::StreamsBuilder;
 use crate::connect::Source;
 use crate::error::Result;
@@ -79,6 +79,8 @@ pub struct Program<O = ()> {
     pub(super) own: Vec<Own>,
     pub(super) build: Build<O>,
     pub(super) expects: Option<Expects<O>>,
+    /// Makes the default archive where there is none.
+    pub(super) generator: Option<Make>,
 }
 
 impl Program {
@@ -126,7 +128,7 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
         topology: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>, &O) + Send + Sync + 'static,
     ) -> Self {
         let (shell, build) = (Shell::new(name), Arc::new(topology));
-        Program { shell, own: Vec::new(), build, expects: None }
+        Program { shell, own: Vec::new(), build, expects: None, generator: None }
     }
 
     /// Adds logical topics that the topology reads; `--from` binds them.
@@ -195,7 +197,8 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
         words: &'static str,
         make: impl Fn(&mut Context<'_>) -> Result<()> + 'static,
     ) -> Self {
-        self.shell.generator = Some(Generator { words, make: Box::new(make) });
+        self.shell.generator = Some(words);
+        self.generator = Some(Box::new(make));
         self
     }
 

@@ -33,6 +33,9 @@ pub(super) struct Dataflow<'a> {
     pub(super) expects: Option<Box<dyn FnOnce(&Sources, &mut Expected) -> Result<()> + 'a>>,
 }
 
+/// Makes the default archive where there is none.
+pub(super) type Make = Box<dyn Fn(&mut Context<'_>) -> Result<()>>;
+
 /// A command of the program's own.
 pub(super) struct Own {
     pub(super) name: &'static str,
@@ -45,6 +48,7 @@ pub(super) struct Own {
 pub(super) struct Cli<'a> {
     pub(super) shell: &'a Shell,
     pub(super) own: &'a [Own],
+    pub(super) generator: Option<&'a Make>,
     /// Adds the program's own options to a command.
     pub(super) options: fn(Command) -> Command,
     pub(super) dataflow: Box<dyn Fn(&ArgMatches) -> Result<Dataflow<'a>> + 'a>,
@@ -150,8 +154,11 @@ impl Cli<'_> {
         let done = match name {
             "run" => {
                 let args: RunArgs = parsed(matches)?;
-                let topology = (self.dataflow)(matches)?.topology;
-                run::run(&args, &self.binding(matches, args.bind.clone()), topology, out)
+                let binding = self.binding(matches, args.bind.clone());
+                if let Some(make) = self.generator.filter(|_| binding.lacks_default()) {
+                    make(&mut Context::new(self.shell, binding.names.clone(), out))?;
+                }
+                run::run(&args, &binding, (self.dataflow)(matches)?.topology, out)
             }
             "answers" => {
                 let args: AnswersArgs = parsed(matches)?;

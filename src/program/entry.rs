@@ -74,6 +74,7 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
         Cli {
             shell: &self.shell,
             own: &self.own,
+            generator: self.generator.as_ref(),
             options: O::augment_args,
             dataflow: Box::new(|matches| self.dataflow(matches)),
             checks: self.expects.is_some(),

@@ -1,7 +1,6 @@
 //! The commands `run` and `describe`: sources and Delta tables bound to a topology.
 
 use std::io::Write;
-use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,7 +9,6 @@ use super::advice::described;
 use super::answers::{self, Format};
 use super::bar::Bar;
 use super::bind::{BindArgs, Binding, check_place};
-use super::context::Context;
 use super::missing::missing;
 use super::process::{print, stop_at_signals};
 use super::summary::summarise;
@@ -45,12 +43,6 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let shell = binding.shell;
-    if let Some(generator) = &shell.generator
-        && args.bind.from.is_empty()
-        && !Path::new(shell.default_source).join("topics").exists()
-    {
-        (generator.make)(&mut Context::new(shell, binding.names.clone(), out))?;
-    }
     let (lake, sources) = (binding.lake(), binding.sources()?);
     let missing = missing(binding)?;
     // With a state, the runtime itself finds out if a topic that was read is gone.

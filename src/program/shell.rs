@@ -4,7 +4,6 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
-use super::context::Context;
 use crate::connect::Source;
 use crate::error::Result;
 use crate::graph::DEAD_LETTERS;
@@ -27,15 +26,9 @@ pub(super) struct Shell {
     pub(super) prefix: Option<Prefix>,
     /// The URL that is read by default.
     pub(super) default_source: &'static str,
-    pub(super) generator: Option<Generator>,
-    pub(super) schemes: BTreeMap<&'static str, Scheme>,
-}
-
-/// Makes the default archive where there is none.
-pub(super) struct Generator {
     /// The command and the option that make an archive elsewhere, such as `generate --to`.
-    pub(super) words: &'static str,
-    pub(super) make: Box<dyn Fn(&mut Context<'_>) -> Result<()>>,
+    pub(super) generator: Option<&'static str>,
+    pub(super) schemes: BTreeMap<&'static str, Scheme>,
 }
 
 impl Shell {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::circles::circles;
+use super::flags::FLAG;
 use super::source::{Source, paths};
 use super::{
     CLOCK, DEAD, DOCS, ENGINE, FLOOR, INDEX, LENGTH, PANIC, Tree, UNFINISHED, check, unlisted,
@@ -143,6 +144,18 @@ fn timely_is_named_on_the_middle_floors_only() {
         "src/connect/mod.rs",
         "//! Knows nothing of timely.\nconst S: &str = \"timely\";\nfn untimely() {}",
     );
+}
+
+#[test]
+fn a_flag_of_a_command_in_the_library_is_found() {
+    let hint =
+        "fn f() -> E {\n    e.hint(\n        \"Or begin anew with another --state.\",\n    )\n}";
+    breaks(FLAG, "src/durable/mod.rs", hint);
+    breaks(FLAG, "src/connectors/kafka/source.rs", "const S: &str = \"Give --from.\";");
+    keeps(FLAG, "src/program/advice.rs", hint);
+    keeps(FLAG, "src/durable/mod.rs", "// as --state does\n/// `--lake`\nfn f() { \"a -- b\" }");
+    keeps(FLAG, "src/durable/mod.rs", &format!("#[cfg(test)]\nmod tests {{\n    {hint}\n}}"));
+    keeps(FLAG, "src/durable/tests.rs", hint);
 }
 
 #[test]
