@@ -54,7 +54,7 @@ impl Default for OpenOptions {
 }
 
 /// True if the service at `url` has streams instead of topics.
-pub(super) fn has_streams(url: &str) -> bool {
+fn has_streams(url: &str) -> bool {
     url.starts_with("kinesis://")
 }
 

@@ -211,12 +211,14 @@ impl Names {
     }
 
     /// Returns the names of all topics in the service at `url`.
+    #[cfg(feature = "gateway")]
     pub(super) fn at(&self, url: &str) -> Vec<String> {
         if url.starts_with("kinesis://") { self.streams() } else { self.topics() }
     }
 
     /// True for a topic or a stream of this owner: the prefix and one more word. Without a prefix
     /// only the topics of the program are.
+    #[cfg(feature = "gateway")]
     pub(super) fn owns(&self, name: &str) -> bool {
         let Some(prefix) = &self.prefix else {
             return self.reads.iter().any(|topic| *topic == name || self.stream(topic) == name);
@@ -238,6 +240,7 @@ mod tests {
         Names { prefix: prefix.map(String::from), streams: "streaming-", reads: vec!["pin"] }
     }
 
+    #[cfg(feature = "gateway")]
     #[test]
     fn an_owner_owns_names_of_one_more_word() {
         let demo = names(Some("demo"));
@@ -266,6 +269,7 @@ mod tests {
         let names = Names { streams: "", ..names(None) };
         assert_eq!((names.topic("pin"), names.stream("pin")), ("pin".into(), "pin".into()));
         assert_eq!(names.table(Some(&Output::new("t").prefixed()), "t"), "t");
+        #[cfg(feature = "gateway")]
         assert!(names.owns("pin") && !names.owns("other"));
     }
 }
