@@ -82,7 +82,7 @@ pub(crate) enum Style {
     KinesisProxy,
 }
 
-/// What has become of the records so far.
+/// The numbers of events and records so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Sent {
     events: u64,

@@ -32,7 +32,7 @@ pub(crate) const QUESTIONS: [(&str, &str); 10] = [
     ),
 ];
 
-/// Rows that rank within a group: the group, what ranks, and its score.
+/// Rows that rank within a group: the group, the name that ranks, and its score.
 type Ranking<'s, G> = KTable<'s, (G, (Word, i64)), ()>;
 
 /// Answers the questions about posts and places.

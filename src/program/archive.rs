@@ -88,8 +88,8 @@ struct Topic {
     waiting: AtomicU64,
 }
 
-/// Copies every partition on a thread of its own, new ones too: to the end that it had at the start,
-/// or until `stop` is pulled.
+/// Copies every partition on a thread of its own, new ones too: to the end that it had at the
+/// start, or until `stop` is pulled.
 fn copy_all(
     topics: &[Topic],
     args: &ArchiveArgs,

@@ -67,7 +67,7 @@ mod tests {
     use super::*;
     use crate::runtime::Holds;
 
-    /// A terminal of 120 columns that keeps what was last written.
+    /// A terminal of 120 columns that keeps the text last written.
     #[derive(Clone, Debug, Default)]
     struct Screen(Arc<Mutex<String>>);
 

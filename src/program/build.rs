@@ -117,7 +117,8 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
     ///     numbers.filter(move |_, n| *n >= least).to("numbers", Produced::columns(["key", "n"]));
     /// }
     ///
-    /// let program = Program::with_options("numbers", topology).reads(["number"]).writes(["numbers"]);
+    /// let program = Program::with_options("numbers", topology);
+    /// let program = program.reads(["number"]).writes(["numbers"]);
     /// # let mut out = Vec::new();
     /// program.perform(["numbers", "run", "--help"], &mut out)?;
     /// assert!(String::from_utf8_lossy(&out).contains("--least"));

@@ -1,4 +1,4 @@
-//! The command line: the tree of commands, and the dispatch of what was parsed.
+//! The command line: the tree of commands, and the dispatch to them.
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -188,7 +188,7 @@ impl Cli<'_> {
             .map(|()| ExitCode::SUCCESS)
     }
 
-    /// Compares the tables with the rows that the batch program expects: exit code 1 if they differ.
+    /// Compares the tables with the rows that the batch program expects. Exit code 1 is a difference.
     fn check(&self, matches: &ArgMatches, out: &mut dyn Write) -> Result<ExitCode> {
         let binding = self.binding(matches, parsed(matches)?);
         let sources = binding.sources()?;

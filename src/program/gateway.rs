@@ -1,5 +1,5 @@
-//! The command `gateway`: records that come by HTTP, into an archive that `run --follow` reads, into
-//! Kafka or into Kinesis.
+//! The command `gateway`: records that come by HTTP, into an archive that `run --follow` reads, or
+//! into Kafka or Kinesis.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -67,7 +67,7 @@ pub(super) struct GatewayArgs {
     /// ends it at once
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = values::duration)]
     close_within: Duration,
-    /// Print a line for each request, without what was sent
+    /// Print a line for each request, without the records
     #[arg(long)]
     access_log: bool,
 }

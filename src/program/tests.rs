@@ -242,3 +242,35 @@ fn without_a_batch_program_there_is_no_check() {
     let error = program.perform(["plain", "check"], &mut Vec::new()).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Usage);
 }
+
+#[test]
+fn the_default_archive_is_generated_only_where_it_is_missing() {
+    let world = World::new();
+    let archive: &'static str = world.path("made").leak();
+    let lake = world.path("lake");
+    let program = Program::new("plain", |builder| {
+        builder
+            .table("score", Consumed::from_value(entry))
+            .to("total", Produced::columns(["player", "score"]));
+    });
+    let program = program.reads(["score"]).writes(["total"]).default_source(archive).generated_by(
+        "generate --to",
+        move |context| {
+            let folder = std::path::Path::new(archive).join("topics/score/partition=0");
+            assert!(!folder.exists(), "it was generated twice");
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("score+0+0000000000.json"), "ann 3\n").unwrap();
+            context.print("generated\n")
+        },
+    );
+    let run = |args: &[&str]| {
+        let mut out = Vec::new();
+        let done = program.perform([&["plain", "run", "--lake", &lake], args].concat(), &mut out);
+        done.map(|_| String::from_utf8(out).unwrap())
+    };
+    let error = run(&["--from", &world.path("none")]).unwrap_err().to_string();
+    assert!(error.contains("or make an archive with `plain generate --to "), "{error}");
+    let screen = run(&[]).unwrap();
+    assert!(screen.starts_with("generated\n") && screen.contains("1 new records"), "{screen}");
+    assert!(!run(&[]).unwrap().contains("generated"));
+}

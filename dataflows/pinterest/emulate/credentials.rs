@@ -10,10 +10,10 @@ use watershed::{Error, Result};
 
 use super::yaml;
 
-/// What the names in the file stand behind, in the environment.
+/// The prefix of the names of the file in the environment.
 const PREFIX: &str = "PINTEREST_DB_";
 
-/// What it takes to reach a database.
+/// The address of a database, and the user and password for it.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(super) struct Credentials {
     pub(super) host: String,
@@ -24,7 +24,7 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Those for `mysql://user@host:port/database`. What the URL leaves out is HOST, USER,
+    /// Those for `mysql://user@host:port/database`. Parts that the URL lacks are HOST, USER,
     /// PASSWORD, DATABASE and PORT of the file, or these names behind `PINTEREST_DB_` in the
     /// environment; `PINTEREST_DB_CREDENTIALS` may name the file.
     pub(super) fn of(

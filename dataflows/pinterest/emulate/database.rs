@@ -199,7 +199,7 @@ fn refused(name: &str, cause: mysql_async::Error) -> Error {
     Error::config(message).because(said.message.clone()).hint(hint)
 }
 
-/// What a column of a table has of a generated record.
+/// The field of a generated record that a column of a table has.
 fn value(record: &Json, column: &str) -> Value {
     // A few senders call the number the other way round.
     let other = match column {

@@ -40,7 +40,7 @@ impl DateFormat {
         date.format(format).to_string()
     }
 
-    /// Writes the dates of a record again; what can't be read as a date is left.
+    /// Writes the dates of a record again; text that can't be read as a date is left.
     pub(crate) fn rewrite(self, line: &mut String) {
         for field in FIELDS {
             let Some(from) = line.find(field).map(|at| at + field.len()) else { continue };

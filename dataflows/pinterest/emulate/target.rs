@@ -1,5 +1,4 @@
-//! Where records are sent: a gateway, in one of its protocols, or what a gateway would send them
-//! to.
+//! The place that records are sent to: a gateway, in one of its protocols, or the log behind one.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -40,14 +39,14 @@ pub(super) struct Http {
     token: Option<String>,
 }
 
-/// Why a record was not taken, and whether it may be when it is sent again.
+/// The reason why a record was not taken, and the pause before it may be sent again.
 struct Failure {
     why: String,
     again: Option<Duration>,
 }
 
 impl Target {
-    /// Opens what `url` names.
+    /// Opens the place that `url` names.
     pub(super) fn open(url: &str, style: Style, context: &Context<'_>) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Ok(Target::Log(context.append_to(url)?));

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
 /// The names and values of the first document in `text`; otherwise the trouble, which tells nothing
-/// of the values. What is nested is passed over.
+/// of the values. Nested values are passed over.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let (mut anchors, mut name, mut depth) = (BTreeMap::new(), None, 0);
