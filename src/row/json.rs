@@ -91,6 +91,9 @@ impl Put for Object<'_> {
         value.into_iter().for_each(|v| self.finite(v));
         self.field(&value);
     }
+    fn boolean(&mut self, value: Option<bool>) {
+        self.field(&value);
+    }
     fn text(&mut self, value: Option<&str>) {
         self.field(&value);
     }

@@ -86,6 +86,9 @@ impl Put for Values {
     fn double(&mut self, value: Option<f64>) {
         self.add(2, value.map(f64::to_le_bytes));
     }
+    fn boolean(&mut self, value: Option<bool>) {
+        self.add(7, value.map(|v| [u8::from(v)]));
+    }
     fn text(&mut self, value: Option<&str>) {
         self.add_bytes(3, value.map(str::as_bytes));
     }

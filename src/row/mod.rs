@@ -2,10 +2,12 @@
 //! way to a file.
 
 mod bits;
+mod double;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 mod json;
 mod key;
 
+pub use double::Double;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 pub(crate) use json::write_object;
 pub use key::RowKey;
@@ -22,6 +24,8 @@ pub enum ColumnType {
     Long,
     /// 64-bit float.
     Double,
+    /// True or false.
+    Boolean,
     /// UTF-8 string.
     Text,
     /// Microseconds since 1970 in UTC.
@@ -49,6 +53,8 @@ pub trait Put {
     fn long(&mut self, value: Option<i64>);
     /// Next column: a float.
     fn double(&mut self, value: Option<f64>);
+    /// Next column: true or false.
+    fn boolean(&mut self, value: Option<bool>);
     /// Next column: a string.
     fn text(&mut self, value: Option<&str>);
     /// Next column: microseconds since 1970 in UTC.
@@ -93,6 +99,9 @@ macro_rules! scalar {
 }
 
 scalar! {
+    bool, Boolean, boolean, |v| *v;
+    f64, Double, double, |v| *v;
+    Double, Double, double, |v| v.get();
     i64, Long, long, |v| *v;
     i32, Long, long, |v| i64::from(*v);
     u32, Long, long, |v| i64::from(*v);
@@ -148,6 +157,8 @@ pub enum Value {
     Doubles(#[serde(with = "bits::many")] Vec<f64>),
     /// Bytes.
     Binary(Vec<u8>),
+    /// True or false.
+    Boolean(bool),
 }
 
 impl PartialEq for Value {
@@ -167,7 +178,7 @@ impl PartialOrd for Value {
 /// Null first, then by type, then by value; floats in IEEE 754's total order.
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {
-        use Value::{Binary, Double, Doubles, Long, Null, Text, Timestamp};
+        use Value::{Binary, Boolean, Double, Doubles, Long, Null, Text, Timestamp};
         let rank = |value: &Value| match value {
             Null => 0,
             Long(_) => 1,
@@ -176,10 +187,12 @@ impl Ord for Value {
             Timestamp(_) => 4,
             Doubles(_) => 5,
             Binary(_) => 6,
+            Boolean(_) => 7,
         };
         match (self, other) {
             (Long(a), Long(b)) | (Timestamp(a), Timestamp(b)) => a.cmp(b),
             (Double(a), Double(b)) => a.total_cmp(b),
+            (Boolean(a), Boolean(b)) => a.cmp(b),
             (Text(a), Text(b)) => a.cmp(b),
             (Binary(a), Binary(b)) => a.cmp(b),
             (Doubles(a), Doubles(b)) => {
@@ -197,6 +210,9 @@ impl Put for Vec<Value> {
     }
     fn double(&mut self, value: Option<f64>) {
         self.push(value.map_or(Value::Null, Value::Double));
+    }
+    fn boolean(&mut self, value: Option<bool>) {
+        self.push(value.map_or(Value::Null, Value::Boolean));
     }
     fn text(&mut self, value: Option<&str>) {
         self.push(value.map_or(Value::Null, |v| Value::Text(v.into())));
@@ -223,6 +239,7 @@ impl Row for Vec<Value> {
                 Value::Null => out.long(None),
                 Value::Long(v) => out.long(Some(*v)),
                 Value::Double(v) => out.double(Some(*v)),
+                Value::Boolean(v) => out.boolean(Some(*v)),
                 Value::Text(v) => out.text(Some(v)),
                 Value::Timestamp(v) => out.timestamp(Some(*v)),
                 Value::Doubles(v) => out.doubles(Some(v)),

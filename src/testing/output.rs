@@ -97,6 +97,7 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
             Some(Value::Null) => visitor.visit_unit(),
             Some(Value::Long(v) | Value::Timestamp(v)) => visitor.visit_i64(*v),
             Some(Value::Double(v)) => visitor.visit_f64(*v),
+            Some(Value::Boolean(v)) => visitor.visit_bool(*v),
             Some(Value::Text(v)) => visitor.visit_str(v),
             Some(Value::Doubles(v)) => visitor.visit_seq(SeqDeserializer::new(v.iter().copied())),
             Some(Value::Binary(v)) => visitor.visit_seq(SeqDeserializer::new(v.iter().copied())),

@@ -77,6 +77,7 @@ fn value(text: &str, ty: ColumnType) -> (Value, &str) {
     match ty {
         ColumnType::Long => (Value::Long(word.parse().unwrap()), rest),
         ColumnType::Double => (Value::Double(word.parse().unwrap()), rest),
+        ColumnType::Boolean => (Value::Boolean(word.parse().unwrap()), rest),
         ColumnType::Timestamp => (
             Value::Timestamp(
                 word.parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp_micros(),

@@ -224,6 +224,7 @@ fn value(json: &Json, ty: ColumnType) -> Value {
     match ty {
         ColumnType::Long => Value::Long(json.as_i64().unwrap()),
         ColumnType::Double => Value::Double(json.as_f64().unwrap()),
+        ColumnType::Boolean => Value::Boolean(json.as_bool().unwrap()),
         ColumnType::Text => Value::Text(json.as_str().unwrap().into()),
         ColumnType::Timestamp => {
             let time = chrono::DateTime::parse_from_rfc3339(json.as_str().unwrap()).unwrap();

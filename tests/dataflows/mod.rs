@@ -260,6 +260,7 @@ fn json(value: &Value) -> Json {
         Value::Null => Json::Null,
         Value::Long(v) | Value::Timestamp(v) => (*v).into(),
         Value::Double(v) => (*v).into(),
+        Value::Boolean(v) => (*v).into(),
         Value::Text(v) => v.clone().into(),
         Value::Doubles(v) => v.clone().into(),
         Value::Binary(v) => v.iter().map(|b| format!("{b:02x}")).collect::<String>().into(),

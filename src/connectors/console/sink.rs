@@ -164,6 +164,7 @@ fn text(value: &Value) -> String {
         Value::Null => "null".to_string(),
         Value::Long(v) => v.to_string(),
         Value::Double(v) => format!("{v:?}"),
+        Value::Boolean(v) => v.to_string(),
         Value::Text(v) => format!("{v:?}"),
         Value::Timestamp(v) => match DateTime::from_timestamp_micros(*v) {
             Some(time) => time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string(),

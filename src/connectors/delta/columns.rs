@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use arrow_array::builder::{
-    ArrayBuilder, BinaryBuilder, Float64Builder, Int64Builder, ListBuilder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    ArrayBuilder, BinaryBuilder, BooleanBuilder, Float64Builder, Int64Builder, ListBuilder,
+    StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
 use arrow_schema::SchemaRef;
@@ -29,6 +29,7 @@ pub(super) struct Columns {
 enum Builder {
     Long(Int64Builder),
     Double(Float64Builder),
+    Boolean(BooleanBuilder),
     Text(StringBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Doubles(ListBuilder<Float64Builder>),
@@ -111,6 +112,7 @@ macro_rules! put {
 put! {
     long, Long, i64, |b, v| b.append_value(v), size_of_val(&v);
     double, Double, f64, |b, v| b.append_value(v), size_of_val(&v);
+    boolean, Boolean, bool, |b, v| b.append_value(v), size_of_val(&v);
     text, Text, &str, |b, v| b.append_value(v), v.len();
     timestamp, Timestamp, i64, |b, v| b.append_value(v), size_of_val(&v);
     doubles, Doubles, &[f64], |b, v| {
@@ -125,6 +127,7 @@ impl Builder {
         match ty {
             ColumnType::Long => Builder::Long(Int64Builder::new()),
             ColumnType::Double => Builder::Double(Float64Builder::new()),
+            ColumnType::Boolean => Builder::Boolean(BooleanBuilder::new()),
             ColumnType::Text => Builder::Text(StringBuilder::new()),
             ColumnType::Timestamp => {
                 Builder::Timestamp(TimestampMicrosecondBuilder::new().with_timezone("UTC"))
@@ -140,6 +143,7 @@ impl Builder {
         match self {
             Builder::Long(b) => b.append_null(),
             Builder::Double(b) => b.append_null(),
+            Builder::Boolean(b) => b.append_null(),
             Builder::Text(b) => b.append_null(),
             Builder::Timestamp(b) => b.append_null(),
             Builder::Doubles(b) => b.append_null(),
@@ -152,6 +156,7 @@ impl Builder {
         match self {
             Builder::Long(b) => Arc::new(b.finish()),
             Builder::Double(b) => Arc::new(b.finish()),
+            Builder::Boolean(b) => Arc::new(b.finish()),
             Builder::Text(b) => {
                 // With an eighth to spare, or every second batch would outgrow it by a little.
                 let bytes = b.values_slice().len();

@@ -131,6 +131,7 @@ impl Cells {
                 ColumnType::Double => {
                     out.double(some.then(|| array.as_primitive::<Float64Type>().value(row)))
                 }
+                ColumnType::Boolean => out.boolean(some.then(|| array.as_boolean().value(row))),
                 ColumnType::Text => out.text(some.then(|| array.as_string::<i32>().value(row))),
                 ColumnType::Timestamp => {
                     out.timestamp(
@@ -153,6 +154,7 @@ fn fits(ty: ColumnType, array: &ArrayRef) -> bool {
     match ty {
         ColumnType::Long => array.as_primitive_opt::<Int64Type>().is_some(),
         ColumnType::Double => array.as_primitive_opt::<Float64Type>().is_some(),
+        ColumnType::Boolean => array.as_boolean_opt().is_some(),
         ColumnType::Text => array.as_string_opt::<i32>().is_some(),
         ColumnType::Timestamp => array.as_primitive_opt::<TimestampMicrosecondType>().is_some(),
         ColumnType::Doubles => array

@@ -17,6 +17,7 @@ fn data_type(ty: ColumnType) -> DataType {
     match ty {
         ColumnType::Long => DataType::Int64,
         ColumnType::Double => DataType::Float64,
+        ColumnType::Boolean => DataType::Boolean,
         ColumnType::Text => DataType::Utf8,
         ColumnType::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
         ColumnType::Doubles => DataType::List(element()),
@@ -39,6 +40,7 @@ fn field(column: &Column) -> Value {
     let ty = match column.ty {
         ColumnType::Long => json!("long"),
         ColumnType::Double => json!("double"),
+        ColumnType::Boolean => json!("boolean"),
         ColumnType::Text => json!("string"),
         ColumnType::Timestamp => json!("timestamp"),
         ColumnType::Doubles => {
@@ -56,6 +58,7 @@ pub(super) fn columns(schema: &Value) -> Option<Vec<Column>> {
             Value::String(name) => match name.as_str() {
                 "long" => ColumnType::Long,
                 "double" => ColumnType::Double,
+                "boolean" => ColumnType::Boolean,
                 "string" => ColumnType::Text,
                 "timestamp" => ColumnType::Timestamp,
                 "binary" => ColumnType::Binary,

@@ -82,6 +82,7 @@ fn value(json: &str, ty: ColumnType) -> Option<Value> {
         _ if json == "null" => Some(Value::Null),
         ColumnType::Long => json.parse().ok().map(Value::Long),
         ColumnType::Double => double(json).map(Value::Double),
+        ColumnType::Boolean => json.parse().ok().map(Value::Boolean),
         ColumnType::Text => text().map(Value::Text),
         ColumnType::Timestamp => {
             let time = NaiveDateTime::parse_from_str(&text()?, "%Y-%m-%dT%H:%M:%S%.fZ").ok()?;

@@ -52,6 +52,7 @@ pub(super) fn json(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Resul
                 Value::Null => serde_json::Value::Null,
                 Value::Long(number) => (*number).into(),
                 Value::Double(number) => (*number).into(),
+                Value::Boolean(truth) => (*truth).into(),
                 Value::Doubles(numbers) => numbers.as_slice().into(),
                 Value::Text(_) | Value::Timestamp(_) | Value::Binary(_) => text(value).into(),
             };
@@ -109,6 +110,7 @@ fn text(value: &Value) -> String {
         Value::Null => String::new(),
         Value::Long(number) => number.to_string(),
         Value::Double(number) => number.to_string(),
+        Value::Boolean(truth) => truth.to_string(),
         Value::Text(text) => text.clone(),
         Value::Timestamp(micros) => match DateTime::from_timestamp_micros(*micros) {
             Some(time) => time.to_rfc3339_opts(SecondsFormat::AutoSi, true),

@@ -140,6 +140,7 @@ pub(super) fn row_digest(secret: Secret, row: &[Value]) -> Digest {
                     (5, values.iter().map(|v| v.to_bits()).collect::<Vec<_>>()).hash(state)
                 }
                 Value::Binary(value) => (6, value).hash(state),
+                Value::Boolean(value) => (7, value).hash(state),
             }
         }
     }

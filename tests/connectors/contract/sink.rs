@@ -100,6 +100,7 @@ fn edges() -> Vec<Row> {
             Value::Double(double),
             place,
             Value::Binary(vec![0, 255, 10]),
+            Value::Boolean(id == 0),
         ]
     };
     let empty = vec![
@@ -109,6 +110,7 @@ fn edges() -> Vec<Row> {
         Value::Double(0.0),
         Value::Doubles(Vec::new()),
         Value::Binary(Vec::new()),
+        Value::Boolean(false),
     ];
     let mut nulls = vec![Value::Null; columns().len()];
     nulls[0] = Value::Long(i64::MIN);

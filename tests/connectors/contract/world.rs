@@ -24,7 +24,7 @@ pub(crate) trait Place {
 
 /// The columns of all rows here: one of each type.
 pub(crate) fn columns() -> Vec<Column> {
-    use ColumnType::{Binary, Double, Doubles, Long, Text, Timestamp};
+    use ColumnType::{Binary, Boolean, Double, Doubles, Long, Text, Timestamp};
     let types = [
         ("id", Long),
         ("title", Text),
@@ -32,6 +32,7 @@ pub(crate) fn columns() -> Vec<Column> {
         ("ratio", Double),
         ("place", Doubles),
         ("bytes", Binary),
+        ("paid", Boolean),
     ];
     types.map(|(name, ty)| Column { name: name.into(), ty, nullable: name != "id" }).to_vec()
 }

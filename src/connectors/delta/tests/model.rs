@@ -43,6 +43,7 @@ pub(super) fn schema(mode: Mode) -> Schema {
         column("timestamp", ColumnType::Timestamp, true),
         column("ratio", ColumnType::Double, true),
         column("payload", ColumnType::Binary, true),
+        column("paid", ColumnType::Boolean, true),
     ];
     Schema { topic: "demo.pin".into(), columns, key: 1, mode }
 }
@@ -57,6 +58,7 @@ pub(super) fn row(key: i64, dice: &mut Dice) -> Row {
         some(dice, Value::Timestamp(1_598_586_767_000_000 + n)),
         some(dice, Value::Double(n as f64 / 3.0)),
         some(dice, Value::Binary(n.to_le_bytes().to_vec())),
+        some(dice, Value::Boolean(n % 3 == 0)),
     ]
 }
 
