@@ -1,6 +1,7 @@
 //! The names that a dataflow imports.
 
-pub use crate::row::{Row, Value};
+pub use crate::row;
+pub use crate::row::{Double, Row, Value};
 
 pub use crate::connect::{Sink, Source};
 

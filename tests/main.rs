@@ -5,6 +5,7 @@
 //!   duplicates and garbage.
 //! - [`table`]: what each verb of a table and of a group promises when rows come, change, arrive
 //!   late and go.
+//! - [`row`]: structs of one's own are rows, the same in every sink.
 //! - [`laws`]: random feeds against an oracle of plain maps: any batching, any order, any number of
 //!   workers, one answer.
 //! - [`runtime`]: a run is checked before it starts, continued after any death, and never by two at
@@ -22,6 +23,7 @@ mod connectors;
 mod dataflows;
 mod gateway;
 mod laws;
+mod row;
 mod runtime;
 mod stream;
 mod support;

@@ -5,9 +5,9 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
-use watershed::Timestamp;
 use watershed::row::{ColumnType, Put, Row};
 use watershed::serdes::{Texts, Word};
+use watershed::{Timestamp, row};
 
 #[cfg(test)]
 mod tests;
@@ -175,26 +175,15 @@ impl Row for Geo {
     }
 }
 
-/// Who posted a pin, without its `ind`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct User {
-    /// First and last name with one blank between them; not unique.
-    pub(crate) user_name: Option<String>,
-    /// Age in years, as it was sent.
-    pub(crate) age: Option<i64>,
-    /// When the user joined.
-    pub(crate) date_joined: Option<Timestamp>,
-}
-
-impl Row for User {
-    fn columns() -> Vec<(ColumnType, bool)> {
-        [ColumnType::Text, ColumnType::Long, ColumnType::Timestamp].map(|ty| (ty, true)).to_vec()
-    }
-
-    fn put(&self, out: &mut dyn Put) {
-        out.text(self.user_name.as_deref());
-        out.long(self.age);
-        out.timestamp(self.date_joined.map(|t| t.0));
+row! {
+    /// The user who posted a pin, without the `ind`.
+    pub(crate) struct User {
+        /// First and last name with one blank between them; not unique.
+        pub(crate) user_name: Option<String>,
+        /// Age in years, as it was sent.
+        pub(crate) age: Option<i64>,
+        /// When the user joined.
+        pub(crate) date_joined: Option<Timestamp>,
     }
 }
 

@@ -18,6 +18,23 @@ impl Produced {
     pub fn columns<N: Into<String>>(names: impl IntoIterator<Item = N>) -> Self {
         Produced { columns: names.into_iter().map(Into::into).collect() }
     }
+
+    /// Appends columns, such as those of a struct that [`row!`](crate::row!) declares.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// watershed::row! {
+    ///     struct Place { country: String, year: i32 }
+    /// }
+    /// let produced = Produced::columns(["id"]).and(Place::COLUMNS); // id, country, year
+    /// # let _ = produced;
+    /// ```
+    #[must_use]
+    pub fn and<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.columns.extend(names.into_iter().map(Into::into));
+        self
+    }
 }
 
 /// How a table is kept, so that it can be asked while it is maintained.

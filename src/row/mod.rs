@@ -6,12 +6,17 @@ mod double;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 mod json;
 mod key;
+mod named;
 
 pub use double::Double;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 pub(crate) use json::write_object;
 pub use key::RowKey;
 pub(crate) use key::RowSum;
+#[doc(hidden)]
+pub use named::column_name;
+#[doc(hidden)]
+pub use serde;
 
 use std::cmp::Ordering;
 
