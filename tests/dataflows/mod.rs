@@ -24,6 +24,7 @@ mod layouts;
 mod limits;
 mod moved;
 mod network;
+mod nexmark;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod onward;
 mod posting;

@@ -1,0 +1,36 @@
+//! `nexmark`: the questions of the NEXMark benchmark that need no windows, as standing answers.
+
+mod generator;
+mod model;
+mod naive;
+mod queries;
+#[cfg(test)]
+mod tests;
+mod topology;
+
+use std::process::ExitCode;
+
+use watershed::program::Program;
+
+use generator::Kind;
+
+const ABOUT: &str = "Persons, auctions and bids of the NEXMark benchmark, and fifteen standing \
+                     answers about them in Delta tables
+
+Without a command it runs: it generates 100,000 events, 46 bids and 3 auctions for each person, \
+                     and prints the answers.";
+
+fn main() -> ExitCode {
+    program().main()
+}
+
+fn program() -> Program {
+    Program::new("nexmark", topology::topology)
+        .about(ABOUT)
+        .version(env!("CARGO_PKG_VERSION"))
+        .reads(Kind::ALL.map(Kind::topic))
+        .writes(queries::outputs())
+        .default_source("generated://?events=100000&seed=7")
+        .scheme("generated", generator::open)
+        .expects(naive::rows)
+}

@@ -1,0 +1,50 @@
+//! The questions: each a function whose doc comment is the question.
+//!
+//! Unlike in SQL, each answer is maintained: a bid or an auction that comes late moves it.
+
+pub(crate) mod auctions;
+pub(crate) mod bids;
+pub(crate) mod rankings;
+
+use watershed::program::Output;
+use watershed::{KStream, KTable};
+
+use crate::model::{Auction, Bid, Person};
+
+/// Bids by id.
+pub(crate) type Bids<'s> = KStream<'s, i64, Bid>;
+/// Auctions by id, as they are announced.
+pub(crate) type Listed<'s> = KStream<'s, i64, Auction>;
+/// Auctions by id, as they stand.
+pub(crate) type Auctions<'s> = KTable<'s, i64, Auction>;
+/// Persons by id.
+pub(crate) type Persons<'s> = KTable<'s, i64, Person>;
+
+/// The answers with their titles, in printing order.
+const TITLES: [(&str, &str); 15] = [
+    ("q0", "Which bids are there?"),
+    ("q1", "How much is each bid in euros?"),
+    ("q2", "Which bids are for every 123rd auction, and at which price?"),
+    ("q3", "Which people sell something of category 10 in Oregon, Idaho or California?"),
+    ("q4", "How much is the average winning bid in each category?"),
+    ("q6", "How much is the average winning bid in the last ten auctions of each seller?"),
+    ("q9", "Which bid wins each auction?"),
+    ("q10", "Which bids were made in which minute?"),
+    ("q14", "At which time of day were the dear bids made?"),
+    ("q17", "How many bids are made on each auction a day, and at which prices?"),
+    ("q18", "Which is the last bid of each bidder on each auction?"),
+    ("q19", "Which are the ten highest bids of each auction?"),
+    ("q20", "Which auctions are the bids in category 10 for?"),
+    ("q21", "Which id has the channel of each bid?"),
+    ("q22", "In which directories is the page of each bid?"),
+];
+/// The answers with about as many rows as there are bids.
+const LONG: [&str; 6] = ["q0", "q1", "q10", "q20", "q21", "q22"];
+
+/// Returns all answers. Long ones are printed only where they are named.
+pub(crate) fn outputs() -> [Output; 15] {
+    TITLES.map(|(topic, title)| {
+        let output = Output::new(topic).title(title);
+        if LONG.contains(&topic) { output.unlisted() } else { output }
+    })
+}
