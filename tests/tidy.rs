@@ -13,6 +13,7 @@ mod flags;
 mod source;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use source::{Source, identifiers, paths};
 
@@ -67,6 +68,9 @@ fn the_tree_keeps_the_house_rules() {
     let tree = Tree::of(&files);
     let mut broken: Vec<Broken> =
         files.iter().flat_map(|(path, text)| check(path, text, &tree)).collect();
+    let counts: Vec<_> =
+        files.iter().map(|(path, text)| (path.clone(), words::whats(&Source::new(text)))).collect();
+    broken.extend(words::too_many_whats(&counts));
     broken.extend(unlisted(&files));
     broken.extend(circles::circles(&files, &tree));
     if !root.join(".clippy.toml").exists() {
@@ -147,6 +151,7 @@ fn check(path: &str, text: &str, tree: &Tree) -> Vec<Broken> {
     let source = Source::new(text);
     let tested = tree.is_test(path);
     let mut broken = form(path, text, &source);
+    broken.extend(words::words(path, text, &source, tested));
     if !tested {
         broken.extend(long_tests(path, &source));
         broken.extend(panics(path, &source));

@@ -1,0 +1,39 @@
+//! Planted violations of the rules for words.
+
+use super::super::source::Source;
+use super::super::words::{BEGINNINGS, UNITS, WHATS, WIDTH, too_many_whats, whats};
+use super::{breaks, keeps};
+
+#[test]
+fn a_doc_comment_that_begins_with_a_clause_is_found() {
+    breaks(BEGINNINGS, "src/error.rs", "/// What it is.\nfn f() {}");
+    breaks(BEGINNINGS, "src/error.rs", "fn g() {}\n/// Whether it is.\nfn f() {}");
+    keeps(BEGINNINGS, "src/error.rs", "/// Whatever it is.\nfn f() {}");
+    keeps(BEGINNINGS, "src/error.rs", "/// Returns true\n/// Whether or not.\nfn f() {}");
+    keeps(BEGINNINGS, "src/error.rs", "fn f() {\n    // What it is.\n}");
+}
+
+#[test]
+fn a_comment_wider_than_a_line_is_found() {
+    breaks(WIDTH, "src/error.rs", &format!("// {}", "x".repeat(98)));
+    keeps(WIDTH, "src/error.rs", &format!("// {}", "x".repeat(97)));
+}
+
+#[test]
+fn a_constant_without_a_unit_is_found() {
+    breaks(UNITS, "src/error.rs", "const FAR: u64 = 128 << 20;");
+    breaks(UNITS, "src/error.rs", "const PATIENCE: Duration = Duration::from_secs(1);");
+    keeps(UNITS, "src/error.rs", "const EPOCH_MAX_BYTES: u64 = 128 << 20;");
+    keeps(UNITS, "src/error.rs", "const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);");
+    keeps(UNITS, "src/error.rs", "const WORKERS: usize = 64;");
+    keeps(UNITS, "tests/a.rs", "const FAR: u64 = 128 << 20;");
+}
+
+#[test]
+fn comments_with_too_many_clauses_are_found() {
+    let counts = |text: &str| vec![("src/a.rs".to_owned(), whats(&Source::new(text)))];
+    let plain = "// A plain sentence.\n".repeat(98);
+    assert_eq!(too_many_whats(&counts(&format!("{plain}// What it is.\n"))), []);
+    let many = too_many_whats(&counts(&format!("{plain}// What it is.\n// What else.\n")));
+    assert_eq!(many, [(WHATS, "2 in 100 comment lines: src/a.rs 2".to_owned())]);
+}

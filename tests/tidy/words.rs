@@ -1,0 +1,101 @@
+//! The rules for words: plain English in comments, units in constants.
+
+use super::source::{Source, identifiers};
+use super::{Broken, place};
+
+/// The most occurrences of "what" in 1,000 lines of comments.
+const MOST_WHATS: usize = 15;
+/// The widest line of a comment, in characters; rustfmt keeps code to it.
+const WIDEST_COMMENT: usize = 100;
+
+pub(super) const WHATS: &str = "At most 15 of 1,000 comment lines have the word \"what\": name the thing instead of describing it.";
+pub(super) const BEGINNINGS: &str =
+    "A doc comment begins with a noun or a verb, not with What, Who, Whose or Whether.";
+pub(super) const WIDTH: &str = "A line of a comment has at most 100 characters.";
+pub(super) const UNITS: &str = "A constant of time or size names its unit or quantity, such as EPOCH_MAX_BYTES or CONNECT_TIMEOUT.";
+
+/// Nouns that name a length of time; its type carries the unit.
+const TIMES: [&str; 14] = [
+    "TIMEOUT", "INTERVAL", "DEADLINE", "DELAY", "PAUSE", "PERIOD", "AGE", "LIFETIME", "WAIT",
+    "DURATION", "BACKOFF", "TTL", "GRACE", "LATENCY",
+];
+/// Units of integers that are written with a shift or in millions.
+const SIZES: [&str; 16] = [
+    "BYTES", "KIB", "MIB", "RECORDS", "ROWS", "EVENTS", "KEYS", "FILES", "LINES", "CHARS", "UNITS",
+    "MILLIS", "MICROS", "NANOS", "SECONDS", "SLOTS",
+];
+
+/// Counts the words "what" and the comment lines of a file.
+pub(super) fn whats(source: &Source) -> (usize, usize) {
+    let count = |text: &str| {
+        identifiers(text).filter(|(_, word)| word.eq_ignore_ascii_case("what")).count()
+    };
+    let words = source.comments.iter().map(|(_, comment)| count(comment)).sum();
+    (words, source.comments.len())
+}
+
+/// Reports a tree whose comments have too many "what": the files that have most of them first.
+pub(super) fn too_many_whats(counts: &[(String, (usize, usize))]) -> Vec<Broken> {
+    let (words, lines) =
+        counts.iter().fold((0, 0), |(words, lines), (_, (w, l))| (words + w, lines + l));
+    if words * 1000 <= lines * MOST_WHATS {
+        return Vec::new();
+    }
+    let mut most: Vec<_> = counts.iter().filter(|(_, (words, _))| *words > 0).collect();
+    most.sort_by_key(|(_, (words, _))| std::cmp::Reverse(*words));
+    let most: Vec<String> =
+        most.iter().take(30).map(|(path, (words, _))| format!("{path} {words}")).collect();
+    vec![(WHATS, format!("{words} in {lines} comment lines: {}", most.join(", ")))]
+}
+
+/// Checks the comments and constants of one file.
+pub(super) fn words(path: &str, text: &str, source: &Source, tested: bool) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for (line, comment) in &source.comments {
+        let doc = ["///", "//!"].iter().find_map(|mark| comment.strip_prefix(mark));
+        // A doc comment begins where the line before is none.
+        let first = text.lines().nth(line.wrapping_sub(2)).unwrap_or_default().trim();
+        if let Some(prose) = doc
+            && (!first.starts_with("///") && !first.starts_with("//!"))
+        {
+            let word = identifiers(prose).next().map_or("", |(_, word)| word);
+            if ["What", "Who", "Whose", "Whether"].contains(&word) {
+                broken.push((BEGINNINGS, place(path, *line, prose.trim())));
+            }
+        }
+    }
+    for (number, line) in text.lines().enumerate() {
+        if line.trim_start().starts_with("//") && line.chars().count() > WIDEST_COMMENT {
+            broken.push((WIDTH, place(path, number + 1, line.trim())));
+        }
+    }
+    if !tested {
+        broken.extend(units(path, source));
+    }
+    broken
+}
+
+/// Reports constants of time and size whose name has neither unit nor quantity.
+fn units(path: &str, source: &Source) -> Vec<Broken> {
+    let mut broken = Vec::new();
+    for (at, word) in identifiers(&source.shipped) {
+        let rest = &source.shipped[at + word.len()..];
+        let Some((name, rest)) =
+            (word == "const").then(|| rest.split_once(':')).flatten().map(|(n, r)| (n.trim(), r))
+        else {
+            continue;
+        };
+        let Some((ty, value)) = rest.split(';').next().and_then(|item| item.split_once('=')) else {
+            continue;
+        };
+        let upper = name.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        let has = |nouns: &[&str]| name.split('_').any(|part| nouns.contains(&part));
+        let sized = ["<< 10", "<< 20", "<< 30", "_000_000"].iter().any(|s| value.contains(s));
+        let integer = ["usize", "u64", "u32", "i64"].contains(&ty.trim());
+        let wrong = ty.trim() == "Duration" && !has(&TIMES) || integer && sized && !has(&SIZES);
+        if upper && wrong {
+            broken.push((UNITS, place(path, source.line(at), name)));
+        }
+    }
+    broken
+}
