@@ -23,7 +23,7 @@ pub(super) struct Guard {
     hosts: Hosts,
     clients: Clients,
     slots: Shares,
-    pub(super) bodies: Shares,
+    bodies: Shares,
 }
 
 impl Guard {
@@ -146,7 +146,8 @@ async fn admit(guard: &Guard, peer: &Peer, request: Request) -> Result<Admitted,
     if !guard.clients.is_within_rate(client, (guard.config.clock)()) {
         return Err(Refusal::RateLimited);
     }
-    let (body, permits) = body::read(guard, &peer.connection, body).await?;
+    let (body, permits) =
+        body::read(&guard.config.limits, &guard.bodies, &peer.connection, body).await?;
     let bytes = body.len() as u64;
     Ok(Admitted {
         request: Request::from_parts(parts, Body::from(body)),

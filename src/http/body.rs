@@ -6,30 +6,34 @@ use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use futures::{FutureExt, StreamExt};
 
-use super::Refusal;
-use super::admission::Guard;
 use super::deadline::{Deadline, Pace};
 use super::lobby::Connection;
-use super::shares::Permits;
+use super::shares::{Permits, Shares};
+use super::{Limits, Refusal};
 
-/// Reads a body to its end, and returns it with the room it takes.
+/// Reads a body to its end, and returns it with the room it takes from `bodies`.
 pub(super) async fn read(
-    guard: &Guard,
+    limits: &Limits,
+    bodies: &Shares,
     connection: &Connection,
     body: Body,
 ) -> Result<(Bytes, Permits), Refusal> {
-    if body.size_hint().lower() > guard.config.limits.body_max_bytes as u64 {
+    if body.size_hint().lower() > limits.body_max_bytes as u64 {
         return Err(Refusal::BodyTooLarge);
     }
-    let mut permits = guard.bodies.empty(connection.address()).ok_or(Refusal::Stopping)?;
-    let read = read_frames(guard, body, &mut permits);
-    let read = tokio::time::timeout(guard.config.limits.body_timeout, read).await;
+    let mut permits = bodies.empty(connection.address()).ok_or(Refusal::Stopping)?;
+    let read = read_frames(limits, bodies, body, &mut permits);
+    let read = tokio::time::timeout(limits.body_timeout, read).await;
     Ok((read.map_err(|_| Refusal::BodyTimeout)??, permits))
 }
 
 /// Reads all frames. Room is taken as bytes arrive, and none for bytes that are only announced.
-async fn read_frames(guard: &Guard, body: Body, permits: &mut Permits) -> Result<Bytes, Refusal> {
-    let limits = &guard.config.limits;
+async fn read_frames(
+    limits: &Limits,
+    bodies: &Shares,
+    body: Body,
+    permits: &mut Permits,
+) -> Result<Bytes, Refusal> {
     let mut frames = pin!(body.into_data_stream());
     let (mut deadline, mut arrived) = (None::<Deadline>, 0);
     // Most bodies are one frame, which is not copied. Many small frames are copied together,
@@ -52,7 +56,7 @@ async fn read_frames(guard: &Guard, body: Body, permits: &mut Permits) -> Result
         if first.len() + all.len() + frame.len() > limits.body_max_bytes {
             return Err(Refusal::BodyTooLarge);
         }
-        if !guard.bodies.add(permits, frame.len()) {
+        if !bodies.add(permits, frame.len()) {
             return Err(Refusal::NoBodyRoom);
         }
         arrived += frame.len();

@@ -17,6 +17,7 @@
 //! Objects are only ever created. If another object has the name, or a partition's folder is gone,
 //! appending ends with an error, and the journal keeps the records.
 
+mod command;
 mod frame;
 mod journal;
 mod publish;
@@ -41,10 +42,11 @@ use crate::store::disk;
 use super::layout;
 use super::lock::WriterLock;
 
+use command::{Command, Request};
 pub(super) use frame::SEGMENT_HEAD_BYTES;
 use journal::Journal;
 use publish::{Backlog, Published, publish_all};
-use writer::{Command, Request, Writer};
+use writer::Writer;
 
 /// Memory of a record besides its value.
 const RECORD_OVERHEAD_BYTES: usize = 64;

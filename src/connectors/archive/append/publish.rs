@@ -10,9 +10,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::disk;
 
+use super::command::Command;
 use super::journal::{self, Run};
 use super::topics::{self, Key};
-use super::writer::Command;
 use super::{Shared, lock};
 
 /// Pause after a failed attempt to publish.

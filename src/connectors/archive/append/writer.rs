@@ -10,6 +10,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use crate::connect::append::{Appended, NewRecord, Position, Refusal};
 use crate::error::Error;
 
+use super::command::{Command, Request};
 use super::journal::{Journal, Note, Run, WriteError};
 use super::publish::Group;
 use super::topics::Key;
@@ -17,28 +18,6 @@ use super::{Shared, lock};
 
 /// Most requests of one sync.
 const GROUP_REQUESTS: usize = 1024;
-
-/// A command for the writer.
-pub(super) enum Command {
-    Append(Request),
-    /// Answered when all records before it are published and gone from the journal.
-    Drain(oneshot::Sender<()>),
-    /// Answered when the journal records that a topic is deleted and gets the name `aside`.
-    Delete {
-        topic: Arc<str>,
-        aside: String,
-        done: oneshot::Sender<Result<(), Refusal>>,
-    },
-}
-
-/// The records of one request.
-pub(super) struct Request {
-    pub(super) topic: Arc<str>,
-    pub(super) records: Vec<NewRecord>,
-    /// Room that the records take until they are published.
-    pub(super) room: OwnedSemaphorePermit,
-    pub(super) done: oneshot::Sender<Result<Vec<Appended>, Refusal>>,
-}
 
 /// Writes records to the journal.
 pub(super) struct Writer {
