@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
 
-use crate::graph::{DeadLetter, Graph};
+use crate::graph::Graph;
 use crate::metrics::TopicCounters;
 use crate::operators::{Arrived, Datum, latest};
 use crate::options::{Consumed, Decoded};
+use crate::plan::DeadLetter;
 use crate::ports::{Decode, Feed, source};
 use crate::record::{Ordinal, Record};
 use crate::secret::Secret;

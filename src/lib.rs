@@ -41,7 +41,7 @@
 //!   6  program                            the command line that every dataflow gets
 //!   5  runtime  testing                   epochs, workers, commits, recovery · the test driver
 //!   4  builder  topology  durable         topics to streams · what a topology is · manifests
-//!   3  options  graph  stream  table  grouped     the DSL
+//!   3  options  plan  graph  stream  table  grouped     the DSL
 //!   2  operators  ports                   what it lowers to · where it touches the runtime
 //!   1  serdes  row  store  connect        bytes and values · values and columns · durable objects · connectors' contract
 //!      http                               a bounded HTTP server
@@ -65,6 +65,7 @@ mod http;
 mod metrics;
 mod operators;
 pub mod options;
+mod plan;
 mod ports;
 pub mod prelude;
 #[cfg(feature = "program")]
@@ -83,9 +84,9 @@ mod topology;
 
 // The DSL.
 pub use builder::StreamsBuilder;
-pub use graph::DEAD_LETTERS;
 pub use grouped::KGrouped;
 pub use operators::Datum;
+pub use plan::DEAD_LETTERS;
 pub use ports::{ReadOnlyStore, View};
 pub use stream::KStream;
 pub use table::KTable;

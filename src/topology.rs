@@ -7,8 +7,8 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::builder::StreamsBuilder;
 use crate::connect::Mode;
-use crate::graph::{Graph, Plan, Plugs};
-use crate::operators::Seeds;
+use crate::graph::{Graph, TopicBindings};
+use crate::plan::Plan;
 
 /// A function of [`StreamsBuilder`], run once on every worker: it must build the same each time.
 #[derive(Clone)]
@@ -55,7 +55,8 @@ impl Topology {
             let _ = writeln!(text, "  {} ({mode}): {}", sink.topic, columns.join(", "));
         }
         for store in &plan.stores {
-            let _ = writeln!(text, "  {} (store of {}): {}", store.name, store.node, store.rows);
+            let _ =
+                writeln!(text, "  {} (store of {}): {}", store.name, store.node, store.type_names);
         }
         text
     }
@@ -65,15 +66,7 @@ impl Topology {
         let build = self.build.clone();
         timely::execute_directly(move |worker| {
             worker.dataflow(|scope| {
-                let plugs = Plugs {
-                    feeds: Default::default(),
-                    sinks: Default::default(),
-                    stores: Default::default(),
-                    gauges: Default::default(),
-                    seeds: Seeds::of_a_plan(),
-                    open: Default::default(),
-                };
-                let graph = Graph::new(scope, plugs);
+                let graph = Graph::new(scope, TopicBindings::none());
                 build(&StreamsBuilder::new(graph.clone()));
                 graph.finish()
             })
@@ -81,9 +74,9 @@ impl Topology {
     }
 
     /// Builds it over what is bound.
-    pub(crate) fn install(&self, worker: &mut timely::worker::Worker, plugs: Plugs) {
+    pub(crate) fn install(&self, worker: &mut timely::worker::Worker, bindings: TopicBindings) {
         worker.dataflow_named(&self.name, |scope| {
-            let graph = Graph::new(scope, plugs);
+            let graph = Graph::new(scope, bindings);
             (self.build)(&StreamsBuilder::new(graph.clone()));
             graph.finish();
         });

@@ -22,7 +22,7 @@ const FLOORS: [&[&str]; 7] = [
     &["error", "time", "secret", "record", "metrics"],
     &["http", "serdes", "row", "store", "windows", "connect"],
     &["operators", "ports"],
-    &["options", "graph", "stream", "table", "grouped"],
+    &["options", "plan", "graph", "stream", "table", "grouped"],
     &["builder", "topology", "durable"],
     &["runtime", "testing"],
     &["program"],

@@ -75,7 +75,7 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
             {
                 // The right to send at the epoch is given up only after its part is handed over.
                 let (epoch, (_capability, net)) = first.remove_entry();
-                store.hand(epoch, net);
+                store.stage(epoch, net);
             }
         }
     });

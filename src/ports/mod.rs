@@ -18,5 +18,5 @@ pub(crate) use gauges::{Gauges, measure};
 pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use sink_handle::{Barriers, Report, SinkHandle, append, snapshot, snapshot_diffs};
 pub(crate) use source::{Decode, source};
+pub(crate) use store::{AnyStore, Rows};
 pub use store::{ReadOnlyStore, View};
-pub(crate) use store::{Rows, Shelf};

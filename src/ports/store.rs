@@ -89,16 +89,16 @@ impl<K: Datum, V: Datum> fmt::Debug for View<K, V> {
 pub struct ReadOnlyStore<K: Ord, V>(Arc<Rows<K, V>>);
 
 impl<K: Datum, V: Datum> ReadOnlyStore<K, V> {
-    /// The handle of a shelf, if that has such keys and values.
-    pub(crate) fn of(shelf: Arc<dyn Shelf>) -> Option<Self> {
-        let shelf: Arc<dyn Any + Send + Sync> = shelf;
-        shelf.downcast().ok().map(ReadOnlyStore)
+    /// Returns a handle of `store`, if its keys and values are of these types.
+    pub(crate) fn of(store: Arc<dyn AnyStore>) -> Option<Self> {
+        let store: Arc<dyn Any + Send + Sync> = store;
+        store.downcast().ok().map(ReadOnlyStore)
     }
 
     /// The whole table as it is now. Ask one view what is to be compared: of two, the second may be
     /// of a later epoch.
     pub fn view(&self) -> View<K, V> {
-        self.0.shown.read().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0.published.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// The value at `key` now.
@@ -116,33 +116,33 @@ impl<K: Datum, V: Datum> fmt::Debug for ReadOnlyStore<K, V> {
     }
 }
 
-/// A store of any type, as a run sees it.
-pub(crate) trait Shelf: Any + Send + Sync {
-    /// Shows all that was handed over of the epochs before `open`, in one step.
-    fn show(&self, open: Epoch);
+/// A store of any key and value types, as the runtime holds it.
+pub(crate) trait AnyStore: Any + Send + Sync {
+    /// Lets readers see the staged changes of all epochs before `open`, in one step.
+    fn publish(&self, open: Epoch);
 }
 
-/// What stands at the keys that an epoch has touched.
+/// The keys that an epoch has changed, each with its new value, `None` if it is deleted.
 pub(crate) type Net<K, V> = Map<K, Option<V>>;
 
-/// What is shown, and what waits for its epoch to be closed on all workers.
+/// The rows that readers see, and the changes of epochs that are not yet closed on all workers.
 pub(crate) struct Rows<K: Ord, V> {
-    waiting: Mutex<BTreeMap<Epoch, Vec<Net<K, V>>>>,
-    shown: RwLock<View<K, V>>,
+    staged: Mutex<BTreeMap<Epoch, Vec<Net<K, V>>>>,
+    published: RwLock<View<K, V>>,
 }
 
 impl<K: Datum, V: Datum> Rows<K, V> {
-    /// A store without rows.
-    pub(crate) fn shelf() -> Arc<dyn Shelf> {
+    /// Returns a store without rows.
+    pub(crate) fn empty() -> Arc<dyn AnyStore> {
         Arc::new(Rows::<K, V> {
-            waiting: Mutex::default(),
-            shown: View { rows: RedBlackTreeMapSync::new_sync(), epoch: None }.into(),
+            staged: Mutex::default(),
+            published: View { rows: RedBlackTreeMapSync::new_sync(), epoch: None }.into(),
         })
     }
 
-    /// Takes one worker's part of an epoch; no other worker's has keys of it.
-    pub(crate) fn hand(&self, epoch: Epoch, part: Net<K, V>) {
-        self.waiting
+    /// Takes the changes of an epoch from one worker. No other worker has changes of these keys.
+    pub(crate) fn stage(&self, epoch: Epoch, part: Net<K, V>) {
+        self.staged
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .entry(epoch)
@@ -151,16 +151,15 @@ impl<K: Datum, V: Datum> Rows<K, V> {
     }
 }
 
-impl<K: Datum, V: Datum> Shelf for Rows<K, V> {
-    fn show(&self, open: Epoch) {
+impl<K: Datum, V: Datum> AnyStore for Rows<K, V> {
+    fn publish(&self, open: Epoch) {
         let closed = {
-            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-            let later = waiting.split_off(&open);
-            std::mem::replace(&mut *waiting, later)
+            let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+            let later = staged.split_off(&open);
+            std::mem::replace(&mut *staged, later)
         };
-        // The next view is made aside: while that goes on, and whatever becomes of it, readers have
-        // the one before.
-        let mut next = self.shown.read().unwrap_or_else(PoisonError::into_inner).clone();
+        // Readers keep the previous view while the next one is made, also if that fails.
+        let mut next = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
         for (key, value) in closed.into_values().flatten().flatten() {
             match value {
                 Some(value) => next.rows.insert_mut(key, value),
@@ -168,9 +167,9 @@ impl<K: Datum, V: Datum> Shelf for Rows<K, V> {
             }
         }
         next.epoch = open.checked_sub(1);
-        // What only the view before held is freed when readers can go on.
+        // Rows that only the previous view held are freed after the lock is released.
         let before = std::mem::replace(
-            &mut *self.shown.write().unwrap_or_else(PoisonError::into_inner),
+            &mut *self.published.write().unwrap_or_else(PoisonError::into_inner),
             next,
         );
         drop(before);

@@ -12,7 +12,7 @@ use super::topics::Topic;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
 use crate::durable::{Bound, Ledger, Manifest};
 use crate::error::{Error, Result};
-use crate::graph::Plan;
+use crate::plan::Plan;
 use crate::record::PartitionId;
 use crate::secret::Secret;
 use crate::topology::Topology;

@@ -21,8 +21,8 @@ use super::topics::{self, Topics};
 use super::worker::{self, Shared, SinkWriter, Writers};
 use crate::connect::{Identity, Sink, SinkContext};
 use crate::error::{Error, Result};
-use crate::graph::Plan;
 use crate::operators::Seeds;
+use crate::plan::Plan;
 use crate::ports::Credit;
 use crate::store::disk;
 

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::operators::Datum;
-use crate::ports::{ReadOnlyStore, Shelf};
+use crate::plan::type_names;
+use crate::ports::{AnyStore, ReadOnlyStore};
 use crate::time::Epoch;
 use crate::topology::Topology;
 
 /// Stores by name. A table whose store is not here costs a run nothing.
 #[derive(Clone, Default)]
-pub(crate) struct Stores(BTreeMap<String, Arc<dyn Shelf>>);
+pub(crate) struct Stores(BTreeMap<String, Arc<dyn AnyStore>>);
 
 impl Stores {
     /// Opens every store of a topology.
@@ -33,13 +34,15 @@ impl Stores {
         let stores = topology.plan().stores;
         let found =
             stores.iter().find(|store| store.name == name && store.types == TypeId::of::<(K, V)>());
-        let shelf =
+        let store =
             found.map(|store| self.0.entry(name.to_string()).or_insert_with(store.make).clone());
-        shelf.and_then(ReadOnlyStore::of).ok_or_else(|| {
-            let has: Vec<String> =
-                stores.iter().map(|store| format!("{} of {}", store.name, store.rows)).collect();
+        store.and_then(ReadOnlyStore::of).ok_or_else(|| {
+            let has: Vec<String> = stores
+                .iter()
+                .map(|store| format!("{} of {}", store.name, store.type_names))
+                .collect();
             let has = if has.is_empty() { "none".into() } else { has.join(", ") };
-            let types = crate::graph::rows::<K, V>();
+            let types = type_names::<K, V>();
             let topology = topology.name();
             let wrong = format!("topology {topology} has no store {name} of {types}: it has {has}");
             Error::config(wrong).hint(
@@ -50,12 +53,12 @@ impl Stores {
     }
 
     /// Returns the stores by name, for one worker.
-    pub(super) fn by_name(&self) -> BTreeMap<String, Arc<dyn Shelf>> {
+    pub(super) fn by_name(&self) -> BTreeMap<String, Arc<dyn AnyStore>> {
         self.0.clone()
     }
 
     /// Publishes in each store all epochs before `completed`, in one step.
     pub(super) fn publish(&self, completed: Epoch) {
-        self.0.values().for_each(|store| store.show(completed));
+        self.0.values().for_each(|store| store.publish(completed));
     }
 }

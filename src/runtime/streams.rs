@@ -6,8 +6,8 @@ use super::config::Config;
 use super::stores::Stores;
 use crate::connect::{Sink, Source};
 use crate::error::{Error, Result};
-use crate::graph::{DEAD_LETTERS, Plan};
 use crate::operators::Datum;
+use crate::plan::{DEAD_LETTERS, Plan};
 use crate::ports::ReadOnlyStore;
 use crate::topology::Topology;
 

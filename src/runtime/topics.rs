@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::connect::{Identity, Source};
-use crate::graph::Plan;
 use crate::metrics::TopicCounters;
+use crate::plan::Plan;
 use crate::ports::{Credit, Feed};
 use crate::record::PartitionId;
 

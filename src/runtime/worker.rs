@@ -17,7 +17,7 @@ use super::panic_guard::PanicGuard;
 use super::stores::Stores;
 use crate::connect::Recovering;
 use crate::error::{Error, Result};
-use crate::graph::Plugs;
+use crate::graph::TopicBindings;
 use crate::metrics::TopicCounters;
 use crate::operators::Seeds;
 use crate::ports::{Barriers, Feed, Gauges, SinkHandle};
@@ -58,7 +58,7 @@ pub(super) struct Shared {
 impl Shared {
     /// Returns the bindings for the worker of this global number; it may be called once for each.
     /// `completed` is set to the completed frontier of the dataflow.
-    fn plugs(&self, worker: usize, completed: Rc<Cell<u64>>) -> Plugs {
+    fn bindings(&self, worker: usize, completed: Rc<Cell<u64>>) -> TopicBindings {
         let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
         let own = writers.remove(&worker).unwrap_or_default().into_iter();
         let sinks = own.map(|SinkWriter { topic, sink, recovering }| {
@@ -69,7 +69,7 @@ impl Shared {
             });
             (topic, SinkHandle { recovering, barriers: self.barriers.clone(), report })
         });
-        Plugs {
+        TopicBindings {
             sinks: sinks.collect(),
             feeds: self.feeds.clone(),
             stores: self.stores.by_name(),
@@ -94,8 +94,8 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         let guard = PanicGuard::new("worker", shared.coordinator.clone());
         let frontier = Rc::new(Cell::new(0));
         // The index counts the workers of all processes.
-        let plugs = shared.plugs(worker.index(), frontier.clone());
-        shared.topology.install(worker, plugs);
+        let bindings = shared.bindings(worker.index(), frontier.clone());
+        shared.topology.install(worker, bindings);
         let (mut completed, mut open, mut opened) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let announced = shared.open.load(Ordering::Acquire);

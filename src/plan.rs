@@ -1,0 +1,100 @@
+//! The plan of a topology: its steps, topics and stores, without its closures.
+
+use std::any::{TypeId, type_name};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::connect::Schema;
+use crate::error::{Error, Result};
+use crate::ports::AnyStore;
+use crate::row::{ColumnType, Put, Row};
+
+/// The topic to which dead letters are written.
+pub const DEAD_LETTERS: &str = "dead_letters";
+
+/// A record that could not be used: a row of [`DEAD_LETTERS`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct DeadLetter {
+    pub(crate) topic: String,
+    pub(crate) partition: i64,
+    pub(crate) position: String,
+    pub(crate) reason: String,
+    pub(crate) detail: String,
+    pub(crate) payload: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// The names of its columns.
+    pub(crate) const COLUMNS: [&str; 6] =
+        ["topic", "partition", "position", "reason", "detail", "payload"];
+}
+
+impl Row for DeadLetter {
+    fn columns() -> Vec<(ColumnType, bool)> {
+        use ColumnType::{Binary, Long, Text};
+        [Text, Long, Text, Text, Text, Binary].map(|ty| (ty, false)).to_vec()
+    }
+    fn put(&self, out: &mut dyn Put) {
+        out.text(Some(&self.topic));
+        out.long(Some(self.partition));
+        out.text(Some(&self.position));
+        out.text(Some(&self.reason));
+        out.text(Some(&self.detail));
+        out.binary(Some(&self.payload));
+    }
+}
+
+/// A step of the topology, as `describe` prints it and the fingerprint hashes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Node {
+    pub(crate) verb: String,
+    pub(crate) name: Option<String>,
+    pub(crate) inputs: Vec<usize>,
+}
+
+/// A table that can be read while it is maintained.
+#[derive(Clone, Debug)]
+pub(crate) struct MaterializedTable {
+    /// The name of its store.
+    pub(crate) name: String,
+    /// The step that makes its rows.
+    pub(crate) node: usize,
+    /// The type of the pair of key and value.
+    pub(crate) types: TypeId,
+    /// The same types by name, for messages.
+    pub(crate) type_names: String,
+    /// Makes an empty store of these types.
+    pub(crate) make: fn() -> Arc<dyn AnyStore>,
+}
+
+/// Returns the names of two types without their paths, for messages.
+pub(crate) fn type_names<K, V>() -> String {
+    let types = format!("{}, {}", type_name::<K>(), type_name::<V>());
+    let parts = types.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+    parts.filter_map(|part| part.rsplit("::").next()).collect()
+}
+
+/// A topology as data: everything but its closures.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Plan {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) sources: Vec<String>,
+    pub(crate) sinks: Vec<Schema>,
+    /// No part of the fingerprint: a run may continue a state with other stores.
+    pub(crate) stores: Vec<MaterializedTable>,
+    pub(crate) errors: Vec<String>,
+    /// The steps whose results depend on where epochs end. The records alone can't rebuild them.
+    pub(crate) volatile: Vec<String>,
+}
+
+impl Plan {
+    /// Returns the schema of the rows that are written to `topic`.
+    ///
+    /// # Errors
+    /// When the topology does not write to it.
+    pub(crate) fn sink(&self, topic: &str) -> Result<&Schema> {
+        let sink = self.sinks.iter().find(|schema| schema.topic == topic);
+        sink.ok_or_else(|| Error::internal(format!("topic {topic} has no schema")))
+    }
+}
