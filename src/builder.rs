@@ -13,7 +13,7 @@ use crate::ports::{Decode, Feed, source};
 use crate::record::{Ordinal, Record};
 use crate::secret::Secret;
 use crate::serdes::Reject;
-use crate::stream::{Event, KStream};
+use crate::stream::{Event, KStream, Updates};
 use crate::table::KTable;
 use crate::time::Epoch;
 
@@ -70,7 +70,7 @@ impl<'s> StreamsBuilder<'s> {
                 Ok(timestamp)
             }),
         );
-        KStream::new(self.graph.clone(), node, events, false)
+        KStream::new(self.graph.clone(), node, events, Updates::AppendOnly)
     }
 
     /// Reads a topic as a table: the latest record of a key stands, unlike Kafka's by position also

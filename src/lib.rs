@@ -85,7 +85,7 @@ mod topology;
 // The DSL.
 pub use builder::StreamsBuilder;
 pub use grouped::KGrouped;
-pub use operators::Datum;
+pub use operators::{Datum, Diffs};
 pub use plan::DEAD_LETTERS;
 pub use ports::{ReadOnlyStore, View};
 pub use stream::KStream;

@@ -1,35 +1,34 @@
-//! [`KGrouped`]: values by group, and the aggregates of them. Each is maintained as values come,
-//! change and go.
+//! [`KGrouped`]: values by group, and their aggregates, maintained while values are added, changed
+//! and removed.
 //!
-//! What becomes of null keys, tombstones, duplicates and out-of-order records is said once, at the
-//! type; a verb says only where it differs.
+//! The type states how null keys, tombstones, duplicates and out-of-order records are treated. The
+//! doc of a verb states only where it differs.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use crate::graph::Graph;
 use crate::operators::{
-    Aggregate, Count, Datum, Diffs, Distinct, Extreme, Folded, Quantile, Sum, Top, fold,
+    Aggregate, Count, Datum, Diffs, Distinct, Extreme, Folded, Placement, Quantile, Sum, Top, fold,
 };
 use crate::options::Ties;
 use crate::table::KTable;
 
-/// Values by group: Kafka's `KGroupedStream` and `KGroupedTable` in one, as no aggregate needs a
-/// subtractor.
+/// Values by group: Kafka's `KGroupedStream` and `KGroupedTable` in one, because no aggregate needs
+/// a subtractor.
 ///
-/// A group without values has no row. All but [`reduce`](Self::reduce) and
-/// [`aggregate`](Self::aggregate) take time logarithmic in the group for a change;
-/// [`top`](Self::top) takes in addition time linear in the rows that it gives, and with
-/// [`Ties::Keep`] these are all that tie.
+/// A group without values has no row. A change takes time logarithmic in the size of its group,
+/// except in [`reduce`](Self::reduce) and [`aggregate`](Self::aggregate). [`top`](Self::top) also
+/// takes time linear in its rows, which with [`Ties::Keep`] include all that tie.
 ///
-/// What holds where a verb does not say otherwise:
-/// - A **null** that was let in is a group or a value like others (`None`), where Kafka leaves such
-///   records out.
-/// - A **tombstone** of a table takes its row's value out of the group, and with the last value the
+/// Unless the doc of a verb differs:
+/// - A **null** that a serde has accepted is a group or a value like others (`None`). Kafka ignores
+///   such records.
+/// - A **tombstone** of a table removes its row's value from the group, and with the last value the
 ///   group's row.
-/// - A **duplicate** record of a stream is one more value; of a table it changes nothing.
-/// - **Out-of-order records** of a stream are values like others, as no aggregate depends on the
-///   order of arrival.
+/// - A **duplicate** record of a stream is one more value. In a table it changes nothing.
+/// - **Out-of-order records** of a stream are values like others: no aggregate depends on the order
+///   of arrival.
 #[derive(Clone)]
 pub struct KGrouped<'s, G: Datum, X: Datum> {
     graph: Graph<'s>,
@@ -52,11 +51,12 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
             self.graph.clone(),
             node,
             fold(self.values.clone(), verb, Box::new(fresh), pair, self.graph.seeds()),
-            true,
+            Placement::Owner,
         )
     }
 
-    /// How many values; unlike Kafka's it ends with its last value instead of staying at 0.
+    /// Returns the number of values. Unlike Kafka's, the row is deleted with the group's last value
+    /// instead of staying at 0.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -76,8 +76,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("count", Count::default)
     }
 
-    /// The sum of what `of` gives, a verb Kafka lacks; beyond 64 bits it stays at the end of the
-    /// range. A sum of 0 is a row.
+    /// Returns the sum of the results of `of`. A sum beyond 64 bits is the end of the range, and a
+    /// sum of 0 is a row. Kafka has no such verb.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -97,7 +97,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("sum", move || Sum { of: of.clone(), total: 0, rows: 0 })
     }
 
-    /// The least value, a verb Kafka lacks; when the last of its equals goes, the next stands.
+    /// Returns the least value. When its last duplicate is removed, the next value takes its place.
+    /// Kafka has no such verb.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -116,7 +117,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("min", || Extreme::new(false))
     }
 
-    /// The greatest value, a verb Kafka lacks; when the last of its equals goes, the next stands.
+    /// Returns the greatest value. When its last duplicate is removed, the next value takes its
+    /// place. Kafka has no such verb.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -135,8 +137,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("max", || Extreme::new(true))
     }
 
-    /// How many different values, a verb Kafka lacks: a duplicate counts once. It keeps a keyed
-    /// 128-bit digest of each.
+    /// Returns the number of different values: duplicates count once. It keeps a keyed 128-bit
+    /// digest of each. Kafka has no such verb.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -156,8 +158,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("count_distinct", move || Distinct::new(seeds))
     }
 
-    /// The middle value, a verb Kafka lacks; of an even number the lower middle: element `(n - 1) /
-    /// 2` of the sorted values, counted from 0.
+    /// Returns the middle value, of an even number the lower middle: element `(n - 1) / 2` of the
+    /// sorted values, counted from 0. Kafka has no such verb.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -176,8 +178,12 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("median", || Quantile::new(1, 2))
     }
 
-    /// Element `(n - 1) * num / den` of the sorted values, counted from 0; a verb Kafka lacks.
-    /// Panics unless `num <= den` and `den > 0`.
+    /// Returns element `(n - 1) * num / den` of the sorted values, counted from 0. Kafka has no
+    /// such verb.
+    ///
+    /// # Panics
+    ///
+    /// Unless `num <= den` and `den > 0`.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -197,8 +203,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("quantile", move || Quantile::new(num, den))
     }
 
-    /// The `n` different values of the greatest score `by`, a row each, keyed by group and value; a
-    /// verb Kafka lacks.
+    /// Returns the `n` different values with the greatest score `by`, one row each, keyed by group
+    /// and value. Kafka has no such verb.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -225,11 +231,11 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         let fresh = Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep, seeds));
         let rows =
             fold(self.values.clone(), "top", fresh, |group, value| ((group, value), ()), seeds);
-        KTable::from_diffs(self.graph.clone(), node, rows, false)
+        KTable::from_diffs(self.graph.clone(), node, rows, Placement::AnyWorker)
     }
 
-    /// Reduces the values with `f`: unlike Kafka's in ascending order, and all of them again for
-    /// each change of the group.
+    /// Reduces the values with `f`. Unlike Kafka's, it takes the values in ascending order, and all
+    /// of them again for each change of the group.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -253,8 +259,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("reduce", move || Folded::new(all.clone()))
     }
 
-    /// Folds the values from `init`: unlike Kafka's in ascending order, and all of them again for
-    /// each change of the group.
+    /// Folds the values from `init`. Unlike Kafka's, it takes the values in ascending order, and
+    /// all of them again for each change of the group.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -281,12 +287,12 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
 
 type Values<X, O> = Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>;
 
-/// The row of most aggregates: group and result.
+/// Returns the row of most aggregates: group and result.
 fn pair<G, O>(group: G, result: O) -> (G, O) {
     (group, result)
 }
 
-/// Each value as often as it is there.
+/// Returns each value as many times as the group holds it.
 fn each<X>(bag: &BTreeMap<X, isize>) -> impl Iterator<Item = &X> {
     bag.iter().flat_map(|(value, n)| std::iter::repeat_n(value, usize::try_from(*n).unwrap_or(0)))
 }

@@ -1,5 +1,4 @@
-//! From one shape of a table to the other: upserts to diffs, by remembering what stands; diffs to
-//! upserts, by numbering keys.
+//! From one shape of a table's changes to the other, and a map that keeps the shape.
 
 use std::rc::Rc;
 
@@ -9,32 +8,31 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 
-use super::datum::{Datum, Diffs, Upsert, Upserts};
+use super::datum::{Datum, Diffs, Placement, Upsert, Upserts};
 use super::epochs::{Step, in_epochs_of};
 use super::keys::{Column, Keys};
 use crate::time::Epoch;
 
-/// The diffs of a table. It keeps every key's value; an upsert of what stands changes nothing.
-pub(crate) fn changes<'s, K: Datum, V: Datum>(
+/// Makes diffs of upserts. It keeps every key's value; an upsert of the current value is dropped.
+pub(crate) fn upserts_to_diffs<'s, K: Datum, V: Datum>(
     input: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
 ) -> Diffs<'s, (K, V)> {
-    let mut state: Column<Option<V>> = Column::new();
+    let mut current: Column<Option<V>> = Column::new();
     let logic = move |epoch: Epoch,
                       step: Step<'_, Rc<Vec<Upsert<V>>>>,
                       out: &mut Vec<((K, V), Epoch, isize)>| {
         let Step::Data(upserts) = step else { return false };
         let keys = keys.open();
         for (number, new) in upserts.iter() {
-            let stands = state.at(*number);
-            if stands == new {
+            let value = current.at(*number);
+            if value == new {
                 continue;
             }
             let key = keys.key(*number);
-            out.extend(
-                std::mem::replace(stands, new.clone()).map(|old| ((key.clone(), old), epoch, -1)),
-            );
+            let old = std::mem::replace(value, new.clone());
+            out.extend(old.map(|old| ((key.clone(), old), epoch, -1)));
             out.extend(new.clone().map(|new| ((key.clone(), new), epoch, 1)));
         }
         false
@@ -42,22 +40,18 @@ pub(crate) fn changes<'s, K: Datum, V: Datum>(
     in_epochs_of(input, Pipeline, name, Box::new(logic), std::convert::identity).as_collection()
 }
 
-/// The upserts of a table that has diffs. `settled` says that every key's diffs come from the
-/// worker that owns it.
-pub(crate) fn numbered<'s, K: Datum, V: Datum>(
+/// Makes upserts of diffs, by the numbers of their keys. It keeps no value.
+pub(crate) fn diffs_to_upserts<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     keys: Keys<K>,
-    settled: bool,
+    placement: Placement,
 ) -> Upserts<'s, V> {
-    match settled {
-        true => number(rows.inner, Pipeline, keys),
-        false => {
+    match placement {
+        Placement::Owner => number(rows.inner, Pipeline, keys),
+        Placement::AnyWorker => {
             let seeds = keys.seeds();
-            number(
-                rows.inner,
-                Exchange::new(move |((k, _), _, _): &((K, V), Epoch, isize)| seeds.route(k)),
-                keys,
-            )
+            let owner = move |((key, _), _, _): &((K, V), Epoch, isize)| seeds.route(key);
+            number(rows.inner, Exchange::new(owner), keys)
         }
     }
 }
@@ -77,9 +71,33 @@ fn number<'s, K: Datum, V: Datum>(
                     let upsert = |((key, value), _, diff): ((K, V), Epoch, isize)| {
                         (keys.number(&key), (diff > 0).then_some(value))
                     };
-                    output
-                        .session(&time)
-                        .give_container(&mut Rc::new(data.drain(..).map(upsert).collect()));
+                    let mut upserts = Rc::new(data.drain(..).map(upsert).collect());
+                    output.session(&time).give_container(&mut upserts);
+                });
+            }
+        },
+    )
+}
+
+/// Replaces each value by the result of `f`; `None` deletes. It keeps no state.
+pub(crate) fn map_upserts<'s, K: Datum, V: Datum, W: Datum>(
+    rows: Upserts<'s, V>,
+    keys: Keys<K>,
+    name: &str,
+    f: impl Fn(&K, &V) -> Option<W> + 'static,
+) -> Upserts<'s, W> {
+    rows.unary::<CapacityContainerBuilder<Rc<Vec<Upsert<W>>>>, _, _, _>(
+        Pipeline,
+        name,
+        move |_, _| {
+            move |input, output| {
+                input.for_each(|time, data| {
+                    let keys = keys.open();
+                    let upsert = |(number, value): &Upsert<V>| {
+                        (*number, value.as_ref().and_then(|value| f(keys.key(*number), value)))
+                    };
+                    let mut upserts = Rc::new(data.iter().map(upsert).collect());
+                    output.session(&time).give_container(&mut upserts);
                 });
             }
         },

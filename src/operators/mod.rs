@@ -1,11 +1,12 @@
-//! What the DSL lowers to: the only hand-made timely operators. Each is "see the updates of an
-//! epoch, touch my state, emit".
+//! The operators to which the DSL lowers. Each reads the updates of an epoch, changes its state and
+//! emits results.
 //!
-//! Rows travel in two shapes. *Upserts* `(number of the key, Option<value>)` say what stands now,
-//! in order, without what stood before; they never leave the worker that owns the key, and are
-//! shared by their readers without a copy. *Diffs* `((key, value), epoch, ±1)` are differential's:
-//! a retraction, then an addition. An operator emits a key's retraction before its addition and
-//! always from the same worker, so diffs can be read as upserts where only what stands matters.
+//! Rows travel in two shapes. *Upserts* `(number of the key, Option<value>)` carry the new value,
+//! in order, without the previous one. They never leave the worker that owns the key, and their
+//! readers share them without a copy. *Diffs* `((key, value), epoch, ±1)` are differential's.
+//!
+//! An operator emits a key's retraction before its addition, and always on the same worker. So a
+//! reader that needs only the new value can read diffs as upserts.
 
 mod aggregates;
 mod changelog;
@@ -21,12 +22,12 @@ mod seeds;
 
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
 pub(crate) use changelog::changelog;
-pub(crate) use changes::{changes, numbered};
-pub use datum::Datum;
-pub(crate) use datum::{Diffs, Upsert, Upserts};
+pub(crate) use changes::{diffs_to_upserts, map_upserts, upserts_to_diffs};
+pub use datum::{Datum, Diffs};
+pub(crate) use datum::{Placement, Upsert, Upserts};
 pub(crate) use fold::fold;
 pub(crate) use group::group;
-pub(crate) use join::join;
+pub(crate) use join::{Joiner, join};
 pub(crate) use keys::{Column, Keys};
 pub(crate) use latest::{Arrived, latest};
 pub(crate) use seeds::{Map, Seeds};

@@ -1,19 +1,19 @@
-//! Verbs that bring the records of a stream together: groups, tables, joins with a table.
+//! Verbs that combine records: merges, groups, tables, joins with a table.
 
 use serde::{Deserialize, Serialize};
 use timely::dataflow::operators::vec::Map;
 
 use differential_dataflow::{AsCollection, VecCollection};
 
-use super::{Event, KStream, Shared};
+use super::{Event, KStream, Shared, Updates};
 use crate::grouped::KGrouped;
 use crate::metrics::TopicCounters;
-use crate::operators::{Arrived, Datum, Extreme, fold, group, latest};
+use crate::operators::{Arrived, Datum, Extreme, Placement, fold, group, latest};
 use crate::record::{Order, Ordinal};
 use crate::table::KTable;
 use crate::time::{Epoch, Timestamp};
 
-/// A stream's record, as a join keeps it.
+/// A record of the stream in the state of a join.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Left<V> {
     value: V,
@@ -23,15 +23,45 @@ struct Left<V> {
 }
 
 impl<V> Left<V> {
-    /// The same with another value.
+    /// Returns the record with another value.
     fn with<W>(&self, value: W) -> Left<W> {
         Left { value, order: self.order, ordinal: self.ordinal.clone(), timestamp: self.timestamp }
     }
 }
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
-    /// Groups records: unlike Kafka's, `f` gives group and value at once, or `None` for no group. A
-    /// duplicate counts again.
+    /// Returns the records of both streams. As in Kafka, they have no order between them.
+    ///
+    /// In a table of them, a record of the topic that the topology names later is the later one,
+    /// whichever arrived first. If one record reaches both streams, its result in `other` is later.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let old = builder.stream("old", Consumed::with(Int64, Int64));
+    /// let new = builder.stream("new", Consumed::with(Int64, Int64));
+    /// old.merge(&new).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let (old, new) = (driver.input("old", Int64, Int64), driver.input("new", Int64, Int64));
+    /// new.pipe(&mut driver, &1, &20);
+    /// [(1, 10), (2, 10)].map(|(id, n)| old.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(20)], [Long(2), Long(10)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn merge(&self, other: &Self) -> Self {
+        use timely::dataflow::operators::Concat;
+        let node = self.graph.node("merge", &[self.node, other.node]);
+        let side = |stream: &Self, number| {
+            stream.events.clone().map(move |e| Event { ordinal: e.ordinal.after(number), ..e })
+        };
+        let events = side(self, 0).concat(side(other, 1));
+        KStream::new(self.graph.clone(), node, events, self.updates.max(other.updates))
+    }
+
+    /// Groups records. Unlike Kafka's, `f` returns group and value at once, or `None` for no group.
+    /// A duplicate counts again.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -57,8 +87,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
     }
 
-    /// Groups records by their key; unlike Kafka's, those of the key `None` (null) are a group too.
-    /// A duplicate counts again.
+    /// Groups records by their key. Unlike in Kafka, the records of the key `None` (null) are a
+    /// group too. A duplicate counts again.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -79,11 +109,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
     }
 
-    /// Keeps the latest record of each key, by position: unlike Kafka's, an older record that
+    /// Keeps the latest record of each key, by position. Unlike in Kafka, an older record that
     /// arrives later changes nothing.
     ///
-    /// The value `None` is a row, where Kafka's deletes one. When a join takes the latest back, the
-    /// one before it stands again.
+    /// The value `None` is a row, where Kafka's deletes one. When a join retracts the latest
+    /// record, the one before it is current again.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -99,14 +129,14 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// ```
     pub fn to_table(&self) -> KTable<'s, K, V> {
         let node = self.graph.node("to_table", &[self.node]);
-        if self.retracts {
+        if self.updates == Updates::Retracting {
             let diffs = timed(&self.events, |e, t| {
                 Some(((e.key, (e.order, e.ordinal, e.value)), t, isize::from(e.diff)))
             });
             let fresh = Box::new(|| Extreme::new(true));
             let last =
                 fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), self.graph.seeds());
-            return KTable::from_diffs(self.graph.clone(), node, last, true);
+            return KTable::from_diffs(self.graph.clone(), node, last, Placement::Owner);
         }
         let secret = self.graph.seeds().secret();
         let arrived = self.events.clone().map(move |e| {
@@ -123,11 +153,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
-    /// Joins each record with the table's row of its key. Unlike Kafka's the result is maintained:
-    /// a row that comes, changes or goes later moves the results of all records of its key.
+    /// Joins each record with the table's row of its key. Unlike Kafka's, the result is maintained:
+    /// a row that is added, changed or deleted later changes the results of all records of its key.
     ///
-    /// So it keeps every record of the stream, and a record however late is joined with the row
-    /// that stands.
+    /// So it keeps every record of the stream. A record that arrives late is joined with the
+    /// current row.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -158,8 +188,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.joined(node, joined)
     }
 
-    /// Like [`join`](Self::join), and a record without a row is joined with `None`: unlike Kafka's
-    /// only for as long as there is none, and again once a tombstone has deleted it.
+    /// Joins like [`join`](Self::join), but a record without a row is joined with `None`. Unlike in
+    /// Kafka, this lasts only while there is no row, and applies again after a tombstone has
+    /// deleted it.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -208,17 +239,22 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         node: usize,
         rows: VecCollection<'s, Epoch, (K, Left<O>)>,
     ) -> KStream<'s, K, O> {
-        // A multiplicity beyond one is as many events.
+        // A multiplicity above one is as many events.
         let event = |((key, left), _, diff): ((K, Left<O>), Epoch, isize)| {
             let Left { value, order, ordinal, timestamp } = left;
             let one = Event { key, value, order, ordinal, timestamp, diff: diff.signum() as i8 };
             std::iter::repeat_n(one, diff.unsigned_abs())
         };
-        KStream::new(self.graph.clone(), node, rows.consolidate().inner.flat_map(event), true)
+        KStream::new(
+            self.graph.clone(),
+            node,
+            rows.consolidate().inner.flat_map(event),
+            Updates::Retracting,
+        )
     }
 }
 
-/// The events of a stream as diffs.
+/// Makes diffs of the events of a stream.
 fn timed<'s, K: Datum, V: Datum, D: Clone + 'static>(
     events: &timely::dataflow::StreamVec<'s, Epoch, Event<K, V>>,
     f: impl Fn(Event<K, V>, Epoch) -> Option<(D, Epoch, isize)> + 'static,

@@ -2,7 +2,7 @@
 
 use timely::dataflow::operators::vec::Map;
 
-use super::KStream;
+use super::{KStream, Updates};
 use crate::connect::Mode;
 use crate::operators::Datum;
 use crate::options::Produced;
@@ -10,9 +10,9 @@ use crate::ports::append;
 use crate::row::Row;
 
 impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
-    /// Calls `f` with each record, in no order between partitions: unlike Kafka's, but like
-    /// [`peek`](Self::peek), also with what is taken back, and after a restart with what is read
-    /// again.
+    /// Calls `f` with each record, in no order between partitions. Unlike Kafka's, but like
+    /// [`peek`](Self::peek), it is also called for retracted records, and after a restart for
+    /// records that are read again.
     ///
     /// ```
     /// # use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -34,8 +34,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.graph.end(seen.events);
     }
 
-    /// Prints each record to standard output, behind `label`; what it sees is what
-    /// [`for_each`](Self::for_each) sees.
+    /// Prints each record to standard output, behind `label`. It prints the records for which
+    /// [`for_each`](Self::for_each) calls its closure.
     ///
     /// ```
     /// # use watershed::prelude::*;
@@ -57,12 +57,12 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 }
 
 impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
-    /// Writes each record to `topic` as a row, exactly once: unlike Kafka's as columns, first those
-    /// of the key, then the value's.
+    /// Writes each record to `topic` as a row, exactly once. Unlike Kafka's, a row has columns:
+    /// first those of the key, then those of the value.
     ///
-    /// A duplicate is one more row, `None` is null. A stream whose records may be taken back,
-    /// behind a maintained join, can't be written, and the run says so as it starts: make it a
-    /// table first.
+    /// A duplicate is one more row, and `None` is null. A stream whose records may be retracted,
+    /// behind a maintained join, can't be written: a run with it does not start. Make it a table
+    /// first.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -79,7 +79,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
     /// ```
     pub fn to(&self, topic: &str, produced: Produced) {
         self.graph.node(format!("to {topic}"), &[self.node]);
-        if self.retracts {
+        if self.updates == Updates::Retracting {
             self.graph
                 .error(format!("topic {topic} can't take back records: a join is maintained, so call to_table() before to()"));
         }

@@ -1,8 +1,8 @@
-//! [`KStream`]: records as events. Verbs that look at one record at a time are here, those that
-//! bring records together beside.
+//! [`KStream`]: records as events, and the verbs that look at one record at a time. Verbs that
+//! combine records or end a stream are in files beside this one.
 //!
-//! What becomes of null keys, tombstones, duplicates and out-of-order records is said once, at the
-//! type; a verb says only where it differs.
+//! The type states how null keys, tombstones, duplicates and out-of-order records are treated. The
+//! doc of a verb states only where it differs.
 
 mod combine;
 mod ends;
@@ -22,7 +22,7 @@ use crate::operators::Datum;
 use crate::record::{Order, Ordinal};
 use crate::time::{Epoch, Timestamp};
 
-/// A record in a stream. `diff` is 1, or -1 where a maintained join takes back what it gave.
+/// A record in a stream. `diff` is 1, or -1 where a maintained join retracts a result.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Event<K, V> {
     pub(crate) key: K,
@@ -33,28 +33,35 @@ pub(crate) struct Event<K, V> {
     pub(crate) diff: i8,
 }
 
-/// A stream of records: each is an event of its own. A handle: it is cheap to clone, and may be
-/// used many times.
+/// A stream of records, each an event of its own. A handle: it is cheap to clone, and may be used
+/// many times.
 ///
-/// What holds where a verb does not say otherwise:
-/// - A **null key** is a dead letter, or `None` where the serde takes it
-///   ([`Nullable`](crate::serdes::Nullable)): a key like others, which Kafka's groups and tables
-///   drop.
-/// - A **tombstone** is a dead letter too, or the value `None`: it deletes nothing, not even in a
+/// Unless the doc of a verb differs:
+/// - A **null key** is a dead letter, or `None` where the serde accepts it
+///   ([`Nullable`](crate::serdes::Nullable)): a key like others. Kafka's groups and tables drop it.
+/// - A **tombstone** is a dead letter too, or the value `None`. It deletes nothing, not even in a
 ///   table made of the stream.
-/// - A **duplicate**, equal to a record before it, is one more event.
-/// - **Out-of-order records** are never too late: no grace ends. Where it matters which is the
-///   latest, position decides, neither arrival nor timestamp.
-/// - A maintained [`join`](Self::join) may **take back** a record it gave. The verbs behind it take
-///   back what they made of it, for which their closures are called again: they must give the same
-///   for the same.
+/// - A **duplicate** of an earlier record is one more event.
+/// - **Out-of-order records** are never too late: there is no grace period. Where the latest record
+///   matters, position decides, not arrival or timestamp.
+/// - A maintained [`join`](Self::join) may **retract** a record. The verbs behind it retract their
+///   results, and call their closures again for it: these must return the same result for the same
+///   record.
 #[derive(Clone)]
 pub struct KStream<'s, K: Datum, V: Datum> {
     pub(crate) graph: Graph<'s>,
     pub(crate) node: usize,
     pub(crate) events: StreamVec<'s, Epoch, Event<K, V>>,
-    /// Whether events may be taken back.
-    pub(crate) retracts: bool,
+    pub(crate) updates: Updates,
+}
+
+/// The kinds of events that a stream can have. Of two merged streams the greater one applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Updates {
+    /// Every event is an addition, for ever.
+    AppendOnly,
+    /// Events may also be retracted, by a maintained join.
+    Retracting,
 }
 
 type Each<K, V, L, W> = Box<dyn FnMut(Event<K, V>, &mut Vec<Event<L, W>>)>;
@@ -64,13 +71,13 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         graph: Graph<'s>,
         node: usize,
         events: StreamVec<'s, Epoch, Event<K, V>>,
-        retracts: bool,
+        updates: Updates,
     ) -> Self {
-        KStream { graph, node, events, retracts }
+        KStream { graph, node, events, updates }
     }
 
-    /// Names this step, for [`describe`](crate::Topology::describe) and logs: Kafka's `Named`,
-    /// behind the verb instead of in it.
+    /// Names this step, for [`describe`](crate::Topology::describe) and logs. It replaces Kafka's
+    /// `Named`, and follows the verb instead of being an argument of it.
     ///
     /// ```
     /// use watershed::prelude::*;
@@ -106,7 +113,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                 }
             },
         );
-        KStream::new(self.graph.clone(), node, events, self.retracts)
+        KStream::new(self.graph.clone(), node, events, self.updates)
     }
 
     /// Keeps the records for which `keep` is true.
@@ -155,7 +162,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Makes each record another one, with a key of its own; unlike Kafka's it never makes a
+    /// Replaces each record by another, with a key of its own. Unlike Kafka's, it never makes a
     /// repartition topic.
     ///
     /// ```
@@ -191,7 +198,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Makes each value another one; the key stays.
+    /// Replaces each value by another. The key stays.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -216,9 +223,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Makes each record any number of records. All of them stand at the position of the one they
-    /// come from; of those of one key, in a table of them ([`to_table`](Self::to_table)), the last
-    /// stands, as in Kafka.
+    /// Replaces each record by any number of records. All of them are at the position of the
+    /// original. If several have one key, a table of them ([`to_table`](Self::to_table)) keeps the
+    /// last one, as in Kafka.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -254,8 +261,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Makes each value any number of values under the same key; as after
-    /// [`flat_map`](Self::flat_map), all at one position.
+    /// Replaces each value by any number of values with the same key. As after
+    /// [`flat_map`](Self::flat_map), all of them are at one position.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -291,7 +298,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Gives each record another key; unlike Kafka's it never makes a repartition topic.
+    /// Replaces the key of each record. Unlike Kafka's, it never makes a repartition topic.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -322,8 +329,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         )
     }
 
-    /// Looks at each record as it passes, in no order between partitions. Unlike Kafka's it also
-    /// sees what is taken back; and after a restart it sees what is read again.
+    /// Calls a closure for each record, in no order between partitions. Unlike Kafka's, it is also
+    /// called for retracted records, and after a restart for records that are read again.
     ///
     /// ```
     /// # use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -348,35 +355,6 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                 out.push(event);
             }),
         )
-    }
-
-    /// The records of both streams. As in Kafka there is no order between them; but in a table of
-    /// them a record of the topic that the topology names later is the later one, whichever came
-    /// first. Of two rows derived from one record, that of `other` is later.
-    ///
-    /// ```
-    /// # use watershed::prelude::{Value::Long, *};
-    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// let old = builder.stream("old", Consumed::with(Int64, Int64));
-    /// let new = builder.stream("new", Consumed::with(Int64, Int64));
-    /// old.merge(&new).to_table().to("latest", Produced::columns(["id", "n"]));
-    /// # });
-    /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let (old, new) = (driver.input("old", Int64, Int64), driver.input("new", Int64, Int64));
-    /// new.pipe(&mut driver, &1, &20);
-    /// [(1, 10), (2, 10)].map(|(id, n)| old.pipe(&mut driver, &id, &n));
-    /// driver.commit()?;
-    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(20)], [Long(2), Long(10)]]);
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn merge(&self, other: &Self) -> Self {
-        use timely::dataflow::operators::{Concat, vec::Map};
-        let node = self.graph.node("merge", &[self.node, other.node]);
-        let side = |stream: &Self, number| {
-            stream.events.clone().map(move |e| Event { ordinal: e.ordinal.after(number), ..e })
-        };
-        let events = side(self, 0).concat(side(other, 1));
-        KStream::new(self.graph.clone(), node, events, self.retracts || other.retracts)
     }
 }
 

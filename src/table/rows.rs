@@ -1,0 +1,103 @@
+//! Verbs that look at one row at a time.
+
+use timely::dataflow::operators::vec::Map;
+
+use crate::operators::{Datum, changelog};
+use crate::record::{Order, Ordinal};
+use crate::stream::{Event, KStream, Updates};
+use crate::time::Epoch;
+
+use super::KTable;
+
+impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
+    /// Keeps the rows for which `keep` is true: a row enters and leaves as it changes.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.filter(|_, n| n % 2 == 0).to("even", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("even"), [[Long(2), Long(8)]]);
+    /// [(1, 6), (2, 9)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("even"), [[Long(1), Long(6)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn filter(&self, keep: impl Fn(&K, &V) -> bool + 'static) -> Self {
+        self.mapped("filter", move |key, value| keep(key, value).then(|| value.clone()))
+    }
+
+    /// Replaces the value of each row. Operators behind it keep only the new value. Unlike in
+    /// Kafka, a change that leaves the new value as it was is no change.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.map_values(|n| n / 10).to("tens", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 17), (2, 28)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("tens"), [[Long(1), Long(1)], [Long(2), Long(2)]]);
+    /// driver.changes("tens");
+    /// rows.pipe(&mut driver, &1, &19);
+    /// driver.commit()?;
+    /// assert!(driver.changes("tens").is_empty());
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn map_values<W: Datum>(&self, f: impl Fn(&V) -> W + 'static) -> KTable<'s, K, W> {
+        self.mapped("map_values", move |_, value| Some(f(value)))
+    }
+
+    fn mapped<W: Datum>(
+        &self,
+        verb: &str,
+        f: impl Fn(&K, &V) -> Option<W> + 'static,
+    ) -> KTable<'s, K, W> {
+        let node = self.graph.node(verb, &[self.node]);
+        KTable { graph: self.graph.clone(), node, changes: self.changes.map(verb, f) }
+    }
+
+    /// Returns the changes as a stream, `None` for a deleted row. Unlike Kafka's, it has at most
+    /// one record for each key and epoch: a change that is undone within an epoch is no change.
+    ///
+    /// The number of records depends on where epochs end, which is not recorded. A topology with
+    /// this verb therefore runs only without a state, and from the beginning each time.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::{Long, Null}, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.to_stream().to("changes", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (1, 8), (2, 9)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// rows.delete(&mut driver, &2);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("changes"), [[Long(1), Long(8)]]);
+    /// rows.delete(&mut driver, &1);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("changes"), [[Long(1), Null], [Long(1), Long(8)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
+        let node = self.graph.node("to_stream", &[self.node]);
+        self.graph.volatile("to_stream");
+        let event = |((key, value), epoch): ((K, Option<V>), Epoch)| {
+            // The changes of an epoch have no position of their own: the epoch orders them, later
+            // than every topic. Between keys any fixed order will do.
+            let order = Order { topic: u16::MAX, source: 0, offset: epoch, partition: 0 };
+            Event { ordinal: Ordinal::of_key(&key), key, value, order, timestamp: None, diff: 1 }
+        };
+        let changes = changelog(self.diffs(), "to_stream", self.graph.seeds());
+        KStream::new(self.graph.clone(), node, changes.map(event), Updates::AppendOnly)
+    }
+}
