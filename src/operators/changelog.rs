@@ -1,4 +1,4 @@
-//! Each epoch folded to one change a key.
+//! The changes of a table, at most one for each key and epoch.
 
 use timely::dataflow::StreamVec;
 
@@ -7,16 +7,21 @@ use super::epochs::{Step, in_epochs};
 use super::seeds::{Map, Seeds};
 use crate::time::Epoch;
 
-/// At the close of an epoch, each key whose row is another than before: the new row, or `None`. It
-/// keeps nothing between epochs.
+/// The rows of a key before and after an epoch.
+struct Change<V> {
+    before: Option<V>,
+    after: Option<V>,
+}
+
+/// Emits, when an epoch is closed, each key whose row has changed in it, with the new row or `None`.
+/// It keeps nothing between epochs.
 pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
     seeds: Seeds,
 ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
-    // Of each key the row that was retracted first and not added before, and the row that stands in
-    // the end.
-    let mut net: Map<K, (Option<V>, Option<V>)> = seeds.map();
+    let mut net: Map<K, Change<V>> = seeds.map();
+    // Keys in the order of their first change.
     let mut order: Vec<K> = Vec::new();
     let logic = move |epoch: Epoch,
                       step: Step<'_, Vec<((K, V), Epoch, isize)>>,
@@ -24,11 +29,16 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
         Step::Data(diffs) => {
             for ((key, value), _, diff) in diffs.drain(..) {
                 match net.get_mut(&key) {
-                    Some((_, now)) => *now = (diff > 0).then_some(value),
+                    Some(change) => change.after = (diff > 0).then_some(value),
                     None => {
                         order.push(key.clone());
-                        let both = if diff > 0 { (None, Some(value)) } else { (Some(value), None) };
-                        net.insert(key, both);
+                        // A first retraction takes the row of earlier epochs.
+                        let change = if diff > 0 {
+                            Change { before: None, after: Some(value) }
+                        } else {
+                            Change { before: Some(value), after: None }
+                        };
+                        net.insert(key, change);
                     }
                 }
             }
@@ -37,10 +47,10 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
         Step::Close => {
             out.reserve(order.len());
             for key in order.drain(..) {
-                if let Some((before, now)) = net.remove(&key)
-                    && before != now
+                if let Some(Change { before, after }) = net.remove(&key)
+                    && before != after
                 {
-                    out.push(((key, now), epoch));
+                    out.push(((key, after), epoch));
                 }
             }
             false

@@ -1,5 +1,5 @@
-//! The join of two tables: each key has at most one row a side, so one array holds both sides and
-//! their order is no matter.
+//! The join of two tables. Each key has at most one row on each side, so one array holds both
+//! sides, and the order in which they change does not matter.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -7,17 +7,18 @@ use std::rc::Rc;
 use differential_dataflow::AsCollection;
 use timely::container::CapacityContainerBuilder;
 use timely::dataflow::channels::pact::Pipeline;
-use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::dataflow::operators::{Capability, InputCapability};
 use timely::progress::operate::FrontierInterest;
 
 use super::datum::{Datum, Diffs, Upsert, Upserts};
 use super::keys::{Column, Keys};
 use crate::time::Epoch;
 
-/// What a pair of rows gives; the right one is missing only in a left join.
+/// Makes a row of a pair of rows. The right one is missing only in a left join.
 pub(crate) type Joiner<K, L, R, O> = Rc<dyn Fn(&K, &L, Option<&R>) -> Option<O>>;
 
+/// Upserts of one side.
 enum Side<L, R> {
     Left(Rc<Vec<Upsert<L>>>),
     Right(Rc<Vec<Upsert<R>>>),
@@ -33,13 +34,27 @@ impl<L, R> Side<L, R> {
     }
 }
 
-type Held<L, R> = BTreeMap<Epoch, (Capability<Epoch>, Vec<Side<L, R>>)>;
-/// What stands on both sides of a key.
-type Both<L, R> = (Option<L>, Option<R>);
+/// The upserts of an epoch that is not yet the earliest open one.
+struct Held<L, R> {
+    capability: Capability<Epoch>,
+    parts: Vec<Side<L, R>>,
+}
+
+/// The current rows of a key on both sides.
+struct Pair<L, R> {
+    left: Option<L>,
+    right: Option<R>,
+}
+
+impl<L, R> Default for Pair<L, R> {
+    fn default() -> Self {
+        Pair { left: None, right: None }
+    }
+}
 
 /// Maintains `joiner` over the rows of two tables that share their keys' numbers.
 ///
-/// It keeps what stands on both sides, projected as it came. `None` of the joiner is no row.
+/// It keeps the current rows of both sides. `None` of the joiner is no row.
 pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
     left: Upserts<'s, L>,
     right: Upserts<'s, R>,
@@ -47,8 +62,8 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
     name: &str,
     joiner: Joiner<K, L, R, O>,
 ) -> Diffs<'s, (K, O)> {
-    let mut state: Column<Both<L, R>> = Column::new();
-    let mut held: Held<L, R> = BTreeMap::new();
+    let mut state: Column<Pair<L, R>> = Column::new();
+    let mut held: BTreeMap<Epoch, Held<L, R>> = BTreeMap::new();
     let mut builder = OperatorBuilder::new(name.to_string(), left.scope());
     let (mut left, mut right) =
         (builder.new_input(left, Pipeline), builder.new_input(right, Pipeline));
@@ -58,21 +73,17 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
     (0..2).for_each(|side| builder.set_notify_for(side, FrontierInterest::IfCapability));
     builder.build(move |_| {
         move |frontiers| {
-            left.for_each(|time, data| {
-                let (_, parts) =
-                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
-                parts.push(Side::Left(std::mem::take(data)));
-            });
-            right.for_each(|time, data| {
-                let (_, parts) =
-                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
-                parts.push(Side::Right(std::mem::take(data)));
-            });
+            let mut hold = |time: InputCapability<Epoch>, side| {
+                let first = || Held { capability: time.retain(0), parts: Vec::new() };
+                held.entry(*time.time()).or_insert_with(first).parts.push(side);
+            };
+            left.for_each(|time, data| hold(time, Side::Left(std::mem::take(data))));
+            right.for_each(|time, data| hold(time, Side::Right(std::mem::take(data))));
             let open = frontiers.iter().filter_map(|f| f.frontier().first().copied()).min();
             while let Some(first) = held.first_entry()
                 && open.is_none_or(|open| *first.key() <= open)
             {
-                let (epoch, (capability, parts)) = first.remove_entry();
+                let (epoch, Held { capability, parts }) = first.remove_entry();
                 // Where all keys are new, each second upsert finds its partner.
                 let mut out = Vec::with_capacity(parts.iter().map(Side::len).sum::<usize>() / 2);
                 for part in parts {
@@ -89,20 +100,23 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
     stream.as_collection()
 }
 
+/// Applies upserts of one side, and emits the changes of the joined rows.
 fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(
-    state: &mut Column<Both<L, R>>,
+    state: &mut Column<Pair<L, R>>,
     part: &Side<L, R>,
     keys: &Keys<K>,
     joiner: &Joiner<K, L, R, O>,
     emit: &mut impl FnMut((K, O), isize),
 ) {
     let keys = keys.open();
-    let row = |key: &K, (l, r): &Both<L, R>| l.as_ref().and_then(|l| joiner(key, l, r.as_ref()));
-    let mut apply = |number: u32, set: &dyn Fn(&mut Both<L, R>)| {
-        let (key, both) = (keys.key(number), state.at(number));
-        let old = row(key, both);
-        set(both);
-        let new = row(key, both);
+    let row = |key: &K, pair: &Pair<L, R>| {
+        pair.left.as_ref().and_then(|left| joiner(key, left, pair.right.as_ref()))
+    };
+    let mut apply = |number: u32, set: &dyn Fn(&mut Pair<L, R>)| {
+        let (key, pair) = (keys.key(number), state.at(number));
+        let old = row(key, pair);
+        set(pair);
+        let new = row(key, pair);
         if old != new {
             old.into_iter().for_each(|old| emit((key.clone(), old), -1));
             new.into_iter().for_each(|new| emit((key.clone(), new), 1));
@@ -110,10 +124,10 @@ fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(
     };
     match part {
         Side::Left(upserts) => {
-            upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.0.clone_from(v)))
+            upserts.iter().for_each(|(n, v)| apply(*n, &|pair| pair.left.clone_from(v)))
         }
         Side::Right(upserts) => {
-            upserts.iter().for_each(|(n, v)| apply(*n, &|both| both.1.clone_from(v)))
+            upserts.iter().for_each(|(n, v)| apply(*n, &|pair| pair.right.clone_from(v)))
         }
     }
 }
