@@ -1,5 +1,7 @@
 //! The way into a topology: [`StreamsBuilder`] turns topics into streams and tables.
 
+mod collection;
+
 use std::sync::Arc;
 
 use timely::dataflow::StreamVec;

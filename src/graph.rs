@@ -12,6 +12,7 @@ use timely::Container;
 use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Mode, Schema};
+use crate::error::Error;
 use crate::metrics::TopicCounters;
 use crate::operators::{Datum, Keys, Seeds};
 use crate::options::{Materialized, Produced};
@@ -29,6 +30,8 @@ pub(crate) struct TopicBindings {
     pub(crate) seeds: Seeds,
     /// The earliest epoch that is open at any end.
     pub(crate) open: Rc<Cell<Epoch>>,
+    /// Ends the run with an error.
+    pub(crate) fail: Rc<dyn Fn(Error)>,
 }
 
 impl TopicBindings {
@@ -41,6 +44,7 @@ impl TopicBindings {
             gauges: Gauges::default(),
             seeds: Seeds::of_a_plan(),
             open: Rc::default(),
+            fail: Rc::new(|_| ()),
         }
     }
 }
@@ -103,6 +107,12 @@ impl<'s> Graph<'s> {
         self.0.bindings.borrow().seeds
     }
 
+    /// Returns the function by which an operator ends the run with an error. Nothing is committed
+    /// of an epoch that is open when it is called.
+    pub(crate) fn fail(&self) -> Rc<dyn Fn(Error)> {
+        self.0.bindings.borrow().fail.clone()
+    }
+
     /// Returns the numbers of keys of this type.
     pub(crate) fn keys<K: Datum>(&self) -> Keys<K> {
         let (mut keys, seeds) = (self.0.keys.borrow_mut(), self.seeds());
@@ -111,11 +121,15 @@ impl<'s> Graph<'s> {
         found.downcast_ref::<Keys<K>>().cloned().unwrap_or_else(|| Keys::new(seeds))
     }
 
-    /// Reads `topic`. Returns its rank, its input queue unless only a plan is built, and its counters.
+    /// Reads `topic`. Returns its rank, its input queue unless only a plan is built, and its
+    /// counters.
     pub(crate) fn source(&self, topic: &str) -> (u16, Option<Arc<Feed>>, Arc<TopicCounters>) {
         let mut plan = self.0.plan.borrow_mut();
         if plan.sources.iter().any(|s| s == topic) {
-            plan.errors.push(format!("topic {topic} is read twice: a stream or table may be used many times, keep its handle"));
+            plan.errors.push(format!(
+                "topic {topic} is read twice: a stream or table may be used many times, \
+                 keep its handle"
+            ));
         }
         let rank = u16::try_from(plan.sources.len()).unwrap_or(u16::MAX);
         if plan.sources.len() == usize::from(u16::MAX) {
@@ -194,7 +208,8 @@ impl<'s> Graph<'s> {
         self.0.bindings.borrow().gauges.named(name)
     }
 
-    /// Ends a stream that has no further reader. An epoch is complete when it is complete at every end.
+    /// Ends a stream that has no further reader. An epoch is complete when it is complete at every
+    /// end.
     pub(crate) fn end<C: Container>(&self, stream: Stream<'s, Epoch, C>) {
         self.0.ends.borrow_mut().add(stream);
     }
@@ -204,7 +219,8 @@ impl<'s> Graph<'s> {
         self.0.dead.borrow_mut().push(letters);
     }
 
-    /// Ends the building: writes the dead letters of all sources to their topic, and returns the plan.
+    /// Ends the building: writes the dead letters of all sources to their topic, and returns the
+    /// plan.
     pub(crate) fn finish(&self) -> Plan {
         use timely::dataflow::operators::Concatenate;
         let letters = self.0.dead.take();

@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use timely::Container;
 use timely::container::CapacityContainerBuilder;
-use timely::dataflow::channels::pact::{Exchange, ParallelizationContract};
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
-use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::dataflow::operators::generic::{Operator, OutputBuilder, builder_rc::OperatorBuilder};
 use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
+use super::datum::Diffs;
 use crate::time::Epoch;
 
 /// What an operator sees of an epoch.
@@ -98,6 +99,38 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
     stream
 }
 
+/// Sends each diff in a message of its own epoch.
+///
+/// An operator of differential's may send the diffs of several epochs in one message, at the
+/// earliest of their times. Operators of this room take the epoch from the message.
+pub(crate) fn by_epoch<'s, D: Clone + 'static>(
+    diffs: Diffs<'s, D>,
+) -> StreamVec<'s, Epoch, (D, Epoch, isize)> {
+    diffs.inner.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
+        Pipeline,
+        "by epoch",
+        move |_, _| {
+            move |input, output| {
+                input.for_each(|time, data| {
+                    if data.iter().all(|(_, epoch, _)| epoch == time.time()) {
+                        output.session(&time).give_container(data);
+                        return;
+                    }
+                    let mut parts: BTreeMap<Epoch, Vec<(D, Epoch, isize)>> = BTreeMap::new();
+                    for (datum, epoch, diff) in data.drain(..) {
+                        // A time before that of the message is a mistake, and can't be sent.
+                        let epoch = epoch.max(*time.time());
+                        parts.entry(epoch).or_default().push((datum, epoch, diff));
+                    }
+                    for (epoch, mut part) in parts {
+                        output.session(&time.delayed(&epoch, 0)).give_container(&mut part);
+                    }
+                });
+            }
+        },
+    )
+}
+
 /// What is held of an epoch: the right to send at it, updates that wait for it to be the earliest,
 /// and whether its close is waited for.
 struct Kept<C> {
@@ -107,3 +140,45 @@ struct Kept<C> {
 }
 
 type Held<C> = BTreeMap<Epoch, Kept<C>>;
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use differential_dataflow::AsCollection;
+    use differential_dataflow::input::InputSession;
+
+    use super::*;
+
+    #[test]
+    fn diffs_of_two_epochs_in_one_message_are_parted() {
+        timely::execute_directly(|worker| {
+            let (before, after) =
+                (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));
+            let mut input = InputSession::<Epoch, char, isize>::new();
+            worker.dataflow(|scope| {
+                let seen = |log: &Rc<RefCell<Vec<_>>>| {
+                    let log = log.clone();
+                    move |message: &Epoch, diffs: &[(char, Epoch, isize)]| {
+                        let each = diffs.iter().map(|(datum, epoch, _)| (*datum, *epoch, *message));
+                        log.borrow_mut().extend(each);
+                    }
+                };
+                let both = input.to_collection(scope).consolidate().inspect_batch(seen(&before));
+                by_epoch(both).as_collection().inspect_batch(seen(&after));
+            });
+            // Both epochs are closed before the worker's next step.
+            input.insert('a');
+            input.advance_to(1);
+            input.insert('b');
+            input.advance_to(2);
+            input.flush();
+            (0..20).for_each(|_| _ = worker.step());
+            before.borrow_mut().sort();
+            after.borrow_mut().sort();
+            assert_eq!(*before.borrow(), [('a', 0, 0), ('b', 1, 0)], "differential's messages");
+            assert_eq!(*after.borrow(), [('a', 0, 0), ('b', 1, 1)]);
+        });
+    }
+}

@@ -69,6 +69,11 @@ impl Shared {
             });
             (topic, SinkHandle { recovering, barriers: self.barriers.clone(), report })
         });
+        let coordinator = self.coordinator.clone();
+        let fail = move |error| {
+            // The run may be over already.
+            let _ = coordinator.send(Message::Failed(error));
+        };
         TopicBindings {
             sinks: sinks.collect(),
             feeds: self.feeds.clone(),
@@ -76,6 +81,7 @@ impl Shared {
             gauges: self.gauges.clone(),
             seeds: self.seeds,
             open: completed,
+            fail: Rc::new(fail),
         }
     }
 }

@@ -8,7 +8,7 @@ use differential_dataflow::{AsCollection, VecCollection};
 use super::{Event, KStream, Shared, Updates};
 use crate::grouped::KGrouped;
 use crate::metrics::TopicCounters;
-use crate::operators::{Arrived, Datum, Extreme, Placement, fold, group, latest};
+use crate::operators::{Arrived, Datum, Extreme, Placement, by_epoch, fold, group, latest};
 use crate::record::{Order, Ordinal};
 use crate::table::KTable;
 use crate::time::{Epoch, Timestamp};
@@ -248,7 +248,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         KStream::new(
             self.graph.clone(),
             node,
-            rows.consolidate().inner.flat_map(event),
+            by_epoch(rows.consolidate()).flat_map(event),
             Updates::Retracting,
         )
     }

@@ -11,7 +11,7 @@ pub(crate) type Rows = Vec<(String, i64)>;
 type Table = BTreeMap<String, i64>;
 
 /// The topics that the oracle knows, sorted.
-pub(crate) const TOPICS: [&str; 31] = [
+pub(crate) const TOPICS: [&str; 32] = [
     "aggregate",
     "all",
     "both",
@@ -25,6 +25,7 @@ pub(crate) const TOPICS: [&str; 31] = [
     "fifths",
     "filtered",
     "flat",
+    "imported",
     "joined",
     "last",
     "last_joined",
@@ -124,7 +125,13 @@ fn of_tables(left: &Table, right: &Table, out: &mut BTreeMap<&'static str, Rows>
         ("filtered", filtered),
         ("joined", rows(&joined)),
     ]);
-    out.extend([("left_joined", left_joined), ("rejoined", rejoined)]);
+    let mut imported = Table::new();
+    joined.values().for_each(|v| *imported.entry(format!("v{}", v % 7)).or_default() += 1);
+    out.extend([
+        ("left_joined", left_joined),
+        ("rejoined", rejoined),
+        ("imported", rows(&imported)),
+    ]);
 }
 
 fn of_groups(left: &Table, out: &mut BTreeMap<&'static str, Rows>) {

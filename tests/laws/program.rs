@@ -2,7 +2,7 @@
 //! most that follow another.
 
 use watershed::options::{Produced, Ties};
-use watershed::{KGrouped, KTable, StreamsBuilder};
+use watershed::{Diffs, KGrouped, KTable, StreamsBuilder};
 
 use crate::support::{pair, stream, table};
 
@@ -17,18 +17,27 @@ pub(crate) const CHANGES: [(&str, &str); 3] = [
 
 pub(crate) fn build(builder: &StreamsBuilder<'_>) {
     let (left, right) = (table(builder, "left"), table(builder, "right"));
-    tables(&left, &right);
+    tables(builder, &left, &right);
     groups(&left);
     streams(builder, &left);
 }
 
-fn tables<'s>(left: &KTable<'s, String, i64>, right: &KTable<'s, String, i64>) {
+fn tables<'s>(
+    builder: &StreamsBuilder<'s>,
+    left: &KTable<'s, String, i64>,
+    right: &KTable<'s, String, i64>,
+) {
     left.to("left", pair());
     right.to("right", pair());
     left.filter(|_, v| v % 3 != 0).map_values(|v| v / 2).to("filtered", pair());
     let joined: KTable<'_, String, i64> =
         left.join(right, |l, r| ((l + r) % 5 != 0).then_some(l * 100 + r));
     joined.to("joined", pair());
+    // Leaves the DSL for an operator of differential, and returns.
+    let values: Diffs<'_, (String, i64)> = (&joined).into();
+    let counts = values.map(|(_, v)| format!("v{}", v % 7)).count();
+    let counts = counts.map(|(v, n)| (v, n as i64));
+    KTable::from_collection(builder, "imported", counts).to("imported", pair());
     joined.to_stream().to("joined_changes", Produced::columns(["key", "value"]));
     left.left_join(right, |l, r| l * 100 + r.copied().unwrap_or(50)).to("left_joined", pair());
     left.filter(|_, v| v % 2 == 0)
