@@ -62,7 +62,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
-    /// rows.group_by(|id, n| (n % 2, *id)).count().to("count", Produced::columns(["parity", "count"]));
+    /// rows.group_by(|id, n| (n % 2, *id)).count()
+    ///     .to("count", Produced::columns(["parity", "count"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let rows = driver.input("rows", Int64, Int64);
@@ -144,7 +145,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.group_by_key().count_distinct().to("different", Produced::columns(["group", "different"]));
+    /// numbers.group_by_key().count_distinct()
+    ///     .to("different", Produced::columns(["group", "different"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
@@ -210,13 +212,17 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.group_by_key().top(2, Ties::Keep, |n| n % 10).to("top", Produced::columns(["group", "top"]));
+    /// numbers.group_by_key().top(2, Ties::Keep, |n| n % 10)
+    ///     .to("top", Produced::columns(["group", "top"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 17), (1, 8), (1, 8), (1, 27)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
-    /// assert_eq!(driver.rows("top"), [[Long(1), Long(8)], [Long(1), Long(17)], [Long(1), Long(27)]]);
+    /// assert_eq!(
+    ///     driver.rows("top"),
+    ///     [[Long(1), Long(8)], [Long(1), Long(17)], [Long(1), Long(27)]],
+    /// );
     /// # Ok::<(), Error>(())
     /// ```
     pub fn top<S: Ord + 'static>(
@@ -241,7 +247,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.group_by_key().reduce(|all, n| all * 10 + n).to("all", Produced::columns(["group", "all"]));
+    /// numbers.group_by_key().reduce(|all, n| all * 10 + n)
+    ///     .to("all", Produced::columns(["group", "all"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
@@ -266,7 +273,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.group_by_key().aggregate(|| 7, |all, n| all * 10 + n).to("all", Produced::columns(["group", "all"]));
+    /// numbers.group_by_key().aggregate(|| 7, |all, n| all * 10 + n)
+    ///     .to("all", Produced::columns(["group", "all"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);

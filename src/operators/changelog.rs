@@ -13,8 +13,8 @@ struct Change<V> {
     after: Option<V>,
 }
 
-/// Emits, when an epoch is closed, each key whose row has changed in it, with the new row or `None`.
-/// It keeps nothing between epochs.
+/// Emits, when an epoch is closed, each key whose row has changed in it, with the new row or
+/// `None`. It keeps nothing between epochs.
 pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,

@@ -67,7 +67,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.group_by(|id, n| (n % 2, *id)).count().to("count", Produced::columns(["parity", "count"]));
+    /// numbers.group_by(|id, n| (n % 2, *id)).count()
+    ///     .to("count", Produced::columns(["parity", "count"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
@@ -118,11 +119,13 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json)).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json)).to_table()
+    ///     .to("latest", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// driver.pipe_at("numbers", 0, 5, Some(b"1"), Some(b"70")); // of partition 0 the record at offset 5
-    /// driver.pipe_at("numbers", 0, 4, Some(b"1"), Some(b"60")); // is later than the one at 4
+    /// // The record at offset 5 of partition 0
+    /// driver.pipe_at("numbers", 0, 5, Some(b"1"), Some(b"70"));
+    /// driver.pipe_at("numbers", 0, 4, Some(b"1"), Some(b"60")); // is later than the one at offset 4.
     /// driver.commit()?;
     /// assert_eq!(driver.rows("latest"), [[Long(1), Long(70)]]);
     /// # Ok::<(), Error>(())
@@ -164,10 +167,12 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let pins = builder.stream("pins", Consumed::with(Int64, Int64));
     /// let users = builder.table("users", Consumed::with(Int64, Int64));
-    /// pins.join(&users, |n, age| n * 100 + age).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// pins.join(&users, |n, age| n * 100 + age).to_table()
+    ///     .to("latest", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let (pins, users) = (driver.input("pins", Int64, Int64), driver.input("users", Int64, Int64));
+    /// # let pins = driver.input("pins", Int64, Int64);
+    /// # let users = driver.input("users", Int64, Int64);
     /// pins.pipe(&mut driver, &1, &7);
     /// driver.commit()?;
     /// assert!(driver.rows("latest").is_empty());
@@ -197,10 +202,12 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let pins = builder.stream("pins", Consumed::with(Int64, Int64));
     /// let users = builder.table("users", Consumed::with(Int64, Int64));
-    /// pins.left_join(&users, |n, age| n * 100 + age.unwrap_or(&0)).to_table().to("latest", Produced::columns(["id", "n"]));
+    /// pins.left_join(&users, |n, age| n * 100 + age.unwrap_or(&0)).to_table()
+    ///     .to("latest", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let (pins, users) = (driver.input("pins", Int64, Int64), driver.input("users", Int64, Int64));
+    /// # let pins = driver.input("pins", Int64, Int64);
+    /// # let users = driver.input("users", Int64, Int64);
     /// pins.pipe(&mut driver, &1, &7);
     /// driver.commit()?;
     /// assert_eq!(driver.rows("latest"), [[Long(1), Long(700)]]);

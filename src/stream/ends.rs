@@ -74,14 +74,19 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 7), (2, 8), (1, 7)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
-    /// assert_eq!(driver.rows("all"), [[Long(1), Long(7)], [Long(1), Long(7)], [Long(2), Long(8)]]);
+    /// assert_eq!(
+    ///     driver.rows("all"),
+    ///     [[Long(1), Long(7)], [Long(1), Long(7)], [Long(2), Long(8)]],
+    /// );
     /// # Ok::<(), Error>(())
     /// ```
     pub fn to(&self, topic: &str, produced: Produced) {
         self.graph.node(format!("to {topic}"), &[self.node]);
         if self.updates == Updates::Retracting {
-            self.graph
-                .error(format!("topic {topic} can't take back records: a join is maintained, so call to_table() before to()"));
+            self.graph.error(format!(
+                "topic {topic} can't take back records: a join is maintained, so call to_table() \
+                 before to()"
+            ));
         }
         let columns = [K::columns(), V::columns()].concat();
         let outlet = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);

@@ -83,7 +83,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// use watershed::prelude::*;
     ///
     /// let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    ///     builder.stream("numbers", Consumed::with(Int64, Int64)).filter(|_, n| n % 2 == 0).named("even").print("even");
+    ///     builder.stream("numbers", Consumed::with(Int64, Int64))
+    ///         .filter(|_, n| n % 2 == 0).named("even").print("even");
     /// });
     /// assert!(topology.describe().contains("filter \"even\""));
     /// ```
@@ -231,7 +232,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.flat_map(|id, n| (0..n).map(move |i| (id * 10 + i, n))).to("each", Produced::columns(["id", "n"]));
+    /// numbers.flat_map(|id, n| (0..n).map(move |i| (id * 10 + i, n)))
+    ///     .to("each", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);
@@ -338,7 +340,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// static SUM: AtomicI64 = AtomicI64::new(0);
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.peek(|_, n| drop(SUM.fetch_add(*n, Relaxed))).to("same", Produced::columns(["id", "n"]));
+    /// numbers.peek(|_, n| drop(SUM.fetch_add(*n, Relaxed)))
+    ///     .to("same", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let numbers = driver.input("numbers", Int64, Int64);

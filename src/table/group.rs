@@ -7,15 +7,16 @@ use crate::time::Epoch;
 use super::KTable;
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
-    /// Groups rows: `f` returns group and value, or `None` for no group. Aggregates need no
-    /// subtractor as in Kafka: a row that changes leaves its group and enters another, and a deleted
-    /// row leaves it.
+    /// Groups rows: `f` returns group and value, or `None` for no group. Unlike in
+    /// Kafka, aggregates need no subtractor: a row that changes leaves its group and enters
+    /// another, and a deleted row leaves it.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
-    /// rows.group_by(|id, n| (n % 2, *id)).count().to("count", Produced::columns(["parity", "count"]));
+    /// rows.group_by(|id, n| (n % 2, *id)).count()
+    ///     .to("count", Produced::columns(["parity", "count"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let rows = driver.input("rows", Int64, Int64);

@@ -20,7 +20,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// left.join(&right, |l, r| l * 100 + r).to("both", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let (left, right) = (driver.input("left", Int64, Int64), driver.input("right", Int64, Int64));
+    /// # let left = driver.input("left", Int64, Int64);
+    /// # let right = driver.input("right", Int64, Int64);
     /// left.pipe(&mut driver, &1, &7);
     /// right.pipe(&mut driver, &1, &30);
     /// driver.commit()?;
@@ -47,10 +48,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let left = builder.table("left", Consumed::with(Int64, Int64));
     /// let right = builder.table("right", Consumed::with(Int64, Int64));
-    /// left.left_join(&right, |l, r| l * 100 + r.unwrap_or(&0)).to("left", Produced::columns(["id", "n"]));
+    /// left.left_join(&right, |l, r| l * 100 + r.unwrap_or(&0))
+    ///     .to("left", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let (left, right) = (driver.input("left", Int64, Int64), driver.input("right", Int64, Int64));
+    /// # let left = driver.input("left", Int64, Int64);
+    /// # let right = driver.input("right", Int64, Int64);
     /// left.pipe(&mut driver, &1, &7);
     /// driver.commit()?;
     /// assert_eq!(driver.rows("left"), [[Long(1), Long(700)]]);

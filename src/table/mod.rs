@@ -65,7 +65,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// use watershed::prelude::*;
     ///
     /// let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    ///     builder.table("rows", Consumed::with(Int64, Int64)).map_values(|n| n * 10).named("tens");
+    ///     builder.table("rows", Consumed::with(Int64, Int64))
+    ///         .map_values(|n| n * 10).named("tens");
     /// });
     /// assert!(topology.describe().contains("map_values \"tens\""));
     /// ```
