@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use crate::connect::Source;
 use crate::error::Result;
-use crate::graph::DEAD_LETTERS;
+use crate::plan::DEAD_LETTERS;
 use crate::row::Value;
 
 /// Opens the source of a logical topic at a URL.

@@ -15,7 +15,7 @@ use super::lake::Lake;
 use super::shell::{Output, Shell};
 use super::values;
 use crate::error::{Error, Result};
-use crate::graph::DEAD_LETTERS;
+use crate::plan::DEAD_LETTERS;
 use crate::row::{Column, Value};
 
 /// The tables to print, and where they are.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use crate::graph::DEAD_LETTERS;
+use crate::plan::DEAD_LETTERS;
 use crate::program::answers::line;
 use crate::record::{Order, Record};
 use crate::row::{Row, Value};
