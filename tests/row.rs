@@ -57,7 +57,7 @@ fn log(orders: &[Order]) -> MemoryLog {
     log
 }
 
-/// Writes the orders, and what becomes of their prices by a division, to memory and to Delta.
+/// Writes the orders to memory, and the orders at half their prices to memory and to Delta.
 fn copies(builder: &StreamsBuilder<'_>) {
     let orders = builder.table::<i64, Order>("order", Consumed::with(Json, Json));
     let columns = || Produced::columns(["id"]).and(Order::COLUMNS);

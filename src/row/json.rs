@@ -11,7 +11,7 @@ use super::{Column, Put, Row};
 /// microseconds, bytes in base64.
 ///
 /// # Errors
-/// What can't be said in JSON, and of which column; then `out` is as it was.
+/// When a value has no form in JSON: the value and its column. Then `out` is as it was.
 pub(crate) fn write_object(
     columns: &[Column],
     fields: usize,

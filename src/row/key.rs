@@ -1,4 +1,4 @@
-//! Bits that stand for a row's values, in every run: unlike what `Hash` gives, which may differ
+//! Bits that stand for a row's values, in every run: unlike a result of `Hash`, which may differ
 //! between processes.
 
 use xxhash_rust::xxh3::xxh3_64;

@@ -48,7 +48,7 @@ pub struct Column {
     pub name: String,
     /// Type of its values.
     pub ty: ColumnType,
-    /// Whether null is allowed.
+    /// True if null is allowed.
     pub nullable: bool,
 }
 

@@ -26,8 +26,8 @@ const HOT_OF: u64 = 100;
 /// Channels besides the hot ones.
 const CHANNELS: u64 = 10_000;
 const HOT_CHANNELS: [&str; 4] = ["Google", "Facebook", "Baidu", "Apple"];
-/// The time of the first event: 2015-07-15T00:00:00Z, in microseconds.
-const BEGINNING: u64 = 1_436_918_400_000_000;
+/// The time of the first event: 2015-07-15T00:00:00Z.
+const FIRST_TIME_MICROS: u64 = 1_436_918_400_000_000;
 
 const PERSON_BYTES: usize = 200;
 const AUCTION_BYTES: usize = 500;
@@ -132,7 +132,7 @@ impl Kind {
 impl Settings {
     /// The time of an event.
     fn time(&self, event: u64) -> Timestamp {
-        Timestamp((BEGINNING + event * self.spacing_us) as i64)
+        Timestamp((FIRST_TIME_MICROS + event * self.spacing_us) as i64)
     }
 }
 

@@ -104,8 +104,8 @@ row! {
     }
 }
 
-/// Which are the ten highest bids of each auction? Of equal ones the earlier is the higher. (Auction
-/// top ten.)
+/// Which are the ten highest bids of each auction? Of equal ones the earlier is the higher.
+/// (Auction top ten.)
 pub(crate) fn q19<'s>(bids: &Bids<'s>) -> KTable<'s, (i64, TopBid), ()> {
     let by_auction = bids.group_by(|id, bid| {
         let top = TopBid {
