@@ -1,4 +1,4 @@
-//! The states of groups: counts, sums, ordered multisets. Each takes diffs and gives results in
+//! The states of groups: counts, sums, ordered multisets. Each takes diffs, and returns results in
 //! ascending order.
 
 use std::cmp::Reverse;
@@ -13,18 +13,18 @@ use crate::serdes::Digest;
 
 /// The state of one group.
 pub(crate) trait Aggregate<X> {
-    /// A result; a group may have several, each once.
+    /// A result. A group may have several different ones.
     type Out: Datum;
-    /// Takes a diff. Diffs of one epoch come in any order, so a multiplicity may be negative in
-    /// between.
+    /// Takes a diff. Diffs of one epoch arrive in any order, so a multiplicity may be negative for
+    /// a while.
     fn update(&mut self, value: X, diff: isize);
     /// Appends the results, ascending.
     fn result(&mut self, out: &mut Vec<Self::Out>);
-    /// Whether nothing is left to remember.
+    /// Returns true if the state is that of a new group.
     fn is_empty(&self) -> bool;
 }
 
-/// How many.
+/// The number of values.
 #[derive(Default)]
 pub(crate) struct Count(i64);
 
@@ -41,7 +41,7 @@ impl<X> Aggregate<X> for Count {
     }
 }
 
-/// The sum of what `of` gives, and how many there are.
+/// The sum of the results of `of`, and the number of values.
 pub(crate) struct Sum<X> {
     pub(crate) of: Rc<dyn Fn(&X) -> i64>,
     pub(crate) total: i128,
@@ -112,7 +112,7 @@ impl<X: Datum> Aggregate<X> for Extreme<X> {
 }
 
 /// The element at rank `(rows - 1) * num / den` of the sorted values: a multiset and a cursor that
-/// walks as far as ranks move.
+/// moves as far as the rank moves.
 pub(crate) struct Quantile<X> {
     bag: Bag<X>,
     rows: isize,
@@ -158,7 +158,7 @@ impl<X: Datum> Aggregate<X> for Quantile<X> {
             .take()
             .or_else(|| self.bag.0.first_key_value().map(|(v, _)| (v.clone(), 0)));
         let Some((mut at, mut below)) = start else { return };
-        // The cursor's own value may be gone from the bag: then it counts for none and is only a
+        // The cursor's own value may have left the bag. Then it counts for none, and only marks a
         // place to walk from.
         loop {
             let here = self.bag.0.get(&at).copied().unwrap_or(0);
@@ -184,7 +184,7 @@ impl<X: Datum> Aggregate<X> for Quantile<X> {
     }
 }
 
-/// How many different values: it keeps a keyed 128-bit digest of each, not the value.
+/// The number of different values. It keeps a keyed 128-bit digest of each, not the value.
 pub(crate) struct Distinct {
     seen: Map<Digest, isize>,
     secret: Secret,
@@ -220,15 +220,15 @@ impl<X: Datum> Aggregate<X> for Distinct {
     }
 }
 
-/// The `n` different values of the greatest score; between equal scores the least values first.
-/// Linear in the values it gives.
+/// The `n` different values of the greatest score; of equal scores the least values first. A result
+/// costs time linear in its values.
 pub(crate) struct Top<X, S> {
     pub(crate) by: Rc<dyn Fn(&X) -> S>,
     pub(crate) n: usize,
-    /// Whether all values that score like the last one are kept, beyond `n`.
+    /// True if all values that score like the last one are kept, beyond `n`.
     pub(crate) ties: bool,
-    /// By score, then by hash if ties are kept: equal scores are common, and to compare texts is
-    /// dear.
+    /// By score, then by hash if ties are kept: equal scores are common, and comparing texts is
+    /// slow.
     bag: Bag<(Reverse<S>, u64, X)>,
     seeds: Seeds,
 }
@@ -261,7 +261,8 @@ impl<X: Datum, S: Ord> Aggregate<X> for Top<X, S> {
     }
 }
 
-/// Any fold over the values in ascending order, done again for each change: linear in the group.
+/// Any fold over the values in ascending order, computed again for each change: linear in the
+/// group.
 pub(crate) struct Folded<X, O> {
     bag: Bag<X>,
     fold: Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>,

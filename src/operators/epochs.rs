@@ -1,5 +1,5 @@
-//! The workhorse: updates in the order of their epochs, as they arrive, and a word when an epoch is
-//! closed.
+//! The frame of most operators: updates in the order of their epochs, as they arrive, and a call
+//! when an epoch is closed.
 
 use std::collections::BTreeMap;
 
@@ -14,22 +14,24 @@ use timely::progress::operate::FrontierInterest;
 use super::datum::Diffs;
 use crate::time::Epoch;
 
-/// What an operator sees of an epoch.
+/// One call of an operator in an epoch.
 pub(crate) enum Step<'a, C> {
-    /// Some updates of the earliest open epoch; take them.
+    /// Some updates of the earliest open epoch. The operator takes them.
     Data(&'a mut C),
-    /// No more updates of this epoch. Told only of epochs for which it was asked.
+    /// The epoch has no more updates. Called only if the operator has requested it.
     Close,
 }
 
-/// The inside of an operator: given the epoch, what happened in it, and where results go; true if
-/// it has more to say when the epoch is closed. Who has not lets the epoch go at once: then it
-/// closes for all that follow in one round of the workers, and not in one round after the other.
+/// The logic of an operator. It gets the epoch, the step and the place for results. It returns true
+/// to request the close of the epoch.
+///
+/// An operator that returns false drops its capability at once, so that the whole chain downstream
+/// closes in one scheduling round instead of one per operator.
 pub(crate) type Logic<C, O> = Box<dyn FnMut(Epoch, Step<'_, C>, &mut Vec<O>) -> bool>;
 
-/// Runs `logic` over each epoch in order. Updates of the earliest open epoch are handed on as they
-/// arrive, so that work overlaps with reading; those of later ones wait. `route` says which worker
-/// owns an update.
+/// Runs `logic` over each epoch in order. Updates of the earliest open epoch are passed on as they
+/// arrive, so that work overlaps with reading. Those of later epochs wait. `route` chooses the
+/// worker that owns an update.
 pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: 'static, P: Container + Clone>(
     input: StreamVec<'s, Epoch, D>,
     route: impl Fn(&D) -> u64 + 'static,
@@ -40,7 +42,8 @@ pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: 'static, P: Cont
     in_epochs_of(input, Exchange::new(route), name, logic, parcel)
 }
 
-/// The same over containers of any kind. `parcel` makes of what comes out what is sent.
+/// Runs `logic` like [`in_epochs`], over containers of any kind. `parcel` makes a message of
+/// results.
 pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Container + Clone>(
     input: Stream<'s, Epoch, C>,
     pact: impl ParallelizationContract<Epoch, C>,
@@ -52,12 +55,12 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
     let mut input = builder.new_input(input, pact);
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<P>>::from(output);
-    // Who holds nothing back has nothing to do when an epoch is closed.
+    // Request frontier notifications only while a capability is held.
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     builder.build(move |_| {
         let mut held: Held<C> = BTreeMap::new();
         let mut out = Vec::new();
-        // An operator that does not wait for the close gives about as many updates as it takes.
+        // An operator that does not wait for the close emits about as many updates as it takes.
         let mut at_once = true;
         move |frontiers| {
             input.for_each(|time, data| {
@@ -131,8 +134,8 @@ pub(crate) fn by_epoch<'s, D: Clone + 'static>(
     )
 }
 
-/// What is held of an epoch: the right to send at it, updates that wait for it to be the earliest,
-/// and whether its close is waited for.
+/// An epoch in progress: the capability to send at it, updates that wait until it is the earliest
+/// one, and a request for its close.
 struct Kept<C> {
     capability: Capability<Epoch>,
     parts: Vec<C>,

@@ -1,5 +1,5 @@
-//! Aggregates of groups, each maintained in a state of its own: a change costs what the state
-//! costs, not the group's size.
+//! Aggregates of groups, each maintained in a state of its own: the cost of a change depends on the
+//! state, not on the group's size.
 
 use differential_dataflow::AsCollection;
 
@@ -9,11 +9,8 @@ use super::epochs::{Step, in_epochs};
 use super::seeds::{Map, Seeds};
 use crate::time::Epoch;
 
-/// Maintains an aggregate of each group: at the close of an epoch, what of a touched group's result
-/// has changed.
-///
-/// A group whose state is empty is forgotten. `fresh` makes the state of a new group, `row` the row
-/// of a result.
+/// Maintains an aggregate of each group. When an epoch is closed, it emits the changes of the
+/// results of groups that the epoch has touched.
 pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     input: Diffs<'s, (G, X)>,
     name: &str,
@@ -72,7 +69,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     in_epochs(input.inner, owner, name, Box::new(logic), std::convert::identity).as_collection()
 }
 
-/// What leads from `old` to `new`, both ascending: all retractions, then all additions.
+/// Emits the changes from `old` to `new`, both ascending: all retractions, then all additions.
 fn difference<O: Ord>(old: &[O], new: &[O], mut emit: impl FnMut(&O, isize)) {
     if old == new {
         return;

@@ -1,4 +1,4 @@
-//! A stream of records as a table: of each key the latest record stands, whatever the order of
+//! A stream of records as a table: the latest record of each key is current, whatever the order of
 //! arrival.
 
 use std::cmp::Ordering::{Equal, Greater};
@@ -21,7 +21,7 @@ use crate::time::{Epoch, Timestamp};
 /// deletes.
 ///
 /// The timestamp costs 16 bytes while a record is in flight. [`latest`] keeps none, as no verb needs
-/// the event time of a table's row: a [`Stand`] stays at 20 bytes a key, and an upsert of a small
+/// the event time of a table's row: a [`Version`] stays at 20 bytes a key, and an upsert of a small
 /// value at 12 bytes instead of 32.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arrived<K, V> {
@@ -33,31 +33,31 @@ pub(crate) struct Arrived<K, V> {
     pub(crate) value: Option<V>,
 }
 
-/// What stands at a key: its place in the order, and half its digest, 0 when it is deleted. A table
-/// has as many as keys.
+/// The current version of a key: its position, and half the digest of its value, 0 if it is
+/// deleted. A table has one for each key.
 #[derive(Clone, Copy)]
 #[repr(Rust, packed(4))]
-struct Stand {
+struct Version {
     offset: u64,
     digest: u64,
-    /// Number of topic, source and partition.
+    /// The number of topic, source and partition.
     log: u32,
 }
 
 /// Before any record.
 const NEVER: u32 = u32::MAX;
 
-impl Default for Stand {
+impl Default for Version {
     fn default() -> Self {
-        Stand { offset: 0, digest: 0, log: NEVER }
+        Version { offset: 0, digest: 0, log: NEVER }
     }
 }
 
-/// Numbers for logs, which are few beside their records.
+/// Numbers for partitions, which are few beside their records.
 struct Logs {
     known: Vec<PartitionId>,
     numbers: Map<PartitionId, u32>,
-    /// The number that was asked for last: records of one partition come in runs.
+    /// The number of the latest record: records of one partition arrive in runs.
     last: u32,
 }
 
@@ -78,8 +78,8 @@ impl Logs {
         self.last
     }
 
-    fn order(&self, stands: &Stand) -> Option<Order> {
-        Some(self.known.get(stands.log as usize)?.at(stands.offset))
+    fn order(&self, version: &Version) -> Option<Order> {
+        Some(self.known.get(version.log as usize)?.at(version.offset))
     }
 }
 
@@ -102,18 +102,18 @@ impl Ordinals {
     }
 }
 
-/// Lets the latest record of each key through, by [`Order`], and drops those that change nothing.
+/// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped.
 ///
-/// It keeps 20 bytes a key: order and digest, never the value. A deleted key keeps its order, so
-/// that an earlier record that arrives late does not bring it back. Of several rows of one record
-/// the last stands, however they arrive.
+/// It keeps 20 bytes a key, order and digest, never the value. A deleted key keeps its order, so
+/// that an earlier record that arrives late does not restore it. Of several rows of one record the
+/// last is current, whatever their order of arrival.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
     name: &str,
     counters: Arc<TopicCounters>,
 ) -> Upserts<'s, V> {
-    let mut state: Column<Stand> = Column::new();
+    let mut state: Column<Version> = Column::new();
     let seeds = keys.seeds();
     let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
     let mut numbers = Vec::new();
@@ -126,10 +126,10 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
             ordinals.enter(epoch);
             let numbered = records.drain(..).zip(numbers.iter().copied());
             for (Arrived { order, ordinal, digest, value, .. }, number) in numbered {
-                let stands = state.at(number);
-                let before = logs.order(stands);
+                let version = state.at(number);
+                let before = logs.order(version);
                 let later = before.is_none_or(|before| match order.cmp(&before) {
-                    Equal => ordinals.of.get(&number).is_some_and(|stood| ordinal > *stood),
+                    Equal => ordinals.of.get(&number).is_some_and(|current| ordinal > *current),
                     than => than == Greater,
                 });
                 if !later {
@@ -140,15 +140,15 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     ordinals.of.insert(number, ordinal);
                 }
                 let digest = value.as_ref().map_or(0, |_| digest);
-                let (first, stood) = (before.is_none(), stands.digest);
-                *stands = Stand { offset: order.offset, digest, log: logs.number(order) };
-                if stood == digest && !first {
+                let (first, old) = (before.is_none(), version.digest);
+                *version = Version { offset: order.offset, digest, log: logs.number(order) };
+                if old == digest && !first {
                     duplicates += 1;
                     continue;
                 }
                 applied += 1;
-                replaced += u64::from(stood != 0 && value.is_some());
-                rows += i64::from(value.is_some()) - i64::from(stood != 0);
+                replaced += u64::from(old != 0 && value.is_some());
+                rows += i64::from(value.is_some()) - i64::from(old != 0);
                 out.push((number, value));
             }
             TopicCounters::add(&counters.applied, applied);

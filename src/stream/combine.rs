@@ -123,9 +123,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ///     .to("latest", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// // The record at offset 5 of partition 0
+    /// // In partition 0, offset 5 is later than offset 4.
     /// driver.pipe_at("numbers", 0, 5, Some(b"1"), Some(b"70"));
-    /// driver.pipe_at("numbers", 0, 4, Some(b"1"), Some(b"60")); // is later than the one at offset 4.
+    /// driver.pipe_at("numbers", 0, 4, Some(b"1"), Some(b"60"));
     /// driver.commit()?;
     /// assert_eq!(driver.rows("latest"), [[Long(1), Long(70)]]);
     /// # Ok::<(), Error>(())
