@@ -152,13 +152,13 @@ fn bounded(shape: Shape) {
 }
 
 #[test]
-fn a_log_that_is_faster_than_the_workers_never_has_more_than_64_mib_on_the_way() {
+fn at_most_16_mib_are_read_ahead_of_the_workers() {
     // A batch is a little more than its bytes.
-    bounded(Shape { batches: 100, records: 1, bytes: 1 << 20, credit: 63 });
+    bounded(Shape { batches: 100, records: 1, bytes: 1 << 20, credit: 15 });
 }
 
 #[test]
 fn tombstones_without_a_byte_are_bounded_as_others_are() {
     // 72 bytes say where a record lies in its batch, were there none of its own.
-    bounded(Shape { batches: 20, records: 1 << 16, bytes: 0, credit: (64 << 20) / (72 << 16) });
+    bounded(Shape { batches: 20, records: 1 << 16, bytes: 0, credit: (16 << 20) / (72 << 16) });
 }

@@ -52,16 +52,15 @@ pub(super) fn too_many_whats(counts: &[(String, (usize, usize))]) -> Vec<Broken>
 pub(super) fn words(path: &str, text: &str, source: &Source, tested: bool) -> Vec<Broken> {
     let mut broken = Vec::new();
     for (line, comment) in &source.comments {
-        let doc = ["///", "//!"].iter().find_map(|mark| comment.strip_prefix(mark));
-        // A doc comment begins where the line before is none.
-        let first = text.lines().nth(line.wrapping_sub(2)).unwrap_or_default().trim();
-        if let Some(prose) = doc
-            && (!first.starts_with("///") && !first.starts_with("//!"))
-        {
-            let word = identifiers(prose).next().map_or("", |(_, word)| word);
-            if ["What", "Who", "Whose", "Whether"].contains(&word) {
-                broken.push((BEGINNINGS, place(path, *line, prose.trim())));
-            }
+        let Some(mark) = ["///", "//!"].into_iter().find(|mark| comment.starts_with(mark)) else {
+            continue;
+        };
+        // A doc comment begins where the line before has another mark, or none.
+        let before = text.lines().nth(line.wrapping_sub(2)).unwrap_or_default().trim();
+        let prose = comment[mark.len()..].trim();
+        let word = identifiers(prose).next().map_or("", |(_, word)| word);
+        if !before.starts_with(mark) && ["What", "Who", "Whose", "Whether"].contains(&word) {
+            broken.push((BEGINNINGS, place(path, *line, prose)));
         }
     }
     for (number, line) in text.lines().enumerate() {
