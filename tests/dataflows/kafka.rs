@@ -134,7 +134,9 @@ fn a_gateway_with_tokens_appends_and_says_that_it_can_make_no_topic() {
     };
     let (made, said) = emulate();
     assert!(
-        !made && said.contains("demo.pin") && said.contains("topics can't be made with tokens"),
+        !made
+            && said.contains("demo.pin")
+            && said.contains("topics can't be created or deleted with tokens"),
         "{said}"
     );
     for kind in ["pin", "geo", "user"] {

@@ -1,5 +1,5 @@
-//! Appending to Kafka: a record is acknowledged when the brokers have it, and refused if they don't
-//! confirm it in time.
+//! Appends to Kafka. A record is acknowledged once the brokers have confirmed it, and refused if
+//! they don't confirm it in time.
 
 mod refusal;
 
@@ -23,9 +23,9 @@ use crate::connect::append::{
 use crate::error::{Error, Result};
 
 use super::Kafka;
-use super::client::Context;
-use super::codes::unknown_topic;
-use super::sending::{Report, SEND_TIMEOUT, Senders, lock};
+use super::client::{Context, lock};
+use super::codes::is_unknown_code;
+use super::producers::{Delivery, Producers, SEND_TIMEOUT};
 
 /// Time that the brokers have for a request about topics.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,14 +37,24 @@ const FIND_INTERVAL: Duration = Duration::from_millis(100);
 /// Most partitions of a created topic. Without a limit, a client could overload the brokers.
 const MAX_PARTITIONS: u32 = 1000;
 
-/// The topics of a cluster, to append to.
+/// Appends to the topics of a cluster; made by [`Kafka::appender`].
 ///
-/// The key decides the partition as in Java's clients; without a key partitions take turns. A record
-/// that is not confirmed in time may be appended all the same. Topics are created and deleted with
-/// the rights of the user; with tokens that is refused.
+/// The key selects the partition as in Java's clients; records without a key go to all partitions
+/// in turn. A record that is not confirmed in time may still have been appended. Topics are created
+/// and deleted with the rights of the user; with tokens that is refused.
 ///
-/// Brokers limit the size of batches, not of records. Batches follow the limit of their topic; a
+/// Brokers limit the size of batches, not of records. The batches of a topic follow its limit; a
 /// refused batch is sent again in smaller ones. Only a record that is refused alone is too large.
+///
+/// ```
+/// use watershed::connect::append::Append;
+/// use watershed::connectors::kafka::Kafka;
+///
+/// // Nothing is connected yet, so this needs no broker.
+/// let appender = Kafka::with("kafka://127.0.0.1:9092/demo.", [])?.appender()?;
+/// assert_eq!(appender.describe(), "kafka 127.0.0.1:9092 below demo.");
+/// # Ok::<(), watershed::Error>(())
+/// ```
 pub struct KafkaAppender {
     shared: Arc<Shared>,
     runtime: Runtime,
@@ -54,7 +64,7 @@ pub struct KafkaAppender {
 struct Shared {
     kafka: Kafka,
     name: String,
-    senders: Senders,
+    producers: Producers,
     /// The number of partitions of each topic, by its name in the cluster.
     known: Mutex<BTreeMap<String, u32>>,
     /// The result of the last refresh of `known`; held while another one runs.
@@ -71,11 +81,11 @@ impl KafkaAppender {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
         let runtime = runtime.map_err(|e| Error::no_thread("a thread for Kafka", e))?;
-        let senders = Senders::new(kafka, &name, runtime.handle())?;
+        let producers = Producers::new(kafka, &name, runtime.handle())?;
         let shared = Shared {
             kafka: kafka.clone(),
             name,
-            senders,
+            producers,
             known: Mutex::default(),
             refreshing: tokio::sync::Mutex::new(Ok(())),
             refreshes: AtomicU64::new(0),
@@ -150,34 +160,36 @@ impl Append for KafkaAppender {
                 }
             }
             let failed = |error: Error| Refusal::Failed(error.to_string());
-            let reports = shared.senders.send(&topic, &records).await.map_err(failed)?;
-            let doubtful = |code: Code| unknown_topic(code) || code == Code::MessageTimedOut;
-            let doubt = reports
-                .iter()
-                .any(|report| matches!(report, Report::Not(code, _) if doubtful(*code)));
+            let deliveries = shared.producers.send(&topic, &records).await.map_err(failed)?;
+            let may_be_gone = |code: Code| is_unknown_code(code) || code == Code::MessageTimedOut;
+            let unsure = deliveries.iter().any(
+                |delivery| matches!(delivery, Delivery::Failed { code, .. } if may_be_gone(*code)),
+            );
             // A request that has timed out once doesn't wait that long again.
             let (refreshing, name) = (shared.clone(), topic.clone());
             let gone = async move {
-                Ok(timeout(REQUEST_TIMEOUT_AFTER_RECORD, refreshing.is_lost(name))
+                Ok(timeout(REQUEST_TIMEOUT_AFTER_RECORD, refreshing.is_gone(name))
                     .await
                     .unwrap_or(false))
             };
-            let gone = doubt && self.complete(gone).await?;
-            let place = |report: Report| match report {
-                Report::At(partition, offset) => Ok(Appended {
+            let gone = unsure && self.complete(gone).await?;
+            let result = |delivery: Delivery| match delivery {
+                Delivery::Confirmed { partition, offset } => Ok(Appended {
                     partition: partition as u32,
                     position: u64::try_from(offset).map_or(Position::Unknown, Position::Offset),
                 }),
-                Report::Not(code, _) if gone && doubtful(code) => Err(Refusal::NoTopic),
-                Report::Not(code, _) => {
+                Delivery::Failed { code, .. } if gone && may_be_gone(code) => Err(Refusal::NoTopic),
+                Delivery::Failed { code, .. } => {
                     Err(shared.refusal(&topic, &KafkaError::MessageProduction(code)))
                 }
-                Report::Overtaken => {
-                    Err(Refusal::Busy("the topic takes smaller batches than it did".to_string()))
+                Delivery::Overtaken => {
+                    Err(Refusal::Busy("the topic accepts smaller batches than before".to_string()))
                 }
-                Report::Lost => Err(Refusal::Failed("Kafka's client has ended".to_string())),
+                Delivery::ClientEnded => {
+                    Err(Refusal::Failed("Kafka's client has ended".to_string()))
+                }
             };
-            Ok(reports.into_iter().map(place).collect())
+            Ok(deliveries.into_iter().map(result).collect())
         }
         .boxed()
     }
@@ -192,7 +204,7 @@ impl Append for KafkaAppender {
                 .topic;
             if !(1..=MAX_PARTITIONS).contains(&partitions) {
                 return Err(Refusal::Invalid(format!(
-                    "a topic is made with 1 to {MAX_PARTITIONS} partitions"
+                    "a topic can have 1 to {MAX_PARTITIONS} partitions"
                 )));
             }
             let name = topic.clone();
@@ -215,7 +227,7 @@ impl Append for KafkaAppender {
                 }
                 tokio::time::sleep(FIND_INTERVAL).await;
             }
-            Err(Refusal::Busy("the topic is being made".to_string()))
+            Err(Refusal::Busy("the topic is being created".to_string()))
         })
     }
 
@@ -246,10 +258,10 @@ impl Append for KafkaAppender {
         self.complete(async move {
             let flush = move || {
                 let flushed = shared
-                    .senders
+                    .producers
                     .all()
                     .into_iter()
-                    .try_for_each(|sender| sender.flush(SEND_TIMEOUT));
+                    .try_for_each(|producer| producer.flush(SEND_TIMEOUT));
                 flushed.map_err(|error| shared.refusal("", &error))
             };
             tokio::task::spawn_blocking(flush).await.map_err(|e| Refusal::Failed(e.to_string()))?
@@ -265,47 +277,47 @@ impl Append for KafkaAppender {
                 return futures::future::pending().await;
             };
             Error::connect(format!("can't append to {name} any more: {why}"))
-                .hint("What was acknowledged is safe; start again.")
+                .hint("Acknowledged records are stored; start again.")
         }
         .boxed()
     }
 }
 
 impl Shared {
-    /// The cluster's name of a topic.
+    /// Returns the name of a topic in the cluster.
     fn full(&self, topic: &str) -> String {
         format!("{}{topic}", self.kafka.settings.prefix)
     }
 
-    /// Refreshes the known topics. A caller that arrives during a refresh waits, and uses the result
-    /// of the next one, which began after its own call.
+    /// Refreshes the known topics. A call that arrives during a refresh waits for it, and returns
+    /// the result of the next one, which began after the call.
     async fn refresh(self: Arc<Self>) -> Result<(), Refusal> {
-        let came = self.refreshes.load(Ordering::Relaxed);
+        let before = self.refreshes.load(Ordering::Relaxed);
         let mut refreshing = self.refreshing.lock().await;
-        if self.refreshes.load(Ordering::Relaxed) > came + 1 {
+        if self.refreshes.load(Ordering::Relaxed) > before + 1 {
             return refreshing.clone();
         }
         let shared = self.clone();
         // Request all topics: a request for one may create it. Each producer sends the request,
         // because each has partitions of its own.
-        let ask = move || {
-            let asked = shared.senders.all().into_iter().map(|sender| {
-                let found = sender.client().fetch_metadata(None, REQUEST_TIMEOUT)?;
-                sender.client().context().0.forget();
+        let request = move || {
+            let found = shared.producers.all().into_iter().map(|producer| {
+                let found = producer.client().fetch_metadata(None, REQUEST_TIMEOUT)?;
+                producer.client().context().0.clear();
                 Ok(found)
             });
-            let asked: KafkaResult<Vec<_>> = asked.collect();
-            let first = asked
+            let found: KafkaResult<Vec<_>> = found.collect();
+            let first = found
                 .map(|found| found.into_iter().next())
                 .map_err(|error| shared.refusal("", &error))?;
-            first.ok_or_else(|| Refusal::Failed("there is no client of Kafka".to_string()))
+            first.ok_or_else(|| Refusal::Failed("there is no producer".to_string()))
         };
-        let asked = tokio::task::spawn_blocking(ask)
+        let requested = tokio::task::spawn_blocking(request)
             .await
             .map_err(|e| Refusal::Failed(e.to_string()))
             .flatten();
         self.refreshes.fetch_add(1, Ordering::Relaxed);
-        *refreshing = asked.map(|found| {
+        *refreshing = requested.map(|found| {
             // Internal topics of the brokers take no records.
             let topics = found
                 .topics()
@@ -319,9 +331,9 @@ impl Shared {
         refreshing.clone()
     }
 
-    /// Returns true if a topic is gone. It looks twice, because brokers that have just restarted
-    /// may not have all topics yet.
-    async fn is_lost(self: Arc<Self>, topic: String) -> bool {
+    /// Returns true if a topic is gone. Two refreshes are made, because a broker that has just
+    /// restarted may not have all topics yet.
+    async fn is_gone(self: Arc<Self>, topic: String) -> bool {
         let there = |shared: &Shared| lock(&shared.known).contains_key(&topic);
         for pause in [FIND_INTERVAL, Duration::ZERO] {
             if self.clone().refresh().await.is_err() || there(&self) {
@@ -335,7 +347,7 @@ impl Shared {
 
     fn forget(&self, topic: &str) {
         lock(&self.known).remove(topic);
-        self.senders.forget(topic);
+        self.producers.forget(topic);
     }
 
     /// Creates or deletes topics.
@@ -348,7 +360,7 @@ impl Shared {
         if self.kafka.settings.tokens.are_used() {
             // The admin client never serves its token requests, so it would wait for ever.
             return Err(Refusal::Denied(
-                "topics can't be made with tokens, nor deleted: do it otherwise".to_string(),
+                "topics can't be created or deleted with tokens: use another tool".to_string(),
             ));
         }
         let changed = tokio::task::spawn_blocking(move || {

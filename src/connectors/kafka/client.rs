@@ -1,8 +1,9 @@
-//! Requests to brokers: retries, the errors that a client reports beside its answers, and the
-//! partitions and offsets of a topic.
+//! Requests to brokers: retries, errors that a client reports separately, partitions and offsets of
+//! a topic.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -14,28 +15,42 @@ use rdkafka::producer::ProducerContext;
 
 use crate::error::{Error, Result};
 
-use super::codes::{denial, explain, is_damaged, is_unknown_topic, relevance, unknown_topic};
+use super::codes::{denial, error_for, is_damaged, is_unknown_code, is_unknown_topic, relevance};
 use super::token::Tokens;
 
-/// How long one question may take, and how often it is asked: together less than a person waits for
-/// an error.
-pub(super) const PATIENCE: Duration = Duration::from_secs(2);
-const ROUNDS: usize = 5;
+/// The time limit of one request, and the number of attempts. The total must not try the timeout
+/// of a person who waits for an error.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
+const ATTEMPTS: usize = 5;
 
-/// How many requests a producer has on their way to a broker. With more, a partition that was just
-/// made may refuse the first, for nobody leads it yet, and take the next: a broker that knows
-/// nothing of a producer takes any sequence number first. Then the first, sent again, counts as a
-/// duplicate, and is acknowledged and lost.
-pub(super) const IN_FLIGHT: &str = "1";
+/// The number of requests that a producer has in flight to a broker.
+///
+/// With more than one, a record can be lost on a new partition. The broker may refuse the first
+/// request, because no leader is elected yet, and accept the second, because it accepts any first
+/// sequence number of a new producer. The retry of the first then counts as a duplicate: it is
+/// acknowledged but not stored.
+pub(super) const MAX_IN_FLIGHT: &str = "1";
 
-/// What a client says beside its answers.
+/// An error that a client reports by callback.
+#[derive(Clone)]
+struct Reported {
+    code: Code,
+    reason: String,
+}
+
+/// Locks a mutex; the data of this connector stay valid if a holder panics.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The context of a client: it keeps the errors that librdkafka reports by callback.
 pub(super) struct Context {
     name: String,
     tokens: Tokens,
-    /// The most telling trouble so far.
-    said: Mutex<Option<(Code, String)>>,
-    /// The first record that was not taken, and why.
-    undelivered: Mutex<Option<KafkaError>>,
+    /// The most relevant error so far.
+    reported: Mutex<Option<Reported>>,
+    /// The error of the first record that was not delivered.
+    delivery_error: Mutex<Option<KafkaError>>,
 }
 
 impl Context {
@@ -43,70 +58,71 @@ impl Context {
         Context {
             name: name.to_string(),
             tokens,
-            said: Mutex::default(),
-            undelivered: Mutex::default(),
+            reported: Mutex::default(),
+            delivery_error: Mutex::default(),
         }
     }
 
-    /// What was not delivered since this was last asked.
-    pub(super) fn undelivered(&self) -> Option<KafkaError> {
-        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Returns the error of the first record that was not delivered, and clears it.
+    pub(super) fn take_delivery_error(&self) -> Option<KafkaError> {
+        lock(&self.delivery_error).take()
     }
 
-    /// The same, which is still there when it is next asked.
-    pub(super) fn refused(&self) -> Option<KafkaError> {
-        self.undelivered.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Returns the error of the first record that was not delivered.
+    pub(super) fn delivery_error(&self) -> Option<KafkaError> {
+        lock(&self.delivery_error).clone()
     }
 
-    /// An error for `attempt`, which failed with `error`, or with what was said before.
+    /// Returns an error for `attempt`, which failed with `error`. A reported error that explains
+    /// more is named as the cause instead.
     pub(super) fn error(&self, attempt: &str, error: &KafkaError) -> Error {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let own = error.rdkafka_error_code();
-        let (code, why) = match said {
-            Some((code, why))
+        let (code, why) = match lock(&self.reported).clone() {
+            Some(Reported { code, reason })
                 if own.is_none_or(|own| {
                     own == code || relevance(own) < 2 && relevance(own) <= relevance(code)
                 }) =>
             {
-                (Some(code), why)
+                (Some(code), reason)
             }
             _ => (own, error.to_string()),
         };
-        explain(attempt, code).because(why)
+        error_for(attempt, code).because(why)
     }
 
-    /// Forgets what was said: it is over.
-    pub(super) fn forget(&self) {
-        *self.said.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    /// Clears the reported error, after a request has succeeded.
+    pub(super) fn clear(&self) {
+        *lock(&self.reported) = None;
     }
 
-    /// Why asking again is of no use, if it is of none.
-    pub(super) fn hopeless(&self) -> Option<&'static str> {
-        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        said.as_ref().and_then(|(code, _)| denial(*code)).map(|(why, _)| why)
+    /// Returns the reason if access is denied: then a retry is pointless.
+    pub(super) fn denial_reason(&self) -> Option<&'static str> {
+        let reported = lock(&self.reported);
+        reported.as_ref().and_then(|reported| denial(reported.code)).map(|(why, _)| why)
     }
 }
 
 impl Context {
-    /// The error of a reader of `name` whose record at `offset`, or one behind it, can't be read.
+    /// Returns the error of a reader of `name` that can't read the record at `offset`, or a later
+    /// one.
     pub(super) fn unreadable(&self, name: &str, offset: u64, error: &KafkaError) -> Error {
         match error.rdkafka_error_code() {
             Some(code) if is_damaged(code) => {
-                let said = self.said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-                let why = said
-                    .filter(|(said, _)| *said == code)
-                    .map_or_else(|| error.to_string(), |(_, why)| why);
-                Error::data(format!("can't read on in {name} from offset {offset}: a record is damaged"))
+                let why = lock(&self.reported)
+                    .clone()
+                    .filter(|reported| reported.code == code)
+                    .map_or_else(|| error.to_string(), |reported| reported.reason);
+                Error::data(format!("can't read {name} from offset {offset} on: a record is damaged"))
                     .because(why)
-                    .hint("Let another replica lead the partition, or restore its files; else begin anew with another state.")
+                    .hint("Let another replica lead the partition, or restore its files; else start with a new state.")
             }
-            _ => self.error(&format!("can't read on in {name} from offset {offset}"), error),
+            _ => self.error(&format!("can't read {name} from offset {offset} on"), error),
         }
     }
 }
 
 impl ClientContext for Context {
-    /// Called only where tokens are used.
+    /// librdkafka calls the refresh only if the mechanism uses tokens.
     const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
 
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -114,7 +130,7 @@ impl ClientContext for Context {
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::warn!(client = self.name, facility, "{message}");
             }
-            // What matters of it comes as an error too.
+            // Important messages also arrive as errors.
             _ => tracing::debug!(client = self.name, facility, "{message}"),
         }
     }
@@ -125,9 +141,9 @@ impl ClientContext for Context {
             return;
         };
         tracing::debug!(client = self.name, %code, "{reason}");
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.as_ref().is_none_or(|(before, _)| relevance(*before) <= relevance(code)) {
-            *said = Some((code, reason.to_string()));
+        let mut reported = lock(&self.reported);
+        if reported.as_ref().is_none_or(|before| relevance(before.code) <= relevance(code)) {
+            *reported = Some(Reported { code, reason: reason.to_string() });
         }
     }
 
@@ -146,38 +162,37 @@ impl ProducerContext for Context {
 
     fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
         if let Err((error, _)) = delivered {
-            let mut undelivered = self.undelivered.lock().unwrap_or_else(PoisonError::into_inner);
-            undelivered.get_or_insert_with(|| error.clone());
+            lock(&self.delivery_error).get_or_insert_with(|| error.clone());
         }
     }
 }
 
-/// Asks a few times, until there is an answer or no hope. Between, the client is served, which
-/// fetches tokens and says why.
-pub(super) fn ask<T>(
+/// Retries a request until it succeeds or retrying is pointless. Polls the client in between, which
+/// refreshes tokens and collects errors.
+pub(super) fn retry<T>(
     consumer: &BaseConsumer<Context>,
     attempt: &str,
-    mut question: impl FnMut(Duration) -> Result<T, KafkaError>,
+    mut request: impl FnMut(Duration) -> Result<T, KafkaError>,
 ) -> Result<T> {
-    let serve = |patience| {
-        // No partition is assigned yet: these are troubles, and the context keeps them.
-        let mut event = consumer.poll(patience);
+    let serve = |timeout| {
+        // No partition is assigned yet, so that each event is an error. The context keeps it.
+        let mut event = consumer.poll(timeout);
         while event.is_some() {
             event = consumer.poll(Duration::ZERO);
         }
     };
     let mut last = KafkaError::NoMessageReceived;
-    for _ in 0..ROUNDS {
+    for _ in 0..ATTEMPTS {
         serve(Duration::ZERO);
-        match question(PATIENCE) {
+        match request(REQUEST_TIMEOUT) {
             Ok(answer) => {
-                consumer.context().forget();
+                consumer.context().clear();
                 return Ok(answer);
             }
             Err(error) => last = error,
         }
         serve(Duration::from_millis(500));
-        if consumer.context().hopeless().is_some()
+        if consumer.context().denial_reason().is_some()
             || last.rdkafka_error_code().is_some_and(|code| relevance(code) > 2)
         {
             break;
@@ -186,21 +201,21 @@ pub(super) fn ask<T>(
     Err(consumer.context().error(attempt, &last))
 }
 
-/// The partitions that `topic` has now, ascending; `None` if there is no such topic.
+/// Returns the partitions of `topic`, ascending; `None` if the topic does not exist.
 pub(super) fn partitions(
     consumer: &BaseConsumer<Context>,
     topic: &str,
     name: &str,
 ) -> Result<Option<Vec<u32>>> {
     let mut unknown = 0;
-    ask(consumer, &format!("can't ask for {name}"), |patience| {
-        let metadata = consumer.fetch_metadata(Some(topic), patience)?;
+    retry(consumer, &format!("can't request the partitions of {name}"), |timeout| {
+        let metadata = consumer.fetch_metadata(Some(topic), timeout)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         match found.and_then(|found| found.error()).map(Code::from) {
-            // Once may be too early for one that was just made.
-            Some(code) if unknown_topic(code) && unknown > 0 => return Ok(None),
+            // The first such error may be too early: the topic may be new.
+            Some(code) if is_unknown_code(code) && unknown > 0 => return Ok(None),
             Some(code) => {
-                unknown += u32::from(unknown_topic(code));
+                unknown += u32::from(is_unknown_code(code));
                 return Err(KafkaError::MetadataFetch(code));
             }
             None => {}
@@ -215,38 +230,39 @@ pub(super) fn partitions(
     })
 }
 
-/// The offset of a partition's first record, and that after its last.
-pub(super) fn ends(
+/// Returns the offset of a partition's first record, and the offset after its last one.
+pub(super) fn watermarks(
     consumer: &BaseConsumer<Context>,
     topic: &str,
     name: &str,
     partition: u32,
-) -> Result<(u64, u64)> {
-    let (low, high) = ask(
+) -> Result<Range<u64>> {
+    let (low, high) = retry(
         consumer,
-        &format!("can't ask for the ends of {name}, partition {partition}"),
-        |patience| {
-            let ends = consumer.fetch_watermarks(topic, partition as i32, patience);
-            if ends.as_ref().is_err_and(is_unknown_topic) {
-                // What is known of the topic is old: for the next time. That failed once, and is
-                // said already.
-                let _ = consumer.fetch_metadata(Some(topic), patience);
+        &format!("can't request the offsets of {name}, partition {partition}"),
+        |timeout| {
+            let watermarks = consumer.fetch_watermarks(topic, partition as i32, timeout);
+            if watermarks.as_ref().is_err_and(is_unknown_topic) {
+                // The client's metadata are out of date: refresh them for the next attempt. An
+                // error of the refresh says no more than this one.
+                let _ = consumer.fetch_metadata(Some(topic), timeout);
             }
-            ends
+            watermarks
         },
     )?;
-    Ok((low.max(0) as u64, high.max(0) as u64))
+    Ok(low.max(0) as u64..high.max(0) as u64)
 }
 
-/// A client that looks at a topic from time to time, and what it saw.
-pub(super) struct Scout {
+/// The state of partition discovery: a client, and the topic as it was at the last refresh.
+pub(super) struct Discovery {
     pub(super) consumer: BaseConsumer<Context>,
     pub(super) partitions: Vec<u32>,
-    pub(super) ends: BTreeMap<u32, (u64, u64)>,
-    /// How often it has looked.
-    pub(super) looks: u32,
-    /// Whether the last look was in vain.
-    pub(super) blind: bool,
-    /// A client that reads again what was read.
-    pub(super) again: Option<BaseConsumer<Context>>,
+    /// The range of offsets of each partition.
+    pub(super) watermarks: BTreeMap<u32, Range<u64>>,
+    /// The number of refreshes so far.
+    pub(super) refreshes: u32,
+    /// True if no broker replied to the last refresh.
+    pub(super) unreachable: bool,
+    /// The client that reads records verifier to verify the topic.
+    pub(super) verifier: Option<BaseConsumer<Context>>,
 }

@@ -19,7 +19,7 @@ pub(super) fn relevance(code: Code) -> u8 {
     }
 }
 
-/// Returns the reason and a hint for a code of refused access.
+/// Returns the reason and a hint if the code means that access is denied.
 pub(super) fn denial(code: Code) -> Option<(&'static str, &'static str)> {
     match code {
         Code::Authentication
@@ -44,38 +44,38 @@ pub(super) fn denial(code: Code) -> Option<(&'static str, &'static str)> {
     }
 }
 
-/// Returns an error for `attempt`, of the kind and with the hint that fit the code.
-pub(super) fn explain(attempt: &str, code: Option<Code>) -> Error {
+/// Returns an error for `attempt` of the kind, and with the hint, that fit the code.
+pub(super) fn error_for(attempt: &str, code: Option<Code>) -> Error {
     match code.map(|code| (code, denial(code))) {
         Some((Code::SSL, Some((why, hint)))) => {
             Error::connect(format!("{attempt}: {why}")).hint(hint)
         }
         Some((_, Some((why, hint)))) => Error::config(format!("{attempt}: {why}")).hint(hint),
         Some((code, None)) if records_lost(code) => {
-            Error::data(format!("{attempt}: its records are gone, or the topic was made anew"))
-                .hint("Restore the topic, or begin anew with another state.")
+            Error::data(format!("{attempt}: its records are gone, or the topic was recreated"))
+                .hint("Restore the topic, or start with a new state.")
         }
-        Some((code, None)) if unknown_topic(code) => {
-            Error::connect(format!("{attempt}: no broker leads it now"))
-                .hint("See whether the topic is there, and its brokers are.")
+        Some((code, None)) if is_unknown_code(code) => {
+            Error::connect(format!("{attempt}: no broker is its leader now"))
+                .hint("Check that the topic exists and its brokers are running.")
         }
         _ => Error::connect(attempt)
             .hint("Check the brokers' names and ports, and KAFKA_SECURITY_PROTOCOL."),
     }
 }
 
-/// Returns true for a code of records that no longer exist.
+/// Returns true for a code that means that records no longer exist.
 fn records_lost(code: Code) -> bool {
     matches!(code, Code::AutoOffsetReset | Code::OffsetOutOfRange | Code::LogTruncation)
 }
 
-/// Returns true for an error of records that no longer exist.
+/// Returns true for an error that means that records no longer exist.
 pub(super) fn is_lost(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_some_and(records_lost)
 }
 
-/// Returns true for a code of a topic or partition that the broker does not know.
-pub(super) fn unknown_topic(code: Code) -> bool {
+/// Returns true for a code that means that the broker does not have the topic or partition.
+pub(super) fn is_unknown_code(code: Code) -> bool {
     matches!(
         code,
         Code::UnknownTopic
@@ -87,14 +87,14 @@ pub(super) fn unknown_topic(code: Code) -> bool {
 
 /// Returns true for an error of an unknown topic or partition.
 ///
-/// The error may be transient: librdkafka reports it when a partition has no leader, and a restarted
-/// broker reports it for topics that it has not learned about. A metadata request tells the cases
-/// apart.
+/// The error may be transient: librdkafka reports it when a partition has no leader, and a
+/// restarted broker reports it for topics that it hasn't learned about. A metadata request
+/// distinguishes the cases.
 pub(super) fn is_unknown_topic(error: &KafkaError) -> bool {
-    error.rdkafka_error_code().is_some_and(unknown_topic)
+    error.rdkafka_error_code().is_some_and(is_unknown_code)
 }
 
-/// Returns true for an error after which a reader continues: the client reconnects by itself, and
+/// Returns true for an error after which a reader continues. The client reconnects by itself, and
 /// rejected credentials may become valid again.
 ///
 /// Every other error is final, because the client skips records that it can't read.
@@ -145,7 +145,7 @@ fn transient(code: Code) -> bool {
         Code::ThrottlingQuotaExceeded
         | Code::FetchSessionIdNotFound
         | Code::InvalidFetchSessionEpoch => true,
-        _ => unknown_topic(code) || denial(code).is_some(),
+        _ => is_unknown_code(code) || denial(code).is_some(),
     }
 }
 

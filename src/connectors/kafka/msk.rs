@@ -1,5 +1,5 @@
-//! Tokens for Amazon MSK: a presigned URL of the action `kafka-cluster:Connect`, made with what the
-//! AWS environment gives.
+//! Tokens for Amazon MSK. A token is a presigned URL of the action `kafka-cluster:Connect`, signed
+//! with the credentials of the AWS environment.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -22,13 +22,14 @@ use crate::error::{Error, Result};
 
 type Cause = Box<dyn std::error::Error>;
 
-/// How long a token is good.
-const LIFE: Duration = Duration::from_secs(900);
-/// How long before they run out credentials are fetched anew, and how long that may take.
-const EARLY: Duration = Duration::from_secs(300);
-const PATIENCE: Duration = Duration::from_secs(10);
+/// The lifetime of a token.
+const TOKEN_LIFETIME: Duration = Duration::from_secs(900);
+/// Credentials with less lifetime left are fetched again.
+const CREDENTIALS_MIN_LIFETIME: Duration = Duration::from_secs(300);
+/// The time limit for fetching credentials.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What signs tokens for the clusters of one region.
+/// A signer of tokens for the clusters of one region.
 pub(super) struct Msk {
     region: String,
     runtime: Runtime,
@@ -37,7 +38,7 @@ pub(super) struct Msk {
 }
 
 impl Msk {
-    /// Reads the AWS environment; credentials are not yet fetched.
+    /// Reads the AWS environment. Credentials are fetched with the first token.
     pub(super) fn new(region: &str) -> Result<Self> {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
@@ -50,11 +51,13 @@ impl Msk {
         Ok(Msk { region: region.to_string(), runtime, config, credentials: Mutex::default() })
     }
 
-    /// A token that is good from now on.
+    /// Returns a token that is valid from now on.
     pub(super) fn token(&self) -> Result<OAuthToken, Cause> {
         let now = self.config.time_source().unwrap_or_default().now();
         let mut known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = |held: &Credentials| held.expiry().is_none_or(|expiry| expiry > now + EARLY);
+        let fresh = |held: &Credentials| {
+            held.expiry().is_none_or(|expiry| expiry > now + CREDENTIALS_MIN_LIFETIME)
+        };
         let credentials = match known.take().filter(fresh) {
             Some(credentials) => credentials,
             None => self.fetch()?,
@@ -66,22 +69,23 @@ impl Msk {
     fn fetch(&self) -> Result<Credentials, Cause> {
         let provider =
             self.config.credentials_provider().ok_or("the AWS environment gives no credentials")?;
-        let fetched =
-            async { tokio::time::timeout(PATIENCE, provider.provide_credentials()).await };
+        let fetched = async {
+            tokio::time::timeout(CREDENTIALS_TIMEOUT, provider.provide_credentials()).await
+        };
         Ok(self.runtime.block_on(fetched)??)
     }
 }
 
-/// The token of `credentials` for clusters of `region`, good from `now` on.
+/// Returns a token for clusters of `region`, valid from `now` on.
 pub(super) fn token(
     region: &str,
     credentials: Credentials,
     now: SystemTime,
 ) -> Result<OAuthToken, Cause> {
-    let until = credentials.expiry().unwrap_or(now + LIFE).min(now + LIFE);
+    let until = credentials.expiry().unwrap_or(now + TOKEN_LIFETIME).min(now + TOKEN_LIFETIME);
     let mut settings = SigningSettings::default();
     settings.signature_location = SignatureLocation::QueryParams;
-    settings.expires_in = Some(LIFE);
+    settings.expires_in = Some(TOKEN_LIFETIME);
     let identity = credentials.into();
     let signing = v4::SigningParams::builder()
         .identity(&identity)

@@ -1,6 +1,6 @@
-//! Rows as records: writers collect changes, and hand them over as lines `[key,value]`.
+//! Encodes rows as records. Writers collect changes and stage them as lines `[key,value]`.
 //!
-//! Key and value are JSON texts that nothing parses on their way: a parser would round numbers.
+//! Key and value remain JSON texts until they are sent. Parsing them would round numbers.
 
 use std::collections::BTreeMap;
 use std::mem;
@@ -36,17 +36,17 @@ impl Totals {
     }
 }
 
-/// The rows of one worker, as a table or a stream of them is written.
+/// The rows of one worker.
 struct Rows {
     schema: Arc<Schema>,
     hasher: RowKey,
-    /// The row at each slot; nothing in append mode.
+    /// The row of each slot; empty in append mode.
     slots: Vec<Option<Slot>>,
     /// The change of the topic's total since the last part, modulo 2^64.
     more: Totals,
 }
 
-/// The row at a slot: enough to take it away.
+/// The key and digest of a row: enough to remove it.
 #[derive(Clone)]
 struct Slot {
     key: Box<[u8]>,
@@ -55,8 +55,8 @@ struct Slot {
 
 impl Rows {
     fn json(&self, fields: usize, row: &dyn Row, out: &mut Vec<u8>) -> Result<()> {
-        write_object(&self.schema.columns, fields, row, out).map_err(|trouble| {
-            Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic))
+        write_object(&self.schema.columns, fields, row, out).map_err(|error| {
+            Error::data(format!("can't write a row of {} as JSON: {error}", self.schema.topic))
         })
     }
 
@@ -64,7 +64,7 @@ impl Rows {
         self.hasher.of(self.schema.columns.len(), row) as u64
     }
 
-    /// Puts a row at `slot`; returns its key, and that of the row before.
+    /// Puts a row into `slot`. Returns its key, and the key of the row before.
     fn put(&mut self, slot: u32, row: &dyn Row) -> Result<(Box<[u8]>, Option<Box<[u8]>>)> {
         let (digest, mut key) = (self.digest(row), Vec::new());
         self.json(self.schema.key, row, &mut key)?;
@@ -75,7 +75,7 @@ impl Rows {
         Ok((key, before))
     }
 
-    /// Takes away the row at `slot`; returns its key.
+    /// Removes the row of `slot`. Returns its key.
     fn take(&mut self, slot: u32) -> Option<Box<[u8]>> {
         let slot = slot as usize;
         if self.slots.len() <= slot {
@@ -87,7 +87,7 @@ impl Rows {
     }
 }
 
-/// One worker's rows while they are found again: they are counted and their digests added up.
+/// The rows of one worker during recovery: they are counted, and their digests added up.
 pub(super) struct Recovery(Rows);
 
 impl Recovery {
@@ -120,12 +120,12 @@ impl Recovering for Recovery {
     }
 }
 
-/// One worker's rows that are written.
+/// The writer of one worker's rows.
 struct Encoder {
     rows: Rows,
     /// The new value of each key that has changed since the last part; `None` if its row is gone.
     changes: BTreeMap<Box<[u8]>, Option<Vec<u8>>>,
-    /// Lines of rows that were appended.
+    /// Lines of the rows that were appended since the last part.
     appended: Vec<u8>,
 }
 
@@ -167,7 +167,7 @@ impl Writer for Encoder {
         self.changes.extend(before.map(|key| (key, None)));
     }
 
-    /// The note is the change of the total, then the lines.
+    /// The note of the part is the change of the totals; its lines follow.
     fn stage(&mut self) -> Result<Option<Part>> {
         let (mut lines, more) = (mem::take(&mut self.appended), mem::take(&mut self.rows.more));
         for (key, value) in mem::take(&mut self.changes) {
@@ -180,7 +180,7 @@ impl Writer for Encoder {
     }
 }
 
-/// Returns the key and the value of each line, or the error of a line that can't be read.
+/// Returns key and value of each line, or the error of a damaged line.
 pub(super) fn records(
     lines: &[u8],
 ) -> impl Iterator<Item = Result<(Option<&RawValue>, Option<&RawValue>), serde_json::Error>> {

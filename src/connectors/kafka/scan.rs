@@ -1,5 +1,4 @@
-//! Counts the rows of a topic in its records: where the group has forgotten the last commit, this
-//! tells which it was.
+//! Counts the rows of a topic. If the group has forgotten the last commit, the totals identify it.
 
 use std::collections::BTreeMap;
 
@@ -15,20 +14,20 @@ use crate::secret::Secret;
 
 use super::rows::{Totals, records};
 
-/// The rows in a topic.
+/// The rows of a topic, counted from its records.
 pub(super) struct TopicScan {
     columns: Vec<Column>,
     mode: Mode,
-    /// The digest of each key's row; nothing in append mode.
+    /// The digest of each key's row; empty in append mode.
     rows: BTreeMap<Vec<u8>, u64>,
     secret: Secret,
-    pub(super) held: Totals,
+    pub(super) totals: Totals,
 }
 
 impl TopicScan {
     pub(super) fn new(schema: &Schema, secret: Secret) -> Self {
         let (columns, mode) = (schema.columns.clone(), schema.mode);
-        TopicScan { columns, mode, rows: BTreeMap::new(), secret, held: Totals::default() }
+        TopicScan { columns, mode, rows: BTreeMap::new(), secret, totals: Totals::default() }
     }
 
     /// Counts a record; `None` if it is neither a row nor a tombstone.
@@ -43,25 +42,25 @@ impl TopicScan {
             (Mode::Snapshot, Some(key), None) => self.rows.remove(key),
             _ => return None,
         };
-        before.into_iter().for_each(|digest| self.held.take(digest));
-        digest.into_iter().for_each(|digest| self.held.put(digest));
+        before.into_iter().for_each(|digest| self.totals.take(digest));
+        digest.into_iter().for_each(|digest| self.totals.put(digest));
         Some(())
     }
 
-    /// Returns the totals with the records of `lines` too; `None` if they are damaged. No key is in
-    /// them twice.
+    /// Returns the totals after the records of `lines`; `None` if these are damaged. Each key is in
+    /// them at most once.
     pub(super) fn with(&self, lines: &[u8]) -> Option<Totals> {
-        let mut held = self.held;
+        let mut totals = self.totals;
         for record in records(lines) {
             let (key, value) = record.ok()?;
             if let Some(digest) = key.and_then(|key| self.rows.get(key.get().as_bytes())) {
-                held.take(*digest);
+                totals.take(*digest);
             }
             if let Some(value) = value {
-                held.put(self.digest(value.get().as_bytes())?);
+                totals.put(self.digest(value.get().as_bytes())?);
             }
         }
-        Some(held)
+        Some(totals)
     }
 
     /// Returns the digest of a row in JSON.
@@ -76,7 +75,7 @@ impl TopicScan {
 
 fn value(json: &str, ty: ColumnType) -> Option<Value> {
     let text = || serde_json::from_str::<String>(json).ok();
-    // Exact, as the parser of JSON is not.
+    // `str::parse` rounds correctly; the parser of serde_json is less exact.
     let double = |json: &str| json.parse::<f64>().ok();
     match ty {
         _ if json == "null" => Some(Value::Null),

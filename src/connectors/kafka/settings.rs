@@ -1,5 +1,5 @@
-//! What is said of a cluster: its brokers, and how to connect to them. Secrets are held here and
-//! leave only to librdkafka.
+//! The settings of a cluster: its brokers, and the properties of a connection. Only librdkafka
+//! receives the secrets among them.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use super::client::Context;
 use super::token::Tokens;
 
-/// Variables of the environment that are properties too.
+/// Environment variables that set a property.
 const VARIABLES: [&str; 8] = [
     "KAFKA_SECURITY_PROTOCOL",
     "KAFKA_SASL_MECHANISM",
@@ -22,7 +22,8 @@ const VARIABLES: [&str; 8] = [
     "KAFKA_SSL_KEY_LOCATION",
     "KAFKA_SSL_KEY_PASSWORD",
 ];
-/// What properties may begin with. All others are this connector's: an answer rests on them.
+/// Prefixes of the properties that may be set. The connector sets all others, because its
+/// guarantees depend on them.
 const ALLOWED: [&str; 11] = [
     "security.protocol",
     "sasl.",
@@ -36,10 +37,10 @@ const ALLOWED: [&str; 11] = [
     "linger.ms",
     "message.max.bytes",
 ];
-/// The largest settings file, so that a mistaken name can't fill the memory.
-const LONGEST_FILE: u64 = 1 << 20;
+/// The size limit of a file of properties, so that a invalid name can't fill the memory.
+const PROPERTIES_MAX_BYTES: u64 = 1 << 20;
 
-/// What is said of a cluster.
+/// The settings of a cluster.
 pub(super) struct Settings {
     pub(super) brokers: String,
     pub(super) prefix: String,
@@ -47,21 +48,24 @@ pub(super) struct Settings {
     pub(super) tokens: Tokens,
 }
 
-/// The properties that the environment gives.
+/// Returns the properties of the environment.
 pub(super) fn environment() -> Result<Vec<(String, String)>> {
     let mut properties = Vec::new();
     if let Ok(path) = std::env::var("KAFKA_PROPERTIES") {
-        let wrong = |what: String| {
+        let invalid = |why: String| {
             Error::config(format!(
-                "can't read the properties in {path}, which KAFKA_PROPERTIES names: {what}"
+                "can't read the properties in {path}, which KAFKA_PROPERTIES names: {why}"
             ))
         };
-        let length = std::fs::metadata(&path).map_err(|e| wrong(e.to_string()))?.len();
-        if length > LONGEST_FILE {
-            return Err(wrong(format!("it has {length} bytes")));
+        let length = std::fs::metadata(&path).map_err(|e| invalid(e.to_string()))?.len();
+        if length > PROPERTIES_MAX_BYTES {
+            return Err(invalid(format!(
+                "it has {length} bytes; the limit is {PROPERTIES_MAX_BYTES}"
+            )));
         }
-        let text = std::fs::read_to_string(&path).map_err(|e| wrong(e.to_string()))?;
-        properties = parse(&text).map_err(|line| wrong(format!("line {line} is no name=value")))?;
+        let text = std::fs::read_to_string(&path).map_err(|e| invalid(e.to_string()))?;
+        properties =
+            parse(&text).map_err(|line| invalid(format!("line {line} is not name=value")))?;
     }
     for name in VARIABLES {
         if let Ok(value) = std::env::var(name) {
@@ -74,7 +78,7 @@ pub(super) fn environment() -> Result<Vec<(String, String)>> {
     Ok(properties)
 }
 
-/// The properties in a text of lines `name=value`; else the number of the first line that is none.
+/// Parses lines `name=value`. The error is the number of the first line that has no `=`.
 pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
     let text = text.trim_start_matches('\u{feff}');
     let lines = text
@@ -92,18 +96,19 @@ pub(super) fn parse(text: &str) -> Result<Vec<(String, String)>, usize> {
 
 impl Settings {
     pub(super) fn new(url: &str, mut properties: BTreeMap<String, String>) -> Result<Self> {
-        // Before anything is printed: it might be a password.
+        // Check this before an error repeats the URL: it might contain a password.
         if url.contains('@') || url.contains('?') {
             return Err(Error::config("can't open a kafka:// URL with @ or ?: secrets and settings don't belong there").hint(
                 "Give kafka://host:port, and the rest by KAFKA_SASL_USERNAME, KAFKA_SASL_PASSWORD or the file KAFKA_PROPERTIES.",
             ));
         }
-        let wrong = |what: &str| {
-            Error::config(format!("can't open {url}: {what}"))
-                .hint("Give kafka://host:port, with more brokers after commas.")
+        let invalid = |why: &str| {
+            Error::config(format!("can't open {url}: {why}"))
+                .hint("Give kafka://host:port, and further brokers separated by commas.")
         };
-        let rest =
-            url.strip_prefix("kafka://").ok_or_else(|| wrong("it does not begin with kafka://"))?;
+        let rest = url
+            .strip_prefix("kafka://")
+            .ok_or_else(|| invalid("it does not begin with kafka://"))?;
         let (hosts, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let mut brokers = Vec::new();
         for broker in hosts.split(',') {
@@ -114,33 +119,33 @@ impl Settings {
                     (host, port)
                 }
                 Some(_) => {
-                    return Err(wrong(
-                        "an IPv6 address has to be in brackets, with its port behind",
+                    return Err(invalid(
+                        "an IPv6 address must be in brackets, followed by its port",
                     ));
                 }
                 None => (broker, "9092"),
             };
             let legal = |c: char| c.is_ascii_alphanumeric() || ".-_[]:".contains(c);
             if host.is_empty() || !host.chars().all(legal) {
-                return Err(wrong("a broker has no name"));
+                return Err(invalid("the name of a broker is missing or not valid"));
             }
             if !port.parse::<u16>().is_ok_and(|port| port > 0) {
-                return Err(wrong("a port is no number from 1 to 65535"));
+                return Err(invalid("a port is not a number from 1 to 65535"));
             }
             brokers.push(format!("{host}:{port}"));
         }
         if let Some(name) =
             properties.keys().find(|name| !ALLOWED.iter().any(|allowed| name.starts_with(allowed)))
         {
-            return Err(Error::config(format!("the property {name} of Kafka can't be set"))
-                .hint("Security, sockets and compression can; what is read and committed rests on the rest."));
+            return Err(Error::config(format!("can't set the property {name} of Kafka: it is reserved for the connector"))
+                .hint("Set properties of security, sockets and compression only: the guarantees depend on the others."));
         }
         let brokers = brokers.join(",");
         let tokens = Tokens::take(&mut properties, &brokers)?;
         Ok(Settings { brokers, prefix: prefix.to_string(), properties, tokens })
     }
 
-    /// A client of the cluster that speaks for `name`.
+    /// Returns a client of the cluster; `name` appears in its errors.
     pub(super) fn client<T: FromClientConfigAndContext<Context>>(
         &self,
         name: &str,
@@ -149,7 +154,7 @@ impl Settings {
         self.client_in(name, own, |context| context)
     }
 
-    /// The same with a context around the usual one.
+    /// As [`Settings::client`], with a context that wraps the usual one.
     pub(super) fn client_in<C: ClientContext, T: FromClientConfigAndContext<C>>(
         &self,
         name: &str,
@@ -163,15 +168,15 @@ impl Settings {
         config.extend(own.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string())));
         config.create_with_context(around(Context::new(name, self.tokens.clone()))).map_err(
             |error| {
-                let what = match error {
-                    // Not its value, which may be a secret.
+                let why = match error {
+                    // Name the property but not its value, which may be a secret.
                     rdkafka::error::KafkaError::ClientConfig(_, _, property, _) => {
                         format!("the property {property} is not understood")
                     }
                     rdkafka::error::KafkaError::ClientCreation(why) => why,
                     other => other.to_string(),
                 };
-                Error::config(format!("can't make a client for {name}: {what}"))
+                Error::config(format!("can't create a client for {name}: {why}"))
             },
         )
     }

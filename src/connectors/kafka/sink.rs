@@ -1,5 +1,5 @@
-//! Writing: a commit's records are staged, and made visible together with its number by one
-//! transaction.
+//! Writes rows. The records of a commit are staged first, and then made visible by one transaction,
+//! together with the number of the commit.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -18,16 +18,16 @@ use crate::store::Store;
 use super::KafkaTopic;
 use super::rows::{Recovery, Totals};
 use super::scan::TopicScan;
-use super::writing::Writing;
+use super::transactions::Transactions;
 
-/// Most bytes of records that are kept in the manifest itself.
+/// The most bytes of records that the manifest itself keeps.
 const INLINE_MAX_BYTES: usize = 4 << 10;
-/// Time limit of one step of a transaction.
+/// The time limit of one step of a transaction.
 pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Milliseconds without a commit after which its number is committed to the group again. Brokers
-/// keep it for a week, or a day.
-const REMIND_AFTER_MS: i64 = 3_600_000;
+/// Without a commit for this many milliseconds, the number of the last one is committed again.
+/// Brokers keep it for a week, old ones for a day.
+const RENEW_INTERVAL_MS: i64 = 3_600_000;
 
 /// The content of a commit, as the manifest records it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -35,7 +35,7 @@ struct Content {
     /// The rows of the topic, with this commit.
     held: Totals,
     bytes: u64,
-    /// The records themselves, or the object in the run's state that has them.
+    /// The records themselves, or the name of an object in the run's state that holds them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     lines: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -54,33 +54,33 @@ impl Sink for KafkaTopic {
     fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         // Read uncommitted: the previous run's transaction may still be open, because only `open`
         // aborts it.
-        let group = self.group(context, "read_uncommitted")?;
-        self.claim(self.last(&group)?.map(|(n, _)| n), schema, context).map(drop)
+        let group = self.group_client(context, "read_uncommitted")?;
+        self.claim(self.last_commit(&group)?.map(|last| last.n), schema, context).map(drop)
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let id = self.id(context);
-        let group = self.group(context, "read_committed")?;
-        // First, because this fences the previous run, and completes or aborts its transaction.
-        // Only then the offset is final.
-        let mut writing = Writing::begin(self, &id, group)?;
-        let last = writing.last()?;
-        let forgotten = self.claim(last.map(|(n, _)| n), schema, context)?;
-        self.own(schema, context)?;
+        let group = self.group_client(context, "read_committed")?;
+        // This comes first, because it fences the previous run, and completes or aborts its
+        // transaction. Only then is the offset final.
+        let mut transactions = Transactions::open(self, &id, group)?;
+        let last = transactions.last_commit()?;
+        let scan = self.claim(last.map(|last| last.n), schema, context)?;
+        self.record_owner(schema, context)?;
         let staging = self.staging(schema, context);
-        Ok(Box::new(Commits {
-            writing,
-            held: last.map(|(_, held)| held),
-            forgotten,
-            known: context.committed,
+        Ok(Box::new(TopicCommitter {
+            transactions,
+            visible_totals: last.map(|last| last.totals),
+            scan,
+            last_manifest: context.committed,
             clock: context.clock.clone(),
-            reminded: None,
+            renewed_ms: None,
             staging,
             generation: context.generation,
             staged: None,
-            total: Totals::default(),
+            staged_totals: Totals::default(),
             committed: false,
-            tidy: false,
+            cleaned: false,
         }))
     }
 
@@ -97,170 +97,188 @@ impl Sink for KafkaTopic {
     }
 }
 
+/// The records of a staged commit.
+struct Staged {
+    n: u64,
+    lines: Vec<u8>,
+}
+
 /// Makes the commits of a topic.
-struct Commits {
-    writing: Writing,
-    /// The rows of the topic by its last commit; `None` before the first.
-    held: Option<Totals>,
-    /// The rows counted in the topic, until it is clear which commit that was.
-    forgotten: Option<TopicScan>,
+struct TopicCommitter {
+    transactions: Transactions,
+    /// The totals of the topic at its last visible commit; `None` before the first.
+    visible_totals: Option<Totals>,
+    /// The rows that the topic holds, while it is unknown which commit was the last.
+    scan: Option<TopicScan>,
     /// The number of the last manifest before this run.
-    known: u64,
+    last_manifest: u64,
     clock: Arc<dyn Fn() -> i64 + Send + Sync>,
-    /// The time of the last transaction of this run, in milliseconds since 1970.
-    reminded: Option<i64>,
+    /// The time of this run's last transaction, in milliseconds since 1970.
+    renewed_ms: Option<i64>,
     staging: Option<Store>,
     generation: u64,
-    /// The records of the commit that was staged last.
-    staged: Option<(u64, Vec<u8>)>,
-    /// The rows of the topic with all that is staged.
-    total: Totals,
+    /// The commit that was staged last.
+    staged: Option<Staged>,
+    /// The totals of the topic with everything that is staged.
+    staged_totals: Totals,
     /// True once this run has made a commit.
     committed: bool,
     /// True once objects that earlier runs staged are deleted.
-    tidy: bool,
+    cleaned: bool,
 }
 
-impl Commits {
-    /// The records of commit `n`.
+impl TopicCommitter {
+    /// Returns the records of commit `n`.
     fn lines<'a>(&'a self, n: u64, content: &'a Content) -> Result<Cow<'a, [u8]>> {
-        let own = self.staged.as_ref().filter(|(staged, _)| *staged == n).map(|(_, lines)| lines);
+        let own = self.staged.as_ref().filter(|staged| staged.n == n).map(|staged| &staged.lines);
         let lines: Cow<'_, [u8]> = match (own, &content.lines, &content.object, &self.staging) {
             (Some(lines), ..) => lines.into(),
             (_, Some(lines), ..) => lines.as_bytes().into(),
             (.., Some(object), Some(store)) => store
                 .get(object)?
-                .ok_or_else(|| self.wrong(n, &format!("{} is gone", store.name(object))))?
+                .ok_or_else(|| self.invisible(n, &format!("{} is missing", store.name(object))))?
                 .into(),
-            _ => return Err(self.wrong(n, "its records were not kept")),
+            _ => return Err(self.invisible(n, "its records were not stored")),
         };
         if lines.len() as u64 != content.bytes {
-            return Err(self.wrong(n, "its records are not as they were staged"));
+            return Err(self.invisible(n, "its records differ from those that were staged"));
         }
         Ok(lines)
     }
 
-    fn wrong(&self, n: u64, what: &str) -> Error {
-        let name = self.writing.topic.name();
-        Error::data(format!("can't make commit {n} of {name} visible: {what}"))
-            .hint("Restore the state's folder staged, or begin anew with another topic and state.")
+    fn invisible(&self, n: u64, why: &str) -> Error {
+        let name = self.transactions.topic.name();
+        Error::data(format!("can't make commit {n} of {name} visible: {why}")).hint(
+            "Restore the folder `staged` of the state, or start with a new topic and a new state.",
+        )
     }
 
-    /// Returns the number of the last commit that is visible. Where the group has forgotten it, the
-    /// rows of the topic are either those with commit `n`, or those before it.
-    fn shown(&mut self, n: u64, content: &Content) -> Result<u64> {
-        match (&self.forgotten, self.writing.shown) {
-            (Some(scan), _) if scan.held == content.held => Ok(n),
+    /// Returns the number of the last visible commit. If the group has forgotten it, the topic
+    /// holds either the rows of commit `n`, or those before it.
+    fn last_visible(&mut self, n: u64, content: &Content) -> Result<u64> {
+        match (&self.scan, self.transactions.visible) {
+            (Some(scan), _) if scan.totals == content.held => Ok(n),
             (Some(scan), _) if scan.with(&self.lines(n, content)?) == Some(content.held) => Ok(0),
-            (Some(scan), _) => Err(self.strange(scan.held.rows, content.held.rows)),
-            (None, Some(shown)) => Ok(shown),
-            (None, None) => Ok(self.writing.last()?.map_or(0, |(n, _)| n)),
+            (Some(scan), _) => Err(self.mismatch(scan.totals.rows, content.held.rows)),
+            (None, Some(visible)) => Ok(visible),
+            (None, None) => Ok(self.transactions.last_commit()?.map_or(0, |last| last.n)),
         }
     }
 
-    /// Returns the error of a topic that holds `there` rows instead of `rows`.
-    fn strange(&self, there: u64, rows: u64) -> Error {
-        let what = match there == rows {
+    /// Returns the error of a topic that holds `found` rows instead of `rows`.
+    fn mismatch(&self, found: u64, rows: u64) -> Error {
+        let rows = match found == rows {
             true => format!("{rows} rows, but others"),
-            false => format!("{there} rows, not the {rows}"),
+            false => format!("{found} rows, not the {rows}"),
         };
-        let name = self.writing.topic.name();
-        match self.forgotten {
-            None => Error::data(format!("{name} holds {what} that were read again"))
-                .hint("Go on with the state that belongs to the topic, or write to another one with a new state."),
-            Some(_) => Error::data(format!("{name} holds {what} of its last commit, whose number the group has forgotten")).hint(
-                "Brokers forget it after offsets.retention.minutes without a commit. Bring back the rows that the topic had, or \
-                 write to another one with a new state.",
+        let name = self.transactions.topic.name();
+        match self.scan {
+            None => Error::data(format!("{name} holds {rows} that were read again"))
+                .hint("Continue with the state that belongs to the topic, or write to another topic with a new state."),
+            Some(_) => Error::data(format!("{name} holds {rows} of its last commit, whose number the group has forgotten")).hint(
+                "Brokers forget it after offsets.retention.minutes without a commit. Restore the rows of the topic, or \
+                 write to another topic with a new state.",
             ),
         }
     }
 
-    /// Commits the last number to the group again if that was long ago: else the group forgets it.
-    fn remind(&mut self) -> Result<()> {
+    /// Commits the last number to the group again if the last time is long ago, so that brokers keep
+    /// it.
+    fn renew_offset(&mut self) -> Result<()> {
         let now = (self.clock)();
-        if let (Some(n @ 1..), Some(held)) = (self.writing.shown, self.held)
-            && self.reminded.is_none_or(|last| now.saturating_sub(last) >= REMIND_AFTER_MS)
+        if let (Some(n @ 1..), Some(totals)) = (self.transactions.visible, self.visible_totals)
+            && self.renewed_ms.is_none_or(|last| now.saturating_sub(last) >= RENEW_INTERVAL_MS)
         {
-            self.writing.transact(n, &[], held)?;
-            self.reminded = Some(now);
+            self.transactions.transact(n, &[], totals)?;
+            self.renewed_ms = Some(now);
         }
         Ok(())
     }
 }
 
-impl Committer for Commits {
+impl Committer for TopicCommitter {
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
         let FoundRows { rows, digest } = found;
-        let there =
-            self.forgotten.as_ref().map_or(self.held, |scan| Some(scan.held)).unwrap_or_default();
-        self.total = Totals { rows, digest };
-        if there != self.total {
-            return Err(self.strange(there.rows, rows));
+        let visible = self.scan.as_ref().map_or(self.visible_totals, |scan| Some(scan.totals));
+        let visible = visible.unwrap_or_default();
+        self.staged_totals = Totals { rows, digest };
+        if visible != self.staged_totals {
+            return Err(self.mismatch(visible.rows, rows));
         }
-        if self.forgotten.take().is_some() {
-            // Any number from the topic's own last commit to the last of all says the same.
-            (self.writing.shown, self.held) = (Some(self.known), Some(there));
+        if self.scan.take().is_some() {
+            // No row has changed since the topic's own last commit, so that any number from there
+            // to the last manifest is right.
+            (self.transactions.visible, self.visible_totals) =
+                (Some(self.last_manifest), Some(visible));
         }
-        self.remind()
+        self.renew_offset()
     }
 
     fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<serde_json::Value>> {
         let mut lines = Vec::new();
         for part in parts {
             let (more, records): (Totals, _) = part.read()?;
-            self.total.add(more);
+            self.staged_totals.add(more);
             lines.extend_from_slice(records);
         }
         if lines.is_empty() {
             return Ok(None);
         }
-        let mut content =
-            Content { held: self.total, bytes: lines.len() as u64, lines: None, object: None };
+        let mut content = Content {
+            held: self.staged_totals,
+            bytes: lines.len() as u64,
+            lines: None,
+            object: None,
+        };
         if let Some(store) = &self.staging {
             if lines.len() <= INLINE_MAX_BYTES {
                 content.lines = Some(String::from_utf8_lossy(&lines).into_owned());
             } else {
-                // The generation keeps a run that doesn't know of its end from writing over what
-                // its successor stages.
+                // The generation separates the objects of runs: a run that has not noticed its
+                // successor must not overwrite the successor's object.
                 let object = format!("{}-{n}.json", self.generation);
                 store.put(&object, &lines)?;
                 content.object = Some(object);
             }
         }
-        self.staged = Some((n, lines));
+        self.staged = Some(Staged { n, lines });
         let content = serde_json::to_value(&content);
         content.map(Some).map_err(|e| {
-            Error::internal(format!("can't record commit {n} of {}", self.writing.topic.name()))
-                .because(e)
+            Error::internal(format!(
+                "can't record commit {n} of {}",
+                self.transactions.topic.name()
+            ))
+            .because(e)
         })
     }
 
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
         let content = Content::deserialize(content)
-            .map_err(|e| self.wrong(n, "its record is damaged").because(e))?;
-        self.committed |= self.staged.as_ref().is_some_and(|(staged, _)| *staged == n);
-        let shown = self.shown(n, &content)?;
-        self.forgotten = None;
-        if shown < n {
-            // Until it is known what came of it.
-            self.writing.shown = None;
-            self.writing.transact(n, &self.lines(n, &content)?, content.held)?;
-            self.reminded = Some((self.clock)());
+            .map_err(|e| self.invisible(n, "its record is damaged").because(e))?;
+        self.committed |= self.staged.as_ref().is_some_and(|staged| staged.n == n);
+        let visible = self.last_visible(n, &content)?;
+        self.scan = None;
+        if visible < n {
+            // Unknown until the transaction succeeds.
+            self.transactions.visible = None;
+            self.transactions.transact(n, &self.lines(n, &content)?, content.held)?;
+            self.renewed_ms = Some((self.clock)());
         }
-        (self.writing.shown, self.held, self.staged) =
-            (Some(shown.max(n)), Some(content.held), None);
+        (self.transactions.visible, self.visible_totals, self.staged) =
+            (Some(visible.max(n)), Some(content.held), None);
         if let (Some(object), Some(store)) = (&content.object, &self.staging) {
             store.delete(object)?;
         }
         Ok(())
     }
 
-    /// Reminds the group, and deletes objects that earlier runs staged and never committed.
+    /// Renews the group's offset, and deletes objects that earlier runs staged and never committed.
     fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
-        // Not a task: no transaction is made beside another.
-        self.remind()?;
-        // Not before a commit of this run: until then the last one of an earlier run may be needed.
-        let Some(store) = self.staging.clone().filter(|_| !self.tidy && self.committed) else {
+        // Do this here and not in the task, because two transactions can't run at the same time.
+        self.renew_offset()?;
+        // Wait for the first commit of this run. Until then the last object of an earlier run may
+        // be needed.
+        let Some(store) = self.staging.clone().filter(|_| !self.cleaned && self.committed) else {
             return Ok(None);
         };
         let now = self.generation;
@@ -277,7 +295,7 @@ impl Committer for Commits {
     }
 
     fn maintained(&mut self, _result: Box<dyn Any + Send>) -> Result<()> {
-        self.tidy = true;
+        self.cleaned = true;
         Ok(())
     }
 }

@@ -1,10 +1,9 @@
-//! Reading: a consumer a partition, which is assigned and never subscribed, in batches of about a
-//! megabyte.
+//! Reads partitions, each with a consumer of its own. Partitions are assigned; no topic is
+//! subscribed.
 
 use std::collections::BTreeMap;
 use std::mem;
 use std::ops::Range;
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -19,20 +18,19 @@ use crate::record::Batch;
 use crate::time::Timestamp;
 
 use super::KafkaTopic;
-use super::client::{self, Context, Scout};
+use super::client::{self, Context, Discovery, lock};
 use super::codes;
 
-/// After how many bytes or records a batch is handed over.
-const CHUNK: usize = 1 << 20;
-const RECORDS: usize = 4096;
-/// What all partitions of a topic together may read ahead, and the least and the most for one, in
-/// KiB.
-const AHEAD: usize = 64 << 10;
-const LEAST: usize = 1 << 10;
-const MOST: usize = 16 << 10;
-/// Every how many looks the ends of all partitions, and what was read, are compared with those
-/// before.
-const COMPARE: u32 = 10;
+/// A batch ends after this many bytes or records.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_RECORDS: usize = 4096;
+/// Bounds of the consumers' queues: for all partitions of a topic together, and the least and the
+/// most for one.
+const QUEUES_KIB: usize = 64 << 10;
+const QUEUE_MIN_KIB: usize = 1 << 10;
+const QUEUE_MAX_KIB: usize = 16 << 10;
+/// Every tenth refresh also compares all offsets, and the last records read, with those before.
+const VERIFY_EVERY: u32 = 10;
 
 impl Source for KafkaTopic {
     fn describe(&self) -> String {
@@ -43,9 +41,9 @@ impl Source for KafkaTopic {
         Ok(vec![self.identity()?])
     }
 
-    /// While no broker answers, those that were there before.
+    /// Returns the last known partitions while no broker replies.
     fn partitions(&self) -> Result<Vec<u32>> {
-        self.survey(false)
+        self.discover(Verification::Periodic)
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
@@ -56,25 +54,27 @@ impl Source for KafkaTopic {
                 "can't read {name}: the topic has {} partitions",
                 known.len()
             ))
-            .hint("It was made anew: restore it, or begin anew with another state."));
+            .hint("The topic was recreated: restore it, or start with a new state."));
         }
-        let consumer = self.consumer((AHEAD / known.len().max(1)).clamp(LEAST, MOST), &[])?;
-        let (low, high) = client::ends(&consumer, &self.topic, &self.name(), partition)?;
+        let consumer = self
+            .consumer((QUEUES_KIB / known.len().max(1)).clamp(QUEUE_MIN_KIB, QUEUE_MAX_KIB), &[])?;
+        let Range { start: low, end: high } =
+            client::watermarks(&consumer, &self.topic, &self.name(), partition)?;
         let next = from.unwrap_or(low);
         if next < low || next > high {
-            let (what, hint) = match next < low {
+            let (why, hint) = match next < low {
                 true => {
-                    let hint = "Its retention took the records before, and Kafka has no way to \
-                                give them back: begin anew, from an archive that has them if there \
-                                is one.";
+                    let hint = "Retention has deleted the records before it, and Kafka can't restore \
+                                them. Start with a new state, and read an archive that has them if \
+                                there is one.";
                     (format!("it begins at {low}"), hint)
                 }
                 false => (
                     format!("it ends at {high}"),
-                    "The topic was made anew or lost records: restore it, or begin anew.",
+                    "The topic was recreated or lost records: restore it, or start with a new state.",
                 ),
             };
-            let message = format!("can't read {name} from offset {next}: {what}");
+            let message = format!("can't read {name} from offset {next}: {why}");
             return Err(Error::data(message).hint(hint).advise(Advice::BeginAnew));
         }
         let failed =
@@ -91,38 +91,46 @@ impl Source for KafkaTopic {
             name,
             batch,
             end,
-            known: high,
-            blind: false,
+            high,
+            unreachable: false,
             stopped: None,
-            read: (0, 0),
+            records_read: 0,
+            bytes_read: 0,
         }))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
         let known = self.partitions()?.contains(&partition);
-        let scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(scout) = scout.as_ref().filter(|_| known) else { return Ok(None) };
-        let (low, high) = client::ends(&scout.consumer, &self.topic, &self.name(), partition)?;
-        Ok(Some(low..high))
+        let discovery = lock(&self.discovery);
+        let Some(discovery) = discovery.as_ref().filter(|_| known) else { return Ok(None) };
+        client::watermarks(&discovery.consumer, &self.topic, &self.name(), partition).map(Some)
     }
 
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
-        if let Some(watch) = &self.watched {
-            watch.tell(self, ends);
+        if let Some(group) = &self.lag_group {
+            group.commit(self, ends);
         }
     }
 }
 
+/// The time at which a refresh also verifies the topic.
+#[derive(Clone, Copy, PartialEq)]
+enum Verification {
+    Periodic,
+    Now,
+}
+
 impl KafkaTopic {
-    /// The name of the topic with the id of its cluster, whichever brokers were named. librdkafka
-    /// has an id of the topic, but rdkafka does not pass it on: a topic that was made anew is found
-    /// by its contents.
+    /// Returns the topic's name with the cluster's id, which does not depend on the brokers named.
+    ///
+    /// librdkafka also has an id of the topic, but rdkafka does not expose it. A recreated topic is
+    /// recognised by its contents.
     pub(super) fn identity(&self) -> Result<Identity> {
-        self.survey(false)?;
-        let scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
-        let cluster = scout
-            .as_ref()
-            .and_then(|scout| scout.consumer.client().fetch_cluster_id(client::PATIENCE));
+        self.discover(Verification::Periodic)?;
+        let discovery = lock(&self.discovery);
+        let cluster = discovery.as_ref().and_then(|discovery| {
+            discovery.consumer.client().fetch_cluster_id(client::REQUEST_TIMEOUT)
+        });
         let identity = Identity::new(format!("kafka topic {}", self.topic));
         Ok(match cluster {
             Some(cluster) => identity.with_id(format!("cluster {cluster}")),
@@ -130,30 +138,30 @@ impl KafkaTopic {
         })
     }
 
-    /// A consumer with a queue of `kilobytes`.
+    /// Returns a consumer with a queue of `kib` KiB.
     pub(super) fn consumer(
         &self,
-        kilobytes: usize,
+        kib: usize,
         more: &[(&str, &str)],
     ) -> Result<BaseConsumer<Context>> {
-        let kilobytes = kilobytes.to_string();
+        let kib = kib.to_string();
         self.settings.client(
             &self.name(),
             &[
                 &[
-                    // Needed to assign; no member joins it.
+                    // librdkafka requires a group to assign partitions. No member joins it.
                     ("group.id", "watershed"),
                     ("enable.auto.commit", "false"),
                     ("enable.auto.offset.store", "false"),
-                    // Out of range is an error, never a jump.
+                    // An offset out of range is an error: never continue somewhere else.
                     ("auto.offset.reset", "error"),
                     ("isolation.level", "read_committed"),
                     ("enable.partition.eof", "true"),
                     ("check.crcs", "true"),
                     ("allow.auto.create.topics", "false"),
-                    ("queued.max.messages.kbytes", &kilobytes),
+                    ("queued.max.messages.kbytes", &kib),
                     ("queued.min.messages", "20000"),
-                    // A second, unless told: a hole in the stream each time the queue was full.
+                    // The default of a second would stop the stream each time the queue was full.
                     ("fetch.queue.backoff.ms", "20"),
                     ("fetch.wait.max.ms", "100"),
                     ("topic.metadata.refresh.interval.ms", "30000"),
@@ -166,91 +174,96 @@ impl KafkaTopic {
 
     pub(super) fn missing(&self) -> Error {
         Error::config(format!("there is no {}", self.name()))
-            .hint("Create it, or name another: nothing is created here.")
+            .hint("Create it, or name another one: the connector creates no topics.")
     }
 
-    /// The partitions, those that were there before while no broker answers. With `compare` it is
-    /// made sure that it is the topic that was read.
-    fn survey(&self, compare: bool) -> Result<Vec<u32>> {
-        let mut scout = self.scout.lock().unwrap_or_else(PoisonError::into_inner);
-        let scout = match &mut *scout {
-            Some(scout) => scout,
+    /// Refreshes the partitions. Returns the last known ones while no broker replies.
+    fn discover(&self, verification: Verification) -> Result<Vec<u32>> {
+        let mut discovery = lock(&self.discovery);
+        let discovery = match &mut *discovery {
+            Some(discovery) => discovery,
             none => {
-                // Without a group: it only asks, and ends at once.
+                // This client has no group: it only sends requests, and closes at once.
                 let consumer =
                     self.settings.client(&self.name(), &[("allow.auto.create.topics", "false")])?;
                 let partitions = client::partitions(&consumer, &self.topic, &self.name())?
                     .ok_or_else(|| self.missing())?;
-                none.insert(Scout {
+                none.insert(Discovery {
                     consumer,
                     partitions,
-                    ends: BTreeMap::new(),
-                    looks: 0,
-                    blind: false,
-                    again: None,
+                    watermarks: BTreeMap::new(),
+                    refreshes: 0,
+                    unreachable: false,
+                    verifier: None,
                 })
             }
         };
-        match self.look(scout, compare) {
+        match self.refresh(discovery, verification) {
             Err(error) if error.kind() == ErrorKind::Connect => {
-                if !mem::replace(&mut scout.blind, true) {
-                    tracing::warn!(topic = self.name(), %error, "wait for a broker");
+                if !mem::replace(&mut discovery.unreachable, true) {
+                    tracing::warn!(topic = self.name(), %error, "waiting for a broker");
                 }
             }
             Err(error) => return Err(error),
-            Ok(()) => scout.blind = false,
+            Ok(()) => discovery.unreachable = false,
         }
-        Ok(scout.partitions.clone())
+        Ok(discovery.partitions.clone())
     }
 
-    /// Brings what the scout knows up to date.
-    fn look(&self, scout: &mut Scout, compare: bool) -> Result<()> {
-        if scout.looks > 0 {
-            let now =
-                client::partitions(&scout.consumer, &self.topic, &self.name())?.unwrap_or_default();
-            if now.len() < scout.partitions.len() {
-                return Err(self.anew(&format!(
-                    "it had {} partitions, and has {}",
-                    scout.partitions.len(),
+    /// Refreshes the discovery, and verifies the topic if that is due.
+    fn refresh(&self, discovery: &mut Discovery, verification: Verification) -> Result<()> {
+        if discovery.refreshes > 0 {
+            let now = client::partitions(&discovery.consumer, &self.topic, &self.name())?
+                .unwrap_or_default();
+            if now.len() < discovery.partitions.len() {
+                return Err(self.recreated(&format!(
+                    "it had {} partitions, and now has {}",
+                    discovery.partitions.len(),
                     now.len()
                 )));
             }
-            scout.partitions = now;
+            discovery.partitions = now;
         }
-        scout.looks += 1;
-        if !scout.looks.is_multiple_of(COMPARE) && !scout.blind && !compare {
+        discovery.refreshes += 1;
+        if !discovery.refreshes.is_multiple_of(VERIFY_EVERY)
+            && !discovery.unreachable
+            && verification == Verification::Periodic
+        {
             return Ok(());
         }
-        for partition in &scout.partitions {
-            let now = client::ends(&scout.consumer, &self.topic, &self.name(), *partition)?;
-            if let Some(before) = scout.ends.insert(*partition, now)
-                && (now.0 < before.0 || now.1 < before.1)
+        for partition in &discovery.partitions {
+            let now =
+                client::watermarks(&discovery.consumer, &self.topic, &self.name(), *partition)?;
+            if let Some(before) = discovery.watermarks.insert(*partition, now.clone())
+                && (now.start < before.start || now.end < before.end)
             {
-                return Err(self
-                    .anew(&format!("partition {partition} went back from {before:?} to {now:?}")));
+                return Err(self.recreated(&format!(
+                    "partition {partition} went back from {before:?} to {now:?}"
+                )));
             }
         }
-        self.retrace(scout, scout.looks / COMPARE)
+        self.verify(discovery, discovery.refreshes / VERIFY_EVERY)
     }
 }
 
-/// Reads a partition from an offset on.
+/// A reader of one partition.
 struct Reader {
     topic: KafkaTopic,
     consumer: BaseConsumer<Context>,
     name: String,
-    /// The records that are next: its `next` is the offset after all that was read.
+    /// The records of the next batch. Its `next` is the offset after the last one read.
     batch: Batch,
-    /// Where it ends: after what was there when it was opened.
+    /// The offset at which the reading ends: the end of the partition when it was opened.
     end: Option<u64>,
-    /// The end as last seen.
-    known: u64,
-    /// Whether a broker was missing when it was last asked.
-    blind: bool,
-    /// What stopped the reading, handed over once.
+    /// The end of the partition when it was opened, for progress.
+    high: u64,
+    /// True while the broker does not reply.
+    unreachable: bool,
+    /// The error that stopped the reading, until it is returned.
     stopped: Option<Error>,
-    /// Records and bytes so far.
-    read: (u64, u64),
+    /// Totals so far; their quotient estimates the remaining bytes.
+    records_read: u64,
+    bytes_read: u64,
 }
 
 impl Reader {
@@ -258,9 +271,10 @@ impl Reader {
         self.end.is_some_and(|end| self.batch.next >= end)
     }
 
-    /// Takes one event, waiting for it at most for `patience`; false if there is none.
-    fn take(&mut self, patience: Duration) -> Result<bool> {
-        match self.consumer.poll(patience) {
+    /// Takes one event of the consumer, and blocks for `timeout` at most. Returns false if there is
+    /// none.
+    fn read_event(&mut self, timeout: Duration) -> Result<bool> {
+        match self.consumer.poll(timeout) {
             None => return Ok(false),
             Some(Ok(message)) => {
                 let offset = message.offset() as u64;
@@ -269,14 +283,14 @@ impl Reader {
                         "{} went back from {} to {offset}",
                         self.name, self.batch.next
                     ))
-                    .hint("The topic was made anew: begin anew with another state."));
+                    .hint("The topic was recreated: start with a new state."));
                 }
                 if self.end.is_some_and(|end| offset >= end) {
-                    // It came later; what is left before the end has no records.
+                    // The record is newer than the end. Up to the end there are no more records.
                     self.end = Some(self.batch.next);
                     return Ok(false);
                 }
-                self.blind = false;
+                self.unreachable = false;
                 let timestamp = message.timestamp().to_millis().map(Timestamp::from_millis);
                 self.batch.push(offset, timestamp, message.key(), message.payload());
                 for header in message.headers().into_iter().flat_map(Headers::iter) {
@@ -284,15 +298,15 @@ impl Reader {
                 }
                 self.batch.next = offset + 1;
             }
-            // All that is committed was read; in what is left before the end no record is, or its
-            // transaction is open.
+            // Everything committed has been read. Up to the end there are only markers, or records
+            // of an open transaction.
             Some(Err(KafkaError::PartitionEOF(_))) => self.end = self.end.map(|_| self.batch.next),
             Some(Err(error)) if codes::is_transient(&error) => {
                 if codes::is_unknown_topic(&error) {
-                    self.topic.survey(true)?;
+                    self.topic.discover(Verification::Now)?;
                 }
-                if !mem::replace(&mut self.blind, true) {
-                    tracing::warn!(partition = self.name, %error, "wait for a broker");
+                if !mem::replace(&mut self.unreachable, true) {
+                    tracing::warn!(partition = self.name, %error, "waiting for a broker");
                 }
             }
             Some(Err(error)) => {
@@ -311,10 +325,10 @@ impl Partition for Reader {
     fn poll(&mut self) -> Result<Poll> {
         while self.stopped.is_none()
             && !self.ended()
-            && self.batch.bytes.len() < CHUNK
-            && self.batch.records.len() < RECORDS
+            && self.batch.bytes.len() < BATCH_BYTES
+            && self.batch.records.len() < BATCH_RECORDS
         {
-            match self.take(Duration::ZERO) {
+            match self.read_event(Duration::ZERO) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(error) => self.stopped = Some(error),
@@ -324,9 +338,9 @@ impl Partition for Reader {
             let (partition, next) = (self.batch.partition, self.batch.next);
             let rest = Batch { partition, first: next, next, ..Batch::default() };
             let batch = mem::replace(&mut self.batch, rest);
-            self.topic.trails.note(&batch);
-            self.read =
-                (self.read.0 + batch.records.len() as u64, self.read.1 + batch.bytes.len() as u64);
+            self.topic.fingerprints.record(&batch);
+            self.records_read += batch.records.len() as u64;
+            self.bytes_read += batch.bytes.len() as u64;
             return Ok(Poll::Batch(batch));
         }
         match self.stopped.take() {
@@ -336,11 +350,11 @@ impl Partition for Reader {
         }
     }
 
-    fn wait(&mut self, patience: Duration) -> bool {
+    fn wait(&mut self, timeout: Duration) -> bool {
         if self.stopped.is_none()
             && !self.ended()
             && self.batch.records.is_empty()
-            && let Err(error) = self.take(patience)
+            && let Err(error) = self.read_event(timeout)
         {
             self.stopped = Some(error);
         }
@@ -351,6 +365,8 @@ impl Partition for Reader {
         if self.ended() {
             return 0;
         }
-        self.known.saturating_sub(self.batch.next).saturating_mul(self.read.1 / self.read.0.max(1))
+        self.high
+            .saturating_sub(self.batch.next)
+            .saturating_mul(self.bytes_read / self.records_read.max(1))
     }
 }

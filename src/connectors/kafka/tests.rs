@@ -1,4 +1,4 @@
-//! What needs no broker: URLs, properties, tokens, and staged rows.
+//! Tests without a broker: URLs, properties, tokens, and staged rows.
 
 use std::sync::Arc;
 
@@ -36,7 +36,7 @@ fn a_url_names_brokers_and_a_prefix() {
 }
 
 #[test]
-fn what_is_no_url_or_holds_a_secret_is_refused_without_being_repeated() {
+fn a_refused_url_is_not_repeated_if_it_may_contain_a_secret() {
     let wrong = [
         "",
         "a:1",
@@ -67,7 +67,7 @@ fn what_is_no_url_or_holds_a_secret_is_refused_without_being_repeated() {
 }
 
 #[test]
-fn properties_that_answers_rest_on_are_refused_and_their_values_not_repeated() {
+fn guaranteed_properties_are_refused_without_their_values() {
     let refused = [
         "isolation.level",
         "transactional.id",
@@ -130,13 +130,13 @@ fn staged(encoder: &mut dyn Writer) -> (Vec<String>, Totals) {
 }
 
 #[test]
-fn a_writer_hands_over_what_became_of_each_key() {
+fn a_writer_stages_the_last_change_of_each_key() {
     let mut encoder = encoder(Mode::Snapshot);
     (0..4).for_each(|id| encoder.insert(id as u32, &row(id, "old")).unwrap());
     let (lines, more) = staged(encoder.as_mut());
     assert_eq!((lines.len(), more.rows), (4, 4));
-    // One replaced, one gone, one gone and back at another slot, and a slot that goes to another
-    // key.
+    // One row is replaced, one deleted, one deleted and inserted at another slot, and one slot goes
+    // to another key.
     encoder.insert(0, &row(0, "new\n")).unwrap();
     encoder.remove(1);
     encoder.remove(2);
@@ -155,7 +155,7 @@ fn a_writer_hands_over_what_became_of_each_key() {
 }
 
 #[test]
-fn rows_that_are_found_again_sum_up_to_those_that_were_handed_over() {
+fn recovered_rows_have_the_totals_of_the_staged_rows() {
     for mode in [Mode::Snapshot, Mode::Append] {
         let mut first = encoder(mode);
         (0..9).for_each(|id| first.insert(id as u32, &row(id, "a")).unwrap());
@@ -208,7 +208,7 @@ fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
             )
             .unwrap();
         }
-        assert_eq!(scan.held, more);
+        assert_eq!(scan.totals, more);
         if mode == Mode::Snapshot {
             (0..9).for_each(|slot| encoder.remove(slot));
             let part = encoder.stage().unwrap().unwrap();
@@ -240,7 +240,7 @@ fn a_token_for_msk_is_a_url_that_is_signed() {
     let (action, params) = url.split_once('?').unwrap();
     let mut params: Vec<&str> = params.split('&').collect();
     params.sort_unstable();
-    // What Amazon's own signer for Python, 1.0.2, makes of the same at the same time.
+    // The result of Amazon's own signer for Python, version 1.0.2, for the same input and time.
     let expected = [
         "Action=kafka-cluster%3AConnect",
         "User-Agent=watershed",

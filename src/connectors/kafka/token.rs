@@ -1,4 +1,4 @@
-//! Tokens for `OAUTHBEARER`: read from a file that something else keeps fresh, or signed for Amazon
+//! Tokens for `OAUTHBEARER`: read from a file that another program refreshes, or signed for Amazon
 //! MSK.
 
 use std::collections::BTreeMap;
@@ -17,13 +17,13 @@ use super::msk::Msk;
 
 /// The property that names the file, as in Kafka's own clients.
 const ENDPOINT: &str = "sasl.oauthbearer.token.endpoint.url";
-/// The longest token.
-const LONGEST: usize = 64 << 10;
+/// The size limit of a token.
+const TOKEN_MAX_BYTES: usize = 64 << 10;
 
-/// The mechanism of Amazon MSK, as it is called elsewhere too.
+/// The mechanism of Amazon MSK; other clients use the same name.
 const MSK: &str = "AWS_MSK_IAM";
 
-/// Where tokens come from, if they are needed.
+/// The source of tokens, if the mechanism uses any.
 #[derive(Clone)]
 pub(super) enum Tokens {
     None,
@@ -32,17 +32,17 @@ pub(super) enum Tokens {
     Msk(Arc<Msk>),
 }
 
-/// What is read of a token.
+/// The claims of a token that Kafka needs.
 #[derive(Deserialize)]
 struct Claims {
     #[serde(default)]
     sub: String,
-    /// When it runs out, in seconds since 1970; as a float, because the standard allows fractions.
+    /// The time of expiry in seconds since 1970; a float, because the standard allows fractions.
     exp: f64,
 }
 
 impl Tokens {
-    /// Takes what concerns tokens out of the properties of the cluster at `brokers`.
+    /// Removes the settings of tokens from the properties of the cluster at `brokers`.
     pub(super) fn take(properties: &mut BTreeMap<String, String>, brokers: &str) -> Result<Self> {
         let mechanism =
             properties.get("sasl.mechanism").or_else(|| properties.get("sasl.mechanisms")).cloned();
@@ -59,14 +59,15 @@ impl Tokens {
                 return Err(Error::config(format!(
                     "the mechanism OAUTHBEARER of Kafka needs the property {ENDPOINT}"
                 ))
-                .hint("Give the file:// URL of a file that holds a token."));
+                .hint("Give the file:// URL of a file that contains a token."));
             }
             None => return Ok(Tokens::None),
             Some(url) => url.strip_prefix("file://").map(PathBuf::from),
         };
         let path = path.ok_or_else(|| {
-            Error::config(format!("the property {ENDPOINT} of Kafka is no file:// URL"))
-                .hint("Let another program fetch tokens, and name the file it writes.")
+            Error::config(format!("the property {ENDPOINT} of Kafka is not a file:// URL")).hint(
+                "Let another program write the token to a file, and give the URL of this file.",
+            )
         })?;
         Ok(Tokens::File(Arc::new(path)))
     }
@@ -79,8 +80,8 @@ impl Tokens {
     fn msk(brokers: &str) -> Result<Self> {
         let own = std::env::var("AWS_REGION").ok();
         let region = region(brokers).map(str::to_string).or(own).ok_or_else(|| {
-            Error::config(format!("can't tell the AWS region of {brokers}"))
-                .hint("Set AWS_REGION, or give the names that MSK gives.")
+            Error::config(format!("can't find the AWS region of {brokers}"))
+                .hint("Set AWS_REGION, or use the names of the brokers that MSK shows.")
         })?;
         Ok(Tokens::Msk(Arc::new(Msk::new(&region)?)))
     }
@@ -91,10 +92,10 @@ impl Tokens {
             .hint("Build with the feature msk."))
     }
 
-    /// The token as it is now.
+    /// Returns the current token.
     pub(super) fn token(&self) -> std::result::Result<OAuthToken, Box<dyn std::error::Error>> {
         let path = match self {
-            Tokens::None => return Err("no file of tokens is named".into()),
+            Tokens::None => return Err("no file with a token is configured".into()),
             Tokens::File(path) => path,
             #[cfg(feature = "msk")]
             Tokens::Msk(msk) => return msk.token(),
@@ -102,13 +103,13 @@ impl Tokens {
         let text = std::fs::read_to_string(path.as_path())
             .map_err(|e| format!("can't read the token in {}: {e}", path.display()))?;
         read(text.trim_start_matches('\u{feff}').trim()).ok_or_else(|| {
-            format!("{} holds no JSON web token that says when it runs out", path.display()).into()
+            format!("{} has no JSON web token with a time of expiry", path.display()).into()
         })
     }
 }
 
 fn read(token: &str) -> Option<OAuthToken> {
-    let claims = token.split('.').nth(1).filter(|_| token.len() <= LONGEST)?;
+    let claims = token.split('.').nth(1).filter(|_| token.len() <= TOKEN_MAX_BYTES)?;
     let claims: Claims =
         serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?).ok()?;
     Some(OAuthToken {
@@ -118,7 +119,7 @@ fn read(token: &str) -> Option<OAuthToken> {
     })
 }
 
-/// The region in the names of MSK's brokers, `b-1.cluster.id.c2.kafka.<region>.amazonaws.com`.
+/// Returns the region in a name of MSK's brokers, `b-1.cluster.id.c2.kafka.<region>.amazonaws.com`.
 #[cfg(feature = "msk")]
 pub(super) fn region(brokers: &str) -> Option<&str> {
     let (_, rest) =

@@ -1,4 +1,4 @@
-//! A gateway before Kafka: what a request costs, and what is said of a topic that is gone.
+//! A gateway in front of Kafka: the cost of a request, and replies about a topic that is gone.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::support::until;
 const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
 
 #[test]
-fn many_records_of_a_request_wake_their_waiter_together() {
+fn the_records_of_a_request_wake_its_task_together() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     let log = cluster.kafka().appender().unwrap();
@@ -33,14 +33,13 @@ fn many_records_of_a_request_wake_their_waiter_together() {
         assert!(places.unwrap().iter().all(Result::is_ok));
         polls
     };
-    // Each time it is woken it may look at all of them, and a runtime lets it look at 128 at a
-    // time.
+    // Each wake-up may look at all records, and a runtime lets it look at 128 at a time.
     let (few, many) = (polls(1000), polls(80_000));
     assert!(many <= few + 160, "{many} for 80,000 records, {few} for 1,000");
 }
 
 #[test]
-fn a_topic_that_is_deleted_is_not_found_by_the_next_request() {
+fn the_next_request_does_not_find_a_deleted_topic() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     let began = Instant::now();
@@ -77,7 +76,7 @@ fn a_topic_that_is_deleted_is_not_found_by_the_next_request() {
         r#"{"Data":1,"PartitionKey":"k"}"#,
     );
     assert_eq!(put.unwrap().json()["__type"], "ResourceNotFoundException");
-    // Another one of that name is found.
+    // A new topic of the same name is found.
     assert!((0..1000).any(|_| cluster.create(&topic, 1)));
     until("the new one", || post().status == 200);
     stop.send(()).unwrap();

@@ -1,4 +1,4 @@
-//! From Kafka to Kafka, killed at any moment and started again.
+//! From Kafka to Kafka, with a process that is killed and started again.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -14,10 +14,10 @@ use watershed::{StreamsBuilder, Topology};
 use super::{Cluster, cluster};
 use crate::support::{Dice, pair, stream, until};
 
-/// What a child is told, as `url topics state follow`.
-const TOLD: &str = "WATERSHED_TEST_KAFKA_CHILD";
+/// The arguments of the child: `url topics state follow`.
+const CHILD_ARGS: &str = "WATERSHED_TEST_KAFKA_CHILD";
 
-/// Sums by key, and every record as it came.
+/// Sums by key, and copies every record.
 pub(super) fn program() -> Topology {
     Topology::new("program", |builder: &StreamsBuilder<'_>| {
         let events = stream(builder, "events");
@@ -28,15 +28,15 @@ pub(super) fn program() -> Topology {
 
 /// The process that is killed: it runs the program, and prints a line for each commit.
 #[test]
-#[ignore = "is started by its neighbour"]
+#[ignore = "is started by the other tests"]
 fn the_child() {
-    let Ok(told) = std::env::var(TOLD) else { return };
+    let Ok(args) = std::env::var(CHILD_ARGS) else { return };
     tracing_subscriber::fmt()
         .with_max_level(tracing::Level::DEBUG)
         .with_writer(std::io::stderr)
         .with_ansi(false)
         .init();
-    let [url, topic, state, follow] = told.split(' ').collect::<Vec<_>>().try_into().unwrap();
+    let [url, topic, state, follow] = args.split(' ').collect::<Vec<_>>().try_into().unwrap();
     let kafka = Kafka::with(url, []).unwrap();
     let topic = |kind: &str| kafka.topic(&format!("{topic}.{kind}")).unwrap();
     let config = Config {
@@ -58,17 +58,16 @@ fn the_child() {
     streams.run(config).unwrap();
 }
 
-/// A run in a process of its own. It ends with its test and, where that fails, what it said is
-/// shown.
+/// A run in a process of its own. It ends with its test. If the test fails, its output is printed.
 pub(super) struct Run {
     process: Child,
-    said: NamedTempFile,
+    stderr: NamedTempFile,
 }
 
 impl Run {
     pub(super) fn start(cluster: &Cluster, topic: &str, state: &str, follow: &str) -> Self {
-        let told = format!("kafka://{} {topic} {state} {follow}", cluster.at["KAFKA_PLAIN"]);
-        let said = NamedTempFile::new().unwrap();
+        let args = format!("kafka://{} {topic} {state} {follow}", cluster.at["KAFKA_PLAIN"]);
+        let stderr = NamedTempFile::new().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args([
             "--exact",
@@ -76,8 +75,8 @@ impl Run {
             "--ignored",
             "--nocapture",
         ]);
-        command.env(TOLD, told).stdout(Stdio::piped()).stderr(said.reopen().unwrap());
-        Run { process: command.spawn().unwrap(), said }
+        command.env(CHILD_ARGS, args).stdout(Stdio::piped()).stderr(stderr.reopen().unwrap());
+        Run { process: command.spawn().unwrap(), stderr }
     }
 
     pub(super) fn kill(mut self) {
@@ -85,7 +84,7 @@ impl Run {
         self.process.wait().unwrap();
     }
 
-    /// Runs to the end of what is there.
+    /// Runs to the present end of the topic.
     pub(super) fn end(cluster: &Cluster, topic: &str, state: &str) {
         let mut run = Self::start(cluster, topic, state, "end");
         assert!(run.process.wait().unwrap().success());
@@ -94,25 +93,27 @@ impl Run {
 
 impl Drop for Run {
     fn drop(&mut self) {
-        // It may be over.
+        // The process may have ended.
         let _ = self.process.kill();
         if std::thread::panicking() {
-            eprintln!("the run said:\n{}", std::fs::read_to_string(&self.said).unwrap_or_default());
+            eprintln!(
+                "output of the run:\n{}",
+                std::fs::read_to_string(&self.stderr).unwrap_or_default()
+            );
         }
     }
 }
 
 #[test]
-fn a_run_that_is_killed_again_and_again_repeats_nothing_and_loses_nothing() {
-    killed_again_and_again(|_, _| {});
+fn a_run_killed_many_times_writes_every_row_once() {
+    kill_many_times(|_, _| {});
 }
 
 #[test]
-fn a_run_whose_commits_the_broker_forgets_whenever_it_is_killed_repeats_nothing_and_loses_nothing()
-{
-    killed_again_and_again(|cluster, topic| {
+fn a_run_whose_offsets_are_deleted_writes_every_row_once() {
+    kill_many_times(|cluster, topic| {
         let list = || cluster.admin.inner().fetch_group_list(None, Duration::from_secs(30));
-        // A broker that has just begun reads what it knows of them first.
+        // A broker that has just started loads its groups first.
         until("a list of the groups", || list().is_ok());
         let groups = list().unwrap();
         let own = |group: &&str| {
@@ -127,8 +128,8 @@ fn a_run_whose_commits_the_broker_forgets_whenever_it_is_killed_repeats_nothing_
     });
 }
 
-/// Between runs, `meanwhile` happens to the broker.
-fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
+/// Calls `meanwhile` between two runs.
+fn kill_many_times(meanwhile: impl Fn(&Cluster, &str)) {
     let Some(cluster) = cluster() else { return };
     let (topic, state) = (cluster.topic(1), tempfile::tempdir().unwrap());
     for kind in ["events", "all", "sums"] {
@@ -153,7 +154,7 @@ fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
         send(&mut dice, 20);
         let mut run = Run::start(cluster, &topic, state, "follow");
         let mut lines = BufReader::new(run.process.stdout.take().unwrap()).lines();
-        // In some rounds at once or while it recovers, in most around its next commit.
+        // In some rounds kill at once or during recovery, in most around the next commit.
         for _ in 0..round % 4 {
             let committed =
                 lines.by_ref().map_while(Result::ok).any(|line| line.starts_with("committed"));
@@ -170,18 +171,18 @@ fn killed_again_and_again(meanwhile: impl Fn(&Cluster, &str)) {
         (0..2).flat_map(|partition| cluster.read(&topic, partition)).collect()
     };
     assert_eq!(read("all").len(), sent);
-    let mut shown = BTreeMap::new();
+    let mut visible = BTreeMap::new();
     for (_, key, value) in read("sums") {
         let key: BTreeMap<String, String> = serde_json::from_slice(&key.unwrap()).unwrap();
         match value {
             Some(value) => {
                 let value: serde_json::Value = serde_json::from_slice(&value).unwrap();
-                shown.insert(key["key"].clone(), value["value"].as_i64().unwrap());
+                visible.insert(key["key"].clone(), value["value"].as_i64().unwrap());
             }
-            None => drop(shown.remove(&key["key"])),
+            None => drop(visible.remove(&key["key"])),
         }
     }
-    assert_eq!(shown, sums);
+    assert_eq!(visible, sums);
     let mut all = BTreeMap::<String, i64>::new();
     for (_, key, value) in read("all") {
         assert_eq!(key, None);

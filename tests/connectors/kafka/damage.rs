@@ -1,5 +1,5 @@
-//! Damage is told as damage: what can't be read is never passed over, waited for, or taken for a
-//! network that is down.
+//! Damaged records are reported as damaged. They are never skipped, retried for ever, or reported
+//! as a network error.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::FileExt;
@@ -15,15 +15,15 @@ use watershed::connectors::kafka::{Kafka, KafkaTopic};
 
 use super::{Cluster, cluster};
 
-/// The bytes of a batch of records before its own, and where in it are its length, its form and its
-/// sum.
+/// Offsets in bytes in the header of a batch of records: its length, its format (magic) and its
+/// checksum.
 const LENGTH: u64 = 8;
-const FORM: u64 = 16;
-const SUM: u64 = 17;
+const FORMAT: u64 = 16;
+const CHECKSUM: u64 = 17;
 
-/// Changes a byte of the second batch of a topic in the broker's file, at a place from the batch's
-/// beginning.
-fn damage(cluster: &Cluster, topic: &str, place: u64, change: impl Fn(u8) -> u8) {
+/// Changes a byte of a topic's second batch in the broker's file, at an offset from the start of
+/// the batch.
+fn damage(cluster: &Cluster, topic: &str, offset: u64, change: impl Fn(u8) -> u8) {
     let run = Path::new(&cluster.at["KAFKA_TLS_CA"]).parent().unwrap();
     let path = run.join("data").join(format!("{topic}-0")).join("00000000000000000000.log");
     let file = OpenOptions::new().read(true).write(true).open(path).unwrap();
@@ -31,13 +31,13 @@ fn damage(cluster: &Cluster, topic: &str, place: u64, change: impl Fn(u8) -> u8)
     file.read_exact_at(&mut length, LENGTH).unwrap();
     let second = 12 + u64::from(u32::from_be_bytes(length));
     let mut byte = [0];
-    file.read_exact_at(&mut byte, second + place).unwrap();
-    file.write_all_at(&[change(byte[0])], second + place).unwrap();
+    file.read_exact_at(&mut byte, second + offset).unwrap();
+    file.write_all_at(&[change(byte[0])], second + offset).unwrap();
 }
 
-/// Reads until something stops it; the records before, and the error.
+/// Reads until an error stops the reader. Returns the records before it, and the error.
 #[track_caller]
-fn read(what: &str, topic: &KafkaTopic, follow: bool) -> (Vec<Vec<u8>>, watershed::Error) {
+fn read(case: &str, topic: &KafkaTopic, follow: bool) -> (Vec<Vec<u8>>, watershed::Error) {
     let mut reader = topic.open(0, None, follow).unwrap();
     let mut values = Vec::new();
     for _ in 0..600 {
@@ -46,43 +46,43 @@ fn read(what: &str, topic: &KafkaTopic, follow: bool) -> (Vec<Vec<u8>>, watershe
                 values.extend(batch.iter(0).map(|record| record.value.unwrap().to_vec()))
             }
             Ok(Poll::Idle) => drop(reader.wait(std::time::Duration::from_millis(100))),
-            Ok(Poll::End) => panic!("{what}: it ended after {values:?}"),
+            Ok(Poll::End) => panic!("{case}: it ended after {values:?}"),
             Err(error) => return (values, error),
         }
     }
-    panic!("{what}: nothing stops it after {values:?}");
+    panic!("{case}: nothing stops it after {values:?}");
 }
 
 #[test]
-fn a_record_that_is_damaged_at_the_broker_is_data_that_is_lost() {
+fn a_damaged_record_is_a_data_error() {
     let Some(cluster) = cluster() else { return };
     let cases: [(&str, u64, fn(u8) -> u8); 4] = [
-        ("its sum", SUM, |byte| byte ^ 1),
-        ("what it says", 70, |byte| byte ^ 1),
-        ("its form", FORM, |_| 9),
+        ("its checksum", CHECKSUM, |byte| byte ^ 1),
+        ("its content", 70, |byte| byte ^ 1),
+        ("its format", FORMAT, |_| 9),
         ("its length", LENGTH + 3, |_| 1),
     ];
-    for (what, place, change) in cases {
+    for (case, offset, change) in cases {
         let topic = cluster.topic(1);
         for value in [&b"the first"[..], b"the second", b"the third"] {
             cluster.append(&topic, 0, &[(None, Some(value))]);
         }
-        damage(cluster, &topic, place, change);
+        damage(cluster, &topic, offset, change);
         for follow in [false, true] {
-            let (values, error) = read(what, &cluster.open(&topic), follow);
-            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Data, 65), "{what}: {error}");
+            let (values, error) = read(case, &cluster.open(&topic), follow);
+            assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Data, 65), "{case}: {error}");
             assert!(
                 error.to_string().contains("damaged")
                     && error.to_string().contains("from offset 1"),
-                "{what}: {error}"
+                "{case}: {error}"
             );
-            assert_eq!(values, [b"the first".to_vec()], "{what}");
+            assert_eq!(values, [b"the first".to_vec()], "{case}");
         }
     }
 }
 
 #[test]
-fn only_troubles_that_are_known_to_pass_are_waited_for() {
+fn only_transient_errors_are_retried() {
     use RDKafkaRespErr as E;
     let broker = MockCluster::new(1).unwrap();
     let topic = |name: &str| {
@@ -113,16 +113,16 @@ fn only_troubles_that_are_known_to_pass_are_waited_for() {
         assert_eq!((values.len(), error.kind()), (0, kind), "{name}: {error}");
         broker.clear_request_errors(RDKafkaApiKey::Fetch);
     }
-    fill("passes");
-    let passing = [
+    fill("transient");
+    let transient = [
         E::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
         E::RD_KAFKA_RESP_ERR_KAFKA_STORAGE_ERROR,
         E::RD_KAFKA_RESP_ERR_OFFSET_NOT_AVAILABLE,
         E::RD_KAFKA_RESP_ERR_THROTTLING_QUOTA_EXCEEDED,
         E::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
     ];
-    broker.request_errors(RDKafkaApiKey::Fetch, &passing);
-    let mut reader = topic("passes").open(0, None, true).unwrap();
+    broker.request_errors(RDKafkaApiKey::Fetch, &transient);
+    let mut reader = topic("transient").open(0, None, true).unwrap();
     let mut values = 0;
     while values == 0 {
         match reader.poll().unwrap() {

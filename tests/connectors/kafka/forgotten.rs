@@ -1,5 +1,5 @@
-//! A broker forgets the offsets of a group without members in time: then the topic itself says
-//! which commit was its last.
+//! A broker deletes the offsets of a group without members after a while. Then the rows of the
+//! topic identify its last commit.
 
 use std::sync::atomic::Ordering;
 
@@ -7,9 +7,9 @@ use watershed::ErrorKind;
 use watershed::connect::Mode;
 
 use super::cluster;
-use super::writing::{Place, commit, put, stage};
+use super::writing::{SinkTopic, commit, put, stage};
 
-impl Place {
+impl SinkTopic {
     fn group(&self) -> String {
         format!("app/{}", self.topic)
     }
@@ -25,10 +25,10 @@ impl Place {
 }
 
 #[test]
-fn a_commit_that_the_group_has_forgotten_is_found_in_the_topic_and_not_made_again() {
+fn a_commit_whose_offset_is_gone_is_not_repeated() {
     let Some(cluster) = cluster() else { return };
     for mode in [Mode::Append, Mode::Snapshot] {
-        let place = Place::new(cluster, mode);
+        let place = SinkTopic::new(cluster, mode);
         let mut first = place.start(1, 0, None, &[]);
         put(&mut first, &[(1, "one"), (2, "two \u{1f600}\n\"")]);
         commit(&mut first, 1);
@@ -41,7 +41,7 @@ fn a_commit_that_the_group_has_forgotten_is_found_in_the_topic_and_not_made_agai
             Mode::Append => vec![(1, "one"), (2, "two \u{1f600}\n\""), (1, "one more")],
             Mode::Snapshot => vec![(1, "one more"), (2, "two \u{1f600}\n\"")],
         };
-        // Once right after its last commit, and later after some in which it had no part.
+        // Once right after the topic's last commit, and later after commits of other sinks.
         for (generation, committed, last) in
             [(2, 2, Some(&content)), (3, 2, Some(&content)), (4, 9, None), (5, 9, None)]
         {
@@ -58,7 +58,7 @@ fn a_commit_that_the_group_has_forgotten_is_found_in_the_topic_and_not_made_agai
 }
 
 #[test]
-fn a_commit_that_was_decided_is_made_once_after_the_group_has_forgotten_the_one_before() {
+fn a_decided_commit_is_made_once_after_the_offset_is_gone() {
     let Some(cluster) = cluster() else { return };
     let long = "x".repeat(9000);
     for (mode, second) in [
@@ -67,7 +67,7 @@ fn a_commit_that_was_decided_is_made_once_after_the_group_has_forgotten_the_one_
         (Mode::Append, &long),
         (Mode::Snapshot, &long),
     ] {
-        let place = Place::new(cluster, mode);
+        let place = SinkTopic::new(cluster, mode);
         let mut first = place.start(1, 0, None, &[]);
         put(&mut first, &[(1, "one"), (2, "one")]);
         commit(&mut first, 1);
@@ -89,9 +89,9 @@ fn a_commit_that_was_decided_is_made_once_after_the_group_has_forgotten_the_one_
 }
 
 #[test]
-fn a_topic_that_lost_more_than_its_number_is_refused_and_left_as_it_is() {
+fn a_topic_that_lost_rows_is_refused_and_not_changed() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Append);
+    let place = SinkTopic::new(cluster, Mode::Append);
     let rows = [(1, "one"), (2, "two")];
     let mut first = place.start(1, 0, None, &[]);
     put(&mut first, &rows);
@@ -116,16 +116,16 @@ fn a_topic_that_lost_more_than_its_number_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_group_is_reminded_of_its_number_while_no_row_comes() {
+fn the_offset_of_the_group_is_renewed_every_hour() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Snapshot);
+    let place = SinkTopic::new(cluster, Mode::Snapshot);
     let mut run = place.start(1, 0, None, &[]);
     put(&mut run, &[(1, "one")]);
     commit(&mut run, 1);
     let written = place.read();
     place.forget();
     run.committer.maintain_now().unwrap();
-    assert_eq!(place.number(), None, "it was told a moment ago");
+    assert_eq!(place.number(), None, "it was renewed a moment ago");
     for hour in 1..3 {
         place.now.store(hour * 3_600_000, Ordering::Relaxed);
         run.committer.maintain_now().unwrap();
@@ -136,7 +136,7 @@ fn a_group_is_reminded_of_its_number_while_no_row_comes() {
     commit(&mut run, 2);
     assert_eq!((place.number(), place.read().len()), (Some(2), written.len() + 1));
     drop(run);
-    // A run that begins does so, too.
+    // A run that starts renews the offset, too.
     place.forget();
     drop(place.start(2, 7, None, &[(1, "two")]));
     assert_eq!(place.number(), Some(7));

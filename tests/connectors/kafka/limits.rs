@@ -1,4 +1,4 @@
-//! Topics that take less at once than usual: the limit is the batch's, and only a record that fails
+//! Topics with a lower limit of batches. The limit is the batch's: only a record that is refused
 //! alone is too large.
 
 use futures::executor::block_on;
@@ -9,15 +9,15 @@ use watershed::connectors::kafka::Kafka;
 use watershed::gateway::{Append, Appended as At, NewRecord, Position, Refusal};
 
 use super::refusals::token;
-use super::writing::{Place, commit, put, stage};
+use super::writing::{SinkTopic, commit, put, stage};
 use super::{Cluster, cluster};
 
-/// A record of 1,500 bytes, or of more.
+/// A record of `bytes` bytes.
 fn record(number: usize, bytes: usize) -> NewRecord {
     NewRecord { value: Some(format!("{number:0bytes$}").into()), ..NewRecord::default() }
 }
 
-/// The numbers of the records in a topic of one partition.
+/// Returns the numbers of the records in a topic with one partition.
 fn numbers(cluster: &Cluster, topic: &str) -> Vec<usize> {
     let number =
         |value: Option<Vec<u8>>| String::from_utf8(value.unwrap()).unwrap().parse().unwrap();
@@ -33,7 +33,7 @@ fn offset(place: &Result<At, Refusal>) -> u64 {
 }
 
 #[test]
-fn records_that_fit_are_taken_however_many_come_at_once() {
+fn any_number_of_small_records_is_accepted_at_once() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     cluster.limit(&topic, 20_000);
@@ -53,7 +53,7 @@ fn records_that_fit_are_taken_however_many_come_at_once() {
     let mixed = vec![record(1200, 1500), record(0, 25_000), record(1201, 1500)];
     let mixed = block_on(log.append(&topic, mixed)).unwrap();
     assert!(matches!(&mixed[..], [Ok(_), Err(Refusal::Invalid(_)), Ok(_)]), "{mixed:?}");
-    // So little that each goes alone, and nobody has said so.
+    // Now each record is sent alone. The client has to find out by itself.
     cluster.limit(&topic, 4000);
     at_once(1202..1802);
     let mut read = numbers(cluster, &topic);
@@ -63,11 +63,11 @@ fn records_that_fit_are_taken_however_many_come_at_once() {
 }
 
 #[test]
-fn a_limit_that_is_not_told_is_found_by_trying() {
+fn an_undisclosed_limit_is_found_by_trying() {
     let Some(cluster) = cluster() else { return };
     let (topic, folder) = (cluster.topic(1), tempfile::tempdir().unwrap());
     cluster.limit(&topic, 20_000);
-    // With tokens nobody asks for limits.
+    // With tokens, limits are not requested.
     let properties = token(&folder.path().join("token"), -10..600);
     let log = Kafka::with(&format!("kafka://{}", cluster.at["KAFKA_SASL"]), properties)
         .unwrap()
@@ -86,7 +86,7 @@ fn a_limit_that_is_not_told_is_found_by_trying() {
 }
 
 #[test]
-fn no_record_overtakes_its_neighbour_when_a_limit_falls() {
+fn records_keep_their_order_when_a_limit_falls() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     let log = cluster.kafka().appender().unwrap();
@@ -97,8 +97,8 @@ fn no_record_overtakes_its_neighbour_when_a_limit_falls() {
         let places =
             block_on(log.append(&topic, due.iter().map(|number| record(*number, 1500)).collect()))
                 .unwrap();
-        let taken: Vec<u64> = places.iter().filter(|place| place.is_ok()).map(offset).collect();
-        assert!(taken.is_sorted(), "{taken:?}");
+        let confirmed: Vec<u64> = places.iter().filter(|place| place.is_ok()).map(offset).collect();
+        assert!(confirmed.is_sorted(), "{confirmed:?}");
         let busy = |place: &Result<At, Refusal>| matches!(place, Ok(_) | Err(Refusal::Busy(_)));
         assert!(places.iter().all(busy), "{places:?}");
     }
@@ -111,9 +111,9 @@ fn no_record_overtakes_its_neighbour_when_a_limit_falls() {
 }
 
 #[test]
-fn a_commit_is_made_once_in_batches_that_the_topic_takes() {
+fn a_commit_is_made_once_in_batches_within_the_limit() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Append);
+    let place = SinkTopic::new(cluster, Mode::Append);
     cluster.limit(&place.topic, 20_000);
     let text = "x".repeat(1500);
     let rows: Vec<(i64, &str)> = (0..900).map(|id| (id, text.as_str())).collect();
@@ -123,7 +123,7 @@ fn a_commit_is_made_once_in_batches_that_the_topic_takes() {
     put(&mut run, &rows[..600]);
     commit(&mut run, 1);
     assert!(place.read() == lines[..600]);
-    // It falls below the batches of a run that is writing, and each goes alone.
+    // The limit falls below the batches of a running writer: each record is sent alone.
     cluster.limit(&place.topic, 4000);
     put(&mut run, &rows[600..800]);
     commit(&mut run, 2);
@@ -137,9 +137,9 @@ fn a_commit_is_made_once_in_batches_that_the_topic_takes() {
     let content = stage(&mut next, 4);
     let error = next.committer.commit(4, &content).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
-    assert!(error.to_string().contains("a record is larger than the topic takes"), "{error}");
-    assert!(place.read() == lines, "nothing of it is seen");
-    // Where it fits again, the commit is made.
+    assert!(error.to_string().contains("a record is larger than the topic accepts"), "{error}");
+    assert!(place.read() == lines, "the commit is not visible");
+    // Once the record fits again, the commit is made.
     drop(next);
     cluster.limit(&place.topic, 20_000);
     let large = "x".repeat(9000);

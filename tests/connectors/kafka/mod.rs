@@ -60,7 +60,7 @@ fn kafka_keeps_the_contract_of_sinks_that_append() {
     owner_contract(&Log { cluster, topic: cluster.topic(2) }, false);
 }
 
-/// The records that were not delivered, by topic: a producer says nothing else of them.
+/// The error of a record that was not delivered, by topic.
 #[derive(Default)]
 struct Deliveries(Mutex<BTreeMap<String, String>>);
 
@@ -91,8 +91,7 @@ pub(crate) fn cluster() -> Option<&'static Cluster> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &at["KAFKA_PLAIN"]);
         let admin = config.create().unwrap();
-        // One request at a time: with more, the first records of a partition that was just made may
-        // be lost.
+        // One request in flight: with more, the first records of a new partition may be lost.
         config
             .set("message.max.bytes", "10485760")
             .set("linger.ms", "0")
@@ -113,20 +112,19 @@ type Bytes<'a> = Option<&'a [u8]>;
 pub(crate) type Records = Vec<(u64, Option<Vec<u8>>, Option<Vec<u8>>)>;
 
 impl Cluster {
-    /// A name that no topic has.
+    /// Returns a name that no topic has.
     pub(crate) fn unique(&self) -> String {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let nanos = UNIX_EPOCH.elapsed().unwrap().as_nanos();
         format!("t{nanos}.{}", COUNT.fetch_add(1, Ordering::Relaxed))
     }
 
-    /// What the program is given to read topics whose names begin with `prefix`.
+    /// Returns the URL of the topics whose names begin with `prefix`.
     pub(crate) fn url(&self, prefix: &str) -> String {
         format!("kafka://{}/{prefix}", self.at["KAFKA_PLAIN"])
     }
 
-    /// A way to the broker that fails when told; one at a time, as the broker sends its clients to
-    /// one port.
+    /// Returns the proxy of the broker: one at a time, because clients get its one port.
     pub(crate) fn behind(&self) -> Option<Proxy> {
         let Some((server, front)) = self.at.get("KAFKA_BEHIND").zip(self.at.get("KAFKA_FRONT"))
         else {
@@ -145,14 +143,14 @@ impl Cluster {
         listener.flatten().next().map(|listener| Proxy::at(listener, server))
     }
 
-    /// The name of a new topic.
+    /// Creates a topic and returns its name.
     fn topic(&self, partitions: i32) -> String {
         let name = self.unique();
         assert!(self.create(&name, partitions));
         name
     }
 
-    /// False if there is still one of this name.
+    /// Returns false if a topic of this name still exists.
     pub(crate) fn create(&self, name: &str, partitions: i32) -> bool {
         let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1))
             .set("max.message.bytes", "10485760");
@@ -162,7 +160,7 @@ impl Cluster {
             .unwrap();
         let made = created.iter().all(Result::is_ok);
         if made {
-            self.heard(name, partitions as usize);
+            self.wait_for_partitions(name, partitions as usize);
         }
         made
     }
@@ -180,46 +178,49 @@ impl Cluster {
             .block_on(self.admin.create_partitions(&[more], &AdminOptions::new()))
             .unwrap();
         grown.into_iter().for_each(|topic| drop(topic.unwrap()));
-        self.heard(name, partitions);
-        // The producer, too, which otherwise asks every few minutes.
+        self.wait_for_partitions(name, partitions);
+        // The producer otherwise refreshes its metadata every few minutes.
         self.producer.client().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
     }
 
-    /// Lets a topic take batches of so many bytes, and no larger ones.
+    /// Limits the batches of a topic.
     fn limit(&self, topic: &str, bytes: usize) {
         let (options, bytes) = (AdminOptions::new(), bytes.to_string());
         let changed =
             [&AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes)];
         let altered = self.runtime.block_on(self.admin.alter_configs(changed, &options)).unwrap();
         altered.into_iter().for_each(|topic| drop(topic.unwrap()));
-        let asked = [ResourceSpecifier::Topic(topic)];
-        let told = || {
+        let resources = [ResourceSpecifier::Topic(topic)];
+        let described = || {
             self.runtime
-                .block_on(self.admin.describe_configs(&asked, &options))
+                .block_on(self.admin.describe_configs(&resources, &options))
                 .unwrap()
                 .remove(0)
                 .unwrap()
         };
         until(topic, || {
-            told().get("max.message.bytes").and_then(|entry| entry.value.clone()).as_ref()
+            described().get("max.message.bytes").and_then(|entry| entry.value.clone()).as_ref()
                 == Some(&bytes)
         });
     }
 
-    /// Waits until the broker knows of partitions: they are made elsewhere, and one that has just
-    /// begun hears of them later.
-    fn heard(&self, name: &str, partitions: usize) {
+    /// Blocks until the broker has the partitions. Another component creates them, and a broker
+    /// that has just started learns of them later.
+    fn wait_for_partitions(&self, name: &str, partitions: usize) {
         let led = |topic: &MetadataTopic| {
             topic.partitions().iter().filter(|partition| partition.leader() >= 0).count()
         };
-        let ask =
+        let request =
             || self.admin.inner().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
         until(name, || {
-            ask().topics().iter().any(|topic| topic.error().is_none() && led(topic) >= partitions)
+            request()
+                .topics()
+                .iter()
+                .any(|topic| topic.error().is_none() && led(topic) >= partitions)
         });
     }
 
-    /// Takes away what is before an offset, as retention does.
+    /// Deletes the records before an offset, as retention does.
     pub(crate) fn expire(&self, topic: &str, partition: u32, before: u64) {
         let mut offsets = TopicPartitionList::new();
         offsets
@@ -228,8 +229,7 @@ impl Cluster {
         self.runtime.block_on(self.admin.delete_records(&offsets, &AdminOptions::new())).unwrap();
     }
 
-    /// Takes all offsets of a group away, as brokers do with one that had neither a member nor a
-    /// commit for long.
+    /// Deletes all offsets of a group, as brokers do with a group without members and commits.
     fn forget(&self, group: &str) {
         let deleted = self
             .runtime
@@ -238,7 +238,7 @@ impl Cluster {
         deleted.into_iter().for_each(|group| drop(group.unwrap()));
     }
 
-    /// The offsets of a group, by partition.
+    /// Returns the offsets of a group, by partition.
     fn offsets(&self, group: &str, topic: &str, partitions: i32) -> Vec<Option<i64>> {
         let mut config = ClientConfig::new();
         let client: BaseConsumer = config
@@ -253,22 +253,22 @@ impl Cluster {
         offsets.elements().iter().map(|element| offset(element.offset())).collect()
     }
 
-    /// Appends records in one transaction, whose marker takes an offset of its own.
+    /// Appends records in one transaction. Its marker takes an offset of its own.
     pub(crate) fn commit(&self, topic: &str, partition: u32, values: &[&[u8]]) {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.at["KAFKA_PLAIN"])
             .set("transactional.id", self.unique());
         let producer: BaseProducer = config.create().unwrap();
-        let patience = Duration::from_secs(30);
-        producer.init_transactions(patience).unwrap();
+        let timeout = Duration::from_secs(30);
+        producer.init_transactions(timeout).unwrap();
         producer.begin_transaction().unwrap();
         for value in values {
             let record =
                 BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32).payload(value);
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
-        producer.commit_transaction(patience).unwrap();
+        producer.commit_transaction(timeout).unwrap();
     }
 
     pub(crate) fn append(
@@ -280,7 +280,7 @@ impl Cluster {
         self.send(topic, partition, records.iter().map(|(key, value)| (*key, *value, None)));
     }
 
-    /// Appends values that are stamped with these milliseconds.
+    /// Appends values with timestamps in milliseconds.
     pub(crate) fn append_at(
         &self,
         topic: &str,
@@ -309,7 +309,7 @@ impl Cluster {
         assert_eq!(
             self.producer.context().0.lock().unwrap().remove(topic),
             None,
-            "all is delivered to {topic}"
+            "every record is delivered to {topic}"
         );
     }
 
@@ -321,14 +321,14 @@ impl Cluster {
         self.kafka().topic(topic).unwrap()
     }
 
-    /// All records of a partition that are committed.
+    /// Returns all committed records of a partition.
     pub(crate) fn read(&self, topic: &str, partition: u32) -> Records {
         let mut opened = Source::open(&self.open(topic), partition, None, false).unwrap();
         records(&mut *opened)
     }
 }
 
-/// The records up to the end.
+/// Returns the records up to the end.
 fn records(partition: &mut dyn Partition) -> Records {
     let mut records = Records::new();
     loop {
@@ -344,7 +344,7 @@ fn records(partition: &mut dyn Partition) -> Records {
     }
 }
 
-/// A topic as a log and as a place for rows.
+/// A topic as a source and as a sink.
 struct Log {
     cluster: &'static Cluster,
     topic: String,

@@ -1,4 +1,5 @@
-//! What a reader makes of all that a topic may hold and of all that may happen to it.
+//! Readers of topics with transactions, headers and retention, and of topics that change, disappear
+//! or come back.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use watershed::{Error, ErrorKind};
 
 use super::{Cluster, cluster, records};
 
-/// A producer with a transaction that is open.
+/// Returns a producer with an open transaction.
 fn transaction(cluster: &Cluster, id: &str) -> BaseProducer {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &cluster.at["KAFKA_PLAIN"]).set("transactional.id", id);
@@ -32,17 +33,17 @@ fn send(producer: &BaseProducer, topic: &str, values: std::ops::Range<u32>) {
     producer.flush(Duration::from_secs(30)).unwrap();
 }
 
-/// What stops a reader, whatever it read before.
-fn trouble(partition: &mut dyn Partition) -> Error {
+/// Returns the error that stops a reader; ignores the records before it.
+fn stopping_error(partition: &mut dyn Partition) -> Error {
     for _ in 0..600 {
         match partition.poll() {
             Ok(Poll::Idle) => assert!(partition.wait(Duration::from_millis(100))),
             Ok(Poll::Batch(_)) => {}
-            Ok(Poll::End) => panic!("it ended"),
+            Ok(Poll::End) => panic!("the reading ended"),
             Err(error) => return error,
         }
     }
-    panic!("nothing stops it")
+    panic!("no error stops the reader")
 }
 
 fn values(from: u32, to: u32) -> Vec<String> {
@@ -50,7 +51,7 @@ fn values(from: u32, to: u32) -> Vec<String> {
 }
 
 #[test]
-fn what_a_transaction_took_back_is_never_read_and_its_offsets_are_passed_over() {
+fn aborted_records_are_passed_over() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     let producer = transaction(cluster, &topic);
@@ -68,7 +69,7 @@ fn what_a_transaction_took_back_is_never_read_and_its_offsets_are_passed_over() 
         .map(|(_, _, value)| String::from_utf8(value.clone().unwrap()).unwrap())
         .collect();
     assert_eq!(texts, values(0, 20));
-    // A marker after each of the three, and ten records that were taken back.
+    // A marker after each of the three transactions, and ten aborted records.
     assert_eq!((read[9].0, read[10].0, read[19].0), (9, 22, 31));
     let source = cluster.open(&topic);
     for from in 0..=33 {
@@ -80,14 +81,14 @@ fn what_a_transaction_took_back_is_never_read_and_its_offsets_are_passed_over() 
 }
 
 #[test]
-fn a_transaction_that_is_open_is_waited_for_and_not_read() {
+fn records_of_an_open_transaction_are_not_read() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     cluster.append(&topic, 0, &[(None, Some(b"before"))]);
     let producer = transaction(cluster, &topic);
     send(&producer, &topic, 0..5);
     cluster.append(&topic, 0, &[(None, Some(b"after"))]);
-    assert_eq!(cluster.read(&topic, 0).len(), 1, "a reading ends before it");
+    assert_eq!(cluster.read(&topic, 0).len(), 1, "the reading ends before it");
     let mut follower = cluster.open(&topic).open(0, Some(1), true).unwrap();
     assert!(matches!(follower.poll(), Ok(Poll::Idle)));
     producer.commit_transaction(Duration::from_secs(30)).unwrap();
@@ -102,7 +103,7 @@ fn a_transaction_that_is_open_is_waited_for_and_not_read() {
 }
 
 #[test]
-fn keys_tombstones_timestamps_and_headers_are_carried() {
+fn keys_tombstones_timestamps_and_headers_are_read() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     let sent: [(Option<&[u8]>, Option<&[u8]>); 4] =
@@ -149,7 +150,7 @@ fn keys_tombstones_timestamps_and_headers_are_carried() {
 }
 
 #[test]
-fn a_partition_that_is_added_is_found_and_read_from_its_beginning() {
+fn an_added_partition_is_read_from_its_beginning() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     let source = cluster.open(&topic);
@@ -164,7 +165,7 @@ fn a_partition_that_is_added_is_found_and_read_from_its_beginning() {
 }
 
 #[test]
-fn a_range_that_retention_took_is_refused_and_not_skipped() {
+fn a_range_deleted_by_retention_is_refused() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(1);
     cluster.append(&topic, 0, &[(None, Some(&b"v"[..])); 10]);
@@ -182,7 +183,7 @@ fn a_range_that_retention_took_is_refused_and_not_skipped() {
 }
 
 #[test]
-fn a_topic_that_is_made_anew_stops_who_reads_it() {
+fn a_recreated_topic_stops_its_reader() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(2);
     cluster.append(&topic, 0, &[(None, Some(&b"v"[..])); 10]);
@@ -194,14 +195,14 @@ fn a_topic_that_is_made_anew_stops_who_reads_it() {
     assert_eq!(gone.kind(), ErrorKind::Data, "{gone}");
     assert!((0..1000).any(|_| cluster.create(&topic, 2)));
     cluster.append(&topic, 0, &[(None, Some(&b"w"[..])); 3]);
-    let error = trouble(&mut *follower);
+    let error = stopping_error(&mut *follower);
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     let error = cluster.open(&topic).open(0, Some(10), true).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     assert!(error.to_string().contains("it ends at 3"), "{error}");
 }
 
-/// Reads until `count` more records are there.
+/// Reads exactly `count` more records.
 fn take(follower: &mut dyn Partition, count: usize) -> Result<(), Error> {
     let mut read = 0;
     while read < count {
@@ -215,40 +216,40 @@ fn take(follower: &mut dyn Partition, count: usize) -> Result<(), Error> {
 }
 
 #[test]
-fn a_topic_that_is_made_anew_and_longer_than_it_was_stops_who_reads_it() {
+fn a_recreated_topic_stops_its_reader_even_if_it_is_longer() {
     let Some(cluster) = cluster() else { return };
-    // Whether or not more of it was read before somebody looks, and looked before.
-    for (looked, read) in [(false, false), (false, true), (true, false), (true, true)] {
+    // With and without more records read, and refreshes, before the refresh that detects it.
+    for (refreshed, read) in [(false, false), (false, true), (true, false), (true, true)] {
         let topic = cluster.topic(2);
         cluster.append(&topic, 0, &[(None, Some(&b"v"[..])); 10]);
         let source = cluster.open(&topic);
         let mut follower = source.open(0, None, true).unwrap();
         take(&mut *follower, 10).unwrap();
-        (0..if looked { 30 } else { 0 })
+        (0..if refreshed { 30 } else { 0 })
             .for_each(|_| assert_eq!(source.partitions().unwrap(), [0, 1]));
         cluster.delete(&topic);
         assert!((0..1000).any(|_| cluster.create(&topic, 2)));
         cluster.append(&topic, 0, &[(None, Some(&b"w"[..])); 25]);
-        // A reader that asks while there is no such topic sees it by itself.
+        // A reader that polls while the topic does not exist detects it by itself.
         let error = Some(&mut follower)
             .filter(|_| read)
             .and_then(|follower| take(&mut **follower, 15).err());
         let error =
             error.unwrap_or_else(|| (0..100).find_map(|_| source.partitions().err()).unwrap());
         assert_eq!(error.kind(), ErrorKind::Data, "{error}");
-        assert!(error.to_string().contains("made anew"), "{error}");
+        assert!(error.to_string().contains("recreated"), "{error}");
     }
 }
 
 #[test]
-fn a_topic_that_grows_and_whose_retention_takes_what_was_read_is_read_on() {
+fn retention_behind_a_reader_does_not_stop_it() {
     let Some(cluster) = cluster() else { return };
     let topic = cluster.topic(2);
     let source = cluster.open(&topic);
     let mut follower = source.open(0, None, true).unwrap();
     for round in 1..6 {
         cluster.append(&topic, 0, &[(Some(&b"k"[..]), Some(&b"v"[..])); 9]);
-        // A marker, after which no record is.
+        // A marker, with no record after it.
         cluster.commit(&topic, 0, &[b"w"]);
         take(&mut *follower, 10).unwrap();
         (0..30).for_each(|_| assert_eq!(source.partitions().unwrap(), [0, 1]));
@@ -259,8 +260,8 @@ fn a_topic_that_grows_and_whose_retention_takes_what_was_read_is_read_on() {
 }
 
 #[test]
-fn a_broker_that_goes_and_comes_back_is_waited_for() {
-    // Not the broker of all tests, which others need.
+fn a_reader_survives_the_restart_of_a_broker() {
+    // A broker of its own, because other tests need the shared one.
     let broker = MockCluster::new(1).unwrap();
     broker.create_topic("t", 1, 1).unwrap();
     let mut config = ClientConfig::new();
@@ -275,7 +276,7 @@ fn a_broker_that_goes_and_comes_back_is_waited_for() {
     take(&mut *follower, 5).unwrap();
     broker.broker_down(1).unwrap();
     for _ in 0..2 {
-        assert_eq!(source.partitions().unwrap(), [0], "it is known from before");
+        assert_eq!(source.partitions().unwrap(), [0], "the partition is known from before");
     }
     broker.broker_up(1).unwrap();
     send(&producer, "t", 5..9);
@@ -284,7 +285,7 @@ fn a_broker_that_goes_and_comes_back_is_waited_for() {
 }
 
 #[test]
-fn a_partition_that_nobody_leads_for_a_while_is_never_taken_for_one_that_is_gone() {
+fn a_partition_without_a_leader_is_not_reported_as_gone() {
     let broker = MockCluster::new(1).unwrap();
     broker.create_topic("t", 1, 1).unwrap();
     let mut config = ClientConfig::new();
@@ -300,11 +301,11 @@ fn a_partition_that_nobody_leads_for_a_while_is_never_taken_for_one_that_is_gone
     let source = topic();
     assert_eq!(source.span(0).unwrap(), Some(0..5));
     broker.partition_leader("t", 0, None).unwrap();
-    // Who asked before, and who asks for the first time.
+    // A client with metadata from before, and a new one.
     for error in [source.span(0).unwrap_err(), topic().open(0, Some(5), true).err().unwrap()] {
         assert_eq!(error.kind(), ErrorKind::Connect, "{error}");
     }
-    // Often enough for a look at the ends.
+    // Often enough to verify the topic once.
     (0..11).for_each(|_| assert_eq!(source.partitions().unwrap(), [0]));
     broker.partition_leader("t", 0, Some(1)).unwrap();
     send(&producer, "t", 5..9);

@@ -1,5 +1,4 @@
-//! Who is let in and who is not: each trouble is one error that says what to do, and no secret is
-//! in it.
+//! Access to the broker: each failure is one error with a hint, and without any secret.
 
 use std::ops::Range;
 use std::path::Path;
@@ -25,10 +24,10 @@ fn topic(cluster: &Cluster, listener: &str, topic: &str, properties: &[&str]) ->
 }
 
 #[track_caller]
-fn refused(topic: &KafkaTopic, kind: ErrorKind, said: &str) -> Error {
+fn refused(topic: &KafkaTopic, kind: ErrorKind, expected: &str) -> Error {
     let error = topic.partitions().unwrap_err();
     assert_eq!(error.kind(), kind, "{error}");
-    assert!(error.to_string().contains(said), "{error}");
+    assert!(error.to_string().contains(expected), "{error}");
     for text in [error.to_string(), Source::describe(topic), Sink::describe(topic)] {
         assert!(!text.contains("secret") && !text.contains("wrong-pass"), "{text}");
     }
@@ -38,7 +37,7 @@ fn refused(topic: &KafkaTopic, kind: ErrorKind, said: &str) -> Error {
 const ALICE: [&str; 2] = ["sasl.username=alice", "sasl.password=alice-secret"];
 
 #[test]
-fn whoever_says_the_right_word_is_let_in() {
+fn the_right_password_gives_access() {
     let Some(cluster) = cluster() else { return };
     let name = cluster.topic(2);
     let ca = format!("ssl.ca.location={}", cluster.at["KAFKA_TLS_CA"]);
@@ -56,10 +55,11 @@ fn whoever_says_the_right_word_is_let_in() {
 }
 
 #[test]
-fn tls_alone_is_enough_where_nobody_is_asked_who_he_is() {
+fn tls_alone_gives_access_without_authentication() {
     let Some(cluster) = cluster() else { return };
     let name = cluster.topic(2);
-    // Of that listener the certificate is another host's, which is what this one would refuse.
+    // The certificate of that listener is for another host, and would be refused with the usual
+    // check.
     let ca = format!("ssl.ca.location={}", cluster.at["KAFKA_OTHER_CA"]);
     let properties = ["security.protocol=ssl", &ca, "ssl.endpoint.identification.algorithm=none"];
     let topic = topic(cluster, "KAFKA_OTHER", &name, &properties);
@@ -68,8 +68,8 @@ fn tls_alone_is_enough_where_nobody_is_asked_who_he_is() {
     assert_eq!(super::records(&mut *Source::open(&topic, 1, None, false).unwrap()).len(), 1);
 }
 
-/// Writes a token that is good from one second to another, counted from now, and returns the
-/// properties that name its file.
+/// Writes a token that is valid in a range of seconds, counted from now. Returns the properties
+/// that name its file.
 pub(super) fn token(path: &Path, seconds: Range<i64>) -> Vec<(String, String)> {
     let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs() as i64;
     let encode = |json: String| URL_SAFE_NO_PAD.encode(json);
@@ -86,7 +86,7 @@ pub(super) fn token(path: &Path, seconds: Range<i64>) -> Vec<(String, String)> {
 }
 
 #[test]
-fn a_token_in_a_file_lets_in_until_it_has_run_out() {
+fn a_token_in_a_file_gives_access_until_it_expires() {
     let Some(cluster) = cluster() else { return };
     let (name, folder) = (cluster.topic(2), tempfile::tempdir().unwrap());
     let path = folder.path().join("token");
@@ -101,7 +101,7 @@ fn a_token_in_a_file_lets_in_until_it_has_run_out() {
 }
 
 #[test]
-fn a_wrong_password_is_said_to_be_one() {
+fn a_wrong_password_is_named_in_the_error() {
     let Some(cluster) = cluster() else { return };
     let name = cluster.topic(1);
     for mechanism in ["PLAIN", "SCRAM-SHA-512"] {
@@ -121,7 +121,7 @@ fn a_wrong_password_is_said_to_be_one() {
 }
 
 #[test]
-fn the_certificate_of_another_host_or_of_a_stranger_is_refused() {
+fn a_wrong_certificate_is_refused() {
     let Some(cluster) = cluster() else { return };
     let name = cluster.topic(1);
     for ca in ["KAFKA_OTHER_CA", "KAFKA_TLS_CA"] {
@@ -135,9 +135,9 @@ fn the_certificate_of_another_host_or_of_a_stranger_is_refused() {
 }
 
 #[test]
-fn who_does_not_answer_is_named() {
+fn a_silent_broker_or_missing_topic_is_named_in_the_error() {
     let Some(cluster) = cluster() else { return };
-    // Nobody listens at port 1; and one who wants TLS does not understand.
+    // Port 1 is closed. The listener with TLS does not understand a plain client.
     let silent = Kafka::with("kafka://127.0.0.1:1", []).unwrap().topic("t").unwrap();
     refused(&silent, ErrorKind::Connect, "127.0.0.1:1");
     refused(&topic(cluster, "KAFKA_TLS", "t", &[]), ErrorKind::Connect, &cluster.at["KAFKA_TLS"]);

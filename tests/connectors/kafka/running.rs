@@ -1,5 +1,4 @@
-//! What a whole run does with Kafka beside reading and writing: it tells people's tools how far it
-//! is, and sees topics grow.
+//! Runs with Kafka: the offsets of a group follow the commits, and partitions may be added.
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
@@ -19,7 +18,7 @@ const RECORDS: Sent = [
     (Some(b"c"), Some(b"4")),
 ];
 
-/// A topic for each that the program reads and writes.
+/// Creates a topic for each of the program's.
 fn topics(cluster: &Cluster) -> String {
     let topic = cluster.unique();
     for kind in ["events", "all", "sums"] {
@@ -28,13 +27,13 @@ fn topics(cluster: &Cluster) -> String {
     topic
 }
 
-/// How many rows were written for records.
+/// Returns the number of rows written.
 fn written(cluster: &Cluster, topic: &str) -> usize {
     (0..2).map(|partition| cluster.read(&format!("{topic}.all"), partition).len()).sum()
 }
 
 #[test]
-fn a_group_that_watches_is_told_every_commit_and_never_moves_a_run() {
+fn a_lag_group_follows_every_commit_and_moves_no_run() {
     let Some(cluster) = cluster() else { return };
     let (topic, state) = (topics(cluster), tempfile::tempdir().unwrap());
     let (events, group) = (format!("{topic}.events"), format!("{topic}.watchers"));
@@ -57,7 +56,7 @@ fn a_group_that_watches_is_told_every_commit_and_never_moves_a_run() {
             .unwrap()
     };
     let (mut ends, mut sent) = ([0, 0], 0);
-    // Somebody sets the offsets back, ahead, and to nothing.
+    // Another program sets the offsets back, ahead, and deletes them.
     for set in [Some([0, 1]), Some([1_000_000, 2]), None, Some([3, 3])] {
         for (partition, records) in [(0, &RECORDS[..]), (1, &RECORDS[..3])] {
             cluster.append(&events, partition, records);
@@ -86,7 +85,7 @@ fn a_group_that_watches_is_told_every_commit_and_never_moves_a_run() {
 }
 
 #[test]
-fn partitions_that_are_added_are_read_by_a_run_that_follows_already() {
+fn a_following_run_reads_added_partitions() {
     let Some(cluster) = cluster() else { return };
     let (topic, state) = (topics(cluster), tempfile::tempdir().unwrap());
     let events = format!("{topic}.events");

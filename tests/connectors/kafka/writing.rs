@@ -1,5 +1,4 @@
-//! A commit to Kafka is seen whole and once, whoever dies in the middle of it, and whoever comes
-//! back.
+//! A commit to Kafka becomes visible whole and once, even if runs crash or overlap.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -29,19 +28,19 @@ pub(super) fn schema(mode: Mode) -> Schema {
     }
 }
 
-/// A run that writes to a topic, of which it is the only one to know.
-pub(super) struct Place {
+/// A topic with its state, for runs that write to it.
+pub(super) struct SinkTopic {
     pub(super) cluster: &'static Cluster,
     pub(super) topic: String,
     state: tempfile::TempDir,
     mode: Mode,
-    /// In milliseconds.
+    /// The time in milliseconds.
     pub(super) now: Arc<AtomicI64>,
 }
 
-impl Place {
+impl SinkTopic {
     pub(super) fn new(cluster: &'static Cluster, mode: Mode) -> Self {
-        Place {
+        SinkTopic {
             cluster,
             topic: cluster.topic(1),
             state: tempfile::tempdir().unwrap(),
@@ -58,7 +57,7 @@ impl Place {
         SinkContext { app: "app".into(), generation, committed, workers: 1, secret, staging, clock }
     }
 
-    /// Opens it for a run, which shows the last decision and finds `rows` again.
+    /// Starts a run: makes the last commit visible, and recovers `rows`.
     pub(super) fn start(
         &self,
         generation: u64,
@@ -104,8 +103,8 @@ impl Place {
             .collect()
     }
 
-    /// Writes two records and the number `n` as a run does that is about to commit, and no further.
-    fn half(&self, n: i64) -> BaseProducer {
+    /// Writes two records and the number `n` in a transaction, and leaves it open.
+    fn leave_open_transaction(&self, n: i64) -> BaseProducer {
         let id = format!("app/{}", self.topic);
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.cluster.at["KAFKA_PLAIN"]);
@@ -152,9 +151,9 @@ pub(super) fn commit(opened: &mut Run, n: u64) {
 }
 
 #[test]
-fn a_row_is_its_key_and_itself_as_json_and_a_row_that_goes_is_a_tombstone() {
+fn a_row_is_written_as_json_and_deleted_by_a_tombstone() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Snapshot);
+    let place = SinkTopic::new(cluster, Mode::Snapshot);
     let mut run = place.start(1, 0, None, &[]);
     put(&mut run, &[(7, "a \"quoted\"\nline"), (8, "b")]);
     commit(&mut run, 1);
@@ -169,9 +168,9 @@ fn a_row_is_its_key_and_itself_as_json_and_a_row_that_goes_is_a_tombstone() {
 }
 
 #[test]
-fn a_stream_of_rows_has_no_keys() {
+fn rows_of_a_stream_have_no_keys() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Append);
+    let place = SinkTopic::new(cluster, Mode::Append);
     let mut run = place.start(1, 0, None, &[]);
     put(&mut run, &[(1, "same"), (1, "same")]);
     commit(&mut run, 1);
@@ -179,14 +178,14 @@ fn a_stream_of_rows_has_no_keys() {
 }
 
 #[test]
-fn a_transaction_that_a_dead_run_left_open_is_taken_back_and_the_commit_made_once() {
+fn an_open_transaction_of_a_dead_run_is_aborted() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Append);
+    let place = SinkTopic::new(cluster, Mode::Append);
     let mut first = place.start(1, 0, None, &[]);
     put(&mut first, &[(1, "one")]);
     let content = stage(&mut first, 1);
-    let dead = place.half(1);
-    // The dead run's records and number are on the broker, and nobody sees them.
+    let dead = place.leave_open_transaction(1);
+    // The records and the number of the dead run are at the broker, but not visible.
     assert_eq!(place.read(), [""; 0]);
     cluster.open(&place.topic).check(&schema(Mode::Append), &place.context(2, 1)).unwrap();
     for generation in 2..4 {
@@ -200,9 +199,9 @@ fn a_transaction_that_a_dead_run_left_open_is_taken_back_and_the_commit_made_onc
 }
 
 #[test]
-fn a_run_that_was_taken_over_stops_and_changes_nothing() {
+fn a_fenced_run_stops_and_changes_nothing() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Append);
+    let place = SinkTopic::new(cluster, Mode::Append);
     let mut older = place.start(1, 0, None, &[]);
     put(&mut older, &[(1, "one")]);
     commit(&mut older, 1);
@@ -217,9 +216,9 @@ fn a_run_that_was_taken_over_stops_and_changes_nothing() {
 }
 
 #[test]
-fn a_large_commit_waits_in_the_state_until_it_is_made_and_then_leaves() {
+fn a_large_commit_is_staged_in_the_state_until_it_is_made() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Snapshot);
+    let place = SinkTopic::new(cluster, Mode::Snapshot);
     let mut first = place.start(1, 0, None, &[]);
     let texts: Vec<String> = (0..2000).map(|n| format!("{n:0100}")).collect();
     let rows: Vec<(i64, &str)> = (0..).zip(texts.iter().map(String::as_str)).collect();
@@ -227,7 +226,7 @@ fn a_large_commit_waits_in_the_state_until_it_is_made_and_then_leaves() {
     let content = stage(&mut first, 1);
     assert!(content.to_string().len() < 500, "the manifest stays small: {content}");
     drop(first);
-    // One that was never decided, too.
+    // Also stage a commit that is never decided.
     let mut second = place.start(2, 1, Some(&content), &rows);
     assert_eq!(place.read().len(), 2000);
     put(&mut second, &[(0, &"x".repeat(9000))]);
@@ -245,14 +244,14 @@ fn a_large_commit_waits_in_the_state_until_it_is_made_and_then_leaves() {
         .iter()
         .flat_map(|folder| folders.list(folder).unwrap())
         .collect();
-    // Whose the topic is stays.
+    // The object that names the owner remains.
     assert!(matches!(&left[..], [(name, _)] if name.ends_with("owner")), "{left:?}");
 }
 
 #[test]
-fn a_topic_whose_numbers_were_lost_is_refused() {
+fn a_topic_with_foreign_records_is_refused() {
     let Some(cluster) = cluster() else { return };
-    let place = Place::new(cluster, Mode::Append);
+    let place = SinkTopic::new(cluster, Mode::Append);
     cluster.append(&place.topic, 0, &[(None, Some(b"someone's"))]);
     let error =
         cluster.open(&place.topic).open(&schema(Mode::Append), &place.context(2, 1)).err().unwrap();

@@ -1,20 +1,22 @@
-//! Kafka's errors, as refusals of requests.
+//! Turns Kafka's errors into refusals of requests.
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::Producer;
 
 use crate::connect::append::Refusal;
 
-use super::super::codes::{relevance, unknown_topic};
+use super::super::codes::{is_unknown_code, relevance};
 use super::super::limit::too_large;
 use super::Shared;
 
 impl Shared {
-    /// The refusal that an error means for a request to `topic`.
+    /// Returns the refusal of a request to `topic` that failed with `error`.
     pub(super) fn refusal(&self, topic: &str, error: &KafkaError) -> Refusal {
         tracing::debug!(log = self.name, topic, %error, "refused");
-        let senders = self.senders.all();
-        if let Some((_, why)) = senders.iter().find_map(|sender| sender.client().fatal_error()) {
+        let producers = self.producers.all();
+        if let Some((_, why)) =
+            producers.iter().find_map(|producer| producer.client().fatal_error())
+        {
             self.broken.send_replace(Some(why.clone()));
             return Refusal::Failed(why);
         }
@@ -25,27 +27,31 @@ impl Shared {
         let Some(code) = code else { return Refusal::Failed(error.to_string()) };
         let why = code.to_string();
         match code {
-            code if unknown_topic(code) && matches!(error, KafkaError::AdminOp(_)) => {
+            code if is_unknown_code(code) && matches!(error, KafkaError::AdminOp(_)) => {
                 Refusal::NoTopic
             }
-            // It exists: brokers and clients learn of a new topic at different times.
-            code if unknown_topic(code) => Refusal::Busy("the topic is being made".to_string()),
+            // The topic exists: brokers and clients learn of a new topic at different times.
+            code if is_unknown_code(code) => {
+                Refusal::Busy("the topic is being created".to_string())
+            }
             Code::TopicAlreadyExists => Refusal::Exists,
             code if too_large(code) => {
-                Refusal::Invalid("a record is larger than Kafka takes".to_string())
+                Refusal::Invalid("a record is larger than the topic accepts".to_string())
             }
             Code::InvalidRecord
             | Code::InvalidTopic
             | Code::InvalidPartitions
             | Code::PolicyViolation => Refusal::Invalid(why),
             _ if relevance(code) > 2 => Refusal::Denied(why),
-            // Without access there is no response at all.
-            _ if relevance(code) < 2 => match senders
+            // Without access the client reports a timeout, and the reason separately.
+            _ if relevance(code) < 2 => match producers
                 .iter()
-                .find_map(|sender| sender.client().context().0.hopeless())
+                .find_map(|producer| producer.client().context().0.denial_reason())
             {
-                Some(why) => Refusal::Denied(format!("Kafka does not let this gateway in: {why}")),
-                None => Refusal::Busy("Kafka does not answer".to_string()),
+                Some(why) => {
+                    Refusal::Denied(format!("Kafka refuses access to this gateway: {why}"))
+                }
+                None => Refusal::Busy("Kafka does not reply".to_string()),
             },
             Code::QueueFull
             | Code::MessageTimedOut

@@ -1,9 +1,8 @@
-//! The offsets of a consumer group that follow the commits, so that tools show how far a topic is
-//! read.
+//! Commits the offsets of a consumer group after each commit of a run, so that tools show the lag.
 
 use std::collections::BTreeMap;
 use std::mem;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -13,50 +12,50 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::error::Result;
 
 use super::KafkaTopic;
-use super::client::Context;
+use super::client::{Context, lock};
 
-/// How often a client that closes is polled, and for how long each time: three seconds in all.
+/// The number of polls of a client that closes, and the time limit of each: three seconds in all.
 const CLOSE_POLLS: u32 = 60;
-const CLOSE_POLL: Duration = Duration::from_millis(50);
+const CLOSE_POLL_TIMEOUT: Duration = Duration::from_millis(50);
 
-/// A group whose offsets follow the commits. Clones share one client.
+/// A consumer group whose offsets follow the commits. Clones share one client.
 #[derive(Clone)]
-pub(super) struct Watch {
+pub(super) struct LagGroup {
     group: String,
     client: Arc<Mutex<Option<Client>>>,
 }
 
-/// A client that is closed in bounded time. rdkafka waits for each offset that was sent, and a
-/// broker that has fallen silent never answers.
+/// A client that closes in bounded time. rdkafka would wait for the reply to each offset, and a
+/// broker that hangs never replies.
 struct Client(Option<BaseConsumer<Context>>);
 
 impl Drop for Client {
     fn drop(&mut self) {
         let Some(client) = self.0.take() else { return };
-        let polled_to_its_end = || {
-            drop(client.poll(CLOSE_POLL));
+        let closed_after_poll = || {
+            drop(client.poll(CLOSE_POLL_TIMEOUT));
             client.closed()
         };
-        if client.close_queue().is_ok() && !(0..CLOSE_POLLS).any(|_| polled_to_its_end()) {
+        if client.close_queue().is_ok() && !(0..CLOSE_POLLS).any(|_| closed_after_poll()) {
             tracing::warn!(
-                "no broker answers: the last offsets of a consumer group may be missing"
+                "no broker replies: the last offsets of a consumer group may be missing"
             );
-            // To destroy it is to wait. Its threads end with the process.
+            // Dropping the client would block. Its threads end with the process.
             mem::forget(client);
         }
     }
 }
 
-impl Watch {
+impl LagGroup {
     pub(super) fn new(group: &str) -> Self {
-        Watch { group: group.to_string(), client: Arc::default() }
+        LagGroup { group: group.to_string(), client: Arc::default() }
     }
 
-    /// Sends the offsets up to which `topic` is committed, and waits for no answer.
-    pub(super) fn tell(&self, topic: &KafkaTopic, ends: &BTreeMap<u32, u64>) {
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Sends the offsets of the last commit. Does not wait for the reply.
+    pub(super) fn commit(&self, topic: &KafkaTopic, ends: &BTreeMap<u32, u64>) {
+        let mut client = lock(&self.client);
         if let Err(error) = self.send(&mut client, topic, ends) {
-            tracing::warn!(topic = topic.name(), group = self.group, %error, "the group's offsets are behind");
+            tracing::warn!(topic = topic.name(), group = self.group, %error, "can't update the offsets of the group");
         }
     }
 
@@ -71,9 +70,9 @@ impl Watch {
             *client = Some(Client(Some(topic.settings.client(&topic.name(), &properties)?)));
         }
         let Some(Client(Some(client))) = client else { return Ok(()) };
-        // The answers to earlier offsets only have to be taken.
+        // Discard the replies to earlier offsets.
         while client.poll(Duration::ZERO).is_some() {}
-        let attempt = format!("can't say how far {} is read", topic.name());
+        let attempt = format!("can't commit the offsets of {}", topic.name());
         let failed = |error: KafkaError| client.context().error(&attempt, &error);
         let mut offsets = TopicPartitionList::new();
         for (partition, end) in ends {

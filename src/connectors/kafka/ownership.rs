@@ -1,5 +1,5 @@
-//! Whose a topic is: its last commit is an offset of the application's own group, and beside it
-//! what the topic holds since.
+//! Ownership of a topic. The last commit is an offset of the application's own consumer group, and
+//! the metadata of that offset are the topic's totals.
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -16,18 +16,32 @@ use super::rows::Totals;
 use super::scan::TopicScan;
 use super::sink::STEP_TIMEOUT;
 
-/// The object in the run's state that says which application writes to which topic.
+/// The object in the run's state that names the application that writes to a topic.
 const OWNER: &str = "owner";
 
+/// The last commit to a topic, as its group has it.
+#[derive(Clone, Copy)]
+pub(super) struct LastCommit {
+    pub(super) n: u64,
+    pub(super) totals: Totals,
+}
+
+/// The records that a scan accepts.
+#[derive(Clone, Copy, PartialEq)]
+enum Expected {
+    Rows,
+    Nothing,
+}
+
 impl KafkaTopic {
-    /// The transactional id, and the name of the group whose offset is the number of the last
-    /// commit.
+    /// Returns the transactional id. It is also the name of the group whose offset is the number of
+    /// the last commit.
     pub(super) fn id(&self, context: &SinkContext) -> String {
         format!("{}/{}", context.app, self.topic)
     }
 
-    /// A client for the group.
-    pub(super) fn group(
+    /// Returns a client of the group.
+    pub(super) fn group_client(
         &self,
         context: &SinkContext,
         isolation: &str,
@@ -48,11 +62,11 @@ impl KafkaTopic {
         Ok(group)
     }
 
-    /// The number of the last commit and what the topic holds since; `None` if there was none.
-    pub(super) fn last(&self, group: &BaseConsumer<Context>) -> Result<Option<(u64, Totals)>> {
+    /// Returns the last commit, or `None` if there was none.
+    pub(super) fn last_commit(&self, group: &BaseConsumer<Context>) -> Result<Option<LastCommit>> {
         let name = self.name();
         let offsets =
-            client::ask(group, &format!("can't ask for the last commit of {name}"), |_| {
+            client::retry(group, &format!("can't request the last commit of {name}"), |_| {
                 let mut offsets = TopicPartitionList::new();
                 offsets.add_partition(&self.topic, 0);
                 let offsets = group.committed_offsets(offsets, STEP_TIMEOUT)?;
@@ -61,47 +75,51 @@ impl KafkaTopic {
             })?;
         let elements = offsets.elements();
         match elements.first().map(|element| (element.offset(), element.metadata())) {
-            Some((Offset::Offset(n), held)) => {
-                let held = serde_json::from_str(held).map_err(|e| {
-                    Error::data(format!("the last commit of {name} does not say what it holds"))
-                        .because(e)
+            Some((Offset::Offset(n), totals)) => {
+                let totals = serde_json::from_str(totals).map_err(|e| {
+                    Error::data(format!("the last commit of {name} has no valid totals")).because(e)
                 })?;
-                Ok(Some((n as u64, held)))
+                Ok(Some(LastCommit { n: n as u64, totals }))
             }
             _ => Ok(None),
         }
     }
 
-    /// Refuses a topic that another application writes to, or another state of this one. Where the
-    /// group has no number although there were commits, it gives what the topic holds: the group
-    /// has forgotten, or the sink had no row yet.
+    /// Refuses a topic that another application writes to, or another state of this one.
+    ///
+    /// Returns a scan of the topic if there were commits but the group has no number. Either the
+    /// group has forgotten it, or the sink had no row yet.
     pub(super) fn claim(
         &self,
         last: Option<u64>,
         schema: &Schema,
         context: &SinkContext,
     ) -> Result<Option<TopicScan>> {
-        let refuse = |what: String| {
-            Err(Error::data(format!("can't write to {}: {what}", self.name()))
-                .hint("Write to another topic, or go on with the state that belongs to this one."))
+        let refuse = |why: String| {
+            Err(Error::data(format!("can't write to {}: {why}", self.name())).hint(
+                "Write to another topic, or continue with the state that belongs to this one.",
+            ))
         };
         match last {
-            Some(n) if n > context.committed => {
-                refuse(format!("it is at commit {n}, and the state knows {}", context.committed))
-            }
+            Some(n) if n > context.committed => refuse(format!(
+                "it is at commit {n}, and the state at commit {}",
+                context.committed
+            )),
             Some(_) => Ok(None),
-            None => match self.scan(
-                schema,
-                context,
-                context.committed > 0 && self.owns(schema, context)?,
-            )? {
-                Some(scan) => Ok(Some(scan).filter(|_| context.committed > 0)),
-                None => refuse("it holds records that this application did not write".to_string()),
-            },
+            None => {
+                let owned = context.committed > 0 && self.owns(schema, context)?;
+                let expected = if owned { Expected::Rows } else { Expected::Nothing };
+                match self.scan(schema, context, expected)? {
+                    Some(scan) => Ok(Some(scan).filter(|_| context.committed > 0)),
+                    None => {
+                        refuse("it holds records that this application did not write".to_string())
+                    }
+                }
+            }
         }
     }
 
-    /// Where the run keeps what concerns this topic.
+    /// Returns the part of the run's state that belongs to this topic.
     pub(super) fn staging(&self, schema: &Schema, context: &SinkContext) -> Option<Store> {
         context
             .staging
@@ -109,8 +127,8 @@ impl KafkaTopic {
             .map(|store| store.below(&format!("kafka-{:016x}", xxh3_64(schema.topic.as_bytes()))))
     }
 
-    /// Notes that the state is one that writes to this topic, whatever the group forgets.
-    pub(super) fn own(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
+    /// Records that this state writes to this topic. The record outlives the group's offset.
+    pub(super) fn record_owner(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         match self.staging(schema, context) {
             Some(store) => store.put(OWNER, self.id(context).as_bytes()),
             None => Ok(()),
@@ -123,13 +141,13 @@ impl KafkaTopic {
         Ok(owner.is_some_and(|owner| owner == self.id(context).as_bytes()))
     }
 
-    /// Counts the rows that everybody sees in it; `None` if a record is no row of this application, which may have
-    /// written `rows` or nothing.
+    /// Counts the committed rows of the topic. Returns `None` if a record is not a row of this
+    /// application, or is not `expected`.
     fn scan(
         &self,
         schema: &Schema,
         context: &SinkContext,
-        rows: bool,
+        expected: Expected,
     ) -> Result<Option<TopicScan>> {
         let mut scan = TopicScan::new(schema, context.secret);
         for partition in self.partitions()? {
@@ -137,7 +155,7 @@ impl KafkaTopic {
             loop {
                 match partition.poll()? {
                     Poll::Batch(batch) => {
-                        if !rows
+                        if expected == Expected::Nothing
                             || batch
                                 .iter(0)
                                 .any(|record| scan.add(record.key, record.value).is_none())
