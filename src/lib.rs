@@ -45,7 +45,7 @@
 //!   2  operators  ports                   what it lowers to · where it touches the runtime
 //!   1  serdes  row  store  connect        bytes and values · values and columns · durable objects · connectors' contract
 //!      http                               a bounded HTTP server
-//!   0  error  time  secret  record  metrics
+//!   0  error  time  secret  record  sync  metrics
 //! ```
 //!
 //! A module imports lower floors; connectors and the gateway stand beside, on floors 0 and 1.
@@ -77,6 +77,7 @@ mod secret;
 pub mod serdes;
 pub mod store;
 mod stream;
+mod sync;
 mod table;
 pub mod testing;
 mod time;

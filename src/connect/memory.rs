@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::{
@@ -16,6 +16,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::record::Batch;
 use crate::row::{Put, Row, Value};
+use crate::sync::lock;
 use crate::time::Timestamp;
 
 struct Stored {
@@ -316,8 +317,4 @@ impl Committer for TableCommitter {
         table.last = n;
         Ok(())
     }
-}
-
-fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -49,6 +49,7 @@ use futures::FutureExt;
 
 use crate::error::{Error, Result};
 use crate::http::{Policy, Server};
+use crate::sync::own_runtime;
 
 pub use crate::connect::append::{
     Answer, Append, Appended, NewRecord, PartitionInfo, Position, Refusal,
@@ -110,8 +111,8 @@ impl Gateway {
     /// # Errors
     /// When a token is blank, or the address is in use or not of this machine.
     pub fn bind(address: SocketAddr, log: Arc<dyn Append>, config: Config) -> Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-        let runtime = runtime.map_err(|e| Error::no_thread("the threads of the gateway", e))?;
+        let threads = std::thread::available_parallelism().map_or(1, usize::from);
+        let runtime = own_runtime("gateway", threads)?;
         let app = Arc::new(App::new(log, config));
         let server = {
             let _entered = runtime.enter();

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use axum::http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
 use super::shares::network_of;
+use crate::sync::lock;
 
 /// Most clients whose request rate is remembered. Idle ones are forgotten first.
 const MAX_CLIENTS: usize = 10_000;
@@ -60,7 +61,7 @@ impl Clients {
     /// requests of one second and refills at the same rate.
     pub(super) fn is_within_rate(&self, client: Client, now: Duration) -> bool {
         let Some(rate) = self.rate.map(f64::from) else { return true };
-        let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut buckets = lock(&self.buckets);
         if buckets.len() >= MAX_CLIENTS && !buckets.contains_key(&client) {
             buckets.retain(|_, bucket| bucket.at + Duration::from_secs(1) > now);
             // That many clients within a second are an attack.

@@ -5,13 +5,14 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::{Notify, OnceCell};
 
 use super::ServerConfig;
 use super::shares::{Permits, Shares, network_of};
+use crate::sync::lock;
 
 /// Least age of a connection that is evicted.
 const MIN_EVICTION_AGE: Duration = Duration::from_millis(250);
@@ -89,7 +90,7 @@ impl Lobby {
     }
 
     fn seats(&self) -> MutexGuard<'_, Seats> {
-        self.seats.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.seats)
     }
 }
 

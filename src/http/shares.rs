@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::sync::lock;
 
 /// The address that stands for a client's network. An IPv6 host chooses freely among the addresses
 /// of its /64 network, so all of them count as one.
@@ -65,7 +67,7 @@ impl Shares {
     }
 
     fn of(&self, address: IpAddr) -> Arc<Semaphore> {
-        let mut by_address = self.by_address.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut by_address = lock(&self.by_address);
         if let Some(own) = by_address.get(&address) {
             return own.clone();
         }

@@ -1,7 +1,9 @@
 //! Credit: what is read and not yet decoded is bounded, and who reads waits in the order of
 //! arrival.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Condvar, Mutex, TryLockError};
+
+use crate::sync::{ignore_poison, lock};
 
 /// Bounds the memory of batches that are read and not yet decoded: readers wait here while workers
 /// are behind.
@@ -36,11 +38,11 @@ impl Credit {
 
     /// Waits until `cost` more may be in flight; one batch always may. False once it is closed.
     pub(crate) fn acquire(&self, cost: usize) -> bool {
-        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut state = self.lock();
+        let _turn = lock(&self.turn);
+        let mut state = lock(&self.state);
         while !state.has(self.limit, cost) {
             state.asked = Some(cost);
-            state = self.enough.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = ignore_poison(self.enough.wait(state));
         }
         state.asked = None;
         state.used += cost;
@@ -49,7 +51,7 @@ impl Credit {
 
     /// True while workers are behind: more than half is used.
     pub(crate) fn is_short(&self) -> bool {
-        self.lock().used * 2 > self.limit
+        lock(&self.state).used * 2 > self.limit
     }
 
     /// True while anyone waits.
@@ -59,23 +61,19 @@ impl Credit {
 
     /// Lets every reader go.
     pub(crate) fn close(&self) {
-        self.lock().closed = true;
+        lock(&self.state).closed = true;
         self.enough.notify_one();
     }
 
     /// Gives back what a batch has cost.
     pub(crate) fn release(&self, cost: usize) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         // A test hands over batches that no reader asked credit for.
         state.used = state.used.saturating_sub(cost);
         if state.asked.is_some_and(|asked| state.has(self.limit, asked)) {
             drop(state);
             self.enough.notify_one();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

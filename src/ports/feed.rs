@@ -1,13 +1,14 @@
 //! The queue between the threads that read a topic and the workers that decode it.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use timely::scheduling::SyncActivator;
 
 use super::credit::Credit;
 use super::times::PartitionTimes;
 use crate::record::Batch;
+use crate::sync::lock;
 use crate::time::Epoch;
 
 /// Batches of one topic, each stamped with its epoch, for whichever worker comes first.
@@ -53,7 +54,7 @@ impl Feed {
 
     /// Adds a batch to the open epoch.
     pub(crate) fn push(&self, source: u16, batch: Batch) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let epoch = state.open;
         state.queue.push_back((epoch, source, batch));
         wake(&state);
@@ -61,20 +62,20 @@ impl Feed {
 
     /// Closes every epoch before `epoch`.
     pub(crate) fn open(&self, epoch: Epoch) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.open = epoch;
         wake(&state);
     }
 
     /// Ends the stream after what is queued.
     pub(crate) fn finish(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.done = true;
         wake(&state);
     }
 
     pub(crate) fn next(&self) -> Next {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         match state.queue.pop_front() {
             Some((epoch, source, batch)) => Next::Batch(epoch, source, batch),
             None if state.done => Next::Done,
@@ -84,11 +85,7 @@ impl Feed {
 
     /// Has `activator` called whenever there is something new.
     pub(crate) fn wakes(&self, activator: SyncActivator) {
-        self.lock().wake.push(activator);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state).wake.push(activator);
     }
 }
 

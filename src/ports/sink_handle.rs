@@ -2,7 +2,7 @@
 //! barrier its changes go to the runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use timely::Container;
 use timely::dataflow::channels::pact::Pipeline;
@@ -16,6 +16,7 @@ use crate::connect::{FoundRows, Part, Recovered, Recovering, Writer};
 use crate::error::{Error, Result};
 use crate::operators::{Column, Datum, Diffs, Keys, Map, Seeds, Upsert, Upserts};
 use crate::row::{Put, Row, RowSum};
+use crate::sync::lock;
 use crate::time::Epoch;
 
 /// The commit barriers of a process: the epochs after which a commit is made.
@@ -35,13 +36,13 @@ struct State {
 impl Barriers {
     /// Sets a barrier after `epoch`.
     pub(crate) fn set(&self, epoch: Epoch) {
-        self.lock().barriers.insert(epoch);
+        lock(&self.0).barriers.insert(epoch);
     }
 
     /// Moves the completed frontier to `epoch`, and wakes sink handles if a barrier is due: staging
     /// delays no answer of an epoch that is done.
     pub(crate) fn complete(&self, epoch: Epoch) {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         let due = state.barriers.range(state.completed..epoch).next().is_some();
         state.completed = epoch;
         for activator in state.wake.iter().filter(|_| due) {
@@ -53,15 +54,11 @@ impl Barriers {
     /// Returns the first barrier after `last` that can be taken now: one before the `next` row, or,
     /// if no row is ready, one whose epoch is complete and that precedes every row that is `held`.
     fn next(&self, last: Option<Epoch>, next: Option<Epoch>, held: Option<Epoch>) -> Option<Epoch> {
-        let state = self.lock();
+        let state = lock(&self.0);
         let before =
             next.unwrap_or_else(|| held.map_or(state.completed, |held| state.completed.min(held)));
         let from = last.map_or(0, |last| last + 1);
         state.barriers.range(from..).next().copied().filter(|barrier| *barrier < before)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -305,8 +302,7 @@ where
     let SinkHandle { recovering, barriers, report } = sink;
     let mut share = Share::Recovering(recovering);
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
-    barriers
-        .lock()
+    lock(&barriers.0)
         .wake
         .push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
     let mut input = builder.new_input(rows, Pipeline);

@@ -6,11 +6,12 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 
 use rpds::RedBlackTreeMapSync;
 
 use crate::operators::{Datum, Map};
+use crate::sync::{ignore_poison, lock};
 use crate::time::Epoch;
 
 /// The rows of a table as they stood at the close of one epoch. It never changes, and holds up
@@ -98,7 +99,7 @@ impl<K: Datum, V: Datum> ReadOnlyStore<K, V> {
     /// The whole table as it is now. Ask one view what is to be compared: of two, the second may be
     /// of a later epoch.
     pub fn view(&self) -> View<K, V> {
-        self.0.published.read().unwrap_or_else(PoisonError::into_inner).clone()
+        ignore_poison(self.0.published.read()).clone()
     }
 
     /// The value at `key` now.
@@ -142,24 +143,19 @@ impl<K: Datum, V: Datum> Rows<K, V> {
 
     /// Takes the changes of an epoch from one worker. No other worker has changes of these keys.
     pub(crate) fn stage(&self, epoch: Epoch, part: Net<K, V>) {
-        self.staged
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .entry(epoch)
-            .or_default()
-            .push(part);
+        lock(&self.staged).entry(epoch).or_default().push(part);
     }
 }
 
 impl<K: Datum, V: Datum> AnyStore for Rows<K, V> {
     fn publish(&self, open: Epoch) {
         let closed = {
-            let mut staged = self.staged.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut staged = lock(&self.staged);
             let later = staged.split_off(&open);
             std::mem::replace(&mut *staged, later)
         };
         // Readers keep the previous view while the next one is made, also if that fails.
-        let mut next = self.published.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut next = ignore_poison(self.published.read()).clone();
         for (key, value) in closed.into_values().flatten().flatten() {
             match value {
                 Some(value) => next.rows.insert_mut(key, value),
@@ -168,10 +164,7 @@ impl<K: Datum, V: Datum> AnyStore for Rows<K, V> {
         }
         next.epoch = open.checked_sub(1);
         // Rows that only the previous view held are freed after the lock is released.
-        let before = std::mem::replace(
-            &mut *self.published.write().unwrap_or_else(PoisonError::into_inner),
-            next,
-        );
+        let before = std::mem::replace(&mut *ignore_poison(self.published.write()), next);
         drop(before);
     }
 }

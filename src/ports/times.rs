@@ -1,8 +1,9 @@
 //! Partition time: the greatest timestamp of each partition, as its records are decoded.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 
+use crate::sync::lock;
 use crate::time::{Epoch, Timestamp};
 
 /// A partition of a topic: the rank of its source, and its number.
@@ -30,7 +31,7 @@ impl PartitionTimes {
     /// Adds the greatest timestamp of a batch. A worker adds it before it releases the epoch.
     pub(crate) fn note(&self, epoch: Epoch, partition: Partition, greatest: Option<Timestamp>) {
         let Some(greatest) = greatest else { return };
-        let mut partitions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = lock(&self.0);
         let times = partitions.entry(partition).or_default();
         if times.bound < Some(greatest) {
             let before = times.later.entry(epoch).or_insert(greatest);
@@ -42,7 +43,7 @@ impl PartitionTimes {
     /// has one. Every worker must have released the epoch, and epochs must not descend from call to
     /// call: earlier maxima are forgotten.
     pub(crate) fn through(&self, epoch: Epoch, partition: Partition) -> Option<Timestamp> {
-        let mut partitions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut partitions = lock(&self.0);
         let times = partitions.get_mut(&partition)?;
         while let Some(first) = times.later.first_entry()
             && *first.key() <= epoch

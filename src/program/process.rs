@@ -3,7 +3,6 @@
 use std::fmt::Arguments;
 use std::io::{self, IsTerminal, Write};
 use std::process;
-use std::thread;
 
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
@@ -12,6 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 use super::veil::veiled;
 use crate::error::{Error, Result};
 use crate::runtime::Stop;
+use crate::sync::own_runtime;
 
 /// Messages of panics by which libraries report that the system gives them no thread.
 const NO_THREAD: [&str; 2] = ["failed to spawn thread", "can't spawn worker thread"];
@@ -97,26 +97,23 @@ fn at_signals(
 ) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |e: io::Error| Error::internal("can't listen to signals").because(e);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
+    let runtime = own_runtime("signals", 1)?;
     let _entered = runtime.enter();
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     drop(_entered);
-    // On a thread of its own the second signal arrives, whatever the other threads wait for.
-    let listen = move || {
-        runtime.block_on(async move {
-            let mut first = Some(first);
-            loop {
-                tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
-                let Some(first) = first.take() else { process::exit(130) };
-                say(format_args!("{name}: ending, {ending}; once more ends at once"));
-                first();
-            }
-        });
+    let listen = async move {
+        let mut first = Some(first);
+        loop {
+            tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
+            let Some(first) = first.take() else { process::exit(130) };
+            say(format_args!("{name}: ending, {ending}; once more ends at once"));
+            first();
+        }
     };
-    thread::Builder::new()
-        .spawn(listen)
-        .map_err(|e| Error::no_thread("a thread for signals", e))?;
+    runtime.spawn(listen);
+    // The runtime listens until the process ends. On a thread of its own the second signal arrives,
+    // whatever the other threads wait for.
+    std::mem::forget(runtime);
     Ok(())
 }

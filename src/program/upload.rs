@@ -3,7 +3,6 @@
 use std::fs;
 use std::io;
 use std::path::Path;
-use std::thread;
 
 use indicatif::ProgressBar;
 
@@ -11,6 +10,7 @@ use super::bar::style;
 use crate::connectors::archive::layout::{self, ObjectName, TOPICS};
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::sync::side_by_side;
 
 /// Partitions that are written at a time: a write mostly waits for the bucket.
 const PARTITIONS_AT_A_TIME: usize = 16;
@@ -28,28 +28,14 @@ pub fn upload(archive: &Path, url: &str, objects: u64) -> Result<()> {
     let partitions = partitions(archive).map_err(|e| unreadable(archive, e))?;
     let bar = ProgressBar::new(objects);
     bar.set_style(style("uploading {wide_bar} {human_pos} objects  {elapsed}"));
-    let written = thread::scope(|scope| {
-        let shares = (0..PARTITIONS_AT_A_TIME)
-            .map(|first| partitions.iter().skip(first).step_by(PARTITIONS_AT_A_TIME));
-        let (store, bar) = (&store, &bar);
-        let write = move |partition: &Partition| write(store, archive, partition, bar);
-        let begun = shares.map(|mut share| {
-            thread::Builder::new().spawn_scoped(scope, move || share.try_for_each(write))
-        });
-        let threads: Vec<_> = begun.collect();
-        let join = |thread: io::Result<thread::ScopedJoinHandle<'_, Result<()>>>| {
-            let thread =
-                thread.map_err(|e| Error::no_thread("a thread that writes the archive", e))?;
-            thread.join().unwrap_or_else(|_| {
-                Err(Error::internal("a thread that writes the archive has panicked"))
-            })
-        };
-        // All threads end before the first error is returned.
-        let written: Vec<Result<()>> = threads.into_iter().map(join).collect();
-        written.into_iter().collect::<Result<()>>()
+    let write = |partition: &Partition| write(&store, archive, partition, &bar);
+    let shares = (0..PARTITIONS_AT_A_TIME).map(|first| {
+        let mut share = partitions.iter().skip(first).step_by(PARTITIONS_AT_A_TIME);
+        move || share.try_for_each(write)
     });
+    let written = side_by_side("a thread that writes the archive", shares);
     bar.finish_and_clear();
-    written
+    written.into_iter().collect()
 }
 
 /// A partition of the archive in the folder.

@@ -1,8 +1,7 @@
 //! The beginning of a run: everything that may refuse it is examined before anything is changed.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
+use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::config::{Config, RunMode};
@@ -15,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::record::PartitionId;
 use crate::secret::Secret;
+use crate::sync::{lock, side_by_side};
 use crate::topology::Topology;
 
 /// Number of partitions that are opened at once. Opening one of an archive lists all its objects.
@@ -166,9 +166,9 @@ fn open_all(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<V
 /// first in the order of partitions.
 fn open_side_by_side(unopened: &[Unopened<'_>], follow: bool) -> Result<Vec<OpenPartition>> {
     let rest = Mutex::new(unopened.iter().enumerate());
-    let next = || rest.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let stop = || rest.lock().unwrap_or_else(PoisonError::into_inner).by_ref().for_each(drop);
-    let work = || {
+    let next = || lock(&rest).next();
+    let stop = || lock(&rest).by_ref().for_each(drop);
+    let open = || {
         let mut opened = Vec::new();
         while let Some((number, partition)) = next() {
             let result = partition.open(follow);
@@ -177,22 +177,12 @@ fn open_side_by_side(unopened: &[Unopened<'_>], follow: bool) -> Result<Vec<Open
             }
             opened.push((number, result));
         }
-        opened
+        Ok(opened)
     };
-    let mut opened = thread::scope(|scope| {
-        let count = OPENING_THREADS.min(unopened.len());
-        let start = |_| thread::Builder::new().spawn_scoped(scope, work);
-        let threads: Result<Vec<_>, _> = (0..count).map(start).collect();
-        let threads = threads.map_err(|e| {
-            stop();
-            Error::no_thread("a thread that opens partitions", e)
-        })?;
-        let panicked = "a thread that opens partitions has panicked";
-        let joined = threads.into_iter().flat_map(|thread| {
-            thread.join().unwrap_or_else(|_| vec![(0, Err(Error::internal(panicked)))])
-        });
-        Ok::<_, Error>(joined.collect::<Vec<_>>())
-    })?;
+    let count = OPENING_THREADS.min(unopened.len());
+    let opened = side_by_side("a thread that opens partitions", (0..count).map(|_| open));
+    let opened: Result<Vec<_>> = opened.into_iter().collect();
+    let mut opened: Vec<_> = opened?.into_iter().flatten().collect();
     opened.sort_unstable_by_key(|(number, _)| *number);
     opened.into_iter().map(|(_, result)| result).collect()
 }

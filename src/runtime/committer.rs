@@ -7,12 +7,13 @@
 use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{Builder, ScopedJoinHandle};
+use std::thread::Builder;
 
 use super::message::Message;
 use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
 use crate::durable::{Ledger, Manifest, SinkState, SourceState};
 use crate::error::{Error, Result};
+use crate::sync::side_by_side;
 
 /// Changes of a sink up to a barrier, from all workers together.
 #[derive(Default)]
@@ -38,12 +39,6 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) identity: Identity,
     pub(super) committer: Box<dyn Committer>,
-}
-
-/// Waits for the thread of a sink and returns its result.
-fn joined<T>(thread: std::io::Result<ScopedJoinHandle<'_, Result<T>>>) -> Result<T> {
-    let thread = thread.map_err(|e| Error::no_thread("a thread for a sink", e))?;
-    thread.join().unwrap_or_else(|_| Err(Error::internal("a sink panicked")))
 }
 
 fn warn_of(target: &Target, error: &Error) {
@@ -196,33 +191,24 @@ impl CommitThread {
 
     /// Stages commit `n` in all sinks at once, because it is mostly waiting for disks.
     fn stage(&mut self, n: u64, sinks: Vec<SinkPart>) -> Result<Vec<SinkState>> {
-        std::thread::scope(|scope| {
-            let mut threads = Vec::new();
-            for (target, SinkPart { parts, rows, digest }) in self.targets.iter_mut().zip(sinks) {
-                threads.push(Builder::new().spawn_scoped(scope, move || {
-                    let changed = !parts.is_empty();
-                    let content = if changed { target.committer.stage(n, parts)? } else { None };
-                    let (sink, identity) = (target.name.clone(), target.identity.clone());
-                    Ok(SinkState { sink, identity, rows, digest, content })
-                }));
+        let staging = self.targets.iter_mut().zip(sinks).map(|(target, part)| {
+            move || {
+                let SinkPart { parts, rows, digest } = part;
+                let changed = !parts.is_empty();
+                let content = if changed { target.committer.stage(n, parts)? } else { None };
+                let (sink, identity) = (target.name.clone(), target.identity.clone());
+                Ok(SinkState { sink, identity, rows, digest, content })
             }
-            let staged: Vec<Result<SinkState>> = threads.into_iter().map(joined).collect();
-            staged.into_iter().collect()
-        })
+        });
+        side_by_side("the thread of a sink", staging).into_iter().collect()
     }
 
     /// Makes commit `n` visible in all sinks that it changes, at once.
     fn show(&mut self, n: u64, staged: &[SinkState]) -> Result<()> {
-        std::thread::scope(|scope| {
-            let mut threads = Vec::new();
-            for (target, state) in self.targets.iter_mut().zip(staged) {
-                if let Some(content) = &state.content {
-                    let show = move || target.committer.commit(n, content);
-                    threads.push(Builder::new().spawn_scoped(scope, show));
-                }
-            }
-            let shown: Vec<Result<()>> = threads.into_iter().map(joined).collect();
-            shown.into_iter().collect()
-        })
+        let showing = self.targets.iter_mut().zip(staged).filter_map(|(target, state)| {
+            let content = state.content.as_ref()?;
+            Some(move || target.committer.commit(n, content))
+        });
+        side_by_side("the thread of a sink", showing).into_iter().collect()
     }
 }

@@ -1,12 +1,13 @@
 //! The settings of a run, and the handle that ends it early.
 
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::message::Message;
 use super::progress::{Milestone, Progress};
 use crate::store::Store;
+use crate::sync::lock;
 
 /// Settings of a run.
 pub struct Config {
@@ -82,27 +83,23 @@ struct StopState {
 impl Stop {
     /// Requests the end. It may be called before the run has started, and more than once.
     pub fn stop(&self) {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         state.requested = true;
         state.send();
     }
 
     /// Returns true once the end was requested.
     pub fn is_asked(&self) -> bool {
-        self.lock().requested
+        lock(&self.0).requested
     }
 
     /// Connects the handle to the run that it ends.
     pub(super) fn connect(&self, run: &Sender<Message>) {
-        let mut state = self.lock();
+        let mut state = lock(&self.0);
         state.run = Some(run.clone());
         if state.requested {
             state.send();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, StopState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

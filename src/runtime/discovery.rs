@@ -1,7 +1,7 @@
 //! Discovery of partitions that a source gets during the run.
 
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use super::panic_guard::spawn;
 use crate::connect::Source;
 use crate::error::Result;
 use crate::record::PartitionId;
+use crate::sync::{ignore_poison, lock};
 
 /// Time between two listings of a source's partitions.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
@@ -24,15 +25,15 @@ pub(super) struct Gate {
 impl Gate {
     /// Ends every pause, now and later.
     pub(super) fn open(&self) {
-        *self.ended.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        *lock(&self.ended) = true;
         self.changed.notify_all();
     }
 
     /// Blocks for `pause`. Returns false if the run has ended.
     fn pause(&self, pause: Duration) -> bool {
-        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = lock(&self.ended);
         let ended = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
-        !*ended.unwrap_or_else(PoisonError::into_inner).0
+        !*ignore_poison(ended).0
     }
 }
 

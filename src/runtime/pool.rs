@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use super::message::Message;
 use super::panic_guard::spawn;
 use crate::error::Result;
 use crate::ports::Credit;
+use crate::sync::{ignore_poison, lock};
 
 /// Number of threads, unless some are blocked. Each holds a batch that no credit bounds.
 const THREADS: usize = 64;
@@ -102,7 +103,7 @@ impl ReaderPool {
     /// # Errors
     /// When the pool has no thread, and none can be started.
     pub(super) fn add(&mut self, reader: Reader) -> Result<()> {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         state.partitions += 1;
         state.put(Instant::now(), Box::new(reader));
         let one_more = state.attempts < state.partitions.min(THREADS);
@@ -113,7 +114,7 @@ impl ReaderPool {
 
     /// Lets every reader read beyond its recorded range.
     pub(super) fn go_live(&self) {
-        let mut state = self.shared.lock();
+        let mut state = lock(&self.shared.state);
         state.live = true;
         while let Some(reader) = state.replayed.pop() {
             state.put(Instant::now(), Box::new(reader));
@@ -124,7 +125,7 @@ impl ReaderPool {
 
     /// Ends all reading. Batches that were read before may still be sent.
     pub(super) fn end(&self) {
-        self.shared.lock().ended = true;
+        lock(&self.shared.state).ended = true;
         self.shared.changed.notify_all();
     }
 
@@ -141,7 +142,7 @@ impl ReaderPool {
         if self.last_check.time.elapsed() < BLOCKED_AFTER {
             return Ok(());
         }
-        let (state, now) = (self.shared.lock(), Instant::now());
+        let (state, now) = (lock(&self.shared.state), Instant::now());
         let earliest = state.due.first_key_value().map(|((due, _), _)| *due);
         let overdue = earliest.is_some_and(|due| due + BLOCKED_AFTER < now);
         let blocked = overdue && !state.ended && state.turns == self.last_check.turns;
@@ -154,7 +155,7 @@ impl ReaderPool {
     fn start_thread(&mut self) -> Result<()> {
         let shared = self.shared.clone();
         let (number, coordinator) = (self.threads.len(), self.coordinator.clone());
-        self.shared.lock().attempts += 1;
+        lock(&self.shared.state).attempts += 1;
         let work = move || shared.work(&coordinator);
         match spawn("reader", format!("read {number}"), &self.coordinator, work) {
             Ok(thread) => self.threads.push(thread),
@@ -164,33 +165,29 @@ impl ReaderPool {
                 tracing::warn!(threads = number, %error, "read with fewer threads");
             }
         }
-        self.shared.lock().threads = self.threads.len();
+        lock(&self.shared.state).threads = self.threads.len();
         Ok(())
     }
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Gives a turn to each reader that is due, until the end.
     fn work(&self, coordinator: &Sender<Message>) {
         while let Some(Due { mut reader, wait, pause }) = self.next() {
             let id = reader.id;
             let message = match reader.turn(wait, pause) {
                 Ok(Turn::After(pause)) => {
-                    self.lock().put(Instant::now() + pause, reader);
+                    lock(&self.state).put(Instant::now() + pause, reader);
                     continue;
                 }
                 Ok(Turn::Replayed) => {
-                    self.lock().put_replayed(reader);
+                    lock(&self.state).put_replayed(reader);
                     continue;
                 }
                 Ok(Turn::Over) => Message::End(id),
                 Err(error) => Message::Failed(error),
             };
-            self.lock().partitions -= 1;
+            lock(&self.state).partitions -= 1;
             // Closing the partition may take long, so no lock is held.
             drop(reader);
             // The run may be over already.
@@ -203,7 +200,7 @@ impl Shared {
 
     /// Blocks until a reader is due. Returns none at the end.
     fn next(&self) -> Option<Due> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         while !state.ended {
             let now = Instant::now();
             match state.due.first_key_value().map(|((due, _), _)| *due) {
@@ -223,12 +220,12 @@ impl Shared {
                 Some(due) if state.watched.is_none_or(|watched| due < watched) => {
                     state.watched = Some(due);
                     let woken = self.changed.wait_timeout(state, due - now);
-                    state = woken.unwrap_or_else(PoisonError::into_inner).0;
+                    state = ignore_poison(woken).0;
                     if state.watched == Some(due) {
                         state.watched = None;
                     }
                 }
-                _ => state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
+                _ => state = ignore_poison(self.changed.wait(state)),
             }
         }
         None
@@ -236,7 +233,7 @@ impl Shared {
 
     /// Removes a reader that gets no further turn.
     fn remove(&self) -> Option<Box<Reader>> {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let replayed = state.replayed.pop().map(Box::new);
         replayed.or_else(|| state.due.pop_first().map(|(_, reader)| reader))
     }

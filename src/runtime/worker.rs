@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use timely::WorkerConfig;
@@ -21,6 +21,7 @@ use crate::graph::TopicBindings;
 use crate::metrics::TopicCounters;
 use crate::operators::Seeds;
 use crate::ports::{Barriers, Feed, Gauges, SinkHandle};
+use crate::sync::lock;
 use crate::topology::Topology;
 
 /// Time for which a worker busy-polls after an epoch closes, before it parks. Parking at once would
@@ -59,7 +60,7 @@ impl Shared {
     /// Returns the bindings for the worker of this global number; it may be called once for each.
     /// `completed` is set to the completed frontier of the dataflow.
     fn bindings(&self, worker: usize, completed: Rc<Cell<u64>>) -> TopicBindings {
-        let mut writers = self.writers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut writers = lock(&self.writers);
         let own = writers.remove(&worker).unwrap_or_default().into_iter();
         let sinks = own.map(|SinkWriter { topic, sink, recovering }| {
             let coordinator = self.coordinator.clone();

@@ -4,13 +4,15 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
-use std::sync::{LazyLock, Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 
 use foldhash::SharedSeed;
 use foldhash::fast::SeedableRandomState;
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::sync::lock;
 
 /// A text that is kept once in the process and never freed: copied, compared for equality and
 /// hashed like a number.
@@ -80,8 +82,7 @@ impl From<&str> for Word {
         let Words { hashes, parts } = &*WORDS;
         let hash = hashes.hash_one(text);
         // Neither the lowest nor the highest bits, which choose the place within the part.
-        let mut part =
-            parts[(hash >> 40) as usize % PARTS].lock().unwrap_or_else(PoisonError::into_inner);
+        let mut part = lock(&parts[(hash >> 40) as usize % PARTS]);
         let is_there = |place: &Place| place.hash == hash && *place.kept.text == *text;
         match part.entry(hash, is_there, |place| place.hash) {
             Entry::Occupied(entry) => Word(entry.get().kept),

@@ -10,10 +10,12 @@ use std::fs::{self, File};
 use std::io::{self, ErrorKind as Io};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
+
+use crate::sync::lock;
 
 /// The first sync of this process that failed.
 static LOST: OnceLock<(Io, String)> = OnceLock::new();
@@ -161,5 +163,5 @@ pub(crate) fn above(path: &Path) -> &Path {
 }
 
 fn held() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    HELD.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(&HELD)
 }

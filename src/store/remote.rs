@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 
 use super::Create;
 use crate::error::{Error, Result};
+use crate::sync::io_runtime;
 
 /// How many folders are listed at once.
 #[cfg(feature = "archive")]
@@ -33,7 +34,7 @@ pub(super) struct Bucket {
     /// The same, which tries nothing twice: a conditional creation that is repeated may find its
     /// own object.
     once: Arc<dyn ObjectStore>,
-    runtime: Runtime,
+    runtime: &'static Runtime,
     /// Whether it was seen that nothing is created where something is.
     proven: AtomicBool,
 }
@@ -43,25 +44,15 @@ impl Bucket {
         root: String,
         objects: Arc<dyn ObjectStore>,
         once: Arc<dyn ObjectStore>,
-        runtime: Runtime,
+        runtime: &'static Runtime,
     ) -> Self {
         Bucket { root, objects, once, runtime, proven: AtomicBool::new(false) }
     }
 }
 
-/// Threads for requests.
-pub(super) fn threads() -> Result<Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("objects")
-        .enable_all()
-        .build();
-    runtime.map_err(|e| Error::no_thread("a thread for the object store", e))
-}
-
 impl Remote {
     pub(super) fn new(objects: Arc<dyn ObjectStore>, prefix: &str) -> Result<Self> {
-        let bucket = Bucket::new(String::new(), objects.clone(), objects, threads()?);
+        let bucket = Bucket::new(String::new(), objects.clone(), objects, io_runtime()?);
         Ok(Remote::on(Arc::new(bucket), Key::from(prefix)))
     }
 

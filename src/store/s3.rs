@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -16,6 +16,7 @@ use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 use super::answers::Connector;
 use super::remote::{self, Bucket, Remote};
 use crate::error::{Error, ErrorKind, Result};
+use crate::sync::{io_runtime, lock};
 
 /// How long credentials may take to be found, and a bucket to answer for the first time.
 const CREDENTIALS: Duration = Duration::from_secs(4);
@@ -51,7 +52,7 @@ pub(super) fn open(path: &str) -> Result<Remote> {
         .hint("Give a path of plain names with one slash between."));
     }
     let prefix = key;
-    let mut buckets = BUCKETS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut buckets = lock(&BUCKETS);
     let found = match buckets.get(bucket) {
         Some(found) => found.clone(),
         None => {
@@ -75,7 +76,7 @@ fn connect(bucket: &str, prefix: &Key, settings: &Settings) -> Result<Bucket> {
     let retrying = |max_retries| {
         build(builder.clone().with_retry(RetryConfig { max_retries, ..RetryConfig::default() }))
     };
-    let runtime = remote::threads()?;
+    let runtime = io_runtime()?;
     runtime.block_on(reach(&retrying(2)?, prefix, &message))?;
     let once = retrying(0)?;
     Ok(Bucket::new(format!("s3://{bucket}/"), Arc::new(objects), Arc::new(once), runtime))

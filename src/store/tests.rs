@@ -100,7 +100,7 @@ fn an_answer_that_breaks_off_is_asked_for_again() {
             settings.into_iter().map(|(name, value)| (format!("AWS_{name}"), value.to_string()));
         s3::builder("bucket", &settings.collect()).unwrap().build().unwrap()
     };
-    let runtime = remote::threads().unwrap();
+    let runtime = crate::sync::io_runtime().unwrap();
     let (endpoint, server) =
         breaks_off_once("404 Not Found", "<Error><Code>NoSuchKey</Code></Error>");
     let got = runtime.block_on(async { open(&endpoint).get(&"absent".into()).await.map(|_| ()) });

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Advice, Error, Result};
 use crate::record::{Batch, Record};
+use crate::sync::lock;
 
 use super::lines::archived_lines;
 
@@ -151,7 +152,7 @@ enum Part {
 
 impl Parts {
     fn taken(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
-        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.taken)
     }
 
     fn name(&self, partition: u32) -> String {

@@ -52,12 +52,13 @@ mod sink_tests;
 #[cfg(test)]
 mod tests;
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, Weak};
 
 use crate::connect::Identity;
 
 use crate::error::{Error, Result};
 use crate::store::Store;
+use crate::sync::lock;
 
 pub use append::{AppendOptions, ArchiveAppender};
 pub use copy::{Copier, Rotation};
@@ -98,7 +99,7 @@ impl Archive {
 
     /// Locks the archive, once for all topics and partitions that this process writes.
     fn lock(&self, holder: &str) -> Result<Arc<WriterLock>> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lock = lock(&self.lock);
         if let Some(held) = lock.upgrade() {
             return Ok(held);
         }

@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Cursor, ErrorKind as Io, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
+use crate::sync::lock;
 
 use super::finder::{Finder, Listed, Others};
 use super::layout::{self, OFFSET_DIGITS, ObjectName, digits_of};
@@ -27,22 +28,17 @@ pub(super) struct LeftAlone(Arc<Mutex<BTreeMap<Option<u32>, (Others, bool)>>>);
 impl LeftAlone {
     pub(super) fn all(&self) -> Others {
         let mut all = Others::default();
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .for_each(|(others, _)| all.join(others));
+        lock(&self.0).values().for_each(|(others, _)| all.join(others));
         all
     }
 
     pub(super) fn set(&self, partition: Option<u32>, others: Others) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(partition).or_default().0 =
-            others;
+        lock(&self.0).entry(partition).or_default().0 = others;
     }
 
     /// Warns of what a partition has, or of what lies outside, once.
     pub(super) fn warn(&self, partition: Option<u32>, folder: impl FnOnce() -> String) {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = lock(&self.0);
         if let Some((others, said)) =
             all.get_mut(&partition).filter(|(others, said)| others.count > 0 && !said)
         {

@@ -1,10 +1,11 @@
 //! All folders of a topic but those of its partitions, walked for all its partitions at once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use crate::error::Result;
 use crate::store::Store;
+use crate::sync::lock;
 
 use super::finder::{Finder, Listed, Others};
 use super::layout::partition_of;
@@ -86,7 +87,7 @@ impl Tree {
     /// those that were seen for another one, so that many need not look one by one. All folders are
     /// looked into again, unless that was much and done just before.
     pub(super) fn look(&self, store: &Store, topic: &str, who: Who) -> Result<Arc<Seen>> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         let told = match who {
             Who::Opening(partition) => {
                 state.opened.as_mut().is_some_and(|opened| opened.insert(partition))

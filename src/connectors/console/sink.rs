@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::mem;
 use std::ops::Range;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use chrono::DateTime;
 use serde_json::json;
@@ -15,6 +15,7 @@ use crate::connect::{
 };
 use crate::error::{Error, Result};
 use crate::row::{Row, Value};
+use crate::sync::lock;
 
 use super::Console;
 
@@ -216,7 +217,7 @@ impl Committer for Printer {
             };
             (0..by.abs()).for_each(|_| lines.extend(["  ", sign, &line, "\n"]));
         }
-        let mut out = self.console.out.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut out = lock(&self.console.out);
         let printed = out.write_all(lines.as_bytes()).and_then(|()| out.flush());
         printed.map_err(|e| {
             Error::connect(format!("can't print commit {n} of {}", self.topic)).because(e)

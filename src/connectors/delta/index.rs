@@ -1,6 +1,6 @@
 //! The place of each key in the table: read once from the living files, when a run recovers.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use hashbrown::HashMap;
 use roaring::RoaringTreemap;
@@ -11,6 +11,7 @@ use crate::row::{Column, RowKey};
 use crate::error::{Advice, Error, Result};
 use crate::secret::Secret;
 use crate::store::Store;
+use crate::sync::lock;
 
 use super::rows::{self, Cells};
 use super::vectors;
@@ -61,7 +62,7 @@ impl Index {
     /// # Errors
     /// When a file can't be read, or a key is there twice.
     pub(super) fn places(&self) -> Result<Places> {
-        let mut shared = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shared = lock(&self.places);
         if let Some(places) = &*shared {
             return Ok(places.clone());
         }

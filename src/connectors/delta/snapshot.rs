@@ -9,6 +9,7 @@ use crate::row::Column;
 
 use crate::error::{Error, Result};
 use crate::store::{Store, disk};
+use crate::sync::io_runtime;
 
 use super::schema;
 
@@ -132,12 +133,7 @@ fn wait<T>(
     let done = match store.remote() {
         // Where its connections live.
         Some(remote) => remote.wait(work),
-        None => {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-            runtime
-                .map_err(|e| Error::connect("can't start a thread for the table").because(e))?
-                .block_on(work)
-        }
+        None => io_runtime()?.block_on(work),
     };
     done.map_err(|e| failed(Box::new(e)))
 }

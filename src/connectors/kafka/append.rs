@@ -23,9 +23,10 @@ use crate::connect::append::{
 use crate::error::{Error, Result};
 
 use super::Kafka;
-use super::client::{Context, lock};
+use super::client::Context;
 use super::codes::is_unknown_code;
 use super::producers::{Delivery, Producers, SEND_TIMEOUT};
+use crate::sync::{lock, own_runtime};
 
 /// Time that the brokers have for a request about topics.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -78,9 +79,7 @@ struct Shared {
 impl KafkaAppender {
     pub(super) fn new(kafka: &Kafka) -> Result<Self> {
         let name = format!("kafka {}", kafka.settings.brokers);
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
-        let runtime = runtime.map_err(|e| Error::no_thread("a thread for Kafka", e))?;
+        let runtime = own_runtime("kafka", 1)?;
         let producers = Producers::new(kafka, &name, runtime.handle())?;
         let shared = Shared {
             kafka: kafka.clone(),

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use rdkafka::client::{ClientContext, OAuthToken};
@@ -14,6 +14,7 @@ use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
 use crate::error::{Error, Result};
+use crate::sync::lock;
 
 use super::codes::{denial, error_for, is_damaged, is_unknown_code, is_unknown_topic, relevance};
 use super::token::Tokens;
@@ -36,11 +37,6 @@ pub(super) const MAX_IN_FLIGHT: &str = "1";
 struct Reported {
     code: Code,
     reason: String,
-}
-
-/// Locks a mutex; the data of this connector stay valid if a holder panics.
-pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The context of a client: it keeps the errors that librdkafka reports by callback.

@@ -12,7 +12,8 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::error::Result;
 
 use super::KafkaTopic;
-use super::client::{Context, lock};
+use super::client::Context;
+use crate::sync::lock;
 
 /// The number of polls of a client that closes, and the time limit of each: three seconds in all.
 const CLOSE_POLLS: u32 = 60;

@@ -1,7 +1,7 @@
 //! Tokens for Amazon MSK. A token is a presigned URL of the action `kafka-cluster:Connect`, signed
 //! with the credentials of the AWS environment.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
@@ -18,7 +18,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rdkafka::client::OAuthToken;
 use tokio::runtime::Runtime;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::sync::{io_runtime, lock};
 
 type Cause = Box<dyn std::error::Error>;
 
@@ -32,7 +33,7 @@ const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A signer of tokens for the clusters of one region.
 pub(super) struct Msk {
     region: String,
-    runtime: Runtime,
+    runtime: &'static Runtime,
     config: SdkConfig,
     credentials: Mutex<Option<Credentials>>,
 }
@@ -40,9 +41,7 @@ pub(super) struct Msk {
 impl Msk {
     /// Reads the AWS environment. Credentials are fetched with the first token.
     pub(super) fn new(region: &str) -> Result<Self> {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        let runtime = runtime.map_err(|e| Error::no_thread("a thread for AWS credentials", e))?;
+        let runtime = io_runtime()?;
         let http = Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https();
         let config = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region.to_string()))
@@ -54,7 +53,7 @@ impl Msk {
     /// Returns a token that is valid from now on.
     pub(super) fn token(&self) -> Result<OAuthToken, Cause> {
         let now = self.config.time_source().unwrap_or_default().now();
-        let mut known = self.credentials.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = lock(&self.credentials);
         let fresh = |held: &Credentials| {
             held.expiry().is_none_or(|expiry| expiry > now + CREDENTIALS_MIN_LIFETIME)
         };

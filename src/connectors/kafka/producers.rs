@@ -19,8 +19,9 @@ use crate::connect::append::NewRecord;
 use crate::error::{Error, Result};
 
 use super::Kafka;
-use super::client::{Context, MAX_IN_FLIGHT, lock};
+use super::client::{Context, MAX_IN_FLIGHT};
 use super::limit::{self, BatchSize};
+use crate::sync::lock;
 
 /// The time limit of a record, from its arrival to its confirmation. The brokers elect a new leader
 /// in less.

@@ -15,8 +15,9 @@ use crate::record::{Batch, Headers, Order, Record};
 use crate::time::Timestamp;
 
 use super::KafkaTopic;
-use super::client::{Context, Discovery, lock};
+use super::client::{Context, Discovery};
 use super::codes::{is_lost, is_transient};
+use crate::sync::lock;
 
 /// The number of partitions that are verified at a time. Each fetches a whole batch of its
 /// producer.

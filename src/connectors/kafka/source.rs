@@ -18,8 +18,9 @@ use crate::record::Batch;
 use crate::time::Timestamp;
 
 use super::KafkaTopic;
-use super::client::{self, Context, Discovery, lock};
+use super::client::{self, Context, Discovery};
 use super::codes;
+use crate::sync::lock;
 
 /// A batch ends after this many bytes or records.
 const BATCH_BYTES: usize = 1 << 20;

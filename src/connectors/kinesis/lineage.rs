@@ -2,12 +2,13 @@
 //! which record an offset stands for.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
 use super::api::Shard;
+use crate::sync::lock;
 
 /// How many positions are remembered of a shard. Commits forget those before them, so only what
 /// never commits has as many.
@@ -44,14 +45,14 @@ impl Lineage {
     /// Takes what the service lists; returns the numbers of the shards to read. Those that ended
     /// without a record are over.
     pub(super) fn list(&self, shards: Vec<Shard>) -> Vec<u32> {
-        self.lock().listed = shards.into_iter().map(|shard| (shard.number, shard)).collect();
+        lock(&self.state).listed = shards.into_iter().map(|shard| (shard.number, shard)).collect();
         self.finished.notify_waiters();
         self.numbers()
     }
 
     /// The shards of the last listing.
     pub(super) fn numbers(&self) -> Vec<u32> {
-        let state = self.lock();
+        let state = lock(&self.state);
         state
             .listed
             .keys()
@@ -62,19 +63,19 @@ impl Lineage {
 
     /// Whether a shard was closed when shards were listed last.
     pub(super) fn is_closed(&self, number: u32) -> bool {
-        self.lock().listed.get(&number).is_some_and(|shard| shard.closed)
+        lock(&self.state).listed.get(&number).is_some_and(|shard| shard.closed)
     }
 
     /// Notes that a shard is read, again maybe.
     pub(super) fn open(&self, number: u32) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         state.opened.insert(number);
         state.finished.remove(&number);
     }
 
     /// Notes that a shard is read to its end and all of it handed over: its children may begin.
     pub(super) fn finish(&self, number: u32) {
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         let any = state.known.contains_key(&number);
         state.finished.insert(number, any);
         drop(state);
@@ -94,7 +95,7 @@ impl Lineage {
     }
 
     fn is_ready(&self, number: u32) -> bool {
-        let state = self.lock();
+        let state = lock(&self.state);
         let done = |parent: &u32| {
             state.finished.contains_key(parent)
                 || !(state.listed.contains_key(parent) || state.opened.contains(parent))
@@ -104,13 +105,13 @@ impl Lineage {
 
     /// The sequence number of the first record that was ever read of a shard.
     pub(super) fn first(&self, number: u32) -> Option<String> {
-        self.lock().known.get(&number).map(|known| known.first.clone())
+        lock(&self.state).known.get(&number).map(|known| known.first.clone())
     }
 
     /// The last known position of a shard up to `offset`, with the sequence number of the record
     /// before it.
     pub(super) fn before(&self, number: u32, offset: u64) -> Option<(u64, String)> {
-        let state = self.lock();
+        let state = lock(&self.state);
         let (at, sequence) = state.known.get(&number)?.ends.range(..=offset).next_back()?;
         Some((*at, sequence.clone()))
     }
@@ -118,12 +119,12 @@ impl Lineage {
     /// Notes which record comes first in a shard.
     pub(super) fn begins(&self, number: u32, sequence: &str) {
         let fresh = || Known { first: sequence.to_string(), ends: BTreeMap::new() };
-        self.lock().known.entry(number).or_insert_with(fresh);
+        lock(&self.state).known.entry(number).or_insert_with(fresh);
     }
 
     /// Notes that the record of this sequence number ends at `offset`.
     pub(super) fn ends(&self, number: u32, offset: u64, sequence: String) {
-        if let Some(known) = self.lock().known.get_mut(&number) {
+        if let Some(known) = lock(&self.state).known.get_mut(&number) {
             known.ends.insert(offset, sequence);
             if known.ends.len() > REMEMBERED {
                 known.ends.pop_first();
@@ -135,7 +136,7 @@ impl Lineage {
     pub(super) fn remember(&self, ends: &BTreeMap<u32, u64>) -> BTreeMap<u32, Known> {
         let mut memory = BTreeMap::new();
         for (number, end) in ends {
-            let Some(known) = self.lock().known.get_mut(number).map(|known| {
+            let Some(known) = lock(&self.state).known.get_mut(number).map(|known| {
                 let last = known
                     .ends
                     .range(..=end)
@@ -153,10 +154,6 @@ impl Lineage {
 
     /// Takes what another run remembered.
     pub(super) fn recall(&self, memory: BTreeMap<u32, Known>) {
-        self.lock().known = memory;
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state).known = memory;
     }
 }

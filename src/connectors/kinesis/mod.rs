@@ -54,6 +54,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
+use crate::sync::io_runtime;
 
 use api::Api;
 use lineage::Lineage;
@@ -80,7 +81,7 @@ struct Service {
     api: Arc<dyn Api>,
     /// For the calls that only management needs.
     client: Option<aws_sdk_kinesis::Client>,
-    runtime: Arc<Runtime>,
+    runtime: &'static Runtime,
     room: Arc<Semaphore>,
     /// The time between two calls for records of a shard.
     pace: Duration,
@@ -102,7 +103,7 @@ impl Kinesis {
             Error::config("can't read a URL of Kinesis: it is no kinesis://region")
                 .hint("Give a region, as in kinesis://eu-west-1.")
         })?;
-        let runtime = runtime()?;
+        let runtime = io_runtime()?;
         let config = runtime.block_on(client::config(region));
         Ok(Self::on(region, config, runtime))
     }
@@ -116,16 +117,16 @@ impl Kinesis {
         let region = region.ok_or_else(|| {
             Error::config("can't reach Kinesis: the configuration names no region")
         })?;
-        Ok(Self::on(&region, config.clone(), runtime()?))
+        Ok(Self::on(&region, config.clone(), io_runtime()?))
     }
 
-    fn on(region: &str, config: SdkConfig, runtime: Runtime) -> Self {
+    fn on(region: &str, config: SdkConfig, runtime: &'static Runtime) -> Self {
         let client = client::client(&config);
         let service = Service {
             region: region.to_string(),
             api: Arc::new(client::Sdk(client.clone())),
             client: Some(client),
-            runtime: Arc::new(runtime),
+            runtime,
             room: Arc::new(Semaphore::new(PAGES)),
             pace: fetch::PACE,
         };
@@ -136,15 +137,6 @@ impl Kinesis {
     pub fn stream(&self, name: impl Into<String>) -> KinesisStream {
         KinesisStream { kinesis: self.clone(), stream: name.into(), lineage: Arc::default() }
     }
-}
-
-fn runtime() -> Result<Runtime> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .thread_name("kinesis")
-        .enable_all()
-        .build();
-    runtime.map_err(|e| Error::no_thread("threads for Kinesis", e))
 }
 
 /// A stream of [`Kinesis`]: a [`Source`](crate::connect::Source) and a

@@ -85,7 +85,7 @@ impl Source for KinesisStream {
             last: None,
         };
         let mut reader = Reader {
-            runtime: self.kinesis.service.runtime.clone(),
+            runtime: self.kinesis.service.runtime,
             name: fetcher.name(),
             lineage: self.lineage.clone(),
             number: partition,
@@ -139,7 +139,7 @@ impl KinesisStream {
 
 /// Reads one shard.
 struct Reader {
-    runtime: Arc<Runtime>,
+    runtime: &'static Runtime,
     lineage: Arc<Lineage>,
     name: String,
     number: u32,

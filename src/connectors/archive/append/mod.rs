@@ -27,7 +27,7 @@ mod writer;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -38,6 +38,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use crate::connect::append::{Answer, Append, Appended, NewRecord, PartitionInfo, Refusal};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::disk;
+use crate::sync::{lock, own_runtime};
 
 use super::layout;
 use super::lock::WriterLock;
@@ -94,10 +95,6 @@ struct Shared {
     hurry: Notify,
     /// Kind and text of the error after which nothing is appended any more.
     broken: watch::Sender<Option<(ErrorKind, String)>>,
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn journal_lost() -> Refusal {
@@ -171,9 +168,7 @@ impl ArchiveAppender {
             hurry: Notify::new(),
             broken: watch::channel(None).0,
         });
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_time().build();
-        let runtime = runtime.map_err(failed)?;
+        let runtime = own_runtime("archive", 1)?;
         let (queue, commands) = mpsc::channel(QUEUE_REQUESTS);
         let writer = Writer { shared: shared.clone(), journal, turns: BTreeMap::new() };
         runtime.spawn_blocking(move || writer.work(commands));

@@ -9,11 +9,12 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::disk;
+use crate::sync::lock;
 
+use super::Shared;
 use super::command::Command;
 use super::journal::{self, Run};
 use super::topics::{self, Key};
-use super::{Shared, lock};
 
 /// Pause after a failed attempt to publish.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);

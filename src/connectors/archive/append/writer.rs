@@ -9,12 +9,13 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::connect::append::{Appended, NewRecord, Position, Refusal};
 use crate::error::Error;
+use crate::sync::lock;
 
+use super::Shared;
 use super::command::{Command, Request};
 use super::journal::{Journal, Note, Run, WriteError};
 use super::publish::Group;
 use super::topics::Key;
-use super::{Shared, lock};
 
 /// Most requests of one sync.
 const GROUP_REQUESTS: usize = 1024;

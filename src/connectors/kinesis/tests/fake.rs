@@ -104,16 +104,12 @@ impl Fake {
 
     /// The stream, as one process sees it.
     pub(super) fn stream(&self) -> KinesisStream {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = crate::sync::io_runtime().unwrap();
         let service = Service {
             region: "nowhere".into(),
             api: Arc::new(self.clone()),
             client: None,
-            runtime: Arc::new(runtime),
+            runtime,
             room: Arc::new(Semaphore::new(PAGES)),
             pace: Duration::from_millis(1),
         };
