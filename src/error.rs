@@ -1,17 +1,18 @@
-//! The one error type: what kind of trouble, what was attempted on which name, and the way out.
+//! The error type: a kind, the attempted action on a named thing, the cause, and the way out.
 
 use std::fmt;
 
-/// What a caller can do about an [`Error`]; each kind has its process exit code.
+/// The kind of an [`Error`], which decides the reaction of a caller. Each kind has its process exit
+/// code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// The command line can't be understood (exit 2).
     Usage,
-    /// A source, a state or a table contradicts what was recorded (exit 65).
+    /// A source, a state or a table contradicts the recorded commits (exit 65).
     Data,
     /// A service or a store can't be reached, read or written (exit 69).
     Connect,
-    /// A bug of ours (exit 70).
+    /// A bug of this library (exit 70).
     Internal,
     /// A newer run took over (exit 76).
     Superseded,
@@ -19,25 +20,25 @@ pub enum ErrorKind {
     Config,
 }
 
-/// Advice that programs of different kinds word differently: by an option of the command line, or by
-/// a line of their source.
+/// Advice that each program words in its own way: as an option of its command line, or as a line of
+/// source code.
 ///
-/// It is shown behind the [hint](Error::hint); see [`Error::described`].
+/// It is printed after the [hint](Error::hint); see [`Error::described`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Advice {
-    /// The way to begin anew: a state and tables that nothing was written to.
+    /// Begin anew: use an empty state and empty tables.
     BeginAnew,
-    /// The way to keep the state in a place that nothing was written to.
+    /// Keep the state in another, empty place.
     OtherState,
-    /// The way to read an archive and its topic as two sources.
+    /// Read an archive and its topic as two sources.
     TwoLogs,
-    /// The way to read a table as of an earlier commit.
+    /// Read a table as of an earlier commit.
     EarlierCommit,
 }
 
 impl Advice {
-    /// Returns the advice in the words of the library.
+    /// Returns the advice as the library words it.
     pub fn text(self) -> &'static str {
         match self {
             Advice::BeginAnew => "To begin anew, use another state and empty tables.",
@@ -50,8 +51,8 @@ impl Advice {
     }
 }
 
-/// An error that says what was attempted on which name; the hint says the way out,
-/// [`source`](std::error::Error::source) the cause.
+/// An error: the attempted action on a named thing. The hint names the way out, and
+/// [`source`](std::error::Error::source) returns the cause.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -61,62 +62,62 @@ pub struct Error {
     source: Option<Box<dyn std::error::Error + Send + Sync>>,
 }
 
-/// The result of everything here that can fail.
+/// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
-    /// An error of `kind`; `message` in lower case, without a full stop.
+    /// Returns an error of `kind`. The `message` is in lower case, without a full stop.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Error { kind, message: message.into(), hint: None, advice: None, source: None }
     }
 
-    /// The command line can't be understood.
+    /// Returns an error for a command line that can't be understood.
     pub fn usage(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Usage, message)
     }
 
-    /// A source, a state or a table contradicts what was recorded.
+    /// Returns an error for a source, a state or a table that contradicts the recorded commits.
     pub fn data(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Data, message)
     }
 
-    /// A service or a store can't be reached, read or written.
+    /// Returns an error for a service or a store that can't be reached, read or written.
     pub fn connect(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Connect, message)
     }
 
-    /// A bug of ours.
+    /// Returns an error for a bug of this library.
     pub fn internal(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Internal, message)
     }
 
-    /// A newer run took over.
+    /// Returns an error for a run that a newer one has replaced.
     pub fn superseded(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Superseded, message)
     }
 
-    /// The configuration or the topology is wrong.
+    /// Returns an error for a wrong configuration or topology.
     pub fn config(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Config, message)
     }
 
-    /// The system gives no thread for `what`.
+    /// Returns an error for a thread, named `name`, that the system can't start.
     pub fn no_thread(
-        what: &str,
+        name: &str,
         cause: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Self {
         let way = "Raise the limit of threads (ulimit -u, or that of the container or service), or that of memory, and run it again.";
-        Self::connect(format!("can't start {what}")).because(cause).hint(way)
+        Self::connect(format!("can't start {name}")).because(cause).hint(way)
     }
 
-    /// Adds the way out, a sentence of its own.
+    /// Adds the way out, as a sentence of its own.
     #[must_use]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
 
-    /// Adds a way out that each program words by itself, behind the hint.
+    /// Adds a way out that each program words in its own way; it follows the hint.
     #[must_use]
     pub fn advise(mut self, advice: Advice) -> Self {
         self.advice = Some(advice);
@@ -130,12 +131,12 @@ impl Error {
         self
     }
 
-    /// What a caller can do about it.
+    /// Returns the kind of the error.
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// The exit code of a process that ends with this error.
+    /// Returns the exit code of a process that ends with this error.
     pub fn exit_code(&self) -> u8 {
         match self.kind {
             ErrorKind::Usage => 2,
@@ -165,7 +166,7 @@ impl Error {
         let mut cause = std::error::Error::source(self);
         while let Some(next) = cause {
             match next.downcast_ref::<Error>() {
-                // Its own causes are those that come next.
+                // Its own causes follow in this loop.
                 Some(error) => {
                     text += &format!(": {}", error.message);
                     way_out = way_out.or_else(|| error.way_out(&words));
@@ -203,7 +204,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_says_each_cause_once_and_the_way_out_that_is_nearest() {
+    fn an_error_names_each_cause_once_and_the_nearest_way_out() {
         let disk = || {
             Error::connect("can't write a file")
                 .because(std::io::Error::other("the disk is full"))

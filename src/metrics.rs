@@ -2,28 +2,27 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-/// Counts the records of a topic by what became of them. Every record is counted once in `applied`, `duplicates`,
-/// `superseded` or `dead`.
+/// Counts the records of a topic by their outcome. Every record is counted once in `applied`,
+/// `duplicates`, `superseded` or `dead`.
 #[derive(Debug, Default)]
 pub(crate) struct TopicCounters {
     /// Records read.
     pub read: AtomicU64,
     /// Bytes read.
     pub bytes: AtomicU64,
-    /// Records that decided what stands in their table, or were passed on by a stream. The
-    /// tombstone of a key that never was counts too: no row goes, but of the key it is now known
-    /// that nothing stands, and an earlier record that comes later is superseded by it. A further
-    /// tombstone is a duplicate.
+    /// Records that determined the current row of a key, or that a stream passed on. The tombstone
+    /// of an unknown key counts too: it deletes nothing, but a record that arrives later with an
+    /// earlier position is now superseded. A further tombstone is a duplicate.
     pub applied: AtomicU64,
-    /// Of the applied, those that took the place of another row.
+    /// Applied records that replaced another row.
     pub replaced: AtomicU64,
-    /// Records equal to what stood.
+    /// Records equal to the current row.
     pub duplicates: AtomicU64,
-    /// Records that came after a later one.
+    /// Records that arrived after a later record of their key.
     pub superseded: AtomicU64,
-    /// Records that could not be used.
+    /// Records that became dead letters.
     pub dead: AtomicU64,
-    /// Rows that stand now.
+    /// The number of current rows.
     pub rows: AtomicI64,
 }
 

@@ -1,5 +1,4 @@
-//! [`Secret`]: a key that belongs to a state, so that people who write records can't foresee
-//! digests.
+//! [`Secret`]: a key that belongs to a state, so that the authors of records can't predict digests.
 
 use std::fmt;
 use std::hash::Hasher;
@@ -8,17 +7,24 @@ use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13 as Sip64;
 use siphasher::sip128::SipHasher13 as Sip128;
 
-/// The key of all digests that decide something, and of all hash maps that hold keys of records.
+/// The key of all digests that decide something, and of all hash maps whose keys come from records.
 ///
-/// A state gets its secret when it is begun, and every later run reads it there. All workers of a
-/// run use the same one. The digests are SipHash-1-3: for 100 to 1,000 bytes it takes 21 to 156 ns,
-/// HighwayHash 42 to 122 and keyed BLAKE3 151 to 1,293.
+/// A state gets its secret when it is created, and every later run reads it from there. All workers
+/// of a run use the same one. The digests are SipHash-1-3: for 100 to 1,000 bytes it takes 21 to
+/// 156 ns, HighwayHash 42 to 122 and keyed BLAKE3 151 to 1,293.
+///
+/// ```
+/// use watershed::Secret;
+///
+/// let secret = Secret::new(*b"0123456789abcdef");
+/// assert_eq!(format!("{secret:?}"), "Secret(..)");
+/// ```
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Secret(u64, u64);
 
 impl Secret {
-    /// Returns the secret of 16 bytes, which must be random where strangers can write records.
+    /// Returns the secret of 16 bytes. They must be random if strangers can write records.
     pub const fn new(bytes: [u8; 16]) -> Self {
         let whole = u128::from_le_bytes(bytes);
         Secret(whole as u64, (whole >> 64) as u64)
@@ -30,7 +36,7 @@ impl Secret {
         Sip128::new_with_keys(self.0, self.1).hash(bytes).as_u128()
     }
 
-    /// Returns a keyed 64-bit hasher. Bytes may be written in pieces: it takes them as one text.
+    /// Returns a keyed 64-bit hasher. Bytes that are written in several pieces count as one text.
     pub(crate) fn hasher(self) -> impl Hasher {
         Sip64::new_with_keys(self.0, self.1)
     }
@@ -41,7 +47,7 @@ impl Secret {
     }
 }
 
-/// Hides the key: a log is read by more people than a state.
+/// Hides the key, because more people read a log than a state.
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(..)")

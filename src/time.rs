@@ -1,14 +1,14 @@
-//! The two kinds of time, which never mix: [`Epoch`] is progress, [`Timestamp`] is data.
+//! The two kinds of time, which are never mixed: [`Epoch`] is progress, [`Timestamp`] is data.
 
 use serde::{Deserialize, Serialize};
 
-/// Progress: the number of a closed range of input. It is the timestamp of the dataflow.
+/// Progress: the number of a closed range of input, which is the timestamp of the dataflow.
 pub type Epoch = u64;
 
 /// Event time: microseconds since 1970-01-01T00:00:00 UTC, negative before it.
 ///
-/// It is data, as keys and values are: it comes from a record ([`Consumed::timestamp`], or else the
-/// connector), and is the same each time the record is read.
+/// It is data, like keys and values. [`Consumed::timestamp`] or else the connector provides it, and
+/// it is the same at every reading of the record.
 ///
 /// [`Consumed::timestamp`]: crate::options::Consumed::timestamp
 #[derive(
@@ -17,8 +17,8 @@ pub type Epoch = u64;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
-    /// A timestamp given in milliseconds since 1970, as Kafka has them. Beyond the range of
-    /// microseconds it is the least or the greatest timestamp.
+    /// Returns the timestamp of `millis` milliseconds since 1970, the unit of Kafka. Values beyond
+    /// the range of microseconds become the least or the greatest timestamp.
     ///
     /// ```
     /// use watershed::Timestamp;
@@ -30,7 +30,7 @@ impl Timestamp {
         Timestamp(millis.saturating_mul(1_000))
     }
 
-    /// The calendar year in UTC, in the proleptic Gregorian calendar.
+    /// Returns the calendar year in UTC, in the proleptic Gregorian calendar.
     ///
     /// ```
     /// assert_eq!(watershed::Timestamp(1_598_586_767_000_000).year(), 2020);

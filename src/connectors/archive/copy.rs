@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::connect::{Partition, Poll};
 use crate::error::{Error, Result};
-use crate::record::{Batch, LONGEST, Record};
+use crate::record::{Batch, Record, VALUE_MAX_BYTES};
 use crate::time::Timestamp;
 
 use super::lines::line;
@@ -90,7 +90,8 @@ impl ArchiveTopic {
         let objects = self.objects(partition)?;
         let Some(last) = objects.list()?.pop() else { return Ok(None) };
         let from = last.first;
-        let mut reader = Reader::over(objects, vec![last], Some(from), false, CHUNK, LONGEST)?;
+        let mut reader =
+            Reader::over(objects, vec![last], Some(from), false, CHUNK, VALUE_MAX_BYTES)?;
         while let Poll::Batch(_) = reader.poll()? {}
         Ok(Some(reader.next()))
     }
@@ -133,7 +134,9 @@ impl Copier {
                 self.close()?;
             }
             self.add(&record)?;
-            if self.open.records == self.rotation.flush_size || self.open.lines.len() >= LONGEST {
+            if self.open.records == self.rotation.flush_size
+                || self.open.lines.len() >= VALUE_MAX_BYTES
+            {
                 self.close()?;
             }
         }

@@ -16,7 +16,7 @@ use super::source::{CHUNK, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
-use crate::record::BEGINNING;
+use crate::record::CUT_VALUE_BYTES;
 
 fn packed(text: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
@@ -114,9 +114,9 @@ fn a_packed_line_takes_no_more_memory_than_one_that_is_not() {
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
     assert_eq!(
         (batch.records[0].cut, batch.iter(0).next().unwrap().value.unwrap().len()),
-        (Some(20 << 20), BEGINNING)
+        (Some(20 << 20), CUT_VALUE_BYTES)
     );
-    assert!(batch.bytes.capacity() <= BEGINNING + 2 * CHUNK, "{}", batch.bytes.capacity());
+    assert!(batch.bytes.capacity() <= CUT_VALUE_BYTES + 2 * CHUNK, "{}", batch.bytes.capacity());
     assert_eq!(values(&mut reader).unwrap(), ["b"]);
 }
 

@@ -1,6 +1,6 @@
 //! Lines of an archive: the form of a record in an object.
 
-use crate::record::{BEGINNING, Batch, LONGEST, Span};
+use crate::record::{Batch, CUT_VALUE_BYTES, Span, VALUE_MAX_BYTES};
 
 /// The line of a value in an archive. Between the tokens of JSON, a line feed and a space mean the
 /// same.
@@ -18,8 +18,8 @@ pub(super) fn archived_lines(batch: &Batch) -> Batch {
     };
     for record in batch.iter(0) {
         let (start, length) = (lines.bytes.len() as u32, record.value.map_or(0, <[u8]>::len));
-        let cut = record.cut.or((length > LONGEST).then_some(length as u64));
-        let kept = if cut.is_some() { BEGINNING } else { LONGEST };
+        let cut = record.cut.or((length > VALUE_MAX_BYTES).then_some(length as u64));
+        let kept = if cut.is_some() { CUT_VALUE_BYTES } else { VALUE_MAX_BYTES };
         lines.bytes.extend(line(record.value).take(kept));
         lines.records.push(Span {
             cut,

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Error, Result};
-use crate::record::{BEGINNING, Batch, LONGEST, Span};
+use crate::record::{Batch, CUT_VALUE_BYTES, Span, VALUE_MAX_BYTES};
 
 use super::ArchiveTopic;
 use super::ahead::Ahead;
@@ -38,7 +38,7 @@ impl Source for ArchiveTopic {
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
-        Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, LONGEST)?))
+        Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, VALUE_MAX_BYTES)?))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -242,7 +242,7 @@ impl Reader {
             }
             let held = batch.bytes.len() - *line;
             if self.lines.is_none() && (held > self.limit || self.dropped > 0) {
-                let beginning = held.min(self.limit).min(BEGINNING);
+                let beginning = held.min(self.limit).min(CUT_VALUE_BYTES);
                 self.dropped += (held - beginning) as u64;
                 batch.bytes.truncate(*line + beginning);
                 batch.bytes.shrink_to(*line + beginning + self.chunk);
@@ -304,7 +304,7 @@ impl Reader {
 fn span(offset: u64, line: Range<usize>, dropped: u64, limit: usize) -> Span {
     let length = line.len() as u64 + dropped;
     let cut = (length > limit as u64).then_some(length);
-    let end = if cut.is_some() { line.start + limit.min(BEGINNING) } else { line.end };
+    let end = if cut.is_some() { line.start + limit.min(CUT_VALUE_BYTES) } else { line.end };
     Span { cut, ..Span::of_value(offset, line.start as u32..end as u32) }
 }
 

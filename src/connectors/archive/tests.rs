@@ -9,7 +9,7 @@ use super::source::{CHUNK, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
-use crate::record::{BEGINNING, LONGEST};
+use crate::record::{CUT_VALUE_BYTES, VALUE_MAX_BYTES};
 
 /// A topic with a `+` in its name, so that every test reads names from the right.
 const TOPIC: &str = "demo+1.pin";
@@ -168,7 +168,8 @@ fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
     for chunk in 1..=one.len() + two.len() + 2 {
         for from in [0, 29, 40] {
             let objects = folder.topic.objects(3).unwrap();
-            let mut reader = Reader::open(objects, Some(from), false, chunk, LONGEST).unwrap();
+            let mut reader =
+                Reader::open(objects, Some(from), false, chunk, VALUE_MAX_BYTES).unwrap();
             assert_eq!(
                 drain(&mut reader),
                 numbered(0, &lines)[from as usize..],
@@ -225,10 +226,10 @@ fn a_line_without_end_takes_no_more_memory_than_the_longest_that_is_whole() {
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
     assert_eq!(
         (batch.iter(0).next().unwrap().value.unwrap().len(), batch.records[0].cut),
-        (BEGINNING, Some(20 << 20))
+        (CUT_VALUE_BYTES, Some(20 << 20))
     );
     assert_eq!(drain(&mut reader), numbered(1, &["b"]));
-    assert!(batch.bytes.capacity() <= BEGINNING + 2 * CHUNK, "{}", batch.bytes.capacity());
+    assert!(batch.bytes.capacity() <= CUT_VALUE_BYTES + 2 * CHUNK, "{}", batch.bytes.capacity());
 }
 
 #[test]

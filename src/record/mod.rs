@@ -1,141 +1,27 @@
-//! A record is bytes at a position: batches of them, and the order that decides which is later.
+//! Records: bytes at a position, in batches, and the order that decides which record is later.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+mod order;
+
+use std::hash::Hasher;
 use std::ops::Range;
 
-use foldhash::fast::FixedState;
-use serde::{Deserialize, Serialize};
-
-use crate::error::{Error, Result};
 use crate::secret::Secret;
 use crate::time::Timestamp;
 
-/// The most bytes of a value that are read where a log has no limit of its own, and how many are
-/// kept of a longer one.
-pub(crate) const LONGEST: usize = 64 << 20;
-pub(crate) const BEGINNING: usize = 2 << 20;
+pub use order::Order;
+pub(crate) use order::{Ordinal, PartitionId};
 
-/// Where a record stands among all records of its topic; the greater is the later.
-///
-/// Between partitions the greater `(offset, partition)` is later; between sources bound to one
-/// topic the one bound later; between topics that are merged the one that the topology names later.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
-)]
-pub struct Order {
-    /// Rank of the topic among those of the topology.
-    pub topic: u16,
-    /// Rank of the source among those bound to the topic.
-    pub source: u16,
-    /// Offset in the partition.
-    pub offset: u64,
-    /// Partition of the topic.
-    pub partition: u32,
-}
+/// The maximal size of a value in a log that has no limit of its own.
+pub(crate) const VALUE_MAX_BYTES: usize = 64 << 20;
+/// The size of the beginning that is kept of a longer value.
+pub(crate) const CUT_VALUE_BYTES: usize = 2 << 20;
 
-impl Order {
-    /// Returns the partition of the record.
-    pub(crate) fn partition_id(&self) -> PartitionId {
-        PartitionId { topic: self.topic, source: self.source, partition: self.partition }
-    }
-}
-
-/// A partition of a source of a topic, by the numbers that they have in a run.
-///
-/// Topics are numbered in the order in which the topology reads them, sources in the order in which
-/// they are bound to their topic. An [`Order`] has the same numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct PartitionId {
-    /// Number of the topic.
-    pub(crate) topic: u16,
-    /// Number of the source among those of the topic.
-    pub(crate) source: u16,
-    /// Partition of the source.
-    pub(crate) partition: u32,
-}
-
-impl PartitionId {
-    /// Returns the id of a partition.
-    ///
-    /// # Errors
-    /// When the number of the topic or of the source is above 65,535: records of two of them would
-    /// have one order.
-    pub(crate) fn new(topic: usize, source: usize, partition: u32) -> Result<Self> {
-        match (u16::try_from(topic), u16::try_from(source)) {
-            (Ok(topic), Ok(source)) => Ok(PartitionId { topic, source, partition }),
-            _ => Err(Error::internal(format!(
-                "can't number partition {partition} of source {source} of topic {topic}: \
-                 the numbers go up to {}",
-                u16::MAX
-            ))),
-        }
-    }
-
-    /// Returns the id of another partition of the same source.
-    pub(crate) fn with_partition(self, partition: u32) -> Self {
-        PartitionId { partition, ..self }
-    }
-
-    /// Returns the order of the record at `offset`.
-    pub(crate) fn at(self, offset: u64) -> Order {
-        let PartitionId { topic, source, partition } = self;
-        Order { topic, source, offset, partition }
-    }
-}
-
-/// The ordinal of a row among all rows derived from one record; the greater is the later.
-///
-/// It has one number for each verb that may derive several rows from one, as SQL's `WITH ORDINALITY`
-/// counts the rows of one call. A row that is the only one of its record has no numbers.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) struct Ordinal {
-    /// The number given by the first such verb, counted from 1; 0 without any.
-    number: u64,
-    /// The numbers given by later verbs.
-    next: Option<Box<Ordinal>>,
-}
-
-impl Ordinal {
-    /// An ordinal for rows that share one position and differ by `key`: arbitrary, but the same in
-    /// every run.
-    pub(crate) fn of_key<K: Hash>(key: &K) -> Self {
-        Ordinal { number: FixedState::with_seed(0x00de_c1de).hash_one(key) | 1, next: None }
-    }
-
-    /// Returns true without any number.
-    pub(crate) fn is_empty(&self) -> bool {
-        self.number == 0
-    }
-
-    /// The ordinal of row `index`, counted from 0, of those derived from this one.
-    pub(crate) fn then(&self, index: usize) -> Self {
-        let mut ordinal = self.clone();
-        ordinal.push(index as u64 + 1);
-        ordinal
-    }
-
-    fn push(&mut self, number: u64) {
-        match &mut self.next {
-            Some(next) => next.push(number),
-            None if self.number == 0 => self.number = number,
-            None => self.next = Some(Box::new(Ordinal { number, next: None })),
-        }
-    }
-
-    /// The ordinal in a merged stream, where the rows of the same record from `earlier` other
-    /// inputs precede this one.
-    pub(crate) fn after(self, earlier: u64) -> Self {
-        let next = (!self.is_empty()).then(|| Box::new(self));
-        Ordinal { number: earlier + 1, next }
-    }
-}
-
-/// Where one record lies in the bytes of its [`Batch`].
+/// The location of one record in the bytes of its [`Batch`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Span {
     /// Offset of the record in its partition.
     pub offset: u64,
-    /// Timestamp of the record, where the connector has one.
+    /// Timestamp of the record, if the connector has one.
     pub timestamp: Option<Timestamp>,
     /// Bytes of the key; `None` is a null key.
     pub key: Option<Range<u32>>,
@@ -143,13 +29,13 @@ pub struct Span {
     pub value: Option<Range<u32>>,
     /// Bytes of the headers, written by [`Batch::push_header`]; empty if there are none.
     pub headers: Range<u32>,
-    /// How many bytes the value has, if it has too many and these are only its beginning: it
-    /// becomes a dead letter.
+    /// The full size of the value in bytes, if only its beginning is kept. The record becomes a
+    /// dead letter.
     pub cut: Option<u64>,
 }
 
 impl Span {
-    /// The record at `offset` whose value is all it has.
+    /// Returns the record at `offset` that has only a value.
     pub fn of_value(offset: u64, value: Range<u32>) -> Self {
         Span {
             offset,
@@ -162,16 +48,28 @@ impl Span {
     }
 }
 
-/// Some consecutive records of one partition, as read.
+/// Consecutive records of one partition, as read.
+///
+/// ```
+/// use watershed::record::Batch;
+///
+/// let mut batch = Batch { partition: 3, first: 7, next: 9, ..Batch::default() };
+/// batch.push(7, None, Some(b"key"), Some(b"value"));
+/// batch.push(8, None, Some(b"key"), None);
+/// let rest = batch.split_off(8);
+/// assert_eq!((batch.next, rest.first, rest.records.len()), (8, 8, 1));
+/// let record = rest.iter(0).next().expect("one record");
+/// assert_eq!((record.key, record.value), (Some(&b"key"[..]), None));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
     /// Partition of the topic.
     pub partition: u32,
     /// Offset of the first record.
     pub first: u64,
-    /// Offset after the last record: where the next batch begins.
+    /// Offset after the last record, at which the next batch begins.
     pub next: u64,
-    /// What was read: the bytes of a record before those of the next.
+    /// The bytes that were read: those of a record before those of the next.
     pub bytes: Vec<u8>,
     /// The records, by ascending offset.
     pub records: Vec<Span>,
@@ -180,41 +78,41 @@ pub struct Batch {
 /// One record, borrowed from its batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Record<'a> {
-    /// Where it stands.
+    /// Its order among the records of the topic.
     pub order: Order,
-    /// Its timestamp, where the connector has one.
+    /// Its timestamp, if the connector has one.
     pub timestamp: Option<Timestamp>,
     /// Its key; `None` is null.
     pub key: Option<&'a [u8]>,
     /// Its value; `None` is null (a tombstone).
     pub value: Option<&'a [u8]>,
-    /// Its headers, where the connector has some.
+    /// Its headers, if the connector has any.
     pub headers: Headers<'a>,
-    /// How many bytes its value has, if these are only the beginning.
+    /// The full size of its value in bytes, if only the beginning is kept.
     pub cut: Option<u64>,
 }
 
 impl Record<'_> {
-    /// Stands for it in a sum of records: a keyed digest of all it has but partition and source.
-    /// Sums are kept, so it is the same in every version.
+    /// Returns a keyed digest of everything but partition and source, to be added up. Manifests
+    /// record such sums, so the digest must stay the same in every version.
     pub(crate) fn digest(&self, secret: Secret) -> u64 {
         let headers = self.headers.bytes();
-        let there = [
+        let present = [
             self.timestamp.is_some(),
             self.key.is_some(),
             self.value.is_some(),
             self.cut.is_some(),
         ];
-        let there = there.into_iter().fold(0, |bits, some| bits << 1 | u64::from(some));
+        let present = present.into_iter().fold(0, |bits, some| bits << 1 | u64::from(some));
         let lengths = (self.key.map_or(0, <[u8]>::len) as u64) << 32 | headers.len() as u64;
-        // All lengths but the value's are in front, so that no two records are one text.
+        // All lengths but the value's come first, so that no two records have the same bytes.
         let mut front = [0; 40];
         let words = [
             self.order.offset,
             self.timestamp.unwrap_or_default().0.cast_unsigned(),
             lengths,
             self.cut.unwrap_or(0),
-            there,
+            present,
         ];
         for (bytes, word) in front.as_chunks_mut().0.iter_mut().zip(words) {
             *bytes = word.to_le_bytes();
@@ -233,18 +131,18 @@ impl Record<'_> {
 pub struct Headers<'a>(&'a [u8]);
 
 impl<'a> Headers<'a> {
-    /// What the last header of this name says, which is the one that counts: none if there is no
-    /// such header, or it is null.
+    /// Returns the value of the last header of this name, which is the one that counts. `None` if
+    /// there is no such header, or its value is null.
     pub fn last(self, name: &str) -> Option<&'a [u8]> {
         self.filter(|(other, _)| *other == name).last().and_then(|(_, value)| value)
     }
 
-    /// All of them as bytes: the same bytes are the same headers.
+    /// Returns all headers as bytes; equal bytes are equal headers.
     fn bytes(self) -> &'a [u8] {
         self.0
     }
 
-    /// Takes a length and that many bytes; a length of `u32::MAX` is null.
+    /// Takes a length and that many bytes. A length of `u32::MAX` means null.
     fn take(&mut self) -> Option<Option<&'a [u8]>> {
         let (length, rest) = self.0.split_first_chunk()?;
         let length = u32::from_le_bytes(*length);
@@ -265,13 +163,13 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl Batch {
-    /// The bytes of memory that it takes, however few of them are bytes of records.
+    /// Returns the bytes of memory that the batch occupies, however few of them are bytes of
+    /// records.
     pub(crate) fn cost(&self) -> usize {
         size_of::<Batch>() + self.bytes.capacity() + self.records.capacity() * size_of::<Span>()
     }
 
-    /// The records, each with its place in the topic's order; `source` is the rank of the source
-    /// they come from.
+    /// Returns the records, each with its order in the topic; `source` is the rank of their source.
     pub fn iter(&self, source: u16) -> impl DoubleEndedIterator<Item = Record<'_>> {
         let slice = |r: &Range<u32>| &self.bytes[r.start as usize..r.end as usize];
         self.records.iter().map(move |span| Record {
@@ -284,7 +182,7 @@ impl Batch {
         })
     }
 
-    /// Appends a record, copying its bytes; what comes after it is the caller's to say.
+    /// Appends a record and copies its bytes. The caller sets [`next`](Batch::next).
     pub fn push(
         &mut self,
         offset: u64,
@@ -315,7 +213,7 @@ impl Batch {
         }
     }
 
-    /// Cuts the batch at `offset`: what is before stays, what is from there on is returned.
+    /// Splits the batch at `offset`: earlier records stay, and the rest is returned.
     pub fn split_off(&mut self, offset: u64) -> Batch {
         let at = self.records.partition_point(|span| span.offset < offset);
         let mut records = self.records.split_off(at);
@@ -353,15 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_and_its_partition_have_the_same_numbers() {
-        let id = PartitionId::new(65_535, 65_534, 3).unwrap();
-        assert_eq!(id.at(7), Order { topic: 65_535, source: 65_534, offset: 7, partition: 3 });
-        assert_eq!(id.at(7).partition_id(), id);
-        assert!(PartitionId::new(65_536, 0, 0).is_err() && PartitionId::new(0, 65_536, 0).is_err());
-    }
-
-    #[test]
-    fn a_digest_is_what_it_was_when_manifests_were_written_with_it() {
+    fn a_digest_of_a_record_is_the_same_in_every_version() {
         let mut batch = Batch { partition: 3, ..Batch::default() };
         batch.push(0, None, None, None);
         batch.push(7, None, None, Some(b""));
@@ -385,6 +275,6 @@ mod tests {
         assert_eq!(digests, before);
         let elsewhere = Batch { partition: 4, ..batch };
         let again = elsewhere.iter(1).map(|record| record.digest(secret));
-        assert!(again.eq(digests), "a digest tells nothing of partition and source");
+        assert!(again.eq(digests), "a digest does not depend on partition and source");
     }
 }
