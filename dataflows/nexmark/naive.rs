@@ -208,9 +208,11 @@ impl Events {
         }
         for (auction, bids) in &mut by_auction {
             bids.sort_by_key(|(id, bid)| (Reverse(bid.price), bid.date_time, *id));
-            for (id, bid) in bids.iter().take(10) {
+            for (rank, (id, bid)) in (1_i64..).zip(bids.iter().take(10)) {
                 let Bid { bidder, price, channel, url, date_time, extra, .. } = bid;
-                add(expected, "q19", auction, &[id, bidder, price, channel, url, date_time, extra]);
+                let parts: [&dyn Row; 8] =
+                    [&rank, id, bidder, price, channel, url, date_time, extra];
+                add(expected, "q19", auction, &parts);
             }
         }
     }

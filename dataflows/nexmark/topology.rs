@@ -30,7 +30,8 @@ pub(crate) fn topology(builder: &StreamsBuilder<'_>) {
         .to("q17", Produced::columns(["auction", "day"]).and(rankings::Statistics::COLUMNS));
     rankings::q18(&bids)
         .to("q18", Produced::columns(["bidder", "auction"]).and(rankings::LastBid::COLUMNS));
-    rankings::q19(&bids).to("q19", Produced::columns(["auction"]).and(rankings::TopBid::COLUMNS));
+    rankings::q19(builder, &bids)
+        .to("q19", Produced::columns(["auction", "rank"]).and(rankings::TopBid::COLUMNS));
     auctions::q20(&bids, &auctions).to("q20", id().and(auctions::Expanded::COLUMNS));
     bids::q21(&bids).to("q21", id().and(bids::Channel::COLUMNS));
     bids::q22(&bids).to("q22", id().and(bids::Directories::COLUMNS));

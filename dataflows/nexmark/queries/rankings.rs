@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use watershed::options::Ties;
 use watershed::row::Double;
-use watershed::{KTable, Timestamp, row};
+use watershed::{Diffs, KTable, StreamsBuilder, Timestamp, row};
 
 use super::Bids;
 use super::bids::written;
@@ -104,9 +104,12 @@ row! {
     }
 }
 
-/// Which are the ten highest bids of each auction? Of equal ones the earlier is the higher.
-/// (Auction top ten.)
-pub(crate) fn q19<'s>(bids: &Bids<'s>) -> KTable<'s, (i64, TopBid), ()> {
+/// Which are the ten highest bids of each auction, with their ranks? Of equal ones the earlier is
+/// the higher. (Auction top ten.)
+pub(crate) fn q19<'s>(
+    builder: &StreamsBuilder<'s>,
+    bids: &Bids<'s>,
+) -> KTable<'s, (i64, i64), TopBid> {
     let by_auction = bids.group_by(|id, bid| {
         let top = TopBid {
             id: *id,
@@ -119,5 +122,23 @@ pub(crate) fn q19<'s>(bids: &Bids<'s>) -> KTable<'s, (i64, TopBid), ()> {
         };
         (bid.auction, top)
     });
-    by_auction.top(10, Ties::Cut, |bid| (bid.price, Reverse(bid.date_time), Reverse(bid.id)))
+    let highest = by_auction.top(10, Ties::Cut, height);
+    let tens = highest.group_by(|(auction, bid), ()| (*auction, bid.clone())).aggregate(
+        Vec::new,
+        |mut ten, bid| {
+            ten.push(bid.clone());
+            ten
+        },
+    );
+    // The DSL has no verb that makes several rows of one, so the ranks are given outside of it.
+    let ranked = Diffs::from(&tens).flat_map(|(auction, mut ten)| {
+        ten.sort_by_key(|bid| Reverse(height(bid)));
+        (1..).zip(ten).map(move |(rank, bid)| ((auction, rank), bid))
+    });
+    KTable::from_collection(builder, "ranked bids", ranked)
+}
+
+/// The order of bids: by price, then the earlier first.
+fn height(bid: &TopBid) -> (i64, Reverse<Timestamp>, Reverse<i64>) {
+    (bid.price, Reverse(bid.date_time), Reverse(bid.id))
 }
