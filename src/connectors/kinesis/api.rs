@@ -1,5 +1,5 @@
-//! The calls of Kinesis that reading and writing need, apart from the SDK: so a test can play a
-//! service that no machine runs at will.
+//! The calls of Kinesis that the connector makes, as a trait. So tests can replace the service with
+//! a fake.
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -11,167 +11,183 @@ use crate::time::Timestamp;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Shard {
     pub(super) number: u32,
-    /// The shards it was made of: one of a split, two of a merge.
+    /// The parents: one after a split, two after a merge.
     pub(super) parents: Vec<u32>,
-    /// Whether it has an end, because others were made of it.
+    /// True if the shard has ended, because it was split or merged.
     pub(super) closed: bool,
 }
 
 impl Shard {
-    /// The name of the shard of a number.
+    /// Returns the name of a shard.
     pub(super) fn name(number: u32) -> String {
         format!("shardId-{number:012}")
     }
 
-    /// The number in a shard's name.
+    /// Returns the number in the name of a shard.
     pub(super) fn number(id: &str) -> Result<u32> {
         let number = id.strip_prefix("shardId-").and_then(|digits| digits.parse().ok());
-        number.filter(|number| *number < super::SHARDS).ok_or_else(|| {
+        number.filter(|number| *number < super::MAX_SHARDS).ok_or_else(|| {
             Error::data(format!(
-                "can't number shard {id:?}: only shardId- and a number below {} is known",
-                super::SHARDS
+                "can't use shard {id:?}: its name is not shardId- and a number below {}",
+                super::MAX_SHARDS
             ))
         })
     }
 }
 
-/// Where an iterator begins.
+/// The record at which an iterator begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Start {
-    /// The earliest record there is.
-    Horizon,
-    /// The record of this sequence number or, without a word, the next one that is still there.
-    At(String),
+    /// The earliest record.
+    TrimHorizon,
+    /// The record with this sequence number. If it is gone, Kinesis silently begins at the next
+    /// record.
+    AtSequence(String),
 }
 
-/// A record as the service stores it: with aggregation, many of ours.
+/// A record as the service stores it. An aggregated one contains many of our records.
 #[derive(Clone, Debug)]
-pub(super) struct Raw {
+pub(super) struct StoredRecord {
     pub(super) sequence: String,
-    /// The partition key; a stream that goes by none may have records without.
+    /// The partition key. A stream that does not distribute by key may have records without one.
     pub(super) key: Option<String>,
-    /// The time of its arrival in the stream.
+    /// The time of arrival in the stream.
     pub(super) arrived: Option<Timestamp>,
     pub(super) data: Vec<u8>,
 }
 
-/// What one call of `GetRecords` returns.
+/// The result of one `GetRecords` call.
 #[derive(Debug, Default)]
 pub(super) struct Page {
-    pub(super) records: Vec<Raw>,
-    /// The iterator to go on with; `None` at the end of the shard, and only there.
+    pub(super) records: Vec<StoredRecord>,
+    /// The next iterator; `None` only at the end of the shard.
     pub(super) next: Option<String>,
-    /// Whether it reaches the newest record there is.
-    pub(super) newest: bool,
-    /// Whether it is so far behind that retention may take what follows before it is asked for.
-    pub(super) old: bool,
+    /// True if the page reaches the newest record.
+    pub(super) caught_up: bool,
+    /// True if the page is so old that retention may delete the records after it before the next
+    /// call.
+    pub(super) near_horizon: bool,
 }
 
-/// A record on its way in.
+/// A record to put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Entry {
     pub(super) key: String,
-    /// What decides on the shard in place of the key's hash.
+    /// Selects the shard instead of the key's hash.
     pub(super) hash: Option<u128>,
     pub(super) data: Bytes,
 }
 
-/// Where a record was written.
+/// The position of a record that was put.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Written {
-    /// The name of its shard.
+    /// The name of the shard.
     pub(super) shard: String,
     pub(super) sequence: String,
 }
 
-/// What can be done about a call that failed.
+/// The kind of a failed call, by the appropriate reaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FaultKind {
-    /// The iterator is too old: ask for another.
+pub(super) enum CallErrorKind {
+    /// The iterator has expired: request another one.
     Expired,
-    /// The service stumbled, and may have done it all the same: ask again later.
-    Passing,
-    /// Too much was asked, and nothing done: ask again later.
+    /// A transient failure; the call may have succeeded nevertheless: retry later.
+    Transient,
+    /// A limit is exceeded, and nothing was done: retry later.
     Throttled,
-    /// The stream is being made or changed, or is there already.
+    /// The stream is being created or changed, or exists already.
     InUse,
-    /// The service does not let us.
+    /// Access is denied.
     Denied,
-    /// There is no such stream or shard.
+    /// The stream or shard does not exist.
     Missing,
-    /// What was asked makes no sense to the service.
+    /// The service reports an invalid request.
     Invalid,
 }
 
-/// A call that failed.
+/// A failed call.
 #[derive(Debug)]
-pub(super) struct Fault {
-    pub(super) kind: FaultKind,
+pub(super) struct CallError {
+    pub(super) kind: CallErrorKind,
     pub(super) cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
-impl Fault {
-    /// Whether the same call may succeed later.
-    pub(super) fn passes(&self) -> bool {
-        matches!(self.kind, FaultKind::Passing | FaultKind::Throttled | FaultKind::InUse)
+impl CallError {
+    /// Returns true if the same call may succeed later.
+    pub(super) fn is_transient(&self) -> bool {
+        matches!(
+            self.kind,
+            CallErrorKind::Transient | CallErrorKind::Throttled | CallErrorKind::InUse
+        )
     }
 
-    /// The error of giving up on `what`, an attempt as `read stream x`.
-    pub(super) fn error(self, what: &str) -> Error {
+    /// Returns the error of `action`, such as "read stream x".
+    pub(super) fn error(self, action: &str) -> Error {
         let (message, hint) = match self.kind {
-            FaultKind::Denied => (
-                "Kinesis refuses",
-                "Check the credentials that the AWS environment gives, their rights, and the clock.",
+            CallErrorKind::Denied => (
+                "Kinesis denies access",
+                "Check the credentials of the AWS environment, their rights, and the clock.",
             ),
-            FaultKind::Missing => (
+            CallErrorKind::Missing => (
                 "there is no such stream or shard",
                 "Create the stream, or check name, region and account.",
             ),
-            FaultKind::Invalid => ("Kinesis takes it for a mistake", "Check name and options."),
-            FaultKind::InUse => {
-                ("it is in use", "Wait until it is made or changed, or give another name.")
+            CallErrorKind::Invalid => {
+                ("Kinesis reports an invalid request", "Check name and options.")
             }
-            FaultKind::Throttled => {
-                ("it is more than Kinesis allows", "Wait, or raise the account's limits.")
+            CallErrorKind::InUse => (
+                "it exists, or is being created or changed",
+                "Wait for the change, or give another name.",
+            ),
+            CallErrorKind::Throttled => {
+                ("a limit of Kinesis is exceeded", "Wait, or raise the account's limits.")
             }
-            FaultKind::Passing | FaultKind::Expired => {
-                ("Kinesis doesn't do it", "Check the region, AWS_ENDPOINT_URL and the network.")
+            CallErrorKind::Transient | CallErrorKind::Expired => {
+                ("the call failed", "Check the region, AWS_ENDPOINT_URL and the network.")
             }
         };
         let error = match self.kind {
-            FaultKind::Denied | FaultKind::Missing | FaultKind::Invalid => Error::config,
-            FaultKind::InUse | FaultKind::Throttled | FaultKind::Passing | FaultKind::Expired => {
-                Error::connect
+            CallErrorKind::Denied | CallErrorKind::Missing | CallErrorKind::Invalid => {
+                Error::config
             }
+            CallErrorKind::InUse
+            | CallErrorKind::Throttled
+            | CallErrorKind::Transient
+            | CallErrorKind::Expired => Error::connect,
         };
-        error(format!("can't {what}: {message}")).because(self.cause).hint(hint)
+        error(format!("can't {action}: {message}")).because(self.cause).hint(hint)
     }
 }
 
 /// The service.
 pub(super) trait Api: Send + Sync + 'static {
-    /// The ARN of a stream and the time of its creation: one made anew under the same name has
-    /// another.
-    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>>;
+    /// Returns the ARN of a stream and its time of creation, which differs for a recreated stream
+    /// of the same name.
+    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, CallError>>;
 
-    /// All shards of a stream that still have records, closed ones too.
-    fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>>;
+    /// Returns all shards of a stream that still have records, including closed ones.
+    fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, CallError>>;
 
-    /// An iterator over a shard; it lives for five minutes.
+    /// Returns an iterator over a shard, which is valid for five minutes.
     fn iterator<'a>(
         &'a self,
         stream: &'a str,
         shard: &'a str,
         start: &'a Start,
-    ) -> BoxFuture<'a, Result<String, Fault>>;
+    ) -> BoxFuture<'a, Result<String, CallError>>;
 
-    /// The next records of an iterator, at most `limit`: maybe none, although there are more.
-    fn records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Page, Fault>>;
+    /// Returns the next records of an iterator, `limit` at most. There may be none although more
+    /// follow.
+    fn records<'a>(
+        &'a self,
+        iterator: &'a str,
+        limit: i32,
+    ) -> BoxFuture<'a, Result<Page, CallError>>;
 
-    /// Writes up to 500 records; of each, where it is or why it was not written.
+    /// Puts up to 500 records. Returns the position of each, or the reason why it was not put.
     fn put<'a>(
         &'a self,
         stream: &'a str,
         entries: &'a [Entry],
-    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>>;
+    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, CallError>>;
 }

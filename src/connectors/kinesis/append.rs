@@ -1,4 +1,4 @@
-//! Appending to Kinesis: a record is acknowledged when Kinesis returns its sequence number.
+//! Appends to Kinesis. A record is acknowledged once Kinesis has returned its sequence number.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,29 +11,38 @@ use crate::connect::append::{
     Answer, Append, Appended, NewRecord, PartitionInfo, Position, Refusal,
 };
 
-use super::api::{self, Fault, FaultKind, Shard};
-use super::client::{fault, listed};
-use super::fetch::{ATTEMPTS, SOON, insist};
-use super::put::{self, RECORD, Way};
-use super::{Kinesis, streams};
+use super::api::{self, CallError, CallErrorKind, Shard};
+use super::client::{call_error, list_shards};
+use super::fetch::{ATTEMPTS, REQUEST_TIMEOUT, retry};
+use super::put::{self, PutMode, RECORD_MAX_BYTES};
+use super::{Kinesis, info, streams};
 
-/// Attempts of a call. With their pauses they take less than two seconds, if the service refuses at
-/// once.
+/// The number of attempts of a call. If the service refuses at once, they and their pauses take
+/// less than two seconds.
 const ATTEMPTS_OF_CALL: u32 = 4;
-/// Time that the records of a request may take.
+/// The time limit for the records of a request.
 const APPEND_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time that the creation or deletion of a stream may take.
+/// The time limit for the creation or deletion of a stream.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The streams of a region, to append to.
+/// Appends to the streams of a region; made by [`Kinesis::appender`].
 ///
-/// The records of a request are sent together, as many as fit into a call. They may be stored in any
-/// order, even those of one key: Kinesis guarantees no order within a call, and refused records are
-/// sent again in another call.
+/// The records of a request are sent together, as many as fit into a call. They may be stored in
+/// any order, even those of one key: Kinesis guarantees no order within a call, and refused records
+/// are sent again in another call.
 ///
-/// A key that is too long or not UTF-8 is hashed; without a key the value is. Records that a shard
-/// has no room for are tried again for a moment, then refused. A record whose response was lost may
-/// be stored all the same, and twice when it is sent again.
+/// A key that is too long or not UTF-8 is hashed; a record without a key gets a hash of its value.
+/// If a shard has no capacity, the record is retried for a moment, and then refused. A record whose
+/// response was lost may be stored nevertheless, and twice when it is sent again.
+///
+/// ```
+/// use watershed::connect::append::Append;
+/// use watershed::connectors::kinesis::Kinesis;
+///
+/// let appender = Kinesis::open("kinesis://eu-west-1")?.appender();
+/// assert_eq!(appender.describe(), "kinesis eu-west-1");
+/// # Ok::<(), watershed::Error>(())
+/// ```
 pub struct KinesisAppender {
     kinesis: Kinesis,
     append_timeout: Duration,
@@ -41,7 +50,17 @@ pub struct KinesisAppender {
 }
 
 impl Kinesis {
-    /// All streams of the region, to append to.
+    /// Returns an appender for all streams of the region, for a gateway. Nothing is called yet.
+    ///
+    /// ```no_run
+    /// use watershed::connect::append::{Append, NewRecord};
+    /// use watershed::connectors::kinesis::Kinesis;
+    ///
+    /// let appender = Kinesis::open("kinesis://eu-west-1")?.appender();
+    /// let record = NewRecord { value: Some("hello".into()), ..NewRecord::default() };
+    /// let appended = futures::executor::block_on(appender.append("events", vec![record]));
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
     pub fn appender(&self) -> KinesisAppender {
         KinesisAppender {
             kinesis: self.clone(),
@@ -52,7 +71,7 @@ impl Kinesis {
 }
 
 impl KinesisAppender {
-    /// Sets the time that the records of a request may take.
+    /// Sets the time limit for the records of a request.
     #[cfg(test)]
     pub(super) fn timeout(self, append_timeout: Duration) -> Self {
         KinesisAppender { append_timeout, ..self }
@@ -76,7 +95,7 @@ async fn within<T>(
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     let late =
-        || Refusal::Busy(format!("Kinesis gives no answer within {} seconds", limit.as_secs()));
+        || Refusal::Busy(format!("no answer from Kinesis within {} seconds", limit.as_secs()));
     timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 
@@ -89,8 +108,8 @@ impl Append for KinesisAppender {
         self.complete(|kinesis| async move {
             let client = client(&kinesis)?;
             within(
-                SOON,
-                insist("list streams", Some(ATTEMPTS_OF_CALL), || streams::names(client))
+                REQUEST_TIMEOUT,
+                retry("list streams", Some(ATTEMPTS_OF_CALL), || streams::stream_names(client))
                     .map_err(refusal),
             )
             .await
@@ -99,7 +118,7 @@ impl Append for KinesisAppender {
 
     fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<PartitionInfo>> {
         let topic = topic.to_string();
-        self.complete(|kinesis| async move { parts(&kinesis, &topic).await })
+        self.complete(|kinesis| async move { open_shards(&kinesis, &topic).await })
     }
 
     fn append<'a>(
@@ -112,35 +131,35 @@ impl Append for KinesisAppender {
         }
         let (topic, append_timeout) = (topic.to_string(), self.append_timeout);
         self.complete(move |kinesis| async move {
-            let parts = match records.iter().any(|record| record.partition.is_some()) {
-                true => parts(&kinesis, &topic).await?,
+            let shards = match records.iter().any(|record| record.partition.is_some()) {
+                true => open_shards(&kinesis, &topic).await?,
                 false => Vec::new(),
             };
-            let made = records
+            let entries = records
                 .into_iter()
-                .map(|record| made(record, &parts))
+                .map(|record| put_entry(record, &shards))
                 .collect::<Result<Vec<_>, _>>()?;
-            let what = format!("append to stream {topic}");
-            // Outside of the future, so that written records are acknowledged when the others time
-            // out.
-            let mut written = vec![None; made.len()];
+            let action = format!("append to stream {topic}");
+            // Outside of the future, so that the records that were put are acknowledged when the
+            // others time out.
+            let mut written = vec![None; entries.len()];
             let put = put::put(
                 &*kinesis.service.api,
-                &what,
+                &action,
                 &topic,
-                made,
-                Way::Together(ATTEMPTS_OF_CALL),
+                entries,
+                PutMode::Unordered(ATTEMPTS_OF_CALL),
                 &mut written,
             );
             let why = within(append_timeout, put.map_err(refusal)).await.err();
-            let lost = || Refusal::Failed("Kinesis gives no answer".to_string());
-            let place = |written: Option<api::Written>| {
+            let lost = || Refusal::Failed("Kinesis returned no result".to_string());
+            let result = |written: Option<api::Written>| {
                 let written = written.ok_or_else(|| why.clone().unwrap_or_else(lost))?;
                 let partition = Shard::number(&written.shard)
                     .map_err(|error| Refusal::Failed(error.to_string()))?;
                 Ok(Appended { partition, position: Position::Sequence(written.sequence) })
             };
-            Ok(written.into_iter().map(place).collect())
+            Ok(written.into_iter().map(result).collect())
         })
     }
 
@@ -151,13 +170,13 @@ impl Append for KinesisAppender {
             let call = client
                 .create_stream()
                 .stream_name(&topic)
-                .shard_count(streams::count(partitions))
+                .shard_count(streams::shard_count(partitions))
                 .send();
-            let exists = |fault: Fault| {
-                if fault.kind == FaultKind::InUse { Refusal::Exists } else { refusal(fault) }
+            let exists = |error: CallError| {
+                if error.kind == CallErrorKind::InUse { Refusal::Exists } else { refusal(error) }
             };
-            within(SOON, call.map_err(|error| exists(fault(error)))).await?;
-            within(CHANGE_TIMEOUT, streams::settle(client, &topic).map_err(refusal)).await
+            within(REQUEST_TIMEOUT, call.map_err(|error| exists(call_error(error)))).await?;
+            within(CHANGE_TIMEOUT, streams::until_active(client, &topic).map_err(refusal)).await
         })
     }
 
@@ -167,8 +186,8 @@ impl Append for KinesisAppender {
             let client = client(&kinesis)?;
             let call =
                 client.delete_stream().stream_name(&topic).enforce_consumer_deletion(true).send();
-            within(SOON, call.map_err(|error| refusal(fault(error)))).await?;
-            within(CHANGE_TIMEOUT, streams::vanish(client, &topic).map_err(refusal)).await
+            within(REQUEST_TIMEOUT, call.map_err(|error| refusal(call_error(error)))).await?;
+            within(CHANGE_TIMEOUT, streams::until_deleted(client, &topic).map_err(refusal)).await
         })
     }
 
@@ -182,12 +201,12 @@ fn client(kinesis: &Kinesis) -> Result<&Client, Refusal> {
     kinesis.client().map_err(|error| Refusal::Failed(error.to_string()))
 }
 
-/// The open shards of a stream.
-async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<PartitionInfo>, Refusal> {
+/// Returns the open shards of a stream.
+async fn open_shards(kinesis: &Kinesis, stream: &str) -> Result<Vec<PartitionInfo>, Refusal> {
     let client = client(kinesis)?;
-    let list = insist("list shards", Some(ATTEMPTS), || listed(client, stream));
-    let shards = within(SOON, list.map_err(refusal)).await?;
-    let infos = shards.iter().map(streams::info).collect::<Result<Vec<_>, _>>();
+    let list = retry("list shards", Some(ATTEMPTS), || list_shards(client, stream));
+    let shards = within(REQUEST_TIMEOUT, list.map_err(refusal)).await?;
+    let infos = shards.iter().map(info::shard_info).collect::<Result<Vec<_>, _>>();
     let infos = infos.map_err(|error| Refusal::Failed(error.to_string()))?;
     let open = infos.into_iter().filter(|info| !info.closed);
     let mut parts: Vec<PartitionInfo> =
@@ -196,38 +215,39 @@ async fn parts(kinesis: &Kinesis, stream: &str) -> Result<Vec<PartitionInfo>, Re
     Ok(parts)
 }
 
-fn made(record: NewRecord, parts: &[PartitionInfo]) -> Result<api::Entry, Refusal> {
+fn put_entry(record: NewRecord, shards: &[PartitionInfo]) -> Result<api::Entry, Refusal> {
     let hash =
-        |partition| parts.iter().find(|part| part.number == partition).map(|part| part.hashes.0);
+        |partition| shards.iter().find(|part| part.number == partition).map(|part| part.hashes.0);
     let hash = record
         .partition
         .map(|partition| hash(partition).ok_or(Refusal::NoPartition))
         .transpose()?;
     let data = record
         .value
-        .ok_or_else(|| Refusal::Invalid("a record of Kinesis has a value".to_string()))?;
+        .ok_or_else(|| Refusal::Invalid("a record of Kinesis needs a value".to_string()))?;
     let key = match record.key {
-        Some(key) => {
-            String::from_utf8(key.into()).map_or_else(|e| put::hashed(e.as_bytes()), put::key)
-        }
-        None => put::hashed(&data),
+        Some(key) => String::from_utf8(key.into())
+            .map_or_else(|e| put::hashed_key(e.as_bytes()), put::valid_key),
+        None => put::hashed_key(&data),
     };
-    if key.len() + data.len() > RECORD {
+    if key.len() + data.len() > RECORD_MAX_BYTES {
         return Err(Refusal::Invalid("a record of Kinesis has at most a megabyte".to_string()));
     }
     Ok(api::Entry { key, hash, data })
 }
 
-/// The refusal that a fault means for a request.
-fn refusal(fault: Fault) -> Refusal {
-    tracing::debug!(cause = %fault.cause, "refused");
-    match fault.kind {
-        FaultKind::Missing => Refusal::NoTopic,
-        FaultKind::Denied => Refusal::Denied("Kinesis does not let this gateway in".to_string()),
-        FaultKind::Invalid => Refusal::Invalid(fault.cause.to_string()),
-        FaultKind::InUse => Refusal::Busy("the stream is being made or changed".to_string()),
-        FaultKind::Passing | FaultKind::Throttled | FaultKind::Expired => {
-            Refusal::Busy("Kinesis takes no more at the moment".to_string())
+/// Returns the refusal of a request whose call failed.
+fn refusal(error: CallError) -> Refusal {
+    tracing::debug!(cause = %error.cause, "refused");
+    match error.kind {
+        CallErrorKind::Missing => Refusal::NoTopic,
+        CallErrorKind::Denied => {
+            Refusal::Denied("Kinesis refuses access to this gateway".to_string())
+        }
+        CallErrorKind::Invalid => Refusal::Invalid(error.cause.to_string()),
+        CallErrorKind::InUse => Refusal::Busy("the stream is being created or changed".to_string()),
+        CallErrorKind::Transient | CallErrorKind::Throttled | CallErrorKind::Expired => {
+            Refusal::Busy("Kinesis accepts no more records at the moment".to_string())
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The service through the AWS SDK. It never tries again by itself: who calls knows how fast and
-//! how often it may.
+//! Calls the service by the AWS SDK. The SDK retries nothing: the callers know their limits and
+//! pauses.
 
 use std::error::Error as StdError;
 use std::time::Duration;
@@ -20,16 +20,16 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written};
+use super::api::{Api, CallError, CallErrorKind, Entry, Page, Shard, Start, StoredRecord, Written};
 use crate::time::Timestamp;
 
-const CONNECTING: Duration = Duration::from_secs(3);
-const CALLING: Duration = Duration::from_secs(15);
-/// How old what is read may be, in milliseconds, so that retention, a day at least, leaves what
-/// follows for as long as an iterator lives.
-const YOUNG: i64 = 23 * 3_600_000;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+const CALL_TIMEOUT: Duration = Duration::from_secs(15);
+/// The oldest age, in milliseconds, of records whose successors are safe. Retention is a day at
+/// least, so that the successors outlive an iterator.
+const SAFE_AGE_MS: i64 = 23 * 3_600_000;
 
-/// What the environment says, for a region.
+/// Loads the AWS environment, for a region.
 pub(super) async fn config(region: &str) -> SdkConfig {
     let region = Region::new(region.to_string());
     aws_config::defaults(BehaviorVersion::latest()).region(region).http_client(http()).load().await
@@ -39,35 +39,47 @@ fn http() -> SharedHttpClient {
     Builder::new().tls_provider(Provider::Rustls(CryptoMode::Ring)).build_https()
 }
 
-/// A client that gives up in time, and tries nothing twice: that would hide throttling and wait
-/// inside a call.
+/// Returns a client with time limits and without retries. Retries of the SDK would hide throttling,
+/// and block inside of a call.
 pub(super) fn client(config: &SdkConfig) -> Client {
-    let times =
-        TimeoutConfig::builder().connect_timeout(CONNECTING).operation_timeout(CALLING).build();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_timeout(CALL_TIMEOUT)
+        .build();
     let http = config.http_client().unwrap_or_else(http);
     let config = aws_sdk_kinesis::config::Builder::from(config).http_client(http);
-    Client::from_conf(config.retry_config(RetryConfig::disabled()).timeout_config(times).build())
+    Client::from_conf(config.retry_config(RetryConfig::disabled()).timeout_config(timeouts).build())
 }
 
-/// The calls, by the SDK.
+/// Makes the calls by the SDK.
 pub(super) struct Sdk(pub(super) Client);
 
 impl Api for Sdk {
-    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>> {
+    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, CallError>> {
         async move {
-            let answer =
-                self.0.describe_stream_summary().stream_name(stream).send().await.map_err(fault)?;
-            let summary =
-                answer.stream_description_summary.ok_or_else(|| passing("no description came"))?;
+            let response = self
+                .0
+                .describe_stream_summary()
+                .stream_name(stream)
+                .send()
+                .await
+                .map_err(call_error)?;
+            let summary = response
+                .stream_description_summary
+                .ok_or_else(|| transient("the response has no description"))?;
             let created = summary.stream_creation_timestamp.secs();
             Ok(format!("{}, created {created}", summary.stream_arn))
         }
         .boxed()
     }
 
-    fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>> {
+    fn shards<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, CallError>> {
         async move {
-            listed(&self.0, stream).await?.iter().map(shard).collect::<Result<Vec<_>, Fault>>()
+            list_shards(&self.0, stream)
+                .await?
+                .iter()
+                .map(shard)
+                .collect::<Result<Vec<_>, CallError>>()
         }
         .boxed()
     }
@@ -77,29 +89,33 @@ impl Api for Sdk {
         stream: &'a str,
         shard: &'a str,
         start: &'a Start,
-    ) -> BoxFuture<'a, Result<String, Fault>> {
+    ) -> BoxFuture<'a, Result<String, CallError>> {
         let call = self.0.get_shard_iterator().stream_name(stream).shard_id(shard);
         let call = match start {
-            Start::Horizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
-            Start::At(sequence) => call
+            Start::TrimHorizon => call.shard_iterator_type(ShardIteratorType::TrimHorizon),
+            Start::AtSequence(sequence) => call
                 .shard_iterator_type(ShardIteratorType::AtSequenceNumber)
                 .starting_sequence_number(sequence),
         };
         async move {
             call.send()
                 .await
-                .map_err(fault)?
+                .map_err(call_error)?
                 .shard_iterator
-                .ok_or_else(|| passing("no iterator came"))
+                .ok_or_else(|| transient("the response has no iterator"))
         }
         .boxed()
     }
 
-    fn records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Page, Fault>> {
+    fn records<'a>(
+        &'a self,
+        iterator: &'a str,
+        limit: i32,
+    ) -> BoxFuture<'a, Result<Page, CallError>> {
         let call = self.0.get_records().shard_iterator(iterator).limit(limit);
         async move {
-            let answer = call.send().await.map_err(fault)?;
-            let raw = |record: aws_sdk_kinesis::types::Record| Raw {
+            let response = call.send().await.map_err(call_error)?;
+            let stored = |record: aws_sdk_kinesis::types::Record| StoredRecord {
                 arrived: record
                     .approximate_arrival_timestamp
                     .and_then(|time| i64::try_from(time.as_nanos() / 1000).ok().map(Timestamp)),
@@ -107,14 +123,16 @@ impl Api for Sdk {
                 key: record.partition_key,
                 data: record.data.into_inner(),
             };
-            // An answer that is full says nothing of what is behind it.
-            let newest =
-                answer.millis_behind_latest == Some(0) && answer.records.len() < limit as usize;
-            Ok::<_, Fault>(Page {
-                records: answer.records.into_iter().map(raw).collect(),
-                next: answer.next_shard_iterator,
-                newest,
-                old: answer.millis_behind_latest.is_some_and(|behind| behind > YOUNG),
+            // A full page may be followed by more records.
+            let caught_up =
+                response.millis_behind_latest == Some(0) && response.records.len() < limit as usize;
+            Ok::<_, CallError>(Page {
+                records: response.records.into_iter().map(stored).collect(),
+                next: response.next_shard_iterator,
+                caught_up,
+                near_horizon: response
+                    .millis_behind_latest
+                    .is_some_and(|behind| behind > SAFE_AGE_MS),
             })
         }
         .boxed()
@@ -124,7 +142,7 @@ impl Api for Sdk {
         &'a self,
         stream: &'a str,
         entries: &'a [Entry],
-    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>> {
+    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, CallError>> {
         async move {
             let entry = |entry: &Entry| {
                 let hash = entry.hash.map(|hash| hash.to_string());
@@ -135,51 +153,51 @@ impl Api for Sdk {
             };
             let entries = entries.iter().map(entry).collect::<Result<_, _>>();
             let entries =
-                entries.map_err(|e| Fault { kind: FaultKind::Invalid, cause: e.into() })?;
-            let answer = self
+                entries.map_err(|e| CallError { kind: CallErrorKind::Invalid, cause: e.into() })?;
+            let response = self
                 .0
                 .put_records()
                 .stream_name(stream)
                 .set_records(Some(entries))
                 .send()
                 .await
-                .map_err(fault)?;
+                .map_err(call_error)?;
             let written = |result: PutRecordsResultEntry| match (
                 result.error_code,
                 result.shard_id,
                 result.sequence_number,
             ) {
                 (None, Some(shard), Some(sequence)) => Ok(Written { shard, sequence }),
-                (code, ..) => Err(code.unwrap_or_else(|| "no answer".to_string())),
+                (code, ..) => Err(code.unwrap_or_else(|| "no result".to_string())),
             };
-            Ok::<_, Fault>(answer.records.into_iter().map(written).collect())
+            Ok::<_, CallError>(response.records.into_iter().map(written).collect())
         }
         .boxed()
     }
 }
 
-/// All shards of a stream, as the service tells them.
-pub(super) async fn listed(client: &Client, stream: &str) -> Result<Vec<Listed>, Fault> {
+/// Returns all shards of a stream, as the service lists them.
+pub(super) async fn list_shards(client: &Client, stream: &str) -> Result<Vec<Listed>, CallError> {
     let (mut shards, mut token) = (Vec::new(), None);
     loop {
         let call = client.list_shards();
-        // The name or the token: both together are refused.
+        // Give the name or the token: a call with both is refused.
         let call = match token {
             None => call.stream_name(stream),
             Some(token) => call.next_token(token),
         };
-        let answer = call.send().await.map_err(fault)?;
-        shards.extend(answer.shards.unwrap_or_default());
-        token = answer.next_token;
+        let response = call.send().await.map_err(call_error)?;
+        shards.extend(response.shards.unwrap_or_default());
+        token = response.next_token;
         if token.is_none() {
             return Ok(shards);
         }
     }
 }
 
-fn shard(listed: &Listed) -> Result<Shard, Fault> {
+fn shard(listed: &Listed) -> Result<Shard, CallError> {
     let number = |id: &str| {
-        Shard::number(id).map_err(|e| Fault { kind: FaultKind::Invalid, cause: e.into() })
+        Shard::number(id).map_err(|e| CallError { kind: CallErrorKind::Invalid, cause: e.into() })
     };
     let parents = [&listed.parent_shard_id, &listed.adjacent_parent_shard_id];
     Ok(Shard {
@@ -192,26 +210,26 @@ fn shard(listed: &Listed) -> Result<Shard, Fault> {
     })
 }
 
-fn passing(what: &str) -> Fault {
-    Fault { kind: FaultKind::Passing, cause: what.into() }
+fn transient(cause: &str) -> CallError {
+    CallError { kind: CallErrorKind::Transient, cause: cause.into() }
 }
 
-/// What can be done about an error of the SDK.
-pub(super) fn fault<E, R>(error: SdkError<E, R>) -> Fault
+/// Classifies an error of the SDK.
+pub(super) fn call_error<E, R>(error: SdkError<E, R>) -> CallError
 where
     E: ProvideErrorMetadata + StdError + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
     let code = error.code().unwrap_or_default().to_string();
     let kind = match code.as_str() {
-        "ExpiredIteratorException" => FaultKind::Expired,
-        "ResourceNotFoundException" => FaultKind::Missing,
-        "ResourceInUseException" => FaultKind::InUse,
+        "ExpiredIteratorException" => CallErrorKind::Expired,
+        "ResourceNotFoundException" => CallErrorKind::Missing,
+        "ResourceInUseException" => CallErrorKind::InUse,
         "LimitExceededException"
         | "ProvisionedThroughputExceededException"
         | "ThrottlingException"
-        | "KMSThrottlingException" => FaultKind::Throttled,
-        "InvalidArgumentException" | "ValidationException" => FaultKind::Invalid,
+        | "KMSThrottlingException" => CallErrorKind::Throttled,
+        "InvalidArgumentException" | "ValidationException" => CallErrorKind::Invalid,
         "AccessDeniedException"
         | "UnrecognizedClientException"
         | "InvalidClientTokenId"
@@ -226,30 +244,31 @@ where
         | "KMSDisabledException"
         | "KMSInvalidStateException"
         | "KMSNotFoundException"
-        | "KMSOptInRequired" => FaultKind::Denied,
-        _ if has_no_credentials(&error) => FaultKind::Denied,
-        _ if matches!(error, SdkError::ConstructionFailure(_)) => FaultKind::Invalid,
-        _ => FaultKind::Passing,
+        | "KMSOptInRequired" => CallErrorKind::Denied,
+        _ if has_no_credentials(&error) => CallErrorKind::Denied,
+        _ if matches!(error, SdkError::ConstructionFailure(_)) => CallErrorKind::Invalid,
+        _ => CallErrorKind::Transient,
     };
-    // The SDK's own text of a service error is only its type; its answers are not shown, for they
-    // may be long.
+    // The SDK shows only the type of a service error. Responses are not shown, because they may be
+    // long.
     let cause = match (error.message(), code.is_empty()) {
         (Some(message), false) => format!("{code}, {message}").into(),
         (None, false) => code.into(),
-        _ => said(&error).into(),
+        _ => messages(&error).into(),
     };
-    Fault { kind, cause }
+    CallError { kind, cause }
 }
 
 fn has_no_credentials(error: &(dyn StdError + 'static)) -> bool {
     causes(error).any(|cause| cause.is::<CredentialsError>())
 }
 
-/// All that an error says of itself: of a connection, no single layer tells enough.
-fn said(error: &(dyn StdError + 'static)) -> String {
+/// Returns the messages of an error and its causes. For a failed connection, no single one is
+/// enough.
+fn messages(error: &(dyn StdError + 'static)) -> String {
     let mut texts: Vec<String> = causes(error).map(ToString::to_string).collect();
     texts.dedup();
-    // Where no credentials are, a page follows of where they were looked for.
+    // Without credentials, the SDK appends a long list of the places where it looked.
     texts.join(": ").split(" Attempted:").next().unwrap_or_default().to_string()
 }
 

@@ -1,4 +1,4 @@
-//! Asking one shard for its records, call after call, at the pace the service allows.
+//! Fetches the records of one shard, at the rate that the service allows.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,82 +9,112 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::{Advice, Error, Result};
 
-use super::api::{Api, Fault, FaultKind, Page, Raw, Start};
-use super::lineage::Lineage;
+use super::api::{Api, CallError, CallErrorKind, Page, Start, StoredRecord};
+use super::shard_tree::ShardTree;
 
-/// Five calls a second and shard are allowed, and two megabytes, to all its readers together.
-pub(super) const PACE: Duration = Duration::from_millis(210);
-const BYTES_A_SECOND: usize = 2 << 20;
-/// Iterators live for five minutes; one that waited for so long is not tried.
-const FRESH: Duration = Duration::from_secs(240);
-/// The wait before a call is made again, at first and at most.
-const PAUSE: Duration = Duration::from_millis(200);
-const LONG_PAUSE: Duration = Duration::from_secs(10);
-/// How often a call is made before it is given up: for seven seconds of pauses.
+/// Per shard, all readers together may make five calls and read two megabytes a second.
+pub(super) const POLL_INTERVAL: Duration = Duration::from_millis(210);
+const BYTES_PER_SECOND: usize = 2 << 20;
+/// Iterators are valid for five minutes. An older one is not used.
+const ITERATOR_MAX_AGE: Duration = Duration::from_secs(240);
+/// The pauses between retries: the first, and the longest.
+const MIN_PAUSE: Duration = Duration::from_millis(200);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
+/// The number of attempts of a call, which take seven seconds of pauses.
 pub(super) const ATTEMPTS: u32 = 6;
-/// The longest it is asked, so that a service which gives no answer is soon reported.
-pub(super) const SOON: Duration = Duration::from_secs(12);
-/// As many as one call can return.
-pub(super) const ALL: i32 = 10_000;
+/// The time limit of a request with all its retries, so that a silent service is soon reported.
+pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(12);
+/// The most records that one call can return.
+pub(super) const PAGE_MAX_RECORDS: i32 = 10_000;
 
-/// Calls until it succeeds: again after a fault that passes, with longer and longer pauses,
-/// `attempts` times or for ever.
-pub(super) async fn insist<T, F: Future<Output = Result<T, Fault>>>(
-    what: &str,
+/// Retries a call after transient failures, with growing pauses: `attempts` times, or for ever.
+pub(super) async fn retry<T, F: Future<Output = Result<T, CallError>>>(
+    action: &str,
     attempts: Option<u32>,
     mut call: impl FnMut() -> F,
-) -> Result<T, Fault> {
-    let (mut pause, mut made) = (PAUSE, 1);
+) -> Result<T, CallError> {
+    let (mut pause, mut attempt) = (MIN_PAUSE, 1);
     loop {
         match call().await {
-            Err(fault) if fault.passes() && attempts.is_none_or(|attempts| made < attempts) => {
-                tracing::debug!(what, made, cause = %fault.cause, "call Kinesis again");
-                if made.is_power_of_two() && made >= ATTEMPTS {
-                    tracing::warn!(what, made, cause = %fault.cause, "Kinesis gives no answer");
+            Err(error)
+                if error.is_transient() && attempts.is_none_or(|attempts| attempt < attempts) =>
+            {
+                tracing::debug!(action, attempt, cause = %error.cause, "retry a call of Kinesis");
+                if attempt.is_power_of_two() && attempt >= ATTEMPTS {
+                    tracing::warn!(action, attempt, cause = %error.cause, "no answer from Kinesis");
                 }
                 sleep(pause).await;
-                pause = (pause * 2).min(LONG_PAUSE);
-                made = made.saturating_add(1);
+                pause = (pause * 2).min(MAX_PAUSE);
+                attempt = attempt.saturating_add(1);
             }
             other => return other,
         }
     }
 }
 
-/// Gives up what isn't done within [`SOON`].
-pub(super) async fn soon<T>(call: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
-    let late = || Fault {
-        kind: FaultKind::Passing,
-        cause: format!("no answer within {} seconds", SOON.as_secs()).into(),
+/// Limits a request to [`REQUEST_TIMEOUT`].
+pub(super) async fn within_timeout<T>(
+    call: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    let late = || CallError {
+        kind: CallErrorKind::Transient,
+        cause: format!("no answer within {} seconds", REQUEST_TIMEOUT.as_secs()).into(),
     };
-    timeout(SOON, call).await.unwrap_or_else(|_| Err(late()))
+    timeout(REQUEST_TIMEOUT, call).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// What a reader gets of its shard.
+/// An item that a reader receives of its shard.
 pub(super) enum Item {
-    /// Records, at least one; there is room for no more than some pages in all.
-    Page(Vec<Raw>, OwnedSemaphorePermit),
-    /// The end of what was there, and whether it is that of the shard.
-    End(bool),
+    /// Records, at least one. The permit limits the pages in memory.
+    Page {
+        records: Vec<StoredRecord>,
+        permit: OwnedSemaphorePermit,
+    },
+    /// The end of the reading.
+    End(Ending),
     Failed(Error),
 }
 
-/// Reads a shard on and on.
+/// The reason why a reading ends.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    /// The shard is closed, and read to its end.
+    ShardClosed,
+    /// The reading has caught up, or the reader is gone.
+    CaughtUp,
+}
+
+/// The time at which a reader may begin.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum FirstRead {
+    /// Begin once all parents of the shard have been read.
+    AfterParents,
+    Now,
+}
+
+/// A record that must come next.
+pub(super) struct Expected {
+    pub(super) sequence: String,
+    /// True if the record itself is before the position.
+    pub(super) already_read: bool,
+}
+
+/// Fetches a shard page by page.
 pub(super) struct Fetcher {
     pub(super) api: Arc<dyn Api>,
-    pub(super) lineage: Arc<Lineage>,
-    pub(super) room: Arc<Semaphore>,
-    pub(super) pace: Duration,
+    pub(super) shard_tree: Arc<ShardTree>,
+    pub(super) permits: Arc<Semaphore>,
+    pub(super) poll_interval: Duration,
     pub(super) stream: String,
     pub(super) number: u32,
     pub(super) shard: String,
     pub(super) follow: bool,
-    /// Whether the shard has an end that was known when it was opened: then that is the end of what
-    /// was there.
+    /// True if the shard was closed when the reader was opened. Then the reading ends with the
+    /// shard.
     pub(super) closed: bool,
     pub(super) iterator: Option<String>,
-    /// The record that must come next, and whether it is still to be handed over.
-    pub(super) expected: Option<(String, bool)>,
+    /// The record that must come next.
+    pub(super) expected: Option<Expected>,
     /// The last record that was read.
     pub(super) last: Option<String>,
 }
@@ -94,116 +124,122 @@ impl Fetcher {
         format!("stream {}, shard {}", self.stream, self.number)
     }
 
-    /// The next page. A position is the record before it, which is read again and must be there:
-    /// Kinesis itself skips without a word what it no longer has.
+    /// Returns the next page.
+    ///
+    /// A position is verified by its previous record, which is read again and must exist. Kinesis
+    /// itself silently skips records that retention has deleted.
     pub(super) async fn next(&mut self, limit: i32) -> Result<Page> {
-        let what = format!("read {}", self.name());
+        let action = format!("read {}", self.name());
         let attempts = (!self.follow).then_some(ATTEMPTS);
         let mut page = loop {
             let iterator = match self.iterator.take() {
                 Some(iterator) => iterator,
-                None => self.begin(&what, attempts).await?,
+                None => self.new_iterator(&action, attempts).await?,
             };
-            match insist(&what, attempts, || self.api.records(&iterator, limit)).await {
+            match retry(&action, attempts, || self.api.records(&iterator, limit)).await {
                 Ok(page) => break page,
-                Err(fault) if fault.kind == FaultKind::Expired => {}
-                Err(fault) => return Err(fault.error(&what)),
+                Err(error) if error.kind == CallErrorKind::Expired => {}
+                Err(error) => return Err(error.error(&action)),
             }
         };
         self.iterator.clone_from(&page.next);
         let last = page.records.last().map(|record| record.sequence.clone());
-        if let Some((sequence, fresh)) = &self.expected {
+        if let Some(Expected { sequence, already_read }) = &self.expected {
             match page.records.first() {
-                None if page.next.is_some() && !page.newest => return Ok(page),
+                None if page.next.is_some() && !page.caught_up => return Ok(page),
                 Some(record) if record.sequence == *sequence => {
-                    if !fresh {
+                    if *already_read {
                         page.records.remove(0);
                     }
                     self.expected = None;
                 }
-                _ => return Err(self.gone(sequence)),
+                _ => return Err(self.missing(sequence)),
             }
         }
         self.last = last.or(self.last.take());
-        // An iterator, too, passes over what retention took in the meantime.
-        if page.old && !page.records.is_empty() {
+        // An iterator silently skips records that retention has deleted in the meantime. A new one
+        // verifies the position.
+        if page.near_horizon && !page.records.is_empty() {
             self.iterator = None;
         }
         Ok(page)
     }
 
-    /// A new iterator where the reading stands.
-    async fn begin(&mut self, what: &str, attempts: Option<u32>) -> Result<String> {
+    /// Returns a new iterator at the current position.
+    async fn new_iterator(&mut self, action: &str, attempts: Option<u32>) -> Result<String> {
         if self.expected.is_none() {
-            self.expected = self.last.clone().map(|last| (last, false));
+            self.expected =
+                self.last.clone().map(|sequence| Expected { sequence, already_read: true });
         }
         let start = self
             .expected
             .as_ref()
-            .map_or(Start::Horizon, |(sequence, _)| Start::At(sequence.clone()));
-        let made =
-            insist(what, attempts, || self.api.iterator(&self.stream, &self.shard, &start)).await;
-        made.map_err(|fault| match (&start, fault.kind) {
-            (Start::At(sequence), FaultKind::Invalid | FaultKind::Missing) => {
-                self.gone(sequence).because(fault.cause)
+            .map_or(Start::TrimHorizon, |expected| Start::AtSequence(expected.sequence.clone()));
+        let attempt =
+            retry(action, attempts, || self.api.iterator(&self.stream, &self.shard, &start)).await;
+        attempt.map_err(|error| match (&start, error.kind) {
+            (Start::AtSequence(sequence), CallErrorKind::Invalid | CallErrorKind::Missing) => {
+                self.missing(sequence).because(error.cause)
             }
-            _ => fault.error(what),
+            _ => error.error(action),
         })
     }
 
-    fn gone(&self, sequence: &str) -> Error {
+    fn missing(&self, sequence: &str) -> Error {
         Error::data(format!(
-            "can't go on reading {}: it no longer holds record {sequence}",
+            "can't continue reading {}: it no longer has record {sequence}",
             self.name()
         ))
         .hint(
-            "Retention took it away, or the stream was made anew: lengthen the retention, or begin \
-             anew.",
+            "Retention deleted it, or the stream was recreated: lengthen the retention, or start \
+             with a new state.",
         )
         .advise(Advice::BeginAnew)
     }
 
-    /// Hands pages to a reader, to the end. A shard whose position is its beginning waits for its
-    /// parents.
-    pub(super) async fn run(mut self, fresh: bool, reader: Sender<Item>) {
-        if fresh {
-            self.lineage.parents(self.number).await;
+    /// Sends pages to the reader until the end.
+    pub(super) async fn run(mut self, start: FirstRead, reader: Sender<Item>) {
+        if start == FirstRead::AfterParents {
+            self.shard_tree.wait_for_parents(self.number).await;
         }
         let last = self.pages(&reader).await.map_or_else(Item::Failed, Item::End);
-        // A reader that is gone needs no end.
+        // The reader may be gone.
         let _ = reader.send(last).await;
     }
 
-    async fn pages(&mut self, reader: &Sender<Item>) -> Result<bool> {
+    async fn pages(&mut self, reader: &Sender<Item>) -> Result<Ending> {
         loop {
-            let room = async {
-                let place = reader.reserve().await;
-                (place, self.room.clone().acquire_owned().await)
+            let both = async {
+                let slot = reader.reserve().await;
+                (slot, self.permits.clone().acquire_owned().await)
             };
-            let room = match timeout(FRESH, room).await.ok() {
-                Some(room) => room,
+            let both = match timeout(ITERATOR_MAX_AGE, both).await.ok() {
+                Some(both) => both,
                 None => {
                     self.iterator = None;
-                    (reader.reserve().await, self.room.clone().acquire_owned().await)
+                    (reader.reserve().await, self.permits.clone().acquire_owned().await)
                 }
             };
-            // Nobody reads on.
-            let (Ok(place), Ok(permit)) = room else { return Ok(false) };
-            let page = self.next(ALL).await?;
+            // The reader is gone.
+            let (Ok(slot), Ok(permit)) = both else { return Ok(Ending::CaughtUp) };
+            let page = self.next(PAGE_MAX_RECORDS).await?;
             let bytes: usize = page.records.iter().map(|record| record.data.len()).sum();
             if page.records.is_empty() {
                 drop(permit);
             } else {
-                place.send(Item::Page(page.records, permit));
+                slot.send(Item::Page { records: page.records, permit });
             }
             if page.next.is_none() {
-                return Ok(true);
+                return Ok(Ending::ShardClosed);
             }
-            if page.newest && !self.follow && !self.closed {
-                return Ok(false);
+            if page.caught_up && !self.follow && !self.closed {
+                return Ok(Ending::CaughtUp);
             }
-            sleep(self.pace.max(Duration::from_secs(1) * bytes as u32 / BYTES_A_SECOND as u32))
-                .await;
+            sleep(
+                self.poll_interval
+                    .max(Duration::from_secs(1) * bytes as u32 / BYTES_PER_SECOND as u32),
+            )
+            .await;
         }
     }
 }

@@ -1,21 +1,23 @@
-//! Records that a producer packed into one: a magic word, a Protocol Buffers message and its MD5
-//! sum, as the Kinesis Producer Library writes them.
+//! Unpacks aggregated records of the Kinesis Producer Library. Their format is a magic number, a
+//! message in Protocol Buffers, and its MD5 sum.
 //!
 //! ```text
-//! F3 89 9A C2 · message · MD5 of the message        message: 1 = keys (repeated string) · 3 = records (repeated)
-//!                                                   record:  1 = index of its key · 3 = data
+//! F3 89 9A C2 · message · MD5 of the message
+//!
+//! message: 1 = keys (repeated string) · 3 = records (repeated)
+//! record:  1 = index of its key · 3 = data
 //! ```
 
 use md5::{Digest, Md5};
 
 const MAGIC: [u8; 4] = [0xf3, 0x89, 0x9a, 0xc2];
-const SUM: usize = 16;
+const MD5_BYTES: usize = 16;
 
-/// Key and data of each record in `raw`; `None` of what is not packed, or not rightly: it is a
-/// record as it is, to the KCL too.
+/// Returns key and data of each record in `raw`. Returns `None` if it is not an aggregated record
+/// or damaged; it is then a plain record, as for the KCL.
 pub(super) fn unpack(raw: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     let packed = raw.strip_prefix(&MAGIC)?;
-    let (message, sum) = packed.split_at_checked(packed.len().checked_sub(SUM)?)?;
+    let (message, sum) = packed.split_at_checked(packed.len().checked_sub(MD5_BYTES)?)?;
     if Md5::digest(message)[..] != *sum {
         return None;
     }
@@ -43,7 +45,7 @@ pub(super) fn unpack(raw: &[u8]) -> Option<Vec<(&str, &[u8])>> {
     records.into_iter().map(open).collect()
 }
 
-/// The fields of a message that are still ahead.
+/// The remaining fields of a message.
 struct Fields<'a>(&'a [u8]);
 
 enum Field<'a> {
@@ -52,8 +54,8 @@ enum Field<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// The number of the next field and its content, nothing at the end; `None` of what is no
-    /// message.
+    /// Returns number and content of the next field, or `Some(None)` at the end. Returns `None` if
+    /// the message is damaged.
     fn next(&mut self) -> Option<Option<(u64, Field<'a>)>> {
         if self.0.is_empty() {
             return Some(None);

@@ -1,4 +1,4 @@
-//! Writing: rows as JSON, which wait in the manifest until they are in the stream.
+//! Writes rows as JSON. They are in the manifest first, and then put into the stream.
 
 use std::mem;
 use std::ops::Range;
@@ -16,10 +16,10 @@ use crate::row::{Row, Value, write_object};
 
 use super::KinesisStream;
 use super::api::Entry;
-use super::put::{self, Way};
+use super::put::{self, PutMode};
 
-/// A row on its way, as the manifest keeps it: its partition key, and the text of its object, which
-/// no parser may round.
+/// A row in the manifest: its partition key, and the text of its JSON object. The text stays
+/// unparsed, because a parser would round numbers.
 #[derive(Debug, Serialize, Deserialize)]
 struct Staged(String, String);
 
@@ -35,19 +35,19 @@ impl Sink for KinesisStream {
     fn check(&self, schema: &Schema, _context: &SinkContext) -> Result<()> {
         if schema.mode == Mode::Snapshot {
             return Err(Error::config(format!(
-                "can't keep the table {} in {}: a stream holds every row that ever came",
+                "can't keep the table {} in {}: a stream keeps every row",
                 schema.topic,
                 self.name()
             ))
-            .hint("Bind the topic to a table, or write a stream to Kinesis."));
+            .hint("Bind the topic to a table, or write a stream of rows to Kinesis."));
         }
-        // Now, rather than after the first commit has been decided.
+        // Check this now, and not after the first commit has been decided.
         crate::connect::Source::partitions(self).map(drop)
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         self.check(schema, context)?;
-        Ok(Box::new(Puts { stream: self.clone(), app: context.app.clone() }))
+        Ok(Box::new(StreamCommitter { stream: self.clone(), app: context.app.clone() }))
     }
 
     fn writers(
@@ -58,17 +58,17 @@ impl Sink for KinesisStream {
         workers: Range<usize>,
     ) -> Result<Vec<Box<dyn Recovering>>> {
         let schema = Arc::new(schema.clone());
-        let writer = || Rows { schema: schema.clone(), rows: Vec::new() };
+        let writer = || RowWriter { schema: schema.clone(), rows: Vec::new() };
         Ok(workers.map(|_| Box::new(CountRows::before(writer())) as _).collect())
     }
 }
 
-struct Rows {
+struct RowWriter {
     schema: Arc<Schema>,
     rows: Vec<Staged>,
 }
 
-impl Writer for Rows {
+impl Writer for RowWriter {
     fn insert(&mut self, _slot: u32, row: &dyn Row) -> Result<()> {
         let object = self.json(self.schema.columns.len(), row)?;
         let mut values = Vec::new();
@@ -77,7 +77,7 @@ impl Writer for Rows {
             (Some(Value::Text(key)), 0 | 1) => key,
             (_, columns) => self.json(columns.max(1), row)?,
         };
-        self.rows.push(Staged(put::key(key), object));
+        self.rows.push(Staged(put::valid_key(key), object));
         Ok(())
     }
 
@@ -89,23 +89,23 @@ impl Writer for Rows {
     }
 }
 
-impl Rows {
-    /// The first `fields` columns of a row as the text of an object.
+impl RowWriter {
+    /// Returns the first `fields` columns of a row as the text of an object.
     fn json(&self, fields: usize, row: &dyn Row) -> Result<String> {
         let mut out = Vec::new();
-        write_object(&self.schema.columns, fields, row, &mut out).map_err(|trouble| {
-            Error::data(format!("can't write a row of {} as JSON: {trouble}", self.schema.topic))
+        write_object(&self.schema.columns, fields, row, &mut out).map_err(|error| {
+            Error::data(format!("can't write a row of {} as JSON: {error}", self.schema.topic))
         })?;
-        String::from_utf8(out).map_err(|e| Error::internal("JSON is no text").because(e))
+        String::from_utf8(out).map_err(|e| Error::internal("JSON is not UTF-8").because(e))
     }
 }
 
-struct Puts {
+struct StreamCommitter {
     stream: KinesisStream,
     app: String,
 }
 
-impl Committer for Puts {
+impl Committer for StreamCommitter {
     fn recovered(&mut self, _found: FoundRows) -> Result<()> {
         Ok(())
     }
@@ -119,13 +119,14 @@ impl Committer for Puts {
             return Ok(None);
         }
         for (number, Staged(key, object)) in all.iter_mut().enumerate() {
-            // A row has a column at least, and its object ends with a brace.
+            // The object ends with a brace, and has at least one field, because a row has at least
+            // one column.
             object.truncate(object.len() - 1);
             object.push_str(&format!(
                 ",\"_record\":{}}}",
                 Json::from(format!("{}/{n}/{number}", self.app))
             ));
-            if object.len() + key.len() > put::RECORD {
+            if object.len() + key.len() > put::RECORD_MAX_BYTES {
                 let bytes = object.len();
                 return Err(Error::data(format!(
                     "can't write to {}: a row has {bytes} bytes",
@@ -149,19 +150,19 @@ impl Committer for Puts {
             .because(e)
         };
         let rows = Vec::<Staged>::deserialize(content).map_err(damaged)?;
-        let what = format!("write commit {n} to {}", self.stream.name());
+        let action = format!("write commit {n} to {}", self.stream.name());
         let service = &self.stream.kinesis.service;
         let entry = |Staged(key, data)| Entry { key, hash: None, data: String::into(data) };
         let entries: Vec<Entry> = rows.into_iter().map(entry).collect();
         let mut written = vec![None; entries.len()];
         let put = put::put(
             &*service.api,
-            &what,
+            &action,
             &self.stream.stream,
             entries,
-            Way::InOrder,
+            PutMode::Ordered,
             &mut written,
         );
-        service.runtime.block_on(put).map_err(|fault| fault.error(&what))
+        service.runtime.block_on(put).map_err(|error| error.error(&action))
     }
 }

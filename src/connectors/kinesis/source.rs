@@ -1,4 +1,4 @@
-//! Reading: a task a shard fetches pages ahead, a reader opens what is packed in them and counts
+//! Reads shards. A task per shard fetches pages ahead; the reader unpacks their records and counts
 //! offsets.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -17,14 +17,16 @@ use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Advice, Error, Result};
 use crate::record::Batch;
 
-use super::api::{FaultKind, Raw, Shard};
-use super::fetch::{ALL, ATTEMPTS, Fetcher, Item, insist, soon};
-use super::lineage::{Known, Lineage};
-use super::{KinesisStream, OFFSETS, kpl};
+use super::api::{CallErrorKind, Shard, StoredRecord};
+use super::fetch::{
+    ATTEMPTS, Ending, Expected, Fetcher, FirstRead, Item, PAGE_MAX_RECORDS, retry, within_timeout,
+};
+use super::shard_tree::{KnownPosition, ShardPositions, ShardTree};
+use super::{KinesisStream, OFFSETS_PER_SHARD, kpl};
 
-/// After how many bytes or records a batch is handed over.
-const CHUNK: usize = 1 << 20;
-const RECORDS: usize = 4096;
+/// A batch ends after this many bytes or records.
+const BATCH_BYTES: usize = 1 << 20;
+const BATCH_RECORDS: usize = 4096;
 
 impl Source for KinesisStream {
     fn describe(&self) -> String {
@@ -36,50 +38,55 @@ impl Source for KinesisStream {
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        let what = format!("list the shards of {}", self.name());
+        let action = format!("list the shards of {}", self.name());
         let service = &self.kinesis.service;
-        let list = insist(&what, Some(ATTEMPTS), || service.api.shards(&self.stream));
-        let error = match service.runtime.block_on(soon(list)) {
-            Ok(shards) => return Ok(self.lineage.list(shards)),
-            Err(fault) if !fault.passes() => return Err(fault.error(&what)),
-            Err(fault) => fault.error(&what),
+        let list = retry(&action, Some(ATTEMPTS), || service.api.shards(&self.stream));
+        let error = match service.runtime.block_on(within_timeout(list)) {
+            Ok(shards) => return Ok(self.shard_tree.update(shards)),
+            Err(error) if !error.is_transient() => return Err(error.error(&action)),
+            Err(error) => error.error(&action),
         };
-        // Shards stay what they are while the service is away; new ones are found when it is back.
-        let known = self.lineage.numbers();
+        // The known shards stay valid while the service is away. New ones are found later.
+        let known = self.shard_tree.shards();
         if known.is_empty() {
             return Err(error);
         }
-        tracing::warn!(%error, "go on with the shards that are known");
+        tracing::warn!(%error, "continue with the known shards");
         Ok(known)
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         let base = self.base(partition)?;
-        let fresh = from.is_none();
+        let start = if from.is_none() { FirstRead::AfterParents } else { FirstRead::Now };
         let from = from.unwrap_or(base);
-        if !(base..=base + (OFFSETS - 1)).contains(&from) {
+        if !(base..=base + (OFFSETS_PER_SHARD - 1)).contains(&from) {
             return Err(Error::data(format!(
                 "can't read {} from offset {from}: shard {partition} begins at {base}",
                 self.name()
             ))
-            .hint("Restore the stream, or begin anew.")
+            .hint("Restore the stream, or start with a new state.")
             .advise(Advice::BeginAnew));
         }
-        self.lineage.open(partition);
-        let (offset, expected) = match self.lineage.before(partition, from) {
-            Some((offset, sequence)) => (offset, Some((sequence, false))),
-            None => (base, self.lineage.first(partition).map(|sequence| (sequence, true))),
+        self.shard_tree.open(partition);
+        let (offset, expected) = match self.shard_tree.position_before(partition, from) {
+            Some(KnownPosition { offset, sequence }) => {
+                (offset, Some(Expected { sequence, already_read: true }))
+            }
+            None => {
+                let first = self.shard_tree.first(partition);
+                (base, first.map(|sequence| Expected { sequence, already_read: false }))
+            }
         };
         let fetcher = Fetcher {
             api: self.kinesis.service.api.clone(),
-            lineage: self.lineage.clone(),
-            room: self.kinesis.service.room.clone(),
-            pace: self.kinesis.service.pace,
+            shard_tree: self.shard_tree.clone(),
+            permits: self.kinesis.service.page_permits.clone(),
+            poll_interval: self.kinesis.service.poll_interval,
             stream: self.stream.clone(),
             number: partition,
             shard: Shard::name(partition),
             follow,
-            closed: self.lineage.is_closed(partition),
+            closed: self.shard_tree.is_closed(partition),
             iterator: None,
             expected,
             last: None,
@@ -87,14 +94,14 @@ impl Source for KinesisStream {
         let mut reader = Reader {
             runtime: self.kinesis.service.runtime,
             name: fetcher.name(),
-            lineage: self.lineage.clone(),
+            shard_tree: self.shard_tree.clone(),
             number: partition,
-            fresh,
+            start,
             base,
             offset,
             skip: from - offset,
-            raw: VecDeque::new(),
-            room: None,
+            fetched: VecDeque::new(),
+            permit: None,
             state: State::Opened(Box::new(fetcher)),
         };
         reader.seek(from)?;
@@ -102,119 +109,129 @@ impl Source for KinesisStream {
     }
 
     fn remember(&self, ends: &BTreeMap<u32, u64>) -> Value {
-        let memory = self.lineage.remember(ends);
+        let memory = self.shard_tree.positions_at(ends);
         serde_json::to_value(memory).unwrap_or_default()
     }
 
     fn recall(&self, memory: &Value) -> Result<()> {
-        let memory: BTreeMap<u32, Known> = match memory {
+        let memory: BTreeMap<u32, ShardPositions> = match memory {
             Value::Null => BTreeMap::new(),
             memory => serde::Deserialize::deserialize(memory).map_err(|e| {
-                Error::data(format!("what was recorded of {} is damaged", self.name()))
+                Error::data(format!("the recorded positions of {} are damaged", self.name()))
                     .because(e)
-                    .hint("Restore the state, or begin anew.")
+                    .hint("Restore the state, or start with a new one.")
                     .advise(Advice::BeginAnew)
             })?,
         };
-        self.lineage.recall(memory);
+        self.shard_tree.restore(memory);
         Ok(())
     }
 }
 
 impl KinesisStream {
-    /// The name of the stream with its ARN and creation time. Where the account may not describe
-    /// streams it has no id: then the sequence numbers that were recorded decide.
+    /// Returns the name of the stream with its ARN and creation time. Without the right to describe
+    /// streams there is no id; then the recorded sequence numbers detect another stream.
     pub(super) fn identity(&self) -> Result<Identity> {
-        let what = format!("describe {}", self.name());
+        let action = format!("describe {}", self.name());
         let service = &self.kinesis.service;
-        let describe = insist(&what, Some(ATTEMPTS), || service.api.identity(&self.stream));
+        let describe = retry(&action, Some(ATTEMPTS), || service.api.identity(&self.stream));
         let identity = Identity::new(format!("kinesis stream {}", self.stream));
-        match service.runtime.block_on(soon(describe)) {
+        match service.runtime.block_on(within_timeout(describe)) {
             Ok(id) => Ok(identity.with_id(id)),
-            Err(fault) if fault.kind == FaultKind::Denied => Ok(identity),
-            Err(fault) => Err(fault.error(&what)),
+            Err(error) if error.kind == CallErrorKind::Denied => Ok(identity),
+            Err(error) => Err(error.error(&action)),
         }
     }
 }
 
-/// Reads one shard.
+/// A reader of one shard.
 struct Reader {
     runtime: &'static Runtime,
-    lineage: Arc<Lineage>,
+    shard_tree: Arc<ShardTree>,
     name: String,
     number: u32,
-    /// Whether it waits for the parents of the shard: whoever has a position in it has read them.
-    fresh: bool,
-    /// Offset of the first record of the shard, and of the first in `raw`.
+    /// A reader with a position does not wait for the parents, because they have been read.
+    start: FirstRead,
+    /// The offset of the shard's first record.
     base: u64,
+    /// The offset of the first record in `fetched`.
     offset: u64,
-    /// How many records of `raw` are before the position that was asked for.
+    /// The number of records in `fetched` before the requested position.
     skip: u64,
-    /// What is fetched and not handed over, and the room it takes.
-    raw: VecDeque<Raw>,
-    room: Option<OwnedSemaphorePermit>,
+    /// Records that are fetched but not returned yet.
+    fetched: VecDeque<StoredRecord>,
+    /// Counts the page as one in memory.
+    permit: Option<OwnedSemaphorePermit>,
     state: State,
 }
 
 enum State {
-    /// Nothing is fetched ahead before the first poll: a reader that waits for its turn takes no
-    /// room from others.
+    /// Nothing is fetched before the first poll, so that idle readers hold no permit.
     Opened(Box<Fetcher>),
-    /// A task fetches; what came while the reader waited is beside.
-    Reading(Receiver<Item>, Option<Item>, JoinHandle<()>),
+    /// A task fetches. `received` is an item that arrived during `wait`.
+    Reading {
+        items: Receiver<Item>,
+        received: Option<Item>,
+        task: JoinHandle<()>,
+    },
     Ended,
 }
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        if let State::Reading(_, _, task) = &self.state {
+        if let State::Reading { task, .. } = &self.state {
             task.abort();
         }
     }
 }
 
 impl Reader {
-    /// Goes to `from`, and makes sure that the record before it is there.
+    /// Moves to `from`, and verifies that the record before it exists.
     fn seek(&mut self, from: u64) -> Result<()> {
         let State::Opened(fetcher) = &mut self.state else { return Ok(()) };
         let mut first = true;
-        while fetcher.expected.is_some() || (self.skip > 0 && self.raw.is_empty()) {
+        while fetcher.expected.is_some() || (self.skip > 0 && self.fetched.is_empty()) {
             if !std::mem::take(&mut first) {
-                self.runtime.block_on(async { sleep(fetcher.pace).await });
+                self.runtime.block_on(async { sleep(fetcher.poll_interval).await });
             }
-            let page = self.runtime.block_on(fetcher.next(if self.skip == 0 { 1 } else { ALL }))?;
+            let page = self.runtime.block_on(fetcher.next(if self.skip == 0 {
+                1
+            } else {
+                PAGE_MAX_RECORDS
+            }))?;
             for raw in page.records {
                 if self.offset == self.base {
-                    self.lineage.begins(self.number, &raw.sequence);
+                    self.shard_tree.record_first(self.number, &raw.sequence);
                 }
                 let records = kpl::unpack(&raw.data).map_or(1, |records| records.len() as u64);
-                if self.raw.is_empty() && records <= self.skip {
+                if self.fetched.is_empty() && records <= self.skip {
                     self.skip -= records;
                     self.offset += records;
                 } else {
-                    self.raw.push_back(raw);
+                    self.fetched.push_back(raw);
                 }
             }
-            if self.skip > 0 && self.raw.is_empty() && (page.newest || page.next.is_none()) {
+            if self.skip > 0 && self.fetched.is_empty() && (page.caught_up || page.next.is_none()) {
                 return Err(Error::data(format!(
                     "can't read {} from offset {from}: it ends at {}",
                     self.name, self.offset
                 ))
-                .hint("Restore the stream, or begin anew.")
+                .hint("Restore the stream, or start with a new state.")
                 .advise(Advice::BeginAnew));
             }
         }
         Ok(())
     }
 
-    /// What is fetched, up to about a megabyte: of a record that holds many, the rest comes next.
+    /// Returns a batch of the fetched records. The rest of a large aggregated record follows in the
+    /// next batch.
     fn batch(&mut self) -> Result<Option<Batch>> {
         let first = self.offset + self.skip;
         let mut batch = Batch { partition: self.number, first, next: first, ..Batch::default() };
         let mut last = None;
-        'full: while let Some(raw) = self.raw.front() {
+        'full: while let Some(raw) = self.fetched.front() {
             if self.offset == self.base {
-                self.lineage.begins(self.number, &raw.sequence);
+                self.shard_tree.record_first(self.number, &raw.sequence);
             }
             let whole = || vec![(raw.key.as_deref(), raw.data.as_slice())];
             let packed = kpl::unpack(&raw.data)
@@ -222,9 +239,11 @@ impl Reader {
             let all: Vec<(Option<&str>, &[u8])> = packed.unwrap_or_else(whole);
             let count = all.len() as u64;
             for (key, value) in all.into_iter().skip(self.skip as usize) {
-                // A few bytes packed may name one long key again and again.
+                // A few aggregated bytes may repeat one long key many times.
                 let bytes = batch.bytes.len() + key.map_or(0, str::len) + value.len();
-                if !batch.records.is_empty() && (bytes > CHUNK || batch.records.len() >= RECORDS) {
+                if !batch.records.is_empty()
+                    && (bytes > BATCH_BYTES || batch.records.len() >= BATCH_RECORDS)
+                {
                     break 'full;
                 }
                 batch.push(
@@ -237,20 +256,20 @@ impl Reader {
             }
             self.skip -= count;
             self.offset += count;
-            last = self.raw.pop_front().map(|raw| raw.sequence);
+            last = self.fetched.pop_front().map(|raw| raw.sequence);
         }
         batch.next = self.offset + self.skip;
-        if batch.next - self.base >= OFFSETS {
+        if batch.next - self.base >= OFFSETS_PER_SHARD {
             return Err(Error::data(format!(
-                "can't number the records of {}: it has over {OFFSETS}",
+                "can't number the records of {}: there are more than {OFFSETS_PER_SHARD}",
                 self.name
             )));
         }
         if let Some(sequence) = last {
-            self.lineage.ends(self.number, self.offset, sequence);
+            self.shard_tree.record_end(self.number, self.offset, sequence);
         }
-        if self.raw.is_empty() {
-            self.room = None;
+        if self.fetched.is_empty() {
+            self.permit = None;
         }
         Ok((!batch.records.is_empty()).then_some(batch))
     }
@@ -265,27 +284,27 @@ impl Partition for Reader {
             match std::mem::replace(&mut self.state, State::Ended) {
                 State::Opened(fetcher) => {
                     let (reader, items) = mpsc::channel(1);
-                    let task = self.runtime.spawn(fetcher.run(self.fresh, reader));
-                    self.state = State::Reading(items, None, task);
+                    let task = self.runtime.spawn(fetcher.run(self.start, reader));
+                    self.state = State::Reading { items, received: None, task };
                 }
-                State::Reading(mut items, came, task) => {
-                    let item = came.map_or_else(|| items.try_recv(), Ok);
-                    if let Ok(Item::End(closed)) = item {
-                        if closed {
-                            self.lineage.finish(self.number);
+                State::Reading { mut items, received, task } => {
+                    let item = received.map_or_else(|| items.try_recv(), Ok);
+                    if let Ok(Item::End(ending)) = item {
+                        if ending == Ending::ShardClosed {
+                            self.shard_tree.finish(self.number);
                         }
                         return Ok(Poll::End);
                     }
-                    self.state = State::Reading(items, None, task);
+                    self.state = State::Reading { items, received: None, task };
                     match item {
-                        Ok(Item::Page(raw, room)) => {
-                            (self.raw, self.room) = (raw.into(), Some(room))
+                        Ok(Item::Page { records, permit }) => {
+                            (self.fetched, self.permit) = (records.into(), Some(permit))
                         }
                         Ok(Item::Failed(error)) => return Err(error),
                         Ok(Item::End(_)) | Err(TryRecvError::Empty) => return Ok(Poll::Idle),
                         Err(TryRecvError::Disconnected) => {
                             return Err(Error::internal(format!(
-                                "the task that reads {} is gone",
+                                "the task that reads {} has ended",
                                 self.name
                             )));
                         }
@@ -296,18 +315,17 @@ impl Partition for Reader {
         }
     }
 
-    fn wait(&mut self, patience: Duration) -> bool {
-        let State::Reading(items, came, _) = &mut self.state else { return false };
-        if came.is_none() {
-            // One that gets nothing any more is told so by the next poll.
-            *came = self
-                .runtime
-                .block_on(async { timeout(patience, items.recv()).await.ok().flatten() });
+    fn wait(&mut self, limit: Duration) -> bool {
+        let State::Reading { items, received, .. } = &mut self.state else { return false };
+        if received.is_none() {
+            // The next poll detects a closed channel.
+            *received =
+                self.runtime.block_on(async { timeout(limit, items.recv()).await.ok().flatten() });
         }
         true
     }
 
     fn remaining(&self) -> u64 {
-        self.raw.iter().map(|raw| raw.data.len() as u64).sum()
+        self.fetched.iter().map(|raw| raw.data.len() as u64).sum()
     }
 }

@@ -1,5 +1,4 @@
-//! What is said when the service, the stream or the credentials are not there: one error that names
-//! it, and no secret.
+//! Errors of a missing service, stream or credentials: one error that names it, without any secret.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -27,14 +26,14 @@ fn failed(kinesis: &Kinesis, kind: ErrorKind) -> Error {
     error
 }
 
-/// A server that answers every call with an error.
-fn answering(code: &'static str) -> String {
-    serving(move |_| Some(code))
+/// Returns the address of a server that replies to every call with an error.
+fn failing_server(code: &'static str) -> String {
+    server(move |_| Some(code))
 }
 
-/// A server that answers calls with the error that is said of their names; without one they are
-/// done.
-fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static) -> String {
+/// Returns the address of a server that replies to a call with the error of its name, or with
+/// success.
+fn server(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let answer = move |mut stream: TcpStream| {
@@ -62,7 +61,7 @@ fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static)
             let (status, body) = match error(&call) {
                 Some(code) => (
                     "400 Bad Request",
-                    format!(r#"{{"__type":"{code}","message":"it was asked for"}}"#),
+                    format!(r#"{{"__type":"{code}","message":"it was requested"}}"#),
                 ),
                 None => ("200 OK", "{}".to_string()),
             };
@@ -82,7 +81,7 @@ fn serving(error: impl Fn(&str) -> Option<&'static str> + Copy + Send + 'static)
 }
 
 #[test]
-fn a_stream_that_is_not_there_is_named() {
+fn a_missing_stream_is_named() {
     let Some(world) = World::new("other", 1) else { return };
     let text = failed(&world.kinesis, ErrorKind::Config).to_string();
     assert!(
@@ -92,26 +91,29 @@ fn a_stream_that_is_not_there_is_named() {
 }
 
 #[test]
-fn credentials_that_the_service_refuses_are_said_to_be_refused() {
+fn refused_credentials_are_named() {
     for code in [
         "UnrecognizedClientException",
         "AccessDeniedException",
         "ExpiredTokenException",
         "InvalidSignatureException",
     ] {
-        let text = failed(&Kinesis::with(&config(&answering(code))).unwrap(), ErrorKind::Config)
-            .to_string();
+        let text =
+            failed(&Kinesis::with(&config(&failing_server(code))).unwrap(), ErrorKind::Config)
+                .to_string();
         assert!(
-            text.contains("Kinesis refuses") && text.contains(code) && text.contains("credentials"),
+            text.contains("Kinesis denies access")
+                && text.contains(code)
+                && text.contains("credentials"),
             "{text}"
         );
     }
 }
 
 #[test]
-fn who_may_change_a_stream_but_not_describe_it_is_not_kept_waiting() {
+fn a_change_without_the_right_to_describe_ends_at_once() {
     let endpoint =
-        serving(|call| (call == "describestreamsummary").then_some("AccessDeniedException"));
+        server(|call| (call == "describestreamsummary").then_some("AccessDeniedException"));
     let kinesis = Kinesis::with(&config(&endpoint)).unwrap();
     for done in
         [kinesis.create("events", 1), kinesis.delete("events"), kinesis.reshard("events", 2)]
@@ -120,7 +122,7 @@ fn who_may_change_a_stream_but_not_describe_it_is_not_kept_waiting() {
         assert_eq!(error.kind(), ErrorKind::Config);
         let text = error.to_string();
         assert!(
-            text.starts_with("can't tell whether it was done: ")
+            text.starts_with("can't confirm the change: ")
                 && text.contains("AccessDeniedException"),
             "{text}"
         );
@@ -132,23 +134,23 @@ fn who_may_change_a_stream_but_not_describe_it_is_not_kept_waiting() {
 }
 
 #[test]
-fn a_change_is_asked_for_again_only_where_nothing_was_done() {
-    static ASKED: AtomicUsize = AtomicUsize::new(0);
-    let asked = |code: &'static str| {
-        let times = ASKED.fetch_add(1, Ordering::SeqCst) + 1;
+fn a_change_is_retried_only_if_nothing_was_done() {
+    static REQUESTS: AtomicUsize = AtomicUsize::new(0);
+    let request = |code: &'static str| {
+        let times = REQUESTS.fetch_add(1, Ordering::SeqCst) + 1;
         (code != "LimitExceededException" || times < 3).then_some(code)
     };
     for (code, times) in
         [("LimitExceededException", 3), ("InternalFailure", 1), ("ResourceInUseException", 1)]
     {
-        ASKED.store(0, Ordering::SeqCst);
-        let endpoint = serving(move |call| {
-            if call == "createstream" { asked(code) } else { Some("AccessDeniedException") }
+        REQUESTS.store(0, Ordering::SeqCst);
+        let endpoint = server(move |call| {
+            if call == "createstream" { request(code) } else { Some("AccessDeniedException") }
         });
         let text =
             Kinesis::with(&config(&endpoint)).unwrap().create("events", 1).unwrap_err().to_string();
-        assert_eq!(ASKED.load(Ordering::SeqCst), times, "{text}");
-        assert_eq!(text.starts_with("can't tell whether it was done: "), times > 1, "{text}");
+        assert_eq!(REQUESTS.load(Ordering::SeqCst), times, "{text}");
+        assert_eq!(text.starts_with("can't confirm the change: "), times > 1, "{text}");
     }
 }
 
@@ -157,16 +159,16 @@ fn no_credentials_are_an_error_of_their_own() {
     let loader = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
         .no_credentials();
-    let config = runtime().block_on(loader.endpoint_url(answering("InternalFailure")).load());
+    let config = runtime().block_on(loader.endpoint_url(failing_server("InternalFailure")).load());
     failed(&Kinesis::with(&config).unwrap(), ErrorKind::Connect);
 }
 
 #[test]
-fn an_endpoint_that_refuses_or_says_nothing_is_given_up() {
+fn a_silent_or_failing_endpoint_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", listener.local_addr().unwrap());
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    for endpoint in [silent, format!("http://{free}"), answering("InternalFailure")] {
+    for endpoint in [silent, format!("http://{free}"), failing_server("InternalFailure")] {
         let text =
             failed(&Kinesis::with(&config(&endpoint)).unwrap(), ErrorKind::Connect).to_string();
         assert!(text.contains("AWS_ENDPOINT_URL"), "{text}");

@@ -1,5 +1,5 @@
-//! The contract of connectors, kept by a stream: shards are there from the start, offsets begin
-//! with the shard's number, and rows that are there again go by the same name.
+//! Kinesis keeps the contract of connectors. All shards exist from the start, offsets begin with
+//! the number of the shard, and repeated rows have the same name.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -13,18 +13,18 @@ use watershed::row::Value;
 use super::super::contract::{self, Held, Place, at_least_once_contract, source_contract};
 use super::{World, server};
 
-/// What one call may carry, and one record with its key.
-const CALL: usize = 5 << 20;
-const RECORD: usize = 1 << 20;
+/// The limits of one call, and of one record with its key.
+const CALL_MAX_BYTES: usize = 5 << 20;
+const RECORD_MAX_BYTES: usize = 1 << 20;
 const KEY: &str = "k";
-/// Offsets of a shard begin at its number times this.
-const OFFSETS: u64 = 1 << 42;
+/// The first offset of a shard is its number times this.
+const OFFSETS_PER_SHARD: u64 = 1 << 42;
 
-/// A stream of its own of this many shards.
+/// Creates a stream with this number of shards.
 fn stream(shards: u32) -> World {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     World::new(&format!("contract-{}", COUNT.fetch_add(1, Ordering::Relaxed)), shards)
-        .expect("the server was there")
+        .expect("the server runs")
 }
 
 #[test]
@@ -35,16 +35,16 @@ fn kinesis_keeps_the_contract_of_sources() {
 }
 
 #[test]
-fn kinesis_keeps_the_contract_of_sinks_that_append_at_least_once() {
+fn kinesis_keeps_the_contract_of_at_least_once_sinks() {
     if server().is_some() {
         at_least_once_contract(|| Box::new(Log::of(stream(3))));
     }
 }
 
-/// A stream as a log and as a place for rows.
+/// A stream as a source and as a sink.
 struct Log {
     world: World,
-    /// Of each shard, a hash whose records go there.
+    /// A hash for each shard, which goes to it.
     hashes: Vec<String>,
 }
 
@@ -62,7 +62,7 @@ impl Held for Log {
             entry.explicit_hash_key(&self.hashes[partition as usize]).build().unwrap()
         };
         let longest = values.iter().map(|value| value.len() + KEY.len()).max().unwrap_or(KEY.len());
-        for call in values.chunks((CALL / longest).min(500)) {
+        for call in values.chunks((CALL_MAX_BYTES / longest).min(500)) {
             self.world.call(call.iter().map(|value| entry(value)).collect());
         }
     }
@@ -76,15 +76,15 @@ impl Held for Log {
     }
 
     fn first(&self, partition: u32) -> u64 {
-        u64::from(partition) * OFFSETS
+        u64::from(partition) * OFFSETS_PER_SHARD
     }
 
     fn longest(&self) -> usize {
-        RECORD - KEY.len()
+        RECORD_MAX_BYTES - KEY.len()
     }
 
-    /// The service says of a reading how far it is behind the newest record, and of a shard that is
-    /// open not where it ends.
+    /// The service reports how far a reader is behind the newest record, but not the end of an open
+    /// shard.
     fn tells_its_end(&self) -> bool {
         false
     }
@@ -95,8 +95,8 @@ impl Place for Log {
         Box::new(self.world.stream())
     }
 
-    /// The rows of each name once. One name must always be the same row, and rows of one key come
-    /// for the first time in order.
+    /// Returns each row once. Rows of the same name must be equal, and the first rows of each key
+    /// must be in order.
     fn rows(&self) -> Vec<Vec<Value>> {
         let (mut named, mut last) = (BTreeMap::new(), BTreeMap::new());
         for shard in Held::partitions(self) {

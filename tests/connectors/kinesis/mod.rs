@@ -1,6 +1,6 @@
-//! Kinesis against a server on this machine: the contract ([`keeping`]), managing and writing
-//! ([`streams`]), runs around splits and merges ([`resharding`]), a bad network ([`network`]), and
-//! what is said when something is wrong ([`errors`]).
+//! Tests of Kinesis against a server on this machine: the contract ([`keeping`]), managing and
+//! writing ([`streams`]), runs around splits and merges ([`resharding`]), a bad network
+//! ([`network`]), and errors ([`errors`]).
 
 mod errors;
 mod keeping;
@@ -36,20 +36,20 @@ fn runtime() -> Runtime {
     Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap()
 }
 
-/// A configuration that leads to `endpoint`, with made-up credentials.
+/// Returns a configuration for `endpoint`, with made-up credentials.
 pub(crate) fn config(endpoint: &str) -> SdkConfig {
     let credentials = Credentials::new("test", "secret-of-the-test", None, None, "tests");
     let loader = aws_config::defaults(BehaviorVersion::latest()).region(Region::new("eu-west-1"));
     runtime().block_on(loader.endpoint_url(endpoint).credentials_provider(credentials).load())
 }
 
-/// Where the server is; without one it is said why nothing is tested.
+/// Returns the endpoint of the server; prints the reason if there is none.
 pub(crate) fn server() -> Option<String> {
     service("kinesis")?.remove("KINESIS_ENDPOINT")
 }
 
-/// Runs of one program that write the numbers 0, 1, 2 … into a stream, each going on where the one
-/// before ended.
+/// Runs of one program that write the numbers 0, 1, 2 … into a stream. Each continues where the
+/// previous one ended.
 #[derive(Default)]
 struct Numbers {
     log: MemoryLog,
@@ -79,7 +79,7 @@ impl Numbers {
         streams.run(Config { workers, state, ..Config::default() }).unwrap();
     }
 
-    /// The numbers in a stream, and in how many records they are: those of one name are one row.
+    /// Returns the numbers in a stream, each name once, and the number of records.
     fn of(stream: &KinesisStream) -> (Vec<i64>, usize) {
         let (mut named, mut records) = (BTreeMap::new(), 0);
         for shard in stream.partitions().unwrap() {
@@ -89,7 +89,7 @@ impl Numbers {
                 assert_eq!(
                     *named.entry(name).or_insert_with(|| row.clone()),
                     row,
-                    "one name, one record"
+                    "rows of one name are equal"
                 );
                 records += 1;
             }
@@ -101,14 +101,14 @@ impl Numbers {
     }
 }
 
-/// A stream of its own for a test; it is deleted in the end.
+/// A stream for one test, which deletes it at the end.
 pub(crate) struct World {
     config: SdkConfig,
     kinesis: Kinesis,
     pub(crate) name: String,
     client: Client,
     runtime: Runtime,
-    /// How many records of each key were written.
+    /// The number of records written of each key.
     written: Cell<BTreeMap<String, u64>>,
 }
 
@@ -117,7 +117,7 @@ impl World {
         Self::named(format!("{name}-{}", std::process::id()), shards)
     }
 
-    /// The stream of this very name.
+    /// Creates a stream with exactly this name.
     pub(crate) fn named(name: String, shards: u32) -> Option<Self> {
         let config = config(&server()?);
         let kinesis = Kinesis::with(&config).unwrap();
@@ -129,12 +129,12 @@ impl World {
         Some(World { config, kinesis, name, client, runtime: runtime(), written: Cell::default() })
     }
 
-    /// The stream, as another process sees it.
+    /// Returns the stream, as another process opens it.
     fn stream(&self) -> KinesisStream {
         Kinesis::with(&self.config).unwrap().stream(&self.name)
     }
 
-    /// Writes records of these keys and values.
+    /// Writes records with these keys and values.
     pub(crate) fn put(&self, records: &[(String, Vec<u8>)]) {
         for call in records.chunks(100) {
             let entry = |(key, data): &(String, Vec<u8>)| {
@@ -148,7 +148,7 @@ impl World {
         }
     }
 
-    /// Writes records in one call, none of which may be refused.
+    /// Writes records in one call, which must accept all of them.
     fn call(&self, entries: Vec<PutRecordsRequestEntry>) {
         let sent =
             self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
@@ -157,7 +157,7 @@ impl World {
         assert!(refused.is_none(), "{refused:?}");
     }
 
-    /// Writes the next numbers of some keys, `each` of every key.
+    /// Writes the next `each` numbers of every key.
     fn number(&self, each: u64) {
         let mut written = self.written.take();
         let mut records = Vec::new();
@@ -172,7 +172,7 @@ impl World {
         self.written.set(written);
     }
 
-    /// Every record of a shard, as the service itself lists them.
+    /// Returns every record of a shard, without the connector.
     pub(crate) fn shard(&self, number: u32) -> Vec<Vec<u8>> {
         let shard = format!("shardId-{number:012}");
         let earliest = self.client.get_shard_iterator().stream_name(&self.name).shard_id(shard);
@@ -201,12 +201,12 @@ impl World {
 
 impl Drop for World {
     fn drop(&mut self) {
-        // What a failed test leaves behind does no harm.
+        // The stream of a failed test does no harm.
         let _ = self.kinesis.delete(&self.name);
     }
 }
 
-/// The values until there are `enough`, or the end: each with its offset.
+/// Reads until there are `enough` records, or the end. Returns offsets and values.
 fn drain(partition: &mut dyn Partition, enough: usize) -> Vec<(u64, Vec<u8>)> {
     let mut records = Vec::new();
     while records.len() < enough {

@@ -1,5 +1,5 @@
-//! A bad network before Kinesis: every record is read once, and every row is written, again under
-//! its own name if need be.
+//! A bad network in front of Kinesis: every record is read once, and every row is written, repeated
+//! ones under the same name.
 
 use watershed::connect::Source;
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
@@ -8,7 +8,7 @@ use super::{Numbers, World, config, drain};
 use crate::support::proxy::{Proxy, Weather};
 use crate::support::until;
 
-/// The stream as it is seen through a proxy.
+/// Returns a proxy of the server, and the stream behind it.
 fn behind(world: &World) -> (Proxy, KinesisStream) {
     let server = world.config.endpoint_url().unwrap().trim_start_matches("http://");
     let proxy = Proxy::to(server);
@@ -18,7 +18,7 @@ fn behind(world: &World) -> (Proxy, KinesisStream) {
 }
 
 #[test]
-fn a_reading_over_a_network_that_cuts_resets_and_stalls_misses_and_repeats_nothing() {
+fn a_bad_network_loses_and_repeats_no_record() {
     let Some(world) = World::new("bad-network", 1) else { return };
     let (proxy, stream) = behind(&world);
     let mut reader = stream.open(0, None, true).unwrap();
@@ -47,7 +47,7 @@ fn a_reading_over_a_network_that_cuts_resets_and_stalls_misses_and_repeats_nothi
         proxy.cut();
         let (written, accepted) = (more(), proxy.accepted());
         if matches!(weather, Weather::Closed | Weather::Silent) {
-            // Of a silent one: the first call is given up, and there is another.
+            // A silent connection times out first; then there is another one.
             until("another try", || proxy.accepted() > accepted + 1);
             proxy.set(Weather::Clear);
         }
@@ -57,7 +57,7 @@ fn a_reading_over_a_network_that_cuts_resets_and_stalls_misses_and_repeats_nothi
 }
 
 #[test]
-fn rows_whose_answer_is_lost_are_written_again_under_their_name() {
+fn rows_with_a_lost_response_are_repeated_under_their_name() {
     let Some(world) = World::new("lost-answers", 3) else { return };
     let (proxy, stream) = behind(&world);
     let mut numbers = Numbers::default();
@@ -65,7 +65,7 @@ fn rows_whose_answer_is_lost_are_written_again_under_their_name() {
         let resets = proxy.resets();
         proxy.reset_after(bytes);
         numbers.write(40, 1, stream.clone());
-        assert_eq!(proxy.resets(), resets + 1, "the answers have fewer than {bytes} bytes");
+        assert_eq!(proxy.resets(), resets + 1, "the responses have fewer than {bytes} bytes");
     }
     assert_eq!(Numbers::of(&world.stream()).0, (0..200).collect::<Vec<_>>());
 }

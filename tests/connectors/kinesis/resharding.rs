@@ -1,5 +1,5 @@
-//! Runs before, during and after splits, merges and changes of the number of shards: each ends with
-//! every record once, and the last of each key standing.
+//! Runs before, during and after splits, merges and other changes of the number of shards. Each
+//! ends with every record once, and the last record of each key in the table.
 
 use std::panic::{catch_unwind, resume_unwind};
 use std::sync::mpsc::{RecvTimeoutError, channel};
@@ -18,11 +18,11 @@ use watershed::{StreamsBuilder, Topology};
 use super::World;
 use crate::support::PATIENCE;
 
-/// How many scripts are played at once, and how many are.
-const AT_ONCE: usize = 3;
-static STAGE: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
+/// The number of scripts that run at a time, and the number of those that run now.
+const SCRIPTS_AT_ONCE: usize = 3;
+static RUNNING: (Mutex<usize>, Condvar) = (Mutex::new(0), Condvar::new());
 
-/// What outlives a run: the stream, the state and what is shown.
+/// The stream, the state and the tables of a script.
 struct Scene {
     world: World,
     objects: Arc<InMemory>,
@@ -40,9 +40,9 @@ fn program() -> Topology {
 }
 
 impl Scene {
-    /// Plays a script: the number of shards, then `p` puts records, `s1` splits, `m1,2` merges,
-    /// `c4` gives 4 shards, `r` runs to the end; what is in parentheses happens while a run follows
-    /// the stream. A run to the end is the last.
+    /// Plays a script. It has the number of shards, and then the steps: `p` puts records, `s1`
+    /// splits, `m1,2` merges, `c4` changes to 4 shards, `r` runs to the end. Steps in parentheses
+    /// happen while a run follows the stream. A final run to the end is added.
     fn play(script: &'static str) {
         let (shards, steps) = script.split_once(' ').unwrap();
         let name = script.replace([' ', ','], "-").replace('(', "f").replace(')', "e");
@@ -66,19 +66,19 @@ impl Scene {
         scene.run();
     }
 
-    /// Plays scripts, [`AT_ONCE`] of all tests at once: each waits most of the time, but the server
-    /// is slow.
+    /// Plays scripts, at most [`SCRIPTS_AT_ONCE`] of all tests at a time: each waits most of the
+    /// time, but the server is slow.
     fn play_all<const N: usize>(scripts: [&'static str; N]) {
         let play = |script| {
-            let mut stage = STAGE.0.lock().unwrap();
-            while *stage == AT_ONCE {
-                stage = STAGE.1.wait(stage).unwrap();
+            let mut running = RUNNING.0.lock().unwrap();
+            while *running == SCRIPTS_AT_ONCE {
+                running = RUNNING.1.wait(running).unwrap();
             }
-            *stage += 1;
-            drop(stage);
+            *running += 1;
+            drop(running);
             let played = catch_unwind(|| Scene::play(script));
-            *STAGE.0.lock().unwrap() -= 1;
-            STAGE.1.notify_one();
+            *RUNNING.0.lock().unwrap() -= 1;
+            RUNNING.1.notify_one();
             played.unwrap_or_else(|panic| resume_unwind(panic));
         };
         std::thread::scope(|scope| {
@@ -96,7 +96,7 @@ impl Scene {
             ("s", [shard]) => kinesis.split(name, *shard).unwrap(),
             ("m", [one, other]) => kinesis.merge(name, *one, *other).unwrap(),
             ("c", [shards]) => kinesis.reshard(name, *shards).unwrap(),
-            _ => panic!("{step} is no step"),
+            _ => panic!("{step} is not a step"),
         }
     }
 
@@ -116,13 +116,13 @@ impl Scene {
         self.check(&self.bound().run(self.config()).unwrap());
     }
 
-    /// Runs while the steps happen, until all is shown that they wrote.
+    /// Runs while the steps happen, until everything they wrote is visible.
     fn follow<'a>(&self, steps: impl Iterator<Item = &'a str>) {
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let stop = Stop::default();
         let milestone = Box::new(move |milestone| {
-            // Who no longer waits needs no telling.
-            let _ = tell.send(milestone);
+            // The receiver may be gone.
+            let _ = sender.send(milestone);
         });
         let config = Config {
             follow: true,
@@ -134,8 +134,8 @@ impl Scene {
         let run = std::thread::spawn(move || streams.run(config));
         let until = |records: u64| {
             loop {
-                match told.recv_timeout(PATIENCE) {
-                    Ok(Milestone::Committed(shown)) if shown >= records => return,
+                match receiver.recv_timeout(PATIENCE) {
+                    Ok(Milestone::Committed(visible)) if visible >= records => return,
                     Ok(_) => {}
                     Err(RecvTimeoutError::Timeout) => {
                         panic!("{}: {records} records are not shown in time", self.script)
@@ -144,18 +144,18 @@ impl Scene {
                 }
             }
         };
-        let mut shown = false;
+        let mut visible = false;
         for step in steps {
             self.change(step);
-            shown = step == "p";
-            if shown {
-                // Of both topics.
+            visible = step == "p";
+            if visible {
+                // The records of both topics.
                 until(2 * self.world.written().values().sum::<u64>());
             }
         }
         stop.stop();
         let summary = run.join().unwrap().unwrap();
-        if shown {
+        if visible {
             self.check(&summary);
         }
     }
@@ -202,12 +202,12 @@ fn runs_around_merges_read_every_record_once_and_in_order() {
 }
 
 #[test]
-fn runs_around_other_numbers_of_shards_read_every_record_once_and_in_order() {
+fn runs_around_resharding_read_every_record_once_and_in_order() {
     Scene::play_all(["2 p r c4 p r c2 p", "3 p c6 r c3 p r p", "2 c4 c2 p r p"]);
 }
 
 #[test]
-fn a_run_goes_on_while_shards_split_and_merge() {
+fn a_run_continues_while_shards_split_and_merge() {
     Scene::play_all([
         "2 p ( p s0 p ) p",
         "2 ( p m0,1 p ) p r s2 p",
@@ -217,6 +217,6 @@ fn a_run_goes_on_while_shards_split_and_merge() {
 }
 
 #[test]
-fn a_run_that_restarts_at_each_point_of_a_lineage_goes_on() {
+fn a_run_that_restarts_between_splits_and_merges_continues() {
     Scene::play_all(["2 p r s0 r p r r m2,3 r p r s4 r", "1 r p r s0 ( ) p ( ) m1,2 ( p ) r"]);
 }

@@ -5,11 +5,11 @@ use watershed::ErrorKind;
 use super::{Numbers, World};
 
 #[test]
-fn a_stream_is_made_changed_shown_and_deleted() {
+fn a_stream_is_created_changed_described_and_deleted() {
     let Some(world) = World::new("managed", 2) else { return };
     let (kinesis, name) = (&world.kinesis, &world.name);
     assert!(kinesis.streams().unwrap().contains(name));
-    assert_eq!(kinesis.create(name, 1).unwrap_err().kind(), ErrorKind::Connect, "there is one");
+    assert_eq!(kinesis.create(name, 1).unwrap_err().kind(), ErrorKind::Connect, "it exists");
     let info = kinesis.describe(name).unwrap();
     assert_eq!(
         (info.name.as_str(), info.status.as_str(), info.open_shards(), info.on_demand),
@@ -34,14 +34,14 @@ fn a_stream_is_made_changed_shown_and_deleted() {
 }
 
 #[test]
-fn what_a_run_writes_is_there_and_what_it_writes_again_can_be_told() {
+fn written_rows_can_be_read_and_repeated_ones_told_apart() {
     let Some(world) = World::new("written", 3) else { return };
     let mut numbers = Numbers::default();
     numbers.write(50, 2, world.stream());
     numbers.write(50, 2, world.stream());
     let (numbers, records) = Numbers::of(&world.stream());
     assert_eq!(numbers, (0..100).collect::<Vec<_>>());
-    // A run that continues writes the last commit again: nothing says whether it was written
-    // before.
+    // A run that continues writes the last commit again, because it can't know whether that was
+    // written before.
     assert!(records > 100, "{records}");
 }

@@ -1,4 +1,4 @@
-//! What a gateway is told of records that Kinesis takes, refuses one of, or has no room for.
+//! Replies of a gateway if Kinesis accepts records, refuses some, or has no capacity.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::executor::block_on;
 
-use super::super::api::FaultKind;
-use super::super::put::RECORD;
+use super::super::api::CallErrorKind;
+use super::super::put::RECORD_MAX_BYTES;
 use super::fake::Fake;
 use crate::connect::append::{Append, Appended, NewRecord, Position, Refusal};
 
@@ -24,17 +24,17 @@ fn entry(key: &str, value: &str) -> NewRecord {
 }
 
 #[test]
-fn records_of_one_key_go_in_one_call_and_only_those_that_are_refused_in_another() {
+fn only_refused_records_are_sent_again() {
     let fake = Fake::of(1);
     let entries: Vec<NewRecord> = (0..500).map(|n| entry("k", &n.to_string())).collect();
     fake.with(|stream| stream.refused = [[0, 2, 499].into(), [1].into()].into());
-    let places = append(&fake, entries).unwrap();
-    assert_eq!(places.len(), 500);
+    let results = append(&fake, entries).unwrap();
+    assert_eq!(results.len(), 500);
     assert!(
-        places
+        results
             .iter()
-            .all(|place| matches!(place, Ok(Appended { position: Position::Sequence(_), .. }))),
-        "{places:?}"
+            .all(|result| matches!(result, Ok(Appended { position: Position::Sequence(_), .. }))),
+        "{results:?}"
     );
     let values = |call: Vec<super::super::api::Entry>| {
         call.into_iter().map(|entry| entry.data).collect::<Vec<_>>()
@@ -46,53 +46,56 @@ fn records_of_one_key_go_in_one_call_and_only_those_that_are_refused_in_another(
 }
 
 #[test]
-fn what_there_is_no_room_for_is_refused_and_the_rest_acknowledged() {
+fn records_without_capacity_are_refused_and_others_acknowledged() {
     let fake = Fake::of(1);
-    // The first call takes two of three, and none of the others anything.
+    // The first call accepts two of three; the others accept none.
     fake.with(|stream| {
         stream.refused = std::iter::once([1].into()).chain((0..9).map(|_| [0].into())).collect()
     });
-    let places = append(&fake, vec![entry("a", "1"), entry("b", "2"), entry("b", "3")]).unwrap();
-    assert!(places[0].is_ok() && places[2].is_ok(), "{places:?}");
-    assert!(matches!(places[1], Err(Refusal::Busy(_))), "{places:?}");
+    let results = append(&fake, vec![entry("a", "1"), entry("b", "2"), entry("b", "3")]).unwrap();
+    assert!(results[0].is_ok() && results[2].is_ok(), "{results:?}");
+    assert!(matches!(results[1], Err(Refusal::Busy(_))), "{results:?}");
 }
 
 #[test]
-fn what_was_written_before_the_time_was_up_is_acknowledged() {
+fn records_put_before_the_timeout_are_acknowledged() {
     let fake = Fake::of(1);
     fake.with(|stream| stream.silent_after = Some(1));
     let log = fake.stream().kinesis.appender().timeout(Duration::from_millis(1));
-    let places =
+    let results =
         block_on(log.append("events", (0..501).map(|n| entry("k", &n.to_string())).collect()))
             .unwrap();
-    assert!(places[..500].iter().all(Result::is_ok), "{places:?}");
-    assert!(matches!(places[500..], [Err(Refusal::Busy(_))]), "{places:?}");
+    assert!(results[..500].iter().all(Result::is_ok), "{results:?}");
+    assert!(matches!(results[500..], [Err(Refusal::Busy(_))]), "{results:?}");
 }
 
 #[test]
-fn a_call_that_fails_refuses_all_of_it_by_its_reason() {
+fn a_failed_call_refuses_its_records_with_its_reason() {
     type Is = fn(&Refusal) -> bool;
-    let cases: [(FaultKind, Is); 5] = [
-        (FaultKind::Missing, |refusal| *refusal == Refusal::NoTopic),
-        (FaultKind::Denied, |refusal| matches!(refusal, Refusal::Denied(_))),
-        (FaultKind::Invalid, |refusal| matches!(refusal, Refusal::Invalid(_))),
-        (FaultKind::InUse, |refusal| matches!(refusal, Refusal::Busy(_))),
-        (FaultKind::Passing, |refusal| matches!(refusal, Refusal::Busy(_))),
+    let cases: [(CallErrorKind, Is); 5] = [
+        (CallErrorKind::Missing, |refusal| *refusal == Refusal::NoTopic),
+        (CallErrorKind::Denied, |refusal| matches!(refusal, Refusal::Denied(_))),
+        (CallErrorKind::Invalid, |refusal| matches!(refusal, Refusal::Invalid(_))),
+        (CallErrorKind::InUse, |refusal| matches!(refusal, Refusal::Busy(_))),
+        (CallErrorKind::Transient, |refusal| matches!(refusal, Refusal::Busy(_))),
     ];
     for (kind, is) in cases {
         let fake = Fake::of(1);
-        fake.with(|stream| stream.faults = [kind; 9].into());
-        let places = append(&fake, vec![entry("a", "1"), entry("a", "2")]).unwrap();
-        assert!(places.iter().all(|place| is(place.as_ref().unwrap_err())), "{kind:?}: {places:?}");
+        fake.with(|stream| stream.failures = [kind; 9].into());
+        let results = append(&fake, vec![entry("a", "1"), entry("a", "2")]).unwrap();
+        assert!(
+            results.iter().all(|result| is(result.as_ref().unwrap_err())),
+            "{kind:?}: {results:?}"
+        );
     }
-    // One that passes in time is nobody's trouble.
+    // A transient failure is retried.
     let fake = Fake::of(1);
-    fake.with(|stream| stream.faults = [FaultKind::Passing].into());
+    fake.with(|stream| stream.failures = [CallErrorKind::Transient].into());
     assert!(append(&fake, vec![entry("a", "1")]).unwrap()[0].is_ok());
 }
 
 #[test]
-fn a_record_without_a_key_gets_one_and_what_is_no_record_is_refused_before_anything_is_written() {
+fn keys_are_made_valid_and_invalid_records_refused_at_once() {
     let fake = Fake::of(1);
     let keyless =
         |value: &str| NewRecord { value: Some(value.to_string().into()), ..NewRecord::default() };
@@ -110,19 +113,19 @@ fn a_record_without_a_key_gets_one_and_what_is_no_record_is_refused_before_anyth
         4,
         "equal values have one key: {keys:?}"
     );
-    let unfit = [
+    let invalid = [
         NewRecord { key: Some("k".into()), ..NewRecord::default() },
-        entry("k", &"v".repeat(RECORD)),
+        entry("k", &"v".repeat(RECORD_MAX_BYTES)),
     ];
-    for unfit in unfit {
+    for invalid in invalid {
         let fake = Fake::of(1);
-        assert!(matches!(append(&fake, vec![entry("a", "1"), unfit]), Err(Refusal::Invalid(_))));
+        assert!(matches!(append(&fake, vec![entry("a", "1"), invalid]), Err(Refusal::Invalid(_))));
         assert_eq!(fake.with(|stream| stream.puts.len()), 0);
     }
 }
 
 #[test]
-fn a_log_that_is_closed_takes_nothing_more() {
+fn a_closed_appender_accepts_no_records() {
     let fake = Fake::of(1);
     let log = fake.stream().kinesis.appender();
     block_on(log.close()).unwrap();

@@ -1,5 +1,5 @@
-//! Streams that are split and merged at random between, during and after runs: nothing is lost,
-//! nothing is twice, and what comes later of a key is later.
+//! Streams that are split and merged at random between, during and after runs. No record is lost or
+//! duplicated, and the records of each key stay in order.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -9,14 +9,14 @@ use rand_pcg::Pcg64Mcg;
 use serde_json::Value;
 
 use super::super::KinesisStream;
-use super::super::api::FaultKind;
+use super::super::api::CallErrorKind;
 use super::fake::Fake;
 use crate::connect::{Partition, Poll, Source};
 
-/// As many hashes as keys may have.
+/// The number of hashes that keys may have.
 const HASHES: u64 = 1 << 20;
 
-/// Draws that are the same in every run.
+/// A random generator with a seed.
 struct Dice(Pcg64Mcg);
 
 impl Dice {
@@ -29,16 +29,16 @@ impl Dice {
     }
 }
 
-/// What a run hands to the dataflow and records, as the runtime does.
+/// The records that a run reads, and the state that it commits, as in the runtime.
 #[derive(Default)]
 struct Commit {
     bounds: BTreeMap<u32, (u64, u64)>,
     memory: Value,
-    /// Every record in the order in which it was handed over.
+    /// Every record in the order of reading.
     records: Vec<(u32, u64, String, u64)>,
 }
 
-/// A run that continues from a commit, and reads until it is asked no more.
+/// A run that continues from a commit.
 struct Run {
     source: KinesisStream,
     readers: BTreeMap<u32, Box<dyn Partition>>,
@@ -89,7 +89,7 @@ impl Run {
         }
     }
 
-    /// Polls some reader once.
+    /// Polls a random reader once.
     fn step(&mut self, dice: &mut Dice) {
         let at = dice.below(self.readers.len().max(1) as u64) as usize;
         let Some((shard, reader)) = self.readers.iter_mut().nth(at) else { return };
@@ -107,10 +107,10 @@ impl Run {
     }
 }
 
-/// What is written to the stream: a number for each record, by key.
+/// Writes numbers to the stream, ascending for each key.
 struct Writer {
     fake: Fake,
-    /// By shard that takes records, the hashes of the keys that go there.
+    /// The hashes of the keys that go to each open shard.
     ranges: BTreeMap<u32, Range<u64>>,
     written: BTreeMap<String, u64>,
     total: usize,
@@ -140,7 +140,7 @@ impl Writer {
         let at = dice.below(open.len() as u64) as usize;
         match dice.below(3) {
             0 if at + 1 < open.len() => self.merge(open[at], open[at + 1]),
-            // A change of the number of shards: all of them, at once.
+            // Change the number of shards: split all at once.
             1 if open.len() < 5 => open.iter().for_each(|shard| self.split(*shard)),
             _ => self.split(open[at]),
         }
@@ -170,8 +170,8 @@ impl Writer {
             );
             *counts.entry(key).or_default() += 1;
         }
-        // By place, the numbers of each key ascend without a gap: nothing is lost, twice, or out of
-        // order.
+        // By offset, the numbers of each key ascend without a gap: none is lost, duplicated, or out
+        // of order.
         let mut next: BTreeMap<&str, u64> = BTreeMap::new();
         for (key, value) in places.into_values() {
             let expected = next.entry(key).or_default();
@@ -183,7 +183,7 @@ impl Writer {
 }
 
 #[test]
-fn a_stream_that_changes_at_random_is_read_whole_in_order_and_once() {
+fn a_stream_with_random_splits_is_read_once_and_in_order() {
     for seed in 0..24 {
         let mut dice = Dice::new(seed);
         let shards = 1 + dice.below(3) as u32;
@@ -199,7 +199,7 @@ fn a_stream_that_changes_at_random_is_read_whole_in_order_and_once() {
             assert_eq!(
                 sorted(&again),
                 sorted(&last.records),
-                "seed {seed}: what was read is read again"
+                "seed {seed}: the same records are read again"
             );
             for _ in 0..dice.below(60) {
                 match dice.below(12) {
@@ -213,12 +213,12 @@ fn a_stream_that_changes_at_random_is_read_whole_in_order_and_once() {
                         .for_each(|shard| run.open(shard, true)),
                     4 => fake.expire(),
                     5 if dice.below(8) == 0 => {
-                        fake.with(|stream| stream.faults.push_back(FaultKind::Passing))
+                        fake.with(|stream| stream.failures.push_back(CallErrorKind::Transient))
                     }
                     _ => run.step(&mut dice),
                 }
             }
-            fake.with(|stream| stream.faults.clear());
+            fake.with(|stream| stream.failures.clear());
             last = run.commit();
             if dice.below(2) == 0 {
                 writer.reshard(&mut dice);

@@ -1,4 +1,4 @@
-//! A service that does what it is told, at once.
+//! A fake service that the test controls, without delays.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::ops::Range;
@@ -9,48 +9,50 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, pending, ready};
 use tokio::sync::Semaphore;
 
-use super::super::api::{Api, Entry, Fault, FaultKind, Page, Raw, Shard, Start, Written};
-use super::super::{Kinesis, KinesisStream, PAGES, Service};
+use super::super::api::{
+    Api, CallError, CallErrorKind, Entry, Page, Shard, Start, StoredRecord, Written,
+};
+use super::super::{Kinesis, KinesisStream, PAGES_IN_MEMORY, Service};
 use crate::connect::{Partition, Poll, Source};
 use crate::time::Timestamp;
 
-/// The one stream of a service. Clones are handles of the same.
+/// The service with its one stream. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct Fake(Arc<Mutex<Stream>>);
 
 #[derive(Default)]
 pub(super) struct Stream {
-    pub(super) shards: Vec<Held>,
+    pub(super) shards: Vec<FakeShard>,
     sequence: u64,
-    /// Iterators of earlier times are too old.
+    /// Iterators of earlier times have expired.
     time: u32,
-    /// What the next calls fail with.
-    pub(super) faults: VecDeque<FaultKind>,
-    /// How many records an answer holds at most, and how many empty ones come before each.
+    /// The failures of the next calls.
+    pub(super) failures: VecDeque<CallErrorKind>,
+    /// The most records of a page, and the number of empty pages before each.
     pub(super) page: usize,
     pub(super) empty: usize,
-    /// Of each call of `put` to come, which of its records are refused.
+    /// The records that each of the next calls of `put` refuses.
     pub(super) refused: VecDeque<BTreeSet<usize>>,
     pub(super) puts: Vec<Vec<Entry>>,
-    /// After how many calls of `put` no other is answered any more.
+    /// The number of calls of `put` that get a reply.
     pub(super) silent_after: Option<usize>,
-    /// Whether all there is is old, and how many records of the first shard retention has taken
-    /// after each call for records.
+    /// True if all records are old.
     pub(super) old: bool,
+    /// The records of the first shard that retention has deleted after each call for records.
     pub(super) trims: VecDeque<usize>,
-    /// Sequence numbers that iterators were asked for.
-    pub(super) sought: Vec<Start>,
+    /// The starts of the iterators requested so far.
+    pub(super) starts: Vec<Start>,
 }
 
-pub(super) struct Held {
+pub(super) struct FakeShard {
     pub(super) shard: Shard,
-    pub(super) records: Vec<Raw>,
-    /// How many records retention took away.
+    pub(super) records: Vec<StoredRecord>,
+    /// The number of records that retention has deleted.
     pub(super) trimmed: usize,
 }
 
 impl Fake {
-    /// A stream of this many shards.
+    /// Returns a stream with this number of shards.
     pub(super) fn of(shards: u32) -> Self {
         let fake = Fake::default();
         (0..shards).for_each(|_| fake.add(&[]));
@@ -66,11 +68,11 @@ impl Fake {
         self.with(|stream| {
             let number = stream.shards.len() as u32;
             let shard = Shard { number, parents: parents.to_vec(), closed: false };
-            stream.shards.push(Held { shard, records: Vec::new(), trimmed: 0 });
+            stream.shards.push(FakeShard { shard, records: Vec::new(), trimmed: 0 });
         });
     }
 
-    /// Closes shards and makes `children` of them, whose numbers are returned.
+    /// Closes shards and creates their children. Returns the numbers of these.
     pub(super) fn reshard(&self, parents: &[u32], children: u32) -> Range<u32> {
         let first = self.with(|stream| {
             parents.iter().for_each(|parent| stream.shards[*parent as usize].shard.closed = true);
@@ -83,11 +85,14 @@ impl Fake {
     /// Writes a record into a shard.
     pub(super) fn append(&self, shard: u32, key: &str, data: impl Into<Vec<u8>>) {
         self.with(|stream| {
-            assert!(!stream.shards[shard as usize].shard.closed, "a closed shard takes no records");
-            // Longer than 64 bits, as those of the service are.
+            assert!(
+                !stream.shards[shard as usize].shard.closed,
+                "a closed shard accepts no records"
+            );
+            // Longer than 64 bits, as the numbers of the service are.
             stream.sequence += 1;
             let sequence = format!("4{:055}", stream.sequence);
-            let raw = Raw {
+            let raw = StoredRecord {
                 sequence,
                 key: Some(key.into()),
                 arrived: Some(Timestamp(7)),
@@ -97,12 +102,12 @@ impl Fake {
         });
     }
 
-    /// Makes every iterator there is too old.
+    /// Lets all present iterators expire.
     pub(super) fn expire(&self) {
         self.with(|stream| stream.time += 1);
     }
 
-    /// The stream, as one process sees it.
+    /// Returns the stream, as one process opens it.
     pub(super) fn stream(&self) -> KinesisStream {
         let runtime = crate::sync::io_runtime().unwrap();
         let service = Service {
@@ -110,59 +115,66 @@ impl Fake {
             api: Arc::new(self.clone()),
             client: None,
             runtime,
-            room: Arc::new(Semaphore::new(PAGES)),
-            pace: Duration::from_millis(1),
+            page_permits: Arc::new(Semaphore::new(PAGES_IN_MEMORY)),
+            poll_interval: Duration::from_millis(1),
         };
         Kinesis { service: Arc::new(service) }.stream("events")
     }
 
-    fn fault(&self) -> Option<Fault> {
-        self.with(|stream| stream.faults.pop_front()).map(fault)
+    fn failure(&self) -> Option<CallError> {
+        self.with(|stream| stream.failures.pop_front()).map(call_error)
     }
 }
 
-fn fault(kind: FaultKind) -> Fault {
-    Fault { kind, cause: format!("{kind:?} was asked for").into() }
+fn call_error(kind: CallErrorKind) -> CallError {
+    CallError { kind, cause: format!("{kind:?} was requested").into() }
 }
 
 impl Stream {
-    fn iterator(&self, shard: &str, start: &Start) -> Result<String, Fault> {
-        let held = self
+    fn iterator(&self, shard: &str, start: &Start) -> Result<String, CallError> {
+        let fake_shard = self
             .shards
             .iter()
-            .find(|held| Shard::name(held.shard.number) == shard)
-            .ok_or_else(|| fault(FaultKind::Missing))?;
+            .find(|fake_shard| Shard::name(fake_shard.shard.number) == shard)
+            .ok_or_else(|| call_error(CallErrorKind::Missing))?;
         let at = match start {
-            Start::Horizon => held.trimmed,
-            // The service takes what is too old without a word.
-            Start::At(sequence) => {
-                held.records.partition_point(|raw| raw.sequence < *sequence).max(held.trimmed)
-            }
+            Start::TrimHorizon => fake_shard.trimmed,
+            // The service silently moves to the first record that still exists.
+            Start::AtSequence(sequence) => fake_shard
+                .records
+                .partition_point(|raw| raw.sequence < *sequence)
+                .max(fake_shard.trimmed),
         };
-        Ok(format!("{} {} {at} {}", self.time, held.shard.number, self.empty))
+        Ok(format!("{} {} {at} {}", self.time, fake_shard.shard.number, self.empty))
     }
 
-    fn records(&self, iterator: &str, limit: usize) -> Result<Page, Fault> {
+    fn records(&self, iterator: &str, limit: usize) -> Result<Page, CallError> {
         let parts: Vec<usize> = iterator.split(' ').map(|part| part.parse().unwrap()).collect();
-        let [time, shard, at, empty] = parts[..] else { panic!("{iterator} is no iterator") };
+        let [time, shard, at, empty] = parts[..] else { panic!("{iterator} is not an iterator") };
         if time != self.time as usize {
-            return Err(fault(FaultKind::Expired));
+            return Err(call_error(CallErrorKind::Expired));
         }
-        let held = &self.shards[shard];
-        let at = at.max(held.trimmed);
-        let to = if empty > 0 { at } else { held.records.len().min(at + limit.min(self.page)) };
-        let newest = empty == 0 && to == held.records.len();
+        let fake_shard = &self.shards[shard];
+        let at = at.max(fake_shard.trimmed);
+        let to =
+            if empty > 0 { at } else { fake_shard.records.len().min(at + limit.min(self.page)) };
+        let caught_up = empty == 0 && to == fake_shard.records.len();
         let next =
             format!("{time} {shard} {to} {}", if empty > 0 { empty - 1 } else { self.empty });
-        let next = (!newest || !held.shard.closed).then_some(next);
-        Ok(Page { records: held.records[at..to].to_vec(), next, newest, old: self.old })
+        let next = (!caught_up || !fake_shard.shard.closed).then_some(next);
+        Ok(Page {
+            records: fake_shard.records[at..to].to_vec(),
+            next,
+            caught_up,
+            near_horizon: self.old,
+        })
     }
 }
 
 impl Api for Fake {
-    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, Fault>> {
+    fn identity<'a>(&'a self, stream: &'a str) -> BoxFuture<'a, Result<String, CallError>> {
         ready(
-            self.fault().map_or_else(
+            self.failure().map_or_else(
                 || Ok(format!("arn:aws:kinesis:fake:1:stream/{stream}, created 1")),
                 Err,
             ),
@@ -170,22 +182,24 @@ impl Api for Fake {
         .boxed()
     }
 
-    fn shards<'a>(&'a self, _stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, Fault>> {
+    fn shards<'a>(&'a self, _stream: &'a str) -> BoxFuture<'a, Result<Vec<Shard>, CallError>> {
         let listed = || {
             self.with(|stream| {
-                // A closed shard is listed as long as it has records that are not too old.
-                let gone = |held: &&Held| {
-                    held.trimmed == held.records.len() && held.trimmed > 0 && held.shard.closed
+                // A closed shard is listed while retention keeps any of its records.
+                let gone = |fake_shard: &&FakeShard| {
+                    fake_shard.trimmed == fake_shard.records.len()
+                        && fake_shard.trimmed > 0
+                        && fake_shard.shard.closed
                 };
                 stream
                     .shards
                     .iter()
-                    .filter(|held| !gone(held))
-                    .map(|held| held.shard.clone())
+                    .filter(|fake_shard| !gone(fake_shard))
+                    .map(|fake_shard| fake_shard.shard.clone())
                     .collect()
             })
         };
-        ready(self.fault().map_or_else(|| Ok(listed()), Err)).boxed()
+        ready(self.failure().map_or_else(|| Ok(listed()), Err)).boxed()
     }
 
     fn iterator<'a>(
@@ -193,13 +207,17 @@ impl Api for Fake {
         _stream: &'a str,
         shard: &'a str,
         start: &'a Start,
-    ) -> BoxFuture<'a, Result<String, Fault>> {
-        self.with(|stream| stream.sought.push(start.clone()));
-        ready(self.fault().map_or_else(|| self.with(|stream| stream.iterator(shard, start)), Err))
+    ) -> BoxFuture<'a, Result<String, CallError>> {
+        self.with(|stream| stream.starts.push(start.clone()));
+        ready(self.failure().map_or_else(|| self.with(|stream| stream.iterator(shard, start)), Err))
             .boxed()
     }
 
-    fn records<'a>(&'a self, iterator: &'a str, limit: i32) -> BoxFuture<'a, Result<Page, Fault>> {
+    fn records<'a>(
+        &'a self,
+        iterator: &'a str,
+        limit: i32,
+    ) -> BoxFuture<'a, Result<Page, CallError>> {
         let answer = |stream: &mut Stream| {
             let page = stream.records(iterator, limit as usize);
             if let Some(trimmed) = stream.trims.pop_front() {
@@ -207,16 +225,16 @@ impl Api for Fake {
             }
             page
         };
-        ready(self.fault().map_or_else(|| self.with(answer), Err)).boxed()
+        ready(self.failure().map_or_else(|| self.with(answer), Err)).boxed()
     }
 
     fn put<'a>(
         &'a self,
         _stream: &'a str,
         entries: &'a [Entry],
-    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, Fault>> {
-        if let Some(fault) = self.fault() {
-            return ready(Err(fault)).boxed();
+    ) -> BoxFuture<'a, Result<Vec<Result<Written, String>>, CallError>> {
+        if let Some(error) = self.failure() {
+            return ready(Err(error)).boxed();
         }
         let refused = self.with(|stream| {
             stream.puts.push(entries.to_vec());
@@ -234,11 +252,11 @@ impl Api for Fake {
 }
 
 /// A record that was read: partition, offset, key and value.
-pub(super) type Got = (u32, u64, String, String);
+pub(super) type ReadRecord = (u32, u64, String, String);
 
-/// What is there until a poll has no records, and that poll. A reader that follows is waited for
-/// until `enough` are there.
-pub(super) fn drain(partition: &mut dyn Partition, enough: usize) -> (Vec<Got>, Poll) {
+/// Reads until a poll returns no records. Returns the records and this poll. Waits for `enough`
+/// records first.
+pub(super) fn drain(partition: &mut dyn Partition, enough: usize) -> (Vec<ReadRecord>, Poll) {
     let mut got = Vec::new();
     loop {
         match partition.poll().unwrap() {
@@ -257,16 +275,16 @@ pub(super) fn drain(partition: &mut dyn Partition, enough: usize) -> (Vec<Got>, 
     }
 }
 
-/// All that a shard holds from an offset on.
-pub(super) fn read(source: &KinesisStream, shard: u32, from: Option<u64>) -> Vec<Got> {
+/// Returns all records of a shard from an offset on.
+pub(super) fn read(source: &KinesisStream, shard: u32, from: Option<u64>) -> Vec<ReadRecord> {
     let mut partition = source.open(shard, from, false).unwrap();
     let (got, end) = drain(&mut *partition, usize::MAX);
     assert!(matches!(end, Poll::End), "{end:?}");
-    assert!(matches!(partition.poll().unwrap(), Poll::End), "an end is for ever");
+    assert!(matches!(partition.poll().unwrap(), Poll::End), "the end remains");
     got
 }
 
-/// The values alone.
-pub(super) fn values(got: &[Got]) -> Vec<&str> {
+/// Returns the values.
+pub(super) fn values(got: &[ReadRecord]) -> Vec<&str> {
     got.iter().map(|(_, _, _, value)| value.as_str()).collect()
 }

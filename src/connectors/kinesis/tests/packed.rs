@@ -1,13 +1,13 @@
-//! Records that a producer packed into one.
+//! Aggregated records of the KPL.
 
 use md5::{Digest, Md5};
 
-use super::super::OFFSETS;
+use super::super::OFFSETS_PER_SHARD;
 use super::super::kpl::unpack;
-use super::fake::{Fake, Got, read, values};
+use super::fake::{Fake, ReadRecord, read, values};
 use crate::connect::{Poll, Source};
 
-/// Fields of a message: number and content.
+/// Encodes fields with number and content as a message.
 fn message(fields: &[(u8, &[u8])]) -> Vec<u8> {
     let field = |(number, bytes): &(u8, &[u8])| {
         let mut out = vec![number << 3 | 2];
@@ -30,7 +30,8 @@ fn pack(records: &[(&str, &str)]) -> Vec<u8> {
     let mut fields: Vec<(u8, Vec<u8>)> =
         records.iter().map(|(key, _)| (1, key.as_bytes().to_vec())).collect();
     for (at, (_, data)) in records.iter().enumerate() {
-        // The key, then a hash key as a number and a tag, which are passed over, then the data.
+        // The index of the key, then an explicit hash key and a tag, which are skipped, then the
+        // data.
         let inner =
             [&[8, at as u8, 16, 1][..], &message(&[(3, data.as_bytes()), (4, b"tag")])].concat();
         fields.push((3, inner));
@@ -41,7 +42,7 @@ fn pack(records: &[(&str, &str)]) -> Vec<u8> {
 }
 
 #[test]
-fn what_is_packed_is_opened() {
+fn aggregated_records_are_unpacked() {
     let long = "x".repeat(300);
     let raw = pack(&[("a", "1"), ("b", &long), ("a", "")]);
     assert_eq!(unpack(&raw).unwrap(), [("a", &b"1"[..]), ("b", long.as_bytes()), ("a", &b""[..])]);
@@ -49,7 +50,7 @@ fn what_is_packed_is_opened() {
 }
 
 #[test]
-fn what_is_not_packed_rightly_is_a_record_as_it_is() {
+fn a_damaged_aggregate_is_a_plain_record() {
     let raw = pack(&[("a", "1"), ("b", "2")]);
     for cut in 0..raw.len() {
         assert_eq!(unpack(&raw[..cut]), None, "cut to {cut}");
@@ -64,7 +65,7 @@ fn what_is_not_packed_rightly_is_a_record_as_it_is() {
         b"\x0a\x01\xff",
         b"\x1a\x00",
         b"\x0a\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
-        // The index of a key that is not there.
+        // The index of a key that does not exist.
         b"\x0a\x01a\x1a\x05\x08\x01\x1a\x01x",
     ];
     for message in wrong {
@@ -73,32 +74,36 @@ fn what_is_not_packed_rightly_is_a_record_as_it_is() {
 }
 
 #[test]
-fn packed_records_have_offsets_of_their_own_and_are_read_from_the_middle() {
+fn unpacked_records_have_offsets_of_their_own() {
     let fake = Fake::of(2);
     fake.append(1, "plain", "0");
     fake.append(1, "any", pack(&[("a", "1"), ("b", "2"), ("c", "3")]));
     fake.append(1, "any", sealed(b""));
     fake.append(1, "plain", "4");
     fake.append(1, "any", pack(&[("d", "5")]));
-    let all: Vec<Got> = [("plain", 0), ("a", 1), ("b", 2), ("c", 3), ("plain", 4), ("d", 5)]
-        .map(|(key, n)| (1, OFFSETS + n, key.to_string(), n.to_string()))
+    let all: Vec<ReadRecord> = [("plain", 0), ("a", 1), ("b", 2), ("c", 3), ("plain", 4), ("d", 5)]
+        .map(|(key, n)| (1, OFFSETS_PER_SHARD + n, key.to_string(), n.to_string()))
         .into();
     let source = fake.stream();
     assert_eq!(read(&source, 1, None), all);
     for from in 0..=6 {
-        assert_eq!(read(&source, 1, Some(OFFSETS + from)), all[from as usize..], "from {from}");
         assert_eq!(
-            read(&fake.stream(), 1, Some(OFFSETS + from)),
+            read(&source, 1, Some(OFFSETS_PER_SHARD + from)),
+            all[from as usize..],
+            "from {from}"
+        );
+        assert_eq!(
+            read(&fake.stream(), 1, Some(OFFSETS_PER_SHARD + from)),
             all[from as usize..],
             "from {from}, in another process"
         );
     }
-    assert!(source.open(1, Some(OFFSETS + 7), false).is_err());
+    assert!(source.open(1, Some(OFFSETS_PER_SHARD + 7), false).is_err());
 }
 
 #[test]
-fn many_records_in_one_are_many_batches_each_of_which_is_continued() {
-    // A thousand times the bytes: each record names the one key.
+fn a_large_aggregate_is_many_batches() {
+    // Unpacking multiplies the bytes by a thousand: each record refers to the one key.
     let key = "k".repeat(50_000);
     let records: Vec<Vec<u8>> =
         (0..5000_u32).map(|n| [&[8, 0], &message(&[(3, &n.to_be_bytes())])[..]].concat()).collect();
@@ -160,7 +165,7 @@ fn many_records_in_one_are_many_batches_each_of_which_is_continued() {
 }
 
 #[test]
-fn records_that_are_packed_empty_are_no_batch_of_none() {
+fn an_empty_aggregate_is_not_an_empty_batch() {
     let fake = Fake::of(1);
     fake.with(|stream| stream.page = 1);
     (0..3).for_each(|_| fake.append(0, "any", sealed(b"")));

@@ -1,16 +1,16 @@
-//! What a reader does when the service stumbles, forgets, or says nothing.
+//! Readers of a service that fails, deletes records, or returns empty pages.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::super::api::{FaultKind, Start};
-use super::super::{KinesisStream, OFFSETS};
+use super::super::api::{CallErrorKind, Start};
+use super::super::{KinesisStream, OFFSETS_PER_SHARD};
 use super::fake::{Fake, drain, read, values};
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
 
-fn numbered(shard: u32, records: std::ops::Range<u64>) -> Vec<super::fake::Got> {
-    let base = u64::from(shard) * OFFSETS;
+fn numbered(shard: u32, records: std::ops::Range<u64>) -> Vec<super::fake::ReadRecord> {
+    let base = u64::from(shard) * OFFSETS_PER_SHARD;
     records.map(|n| (shard, base + n, format!("k{}", n % 3), n.to_string())).collect()
 }
 
@@ -18,7 +18,7 @@ fn fill(fake: &Fake, shard: u32, records: std::ops::Range<u64>) {
     records.for_each(|n| fake.append(shard, &format!("k{}", n % 3), n.to_string()));
 }
 
-/// What another process begins with that continues from a commit at these ends.
+/// Returns the stream in another process, which continues from a commit at these ends.
 fn continued(fake: &Fake, source: &KinesisStream, ends: &[(u32, u64)]) -> KinesisStream {
     let memory = source.remember(&ends.iter().copied().collect());
     let next = fake.stream();
@@ -26,7 +26,7 @@ fn continued(fake: &Fake, source: &KinesisStream, ends: &[(u32, u64)]) -> Kinesi
     next
 }
 
-/// The error of reading on, when it is opened or later.
+/// Returns the error of opening or reading the shard.
 fn refused(source: &KinesisStream, shard: u32, from: u64) -> crate::Error {
     let mut partition = match source.open(shard, Some(from), true) {
         Ok(partition) => partition,
@@ -42,13 +42,13 @@ fn refused(source: &KinesisStream, shard: u32, from: u64) -> crate::Error {
 }
 
 #[test]
-fn every_position_is_found_again_with_what_is_remembered_and_without() {
+fn every_position_is_found_with_and_without_saved_positions() {
     let fake = Fake::of(3);
     fill(&fake, 2, 0..40);
     let source = fake.stream();
     source.partitions().unwrap();
     assert_eq!(read(&source, 2, None), numbered(2, 0..40));
-    let base = 2 * OFFSETS;
+    let base = 2 * OFFSETS_PER_SHARD;
     for from in 0..=40 {
         assert_eq!(read(&source, 2, Some(base + from)), numbered(2, from..40), "from {from}");
         assert_eq!(
@@ -65,7 +65,7 @@ fn every_position_is_found_again_with_what_is_remembered_and_without() {
     }
     for follow in [false, true] {
         let error =
-            source.open(2, Some(base + 41), follow).err().expect("what is not there can't be read");
+            source.open(2, Some(base + 41), follow).err().expect("the offset does not exist");
         assert_eq!(error.kind(), ErrorKind::Data);
         assert_eq!(
             source.open(2, Some(41), follow).err().unwrap().kind(),
@@ -76,20 +76,23 @@ fn every_position_is_found_again_with_what_is_remembered_and_without() {
 }
 
 #[test]
-fn a_run_that_continues_asks_for_no_more_than_it_needs() {
+fn a_continued_run_requests_only_new_records() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..40);
     let source = fake.stream();
     read(&source, 0, None);
     let next = continued(&fake, &source, &[(0, 40)]);
-    fake.with(|stream| stream.sought.clear());
+    fake.with(|stream| stream.starts.clear());
     fill(&fake, 0, 40..43);
     assert_eq!(read(&next, 0, Some(40)), numbered(0, 40..43));
-    assert_eq!(fake.with(|stream| stream.sought.clone()), [Start::At(format!("4{:055}", 40))]);
+    assert_eq!(
+        fake.with(|stream| stream.starts.clone()),
+        [Start::AtSequence(format!("4{:055}", 40))]
+    );
 }
 
 #[test]
-fn an_expired_iterator_is_renewed_where_the_reading_stands() {
+fn an_expired_iterator_is_renewed_at_the_position() {
     let fake = Fake::of(1);
     let source = fake.stream();
     let mut reader = source.open(0, None, true).unwrap();
@@ -101,33 +104,33 @@ fn an_expired_iterator_is_renewed_where_the_reading_stands() {
 }
 
 #[test]
-fn throttling_and_stumbling_lose_nothing() {
+fn throttling_and_transient_failures_lose_nothing() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..25);
-    fake.with(|stream| stream.faults = [FaultKind::Passing; 3].into());
+    fake.with(|stream| stream.failures = [CallErrorKind::Transient; 3].into());
     let source = fake.stream();
     assert_eq!(source.partitions().unwrap(), [0]);
-    fake.with(|stream| stream.faults = [FaultKind::Passing; 4].into());
+    fake.with(|stream| stream.failures = [CallErrorKind::Transient; 4].into());
     assert_eq!(read(&source, 0, None), numbered(0, 0..25));
 }
 
 #[test]
-fn a_service_that_is_away_is_an_error_at_first_and_waited_for_later() {
+fn a_missing_service_is_an_error_only_before_the_first_list() {
     let fake = Fake::of(2);
     let source = fake.stream();
-    fake.with(|stream| stream.faults = [FaultKind::Passing; 6].into());
+    fake.with(|stream| stream.failures = [CallErrorKind::Transient; 6].into());
     assert_eq!(source.partitions().unwrap_err().kind(), ErrorKind::Connect);
     assert_eq!(source.partitions().unwrap(), [0, 1]);
-    fake.with(|stream| stream.faults = [FaultKind::Passing; 6].into());
+    fake.with(|stream| stream.failures = [CallErrorKind::Transient; 6].into());
     assert_eq!(source.partitions().unwrap(), [0, 1]);
-    fake.with(|stream| stream.faults = [FaultKind::Missing].into());
+    fake.with(|stream| stream.failures = [CallErrorKind::Missing].into());
     let error = source.partitions().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("no such stream"), "{error}");
 }
 
 #[test]
-fn empty_answers_are_no_end() {
+fn empty_pages_are_not_the_end() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..25);
     fake.with(|stream| stream.empty = 3);
@@ -138,15 +141,15 @@ fn empty_answers_are_no_end() {
 }
 
 #[test]
-fn what_retention_took_is_refused_and_never_skipped() {
+fn records_deleted_by_retention_are_refused() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..20);
     let source = fake.stream();
     read(&source, 0, None);
     let next = continued(&fake, &source, &[(0, 20)]);
     fake.with(|stream| stream.shards[0].trimmed = 5);
-    assert_eq!(refused(&next, 0, 0).kind(), ErrorKind::Data, "the first is gone");
-    assert_eq!(read(&next, 0, Some(20)), [], "the last is there");
+    assert_eq!(refused(&next, 0, 0).kind(), ErrorKind::Data, "the first record is gone");
+    assert_eq!(read(&next, 0, Some(20)), [], "the last record exists");
     fill(&fake, 0, 20..30);
     fake.with(|stream| stream.shards[0].trimmed = 25);
     let error = refused(&next, 0, 20);
@@ -155,8 +158,8 @@ fn what_retention_took_is_refused_and_never_skipped() {
 }
 
 #[test]
-fn what_retention_takes_between_two_answers_is_refused_and_never_skipped() {
-    // The record before a position is read again with what comes after it.
+fn records_deleted_between_two_pages_are_refused() {
+    // The record before a position is read again, together with the next records.
     for (trims, enough) in [(vec![15], 10), (vec![0, 20], 19), (vec![10], 10)] {
         let fake = Fake::of(1);
         fill(&fake, 0, 0..30);
@@ -170,7 +173,7 @@ fn what_retention_takes_between_two_answers_is_refused_and_never_skipped() {
                 Ok(Poll::Batch(batch)) => {
                     got.extend(batch.iter(0).map(|record| record.order.offset))
                 }
-                Ok(Poll::End) => panic!("it ended after {} records", got.len()),
+                Ok(Poll::End) => panic!("the reading ended after {} records", got.len()),
                 Err(error) => break error,
             }
         };
@@ -179,7 +182,7 @@ fn what_retention_takes_between_two_answers_is_refused_and_never_skipped() {
 }
 
 #[test]
-fn what_is_old_is_read_to_its_end_however_little_an_answer_holds() {
+fn old_records_are_read_to_the_end_with_any_page_size() {
     for (page, empty) in [(1, 0), (1, 2), (10, 0), (10, 1)] {
         let fake = Fake::of(1);
         fill(&fake, 0, 0..25);
@@ -190,7 +193,7 @@ fn what_is_old_is_read_to_its_end_however_little_an_answer_holds() {
 }
 
 #[test]
-fn a_reader_that_falls_behind_retention_after_its_iterator_expired_is_refused() {
+fn a_reader_behind_retention_with_an_old_iterator_is_refused() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..5);
     let source = fake.stream();
@@ -209,7 +212,7 @@ fn a_reader_that_falls_behind_retention_after_its_iterator_expired_is_refused() 
 }
 
 #[test]
-fn a_stream_made_anew_is_refused() {
+fn a_recreated_stream_is_refused() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..20);
     let source = fake.stream();
@@ -245,7 +248,7 @@ fn children_wait_until_all_their_parents_are_read() {
 }
 
 #[test]
-fn who_has_a_position_in_a_child_does_not_wait_for_its_parents() {
+fn a_position_in_a_child_does_not_wait_for_its_parents() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..5);
     fake.reshard(&[0], 2);
@@ -254,13 +257,13 @@ fn who_has_a_position_in_a_child_does_not_wait_for_its_parents() {
     first.partitions().unwrap();
     read(&first, 0, None);
     read(&first, 1, None);
-    let next = continued(&fake, &first, &[(0, 5), (1, OFFSETS + 5)]);
+    let next = continued(&fake, &first, &[(0, 5), (1, OFFSETS_PER_SHARD + 5)]);
     assert_eq!(next.partitions().unwrap(), [0, 1, 2]);
-    assert_eq!(read(&next, 1, Some(OFFSETS)), numbered(1, 0..5));
+    assert_eq!(read(&next, 1, Some(OFFSETS_PER_SHARD)), numbered(1, 0..5));
 }
 
 #[test]
-fn parents_that_are_too_old_to_be_listed_are_not_waited_for() {
+fn children_do_not_wait_for_parents_that_are_gone() {
     let fake = Fake::of(1);
     fill(&fake, 0, 0..5);
     fake.reshard(&[0], 1);
@@ -272,7 +275,7 @@ fn parents_that_are_too_old_to_be_listed_are_not_waited_for() {
 }
 
 #[test]
-fn a_shard_that_ended_without_a_record_is_listed_no_more() {
+fn a_closed_empty_shard_is_not_listed_again() {
     let fake = Fake::of(1);
     fake.reshard(&[0], 1);
     let source = fake.stream();
@@ -283,7 +286,7 @@ fn a_shard_that_ended_without_a_record_is_listed_no_more() {
 }
 
 #[test]
-fn many_readers_that_are_not_asked_hold_nobody_up() {
+fn readers_that_are_not_polled_do_not_block_others() {
     let fake = Fake::of(40);
     (0..40).for_each(|shard| fill(&fake, shard, 0..30));
     let source = fake.stream();
@@ -298,7 +301,7 @@ fn many_readers_that_are_not_asked_hold_nobody_up() {
 }
 
 #[test]
-fn what_is_remembered_stays_small() {
+fn saved_positions_stay_small() {
     let fake = Fake::of(1);
     fake.with(|stream| stream.page = 1);
     let source = fake.stream();

@@ -1,11 +1,11 @@
-//! What the sink does when records of a call are refused, and what it leaves for who reads them.
+//! The sink: refused records are put again in order, and repeated rows have the same name.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde_json::Value as Json;
 
-use super::super::api::FaultKind;
+use super::super::api::CallErrorKind;
 use super::fake::Fake;
 use crate::connect::{Committer, Mode, Recovered, Schema, Sink, SinkContext, Writer};
 use crate::error::ErrorKind;
@@ -51,7 +51,7 @@ fn open(fake: &Fake) -> Run {
     Run { writers, committer }
 }
 
-/// Writes rows in one commit; returns what the manifest keeps of them.
+/// Stages rows in one commit. Returns the content for the manifest.
 fn write(opened: &mut Run, n: u64, rows: &[(&str, f64)]) -> Json {
     for (key, number) in rows {
         opened.writers[0]
@@ -63,12 +63,12 @@ fn write(opened: &mut Run, n: u64, rows: &[(&str, f64)]) -> Json {
     serde_json::from_str(&content.to_string()).unwrap()
 }
 
-/// What was accepted, in the order of the calls, as key and number.
+/// Returns the accepted records, in the order of the calls, as key and number.
 fn accepted(fake: &Fake, refused: &[BTreeSet<usize>]) -> Vec<(String, f64)> {
     let mut all = Vec::new();
     for (call, entries) in fake.with(|stream| stream.puts.clone()).into_iter().enumerate() {
         let keys: BTreeSet<&String> = entries.iter().map(|entry| &entry.key).collect();
-        assert_eq!(keys.len(), entries.len(), "one record a key and call");
+        assert_eq!(keys.len(), entries.len(), "one record per key and call");
         for (at, entry) in entries.iter().enumerate() {
             if !refused.get(call).is_some_and(|refused| refused.contains(&at)) {
                 let row: Json = serde_json::from_slice(&entry.data).unwrap();
@@ -116,11 +116,11 @@ fn many_keys_are_written_in_calls_of_five_hundred() {
 }
 
 #[test]
-fn a_commit_that_is_repeated_can_be_told_by_who_reads_it() {
+fn repeated_rows_have_the_same_names() {
     let fake = Fake::of(1);
     let mut opened = open(&fake);
     let content = write(&mut opened, 7, &[("a", 1.0), ("a", 1.0)]);
-    fake.with(|stream| stream.faults = [FaultKind::Passing].into());
+    fake.with(|stream| stream.failures = [CallErrorKind::Transient].into());
     opened.committer.commit(7, &content).unwrap();
     opened.committer.commit(7, &content).unwrap();
     let puts = fake.with(|stream| stream.puts.concat());
@@ -132,12 +132,12 @@ fn a_commit_that_is_repeated_can_be_told_by_who_reads_it() {
 }
 
 #[test]
-fn what_is_no_record_is_refused_before_it_is_recorded() {
+fn invalid_rows_are_refused_before_they_are_staged() {
     let fake = Fake::of(1);
     let error = fake.stream().open(&schema(Mode::Snapshot), &context(0)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Config);
-    // At a look, before any sink of the run is opened.
-    fake.with(|stream| stream.faults = [FaultKind::Missing].into());
+    // `check` reports it before any sink of the run is opened.
+    fake.with(|stream| stream.failures = [CallErrorKind::Missing].into());
     let error = fake.stream().check(&schema(Mode::Append), &context(0)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Config);
     assert!(error.to_string().contains("no such stream"), "{error}");
@@ -150,13 +150,13 @@ fn what_is_no_record_is_refused_before_it_is_recorded() {
     opened.writers[0].insert(0, &row(&"k".repeat(1 << 20), 1.0)).unwrap();
     let part = opened.writers[0].stage().unwrap().unwrap();
     assert_eq!(opened.committer.stage(1, vec![part]).unwrap_err().kind(), ErrorKind::Data);
-    assert!(opened.writers[0].stage().unwrap().is_none(), "nothing is left");
+    assert!(opened.writers[0].stage().unwrap().is_none(), "no row remains");
     let error = opened.committer.commit(1, &serde_json::json!([7])).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
 }
 
 #[test]
-fn keys_are_as_the_service_takes_them() {
+fn partition_keys_are_valid() {
     let fake = Fake::of(1);
     let mut opened = open(&fake);
     let long = "k".repeat(257);
