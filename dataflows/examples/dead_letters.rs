@@ -11,26 +11,21 @@
 //! 4 records read, 2 applied, 2 dead letters: balanced
 //! ```
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::prelude::*;
-use watershed::serdes::Deserializer;
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Order {
     shop: i64,
     amount: i64,
 }
 
 fn topology(builder: &StreamsBuilder<'_>) {
-    let decode = |value: Option<&[u8]>| {
-        let order: Order = Deserializer::decode(&Json, value)?;
-        Ok((order.shop, order.amount))
-    };
     builder
-        .stream("orders", Consumed::from_value(decode))
+        .stream("orders", Consumed::keyed_by(Json, |order: &Order| order.shop))
         .group_by_key()
-        .sum(|amount| *amount)
+        .sum(|order| order.amount)
         .to("sums", Produced::columns(["shop", "sum"]));
 }
 

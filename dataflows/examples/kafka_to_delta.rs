@@ -10,25 +10,21 @@
 //! s2 18
 //! ```
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use watershed::connectors::delta::{Delta, Table};
 use watershed::connectors::kafka::Kafka;
 use watershed::prelude::*;
-use watershed::serdes::Deserializer;
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 struct Reading {
     sensor: String,
     celsius: i64,
 }
 
 fn topology(builder: &StreamsBuilder<'_>) {
-    let decode = |value: Option<&[u8]>| {
-        let reading: Reading = Deserializer::decode(&Json, value)?;
-        Ok((reading.sensor, reading.celsius))
-    };
     builder
-        .stream("readings", Consumed::from_value(decode))
+        .stream("readings", Consumed::keyed_by(Json, |reading: &Reading| reading.sensor.clone()))
+        .map_values(|reading| reading.celsius)
         .group_by_key()
         .max()
         .to("greatest", Produced::columns(["sensor", "celsius"]));

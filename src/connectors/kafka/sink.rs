@@ -182,8 +182,8 @@ impl TopicCommitter {
         }
     }
 
-    /// Commits the last number to the group again if the last time is long ago, so that brokers keep
-    /// it.
+    /// Commits the last number to the group again if the last time is long ago. Otherwise brokers
+    /// delete it.
     fn renew_offset(&mut self) -> Result<()> {
         let now = (self.clock)();
         if let (Some(n @ 1..), Some(totals)) = (self.transactions.visible, self.visible_totals)
