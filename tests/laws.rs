@@ -85,7 +85,7 @@ fn ends(
 }
 
 #[test]
-fn after_every_commit_the_tables_are_what_the_records_make_from_scratch() {
+fn after_every_commit_the_tables_equal_those_from_scratch() {
     for seed in seeds(0, 6) {
         let mut dice = Dice::new(seed);
         let feed = feed::draw(160, &mut dice);
@@ -141,7 +141,7 @@ fn any_order_of_arrival_leads_to_the_same_rows() {
 }
 
 #[test]
-fn the_rows_before_and_the_changes_make_the_rows_after_with_one_change_a_key() {
+fn changes_turn_old_rows_into_new_with_one_change_a_key() {
     for seed in seeds(400, 2) {
         let mut dice = Dice::new(seed);
         let feed = feed::draw(200, &mut dice);

@@ -72,7 +72,7 @@ fn copies(builder: &StreamsBuilder<'_>) {
 }
 
 #[test]
-fn a_struct_is_the_same_row_in_memory_and_in_delta_and_is_found_again() {
+fn a_struct_is_the_same_row_in_memory_and_in_delta() {
     let folder = tempfile::tempdir().unwrap();
     let url = |name: &str| folder.path().join(name).display().to_string();
     // JSON can't hold the infinite price, so the orders carry another one on their way in.

@@ -107,7 +107,7 @@ fn records(url: &str) -> Vec<(Kind, Batch)> {
 }
 
 #[test]
-fn answers_are_right_after_every_commit_and_a_correction_moves_them() {
+fn answers_are_right_after_every_commit_and_correction() {
     let url = "generated://?events=1500&seed=3&partitions=1&spacing_us=60000000";
     let topology = Topology::new("nexmark", topology);
     let mut driver = TopologyTestDriver::with_workers(topology, 2).unwrap();

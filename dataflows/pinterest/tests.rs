@@ -31,7 +31,7 @@ fn is_of(path: &[&str], example: &[String]) -> bool {
 }
 
 #[test]
-fn the_help_of_every_command_has_examples_and_every_example_parses() {
+fn every_command_has_help_examples_that_parse() {
     let (mut below, mut shown) = (Vec::new(), Vec::new());
     walk(&["pinterest"], &program().clap(), &mut |path, command| {
         let examples = examples(command);

@@ -328,7 +328,7 @@ mod tests {
     }
 
     #[test]
-    fn a_top_gives_so_many_values_and_all_that_score_like_the_last_if_ties_are_kept() {
+    fn top_returns_n_values_and_keeps_or_cuts_ties() {
         let top = |n, ties| {
             let mut top =
                 Top::new(Rc::new(|value: &Counted| value.0 / 4), n, ties, Seeds::of_a_plan());

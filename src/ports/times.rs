@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_decoded_ahead_of_a_commit_belongs_to_the_next() {
+    fn records_decoded_ahead_of_a_commit_belong_to_the_next() {
         let (times, partition) = (PartitionTimes::default(), (0, 7));
         assert_eq!(times.through(0, partition), None);
         times.note(2, partition, Some(Timestamp(50)));

@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_double_is_serialised_as_a_number_and_read_in_canonical_form() {
+    fn a_double_is_a_json_number_read_in_canonical_form() {
         assert_eq!(serde_json::to_string(&Double::from(2.5)).unwrap(), "2.5");
         let zero: Double = serde_json::from_str("-0.0").unwrap();
         assert_eq!(zero.get().to_bits(), 0);

@@ -10,7 +10,7 @@ fn refused(url: &str) -> String {
 }
 
 #[test]
-fn what_is_no_store_is_refused_and_a_secret_in_a_url_is_not_repeated() {
+fn an_invalid_store_url_is_refused_without_its_secret() {
     assert!(refused("gs://bucket/path").contains("no store of that kind"));
     for url in
         ["s3://", "s3:///lake", "s3://key:secret@bucket/lake", "https://key:secret@bucket/lake"]
@@ -36,7 +36,7 @@ fn a_profile_is_found_in_either_file() {
 
 #[cfg(feature = "s3")]
 #[test]
-fn without_encryption_only_this_machine_is_reached_unless_it_is_asked_for() {
+fn plain_http_reaches_only_this_machine_unless_allowed() {
     let open = |endpoint: &str, allow: Option<&str>| {
         let settings = [("AWS_ENDPOINT_URL", Some(endpoint)), ("AWS_ALLOW_HTTP", allow)];
         let settings = settings
@@ -89,7 +89,7 @@ fn breaks_off_once(
 
 #[cfg(feature = "s3")]
 #[test]
-fn an_answer_that_breaks_off_is_asked_for_again() {
+fn a_truncated_response_is_requested_again() {
     use futures::TryStreamExt;
     use object_store::{ObjectStore, ObjectStoreExt};
 

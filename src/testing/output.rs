@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn a_value_of_any_shape_takes_as_many_columns_as_it_was_made_into() {
+    fn a_value_of_any_shape_takes_its_own_number_of_columns() {
         use Value::{Binary, Double, Doubles, Long, Null, Text};
         let row = [
             Long(7),
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn rows_and_changes_are_keys_with_values_and_a_row_that_goes_leaves_its_key() {
+    fn rows_and_changes_are_keyed_and_a_deleted_row_keeps_its_key() {
         let topology = Topology::new("copies", |builder: &crate::StreamsBuilder<'_>| {
             let rows = builder.table("rows", Consumed::with(Utf8, Int64));
             rows.to("kept", Produced::columns(["key", "value"]));

@@ -62,7 +62,7 @@ fn expected(range: std::ops::Range<u64>) -> Vec<(u64, String)> {
 }
 
 #[test]
-fn an_object_is_created_when_it_is_complete_and_the_rest_is_read_again() {
+fn complete_objects_are_created_and_the_rest_is_read_again() {
     let place = Topic::new(Spot::folder());
     let topic = place.topic();
     let mut first = copy(&topic, FIVE);
@@ -78,7 +78,7 @@ fn an_object_is_created_when_it_is_complete_and_the_rest_is_read_again() {
 }
 
 #[test]
-fn an_object_ends_before_the_first_record_that_is_too_late_for_it() {
+fn an_object_ends_before_the_first_record_past_its_interval() {
     let place = Topic::new(Spot::folder());
     let rotation = Rotation { flush_size: 100, rotate_interval: Some(Duration::from_secs(1)) };
     let mut copier = copy(&place.topic(), rotation);
@@ -89,7 +89,7 @@ fn an_object_ends_before_the_first_record_that_is_too_late_for_it() {
 }
 
 #[test]
-fn any_batches_and_deaths_make_the_objects_that_one_reading_makes() {
+fn batches_and_crashes_change_no_object() {
     let at = |n: u64| (n * 7919 % 13) as i64 * 300 + n as i64 * 100;
     let rotation = Rotation { flush_size: 6, rotate_interval: Some(Duration::from_secs(1)) };
     let whole = Topic::new(Spot::folder());
@@ -113,7 +113,7 @@ fn any_batches_and_deaths_make_the_objects_that_one_reading_makes() {
 }
 
 #[test]
-fn what_is_no_line_becomes_one() {
+fn any_value_becomes_a_line() {
     let place = Topic::new(Spot::folder());
     let mut odd = batch(0..6, |_| 0);
     odd.records[1].value = None;
@@ -127,7 +127,7 @@ fn what_is_no_line_becomes_one() {
 }
 
 #[test]
-fn a_gap_is_refused_in_an_object_and_between_two_and_what_is_before_it_is_kept() {
+fn a_gap_is_refused_and_everything_before_it_is_kept() {
     for (before, after) in [(5..11, 12), (5..10, 11), (0..5, 6)] {
         let place = Topic::new(Spot::folder());
         let (first, whole) = (before.start, before.end - before.end % 5);

@@ -141,7 +141,7 @@ fn a_log_in_two_places_keeps_the_contract_of_sources() {
 }
 
 #[test]
-fn the_same_records_come_wherever_the_archive_ends_and_the_topic_begins() {
+fn any_boundary_of_archive_and_topic_gives_the_same_records() {
     let whole = read(&mut *Log::of(RECORDS, 0).archived().open(2, None, false).unwrap()).unwrap();
     assert_eq!(whole.len() as u64, RECORDS);
     for archived in 0..=RECORDS {
@@ -165,7 +165,7 @@ fn the_same_records_come_wherever_the_archive_ends_and_the_topic_begins() {
 }
 
 #[test]
-fn a_topic_that_reaches_farther_back_than_its_archive_is_read_from_its_beginning() {
+fn a_topic_older_than_its_archive_is_read_from_its_start() {
     let (log, late) = (Log::of(0, 0), Log::of(0, 0));
     let mut copier =
         late.archived().copy(2, Rotation { flush_size: 2, rotate_interval: None }).unwrap();
@@ -181,7 +181,7 @@ fn a_topic_that_reaches_farther_back_than_its_archive_is_read_from_its_beginning
 }
 
 #[test]
-fn a_reader_that_was_overtaken_by_retention_goes_on_in_the_archive_that_grew() {
+fn a_reader_overtaken_by_retention_continues_in_the_archive() {
     let log = Log::of(4, 0);
     let mut opened = log.both().open(2, None, false).unwrap();
     log.archive(2, 9);
@@ -192,7 +192,7 @@ fn a_reader_that_was_overtaken_by_retention_goes_on_in_the_archive_that_grew() {
 }
 
 #[test]
-fn what_is_no_archive_of_the_topic_is_refused() {
+fn an_archive_of_another_topic_is_refused() {
     let log = Log::of(4, 5);
     assert!(refused(&log.both(), None).contains("lacks the offsets from 4 up to 5"));
     let (longer, log) = (Log::of(RECORDS, 0), Log::new(0));

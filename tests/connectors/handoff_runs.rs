@@ -55,7 +55,7 @@ impl World {
 }
 
 #[test]
-fn runs_between_which_the_archive_grows_and_the_topic_forgets_equal_one_over_a_whole_archive() {
+fn runs_over_a_moving_boundary_equal_one_over_an_archive() {
     for seed in 0..20 {
         let (world, log, mut dice) = (World::default(), Log::new(0), Dice::new(seed));
         let mut ends = BTreeMap::from([(0, 0), (1, 0), (2, 0)]);
@@ -104,7 +104,7 @@ fn runs_between_which_the_archive_grows_and_the_topic_forgets_equal_one_over_a_w
 }
 
 #[test]
-fn what_was_read_from_the_topic_is_read_there_again_though_the_archive_has_it_in_other_bytes() {
+fn records_of_the_topic_are_read_there_again() {
     let (world, log) = (World::default(), Log::of(3, 0));
     world.run(log.both()).unwrap();
     log.archive(2, RECORDS);
@@ -125,7 +125,7 @@ fn what_was_read_from_the_topic_is_read_there_again_though_the_archive_has_it_in
 }
 
 #[test]
-fn a_value_that_is_too_long_is_the_same_dead_letter_wherever_it_is_read_and_stops_no_run() {
+fn a_long_value_is_the_same_dead_letter_in_both_places() {
     let long = [&b"{\"k\":1,\"v\":1"[..], &b" ".repeat(64 << 20), b"}"].concat();
     let values: [&[u8]; 3] = [b"{\"k\":0,\"v\":0}", &long, b"{\"k\":2,\"v\":2}"];
     let letter = [Value::Text("too large".into()), Value::Text(format!("{} bytes", long.len()))];
@@ -162,7 +162,7 @@ fn a_value_that_is_too_long_is_the_same_dead_letter_wherever_it_is_read_and_stop
 }
 
 #[test]
-fn a_value_of_which_only_the_beginning_was_read_is_not_copied() {
+fn a_truncated_value_is_not_copied() {
     let (from, to) = (Log::new(0), Log::new(0));
     from.archive.append(2, &[b"{}", &b"x".repeat((64 << 20) + 1), b"{}"]);
     let mut copier =

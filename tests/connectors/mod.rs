@@ -75,7 +75,7 @@ fn the_archive_keeps_the_contract_of_sinks_on_s3() {
 }
 
 #[test]
-fn delta_keeps_the_contract_of_sinks_with_files_that_are_rewritten() {
+fn delta_keeps_the_contract_of_sinks_with_rewritten_files() {
     snapshot_contract(|| Box::new(Lake { spot: Spot::folder(), rewrite_below: 1 << 20 }));
 }
 
@@ -128,7 +128,7 @@ impl Spot {
 }
 
 #[test]
-fn the_console_keeps_the_contract_of_sinks_that_cannot_be_asked() {
+fn the_console_keeps_the_contract_of_at_most_once_sinks() {
     at_most_once_contract(|| Box::new(console::Screen::default()));
 }
 

@@ -10,7 +10,7 @@ use crate::support::bucket::bucket;
 
 fn contract(spot: impl Fn() -> Spot) {
     bytes_come_back_and_names_are_listed(&spot().store);
-    of_many_who_create_the_same_one_does(&spot().store);
+    one_of_many_concurrent_creations_succeeds(&spot().store);
     a_listing_has_all_of_many(&spot().store);
 }
 
@@ -49,7 +49,7 @@ fn bytes_come_back_and_names_are_listed(store: &Store) {
     assert_eq!(store.get("a/b").unwrap().unwrap(), b"three");
 }
 
-fn of_many_who_create_the_same_one_does(store: &Store) {
+fn one_of_many_concurrent_creations_succeeds(store: &Store) {
     for round in 0..10 {
         let (path, start) = (format!("race/{round}"), Barrier::new(8));
         let winners: Vec<u8> = thread::scope(|scope| {

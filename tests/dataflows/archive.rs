@@ -140,10 +140,8 @@ fn topics(cluster: &Cluster, partitions: u32) -> String {
 }
 
 #[test]
-fn an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_is_killed() {
-    let Some(url) = bucket(
-        an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_is_killed,
-    ) else {
+fn a_killed_copy_to_s3_has_every_record_once() {
+    let Some(url) = bucket(a_killed_copy_to_s3_has_every_record_once) else {
         return;
     };
     let Some(cluster) = cluster() else { return };
@@ -240,10 +238,8 @@ fn an_archive_on_s3_has_every_record_once_in_the_objects_of_one_reading_whoever_
 }
 
 #[test]
-fn an_object_that_is_not_full_ends_when_a_record_is_an_interval_later_than_its_first() {
-    let Some(url) =
-        bucket(an_object_that_is_not_full_ends_when_a_record_is_an_interval_later_than_its_first)
-    else {
+fn a_record_after_the_interval_ends_an_object() {
+    let Some(url) = bucket(a_record_after_the_interval_ends_an_object) else {
         return;
     };
     let Some(cluster) = cluster() else { return };

@@ -41,7 +41,7 @@ pub(super) fn following(place: &Place, args: &[&str], round: usize) -> Child {
 }
 
 #[test]
-fn a_run_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
+fn a_run_killed_many_times_loses_and_repeats_nothing() {
     let place = Place::new();
     place.run(&[
         "generate",

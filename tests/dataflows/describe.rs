@@ -55,7 +55,7 @@ fn made(steps: &Steps, step: usize) -> String {
 }
 
 #[test]
-fn describe_says_what_ten_views_are_made_of_and_what_all_is_bound_to() {
+fn describe_lists_the_steps_of_ten_views_and_all_bindings() {
     let place = Place::new();
     place.run(&["generate", "--events", "3"]);
     let text = place.run(&["describe", "--lake", "lake"]);

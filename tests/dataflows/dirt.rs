@@ -17,7 +17,7 @@ fn each_line_of_the_dirty_corpus_is_a_row_or_a_dead_letter() {
 }
 
 #[test]
-fn megabytes_of_junk_and_half_objects_are_counted_and_change_nothing_else() {
+fn junk_and_half_objects_are_counted_and_change_nothing() {
     let place = Place::new();
     place.run(&[
         "generate",
@@ -49,7 +49,7 @@ fn megabytes_of_junk_and_half_objects_are_counted_and_change_nothing_else() {
 }
 
 #[test]
-fn what_is_no_file_is_no_object_and_a_log_that_is_read_later_has_no_colours() {
+fn only_files_are_objects_and_piped_logs_have_no_colours() {
     let place = Place::new();
     place.run(&["generate", "--to", "archive", "--events", "60", "--partitions", "1"]);
     let object = |partition: u32| {

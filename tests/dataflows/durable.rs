@@ -68,7 +68,7 @@ fn a_run_ends_at_a_failed_sync_and_the_next_syncs_it() {
 }
 
 #[test]
-fn an_archive_whose_sync_failed_is_not_generated() {
+fn a_failed_sync_publishes_no_generated_archive() {
     let args = [
         "generate",
         "--to",
@@ -90,7 +90,7 @@ fn an_archive_whose_sync_failed_is_not_generated() {
 }
 
 #[test]
-fn events_whose_sync_failed_are_not_posted() {
+fn a_failed_sync_posts_no_events() {
     let args = [
         "emulate",
         "--to",
@@ -190,7 +190,7 @@ fn a_gateway_ends_at_a_failed_sync_and_keeps_its_journal() {
 }
 
 #[test]
-fn without_hard_links_a_run_renames_or_says_so() {
+fn without_hard_links_a_run_renames_or_fails_clearly() {
     let (place, args) = (with_archive(), ["run", "--from", "archive", "--lake", "lake"]);
     let without = |kind: &str| {
         let mut command = place.command(&args);

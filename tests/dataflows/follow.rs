@@ -78,7 +78,7 @@ fn compacted(place: &Place) -> bool {
 }
 
 #[test]
-fn following_in_steps_equals_one_replay_and_every_commit_equals_the_oracle() {
+fn following_equals_a_replay_and_each_commit_the_oracle() {
     let place = Place::new();
     place.run(&[
         "generate",
@@ -200,7 +200,7 @@ fn a_gap_is_waited_for_and_reported() {
 
 /// As `pinterest run --follow 2>&1 | tee log` finds it when Ctrl-C ends both.
 #[test]
-fn a_run_whose_readers_are_gone_ends_in_good_order_and_with_its_exit_code() {
+fn a_run_with_closed_output_stops_with_its_exit_code() {
     let place = Place::new();
     place.run(&["generate", "--to", "archive", "--events", "60"]);
     let unread = |args: &[&str]| {

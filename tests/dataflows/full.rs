@@ -57,7 +57,7 @@ fn assert_clear(said: &str) {
 }
 
 #[test]
-fn a_run_onto_a_full_disk_says_so_and_goes_on_when_there_is_room() {
+fn a_run_reports_a_full_disk_and_continues_with_room() {
     let place = Place::new();
     let disk = match Disk::mount(&place.path("disk"), 640) {
         Ok(disk) => disk,
@@ -139,7 +139,7 @@ fn stuck(place: &Place, within: &str, values: &[&str]) -> Running {
 }
 
 #[test]
-fn a_gateway_whose_disk_is_full_ends_and_loses_nothing() {
+fn a_gateway_with_a_full_disk_ends_and_loses_nothing() {
     let place = Place::new();
     let _disk = match Disk::mount(&place.path("disk"), 4096) {
         Ok(disk) => disk,

@@ -13,7 +13,7 @@ use crate::support::http::Client;
 use crate::support::services::skipped;
 
 #[test]
-fn every_acknowledged_record_is_where_it_was_acknowledged_whenever_the_gateway_is_killed() {
+fn acknowledged_records_survive_any_kill_of_the_gateway() {
     let (place, posted) = (Place::new(), Posted::default());
     for round in 0..8 {
         // With the longest time to an object all is in the journal when it is killed; with none,
@@ -30,7 +30,7 @@ fn every_acknowledged_record_is_where_it_was_acknowledged_whenever_the_gateway_i
 }
 
 #[test]
-fn what_users_post_is_in_the_answers_of_who_follows() {
+fn posted_records_reach_the_answers_of_a_following_run() {
     let place = Place::new();
     let running = gateway(&place, &["--partitions", "3"]);
     let follower = place.spawn(&[
@@ -158,7 +158,7 @@ fn rows_that_are_put_as_texts_are_in_the_answers() {
 }
 
 #[test]
-fn a_gateway_makes_and_deletes_only_what_is_of_its_user() {
+fn a_gateway_creates_and_deletes_only_its_users_topics() {
     let place = Place::new();
     let running = gateway(&place, &["--user-id", "u", "--host", "door"]);
     let mut client = Client::connect(running.address);
@@ -191,7 +191,7 @@ fn a_gateway_makes_and_deletes_only_what_is_of_its_user() {
 }
 
 #[test]
-fn an_archive_is_a_target_too_and_dates_are_written_as_told() {
+fn an_archive_is_a_target_and_dates_follow_the_option() {
     let place = Place::new();
     let args = [
         "emulate",
@@ -217,7 +217,7 @@ fn an_archive_is_a_target_too_and_dates_are_written_as_told() {
 }
 
 #[test]
-fn a_gateway_that_can_not_serve_says_why() {
+fn a_gateway_that_can_not_serve_reports_the_reason() {
     let place = Place::new();
     assert!(place.fail(&["gateway", "--listen", "0.0.0.0:0"], 78).contains("--tokens"));
     assert!(place.fail(&["gateway", "--to", "tape://x"], 78).contains("tape://"));
@@ -289,7 +289,7 @@ fn a_gateway_that_can_not_serve_says_why() {
 }
 
 #[test]
-fn nobody_else_writes_an_archive_that_a_gateway_has_open() {
+fn an_archive_open_in_a_gateway_has_no_other_writer() {
     let place = Place::new();
     let running = gateway(&place, &[]);
     let one = r#"{"records":[{"value":{"index":0}}]}"#;

@@ -35,7 +35,7 @@ fn begun(place: &Place, archive: &str) -> bool {
 }
 
 #[test]
-fn an_archive_whose_generation_is_killed_is_not_there_and_is_made_by_the_next() {
+fn the_next_run_replaces_a_killed_generation() {
     let place = Place::new();
     let many = ["generate", "--to", "archive", "--events", "500000", "--records-per-object", "50"];
     for signal in ["-KILL", "-TERM"] {
@@ -75,7 +75,7 @@ fn an_archive_whose_generation_is_killed_is_not_there_and_is_made_by_the_next() 
 }
 
 #[test]
-fn the_first_command_begins_again_after_it_was_killed() {
+fn the_first_command_starts_over_after_a_kill() {
     let place = Place::new();
     let mut child = place.spawn(&[]);
     until("an object", || {

@@ -67,7 +67,7 @@ fn count(place: &Place, archive: &str) -> usize {
 }
 
 #[test]
-fn an_archive_that_ends_anywhere_is_continued_by_kafka_at_the_next_offset() {
+fn kafka_continues_an_archive_at_the_next_offset() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix, url) = place(cluster);
     let expected = place.oracle("archive", &[]);
@@ -102,7 +102,7 @@ fn an_archive_that_ends_anywhere_is_continued_by_kafka_at_the_next_offset() {
 }
 
 #[test]
-fn a_run_of_archive_and_kafka_that_is_killed_while_both_move_equals_the_oracle() {
+fn a_killed_run_of_archive_and_kafka_equals_the_oracle() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix, url) = place(cluster);
     let args = ["run", "--from", "part", "--from", &url, "--lake", "lake"];
@@ -124,10 +124,8 @@ fn a_run_of_archive_and_kafka_that_is_killed_while_both_move_equals_the_oracle()
 }
 
 #[test]
-fn what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_too() {
-    let Some(url) =
-        bucket(what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_too)
-    else {
+fn a_state_of_an_archive_on_s3_continues_with_kafka() {
+    let Some(url) = bucket(a_state_of_an_archive_on_s3_continues_with_kafka) else {
         return;
     };
     let Some(cluster) = cluster() else { return };
@@ -144,7 +142,7 @@ fn what_was_read_of_an_archive_is_continued_with_kafka_and_of_an_archive_on_s3_t
 }
 
 #[test]
-fn an_archive_that_is_written_through_kills_has_every_record_once_where_confluents_sink_has_it() {
+fn a_killed_copy_has_the_objects_of_confluents_sink() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix, url) = place(cluster);
     let args = ["archive", "--from", &url, "--to", "copied", "--flush-size", "7"];
@@ -187,7 +185,7 @@ fn an_archive_that_is_written_through_kills_has_every_record_once_where_confluen
 }
 
 #[test]
-fn archiving_ends_in_good_order_and_refuses_what_is_no_one_log() {
+fn archiving_stops_cleanly_and_refuses_unequal_logs() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix, url) = place(cluster);
     send(cluster, &place, &prefix, 0, 2);

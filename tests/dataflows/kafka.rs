@@ -31,7 +31,7 @@ pub(super) fn send(cluster: &Cluster, place: &Place, prefix: &str, part: usize, 
 }
 
 #[test]
-fn a_run_that_follows_kafka_and_is_killed_equals_the_oracle_over_an_archive_of_it() {
+fn a_killed_run_on_kafka_equals_the_oracle_over_an_archive() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
     place.run(&[
@@ -102,7 +102,7 @@ fn a_gateway_that_is_not_let_in_is_one_clear_error() {
 }
 
 #[test]
-fn a_gateway_with_tokens_appends_and_says_that_it_can_make_no_topic() {
+fn a_gateway_with_tokens_appends_and_creates_no_topic() {
     let Some(cluster) = cluster() else { return };
     let (place, at, prefix) =
         (Place::new(), service("kafka").unwrap(), format!("{}.", cluster.unique()));

@@ -71,7 +71,7 @@ fn archived(place: &Place, user: &str, streams: &[World]) {
 }
 
 #[test]
-fn a_run_that_follows_kinesis_and_is_killed_equals_the_oracle_over_what_the_shards_hold() {
+fn a_killed_run_on_kinesis_equals_the_oracle() {
     let Some((place, user, streams)) = place("killed") else { return };
     let args = ["run", "--from", "kinesis://eu-west-1", "--lake", "lake", "--user-id", &user];
     killed_again_and_again(
@@ -91,8 +91,7 @@ fn a_run_that_follows_kinesis_and_is_killed_equals_the_oracle_over_what_the_shar
 }
 
 #[test]
-fn history_from_an_archive_and_live_records_from_kinesis_are_one_run_that_equals_a_batch_over_both()
-{
+fn an_archive_and_kinesis_in_one_run_equal_a_batch_over_both() {
     let Some((place, user, streams)) = place("both") else { return };
     // They overlap by much, so that it matters which is the later.
     copy_share(&place.path("all"), &place.path("history"), 2, 3);

@@ -99,7 +99,7 @@ fn an_archive_in_other_layouts_equals_the_oracle() {
 }
 
 #[test]
-fn folders_that_come_as_time_goes_by_are_followed() {
+fn new_folders_are_followed() {
     let place = with_archive();
     let expected = place.oracle("archive", &[]);
     lay_out(&place, "archive", "others", 1, 8);
@@ -170,7 +170,7 @@ fn an_archive_in_other_layouts_is_continued_by_kafka() {
 }
 
 #[test]
-fn a_topic_without_objects_is_an_error_that_says_what_is_there() {
+fn an_error_for_a_topic_without_objects_lists_its_files() {
     let place = with_archive();
     let topics = place.path("archive/topics");
     fs::rename(topics.join("demo.geo"), place.path("aside")).unwrap();

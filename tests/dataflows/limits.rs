@@ -3,7 +3,7 @@
 use super::Place;
 
 #[test]
-fn a_limit_of_threads_is_told_with_the_way_out() {
+fn a_thread_limit_is_reported_with_a_hint() {
     let mut place = Place::new();
     place.run(&["generate", "--to", "archive", "--events", "60"]);
     // No system has room for a stack of a pebibyte: so every thread is one too many.

@@ -127,7 +127,7 @@ mod kafka {
 
 #[cfg(feature = "kinesis")]
 #[test]
-fn a_stream_that_was_made_anew_is_another_even_if_it_is_empty() {
+fn a_recreated_stream_is_another_one_even_if_empty() {
     use crate::connectors::kinesis::{World, server};
     let Some(server) = server() else { return };
     let mut place = Place::new();

@@ -94,7 +94,7 @@ fn a_folder_of_something_else_is_no_table() {
 }
 
 #[test]
-fn what_another_state_or_topology_made_is_left_as_it_is() {
+fn tables_of_another_state_or_topology_are_left_unchanged() {
     let place = with_archive();
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
     refused(&place, &["--lake", "lake", "--post-years", "2018..2020"], 65);
@@ -121,7 +121,7 @@ fn a_state_of_an_earlier_format_is_refused_with_words() {
 }
 
 #[test]
-fn a_place_without_a_name_is_refused_and_not_the_root_of_the_machine() {
+fn an_empty_place_name_is_refused() {
     let place = with_archive();
     for lake in ["", "s3://", "file://"] {
         let said = refused(&place, &["--lake", lake], 2);
@@ -133,7 +133,7 @@ fn a_place_without_a_name_is_refused_and_not_the_root_of_the_machine() {
 }
 
 #[test]
-fn a_part_of_a_source_that_cannot_be_found_out_is_not_left_out() {
+fn an_unreadable_part_of_a_source_is_an_error() {
     let place = with_archive();
     let linked = place.path("archive/topics/demo.pin/partition=7");
     // As the disk of a partition that is not there now.
@@ -166,7 +166,7 @@ fn a_source_that_cannot_be_read_begins_nothing() {
 }
 
 #[test]
-fn a_user_of_whom_there_is_no_topic_is_named_beside_those_of_whom_there_are() {
+fn an_error_for_an_unknown_user_lists_the_known_users() {
     let place = with_archive();
     let said = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
     assert!(
@@ -184,7 +184,7 @@ fn a_user_of_whom_there_is_no_topic_is_named_beside_those_of_whom_there_are() {
 }
 
 #[test]
-fn a_user_of_whom_there_is_no_topic_yet_is_waited_for_when_following() {
+fn following_waits_for_a_user_without_topics() {
     let place = Place::new();
     fs::create_dir_all(place.path("archive/topics/other.pin")).unwrap();
     let mut child = place.spawn(&[

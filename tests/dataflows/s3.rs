@@ -35,10 +35,8 @@ pub(super) fn upload(folder: &Path, url: &str) {
 }
 
 #[test]
-fn an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_interruption() {
-    let Some(url) = bucket(
-        an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_interruption,
-    ) else {
+fn generating_on_s3_resumes_and_equals_a_folder() {
+    let Some(url) = bucket(generating_on_s3_resumes_and_equals_a_folder) else {
         return;
     };
     let place = Place::new();
@@ -81,9 +79,8 @@ fn an_archive_that_is_generated_on_s3_is_that_of_a_folder_and_goes_on_after_an_i
 }
 
 #[test]
-fn a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder() {
-    let Some(url) = bucket(a_run_from_s3_to_s3_equals_the_oracle_and_the_run_from_folder_to_folder)
-    else {
+fn a_run_on_s3_equals_the_oracle_and_a_run_in_folders() {
+    let Some(url) = bucket(a_run_on_s3_equals_the_oracle_and_a_run_in_folders) else {
         return;
     };
     let place = Place::new();
@@ -159,10 +156,8 @@ fn independent(lake: &str, tables: &[(&str, &str)]) -> serde_json::Map<String, J
 }
 
 #[test]
-fn a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing() {
-    let Some(url) =
-        bucket(a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing)
-    else {
+fn a_run_on_s3_killed_many_times_loses_and_repeats_nothing() {
+    let Some(url) = bucket(a_run_on_s3_killed_many_times_loses_and_repeats_nothing) else {
         return;
     };
     let place = Place::new();
@@ -191,10 +186,8 @@ fn a_run_on_s3_that_is_killed_again_and_again_loses_nothing_and_repeats_nothing(
 }
 
 #[test]
-fn a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error() {
-    let Some(url) =
-        bucket(a_bucket_that_is_missing_or_closed_or_does_not_answer_is_one_clear_error)
-    else {
+fn an_unusable_bucket_is_one_clear_error() {
+    let Some(url) = bucket(an_unusable_bucket_is_one_clear_error) else {
         return;
     };
     let place = Place::new();

@@ -203,7 +203,7 @@ fn a_database_that_cannot_be_used_is_one_clear_error() {
 }
 
 #[test]
-fn a_gateway_that_never_answers_is_one_clear_error_and_no_url_that_is_refused_is_repeated() {
+fn a_silent_gateway_is_one_error_without_secrets() {
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     let nowhere = "http://127.0.0.1:1";

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 #[test]
-fn words_are_counted_and_bytes_that_are_no_text_are_dead_letters() {
+fn words_are_counted_and_invalid_text_is_a_dead_letter() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_wordcount"))
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

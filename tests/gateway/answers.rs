@@ -7,7 +7,7 @@ use super::{Door, JSON, records};
 const PLAIN: (&str, &str) = ("Content-Type", "application/json");
 
 #[test]
-fn producing_answers_what_the_rest_proxy_answers() {
+fn producing_returns_the_responses_of_the_rest_proxy() {
     let door = Door::open(|_| {});
     let binary = ("Content-Type", "application/vnd.kafka.binary.v2+json; charset=utf-8");
     let upper = ("content-type", "APPLICATION/VND.KAFKA.JSON.V2+JSON");
@@ -133,7 +133,7 @@ fn producing_answers_what_the_rest_proxy_answers() {
 }
 
 #[test]
-fn streams_answer_what_kinesis_answers() {
+fn stream_methods_return_the_responses_of_kinesis() {
     let door = Door::open(|_| {});
     let sequence = |offset: u64| format!("49{offset:054}");
     let place = |p: u32, o: u64| json!({"SequenceNumber": sequence(o), "ShardId": format!("shardId-{p:012}")});

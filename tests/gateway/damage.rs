@@ -184,7 +184,7 @@ fn a_segment_that_is_missing_or_short_is_an_error() {
 }
 
 #[test]
-fn a_record_that_looks_like_a_frame_is_in_nobodys_way() {
+fn a_record_that_looks_like_a_frame_does_no_harm() {
     let killed = Killed::new();
     // A sender who knows the layout, and what he sent, can't know the key.
     let frame = &killed.bytes[killed.ends[3] + SEAL..];

@@ -44,7 +44,7 @@ fn holder(door: &Door, own: [u8; 4], head: &str) -> Client {
 }
 
 #[test]
-fn who_pipelines_and_never_reads_is_cut_and_hinders_nobody() {
+fn a_client_that_never_reads_is_cut_off() {
     let door = Door::open(|config| {
         (
             config.server.limits.connections,
@@ -91,7 +91,7 @@ fn bodies_that_are_only_announced_take_no_room() {
 }
 
 #[test]
-fn a_body_that_comes_byte_by_byte_is_not_waited_for() {
+fn a_slow_body_is_cut_off() {
     let door = Door::open(|config| {
         (config.server.limits.stall_timeout, config.server.limits.body_timeout) =
             (Duration::from_millis(300), NEVER);
@@ -152,7 +152,7 @@ fn an_address_has_its_share_of_the_connections() {
 }
 
 #[test]
-fn who_watches_is_answered_while_all_connections_are_held() {
+fn health_checks_work_while_all_connections_are_held() {
     let (door, holders) = held(|config| {
         (config.server.limits.address_share_percent, config.server.limits.connections) = (100, 2)
     });
@@ -165,7 +165,7 @@ fn who_watches_is_answered_while_all_connections_are_held() {
 }
 
 #[test]
-fn connections_that_say_nothing_give_way_to_others() {
+fn silent_connections_give_way_to_others() {
     let door = Door::open(|config| {
         (
             config.server.limits.connections,

@@ -92,7 +92,7 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
 }
 
 #[test]
-fn a_log_that_is_killed_while_it_opens_behind_a_torn_tail_opens_again() {
+fn a_log_killed_while_opening_a_torn_tail_opens_again() {
     let folder = tempfile::tempdir().unwrap();
     let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     block_on(log.create("t", 1)).unwrap();
@@ -176,7 +176,7 @@ fn a_journal_that_goes_on_behind_missing_objects_is_an_error() {
 }
 
 #[test]
-fn one_process_at_a_time_has_it_open() {
+fn one_process_at_a_time_opens_a_log() {
     let folder = tempfile::tempdir().unwrap();
     let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(
@@ -191,7 +191,7 @@ fn one_process_at_a_time_has_it_open() {
 }
 
 #[test]
-fn a_topic_that_others_have_laid_out_is_not_appended_to() {
+fn a_topic_in_a_foreign_layout_is_not_appended_to() {
     for path in [
         "year=2020/hour=03/t+0+0000000000.json",
         "partition=0/t+0+0000000000.json.gz",

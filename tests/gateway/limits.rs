@@ -20,7 +20,7 @@ use crate::support::until;
 const ONE: &str = r#"{"records":[{"value":1}]}"#;
 
 #[test]
-fn a_head_or_a_body_that_takes_too_long_is_not_waited_for() {
+fn a_slow_head_or_body_is_cut_off() {
     let door = Door::open(|config| {
         config.server.limits.head_timeout = Duration::from_millis(200);
         config.server.limits.body_timeout = Duration::from_millis(200);
@@ -59,7 +59,7 @@ fn a_body_that_is_too_long_is_not_read() {
 }
 
 #[test]
-fn bytes_that_wait_are_bounded_and_the_client_is_told_when_to_come_again() {
+fn pending_bytes_are_bounded_and_the_client_gets_a_retry_time() {
     let options =
         AppendOptions { object_interval: Duration::from_secs(3600), pending_max_bytes: 1000 };
     let door = Door::with(options, |config| {
@@ -147,7 +147,7 @@ impl Append for Stalled {
 }
 
 #[test]
-fn what_a_stalled_log_has_not_answered_takes_room_even_of_clients_that_are_gone() {
+fn pending_appends_of_a_stalled_log_take_room() {
     let (go, let_go) = watch::channel(false);
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
@@ -199,7 +199,7 @@ fn what_a_stalled_log_has_not_answered_takes_room_even_of_clients_that_are_gone(
 }
 
 #[test]
-fn a_body_of_unknown_length_takes_as_much_room_as_it_is_long_once_it_is_read() {
+fn a_read_body_of_unknown_length_takes_its_length_of_room() {
     let (go, let_go) = watch::channel(false);
     let reached = Arc::new(AtomicUsize::new(0));
     let log = |log| Stalled { log, reached: reached.clone(), let_go };
@@ -224,7 +224,7 @@ fn a_body_of_unknown_length_takes_as_much_room_as_it_is_long_once_it_is_read() {
 }
 
 #[test]
-fn only_who_bears_a_token_may_ask_and_each_has_its_quota() {
+fn requests_need_a_token_and_each_token_has_a_quota() {
     let now = Arc::new(AtomicU64::new(0));
     let clock = now.clone();
     let door = Door::open(|config| {
@@ -263,7 +263,7 @@ fn only_who_bears_a_token_may_ask_and_each_has_its_quota() {
 }
 
 #[test]
-fn what_is_counted_and_logged_tells_nothing_of_what_was_sent() {
+fn metrics_and_logs_reveal_no_sent_data() {
     let said = Arc::new(Mutex::new(Vec::new()));
     let kept = said.clone();
     let door = Door::open(|config| {
@@ -298,7 +298,7 @@ fn what_is_counted_and_logged_tells_nothing_of_what_was_sent() {
 }
 
 #[test]
-fn with_a_certificate_it_speaks_tls_and_nothing_else() {
+fn a_gateway_with_a_certificate_speaks_only_tls() {
     let folder = tempfile::tempdir().unwrap();
     let (certificate, key) = (folder.path().join("certificate.pem"), folder.path().join("key.pem"));
     let made = Command::new("openssl")

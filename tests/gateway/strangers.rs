@@ -150,7 +150,7 @@ fn a_token_is_proof_under_any_name() {
 }
 
 #[test]
-fn what_is_created_is_told_in_json_and_there_is_not_too_much() {
+fn creations_need_json_and_have_a_limit() {
     let door = Door::open(|config| {
         config.owns = Some(Arc::new(|name| name.starts_with("u.")));
         (config.topics_limit, config.partitions_limit) = (4, 8);

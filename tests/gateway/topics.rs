@@ -121,7 +121,7 @@ fn a_partition_that_goes_while_it_is_open_ends_the_log() {
 }
 
 #[test]
-fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
+fn a_deleted_topic_stays_deleted_after_any_kill() {
     let folder = tempfile::tempdir().unwrap();
     let (topic, aside) =
         (folder.path().join("topics/t"), folder.path().join("_gateway/deleted/t-1"));
@@ -155,7 +155,7 @@ fn a_topic_that_is_deleted_stays_deleted_whenever_it_is_killed() {
 }
 
 #[test]
-fn a_topic_whose_creation_was_killed_is_not_there() {
+fn a_killed_creation_leaves_no_topic() {
     let folder = tempfile::tempdir().unwrap();
     // One of three partitions was made.
     fs::create_dir_all(folder.path().join("_gateway/creating/t/partition=0")).unwrap();

@@ -111,7 +111,7 @@ fn a_gateway_and_a_copy_never_write_one_archive_at_a_time() {
 }
 
 #[test]
-fn a_log_that_was_idle_when_it_was_killed_leaves_an_empty_journal() {
+fn a_killed_idle_log_leaves_an_empty_journal() {
     let folder = tempfile::tempdir().unwrap();
     let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
     block_on(log.create("t", 1)).unwrap();

@@ -32,7 +32,7 @@ fn on(workers: usize) -> Config {
 }
 
 #[test]
-fn of_300_sources_of_a_topic_the_one_bound_later_is_later() {
+fn the_later_bound_of_300_sources_wins() {
     let records =
         |n: usize| format!("a={n} k{n}={n}{}", if n == 17 { " a=1700 a=1701" } else { "" });
     let (rows, kept) = (MemoryTable::default(), MemoryTable::default());
@@ -152,7 +152,7 @@ fn a_topic_without_records_is_no_error_and_no_commit() {
 }
 
 #[test]
-fn a_topology_is_described_step_by_step_with_the_rows_of_its_sinks() {
+fn describe_lists_the_steps_and_the_rows_of_the_sinks() {
     let described = program().describe();
     let steps = ["topology program", "table rows", "stream events", "group_by  <- ", "join  <- "];
     for part in
@@ -221,7 +221,7 @@ impl Source for Together {
 }
 
 #[test]
-fn partitions_are_opened_side_by_side_and_of_several_failures_the_first_is_told() {
+fn partitions_open_in_parallel_and_the_first_error_is_reported() {
     let run = |source: Together| {
         let out = MemoryTable::default();
         let streams = Streams::new(Topology::new("copy", copy))

@@ -199,7 +199,7 @@ fn an_idle_run_compacts_at_its_end_while_nobody_has_taken_over() {
 }
 
 #[test]
-fn a_run_that_was_taken_over_leaves_the_table_alone_at_its_end() {
+fn a_superseded_run_leaves_the_table_alone_at_its_end() {
     let lake = Lake::new();
     let older = lake.compacting(&Fuse::sound());
     let newer = lake.follow();
@@ -218,7 +218,7 @@ fn a_run_that_was_taken_over_leaves_the_table_alone_at_its_end() {
 }
 
 #[test]
-fn a_run_that_is_told_that_it_was_taken_over_arranges_nothing() {
+fn a_superseded_run_compacts_nothing() {
     let lake = Lake::new();
     let older = lake.compacting(&Fuse::sound());
     let newer = lake.follow();
@@ -235,7 +235,7 @@ fn a_run_that_is_told_that_it_was_taken_over_arranges_nothing() {
 }
 
 #[test]
-fn a_run_whose_commit_failed_arranges_nothing_and_the_next_one_shows_it() {
+fn a_failed_commit_prevents_compaction_and_is_shown_later() {
     for late in [false, true] {
         let lake = Lake::new();
         let older = lake.compacting(&Fuse::at(MANY as i64 + 1, late));

@@ -45,17 +45,17 @@ fn made_good(world: &World, call: i64) {
 }
 
 #[test]
-fn a_death_at_any_call_is_made_good_by_the_next_run() {
+fn the_next_run_recovers_from_a_crash_before_any_call() {
     assert!(campaign(false, World::busy, made_good) > 20);
 }
 
 #[test]
-fn a_death_after_any_call_is_done_is_made_good_by_the_next_run() {
+fn the_next_run_recovers_from_a_crash_after_any_call() {
     assert!(campaign(true, World::busy, made_good) > 20);
 }
 
 #[test]
-fn a_death_at_any_call_of_a_run_that_continues_is_made_good() {
+fn the_next_run_recovers_from_a_crash_of_a_continued_run() {
     let continued = || {
         let world = World::busy();
         world.run(1).unwrap();
@@ -66,9 +66,8 @@ fn a_death_at_any_call_of_a_run_that_continues_is_made_good() {
 }
 
 #[test]
-fn a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3() {
-    let Some(url) = bucket(a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3)
-    else {
+fn the_next_run_recovers_from_a_state_on_s3_after_any_crash() {
+    let Some(url) = bucket(the_next_run_recovers_from_a_state_on_s3_after_any_crash) else {
         return;
     };
     let count = AtomicU64::new(0);
@@ -80,7 +79,7 @@ fn a_death_at_any_call_is_made_good_by_the_next_run_from_a_state_on_s3() {
 }
 
 #[test]
-fn death_after_death_is_made_good_in_the_end() {
+fn a_run_recovers_from_many_crashes_in_a_row() {
     let world = World::busy();
     for late in [false, true] {
         campaign(late, || world.clone(), |_, _| {});
@@ -91,7 +90,7 @@ fn death_after_death_is_made_good_in_the_end() {
 }
 
 #[test]
-fn a_state_that_breaks_at_any_request_leads_to_no_loss_and_no_duplicate() {
+fn a_failed_request_of_the_state_loses_and_repeats_nothing() {
     for late in [false, true] {
         for call in 1.. {
             let (world, fuse) = (World::busy(), Fuse::at(call, late));
@@ -109,7 +108,7 @@ fn a_state_that_breaks_at_any_request_leads_to_no_loss_and_no_duplicate() {
 }
 
 #[test]
-fn a_commit_that_was_decided_but_not_shown_is_shown_by_the_next_run_though_nothing_is_new() {
+fn the_next_run_shows_a_decided_commit_without_new_records() {
     for topic in SINKS {
         let world = World::busy();
         // A sink is opened, makes a brief and writers, verifies the rows that were found, stages

@@ -16,7 +16,7 @@ use super::{Following, World, row};
 use crate::support::{PATIENCE, pair, table};
 
 #[test]
-fn a_lone_record_is_answered_and_committed_by_itself() {
+fn a_single_record_is_answered_and_committed() {
     // The next commit is due at once, or it must be waited for.
     for commit_every in [Duration::ZERO, Duration::from_millis(300)] {
         let world = World::new();
@@ -146,7 +146,7 @@ impl Copying {
 }
 
 #[test]
-fn an_idle_partition_never_holds_what_comes_in_another() {
+fn an_idle_partition_never_delays_another() {
     let copying = Copying::start(0, true);
     copying.run.until(2);
     for n in 2..5 {
@@ -163,7 +163,7 @@ fn an_idle_partition_never_holds_what_comes_in_another() {
 }
 
 #[test]
-fn progress_names_the_partition_that_everything_waits_for() {
+fn progress_names_the_partition_that_holds_the_run() {
     let stuck = Holds::Partition("rows".into(), 1);
     assert_eq!(stuck.to_string(), "rows, partition 1");
     // To its end a partition is waited for even if nobody knows what is left of it; one that is
@@ -207,8 +207,7 @@ impl Source for Growing {
 }
 
 #[test]
-fn a_partition_that_comes_while_its_broker_is_away_is_waited_for_and_one_that_is_wrong_ends_the_run()
- {
+fn a_new_partition_is_retried_until_it_opens_or_is_invalid() {
     let start = |kind: fn(&'static str) -> Error| {
         let free = Arc::<AtomicBool>::default();
         Copying::of(true, free.clone(), |log| Growing {

@@ -126,7 +126,7 @@ fn partitions_that_block_every_thread_keep_no_other_waiting() {
 }
 
 #[test]
-fn what_comes_in_one_of_many_idle_partitions_shows() {
+fn a_record_in_one_of_many_idle_partitions_is_shown() {
     let (log, _, out, run) = copying(400, 0, true);
     run.until(400);
     for (n, partition) in [399, 0, 123].into_iter().enumerate() {

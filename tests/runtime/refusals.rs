@@ -85,7 +85,7 @@ fn another_setting_is_refused() {
 /// A program whose steps look the same and do something else: the keys of its rows are the same,
 /// and so is how many there are.
 #[test]
-fn a_program_that_makes_other_values_of_the_same_records_is_refused() {
+fn a_program_with_other_values_for_its_records_is_refused() {
     for sink in ["kept", "counts"] {
         let world = World::busy();
         let adding = |what: i64| {
@@ -140,7 +140,7 @@ fn with_rows(world: &World, partitions: &[(u32, &str)]) -> String {
 }
 
 #[test]
-fn a_log_that_is_not_what_was_read_is_refused() {
+fn a_log_with_other_records_than_before_is_refused() {
     settled(|world| {
         let (zero, one) =
             ("a=1 b=2 c=3 a=4 d=5 b= e=6 a=4 f=seven", "g=7 a=2 c= h=9 b=1 c=8 i=3 d=");
@@ -274,7 +274,7 @@ fn changes_by_epoch_are_not_continued_from_a_state() {
 }
 
 #[test]
-fn a_state_where_an_object_can_be_created_twice_is_refused_before_anything_is_shown() {
+fn a_store_without_conditional_create_is_refused_at_once() {
     let world = World::busy();
     let mut config = world.config(2);
     config.state = Some(careless(&world.objects));

@@ -62,7 +62,7 @@ fn a_partition_that_is_new_is_read_from_its_beginning() {
 }
 
 #[test]
-fn commits_are_numbered_and_a_table_is_touched_by_those_that_change_it() {
+fn commits_are_numbered_and_write_only_changed_tables() {
     let world = World::busy();
     world.run(1).unwrap();
     let before = world.commits();
@@ -95,7 +95,7 @@ fn a_state_in_a_folder_is_continued() {
 }
 
 #[test]
-fn a_short_run_is_one_commit_unless_it_is_told_to_hurry() {
+fn a_short_run_is_one_commit_by_default() {
     let world = World::busy();
     let config = Config { commit_every: Duration::from_secs(60), ..world.config(2) };
     let summary = world.bound(program(), &Fuse::sound()).run(config).unwrap();

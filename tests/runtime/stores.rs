@@ -37,7 +37,7 @@ fn all(store: &ReadOnlyStore<String, i64>) -> Vec<String> {
 }
 
 #[test]
-fn a_store_shows_the_last_commit_as_soon_as_its_state_is_rebuilt() {
+fn a_store_shows_the_last_commit_once_its_state_is_rebuilt() {
     let world = World::busy();
     for (round, workers) in [1, 2, 4, 1].into_iter().enumerate() {
         let (streams, [rows, counts]) = asked(&world);
@@ -55,7 +55,7 @@ fn a_store_shows_the_last_commit_as_soon_as_its_state_is_rebuilt() {
 }
 
 #[test]
-fn what_is_answered_is_in_the_store_before_it_is_told() {
+fn a_store_has_the_answers_before_they_are_reported() {
     let world = World::busy();
     world.run(2).unwrap();
     let before = world.shown();
@@ -128,7 +128,7 @@ fn handles_of_one_name_read_one_store() {
 }
 
 #[test]
-fn a_store_that_is_not_there_is_an_error_that_says_which_are() {
+fn an_error_for_a_missing_store_lists_the_stores() {
     let mut streams = Streams::new(program());
     let unknown = streams.store::<String, i64>("count").err().unwrap();
     let mistyped = streams.store::<String, String>("counts").err().unwrap();

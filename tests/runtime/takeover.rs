@@ -7,7 +7,7 @@ use super::{World, program};
 use crate::support::broken::Fuse;
 
 #[test]
-fn a_run_that_follows_shows_what_comes_until_it_is_stopped() {
+fn a_following_run_shows_new_records_until_it_is_stopped() {
     let world = World::busy();
     let run = world.follow();
     run.until(30);
@@ -25,7 +25,7 @@ fn a_run_that_follows_shows_what_comes_until_it_is_stopped() {
 }
 
 #[test]
-fn what_is_read_is_committed_when_it_stops() {
+fn a_stopping_run_commits_everything_it_read() {
     for early in 0..6 {
         let world = World::busy();
         let run = world.follow();
@@ -80,7 +80,7 @@ fn a_newer_run_takes_over_and_the_older_commits_nothing_more() {
 }
 
 #[test]
-fn of_two_runs_that_follow_the_newer_one_goes_on() {
+fn the_newer_of_two_following_runs_continues() {
     let world = World::busy();
     let older = world.follow();
     older.until(30);

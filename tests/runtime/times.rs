@@ -143,7 +143,7 @@ impl World {
 }
 
 #[test]
-fn each_commit_has_the_greatest_timestamp_of_what_it_binds() {
+fn each_commit_has_the_greatest_bound_timestamp() {
     let mut seen = Vec::new();
     for (workers, batch) in [(1, 1), (1, 1000), (2, 3), (4, 2)] {
         let mut world = World::busy(300, 7);
@@ -156,7 +156,7 @@ fn each_commit_has_the_greatest_timestamp_of_what_it_binds() {
 }
 
 #[test]
-fn a_death_at_any_call_leaves_partition_times_as_they_are() {
+fn a_crash_at_any_call_changes_no_partition_time() {
     for late in [false, true] {
         for call in 1.. {
             let (mut world, fuse) = (World::busy(40, call as u64), Fuse::at(call, late));

@@ -10,7 +10,7 @@ use watershed::{KStream, Timestamp, Topology};
 use crate::support::{Trial, pair, shown, stream, table};
 
 #[test]
-fn what_cant_be_decoded_is_a_dead_letter_with_reason_and_position() {
+fn undecodable_records_are_dead_letters_with_their_reason() {
     let mut trial = Trial::of(|builder| {
         stream(builder, "events").to("all", pair());
         table(builder, "rows").to("kept", pair());
@@ -26,7 +26,7 @@ fn what_cant_be_decoded_is_a_dead_letter_with_reason_and_position() {
 }
 
 #[test]
-fn garbage_leaves_what_its_key_said_before() {
+fn garbage_does_not_change_the_row_of_its_key() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=1 b=2", "kept"), "a=1 b=2");
     assert_eq!(trial.after("rows", "a=one b=", "kept"), "a=1");
@@ -96,7 +96,7 @@ fn a_key_is_computed_from_the_value_for_streams_and_tables() {
 }
 
 #[test]
-fn a_record_from_which_no_timestamp_is_taken_is_a_dead_letter() {
+fn a_record_without_an_extracted_timestamp_is_a_dead_letter() {
     let mut trial = Trial::of(|builder| {
         let at = |_: &String, value: &i64| (*value != 7).then_some(Timestamp(*value));
         let (rows, events) = (Consumed::with(Utf8, Json), Consumed::with(Utf8, Json));

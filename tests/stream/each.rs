@@ -10,7 +10,7 @@ use watershed::{StreamsBuilder, Topology};
 use crate::support::{Trial, pair, stream};
 
 #[test]
-fn filter_keeps_what_it_is_told_and_filter_not_the_rest() {
+fn filter_keeps_matching_records_and_filter_not_the_rest() {
     let mut trial = Trial::of(|builder| {
         let numbers = stream(builder, "numbers");
         numbers.filter(|_, v| v % 2 == 0).to("even", pair());
@@ -36,7 +36,7 @@ fn map_makes_another_record_and_map_values_keeps_the_key() {
 }
 
 #[test]
-fn flat_map_makes_any_number_of_records_and_flat_map_values_keeps_the_key() {
+fn flat_map_makes_many_records_and_flat_map_values_keeps_keys() {
     let mut trial = Trial::of(|builder| {
         let numbers = stream(builder, "numbers");
         numbers.flat_map(|k, v| (0..v).map(move |i| (format!("{k}{i}"), v))).to("flat", pair());
@@ -48,7 +48,7 @@ fn flat_map_makes_any_number_of_records_and_flat_map_values_keeps_the_key() {
 }
 
 #[test]
-fn merge_has_the_records_of_both_and_a_stream_merged_with_itself_has_each_twice() {
+fn merge_has_all_records_and_with_itself_each_one_twice() {
     let mut trial = Trial::of(|builder| {
         let (left, right) = (stream(builder, "left"), stream(builder, "right"));
         left.merge(&right).to("both", pair());
@@ -120,7 +120,7 @@ fn print_writes_each_record_behind_its_label() {
 }
 
 #[test]
-fn to_writes_every_record_once_in_the_commit_it_came_in() {
+fn to_writes_every_record_once_in_its_commit() {
     let mut trial = Trial::of(|builder| stream(builder, "numbers").to("all", pair()));
     trial.pipe("numbers", "a=1 b=2");
     assert_eq!(trial.changes("all"), "a=1 b=2");
@@ -131,7 +131,7 @@ fn to_writes_every_record_once_in_the_commit_it_came_in() {
 }
 
 #[test]
-fn of_merged_topics_the_one_read_later_is_later_whatever_came_first() {
+fn the_later_declared_topic_of_a_merge_wins() {
     for [first, second] in [["left", "right"], ["right", "left"]] {
         let mut trial = Trial::of(|builder| {
             stream(builder, "left").merge(&stream(builder, "right")).to_table().to("out", pair());

@@ -7,7 +7,7 @@ use watershed::{KStream, StreamsBuilder};
 use crate::support::{Trial, pair, stream, table};
 
 #[test]
-fn of_several_rows_of_one_record_the_last_stands() {
+fn the_last_of_several_rows_of_a_record_wins() {
     let mut trial = Trial::of(|builder| {
         let numbers = stream(builder, "numbers");
         numbers.flat_map_values(|v| [v, v + 5, v + 1]).to_table().to("values", pair());
@@ -23,7 +23,7 @@ fn of_several_rows_of_one_record_the_last_stands() {
 }
 
 #[test]
-fn behind_a_join_the_last_row_stands_not_the_greatest() {
+fn a_join_keeps_the_last_row_not_the_greatest() {
     let mut trial = Trial::of(|builder| {
         let (rows, several) = (
             table(builder, "rows"),
@@ -55,7 +55,7 @@ fn rows_of_rows_keep_the_order_in_which_they_were_made() {
 }
 
 #[test]
-fn of_rows_that_came_on_two_ways_the_one_merged_later_is_later() {
+fn the_later_merged_row_wins() {
     let mut trial = Trial::of(|builder| {
         let numbers = stream(builder, "numbers");
         let (few, many) =
@@ -85,7 +85,7 @@ fn changes_that_meet_at_a_key_leave_one_row_on_any_workers() {
 }
 
 #[test]
-fn of_300_topics_that_are_merged_the_one_named_later_is_later() {
+fn the_later_named_of_300_merged_topics_wins() {
     const TOPICS: usize = 300;
     let name = |n: usize| format!("topic{n}");
     let mut trial = Trial::of(move |builder: &StreamsBuilder<'_>| {

@@ -22,7 +22,7 @@ fn a_group_counts_every_record_and_a_duplicate_is_one_more() {
 }
 
 #[test]
-fn a_table_of_a_stream_holds_the_latest_by_position_not_by_arrival() {
+fn a_table_of_a_stream_keeps_the_latest_record_by_position() {
     let mut trial = Trial::of(|builder| stream(builder, "numbers").to_table().to("latest", pair()));
     assert_eq!(trial.after("numbers", "a=5@0:5 b=1@0:1", "latest"), "a=5 b=1");
     assert_eq!(trial.after("numbers", "a=4@0:4 b=7@1:0 a=6@1:5", "latest"), "a=6 b=1");
@@ -48,7 +48,7 @@ fn a_row_that_comes_later_is_joined_with_the_records_before_it() {
 }
 
 #[test]
-fn a_row_that_changes_or_goes_moves_the_results_of_all_records_of_its_key() {
+fn a_changed_row_moves_the_results_of_all_its_records() {
     let mut trial = Trial::of(|builder| {
         enriched(stream(builder, "numbers").join(&table(builder, "rows"), |v, w| v * 100 + w));
     });
@@ -73,7 +73,7 @@ fn a_late_correction_of_a_row_changes_no_join() {
 }
 
 #[test]
-fn of_joined_records_the_latest_by_position_stands() {
+fn a_join_keeps_the_latest_record_by_position() {
     let mut trial = Trial::of(|builder| {
         enriched(stream(builder, "numbers").join(&table(builder, "rows"), |v, w| v * 100 + w));
     });
@@ -84,7 +84,7 @@ fn of_joined_records_the_latest_by_position_stands() {
 }
 
 #[test]
-fn a_left_join_has_records_without_a_row_for_as_long_as_there_is_none() {
+fn a_left_join_keeps_records_without_a_row_until_there_is_one() {
     let mut trial = Trial::of(|builder| {
         enriched(
             stream(builder, "numbers")
@@ -99,7 +99,7 @@ fn a_left_join_has_records_without_a_row_for_as_long_as_there_is_none() {
 }
 
 #[test]
-fn verbs_after_a_join_take_back_what_they_gave() {
+fn verbs_after_a_join_retract_their_results() {
     let mut trial = Trial::of(|builder| {
         let joined = stream(builder, "numbers").join(&table(builder, "rows"), |v, w| v * 100 + w);
         let odd = joined.filter(|_, v| v % 2 == 1).select_key(|k, v| format!("{k}{}", v % 10));

@@ -50,7 +50,7 @@ fn a_sum_beyond_64_bits_stays_at_the_end_and_comes_back() {
 }
 
 #[test]
-fn min_and_max_find_the_next_when_theirs_goes() {
+fn min_and_max_find_the_next_value_after_a_deletion() {
     follow(
         |g| g.min(),
         &[("a1=1 a2=2 a3=1", "a=1"), ("a1=3", "a=1"), ("a3=", "a=2"), ("a1= a2=", "")],
@@ -89,7 +89,7 @@ fn the_median_of_an_even_number_is_the_lower_middle() {
 }
 
 #[test]
-fn quantiles_are_elements_by_rank_from_the_least_to_the_greatest() {
+fn quantiles_are_elements_by_ascending_rank() {
     let feed = "a0=0 a1=10 a2=20 a3=30 a4=40 a5=50 a6=60 a7=70 a8=80 a9=90";
     follow(|g| g.quantile(0, 1), &[(feed, "a=0"), ("a0=", "a=10")]);
     follow(|g| g.quantile(1, 1), &[(feed, "a=90"), ("a9=", "a=80")]);
@@ -105,7 +105,7 @@ fn a_quantile_beyond_one_is_refused() {
 }
 
 #[test]
-fn reduce_goes_through_the_values_in_ascending_order() {
+fn reduce_visits_values_in_ascending_order() {
     follow(
         |g| g.reduce(|all, v| all * 10 + v),
         &[("a1=3 a2=1 a3=3", "a=133"), ("a2=4", "a=334"), ("a1= a2= a3=", "")],
@@ -145,7 +145,7 @@ fn top_cuts_ties_at_the_least_values() {
 }
 
 #[test]
-fn top_shows_equal_values_once_and_until_the_last_of_them_goes() {
+fn top_shows_equal_values_once_until_the_last_is_deleted() {
     let mut trial = top(Ties::Keep);
     assert_eq!(trial.after("rows", "a1=9 a2=9 a3=9 a4=7 a5=6", "top"), "a=7 a=9");
     trial.pipe("rows", "a1= a2=");

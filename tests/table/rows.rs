@@ -19,7 +19,7 @@ fn a_later_record_replaces_and_a_tombstone_deletes() {
 }
 
 #[test]
-fn a_duplicate_of_what_stands_changes_nothing() {
+fn a_duplicate_of_the_latest_record_changes_nothing() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     trial.pipe("rows", "a=1 a=1");
     assert_eq!(trial.changes("kept"), "a=1");
@@ -46,7 +46,7 @@ fn a_gauge_counts_the_rows_that_stand() {
 }
 
 #[test]
-fn arrival_is_no_matter_and_position_is() {
+fn position_decides_and_arrival_does_not() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=9@0:9 a=5@0:5 a=7@0:7", "kept"), "a=9");
     assert_eq!(trial.after("rows", "a=6@0:6", "kept"), "a=9");
@@ -56,14 +56,14 @@ fn arrival_is_no_matter_and_position_is() {
 }
 
 #[test]
-fn between_partitions_the_greater_offset_is_later_then_the_greater_partition() {
+fn records_are_ordered_by_offset_then_by_partition() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=1@1:4 a=2@0:4 b=1@7:3 b=2@0:4", "kept"), "a=1 b=2");
     assert_eq!(trial.after("rows", "a=3@2:4 b=3@7:2", "kept"), "a=3 b=2");
 }
 
 #[test]
-fn a_late_record_does_not_bring_back_what_was_deleted_after_it() {
+fn a_late_record_does_not_restore_a_deleted_row() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=1@0:1 a=@0:5", "kept"), "");
     assert_eq!(trial.after("rows", "a=3@0:3", "kept"), "");
@@ -159,7 +159,7 @@ fn a_table_may_be_read_by_many() {
 }
 
 #[test]
-fn a_tombstone_of_a_key_that_never_was_decides_once_that_nothing_stands() {
+fn a_tombstone_for_an_unknown_key_supersedes_earlier_records() {
     let mut trial = Trial::of(|builder| table(builder, "rows").to("kept", pair()));
     assert_eq!(trial.after("rows", "a=@0:5", "kept"), "");
     assert_eq!(

@@ -33,7 +33,7 @@ fn keeps(rule: &str, path: &str, code: &str) {
 }
 
 #[test]
-fn an_import_from_above_is_found_however_it_is_written() {
+fn an_import_from_above_is_found_in_any_form() {
     breaks(FLOOR, "src/serdes/mod.rs", "use crate::stream::KStream;");
     breaks(FLOOR, "src/serdes/mod.rs", "pub use crate::{error::Error, stream::{self, KStream}};");
     breaks(FLOOR, "src/serdes/mod.rs", "use crate::{\n    error::Error,\n    stream::KStream,\n};");
@@ -78,7 +78,7 @@ fn an_import_from_below_is_left_alone() {
 }
 
 #[test]
-fn on_one_floor_only_what_stands_before_is_imported() {
+fn a_module_imports_only_earlier_modules_of_its_floor() {
     keeps(FLOOR, "src/record.rs", "use crate::time::Timestamp;");
     breaks(FLOOR, "src/time.rs", "use crate::record::Record;");
     keeps(FLOOR, "src/testing/mod.rs", "use crate::runtime::Streams;");
@@ -94,7 +94,7 @@ fn on_one_floor_only_what_stands_before_is_imported() {
 }
 
 #[test]
-fn a_connector_knows_the_ground_and_itself() {
+fn a_connector_may_import_floors_0_and_1_and_itself() {
     keeps(
         FLOOR,
         "src/connectors/delta/sink.rs",
@@ -113,7 +113,7 @@ fn a_connector_knows_the_ground_and_itself() {
 }
 
 #[test]
-fn a_module_that_stands_on_no_floor_is_found() {
+fn a_module_without_a_floor_is_found() {
     breaks(FLOOR, "src/helpers.rs", "");
     breaks(FLOOR, "src/helpers/mod.rs", "");
     keeps(FLOOR, "src/prelude.rs", "pub use crate::KStream;");
@@ -228,7 +228,7 @@ fn a_panic_outside_tests_is_found() {
 }
 
 #[test]
-fn what_is_unfinished_is_found_and_its_name_in_a_string_is_not() {
+fn unfinished_code_is_found_but_not_its_name_in_a_string() {
     for word in [concat!("TO", "DO"), concat!("FIX", "ME")] {
         breaks(UNFINISHED, "tests/laws.rs", &format!("fn f() {{}} // {word}: more"));
         breaks(UNFINISHED, "src/graph.rs", &format!("/* a\n{word} */"));
@@ -259,7 +259,7 @@ fn code_in_a_comment_is_found_and_prose_is_not() {
 }
 
 #[test]
-fn a_file_says_what_it_is_and_stays_short() {
+fn a_file_has_a_header_and_stays_short() {
     let tree = Tree::of(&BTreeMap::new());
     let rules = |text: &str| {
         check("src/graph.rs", text, &tree).into_iter().map(|(rule, _)| rule).collect::<Vec<_>>()
@@ -313,7 +313,7 @@ fn comments_strings_and_characters_do_not_pass_for_code() {
 }
 
 #[test]
-fn a_use_tree_is_the_paths_it_stands_for() {
+fn a_use_tree_is_expanded_to_its_paths() {
     let joined = |code: &str| paths(code).iter().map(|path| path.join("::")).collect::<Vec<_>>();
     assert_eq!(joined("a::{b, c::{self, d as e}, *};"), ["a::b", "a::c", "a::c::d::e", "a::*"]);
     assert_eq!(joined("{a, {b}, };"), ["a", "b"]);

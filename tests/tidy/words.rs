@@ -1,4 +1,4 @@
-//! The rules for words: plain English in comments, units in constants.
+//! The rules for words: plain English in comments, units in constants, short names of tests.
 
 use super::source::{Source, identifiers};
 use super::{Broken, place};
@@ -7,12 +7,16 @@ use super::{Broken, place};
 const MOST_WHATS: usize = 15;
 /// The widest line of a comment, in characters; rustfmt keeps code to it.
 const WIDEST_COMMENT: usize = 100;
+/// The longest name of a test, in letters.
+const LONGEST_TEST_NAME: usize = 60;
 
 pub(super) const WHATS: &str = "At most 15 of 1,000 comment lines have the word \"what\": name the thing instead of describing it.";
 pub(super) const BEGINNINGS: &str =
     "A doc comment begins with a noun or a verb, not with What, Who, Whose or Whether.";
 pub(super) const WIDTH: &str = "A line of a comment has at most 100 characters.";
 pub(super) const UNITS: &str = "A constant of time or size names its unit or quantity, such as EPOCH_MAX_BYTES or CONNECT_TIMEOUT.";
+
+pub(super) const TEST_NAMES: &str = "The name of a test is a promise: subject, verb, object, in at most 60 letters, and no clause with \"what\" or \"who\".";
 
 /// Nouns that name a length of time; its type carries the unit.
 const TIMES: [&str; 14] = [
@@ -25,7 +29,7 @@ const SIZES: [&str; 16] = [
     "MILLIS", "MICROS", "NANOS", "SECONDS", "SLOTS",
 ];
 
-/// Counts the words "what" and the comment lines of a file.
+/// Counts the occurrences of "what" and the comment lines of a file.
 pub(super) fn whats(source: &Source) -> (usize, usize) {
     let count = |text: &str| {
         identifiers(text).filter(|(_, word)| word.eq_ignore_ascii_case("what")).count()
@@ -34,7 +38,7 @@ pub(super) fn whats(source: &Source) -> (usize, usize) {
     (words, source.comments.len())
 }
 
-/// Reports a tree whose comments have too many "what": the files that have most of them first.
+/// Reports a tree with too many "what" in its comments, and lists the files with the most.
 pub(super) fn too_many_whats(counts: &[(String, (usize, usize))]) -> Vec<Broken> {
     let (words, lines) =
         counts.iter().fold((0, 0), |(words, lines), (_, (w, l))| (words + w, lines + l));
@@ -71,10 +75,26 @@ pub(super) fn words(path: &str, text: &str, source: &Source, tested: bool) -> Ve
     if !tested {
         broken.extend(units(path, source));
     }
+    broken.extend(test_names(path, source));
     broken
 }
 
-/// Reports constants of time and size whose name has neither unit nor quantity.
+/// Reports tests whose names are long or describe a thing by a clause.
+fn test_names(path: &str, source: &Source) -> Vec<Broken> {
+    let tests = source.code.match_indices("#[test]").filter_map(|(at, _)| {
+        let mut words = identifiers(&source.code[at..]).skip_while(|(_, word)| *word != "fn");
+        Some((at, words.nth(1)?.1))
+    });
+    let clause = |name: &str| {
+        name.split('_').any(|word| ["what", "who", "whose", "whoever", "whatever"].contains(&word))
+    };
+    tests
+        .filter(|(_, name)| name.len() > LONGEST_TEST_NAME || clause(name))
+        .map(|(at, name)| (TEST_NAMES, place(path, source.line(at), name)))
+        .collect()
+}
+
+/// Reports constants of time and size whose names have neither unit nor quantity.
 fn units(path: &str, source: &Source) -> Vec<Broken> {
     let mut broken = Vec::new();
     for (at, word) in identifiers(&source.shipped) {

@@ -54,7 +54,7 @@ fn share<T>(all: &[T], counts: impl Fn(&T) -> bool) -> f64 {
 }
 
 #[test]
-fn of_fifty_events_one_is_a_person_three_are_auctions() {
+fn fifty_events_have_one_person_and_three_auctions() {
     for events in [0_u64, 1, 2, 3, 4, 5, 49, 50, 51, 1000, 123_456] {
         let counts = Kind::ALL.map(|kind| kind.count(events));
         assert_eq!(counts.iter().sum::<u64>(), events);
@@ -77,7 +77,7 @@ fn of_fifty_events_one_is_a_person_three_are_auctions() {
 }
 
 #[test]
-fn the_same_offsets_hold_the_same_records_wherever_reading_begins() {
+fn an_offset_has_the_same_record_from_any_start() {
     for kind in Kind::ALL {
         let source = topic(kind, "events=60000&seed=3");
         let whole = read(&source, 2, None);
@@ -132,7 +132,7 @@ fn ids_come_once_each_and_times_are_out_of_order_but_not_far() {
 }
 
 #[test]
-fn half_of_the_bids_are_for_hot_auctions_and_most_come_from_hot_bidders() {
+fn half_of_the_bids_are_hot_and_most_bidders_too() {
     let bids = events::<Bid>(Kind::Bid, "events=100000&seed=11");
     let auctions = events::<Auction>(Kind::Auction, "events=100000&seed=11");
     let near = |found: f64, expected: f64| {
@@ -184,7 +184,7 @@ fn a_follower_gets_records_at_the_rate_and_then_waits_for_more() {
 }
 
 #[test]
-fn a_url_that_is_none_of_the_generator_is_refused_with_its_parameters() {
+fn a_foreign_url_is_refused_with_the_generators_parameters() {
     let parse = |url: &str| Settings::parse(url).map_err(|error| error.to_string());
     assert_eq!(parse("generated://"), Ok(Settings::default()));
     assert_eq!(parse("generated://?"), parse("generated:///?seed=7"));

@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_url_can_not_say_plainly_is_said_in_percent() {
+    fn special_characters_of_a_url_are_percent_encoded() {
         let found =
             Credentials::of("mysql://a%40b%20c@here/d%C3%A9j%C3%A0+vu", None, &none).unwrap();
         assert_eq!((found.user.as_str(), found.database.as_str()), ("a@b c", "déjà+vu"));
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_is_named_and_a_password_is_never_shown() {
+    fn missing_parts_are_named_and_a_password_is_never_shown() {
         let error = |url: &str| Credentials::of(url, None, &none).err().unwrap().to_string();
         assert!(error("mysql://me@here").contains("DATABASE"));
         assert!(error("mysql://here/db").contains("USER"));

@@ -69,7 +69,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_value_is_the_text_that_yaml_says() {
+    fn a_value_is_the_text_that_yaml_defines() {
         let cases = [
             (r#"PASSWORD: "x" # note"#, "x"),
             ("PASSWORD: 'it''s'", "it's"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_wrong_is_told_by_its_number_alone() {
+    fn a_wrong_line_is_reported_by_its_number_alone() {
         let cases = [
             "PASSWORD secret",
             "- secret",

@@ -85,7 +85,7 @@ fn an_empty_row_is_all_null() {
 }
 
 #[test]
-fn coordinates_are_told_apart_bit_by_bit() {
+fn coordinates_are_compared_bit_by_bit() {
     let hash = |geo: &Geo| BuildHasherDefault::<DefaultHasher>::default().hash_one(geo);
     assert_eq!(geo(1.5), geo(1.5));
     assert_eq!(hash(&geo(1.5)), hash(&geo(1.5)));

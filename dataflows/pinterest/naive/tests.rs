@@ -94,7 +94,7 @@ fn bounds_drop_years_before_anything_is_counted() {
 }
 
 #[test]
-fn the_later_source_then_the_greater_offset_then_the_greater_partition_wins() {
+fn records_are_ordered_by_source_then_offset_then_partition() {
     let user = |age: i64| format!(r#"{{"ind":1,"date_joined":"2015-01-01 00:00:00","age":{age}}}"#);
     let group = |sources: Vec<Box<dyn Source>>| {
         let pins = vec![log(&[(0, r#"{"ind":1,"unique_id":null,"category":"art"}"#)])];

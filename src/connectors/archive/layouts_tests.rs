@@ -156,7 +156,7 @@ fn one_offset_in_two_places_is_an_error_with_both_names() {
 }
 
 #[test]
-fn what_cannot_be_read_is_counted_and_named() {
+fn unreadable_parts_are_counted_and_named() {
     let folder = Folder::new();
     assert!(folder.topic.nothing().unwrap().unwrap().ends_with("topics/t is missing or empty"));
     fs::create_dir_all(folder.path("partition=0")).unwrap();

@@ -103,7 +103,7 @@ fn a_commit_is_visible_once_however_often_it_is_made() {
 }
 
 #[test]
-fn a_new_run_goes_on_after_what_is_committed_and_forgets_what_was_only_staged() {
+fn a_new_run_continues_after_the_commit_and_drops_staged_rows() {
     everywhere(|archive| {
         let topic = archive.topic("t");
         let mut first = open(&topic, 1, 0);
@@ -135,7 +135,7 @@ fn a_new_run_goes_on_after_what_is_committed_and_forgets_what_was_only_staged() 
 }
 
 #[test]
-fn a_commit_that_can_not_be_what_was_recorded_is_refused() {
+fn a_commit_unlike_the_recorded_one_is_refused() {
     everywhere(|archive| {
         let topic = archive.topic("t");
         let mut run = open(&topic, 1, 0);
@@ -247,7 +247,7 @@ fn a_value_that_json_can_not_say_is_an_error() {
 }
 
 #[test]
-fn an_application_and_who_writes_alone_keep_apart() {
+fn an_application_and_an_exclusive_writer_keep_apart() {
     let folder = tempfile::tempdir().unwrap();
     let archive = Archive::open(folder.path().to_str().unwrap()).unwrap();
     let alone = WriterLock::exclusive(folder.path(), "generate").unwrap();

@@ -160,7 +160,7 @@ fn reading_resumes_at_every_offset() {
 }
 
 #[test]
-fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
+fn large_objects_are_cut_at_line_ends_for_any_chunk() {
     let lines: Vec<String> = (0..40).map(|i: usize| "x".repeat(i * 7 % 23)).collect();
     let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
     let (one, two) = (lines[..30].join("\n"), lines[30..].join("\n") + "\n");
@@ -181,7 +181,7 @@ fn large_objects_are_cut_where_a_line_ends_whatever_the_chunk() {
 }
 
 #[test]
-fn a_record_longer_than_a_chunk_is_whole_and_of_one_beyond_the_limit_there_is_the_beginning() {
+fn long_records_are_whole_and_oversized_ones_are_cut() {
     let lines = ["", "a", &"y".repeat(100), &"z".repeat(101), "b", &"w".repeat(700)];
     let folder = Folder::with(&[(0, &lines[..4].join("\n")), (4, &lines[4..].join("\n"))]);
     for chunk in 1..=300 {
@@ -219,7 +219,7 @@ fn a_record_longer_than_a_chunk_is_whole_and_of_one_beyond_the_limit_there_is_th
 }
 
 #[test]
-fn a_line_without_end_takes_no_more_memory_than_the_longest_that_is_whole() {
+fn an_endless_line_takes_bounded_memory() {
     let folder = Folder::with(&[(0, &format!("{}\nb", "x".repeat(20 << 20)))]);
     let mut reader =
         Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, CHUNK, 4 << 20).unwrap();
@@ -288,7 +288,7 @@ fn a_replay_ends_where_the_archive_ended_when_it_was_opened() {
 }
 
 #[test]
-fn a_follower_sees_new_objects_and_waits_at_a_gap_until_it_is_closed() {
+fn a_follower_sees_new_objects_and_waits_at_a_gap() {
     let folder = Folder::new();
     let mut follower = folder.topic.open(3, Some(0), true).unwrap();
     assert!(matches!(follower.poll(), Ok(Poll::Idle)));
@@ -327,7 +327,7 @@ fn a_follower_notices_an_overlap_by_listing() {
 }
 
 #[test]
-fn many_objects_of_one_record_equal_one_object_and_share_batches() {
+fn small_objects_equal_a_large_one_and_share_batches() {
     let lines: Vec<String> = (0..5000).map(|i| format!("{{\"ind\":{i}}}")).collect();
     let (many, one) = (Folder::new(), Folder::with(&[(0, &lines.join("\n"))]));
     lines.iter().enumerate().for_each(|(i, line)| many.put(&name(i as u64), &format!("{line}\n")));

@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_seen_for_one_partition_is_handed_to_the_others_once() {
+    fn objects_found_for_one_partition_reach_the_others_once() {
         let (store, tree) = (topic(), Tree::default());
         let look = |who| tree.look(&store, "t", who).unwrap();
         assert!(

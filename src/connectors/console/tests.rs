@@ -65,7 +65,7 @@ fn commit(
 }
 
 #[test]
-fn a_commit_prints_what_came_and_went_sorted_across_workers() {
+fn a_commit_prints_its_changes_sorted_across_workers() {
     let page = Page::default();
     let (recovery, mut committer) = open(&page, Mode::Snapshot, 2);
     let (mut writers, found) = Recovered::of_all(recovery).unwrap();
@@ -98,7 +98,7 @@ fn a_commit_prints_what_came_and_went_sorted_across_workers() {
 }
 
 #[test]
-fn a_recovery_prints_nothing_and_knows_the_rows_that_go_later() {
+fn a_recovery_prints_nothing_and_restores_the_rows() {
     let page = Page::default();
     let (mut recovery, mut committer) = open(&page, Mode::Snapshot, 1);
     committer.commit(4, &serde_json::json!({ "added": 2, "removed": 0 })).unwrap();

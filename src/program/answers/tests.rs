@@ -34,7 +34,7 @@ fn printed(answers: &[Answer], all: bool, format: Format) -> String {
 }
 
 #[test]
-fn csv_quotes_what_needs_it_and_tells_null_from_empty() {
+fn csv_quotes_where_needed_and_separates_null_from_empty() {
     let row = "-5,\"a \"\"b\"\",\nc\u{1b}\",2020-08-28T03:52:47.250Z,\"[1.5, -2.0]\",\"\",\n";
     assert_eq!(
         printed(&[answer("v", 1)], false, Format::Csv),
@@ -72,7 +72,7 @@ fn a_table_is_aligned_and_nothing_in_it_steers_the_terminal() {
 }
 
 #[test]
-fn of_all_views_the_first_rows_are_shown_and_of_a_named_one_all() {
+fn answers_show_first_rows_of_all_views_or_all_of_one() {
     let count = |all| {
         printed(&[answer("top_country", 23)], all, Format::Table)
             .lines()

@@ -32,7 +32,7 @@ fn digests_differ_where_rows_do() {
 }
 
 #[test]
-fn rows_of_texts_made_to_collide_are_told_apart() {
+fn rows_of_colliding_texts_are_kept_apart() {
     // Before its text, a row has its number of values and the kind of the first.
     let rows = twins::twins(12).map(|text| vec![Value::Text(text), Value::Long(7)]);
     assert_ne!(row_digest(SECRET, &rows[0]), row_digest(SECRET, &rows[1]));

@@ -9,36 +9,26 @@ use crate::support::Dice;
 
 /// Runs all that a sink of tables promises against places that `make` makes, each of them empty.
 pub(crate) fn snapshot_contract(make: impl Fn() -> Box<dyn Place>) {
-    a_commit_shows_what_was_put_and_nothing_before(&*make(), Mode::Snapshot);
+    a_commit_shows_the_put_rows_and_nothing_earlier(&*make(), Mode::Snapshot);
     rows_are_replaced_removed_and_put_again(&*make());
-    a_lost_commit_is_made_from_what_was_recorded(&*make(), Mode::Snapshot);
-    what_was_staged_and_not_recorded_is_never_shown(&*make(), Mode::Snapshot);
+    a_lost_commit_is_made_from_the_manifest(&*make(), Mode::Snapshot);
+    a_staged_but_unrecorded_commit_is_never_shown(&*make(), Mode::Snapshot);
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Snapshot);
-    a_table_that_holds_other_rows_is_refused(&*make());
+    a_table_with_other_rows_is_refused(&*make());
     for seed in 0..2 {
-        any_sequence_of_commits_and_deaths_shows_what_was_committed(
-            &*make(),
-            Mode::Snapshot,
-            seed,
-            true,
-        );
+        commits_and_crashes_in_any_order_show_committed_rows(&*make(), Mode::Snapshot, seed, true);
     }
 }
 
 /// The same of a sink that holds every row that ever came.
 pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
-    a_commit_shows_what_was_put_and_nothing_before(&*make(), Mode::Append);
+    a_commit_shows_the_put_rows_and_nothing_earlier(&*make(), Mode::Append);
     equal_rows_are_as_many_rows(&*make());
-    a_lost_commit_is_made_from_what_was_recorded(&*make(), Mode::Append);
-    what_was_staged_and_not_recorded_is_never_shown(&*make(), Mode::Append);
+    a_lost_commit_is_made_from_the_manifest(&*make(), Mode::Append);
+    a_staged_but_unrecorded_commit_is_never_shown(&*make(), Mode::Append);
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Append);
     for seed in 0..2 {
-        any_sequence_of_commits_and_deaths_shows_what_was_committed(
-            &*make(),
-            Mode::Append,
-            seed,
-            true,
-        );
+        commits_and_crashes_in_any_order_show_committed_rows(&*make(), Mode::Append, seed, true);
     }
 }
 
@@ -50,29 +40,24 @@ pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
 #[cfg(feature = "kinesis")]
 pub(crate) fn at_least_once_contract(make: impl Fn() -> Box<dyn Place>) {
     append_contract(&make);
-    nobody_is_refused(&*make(), Mode::Append);
+    no_application_is_refused(&*make(), Mode::Append);
     a_table_is_refused(&*make());
 }
 
 /// What is left of both for a sink that can't be asked what it shows, such as a screen: each commit
 /// is shown once or, if the run dies before, never. It finds no row again, so it has no owner and
-/// refuses nothing: `a_lost_commit_is_made_from_what_was_recorded`,
-/// `a_table_that_holds_other_rows_is_refused` and [`owner_contract`] can't hold, and what holds in
+/// refuses nothing: `a_lost_commit_is_made_from_the_manifest`,
+/// `a_table_with_other_rows_is_refused` and [`owner_contract`] can't hold, and what holds in
 /// their place is said here.
 pub(crate) fn at_most_once_contract(make: impl Fn() -> Box<dyn Place>) {
     for mode in [Mode::Snapshot, Mode::Append] {
-        a_commit_shows_what_was_put_and_nothing_before(&*make(), mode);
-        what_was_staged_and_not_recorded_is_never_shown(&*make(), mode);
+        a_commit_shows_the_put_rows_and_nothing_earlier(&*make(), mode);
+        a_staged_but_unrecorded_commit_is_never_shown(&*make(), mode);
         an_older_run_does_not_disturb_a_newer_one(&*make(), mode);
         a_lost_commit_is_never_shown(&*make(), mode);
-        nobody_is_refused(&*make(), mode);
+        no_application_is_refused(&*make(), mode);
         for seed in 0..2 {
-            any_sequence_of_commits_and_deaths_shows_what_was_committed(
-                &*make(),
-                mode,
-                seed,
-                false,
-            );
+            commits_and_crashes_in_any_order_show_committed_rows(&*make(), mode, seed, false);
         }
     }
     rows_are_replaced_removed_and_put_again(&*make());
@@ -124,7 +109,7 @@ fn edges() -> Vec<Row> {
     edges
 }
 
-fn a_commit_shows_what_was_put_and_nothing_before(place: &dyn Place, mode: Mode) {
+fn a_commit_shows_the_put_rows_and_nothing_earlier(place: &dyn Place, mode: Mode) {
     let mut world = World::new(place, mode);
     let mut run = world.start(2).unwrap();
     world.check();
@@ -188,7 +173,7 @@ fn equal_rows_are_as_many_rows(place: &dyn Place) {
     }
 }
 
-fn a_lost_commit_is_made_from_what_was_recorded(place: &dyn Place, mode: Mode) {
+fn a_lost_commit_is_made_from_the_manifest(place: &dyn Place, mode: Mode) {
     let mut world = World::new(place, mode);
     let mut all = Vec::new();
     for (step, workers) in [1, 3, 2, 4].into_iter().enumerate() {
@@ -213,7 +198,7 @@ fn a_lost_commit_is_made_from_what_was_recorded(place: &dyn Place, mode: Mode) {
     world.check();
 }
 
-fn what_was_staged_and_not_recorded_is_never_shown(place: &dyn Place, mode: Mode) {
+fn a_staged_but_unrecorded_commit_is_never_shown(place: &dyn Place, mode: Mode) {
     let mut world = World::new(place, mode);
     let mut run = world.start(2).unwrap();
     rows(0, 5, "kept").iter().for_each(|row| run.put(row));
@@ -247,7 +232,7 @@ fn an_older_run_does_not_disturb_a_newer_one(place: &dyn Place, mode: Mode) {
     world.commit(&mut next, [rows(1, 2, "newer"), rows(3, 4, "next")].concat());
 }
 
-fn a_table_that_holds_other_rows_is_refused(place: &dyn Place) {
+fn a_table_with_other_rows_is_refused(place: &dyn Place) {
     let mut world = World::new(place, Mode::Snapshot);
     let mut run = world.start(2).unwrap();
     rows(0, 5, "kept").iter().for_each(|row| run.put(row));
@@ -276,7 +261,7 @@ fn a_lost_commit_is_never_shown(place: &dyn Place, mode: Mode) {
     assert_eq!(place.rows(), rows(5, 6, "next"), "what comes after is not held up");
 }
 
-fn nobody_is_refused(place: &dyn Place, mode: Mode) {
+fn no_application_is_refused(place: &dyn Place, mode: Mode) {
     let mut world = World::new(place, mode);
     let mut run = world.start(1).unwrap();
     run.put(&row(1, "mine"));
@@ -325,7 +310,7 @@ pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
 }
 
 /// With `lost` commits too: decided, and shown only by the next run.
-fn any_sequence_of_commits_and_deaths_shows_what_was_committed(
+fn commits_and_crashes_in_any_order_show_committed_rows(
     place: &dyn Place,
     mode: Mode,
     seed: u64,

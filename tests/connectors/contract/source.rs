@@ -43,7 +43,7 @@ pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held> + Sync) {
         partitions_ascend_and_hold_their_own_records,
         reading_resumes_at_every_position,
         a_reading_ends_where_the_log_ended_when_it_was_opened,
-        a_follower_waits_and_sees_what_comes,
+        a_follower_waits_and_sees_new_records,
         records_of_every_length_are_whole,
         batches_are_about_a_megabyte_at_most,
         every_reading_is_the_same,
@@ -196,7 +196,7 @@ fn a_reading_ends_where_the_log_ended_when_it_was_opened(log: &dyn Held) {
     assert_eq!(read(log, &*source, 0, Some(to)), numbered(log, 0, to..20));
 }
 
-fn a_follower_waits_and_sees_what_comes(log: &dyn Held) {
+fn a_follower_waits_and_sees_new_records(log: &dyn Held) {
     let source = log.source();
     let mut early = source.open(0, None, true).unwrap();
     let (nothing, idle) = drain(&mut *early, 0, 0);

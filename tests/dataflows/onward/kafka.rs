@@ -29,8 +29,7 @@ fn records(cluster: &Cluster, topic: &str, partitions: u32) -> BTreeMap<(u32, u6
 }
 
 #[test]
-fn every_acknowledged_record_is_in_kafka_where_it_was_acknowledged_whenever_the_gateway_is_killed()
-{
+fn acknowledged_records_are_in_kafka_after_any_kill() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix, posted) =
         (Place::new(), format!("{}.", cluster.unique()), Posted::default());
@@ -45,7 +44,7 @@ fn every_acknowledged_record_is_in_kafka_where_it_was_acknowledged_whenever_the_
 }
 
 #[test]
-fn both_protocols_answer_with_what_kafka_says() {
+fn both_protocols_return_kafkas_results() {
     let Some(cluster) = cluster() else { return };
     let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
     let running = gateway(&place, &cluster.url(&prefix), &["--partitions", "3"]);
@@ -122,7 +121,7 @@ fn both_protocols_answer_with_what_kafka_says() {
 }
 
 #[test]
-fn what_users_post_into_kafka_makes_the_tables_that_it_makes_in_an_archive() {
+fn posts_make_the_same_tables_by_kafka_and_by_an_archive() {
     let Some(cluster) = cluster() else { return };
     let (place, url) = (Place::new(), cluster.url(&format!("{}.", cluster.unique())));
     let emulate =
@@ -138,7 +137,7 @@ fn what_users_post_into_kafka_makes_the_tables_that_it_makes_in_an_archive() {
 }
 
 #[test]
-fn brokers_that_are_gone_or_silent_make_a_gateway_busy_and_never_wait_for_ever() {
+fn a_gateway_without_responsive_brokers_answers_busy() {
     let place = Place::new();
     let mock = MockCluster::new(1).unwrap();
     for kind in ["pin", "geo", "user"] {
@@ -159,7 +158,7 @@ fn brokers_that_are_gone_or_silent_make_a_gateway_busy_and_never_wait_for_ever()
 }
 
 #[test]
-fn a_gateway_that_reaches_no_broker_says_so_and_repeats_no_secret() {
+fn a_gateway_reports_unreachable_brokers_without_secrets() {
     let place = Place::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for command in ["gateway", "emulate"] {

@@ -16,8 +16,7 @@ use crate::support::http::Client;
 use crate::support::services::skipped;
 
 #[test]
-fn every_acknowledged_record_is_in_kinesis_where_it_was_acknowledged_whenever_the_gateway_is_killed()
- {
+fn acknowledged_records_are_in_kinesis_after_any_kill() {
     let Some(world) = World::new() else { return };
     let stream = world.stream("pin");
     let acknowledged: Mutex<BTreeMap<(String, String), (String, String)>> = Mutex::default();
@@ -93,7 +92,7 @@ fn every_acknowledged_record_is_in_kinesis_where_it_was_acknowledged_whenever_th
 }
 
 #[test]
-fn both_protocols_answer_with_what_kinesis_says() {
+fn both_protocols_return_kinesis_results() {
     let Some(world) = World::new() else { return };
     let running = world.gateway(&world.endpoint);
     let (at, user) = (running.address, &world.user);
@@ -173,7 +172,7 @@ fn both_protocols_answer_with_what_kinesis_says() {
 }
 
 #[test]
-fn what_a_python_script_posts_boto3_reads_back_once_and_byte_for_byte() {
+fn boto3_reads_posted_records_once_and_byte_for_byte() {
     let Some(world) = World::new() else { return };
     let Some(python) = python() else {
         return skipped("no Python environment with requests and boto3 could be made");
@@ -237,7 +236,7 @@ fn a_kinesis_that_is_gone_makes_a_gateway_busy() {
 }
 
 #[test]
-fn users_who_are_emulated_post_to_kinesis_by_the_number_of_the_row() {
+fn emulated_users_post_to_kinesis_by_row_number() {
     let Some(world) = World::new() else { return };
     let args = [
         "emulate",

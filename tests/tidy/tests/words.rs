@@ -1,7 +1,7 @@
 //! Planted violations of the rules for words.
 
 use super::super::source::Source;
-use super::super::words::{BEGINNINGS, UNITS, WHATS, WIDTH, too_many_whats, whats};
+use super::super::words::{BEGINNINGS, TEST_NAMES, UNITS, WHATS, WIDTH, too_many_whats, whats};
 use super::{breaks, keeps};
 
 #[test]
@@ -36,4 +36,15 @@ fn comments_with_too_many_clauses_are_found() {
     assert_eq!(too_many_whats(&counts(&format!("{plain}// What it is.\n"))), []);
     let many = too_many_whats(&counts(&format!("{plain}// What it is.\n// What else.\n")));
     assert_eq!(many, [(WHATS, "2 in 100 comment lines: src/a.rs 2".to_owned())]);
+}
+
+#[test]
+fn a_test_with_a_long_name_or_a_clause_is_found() {
+    let test = |name: &str| format!("#[test]\n#[ignore]\nfn {name}() {{}}");
+    breaks(TEST_NAMES, "tests/laws.rs", &test(&"x".repeat(61)));
+    keeps(TEST_NAMES, "tests/laws.rs", &test(&"x".repeat(60)));
+    breaks(TEST_NAMES, "src/error.rs", &test("a_record_is_kept_by_whoever_reads_it"));
+    breaks(TEST_NAMES, "src/error.rs", &test("what_is_lost_is_found"));
+    keeps(TEST_NAMES, "src/error.rs", &test("a_whole_record_is_kept"));
+    keeps(TEST_NAMES, "src/error.rs", &format!("fn {}() {{}}", "x".repeat(61)));
 }

@@ -242,7 +242,7 @@ fn a_save_location_loses_its_prefix_once() {
 }
 
 #[test]
-fn a_user_name_is_both_names_or_the_one_there_is() {
+fn a_user_name_is_both_names_or_the_only_one() {
     let cases = [
         (r#""first_name":"A","last_name":"B""#, text("A B")),
         (r#""first_name":" A ","last_name":" B ""#, text(" A   B ")),

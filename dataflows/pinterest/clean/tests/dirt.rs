@@ -24,7 +24,7 @@ fn a_tombstone_is_a_dead_letter() {
 }
 
 #[test]
-fn a_record_belongs_to_the_topic_whose_field_it_has() {
+fn a_record_belongs_to_the_topic_of_its_field() {
     let records = [
         r#"{"index":1,"unique_id":null}"#,
         r#"{"ind":1,"timestamp":null}"#,
@@ -114,7 +114,7 @@ fn ind_is_an_integer_and_goes_before_index() {
 }
 
 #[test]
-fn downloaded_and_unknown_fields_may_have_any_value_that_is_strict_json() {
+fn downloaded_and_unknown_fields_may_have_any_strict_json() {
     let good = [
         "0",
         "1",
@@ -172,7 +172,7 @@ fn downloaded_and_unknown_fields_may_have_any_value_that_is_strict_json() {
 }
 
 #[test]
-fn a_key_comes_once_whatever_it_says() {
+fn a_duplicate_key_is_refused_with_any_value() {
     let doubled = [
         r#"{"index":1,"unique_id":null,"index":1}"#,
         r#"{"index":1,"unique_id":null,"unique_id":null}"#,

@@ -4,7 +4,7 @@ use super::dirt::{nested, of_pin, with_ignored};
 use super::*;
 
 #[test]
-fn an_object_is_unwrapped_from_an_array_of_one_and_from_base64_once() {
+fn an_object_is_unwrapped_once_from_an_array_or_base64() {
     let row = pin(Some(BARE.as_bytes()));
     let quoted = |text: String| format!(r#""{text}""#);
     let array = format!(" [ {BARE} ] ");

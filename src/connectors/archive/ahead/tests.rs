@@ -29,7 +29,7 @@ fn open(
 }
 
 #[test]
-fn few_bytes_and_few_objects_are_under_way_however_many_there_are() {
+fn few_bytes_and_few_objects_are_in_flight_at_a_time() {
     for (size, most) in [(1, REQUESTS), (1 << 20, 8), (5 << 20, 4)] {
         let (objects, mut listed) = objects(&vec![size; 40]);
         let mut ahead = Ahead::default();

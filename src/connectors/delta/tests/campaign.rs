@@ -137,7 +137,7 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
 }
 
 #[test]
-fn every_commit_to_an_object_store_is_what_was_put() {
+fn every_commit_to_an_object_store_has_the_put_rows() {
     let folder = tempfile::tempdir().unwrap();
     let late = [Late::default(), Late::default()];
     let world =
@@ -155,22 +155,22 @@ fn every_commit_to_an_object_store_is_what_was_put() {
 }
 
 #[test]
-fn every_commit_of_a_large_table_is_what_was_put() {
+fn every_commit_of_a_large_table_has_the_put_rows() {
     seeds(0, |seed| campaign(seed, 300, 40, |d| d.rewrite_below(0).checkpoint_every(7)));
 }
 
 #[test]
-fn every_commit_of_a_small_table_is_what_was_put() {
+fn every_commit_of_a_small_table_has_the_put_rows() {
     seeds(100, |seed| campaign(seed, 60, 25, |d| d.rewrite_below(1000).checkpoint_every(7)));
 }
 
 #[test]
-fn every_commit_of_a_table_that_outgrows_rewriting_is_what_was_put() {
+fn every_commit_is_right_while_a_table_outgrows_rewriting() {
     seeds(200, |seed| campaign(seed, 400, 20, |d| d.rewrite_below(80)));
 }
 
 #[test]
-fn every_commit_of_a_compacted_table_is_what_was_put() {
+fn every_commit_of_a_compacted_table_has_the_put_rows() {
     seeds(300, |seed| campaign(seed, 300, 40, |d| d.rewrite_below(0).target_file_size(24_000)));
     seeds(400, |seed| campaign(seed, 60, 20, |d| d.rewrite_below(1000).target_file_size(8_000)));
 }

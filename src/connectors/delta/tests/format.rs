@@ -9,7 +9,7 @@ use crate::connectors::delta::{log, vectors};
 use crate::store::Store;
 
 #[test]
-fn a_vector_is_written_as_the_protocol_says() {
+fn a_vector_is_written_by_the_protocol() {
     let rows: RoaringTreemap = [3, 4, 7, 11, 18, 29].into_iter().collect();
     let (file, descriptors) = vectors::encode(&[&rows, &rows], vectors::id(7, 9)).unwrap();
     // Magic, one bitmap, its number 0; in it: cookie, one container, its number 0 and last index 5,
@@ -88,7 +88,7 @@ fn declarations(store: &Store) -> Vec<(u64, Json, Json)> {
 /// Spark reads no table whose metadata needs a feature that the protocol does not know: `nullable:
 /// false` needs one of writers.
 #[test]
-fn a_table_declares_vectors_when_it_first_has_one_and_never_again() {
+fn a_table_declares_vectors_with_its_first_one_only() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
     let mut world = World::new(folder.path(), |d| d.rewrite_below(0));
@@ -180,7 +180,7 @@ fn a_compaction_that_keeps_dead_rows_declares_vectors() {
 }
 
 #[test]
-fn a_table_that_is_small_needs_no_vectors_whoever_writes_it() {
+fn a_small_table_never_needs_deletion_vectors() {
     for seed in 0..4 {
         let (folder, late) = (tempfile::tempdir().unwrap(), Late::default());
         let (mut dice, mut rows) = (Dice::new(seed), Rows::new());

@@ -17,7 +17,7 @@ fn large(key: i64, dice: &mut Dice) -> Row {
 }
 
 #[test]
-fn no_more_bytes_wait_to_be_encoded_or_are_read_at_once_than_a_column_has_room_for() {
+fn pending_bytes_fit_the_capacity_of_a_column() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path().to_str().unwrap()).unwrap();
     let columns = schema(Mode::Append).columns;
@@ -39,7 +39,7 @@ fn no_more_bytes_wait_to_be_encoded_or_are_read_at_once_than_a_column_has_room_f
 }
 
 #[test]
-fn a_table_of_few_large_rows_is_not_written_anew_for_each_change() {
+fn a_table_of_few_large_rows_is_not_rewritten_each_time() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
     let mut world = World::new(folder.path(), |d| d.rewrite_below(1024));

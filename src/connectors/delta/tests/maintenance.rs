@@ -69,7 +69,7 @@ fn a_version_stays_readable_for_a_week() {
 }
 
 #[test]
-fn what_no_version_of_the_last_week_needs_is_deleted() {
+fn files_that_no_recent_version_needs_are_deleted() {
     for from in [0, -9000 * DAY, 9000 * DAY] {
         everywhere([from, from, from + 8 * DAY], |mut world, rows| {
             assert_eq!(files(&world.store, "_delta_log", ".json"), 1);
@@ -90,7 +90,7 @@ fn what_no_version_of_the_last_week_needs_is_deleted() {
 }
 
 #[test]
-fn what_a_version_of_the_last_week_needs_is_kept_and_nothing_else() {
+fn only_files_of_last_weeks_versions_are_kept() {
     for from in [0, -9000 * DAY, 9000 * DAY] {
         everywhere([from, from + 7 * DAY, from + 10 * DAY], |world, _| {
             let actions = |version| log::read(&world.store, version).unwrap().unwrap();

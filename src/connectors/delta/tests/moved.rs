@@ -82,7 +82,7 @@ impl Model {
 }
 
 #[test]
-fn every_row_is_found_after_any_compactions_and_what_is_gone_is_forgotten() {
+fn compactions_keep_every_row_findable_and_drop_deleted_ones() {
     for seed in 0..10 {
         let (mut model, mut dice, mut written) = (Model::default(), Dice::new(seed), 0);
         for round in 0..400 {

@@ -59,7 +59,7 @@ fn a_folder_of_other_files_is_refused() {
 }
 
 #[test]
-fn a_table_that_is_not_what_the_state_says_is_refused() {
+fn a_table_unlike_its_state_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (world, _) = table(folder.path());
     assert!(
@@ -126,7 +126,7 @@ fn a_commit_of_something_else_stops_ours() {
 }
 
 #[test]
-fn what_something_else_has_committed_since_is_found_by_the_next_run() {
+fn the_next_run_detects_a_foreign_commit() {
     let folder = tempfile::tempdir().unwrap();
     let (world, _) = table(folder.path());
     let log = std::fs::read_to_string(format!("{}/_delta_log/{:020}.json", world.url, 1)).unwrap();
@@ -162,7 +162,7 @@ fn what_something_else_has_committed_since_is_found_by_the_next_run() {
 }
 
 #[test]
-fn a_commit_that_is_there_is_not_made_again_whoever_made_it() {
+fn an_existing_commit_is_not_made_again() {
     let folder = tempfile::tempdir().unwrap();
     let (mut world, mut rows) = table(folder.path());
     let mut run = world.start(1, &rows, &mut Dice::new(2)).unwrap();
@@ -209,7 +209,7 @@ fn read(world: &World) -> String {
 }
 
 #[test]
-fn a_reader_of_a_table_that_was_changed_is_told_the_way_out() {
+fn a_reader_of_a_changed_table_gets_a_hint() {
     let folder = tempfile::tempdir().unwrap();
     let (world, _) = table(folder.path());
     let log = |version: u64| {
