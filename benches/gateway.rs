@@ -1,27 +1,23 @@
-//! How many records a second does the gateway acknowledge, how soon, and what does it cost that
-//! they are durable?
+//! How many records a second does the gateway acknowledge, how soon, and at which price of
+//! durability?
 //!
 //! ```text
 //! cargo bench --bench gateway                     all shapes, 10 seconds each
-//! cargo bench --bench gateway -- --quick          the same in a second each, to see that it works
+//! cargo bench --bench gateway -- --quick          one second each, as a smoke test
 //! ```
 //!
-//! Pins of 708 bytes come in requests of the REST Proxy, over connections that stay open, each with
-//! one request on its way. Beside it stands the same gateway before a log that throws records away:
-//! HTTP, JSON and the senders, who share the machine, are the same. The other floor is one record
-//! written and synced at a time, by nothing but `write` and `fdatasync`.
+//! Clients send pins of 708 bytes in requests of the REST Proxy. Each keeps its connection open and
+//! has one request in flight. For comparison the same gateway runs in front of a log that discards
+//! records: HTTP, JSON and the clients, on the same machine, are the same. The other floor is one
+//! record written and synced at a time, with only `write` and `fdatasync`.
 
 #[path = "../dataflows/pinterest"]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "it has parts that are not measured, and tests that are not run here"
-)]
+#[allow(dead_code, unused_imports, reason = "some parts and their tests are not used here")]
 mod dataflow {
     pub(crate) mod generate;
 }
 #[path = "pinterest/report.rs"]
-#[allow(dead_code, reason = "it can say more than is said here")]
+#[allow(dead_code, reason = "other benches use the rest")]
 mod report;
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -50,25 +46,25 @@ const TOPIC: &str = "demo.pin";
 /// How many records a second does the gateway acknowledge, and how soon?
 #[derive(Parser)]
 struct Args {
-    /// How long each shape is measured.
+    /// The duration of each measurement, in seconds.
     #[arg(long, value_name = "N", default_value_t = 10.0)]
     seconds: f64,
-    /// Ask all of it for a time that shows no more than that it works.
+    /// Run everything at a size that only proves that it works.
     #[arg(long)]
     quick: bool,
-    /// Where archives are made.
+    /// The folder for archives.
     #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/gateway"))]
     dir: PathBuf,
-    /// What `cargo bench` says, and `cargo test` does not: the latter gets the quick answers.
+    /// Given by `cargo bench` but not by `cargo test`, which runs the quick sizes.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// A log that keeps nothing.
+/// A log that discards records.
 #[derive(Default)]
-struct Nothing(AtomicU64);
+struct Discard(AtomicU64);
 
-impl Append for Nothing {
+impl Append for Discard {
     fn describe(&self) -> String {
         "nothing".into()
     }
@@ -116,13 +112,13 @@ fn main() -> Result {
             let log: Arc<dyn Append> = if durable {
                 Arc::new(ArchiveAppender::open(&args.dir, AppendOptions::default())?)
             } else {
-                Arc::new(Nothing::default())
+                Arc::new(Discard::default())
             };
             let times = measure(log, &pins, connections, batch, seconds)?;
             let rate = (times.len() * batch) as f64 / seconds;
             let name = format!(
                 "{connections} connections, {batch} a request, {}",
-                if durable { "durable" } else { "thrown away" }
+                if durable { "durable" } else { "discarded" }
             );
             rows.push([
                 name,
@@ -133,7 +129,7 @@ fn main() -> Result {
             both.push(rate);
         }
         report.line(&format!(
-            "- {connections} connections, {batch} a request: {:.0} % of the rate of throwing away",
+            "- {connections} connections, {batch} a request: {:.0} % of the rate of discarding",
             both[1] / both[0] * 100.0
         ));
     }
@@ -149,7 +145,7 @@ fn main() -> Result {
     Ok(std::fs::remove_dir_all(&args.dir)?)
 }
 
-/// Seconds of each request that was answered within the time.
+/// Returns the duration in seconds of each request that was answered in time.
 fn measure(
     log: Arc<dyn Append>,
     pins: &[String],
@@ -211,7 +207,7 @@ fn send(
         line.clear();
         stream.read_line(&mut line)?;
         if !line.starts_with("HTTP/1.1 200") {
-            return Err(format!("the gateway says {line}").into());
+            return Err(format!("unexpected response: {line}").into());
         }
         while line != "\r\n" {
             line.clear();
@@ -240,7 +236,7 @@ fn request<'a>(pins: impl Iterator<Item = &'a String>) -> String {
     format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len())
 }
 
-/// Seconds of each write that is synced before the next.
+/// Returns the duration in seconds of each write with its sync.
 fn syncs(folder: &Path, record: &[u8], seconds: f64) -> Result<Vec<f64>> {
     let mut file = std::fs::File::create(folder.join("synced"))?;
     let (began, mut times) = (Instant::now(), Vec::new());

@@ -4,8 +4,8 @@
     cargo build --release && python3 benches/live.py            by Kinesis (Kinesis Mock) and by the embedded log
     python3 benches/live.py --records 50 --commit-every 100ms
 
-The real programs run: `pinterest gateway` takes the record, `pinterest run --follow` reads it and commits. A record is sent when
-the row of the one before is there, so this is how soon one is seen, not how many a second."""
+It runs the real programs: `pinterest gateway` receives the record, `pinterest run --follow` reads it and commits. Each record is
+sent after the row of the previous one is committed. So this measures latency, not throughput."""
 import argparse, glob, http.client, json, os, signal, subprocess, sys, tempfile, time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -60,16 +60,16 @@ def send(gateway, lines, table):
         before, began = version(table), time.perf_counter()
         gateway.request("PUT", "/streams/streaming-demo-pin/record", body, {"Content-Type": "application/json"})
         answer = gateway.getresponse()
-        said = answer.read()
+        body_read = answer.read()
         if answer.status != 200:
-            sys.exit(f"the gateway says {answer.status}: {said}")
-        known = time.perf_counter()
+            sys.exit(f"unexpected response {answer.status}: {body_read}")
+        answered = time.perf_counter()
         while version(table) <= before:
             if time.perf_counter() - began > 30:
                 sys.exit("no row was committed in 30 seconds")
             time.sleep(0.0005)
         if number >= 20:
-            acknowledged.append(known - began)
+            acknowledged.append(answered - began)
             committed.append(time.perf_counter() - began)
     return acknowledged, committed
 

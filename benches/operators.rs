@@ -1,17 +1,17 @@
-//! What does a change cost in an aggregate of few huge groups?
+//! How much does a change cost in an aggregate of a few huge groups?
 //!
 //! ```text
 //! cargo bench --bench operators                   10 thousand to a million rows in four groups
-//! cargo bench --bench operators -- --quick        the same with few rows, to see that it works
+//! cargo bench --bench operators -- --quick        a few rows, as a smoke test
 //! ```
 //!
-//! The median of four groups that hold everybody is maintained by
-//! [`KGrouped::median`](watershed::KGrouped::median), through the whole engine into a table in
-//! memory, and beside it by differential's `reduce`, which reads a group again when it changes.
-//! Both get the same changes, and must find the same medians.
+//! [`KGrouped::median`](watershed::KGrouped::median) maintains the median of four groups that hold
+//! all rows, through the whole engine into a table in memory. For comparison differential's
+//! `reduce` does the same; it reads a whole group again after each change. Both get the same
+//! changes, and must find the same medians.
 
 #[path = "pinterest/report.rs"]
-#[expect(dead_code, reason = "it can say more than is said here")]
+#[expect(dead_code, reason = "other benches use the rest")]
 mod report;
 
 use std::collections::BTreeMap;
@@ -32,25 +32,24 @@ type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + 
 
 const GROUPS: i64 = 4;
 
-/// What does a change cost in an aggregate of few huge groups?
+/// How much does a change cost in an aggregate of a few huge groups?
 #[derive(Parser)]
 struct Args {
     /// Rows of the tables, ascending.
     #[arg(long, value_name = "N", value_delimiter = ',', default_value = "10000,100000,1000000")]
     rows: Vec<u64>,
-    /// Epochs of each number of changes.
+    /// Epochs for each number of changes.
     #[arg(long, value_name = "N", default_value_t = 50)]
     epochs: u64,
-    /// Ask all of it at a size that shows no more than that it works.
+    /// Run everything at a size that only proves that it works.
     #[arg(long)]
     quick: bool,
-    /// What `cargo bench` says, and `cargo test` does not: the latter gets the quick answers.
+    /// Given by `cargo bench` but not by `cargo test`, which runs the quick sizes.
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Something that maintains the medians: keys and their new numbers go in, medians come out, by
-/// group.
+/// Maintains the medians: takes keys with new numbers, returns medians by group.
 type Maintain<'a> = dyn FnMut(&[(i64, i64)]) -> Result<BTreeMap<i64, i64>> + 'a;
 
 fn main() -> Result {
@@ -59,7 +58,9 @@ fn main() -> Result {
         (args.rows, args.epochs) = (vec![100, 1_000], 3);
     }
     let mut report = Report::default();
-    report.question("operators: how long does an epoch take that changes some rows of four groups? (the middle of all)");
+    report.question(
+        "operators: how long does an epoch take that changes some rows of four groups? (median)",
+    );
     let mut rows = Vec::new();
     let mut ours = Vec::new();
     for &size in &args.rows {
@@ -92,8 +93,8 @@ fn main() -> Result {
     Ok(())
 }
 
-/// Loads `size` rows, and then times epochs of one change and of a thousand: the middle of each,
-/// and the last medians.
+/// Loads `size` rows, then measures epochs of one change and of a thousand changes. Returns the
+/// median duration of each, and the final medians.
 fn measure(
     size: u64,
     epochs: u64,
@@ -120,7 +121,7 @@ fn measure(
     Ok((middles, medians))
 }
 
-/// By the library.
+/// Measures the library.
 fn library(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
     let topology = |builder: &StreamsBuilder| {
         let rows = builder.table("rows", Consumed::with(Int64, Int64));
@@ -140,13 +141,13 @@ fn library(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
     Ok(found)
 }
 
-/// By differential's `reduce`, on one worker.
+/// Measures differential's `reduce`, on one worker.
 fn reduce(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
     timely::execute_directly(move |worker: &mut Worker| {
         let mut input: InputSession<u64, (i64, i64), isize> = InputSession::new();
         let (probe, found) =
             (ProbeHandle::new(), std::rc::Rc::new(std::cell::RefCell::new(BTreeMap::new())));
-        let told = found.clone();
+        let results = found.clone();
         worker.dataflow::<u64, _, _>(|scope| {
             let groups = input.to_collection(scope).map(|(key, number)| (key % GROUPS, number));
             let medians = groups.reduce(|_, numbers, out| {
@@ -158,18 +159,18 @@ fn reduce(size: u64, epochs: u64) -> Result<(Vec<f64>, BTreeMap<i64, i64>)> {
                 });
                 out.extend(middle.map(|(number, _)| (**number, 1_isize)));
             });
-            let tell = move |((group, median), _, times): &((i64, i64), u64, isize)| {
+            let record = move |((group, median), _, times): &((i64, i64), u64, isize)| {
                 if *times > 0 {
-                    told.borrow_mut().insert(*group, *median);
+                    results.borrow_mut().insert(*group, *median);
                 }
             };
-            medians.inspect(tell).probe_with(&probe);
+            medians.inspect(record).probe_with(&probe);
         });
-        let mut stand = BTreeMap::new();
+        let mut current = BTreeMap::new();
         let mut epoch = 0;
         measure(size, epochs, &mut |changes| {
             for (key, number) in changes {
-                if let Some(before) = stand.insert(*key, *number) {
+                if let Some(before) = current.insert(*key, *number) {
                     input.remove((*key, before));
                 }
                 input.insert((*key, *number));

@@ -1,31 +1,34 @@
-//! How fast, how fresh and how large is the `pinterest` program, beside what nothing can avoid?
+//! How fast, how fresh and how large is the `pinterest` program, compared with unavoidable costs?
 //!
 //! ```text
 //! cargo bench --bench pinterest                                 all questions, 1,000,000 events
-//! cargo bench --bench pinterest -- --quick                      the same in seconds, to see that it works
+//! cargo bench --bench pinterest -- --quick                      a smoke test of a few seconds
 //! cargo bench --bench pinterest -- --events 250000 --only replay,latency
 //! ```
 //!
-//! | question | beside it, in the same run | shapes |
-//! |---|---|---|
-//! | `replay` | reading and cleaning alone; that and Parquet; a batch program with hash maps | 3 records an event, 1,000 an object, 1 and 2 workers |
-//! | `latency` | three times creating, writing and syncing a file | one correction at a time after the replay, a commit each |
-//! | `sustained` | | as many corrections as events, all there at once |
-//! | `memory` | a run of nothing | resident bytes an event, idle after the replay |
-//! | `commit` | a hundredth of the rows | 1,000 random rows of a table change, no dataflow |
-//! | `small` | the same records in objects of 1,000; opening and reading all files | one record an object; 1,000 partitions a topic |
+//! | question | compared with, in the same run |
+//! |---|---|
+//! | `replay` | reading and cleaning alone; that and Parquet; a batch program with hash maps |
+//! | `latency` | three times creating, writing and syncing a file |
+//! | `sustained` | |
+//! | `memory` | a run without records |
+//! | `commit` | a hundredth of the rows |
+//! | `small` | the same records in objects of 1,000; opening and reading all files |
 //!
-//! Every case is a process of its own, this program again, so that its processor time and its
-//! memory are its own. Archives are generated once and kept (`--dir`); they are read from the page
-//! cache. Lakes and states are on the disk of `--dir`, which is synced as always. Linux only: it
-//! reads `/proc`.
+//! - `replay`: 3 records an event, 1,000 an object, 1 and 2 workers.
+//! - `latency`: one correction at a time after the replay, a commit each.
+//! - `sustained`: as many corrections as events, all available at once.
+//! - `memory`: resident bytes an event, idle after the replay.
+//! - `commit`: 1,000 random rows of a table change, without a dataflow.
+//! - `small`: one record an object; 1,000 partitions a topic.
+//!
+//! Every case runs in a child process of this program, so that its processor time and memory are
+//! measured alone. Archives are generated once and kept (`--dir`); they are read from the page
+//! cache. Lakes and states are on the disk of `--dir`, with the usual syncs. Linux only: it reads
+//! `/proc`.
 
 #[path = "../dataflows/pinterest"]
-#[allow(
-    dead_code,
-    unused_imports,
-    reason = "it has parts that are not measured, and tests that are not run here"
-)]
+#[allow(dead_code, unused_imports, reason = "some parts and their tests are not used here")]
 mod dataflow {
     pub(crate) mod bounds;
     pub(crate) mod clean;
@@ -59,7 +62,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-// The dataflow's modules look for each other here, as in their own program.
+// The modules of the dataflow expect their neighbours at the root, as in their own program.
 use dataflow::{bounds, clean, generate, model, posts, questions, topology};
 
 use bench::args::{Args, Question};
@@ -72,8 +75,8 @@ pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Erro
 fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.case {
-        Some(case) => case::answer(case),
-        None => ask(&args),
+        Some(case) => case::run(case),
+        None => run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -85,7 +88,7 @@ fn main() -> ExitCode {
 }
 
 /// Answers the questions, one after the other.
-fn ask(args: &Args) -> Result {
+fn run(args: &Args) -> Result {
     let (shapes, mut report) = (args.shapes(), Report::default());
     std::fs::create_dir_all(&args.dir)?;
     report.line(&format!(
@@ -95,20 +98,20 @@ fn ask(args: &Args) -> Result {
     ));
     report.line(&format!("command: {}", args.command()));
     if args.is_quick() {
-        report.line("quick: this shows that it works, and nothing else");
+        report.line("quick: a smoke test; its figures mean nothing");
     }
     for question in args.questions() {
         match question {
-            Question::Replay => replay::ask(&args.dir, &shapes, &mut report)?,
-            Question::Latency => latency::ask(&args.dir, &shapes, &mut report)?,
-            Question::Sustained => sustained::ask(&args.dir, &shapes, &mut report)?,
-            Question::Memory => memory::ask(&args.dir, &shapes, &mut report)?,
-            Question::Commit => commit::ask(&args.dir, &shapes, &mut report)?,
-            Question::Small => small::ask(&args.dir, &shapes, &mut report)?,
+            Question::Replay => replay::answer(&args.dir, &shapes, &mut report)?,
+            Question::Latency => latency::answer(&args.dir, &shapes, &mut report)?,
+            Question::Sustained => sustained::answer(&args.dir, &shapes, &mut report)?,
+            Question::Memory => memory::answer(&args.dir, &shapes, &mut report)?,
+            Question::Commit => commit::answer(&args.dir, &shapes, &mut report)?,
+            Question::Small => small::answer(&args.dir, &shapes, &mut report)?,
         }
     }
     let file = args.dir.join("results.txt");
     std::fs::write(&file, report.text())?;
-    eprintln!("\nkept in {}", file.display());
+    eprintln!("\nsaved in {}", file.display());
     Ok(())
 }

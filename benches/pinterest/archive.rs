@@ -1,4 +1,4 @@
-//! The archive: generated once, listed, and read line by line on some threads.
+//! The archive: generated once, listed, and read line by line on several threads.
 
 use std::fs::{self, File};
 use std::io::Read;
@@ -12,16 +12,16 @@ use watershed::row::Row;
 use crate::model::{Geo, Pin, User};
 use crate::{Result, clean, generate};
 
-/// The streams, in the order of every `[_; 3]` here.
+/// The kinds of records, in the order of every `[_; 3]` here.
 pub(crate) const KINDS: [&str; 3] = ["pin", "geo", "user"];
 
-/// An archive of so many events, made now unless it is there.
+/// Returns an archive of `events` events, and generates it if it is missing.
 pub(crate) fn archive(dir: &Path, events: u64, records_per_object: u64) -> Result<PathBuf> {
     let options = generate::Options { events, records_per_object, ..Default::default() };
     made(dir.join(format!("archive-{events}-by-{records_per_object}")), options)
 }
 
-/// The same in so many partitions a topic, the objects as large as may be.
+/// Returns an archive with `partitions` partitions a topic and the largest objects.
 pub(crate) fn scattered(dir: &Path, events: u64, partitions: u32) -> Result<PathBuf> {
     let options = generate::Options { events, partitions, ..Default::default() };
     made(dir.join(format!("archive-{events}-in-{partitions}")), options)
@@ -36,7 +36,7 @@ fn made(to: PathBuf, options: generate::Options) -> Result<PathBuf> {
         eprintln!("generating {} events in {}", options.events, to.display());
         generate::generate(&generate::Options { to: part.clone(), ..options }, &mut |_| ())?;
         fs::rename(part, &to)?;
-        // What is still to be written would be in the way of what is measured.
+        // Flush pending writes now, because they would disturb the measurement.
         Command::new("sync").status()?;
     }
     Ok(to)
@@ -46,12 +46,12 @@ fn made(to: PathBuf, options: generate::Options) -> Result<PathBuf> {
 pub(crate) struct Object {
     pub(crate) kind: usize,
     pub(crate) partition: u32,
-    /// Offset of its first record.
+    /// The offset of its first record.
     pub(crate) first: u64,
     path: PathBuf,
 }
 
-/// All objects, by topic, partition and offset.
+/// Lists all objects, by topic, partition and offset.
 pub(crate) fn objects(archive: &Path) -> Result<Vec<Object>> {
     let mut objects = Vec::new();
     for (kind, name) in KINDS.iter().enumerate() {
@@ -71,53 +71,53 @@ pub(crate) fn objects(archive: &Path) -> Result<Vec<Object>> {
     Ok(objects)
 }
 
-/// What was read.
+/// The number of records and bytes that were read.
 #[derive(Clone, Copy, Default, Serialize, Deserialize)]
 pub(crate) struct Counts {
     pub(crate) records: u64,
     pub(crate) bytes: u64,
 }
 
-/// Reads all objects on a thread for each of `hands`, which take the objects in turn; passes every
-/// line with its offset.
-pub(crate) fn read<H: Send>(
+/// Reads all objects with one thread for each of `states`. The threads share the queue of objects,
+/// and call `each` with every line and its offset.
+pub(crate) fn read<S: Send>(
     objects: &[Object],
-    hands: Vec<H>,
-    each: impl Fn(&mut H, &Object, u64, &[u8]) -> Result + Sync,
-) -> Result<(Counts, Vec<H>)> {
+    states: Vec<S>,
+    each: impl Fn(&mut S, &Object, u64, &[u8]) -> Result + Sync,
+) -> Result<(Counts, Vec<S>)> {
     let next = AtomicUsize::new(0);
-    let work = |mut hand: H| -> Result<(Counts, H)> {
+    let work = |mut state: S| -> Result<(Counts, S)> {
         let (mut counts, mut bytes) = (Counts::default(), Vec::new());
         while let Some(object) = objects.get(next.fetch_add(1, Ordering::Relaxed)) {
             bytes.clear();
             File::open(&object.path)?.read_to_end(&mut bytes)?;
             let (mut start, mut offset) = (0, object.first);
             for end in memchr::memchr_iter(b'\n', &bytes) {
-                each(&mut hand, object, offset, &bytes[start..end])?;
+                each(&mut state, object, offset, &bytes[start..end])?;
                 (start, offset) = (end + 1, offset + 1);
             }
             counts.records += offset - object.first;
             counts.bytes += bytes.len() as u64;
         }
-        Ok((counts, hand))
+        Ok((counts, state))
     };
     let (work, mut total, mut done) = (&work, Counts::default(), Vec::new());
     std::thread::scope(|scope| -> Result {
         let threads: Vec<_> =
-            hands.into_iter().map(|hand| scope.spawn(move || work(hand))).collect();
+            states.into_iter().map(|state| scope.spawn(move || work(state))).collect();
         for thread in threads {
-            let (counts, hand) =
+            let (counts, state) =
                 thread.join().map_err(|_| "a thread that reads the archive panicked")??;
             total.records += counts.records;
             total.bytes += counts.bytes;
-            done.push(hand);
+            done.push(state);
         }
         Ok(())
     })?;
     Ok((total, done))
 }
 
-/// Reads all there is and drops it: then it is in the page cache.
+/// Reads and counts everything, which also fills the page cache.
 pub(crate) fn count(archive: &Path) -> Result<Counts> {
     Ok(read(&objects(archive)?, vec![()], |(), _, _, _| Ok(()))?.0)
 }

@@ -1,4 +1,4 @@
-//! What is asked, and at which size.
+//! The command line: questions and sizes.
 
 use std::path::PathBuf;
 
@@ -10,30 +10,30 @@ pub(crate) struct Args {
     /// Events of the archive; each is three records.
     #[arg(long, value_name = "N", default_value_t = 1_000_000)]
     events: u64,
-    /// Ask only these questions.
+    /// Run only these questions.
     #[arg(long, value_enum, value_name = "QUESTION", value_delimiter = ',')]
     only: Vec<Question>,
-    /// Runs of each case of the replay, of which the middle one counts.
+    /// Runs of each case of the replay; the median counts.
     #[arg(long, value_name = "N", default_value_t = 3)]
     repeat: usize,
-    /// Ask all of it at a size that shows no more than that it works.
+    /// Run everything at a size that only proves that it works.
     #[arg(long)]
     quick: bool,
-    /// Where archives are kept and lakes are made.
+    /// The folder for archives and lakes.
     #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/pinterest"))]
     pub(crate) dir: PathBuf,
-    /// What `cargo bench` says, and `cargo test` does not: the latter gets the quick answers.
+    /// Given by `cargo bench` but not by `cargo test`, which runs the quick sizes.
     #[arg(long, hide = true)]
     bench: bool,
-    /// One case, as the program asks itself.
+    /// One case, for a child process.
     #[arg(long, hide = true)]
     pub(crate) case: Option<String>,
 }
 
-/// What can be asked.
+/// The questions.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Question {
-    /// How long does it take, beside its floors?
+    /// How long does it take, compared with its floors?
     Replay,
     /// How soon is one correction in the answers, and on disk?
     Latency,
@@ -41,27 +41,27 @@ pub(crate) enum Question {
     Sustained,
     /// How many bytes an event?
     Memory,
-    /// Does a commit cost what changes, or what is there?
+    /// Does a commit cost by the changes, or by the size of the table?
     Commit,
-    /// What do objects of one record cost?
+    /// How much do objects of one record cost?
     Small,
 }
 
-/// The sizes of what is measured.
+/// The sizes of the measurements.
 pub(crate) struct Shapes {
     /// Events of the archive.
     pub(crate) events: u64,
     /// Runs of each case of the replay.
     pub(crate) repeat: usize,
-    /// Corrections that come one at a time.
+    /// Corrections, one at a time.
     pub(crate) corrections: usize,
-    /// Corrections that come at once.
+    /// Corrections, all at once.
     pub(crate) sustained: usize,
-    /// Rows of the tables that are committed to, ascending.
+    /// Rows of the tables of `commit`, ascending.
     pub(crate) tables: [u32; 3],
-    /// Commits to each.
+    /// Commits to each table.
     pub(crate) commits: u64,
-    /// Events that come as one record an object.
+    /// Events in objects of one record.
     pub(crate) small: u64,
 }
 
@@ -70,7 +70,7 @@ impl Args {
         if self.only.is_empty() { Question::value_variants().to_vec() } else { self.only.clone() }
     }
 
-    /// Whether sizes are too small to mean anything.
+    /// Returns true if the sizes are too small for a meaningful figure.
     pub(crate) fn is_quick(&self) -> bool {
         self.quick || !self.bench
     }
@@ -101,7 +101,7 @@ impl Args {
         }
     }
 
-    /// The command line that asks the same.
+    /// The command line of this run.
     pub(crate) fn command(&self) -> String {
         let given: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
         let command = "cargo bench --bench pinterest";

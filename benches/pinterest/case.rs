@@ -1,4 +1,4 @@
-//! Cases, each in a process of its own: this program again.
+//! Cases, each measured in a child process of this program.
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::bench::{commit, floors, latency, memory, naive, replay, sustained};
 
-/// Something to measure. Folders named `work` are empty.
+/// A measurement. Folders named `work` are empty.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Case {
     /// Read and clean.
@@ -20,24 +20,24 @@ pub(crate) enum Case {
     Naive { archive: PathBuf },
     /// Run the program to the end.
     Run { archive: PathBuf, work: PathBuf, workers: usize },
-    /// Open and read every file, a thread a partition.
+    /// Open and read every file, with one thread for each partition.
     Files { archive: PathBuf },
-    /// Create, write and sync three files, one after the other, so many times.
+    /// Create, write and sync three files in sequence, `times` times.
     Syncs { work: PathBuf, times: usize },
-    /// Two threads that compute and wait for each other, so many times.
+    /// Let two threads compute and wait for each other, `times` times.
     Rounds { times: usize },
-    /// Corrections one at a time.
+    /// Append corrections one at a time.
     Latency { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, workers: usize },
-    /// Corrections at once.
+    /// Append corrections all at once.
     Sustained { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, workers: usize },
-    /// Follow, idle, and weigh.
+    /// Follow, wait until idle, and measure memory.
     Memory { archive: PathBuf, work: PathBuf, workers: usize },
-    /// Change some rows of a table, so many times.
+    /// Change some rows of a table, `commits` times.
     Commit { archive: PathBuf, work: PathBuf, rows: u32, commits: u64 },
 }
 
-/// Answers one case on standard output.
-pub(crate) fn answer(case: &str) -> Result {
+/// Runs one case, and prints its result.
+pub(crate) fn run(case: &str) -> Result {
     let json = |value| serde_json::to_string::<serde_json::Value>(&value);
     let answer = match serde_json::from_str(case)? {
         Case::Parse { archive, threads } => serde_json::to_value(floors::parse(&archive, threads)?),
@@ -68,13 +68,16 @@ pub(crate) fn answer(case: &str) -> Result {
     Ok(())
 }
 
-/// Has a process of its own answer `case`.
-pub(crate) fn ask<T: DeserializeOwned>(case: &Case) -> Result<T> {
-    ask_with(case, &[])
+/// Runs `case` in a child process, and returns its result.
+pub(crate) fn measure<T: DeserializeOwned>(case: &Case) -> Result<T> {
+    measure_with(case, &[])
 }
 
-/// Has a process of its own, with these variables, answer `case`.
-pub(crate) fn ask_with<T: DeserializeOwned>(case: &Case, variables: &[(&str, &str)]) -> Result<T> {
+/// Runs `case` in a child process with additional environment variables, and returns its result.
+pub(crate) fn measure_with<T: DeserializeOwned>(
+    case: &Case,
+    variables: &[(&str, &str)],
+) -> Result<T> {
     let case = serde_json::to_string(case)?;
     let mut command = Command::new(std::env::current_exe()?);
     command

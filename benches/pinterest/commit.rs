@@ -1,4 +1,4 @@
-//! Does a commit cost what has changed, or what is there?
+//! Does a commit cost by the changes, or by the size of the table?
 
 use std::path::Path;
 use std::time::Instant;
@@ -18,22 +18,22 @@ use crate::bench::machine;
 use crate::bench::report::{Report, count, millis, percentile};
 use crate::model::{PIN_COLUMNS, Pin};
 
-/// Rows that change in a commit.
-const CHANGES: usize = 1000;
-/// Commits before those that count.
-const WARM: u64 = 3;
+/// Changed rows of a commit.
+const CHANGED_ROWS: usize = 1000;
+/// Commits before the measured ones.
+const WARM_UP: u64 = 3;
 
 /// Seconds, one for each commit.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Commits {
     wall: Vec<f64>,
-    /// Seconds of processor time, on average.
+    /// Mean processor time, in seconds.
     cpu: f64,
-    /// Of housekeeping after each.
-    upkeep: Vec<f64>,
+    /// Duration of the maintenance after each commit, in seconds.
+    maintenance: Vec<f64>,
 }
 
-/// Fills a table of pins with so many rows, then changes some and commits them, over and over.
+/// Fills a table of pins with `rows` rows, then changes some rows and commits, again and again.
 pub(crate) fn measure(archive: &Path, work: &Path, rows: u32, commits: u64) -> Result<Commits> {
     let (_, pins) =
         archive::read(&objects(archive)?[..10], vec![Vec::new()], |pins, object, _, line| {
@@ -52,13 +52,13 @@ pub(crate) fn measure(archive: &Path, work: &Path, rows: u32, commits: u64) -> R
     }
     commit(writer.as_mut(), committer.as_mut(), 1)?;
     committer.maintain_now()?;
-    let mut dice = Pcg64::seed_from_u64(7);
-    let (mut wall, mut upkeep, mut cpu) = (Vec::new(), Vec::new(), 0.0);
-    for n in 0..WARM + commits {
-        let changed: Vec<_> = (0..CHANGES)
+    let mut random = Pcg64::seed_from_u64(7);
+    let (mut wall, mut maintenance, mut cpu) = (Vec::new(), Vec::new(), 0.0);
+    for n in 0..WARM_UP + commits {
+        let changed: Vec<_> = (0..CHANGED_ROWS)
             .map(|_| {
-                let slot = dice.next_u32() % rows;
-                (slot, (i64::from(slot), pins[dice.next_u32() as usize % pins.len()].clone()))
+                let slot = random.next_u32() % rows;
+                (slot, (i64::from(slot), pins[random.next_u32() as usize % pins.len()].clone()))
             })
             .collect();
         let (used, started) = (machine::cpu()?, Instant::now());
@@ -67,17 +67,17 @@ pub(crate) fn measure(archive: &Path, work: &Path, rows: u32, commits: u64) -> R
         }
         commit(writer.as_mut(), committer.as_mut(), n + 2)?;
         let shown = Instant::now();
-        if n >= WARM {
+        if n >= WARM_UP {
             cpu += machine::cpu()? - used;
             wall.push((shown - started).as_secs_f64());
         }
         let started = Instant::now();
         committer.maintain_now()?;
-        if n >= WARM {
-            upkeep.push(started.elapsed().as_secs_f64());
+        if n >= WARM_UP {
+            maintenance.push(started.elapsed().as_secs_f64());
         }
     }
-    Ok(Commits { wall, cpu: cpu / commits as f64, upkeep })
+    Ok(Commits { wall, cpu: cpu / commits as f64, maintenance })
 }
 
 fn commit(writer: &mut dyn Writer, committer: &mut dyn Committer, n: u64) -> Result {
@@ -88,8 +88,8 @@ fn commit(writer: &mut dyn Writer, committer: &mut dyn Committer, n: u64) -> Res
     Ok(())
 }
 
-/// Prints the answer.
-pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+/// Measures, and prints the answer.
+pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let archive = archive::archive(dir, shapes.events, 1000)?;
     let (mut rows, mut walls) = (Vec::new(), Vec::new());
     for size in shapes.tables {
@@ -97,25 +97,25 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         let work = tempfile::tempdir_in(dir)?;
         let (archive, work) = (archive.clone(), work.path().into());
         let found: Commits =
-            case::ask(&Case::Commit { archive, work, rows: size, commits: shapes.commits })?;
+            case::measure(&Case::Commit { archive, work, rows: size, commits: shapes.commits })?;
         let middle = percentile(&found.wall, 0.5);
         let [least, most] = [0.0, 1.0].map(|share| millis(percentile(&found.wall, share)));
-        let longest = millis(percentile(&found.upkeep, 1.0));
-        let upkeep = found.upkeep.iter().sum::<f64>() / found.upkeep.len() as f64;
+        let longest = millis(percentile(&found.maintenance, 1.0));
+        let maintenance = found.maintenance.iter().sum::<f64>() / found.maintenance.len() as f64;
         rows.push([
             count(size.into()),
             millis(middle),
             least,
             most,
             millis(found.cpu),
-            millis(upkeep),
+            millis(maintenance),
             longest,
         ]);
         walls.push(middle);
     }
     let commits = shapes.commits;
     report.question(&format!(
-        "commit: does it cost what changes, or what is there? (1,000 random rows, {commits} times)"
+        "commit: does it cost by the changes, or by the size of the table? (1,000 random rows, {commits} times)"
     ));
     report.table(
         [
@@ -124,7 +124,7 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
             "least",
             "most",
             "CPU, mean",
-            "housekeeping, mean",
+            "maintenance, mean",
             "most",
         ],
         rows,

@@ -1,4 +1,4 @@
-//! Corrections: records of the archive with one value changed, from a second source of the same
+//! Corrections: records of the archive with one changed value, from a second source of the same
 //! topics.
 
 use std::path::Path;
@@ -15,13 +15,13 @@ use watershed::runtime::Streams;
 use crate::Result;
 use crate::bench::archive::{self, KINDS, cleaned, objects};
 
-/// What is changed: where it begins, what ends it, and what it may become.
+/// The changed value of each kind: the text before it, and the characters that end it.
 const CHANGES: [(&str, [char; 2]); 3] =
     [("\"follower_count\":\"", ['"'; 2]), ("\"country\":\"", ['"'; 2]), ("\"age\":", [',', '}'])];
 const COUNTRIES: [&str; 8] =
     ["Albania", "Bulgaria", "Chile", "Denmark", "Estonia", "France", "Ghana", "Hungary"];
 
-/// Corrections by kind, and how many records the archive has.
+/// Corrections by kind, and the number of records in the archive.
 pub(crate) struct Corrections {
     pub(crate) lines: [Vec<Vec<u8>>; 3],
     pub(crate) records: u64,
@@ -30,7 +30,7 @@ pub(crate) struct Corrections {
 /// Corrects at least `wanted` records of an archive of `events` events: evenly spread, a third of
 /// each kind, in random order.
 pub(crate) fn corrections(archive: &Path, events: u64, wanted: usize) -> Result<Corrections> {
-    // Some lines are dirty: take a tenth more than is needed.
+    // Some lines are dirty, so take ten per cent more samples.
     let each = wanted.div_ceil(3);
     let step = (events * 10 / (each as u64 * 11).max(1)).max(1);
     let samples: [Vec<Vec<u8>>; 3] = Default::default();
@@ -41,17 +41,17 @@ pub(crate) fn corrections(archive: &Path, events: u64, wanted: usize) -> Result<
             }
             Ok(())
         })?;
-    let mut dice = Pcg64::seed_from_u64(7);
+    let mut random = Pcg64::seed_from_u64(7);
     let mut lines: [Vec<Vec<u8>>; 3] = Default::default();
     for (kind, (samples, lines)) in samples.iter_mut().flatten().zip(&mut lines).enumerate() {
         for at in (1..samples.len()).rev() {
-            samples.swap(at, dice.next_u64() as usize % (at + 1));
+            samples.swap(at, random.next_u64() as usize % (at + 1));
         }
         while lines.len() < each {
             let before = lines.len();
             let room = each - before;
             lines.extend(
-                samples.iter().filter_map(|line| corrected(kind, line, &mut dice)).take(room),
+                samples.iter().filter_map(|line| corrected(kind, line, &mut random)).take(room),
             );
             if lines.len() == before {
                 return Err(format!("no record of {} could be corrected", KINDS[kind]).into());
@@ -61,14 +61,14 @@ pub(crate) fn corrections(archive: &Path, events: u64, wanted: usize) -> Result<
     Ok(Corrections { lines, records: counts.records })
 }
 
-/// The record with another follower count, country or age; `None` if it has none, or is no good
-/// record.
-fn corrected(kind: usize, line: &[u8], dice: &mut Pcg64) -> Option<Vec<u8>> {
+/// Returns the record with another follower count, country or age. Returns `None` if it has none or
+/// is a dead letter.
+fn corrected(kind: usize, line: &[u8], random: &mut Pcg64) -> Option<Vec<u8>> {
     let line = std::str::from_utf8(line).ok()?;
     let (name, ends) = CHANGES[kind];
     let from = line.find(name)? + name.len();
     let to = from + line[from..].find(ends)?;
-    let drawn = dice.next_u64();
+    let drawn = random.next_u64();
     let value = match kind {
         0 => (drawn % 1_000_000).to_string(),
         1 => COUNTRIES[drawn as usize % COUNTRIES.len()].to_string(),
@@ -78,7 +78,7 @@ fn corrected(kind: usize, line: &[u8], dice: &mut Pcg64) -> Option<Vec<u8>> {
     cleaned(kind, &line).is_some().then_some(line)
 }
 
-/// A log in memory behind a gate, which notes when something was last read from it.
+/// A log in memory behind a gate. It records the time of the last read.
 #[derive(Clone)]
 pub(crate) struct Gated {
     pub(crate) log: MemoryLog,
@@ -87,13 +87,13 @@ pub(crate) struct Gated {
 }
 
 impl Gated {
-    /// Three logs, one for each topic, behind one gate.
+    /// Creates a log for each topic, behind one gate.
     pub(crate) fn three() -> [Gated; 3] {
         let open = Arc::new(AtomicBool::new(false));
         KINDS.map(|_| Gated { log: MemoryLog::default(), open: open.clone(), read: Arc::default() })
     }
 
-    /// Binds them, as later than what is bound already.
+    /// Binds the logs as the later sources of their topics.
     pub(crate) fn bind(logs: &[Gated; 3], streams: Streams) -> Streams {
         KINDS
             .iter()
@@ -105,12 +105,12 @@ impl Gated {
         self.log.append(0, None, Some(line));
     }
 
-    /// Opens the gate, of all three.
+    /// Opens the gate of all three logs.
     pub(crate) fn open_gate(&self) {
         self.open.store(true, Ordering::Release);
     }
 
-    /// When something was last read.
+    /// The time of the last read.
     pub(crate) fn read_at(&self) -> Option<Instant> {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -155,7 +155,7 @@ impl Partition for Behind {
         Ok(poll)
     }
 
-    fn wait(&mut self, patience: Duration) -> bool {
-        self.gate.open.load(Ordering::Acquire) && self.partition.wait(patience)
+    fn wait(&mut self, timeout: Duration) -> bool {
+        self.gate.open.load(Ordering::Acquire) && self.partition.wait(timeout)
     }
 }

@@ -1,4 +1,4 @@
-//! Floors: what no program that gives these answers can do without.
+//! Floors: the unavoidable work of any program with these answers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -29,8 +29,8 @@ pub(crate) fn parse(archive: &Path, threads: usize) -> Result<Measured> {
     clock.measured(counts)
 }
 
-/// A thread's writers, by kind, each with the number of its next row.
-type Hand = Vec<(u32, Box<dyn Writer>)>;
+/// The writers of a thread, by kind, each with its next slot.
+type ThreadWriters = Vec<(u32, Box<dyn Writer>)>;
 
 /// Reads and cleans every record, and writes every row to one of three Delta tables, in one commit.
 pub(crate) fn parquet(archive: &Path, work: &Path, threads: usize) -> Result<Measured> {
@@ -40,7 +40,7 @@ pub(crate) fn parquet(archive: &Path, work: &Path, threads: usize) -> Result<Mea
         schema::<(i64, Geo)>(&GEO_COLUMNS),
         schema::<(i64, User)>(&USER_COLUMNS),
     ];
-    let mut hands: Vec<Hand> = (0..threads).map(|_| Vec::new()).collect();
+    let mut by_thread: Vec<ThreadWriters> = (0..threads).map(|_| Vec::new()).collect();
     let mut committers = Vec::new();
     for (kind, schema) in KINDS.iter().zip(&schemas) {
         let opened = open(
@@ -48,19 +48,24 @@ pub(crate) fn parquet(archive: &Path, work: &Path, threads: usize) -> Result<Mea
             schema,
             threads,
         )?;
-        hands.iter_mut().zip(opened.writers).for_each(|(hand, writer)| hand.push((0, writer)));
+        by_thread
+            .iter_mut()
+            .zip(opened.writers)
+            .for_each(|(writers, writer)| writers.push((0, writer)));
         committers.push(opened.committer);
     }
-    let (counts, hands) = read(&objects(archive)?, hands, |hand, object, _, line| {
+    let (counts, by_thread) = read(&objects(archive)?, by_thread, |writers, object, _, line| {
         if let Some(row) = cleaned(object.kind, line) {
-            let (slot, writer) = &mut hand[object.kind];
+            let (slot, writer) = &mut writers[object.kind];
             writer.insert(*slot, row.row())?;
             *slot += 1;
         }
         Ok(())
     })?;
     let mut parts = KINDS.map(|_| Vec::new());
-    for (kind, (_, mut writer)) in hands.into_iter().flat_map(|hand| hand.into_iter().enumerate()) {
+    for (kind, (_, mut writer)) in
+        by_thread.into_iter().flat_map(|writers| writers.into_iter().enumerate())
+    {
         parts[kind].extend(writer.stage()?);
     }
     for (committer, parts) in committers.iter_mut().zip(parts) {
@@ -82,13 +87,13 @@ pub(crate) fn schema<R: Row>(names: &[&str]) -> Schema {
     }
 }
 
-/// A fresh table that is open for rows.
+/// A new table, ready for rows.
 pub(crate) struct Opened {
     pub(crate) writers: Vec<Box<dyn Writer>>,
     pub(crate) committer: Box<dyn Committer>,
 }
 
-/// Opens a fresh table, ready for rows.
+/// Opens a new table, ready for rows.
 pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Opened> {
     let clock = Arc::new(|| 1_767_225_600_000);
     let secret = watershed::Secret::new([7; 16]);
@@ -109,8 +114,8 @@ pub(crate) fn open(sink: &Delta, schema: &Schema, workers: usize) -> Result<Open
     Ok(Opened { writers, committer })
 }
 
-/// Lists, opens and reads every file, a thread a partition, as the program does, and does nothing
-/// with it.
+/// Lists, opens and reads every file with one thread for each partition, as the program does, and
+/// discards the bytes.
 pub(crate) fn files(archive: &Path) -> Result<Measured> {
     let clock = Clock::start()?;
     let mut folders = Vec::new();
@@ -144,7 +149,8 @@ pub(crate) fn files(archive: &Path) -> Result<Measured> {
     clock.measured(counts)
 }
 
-/// Seconds that it takes to create, write and sync a file and its folder, three times in sequence.
+/// Measures creating, writing and syncing a file and its folder, three times in sequence, in
+/// seconds.
 pub(crate) fn syncs(work: &Path, times: usize) -> Result<Vec<f64>> {
     let folder = File::open(work)?;
     let mut all = Vec::new();
@@ -161,9 +167,9 @@ pub(crate) fn syncs(work: &Path, times: usize) -> Result<Vec<f64>> {
     Ok(all)
 }
 
-/// Seconds that two threads take to compute for 0.07 ms and wait for each other, five times: what
-/// two workers do for a correction, without memory to wait for. It comes after a pause, as
-/// corrections do.
+/// Measures two threads that compute for 0.07 ms and wait for each other, five times, in seconds.
+/// This is the work of two workers for a correction, without cache misses. A pause comes before it,
+/// as before corrections.
 pub(crate) fn rounds(times: usize) -> Vec<f64> {
     let compute = |steps: u32| {
         (0..steps)
@@ -193,8 +199,8 @@ pub(crate) fn rounds(times: usize) -> Vec<f64> {
     })
 }
 
-/// The time before a correction: of other lengths than any clock here, so that each meets another
-/// moment of it.
+/// The pause before a correction. Its length varies and divides no timer's interval, so that
+/// corrections meet all phases of the timers.
 pub(crate) fn pause(at: usize) -> Duration {
     Duration::from_micros(30_000 + (at as u64 * 7919) % 50_000)
 }

@@ -1,4 +1,4 @@
-//! How soon is a correction in the answers, and how soon on disk, when nothing else happens?
+//! How soon is a correction in the answers, and how soon on disk, on an idle system?
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -14,23 +14,23 @@ use crate::bench::floors;
 use crate::bench::live::{self, Live};
 use crate::bench::report::{Report, millis, percentile};
 
-/// Corrections before those that count.
-const WARM: usize = 15;
+/// Corrections before the measured ones.
+const WARM_UP: usize = 15;
 
 /// Seconds, one for each correction.
 #[derive(Default, Serialize, Deserialize)]
 pub(crate) struct Latencies {
-    /// From appending it to the answers.
+    /// From the append to the answers.
     answered: Vec<f64>,
-    /// From appending it to a reader having it.
+    /// From the append to the read.
     read: Vec<f64>,
-    /// From a reader having it to the answers.
-    known: Vec<f64>,
-    /// From appending it to the commit.
+    /// From the read to the answers.
+    processed: Vec<f64>,
+    /// From the append to the commit.
     committed: Vec<f64>,
 }
 
-/// Appends corrections, each when all of the one before is done and some time has passed.
+/// Appends corrections, each after the previous one is committed and a pause.
 pub(crate) fn measure(
     archive: &Path,
     work: &Path,
@@ -38,9 +38,9 @@ pub(crate) fn measure(
     number: usize,
     workers: usize,
 ) -> Result<Latencies> {
-    let found = corrections(archive, events, number + WARM + 6)?;
+    let found = corrections(archive, events, number + WARM_UP + 6)?;
     let logs = Gated::three();
-    // A first one in each, because a partition that comes later is found by looking once a second.
+    // Put one record in each log first, because new partitions are discovered only once a second.
     logs.iter().zip(&found.lines).for_each(|(log, lines)| log.append(&lines[0]));
     logs[0].open_gate();
     let mut config = live::config(work, workers)?;
@@ -50,7 +50,7 @@ pub(crate) fn measure(
     live.replayed(records)?;
     live.rest(Duration::from_secs(2))?;
     let mut all = Latencies::default();
-    for at in 0..number + WARM {
+    for at in 0..number + WARM_UP {
         live.rest(floors::pause(at))?;
         let (log, line) = (&logs[at % 3], &found.lines[at % 3][1 + at / 3]);
         records += 1;
@@ -63,10 +63,10 @@ pub(crate) fn measure(
             live.until(|live| live.committed >= records)?
         };
         let read = log.read_at().ok_or("a correction was answered before it was read")?;
-        if at >= WARM {
+        if at >= WARM_UP {
             all.answered.push((answered - appended).as_secs_f64());
             all.read.push(read.saturating_duration_since(appended).as_secs_f64());
-            all.known.push((answered.saturating_duration_since(read)).as_secs_f64());
+            all.processed.push((answered.saturating_duration_since(read)).as_secs_f64());
             all.committed.push((committed - appended).as_secs_f64());
         }
     }
@@ -74,17 +74,17 @@ pub(crate) fn measure(
     Ok(all)
 }
 
-/// Prints the answer.
-pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+/// Measures, and prints the answer.
+pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let archive = archive::archive(dir, shapes.events, 1000)?;
     let work = tempfile::tempdir_in(dir)?;
     let syncs = |work: &Path| {
-        case::ask::<Vec<f64>>(&Case::Syncs { work: work.into(), times: shapes.corrections })
+        case::measure::<Vec<f64>>(&Case::Syncs { work: work.into(), times: shapes.corrections })
     };
     eprintln!("latency: three syncs");
     let syncs = syncs(work.path())?;
     eprintln!("latency: two threads");
-    let rounds = case::ask::<Vec<f64>>(&Case::Rounds { times: shapes.corrections })?;
+    let rounds = case::measure::<Vec<f64>>(&Case::Rounds { times: shapes.corrections })?;
     let mut rows = vec![
         row("floor: three files created and synced", &syncs),
         row("floor: two threads, five rounds", &rounds),
@@ -94,7 +94,7 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         eprintln!("latency: {workers} workers");
         let work = tempfile::tempdir_in(dir)?;
         let (archive, work, events) = (archive.clone(), work.path().into(), shapes.events);
-        let found: Latencies = case::ask(&Case::Latency {
+        let found: Latencies = case::measure(&Case::Latency {
             archive,
             work,
             events,
@@ -103,16 +103,17 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         })?;
         let name = if workers == 1 { "1 worker" } else { "2 workers" };
         rows.push(row(&format!("{name}: appended to read"), &found.read));
-        rows.push(row(&format!("{name}: read to answers"), &found.known));
+        rows.push(row(&format!("{name}: read to answers"), &found.processed));
         rows.push(row(&format!("{name}: appended to answers"), &found.answered));
         rows.push(row(&format!("{name}: appended to commit"), &found.committed));
         last = found;
     }
     let number = last.answered.len();
-    report.question(&format!("latency: how soon is a correction known, and on disk? ({number} corrections, one at a time)"));
+    report.question(&format!("latency: how soon is a correction in the answers, and on disk? ({number} corrections, one at a time)"));
     report.table(["from … to", "p50", "p90", "p99"], rows);
-    let [read, known] = [&last.read, &last.known].map(|values| percentile(values, 0.5) * 1e3);
-    report.line(&format!("- appended to answers with 2 workers, p50: {read:.2} ms until it is read, {known:.2} ms from there"));
+    let [read, processed] =
+        [&last.read, &last.processed].map(|values| percentile(values, 0.5) * 1e3);
+    report.line(&format!("- appended to answers with 2 workers, p50: {read:.2} ms until it is read, {processed:.2} ms from there"));
     for (what, values, limit) in [
         ("appended to answers", &last.answered, 1.0),
         ("appended to commit", &last.committed, 30.0),

@@ -1,4 +1,4 @@
-//! The program in this process: bound as its own `main` binds it, run to the end, or followed.
+//! The program in this process: bound like its own `main`, run to the end, or followed.
 
 use std::path::Path;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -13,7 +13,7 @@ use watershed::{DEAD_LETTERS, StreamsBuilder, Topology};
 
 use crate::Result;
 use crate::bench::archive::KINDS;
-use crate::bench::report::TOO_LONG;
+use crate::bench::report::HANG_TIMEOUT;
 use crate::bounds::Bounds;
 use crate::questions::QUESTIONS;
 use crate::topology::topology;
@@ -38,12 +38,12 @@ pub(crate) fn streams(archive: &Path, work: &Path) -> Result<Streams> {
     Ok(streams)
 }
 
-/// Where a table is.
+/// The URL of a table.
 pub(crate) fn table(work: &Path, table: &str) -> String {
     work.join("lake").join(table).display().to_string()
 }
 
-/// With so many workers, state on disk, and a commit a second.
+/// A configuration with `workers` workers, state on disk, and a commit a second.
 pub(crate) fn config(work: &Path, workers: usize) -> Result<Config> {
     let state = Some(Store::open(&work.join("state").display().to_string())?);
     Ok(Config { workers, state, ..Config::default() })
@@ -52,31 +52,31 @@ pub(crate) fn config(work: &Path, workers: usize) -> Result<Config> {
 /// A run that follows its sources.
 pub(crate) struct Live {
     stop: Stop,
-    told: Receiver<(Instant, Milestone)>,
+    milestones: Receiver<(Instant, Milestone)>,
     run: JoinHandle<watershed::Result<Summary>>,
-    /// Records that the answers know.
+    /// The number of records in the answers.
     pub(crate) answered: u64,
-    /// Records that the tables show.
+    /// The number of committed records.
     pub(crate) committed: u64,
 }
 
 impl Live {
-    /// Starts it.
+    /// Starts the run.
     pub(crate) fn start(streams: Streams, mut config: Config) -> Result<Self> {
-        let (tell, told) = channel();
+        let (sender, milestones) = channel();
         let stop = config.stop.clone();
         config.follow = true;
         config.milestone = Some(Box::new(move |milestone| {
-            // Who has stopped listening needs no more.
-            let _ = tell.send((Instant::now(), milestone));
+            // The receiver may be gone.
+            let _ = sender.send((Instant::now(), milestone));
         }));
         let run = std::thread::spawn(move || streams.run(config));
-        Ok(Live { stop, told, run, answered: 0, committed: 0 })
+        Ok(Live { stop, milestones, run, answered: 0, committed: 0 })
     }
 
-    /// The next milestone, within `patience`; `None` if there is none.
-    pub(crate) fn next(&mut self, patience: Duration) -> Result<Option<(Instant, Milestone)>> {
-        match self.told.recv_timeout(patience) {
+    /// Returns the next milestone, or `None` after `timeout`.
+    pub(crate) fn next(&mut self, timeout: Duration) -> Result<Option<(Instant, Milestone)>> {
+        match self.milestones.recv_timeout(timeout) {
             Ok((at, milestone)) => {
                 match milestone {
                     Milestone::Answered(records) => self.answered = self.answered.max(records),
@@ -89,19 +89,19 @@ impl Live {
         }
     }
 
-    /// Waits for milestones until `reached`, and returns when that was.
+    /// Waits for milestones until `reached`, and returns the time of the last one.
     pub(crate) fn until(&mut self, reached: impl Fn(&Live) -> bool) -> Result<Instant> {
         loop {
             let (at, _) = self
-                .next(TOO_LONG)?
-                .ok_or_else(|| format!("nothing has happened for {TOO_LONG:?}"))?;
+                .next(HANG_TIMEOUT)?
+                .ok_or_else(|| format!("nothing has happened for {HANG_TIMEOUT:?}"))?;
             if reached(self) {
                 return Ok(at);
             }
         }
     }
 
-    /// Waits until all of so many records are answered and committed.
+    /// Waits until `records` records are answered and committed.
     pub(crate) fn replayed(&mut self, records: u64) -> Result {
         self.until(|live| live.answered >= records && live.committed >= records)?;
         if self.answered > records {
@@ -112,7 +112,7 @@ impl Live {
         Ok(())
     }
 
-    /// Lets time pass.
+    /// Receives milestones for the length of `pause`.
     pub(crate) fn rest(&mut self, pause: Duration) -> Result {
         let until = Instant::now() + pause;
         while let Some(left) = until.checked_duration_since(Instant::now()) {
@@ -121,7 +121,7 @@ impl Live {
         Ok(())
     }
 
-    /// Ends it in good order.
+    /// Stops the run.
     pub(crate) fn end(self) -> Result<Summary> {
         self.stop.stop();
         Ok(self.run.join().map_err(|_| "the run panicked")??)

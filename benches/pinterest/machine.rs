@@ -1,4 +1,4 @@
-//! What the machine is, and what this process has used of it.
+//! The machine, and the resources that this process has used.
 
 use std::fs;
 use std::time::Instant;
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 use crate::Result;
 use crate::bench::archive::Counts;
 
-/// What a case took.
+/// The result of a case.
 #[derive(Clone, Default, Serialize, Deserialize)]
 pub(crate) struct Measured {
-    /// Seconds that passed.
+    /// Elapsed time, in seconds.
     pub(crate) wall: f64,
-    /// Seconds of processor time, of all threads.
+    /// Processor time of all threads, in seconds.
     pub(crate) cpu: f64,
-    /// The most bytes that were ever resident.
+    /// Peak resident memory, in bytes.
     pub(crate) peak: f64,
-    /// What was read.
+    /// Records and bytes that were read.
     pub(crate) counts: Counts,
-    /// Rows of all answers, where there are answers.
+    /// Rows of all answers, if the case has answers.
     pub(crate) answers: u64,
 }
 
-/// The begin of something that is measured.
+/// The start of a measurement.
 pub(crate) struct Clock {
     started: Instant,
     cpu: f64,
@@ -40,11 +40,11 @@ impl Clock {
     }
 }
 
-/// Seconds of processor time that all threads of this process have used, those that have ended too.
+/// Processor time of all threads of this process, ended ones included, in seconds.
 pub(crate) fn cpu() -> Result<f64> {
     let stat = fs::read_to_string("/proc/self/stat")?;
-    // The second field is a name in parentheses, which may hold blanks; 14 and 15 are ticks, of
-    // which a second always has 100.
+    // The second field is a name in parentheses, which may contain spaces. Fields 14 and 15 are
+    // ticks, always 100 a second.
     let fields: Vec<&str> =
         stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
     let ticks = |at: usize| {
@@ -56,7 +56,7 @@ pub(crate) fn cpu() -> Result<f64> {
     Ok((ticks(14)? + ticks(15)?) / 100.0)
 }
 
-/// A size in bytes that the kernel tells of this process: `VmRSS` or `VmHWM`.
+/// A size of this process that the kernel reports, in bytes: `VmRSS` or `VmHWM`.
 pub(crate) fn status(field: &str) -> Result<f64> {
     let status = fs::read_to_string("/proc/self/status")?;
     let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
@@ -64,7 +64,7 @@ pub(crate) fn status(field: &str) -> Result<f64> {
     Ok(kilobytes.ok_or_else(|| format!("/proc/self/status has no {field}"))? * 1024.0)
 }
 
-/// Cores, processor, memory, and how busy it is already.
+/// Cores, processor, memory, and the load before the run.
 pub(crate) fn describe() -> String {
     let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
     let value = |text: &str, name: &str| {

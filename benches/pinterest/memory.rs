@@ -1,4 +1,4 @@
-//! How many bytes does an event keep in memory?
+//! How many bytes of memory does an event keep?
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,24 +11,24 @@ use crate::bench::live::{self, Live};
 use crate::bench::machine;
 use crate::bench::report::{Report, count, megabytes};
 
-/// The same to glibc as to give back at once what is free: else it keeps what the replay needed.
-const GIVE_BACK: [(&str, &str); 2] =
+/// Makes glibc return free memory at once; otherwise it keeps the memory of the replay.
+const RETURN_FREE_MEMORY: [(&str, &str); 2] =
     [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
 
-/// Bytes that are resident when all is replayed and nothing has happened for some seconds.
+/// Measures resident bytes after the replay, once the run has been idle for some seconds.
 pub(crate) fn measure(archive: &Path, work: &Path, workers: usize) -> Result<f64> {
     let records = archive::count(archive)?.records;
     let mut live = Live::start(live::streams(archive, work)?, live::config(work, workers)?)?;
     if records > 0 {
         live.replayed(records)?;
     }
-    let (mut last, mut calm) = (0.0, 0);
+    let (mut last, mut idle_samples) = (0.0, 0);
     for _ in 0..30 {
         live.rest(Duration::from_millis(500))?;
         let now = machine::status("VmRSS")?;
-        calm = if (now - last).abs() < now * 0.005 { calm + 1 } else { 0 };
+        idle_samples = if (now - last).abs() < now * 0.005 { idle_samples + 1 } else { 0 };
         last = now;
-        if calm == 4 {
+        if idle_samples == 4 {
             break;
         }
     }
@@ -36,12 +36,12 @@ pub(crate) fn measure(archive: &Path, work: &Path, workers: usize) -> Result<f64
     Ok(last)
 }
 
-/// Prints the answer.
-pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+/// Measures, and prints the answer.
+pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let sizes = [0, shapes.events / 4, shapes.events];
     let (mut rows, mut slope) = (Vec::new(), 0.0);
     let kinds: [(&str, &[(&str, &str)]); 2] =
-        [("as it is", &[]), ("free memory given back", &GIVE_BACK)];
+        [("default", &[]), ("free memory returned", &RETURN_FREE_MEMORY)];
     for workers in [1, 2] {
         for (name, variables) in kinds {
             let mut found = Vec::new();
@@ -50,7 +50,7 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
                 let work = tempfile::tempdir_in(dir)?;
                 let archive = archive::archive(dir, events, 1000)?;
                 let case = Case::Memory { archive, work: work.path().into(), workers };
-                found.push(case::ask_with::<f64>(&case, variables)?);
+                found.push(case::measure_with::<f64>(&case, variables)?);
             }
             let each = |from: usize, to: usize| {
                 (found[to] - found[from]) / (sizes[to] - sizes[from]) as f64
@@ -73,6 +73,6 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     report.question("memory: how much is resident, idle after the replay?");
     let (a, b) = (format!("an event, of {some}"), format!("of {all}"));
     report.table(["workers", "no events", &some, &all, &a, &b, "between the two"], rows);
-    report.at_most("bytes an event, 2 workers, free memory given back", slope, 300.0, "B");
+    report.at_most("bytes an event, 2 workers, free memory returned", slope, 300.0, "B");
     Ok(())
 }

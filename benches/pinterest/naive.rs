@@ -1,5 +1,5 @@
-//! The batch program that anyone would write: hash maps, one thread, everything at the end. It
-//! answers once, and keeps nothing.
+//! The obvious batch program: hash maps, one thread, all answers at the end. It answers once, and
+//! keeps nothing.
 
 use std::hash::Hash;
 use std::path::Path;
@@ -11,7 +11,7 @@ use crate::bench::archive::{Cleaned, cleaned, objects, read};
 use crate::bench::machine::{Clock, Measured};
 use crate::model::{Geo, Pin, User, age_group};
 
-/// The latest of each key, with the offset and partition that say so.
+/// The latest row of each key, with its offset and partition.
 type Latest<T> = HashMap<i64, ((u64, u32), T)>;
 
 #[derive(Default)]
@@ -21,7 +21,7 @@ struct Tables {
     users: Latest<User>,
 }
 
-/// Reads everything and gives all ten answers.
+/// Reads everything and computes all ten answers.
 pub(crate) fn answer(archive: &Path) -> Result<Measured> {
     let clock = Clock::start()?;
     let (counts, tables) =
@@ -49,7 +49,7 @@ fn put<T>(table: &mut Latest<T>, ind: i64, order: (u64, u32), row: T) {
     }
 }
 
-/// The first five answers; returns their rows.
+/// Computes the first five answers, and returns their number of rows.
 fn about_posts(tables: &Tables) -> u64 {
     let (mut by_country, mut by_year) = (HashMap::<_, u64>::new(), HashMap::<_, u64>::new());
     let mut posters: HashMap<&str, (i64, HashSet<&str>)> = HashMap::new();
@@ -85,7 +85,7 @@ fn about_posts(tables: &Tables) -> u64 {
     highest(&by_country) + highest(&by_year) + by_year.len() as u64 + top(true) + top(false)
 }
 
-/// The other five answers; returns their rows.
+/// Computes the other five answers, and returns their number of rows.
 fn about_posters(tables: &Tables) -> u64 {
     let mut by_age = HashMap::<_, u64>::new();
     let (mut of_age, mut of_year, mut of_both) = (HashMap::new(), HashMap::new(), HashMap::new());
@@ -112,7 +112,7 @@ fn about_posters(tables: &Tables) -> u64 {
     highest(&by_age) + medians(of_age) + medians(of_year) + medians(of_both) + joined.len() as u64
 }
 
-/// How many share the highest count of their group, over all groups.
+/// Returns the number of rows that share the highest count of their group.
 fn highest<G: Copy + Eq + Hash>(counts: &HashMap<(G, &str), u64>) -> u64 {
     let mut top: HashMap<G, (u64, u64)> = HashMap::new();
     for ((group, _), count) in counts {
@@ -125,7 +125,7 @@ fn highest<G: Copy + Eq + Hash>(counts: &HashMap<(G, &str), u64>) -> u64 {
     top.values().map(|(_, ties)| ties).sum()
 }
 
-/// Finds the median of each group; returns how many there are.
+/// Computes the median of each group, and returns the number of groups.
 fn medians<G>(groups: HashMap<G, Vec<i64>>) -> u64 {
     let median = |mut values: Vec<i64>| {
         let middle = (values.len() - 1) / 2;

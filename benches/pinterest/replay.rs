@@ -32,7 +32,7 @@ pub(crate) fn run(archive: &Path, work: &Path, workers: usize) -> Result<Measure
     Ok(measured)
 }
 
-/// A case by its name; a folder is given to those that write.
+/// The name of a case, and its constructor from an archive and an empty folder.
 type Named = (&'static str, fn(&Path, &Path) -> Case);
 
 const CASES: [Named; 7] = [
@@ -61,17 +61,17 @@ const CASES: [Named; 7] = [
     }),
 ];
 
-/// Prints the answer.
-pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+/// Measures, and prints the answer.
+pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let archive = archive::archive(dir, shapes.events, 1000)?;
     archive::count(&archive)?;
     let mut found: [Vec<Measured>; 7] = Default::default();
-    // In turns, so that a busy moment of the machine is not one case's alone.
+    // Round by round, so that a busy moment of the machine does not fall on one case only.
     for _ in 0..shapes.repeat {
         for ((name, case), found) in CASES.iter().zip(&mut found) {
             eprintln!("replay: {name}");
             let work = tempfile::tempdir_in(dir)?;
-            found.push(case::ask(&case(&archive, work.path()))?);
+            found.push(case::measure(&case(&archive, work.path()))?);
         }
     }
     let middle = found.map(|mut found| {

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use comfy_table::{CellAlignment, Table, presets::ASCII_MARKDOWN};
 
-/// What was found, as it is printed.
+/// The findings as printed.
 #[derive(Default)]
 pub(crate) struct Report {
     text: String,
 }
 
 impl Report {
-    /// Begins a question.
+    /// Prints the heading of a question.
     pub(crate) fn question(&mut self, question: &str) {
         self.line(&format!("\n{question}\n"));
     }
@@ -37,12 +37,12 @@ impl Report {
         self.line(&format!("{table}\n"));
     }
 
-    /// Says whether `value` is at most `limit`.
+    /// Prints a goal: `value` is at most `limit`.
     pub(crate) fn at_most(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
         self.goal(what, value, "<=", limit, unit, value <= limit);
     }
 
-    /// Says whether `value` is at least `limit`.
+    /// Prints a goal: `value` is at least `limit`.
     pub(crate) fn at_least(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
         self.goal(what, value, ">=", limit, unit, value >= limit);
     }
@@ -57,27 +57,27 @@ impl Report {
     }
 }
 
-/// A whole number with commas.
+/// Formats a whole number with commas.
 pub(crate) fn count(number: u64) -> String {
     indicatif::HumanCount(number).to_string()
 }
 
-/// Seconds.
+/// Formats seconds.
 pub(crate) fn seconds(seconds: f64) -> String {
     format!("{seconds:.2} s")
 }
 
-/// Seconds, shown as milliseconds.
+/// Formats seconds as milliseconds.
 pub(crate) fn millis(seconds: f64) -> String {
     format!("{:.2} ms", seconds * 1e3)
 }
 
-/// Bytes, shown as millions.
+/// Formats bytes as megabytes.
 pub(crate) fn megabytes(bytes: f64) -> String {
     format!("{:.0} MB", bytes / 1e6)
 }
 
-/// The value that `share` of the sorted `values` are not above.
+/// Returns the smallest value that at least `share` of the values don't exceed.
 pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
@@ -85,5 +85,5 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
 }
 
-/// Waits that stand for a case that hangs.
-pub(crate) const TOO_LONG: Duration = Duration::from_secs(120);
+/// A longer wait means that a case hangs.
+pub(crate) const HANG_TIMEOUT: Duration = Duration::from_secs(120);

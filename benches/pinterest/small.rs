@@ -1,5 +1,5 @@
-//! The cost of objects of one record, and of partitions of few, beside the same records in large
-//! ones.
+//! The cost of objects of one record and of partitions with few records, compared with the same
+//! records in large objects.
 
 use std::path::Path;
 
@@ -10,11 +10,11 @@ use crate::bench::case::{self, Case};
 use crate::bench::machine::Measured;
 use crate::bench::report::{Report, count, percentile, seconds};
 
-/// Partitions of a topic, where there are many.
+/// Partitions of a topic, in the case of many.
 const PARTITIONS: u32 = 1000;
 
-/// Prints the answer.
-pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+/// Measures, and prints the answer.
+pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let [large, small] = [1000, 1].map(|each| archive::archive(dir, shapes.small, each));
     let (large, small) = (large?, small?);
     archive::count(&large)?;
@@ -43,7 +43,7 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
         ];
         for ((name, case), found) in names.iter().zip(&cases).zip(&mut found) {
             eprintln!("small: {name}");
-            found.push(case::ask(case)?);
+            found.push(case::measure(case)?);
         }
     }
     let middle = |of: fn(&Measured) -> f64| {
@@ -51,7 +51,7 @@ pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     };
     let (wall, cpu, peak) = (middle(|m| m.wall), middle(|m| m.cpu), middle(|m| m.peak));
     report.question(&format!(
-        "small: what do {} objects of one record cost? (2 workers)",
+        "small: how much do {} objects of one record cost? (2 workers)",
         count(objects)
     ));
     let rows = (0..4).map(|at| [names[at].to_string(), seconds(wall[at]), seconds(cpu[at])]);

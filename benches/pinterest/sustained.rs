@@ -13,24 +13,24 @@ use crate::bench::case::{self, Case};
 use crate::bench::corrections::{Gated, corrections};
 use crate::bench::live::{self, Live};
 use crate::bench::machine;
-use crate::bench::report::{Report, TOO_LONG, count, millis, seconds};
+use crate::bench::report::{HANG_TIMEOUT, Report, count, millis, seconds};
 
-/// What following them took.
+/// The cost of following the corrections.
 #[derive(Serialize, Deserialize)]
 pub(crate) struct Followed {
     corrections: u64,
     /// Seconds from opening the gate until all were answered.
     wall: f64,
     cpu: f64,
-    /// How often the answers moved on.
+    /// The number of times that new answers appeared.
     answers: u64,
     /// The longest time without new answers, in seconds.
     longest: f64,
     commits: u64,
 }
 
-/// Has all corrections ready behind the gate, opens it after the replay, and watches the answers
-/// follow.
+/// Keeps all corrections behind the gate during the replay, opens it, and measures until all are
+/// answered.
 pub(crate) fn measure(
     archive: &Path,
     work: &Path,
@@ -56,7 +56,7 @@ pub(crate) fn measure(
     logs[0].open_gate();
     let (mut answers, mut commits) = (vec![started], 0);
     while live.answered < last {
-        match live.next(TOO_LONG)?.ok_or("the corrections were not answered")? {
+        match live.next(HANG_TIMEOUT)?.ok_or("the corrections were not answered")? {
             (at, Milestone::Answered(records)) if records > first => answers.push(at),
             (_, Milestone::Committed(records)) if records > first => commits += 1,
             _ => {}
@@ -77,15 +77,15 @@ pub(crate) fn measure(
     Ok(followed)
 }
 
-/// Prints the answer.
-pub(crate) fn ask(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
+/// Measures, and prints the answer.
+pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result {
     let archive = archive::archive(dir, shapes.events, 1000)?;
     let (mut rows, mut rate) = (Vec::new(), 0.0);
     for workers in [1, 2] {
         eprintln!("sustained: {workers} workers");
         let work = tempfile::tempdir_in(dir)?;
         let (archive, work, events) = (archive.clone(), work.path().into(), shapes.events);
-        let found: Followed = case::ask(&Case::Sustained {
+        let found: Followed = case::measure(&Case::Sustained {
             archive,
             work,
             events,
