@@ -8,17 +8,17 @@ use std::process::Output;
 use super::Place;
 use super::follow::terminate;
 use super::posting::JSON;
-use crate::support::disk::{Asked, watched};
+use crate::support::disk::{DiskCalls, watched};
 use crate::support::http::Client;
 
 /// Runs the program while its sync number `fails_at` fails; says how it ended and what it asked of
 /// the disk.
-fn run(place: &Place, args: &[&str], fails_at: Option<u64>) -> (Output, Asked) {
+fn run(place: &Place, args: &[&str], fails_at: Option<u64>) -> (Output, DiskCalls) {
     let log = place.path("asked");
     let _ = std::fs::remove_file(&log);
     let mut command = place.command(args);
     watched(&mut command, &log, fails_at);
-    (command.output().unwrap(), Asked::read(&log))
+    (command.output().unwrap(), DiskCalls::read(&log))
 }
 
 /// Runs `args` in places that are made anew, of which sync number 1, 2, 3 … fails, until a run gets
@@ -49,7 +49,7 @@ fn campaign(place: impl Fn() -> Place, args: &[&str], step: usize, or: Option<i3
 }
 
 /// Asserts that what could not be synced, and is there, was synced.
-fn assert_synced(later: &Asked, failed: &str) {
+fn assert_synced(later: &DiskCalls, failed: &str) {
     let synced = later.first("synced", |path| path == failed).is_some();
     assert!(synced || !Path::new(failed).exists(), "{failed} was never synced");
 }
@@ -109,7 +109,11 @@ fn a_failed_sync_posts_no_events() {
 
 /// Starts a gateway, posts `records` one after the other, and stops it; says how many were
 /// acknowledged and how it ended.
-fn post(place: &Place, records: &[String], fails_at: Option<u64>) -> (usize, Option<i32>, Asked) {
+fn post(
+    place: &Place,
+    records: &[String],
+    fails_at: Option<u64>,
+) -> (usize, Option<i32>, DiskCalls) {
     let log = place.path("asked");
     let _ = std::fs::remove_file(&log);
     let mut command = place.command(&[
@@ -143,7 +147,7 @@ fn post(place: &Place, records: &[String], fails_at: Option<u64>) -> (usize, Opt
         drop(client);
         terminate(&child);
     }
-    (acknowledged, child.wait().unwrap().code(), Asked::read(&log))
+    (acknowledged, child.wait().unwrap().code(), DiskCalls::read(&log))
 }
 
 #[test]

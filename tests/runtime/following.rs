@@ -13,7 +13,7 @@ use watershed::runtime::{Config, Holds, Milestone, Stop, Streams, Summary};
 use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::{Following, World, row};
-use crate::support::{PATIENCE, pair, table};
+use crate::support::{EVENT_TIMEOUT, pair, table};
 
 #[test]
 fn a_single_record_is_answered_and_committed() {
@@ -141,7 +141,7 @@ impl Copying {
     }
 
     fn until(&self, holds: &Holds) {
-        while self.holds.recv_timeout(PATIENCE).unwrap() != *holds {}
+        while self.holds.recv_timeout(EVENT_TIMEOUT).unwrap() != *holds {}
     }
 }
 

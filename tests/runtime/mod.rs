@@ -34,7 +34,7 @@ use watershed::store::Store;
 use watershed::{DEAD_LETTERS, Result, StreamsBuilder, Topology};
 
 use crate::support::broken::{Fuse, Log, Seen, Table};
-use crate::support::{PATIENCE, pair, parsed, shown, stream, table};
+use crate::support::{EVENT_TIMEOUT, pair, parsed, shown, stream, table};
 
 const SOURCES: [&str; 2] = ["rows", "events"];
 const SINKS: [&str; 5] = ["kept", "counts", "all", "sums", DEAD_LETTERS];
@@ -219,7 +219,7 @@ impl Following {
 
     fn wait(&self, mut reached: impl FnMut(Milestone) -> bool) {
         loop {
-            match self.told.recv_timeout(PATIENCE) {
+            match self.told.recv_timeout(EVENT_TIMEOUT) {
                 Ok(milestone) if reached(milestone) => return,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => panic!("a milestone is not reached in time"),

@@ -1,7 +1,7 @@
-# One broker of Apache Kafka, its jars from Maven Central. Listeners: plain; SASL (PLAIN, SCRAM, OAUTHBEARER with unsigned tokens)
-# with and without TLS; TLS with the certificate of another host; and one that sends clients to the port KAFKA_FRONT, where nobody
-# listens before a test does. Its one user is alice, with the password alice-secret. It begins empty whenever it is started: one
-# that has thousands of old topics to look after is slow.
+# One broker of Apache Kafka; its jars come from Maven Central. It has these listeners: plain; SASL (PLAIN, SCRAM, OAUTHBEARER
+# with unsigned tokens) with and without TLS; TLS with the certificate of another host; and one that advertises the port
+# KAFKA_FRONT, where a test's proxy listens. The only user is alice, with the password alice-secret. Each start begins empty,
+# because thousands of old topics make a broker slow.
 KAFKA_VERSION="${KAFKA_VERSION:-4.1.2}"
 
 kafka_install() {
@@ -26,7 +26,7 @@ kafka_install() {
   touch "$build/libs/done"; rm -rf "$LIBS"; mv "$build/libs" "$LIBS"; rm -rf "$build"
 }
 
-# A certificate for the host $2 and its key in the store $1.p12, and the certificate alone in $1.pem.
+# Creates a certificate for the host $2, with its key in the store $1.p12, and alone in $1.pem.
 kafka_certificate() {
   [ ! -e "$RUN/$1.pem" ] || return 0
   keytool -genkeypair -alias a -keyalg RSA -keysize 2048 -validity 3650 -dname "CN=$1" -ext "SAN=$2" \
@@ -112,7 +112,7 @@ kafka_up() {
     : >"$RUN/server.log"
     setsid nohup "${java[@]}" kafka.Kafka "$RUN/server.properties" >"$RUN/output.log" 2>&1 9>&- </dev/null &
     echo $! >"$RUN/pid"
-    # An open port is not enough: it answers before it is ready.
+    # An open port is not enough: the broker accepts connections before it is ready.
     until grep -q 'Kafka Server started' "$RUN/server.log"; do
       if ! kill -0 "$(cat "$RUN/pid")" 2>/dev/null || [ $((waited = ${waited:-0} + 1)) -gt 900 ]; then
         say "kafka: it does not start"; tail -20 "$RUN/server.log" "$RUN/output.log" >&2; return 1

@@ -1,5 +1,5 @@
-# A Kinesis: kinesis-local (the Kinesis Mock project) from npm. It splits, merges, changes the number of shards and ends closed
-# ones as the service does; it never throttles, takes some 10 ms of a processor for a call, and forgets everything when it stops.
+# A Kinesis server: kinesis-local (the Kinesis Mock project) from npm. It splits and merges shards, changes their number and ends
+# closed ones like the service. It never throttles, needs about 10 ms of CPU a call, and loses all data when it stops.
 KINESIS_VERSION="${KINESIS_VERSION:-0.6.2}"
 
 kinesis_install() {
@@ -8,7 +8,7 @@ kinesis_install() {
   have npm || packages npm
   mkdir -p "$LIBS"
   npm install --prefix "$LIBS" --no-audit --no-fund --silent "kinesis-local@$KINESIS_VERSION" >&2
-  # It would listen on every interface.
+  # By default it listens on every interface.
   cat >"$LIBS/loopback.js" <<'J'
 const net = require('net'); const listen = net.Server.prototype.listen;
 net.Server.prototype.listen = function (...a) {
@@ -29,7 +29,7 @@ kinesis_up() {
     local port change; port=$(free_port)
     for change in CREATE_STREAM DELETE_STREAM SPLIT_SHARD MERGE_SHARDS UPDATE_SHARD_COUNT; do export "${change}_DURATION=50ms"; done
     export KINESIS_MOCK_PLAIN_PORT="$port" KINESIS_MOCK_TLS_PORT="$(free_port)" SHARD_LIMIT=1000 LOG_LEVEL=ERROR
-    # It looks for files of its own in the working directory.
+    # It expects its own files in the working directory.
     (cd "$LIBS/node_modules/kinesis-local" && exec setsid nohup node -r "$LIBS/loopback.js" "$PWD/main.js") \
       >"$RUN/server.log" 2>&1 9>&- </dev/null &
     echo $! >"$RUN/pid"

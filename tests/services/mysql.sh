@@ -1,9 +1,9 @@
-# One MariaDB with a user `test`, of the password `test`, who may create databases.
+# One MariaDB. The user `test`, with the password `test`, may create databases.
 
 mysql_up() {
   RUN="$HERE/run"
   if ! runs "$RUN/pid" "$RUN/data"; then
-    # The package must not start a server of its own, which this file forbids it.
+    # This file prevents the package from starting its own server.
     if ! have mariadbd; then
       local forbidden=/usr/sbin/policy-rc.d
       [ -e "$forbidden" ] && forbidden="" || { printf '#!/bin/sh\nexit 101\n' >"$forbidden"; chmod +x "$forbidden"; }
@@ -11,7 +11,7 @@ mysql_up() {
       [ -z "$forbidden" ] || rm -f "$forbidden"
     fi
     local socket port; port=$(free_port)
-    # The path of a socket has less than 108 bytes.
+    # The path of a socket must be shorter than 108 bytes.
     socket="/tmp/watershed-mysql-$(id -u)-$port.sock"
     if [ ! -e "$RUN/made" ]; then
       rm -rf "$RUN/data"

@@ -1,4 +1,4 @@
-# An S3 server with conditional creation: versitygw, built from source. Its bucket is the folder `watershed` of its data.
+# An S3 server with conditional creation: versitygw, built from source. The bucket is the folder `watershed` of its data.
 S3_VERSION="${S3_VERSION:-1.8.0}"
 
 s3_up() {

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Prints the python of an Airflow and the folder of a home with an empty database, a line each. It does not install one unasked.
+# Prints the Python of Airflow and a home folder with an empty database, one a line. It installs nothing without `install`.
 #
-#   airflow.sh             finds it, or says on stderr that it is not there, with exit code 3
-#   airflow.sh install     gets it from PyPI, once: 300 MB and some four minutes
+#   airflow.sh             finds Airflow; otherwise prints the reason on stderr and exits with 3
+#   airflow.sh install     installs it once from PyPI: 300 MB, about four minutes
 #
-# WATERSHED_AIRFLOW says where (default ~/.cache/watershed-airflow).
+# WATERSHED_AIRFLOW is the folder (default ~/.cache/watershed-airflow).
 set -euo pipefail
 venv=${WATERSHED_AIRFLOW:-$HOME/.cache/watershed-airflow}
 export AIRFLOW_HOME=$venv/home AIRFLOW__CORE__LOAD_EXAMPLES=False

@@ -1,4 +1,4 @@
-//! Topics in memory that break when told, as a process does that dies at any of its calls.
+//! Topics in memory that fail at a chosen call, like a process that dies there.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -12,7 +12,7 @@ use watershed::connect::{
 use watershed::record::Batch;
 use watershed::{Error, Result};
 
-/// Breaks at one call, and from then on does nothing more.
+/// Fails at one call and at every later one.
 #[derive(Clone)]
 pub(crate) struct Fuse {
     left: Arc<AtomicI64>,
@@ -20,18 +20,18 @@ pub(crate) struct Fuse {
 }
 
 impl Fuse {
-    /// Holds for ever.
+    /// Never fails.
     pub(crate) fn sound() -> Self {
         Fuse { left: Arc::new(i64::MAX.into()), late: false }
     }
 
-    /// Breaks at call number `call`, counted from 1: before anything is done, or `late`, when it is
-    /// done but nobody is told.
+    /// Fails at call number `call`, counted from 1. The failing call has no effect, or, if `late`,
+    /// its full effect and a lost result.
     pub(crate) fn at(call: i64, late: bool) -> Self {
         Fuse { left: Arc::new((call - 1).into()), late }
     }
 
-    /// Whether it is broken.
+    /// Returns true once a call has failed.
     pub(crate) fn broken(&self) -> bool {
         self.left.load(Ordering::SeqCst) < 0
     }
@@ -48,10 +48,10 @@ impl Fuse {
     }
 }
 
-/// How far the partitions of a log have ever been read.
+/// The highest position ever read of each partition.
 pub(crate) type Seen = Arc<Mutex<BTreeMap<u32, u64>>>;
 
-/// A log in memory, read in small batches with a pause before each new one, so that a run makes
+/// A log in memory that returns small batches. It pauses before each new batch, so that a run makes
 /// several commits.
 pub(crate) struct Log {
     pub(crate) name: String,

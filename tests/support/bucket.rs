@@ -1,16 +1,16 @@
-//! A real S3 server for tests. What reaches it is in the environment of a process, as it is when
-//! the program is used.
+//! A real S3 server for tests. A process finds the server in its environment, as a user's process
+//! does.
 
 use std::process::Command;
 
 use crate::support::services::{UNTIL, runner, service, skipped};
 
-/// Where a process with a server in its environment finds the bucket.
+/// The environment variable with the URL of the bucket.
 const BUCKET: &str = "WATERSHED_TEST_S3";
 
-/// The URL of a place of its own in a bucket, if this process has a server in its environment. If
-/// not, `test` is run again in a process that has; then there is nothing left to do here, nor where
-/// no server can be had.
+/// Returns the URL of an empty place in a bucket, if the environment of this process names a
+/// server. Otherwise it returns none, and runs `test` in a child process with such an environment.
+/// Where no server can be started, the test is skipped.
 pub(crate) fn bucket<F: Fn()>(test: F) -> Option<String> {
     let _ = test;
     if cfg!(not(feature = "s3")) {
@@ -31,14 +31,14 @@ pub(crate) fn bucket<F: Fn()>(test: F) -> Option<String> {
         .env(UNTIL, runner())
         .output()
         .unwrap();
-    let said =
+    let output =
         [again.stdout, again.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    said[1].lines().filter_map(|line| line.strip_prefix("skipped: ")).for_each(skipped);
+    output[1].lines().filter_map(|line| line.strip_prefix("skipped: ")).for_each(skipped);
     assert!(
-        again.status.success() && said[0].contains("1 passed"),
+        again.status.success() && output[0].contains("1 passed"),
         "{name} on S3:\n{}\n{}",
-        said[0],
-        said[1]
+        output[0],
+        output[1]
     );
     None
 }

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""Loads a file of dags as Airflow does, runs its one dag once, at once, and prints what came of it as JSON.
+"""Loads a file of dags like Airflow, runs its only dag once, immediately, and prints the result as JSON.
 
     dag.py FILE
 
-Printed is {"id": …, "schedule": …, "catchup": …, "retries": …, "delays": seconds, "state": the run's, "tasks": {name: state}}. There
-is a second try only after the delay, which is not waited for: each task is tried once. Run it by the python that airflow.sh
-prints, with AIRFLOW_HOME set. Exit codes: 0 it ran, well or not · 1 the file is no dag.
+It prints {"id": …, "schedule": …, "catchup": …, "retries": …, "delays": seconds, "state": of the run, "tasks": {name: state}}.
+It does not wait for a retry, so each task runs once. Run it with the Python that airflow.sh prints, and with AIRFLOW_HOME.
+Exit codes: 0 the dag ran, successfully or not · 1 the file is no dag.
 """
 
 import importlib.util

@@ -1,9 +1,9 @@
-/* A disk that fails when it is told to, loaded before the C library. In the environment:
+/* A disk that fails on request, loaded before the C library. Environment variables:
  *
- * DISK_LOG       file to which each sync and each removal is added: synced, failed or removed, and a path
- * DISK_FAILS_AT  number of the sync that fails with EIO and does nothing; the ones after it work again, as they do on Linux
- * DISK_ONLY      only syncs of paths with this in them are counted
- * DISK_NO_LINKS  there are no hard links; with the value 2 no renames that replace nothing either
+ * DISK_LOG       file that receives a line for each sync and each removal: synced, failed or removed, and the path
+ * DISK_FAILS_AT  number of the sync that fails with EIO and has no effect; later ones succeed, as on Linux
+ * DISK_ONLY      count only syncs of paths that contain this text
+ * DISK_NO_LINKS  hard links fail; with the value 2, renames with RENAME_NOREPLACE fail too
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -24,7 +24,7 @@
 
 static atomic_long count;
 
-static void tell(const char *what, const char *path) {
+static void record(const char *what, const char *path) {
     const char *log = getenv("DISK_LOG");
     char line[PATH_MAX + 32];
     int length = snprintf(line, sizeof line, "%s %s\n", what, path);
@@ -41,14 +41,14 @@ static int sync_by(const char *name, int file) {
     path[length < 0 ? 0 : length] = 0;
     const char *at = getenv("DISK_FAILS_AT"), *only = getenv("DISK_ONLY");
     if (at && (!only || strstr(path, only)) && atomic_fetch_add(&count, 1) + 1 == atol(at)) {
-        tell("failed", path);
+        record("failed", path);
         errno = EIO;
         return -1;
     }
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     int done = real(file);
     int why = errno;
-    tell(done == 0 ? "synced" : "failed", path);
+    record(done == 0 ? "synced" : "failed", path);
     errno = why;
     return done;
 }
@@ -58,7 +58,7 @@ int fdatasync(int file) { return sync_by("fdatasync", file); }
 
 int unlink(const char *path) {
     int (*real)(const char *) = (int (*)(const char *))dlsym(RTLD_NEXT, "unlink");
-    tell("removed", path);
+    record("removed", path);
     return real(path);
 }
 
@@ -72,7 +72,7 @@ int linkat(int from, const char *old, int to, const char *new, int flags) {
     return real(from, old, to, new, flags);
 }
 
-/* Renames with flags may come by a system call of their own. */
+/* Programs may call renameat2 directly, past the C library. */
 __attribute__((constructor)) static void begin(void) {
     const char *none = getenv("DISK_NO_LINKS");
     if (!none || strcmp(none, "2")) return;

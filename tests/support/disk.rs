@@ -1,16 +1,15 @@
-//! A disk that fails when told, and tells what it was asked: `disk.c`, which programs are started
-//! with.
+//! A disk that fails on request and records its calls. Programs are started with the library
+//! `disk.c`.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// The requests of a program to the disk: each sync that succeeded or failed and each file that was
-/// removed, in order.
-pub(crate) struct Asked(Vec<(String, String)>);
+/// The recorded calls of a program, in order: each sync with its result, and each removal of a
+/// file.
+pub(crate) struct DiskCalls(Vec<(String, String)>);
 
-/// Has a program that is about to start tell `log` what it asks of the disk; its sync number
-/// `fails_at` fails.
+/// Makes a command record its calls to the disk in `log`. Its sync number `fails_at` fails.
 pub(crate) fn watched(command: &mut Command, log: &Path, fails_at: Option<u64>) {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
     let library = LIBRARY.get_or_init(|| {
@@ -31,31 +30,31 @@ pub(crate) fn watched(command: &mut Command, log: &Path, fails_at: Option<u64>) 
     }
 }
 
-impl Asked {
-    /// The lines of `log`; none if there is no such file.
+impl DiskCalls {
+    /// Reads the lines of `log`; none if there is no such file.
     pub(crate) fn read(log: &Path) -> Self {
         let text = std::fs::read_to_string(log).unwrap_or_default();
         let line = |line: &str| {
-            line.split_once(' ').map(|(what, path)| (what.to_string(), path.to_string())).unwrap()
+            line.split_once(' ').map(|(call, path)| (call.to_string(), path.to_string())).unwrap()
         };
-        Asked(text.lines().map(line).collect())
+        DiskCalls(text.lines().map(line).collect())
     }
 
-    /// The path whose sync failed.
+    /// Returns the path of the failed sync.
     pub(crate) fn failed(&self) -> Option<&str> {
-        self.0.iter().find(|(what, _)| what == "failed").map(|(_, path)| path.as_str())
+        self.0.iter().find(|(call, _)| call == "failed").map(|(_, path)| path.as_str())
     }
 
-    /// Where in the order something was first done to a path that `is` it.
-    pub(crate) fn first(&self, what: &str, is: impl Fn(&str) -> bool) -> Option<usize> {
-        self.0.iter().position(|(did, path)| did == what && is(path))
+    /// Returns the index of the first `call` on a path that matches.
+    pub(crate) fn first(&self, call: &str, is: impl Fn(&str) -> bool) -> Option<usize> {
+        self.0.iter().position(|(did, path)| did == call && is(path))
     }
 
-    /// True if something was done to a path that `is` it after a sync had failed.
-    pub(crate) fn after_failure(&self, what: &str, is: impl Fn(&str) -> bool) -> bool {
+    /// Returns true if a `call` on a matching path followed the failed sync.
+    pub(crate) fn after_failure(&self, call: &str, is: impl Fn(&str) -> bool) -> bool {
         self.0
             .iter()
             .skip_while(|(did, _)| did != "failed")
-            .any(|(did, path)| did == what && is(path))
+            .any(|(did, path)| did == call && is(path))
     }
 }

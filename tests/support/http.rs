@@ -1,4 +1,4 @@
-//! A client of HTTP on a bare socket: it can do what a well-made client never does.
+//! An HTTP client on a bare socket, so that tests can break the protocol.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -10,11 +10,11 @@ use serde_json::Value as Json;
 /// One connection.
 pub(crate) struct Client(BufReader<TcpStream>);
 
-/// An answer.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
-    /// By name in lower case.
+    /// Headers by name in lower case.
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) body: String,
 }
@@ -30,8 +30,7 @@ impl Client {
         Self::over(TcpStream::connect(address).unwrap())
     }
 
-    /// A client with an address of this machine, which may be any of 127.0.0.0/8, and room for few
-    /// bytes that it has not read.
+    /// Connects from a local address in 127.0.0.0/8, with a small receive buffer.
     pub(crate) fn from(own: [u8; 4], address: SocketAddr) -> Self {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let stream = runtime.block_on(async {
@@ -45,12 +44,12 @@ impl Client {
     }
 
     fn over(stream: TcpStream) -> Self {
-        // Far beyond what anything here takes: a test that waits for ever says nothing.
+        // Far longer than any response takes, so that a broken test fails instead of hanging.
         stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         Client(BufReader::new(stream))
     }
 
-    /// Sends a whole request and reads the answer.
+    /// Sends a whole request and reads the response.
     pub(crate) fn ask(
         &mut self,
         method: &str,
@@ -68,7 +67,7 @@ impl Client {
         self.reply()
     }
 
-    /// Waits no longer than `time` for bytes.
+    /// Sets the read timeout.
     pub(crate) fn wait(&self, time: Duration) {
         self.0.get_ref().set_read_timeout(Some(time)).unwrap();
     }
@@ -78,13 +77,13 @@ impl Client {
         self.0.get_mut().write_all(text.as_bytes())
     }
 
-    /// Reads an answer.
+    /// Reads a response.
     pub(crate) fn reply(&mut self) -> std::io::Result<Reply> {
         let mut line = String::new();
         if self.0.read_line(&mut line)? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
-        // Who is killed may have written half a line.
+        // A killed server may have written half a line.
         let status = line
             .split(' ')
             .nth(1)
@@ -103,11 +102,11 @@ impl Client {
         Ok(Reply { status, headers, body: String::from_utf8(body).unwrap() })
     }
 
-    /// Waits until the other end closes the connection; true unless it says something before, or
-    /// nothing for too long.
+    /// Waits for the other end to close the connection. Returns false if data arrives first, or if
+    /// the read times out.
     pub(crate) fn is_closed(&mut self) -> bool {
         match self.0.fill_buf() {
-            Ok(said) => said.is_empty(),
+            Ok(bytes) => bytes.is_empty(),
             Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
         }
     }

@@ -1,9 +1,9 @@
-"""Reads streams of Kinesis by boto3, which shares nothing with ours, from their first record to the newest.
+"""Reads streams of Kinesis with boto3, which shares no code with ours, from the first record to the newest.
 
 usage: kinesis_reader.py STREAM...
 
 Prints a line of JSON for each record: stream, shard, sequence number, partition key, and the data as a list of bytes. Region,
-endpoint and credentials are those of the environment.
+endpoint and credentials come from the environment.
 """
 
 import json

@@ -1,5 +1,5 @@
-//! What the tests share: trials, which pipe records written as text and show rows as text, a client
-//! of HTTP that may misbehave, a network that does, and dice that fall the same in every run.
+//! Shared parts of the tests: trials, which pipe records written as text and show rows as text; an
+//! HTTP client and a network that misbehave on request; and seeded random numbers.
 
 pub(crate) mod broken;
 pub(crate) mod bucket;
@@ -22,25 +22,25 @@ use watershed::serdes::{Json, Utf8};
 use watershed::testing::TopologyTestDriver;
 use watershed::{KStream, KTable, StreamsBuilder, Topology};
 
-/// How long is waited for what must happen: only a test that fails waits so long, however busy the
-/// machine is.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(180);
+/// The longest wait for an expected event, generous for a busy machine. Only a failing test waits
+/// so long.
+pub(crate) const EVENT_TIMEOUT: Duration = Duration::from_secs(180);
 
-/// Waits until `done`.
+/// Polls until `done` returns true.
 pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     let start = Instant::now();
     while !done() {
-        assert!(start.elapsed() < PATIENCE, "{what} did not happen in time");
+        assert!(start.elapsed() < EVENT_TIMEOUT, "{what} did not happen in time");
         std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
-/// A topic of texts and integers as a table.
+/// Reads a topic of texts and integers as a table.
 pub(crate) fn table<'s>(builder: &StreamsBuilder<'s>, topic: &str) -> KTable<'s, String, i64> {
     builder.table(topic, Consumed::with(Utf8, Json))
 }
 
-/// A topic of texts and integers as a stream.
+/// Reads a topic of texts and integers as a stream.
 pub(crate) fn stream<'s>(builder: &StreamsBuilder<'s>, topic: &str) -> KStream<'s, String, i64> {
     builder.stream(topic, Consumed::with(Utf8, Json))
 }
@@ -50,12 +50,11 @@ pub(crate) fn pair() -> Produced {
     Produced::columns(["key", "value"])
 }
 
-/// A topology under test, run by one worker and by three at once, which must agree on all that is
-/// asked.
+/// A topology under test. It runs with one worker and with three at once, and both must always
+/// agree.
 ///
-/// Records are written `key=value`, with `@partition:offset` behind where they are not the next of
-/// partition 0. Without key or value that one is null. Rows are shown as their columns with `=`
-/// between.
+/// A record is written `key=value`. `@partition:offset` may follow; the default is the next offset
+/// of partition 0. An empty key or value is null. A row is shown as its columns joined by `=`.
 pub(crate) struct Trial([TopologyTestDriver; 2]);
 
 impl Trial {
@@ -94,24 +93,24 @@ impl Trial {
         }
     }
 
-    /// Commits; then the rows of a topic.
+    /// Commits, and returns the rows of a topic.
     pub(crate) fn rows(&mut self, topic: &str) -> String {
         self.agreed(|driver| driver.rows(topic).iter().map(|row| shown(row)).collect())
     }
 
-    /// Pipes records into a topic and commits; then the rows of another.
+    /// Pipes records into a topic, commits, and returns the rows of another topic.
     pub(crate) fn after(&mut self, topic: &str, records: &str, out: &str) -> String {
         self.pipe(topic, records);
         self.rows(out)
     }
 
-    /// Commits; then what has changed in a topic since this was last asked. A row that is gone is
-    /// its key and `gone`.
+    /// Commits, and returns the changes of a topic since the last call. A deleted row is its key
+    /// and `gone`.
     pub(crate) fn changes(&mut self, topic: &str) -> String {
         self.agreed(|driver| driver.changes(topic).iter().map(changed).collect())
     }
 
-    /// Commits; then the dead letters as topic, partition, position, reason and payload.
+    /// Commits, and returns the dead letters: topic, partition, position, reason, payload.
     pub(crate) fn dead(&mut self) -> String {
         self.agreed(|driver| {
             let letters = driver.dead_letters();
@@ -119,9 +118,9 @@ impl Trial {
         })
     }
 
-    /// Ends the run; what became of the records of a topic, with one worker. With three, records of
-    /// a key may meet in another order, so that another of them is superseded; what is read, dead
-    /// and standing is the same, and all of it balances.
+    /// Ends the run and returns the counters of a topic with one worker. Three workers may process
+    /// the records of a key in another order, so that other records are superseded. All other
+    /// counters are equal, and the sums balance.
     pub(crate) fn counters(self, topic: &str) -> watershed::runtime::TopicSummary {
         let [one, three] =
             self.0.map(|driver| driver.finish().unwrap().topics.remove(topic).unwrap());
@@ -133,7 +132,7 @@ impl Trial {
         one
     }
 
-    /// Ends the run; what its gauges show.
+    /// Ends the run and returns its gauges.
     pub(crate) fn gauges(self) -> BTreeMap<String, u64> {
         let [one, three] = self.0.map(|driver| driver.finish().unwrap().gauges);
         assert_eq!(one, three, "one worker and three disagree");
@@ -150,7 +149,7 @@ impl Trial {
     }
 }
 
-/// Key and value of each record, written as a [`Trial`] takes them.
+/// Parses records in the notation of [`Trial`] into key and value.
 pub(crate) fn parsed(records: &str) -> impl Iterator<Item = (Option<&[u8]>, Option<&[u8]>)> {
     records.split_whitespace().map(|record| {
         let (key, value) = record.split_once('=').unwrap();
@@ -161,7 +160,7 @@ pub(crate) fn parsed(records: &str) -> impl Iterator<Item = (Option<&[u8]>, Opti
     })
 }
 
-/// A row as text: its columns with `=` between, null as nothing.
+/// Returns a row as text: its columns joined by `=`; null is empty.
 pub(crate) fn shown(row: &[Value]) -> String {
     let text = |value: &Value| match value {
         Value::Null => String::new(),
@@ -177,7 +176,7 @@ fn changed((key, row): &Change) -> String {
     row.as_ref().map_or_else(|| format!("{}:gone", shown(key)), |row| shown(row))
 }
 
-/// Draws that are the same in every run.
+/// A seeded generator of random numbers.
 pub(crate) struct Dice(Pcg64Mcg);
 
 impl Dice {
@@ -185,12 +184,12 @@ impl Dice {
         Dice(Pcg64Mcg::seed_from_u64(seed))
     }
 
-    /// A number below `end`.
+    /// Draws a number below `end`.
     pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.0.next_u64() % end
     }
 
-    /// Brings `items` into another order.
+    /// Shuffles `items`.
     pub(crate) fn shuffle<T>(&mut self, items: &mut [T]) {
         for at in (1..items.len()).rev() {
             items.swap(at, self.below(at as u64 + 1) as usize);

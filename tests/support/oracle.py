@@ -1,17 +1,16 @@
 #!/usr/bin/env python3
 """The independent oracle of the `pinterest` program: archive in, tables and answers out, by plain loops.
 
-It shares nothing with the program but the specification, prefers the obvious to the quick, and needs only the standard
-library.
+It shares only the specification with the program, prefers simple code to fast code, and needs only the standard library.
 
     oracle.py ARCHIVE [--then ARCHIVE]… [--user-id demo] [--post-years A..B] [--join-years A..B] [--upto FILE.json]
     oracle.py --self-test
 
 ARCHIVE holds `topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json`. FILE.json maps topic to partition to the
-end offset (exclusive) to stop at; what it does not name is not read at all. Year bounds include both ends. All records of
-an archive after --then are later than those of the archives before it.
+end offset (exclusive); topics and partitions that it does not name are not read. Year bounds include both ends. All records
+of an archive after --then are later than those of the archives before it.
 
-Printed is one JSON object:
+It prints one JSON object:
 
     tables        pin_table, geo_table, user_table: the rows, timestamps as integer microseconds since 1970 in UTC
     views         the ten views, by name
@@ -37,7 +36,7 @@ MEBIBYTE = 1 << 20
 MAX_NESTING = 64
 LEAST_LONG, GREATEST_LONG = -(1 << 63), (1 << 63) - 1
 
-# Unicode White_Space; Python's own isspace() also takes U+001C to U+001F, which are not.
+# Unicode White_Space. Python's isspace() also accepts U+001C to U+001F, which don't belong to it.
 BLANKS = {chr(c) for c in [*range(0x09, 0x0E), 0x20, 0x85, 0xA0, 0x1680, *range(0x2000, 0x200B), 0x2028, 0x2029, 0x202F, 0x205F, 0x3000]}
 
 NO_DATA = {
@@ -66,14 +65,14 @@ OBJECT_NAME = re.compile(r"(.+)\+([0-9]+)\+([0-9]{10,})\.json")
 
 
 class DeadLetter(Exception):
-    """A record that can't be used; its text is the class of the reason."""
+    """An unusable record; the text is the class of the reason."""
 
 
 # --- bytes to one JSON object ---------------------------------------------------------------------------------------
 
 
 def parse(text):
-    """The JSON value of `text`, more strictly than Python does by default."""
+    """Parses the JSON value of `text`, more strictly than Python by default."""
     try:
         value = STRICT.decode(text)
         if SURROGATE_ESCAPE.search(text):
@@ -93,7 +92,7 @@ def once_each(pairs):
 
 
 def integer(digits):
-    # -0 is no integer but the double, and so is what no long can hold.
+    # -0 is a double, and so is any integer outside the range of a long.
     return number(digits) if digits == "-0" or len(digits) > 25 else int(digits)
 
 
@@ -145,7 +144,7 @@ def text_of(data):
 
 
 def unbase64(text):
-    """The bytes of `text` in base64, or None: standard alphabet, padded, nothing else around or inside."""
+    """Decodes `text` from base64: standard alphabet, padded, no other characters. Returns None if it is anything else."""
     try:
         data = base64.b64decode(text.encode("ascii"), validate=True)
     except (UnicodeEncodeError, binascii.Error):
@@ -154,7 +153,7 @@ def unbase64(text):
 
 
 def record_object(data):
-    """The object that a record's bytes stand for, out of its array, its base64 or its string."""
+    """Parses a record into its object, after unwrapping an array, base64 or a string."""
     if len(data) > MEBIBYTE:
         raise DeadLetter("size")
     text = text_of(data)
@@ -212,7 +211,7 @@ def ind_of(record):
 
 
 def followers(text):
-    """`51k` is 51000; a value that is not whole, or beyond a long, is refused."""
+    """`51k` is 51000; fractions, and values outside the range of a long, are refused."""
     if text is None:
         return None
     match = FOLLOWERS.fullmatch(text)
@@ -326,7 +325,7 @@ KINDS = {"pin": ("unique_id", clean_pin), "geo": ("timestamp", clean_geo), "user
 
 
 def clean(kind, data):
-    """The clean row of a record of `kind`, and the year of its date; raises DeadLetter."""
+    """Cleans a record of `kind`. Returns the row and the year of its date; raises DeadLetter."""
     record = record_object(data)
     mark, cleaner = KINDS[kind]
     if mark not in record:
@@ -338,7 +337,7 @@ def clean(kind, data):
 
 
 def lines_of(data):
-    """Every line is a record; a final newline ends the last one and begins none."""
+    """Splits an object into records, one a line; a final newline begins no record."""
     lines = data.split(b"\n")
     if lines[-1] == b"" and (len(lines) > 1 or data == b""):
         lines.pop()
@@ -346,7 +345,7 @@ def lines_of(data):
 
 
 def objects_of(archive, topic):
-    """(partition, first offset, path) of the topic's objects, and how many files of its folder are none."""
+    """Returns (partition, first offset, path) of the topic's objects, and the number of other files in its folder."""
     objects, others = [], 0
     root = os.path.join(archive, "topics", topic)
     for folder, _, names in os.walk(root):
@@ -360,7 +359,7 @@ def objects_of(archive, topic):
 
 
 def read_topic(archive, topic, ends):
-    """(partition, offset, bytes) of every record before the end of its partition, and the number of other files."""
+    """Returns (partition, offset, bytes) of every record before the end of its partition, and the number of other files."""
     objects, others = objects_of(archive, topic)
     records, reached = [], {}
     for partition, first, path in objects:
@@ -379,7 +378,7 @@ def read_topic(archive, topic, ends):
 
 
 def ends_of(upto, topic, kind):
-    """The ends of a topic's partitions by their number's text; None is no end anywhere."""
+    """Returns the ends of a topic's partitions by number, as text; None for no limit."""
     if upto is None:
         return None
     return {str(partition): end for partition, end in upto.get(topic, upto.get(kind, {})).items()}
@@ -416,7 +415,7 @@ def counted(pairs):
 
 
 def top(counts):
-    """Of (group, category) -> count, all that no other of the group exceeds."""
+    """Returns the greatest counts of each group in (group, category) -> count, with ties."""
     best = {}
     for (group, _), count in counts.items():
         best[group] = max(best.get(group, 0), count)
@@ -424,7 +423,7 @@ def top(counts):
 
 
 def medians(pairs):
-    """Of (group, value), the lower middle of each group's values; a null value, or a null in the group, does not count."""
+    """Returns the lower median of each group in (group, value). Null values, and groups with a null, don't count."""
     groups = {}
     for group, value in pairs:
         if None not in group and value is not None:
@@ -433,7 +432,7 @@ def medians(pairs):
 
 
 def answers(pins, geos, users, post_years, join_years):
-    """The ten views of three tables, each ind -> (row, year)."""
+    """Computes the ten views of three tables, each ind -> (row, year)."""
     pin_geo = [(pins[ind][0], *geos[ind]) for ind in pins if ind in geos]
     pin_user = [(pins[ind][0], *users[ind]) for ind in pins if ind in users]
 
@@ -489,7 +488,7 @@ def canonical(rows):
 
 
 def oracle(archive, user_id="demo", post_years=(None, None), join_years=(None, None), upto=None, then=()):
-    """Everything that is printed, as one object."""
+    """Returns the whole output, as one object."""
     tables, dead_letters, read, other_files = {}, [], {}, 0
     for kind in KINDS:
         topic = f"{user_id}.{kind}"
@@ -684,7 +683,7 @@ def test_answers():
         views = {name: sorted((tuple(row.values()) for row in rows), key=repr) for name, rows in all_of["views"].items()}
         assert all_of["read"] == {"demo.pin": 9, "demo.geo": 6, "demo.user": 7} and all_of["other_files"] == 1
         assert all_of["dead_letters"] == [["demo.pin", 0, 3, "another kind"]]
-        # Partition 1's record of pin 1 has the same offset as partition 0's: the greater partition is later.
+        # Pin 1 has a record at the same offset in both partitions: the greater partition is later.
         assert views["category_by_country"] == [("A", "diy", 2), ("B", "diy", 1)]
         assert views["category_by_year"] == [(2018, "art", 1), (2018, "diy", 1), (2019, "diy", 2), (2020, "art", 1)]
         assert views["category_count_by_year"] == views["category_by_year"]

@@ -1,9 +1,9 @@
-"""Posts events as the original's emulator does: three rows an event, one request a record, in either protocol.
+"""Posts events like the emulator of the original project: three rows an event, one request a record, in either protocol.
 
 usage: post.py URL rest-proxy|kinesis-proxy USER_ID FIRST COUNT
 
-Prints a line of JSON for each record that was taken: its topic, its value, the value's text as it was sent, and the answer. Ends with status 1 at the first answer
-that is not 200. Needs `requests` alone.
+Prints a line of JSON for each accepted record: its topic, its value, the value's text as sent, and the response. Exits with 1
+at the first response other than 200. Needs only `requests`.
 """
 
 import json
@@ -15,7 +15,7 @@ import requests
 
 
 class Tables:
-    """Rows such as pinterest_data, geolocation_data and user_data have; seeded by their number, so that every run has the same."""
+    """Rows like those of pinterest_data, geolocation_data and user_data, seeded by their number: the same in every run."""
 
     def __init__(self, seed):
         self.seed = seed
@@ -55,7 +55,7 @@ class Tables:
 
 
 def request(base, style, user_id, kind, value):
-    """Method, address and arguments of the request of one record."""
+    """Returns method, URL and arguments of the request for one record."""
     payload = json.dumps
     if style == "rest-proxy":
         body = payload({"records": [{"value": value}]}, default=str)
@@ -76,7 +76,7 @@ def main():
             response = session.request(method, url, timeout=60, **arguments)
             if response.status_code != 200:
                 sys.exit(f"{method} {url}: {response.status_code} {response.text}")
-            # The bodies have it in these very bytes: json.dumps writes a part as it writes a whole.
+            # The request has these bytes: json.dumps formats a nested value like a value alone.
             text = json.dumps(value, default=str)
             line = {"topic": f"{user_id}.{kind}", "value": json.loads(text), "text": text, "answer": response.json()}
             print(json.dumps(line), flush=True)

@@ -1,4 +1,4 @@
-//! A way to a real server that fails when told, as networks do.
+//! A TCP proxy to a real server that fails on request, as networks do.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -9,19 +9,19 @@ use std::time::Duration;
 
 use tokio::net::TcpSocket;
 
-/// What becomes of what is sent.
+/// The state of the network between client and server.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Weather {
     Clear,
-    /// A piece of 512 bytes every two milliseconds, each way.
+    /// 512 bytes every two milliseconds, in each direction.
     Slow,
-    /// Connections are made and stay, and nothing passes.
+    /// Connections are accepted and stay open; no data passes.
     Silent,
-    /// Connections end as soon as they are made, and those that there are, at once.
+    /// New and existing connections end at once.
     Closed,
 }
 
-/// Passes connections on to a server until it is dropped.
+/// Forwards connections to a server until it is dropped.
 pub(crate) struct Proxy {
     address: String,
     world: Arc<World>,
@@ -30,25 +30,25 @@ pub(crate) struct Proxy {
 struct World {
     server: String,
     weather: Mutex<Weather>,
-    /// Connections made before the last cut are to end.
+    /// The number of cuts. A cut ends every connection that was made before it.
     cuts: AtomicU64,
-    /// Bytes of replies until one connection is reset; none will be while it is negative.
+    /// Bytes of replies until one connection is reset; negative for no reset.
     until_reset: AtomicI64,
     accepted: AtomicUsize,
     resets: AtomicUsize,
     over: AtomicBool,
 }
 
-/// How long a thread looks away.
-const BLINK: Duration = Duration::from_millis(2);
+/// How long a thread blocks before it checks the state again.
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 impl Proxy {
-    /// A way to `server`, at a port of its own.
+    /// Forwards to `server`, from a free port.
     pub(crate) fn to(server: &str) -> Self {
         Self::at(TcpListener::bind("127.0.0.1:0").unwrap(), server)
     }
 
-    /// A way from `listener` to `server`.
+    /// Forwards to `server`, from `listener`.
     pub(crate) fn at(listener: TcpListener, server: &str) -> Self {
         let address = listener.local_addr().unwrap().to_string();
         let world = Arc::new(World {
@@ -66,40 +66,39 @@ impl Proxy {
             while !shared.over.load(Ordering::SeqCst) {
                 match listener.accept() {
                     Ok((client, _)) => shared.clone().connect(client),
-                    Err(_) => thread::park_timeout(BLINK),
+                    Err(_) => thread::park_timeout(POLL_INTERVAL),
                 }
             }
         });
         Proxy { address, world }
     }
 
-    /// Where it listens, as `host:port`.
+    /// The proxy's own address, as `host:port`.
     pub(crate) fn address(&self) -> &str {
         &self.address
     }
 
-    /// Changes what becomes of what is sent from now on.
+    /// Sets the state of the network.
     pub(crate) fn set(&self, weather: Weather) {
         *self.world.weather.lock().unwrap() = weather;
     }
 
-    /// Ends all connections that there are.
+    /// Ends all open connections.
     pub(crate) fn cut(&self) {
         self.world.cuts.fetch_add(1, Ordering::SeqCst);
     }
 
-    /// Resets the connection that brings the byte number `bytes` of the replies from now on, in the
-    /// middle of that reply.
+    /// Resets a connection after `bytes` more bytes of replies, in the middle of a reply.
     pub(crate) fn reset_after(&self, bytes: i64) {
         self.world.until_reset.store(bytes, Ordering::SeqCst);
     }
 
-    /// How many connections were accepted.
+    /// The number of accepted connections.
     pub(crate) fn accepted(&self) -> usize {
         self.world.accepted.load(Ordering::SeqCst)
     }
 
-    /// How many connections were reset.
+    /// The number of reset connections.
     pub(crate) fn resets(&self) -> usize {
         self.world.resets.load(Ordering::SeqCst)
     }
@@ -112,7 +111,7 @@ impl Drop for Proxy {
     }
 }
 
-/// A connection of a client, and ours to the server for it. Who lets go of it last closes both.
+/// A client's connection and its counterpart to the server. Dropping the last handle closes both.
 struct Line {
     client: TcpStream,
     server: TcpStream,
@@ -129,15 +128,15 @@ impl World {
         for stream in [&client, &server] {
             stream.set_nonblocking(false).unwrap();
             stream.set_nodelay(true).unwrap();
-            stream.set_read_timeout(Some(BLINK)).unwrap();
-            stream.set_write_timeout(Some(BLINK)).unwrap();
+            stream.set_read_timeout(Some(POLL_INTERVAL)).unwrap();
+            stream.set_write_timeout(Some(POLL_INTERVAL)).unwrap();
         }
         let line =
             Arc::new(Line { client, server, over: AtomicBool::new(false), born, world: self });
         for reply in [false, true] {
             let line = line.clone();
             thread::spawn(move || {
-                while line.holds() && line.pass(reply).is_some() {}
+                while line.is_open() && line.pass(reply).is_some() {}
                 line.over.store(true, Ordering::SeqCst);
             });
         }
@@ -145,11 +144,11 @@ impl World {
 }
 
 impl Line {
-    fn holds(&self) -> bool {
+    fn is_open(&self) -> bool {
         !self.over.load(Ordering::SeqCst) && self.world.cuts.load(Ordering::SeqCst) == self.born
     }
 
-    /// Passes on what there is; none at the end of the connection.
+    /// Forwards the bytes that are available. Returns none at the end of the connection.
     fn pass(&self, reply: bool) -> Option<()> {
         let (mut from, to) =
             if reply { (&self.server, &self.client) } else { (&self.client, &self.server) };
@@ -158,11 +157,11 @@ impl Line {
         let room = match weather {
             Weather::Closed => return None,
             Weather::Silent => {
-                thread::park_timeout(BLINK);
+                thread::park_timeout(POLL_INTERVAL);
                 return Some(());
             }
             Weather::Slow => {
-                thread::park_timeout(BLINK);
+                thread::park_timeout(POLL_INTERVAL);
                 &mut buffer[..512]
             }
             Weather::Clear => &mut buffer[..],
@@ -179,7 +178,7 @@ impl Line {
         };
         if (0..there as i64).contains(&left) {
             self.write(to, &room[..left as usize])?;
-            // What is closed without lingering is reset.
+            // A close with a linger time of zero sends a reset.
             TcpSocket::from_std_stream(to.try_clone().unwrap()).set_zero_linger().unwrap();
             self.world.resets.fetch_add(1, Ordering::SeqCst);
             return None;
@@ -191,7 +190,7 @@ impl Line {
         while !bytes.is_empty() {
             match to.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
-                Err(error) if waits(&error) && self.holds() => {}
+                Err(error) if waits(&error) && self.is_open() => {}
                 Err(_) => return None,
             }
         }

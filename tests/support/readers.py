@@ -1,24 +1,24 @@
 #!/usr/bin/env python3
-"""Reads every Delta table below a folder with readers that are not ours, and compares what they see.
+"""Reads every Delta table below a folder with independent readers, and compares their rows.
 
     readers.py LAKE [--versions | --oracle FOLDER] [--table NAME]…
 
-Readers: DuckDB's `delta_scan`, the Python package of delta-rs, its `to_pyarrow_table` and `to_pandas` for tables that have declared
-no deletion vectors, and chDB where it is installed. The first that there is speaks; the others must agree with it, row for row as
-multisets. One that is not installed is named on stderr, with why.
+Readers: DuckDB's `delta_scan`, the Python package of delta-rs, its `to_pyarrow_table` and `to_pandas` for tables without
+deletion vectors, and chDB if it is installed. The rows of the first installed reader are the reference; the others must have the
+same multiset of rows. For a reader that is not installed, the reason is printed on stderr.
 
-Printed is {table: {version: [row, …]}}: of the latest version, or with --versions of each that the log still has.
+It prints {table: {version: [row, …]}}: the latest version, or with --versions each version in the log.
 A table's name is its path below LAKE. Rows are objects, sorted by their JSON text with sorted keys; timestamps are
 integer microseconds since 1970 in UTC, bytes are base64.
 
-FOLDER holds `<n>.json` for each commit n of the lake: what oracle.py prints for the ranges that n binds. Then every version
-is read, and held against the oracle: the version whose `txn` is the greatest up to n must show what the oracle says at n; one
-that is no commit must say that it changes nothing, and show what the one before it shows. The last one is also asked for rows
-by the value of each column, which readers find by the statistics of files. Printed is how much was compared:
-{"readers": [name, …], "versions": …, "commits": …, "compactions": …, "vectors": …, "plain": {table: …}}, the last by table how many
-versions those could read that know no deletion vectors.
+FOLDER has `<n>.json` for each commit n of the lake: the output of oracle.py for the ranges that n binds. Then every version is
+compared with the oracle. The version with the greatest `txn` up to n must have the oracle's rows at n. A version that is no
+commit must be marked as changing no data, and must have the rows of the one before it. In the last version, rows are also queried
+by the value of each column, which makes readers use the statistics of files. It prints the number of comparisons:
+{"readers": [name, …], "versions": …, "commits": …, "compactions": …, "vectors": …, "plain": {table: …}}. The last counts, by table,
+the versions that readers without support for deletion vectors could read.
 
-Exit codes: 0 they agree · 1 they differ, or a table can't be read · 2 usage · 3 no reader is installed.
+Exit codes: 0 all agree · 1 they differ, or a table can't be read · 2 usage · 3 no reader is installed.
 """
 
 import argparse
@@ -34,7 +34,7 @@ SHOWN = 5
 
 
 class DuckDb:
-    """`delta_scan`: the extension comes as a Python package, so nothing is downloaded at run time."""
+    """DuckDB's `delta_scan`. Its extension is a Python package, so nothing is downloaded at run time."""
 
     name = "duckdb"
 
@@ -49,7 +49,7 @@ class DuckDb:
     def rows(self, path, version):
         source = f"delta_scan({quoted(path)}, version => {version})"
         types = {name: kind for name, kind, *_ in self.connection.execute(f"DESCRIBE SELECT * FROM {source}").fetchall()}
-        # As Python objects, timestamps would need a package for time zones and a year after 0.
+        # As Python objects, timestamps would need a time zone package and a year after 0.
         columns = [f'epoch_us("{name}")' if kind.startswith("TIMESTAMP") else f'"{name}"' for name, kind in types.items()]
         found = self.connection.execute(f"SELECT {', '.join(columns)} FROM {source}").fetchall()
         return [dict(zip(types, row)) for row in found]
@@ -62,7 +62,7 @@ class DuckDb:
 
 
 class DeltaRs:
-    """DataFusion over delta-rs; `to_pyarrow_table` does not know deletion vectors, the query builder does."""
+    """DataFusion over delta-rs. The query builder supports deletion vectors; `to_pyarrow_table` does not."""
 
     name = "deltalake"
 
@@ -92,7 +92,7 @@ class DeltaRs:
 
 
 class Pandas:
-    """The readers of delta-rs that refuse a table which has declared deletion vectors, as others do."""
+    """The readers of delta-rs that refuse tables with deletion vectors, like many others."""
 
     name = "to_pandas"
 
@@ -118,7 +118,7 @@ class Pandas:
 
 
 class ChDb:
-    """ClickHouse in a process: `deltaLakeLocal`. Its arrays know no null and its strings no encoding, see `loosely`."""
+    """ClickHouse in this process: `deltaLakeLocal`. Its arrays have no nulls and its strings no encoding, see `loosely`."""
 
     name = "chdb"
 
@@ -154,7 +154,7 @@ def quoted(path):
 
 
 def installed():
-    """The readers that there are; the others are named on stderr."""
+    """Returns the installed readers; prints the others on stderr."""
     found = []
     for reader in READERS:
         try:
@@ -165,7 +165,7 @@ def installed():
 
 
 def tables(lake):
-    """(name, path) of every table below `lake`, or of `lake` itself if it is one."""
+    """Returns (name, path) of every table below `lake`, or of `lake` itself if it is one."""
     found = []
     for folder, inner, _ in os.walk(lake):
         if "_delta_log" in inner:
@@ -175,7 +175,7 @@ def tables(lake):
 
 
 def versions(path):
-    """The versions whose commits are in the log, ascending."""
+    """Returns the versions in the log, ascending."""
     names = (re.fullmatch(r"([0-9]{20})\.json", name) for name in os.listdir(os.path.join(path, "_delta_log")))
     return sorted(int(match[1]) for match in names if match)
 
@@ -186,7 +186,7 @@ def exact(row):
 
 
 def loosely(row):
-    """The canonical text of a row as far as ClickHouse can tell: no null arrays, no text but bytes, no type of a number."""
+    """Returns the canonical text of a row with the types of ClickHouse: no null arrays, bytes for text, untyped numbers."""
 
     def plain(value):
         if isinstance(value, str):
@@ -201,12 +201,12 @@ def loosely(row):
 
 
 def reads(reader, path, version):
-    """Whether a reader is one that this version is meant for."""
+    """Returns true if a reader supports this version."""
     return not hasattr(reader, "reads") or reader.reads(path, version)
 
 
 def compare(readers, name, path, version):
-    """The canonical rows of a version, and what the readers do not agree about."""
+    """Returns the canonical rows of a version, and the differences between the readers."""
     seen, complaints = {}, []
     for reader in readers:
         try:
@@ -225,7 +225,7 @@ def compare(readers, name, path, version):
 
 
 def differences(what, first, mine, other, theirs):
-    """What `first` and `other` do not agree about, given the canonical rows of both."""
+    """Returns the differences between the canonical rows of `first` and `other`."""
     mine, theirs = collections.Counter(mine), collections.Counter(theirs)
     complaints = []
     for reader, only in ((first, mine - theirs), (other, theirs - mine)):
@@ -236,7 +236,7 @@ def differences(what, first, mine, other, theirs):
 
 
 def skip(readers, name, path, version, rows):
-    """What readers find wrong who skip files by their statistics: they count too few where a statistic is wrong."""
+    """Returns the errors of readers that skip files by statistics: a wrong statistic makes them miss rows."""
     complaints, rows = [], [json.loads(row) for row in rows]
     types = {field["name"]: field["type"] for field in fields(path)}
     for column in (column for column in types if types[column] != "binary"):
@@ -259,25 +259,25 @@ def skip(readers, name, path, version, rows):
 
 
 def fields(path):
-    """The columns of a table, as its first version tells them."""
+    """Returns the columns of a table, from its first version."""
     made = next(action["metaData"] for action in log(path, 0) if "metaData" in action)
     return json.loads(made["schemaString"])["fields"]
 
 
 def oracle(folder):
-    """What the oracle says: commit -> table -> canonical rows."""
-    said = {}
+    """Loads the oracle's output: commit -> table -> canonical rows."""
+    expected = {}
     for file in os.listdir(folder):
         with open(os.path.join(folder, file), encoding="utf-8") as text:
             found = json.load(text)
         tables = {name: [exact(row) for row in rows] for part in ("tables", "views") for name, rows in found[part].items()}
         tables["dead_letters"] = [letter(topic.rpartition(".")[2], *place) for topic, *place, _ in found["dead_letters"]]
-        said[int(file.removesuffix(".json"))] = tables
-    return said
+        expected[int(file.removesuffix(".json"))] = tables
+    return expected
 
 
 def letter(topic, partition, position):
-    """A dead letter as far as the oracle knows it: where it came from."""
+    """Returns the fields of a dead letter that the oracle has: its origin."""
     return f"{topic} {partition} {position}"
 
 
@@ -287,11 +287,11 @@ def log(path, version):
         return [json.loads(line) for line in text]
 
 
-def follow(readers, name, path, said, count, plain):
-    """Reads a table at every version and holds it against what is `said`; returns what is wrong."""
+def follow(readers, name, path, expected, count, plain):
+    """Reads a table at every version, compares it with the oracle's `expected` rows, and returns the differences."""
     table = name.partition("_")[2] if name.endswith("_table") else name
     logs = {version: log(path, version) for version in versions(path)}
-    # A new table is what commit 0 would have made.
+    # A new table counts as commit 0.
     made = {version: next((a["txn"]["version"] for a in actions if "txn" in a), None) for version, actions in logs.items()}
     made[0] = 0
     complaints, last, before = [], -1, []
@@ -306,21 +306,21 @@ def follow(readers, name, path, said, count, plain):
         plain[name] += any(hasattr(reader, "reads") and reads(reader, path, version) for reader in readers)
         count["vectors"] += sum("add" in action and "deletionVector" in action["add"] for action in logs[version])
         if n is None:
-            # The others are those by which a run has taken the table over.
+            # The others record the takeover of the table by a run.
             count["compactions"] += bool(files)
             if any(file["dataChange"] for file in files):
                 complaints.append(f"{what} changes the table, but is no commit")
             complaints += differences(what, "the version before", before, "this", rows)
             continue
-        if n <= last or n not in said and version > 0:
-            complaints.append(f"{what} is commit {n}, which comes after {last}, or of which the oracle says nothing")
-        later = min((m for m in made.values() if m is not None and m > n), default=max(said) + 1)
+        if n <= last or n not in expected and version > 0:
+            complaints.append(f"{what} is commit {n}, which comes after {last}, or which the oracle lacks")
+        later = min((m for m in made.values() if m is not None and m > n), default=max(expected) + 1)
         seen = rows
         if table == "dead_letters":
             seen = [letter(row["topic"], row["partition"], row["position"]) for row in map(json.loads, rows)]
-        for m in (m for m in said if n <= m < later):
+        for m in (m for m in expected if n <= m < later):
             count["commits"] += 1
-            complaints += differences(f"{what}, commit {m}", "the oracle", said[m][table], "the readers", seen)
+            complaints += differences(f"{what}, commit {m}", "the oracle", expected[m][table], "the readers", seen)
         last, before = n, rows
     return complaints + skip(readers, name, path, version, rows)
 
@@ -329,7 +329,7 @@ def main():
     command = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     command.add_argument("lake", metavar="LAKE")
     command.add_argument("--versions", action="store_true", help="every version, not only the latest")
-    command.add_argument("--oracle", metavar="FOLDER", help="hold every version against what the oracle said")
+    command.add_argument("--oracle", metavar="FOLDER", help="compare every version with the output of the oracle")
     command.add_argument("--table", action="append", metavar="NAME", help="only the table of this name")
     options = command.parse_args()
     if not os.path.isdir(options.lake):
@@ -340,13 +340,13 @@ def main():
         return 3
     print("compared:", ", ".join(reader.name for reader in readers), file=sys.stderr)
     answer, complaints = {}, []
-    said, count = oracle(options.oracle) if options.oracle else None, collections.Counter(versions=0, commits=0, compactions=0, vectors=0)
+    expected, count = oracle(options.oracle) if options.oracle else None, collections.Counter(versions=0, commits=0, compactions=0, vectors=0)
     plain = collections.Counter()
     for name, path in tables(lake):
         if options.table and name not in options.table:
             continue
-        if said:
-            complaints += follow(readers, name, path, said, count, plain)
+        if expected:
+            complaints += follow(readers, name, path, expected, count, plain)
             continue
         known = versions(path)
         for version in known if options.versions else known[-1:]:
@@ -354,7 +354,7 @@ def main():
             complaints += found
             if rows is not None:
                 answer.setdefault(name, {})[version] = [json.loads(row) for row in rows]
-    print(json.dumps({"readers": [reader.name for reader in readers], **count, "plain": plain} if said else answer))
+    print(json.dumps({"readers": [reader.name for reader in readers], **count, "plain": plain} if expected else answer))
     for complaint in complaints:
         print(complaint, file=sys.stderr)
     return 1 if complaints else 0

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Reads Delta tables in a bucket with readers that are not ours, each with its own S3 client.
+"""Reads Delta tables in a bucket with independent readers, each with its own S3 client.
 
     s3_reader.py LAKE TABLE…
 
-What reaches the bucket is in the environment, as AWS_ENDPOINT_URL and so on. Printed is {reader: {table: [row, …]}} of the
-latest version, rows as readers.py has them. A reader that can't be had is named on stderr, with why.
+Endpoint and credentials are in the environment, as AWS_ENDPOINT_URL and so on. It prints {reader: {table: [row, …]}} of the
+latest version, with rows in the form of readers.py. For a reader that can't be loaded it prints the reason on stderr.
 """
 
 import json
@@ -26,7 +26,7 @@ def duckdb():
     from duckdb_extensions import import_extension
 
     reader = readers.DuckDb()
-    import_extension("httpfs")  # It knows secrets for S3.
+    import_extension("httpfs")  # It provides secrets for S3.
     settings = {
         "KEY_ID": os.environ["AWS_ACCESS_KEY_ID"],
         "SECRET": os.environ["AWS_SECRET_ACCESS_KEY"],

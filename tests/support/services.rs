@@ -1,5 +1,5 @@
-//! Real servers for the tests, which `tests/services/up` starts; where one can't be had, its tests
-//! say that they are skipped.
+//! Real servers for the tests, started by `tests/services/up`. Where a server can't be started, its
+//! tests report that they are skipped.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -7,27 +7,26 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-/// The process whose tests these are: what they started ends with it.
+/// The environment variable with the process whose end also ends the started servers.
 pub(crate) const UNTIL: &str = "UNTIL";
 
-/// Says that something is not tested here and why, on standard error, past the capture of tests
-/// that pass.
+/// Reports a skipped test on standard error, past the output capture of passing tests.
 pub(crate) fn skipped(why: impl std::fmt::Display) {
     let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
-/// The number of the process that `cargo test` has started.
+/// The id of the process that `cargo test` started.
 pub(crate) fn runner() -> String {
     std::env::var(UNTIL).unwrap_or_else(|_| std::process::id().to_string())
 }
 
-/// Where a service is, by the names that its script prints; `None`, and the reason on standard
-/// error, where it can't be had.
+/// Returns the addresses of a service, by the names that its script prints. Where it can't be
+/// started, returns `None` and prints the reason on standard error.
 pub(crate) fn service(name: &str) -> Option<BTreeMap<String, String>> {
-    static KNOWN: Mutex<BTreeMap<String, Option<BTreeMap<String, String>>>> =
+    static CACHE: Mutex<BTreeMap<String, Option<BTreeMap<String, String>>>> =
         Mutex::new(BTreeMap::new());
-    let mut known = KNOWN.lock().unwrap();
-    let found = known.entry(name.to_string()).or_insert_with(|| {
+    let mut cache = CACHE.lock().unwrap();
+    let found = cache.entry(name.to_string()).or_insert_with(|| {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/services/up");
         let output =
             Command::new("bash").arg(script).arg(name).env(UNTIL, runner()).output().ok()?;

@@ -1,5 +1,5 @@
-//! An object store in memory whose requests break when told: what is lost may be the request or
-//! only its answer.
+//! An object store in memory whose requests fail on request: either the request is lost or only its
+//! response.
 
 use std::fmt;
 use std::pin::Pin;
@@ -17,14 +17,14 @@ use watershed::store::Store;
 
 use super::broken::Fuse;
 
-/// A store on `objects` whose puts and gets go through `fuse`.
+/// A store on `objects` whose puts and gets fail when `fuse` does.
 pub(crate) fn shaky(objects: &Arc<InMemory>, fuse: Fuse) -> Store {
     Store::objects(Arc::new(Shaky { objects: objects.clone(), fuse, careless: false }), "state")
         .unwrap()
 }
 
-/// A store on `objects` that creates an object though there is one, as servers do that don't know
-/// conditions.
+/// A store on `objects` that overwrites an existing object on create, like servers that ignore the
+/// condition.
 pub(crate) fn careless(objects: &Arc<InMemory>) -> Store {
     Store::objects(
         Arc::new(Shaky { objects: objects.clone(), fuse: Fuse::sound(), careless: true }),
@@ -54,7 +54,7 @@ impl fmt::Display for Shaky {
 type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T>> + Send + 'a>>;
 
 impl Shaky {
-    /// The request in memory is over as soon as it is begun, so it may be done within the call.
+    /// Requests in memory complete at the first poll, so one call runs the whole request.
     fn request<'a, T: Send + 'a>(&'a self, request: Answer<'a, T>) -> Answer<'a, T> {
         let mut answer = None;
         let broken = self.fuse.call("request", || {

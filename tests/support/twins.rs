@@ -1,12 +1,12 @@
-//! Texts that collide: for a hash without a key they are one, as anybody can make them who knows
-//! it.
+//! Colliding texts: equal under a hash without a key, as anybody who has the algorithm can craft
+//! them.
 
-/// Returns two texts of 1,000 letters and digits. With `before` bytes in front, they have one
-/// XXH3-128 without a key.
+/// Returns two texts of 1,000 letters and digits. Behind `before` bytes of prefix, both have the
+/// same unkeyed XXH3-128.
 ///
-/// That hash adds up, for each 8 bytes, the product of their halves after XOR with a public secret.
-/// In the two places here the upper halves are equal after it, so that the lower halves may swap a
-/// bit.
+/// For each 8 bytes, that hash adds the product of their halves after an XOR with a public secret.
+/// At the two places here the upper halves are equal after the XOR. Swapping a bit between the
+/// lower halves keeps the sum.
 pub(crate) fn twins(before: usize) -> [String; 2] {
     [("a", "c"), ("c", "a")].map(|(one, other)| {
         let mut text = "x".repeat(1000);

@@ -16,7 +16,7 @@ use watershed::store::Store;
 use watershed::{StreamsBuilder, Topology};
 
 use super::World;
-use crate::support::PATIENCE;
+use crate::support::EVENT_TIMEOUT;
 
 /// The number of scripts that run at a time, and the number of those that run now.
 const SCRIPTS_AT_ONCE: usize = 3;
@@ -134,7 +134,7 @@ impl Scene {
         let run = std::thread::spawn(move || streams.run(config));
         let until = |records: u64| {
             loop {
-                match receiver.recv_timeout(PATIENCE) {
+                match receiver.recv_timeout(EVENT_TIMEOUT) {
                     Ok(Milestone::Committed(visible)) if visible >= records => return,
                     Ok(_) => {}
                     Err(RecvTimeoutError::Timeout) => {
