@@ -1,4 +1,4 @@
-//! What a run says before it starts.
+//! The checks of a run before it starts.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use super::{program, row};
 use crate::support::broken::{Fuse, Log, Seen};
 use crate::support::{pair, parsed, stream, table};
 
-/// A log with a name of its own.
+/// A log with its own name.
 fn log(name: &str, records: &str) -> Log {
     let log = MemoryLog::default();
     parsed(records).for_each(|(key, value)| {
@@ -170,7 +170,7 @@ fn describe_lists_the_steps_and_the_rows_of_the_sinks() {
     );
 }
 
-/// A log of which no partition is open until so many are being opened, and some then can't be.
+/// A log whose partitions open only after `all` opens have begun. Those in `broken` then fail.
 struct Together {
     log: MemoryLog,
     opening: Arc<(Mutex<usize>, Condvar)>,

@@ -1,4 +1,4 @@
-//! Runs that take over from one that is still arranging a Delta table anew.
+//! A run takes over from one that is compacting a Delta table.
 
 use std::any::Any;
 use std::ops::Range;
@@ -19,10 +19,10 @@ use super::Following;
 use crate::support::broken::Fuse;
 use crate::support::{pair, shown, table};
 
-/// Commits after which a table that is never written anew has a compaction due.
-const MANY: u64 = 32;
+/// The number of commits after which an append-only table is due for compaction.
+const DUE_COMMITS: u64 = 32;
 
-/// A log and a lake of one table, which outlive runs.
+/// A log and a lake with one table, which outlive runs.
 struct Lake {
     log: MemoryLog,
     folder: tempfile::TempDir,
@@ -49,7 +49,7 @@ impl Lake {
             Delta::table(&self.url("kept")).unwrap().rewrite_below(0).checkpoint_every(10_000);
         Streams::new(topology)
             .source("rows", self.log.clone())
-            .sink("kept", Breaking { kept, fuse: fuse.clone() })
+            .sink("kept", FailingTable { kept, fuse: fuse.clone() })
     }
 
     fn config(&self) -> Config {
@@ -69,11 +69,11 @@ impl Lake {
     }
 
     fn follow_on(&self, fuse: &Fuse) -> Following {
-        let (tell, told) = channel();
+        let (sender, milestones) = channel();
         let stop = Stop::default();
         let milestone = Box::new(move |milestone| {
-            // The receiver may have stopped waiting.
-            let _ = tell.send(milestone);
+            // The receiver may be gone.
+            let _ = sender.send(milestone);
         });
         let commit_every = std::time::Duration::ZERO;
         let config = Config {
@@ -84,14 +84,14 @@ impl Lake {
             ..self.config()
         };
         let streams = self.streams(fuse);
-        Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
+        Following { stop, milestones, thread: std::thread::spawn(move || streams.run(config)) }
     }
 
-    /// A run that follows and has written so many small files that it is making one of them. It
-    /// takes that over when it next has something to do, or ends.
+    /// Starts a run that follows, and commits until it compacts its small files in the background.
+    /// The run publishes the result with its next commit or at its end.
     fn compacting(&self, fuse: &Fuse) -> Following {
         let run = self.follow_on(fuse);
-        for key in 0..MANY {
+        for key in 0..DUE_COMMITS {
             self.append(key, key);
             run.until(key + 1);
         }
@@ -109,16 +109,16 @@ impl Lake {
         rows
     }
 
-    /// The rows that are to be there: each key with itself, and `changed` with 7.
+    /// The expected rows: each key with an equal value, but `changed` with 7.
     fn expected(changed: u64) -> Vec<String> {
-        let mut rows: Vec<_> = (0..MANY)
+        let mut rows: Vec<_> = (0..DUE_COMMITS)
             .map(|key| format!("{key}={}", if key == changed { 7 } else { key }))
             .collect();
         rows.sort();
         rows
     }
 
-    /// Returns true if a version of the table has moved rows.
+    /// Returns true if a version of the table is a compaction.
     fn compacted(&self) -> bool {
         let log = Store::open(&self.url("kept/_delta_log")).unwrap();
         let versions = log.list("").unwrap();
@@ -128,20 +128,20 @@ impl Lake {
     }
 }
 
-/// A table whose commits hang on a fuse, and whose housekeeping does not.
-struct Breaking {
+/// A table whose commits fail when `fuse` does; its maintenance never fails.
+struct FailingTable {
     kept: Delta,
     fuse: Fuse,
 }
 
-impl Sink for Breaking {
+impl Sink for FailingTable {
     fn describe(&self) -> String {
         self.kept.describe()
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let committer = self.kept.open(schema, context)?;
-        Ok(Box::new(Breaks { committer, fuse: self.fuse.clone() }))
+        Ok(Box::new(FailingCommitter { committer, fuse: self.fuse.clone() }))
     }
 
     fn writers(
@@ -155,12 +155,12 @@ impl Sink for Breaking {
     }
 }
 
-struct Breaks {
+struct FailingCommitter {
     committer: Box<dyn Committer>,
     fuse: Fuse,
 }
 
-impl Committer for Breaks {
+impl Committer for FailingCommitter {
     fn brief(&mut self) -> Result<Json> {
         self.committer.brief()
     }
@@ -203,17 +203,17 @@ fn a_superseded_run_leaves_the_table_alone_at_its_end() {
     let lake = Lake::new();
     let older = lake.compacting(&Fuse::sound());
     let newer = lake.follow();
-    newer.wait(|milestone| milestone == Milestone::Answered(MANY));
+    newer.wait(|milestone| milestone == Milestone::Answered(DUE_COMMITS));
     older.stop.stop();
     older.end().unwrap();
     assert!(!lake.compacted());
     lake.append(3, 7);
-    newer.until(MANY + 1);
+    newer.until(DUE_COMMITS + 1);
     assert_eq!(lake.rows(), Lake::expected(3));
     newer.stop.stop();
     newer.end().unwrap();
     lake.append(4, 4);
-    assert_eq!(lake.run().unwrap().recovered, MANY + 1);
+    assert_eq!(lake.run().unwrap().recovered, DUE_COMMITS + 1);
     assert_eq!(lake.rows(), Lake::expected(3));
 }
 
@@ -222,15 +222,15 @@ fn a_superseded_run_compacts_nothing() {
     let lake = Lake::new();
     let older = lake.compacting(&Fuse::sound());
     let newer = lake.follow();
-    newer.wait(|milestone| milestone == Milestone::Answered(MANY));
+    newer.wait(|milestone| milestone == Milestone::Answered(DUE_COMMITS));
     lake.append(3, 7);
-    newer.until(MANY + 1);
+    newer.until(DUE_COMMITS + 1);
     let error = older.end().unwrap_err();
     assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Superseded, 76), "{error}");
     assert!(!lake.compacted());
     newer.stop.stop();
     newer.end().unwrap();
-    assert_eq!(lake.run().unwrap().recovered, MANY + 1);
+    assert_eq!(lake.run().unwrap().recovered, DUE_COMMITS + 1);
     assert_eq!(lake.rows(), Lake::expected(3));
 }
 
@@ -238,13 +238,13 @@ fn a_superseded_run_compacts_nothing() {
 fn a_failed_commit_prevents_compaction_and_is_shown_later() {
     for late in [false, true] {
         let lake = Lake::new();
-        let older = lake.compacting(&Fuse::at(MANY as i64 + 1, late));
+        let older = lake.compacting(&Fuse::at(DUE_COMMITS as i64 + 1, late));
         lake.append(3, 7);
         let error = older.end().unwrap_err();
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Connect, 69), "{error}");
         assert!(!lake.compacted());
         for _ in 0..2 {
-            assert_eq!(lake.run().unwrap().recovered, MANY + 1);
+            assert_eq!(lake.run().unwrap().recovered, DUE_COMMITS + 1);
             assert_eq!(lake.rows(), Lake::expected(3));
         }
     }

@@ -1,4 +1,4 @@
-//! A run may die at any call: the next one leads to what a run shows that never died.
+//! A run may crash at any call. The next run ends with the same rows as one that never crashed.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -15,15 +15,15 @@ use crate::support::bucket::bucket;
 use crate::support::shaky::shaky;
 use crate::support::{pair, table};
 
-/// Dies at call 1, 2, 3 … of a world's sources and sinks until a run is through; after each death
-/// `after` looks at the world.
+/// Crashes at call 1, 2, 3 … of a world's sources and sinks until a run succeeds. `after` checks
+/// the world after each crash.
 fn campaign(late: bool, world: impl Fn() -> World, after: impl Fn(&World, i64)) -> i64 {
     for call in 1..1000 {
         let (world, fuse) = (world(), Fuse::at(call, late));
         let result = world.bound(program(), &fuse).run(world.config(1 + call as usize % 3));
         if !fuse.broken() {
             result.unwrap();
-            assert_eq!(world.shown(), world.afresh());
+            assert_eq!(world.shown(), world.fresh_run());
             return call;
         }
         let error = result.unwrap_err();
@@ -34,24 +34,24 @@ fn campaign(late: bool, world: impl Fn() -> World, after: impl Fn(&World, i64)) 
     panic!("the run is never through")
 }
 
-/// The next run makes it good, though other workers make it and there is more to read.
-fn made_good(world: &World, call: i64) {
+/// The next run recovers, even with another number of workers and with more records.
+fn recovers(world: &World, call: i64) {
     if call % 2 == 0 {
         world.more();
     }
     let summary = world.run(1 + call as usize % 2).unwrap();
-    assert_eq!(world.shown(), world.afresh(), "after a death at call {call}");
+    assert_eq!(world.shown(), world.fresh_run(), "after a death at call {call}");
     assert!(summary.topics.values().all(|topic| topic.balances()));
 }
 
 #[test]
 fn the_next_run_recovers_from_a_crash_before_any_call() {
-    assert!(campaign(false, World::busy, made_good) > 20);
+    assert!(campaign(false, World::busy, recovers) > 20);
 }
 
 #[test]
 fn the_next_run_recovers_from_a_crash_after_any_call() {
-    assert!(campaign(true, World::busy, made_good) > 20);
+    assert!(campaign(true, World::busy, recovers) > 20);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn the_next_run_recovers_from_a_crash_of_a_continued_run() {
         world.more();
         world
     };
-    assert!(campaign(true, continued, made_good) > 20);
+    assert!(campaign(true, continued, recovers) > 20);
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn the_next_run_recovers_from_a_state_on_s3_after_any_crash() {
         let state = format!("{url}/{}", count.fetch_add(1, Ordering::Relaxed));
         World { state: Some(Store::open(&state).unwrap()), ..World::busy() }
     };
-    assert!(campaign(true, world, made_good) > 20);
+    assert!(campaign(true, world, recovers) > 20);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_run_recovers_from_many_crashes_in_a_row() {
         world.more();
     }
     world.run(2).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }
 
 #[test]
@@ -102,7 +102,7 @@ fn a_failed_request_of_the_state_loses_and_repeats_nothing() {
                 break;
             }
             assert_eq!(result.unwrap_err().kind(), ErrorKind::Connect);
-            made_good(&world, call);
+            recovers(&world, call);
         }
     }
 }
@@ -111,25 +111,25 @@ fn a_failed_request_of_the_state_loses_and_repeats_nothing() {
 fn the_next_run_shows_a_decided_commit_without_new_records() {
     for topic in SINKS {
         let world = World::busy();
-        // A sink is opened, makes a brief and writers, verifies the rows that were found, stages
-        // and commits: it dies at the sixth call.
+        // The calls of a sink: open, brief, writers, recovered, stage, commit. It fails at the
+        // sixth.
         let dies = |other: &str| if other == topic { Fuse::at(6, false) } else { Fuse::sound() };
         let streams = world.bound_by(program(), dies);
         let config = Config { commit_every: Duration::from_secs(60), ..world.config(2) };
         assert_eq!(streams.run(config).unwrap_err().to_string(), "commit broke");
-        let afresh = world.afresh();
+        let fresh_run = world.fresh_run();
         assert!(world.shown().iter().all(|(t, rows)| if *t == topic {
             rows.is_empty()
         } else {
-            *rows == afresh[t]
+            *rows == fresh_run[t]
         }));
         assert_eq!(world.run(1).unwrap().committed, 1);
-        assert_eq!(world.shown(), afresh);
+        assert_eq!(world.shown(), fresh_run);
         assert!(world.commits().values().all(|commits| commits.len() == 1 && commits[0].0 == 1));
     }
 }
 
-/// A log that is not what it should be.
+/// A log whose reader panics.
 struct Panics;
 
 impl Source for Panics {
@@ -177,7 +177,8 @@ fn a_closure_that_panics_ends_the_run_and_nothing_is_committed() {
         let streams = Streams::new(panics)
             .source("rows", world.logs["rows"].clone())
             .sink("kept", out.clone());
-        // What came before the 9 may have been committed by itself: here all of it is one commit.
+        // The records before the 9 could be a commit of their own; a long interval makes one
+        // commit.
         let config = Config { commit_every: Duration::from_secs(60), ..world.config(workers) };
         let error = streams.run(config).unwrap_err();
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Internal, 70), "{error}");

@@ -1,5 +1,5 @@
-//! What comes while a run follows shows by itself: nothing else need come, from nowhere, and what
-//! is waited for has a name.
+//! A run that follows processes each record as it arrives, without further records. Progress
+//! reports name the partition that holds the run back.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -17,7 +17,7 @@ use crate::support::{EVENT_TIMEOUT, pair, table};
 
 #[test]
 fn a_single_record_is_answered_and_committed() {
-    // The next commit is due at once, or it must be waited for.
+    // The next commit is due at once, or after an interval.
     for commit_every in [Duration::ZERO, Duration::from_millis(300)] {
         let world = World::new();
         let run = world.follow_every(commit_every);
@@ -43,7 +43,7 @@ fn a_single_record_is_answered_and_committed() {
     }
 }
 
-/// Waits until the answers know just `records`, and the sinks show what they make.
+/// Waits until exactly `records` records are in the answers and in the sinks.
 fn shows(run: &Following, records: u64) {
     let mut due = vec![Milestone::Answered(records), Milestone::Committed(records)];
     run.wait(|milestone| {
@@ -52,12 +52,12 @@ fn shows(run: &Following, records: u64) {
     });
 }
 
-/// A log whose partition 1 gives nothing until it is let, and says that so many bytes are left of
-/// it.
+/// A log whose partition 1 returns nothing until it is released. Meanwhile it reports `left` unread
+/// bytes.
 struct Stuck {
     log: MemoryLog,
     left: u64,
-    free: Arc<AtomicBool>,
+    released: Arc<AtomicBool>,
 }
 
 impl Source for Stuck {
@@ -71,31 +71,31 @@ impl Source for Stuck {
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         let inner = self.log.open(partition, from, follow)?;
-        let free = if partition == 1 { self.free.clone() } else { Arc::new(true.into()) };
-        Ok(Box::new(Held { inner, left: self.left, free }))
+        let released = if partition == 1 { self.released.clone() } else { Arc::new(true.into()) };
+        Ok(Box::new(StuckPartition { inner, left: self.left, released }))
     }
 }
 
-struct Held {
+struct StuckPartition {
     inner: Box<dyn Partition>,
     left: u64,
-    free: Arc<AtomicBool>,
+    released: Arc<AtomicBool>,
 }
 
-impl Partition for Held {
+impl Partition for StuckPartition {
     fn poll(&mut self) -> Result<Poll> {
-        if self.free.load(Ordering::SeqCst) { self.inner.poll() } else { Ok(Poll::Idle) }
+        if self.released.load(Ordering::SeqCst) { self.inner.poll() } else { Ok(Poll::Idle) }
     }
 
     fn remaining(&self) -> u64 {
-        if self.free.load(Ordering::SeqCst) { 0 } else { self.left }
+        if self.released.load(Ordering::SeqCst) { 0 } else { self.left }
     }
 }
 
-/// A run that copies such a log, and what it tells.
+/// A run that copies such a log, with its progress reports.
 struct Copying {
     log: MemoryLog,
-    free: Arc<AtomicBool>,
+    released: Arc<AtomicBool>,
     out: MemoryTable,
     run: Following,
     holds: Receiver<Holds>,
@@ -103,32 +103,32 @@ struct Copying {
 
 impl Copying {
     fn start(left: u64, follow: bool) -> Self {
-        let free = Arc::<AtomicBool>::default();
-        Self::of(follow, free.clone(), |log| Stuck { log, left, free })
+        let released = Arc::<AtomicBool>::default();
+        Self::of(follow, released.clone(), |log| Stuck { log, left, released })
     }
 
-    /// Copies what is made of a log with a record in each of three partitions.
+    /// Starts a copy of a log with one record in each of three partitions.
     fn of<S: Source + 'static>(
         follow: bool,
-        free: Arc<AtomicBool>,
+        released: Arc<AtomicBool>,
         source: impl FnOnce(MemoryLog) -> S,
     ) -> Self {
         let (log, out, stop) = (MemoryLog::default(), MemoryTable::default(), Stop::default());
         for (partition, key) in [b"a", b"b", b"c"].into_iter().enumerate() {
             log.append(partition as u32, Some(key), Some(b"1"));
         }
-        let ((tell, told), (say, holds)) = (channel(), channel());
+        let ((sender, milestones), (holds_sender, holds)) = (channel(), channel());
         let config = Config {
             workers: 2,
             follow,
             commit_every: Duration::ZERO,
             stop: stop.clone(),
-            // Who no longer waits needs no telling.
+            // The receiver may be gone.
             milestone: Some(Box::new(move |milestone| {
-                let _ = tell.send(milestone);
+                let _ = sender.send(milestone);
             })),
             progress: Some(Box::new(move |now| {
-                let _ = say.send(now.holds.clone());
+                let _ = holds_sender.send(now.holds.clone());
             })),
             ..Config::default()
         };
@@ -137,7 +137,7 @@ impl Copying {
             .source("rows", source(log.clone()))
             .sink("kept", out.clone());
         let thread: JoinHandle<Result<Summary>> = std::thread::spawn(move || streams.run(config));
-        Copying { log, free, out, run: Following { stop, told, thread }, holds }
+        Copying { log, released, out, run: Following { stop, milestones, thread }, holds }
     }
 
     fn until(&self, holds: &Holds) {
@@ -155,7 +155,7 @@ fn an_idle_partition_never_delays_another() {
         assert_eq!(copying.out.rows(), [row("a", n), row("c", 1)]);
     }
     copying.until(&Holds::Records);
-    copying.free.store(true, Ordering::SeqCst);
+    copying.released.store(true, Ordering::SeqCst);
     shows(&copying.run, 6);
     copying.run.stop.stop();
     assert_eq!(copying.run.end().unwrap().topics["rows"].read, 6);
@@ -166,12 +166,12 @@ fn an_idle_partition_never_delays_another() {
 fn progress_names_the_partition_that_holds_the_run() {
     let stuck = Holds::Partition("rows".into(), 1);
     assert_eq!(stuck.to_string(), "rows, partition 1");
-    // To its end a partition is waited for even if nobody knows what is left of it; one that is
-    // followed is when it is behind.
+    // A run to the end waits for a partition even if it reports no unread bytes. A run that follows
+    // waits only for one that is behind.
     for (left, follow) in [(7, false), (0, false), (7, true)] {
         let copying = Copying::start(left, follow);
         copying.until(&stuck);
-        copying.free.store(true, Ordering::SeqCst);
+        copying.released.store(true, Ordering::SeqCst);
         if follow {
             copying.until(&Holds::Records);
             copying.run.stop.stop();
@@ -181,10 +181,11 @@ fn progress_names_the_partition_that_holds_the_run() {
     }
 }
 
-/// A log that has one partition until it is let, and whose others can't be opened at once.
+/// A log with one partition at first. Three are there once it is released, and the first three
+/// attempts to open the new ones fail.
 struct Growing {
     log: MemoryLog,
-    free: Arc<AtomicBool>,
+    released: Arc<AtomicBool>,
     refusals: AtomicUsize,
     kind: fn(&'static str) -> Error,
 }
@@ -195,7 +196,7 @@ impl Source for Growing {
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        Ok(if self.free.load(Ordering::SeqCst) { vec![0, 1, 2] } else { vec![0] })
+        Ok(if self.released.load(Ordering::SeqCst) { vec![0, 1, 2] } else { vec![0] })
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
@@ -209,23 +210,23 @@ impl Source for Growing {
 #[test]
 fn a_new_partition_is_retried_until_it_opens_or_is_invalid() {
     let start = |kind: fn(&'static str) -> Error| {
-        let free = Arc::<AtomicBool>::default();
-        Copying::of(true, free.clone(), |log| Growing {
+        let released = Arc::<AtomicBool>::default();
+        Copying::of(true, released.clone(), |log| Growing {
             log,
-            free,
+            released,
             refusals: AtomicUsize::new(0),
             kind,
         })
     };
     let copying = start(Error::connect);
     copying.run.until(1);
-    copying.free.store(true, Ordering::SeqCst);
+    copying.released.store(true, Ordering::SeqCst);
     shows(&copying.run, 3);
     copying.run.stop.stop();
     assert_eq!(copying.run.end().unwrap().topics["rows"].read, 3);
     assert_eq!(copying.out.rows(), [row("a", 1), row("b", 1), row("c", 1)]);
     let copying = start(Error::data);
     copying.run.until(1);
-    copying.free.store(true, Ordering::SeqCst);
+    copying.released.store(true, Ordering::SeqCst);
     assert_eq!(copying.run.end().unwrap_err().kind(), ErrorKind::Data);
 }

@@ -1,4 +1,4 @@
-//! Many partitions share few threads, and none of them waits long for another.
+//! Many partitions share few threads, and no partition delays another for long.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex};
@@ -13,25 +13,25 @@ use watershed::{Result, StreamsBuilder, Topology};
 use super::Following;
 use crate::support::{pair, table};
 
-/// Shared by the partitions of a log: the threads that read them, and a door that keeps some from
-/// giving anything.
+/// State that the partitions of a log share: the threads that poll them, and the gate that blocks
+/// some.
 #[derive(Default)]
-struct Desk {
+struct Gate {
     threads: Mutex<HashSet<ThreadId>>,
     open: Mutex<bool>,
     opened: Condvar,
 }
 
-/// A log of which each poll of a partition below `shut` takes until the desk opens.
-struct Counters {
+/// A log whose partitions below `blocked` block in each poll until the gate opens.
+struct GatedLog {
     log: MemoryLog,
-    shut: u32,
-    desk: Arc<Desk>,
+    blocked: u32,
+    gate: Arc<Gate>,
 }
 
-impl Source for Counters {
+impl Source for GatedLog {
     fn describe(&self) -> String {
-        "counters".into()
+        "gated".into()
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
@@ -40,47 +40,51 @@ impl Source for Counters {
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         let inner = self.log.open(partition, from, follow)?;
-        Ok(Box::new(Counter { inner, shut: partition < self.shut, desk: self.desk.clone() }))
+        Ok(Box::new(GatedPartition {
+            inner,
+            blocked: partition < self.blocked,
+            gate: self.gate.clone(),
+        }))
     }
 }
 
-struct Counter {
+struct GatedPartition {
     inner: Box<dyn Partition>,
-    shut: bool,
-    desk: Arc<Desk>,
+    blocked: bool,
+    gate: Arc<Gate>,
 }
 
-impl Partition for Counter {
+impl Partition for GatedPartition {
     fn poll(&mut self) -> Result<Poll> {
-        self.desk.threads.lock().unwrap().insert(std::thread::current().id());
-        if self.shut {
+        self.gate.threads.lock().unwrap().insert(std::thread::current().id());
+        if self.blocked {
             drop(
-                self.desk.opened.wait_while(self.desk.open.lock().unwrap(), |open| !*open).unwrap(),
+                self.gate.opened.wait_while(self.gate.open.lock().unwrap(), |open| !*open).unwrap(),
             );
         }
         self.inner.poll()
     }
 
-    fn wait(&mut self, patience: Duration) -> bool {
-        self.inner.wait(patience)
+    fn wait(&mut self, timeout: Duration) -> bool {
+        self.inner.wait(timeout)
     }
 }
 
-/// A run that copies a log of `partitions` with a record each.
+/// Starts a run that copies a log with one record in each of `partitions` partitions.
 fn copying(
     partitions: u32,
-    shut: u32,
+    blocked: u32,
     follow: bool,
-) -> (MemoryLog, Arc<Desk>, MemoryTable, Following) {
-    let (log, desk, out, stop) =
-        (MemoryLog::default(), Arc::<Desk>::default(), MemoryTable::default(), Stop::default());
+) -> (MemoryLog, Arc<Gate>, MemoryTable, Following) {
+    let (log, gate, out, stop) =
+        (MemoryLog::default(), Arc::<Gate>::default(), MemoryTable::default(), Stop::default());
     for partition in 0..partitions {
         log.append(partition, Some(partition.to_string().as_bytes()), Some(b"1"));
     }
-    let (tell, told) = std::sync::mpsc::channel();
+    let (sender, milestones) = std::sync::mpsc::channel();
     let milestone = Box::new(move |milestone: Milestone| {
-        // The receiver may have stopped waiting.
-        let _ = tell.send(milestone);
+        // The receiver may be gone.
+        let _ = sender.send(milestone);
     });
     let (commit_every, milestone) = (Duration::ZERO, Some(milestone as _));
     let config = Config {
@@ -92,34 +96,34 @@ fn copying(
         ..Config::default()
     };
     let copy = |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair());
-    let source = Counters { log: log.clone(), shut, desk: desk.clone() };
+    let source = GatedLog { log: log.clone(), blocked, gate: gate.clone() };
     let streams =
         Streams::new(Topology::new("copy", copy)).source("rows", source).sink("kept", out.clone());
     (
         log,
-        desk,
+        gate,
         out,
-        Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) },
+        Following { stop, milestones, thread: std::thread::spawn(move || streams.run(config)) },
     )
 }
 
 #[test]
 fn a_thousand_partitions_are_read_to_their_end_by_few_threads() {
-    let (_, desk, out, run) = copying(1000, 0, false);
+    let (_, gate, out, run) = copying(1000, 0, false);
     assert_eq!(run.end().unwrap().topics["rows"].read, 1000);
     assert_eq!(out.rows().len(), 1000);
-    // 64, and some more if this machine was too busy to run them.
-    let threads = desk.threads.lock().unwrap().len();
+    // Usually 64; a busy machine may need some more.
+    let threads = gate.threads.lock().unwrap().len();
     assert!((1..500).contains(&threads), "{threads} threads");
 }
 
 #[test]
 fn partitions_that_block_every_thread_keep_no_other_waiting() {
-    let (_, desk, out, run) = copying(80, 70, true);
+    let (_, gate, out, run) = copying(80, 70, true);
     run.until(10);
     assert_eq!(out.rows().len(), 10);
-    *desk.open.lock().unwrap() = true;
-    desk.opened.notify_all();
+    *gate.open.lock().unwrap() = true;
+    gate.opened.notify_all();
     run.until(80);
     run.stop.stop();
     assert_eq!(run.end().unwrap().topics["rows"].read, 80);
@@ -133,7 +137,7 @@ fn a_record_in_one_of_many_idle_partitions_is_shown() {
         log.append(partition, Some(b"new"), Some(n.to_string().as_bytes()));
         run.until(401 + n as u64);
     }
-    // And one that is new has its turn too.
+    // A new partition is read too.
     log.append(400, Some(b"400"), Some(b"1"));
     run.until(404);
     run.stop.stop();

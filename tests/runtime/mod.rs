@@ -1,9 +1,16 @@
-//! Promises of a run: it is checked before it starts ([`bindings`]), continued where another ended
-//! ([`resume`]), refused where it can't be ([`refusals`]), alone ([`takeover`], and [`compacted`]
-//! where it was compacting), right after any death ([`crashes`]), and read as it goes ([`stores`]);
-//! what comes shows by itself ([`following`]), from however many partitions ([`many`]), what comes
-//! too fast is made to wait ([`pressure`]), records that are made to deceive do not
-//! ([`strangers`]), and event time is recorded with what is read ([`times`]).
+//! Promises of a run, one module each:
+//!
+//! - [`bindings`]: it is checked before it starts.
+//! - [`resume`]: it continues where another ended.
+//! - [`refusals`]: it refuses a state that it can't continue.
+//! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
+//! - [`crashes`]: it recovers from a crash at any call.
+//! - [`stores`]: its tables can be read while it runs.
+//! - [`following`]: it processes each record as it arrives.
+//! - [`many`]: it reads any number of partitions.
+//! - [`pressure`]: it holds back sources that are faster than the workers.
+//! - [`strangers`]: records crafted by an attacker do no harm.
+//! - [`times`]: it records event time with the positions.
 
 mod bindings;
 mod compacted;
@@ -50,14 +57,14 @@ fn program() -> Topology {
     })
 }
 
-/// What outlives a run: logs, tables, and the state.
+/// Everything that outlives a run: logs, tables, and the state.
 #[derive(Clone)]
 struct World {
     logs: BTreeMap<&'static str, MemoryLog>,
     seen: BTreeMap<&'static str, Seen>,
     tables: BTreeMap<&'static str, MemoryTable>,
     objects: Arc<InMemory>,
-    /// Where the state is, if not in `objects`.
+    /// The place of the state, if not `objects`.
     state: Option<Store>,
 }
 
@@ -74,8 +81,8 @@ impl World {
         }
     }
 
-    /// A world whose logs have two partitions with corrections, duplicates, deletions and garbage:
-    /// 30 records.
+    /// Creates logs of two partitions with corrections, duplicates, deletions and garbage: 30
+    /// records.
     fn busy() -> Self {
         let world = World::new();
         world.append("rows", 0, "a=1 b=2 c=3 a=4 d=5 b= e=6 a=4 f=seven");
@@ -85,7 +92,7 @@ impl World {
         world
     }
 
-    /// 10 records more.
+    /// Appends 10 more records.
     fn more(&self) {
         self.append("rows", 0, "a= b=7 z=1");
         self.append("rows", 1, "c=9 j=1 g=7");
@@ -99,12 +106,12 @@ impl World {
         }
     }
 
-    /// The topology over these logs and tables, all of which hang on one fuse.
+    /// Binds the topology to these logs and tables, with one fuse for all.
     fn bound(&self, topology: Topology, fuse: &Fuse) -> Streams {
         self.bound_by(topology, |_| fuse.clone())
     }
 
-    /// The topology over these logs and tables, each topic with a fuse.
+    /// Binds the topology to these logs and tables, with a fuse for each topic.
     fn bound_by(&self, topology: Topology, fuse: impl Fn(&str) -> Fuse) -> Streams {
         let mut streams = Streams::new(topology);
         for (topic, log) in &self.logs {
@@ -142,22 +149,22 @@ impl World {
         self.tables.iter().map(|(topic, table)| (*topic, rows(table))).collect()
     }
 
-    /// What a run shows that begins anew over the same logs and never fails. The logs are few, so
-    /// each is asked once.
-    fn afresh(&self) -> Shown {
-        static KNOWN: Mutex<BTreeMap<String, Shown>> = Mutex::new(BTreeMap::new());
+    /// The rows of a new run over the same logs without a failure. Results are cached by the
+    /// contents of the logs.
+    fn fresh_run(&self) -> Shown {
+        static CACHE: Mutex<BTreeMap<String, Shown>> = Mutex::new(BTreeMap::new());
         let logs: Vec<String> =
             self.logs.iter().map(|(topic, log)| format!("{topic}: {:?}", contents(log))).collect();
-        let known = KNOWN.lock().unwrap().get(&logs.concat()).cloned();
-        known.unwrap_or_else(|| {
+        let cached = CACHE.lock().unwrap().get(&logs.concat()).cloned();
+        cached.unwrap_or_else(|| {
             let fresh = World { logs: self.logs.clone(), ..World::new() };
             fresh.run(1).unwrap();
-            KNOWN.lock().unwrap().insert(logs.concat(), fresh.shown());
+            CACHE.lock().unwrap().insert(logs.concat(), fresh.shown());
             fresh.shown()
         })
     }
 
-    /// Names and bytes of all that is in the state.
+    /// Names and contents of all objects of the state.
     fn recorded(&self) -> Vec<(String, Vec<u8>)> {
         let state = self.state();
         let names = |folder: &str| -> Vec<String> {
@@ -172,7 +179,7 @@ impl World {
         paths.into_iter().map(|path| (path.clone(), state.get(&path).unwrap().unwrap())).collect()
     }
 
-    /// The numbers of the commits of each table so far, with how many rows each changed.
+    /// The numbers of the commits of each table, each with the number of changed rows.
     fn commits(&self) -> BTreeMap<&'static str, Vec<(u64, usize)>> {
         let commits = |table: &MemoryTable| {
             table.commits().iter().map(|(n, changes)| (*n, changes.len())).collect()
@@ -180,17 +187,17 @@ impl World {
         self.tables.iter().map(|(topic, table)| (*topic, commits(table))).collect()
     }
 
-    /// Starts a run that follows the logs and commits as soon as it can.
+    /// Starts a run that follows the logs and commits as soon as possible.
     fn follow(&self) -> Following {
         self.follow_every(Duration::ZERO)
     }
 
     fn follow_every(&self, commit_every: Duration) -> Following {
-        let (tell, told) = channel();
+        let (sender, milestones) = channel();
         let stop = Stop::default();
         let milestone = Box::new(move |milestone| {
-            // Who no longer waits needs no telling.
-            let _ = tell.send(milestone);
+            // The receiver may be gone.
+            let _ = sender.send(milestone);
         });
         let config = Config {
             follow: true,
@@ -200,26 +207,26 @@ impl World {
             ..self.config(2)
         };
         let streams = self.bound(program(), &Fuse::sound());
-        Following { stop, told, thread: std::thread::spawn(move || streams.run(config)) }
+        Following { stop, milestones, thread: std::thread::spawn(move || streams.run(config)) }
     }
 }
 
-/// A run that follows, on a thread of its own.
+/// A run that follows, on its own thread.
 struct Following {
     stop: Stop,
-    told: Receiver<Milestone>,
+    milestones: Receiver<Milestone>,
     thread: JoinHandle<Result<Summary>>,
 }
 
 impl Following {
-    /// Waits until what `records` make is shown.
+    /// Waits until at least `records` records are committed.
     fn until(&self, records: u64) {
         self.wait(|milestone| matches!(milestone, Milestone::Committed(n) if n >= records));
     }
 
     fn wait(&self, mut reached: impl FnMut(Milestone) -> bool) {
         loop {
-            match self.told.recv_timeout(EVENT_TIMEOUT) {
+            match self.milestones.recv_timeout(EVENT_TIMEOUT) {
                 Ok(milestone) if reached(milestone) => return,
                 Ok(_) => {}
                 Err(RecvTimeoutError::Timeout) => panic!("a milestone is not reached in time"),
@@ -235,7 +242,7 @@ impl Following {
     }
 }
 
-/// All records of a log, by partition.
+/// All batches of a log, by partition.
 fn contents(log: &MemoryLog) -> Vec<(u32, Vec<Batch>)> {
     let batches = |partition| {
         let mut reader = log.open(partition, None, false).unwrap();
@@ -248,7 +255,7 @@ fn contents(log: &MemoryLog) -> Vec<(u32, Vec<Batch>)> {
     log.partitions().unwrap().into_iter().map(batches).collect()
 }
 
-/// A row of a text and an integer, as tables in memory hold it.
+/// A row of a text and an integer, as tables in memory keep it.
 fn row(key: &str, value: i64) -> Vec<Value> {
     vec![Value::Text(key.into()), Value::Long(value)]
 }

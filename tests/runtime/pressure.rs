@@ -1,4 +1,4 @@
-//! What is read and not yet decoded is bounded, however much faster a log is than the workers.
+//! The records that are read but not yet decoded are bounded, however fast the source is.
 
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
@@ -12,51 +12,51 @@ use watershed::{Result, StreamsBuilder, Topology};
 
 use crate::support::pair;
 
-/// Readers, each of which has one batch more in its hands than credit allows.
+/// The number of readers. Each may hold one batch beyond the credit.
 const READERS: u64 = 2;
 
-/// A log: so many batches of so many records of so many bytes.
+/// The size of a log: batches, records of a batch, bytes of a record.
 #[derive(Clone, Copy, Default)]
 struct Shape {
     batches: u64,
     records: u64,
     bytes: usize,
-    /// How many of these batches may be read and not yet decoded.
+    /// The number of batches that may be read and not yet decoded.
     credit: u64,
 }
 
 #[derive(Default)]
 struct Counts {
     shape: Shape,
-    /// Records that were decoded.
+    /// The number of decoded records.
     decoded: u64,
-    handed_out: u64,
-    through: u64,
-    /// The most that were handed out and not through.
+    dispatched: u64,
+    finished: u64,
+    /// The greatest number of batches that were dispatched and not yet finished.
     most: u64,
     late: bool,
 }
 
-/// Counts the batches that are handed out and those that workers are through with.
+/// Counts the batches that readers dispatch and that workers finish.
 #[derive(Clone, Default)]
 struct Meter(Arc<(Mutex<Counts>, Condvar)>);
 
 impl Meter {
-    /// Whether there is one more to hand out.
-    fn hand_out(&self) -> bool {
+    /// Counts one more batch; false after the last.
+    fn dispatch(&self) -> bool {
         let mut counts = self.0.0.lock().unwrap();
-        if counts.handed_out == counts.shape.batches {
+        if counts.dispatched == counts.shape.batches {
             return false;
         }
-        counts.handed_out += 1;
-        counts.most = counts.most.max(counts.handed_out - counts.through);
+        counts.dispatched += 1;
+        counts.most = counts.most.max(counts.dispatched - counts.finished);
         self.0.1.notify_all();
         true
     }
 
-    /// Before the first record of each batch, waits until readers are as far ahead as they may be:
-    /// so they always are faster.
-    fn through(&self) {
+    /// Counts a decoded record. Before the first record of each batch it blocks until readers have
+    /// used all their credit. This makes the readers faster than the workers, always.
+    fn decoded(&self) {
         let mut counts = self.0.0.lock().unwrap();
         counts.decoded += 1;
         if !(counts.decoded - 1).is_multiple_of(counts.shape.records) {
@@ -64,20 +64,20 @@ impl Meter {
         }
         let behind = |counts: &mut Counts| {
             !counts.late
-                && counts.handed_out
-                    < counts.shape.batches.min(counts.through + counts.shape.credit + READERS)
+                && counts.dispatched
+                    < counts.shape.batches.min(counts.finished + counts.shape.credit + READERS)
         };
         let (mut counts, waited) =
             self.0.1.wait_timeout_while(counts, Duration::from_secs(60), behind).unwrap();
         counts.late |= waited.timed_out();
-        counts.through += 1;
+        counts.finished += 1;
     }
 }
 
-/// A log that always has the next record, whoever asks, until all are handed out.
-struct Torrent(Meter, Shape);
+/// A log that always has a next record, for any reader, until all are dispatched.
+struct FastLog(Meter, Shape);
 
-impl Source for Torrent {
+impl Source for FastLog {
     fn describe(&self) -> String {
         "torrent".into()
     }
@@ -92,20 +92,20 @@ impl Source for Torrent {
         _from: Option<u64>,
         _follow: bool,
     ) -> Result<Box<dyn Partition>> {
-        Ok(Box::new(Jet { partition, next: 0, meter: self.0.clone(), shape: self.1 }))
+        Ok(Box::new(FastPartition { partition, next: 0, meter: self.0.clone(), shape: self.1 }))
     }
 }
 
-struct Jet {
+struct FastPartition {
     partition: u32,
     next: u64,
     meter: Meter,
     shape: Shape,
 }
 
-impl Partition for Jet {
+impl Partition for FastPartition {
     fn poll(&mut self) -> Result<Poll> {
-        if !self.meter.hand_out() {
+        if !self.meter.dispatch() {
             return Ok(Poll::End);
         }
         let (first, next) = (self.next, self.next + self.shape.records);
@@ -124,7 +124,8 @@ impl Partition for Jet {
     }
 }
 
-/// Reads a log that is faster than the workers; no more than its credit may ever be on the way.
+/// Reads a log that is faster than the workers, and checks that no more than the credit is in
+/// flight.
 fn bounded(shape: Shape) {
     let meter = Meter::default();
     meter.0.0.lock().unwrap().shape = shape;
@@ -132,7 +133,7 @@ fn bounded(shape: Shape) {
     let topology = Topology::new("torrent", move |builder: &StreamsBuilder<'_>| {
         let meter = decoding.clone();
         let decode = move |bytes: Option<&[u8]>| {
-            meter.through();
+            meter.decoded();
             Ok((0, bytes.unwrap_or_default().len() as i64))
         };
         builder
@@ -142,13 +143,13 @@ fn bounded(shape: Shape) {
             .to("counts", pair());
     });
     let streams = Streams::new(topology)
-        .source("records", Torrent(meter.clone(), shape))
+        .source("records", FastLog(meter.clone(), shape))
         .sink("counts", MemoryTable::default());
     let summary = streams.run(Config { workers: 1, ..Config::default() }).unwrap();
     assert_eq!(summary.topics["records"].read, shape.batches * shape.records);
     let counts = meter.0.0.lock().unwrap();
     assert!(!counts.late, "readers are stopped before they have read what they may");
-    assert_eq!((counts.handed_out, counts.most), (shape.batches, shape.credit + READERS));
+    assert_eq!((counts.dispatched, counts.most), (shape.batches, shape.credit + READERS));
 }
 
 #[test]

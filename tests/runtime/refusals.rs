@@ -1,4 +1,4 @@
-//! What can't be continued is refused, and left as it was.
+//! A run refuses a state that it can't continue, and changes nothing.
 
 use watershed::connect::memory::MemoryLog;
 use watershed::runtime::Streams;
@@ -9,7 +9,7 @@ use crate::support::broken::{Fuse, Log, Seen, Table};
 use crate::support::shaky::careless;
 use crate::support::{pair, parsed, stream, table};
 
-/// Runs `streams` over the world's state: it must be refused, with every table and manifest as
+/// Runs `streams` on the world's state. The run must fail, and leave every table and manifest as
 /// before.
 fn refused(world: &World, streams: Streams) -> Error {
     let before = (world.shown(), world.commits(), manifests(world));
@@ -23,17 +23,17 @@ fn manifests(world: &World) -> Vec<(String, Vec<u8>)> {
     world.recorded().into_iter().filter(|(path, _)| path.starts_with("manifest")).collect()
 }
 
-/// A world with a state, which a sound run still continues after `check`.
-fn settled(check: impl FnOnce(&World)) {
+/// Creates a world with a state and calls `check`. Afterwards a correct run must still continue.
+fn with_state(check: impl FnOnce(&World)) {
     let world = World::busy();
     world.run(2).unwrap();
     check(&world);
     world.more();
     world.run(2).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }
 
-/// The program over the world's logs and tables, whose names begin with these words.
+/// Binds the program to the world's logs and tables under names with these prefixes.
 fn named(world: &World, log: &str, table: &str) -> Streams {
     let mut streams = Streams::new(program());
     for (topic, held) in &world.logs {
@@ -49,7 +49,7 @@ fn named(world: &World, log: &str, table: &str) -> Streams {
 
 #[test]
 fn another_topology_is_refused() {
-    settled(|world| {
+    with_state(|world| {
         let other = Topology::new("program", |builder: &StreamsBuilder<'_>| {
             let kept = table(builder, "rows").filter(|_, v| *v > 0);
             ["kept", "counts", "sums"].iter().for_each(|topic| kept.to(topic, pair()));
@@ -82,8 +82,8 @@ fn another_setting_is_refused() {
     limited(5).run(world.config(1)).unwrap();
 }
 
-/// A program whose steps look the same and do something else: the keys of its rows are the same,
-/// and so is how many there are.
+/// A program with the same steps and other closures. Its rows have the same keys and the same
+/// number.
 #[test]
 fn a_program_with_other_values_for_its_records_is_refused() {
     for sink in ["kept", "counts"] {
@@ -112,7 +112,7 @@ fn a_program_with_other_values_for_its_records_is_refused() {
 
 #[test]
 fn the_state_of_another_program_is_refused() {
-    settled(|world| {
+    with_state(|world| {
         let before = world.recorded();
         let other = Topology::new("other", |builder: &StreamsBuilder<'_>| {
             table(builder, "rows").to("kept", pair())
@@ -126,7 +126,7 @@ fn the_state_of_another_program_is_refused() {
     });
 }
 
-/// Runs with other records in the topic `rows`.
+/// Runs with other records in the topic `rows`, and returns the error.
 fn with_rows(world: &World, partitions: &[(u32, &str)]) -> String {
     let rows = MemoryLog::default();
     for (partition, records) in partitions {
@@ -141,7 +141,7 @@ fn with_rows(world: &World, partitions: &[(u32, &str)]) -> String {
 
 #[test]
 fn a_log_with_other_records_than_before_is_refused() {
-    settled(|world| {
+    with_state(|world| {
         let (zero, one) =
             ("a=1 b=2 c=3 a=4 d=5 b= e=6 a=4 f=seven", "g=7 a=2 c= h=9 b=1 c=8 i=3 d=");
         let truncated = with_rows(world, &[(0, zero), (1, "g=7 a=2 c= h=9")]);
@@ -181,7 +181,7 @@ fn an_empty_value_is_not_a_null_one() {
 
 #[test]
 fn sources_and_sinks_of_other_names_are_refused() {
-    settled(|world| {
+    with_state(|world| {
         let before = world.recorded();
         let source = refused(world, named(world, "another", "table")).to_string();
         assert!(
@@ -224,7 +224,7 @@ fn a_source_less_is_refused_and_a_source_more_is_read() {
 
 #[test]
 fn a_table_that_has_lost_its_rows_is_refused() {
-    settled(|world| {
+    with_state(|world| {
         let mut other = world.clone();
         other.tables.insert("kept", Default::default());
         refused(world, other.bound(program(), &Fuse::sound()));
@@ -253,7 +253,7 @@ fn a_manifest_that_was_changed_is_refused() {
     refused(&world, world.bound(program(), &Fuse::sound()));
     state.put(&before, &earlier).unwrap();
     world.run(1).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }
 
 #[test]

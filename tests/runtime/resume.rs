@@ -12,14 +12,14 @@ use crate::support::broken::Fuse;
 fn a_run_continues_where_the_last_one_ended() {
     let world = World::busy();
     let first = world.run(1).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     assert_eq!(
         (first.recovered, first.topics["rows"].read, first.topics["events"].read),
         (0, 17, 13)
     );
     world.more();
     let second = world.run(2).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     assert_eq!(
         (second.recovered, second.topics["rows"].read, second.topics["events"].read),
         (30, 23, 17)
@@ -46,7 +46,7 @@ fn many_short_runs_of_any_number_of_workers_equal_one() {
         world.append("rows", step % 3, ["a=1 b=2", "a= c=3", "b=5", "x=no a=2"][step as usize % 4]);
         world.append("events", step % 2, ["a=1 b=1", "c=", "c=4 a=1", "b=2"][step as usize % 4]);
         world.run([1, 3, 2, 4][step as usize % 4]).unwrap();
-        assert_eq!(world.shown(), world.afresh(), "after step {step}");
+        assert_eq!(world.shown(), world.fresh_run(), "after step {step}");
     }
 }
 
@@ -57,7 +57,7 @@ fn a_partition_that_is_new_is_read_from_its_beginning() {
     world.append("rows", 7, "a=70 new=71");
     world.append("events", 3, "new=1");
     world.run(1).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     assert!(world.shown()["kept"].contains(&"new=71".to_string()));
 }
 
@@ -89,7 +89,7 @@ fn a_state_in_a_folder_is_continued() {
     world.more();
     let second = run();
     assert_eq!((first.recovered, second.recovered), (0, 30));
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     let manifests = std::fs::read_dir(folder.path().join("manifest")).unwrap().count() as u64;
     assert_eq!(manifests, second.committed);
 }
@@ -100,5 +100,5 @@ fn a_short_run_is_one_commit_by_default() {
     let config = Config { commit_every: Duration::from_secs(60), ..world.config(2) };
     let summary = world.bound(program(), &Fuse::sound()).run(config).unwrap();
     assert_eq!(summary.committed, 1);
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }

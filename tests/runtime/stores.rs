@@ -1,4 +1,5 @@
-//! Stores of a run: asked for before it, right from its recovery on, and read by whoever likes.
+//! Stores of a run: requested before it starts, complete once it has recovered, readable from any
+//! thread.
 
 use std::sync::mpsc::channel;
 
@@ -14,7 +15,7 @@ fn counted<'s>(rows: &KTable<'s, String, i64>) -> KTable<'s, String, i64> {
     rows.group_by(|_, v| ((v % 3).to_string(), *v)).count()
 }
 
-/// The program of this folder with two of its tables materialized.
+/// The program of this folder, with two of its tables materialized.
 fn program() -> Topology {
     Topology::new("program", |builder: &StreamsBuilder<'_>| {
         let (rows, events) = (table(builder, "rows"), stream(builder, "events"));
@@ -25,8 +26,8 @@ fn program() -> Topology {
     })
 }
 
-/// The program over the world, and its two stores.
-fn asked(world: &World) -> (Streams, [ReadOnlyStore<String, i64>; 2]) {
+/// Binds the program to the world, and requests its two stores.
+fn bound(world: &World) -> (Streams, [ReadOnlyStore<String, i64>; 2]) {
     let mut streams = world.bound(program(), &Fuse::sound());
     let stores = ["rows", "counts"].map(|name| streams.store(name).unwrap());
     (streams, stores)
@@ -40,7 +41,7 @@ fn all(store: &ReadOnlyStore<String, i64>) -> Vec<String> {
 fn a_store_shows_the_last_commit_once_its_state_is_rebuilt() {
     let world = World::busy();
     for (round, workers) in [1, 2, 4, 1].into_iter().enumerate() {
-        let (streams, [rows, counts]) = asked(&world);
+        let (streams, [rows, counts]) = bound(&world);
         assert_eq!((rows.view().epoch(), all(&counts)), (None, Vec::<String>::new()));
         streams.run(world.config(workers)).unwrap();
         let shown = world.shown();
@@ -49,7 +50,7 @@ fn a_store_shows_the_last_commit_once_its_state_is_rebuilt() {
             (shown["kept"].clone(), shown["counts"].clone()),
             "round {round}"
         );
-        // The first run has read something new, and the others have only read it again.
+        // Only the first run reads new records; the others recover.
         assert_eq!(rows.view().epoch() == Some(0), round > 0, "round {round}");
     }
 }
@@ -59,16 +60,20 @@ fn a_store_has_the_answers_before_they_are_reported() {
     let world = World::busy();
     world.run(2).unwrap();
     let before = world.shown();
-    let (streams, [rows, counts]) = asked(&world);
-    let ((tell, told), stop, seen) = (channel(), Stop::default(), rows.clone());
-    // Who no longer waits needs no telling.
-    let milestones = Box::new(move |milestone| drop(tell.send((milestone, seen.view()))));
-    let config =
-        Config { follow: true, stop: stop.clone(), milestone: Some(milestones), ..world.config(2) };
+    let (streams, [rows, counts]) = bound(&world);
+    let ((sender, milestones), stop, seen) = (channel(), Stop::default(), rows.clone());
+    // The receiver may be gone.
+    let on_milestone = Box::new(move |milestone| drop(sender.send((milestone, seen.view()))));
+    let config = Config {
+        follow: true,
+        stop: stop.clone(),
+        milestone: Some(on_milestone),
+        ..world.config(2)
+    };
     let run = std::thread::spawn(move || streams.run(config));
     world.append("rows", 0, "new=41");
     let reached = |value: i64| loop {
-        let (milestone, view) = told.recv().unwrap();
+        let (milestone, view) = milestones.recv().unwrap();
         match view.epoch() {
             Some(0) => assert_eq!(
                 view.len(),
@@ -95,10 +100,10 @@ fn a_state_that_is_refused_is_never_shown() {
     let (world, mut other) = (World::new(), World::new());
     world.append("rows", 0, "a=1 b=2 c=3 a=4");
     world.run(1).unwrap();
-    // Other records, which make the same rows: this is known only when all of it is rebuilt.
+    // Other records with the same rows are detected only once everything is rebuilt.
     other.append("rows", 0, "a=1 b=2 a=4 c=3");
     other = World { logs: other.logs, ..world };
-    let (streams, [rows, _]) = asked(&other);
+    let (streams, [rows, _]) = bound(&other);
     assert_eq!(streams.run(other.config(1)).unwrap_err().kind(), ErrorKind::Data);
     assert_eq!((rows.view().epoch(), rows.view().len()), (None, 0));
 }
@@ -108,12 +113,12 @@ fn a_store_may_be_added_to_a_state() {
     let world = World::busy();
     // The program of the other modules has no stores.
     world.run(2).unwrap();
-    let (streams, [rows, _]) = asked(&world);
+    let (streams, [rows, _]) = bound(&world);
     assert_eq!(streams.run(world.config(1)).unwrap().recovered, 30);
     assert_eq!(all(&rows), world.shown()["kept"]);
     world.more();
     world.run(1).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }
 
 #[test]
@@ -132,14 +137,14 @@ fn an_error_for_a_missing_store_lists_the_stores() {
     let mut streams = Streams::new(program());
     let unknown = streams.store::<String, i64>("count").err().unwrap();
     let mistyped = streams.store::<String, String>("counts").err().unwrap();
-    for (error, asked) in [
+    for (error, bound) in [
         (unknown, "no store count of String, i64"),
         (mistyped, "no store counts of String, String"),
     ] {
         assert_eq!(error.kind(), ErrorKind::Config);
         let message = error.to_string();
         for part in
-            ["topology program has", asked, "it has rows of String, i64, counts of String, i64"]
+            ["topology program has", bound, "it has rows of String, i64, counts of String, i64"]
         {
             assert!(message.contains(part), "{part} in: {message}");
         }

@@ -1,4 +1,4 @@
-//! People who may post records know how this program works, and make records that look alike to a
+//! An attacker may post records, has this program's source, and crafts keys that collide under a
 //! hash without a key.
 
 use tempfile::TempDir;
@@ -30,7 +30,7 @@ fn a_correction_made_to_collide_is_no_duplicate() {
     assert_eq!(
         xxh3_128(first.as_bytes()),
         xxh3_128(second.as_bytes()),
-        "they collide for all who know the hash"
+        "they collide under the unkeyed hash"
     );
     for workers in [1, 2] {
         let topology = Topology::new("titles", |builder: &StreamsBuilder<'_>| {
@@ -74,7 +74,7 @@ fn a_distinct_count_counts_texts_made_to_collide() {
     assert_eq!((driver.rows("counts"), driver.rows("digests")), (two.to_vec(), two.to_vec()));
 }
 
-/// Runs a table of texts to the end of `log`; returns its rows.
+/// Runs a table of texts to the end of `log`, and returns its rows.
 fn run(place: &TempDir, log: &MemoryLog, rewrite_below: u64) -> Vec<Vec<Value>> {
     let topology = Topology::new("kept", |builder: &StreamsBuilder<'_>| {
         builder.table("rows", Consumed::with(Utf8, Utf8)).to("kept", texts())
@@ -98,13 +98,13 @@ fn run(place: &TempDir, log: &MemoryLog, rewrite_below: u64) -> Vec<Vec<Value>> 
 
 #[test]
 fn a_restart_finds_the_rows_of_keys_made_to_collide() {
-    // In front of a key stand its type and its length.
+    // The type and the length of a key are hashed before its bytes.
     let [one, other] = twins(9);
     let before = |key: &str| [&[3], &1000_u64.to_le_bytes()[..], key.as_bytes()].concat();
     assert_eq!(
         xxh3_128(&before(&one)),
         xxh3_128(&before(&other)),
-        "they collide for all who know the hash"
+        "they collide under the unkeyed hash"
     );
     for rewrite_below in [0, 1024] {
         let (place, log) = (tempfile::tempdir().unwrap(), MemoryLog::default());
@@ -130,7 +130,7 @@ fn a_restart_finds_the_rows_of_keys_made_to_collide() {
 
 #[test]
 fn every_secret_makes_the_same_rows() {
-    // Each world draws a secret of its own, by which its maps and its routing go.
+    // Each world draws its own secret for its maps and its routing.
     let shown = |workers| {
         let world = World::busy();
         world.run(workers).unwrap();

@@ -1,4 +1,4 @@
-//! Runs that follow: how they end, and that one alone commits.
+//! Runs that follow: how they end, and that only one of two commits.
 
 use watershed::ErrorKind;
 use watershed::runtime::{Config, Milestone, Stop};
@@ -11,17 +11,17 @@ fn a_following_run_shows_new_records_until_it_is_stopped() {
     let world = World::busy();
     let run = world.follow();
     run.until(30);
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     world.more();
     run.until(40);
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     run.stop.stop();
     run.stop.stop();
     let summary = run.end().unwrap();
     assert_eq!(summary.topics["rows"].read + summary.topics["events"].read, 40);
     world.append("rows", 0, "late=1");
     assert_eq!(world.run(1).unwrap().recovered, 40);
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn a_stopping_run_commits_everything_it_read() {
         let summary = run.end().unwrap();
         let read = summary.topics["rows"].read + summary.topics["events"].read;
         assert_eq!(world.run(2).unwrap().recovered, read, "what was read and what was committed");
-        assert_eq!(world.shown(), world.afresh());
+        assert_eq!(world.shown(), world.fresh_run());
     }
 }
 
@@ -48,7 +48,7 @@ fn a_run_that_is_stopped_before_it_begins_changes_nothing() {
     assert_eq!(summary.committed, 0);
     assert!(world.commits().values().all(Vec::is_empty));
     world.run(1).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn a_partition_that_comes_while_following_is_read() {
     run.until(30);
     world.append("rows", 5, "a=50 fresh=51");
     run.until(32);
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     run.stop.stop();
     run.end().unwrap();
 }
@@ -76,7 +76,7 @@ fn a_newer_run_takes_over_and_the_older_commits_nothing_more() {
     assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Superseded, 76), "{error}");
     assert_eq!(world.commits(), commits, "what it staged is not shown");
     world.run(1).unwrap();
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
 }
 
 #[test]
@@ -89,7 +89,7 @@ fn the_newer_of_two_following_runs_continues() {
     world.more();
     newer.until(40);
     assert_eq!(older.end().unwrap_err().kind(), ErrorKind::Superseded);
-    assert_eq!(world.shown(), world.afresh());
+    assert_eq!(world.shown(), world.fresh_run());
     newer.stop.stop();
     newer.end().unwrap();
 }

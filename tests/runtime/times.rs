@@ -1,5 +1,5 @@
-//! The greatest timestamp of each partition is recorded with its binding: a function of the records
-//! that are bound, whoever decodes them, in whatever batches, after whatever death.
+//! The greatest timestamp of each partition is recorded with its binding. It depends only on the
+//! bound records, not on workers, batches or crashes.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,16 +16,16 @@ use watershed::{DEAD_LETTERS, ErrorKind, Result, StreamsBuilder, Timestamp, Topo
 use crate::support::broken::{Fuse, Log, Seen, Table};
 use crate::support::{Dice, pair};
 
-/// A record as the test knows it.
+/// A record of the test.
 #[derive(Clone)]
-struct Known {
+struct TestRecord {
     partition: u32,
     key: String,
     value: Option<String>,
     connector: Option<Timestamp>,
 }
 
-/// The timestamps of `rows` are their values, those of `events` come from the connector.
+/// The timestamps of `rows` are their values; those of `events` come from the connector.
 fn program(shift: i64) -> Topology {
     Topology::new("times", move |builder: &StreamsBuilder<'_>| {
         let at =
@@ -35,8 +35,8 @@ fn program(shift: i64) -> Topology {
     })
 }
 
-/// The timestamp of a record as the program has it; none of a dead letter.
-fn timestamp(topic: &str, record: &Known) -> Option<i64> {
+/// The expected timestamp of a record; none for a dead letter.
+fn timestamp(topic: &str, record: &TestRecord) -> Option<i64> {
     let connector = record.connector.map(|time| time.0);
     let value = record.value.as_ref().map(|value| value.parse::<i64>());
     match (topic, value) {
@@ -47,10 +47,10 @@ fn timestamp(topic: &str, record: &Known) -> Option<i64> {
     }
 }
 
-/// All that outlives a run.
+/// Everything that outlives a run.
 #[derive(Default)]
 struct World {
-    records: BTreeMap<&'static str, Vec<Known>>,
+    records: BTreeMap<&'static str, Vec<TestRecord>>,
     logs: BTreeMap<&'static str, MemoryLog>,
     seen: BTreeMap<&'static str, Seen>,
     tables: BTreeMap<&'static str, MemoryTable>,
@@ -59,7 +59,7 @@ struct World {
 }
 
 impl World {
-    /// Logs of three partitions with times out of order, tombstones and garbage.
+    /// Fills three partitions a log, with timestamps out of order, tombstones and garbage.
     fn busy(records: usize, seed: u64) -> Self {
         let (mut world, mut dice) = (World::default(), Dice::new(seed));
         for turn in 0..records {
@@ -69,23 +69,23 @@ impl World {
                 1 => Some("garbage".to_string()),
                 _ => Some((dice.below(1000) as i64 - 200).to_string()),
             };
-            let known = Known {
+            let record = TestRecord {
                 partition: dice.below(3) as u32,
                 key: format!("k{}", dice.below(5)),
                 value,
                 connector: (dice.below(4) > 0).then(|| Timestamp(dice.below(900) as i64 - 400)),
             };
-            world.append(topic, known);
+            world.append(topic, record);
         }
         world
     }
 
-    fn append(&mut self, topic: &'static str, known: Known) {
-        let Known { partition, key, value, connector } = &known;
+    fn append(&mut self, topic: &'static str, record: TestRecord) {
+        let TestRecord { partition, key, value, connector } = &record;
         let value = value.as_ref().map(|value| value.as_bytes());
         let log = self.logs.entry(topic).or_default();
         log.append_at(*partition, *connector, Some(key.as_bytes()), value);
-        self.records.entry(topic).or_default().push(known);
+        self.records.entry(topic).or_default().push(record);
     }
 
     fn run(&mut self, workers: usize, batch: u64, fuse: &Fuse, shift: i64) -> Result<Summary> {
@@ -120,7 +120,8 @@ impl World {
         names.iter().map(read).collect()
     }
 
-    /// Checks the time of every partition in every manifest; returns those of the last one.
+    /// Checks the timestamp of every partition in every manifest, and returns those of the last
+    /// manifest.
     fn check(&self) -> Vec<Option<i64>> {
         let mut last = Vec::new();
         for manifest in self.manifests() {
@@ -169,7 +170,7 @@ fn a_crash_at_any_call_changes_no_partition_time() {
             }
             world.append(
                 "events",
-                Known {
+                TestRecord {
                     partition: 0,
                     key: "k".into(),
                     value: Some("1".into()),
@@ -184,7 +185,7 @@ fn a_crash_at_any_call_changes_no_partition_time() {
 
 #[test]
 fn a_state_from_before_partition_times_is_continued_with_them() {
-    // A state of one commit: it has none before it whose digest it holds.
+    // One commit only, because a later manifest holds the digest of the one before.
     let mut world = World { commit_every: Duration::from_secs(60), ..World::busy(40, 1) };
     world.run(2, 1000, &Fuse::sound(), 0).unwrap();
     let (state, last) = (world.state(), world.manifests().len());
@@ -199,13 +200,13 @@ fn a_state_from_before_partition_times_is_continued_with_them() {
     }
     assert_eq!(times, 6);
     state.put(&path, manifest.to_string().as_bytes()).unwrap();
-    let known = |value: &str| Known {
+    let record = |value: &str| TestRecord {
         partition: 0,
         key: "k".into(),
         value: Some(value.into()),
         connector: None,
     };
-    world.append("rows", known("-150"));
+    world.append("rows", record("-150"));
     world.run(1, 4, &Fuse::sound(), 0).unwrap();
     let manifests = world.manifests();
     let time = |at: usize| {
