@@ -2,13 +2,13 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Door, JSON, records};
+use super::{JSON, TestGateway, records};
 
 const PLAIN: (&str, &str) = ("Content-Type", "application/json");
 
 #[test]
 fn producing_returns_the_responses_of_the_rest_proxy() {
-    let door = Door::open(|_| {});
+    let gateway = TestGateway::open(|_| {});
     let binary = ("Content-Type", "application/vnd.kafka.binary.v2+json; charset=utf-8");
     let upper = ("content-type", "APPLICATION/VND.KAFKA.JSON.V2+JSON");
     let at = |places: &[(u32, u64)]| {
@@ -18,7 +18,7 @@ fn producing_returns_the_responses_of_the_rest_proxy() {
     let error = |code: u32, message: &str| json!({"error_code": code, "message": message});
     let media = error(415, "HTTP 415 Unsupported Media Type");
     let one = r#"{"records":[{"value":{"ind":1}}]}"#;
-    // In the middle of a message, three dots stand for what the parser says.
+    // A trailing `...` stands for any text of the JSON parser.
     let cases: &[(&str, (&str, &str), &str, u16, Json)] = &[
         ("/topics/u.pin", JSON, one, 200, at(&[(0, 0)])),
         (
@@ -111,7 +111,7 @@ fn producing_returns_the_responses_of_the_rest_proxy() {
         ("/topics", JSON, one, 405, error(405, "HTTP 405 Method Not Allowed")),
     ];
     for (path, kind, body, status, expected) in cases {
-        let reply = door.ask("POST", path, &[*kind], body);
+        let reply = gateway.ask("POST", path, &[*kind], body);
         assert_eq!(
             (reply.status, same(expected, &reply.json())),
             (*status, true),
@@ -119,9 +119,9 @@ fn producing_returns_the_responses_of_the_rest_proxy() {
         );
         assert_eq!(reply.headers["content-type"], "application/vnd.kafka.v2+json", "{path} {body}");
     }
-    assert_eq!(door.ask("GET", "/topics", &[], "").json(), json!(["u.geo", "u.pin"]));
-    assert_eq!(door.ask("GET", "/test/topics", &[], "").json(), json!(["u.geo", "u.pin"]));
-    let (folder, acknowledged) = door.close();
+    assert_eq!(gateway.ask("GET", "/topics", &[], "").json(), json!(["u.geo", "u.pin"]));
+    assert_eq!(gateway.ask("GET", "/test/topics", &[], "").json(), json!(["u.geo", "u.pin"]));
+    let (folder, acknowledged) = gateway.close();
     assert_eq!(acknowledged, 9);
     let pins = records(folder.path(), "u.pin", 0);
     assert_eq!(
@@ -134,7 +134,7 @@ fn producing_returns_the_responses_of_the_rest_proxy() {
 
 #[test]
 fn stream_methods_return_the_responses_of_kinesis() {
-    let door = Door::open(|_| {});
+    let gateway = TestGateway::open(|_| {});
     let sequence = |offset: u64| format!("49{offset:054}");
     let place = |p: u32, o: u64| json!({"SequenceNumber": sequence(o), "ShardId": format!("shardId-{p:012}")});
     let error = |kind: &str, message: &str| json!({"__type": kind, "message": message});
@@ -236,7 +236,7 @@ fn stream_methods_return_the_responses_of_kinesis() {
         ("GET", "/streams/a/b/c", "", 404, error("UnknownOperationException", "")),
     ];
     for (method, path, body, status, expected) in cases {
-        let reply = door.ask(method, path, &[PLAIN], body);
+        let reply = gateway.ask(method, path, &[PLAIN], body);
         assert_eq!(
             (reply.status, same(expected, &reply.json())),
             (*status, true),
@@ -249,10 +249,10 @@ fn stream_methods_return_the_responses_of_kinesis() {
         );
     }
     assert_eq!(
-        door.ask("PUT", "/streams/u.pin/record", &[("Content-Type", "text/plain")], "1").status,
+        gateway.ask("PUT", "/streams/u.pin/record", &[("Content-Type", "text/plain")], "1").status,
         415
     );
-    let (folder, _) = door.close();
+    let (folder, _) = gateway.close();
     let one_by_one = [r#"{"ind": 1}"#, r#""eyJhIjoyfQ==""#, "null", "3", "4", "5"];
     let texts = [r#"{"a": "é"}"#, r#"{ "a":  7}"#, "eyJhIjoyfQ==", "", "no JSON", r#"{"a": "x"}"#];
     assert_eq!(records(folder.path(), "u.pin", 0), [one_by_one, texts].concat());
@@ -260,17 +260,17 @@ fn stream_methods_return_the_responses_of_kinesis() {
 
 #[test]
 fn streams_are_created_described_listed_and_set_aside() {
-    let door = Door::open(|_| {});
-    let names = || door.ask("GET", "/streams", &[], "").json();
+    let gateway = TestGateway::open(|_| {});
+    let names = || gateway.ask("GET", "/streams", &[], "").json();
     assert_eq!(
         names(),
         json!({"HasMoreStreams": false, "StreamNames": ["streaming-u-pin", "u.geo"]})
     );
-    let created = door.ask("POST", "/streams/new", &[PLAIN], r#"{"ShardCount":4}"#);
+    let created = gateway.ask("POST", "/streams/new", &[PLAIN], r#"{"ShardCount":4}"#);
     assert_eq!((created.status, created.body.as_str()), (200, ""));
     assert_eq!(names()["StreamNames"], json!(["new", "streaming-u-pin", "u.geo"]));
     let described =
-        door.ask("GET", "/prod/streams/new", &[], "").json()["StreamDescription"].take();
+        gateway.ask("GET", "/prod/streams/new", &[], "").json()["StreamDescription"].take();
     assert_eq!(
         (&described["StreamName"], &described["StreamStatus"]),
         (&json!("new"), &json!("ACTIVE"))
@@ -280,16 +280,17 @@ fn streams_are_created_described_listed_and_set_aside() {
     assert_eq!(shards[3]["ShardId"], "shardId-000000000003");
     assert_eq!(shards[3]["HashKeyRange"]["EndingHashKey"], u128::MAX.to_string());
 
-    door.ask("PUT", "/streams/new/record", &[PLAIN], r#"{"Data":1,"PartitionKey":"a"}"#);
-    let deleted = door.ask("DELETE", "/streams/new", &[], "");
+    gateway.ask("PUT", "/streams/new/record", &[PLAIN], r#"{"Data":1,"PartitionKey":"a"}"#);
+    let deleted = gateway.ask("DELETE", "/streams/new", &[], "");
     assert_eq!((deleted.status, deleted.body.as_str()), (200, ""));
     assert_eq!(names()["StreamNames"], json!(["streaming-u-pin", "u.geo"]));
-    // Begun anew it begins at its beginning, and what it held is not lost.
-    door.ask("POST", "/streams/new", &[PLAIN], "");
-    let place =
-        door.ask("PUT", "/streams/new/record", &[PLAIN], r#"{"Data":2,"PartitionKey":"a"}"#).json();
+    // A topic that is created again starts at offset 0; its former records are kept.
+    gateway.ask("POST", "/streams/new", &[PLAIN], "");
+    let place = gateway
+        .ask("PUT", "/streams/new/record", &[PLAIN], r#"{"Data":2,"PartitionKey":"a"}"#)
+        .json();
     assert_eq!(place["SequenceNumber"], format!("49{:054}", 0));
-    let (folder, _) = door.close();
+    let (folder, _) = gateway.close();
     assert_eq!(records(folder.path(), "new", 0), ["2"]);
     let aside = folder.path().join("_gateway/deleted/new-1");
     let kept: Vec<String> = (0..4)
@@ -299,7 +300,7 @@ fn streams_are_created_described_listed_and_set_aside() {
     assert_eq!(kept, ["1\n"]);
 }
 
-/// Whether a body is as expected; `...` at the end of an expected text stands for anything.
+/// Returns true if a body is as expected; a trailing `...` stands for any text.
 fn same(expected: &Json, found: &Json) -> bool {
     match (expected, found) {
         (Json::Object(a), Json::Object(b)) => {

@@ -1,5 +1,4 @@
-//! A journal that is damaged: nothing that was acknowledged is lost without a word, and what never
-//! was is in nobody's way.
+//! A damaged journal: no acknowledged record is lost silently, and unacknowledged bytes do no harm.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,16 +11,15 @@ use watershed::{ErrorKind, Result};
 use super::{append, only, records, slow};
 
 /// Bytes of a frame without records.
-const SEAL: usize = 48;
+const SEAL_BYTES: usize = 48;
 const FRAMES: usize = 10;
 
-/// Ten frames that were acknowledged, each with a record of its own length, in a log that was
-/// killed.
+/// A log that was killed after ten acknowledged frames, each with a record of another length.
 struct Killed {
     folder: tempfile::TempDir,
     journal: PathBuf,
     bytes: Vec<u8>,
-    /// Where the frames end, the seals behind them not counted.
+    /// The end of each frame, without the seal behind it.
     ends: Vec<usize>,
 }
 
@@ -38,7 +36,7 @@ impl Killed {
         let mut ends = Vec::new();
         for n in 0..FRAMES {
             assert_eq!(append(&log, &[value(n)]), [n as u64]);
-            ends.push(journal.metadata().unwrap().len() as usize - SEAL);
+            ends.push(journal.metadata().unwrap().len() as usize - SEAL_BYTES);
         }
         drop(log);
         let bytes = fs::read(&journal).unwrap();
@@ -59,7 +57,7 @@ impl Killed {
         place.join(self.journal.strip_prefix(self.folder.path()).unwrap())
     }
 
-    /// It is refused, and everything is as it was.
+    /// Checks that such a journal is refused and left unchanged.
     fn assert_refused(&self, bytes: &[u8], how: &str) {
         let (place, opened) = self.open(bytes);
         let error = opened.err().unwrap_or_else(|| panic!("{how}: it opens"));
@@ -80,13 +78,13 @@ impl Killed {
 #[test]
 fn a_flipped_bit_before_the_last_seal_is_an_error() {
     let killed = Killed::new();
-    for at in 0..killed.bytes.len() - SEAL {
+    for at in 0..killed.bytes.len() - SEAL_BYTES {
         let mut bytes = killed.bytes.clone();
         bytes[at] ^= 1 << (at % 8);
         killed.assert_refused(&bytes, &format!("a bit of byte {at}"));
     }
-    // Behind the last frame nothing was acknowledged.
-    for at in (killed.bytes.len() - SEAL..killed.bytes.len()).step_by(5) {
+    // Damage in the last seal: no acknowledged record is affected.
+    for at in (killed.bytes.len() - SEAL_BYTES..killed.bytes.len()).step_by(5) {
         let mut bytes = killed.bytes.clone();
         bytes[at] ^= 0x10;
         let (place, log) = killed.open(&bytes);
@@ -116,11 +114,11 @@ fn a_range_of_zeros_is_an_error_or_a_tail_that_is_kept() {
             if bytes == killed.bytes {
                 continue;
             }
-            if to <= killed.bytes.len() - SEAL || from < 40 {
+            if to <= killed.bytes.len() - SEAL_BYTES || from < 40 {
                 killed.assert_refused(&bytes, &format!("zeros at {from}..{to}"));
                 continue;
             }
-            // No head is left behind: the machine may have stopped in the middle of this.
+            // The zeros reach the end, like a tail after a power failure: opening cuts it off.
             let whole = killed.ends.iter().filter(|end| **end <= from).count();
             let (place, log) = killed.open(&bytes);
             log.unwrap_or_else(|error| panic!("zeros at {from}..{to}: {error}"));
@@ -145,7 +143,7 @@ fn a_frame_that_is_missing_between_two_is_an_error() {
     }
     for end in &killed.ends[..FRAMES - 1] {
         let mut bytes = killed.bytes.clone();
-        bytes.drain(*end..end + SEAL);
+        bytes.drain(*end..end + SEAL_BYTES);
         killed.assert_refused(&bytes, &format!("without the seal at {end}"));
     }
 }
@@ -176,7 +174,7 @@ fn a_segment_that_is_missing_or_short_is_an_error() {
     let (first, second) = (fs::read(&segments[0]).unwrap(), fs::read(&aside).unwrap());
     fs::write(&segments[1], &first).unwrap();
     refused("one stands twice");
-    fs::write(&segments[1], &second[..second.len() - SEAL]).unwrap();
+    fs::write(&segments[1], &second[..second.len() - SEAL_BYTES]).unwrap();
     refused("one lacks its last frame");
     fs::rename(&aside, &segments[1]).unwrap();
     drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
@@ -186,8 +184,8 @@ fn a_segment_that_is_missing_or_short_is_an_error() {
 #[test]
 fn a_record_that_looks_like_a_frame_does_no_harm() {
     let killed = Killed::new();
-    // A sender who knows the layout, and what he sent, can't know the key.
-    let frame = &killed.bytes[killed.ends[3] + SEAL..];
+    // A sender who has the layout and his own records still lacks the key.
+    let frame = &killed.bytes[killed.ends[3] + SEAL_BYTES..];
     let line: Vec<u8> =
         frame.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }).collect();
     let folder = tempfile::tempdir().unwrap();
@@ -196,7 +194,7 @@ fn a_record_that_looks_like_a_frame_does_no_harm() {
     let journal = only(folder.path().join("_gateway/journal"));
     append(&log, &["first".into()]);
     let whole = fs::read(&journal).unwrap().len();
-    // At the place that it names too.
+    // Every padding, so that the frame is also at the place that it names.
     for pad in 0..killed.ends[3] {
         let padded = watershed::gateway::NewRecord {
             value: Some([&vec![b' '; pad][..], &line].concat().into()),
@@ -209,8 +207,8 @@ fn a_record_that_looks_like_a_frame_does_no_harm() {
             fs::create_dir_all(place.path().join("topics/t/partition=0")).unwrap();
             fs::create_dir_all(place.path().join("_gateway/journal")).unwrap();
             let beside = place.path().join("_gateway/journal").join(journal.file_name().unwrap());
-            fs::write(beside, &torn[..torn.len() - SEAL - 1]).unwrap();
-            assert!(torn.len() - SEAL - 1 > whole);
+            fs::write(beside, &torn[..torn.len() - SEAL_BYTES - 1]).unwrap();
+            assert!(torn.len() - SEAL_BYTES - 1 > whole);
             drop(ArchiveAppender::open(place.path(), slow()).unwrap());
             assert_eq!(records(place.path(), "t", 0), ["first"]);
         }
@@ -235,6 +233,6 @@ fn a_journal_of_an_earlier_version_is_refused_with_words() {
         error.kind() == ErrorKind::Data && error.to_string().contains("earlier version"),
         "{error}"
     );
-    // One that it has emptied is as good as none.
+    // An empty journal of that version is accepted.
     drop(killed.open(b"").1.unwrap());
 }

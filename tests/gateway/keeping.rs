@@ -1,5 +1,5 @@
-//! What a log in a folder keeps: every acknowledged record, where it was acknowledged, whatever is
-//! torn, killed or missing.
+//! Durability of a log in a folder: every acknowledged record stays at its offset, after torn
+//! writes, kills and missing files.
 
 use std::fs;
 
@@ -11,7 +11,7 @@ use watershed::gateway::{Append, Refusal};
 use super::{append, entry, only, records, slow};
 
 /// Bytes of a segment before its first frame, and of a frame without records.
-const HEAD: usize = 40;
+const HEAD_BYTES: usize = 40;
 const SEAL: usize = 48;
 
 #[test]
@@ -60,7 +60,7 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
     for length in (0..journal.len()).step_by(5).chain(ends.iter().flat_map(|end| [*end - 1, *end]))
     {
         for dirt in [&b""[..], b"\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0", b"#####"] {
-            if length < HEAD && !dirt.is_empty() {
+            if length < HEAD_BYTES && !dirt.is_empty() {
                 continue;
             }
             let place = tempfile::tempdir().unwrap();
@@ -73,8 +73,8 @@ fn a_torn_tail_is_dropped_and_all_before_it_is_kept() {
             let log = ArchiveAppender::open(place.path(), slow()).unwrap();
             assert_eq!(records(place.path(), "t", 0), &values[..whole], "cut at {length}");
             assert_eq!(append(&log, &["next".into()]), [whole as u64]);
-            // The bytes that were cut off, and where: together with the frames they are all that
-            // there was.
+            // The cut bytes are kept with their offset; frames and cut bytes together are the whole
+            // file.
             for entry in fs::read_dir(&segments).unwrap() {
                 let path = entry.unwrap().path();
                 if path.extension().is_some_and(|extension| extension == "cut") {
@@ -111,11 +111,11 @@ fn a_log_killed_while_opening_a_torn_tail_opens_again() {
         let first = segments.join(name);
         fs::write(&first, &torn).unwrap();
         next.iter().for_each(|next| fs::write(segments.join(next), "").unwrap());
-        // Two names: what the log has dropped is still there, as it left it.
+        // A second link keeps the file as the log left it before it was deleted.
         fs::hard_link(&first, place.path().join("kept")).unwrap();
         drop(ArchiveAppender::open(place.path(), slow()).unwrap());
         assert!(fs::read(place.path().join("kept")).unwrap() == whole, "the torn end is cut off");
-        // Killed before it had dropped the first, after it had begun the next.
+        // The state after a kill between beginning the next segment and deleting the first.
         fs::hard_link(place.path().join("kept"), &first).unwrap();
         for value in ["next", "last"] {
             let log = ArchiveAppender::open(place.path(), slow()).unwrap();
@@ -141,7 +141,7 @@ fn damage_before_the_tail_is_an_error_and_changes_nothing() {
     let error = ArchiveAppender::open(folder.path(), slow()).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     assert!(fs::read(only(folder.path().join("_gateway/journal"))).unwrap() == bad);
-    // A frame that is torn, but has another segment behind it, is no tail either.
+    // A torn frame with another segment behind it is no tail either.
     let next = journal.with_file_name("0000000009.log");
     fs::write(&journal, &good[..good.len() - 3]).unwrap();
     fs::write(&next, &good).unwrap();

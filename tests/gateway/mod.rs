@@ -1,5 +1,4 @@
-//! The gateway before a log in a folder, asked through sockets: what it answers, what it keeps, and
-//! what is too much for it.
+//! The gateway in front of a log in a folder, through real sockets: responses, durability, limits.
 
 mod answers;
 mod damage;
@@ -27,18 +26,18 @@ use watershed::gateway::{Append, Appended, Config, Gateway, NewRecord, Position,
 
 use crate::support::http::{Client, Reply};
 
-/// What senders of the REST Proxy say that they send.
+/// The content type of REST Proxy clients.
 const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
 
-/// An open gateway with the topics `u.pin`, of one partition, and `u.geo`, of three.
-struct Door {
+/// A running gateway with the topics `u.pin`, of one partition, and `u.geo`, of three.
+struct TestGateway {
     address: SocketAddr,
     folder: tempfile::TempDir,
     stop: oneshot::Sender<()>,
     running: JoinHandle<Result<u64>>,
 }
 
-impl Door {
+impl TestGateway {
     fn open(change: impl FnOnce(&mut Config)) -> Self {
         Self::with(AppendOptions::default(), change)
     }
@@ -47,7 +46,7 @@ impl Door {
         Self::before(options, |log| log, change)
     }
 
-    /// A gateway before what becomes of the log.
+    /// Starts a gateway in front of `log(appender)`.
     fn before<L: Append + 'static>(
         options: AppendOptions,
         log: impl FnOnce(ArchiveAppender) -> L,
@@ -60,7 +59,7 @@ impl Door {
         let began = Instant::now();
         let mut config = Config::new(Arc::new(move || began.elapsed()));
         config.streams.insert("streaming-u-pin".into(), "u.pin".into());
-        // For requests that are written by hand.
+        // The host name of handwritten requests.
         config.server.hosts.push("here".into());
         change(&mut config);
         let gateway =
@@ -68,7 +67,7 @@ impl Door {
         let address = gateway.address();
         let (stop, stopped) = oneshot::channel();
         let running = std::thread::spawn(move || gateway.run(async move { drop(stopped.await) }));
-        Door { address, folder, stop, running }
+        TestGateway { address, folder, stop, running }
     }
 
     fn client(&self) -> Client {
@@ -79,14 +78,14 @@ impl Door {
         self.client().ask(method, path, headers, body).unwrap()
     }
 
-    /// Stops it; the folder, and how many records were acknowledged.
+    /// Stops it. Returns the folder and the number of acknowledged records.
     fn close(self) -> (tempfile::TempDir, u64) {
         self.stop.send(()).unwrap();
         (self.folder, self.running.join().unwrap().unwrap())
     }
 }
 
-/// The records of a partition in an archive, from offset 0 on.
+/// Reads the records of a partition in an archive, from offset 0 on.
 fn records(root: &std::path::Path, topic: &str, partition: u32) -> Vec<String> {
     let topic = Archive::open(root.to_str().unwrap()).unwrap().topic(topic);
     let mut reader = topic.open(partition, Some(0), false).unwrap();
@@ -104,12 +103,12 @@ fn records(root: &std::path::Path, topic: &str, partition: u32) -> Vec<String> {
     records
 }
 
-/// A log that keeps what it takes in its journal, for longer than a test lasts.
+/// Options that keep records in the journal for longer than a test runs.
 fn slow() -> AppendOptions {
     AppendOptions { object_interval: Duration::from_secs(3600), ..AppendOptions::default() }
 }
 
-/// Appends records to the topic `t`; the offsets that were acknowledged.
+/// Appends records to the topic `t`, and returns the acknowledged offsets.
 fn append(log: &ArchiveAppender, values: &[String]) -> Vec<u64> {
     let places =
         block_on(log.append("t", values.iter().map(|value| entry(value)).collect())).unwrap();
@@ -125,7 +124,7 @@ fn entry(value: &str) -> NewRecord {
     NewRecord { value: Some(value.to_string().into()), ..NewRecord::default() }
 }
 
-/// The only file that lies in a folder.
+/// Returns the only file in a folder.
 fn only(folder: PathBuf) -> PathBuf {
     let files: Vec<_> =
         std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();

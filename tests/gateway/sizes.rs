@@ -1,5 +1,5 @@
-//! How much a request may cost: its records are counted, and its memory is a small multiple of its
-//! body.
+//! The cost of a request: its number of records is limited, and its memory is a small multiple of
+//! its body.
 
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
@@ -13,10 +13,10 @@ use serde_json::json;
 use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
 use watershed::gateway::{Append, Config, Gateway};
 
-use super::{Door, JSON};
+use super::{JSON, TestGateway};
 use crate::support::http::Client;
 
-/// The folder that a child serves.
+/// The variable with the folder that the child process serves.
 const FOLDER: &str = "WATERSHED_TEST_GATEWAY_FOLDER";
 
 fn body(name: &str, records: usize, record: &str) -> String {
@@ -25,9 +25,9 @@ fn body(name: &str, records: usize, record: &str) -> String {
 
 #[test]
 fn a_request_may_have_only_so_many_records() {
-    let door = Door::open(|_| {});
+    let gateway = TestGateway::open(|_| {});
     let post = |records: usize| {
-        door.ask("POST", "/topics/u.pin", &[JSON], &body("records", records, "{}"))
+        gateway.ask("POST", "/topics/u.pin", &[JSON], &body("records", records, "{}"))
     };
     let reply = post(10_000);
     assert_eq!((reply.status, reply.json()["offsets"].as_array().unwrap().len()), (200, 10_000));
@@ -36,11 +36,11 @@ fn a_request_may_have_only_so_many_records() {
     let reply = post(10_001);
     let message = "records may have at most 10000 elements, not 10001";
     assert_eq!((reply.status, reply.json()), (422, json!({"error_code": 422, "message": message})));
-    let (_, acknowledged) = door.close();
+    let (_, acknowledged) = gateway.close();
     assert_eq!(acknowledged, 10_000, "of what is too much nothing is taken");
 }
 
-/// The process whose memory is measured: it serves until its parent is gone.
+/// The process whose memory is measured. It serves until its parent ends.
 #[test]
 #[ignore = "is started by its neighbour"]
 fn the_child() {
@@ -53,14 +53,14 @@ fn the_child() {
     println!("\nlistens at {}", gateway.address());
     let (gone, stop) = tokio::sync::oneshot::channel();
     std::thread::spawn(move || {
-        // Nothing comes, until the end.
+        // Blocks until the parent closes the pipe.
         let _ = std::io::stdin().read(&mut [0]);
         let _ = gone.send(());
     });
     gateway.run(async { drop(stop.await) }).unwrap();
 }
 
-/// A gateway in a process of its own.
+/// A gateway in a child process.
 struct Apart {
     process: Child,
     address: SocketAddr,
@@ -90,7 +90,7 @@ impl Apart {
         PathBuf::from(format!("/proc/{}/{name}", self.process.id()))
     }
 
-    /// The most memory it has had since it was last asked, in bytes.
+    /// Returns the peak memory since the last call, in bytes.
     fn most(&self) -> usize {
         let status = std::fs::read_to_string(self.file("status")).unwrap();
         let most = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();

@@ -1,22 +1,28 @@
-//! Requests that a page of another site makes a browser send, and other forbidden ones: refused,
-//! and nothing is changed.
+//! Forbidden requests, such as those that another site's page makes a browser send: they are
+//! refused and change nothing.
 
 use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{Door, JSON, records};
+use super::{JSON, TestGateway, records};
 use crate::support::http::Reply;
 
 const PLAIN: (&str, &str) = ("Content-Type", "application/json");
 const ONE: &str = r#"{"records":[{"value":1}]}"#;
 const PUT: &str = r#"{"Data":1,"PartitionKey":"k"}"#;
 
-/// Asks with exactly these headers.
-fn raw(door: &Door, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+/// Sends a request with exactly these headers.
+fn raw(
+    gateway: &TestGateway,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &str,
+) -> Reply {
     let headers: String =
         headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let mut client = door.client();
+    let mut client = gateway.client();
     client
         .send(&format!(
             "{method} {path} HTTP/1.1\r\n{headers}Content-Length: {}\r\n\r\n{body}",
@@ -26,8 +32,8 @@ fn raw(door: &Door, method: &str, path: &str, headers: &[(&str, &str)], body: &s
     client.reply().unwrap()
 }
 
-/// Every way in, each with a request that is good.
-const WAYS: [(&str, &str, (&str, &str), &str); 11] = [
+/// Every kind of request that changes something, each in a valid form.
+const REQUESTS: [(&str, &str, (&str, &str), &str); 11] = [
     ("GET", "/topics", PLAIN, ""),
     ("POST", "/topics/u.pin", JSON, ONE),
     ("POST", "/prod/topics/u.geo/partitions/1", JSON, ONE),
@@ -43,8 +49,8 @@ const WAYS: [(&str, &str, (&str, &str), &str); 11] = [
 
 #[test]
 fn a_page_of_another_site_makes_and_deletes_nothing() {
-    let door = Door::open(|_| {});
-    let (port, here) = (door.address.port(), door.address.to_string());
+    let gateway = TestGateway::open(|_| {});
+    let (port, here) = (gateway.address.port(), gateway.address.to_string());
     let local = format!("localhost:{port}");
     let ours = [format!("http://{here}"), format!("http://{local}"), "http://here".into()];
     let foreign = [
@@ -60,9 +66,10 @@ fn a_page_of_another_site_makes_and_deletes_nothing() {
         format!("127.0.0.2:{port}"),
         "localhost".into(),
     ];
-    for (method, path, kind, body) in WAYS {
-        let ask =
-            |headers: &[(&str, &str)]| raw(&door, method, path, &[&[kind], headers].concat(), body);
+    for (method, path, kind, body) in REQUESTS {
+        let ask = |headers: &[(&str, &str)]| {
+            raw(&gateway, method, path, &[&[kind], headers].concat(), body)
+        };
         for origin in &foreign {
             assert_eq!(
                 ask(&[("Host", &here), ("Origin", origin)]).status,
@@ -85,7 +92,7 @@ fn a_page_of_another_site_makes_and_deletes_nothing() {
         }
         let whole = format!("http://evil.example:{port}{path}");
         assert_eq!(
-            raw(&door, method, &whole, &[kind, ("Host", &here)], body).status,
+            raw(&gateway, method, &whole, &[kind, ("Host", &here)], body).status,
             403,
             "{method} {whole}"
         );
@@ -94,19 +101,25 @@ fn a_page_of_another_site_makes_and_deletes_nothing() {
         } else {
             json!(["u.geo", "u.pin"])
         };
-        assert_eq!(door.ask("GET", "/topics", &[], "").json(), there, "after {method} {path}");
+        assert_eq!(gateway.ask("GET", "/topics", &[], "").json(), there, "after {method} {path}");
         let right = if path == "/nowhere" { 404 } else { 200 };
         assert_eq!(ask(&[("Host", &local), ("Origin", &ours[1])]).status, right, "{method} {path}");
     }
     for origin in &ours {
         assert_eq!(
-            raw(&door, "POST", "/topics/u.pin", &[("Host", "HERE"), ("Origin", origin), JSON], ONE)
-                .status,
+            raw(
+                &gateway,
+                "POST",
+                "/topics/u.pin",
+                &[("Host", "HERE"), ("Origin", origin), JSON],
+                ONE
+            )
+            .status,
             200,
             "{origin}"
         );
     }
-    let (folder, _) = door.close();
+    let (folder, _) = gateway.close();
     assert_eq!(
         records(folder.path(), "u.pin", 0).len(),
         3 + ours.len(),
@@ -117,10 +130,10 @@ fn a_page_of_another_site_makes_and_deletes_nothing() {
 #[test]
 fn a_request_names_one_host() {
     for tokens in [vec![], vec!["secret".to_string()]] {
-        let door = Door::open(|config| config.server.tokens = tokens.clone());
-        let here = door.address.to_string();
+        let gateway = TestGateway::open(|config| config.server.tokens = tokens.clone());
+        let here = gateway.address.to_string();
         let bearer = ("Authorization", "Bearer secret");
-        for (method, path, kind, body) in WAYS {
+        for (method, path, kind, body) in REQUESTS {
             for headers in [
                 &[][..],
                 &[("Host", here.as_str()); 2],
@@ -128,36 +141,36 @@ fn a_request_names_one_host() {
                 &[("Host", "")],
                 &[("Host", "me@here")],
             ] {
-                let reply = raw(&door, method, path, &[headers, &[kind, bearer]].concat(), body);
+                let reply = raw(&gateway, method, path, &[headers, &[kind, bearer]].concat(), body);
                 assert_eq!(reply.status, 400, "{method} {path} {headers:?}: {reply:?}");
             }
         }
-        // Whoever watches need not know its name, or any.
-        assert_eq!(raw(&door, "GET", "/health", &[], "").status, 200);
-        assert_eq!(raw(&door, "GET", "/ready", &[("Host", "10.1.2.3:9000")], "").status, 200);
-        door.close();
+        // A health check may name any host, or none.
+        assert_eq!(raw(&gateway, "GET", "/health", &[], "").status, 200);
+        assert_eq!(raw(&gateway, "GET", "/ready", &[("Host", "10.1.2.3:9000")], "").status, 200);
+        gateway.close();
     }
 }
 
 #[test]
 fn a_token_is_proof_under_any_name() {
-    let door = Door::open(|config| config.server.tokens = vec!["secret".into()]);
+    let gateway = TestGateway::open(|config| config.server.tokens = vec!["secret".into()]);
     let headers = [("Host", "gateway.example"), ("Origin", "https://console.example"), JSON];
-    assert_eq!(raw(&door, "POST", "/topics/u.pin", &headers, ONE).status, 401);
+    assert_eq!(raw(&gateway, "POST", "/topics/u.pin", &headers, ONE).status, 401);
     let headers = [&headers[..], &[("Authorization", "Bearer secret")]].concat();
-    assert_eq!(raw(&door, "POST", "/topics/u.pin", &headers, ONE).status, 200);
-    door.close();
+    assert_eq!(raw(&gateway, "POST", "/topics/u.pin", &headers, ONE).status, 200);
+    gateway.close();
 }
 
 #[test]
 fn creations_need_json_and_have_a_limit() {
-    let door = Door::open(|config| {
+    let gateway = TestGateway::open(|config| {
         config.owns = Some(Arc::new(|name| name.starts_with("u.")));
         (config.topics_limit, config.partitions_limit) = (4, 8);
     });
     let create = |name: &str, headers: &[(&str, &str)], shards: u32| {
         let body = json!({ "ShardCount": shards }).to_string();
-        let reply = door.ask("POST", &format!("/streams/{name}"), headers, &body);
+        let reply = gateway.ask("POST", &format!("/streams/{name}"), headers, &body);
         (reply.status, reply.headers.get("x-amzn-errortype").cloned().unwrap_or_default())
     };
     for kind in [
@@ -174,10 +187,10 @@ fn creations_need_json_and_have_a_limit() {
         );
     }
     assert_eq!(create("u.new", &[], 1).0, 415);
-    assert_eq!(door.ask("POST", "/streams/u.new", &[], "").status, 415);
+    assert_eq!(gateway.ask("POST", "/streams/u.new", &[], "").status, 415);
     assert_eq!(create("other.new", &[PLAIN], 1), (400, "AccessDeniedException".into()));
     assert_eq!(
-        door.ask("DELETE", "/streams/other.new", &[], "").json()["__type"],
+        gateway.ask("DELETE", "/streams/other.new", &[], "").json()["__type"],
         "AccessDeniedException"
     );
     for shards in [0, 9, u32::MAX] {
@@ -189,7 +202,7 @@ fn creations_need_json_and_have_a_limit() {
     }
     assert_eq!(create("u.new", &[PLAIN], 8).0, 200);
     assert_eq!(create("u.new", &[PLAIN], 8), (400, "ResourceInUseException".into()));
-    // Of many that come at once, there is room for one.
+    // Of many simultaneous creations one succeeds, because there is room for one topic.
     let made = std::thread::scope(|scope| {
         let create = &create;
         let makers: Vec<_> = (0..8)
@@ -208,7 +221,7 @@ fn creations_need_json_and_have_a_limit() {
         (400, "ResourceInUseException".into()),
         "not for want of room"
     );
-    assert_eq!(door.ask("DELETE", "/streams/u.new", &[], "").status, 200);
+    assert_eq!(gateway.ask("DELETE", "/streams/u.new", &[], "").status, 200);
     assert_eq!(create("u.newer", &[PLAIN], 1).0, 200);
-    door.close();
+    gateway.close();
 }

@@ -1,5 +1,4 @@
-//! Folders of topics that are not as a log leaves them: nothing is acknowledged that could not come
-//! to the archive.
+//! Damaged folders of topics: the gateway acknowledges nothing that could not reach the archive.
 
 use std::fs;
 use std::path::Path;
@@ -24,11 +23,11 @@ fn a_topic_without_one_of_its_partitions_is_refused() {
         let topic = folder.path().join("topics/t");
         fs::create_dir_all(&topic).unwrap();
         there.iter().for_each(|p| fs::create_dir(topic.join(format!("partition={p}"))).unwrap());
-        let said = refused(folder.path()).to_string();
+        let message = refused(folder.path()).to_string();
         assert!(
-            said.contains(&format!("no folder partition={missing}"))
-                && said.contains("make an empty one"),
-            "{said}"
+            message.contains(&format!("no folder partition={missing}"))
+                && message.contains("make an empty one"),
+            "{message}"
         );
         if there.len() < 2 && !there.contains(&4_000_000_000) {
             fs::create_dir(topic.join("partition=0")).unwrap();
@@ -57,8 +56,8 @@ fn a_layout_that_the_gateway_can_not_append_to_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         fs::create_dir_all(folder.path().join("topics/t/partition=0")).unwrap();
         fs::write(folder.path().join("topics/t/partition=0").join(strange), "1\n").unwrap();
-        let said = refused(folder.path()).to_string();
-        assert!(said.contains(strange), "{said}");
+        let message = refused(folder.path()).to_string();
+        assert!(message.contains(strange), "{message}");
     }
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir_all(folder.path().join("topics/t/partition=0/.snapshot")).unwrap();
@@ -84,8 +83,8 @@ fn a_partition_or_topic_that_is_gone_after_a_kill_is_an_error() {
     drop(log);
     for gone in ["topics/t/partition=1", "topics/t", "topics"] {
         fs::rename(folder.path().join(gone), folder.path().join("aside")).unwrap();
-        let said = refused(folder.path()).to_string();
-        assert!(said.contains("topics/t") && said.contains("is gone"), "{gone}: {said}");
+        let message = refused(folder.path()).to_string();
+        assert!(message.contains("topics/t") && message.contains("is gone"), "{gone}: {message}");
         fs::rename(folder.path().join("aside"), folder.path().join(gone)).unwrap();
     }
     drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
@@ -99,7 +98,7 @@ fn a_partition_that_goes_while_it_is_open_ends_the_log() {
     block_on(log.create("t", 1)).unwrap();
     append(&log, &["0".into()]);
     let aside = folder.path().join("aside");
-    // When it is published, so that its object is there.
+    // Wait until the record is published as an object.
     while fs::read_dir(folder.path().join("topics/t/partition=0"))
         .unwrap()
         .flatten()
@@ -112,7 +111,10 @@ fn a_partition_that_goes_while_it_is_open_ends_the_log() {
     let error = block_on(log.broken());
     assert!(error.kind() == ErrorKind::Data && error.to_string().contains("is gone"), "{error}");
     assert!(matches!(block_on(log.append("t", vec![entry("2")])), Err(Refusal::Failed(_))));
-    assert!(block_on(log.close()).is_err(), "it ends, and says that not all is in the archive");
+    assert!(
+        block_on(log.close()).is_err(),
+        "it ends with an error, because the archive is incomplete"
+    );
     drop(log);
     refused(folder.path());
     fs::rename(&aside, folder.path().join("topics/t/partition=0")).unwrap();
@@ -131,14 +133,14 @@ fn a_deleted_topic_stays_deleted_after_any_kill() {
     block_on(log.delete("t")).unwrap();
     assert_eq!(block_on(log.delete("t")), Err(Refusal::NoTopic));
     drop(log);
-    // Killed before its folder had the other name.
+    // The state after a kill before the folder was renamed.
     fs::rename(&aside, &topic).unwrap();
     let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(
         (block_on(log.topics()).unwrap().len(), topic.exists(), aside.exists()),
         (0, false, true)
     );
-    // One that comes after it begins anew, in the same segment too.
+    // A new topic of the same name starts at offset 0, even in the same segment.
     block_on(log.create("t", 1)).unwrap();
     append(&log, &["older".into()]);
     block_on(log.delete("t")).unwrap();
@@ -157,7 +159,7 @@ fn a_deleted_topic_stays_deleted_after_any_kill() {
 #[test]
 fn a_killed_creation_leaves_no_topic() {
     let folder = tempfile::tempdir().unwrap();
-    // One of three partitions was made.
+    // A killed creation made one partition of three.
     fs::create_dir_all(folder.path().join("_gateway/creating/t/partition=0")).unwrap();
     let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(block_on(log.topics()).unwrap().len(), 0);

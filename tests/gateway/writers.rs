@@ -1,4 +1,4 @@
-//! One archive, many who would write it: one does at a time, and nobody ever replaces an object.
+//! One archive and several possible writers: one writes at a time, and none replaces an object.
 
 use std::fs;
 
@@ -21,7 +21,7 @@ fn an_object_that_is_there_is_never_replaced_by_the_gateway() {
     let folder = tempfile::tempdir().unwrap();
     let log = ArchiveAppender::open(folder.path(), AppendOptions::default()).unwrap();
     block_on(log.create("t", 1)).unwrap();
-    // Somebody who knows nothing of marks.
+    // A writer that ignores the lock.
     let object = folder.path().join("topics/t/partition=0/t+0+0000000000.json");
     let thousand = "1\n".repeat(1000);
     fs::write(&object, &thousand).unwrap();
@@ -35,7 +35,7 @@ fn an_object_that_is_there_is_never_replaced_by_the_gateway() {
     );
     assert_eq!(fs::read_to_string(&object).unwrap(), thousand);
     drop(log);
-    // It is not taken for the record that was acknowledged there either.
+    // Its record is not taken for the acknowledged record either.
     let error = ArchiveAppender::open(folder.path(), slow()).err().unwrap();
     assert!(
         error.kind() == ErrorKind::Data
@@ -59,7 +59,7 @@ fn an_object_with_the_same_bytes_is_as_good_as_created() {
     let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
     assert_eq!(append(&log, &["c".into()]), [2]);
     drop(log);
-    // As a log leaves it that was killed after it had created the object.
+    // The state after a kill behind the creation of the object.
     fs::write(folder.path().join("topics/t/partition=0/t+0+0000000002.json"), "c\n").unwrap();
     drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["a", "b", "c"]);
@@ -81,8 +81,8 @@ fn a_gateway_and_a_copy_never_write_one_archive_at_a_time() {
     assert_eq!(kind(WriterLock::exclusive(folder.path(), "generate")), Some(ErrorKind::Connect));
     append(&log, &["acknowledged".into()]);
     drop(log);
-    // Killed: nobody else gives the offset away that was acknowledged, and the mark is in nobody's
-    // way.
+    // The state after a kill: no other writer may use the acknowledged offset, and the stale lock
+    // blocks nobody.
     fs::write(folder.path().join(".writing"), "a gateway, process 1\n").unwrap();
     let error = copy().err().unwrap();
     assert!(
