@@ -1,4 +1,4 @@
-//! The dag, under a real Airflow: a day replays and compares, and a difference fails it.
+//! The dag under a real Airflow: a day replays and compares, and a difference fails it.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,19 +10,19 @@ use serde_json::{Value as Json, json};
 use super::{Place, assert_same, support};
 use crate::support::services::skipped;
 
-/// The python of an Airflow, and a home of it with an empty database; none, and why, where it is
-/// not installed.
+/// Returns the Python of Airflow and a home with an empty database. Where Airflow is not installed,
+/// returns none and prints the reason.
 fn installed() -> Option<(PathBuf, PathBuf)> {
     let found = Command::new("bash").arg(support("airflow.sh")).output().unwrap();
     if !found.status.success() {
         skipped(String::from_utf8_lossy(&found.stderr).trim());
         return None;
     }
-    let said = String::from_utf8(found.stdout).unwrap();
-    said.split_once('\n').map(|(python, home)| (python.into(), home.trim().into()))
+    let printed = String::from_utf8(found.stdout).unwrap();
+    printed.split_once('\n').map(|(python, home)| (python.into(), home.trim().into()))
 }
 
-/// Runs the dag for a day, with `program`; returns what Airflow makes of it, and what was logged.
+/// Runs the dag for one day with `program`. Returns the result that Airflow reports, and the logs.
 fn day(place: &Place, (python, home): &(PathBuf, PathBuf), program: &Path) -> (Json, String) {
     let own = tempfile::tempdir().unwrap();
     fs::copy(home.join("airflow.db"), own.path().join("airflow.db")).unwrap();
@@ -47,7 +47,8 @@ fn day(place: &Place, (python, home): &(PathBuf, PathBuf), program: &Path) -> (J
         .envs(settings)
         .output()
         .unwrap();
-    let logged = [&ran.stdout, &ran.stderr].map(|said| String::from_utf8_lossy(said).into_owned());
+    let logged =
+        [&ran.stdout, &ran.stderr].map(|printed| String::from_utf8_lossy(printed).into_owned());
     assert!(ran.status.success(), "{logged:?}");
     (serde_json::from_str(logged[0].trim().lines().last().unwrap()).unwrap(), logged.join("\n"))
 }
@@ -67,8 +68,7 @@ fn a_day_of_the_dag_replays_and_a_difference_fails_it() {
     assert!(logged.contains("all are equal"), "{logged}");
     assert_same("a day", &place.oracle("archive", &[]), &place.lake("lake", None));
 
-    // What the archive holds is another record when it is compared than it was when it was
-    // replayed.
+    // A record of the archive changes between the replay and the comparison.
     let object = place.path("archive/topics/demo.user/partition=0/demo.user+0+0000000000.json");
     let script =
         "#!/bin/sh\n[ $1 = check ] && sed -i '1s/.*/{}/' $OBJECT\nexec $PINTEREST \"$@\"\n";

@@ -1,4 +1,4 @@
-//! A replay gives what the oracle gives, for any number of workers.
+//! A replay gives the oracle's tables, for any number of workers.
 
 use std::collections::BTreeSet;
 
@@ -34,13 +34,13 @@ fn bounds_on_years_drop_rows_before_they_are_counted() {
     let expected = place.oracle("archive", &bounds);
     place.run(&[&["run", "--from", "archive", "--lake", "lake"], &bounds[..]].concat());
     assert_same("bounded years", &expected, &place.lake("lake", None));
-    // Other bounds are another topology: its state is not continued.
+    // Other bounds are another topology, so the state is refused.
     let error = place.fail(&["run", "--from", "archive", "--lake", "lake"], 65);
     assert!(error.contains("topology"), "{error}");
 }
 
-/// What the summary says of each topic is what is in the archive and in the tables, and it
-/// balances.
+/// Checks the counts of each topic in the summary against the archive and the tables; the counts
+/// must also balance.
 fn assert_accounted(place: &Place, screen: &str) {
     let tables = place.lake("data/lake", None);
     for topic in ["geo", "pin", "user"] {
@@ -48,7 +48,7 @@ fn assert_accounted(place: &Place, screen: &str) {
             .lines()
             .find_map(|line| line.trim_start().strip_prefix(topic)?.strip_prefix(' '));
         let numbers = line
-            .unwrap_or_else(|| panic!("nothing is said of {topic}: {screen}"))
+            .unwrap_or_else(|| panic!("nothing is printed of {topic}: {screen}"))
             .split_whitespace();
         let numbers: Vec<usize> =
             numbers.map(|number| number.replace(',', "").parse().unwrap()).collect();
@@ -105,8 +105,8 @@ fn the_first_command_generates_replays_and_answers() {
     assert!(place.run(&["check"]).contains("equal"));
 }
 
-/// A run that died between two tables of a commit: what it had shown is no answer, wherever its
-/// state lies.
+/// A run that crashed between two tables of a commit. The answers must not include the published
+/// half, wherever the state is.
 #[test]
 fn answers_are_of_one_commit_also_with_the_state_elsewhere() {
     let place = Place::new();
@@ -133,14 +133,14 @@ fn answers_are_of_one_commit_also_with_the_state_elsewhere() {
     let unknown = place.output(&["answers", "--lake", "lake"]);
     assert!(
         String::from_utf8_lossy(&unknown.stderr).contains("--state"),
-        "without the state it says that it can't tell"
+        "without the state it refuses to answer"
     );
     place.run(&run);
     assert_eq!(place.run(&answers), after);
     assert!(place.run(&check).contains("equal"));
 }
 
-/// Names that mean something else in URLs, in globs and in shells.
+/// Names with special characters of URLs, globs and shells.
 #[test]
 fn a_lake_may_have_any_name_that_every_reader_finds() {
     let place = Place::new();
@@ -153,7 +153,11 @@ fn a_lake_may_have_any_name_that_every_reader_finds() {
         assert_same(name, &expected, &place.lake(&lake, None));
     }
     for name in ["a%20b", "a\\b", "a\nb"] {
-        let said = place.fail(&["run", "--from", "archive", "--lake", &format!("{name}/lake")], 78);
-        assert!(said.contains("reads as another one") && !place.path(name).exists(), "{said}");
+        let printed =
+            place.fail(&["run", "--from", "archive", "--lake", &format!("{name}/lake")], 78);
+        assert!(
+            printed.contains("reads as another one") && !place.path(name).exists(),
+            "{printed}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! The command `archive` from a real broker into a real bucket: which objects there are is decided
-//! by the records alone.
+//! The command `archive` from a real broker into a real bucket. The records alone determine the
+//! objects.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,22 +18,22 @@ use crate::support::http::Client;
 
 const TOPICS: [&str; 3] = ["demo.pin", "demo.geo", "demo.user"];
 const PARTITIONS: u32 = 2;
-const MINUTE: i64 = 60_000;
+const MINUTE_MILLIS: i64 = 60_000;
 
-/// The records of a partition, each with its time in milliseconds.
+/// The records of a partition, each with its timestamp in milliseconds.
 type Feed = Vec<(i64, Option<Vec<u8>>)>;
-/// By topic and partition.
+/// Feeds by topic and partition.
 type Feeds = BTreeMap<(&'static str, u32), Feed>;
-/// By path, what the objects of an archive hold.
+/// Contents of the objects of an archive, by path.
 type Objects = BTreeMap<String, Vec<u8>>;
 
-/// Yesterday, so that nothing here is late or early by the clock, or too old for the broker.
+/// Yesterday: neither in the future nor past the broker's retention.
 fn yesterday() -> i64 {
-    UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 24 * 60 * MINUTE
+    UNIX_EPOCH.elapsed().unwrap().as_millis() as i64 - 24 * 60 * MINUTE_MILLIS
 }
 
-/// What is to be archived: generated records, a tombstone and a value of two lines, at times that
-/// stand still, run, jump and go back.
+/// The records to archive: generated ones, a tombstone and a value of two lines. Timestamps repeat,
+/// advance, jump and go back.
 fn feeds(place: &Place) -> Feeds {
     place.run(&[
         "generate",
@@ -55,9 +55,9 @@ fn feeds(place: &Place) -> Feeds {
         let mut at = yesterday();
         let mut stamped = |value| {
             at += match dice.below(9) {
-                0 => MINUTE,
-                1 => 3 * MINUTE,
-                2 => -MINUTE / 2,
+                0 => MINUTE_MILLIS,
+                1 => 3 * MINUTE_MILLIS,
+                2 => -MINUTE_MILLIS / 2,
                 3 => 0,
                 _ => dice.below(20_000) as i64,
             };
@@ -71,7 +71,7 @@ fn feeds(place: &Place) -> Feeds {
     partitions.map(|(topic, partition)| ((topic, partition), feed(topic, partition))).collect()
 }
 
-/// The lines that records are archived as.
+/// The lines of archived records.
 fn archived(feed: &[(i64, Option<Vec<u8>>)]) -> Vec<u8> {
     let line = |value: &Option<Vec<u8>>| match value {
         Some(value) => value
@@ -84,8 +84,8 @@ fn archived(feed: &[(i64, Option<Vec<u8>>)]) -> Vec<u8> {
     feed.iter().flat_map(|(_, value)| line(value)).collect()
 }
 
-/// The objects that are whole, of `flush` records or of those before the first that is `interval`
-/// milliseconds later than the first.
+/// The expected complete objects. An object has `flush` records, or ends before the first record
+/// that is `interval` milliseconds later than its first.
 fn whole(feeds: &Feeds, flush: usize, interval: i64) -> Objects {
     let mut objects = Objects::new();
     for ((topic, partition), feed) in feeds {
@@ -104,7 +104,7 @@ fn whole(feeds: &Feeds, flush: usize, interval: i64) -> Objects {
     objects
 }
 
-/// The objects that there are.
+/// Reads all objects of the store.
 fn objects(store: &Store) -> Objects {
     let mut objects = Objects::new();
     for folder in paths(store) {
@@ -130,7 +130,7 @@ fn paths(store: &Store) -> Vec<String> {
     topics.flat_map(below).flat_map(inside).collect()
 }
 
-/// Makes the topics; returns what their names begin with.
+/// Creates the topics, and returns the prefix of their names.
 fn topics(cluster: &Cluster, partitions: u32) -> String {
     let prefix = format!("{}.", cluster.unique());
     assert!(
@@ -148,7 +148,7 @@ fn a_killed_copy_to_s3_has_every_record_once() {
     let (place, prefix) = (Place::new(), topics(cluster, PARTITIONS));
     let (feeds, kafka, archive) = (feeds(&place), cluster.url(&prefix), format!("{url}/archive"));
     let store = Store::open(&archive).unwrap();
-    let promised = whole(&feeds, 7, MINUTE);
+    let promised = whole(&feeds, 7, MINUTE_MILLIS);
     let full = promised
         .values()
         .filter(|lines| lines.iter().filter(|byte| **byte == b'\n').count() == 7)
@@ -183,7 +183,7 @@ fn a_killed_copy_to_s3_has_every_record_once() {
             child.kill().unwrap();
             child.wait().unwrap();
         }
-        // At no moment is an object there that is not the one of its name.
+        // An object never has other contents than its name promises, at any moment.
         for (path, held) in objects(&store) {
             assert!(
                 promised.get(&path) == Some(&held),
@@ -198,7 +198,7 @@ fn a_killed_copy_to_s3_has_every_record_once() {
         |round| {
             end(&mut rival);
             send(round - 1);
-            // Another one does the same at the same time.
+            // A rival process archives the same topics at the same time.
             rival = (round % 3 == 0).then(follow);
             follow()
         },
@@ -211,8 +211,7 @@ fn a_killed_copy_to_s3_has_every_record_once() {
     assert!(promised == found, "an object holds something else");
     assert!(place.run(&args).contains("pin: 0 records archived"));
 
-    // What makes no whole object is archived when every record is one. Nothing that is there
-    // changes.
+    // With one record an object, the rest is archived too, and existing objects don't change.
     place.run(&["archive", "--from", &kafka, "--to", &archive, "--flush-size", "1"]);
     let all = objects(&store);
     assert!(found.iter().all(|(path, held)| all.get(path) == Some(held)));
@@ -253,9 +252,8 @@ fn a_record_after_the_interval_ends_an_object() {
             &[(start + at, Some(format!("{{\"ind\":{n}}}").into_bytes()))],
         );
     };
-    // A record that is later by a millisecond less, and one that is earlier: both belong to the
-    // first.
-    for (n, at) in [0, 10_000, 2 * MINUTE - 1, -MINUTE].into_iter().enumerate() {
+    // A record just below the interval, and an earlier one: both belong to the first object.
+    for (n, at) in [0, 10_000, 2 * MINUTE_MILLIS - 1, -MINUTE_MILLIS].into_iter().enumerate() {
         TOPICS.iter().for_each(|topic| append(topic, at, n as i64));
     }
     let args = [
@@ -269,29 +267,32 @@ fn a_record_after_the_interval_ends_an_object() {
         "--rotate-interval",
         "2m",
     ];
-    let said = place.run(&args);
+    let printed = place.run(&args);
     assert_eq!(
-        (paths(&store), said.matches("0 records archived, 4 wait").count()),
+        (paths(&store), printed.matches("0 records archived, 4 wait").count()),
         (Vec::new(), 3),
-        "{said}"
+        "{printed}"
     );
 
     let child = place.spawn(&[&args[..], &["--follow"]].concat());
-    append("demo.geo", 2 * MINUTE, 4);
+    append("demo.geo", 2 * MINUTE_MILLIS, 4);
     until("the object that is not full", || !paths(&store).is_empty());
-    append("demo.geo", 4 * MINUTE, 5);
+    append("demo.geo", 4 * MINUTE_MILLIS, 5);
     until("the next one", || paths(&store).len() > 1);
     terminate(&child);
     let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success() && said.contains("geo: 5 records archived, 1 wait"), "{said}");
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && printed.contains("geo: 5 records archived, 1 wait"),
+        "{printed}"
+    );
     let path = |first: u64| format!("topics/demo.geo/partition=0/demo.geo+0+{first:010}.json");
     let lines = |range: std::ops::Range<i64>| {
         range.map(|n| format!("{{\"ind\":{n}}}\n")).collect::<String>().into_bytes()
     };
     assert_eq!(objects(&store), Objects::from([(path(0), lines(0..4)), (path(4), lines(4..5))]));
 
-    // With the topic behind it nothing is missing, though most of it is in no object.
+    // Archive and topic together have every record, though most are in no object yet.
     let screen =
         place.run(&["run", "--from", &archive, "--from", &kafka, "--lake", &format!("{url}/lake")]);
     assert!(screen.contains("14 new records"), "{screen}");
@@ -321,12 +322,13 @@ fn a_gateway_and_an_archive_never_replace_objects_of_each_other() {
     until("two objects", || {
         objects(&Store::open(place.path("archive").to_str().unwrap()).unwrap()).len() == 6
     });
-    let said = place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69);
-    assert!(said.contains("another process does: a copy of a log"), "{said}");
+    let printed = place.fail(&["gateway", "--listen", "127.0.0.1:0", "--to", "archive"], 69);
+    assert!(printed.contains("another process does: a copy of a log"), "{printed}");
     terminate(&child);
     assert!(child.wait_with_output().unwrap().status.success());
 
-    // One after the other they differ: the later one says so, and what is there stays.
+    // When both have written one after the other, the archive differs from the topic. The later
+    // writer reports it and changes nothing.
     let running = gateway();
     let one = r#"{"records":[{"value":{"index":0}}]}"#;
     let reply =

@@ -1,4 +1,4 @@
-//! Killed at any moment and started again, a run ends where one that was never killed ends.
+//! A run that is killed at any moment and started again ends like one that was never killed.
 
 use std::process::Child;
 use std::time::Duration;
@@ -9,8 +9,8 @@ use super::follow::{copy_share, until};
 use super::readers::assert_every_commit_equals_the_oracle;
 use super::{Place, assert_same};
 
-/// Starts the program `rounds` times by `start`, which is given the round and adds to what is
-/// followed before, and kills it each time. `done` counts what it makes, of which nothing may go.
+/// Starts the program `rounds` times and kills it each time. `start` gets the round and first adds
+/// input. `done` counts the output, which must never shrink.
 pub(super) fn killed_again_and_again(
     rounds: usize,
     done: impl Fn() -> usize,
@@ -20,8 +20,8 @@ pub(super) fn killed_again_and_again(
     let mut before = 0;
     for round in 1..=rounds {
         let mut child = start(round);
-        // Anywhere between before the first byte is read and well after a commit, and often just
-        // when one is decided.
+        // The kill comes at a random moment, from before the first read to after a commit. Often it
+        // comes during a commit.
         if random.next_u32() % 3 > 0 {
             until("something", || done() > before);
         }
@@ -34,7 +34,7 @@ pub(super) fn killed_again_and_again(
     assert!(before * 5 >= rounds * 2, "{before} are too few to mean something");
 }
 
-/// A run with `args` that follows, with as many workers as the round makes it.
+/// Starts a run that follows, with a number of workers that depends on the round.
 pub(super) fn following(place: &Place, args: &[&str], round: usize) -> Child {
     let workers = (round * 7 % 3 + 1).to_string();
     place.spawn(&[args, &["--follow", "--commit-every", "1ms", "--workers", &workers]].concat())
@@ -67,7 +67,7 @@ fn a_run_killed_many_times_loses_and_repeats_nothing() {
     assert_same("after the last kill", &place.oracle("all", &[]), &place.lake("lake", None));
     assert!(place.run(&["check", "--from", "archive", "--lake", "lake"]).contains("equal"));
     assert_every_commit_equals_the_oracle(&place, "archive");
-    // However many workers write it: what is small is for every reader.
+    // Small tables stay readable without support for deletion vectors, for any number of workers.
     assert!(
         ["top_country", "category_by_country", "dead_letters"]
             .iter()

@@ -1,5 +1,4 @@
-//! Rows of a real MariaDB: generated into it, posted from it, and cleaned to the rows that were
-//! invented.
+//! Rows of a real MariaDB: generated into it, posted from it, and cleaned to the original rows.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -15,7 +14,7 @@ use crate::connectors::kafka::cluster;
 use crate::connectors::kinesis::{World, server};
 use crate::support::services::service;
 
-/// A database of its own for a test.
+/// A database of one test.
 struct Database {
     server: Opts,
     name: String,
@@ -41,7 +40,7 @@ impl Database {
         });
     }
 
-    /// Its URL, as an argument may be.
+    /// Its URL, for the command line.
     fn url(&self) -> String {
         let (user, host) = (self.server.user().unwrap(), self.server.ip_or_hostname());
         format!("mysql://{user}@{host}:{}/{}", self.server.tcp_port(), self.name)
@@ -150,8 +149,7 @@ fn a_row_is_posted_as_the_database_shows_it() {
 const EVENTS: usize = 40;
 const KINDS: [&str; 3] = ["pin", "geo", "user"];
 
-/// A database with the rows of some events, and the tables that these make where no database is
-/// between.
+/// A database with the rows of some events, and the tables of the same events without a database.
 struct Filled {
     place: Place,
     database: Database,
@@ -176,14 +174,14 @@ impl Filled {
         Some(Filled { place, database, user, expected })
     }
 
-    /// Posts every row to `to`. Of each kind, which is to be found by `held`, every event is there
-    /// once, and the tables are the same.
+    /// Posts every row to `to`, and reads the records of each kind with `held`. Every event must be
+    /// there once, and the tables must be the expected ones.
     fn assert_posted_once(&self, to: &str, held: impl Fn(&str) -> Vec<Vec<u8>>) {
         let (events, from) = (EVENTS.to_string(), self.database.url());
         let args =
             ["emulate", "--from", &from, "--to", to, "--events", &events, "--user-id", &self.user];
-        let said = self.place.run(&[&args[..], &["--in-order", "--rate", "0"]].concat());
-        assert!(said.contains(&format!("{} records taken, 0 refused", 3 * EVENTS)), "{said}");
+        let printed = self.place.run(&[&args[..], &["--in-order", "--rate", "0"]].concat());
+        assert!(printed.contains(&format!("{} records taken, 0 refused", 3 * EVENTS)), "{printed}");
         let number = |record: Vec<u8>| {
             let record: Json = serde_json::from_slice(&record).unwrap();
             record.get("ind").or(record.get("index")).unwrap().as_i64().unwrap()

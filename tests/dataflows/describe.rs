@@ -1,12 +1,10 @@
-//! What the pipeline says of itself: its topics, what each table and each view is made of, and what
-//! all are bound to.
+//! The command `describe`: topics, the steps behind each table and view, and their bindings.
 
 use std::collections::BTreeMap;
 
 use super::Place;
 
-/// Each table: its columns; what it is made of, step by step, in the verbs that decide what it
-/// says.
+/// Each table: its columns, then the steps that compute it.
 const TABLES: &str = "\
 pin_table: ind Long, unique_id Text, title Text, description Text, follower_count Long, poster_name Text, tag_list Text, \
 is_image_or_video Text, image_src Text, save_location Text, category Text
@@ -39,10 +37,10 @@ median_followers_by_joining_year_and_age_group: year_joined Long, age_group Text
 const LETTERS: &str =
     "topic Text, partition Long, position Text, reason Text, detail Text, payload Binary";
 
-/// A step: its verb, and the numbers of those it follows.
+/// Steps by number: the verb, and the numbers of its inputs.
 type Steps = BTreeMap<usize, (String, Vec<usize>)>;
 
-/// What a step is made of; verbs that only bring rows into shape are left out.
+/// Returns the steps that compute a step, without those that only reshape rows.
 fn made(steps: &Steps, step: usize) -> String {
     let (verb, inputs) = &steps[&step];
     let inputs: Vec<String> = inputs.iter().map(|input| made(steps, *input)).collect();

@@ -1,5 +1,5 @@
-//! What bad input gets: the rule of the spec or a dead letter; what bad surroundings get: one clear
-//! error and nothing changed.
+//! Bad input follows the rule of the specification or becomes a dead letter. A bad environment
+//! causes one clear error and no change.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -37,7 +37,7 @@ fn junk_and_half_objects_are_counted_and_change_nothing() {
     junk.extend(std::iter::repeat_n(b'[', 100_000));
     junk.push(b'\n');
     junk.extend(format!("{{\"unique_id\":\"{}\",\"index\":1}}\n", "x".repeat(2 << 20)).bytes());
-    // Half an object: cut in the middle of its last line.
+    // Half an object, cut in the middle of its last line.
     junk.extend(&first[..first.iter().rposition(|b| *b == b'}').unwrap() - 5]);
     fs::write(folder.join("demo.pin+0+0000000200.json"), junk).unwrap();
     fs::write(folder.join("README.txt"), "left alone").unwrap();
@@ -57,14 +57,14 @@ fn only_files_are_objects_and_piped_logs_have_no_colours() {
         fs::create_dir_all(&folder).unwrap();
         folder.join(format!("demo.pin+{partition}+0000000000.json"))
     };
-    // To open a socket fails; a pipe would be waited for, and a device read for ever.
+    // Opening a socket fails; a pipe would block the run, and a device would never end.
     let _socket = UnixListener::bind(object(1)).unwrap();
     fs::create_dir(object(2)).unwrap();
     symlink(object(1), object(3)).unwrap();
     let output = place.output(&["run", "--from", "archive", "--lake", "lake"]);
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert!(output.status.success() && said.contains("partition=3"), "{said}");
-    assert!(!said.contains('\u{1b}'), "{said:?}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success() && printed.contains("partition=3"), "{printed}");
+    assert!(!printed.contains('\u{1b}'), "{printed:?}");
     fs::remove_dir(object(2)).unwrap();
     [1, 3].iter().for_each(|partition| fs::remove_file(object(*partition)).unwrap());
     assert_same("without them", &place.oracle("archive", &[]), &place.lake("lake", None));
@@ -97,14 +97,14 @@ fn bad_surroundings_get_one_clear_error_and_their_exit_code() {
     let before = place.lake("good", None);
     place.run(&["generate", "--to", "other", "--events", "60"]);
     assert!(place.fail(&["run", "--from", "other", "--lake", "good"], 65).contains("archive"));
-    // A record that was read before is another one now.
+    // Change a record that was read before.
     let object = place.path("archive/topics/demo.geo/partition=0/demo.geo+0+0000000000.json");
     let text = fs::read_to_string(&object).unwrap();
     fs::write(&object, text.replacen("20", "21", 1)).unwrap();
     let error = place.fail(&["run", "--from", "archive", "--lake", "good"], 65);
     assert!(error.contains("demo.geo"), "{error}");
     assert_same("after refusals", &before, &place.lake("good", None));
-    // The state is gone, the tables are not: they are not taken over.
+    // A run without the state must not take over the tables.
     fs::remove_dir_all(place.path("good/_watershed")).unwrap();
     fs::write(&object, text).unwrap();
     place.fail(&["run", "--from", "archive", "--lake", "good"], 65);
@@ -132,13 +132,13 @@ fn check_finds_a_planted_difference() {
     let line = text.lines().next().unwrap().to_string();
     fs::write(&object, text.replacen(&line, "{}", 1)).unwrap();
     place.fail(&["check", "--from", "archive", "--lake", "lake"], 1);
-    // Whoever reads on a pipe and closes it is told by the exit code all the same.
-    let told = |lake| {
+    // The exit code is right even if the reader of the output has closed its pipe.
+    let exit_code = |lake| {
         let mut check = place.spawn(&["check", "--from", "archive", "--lake", lake]);
         drop(check.stdout.take());
         check.wait().unwrap().code()
     };
-    assert_eq!(told("lake"), Some(1));
+    assert_eq!(exit_code("lake"), Some(1));
     place.run(&["run", "--from", "archive", "--lake", "fresh"]);
-    assert_eq!(told("fresh"), Some(0));
+    assert_eq!(exit_code("fresh"), Some(0));
 }

@@ -1,5 +1,5 @@
-//! A sync that fails ends the program, whichever it is, and what a later one finds is durable only
-//! when that one has synced it.
+//! Any failed sync ends the program. A later run relies on files from a failed sync only after it
+//! has synced them.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -11,35 +11,35 @@ use super::posting::JSON;
 use crate::support::disk::{DiskCalls, watched};
 use crate::support::http::Client;
 
-/// Runs the program while its sync number `fails_at` fails; says how it ended and what it asked of
-/// the disk.
+/// Runs the program with a failing sync number `fails_at`. Returns its output and its calls to the
+/// disk.
 fn run(place: &Place, args: &[&str], fails_at: Option<u64>) -> (Output, DiskCalls) {
-    let log = place.path("asked");
+    let log = place.path("calls");
     let _ = std::fs::remove_file(&log);
     let mut command = place.command(args);
     watched(&mut command, &log, fails_at);
     (command.output().unwrap(), DiskCalls::read(&log))
 }
 
-/// Runs `args` in places that are made anew, of which sync number 1, 2, 3 … fails, until a run gets
-/// through; each ends with 69. Then runs it again with a sound disk, which succeeds, or has no more
-/// to do and says so with `or`, and has synced what failed.
+/// Runs `args` in fresh places, with a failing sync number 1, 1 + `step`, …, until a run succeeds.
+/// Each failing run must exit with 69. The same command then runs on a sound disk. It must sync
+/// the failed path and succeed, or exit with `or` if nothing is left to do.
 fn campaign(place: impl Fn() -> Place, args: &[&str], step: usize, or: Option<i32>) -> usize {
     for (failures, at) in (1..).step_by(step).enumerate() {
         let place = place();
-        let (output, asked) = run(&place, args, Some(at));
-        let said = String::from_utf8(output.stderr).unwrap();
-        let Some(failed) = asked.failed() else {
-            assert!(output.status.success(), "sync {at}: {said}");
+        let (output, calls) = run(&place, args, Some(at));
+        let printed = String::from_utf8(output.stderr).unwrap();
+        let Some(failed) = calls.failed() else {
+            assert!(output.status.success(), "sync {at}: {printed}");
             return failures;
         };
-        assert_eq!(output.status.code(), Some(69), "sync {at} of {failed}: {said}");
-        assert!(said.contains("can't sync"), "sync {at} of {failed}: {said}");
+        assert_eq!(output.status.code(), Some(69), "sync {at} of {failed}: {printed}");
+        assert!(printed.contains("can't sync"), "sync {at} of {failed}: {printed}");
         let (again, later) = run(&place, args, None);
-        let told = String::from_utf8(again.stderr).unwrap();
+        let printed_again = String::from_utf8(again.stderr).unwrap();
         assert!(
             again.status.success() || again.status.code() == or,
-            "after sync {at} of {failed}: {told}"
+            "after sync {at} of {failed}: {printed_again}"
         );
         if again.status.success() {
             assert_synced(&later, failed);
@@ -48,7 +48,7 @@ fn campaign(place: impl Fn() -> Place, args: &[&str], step: usize, or: Option<i3
     unreachable!("there are always more numbers")
 }
 
-/// Asserts that what could not be synced, and is there, was synced.
+/// Checks that the path of the failed sync was synced, if it still exists.
 fn assert_synced(later: &DiskCalls, failed: &str) {
     let synced = later.first("synced", |path| path == failed).is_some();
     assert!(synced || !Path::new(failed).exists(), "{failed} was never synced");
@@ -63,7 +63,7 @@ fn with_archive() -> Place {
 #[test]
 fn a_run_ends_at_a_failed_sync_and_the_next_syncs_it() {
     let args = ["run", "--from", "archive", "--lake", "data/lake", "--workers", "1"];
-    // Each of the first syncs, where state and tables are begun, and then some of each commit.
+    // Each of the first syncs, which create state and tables, and then some of each commit.
     assert!(campaign(with_archive, &args, 7, None) > 15);
 }
 
@@ -107,14 +107,14 @@ fn a_failed_sync_posts_no_events() {
     assert!(campaign(Place::new, &args, 1, None) > 10);
 }
 
-/// Starts a gateway, posts `records` one after the other, and stops it; says how many were
-/// acknowledged and how it ended.
+/// Starts a gateway, posts `records` one by one, and stops it. Returns the number of acknowledged
+/// records, the exit code and the calls to the disk.
 fn post(
     place: &Place,
     records: &[String],
     fails_at: Option<u64>,
 ) -> (usize, Option<i32>, DiskCalls) {
-    let log = place.path("asked");
+    let log = place.path("calls");
     let _ = std::fs::remove_file(&log);
     let mut command = place.command(&[
         "gateway",
@@ -130,7 +130,7 @@ fn post(
     let mut acknowledged = 0;
     let (mut screen, mut line) = (BufReader::new(child.stdout.take().unwrap()), String::new());
     screen.read_line(&mut line).unwrap();
-    // One whose disk fails as it begins says nothing there.
+    // If the disk fails at the start, the gateway prints no address.
     if let Some(listening) = line.strip_prefix("listening on http://") {
         let mut client = Client::connect(listening.split(',').next().unwrap().parse().unwrap());
         for record in records {
@@ -157,15 +157,15 @@ fn a_gateway_ends_at_a_failed_sync_and_keeps_its_journal() {
     let (mut failures, mut late) = (0, 0);
     for at in 1.. {
         let place = Place::new();
-        let (acknowledged, code, asked) = post(&place, &records, Some(at));
-        let Some(failed) = asked.failed() else {
+        let (acknowledged, code, calls) = post(&place, &records, Some(at));
+        let Some(failed) = calls.failed() else {
             assert_eq!((acknowledged, code), (records.len(), Some(0)), "sync {at}");
             break;
         };
         failures += 1;
         assert_eq!(code, Some(69), "sync {at} of {failed}");
         assert!(
-            !asked.after_failure("removed", journal),
+            !calls.after_failure("removed", journal),
             "a journal was removed after sync {at} of {failed} had failed"
         );
         let (_, code, later) = post(&place, &[], None);
@@ -198,16 +198,16 @@ fn without_hard_links_a_run_renames_or_fails_clearly() {
     let (place, args) = (with_archive(), ["run", "--from", "archive", "--lake", "lake"]);
     let without = |kind: &str| {
         let mut command = place.command(&args);
-        watched(&mut command, &place.path("asked"), None);
+        watched(&mut command, &place.path("calls"), None);
         command.env("DISK_NO_LINKS", kind).output().unwrap()
     };
     let refused = without("2");
-    let said = String::from_utf8(refused.stderr).unwrap();
+    let printed = String::from_utf8(refused.stderr).unwrap();
     assert!(
         refused.status.code() == Some(78)
-            && said.contains("no hard links")
-            && said.contains("another file system"),
-        "{said}"
+            && printed.contains("no hard links")
+            && printed.contains("another file system"),
+        "{printed}"
     );
     let renamed = without("1");
     assert!(renamed.status.success(), "{}", String::from_utf8_lossy(&renamed.stderr));

@@ -8,7 +8,7 @@ use tempfile::TempDir;
 #[cfg(feature = "kafka")]
 use crate::connectors::kafka::cluster;
 
-/// The program of an example, which `cargo test` builds beside the tests.
+/// The program of an example, which `cargo test` builds with the tests.
 fn program(name: &str) -> PathBuf {
     let tests = std::env::current_exe().unwrap();
     let program = tests.parent().unwrap().parent().unwrap().join("examples").join(name);

@@ -1,5 +1,4 @@
-//! Following an archive, in many steps, leads where a replay in one go leads; every commit on the
-//! way is right.
+//! Following an archive step by step ends like one replay, and every commit on the way is correct.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -10,8 +9,8 @@ use super::readers::assert_every_commit_equals_the_oracle;
 use super::{Place, Tables, assert_same};
 pub(super) use crate::support::until;
 
-/// Copies the first `share` of `of` parts of each partition's objects that are not there yet, as a
-/// writer does: whole, by renaming.
+/// Copies the missing objects of the first `share` of `of` parts of each partition. Each appears
+/// complete, by renaming, as a real writer does it.
 pub(super) fn copy_share(from: &Path, to: &Path, share: usize, of: usize) {
     for topic in fs::read_dir(from.join("topics")).unwrap() {
         for partition in fs::read_dir(topic.unwrap().path()).unwrap() {
@@ -44,8 +43,8 @@ pub(super) fn terminate(child: &std::process::Child) {
     signal(child, "-TERM");
 }
 
-/// Follows with `args` until the lake is what is `expected`, then ends it in good order: it prints
-/// its answers.
+/// Follows with `args` until the lake is as `expected`, then stops the run. It must print its
+/// answers.
 #[cfg_attr(
     not(any(feature = "kafka", feature = "kinesis")),
     allow(dead_code, reason = "logs of services are followed")
@@ -67,7 +66,7 @@ pub(super) fn follows_to(place: &Place, args: &[&str], expected: &Tables) {
     assert_same("in the end", expected, &place.lake("lake", None));
 }
 
-/// Whether a compaction is in the log of a table that rows are also taken away from.
+/// Returns true if a table with deleted rows has been compacted.
 fn compacted(place: &Place) -> bool {
     ["demo_pin_table", "demo_geo_table", "demo_user_table"].iter().any(|table| {
         let log = place.path("lake").join(table).join("_delta_log");
@@ -91,8 +90,8 @@ fn following_equals_a_replay_and_each_commit_the_oracle() {
         "--records-per-object",
         "4",
     ]);
-    // So many at first that the large tables of two workers are no longer written anew at each
-    // change: from then on a commit leaves files and vectors.
+    // The first copy makes the large tables too large for rewriting, so that each later commit adds
+    // files and deletion vectors.
     copy_share(&place.path("all"), &place.path("archive"), 160, 200);
     let mut child = place.spawn(&[
         "run",
@@ -112,7 +111,7 @@ fn following_equals_a_replay_and_each_commit_the_oracle() {
         let before = place.manifests().len();
         copy_share(&place.path("all"), &place.path("archive"), share, 200);
         until("a commit", || place.manifests().len() > before);
-        // The commits after a compaction take rows away from where it put them.
+        // Wait for some commits after a compaction: they delete rows from the compacted file.
         more -= i32::from(compacted(&place));
         if more == 0 {
             break;
@@ -143,8 +142,7 @@ fn following_equals_a_replay_and_each_commit_the_oracle() {
             what("compactions") > 0 && what("vectors") > 0,
             "too little happened to mean something: {seen}"
         );
-        // Views and dead letters are read by everyone, a table that has grown large by those who
-        // know vectors.
+        // Views and dead letters need no support for deletion vectors; a large table does.
         let plain = |table: &str| seen["plain"][table].as_u64().unwrap();
         assert!(["top_country", "dead_letters"].iter().all(|table| plain(table) > 0), "{seen}");
         assert!(
@@ -172,7 +170,7 @@ fn a_gap_is_waited_for_and_reported() {
     let hole = place.path("archive/topics/demo.pin/partition=0/demo.pin+0+0000000050.json");
     let aside = place.path("aside.json");
     fs::rename(&hole, &aside).unwrap();
-    // A replay does not jump over it.
+    // A replay does not skip the gap.
     let error = place.fail(&["run", "--from", "archive", "--lake", "strict"], 65);
     assert!(error.contains("50"), "{error}");
     let mut child = place.spawn(&[
@@ -185,9 +183,9 @@ fn a_gap_is_waited_for_and_reported() {
         "--commit-every",
         "50ms",
     ]);
-    let mut said = BufReader::new(child.stderr.take().unwrap());
+    let mut printed = BufReader::new(child.stderr.take().unwrap());
     let mut line = String::new();
-    said.read_line(&mut line).unwrap();
+    printed.read_line(&mut line).unwrap();
     assert!(line.contains("50"), "the gap is reported: {line}");
     fs::rename(&aside, &hole).unwrap();
     let expected = place.oracle("archive", &[]);
@@ -198,7 +196,7 @@ fn a_gap_is_waited_for_and_reported() {
     assert!(child.wait().unwrap().success());
 }
 
-/// As `pinterest run --follow 2>&1 | tee log` finds it when Ctrl-C ends both.
+/// The situation of `pinterest run --follow 2>&1 | tee log` when Ctrl-C ends both.
 #[test]
 fn a_run_with_closed_output_stops_with_its_exit_code() {
     let place = Place::new();
@@ -208,7 +206,7 @@ fn a_run_with_closed_output_stops_with_its_exit_code() {
         drop(reader);
         place.command(args).stdout(writer.try_clone().unwrap()).stderr(writer).spawn().unwrap()
     };
-    // A warning has no reader either.
+    // This warning has no reader either.
     fs::write(place.path("archive/topics/demo.pin/partition=0/README.txt"), "left alone").unwrap();
     let mut child = unread(&["run", "--from", "archive", "--lake", "lake", "--follow"]);
     until("the first commit", || {

@@ -1,5 +1,5 @@
-//! A disk that is full ends a run with one clear error; with room made, the same command goes on as
-//! if nothing had been.
+//! A full disk ends a run with one clear error. Once there is room, the same command continues
+//! normally.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
@@ -12,11 +12,11 @@ use super::{Place, assert_same};
 use crate::support::http::Client;
 use crate::support::services::skipped;
 
-/// A disk of its own, unmounted when this is dropped.
+/// A mounted file system, unmounted on drop.
 struct Disk(PathBuf);
 
 impl Disk {
-    /// Mounts a disk of so many KiB, or says why it can't.
+    /// Mounts a disk of `size` KiB, or returns the reason of a failure.
     fn mount(folder: &Path, size: u32) -> Result<Self, String> {
         std::fs::create_dir_all(folder).unwrap();
         let size = format!("size={size}k");
@@ -49,11 +49,14 @@ fn mount(args: &[&str], folder: &Path) -> Result<(), String> {
     }
 }
 
-/// One message of two lines: what happened, and what to do.
-fn assert_clear(said: &str) {
-    assert!(said.contains("No space left on device") && said.contains("Make room there"), "{said}");
-    assert_eq!(said.lines().count(), 2, "one error and its way out: {said}");
-    assert_eq!(said.matches("No space left").count(), 1, "each cause once: {said}");
+/// Checks for one message of two lines: the failure and the advice.
+fn assert_clear(printed: &str) {
+    assert!(
+        printed.contains("No space left on device") && printed.contains("Make room there"),
+        "{printed}"
+    );
+    assert_eq!(printed.lines().count(), 2, "one error and its way out: {printed}");
+    assert_eq!(printed.matches("No space left").count(), 1, "each cause once: {printed}");
 }
 
 #[test]
@@ -75,8 +78,8 @@ fn a_run_reports_a_full_disk_and_continues_with_room() {
         "100",
     ]);
     let run = ["run", "--from", "archive", "--lake", "disk/lake"];
-    // The first commits fit, a later one does not: wherever it strikes, the same command goes on
-    // when there is room.
+    // The first commits fit, a later one does not. Wherever it fails, the same command continues
+    // once there is room.
     copy_share(&place.path("all"), &place.path("archive"), 1, 20);
     place.run(&run);
     let mut full = 0;
@@ -114,7 +117,7 @@ fn a_full_disk_is_no_place_for_half_an_archive() {
     assert!(place.path("disk/archive/topics").exists());
 }
 
-/// A gateway into an archive on a disk, which has acknowledged `values` and then finds no room.
+/// A gateway into an archive on a disk that is full after `values` are acknowledged.
 fn stuck(place: &Place, within: &str, values: &[&str]) -> Running {
     let to = [
         "gateway",
@@ -148,19 +151,21 @@ fn a_gateway_with_a_full_disk_ends_and_loses_nothing() {
     let running = stuck(&place, "1s", &["1", "2"]);
     terminate(&running.child);
     let output = running.child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
-    assert_eq!(output.status.code(), Some(69), "{said}");
+    let printed = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(69), "{printed}");
     assert!(
-        said.contains("what was acknowledged is in the journal") && said.contains("start again"),
-        "{said}"
+        printed.contains("what was acknowledged is in the journal")
+            && printed.contains("start again"),
+        "{printed}"
     );
 
-    // One that would wait for an hour ends at once when it is asked again.
+    // A second signal ends at once a gateway that would wait for an hour.
     std::fs::remove_file(place.path("disk/rest")).unwrap();
     let mut running = stuck(&place, "60m", &["3"]);
     terminate(&running.child);
-    let said = BufReader::new(running.child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(said.take_while(|line| !line.contains("once more ends at once")).count() < 10);
+    let printed =
+        BufReader::new(running.child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(printed.take_while(|line| !line.contains("once more ends at once")).count() < 10);
     terminate(&running.child);
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
 

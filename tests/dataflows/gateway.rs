@@ -1,5 +1,5 @@
-//! Records that come by HTTP are in the archive where they were acknowledged, whatever is killed,
-//! and in the answers.
+//! Records posted over HTTP are in the archive at their acknowledged offsets, after any kill, and
+//! in the answers.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -16,7 +16,7 @@ use crate::support::services::skipped;
 fn acknowledged_records_survive_any_kill_of_the_gateway() {
     let (place, posted) = (Place::new(), Posted::default());
     for round in 0..8 {
-        // With the longest time to an object all is in the journal when it is killed; with none,
+        // With the longest interval every record is still in the journal at the kill; with none,
         // objects are being written.
         let every = ["0ms", "20ms", "60m"][round % 3];
         posted.until_killed(
@@ -46,17 +46,17 @@ fn posted_records_reach_the_answers_of_a_following_run() {
     for (style, seed) in [("rest-proxy", "1"), ("kinesis-proxy", "2")] {
         let to =
             if style == "rest-proxy" { running.url() } else { format!("{}/prod", running.url()) };
-        let said = place.run(&[
+        let printed = place.run(&[
             "emulate", "--to", &to, "--style", style, "--seed", seed, "--events", "300", "--rows",
             "250", "--rate", "0",
         ]);
         assert!(
-            said.starts_with("300 events") && said.contains("900 records taken, 0 refused"),
-            "{said}"
+            printed.starts_with("300 events") && printed.contains("900 records taken, 0 refused"),
+            "{printed}"
         );
     }
-    let said = running.stop();
-    assert_eq!(said, "1,800 records acknowledged\n");
+    let printed = running.stop();
+    assert_eq!(printed, "1,800 records acknowledged\n");
     let expected = place.oracle("archive", &[]);
     until("the answers", || {
         place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected
@@ -71,7 +71,8 @@ fn posted_records_reach_the_answers_of_a_following_run() {
     );
 }
 
-/// A script such as the original's posts; where its packages can't be had, this says so.
+/// A script like the original one posts. Where its packages can't be installed, the test is
+/// skipped.
 #[test]
 fn the_records_of_a_python_script_are_the_lines_of_the_archive() {
     let venv = Command::new("bash").arg(support("venv.sh")).output().unwrap();
@@ -118,8 +119,8 @@ fn the_records_of_a_python_script_are_the_lines_of_the_archive() {
     assert_same("what a script posts", &expected, &place.lake("lake", None));
 }
 
-/// API Gateway's usual mapping takes the characters of `data`, so clients put the JSON of a row
-/// into a text.
+/// API Gateway's usual mapping takes the characters of `data`, so clients send the JSON of a row
+/// inside a string.
 #[test]
 fn rows_that_are_put_as_texts_are_in_the_answers() {
     let place = Place::new();
@@ -143,7 +144,7 @@ fn rows_that_are_put_as_texts_are_in_the_answers() {
         put(kind, &json!({ "records": texts.collect::<Vec<_>>() }));
     }
     running.stop();
-    // As a sender of texts leaves them in an archive.
+    // The record as such a client leaves it in an archive.
     let object = place.path("archive/topics/demo.pin/partition=0/demo.pin+0+0000000004.json");
     std::fs::write(object, json!(r#"{"ind":4,"unique_id":"a \"text\""}"#).to_string()).unwrap();
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
@@ -225,15 +226,15 @@ fn a_gateway_that_can_not_serve_reports_the_reason() {
         [("kafka", cfg!(feature = "kafka")), ("kinesis", cfg!(feature = "kinesis"))]
     {
         if !built {
-            let said = place.fail(&["gateway", "--to", &format!("{kind}://secret@x")], 78);
+            let printed = place.fail(&["gateway", "--to", &format!("{kind}://secret@x")], 78);
             assert!(
-                said.contains(&format!("--features {kind}")) && !said.contains("secret"),
-                "{said}"
+                printed.contains(&format!("--features {kind}")) && !printed.contains("secret"),
+                "{printed}"
             );
         }
     }
     assert!(place.fail(&["gateway", "--to", ""], 78).contains("no name"));
-    // What is given where it should not be is not repeated in a log.
+    // Secrets in the wrong place must not appear in a log.
     let (other, web) = ("tape://me:secret@x/y", "http://me:secret@127.0.0.1:1");
     for args in [
         ["run", "--from", other],
@@ -248,8 +249,8 @@ fn a_gateway_that_can_not_serve_reports_the_reason() {
             ]
             .concat(),
         );
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(!output.status.success() && !said.contains("secret"), "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && !printed.contains("secret"), "{printed}");
     }
     std::fs::write(place.path("none"), "\n\n").unwrap();
     assert!(place.fail(&["gateway", "--tokens", "none"], 78).contains("no token"));
@@ -299,17 +300,17 @@ fn an_archive_open_in_a_gateway_has_no_other_writer() {
     let others = ["generate", "--to", "archive", "--user-id", "other", "--events", "10"];
     let users = ["emulate", "--to", "archive", "--events", "3", "--rate", "0", "--rows", "10"];
     for writer in [&others[..], &users] {
-        let said = place.fail(writer, 69);
+        let printed = place.fail(writer, 69);
         assert!(
-            said.contains("another process does: a gateway")
-                && said.contains("one writer at a time"),
-            "{said}"
+            printed.contains("another process does: a gateway")
+                && printed.contains("one writer at a time"),
+            "{printed}"
         );
     }
     let mut child = running.child;
     child.kill().unwrap();
     child.wait().unwrap();
-    // A dead one's mark holds nobody up.
+    // The lock of a dead process blocks nobody.
     place.run(&users);
     place.run(&others);
     assert_eq!(records(&place.path("archive"), "demo.pin").len(), 4);

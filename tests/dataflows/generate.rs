@@ -1,4 +1,4 @@
-//! An archive that is generated is there whole or not at all, whatever interrupts it.
+//! A generated archive appears complete or not at all, whatever interrupts the generation.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,7 +7,7 @@ use std::path::Path;
 use super::follow::until;
 use super::{Place, assert_same};
 
-/// Every file below `folder`, and what is in it.
+/// Every file below `folder`, with its contents.
 fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -24,10 +24,10 @@ fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
     found
 }
 
-/// Where a partition is until the archive is shown.
+/// The place of a partition until the archive is published.
 const PARTIAL: &str = ".demo.partial/demo.pin/partition=0";
 
-/// Whether the archive has objects that are not yet shown.
+/// Returns true if the archive has objects that are not yet published.
 fn begun(place: &Place, archive: &str) -> bool {
     let object =
         |file: std::io::Result<fs::DirEntry>| file.is_ok_and(|file| file.file_name() != "left");
@@ -41,11 +41,11 @@ fn the_next_run_replaces_a_killed_generation() {
     for signal in ["-KILL", "-TERM"] {
         let mut child = place.spawn(&many);
         until("an object", || begun(&place, "archive"));
-        // Nobody else writes there meanwhile.
+        // The archive is locked meanwhile.
         assert!(place.fail(&many, 69).contains("another process"));
         super::follow::signal(&child, signal);
         assert!(!child.wait().unwrap().success());
-        // So that the next one is seen to begin: of this partition it finds no object.
+        // Empty this partition, so that the next round can detect its first object.
         let left = place.path("archive").join(PARTIAL);
         fs::remove_dir_all(&left).unwrap();
         fs::create_dir(&left).unwrap();
@@ -83,7 +83,7 @@ fn the_first_command_starts_over_after_a_kill() {
     });
     child.kill().unwrap();
     child.wait().unwrap();
-    // Also if it was too quick to be killed in the middle: what it would have left is put there.
+    // If the command was too fast for the kill, create the files of a killed one.
     let left = place.path("data/archive/.demo.partial/demo.pin/partition=9");
     if place.path("data/archive/topics").exists() {
         fs::remove_dir_all(place.path("data")).unwrap();

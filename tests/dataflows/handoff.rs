@@ -1,5 +1,5 @@
-//! An archive and the Kafka that it is written from as one log, whoever wrote the archive, wherever
-//! it ends; and the command that writes it.
+//! An archive and its Kafka topic as one log: for any writer of the archive and any end of it. Also
+//! the command that writes it.
 
 use std::fs;
 use std::io::Read;
@@ -14,7 +14,7 @@ use crate::support::bucket::bucket;
 
 const TOPICS: [&str; 3] = ["demo.pin", "demo.geo", "demo.user"];
 
-/// A place with an archive, nothing of which is in the topics below the prefix yet.
+/// A place with an archive, a prefix for empty topics, and the URL of Kafka.
 fn place(cluster: &Cluster) -> (Place, String, String) {
     let (place, prefix) = (Place::new(), format!("{}.", cluster.unique()));
     place.run(&[
@@ -32,7 +32,7 @@ fn place(cluster: &Cluster) -> (Place, String, String) {
     (place, prefix, url)
 }
 
-/// Lets Kafka forget what `part` has of each partition, but for the last `kept` records.
+/// Expires in Kafka all records of each partition of `part`, except the last `kept`.
 fn forget(cluster: &Cluster, place: &Place, prefix: &str, part: &str, kept: usize) {
     for topic in TOPICS {
         for partition in 0..3 {
@@ -84,14 +84,17 @@ fn kafka_continues_an_archive_at_the_next_offset() {
         let again = place.run(&[&["run", "--workers", "3"], &args[..]].concat());
         assert!(again.contains("0 new records"), "{again}");
     }
-    // What was read of Kafka is gone there by now, and in the archive.
+    // The records that were read from Kafka have expired there, and are now in the archive.
     copy_share(&place.path("archive"), &place.path("part1"), 3, 3);
     let again = place.run(&["run", "--from", "part1", "--from", &url, "--lake", "lake1"]);
     assert!(again.contains("0 new records"), "{again}");
-    // A third of it is nowhere.
-    let said = place.fail(&["run", "--from", "part2", "--from", &url, "--lake", "lake"], 65);
-    assert!(said.contains("lacks the offsets from") && !place.path("lake").exists(), "{said}");
-    // As two logs the later wins, and all of it is read.
+    // A third of the records is in neither.
+    let printed = place.fail(&["run", "--from", "part2", "--from", &url, "--lake", "lake"], 65);
+    assert!(
+        printed.contains("lacks the offsets from") && !place.path("lake").exists(),
+        "{printed}"
+    );
+    // As two separate logs, all of both is read and the later log wins.
     let two = place.run(&["run", "--from", "part2", "--from", &url, "--lake", "two", "--apart"]);
     assert!(two.contains("new records"), "{two}");
     assert!(
@@ -112,7 +115,7 @@ fn a_killed_run_of_archive_and_kafka_equals_the_oracle() {
         8,
         || place.manifests().len(),
         |round| {
-            // The archive is behind by a part, and Kafka keeps some of what is archived.
+            // The archive is one part behind, and Kafka keeps some archived records.
             copy_share(&place.path("archive"), &place.path("part"), round - 1, 9);
             send(cluster, &place, &prefix, round, 9);
             forget(cluster, &place, &prefix, "part", 2 * round);
@@ -154,8 +157,8 @@ fn a_killed_copy_has_the_objects_of_confluents_sink() {
             place.spawn(&[&args, &["--follow"][..]].concat())
         },
     );
-    let said = place.run(&args);
-    assert!(said.contains("pin: ") && said.contains("wait for a whole object"), "{said}");
+    let printed = place.run(&args);
+    assert!(printed.contains("pin: ") && printed.contains("wait for a whole object"), "{printed}");
     for topic in TOPICS {
         for partition in 0..3 {
             let (whole, copied) =
@@ -178,7 +181,7 @@ fn a_killed_copy_has_the_objects_of_confluents_sink() {
     let expected = place.oracle("archive", &[]);
     forget(cluster, &place, &prefix, "copied", 0);
     follows_to(&place, &["run", "--from", "copied", "--from", &url, "--lake", "lake"], &expected);
-    // What makes no whole object comes with the next one, or when objects are smaller.
+    // The rest is archived once objects are smaller.
     place.run(&["archive", "--from", &url, "--to", "copied", "--flush-size", "1"]);
     place.run(&["run", "--from", "copied", "--lake", "whole"]);
     assert_same("the archive alone", &expected, &place.lake("whole", None));
@@ -208,16 +211,16 @@ fn archiving_stops_cleanly_and_refuses_unequal_logs() {
     assert!(child.wait().unwrap().success() && screen.contains("records archived"), "{screen}");
     place.run(&args);
     assert!(place.run(&args).contains("pin: 0 records archived"));
-    // Records in a transaction, and one after its marker.
+    // Records of a transaction, and one after its marker.
     let topic = format!("{prefix}demo.geo");
     (0..20).for_each(|_| cluster.commit(&topic, 1, &[b"{}"]));
-    let said = place.fail(&args, 65);
-    assert!(said.contains("has no records at the offsets from"), "{said}");
-    // An archive of other records, and one that has more.
+    let printed = place.fail(&args, 65);
+    assert!(printed.contains("has no records at the offsets from"), "{printed}");
+    // An archive of other records, and one with more records.
     place.run(&["generate", "--to", "other", "--events", "600", "--seed", "7"]);
     copy_share(&place.path("other"), &place.path("longer"), 1, 1);
-    let said = place.fail(&["archive", "--from", &url, "--to", "longer"], 65);
-    assert!(said.contains("is not one log"), "{said}");
+    let printed = place.fail(&["archive", "--from", &url, "--to", "longer"], 65);
+    assert!(printed.contains("is not one log"), "{printed}");
     assert!(
         place
             .fail(&["archive", "--from", "kinesis://eu-west-1", "--to", "copied"], 2)

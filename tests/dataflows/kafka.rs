@@ -1,5 +1,5 @@
-//! The program on a real broker: the records of an archive, in Kafka, make the same tables; and as
-//! they come, too.
+//! The program on a real broker: the records of an archive make the same tables from Kafka, after a
+//! replay and while following.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,8 +10,8 @@ use super::follow::follows_to;
 use crate::connectors::kafka::{Cluster, cluster};
 use crate::support::services::service;
 
-/// Puts part `part` of `of` of every partition of an archive into topics of the same names below
-/// `prefix`.
+/// Appends part `part` of `of` of every partition of an archive to the topics of the same names
+/// below `prefix`.
 pub(super) fn send(cluster: &Cluster, place: &Place, prefix: &str, part: usize, of: usize) {
     for kind in ["pin", "geo", "user"] {
         let (topic, name) = (format!("demo.{kind}"), format!("{prefix}demo.{kind}"));
@@ -87,15 +87,17 @@ fn a_gateway_that_is_not_let_in_is_one_clear_error() {
                 .envs(settings.iter().copied())
                 .output()
                 .unwrap();
-            let said = String::from_utf8(output.stderr).unwrap();
-            assert!([69, 78].contains(&output.status.code().unwrap()), "{command} {to}: {said}");
+            let printed = String::from_utf8(output.stderr).unwrap();
+            assert!([69, 78].contains(&output.status.code().unwrap()), "{command} {to}: {printed}");
             assert!(
-                said.starts_with("pinterest: ") && said.contains("demo.pin") && said.contains(says),
-                "{command} {to}: {said}"
+                printed.starts_with("pinterest: ")
+                    && printed.contains("demo.pin")
+                    && printed.contains(says),
+                "{command} {to}: {printed}"
             );
             assert!(
-                said.lines().count() <= 2 && !said.contains("secret"),
-                "{command} {to}: {said}"
+                printed.lines().count() <= 2 && !printed.contains("secret"),
+                "{command} {to}: {printed}"
             );
         }
     }
@@ -132,16 +134,16 @@ fn a_gateway_with_tokens_appends_and_creates_no_topic() {
             String::from_utf8([output.stdout, output.stderr].concat()).unwrap(),
         )
     };
-    let (made, said) = emulate();
+    let (made, printed) = emulate();
     assert!(
         !made
-            && said.contains("demo.pin")
-            && said.contains("topics can't be created or deleted with tokens"),
-        "{said}"
+            && printed.contains("demo.pin")
+            && printed.contains("topics can't be created or deleted with tokens"),
+        "{printed}"
     );
     for kind in ["pin", "geo", "user"] {
         assert!(cluster.create(&format!("{prefix}demo.{kind}"), 1));
     }
-    let (sent, said) = emulate();
-    assert!(sent && said.contains("9 records taken, 0 refused"), "{said}");
+    let (sent, printed) = emulate();
+    assert!(sent && printed.contains("9 records taken, 0 refused"), "{printed}");
 }

@@ -1,5 +1,5 @@
-//! The program on Kinesis: the tables are those of an archive that holds what the shards hold; with
-//! an archive before them, too.
+//! The program on Kinesis: its tables equal those of an archive with the records of the shards.
+//! Also with an archive before the streams.
 
 use std::fs;
 
@@ -10,10 +10,10 @@ use crate::connectors::kinesis::{World, server};
 
 const KINDS: [&str; 3] = ["pin", "geo", "user"];
 const SHARDS: u32 = 2;
-/// The longest record that Kinesis takes, with room for its key.
-const MOST: usize = 1_000_000;
+/// The longest value in Kinesis, with room for its key.
+const MAX_VALUE_BYTES: usize = 1_000_000;
 
-/// A place whose user has an archive of 600 events and, still empty, three streams.
+/// A place with an archive of 600 events, and three empty streams of its user.
 fn place(user: &str) -> Option<(Place, String, Vec<World>)> {
     let (mut place, user) = (Place::new(), format!("{user}-{}", std::process::id()));
     let credentials =
@@ -38,14 +38,14 @@ fn place(user: &str) -> Option<(Place, String, Vec<World>)> {
     Some((place, user, streams.into()))
 }
 
-/// Puts part `part` of `of` of the archive into the streams, the records of a partition by one key;
-/// none that no stream takes.
+/// Puts part `part` of `of` of the archive into the streams, with one key for each partition.
+/// Records that are too long are left out.
 fn send(place: &Place, user: &str, streams: &[World], part: usize, of: usize) {
     for (kind, stream) in KINDS.iter().zip(streams) {
         for partition in 0..3 {
             let lines = place.lines("all", &format!("{user}.{kind}"), partition);
             let lines = &lines[lines.len() * part / of..lines.len() * (part + 1) / of];
-            let fitting = lines.iter().filter(|line| line.len() < MOST);
+            let fitting = lines.iter().filter(|line| line.len() < MAX_VALUE_BYTES);
             stream.put(
                 &fitting.map(|line| (format!("key-{partition}"), line.clone())).collect::<Vec<_>>(),
             );
@@ -53,7 +53,7 @@ fn send(place: &Place, user: &str, streams: &[World], part: usize, of: usize) {
     }
 }
 
-/// Writes what the streams hold as an archive, each record at its offset.
+/// Writes the records of the streams as an archive, each at its offset.
 fn archived(place: &Place, user: &str, streams: &[World]) {
     for (kind, stream) in KINDS.iter().zip(streams) {
         for shard in 0..SHARDS {
@@ -93,7 +93,7 @@ fn a_killed_run_on_kinesis_equals_the_oracle() {
 #[test]
 fn an_archive_and_kinesis_in_one_run_equal_a_batch_over_both() {
     let Some((place, user, streams)) = place("both") else { return };
-    // They overlap by much, so that it matters which is the later.
+    // Archive and streams overlap a lot, so that their order matters.
     copy_share(&place.path("all"), &place.path("history"), 2, 3);
     (1..3).for_each(|part| send(&place, &user, &streams, part, 3));
     archived(&place, &user, &streams);

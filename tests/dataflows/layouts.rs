@@ -1,5 +1,5 @@
-//! The whole program on archives of Confluent's partitioners by time and by field, and on some of
-//! which nothing can be read.
+//! The whole program on archives of Confluent's partitioners by time and by field, and on archives
+//! without a readable object.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -15,9 +15,9 @@ use crate::support::bucket::bucket;
 
 const TOPICS: [&str; 3] = ["demo.pin", "demo.geo", "demo.user"];
 
-/// Lays the first `share` of `of` parts of each partition's objects out anew, as other partitioners
-/// do, each whole by renaming: pins in folders of an hour, geos in those of a country, users as
-/// they were; every third object is packed.
+/// Copies the first `share` of `of` parts of each partition into the layouts of other partitioners:
+/// pins by hour, geos by country, users unchanged. Every third object is packed. Each appears
+/// complete, by renaming.
 fn lay_out(place: &Place, from: &str, to: &str, share: usize, of: usize) {
     for topic in TOPICS {
         for partition in 0..3 {
@@ -163,7 +163,8 @@ fn an_archive_in_other_layouts_is_continued_by_kafka() {
     super::kafka::send(cluster, &place, &prefix, 0, 1);
     place.run(&["run", "--from", "others", "--from", &kafka, "--lake", "lake"]);
     assert_same("the two as one log", &expected, &place.lake("lake", None));
-    // Later objects lie where this program writes them, and both are read as one archive.
+    // This program writes the later objects in its own layout; both layouts are read as one
+    // archive.
     place.run(&["archive", "--from", &kafka, "--to", "others", "--flush-size", "1"]);
     place.run(&["run", "--from", "others", "--lake", "archived"]);
     assert_same("the archive that goes on", &expected, &place.lake("archived", None));
@@ -175,25 +176,25 @@ fn an_error_for_a_topic_without_objects_lists_its_files() {
     let topics = place.path("archive/topics");
     fs::rename(topics.join("demo.geo"), place.path("aside")).unwrap();
     let run = ["run", "--from", "archive", "--lake", "lake"];
-    let said = place.fail(&run, 78);
+    let printed = place.fail(&run, 78);
     assert!(
-        said.contains("demo.geo+<partition>+<offset>.json or .json.gz")
-            && said.contains("is missing or empty"),
-        "{said}"
+        printed.contains("demo.geo+<partition>+<offset>.json or .json.gz")
+            && printed.contains("is missing or empty"),
+        "{printed}"
     );
-    assert!(said.contains("demo.pin, demo.user"), "{said}");
+    assert!(printed.contains("demo.pin, demo.user"), "{printed}");
     add(&topics.join("demo.geo/year=2020/hour=03"), "demo.geo+0+0000000000.avro", b"Obj", false);
     add(&topics.join("demo.geo/partition=x"), "demo.geo+x+0000000000.json", b"{}\n", false);
-    let said = place.fail(&run, 78);
+    let printed = place.fail(&run, 78);
     assert!(
-        said.contains("has 2 other files")
-            && said.contains("partition=x/demo.geo+x+0000000000.json"),
-        "{said}"
+        printed.contains("has 2 other files")
+            && printed.contains("partition=x/demo.geo+x+0000000000.json"),
+        "{printed}"
     );
     assert!(
-        said.contains("year=2020/hour=03/demo.geo+0+0000000000.avro")
+        printed.contains("year=2020/hour=03/demo.geo+0+0000000000.avro")
             && !place.path("lake").exists(),
-        "{said}"
+        "{printed}"
     );
     // Another archive that is read with it may have the topic.
     fs::create_dir_all(place.path("second/topics")).unwrap();
@@ -217,8 +218,8 @@ fn a_topic_without_objects_is_waited_for_when_following() {
         "--commit-every",
         "50ms",
     ]);
-    let (mut said, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
-    said.read_line(&mut warned).unwrap();
+    let (mut printed, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    printed.read_line(&mut warned).unwrap();
     assert!(warned.contains("demo.geo is missing or empty"), "{warned}");
     fs::rename(place.path("aside"), place.path("others/topics/demo.geo")).unwrap();
     until("what has come", || {

@@ -45,10 +45,10 @@ use watershed::connectors::delta::Table;
 use watershed::row::Value;
 use watershed::store::Store;
 
-/// A folder of its own for a test, with an archive and a lake in it.
+/// A temporary folder of one test, with an archive and a lake in it.
 struct Place {
     folder: tempfile::TempDir,
-    /// What the program finds in its environment besides.
+    /// Additional environment variables of the program.
     environment: Vec<(&'static str, String)>,
 }
 
@@ -61,7 +61,7 @@ impl Place {
         self.folder.path().join(name)
     }
 
-    /// The program, about to run in the folder.
+    /// A command that runs the program in the folder.
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_pinterest"));
         command
@@ -76,7 +76,7 @@ impl Place {
         self.command(args).output().unwrap()
     }
 
-    /// Runs the program, which must succeed; returns what it prints.
+    /// Runs the program, which must succeed, and returns its standard output.
     fn run(&self, args: &[&str]) -> String {
         let output = self.output(args);
         let error = String::from_utf8_lossy(&output.stderr);
@@ -88,7 +88,7 @@ impl Place {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs the program, which must fail with `code`; returns what it says.
+    /// Runs the program, which must exit with `code`, and returns its standard error.
     fn fail(&self, args: &[&str], code: i32) -> String {
         let output = self.output(args);
         let error = String::from_utf8(output.stderr).unwrap();
@@ -101,13 +101,13 @@ impl Place {
         self.command(args).spawn().unwrap()
     }
 
-    /// What the oracle makes of an archive.
+    /// Returns the oracle's tables of an archive.
     fn oracle(&self, archive: &str, args: &[&str]) -> Tables {
-        said(&self.ask(archive, args))
+        parse_tables(&self.ask_oracle(archive, args))
     }
 
-    /// What the oracle prints about an archive.
-    fn ask(&self, archive: &str, args: &[&str]) -> Vec<u8> {
+    /// Runs the oracle on an archive, and returns its output.
+    fn ask_oracle(&self, archive: &str, args: &[&str]) -> Vec<u8> {
         let output = Command::new("python3")
             .arg(support("oracle.py"))
             .arg(self.path(archive))
@@ -122,8 +122,7 @@ impl Place {
         output.stdout
     }
 
-    /// The lines of a partition of an archive, all objects together; what a killed writer has begun
-    /// is none.
+    /// The lines of all objects of a partition. Temporary files of a killed writer don't count.
     fn lines(&self, archive: &str, topic: &str, partition: u32) -> Vec<Vec<u8>> {
         let folder =
             self.path(archive).join("topics").join(topic).join(format!("partition={partition}"));
@@ -139,8 +138,8 @@ impl Place {
             .collect()
     }
 
-    /// The manifests of the lake: one of each commit. What a killed run has begun to write has a
-    /// name that is no number.
+    /// The manifests of the lake, one for each commit. Temporary files of a killed run have names
+    /// that are no numbers.
     fn manifests(&self) -> Vec<PathBuf> {
         let found = std::fs::read_dir(self.path("lake/_watershed/manifest"));
         let paths = found.into_iter().flatten().map(|entry| entry.unwrap().path());
@@ -149,7 +148,7 @@ impl Place {
             .collect()
     }
 
-    /// The versions of a table of the lake that have declared deletion vectors.
+    /// The versions of a table that declare support for deletion vectors as required.
     fn declared(&self, table: &str) -> Vec<u64> {
         let log = self.path("lake").join(table).join("_delta_log");
         let versions = (0..).map_while(|version| {
@@ -161,20 +160,20 @@ impl Place {
             .collect()
     }
 
-    /// What a lake holds, read with our own reader; at commit `n` if given.
+    /// Reads the tables of a lake with our own reader, as of commit `n` if given.
     fn lake(&self, lake: &str, n: Option<u64>) -> Tables {
         tables(self.path(lake).to_str().unwrap(), n)
     }
 }
 
-/// A script beside the tests.
+/// The path of a script in `tests/support`.
 fn support(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(name)
 }
 
-/// The tables in what the oracle printed.
-fn said(printed: &[u8]) -> Tables {
-    let mut found: Json = serde_json::from_slice(printed).unwrap();
+/// Parses the tables in the oracle's output.
+fn parse_tables(output: &[u8]) -> Tables {
+    let mut found: Json = serde_json::from_slice(output).unwrap();
     let mut tables = Tables::new();
     for part in ["tables", "views"] {
         let Json::Object(part) = found[part].take() else { panic!("the oracle has no {part}") };
@@ -191,14 +190,14 @@ fn said(printed: &[u8]) -> Tables {
     tables
 }
 
-/// The Python with the packages that tests use; none where it can't be made.
+/// The Python with the packages of the tests; none where they can't be installed.
 fn python() -> Option<PathBuf> {
     let venv = Command::new("bash").arg(support("venv.sh")).output().unwrap();
     let python = String::from_utf8(venv.stdout).unwrap();
     (!python.trim().is_empty()).then(|| python.trim().into())
 }
 
-/// What the lake at `url` holds, read with our own reader; at commit `n` if given.
+/// Reads the tables of the lake at `url` with our own reader, as of commit `n` if given.
 fn tables(url: &str, n: Option<u64>) -> Tables {
     let mut tables = Tables::new();
     let store = Store::open(url).unwrap();
@@ -229,7 +228,7 @@ fn tables(url: &str, n: Option<u64>) -> Tables {
     tables
 }
 
-/// By table, its rows as text, sorted.
+/// Sorted rows as text, by table.
 type Tables = BTreeMap<String, Vec<String>>;
 
 fn sorted(rows: impl Iterator<Item = String>) -> Vec<String> {

@@ -1,15 +1,15 @@
-//! A run knows its sources and tables by what they are: it goes on after a move, under other names,
-//! through other brokers.
+//! A run recognises its sources and tables by identity: it continues after a move, under other
+//! names, through other brokers.
 
 use std::fs;
 
 use super::follow::copy_share;
 use super::{Place, assert_same};
 
-/// Runs the program, which must find all records that were read before and read none.
+/// Runs the program, which must recover all records and read no new ones.
 fn continued(place: &Place, args: &[&str]) {
-    let said = place.run(&[&["run"], args].concat());
-    assert!(said.contains("0 new records"), "{args:?}: {said}");
+    let printed = place.run(&[&["run"], args].concat());
+    assert!(printed.contains("0 new records"), "{args:?}: {printed}");
 }
 
 #[test]
@@ -53,10 +53,11 @@ fn another_archive_in_the_place_of_the_first_is_refused() {
     place.run(&["run", "--from", "archive", "--lake", "lake"]);
     let before = place.lake("lake", None);
     place.run(&["generate", "--to", "other", "--events", "60", "--seed", "7"]);
-    let said = place.fail(&["run", "--from", "other", "--lake", "lake"], 65);
+    let printed = place.fail(&["run", "--from", "other", "--lake", "lake"], 65);
     assert!(
-        said.contains("not those that were read before") || said.contains("but was read up to"),
-        "{said}"
+        printed.contains("not those that were read before")
+            || printed.contains("but was read up to"),
+        "{printed}"
     );
     assert_same("refused", &before, &place.lake("lake", None));
     continued(&place, &["--from", "archive", "--lake", "lake"]);
@@ -86,19 +87,19 @@ mod kafka {
         for url in [&two, &turned, &one] {
             continued(&place, &["--from", url, "--lake", "lake"]);
         }
-        // One log in two places: both are known again.
+        // One log in two places: both are recognised.
         place.run(&["run", "--from", "part", "--from", &one, "--lake", "both"]);
         fs::rename(place.path("part"), place.path("elsewhere")).unwrap();
         continued(&place, &["--from", "elsewhere", "--from", &two, "--lake", "both"]);
         assert_same("both", &place.oracle("archive", &[]), &place.lake("both", None));
-        let said = place.fail(&["run", "--from", "elsewhere", "--lake", "both"], 65);
+        let printed = place.fail(&["run", "--from", "elsewhere", "--lake", "both"], 65);
         assert!(
-            said.contains("was read from") && said.contains("continued by kafka topic"),
-            "{said}"
+            printed.contains("was read from") && printed.contains("continued by kafka topic"),
+            "{printed}"
         );
-        // One cluster is one log, however it is named.
-        let said = place.fail(&["run", "--from", &one, "--from", &two, "--lake", "twice"], 78);
-        assert!(said.contains("is bound twice to kafka topic"), "{said}");
+        // A topic is one log under any addresses of its cluster.
+        let printed = place.fail(&["run", "--from", &one, "--from", &two, "--lake", "twice"], 78);
+        assert!(printed.contains("is bound twice to kafka topic"), "{printed}");
     }
 
     #[test]
@@ -111,15 +112,15 @@ mod kafka {
             assert!(cluster.create(&name, 2));
             other.create_topic(&name, 2, 1).unwrap();
         }
-        // Nothing is in the topics, so that nothing but the id of the cluster can decide.
+        // The topics are nearly empty, so that only the cluster's id can distinguish them.
         cluster.append(&format!("{prefix}demo.pin"), 0, &[(None, Some(b"no pin"))]);
         place.run(&["run", "--from", &cluster.url(&prefix), "--lake", "lake"]);
         let theirs = format!("kafka://{}/{prefix}", other.bootstrap_servers());
-        let said = place.fail(&["run", "--from", &theirs, "--lake", "lake"], 65);
+        let printed = place.fail(&["run", "--from", &theirs, "--lake", "lake"], 65);
         assert!(
-            said.contains("pin was read from kafka topic")
-                && said.matches("(cluster ").count() == 2,
-            "{said}"
+            printed.contains("pin was read from kafka topic")
+                && printed.matches("(cluster ").count() == 2,
+            "{printed}"
         );
         continued(&place, &["--from", &cluster.url(&prefix), "--lake", "lake"]);
     }
@@ -146,6 +147,9 @@ fn a_recreated_stream_is_another_one_even_if_empty() {
     let at = ["--at", "kinesis://eu-west-1"];
     place.run(&[&["streams", "delete", &name, "--yes"], &at[..]].concat());
     place.run(&[&["streams", "create", &name], &at[..]].concat());
-    let said = place.fail(&[&["run"], &args[..]].concat(), 65);
-    assert!(said.contains("was read from kinesis stream") && said.contains("created"), "{said}");
+    let printed = place.fail(&[&["run"], &args[..]].concat(), 65);
+    assert!(
+        printed.contains("was read from kinesis stream") && printed.contains("created"),
+        "{printed}"
+    );
 }

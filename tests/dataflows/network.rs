@@ -1,5 +1,4 @@
-//! A bad network between the program and real servers: what comes out is what comes out of a good
-//! one.
+//! A bad network between the program and real servers: the tables are those of a good network.
 
 use std::fs;
 use std::process::{Child, Command};
@@ -16,8 +15,8 @@ use crate::connectors::kafka::cluster;
 use crate::support::bucket::bucket;
 use crate::support::proxy::{Proxy, Weather};
 
-/// A way to the S3 server of this process, and the program about to use it; a request that is not
-/// answered ends after a second.
+/// Returns a command of the program with the proxy as its S3 server, and a request timeout of one
+/// second.
 fn behind(proxy: &Proxy, place: &Place, args: &[&str]) -> Command {
     let mut command = place.command(args);
     command
@@ -30,7 +29,7 @@ fn server() -> String {
     std::env::var("AWS_ENDPOINT_URL").unwrap().trim_start_matches("http://").to_string()
 }
 
-/// Ends a run that follows, which must end well.
+/// Stops a run that follows, which must succeed.
 fn finish(child: Child) {
     terminate(&child);
     let output = child.wait_with_output().unwrap();
@@ -140,7 +139,7 @@ fn a_run_on_kafka_over_a_bad_network_equals_the_oracle() {
     assert_same("in the end", &expected, &place.lake("lake", None));
 }
 
-/// A broker whose machine is gone: its connections stand, and nothing is answered.
+/// A broker whose machine is gone: connections stay open, and no response arrives.
 #[cfg(feature = "kafka")]
 #[test]
 fn only_a_broker_that_is_silent_from_the_start_ends_a_run() {
@@ -151,8 +150,8 @@ fn only_a_broker_that_is_silent_from_the_start_ends_a_run() {
     send(cluster, &place, &prefix, 0, 2);
     let url = format!("kafka://{}/{prefix}", proxy.address());
     proxy.set(Weather::Silent);
-    let said = place.fail(&["run", "--from", &url, "--lake", "none"], 69);
-    assert!(said.contains(&prefix) && said.lines().count() <= 2, "{said}");
+    let printed = place.fail(&["run", "--from", &url, "--lake", "none"], 69);
+    assert!(printed.contains(&prefix) && printed.lines().count() <= 2, "{printed}");
     assert!(!place.path("none").exists());
 
     proxy.set(Weather::Clear);
@@ -169,7 +168,7 @@ fn only_a_broker_that_is_silent_from_the_start_ends_a_run() {
     until("the first commit", || !place.manifests().is_empty());
     proxy.set(Weather::Silent);
     send(cluster, &place, &prefix, 1, 2);
-    // Asked to end, it does not wait for who does not answer.
+    // A stopping run does not wait for a silent broker.
     finish(child);
     proxy.set(Weather::Clear);
     place.run(&["run", "--from", &url, "--lake", "lake"]);

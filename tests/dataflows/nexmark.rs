@@ -1,8 +1,8 @@
-//! The benchmark's program, as its executable: run, continued, checked and asked.
+//! The executable of the benchmark: run, continue, check, answers.
 
 use std::process::Command;
 
-/// Runs the program in a folder; returns its exit code and all that it prints.
+/// Runs the program in a folder, and returns its exit code and all its output.
 fn nexmark(folder: &std::path::Path, args: &[&str]) -> (Option<i32>, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nexmark"));
     let output = command.current_dir(folder).args(args).output().unwrap();

@@ -1,4 +1,4 @@
-//! A gateway that runs, senders that post to it, and the records of its archive.
+//! A running gateway, senders that post to it, and the records of its archive.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader, Read};
@@ -14,7 +14,7 @@ use super::Place;
 use super::follow::{terminate, until};
 use crate::support::http::Client;
 
-/// What senders of the REST Proxy say that they send.
+/// The content type of REST Proxy clients.
 pub(super) const JSON: (&str, &str) = ("Content-Type", "application/vnd.kafka.json.v2+json");
 
 /// A gateway that runs in a place.
@@ -31,7 +31,7 @@ pub(super) fn gateway(place: &Place, args: &[&str]) -> Running {
 }
 
 impl Running {
-    /// A gateway that was started.
+    /// Waits until a started gateway listens.
     pub(super) fn of(mut child: Child) -> Self {
         let mut screen = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
@@ -50,7 +50,7 @@ impl Running {
         format!("http://{}", self.address)
     }
 
-    /// Ends it in good order; returns what it says at last.
+    /// Stops it, and returns the rest of its standard output.
     pub(super) fn stop(mut self) -> String {
         terminate(&self.child);
         let mut rest = String::new();
@@ -82,8 +82,8 @@ pub(super) fn records(archive: &Path, topic: &str) -> BTreeMap<(u32, u64), Strin
     records
 }
 
-/// What REST Proxy's clients sent to `demo.pin`, and what of it was acknowledged, by partition and
-/// offset.
+/// The records that REST Proxy clients sent to `demo.pin`, and the acknowledged ones by partition
+/// and offset.
 #[derive(Default)]
 pub(super) struct Posted {
     acknowledged: Mutex<BTreeMap<(u32, u64), String>>,
@@ -93,7 +93,8 @@ pub(super) struct Posted {
 impl Posted {
     pub(super) const SENDERS: usize = 6;
 
-    /// Many send until `enough` more are acknowledged; then the gateway is killed.
+    /// Sends from many threads until `enough` more records are acknowledged, then kills the
+    /// gateway.
     pub(super) fn until_killed(&self, running: Running, round: usize, enough: usize) {
         let (address, mut child) = (running.address, running.child);
         let before = self.acknowledged.lock().unwrap().len();
@@ -107,7 +108,7 @@ impl Posted {
         child.wait().unwrap();
     }
 
-    /// Sends until there is no answer.
+    /// Sends until the gateway stops answering.
     pub(super) fn send(&self, address: SocketAddr, sender: &str) {
         let mut client = Client::connect(address);
         for n in 0.. {
@@ -139,8 +140,8 @@ impl Posted {
         }
     }
 
-    /// Each acknowledged record is where it was acknowledged, and nothing is there twice or from
-    /// nobody.
+    /// Checks that each acknowledged record is at its offset, and that no record is duplicated or
+    /// unknown.
     pub(super) fn assert_in(self, found: &BTreeMap<(u32, u64), String>) {
         let (acknowledged, sent) =
             (self.acknowledged.into_inner().unwrap(), self.sent.into_inner().unwrap());

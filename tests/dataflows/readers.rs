@@ -1,19 +1,19 @@
-//! Every commit, as our reader shows it and as programs show it that are not ours, against the
-//! oracle over what it binds.
+//! Every commit, read by our own reader and by independent ones, against the oracle over the bound
+//! records.
 
 use std::fs;
 use std::process::Command;
 
 use serde_json::{Map, Value as Json};
 
-use super::{Place, assert_same, python, said, support};
+use super::{Place, assert_same, parse_tables, python, support};
 use crate::support::services::skipped;
 
-/// Compares every commit of the lake with the oracle over the ranges that its manifest binds: first
-/// as our reader shows it, then every version of every table as DuckDB and delta-rs show it.
-/// Returns how much those two read; they may not be there.
+/// Compares every commit of the lake with the oracle over the ranges that its manifest binds. Our
+/// own reader reads each commit; DuckDB and delta-rs read every version of every table. Returns the
+/// counts of those two, or none where they are not installed.
 pub(super) fn assert_every_commit_equals_the_oracle(place: &Place, archive: &str) -> Option<Json> {
-    let (upto, folder) = (place.path("upto.json"), place.path("said"));
+    let (upto, folder) = (place.path("upto.json"), place.path("oracle"));
     fs::create_dir_all(&folder).unwrap();
     for path in place.manifests() {
         let manifest: Json = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
@@ -26,8 +26,8 @@ pub(super) fn assert_every_commit_equals_the_oracle(place: &Place, archive: &str
         let ends: Map<_, _> = manifest["sources"].as_object().unwrap().iter().map(bound).collect();
         fs::write(&upto, serde_json::to_vec(&ends).unwrap()).unwrap();
         let n = manifest["n"].as_u64().unwrap();
-        let printed = place.ask(archive, &["--upto", upto.to_str().unwrap()]);
-        assert_same(&format!("commit {n}"), &said(&printed), &place.lake("lake", Some(n)));
+        let printed = place.ask_oracle(archive, &["--upto", upto.to_str().unwrap()]);
+        assert_same(&format!("commit {n}"), &parse_tables(&printed), &place.lake("lake", Some(n)));
         fs::write(folder.join(format!("{n}.json")), printed).unwrap();
     }
 

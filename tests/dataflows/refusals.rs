@@ -1,5 +1,4 @@
-//! A run that refuses changes nothing: names, sizes and times of all there is are afterwards what
-//! they were before.
+//! A refused run changes nothing: names, sizes and times of all files stay the same.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -10,7 +9,7 @@ use std::time::SystemTime;
 use super::Place;
 use super::follow::{copy_share, terminate, until};
 
-/// Size and time of everything below `folder`, by path; links are not followed.
+/// Size and time of everything below `folder`, by path. Links are not followed.
 fn listing(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(folder).unwrap() {
@@ -24,13 +23,13 @@ fn listing(folder: &Path) -> BTreeMap<String, (u64, SystemTime)> {
     found
 }
 
-/// Runs the program with `args`, which must be refused with `code` and leave everything as it was;
-/// returns what it says.
+/// Runs the program with `args`, which must exit with `code` and leave all files unchanged. Returns
+/// its standard error.
 fn refused(place: &Place, args: &[&str], code: i32) -> String {
     let before = listing(place.folder.path());
-    let said = place.fail(&[&["run", "--from", "archive"], args].concat(), code);
-    assert_eq!(listing(place.folder.path()), before, "pinterest {args:?}, which said {said}");
-    said
+    let printed = place.fail(&[&["run", "--from", "archive"], args].concat(), code);
+    assert_eq!(listing(place.folder.path()), before, "pinterest {args:?}, which printed {printed}");
+    printed
 }
 
 fn file(place: &Place, name: &str, text: &str) {
@@ -50,9 +49,9 @@ fn a_folder_of_something_else_is_no_state() {
     let place = with_archive();
     for name in ["notes.txt", "photos/cat.jpg", "gen/readme.md", "manifest/app.json"] {
         file(&place, &format!("things of {name}/{name}"), "not ours");
-        let said =
+        let printed =
             refused(&place, &["--lake", "lake", "--state", &format!("things of {name}")], 65);
-        assert!(said.contains("is no state") && said.contains("--state"), "{said}");
+        assert!(printed.contains("is no state") && printed.contains("--state"), "{printed}");
         file(&place, &format!("lake of {name}/_watershed/{name}"), "not ours");
         refused(&place, &["--lake", &format!("lake of {name}")], 65);
     }
@@ -86,9 +85,9 @@ fn a_folder_of_something_else_is_no_table() {
     {
         let lake = format!("lake{n}");
         file(&place, &format!("{lake}/{name}"), "not ours");
-        let said = refused(&place, &["--lake", &lake], 65);
-        assert!(said.contains(name.split('/').next().unwrap()), "{said}");
-        // Nor does it say so after it has begun a state elsewhere.
+        let printed = refused(&place, &["--lake", &lake], 65);
+        assert!(printed.contains(name.split('/').next().unwrap()), "{printed}");
+        // With its state elsewhere, the run is refused before that state begins.
         refused(&place, &["--lake", &lake, "--state", "elsewhere"], 65);
     }
 }
@@ -116,16 +115,16 @@ fn a_state_of_an_earlier_format_is_refused_with_words() {
     let other = written.replacen("\"format\":", "\"format\":9", 1);
     assert_ne!(written, other);
     fs::write(&manifest, other).unwrap();
-    let said = refused(&place, &["--lake", "lake"], 65);
-    assert!(said.contains("is the state of a later version"), "{said}");
+    let printed = refused(&place, &["--lake", "lake"], 65);
+    assert!(printed.contains("is the state of a later version"), "{printed}");
 }
 
 #[test]
 fn an_empty_place_name_is_refused() {
     let place = with_archive();
     for lake in ["", "s3://", "file://"] {
-        let said = refused(&place, &["--lake", lake], 2);
-        assert!(said.contains("--lake"), "{said}");
+        let printed = refused(&place, &["--lake", lake], 2);
+        assert!(printed.contains("--lake"), "{printed}");
         place.fail(&["answers", "--lake", lake], 2);
     }
     assert!(refused(&place, &["--lake", "lake", "--state", ""], 78).contains("no name"));
@@ -136,7 +135,7 @@ fn an_empty_place_name_is_refused() {
 fn an_unreadable_part_of_a_source_is_an_error() {
     let place = with_archive();
     let linked = place.path("archive/topics/demo.pin/partition=7");
-    // As the disk of a partition that is not there now.
+    // A broken link, like a partition on a disk that is not mounted.
     std::os::unix::fs::symlink("elsewhere", &linked).unwrap();
     assert!(refused(&place, &["--lake", "lake"], 69).contains("partition=7"));
     fs::remove_file(&linked).unwrap();
@@ -155,8 +154,8 @@ fn a_source_that_cannot_be_read_begins_nothing() {
     // A link to itself is unreadable for every user.
     std::os::unix::fs::symlink(&topic, &topic).unwrap();
     for lake in ["lake", "fresh"] {
-        let said = refused(&place, &["--lake", lake], 69);
-        assert!(said.contains("demo.geo"), "{said}");
+        let printed = refused(&place, &["--lake", lake], 69);
+        assert!(printed.contains("demo.geo"), "{printed}");
     }
     fs::remove_file(&topic).unwrap();
     fs::rename(place.path("aside"), &topic).unwrap();
@@ -168,18 +167,18 @@ fn a_source_that_cannot_be_read_begins_nothing() {
 #[test]
 fn an_error_for_an_unknown_user_lists_the_known_users() {
     let place = with_archive();
-    let said = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
+    let printed = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
     assert!(
-        said.contains("no topics of the user dmeo in archive\n  Give --user-id demo"),
-        "{said}"
+        printed.contains("no topics of the user dmeo in archive\n  Give --user-id demo"),
+        "{printed}"
     );
     place.run(&["generate", "--to", "archive", "--events", "60", "--user-id", "anna.b"]);
-    let said = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
-    assert!(said.contains("one of anna.b, demo."), "{said}");
+    let printed = refused(&place, &["--lake", "lake", "--user-id", "dmeo"], 78);
+    assert!(printed.contains("one of anna.b, demo."), "{printed}");
     fs::create_dir_all(place.path("empty/topics")).unwrap();
-    let said = place.fail(&["run", "--from", "empty", "--lake", "lake"], 78);
-    assert!(said.contains("user demo in empty\n  There are no topics of any user"), "{said}");
-    // An archive of two need not be the first to have them.
+    let printed = place.fail(&["run", "--from", "empty", "--lake", "lake"], 78);
+    assert!(printed.contains("user demo in empty\n  There are no topics of any user"), "{printed}");
+    // Of two archives one may lack the topics.
     place.run(&["run", "--from", "empty", "--from", "archive", "--lake", "both"]);
 }
 
@@ -197,8 +196,8 @@ fn following_waits_for_a_user_without_topics() {
         "--commit-every",
         "50ms",
     ]);
-    let (mut said, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
-    said.read_line(&mut warned).unwrap();
+    let (mut printed, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    printed.read_line(&mut warned).unwrap();
     assert!(warned.contains("no topics of the user demo"), "{warned}");
     place.run(&["generate", "--to", "late", "--events", "60"]);
     copy_share(&place.path("late"), &place.path("archive"), 1, 1);

@@ -1,5 +1,5 @@
-//! The whole program on a real bucket: what comes out is what comes out of a folder, and what is
-//! wrong is one error.
+//! The whole program on a real bucket: its tables equal those of a folder, and each failure is one
+//! clear error.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use super::{Place, assert_same, lines, tables};
 use crate::support::bucket::bucket;
 use crate::support::services::skipped;
 
-/// Copies what is below a folder and not yet in the bucket.
+/// Copies the files below a folder that the bucket lacks.
 pub(super) fn upload(folder: &Path, url: &str) {
     let store = Store::open(url).unwrap();
     let mut folders = vec![String::new()];
@@ -43,12 +43,12 @@ fn generating_on_s3_resumes_and_equals_a_folder() {
     let generate =
         ["generate", "--events", "300", "--dirt", "0.2", "--records-per-object", "20", "--to"];
     place.run(&[&generate[..], &["archive"]].concat());
-    // What a first attempt had written when it was interrupted.
+    // An object from a first, interrupted attempt.
     let (store, first) =
         (Store::open(&url).unwrap(), "topics/demo.pin/partition=0/demo.pin+0+0000000000.json");
     store.put(first, &fs::read(place.path("archive").join(first)).unwrap()).unwrap();
-    let said = place.run(&[&generate[..], &[&url]].concat());
-    assert!(said.contains(&format!("generated 300 events in {url}")), "{said}");
+    let printed = place.run(&[&generate[..], &[&url]].concat());
+    assert!(printed.contains(&format!("generated 300 events in {url}")), "{printed}");
     let mut objects = 0;
     for topic in ["pin", "geo", "user"] {
         for partition in 0..3 {
@@ -129,7 +129,8 @@ fn folder(topic: &str) -> &str {
     }
 }
 
-/// What readers that are not ours see of the tables; where they can't be had, this says so.
+/// Reads the tables with independent readers. Where they can't be installed, reports a skipped
+/// check.
 fn independent(lake: &str, tables: &[(&str, &str)]) -> serde_json::Map<String, Json> {
     let support = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support");
     let venv = Command::new("bash").arg(support.join("venv.sh")).output().unwrap();
@@ -191,8 +192,7 @@ fn an_unusable_bucket_is_one_clear_error() {
         return;
     };
     let place = Place::new();
-    // Nobody accepts what comes to this port, so a connection is never made and nothing ever
-    // answers.
+    // A port whose connections are never accepted, so no response ever arrives.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     let cases: [(&str, &[(&str, &str)], i32, &str); 6] = [

@@ -1,4 +1,4 @@
-//! Secrets stay secret: passwords in URLs, tokens, and the places where they may go without
+//! Secrets stay secret: passwords in URLs, tokens, and the rules for connections without
 //! encryption.
 
 use std::io::{BufRead, BufReader};
@@ -46,10 +46,13 @@ fn a_password_in_a_url_is_refused_and_never_repeated() {
     }
     for args in given {
         let output = place.output(&args);
-        let said =
+        let printed =
             [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap()).concat();
-        assert!(matches!(output.status.code(), Some(2 | 78)), "pinterest {args:?}: {said}");
-        assert!(!said.is_empty() && !said.contains("hunter2"), "pinterest {args:?}: {said}");
+        assert!(matches!(output.status.code(), Some(2 | 78)), "pinterest {args:?}: {printed}");
+        assert!(
+            !printed.is_empty() && !printed.contains("hunter2"),
+            "pinterest {args:?}: {printed}"
+        );
     }
     let there: Vec<_> = std::fs::read_dir(place.path(""))
         .unwrap()
@@ -62,10 +65,10 @@ fn a_password_in_a_url_is_refused_and_never_repeated() {
 fn an_archive_is_generated_only_where_one_can_be() {
     let place = Place::new();
     for url in ["kafka://127.0.0.1:9092", "https://host/a", "kinesis://eu-west-1", "tape://x"] {
-        let said = place.fail(&["generate", "--to", url, "--events", "3"], 78);
+        let printed = place.fail(&["generate", "--to", url, "--events", "3"], 78);
         assert!(
-            ["folder", "file://", "s3://", "mysql://"].iter().all(|kind| said.contains(kind)),
-            "{said}"
+            ["folder", "file://", "s3://", "mysql://"].iter().all(|kind| printed.contains(kind)),
+            "{printed}"
         );
     }
     let url = format!("file://{}", place.path("archive").display());
@@ -73,7 +76,7 @@ fn an_archive_is_generated_only_where_one_can_be() {
     assert!(place.path("archive/topics/demo.pin").is_dir());
 }
 
-/// Starts a gateway; returns it with the line in which it says where it listens.
+/// Starts a gateway, and returns it with the line that prints its address.
 fn gateway(place: &Place, args: &[&str], token: Option<&str>) -> (Child, String) {
     let mut command = place.command(&[&["gateway", "--to", "archive"], args].concat());
     token.iter().for_each(|token| {
@@ -85,7 +88,7 @@ fn gateway(place: &Place, args: &[&str], token: Option<&str>) -> (Child, String)
     (child, line)
 }
 
-/// Ends it; returns what it said beside.
+/// Stops it, and returns its standard error.
 fn end(child: Child) -> String {
     terminate(&child);
     String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap()
@@ -104,8 +107,8 @@ fn a_blank_token_is_refused_and_a_byte_order_mark_is_none_of_it() {
         &["emulate", "--to", "http://127.0.0.1:1", "--rows", "10"],
     ] {
         let output = place.command(command).env("PINTEREST_GATEWAY_TOKEN", " \t").output().unwrap();
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code() == Some(78) && said.contains("blank"), "{said}");
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.code() == Some(78) && printed.contains("blank"), "{printed}");
     }
     std::fs::write(place.path("tokens"), "\u{feff}first\r\n \nsecond\n").unwrap();
     let (child, line) =
@@ -120,10 +123,10 @@ fn a_blank_token_is_refused_and_a_byte_order_mark_is_none_of_it() {
     };
     assert_eq!(["first", "second", "third", "", "fourth"].map(&mut ask), [200, 200, 200, 401, 401]);
     drop(client);
-    let said = end(child);
+    let printed = end(child);
     assert!(
-        !said.contains("token") && said.lines().count() == 1,
-        "on this machine nobody listens in: {said}"
+        !printed.contains("token") && printed.lines().count() == 1,
+        "on this machine nobody listens in: {printed}"
     );
 }
 

@@ -1,4 +1,4 @@
-//! A service that is not there, or is not who it should be, or lets nobody in: one clear error, and
+//! A service that is absent, has the wrong identity, or refuses access: one clear error, and
 //! nothing is begun.
 
 use std::time::{Duration, Instant};
@@ -6,21 +6,37 @@ use std::time::{Duration, Instant};
 use super::Place;
 use crate::support::services::service;
 
-/// What is tried, what is set for it, the exit codes it may end with, and what is said of it.
-type Case<'a> = (&'a [&'a str], &'a [(&'a str, &'a str)], &'a [i32], &'a str);
+/// An attempt that must fail.
+struct Case<'a> {
+    args: &'a [&'a str],
+    settings: &'a [(&'a str, &'a str)],
+    /// The allowed exit codes.
+    codes: &'a [i32],
+    /// A part of the error message.
+    message: &'a str,
+}
 
-/// When it is said at the latest that somebody gives no answer for twelve seconds, by a process
-/// that began on a busy machine.
-const PROMISED: Duration = Duration::from_secs(40);
+fn case<'a>(
+    args: &'a [&'a str],
+    settings: &'a [(&'a str, &'a str)],
+    codes: &'a [i32],
+    message: &'a str,
+) -> Case<'a> {
+    Case { args, settings, codes, message }
+}
 
-/// Asserts it of all cases, which are tried at once: some wait for somebody who says nothing.
+/// The latest end of a process that reports "no answer within 12 seconds", on a busy machine.
+const ERROR_DEADLINE: Duration = Duration::from_secs(40);
+
+/// Tries all cases at once, because some wait for a timeout.
 fn assert_refused(cases: &[Case<'_>]) {
     std::thread::scope(|scope| {
         cases.iter().for_each(|case| drop(scope.spawn(|| assert_one_is_refused(case))))
     });
 }
 
-fn assert_one_is_refused((args, settings, codes, says): &Case<'_>) {
+fn assert_one_is_refused(case: &Case<'_>) {
+    let Case { args, settings, codes, message } = case;
     let (place, began) = (Place::new(), Instant::now());
     let output = place
         .command(args)
@@ -29,21 +45,23 @@ fn assert_one_is_refused((args, settings, codes, says): &Case<'_>) {
         .output()
         .unwrap();
     let took = began.elapsed();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let printed = String::from_utf8(output.stderr).unwrap();
     let code = output.status.code().unwrap();
-    assert!(codes.contains(&code), "{args:?} {settings:?} ended with {code}: {said}");
+    assert!(codes.contains(&code), "{args:?} {settings:?} ended with {code}: {printed}");
     assert!(
-        said.starts_with("pinterest: ") && said.contains(says) && said.lines().count() <= 2,
-        "{args:?}: {said}"
+        printed.starts_with("pinterest: ")
+            && printed.contains(message)
+            && printed.lines().count() <= 2,
+        "{args:?}: {printed}"
     );
-    assert!(!said.contains("secret"), "{args:?} tells a secret: {said}");
+    assert!(!printed.contains("secret"), "{args:?} reveals a secret: {printed}");
     assert!(
         std::fs::read_dir(place.folder.path()).unwrap().next().is_none(),
-        "{args:?} has begun something"
+        "{args:?} has created files"
     );
     assert!(
-        !said.contains("no answer within") || took < PROMISED,
-        "{args:?} took {took:?}: {said}"
+        !printed.contains("no answer within") || took < ERROR_DEADLINE,
+        "{args:?} took {took:?}: {printed}"
     );
 }
 
@@ -64,14 +82,14 @@ fn a_broker_that_cannot_be_read_is_one_clear_error() {
         |ca: &str| [("KAFKA_SECURITY_PROTOCOL", "ssl"), ("KAFKA_SSL_CA_LOCATION", at[ca].as_str())];
     let run = |from| ["run", "--from", from, "--lake", "lake"];
     assert_refused(&[
-        (&run("kafka://127.0.0.1:1"), &[], &[69], "127.0.0.1:1"),
-        (&run("kafka://no-such-host.invalid:9092"), &[], &[69], "no-such-host.invalid"),
-        (&run(&plain), &[], &[78], "there is no kafka topic demo.pin"),
-        (&run(&sasl), &wrong, &[78], "does not accept the credentials"),
-        (&run(&tls), &[], &[69], "KAFKA_SECURITY_PROTOCOL"),
-        (&run(&other), &encrypted("KAFKA_TLS_CA"), &[69], "KAFKA_SSL_CA_LOCATION"),
-        (&run(&other), &encrypted("KAFKA_OTHER_CA"), &[69], "as their certificates do"),
-        (
+        case(&run("kafka://127.0.0.1:1"), &[], &[69], "127.0.0.1:1"),
+        case(&run("kafka://no-such-host.invalid:9092"), &[], &[69], "no-such-host.invalid"),
+        case(&run(&plain), &[], &[78], "there is no kafka topic demo.pin"),
+        case(&run(&sasl), &wrong, &[78], "does not accept the credentials"),
+        case(&run(&tls), &[], &[69], "KAFKA_SECURITY_PROTOCOL"),
+        case(&run(&other), &encrypted("KAFKA_TLS_CA"), &[69], "KAFKA_SSL_CA_LOCATION"),
+        case(&run(&other), &encrypted("KAFKA_OTHER_CA"), &[69], "as their certificates do"),
+        case(
             &["check", "--from", &plain, "--lake", "lake"],
             &[],
             &[78],
@@ -95,24 +113,24 @@ fn a_stream_that_cannot_be_read_is_one_clear_error() {
     };
     let (region, late) = ("kinesis://eu-west-1", "no answer within 12 seconds");
     let run = ["run", "--from", region, "--lake", "lake", "--user-id", "nobody"];
-    // It lets everybody connect and never says a word.
+    // A server that accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("http://{}", silent.local_addr().unwrap());
     let silent = to(&silent);
     assert_refused(&[
-        (&run, &to(&at["KINESIS_ENDPOINT"]), &[78], "there is no such stream"),
-        (&run, &to("http://127.0.0.1:1"), &[69], "AWS_ENDPOINT_URL"),
-        (&run, &[("AWS_EC2_METADATA_DISABLED", "true")], &[78], "credentials"),
-        (&run, &silent, &[69], late),
-        (&["streams", "list", "--at", region], &silent, &[69], late),
-        (&["streams", "describe", "events", "--at", region], &silent, &[69], late),
-        (&["streams", "create", "events", "--at", region], &silent, &[69], late),
-        (&["gateway", "--listen", "127.0.0.1:0", "--to", region], &silent, &[69], late),
-        (&["emulate", "--to", region, "--events", "1", "--rows", "10"], &silent, &[69], late),
+        case(&run, &to(&at["KINESIS_ENDPOINT"]), &[78], "there is no such stream"),
+        case(&run, &to("http://127.0.0.1:1"), &[69], "AWS_ENDPOINT_URL"),
+        case(&run, &[("AWS_EC2_METADATA_DISABLED", "true")], &[78], "credentials"),
+        case(&run, &silent, &[69], late),
+        case(&["streams", "list", "--at", region], &silent, &[69], late),
+        case(&["streams", "describe", "events", "--at", region], &silent, &[69], late),
+        case(&["streams", "create", "events", "--at", region], &silent, &[69], late),
+        case(&["gateway", "--listen", "127.0.0.1:0", "--to", region], &silent, &[69], late),
+        case(&["emulate", "--to", region, "--events", "1", "--rows", "10"], &silent, &[69], late),
     ]);
 }
 
-/// A certificate does not depend on what is spoken behind it.
+/// A certificate can be tested with any protocol behind it.
 #[cfg(feature = "kafka")]
 #[test]
 fn a_bucket_behind_a_strangers_certificate_is_one_clear_error() {
@@ -125,13 +143,13 @@ fn a_bucket_behind_a_strangers_certificate_is_one_clear_error() {
         ("AWS_REGION", "eu-west-1"),
     ];
     assert_refused(&[
-        (
+        case(
             &["run", "--from", "s3://bucket/archive", "--lake", "lake"],
             &settings,
             &[69],
             "certificate",
         ),
-        (
+        case(
             &["run", "--from", "s3://bucket/archive", "--lake", "lake"],
             &settings,
             &[69],
@@ -148,52 +166,52 @@ fn a_database_that_cannot_be_used_is_one_clear_error() {
         format!("mysql://test@{server}/no_such"),
         format!("mysql://test@{server}/information_schema"),
     );
-    // It lets everybody connect and never says a word.
+    // A server that accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent = format!("mysql://test@{}/pinterest", silent.local_addr().unwrap());
     let (right, wrong) =
         ([("PINTEREST_DB_PASSWORD", "test")], [("PINTEREST_DB_PASSWORD", "wrong-secret")]);
     assert_refused(&[
-        (
+        case(
             &["generate", "--to", "mysql://test@127.0.0.1:1/pinterest", "--events", "3"],
             &right,
             &[69],
             "127.0.0.1:1",
         ),
-        (
+        case(
             &["generate", "--to", &silent, "--events", "3"],
             &right,
             &[69],
             "no answer within 10 seconds",
         ),
-        (
+        case(
             &["generate", "--to", &gone, "--events", "3"],
             &wrong,
             &[78],
             "Access denied for user 'test'",
         ),
-        (&["generate", "--to", &gone, "--events", "3"], &right, &[78], "no_such"),
-        (
+        case(&["generate", "--to", &gone, "--events", "3"], &right, &[78], "no_such"),
+        case(
             &["emulate", "--from", &gone, "--to", "http://127.0.0.1:1", "--events", "1"],
             &right,
             &[78],
             "no_such",
         ),
-        (
+        case(
             &["emulate", "--from", &there, "--to", "http://127.0.0.1:1", "--events", "1"],
             &right,
             &[78],
             "pinterest_data",
         ),
-        (
+        case(
             &["emulate", "--from", "mysql://test@127.0.0.1:1/pinterest"],
             &right,
             &[69],
             "Check host and port",
         ),
-        (&["emulate", "--from", &silent], &right, &[69], "no answer within 10 seconds"),
-        (&["emulate", "--from", &gone], &wrong, &[78], "Access denied for user 'test'"),
-        (
+        case(&["emulate", "--from", &silent], &right, &[69], "no answer within 10 seconds"),
+        case(&["emulate", "--from", &gone], &wrong, &[78], "Access denied for user 'test'"),
+        case(
             &["generate", "--to", "mysql://test:secret@127.0.0.1:1/pinterest"],
             &[],
             &[2],
@@ -208,45 +226,50 @@ fn a_silent_gateway_is_one_error_without_secrets() {
     let silent = format!("http://{}", silent.local_addr().unwrap());
     let nowhere = "http://127.0.0.1:1";
     assert_refused(&[
-        (
+        case(
             &["emulate", "--to", nowhere, "--rows", "10"],
             &[],
             &[69],
             "can't reach http://127.0.0.1:1",
         ),
-        (&["emulate", "--to", &silent, "--rows", "10"], &[], &[69], "no answer within 12 seconds"),
-        (
+        case(
+            &["emulate", "--to", &silent, "--rows", "10"],
+            &[],
+            &[69],
+            "no answer within 12 seconds",
+        ),
+        case(
             &["emulate", "--to", "http://someone:secret@127.0.0.1:1"],
             &[],
             &[2],
             "PINTEREST_GATEWAY_TOKEN",
         ),
-        (&["emulate", "--to", "http://:secret"], &[], &[2], "can't post to a http:// URL"),
-        (
+        case(&["emulate", "--to", "http://:secret"], &[], &[2], "can't post to a http:// URL"),
+        case(
             &["emulate", "--to", "ftp://someone:secret@host"],
             &[],
             &[78],
             "can't send to a ftp:// URL",
         ),
-        (
+        case(
             &["emulate", "--to", nowhere, "--from", "tape://someone:secret@host"],
             &[],
             &[78],
             "rows from a tape:// URL",
         ),
-        (
+        case(
             &["emulate", "--to", nowhere, "--from", "mysql://someone:secret@host:port/pins"],
             &[],
             &[2],
             "a mysql:// URL",
         ),
-        (
+        case(
             &["emulate", "--to", nowhere, "--credentials", "db_creds.yaml"],
             &[],
             &[2],
             "Give --from mysql://",
         ),
-        (
+        case(
             &["archive", "--from", "s3://someone:secret@bucket/archive"],
             &[],
             &[2],
@@ -267,8 +290,8 @@ fn numbers_that_mean_nothing_are_usage_errors() {
         ("--rotate-interval", "10"),
         ("--rotate-interval", "99999999999999999999h"),
     ] {
-        let said = place.fail(&[&archive[..], &[&format!("{option}={value}")]].concat(), 2);
-        assert!(said.contains(option) && said.contains(value), "{said}");
+        let printed = place.fail(&[&archive[..], &[&format!("{option}={value}")]].concat(), 2);
+        assert!(printed.contains(option) && printed.contains(value), "{printed}");
     }
     for (option, value) in [
         ("--rate", "-1"),
@@ -277,8 +300,8 @@ fn numbers_that_mean_nothing_are_usage_errors() {
         ("--in-flight", "0"),
         ("--events", "-1"),
     ] {
-        let said = place.fail(&["emulate", option, value], 2);
-        assert!(said.contains(value), "{said}");
+        let printed = place.fail(&["emulate", option, value], 2);
+        assert!(printed.contains(value), "{printed}");
     }
     for command in ["archive", "emulate"] {
         assert!(place.run(&[command, "--help"]).contains("Examples:\n  pinterest"));

@@ -1,4 +1,4 @@
-//! The smallest program does what its first line says.
+//! The smallest program counts words.
 
 use std::io::Write;
 use std::process::{Command, Stdio};

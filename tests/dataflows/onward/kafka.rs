@@ -1,4 +1,4 @@
-//! Into Kafka: what a gateway has acknowledged a broker has, at the offset that was said.
+//! A gateway into Kafka: every acknowledged record is in the topic at its acknowledged offset.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -53,7 +53,7 @@ fn both_protocols_return_kafkas_results() {
     let streams = json!(["streaming-demo-geo", "streaming-demo-pin", "streaming-demo-user"]);
     assert_eq!(ask(at, "GET", "/streams", "").json()["StreamNames"], streams);
 
-    // A key decides, unless a partition is given.
+    // The key decides the partition, unless one is given.
     let records: Vec<Json> =
         (0..9).map(|n| json!({"key": format!("k{}", n % 3), "value": n})).collect();
     let places = post(at, "demo.pin", &records).json();
@@ -85,7 +85,8 @@ fn both_protocols_return_kafkas_results() {
     let user = cluster.read(&format!("{prefix}demo.user"), shard);
     assert_eq!(user, [(0, bytes("7"), bytes("{\"a\":1.50}"))]);
 
-    // What isn't there; what is made, grows behind the gateway's back, and is deleted.
+    // A missing topic or partition, a large record, and a topic that is created, extended by
+    // others, and deleted.
     let code = |reply: crate::support::http::Reply| {
         (reply.status, reply.json()["error_code"].as_u64().unwrap())
     };
@@ -127,8 +128,8 @@ fn posts_make_the_same_tables_by_kafka_and_by_an_archive() {
     let emulate =
         ["emulate", "--rows", "60", "--events", "60", "--in-order", "--rate", "0", "--to"];
     for to in ["archive", &url] {
-        let said = place.run(&[&emulate[..], &[to]].concat());
-        assert!(said.contains("180 records taken, 0 refused"), "{said}");
+        let printed = place.run(&[&emulate[..], &[to]].concat());
+        assert!(printed.contains("180 records taken, 0 refused"), "{printed}");
     }
     place.run(&["run", "--from", &url, "--lake", "lake"]);
     let expected = place.oracle("archive", &[]);
@@ -162,9 +163,9 @@ fn a_gateway_reports_unreachable_brokers_without_secrets() {
     let place = Place::new();
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for command in ["gateway", "emulate"] {
-        let said = place.fail(&[command, "--to", &format!("kafka://{free}")], 69);
-        assert!(said.contains("demo.pin") && said.contains(&free.to_string()), "{said}");
-        let said = place.fail(&[command, "--to", "kafka://alice:hush@x:1"], 78);
-        assert!(!said.contains("hush"), "{said}");
+        let printed = place.fail(&[command, "--to", &format!("kafka://{free}")], 69);
+        assert!(printed.contains("demo.pin") && printed.contains(&free.to_string()), "{printed}");
+        let printed = place.fail(&[command, "--to", "kafka://alice:hush@x:1"], 78);
+        assert!(!printed.contains("hush"), "{printed}");
     }
 }

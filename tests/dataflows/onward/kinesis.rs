@@ -1,5 +1,5 @@
-//! Into Kinesis: what a gateway has acknowledged a stream has, under the sequence number that was
-//! said; and the streams themselves.
+//! A gateway into Kinesis: every acknowledged record is in the stream under its acknowledged
+//! sequence number. Also the command `streams`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -39,8 +39,8 @@ fn acknowledged_records_are_in_kinesis_after_any_kill() {
             else {
                 return;
             };
-            // The server of the tests may be slower than a gateway waits: what it refuses is not
-            // acknowledged.
+            // The server of the tests may be slower than the gateway's deadline; a refused record
+            // is not acknowledged.
             let answer = reply.json();
             let places = answer["Records"].as_array().cloned().unwrap_or_default();
             let mut acknowledged = acknowledged.lock().unwrap();
@@ -107,7 +107,7 @@ fn both_protocols_return_kinesis_results() {
         ["geo", "pin", "user"].map(|kind| format!("{user}.{kind}"))
     );
 
-    // The REST Proxy knows no sequence numbers; a partition is a shard.
+    // The REST Proxy has no sequence numbers; a partition is a shard.
     let reply = post(
         at,
         &format!("{user}.geo/partitions/1"),
@@ -154,8 +154,8 @@ fn both_protocols_return_kinesis_results() {
     let gone = ask(at, "PUT", "/streams/none/record", r#"{"Data":1,"PartitionKey":"k"}"#);
     assert_eq!(gone.json()["__type"], "ResourceNotFoundException");
 
-    // Described as it is after a change; deleted, and made again.
-    world.said(&["reshard", &world.stream("pin"), "--shards", "3"], "");
+    // The description follows a change; then the stream is deleted and created again.
+    world.prints(&["reshard", &world.stream("pin"), "--shards", "3"], "");
     let described = ask(at, "GET", &path("pin"), "").json();
     let shards = described["StreamDescription"]["Shards"].as_array().unwrap().clone();
     assert_eq!(shards.len(), 3, "{described}");
@@ -205,7 +205,7 @@ fn boto3_reads_posted_records_once_and_byte_for_byte() {
         read.len()
     );
 
-    // The methods of Kinesis say where a record is, and have asked for its key.
+    // The methods of Kinesis return a record's shard and sequence number, and require a key.
     let place =
         |stream, record: &Json, names: [&str; 2]| (stream, names.map(|name| text(record, name)));
     let record = |record: &Json| (text(record, "key"), bytes(&record["data"]));
@@ -267,35 +267,35 @@ fn streams_are_made_shown_changed_and_deleted_by_command() {
     let Some(world) = World::new() else { return };
     let user = ["--user-id", world.user.as_str()];
     let streams = ["pin", "geo", "user"].map(|kind| world.stream(kind));
-    let made = world.said(&[&["create", "--shards", "2"], &user[..]].concat(), "");
+    let made = world.prints(&[&["create", "--shards", "2"], &user[..]].concat(), "");
     assert_eq!(made, streams.each_ref().map(|name| format!("created {name}: 2 shards\n")).concat());
     assert!(world.fails(&["create", &streams[0]], "", 69).contains(&streams[0]), "there is one");
-    let listed = world.said(&["list", "--at", "kinesis://eu-west-1"], "");
+    let listed = world.prints(&["list", "--at", "kinesis://eu-west-1"], "");
     assert!(streams.iter().all(|name| listed.lines().any(|line| line == name)), "{listed}");
-    let described = world.said(&[&["describe"], &user[..]].concat(), "");
+    let described = world.prints(&[&["describe"], &user[..]].concat(), "");
     assert_eq!(
         described.matches("ACTIVE, provisioned, 2 shards open, records by key").count(),
         3,
         "{described}"
     );
-    let resharded = world.said(&["reshard", &streams[1], "--shards", "4"], "");
+    let resharded = world.prints(&["reshard", &streams[1], "--shards", "4"], "");
     assert_eq!(resharded, format!("resharded {}: 4 shards open, 2 before\n", streams[1]));
-    let described = world.said(&["describe", &streams[1]], "");
+    let described = world.prints(&["describe", &streams[1]], "");
     assert_eq!(
         (described.matches(" open ").count(), described.matches(" closed ").count()),
         (4, 2),
         "{described}"
     );
 
-    // Deleting asks for the name.
+    // A deletion requires the name as confirmation.
     for typed in ["", "\n", "yes\n"] {
         assert!(world.fails(&["delete", &streams[2]], typed, 2).contains("its name was not typed"));
     }
     assert_eq!(
-        world.said(&["delete", &streams[2]], &format!("{}\n", streams[2])),
+        world.prints(&["delete", &streams[2]], &format!("{}\n", streams[2])),
         format!("deleted {}\n", streams[2])
     );
-    world.said(&["delete", &streams[1], "--yes"], "");
+    world.prints(&["delete", &streams[1], "--yes"], "");
     assert!(world.fails(&["describe", &streams[2]], "", 78).contains("there is no such stream"));
     assert!(
         world

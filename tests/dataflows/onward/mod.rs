@@ -1,5 +1,4 @@
-//! Records that come by HTTP, or from users who are emulated, into Kafka and into Kinesis
-//! themselves.
+//! Records from HTTP clients or from emulated users, forwarded into Kafka and Kinesis.
 
 #[cfg(feature = "kafka")]
 mod kafka;
@@ -17,7 +16,7 @@ use crate::support::http::{Client, Reply};
 
 const PLAIN: (&str, &str) = ("Content-Type", "application/json");
 
-/// Posts records of the REST Proxy.
+/// Posts records in the format of the REST Proxy.
 fn post(address: SocketAddr, topic: &str, records: &[Json]) -> Reply {
     let body = json!({ "records": records }).to_string();
     Client::connect(address).ask("POST", &format!("/topics/{topic}"), &[JSON], &body).unwrap()
@@ -27,7 +26,7 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> Reply {
     Client::connect(address).ask(method, path, &[PLAIN], body).unwrap()
 }
 
-/// Asserts that a gateway whose service is gone says in both protocols that it may go better later.
+/// Checks that a gateway without its service returns retryable errors in both protocols.
 fn assert_busy(address: SocketAddr, topic: &str, stream: &str) {
     let (posted, put) = std::thread::scope(|scope| {
         let posted = scope.spawn(|| post(address, topic, &[json!({"value": 1})]));

@@ -1,4 +1,4 @@
-//! A user of the Kinesis of the tests, and a way to it that can be cut.
+//! A user of the Kinesis test server, and a proxy to it that can be cut.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -18,7 +18,7 @@ use crate::connectors::kinesis::{config, server};
 use crate::dataflows::posting::Running;
 use crate::dataflows::{Place, support};
 
-/// What the program, and boto3, find in their environment.
+/// The environment of the program and of boto3.
 pub(super) const AWS: [(&str, &str); 4] = [
     ("AWS_REGION", "eu-west-1"),
     ("AWS_DEFAULT_REGION", "eu-west-1"),
@@ -26,7 +26,7 @@ pub(super) const AWS: [(&str, &str); 4] = [
     ("AWS_SECRET_ACCESS_KEY", "secret-of-the-test"),
 ];
 
-/// A user of the server of the tests, whose streams are deleted in the end.
+/// A user of the test server, whose streams are deleted on drop.
 pub(super) struct World {
     place: Place,
     pub(super) user: String,
@@ -57,14 +57,14 @@ impl World {
         format!("streaming-{}-{kind}", self.user)
     }
 
-    /// The program with the server, or another endpoint, in its environment.
+    /// A command of the program with `endpoint` in its environment.
     pub(super) fn command(&self, endpoint: &str, args: &[&str]) -> Command {
         let mut command = self.place.command(args);
         command.env("AWS_ENDPOINT_URL_KINESIS", endpoint).envs(AWS);
         command
     }
 
-    /// Every line of JSON that a script beside the tests prints.
+    /// Runs a script of `tests/support`, and returns its lines of JSON.
     pub(super) fn script(&self, python: &Path, name: &str, args: &[&str]) -> Vec<Json> {
         let mut command = Command::new(python);
         command
@@ -96,35 +96,35 @@ impl World {
         )
     }
 
-    /// Runs `streams` with these words, and what is typed.
+    /// Runs the command `streams` with these arguments and this input.
     pub(super) fn streams(&self, args: &[&str], typed: &str) -> Output {
         let mut child = self
             .command(&self.endpoint, &[&["streams"], args].concat())
             .stdin(Stdio::piped())
             .spawn()
             .unwrap();
-        // One that asks for nothing has ended before.
+        // A command without a question may have ended already.
         let _ = child.stdin.take().unwrap().write_all(typed.as_bytes());
         child.wait_with_output().unwrap()
     }
 
-    /// What it prints, when it succeeds.
-    pub(super) fn said(&self, args: &[&str], typed: &str) -> String {
+    /// Runs the command `streams`, which must succeed, and returns its standard output.
+    pub(super) fn prints(&self, args: &[&str], typed: &str) -> String {
         let output = self.streams(args, typed);
         assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What it says, when it fails with `code`.
+    /// Runs the command `streams`, which must exit with `code`, and returns its standard error.
     pub(super) fn fails(&self, args: &[&str], typed: &str, code: i32) -> String {
         let output = self.streams(args, typed);
-        let said = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(code), "{args:?}: {said}");
-        assert!(!said.contains("secret-of-the-test"), "{said}");
-        said
+        let printed = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{args:?}: {printed}");
+        assert!(!printed.contains("secret-of-the-test"), "{printed}");
+        printed
     }
 
-    /// Every record of a stream: key and value by shard and sequence number.
+    /// Every record of a stream: key and value, by shard and sequence number.
     pub(super) fn records(&self, stream: &str) -> BTreeMap<(String, String), (String, String)> {
         let mut records = BTreeMap::new();
         self.runtime.block_on(async {
@@ -159,7 +159,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for kind in ["pin", "geo", "user"] {
-            // What a failed test leaves behind does no harm.
+            // A failure to delete does no harm.
             let _ = self
                 .runtime
                 .block_on(self.sdk.delete_stream().stream_name(self.stream(kind)).send());
@@ -167,7 +167,7 @@ impl Drop for World {
     }
 }
 
-/// A way to `to` that can be cut.
+/// A proxy to `to` whose connections can be cut.
 pub(super) struct Way {
     pub(super) address: SocketAddr,
     open: &'static Mutex<Option<Vec<TcpStream>>>,
