@@ -1,4 +1,4 @@
-//! A screen that the console prints to, read back as rows: what was added and not taken away.
+//! A screen with the console's output, parsed back into rows: all additions minus all deletions.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -11,7 +11,7 @@ use watershed::connectors::console::Console;
 
 use super::contract::{Place, columns};
 
-/// All that was printed, by every run.
+/// The output of all runs.
 #[derive(Clone, Default)]
 pub(super) struct Screen(Arc<Mutex<Vec<u8>>>);
 
@@ -53,7 +53,7 @@ impl Place for Screen {
     }
 }
 
-/// The row that a line shows.
+/// Parses the row of a line.
 fn row(mut line: &str) -> Vec<Value> {
     let mut row = Vec::new();
     for column in columns() {
@@ -68,7 +68,7 @@ fn row(mut line: &str) -> Vec<Value> {
     row
 }
 
-/// A value, and the text behind it.
+/// Parses a value, and returns the rest of the text.
 fn value(text: &str, ty: ColumnType) -> (Value, &str) {
     if let Some(rest) = text.strip_prefix("null") {
         return (Value::Null, rest);
@@ -103,7 +103,7 @@ fn value(text: &str, ty: ColumnType) -> (Value, &str) {
     }
 }
 
-/// What stands between quotation marks, escaped as Rust does, and the text behind it.
+/// Parses a quoted text with Rust's escapes, and returns the rest of the text.
 fn quoted(text: &str) -> (String, &str) {
     let mut chars = text.strip_prefix('"').unwrap().chars();
     let mut found = String::new();

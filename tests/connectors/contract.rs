@@ -1,5 +1,5 @@
-//! What every connector promises, as functions that are run against each: sources here in
-//! [`source`], sinks in [`sink`], as runs of a [`world`].
+//! The promises of every connector, as functions that run against each: sources in [`source`],
+//! sinks in [`sink`], driven by a [`world`].
 
 mod sink;
 mod source;

@@ -1,5 +1,5 @@
-//! A copy of a log in an archive: the same records at the same offsets, in the same objects,
-//! whatever happens on the way.
+//! A copy of a log in an archive has the same records, offsets and objects, whatever happens on the
+//! way.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::{Spot, Topic};
 use crate::support::Dice;
 use crate::support::bucket::bucket;
 
-const FIVE: Rotation = Rotation { flush_size: 5, rotate_interval: None };
+const FIVE_RECORDS: Rotation = Rotation { flush_size: 5, rotate_interval: None };
 
-/// Records `r<n>` of partition 2, each at the millisecond `at` says.
+/// Records `r<n>` of partition 2, each with the timestamp `at(n)` in milliseconds.
 fn batch(range: std::ops::Range<u64>, at: impl Fn(u64) -> i64) -> Batch {
     let mut batch = Batch { partition: 2, first: range.start, next: range.end, ..Batch::default() };
     for offset in range {
@@ -65,12 +65,12 @@ fn expected(range: std::ops::Range<u64>) -> Vec<(u64, String)> {
 fn complete_objects_are_created_and_the_rest_is_read_again() {
     let place = Topic::new(Spot::folder());
     let topic = place.topic();
-    let mut first = copy(&topic, FIVE);
+    let mut first = copy(&topic, FIVE_RECORDS);
     assert_eq!(first.next(), None);
     first.push(&batch(7..19, |_| 0)).unwrap();
     assert_eq!((objects(&place), first.next()), (vec![7, 12], Some(19)));
-    // It dies: what makes no whole object is read again.
-    let mut second = copy(&topic, FIVE);
+    // A new copier reads the rest again, as after a crash.
+    let mut second = copy(&topic, FIVE_RECORDS);
     assert_eq!(second.next(), Some(17));
     second.push(&batch(15..30, |_| 0)).unwrap();
     assert_eq!(objects(&place), [7, 12, 17, 22]);
@@ -82,7 +82,7 @@ fn an_object_ends_before_the_first_record_past_its_interval() {
     let place = Topic::new(Spot::folder());
     let rotation = Rotation { flush_size: 100, rotate_interval: Some(Duration::from_secs(1)) };
     let mut copier = copy(&place.topic(), rotation);
-    // 400 ms apart, and one that comes late with an early time.
+    // Records every 400 ms, and one late record with an early timestamp.
     copier.push(&batch(0..10, |n| if n == 4 { 0 } else { n as i64 * 400 })).unwrap();
     assert_eq!(objects(&place), [0, 3, 6]);
     assert_eq!(records(&place.topic()), expected(0..9));
@@ -118,7 +118,7 @@ fn any_value_becomes_a_line() {
     let mut odd = batch(0..6, |_| 0);
     odd.records[1].value = None;
     odd.bytes[..2].copy_from_slice(b"\n1");
-    let mut copier = copy(&place.topic(), FIVE);
+    let mut copier = copy(&place.topic(), FIVE_RECORDS);
     copier.push(&odd).unwrap();
     assert_eq!((objects(&place), copier.waiting()), (vec![0], 1));
     let text =
@@ -131,8 +131,8 @@ fn a_gap_is_refused_and_everything_before_it_is_kept() {
     for (before, after) in [(5..11, 12), (5..10, 11), (0..5, 6)] {
         let place = Topic::new(Spot::folder());
         let (first, whole) = (before.start, before.end - before.end % 5);
-        copy(&place.topic(), FIVE).push(&batch(before.clone(), |_| 0)).unwrap();
-        for mut copier in [copy(&place.topic(), FIVE), copy(&place.topic(), FIVE)] {
+        copy(&place.topic(), FIVE_RECORDS).push(&batch(before.clone(), |_| 0)).unwrap();
+        for mut copier in [copy(&place.topic(), FIVE_RECORDS), copy(&place.topic(), FIVE_RECORDS)] {
             copier.push(&batch(whole..before.end, |_| 0)).unwrap();
             let error = copier.push(&batch(after..after + 9, |_| 0)).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Data);
@@ -148,7 +148,8 @@ fn a_gap_is_refused_and_everything_before_it_is_kept() {
 #[test]
 fn other_records_or_another_writer_are_refused() {
     let place = Topic::new(Spot::folder());
-    let (mut one, mut two) = (copy(&place.topic(), FIVE), copy(&place.topic(), FIVE));
+    let (mut one, mut two) =
+        (copy(&place.topic(), FIVE_RECORDS), copy(&place.topic(), FIVE_RECORDS));
     one.push(&batch(0..5, |_| 0)).unwrap();
     let mut others = batch(0..5, |_| 0);
     others.bytes.make_ascii_uppercase();
@@ -156,12 +157,12 @@ fn other_records_or_another_writer_are_refused() {
     refused(two.push(&others));
     assert_eq!(records(&place.topic()), expected(0..5));
     assert_eq!(
-        place.topic().copy(2, Rotation { flush_size: 0, ..FIVE }).err().unwrap().kind(),
+        place.topic().copy(2, Rotation { flush_size: 0, ..FIVE_RECORDS }).err().unwrap().kind(),
         ErrorKind::Usage
     );
     let application = Topic::new(Spot::folder());
     application.0.store.put("topics/topic/_writer", b"app-1").unwrap();
-    refused(application.topic().copy(2, FIVE).map(|_| ()));
+    refused(application.topic().copy(2, FIVE_RECORDS).map(|_| ()));
 }
 
 #[test]
@@ -169,7 +170,7 @@ fn a_copy_is_the_same_on_s3() {
     let Some(url) = bucket(a_copy_is_the_same_on_s3) else { return };
     let place = Topic::new(Spot::within(&url));
     for to in [4, 12, 40] {
-        let mut copier = copy(&place.topic(), FIVE);
+        let mut copier = copy(&place.topic(), FIVE_RECORDS);
         let from = copier.next().unwrap_or(0);
         copier.push(&batch(from..to, |_| 0)).unwrap();
     }

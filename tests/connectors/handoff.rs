@@ -1,4 +1,5 @@
-//! One log in two places: wherever the archive ends and the topic begins, what is read is the log.
+//! One log in two places: for any end of the archive and any begin of the topic, a reader gets the
+//! whole log.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use watershed::{ErrorKind, Result};
 use super::contract::{Held, source_contract};
 use super::{Spot, Topic};
 
-/// A log in memory of which retention has taken what is before an offset.
+/// A log in memory whose retention has removed the records before an offset.
 #[derive(Clone, Default)]
 pub(super) struct Topics(pub(super) MemoryLog, pub(super) Arc<AtomicU64>);
 
@@ -29,7 +30,7 @@ impl Source for Topics {
         let kept = self.1.load(Ordering::Relaxed);
         assert!(
             from.is_none_or(|from| from >= kept),
-            "offset {from:?} is asked for, of a topic that begins at {kept}"
+            "offset {from:?} is requested from a topic that begins at {kept}"
         );
         self.0.open(partition, Some(from.unwrap_or(kept)), follow)
     }
@@ -39,11 +40,11 @@ impl Source for Topics {
     }
 }
 
-/// A topic, and an archive of it that is as far behind as is told.
+/// A topic, and an archive that lags behind it.
 pub(super) struct Log {
     pub(super) topic: Topics,
     pub(super) archive: Topic,
-    /// Of how many appends one is archived at once, with all before it; none if 0.
+    /// After every `every` appends the whole partition is archived; 0 for never.
     every: u64,
     appends: AtomicU64,
 }
@@ -58,8 +59,8 @@ impl Log {
         }
     }
 
-    /// A partition of records of every kind, of which `archived` are archived and the last from
-    /// `kept` on are in the topic.
+    /// Creates a partition with all kinds of records. The first `archived` are in the archive, and
+    /// those from `kept` on are in the topic.
     pub(super) fn of(archived: u64, kept: u64) -> Self {
         let log = Log::new(0);
         for n in 0..RECORDS {
@@ -74,7 +75,7 @@ impl Log {
         log
     }
 
-    /// Brings the archive of a partition up to an offset.
+    /// Archives a partition up to an offset.
     pub(super) fn archive(&self, partition: u32, to: u64) {
         let mut copier = self
             .archived()
@@ -112,7 +113,7 @@ impl Held for Log {
     }
 }
 
-/// Offset, key, and value of each record that is there.
+/// Reads all records: offset, presence of a key or timestamp, and value.
 pub(super) fn read(partition: &mut dyn Partition) -> Result<Vec<(u64, bool, String)>> {
     let mut records = Vec::new();
     while let Poll::Batch(batch) = partition.poll()? {
@@ -201,7 +202,7 @@ fn an_archive_of_another_topic_is_refused() {
         refused(&HybridSource::new(longer.archived(), log.topic.clone()), None)
             .contains("ends at 12, the other at 1")
     );
-    // Of the same length, but not the same.
+    // A record of the same length with other bytes.
     let log = Log::of(7, 0);
     let other = Log::of(0, 0);
     let path = "topics/topic/partition=2/topic+2+0000000006.json";

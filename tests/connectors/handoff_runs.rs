@@ -1,4 +1,4 @@
-//! Runs over one log in two places: they equal runs over one whole archive.
+//! Runs over one log in two places equal runs over one whole archive.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use super::contract::Held;
 use super::handoff::*;
 use crate::support::{Dice, shown};
 
-/// Rows of a JSON object's `k` and `v`.
+/// Decodes a JSON object's `k` and `v`.
 fn row(value: Option<&[u8]>) -> Result<(i64, i64), Reject> {
     let object: serde_json::Value = serde_json::from_slice(value.unwrap_or_default())
         .map_err(|e| Reject::new("invalid json", e))?;
@@ -70,7 +70,8 @@ fn runs_over_a_moving_boundary_equal_one_over_an_archive() {
                 }
                 log.archive(*partition, dice.below(*end + 1));
             }
-            // One number for all: the topic keeps what is not archived of any of them.
+            // Retention has one offset for all partitions, so it must keep the unarchived records
+            // of each.
             let archived = ends
                 .keys()
                 .map(|partition| {
@@ -79,7 +80,7 @@ fn runs_over_a_moving_boundary_equal_one_over_an_archive() {
                 .min();
             let kept = dice.below(archived.unwrap() + 1).max(log.topic.1.load(Ordering::Relaxed));
             log.topic.1.store(kept, Ordering::Relaxed);
-            // The archive may be followed alone at first.
+            // The first runs may follow the archive alone.
             if step < 2 && seed % 2 == 0 {
                 world.run(log.archived())
             } else {
@@ -112,7 +113,7 @@ fn records_of_the_topic_are_read_there_again() {
     log.archive.0.store.put(path, b"{\"v\":5,\"k\":1}\n").unwrap();
     let again = world.run(log.both()).unwrap();
     assert_eq!((again.recovered, again.topics["rows"].read), (RECORDS, RECORDS));
-    // Where it is gone, other bytes are another record.
+    // Once the record has expired in the topic, other bytes are another record.
     log.topic.1.store(6, Ordering::Relaxed);
     assert_eq!(world.run(log.both()).unwrap_err().kind(), ErrorKind::Data);
     log.archive.0.store.put(path, b"{\"k\":1, \"v\":5}\n").unwrap();
@@ -152,7 +153,7 @@ fn a_long_value_is_the_same_dead_letter_in_both_places() {
         let dead = world.dead.rows();
         assert_eq!((dead.len(), &dead[0][3..5]), (1, &letter[..]));
         assert_eq!(dead[0][5], Value::Binary(long[..2 << 20].to_vec()));
-        // In the other place it is the same record.
+        // The record is recognised in the other place.
         if archived < 3 {
             log.archive.append(2, &values[archived..]);
         }

@@ -1,5 +1,5 @@
-//! Archives as others lay them out: read wherever the objects lie, packed or not, and followed into
-//! new folders and wider names, in a folder as in an object store and in a real bucket.
+//! Archives in other writers' layouts are read wherever the objects are, packed or not. A follower
+//! finds new folders and wider names. In a folder, an object store and a real bucket.
 
 use std::io::Write;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use super::{Spot, Topic};
 use crate::support::bucket::bucket;
 use crate::support::until;
 
-/// Creates an object of the lines `r<first>` and so on, packed if its name says so.
+/// Creates an object with the lines `r<first>` and so on, packed if its name ends in `.gz`.
 fn put(place: &Topic, path: &str, lines: u64) {
     let (name, packed) = path.strip_suffix(".gz").map_or((path, false), |name| (name, true));
     let first: u64 =
@@ -30,7 +30,7 @@ fn put(place: &Topic, path: &str, lines: u64) {
     place.0.store.put(&format!("topics/topic/{path}"), &bytes).unwrap();
 }
 
-/// Reads on until the offset `to` is next, and looks whether every record is the one of its offset.
+/// Reads on until the offset `to` is next, and checks the value of each record.
 fn reads(reader: &mut dyn Partition, mut from: u64, to: u64) {
     let mut step = || match reader.poll().unwrap() {
         Poll::Batch(batch) => {
@@ -71,7 +71,7 @@ fn objects_are_read_wherever_they_lie(place: &Topic) {
     }
     reads(&mut *topic.open(11, None, false).unwrap(), 7, 8);
     assert_eq!(topic.left_alone(), 1);
-    // A writer continues behind the existing objects.
+    // A writer continues after the existing objects.
     let mut copier = topic.copy(2, Rotation { flush_size: 3, rotate_interval: None }).unwrap();
     assert_eq!(copier.next(), Some(9));
     let mut batch = Batch { partition: 2, first: 9, next: 12, ..Batch::default() };
@@ -95,7 +95,7 @@ fn new_folders_are_followed(place: &Topic) {
     put(place, "hour=03/topic+2+3.json.gz", 2);
     reads(&mut *follower, 3, 5);
     put(place, "hour=04/topic+2+5.json", 2);
-    // An earlier one comes late, and a partition that there was not.
+    // Late object of an early folder, and a new partition.
     put(place, "country=Argentina/topic+2+8.json", 2);
     put(place, "hour=04/topic+7+0.json", 2);
     reads(&mut *follower, 5, 7);

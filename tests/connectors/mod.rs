@@ -1,6 +1,5 @@
-//! The contract of connectors ([`contract`]) and who keeps it: memory, the archive and Delta
-//! tables, in a folder as in an object store and in a real bucket; and the part that a console can
-//! keep.
+//! The contract of connectors ([`contract`]), run against memory, the archive and Delta tables: in
+//! a folder, an object store and a real bucket. The console keeps a part of it.
 
 mod console;
 mod contract;
@@ -119,7 +118,7 @@ impl Spot {
         Spot { store: Store::objects(Arc::new(InMemory::new()), "deep/er").unwrap(), _folder: None }
     }
 
-    /// A new one below `url`.
+    /// Returns a new place below `url`.
     fn within(url: &str) -> Self {
         static COUNT: AtomicU64 = AtomicU64::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -152,8 +151,8 @@ impl Place for MemoryTable {
     }
 }
 
-/// A topic of an archive, whose objects are written by hand or by the sink; of those written by
-/// hand, where partitions end.
+/// A topic of an archive. Either the sink writes its objects, or [`Held::append`], which records
+/// the end of each partition.
 struct Topic(Spot, Mutex<BTreeMap<u32, u64>>);
 
 impl Topic {
@@ -216,7 +215,7 @@ impl Place for Topic {
     }
 }
 
-/// What a field of the archive's JSON stands for.
+/// Parses a field of the archive's JSON.
 fn value(json: &Json, ty: ColumnType) -> Value {
     if json.is_null() {
         return Value::Null;

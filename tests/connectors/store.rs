@@ -1,4 +1,4 @@
-//! What is asked of a store, of a folder as of a bucket.
+//! The contract of object stores, for a folder and a bucket.
 
 use std::sync::Barrier;
 use std::thread;
@@ -57,8 +57,8 @@ fn one_of_many_concurrent_creations_succeeds(store: &Store) {
                 let (path, start) = (&path, &start);
                 scope.spawn(move || {
                     start.wait();
-                    // A server may say that another one is just creating it, who may then have been
-                    // refused as well.
+                    // `Taken` may mean that another creation is in progress, which may itself be
+                    // refused. Then nobody has created the object, and this thread tries again.
                     loop {
                         match store.create(path, &[me]).unwrap() {
                             Create::Created => return Some(me),

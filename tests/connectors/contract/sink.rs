@@ -7,7 +7,7 @@ use watershed::row::Value;
 use super::world::{Place, Row, World, columns};
 use crate::support::Dice;
 
-/// Runs all that a sink of tables promises against places that `make` makes, each of them empty.
+/// The contract of a sink of tables, against the empty places of `make`.
 pub(crate) fn snapshot_contract(make: impl Fn() -> Box<dyn Place>) {
     a_commit_shows_the_put_rows_and_nothing_earlier(&*make(), Mode::Snapshot);
     rows_are_replaced_removed_and_put_again(&*make());
@@ -20,7 +20,7 @@ pub(crate) fn snapshot_contract(make: impl Fn() -> Box<dyn Place>) {
     }
 }
 
-/// The same of a sink that holds every row that ever came.
+/// The contract of a sink that appends every row.
 pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
     a_commit_shows_the_put_rows_and_nothing_earlier(&*make(), Mode::Append);
     equal_rows_are_as_many_rows(&*make());
@@ -32,11 +32,11 @@ pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
     }
 }
 
-/// The same of a sink that can't tell a repeated commit from a new one, such as a stream of
-/// Kinesis: a row may be there again, and [`Place::rows`] tells that by the name it goes by, as
-/// whoever reads it must. Then all of [`append_contract`] holds. It has no owner, so that
-/// [`owner_contract`] can't hold: nobody is refused, and rows of several applications are beside
-/// each other.
+/// The contract of a sink that can't recognise a repeated commit, such as a stream of Kinesis. A
+/// row may be there again; [`Place::rows`] removes such repetitions by the row's id, as every
+/// reader must. All of [`append_contract`] then holds. Such a sink has no owner, so
+/// [`owner_contract`] can't hold: no application is refused, and rows of several applications may
+/// mix.
 #[cfg(feature = "kinesis")]
 pub(crate) fn at_least_once_contract(make: impl Fn() -> Box<dyn Place>) {
     append_contract(&make);
@@ -44,11 +44,10 @@ pub(crate) fn at_least_once_contract(make: impl Fn() -> Box<dyn Place>) {
     a_table_is_refused(&*make());
 }
 
-/// What is left of both for a sink that can't be asked what it shows, such as a screen: each commit
-/// is shown once or, if the run dies before, never. It finds no row again, so it has no owner and
-/// refuses nothing: `a_lost_commit_is_made_from_the_manifest`,
-/// `a_table_with_other_rows_is_refused` and [`owner_contract`] can't hold, and what holds in
-/// their place is said here.
+/// The contract of a sink whose rows can't be read back, such as a screen. Each commit is visible
+/// once or, if the run crashes before, never. The sink recovers no rows, so it has no owner and
+/// refuses nothing. Therefore the promises about lost commits, other rows and owners can't hold;
+/// the functions here check their replacements.
 pub(crate) fn at_most_once_contract(make: impl Fn() -> Box<dyn Place>) {
     for mode in [Mode::Snapshot, Mode::Append] {
         a_commit_shows_the_put_rows_and_nothing_earlier(&*make(), mode);
@@ -74,7 +73,7 @@ fn rows(from: i64, to: i64, title: &str) -> Vec<Row> {
     (from..to).map(|id| row(id, title)).collect()
 }
 
-/// Rows of all values that are easily got wrong.
+/// Rows of values at the limits of their types.
 fn edges() -> Vec<Row> {
     let full = |id, text: &str, long, double| {
         let place = Value::Doubles(vec![double, -0.0, 1e-300]);
@@ -130,8 +129,8 @@ fn rows_are_replaced_removed_and_put_again(place: &dyn Place) {
     let mut run = world.start(3).unwrap();
     rows(0, 10, "old").iter().for_each(|row| run.put(row));
     world.commit(&mut run, rows(0, 10, "old"));
-    // In one commit: one replaced, one removed, one removed and put again, one put and removed, one
-    // replaced twice.
+    // In one commit: one row is replaced, one removed, one removed and put again, one put and
+    // removed, one replaced twice.
     run.put(&row(1, "new"));
     run.remove(2);
     run.remove(3);
@@ -154,8 +153,8 @@ fn rows_are_replaced_removed_and_put_again(place: &dyn Place) {
     (0..10).for_each(|id| run.remove(id));
     world.commit(&mut run, Vec::new());
     let mut run = world.start(1).unwrap();
-    rows(5, 8, "anew").iter().for_each(|row| run.put(row));
-    world.commit(&mut run, rows(5, 8, "anew"));
+    rows(5, 8, "again").iter().for_each(|row| run.put(row));
+    world.commit(&mut run, rows(5, 8, "again"));
 }
 
 fn equal_rows_are_as_many_rows(place: &dyn Place) {
@@ -188,7 +187,7 @@ fn a_lost_commit_is_made_from_the_manifest(place: &dyn Place, mode: Mode) {
         all.extend(more);
         world.decide(&mut run, all.clone());
         if step % 2 == 1 {
-            // Shown, and the next run is not told.
+            // The commit is visible, but the next run starts as if it were not.
             world.show(&mut run);
         }
     }
@@ -276,8 +275,7 @@ fn no_application_is_refused(place: &dyn Place, mode: Mode) {
     assert_eq!(place.rows(), rows(1, 2, "mine"), "and nothing is printed for it");
 }
 
-/// A sink that holds every row that ever came is no place for a table, and says so before any sink
-/// of the run is opened.
+/// A sink that appends refuses a table, before any sink of the run is opened.
 pub(crate) fn a_table_is_refused(place: &dyn Place) {
     let world = World::new(place, Mode::Snapshot);
     let context = world.context("app", 1);
@@ -288,7 +286,7 @@ pub(crate) fn a_table_is_refused(place: &dyn Place) {
     assert_eq!(looked.to_string(), error.to_string());
 }
 
-/// A place belongs to the application that made it, and to the state that made its commits.
+/// A place belongs to the application that created it, and to the state with its commits.
 pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
     let mut world = World::new(place, if table { Mode::Snapshot } else { Mode::Append });
     let mut run = world.start(1).unwrap();
@@ -309,7 +307,7 @@ pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
     world.start(2).unwrap();
 }
 
-/// With `lost` commits too: decided, and shown only by the next run.
+/// With `lost`, some commits are decided and become visible only in the next run.
 fn commits_and_crashes_in_any_order_show_committed_rows(
     place: &dyn Place,
     mode: Mode,
@@ -337,7 +335,7 @@ fn commits_and_crashes_in_any_order_show_committed_rows(
         }
         let fate = dice.below(8);
         if fate == 0 {
-            // It dies before anything is decided, having staged or not.
+            // The run crashes before a decision, with or without staging.
             if dice.below(2) == 0 {
                 run.stage(world.committed + 1);
             }

@@ -11,12 +11,12 @@ use watershed::connect::{Partition, Poll, Source};
 
 /// A log under test.
 pub(crate) trait Held {
-    /// Appends records of these values, none of which holds a line end.
+    /// Appends records with these values; none contains a line end.
     fn append(&self, partition: u32, values: &[&[u8]]);
-    /// A new source on it.
+    /// Returns a new source on the log.
     fn source(&self) -> Box<dyn Source>;
-    /// The partitions that it has while it is empty, of a log that makes none when it is written
-    /// to; 0, 1, 2 and 11 are among them.
+    /// The fixed partitions of a log that creates none on demand; they include 0, 1, 2 and 11.
+    /// Empty for other logs.
     fn partitions(&self) -> Vec<u32> {
         Vec::new()
     }
@@ -24,19 +24,18 @@ pub(crate) trait Held {
     fn first(&self, _partition: u32) -> u64 {
         0
     }
-    /// The bytes of the longest record that it takes.
+    /// The length of the longest accepted record, in bytes.
     fn longest(&self) -> usize {
         5 << 20
     }
-    /// Whether it tells where it ends, so that a reading ends where the log ended when it was
-    /// opened. Of one that doesn't, a reading ends where it first catches up with it: nothing less
-    /// is forgiven.
+    /// Returns true if the log reports its end, so that a reading ends where the log ended at the
+    /// open. Otherwise a reading ends where it first catches up with the log.
     fn tells_its_end(&self) -> bool {
         true
     }
 }
 
-/// Runs all that a source promises against logs that `make` makes, each of them empty.
+/// The contract of a source, against the empty logs of `make`.
 pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held> + Sync) {
     let promises: [fn(&dyn Held); 8] = [
         an_empty_log_has_no_partitions,
@@ -48,22 +47,22 @@ pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held> + Sync) {
         batches_are_about_a_megabyte_at_most,
         every_reading_is_the_same,
     ];
-    // At once: a log that is far away is waited for most of the time.
+    // In parallel, because most time is spent waiting for remote logs.
     let make = &make;
     thread::scope(|scope| {
         promises.iter().for_each(|promise| drop(scope.spawn(move || promise(&*make()))))
     });
 }
 
-/// The records up to the end, or until there are `enough` and for now no more, and what the poll
-/// after them said; each batch must be what a batch is.
+/// Reads to the end, or until at least `enough` records are read and none is available. Checks each
+/// batch. Returns the records and the last poll.
 fn drain(partition: &mut dyn Partition, number: u32, enough: usize) -> (Vec<(u64, Vec<u8>)>, Poll) {
     let mut records = Vec::new();
     let (mut next, mut vain) = (None, 0);
     loop {
         let batch = match partition.poll().unwrap() {
             Poll::Batch(batch) => batch,
-            // A log that is far away can be waited for, and says so.
+            // A remote log blocks in `wait` and returns true.
             Poll::Idle
                 if records.len() < enough
                     && vain < 3000
@@ -96,7 +95,7 @@ fn drain(partition: &mut dyn Partition, number: u32, enough: usize) -> (Vec<(u64
     }
 }
 
-/// All that is there from the record of a number on, or from the earliest.
+/// Reads all records from number `from` on, or from the earliest.
 fn read(
     log: &dyn Held,
     source: &dyn Source,
@@ -112,7 +111,7 @@ fn read(
     records
 }
 
-/// The records of these numbers, as they are read.
+/// The expected records of these numbers.
 fn numbered(log: &dyn Held, partition: u32, range: Range<u64>) -> Vec<(u64, Vec<u8>)> {
     range.map(|n| (log.first(partition) + n, n.to_string().into_bytes())).collect()
 }
@@ -125,11 +124,11 @@ fn append(log: &dyn Held, partition: u32, range: Range<u64>) {
     }
 }
 
-/// What continues from a commit up to the record of a number, as another process does.
+/// Returns a source that continues from a commit up to record number `to`, as in another process.
 fn continued(log: &dyn Held, source: &dyn Source, partition: u32, to: u64) -> Box<dyn Source> {
     let memory = source.remember(&[(partition, log.first(partition) + to)].into());
     let next = log.source();
-    // As it comes back from a manifest's bytes.
+    // A round trip through the bytes of a manifest.
     next.recall(&serde_json::from_str(&memory.to_string()).unwrap()).unwrap();
     next
 }

@@ -1,4 +1,4 @@
-//! A sink as runs drive it, one after the other, beside the rows that it must show.
+//! A sink in the hands of successive runs, with the rows that it must show.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use watershed::store::Store;
 
 pub(super) type Row = Vec<Value>;
 
-/// Where rows are put, and read back as anyone reads them.
+/// A place for rows, read back as any reader reads it.
 pub(crate) trait Place {
-    /// A new sink on it.
+    /// Returns a new sink on the place.
     fn sink(&self) -> Box<dyn Sink>;
     /// All rows, sorted.
     fn rows(&self) -> Vec<Row>;
@@ -37,7 +37,7 @@ pub(crate) fn columns() -> Vec<Column> {
     types.map(|(name, ty)| Column { name: name.into(), ty, nullable: name != "id" }).to_vec()
 }
 
-/// What outlives a run: the place, what its last manifest says, and the rows that were committed.
+/// Everything that outlives a run: the place, the last manifest, and the committed rows.
 pub(super) struct World<'p> {
     place: &'p dyn Place,
     mode: Mode,
@@ -48,8 +48,8 @@ pub(super) struct World<'p> {
     pub(super) rows: Vec<Row>,
 }
 
-/// A run that writes to the place, as if in two processes: the second has the later half of the
-/// workers, and the first has the committer. Only plain data goes from one to the other.
+/// A run that writes to the place, as if in two processes. The first has the committer and half of
+/// the workers, the second the other half. Only plain data passes between them.
 pub(super) struct Run {
     sink: Box<dyn Sink>,
     writers: Vec<Box<dyn Writer>>,
@@ -69,7 +69,7 @@ fn second(workers: usize) -> usize {
     workers.div_ceil(2)
 }
 
-/// Plain data as it comes out of another process.
+/// Sends plain data from one process to another.
 fn sent<T: Serialize + DeserializeOwned>(data: &T) -> T {
     serde_json::from_slice(&serde_json::to_vec(data).unwrap()).unwrap()
 }
@@ -92,7 +92,7 @@ impl<'p> World<'p> {
         SinkContext { app: app.into(), generation, committed, workers, secret, staging, clock }
     }
 
-    /// Opens it as a new run, which shows what the last manifest says and finds all rows again.
+    /// Opens the place as a new run: commits the last manifest's content, and recovers all rows.
     pub(super) fn start(&mut self, workers: usize) -> Result<Run> {
         self.generation += 1;
         self.place.sink().check(&self.schema(), &self.context("app", workers))?;
@@ -123,12 +123,11 @@ impl<'p> World<'p> {
         Ok(Run { sink, writers, committer, slots })
     }
 
-    /// Stages the next commit and records it, as a manifest does; what it makes of the rows is
-    /// `rows`.
+    /// Stages the next commit and records it, as a manifest does. Afterwards the rows are `rows`.
     pub(super) fn decide(&mut self, run: &mut Run, rows: Vec<Row>) {
         let n = self.committed + 1;
         let content = run.stage(n);
-        // As it comes back from a manifest's bytes.
+        // A round trip through the bytes of a manifest.
         self.recorded = content.map(|content| (n, sent(&content)));
         (self.committed, self.rows) = (n, rows);
         self.rows.sort();
