@@ -1,9 +1,9 @@
 //! Laws: random feeds through a topology of most verbs ([`program`]), against plain loops over the
 //! same records ([`oracle`]).
 //!
-//! The oracle knows no operator, no epoch and no change: it sees a set of records and says what the
-//! tables are. So what agrees with it after every commit is incremental and from scratch at once,
-//! whatever came when, with whom, and to how many workers.
+//! The oracle has no operators, epochs or changes. It computes the tables from the set of records.
+//! The topology must equal it after every commit, for any order, batching and number of workers.
+//! This proves that incremental results equal results from scratch.
 
 mod feed;
 mod oracle;
@@ -19,7 +19,7 @@ use crate::support::Dice;
 use feed::Entry;
 use oracle::{Rows, rows_of};
 
-/// How records come together in commits.
+/// The number of records of a commit.
 #[derive(Clone, Copy, Debug)]
 enum Batching {
     Each,
@@ -27,8 +27,8 @@ enum Batching {
     Once,
 }
 
-/// Some seeds from `first` on: `few`, or as many times that as the variable SEEDS says, for a long
-/// look.
+/// Returns `few` seeds from `first` on. The variable SEEDS multiplies their number, for a long
+/// campaign.
 fn seeds(first: u64, few: u64) -> impl Iterator<Item = u64> {
     let times = std::env::var("SEEDS").ok().and_then(|times| times.parse().ok()).unwrap_or(1_u64);
     (0..few * times).map(move |n| first + n * 1000)
@@ -38,7 +38,7 @@ fn start(workers: usize) -> TopologyTestDriver {
     TopologyTestDriver::with_workers(Topology::new("laws", program::build), workers).unwrap()
 }
 
-/// Pipes a feed, commits as it is told, and calls `look` after each commit with what has arrived.
+/// Pipes a feed, commits by `batching`, and calls `look` after each commit with the records so far.
 fn drive(
     driver: &mut TopologyTestDriver,
     feed: &[Entry],
@@ -72,7 +72,7 @@ fn agree(driver: &TopologyTestDriver, arrived: &[Entry], what: &str) {
     }
 }
 
-/// What stands at the end of a feed, by topic.
+/// Returns the rows of each topic at the end of a feed.
 fn ends(
     feed: &[Entry],
     workers: usize,

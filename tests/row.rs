@@ -1,4 +1,4 @@
-//! Structs of one's own are rows: as keys, as values, and in every sink the same.
+//! User structs are rows: as keys, as values, and the same in every sink.
 
 use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::connectors::delta::{Delta, Table};
@@ -27,7 +27,7 @@ row! {
     struct Place { shop: i64, r#type: bool }
 }
 
-/// Three orders; the second has all nulls, the third all numbers that are easily got wrong.
+/// Three orders: ordinary values, nulls only, and numbers at the limits.
 fn orders() -> [Order; 3] {
     let order = Order {
         count: 7,
@@ -62,7 +62,7 @@ fn copies(builder: &StreamsBuilder<'_>) {
     let orders = builder.table::<i64, Order>("order", Consumed::with(Json, Json));
     let columns = || Produced::columns(["id"]).and(Order::COLUMNS);
     orders.map_values(Order::clone).to("memory", columns());
-    // An infinite price becomes NaN; JSON has no word for either.
+    // An infinite price becomes NaN; JSON can represent neither.
     let divided = orders.map_values(|order: &Order| {
         let price = if order.count == i64::MIN { f64::NEG_INFINITY } else { order.price.get() };
         Order { price: (price - price * 0.5).into(), ..order.clone() }
@@ -75,7 +75,7 @@ fn copies(builder: &StreamsBuilder<'_>) {
 fn a_struct_is_the_same_row_in_memory_and_in_delta() {
     let folder = tempfile::tempdir().unwrap();
     let url = |name: &str| folder.path().join(name).display().to_string();
-    // JSON can't hold the infinite price, so the orders carry another one on their way in.
+    // JSON can't represent the infinite price, so the input has a finite one.
     let finite = orders().map(|o| Order { price: o.price.min(1e9.into()).max(0.0.into()), ..o });
     let log = log(&finite);
     let (memory, divided) = (MemoryTable::default(), MemoryTable::default());

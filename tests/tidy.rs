@@ -1,8 +1,8 @@
-//! The house rules that a machine can read, checked on the source tree itself.
+//! The house rules that a machine can check, on the source tree itself.
 //!
-//! Each rule is a pure function of a file's path and text, so that a planted violation can show
-//! that it bites. What the tree breaks is reported all at once, under the sentence of the rule it
-//! breaks.
+//! Each rule is a pure function of a file's path and text, so that a planted violation can prove
+//! that it works. One failure lists all violations of the tree, grouped by the sentence of the
+//! rule.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -27,30 +27,32 @@ const FLOORS: [&[&str]; 7] = [
     &["runtime", "testing"],
     &["program"],
 ];
-/// Modules that know each other.
+/// Modules that may import each other.
 const EXCUSED: [&str; 3] = ["stream", "table", "grouped"];
-/// Modules beside the tower: they stand on floors 0 and 1, and what else they import is their own.
+/// Modules beside the floors. They import floors 0 and 1, and otherwise only themselves.
 const WINGS: [&str; 2] = ["connectors", "gateway"];
-/// The files that stand for the whole crate, and import what they like.
+/// The files that re-export the whole crate and may import anything.
 const FRONT: [&str; 2] = ["src/lib.rs", "src/prelude.rs"];
 const LONGEST_FILE: usize = 399;
 const LONGEST_TEST_MODULE: usize = 100;
 
-const FLOOR: &str = "A module imports lower floors or, on its own, what stands before it in FLOORS (tests/tidy.rs); a connector or the \
-                     gateway imports floors 0 and 1 and itself. Move the code down, or pass in what it needs.";
-const CIRCLE: &str = "No files of one folder import one another in a circle: move what both need to a file of its own.";
+const FLOOR: &str = "A module imports lower floors or, on its own floor, the modules before it in FLOORS (tests/tidy.rs); a connector or the \
+                     gateway imports floors 0 and 1 and itself. Move the code down, or pass the needed value in.";
+const CIRCLE: &str =
+    "No files of one folder import one another in a circle: move the shared part to its own file.";
 const ENGINE: &str = "Only floors 2 to 5 name timely or differential, and durable does not: give the rest a plain interface.";
 const CLOCK: &str = "Only runtime, cluster, program and testing read a clock or spawn a thread that outlives a call: take the time as an argument, or let the runtime do it.";
-const DOCS: &str = "Each file begins with a `//!` line that says what it is.";
-const LENGTH: &str = "No file has 400 lines, no test module inside another file more than 100: split it by what it is about.";
+const DOCS: &str = "Each file begins with a `//!` line that names its subject.";
+const LENGTH: &str =
+    "No file has 400 lines, no test module inside another file more than 100: split it by subject.";
 const UNFINISHED: &str = "Nothing unfinished stays in the tree: do it, or take it out.";
-const PANIC: &str = "Outside tests nothing panics by `unwrap` or `expect`: return an error that says what was attempted on which name.";
+const PANIC: &str = "Outside tests nothing panics by `unwrap` or `expect`: return an error that names the attempt and the thing.";
 const DEAD: &str = "Code is deleted, not commented out; a comment is prose, and a line of it ends in neither `;` nor a brace.";
 const INDEX: &str = "A test file that no `mod` line of tests/main.rs (or of its folder's mod.rs) names is never run: list it.";
 const LINTS: &str =
     "The tree has a .clippy.toml that bans clocks and randomness and names their replacements.";
 
-/// A rule that is broken, and where.
+/// A broken rule, and the place.
 type Broken = (&'static str, String);
 
 #[test]
@@ -102,10 +104,9 @@ fn collect(root: &Path, folder: &str, files: &mut BTreeMap<String, String>) -> i
     Ok(())
 }
 
-/// What a file has to know of the others.
+/// Facts about the whole tree that the check of one file needs.
 struct Tree {
-    /// The names at the root of the crate which lib.rs re-exports, each with the module it comes
-    /// from.
+    /// The names that lib.rs re-exports at the root of the crate, each with its module.
     front: BTreeMap<String, String>,
     /// Paths, without `.rs`, of the modules that a file declares below `#[cfg(test)]`.
     tests: BTreeSet<String>,
@@ -130,8 +131,8 @@ impl Tree {
         Tree { front, tests }
     }
 
-    /// Whether all of the file is test code: by its name, its folder, or the `#[cfg(test)]` above
-    /// its `mod` line.
+    /// Returns true if the whole file is test code: by its name, its folder, or the `#[cfg(test)]`
+    /// above its `mod` line.
     fn is_test(&self, path: &str) -> bool {
         let name = path.rsplit('/').next().unwrap_or(path);
         let inside =
@@ -146,7 +147,7 @@ impl Tree {
     }
 }
 
-/// All that the file at `path` breaks by itself.
+/// Checks the file at `path` against the rules for single files.
 fn check(path: &str, text: &str, tree: &Tree) -> Vec<Broken> {
     let source = Source::new(text);
     let tested = tree.is_test(path);
@@ -169,8 +170,8 @@ fn place(path: &str, line: usize, what: &str) -> String {
     format!("{path}:{line}: {what}")
 }
 
-/// First line, length, what is unfinished and what is commented out: the rules for every file,
-/// tests too.
+/// Checks the rules for every file, tests included: first line, length, unfinished code, code in
+/// comments.
 fn form(path: &str, text: &str, source: &Source) -> Vec<Broken> {
     let mut broken = Vec::new();
     if !text.starts_with("//!") {
@@ -255,7 +256,7 @@ fn clocks(path: &str, source: &Source) -> Vec<Broken> {
     for (at, word) in identifiers(&source.shipped) {
         let Some((_, names)) = BANNED.iter().find(|(owner, _)| *owner == word) else { continue };
         let Some(rest) = source.shipped[at + word.len()..].strip_prefix("::") else { continue };
-        // Such a thread ends within the call.
+        // A scoped thread ends within the call.
         if rest.starts_with("Builder::new().spawn_scoped(") {
             continue;
         }
@@ -296,7 +297,7 @@ fn exports(lib: &str) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// What a file of the library imports and should not.
+/// Checks the imports of a library file against the floors.
 fn floors(path: &str, source: &Source, front: &BTreeMap<String, String>) -> Vec<Broken> {
     if FRONT.contains(&path) {
         return Vec::new();
@@ -322,7 +323,7 @@ fn floors(path: &str, source: &Source, front: &BTreeMap<String, String>) -> Vec<
     broken
 }
 
-/// The paths from the crate's root that the shipped code names, by `crate::` or by `super::`.
+/// The paths from the crate's root in shipped code, written with `crate::` or `super::`.
 fn imports(path: &str, source: &Source) -> Vec<(usize, Vec<String>)> {
     let code = &source.shipped;
     let inner = path.trim_start_matches("src/").trim_end_matches(".rs").split('/');
@@ -337,8 +338,8 @@ fn imports(path: &str, source: &Source) -> Vec<(usize, Vec<String>)> {
         if word == "super" && (1..=own.len()).contains(&supers) && !code[..at].ends_with("::") {
             let whole =
                 paths(rest).into_iter().map(|path| [&own[..own.len() - supers], &path].concat());
-            // An inline module makes one `super` more than the file's depth tells, so only names of
-            // modules count here.
+            // Inside an inline module, `super` goes one level less up than the depth of the file
+            // suggests. Therefore only names of modules count here.
             let known =
                 |path: &Vec<String>| floor(&path[0]).is_some() || WINGS.contains(&path[0].as_str());
             found.extend(whole.filter(known).map(|path| (at, path)));
@@ -347,7 +348,7 @@ fn imports(path: &str, source: &Source) -> Vec<(usize, Vec<String>)> {
     found
 }
 
-/// Whether the file at `path` may name `crate::first::second`.
+/// Returns true if the file at `path` may import `crate::first::second`.
 fn may_import(path: &str, first: &str, second: Option<&str>) -> bool {
     let own = module(path);
     if WINGS.contains(&own) {
@@ -361,7 +362,7 @@ fn may_import(path: &str, first: &str, second: Option<&str>) -> bool {
     first == own || known || binds || floor(first).is_some_and(|there| Some(there) < floor(own))
 }
 
-/// The integration tests that no `mod` line names.
+/// The integration tests without a `mod` line.
 fn unlisted(files: &BTreeMap<String, String>) -> Vec<Broken> {
     let mut broken = Vec::new();
     for path in files.keys().filter(|path| path.starts_with("tests/") && *path != "tests/main.rs") {

@@ -1,4 +1,4 @@
-//! Random records of the three topics of the laws: few keys and values, so that they meet.
+//! Random records of the three topics of the laws. Few keys and values make collisions frequent.
 
 use watershed::testing::TopologyTestDriver;
 
@@ -6,36 +6,36 @@ use crate::support::Dice;
 
 /// The value of a record.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Said {
+pub(crate) enum Payload {
     Number(i64),
     Null,
     Garbage,
 }
 
-/// A record and its place in the topic's order.
+/// A record and its position in the topic.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
     pub(crate) topic: &'static str,
     pub(crate) offset: u64,
     pub(crate) partition: u32,
     pub(crate) key: String,
-    pub(crate) said: Said,
+    pub(crate) payload: Payload,
 }
 
 impl Entry {
     pub(crate) fn pipe(&self, driver: &mut TopologyTestDriver) {
-        let value = match self.said {
-            Said::Number(n) => Some(n.to_string()),
-            Said::Null => None,
-            Said::Garbage => Some("garbage".to_string()),
+        let value = match self.payload {
+            Payload::Number(n) => Some(n.to_string()),
+            Payload::Null => None,
+            Payload::Garbage => Some("garbage".to_string()),
         };
         let value = value.as_deref().map(str::as_bytes);
         driver.pipe_at(self.topic, self.partition, self.offset, Some(self.key.as_bytes()), value);
     }
 }
 
-/// Draws records of `left`, `right` and `events`: each position once, with gaps, most of them near
-/// their turn.
+/// Draws records of `left`, `right` and `events`. Each position occurs once; there are gaps, and
+/// most records are nearly in order.
 pub(crate) fn draw(records: usize, dice: &mut Dice) -> Vec<Entry> {
     let (keys, values, late) = (2 + dice.below(6), 3 + dice.below(20), 1 + dice.below(60));
     let mut ends = [[0_u64; 3]; 3];
@@ -44,10 +44,10 @@ pub(crate) fn draw(records: usize, dice: &mut Dice) -> Vec<Entry> {
         let (topic, partition) = (dice.below(3) as usize, dice.below(3) as usize);
         let offset = ends[topic][partition] + dice.below(10) / 9;
         ends[topic][partition] = offset + 1;
-        let said = match dice.below(20) {
-            0..=14 => Said::Number(dice.below(values) as i64 - 2),
-            15..=18 => Said::Null,
-            _ => Said::Garbage,
+        let payload = match dice.below(20) {
+            0..=14 => Payload::Number(dice.below(values) as i64 - 2),
+            15..=18 => Payload::Null,
+            _ => Payload::Garbage,
         };
         let key = format!("k{}", dice.below(keys));
         let entry = Entry {
@@ -55,7 +55,7 @@ pub(crate) fn draw(records: usize, dice: &mut Dice) -> Vec<Entry> {
             offset,
             partition: partition as u32,
             key,
-            said,
+            payload,
         };
         feed.push((turn + dice.below(late), entry));
     }

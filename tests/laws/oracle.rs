@@ -1,16 +1,16 @@
-//! What the topology of the laws says of a set of records, by plain loops over all of them.
+//! The expected tables of a set of records, by plain loops over all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use watershed::row::Value;
 
-use super::feed::{Entry, Said};
+use super::feed::{Entry, Payload};
 
 /// The rows of a topic, sorted.
 pub(crate) type Rows = Vec<(String, i64)>;
 type Table = BTreeMap<String, i64>;
 
-/// The topics that the oracle knows, sorted.
+/// The topics that the oracle computes, sorted.
 pub(crate) const TOPICS: [&str; 32] = [
     "aggregate",
     "all",
@@ -55,7 +55,7 @@ pub(crate) fn rows_of(rows: &[Vec<Value>]) -> Rows {
     rows.iter().map(pair).collect()
 }
 
-/// Every topic's rows.
+/// Returns the rows of every topic.
 pub(crate) fn tables(entries: &[Entry]) -> BTreeMap<&'static str, Rows> {
     let (left, right) = (latest(entries, "left"), latest(entries, "right"));
     let mut out = BTreeMap::new();
@@ -66,10 +66,11 @@ pub(crate) fn tables(entries: &[Entry]) -> BTreeMap<&'static str, Rows> {
     out
 }
 
-/// Topic, partition and position of the records that can't be used, sorted.
+/// Returns topic, partition and position of the unusable records, sorted.
 pub(crate) fn dead(entries: &[Entry]) -> Vec<(Value, Value, Value)> {
-    let dead =
-        |e: &&Entry| e.said == Said::Garbage || (e.said == Said::Null && e.topic == "events");
+    let dead = |e: &&Entry| {
+        e.payload == Payload::Garbage || (e.payload == Payload::Null && e.topic == "events")
+    };
     let place = |e: &Entry| {
         (
             Value::Text(e.topic.into()),
@@ -82,13 +83,13 @@ pub(crate) fn dead(entries: &[Entry]) -> Vec<(Value, Value, Value)> {
     dead
 }
 
-/// The usable records of a topic in its order.
+/// Returns the usable records of a topic by position.
 fn log<'e>(entries: &'e [Entry], topic: &str) -> Vec<(&'e String, Option<i64>)> {
     let mut log: Vec<&Entry> =
-        entries.iter().filter(|e| e.topic == topic && e.said != Said::Garbage).collect();
+        entries.iter().filter(|e| e.topic == topic && e.payload != Payload::Garbage).collect();
     log.sort_by_key(|e| (e.offset, e.partition));
     log.iter()
-        .map(|e| (&e.key, if let Said::Number(n) = e.said { Some(n) } else { None }))
+        .map(|e| (&e.key, if let Payload::Number(n) = e.payload { Some(n) } else { None }))
         .collect()
 }
 

@@ -1,14 +1,14 @@
-//! The topology of the laws: every verb whose result does not depend on when commits are made, and
-//! most that follow another.
+//! The topology of the laws: every verb whose result is independent of the commits, and most
+//! combinations of two verbs.
 
 use watershed::options::{Produced, Ties};
 use watershed::{Diffs, KGrouped, KTable, StreamsBuilder};
 
 use crate::support::{pair, stream, table};
 
-/// Topics that hold every row that ever came.
+/// Topics that append every row.
 pub(crate) const APPENDED: [&str; 3] = ["all", "flat", "both"];
-/// Tables beside the topics that get the streams of their changes.
+/// Tables and the topics that receive their streams of changes.
 pub(crate) const CHANGES: [(&str, &str); 3] = [
     ("joined", "joined_changes"),
     ("median", "median_changes"),

@@ -1,4 +1,4 @@
-//! Records that are not as they should be: null keys, tombstones, duplicates, garbage.
+//! Irregular records: null keys, tombstones, duplicates, garbage.
 
 use watershed::options::{Consumed, Produced};
 use watershed::record::Record;
@@ -103,7 +103,7 @@ fn a_record_without_an_extracted_timestamp_is_a_dead_letter() {
         builder.table("rows", rows.timestamp(at)).to("kept", pair());
         builder.stream("events", events.timestamp(at)).to("all", pair());
     });
-    // A tombstone keeps the timestamp of the connector, and deletes.
+    // A tombstone keeps the connector's timestamp, and deletes.
     assert_eq!(trial.after("rows", "a=1 a=7 b=2 b= c=3", "kept"), "a=1 c=3");
     assert_eq!(trial.after("events", "a=1 a=7 a=2", "all"), "a=1 a=2");
     assert_eq!(trial.dead(), "events=0=1=no timestamp=7 rows=0=1=no timestamp=7");

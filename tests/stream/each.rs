@@ -1,4 +1,4 @@
-//! Verbs that look at one record at a time, and those that end a stream.
+//! Verbs of one record at a time, and verbs that end a stream.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -91,7 +91,7 @@ fn peek_and_for_each_see_every_record_once_and_change_nothing() {
 fn print_writes_each_record_behind_its_label() {
     const PRINTER: &str = "WATERSHED_TEST_PRINTS";
     if std::env::var_os(PRINTER).is_none() {
-        // Tests have one standard output: this one prints to that of a process of its own.
+        // All tests share one standard output, so this test prints in a child process.
         let name = "stream::each::print_writes_each_record_behind_its_label";
         let mut command = Command::new(std::env::current_exe().unwrap());
         let output =

@@ -1,6 +1,5 @@
-//! Promises of streams: verbs of one record ([`each`]), of records together ([`together`]), and of
-//! records that are not as they should be ([`dirt`]); which of several rows of a key is the latest
-//! ([`several`]).
+//! Promises of streams: verbs of one record ([`each`]), verbs that combine records ([`together`]),
+//! irregular records ([`dirt`]), and the latest of several rows of a key ([`several`]).
 
 mod dirt;
 mod each;

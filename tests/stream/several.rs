@@ -1,4 +1,4 @@
-//! Several rows that one record makes, and many topics: which row of a key is the latest.
+//! The latest row of a key, when one record makes several rows and when there are many topics.
 
 use std::array;
 
@@ -49,7 +49,7 @@ fn rows_of_rows_keep_the_order_in_which_they_were_made() {
         three.filter(|_, v| v % 2 == 0).to_table().to("even", pair());
         three.to_table().to("latest", pair());
     });
-    // The last of ten is 10, 12, 14, and each is doubled before it is itself.
+    // The record makes 10, 12 and 14; the last row of each is the number itself, after its double.
     assert_eq!(trial.after("numbers", "a=1", "latest"), "a=14");
     assert_eq!(trial.after("numbers", "b=3", "even"), "a=14 b=34");
 }

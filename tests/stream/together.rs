@@ -1,4 +1,4 @@
-//! Verbs that bring records together: groups, tables, joins with a table.
+//! Verbs that combine records: groups, tables, joins with a table.
 
 use watershed::{KGrouped, KStream, KTable};
 
@@ -29,7 +29,7 @@ fn a_table_of_a_stream_keeps_the_latest_record_by_position() {
     assert_eq!(trial.after("numbers", "a=0@0:6", "latest"), "a=0 b=1");
 }
 
-/// Each record's value times 100 plus the row, as a sum a key and as the latest a key.
+/// The value of each record times 100 plus the row: the sum and the latest of each key.
 fn enriched(joined: KStream<'_, String, i64>) {
     joined.group_by_key().sum(|v| *v).to("sum", pair());
     joined.to_table().to("latest", pair());

@@ -1,4 +1,4 @@
-//! Aggregates of groups: each follows its values as they come, change and go, and an empty group
+//! Aggregates of groups follow their values as these are added, changed and removed. An empty group
 //! has no row.
 
 use watershed::options::Ties;
@@ -6,12 +6,12 @@ use watershed::{KGrouped, KTable, StreamsBuilder};
 
 use crate::support::{Trial, pair, table};
 
-/// Rows by the first letter of their key.
+/// Groups rows by the first letter of their key.
 fn letters<'s>(builder: &StreamsBuilder<'s>) -> KGrouped<'s, String, i64> {
     table(builder, "rows").group_by(|k, v| (k[..1].to_string(), *v))
 }
 
-/// The rows of an aggregate of [`letters`] after each of some feeds.
+/// Returns the rows of an aggregate of [`letters`] after each feed.
 fn follow(
     aggregate: fn(KGrouped<'_, String, i64>) -> KTable<'_, String, i64>,
     feeds: &[(&str, &str)],
@@ -119,7 +119,7 @@ fn aggregate_folds_from_its_start_and_forgets_an_empty_group() {
     follow(|g| g.aggregate(|| 7, |all, v| all * 10 + v), &feeds);
 }
 
-/// The values of highest last digit, at most two unless they tie.
+/// The two values with the highest last digit, and more with [`Ties::Keep`].
 fn top(ties: Ties) -> Trial {
     Trial::of(move |builder| letters(builder).top(2, ties, |v| v % 10).to("top", pair()))
 }

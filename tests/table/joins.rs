@@ -99,7 +99,7 @@ fn joins_and_groups_follow_one_another() {
         let (left, right) = (table(builder, "left"), table(builder, "right"));
         let both: KTable<'_, String, i64> = left.join(&right, |l, r| l * 10 + r);
         let sizes = both.group_by(|_, v| ((v / 10).to_string(), *v)).count();
-        // The groups as a table of their own: joined with rows of equal keys, grouped by size.
+        // The aggregates are a table: it is joined on equal keys, and grouped by size.
         let named: KTable<'_, String, i64> =
             sizes.left_join(&table(builder, "names"), |n, name| n * 10 + name.unwrap_or(&0));
         named.to("named", pair());

@@ -1,6 +1,6 @@
-//! Promises of tables: their rows ([`rows`]), joins of two ([`joins`]), aggregates of groups
-//! ([`aggregates`]), the way into differential and back ([`collections`]), and reading them while
-//! they change ([`stores`]).
+//! Promises of tables: rows ([`rows`]), joins of two tables ([`joins`]), aggregates of groups
+//! ([`aggregates`]), conversions to differential and back ([`collections`]), and reads of a
+//! changing table ([`stores`]).
 
 mod aggregates;
 mod collections;

@@ -1,4 +1,4 @@
-//! What stands at a key: the latest record by position, until it is deleted; and the verbs of one
+//! The row of a key is its latest record by position, until it is deleted. Also the verbs of one
 //! table.
 
 use watershed::KGrouped;
@@ -26,7 +26,7 @@ fn a_duplicate_of_the_latest_record_changes_nothing() {
     trial.pipe("rows", "a=1");
     assert_eq!(trial.changes("kept"), "");
     trial.pipe("rows", "a=2 a=1");
-    assert_eq!(trial.changes("kept"), "", "the last record says what stood before");
+    assert_eq!(trial.changes("kept"), "", "the last record restores the row");
     let counters = trial.counters("rows");
     assert_eq!((counters.applied, counters.duplicates), (3, 2));
 }

@@ -1,4 +1,4 @@
-//! A materialized table is read as it stood at the close of one epoch, from any thread.
+//! A reader in any thread sees a materialized table as of the close of one epoch.
 
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -23,12 +23,12 @@ fn pipe(driver: &mut TopologyTestDriver, records: &str) {
     parsed(records).for_each(|(key, value)| driver.pipe("rows", 0, key, value));
 }
 
-/// All rows of a view, written like records.
+/// Returns all rows of a view in the notation of records.
 fn all(view: &View<String, i64>) -> String {
     view.all().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(" ")
 }
 
-/// All rows of a view as a sink gets them.
+/// Returns all rows of a view as a sink receives them.
 fn rows<K: Datum + Row, V: Datum + Row>(view: &View<K, V>) -> Vec<Vec<Value>> {
     let row = |(key, value): (&K, &V)| {
         let mut row = Vec::new();
@@ -133,10 +133,9 @@ fn a_reader_never_sees_half_an_epoch() {
         let mut driver =
             driver(workers, |b| drop(table(b, "rows").materialize(Materialized::named("kept"))));
         let kept = driver.store::<String, i64>("kept").unwrap();
-        let (tell, told) = channel();
+        let (sender, epochs) = channel();
         std::thread::scope(|scope| {
-            // Whole, and never older than the one before, is each of the views between two that it
-            // tells of.
+            // Each view is consistent and not older than the previous one.
             scope.spawn(move || {
                 let mut last = None;
                 while last != Some(40) {
@@ -148,7 +147,7 @@ fn a_reader_never_sees_half_an_epoch() {
                     }
                     if view.epoch() != last {
                         last = view.epoch();
-                        tell.send(last).unwrap();
+                        sender.send(last).unwrap();
                     }
                 }
             });
@@ -156,8 +155,8 @@ fn a_reader_never_sees_half_an_epoch() {
                 let records: Vec<String> = (0..KEYS).map(|key| format!("k{key}={epoch}")).collect();
                 pipe(&mut driver, &records.join(" "));
                 driver.commit().unwrap();
-                // The reader has looked at each epoch before the next is made.
-                while told.recv_timeout(Duration::from_secs(30)).unwrap() != Some(epoch) {}
+                // Wait until the reader has seen this epoch before the next one is made.
+                while epochs.recv_timeout(Duration::from_secs(30)).unwrap() != Some(epoch) {}
             }
         });
     }

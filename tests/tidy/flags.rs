@@ -1,11 +1,12 @@
-//! No text of the library names an option of a command line: its user may have another one, or none.
+//! No text of the library names a command-line option: an embedder's program may have others or
+//! none.
 
 use super::{Broken, place};
 use crate::tidy::source::Source;
 
 pub(super) const FLAG: &str = "The library names no flag of a command: give an Advice to the error, and let src/program name the flag.";
 
-/// Finds ` --name` in the texts of a file of the library, outside of comments and tests.
+/// Finds ` --name` in the string literals of a library file, outside comments and tests.
 pub(super) fn flags(path: &str, text: &str, source: &Source) -> Vec<Broken> {
     if path.starts_with("src/program/") {
         return Vec::new();

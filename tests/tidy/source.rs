@@ -1,15 +1,15 @@
-//! Enough of Rust's lexical grammar to tell code from comments, strings and tests.
+//! Enough of Rust's lexical grammar to separate code from comments, strings and tests.
 
 use std::ops::Range;
 
-/// A source file, taken apart. Blanks stand for what is left out, so that a place means the same in
+/// A source file in parts. Blanks replace the removed characters, so that an offset is the same in
 /// each text.
 pub(super) struct Source {
-    /// The code, without comments and the insides of literals.
+    /// The code without comments and without the contents of literals.
     pub(super) code: String,
-    /// The code without its test items too.
+    /// The code, also without test items.
     pub(super) shipped: String,
-    /// The comments, line by line, each with the number of its line.
+    /// The comments by line, each with its line number.
     pub(super) comments: Vec<(usize, String)>,
     /// The modules below a `#[cfg(test)]`, inside the file or declared there.
     pub(super) test_modules: Vec<TestModule>,
@@ -21,7 +21,7 @@ pub(super) struct TestModule {
     pub(super) name: String,
     /// The line of the attribute.
     pub(super) line: usize,
-    /// How many lines there are from the attribute to the end of the module.
+    /// The number of lines from the attribute to the end of the module.
     pub(super) lines: usize,
 }
 
@@ -63,7 +63,7 @@ impl Source {
         source
     }
 
-    /// The number of the line that a place is on.
+    /// Returns the line number of an offset.
     pub(super) fn line(&self, at: usize) -> usize {
         self.code.as_bytes()[..at].iter().filter(|b| **b == b'\n').count() + 1
     }
@@ -73,7 +73,7 @@ fn positions(code: &str, what: &str) -> Vec<usize> {
     code.match_indices(what).map(|(at, _)| at).collect()
 }
 
-/// Where the item or statement that begins with the attributes at `at` ends.
+/// Returns the end of the item or statement whose attributes begin at `at`.
 fn item_end(code: &str, at: usize) -> usize {
     let mut depth = 0;
     for (i, c) in code[at..].char_indices() {
@@ -95,7 +95,7 @@ fn item_end(code: &str, at: usize) -> usize {
     code.len()
 }
 
-/// Every identifier and keyword with its place; none of them begins inside another.
+/// Every identifier and keyword with its offset.
 pub(super) fn identifiers(code: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut rest = 0;
     std::iter::from_fn(move || {
@@ -107,8 +107,8 @@ pub(super) fn identifiers(code: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// The paths of the use tree (or the one path) that `code` begins with: `a::{b, c::d}` is `a::b`
-/// and `a::c::d`.
+/// The paths of the use tree or path at the start of `code`: `a::{b, c::d}` is `a::b` and
+/// `a::c::d`.
 ///
 /// A renamed path ends in its new name.
 pub(super) fn paths(code: &str) -> Vec<Vec<String>> {
@@ -117,7 +117,7 @@ pub(super) fn paths(code: &str) -> Vec<Vec<String>> {
     found
 }
 
-/// Reads one tree below `prefix` and returns what is left of `code`.
+/// Parses one tree below `prefix` and returns the rest of `code`.
 fn tree<'a>(code: &'a str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>>) -> &'a str {
     if let Some(mut rest) = code.strip_prefix('{') {
         loop {
@@ -127,7 +127,7 @@ fn tree<'a>(code: &'a str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>
                 None if rest.is_empty() => return rest,
                 None => {
                     let after = tree(rest, prefix, found);
-                    // What is no tree is stepped over, so that this ends on any text.
+                    // Skip anything that is no tree, so that parsing ends on any text.
                     rest = if after.len() < rest.len() {
                         after
                     } else {
@@ -162,7 +162,7 @@ fn tree<'a>(code: &'a str, prefix: &mut Vec<String>, found: &mut Vec<Vec<String>
     rest
 }
 
-/// Code with blanks for comments and the insides of literals, and the comments by line.
+/// Returns the code with blanks for comments and contents of literals, and the comments by line.
 fn split(text: &str) -> (String, Vec<(usize, String)>) {
     let (mut code, mut comments, mut line) = (String::with_capacity(text.len()), Vec::new(), 1);
     let mut rest = text;
@@ -179,7 +179,7 @@ fn split(text: &str) -> (String, Vec<(usize, String)>) {
         if kept {
             code.push_str(piece);
         } else {
-            // The quote stays: what follows a literal is no continuation of what is before it.
+            // Keep one quote, so that the texts on both sides of a literal stay separate.
             code.push(if first == '/' { ' ' } else { '"' });
             code.extend(piece.chars().skip(1).map(blank));
         }
@@ -189,8 +189,8 @@ fn split(text: &str) -> (String, Vec<(usize, String)>) {
     (code, comments)
 }
 
-/// The length of the comment, literal or single character that `rest` begins with, and whether it
-/// is code.
+/// Returns the length of the comment, literal or single character at the start of `rest`, and true
+/// if it is code.
 fn token(rest: &str, after_word: bool) -> (usize, bool) {
     let first = rest.chars().next().map_or(0, char::len_utf8);
     if rest.starts_with("//") {
@@ -213,8 +213,8 @@ fn token(rest: &str, after_word: bool) -> (usize, bool) {
     }
     match rest.as_bytes()[0] {
         b'"' => (quoted(rest, '"'), false),
-        // A quote begins a character if one character or escape and a quote follow, else a
-        // lifetime.
+        // A quote begins a character literal if one character or escape and a quote follow;
+        // otherwise it begins a lifetime.
         b'\'' if rest[1..].starts_with('\\') || rest[1..].chars().nth(1) == Some('\'') => {
             (quoted(rest, '\''), false)
         }
@@ -222,7 +222,7 @@ fn token(rest: &str, after_word: bool) -> (usize, bool) {
     }
 }
 
-/// The length of a literal between quotes, escapes skipped.
+/// Returns the length of a literal between quotes, with escapes skipped.
 fn quoted(rest: &str, quote: char) -> usize {
     let mut escaped = false;
     for (i, c) in rest.char_indices().skip(1) {
@@ -234,7 +234,7 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-/// The length of a block comment; they nest.
+/// Returns the length of a block comment; block comments nest.
 fn block_comment(rest: &str) -> usize {
     let (mut depth, mut at) = (0, 0);
     while at < rest.len() {

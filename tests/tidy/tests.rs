@@ -1,4 +1,4 @@
-//! Planted violations: each rule finds its own, and leaves alone what only looks like it.
+//! Planted violations: each rule reports its own and ignores similar but correct code.
 
 mod words;
 
@@ -13,8 +13,7 @@ use super::{
 
 const LIB: &str = "//! Front.\nmod error;\npub use error::{Error, Result as Outcome};\npub use stream::KStream;\n";
 
-/// The lines at which `path` breaks `rule` if it holds `code` below its first line, which is line
-/// 1.
+/// Returns the lines at which `path` breaks `rule`, with `code` below its first line.
 fn lines(rule: &str, path: &str, code: &str) -> Vec<usize> {
     let tree = Tree::of(&BTreeMap::from([("src/lib.rs".to_owned(), LIB.to_owned())]));
     let broken = check(path, &format!("//! A file.\n{code}\n"), &tree);
