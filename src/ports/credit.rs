@@ -1,27 +1,27 @@
-//! Credit: what is read and not yet decoded is bounded, and who reads waits in the order of
-//! arrival.
+//! Credit: the bound on the memory of batches that are read and not yet decoded. Readers get it in
+//! the order in which they request it.
 
 use std::sync::{Condvar, Mutex, TryLockError};
 
 use crate::sync::{ignore_poison, lock};
 
-/// Bounds the memory of batches that are read and not yet decoded: readers wait here while workers
-/// are behind.
+/// Bounds the memory of batches that are read and not yet decoded. Readers block here while the
+/// workers are behind.
 pub(crate) struct Credit {
     limit: usize,
     state: Mutex<State>,
-    /// Tells the one that waits that there is enough.
+    /// Wakes the reader that holds `turn` once there is enough credit for it.
     enough: Condvar,
-    /// Held by the one that waits: of many that do, a release wakes one.
+    /// Held by one waiting reader; the others block on it. So a release wakes a single thread.
     turn: Mutex<()>,
 }
 
 #[derive(Default)]
 struct State {
-    /// The cost of all that is in flight.
+    /// The cost of all batches in flight.
     used: usize,
-    /// The cost that the one that waits has asked for.
-    asked: Option<usize>,
+    /// The cost that the waiting reader has requested.
+    requested: Option<usize>,
     closed: bool,
 }
 
@@ -36,41 +36,42 @@ impl Credit {
         Credit { limit, state: Mutex::default(), enough: Condvar::new(), turn: Mutex::default() }
     }
 
-    /// Waits until `cost` more may be in flight; one batch always may. False once it is closed.
+    /// Blocks until `cost` more may be in flight. A batch may always be the only one. Returns false
+    /// after [`close`](Self::close).
     pub(crate) fn acquire(&self, cost: usize) -> bool {
         let _turn = lock(&self.turn);
         let mut state = lock(&self.state);
         while !state.has(self.limit, cost) {
-            state.asked = Some(cost);
+            state.requested = Some(cost);
             state = ignore_poison(self.enough.wait(state));
         }
-        state.asked = None;
+        state.requested = None;
         state.used += cost;
         !state.closed
     }
 
-    /// True while workers are behind: more than half is used.
+    /// Returns true while the workers are behind: more than half of the limit is in use.
     pub(crate) fn is_short(&self) -> bool {
         lock(&self.state).used * 2 > self.limit
     }
 
-    /// True while anyone waits.
+    /// Returns true while a reader is blocked.
     pub(crate) fn is_waited_for(&self) -> bool {
         matches!(self.turn.try_lock(), Err(TryLockError::WouldBlock))
     }
 
-    /// Lets every reader go.
+    /// Unblocks every reader, now and later.
     pub(crate) fn close(&self) {
         lock(&self.state).closed = true;
         self.enough.notify_one();
     }
 
-    /// Gives back what a batch has cost.
+    /// Returns the credit of a batch.
     pub(crate) fn release(&self, cost: usize) {
         let mut state = lock(&self.state);
-        // A test hands over batches that no reader asked credit for.
+        // The test driver sends batches for which no reader has acquired credit.
         state.used = state.used.saturating_sub(cost);
-        if state.asked.is_some_and(|asked| state.has(self.limit, asked)) {
+        if state.requested.is_some_and(|cost| state.has(self.limit, cost)) {
             drop(state);
             self.enough.notify_one();
         }
@@ -95,7 +96,7 @@ mod tests {
     }
 
     #[test]
-    fn records_without_bytes_are_bounded_as_others_are() {
+    fn credit_bounds_records_without_bytes_too() {
         let credit = Credit::new(1 << 20);
         let cost = empty(1000).cost();
         assert!(cost >= 1000 * size_of::<Span>());
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_ends_all_waiting_for_credit() {
+    fn a_close_unblocks_every_reader() {
         let credit = Credit::new(100);
         assert!(credit.acquire(1000));
         thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! How far a dataflow is: what is open where it ends.
+//! The probe of a dataflow: the earliest epoch that is open at any of its ends.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -10,16 +10,16 @@ use timely::dataflow::{Scope, Stream};
 
 use crate::time::Epoch;
 
-/// Adds a stream to the operator, and gives back what empties it.
+/// Adds a stream to the operator, and returns the function that drains its input.
 type Attach<'s> = Box<dyn FnOnce(&mut OperatorBuilder<'s, Epoch>) -> Box<dyn FnMut()> + 's>;
 
-/// The streams that nobody reads any further. One operator sees them all end: an epoch that closes
-/// wakes it once.
+/// The streams that have no further reader. A single operator observes the frontiers of all of
+/// them, so that the close of an epoch wakes one operator, once.
 #[derive(Default)]
 pub(crate) struct Ends<'s>(Vec<Attach<'s>>);
 
 impl<'s> Ends<'s> {
-    /// Adds the end of a stream.
+    /// Adds a stream without a reader.
     pub(crate) fn add<C: Container>(&mut self, stream: Stream<'s, Epoch, C>) {
         self.0.push(Box::new(|builder| {
             let mut input = builder.new_input(stream, Pipeline);
@@ -27,8 +27,8 @@ impl<'s> Ends<'s> {
         }));
     }
 
-    /// Has `open` show the earliest epoch that is open at any of them; [`Epoch::MAX`] once all are
-    /// closed.
+    /// Keeps `open` at the earliest epoch that is open in any of the streams; [`Epoch::MAX`] once
+    /// all of them have ended.
     pub(crate) fn show(self, scope: Scope<'s, Epoch>, open: Rc<Cell<Epoch>>) {
         let mut builder = OperatorBuilder::new("ends".to_string(), scope);
         let mut inputs: Vec<_> = self.0.into_iter().map(|attach| attach(&mut builder)).collect();

@@ -11,34 +11,42 @@ use crate::record::Batch;
 use crate::sync::lock;
 use crate::time::Epoch;
 
-/// Batches of one topic, each stamped with its epoch, for whichever worker comes first.
+/// The input queue of one topic: batches, each stamped with its epoch. Any worker may take the next
+/// one.
 ///
 /// Invariant: epochs ascend along the queue, and a later push is never stamped below
-/// [`open`](State::open). So a worker that takes a batch may forget all epochs before that batch's,
-/// and one that finds the queue empty all before the open one: what other workers still hold is
-/// covered by their own capabilities.
+/// [`open`](State::open). So a worker that takes a batch may downgrade its capability to the epoch
+/// of the batch, and a worker that finds the queue empty to the open epoch. A batch that another
+/// worker still decodes is covered by the capability of that worker.
 pub(crate) struct Feed {
     state: Mutex<State>,
     credit: Arc<Credit>,
-    /// The greatest timestamps of the batches that are decoded.
+    /// The greatest timestamps of the batches that were decoded.
     pub(crate) times: PartitionTimes,
 }
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<(Epoch, u16, Batch)>,
+    queue: VecDeque<Stamped>,
     open: Epoch,
     done: bool,
     wake: Vec<SyncActivator>,
 }
 
-/// What a worker finds in a [`Feed`].
+/// A batch in the queue.
+pub(crate) struct Stamped {
+    pub(crate) epoch: Epoch,
+    /// The rank of its source.
+    pub(crate) source: u16,
+    pub(crate) batch: Batch,
+}
+
+/// The answer of a [`Feed`] to a worker that requests a batch.
 pub(crate) enum Next {
-    /// A batch of this epoch, from the source of this rank.
-    Batch(Epoch, u16, Batch),
-    /// Nothing now; this epoch is open.
+    Batch(Stamped),
+    /// No batch now; this epoch is open.
     Empty(Epoch),
-    /// Nothing ever again.
+    /// No batch ever again.
     Done,
 }
 
@@ -47,7 +55,7 @@ impl Feed {
         Feed { state: Mutex::default(), credit, times: PartitionTimes::default() }
     }
 
-    /// Gives back the credit of a batch that is decoded.
+    /// Returns the credit of a batch that was decoded.
     pub(crate) fn decoded(&self, cost: usize) {
         self.credit.release(cost);
     }
@@ -56,7 +64,7 @@ impl Feed {
     pub(crate) fn push(&self, source: u16, batch: Batch) {
         let mut state = lock(&self.state);
         let epoch = state.open;
-        state.queue.push_back((epoch, source, batch));
+        state.queue.push_back(Stamped { epoch, source, batch });
         wake(&state);
     }
 
@@ -67,7 +75,7 @@ impl Feed {
         wake(&state);
     }
 
-    /// Ends the stream after what is queued.
+    /// Ends the stream after the batches in the queue.
     pub(crate) fn finish(&self) {
         let mut state = lock(&self.state);
         state.done = true;
@@ -77,21 +85,21 @@ impl Feed {
     pub(crate) fn next(&self) -> Next {
         let mut state = lock(&self.state);
         match state.queue.pop_front() {
-            Some((epoch, source, batch)) => Next::Batch(epoch, source, batch),
+            Some(stamped) => Next::Batch(stamped),
             None if state.done => Next::Done,
             None => Next::Empty(state.open),
         }
     }
 
-    /// Has `activator` called whenever there is something new.
-    pub(crate) fn wakes(&self, activator: SyncActivator) {
+    /// Activates an operator at every change of the queue.
+    pub(crate) fn activate_on_change(&self, activator: SyncActivator) {
         lock(&self.state).wake.push(activator);
     }
 }
 
 fn wake(state: &State) {
     for activator in &state.wake {
-        // A worker that is gone needs no waking.
+        // A worker that has ended can't be activated.
         let _ = activator.activate();
     }
 }

@@ -1,5 +1,5 @@
-//! The way from a table to its store: what an epoch leaves at the keys it touched, handed over when
-//! the epoch is closed.
+//! Materialization: when an epoch is closed, the new rows of the keys that it changed are staged in
+//! the store of the table.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,17 +15,23 @@ use super::store::{Net, Rows};
 use crate::operators::{Datum, Diffs, Keys, Seeds, Upserts};
 use crate::time::Epoch;
 
-/// An output on which nothing comes: once its frontier is past an epoch, all workers have handed
-/// that epoch over.
-pub(crate) type Handed<'s> = StreamVec<'s, Epoch, ()>;
+/// An output without data: once its frontier is past an epoch, all workers have staged that epoch.
+pub(crate) type Staged<'s> = StreamVec<'s, Epoch, ()>;
 
-/// Hands a table of upserts over.
+/// The changes of an epoch that is not closed yet.
+struct HeldEpoch<K, V> {
+    /// Keeps the epoch open downstream until its changes are staged.
+    _capability: Capability<Epoch>,
+    net: Net<K, V>,
+}
+
+/// Stages a table of upserts.
 pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     rows: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
     store: Arc<Rows<K, V>>,
-) -> Handed<'s> {
+) -> Staged<'s> {
     let seeds = keys.seeds();
     run(rows, name, store, seeds, move |upserts, net| {
         let keys = keys.open();
@@ -35,13 +41,13 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     })
 }
 
-/// Hands a table of diffs over: a key's all come from one worker.
+/// Stages a table of diffs. The diffs of a key all come from one worker.
 pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
     store: Arc<Rows<K, V>>,
     seeds: Seeds,
-) -> Handed<'s> {
+) -> Staged<'s> {
     run(rows.inner, name, store, seeds, |diffs, net| {
         net.extend(
             diffs.drain(..).map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))),
@@ -49,35 +55,34 @@ pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     })
 }
 
-/// The operator of both. It keeps no row beyond its epoch.
+/// The operator for both shapes. It keeps no row beyond its epoch.
 fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
     store: Arc<Rows<K, V>>,
     seeds: Seeds,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
-) -> Handed<'s> {
+) -> Staged<'s> {
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
     let mut input = builder.new_input(rows, Pipeline);
-    let (_, handed) = builder.new_output();
+    let (_, staged) = builder.new_output();
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     builder.build(move |_| {
-        let mut held: BTreeMap<Epoch, (Capability<Epoch>, Net<K, V>)> = BTreeMap::new();
+        let mut held: BTreeMap<Epoch, HeldEpoch<K, V>> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|time, data| {
-                let (_, net) =
-                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), seeds.map()));
-                each(data, net);
+                let first = || HeldEpoch { _capability: time.retain(0), net: seeds.map() };
+                each(data, &mut held.entry(*time.time()).or_insert_with(first).net);
             });
             let open = frontiers[0].frontier().first().copied();
             while let Some(first) = held.first_entry()
                 && open.is_none_or(|open| *first.key() < open)
             {
-                // The right to send at the epoch is given up only after its part is handed over.
-                let (epoch, (_capability, net)) = first.remove_entry();
+                // The capability is dropped at the end of the block, after the changes are staged.
+                let (epoch, HeldEpoch { _capability, net }) = first.remove_entry();
                 store.stage(epoch, net);
             }
         }
     });
-    handed
+    staged
 }

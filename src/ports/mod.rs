@@ -1,5 +1,5 @@
-//! The places where a dataflow touches the runtime: batches come in, rows go out to sinks and
-//! stores, and progress is observed.
+//! The places where a dataflow touches the runtime: batches enter, rows leave to sinks and stores,
+//! and progress is observed.
 
 mod credit;
 mod ends;

@@ -46,7 +46,7 @@ impl Barriers {
         let due = state.barriers.range(state.completed..epoch).next().is_some();
         state.completed = epoch;
         for activator in state.wake.iter().filter(|_| due) {
-            // A worker that is gone needs no waking.
+            // A worker that has ended can't be activated.
             let _ = activator.activate();
         }
     }
@@ -270,6 +270,13 @@ struct Appended {
     hasher: RowSum,
 }
 
+/// The rows of an epoch that are not written yet.
+struct HeldEpoch<C> {
+    /// Keeps the epoch open downstream until its rows are written.
+    _capability: Capability<Epoch>,
+    parts: Vec<C>,
+}
+
 /// Writes every row.
 pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     rows: StreamVec<'s, Epoch, (K, V)>,
@@ -285,8 +292,8 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     run(rows, name, sink, Appended::default(), Vec::as_slice, write, |seen| (seen.rows, seen.sum))
 }
 
-/// The operator behind all of them. Rows are written in the order of their epochs, and the changes
-/// up to a barrier are handed over before any row of a later epoch is written.
+/// The operator for all shapes. Rows are written in the order of their epochs. The changes up to a
+/// barrier are staged before any row of a later epoch is written.
 fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
@@ -307,18 +314,18 @@ where
         .push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
     let mut input = builder.new_input(rows, Pipeline);
     let (_, written) = builder.new_output();
-    // An epoch without rows matters only at a barrier, and then the operator is woken.
+    // An epoch without rows matters only at a barrier, and a barrier activates the operator.
     builder.set_notify_for(0, FrontierInterest::IfCapability);
-    let mut held: BTreeMap<Epoch, (Capability<Epoch>, Vec<C>)> = BTreeMap::new();
+    let mut held: BTreeMap<Epoch, HeldEpoch<C>> = BTreeMap::new();
     let (mut staged, mut failed) = (None, false);
     builder.build(move |capabilities| {
         // Epoch 0 stays open until the recovery is over.
         let mut recovery = capabilities;
         move |frontiers| {
             input.for_each(|time, data| {
-                let (_, parts) =
-                    held.entry(*time.time()).or_insert_with(|| (time.retain(0), Vec::new()));
-                parts.push(std::mem::take(data));
+                let first = || HeldEpoch { _capability: time.retain(0), parts: Vec::new() };
+                let epoch = held.entry(*time.time()).or_insert_with(first);
+                epoch.parts.push(std::mem::take(data));
             });
             let open = frontiers[0].frontier().first().copied();
             let mut advance = || -> Result<()> {
@@ -338,7 +345,8 @@ where
                         staged = Some(epoch);
                         report(Report::Staged { part, rows, digest });
                     }
-                    let Some((_capability, parts)) = next.and_then(|epoch| held.remove(&epoch))
+                    let Some(HeldEpoch { _capability, parts }) =
+                        next.and_then(|epoch| held.remove(&epoch))
                     else {
                         return Ok(());
                     };

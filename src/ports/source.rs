@@ -1,5 +1,5 @@
-//! Decoding: batches from a [`Feed`] become a stream, and what can't be decoded becomes dead
-//! letters.
+//! Decoding: the batches of a [`Feed`] become a stream, and records that can't be decoded become
+//! dead letters.
 
 use std::sync::Arc;
 
@@ -8,26 +8,28 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 use timely::dataflow::{Scope, StreamVec};
 
-use super::feed::{Feed, Next};
+use super::feed::{Feed, Next, Stamped};
 use crate::record::Record;
 use crate::serdes::Reject;
 use crate::time::{Epoch, Timestamp};
 
-/// Turns a record into items of a stream, and returns its timestamp or the reason why it can't.
+/// Decodes a record into items of a stream, and returns its timestamp. A record that can't be used
+/// is rejected.
 pub(crate) type Decode<D> =
     Box<dyn FnMut(&Record<'_>, &mut Vec<D>) -> Result<Option<Timestamp>, Reject>>;
 
 /// Makes a dead letter of a record that can't be decoded.
 pub(crate) type Letter<L> = Box<dyn Fn(&Record<'_>, Reject) -> L>;
 
-/// So many bytes are decoded before others get their turn.
-const TURN: usize = 64 << 10;
-/// So many records are decoded before what they became goes on: without a byte in them they may be
-/// very many.
-const PIECE: usize = 8192;
+/// The number of bytes that are decoded before other operators of the worker get their turn.
+const TURN_BYTES: usize = 64 << 10;
+/// The number of records that are decoded before their results are sent. A batch of records without
+/// bytes may hold very many.
+const MESSAGE_RECORDS: usize = 8192;
 
-/// Decodes what comes through `feed`, of the topic of this rank. Told of each batch that is done by
-/// `done(records, rejected, bytes)`.
+/// Decodes the batches of `feed`, the input queue of the topic of this rank. Without a queue, in a
+/// dataflow that is only built for its plan, the streams are empty. Calls
+/// `done(records, rejected, bytes)` after each batch.
 pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     name: &str,
@@ -44,7 +46,7 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     let mut items = OutputBuilder::<_, CapacityContainerBuilder<Vec<D>>>::from(items);
     let mut rejects = OutputBuilder::<_, CapacityContainerBuilder<Vec<L>>>::from(rejects);
     if let Some(feed) = &feed {
-        feed.wakes(scope.worker().sync_activator_for(address.to_vec()));
+        feed.activate_on_change(scope.worker().sync_activator_for(address.to_vec()));
     }
     let again = scope.activator_for(address);
     builder.build(move |capabilities| {
@@ -54,10 +56,10 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
             if held.is_empty() {
                 return;
             }
-            // What closes an epoch often waits behind its last batch already: both at once are one
-            // round less of all workers.
+            // The close of an epoch is often queued right behind its last batch. Handling both in
+            // one activation saves a round on every worker.
             let mut taken = 0;
-            while taken < TURN {
+            while taken < TURN_BYTES {
                 match feed.as_ref().map_or(Next::Done, |feed| feed.next()) {
                     Next::Done => {
                         held.clear();
@@ -67,9 +69,9 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                         held.iter_mut().for_each(|c| c.downgrade(&open));
                         return;
                     }
-                    Next::Batch(epoch, source, batch) => {
+                    Next::Batch(Stamped { epoch, source, batch }) => {
                         held.iter_mut().for_each(|c| c.downgrade(&epoch));
-                        out.reserve(batch.records.len().min(PIECE));
+                        out.reserve(batch.records.len().min(MESSAGE_RECORDS));
                         let (mut rejected, mut greatest) = (0, None);
                         for mut record in batch.iter(source) {
                             record.order.topic = topic;
@@ -82,21 +84,21 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                                     rejected += 1;
                                 }
                             }
-                            if out.len() + bad.len() >= PIECE {
-                                give(&mut rejects, &held[1], &mut bad);
-                                give(&mut items, &held[0], &mut out);
+                            if out.len() + bad.len() >= MESSAGE_RECORDS {
+                                send(&mut rejects, &held[1], &mut bad);
+                                send(&mut items, &held[0], &mut out);
                             }
                         }
                         done(batch.records.len(), rejected, batch.bytes.len());
                         let cost = batch.cost();
                         if let Some(feed) = &feed {
-                            // Before this worker releases the epoch: whoever sees it complete
-                            // reads the timestamps of all its records.
+                            // This comes before the worker downgrades its capability. So once the
+                            // epoch is completed, the timestamps of all its records are known.
                             feed.times.note(epoch, (source, batch.partition), greatest);
                             feed.decoded(cost);
                         }
-                        give(&mut rejects, &held[1], &mut bad);
-                        give(&mut items, &held[0], &mut out);
+                        send(&mut rejects, &held[1], &mut bad);
+                        send(&mut items, &held[0], &mut out);
                         taken += cost;
                     }
                 }
@@ -107,13 +109,13 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     (item_stream, reject_stream)
 }
 
-/// Sends what there is, if there is anything.
-fn give<D: Clone + 'static>(
+/// Sends the collected items as one message, if there are any.
+fn send<D: Clone + 'static>(
     output: &mut OutputBuilder<Epoch, CapacityContainerBuilder<Vec<D>>>,
-    at: &Capability<Epoch>,
-    what: &mut Vec<D>,
+    capability: &Capability<Epoch>,
+    items: &mut Vec<D>,
 ) {
-    if !what.is_empty() {
-        output.activate().session(at).give_container(&mut std::mem::take(what));
+    if !items.is_empty() {
+        output.activate().session(capability).give_container(&mut std::mem::take(items));
     }
 }

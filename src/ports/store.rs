@@ -1,5 +1,5 @@
-//! What of a table can be read while it is maintained: [`ReadOnlyStore`] gives [`View`]s, each of
-//! all that stood at the close of one epoch.
+//! Stores of materialized tables, which other threads can read while the tables are maintained:
+//! [`ReadOnlyStore`] returns [`View`]s, and each shows the rows at the close of one epoch.
 
 use std::any::Any;
 use std::borrow::Borrow;
@@ -14,9 +14,38 @@ use crate::operators::{Datum, Map};
 use crate::sync::{ignore_poison, lock};
 use crate::time::Epoch;
 
-/// The rows of a table as they stood at the close of one epoch. It never changes, and holds up
-/// nothing for as long as it is kept: it shares with later views the rows that are the same in
-/// both.
+/// The rows of a table at the close of one epoch. A view never changes. It blocks nothing however
+/// long it is kept, and shares unchanged rows with later views.
+///
+/// ```
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("stock", |builder: &StreamsBuilder<'_>| {
+///     let stock = builder.table("stock", Consumed::with(Utf8, Int64));
+///     stock.materialize(Materialized::named("stock"));
+/// });
+/// let mut driver = TopologyTestDriver::new(topology)?;
+/// let stock = driver.store::<String, i64>("stock")?;
+/// let items = driver.input("stock", Utf8, Int64);
+/// for (item, pieces) in [("desk", 2), ("lamp", 3), ("shelf", 0)] {
+///     items.pipe(&mut driver, &item.to_string(), &pieces);
+/// }
+/// driver.commit()?;
+///
+/// let view = stock.view();
+/// assert_eq!((view.len(), view.is_empty()), (3, false));
+/// assert_eq!((view.get("lamp"), view.get("chair")), (Some(&3), None));
+/// let keys: Vec<&String> = view.range::<str, _>("e".."m").map(|(item, _)| item).collect();
+/// assert_eq!(keys, ["lamp"]);
+/// let sold_out = view.all().filter(|(_, pieces)| **pieces == 0).count();
+/// assert_eq!(sold_out, 1);
+///
+/// items.delete(&mut driver, &"lamp".to_string());
+/// driver.commit()?;
+/// assert_eq!((view.get("lamp"), stock.view().get("lamp")), (Some(&3), None));
+/// assert!(view.epoch() < stock.view().epoch());
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct View<K: Ord, V> {
     rows: RedBlackTreeMapSync<K, V>,
@@ -24,14 +53,14 @@ pub struct View<K: Ord, V> {
 }
 
 impl<K: Datum, V: Datum> View<K, V> {
-    /// The epoch at whose close the rows stood; `None`, and then no rows, before a run has rebuilt
-    /// its state. Epochs are counted anew in each run: at 0 the rows are those of the last commit
-    /// of the run before.
+    /// Returns the epoch at whose close the table had these rows. It is `None`, and there are no
+    /// rows, until a run has rebuilt its state. Each run counts epochs from 0: the view of epoch 0
+    /// shows the last commit of the previous run.
     pub fn epoch(&self) -> Option<Epoch> {
         self.epoch
     }
 
-    /// The value at `key`.
+    /// Returns the value of `key`.
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
@@ -39,7 +68,7 @@ impl<K: Datum, V: Datum> View<K, V> {
         self.rows.get(key)
     }
 
-    /// The rows whose keys lie in `keys`, ascending.
+    /// Returns the rows whose keys are in the range `keys`, in ascending order.
     pub fn range<Q: Ord + ?Sized>(
         &self,
         keys: impl RangeBounds<Q>,
@@ -58,17 +87,17 @@ impl<K: Datum, V: Datum> View<K, V> {
         (!none).then(|| self.rows.range(keys)).into_iter().flatten()
     }
 
-    /// All rows, by ascending key.
+    /// Returns all rows, in the ascending order of their keys.
     pub fn all(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
         self.rows.iter()
     }
 
-    /// How many rows.
+    /// Returns the number of rows.
     pub fn len(&self) -> usize {
         self.rows.size()
     }
 
-    /// Whether there are no rows.
+    /// Returns true if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
     }
@@ -80,12 +109,34 @@ impl<K: Datum, V: Datum> fmt::Debug for View<K, V> {
     }
 }
 
-/// A handle of a [materialized](crate::KTable::materialize) table, to read it from any thread,
-/// before, while and after it runs.
+/// A handle to read a [materialized](crate::KTable::materialize) table from any thread, before,
+/// during and after a run.
 ///
-/// Readers and the run never wait for each other's work. Each answer is as of the last epoch that
-/// was closed on all workers, which may not be committed yet: after a crash the store shows the
-/// last commit, and then what is read again.
+/// Readers and the run never block each other. Each answer is as of the last epoch that is closed
+/// on all workers, which may not be committed yet. After a crash the store shows the last commit
+/// first, and then the records that are read again.
+///
+/// ```
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("stock", |builder: &StreamsBuilder<'_>| {
+///     let stock = builder.table("stock", Consumed::with(Utf8, Utf8));
+///     stock.materialize(Materialized::named("stock"));
+/// });
+/// let items = MemoryLog::default();
+/// items.append(0, Some(b"lamp"), Some(b"3 pieces"));
+/// let mut streams = Streams::new(topology).source("stock", items);
+/// let stock: ReadOnlyStore<String, String> = streams.store("stock")?;
+/// assert!(stock.view().is_empty()); // before the run
+///
+/// let reader = stock.clone();
+/// let run = std::thread::spawn(move || streams.run(Config::default()));
+/// let _ = reader.get("lamp"); // during the run: `None`, then "3 pieces"
+/// assert!(run.join().is_ok_and(|result| result.is_ok()));
+/// assert_eq!(stock.get("lamp").as_deref(), Some("3 pieces")); // after the run
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct ReadOnlyStore<K: Ord, V>(Arc<Rows<K, V>>);
 
@@ -96,13 +147,13 @@ impl<K: Datum, V: Datum> ReadOnlyStore<K, V> {
         store.downcast().ok().map(ReadOnlyStore)
     }
 
-    /// The whole table as it is now. Ask one view what is to be compared: of two, the second may be
-    /// of a later epoch.
+    /// Returns the whole table as it is now. Compare rows within one view, because a second view
+    /// may be of a later epoch.
     pub fn view(&self) -> View<K, V> {
         ignore_poison(self.0.published.read()).clone()
     }
 
-    /// The value at `key` now.
+    /// Returns the value of `key` as it is now.
     pub fn get<Q: Ord + ?Sized>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -117,13 +168,13 @@ impl<K: Datum, V: Datum> fmt::Debug for ReadOnlyStore<K, V> {
     }
 }
 
-/// A store of any key and value types, as the runtime holds it.
+/// A store of any key and value types, for the runtime.
 pub(crate) trait AnyStore: Any + Send + Sync {
-    /// Lets readers see the staged changes of all epochs before `open`, in one step.
+    /// Publishes the staged changes of all epochs before `open` to readers, in one step.
     fn publish(&self, open: Epoch);
 }
 
-/// The keys that an epoch has changed, each with its new value, `None` if it is deleted.
+/// The keys that an epoch has changed, each with its new value, or `None` if it was deleted.
 pub(crate) type Net<K, V> = Map<K, Option<V>>;
 
 /// The rows that readers see, and the changes of epochs that are not yet closed on all workers.
@@ -141,7 +192,8 @@ impl<K: Datum, V: Datum> Rows<K, V> {
         })
     }
 
-    /// Takes the changes of an epoch from one worker. No other worker has changes of these keys.
+    /// Adds the changes of an epoch from one worker. No other worker may have changes of these
+    /// keys.
     pub(crate) fn stage(&self, epoch: Epoch, part: Net<K, V>) {
         lock(&self.staged).entry(epoch).or_default().push(part);
     }

@@ -11,9 +11,9 @@ type Partition = (u16, u32);
 
 /// The greatest timestamp of each partition of a topic, by epoch.
 ///
-/// Workers decode batches in any order, and go on while a commit is being made. A maximum for each
-/// epoch makes the time of a commit a function of the records that it binds, for any number of
-/// workers and any batches. Dead letters have no timestamp here, as in Kafka.
+/// Workers decode batches in any order, and they go on while a commit is in flight. With a maximum
+/// for each epoch, the time that a commit records depends only on the records that it covers, not
+/// on the number of workers or the size of batches. Dead letters don't count, as in Kafka.
 ///
 /// It holds at most one timestamp for each partition and each epoch since the last commit.
 #[derive(Default)]
@@ -21,14 +21,15 @@ pub(crate) struct PartitionTimes(Mutex<BTreeMap<Partition, Times>>);
 
 #[derive(Default)]
 struct Times {
-    /// The greatest timestamp of all epochs that were asked for.
+    /// The greatest timestamp of the epochs up to the last call of `through`.
     bound: Option<Timestamp>,
-    /// By epoch, the greater timestamps of later ones.
+    /// By later epoch, its greatest timestamp, if that is greater than `bound`.
     later: BTreeMap<Epoch, Timestamp>,
 }
 
 impl PartitionTimes {
-    /// Adds the greatest timestamp of a batch. A worker adds it before it releases the epoch.
+    /// Adds the greatest timestamp of a batch. A worker must add it before it downgrades its
+    /// capability beyond the epoch.
     pub(crate) fn note(&self, epoch: Epoch, partition: Partition, greatest: Option<Timestamp>) {
         let Some(greatest) = greatest else { return };
         let mut partitions = lock(&self.0);
@@ -40,8 +41,8 @@ impl PartitionTimes {
     }
 
     /// Returns the greatest timestamp of a partition up to the end of `epoch`; `None` if no record
-    /// has one. Every worker must have released the epoch, and epochs must not descend from call to
-    /// call: earlier maxima are forgotten.
+    /// has one. Every worker must have completed the epoch. Epochs must not descend from call to
+    /// call, because earlier maxima are dropped.
     pub(crate) fn through(&self, epoch: Epoch, partition: Partition) -> Option<Timestamp> {
         let mut partitions = lock(&self.0);
         let times = partitions.get_mut(&partition)?;
