@@ -1,5 +1,5 @@
-//! The states of groups: counts, sums, ordered multisets. Each takes diffs, and returns results in
-//! ascending order.
+//! The states of groups: counts, sums, ordered multisets. Each is updated by diffs, and returns its
+//! results in ascending order.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -13,10 +13,10 @@ use crate::serdes::Digest;
 
 /// The state of one group.
 pub(crate) trait Aggregate<X> {
-    /// A result. A group may have several different ones.
+    /// The type of results. A group may have several different results.
     type Out: Datum;
-    /// Takes a diff. Diffs of one epoch arrive in any order, so a multiplicity may be negative for
-    /// a while.
+    /// Applies a diff. The diffs of one epoch arrive in any order, so a multiplicity may be
+    /// negative for a while.
     fn update(&mut self, value: X, diff: isize);
     /// Appends the results, ascending.
     fn result(&mut self, out: &mut Vec<Self::Out>);
@@ -63,7 +63,7 @@ impl<X> Aggregate<X> for Sum<X> {
     }
 }
 
-/// A multiset in order: logarithmic in its distinct values.
+/// An ordered multiset. An update takes time logarithmic in the number of its distinct values.
 #[derive(Default)]
 struct Bag<V>(BTreeMap<V, isize>);
 
@@ -111,12 +111,12 @@ impl<X: Datum> Aggregate<X> for Extreme<X> {
     }
 }
 
-/// The element at rank `(rows - 1) * num / den` of the sorted values: a multiset and a cursor that
-/// moves as far as the rank moves.
+/// The element at rank `(rows - 1) * num / den` of the sorted values. It keeps a multiset and a
+/// cursor into it. The cursor moves only as far as the rank moves.
 pub(crate) struct Quantile<X> {
     bag: Bag<X>,
     rows: isize,
-    /// A value of the bag and how many rows are below it.
+    /// A value of the bag, and the number of rows below it.
     cursor: Option<(X, isize)>,
     num: isize,
     den: isize,
@@ -158,8 +158,8 @@ impl<X: Datum> Aggregate<X> for Quantile<X> {
             .take()
             .or_else(|| self.bag.0.first_key_value().map(|(v, _)| (v.clone(), 0)));
         let Some((mut at, mut below)) = start else { return };
-        // The cursor's own value may have left the bag. Then it counts for none, and only marks a
-        // place to walk from.
+        // The value of the cursor may have left the bag. Then it counts for no rows, and is only
+        // the place from which to walk.
         loop {
             let here = self.bag.0.get(&at).copied().unwrap_or(0);
             let step = if rank < below {
@@ -220,15 +220,15 @@ impl<X: Datum> Aggregate<X> for Distinct {
     }
 }
 
-/// The `n` different values of the greatest score; of equal scores the least values first. A result
-/// costs time linear in its values.
+/// The `n` different values with the greatest scores; among equal scores the least values come
+/// first. A result takes time linear in the number of its values.
 pub(crate) struct Top<X, S> {
     pub(crate) by: Rc<dyn Fn(&X) -> S>,
     pub(crate) n: usize,
-    /// True if all values that score like the last one are kept, beyond `n`.
+    /// True if values beyond the `n`-th are kept while their score is equal to its score.
     pub(crate) ties: bool,
-    /// By score, then by hash if ties are kept: equal scores are common, and comparing texts is
-    /// slow.
+    /// Sorted by score, and then, if ties are kept, by a hash: equal scores are common, and hashes
+    /// are compared faster than texts.
     bag: Bag<(Reverse<S>, u64, X)>,
     seeds: Seeds,
 }
@@ -261,8 +261,8 @@ impl<X: Datum, S: Ord> Aggregate<X> for Top<X, S> {
     }
 }
 
-/// Any fold over the values in ascending order, computed again for each change: linear in the
-/// group.
+/// A fold of any kind over the values in ascending order. It is computed again for each change, in
+/// time linear in the size of the group.
 pub(crate) struct Folded<X, O> {
     bag: Bag<X>,
     fold: Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>,
@@ -299,7 +299,7 @@ mod tests {
 
     thread_local!(static CLONES: Cell<usize> = const { Cell::new(0) });
 
-    /// A number that counts how often one is cloned.
+    /// A number whose clones are counted.
     #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
     struct Counted(u64);
 
@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_top_that_cuts_ties_touches_none_that_it_does_not_give() {
+    fn a_top_without_ties_clones_only_its_results() {
         let mut top =
             Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, false, Seeds::of_a_plan());
         (0..30_000).rev().for_each(|value| top.update(Counted(value), 1));

@@ -10,21 +10,36 @@ use crate::time::Epoch;
 
 /// A key or a value of a stream or a table. Every type that satisfies the bounds implements it.
 ///
-/// `Hash` must include everything that `Eq` compares: a repeated value is recognised by the digest
-/// of the bytes that it hashes.
+/// `Hash` must include everything that `Eq` compares, because repeated values are recognised by the
+/// digest of the bytes that they hash.
+///
+/// ```
+/// use serde::{Deserialize, Serialize};
+/// use watershed::Datum;
+///
+/// #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// struct Place {
+///     country: String,
+///     year: i32,
+/// }
+///
+/// fn is_datum<T: Datum>() {}
+/// is_datum::<(Place, Option<i64>)>();
+/// ```
 pub trait Datum: ExchangeData + Hash + Sync {}
 impl<T: ExchangeData + Hash + Sync> Datum for T {}
 
-/// The new value at the key of a number; `None` deletes it.
+/// The number of a key, and its new value; `None` deletes it.
 pub(crate) type Upsert<V> = (u32, Option<V>);
 /// Upserts on the worker that owns their keys, shared by all readers.
 pub(crate) type Upserts<'s, V> = Stream<'s, Epoch, Rc<Vec<Upsert<V>>>>;
 /// A differential collection of `D` over Watershed's epochs: retractions and additions.
 ///
-/// A program that uses it depends on the `differential-dataflow` of the same version: 0.25.
+/// A program that uses it depends on `differential-dataflow` in the same version, 0.25. See
+/// [`KTable::from_collection`](crate::KTable::from_collection) for an example.
 pub type Diffs<'s, D> = VecCollection<'s, Epoch, D, isize>;
 
-/// The worker that has the diffs of a key. It is always the same one.
+/// The worker on which the diffs of a key are. For each key it is always the same worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placement {
     /// The worker that owns the key.

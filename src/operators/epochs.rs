@@ -16,7 +16,7 @@ use crate::time::Epoch;
 
 /// One call of an operator in an epoch.
 pub(crate) enum Step<'a, C> {
-    /// Some updates of the earliest open epoch. The operator takes them.
+    /// Some updates of the earliest open epoch. The operator drains them.
     Data(&'a mut C),
     /// The epoch has no more updates. Called only if the operator has requested it.
     Close,
@@ -104,8 +104,8 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
 
 /// Sends each diff in a message of its own epoch.
 ///
-/// An operator of differential's may send the diffs of several epochs in one message, at the
-/// earliest of their times. Operators of this room take the epoch from the message.
+/// Operators of differential may send the diffs of several epochs in one message, at the earliest
+/// of these epochs. The operators of this module take the epoch from the message.
 pub(crate) fn by_epoch<'s, D: Clone + 'static>(
     diffs: Diffs<'s, D>,
 ) -> StreamVec<'s, Epoch, (D, Epoch, isize)> {
@@ -121,7 +121,7 @@ pub(crate) fn by_epoch<'s, D: Clone + 'static>(
                     }
                     let mut parts: BTreeMap<Epoch, Vec<(D, Epoch, isize)>> = BTreeMap::new();
                     for (datum, epoch, diff) in data.drain(..) {
-                        // A time before that of the message is a mistake, and can't be sent.
+                        // A diff before the time of its message is a bug, and can't be sent there.
                         let epoch = epoch.max(*time.time());
                         parts.entry(epoch).or_default().push((datum, epoch, diff));
                     }
@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn diffs_of_two_epochs_in_one_message_are_parted() {
+    fn a_message_with_two_epochs_becomes_two_messages() {
         timely::execute_directly(|worker| {
             let (before, after) =
                 (Rc::new(RefCell::new(Vec::new())), Rc::new(RefCell::new(Vec::new())));

@@ -1,5 +1,5 @@
-//! Aggregates of groups, each maintained in a state of its own: the cost of a change depends on the
-//! state, not on the group's size.
+//! Aggregates of groups. Each group has a state of its own, and the cost of a change depends on the
+//! kind of this state, not on the size of the group.
 
 use differential_dataflow::AsCollection;
 

@@ -1,4 +1,4 @@
-//! The way into groups: each worker nets its diffs before they are exchanged.
+//! Grouping: each worker consolidates its diffs before they are exchanged.
 
 use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
@@ -9,33 +9,33 @@ use super::epochs::{Step, in_epochs_of};
 use super::seeds::{Map, Seeds};
 use crate::time::Epoch;
 
-/// The number of diffs of an epoch that are forwarded at once. To net so few costs more, in latency
-/// above all, than it saves in messages.
-const UNNETTED_DIFFS: usize = 256;
+/// The number of diffs of an epoch that are forwarded as they are. Consolidating so few costs more,
+/// in latency above all, than it saves in messages.
+const UNCONSOLIDATED_DIFFS: usize = 256;
 
-/// The items of the latest epoch so far.
+/// The number of items of the latest epoch so far.
 struct Seen {
     epoch: Epoch,
     items: usize,
 }
 
-/// Makes a diff of each item by `f`; `None` is no diff. Equal diffs of an epoch are netted before
-/// they leave the worker, so that few large groups cost few messages. It keeps nothing between
-/// epochs.
+/// Makes a diff of each item with `f`; `None` is no diff. The diffs of an epoch are consolidated
+/// before they leave the worker, so that few large groups cost few messages. It keeps nothing
+/// between epochs.
 pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
     input: StreamVec<'s, Epoch, I>,
     f: impl Fn(I) -> Option<(D, isize)> + 'static,
     seeds: Seeds,
 ) -> Diffs<'s, D> {
-    // A single worker sends nothing to another.
-    let unnetted = if input.scope().peers() > 1 { UNNETTED_DIFFS } else { usize::MAX };
+    // A single worker exchanges nothing.
+    let forwarded = if input.scope().peers() > 1 { UNCONSOLIDATED_DIFFS } else { usize::MAX };
     let mut seen = Seen { epoch: 0, items: 0 };
     let mut net: Map<D, isize> = seeds.map();
     let logic = move |epoch: Epoch, step: Step<'_, Vec<I>>, out: &mut Vec<(D, Epoch, isize)>| {
         match step {
             Step::Data(items) => {
                 if seen.epoch != epoch {
-                    if seen.items <= unnetted {
+                    if seen.items <= forwarded {
                         // After a small epoch the map is not needed.
                         net.shrink_to(0);
                     }
@@ -43,14 +43,15 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
                 }
                 seen.items += items.len();
                 let diffs = items.drain(..).filter_map(&f);
-                if seen.items <= unnetted {
+                if seen.items <= forwarded {
                     out.extend(diffs.map(|(datum, diff)| (datum, epoch, diff)));
                 } else {
                     diffs.for_each(|(datum, diff)| *net.entry(datum).or_default() += diff);
                 }
             }
             Step::Close => {
-                // The next epoch is likely to need as much room: growing the map takes long.
+                // Keep the room, because the next epoch is likely to need as much, and growing the
+                // map is slow.
                 let room = net.len().max(1 << 12);
                 out.reserve(net.len());
                 out.extend(

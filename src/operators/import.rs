@@ -1,4 +1,4 @@
-//! The way back from differential: a collection becomes the changes of a table.
+//! Import of a differential collection: it becomes the changes of a table.
 
 use std::rc::Rc;
 
@@ -14,20 +14,20 @@ use crate::time::Epoch;
 /// The most characters of a key in an error.
 const KEY_MAX_CHARS: usize = 200;
 
-/// The reason why the rows of a key can't be those of a table.
+/// A reason why a table can't have the rows of a key.
 #[derive(Debug, PartialEq, Eq)]
 enum Violation {
     /// The key has this many rows.
     Rows(isize),
-    /// A row is retracted that the collection does not hold.
+    /// The collection retracts a row that it does not hold.
     Negative,
 }
 
-/// Makes a table's diffs of a collection that holds at most one row for each key at each epoch.
+/// Makes the diffs of a table from a collection that has at most one row for each key and epoch.
 ///
-/// Diffs are exchanged by key, and netted when their epoch is closed. It keeps each key and half
-/// the digest of its row, never the row. A key that breaks the contract is reported to `fail`
-/// before its epoch is closed, so that no commit contains it; after that nothing is emitted.
+/// Diffs are exchanged by key, and consolidated when their epoch is closed. It keeps each key and
+/// half the digest of its row, never the row. A key that breaks the contract is reported to `fail`
+/// before its epoch is completed, so that no commit contains it. After that nothing is emitted.
 pub(crate) fn import<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
@@ -50,7 +50,7 @@ pub(crate) fn import<'s, K: Datum, V: Datum>(
             net.extend(diffs.drain(..).map(|(row, _, diff)| (row, diff)));
             return true;
         }
-        // Sorted by key, so that the least key of this worker is reported.
+        // This also sorts by key, so that the error names the least wrong key of this worker.
         consolidate(&mut net);
         let keys = net.chunk_by_mut(|((one, _), _), ((next, _), _)| one == next);
         let violated = keys.into_iter().find_map(|changes| {
@@ -58,7 +58,7 @@ pub(crate) fn import<'s, K: Datum, V: Datum>(
             let digest =
                 |((_, value), diff): &((K, V), isize)| (secret.digest(value).half(), *diff);
             digests.extend(changes.iter().map(digest));
-            // A key's retraction goes before its addition.
+            // Operators emit the retraction of a key before its addition.
             changes.sort_unstable_by_key(|(_, diff)| *diff);
             let ((key, _), _) = changes.first()?;
             match next_row(current.get(key).copied(), &digests) {
@@ -84,8 +84,8 @@ pub(crate) fn import<'s, K: Datum, V: Datum>(
     in_epochs(by_epoch(rows), owner, name, Box::new(logic), std::convert::identity).as_collection()
 }
 
-/// Returns the digest of a key's row after the netted changes of an epoch, each a digest and its
-/// difference.
+/// Returns the digest of a key's row after the consolidated changes of an epoch, each a digest and
+/// a difference.
 fn next_row(current: Option<u64>, changes: &[(u64, isize)]) -> Result<Option<u64>, Violation> {
     let held = |digest: u64| isize::from(current == Some(digest));
     if changes.iter().any(|(digest, diff)| diff.saturating_add(held(*digest)) < 0) {

@@ -1,9 +1,10 @@
 //! The operators to which the DSL lowers. Each reads the updates of an epoch, changes its state and
 //! emits results.
 //!
-//! Rows travel in two shapes. *Upserts* `(number of the key, Option<value>)` carry the new value,
-//! in order, without the previous one. They never leave the worker that owns the key, and their
-//! readers share them without a copy. *Diffs* `((key, value), epoch, ±1)` are differential's.
+//! Changes of rows have two shapes. *Upserts* `(number of the key, Option<value>)` carry the new
+//! value, in order, without the previous one. They never leave the worker that owns the key, and
+//! their readers share them without a copy. *Diffs* `((key, value), epoch, ±1)` are those of
+//! differential.
 //!
 //! An operator emits a key's retraction before its addition, and always on the same worker. So a
 //! reader that needs only the new value can read diffs as upserts.

@@ -1,5 +1,5 @@
-//! The seeds of a run's hashes: keys of records are hashed with nothing that people who write
-//! records can foresee.
+//! The seeds of a run's hashes. They are derived from a secret, so that the authors of records
+//! can't choose keys that collide.
 
 use std::hash::{BuildHasher, Hash};
 
@@ -9,11 +9,12 @@ use hashbrown::HashMap;
 
 use crate::secret::Secret;
 
-/// The state of an operator. No result may depend on its order, which is another one in each state.
+/// A hash map in the state of an operator. No result may depend on its order, which differs between
+/// secrets.
 pub(crate) type Map<K, V> = HashMap<K, V, SeedableRandomState>;
 
-/// The seeds of hash maps and of routing, the same on all workers of a run, and the secret that
-/// they are made of.
+/// The seeds of hash maps and of routing, which are the same on all workers of a run, and the
+/// secret from which they are derived.
 #[derive(Clone, Copy)]
 pub(crate) struct Seeds {
     secret: Secret,
@@ -24,13 +25,13 @@ pub(crate) struct Seeds {
 }
 
 impl Seeds {
-    /// Returns the seeds of `secret`. They are made once a run: its hashers can only refer to what
-    /// is never freed, 48 bytes.
+    /// Derives the seeds from `secret`. It must be called once a run: hashers refer to 48 bytes
+    /// that are never freed.
     pub(crate) fn new(secret: Secret) -> Self {
         Self::over(secret, Box::leak(Box::new(SharedSeed::from_u64(secret.seed("hashes")))))
     }
 
-    /// Returns the seeds of a topology that is only looked at: no record comes.
+    /// Returns the seeds of a topology that is only built for its plan and gets no records.
     pub(crate) fn of_a_plan() -> Self {
         Self::over(Secret::new([0; 16]), SharedSeed::global_fixed())
     }
@@ -51,8 +52,8 @@ impl Seeds {
         HashMap::with_hasher(SeedableRandomState::with_seed(self.maps, self.shared))
     }
 
-    /// Decides which worker owns a key. Its seed differs from that of maps, or the keys of one
-    /// worker would collide there.
+    /// Returns the hash that decides which worker owns a key. Maps have another seed; with the same
+    /// one the keys of one worker would collide in its maps.
     pub(crate) fn route<K: Hash>(self, key: &K) -> u64 {
         SeedableRandomState::with_seed(self.routes, self.shared).hash_one(key)
     }
@@ -68,18 +69,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_made_to_collide_do_so_in_no_other_state() {
+    fn keys_that_collide_with_one_secret_spread_with_another() {
         let [known, other] = [1, 2].map(|byte| Seeds::new(Secret::new([byte; 16])));
         let place =
             |seeds: Seeds, key: &(String, i64)| seeds.map::<(), ()>().hasher().hash_one(key) % 1024;
         let keys = (0..200_000).map(|n: i64| (format!("key {}", n / 9), n));
         let crafted: Vec<_> =
             keys.filter(|key| place(known, key) == 0 && known.route(key) % 4 == 0).collect();
-        let there = crafted.iter().filter(|key| place(other, key) == 0).count();
+        let colliding = crafted.iter().filter(|key| place(other, key) == 0).count();
         let owned = crafted.iter().filter(|key| other.route(key) % 4 == 0).count();
         assert!(
-            crafted.len() > 30 && there < 5 && owned * 2 < crafted.len(),
-            "{} {there} {owned}",
+            crafted.len() > 30 && colliding < 5 && owned * 2 < crafted.len(),
+            "{} {colliding} {owned}",
             crafted.len()
         );
     }
