@@ -1,4 +1,4 @@
-//! The way into a topology: [`StreamsBuilder`] turns topics into streams and tables.
+//! [`StreamsBuilder`]: topics become streams and tables.
 
 mod collection;
 
@@ -19,7 +19,30 @@ use crate::stream::{Event, KStream, Updates};
 use crate::table::KTable;
 use crate::time::Epoch;
 
-/// Builds a dataflow from topics. A topology is a function of it, run once on every worker.
+/// Builds a dataflow from topics. A [`Topology`](crate::Topology) is a function of a builder, which
+/// each worker runs once.
+///
+/// ```
+/// use watershed::prelude::{Value::Long, *};
+///
+/// fn build(builder: &StreamsBuilder) {
+///     let orders = builder.stream("orders", Consumed::with(Int64, Int64));
+///     let customers = builder.table("customers", Consumed::with(Int64, Int64));
+///     orders.join(&customers, |amount, country| (*country, *amount))
+///         .group_by(|_, (country, amount)| (*country, *amount))
+///         .sum(|amount| *amount)
+///         .to("sales", Produced::columns(["country", "amount"]));
+/// }
+///
+/// let mut driver = TopologyTestDriver::new(Topology::new("sales", build))?;
+/// let (orders, customers) =
+///     (driver.input("orders", Int64, Int64), driver.input("customers", Int64, Int64));
+/// customers.pipe(&mut driver, &7, &49);
+/// [(7, 10), (7, 20), (8, 30)].map(|(id, amount)| orders.pipe(&mut driver, &id, &amount));
+/// driver.commit()?;
+/// assert_eq!(driver.rows("sales"), [[Long(49), Long(30)]]);
+/// # Ok::<(), Error>(())
+/// ```
 pub struct StreamsBuilder<'s> {
     graph: Graph<'s>,
 }
@@ -29,9 +52,11 @@ impl<'s> StreamsBuilder<'s> {
         StreamsBuilder { graph }
     }
 
-    /// Reads a topic as a stream: every record is an event of its own. Where Kafka fails or skips,
-    /// a record that can't be decoded becomes a dead letter; so does a null key or value, unless
-    /// its serde is [`Nullable`](crate::serdes::Nullable).
+    /// Reads a topic as a stream: every record is an event of its own. Unlike in Kafka, a record
+    /// that can't be decoded neither fails the run nor is skipped: it becomes a dead letter.
+    ///
+    /// So does a record with a null key or value, unless the serde is
+    /// [`Nullable`](crate::serdes::Nullable).
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -45,7 +70,8 @@ impl<'s> StreamsBuilder<'s> {
     /// driver.pipe("numbers", 0, None, Some(b"8"));
     /// driver.pipe("numbers", 0, Some(b"1"), None);
     /// driver.commit()?;
-    /// assert_eq!((driver.rows("all"), driver.dead_letters().len()), (vec![vec![Long(1), Long(7)]], 3));
+    /// assert_eq!(driver.rows("all"), [[Long(1), Long(7)]]);
+    /// assert_eq!(driver.dead_letters().len(), 3);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn stream<K: Datum, V: Datum>(
@@ -75,23 +101,27 @@ impl<'s> StreamsBuilder<'s> {
         KStream::new(self.graph.clone(), node, events, Updates::AppendOnly)
     }
 
-    /// Reads a topic as a table: the latest record of a key stands, unlike Kafka's by position also
-    /// between partitions, where the greater offset is later; a null value deletes.
+    /// Reads a topic as a table: the latest record of each key is its row, and a null value deletes
+    /// the row. Unlike in Kafka, position decides between partitions too: the greater offset is
+    /// later.
     ///
-    /// A duplicate of what stands changes nothing. What can't be decoded becomes a dead letter and
-    /// leaves what its key said before; so does a null key, unless its serde is
-    /// [`Nullable`](crate::serdes::Nullable).
+    /// A duplicate of the current row changes nothing. A record that can't be decoded becomes a
+    /// dead letter, and the row of its key stays. So does a record with a null key, unless the
+    /// serde is [`Nullable`](crate::serdes::Nullable).
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// builder.table::<i64, i64>("rows", Consumed::with(Json, Json)).to("kept", Produced::columns(["id", "n"]));
+    /// let rows = builder.table::<i64, i64>("rows", Consumed::with(Json, Json));
+    /// rows.to("kept", Produced::columns(["id", "n"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// driver.pipe_at("rows", 0, 5, Some(b"1"), Some(b"70")); // of partition 0 the record at offset 5
-    /// driver.pipe_at("rows", 1, 4, Some(b"1"), None); // is later than the one at offset 4 of partition 1
+    /// // Offset 5 of partition 0 is later than offset 4 of partition 1.
+    /// driver.pipe_at("rows", 0, 5, Some(b"1"), Some(b"70"));
+    /// driver.pipe_at("rows", 1, 4, Some(b"1"), None);
+    /// // The record at offset 6 arrives too late: its key is deleted.
     /// driver.pipe_at("rows", 0, 7, Some(b"2"), None);
-    /// driver.pipe_at("rows", 0, 6, Some(b"2"), Some(b"80")); // comes too late: its key is deleted
+    /// driver.pipe_at("rows", 0, 6, Some(b"2"), Some(b"80"));
     /// driver.commit()?;
     /// assert_eq!(driver.rows("kept"), [[Long(1), Long(70)]]);
     /// # Ok::<(), Error>(())
@@ -121,35 +151,42 @@ impl<'s> StreamsBuilder<'s> {
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
-    /// Writes down a setting of the topology that its steps do not show, so that a state made with
-    /// another one is not continued.
+    /// Records a setting of the topology that its steps do not show. A state that was made with
+    /// another value is refused.
     ///
     /// ```
     /// use watershed::prelude::*;
     ///
-    /// let topology = |size| Topology::new("doc", move |builder: &StreamsBuilder<'_>| builder.setting("window", size));
+    /// let topology = |size: u32| {
+    ///     let build = move |builder: &StreamsBuilder<'_>| builder.setting("window", size);
+    ///     Topology::new("doc", build)
+    /// };
     /// assert_ne!(topology(60).describe(), topology(30).describe());
     /// ```
     pub fn setting(&self, name: &str, value: impl std::fmt::Display) {
         self.graph.node(format!("setting {name} = {value}"), &[]);
     }
 
-    /// Returns the secret of the state, for [digests](Secret::digest) of values that are to be
-    /// compared and not kept.
+    /// Returns the secret of the state, for [digests](Secret::digest) of values that are compared
+    /// but not kept.
     ///
-    /// Strangers can't make two values of one digest. Another state has another secret, so let no
-    /// result depend on more than which digests are equal.
+    /// The authors of records can't make two values with the same digest. Each state has a secret
+    /// of its own, so results may depend only on which digests are equal.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
     /// let secret = builder.secret();
-    /// let texts = builder.table("texts", Consumed::with(Int64, Utf8)).map_values(move |text| secret.digest(text));
-    /// texts.group_by(|id, digest| (id % 2, *digest)).count_distinct().to("different", Produced::columns(["parity", "texts"]));
+    /// let texts = builder.table("texts", Consumed::with(Int64, Utf8));
+    /// let digests = texts.map_values(move |text| secret.digest(text));
+    /// digests.group_by(|id, digest| (id % 2, *digest)).count_distinct()
+    ///     .to("different", Produced::columns(["parity", "texts"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;
     /// # let texts = driver.input("texts", Int64, Utf8);
-    /// [(1, "to"), (3, "be"), (5, "to")].map(|(id, text)| texts.pipe(&mut driver, &id, &text.to_string()));
+    /// for (id, text) in [(1, "to"), (3, "be"), (5, "to")] {
+    ///     texts.pipe(&mut driver, &id, &text.to_string());
+    /// }
     /// driver.commit()?;
     /// assert_eq!(driver.rows("different"), [[Long(1), Long(2)]]);
     /// # Ok::<(), Error>(())

@@ -1,5 +1,5 @@
-//! The dataflow of a topology while it is built: the DSL objects share its scope, its bindings and
-//! its plan.
+//! A dataflow under construction. The objects of the DSL share its scope, its bindings and its
+//! plan.
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
@@ -21,21 +21,21 @@ use crate::ports::{AnyStore, Ends, Feed, Gauges, Rows, SinkHandle, append};
 use crate::row::{Column, ColumnType, Row};
 use crate::time::Epoch;
 
-/// The things that a run binds to the names of a topology, on one worker.
+/// The bindings of the names of a topology, for one worker of a run.
 pub(crate) struct TopicBindings {
     pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
     pub(crate) sinks: BTreeMap<String, SinkHandle>,
     pub(crate) stores: BTreeMap<String, Arc<dyn AnyStore>>,
     pub(crate) gauges: Gauges,
     pub(crate) seeds: Seeds,
-    /// The earliest epoch that is open at any end.
+    /// The earliest epoch that is open at any end of the dataflow.
     pub(crate) open: Rc<Cell<Epoch>>,
     /// Ends the run with an error.
     pub(crate) fail: Rc<dyn Fn(Error)>,
 }
 
 impl TopicBindings {
-    /// Returns no bindings: the dataflow is built for its plan, and gets no records.
+    /// Returns empty bindings, for a dataflow that is only built for its plan and gets no records.
     pub(crate) fn none() -> Self {
         TopicBindings {
             feeds: BTreeMap::new(),
@@ -59,7 +59,7 @@ struct Inner<'s> {
     plan: RefCell<Plan>,
     dead: RefCell<Vec<StreamVec<'s, Epoch, ((), DeadLetter)>>>,
     ends: RefCell<Ends<'s>>,
-    /// By key type: the numbers of the keys, shared by all tables of that type.
+    /// By type of key, the numbers of the keys, which all tables with keys of that type share.
     keys: RefCell<BTreeMap<TypeId, Box<dyn Any>>>,
 }
 
@@ -107,13 +107,13 @@ impl<'s> Graph<'s> {
         self.0.bindings.borrow().seeds
     }
 
-    /// Returns the function by which an operator ends the run with an error. Nothing is committed
-    /// of an epoch that is open when it is called.
+    /// Returns a function that ends the run with an error. An epoch that is open when it is called
+    /// is never committed.
     pub(crate) fn fail(&self) -> Rc<dyn Fn(Error)> {
         self.0.bindings.borrow().fail.clone()
     }
 
-    /// Returns the numbers of keys of this type.
+    /// Returns the numbers of the keys of this type.
     pub(crate) fn keys<K: Datum>(&self) -> Keys<K> {
         let (mut keys, seeds) = (self.0.keys.borrow_mut(), self.seeds());
         let found =
@@ -145,7 +145,8 @@ impl<'s> Graph<'s> {
         }
     }
 
-    /// Writes to `topic`. Returns the sink that is bound to it, if any.
+    /// Writes rows with these columns to `topic`; the first `key` of them are the key. Returns the
+    /// handle of the sink that is bound to the topic, if any.
     pub(crate) fn sink(
         &self,
         topic: &str,
@@ -241,15 +242,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_topic_beyond_those_that_have_ranks_is_an_error() {
+    fn more_topics_than_ranks_are_an_error() {
         timely::example(|scope| {
             let graph = Graph::new(scope, TopicBindings::none());
             graph.0.plan.borrow_mut().sources = (0..u16::MAX - 1).map(|n| n.to_string()).collect();
             assert_eq!(graph.source("last").0, u16::MAX - 1);
             assert!(graph.0.plan.borrow().errors.is_empty());
             graph.source("more");
-            let said = "topic more is one too many: a topology reads up to 65535 topics";
-            assert_eq!(graph.0.plan.borrow().errors, [said]);
+            let expected = "topic more is one too many: a topology reads up to 65535 topics";
+            assert_eq!(graph.0.plan.borrow().errors, [expected]);
         });
     }
 }

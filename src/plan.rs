@@ -10,7 +10,24 @@ use crate::error::{Error, Result};
 use crate::ports::AnyStore;
 use crate::row::{ColumnType, Put, Row};
 
-/// The topic to which dead letters are written.
+/// The topic to which dead letters are written. Each is a row with the columns topic, partition,
+/// position, reason, detail and payload.
+///
+/// ```
+/// use watershed::connect::memory::{MemoryLog, MemoryTable};
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("copy", |builder: &StreamsBuilder<'_>| {
+///     let numbers = builder.stream::<i64, i64>("in", Consumed::with(Json, Json));
+///     numbers.to("out", Produced::columns(["id", "n"]));
+/// });
+/// let (input, letters) = (MemoryLog::default(), MemoryTable::default());
+/// input.append(0, Some(b"1"), Some(b"seven"));
+/// let streams = Streams::new(topology).source("in", input).sink("out", MemoryTable::default());
+/// streams.sink(DEAD_LETTERS, letters.clone()).run(Config::default())?;
+/// assert_eq!(letters.rows()[0][3], Value::Text("invalid json".into()));
+/// # Ok::<(), Error>(())
+/// ```
 pub const DEAD_LETTERS: &str = "dead_letters";
 
 /// A record that could not be used: a row of [`DEAD_LETTERS`].
@@ -45,7 +62,7 @@ impl Row for DeadLetter {
     }
 }
 
-/// A step of the topology, as `describe` prints it and the fingerprint hashes it.
+/// A step of a topology, for `describe` and for the fingerprint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Node {
     pub(crate) verb: String,
@@ -53,7 +70,7 @@ pub(crate) struct Node {
     pub(crate) inputs: Vec<usize>,
 }
 
-/// A table that can be read while it is maintained.
+/// A table that other threads can read while it is maintained.
 #[derive(Clone, Debug)]
 pub(crate) struct MaterializedTable {
     /// The name of its store.
@@ -75,13 +92,13 @@ pub(crate) fn type_names<K, V>() -> String {
     parts.filter_map(|part| part.rsplit("::").next()).collect()
 }
 
-/// A topology as data: everything but its closures.
+/// A topology as data, without its closures.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Plan {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<String>,
     pub(crate) sinks: Vec<Schema>,
-    /// No part of the fingerprint: a run may continue a state with other stores.
+    /// Not part of the fingerprint: a run may continue a state with other stores.
     pub(crate) stores: Vec<MaterializedTable>,
     pub(crate) errors: Vec<String>,
     /// The steps whose results depend on where epochs end. The records alone can't rebuild them.

@@ -1,4 +1,4 @@
-//! [`Topology`]: a named function of the builder, and what can be said of it without running it.
+//! [`Topology`]: a named function of the builder, with its plan and its description.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -10,7 +10,26 @@ use crate::connect::Mode;
 use crate::graph::{Graph, TopicBindings};
 use crate::plan::Plan;
 
-/// A function of [`StreamsBuilder`], run once on every worker: it must build the same each time.
+/// A named function of [`StreamsBuilder`]. Each worker runs it once, so it must build the same
+/// dataflow each time. Unlike Kafka's, it is not a graph of objects that is changed step by step.
+///
+/// ```
+/// use watershed::prelude::*;
+///
+/// fn build(builder: &StreamsBuilder) {
+///     let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+///     numbers.filter(|_, n| *n > 9).to("big", Produced::columns(["id", "n"]));
+/// }
+///
+/// let topology = Topology::new("big numbers", build);
+/// assert_eq!(topology.name(), "big numbers");
+/// let mut driver = TopologyTestDriver::new(topology)?; // or `runtime::Streams`
+/// let numbers = driver.input("numbers", Int64, Int64);
+/// [(1, 7), (2, 70)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
+/// driver.commit()?;
+/// assert_eq!(driver.rows("big"), [[Value::Long(2), Value::Long(70)]]);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Topology {
     name: String,
@@ -18,8 +37,21 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Names a topology. The name stands in state and tables, so that no other program continues
-    /// them.
+    /// Returns a topology with a name. The name is recorded in the state and in the tables, so that
+    /// no other topology continues them.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// // A closure may capture settings, as long as it builds the same dataflow each time.
+    /// let least = 9;
+    /// let topology = Topology::new("big numbers", move |builder: &StreamsBuilder<'_>| {
+    ///     let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    ///     numbers.filter(move |_, n| *n > least).print("big");
+    ///     builder.setting("least", least);
+    /// });
+    /// assert!(topology.describe().contains("setting least = 9"));
+    /// ```
     pub fn new(
         name: &str,
         build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static,
@@ -27,13 +59,35 @@ impl Topology {
         Topology { name: name.to_string(), build: Arc::new(build) }
     }
 
-    /// Its name.
+    /// Returns the name.
+    ///
+    /// ```
+    /// assert_eq!(watershed::Topology::new("empty", |_| {}).name(), "empty");
+    /// ```
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    /// What it does, step by step: each with its number and those it follows, then the rows of its
-    /// sinks and of its stores.
+    /// Returns a description. It lists the steps, each with its number and those of the steps
+    /// before it, then the columns of the sinks and the types of the stores.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("big numbers", |builder: &StreamsBuilder<'_>| {
+    ///     let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    ///     let big = numbers.filter(|_, n| *n > 9).named("big");
+    ///     big.to("big", Produced::columns(["id", "n"]));
+    /// });
+    /// let lines = [
+    ///     "topology big numbers",
+    ///     "    0 stream numbers",
+    ///     "    1 filter \"big\"  <- 0",
+    ///     "    2 to big  <- 1",
+    ///     "  big (append): id Long, n Long",
+    /// ];
+    /// assert!(topology.describe().starts_with(&lines.join("\n")));
+    /// ```
     pub fn describe(&self) -> String {
         let plan = self.plan();
         let mut text = format!("topology {}\n", self.name);
@@ -61,7 +115,7 @@ impl Topology {
         text
     }
 
-    /// Builds it over nothing, to see what it is.
+    /// Returns the plan, from a dataflow that is built without bindings.
     pub(crate) fn plan(&self) -> Plan {
         let build = self.build.clone();
         timely::execute_directly(move |worker| {
@@ -73,7 +127,7 @@ impl Topology {
         })
     }
 
-    /// Builds it over what is bound.
+    /// Builds the dataflow with the bindings of one worker.
     pub(crate) fn install(&self, worker: &mut timely::worker::Worker, bindings: TopicBindings) {
         worker.dataflow_named(&self.name, |scope| {
             let graph = Graph::new(scope, bindings);
@@ -82,7 +136,8 @@ impl Topology {
         });
     }
 
-    /// A digest of the plan: another one can't continue what this one made.
+    /// Returns a digest of the steps and sinks of a plan. A state that was made with another
+    /// fingerprint is refused.
     pub(crate) fn fingerprint(plan: &Plan) -> String {
         let steps: Vec<_> = plan.nodes.iter().map(|node| (&node.verb, &node.inputs)).collect();
         format!("{:032x}", xxh3_128(format!("{steps:?} {:?}", plan.sinks).as_bytes()))

@@ -1,4 +1,4 @@
-//! The way back from a differential collection into the DSL.
+//! The verb that makes a table of a differential collection.
 
 use crate::builder::StreamsBuilder;
 use crate::operators::{Datum, Diffs, Placement, import};
@@ -7,28 +7,28 @@ use crate::table::KTable;
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Makes a table of a differential collection of keys and values. Kafka has no such verb.
     ///
-    /// `Diffs::from(&table)` leaves the DSL. Operators of differential that the DSL lacks follow,
-    /// such as `iterate`. This verb returns. `name` appears in `describe` and in errors.
+    /// `Diffs::from(&table)` leaves the DSL, for operators of differential that the DSL lacks, such
+    /// as `iterate`. This verb returns to the DSL. `name` appears in `describe` and in errors.
     ///
     /// # Contract
     /// - At each epoch a key has one row or none. Within an epoch only the sum of the changes
     ///   counts, so rows may come and go in any order.
-    /// - A key with two rows, or with a row that is retracted without having been added, ends the
-    ///   run with an error of kind [`Data`](crate::ErrorKind::Data) that names the key. Nothing is
-    ///   committed of that epoch.
+    /// - A key with two rows, or with a retraction of a row that it does not have, ends the run
+    ///   with an error of kind [`Data`](crate::ErrorKind::Data) that names the key. That epoch is
+    ///   not committed.
     /// - Rows may be on any worker. They are exchanged to the worker that owns their key.
     /// - The table keeps each key and 64 bits of its row's digest, not the row.
     ///
     /// # Determinism and state
     /// A run that continues a state reads all records again, as one epoch, and must find the rows
     /// that were committed. So the collection must be a function of the tables and streams that it
-    /// was made from: neither of epochs, which are numbered and cut anew in each run, nor of the
-    /// order of changes, the number of workers, a clock, or chance.
+    /// was made from. It must not depend on epochs, which differ from run to run, nor on the order
+    /// of changes, the number of workers, a clock, or randomness.
     ///
-    /// The steps in between are no steps of the topology. `describe` does not list them, and a
-    /// change to them goes unnoticed until the rows differ. Record a version of them with
-    /// [`StreamsBuilder::setting`], and change it with the steps: then a state of the old version
-    /// is refused.
+    /// The operators in between are no steps of the topology. `describe` does not list them, and a
+    /// change to them is not noticed until the rows differ. Record their version with
+    /// [`StreamsBuilder::setting`], and change it together with the operators. Then a state of the
+    /// old version is refused.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};

@@ -1,4 +1,4 @@
-//! [`Consumed`]: how the records of a topic become keys, values and timestamps.
+//! [`Consumed`]: the decoding of a topic's records into keys, values and timestamps.
 
 use std::rc::Rc;
 
@@ -6,10 +6,35 @@ use crate::record::Record;
 use crate::serdes::{Deserializer, Reject};
 use crate::time::Timestamp;
 
-/// How the records of a topic become keys, values and timestamps.
+/// The decoding of a topic's records into keys, values and timestamps. Unlike Kafka's, it can also
+/// compute the key from the value, and decode a whole record.
+///
+/// ```
+/// # use serde::{Deserialize, Serialize};
+/// use watershed::prelude::*;
+///
+/// #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// struct Pin {
+///     category: String,
+///     created: Timestamp,
+/// }
+///
+/// let topology = Topology::new("pins", |builder: &StreamsBuilder<'_>| {
+///     let consumed = Consumed::with(Utf8, Json).timestamp(|_, pin: &Pin| pin.created);
+///     let pins = builder.table("pins", consumed);
+///     pins.map_values(|pin| pin.category.clone()).materialize(Materialized::named("categories"));
+/// });
+/// let mut driver = TopologyTestDriver::new(topology)?;
+/// let pin = r#"{"category": "travel", "created": 1598586767000000}"#;
+/// driver.pipe("pins", 0, Some(b"a"), Some(pin.as_bytes()));
+/// driver.commit()?;
+/// let categories = driver.store::<String, String>("categories")?;
+/// assert_eq!(categories.get("a").as_deref(), Some("travel"));
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Consumed<K, V> {
     decode: Decoder<K, V>,
-    /// Where the timestamp is taken from key and value: the extractor.
+    /// The timestamp extractor, if the timestamp is taken from key and value.
     extract: Option<Extractor<K, V>>,
 }
 
@@ -24,9 +49,9 @@ pub(crate) struct Decoded<K, V> {
 }
 
 impl<K: 'static, V: 'static> Consumed<K, V> {
-    /// Decodes the key with one serde, the value with another. A null value is a tombstone: it
-    /// deletes from a table, and is a dead letter in a stream; but where the serde takes null, as
-    /// [`Nullable`](crate::serdes::Nullable) does, it is a value.
+    /// Decodes the key with one serde and the value with another. A null value is a tombstone: in a
+    /// table it deletes the row, and in a stream it is a dead letter. If the serde accepts null, as
+    /// [`Nullable`](crate::serdes::Nullable) does, it is a value like others.
     ///
     /// ```
     /// # use watershed::prelude::{Value::{Long, Null}, *};
@@ -58,10 +83,10 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     /// Decodes the value with a serde and computes the key from it, for topics without keys. Kafka
     /// has no such option: there a `select_key` follows, and a table needs a topic of its own.
     ///
-    /// The key of the record is ignored. A tombstone has no value to compute a key from: it is a
-    /// dead letter, `null value`, for streams and tables alike, unless the serde takes null. So
-    /// rows of such a table are replaced but never deleted, except with
-    /// [`from_record`](Self::from_record).
+    /// The key of the record is ignored. A tombstone has no value from which a key can be computed.
+    /// So in streams and tables it is a dead letter, `null value`, unless the serde accepts null.
+    /// The rows of such a table are replaced but never deleted; use
+    /// [`from_record`](Self::from_record) to delete rows.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -73,8 +98,9 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     /// }
     ///
     /// let topology = Topology::new("orders", |builder: &StreamsBuilder<'_>| {
-    ///     let orders = builder.table("orders", Consumed::keyed_by(Json, |order: &Order| order.id));
-    ///     orders.map_values(|order| order.city.clone()).materialize(Materialized::named("cities"));
+    ///     let consumed = Consumed::keyed_by(Json, |order: &Order| order.id);
+    ///     let cities = builder.table("orders", consumed).map_values(|order| order.city.clone());
+    ///     cities.materialize(Materialized::named("cities"));
     /// });
     /// let mut driver = TopologyTestDriver::new(topology)?;
     /// driver.pipe("orders", 0, None, Some(br#"{"id": 1, "city": "Lima"}"#));
@@ -98,8 +124,8 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
         })
     }
 
-    /// Decodes key and value from the bytes of the value, for logs without keys; null is given as
-    /// `None`. It can't delete from a table: [`from_record`](Self::from_record) can.
+    /// Decodes key and value from the bytes of the value, for topics without keys. A null value is
+    /// passed as `None`. It can't delete rows of a table; [`from_record`](Self::from_record) can.
     ///
     /// ```
     /// # use watershed::prelude::*;
@@ -126,8 +152,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
         })
     }
 
-    /// Decodes all that there is of a record, its timestamp and headers too. A value that is `None`
-    /// is a tombstone.
+    /// Decodes a whole record, with its timestamp and headers. The value `None` is a tombstone.
     ///
     /// ```
     /// # use watershed::prelude::*;
@@ -159,12 +184,13 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     }
 
     /// Takes the timestamp of each record from its key and value: Kafka's `TimestampExtractor`.
-    /// Without it a record has the timestamp of the connector, if that has one.
+    /// Without it a record has the timestamp of the connector, if there is one.
     ///
-    /// `extract` returns a [`Timestamp`] or an `Option` of one. A record for which it returns `None`
-    /// is a dead letter, `no timestamp`. A tombstone has no value to take a timestamp from: it
-    /// keeps the connector's. `extract` must return the same each time a record is read: a state
-    /// records the greatest timestamp of each partition, and a run that finds another refuses it.
+    /// `extract` returns a [`Timestamp`] or an `Option` of one. A record for which it returns
+    /// `None` is a dead letter, `no timestamp`. A tombstone has no value, so it keeps the timestamp
+    /// of the connector. `extract` must return the same timestamp each time a record is read. A
+    /// state records the greatest timestamp of each partition, and a run that finds another one is
+    /// refused.
     ///
     /// ```
     /// # use serde::{Deserialize, Serialize};
@@ -201,7 +227,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     /// Decodes a record.
     ///
     /// # Errors
-    /// When it can't be used: it becomes a dead letter.
+    /// When the record can't be used. It becomes a dead letter.
     pub(crate) fn decode(&self, record: &Record<'_>) -> Result<Decoded<K, V>, Reject> {
         let (key, value) = (self.decode)(record)?;
         let timestamp = match (&self.extract, &value) {
