@@ -1,6 +1,7 @@
-//! Topologies under test: [`TopologyTestDriver`] runs one with topics in memory and a clock you
-//! hold.
+//! Tests of topologies: [`TopologyTestDriver`] runs a topology with topics in memory, and the test
+//! sets the time.
 
+mod input;
 mod output;
 
 use std::collections::BTreeMap;
@@ -8,6 +9,7 @@ use std::marker::PhantomData;
 use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
+pub use input::InputTopic;
 pub use output::OutputTopic;
 use serde::de::DeserializeOwned;
 
@@ -24,9 +26,8 @@ use crate::serdes::Serializer;
 use crate::time::Timestamp;
 use crate::topology::Topology;
 
-/// Runs a topology on the real engine, with all its topics in memory: records go in when you pipe
-/// them, an epoch is closed when you [`commit`](Self::commit), and then the changes and the tables
-/// are there to be looked at.
+/// Runs a topology on the real engine, with all its topics in memory. The test pipes records in;
+/// [`commit`](Self::commit) closes an epoch, and then the test reads tables and changes.
 ///
 /// ```
 /// use watershed::options::{Consumed, Produced};
@@ -36,11 +37,13 @@ use crate::topology::Topology;
 ///
 /// fn count(builder: &StreamsBuilder) {
 ///     let words = builder.stream("words", Consumed::with(Utf8, Utf8));
-///     words.group_by(|_, word| (word.clone(), ())).count().to("counts", Produced::columns(["word", "count"]));
+///     let counts = words.group_by(|_, word| (word.clone(), ())).count();
+///     counts.to("counts", Produced::columns(["word", "count"]));
 /// }
 ///
 /// let mut driver = TopologyTestDriver::new(Topology::new("count", count))?;
-/// let (words, counts) = (driver.input("words", Utf8, Utf8), driver.output::<String, i64>("counts"));
+/// let words = driver.input("words", Utf8, Utf8);
+/// let counts = driver.output::<String, i64>("counts");
 /// for word in ["to", "be", "or", "not", "to", "be"] {
 ///     words.pipe(&mut driver, &"speech".to_string(), &word.to_string());
 /// }
@@ -53,73 +56,36 @@ pub struct TopologyTestDriver {
     topology: Topology,
     stores: Stores,
     topics: Vec<String>,
-    tables: BTreeMap<String, (Schema, MemoryTable)>,
+    /// By topic, the tables that the topology writes.
+    tables: BTreeMap<String, Table>,
+    /// By topic, the number of commits that `changes` has returned.
     seen: BTreeMap<String, usize>,
-    next: BTreeMap<(usize, u32), u64>,
+    /// The next offset of each partition.
+    next: BTreeMap<PartitionId, u64>,
+    /// The driver's time.
     now: Option<Timestamp>,
     headers: Vec<(String, Option<Vec<u8>>)>,
-    run: Option<(Sender<Message>, JoinHandle<Result<Summary>>)>,
+    /// The run, until it has ended.
+    run: Option<Run>,
 }
 
-/// A topic to pipe records into.
-pub struct InputTopic<K, V, KS, VS> {
-    topic: String,
-    key: KS,
-    value: VS,
-    types: PhantomData<(K, V)>,
+/// A table in memory, with the schema of its rows.
+struct Table {
+    schema: Schema,
+    table: MemoryTable,
 }
 
-impl<K, V, KS: Serializer<K>, VS: Serializer<V>> InputTopic<K, V, KS, VS> {
-    /// Pipes a record into partition 0, at the driver's time.
-    pub fn pipe(&self, driver: &mut TopologyTestDriver, key: &K, value: &V) {
-        driver.pipe(
-            &self.topic,
-            0,
-            self.key.encode(key).as_deref(),
-            self.value.encode(value).as_deref(),
-        );
-    }
+/// A run on a thread of its own.
+struct Run {
+    coordinator: Sender<Message>,
+    thread: JoinHandle<Result<Summary>>,
+}
 
-    /// Pipes a record into partition 0 with a timestamp of its own; the driver's time stays.
-    ///
-    /// ```
-    /// # use watershed::prelude::*;
-    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// use watershed::record::Record;
-    ///
-    /// let decode = |record: &Record<'_>| Ok((record.timestamp, record.value.map(|_| ())));
-    /// builder.table("seen", Consumed::from_record(decode)).materialize(Materialized::named("seen"));
-    /// # });
-    /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// let pins = driver.input("seen", Utf8, Utf8);
-    /// pins.pipe_at(&mut driver, &"a".into(), &"b".into(), Timestamp(1_598_586_767_000_000));
-    /// driver.commit()?;
-    /// let seen = driver.store::<Option<Timestamp>, ()>("seen")?;
-    /// assert_eq!(seen.get(&Some(Timestamp(1_598_586_767_000_000))), Some(()));
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn pipe_at(
-        &self,
-        driver: &mut TopologyTestDriver,
-        key: &K,
-        value: &V,
-        timestamp: Timestamp,
-    ) {
-        let now = driver.now.replace(timestamp);
-        self.pipe(driver, key, value);
-        driver.now = now;
-    }
-
-    /// Pipes a tombstone: a null value, which deletes from a table.
-    pub fn delete(&self, driver: &mut TopologyTestDriver, key: &K) {
-        driver.pipe(&self.topic, 0, self.key.encode(key).as_deref(), None);
-    }
-
-    /// Pipes a tombstone with a timestamp of its own; the driver's time stays.
-    pub fn delete_at(&self, driver: &mut TopologyTestDriver, key: &K, timestamp: Timestamp) {
-        let now = driver.now.replace(timestamp);
-        self.delete(driver, key);
-        driver.now = now;
+impl Run {
+    /// Waits for the end of the run, and returns its result.
+    fn join(self) -> Result<Summary> {
+        let result = self.thread.join();
+        result.unwrap_or_else(|_| Err(Error::internal("the run panicked")))
     }
 }
 
@@ -127,15 +93,34 @@ impl TopologyTestDriver {
     /// Starts a topology on one worker.
     ///
     /// # Errors
-    /// When the topology can't run.
+    /// When the topology has a mistake, such as a topic that is written twice.
     pub fn new(topology: Topology) -> Result<Self> {
         Self::with_workers(topology, 1)
     }
 
-    /// Starts a topology on `workers` threads.
+    /// Starts a topology on `workers` threads. Its tables must not depend on their number.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("sums", |builder: &StreamsBuilder<'_>| {
+    ///     let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
+    ///     let sums = numbers.group_by(|id, n| (id % 10, *n)).sum(|n| *n);
+    ///     sums.to("sums", Produced::columns(["digit", "sum"]));
+    /// });
+    /// let run = |workers| {
+    ///     let mut driver = TopologyTestDriver::with_workers(topology.clone(), workers)?;
+    ///     let numbers = driver.input("numbers", Int64, Int64);
+    ///     (0..100).for_each(|n| numbers.pipe(&mut driver, &n, &n));
+    ///     driver.commit()?;
+    ///     Ok::<_, Error>(driver.rows("sums"))
+    /// };
+    /// assert_eq!(run(1)?, run(3)?);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When the topology can't run.
+    /// When the topology has a mistake, such as a topic that is written twice.
     pub fn with_workers(topology: Topology, workers: usize) -> Result<Self> {
         let (plan, stores) = (topology.plan(), Stores::all(&topology));
         let mut streams = Streams::new(topology.clone());
@@ -149,14 +134,14 @@ impl TopologyTestDriver {
         for schema in plan.sinks {
             let table = MemoryTable::default();
             streams = streams.sink(&schema.topic, table.clone());
-            tables.insert(schema.topic.clone(), (schema, table));
+            tables.insert(schema.topic.clone(), Table { schema, table });
         }
-        let (tell, told) = channel();
+        let (started, start) = channel();
         let config = Config { workers, follow: true, ..Config::default() };
         let run = move || {
             let (coordinator, outbox) = Coordinator::start(streams, config, RunMode::TestDriver)?;
-            // Who started it waits for this.
-            let _ = tell.send(outbox);
+            // The receiver blocks on this, so it still exists.
+            let _ = started.send(outbox);
             coordinator.run()
         };
         let thread =
@@ -172,21 +157,22 @@ impl TopologyTestDriver {
             headers: Vec::new(),
             run: None,
         };
-        match told.recv() {
-            Ok(outbox) => driver.run = Some((outbox, thread)),
+        match start.recv() {
+            Ok(coordinator) => driver.run = Some(Run { coordinator, thread }),
             Err(_) => {
-                return Err(joined(thread)
-                    .err()
-                    .unwrap_or_else(|| Error::internal("the run ended before it began")));
+                let result = thread.join();
+                return Err(match result {
+                    Ok(Err(error)) => error,
+                    _ => Error::internal("the run ended before it began"),
+                });
             }
         }
-        // Records belong to live epochs: wait until the run is through with having nothing to
-        // recover.
+        // Epoch 0 is the recovery, with nothing to recover here. Records belong to later epochs.
         driver.commit()?;
         Ok(driver)
     }
 
-    /// A topic to pipe records into, typed by its serdes.
+    /// Returns a topic into which the test pipes records, typed by its serdes.
     pub fn input<K, V, KS: Serializer<K>, VS: Serializer<V>>(
         &self,
         topic: &str,
@@ -196,8 +182,8 @@ impl TopologyTestDriver {
         InputTopic { topic: topic.to_string(), key, value, types: PhantomData }
     }
 
-    /// A topic to look at, typed by what its rows are made of: a key and a value.
-    /// [`rows`](Self::rows) and [`changes`](Self::changes) show it column by column.
+    /// Returns a topic that the topology writes, with its rows as typed keys and values.
+    /// [`rows`](Self::rows) and [`changes`](Self::changes) return the same rows as columns.
     pub fn output<K: DeserializeOwned, V: DeserializeOwned>(
         &self,
         topic: &str,
@@ -205,8 +191,8 @@ impl TopologyTestDriver {
         OutputTopic { topic: topic.to_string(), types: PhantomData }
     }
 
-    /// Sets the timestamp of the records that are piped from now on; `None` is none, as of a source
-    /// that has no timestamps. At first it is 0.
+    /// Sets the driver's time: the timestamp of the records that are piped from now on. At first it
+    /// is 0. With `None` records have no timestamp, like those of a source without timestamps.
     pub fn set_time(&mut self, now: impl Into<Option<Timestamp>>) {
         self.now = now.into();
     }
@@ -219,15 +205,29 @@ impl TopologyTestDriver {
             .collect();
     }
 
-    /// Pipes the next record of a partition. A topic that the topology does not read takes nothing.
+    /// Pipes the next record of a partition. Does nothing if the topology does not read the topic.
     pub fn pipe(&mut self, topic: &str, partition: u32, key: Option<&[u8]>, value: Option<&[u8]>) {
-        let Some(number) = self.topics.iter().position(|t| t == topic) else { return };
-        let offset = *self.next.get(&(number, partition)).unwrap_or(&0);
+        let Some(id) = self.partition(topic, partition) else { return };
+        let offset = *self.next.get(&id).unwrap_or(&0);
         self.pipe_at(topic, partition, offset, key, value);
     }
 
-    /// Pipes a record at an offset of its own: arrival need not be in the order of offsets. Its
+    /// Pipes a record at an offset of your choice, so that records can arrive out of order. Its
     /// timestamp is the driver's time.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table::<i64, i64>("rows", Consumed::with(Json, Json));
+    /// rows.to("kept", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// driver.pipe_at("rows", 0, 9, Some(b"1"), Some(b"70"));
+    /// driver.pipe_at("rows", 0, 8, Some(b"1"), Some(b"60")); // arrives too late
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("kept"), [[Long(1), Long(70)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn pipe_at(
         &mut self,
         topic: &str,
@@ -236,89 +236,131 @@ impl TopologyTestDriver {
         key: Option<&[u8]>,
         value: Option<&[u8]>,
     ) {
-        let Some(number) = self.topics.iter().position(|t| t == topic) else { return };
-        let next = self.next.entry((number, partition)).or_default();
+        let Some(id) = self.partition(topic, partition) else { return };
+        let next = self.next.entry(id).or_default();
         *next = (*next).max(offset + 1);
         let mut batch = Batch { partition, first: offset, next: offset + 1, ..Batch::default() };
         batch.push(offset, self.now, key, value);
         for (name, value) in &self.headers {
             batch.push_header(name, value.as_deref());
         }
-        if let (Some((run, _)), Ok(id)) = (&self.run, PartitionId::new(number, 0, partition)) {
+        if let Some(run) = &self.run {
             // A run that has failed returns its error at the next commit.
-            let _ = run.send(Message::Batch(Fetched { id, batch, digest: 0 }));
+            let _ = run.coordinator.send(Message::Batch(Fetched { id, batch, digest: 0 }));
         }
     }
 
-    /// Closes the epoch and waits until all it changed is in the tables and stores.
+    /// Returns the id of a partition; none if the topology does not read the topic.
+    fn partition(&self, topic: &str, partition: u32) -> Option<PartitionId> {
+        let number = self.topics.iter().position(|read| read == topic)?;
+        PartitionId::new(number, 0, partition).ok()
+    }
+
+    /// Closes the epoch, and waits until tables and stores show all of its changes.
     ///
     /// # Errors
     /// When the run has failed.
     pub fn commit(&mut self) -> Result<()> {
-        let (answer, answered) = channel();
-        let sent =
-            self.run.as_ref().is_some_and(|(run, _)| run.send(Message::Close(answer)).is_ok());
-        if sent && answered.recv().is_ok() {
+        let (reply, committed) = channel();
+        let close = |run: &Run| run.coordinator.send(Message::Close(reply)).is_ok();
+        if self.run.as_ref().is_some_and(close) && committed.recv().is_ok() {
             return Ok(());
         }
-        match self.run.take() {
-            Some((_, thread)) => {
-                Err(joined(thread).err().unwrap_or_else(|| Error::internal("the run is over")))
-            }
-            None => Err(Error::internal("the run is over")),
-        }
+        let error = self.run.take().and_then(|run| run.join().err());
+        Err(error.unwrap_or_else(|| Error::internal("the run is over")))
     }
 
-    /// What has changed in a topic since the last call: each row's key, and the row or `None`.
+    /// Returns the changes of a topic since the last call: the key of each row, and the new row or
+    /// `None`.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.to("kept", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// rows.pipe(&mut driver, &1, &7);
+    /// driver.commit()?;
+    /// assert_eq!(driver.changes("kept"), [(vec![Long(1)], Some(vec![Long(1), Long(7)]))]);
+    /// rows.delete(&mut driver, &1);
+    /// driver.commit()?;
+    /// assert_eq!(driver.changes("kept"), [(vec![Long(1)], None)]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn changes(&mut self, topic: &str) -> Vec<Change> {
-        let commits = self.tables.get(topic).map(|(_, table)| table.commits()).unwrap_or_default();
+        let commits = self.tables.get(topic).map(|it| it.table.commits()).unwrap_or_default();
         let seen = self.seen.insert(topic.to_string(), commits.len()).unwrap_or(0);
         commits.into_iter().skip(seen).flat_map(|(_, changes)| changes).collect()
     }
 
-    /// The rows of a topic, sorted.
+    /// Returns the rows of a topic, sorted.
     pub fn rows(&self, topic: &str) -> Vec<Vec<Value>> {
-        self.tables.get(topic).map(|(_, table)| table.rows()).unwrap_or_default()
+        self.tables.get(topic).map(|it| it.table.rows()).unwrap_or_default()
     }
 
-    /// A handle of the table that the topology materializes as `name`.
+    /// Returns a handle to read the table that the topology materializes as `name`.
     ///
     /// # Errors
-    /// When the topology has no such store, or one of other keys or values.
+    /// When the topology has no such store, or one with other types of keys or values.
     pub fn store<K: Datum, V: Datum>(&self, name: &str) -> Result<ReadOnlyStore<K, V>> {
         self.stores.clone().open(&self.topology, name)
     }
 
-    /// The dead letters so far, sorted: topic, partition, position, reason, detail, payload.
+    /// Returns the dead letters so far, sorted, each with the columns topic, partition, position,
+    /// reason, detail and payload.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Text, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json)).print("numbers");
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// driver.pipe("numbers", 0, Some(b"1"), Some(b"seven"));
+    /// driver.commit()?;
+    /// let letters = driver.dead_letters();
+    /// assert_eq!((&letters[0][0], &letters[0][3]), (
+    ///     &Text("numbers".into()),
+    ///     &Text("invalid json".into()),
+    /// ));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn dead_letters(&self) -> Vec<Vec<Value>> {
         self.rows(DEAD_LETTERS)
     }
 
-    /// Ends the run.
+    /// Ends the run, and returns its summary.
+    ///
+    /// ```
+    /// # use watershed::prelude::*;
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// builder.stream("numbers", Consumed::with(Int64, Int64)).print("numbers");
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let numbers = driver.input("numbers", Int64, Int64);
+    /// numbers.pipe(&mut driver, &1, &7);
+    /// driver.commit()?;
+    /// assert_eq!(driver.finish()?.topics["numbers"].read, 1);
+    /// # Ok::<(), Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When it has failed.
+    /// When the run has failed.
     pub fn finish(mut self) -> Result<Summary> {
-        match self.run.take() {
-            Some((run, thread)) => {
-                // A run that is gone says why when it is joined.
-                let _ = run.send(Message::Stop);
-                joined(thread)
-            }
-            None => Err(Error::internal("the run is over")),
-        }
+        let run = self.run.take().ok_or_else(|| Error::internal("the run is over"))?;
+        // A run that has ended already returns the cause when it is joined.
+        let _ = run.coordinator.send(Message::Stop);
+        run.join()
     }
 }
 
 impl Drop for TopologyTestDriver {
     fn drop(&mut self) {
-        if let Some((run, thread)) = self.run.take() {
-            let _ = run.send(Message::Stop);
-            let _ = thread.join();
+        if let Some(run) = self.run.take() {
+            // A test that needs the result calls `finish`.
+            let _ = run.coordinator.send(Message::Stop);
+            let _ = run.join();
         }
     }
-}
-
-fn joined(thread: JoinHandle<Result<Summary>>) -> Result<Summary> {
-    thread.join().unwrap_or_else(|_| Err(Error::internal("the run panicked")))
 }

@@ -1,10 +1,10 @@
-//! Rows as keys and values again: what [`Row`](crate::row::Row) made columns of, serde makes of
-//! them.
+//! Topics whose rows a test reads as keys and values. [`Row`](crate::row::Row) turns keys and
+//! values into columns, and serde turns the columns back.
 
 use std::marker::PhantomData;
 use std::slice::Iter;
 
-use serde::de::value::{Error as Unfit, SeqDeserializer};
+use serde::de::value::{Error as ValueError, SeqDeserializer};
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde::forward_to_deserialize_any;
 
@@ -13,16 +13,42 @@ use crate::connect::Schema;
 use crate::error::{Error, Result};
 use crate::row::Value;
 
-/// A topic whose rows are looked at as keys and values, [`read`](TopologyTestDriver::output) by
-/// serde: a scalar is one column, a tuple and a struct those of all their parts in order, `()`
-/// none, and `None` is null.
+/// A topic that the topology writes, with rows that are [read](TopologyTestDriver::output) by serde
+/// as keys and values.
+///
+/// A scalar is one column. A tuple or a struct has the columns of all its parts in order. `()` has
+/// no column, and `None` is null.
+///
+/// ```
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("copy", |builder: &StreamsBuilder<'_>| {
+///     let rows = builder.table("rows", Consumed::with(Utf8, Int64));
+///     let pairs = rows.map_values(|n| (*n, (*n > 9).then_some(true)));
+///     pairs.to("pairs", Produced::columns(["name", "n", "big"]));
+/// });
+/// let mut driver = TopologyTestDriver::new(topology)?;
+/// let rows = driver.input("rows", Utf8, Int64);
+/// let pairs = driver.output::<String, (i64, Option<bool>)>("pairs");
+/// rows.pipe(&mut driver, &"a".to_string(), &7);
+/// rows.pipe(&mut driver, &"b".to_string(), &70);
+/// driver.commit()?;
+/// let both = [("a".to_string(), (7, None)), ("b".to_string(), (70, Some(true)))];
+/// assert_eq!(pairs.rows(&driver)?, both);
+///
+/// pairs.changes(&mut driver)?;
+/// rows.delete(&mut driver, &"a".to_string());
+/// driver.commit()?;
+/// assert_eq!(pairs.changes(&mut driver)?, [("a".to_string(), None)]);
+/// # Ok::<(), Error>(())
+/// ```
 pub struct OutputTopic<K, V> {
     pub(super) topic: String,
     pub(super) types: PhantomData<(K, V)>,
 }
 
 impl<K: DeserializeOwned, V: DeserializeOwned> OutputTopic<K, V> {
-    /// The rows that stand, in the order of their columns.
+    /// Returns the current rows, sorted by their columns.
     ///
     /// # Errors
     /// When the topology does not write the topic, or its rows are not of these types.
@@ -31,8 +57,8 @@ impl<K: DeserializeOwned, V: DeserializeOwned> OutputTopic<K, V> {
         driver.rows(&self.topic).iter().map(|row| read(row, schema)).collect()
     }
 
-    /// What has changed since the last call, of a key all in one: the value that stands now, or
-    /// `None` when its row is gone.
+    /// Returns the changes since the last call: keys with their new values, or `None` for a deleted
+    /// row. A key that changed in several commits is returned once for each.
     ///
     /// # Errors
     /// When the topology does not write the topic, or its rows are not of these types.
@@ -52,11 +78,11 @@ impl<K: DeserializeOwned, V: DeserializeOwned> OutputTopic<K, V> {
                 self.topic
             ))
         };
-        driver.tables.get(&self.topic).map(|(schema, _)| schema).ok_or_else(unknown)
+        driver.tables.get(&self.topic).map(|table| &table.schema).ok_or_else(unknown)
     }
 }
 
-/// Reads a row, to its last column.
+/// Reads a row. All of its columns must be used.
 fn read<K: DeserializeOwned, V: DeserializeOwned>(
     row: &[Value],
     schema: &Schema,
@@ -66,22 +92,22 @@ fn read<K: DeserializeOwned, V: DeserializeOwned>(
         let (key, value) = (K::deserialize(&mut columns)?, V::deserialize(&mut columns)?);
         match columns.0.len() {
             0 => Ok((key, value)),
-            left => Err(Unfit::custom(format_args!("the row has {left} more"))),
+            left => Err(ValueError::custom(format_args!("the row has {left} more"))),
         }
     })();
-    read.map_err(|unfit| {
+    read.map_err(|error| {
         let (at, types) = (row.len() - columns.0.len(), std::any::type_name::<(K, V)>());
         let each: Vec<String> = schema
             .columns
             .iter()
             .map(|column| format!("{} {:?}", column.name, column.ty))
             .collect();
-        let what = format!(
+        let message = format!(
             "can't read a row of {} as {types}: its columns are {}",
             schema.topic,
             each.join(", ")
         );
-        Error::config(what).because(format!("column {at}: {unfit}"))
+        Error::config(message).because(format!("column {at}: {error}"))
     })
 }
 
@@ -89,11 +115,11 @@ fn read<K: DeserializeOwned, V: DeserializeOwned>(
 struct Columns<'a>(Iter<'a, Value>);
 
 impl<'de> Deserializer<'de> for &mut Columns<'_> {
-    type Error = Unfit;
+    type Error = ValueError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         match self.0.next() {
-            None => Err(Unfit::custom("the row ends here")),
+            None => Err(ValueError::custom("the row ends here")),
             Some(Value::Null) => visitor.visit_unit(),
             Some(Value::Long(v) | Value::Timestamp(v)) => visitor.visit_i64(*v),
             Some(Value::Double(v)) => visitor.visit_f64(*v),
@@ -104,7 +130,7 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         if let [Value::Null, ..] = self.0.as_slice() {
             self.0.next();
             return visitor.visit_none();
@@ -112,7 +138,7 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
         visitor.visit_some(self)
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ValueError> {
         visitor.visit_unit()
     }
 
@@ -120,11 +146,15 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
         self,
         _name: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, ValueError> {
         visitor.visit_newtype_struct(self)
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        len: usize,
+        visitor: V,
+    ) -> Result<V::Value, ValueError> {
         visitor.visit_seq(Parts { columns: self, left: len })
     }
 
@@ -133,7 +163,7 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
         _: &'static str,
         len: usize,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, ValueError> {
         self.deserialize_tuple(len, visitor)
     }
 
@@ -142,7 +172,7 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
         _name: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, ValueError> {
         self.deserialize_tuple(fields.len(), visitor)
     }
 
@@ -152,19 +182,19 @@ impl<'de> Deserializer<'de> for &mut Columns<'_> {
     }
 }
 
-/// The parts of a tuple or a struct, each of which takes its columns.
+/// The parts of a tuple or a struct. Each part reads its own columns.
 struct Parts<'c, 'a> {
     columns: &'c mut Columns<'a>,
     left: usize,
 }
 
 impl<'de> SeqAccess<'de> for Parts<'_, '_> {
-    type Error = Unfit;
+    type Error = ValueError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Unfit> {
+    ) -> Result<Option<T::Value>, ValueError> {
         if self.left == 0 {
             return Ok(None);
         }
@@ -246,9 +276,9 @@ mod tests {
         assert_eq!(all.changes(&mut driver).unwrap(), [(a.clone(), Some(1)), (a, Some(1))]);
 
         let error = driver.output::<String, bool>("kept").rows(&driver).unwrap_err().to_string();
-        let said = "can't read a row of kept as (alloc::string::String, bool): its columns are key Text, value Long: column 2: \
+        let expected = "can't read a row of kept as (alloc::string::String, bool): its columns are key Text, value Long: column 2: \
                     invalid type: integer `3`, expected a boolean";
-        assert_eq!(error, said);
+        assert_eq!(error, expected);
         let error = driver.output::<String, ()>("kept").rows(&driver).unwrap_err().to_string();
         assert!(error.ends_with("column 1: the row has 1 more"), "{error}");
         let error =
