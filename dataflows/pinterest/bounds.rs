@@ -1,17 +1,17 @@
-//! The program's own options: bounds of the years that are looked at.
+//! The program's own options: ranges of years.
 
 use std::ops::RangeInclusive;
 
 use clap::Args;
 use watershed::StreamsBuilder;
 
-/// Years outside of which rows are dropped before anything is counted.
+/// Ranges of years. Rows of other years are dropped before they are counted.
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct Bounds {
-    /// Look at these years only where posts are counted by year, such as 2018..2022
+    /// Years of the answers about posts by year, such as 2018..2022 [default: all]
     #[arg(long, value_name = "A..B", value_parser = years)]
     pub(crate) post_years: Option<RangeInclusive<i64>>,
-    /// Look at these years only where users are asked by year of joining
+    /// Years of the answers about users by year of joining [default: all]
     #[arg(long, value_name = "A..B", value_parser = years)]
     pub(crate) join_years: Option<RangeInclusive<i64>>,
 }
@@ -24,12 +24,12 @@ fn years(text: &str) -> Result<RangeInclusive<i64>, String> {
         .ok_or_else(|| "two years such as 2018..2022, both included".into())
 }
 
-/// The years that a question looks at.
+/// The years that a question covers.
 #[derive(Clone)]
 pub(crate) struct Years(Option<RangeInclusive<i64>>);
 
 impl Years {
-    /// Returns the years of a bound, which becomes a setting of the topology by its name.
+    /// Returns the years of a range, and makes the range a setting of the topology under `name`.
     pub(crate) fn within(
         builder: &StreamsBuilder<'_>,
         name: &str,
@@ -41,7 +41,7 @@ impl Years {
         Years(years.clone())
     }
 
-    /// Returns `year` if the question looks at it.
+    /// Returns `year` if the question covers it.
     pub(crate) fn admit(&self, year: i32) -> Option<i32> {
         self.0.as_ref().is_none_or(|years| years.contains(&year.into())).then_some(year)
     }

@@ -1,9 +1,10 @@
-//! Cleaning: from the bytes of a record to its row, or to the reason why there is none. Pure, and
-//! blind to where the record stood.
+//! Cleaning: turns the bytes of a record into its row, or into the reason of a dead letter. These
+//! are pure functions: the result does not depend on the record's position.
 //!
-//! [`json`] reads an object strictly and unwraps it, [`values`] reads the numbers and dates that
-//! are written as text, and here each column gets its meaning. A record is first of its kind, then
-//! has an `ind`, then good values: the reason of its dead letter is the first of these that fails.
+//! [`json`] reads an object strictly and unwraps it. [`values`] reads numbers and dates that are
+//! written as text. This file defines the columns. Three things are checked in this order: the
+//! kind of the record, its `ind`, and its values. The first failure is the reason of the dead
+//! letter.
 
 mod json;
 mod quick;
@@ -24,35 +25,35 @@ pub(crate) use values::timestamp as moment;
 pub(crate) mod reason {
     use super::Reason;
 
-    /// The value is null, or JSON that says null, as an archive writes it: the log has no keys to
-    /// delete by.
+    /// The value is null, or the JSON null, as an archive writes it. Nothing is deleted, because
+    /// the records have no keys.
     pub(crate) const TOMBSTONE: Reason = "tombstone";
     /// The value has more than 1 MiB.
     pub(crate) const TOO_LARGE: Reason = "too large";
-    /// The value, or what it holds in base64, is not UTF-8.
+    /// The value, or its content in base64, is not UTF-8.
     pub(crate) const INVALID_UTF8: Reason = "invalid utf-8";
     /// The text begins with a byte order mark.
     pub(crate) const BYTE_ORDER_MARK: Reason = "byte order mark";
-    /// The text is not one JSON value: bad syntax, a lone surrogate, a number beyond floats,
-    /// something behind it.
+    /// The text is not one JSON value: it has bad syntax, a lone surrogate, a number beyond the
+    /// range of floats, or more text after the value.
     pub(crate) const INVALID_JSON: Reason = "invalid json";
     /// An object has a key twice.
     pub(crate) const DUPLICATE_KEY: Reason = "duplicate key";
-    /// Objects and arrays stand more than 64 deep in each other.
+    /// Objects and arrays are nested more than 64 levels deep.
     pub(crate) const NESTED_TOO_DEEPLY: Reason = "nested too deeply";
     /// The text is JSON, but neither an object nor one that can be unwrapped.
     pub(crate) const NOT_AN_OBJECT: Reason = "not an object";
-    /// The field is missing that every record of this kind has.
+    /// The field that every record of this kind has is missing.
     pub(crate) const ANOTHER_KIND: Reason = "another kind";
     /// There is neither an `ind` nor an `index`, or both are null.
     pub(crate) const NO_IND: Reason = "no ind";
-    /// What counts as `ind` is not an integer of 64 bits.
+    /// The value of `ind`, or of `index` in its place, is not an integer of 64 bits.
     pub(crate) const BAD_IND: Reason = "bad ind";
-    /// A column has a JSON type that it can't have.
+    /// The value of a column has the wrong JSON type.
     pub(crate) const WRONG_TYPE: Reason = "wrong type";
     /// The text of `follower_count` is no whole number of 64 bits.
     pub(crate) const BAD_FOLLOWER_COUNT: Reason = "bad follower_count";
-    /// The text of a date is in none of the five formats, or names no moment.
+    /// The text of a date is in none of the five formats, or no such date exists.
     pub(crate) const BAD_DATE: Reason = "bad date";
 }
 
@@ -87,7 +88,7 @@ const USER: Shape<6> = Shape {
 
 const NO_USER: &str = "User Info Error";
 
-/// The pin in the value of a record, with its `ind`.
+/// Returns the pin in the value of a record, with its `ind`.
 ///
 /// # Errors
 /// When it can't be cleaned; the reason is one of [`reason`].
@@ -138,7 +139,7 @@ pub(crate) fn pin(value: Option<&[u8]>) -> Result<(i64, Pin), Reject> {
     })
 }
 
-/// The place and time in the value of a record, with its `ind`.
+/// Returns the place and time in the value of a record, with its `ind`.
 ///
 /// # Errors
 /// When it can't be cleaned; the reason is one of [`reason`].
@@ -159,7 +160,7 @@ pub(crate) fn geo(value: Option<&[u8]>) -> Result<(i64, Geo), Reject> {
     })
 }
 
-/// The user in the value of a record, with its `ind`.
+/// Returns the user in the value of a record, with its `ind`.
 ///
 /// # Errors
 /// When it can't be cleaned; the reason is one of [`reason`].
@@ -181,8 +182,8 @@ pub(crate) fn user(value: Option<&[u8]>) -> Result<(i64, User), Reject> {
     })
 }
 
-/// Checks that the field `name`, by which the kind is known, is there, null or not; then takes
-/// `ind`, or else `index`.
+/// Checks that the record has the field `name`, which identifies its kind and may be null. Returns
+/// `ind`, or `index` if there is no `ind`.
 fn key(
     name: &str,
     field: &Option<Value>,
@@ -200,7 +201,7 @@ fn key(
     }
 }
 
-/// The text of a column: null if it is blank or one of `no_data`.
+/// Returns the text of a column: null if it is blank or one of `no_data`.
 fn text<'v>(
     name: &str,
     field: &'v Option<Value>,
@@ -215,7 +216,7 @@ fn text<'v>(
     }
 }
 
-/// The date of a column. Only null is null: no text stands for it.
+/// Returns the date of a column. Only JSON's null is null: no text means the same.
 fn date(name: &str, field: &Option<Value>) -> Result<Option<Timestamp>, Reject> {
     match field {
         None | Some(Value::Null) => Ok(None),

@@ -15,23 +15,23 @@ use crate::generate::{self, Options, Summary};
 
 #[derive(Args, Clone)]
 pub(crate) struct GenerateArgs {
-    /// Events to write; each is a pin, a geo and a user
+    /// Number of events; each is a pin, a geo and a user
     #[arg(long, value_name = "N", default_value_t = 11_154, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
     events: u64,
-    /// Seed of all that is drawn
+    /// Seed of all random choices
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
     /// Folder to write to, s3://bucket/prefix, or mysql://user@host/database for three tables such
     /// as the original's, without dirt
     #[arg(long, value_name = "URL", default_value = "data/archive")]
     to: String,
-    /// Records of an object; 1 is how the original archives
+    /// Records of an object; the original's archive has 1
     #[arg(long, value_name = "M", default_value_t = 1000)]
     records_per_object: u64,
     /// Partitions of a topic
     #[arg(long, value_name = "P", default_value_t = 3)]
     partitions: u32,
-    /// Share of events that get some dirt
+    /// Fraction of the events that get dirt, from 0 to 1
     #[arg(long, value_name = "SHARE", default_value_t = 0.02)]
     dirt: f64,
 }
@@ -63,7 +63,7 @@ pub(crate) fn generate(args: GenerateArgs, context: &mut Context<'_>) -> Result<
     match url.split_once("://") {
         Some(("mysql", _)) => emulate::fill(url, args.seed, args.events, context),
         Some(("s3", _)) => {
-            // A bucket that can't be reached is an error before anything is generated.
+            // Check that the bucket can be reached before the events are generated.
             Store::open(url)?;
             let scratch = Scratch::new()?;
             let options = Options { to: scratch.0.join("archive"), ..options };
@@ -77,7 +77,7 @@ pub(crate) fn generate(args: GenerateArgs, context: &mut Context<'_>) -> Result<
         }
         Some(_) => {
             let place = plainly(url);
-            let message = format!("can't generate into {place}: nothing is written there");
+            let message = format!("can't generate into {place}: there is no sink of that kind");
             Err(Error::config(message).hint(INTO))
         }
     }
@@ -108,7 +108,7 @@ fn report(
     ))
 }
 
-/// A folder of this process alone, removed in the end.
+/// A temporary folder that only this user can read, removed on drop.
 struct Scratch(PathBuf);
 
 impl Scratch {
@@ -117,7 +117,7 @@ impl Scratch {
             |n| std::env::temp_dir().join(format!("pinterest-generate-{}-{n}", std::process::id()));
         let made = |path: &Path| fs::DirBuilder::new().mode(0o700).create(path);
         let mut last = Err(Error::internal("no folder was tried"));
-        // An earlier process of the same number may have left its folder.
+        // An earlier process with the same id may have left its folder.
         for path in (0..100).map(path) {
             match made(&path) {
                 Ok(()) => return Ok(Scratch(path)),

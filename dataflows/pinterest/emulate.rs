@@ -1,5 +1,5 @@
-//! The command `emulate`: users who post. Rows of the three tables, drawn as the original does, go
-//! out as three records an event.
+//! The command `emulate`: users who post. Each event is a row of each of the three tables, sent as
+//! three records. Rows are drawn as in the original project.
 
 mod columns;
 mod credentials;
@@ -28,31 +28,31 @@ use dates::DateFormat;
 use rows::Rows;
 use target::Target;
 
-/// How many events a second can be asked for: more are no pace, and of fewer nobody would see the
-/// second.
+/// Events a second that an argument may request. No sender reaches the upper limit; below the lower
+/// one, the second event would take more than eleven days.
 const RATES: RangeInclusive<f64> = 1e-6..=1e6;
 
 #[derive(Args)]
 pub(crate) struct EmulateArgs {
-    /// Where rows come from: invented here, or mysql://user@host/database with the original's three
+    /// Source of the rows: `generated`, or mysql://user@host/database with the original's three
     /// tables
     #[arg(long, value_name = "URL", default_value = "generated")]
     from: String,
-    /// File of YAML with HOST, USER, PASSWORD, DATABASE and PORT, where neither the URL nor
-    /// PINTEREST_DB_HOST and so on say them
+    /// File of YAML with HOST, USER, PASSWORD, DATABASE and PORT, for values that the URL does not
+    /// have; the environment has them as PINTEREST_DB_HOST and so on
     #[arg(long, value_name = "PATH")]
     credentials: Option<PathBuf>,
-    /// The gateway to post to, http://…, or where a gateway would send it: the folder of an
-    /// archive, or if built with that feature kafka://host:port or kinesis://region
+    /// Gateway to post to, as http://host:port; or a log to write to directly: the folder of an
+    /// archive, or kafka://host:port or kinesis://region if built with that feature
     #[arg(long, value_name = "URL", default_value = "data/archive")]
     to: String,
-    /// Which of its protocols a gateway is spoken to in
+    /// Protocol of the gateway
     #[arg(long, value_enum, default_value_t = Style::RestProxy)]
     style: Style,
-    /// Events a second; 0 is as fast as it goes
+    /// Events a second; 0 is as fast as possible
     #[arg(long, value_name = "R", default_value_t = 2.0, allow_negative_numbers = true)]
     rate: f64,
-    /// How many events to send [default: until SIGINT or SIGTERM]
+    /// Number of events to send [default: until SIGINT or SIGTERM]
     #[arg(long, value_name = "N")]
     events: Option<u64>,
     /// Rows of each generated table
@@ -61,14 +61,14 @@ pub(crate) struct EmulateArgs {
     /// Take one row after the other instead of drawing them
     #[arg(long)]
     in_order: bool,
-    /// Seed of all that is drawn
+    /// Seed of all random choices
     #[arg(long, value_name = "S", default_value_t = 100)]
     seed: u64,
-    /// How dates are written [default: as the rows have them]; one with a fraction of a second is
-    /// ISO where the format has none
+    /// Format of dates [default: that of the rows]; a date with a fraction of a second is written
+    /// as ISO if the format has no fractions
     #[arg(long, value_enum)]
     date_format: Option<DateFormat>,
-    /// Events on their way at a time
+    /// Events that are sent at the same time
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=256))]
     in_flight: u16,
 }
@@ -94,12 +94,12 @@ struct Sent {
 pub(crate) fn emulate(args: EmulateArgs, context: &mut Context<'_>) -> Result<()> {
     if args.rate != 0.0 && !RATES.contains(&args.rate) {
         return Err(Error::usage(format!("can't send {} events a second", args.rate))
-            .hint("Give a rate from 0.000001 to 1000000, or 0 for as fast as it goes."));
+            .hint("Give a rate from 0.000001 to 1000000, or 0 for as fast as possible."));
     }
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     let runtime = runtime.map_err(|e| Error::no_thread("a thread for requests", e))?;
-    // Topics are made only once there are rows.
+    // Create topics only after the rows are found: an error must leave no topic behind.
     let rows = runtime.block_on(Rows::open(&args))?;
     let target = Target::open(&args.to, args.style, context)?;
     runtime.block_on(target.reach())?;
@@ -134,7 +134,7 @@ pub(crate) fn emulate(args: EmulateArgs, context: &mut Context<'_>) -> Result<()
     Ok(())
 }
 
-/// Makes the original's three tables in the database at `url`, and fills them with the clean rows
+/// Creates the original's three tables in the database at `url`, and fills them with the clean rows
 /// of `events` events.
 pub(crate) fn fill(url: &str, seed: u64, events: u64, context: &mut Context<'_>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -182,8 +182,9 @@ async fn send(
     });
     let events =
         paced.map(|row| event(rows, target, row, context)).buffer_unordered(args.in_flight.into());
-    let mut events =
-        std::pin::pin!(events.take_until(context.stopped("once what is on its way is taken")?));
+    let mut events = std::pin::pin!(
+        events.take_until(context.stopped("once the events in flight are acknowledged")?)
+    );
     let mut sent = Sent::default();
     while let Some(taken) = events.next().await {
         let taken = taken?;
@@ -196,7 +197,7 @@ async fn send(
     Ok(sent)
 }
 
-/// Sends the three records of a row; says how many of them were taken.
+/// Sends the three records of a row, and returns how many of them were acknowledged.
 async fn event(rows: &Rows, target: &Target, row: u64, context: &Context<'_>) -> Result<u64> {
     let lines = rows.row(row).await?;
     let posts = lines.into_iter().enumerate().map(|(kind, line)| target.post(kind, row, line));

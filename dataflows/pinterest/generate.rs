@@ -28,9 +28,9 @@ const GEO: usize = 1;
 const USER: usize = 2;
 
 /// Events between two calls of `progress`.
-const PROGRESS: u64 = 10_000;
+const PROGRESS_EVERY_EVENTS: u64 = 10_000;
 
-/// What to write, and where.
+/// The content of an archive, and its place.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     /// Number of events; each is one record of each kind, linked by its number `0..events`.
@@ -63,7 +63,7 @@ impl Default for Options {
     }
 }
 
-/// What was written.
+/// The size of an archive that was written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Summary {
     /// Records of the pin, geo and user topic.
@@ -76,13 +76,12 @@ pub(crate) struct Summary {
     pub(crate) dirty: u64,
 }
 
-/// Writes the archive, and calls `progress` with the number of events done from time to time and at
-/// the end.
+/// Writes the archive, and calls `progress` with the number of written events, regularly and at the
+/// end.
 ///
-/// Memory doesn't grow with the number of events. Content, dirt and partitions are drawn apart, so
-/// another `dirt` or another number of partitions leaves the events as they are. A topic that
-/// already has a file is an error of the data. The archive is there when this returns, or not at
-/// all.
+/// Memory doesn't grow with the number of events. Content, dirt and partitions come from separate
+/// random sequences, so another `dirt` or another number of partitions does not change the events.
+/// A topic that already has a file is an error of kind `Data`. After an error there is no archive.
 pub(crate) fn generate(options: &Options, progress: &mut dyn FnMut(u64)) -> Result<Summary> {
     if !(0.0..=1.0).contains(&options.dirt) {
         return Err(Error::usage(format!("can't make {} of the events dirty", options.dirt))
@@ -96,7 +95,7 @@ pub(crate) fn generate(options: &Options, progress: &mut dyn FnMut(u64)) -> Resu
     for ind in 0..options.events {
         world.event(ind, &mut draw, &mut lines);
         sender.send(ind, &lines, &mut archive)?;
-        if (ind + 1) % PROGRESS == 0 {
+        if (ind + 1) % PROGRESS_EVERY_EVENTS == 0 {
             progress(ind + 1);
         }
     }
@@ -106,7 +105,8 @@ pub(crate) fn generate(options: &Options, progress: &mut dyn FnMut(u64)) -> Resu
     Ok(summary)
 }
 
-/// Hands over the three records of each of `events` events, clean, as [`generate`] writes them.
+/// Passes the three records of each of `events` events to `take`: clean, as [`generate`] writes
+/// them.
 pub(crate) fn rows(seed: u64, events: u64, take: &mut dyn FnMut(&[Vec<u8>; 3])) {
     let world = World::new(seed, events);
     let mut draw = Draw::new(seed, Stream::Events, 0);

@@ -42,12 +42,12 @@ pub(crate) struct Pin {
 }
 
 impl Pin {
-    /// A pin of its text columns, which stand in the order of [`PIN_COLUMNS`].
+    /// Returns a pin with its text columns, in the order of [`PIN_COLUMNS`].
     pub(crate) fn new(follower_count: Option<i64>, texts: [Option<&str>; 9]) -> Self {
         Pin { follower_count, texts: Texts::new(texts) }
     }
 
-    /// Identity that the sender gave it, a UUID.
+    /// Identity that the sender assigned, a UUID.
     pub(crate) fn unique_id(&self) -> Option<&str> {
         self.texts.get(0)
     }
@@ -62,7 +62,7 @@ impl Pin {
         self.texts.get(2)
     }
 
-    /// Who posted it.
+    /// Name of the poster.
     pub(crate) fn poster_name(&self) -> Option<&str> {
         self.texts.get(3)
     }
@@ -72,7 +72,7 @@ impl Pin {
         self.texts.get(4)
     }
 
-    /// What it shows: `image`, `video`, `multi-video(story page format)`.
+    /// Kind of content: `image`, `video`, `multi-video(story page format)`.
     pub(crate) fn is_image_or_video(&self) -> Option<&str> {
         self.texts.get(5)
     }
@@ -113,20 +113,20 @@ impl Row for Pin {
     }
 }
 
-/// Where and when a pin was posted, without its `ind`. Equality, order and hash take the
-/// coordinates bit by bit.
+/// Place and time of a pin, without its `ind`. Equality, order and hash compare the coordinates bit
+/// by bit.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Geo {
     /// Name of the country.
     pub(crate) country: Option<Word>,
     /// Latitude, then longitude, in degrees; not limited to the globe.
     pub(crate) coordinates: Option<[f64; 2]>,
-    /// When it was posted.
+    /// Time of the post.
     pub(crate) timestamp: Option<Timestamp>,
 }
 
 impl Geo {
-    /// The values by which it is compared and hashed. The country is taken as text, because a
+    /// Returns the values that are compared and hashed. The country is compared as text, because a
     /// [`Word`]'s own hash differs between runs.
     fn identity(&self) -> (Option<&str>, Option<[u64; 2]>, Option<Timestamp>) {
         (
@@ -182,12 +182,12 @@ row! {
         pub(crate) user_name: Option<String>,
         /// Age in years, as it was sent.
         pub(crate) age: Option<i64>,
-        /// When the user joined.
+        /// Time when the user joined.
         pub(crate) date_joined: Option<Timestamp>,
     }
 }
 
-/// The age group of `age` in years; every age has one, a negative one too.
+/// Returns the age group of `age` in years. Every age is in one, also a negative one.
 pub(crate) fn age_group(age: i64) -> &'static str {
     match age {
         ..18 => "under-18",

@@ -1,8 +1,8 @@
 //! The naive batch program: it reads every record, keeps the latest of each `ind` in plain maps,
 //! and answers by loops and sorts.
 //!
-//! It shares cleaning with the dataflow and no operator, so that the two can only agree by both
-//! being right.
+//! It shares the cleaning with the dataflow, but no operator. If both have the same answers, an
+//! error in an operator is unlikely.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -21,7 +21,7 @@ use crate::model::{Geo, Pin, User, age_group};
 #[cfg(test)]
 mod tests;
 
-/// Lists the rows of all tables, for the sources and the bounds of a run.
+/// Lists the rows of all tables, for the sources and the options of a run.
 ///
 /// # Errors
 /// When a source can't be read.
@@ -45,7 +45,7 @@ struct Naive {
     users: HashMap<i64, Latest<Person>>,
 }
 
-/// The latest record of an `ind`: its position, the digest of its row, and the words that the
+/// The latest record of an `ind`: its position, the digest of its row, and the columns that the
 /// questions need.
 struct Latest<W> {
     order: Order,
@@ -53,20 +53,20 @@ struct Latest<W> {
     words: W,
 }
 
-/// Words of a pin.
+/// The columns of a pin.
 struct Post {
     category: Option<Word>,
     poster: Option<Word>,
     followers: Option<i64>,
 }
 
-/// Words of a geo.
+/// The columns of a geo.
 struct Place {
     country: Option<Word>,
     year: Option<i64>,
 }
 
-/// Words of a user.
+/// The columns of a user.
 struct Person {
     name: Option<Word>,
     age: Option<i64>,
@@ -169,8 +169,8 @@ fn cleaned<W>(
 
 type Clean<T> = fn(Option<&[u8]>) -> Result<(i64, T), Reject>;
 
-/// Reads a topic: the greatest order of each `ind` stands, and a record that can't be cleaned is a
-/// dead letter.
+/// Reads a topic. The record with the greatest order is the latest of its `ind`; a record that
+/// can't be cleaned is a dead letter.
 fn latest<T: Row, W>(
     topic: &'static str,
     clean: Clean<T>,
@@ -218,7 +218,7 @@ fn ranking<G>(counts: HashMap<(G, Word), i64>) -> Vec<(G, Word, i64)> {
     counts.into_iter().map(|((group, name), score)| (group, name, score)).collect()
 }
 
-/// The rows of the highest score in each group.
+/// Returns the rows with the highest score in each group.
 fn top<G, H: Eq + Hash>(
     mut rows: Vec<(G, Word, i64)>,
     group: impl Fn(&(G, Word, i64)) -> H,
@@ -232,7 +232,7 @@ fn top<G, H: Eq + Hash>(
     rows
 }
 
-/// The middle number, the lower of two.
+/// Returns the median; of two middle numbers, the lower.
 fn median<G>((group, mut numbers): (G, Vec<i64>)) -> (G, i64) {
     numbers.sort_unstable();
     (group, numbers[(numbers.len() - 1) / 2])

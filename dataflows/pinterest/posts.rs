@@ -1,4 +1,4 @@
-//! The few words of each row that the questions are about, and the joins of them.
+//! The few columns of each row that the questions need, and the types of their joins.
 
 use serde::{Deserialize, Serialize};
 use watershed::KTable;
@@ -6,12 +6,12 @@ use watershed::serdes::Word;
 
 use crate::model::{Geo, Pin, User, age_group};
 
-/// Posts with their place and time, by `ind`.
+/// Posts with their place and time, keyed by `ind`.
 pub(crate) type Posts<'s> = KTable<'s, i64, (Post, Place)>;
-/// Posts with their poster, by `ind`.
+/// Posts with their poster, keyed by `ind`.
 pub(crate) type Posters<'s> = KTable<'s, i64, (Fame, Person)>;
 
-/// Words of a pin for questions about places.
+/// The columns of a pin for questions about places.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Post {
     pub(crate) category: Option<Word>,
@@ -19,7 +19,7 @@ pub(crate) struct Post {
     pub(crate) follower_count: Option<i64>,
 }
 
-/// Words of a pin for questions about people.
+/// The columns of a pin for questions about people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Fame {
     pub(crate) category: Option<Word>,
@@ -33,7 +33,7 @@ pub(crate) struct Place {
     pub(crate) year: Option<i32>,
 }
 
-/// Words of the poster of a pin.
+/// The columns of the poster of a pin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Person {
     pub(crate) age_group: Option<Word>,

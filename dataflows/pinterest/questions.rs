@@ -1,4 +1,4 @@
-//! The standing questions: each a function whose doc comment is the question, and the rows of its
+//! The standing questions. Each is a function; its doc comment is the question, its result is the
 //! answer.
 
 use watershed::options::{Produced, Ties};
@@ -14,8 +14,8 @@ pub(crate) const QUESTIONS: [(&str, &str); 10] = [
     ("category_by_country", "Which category is posted most in each country?"),
     ("category_by_year", "Which category is posted most in each year?"),
     ("category_count_by_year", "How often is each category posted in each year?"),
-    ("top_user_by_country", "Who has the most followers of all who post in a country?"),
-    ("top_country", "In which country does the poster with the most followers of all post?"),
+    ("top_user_by_country", "Which poster has the most followers in each country?"),
+    ("top_country", "In which country does the poster with the most followers post?"),
     ("category_by_age_group", "Which category is posted most in each age group?"),
     (
         "median_followers_by_age_group",
@@ -24,15 +24,15 @@ pub(crate) const QUESTIONS: [(&str, &str); 10] = [
     ("users_joined_by_year", "How many different users have joined in each year?"),
     (
         "median_followers_by_joining_year",
-        "How many followers has the middle poster of those who joined in a year?",
+        "How many followers has the middle poster of each joining year?",
     ),
     (
         "median_followers_by_joining_year_and_age_group",
-        "How many followers has the middle poster of each age group of those who joined in a year?",
+        "How many followers has the middle poster of each joining year and age group?",
     ),
 ];
 
-/// Rows that rank within a group: the group, the name that ranks, and its score.
+/// The first rows of each group: the group, and a name with its score.
 type Ranking<'s, G> = KTable<'s, (G, (Word, i64)), ()>;
 
 /// Answers the questions about posts and places.
@@ -54,7 +54,7 @@ pub(crate) fn about_posts(builder: &StreamsBuilder<'_>, posts: &Posts<'_>, bound
         .to("top_country", Produced::columns(["country", "poster_name", "follower_count"]));
 }
 
-/// Answers the questions about posters and when they joined.
+/// Answers the questions about posters, and about the years in which users joined.
 pub(crate) fn about_posters<'s>(
     builder: &StreamsBuilder<'s>,
     posters: &Posters<'s>,
@@ -101,7 +101,7 @@ fn category_by_year<'s>(counts: &KTable<'s, (i32, Word), i64>) -> Ranking<'s, i3
     most(counts)
 }
 
-/// Who has the most followers of all who post in a country?
+/// Which poster has the most followers in each country?
 fn top_user_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Word> {
     posts
         .group_by(|_, (post, place)| {
@@ -110,7 +110,7 @@ fn top_user_by_country<'s>(posts: &Posts<'s>) -> Ranking<'s, Word> {
         .top(1, Ties::Keep, |(_, followers)| *followers)
 }
 
-/// In which country does the poster with the most followers of all post?
+/// In which country does the poster with the most followers post?
 fn top_country<'s>(top_users: &Ranking<'s, Word>) -> KTable<'s, ((), (Word, (Word, i64))), ()> {
     top_users.group_by(|row, ()| ((), *row)).top(1, Ties::Keep, |(_, (_, followers))| *followers)
 }
@@ -134,14 +134,14 @@ fn users_joined_by_year<'s>(
     users: &KTable<'s, i64, User>,
     years: Years,
 ) -> KTable<'s, i32, i64> {
-    // A user is told by name, age and date of joining: a digest of them is all that is kept.
+    // A user is identified by name, age and date of joining. Only a digest of them is kept.
     let secret = builder.secret();
     let joined = users
         .map_values(move |user| (user.date_joined.map(|t| t.year() as i32), secret.digest(user)));
     joined.group_by(move |_, (year, user)| Some((years.admit((*year)?)?, *user))).count_distinct()
 }
 
-/// How many followers has the middle poster of those who joined in a year?
+/// How many followers has the middle poster of each joining year?
 fn median_followers_by_joining_year<'s>(
     posters: &Posters<'s>,
     years: Years,
@@ -153,7 +153,7 @@ fn median_followers_by_joining_year<'s>(
         .median()
 }
 
-/// How many followers has the middle poster of each age group of those who joined in a year?
+/// How many followers has the middle poster of each joining year and age group?
 fn median_followers_by_joining_year_and_age_group<'s>(
     posters: &Posters<'s>,
     years: Years,
@@ -166,7 +166,7 @@ fn median_followers_by_joining_year_and_age_group<'s>(
         .median()
 }
 
-/// The categories of the highest count in each group, all that tie.
+/// Returns the category with the highest count in each group, or all categories in a tie.
 fn most<'s, G: Datum + Copy>(counts: &KTable<'s, (G, Word), i64>) -> Ranking<'s, G> {
     counts.group_by(|(group, category), count| (*group, (*category, *count))).top(
         1,

@@ -5,7 +5,7 @@ use watershed::row::Value;
 
 use super::{by_count, program};
 
-/// The words of each example of a help page; what stands behind two blanks says what it does.
+/// Returns the words of each example on a help page, without its explanation behind two blanks.
 fn examples(command: &Command) -> Vec<Vec<String>> {
     let page = command.get_after_help().map(ToString::to_string).unwrap_or_default();
     let lines = page.lines().filter_map(|line| line.strip_prefix("  "));
@@ -17,7 +17,7 @@ fn examples(command: &Command) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// All commands with the words that name them, but for clap's own.
+/// Visits all commands with their paths, except clap's own.
 fn walk(path: &[&str], command: &Command, visit: &mut dyn FnMut(&[&str], &Command)) {
     visit(path, command);
     for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
@@ -25,7 +25,7 @@ fn walk(path: &[&str], command: &Command, visit: &mut dyn FnMut(&[&str], &Comman
     }
 }
 
-/// True for an example that is one of the command that `path` names.
+/// Returns true for an example of the command at `path`.
 fn is_of(path: &[&str], example: &[String]) -> bool {
     path.len() <= example.len() && path.iter().zip(example).all(|(name, word)| name == word)
 }
@@ -49,7 +49,7 @@ fn every_command_has_help_examples_that_parse() {
         }
         shown.extend(examples);
     });
-    // What is done to streams is shown on the page above.
+    // The examples of the subcommands of `streams` are on its own page.
     assert_eq!(below.len(), 5, "{below:?}");
     for path in below {
         let path: Vec<&str> = path.split(' ').collect();

@@ -15,18 +15,18 @@ pub(crate) fn topology(builder: &StreamsBuilder<'_>, bounds: &Bounds) {
     let geos = builder.table("geo", Consumed::from_value(clean::geo));
     let users = builder.table("user", Consumed::from_value(clean::user));
 
-    // Cleaned once, written as they are.
+    // The cleaned tables are outputs too.
     pins.to("pin_table", Produced::columns(PIN_COLUMNS));
     geos.to("geo_table", Produced::columns(GEO_COLUMNS));
     users.to("user_table", Produced::columns(USER_COLUMNS));
 
-    // The questions need a few words of each row. Only these are kept.
+    // The questions need a few columns of each row. Only these are kept in memory.
     let facts = pins.map_values(Post::of);
     let posts = facts.join(&geos.map_values(Place::of), |post, place| (*post, *place));
     let posters = facts
         .map_values(Fame::of)
         .join(&users.map_values(Person::of), |fame, person| (*fame, *person));
-    // A poster without an age is in no age group, and is counted here.
+    // A poster without an age is in no age group. The gauge counts these.
     posters.gauge("posters of no age group", |_, (_, person)| person.age_group.is_none());
 
     // Every answer is maintained: a late or corrected record moves it.

@@ -1,5 +1,5 @@
-//! `wordcount`: the smallest honest program. Lines from standard input, counts of their words to
-//! standard output.
+//! `wordcount`: the smallest complete program. It reads lines from standard input, and writes the
+//! counts of their words to standard output.
 //!
 //! ```text
 //! $ echo "to be or not to be" | wordcount

@@ -1,8 +1,8 @@
-//! One JSON object from the bytes of a record, strictly: nothing in it is skipped unread, and
-//! nothing is copied but what was escaped.
+//! Reads one JSON object from the bytes of a record. It checks every part of the text, and copies
+//! only texts that have escapes.
 //!
-//! serde_json checks the syntax, here stands what it lets pass: duplicate keys, deep nesting,
-//! arrays in place of objects.
+//! serde_json checks the syntax. This file also refuses duplicate keys, deep nesting, and arrays in
+//! place of objects, which serde_json accepts.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -21,14 +21,14 @@ use watershed::serdes::{Reason, Reject};
 use super::{quick, reason};
 
 /// Bytes that a record may have.
-const LARGEST: usize = 1 << 20;
+const RECORD_MAX_BYTES: usize = 1 << 20;
 
-/// How deep objects and arrays may stand in each other. The record's own object is 1; what it is
-/// wrapped in doesn't count.
-const DEEPEST: u32 = 64;
+/// Greatest nesting of objects and arrays. The record's own object is level 1; an array or a string
+/// around it doesn't count.
+const NESTING_MAX: u32 = 64;
 
-/// The fields of a kind of record: names in the order in which they mostly come, and which of them
-/// are decimal numbers.
+/// The fields of a kind of record: their names in the usual order, and flags for those that are
+/// decimal numbers.
 pub(super) struct Shape<const N: usize> {
     pub(super) fields: [&'static str; N],
     pub(super) decimals: Range<usize>,
@@ -46,7 +46,7 @@ pub(super) enum Value<'a> {
 }
 
 impl Value<'_> {
-    /// Its type, with an article, to say what was found.
+    /// Returns its type with an article, for the detail of a dead letter.
     pub(super) fn kind(&self) -> &'static str {
         match self {
             Value::Null => "null",
@@ -61,17 +61,17 @@ impl Value<'_> {
 /// The values of a [`Shape`]'s fields; `None` where a field is missing.
 pub(super) type Fields<'a, const N: usize> = [Option<Value<'a>>; N];
 
-/// Reads the object in the value of a record, unwraps it where needed, and has it cleaned.
+/// Reads the object in the value of a record, unwraps it where needed, and passes it to `clean`.
 ///
-/// An object may stand in an array of one. That, or the object itself, may stand in base64, bare or
-/// as a JSON string, or in a JSON string as it is: one of these, once.
+/// An object may be the only element of an array. This array, or the object itself, may be encoded
+/// once: in base64, in base64 within a JSON string, or in a JSON string.
 pub(super) fn record<T, const N: usize>(
     value: Option<&[u8]>,
     shape: &Shape<N>,
     clean: impl Fn(&Fields<'_, N>) -> Result<T, Reject>,
 ) -> Result<T, Reject> {
     let bytes = value.ok_or_else(|| Reject::new(reason::TOMBSTONE, "the value is null"))?;
-    if bytes.len() > LARGEST {
+    if bytes.len() > RECORD_MAX_BYTES {
         return Err(Reject::new(reason::TOO_LARGE, format!("{} bytes", bytes.len())));
     }
     let mut fields = [const { None }; N];
@@ -79,7 +79,7 @@ pub(super) fn record<T, const N: usize>(
         Ok(None) => return clean(&fields),
         Ok(Some(text)) => match STANDARD.decode(text.as_bytes()) {
             Ok(inner) => inner,
-            // No JSON of an object is base64: it begins with a brace or a bracket.
+            // The JSON of an object is never base64, because it begins with a brace or a bracket.
             Err(_) => return quoted(&text, shape, clean),
         },
         Err(reject) if reject.reason == reason::INVALID_JSON => STANDARD
@@ -140,7 +140,7 @@ fn parse<'a, const N: usize>(
     strict(text, shape, fields)
 }
 
-/// Does the same for any text, with a parser.
+/// Does the same for any text, with serde_json's parser.
 pub(super) fn strict<'a, const N: usize>(
     text: &'a str,
     shape: &Shape<N>,
@@ -156,7 +156,7 @@ pub(super) fn strict<'a, const N: usize>(
     })
 }
 
-/// Stops the parser for a reason that is not one of its own.
+/// Stops the parser for a reason that it does not know.
 fn refuse<T, E: Error>(
     refused: &mut Option<Reject>,
     reason: Reason,
@@ -166,11 +166,12 @@ fn refuse<T, E: Error>(
     Err(E::custom(reason))
 }
 
-/// Reads the text from the outside: an object, an array of one object, or a string. Every other
-/// type is serde's error.
+/// Reads the outermost value: an object, an array of one object, or a string. Any other type is an
+/// error of serde.
 struct Outside<'s, 'a, const N: usize> {
     shape: &'s Shape<N>,
-    /// Written in place, because moving them from return to return costs more than reading them.
+    /// Written in place, because returning them through several functions costs more than reading
+    /// them.
     fields: &'s mut Fields<'a, N>,
     in_array: bool,
     refused: &'s mut Option<Reject>,
@@ -249,7 +250,7 @@ impl<'de, const N: usize> Visitor<'de> for Outside<'_, 'de, N> {
     }
 }
 
-/// A number from its text: serde_json's own floats can be off in the last bit.
+/// Returns the number in a text. serde_json's own floats can be wrong in the last bit.
 pub(super) fn decimal<'a>(json: &str) -> Value<'a> {
     match json.as_bytes() {
         [b'n', ..] => Value::Null,
@@ -267,24 +268,26 @@ pub(super) fn decimal<'a>(json: &str) -> Value<'a> {
 #[serde(transparent)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Reads a value that stands in `depth` objects and arrays, to its end.
+/// Reads a whole value that is nested in `depth` objects and arrays.
 struct Inside<'r> {
     depth: u32,
     refused: &'r mut Option<Reject>,
 }
 
 impl Inside<'_> {
-    /// Goes into an object or array that has just begun.
+    /// Enters an object or array that has just begun.
     fn enter<E: Error>(self) -> Result<Self, E> {
         match self.depth {
-            DEEPEST => {
-                refuse(self.refused, reason::NESTED_TOO_DEEPLY, format!("deeper than {DEEPEST}"))
-            }
+            NESTING_MAX => refuse(
+                self.refused,
+                reason::NESTED_TOO_DEEPLY,
+                format!("deeper than {NESTING_MAX}"),
+            ),
             depth => Ok(Inside { depth: depth + 1, ..self }),
         }
     }
 
-    /// The reader of one value here.
+    /// Returns a reader for one value at this depth.
     fn one(&mut self) -> Inside<'_> {
         Inside { depth: self.depth, refused: self.refused }
     }

@@ -1,17 +1,17 @@
-//! The usual object, read without a parser: the fields of its kind in their order, each a text, a
-//! number or null. It refuses everything else, which the strict reader then reads from the start.
+//! Reads the usual object without a parser: the fields of its kind in their order, each a text, a
+//! number or null. It refuses any other text; the strict reader then reads that from the start.
 
 use std::ops::Range;
 
 use super::json::{Fields, Shape, Value, decimal};
 
-/// Digits of an integer that always fit into 64 bits.
-const DIGITS: usize = 18;
+/// Most digits of an integer that fits into 64 bits whatever they are.
+const DIGITS_MAX: usize = 18;
 
 /// Puts the values of the object that `text` is into `fields`.
 ///
 /// Returns `None` for any text that is not the usual object; `fields` may hold some values then.
-/// An object that it reads has the same values for the strict reader.
+/// The strict reader returns the same values for an object that this one accepts.
 pub(super) fn object<'a, const N: usize>(
     text: &'a str,
     shape: &Shape<N>,
@@ -51,7 +51,7 @@ impl<'a> Cursor<'a> {
         &self.text.as_bytes()[self.at..]
     }
 
-    /// Passes over white space.
+    /// Skips white space.
     fn blanks(&mut self) {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.peek() {
             self.at += 1;
@@ -73,7 +73,7 @@ impl<'a> Cursor<'a> {
         found.then_some(())
     }
 
-    /// Takes the key `name`, if it comes next as it is.
+    /// Takes the key `name`, if it is next and has no escapes.
     fn key(&mut self, name: &str) -> bool {
         let name = name.as_bytes();
         let found = match self.rest() {
@@ -143,16 +143,17 @@ impl<'a> Cursor<'a> {
         if is_decimal {
             return Some(decimal(text));
         }
-        (whole.len() <= DIGITS).then_some(())?;
+        (whole.len() <= DIGITS_MAX).then_some(())?;
         text.parse().ok().map(Value::Integer)
     }
 }
 
 /// Returns the place of the first quotation mark, backslash or control character.
 ///
-/// Eight bytes are tested at once: in `byte ^ c` the byte `c` becomes 0, and only below 0, or below
-/// the least that is no control character, a subtraction sets the highest bit. It may also set
-/// that of a byte behind such a one, never that of a byte before.
+/// Eight bytes are tested at once. In `byte ^ c` the byte `c` becomes 0. A subtraction sets the
+/// highest bit of a byte only if the byte is less than the number that is subtracted: 1 for
+/// equality, 32 for control characters. A borrow may also set the bit of a byte behind such a one,
+/// but never of a byte before it, so the first byte found is right.
 fn special(bytes: &[u8]) -> Option<usize> {
     const ONES: u64 = u64::MAX / 255;
     let below = |word: u64, least: u8| word.wrapping_sub(ONES * u64::from(least)) & !word;
@@ -169,8 +170,8 @@ fn special(bytes: &[u8]) -> Option<usize> {
     Some(words.len() * 8 + found)
 }
 
-/// Returns the place of the quotation mark that ends a string, whose first escape `bytes` begins
-/// with.
+/// Returns the place of the quotation mark that ends a string. `bytes` begins with the string's
+/// first escape.
 fn closing(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
@@ -178,7 +179,7 @@ fn closing(bytes: &[u8]) -> Option<usize> {
         if bytes[at] == b'"' {
             return Some(at);
         }
-        // A backslash takes the byte behind it along.
+        // A backslash escapes the byte behind it.
         at += 2;
     }
 }

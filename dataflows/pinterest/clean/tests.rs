@@ -1,4 +1,4 @@
-//! Tables of cases: every column, every format, every kind of dirt, each with what becomes of it.
+//! Tables of cases: every column, every format, every kind of dirt, each with its result.
 
 mod columns;
 mod dates;
@@ -27,11 +27,11 @@ const PIN_TEXTS: [&str; 9] = [
     "category",
 ];
 
-/// A good pin that says nothing but its `ind`, 1.
+/// A good pin that has only its `ind`, 1.
 const BARE: &str = r#"{"index":1,"unique_id":null}"#;
 
-/// What becomes of column `name` in a record of `name`'s kind that has `fields` and what it needs
-/// besides.
+/// Returns the value of column `name` in a record of its kind, which has `fields` and the fields
+/// that are required.
 fn column(name: &str, fields: &str) -> Result<Value, Reject> {
     let record = |kind: &str| match fields.contains(kind) {
         true => format!(r#"{{"ind":1,{fields}}}"#),
@@ -57,7 +57,7 @@ fn text(text: &str) -> Value {
     Value::Text(text.into())
 }
 
-/// The reason and detail of a rejection.
+/// Returns the reason and the detail of a rejection.
 fn why<T>(result: Result<T, Reject>) -> Option<(String, String)> {
     result.err().map(|reject| (reject.reason.into_owned(), reject.detail))
 }

@@ -3,13 +3,13 @@
 use chrono::NaiveDate;
 use watershed::Timestamp;
 
-/// Whether `text` has nothing but Unicode `White_Space`, such as NBSP.
+/// Returns true if `text` has only Unicode `White_Space`, such as NBSP.
 pub(super) fn is_blank(text: &str) -> bool {
     text.chars().all(char::is_whitespace)
 }
 
-/// A whole number by `^\d+(\.\d+)?(\s*[kKmMbB])?$` in ASCII digits: `437`, `51k`, `1.5 M`. None if
-/// it is not whole or above `i64`.
+/// Returns the whole number in a text of the form `^\d+(\.\d+)?(\s*[kKmMbB])?$` in ASCII digits:
+/// `437`, `51k`, `1.5 M`. `None` if it is not whole or exceeds `i64`.
 pub(super) fn follower_count(text: &str) -> Option<i64> {
     let (number, zeros) = match text.as_bytes().last()?.to_ascii_lowercase() {
         b'k' => (text[..text.len() - 1].trim_end(), 3),
@@ -28,8 +28,8 @@ pub(super) fn follower_count(text: &str) -> Option<i64> {
     digits.try_fold(0i64, |n, digit| n.checked_mul(10)?.checked_add(digit))?.checked_mul(zeros)
 }
 
-/// The formats of a date. Digits stand for letters, every other byte for itself; the second may go
-/// on with a fraction and an offset.
+/// The formats of a date. A letter stands for a digit, any other byte for itself. A date in the
+/// second format may end with a fraction and an offset.
 const FORMATS: [&[u8]; 4] = [
     b"YYYY-MM-DD hh:mm:ss",
     b"YYYY-MM-DDThh:mm:ss",
@@ -37,8 +37,8 @@ const FORMATS: [&[u8]; 4] = [
     b"YYYY:MM:DD hh:mm:ss",
 ];
 
-/// The moment that `text` names, in UTC. None if it is in none of the formats, or its day or time
-/// of day does not exist.
+/// Returns the time that `text` denotes in UTC. `None` if it is in none of the formats, or its day
+/// or time of day does not exist.
 pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     let text = text.as_bytes();
     FORMATS.iter().find_map(|format| {
@@ -52,7 +52,7 @@ pub(crate) fn timestamp(text: &str) -> Option<Timestamp> {
     })
 }
 
-/// Year, month, day, hour, minute, second of `text`, which is as long as its `format`.
+/// Returns year, month, day, hour, minute and second of `text`, which is as long as its `format`.
 fn fields(format: &[u8], text: &[u8]) -> Option<[u32; 6]> {
     let mut fields = [0; 6];
     for (&expected, &found) in format.iter().zip(text) {
@@ -67,8 +67,8 @@ fn fields(format: &[u8], text: &[u8]) -> Option<[u32; 6]> {
     Some(fields)
 }
 
-/// Microseconds of `.` with 1 to 6 digits, or of nothing, before an offset that is UTC, or before
-/// the end.
+/// Returns the microseconds of the end of a date: an optional fraction, `.` with 1 to 6 digits, and
+/// an optional offset of UTC.
 fn fraction(tail: &[u8]) -> Option<i64> {
     let tail = [&b"Z"[..], b"+00:00", b"+0000"]
         .iter()

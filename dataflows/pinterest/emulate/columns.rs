@@ -1,4 +1,4 @@
-//! A row of MySQL as JSON: each value as the database shows it, with no digit more and none less.
+//! A row of MySQL as JSON: each value has exactly the digits that the database shows.
 
 use std::fmt::Write;
 
@@ -9,8 +9,10 @@ use serde_json::Value as Json;
 
 use super::dates::DateFormat;
 
-/// A row as an object of JSON, its columns in their order; otherwise the name of a column that
-/// holds bytes and no text.
+/// Returns a row as a JSON object with its columns in order.
+///
+/// # Errors
+/// The name of a column that holds bytes instead of text.
 pub(super) fn record(row: &Row, dates: DateFormat) -> Result<String, String> {
     let columns = row.columns_ref().iter().enumerate();
     let field = |(at, column): (usize, &Column)| {
@@ -26,7 +28,7 @@ pub(super) fn record(row: &Row, dates: DateFormat) -> Result<String, String> {
     Ok(format!("{{{}}}", columns.map(field).collect::<Result<Vec<_>, _>>()?.join(", ")))
 }
 
-/// A value as JSON; `None` for bytes that are no text.
+/// Returns a value as JSON; `None` for bytes that are no text.
 fn json(value: &Value, kind: ColumnType, dates: DateFormat) -> Option<String> {
     Some(match value {
         Value::NULL => "null".to_string(),
@@ -39,7 +41,7 @@ fn json(value: &Value, kind: ColumnType, dates: DateFormat) -> Option<String> {
         },
         Value::Int(n) => n.to_string(),
         Value::UInt(n) => n.to_string(),
-        // As a double it would have digits that nobody stored.
+        // A conversion to a double would add digits that were never stored.
         Value::Float(n) => serde_json::to_string(n).ok()?,
         Value::Double(n) => Json::from(*n).to_string(),
         Value::Date(year, month, day, hour, minute, second, micros) => {
@@ -73,13 +75,13 @@ fn fraction(micros: u32) -> String {
     text
 }
 
-/// The number that the bits of a BIT column make, of which there are 64 at most.
+/// Returns the value of a BIT column as a number. It has at most 64 bits.
 fn bits(bytes: &[u8]) -> Option<u64> {
     (bytes.len() <= 8).then(|| bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-/// A decimal number, which comes as its digits, as JSON: ZEROFILL has zeros before them that JSON
-/// has not.
+/// Returns a decimal number as JSON. The database sends its digits, and for ZEROFILL also leading
+/// zeros, which JSON does not allow.
 fn decimal(text: &str) -> String {
     let (sign, digits) = text.strip_prefix('-').map_or(("", text), |digits| ("-", digits));
     let shorter = digits.trim_start_matches('0');
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_float_has_the_digits_that_were_stored() {
+    fn a_float_keeps_the_digits_that_were_stored() {
         for (number, text) in [
             (-89.9787f32, "-89.9787"),
             (0.1, "0.1"),

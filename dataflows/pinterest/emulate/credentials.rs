@@ -1,5 +1,6 @@
-//! How to reach the database: by the URL of an argument, by a file of YAML or by the environment. A
-//! password is never an argument, because everyone on a machine can read those.
+//! The address and the credentials of the database: from the URL in an argument, from a file of
+//! YAML, or from the environment. A password is never an argument, because every user of a machine
+//! can read arguments.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +11,7 @@ use watershed::{Error, Result};
 
 use super::yaml;
 
-/// The prefix of the names of the file in the environment.
+/// The prefix of the environment variables. The file has the same names without it.
 const PREFIX: &str = "PINTEREST_DB_";
 
 /// The address of a database, and the user and password for it.
@@ -24,9 +25,10 @@ pub(super) struct Credentials {
 }
 
 impl Credentials {
-    /// Those for `mysql://user@host:port/database`. Parts that the URL lacks are HOST, USER,
-    /// PASSWORD, DATABASE and PORT of the file, or these names behind `PINTEREST_DB_` in the
-    /// environment; `PINTEREST_DB_CREDENTIALS` may name the file.
+    /// Returns the credentials for `mysql://user@host:port/database`. Parts that the URL lacks are
+    /// read from the file as HOST, USER, PASSWORD, DATABASE and PORT, or from the environment under
+    /// the same names with the prefix `PINTEREST_DB_`. `PINTEREST_DB_CREDENTIALS` may name the
+    /// file.
     pub(super) fn of(
         url: &str,
         file: Option<&Path>,
@@ -92,7 +94,7 @@ impl Credentials {
     }
 }
 
-/// The names and values of a file of YAML.
+/// Returns the names and values of a file of YAML.
 fn read(path: &Path) -> Result<Vec<(String, String)>> {
     let failed = || Error::config(format!("can't read the credentials in {}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|e| failed().because(e))?;

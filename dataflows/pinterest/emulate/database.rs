@@ -1,5 +1,5 @@
-//! The three tables in MySQL: rows by their offset, as the original reads them, and tables full of
-//! invented rows.
+//! The three tables in MySQL: reads rows by their offset, as the original does, and fills the
+//! tables with invented rows.
 
 use std::time::Duration;
 
@@ -24,11 +24,11 @@ const COLUMNS: [&str; 3] = [
     "ind BIGINT, first_name TEXT, last_name TEXT, age BIGINT, date_joined DATETIME",
 ];
 const THERE: &str = "SELECT table_name FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = ?";
-/// How long a server may take to let somebody in.
-const CONNECT: Duration = Duration::from_secs(10);
+/// Longest time to connect to a server and to log in.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const UNREACHED: &str = "Check host and port, and that a MySQL listens there.";
 /// Rows that are inserted by one statement.
-const INSERTED: usize = 200;
+const INSERT_ROWS: usize = 200;
 
 /// A database with the three tables.
 pub(super) struct Database {
@@ -40,7 +40,7 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Makes ready to reach a database.
+    /// Returns a pool of connections to a database, and its name for messages.
     fn reach(credentials: &Credentials) -> (Pool, String) {
         let Credentials { host, port, user, password, database } = credentials;
         let options = OptsBuilder::default()
@@ -54,7 +54,7 @@ impl Database {
         (Pool::new(options), format!("mysql://{user}@{host}:{port}/{database}"))
     }
 
-    /// Reaches a database and counts its rows.
+    /// Connects to a database and counts its rows.
     pub(super) async fn open(credentials: &Credentials, dates: Option<DateFormat>) -> Result<Self> {
         let (pool, name) = Self::reach(credentials);
         let mut database =
@@ -76,7 +76,8 @@ impl Database {
         Ok(database)
     }
 
-    /// Makes the three tables and fills them; `progress` is told how many rows each has.
+    /// Creates the three tables and fills them. `progress` is called with the number of rows that
+    /// each has so far.
     pub(super) async fn fill(
         credentials: &Credentials,
         rows: &[[Bytes; 3]],
@@ -98,7 +99,7 @@ impl Database {
             connection.query_drop(create).await.map_err(failed)?;
         }
         let mut done = 0;
-        for rows in rows.chunks(INSERTED) {
+        for rows in rows.chunks(INSERT_ROWS) {
             let mut transaction =
                 connection.start_transaction(TxOpts::default()).await.map_err(failed)?;
             for (kind, (table, columns)) in TABLES.into_iter().zip(COLUMNS).enumerate() {
@@ -126,12 +127,12 @@ impl Database {
         pool.disconnect().await.map_err(failed)
     }
 
-    /// How many rows each of the tables has at least.
+    /// Returns the number of rows of the shortest table.
     pub(super) fn count(&self) -> u64 {
         self.count
     }
 
-    /// The rows at an offset, as JSON.
+    /// Returns the rows at an offset, as JSON.
     pub(super) async fn row(&self, number: u64) -> Result<[Bytes; 3]> {
         let [pin, geo, user] = TABLES.map(|table| self.one(table, number));
         let (pin, geo, user) = futures::future::try_join3(pin, geo, user).await?;
@@ -164,11 +165,11 @@ impl Database {
 }
 
 async fn connect(pool: &Pool, name: &str) -> Result<Conn> {
-    match tokio::time::timeout(CONNECT, pool.get_conn()).await {
+    match tokio::time::timeout(CONNECT_TIMEOUT, pool.get_conn()).await {
         Ok(connected) => connected.map_err(|e| refused(name, e)),
         Err(_) => Err(Error::connect(format!(
             "can't ask {name}: no answer within {} seconds",
-            CONNECT.as_secs()
+            CONNECT_TIMEOUT.as_secs()
         ))
         .hint(UNREACHED)),
     }
@@ -179,7 +180,7 @@ fn refused(name: &str, cause: mysql_async::Error) -> Error {
     let said = match &cause {
         mysql_async::Error::Server(said) => said,
         mysql_async::Error::Io(_) => {
-            // The causes between say the same again.
+            // The causes between the first and the last repeat the same text.
             let causes = std::iter::successors(Some(&cause as &dyn std::error::Error), |cause| {
                 cause.source()
             });
@@ -199,9 +200,9 @@ fn refused(name: &str, cause: mysql_async::Error) -> Error {
     Error::config(message).because(said.message.clone()).hint(hint)
 }
 
-/// The field of a generated record that a column of a table has.
+/// Returns the field of a generated record that belongs in a column.
 fn value(record: &Json, column: &str) -> Value {
-    // A few senders call the number the other way round.
+    // A few senders use the other name for the number.
     let other = match column {
         "index" => "ind",
         "ind" => "index",

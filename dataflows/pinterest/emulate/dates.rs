@@ -1,4 +1,4 @@
-//! How a date is written on the wire: the five formats that are seen there.
+//! The five formats of dates in the original's records.
 
 use chrono::{DateTime, NaiveDateTime};
 use clap::ValueEnum;
@@ -24,8 +24,8 @@ pub(crate) enum DateFormat {
 }
 
 impl DateFormat {
-    /// Writes a date. Where a fraction of a second has no place in the format, one that has such is
-    /// written in ISO.
+    /// Writes a date. A date with a fraction of a second is written as ISO if the format has no
+    /// fractions.
     pub(crate) fn write(self, date: NaiveDateTime) -> String {
         let whole = date.and_utc().timestamp_subsec_micros() == 0;
         let format = match self {
@@ -40,7 +40,7 @@ impl DateFormat {
         date.format(format).to_string()
     }
 
-    /// Writes the dates of a record again; text that can't be read as a date is left.
+    /// Rewrites the dates of a record in this format. Text that is no date is not changed.
     pub(crate) fn rewrite(self, line: &mut String) {
         for field in FIELDS {
             let Some(from) = line.find(field).map(|at| at + field.len()) else { continue };
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_format_is_read_again_as_the_same_moment() {
+    fn a_date_in_any_format_is_read_as_the_same_time() {
         let line = r#"{"ind":7,"timestamp":"08/28/2020, 03:52:47","latitude":1.5}"#;
         for format in DateFormat::value_variants() {
             let mut written = line.to_string();

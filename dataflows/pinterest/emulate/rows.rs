@@ -1,4 +1,4 @@
-//! The three tables that rows are taken from, by number: those of one number are one event.
+//! The three tables that events are taken from. The rows with the same number are one event.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use super::database::Database;
 use super::dates::DateFormat;
 use crate::generate;
 
-/// The tables, and how their rows become JSON.
+/// The tables, generated or in a database.
 pub(super) enum Rows {
     /// Invented rows, as JSON.
     Generated(Vec<[Bytes; 3]>),
@@ -37,7 +37,7 @@ impl Rows {
         }
     }
 
-    /// How many rows each table has.
+    /// Returns the number of rows of each table.
     pub(super) fn count(&self) -> u64 {
         match self {
             Rows::Generated(rows) => rows.len() as u64,
@@ -45,7 +45,7 @@ impl Rows {
         }
     }
 
-    /// The pin, the geo and the user of a number below `count`.
+    /// Returns the pin, the geo and the user with a number below `count`.
     pub(super) async fn row(&self, number: u64) -> Result<[Bytes; 3]> {
         match self {
             Rows::Generated(rows) => {
@@ -57,7 +57,7 @@ impl Rows {
     }
 }
 
-/// Invents rows, the same for the same seed and number.
+/// Generates rows: always the same for the same seed and number.
 pub(super) fn invented(seed: u64, count: u64, dates: Option<DateFormat>) -> Vec<[Bytes; 3]> {
     let mut rows = Vec::new();
     generate::rows(seed, count, &mut |lines| {
@@ -70,7 +70,7 @@ pub(super) fn invented(seed: u64, count: u64, dates: Option<DateFormat>) -> Vec<
     rows
 }
 
-/// How to reach the database at `url`.
+/// Returns the credentials for the database at `url`.
 pub(super) fn credentials(url: &str, file: Option<&Path>) -> Result<Credentials> {
     Credentials::of(url, file, &|name| std::env::var(name).ok())
 }

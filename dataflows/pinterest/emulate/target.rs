@@ -1,4 +1,4 @@
-//! The place that records are sent to: a gateway, in one of its protocols, or the log behind one.
+//! The target of the records: a gateway, by one of its protocols, or a log, directly.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -11,18 +11,18 @@ use watershed::{Error, Result};
 
 use super::Style;
 
-/// How often a record is sent, at most.
-const TRIES: u32 = 6;
-/// How long to wait after the first failure; twice as long after each other.
-const PAUSE: Duration = Duration::from_millis(200);
-/// How long it may take until a gateway has said anything at all.
-const REACHED: Duration = Duration::from_secs(12);
-/// How long a log may take to close.
-const CLOSED: Duration = Duration::from_secs(60);
-/// The longest wait that a gateway may ask for.
-const LONGEST: Duration = Duration::from_secs(30);
+/// Most attempts to send a record.
+const ATTEMPTS_MAX: u32 = 6;
+/// Pause after the first failure; it doubles with each further one.
+const RETRY_PAUSE: Duration = Duration::from_millis(200);
+/// Longest time until the first response of a gateway.
+const REACH_TIMEOUT: Duration = Duration::from_secs(12);
+/// Longest time to close a log.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(60);
+/// Longest pause that a gateway may request.
+const RETRY_AFTER_MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// A place for records.
+/// A target for records.
 pub(super) enum Target {
     Http(Http),
     Log(Appending),
@@ -46,7 +46,7 @@ struct Failure {
 }
 
 impl Target {
-    /// Opens the place that `url` names.
+    /// Opens the target that `url` names.
     pub(super) fn open(url: &str, style: Style, context: &Context<'_>) -> Result<Self> {
         if !url.starts_with("http://") && !url.starts_with("https://") {
             return Ok(Target::Log(context.append_to(url)?));
@@ -73,14 +73,15 @@ impl Target {
         let client = client.map_err(|e| Error::internal("can't make requests").because(e))?;
         if token.is_some() && parsed.scheme() == "http" && !near(&parsed) {
             tracing::warn!(
-                "the token goes to {base} without encryption: whoever sees it on its way may send; give an https:// URL"
+                "the token goes to {base} without encryption, so others on the network can read and \
+                 use it; give an https:// URL"
             );
         }
         let (topics, streams) = (context.topics(), context.streams());
         Ok(Target::Http(Http { client, style, topics, streams, base, token }))
     }
 
-    /// Waits until a gateway says anything at all: one that is not there may be starting.
+    /// Waits until a gateway sends any response: while it can't be reached, it may be starting.
     pub(super) async fn reach(&self) -> Result<()> {
         let Target::Http(http) = self else { return Ok(()) };
         let failed = |why: &str| {
@@ -88,8 +89,8 @@ impl Target {
                 .hint("Check host and port, and that a gateway listens there: `pinterest gateway` is one.")
         };
         let said = async {
-            let mut pause = PAUSE;
-            for _ in 1..TRIES {
+            let mut pause = RETRY_PAUSE;
+            for _ in 1..ATTEMPTS_MAX {
                 if http.client.get(&http.base).send().await.is_ok() {
                     return Ok(());
                 }
@@ -98,18 +99,18 @@ impl Target {
             }
             http.client.get(&http.base).send().await.map(|_| ()).map_err(|e| failed(&chain(&e)))
         };
-        let late = |_| failed(&format!("no answer within {} seconds", REACHED.as_secs()));
-        tokio::time::timeout(REACHED, said).await.map_err(late)?
+        let late = |_| failed(&format!("no answer within {} seconds", REACH_TIMEOUT.as_secs()));
+        tokio::time::timeout(REACH_TIMEOUT, said).await.map_err(late)?
     }
 
-    /// Sends a record of a row until it is taken, or there is no hope.
+    /// Sends a record of a row until it is acknowledged, or another attempt is useless.
     pub(super) async fn post(&self, kind: usize, row: u64, line: Bytes) -> Result<(), String> {
-        let mut pause = PAUSE;
-        for _ in 1..TRIES {
+        let mut pause = RETRY_PAUSE;
+        for _ in 1..ATTEMPTS_MAX {
             match self.attempt(kind, row, &line).await {
                 Ok(()) => return Ok(()),
                 Err(Failure { again: Some(asked), .. }) => {
-                    tokio::time::sleep(asked.max(pause).min(LONGEST)).await
+                    tokio::time::sleep(asked.max(pause).min(RETRY_AFTER_MAX_WAIT)).await
                 }
                 Err(Failure { why, again: None }) => return Err(why),
             }
@@ -136,7 +137,7 @@ impl Target {
         }
     }
 
-    /// Ends when the log can take no more.
+    /// Waits until the log is broken: it can accept no more records.
     pub(super) async fn broken(&self) -> Error {
         match self {
             Target::Http(_) => std::future::pending().await,
@@ -144,10 +145,10 @@ impl Target {
         }
     }
 
-    /// Waits until all that was taken can be read.
+    /// Closes a log, so that all acknowledged records can be read.
     pub(super) async fn close(&self) -> Result<()> {
         let Target::Log(Appending { log, .. }) = self else { return Ok(()) };
-        close(&**log, CLOSED).await
+        close(&**log, CLOSE_TIMEOUT).await
     }
 }
 
@@ -182,7 +183,7 @@ impl Http {
     }
 
     async fn attempt(&self, kind: usize, row: u64, line: &Bytes) -> Result<(), Failure> {
-        // A gateway that is not there may be starting.
+        // A gateway that can't be reached may be starting.
         let lost = |e: reqwest::Error| Failure { why: chain(&e), again: Some(Duration::ZERO) };
         let response = self.request(kind, row, line).send().await.map_err(lost)?;
         let status = response.status();
@@ -191,7 +192,7 @@ impl Http {
             .get(header::RETRY_AFTER)
             .and_then(|after| after.to_str().ok()?.parse().ok());
         let body = response.text().await.map_err(lost)?;
-        // The REST Proxy says 200 and names the error of the record.
+        // The REST Proxy responds with 200, and with an error for the record in the body.
         let named = body.contains("\"error_code\":5");
         if status.is_success() && !named {
             return Ok(());
@@ -205,14 +206,14 @@ impl Http {
     }
 }
 
-/// True for a URL of this machine.
+/// Returns true for a URL of this machine.
 fn near(url: &Url) -> bool {
     let host = url.host_str().unwrap_or_default();
     let ip = host.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>();
     host == "localhost" || ip.is_ok_and(|ip| ip.is_loopback())
 }
 
-/// An error and its causes.
+/// Returns the texts of an error and its causes.
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))

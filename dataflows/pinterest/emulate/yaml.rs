@@ -1,12 +1,14 @@
-//! The names and values of a flat file of YAML, all of them as text: a password may be a number or
-//! a word that YAML knows.
+//! Reads the names and values of a flat file of YAML. All values are texts, because a password may
+//! look like a number or like a keyword of YAML.
 
 use std::collections::BTreeMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
-/// The names and values of the first document in `text`; otherwise the trouble, which tells nothing
-/// of the values. Nested values are passed over.
+/// Returns the names and values of the first document in `text`. Nested values are skipped.
+///
+/// # Errors
+/// A message that contains none of the values.
 pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     let mut pairs: Vec<(String, String)> = Vec::new();
     let (mut anchors, mut name, mut depth) = (BTreeMap::new(), None, 0);
@@ -54,12 +56,14 @@ pub(super) fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
     Ok(pairs)
 }
 
-/// The line itself is not shown: it may be the one with the password.
+/// Returns the message for a malformed line. It does not contain the line, which may hold the
+/// password.
 fn wrong(line: usize) -> String {
     format!("line {line} is no `NAME: value`")
 }
 
-/// A line that is wrong may be noticed only at the next one.
+/// Returns the message for a syntax error. The parser may find a malformed line only at the next
+/// one.
 fn scanned(line: usize) -> String {
     if line > 1 { format!("line {} or {line} is no `NAME: value`", line - 1) } else { wrong(line) }
 }

@@ -1,5 +1,5 @@
-//! Writes the three topics as Confluent's S3 sink does: immutable objects of some records, which
-//! appear all at once.
+//! Writes the three topics as Confluent's S3 sink does: as immutable objects of a few records each.
+//! All objects become visible at once.
 
 use std::fs;
 use std::io::{self, ErrorKind as Io, Write};
@@ -15,15 +15,16 @@ use watershed::{Error, Result};
 use super::draw::{Draw, Stream};
 use super::{KINDS, Options, Summary};
 
-/// Bytes a partition keeps in memory; an object that is larger grows in its file.
-const SPILL: usize = 256 << 10;
-/// Objects that are synced together, and by how many threads: syncing one is mostly waiting.
-const SYNCED: usize = 256;
+/// Bytes that a partition holds in memory. A larger object is written to its file in parts.
+const SPILL_BYTES: usize = 256 << 10;
+/// Objects that are synced together, and the number of threads for it. A sync mostly waits for the
+/// disk.
+const SYNC_FILES: usize = 256;
 const SYNCING: usize = 8;
 
-/// The topics of one archive, open for appending. They are written where no reader looks,
-/// `.<user>.partial` beside `topics`, and renamed when they are whole and synced: by one step, or
-/// by one a topic where `topics` is there already.
+/// The topics of one archive, open for appending. They are written to the folder `.<user>.partial`
+/// beside `topics`, which no reader opens, and renamed when they are complete and synced. This is
+/// one rename, or one for each topic if `topics` exists already.
 pub(super) struct Archive {
     to: PathBuf,
     names: [String; 3],
@@ -32,9 +33,9 @@ pub(super) struct Archive {
     records_per_object: u64,
     draw: Draw,
     written: Summary,
-    /// Objects that are written and perhaps not yet on the disk.
+    /// Objects that are written, but not synced.
     unsynced: Vec<PathBuf>,
-    /// Nobody else writes the archive until this is dropped, or the process dies.
+    /// Keeps others from writing the archive until it is dropped, or the process dies.
     _lock: WriterLock,
 }
 
@@ -50,8 +51,8 @@ struct Partition {
 }
 
 impl Archive {
-    /// Makes the folders of an archive that has no file yet. What an earlier one left that was
-    /// interrupted is taken away.
+    /// Creates the folders of an archive that has no file yet. Files that an interrupted process
+    /// left behind are removed.
     pub(super) fn create(options: &Options) -> Result<Self> {
         if !(1..=1000).contains(&options.partitions) {
             return Err(Error::usage(format!("can't write {} partitions", options.partitions))
@@ -99,8 +100,8 @@ impl Archive {
         Ok(archive)
     }
 
-    /// Appends one record, a line without its end, to a partition that is drawn: records of one
-    /// number part ways.
+    /// Appends one record, a line without its end, to a random partition. So the records of one
+    /// event may be in different partitions.
     pub(super) fn append(&mut self, kind: usize, line: &[u8]) -> Result<()> {
         let topic = &mut self.topics[kind];
         let drawn = self.draw.below(topic.len() as u64) as usize;
@@ -113,16 +114,16 @@ impl Archive {
         if partition.next - partition.first == self.records_per_object {
             self.written.objects += 1;
             self.unsynced.push(partition.close()?);
-            if self.unsynced.len() >= SYNCED {
+            if self.unsynced.len() >= SYNC_FILES {
                 sync(&mem::take(&mut self.unsynced))?;
             }
-        } else if partition.buffer.len() >= SPILL {
+        } else if partition.buffer.len() >= SPILL_BYTES {
             partition.spill()?;
         }
         Ok(())
     }
 
-    /// Closes the last objects, and shows the archive.
+    /// Closes the last objects, and makes the archive visible.
     pub(super) fn finish(mut self) -> Result<Summary> {
         for partition in self.topics.iter_mut().flatten() {
             if partition.next > partition.first {
@@ -158,7 +159,7 @@ impl Archive {
 
 impl Drop for Archive {
     fn drop(&mut self) {
-        // Makes room after a failure; what can't be removed now is by the next one.
+        // After a failure this frees space. The next `create` removes any files that are left.
         let _ = remove(&self.partial);
     }
 }
@@ -168,8 +169,8 @@ impl Partition {
         ObjectName::new(self.number, self.first).print(&self.topic)
     }
 
-    /// Moves what is in memory to the object's file, which is open only for that long: there may be
-    /// thousands.
+    /// Moves the bytes in memory to the object's file, and closes the file: thousands of open files
+    /// would exceed the system's limit.
     fn spill(&mut self) -> Result<PathBuf> {
         let path = self.folder.join(self.name());
         let file = fs::File::options().create(true).append(true).open(&path);
@@ -185,7 +186,7 @@ impl Partition {
     }
 }
 
-/// Brings files and folders to the disk.
+/// Syncs files and folders.
 fn sync(paths: &[PathBuf]) -> Result<()> {
     let sync = |path: &PathBuf| disk::sync(path).map_err(|e| unwritable(path, e));
     thread::scope(|scope| {
@@ -205,7 +206,7 @@ fn sync(paths: &[PathBuf]) -> Result<()> {
     })
 }
 
-/// Removes a folder; it need not be there.
+/// Removes a folder, if it exists.
 fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
         Err(e) if e.kind() != Io::NotFound => Err(e),
@@ -213,8 +214,7 @@ fn remove(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Removes a folder that holds only folders; it need not be there. A file in it is an error, and
-/// stays.
+/// Removes a folder that holds only folders, if it exists. A file in it is an error, and is kept.
 fn remove_folders(folder: &Path) -> io::Result<()> {
     let entries = match fs::read_dir(folder) {
         Err(e) if e.kind() == Io::NotFound => return Ok(()),
@@ -226,7 +226,7 @@ fn remove_folders(folder: &Path) -> io::Result<()> {
     fs::remove_dir(folder)
 }
 
-/// Whether there is a file, however deep; a folder that isn't there holds none.
+/// Returns true if there is a file in the folder, at any depth. A missing folder holds no file.
 fn holds_a_file(folder: &Path) -> io::Result<bool> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,

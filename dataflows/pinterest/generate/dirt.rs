@@ -111,26 +111,26 @@ const DIRT: [Dirt; 72] = [
     Line(lines::no_kind),
 ];
 
-/// Dirty events from one line of more than 1 MiB to the next, and the first that has one: more
-/// would swell the archive.
-const HUGE_EVERY: u64 = 5_000;
+/// Dirty events from one line of more than 1 MiB to the next, and before the first one. More such
+/// lines would make the archive too large.
+const HUGE_EVERY_EVENTS: u64 = 5_000;
 const HUGE_FIRST: u64 = 100;
 
-/// How many events later a repeated record comes at most.
-const LATEST: u64 = 5_000;
+/// Most events between a record and its repetition.
+const DELAY_MAX_EVENTS: u64 = 5_000;
 
 /// Sends events to the archive and holds back the records that come later.
 pub(super) struct Sender {
     dirt: f64,
     draw: Draw,
     dirty: u64,
-    /// By the event they come after, and how many were held back before.
+    /// Keyed by the event they come after, and by the number of records that were held back before.
     late: BTreeMap<(u64, u64), (usize, Vec<u8>)>,
     held: u64,
 }
 
 impl Sender {
-    /// A sender that makes the fraction `dirt` of the events dirty.
+    /// Returns a sender that makes the fraction `dirt` of the events dirty.
     pub(super) fn new(seed: u64, dirt: f64) -> Self {
         Sender {
             dirt,
@@ -141,7 +141,7 @@ impl Sender {
         }
     }
 
-    /// Sends event number `ind`, then what is due after it.
+    /// Sends event number `ind`, then the held records that are due after it.
     pub(super) fn send(
         &mut self,
         ind: u64,
@@ -158,14 +158,14 @@ impl Sender {
         self.deliver(ind, archive)
     }
 
-    /// Sends what was held back, and returns the number of dirty events.
+    /// Sends all held records, and returns the number of dirty events.
     pub(super) fn finish(mut self, archive: &mut Archive) -> Result<u64> {
         self.deliver(u64::MAX, archive)?;
         Ok(self.dirty)
     }
 
     fn spoil(&mut self, ind: u64, lines: &[Vec<u8>; 3], archive: &mut Archive) -> Result<()> {
-        let dirt = match self.dirty % HUGE_EVERY {
+        let dirt = match self.dirty % HUGE_EVERY_EVENTS {
             HUGE_FIRST => Line(huge),
             _ => DIRT[(self.dirty % DIRT.len() as u64) as usize],
         };
@@ -187,7 +187,7 @@ impl Sender {
         };
         let repeats = matches!(dirt, Duplicate | Correction | Reversal);
         if !repeats && self.draw.one_in(2) {
-            // Nothing good went before: the event has no record of this kind, or only this one.
+            // No good record precedes it: the event has no other record of this kind.
             return archive.append(kind, &spoilt);
         }
         archive.append(kind, line)?;
@@ -221,7 +221,7 @@ impl Sender {
 
     /// Holds a record back, half of them for a short while, and returns the event it comes after.
     fn hold(&mut self, ind: u64, kind: usize, line: Vec<u8>) -> u64 {
-        let longest = if self.draw.one_in(2) { 20 } else { LATEST };
+        let longest = if self.draw.one_in(2) { 20 } else { DELAY_MAX_EVENTS };
         let due = ind + self.draw.below(longest);
         self.late.insert((due, self.held), (kind, line));
         self.held += 1;

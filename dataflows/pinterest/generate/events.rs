@@ -8,27 +8,27 @@ use super::names::{DRIFTER, FIRST, LAST, SHOPS};
 use super::texts::{ADJECTIVES, CATEGORIES, EXTRAS, FOREIGN, RUSSIAN, SENTENCES, TAGS, TAILS};
 use super::{GEO, PIN, USER};
 
-/// Follower counts are levels, hundredths of a power of ten: integers draw the same on every
-/// machine. This one is 15M.
-const LEVELS: u64 = 718;
-/// The level of 91k, where the drifting poster starts.
-const DRIFTING: u64 = 496;
+/// The greatest level of follower counts. A level is a hundredth of a power of ten, as an integer,
+/// because integers are drawn the same on every machine. This one is 15M.
+const LEVEL_MAX: u64 = 718;
+/// The level of 91k, which is the first follower count of the drifting poster.
+const DRIFTING_LEVEL: u64 = 496;
 /// Bytes of a description before its `…`; more would not fit in 180 characters.
-const DESCRIPTION: usize = 176;
+const DESCRIPTION_BYTES: usize = 176;
 
 /// Posts are made from 2017-10-09 to 2022-11-01, users join from 2015-10-01 to 2017-12-01; seconds
 /// since 1970.
 const POSTED: [i64; 2] = [1_507_507_200, 1_667_260_800];
 const JOINED: [i64; 2] = [1_443_657_600, 1_512_086_400];
 
-/// What is left of a story pin that can't be read: its errors occur together.
+/// The fields of a story pin that could not be read: its errors occur together.
 const BROKEN: &str = concat!(
     r#"","title":"No Title Data Available","description":"No description available Story format","poster_name":"User Info Error","#,
     r#""follower_count":"User Info Error","tag_list":"N,o, ,T,a,g,s, ,A,v,a,i,l,a,b,l,e","#,
     r#""is_image_or_video":"multi-video(story page format)","image_src":"Image src error.","downloaded":0"#,
 );
 
-/// Everything there is to be drawn from.
+/// The users and posters to draw from.
 pub(super) struct World {
     seed: u64,
     events: u64,
@@ -36,7 +36,7 @@ pub(super) struct World {
     posters: u64,
 }
 
-/// A user, the same for all the events it has.
+/// A user, the same in all events of that user.
 struct Person {
     first: &'static str,
     last: &'static str,
@@ -45,7 +45,7 @@ struct Person {
 }
 
 impl World {
-    /// About nine events a user, three a poster.
+    /// Returns a world with about nine events a user, and three a poster.
     pub(super) fn new(seed: u64, events: u64) -> Self {
         World { seed, events, people: events / 9 + 1, posters: events / 3 + 1 }
     }
@@ -54,7 +54,7 @@ impl World {
     pub(super) fn event(&self, ind: u64, draw: &mut Draw, lines: &mut [Vec<u8>; 3]) {
         let person = self.person(draw.below(self.people));
         let rank = self.rank(person.age, draw);
-        // A few senders call the number the other way round.
+        // A few senders use the other name for the number.
         let (pin, other) = if draw.one_in(16) { ("ind", "index") } else { ("index", "ind") };
         for (line, name) in lines.iter_mut().zip([pin, other, other]) {
             line.clear();
@@ -86,16 +86,16 @@ impl World {
             0..4 => self.posters - 1,
             4 | 5 => self.drifter(),
             _ => {
-                let level = (60 + 6000 / age + noise + luck).min(LEVELS - 1);
-                let share = self.posters / LEVELS + 1;
-                ((LEVELS - 1 - level) * self.posters / LEVELS + draw.below(share))
+                let level = (60 + 6000 / age + noise + luck).min(LEVEL_MAX - 1);
+                let share = self.posters / LEVEL_MAX + 1;
+                ((LEVEL_MAX - 1 - level) * self.posters / LEVEL_MAX + draw.below(share))
                     .min(self.posters - 1)
             }
         }
     }
 
     fn drifter(&self) -> u64 {
-        (LEVELS - 1 - DRIFTING) * self.posters / LEVELS
+        (LEVEL_MAX - 1 - DRIFTING_LEVEL) * self.posters / LEVEL_MAX
     }
 
     fn pin(&self, ind: u64, rank: u64, draw: &mut Draw, line: &mut Vec<u8>) {
@@ -159,7 +159,7 @@ impl World {
     }
 
     fn followers(&self, ind: u64, rank: u64, line: &mut Vec<u8>) {
-        let count = match LEVELS - 1 - rank * LEVELS / self.posters {
+        let count = match LEVEL_MAX - 1 - rank * LEVEL_MAX / self.posters {
             _ if rank == self.drifter() => 91_000 + 4_000 * ind / self.events,
             0..5 => 0,
             level => power(level),
@@ -173,8 +173,8 @@ impl World {
         put(line, &[unit]);
     }
 
-    /// Half of the events are where the popularity of the poster says, which gives A-countries to
-    /// the most popular.
+    /// Writes the geo. In half of the events the country depends on the popularity of the poster:
+    /// the most popular are in the first countries of the alphabet.
     fn geo(&self, rank: u64, draw: &mut Draw, line: &mut Vec<u8>) {
         let countries = COUNTRIES.len() as u64;
         let near = (u128::from(rank) * u128::from(countries) / u128::from(self.posters)) as u64
@@ -224,8 +224,8 @@ fn title(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
     }
 }
 
-/// Writes nothing but "no data", or some sentences, mostly cut after a word with `…` and a blank
-/// that doesn't break.
+/// Writes the text for no data, or some sentences. These are mostly cut after a word, and end with
+/// `…` and a no-break space.
 fn description(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
     match draw.below(200) {
         0..4 => return put(line, &["No description available"]),
@@ -235,7 +235,7 @@ fn description(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
     let start = line.len();
     let cut = !draw.one_in(10);
     if draw.one_in(40) {
-        while line.len() < start + DESCRIPTION {
+        while line.len() < start + DESCRIPTION_BYTES {
             put(line, &[draw.of(&RUSSIAN), " "]);
         }
     } else {
@@ -249,13 +249,15 @@ fn description(thing: &str, draw: &mut Draw, line: &mut Vec<u8>) {
                 draw.of(&SENTENCES),
             ],
         );
-        while cut && line.len() < start + DESCRIPTION {
+        while cut && line.len() < start + DESCRIPTION_BYTES {
             put(line, &[" ", draw.of(&SENTENCES)]);
         }
     }
-    if line.len() > start + DESCRIPTION {
-        let word =
-            line[start..start + DESCRIPTION].iter().rposition(|&byte| byte == b' ').unwrap_or(0);
+    if line.len() > start + DESCRIPTION_BYTES {
+        let word = line[start..start + DESCRIPTION_BYTES]
+            .iter()
+            .rposition(|&byte| byte == b' ')
+            .unwrap_or(0);
         line.truncate(start + word);
         put(line, &["…\u{a0}"]);
     }
@@ -296,7 +298,7 @@ fn uuid(line: &mut Vec<u8>, draw: &mut Draw) {
     hex(line, low, 12);
 }
 
-/// Writes one of the five formats, mostly that of the archive.
+/// Writes a date in one of the five formats, mostly in that of the original archive.
 fn date(line: &mut Vec<u8>, seconds: i64, draw: &mut Draw) {
     let at = DateTime::from_timestamp(seconds, 0).unwrap_or_default();
     let (year, month, day) = (at.year().unsigned_abs(), at.month(), at.day());
@@ -333,7 +335,7 @@ fn moment([from, to]: [i64; 2], draw: &mut Draw) -> i64 {
     from + draw.below(from.abs_diff(to)) as i64
 }
 
-/// 10^(level / 100), between tenths by straight lines.
+/// Returns 10^(level / 100), with linear interpolation between tenths of the exponent.
 fn power(level: u64) -> u64 {
     const TENTHS: [u64; 11] = [100, 126, 158, 200, 251, 316, 398, 501, 631, 794, 1000];
     let (tenth, part) = ((level / 10 % 10) as usize, level % 10);

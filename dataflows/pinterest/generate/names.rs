@@ -51,7 +51,7 @@ pub(super) const LAST: [&str; 231] = [
     "Yates", "York", "Young", "Zamora", "Ziegler", "Zimmerman",
 ];
 
-/// What posters call what they do.
+/// Endings of posters' names.
 pub(super) const SHOPS: [&str; 16] = [
     "Handmade",
     "Studio",

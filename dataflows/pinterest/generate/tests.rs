@@ -1,5 +1,5 @@
-//! What the archive promises: the same bytes, the layout, the shapes of real records, and dirt of
-//! every kind.
+//! Promises of a generated archive: the same bytes, the layout, the shapes of real records, and
+//! dirt of every kind.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
@@ -53,14 +53,14 @@ impl Sample {
         objects
     }
 
-    /// The lines of one kind, in no order of time.
+    /// Returns the lines of one kind, in the order of partitions and offsets.
     fn lines(&self, kind: usize) -> Vec<Vec<u8>> {
         let of_kind = format!("topics/demo.{}/", KINDS[kind]);
         let objects = self.objects().into_iter().filter(|(path, _)| path.starts_with(&of_kind));
         objects.flat_map(|(_, bytes)| lines(&bytes)).collect()
     }
 
-    /// The records of one kind by their number.
+    /// Returns the records of one kind by their number.
     fn records(&self, kind: usize) -> BTreeMap<u64, Value> {
         let values = self
             .lines(kind)
@@ -97,7 +97,7 @@ fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value[field].as_str().unwrap()
 }
 
-/// What a well-made follower count says.
+/// Returns the number in a valid follower count.
 fn followers(pin: &Value) -> Option<u64> {
     let count = text(pin, "follower_count");
     let (digits, unit) =
@@ -256,7 +256,7 @@ fn pins_look_like_real_ones() {
 }
 
 #[test]
-fn followers_fall_with_age_and_the_popular_begin_with_a() {
+fn followers_decrease_with_age_and_the_most_popular_begin_with_a() {
     let sample = Sample::clean(11_154);
     let [pins, geos, users] = [PIN, GEO, USER].map(|kind| sample.records(kind));
     let mut by_age = [const { Vec::new() }; 4];
@@ -350,7 +350,7 @@ fn dates_come_in_every_format() {
 }
 
 #[test]
-fn an_archive_that_holds_records_is_left_alone() {
+fn an_archive_with_records_is_not_overwritten() {
     let sample = Sample::clean(10);
     let before = sample.objects();
     let options =

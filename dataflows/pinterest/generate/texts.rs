@@ -1,16 +1,17 @@
-//! What pins say, already escaped as JSON text.
+//! Texts of pins, already escaped as JSON.
 
-/// Tags of a category: a prime, so that every stride visits different ones.
+/// Number of tags of a category. It is a prime, so that a walk with any stride visits different
+/// tags.
 pub(super) const TAGS: u64 = 13;
 
-/// What a category talks about.
+/// The subjects and tags of a category.
 pub(super) struct Category {
     pub(super) name: &'static str,
     pub(super) things: [&'static str; 8],
     pub(super) tags: [&'static str; TAGS as usize],
 }
 
-/// What titles call things.
+/// Adjectives in titles.
 pub(super) const ADJECTIVES: [&str; 16] = [
     "Easy",
     "Cosy",
@@ -30,7 +31,7 @@ pub(super) const ADJECTIVES: [&str; 16] = [
     "Brilliant",
 ];
 
-/// How titles go on.
+/// Second parts of titles.
 pub(super) const TAILS: [&str; 16] = [
     "You Will Want To Try This Weekend",
     "For Beginners",
@@ -50,7 +51,7 @@ pub(super) const TAILS: [&str; 16] = [
     "Everyone Is Talking About This Year",
 ];
 
-/// What some titles end with.
+/// Endings of some titles.
 pub(super) const EXTRAS: [&str; 10] =
     ["🎄", "✨✨", "❤️", "😍", "🎨🖌️", "🔥", "🌿", "— part 2", "| 2021", "👉 see more"];
 
@@ -65,7 +66,7 @@ pub(super) const FOREIGN: [&str; 7] = [
     "手作りのアイデア集",
 ];
 
-/// What descriptions are made of.
+/// Sentences of descriptions.
 pub(super) const SENTENCES: [&str; 16] = [
     "Here is a list of our favourites, with photographs and a short note on each.",
     "All you need are a few things you have at home and a free afternoon.",
@@ -85,7 +86,7 @@ pub(super) const SENTENCES: [&str; 16] = [
     "Find out how we did it and what we would change the next time.",
 ];
 
-/// What some descriptions are made of.
+/// Sentences of some descriptions, in Russian.
 pub(super) const RUSSIAN: [&str; 4] = [
     "Простые и красивые идеи для всей семьи.",
     "Сохраните, чтобы не потерять!",

@@ -1,4 +1,4 @@
-//! Rows and their columns agree, and rows are told apart exactly.
+//! Rows and their columns agree, and the comparison of rows is exact.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};

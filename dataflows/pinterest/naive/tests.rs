@@ -1,4 +1,4 @@
-//! The batch program is right about few records.
+//! The batch program has the right answers for a few records.
 
 use watershed::Secret;
 use watershed::connect::Source;
@@ -10,7 +10,7 @@ use crate::questions::QUESTIONS;
 
 type Sources = [(&'static str, Vec<Box<dyn Source>>); 3];
 
-/// A source of records in partition 0, or in those given.
+/// Returns a source of records in partition 0, or in the partitions given.
 fn log(records: &[(u32, &str)]) -> Box<dyn Source> {
     let log = MemoryLog::default();
     for (partition, value) in records {
@@ -66,7 +66,7 @@ fn five() -> Sources {
 }
 
 #[test]
-fn naive_answers_are_those_worked_out_by_hand() {
+fn naive_answers_equal_those_computed_by_hand() {
     let found = views(&five(), &Bounds::default());
     let expected: [&[&str]; 10] = [
         &["France | art | 2", "Gabon | quotes | 1"],

@@ -1,9 +1,9 @@
-//! What each column makes of the values it may have.
+//! Each column with the values that it may have.
 
 use super::*;
 
 #[test]
-fn a_whole_record_of_each_kind_becomes_its_row() {
+fn a_complete_record_of_each_kind_becomes_its_row() {
     let record = r#"{"index": 7528, "unique_id": "fbe53c66-3442-4773-b19e-d3ec6f54dddf", "title": "No Title Data Available",
         "description": "Цвет \ud83c\udfa8 of  the\nyear…\u00a0", "poster_name": "Of Life & Lisa | Lifestyle Blog ", "follower_count": "124k",
         "tag_list": "a, b,c", "is_image_or_video": "multi-video(story page format)", "image_src": "https://i.pinimg.com/x.jpg",
@@ -58,7 +58,7 @@ fn a_good_ind_with_all_else_null_is_a_good_record() {
 }
 
 #[test]
-fn no_relevant_data_is_null_in_its_own_column_only() {
+fn a_text_for_no_data_is_null_in_its_own_column_only() {
     let no_data = [
         ("title", "No Title Data Available"),
         ("description", "No description available"),

@@ -1,4 +1,4 @@
-//! What is no record at all, what can be unwrapped, and which of two reasons is given.
+//! Values that are no record, values that can be unwrapped, and the first of two reasons.
 
 use super::*;
 
@@ -49,7 +49,7 @@ fn a_record_belongs_to_the_topic_of_its_field() {
 }
 
 #[test]
-fn ind_is_an_integer_and_goes_before_index() {
+fn ind_is_an_integer_and_takes_precedence_over_index() {
     let good = [
         (r#""ind":7"#, 7),
         (r#""index":7"#, 7),
@@ -225,7 +225,7 @@ fn a_record_has_at_most_a_mebibyte() {
 }
 
 #[test]
-fn many_unknown_keys_take_no_quadratic_time() {
+fn many_unknown_keys_take_linear_time() {
     let keys: String = (0..80_000).map(|i| format!(r#","{i}":0"#)).collect();
     assert_eq!(of_pin(&format!(r#"{}{keys}}}"#, &BARE[..BARE.len() - 1])), None);
 }
@@ -272,7 +272,7 @@ fn bytes_that_are_no_json_object_are_dead_letters() {
 }
 
 #[test]
-fn the_kind_goes_before_the_ind_and_the_ind_before_the_columns() {
+fn a_record_fails_by_its_kind_then_its_ind_then_its_columns() {
     let cases = [
         (r#"{"index":"x","title":1}"#, reason::ANOTHER_KIND),
         (r#"{"index":"x","title":1,"unique_id":2}"#, reason::BAD_IND),

@@ -1,5 +1,4 @@
-//! Laws of cleaning on generated records: it never panics, and nothing but what the rules name
-//! changes a row.
+//! Laws of cleaning on generated records: it never panics, and a row changes only by the rules.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -115,7 +114,7 @@ fn a_record() -> impl Strategy<Value = Map<String, Value>> {
     prop_oneof![a_pin(), a_geo(), a_user()]
 }
 
-/// What every kind makes of `bytes`, for comparison.
+/// Returns the result of `bytes` as each kind of record, for comparison.
 type All = (Result<(i64, Pin), Reject>, Result<(i64, Geo), Reject>, Result<(i64, User), Reject>);
 
 fn all(bytes: &[u8]) -> All {

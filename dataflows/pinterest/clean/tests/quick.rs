@@ -127,7 +127,7 @@ fn the_usual_record_needs_no_parser() {
 }
 
 #[test]
-fn numbers_that_could_be_read_otherwise_are_left_to_the_parser() {
+fn numbers_with_two_readings_are_left_to_the_parser() {
     for number in ["-0", "01", "1.0", "1e5", "9223372036854775807", "-", "+1"] {
         assert!(!is_taken(&format!("{{\"index\":{number},\"unique_id\":null}}"), &PIN), "{number}");
     }

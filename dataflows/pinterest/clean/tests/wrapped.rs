@@ -64,7 +64,7 @@ fn an_object_is_unwrapped_once_from_an_array_or_base64() {
 }
 
 #[test]
-fn a_string_that_holds_the_json_of_an_object_is_unwrapped_once() {
+fn a_string_with_the_json_of_an_object_is_unwrapped_once() {
     let row = pin(Some(BARE.as_bytes()));
     let string = |text: &str| serde_json::to_string(text).unwrap();
     let escaped: String = BARE.bytes().map(|byte| format!("\\u{byte:04x}")).collect();

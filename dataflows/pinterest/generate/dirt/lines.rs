@@ -1,5 +1,4 @@
-//! Spoils one line; what comes back is one line too. Each function reads the compact JSON of an
-//! event.
+//! Spoils one line, and returns one line. Each function reads the compact JSON of an event.
 
 use std::ops::Range;
 
@@ -53,7 +52,7 @@ pub(super) fn base64_twice(line: &[u8]) -> Vec<u8> {
     text_of_base64(&base64(line))
 }
 
-/// What a proxy answers when it has nothing to say.
+/// The error page of a proxy.
 pub(super) fn no_json(_: &[u8]) -> Vec<u8> {
     b"<html><body>502 Bad Gateway</body></html>".to_vec()
 }
@@ -94,14 +93,14 @@ pub(super) fn no_number(line: &[u8]) -> Vec<u8> {
     [b"{", &line[first..]].concat()
 }
 
-/// Both names of the number, of which `ind` counts unless it is null: a good record.
+/// Both names of the number. It is a good record: `ind` counts, unless it is null.
 pub(super) fn both_names(line: &[u8]) -> Vec<u8> {
     let other: &[u8] =
         if line.starts_with(b"{\"ind\"") { b"{\"index\":-1," } else { b"{\"ind\":null," };
     [other, &line[1..]].concat()
 }
 
-/// Only the number: no field says which kind it is.
+/// Only the number: no field identifies the kind.
 pub(super) fn no_kind(line: &[u8]) -> Vec<u8> {
     let first = fields(line).next().map_or(0, |(_, value)| value.end);
     [&line[..first], b"}"].concat()
@@ -119,7 +118,7 @@ pub(super) fn deep(line: &[u8]) -> Vec<u8> {
     [&line[..line.len() - 1], more.as_bytes()].concat()
 }
 
-/// A byte in a text which UTF-8 never has.
+/// A text with a byte that UTF-8 never has.
 pub(super) fn no_utf8(line: &[u8]) -> Vec<u8> {
     let text = line.windows(2).position(|bytes| bytes == b":\"").unwrap_or(0) + 2;
     [&line[..text], b"\xff", &line[text..]].concat()
@@ -136,10 +135,10 @@ pub(super) fn huge(line: &[u8]) -> Vec<u8> {
     [&line[..line.len() - 1], more.as_bytes()].concat()
 }
 
-/// The name of the field that stands first, `ind` or `index`.
+/// Names the first field, `ind` or `index`, in [`edited`].
 const NUMBER: &str = "";
 
-/// The line with another value in one field, the first if the name is empty.
+/// Returns the line with another value in one field: the first field if the name is empty.
 pub(super) fn edited(line: &[u8], name: &str, value: &str) -> Vec<u8> {
     let quoted = format!("\"{name}\"");
     let field = fields(line).find(|(field, _)| name.is_empty() || *field == quoted.as_bytes());
@@ -149,8 +148,8 @@ pub(super) fn edited(line: &[u8], name: &str, value: &str) -> Vec<u8> {
     )
 }
 
-/// The fields of a compact object of texts and numbers: each name with its quotes, and where its
-/// value is.
+/// Returns the fields of a compact object of texts and numbers: each name with its quotes, and the
+/// range of its value.
 fn fields(line: &[u8]) -> impl Iterator<Item = (&[u8], Range<usize>)> {
     let mut at = 1;
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Every kind of dirt is in the archive, and it leaves every line one line.
+//! Every kind of dirt is in the archive, and each record remains one line.
 
 use std::collections::HashMap;
 
@@ -38,7 +38,7 @@ fn json(line: &[u8]) -> Option<Value> {
     serde_json::from_slice(line).ok()
 }
 
-/// The JSON in base64, bare or as text.
+/// Returns the JSON in base64, bare or within a JSON string.
 fn decoded(line: &[u8]) -> Option<Vec<u8>> {
     let text = json(line).and_then(|value| value.as_str().map(|text| text.as_bytes().to_vec()));
     BASE64_STANDARD.decode(text.as_deref().unwrap_or(line)).ok().filter(|bytes| bytes.len() > 3)
@@ -151,7 +151,7 @@ fn every_kind_of_dirt_occurs() {
 }
 
 #[test]
-fn records_repeat_in_and_against_the_order_of_the_log() {
+fn records_repeat_with_later_and_with_earlier_offsets() {
     let [pins, ..] = dirty_topics(0.6);
     // Its partition, whether it is a correction, and its bytes.
     type Seen<'a> = (u32, bool, &'a [u8]);
