@@ -1,8 +1,8 @@
-//! The library's advice in the words of a command line: with the options that follow it.
+//! The library's advice, worded for a command line: it names the options to use.
 
 use crate::error::{Advice, Error};
 
-/// Returns the message of `error`, with the options of the commands in its advice.
+/// Returns the message of `error`. Its advice names options of the commands.
 pub(super) fn described(error: &Error) -> String {
     error.described(|advice| match advice {
         Advice::BeginAnew => "To begin anew, give another --state and --lake.",

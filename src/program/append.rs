@@ -16,20 +16,20 @@ use crate::connectors::kinesis::Kinesis;
 use crate::error::{Error, Result};
 use crate::gateway::{Append, Refusal};
 
-/// The topics of a program in a log, ready for appending.
+/// The topics of a program in a log that is open for appending.
 pub struct Appending {
-    /// The log, which must be closed in the end: see [`gateway::close`](crate::gateway::close).
+    /// The log. Close it in the end with [`gateway::close`](crate::gateway::close).
     pub log: Arc<dyn Append>,
     /// The names of the program's topics there, in the order of [`Program::reads`].
     ///
     /// [`Program::reads`]: super::Program::reads
     pub topics: Vec<String>,
-    /// True if a record needs a key there, as in Kinesis.
+    /// True if each record needs a key, as in Kinesis.
     pub keyed: bool,
 }
 
 impl Appending {
-    /// Opens the log at `url`, and creates the topics that are not there.
+    /// Opens the log at `url`, and creates missing topics.
     pub(super) fn open(url: &str, names: &Names, options: OpenOptions) -> Result<Self> {
         let log = open(url, options.object_interval)?;
         let topics = names.at(url);
@@ -41,7 +41,7 @@ impl Appending {
 /// The options of a log that is opened for appending.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct OpenOptions {
-    /// How long records are gathered for an object of an archive.
+    /// Time for which records are collected for an object of an archive.
     pub(super) object_interval: Duration,
     /// Partitions of topics that are created.
     pub(super) partitions: u32,
@@ -53,7 +53,7 @@ impl Default for OpenOptions {
     }
 }
 
-/// True if the service at `url` has streams instead of topics.
+/// Returns true if the service at `url` has streams instead of topics.
 fn has_streams(url: &str) -> bool {
     url.starts_with("kinesis://")
 }
@@ -85,10 +85,10 @@ fn open(url: &str, object_interval: Duration) -> Result<Arc<dyn Append>> {
     }
 }
 
-/// Creates the topics that are not there.
+/// Creates missing topics.
 fn create_topics(log: &dyn Append, topics: &[String], partitions: u32) -> Result<()> {
     for name in topics {
-        // A client that may only write must not be asked for more rights.
+        // Create a topic only if it is missing: a client may lack the right to create topics.
         let made = block_on(log.partitions(name)).map(|_| ()).or_else(|refusal| match refusal {
             Refusal::NoTopic => block_on(log.create(name, partitions)),
             other => Err(other),

@@ -1,4 +1,4 @@
-//! The command `archive`: the topics of Kafka into objects, as Confluent's S3 sink writes them.
+//! The command `archive`: copies topics of Kafka into objects, as Confluent's S3 sink does.
 
 use std::collections::BTreeSet;
 use std::io::Write;
@@ -19,25 +19,25 @@ use crate::connectors::archive::{Archive, ArchiveTopic, Copier, HybridSource, Ro
 use crate::error::{Error, Result};
 use crate::runtime::Stop;
 
-/// The longest wait of a reader for records, before it checks if it is to stop.
+/// Longest time that a reader waits for records before it checks if it must stop.
 const POLL_WAIT: Duration = Duration::from_millis(100);
-/// The time between two looks for new partitions.
+/// Time between two requests for the list of partitions.
 const LISTING_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The topics to archive, and the place of the archive.
 #[derive(Args)]
 pub(super) struct ArchiveArgs {
-    /// The Kafka to read, kafka://host:port
+    /// Kafka to read, as kafka://host:port
     #[arg(long, value_name = "URL")]
     from: String,
-    /// Where the archive is or begins: a folder, or s3://bucket/prefix
+    /// Place of the archive, which may exist already: a folder, or s3://bucket/prefix
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
-    /// An object is complete with this many records; 1 is how the original archives
+    /// Records of a complete object
     #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u64).range(1..))]
     flush_size: u64,
-    /// … or when a record comes that is this much later, by its timestamp, than the object's first,
-    /// such as 10m
+    /// Also complete an object at the first record whose timestamp is later than the timestamp of
+    /// the object's first record by this time, such as 10m
     #[arg(long, value_name = "TIME", value_parser = values::interval)]
     rotate_interval: Option<Duration>,
     /// Go on as records are added, until SIGINT or SIGTERM
@@ -67,7 +67,7 @@ pub(super) fn archive(
         let log = logs(name)?;
         topics.push(Topic { name, log, topic, both, read: 0.into(), waiting: 0.into() });
     }
-    let stop = stop_at_signals(shell.name, "what makes no whole object stays in Kafka")?;
+    let stop = stop_at_signals(shell.name, "records of incomplete objects stay in Kafka")?;
     let bar = Bar::new();
     let copied = copy_all(&topics, args, &stop, || {
         bar.show(topics.iter().map(Topic::report).collect::<Vec<_>>().join("; "))
@@ -83,12 +83,12 @@ struct Topic {
     log: Box<dyn Source>,
     topic: ArchiveTopic,
     both: HybridSource,
-    /// Records that were read, and those of them that make no whole object yet.
+    /// Records that were read, and those of them whose object is not complete yet.
     read: AtomicU64,
     waiting: AtomicU64,
 }
 
-/// Copies every partition on a thread of its own, new ones too: to the end that it had at the
+/// Copies every partition on a thread of its own, also new ones: to the end that it had at the
 /// start, or until `stop` is pulled.
 fn copy_all(
     topics: &[Topic],
@@ -99,8 +99,8 @@ fn copy_all(
     scope(|scope| {
         let mut known = BTreeSet::new();
         let mut threads: Vec<ScopedJoinHandle<'_, Result<()>>> = Vec::new();
-        let mut look = || -> Result<bool> {
-            // All are looked at before the first object is created.
+        let mut discover = || -> Result<bool> {
+            // Check all new partitions before the first object is created.
             let mut opened = Vec::new();
             for (number, topic) in topics.iter().enumerate() {
                 for partition in topic.log.partitions()? {
@@ -120,11 +120,11 @@ fn copy_all(
             Ok(threads.iter().all(ScopedJoinHandle::is_finished))
         };
         let mut watch = || -> Result<()> {
-            let mut over = look()?;
+            let mut over = discover()?;
             while !stop.is_asked() && (args.follow || !over) {
                 show();
                 std::thread::park_timeout(LISTING_INTERVAL);
-                over = look()?;
+                over = discover()?;
             }
             Ok(())
         };
@@ -138,7 +138,8 @@ fn copy_all(
 }
 
 impl Topic {
-    /// Opens a partition where its copy goes on, once archive and topic are found to be one log.
+    /// Opens a partition at the position where its copy continues. Before that it checks that
+    /// archive and topic are one log.
     fn open(&self, partition: u32, args: &ArchiveArgs) -> Result<(Copier, Box<dyn Partition>)> {
         let rotation =
             Rotation { flush_size: args.flush_size, rotate_interval: args.rotate_interval };

@@ -4,7 +4,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 
 use crate::runtime::Progress;
 
-/// A progress bar; nothing is drawn where stderr is no terminal.
+/// A progress bar. It draws nothing if stderr is no terminal.
 pub(super) struct Bar(ProgressBar);
 
 impl Bar {

@@ -1,4 +1,4 @@
-//! Topics bound by URL: the scheme names the connector, the program's topics the names behind it.
+//! Binds topics by URL: the scheme selects the connector, and the program's topics the names in it.
 
 use std::path::Path;
 
@@ -16,25 +16,25 @@ use crate::connectors::kinesis::Kinesis;
 use crate::error::{Error, Result};
 use crate::store::Store;
 
-/// The place of an archive by default.
+/// The default place of an archive.
 pub(super) const ARCHIVE: &str = "data/archive";
 
 /// The places that topics are bound to.
 #[derive(Args, Clone)]
 pub(super) struct BindArgs {
     /// Source to read: the folder of an archive, s3://bucket/prefix, or kafka://host:port or
-    /// kinesis://region if built with that feature; give it again for more, later ones win. An
-    /// archive and a kafka:// right after it are one log: the archive is read as far as it reaches,
-    /// and Kafka from the next offset of each partition on
+    /// kinesis://region if built with that feature. Repeat it for several sources; records of later
+    /// ones win. An archive and a kafka:// directly after it are one log: each partition is read
+    /// from the archive first, and from its next offset on from Kafka
     #[arg(long, value_name = "URL")]
     pub(super) from: Vec<String>,
-    /// Read an archive and the kafka:// after it as two logs of which the later one wins
+    /// Read an archive and the kafka:// after it as two logs; records of the later one win
     #[arg(long)]
     pub(super) apart: bool,
     /// Folder of the Delta tables, or s3://bucket/prefix
     #[arg(long, value_name = "URL", default_value = "data/lake", value_parser = values::lake)]
     pub(super) lake: String,
-    /// Folder of the manifests that make a run continue [default: <lake>/_watershed]
+    /// Folder of the manifests, by which a run continues [default: <lake>/_watershed]
     #[arg(long, value_name = "URL")]
     pub(super) state: Option<String>,
 }
@@ -61,7 +61,7 @@ impl Binding<'_> {
         }
     }
 
-    /// True if the default archive is to be read and not there.
+    /// Returns true if the default archive is to be read and does not exist.
     pub(super) fn lacks_default(&self) -> bool {
         self.args.from.is_empty() && !Path::new(self.shell.default_source).join("topics").exists()
     }
@@ -88,10 +88,10 @@ impl Binding<'_> {
     }
 }
 
-/// Opens the source of a logical topic in one place.
+/// Opens the source of a logical topic at one URL.
 pub(super) type Logs<'a> = Box<dyn Fn(&str) -> Result<Box<dyn Source>> + 'a>;
 
-/// Opens the place that `url` names.
+/// Opens the service or the archive at `url`.
 pub(super) fn logs<'a>(shell: &'a Shell, names: &'a Names, url: &'a str) -> Result<Logs<'a>> {
     match url.split_once("://") {
         Some((scheme, _)) if shell.schemes.contains_key(scheme) => {
@@ -131,19 +131,19 @@ fn kinds(shell: &Shell) -> String {
     )
 }
 
-/// True for the URL or the path of an archive.
+/// Returns true for the URL or the path of an archive.
 pub(super) fn is_archive(url: &str) -> bool {
     matches!(url.split_once("://"), None | Some(("file" | "s3", _)))
 }
 
-/// Opens the archive at `url`, which must be there.
+/// Opens the archive at `url`, which must exist.
 pub(super) fn archive(shell: &Shell, url: &str) -> Result<Archive> {
     let store = Store::open(url)?;
     let there = match store.folder() {
         Some(folder) => folder.join("topics").try_exists().map_err(|e| {
             Error::connect(format!("can't read {}", store.name("topics")))
                 .because(e)
-                .hint("Check that it is there and may be read by this user.")
+                .hint("Check that it exists and that this user may read it.")
         })?,
         None => !store.folders("topics")?.is_empty(),
     };
@@ -159,7 +159,7 @@ pub(super) fn archive(shell: &Shell, url: &str) -> Result<Archive> {
         .hint(format!("Give another --from{}.", made.unwrap_or_default())))
 }
 
-/// Refuses a URL that can't name a place for tables, without looking there.
+/// Refuses a URL that can't be a place for tables, without access to the place.
 pub(super) fn check_place(url: &str) -> Result<()> {
     if is_archive(url) && !url.split('/').nth(2).is_some_and(|bucket| bucket.contains('@')) {
         return Ok(());
@@ -167,7 +167,7 @@ pub(super) fn check_place(url: &str) -> Result<()> {
     Store::open(url).map(|_| ())
 }
 
-/// Returns a name for the `url` of an argument that is refused: the URL itself might hold a secret.
+/// Returns a name for the `url` of a refused argument. The URL itself may contain a secret.
 ///
 /// ```
 /// use watershed::program::plainly;

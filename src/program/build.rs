@@ -1,11 +1,11 @@
-//! [`Program`]: a topology, its topics, and all that a command line needs besides.
+//! [`Program`]: a topology, its topics, and the other parts of a command line.
 
 use std::sync::Arc;
 
 use clap::{ArgMatches, Args};
 
 use super::check::{Expected, Inputs};
-use super::cli::{Make, Own, parsed};
+use super::cli::{Generate, OwnCommand, parsed};
 use super::context::Context;
 use super::shell::{Output, Prefix, Shell};
 use crate::builder::StreamsBuilder;
@@ -17,7 +17,7 @@ type Expects<O> = Box<dyn Fn(&Inputs<'_, O>, &mut Expected) -> Result<()>>;
 
 /// A dataflow with a command line.
 ///
-/// `O` are the program's own options: a type that derives [`clap::Args`], or none.
+/// `O` holds the program's own options: a type that derives [`clap::Args`], or `()` for none.
 ///
 /// ```
 /// use std::process::ExitCode;
@@ -76,16 +76,16 @@ type Expects<O> = Box<dyn Fn(&Inputs<'_, O>, &mut Expected) -> Result<()>>;
 /// ```
 pub struct Program<O = ()> {
     pub(super) shell: Shell,
-    pub(super) own: Vec<Own>,
+    pub(super) own: Vec<OwnCommand>,
     pub(super) build: Build<O>,
     pub(super) expects: Option<Expects<O>>,
-    /// Makes the default archive where there is none.
-    pub(super) generator: Option<Make>,
+    /// Generates the default archive if it does not exist.
+    pub(super) generator: Option<Generate>,
 }
 
 impl Program {
-    /// Returns a program of `topology`. The name is that of the executable, of the state and of the
-    /// tables: a program of another name does not continue them.
+    /// Returns a program that runs `topology`. The name is recorded in the state and in the tables:
+    /// a program with another name can't continue them. It is also the name of the command.
     pub fn new(
         name: &'static str,
         topology: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static,
@@ -112,7 +112,7 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
     ///
     /// fn topology(builder: &StreamsBuilder, options: &Options) {
     ///     let least = options.least;
-    ///     builder.setting("least", least); // another one is another topology
+    ///     builder.setting("least", least); // with another value it is another topology
     ///     let numbers = builder.table("number", Consumed::with(Int64, Int64));
     ///     numbers.filter(move |_, n| *n >= least).to("numbers", Produced::columns(["key", "n"]));
     /// }
@@ -140,15 +140,15 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
     }
 
     /// Adds topics that the topology writes, in the order in which `answers` prints them. Each is a
-    /// Delta table. An [`Output`] has more to set, such as a title.
+    /// Delta table. An [`Output`] has further properties, such as a title.
     #[must_use]
     pub fn writes(mut self, topics: impl IntoIterator<Item = impl Into<Output>>) -> Self {
         self.shell.writes.extend(topics.into_iter().map(Into::into));
         self
     }
 
-    /// Sets the batch program for `check`. It reads all records that are there, and lists the rows
-    /// that it expects in each table, dead letters too.
+    /// Sets the batch program for `check`. It reads all records of the sources, and lists the rows
+    /// that it expects in each table, including dead letters.
     #[must_use]
     pub fn expects(
         mut self,
@@ -189,9 +189,9 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
         self
     }
 
-    /// Sets a function that makes the default archive. `run` calls it when no `--from` is given and
-    /// the archive is not there. Hints offer the command `words` to make one elsewhere, such as
-    /// `generate --to`.
+    /// Sets a function that generates the default archive. `run` calls it if there is no `--from`
+    /// and the archive does not exist. `words` is the command that generates one in another place,
+    /// such as `generate --to`; hints name it.
     #[must_use]
     pub fn generated_by(
         mut self,
@@ -220,7 +220,7 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
     ) -> Self {
         let run =
             move |matches: &ArgMatches, context: &mut Context<'_>| run(parsed(matches)?, context);
-        self.own.push(Own { name, about, arguments: A::augment_args, run: Box::new(run) });
+        self.own.push(OwnCommand { name, about, arguments: A::augment_args, run: Box::new(run) });
         self
     }
 
@@ -238,8 +238,8 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
         self
     }
 
-    /// Sets the end of the help page of a command, or of the program for "". Without it the page
-    /// ends with a few examples.
+    /// Sets the end of the help page of a command, or of the program if `command` is "". The
+    /// default is a few examples.
     #[must_use]
     pub fn help(mut self, command: &'static str, text: &'static str) -> Self {
         self.shell.helps.insert(command, text);

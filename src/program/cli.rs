@@ -33,11 +33,11 @@ pub(super) struct Dataflow<'a> {
     pub(super) expects: Option<Box<dyn FnOnce(&Sources, &mut Expected) -> Result<()> + 'a>>,
 }
 
-/// Makes the default archive where there is none.
-pub(super) type Make = Box<dyn Fn(&mut Context<'_>) -> Result<()>>;
+/// Generates the default archive.
+pub(super) type Generate = Box<dyn Fn(&mut Context<'_>) -> Result<()>>;
 
 /// A command of the program's own.
-pub(super) struct Own {
+pub(super) struct OwnCommand {
     pub(super) name: &'static str,
     pub(super) about: &'static str,
     pub(super) arguments: fn(Command) -> Command,
@@ -47,8 +47,8 @@ pub(super) struct Own {
 /// The command line of a program.
 pub(super) struct Cli<'a> {
     pub(super) shell: &'a Shell,
-    pub(super) own: &'a [Own],
-    pub(super) generator: Option<&'a Make>,
+    pub(super) own: &'a [OwnCommand],
+    pub(super) generator: Option<&'a Generate>,
     /// Adds the program's own options to a command.
     pub(super) options: fn(Command) -> Command,
     pub(super) dataflow: Box<dyn Fn(&ArgMatches) -> Result<Dataflow<'a>> + 'a>,
@@ -75,7 +75,7 @@ impl Cli<'_> {
             let writes = self.shell.tables();
             let listed = |topic: &&str| self.shell.output(topic).is_some_and(|o| o.listed);
             let others: Vec<&str> = writes.filter(|topic| !listed(topic)).collect();
-            arg.help(format!("The view, or {}; all views if none is named", others.join(", ")))
+            arg.help(format!("Table to print, also {} [default: all answers]", others.join(", ")))
         });
         root = root.subcommands(own).subcommand(self.page(answers, "answers", help::ANSWERS));
         if self.checks {
@@ -91,7 +91,7 @@ impl Cli<'_> {
         {
             let gateway = self.named::<GatewayArgs>("gateway").mut_arg("tokens", |arg| {
                 let variable = gateway::token_variable(self.shell);
-                extended(arg, &format!("; {variable} has one more"))
+                extended(arg, &format!("; {variable} may hold one more"))
             });
             root = root.subcommand(self.page(gateway, "gateway", help::GATEWAY));
         }
@@ -130,7 +130,9 @@ impl Cli<'_> {
             .long(prefix.option)
             .value_name("ID")
             .value_parser(values::prefix)
-            .help(format!("Topics are {topics}; streams of Kinesis {stream}{tables}; and so on"));
+            .help(format!(
+                "Prefix of names: topics {topics}; streams of Kinesis {stream}{tables}; and so on"
+            ));
         command.arg(prefix.default.iter().fold(arg, |arg, default| arg.default_value(*default)))
     }
 
@@ -155,8 +157,8 @@ impl Cli<'_> {
             "run" => {
                 let args: RunArgs = parsed(matches)?;
                 let binding = self.binding(matches, args.bind.clone());
-                if let Some(make) = self.generator.filter(|_| binding.lacks_default()) {
-                    make(&mut Context::new(self.shell, binding.names.clone(), out))?;
+                if let Some(generate) = self.generator.filter(|_| binding.lacks_default()) {
+                    generate(&mut Context::new(self.shell, binding.names.clone(), out))?;
                 }
                 run::run(&args, &binding, (self.dataflow)(matches)?.topology, out)
             }
@@ -188,7 +190,8 @@ impl Cli<'_> {
             .map(|()| ExitCode::SUCCESS)
     }
 
-    /// Compares the tables with the rows that the batch program expects. Exit code 1 is a difference.
+    /// Compares the tables with the rows that the batch program expects. Returns exit code 1 if
+    /// they differ.
     fn check(&self, matches: &ArgMatches, out: &mut dyn Write) -> Result<ExitCode> {
         let binding = self.binding(matches, parsed(matches)?);
         let sources = binding.sources()?;

@@ -1,4 +1,4 @@
-//! The surroundings of a command of the program's own.
+//! The context in which a command of the program's own runs.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -61,11 +61,12 @@ impl<'a> Context<'a> {
         process::say(format_args!("{}: {message}", self.shell.name));
     }
 
-    /// Returns a future that ends at the first SIGINT or SIGTERM from now on. The second one ends
-    /// the process. At the first the program writes that it is ending, `ending`.
+    /// Returns a future that completes at the first SIGINT or SIGTERM from now on. The program then
+    /// prints `ending`, the work that is left, such as "once all events are sent". The second
+    /// signal ends the process.
     ///
     /// # Errors
-    /// When the system gives no thread.
+    /// When the system has no thread left.
     pub fn stopped(
         &self,
         ending: &'static str,
@@ -74,10 +75,10 @@ impl<'a> Context<'a> {
     }
 
     /// Opens the folder of an archive, Kafka or Kinesis for appending to the topics of the program.
-    /// Topics that are not there are created.
+    /// Missing topics are created.
     ///
     /// # Errors
-    /// When there is no log of that kind, or it can't be reached.
+    /// When the URL has another scheme, or the service can't be reached.
     #[cfg(feature = "gateway")]
     pub fn append_to(&self, url: &str) -> Result<Appending> {
         Appending::open(url, &self.names, OpenOptions::default())

@@ -1,4 +1,4 @@
-//! Running a program: as a process, and inside another one.
+//! Entry points of a program: as a process, and inside another program.
 
 use std::ffi::OsString;
 use std::io::Write;
@@ -17,17 +17,17 @@ use crate::error::{Error, Result};
 use crate::topology::Topology;
 
 impl<O: Args + Send + Sync + 'static> Program<O> {
-    /// Runs the command that the arguments of the process name, to the end of the process.
+    /// Runs the command that the arguments of the process name, and returns its exit code.
     ///
-    /// It logs warnings to stderr, and a panic of any thread ends the process with exit code 70.
+    /// Warnings are logged to stderr. A panic of any thread ends the process with exit code 70.
     pub fn main(self) -> ExitCode {
         process::end_at_panics(self.shell.name);
         process::log_to_stderr(self.shell.name);
         self.main_from(std::env::args_os())
     }
 
-    /// Runs the command that `args` name, of which the first is the name of the program. Answers go
-    /// to stdout, errors to stderr.
+    /// Runs the command that `args` name; the first of them is the name of the program. Answers are
+    /// written to stdout, errors to stderr.
     pub fn main_from(
         &self,
         args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
@@ -43,12 +43,12 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
         })
     }
 
-    /// Runs the command that `args` name, and writes answers and help pages to `out`; for tests and
-    /// for programs that embed this one.
+    /// Runs the command that `args` name, and writes answers and help pages to `out`. Use it in
+    /// tests, and in programs that embed this one.
     ///
     /// # Errors
-    /// Those of the command, and one of kind [`Usage`](crate::ErrorKind::Usage) for a command line
-    /// that can't be understood.
+    /// The errors of the command, and one of kind [`Usage`](crate::ErrorKind::Usage) for an invalid
+    /// command line.
     pub fn perform(
         &self,
         args: impl IntoIterator<Item = impl Into<OsString> + Clone>,
@@ -96,7 +96,7 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
     }
 }
 
-/// Prints the message of clap, which repeats the arguments: a password in them is left out.
+/// Prints the message of clap without passwords: it repeats the arguments, which may contain some.
 fn refused(error: &clap::Error) -> ExitCode {
     let said = error.render().to_string();
     let shown = veiled(&said);

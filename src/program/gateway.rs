@@ -1,5 +1,5 @@
-//! The command `gateway`: records that come by HTTP, into an archive that `run --follow` reads, or
-//! into Kafka or Kinesis.
+//! The command `gateway`: appends records that arrive by HTTP to an archive, which `run --follow`
+//! reads, or to Kafka or Kinesis.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,55 +19,55 @@ use super::values;
 use crate::error::{Error, Result};
 use crate::gateway::{Access, Config, Gateway, Identity};
 
-/// The rest of the message at the first signal.
-const ENDING: &str = "once what was taken is where it belongs";
+/// The work that is left at the first signal.
+const ENDING: &str = "once all acknowledged records are in the log";
 
 #[derive(Args)]
 pub(super) struct GatewayArgs {
-    /// Address to listen on, such as localhost:8082, or :8082 for every address of this machine;
-    /// port 0 is any that is free
+    /// Address to listen on, such as localhost:8082, or :8082 for all addresses of this machine;
+    /// port 0 selects a free port
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:8082", value_parser = values::listen)]
     listen: SocketAddr,
-    /// Where records go: the folder of an archive, or if built with that feature kafka://host:port
-    /// or kinesis://region; Kinesis promises no order to the records of one request, not even to
-    /// those of one key
+    /// Log to append to: the folder of an archive, or kafka://host:port or kinesis://region if
+    /// built with that feature. Kinesis does not keep the order of the records of one request, not
+    /// even of those with one key
     #[arg(long, value_name = "URL", default_value = ARCHIVE)]
     to: String,
-    /// Partitions of these topics, where they are not there yet
+    /// Partitions of the topics that it creates
     #[arg(long, value_name = "P", default_value_t = 1)]
     partitions: u32,
-    /// How long records are gathered for an object of the archive, after they were acknowledged
+    /// Time for which acknowledged records are collected for an object of the archive
     #[arg(long, value_name = "TIME", default_value = "100ms", value_parser = values::duration)]
     object_every: Duration,
-    /// File of bearer tokens, one a line, of which a request must have one
+    /// File of bearer tokens, one per line; each request must have one of them
     #[arg(long, value_name = "PATH")]
     tokens: Option<PathBuf>,
-    /// Certificates in PEM, of the gateway first, to speak TLS with
+    /// Certificates for TLS in PEM, beginning with the gateway's own
     #[arg(long, value_name = "PATH", requires = "key")]
     certificate: Option<PathBuf>,
     /// The key of the certificate, in PEM
     #[arg(long, value_name = "PATH", requires = "certificate")]
     key: Option<PathBuf>,
-    /// Serve anyone who can reach the address, also when that is not this machine alone
+    /// Accept requests without tokens, also from other machines
     #[arg(long)]
     anyone: bool,
-    /// A name by which clients call the gateway, with a port or for any; give it again for more.
-    /// Without tokens a request must name one of them, localhost or the address as its Host, and no
-    /// other as its Origin: pages of other sites may not ask
+    /// Name of the gateway for its clients, with a port or for any port; repeat it for more.
+    /// Without tokens, the Host of a request must be one of these names, localhost or the address,
+    /// and so must its Origin, if it has one: pages of other sites are refused
     #[arg(long, value_name = "NAME")]
     host: Vec<String>,
-    /// Percent of the connections, and of the bytes on their way, that one address may have; 100
+    /// Percent of the connections, and of the bytes in flight, that one address may have; use 100
     /// behind a proxy that is the only client
     #[arg(long, value_name = "PERCENT", default_value_t = 75, value_parser = clap::value_parser!(u8).range(1..=100))]
     share: u8,
-    /// Requests a second of a token, or without tokens of an address [default: any]
+    /// Most requests a second of a token, or without tokens of an address [default: no limit]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     rate: Option<u32>,
-    /// How long the end waits until all that was acknowledged is where it belongs; a second signal
-    /// ends it at once
+    /// Longest time from the first signal until all acknowledged records are in the log; a second
+    /// signal ends the gateway at once
     #[arg(long, value_name = "TIME", default_value = "15s", value_parser = values::duration)]
     close_within: Duration,
-    /// Print a line for each request, without the records
+    /// Print a line for each request, without its records
     #[arg(long)]
     access_log: bool,
 }
@@ -82,7 +82,7 @@ pub(super) fn gateway(
     let tokens = tokens(shell, args.tokens.as_deref())?;
     if tokens.is_empty() && !args.anyone && !args.listen.ip().is_loopback() {
         return Err(Error::config(format!("can't listen on {} for anyone", args.listen))
-            .hint("Give --tokens FILE, or --anyone if whoever reaches the address may send."));
+            .hint("Give --tokens FILE, or --anyone if every client that reaches it may send."));
     }
     let identity = args.certificate.as_deref().zip(args.key.as_deref());
     let identity =
@@ -90,8 +90,8 @@ pub(super) fn gateway(
     let scheme = if identity.is_some() { "https" } else { "http" };
     if !tokens.is_empty() && identity.is_none() && !args.listen.ip().is_loopback() {
         tracing::warn!(
-            "tokens reach {} without encryption: whoever sees them on their way may send; give \
-             --certificate and --key",
+            "tokens reach {} without encryption, so others on the network can read and use them; \
+             give --certificate and --key",
             args.listen
         );
     }
@@ -118,7 +118,8 @@ pub(super) fn gateway(
     let gateway = Gateway::bind(args.listen, log, config)?;
     let listening = format!("listening on {scheme}://{}, adding to {to}\n", gateway.address());
     let mut started = Ok(());
-    // The handler of signals comes first: a reader of the line may stop the gateway at once.
+    // Install the signal handler before the line is printed: its reader may stop the gateway at
+    // once.
     let serving = async {
         match stopped(shell.name, ENDING).and_then(|end| print(out, &listening).map(|()| end)) {
             Ok(end) => end.await,
@@ -161,7 +162,7 @@ fn tokens(shell: &Shell, file: Option<&Path>) -> Result<Vec<String>> {
         );
         if tokens.len() == before {
             return Err(Error::config(format!("there is no token in {}", file.display()))
-                .hint("Write one a line."));
+                .hint("Write one token per line."));
         }
     }
     Ok(tokens)

@@ -1,17 +1,17 @@
 //! Texts of the help pages: the summary of each command, and examples for a program that supplies
 //! none.
 
-pub(super) const RUN: &str = "Read every source to what was there at the start, commit, print the \
-                              answers; with --follow go on";
+pub(super) const RUN: &str = "Read all records that the sources hold at the start, commit, and \
+                              print the answers; with --follow continue";
 pub(super) const ANSWERS: &str =
     "Print one view, or all, from the Delta tables, all at the same commit";
-pub(super) const CHECK: &str = "Compute everything again from the sources by a naive batch \
+pub(super) const CHECK: &str = "Compute all tables again from the sources with a naive batch \
                                 program, and compare row by row";
-pub(super) const DESCRIBE: &str = "Print the topology and what it is bound to";
-pub(super) const ARCHIVE: &str = "Write topics of Kafka into an archive, as Confluent's S3 sink \
+pub(super) const DESCRIBE: &str = "Print the topology, its sources and its tables";
+pub(super) const ARCHIVE: &str = "Copy topics of Kafka into an archive, as Confluent's S3 sink \
                                   does, each record exactly once";
 #[cfg(feature = "gateway")]
-pub(super) const GATEWAY: &str = "Take records by HTTP, as the Confluent REST Proxy and API \
+pub(super) const GATEWAY: &str = "Accept records by HTTP, as the Confluent REST Proxy and API \
                                   Gateway before Kinesis do, into an archive, Kafka or Kinesis";
 pub(super) const STREAMS: &str = "List, create, describe, delete and reshard streams of Kinesis";
 
@@ -43,7 +43,7 @@ pub(super) fn examples(name: &str, command: &str) -> String {
     if command.is_empty() { format!("{examples}\n\n{EXIT_CODES}") } else { examples }
 }
 
-const EXIT_CODES: &str = "Exit codes: 0 done, 1 check found a difference, 2 usage, 65 source, \
-                          state or table contradicts what was recorded,\n69 a service or a folder \
-                          can't be reached, 70 a bug of ours, 76 a newer run took over, 78 \
+const EXIT_CODES: &str = "Exit codes: 0 success, 1 check found a difference, 2 usage, 65 a source, \
+                          state or table contradicts its record,\n69 a service or a folder can't \
+                          be reached, 70 a bug in the program, 76 a newer run took over, 78 \
                           configuration.";

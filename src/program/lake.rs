@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::runtime::changed;
 use crate::store::Store;
 
-/// The folder that holds the Delta tables, and the place of the manifests.
+/// The folder of the Delta tables, and the place of the manifests.
 pub(super) struct Lake<'a> {
     pub(super) shell: &'a Shell,
     pub(super) state: String,
@@ -30,7 +30,7 @@ impl<'a> Lake<'a> {
     /// Opens the table of `topic` as it was at `commit`, or as it is now.
     ///
     /// # Errors
-    /// When it isn't there, or no longer as it was then.
+    /// When it doesn't exist, or its files of that commit are gone.
     pub(super) fn open(&self, topic: &str, commit: Option<u64>) -> Result<Table> {
         let url = self.table(topic);
         Table::as_of(&url, commit.unwrap_or(u64::MAX))?.ok_or_else(|| {
@@ -49,17 +49,18 @@ impl<'a> Lake<'a> {
         if behind.peek().is_none() {
             return Ok(last);
         }
-        // A commit leaves tables behind that it doesn't change. If one that it changes is behind, a
-        // run is just showing the commit, or died at that: then the commit before is the answer,
-        // because all tables showed it before this one was begun.
+        // A table that the commit doesn't change stays at an earlier one. If a table that it
+        // changes is behind, a run is publishing the commit right now, or died while it did. All
+        // tables show the commit before it, because a commit begins only when the one before is
+        // complete.
         match changed(&Store::open(&self.state)?, last)? {
             Some(changed) if behind.any(|topic| changed.iter().any(|c| c == topic)) => Ok(last - 1),
             Some(_) => Ok(last),
             None => {
                 let state = &self.state;
                 tracing::warn!(
-                    "{state} has no commit {last}: without their --state it is unknown if all \
-                     tables show it"
+                    "{state} has no commit {last}, so it is unknown if all tables show it; give \
+                     the --state of the run"
                 );
                 Ok(last)
             }

@@ -1,4 +1,4 @@
-//! Reasons why there is nothing to read, if archives are all that is read.
+//! Errors for topics without any object, if all sources are archives.
 
 use std::collections::BTreeSet;
 
@@ -6,13 +6,13 @@ use super::bind::{Binding, archive, is_archive};
 use crate::error::{Error, Result};
 use crate::store::Store;
 
-/// The most owners or topics of an archive that an error names.
+/// Most owners or topics of an archive that an error names.
 const NAMED_MAX: usize = 10;
 
-/// Returns an error for each topic, or one for the owner, of which the archives have nothing.
+/// Returns an error for each topic without an object in any archive, or one error for the owner if
+/// the archives have none of its topics.
 ///
-/// Empty if another service is read too: sources in Kafka and Kinesis report by themselves that a
-/// topic is not there.
+/// There is no error if Kafka or Kinesis are read too: their sources report missing topics.
 pub(super) fn missing(binding: &Binding<'_>) -> Result<Vec<Error>> {
     let urls = binding.urls();
     if !urls.iter().all(|url| is_archive(url)) {
@@ -43,7 +43,7 @@ fn unknown_owner(binding: &Binding<'_>, urls: &[&str], there: &BTreeSet<String>)
     }
     let (owner, flag) = (option.owner, option.option);
     let hint = match owners.len() {
-        0 => format!("There are no topics of any {owner}."),
+        0 => format!("Give another --from: there are no topics of any {owner}."),
         1 => format!("Give --{flag} {}: there are no others.", named(&owners)),
         _ => format!("Give --{flag} and one of {}.", named(&owners)),
     };
@@ -67,17 +67,19 @@ fn empty(
         }
     }
     let there = there.join("; ");
+    let listed = match all.len() {
+        0 => "The archive has no topics.".to_string(),
+        _ => format!("There are the topics {}.", named(all)),
+    };
     let message = format!(
         "there are no objects {topic}+<partition>+<offset>.json or .json.gz to read: {there}"
     );
     Ok(Some(Error::config(message).hint(format!(
-        "Bring them there, give another --from, or wait for them with --follow. There are the \
-         topics {}.",
-        named(all)
+        "Copy them there, give another --from, or wait for them with `run --follow`. {listed}"
     ))))
 }
 
-/// Returns the first of some names.
+/// Returns the first of some names, separated by commas.
 fn named(names: &BTreeSet<String>) -> String {
     let first: Vec<&str> = names.iter().take(NAMED_MAX).map(String::as_str).collect();
     first.join(", ") + if names.len() > NAMED_MAX { ", …" } else { "" }

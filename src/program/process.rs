@@ -13,16 +13,16 @@ use crate::error::{Error, Result};
 use crate::runtime::Stop;
 use crate::sync::own_runtime;
 
-/// Messages of panics by which libraries report that the system gives them no thread.
+/// Messages of panics by which libraries report that the system has no thread left.
 const NO_THREAD: [&str; 2] = ["failed to spawn thread", "can't spawn worker thread"];
 
 /// Makes a panic of any thread end the process with exit code 70.
 ///
-/// A dead thread may leave others waiting for it. All end together, and the next run continues.
+/// Other threads may wait for the dead one for ever. So all end together; the next run continues.
 pub(super) fn end_at_panics(name: &'static str) {
     let print = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
-        // A system without threads left is no bug.
+        // A system without free threads is no bug of the program.
         if let Some(message) = info.payload_as_str()
             && NO_THREAD.iter().any(|part| message.contains(part))
         {
@@ -35,8 +35,8 @@ pub(super) fn end_at_panics(name: &'static str) {
     }));
 }
 
-/// Sends warnings of this library and of the program to stderr. Warnings of other libraries are
-/// left out: they come as errors of this library too, or are of no use to people.
+/// Logs warnings of this library and of the program to stderr. Warnings of other libraries are left
+/// out: this library reports the same problems as errors, or they are of no use to people.
 pub(super) fn log_to_stderr(name: &'static str) {
     let ours = Targets::new()
         .with_targets(["watershed", name].map(|target| (target, tracing::Level::WARN)));
@@ -52,7 +52,7 @@ pub(super) fn log_to_stderr(name: &'static str) {
 
 /// Writes a line to stderr, without passwords.
 ///
-/// A closed stderr is no error: `eprintln` would end the run for it.
+/// A closed stderr is no error. `eprintln` would panic, which ends the run.
 pub(super) fn say(text: Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{}", veiled(&text.to_string()));
 }
@@ -64,7 +64,7 @@ pub(super) fn print(out: &mut dyn Write, text: &str) -> Result<()> {
         .map_err(|e| Error::connect("can't print").because(e))
 }
 
-/// True if `error` is that the reader of a pipe has closed it, which means that it has read enough.
+/// Returns true if `error` reports a pipe that its reader has closed. The reader has read enough.
 pub(super) fn is_broken_pipe(error: &Error) -> bool {
     let cause = std::error::Error::source(error).and_then(|e| e.downcast_ref::<io::Error>());
     cause.is_some_and(|e| e.kind() == io::ErrorKind::BrokenPipe)
@@ -88,8 +88,8 @@ pub(super) fn stopped(
     Ok(async move { stopped.await.unwrap_or_default() })
 }
 
-/// Calls `first` at the first SIGINT or SIGTERM, and ends the process at the second with exit code
-/// 130. The message at the first one has `ending`, which names the work that is left.
+/// Calls `first` at the first SIGINT or SIGTERM, and ends the process at the second one with exit
+/// code 130. The first one also prints `ending`, which names the work that is left.
 fn at_signals(
     name: &'static str,
     ending: &'static str,
@@ -107,13 +107,13 @@ fn at_signals(
         loop {
             tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} }
             let Some(first) = first.take() else { process::exit(130) };
-            say(format_args!("{name}: ending, {ending}; once more ends at once"));
+            say(format_args!("{name}: ending, {ending}; a second signal ends it at once"));
             first();
         }
     };
     runtime.spawn(listen);
-    // The runtime listens until the process ends. On a thread of its own the second signal arrives,
-    // whatever the other threads wait for.
+    // Keep the runtime until the process ends. Its own thread receives the second signal even if all
+    // other threads are blocked.
     std::mem::forget(runtime);
     Ok(())
 }

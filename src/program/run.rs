@@ -23,19 +23,19 @@ use crate::topology::Topology;
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) bind: BindArgs,
-    /// Threads that work on the dataflow [default: cores]
+    /// Worker threads [default: number of cores]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
     /// Go on as records are added, until SIGINT or SIGTERM
     #[arg(long)]
     follow: bool,
-    /// The least time between two commits, such as 1s or 200ms
+    /// Least time between two commits, such as 1s or 200ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,
 }
 
-/// Runs the topology over the records that are there, or until it is stopped, and prints answers
-/// and summary.
+/// Runs the topology over the records that the sources hold at the start, or until it is stopped,
+/// and prints the answers and a summary.
 pub(super) fn run(
     args: &RunArgs,
     binding: &Binding<'_>,
@@ -45,7 +45,7 @@ pub(super) fn run(
     let shell = binding.shell;
     let (lake, sources) = (binding.lake(), binding.sources()?);
     let missing = missing(binding)?;
-    // With a state, the runtime itself finds out if a topic that was read is gone.
+    // If there is a state, the runtime reports a topic that was read and is gone.
     let waits = args.follow
         || !missing.is_empty() && !Store::open(&lake.state)?.list("manifest")?.is_empty();
     for error in missing {
@@ -66,7 +66,7 @@ pub(super) fn run(
         state: Some(Store::open(&lake.state)?),
         follow: args.follow,
         commit_every: args.commit_every,
-        stop: stop_at_signals(shell.name, "once what is read is committed")?,
+        stop: stop_at_signals(shell.name, "once all records read are committed")?,
         progress: Some(bar.watch(args.follow)),
         ..Config::default()
     };
@@ -80,7 +80,7 @@ pub(super) fn run(
     print(out, &summarise(&summary))
 }
 
-/// Prints the topology and the places it is bound to.
+/// Prints the topology, its sources and its tables.
 pub(super) fn describe(
     binding: &Binding<'_>,
     topology: &Topology,

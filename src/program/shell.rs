@@ -1,5 +1,5 @@
-//! The parts of a program that every command reads: its topics, their names outside, and the words
-//! for its help pages.
+//! The parts of a program that every command reads: its topics, their external names, and the texts
+//! of its help pages.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -100,14 +100,15 @@ impl Output {
         self
     }
 
-    /// Prints the table only where it is named: large tables are no answers.
+    /// Leaves the table out of a list of all answers. Use it for a large table; `answers` prints
+    /// the table if it is named.
     #[must_use]
     pub fn unlisted(mut self) -> Self {
         self.listed = false;
         self
     }
 
-    /// Puts the prefix of topics in front of the table's name too, as `demo_pins`.
+    /// Puts the prefix of topics in front of the table's name too, as in `demo_pins`.
     #[must_use]
     pub fn prefixed(mut self) -> Self {
         self.prefixed = true;
@@ -147,21 +148,21 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// Returns the prefix that `--<option>` sets. Errors name an owner after it: that of `user-id`
-    /// is a user.
+    /// Returns the prefix that `--<option>` sets. Errors name its owner after the option: a user
+    /// for `user-id`.
     pub fn new(option: &'static str) -> Self {
         let owner = option.strip_suffix("-id").unwrap_or(option);
         Prefix { owner, option, default: None, streams: "" }
     }
 
-    /// Sets the prefix for a command line without the option. Else there is no prefix then.
+    /// Sets the prefix for a command line without the option. The default is no prefix.
     #[must_use]
     pub fn default_value(mut self, prefix: &'static str) -> Self {
         self.default = Some(prefix);
         self
     }
 
-    /// Sets the text in front of the names of Kinesis streams, before the prefix.
+    /// Sets a text that precedes the prefix in the names of Kinesis streams.
     #[must_use]
     pub fn streams(mut self, start: &'static str) -> Self {
         self.streams = start;
@@ -169,7 +170,7 @@ impl Prefix {
     }
 }
 
-/// The names that the topics of a program have outside.
+/// The names of a program's topics in external systems.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     pub(super) prefix: Option<String>,
@@ -216,8 +217,8 @@ impl Names {
         if url.starts_with("kinesis://") { self.streams() } else { self.topics() }
     }
 
-    /// True for a topic or a stream of this owner: the prefix and one more word. Without a prefix
-    /// only the topics of the program are.
+    /// Returns true for a topic or a stream of this owner, whose name is the prefix and one more
+    /// word. Without a prefix, only the topics of the program belong to it.
     #[cfg(feature = "gateway")]
     pub(super) fn owns(&self, name: &str) -> bool {
         let Some(prefix) = &self.prefix else {
@@ -242,7 +243,7 @@ mod tests {
 
     #[cfg(feature = "gateway")]
     #[test]
-    fn an_owner_owns_names_of_one_more_word() {
+    fn an_owner_owns_the_prefix_and_one_more_word() {
         let demo = names(Some("demo"));
         for name in ["demo.pin", "demo.more", "streaming-demo-pin", "streaming-demo-more"] {
             assert!(demo.owns(name), "{name}");

@@ -1,5 +1,4 @@
-//! The command `streams`: the streams of Kinesis that records come by, made, shown, changed and
-//! deleted.
+//! The command `streams`: lists, creates, describes, reshards and deletes streams of Kinesis.
 
 use std::io::Write;
 
@@ -13,7 +12,7 @@ use crate::error::Result;
 pub(super) struct StreamsArgs {
     #[command(subcommand)]
     command: Command,
-    /// The region, as kinesis://region [default: that of AWS_REGION]
+    /// Region, as kinesis://region [default: that of AWS_REGION]
     #[arg(long, global = true, value_name = "URL")]
     at: Option<String>,
 }
@@ -21,34 +20,34 @@ pub(super) struct StreamsArgs {
 #[derive(Subcommand)]
 #[cfg_attr(not(feature = "kinesis"), allow(dead_code, reason = "it is only parsed"))]
 enum Command {
-    /// Print the names of all streams.
+    /// Print the names of all streams
     List,
-    /// Make a stream, or those of all topics that are read.
+    /// Create a stream, or the streams of all topics that the program reads
     Create {
         /// Name of the stream [default: those of all topics that are read]
         name: Option<String>,
-        /// Shards of each
+        /// Shards of each stream
         #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
         shards: u32,
     },
-    /// Print a stream and its shards, or those of all topics that are read.
+    /// Print a stream and its shards, or the streams of all topics that the program reads
     Describe {
         /// Name of the stream [default: those of all topics that are read]
         name: Option<String>,
     },
-    /// Delete a stream with all its records.
+    /// Delete a stream with all its records
     Delete {
         /// Name of the stream
         name: String,
-        /// Don't ask for the name again
+        /// Delete it without a confirmation
         #[arg(long)]
         yes: bool,
     },
-    /// Change how many shards a stream has, and wait until it is done.
+    /// Change the number of shards of a stream, and wait until it is complete
     Reshard {
         /// Name of the stream
         name: String,
-        /// How many shards it is to have
+        /// New number of shards
         #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
         shards: u32,
     },
@@ -88,7 +87,7 @@ mod managed {
         let region = || std::env::var("AWS_REGION").ok().filter(|region| !region.is_empty());
         let url = args.at.clone().or_else(|| region().map(|region| format!("kinesis://{region}")));
         let url = url.ok_or_else(|| {
-            Error::usage("can't tell the region of the streams")
+            Error::usage("can't find the streams: no region is given")
                 .hint("Give --at kinesis://region, or set AWS_REGION.")
         })?;
         let kinesis = Kinesis::open(&url)?;
@@ -129,7 +128,7 @@ mod managed {
         format!("{shards} shard{}", if shards == 1 { "" } else { "s" })
     }
 
-    /// Shows a spinner with the time so far while `done` runs.
+    /// Shows a spinner and the elapsed time while `done` runs.
     fn waiting<T>(message: String, done: impl FnOnce() -> Result<T>) -> Result<T> {
         let bar = ProgressBar::new_spinner().with_message(message);
         bar.set_style(
@@ -142,9 +141,9 @@ mod managed {
         done
     }
 
-    /// Asks for the name again, because its records are gone with it.
+    /// Requests the name again, because the records are lost with the stream.
     fn confirm(name: &str) -> Result<()> {
-        eprint!("All records of {name} are lost. Type its name to delete it: ");
+        eprint!("All records of {name} will be lost. Type its name to delete it: ");
         let mut line = String::new();
         let read = std::io::stdin().read_line(&mut line);
         if read.is_err() || line.trim() != name {

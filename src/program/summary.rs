@@ -1,4 +1,4 @@
-//! The summary that `run` prints: the fate of all records, and the time it took.
+//! The summary that `run` prints: the counts of all records, and the time.
 
 use std::time::Duration;
 
@@ -7,8 +7,8 @@ use indicatif::{HumanCount, HumanDuration};
 
 use crate::runtime::Summary;
 
-/// Elapsed times below this are printed in seconds.
-const SECONDS_UP_TO: Duration = Duration::from_secs(120);
+/// Durations below this one are printed in seconds.
+const SHORT_DURATION_MAX: Duration = Duration::from_secs(120);
 
 /// Returns a table of the records of each topic, the gauges, and a last line about the whole run.
 pub(super) fn summarise(summary: &Summary) -> String {
@@ -41,7 +41,7 @@ pub(super) fn summarise(summary: &Summary) -> String {
         0 => String::new(),
         n => format!(", after {} that were read again", HumanCount(n)),
     };
-    let took = if summary.elapsed < SECONDS_UP_TO {
+    let took = if summary.elapsed < SHORT_DURATION_MAX {
         format!("{seconds:.1} s")
     } else {
         HumanDuration(summary.elapsed).to_string()

@@ -158,7 +158,7 @@ fn a_run_answers_and_an_earlier_commit_stays_readable() {
 }
 
 #[test]
-fn a_check_is_equal_until_a_source_goes_on() {
+fn a_check_finds_no_difference_until_a_source_grows() {
     let world = World::new();
     world.ok(&["run"]);
     let equal = world.ok(&["check"]);

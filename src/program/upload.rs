@@ -1,4 +1,4 @@
-//! An archive of this machine into a bucket, object by object, each only where there is none.
+//! Copies an archive of this machine into a bucket, object by object. Objects are never replaced.
 
 use std::fs;
 use std::io;
@@ -12,25 +12,25 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::sync::side_by_side;
 
-/// Partitions that are written at a time: a write mostly waits for the bucket.
-const PARTITIONS_AT_A_TIME: usize = 16;
+/// Partitions that are written at the same time. A write mostly waits for the bucket.
+const CONCURRENT_PARTITIONS: usize = 16;
 
 /// Writes the `objects` objects of the archive in the folder `archive` to `url`, which is a folder
 /// or `s3://bucket/prefix`.
 ///
-/// Each partition grows from its first object on, so that a reader that follows it sees no gap.
-/// Repeated after an interruption, the upload continues.
+/// The objects of a partition are written in order, so that a reader that follows it sees no gap.
+/// An upload that is repeated after an interruption continues.
 ///
 /// # Errors
-/// When an object can't be read or written, and when another one is in its place.
+/// When an object can't be read or written, or an object with other bytes is in its place.
 pub fn upload(archive: &Path, url: &str, objects: u64) -> Result<()> {
     let store = Store::open(url)?;
     let partitions = partitions(archive).map_err(|e| unreadable(archive, e))?;
     let bar = ProgressBar::new(objects);
     bar.set_style(style("uploading {wide_bar} {human_pos} objects  {elapsed}"));
     let write = |partition: &Partition| write(&store, archive, partition, &bar);
-    let shares = (0..PARTITIONS_AT_A_TIME).map(|first| {
-        let mut share = partitions.iter().skip(first).step_by(PARTITIONS_AT_A_TIME);
+    let shares = (0..CONCURRENT_PARTITIONS).map(|first| {
+        let mut share = partitions.iter().skip(first).step_by(CONCURRENT_PARTITIONS);
         move || share.try_for_each(write)
     });
     let written = side_by_side("a thread that writes the archive", shares);

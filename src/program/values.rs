@@ -1,4 +1,4 @@
-//! Parsers for values on the command line. Each error message completes "invalid value: …".
+//! Parsers of values on the command line. Each error message completes "invalid value: …".
 
 #[cfg(feature = "gateway")]
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -30,15 +30,15 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Parses a duration that is more than none.
+/// Parses a duration that is greater than zero.
 pub(super) fn interval(text: &str) -> Result<Duration, String> {
     match duration(text)? {
-        Duration::ZERO => Err("more than none, such as 10m".into()),
+        Duration::ZERO => Err("greater than zero, such as 10m".into()),
         time => Ok(time),
     }
 }
 
-/// Parses a prefix of topics: it becomes a part of the names of folders.
+/// Parses a prefix of topics, which becomes a part of names of folders.
 pub(super) fn prefix(text: &str) -> Result<String, String> {
     let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
     if text.is_empty() || text.starts_with('.') || !text.chars().all(plain) {
@@ -47,7 +47,7 @@ pub(super) fn prefix(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
-/// Parses the place of tables. Without a name they would be made in the root of the machine.
+/// Parses the place of tables. An empty one would create them in the root folder.
 pub(super) fn lake(text: &str) -> Result<String, String> {
     if text.is_empty() || text.ends_with("://") {
         return Err("a folder, or s3://bucket/prefix".into());
@@ -55,17 +55,18 @@ pub(super) fn lake(text: &str) -> Result<String, String> {
     Ok(text.to_string())
 }
 
-/// Parses an address, a name and a port, or a port of every address of this machine.
+/// Parses an address to listen on: an IP address or a name with a port, or only `:` and a port,
+/// which means all addresses of this machine.
 #[cfg(feature = "gateway")]
 pub(super) fn listen(text: &str) -> Result<SocketAddr, String> {
     let named = || if text.starts_with(':') { format!("0.0.0.0{text}") } else { text.to_string() };
     let found = named().to_socket_addrs().map_err(|_| {
         "give an address such as 127.0.0.1:8082, localhost:8082 or :8082".to_string()
     })?;
-    // A name may have several. A client that takes it literally tries IPv4 first.
+    // A name may have several addresses. Prefer IPv4, as most clients do.
     let mut found: Vec<SocketAddr> = found.collect();
     found.sort_by_key(SocketAddr::is_ipv6);
-    found.first().copied().ok_or_else(|| "there is no address of this name".to_string())
+    found.first().copied().ok_or_else(|| "this name has no address".to_string())
 }
 
 #[cfg(test)]

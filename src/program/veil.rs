@@ -1,9 +1,9 @@
-//! Texts of messages without the passwords that URLs in them have, wherever these were given.
+//! Hides the passwords of all URLs in the text of a message.
 
 use std::borrow::Cow;
 
-/// The text with `…` in place of each password: all between the first colon behind `://` and the
-/// last `@` of the same word.
+/// Returns the text with `…` in place of each password. A password is the text between the first
+/// colon behind `://` and the last `@` of the same word.
 pub(crate) fn veiled(text: &str) -> Cow<'_, str> {
     let (mut shown, mut rest) = (String::new(), text);
     while let Some(at) = rest.find("://") {

@@ -154,7 +154,7 @@ fn a_gateway_with_a_full_disk_ends_and_loses_nothing() {
     let printed = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(69), "{printed}");
     assert!(
-        printed.contains("what was acknowledged is in the journal")
+        printed.contains("acknowledged records are in the journal")
             && printed.contains("start again"),
         "{printed}"
     );
@@ -165,7 +165,9 @@ fn a_gateway_with_a_full_disk_ends_and_loses_nothing() {
     terminate(&running.child);
     let printed =
         BufReader::new(running.child.stderr.take().unwrap()).lines().map_while(Result::ok);
-    assert!(printed.take_while(|line| !line.contains("once more ends at once")).count() < 10);
+    assert!(
+        printed.take_while(|line| !line.contains("a second signal ends it at once")).count() < 10
+    );
     terminate(&running.child);
     assert_eq!(running.child.wait().unwrap().code(), Some(130));
 

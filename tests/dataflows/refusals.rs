@@ -177,7 +177,11 @@ fn an_error_for_an_unknown_user_lists_the_known_users() {
     assert!(printed.contains("one of anna.b, demo."), "{printed}");
     fs::create_dir_all(place.path("empty/topics")).unwrap();
     let printed = place.fail(&["run", "--from", "empty", "--lake", "lake"], 78);
-    assert!(printed.contains("user demo in empty\n  There are no topics of any user"), "{printed}");
+    assert!(
+        printed
+            .contains("user demo in empty\n  Give another --from: there are no topics of any user"),
+        "{printed}"
+    );
     // Of two archives one may lack the topics.
     place.run(&["run", "--from", "empty", "--from", "archive", "--lake", "both"]);
 }

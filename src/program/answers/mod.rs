@@ -26,13 +26,13 @@ pub(super) struct AnswersArgs {
     /// Folder of the Delta tables
     #[arg(long, value_name = "URL", default_value = "data/lake", value_parser = values::lake)]
     pub(super) lake: String,
-    /// Folder of the manifests of the run that made them [default: <lake>/_watershed]
+    /// Folder of the manifests of the run that wrote them [default: <lake>/_watershed]
     #[arg(long, value_name = "URL")]
     pub(super) state: Option<String>,
-    /// How to print it
+    /// Format of the output
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub(super) format: Format,
-    /// The answers as of this commit
+    /// Print the answers as of this commit [default: the last commit]
     #[arg(long, value_name = "N")]
     pub(super) as_of: Option<u64>,
 }
@@ -40,9 +40,9 @@ pub(super) struct AnswersArgs {
 /// The shape in which answers are printed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// Aligned columns below the question; of all answers the first rows of each.
+    /// Aligned columns below the title; without TABLE, only the first rows of each answer.
     Table,
-    /// One object a line.
+    /// One object per line.
     Json,
     /// Comma-separated values with a header (RFC 4180, lines end with a line feed).
     Csv,
@@ -51,7 +51,7 @@ pub(super) enum Format {
 /// The rows of a table at a commit.
 struct Answer {
     output: Output,
-    /// The command that prints all rows of it.
+    /// The command that prints all its rows.
     command: String,
     columns: Vec<Column>,
     rows: Vec<Vec<Value>>,
@@ -71,11 +71,10 @@ impl Answer {
     }
 }
 
-/// Prints `view`, which may name any table, or all that are listed: as of commit `as_of`, or else
-/// the last one.
+/// Prints the table `view`, or all listed tables: as of commit `as_of`, or as of the last one.
 ///
 /// # Errors
-/// When there is no such view or commit, when a table can't be read, and when `out` can't be
+/// When there is no such table or commit, when a table can't be read, and when `out` can't be
 /// written.
 pub(super) fn answers(
     view: Option<&str>,
@@ -95,8 +94,8 @@ pub(super) fn answers(
             "can't answer as of commit {commit}: the last one is {last}"
         )));
     }
-    // Tables are opened anew, because a run may have gone on since. As of a commit that every table
-    // shows, nothing changes any more.
+    // Tables are opened again as of the commit, because a run may have continued meanwhile. A
+    // commit that all tables show never changes.
     let answers = outputs
         .into_iter()
         .map(|output| Answer::read(lake, output, commit))

@@ -10,14 +10,14 @@ use comfy_table::CellAlignment;
 use super::Answer;
 use crate::row::{ColumnType, Value};
 
-/// Rows of an answer that are printed when all answers are.
+/// Rows of each answer that are printed if all answers are printed.
 const ROWS_MAX: usize = 20;
 /// Characters of a cell that are printed.
 const CELL_MAX_CHARS: usize = 60;
 /// A line below the header and no other.
 const STYLE: &str = "     ──            ";
 
-/// Prints aligned columns below the title; of `all` answers the first rows of each.
+/// Prints aligned columns below the title. If `all` answers are printed, only its first rows.
 pub(super) fn table(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
     match answer.output.title {
         Some(title) => writeln!(out, "{title} ({})", answer.output.topic)?,
@@ -42,7 +42,7 @@ pub(super) fn table(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Resu
     }
 }
 
-/// Prints one object a row; its first field is the view if `all` are printed.
+/// Prints one object per row. If `all` answers are printed, its first field is the view.
 pub(super) fn json(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
     let quoted = |text: &str| serde_json::Value::from(text);
     for row in &answer.rows {
@@ -63,8 +63,8 @@ pub(super) fn json(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Resul
     Ok(())
 }
 
-/// Prints a header and the rows; the first column is the view if `all` are printed. Null is
-/// nothing, an empty text is `""`.
+/// Prints a header and the rows. If `all` answers are printed, the first column is the view. Null
+/// is printed as nothing, an empty text as `""`.
 pub(super) fn csv(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result<()> {
     let quoted = |value: &Value| match text(value) {
         text if text.is_empty() && *value != Value::Null => "\"\"".to_string(),
@@ -86,7 +86,7 @@ pub(super) fn csv(answer: &Answer, all: bool, out: &mut dyn Write) -> io::Result
     Ok(())
 }
 
-/// A row on one line, for people.
+/// Returns a row on one line, for people.
 pub(in crate::program) fn line(row: &[Value]) -> String {
     row.iter()
         .map(|value| if *value == Value::Null { "null".into() } else { cell(value) })
@@ -94,7 +94,7 @@ pub(in crate::program) fn line(row: &[Value]) -> String {
         .join(" | ")
 }
 
-/// A value on one line and of limited length. Nothing in it can steer a terminal.
+/// Returns a value on one line and of limited length, without control characters for the terminal.
 fn cell(value: &Value) -> String {
     let text = text(value);
     let shown = |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
@@ -104,7 +104,7 @@ fn cell(value: &Value) -> String {
     }
 }
 
-/// A value as text: timestamps in ISO 8601 and UTC, bytes in base64, null as nothing.
+/// Returns a value as text: timestamps in ISO 8601 and UTC, bytes in base64, null as nothing.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),

@@ -1,4 +1,4 @@
-//! Formats that keep to their rules.
+//! The formats of answers.
 
 use super::*;
 use crate::row::ColumnType;
@@ -55,7 +55,7 @@ fn json_is_one_object_a_line_with_the_columns_in_order() {
 }
 
 #[test]
-fn a_table_is_aligned_and_nothing_in_it_steers_the_terminal() {
+fn a_table_is_aligned_and_without_control_characters() {
     let mut one = answer("top_country", 1);
     one.rows[0][4] = Value::Text("é".repeat(61));
     let expected = [

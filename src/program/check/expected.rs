@@ -26,12 +26,12 @@ pub struct Expected {
     tables: BTreeMap<&'static str, Vec<(Digest, Origin)>>,
 }
 
-/// The origin of an expected row: enough to find it by when it is missing.
+/// The origin of an expected row, by which a missing row can be found.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
-    /// The row itself; for small tables.
+    /// The row itself. Use it for small tables.
     Row(Vec<Value>),
-    /// The record of a topic that makes the row; takes little memory.
+    /// The record from which the row comes. It takes little memory.
     Record {
         /// The logical topic.
         topic: &'static str,
@@ -41,7 +41,7 @@ pub enum Origin {
 }
 
 impl Expected {
-    /// Returns no rows yet; digests are keyed by `secret`.
+    /// Returns an empty list of rows. Their digests are keyed by `secret`.
     pub fn new(secret: Secret) -> Self {
         Expected { secret, tables: BTreeMap::new() }
     }
@@ -96,12 +96,12 @@ impl Expected {
         self.secret
     }
 
-    /// Takes the rows of a table out.
+    /// Removes and returns the rows of a table.
     pub(super) fn take(&mut self, table: &str) -> Vec<(Digest, Origin)> {
         self.tables.remove(table).unwrap_or_default()
     }
 
-    /// Returns a table that was not taken.
+    /// Returns a table whose rows were not taken.
     pub(super) fn left(&self) -> Option<&'static str> {
         self.tables.keys().next().copied()
     }
@@ -125,7 +125,7 @@ fn values(row: &(impl Row + ?Sized)) -> Vec<Value> {
     values
 }
 
-/// Returns the digest of a row. Two rows have the same exactly if they are equal, floats bit by bit.
+/// Returns the digest of a row. Equal rows have equal digests; floats are compared bit by bit.
 pub(super) fn row_digest(secret: Secret, row: &[Value]) -> Digest {
     struct Canonical<'a>(&'a Value);
     impl Hash for Canonical<'_> {

@@ -7,8 +7,8 @@ use crate::connect::{Poll, Source};
 use crate::error::{Error, Result};
 use crate::record::Record;
 
-/// The pause after a source had nothing and was not at its end.
-const PAUSE: Duration = Duration::from_millis(1);
+/// Pause after a source had no records and was not at its end.
+const IDLE_PAUSE: Duration = Duration::from_millis(1);
 
 /// The sources of all topics, and the program's own options.
 pub struct Inputs<'a, O = ()> {
@@ -27,11 +27,11 @@ impl<'a, O> Inputs<'a, O> {
         self.options
     }
 
-    /// Passes every record of `topic` that is there now to `visit`, partition by partition. The
-    /// greater [`order`](Record::order) is the later.
+    /// Passes every record that `topic` has now to `visit`, partition by partition. Of two records
+    /// the one with the greater [`order`](Record::order) is the later.
     ///
     /// # Errors
-    /// When the topic is not read by the program, or a source can't be read.
+    /// When the program does not read the topic, or a source can't be read.
     pub fn each(&self, topic: &str, mut visit: impl FnMut(Record<'_>)) -> Result<()> {
         let of = self.sources.iter().find(|(name, _)| *name == topic);
         let (_, sources) = of.ok_or_else(|| {
@@ -43,7 +43,7 @@ impl<'a, O> Inputs<'a, O> {
                 loop {
                     match reader.poll()? {
                         Poll::Batch(batch) => batch.iter(rank).for_each(&mut visit),
-                        Poll::Idle => thread::park_timeout(PAUSE),
+                        Poll::Idle => thread::park_timeout(IDLE_PAUSE),
                         Poll::End => break,
                     }
                 }

@@ -1,8 +1,9 @@
-//! The command `check`: compares every table with the rows that a batch program expects, row by row.
+//! The command `check`: compares each table, row by row, with the rows that a batch program
+//! expects.
 //!
-//! Neither side is held as text: a row of a large table is held as its digest and the record it
-//! comes from. The digests are keyed by a secret of this one comparison, so that no two rows can be
-//! made to look equal.
+//! A row of a large table is held as its digest and the position of its record, which takes little
+//! memory. The digests are keyed by a secret of this one comparison, so that nobody can construct
+//! two rows with the same digest.
 
 mod expected;
 mod inputs;
@@ -23,14 +24,14 @@ use crate::secret::Secret;
 use crate::serdes::Digest;
 use expected::row_digest;
 
-/// Differences of a table that are printed.
+/// Most differences of a table that are printed.
 const PRINTED_MAX: usize = 5;
 
-/// Compares every table of `lake`, all at the last commit, with the `expected` rows, and prints how
-/// each compares. Returns false at any difference.
+/// Compares every table of `lake` at the last commit with the `expected` rows, and prints a result
+/// for each. Returns false if any table differs.
 ///
 /// # Errors
-/// When a table can't be read, or `out` not be written.
+/// When a table can't be read, or `out` can't be written.
 pub(super) fn check(mut expected: Expected, lake: &Lake<'_>, out: &mut dyn Write) -> Result<bool> {
     let (secret, commit) = (expected.secret(), lake.last_commit()?);
     let mut total = Total { lake, secret, commit, out, tables: 0, rows: 0, different: 0 };
@@ -67,8 +68,8 @@ struct Differences {
 }
 
 impl Total<'_> {
-    /// Compares the table of `topic` with the `expected` rows. The same row may be in both more than
-    /// once.
+    /// Compares the table of `topic` with the `expected` rows. Either may have the same row several
+    /// times.
     fn compare(&mut self, topic: &str, expected: Vec<(Digest, Origin)>) -> Result<()> {
         let wanted = expected.len() as u64;
         let mut missing: HashMap<Digest, (u64, Origin)> = HashMap::new();
@@ -130,7 +131,7 @@ impl Total<'_> {
     }
 }
 
-/// Ignores that the reader has closed the pipe: the exit code is still to report the result.
+/// Ignores a closed pipe: the exit code still has to report the result.
 fn unless_closed(printed: io::Result<()>) -> Result<()> {
     match printed {
         Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()),
