@@ -43,7 +43,7 @@ impl App {
     pub(super) fn check_owned(&self, topic: &str) -> Result<(), Refusal> {
         match &self.config.owns {
             Some(owns) if !owns(topic) => Err(Refusal::Denied(
-                "this gateway makes and deletes only what is its own".to_string(),
+                "this gateway creates and deletes only its own topics".to_string(),
             )),
             _ => Ok(()),
         }
@@ -52,7 +52,7 @@ impl App {
     /// Appends records to a topic of the log, and returns a result for each.
     ///
     /// # Errors
-    /// When all records are refused for one reason that does not depend on the record.
+    /// When all records are refused, for a reason that does not depend on one of them.
     pub(super) async fn append(
         &self,
         topic: &str,
@@ -98,12 +98,12 @@ impl Policy for App {
     }
 }
 
-/// The log's name of a topic, by the names that differ.
+/// Returns the name of a topic in the log. `names` has the topics with another name there.
 pub(super) fn inner(names: &BTreeMap<String, String>, name: &str) -> String {
     names.get(name).map_or(name, String::as_str).to_string()
 }
 
-/// The gateway's name of a topic of the log, by the names that differ.
+/// Returns the name of a topic for clients. `names` has the topics with another name in the log.
 pub(super) fn outer(names: &BTreeMap<String, String>, topic: String) -> String {
     let renamed = names.iter().find(|(_, of)| **of == topic);
     renamed.map_or(topic, |(name, _)| name.clone())

@@ -124,8 +124,8 @@ pub(super) async fn create(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    // For any page, a browser sends a body without a type or with a plain one, and asks no
-    // permission first. Such a body creates nothing.
+    // A browser lets any page send a body without a type, or with a plain one, without a preflight
+    // request. Such a body must not create a stream.
     if !headers.contains_key(header::CONTENT_TYPE) || !is_json(&headers) {
         return refuse(&RequestRefusal::MediaType);
     }
@@ -192,7 +192,7 @@ pub(super) async fn put(
         ),
         Ok([Err(refusal)]) => refuse(&RequestRefusal::Append(refusal.clone(), stream.to_string())),
         Ok(_) => refuse(&RequestRefusal::Append(
-            Refusal::Failed("the log gave no answer".to_string()),
+            Refusal::Failed("the log returned no result".to_string()),
             stream.to_string(),
         )),
         Err(refusal) => refuse(refusal),
@@ -275,8 +275,8 @@ fn entry(
     let key = put
         .key
         .ok_or_else(|| RequestRefusal::Invalid("a record has no partition key".to_string()))?;
-    // The mapping template writes a number as a string. Any other key is refused unread, because it
-    // may be as long as a body.
+    // API Gateway's mapping template writes a number as a string. Any other key is refused without
+    // parsing it, because it may be as long as a body.
     let key = match key.get().as_bytes() {
         [b'"', ..] => serde_json::from_str::<String>(key.get()).ok(),
         [b'-' | b'0'..=b'9', ..] => {
@@ -294,8 +294,8 @@ fn entry(
     Ok(NewRecord { partition: None, key: Some(key.into()), value: Some(stored(body, data)?) })
 }
 
-/// The characters of a string, as the mapping template of `PutRecords` has it; the JSON of any
-/// other value.
+/// Returns the characters of a string, as the mapping template of `PutRecords` does, or the JSON of
+/// any other value.
 fn characters(body: &Bytes, data: &RawValue) -> Result<Bytes, RequestRefusal> {
     if !data.get().starts_with('"') {
         return Ok(one_line(body, data));
@@ -303,7 +303,8 @@ fn characters(body: &Bytes, data: &RawValue) -> Result<Bytes, RequestRefusal> {
     let text: String =
         serde_json::from_str(data.get()).map_err(|e| RequestRefusal::Malformed(e.to_string()))?;
     let lines = text.contains(['\n', '\r']);
-    // Only in JSON a blank means the same as a line end. The log decides about any other text.
+    // Only in JSON a blank means the same as a line end. Other text is left to the log, which may
+    // refuse it.
     if lines && serde_json::from_str::<IgnoredAny>(&text).is_ok() {
         return Ok(text.replace(['\n', '\r'], " ").into());
     }
@@ -314,7 +315,8 @@ fn shard_id(partition: u32) -> String {
     format!("shardId-{partition:012}")
 }
 
-/// A sequence number of 56 digits like those of Kinesis, in the order of offsets.
+/// Returns a sequence number of 56 digits, as in Kinesis. Sequence numbers have the order of
+/// offsets.
 fn sequence(position: &Position) -> String {
     match position {
         Position::Offset(offset) => format!("49{offset:054}"),

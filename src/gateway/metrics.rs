@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::http::Access;
 use crate::sync::lock;
 
-/// The ends of the buckets of request times.
+/// Upper bounds of the buckets of request times.
 const BUCKETS_MILLIS: [u64; 10] = [1, 2, 5, 10, 20, 50, 100, 500, 1_000, 10_000];
 
 /// Counts since the start.
@@ -67,12 +67,13 @@ impl Metrics {
         acknowledged.bytes += bytes;
     }
 
-    /// Acknowledged records of all topics.
+    /// Returns the number of acknowledged records of all topics.
     pub(super) fn records(&self) -> u64 {
         self.counts().acknowledged.values().map(|topic| topic.records).sum()
     }
 
-    /// All counters. `unseen` is the number of acknowledged bytes that readers don't see yet.
+    /// Returns all counters. `unseen` is the number of acknowledged bytes that readers can't see
+    /// yet.
     pub(super) fn text(&self, unseen: u64) -> String {
         let counts = self.counts();
         let mut text = String::new();
@@ -118,14 +119,14 @@ impl Metrics {
             &mut text,
             "unseen_bytes",
             "gauge",
-            "Bytes that were acknowledged and are on their way to where readers see them.",
+            "Bytes that were acknowledged and that readers can't see yet.",
         );
         let _ = writeln!(text, "watershed_gateway_unseen_bytes {unseen}");
         head(
             &mut text,
             "request_seconds",
             "histogram",
-            "Time from the head of a request to its answer.",
+            "Time from the head of a request to its response.",
         );
         let mut upto = 0;
         for (bucket, count) in counts.took.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! The gateway: records posted over HTTP, appended to a [`Append`].
+//! The gateway: appends records that are posted over HTTP to a log, an [`Append`].
 //!
 //! It speaks the Confluent REST Proxy v2 and the methods of API Gateway before Kinesis.
 //!
@@ -12,18 +12,19 @@
 //! GET  /metrics  /health  /ready
 //! ```
 //!
-//! All of these exist below a stage too, `/{stage}/topics/…`, as API Gateway has them. A stream and
-//! a topic of the same name are one; [`Config::streams`] and [`Config::topics`] rename them.
+//! All paths exist below a stage too, `/{stage}/topics/…`, as in API Gateway. A stream and a topic
+//! of the same name are the same; [`Config::streams`] and [`Config::topics`] rename them.
 //!
 //! - **Acknowledged means durable**: a response of 200 is sent after the log's sync. After an error
-//!   or no response a client can't know. It sends again, and the record may be there twice.
+//!   or without a response, the record may be stored or not. A client that sends it again may store
+//!   it twice.
 //! - **Values are kept as they were sent**, with their blanks and order of keys. Only line ends
 //!   between tokens become blanks. The gateway does not validate records.
 //! - **Everything has a limit**: see [`Limits`]. Beyond a limit the response is 503 or 429, or
-//!   Kinesis' own code, with `Retry-After`. `/health`, `/ready` and `/metrics` work all the same.
-//! - **Pages of other sites are refused**, which a browser in this network could load: without
-//!   tokens, `Host` and `Origin` must name the gateway. Streams are created by a body in JSON only,
-//!   and only within the names and the number that the gateway owns.
+//!   Kinesis' own code, with `Retry-After`. `/health`, `/ready` and `/metrics` still work then.
+//! - **Pages of other sites are refused**, because a browser on this network may load them: without
+//!   tokens, `Host` and `Origin` must name the gateway. Streams are created only by a body in JSON,
+//!   only under names that the gateway owns, and only up to a limit.
 //! - **A shutdown** refuses new requests, answers those in progress, and closes the log, so that
 //!   readers see every record.
 
@@ -63,10 +64,10 @@ use refusal::{Protocol, RequestRefusal};
 pub struct Config {
     /// Streams whose topic in the log has another name: from stream to topic.
     pub streams: BTreeMap<String, String>,
-    /// REST Proxy topics that have another name in the log: from the one name to the other.
+    /// REST Proxy topics that have another name in the log: from the name for clients to that one.
     pub topics: BTreeMap<String, String>,
-    /// Decides by its name whether a topic of the log may be created and deleted; without it, any
-    /// topic may.
+    /// Returns true for the name of a topic in the log that may be created and deleted. Without it,
+    /// any topic may.
     pub owns: Option<Arc<dyn Fn(&str) -> bool + Send + Sync>>,
     /// Number of owned topics at which no more are created.
     pub topics_limit: usize,
@@ -109,7 +110,7 @@ impl Gateway {
     /// [`run`](Gateway::run).
     ///
     /// # Errors
-    /// When a token is blank, or the address is in use or not of this machine.
+    /// When a token is blank, or the address is in use or does not belong to this machine.
     pub fn bind(address: SocketAddr, log: Arc<dyn Append>, config: Config) -> Result<Self> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let runtime = own_runtime("gateway", threads)?;
@@ -170,11 +171,9 @@ pub async fn close(log: &dyn Append, timeout: Duration) -> Result<()> {
             let failed = format!("can't close {} within {seconds} s", log.describe());
             Err(match log.unseen() {
                 0 => Error::connect(failed)
-                    .hint("What was acknowledged is safe; see why it does not answer."),
-                _ => Error::connect(format!("{failed}: what was acknowledged is in the journal"))
-                    .hint(
-                        "See to the disk, and start again: what is in the journal is then added.",
-                    ),
+                    .hint("Acknowledged records are safe. Check why the log does not respond."),
+                _ => Error::connect(format!("{failed}: acknowledged records are in the journal"))
+                    .hint("Check the disk, and start again: then the journal is added to the log."),
             })
         }
     }

@@ -1,4 +1,5 @@
-//! The records of a request and their results, both as streams: neither is held as a tree of JSON.
+//! The records of a request, and their results. Both are streamed: neither is held as a tree of
+//! JSON.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,8 +7,8 @@ use std::marker::PhantomData;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde::{Serialize, Serializer};
 
-/// An array of which `MOST` elements are kept and the others counted. A body of tiny elements would
-/// otherwise take far more memory than its bytes.
+/// An array that keeps its first `MOST` elements and counts the others. Otherwise a body of tiny
+/// elements would take far more memory than its bytes.
 pub(super) struct Bounded<T, const MOST: usize> {
     pub(super) kept: Vec<T>,
     /// The number of elements of the array.

@@ -24,7 +24,7 @@ pub(super) enum Protocol {
     Kinesis,
 }
 
-/// The reason for which a request is refused.
+/// The reason why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum RequestRefusal {
     /// The server did not admit it.
@@ -48,7 +48,7 @@ pub(super) enum RequestRefusal {
 }
 
 impl Protocol {
-    /// The protocol of a path, with or without a stage.
+    /// Returns the protocol of a path, with or without a stage.
     pub(super) fn of(path: &str) -> Self {
         let root = |name: &str| path.split('/').skip(1).take(2).any(|part| part == name);
         if root("streams") && !path.starts_with("/topics") {
@@ -58,7 +58,7 @@ impl Protocol {
         }
     }
 
-    /// The response to a refused request.
+    /// Returns the response to a refused request.
     pub(super) fn refuse(self, refusal: &RequestRefusal) -> Response {
         let mut response = match self {
             Protocol::RestProxy => rest_proxy(refusal),
@@ -155,15 +155,15 @@ fn message(refusal: &http::Refusal) -> String {
     use http::Refusal::*;
     let message = match refusal {
         BadHost(why) => why,
-        UnknownHost(host) => return format!("this gateway is not called {host}"),
-        ForeignOrigin => "a page of another host may not ask",
+        UnknownHost(host) => return format!("{host} is not a name of this gateway"),
+        ForeignOrigin => "pages of another host may not send requests",
         Unauthorized => "a bearer token is needed",
         RateLimited => "the client sends too many requests",
         Stopping => "the gateway is stopping",
         NoSlot => "too many connections are served",
-        NoBodyRoom => "too many bytes are on their way",
+        NoBodyRoom => "too many bytes are in flight",
         BodyTooLarge => "the body is too long",
-        BodyTimeout => "the body did not come in time",
+        BodyTimeout => "the body did not arrive in time",
         BodyAborted => "the body ends too early",
         Failed(why) => why,
     };
@@ -194,7 +194,7 @@ pub(super) fn kinesis_code(refusal: &Refusal, stream: &str) -> (&'static str, St
     }
 }
 
-/// A response in JSON.
+/// Returns a response in JSON.
 pub(super) fn respond(status: u16, media_type: &'static str, body: &impl Serialize) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     // Serialization into memory can't fail, as all keys are strings.

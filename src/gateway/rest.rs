@@ -179,8 +179,8 @@ fn decoded(body: &Bytes, value: &RawValue, embedded: Embedded) -> Result<Bytes, 
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// The text of a value as it was sent, but on one line. Between two tokens, a blank and a line end
-/// mean the same.
+/// Returns the text of a value as it was sent, but on one line. Between two tokens, a blank means
+/// the same as a line end.
 pub(super) fn one_line(body: &Bytes, value: &RawValue) -> Bytes {
     let text = value.get().as_bytes();
     if memchr::memchr2(b'\n', b'\r', text).is_none() {

@@ -1,4 +1,4 @@
-//! Admission of a request: every check before the application handles it, and the report after it.
+//! Admission of a request: all checks before the application handles it, and the report after it.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,8 +96,8 @@ async fn respond(
     response
 }
 
-/// Runs a handler to its end, even if its client disconnects: the application may still hold the
-/// body's bytes, so they keep their room until then.
+/// Runs a handler to its end, even if its client disconnects. The application may hold the bytes of
+/// the body until then, so its permits are held too.
 async fn complete(
     handler: impl Future<Output = Response> + Send + 'static,
     permits: Option<Permits>,
@@ -114,7 +114,7 @@ struct Admitted {
     request: Request,
     /// Bytes of its body.
     bytes: u64,
-    /// Room for its body.
+    /// Permits for the bytes of its body.
     permits: Option<Permits>,
 }
 

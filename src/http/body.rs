@@ -11,7 +11,7 @@ use super::lobby::Connection;
 use super::shares::{Permits, Shares};
 use super::{Limits, Refusal};
 
-/// Reads a body to its end, and returns it with the room it takes from `bodies`.
+/// Reads a body to its end, and returns it with the permits that it takes from `bodies`.
 pub(super) async fn read(
     limits: &Limits,
     bodies: &Shares,
@@ -27,7 +27,7 @@ pub(super) async fn read(
     Ok((read.map_err(|_| Refusal::BodyTimeout)??, permits))
 }
 
-/// Reads all frames. Room is taken as bytes arrive, and none for bytes that are only announced.
+/// Reads all frames. Permits are taken as bytes arrive: a mere Content-Length takes none.
 async fn read_frames(
     limits: &Limits,
     bodies: &Shares,

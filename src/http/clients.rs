@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use super::shares::network_of;
 use crate::sync::lock;
 
-/// Most clients whose request rate is remembered. Idle ones are forgotten first.
+/// Most clients whose request rate is tracked. Idle ones are removed first.
 const MAX_CLIENTS: usize = 10_000;
 
 /// The clients of a server.

@@ -1,4 +1,5 @@
-//! Deadlines that progress extends: a client must send and receive a least number of bytes a second.
+//! Deadlines that progress extends. A client must send and receive a least number of bytes a
+//! second.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -124,7 +125,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for TimedStream<S> {
         self.stream.is_write_vectored()
     }
 
-    /// Flushes. Hyper flushes after a complete response, so the deadline ends here.
+    /// Flushes the stream. Hyper flushes after a complete response, so the deadline ends here.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = Pin::new(&mut self.stream).poll_flush(cx);
         if polled.is_ready() {

@@ -1,9 +1,9 @@
 //! The names of a server, checked against `Host` and `Origin`.
 //!
-//! Without tokens, only these two headers distinguish a program of this network from a page of
-//! another site. A page's browser sends simple requests to any address, with the page in `Origin`.
-//! It sends arbitrary requests once the name of the page's site resolves to this server, with that
-//! name in `Host`.
+//! Without tokens, only these two headers distinguish a program on this network from a page of
+//! another site. A browser sends simple requests of a page to any address, with the page's site in
+//! `Origin`. If the name of that site resolves to this server, the browser sends any request, with
+//! that name in `Host` (DNS rebinding).
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -29,14 +29,14 @@ impl Hosts {
     }
 
     /// Accepts a request that names one host. If `anyone` may send requests, the host must be this
-    /// server, and a page's origin too.
+    /// server, and so must the origin, if there is one.
     pub(super) fn check(&self, parts: &Parts, anyone: bool) -> Result<(), Refusal> {
         let mut hosts = parts.headers.get_all(header::HOST).iter();
         let (host, None) = (hosts.next(), hosts.next()) else {
-            return Err(Refusal::BadHost("a request has one Host, not more"));
+            return Err(Refusal::BadHost("a request must have one Host, not several"));
         };
-        let host = host.ok_or(Refusal::BadHost("a request has a Host"))?;
-        let host = authority(host).ok_or(Refusal::BadHost("Host is no name of a host"))?;
+        let host = host.ok_or(Refusal::BadHost("a request must have a Host"))?;
+        let host = authority(host).ok_or(Refusal::BadHost("Host is not the name of a host"))?;
         if !anyone {
             return Ok(());
         }
@@ -72,8 +72,8 @@ impl Hosts {
         if self.more.iter().any(same) {
             return true;
         }
-        // A site has no IP address as its name. A server on all addresses is reachable under each
-        // of them, and through forwarded ports.
+        // The name of a site is no IP address, so rebinding can't use one. A server on all
+        // addresses is reachable under each of them, and through forwarded ports.
         let all = self.listens.ip().is_unspecified();
         let known = match name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>() {
             Ok(address) => all || address == self.listens.ip(),

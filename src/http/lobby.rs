@@ -1,7 +1,7 @@
 //! The lobby: connections without a slot.
 //!
-//! Every connection starts here. It leaves when it gets a slot or ends. When the lobby is full, a
-//! new connection evicts the oldest one, and first of those that sent no request yet.
+//! Every connection starts here. It leaves the lobby when it gets a slot or ends. In a full lobby a
+//! new connection evicts the oldest one that has sent no request yet, or else the oldest one.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -53,7 +53,7 @@ impl Lobby {
         Arc::new(Lobby { capacity, clock, seats: Mutex::default(), left: Notify::new() })
     }
 
-    /// Waits until there is a free seat. In a full lobby this evicts a connection, as soon as that
+    /// Waits until there is a free seat. In a full lobby this evicts a connection, as soon as one
     /// is old enough.
     pub(super) async fn make_room(&self) {
         loop {
@@ -102,7 +102,7 @@ pub(super) struct Seat {
 }
 
 impl Seat {
-    /// Moves the connection behind those without a request.
+    /// Marks the connection as one with a request: it is evicted after those without.
     fn request(&self) {
         let mut seats = self.lobby.seats();
         if let Some(waiting) = seats.taken.remove(&(Stage::Silent, self.number)) {
@@ -140,7 +140,7 @@ impl Connection {
         Connection { address: network_of(peer), began, seat, slot: OnceCell::new() }
     }
 
-    /// The address whose share it takes from.
+    /// Returns the address whose share the connection uses.
     pub(super) fn address(&self) -> IpAddr {
         self.address
     }

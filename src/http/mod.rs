@@ -1,8 +1,8 @@
 //! A bounded HTTP/1.1 server: limits, tokens, TLS and deadlines in front of any axum [`Router`].
 //!
-//! The server protects the application behind it and knows nothing of its subject. An application
-//! is a [`Router`] and a [`Policy`]. The policy classifies paths, words the responses to refused
-//! requests, and counts requests.
+//! The server protects the application behind it, and does not depend on its subject. An
+//! application is a [`Router`] and a [`Policy`]. The policy classifies paths, formats the responses
+//! to refused requests, and counts requests.
 //!
 //! A request passes these steps, in this order:
 //!
@@ -10,7 +10,7 @@
 //!    so health checks work while other clients hold every slot.
 //! 2. **Host** (`hosts`): without tokens, `Host` and `Origin` must name this server. That stops
 //!    pages of other sites, which a browser on this machine could otherwise send here.
-//! 3. **Client** (`clients`): a bearer token, if there are any, and the client's request rate.
+//! 3. **Client** (`clients`): a bearer token, if the server has any, and the client's request rate.
 //! 4. **Slot** (`shares`): a connection gets one of a fixed number of slots, of which an address
 //!    holds at most its share.
 //! 5. **Body** (`body`): bytes take room as they arrive, within a limit, a timeout and a least
@@ -45,10 +45,10 @@ use admission::Guard;
 /// Clients that a server admits, and the resources it spends on them.
 #[derive(Clone)]
 pub struct ServerConfig {
-    /// Bearer tokens, one of which each request must carry. Without tokens every client is
-    /// admitted that can reach the address.
+    /// Bearer tokens. Each request must carry one of them. Without tokens the server admits every
+    /// client that can reach the address.
     pub tokens: Vec<String>,
-    /// The certificate to serve TLS with; plain HTTP without one.
+    /// The certificate for TLS. Without one the server speaks plain HTTP.
     pub identity: Option<Identity>,
     /// Names of the server besides `localhost` and its address, with a port or for any port. A
     /// request without a token must name one of them as its host.
@@ -57,7 +57,7 @@ pub struct ServerConfig {
     pub requests_per_second: Option<u32>,
     /// Limits of connections, bodies and times.
     pub limits: Limits,
-    /// The time since any fixed moment.
+    /// Returns the time since any fixed moment.
     pub clock: Arc<dyn Fn() -> Duration + Send + Sync>,
 }
 
@@ -122,7 +122,7 @@ impl Default for Limits {
     }
 }
 
-/// A request whose response is ready. It holds nothing that the client sent in its body.
+/// A request whose response is ready, without its body.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
     /// The client's address.
@@ -141,23 +141,23 @@ pub struct Access<'a> {
 
 /// The decisions that the application makes for the server.
 pub(crate) trait Policy: Send + Sync + 'static {
-    /// The checks that a request for `path` passes.
+    /// Returns the checks for a request for `path`.
     fn checks(&self, path: &str) -> Checks;
 
-    /// True once new requests are to be refused.
+    /// Returns true as soon as new requests must be refused.
     fn is_stopping(&self) -> bool;
 
-    /// The response to a request for `path` that is refused. The server adds its headers.
+    /// Returns the response to a refused request for `path`. The server adds its headers.
     fn refuse(&self, path: &str, refusal: Refusal) -> Response;
 
     /// Counts or logs a request whose response is ready.
     fn answered(&self, access: &Access<'_>);
 }
 
-/// The checks that a request passes. Unless it passes all of them, its body is discarded.
+/// The checks that a request must pass. Only a request that needs all of them may have a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Checks {
-    /// None: the path is public and cheap, as a health check is.
+    /// None: the path is public and cheap, such as a health check.
     Public,
     /// Host and client only, so that monitoring works under full load.
     Client,
@@ -165,7 +165,7 @@ pub(crate) enum Checks {
     All,
 }
 
-/// The reason for which the server refuses a request.
+/// The reason why the server refuses a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Refusal {
     /// `Host` is missing, malformed or not unique.
@@ -195,7 +195,7 @@ pub(crate) enum Refusal {
 }
 
 impl Refusal {
-    /// Adds the headers that HTTP asks for.
+    /// Adds the headers that HTTP requires.
     fn add_headers(&self, response: &mut Response) {
         let headers = response.headers_mut();
         match self {
@@ -225,7 +225,7 @@ impl Server {
     /// Listens on `address`; port 0 selects a free one. Call it within a tokio runtime.
     ///
     /// # Errors
-    /// When a token is blank, or the address is in use or not of this machine.
+    /// When a token is blank, or the address is in use or does not belong to this machine.
     pub(crate) fn bind(
         address: SocketAddr,
         config: ServerConfig,

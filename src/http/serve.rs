@@ -1,5 +1,5 @@
-//! The accept loop. It gives hyper a timer, which `axum::serve` does not: without a timer, the head
-//! of a request may take for ever.
+//! The accept loop. It passes a timer to hyper, which `axum::serve` does not do. Without a timer a
+//! client may take for ever to send the head of a request.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,7 +22,7 @@ use super::{Identity, ServerConfig};
 const MAX_HEADERS: usize = 64;
 const HEAD_MAX_BYTES: usize = 64 << 10;
 /// Pause after a failed accept, such as one without a free file descriptor.
-const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+const ACCEPT_RETRY_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves `router` until `stop` resolves, then completes the responses in progress.
 pub(super) async fn serve(
@@ -51,11 +51,11 @@ pub(super) async fn serve(
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "can't accept a connection");
-                tokio::time::sleep(ACCEPT_RETRY).await;
+                tokio::time::sleep(ACCEPT_RETRY_PAUSE).await;
                 continue;
             }
         };
-        // Responses are short, so collecting them in the kernel would only delay them.
+        // Responses are short: Nagle's algorithm would only delay them.
         let _ = stream.set_nodelay(true);
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())

@@ -32,7 +32,7 @@ pub(super) struct Permits {
 }
 
 impl Shares {
-    /// `count` permits, of which an address may hold `percent`, and at least one.
+    /// Returns `count` permits. An address may hold `percent` of them, and at least one.
     pub(super) fn new(count: usize, percent: u8) -> Self {
         let count = count.clamp(1, Semaphore::MAX_PERMITS);
         let most = (count as u128 * u128::from(percent.min(100)) / 100).max(1) as usize;
@@ -45,14 +45,14 @@ impl Shares {
         Some(Permits { of_address, of_all: self.all.clone().acquire_owned().await.ok()? })
     }
 
-    /// No permits yet, to which [`Shares::add`] adds.
+    /// Returns an empty set of permits, for [`Shares::add`].
     pub(super) fn empty(&self, address: IpAddr) -> Option<Permits> {
         let empty = |of: Arc<Semaphore>| of.try_acquire_many_owned(0).ok();
         Some(Permits { of_address: empty(self.of(address))?, of_all: empty(self.all.clone())? })
     }
 
-    /// Adds `count` permits; false if so many are not free. A count beyond the share of an address
-    /// takes the whole share.
+    /// Adds `count` permits, and returns false if so many are not free. A count beyond the share of
+    /// an address takes the whole share.
     pub(super) fn add(&self, permits: &mut Permits, count: usize) -> bool {
         let Permits { of_address, of_all } = permits;
         let count = count.min(self.most - of_address.num_permits().min(self.most));

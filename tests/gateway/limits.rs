@@ -88,7 +88,7 @@ fn pending_bytes_are_bounded_and_the_client_gets_a_retry_time() {
     slow.send(&"x".repeat(549)).unwrap();
     let before_the_log = || {
         gateway.ask("POST", "/topics/u.pin", &[JSON], &value).json()["message"]
-            == "too many bytes are on their way"
+            == "too many bytes are in flight"
     };
     until("no room", before_the_log);
     drop(slow);
