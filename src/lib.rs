@@ -1,12 +1,12 @@
 //! Watershed: many streams, one delta.
 //!
-//! A stream-processing framework in the nouns of Kafka Streams, on timely and differential
-//! dataflow, with exactly-once Delta tables coming out. A **topology** is a function of
-//! [`StreamsBuilder`]: topics become [`KStream`]s and [`KTable`]s, joins and aggregates of them are
-//! *maintained*, so a late or corrected record moves every answer. **Topics are logical**: what
-//! they are bound to is said outside, with [`runtime::Streams`], and the same topology reads a
-//! folder, is tested in memory ([`testing::TopologyTestDriver`]), and runs on any number of workers
-//! with the same rows.
+//! A stream-processing framework with the nouns of Kafka Streams, on timely and differential
+//! dataflow, that writes exactly-once Delta tables. A **topology** is a function of
+//! [`StreamsBuilder`]. It turns topics into [`KStream`]s and [`KTable`]s. Joins and aggregates are
+//! *maintained*: a late or corrected record moves every answer. **Topics are logical names**.
+//! [`runtime::Streams`] binds them to connectors, outside of the topology. So the same topology
+//! reads a folder or Kafka, and runs in a test in memory ([`testing::TopologyTestDriver`]). It
+//! makes the same rows with any number of workers.
 //!
 //! ```
 //! use watershed::prelude::*;
@@ -40,16 +40,16 @@
 //! ```text
 //!   6  program                            the command line that every dataflow gets
 //!   5  runtime  testing                   epochs, workers, commits, recovery · the test driver
-//!   4  builder  topology  durable         topics to streams · what a topology is · manifests
+//!   4  builder  topology  durable         topics to streams · a topology · manifests
 //!   3  options  plan  graph  stream  table  grouped     the DSL
-//!   2  operators  ports                   what it lowers to · where it touches the runtime
-//!   1  serdes  row  store  connect        bytes and values · values and columns · durable objects · connectors' contract
-//!      http                               a bounded HTTP server
+//!   2  operators  ports                   dataflow operators · their interface to the runtime
+//!   1  serdes  row  store                 bytes and values · values and columns · durable objects
+//!      connect  http                      the contract of connectors · a bounded HTTP server
 //!   0  error  time  secret  record  sync  metrics
 //! ```
 //!
-//! A module imports lower floors; connectors and the gateway stand beside, on floors 0 and 1.
-//! `tests/tidy.rs` holds them to it.
+//! A module imports lower floors only. Connectors and the gateway stand beside the others, on
+//! floors 0 and 1. `tests/tidy.rs` checks this.
 
 mod builder;
 pub mod connect;
@@ -93,7 +93,7 @@ pub use stream::KStream;
 pub use table::KTable;
 pub use topology::Topology;
 
-// What everything speaks of.
+// The types that all modules use.
 pub use error::{Advice, Error, ErrorKind, Result};
 pub use secret::Secret;
 pub use time::{Epoch, Timestamp};

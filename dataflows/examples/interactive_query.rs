@@ -1,8 +1,8 @@
 //! An interactive query: another thread reads a table while the run maintains it.
 //!
-//! `cargo run --example interactive_query` counts clicks while they arrive. The thread that asks
-//! sees one closed epoch at a time, never half of an update: the total always equals the sum of the
-//! counts. It ends the run when it has seen all clicks.
+//! `cargo run --example interactive_query` counts clicks while they arrive. The reading thread sees
+//! one closed epoch at a time, never half of an update: the total always equals the sum of the
+//! counts. The thread ends the run when it has seen all clicks.
 //!
 //! ```text
 //! 1000 clicks: 500 on /home, 300 on /search, 200 on /cart

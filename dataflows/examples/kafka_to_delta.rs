@@ -1,8 +1,8 @@
 //! Kafka to Delta: a topic becomes a table that is right at every commit.
 //!
-//! `cargo run --example kafka_to_delta -- 127.0.0.1:9092 readings lake/latest` reads JSON objects such
-//! as `{"sensor": "s1", "celsius": 21}` and keeps the greatest value of each sensor as a Delta table.
-//! A second start continues after the last commit: it reads no record twice into the answer.
+//! `cargo run --example kafka_to_delta -- 127.0.0.1:9092 readings lake/latest` reads JSON objects
+//! such as `{"sensor": "s1", "celsius": 21}` and keeps the greatest value of each sensor as a Delta
+//! table. A second start continues after the last commit. No record counts twice.
 //!
 //! ```text
 //! 3 new records, commit 1

@@ -1,8 +1,8 @@
 //! An aggregate of one's own: the longest streak of days in a row.
 //!
 //! `cargo run --example own_aggregate` keeps the longest streak of each user. The values of a group
-//! come in ascending order, whatever the order of arrival, so the fold is a plain loop. A day that is
-//! taken back breaks the streak again, and no subtractor has to be written for it.
+//! come in ascending order, whatever the order of arrival, so the fold is a plain loop. A day that
+//! is withdrawn breaks the streak again, without a subtractor.
 //!
 //! ```text
 //! ada: 3 days in a row

@@ -1,8 +1,8 @@
-//! A source of one's own: anything with numbered, repeatable records can be read.
+//! A source of one's own: a run can read any system with numbered, repeatable records.
 //!
 //! `cargo run --example own_source` reads the numbers from 1 to 1000 of a source that computes them
-//! and sums the squares by their last digit. Offset `n` is always the same record, so that a run can
-//! continue where an earlier one ended.
+//! and sums the squares by their last digit. Offset `n` is always the same record, so that a run
+//! can continue where an earlier one ended.
 //!
 //! ```text
 //! squares that end in 0: 33835000

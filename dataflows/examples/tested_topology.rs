@@ -1,6 +1,6 @@
-//! A topology and its test: the driver runs the real engine, on as many workers as asked for.
+//! A topology and its test: the driver runs the real engine, with any number of workers.
 //!
-//! `cargo run --example tested_topology` runs the checks that a test would hold: one late record,
+//! `cargo run --example tested_topology` makes the checks of a test: one late record,
 //! one correction, one tombstone, with one, two and four workers. The rows are the same each time.
 //!
 //! ```text

@@ -2,19 +2,19 @@
 //! data.
 //!
 //! Events are numbered. In each round of 50 the first is a person, the next 3 are auctions, and 46
-//! are bids. An event is a function of the seed and of its number alone, so any record can be made
+//! are bids. An event depends only on the seed and on its number. So any record can be generated
 //! again at any time, and a source of more events continues one of fewer.
 //!
 //! - **Partition**: records go to the partitions in turn, by their number in the topic.
 //! - **Position**: the number of a record in its partition.
 //! - **Guaranteed**: the same records at the same offsets, for the same seed, spacing and number of
-//!   partitions; whatever the rate and the number of events.
+//!   partitions. Rate and number of events make no difference.
 //!
-//! The figures are those of Apache Beam's and Flink's generators: half of the bids are for the hot
-//! auction, which is the first of a hundred; three quarters of the bids come from the hot bidder,
-//! and of the auctions from the hot seller, which are the second and the first of a hundred
-//! persons. Other bids go to one of the last 100 auctions, other persons are among the last 1,000;
-//! up to 10 of each may be yet to come.
+//! The figures are those of Apache Beam's and Flink's generators. In each hundred auctions the
+//! first is hot: half of the bids are for it. In each hundred persons the first is the hot seller
+//! and the second the hot bidder: three quarters of the auctions and of the bids come from them.
+//! Other bids are for one of the last 100 auctions. Other sellers and bidders are among the last
+//! 1,000 persons. Up to 10 auctions or persons are named before their own events.
 
 mod draw;
 mod events;

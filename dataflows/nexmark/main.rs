@@ -17,8 +17,8 @@ use generator::Kind;
 const ABOUT: &str = "Persons, auctions and bids of the NEXMark benchmark, and fifteen standing \
                      answers about them in Delta tables
 
-Without a command it runs: it generates 100,000 events, 46 bids and 3 auctions for each person, \
-                     and prints the answers.";
+Without a command it does the same as run: it generates 100,000 events, 46 bids and 3 auctions for \
+                     each person, and prints the answers.";
 
 fn main() -> ExitCode {
     program().main()

@@ -1,4 +1,4 @@
-//! The three kinds of events. Each is keyed by its `id`, which is no field of it.
+//! The three kinds of events. Each is keyed by its `id`, which is not a field of the struct.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -60,7 +60,7 @@ row! {
     }
 }
 
-/// An event as its record holds it: the fields, and the id among them.
+/// An event in the form of its record: its fields and its id.
 #[derive(Debug, Deserialize, Serialize)]
 pub(crate) struct Identified<V> {
     pub(crate) id: i64,
@@ -68,7 +68,7 @@ pub(crate) struct Identified<V> {
     pub(crate) event: V,
 }
 
-/// The id of an event; its other fields are passed over.
+/// The id of an event. Its other fields are skipped.
 #[derive(Deserialize)]
 struct Id {
     id: i64,
@@ -81,8 +81,8 @@ pub(crate) fn consumed<V: DeserializeOwned + 'static>(
     Consumed::from_record(decode).timestamp(move |_id, event| date_time(event))
 }
 
-/// Returns the id and the event of a record, `None` for a tombstone. The id is the key; a log
-/// without keys has it in the value alone.
+/// Returns the id and the event of a record; `None` is a tombstone. The id is the key of the
+/// record, or a field of its value if the log has no keys.
 ///
 /// # Errors
 /// When the record is no event of that kind.

@@ -1,5 +1,5 @@
-//! The answers by plain loops over all events, at once and from the beginning: the oracle of the
-//! topology, with which it shares the decoding of records and no operator.
+//! The answers by plain loops over all events: the oracle of the topology. Both use the same
+//! decoding of records, but they share no operator.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -33,17 +33,17 @@ pub(crate) fn rows(inputs: &Inputs<'_>, expected: &mut Expected) -> Result<()> {
     Ok(())
 }
 
-/// All events. Of a person or an auction the latest record counts, of bids every one.
+/// All events: the latest record of each person and auction, and all records of bids.
 struct Events {
     persons: BTreeMap<i64, Person>,
     auctions: BTreeMap<i64, Auction>,
     bids: Vec<(i64, Bid)>,
 }
 
-/// The place of a record, the id of its event, and the event; `None` for a tombstone.
+/// The order of a record, the id of its event, and the event; `None` for a tombstone.
 type Placed<V> = (Order, i64, Option<V>);
 
-/// Reads all events of a topic, in order. Records that are none become dead letters.
+/// Reads all events of a topic, in order. Invalid records become dead letters.
 fn events<V: DeserializeOwned>(
     kind: Kind,
     inputs: &Inputs<'_>,
@@ -149,7 +149,7 @@ impl Events {
     }
 
     fn expanded(&self, expected: &mut Expected) {
-        // Of bids with one id the last is the row.
+        // The last bid with an id is its row.
         let by_id: BTreeMap<i64, (&Bid, &Auction)> = self
             .bids
             .iter()
@@ -225,7 +225,7 @@ fn add(expected: &mut Expected, topic: &'static str, key: &i64, parts: &[&dyn Ro
     expected.row(topic, &row);
 }
 
-/// The highest bid that was made in time, of equal ones the earliest.
+/// Returns the highest bid within the time of the auction; of equal prices the earliest bid.
 fn winner<'a>(bids: &[(i64, &'a Bid)], open: RangeInclusive<Timestamp>) -> Option<(i64, &'a Bid)> {
     let mut best: Option<(i64, &Bid)> = None;
     for (id, bid) in bids.iter().filter(|(_, bid)| open.contains(&bid.date_time)) {
@@ -240,7 +240,7 @@ fn winner<'a>(bids: &[(i64, &'a Bid)], open: RangeInclusive<Timestamp>) -> Optio
     best
 }
 
-/// A time in a format, or its microseconds if it is in no calendar.
+/// Returns a time in a format, or its microseconds if the calendar can't hold it.
 fn formatted(time: Timestamp, format: &str) -> String {
     DateTime::from_timestamp_micros(time.0)
         .map_or_else(|| time.0.to_string(), |date| date.format(format).to_string())
@@ -250,7 +250,7 @@ fn average(prices: &[i64]) -> f64 {
     sum(prices) as f64 / prices.len() as f64
 }
 
-/// The sum of some prices, or the greatest integer if that is less.
+/// Returns the sum of some prices, at most the greatest integer.
 fn sum(prices: &[i64]) -> i64 {
     prices.iter().fold(0, |sum: i64, price| sum.saturating_add(*price))
 }

@@ -1,6 +1,6 @@
 //! The questions: each a function whose doc comment is the question.
 //!
-//! Unlike in SQL, each answer is maintained: a bid or an auction that comes late moves it.
+//! Each answer is maintained: a late bid or auction moves it.
 
 pub(crate) mod auctions;
 pub(crate) mod bids;
@@ -13,9 +13,9 @@ use crate::model::{Auction, Bid, Person};
 
 /// Bids by id.
 pub(crate) type Bids<'s> = KStream<'s, i64, Bid>;
-/// Auctions by id, as they are announced.
+/// Auctions by id: a stream of announcements.
 pub(crate) type Listed<'s> = KStream<'s, i64, Auction>;
-/// Auctions by id, as they stand.
+/// Auctions by id: a table of the latest announcements.
 pub(crate) type Auctions<'s> = KTable<'s, i64, Auction>;
 /// Persons by id.
 pub(crate) type Persons<'s> = KTable<'s, i64, Person>;
@@ -41,7 +41,7 @@ const TITLES: [(&str, &str); 15] = [
 /// The answers with about as many rows as there are bids.
 const LONG: [&str; 6] = ["q0", "q1", "q10", "q20", "q21", "q22"];
 
-/// Returns all answers. Long ones are printed only where they are named.
+/// Returns all answers. Long ones are printed only if they are named.
 pub(crate) fn outputs() -> [Output; 15] {
     TITLES.map(|(topic, title)| {
         let output = Output::new(topic).title(title);

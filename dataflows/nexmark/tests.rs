@@ -1,4 +1,4 @@
-//! The topology beside the naive program, on generated events.
+//! The topology and the naive program have the same answers to generated events.
 
 use std::collections::BTreeMap;
 
@@ -31,7 +31,7 @@ fn sources(url: &str) -> Sources {
     Kind::ALL.map(open).into()
 }
 
-/// The answers of the naive program, sorted.
+/// Returns the answers of the naive program, sorted.
 fn expected(sources: &Sources) -> BTreeMap<&'static str, Rows> {
     let mut expected = Expected::new(watershed::runtime::secret().unwrap());
     naive::rows(&Inputs::new(sources, &()), &mut expected).unwrap();
@@ -74,7 +74,7 @@ fn bound(sources: Sources) -> (Streams, BTreeMap<&'static str, MemoryTable>) {
 }
 
 #[test]
-fn every_answer_is_that_of_the_naive_program() {
+fn every_answer_equals_that_of_the_naive_program() {
     for (seed, workers) in [(1, 1), (1, 2), (7, 2), (42, 1), (43, 2)] {
         // Twenty seconds between two events: all hours of a day, and several days.
         let url = format!("generated://?events=6000&seed={seed}&spacing_us=20000000");
@@ -120,7 +120,7 @@ fn answers_are_right_after_every_commit_and_correction() {
         let log = |kind: Kind| Box::new(logs[kind as usize].clone()) as Box<dyn Source>;
         Kind::ALL.map(|kind| (kind.topic(), vec![log(kind)])).into()
     };
-    // Bids first: then auctions come to bids that wait for them, and sellers to auctions.
+    // Bids first: so each bid waits for its auction, and each auction for its seller.
     for (kind, batch) in records(url).iter().rev() {
         for (n, record) in batch.iter(0).enumerate() {
             pipe(&mut driver, *kind, record.key.unwrap(), record.value.unwrap());

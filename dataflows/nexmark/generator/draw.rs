@@ -1,4 +1,4 @@
-//! Seeded draws, in whole numbers, so that every machine draws the same.
+//! Seeded random draws, in whole numbers, so that all machines draw the same.
 
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64;
@@ -17,7 +17,7 @@ pub(super) struct Draw(Pcg64);
 impl Draw {
     /// Returns sequence `number` of a subject.
     pub(super) fn new(seed: u64, subject: Subject, number: u64) -> Self {
-        // Odd multipliers keep neighbours apart; seed_from_u64 does the mixing.
+        // Odd multipliers give neighbours different seeds; seed_from_u64 mixes the bits.
         let mixed = seed
             .wrapping_mul(0x9E37_79B9_7F4A_7C15)
             .wrapping_add(number.wrapping_mul(0xD134_2543_DE82_EF95))
@@ -25,7 +25,7 @@ impl Draw {
         Draw(Pcg64::seed_from_u64(mixed))
     }
 
-    /// Returns a number from 0 up to and without `end`; 0 if `end` is 0.
+    /// Returns a number from 0 to `end`, excluding `end`; 0 if `end` is 0.
     pub(super) fn below(&mut self, end: u64) -> u64 {
         ((u128::from(self.0.next_u64()) * u128::from(end)) >> 64) as u64
     }
@@ -45,7 +45,7 @@ impl Draw {
         self.letters(length, b"abcdefghijklmnopqrstuvwxyz______")
     }
 
-    /// Returns a text that brings an event of `bytes` to about `usual` bytes.
+    /// Returns a text that extends an event of `bytes` to about `usual` bytes.
     pub(super) fn extra(&mut self, bytes: usize, usual: usize) -> String {
         let missing = usual.saturating_sub(bytes);
         let fifth = missing / 5;
@@ -56,8 +56,8 @@ impl Draw {
     /// Returns a price in cents, from 1 to 1,000,000 dollars: each power of ten is as likely as
     /// the next.
     pub(super) fn price(&mut self) -> i64 {
-        // 1,000 times the powers of ten to the exponents 0, 1/8, … 1: the prices between are on
-        // straight lines, because the last digit of a power differs between machines.
+        // 1,000 times the powers of ten to the exponents 0, 1/8, … 1. Prices between are
+        // interpolated linearly, because the last digit of a power differs between machines.
         const KNOTS: [i64; 9] = [1000, 1334, 1778, 2371, 3162, 4217, 5623, 7499, 10_000];
         let (decade, part) = (self.below(6) as u32, self.below(8) as usize);
         let (from, to) = (KNOTS[part], KNOTS[part + 1]);

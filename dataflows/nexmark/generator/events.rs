@@ -8,20 +8,22 @@ use crate::model::{Auction, Bid, Identified, Person};
 
 /// Events of a round: a person, then three auctions, then the bids.
 pub(super) const ROUND: u64 = 50;
-/// Rounds whose events of one kind change places: their times are out of order by up to these.
+/// Rounds within which the events of one kind are shuffled. Times are out of order by up to so many
+/// rounds.
 const SHUFFLED_ROUNDS: u64 = 20;
-/// A prime, so that steps of this width visit every place of a group of another size once.
+/// Step of the shuffle. It is a prime, so that steps of this width visit each place of a group of
+/// another size exactly once.
 const STEP: u64 = 953;
 /// Ids of persons and auctions begin here.
 const FIRST_ID: u64 = 1000;
 const FIRST_CATEGORY: u64 = 10;
 const CATEGORIES: u64 = 5;
-/// Auctions that take bids, and persons who act, besides the hot ones.
+/// Auctions that are open, and persons who are active, besides the hot ones.
 const OPEN_AUCTIONS: u64 = 100;
 const ACTIVE_PERSONS: u64 = 1000;
-/// Auctions and persons that are named before their own events.
+/// Auctions and persons that may be named before their own events.
 const LEAD: u64 = 10;
-/// One of so many auctions and persons is hot.
+/// Size of a group of auctions or persons with one hot member.
 const HOT_OF: u64 = 100;
 /// Channels besides the hot ones.
 const CHANNELS: u64 = 10_000;
@@ -63,7 +65,7 @@ pub(crate) enum Kind {
 impl Kind {
     pub(crate) const ALL: [Kind; 3] = [Kind::Person, Kind::Auction, Kind::Bid];
 
-    /// The topic of its records.
+    /// Returns the topic of its records.
     pub(crate) const fn topic(self) -> &'static str {
         match self {
             Kind::Person => "person",
@@ -72,7 +74,7 @@ impl Kind {
         }
     }
 
-    /// The place of its first event in a round.
+    /// Returns the place of its first event in a round.
     const fn first(self) -> u64 {
         match self {
             Kind::Person => 0,
@@ -81,7 +83,7 @@ impl Kind {
         }
     }
 
-    /// The number of its events in a round.
+    /// Returns the number of its events in a round.
     pub(super) const fn share(self) -> u64 {
         match self {
             Kind::Person => 1,
@@ -90,14 +92,14 @@ impl Kind {
         }
     }
 
-    /// The number of its events among the first `events`.
+    /// Returns the number of its events among the first `events`.
     pub(super) fn count(self, events: u64) -> u64 {
         let begun = (events % ROUND).saturating_sub(self.first()).min(self.share());
         events / ROUND * self.share() + begun
     }
 
-    /// The event at place `index` of the topic. Places are not in the order of the events, so the
-    /// times of neighbours aren't either.
+    /// Returns the event at place `index` of the topic. The order of places is shuffled, so the
+    /// times of neighbours are out of order.
     fn event(self, index: u64) -> u64 {
         let group = self.share() * SHUFFLED_ROUNDS;
         let index = index / group * group + index % group * STEP % group;
@@ -159,7 +161,7 @@ fn auction(settings: &Settings, draw: &mut Draw, event: u64, date_time: Timestam
     };
     let category = FIRST_CATEGORY + draw.below(CATEGORIES);
     let initial_bid = draw.price();
-    // On average an auction is open while as many others begin as are open at a time.
+    // An auction is open on average until as many others have begun as are open at a time.
     let open_us = OPEN_AUCTIONS * ROUND / Kind::Auction.share() * settings.spacing_us;
     let expires = Timestamp(date_time.0 + 1 + draw.below(2 * open_us) as i64);
     let (item_name, description) = (draw.text(20), draw.text(100));
@@ -209,14 +211,15 @@ fn bid(seed: u64, draw: &mut Draw, event: u64, date_time: Timestamp) -> Bid {
     Bid { auction, bidder, price, channel, url, date_time, extra }
 }
 
-/// Returns one of the persons who act at the time of an event, or one of the next.
+/// Returns a person who is active at the time of an event, or one of the next persons.
 fn active_person(draw: &mut Draw, event: u64) -> u64 {
     let persons = event / ROUND + 1;
     let active = persons.min(ACTIVE_PERSONS);
     persons - active + draw.below(active + LEAD)
 }
 
-/// Returns the page of a channel, the hot ones first. Nine in ten of the others have an id.
+/// Returns the page of a channel; the hot channels have the first numbers. Nine in ten of the
+/// others have an id.
 fn page(seed: u64, number: u64) -> String {
     let mut draw = Draw::new(seed, Subject::Channel, number);
     let [a, b, c] = [(); 3].map(|()| draw.word(5));

@@ -1,4 +1,4 @@
-//! The settings of the generator, as its URL holds them.
+//! The settings of the generator, which are parameters of its URL.
 
 use watershed::{Error, Result};
 
@@ -12,7 +12,7 @@ pub(super) struct Settings {
     pub(super) rate: Option<u64>,
     /// Partitions of each topic.
     pub(super) partitions: u32,
-    /// Microseconds of event time from an event to the next.
+    /// Microseconds of event time between two events.
     pub(super) spacing_us: u64,
 }
 
@@ -22,7 +22,7 @@ impl Default for Settings {
     }
 }
 
-/// The parameters of the URL, each with the greatest value that it may have.
+/// The parameters of the URL, each with its greatest value.
 const GREATEST: [(&str, u64); 5] = [
     ("events", 10_000_000_000),
     ("seed", u64::MAX),
@@ -35,12 +35,12 @@ impl Settings {
     /// Reads a URL.
     ///
     /// # Errors
-    /// When the URL is another one, or a parameter is unknown or out of its range.
+    /// When it is not a URL of the generator, or a parameter is unknown or out of its range.
     pub(super) fn parse(url: &str) -> Result<Settings> {
         let refused = |why: &str| {
             let known = GREATEST.map(|(name, _)| name).join(", ");
             Error::config(format!("can't read {url}: {why}")).hint(format!(
-                "Give generated://?events=1000000&seed=7; there are the parameters {known}."
+                "Give a URL such as generated://?events=1000000&seed=7, with the parameters {known}."
             ))
         };
         let rest =
@@ -56,7 +56,7 @@ impl Settings {
             let Some((_, greatest)) = GREATEST.iter().find(|(known, _)| *known == name) else {
                 return Err(refused(&format!("there is no parameter {name:?}")));
             };
-            // A seed may be 0, nothing else is.
+            // Only the seed may be 0.
             let least = u64::from(name != "seed");
             let number = value.parse().ok().filter(|number| (least..=*greatest).contains(number));
             let number = number.ok_or_else(|| {

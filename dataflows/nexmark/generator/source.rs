@@ -1,4 +1,4 @@
-//! The generator as a source: its partitions, and the rate at which a follower gets records.
+//! The generator as a source: its partitions, and the rate of records for a follower.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use watershed::{Error, Result};
 use super::events::ROUND;
 use super::{Kind, Settings};
 
-/// Records of a batch at most.
+/// Most records of a batch.
 const BATCH_RECORDS: u64 = 1000;
 
 /// The time since some fixed instant. Only the rate of a followed source depends on it.
@@ -32,13 +32,13 @@ impl Generated {
         Generated { kind, settings, clock: Arc::new(move || start.elapsed()) }
     }
 
-    /// Goes by another clock.
+    /// Sets another clock.
     #[cfg(test)]
     pub(super) fn clocked(self, clock: Clock) -> Self {
         Generated { clock, ..self }
     }
 
-    /// The number of records of a partition.
+    /// Returns the number of records of a partition.
     fn records(&self, partition: u32) -> u64 {
         let (all, partitions) =
             (self.kind.count(self.settings.events), u64::from(self.settings.partitions));
@@ -52,7 +52,7 @@ impl Source for Generated {
         format!("generated {} of {events} events with seed {seed}", self.kind.topic())
     }
 
-    /// Returns one identity, of which the number of events is no part: more events continue fewer.
+    /// Returns one identity. The number of events is not a part of it: more events continue fewer.
     fn identities(&self) -> Result<Vec<Identity>> {
         let Settings { seed, partitions, spacing_us, .. } = self.settings;
         Ok(vec![Identity::new(format!(
@@ -90,10 +90,10 @@ impl Source for Generated {
     }
 }
 
-/// The rate of a partition: so many `records` every so many seconds.
+/// The rate of a partition: a number of `records` per number of seconds.
 struct Pace {
     clock: Clock,
-    /// When it was opened, and at which offset.
+    /// The time and the offset at which the partition was opened.
     start: Duration,
     from: u64,
     records: u64,
@@ -101,7 +101,7 @@ struct Pace {
 }
 
 impl Pace {
-    /// The offset up to which records are due.
+    /// Returns the offset up to which records are due.
     fn due(&self) -> u64 {
         let elapsed = (self.clock)().saturating_sub(self.start).as_micros();
         let due = elapsed * u128::from(self.records) / (u128::from(self.every) * 1_000_000);
@@ -138,8 +138,8 @@ impl Partition for Reader {
     }
 
     fn remaining(&self) -> u64 {
-        /// Bytes of a record on average, with the names of its fields.
-        const BYTES: [u64; 3] = [350, 650, 330];
-        (self.end - self.at) * BYTES[self.topic.kind as usize]
+        /// Average bytes of a record of each kind, with the names of its fields.
+        const RECORD_BYTES: [u64; 3] = [350, 650, 330];
+        (self.end - self.at) * RECORD_BYTES[self.topic.kind as usize]
     }
 }

@@ -1,4 +1,4 @@
-//! Promises of the generator as a source, and of the events that it makes.
+//! Promises of the generator as a source, and of its events.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,7 +110,7 @@ fn more_events_continue_fewer() {
 }
 
 #[test]
-fn ids_come_once_each_and_times_are_out_of_order_but_not_far() {
+fn each_id_occurs_once_and_times_are_slightly_out_of_order() {
     let bids = events::<Bid>(Kind::Bid, "events=50000");
     let ids: std::collections::BTreeSet<i64> = bids.iter().map(|(id, _)| *id).collect();
     assert_eq!(ids.len(), bids.len());
@@ -155,7 +155,7 @@ fn half_of_the_bids_are_hot_and_most_bidders_too() {
 }
 
 #[test]
-fn a_follower_gets_records_at_the_rate_and_then_waits_for_more() {
+fn a_follower_receives_records_at_the_rate() {
     let time = Arc::new(AtomicU64::new(5_000));
     let held = time.clone();
     let clock: Clock = Arc::new(move || Duration::from_millis(held.load(Ordering::SeqCst)));
@@ -208,7 +208,7 @@ fn a_foreign_url_is_refused_with_the_generators_parameters() {
 }
 
 #[test]
-fn the_farthest_event_has_a_time() {
+fn the_last_possible_event_has_a_time() {
     let settings = Settings::parse("generated://?events=10000000000&spacing_us=100000000").unwrap();
     let source = Generated::new(Kind::Auction, settings);
     let last = source.span(3).unwrap().unwrap().end - 1;

@@ -13,8 +13,8 @@ use crate::model::{Auction, Bid, Person};
 /// The winning bid of each auction, by the id of the auction.
 pub(crate) type Winning<'s> = KTable<'s, i64, Offer>;
 
-/// The part of a bid that decides which one wins: the greatest offer does. So the price comes
-/// first, then the earlier time, then the lesser id.
+/// The part of a bid that decides which bid wins: the greatest offer. The highest price is the
+/// greatest, then the earliest time, then the lowest id.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Offer {
     price: i64,
@@ -24,7 +24,7 @@ pub(crate) struct Offer {
     extra: String,
 }
 
-/// Finds the bid that wins each auction: of those made while it was open, the highest.
+/// Finds the winning bid of each auction: the highest one while the auction was open.
 pub(crate) fn winning_bids<'s>(bids: &Bids<'s>, auctions: &Auctions<'s>) -> Winning<'s> {
     let offers = bids.map(|id, bid| {
         let (date_time, id) = (Reverse(bid.date_time), Reverse(id));
@@ -41,7 +41,7 @@ pub(crate) fn winning_bids<'s>(bids: &Bids<'s>, auctions: &Auctions<'s>) -> Winn
 }
 
 row! {
-    /// A seller, of whom a local item is suggested.
+    /// A seller of a local item.
     #[derive(Default)]
     pub(crate) struct Seller {
         name: String,
@@ -60,8 +60,8 @@ pub(crate) fn q3<'s>(listed: &Listed<'s>, persons: &Persons<'s>) -> KTable<'s, i
         state: state.clone(),
     });
     let by_seller = listed.map(|id, auction| (auction.seller, (id, auction.category == 10)));
-    // An auction that is announced again may have another seller, who may be unknown or elsewhere:
-    // only the last announcement counts, so none is left out before the table.
+    // An auction may be announced again with another seller, who may be unknown or live elsewhere.
+    // Only the last announcement counts, so all of them must reach the table.
     let suggested = by_seller
         .left_join(&sellers, |(id, wanted), seller| (*id, seller.filter(|_| *wanted).cloned()));
     let by_id = suggested.map(|_seller, (id, seller)| (id, seller)).to_table();
@@ -80,8 +80,8 @@ pub(crate) fn q4<'s>(winning: &Winning<'s>, auctions: &Auctions<'s>) -> KTable<'
 /// How much is the average winning bid in the last ten auctions of each seller? (Average selling
 /// price by seller.)
 ///
-/// An auction counts if it has a winning bid; the last ones are those that expire last. While bids
-/// still come the answer is that of an auction which would close now.
+/// An auction counts if it has a winning bid. The last auctions are those that expire last. While
+/// bids still arrive, the answer is the one that would hold if all auctions closed now.
 pub(crate) fn q6<'s>(winning: &Winning<'s>, auctions: &Auctions<'s>) -> KTable<'s, i64, Double> {
     let closing = auctions.map_values(|auction| (auction.seller, auction.expires));
     let sold = winning.join(&closing, |offer, (seller, expires)| (*seller, *expires, offer.price));
@@ -92,7 +92,7 @@ pub(crate) fn q6<'s>(winning: &Winning<'s>, auctions: &Auctions<'s>) -> KTable<'
 }
 
 row! {
-    /// The bid that wins.
+    /// The winning bid of an auction.
     pub(crate) struct Winner {
         bid: i64,
         bidder: i64,
@@ -171,7 +171,7 @@ fn expand(bid: &Bid, auction: &Auction) -> Expanded {
     }
 }
 
-/// The average of the prices of each group.
+/// Returns the average price of each group.
 fn average<'s, G: Datum>(prices: &KGrouped<'s, G, i64>) -> KTable<'s, G, Double> {
     prices
         .sum(|price| *price)

@@ -42,7 +42,7 @@ pub(crate) fn q2<'s>(bids: &Bids<'s>) -> KStream<'s, i64, (i64, i64)> {
 }
 
 row! {
-    /// A bid with the day and the minute by which a log is divided.
+    /// A bid with its day and its minute, by which a log is partitioned.
     pub(crate) struct Logged {
         auction: i64,
         bidder: i64,
@@ -68,7 +68,7 @@ pub(crate) fn q10<'s>(bids: &Bids<'s>) -> KStream<'s, i64, Logged> {
 }
 
 row! {
-    /// A bid with some values that are calculated of it.
+    /// A bid with values that are calculated from it.
     pub(crate) struct Calculated {
         auction: i64,
         bidder: i64,
@@ -114,7 +114,7 @@ row! {
     }
 }
 
-/// Which id has the channel of each bid? A bid whose channel has none is left out. (Add channel
+/// Which id has the channel of each bid? Bids of channels without an id are left out. (Add channel
 /// id.)
 pub(crate) fn q21<'s>(bids: &Bids<'s>) -> KStream<'s, i64, Channel> {
     bids.flat_map_values(|bid| {
@@ -151,7 +151,7 @@ row! {
 /// In which directories is the page of each bid? (Get URL directories.)
 pub(crate) fn q22<'s>(bids: &Bids<'s>) -> KStream<'s, i64, Directories> {
     bids.map_values(|bid| {
-        // Scheme, nothing and host are before the directories.
+        // Three parts precede the directories: scheme, empty text and host.
         let mut parts = bid.url.split('/').skip(3).map(str::to_string);
         let [dir1, dir2, dir3] = [(); 3].map(|()| parts.next());
         let (auction, bidder, price) = (bid.auction, bid.bidder, bid.price);
@@ -163,7 +163,7 @@ fn euros(price: i64) -> Double {
     (EUROS_PER_DOLLAR * price as f64).into()
 }
 
-/// Returns a time in UTC in a format; a time that no calendar has as its microseconds.
+/// Returns a time in UTC in a format, or its microseconds if the calendar can't hold it.
 pub(super) fn written(time: Timestamp, format: &str) -> String {
     match DateTime::from_timestamp_micros(time.0) {
         Some(date) => date.format(format).to_string(),

@@ -1,4 +1,4 @@
-//! Questions about the bids of an auction or of a bidder together.
+//! Questions about all bids of an auction or of a bidder.
 
 use std::cmp::Reverse;
 
@@ -10,7 +10,8 @@ use super::Bids;
 use super::bids::written;
 
 row! {
-    /// The bids of a day on an auction: their number, by rank of price too, and their prices.
+    /// The bids of a day on an auction: their number, in total and by price range, and their
+    /// prices.
     pub(crate) struct Statistics {
         total_bids: i64,
         rank1_bids: i64,
@@ -104,8 +105,8 @@ row! {
     }
 }
 
-/// Which are the ten highest bids of each auction, with their ranks? Of equal ones the earlier is
-/// the higher. (Auction top ten.)
+/// Which are the ten highest bids of each auction, with their ranks? Of equal prices the earlier
+/// bid is the higher. (Auction top ten.)
 pub(crate) fn q19<'s>(
     builder: &StreamsBuilder<'s>,
     bids: &Bids<'s>,
