@@ -81,7 +81,7 @@ impl<'s> StreamsBuilder<'s> {
     ) -> KStream<'s, K, V> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
         let (number, feed, counters) = self.graph.source(topic);
-        let counted = counters.clone();
+        let (applied, meter) = (counters.clone(), self.graph.meter(node));
         let events = self.read(
             topic,
             number,
@@ -92,10 +92,14 @@ impl<'s> StreamsBuilder<'s> {
                 let value = value.ok_or_else(|| {
                     Reject::new("null value", "a stream has no use for a tombstone")
                 })?;
-                TopicCounters::add(&counted.applied, 1);
                 let (order, ordinal) = (record.order, Ordinal::default());
                 out.push(Event { key, value, order, ordinal, timestamp, diff: 1 });
                 Ok(timestamp)
+            }),
+            Box::new(move |records, rejected| {
+                // A stream passes on every record that it can decode.
+                TopicCounters::add(&applied.applied, (records - rejected) as u64);
+                meter.count(records, records - rejected);
             }),
         );
         KStream::new(self.graph.clone(), node, events, Updates::AppendOnly)
@@ -133,7 +137,7 @@ impl<'s> StreamsBuilder<'s> {
     ) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
         let (number, feed, counters) = self.graph.source(topic);
-        let secret = self.graph.seeds().secret();
+        let (secret, meter) = (self.graph.seeds().secret(), self.graph.meter(node));
         let arrived = self.read(
             topic,
             number,
@@ -146,8 +150,9 @@ impl<'s> StreamsBuilder<'s> {
                 out.push(Arrived { key, order, ordinal, timestamp, digest, value });
                 Ok(timestamp)
             }),
+            Box::new(|_, _| ()),
         );
-        let rows = latest(arrived, self.graph.keys(), &format!("table {topic}"), counters);
+        let rows = latest(arrived, self.graph.keys(), &format!("table {topic}"), counters, meter);
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 
@@ -195,6 +200,7 @@ impl<'s> StreamsBuilder<'s> {
         self.graph.seeds().secret()
     }
 
+    /// Reads a topic. `decoded` gets the numbers of records and of rejected records of each batch.
     fn read<D: Clone + 'static>(
         &self,
         topic: &str,
@@ -202,12 +208,14 @@ impl<'s> StreamsBuilder<'s> {
         feed: Option<Arc<Feed>>,
         counters: Arc<TopicCounters>,
         decode: Decode<D>,
+        mut decoded: Box<dyn FnMut(usize, usize)>,
     ) -> StreamVec<'s, Epoch, D> {
         let name = topic.to_string();
         let count = Box::new(move |records: usize, rejected: usize, bytes: usize| {
             TopicCounters::add(&counters.read, records as u64);
             TopicCounters::add(&counters.dead, rejected as u64);
             TopicCounters::add(&counters.bytes, bytes as u64);
+            decoded(records, rejected);
         });
         let letter = Box::new(move |record: &Record<'_>, reject: Reject| {
             let (reason, detail) = (reject.reason.into_owned(), reject.detail);

@@ -13,11 +13,11 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 
 use crate::connect::{Mode, Schema};
 use crate::error::Error;
-use crate::metrics::TopicCounters;
+use crate::metrics::{Meter, Metrics, TopicCounters};
 use crate::operators::{Datum, Keys, Seeds};
 use crate::options::{Materialized, Produced};
 use crate::plan::{DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, type_names};
-use crate::ports::{AnyStore, Ends, Feed, Gauges, Rows, SinkHandle, append};
+use crate::ports::{AnyStore, Ends, Feed, Rows, SinkHandle, append};
 use crate::row::{Column, ColumnType, Row};
 use crate::time::Epoch;
 
@@ -26,7 +26,7 @@ pub(crate) struct TopicBindings {
     pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
     pub(crate) sinks: BTreeMap<String, SinkHandle>,
     pub(crate) stores: BTreeMap<String, Arc<dyn AnyStore>>,
-    pub(crate) gauges: Gauges,
+    pub(crate) metrics: Metrics,
     pub(crate) seeds: Seeds,
     /// The earliest epoch that is open at any end of the dataflow.
     pub(crate) open: Rc<Cell<Epoch>>,
@@ -41,7 +41,7 @@ impl TopicBindings {
             feeds: BTreeMap::new(),
             sinks: BTreeMap::new(),
             stores: BTreeMap::new(),
-            gauges: Gauges::default(),
+            metrics: Metrics::default(),
             seeds: Seeds::of_a_plan(),
             open: Rc::default(),
             fail: Rc::new(|_| ()),
@@ -90,6 +90,11 @@ impl<'s> Graph<'s> {
     /// Names a step.
     pub(crate) fn name(&self, node: usize, name: &str) {
         self.0.plan.borrow_mut().nodes[node].name = Some(name.to_string());
+    }
+
+    /// Returns the counters of a step on this worker.
+    pub(crate) fn meter(&self, node: usize) -> Meter {
+        self.0.bindings.borrow().metrics.meter(node, self.0.scope.index())
     }
 
     /// Marks a step as volatile: the records alone can't rebuild its results.
@@ -206,7 +211,7 @@ impl<'s> Graph<'s> {
             plan.errors.push(format!("gauge {name} is used twice: give each a name of its own"));
         }
         plan.nodes.push(Node { verb, name: None, inputs: vec![table] });
-        self.0.bindings.borrow().gauges.named(name)
+        self.0.bindings.borrow().metrics.gauge(name)
     }
 
     /// Ends a stream that has no further reader. An epoch is complete when it is complete at every

@@ -73,7 +73,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     ) -> Self {
         let graph = builder.graph.clone();
         let node = graph.node(format!("from_collection {name}"), &[]);
-        let rows = import(collection, name, graph.seeds(), graph.fail());
+        let meter = graph.meter(node);
+        let rows = import(collection, name, graph.seeds(), graph.fail(), meter);
         KTable::from_diffs(graph, node, rows, Placement::Owner)
     }
 }

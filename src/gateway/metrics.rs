@@ -1,11 +1,11 @@
 //! The counters of a gateway, in the text format of Prometheus.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::http::Access;
+use crate::metrics::{Kind, Text};
 use crate::sync::lock;
 
 /// Upper bounds of the buckets of request times.
@@ -76,74 +76,40 @@ impl Metrics {
     /// yet.
     pub(super) fn text(&self, unseen: u64) -> String {
         let counts = self.counts();
-        let mut text = String::new();
-        let head = |text: &mut String, name: &str, kind: &str, help: &str| {
-            let _ = writeln!(
-                text,
-                "# HELP watershed_gateway_{name} {help}\n# TYPE watershed_gateway_{name} {kind}"
-            );
-        };
-        head(&mut text, "requests_total", "counter", "Requests that were answered.");
+        let mut text = Text::new("watershed_gateway");
+        text.family("requests_total", Kind::Counter, "Requests that were answered.");
         for ((method, route, status), count) in &counts.requests {
-            let labels = format!(
-                "method=\"{}\",route=\"{}\",status=\"{status}\"",
-                escaped(method),
-                escaped(route)
-            );
-            let _ = writeln!(text, "watershed_gateway_requests_total{{{labels}}} {count}");
+            let status = status.to_string();
+            let labels = [("method", method.as_str()), ("route", route), ("status", &status)];
+            text.sample("requests_total", &labels, count);
         }
-        head(&mut text, "records_total", "counter", "Records that were acknowledged.");
+        text.family("records_total", Kind::Counter, "Records that were acknowledged.");
         for (topic, Acknowledged { records, .. }) in &counts.acknowledged {
-            let _ = writeln!(
-                text,
-                "watershed_gateway_records_total{{topic=\"{}\"}} {records}",
-                escaped(topic)
-            );
+            text.sample("records_total", &[("topic", topic)], records);
         }
-        head(&mut text, "record_bytes_total", "counter", "Bytes of the values of these records.");
+        let help = "Bytes of the values of these records.";
+        text.family("record_bytes_total", Kind::Counter, help);
         for (topic, Acknowledged { bytes, .. }) in &counts.acknowledged {
-            let _ = writeln!(
-                text,
-                "watershed_gateway_record_bytes_total{{topic=\"{}\"}} {bytes}",
-                escaped(topic)
-            );
+            text.sample("record_bytes_total", &[("topic", topic)], bytes);
         }
-        head(
-            &mut text,
-            "refused_records_total",
-            "counter",
-            "Records that the log refused one by one.",
-        );
-        let _ = writeln!(text, "watershed_gateway_refused_records_total {}", counts.refused);
-        head(
-            &mut text,
-            "unseen_bytes",
-            "gauge",
-            "Bytes that were acknowledged and that readers can't see yet.",
-        );
-        let _ = writeln!(text, "watershed_gateway_unseen_bytes {unseen}");
-        head(
-            &mut text,
-            "request_seconds",
-            "histogram",
-            "Time from the head of a request to its response.",
-        );
+        let help = "Records that the log refused one by one.";
+        text.family("refused_records_total", Kind::Counter, help);
+        text.sample("refused_records_total", &[], counts.refused);
+        let help = "Bytes that were acknowledged and that readers can't see yet.";
+        text.family("unseen_bytes", Kind::Gauge, help);
+        text.sample("unseen_bytes", &[], unseen);
+        let help = "Time from the head of a request to its response.";
+        text.family("request_seconds", Kind::Histogram, help);
         let mut upto = 0;
         for (bucket, count) in counts.took.iter().enumerate() {
             upto += count;
             let end = BUCKETS_MILLIS
                 .get(bucket)
                 .map_or("+Inf".to_string(), |end| (*end as f64 / 1e3).to_string());
-            let _ =
-                writeln!(text, "watershed_gateway_request_seconds_bucket{{le=\"{end}\"}} {upto}");
+            text.sample("request_seconds_bucket", &[("le", &end)], upto);
         }
-        let _ = writeln!(text, "watershed_gateway_request_seconds_sum {}", counts.seconds);
-        let _ = writeln!(text, "watershed_gateway_request_seconds_count {upto}");
-        text
+        text.sample("request_seconds_sum", &[], counts.seconds);
+        text.sample("request_seconds_count", &[], upto);
+        text.finish()
     }
-}
-
-/// Escapes the text of a label, which clients may choose.
-fn escaped(label: &str) -> String {
-    label.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -50,7 +50,14 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         KTable::from_diffs(
             self.graph.clone(),
             node,
-            fold(self.values.clone(), verb, Box::new(fresh), pair, self.graph.seeds()),
+            fold(
+                self.values.clone(),
+                verb,
+                Box::new(fresh),
+                pair,
+                self.graph.seeds(),
+                self.graph.meter(node),
+            ),
             Placement::Owner,
         )
     }
@@ -235,8 +242,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         let node = self.graph.node(format!("top {n}"), &[self.node]);
         let seeds = self.graph.seeds();
         let fresh = Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep, seeds));
-        let rows =
-            fold(self.values.clone(), "top", fresh, |group, value| ((group, value), ()), seeds);
+        let (row, meter) = (|group, value| ((group, value), ()), self.graph.meter(node));
+        let rows = fold(self.values.clone(), "top", fresh, row, seeds, meter);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::AnyWorker)
     }
 

@@ -5,6 +5,7 @@ use timely::dataflow::StreamVec;
 use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs};
 use super::seeds::{Map, Seeds};
+use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// The rows of a key before and after an epoch.
@@ -19,6 +20,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
     seeds: Seeds,
+    meter: Meter,
 ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
     let mut net: Map<K, Change<V>> = seeds.map();
     // Keys in the order of their first change.
@@ -57,5 +59,5 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
         }
     };
     let owner = move |((key, _), _, _): &((K, V), Epoch, isize)| seeds.route(key);
-    in_epochs(rows.inner, owner, name, Box::new(logic), std::convert::identity)
+    in_epochs(rows.inner, owner, name, meter, Box::new(logic), std::convert::identity)
 }

@@ -11,6 +11,7 @@ use timely::dataflow::operators::generic::Operator;
 use super::datum::{Datum, Diffs, Placement, Upsert, Upserts};
 use super::epochs::{Step, in_epochs_of};
 use super::keys::{Column, Keys};
+use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// Makes diffs of upserts. It keeps every key's value; an upsert of the current value is dropped.
@@ -37,7 +38,9 @@ pub(crate) fn upserts_to_diffs<'s, K: Datum, V: Datum>(
         }
         false
     };
-    in_epochs_of(input, Pipeline, name, Box::new(logic), std::convert::identity).as_collection()
+    // A conversion is no step of the plan, so this meter has no reader.
+    in_epochs_of(input, Pipeline, name, Meter::default(), Box::new(logic), std::convert::identity)
+        .as_collection()
 }
 
 /// Makes upserts of diffs, by the numbers of their keys. It keeps no value.

@@ -12,6 +12,7 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
 use super::datum::Diffs;
+use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// One call of an operator in an epoch.
@@ -36,10 +37,11 @@ pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: 'static, P: Cont
     input: StreamVec<'s, Epoch, D>,
     route: impl Fn(&D) -> u64 + 'static,
     name: &str,
+    meter: Meter,
     logic: Logic<Vec<D>, O>,
     parcel: fn(Vec<O>) -> P,
 ) -> Stream<'s, Epoch, P> {
-    in_epochs_of(input, Exchange::new(route), name, logic, parcel)
+    in_epochs_of(input, Exchange::new(route), name, meter, logic, parcel)
 }
 
 /// Runs `logic` like [`in_epochs`], over containers of any kind. `parcel` makes a message of
@@ -48,6 +50,7 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
     input: Stream<'s, Epoch, C>,
     pact: impl ParallelizationContract<Epoch, C>,
     name: &str,
+    meter: Meter,
     mut logic: Logic<C, O>,
     parcel: fn(Vec<O>) -> P,
 ) -> Stream<'s, Epoch, P> {
@@ -74,9 +77,10 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
                     break;
                 }
                 let Kept { capability, parts, waits } = first.get_mut();
+                let items: i64 = parts.iter().map(|part| part.record_count()).sum();
+                let items = usize::try_from(items).unwrap_or(0);
                 if at_once {
-                    let items: i64 = parts.iter().map(|part| part.record_count()).sum();
-                    out.reserve(usize::try_from(items).unwrap_or(0));
+                    out.reserve(items);
                 }
                 for mut part in parts.drain(..) {
                     *waits |= logic(epoch, Step::Data(&mut part), &mut out);
@@ -86,6 +90,7 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
                 if over && *waits {
                     logic(epoch, Step::Close, &mut out);
                 }
+                meter.count(items, out.len());
                 if !out.is_empty() {
                     output
                         .activate()

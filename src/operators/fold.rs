@@ -7,6 +7,7 @@ use super::aggregates::Aggregate;
 use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs};
 use super::seeds::{Map, Seeds};
+use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// Maintains an aggregate of each group. When an epoch is closed, it emits the changes of the
@@ -17,6 +18,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     fresh: Box<dyn Fn() -> A>,
     row: fn(G, A::Out) -> R,
     seeds: Seeds,
+    meter: Meter,
 ) -> Diffs<'s, R> {
     struct Group<A, O> {
         state: A,
@@ -66,7 +68,8 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
         }
     };
     let owner = move |((group, _), _, _): &((G, X), Epoch, isize)| seeds.route(group);
-    in_epochs(input.inner, owner, name, Box::new(logic), std::convert::identity).as_collection()
+    in_epochs(input.inner, owner, name, meter, Box::new(logic), std::convert::identity)
+        .as_collection()
 }
 
 /// Emits the changes from `old` to `new`, both ascending: all retractions, then all additions.

@@ -7,6 +7,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs_of};
 use super::seeds::{Map, Seeds};
+use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// The number of diffs of an epoch that are forwarded as they are. Consolidating so few costs more,
@@ -26,6 +27,7 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
     input: StreamVec<'s, Epoch, I>,
     f: impl Fn(I) -> Option<(D, isize)> + 'static,
     seeds: Seeds,
+    meter: Meter,
 ) -> Diffs<'s, D> {
     // A single worker exchanges nothing.
     let forwarded = if input.scope().peers() > 1 { UNCONSOLIDATED_DIFFS } else { usize::MAX };
@@ -64,5 +66,6 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
         }
         !net.is_empty()
     };
-    in_epochs_of(input, Pipeline, "group", Box::new(logic), std::convert::identity).as_collection()
+    in_epochs_of(input, Pipeline, "group", meter, Box::new(logic), std::convert::identity)
+        .as_collection()
 }

@@ -9,6 +9,7 @@ use super::datum::{Datum, Diffs};
 use super::epochs::{Step, by_epoch, in_epochs};
 use super::seeds::{Map, Seeds};
 use crate::error::Error;
+use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// The most characters of a key in an error.
@@ -33,6 +34,7 @@ pub(crate) fn import<'s, K: Datum, V: Datum>(
     name: &str,
     seeds: Seeds,
     fail: Rc<dyn Fn(Error)>,
+    meter: Meter,
 ) -> Diffs<'s, (K, V)> {
     let secret = seeds.secret();
     let mut current: Map<K, u64> = seeds.map();
@@ -81,7 +83,8 @@ pub(crate) fn import<'s, K: Datum, V: Datum>(
         false
     };
     let owner = move |((key, _), _, _): &((K, V), Epoch, isize)| seeds.route(key);
-    in_epochs(by_epoch(rows), owner, name, Box::new(logic), std::convert::identity).as_collection()
+    in_epochs(by_epoch(rows), owner, name, meter, Box::new(logic), std::convert::identity)
+        .as_collection()
 }
 
 /// Returns the digest of a key's row after the consolidated changes of an epoch, each a digest and

@@ -13,6 +13,7 @@ use timely::progress::operate::FrontierInterest;
 
 use super::datum::{Datum, Diffs, Upsert, Upserts};
 use super::keys::{Column, Keys};
+use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// Makes a row of a pair of rows. The right one is missing only in a left join.
@@ -60,6 +61,7 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
     right: Upserts<'s, R>,
     keys: Keys<K>,
     name: &str,
+    meter: Meter,
     joiner: Joiner<K, L, R, O>,
 ) -> Diffs<'s, (K, O)> {
     let mut state: Column<Pair<L, R>> = Column::new();
@@ -85,12 +87,14 @@ pub(crate) fn join<'s, K: Datum, L: Datum, R: Datum, O: Datum>(
             {
                 let (epoch, Held { capability, parts }) = first.remove_entry();
                 // Where all keys are new, each second upsert finds its partner.
-                let mut out = Vec::with_capacity(parts.iter().map(Side::len).sum::<usize>() / 2);
+                let upserts = parts.iter().map(Side::len).sum::<usize>();
+                let mut out = Vec::with_capacity(upserts / 2);
                 for part in parts {
                     touch(&mut state, &part, &keys, &joiner, &mut |row, diff| {
                         out.push((row, epoch, diff))
                     });
                 }
+                meter.count(upserts, out.len());
                 if !out.is_empty() {
                     output.activate().session(&capability).give_container(&mut out);
                 }

@@ -13,7 +13,7 @@ use super::datum::{Datum, Upserts};
 use super::epochs::{Step, in_epochs};
 use super::keys::{Column, Keys};
 use super::seeds::{Map, Seeds};
-use crate::metrics::TopicCounters;
+use crate::metrics::{Meter, TopicCounters};
 use crate::record::{Order, Ordinal, PartitionId};
 use crate::time::{Epoch, Timestamp};
 
@@ -112,6 +112,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     keys: Keys<K>,
     name: &str,
     counters: Arc<TopicCounters>,
+    meter: Meter,
 ) -> Upserts<'s, V> {
     let mut state: Column<Version> = Column::new();
     let seeds = keys.seeds();
@@ -162,6 +163,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
         input,
         move |arrived: &Arrived<K, V>| seeds.route(&arrived.key),
         name,
+        meter,
         Box::new(logic),
         Rc::new,
     )

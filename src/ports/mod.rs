@@ -14,7 +14,7 @@ mod times;
 pub(crate) use credit::Credit;
 pub(crate) use ends::Ends;
 pub(crate) use feed::Feed;
-pub(crate) use gauges::{Gauges, measure};
+pub(crate) use gauges::measure;
 pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use sink_handle::{Barriers, Report, SinkHandle, append, snapshot, snapshot_diffs};
 pub(crate) use source::{Decode, source};

@@ -69,11 +69,12 @@ mod topics;
 mod worker;
 
 pub use crate::durable::changed;
+pub use crate::metrics::{Metrics, MetricsSnapshot, StepMetrics, StepRows, TopicSummary};
 pub(crate) use config::RunMode;
 pub use config::{Config, Stop};
 pub(crate) use coordinator::Coordinator;
 pub(crate) use message::{Fetched, Message};
-pub use progress::{Holds, Milestone, Progress, Summary, TopicSummary};
+pub use progress::{Holds, Milestone, Progress, Summary};
 pub use secret::secret;
 pub(crate) use stores::Stores;
 pub use streams::Streams;

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::metrics::TopicCounters;
+use crate::metrics::{StepMetrics, TopicSummary};
 
 /// Progress of a run.
 #[derive(Clone, Debug)]
@@ -63,52 +62,6 @@ pub enum Milestone {
     Committed(u64),
 }
 
-/// Numbers of the records of a topic. Always `read = applied + duplicates + superseded + dead`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct TopicSummary {
-    /// Records read since the beginning of the state.
-    pub read: u64,
-    /// Bytes of these records.
-    pub bytes: u64,
-    /// Rows in the table now; 0 for a stream.
-    pub rows: u64,
-    /// Records that changed their table, or that a stream passed on. A tombstone for an unknown key
-    /// also counts: it deletes nothing, but a record that arrives later with an earlier position is
-    /// now superseded. A further tombstone is a duplicate.
-    pub applied: u64,
-    /// Of the applied records, those that replaced another row.
-    pub replaced: u64,
-    /// Records equal to the current row of their key.
-    pub duplicates: u64,
-    /// Records that arrived after one with a later position.
-    pub superseded: u64,
-    /// Records that could not be used.
-    pub dead: u64,
-}
-
-impl From<&TopicCounters> for TopicSummary {
-    fn from(counters: &TopicCounters) -> Self {
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        TopicSummary {
-            read: get(&counters.read),
-            bytes: get(&counters.bytes),
-            rows: u64::try_from(counters.rows.load(Ordering::Relaxed)).unwrap_or(0),
-            applied: get(&counters.applied),
-            replaced: get(&counters.replaced),
-            duplicates: get(&counters.duplicates),
-            superseded: get(&counters.superseded),
-            dead: get(&counters.dead),
-        }
-    }
-}
-
-impl TopicSummary {
-    /// Returns true if every record that was read is accounted for.
-    pub fn balances(&self) -> bool {
-        self.read == self.applied + self.duplicates + self.superseded + self.dead
-    }
-}
-
 /// Results of a run.
 #[derive(Clone, Debug)]
 pub struct Summary {
@@ -116,6 +69,8 @@ pub struct Summary {
     pub topics: BTreeMap<String, TopicSummary>,
     /// By name, the number of rows that a [`gauge`](crate::KTable::gauge) counts.
     pub gauges: BTreeMap<String, u64>,
+    /// The steps whose rows are counted, in their order.
+    pub steps: Vec<StepMetrics>,
     /// Number of the last manifest; 0 if nothing was ever committed.
     pub committed: u64,
     /// Records that were read again to rebuild the state.

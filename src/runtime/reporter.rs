@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::progress::{Holds, Milestone, Progress, Summary, TopicSummary};
+use super::progress::{Holds, Milestone, Progress, Summary};
 use super::topics::Topics;
-use crate::ports::Gauges;
+use crate::metrics::{Metrics, MetricsSnapshot};
 
 /// Time between two calls of the progress callback.
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -26,7 +26,7 @@ pub(super) struct Status {
 /// Owner of the callbacks and of everything that only reports need.
 pub(super) struct Reporter {
     topics: Topics,
-    gauges: Gauges,
+    metrics: Metrics,
     started: Instant,
     last_report: Instant,
     on_progress: Option<OnProgress>,
@@ -36,23 +36,12 @@ pub(super) struct Reporter {
 impl Reporter {
     pub(super) fn new(
         topics: Topics,
+        metrics: Metrics,
         started: Instant,
         on_progress: Option<OnProgress>,
         on_milestone: Option<OnMilestone>,
     ) -> Self {
-        Reporter {
-            topics,
-            gauges: Gauges::default(),
-            started,
-            last_report: started,
-            on_progress,
-            on_milestone,
-        }
-    }
-
-    /// Returns the gauges that the workers keep up to date.
-    pub(super) fn gauges(&self) -> Gauges {
-        self.gauges.clone()
+        Reporter { topics, metrics, started, last_report: started, on_progress, on_milestone }
     }
 
     pub(super) fn notify_milestone(&mut self, milestone: Milestone) {
@@ -83,15 +72,7 @@ impl Reporter {
     }
 
     pub(super) fn summary(&self, committed: u64, recovered: u64) -> Summary {
-        let summary = |topic: &super::topics::Topic| {
-            (topic.name.clone(), TopicSummary::from(topic.counters.as_ref()))
-        };
-        Summary {
-            topics: self.topics.iter().map(summary).collect(),
-            gauges: self.gauges.read(),
-            committed,
-            recovered,
-            elapsed: self.started.elapsed(),
-        }
+        let MetricsSnapshot { topics, gauges, steps, .. } = self.metrics.snapshot();
+        Summary { topics, gauges, steps, committed, recovered, elapsed: self.started.elapsed() }
     }
 }

@@ -68,10 +68,12 @@ impl Coordinator {
         let started = Instant::now();
         let plan = streams.topology.plan();
         streams.check(&plan, &config)?;
+        let metrics = streams.metrics.clone();
+        metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));
         let workers = config.workers.max(1);
         let (outbox, inbox) = channel();
         let credit = Arc::new(Credit::new(IN_FLIGHT_BYTES));
-        let mut topics = topics::bound(&plan, streams.sources, &credit);
+        let mut topics = topics::bound(&plan, streams.sources, &credit, &metrics);
         let Beginning { ledger, context, identities, partitions } =
             Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
         let topics = Topics::new(topics);
@@ -94,7 +96,13 @@ impl Coordinator {
             readers.read(partition)?;
         }
         let epochs = Epochs::new(topics.clone(), readers.remaining(), started);
-        let reporter = Reporter::new(topics.clone(), started, config.progress, config.milestone);
+        let reporter = Reporter::new(
+            topics.clone(),
+            metrics.clone(),
+            started,
+            config.progress,
+            config.milestone,
+        );
         let commits =
             Commits::start(committer, topics.clone(), workers, config.commit_every, &outbox)?;
         let feeds = topics
@@ -106,7 +114,7 @@ impl Coordinator {
             barriers: epochs.barriers(),
             open: epochs.announced(),
             stores: streams.stores.clone(),
-            gauges: reporter.gauges(),
+            metrics,
             seeds: Seeds::new(context.secret),
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),

@@ -6,6 +6,7 @@ use super::config::Config;
 use super::stores::Stores;
 use crate::connect::{Sink, Source};
 use crate::error::{Error, Result};
+use crate::metrics::Metrics;
 use crate::operators::Datum;
 use crate::plan::{DEAD_LETTERS, Plan};
 use crate::ports::ReadOnlyStore;
@@ -37,12 +38,15 @@ pub struct Streams {
     pub(super) sources: Vec<(String, Box<dyn Source>)>,
     pub(super) sinks: Vec<(String, Box<dyn Sink>)>,
     pub(crate) stores: Stores,
+    pub(super) metrics: Metrics,
 }
 
 impl Streams {
     /// Returns a topology without bindings.
     pub fn new(topology: Topology) -> Self {
-        Streams { topology, sources: Vec::new(), sinks: Vec::new(), stores: Stores::default() }
+        let metrics = Metrics::new(topology.name());
+        let (sources, sinks, stores) = (Vec::new(), Vec::new(), Stores::default());
+        Streams { topology, sources, sinks, stores, metrics }
     }
 
     /// Binds a topic that is read. It may be bound to several sources: of the records with one key,
@@ -59,6 +63,12 @@ impl Streams {
     pub fn sink(mut self, topic: &str, sink: impl Sink + 'static) -> Self {
         self.sinks.push((topic.to_string(), Box::new(sink)));
         self
+    }
+
+    /// Returns the metrics of the run, which any thread can read while it runs. See [`Metrics`] for
+    /// an example.
+    pub fn metrics(&self) -> Metrics {
+        self.metrics.clone()
     }
 
     /// Returns a handle of the table that the topology

@@ -1,10 +1,9 @@
 //! The topics that a run reads, with the sources that are bound to them.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::connect::{Identity, Source};
-use crate::metrics::TopicCounters;
+use crate::metrics::{Metrics, TopicCounters};
 use crate::plan::Plan;
 use crate::ports::{Credit, Feed};
 use crate::record::PartitionId;
@@ -25,11 +24,12 @@ pub(super) fn bound(
     plan: &Plan,
     sources: Vec<(String, Box<dyn Source>)>,
     credit: &Arc<Credit>,
+    metrics: &Metrics,
 ) -> Vec<Topic> {
     let topic = |name: &String| Topic {
         name: name.clone(),
         feed: Arc::new(Feed::new(credit.clone())),
-        counters: Arc::default(),
+        counters: metrics.topic(name),
         sources: Vec::new(),
         identities: Vec::new(),
     };
@@ -82,11 +82,11 @@ impl Topics {
 
     /// Returns the number of records decoded so far, dead letters included.
     pub(super) fn records(&self) -> u64 {
-        self.iter().map(|topic| topic.counters.read.load(Ordering::Relaxed)).sum()
+        self.iter().map(|topic| topic.counters.summary().read).sum()
     }
 
     /// Returns the number of bytes decoded so far.
     pub(super) fn bytes(&self) -> u64 {
-        self.iter().map(|topic| topic.counters.bytes.load(Ordering::Relaxed)).sum()
+        self.iter().map(|topic| topic.counters.summary().bytes).sum()
     }
 }

@@ -18,9 +18,9 @@ use super::stores::Stores;
 use crate::connect::Recovering;
 use crate::error::{Error, Result};
 use crate::graph::TopicBindings;
-use crate::metrics::TopicCounters;
+use crate::metrics::{Metrics, TopicCounters};
 use crate::operators::Seeds;
-use crate::ports::{Barriers, Feed, Gauges, SinkHandle};
+use crate::ports::{Barriers, Feed, SinkHandle};
 use crate::sync::lock;
 use crate::topology::Topology;
 
@@ -50,7 +50,7 @@ pub(super) struct Shared {
     /// The number of the open epoch.
     pub(super) open: Arc<AtomicU64>,
     pub(super) stores: Stores,
-    pub(super) gauges: Gauges,
+    pub(super) metrics: Metrics,
     pub(super) seeds: Seeds,
     pub(super) writers: Mutex<Writers>,
     pub(super) coordinator: Sender<Message>,
@@ -79,7 +79,7 @@ impl Shared {
             sinks: sinks.collect(),
             feeds: self.feeds.clone(),
             stores: self.stores.by_name(),
-            gauges: self.gauges.clone(),
+            metrics: self.metrics.clone(),
             seeds: self.seeds,
             open: completed,
             fail: Rc::new(fail),

@@ -85,7 +85,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let one = move |e: Event<K, V>| {
             f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)))
         };
-        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
+        let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
+        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, seeds, meter))
     }
 
     /// Groups records by their key. Unlike in Kafka, the records of the key `None` (null) are a
@@ -107,7 +108,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn group_by_key(&self) -> KGrouped<'s, K, V> {
         let node = self.graph.node("group_by_key", &[self.node]);
         let one = |e: Event<K, V>| Some(((e.key, e.value), isize::from(e.diff)));
-        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, self.graph.seeds()))
+        let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
+        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, seeds, meter))
     }
 
     /// Keeps the latest record of each key, by position. Unlike in Kafka, an older record that
@@ -137,8 +139,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                 Some(((e.key, (e.order, e.ordinal, e.value)), t, isize::from(e.diff)))
             });
             let fresh = Box::new(|| Extreme::new(true));
+            let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
             let last =
-                fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), self.graph.seeds());
+                fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), seeds, meter);
             return KTable::from_diffs(self.graph.clone(), node, last, Placement::Owner);
         }
         let secret = self.graph.seeds().secret();
@@ -152,6 +155,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             self.graph.keys(),
             "to_table",
             std::sync::Arc::<TopicCounters>::default(),
+            self.graph.meter(node),
         );
         KTable::from_upserts(self.graph.clone(), node, rows)
     }

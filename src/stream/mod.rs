@@ -99,14 +99,17 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         mut logic: Each<K, V, L, W>,
     ) -> KStream<'s, L, W> {
         let node = self.graph.node(verb, &[self.node]);
+        let meter = self.graph.meter(node);
         let events = self.events.clone().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
             Pipeline,
             verb,
             move |_, _| {
                 move |input, output| {
                     input.for_each(|time, data| {
-                        let mut out = Vec::with_capacity(data.len());
+                        let taken = data.len();
+                        let mut out = Vec::with_capacity(taken);
                         data.drain(..).for_each(|event| logic(event, &mut out));
+                        meter.count(taken, out.len());
                         if !out.is_empty() {
                             output.session(&time).give_container(&mut out);
                         }

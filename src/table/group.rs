@@ -36,7 +36,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let regroup = move |((key, value), _, diff): ((K, V), Epoch, isize)| {
             f(&key, &value).into().map(|pair| (pair, diff))
         };
-        let values = group(self.diffs().inner, regroup, self.graph.seeds());
+        let values = group(self.diffs().inner, regroup, self.graph.seeds(), self.graph.meter(node));
         KGrouped::new(self.graph.clone(), node, values)
     }
 }

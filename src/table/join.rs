@@ -79,7 +79,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     ) -> KTable<'s, K, O> {
         let node = self.graph.node(verb, &[self.node, other.node]);
         let (left, right) = (self.changes.upserts(), other.changes.upserts());
-        let rows = join(left, right, self.graph.keys(), verb, joiner);
+        let rows = join(left, right, self.graph.keys(), verb, self.graph.meter(node), joiner);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::Owner)
     }
 }

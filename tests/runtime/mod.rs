@@ -17,6 +17,7 @@ mod compacted;
 mod crashes;
 mod following;
 mod many;
+mod metrics;
 mod pressure;
 mod refusals;
 mod resume;

@@ -1,0 +1,67 @@
+//! The rows that pass through the steps of a topology.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// The counters of a step on one worker, which alone writes them. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Meter(Arc<Rows>);
+
+#[derive(Debug, Default)]
+struct Rows {
+    input: AtomicU64,
+    output: AtomicU64,
+}
+
+impl Meter {
+    /// Counts the rows of a batch.
+    pub(crate) fn count(&self, rows_in: usize, rows_out: usize) {
+        self.0.input.fetch_add(rows_in as u64, Ordering::Relaxed);
+        self.0.output.fetch_add(rows_out as u64, Ordering::Relaxed);
+    }
+
+    pub(super) fn rows(&self) -> StepRows {
+        let (input, output) = (&self.0.input, &self.0.output);
+        StepRows {
+            rows_in: input.load(Ordering::Relaxed),
+            rows_out: output.load(Ordering::Relaxed),
+        }
+    }
+}
+
+/// Rows that passed through a step. A change of a row counts as one or two: a retraction and an
+/// addition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct StepRows {
+    /// Rows that the step has taken.
+    pub rows_in: u64,
+    /// Rows that the step has emitted.
+    pub rows_out: u64,
+}
+
+/// A step of a topology and the rows that passed through it in this run.
+///
+/// Rows that are read again to rebuild the state count too. The number of rows depends on where
+/// epochs end, because an aggregate emits at most one change a group and epoch.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct StepMetrics {
+    /// The number of the step, as [`Topology::describe`](crate::Topology::describe) prints it.
+    pub number: usize,
+    /// The verb of the step, such as `filter` or `table pin`.
+    pub verb: String,
+    /// The name given by `named`.
+    pub name: Option<String>,
+    /// The rows by the number of the worker.
+    pub workers: BTreeMap<usize, StepRows>,
+}
+
+impl StepMetrics {
+    /// Returns the rows of all workers.
+    pub fn total(&self) -> StepRows {
+        self.workers.values().fold(StepRows::default(), |sum, rows| StepRows {
+            rows_in: sum.rows_in + rows.rows_in,
+            rows_out: sum.rows_out + rows.rows_out,
+        })
+    }
+}

@@ -1,0 +1,83 @@
+//! The counters of a topic, and their values.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::prometheus::Kind;
+
+/// Declares each counter once: its kind, its name, and its description, which is also the doc
+/// comment of the field and the help text in Prometheus.
+macro_rules! counters {
+    ($($(#[doc = $help:literal])+ $kind:ident $field:ident,)+) => {
+        /// Numbers of the records of a topic. Always
+        /// `read = applied + duplicates + superseded + dead`.
+        #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        pub struct TopicSummary {
+            $($(#[doc = $help])+ pub $field: u64,)+
+        }
+
+        /// The counters behind a [`TopicSummary`], one for each field, shared by all workers.
+        #[derive(Debug, Default)]
+        pub(crate) struct TopicCounters {
+            $(pub(crate) $field: AtomicI64,)+
+        }
+
+        impl TopicCounters {
+            /// Returns the current values.
+            pub(crate) fn summary(&self) -> TopicSummary {
+                TopicSummary { $($field: value(&self.$field),)+ }
+            }
+        }
+
+        impl TopicSummary {
+            /// The kind, name and help text of each field.
+            pub(super) const FIELDS: &[(Kind, &str, &str)] =
+                &[$((Kind::$kind, stringify!($field), concat!($($help),+)),)+];
+
+            /// Returns the values in the order of [`FIELDS`](Self::FIELDS).
+            pub(super) fn values(&self) -> Vec<u64> {
+                vec![$(self.$field),+]
+            }
+        }
+    };
+}
+
+counters! {
+    /// Records read since the beginning of the state.
+    Counter read,
+    /// Bytes of these records.
+    Counter bytes,
+    /// Rows in the table now; 0 for a stream.
+    Gauge rows,
+    /// Records that changed their table, or that a stream passed on. A tombstone for an unknown key
+    /// also counts: it deletes nothing, but a record that arrives later with an earlier position is
+    /// now superseded. A further tombstone is a duplicate.
+    Counter applied,
+    /// Of the applied records, those that replaced another row.
+    Counter replaced,
+    /// Records equal to the current row of their key.
+    Counter duplicates,
+    /// Records that arrived after one with a later position.
+    Counter superseded,
+    /// Records that could not be used.
+    Counter dead,
+}
+
+impl TopicCounters {
+    /// Adds to a counter. Call it once a batch, because all workers share the counter.
+    pub(crate) fn add(counter: &AtomicI64, n: u64) {
+        counter.fetch_add(n as i64, Ordering::Relaxed);
+    }
+}
+
+impl TopicSummary {
+    /// Returns true if every record that was read is accounted for.
+    pub fn balances(&self) -> bool {
+        self.read == self.applied + self.duplicates + self.superseded + self.dead
+    }
+}
+
+/// Returns the value of a counter or gauge. A gauge is below 0 while one worker has counted a
+/// retraction and another has not yet counted the addition before it; then it is shown as 0.
+pub(super) fn value(counter: &AtomicI64) -> u64 {
+    u64::try_from(counter.load(Ordering::Relaxed)).unwrap_or(0)
+}
