@@ -1,4 +1,5 @@
-//! The beginning of a run: everything that may refuse it is examined before anything is changed.
+//! The beginning of a run. State, sinks and sources may refuse the run, so all of them are examined
+//! before anything is changed.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -20,7 +21,7 @@ use crate::topology::Topology;
 /// Number of partitions that are opened at once. Opening one of an archive lists all its objects.
 const OPENING_THREADS: usize = 16;
 
-/// Secret of runs under the test driver, so that a test has the same results each time.
+/// Secret of runs under the test driver. It is fixed, so that tests are repeatable.
 const TEST_SECRET: Secret = Secret::new(*b"known to a test.");
 
 /// A partition to be opened, with its recorded range.
@@ -32,7 +33,8 @@ struct Unopened<'a> {
 
 impl Unopened<'_> {
     fn open(&self, follow: bool) -> Result<OpenPartition> {
-        // With a recorded range it is opened a second time, behind that range, and then followed.
+        // A partition with a recorded range is opened again behind that range, and only then
+        // followed.
         let (from, follow) =
             (self.recorded.map(|bound| bound.from), follow && self.recorded.is_none());
         let partition = self.source.open(self.id.partition, from, follow)?;
@@ -58,10 +60,10 @@ pub(super) struct Beginning {
 }
 
 impl Beginning {
-    /// Takes over the state, after state, sinks and sources proved to be the recorded ones.
+    /// Takes over the state, once it is proved that state, sinks and sources are the recorded ones.
     ///
     /// # Errors
-    /// When one of them is another or can't be reached. Then nothing is changed.
+    /// When one of them is not the recorded one or can't be reached. Nothing is changed then.
     pub(super) fn make(
         topology: &Topology,
         plan: &Plan,
@@ -78,7 +80,7 @@ impl Beginning {
             RunMode::TestDriver => TEST_SECRET,
         };
         let fingerprint = Topology::fingerprint(plan);
-        // Another run may take over the state while this one examines it: then examine it again.
+        // If another run takes over the state while this one examines it, examine it again.
         loop {
             let mut ledger = match config.state.clone() {
                 Some(store) => {
@@ -120,7 +122,8 @@ impl Beginning {
     }
 }
 
-/// Gets the identities of each source, and refuses a topic that reads one log twice under two URLs.
+/// Requests the identities of each source, and refuses a topic that reads one log twice under two
+/// URLs.
 fn identify(topics: &mut [Topic]) -> Result<()> {
     for topic in topics {
         topic.identities.clear();
@@ -132,7 +135,7 @@ fn identify(topics: &mut [Topic]) -> Result<()> {
             if let Some(twice) = identities.iter().find(is_known) {
                 let message = format!("topic {} is bound twice to {twice}", topic.name);
                 return Err(Error::config(message)
-                    .hint("Name each log once: two lists of brokers may be of one cluster."));
+                    .hint("Bind each log once: two lists of brokers may belong to one cluster."));
             }
             topic.identities.push(identities);
         }
@@ -162,8 +165,8 @@ fn open_all(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<V
     open_side_by_side(&unopened, follow)
 }
 
-/// Opens partitions side by side, and no more after a failure. Of several failures it returns the
-/// first in the order of partitions.
+/// Opens partitions side by side, and stops after a failure. If several fail, it returns the error
+/// of the first one in the order of partitions.
 fn open_side_by_side(unopened: &[Unopened<'_>], follow: bool) -> Result<Vec<OpenPartition>> {
     let rest = Mutex::new(unopened.iter().enumerate());
     let next = || lock(&rest).next();

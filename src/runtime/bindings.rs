@@ -1,4 +1,4 @@
-//! The ranges of the partitions that a run has dispatched, which its commits record.
+//! The ranges of partitions that a run has dispatched. Its commits record them.
 
 use std::collections::BTreeMap;
 
@@ -24,7 +24,7 @@ impl Bindings {
         self.records += batch.records.len() as u64;
     }
 
-    /// Returns the number of records dispatched so far.
+    /// Returns the number of dispatched records.
     pub(super) fn records(&self) -> u64 {
         self.records
     }

@@ -1,4 +1,4 @@
-//! Commits: when one is due, and how far the one in flight is.
+//! Commits: their timer, and the progress of the commit in flight.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
@@ -16,14 +16,14 @@ use crate::durable::SourceState;
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
-/// A commit between its barrier and the moment when all sinks show it.
+/// A commit after its barrier, until all sinks show it.
 struct InFlight {
     sources: BTreeMap<String, Vec<SourceState>>,
     /// The last epoch before its barrier.
     epoch: Epoch,
     /// Number of records dispatched up to its barrier.
     records: u64,
-    /// Parts that the workers have staged; none once the committer has them.
+    /// Parts that the workers have staged; none after they were sent to the committer.
     staged: Option<Staged>,
 }
 
@@ -92,19 +92,19 @@ impl Commits {
         self.in_flight.is_some()
     }
 
-    /// Returns how long the next commit has to wait for its time.
+    /// Returns the time until the next commit is due.
     pub(super) fn until_due(&self) -> Duration {
         let elapsed = self.last_barrier.map(|last| last.elapsed());
         elapsed.map_or(Duration::ZERO, |elapsed| self.interval.saturating_sub(elapsed))
     }
 
-    /// Starts the time to the next commit.
+    /// Restarts the time until the next commit is due.
     pub(super) fn restart_timer(&mut self) {
         self.last_barrier = Some(Instant::now());
     }
 
-    /// Begins a commit of everything in `bindings`, the records up to the end of `epoch`. The
-    /// barrier must be set right after this.
+    /// Begins a commit of the records in `bindings`, up to the end of `epoch`. The barrier must be
+    /// set right after this call.
     pub(super) fn begin(&mut self, bindings: &Bindings, epoch: Epoch) {
         let sinks = (0..self.sinks).map(|_| SinkPart::default()).collect();
         self.in_flight = Some(InFlight {
@@ -127,8 +127,9 @@ impl Commits {
         *missing -= 1;
     }
 
-    /// Submits the commit in flight to the committer once all of it is staged, and its last epoch is
-    /// before the `completed` frontier: then the timestamps of all its records are known.
+    /// Submits the commit in flight to the committer, once all of it is staged and its last epoch
+    /// is before the `completed` frontier. From then on the timestamps of all its records are
+    /// known.
     ///
     /// # Errors
     /// When the committer has ended.
@@ -155,12 +156,12 @@ impl Commits {
     }
 
     fn send(&self, job: Job) -> Result<()> {
-        let ended = || Error::internal("the committer is gone");
+        let ended = || Error::internal("the committer has ended");
         self.jobs.as_ref().ok_or_else(ended)?.send(job).map_err(|_| ended())
     }
 
-    /// Ends the commit in flight, which is visible now, and notifies the sources. Returns the
-    /// number of records it covers.
+    /// Completes the commit in flight, which is visible now, and notifies the sources. Returns the
+    /// number of records that it covers.
     pub(super) fn complete(&mut self, n: u64) -> Option<u64> {
         self.committed = n;
         let commit = self.in_flight.take()?;
@@ -168,7 +169,7 @@ impl Commits {
         Some(commit.records)
     }
 
-    /// Passes to each source the ends of its partitions in a commit.
+    /// Passes the ends of the partitions in a commit to their sources.
     pub(super) fn notify_sources(&self, committed: &BTreeMap<String, Vec<SourceState>>) {
         for topic in self.topics.iter() {
             let states = committed.get(&topic.name).into_iter().flatten();
@@ -179,7 +180,7 @@ impl Commits {
         }
     }
 
-    /// Keeps a sender that expects a reply after the next commit.
+    /// Adds a sender that expects a reply after the next commit.
     pub(super) fn add_waiter(&mut self, waiter: Sender<()>) {
         self.waiters.push(waiter);
     }

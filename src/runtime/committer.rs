@@ -1,8 +1,9 @@
-//! The committer's thread: it stages, decides and shows one commit after the other.
+//! The committer's thread. For each commit it stages the changes, creates the manifest, and makes
+//! the changes visible in the sinks.
 //!
-//! Housekeeping moves files that a commit names, so it is fenced as commits are. There is none
-//! after a failed commit, because a later run may still show that commit. There is none either
-//! once a newer run has begun, because that run has read the tables as they were.
+//! Maintenance moves files that a commit names, so it is fenced like commits. After a failed commit
+//! there is no maintenance, because a later run may still make that commit visible. There is none
+//! either once a newer run has begun, because that run has read the tables as they were.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -41,15 +42,15 @@ pub(super) struct Target {
     pub(super) committer: Box<dyn Committer>,
 }
 
-fn warn_of(target: &Target, error: &Error) {
-    tracing::warn!(topic = target.topic, %error, "housekeeping failed, it will be tried again");
+fn warn_of_maintenance(target: &Target, error: &Error) {
+    tracing::warn!(topic = target.topic, %error, "maintenance failed, it will be tried again");
 }
 
 /// Returns true if the ledger confirms that no newer run has begun.
 fn is_newest(ledger: &Option<Ledger>) -> bool {
     let newest = ledger.as_ref().map_or(Ok(true), Ledger::newest);
     newest.unwrap_or_else(|error| {
-        tracing::warn!(%error, "no housekeeping: can't find out if a newer run has begun");
+        tracing::warn!(%error, "no maintenance: can't find out if a newer run has begun");
         false
     })
 }
@@ -63,11 +64,11 @@ pub(super) struct CommitThread {
 }
 
 impl CommitThread {
-    /// Brings every sink to the last manifest: the previous run may have died after it created the
-    /// manifest and before all sinks showed it.
+    /// Makes the last manifest visible in every sink: the previous run may have died after it
+    /// created the manifest and before all sinks showed it.
     ///
     /// # Errors
-    /// When a sink can't show that commit.
+    /// When a sink can't make it visible.
     pub(super) fn catch_up(mut targets: Vec<Target>, ledger: Option<Ledger>) -> Result<Self> {
         let recorded = ledger.as_ref().and_then(|ledger| ledger.last.as_ref());
         for target in &mut targets {
@@ -87,7 +88,7 @@ impl CommitThread {
         self.last
     }
 
-    /// Returns the briefs for the writers of each sink. All sinks show the last manifest by now.
+    /// Returns the brief of each sink for its writers. All sinks must show the last manifest.
     ///
     /// # Errors
     /// When a sink can't make one.
@@ -100,17 +101,17 @@ impl CommitThread {
         self.targets.iter().map(|target| target.topic.clone()).collect()
     }
 
-    /// Does jobs until their sender is dropped. Meanwhile another thread does one maintenance task at a
-    /// time.
+    /// Runs jobs until their sender is dropped. Meanwhile another thread runs maintenance tasks,
+    /// one at a time.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
         let (task_sender, tasks) = channel::<(usize, MaintenanceTask)>();
         let (done_sender, done) = channel();
         std::thread::scope(|scope| {
-            let housekeeping = move || {
+            let maintenance = move || {
                 tasks.into_iter().all(|(sink, task)| done_sender.send((sink, task())).is_ok())
             };
-            if let Err(error) = Builder::new().spawn_scoped(scope, housekeeping) {
-                let error = Error::no_thread("a thread for housekeeping", error);
+            if let Err(error) = Builder::new().spawn_scoped(scope, maintenance) {
+                let error = Error::no_thread("a thread for maintenance", error);
                 // The run may be over already.
                 let _ = coordinator.send(Message::Failed(error));
                 return;
@@ -138,8 +139,8 @@ impl CommitThread {
         });
     }
 
-    /// Starts the task of the first sink that has one; false if none has. A different sink comes
-    /// first after each commit, so that none is passed over for ever.
+    /// Starts the maintenance task of the first sink that has one, and returns false if none has.
+    /// After each commit the search begins at another sink, so that every sink gets its turn.
     fn start_maintenance(&mut self, tasks: &Sender<(usize, MaintenanceTask)>) -> bool {
         let sinks = self.targets.len();
         (0..sinks).map(|i| (self.last as usize + i) % sinks).any(|sink| {
@@ -149,7 +150,7 @@ impl CommitThread {
                     is_newest(&self.ledger) && tasks.send((sink, task)).is_ok()
                 }),
                 Err(error) => {
-                    warn_of(target, &error);
+                    warn_of_maintenance(target, &error);
                     false
                 }
             }
@@ -162,7 +163,7 @@ impl CommitThread {
         }
         let target = &mut self.targets[sink];
         if let Err(error) = result.and_then(|done| target.committer.maintained(done)) {
-            warn_of(target, &error);
+            warn_of_maintenance(target, &error);
         }
     }
 
@@ -189,7 +190,7 @@ impl CommitThread {
         self.show(n, &staged)
     }
 
-    /// Stages commit `n` in all sinks at once, because it is mostly waiting for disks.
+    /// Stages commit `n` in all sinks at the same time, because staging mostly waits for disks.
     fn stage(&mut self, n: u64, sinks: Vec<SinkPart>) -> Result<Vec<SinkState>> {
         let staging = self.targets.iter_mut().zip(sinks).map(|(target, part)| {
             move || {
@@ -203,7 +204,7 @@ impl CommitThread {
         side_by_side("the thread of a sink", staging).into_iter().collect()
     }
 
-    /// Makes commit `n` visible in all sinks that it changes, at once.
+    /// Makes commit `n` visible in all sinks that it changes, at the same time.
     fn show(&mut self, n: u64, staged: &[SinkState]) -> Result<()> {
         let showing = self.targets.iter_mut().zip(staged).filter_map(|(target, state)| {
             let content = state.content.as_ref()?;

@@ -1,4 +1,4 @@
-//! The settings of a run, and the handle that ends it early.
+//! The settings of a run, and the handle that ends a run early.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
@@ -10,14 +10,42 @@ use crate::store::Store;
 use crate::sync::lock;
 
 /// Settings of a run.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+/// use std::time::Duration;
+///
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::prelude::*;
+/// use watershed::runtime::Milestone;
+///
+/// let topology = Topology::new("count", |builder: &StreamsBuilder<'_>| {
+///     let words = builder.stream("words", Consumed::with(Nullable(Utf8), Utf8));
+///     words.group_by(|_, word| (word.clone(), ())).count().materialize(Materialized::named("n"));
+/// });
+/// let words = MemoryLog::default();
+/// [&b"tea"[..], b"for", b"two"].map(|word| words.append(0, None, Some(word)));
+///
+/// let milestones = Arc::new(Mutex::new(Vec::new()));
+/// let reached = milestones.clone();
+/// let config = Config {
+///     workers: 2,
+///     commit_every: Duration::from_millis(100),
+///     milestone: Some(Box::new(move |milestone| reached.lock().unwrap().push(milestone))),
+///     ..Config::default()
+/// };
+/// Streams::new(topology).source("words", words).run(config)?;
+/// assert_eq!(milestones.lock().unwrap().last(), Some(&Milestone::Committed(3)));
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Config {
     /// Number of worker threads of the dataflow.
     pub workers: usize,
-    /// Place of the manifests. Without it each run begins anew.
+    /// The store of the manifests. Without it each run begins anew.
     pub state: Option<Store>,
-    /// Continues after the records that exist at the start, if true.
+    /// True to continue after the records that exist at the start.
     pub follow: bool,
-    /// Least time between two commits. A change that follows a pause is committed at once.
+    /// Least time between two commits. A change after a longer pause is committed at once.
     pub commit_every: Duration,
     /// Handle to end the run early.
     pub stop: Stop,
@@ -30,7 +58,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// All cores, no state, no following, a commit a second.
+    /// One worker for each core, no state, no following, at most one commit a second.
     fn default() -> Self {
         Config {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
@@ -44,7 +72,7 @@ impl Default for Config {
     }
 }
 
-/// Supplier of batches, which also decides when an epoch closes.
+/// Supplier of batches. It also decides when an epoch closes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum RunMode {
     /// Readers fetch batches from the sources; age and size close an epoch.
@@ -53,7 +81,7 @@ pub(crate) enum RunMode {
     TestDriver,
 }
 
-/// Ends a run in good order: everything that was read is committed first.
+/// A handle to end a run in good order: everything that was read is committed first.
 ///
 /// ```
 /// use watershed::connect::memory::MemoryLog;

@@ -43,7 +43,7 @@ pub(crate) struct Coordinator {
 enum Inbox {
     /// Every message was handled.
     Empty,
-    /// More messages may be there, but the open epoch is full.
+    /// More messages may be available, but the open epoch is full.
     Filled,
 }
 
@@ -79,7 +79,7 @@ impl Coordinator {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,
                 Err(RecvTimeoutError::Disconnected) => {
-                    return Err(Error::internal("the coordinator is alone"));
+                    return Err(Error::internal("all senders to the coordinator are dropped"));
                 }
             };
             // Handle all messages before an epoch is closed, but no more than fill it.
@@ -102,8 +102,8 @@ impl Coordinator {
         }
     }
 
-    /// Returns how long nothing has to be done unless a message arrives. An epoch that waits for
-    /// the previous one is not considered: the end of that one is a message.
+    /// Returns the longest time to wait for a message, so that no timer is missed. An epoch that
+    /// waits for the previous one needs no timer, because the end of that one is a message.
     fn wait(&self) -> Duration {
         let can_commit = self.epochs.is_caught_up()
             && self.epochs.has_uncommitted()
@@ -206,8 +206,8 @@ impl Coordinator {
             && self.epochs.has_batches()
             && self.epochs.is_caught_up()
             && (quiet || self.epochs.is_full());
-        // A commit begins at the end of an epoch. At the end of the run, or on request, that need
-        // not wait for the previous epoch.
+        // A commit begins at the end of an epoch. At the end of the run, or on request, it begins
+        // without waiting for the previous epoch.
         let at_end = close || over || requested || !self.epochs.has_batches();
         if self.epochs.has_uncommitted() && due && at_end {
             self.commits.begin(self.epochs.bindings(), self.epochs.open());
@@ -232,8 +232,8 @@ impl Coordinator {
         }
     }
 
-    /// Publishes the completed epochs in the stores, committed or not. A state that may not be the
-    /// recorded one is never published.
+    /// Publishes the completed epochs in the stores, committed or not. During the recovery nothing
+    /// is published, because the state may still turn out not to be the recorded one.
     fn publish(&self) {
         if self.recovery.is_live() {
             self.stores.publish(self.epochs.completed());

@@ -1,4 +1,4 @@
-//! Discovery of partitions that a source gets during the run.
+//! Discovery of the partitions that are added to a source during the run.
 
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Condvar, Mutex};
@@ -37,7 +37,8 @@ impl Gate {
     }
 }
 
-/// Starts a thread that lists the partitions of `source` regularly, as those of `first`'s source.
+/// Starts a thread that lists the partitions of `source` at regular intervals. `first` is the id of
+/// its partition 0.
 ///
 /// # Errors
 /// When the system provides no thread.

@@ -1,4 +1,5 @@
-//! Epochs: which batches belong to one, when it is closed, and how far the workers have completed.
+//! Epochs: the batches that belong to each, the times at which they close, and the completed
+//! frontier.
 //!
 //! One thread stamps batches and closes epochs, and [`Bindings`] grow in the same step. So an epoch
 //! consists of exactly the ranges that the next commit records.
@@ -16,7 +17,7 @@ use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time. Longer epochs cost less, but delay answers and
 /// commits, which begin at the end of an epoch.
-const EPOCH_MAX_TIME: Duration = Duration::from_millis(100);
+const EPOCH_MAX_AGE: Duration = Duration::from_millis(100);
 /// An epoch also closes after this many bytes, so that decoding never delays answers for long.
 const EPOCH_MAX_BYTES: usize = 16 << 20;
 /// Bytes of an epoch that may be dispatched while the previous one is still running. More would be
@@ -51,11 +52,11 @@ pub(super) struct Epochs {
     /// Every epoch before this one is completed on all workers.
     completed: Epoch,
     ends: VecDeque<EpochEnd>,
-    /// Batches that wait for their turn, oldest first.
+    /// Batches that are not dispatched yet, oldest first.
     queue: VecDeque<Fetched>,
     /// Batches were dispatched after the last commit barrier.
     uncommitted: bool,
-    /// The recovery is over: from now on an epoch has a largest size.
+    /// The recovery is over: from now on the size of an epoch is limited.
     live: bool,
     barriers: Arc<Barriers>,
     /// The number of the open epoch, for the workers.
@@ -135,14 +136,14 @@ impl Epochs {
         closable.then(|| self.max_time().saturating_sub(self.open.since.elapsed()))
     }
 
-    /// Adds a batch behind those that wait, and dispatches all that may be.
+    /// Adds a batch to the queue, and dispatches as many batches as possible.
     pub(super) fn push(&mut self, fetched: Fetched) {
         self.queue.push_back(fetched);
         self.dispatch();
     }
 
-    /// Moves the completed frontier forward. Batches that waited for it need a
-    /// [`dispatch`](Self::dispatch), which comes after the answers are published.
+    /// Moves the completed frontier forward. The caller publishes the answers, and then
+    /// [dispatches](Self::dispatch) the batches that waited for the frontier.
     pub(super) fn complete(&mut self, epoch: Epoch) {
         self.completed = epoch;
         self.barriers.complete(epoch);
@@ -176,13 +177,13 @@ impl Epochs {
         self.close();
     }
 
-    /// Closes epoch 0. Its batches are committed already.
+    /// Closes epoch 0. Its batches were committed by earlier runs.
     pub(super) fn close_recovery(&mut self) {
         self.uncommitted = false;
         self.close();
     }
 
-    /// Limits epochs from now on, as answers are published after each.
+    /// Limits the size of epochs from now on, because answers are published after each.
     pub(super) fn go_live(&mut self) {
         self.live = true;
     }
@@ -192,7 +193,7 @@ impl Epochs {
         self.topics.iter().for_each(|topic| topic.feed.finish());
     }
 
-    /// Dispatches waiting batches to the open epoch, as many as it may have by now.
+    /// Dispatches batches from the queue to the open epoch, up to its present limit.
     pub(super) fn dispatch(&mut self) {
         let limit = match (self.live, self.is_caught_up()) {
             (true, true) => self.max_bytes(),
@@ -218,7 +219,7 @@ impl Epochs {
     }
 
     fn max_time(&self) -> Duration {
-        EPOCH_MAX_TIME * self.factor()
+        EPOCH_MAX_AGE * self.factor()
     }
 
     fn max_bytes(&self) -> usize {

@@ -17,7 +17,7 @@ use crate::secret::Secret;
 
 /// First pause of a reader whose partition has no new records.
 const IDLE_PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Longest such pause while there are few partitions.
+/// Longest pause of such a reader while there are few partitions.
 pub(super) const IDLE_PAUSE_MAX: Duration = Duration::from_millis(20);
 /// Pause before another attempt to open a partition that was discovered during the run.
 const REOPEN_PAUSE: Duration = Duration::from_secs(1);
@@ -35,10 +35,10 @@ impl Backlog {
     }
 }
 
-/// A partition that is read, with everything that this needs.
+/// The reader of one partition.
 pub(super) struct Reader {
     pub(super) id: PartitionId,
-    /// Name of the partition for people.
+    /// Name of the partition in logs and errors.
     pub(super) name: String,
     pub(super) source: Arc<dyn Source>,
     /// The recorded range, which is read first.
@@ -57,11 +57,11 @@ pub(super) struct Reader {
 /// State of a reader between its turns.
 #[derive(Default)]
 pub(super) struct ReaderState {
-    /// The recorded range is behind it.
+    /// The recorded range has been read again.
     live: bool,
     /// Last pause without new records.
     pause: Duration,
-    /// The log has a warning that the partition can't be opened yet.
+    /// A warning that the partition can't be opened yet was logged.
     warned: bool,
 }
 
@@ -76,8 +76,8 @@ pub(super) enum Turn {
 }
 
 impl Reader {
-    /// Reads one batch if one is available. Without new records it blocks for at most `wait`, or
-    /// returns a pause of at most `pause`.
+    /// Reads one batch if one is available. Otherwise it blocks for at most `wait`, or returns a
+    /// pause of at most `pause`.
     ///
     /// # Errors
     /// When the partition can't be read, or is not the one recorded.
@@ -102,12 +102,16 @@ impl Reader {
     }
 
     /// Opens a partition that was discovered during the run. Returns false if its source can't be
-    /// reached: then it is tried again, as a source that is followed is.
+    /// reached. Then the caller tries again after a pause.
     fn open_discovered(&mut self) -> Result<bool> {
         match self.source.open(self.id.partition, None, self.follow) {
             Err(error) if error.kind() == ErrorKind::Connect => {
                 if !mem::replace(&mut self.state.warned, true) {
-                    tracing::warn!(partition = self.name, %error, "wait for it");
+                    tracing::warn!(
+                        partition = self.name,
+                        %error,
+                        "can't open a new partition, it will be tried again"
+                    );
                 }
             }
             opened => self.partition = Some(opened?),
@@ -115,7 +119,7 @@ impl Reader {
         Ok(self.partition.is_some())
     }
 
-    /// Reads on in the recorded range, from `next`. All of it must exist.
+    /// Reads a batch of the recorded range, from `next` on. The whole range must exist.
     fn read_again(&mut self, mut replay: Replay, next: u64, wait: Duration) -> Result<Turn> {
         let mut partition = match self.partition.take() {
             Some(partition) => partition,
@@ -136,7 +140,7 @@ impl Reader {
         Ok(turn)
     }
 
-    /// Reads on behind the recorded range.
+    /// Reads a batch behind the recorded range.
     fn read_on(&mut self, wait: Duration, pause: Duration) -> Result<Turn> {
         let Some(partition) = &mut self.partition else { return Ok(Turn::Over) };
         let poll = partition.poll()?;
@@ -175,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    /// A partition without records, which can be waited for or not.
+    /// A partition without records, whose `wait` blocks or not.
     struct Empty {
         waits: bool,
     }
@@ -221,9 +225,9 @@ mod tests {
 
     #[test]
     fn an_idle_partition_is_polled_less_and_less_often() {
-        const MAX: Duration = IDLE_PAUSE_MAX;
-        assert_eq!(pauses(false, MAX, MAX), [1, 2, 4, 8, 16, 20, 20]);
-        assert_eq!(pauses(true, Duration::ZERO, MAX * 2), [1, 2, 4, 8, 16, 32, 40]);
-        assert_eq!(pauses(true, MAX, MAX), [0; 7], "it was waited for");
+        let max = IDLE_PAUSE_MAX;
+        assert_eq!(pauses(false, max, max), [1, 2, 4, 8, 16, 20, 20]);
+        assert_eq!(pauses(true, Duration::ZERO, max * 2), [1, 2, 4, 8, 16, 32, 40]);
+        assert_eq!(pauses(true, max, max), [0; 7], "a partition that blocks needs no pause");
     }
 }

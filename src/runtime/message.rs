@@ -15,11 +15,11 @@ pub(crate) enum Message {
     Replayed(PartitionId),
     /// The partition is read to its end.
     End(PartitionId),
-    /// All partitions that a source has now.
+    /// All partitions of a source.
     Partitions(Vec<PartitionId>),
     /// Every worker has completed all epochs before this one.
     Completed(Epoch),
-    /// One worker's part of a sink, by the number of the sink, reports.
+    /// A report of one worker's part of the sink of this number.
     Report(usize, Report),
     /// The sinks hold exactly the rows that the recovery rebuilt.
     Verified,
@@ -27,15 +27,15 @@ pub(crate) enum Message {
     Committed(u64),
     /// A thread of the run can't continue.
     Failed(Error),
-    /// End the run in good order.
+    /// Request to end the run in good order.
     Stop,
-    /// Close the epoch, commit, and reply. Only the test driver sends it.
+    /// Request to close the epoch, commit, and reply. Only the test driver sends it.
     Close(Sender<()>),
 }
 
 /// A batch that was read and belongs to no epoch yet.
 pub(crate) struct Fetched {
-    /// The partition it was read from.
+    /// The partition from which it was read.
     pub(crate) id: PartitionId,
     pub(crate) batch: Batch,
     /// Sum of the digests of its records.

@@ -1,4 +1,4 @@
-//! Threads whose panic fails the run; otherwise the coordinator would wait for them for ever.
+//! Threads whose panic fails the run. Otherwise the coordinator would wait for them for ever.
 
 use std::sync::mpsc::Sender;
 use std::thread::{Builder, JoinHandle};
@@ -30,7 +30,7 @@ impl Drop for PanicGuard {
     }
 }
 
-/// Starts a guarded thread called `name` that does `work`.
+/// Starts a guarded thread with this `name`, which runs `work`.
 ///
 /// # Errors
 /// When the system provides no thread.

@@ -1,5 +1,5 @@
-//! The threads that read. Up to 64 partitions have a thread each; more partitions share 64 threads,
-//! and none waits long for another.
+//! The threads that read. Up to 64 partitions have a thread each. More partitions share 64 threads,
+//! and then no partition may block a thread for long.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
@@ -14,13 +14,13 @@ use crate::error::Result;
 use crate::ports::Credit;
 use crate::sync::{ignore_poison, lock};
 
-/// Number of threads, unless some are blocked. Each holds a batch that no credit bounds.
+/// Number of threads, unless all are blocked. Each may hold one batch that credit does not bound.
 const THREADS: usize = 64;
 /// Up to this number of partitions, each idle one is polled as often as if it were alone. With
 /// more, all are polled less often.
 const FREQUENTLY_POLLED: u32 = 256;
-/// One more thread is started if all threads have been blocked for this time while others wait.
-const BLOCKED_AFTER: Duration = Duration::from_millis(250);
+/// Another thread is started if all threads were blocked for this time while readers waited.
+const BLOCKED_TIMEOUT: Duration = Duration::from_millis(250);
 
 /// The readers of a run, and the threads that give each its turns.
 pub(super) struct ReaderPool {
@@ -46,11 +46,11 @@ struct Shared {
 
 #[derive(Default)]
 struct State {
-    /// Readers by the time of their next turn, and by a number, because times may be equal.
+    /// Readers by the time of their next turn, then by a unique number, because times may be equal.
     due: BTreeMap<(Instant, u64), Box<Reader>>,
     /// Readers that have replayed their recorded range and wait until all have.
     replayed: Vec<Reader>,
-    /// Earliest time until which a thread sleeps. The other threads need no timer.
+    /// Earliest time until which a thread sleeps. The other threads sleep without a timer.
     watched: Option<Instant>,
     live: bool,
     ended: bool,
@@ -139,16 +139,16 @@ impl ReaderPool {
     /// # Errors
     /// As [`add`](Self::add).
     pub(super) fn add_thread_if_blocked(&mut self) -> Result<()> {
-        if self.last_check.time.elapsed() < BLOCKED_AFTER {
+        if self.last_check.time.elapsed() < BLOCKED_TIMEOUT {
             return Ok(());
         }
         let (state, now) = (lock(&self.shared.state), Instant::now());
         let earliest = state.due.first_key_value().map(|((due, _), _)| *due);
-        let overdue = earliest.is_some_and(|due| due + BLOCKED_AFTER < now);
+        let overdue = earliest.is_some_and(|due| due + BLOCKED_TIMEOUT < now);
         let blocked = overdue && !state.ended && state.turns == self.last_check.turns;
         self.last_check = Check { time: now, turns: state.turns };
         drop(state);
-        // A further thread does not help if the threads wait for credit: it would wait too.
+        // Another thread does not help if the threads wait for credit: it would wait too.
         if blocked && !self.credit.is_waited_for() { self.start_thread() } else { Ok(()) }
     }
 
@@ -160,7 +160,7 @@ impl ReaderPool {
         match spawn("reader", format!("read {number}"), &self.coordinator, work) {
             Ok(thread) => self.threads.push(thread),
             Err(error) if self.threads.is_empty() => return Err(error),
-            // Fewer threads do the same work in more time.
+            // Fewer threads read the same records, only slower.
             Err(error) => {
                 tracing::warn!(threads = number, %error, "read with fewer threads");
             }

@@ -7,13 +7,42 @@ use std::time::Duration;
 use crate::metrics::{StepMetrics, TopicSummary};
 
 /// Progress of a run.
+///
+/// ```
+/// use std::sync::{Arc, Mutex};
+///
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::prelude::*;
+/// use watershed::runtime::{Holds, Progress};
+///
+/// let topology = Topology::new("print", |builder: &StreamsBuilder<'_>| {
+///     builder.stream("words", Consumed::with(Utf8, Utf8)).print("words");
+/// });
+/// let words = MemoryLog::default();
+/// words.append(0, Some(b"drink"), Some(b"tea"));
+///
+/// let (stop, last) = (Stop::default(), Arc::new(Mutex::new(None)));
+/// let (stopped, shown) = (stop.clone(), last.clone());
+/// let progress = move |progress: &Progress| {
+///     *shown.lock().unwrap() = Some(progress.clone());
+///     if progress.holds == Holds::Records {
+///         stopped.stop(); // everything is visible
+///     }
+/// };
+/// let config =
+///     Config { follow: true, stop, progress: Some(Box::new(progress)), ..Config::default() };
+/// Streams::new(topology).source("words", words).run(config)?;
+/// let last = last.lock().unwrap().clone();
+/// assert!(last.is_some_and(|last| last.records == 1 && last.committed == 1));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Progress {
     /// Records decoded so far, dead letters included.
     pub records: u64,
     /// Bytes decoded so far.
     pub bytes: u64,
-    /// Bytes known to be unread.
+    /// Bytes that the sources report as unread.
     pub remaining: u64,
     /// Time since the start.
     pub elapsed: Duration,
@@ -21,23 +50,29 @@ pub struct Progress {
     pub recovering: bool,
     /// Number of the last commit.
     pub committed: u64,
-    /// The part of the run that everything else waits for.
+    /// The part of the run for which everything else waits.
     pub holds: Holds,
 }
 
-/// The part of a run that everything else waits for.
+/// The part of a run for which everything else waits. Its text is meant for people.
+///
+/// ```
+/// use watershed::runtime::Holds;
+///
+/// assert_eq!(Holds::Partition("pin".to_string(), 2).to_string(), "pin, partition 2");
+/// assert_eq!(Holds::Records.to_string(), "new records");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Holds {
-    /// The state, which is being rebuilt from the recorded ranges.
+    /// The recovery of the state.
     State,
-    /// The workers, which are behind the readers.
+    /// The workers: they are behind the readers.
     Workers,
-    /// A partition of a topic: of those that are not read to their end, the one with the most bytes
-    /// left.
+    /// A topic and a partition of it: the one with the most bytes left.
     Partition(String, u32),
-    /// A commit of everything that was read.
+    /// A commit of the records that were read.
     Commit,
-    /// New records: everything that was read is visible.
+    /// New records. Everything that was read is visible.
     Records,
 }
 
@@ -53,7 +88,17 @@ impl fmt::Display for Holds {
     }
 }
 
-/// A stage that all records dispatched before have reached.
+/// A stage that a number of records has reached. [`Config`](super::Config) has an example.
+///
+/// ```
+/// use watershed::runtime::Milestone;
+///
+/// let text = |milestone| match milestone {
+///     Milestone::Answered(records) => format!("stores show {records} records"),
+///     Milestone::Committed(records) => format!("sinks show {records} records"),
+/// };
+/// assert_eq!(text(Milestone::Answered(7)), "stores show 7 records");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Milestone {
     /// The stores show the results of this many records, counted from the beginning of the state.
@@ -62,7 +107,7 @@ pub enum Milestone {
     Committed(u64),
 }
 
-/// Results of a run.
+/// Results of a run. [`Streams::run`](super::Streams::run) has an example.
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// By topic, the numbers since the beginning of the state.

@@ -1,4 +1,4 @@
-//! The partitions that are read: which ones, how much they have left, and when all are done.
+//! The partitions that a run reads, with the bytes that each has left, and their end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    /// Returns the owner of no reader yet.
+    /// Returns an owner without readers.
     pub(super) fn new(
         topics: Topics,
         follow: bool,
@@ -71,7 +71,7 @@ impl Readers {
         self.remaining.load(Ordering::Relaxed)
     }
 
-    /// Starts to discover new partitions of every source that is followed.
+    /// Starts the discovery of new partitions of every source, if sources are followed.
     ///
     /// # Errors
     /// When the system provides no thread.
@@ -157,9 +157,9 @@ impl Readers {
         self.credit.is_short()
     }
 
-    /// Returns the partition with the most bytes left; among equals, one that delivered no batch
-    /// yet comes first. A partition that is followed counts only while it has bytes left, because
-    /// it never ends.
+    /// Returns the partition with the most bytes left. Among equals, one that has delivered no
+    /// batch yet comes first. A partition that is followed never ends, so it counts only while it
+    /// has bytes left.
     pub(super) fn furthest_behind(&self, bindings: &Bindings) -> Option<PartitionId> {
         let left = self.reading.iter().map(|(id, left)| (left.load(Ordering::Relaxed), *id));
         let behind = left.filter(|(left, _)| *left > 0 || !self.follow);

@@ -50,7 +50,7 @@ impl Reporter {
         }
     }
 
-    /// Returns true if it is time for a progress report, and somebody wants it.
+    /// Returns true if it is time for a progress report, and there is a callback for it.
     pub(super) fn is_progress_due(&self) -> bool {
         self.on_progress.is_some() && self.last_report.elapsed() >= PROGRESS_INTERVAL
     }

@@ -1,4 +1,4 @@
-//! A run from its bindings to its summary: everything is checked, opened and started here.
+//! The start of a run: everything is checked, opened and started here.
 
 use std::ops::Range;
 use std::sync::mpsc::{Sender, channel};
@@ -33,6 +33,25 @@ impl Streams {
     /// Runs the topology until everything that existed at the start is read and committed, or until
     /// it is [stopped](super::Stop).
     ///
+    /// ```
+    /// use watershed::connect::memory::MemoryLog;
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("numbers", |builder: &StreamsBuilder<'_>| {
+    ///     let numbers = builder.table::<i64, i64>("numbers", Consumed::with(Json, Json));
+    ///     numbers.gauge("small", |_, n| *n < 10);
+    /// });
+    /// let numbers = MemoryLog::default();
+    /// for (key, value) in [("1", "7"), ("2", "70"), ("3", "seven")] {
+    ///     numbers.append(0, Some(key.as_bytes()), Some(value.as_bytes()));
+    /// }
+    /// let summary = Streams::new(topology).source("numbers", numbers).run(Config::default())?;
+    /// let topic = &summary.topics["numbers"];
+    /// assert_eq!((topic.read, topic.applied, topic.dead), (3, 2, 1));
+    /// assert_eq!((summary.gauges["small"], summary.committed), (1, 1));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// After a failure the workers' threads are not joined. One of them may wait for another that
     /// has panicked, and joining it would block the caller for ever. Their handles are forgotten
     /// ([`std::mem::forget`]), because dropping them joins the threads. A program that runs the
@@ -44,22 +63,23 @@ impl Streams {
     pub fn run(self, config: Config) -> Result<Summary> {
         let (coordinator, _) = Coordinator::start(self, config, RunMode::Sources)?;
         let summary = coordinator.run()?;
-        // A failed sync is final, even if it was one of housekeeping, whose other failures are only
-        // logged and tried again.
+        // A failed sync is final, even during maintenance, whose other failures are only logged and
+        // tried again.
         disk::sound().map_err(|e| {
-            Error::connect("can't say that all of the run is on the disk")
+            Error::connect("can't confirm that all files of the run are on the disk")
                 .because(e)
-                .hint("See to the disk and run it again: it goes on from what is there.")
+                .hint("Check the disk and run it again: it continues from the last commit.")
         })?;
         Ok(summary)
     }
 }
 
 impl Coordinator {
-    /// Starts a run. Returns its coordinator, still to be [run](Self::run), and a sender to it.
+    /// Starts a run. Returns its coordinator, whose [loop](Self::run) the caller has to run, and a
+    /// sender of messages to it.
     ///
     /// # Errors
-    /// When topology and bindings don't fit, or a source, a sink or the state refuses the run.
+    /// When topology and bindings don't match, or a source, a sink or the state refuses the run.
     pub(crate) fn start(
         streams: Streams,
         config: Config,
@@ -154,8 +174,8 @@ fn open_sinks(
     Ok(targets)
 }
 
-/// Makes the writers of every sink, which begin with their recovery, for the `workers` of this
-/// process: their numbers among the workers of all processes.
+/// Makes the writers of every sink, in their recovery. `workers` are the workers of this process,
+/// by their numbers among the workers of all processes.
 fn open_writers(
     sinks: &[(String, Box<dyn Sink>)],
     briefs: &[serde_json::Value],

@@ -1,10 +1,17 @@
-//! Randomness: the one place where it is drawn.
+//! Randomness: the only place of the library that draws it.
 
 use crate::error::{Error, Result};
 use crate::secret::Secret;
 
-/// Draws a secret from the operating system's generator, for digests outside of a run. A run draws
-/// its own.
+/// Draws a secret from the random generator of the operating system, for digests outside a run.
+/// Each run draws its own.
+///
+/// ```
+/// let secret = watershed::runtime::secret()?;
+/// assert_eq!(secret.digest("tea"), secret.digest("tea"));
+/// assert_ne!(secret.digest("tea"), watershed::runtime::secret()?.digest("tea"));
+/// # Ok::<(), watershed::Error>(())
+/// ```
 ///
 /// # Errors
 /// When the generator fails.

@@ -1,4 +1,4 @@
-//! The stores of a run: those materialized tables of the topology that were opened before it began.
+//! The stores of a run: the materialized tables of the topology that the program has opened.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -11,7 +11,7 @@ use crate::ports::{AnyStore, ReadOnlyStore};
 use crate::time::Epoch;
 use crate::topology::Topology;
 
-/// Stores by name. A table whose store is not here costs a run nothing.
+/// Stores by name. A table without an open store costs a run nothing.
 #[derive(Clone, Default)]
 pub(crate) struct Stores(BTreeMap<String, Arc<dyn AnyStore>>);
 
@@ -22,7 +22,7 @@ impl Stores {
         Stores(stores.map(|store| (store.name, (store.make)())).collect())
     }
 
-    /// Returns the handle of a store, which is opened if it is not here yet.
+    /// Returns a handle of a store, which is opened if it is not open yet.
     ///
     /// # Errors
     /// When the topology has no store of this name and types.

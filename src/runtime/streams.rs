@@ -1,4 +1,4 @@
-//! A topology with the sources and sinks that its topics are bound to.
+//! A topology with the sources and sinks of its topics.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,22 +43,68 @@ pub struct Streams {
 
 impl Streams {
     /// Returns a topology without bindings.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    ///     builder.stream("numbers", Consumed::with(Int64, Int64)).print("numbers");
+    /// });
+    /// let error = Streams::new(topology).run(Config::default()).unwrap_err();
+    /// assert!(error.to_string().ends_with("topic numbers is read but bound to no source"));
+    /// ```
     pub fn new(topology: Topology) -> Self {
         let metrics = Metrics::new(topology.name());
         let (sources, sinks, stores) = (Vec::new(), Vec::new(), Stores::default());
         Streams { topology, sources, sinks, stores, metrics }
     }
 
-    /// Binds a topic that is read. It may be bound to several sources: of the records with one key,
-    /// those from a source bound later are later.
+    /// Binds a topic that is read. It may be bound to several sources. Of records with the same
+    /// key, those from the source that is bound later are later.
+    ///
+    /// ```
+    /// use watershed::connect::memory::{MemoryLog, MemoryTable};
+    /// use watershed::prelude::{Value::Text, *};
+    ///
+    /// let topology = Topology::new("copy", |builder: &StreamsBuilder<'_>| {
+    ///     let rows = builder.table::<String, String>("in", Consumed::with(Utf8, Utf8));
+    ///     rows.to("out", Produced::columns(["key", "value"]));
+    /// });
+    /// let (archive, live) = (MemoryLog::default(), MemoryLog::default());
+    /// let out = MemoryTable::default();
+    /// archive.append(0, Some(b"tea"), Some(b"black"));
+    /// live.append(0, Some(b"tea"), Some(b"green"));
+    /// let streams = Streams::new(topology).source("in", archive).source("in", live);
+    /// streams.sink("out", out.clone()).run(Config::default())?;
+    /// assert_eq!(out.rows(), [[Text("tea".into()), Text("green".into())]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn source(mut self, topic: &str, source: impl Source + 'static) -> Self {
         self.sources.push((topic.to_string(), Box::new(source)));
         self
     }
 
-    /// Binds a topic that is written. Dead letters are written to [`DEAD_LETTERS`]; if that topic
-    /// is not bound, they are only counted and logged.
+    /// Binds a topic that is written. Dead letters are written to [`DEAD_LETTERS`]. If that topic
+    /// is not bound, they are only counted.
+    ///
+    /// ```
+    /// use watershed::connect::memory::{MemoryLog, MemoryTable};
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("copy", |builder: &StreamsBuilder<'_>| {
+    ///     let rows = builder.table::<String, i64>("in", Consumed::with(Utf8, Json));
+    ///     rows.to("out", Produced::columns(["key", "value"]));
+    /// });
+    /// let input = MemoryLog::default();
+    /// let (out, dead) = (MemoryTable::default(), MemoryTable::default());
+    /// input.append(0, Some(b"a"), Some(b"1"));
+    /// input.append(0, Some(b"b"), Some(b"one"));
+    /// let streams = Streams::new(topology).source("in", input).sink("out", out.clone());
+    /// streams.sink(DEAD_LETTERS, dead.clone()).run(Config::default())?;
+    /// assert_eq!((out.rows().len(), dead.rows().len()), (1, 1));
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn sink(mut self, topic: &str, sink: impl Sink + 'static) -> Self {
         self.sinks.push((topic.to_string(), Box::new(sink)));
@@ -71,9 +117,9 @@ impl Streams {
         self.metrics.clone()
     }
 
-    /// Returns a handle of the table that the topology
-    /// [materializes](crate::KTable::materialize) as `name`. It must be opened before the run and
-    /// can be read by any thread from then on. Tables that are not opened take no memory.
+    /// Returns a handle to read the table that the topology
+    /// [materializes](crate::KTable::materialize) as `name`. It must be opened before the run, and
+    /// any thread can read it from then on. Tables that are not opened take no memory.
     ///
     /// ```
     /// use watershed::connect::memory::MemoryLog;
@@ -100,8 +146,8 @@ impl Streams {
     /// ```
     ///
     /// # Errors
-    /// When the topology has no such store, or one with other keys or values. The error lists the
-    /// stores that it has.
+    /// When the topology has no such store, or one with other types of keys or values. The error
+    /// lists its stores.
     pub fn store<K: Datum, V: Datum>(&mut self, name: &str) -> Result<ReadOnlyStore<K, V>> {
         self.stores.open(&self.topology, name)
     }

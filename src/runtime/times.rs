@@ -1,4 +1,4 @@
-//! Partition times at a commit: they are recorded with the bindings, and recovered with the records.
+//! Partition times: a commit records them with its bindings, and a recovery compares them.
 
 use std::collections::BTreeMap;
 
@@ -7,8 +7,8 @@ use crate::durable::{Manifest, SourceState};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
-/// Completes the bindings of a commit after `epoch` with the time of each partition. Every worker
-/// must have completed the epoch.
+/// Adds the time of each partition up to the end of `epoch` to the bindings of a commit. Every
+/// worker must have completed the epoch.
 pub(super) fn bind(
     topics: &Topics,
     epoch: Epoch,
@@ -24,12 +24,13 @@ pub(super) fn bind(
     }
 }
 
-/// Compares the times of partitions that were read again, in epoch 0, with the recorded ones. A
-/// state without times, of a version before them or of records without timestamps, has any.
+/// Compares the times of the partitions after the replay, in epoch 0, with the recorded ones. A
+/// partition without a recorded time is not compared: its records have no timestamps, or an older
+/// version made the state.
 ///
 /// # Errors
-/// When one differs: the records are the same, so the program extracts timestamps in another way
-/// than when it made the state.
+/// When one differs. The records are the same, so the program extracts timestamps differently than
+/// when it made the state.
 pub(super) fn compare(topics: &Topics, last: &Manifest) -> Result<()> {
     for topic in topics.iter() {
         let states = last.sources.get(&topic.name).map_or(&[][..], Vec::as_slice);

@@ -75,7 +75,7 @@ impl Topics {
         &self.of(id).sources[usize::from(id.source)]
     }
 
-    /// Names a partition for people, by its source.
+    /// Returns the name of a partition for logs and errors.
     pub(super) fn describe(&self, id: PartitionId) -> String {
         format!("{}, partition {}", self.source(id).describe(), id.partition)
     }

@@ -1,4 +1,4 @@
-//! The workers' threads. Each builds the dataflow over its bindings, and steps it until it is
+//! The threads of the workers. Each builds the dataflow with its bindings, and steps it until it is
 //! complete.
 
 use std::cell::Cell;
@@ -27,9 +27,9 @@ use crate::topology::Topology;
 /// Time for which a worker busy-polls after an epoch closes, before it parks. Parking at once would
 /// add a wake-up per progress message, most of a small epoch's latency. Polling longer starves the
 /// other worker when two share a core: `yield_now` only helps if the scheduler owes it time.
-const BUSY_POLL: Duration = Duration::from_micros(300);
+const BUSY_POLL_DURATION: Duration = Duration::from_micros(300);
 /// Longest time for which a worker parks. Every activation wakes it earlier.
-const PARK_MAX: Duration = Duration::from_millis(100);
+const PARK_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// A writer in its recovery, with the number of its sink and the topic that is bound to it.
 pub(super) struct SinkWriter {
@@ -39,10 +39,10 @@ pub(super) struct SinkWriter {
 }
 
 /// The writers of the workers of this process, by the global number of the worker: its number among
-/// the workers of all processes. Names of files contain it, so it must be unique among these.
+/// the workers of all processes. Names of files contain this number, so it must be unique.
 pub(super) type Writers = BTreeMap<usize, Vec<SinkWriter>>;
 
-/// Everything that a worker builds the dataflow from.
+/// The parts of a run from which each worker builds its dataflow.
 pub(super) struct Shared {
     pub(super) topology: Topology,
     pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
@@ -109,11 +109,11 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             if announced > open {
                 (open, opened) = (announced, Instant::now());
             }
-            if completed < open && opened.elapsed() < BUSY_POLL {
+            if completed < open && opened.elapsed() < BUSY_POLL_DURATION {
                 worker.step_or_park(Some(Duration::ZERO));
                 std::thread::yield_now();
             } else {
-                worker.step_or_park(Some(PARK_MAX));
+                worker.step_or_park(Some(PARK_TIMEOUT));
             }
             if frontier.get() > completed {
                 completed = frontier.get();

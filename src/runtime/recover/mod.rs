@@ -1,9 +1,10 @@
-//! Recovery: the state is rebuilt from the recorded ranges, then compared with the record.
+//! Recovery: the state is rebuilt from the recorded ranges, and then compared with the last
+//! manifest.
 //!
-//! Everything that decides whether the state found is the one recorded lies here. Sources and sinks
-//! are compared by identity before the run changes anything ([`recorded`]). The recorded ranges are
-//! read again as epoch 0 ([`replay`]). Then the digests of all records and of all rows are compared
-//! with the manifest. At last the committers check that their tables hold no other rows.
+//! Sources and sinks are compared by identity before the run changes anything ([`recorded`]). The
+//! recorded ranges are read again as epoch 0 ([`replay`]). Then the digests of all records and of
+//! all rows are compared with the manifest. In the end the committers check that their tables hold
+//! no other rows.
 
 mod recorded;
 mod replay;
@@ -27,9 +28,9 @@ use crate::record::PartitionId;
 enum Phase {
     /// Readers read the recorded ranges again.
     Replaying,
-    /// All of them are dispatched; sinks look up the rebuilt rows.
+    /// All of them are dispatched. Writers look up the rebuilt rows in their sinks.
     Matching,
-    /// All rows are found; the committers check that their sinks hold no others.
+    /// All rows are found. The committers check that their sinks hold no others.
     Verifying,
     Live,
 }
@@ -55,12 +56,12 @@ pub(super) struct SinkRows {
     pub(super) digest: u64,
 }
 
-/// Owner of the phase and of the comparison with the record.
+/// Owner of the phase and of the comparison with the last manifest.
 pub(super) struct Recovery {
     topics: Topics,
     recorded: Option<Manifest>,
     phase: Phase,
-    /// Partitions that are not read again up to their recorded position.
+    /// Partitions that have not reached their recorded position.
     replaying: BTreeSet<PartitionId>,
     /// The topics of the sinks with their rows, in the order of binding.
     sinks: Vec<(String, SinkRows)>,
@@ -98,7 +99,7 @@ impl Recovery {
         self.records
     }
 
-    /// Holds back the end of epoch 0 until the partition is [replayed](Self::replayed).
+    /// Keeps epoch 0 open until the partition is [replayed](Self::replayed).
     pub(super) fn start_replay(&mut self, id: PartitionId) {
         if self.phase == Phase::Replaying {
             self.replaying.insert(id);
@@ -146,8 +147,8 @@ impl Recovery {
         self.phase = Phase::Live;
     }
 
-    /// Returns the cause of a writer's `error`: a row may be missing because a source has changed,
-    /// and then the source is reported.
+    /// Returns the cause of a writer's `error`. A row may be missing because a source has changed,
+    /// and then the error about the source is returned.
     pub(super) fn explain(&self, error: Error, epochs: &Epochs) -> Error {
         match self.phase {
             Phase::Matching => self.compare_records(epochs.bindings()).err().unwrap_or(error),

@@ -7,7 +7,7 @@ use crate::connect::{Identity, Sink};
 use crate::durable::{Bound, Manifest, SinkState};
 use crate::error::{Advice, Error, Result};
 
-/// Refuses a sink that is not the one with the recorded rows.
+/// Refuses a sink that is not the recorded one.
 pub(in super::super) fn check_sink(
     topic: &str,
     recorded: Option<&SinkState>,
@@ -20,7 +20,7 @@ pub(in super::super) fn check_sink(
     let was = labelled(&state.sink, slice::from_ref(&state.identity));
     let is = labelled(&sink.describe(), slice::from_ref(identity));
     Err(Error::data(format!("{topic} was written to {was}, not to {is}"))
-        .hint("Give the sink it was written to, or begin anew.")
+        .hint("Bind the sink that it was written to, or begin anew.")
         .advise(Advice::BeginAnew))
 }
 
@@ -45,7 +45,7 @@ pub(in super::super) fn check_sources(topic: &Topic, recorded: Option<&Manifest>
                 let message = format!("{} was read from {was}, not from {is}", topic.name);
                 return Err(Error::data(message)
                     .hint(
-                        "Give the same sources in the same order (more may follow), or begin anew.",
+                        "Bind the same sources in the same order (more may follow), or begin anew.",
                     )
                     .advise(Advice::BeginAnew));
             }
@@ -69,7 +69,7 @@ pub(super) fn check_records(
         .advise(Advice::BeginAnew))
 }
 
-/// Refuses a topology that makes other rows of the recorded records.
+/// Refuses a topology that makes different rows of the recorded records.
 pub(super) fn check_rows(
     topic: &str,
     recorded: Option<&SinkState>,
@@ -79,9 +79,9 @@ pub(super) fn check_rows(
     match recorded {
         Some(state) if (state.rows, state.digest) != (rows, digest) => {
             let before = state.rows;
-            let changed = format!("the records make other rows of {topic} than they made");
-            Err(Error::data(format!("{changed}: {rows} now, {before} before"))
-                .hint("Run the version of the program that made them, or begin anew.")
+            let changed = format!("the same records make different rows of {topic} than before");
+            Err(Error::data(format!("{changed}: {rows} now, {before} then"))
+                .hint("Run the version of the program that made the rows, or begin anew.")
                 .advise(Advice::BeginAnew))
         }
         _ => Ok(()),

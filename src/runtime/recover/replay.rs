@@ -28,8 +28,8 @@ impl Replay {
         self.end
     }
 
-    /// Moves behind `batch`, and cuts off its records after the range: those are read when the run
-    /// is live.
+    /// Moves behind `batch`, and removes its records after the range: those are read again when the
+    /// run is live.
     pub(in super::super) fn take(&mut self, batch: &mut Batch) {
         self.next = batch.next;
         batch.split_off(self.end);
