@@ -1,4 +1,4 @@
-//! 128 bits that stand for a value, which is recognised by them and not kept.
+//! [`Digest`]: 128 bits by which a value is recognised, so that the value need not be kept.
 
 use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 
-/// Collects the bytes that a value's `Hash` writes, to digest them in one go: that is far faster
-/// than in pieces.
+/// Collects the bytes that the `Hash` of a value writes. To digest them together is far faster than
+/// piece by piece.
 struct Collect<'a>(&'a mut Vec<u8>);
 
 impl Hasher for Collect<'_> {
@@ -20,26 +20,35 @@ impl Hasher for Collect<'_> {
     }
 }
 
-/// The result of [`Secret::digest`]. In halves, so that it fits anywhere without padding.
+/// The result of [`Secret::digest`]: two halves of 64 bits, because a 128-bit integer would need
+/// padding in many structs.
+///
+/// ```
+/// use watershed::Secret;
+///
+/// let secret = Secret::new(*b"0123456789abcdef");
+/// assert_eq!(secret.digest("tea"), secret.digest(&"tea".to_string()));
+/// assert_ne!(secret.digest("tea"), Secret::new([7; 16]).digest("tea"));
+/// ```
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 pub struct Digest(u64, u64);
 
 impl Digest {
-    /// Half of it, never 0: enough to tell a value from the one before it, but not from a million
-    /// others.
+    /// Returns half of it, never 0: enough to distinguish a value from its predecessor, but not
+    /// from a million others.
     pub(crate) fn half(self) -> u64 {
         self.0 | 1
     }
 }
 
 impl Secret {
-    /// Returns the keyed digest of all that `value` hashes. Equal values have equal digests, and
-    /// nobody without the secret can find two others that have.
+    /// Returns the keyed digest of the bytes that `value` hashes. Equal values have equal digests.
+    /// Without the secret nobody can find two different values with equal digests.
     ///
-    /// So the type must hash all that its equality compares. A digest is good for being compared
-    /// within a run: another state has another secret.
+    /// The type must hash everything that its equality compares. Compare digests only within one
+    /// state: another state has another secret.
     pub fn digest<T: Hash + ?Sized>(self, value: &T) -> Digest {
         thread_local!(static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) });
         BUFFER.with_borrow_mut(|buffer| {

@@ -1,4 +1,5 @@
-//! Bytes to values and back: [`Json`], [`Utf8`], [`Raw`], the integers, and what can't be decoded.
+//! Serdes, from bytes to values and back: [`Json`], [`Utf8`], [`Raw`] and the integers. [`Reject`]
+//! is the error for bytes that can't be decoded.
 
 mod digest;
 mod reject;
@@ -12,13 +13,13 @@ pub use simple::{Int32, Int64, Json, Nullable, Raw, Utf8};
 pub use texts::Texts;
 pub use word::Word;
 
-/// Decodes the key or the value of a record. A serde of one's own implements it, and
-/// [`Serializer`] to write records too.
+/// Decodes the key or the value of a record. A serde of your own implements it, and also
+/// [`Serializer`] if a test or a program has to write records.
 ///
 /// ```
 /// use watershed::prelude::*;
 ///
-/// /// A word as `y` or `n`.
+/// /// A boolean as the letter `y` or `n`.
 /// #[derive(Clone, Copy)]
 /// struct YesNo;
 ///
@@ -55,12 +56,11 @@ pub trait Deserializer<T> {
     /// Returns the value of `bytes`; `None` is null.
     ///
     /// # Errors
-    /// When the bytes are no `T`: the record becomes a dead letter.
+    /// When the bytes are not a valid `T`. The record becomes a dead letter.
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, Reject>;
 }
 
-/// Encodes the key or the value of a record: the counterpart of [`Deserializer`], with an example
-/// there.
+/// Encodes the key or the value of a record. See [`Deserializer`] for an example.
 pub trait Serializer<T> {
     /// Returns the bytes of `value`; `None` is null.
     fn encode(&self, value: &T) -> Option<Vec<u8>>;

@@ -1,4 +1,4 @@
-//! Why a record can't be used: the reason and detail of its dead letter.
+//! [`Reject`]: the reason and the detail of a dead letter.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,17 +7,37 @@ use crate::record::Record;
 /// The class of a dead letter, a short fixed phrase such as `invalid json`.
 pub type Reason = &'static str;
 
-/// A record that can't be used: it changes nothing and becomes a dead letter.
+/// The rejection of a record that can't be used. The record changes nothing and becomes a dead
+/// letter.
+///
+/// ```
+/// use watershed::prelude::*;
+///
+/// let even = |bytes: Option<&[u8]>| -> Result<(i64, ()), Reject> {
+///     let n: i64 = Json.decode(bytes)?;
+///     if n % 2 == 0 { Ok((n, ())) } else { Err(Reject::new("odd number", n)) }
+/// };
+/// let topology = Topology::new("even", move |builder: &StreamsBuilder<'_>| {
+///     builder.stream("numbers", Consumed::from_value(even)).print("even");
+/// });
+/// let mut driver = TopologyTestDriver::new(topology)?;
+/// driver.pipe("numbers", 0, None, Some(b"7"));
+/// driver.commit()?;
+/// let letters = driver.dead_letters();
+/// let texts = ["odd number", "7"].map(|text| Value::Text(text.to_string()));
+/// assert_eq!(letters[0][3..5], texts);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reject {
-    /// The class, one of few fixed phrases.
+    /// The class of the dead letter: a short fixed phrase.
     pub reason: std::borrow::Cow<'static, str>,
-    /// What exactly was wrong, at most 200 characters.
+    /// The details, at most 200 characters.
     pub detail: String,
 }
 
 impl Reject {
-    /// A rejection for `reason`; `detail` is cut at 200 characters.
+    /// Returns a rejection. `detail` is cut off after 200 characters.
     pub fn new(reason: Reason, detail: impl ToString) -> Self {
         let mut detail = detail.to_string();
         if let Some((cut, _)) = detail.char_indices().nth(200) {
@@ -26,10 +46,10 @@ impl Reject {
         Reject { reason: reason.into(), detail }
     }
 
-    /// Rejects a record of whose value only the beginning was read, which is never decoded.
+    /// Rejects a record whose value was too large to be read whole. Such a record is never decoded.
     ///
     /// # Errors
-    /// If it is one: it is `too large`.
+    /// When only the beginning of the value was read. The reason is `too large`.
     pub fn unless_whole(record: &Record<'_>) -> Result<(), Self> {
         record.cut.map_or(Ok(()), |length| Err(Reject::new("too large", format!("{length} bytes"))))
     }

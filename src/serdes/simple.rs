@@ -1,15 +1,15 @@
-//! The serdes of plain types, each the same bytes as Kafka's own.
+//! The serdes of plain types. They read and write the same bytes as Kafka's own serdes.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{Deserializer, Reject, Serializer};
 
-/// JSON text of any serde type. Null is no JSON: see [`Nullable`].
+/// JSON text of any type that serde supports. A null record value is no JSON; see [`Nullable`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
-/// UTF-8 text.
+/// Text in UTF-8, without a length or a terminator.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8;
 
@@ -25,17 +25,18 @@ pub struct Int64;
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Int32;
 
-/// `Option` of what the inner serde makes: null is `None`, where the inner one would refuse it.
+/// `Option` of the type of another serde: null is `None` instead of an error.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Nullable<S>(pub S);
 
-fn there(bytes: Option<&[u8]>) -> Result<&[u8], Reject> {
+/// Returns the bytes of a key or value that must not be null.
+fn not_null(bytes: Option<&[u8]>) -> Result<&[u8], Reject> {
     bytes.ok_or_else(|| Reject::new("null", "a null where a value is needed"))
 }
 
 impl<T: DeserializeOwned> Deserializer<T> for Json {
     fn decode(&self, bytes: Option<&[u8]>) -> Result<T, Reject> {
-        serde_json::from_slice(there(bytes)?).map_err(|e| Reject::new("invalid json", e))
+        serde_json::from_slice(not_null(bytes)?).map_err(|e| Reject::new("invalid json", e))
     }
 }
 
@@ -47,7 +48,7 @@ impl<T: Serialize> Serializer<T> for Json {
 
 impl Deserializer<String> for Utf8 {
     fn decode(&self, bytes: Option<&[u8]>) -> Result<String, Reject> {
-        std::str::from_utf8(there(bytes)?)
+        std::str::from_utf8(not_null(bytes)?)
             .map(str::to_string)
             .map_err(|e| Reject::new("invalid utf-8", e))
     }
@@ -61,7 +62,7 @@ impl Serializer<String> for Utf8 {
 
 impl Deserializer<Vec<u8>> for Raw {
     fn decode(&self, bytes: Option<&[u8]>) -> Result<Vec<u8>, Reject> {
-        there(bytes).map(<[u8]>::to_vec)
+        not_null(bytes).map(<[u8]>::to_vec)
     }
 }
 
@@ -75,7 +76,7 @@ macro_rules! integer {
     ($serde:ident, $ty:ty) => {
         impl Deserializer<$ty> for $serde {
             fn decode(&self, bytes: Option<&[u8]>) -> Result<$ty, Reject> {
-                let bytes = there(bytes)?;
+                let bytes = not_null(bytes)?;
                 let wrong = |_| {
                     Reject::new(
                         "wrong length",

@@ -1,9 +1,9 @@
-//! Several optional strings in one allocation, for wide rows that pass through quickly.
+//! [`Texts`]: several optional strings in one allocation, for wide rows.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// `N` optional strings in one allocation: a row of text columns on its way from decoding to a
-/// file.
+/// `N` optional strings in one allocation, for rows of text columns that are only passed from a
+/// source to a sink.
 ///
 /// ```
 /// use watershed::serdes::Texts;
@@ -13,15 +13,15 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Texts<const N: usize> {
     text: Box<str>,
-    /// End of each string in `text`; the top bit says that it is null.
+    /// The end of each string in `text`. The top bit marks a null.
     ends: [u32; N],
 }
 
 const NULL: u32 = 1 << 31;
 
 impl<const N: usize> Texts<N> {
-    /// Copies the strings into one allocation. Their length in all must stay below 2 GiB:
-    /// connectors limit a record to far less.
+    /// Copies the strings into one allocation. Their total length must stay below 2 GiB; connectors
+    /// limit a record to far less.
     pub fn new(parts: [Option<&str>; N]) -> Self {
         let mut text = String::with_capacity(parts.iter().flatten().map(|s| s.len()).sum());
         let mut ends = [0; N];
@@ -32,7 +32,10 @@ impl<const N: usize> Texts<N> {
         Texts { text: text.into_boxed_str(), ends }
     }
 
-    /// The string at `index`. Panics if `index >= N`.
+    /// Returns the string at `index`.
+    ///
+    /// # Panics
+    /// If `index >= N`.
     pub fn get(&self, index: usize) -> Option<&str> {
         let end = self.ends[index];
         let start = if index == 0 { 0 } else { self.ends[index - 1] & !NULL };

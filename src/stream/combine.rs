@@ -250,7 +250,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         node: usize,
         rows: VecCollection<'s, Epoch, (K, Left<O>)>,
     ) -> KStream<'s, K, O> {
-        // A multiplicity above one is as many events.
+        // A diff of several becomes as many events.
         let event = |((key, left), _, diff): ((K, Left<O>), Epoch, isize)| {
             let Left { value, order, ordinal, timestamp } = left;
             let one = Event { key, value, order, ordinal, timestamp, diff: diff.signum() as i8 };
@@ -265,7 +265,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 }
 
-/// Makes diffs of the events of a stream.
+/// Turns the events of a stream into diffs, each at its epoch.
 fn timed<'s, K: Datum, V: Datum, D: Clone + 'static>(
     events: &timely::dataflow::StreamVec<'s, Epoch, Event<K, V>>,
     f: impl Fn(Event<K, V>, Epoch) -> Option<(D, Epoch, isize)> + 'static,

@@ -89,10 +89,10 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
             ));
         }
         let columns = [K::columns(), V::columns()].concat();
-        let outlet = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);
+        let sink = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);
         let rows = self.events.clone().map(|event| (event.key, event.value));
-        match outlet {
-            Some(outlet) => self.graph.end(append(rows, topic, outlet)),
+        match sink {
+            Some(sink) => self.graph.end(append(rows, topic, sink)),
             None => self.graph.end(rows),
         }
     }

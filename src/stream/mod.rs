@@ -33,8 +33,8 @@ pub(crate) struct Event<K, V> {
     pub(crate) diff: i8,
 }
 
-/// A stream of records, each an event of its own. A handle: it is cheap to clone, and may be used
-/// many times.
+/// A stream of records, each an event of its own. It is a handle, cheap to clone, and may be used
+/// any number of times.
 ///
 /// Unless the doc of a verb differs:
 /// - A **null key** is a dead letter, or `None` where the serde accepts it
@@ -55,7 +55,7 @@ pub struct KStream<'s, K: Datum, V: Datum> {
     pub(crate) updates: Updates,
 }
 
-/// The kinds of events that a stream can have. Of two merged streams the greater one applies.
+/// The kinds of events in a stream. Two merged streams have the greater kind of both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Updates {
     /// Every event is an addition, for ever.
@@ -364,5 +364,5 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 }
 
-/// A closure shared by the retraction and the addition of a join.
+/// A closure that two operators of a join share.
 type Shared<F> = Rc<F>;

@@ -1,4 +1,4 @@
-//! Promises that only the engine sees: nothing outside has the timestamp of an event yet.
+//! Tests of the timestamps of events, which are not visible outside the engine.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};

@@ -21,7 +21,7 @@ use crate::ports::{Rows, SinkHandle, materialize, materialize_diffs, snapshot, s
 use crate::row::Row;
 use crate::time::Epoch;
 
-/// The changes of a table. A handle: clones share the state that a conversion keeps.
+/// The changes of a table. It is a handle: clones share the state of conversions.
 #[derive(Clone)]
 pub(super) struct Changes<'s, K: Datum, V: Datum> {
     made: Shape<'s, K, V>,
@@ -104,9 +104,8 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
 impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
     /// Writes the changes to a sink. The result ends an epoch when the writer has its changes.
     ///
-    /// The two shapes have operators of their own: upserts address a row by the number of its key,
-    /// and diffs of rows that were made elsewhere than at the owner of their key stay where they
-    /// are.
+    /// The two shapes have operators of their own. Upserts address a row by the number of its key.
+    /// Diffs are written on the worker that made them, even if it does not own their key.
     pub(super) fn sink(&self, topic: &str, handle: SinkHandle) -> StreamVec<'s, Epoch, ()> {
         match &self.made {
             Shape::Upserts(rows) => snapshot(rows.clone(), self.keys.clone(), topic, handle),

@@ -16,8 +16,8 @@ use crate::operators::{Datum, Diffs, Placement, Upserts};
 
 use changes::Changes;
 
-/// A table: at most one row for each key, maintained. A handle: it is cheap to clone, and may be
-/// used many times.
+/// A table: at most one row for each key, maintained. It is a handle, cheap to clone, and may be
+/// used any number of times.
 ///
 /// Unless the doc of a verb differs:
 /// - A **null key** is a dead letter, or `None` where the serde accepts it
