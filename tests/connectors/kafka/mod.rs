@@ -1,8 +1,9 @@
-//! Promises of the Kafka connector, against a real broker: the contract, [`reading`], [`damage`],
-//! [`writing`], [`forgotten`], [`limits`], [`appending`], [`refusals`], [`running`] and
-//! [`crashes`].
+//! Promises of the Kafka connector, against a real broker: the contract, [`reading`],
+//! [`committed`], [`damage`], [`writing`], [`forgotten`], [`limits`], [`appending`],
+//! [`refusals`], [`running`] and [`crashes`].
 
 mod appending;
+mod committed;
 mod crashes;
 mod damage;
 mod forgotten;
@@ -269,6 +270,7 @@ impl Cluster {
             producer.send(record).map_err(|(error, _)| error).unwrap();
         }
         producer.commit_transaction(timeout).unwrap();
+        self.settle(topic, partition);
     }
 
     pub(crate) fn append(
@@ -319,12 +321,6 @@ impl Cluster {
 
     fn open(&self, topic: &str) -> KafkaTopic {
         self.kafka().topic(topic).unwrap()
-    }
-
-    /// Returns all committed records of a partition.
-    pub(crate) fn read(&self, topic: &str, partition: u32) -> Records {
-        let mut opened = Source::open(&self.open(topic), partition, None, false).unwrap();
-        records(&mut *opened)
     }
 }
 

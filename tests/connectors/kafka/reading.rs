@@ -15,7 +15,7 @@ use watershed::{Error, ErrorKind};
 use super::{Cluster, cluster, records};
 
 /// Returns a producer with an open transaction.
-fn transaction(cluster: &Cluster, id: &str) -> BaseProducer {
+pub(super) fn transaction(cluster: &Cluster, id: &str) -> BaseProducer {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", &cluster.at["KAFKA_PLAIN"]).set("transactional.id", id);
     let producer: BaseProducer = config.create().unwrap();
@@ -24,7 +24,7 @@ fn transaction(cluster: &Cluster, id: &str) -> BaseProducer {
     producer
 }
 
-fn send(producer: &BaseProducer, topic: &str, values: std::ops::Range<u32>) {
+pub(super) fn send(producer: &BaseProducer, topic: &str, values: std::ops::Range<u32>) {
     for value in values {
         let value = value.to_string();
         let record = BaseRecord::<str, str>::to(topic).partition(0).payload(&value);
@@ -88,7 +88,7 @@ fn records_of_an_open_transaction_are_not_read() {
     let producer = transaction(cluster, &topic);
     send(&producer, &topic, 0..5);
     cluster.append(&topic, 0, &[(None, Some(b"after"))]);
-    assert_eq!(cluster.read(&topic, 0).len(), 1, "the reading ends before it");
+    assert_eq!(cluster.read_now(&topic, 0).len(), 1, "the reading ends before it");
     let mut follower = cluster.open(&topic).open(0, Some(1), true).unwrap();
     assert!(matches!(follower.poll(), Ok(Poll::Idle)));
     producer.commit_transaction(Duration::from_secs(30)).unwrap();

@@ -186,7 +186,7 @@ fn an_open_transaction_of_a_dead_run_is_aborted() {
     let content = stage(&mut first, 1);
     let dead = place.leave_open_transaction(1);
     // The records and the number of the dead run are at the broker, but not visible.
-    assert_eq!(place.read(), [""; 0]);
+    assert_eq!(cluster.read_now(&place.topic, 0), []);
     cluster.open(&place.topic).check(&schema(Mode::Append), &place.context(2, 1)).unwrap();
     for generation in 2..4 {
         place.start(generation, 1, Some(&content), &[(1, "one")]);
