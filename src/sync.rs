@@ -28,9 +28,9 @@ pub(crate) fn ignore_poison<T>(result: LockResult<T>) -> T {
 
 /// Runs pieces of work at the same time and returns their results in the same order.
 ///
-/// Each piece but the last has a thread of its own, and the last one runs on the calling thread. All
-/// pieces end within the call, also when one fails. `name` describes a thread in errors, as in "a
-/// thread that writes a file".
+/// Each piece but the last has a thread of its own, and the last one runs on the calling thread.
+/// All pieces end within the call, also when one fails. `name` describes a thread in errors, as in
+/// "a thread that writes a file".
 ///
 /// A piece fails with a [connect error](crate::ErrorKind::Connect) if the system provides no thread
 /// for it, and with an [internal error](crate::ErrorKind::Internal) if it panics.
@@ -59,8 +59,8 @@ where
 
 /// Returns the runtime that all clients of this process share for their requests.
 ///
-/// It runs until the process ends, so a client may be dropped on any thread. Tasks that must end with
-/// their owner need an [`own_runtime`].
+/// It runs until the process ends, so a client may be dropped on any thread. Tasks that must end
+/// with their owner need an [`own_runtime`].
 ///
 /// # Errors
 /// When the system provides no thread.
