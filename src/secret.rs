@@ -74,7 +74,7 @@ impl TryFrom<String> for Secret {
 
 #[cfg(test)]
 #[path = "../tests/support/twins.rs"]
-mod twins;
+pub(crate) mod twins;
 
 #[cfg(test)]
 mod tests {

@@ -97,7 +97,12 @@ fn a_struct_is_the_same_row_in_memory_and_in_delta() {
     }
     let mut found = Vec::new();
     let table = Table::open(&url("lake")).unwrap();
-    table.for_each(&mut |row| Ok(found.push(row.to_vec()))).unwrap();
+    table
+        .for_each(&mut |row| {
+            found.push(row.to_vec());
+            Ok(())
+        })
+        .unwrap();
     found.sort();
     assert_eq!(found, divided.rows());
     assert_eq!(found[2][5], Value::Double(f64::NAN));

@@ -60,7 +60,10 @@ fn the_rows_of_steps_equal_the_records_on_any_workers() {
         assert_eq!(rows["group_by"].1, rows["count"].0, "no row is lost between two steps");
         // Each change of a count but the first is a retraction and an addition.
         let changes = rows["count"].1;
-        assert!(changes >= 10 && (changes - 10) % 2 == 0, "{changes} with {workers} workers");
+        assert!(
+            changes >= 10 && (changes - 10).is_multiple_of(2),
+            "{changes} with {workers} workers"
+        );
         let filter = after.steps.iter().find(|step| step.name.as_deref() == Some("even")).unwrap();
         assert_eq!((filter.number, filter.verb.as_str()), (2, "filter"));
     }

@@ -3,9 +3,6 @@
 use super::*;
 use crate::row::Value;
 
-#[path = "../../../tests/support/twins.rs"]
-mod twins;
-
 const SECRET: Secret = Secret::new([7; 16]);
 
 #[test]
@@ -34,6 +31,6 @@ fn digests_differ_where_rows_do() {
 #[test]
 fn rows_of_colliding_texts_are_kept_apart() {
     // Before its text, a row has its number of values and the kind of the first.
-    let rows = twins::twins(12).map(|text| vec![Value::Text(text), Value::Long(7)]);
+    let rows = crate::secret::twins::twins(12).map(|text| vec![Value::Text(text), Value::Long(7)]);
     assert_ne!(row_digest(SECRET, &rows[0]), row_digest(SECRET, &rows[1]));
 }
