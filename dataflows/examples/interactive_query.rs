@@ -1,16 +1,16 @@
 //! An interactive query: another thread reads a table while the run maintains it.
 //!
 //! `cargo run --example interactive_query` counts clicks while they arrive. The reading thread sees
-//! one closed epoch at a time, never half of an update: the total always equals the sum of the
-//! counts. The thread ends the run when it has seen all clicks.
+//! one closed epoch at a time, never half of an update. It looks whenever the run reports that more
+//! records are answered, and ends the run when it has seen all clicks.
 //!
 //! ```text
 //! 1000 clicks: 500 on /home, 300 on /search, 200 on /cart
 //! ```
 
 use std::collections::BTreeMap;
+use std::sync::mpsc;
 use std::thread;
-use std::time::Duration;
 
 use watershed::connect::memory::MemoryLog;
 use watershed::prelude::*;
@@ -31,21 +31,27 @@ fn main() -> Result<()> {
         Streams::new(Topology::new("clicks", topology)).source("clicks", clicks.clone());
     let store: ReadOnlyStore<String, i64> = streams.store("clicks by page")?;
 
+    let (milestones, answered) = mpsc::channel();
     let stop = Stop::default();
-    let config = Config { follow: true, stop: stop.clone(), ..Config::default() };
+    let config = Config {
+        follow: true,
+        stop: stop.clone(),
+        milestone: Some(Box::new(move |milestone| {
+            // After the last click nobody reads them any more.
+            let _ = milestones.send(milestone);
+        })),
+        ..Config::default()
+    };
     let query = thread::spawn(move || {
-        loop {
+        for _milestone in answered {
             let view = store.view();
             let counts: BTreeMap<&str, i64> =
                 view.all().map(|(page, n)| (page.as_str(), *n)).collect();
             if counts.values().sum::<i64>() == CLICKS {
                 stop.stop();
-                return format!(
-                    "{CLICKS} clicks: {} on /home, {} on /search, {} on /cart",
-                    counts["/home"], counts["/search"], counts["/cart"]
-                );
+                let [home, search, cart] = ["/home", "/search", "/cart"].map(|page| counts[page]);
+                println!("{CLICKS} clicks: {home} on /home, {search} on /search, {cart} on /cart");
             }
-            thread::sleep(Duration::from_millis(1));
         }
     });
     thread::spawn(move || {
@@ -58,6 +64,5 @@ fn main() -> Result<()> {
         }
     });
     streams.run(config)?;
-    println!("{}", query.join().unwrap_or_default());
-    Ok(())
+    query.join().map_err(|_| Error::internal("the query panicked"))
 }
