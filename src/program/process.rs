@@ -112,8 +112,8 @@ fn at_signals(
         }
     };
     runtime.spawn(listen);
-    // Keep the runtime until the process ends. Its own thread receives the second signal even if all
-    // other threads are blocked.
+    // Keep the runtime until the process ends. Its own thread receives the second signal even if
+    // all other threads are blocked.
     std::mem::forget(runtime);
     Ok(())
 }

@@ -256,7 +256,7 @@ fn pins_look_like_real_ones() {
 }
 
 #[test]
-fn followers_decrease_with_age_and_the_most_popular_begin_with_a() {
+fn followers_decrease_with_age_and_the_popular_begin_with_a() {
     let sample = Sample::clean(11_154);
     let [pins, geos, users] = [PIN, GEO, USER].map(|kind| sample.records(kind));
     let mut by_age = [const { Vec::new() }; 4];

@@ -95,7 +95,7 @@ async fn within<T>(
     work: impl Future<Output = Result<T, Refusal>>,
 ) -> Result<T, Refusal> {
     let late =
-        || Refusal::Busy(format!("no answer from Kinesis within {} seconds", limit.as_secs()));
+        || Refusal::Busy(format!("Kinesis sent no answer within {} seconds", limit.as_secs()));
     timeout(limit, work).await.unwrap_or_else(|_| Err(late()))
 }
 
