@@ -1,4 +1,5 @@
-//! Floats as their bits: in JSON, NaN and the infinities have no number, and readers round others.
+//! Floats as their bits, because JSON has neither NaN nor infinities and readers round other
+//! floats.
 
 /// One float.
 pub(super) mod one {
@@ -32,7 +33,7 @@ mod tests {
     use crate::row::Value;
 
     #[test]
-    fn every_float_comes_back_from_json_as_it_was() {
+    fn every_float_survives_json() {
         let odd = [f64::NAN, -f64::NAN, f64::INFINITY, -0.0, 5e-324, 0.1 + 0.2, f64::MAX];
         let row: Vec<Value> =
             odd.into_iter().map(Value::Double).chain([Value::Doubles(odd.to_vec())]).collect();

@@ -1,4 +1,4 @@
-//! [`Double`]: a 64-bit float that keys and values can hold.
+//! [`Double`]: a 64-bit float for keys and values.
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -8,13 +8,12 @@ use serde::{Deserialize, Serialize};
 
 /// A 64-bit float with equality, order and hash, as keys and values of a dataflow need them.
 ///
-/// Equality is SQL's: there is one zero and one NaN, and NaN is greater than every number. A
-/// [`Double`] made of `-0.0` holds `0.0`, and one made of any NaN holds the canonical NaN. So
-/// values that are equal have the same bits, and it never matters which of them is kept.
+/// Equality is that of SQL: there is one zero and one NaN, and NaN is greater than every number. A
+/// [`Double`] made of `-0.0` holds `0.0`, and one made of any NaN holds the canonical NaN. So equal
+/// values have the same bits, and it does not matter which of them is kept.
 ///
-/// Infinite values and NaN are kept in columns of Delta. Text formats have no word for them: a
-/// sink that writes JSON refuses such a row, and the serde [`Json`](crate::serdes::Json) writes
-/// `null`.
+/// Columns of Delta hold infinite values and NaN. Text formats have no word for them: a sink that
+/// writes JSON refuses such a row, and the serde [`Json`](crate::serdes::Json) writes `null`.
 ///
 /// ```
 /// use watershed::row::Double;
@@ -30,7 +29,7 @@ use serde::{Deserialize, Serialize};
 pub struct Double(f64);
 
 impl Double {
-    /// The number.
+    /// Returns the number.
     pub const fn get(self) -> f64 {
         self.0
     }
@@ -38,7 +37,7 @@ impl Double {
 
 impl From<f64> for Double {
     fn from(number: f64) -> Self {
-        // An addition of zeros of different signs gives the positive one.
+        // The sum of two zeros of different signs is the positive one.
         Double(if number.is_nan() { f64::NAN } else { number + 0.0 })
     }
 }

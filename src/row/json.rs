@@ -1,4 +1,4 @@
-//! A row as a JSON object, its columns the fields, for connectors whose records are text.
+//! A row as a JSON object whose fields are its columns, for connectors whose records are text.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -11,7 +11,7 @@ use super::{Column, Put, Row};
 /// microseconds, bytes in base64.
 ///
 /// # Errors
-/// When a value has no form in JSON: the value and its column. Then `out` is as it was.
+/// When a value has no form in JSON: the value and its column. Then `out` is unchanged.
 pub(crate) fn write_object(
     columns: &[Column],
     fields: usize,
@@ -19,23 +19,23 @@ pub(crate) fn write_object(
     out: &mut Vec<u8>,
 ) -> Result<(), String> {
     let start = out.len();
-    let mut object = Object { columns, fields, out, column: 0, trouble: None };
+    let mut object = Object { columns, fields, out, column: 0, problem: None };
     row.put(&mut object);
-    let trouble = object.end();
-    if let Some(trouble) = trouble {
+    let problem = object.end();
+    if let Some(problem) = problem {
         out.truncate(start);
-        return Err(trouble);
+        return Err(problem);
     }
     Ok(())
 }
 
-/// A row on its way into `out`.
+/// A row that is being written to `out`.
 struct Object<'a> {
     columns: &'a [Column],
     fields: usize,
     out: &'a mut Vec<u8>,
     column: usize,
-    trouble: Option<String>,
+    problem: Option<String>,
 }
 
 impl<'a> Object<'a> {
@@ -50,21 +50,21 @@ impl<'a> Object<'a> {
         let name = json(serde_json::to_writer(&mut *self.out, name));
         self.out.push(b':');
         let value = json(serde_json::to_writer(&mut *self.out, value));
-        self.trouble = self.trouble.take().or(name).or(value);
+        self.problem = self.problem.take().or(name).or(value);
     }
 
     fn name(&self, column: usize) -> &'a str {
         self.columns.get(column).map_or("", |column| &column.name)
     }
 
-    fn refuse(&mut self, what: String) {
-        if self.column < self.fields && self.trouble.is_none() {
-            self.trouble = Some(format!("{} is {what}", self.name(self.column)));
+    fn refuse(&mut self, value: String) {
+        if self.column < self.fields && self.problem.is_none() {
+            self.problem = Some(format!("{} is {value}", self.name(self.column)));
         }
     }
 
     fn finite(&mut self, value: f64) {
-        // JSON has no word for it, and null would be another value.
+        // JSON has no word for such a float, and null would be another value.
         if !value.is_finite() {
             self.refuse(value.to_string());
         }
@@ -76,7 +76,7 @@ impl<'a> Object<'a> {
         }
         self.out.push(b'}');
         let columns = self.columns.len();
-        self.trouble.or_else(|| {
+        self.problem.or_else(|| {
             (self.column != columns)
                 .then(|| format!("{} values for {columns} columns", self.column))
         })

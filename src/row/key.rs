@@ -1,49 +1,59 @@
-//! Bits that stand for a row's values, in every run: unlike a result of `Hash`, which may differ
-//! between processes.
+//! Hashes of a row's values that are the same in every process, unlike those of `Hash`.
 
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::{Put, Row};
 use crate::secret::Secret;
 
-/// Makes keyed 128-bit hashes of the leading values of a row: the same in every run from one state,
-/// and whether the row comes from the dataflow or from a file.
+/// Computes keyed 128-bit hashes of the leading values of a row. They are the same in every run
+/// from one state, and for a row of the dataflow and the same row in a file.
+///
+/// ```
+/// use watershed::Secret;
+/// use watershed::row::{RowKey, Value};
+///
+/// let mut keys = RowKey::new(Secret::new(*b"0123456789abcdef"));
+/// let row = keys.of(1, &("river".to_string(), 7_i64));
+/// assert_eq!(row, keys.of(1, &("river".to_string(), 8_i64)));
+/// assert_eq!(row, keys.of(1, &vec![Value::Text("river".into())]));
+/// assert_ne!(row, keys.of(2, &("river".to_string(), 7_i64)));
+/// ```
 pub struct RowKey {
     secret: Secret,
     values: Values,
 }
 
 impl RowKey {
-    /// Hashes with `secret`.
+    /// Returns a hasher with the key `secret`.
     pub fn new(secret: Secret) -> Self {
         RowKey { secret, values: Values::default() }
     }
 
-    /// The hash of the first `columns` values that `put` pushes.
+    /// Returns the hash of the first `columns` values that `put` passes.
     pub fn hash(&mut self, columns: usize, put: impl FnOnce(&mut dyn Put)) -> u128 {
         self.secret.digest_of(self.values.collect(columns, put))
     }
 
-    /// The hash of the first `columns` values of `row`.
+    /// Returns the hash of the first `columns` values of `row`.
     pub fn of(&mut self, columns: usize, row: &dyn Row) -> u128 {
         self.hash(columns, |out| row.put(out))
     }
 }
 
-/// Makes checksums of rows, without a key. They find accidents, such as a program that makes other
-/// rows of the same records: the records themselves are known by keyed digests, so that nobody can
-/// bring others in.
+/// Computes checksums of rows, without a key. They find accidents, such as a program that makes
+/// other rows of the same records. Nobody can bring in other records, because keyed digests
+/// identify those.
 #[derive(Default)]
 pub(crate) struct RowSum(Values);
 
 impl RowSum {
-    /// The checksum of all values of `row`, the same in every run.
+    /// Returns the checksum of all values of `row`, the same in every run.
     pub(crate) fn of(&mut self, row: &dyn Row) -> u64 {
         xxh3_64(self.0.collect(usize::MAX, |out| row.put(out)))
     }
 }
 
-/// The bytes of some values.
+/// Collects the bytes of the leading values of a row.
 #[derive(Default)]
 struct Values {
     left: usize,
@@ -62,7 +72,7 @@ impl Values {
         self.add_bytes(tag, value.as_ref().map(|v| v.as_slice()));
     }
 
-    /// Tag, length and bytes, so that no two rows look alike; a null has no type.
+    /// Adds tag, length and bytes, so that no two rows have the same bytes. Null has no type.
     fn add_bytes(&mut self, tag: u8, value: Option<&[u8]>) {
         if self.left == 0 {
             return;

@@ -1,4 +1,4 @@
-//! Rows as sinks see them: typed columns, pushed one by one, so that a row is never copied on its
+//! Rows of sinks: typed values that are passed column by column, so that no row is copied on its
 //! way to a file.
 
 mod bits;
@@ -42,6 +42,13 @@ pub enum ColumnType {
 }
 
 /// A named column of a sink.
+///
+/// ```
+/// use watershed::row::{Column, ColumnType};
+///
+/// let column = Column { name: "count".into(), ty: ColumnType::Long, nullable: false };
+/// assert_eq!(column.ty, ColumnType::Long);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Column {
     /// Name in the table.
@@ -52,7 +59,16 @@ pub struct Column {
     pub nullable: bool,
 }
 
-/// Takes the values of a row, column by column, in order.
+/// Receives the values of a row, column by column, in order. `None` is null.
+///
+/// ```
+/// use watershed::row::{Put, Row, Value};
+///
+/// let mut values: Vec<Value> = Vec::new(); // a `Vec<Value>` receives values too
+/// (7_i64, Some("river".to_string())).put(&mut values);
+/// values.boolean(None);
+/// assert_eq!(values, [Value::Long(7), Value::Text("river".into()), Value::Null]);
+/// ```
 pub trait Put {
     /// Next column: an integer.
     fn long(&mut self, value: Option<i64>);
@@ -70,14 +86,40 @@ pub trait Put {
     fn binary(&mut self, value: Option<&[u8]>);
 }
 
-/// A value that is some columns of a row: a scalar is one, a tuple all of its parts', `()` none.
+/// A value that consists of columns: a scalar of one, a tuple of those of its parts, `()` of none.
+///
+/// ```
+/// use watershed::row::{ColumnType, Put, Row, Value};
+///
+/// struct Point {
+///     x: i64,
+///     y: i64,
+/// }
+///
+/// impl Row for Point {
+///     fn columns() -> Vec<(ColumnType, bool)> {
+///         vec![(ColumnType::Long, false); 2]
+///     }
+///     fn put(&self, out: &mut dyn Put) {
+///         out.long(Some(self.x));
+///         out.long(Some(self.y));
+///     }
+/// }
+///
+/// let mut values: Vec<Value> = Vec::new();
+/// ("a".to_string(), Point { x: 1, y: 2 }).put(&mut values);
+/// assert_eq!(values, [Value::Text("a".into()), Value::Long(1), Value::Long(2)]);
+/// assert_eq!(<(String, Point)>::columns().len(), 3);
+/// ```
+///
+/// The macro [`row!`](crate::row!) implements it for a struct of named fields.
 pub trait Row {
-    /// The types of its columns, in order, each with whether null is allowed.
+    /// Returns the types of its columns, in order; the flag is true if null is allowed.
     fn columns() -> Vec<(ColumnType, bool)>
     where
         Self: Sized;
 
-    /// Pushes its values, exactly one a column.
+    /// Passes its values to `out`, exactly one for each column.
     fn put(&self, out: &mut dyn Put);
 }
 
@@ -145,7 +187,15 @@ impl Row for () {
     fn put(&self, _out: &mut dyn Put) {}
 }
 
-/// One value of a row, where rows are held or compared rather than passed on.
+/// One value of a row, where rows are kept or compared.
+///
+/// ```
+/// use watershed::row::Value;
+///
+/// let mut values = [Value::Long(2), Value::Null, Value::Long(-1)];
+/// values.sort();
+/// assert_eq!(values, [Value::Null, Value::Long(-1), Value::Long(2)]);
+/// ```
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Value {
     /// Null of any type.
@@ -180,7 +230,7 @@ impl PartialOrd for Value {
     }
 }
 
-/// Null first, then by type, then by value; floats in IEEE 754's total order.
+/// Orders null first, then by type, then by value; floats have the total order of IEEE 754.
 impl Ord for Value {
     fn cmp(&self, other: &Self) -> Ordering {
         use Value::{Binary, Boolean, Double, Doubles, Long, Null, Text, Timestamp};
@@ -233,7 +283,7 @@ impl Put for Vec<Value> {
     }
 }
 
-/// A held row: its values in order.
+/// A row as a list of its values.
 impl Row for Vec<Value> {
     fn columns() -> Vec<(ColumnType, bool)> {
         Vec::new()

@@ -2,9 +2,9 @@
 
 /// Declares a struct whose fields are columns, so that a topology can read, keep and write it.
 ///
-/// The struct can be a key or a value of a stream or a table, and a serde such as
-/// [`Json`](crate::serdes::Json) reads and writes it by the names of its fields. It is compared
-/// field by field, in their order. Its constant `COLUMNS` holds the names of its fields, for
+/// The struct can be a key or a value of a stream or a table. A serde such as
+/// [`Json`](crate::serdes::Json) reads and writes it by the names of its fields. Structs are
+/// compared field by field, in order. The constant `COLUMNS` holds the names of the fields, for
 /// [`Produced`](crate::options::Produced).
 ///
 /// - A field is a value of one column: `bool`, `i32`, `u32`, `i64`, [`Double`](crate::row::Double),
@@ -60,7 +60,7 @@ macro_rules! row {
         }
 
         impl $name {
-            /// The names of the columns, which are those of the fields.
+            /// The names of the columns, which are the names of the fields.
             #[allow(dead_code, reason = "a struct that is not written needs no names")]
             $visible const COLUMNS: [&'static str; [$(stringify!($field)),+].len()] =
                 [$($crate::row::column_name(stringify!($field))),+];
@@ -78,7 +78,7 @@ macro_rules! row {
     };
 }
 
-/// Returns the column of a field: its name, without the `r#` of a raw identifier.
+/// Returns the column of a field: its name without the `r#` of a raw identifier.
 pub const fn column_name(field: &'static str) -> &'static str {
     match field.as_bytes() {
         [b'r', b'#', ..] => field.split_at(2).1,
