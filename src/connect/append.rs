@@ -1,5 +1,4 @@
-//! The append side of the contract: topics of numbered partitions that take records, one request
-//! after the other.
+//! The contract of a log that takes records one request at a time, in numbered partitions.
 
 use std::fmt;
 
@@ -10,19 +9,37 @@ use crate::error::Error;
 
 /// Topics that records are appended to. An acknowledged record is durable.
 ///
-/// Many requests call these methods at once. A call is dropped when its client disconnects; the
-/// work that it began may be completed all the same.
+/// Many requests call these methods at once. A call is dropped when its client disconnects; work
+/// that it began may still be completed.
+///
+/// ```
+/// use watershed::connect::append::{Append, NewRecord, Position};
+/// use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let runtime = tokio::runtime::Runtime::new().unwrap();
+///
+/// let log = ArchiveAppender::open(folder.path(), AppendOptions::default())?;
+/// # runtime.block_on(async {
+/// log.create("pin", 1).await.unwrap();
+/// let record = NewRecord { value: Some("{}".into()), ..NewRecord::default() };
+/// let appended = log.append("pin", vec![record]).await.unwrap();
+/// let positions: Vec<_> = appended.into_iter().map(|result| result.unwrap().position).collect();
+/// assert_eq!(positions, [Position::Offset(0)]);
+/// log.close().await.unwrap();
+/// # });
+/// # Ok::<(), watershed::Error>(())
+/// ```
 pub trait Append: Send + Sync {
     /// Names the destination for people; it holds no secret.
     fn describe(&self) -> String;
 
-    /// The names of the topics, ascending.
+    /// Returns the names of the topics, ascending.
     fn topics(&self) -> Answer<'_, Vec<String>>;
 
-    /// The partitions of `topic` that take records, ascending.
+    /// Returns the partitions of `topic` that take records, ascending.
     fn partitions<'a>(&'a self, topic: &'a str) -> Answer<'a, Vec<PartitionInfo>>;
 
-    /// Appends `records` to `topic`, and returns a result for each of them, in their order.
+    /// Appends `records` to `topic`. Returns a result for each of them, in their order.
     fn append<'a>(
         &'a self,
         topic: &'a str,
@@ -35,7 +52,7 @@ pub trait Append: Send + Sync {
     /// Deletes a topic.
     fn delete<'a>(&'a self, topic: &'a str) -> Answer<'a, ()>;
 
-    /// Refuses new records, and makes all acknowledged ones visible to readers.
+    /// Refuses new records from now on, and makes all acknowledged ones visible to readers.
     fn close(&self) -> Answer<'_, ()>;
 
     /// Waits for the error after which nothing can be appended any more.
@@ -43,16 +60,24 @@ pub trait Append: Send + Sync {
         Box::pin(futures::future::pending())
     }
 
-    /// Bytes that are acknowledged and not yet visible to readers.
+    /// Returns the number of bytes that are acknowledged and not yet visible to readers.
     fn unseen(&self) -> u64 {
         0
     }
 }
 
-/// The result of a call of [`Append`], later.
+/// The future result of a call of [`Append`].
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Refusal>>;
 
 /// A partition of a topic that takes records.
+///
+/// ```
+/// use watershed::connect::append::PartitionInfo;
+///
+/// let [first, second] = PartitionInfo::even(2)[..] else { panic!("two partitions") };
+/// assert_eq!((first.hashes.0, second.hashes.1), (0, u128::MAX));
+/// assert_eq!(first.hashes.1 + 1, second.hashes.0);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PartitionInfo {
     /// Its number.
@@ -62,7 +87,7 @@ pub struct PartitionInfo {
 }
 
 impl PartitionInfo {
-    /// `count` partitions, numbered from 0, that share the hashes evenly.
+    /// Returns `count` partitions, numbered from 0, that share the hashes evenly.
     pub fn even(count: u32) -> Vec<PartitionInfo> {
         let width = u128::MAX / u128::from(count.max(1));
         let last = |number| {
@@ -76,15 +101,15 @@ impl PartitionInfo {
 /// A record to append.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct NewRecord {
-    /// Its partition; otherwise the key decides, and without a key the log.
+    /// Its partition. Without one the key decides it, and without a key the log.
     pub partition: Option<u32>,
     /// Its key. Records of one key go to one partition.
     pub key: Option<Bytes>,
-    /// Its value. Line ends between the tokens of JSON are already blanks.
+    /// Its value. A line feed between the tokens of JSON has already been replaced by a space.
     pub value: Option<Bytes>,
 }
 
-/// The place of an appended record.
+/// The partition and the position of an appended record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Number of its partition.
@@ -93,18 +118,24 @@ pub struct Appended {
     pub position: Position,
 }
 
-/// The position of a record in its partition, in the log's own terms.
+/// The position of a record in its partition, as the log numbers it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// An offset: the number of records before it.
+    /// An offset: the number of records before it in the partition.
     Offset(u64),
     /// A sequence number of Kinesis, in digits.
     Sequence(String),
-    /// The record is appended, but its position was lost.
+    /// The record is appended, but the log has not returned its position.
     Unknown,
 }
 
-/// The reason for which a request, or one of its records, is refused.
+/// The reason why a request, or one of its records, is refused.
+///
+/// ```
+/// use watershed::connect::append::Refusal;
+///
+/// assert_eq!(Refusal::NoTopic.to_string(), "there is no such topic");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The topic does not exist.
@@ -117,7 +148,7 @@ pub enum Refusal {
     Invalid(String),
     /// The log can't do it now; a later attempt may succeed.
     Busy(String),
-    /// There is no room.
+    /// The log has no space left.
     Full(String),
     /// The log denies access.
     Denied(String),

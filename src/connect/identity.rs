@@ -5,11 +5,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Names a log or a sink by its own name and id, not by its location.
+/// Identifies a log or a sink by its own name and id, not by its location.
 ///
-/// The name says kind and topic, as in `kafka topic demo.pin`. The id is given by the system that
-/// holds it, such as the id of a Kafka cluster; it is absent where that system gives none, and then
-/// the recorded contents decide at the next start.
+/// The name holds kind and topic, as in `kafka topic demo.pin`. The id is given by the system that
+/// holds the log or the table, such as the id of a Kafka cluster. Some systems give none; then the
+/// recorded contents decide at the next start.
 ///
 /// ```
 /// use watershed::connect::Identity;
@@ -38,17 +38,19 @@ impl Identity {
         Identity { id: Some(id.into()), ..self }
     }
 
-    /// True if both may be one: the names are equal, and so are the ids where both are known.
+    /// Returns true if both may be the same: the names are equal, and so are the ids if both are
+    /// known.
     pub fn matches(&self, other: &Identity) -> bool {
         self.name == other.name && (self.id.is_none() || other.id.is_none() || self.id == other.id)
     }
 
-    /// The id, if the system that holds it gives one.
+    /// Returns the id, if the system gives one.
     pub fn id(&self) -> Option<&str> {
         self.id.as_deref()
     }
 
-    /// True if both are certainly one: the names are equal, and the ids are known and equal.
+    /// Returns true if both are certainly the same: the names are equal, and the ids are known and
+    /// equal.
     pub(crate) fn is_surely(&self, other: &Identity) -> bool {
         self.id.is_some() && self == other
     }

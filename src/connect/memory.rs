@@ -2,7 +2,7 @@
 //!
 //! - **Partition**: a list of records. **Position**: an index into it.
 //! - **Commit**: the staged changes are applied to the table under one lock, once for each number.
-//! - **Guaranteed**: everything the contract asks for, within the process.
+//! - **Guaranteed**: everything that the contract requires, within one process.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
@@ -19,15 +19,33 @@ use crate::row::{Put, Row, Value};
 use crate::sync::lock;
 use crate::time::Timestamp;
 
-struct Stored {
+struct StoredRecord {
     timestamp: Option<Timestamp>,
     key: Option<Vec<u8>>,
     value: Option<Vec<u8>>,
 }
 
 /// A log in memory. Clones are handles of the same log.
+///
+/// ```
+/// use watershed::connect::Source;
+/// use watershed::connect::memory::MemoryLog;
+///
+/// let log = MemoryLog::default();
+/// assert_eq!(log.append(0, Some(b"key"), Some(b"value")), 0);
+/// assert_eq!(log.append(0, Some(b"key"), None), 1);
+/// assert_eq!((log.partitions()?, log.span(0)?), (vec![0], Some(0..2)));
+/// # Ok::<(), watershed::Error>(())
+/// ```
 #[derive(Clone, Default)]
-pub struct MemoryLog(Arc<(Mutex<BTreeMap<u32, Vec<Stored>>>, Condvar)>);
+pub struct MemoryLog(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    partitions: Mutex<BTreeMap<u32, Vec<StoredRecord>>>,
+    /// Notified at each record that is appended.
+    appended: Condvar,
+}
 
 impl MemoryLog {
     /// Appends a record without a timestamp to a partition; returns its offset.
@@ -56,10 +74,10 @@ impl MemoryLog {
         value: Option<&[u8]>,
     ) -> u64 {
         let (key, value) = (key.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-        let mut partitions = lock(&self.0.0);
-        self.0.1.notify_all();
+        let mut partitions = lock(&self.0.partitions);
+        self.0.appended.notify_all();
         let records = partitions.entry(partition).or_default();
-        records.push(Stored { timestamp: timestamp.into(), key, value });
+        records.push(StoredRecord { timestamp: timestamp.into(), key, value });
         records.len() as u64 - 1
     }
 }
@@ -70,11 +88,12 @@ impl Source for MemoryLog {
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        Ok(lock(&self.0.0).keys().copied().collect())
+        Ok(lock(&self.0.partitions).keys().copied().collect())
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
-        let end = lock(&self.0.0).get(&partition).map_or(0, |records| records.len() as u64);
+        let end =
+            lock(&self.0.partitions).get(&partition).map_or(0, |records| records.len() as u64);
         let at = from.unwrap_or(0);
         if at > end {
             return Err(Error::data(format!(
@@ -85,7 +104,7 @@ impl Source for MemoryLog {
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
-        Ok(lock(&self.0.0).get(&partition).map(|records| 0..records.len() as u64))
+        Ok(lock(&self.0.partitions).get(&partition).map(|records| 0..records.len() as u64))
     }
 }
 
@@ -98,7 +117,7 @@ struct Reader {
 
 impl Partition for Reader {
     fn poll(&mut self) -> Result<Poll> {
-        let partitions = lock(&self.log.0.0);
+        let partitions = lock(&self.log.0.partitions);
         let records = partitions.get(&self.partition).map_or(&[][..], Vec::as_slice);
         let to = self.end.unwrap_or(records.len() as u64).min(self.at + 1000);
         if self.at >= to {
@@ -107,7 +126,7 @@ impl Partition for Reader {
         let mut batch =
             Batch { partition: self.partition, first: self.at, next: self.at, ..Batch::default() };
         for (offset, record) in (self.at..to).zip(&records[self.at as usize..to as usize]) {
-            let Stored { timestamp, key, value } = record;
+            let StoredRecord { timestamp, key, value } = record;
             batch.push(offset, *timestamp, key.as_deref(), value.as_deref());
             batch.next = offset + 1;
             if batch.bytes.len() >= 1 << 20 {
@@ -118,17 +137,18 @@ impl Partition for Reader {
         Ok(Poll::Batch(batch))
     }
 
-    fn wait(&mut self, patience: Duration) -> bool {
+    fn wait(&mut self, timeout: Duration) -> bool {
         let (at, partition) = (self.at, self.partition);
-        let none = |p: &mut BTreeMap<u32, Vec<Stored>>| {
+        let has_no_more = |p: &mut BTreeMap<u32, Vec<StoredRecord>>| {
             p.get(&partition).is_none_or(|records| records.len() as u64 <= at)
         };
-        drop(self.log.0.1.wait_timeout_while(lock(&self.log.0.0), patience, none));
+        let partitions = lock(&self.log.0.partitions);
+        drop(self.log.0.appended.wait_timeout_while(partitions, timeout, has_no_more));
         true
     }
 }
 
-/// A row's identity (none in append mode) and the row, `None` when it is gone.
+/// The identity of a row (empty in append mode) and its new values; `None` if the row was removed.
 pub type Change = (Vec<Value>, Option<Vec<Value>>);
 
 #[derive(Default)]
@@ -136,19 +156,37 @@ struct Table {
     rows: BTreeMap<Vec<Value>, Vec<Value>>,
     appended: Vec<Vec<Value>>,
     commits: Vec<(u64, Vec<Change>)>,
-    /// By generation and commit: what a run stages that was superseded is never that of its
-    /// successor.
+    /// The changes that are not committed yet, by generation and commit number. So a superseded run
+    /// never stages for its successor.
     staged: BTreeMap<(u64, u64), Vec<Change>>,
     last: u64,
 }
 
-/// A table in memory. Clones are handles of the same table; it may be opened by one run after the
-/// other.
+/// A table in memory. Clones are handles of the same table. One run after another may open it.
+///
+/// ```
+/// use watershed::connect::memory::{MemoryLog, MemoryTable};
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("words", |builder: &StreamsBuilder| {
+///     let words = builder.table("word", Consumed::with(Utf8, Utf8));
+///     let count = words.group_by(|_, word| (word.clone(), ())).count();
+///     count.to("count", Produced::columns(["word", "n"]));
+/// });
+/// let (log, table) = (MemoryLog::default(), MemoryTable::default());
+/// for (key, word) in [(b"1", b"to"), (b"2", b"be"), (b"3", b"to")] {
+///     log.append(0, Some(key), Some(word));
+/// }
+/// Streams::new(topology).source("word", log).sink("count", table.clone()).run(Config::default())?;
+/// let row = |word: &str, n| vec![Value::Text(word.into()), Value::Long(n)];
+/// assert_eq!(table.rows(), [row("be", 1), row("to", 2)]);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Default)]
 pub struct MemoryTable(Arc<Mutex<Table>>);
 
 impl MemoryTable {
-    /// The rows that stand, sorted; in append mode all that ever came, sorted.
+    /// Returns the current rows, sorted; in append mode all rows that were ever written, sorted.
     pub fn rows(&self) -> Vec<Vec<Value>> {
         let table = lock(&self.0);
         let mut rows: Vec<_> = table.rows.values().chain(&table.appended).cloned().collect();
@@ -156,7 +194,8 @@ impl MemoryTable {
         rows
     }
 
-    /// Every commit with its number and what it changed, sorted.
+    /// Returns the number and the changes of every commit, in the order of commits. Changes are
+    /// sorted.
     pub fn commits(&self) -> Vec<(u64, Vec<Change>)> {
         lock(&self.0).commits.clone()
     }
@@ -194,7 +233,7 @@ fn keyed(schema: &Schema, row: &dyn Row) -> (Vec<Value>, Vec<Value>) {
     (values[..schema.key].to_vec(), values)
 }
 
-/// The keys of the rows that were found, by slot; none in append mode.
+/// Collects the keys of the recovered rows, by slot; none in append mode.
 struct TableRecovery {
     table: Arc<Mutex<Table>>,
     schema: Schema,
@@ -261,11 +300,11 @@ struct TableCommitter {
 
 impl Committer for TableCommitter {
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
-        let (held, found) = (lock(&self.table).rows.len() as u64, found.rows);
-        if held == found {
+        let (in_table, found) = (lock(&self.table).rows.len() as u64, found.rows);
+        if in_table == found {
             Ok(())
         } else {
-            Err(Error::data(format!("the table in memory has {held} rows, not {found}")))
+            Err(Error::data(format!("the table in memory has {in_table} rows, not {found}")))
         }
     }
 
@@ -285,20 +324,21 @@ impl Committer for TableCommitter {
         }
         let missing = || {
             Error::data(format!(
-                "commit {n} was staged by another process: memory does not outlive one"
+                "can't make commit {n} visible: another process staged it, and its memory is gone"
             ))
         };
         let changes = content
             .as_u64()
             .and_then(|generation| table.staged.remove(&(generation, n)))
             .ok_or_else(missing)?;
-        // What came and went within the commit is no change of it: the last word on a key stands.
+        // The last change of a key within the commit wins, so a row that was added and removed in
+        // it is no change.
         let mut net: BTreeMap<Vec<Value>, Option<Vec<Value>>> = BTreeMap::new();
-        let mut shown: Vec<Change> = Vec::new();
+        let mut visible: Vec<Change> = Vec::new();
         for (key, row) in changes {
             if key.is_empty() && row.is_some() {
                 table.appended.extend(row.clone());
-                shown.push((key, row));
+                visible.push((key, row));
             } else {
                 net.insert(key, row);
             }
@@ -309,11 +349,11 @@ impl Committer for TableCommitter {
                 None => table.rows.remove(&key),
             };
             if before != row {
-                shown.push((key, row));
+                visible.push((key, row));
             }
         }
-        shown.sort();
-        table.commits.push((n, shown));
+        visible.sort();
+        table.commits.push((n, visible));
         table.last = n;
         Ok(())
     }

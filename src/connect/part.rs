@@ -1,4 +1,4 @@
-//! The plain data that a writer hands over at a commit.
+//! The data that a writer passes to the committer at a commit.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -7,10 +7,10 @@ use crate::error::{Error, Result};
 
 /// The changes of one writer since its last part: plain data, which can be sent to another process.
 ///
-/// The note always travels to the committer. The bytes of the files need not: a process without the
-/// committer stores them itself ([`Sink::store_files`](super::Sink::store_files)) and sends the note
-/// alone. In the committer's own process they stay in the part until the committer stores them
-/// together with its own files: one wait for the disk instead of two.
+/// The note always goes to the committer. The bytes of the files need not: a process without the
+/// committer stores them itself ([`Sink::store_files`](super::Sink::store_files)) and sends only
+/// the note. In the committer's own process they stay in the part. The committer stores them
+/// together with its own files, so that it waits for the disk only once.
 ///
 /// ```
 /// use watershed::connect::Part;
@@ -32,7 +32,7 @@ pub struct Part {
 /// A file that a writer has made in memory.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartFile {
-    /// Its name, where the sink keeps files. No other writer and no other run uses this name.
+    /// Its name in the sink's folder of files. No other writer and no other run uses this name.
     pub name: String,
     /// All of its bytes.
     pub bytes: Vec<u8>,
@@ -61,7 +61,7 @@ impl Part {
     /// Returns the header and the body of a note that [`new`](Part::new) made.
     ///
     /// # Errors
-    /// When it was made by something else.
+    /// When the note has another form.
     pub fn read<H: DeserializeOwned>(&self) -> Result<(H, &[u8])> {
         let line = self.note.iter().position(|byte| *byte == b'\n').unwrap_or(self.note.len());
         let header = serde_json::from_slice(&self.note[..line])

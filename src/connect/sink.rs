@@ -7,11 +7,11 @@
 //! | [`Committer`] | one a sink | in the first process, on threads that may block |
 //! | [`Recovering`], then [`Writer`] | one a worker | on the worker's thread, in its process |
 //!
-//! Plain data crosses processes: the [brief](Committer::brief) goes to the writers; [`FoundRows`] and
-//! the note of each [`Part`] go to the committer; the content of a commit goes into the manifest.
-//! Rows, the state of a writer and the result of a [`MaintenanceTask`] never leave their process.
-//! Whatever writers share, such as an index that is read once, they share within a process only:
-//! they are told apart by the numbers of their workers, which are unique among all processes.
+//! Plain data crosses processes. The [brief](Committer::brief) goes to the writers. [`FoundRows`]
+//! and the note of each [`Part`] go to the committer. The content of a commit goes into the
+//! manifest. Rows, the state of a writer and the result of a [`MaintenanceTask`] never leave their
+//! process. Writers share data, such as an index that is read once, only within a process. The
+//! numbers of their workers, which are unique among all processes, tell them apart.
 
 use std::any::Any;
 use std::ops::Range;
@@ -28,29 +28,43 @@ use crate::store::Store;
 /// The rows of a collection that a sink holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
-    /// At each commit exactly the rows of the table at that epoch.
+    /// At each commit, exactly the rows of the table at that epoch.
     Snapshot,
-    /// Every row that ever came, each once.
+    /// All rows that were ever written, each once.
     Append,
 }
 
-/// The shape of the rows of a sink.
+/// The columns of a sink's rows.
+///
+/// ```
+/// use watershed::connect::{Mode, Schema};
+/// use watershed::row::{Column, ColumnType};
+///
+/// let column = |name: &str, ty| Column { name: name.into(), ty, nullable: false };
+/// let schema = Schema {
+///     topic: "count".into(),
+///     columns: vec![column("word", ColumnType::Text), column("n", ColumnType::Long)],
+///     key: 1,
+///     mode: Mode::Snapshot,
+/// };
+/// assert_eq!(schema.columns[..schema.key], [column("word", ColumnType::Text)]);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Schema {
     /// Name of the topic that is bound to the sink.
     pub topic: String,
     /// The columns of a row.
     pub columns: Vec<Column>,
-    /// How many of the leading columns identify a row in [`Mode::Snapshot`].
+    /// The number of leading columns that identify a row in [`Mode::Snapshot`].
     pub key: usize,
-    /// The rows of the collection that it holds.
+    /// The rows of the collection that the sink holds.
     pub mode: Mode,
 }
 
-/// The run that opens a sink.
+/// The run that opens a sink. [`Committer`] has an example.
 #[derive(Clone)]
 pub struct SinkContext {
-    /// Name of the application's incarnation, the same in every run from one state.
+    /// Name of the application, unique to the state: every run from the state has the same name.
     pub app: String,
     /// Number of this run: greater than that of every earlier one.
     pub generation: u64,
@@ -58,20 +72,21 @@ pub struct SinkContext {
     pub committed: u64,
     /// The number of workers, and so of writers, in all processes together.
     pub workers: usize,
-    /// The secret of the state, the same in every run: for digests of rows that decide something.
+    /// The secret of the state, the same in every run. It keys digests of rows that decide
+    /// something.
     pub secret: Secret,
-    /// The store of the run's state, for data that a sink can't hold until it is committed; `None`
+    /// The store of the run's state, for data that a sink can't hold until it is committed. `None`
     /// if the run keeps no state and is never continued.
     pub staging: Option<Store>,
-    /// The time now, in milliseconds since 1970.
+    /// Returns the current time, in milliseconds since 1970.
     pub clock: Arc<dyn Fn() -> i64 + Send + Sync>,
 }
 
-/// A place for rows that makes them visible by numbered commits, each exactly once.
+/// A destination of rows, which makes them visible by numbered commits, each exactly once.
 ///
 /// A run calls [`check`](Sink::check), [`open`](Sink::open), then [`commit`](Committer::commit) for
 /// the last commit that was recorded, then [`writers`](Sink::writers). The writers recover, and
-/// [`recovered`](Committer::recovered) ends the beginning.
+/// [`recovered`](Committer::recovered) ends the start of the run.
 ///
 /// A sink that keeps the number of rows of each commit:
 ///
@@ -171,8 +186,9 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
-    /// Opens it for a run, in the process that commits. A fresh place is made ready; one that holds
-    /// another program's rows is refused unchanged. From here on no earlier run may move rows.
+    /// Opens the sink for a run, in the process that commits. A fresh place is made ready; one that
+    /// holds rows of another program is refused unchanged. From here on no earlier run may move
+    /// rows.
     ///
     /// # Errors
     /// When it can't be reached, or holds data that `context` did not write.
@@ -181,8 +197,8 @@ pub trait Sink: Send + Sync {
     /// Makes the writers of one process, in the order of `workers`: the numbers of its workers
     /// among all [`SinkContext::workers`]. `brief` is that of the committer.
     ///
-    /// Names that outlive a worker, such as those of files, are made of its number and the run's
-    /// generation, so that no two writers of any process make the same.
+    /// Names that outlive a worker, such as those of files, contain its number and the run's
+    /// generation, so that no two writers of any process use the same name.
     ///
     /// # Errors
     /// When the brief can't be read.
@@ -194,11 +210,11 @@ pub trait Sink: Send + Sync {
         workers: Range<usize>,
     ) -> Result<Vec<Box<dyn Recovering>>>;
 
-    /// Makes files of parts durable, in a process that does not commit. The notes of these parts
-    /// then go to the committer without files. By default a sink has no place for files.
+    /// Stores the files of parts durably, in a process that does not commit. The notes of these
+    /// parts then go to the committer without files. By default a sink has no folder for files.
     ///
     /// # Errors
-    /// When one can't be written.
+    /// When a file can't be stored.
     fn store_files(&self, files: &[PartFile]) -> Result<()> {
         match files.first() {
             None => Ok(()),
@@ -216,60 +232,103 @@ pub trait Sink: Send + Sync {
 pub type MaintenanceTask = Box<dyn FnOnce() -> Result<Box<dyn Any + Send>> + Send>;
 
 /// The part of a sink that makes commits, one after the other, off the workers' threads.
+///
+/// A sink from its start to its first commit, with one writer:
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use watershed::Secret;
+/// use watershed::connect::memory::MemoryTable;
+/// use watershed::connect::{Mode, Recovered, Schema, Sink, SinkContext};
+/// use watershed::row::{Column, ColumnType, Value};
+///
+/// let columns = ["word", "translation"]
+///     .map(|name| Column { name: name.into(), ty: ColumnType::Text, nullable: false });
+/// let schema =
+///     Schema { topic: "words".into(), columns: columns.into(), key: 1, mode: Mode::Snapshot };
+/// let context = SinkContext {
+///     app: "words-1".into(),
+///     generation: 1,
+///     committed: 0,
+///     workers: 1,
+///     secret: Secret::new(*b"0123456789abcdef"),
+///     staging: None,
+///     clock: Arc::new(|| 0),
+/// };
+/// let table = MemoryTable::default();
+/// let mut committer = table.open(&schema, &context)?;
+/// let brief = committer.brief()?;
+///
+/// let recovering = table.writers(&schema, &context, &brief, 0..1)?;
+/// let (mut writers, found) = Recovered::of_all(recovering)?;
+/// committer.recovered(found)?; // no rows yet
+///
+/// writers[0].insert(0, &("eins".to_string(), "one".to_string()))?;
+/// let parts = writers[0].stage()?.into_iter().collect();
+/// let content = committer.stage(1, parts)?.expect("a row has changed");
+/// assert!(table.rows().is_empty()); // staged, not visible
+/// committer.commit(1, &content)?;
+/// committer.commit(1, &content)?; // a repetition changes nothing
+/// assert_eq!(table.rows(), [["eins", "one"].map(|word| Value::Text(word.into()))]);
+/// # Ok::<(), watershed::Error>(())
+/// ```
 pub trait Committer: Send {
     /// Returns the data that the writers of any process need to recover. It is called once, after
-    /// the last commit that was recorded is visible. By default there is none.
+    /// the last recorded commit has become visible. By default it returns null.
     ///
     /// # Errors
-    /// When it can't be made.
+    /// When the data can't be read.
     fn brief(&mut self) -> Result<Value> {
         Ok(Value::Null)
     }
 
-    /// Compares the rows that all writers together have found with those of the sink. Called once.
+    /// Compares the rows that all writers together have recovered with those of the sink. It is
+    /// called once.
     ///
     /// # Errors
-    /// When the sink holds other rows too.
+    /// When the sink holds more or other rows.
     fn recovered(&mut self, found: FoundRows) -> Result<()>;
 
-    /// Makes the parts of the writers durable but not visible, and returns the content of commit
-    /// `n` for the manifest; `None` if nothing changed.
+    /// Makes the parts of the writers durable but not visible. Returns the content of commit `n`
+    /// for the manifest; `None` if nothing changed.
     ///
     /// # Errors
-    /// When it can't be written.
+    /// When a part can't be written.
     fn stage(&mut self, n: u64, parts: Vec<Part>) -> Result<Option<Value>>;
 
-    /// Makes commit `n` visible, exactly once, however often it is called. Its content may have
-    /// been staged by an earlier run.
+    /// Makes commit `n` visible, exactly once, however often it is called. An earlier run may have
+    /// staged its content.
     ///
     /// # Errors
-    /// When it can't be decided whether it is visible. Before anything is, when the content does
-    /// not fit the rows of the sink.
+    /// When it is unknown whether the commit is visible. When the content does not fit the rows of
+    /// the sink; then nothing has become visible.
     fn commit(&mut self, n: u64, content: &Value) -> Result<()>;
 
-    /// Returns the maintenance that is due, if any. It is requested between commits, one task at a
-    /// time. The call is quick: long work belongs in the task, beside which commits go on. After a
-    /// commit that failed, and once a newer run has begun, none is requested.
+    /// Returns the maintenance that is due, if any. The runtime requests one task at a time,
+    /// between commits. The call must be quick: long work belongs in the task, beside which commits
+    /// go on. After a failed commit, and once a newer run has begun, the runtime requests no more
+    /// tasks.
     ///
     /// # Errors
-    /// When that can't be decided; the error is logged and changes nothing.
+    /// When the due maintenance can't be determined; the error is logged and changes nothing.
     fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
         Ok(None)
     }
 
-    /// Takes over the result of a task, between two commits. A task that failed is logged, and is
-    /// due again.
+    /// Receives the result of a task, between two commits. A task that failed is logged, and is due
+    /// again.
     ///
     /// # Errors
-    /// When it fails; the error is logged and changes nothing.
+    /// When the result can't be used; the error is logged and changes nothing.
     fn maintained(&mut self, _result: Box<dyn Any + Send>) -> Result<()> {
         Ok(())
     }
 
-    /// Does all the maintenance that is due here and now.
+    /// Performs all due maintenance immediately.
     ///
     /// # Errors
-    /// When any of it fails.
+    /// When a task fails.
     fn maintain_now(&mut self) -> Result<()> {
         while let Some(task) = self.maintain()? {
             self.maintained(task()?)?;

@@ -1,4 +1,4 @@
-//! The contract of a worker's share of a sink: first it recovers, then it writes.
+//! The contract of one worker's part of a sink: it first recovers and then writes.
 
 use serde::{Deserialize, Serialize};
 
@@ -6,41 +6,102 @@ use super::Part;
 use crate::error::Result;
 use crate::row::Row;
 
-/// One worker's share of a sink while a run recovers: every row that it is given is already in the
-/// sink, and is only found there again.
+/// One worker's part of a sink while a run recovers. Every row that it receives is already in the
+/// sink; the recovery only finds it again.
 ///
-/// It runs on the worker's thread. A row identity is always given to the same worker.
+/// It runs on the worker's thread. A row identity always goes to the same worker.
+///
+/// A sink that keeps the text of each row by its slot, so that a removal can name it:
+///
+/// ```
+/// use std::collections::BTreeMap;
+///
+/// use watershed::connect::{FoundRows, Part, Recovered, Recovering, Writer};
+/// use watershed::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Rows(BTreeMap<u32, Vec<Value>>);
+///
+/// struct Removals {
+///     rows: Rows,
+///     removed: Vec<Vec<Value>>,
+/// }
+///
+/// fn values(row: &dyn Row) -> Vec<Value> {
+///     let mut values = Vec::new();
+///     row.put(&mut values);
+///     values
+/// }
+///
+/// impl Recovering for Rows {
+///     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+///         self.0.insert(slot, values(row));
+///         Ok(())
+///     }
+///     fn remove(&mut self, slot: u32) {
+///         self.0.remove(&slot);
+///     }
+///     fn finish(self: Box<Self>) -> Result<Recovered> {
+///         let found = FoundRows::count(self.0.len() as u64);
+///         let writer = Box::new(Removals { rows: *self, removed: Vec::new() });
+///         Ok(Recovered { writer, found })
+///     }
+/// }
+///
+/// impl Writer for Removals {
+///     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+///         self.removed.extend(self.rows.0.insert(slot, values(row)));
+///         Ok(())
+///     }
+///     fn remove(&mut self, slot: u32) {
+///         self.removed.extend(self.rows.0.remove(&slot));
+///     }
+///     fn stage(&mut self) -> Result<Option<Part>> {
+///         Part::new(&std::mem::take(&mut self.removed), &[]).map(Some)
+///     }
+/// }
+///
+/// let mut recovering = Box::new(Rows::default());
+/// recovering.insert(0, &("a".to_string(), 1_i64))?;
+/// let Recovered { mut writer, found } = recovering.finish()?;
+/// assert_eq!(found, FoundRows::count(1));
+/// writer.remove(0);
+/// let part = writer.stage()?.expect("a row was removed");
+/// let removed = part.read::<Vec<Vec<Value>>>()?.0;
+/// assert_eq!(removed, [[Value::Text("a".into()), Value::Long(1)]]);
+/// # Ok::<(), Error>(())
+/// ```
 pub trait Recovering: Send {
-    /// Finds `row`, which is at `slot` in place of an earlier one. Slots are dense, from 0; append
+    /// Recovers `row` at `slot`, in place of an earlier row there. Slots are dense, from 0. Append
     /// mode ignores them.
     ///
     /// # Errors
     /// When the sink can't be read.
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()>;
 
-    /// Forgets the row at `slot`. Never called in append mode.
+    /// Removes the row at `slot`. Never called in append mode.
     fn remove(&mut self, slot: u32);
 
     /// Ends the recovery.
     ///
     /// # Errors
-    /// When a row is missing in the sink.
+    /// When a recovered row is missing in the sink.
     fn finish(self: Box<Self>) -> Result<Recovered>;
 }
 
 /// The result of a worker's recovery.
 pub struct Recovered {
-    /// The writer that goes on from the rows that were found.
+    /// The writer that continues after the recovered rows.
     pub writer: Box<dyn Writer>,
-    /// The rows that were found.
+    /// The recovered rows.
     pub found: FoundRows,
 }
 
 impl Recovered {
-    /// Ends the recovery of all writers of a process, and adds up their rows.
+    /// Ends the recovery of all writers of a process, and sums up their rows.
     ///
     /// # Errors
-    /// The first error of any.
+    /// The first error of a writer.
     pub fn of_all(all: Vec<Box<dyn Recovering>>) -> Result<(Vec<Box<dyn Writer>>, FoundRows)> {
         let (mut writers, mut total) = (Vec::with_capacity(all.len()), FoundRows::default());
         for recovering in all {
@@ -52,12 +113,20 @@ impl Recovered {
     }
 }
 
-/// The rows of a sink that were found again: by one worker, or by several in sum.
+/// The number and the digest of recovered rows: of one worker, or of several together.
+///
+/// ```
+/// use watershed::connect::FoundRows;
+///
+/// let mut all = FoundRows::count(2);
+/// all.add(FoundRows { rows: 1, digest: 7 });
+/// assert_eq!(all, FoundRows { rows: 3, digest: 7 });
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundRows {
     /// The number of rows.
     pub rows: u64,
-    /// The sum of their digests modulo 2^64, in a sink that compares content; else 0.
+    /// The sum of their digests modulo 2^64 in a sink that compares content, otherwise 0.
     pub digest: u64,
 }
 
@@ -74,28 +143,28 @@ impl FoundRows {
     }
 }
 
-/// One worker's share of a sink after the recovery. It runs on the worker's thread and does no
-/// input or output.
+/// One worker's part of a sink after the recovery. It runs on the worker's thread and performs no
+/// input or output. [`Recovering`] has an example.
 pub trait Writer: Send {
-    /// Puts `row` at `slot`, in place of the row there, if any. Slots are dense, from 0; append
-    /// mode ignores them.
+    /// Puts `row` at `slot`, in place of any row there. Slots are dense, from 0. Append mode
+    /// ignores them.
     ///
     /// # Errors
     /// When the row can't be encoded.
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()>;
 
-    /// Takes away the row at `slot`. Never called in append mode.
+    /// Removes the row at `slot`. Never called in append mode.
     fn remove(&mut self, slot: u32);
 
-    /// Hands over the changes since the last call; `None` if there are none.
+    /// Returns the changes since the last call; `None` if there are none.
     ///
     /// # Errors
     /// When the rows can't be encoded.
     fn stage(&mut self) -> Result<Option<Part>>;
 }
 
-/// The recovery of a writer that needs nothing of the rows before it, as in append mode: it counts
-/// them.
+/// The recovery of a writer that needs no earlier rows, as in append mode. It counts the rows.
+/// [`Sink`](super::Sink) has an example.
 pub struct CountRows<W> {
     writer: W,
     rows: u64,

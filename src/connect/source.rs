@@ -1,0 +1,215 @@
+//! The contract of a connector that is read: numbered records in numbered partitions.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+use super::Identity;
+use crate::error::Result;
+use crate::record::Batch;
+
+/// The records of a topic in an outside system: numbered records in numbered partitions, the same
+/// at every reading.
+///
+/// A run calls [`identities`](Source::identities) and [`recall`](Source::recall) first. Then it
+/// opens every partition, at the offset after the last recorded one.
+///
+/// A source of ten squares in one partition:
+///
+/// ```
+/// use watershed::connect::memory::MemoryTable;
+/// use watershed::connect::{Partition, Poll, Source};
+/// use watershed::prelude::*;
+/// use watershed::record::Batch;
+///
+/// struct Squares;
+///
+/// impl Source for Squares {
+///     fn describe(&self) -> String {
+///         "squares".into()
+///     }
+///     fn partitions(&self) -> Result<Vec<u32>> {
+///         Ok(vec![0])
+///     }
+///     fn open(&self, _: u32, from: Option<u64>, _follow: bool) -> Result<Box<dyn Partition>> {
+///         match from.unwrap_or(0) {
+///             next @ 0..=10 => Ok(Box::new(Reader { next })),
+///             next => Err(Error::data(format!("can't read squares from {next}: there are 10"))),
+///         }
+///     }
+/// }
+///
+/// struct Reader {
+///     next: u64,
+/// }
+///
+/// impl Partition for Reader {
+///     fn poll(&mut self) -> Result<Poll> {
+///         if self.next == 10 {
+///             return Ok(Poll::End);
+///         }
+///         let first = std::mem::replace(&mut self.next, 10);
+///         let mut batch = Batch { first, next: 10, ..Batch::default() };
+///         for n in first..10 {
+///             let [key, value] = [n, n * n].map(|number| number.to_string());
+///             batch.push(n, None, Some(key.as_bytes()), Some(value.as_bytes()));
+///         }
+///         Ok(Poll::Batch(batch))
+///     }
+/// }
+///
+/// let topology = Topology::new("copy", |builder: &StreamsBuilder| {
+///     let squares = builder.stream("square", Consumed::with(Utf8, Utf8));
+///     squares.to("copy", Produced::columns(["n", "square"]));
+/// });
+/// let copy = MemoryTable::default();
+/// Streams::new(topology)
+///     .source("square", Squares)
+///     .sink("copy", copy.clone())
+///     .run(Config::default())?;
+/// assert_eq!(copy.rows()[9], [Value::Text("9".into()), Value::Text("81".into())]);
+/// # Ok::<(), Error>(())
+/// ```
+pub trait Source: Send + Sync {
+    /// Names the log and its location for people; it holds no secret. Nothing is decided by it.
+    fn describe(&self) -> String;
+
+    /// Returns the identities of the log, one for each place that holds a part of it.
+    ///
+    /// A run continues only logs whose identities it recorded; more may follow. By default the
+    /// description is the identity.
+    ///
+    /// # Errors
+    /// When the system that holds the log can't be reached.
+    fn identities(&self) -> Result<Vec<Identity>> {
+        Ok(vec![Identity::new(self.describe())])
+    }
+
+    /// Returns the numbers of the current partitions, ascending.
+    ///
+    /// # Errors
+    /// When the log can't be listed.
+    fn partitions(&self) -> Result<Vec<u32>>;
+
+    /// Opens `partition` at offset `from`, or at its earliest record. Without `follow`, the reader
+    /// ends at the current end of the partition.
+    ///
+    /// # Errors
+    /// When the partition can't be read. When `from` lies before its earliest record or after its
+    /// end.
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>>;
+
+    /// Returns the current offsets of `partition`, from its earliest record up to its end. `None`
+    /// if it has no records yet, or if the log can't report them.
+    ///
+    /// # Errors
+    /// When the log can't be reached.
+    fn span(&self, _partition: u32) -> Result<Option<Range<u64>>> {
+        Ok(None)
+    }
+
+    /// Receives the committed end of each partition after a commit, so that the log can report it
+    /// to people, as Kafka reports the lag of a group. No run continues from it. It must not block.
+    fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
+
+    /// Returns the state that this source needs to find the offsets `ends` (by partition) again.
+    /// The commit records it. Null, the default, is for a log that numbers its records itself.
+    fn remember(&self, _ends: &BTreeMap<u32, u64>) -> serde_json::Value {
+        serde_json::Value::Null
+    }
+
+    /// Restores the state that [`remember`](Source::remember) returned for the commit from which
+    /// the run continues. It is called before any partition is opened.
+    ///
+    /// # Errors
+    /// When it is not a state of this source.
+    fn recall(&self, _memory: &serde_json::Value) -> Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Box<dyn Source> {
+    fn describe(&self) -> String {
+        (**self).describe()
+    }
+    fn identities(&self) -> Result<Vec<Identity>> {
+        (**self).identities()
+    }
+    fn partitions(&self) -> Result<Vec<u32>> {
+        (**self).partitions()
+    }
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        (**self).open(partition, from, follow)
+    }
+    fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
+        (**self).span(partition)
+    }
+    fn committed(&self, ends: &BTreeMap<u32, u64>) {
+        (**self).committed(ends);
+    }
+    fn remember(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
+        (**self).remember(ends)
+    }
+    fn recall(&self, memory: &serde_json::Value) -> Result<()> {
+        (**self).recall(memory)
+    }
+}
+
+/// A reader of one partition. One thread may poll several of them in turn.
+///
+/// ```
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::connect::{Poll, Source};
+///
+/// let log = MemoryLog::default();
+/// log.append(0, None, Some(b"first"));
+/// log.append(0, None, Some(b"second"));
+/// let mut partition = log.open(0, Some(1), false)?;
+/// let Poll::Batch(batch) = partition.poll()? else { panic!("one record is left") };
+/// assert_eq!(batch.iter(0).next().and_then(|record| record.value), Some(&b"second"[..]));
+/// assert!(matches!(partition.poll()?, Poll::End));
+/// # Ok::<(), watershed::Error>(())
+/// ```
+pub trait Partition: Send {
+    /// Returns the next records without blocking: at most a few thousand, and about a megabyte
+    /// unless one record is larger.
+    ///
+    /// # Errors
+    /// When the log can't be read or has changed. A record is never skipped.
+    fn poll(&mut self) -> Result<Poll>;
+
+    /// Blocks until records may be available, or for `timeout`. The timeout is zero if other
+    /// partitions share the thread. Returns false immediately if this partition can only be polled.
+    fn wait(&mut self, _timeout: Duration) -> bool {
+        false
+    }
+
+    /// Returns the number of bytes known to be unread, for a report of progress.
+    fn remaining(&self) -> u64 {
+        0
+    }
+}
+
+/// The result of [`Partition::poll`].
+///
+/// ```
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::connect::{Poll, Source};
+///
+/// let log = MemoryLog::default();
+/// assert!(matches!(log.open(0, None, false)?.poll()?, Poll::End));
+/// let mut follower = log.open(0, None, true)?;
+/// assert!(matches!(follower.poll()?, Poll::Idle));
+/// log.append(0, None, Some(b"first"));
+/// assert!(matches!(follower.poll()?, Poll::Batch(batch) if batch.next == 1));
+/// # Ok::<(), watershed::Error>(())
+/// ```
+#[derive(Debug)]
+pub enum Poll {
+    /// Records, at least one.
+    Batch(Batch),
+    /// No record now; more may come.
+    Idle,
+    /// The end: the partition had no more records when it was opened.
+    End,
+}
