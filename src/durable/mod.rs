@@ -1,15 +1,18 @@
-//! What makes a run continue after any death: one immutable manifest a commit, created if absent.
+//! The state from which a run continues after any crash: one immutable manifest for each commit,
+//! created only if it is absent.
 //!
-//! The manifest *is* the decision. It binds a contiguous range of every source partition to what
-//! every sink shows after it, so it is written after the staged files are durable and before any of
-//! them is visible. Whoever comes back reads the highest manifest, shows what it says (each sink
-//! knows by its own number whether it has), and goes on after its ranges.
+//! The manifest *is* the decision. It binds a contiguous range of every source partition to the
+//! content of every sink after it. So it is written after the staged files are durable and before
+//! any of them is visible. A run that continues reads the newest manifest and makes its content
+//! visible; each sink detects by the commit's number whether it already is. Then it reads on after
+//! the ranges.
 //!
 //! Two runs can't both commit: a run first creates the next `gen/<g>`, and a manifest is only ever
-//! created, never replaced. An answer to a creation other than "created" decides nothing; what is
-//! there does.
+//! created, never replaced. If the outcome of a creation is unknown, the stored object decides.
 
+mod ledger;
 mod manifest;
 
+pub(crate) use ledger::Ledger;
 pub use manifest::changed;
-pub(crate) use manifest::{Bound, Ledger, Manifest, SinkState, SourceState};
+pub(crate) use manifest::{Bound, Manifest, SinkState, SourceState};

@@ -243,7 +243,7 @@ fn a_manifest_that_was_changed_is_refused() {
     for torn in [&b""[..], b"{}", &bytes[..bytes.len() / 2], &renumbered] {
         state.put(&last, torn).unwrap();
         let error = refused(&world, world.bound(program(), &Fuse::sound()));
-        assert!(error.to_string().contains("is not what a run of program wrote"), "{error}");
+        assert!(error.to_string().contains("is not as a run of program wrote it"), "{error}");
     }
     state.put(&last, &bytes).unwrap();
     let (before, earlier) = manifests(&world).into_iter().rev().nth(1).unwrap();

@@ -1,0 +1,315 @@
+//! The manifest log of a state: the generations of runs, the chain of manifests, and the
+//! conditional creation that decides a commit.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use xxhash_rust::xxh3::xxh3_128;
+
+use crate::error::{Advice, Error, Result};
+use crate::secret::Secret;
+use crate::store::{Create, Store};
+
+use super::manifest::{FORMAT, Manifest, check_format};
+
+/// The number of manifests that are kept, the newest ones.
+const KEPT_MANIFESTS: u64 = 1000;
+/// The number of attempts to create a manifest whose creation has an unknown outcome.
+const CREATE_ATTEMPTS: usize = 5;
+
+#[derive(Serialize, Deserialize)]
+struct Generation {
+    format: u32,
+    app: String,
+    secret: Secret,
+    program: String,
+}
+
+/// The manifest log of one state, as one run reads and extends it.
+pub(crate) struct Ledger {
+    store: Store,
+    pub(crate) app: String,
+    pub(crate) secret: Secret,
+    pub(crate) program: String,
+    pub(crate) topology: String,
+    pub(crate) generation: u64,
+    pub(crate) last: Option<Manifest>,
+    digest: String,
+}
+
+impl Ledger {
+    /// Finds the state in `store`, or an empty place where one can begin, and changes nothing. `id`
+    /// and `secret` name and key a new application.
+    ///
+    /// # Errors
+    /// When it is the state of another program or topology, or no state at all.
+    pub(crate) fn find(
+        store: Store,
+        program: &str,
+        topology: &str,
+        id: &str,
+        secret: Secret,
+    ) -> Result<Self> {
+        let mut ledger = Ledger {
+            store,
+            app: format!("{program}-{id}"),
+            secret,
+            program: program.to_string(),
+            topology: topology.to_string(),
+            generation: 0,
+            last: None,
+            digest: String::new(),
+        };
+        ledger.generation = ledger.latest("gen")?.unwrap_or(0);
+        if ledger.generation > 0 {
+            let path = format!("gen/{:020}", ledger.generation);
+            let found: Generation = ledger.read(&path)?.ok_or_else(|| ledger.corrupt(&path))?.0;
+            ledger.check_program(&found.program)?;
+            (ledger.app, ledger.secret) = (found.app, found.secret);
+        }
+        ledger.load()?;
+        if ledger.generation == 0 && ledger.last.is_none() {
+            ledger.check_empty()?;
+        }
+        Ok(ledger)
+    }
+
+    /// Takes over the state as a new generation. Returns false if another run has taken it over or
+    /// committed since [`find`](Ledger::find); then find it again.
+    ///
+    /// # Errors
+    /// When it is unknown whether the state is taken over.
+    pub(crate) fn begin(&mut self) -> Result<bool> {
+        self.generation += 1;
+        let body = Generation {
+            format: FORMAT,
+            app: self.app.clone(),
+            secret: self.secret,
+            program: self.program.clone(),
+        };
+        let body = serde_json::to_vec(&body)
+            .map_err(|e| Error::internal("can't write a generation").because(e))?;
+        match self.store.create(&format!("gen/{:020}", self.generation), &body)? {
+            Create::Created
+                if self.latest("manifest")? == self.last.as_ref().map(|last| last.n) =>
+            {
+                // The run that wrote it may have died before it was durable.
+                self.last.as_ref().map_or(Ok(()), |last| {
+                    self.store.confirm(&format!("manifest/{:020}", last.n))
+                })?;
+                Ok(true)
+            }
+            Create::Created => Ok(false),
+            Create::Taken => Ok(false),
+            Create::Unknown(error) => Err(error),
+        }
+    }
+
+    /// Decides the commit: from here on this run or a later one makes it visible.
+    ///
+    /// # Errors
+    /// When a newer run has begun, or it is unknown whether the manifest exists.
+    pub(crate) fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
+        if !self.newest()? {
+            return Err(self.superseded());
+        }
+        manifest.previous.clone_from(&self.digest);
+        let body = serde_json::to_vec(&manifest)
+            .map_err(|e| Error::internal("can't write a manifest").because(e))?;
+        let path = format!("manifest/{:020}", manifest.n);
+        let mut failure = None;
+        for _ in 0..CREATE_ATTEMPTS {
+            let created = self.store.create(&path, &body)?;
+            let read_only = !matches!(created, Create::Created);
+            if let Create::Unknown(error) = created {
+                failure = Some(error);
+            }
+            match self.store.get(&path)? {
+                Some(there) if there == body => {
+                    if read_only {
+                        self.store.confirm(&path)?;
+                    }
+                    self.digest = hex(&body);
+                    if let Some(old) = manifest.n.checked_sub(KEPT_MANIFESTS) {
+                        self.store.delete(&format!("manifest/{old:020}"))?;
+                    }
+                    self.last = Some(manifest);
+                    return Ok(());
+                }
+                Some(_) => return Err(self.superseded()),
+                None => {}
+            }
+        }
+        Err(failure
+            .unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
+    }
+
+    /// Returns true if no newer run has begun.
+    ///
+    /// # Errors
+    /// When the generations can't be listed.
+    pub(crate) fn newest(&self) -> Result<bool> {
+        Ok(self.latest("gen")?.is_none_or(|newest| newest <= self.generation))
+    }
+
+    fn superseded(&self) -> Error {
+        Error::superseded(format!(
+            "another run of {} has taken over {}",
+            self.program,
+            self.store.name("")
+        ))
+        .hint("This run stops; its commits are kept.")
+    }
+
+    /// Reads the newest manifest and checks that it follows its predecessor.
+    fn load(&mut self) -> Result<()> {
+        let Some(n) = self.latest("manifest")? else { return Ok(()) };
+        let path = format!("manifest/{n:020}");
+        let (last, bytes): (Manifest, _) = self.read(&path)?.ok_or_else(|| self.corrupt(&path))?;
+        self.check_program(&last.program)?;
+        if last.n != n {
+            return Err(self.corrupt(&path));
+        }
+        if last.topology != self.topology {
+            return Err(Error::data(format!(
+                "the topology of {} is not the one that made {}",
+                self.program,
+                self.store.name("")
+            ))
+            .hint("Run the program and options that made it, or begin anew.")
+            .advise(Advice::BeginAnew));
+        }
+        if n > 1 {
+            let path = format!("manifest/{:020}", n - 1);
+            let before = self.store.get(&path)?.ok_or_else(|| self.corrupt(&path))?;
+            if hex(&before) != last.previous {
+                return Err(self.corrupt(&path));
+            }
+        }
+        self.digest = hex(&bytes);
+        self.app.clone_from(&last.app);
+        self.secret = last.secret;
+        self.last = Some(last);
+        Ok(())
+    }
+
+    /// Fails if the place of a new state holds files of other programs. A run that died at its
+    /// start leaves folders without files.
+    fn check_empty(&self) -> Result<()> {
+        let mut files = self.store.list("")?;
+        let mut folders = self.store.folders("")?;
+        folders.retain(|folder| !["gen", "manifest"].contains(&folder.as_str()));
+        files.extend(self.store.list("gen")?);
+        files.extend(self.store.list("manifest")?);
+        match folders.first().or(files.first().map(|(name, _)| name)) {
+            None => Ok(()),
+            Some(name) => {
+                Err(Error::data(format!("{} is not a state: it holds {name}", self.store.name("")))
+                    .advise(Advice::OtherState))
+            }
+        }
+    }
+
+    fn latest(&self, folder: &str) -> Result<Option<u64>> {
+        let names = self.store.list(folder)?;
+        Ok(names.iter().filter_map(|(name, _)| name.parse().ok()).max())
+    }
+
+    fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<(T, Vec<u8>)>> {
+        let Some(bytes) = self.store.get(path)? else { return Ok(None) };
+        let corrupt = |e| self.corrupt(path).because(e);
+        check_format(&self.store, serde_json::from_slice(&bytes).map_err(corrupt)?)?;
+        let value = serde_json::from_slice(&bytes).map_err(corrupt)?;
+        Ok(Some((value, bytes)))
+    }
+
+    fn check_program(&self, program: &str) -> Result<()> {
+        if program == self.program {
+            return Ok(());
+        }
+        Err(Error::data(format!(
+            "{} is the state of {program}, not of {}",
+            self.store.name(""),
+            self.program
+        ))
+        .advise(Advice::OtherState))
+    }
+
+    fn corrupt(&self, path: &str) -> Error {
+        Error::data(format!(
+            "{} is not as a run of {} wrote it",
+            self.store.name(path),
+            self.program
+        ))
+        .hint("Restore it, or begin anew.")
+        .advise(Advice::BeginAnew)
+    }
+}
+
+impl Manifest {
+    /// Returns the manifest after the last one of `ledger`, still without contents.
+    pub(crate) fn after(ledger: &Ledger) -> Self {
+        Manifest {
+            format: FORMAT,
+            n: ledger.last.as_ref().map_or(0, |last| last.n) + 1,
+            generation: ledger.generation,
+            app: ledger.app.clone(),
+            secret: ledger.secret,
+            program: ledger.program.clone(),
+            topology: ledger.topology.clone(),
+            previous: String::new(),
+            sources: BTreeMap::new(),
+            sinks: BTreeMap::new(),
+        }
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    format!("{:032x}", xxh3_128(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::manifest::changed;
+    use super::*;
+
+    fn ledger(store: &Store, secret: u8) -> Result<Ledger> {
+        Ledger::find(store.clone(), "program", "plan", "1", Secret::new([secret; 16]))
+    }
+
+    #[test]
+    fn a_state_keeps_its_first_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+        assert!(ledger(&store, 1).unwrap().begin().unwrap());
+        let mut second = ledger(&store, 2).unwrap();
+        assert_eq!(second.secret, Secret::new([1; 16]));
+        assert!(second.begin().unwrap());
+        second.commit(Manifest::after(&second)).unwrap();
+        assert_eq!(ledger(&store, 3).unwrap().secret, Secret::new([1; 16]));
+        assert_eq!(changed(&store, 1).unwrap(), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_state_of_another_format_is_refused() {
+        let old_generation = r#"{"app":"program-1","program":"program"}"#;
+        let old = r#"{"format":1,"n":1,"generation":1,"app":"program-1","program":"program","topology":"plan","previous":""}"#;
+        let path = |folder: &str| format!("{folder}/{:020}", 1);
+        for (path, text, version) in [
+            (path("gen"), old_generation, "an earlier version"),
+            (path("manifest"), old, "an earlier version"),
+            (path("gen"), r#"{"format":3}"#, "a later version"),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path().to_str().unwrap()).unwrap();
+            store.put(&path, text.as_bytes()).unwrap();
+            let error = ledger(&store, 1).map(|_| ()).unwrap_err();
+            assert!(
+                error.kind() == crate::error::ErrorKind::Data
+                    && error.to_string().contains(version),
+                "{error}"
+            );
+            assert!(!path.starts_with("manifest") || changed(&store, 1).is_err());
+        }
+    }
+}
