@@ -1,4 +1,4 @@
-//! Printing: writers keep the text of each row, the committer adds up their changes.
+//! The sink: writers keep the text of each row, and the committer adds up and prints their changes.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -19,7 +19,7 @@ use crate::sync::lock;
 
 use super::Console;
 
-/// Rows as text, each with the change of its number.
+/// The change in the number of each row, by the row's text.
 type Changes = BTreeMap<String, i64>;
 
 impl Sink for Console {
@@ -51,7 +51,7 @@ impl Sink for Console {
                 Mode::Snapshot => Box::new(lines()),
                 Mode::Append => {
                     let (columns, changes) = (columns.clone(), Changes::new());
-                    Box::new(CountRows::before(Appended { columns, changes }))
+                    Box::new(CountRows::before(AppendedLines { columns, changes }))
                 }
             }
         };
@@ -67,20 +67,20 @@ fn line(columns: &[String], row: &dyn Row) -> String {
     columns.iter().zip(&values).map(cell).collect::<Vec<_>>().join(" ")
 }
 
-/// Hands over changes, and starts again without any.
-fn part(changes: &mut Changes) -> Result<Option<Part>> {
+/// Takes the changes as a part; `None` if there are none.
+fn take_part(changes: &mut Changes) -> Result<Option<Part>> {
     let changes = mem::take(changes);
     (!changes.is_empty()).then(|| Part::new(&changes, &[])).transpose()
 }
 
-/// The lines of a table's rows by slot. They are printed again when a row goes.
+/// The text of each row of a table, by slot. It is printed again when the row is removed.
 struct Lines {
     columns: Arc<[String]>,
     slots: Vec<Option<String>>,
 }
 
 impl Lines {
-    /// Puts a row or nothing at `slot`; returns the line before and the line now.
+    /// Sets or clears the row at `slot`. Returns the earlier and the new line.
     fn put(&mut self, slot: u32, row: Option<&dyn Row>) -> [Option<String>; 2] {
         let slot = slot as usize;
         if self.slots.len() <= slot {
@@ -108,7 +108,7 @@ impl Recovering for Lines {
     }
 }
 
-/// A writer of a table.
+/// The writer of a table.
 struct TableLines {
     lines: Lines,
     changes: Changes,
@@ -136,17 +136,17 @@ impl Writer for TableLines {
     }
 
     fn stage(&mut self) -> Result<Option<Part>> {
-        part(&mut self.changes)
+        take_part(&mut self.changes)
     }
 }
 
-/// A writer of every row.
-struct Appended {
+/// The writer of a stream, whose rows are all kept.
+struct AppendedLines {
     columns: Arc<[String]>,
     changes: Changes,
 }
 
-impl Writer for Appended {
+impl Writer for AppendedLines {
     fn insert(&mut self, _slot: u32, row: &dyn Row) -> Result<()> {
         *self.changes.entry(line(&self.columns, row)).or_default() += 1;
         Ok(())
@@ -155,11 +155,11 @@ impl Writer for Appended {
     fn remove(&mut self, _slot: u32) {}
 
     fn stage(&mut self) -> Result<Option<Part>> {
-        part(&mut self.changes)
+        take_part(&mut self.changes)
     }
 }
 
-/// Returns a value on one line; two values of a type never look the same.
+/// Returns a value on one line. Different values of a type have different texts.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => "null".to_string(),

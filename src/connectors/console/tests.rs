@@ -1,4 +1,4 @@
-//! What the console prints, and when it prints nothing.
+//! The output of the console, and the cases without any.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,7 @@ impl Write for Page {
 }
 
 impl Page {
-    fn turn(&self) -> String {
+    fn take_text(&self) -> String {
         String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
     }
 }
@@ -75,7 +75,7 @@ fn a_commit_prints_its_changes_sorted_across_workers() {
     writers[0].insert(1, &row("Bhutan", 3)).unwrap();
     let content = commit(1, &mut writers, &mut *committer).unwrap();
     assert_eq!(
-        page.turn(),
+        page.take_text(),
         "counts, commit 1\n  + country=\"Aruba\" count=1\n  + country=\"Bhutan\" count=3\n  + country=\"Chad\\n\" count=2\n"
     );
     assert_eq!(content, serde_json::json!({ "added": 3, "removed": 0 }));
@@ -86,7 +86,7 @@ fn a_commit_prints_its_changes_sorted_across_workers() {
     writers[1].insert(0, &row("Aruba", 1)).unwrap();
     commit(2, &mut writers, &mut *committer).unwrap();
     assert_eq!(
-        page.turn(),
+        page.take_text(),
         "counts, commit 2\n  - country=\"Bhutan\" count=3\n  + country=\"Bhutan\" count=4\n  - country=\"Chad\\n\" count=2\n"
     );
 
@@ -94,7 +94,7 @@ fn a_commit_prints_its_changes_sorted_across_workers() {
     writers[0].insert(7, &row("Bhutan", 4)).unwrap();
     assert_eq!(commit(3, &mut writers, &mut *committer), None);
     committer.commit(2, &serde_json::Value::Null).unwrap();
-    assert_eq!(page.turn(), "");
+    assert_eq!(page.take_text(), "");
 }
 
 #[test]
@@ -110,11 +110,11 @@ fn a_recovery_prints_nothing_and_restores_the_rows() {
     assert_eq!(commit(5, &mut writers, &mut *committer), None);
     writers[0].remove(1);
     commit(6, &mut writers, &mut *committer).unwrap();
-    assert_eq!(page.turn(), "counts, commit 6\n  - country=\"Chad\" count=2\n");
+    assert_eq!(page.take_text(), "counts, commit 6\n  - country=\"Chad\" count=2\n");
 }
 
 #[test]
-fn appended_rows_are_printed_each_time_they_come() {
+fn appended_rows_are_printed_each_time_they_are_written() {
     let page = Page::default();
     let (mut recovery, mut committer) = open(&page, Mode::Append, 2);
     recovery[0].insert(0, &row("Aruba", 0)).unwrap();
@@ -124,5 +124,8 @@ fn appended_rows_are_printed_each_time_they_come() {
     writers[0].insert(0, &row("Chad", 2)).unwrap();
     commit(1, &mut writers, &mut *committer).unwrap();
     let chad = "  country=\"Chad\" count=2\n";
-    assert_eq!(page.turn(), format!("counts, commit 1\n{chad}{chad}  country=null count=null\n"));
+    assert_eq!(
+        page.take_text(),
+        format!("counts, commit 1\n{chad}{chad}  country=null count=null\n")
+    );
 }
