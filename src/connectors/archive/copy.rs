@@ -1,4 +1,4 @@
-//! Copying a log, every record at its own offset, in objects that end where Confluent's S3 sink
+//! The copy of a log: every record keeps its offset, and objects end where Confluent's S3 sink
 //! would end them.
 
 use std::sync::Arc;
@@ -11,43 +11,65 @@ use crate::time::Timestamp;
 
 use super::lines::line;
 use super::objects::Objects;
-use super::source::{CHUNK, Reader};
+use super::source::{CHUNK_BYTES, Reader};
 use super::{ArchiveTopic, WriterLock, layout};
 
-/// When an object of a [`Copier`] is complete: by the records alone, so that every copy of a log
-/// has the same objects.
+/// The end of an object of a [`Copier`]. It depends on the records alone, so that every copy of a
+/// log has the same objects.
 #[derive(Clone, Copy, Debug)]
 pub struct Rotation {
-    /// After how many records: `flush.size`, at least 1.
+    /// The number of records of an object, at least 1: `flush.size`.
     pub flush_size: u64,
-    /// Before the first record that is this much later, by its timestamp, than the object's first:
-    /// `rotate.interval.ms`.
+    /// An object ends before the first record whose timestamp is this much later than that of its
+    /// first record: `rotate.interval.ms`.
     pub rotate_interval: Option<Duration>,
 }
 
-/// A copy of one partition of a log: an object is created when it is complete, on condition that
+/// A copy of one partition of a log. It creates an object once that is complete, on condition that
 /// there is none.
 ///
-/// So the archive itself says how far the copy is, and a copy that is repeated, or made by two at
-/// once, makes the same objects. 64 MiB end an object too. Keys are not kept, a null value is the
-/// line `null`, and a line feed in a value becomes a space, which in JSON means the same.
+/// So the archive itself shows how far the copy is. A copy that is repeated, or made by two
+/// processes at once, has the same objects. An object also ends at 64 MiB. Keys are not kept, a
+/// null value is the line `null`, and a line feed in a value becomes a space, which in JSON means
+/// the same.
 ///
-/// A gap in the offsets, such as transactions and compaction leave, is refused. Confluent's sink
-/// goes on in the same object, whose later lines then have other offsets than their number says;
-/// and an object that ended at the gap could not be told from one before another that is missing,
-/// which no reader may skip.
+/// A gap in the offsets is refused; transactions and compaction leave such gaps. Confluent's sink
+/// continues the same object, so that its later lines have wrong offsets. If the object ended at
+/// the gap instead, no reader could tell the gap from a missing object, which it may not skip.
+///
+/// ```
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::connect::{Poll, Source};
+/// use watershed::connectors::archive::{Archive, Rotation};
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let url = folder.path().to_str().unwrap();
+/// let log = MemoryLog::default();
+/// for value in [b"1", b"2", b"3"] {
+///     log.append(0, None, Some(value));
+/// }
+/// let topic = Archive::open(url)?.topic("pin");
+/// let mut copier = topic.copy(0, Rotation { flush_size: 2, rotate_interval: None })?;
+/// let mut partition = log.open(0, copier.next(), false)?;
+/// while let Poll::Batch(batch) = partition.poll()? {
+///     copier.push(&batch)?;
+/// }
+/// assert_eq!((copier.next(), copier.waiting()), (Some(3), 1));
+/// assert_eq!(topic.span(0)?, Some(0..2)); // the third record is in no object yet
+/// # Ok::<(), watershed::Error>(())
+/// ```
 pub struct Copier {
     objects: Objects,
     rotation: Rotation,
-    /// Offset after the last record that came; `None` before the first.
+    /// Offset after the last record that was pushed or is in the archive; `None` before the first.
     next: Option<u64>,
-    open: Open,
+    open: OpenObject,
     _lock: Arc<WriterLock>,
 }
 
-/// Records that make no whole object yet.
+/// Records that don't yet make a complete object.
 #[derive(Default)]
-struct Open {
+struct OpenObject {
     first: u64,
     records: u64,
     timestamp: Option<Timestamp>,
@@ -55,11 +77,11 @@ struct Open {
 }
 
 impl ArchiveTopic {
-    /// Goes on with the copy of `partition`, or begins it.
+    /// Continues the copy of `partition`, or begins it.
     ///
     /// # Errors
-    /// When the topic can't be read, an application writes to it as a
-    /// [`Sink`](crate::connect::Sink), or somebody else writes the archive alone.
+    /// When the topic can't be read. When an application writes to it as a
+    /// [`Sink`](crate::connect::Sink), or another process holds the archive's lock exclusively.
     pub fn copy(&self, partition: u32, rotation: Rotation) -> Result<Copier> {
         if rotation.flush_size == 0 {
             return Err(Error::usage("can't archive objects of 0 records")
@@ -72,49 +94,50 @@ impl ArchiveTopic {
             ))
             .hint("Copy to another topic or another archive."));
         }
-        // Before it is looked where the copy is: nobody else moves that end then.
+        // Lock first, so that no other process moves the end that is read below.
         let lock = self.archive.lock("a copy of a log")?;
         let objects = self.objects(partition)?;
-        // It was read, and whoever wrote it may have died before it was durable.
+        // The process that wrote the last object may have died before it was durable.
         if objects.below.folder().is_some()
             && let Some(last) = objects.list()?.pop()
         {
             objects.below.confirm(&objects.at(&last))?;
         }
         let next = self.end(partition)?;
-        Ok(Copier { objects, rotation, next, open: Open::default(), _lock: lock })
+        Ok(Copier { objects, rotation, next, open: OpenObject::default(), _lock: lock })
     }
 
-    /// The offset after the last record of `partition`, `None` if it has no object.
+    /// Returns the offset after the last record of `partition`, `None` if it has no object.
     pub(super) fn end(&self, partition: u32) -> Result<Option<u64>> {
         let objects = self.objects(partition)?;
         let Some(last) = objects.list()?.pop() else { return Ok(None) };
         let from = last.first;
         let mut reader =
-            Reader::over(objects, vec![last], Some(from), false, CHUNK, VALUE_MAX_BYTES)?;
+            Reader::over(objects, vec![last], Some(from), false, CHUNK_BYTES, VALUE_MAX_BYTES)?;
         while let Poll::Batch(_) = reader.poll()? {}
         Ok(Some(reader.next()))
     }
 }
 
 impl Copier {
-    /// The offset from which to read on: that after the last record that came, or is in the
-    /// archive. `None` if there is none, so that the log is read from its earliest record.
+    /// Returns the offset from which to read on: the one after the last record that was pushed or
+    /// is in the archive. `None` if there is no record, so that the log is read from its earliest
+    /// one.
     pub fn next(&self) -> Option<u64> {
         self.next
     }
 
-    /// How many of the records that came make no whole object yet.
+    /// Returns the number of pushed records that don't yet make a complete object.
     pub fn waiting(&self) -> u64 {
         self.open.records
     }
 
-    /// Adds the records of `batch` that come after those which are there, and creates the objects
-    /// that are complete with them.
+    /// Adds the records of `batch` that are not in the archive yet, and creates the objects that
+    /// they complete.
     ///
     /// # Errors
-    /// When an object can't be created, or there is another one in its place; at a gap; and at a
-    /// record that is not whole.
+    /// When an object can't be created, or another one has its name. At a gap, and at a record of
+    /// which only the beginning was read.
     pub fn push(&mut self, batch: &Batch) -> Result<()> {
         for record in batch.iter(0) {
             let offset = record.order.offset;
@@ -123,11 +146,11 @@ impl Copier {
             }
             if let Some(next) = self.next.filter(|next| *next < offset) {
                 return Err(Error::data(format!(
-                    "can't go on with {}: the log has no records at the offsets from {next} up to {offset}",
+                    "can't continue {}: the log has no records at the offsets from {next} up to {offset}",
                     self.objects.name()
                 ))
                 .hint(
-                    "Read the log itself: an archive can't say that there are none, and transactions and compaction leave such.",
+                    "Read the log itself: an archive can't represent offsets without records, which transactions and compaction leave.",
                 ));
             }
             if self.ends_before(&record) {
@@ -154,9 +177,9 @@ impl Copier {
     fn add(&mut self, record: &Record<'_>) -> Result<()> {
         let offset = record.order.offset;
         if let Some(length) = record.cut {
-            let what = format!("only the beginning of its {length} bytes was read");
+            let problem = format!("only the beginning of its {length} bytes was read");
             return Err(Error::data(format!(
-                "can't write offset {offset} of {}: {what}",
+                "can't write offset {offset} of {}: {problem}",
                 self.objects.name()
             ))
             .hint("Copy the objects of an archive as files."));
@@ -179,7 +202,7 @@ impl Copier {
             let message =
                 format!("can't create {}: it holds other records", self.objects.store.name(&path));
             return Err(Error::data(message).hint(
-                "Go on with the options that the copy was begun with, or copy to another archive.",
+                "Use the options with which the copy was begun, or copy to another archive.",
             ));
         }
         Ok(())

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use super::layout::ObjectName;
 
-/// Names of other files that a message shows.
-const SHOWN: usize = 3;
+/// The number of other files that a message names.
+const NAMED_FILES: usize = 3;
 
 /// An object of a partition.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,13 +29,13 @@ impl Listed {
         ObjectName { partition, first: self.first, digits: self.digits, packed: self.packed }
     }
 
-    /// True if both are one object.
+    /// Returns true if both are the same object.
     pub(super) fn is(&self, other: &Listed) -> bool {
         self.name(0) == other.name(0) && self.folder == other.folder
     }
 }
 
-/// Files that are no objects: their number, and some of their names.
+/// Files that are not objects: their number, and some of their names.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Others {
     pub(super) count: u64,
@@ -45,14 +45,14 @@ pub(super) struct Others {
 impl Others {
     pub(super) fn add(&mut self, path: impl FnOnce() -> String) {
         self.count += 1;
-        if self.such_as.len() < SHOWN {
+        if self.such_as.len() < NAMED_FILES {
             self.such_as.push(path());
         }
     }
 
     pub(super) fn join(&mut self, more: &Others) {
         self.count += more.count;
-        let room = SHOWN.saturating_sub(self.such_as.len());
+        let room = NAMED_FILES.saturating_sub(self.such_as.len());
         self.such_as.extend(more.such_as.iter().take(room).cloned());
     }
 }
@@ -67,7 +67,7 @@ impl fmt::Display for Others {
 pub(super) struct Finder<'a> {
     topic: &'a str,
     partition: Option<u32>,
-    /// With their partitions.
+    /// The objects, each with its partition.
     pub(super) objects: Vec<(u32, Listed)>,
     pub(super) others: Others,
 }
@@ -88,7 +88,8 @@ impl<'a> Finder<'a> {
             .filter(|named| self.partition.is_none_or(|partition| partition == named.partition))
     }
 
-    /// Takes an entry of a listing. `file` is false for one that is no file, such as a pipe.
+    /// Takes an entry of a listing. `file` is false for an entry that is not a file, such as a
+    /// pipe.
     pub(super) fn take(&mut self, folder: &Arc<str>, name: &str, size: Option<u64>, file: bool) {
         match self.knows(name).filter(|_| file) {
             Some(ObjectName { partition, first, digits, packed }) => {
@@ -97,7 +98,7 @@ impl<'a> Finder<'a> {
                     Listed { first, folder: folder.clone(), digits, packed, size },
                 ));
             }
-            // An object store may mark a folder by an object without bytes.
+            // An object without bytes may mark a folder in an object store.
             None if name.starts_with('.') || size == Some(0) => {}
             None => self.others.add(|| {
                 if folder.is_empty() { name.to_string() } else { format!("{folder}/{name}") }

@@ -14,7 +14,7 @@ use crate::sync::lock;
 
 use super::lines::archived_lines;
 
-/// A log that is read from its archive first and then from the topic, at the next offset of each
+/// A log that is read from its archive first, and then from the topic at the next offset of each
 /// partition. Both have the same offsets, so the order of a record does not depend on the place.
 ///
 /// The archive may end anywhere between the topic's beginning and its end. These are refused:
@@ -26,38 +26,50 @@ use super::lines::archived_lines;
 ///
 /// A record of the topic is read as the archive would hold it: without key, headers and timestamp,
 /// a null value as `null`, a line feed as a space. Of a record over 64 MiB only the first 2 MiB are
-/// kept. Two such records are equal if those bytes and their full lengths are.
+/// kept. Two such records are equal if those bytes and their full sizes are.
 ///
 /// Each commit records the offset at which the topic took over. After a restart, records are read
-/// from the same place as before; if it no longer has them, from the other place, whose bytes must
-/// be the same.
+/// from the same place as before. If that place no longer has them, they are read from the other
+/// one, whose bytes must be the same.
 ///
 /// ```
-/// use watershed::connect::Source;
 /// use watershed::connect::memory::MemoryLog;
-/// use watershed::connectors::archive::{Archive, HybridSource};
+/// use watershed::connect::{Poll, Source};
+/// use watershed::connectors::archive::{Archive, HybridSource, Rotation};
 ///
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let url = folder.path().to_str().unwrap();
+/// let topic = MemoryLog::default();
+/// topic.append(0, None, Some(b"1"));
+/// topic.append(0, None, Some(b"2"));
 /// let archive = Archive::open(url)?.topic("pin");
-/// let source = HybridSource::new(archive, MemoryLog::default());
-/// assert!(source.describe().contains("continued by"));
+/// let mut copier = archive.copy(0, Rotation { flush_size: 1, rotate_interval: None })?;
+/// let Poll::Batch(batch) = topic.open(0, None, false)?.poll()? else { panic!("two records") };
+/// copier.push(&batch)?;
+/// topic.append(0, None, Some(b"3")); // not archived yet
+///
+/// let source = HybridSource::new(archive, topic);
+/// let (mut partition, mut values) = (source.open(0, None, false)?, Vec::new());
+/// while let Poll::Batch(batch) = partition.poll()? {
+///     values.extend(batch.iter(0).filter_map(|record| Some(record.value?.to_vec())));
+/// }
+/// assert_eq!(values, [b"1", b"2", b"3"]);
 /// # Ok::<(), watershed::Error>(())
 /// ```
-pub struct HybridSource(Arc<Parts>);
+pub struct HybridSource(Arc<Places>);
 
-struct Parts {
+struct Places {
     archive: Box<dyn Source>,
     live: Box<dyn Source>,
-    /// The offset from which on records were read from the topic, by partition.
-    taken: Mutex<BTreeMap<u32, u64>>,
+    /// The offset of the first record that was read from the topic, by partition.
+    takeover: Mutex<BTreeMap<u32, u64>>,
 }
 
 impl HybridSource {
     /// Reads `archive` and then `live`. Both must have a [`Source::span`].
     pub fn new(archive: impl Source + 'static, live: impl Source + 'static) -> Self {
         let (archive, live) = (Box::new(archive), Box::new(live));
-        HybridSource(Arc::new(Parts { archive, live, taken: Mutex::default() }))
+        HybridSource(Arc::new(Places { archive, live, takeover: Mutex::default() }))
     }
 }
 
@@ -66,7 +78,8 @@ impl Source for HybridSource {
         format!("{}, continued by {}", self.0.archive.describe(), self.0.live.describe())
     }
 
-    /// The identities of both, so that a run that read only one of them continues with both.
+    /// Returns the identities of both, so that a run that read only one of them can continue with
+    /// both.
     fn identities(&self) -> Result<Vec<Identity>> {
         Ok([self.0.archive.identities()?, self.0.live.identities()?].concat())
     }
@@ -89,11 +102,19 @@ impl Source for HybridSource {
                 "can't read {} from offset {next}: {has}",
                 self.0.name(partition)
             ))
-            .hint("Bring back what is missing, or begin anew with another state."));
+            .hint("Restore the missing records, or begin anew with another state."));
         }
-        let part = self.0.part(partition, next, &spans, follow, None)?;
+        let place = self.0.place(partition, next, &spans, follow, None)?;
         let end = (!follow).then_some(all.end);
-        Ok(Box::new(Reader { log: self.0.clone(), partition, follow, next, end, part, last: None }))
+        Ok(Box::new(Reader {
+            log: self.0.clone(),
+            partition,
+            follow,
+            next,
+            end,
+            place,
+            last: None,
+        }))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -106,16 +127,16 @@ impl Source for HybridSource {
     }
 
     fn remember(&self, _ends: &BTreeMap<u32, u64>) -> Value {
-        let taken = self.0.taken();
-        if taken.is_empty() {
+        let takeover = self.0.takeover();
+        if takeover.is_empty() {
             Value::Null
         } else {
-            serde_json::to_value(&*taken).unwrap_or_default()
+            serde_json::to_value(&*takeover).unwrap_or_default()
         }
     }
 
     fn recall(&self, memory: &Value) -> Result<()> {
-        *self.0.taken() = match memory {
+        *self.0.takeover() = match memory {
             Value::Null => BTreeMap::new(),
             memory => serde::Deserialize::deserialize(memory).map_err(|e| {
                 let message = format!("can't read the recorded positions of {}", self.describe());
@@ -142,17 +163,18 @@ impl Spans {
     }
 }
 
-/// The place that is being read.
-enum Part {
+/// The place from which a partition is read.
+enum Place {
     /// The archive, up to this offset at most.
     Archive(Box<dyn Partition>, u64),
-    /// The topic; until the first batch, with the archive's version of its first record.
+    /// The topic. Until the first batch it comes with the archive's version of that batch's first
+    /// record.
     Live(Box<dyn Partition>, Option<Held>),
 }
 
-impl Parts {
-    fn taken(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
-        lock(&self.taken)
+impl Places {
+    fn takeover(&self) -> MutexGuard<'_, BTreeMap<u32, u64>> {
+        lock(&self.takeover)
     }
 
     fn name(&self, partition: u32) -> String {
@@ -163,14 +185,14 @@ impl Parts {
         )
     }
 
-    /// The current offsets of a partition. The archive is looked up first, because it only follows
-    /// the topic.
+    /// Returns the current offsets of a partition. The archive is listed first, because it only
+    /// follows the topic.
     fn spans(&self, partition: u32) -> Result<Spans> {
         let spans =
             Spans { archived: self.archive.span(partition)?, live: self.live.span(partition)? };
         let (Some(archived), Some(live)) = (&spans.archived, &spans.live) else { return Ok(spans) };
         if live.end < archived.end {
-            return Err(self.other(
+            return Err(self.not_one_log(
                 partition,
                 &format!("one ends at {}, the other at {}", archived.end, live.end),
             ));
@@ -180,7 +202,7 @@ impl Parts {
             let name = self.name(partition);
             return Err(Error::data(format!("{name} lacks the offsets from {end} up to {start}"))
                 .hint(
-                    "Its retention took them before they were archived. If no other archive has \
+                    "The topic's retention deleted them before they were archived. If no other archive has \
                      them, read the two as two logs.",
                 )
                 .advise(Advice::TwoLogs));
@@ -188,46 +210,46 @@ impl Parts {
         Ok(spans)
     }
 
-    fn other(&self, partition: u32, why: &str) -> Error {
+    fn not_one_log(&self, partition: u32, why: &str) -> Error {
         Error::data(format!("{} is not one log: {why}", self.name(partition))).hint(
             "Give the archive that was written from this very topic, or read the two as two logs.",
         )
     }
 
-    /// Opens the place that has the record at `next`. `last` is the record before it, if the archive
-    /// has just returned that.
-    fn part(
+    /// Opens the place that has the record at `next`. `last` is the record before it, if the
+    /// archive has just returned that.
+    fn place(
         &self,
         partition: u32,
         next: u64,
         spans: &Spans,
         follow: bool,
         last: Option<Held>,
-    ) -> Result<Part> {
-        let taken = self.taken().get(&partition).copied().unwrap_or(u64::MAX);
+    ) -> Result<Place> {
+        let takeover = self.takeover().get(&partition).copied().unwrap_or(u64::MAX);
         let lives = |at: u64| spans.live.as_ref().is_some_and(|live| live.start <= at);
         let archived =
             |at: u64| spans.archived.as_ref().is_some_and(|archived| archived.contains(&at));
-        if archived(next) && !(taken <= next && lives(next)) {
-            let until = if lives(taken) { taken } else { u64::MAX };
-            return Ok(Part::Archive(self.archive.open(partition, Some(next), false)?, until));
+        if archived(next) && !(takeover <= next && lives(next)) {
+            let until = if lives(takeover) { takeover } else { u64::MAX };
+            return Ok(Place::Archive(self.archive.open(partition, Some(next), false)?, until));
         }
         let seam = last.is_some();
         let last = match next.checked_sub(1).filter(|before| lives(*before)) {
             // A run that has read only the archive so far has not compared the two places yet.
-            Some(before) if !seam && next <= taken && archived(before) => {
+            Some(before) if !seam && next <= takeover && archived(before) => {
                 self.archived(partition, before)?
             }
             before => last.filter(|_| before.is_some()),
         };
         let live = self.live.open(partition, Some(next - u64::from(last.is_some())), follow)?;
-        let mut taken = self.taken();
-        let at = taken.entry(partition).or_insert(next);
+        let mut takeover = self.takeover();
+        let at = takeover.entry(partition).or_insert(next);
         *at = if seam { next } else { next.min(*at) };
-        Ok(Part::Live(live, last))
+        Ok(Place::Live(live, last))
     }
 
-    /// The record that the archive has at an offset.
+    /// Returns the record of the archive at an offset.
     fn archived(&self, partition: u32, offset: u64) -> Result<Option<Held>> {
         let poll = self.archive.open(partition, Some(offset), false)?.poll()?;
         let Poll::Batch(batch) = poll else { return Ok(None) };
@@ -237,13 +259,13 @@ impl Parts {
 
 /// A reader of a partition, from one place after the other.
 struct Reader {
-    log: Arc<Parts>,
+    log: Arc<Places>,
     partition: u32,
     follow: bool,
     next: u64,
     /// The end of a bounded read: the end of the partition when it was opened.
     end: Option<u64>,
-    part: Part,
+    place: Place,
     /// The last record from the archive.
     last: Option<Held>,
 }
@@ -253,26 +275,26 @@ impl Reader {
     /// topic may have lost records to its retention.
     fn change(&mut self) -> Result<()> {
         let spans = self.log.spans(self.partition)?;
-        self.part =
-            self.log.part(self.partition, self.next, &spans, self.follow, self.last.take())?;
+        self.place =
+            self.log.place(self.partition, self.next, &spans, self.follow, self.last.take())?;
         Ok(())
     }
 
-    /// The records of a batch that belong to this read.
+    /// Returns the records of a batch that belong to this read.
     fn take(&mut self, mut batch: Batch) -> Result<Option<Batch>> {
-        match &mut self.part {
-            Part::Archive(_, until) => {
+        match &mut self.place {
+            Place::Archive(_, until) => {
                 batch.split_off(*until);
                 self.last = batch.iter(0).last().and_then(|record| held(&record));
             }
-            Part::Live(_, expected) => {
+            Place::Live(_, expected) => {
                 batch = archived_lines(&batch);
                 if let Some(expected) = expected.take() {
                     let first =
                         batch.iter(0).next().filter(|first| first.order.offset + 1 == self.next);
                     if !first.is_some_and(|first| same(&first, &expected)) {
                         let why = format!("they have other records at offset {}", self.next - 1);
-                        return Err(self.log.other(self.partition, &why));
+                        return Err(self.log.not_one_log(self.partition, &why));
                     }
                     batch = batch.split_off(self.next);
                 }
@@ -292,10 +314,10 @@ impl Partition for Reader {
             if self.end.is_some_and(|end| self.next >= end) {
                 return Ok(Poll::End);
             }
-            let (poll, archived) = match &mut self.part {
-                Part::Archive(_, until) if self.next >= *until => (Poll::End, true),
-                Part::Archive(part, _) => (part.poll()?, true),
-                Part::Live(part, _) => (part.poll()?, false),
+            let (poll, archived) = match &mut self.place {
+                Place::Archive(_, until) if self.next >= *until => (Poll::End, true),
+                Place::Archive(place, _) => (place.poll()?, true),
+                Place::Live(place, _) => (place.poll()?, false),
             };
             match poll {
                 Poll::Batch(batch) => {
@@ -311,25 +333,30 @@ impl Partition for Reader {
     }
 
     fn wait(&mut self, timeout: Duration) -> bool {
-        let (Part::Archive(part, _) | Part::Live(part, _)) = &mut self.part;
-        part.wait(timeout)
+        let (Place::Archive(place, _) | Place::Live(place, _)) = &mut self.place;
+        place.wait(timeout)
     }
 
     fn remaining(&self) -> u64 {
-        let (Part::Archive(part, _) | Part::Live(part, _)) = &self.part;
-        if self.end.is_some_and(|end| self.next >= end) { 0 } else { part.remaining() }
+        let (Place::Archive(place, _) | Place::Live(place, _)) = &self.place;
+        if self.end.is_some_and(|end| self.next >= end) { 0 } else { place.remaining() }
     }
 }
 
-/// A value; or the beginning of a longer one, and its full length.
-type Held = (Vec<u8>, Option<u64>);
+/// A value that is compared with the same record in the other place.
+struct Held {
+    /// Its bytes, or the beginning of them.
+    bytes: Vec<u8>,
+    /// Its full size in bytes, if only the beginning is held.
+    cut: Option<u64>,
+}
 
 fn held(record: &Record<'_>) -> Option<Held> {
-    record.value.map(|value| (value.to_vec(), record.cut))
+    record.value.map(|value| Held { bytes: value.to_vec(), cut: record.cut })
 }
 
 /// Returns true if a record has the same bytes or the same JSON.
-fn same(record: &Record<'_>, (other, cut): &Held) -> bool {
+fn same(record: &Record<'_>, Held { bytes: other, cut }: &Held) -> bool {
     let json = |bytes| serde_json::from_slice::<Value>(bytes);
     let alike = |one| {
         cut.is_none() && json(one).is_ok_and(|one| json(other).is_ok_and(|other| one == other))

@@ -1,19 +1,23 @@
 //! The layout of an archive: names of folders and objects as Confluent's S3 sink writes them.
 //!
 //! ```text
-//! topics/<topic>/partition=<p>/<topic>+<p>+<first offset, 10 digits>.json                   written
-//! topics/<topic>/<any folders>/<topic>+<p>+<first offset, any digits>.json[.gz]             read
-//! topics/<topic>/_writer, topics/<topic>/_staged/                                           our sink's
-//! _gateway/journal/, _gateway/creating/, _gateway/deleted/, .writing                        our appender's
+//! objects that are written
+//!     topics/<topic>/partition=<p>/<topic>+<p>+<first offset, 10 digits>.json
+//! objects that are read
+//!     topics/<topic>/<any folders>/<topic>+<p>+<first offset, any digits>.json[.gz]
+//! files of this sink
+//!     topics/<topic>/_writer, topics/<topic>/_staged/
+//! files of this appender
+//!     _gateway/journal/, _gateway/creating/, _gateway/deleted/, .writing
 //! ```
 //!
-//! This is the only place that prints or parses these names.
+//! No other module prints or parses these names.
 
 use std::path::{Path, PathBuf};
 
 /// The folder of all topics.
 pub const TOPICS: &str = "topics";
-/// Digits of an offset in the names that are written here; a greater offset has more.
+/// The digits of an offset in written names; a greater offset has more.
 pub(super) const OFFSET_DIGITS: u8 = 10;
 /// The file with the name of the application that owns a topic.
 pub(super) const WRITER: &str = "_writer";
@@ -27,8 +31,10 @@ pub(super) const CREATING: &str = "_gateway/creating";
 pub(super) const DELETED: &str = "_gateway/deleted";
 /// The file that a writer locks.
 pub(super) const LOCK: &str = ".writing";
-/// The beginning of a partition's folder.
+/// The beginning of the name of a partition's folder.
 const PARTITION: &str = "partition=";
+/// The size of the head of a journal's segment. A segment that is not longer has no records.
+pub(super) const SEGMENT_HEAD_BYTES: usize = 40;
 
 /// The path of a topic in the archive.
 pub fn topic_path(topic: &str) -> String {
@@ -57,7 +63,7 @@ pub fn partition_path(topic: &str, partition: u32) -> String {
     format!("{}/{}", topic_path(topic), partition_folder(partition))
 }
 
-/// The folder of a partition in an archive that is the folder `root`.
+/// Returns the folder of a partition in the archive folder `root`.
 pub(super) fn partition_in(root: &Path, topic: &str, partition: u32) -> PathBuf {
     root.join(partition_path(topic, partition))
 }
@@ -72,12 +78,12 @@ pub(super) fn staged_path(topic_path: &str) -> String {
     format!("{topic_path}/{STAGED}")
 }
 
-/// True for the names that our sink adds to the folder of a topic.
+/// Returns true for the names that this sink adds to the folder of a topic.
 pub(super) fn is_of_sink(name: &str) -> bool {
     [WRITER, STAGED].contains(&name)
 }
 
-/// True for the name of an object of any partition, also if it can't be parsed.
+/// Returns true for the name of an object of any partition, even if it can't be parsed.
 pub(super) fn is_like_object(topic: &str, name: &str) -> bool {
     name.strip_prefix(topic).is_some_and(|rest| rest.starts_with('+'))
 }
@@ -92,7 +98,7 @@ pub(super) fn digits_of(number: u64) -> u8 {
     number.checked_ilog10().map_or(1, |log| log as u8 + 1)
 }
 
-/// The name of an object beside its topic.
+/// The name of an object, without its topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ObjectName {
     /// The partition of its records.
@@ -106,7 +112,7 @@ pub struct ObjectName {
 }
 
 impl ObjectName {
-    /// The name of an object that is written here, not packed.
+    /// Returns the name of an object that is written here, not packed.
     ///
     /// ```
     /// use watershed::connectors::archive::layout::ObjectName;

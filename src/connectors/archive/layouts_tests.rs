@@ -1,4 +1,4 @@
-//! The promises of the archive to readers of objects that others have laid out and packed.
+//! Promises of the archive to readers of objects that other programs laid out and packed.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 
-use super::source::{CHUNK, Reader};
+use super::source::{CHUNK_BYTES, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
@@ -110,13 +110,17 @@ fn a_packed_line_takes_no_more_memory_than_one_that_is_not() {
     let folder = Folder::new();
     folder.put("t+0+0.json.gz", &packed(&[&vec![b'x'; 20 << 20][..], b"\nb"].concat()));
     let mut reader =
-        Reader::open(folder.topic.objects(0).unwrap(), None, false, CHUNK, 4 << 20).unwrap();
+        Reader::open(folder.topic.objects(0).unwrap(), None, false, CHUNK_BYTES, 4 << 20).unwrap();
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
     assert_eq!(
         (batch.records[0].cut, batch.iter(0).next().unwrap().value.unwrap().len()),
         (Some(20 << 20), CUT_VALUE_BYTES)
     );
-    assert!(batch.bytes.capacity() <= CUT_VALUE_BYTES + 2 * CHUNK, "{}", batch.bytes.capacity());
+    assert!(
+        batch.bytes.capacity() <= CUT_VALUE_BYTES + 2 * CHUNK_BYTES,
+        "{}",
+        batch.bytes.capacity()
+    );
     assert_eq!(values(&mut reader).unwrap(), ["b"]);
 }
 
@@ -162,8 +166,8 @@ fn unreadable_parts_are_counted_and_named() {
     fs::create_dir_all(folder.path("partition=0")).unwrap();
     assert!(folder.topic.nothing().unwrap().unwrap().ends_with("topics/t has no files"));
     folder.put("year=2020/t+0+0.avro", b"Obj");
-    let said = folder.topic.nothing().unwrap().unwrap();
-    assert!(said.ends_with("topics/t has one other file, year=2020/t+0+0.avro"), "{said}");
+    let text = folder.topic.nothing().unwrap().unwrap();
+    assert!(text.ends_with("topics/t has one other file, year=2020/t+0+0.avro"), "{text}");
     folder.put("partition=x/t+x+0.json", b"a\n");
     folder.put("partition=0/t+1+0.json", b"a\n");
     folder.put("_writer", b"app");
@@ -172,11 +176,11 @@ fn unreadable_parts_are_counted_and_named() {
     for n in 0..10 {
         folder.put(&format!("year=2021/other+0+{n}.json"), b"a\n");
     }
-    let said = folder.topic.nothing().unwrap().unwrap();
+    let text = folder.topic.nothing().unwrap().unwrap();
     assert!(
-        said.contains("has 13 other files, such as partition=0/t+1+0.json, ")
-            && said.matches(", ").count() == 3,
-        "{said}"
+        text.contains("has 13 other files, such as partition=0/t+1+0.json, ")
+            && text.matches(", ").count() == 3,
+        "{text}"
     );
     assert_eq!(Source::partitions(&folder.topic).unwrap(), [0]);
     assert_eq!(values(&mut *folder.open()).unwrap(), [""; 0]);
@@ -218,7 +222,7 @@ fn keys_of_any_characters_are_read_in_an_object_store() {
     };
     put("country=Côte d'Ivoire/t+0+0.json", "a\n");
     put("country=100%25 ~#?*/t+0+1.json", "b\n");
-    // The mark that a console makes of a folder.
+    // A marker that a web console creates for a folder.
     put("country=Chile", "");
     assert_eq!(values(&mut *topic.open(0, None, false).unwrap()).unwrap(), ["a", "b"]);
     assert_eq!(topic.left_alone(), 0);
@@ -238,7 +242,7 @@ fn a_follower_finds_a_wider_offset_behind_many_names() {
     let mut follower = topic.open(0, None, true).unwrap();
     let mut read = || values(&mut *follower).unwrap().len();
     assert_eq!(read(), 3000);
-    // Its name, and that of the next, come before those of all that were read.
+    // Its name and the next one sort before the names of all objects that were read.
     put(10_000, 50_000);
     assert_eq!(read(), 50_000);
     put(60_000, 7);
@@ -250,7 +254,7 @@ fn a_follower_finds_a_wider_offset_behind_many_names() {
 }
 
 #[test]
-fn an_object_that_came_elsewhere_while_it_was_listed_is_no_gap() {
+fn an_object_that_appears_during_the_listing_is_no_gap() {
     let folder = Folder::new();
     folder.put("hour=03/t+0+0.json", b"a\n");
     folder.put("hour=05/t+0+3.json", b"d\n");

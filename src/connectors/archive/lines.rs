@@ -2,13 +2,13 @@
 
 use crate::record::{Batch, CUT_VALUE_BYTES, Span, VALUE_MAX_BYTES};
 
-/// The line of a value in an archive. Between the tokens of JSON, a line feed and a space mean the
-/// same.
+/// Returns the line of a value. A line feed becomes a space, which means the same between the
+/// tokens of JSON.
 pub(super) fn line(value: Option<&[u8]>) -> impl Iterator<Item = u8> {
     value.unwrap_or(b"null").iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte })
 }
 
-/// The records of a batch as an archive holds them.
+/// Returns the records of a batch as an archive holds them.
 pub(super) fn archived_lines(batch: &Batch) -> Batch {
     let mut lines = Batch {
         partition: batch.partition,

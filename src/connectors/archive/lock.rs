@@ -8,18 +8,17 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::store::{Create, Store};
 
-use super::append::SEGMENT_HEAD_BYTES;
-use super::layout;
+use super::layout::{self, SEGMENT_HEAD_BYTES};
 
-/// Most bytes of a holder's name that a message shows.
+/// The maximal length of a holder's name in a message.
 const HOLDER_MAX_BYTES: u64 = 200;
 
 /// The right to write an archive, held until it is dropped or the process dies.
 ///
-/// A writer whose objects depend on the end of the archive holds it exclusively. Copies hold it
-/// together, because their objects depend only on the records they copy. The lock of a dead process
-/// is free. An object store has no locks: there the conditional creation of objects alone separates
-/// writers, and everybody gets the lock.
+/// A writer whose objects depend on the end of the archive holds it exclusively. Copies share it,
+/// because their objects depend only on the records they copy. The lock of a dead process is free.
+/// An object store has no locks: there the conditional creation of objects separates writers, and
+/// everybody gets the lock.
 ///
 /// ```
 /// use watershed::connectors::archive::WriterLock;
@@ -58,7 +57,7 @@ impl WriterLock {
         Ok(lock)
     }
 
-    /// Locks the archive in `store` together with other copies.
+    /// Locks the archive in `store`, shared with other copies.
     ///
     /// # Errors
     /// When a process holds it exclusively, or the journal of an appender has acknowledged records.
@@ -78,8 +77,8 @@ impl WriterLock {
 impl Drop for WriterLock {
     fn drop(&mut self) {
         let Some(Held { file, path, mode }) = &self.held else { return };
-        // The last holder removes the file. A process that opened it in the meantime detects that
-        // and creates another one.
+        // The last holder removes the file. A process that opened the file in the meantime detects
+        // this and creates another one.
         let last = *mode == Mode::Exclusive || file.try_lock().is_ok();
         if last && is_at(file, path) {
             let _ = fs::remove_file(path);
@@ -92,7 +91,7 @@ fn acquire(root: &Path, holder: &str, mode: Mode) -> Result<WriterLock> {
         |e| Error::connect(format!("can't lock the archive {}", root.display())).because(e);
     if root.as_os_str().is_empty() {
         return Err(Error::config("can't lock an archive: its folder has no name")
-            .hint("For this folder here give a dot."));
+            .hint("Give a dot for the current folder."));
     }
     let path = root.join(layout::LOCK);
     loop {
@@ -113,7 +112,7 @@ fn acquire(root: &Path, holder: &str, mode: Mode) -> Result<WriterLock> {
             Err(TryLockError::WouldBlock) => return Err(in_use(root, &mut file)),
             Err(TryLockError::Error(error)) => {
                 let path = path.display();
-                tracing::warn!(%error, %path, "can't lock: nothing keeps a second writer away");
+                tracing::warn!(%error, %path, "can't lock: a second writer is not excluded");
                 return Ok(WriterLock { held: None });
             }
         }
@@ -125,13 +124,13 @@ fn acquire(root: &Path, holder: &str, mode: Mode) -> Result<WriterLock> {
     }
 }
 
-/// True if `path` is still the name of `file`.
+/// Returns true if `path` is still the name of `file`.
 fn is_at(file: &File, path: &Path) -> bool {
     let same = |a: fs::Metadata, b: fs::Metadata| (a.dev(), a.ino()) == (b.dev(), b.ino());
     file.metadata().ok().zip(fs::metadata(path).ok()).is_some_and(|(a, b)| same(a, b))
 }
 
-/// The error that another process holds the lock.
+/// Returns the error that another process holds the lock.
 fn in_use(root: &Path, file: &mut File) -> Error {
     let mut holder = String::new();
     let read = file
@@ -143,12 +142,12 @@ fn in_use(root: &Path, file: &mut File) -> Error {
     };
     let root = root.display();
     Error::connect(format!("can't write to the archive {root}: another process does{holder}")).hint(
-        "An archive has one writer at a time: stop that one or wait for it, or write to \
-             another archive.",
+        "An archive has one writer at a time: stop the other process or wait for it, or write \
+             to another archive.",
     )
 }
 
-/// Checks that no dead appender has left acknowledged records that may be in its journal only.
+/// Fails if a dead appender has left acknowledged records that may be in its journal only.
 fn check_journal(root: &Path) -> Result<()> {
     let journal = root.join(layout::JOURNAL);
     let failed =
@@ -163,7 +162,7 @@ fn check_journal(root: &Path) -> Result<()> {
         let length = entry.metadata().map_err(failed)?.len();
         if is_segment && ![0, SEGMENT_HEAD_BYTES as u64].contains(&length) {
             let waits =
-                format!("records that a gateway acknowledged wait in {}", journal.display());
+                format!("records that a gateway acknowledged are only in {}", journal.display());
             return Err(Error::data(format!(
                 "can't write to the archive {}: {waits}",
                 root.display()
@@ -199,13 +198,13 @@ mod tests {
         assert_eq!(kind(WriterLock::exclusive(&root, "generate")), Some(ErrorKind::Connect));
         drop(second);
         assert_eq!(fs::read_dir(&root).unwrap().count(), 0, "nothing is left");
-        // As a process leaves it that was killed.
+        // The file that a killed process leaves.
         fs::write(root.join(layout::LOCK), "a gateway, process 1\n").unwrap();
         drop(WriterLock::exclusive(&root, "generate").unwrap());
     }
 
     #[test]
-    fn an_exclusive_lock_has_never_two_holders() {
+    fn an_exclusive_lock_never_has_two_holders() {
         let folder = tempfile::tempdir().unwrap();
         let (inside, taken) = (std::sync::Mutex::new(()), std::sync::atomic::AtomicU32::new(0));
         std::thread::scope(|scope| {

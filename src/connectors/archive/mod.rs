@@ -3,33 +3,33 @@
 //!
 //! - **A partition** is given by the name of an object, in any folder below the topic: in
 //!   `partition=<p>`, or in the folders of Confluent's partitioners by time or by field. A folder
-//!   `partition=<p>` without objects is an empty partition. An object of another partition in it is
+//!   `partition=<p>` without objects is an empty partition. Objects of other partitions in it are
 //!   ignored.
 //! - **A position** is an offset: line k of an object has the offset of its name + k. Every line is
-//!   a record, also an empty one, and a last one without newline. An object without bytes has none.
-//!   Objects are immutable and appear whole.
-//! - **A writer** only creates objects. [`WriterLock`] separates writers that would create different
-//!   ones. If another object has the name, that is an error.
-//! - **Objects may be packed** by gzip, beside others that are not. They are unpacked in pieces.
+//!   a record, even an empty one, and a last one without newline. An object without bytes has no
+//!   records. Objects are immutable and appear whole.
+//! - **A writer** only creates objects. [`WriterLock`] excludes writers that would create different
+//!   ones. If another object has the name, the write fails.
+//! - **Objects may be packed** by gzip, next to others that are not. They are unpacked in pieces.
 //! - **A commit** of the sink makes one object visible for each worker that has rows, by
 //!   conditional creation at the name of its first offset. Until then its bytes are in `_staged`,
 //!   which readers ignore.
 //! - **Guaranteed**: the same records at the same offsets at every reading. A missing object is an
-//!   error in a replay, and awaited by a follower. Two objects that overlap are an error. So no
+//!   error in a replay; a follower waits for it. Two objects that overlap are an error. So no
 //!   record is skipped or read twice. A partition that is empty when a follower opens it begins at
-//!   offset 0. Files of other names are ignored, counted, and logged once.
+//!   offset
+//! 0. Files of other names are ignored, counted, and logged once.
 //!
-//! A follower detects at once a new object in the folder of the one before. It lists new folders
-//! once a second, and less often where that takes long: listing takes a twentieth of the time at
-//! most.
+//! A follower detects a new object in the folder of the previous one at once. It lists new folders
+//! once a second, and less often if that takes long: at most a twentieth of the time is spent on
+//! listing.
 //!
 //! A record over one megabyte is passed on whole. Of a record over 64 MiB only the first 2 MiB are
 //! kept, because memory is bounded. It is not decoded, but becomes a dead letter, `too large`.
 //!
-//! [`HybridSource`] reads an archive and then the topic it was written from. [`Copier`] writes the
-//! copy of a log, [`ArchiveAppender`] appends single records.
+//! [`HybridSource`] reads an archive and then the topic from which it was written. [`Copier`]
+//! writes the copy of a log. [`ArchiveAppender`] appends single records.
 
-mod ahead;
 mod append;
 mod copy;
 mod finder;
@@ -39,6 +39,7 @@ mod lines;
 mod lock;
 mod objects;
 mod packed;
+mod prefetch;
 mod rows;
 mod sink;
 mod source;
@@ -65,21 +66,48 @@ pub use copy::{Copier, Rotation};
 use finder::Finder;
 pub use hybrid::HybridSource;
 pub use lock::WriterLock;
-use objects::{LeftAlone, Objects};
-use tree::{Tree, Who};
+use objects::{IgnoredFiles, Objects};
+use tree::{Purpose, Tree};
 
 /// A folder or an object store that holds topics.
+///
+/// A stream is written to a topic, one JSON object a line, and read again:
+///
+/// ```
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::connect::{Poll, Source};
+/// use watershed::connectors::archive::Archive;
+/// use watershed::prelude::*;
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let url = folder.path().to_str().unwrap();
+/// let topology = Topology::new("copy", |builder: &StreamsBuilder| {
+///     let pins = builder.stream("pin", Consumed::with(Utf8, Utf8));
+///     pins.to("pin_copy", Produced::columns(["id", "title"]));
+/// });
+/// let log = MemoryLog::default();
+/// log.append(0, Some(b"7"), Some(b"A river"));
+/// let copy = Archive::open(url)?.topic("pin_copy");
+/// let one_worker = Config { workers: 1, ..Config::default() };
+/// Streams::new(topology).source("pin", log).sink("pin_copy", copy.clone()).run(one_worker)?;
+///
+/// let mut partition = Source::open(&copy, 0, None, false)?;
+/// let Poll::Batch(batch) = partition.poll()? else { panic!("one record is archived") };
+/// let value = batch.iter(0).next().and_then(|record| record.value);
+/// assert_eq!(value, Some(&br#"{"id":"7","title":"A river"}"#[..]));
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Archive {
     store: Store,
     url: String,
-    /// The lock that the writers of this process share, as long as there are any.
+    /// The lock that the writers of this process share while there are any.
     lock: Arc<Mutex<Weak<WriterLock>>>,
 }
 
 impl Archive {
-    /// Opens the archive at `url`, a folder (as a path or a `file://` URL) or a prefix of a bucket
-    /// (`s3://bucket/prefix`), which need not exist.
+    /// Opens the archive at `url`: a folder (a path or a `file://` URL) or a prefix of a bucket
+    /// (`s3://bucket/prefix`). It need not exist.
     ///
     /// # Errors
     /// When [`Store::open`] fails.
@@ -92,7 +120,7 @@ impl Archive {
         })
     }
 
-    /// An archive below the prefix of `store`. The prefix is its name for people.
+    /// Returns the archive below the prefix of `store`. The prefix is its name in messages.
     pub fn on(store: Store) -> Self {
         Archive { url: trimmed(&store.name("")), store, lock: Arc::default() }
     }
@@ -108,10 +136,10 @@ impl Archive {
         Ok(taken)
     }
 
-    /// One topic of it, to read or to write.
+    /// Returns a topic of the archive, to be read or written.
     pub fn topic(&self, topic: impl Into<String>) -> ArchiveTopic {
-        let (left_alone, tree) = (LeftAlone::default(), Arc::default());
-        ArchiveTopic { archive: self.clone(), topic: topic.into(), left_alone, tree }
+        let (ignored, tree) = (IgnoredFiles::default(), Arc::default());
+        ArchiveTopic { archive: self.clone(), topic: topic.into(), ignored, tree }
     }
 }
 
@@ -121,25 +149,37 @@ fn trimmed(url: &str) -> String {
 }
 
 /// A topic of an [`Archive`]: a [`Source`](crate::connect::Source) and a
-/// [`Sink`](crate::connect::Sink).
+/// [`Sink`](crate::connect::Sink). [`Archive`] has an example.
 #[derive(Clone)]
 pub struct ArchiveTopic {
     archive: Archive,
     topic: String,
-    left_alone: LeftAlone,
+    ignored: IgnoredFiles,
     tree: Arc<Tree>,
 }
 
 impl ArchiveTopic {
-    /// How many files of other names lay beside the objects when they were last listed.
+    /// Returns the number of files with other names that the last listings found beside the
+    /// objects.
     pub fn left_alone(&self) -> u64 {
-        self.left_alone.all().count
+        self.ignored.all().count
     }
 
-    /// Says what is there instead, if the topic has no object that can be read.
+    /// Describes the content of the topic's folder if it has no object that can be read; otherwise
+    /// `None`.
+    ///
+    /// ```
+    /// use watershed::connectors::archive::Archive;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let url = folder.path().to_str().unwrap();
+    /// let content = Archive::open(url)?.topic("pin").nothing()?;
+    /// assert!(content.is_some_and(|text| text.ends_with("topics/pin is missing or empty")));
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
     ///
     /// # Errors
-    /// When it can't be listed.
+    /// When the folder can't be listed.
     pub fn nothing(&self) -> Result<Option<String>> {
         let below = self.archive.store.below(&self.path()?);
         let mut finder = Finder::new(&self.topic, None);
@@ -174,7 +214,8 @@ impl ArchiveTopic {
         format!("archive {} topic {}", self.archive.url, self.topic)
     }
 
-    /// The topic alone: an archive is known again by its contents, wherever it was moved.
+    /// Returns the identity, which is the topic alone: the contents identify an archive, wherever
+    /// it was moved.
     fn identity(&self) -> Identity {
         Identity::new(format!("archive topic {}", self.topic))
     }
@@ -182,7 +223,7 @@ impl ArchiveTopic {
     fn path(&self) -> Result<String> {
         if ["", ".", ".."].contains(&&*self.topic) || self.topic.contains(['/', '\\', '\0']) {
             return Err(Error::config(format!(
-                "can't find topic {:?} in an archive: it is no name of a folder",
+                "can't find topic {:?} in an archive: it is not the name of a folder",
                 self.topic
             ))
             .hint("Name a topic without slashes."));
@@ -191,9 +232,9 @@ impl ArchiveTopic {
     }
 
     fn partitions(&self) -> Result<Vec<u32>> {
-        let seen =
-            self.tree.look(&self.archive.store.below(&self.path()?), &self.topic, Who::All)?;
-        self.left_alone.set(None, seen.others.clone());
+        let store = self.archive.store.below(&self.path()?);
+        let seen = self.tree.list(&store, &self.topic, Purpose::Partitions)?;
+        self.ignored.set(None, seen.others.clone());
         let mut partitions: Vec<u32> =
             seen.folders.iter().chain(seen.objects.keys()).copied().collect();
         partitions.sort_unstable();
@@ -207,7 +248,7 @@ impl ArchiveTopic {
             store: self.archive.store.clone(),
             folder: layout::partition_path(&self.topic, partition),
             partition,
-            left_alone: self.left_alone.clone(),
+            ignored: self.ignored.clone(),
             topic: self.topic.as_str().into(),
             below: self.archive.store.below(&path),
             tree: self.tree.clone(),

@@ -1,49 +1,57 @@
-//! The objects of one partition: what there is, and their bytes.
+//! The objects of one partition: their list, and their bytes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Cursor, ErrorKind as Io, Read};
 use std::sync::{Arc, Mutex};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::store::Store;
 use crate::sync::lock;
 
 use super::finder::{Finder, Listed, Others};
 use super::layout::{self, OFFSET_DIGITS, ObjectName, digits_of};
-use super::tree::{Tree, Who};
-use super::walk;
+use super::tree::{Purpose, Tree};
+use super::walk::{self, unreadable};
 
-/// Up to how many files are asked for their size, one by one.
-const ASKED: usize = 20_000;
-/// After how many names in a row of objects that were read a listing in the order of names is given
-/// up.
-const READ: u32 = 1000;
+/// The maximal number of files whose size is requested, one by one.
+const MEASURED_FILES: usize = 20_000;
+/// A listing in the order of names is given up after this many names in a row of objects that were
+/// read before.
+const READ_NAMES_MAX: u32 = 1000;
 
-/// Files that can't be read, by partition, as last listed; those outside the folders of partitions
-/// have none.
+/// Files that can't be read, by partition, as last listed. Files outside the folders of partitions
+/// have no partition.
 #[derive(Clone, Default)]
-pub(super) struct LeftAlone(Arc<Mutex<BTreeMap<Option<u32>, (Others, bool)>>>);
+pub(super) struct IgnoredFiles(Arc<Mutex<BTreeMap<Option<u32>, Ignored>>>);
 
-impl LeftAlone {
+#[derive(Default)]
+struct Ignored {
+    files: Others,
+    /// True once a warning was logged.
+    warned: bool,
+}
+
+impl IgnoredFiles {
     pub(super) fn all(&self) -> Others {
         let mut all = Others::default();
-        lock(&self.0).values().for_each(|(others, _)| all.join(others));
+        lock(&self.0).values().for_each(|ignored| all.join(&ignored.files));
         all
     }
 
     pub(super) fn set(&self, partition: Option<u32>, others: Others) {
-        lock(&self.0).entry(partition).or_default().0 = others;
+        lock(&self.0).entry(partition).or_default().files = others;
     }
 
-    /// Warns of what a partition has, or of what lies outside, once.
+    /// Warns once of the ignored files of a partition, or of those outside.
     pub(super) fn warn(&self, partition: Option<u32>, folder: impl FnOnce() -> String) {
         let mut all = lock(&self.0);
-        if let Some((others, said)) =
-            all.get_mut(&partition).filter(|(others, said)| others.count > 0 && !said)
+        if let Some(ignored) =
+            all.get_mut(&partition).filter(|ignored| ignored.files.count > 0 && !ignored.warned)
         {
-            *said = true;
-            tracing::warn!(folder = folder(), files = others.count, such_as = %others, "left files of other names alone");
+            ignored.warned = true;
+            let files = &ignored.files;
+            tracing::warn!(folder = folder(), files = files.count, such_as = %files, "ignored files of other names");
         }
     }
 }
@@ -52,44 +60,45 @@ impl LeftAlone {
 #[derive(Clone)]
 pub(super) struct Objects {
     pub(super) store: Store,
-    /// Where the partition's own folder lies in the store.
+    /// The path of the partition's own folder in the store.
     pub(super) folder: String,
     pub(super) partition: u32,
-    pub(super) left_alone: LeftAlone,
-    /// The topic, what lies below it, and what is known of its folders.
+    pub(super) ignored: IgnoredFiles,
+    /// The topic.
     pub(super) topic: Arc<str>,
+    /// The store below the topic's folder.
     pub(super) below: Store,
     pub(super) tree: Arc<Tree>,
 }
 
 impl Objects {
-    /// The path in the store of an object of ours that begins at `first`.
+    /// Returns the path in the store of a new object that begins at `first`.
     pub(super) fn path(&self, first: u64) -> String {
         format!("{}/{}", self.folder, ObjectName::new(self.partition, first).print(&self.topic))
     }
 
-    /// The partition's name for people.
+    /// Returns the partition's name for messages.
     pub(super) fn name(&self) -> String {
         self.store.name(&self.folder)
     }
 
-    /// The partition's own folder below the topic.
+    /// Returns the path of the partition's own folder below the topic.
     fn own(&self) -> String {
         layout::partition_folder(self.partition)
     }
 
-    /// True if an object lies in the partition's own folder.
+    /// Returns true if an object is in the partition's own folder.
     pub(super) fn is_own(&self, object: &Listed) -> bool {
         object.folder.split('/').next() == Some(&self.own())
     }
 
-    /// The path of an object below the topic.
+    /// Returns the path of an object below the topic.
     pub(super) fn at(&self, object: &Listed) -> String {
         let slash = if object.folder.is_empty() { "" } else { "/" };
         format!("{}{slash}{}", object.folder, object.name(self.partition).print(&self.topic))
     }
 
-    /// The name of an object for people.
+    /// Returns the name of an object for messages.
     pub(super) fn title(&self, object: &Listed) -> String {
         match self.below.remote() {
             Some(remote) => remote.found_name(&self.at(object)),
@@ -97,45 +106,45 @@ impl Objects {
         }
     }
 
-    /// All objects there are, by offset.
+    /// Lists all objects, by offset. A listing that was made for another partition may be used.
     ///
     /// # Errors
     /// When they can't be listed, or two begin at the same offset.
     pub(super) fn list(&self) -> Result<Vec<Listed>> {
-        self.list_all(Who::Opening(self.partition))
+        self.list_all(Purpose::Open(self.partition))
     }
 
-    /// The same, of which nothing was seen before.
+    /// Lists all objects, by offset, from a new listing.
     pub(super) fn list_now(&self) -> Result<Vec<Listed>> {
-        self.list_all(Who::Now(self.partition))
+        self.list_all(Purpose::Refresh(self.partition))
     }
 
-    fn list_all(&self, who: Who) -> Result<Vec<Listed>> {
+    fn list_all(&self, purpose: Purpose) -> Result<Vec<Listed>> {
         let mut listed = self.in_own_folder()?;
-        listed.extend(self.elsewhere(who)?.iter().cloned());
+        listed.extend(self.elsewhere(purpose)?.iter().cloned());
         listed.sort_unstable();
-        self.each_once(&listed)?;
+        self.check_distinct(&listed)?;
         Ok(listed)
     }
 
-    /// The objects in the partition's own folder.
+    /// Lists the objects in the partition's own folder.
     pub(super) fn in_own_folder(&self) -> Result<Vec<Listed>> {
         let mut finder = Finder::new(&self.topic, Some(self.partition));
         walk::below(&self.below, &[self.own()], None, &mut finder, |_| false)?;
-        self.left_alone.set(Some(self.partition), finder.others);
+        self.ignored.set(Some(self.partition), finder.others);
         Ok(finder.objects.into_iter().map(|(_, object)| object).collect())
     }
 
-    /// The objects elsewhere below the topic, as `who` may know them.
-    pub(super) fn elsewhere(&self, who: Who) -> Result<Arc<[Listed]>> {
-        let seen = self.tree.look(&self.below, &self.topic, who)?;
-        self.left_alone.set(None, seen.others.clone());
+    /// Lists the objects elsewhere below the topic, for `purpose`.
+    pub(super) fn elsewhere(&self, purpose: Purpose) -> Result<Arc<[Listed]>> {
+        let seen = self.tree.list(&self.below, &self.topic, purpose)?;
+        self.ignored.set(None, seen.others.clone());
         Ok(seen.objects.get(&self.partition).cloned().unwrap_or_default())
     }
 
-    /// Objects in the partition's own folder of an object store that come after `read`, of which
-    /// the one that begins at `next`, if it is there. Names are listed in their order, which is
-    /// that of offsets only among those of one width: so it is also looked for at its own name in
+    /// Lists the objects after `read` in the partition's own folder of an object store, including
+    /// the one that begins at `next`, if it exists. Names are listed in their order, which is the
+    /// order of offsets only among names of one width. So `next` is also looked up by its name in
     /// each of `widths`.
     pub(super) fn later(
         &self,
@@ -168,8 +177,8 @@ impl Objects {
         Ok(found)
     }
 
-    /// Adds what has a name after `start`; false if that was given up, because it was all read
-    /// before.
+    /// Adds the objects whose names come after `start`. Returns false if that was given up, because
+    /// all of them had been read before.
     fn after(&self, start: &str, last: Option<u64>, found: &mut Vec<Listed>) -> Result<bool> {
         let mut finder = Finder::new(&self.topic, Some(self.partition));
         let (mut read, mut count) = (0, 0);
@@ -182,21 +191,21 @@ impl Objects {
                     .is_some_and(|(_, object)| last.is_some_and(|last| object.first < last));
                 read = if old { read + 1 } else { 0 };
             }
-            read >= READ
+            read >= READ_NAMES_MAX
         })?;
         found.extend(finder.objects.into_iter().map(|(_, object)| object));
-        Ok(read < READ)
+        Ok(read < READ_NAMES_MAX)
     }
 
-    /// Sees to it that of `listed` no two begin at one offset.
-    pub(super) fn each_once(&self, listed: &[Listed]) -> Result<()> {
+    /// Fails if two of `listed` begin at one offset.
+    pub(super) fn check_distinct(&self, listed: &[Listed]) -> Result<()> {
         match listed.windows(2).find(|pair| pair[0].first == pair[1].first) {
             Some(pair) => Err(self.twice(pair[0].first, &pair[0], &pair[1])),
             None => Ok(()),
         }
     }
 
-    /// The error that two objects hold one offset.
+    /// Returns the error that two objects hold one offset.
     pub(super) fn twice(&self, offset: u64, one: &Listed, other: &Listed) -> Error {
         let (one, other) = (self.title(one), self.title(other));
         Error::data(format!(
@@ -206,24 +215,24 @@ impl Objects {
         .hint("Keep one of the two: an archive holds every record once.")
     }
 
-    /// The bytes of `listed` together. Beyond 20,000 files the sizes of some, evenly spread, stand
-    /// for all.
+    /// Returns the total size of `listed` in bytes. Beyond 20,000 files it is estimated from a
+    /// sample of them.
     pub(super) fn bytes<'a>(&self, listed: impl ExactSizeIterator<Item = &'a Listed>) -> u64 {
         let all = listed.len();
-        let sizes = listed.step_by(all / ASKED + 1).map(|object| self.size(object));
+        let sizes = listed.step_by(all / MEASURED_FILES + 1).map(|object| self.size(object));
         let (count, bytes) = sizes
             .fold((0u64, 0u64), |(count, bytes), size| (count + 1, bytes.saturating_add(size)));
         (u128::from(bytes) * all as u128 / u128::from(count.max(1))) as u64
     }
 
-    /// The size of an object; 0 if it can't be told.
+    /// Returns the size of an object in bytes; 0 if it is unknown.
     pub(super) fn size(&self, object: &Listed) -> u64 {
         let size = || Some(fs::metadata(self.below.folder()?.join(self.at(object))).ok()?.len());
         object.size.or_else(size).unwrap_or(0)
     }
 
-    /// The bytes of an object, packed ones as they are; `None` if there is none. An object store
-    /// gives it whole.
+    /// Opens an object for reading; packed bytes are returned packed. `None` if it does not exist.
+    /// An object store returns it whole.
     pub(super) fn open(&self, object: &Listed) -> Result<Option<Box<dyn Read + Send>>> {
         let path = self.at(object);
         if let Some(remote) = self.below.remote() {
@@ -241,8 +250,8 @@ impl Objects {
         }
     }
 
-    /// Places where the object that begins at `next` may be expected: where writers of ours put it,
-    /// and beside the one before.
+    /// Returns the names at which the object that begins at `next` is expected: the name that a
+    /// writer of this library gives it, and the one in the folder of the object `before` it.
     pub(super) fn expected(&self, next: u64, before: Option<&Listed>) -> Vec<Listed> {
         let own = (Arc::from(self.own()), OFFSET_DIGITS);
         let beside = before
@@ -263,16 +272,9 @@ impl Objects {
     }
 
     pub(super) fn warn(&self) {
-        self.left_alone.warn(Some(self.partition), || self.name());
-        self.left_alone.warn(None, || {
+        self.ignored.warn(Some(self.partition), || self.name());
+        self.ignored.warn(None, || {
             self.store.name(self.folder.rsplit_once('/').map_or("", |(topic, _)| topic))
         });
-    }
-}
-
-pub(super) fn unreadable(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::Connect => error.hint("Check that it is there and may be read by this user."),
-        _ => error,
     }
 }

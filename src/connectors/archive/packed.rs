@@ -1,4 +1,4 @@
-//! Objects that are packed by gzip, unpacked piece by piece as they are read.
+//! Objects that are packed by gzip, unpacked in pieces while they are read.
 
 use std::io::{BufReader, Error as IoError, ErrorKind as Io, Read};
 
@@ -6,11 +6,11 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::error::Error;
 
-/// The bytes of a packed object, which may have been packed in several members.
+/// The bytes of a packed object, which may consist of several gzip members.
 pub(super) struct Unpacked {
     bytes: MultiGzDecoder<BufReader<Box<dyn Read + Send>>>,
     name: String,
-    /// True once it was found to be damaged: then it has no more bytes, nor an end.
+    /// True once damage was found. Then every read fails, so that the object does not seem to end.
     damaged: bool,
 }
 
@@ -21,7 +21,7 @@ impl Unpacked {
 
     fn error(&self) -> Error {
         Error::data(format!("can't unpack {}: it is damaged", self.name))
-            .hint("Bring back what was there: objects of an archive are immutable.")
+            .hint("Restore the original: objects of an archive are immutable.")
     }
 }
 

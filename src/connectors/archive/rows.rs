@@ -1,4 +1,4 @@
-//! Rows as lines of JSON: one object each, the columns its fields.
+//! Rows as lines of JSON: one object for each row, whose fields are the columns.
 
 use std::mem;
 use std::sync::Arc;
@@ -23,7 +23,8 @@ pub(super) struct Lines {
 /// One worker's partition.
 pub(super) struct Encoder {
     schema: Arc<Schema>,
-    /// The generation of the run: an older run never writes over an object of its successor.
+    /// The generation of the run. It is part of the name, so that an older run never replaces an
+    /// object of its successor.
     generation: u64,
     partition: u32,
     /// The number of parts so far.
@@ -42,9 +43,9 @@ impl Encoder {
 impl Writer for Encoder {
     fn insert(&mut self, _slot: u32, row: &dyn Row) -> Result<()> {
         let columns = &self.schema.columns;
-        if let Err(trouble) = write_object(columns, columns.len(), row, &mut self.lines) {
+        if let Err(problem) = write_object(columns, columns.len(), row, &mut self.lines) {
             return Err(Error::data(format!(
-                "can't write a row of {} as JSON: {trouble}",
+                "can't write a row of {} as JSON: {problem}",
                 self.schema.topic
             )));
         }

@@ -1,4 +1,4 @@
-//! Writing: each commit stages one object for each worker that has rows, and then makes it visible
+//! The sink: each commit stages one object for each worker that has rows, and then makes it visible
 //! at its final name.
 
 use std::any::Any;
@@ -45,12 +45,12 @@ impl Sink for ArchiveTopic {
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let lock = self.archive.lock("an application")?;
         self.claim(schema, context)?;
-        Ok(Box::new(Objects {
+        Ok(Box::new(ArchiveCommitter {
             topic: self.clone(),
             path: self.path()?,
             generation: context.generation,
             ends: BTreeMap::new(),
-            tidy: false,
+            is_clean: false,
             _lock: lock,
         }))
     }
@@ -87,7 +87,7 @@ fn put_all(store: &Store, path: &str, files: &[PartFile]) -> Result<()> {
 }
 
 impl ArchiveTopic {
-    /// Makes the topic this application's own, for good: a file `_writer` holds its name.
+    /// Makes this application the owner of the topic for ever: the file `_writer` holds its name.
     fn claim(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         let file = layout::writer_path(&self.path()?);
         if self.claimed(schema, context)? {
@@ -99,11 +99,11 @@ impl ArchiveTopic {
         Ok(())
     }
 
-    /// Returns true if the topic is this application's own already; an error if it can't become so.
+    /// Returns true if this application owns the topic already. Fails if it can't become the owner.
     fn claimed(&self, schema: &Schema, context: &SinkContext) -> Result<bool> {
         if schema.mode == Mode::Snapshot {
             return Err(Error::config(format!(
-                "can't keep the table {} in {}: an archive holds every row that ever came",
+                "can't keep the table {} in {}: an archive holds every row that was ever written",
                 schema.topic,
                 self.name()
             ))
@@ -127,29 +127,30 @@ impl ArchiveTopic {
 
     fn refused(&self, why: &str) -> Error {
         Error::data(format!("can't write to {}: {why}", self.name()))
-            .hint("Write to another topic, or go on with the state that belongs to this one.")
+            .hint("Write to another topic, or continue with the state that belongs to this one.")
     }
 }
 
 /// Names the objects of all partitions and makes them visible.
-struct Objects {
+struct ArchiveCommitter {
     topic: ArchiveTopic,
     path: String,
     generation: u64,
-    /// Offsets after the last record of each partition, staged ones too; those of earlier runs are
-    /// read when they are needed.
+    /// The end of each partition, with staged records. The ends after earlier runs are read when
+    /// they are needed.
     ends: BTreeMap<u32, u64>,
-    /// True once nothing of earlier runs is left in `_staged`.
-    tidy: bool,
+    /// True once `_staged` has no files of earlier runs.
+    is_clean: bool,
     _lock: Arc<WriterLock>,
 }
 
-impl Objects {
+impl ArchiveCommitter {
     fn staged(&self, name: &str) -> String {
         format!("{}/{name}", layout::staged_path(&self.path))
     }
 
-    /// Returns the end of a partition. Earlier commits are visible by now, so nothing is missing.
+    /// Returns the end of a partition. Earlier commits are visible by now, so the listing is
+    /// complete.
     fn end(&self, partition: u32) -> Result<u64> {
         if let Some(end) = self.ends.get(&partition) {
             return Ok(*end);
@@ -158,14 +159,14 @@ impl Objects {
     }
 }
 
-impl Committer for Objects {
+impl Committer for ArchiveCommitter {
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
         let rows = found.rows;
         let ends = self.topic.partitions()?.into_iter().map(|partition| self.end(partition));
         let held = ends.sum::<Result<u64>>()?;
         if held != rows {
             return Err(Error::data(format!(
-                "{} holds {held} rows, but what was read again makes {rows}",
+                "{} holds {held} rows, but the records that were read again make {rows}",
                 self.topic.name()
             ))
             .hint("Restore the archive, or begin anew with another topic and state."));
@@ -191,17 +192,19 @@ impl Committer for Objects {
 
     fn commit(&mut self, n: u64, content: &serde_json::Value) -> Result<()> {
         let store = &self.topic.archive.store;
-        let wrong = |what: String| {
-            Error::data(format!("can't make commit {n} of {} visible: {what}", self.topic.name()))
-                .hint("Restore the archive, or begin anew with another topic and state.")
+        let wrong = |problem: String| {
+            Error::data(format!(
+                "can't make commit {n} of {} visible: {problem}",
+                self.topic.name()
+            ))
+            .hint("Restore the archive, or begin anew with another topic and state.")
         };
         let content = Vec::<Staged>::deserialize(content)
             .map_err(|e| wrong("its record is damaged".to_string()).because(e))?;
         for object in content {
             let path = self.topic.objects(object.partition)?.path(object.first);
             let staged = self.staged(&object.staged);
-            // Only a commit takes the staged bytes away, and not before they are at their final
-            // name.
+            // Only a commit deletes the staged bytes, after they are at their final name.
             let bytes = store.get(&staged)?;
             let there = match &bytes {
                 Some(bytes) if bytes.len() as u64 == object.bytes => store.ensure(&path, bytes)?,
@@ -226,8 +229,9 @@ impl Committer for Objects {
 
     /// Deletes objects that earlier runs staged and never committed.
     fn maintain(&mut self) -> Result<Option<MaintenanceTask>> {
-        // Before the first stage of this run the last commit of an earlier one may still be needed.
-        if self.tidy || self.ends.is_empty() {
+        // Before the first stage of this run, the last commit of an earlier one may still need its
+        // files.
+        if self.is_clean || self.ends.is_empty() {
             return Ok(None);
         }
         let (store, folder, now) =
@@ -245,7 +249,7 @@ impl Committer for Objects {
     }
 
     fn maintained(&mut self, _result: Box<dyn Any + Send>) -> Result<()> {
-        self.tidy = true;
+        self.is_clean = true;
         Ok(())
     }
 }

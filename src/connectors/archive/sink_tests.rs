@@ -1,4 +1,4 @@
-//! What the archive promises those who write to it.
+//! Promises of the archive to programs that write to it.
 
 use std::sync::Arc;
 
@@ -109,14 +109,14 @@ fn a_new_run_continues_after_the_commit_and_drops_staged_rows() {
         let mut first = open(&topic, 1, 0);
         let one = stage(&mut first, 1, 0, &[1, 2]).unwrap();
         stage(&mut first, 2, 0, &[3]).unwrap();
-        // It stopped between the manifest and the commit.
+        // The first run stops between the manifest and the commit.
         let mut second = open(&topic, 2, 1);
         assert_eq!(rows(&topic, 0), [0; 0]);
         second.committer.maintain_now().unwrap();
         second.committer.commit(1, &one).unwrap();
         let two = stage(&mut second, 2, 0, &[4]).unwrap();
         assert_eq!(two[0]["first"], 2);
-        // The first wakes up and stages again, for a commit that is no longer its own.
+        // The first run wakes up and stages again, for a commit that is no longer its own.
         stage(&mut first, 2, 0, &[5]).unwrap();
         second.committer.maintain_now().unwrap();
         second.committer.commit(2, &two).unwrap();
@@ -161,7 +161,7 @@ fn a_commit_unlike_the_recorded_one_is_refused() {
 }
 
 #[test]
-fn tables_and_the_records_of_others_are_refused_unchanged() {
+fn tables_and_foreign_records_are_refused_unchanged() {
     everywhere(|archive| {
         let refused = |topic: &str, mode, context| {
             Sink::open(&archive.topic(topic), &schema(mode), &context).err().unwrap().kind()
@@ -228,7 +228,7 @@ fn a_row_is_one_line_of_json_with_a_field_for_each_column() {
 }
 
 #[test]
-fn a_value_that_json_can_not_say_is_an_error() {
+fn a_value_without_a_form_in_json_is_an_error() {
     for row in
         [Value::Double(f64::NAN), Value::Doubles(vec![f64::INFINITY]), Value::Timestamp(i64::MAX)]
     {

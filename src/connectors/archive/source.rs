@@ -1,8 +1,9 @@
-//! Reading: objects back to back, in batches of about a megabyte that end where a line ends.
+//! The source: objects one after the other, in batches of about a megabyte that end where a line
+//! ends.
 
 mod next;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::io::Read;
 use std::mem;
 use std::ops::Range;
@@ -13,14 +14,15 @@ use crate::error::{Error, Result};
 use crate::record::{Batch, CUT_VALUE_BYTES, Span, VALUE_MAX_BYTES};
 
 use super::ArchiveTopic;
-use super::ahead::Ahead;
 use super::finder::Listed;
 use super::objects::Objects;
-use next::{LIST_FIRST, all_after};
+use super::prefetch::Prefetch;
+use next::Search;
 
-/// After how many bytes or records a batch is handed over.
-pub(super) const CHUNK: usize = 1 << 20;
-const RECORDS: usize = 4096;
+/// The number of bytes after which a batch is complete.
+pub(super) const CHUNK_BYTES: usize = 1 << 20;
+/// The number of records after which a batch is complete.
+const CHUNK_RECORDS: usize = 4096;
 
 impl Source for ArchiveTopic {
     fn describe(&self) -> String {
@@ -33,12 +35,18 @@ impl Source for ArchiveTopic {
 
     fn partitions(&self) -> Result<Vec<u32>> {
         let partitions = self.partitions()?;
-        self.left_alone.warn(None, || self.name());
+        self.ignored.warn(None, || self.name());
         Ok(partitions)
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
-        Ok(Box::new(Reader::open(self.objects(partition)?, from, follow, CHUNK, VALUE_MAX_BYTES)?))
+        Ok(Box::new(Reader::open(
+            self.objects(partition)?,
+            from,
+            follow,
+            CHUNK_BYTES,
+            VALUE_MAX_BYTES,
+        )?))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -52,49 +60,35 @@ pub(super) struct Reader {
     objects: Objects,
     follow: bool,
     chunk: usize,
-    /// The most bytes of a line that are held, so that an object without line ends can't fill the
-    /// memory.
+    /// The maximal number of bytes of a line that are held, so that an object without line ends
+    /// can't fill the memory.
     limit: usize,
     /// Offset of the next record to read.
     next: u64,
-    /// The objects ahead, as listed.
+    /// The listed objects that are not begun yet.
     listed: VecDeque<Listed>,
-    ahead: Ahead,
-    /// The object begun last.
+    prefetch: Prefetch,
+    /// The object that was begun last.
     begun: Option<Listed>,
-    /// What is left of it.
+    /// Its unread bytes.
     object: Option<Box<dyn Read + Send>>,
-    /// Its size, if it is packed: that is unread as long as its end is.
+    /// Its size if it is packed; it counts as unread until its end is reached.
     packed: Option<u64>,
     /// The beginning of a line whose end is still in `object`.
     rest: Vec<u8>,
-    /// Up to where in `rest` all lines were handed over, if others may follow: then its end is no
-    /// beginning yet.
+    /// The end in `rest` of the lines that were already returned, while further whole lines may
+    /// follow in it. Then the end of `rest` is not yet the beginning of a line.
     lines: Option<usize>,
-    /// How many bytes of that line were read and not held.
+    /// The number of bytes of that line that were read and not held.
     dropped: u64,
-    /// What was read before something stopped the reading, and what stopped it: each is handed over
-    /// once.
+    /// A batch that was read and not returned yet.
     pending: Option<Batch>,
+    /// The error that stopped the reading, to be returned after the batch before it.
     stopped: Option<Error>,
     /// Bytes of the listed objects that are still unread.
     unread: u64,
-    /// Polls in vain since the last listing, and how many of them make the next.
-    vain: u32,
-    patience: u32,
-    /// How often it was waited for what an object store may have next.
-    waited: u32,
-    /// The offset whose absence was reported, and the one that was looked for once more before that
-    /// was an error.
-    reported: Option<u64>,
-    sought: Option<u64>,
-    /// How many digits offsets have in the names that were seen.
-    widths: BTreeSet<u8>,
-    /// Polls in vain since it was looked into other folders.
-    idle: u32,
-    /// How often it is still looked for later names only in an object store's folder, before all is
-    /// listed.
-    all: u32,
+    /// The search for the next object.
+    search: Search,
 }
 
 impl Reader {
@@ -108,8 +102,8 @@ impl Reader {
         let mut listed = objects.list()?;
         let first = listed.first().map_or(0, |object| object.first);
         if from.is_none() && first > 0 && objects.store.folder().is_some() {
-            // A listing may miss what came while it was made, but nothing that came before: now it
-            // has the earliest.
+            // A listing may miss objects that appear during it, but none that existed before. So
+            // the second one has the earliest object.
             listed = objects.list()?;
         }
         let reader = Self::over(objects, listed, from, follow, chunk, limit)?;
@@ -117,7 +111,7 @@ impl Reader {
         Ok(reader)
     }
 
-    /// Reads what was `listed`.
+    /// Reads the `listed` objects.
     pub(super) fn over(
         objects: Objects,
         mut listed: Vec<Listed>,
@@ -129,20 +123,17 @@ impl Reader {
         let from = from.unwrap_or_else(|| listed.first().map_or(0, |object| object.first));
         let held = listed.partition_point(|object| object.first <= from);
         if held == 0 && (from > 0 || !listed.is_empty()) {
-            let what = match listed.first() {
+            let holds = match listed.first() {
                 Some(object) => format!("it begins at {}", object.first),
                 None => "it holds nothing".to_string(),
             };
             return Err(Error::data(format!(
-                "can't read {} from offset {from}: {what}",
+                "can't read {} from offset {from}: {holds}",
                 objects.name()
             ))
-            .hint(
-                "Bring the missing objects back, or start anew from another archive and state.",
-            ));
+            .hint("Restore the missing objects, or begin anew from another archive and state."));
         }
-        let (all, widths) =
-            (all_after(listed.len()), listed.iter().map(|object| object.digits).collect());
+        let search = Search::over(&listed);
         listed.drain(..held.saturating_sub(1));
         let mut reader = Reader {
             follow,
@@ -151,7 +142,7 @@ impl Reader {
             next: listed.first().map_or(from, |object| object.first),
             unread: objects.bytes(listed.iter()),
             listed: listed.into(),
-            ahead: Ahead::default(),
+            prefetch: Prefetch::default(),
             begun: None,
             object: None,
             packed: None,
@@ -160,14 +151,7 @@ impl Reader {
             dropped: 0,
             pending: None,
             stopped: None,
-            vain: 0,
-            patience: LIST_FIRST,
-            waited: 0,
-            reported: None,
-            sought: None,
-            widths,
-            idle: 0,
-            all,
+            search,
             objects,
         };
         reader.skip_to(from)?;
@@ -188,7 +172,7 @@ impl Reader {
                     self.next
                 );
                 return Err(Error::data(message)
-                    .hint("Bring the missing objects back, or start anew with another state."));
+                    .hint("Restore the missing objects, or begin anew with another state."));
             };
             if batch.next > from {
                 self.pending = Some(batch.split_off(from));
@@ -197,12 +181,12 @@ impl Reader {
         Ok(())
     }
 
-    /// Reads on into `batch` until it is large enough, or says why there is no more. Whatever
-    /// happens, no record that was read is lost: from `line` on there is the beginning of one whose
-    /// end is still to come.
+    /// Reads on into `batch` until it is large enough, or returns why no more can be read. No
+    /// record that was read is lost, even after an error: the bytes from `line` on are the
+    /// beginning of a record whose end is not read yet.
     fn fill(&mut self, batch: &mut Batch, line: &mut usize) -> Result<Poll> {
         while batch.records.is_empty()
-            || (batch.bytes.len() < self.chunk && batch.records.len() < RECORDS)
+            || (batch.bytes.len() < self.chunk && batch.records.len() < CHUNK_RECORDS)
         {
             if self.object.is_none() {
                 self.object = self.advance(batch.next)?;
@@ -211,8 +195,7 @@ impl Reader {
                 return Ok(if self.follow { Poll::Idle } else { Poll::End });
             };
             let from = batch.bytes.len();
-            // A line that is longer than all the room: read as much again, until that shows that it
-            // is too long.
+            // If a line fills the whole batch, read as much again, until it ends or is too long.
             let more = if self.dropped > 0 {
                 self.chunk
             } else {
@@ -225,12 +208,12 @@ impl Reader {
                 self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
             }
             if let Some(first) = memchr::memchr(b'\n', &batch.bytes[from..]) {
-                // Lines of one topic are about as long.
+                // Lines of one topic have similar lengths.
                 let lines = (batch.bytes.len() - from) / (first + 1);
-                batch.records.reserve(lines.min(RECORDS - batch.records.len()));
+                batch.records.reserve(lines.min(CHUNK_RECORDS - batch.records.len()));
             }
             for end in memchr::memchr_iter(b'\n', &batch.bytes[from..]) {
-                if batch.records.len() == RECORDS {
+                if batch.records.len() == CHUNK_RECORDS {
                     self.lines = Some(0);
                     break;
                 }
@@ -247,14 +230,14 @@ impl Reader {
                 batch.bytes.truncate(*line + beginning);
                 batch.bytes.shrink_to(*line + beginning + self.chunk);
             }
-            let name = || format!("can't read on in {}", self.objects.name());
+            let name = || format!("can't continue to read {}", self.objects.name());
             let ended = read
                 .map_err(|e| e.downcast().unwrap_or_else(|e| Error::connect(name()).because(e)))?
                 < want;
             if ended {
                 let end = batch.bytes.len();
                 if self.lines.is_some() {
-                    // The next bytes are of another object: they must not join its last line.
+                    // The next bytes belong to another object: they must not join its last line.
                     batch.bytes.extend((batch.bytes[end - 1] != b'\n').then_some(b'\n'));
                 } else if *line < end {
                     batch.records.push(span(
@@ -273,7 +256,7 @@ impl Reader {
         Ok(Poll::Idle)
     }
 
-    /// Of lines that were read and are too many for one batch, the next ones.
+    /// Returns the next of the lines that were read and were too many for one batch.
     fn lines(&mut self) -> Option<Batch> {
         let from = self.lines?;
         let mut batch = Batch {
@@ -283,7 +266,7 @@ impl Reader {
             ..Batch::default()
         };
         let (lines, mut line) = (&self.rest[from..], 0);
-        for end in memchr::memchr_iter(b'\n', lines).take(RECORDS) {
+        for end in memchr::memchr_iter(b'\n', lines).take(CHUNK_RECORDS) {
             batch.records.push(span(batch.next, line..end, 0, self.limit));
             batch.next += 1;
             line = end + 1;
@@ -291,7 +274,7 @@ impl Reader {
         batch.bytes = lines[..line].to_vec();
         self.next = batch.next;
         self.lines = Some(from + line);
-        if batch.records.len() < RECORDS {
+        if batch.records.len() < CHUNK_RECORDS {
             self.rest.drain(..from + line);
             self.lines = None;
         }
@@ -299,8 +282,8 @@ impl Reader {
     }
 }
 
-/// The record that is a line, of which `dropped` bytes before its end are not there. Only its
-/// length decides what is kept of it, not how it was read: at each reading it is the same.
+/// Returns the record of a line from which `dropped` bytes before its end are missing. Only its
+/// length decides how much of it is kept, so every reading returns the same record.
 fn span(offset: u64, line: Range<usize>, dropped: u64, limit: usize) -> Span {
     let length = line.len() as u64 + dropped;
     let cut = (length > limit as u64).then_some(length);
@@ -341,8 +324,8 @@ impl Partition for Reader {
         Ok(Poll::Batch(batch))
     }
 
-    fn wait(&mut self, _patience: Duration) -> bool {
-        self.waited = self.waited.wrapping_add(1);
+    fn wait(&mut self, _timeout: Duration) -> bool {
+        self.search.waits = self.search.waits.wrapping_add(1);
         false
     }
 

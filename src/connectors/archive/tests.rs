@@ -5,7 +5,7 @@ use std::{fs, str};
 
 use object_store::memory::InMemory;
 
-use super::source::{CHUNK, Reader};
+use super::source::{CHUNK_BYTES, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
@@ -57,7 +57,7 @@ fn name(first: u64) -> String {
     format!("{TOPIC}+3+{first:010}.json")
 }
 
-/// All records up to the first poll that has none, with the checks that every batch must stand.
+/// Returns all records up to the first poll without any, and checks every batch.
 fn drain(partition: &mut dyn Partition) -> Vec<(u64, String)> {
     let mut all = Vec::new();
     while let Poll::Batch(batch) = partition.poll().unwrap() {
@@ -222,14 +222,19 @@ fn long_records_are_whole_and_oversized_ones_are_cut() {
 fn an_endless_line_takes_bounded_memory() {
     let folder = Folder::with(&[(0, &format!("{}\nb", "x".repeat(20 << 20)))]);
     let mut reader =
-        Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, CHUNK, 4 << 20).unwrap();
+        Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, CHUNK_BYTES, 4 << 20)
+            .unwrap();
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
     assert_eq!(
         (batch.iter(0).next().unwrap().value.unwrap().len(), batch.records[0].cut),
         (CUT_VALUE_BYTES, Some(20 << 20))
     );
     assert_eq!(drain(&mut reader), numbered(1, &["b"]));
-    assert!(batch.bytes.capacity() <= CUT_VALUE_BYTES + 2 * CHUNK, "{}", batch.bytes.capacity());
+    assert!(
+        batch.bytes.capacity() <= CUT_VALUE_BYTES + 2 * CHUNK_BYTES,
+        "{}",
+        batch.bytes.capacity()
+    );
 }
 
 #[test]
@@ -251,7 +256,7 @@ fn a_gap_stops_a_replay_and_names_its_ends() {
 }
 
 #[test]
-fn an_object_that_came_while_it_was_listed_is_no_gap() {
+fn an_object_that_appears_while_listing_is_no_gap() {
     let folder = Folder::with(&[(0, "a\n"), (3, "d\n")]);
     let mut partition = folder.topic.open(3, None, false).unwrap();
     folder.put(&name(1), "b\nc\n");
@@ -300,7 +305,7 @@ fn a_follower_sees_new_objects_and_waits_at_a_gap() {
     folder.put(&name(5), "f\n");
     folder.put(&name(6), "g\n");
     (0..100).for_each(|_| assert!(matches!(follower.poll(), Ok(Poll::Idle))));
-    // Objects are immutable, so the empty one is read again by no follower but a new one.
+    // Objects are immutable, so only a new follower reads the empty one again.
     folder.put(&name(3), "d\ne\n");
     assert!(matches!(follower.poll(), Ok(Poll::Idle)));
     let mut follower = folder.topic.open(3, Some(3), true).unwrap();
@@ -370,7 +375,7 @@ fn a_chunk_is_about_a_megabyte() {
     let mut partition = folder.topic.open(3, Some(0), false).unwrap();
     while let Poll::Batch(batch) = partition.poll().unwrap() {
         let (length, capacity) = (batch.bytes.len(), batch.bytes.capacity());
-        assert!(length <= CHUNK && capacity <= 2 * CHUNK, "{length} of {capacity}");
+        assert!(length <= CHUNK_BYTES && capacity <= 2 * CHUNK_BYTES, "{length} of {capacity}");
     }
 }
 
@@ -389,7 +394,7 @@ fn a_batch_has_few_records_however_short_they_are() {
     }
     let lines = ["a", "", "b", "c"];
     assert_eq!((next, last), (20_004, lines.map(|text| text.as_bytes().to_vec()).into()));
-    // From anywhere in between the same records are read.
+    // A reader that starts between batches returns the same records.
     let rest = folder.read(8191);
     assert_eq!((rest.len(), &rest[11_809..]), (11_813, &numbered(20_000, &lines)[..]));
 }

@@ -1,4 +1,4 @@
-//! All folders of a topic but those of its partitions, walked for all its partitions at once.
+//! The folders of a topic except those of its partitions, listed for all partitions at once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -11,46 +11,49 @@ use super::finder::{Finder, Listed, Others};
 use super::layout::partition_of;
 use super::walk::{self, Top};
 
-/// For how many files of a folder, or of an object store, all is looked into once less often. It is
-/// asked for about once a second, so looking takes a small part of the time, however many files
-/// there are.
-const FILES: usize = 25_000;
-const KEYS: usize = 500;
+/// The number of files of a folder for which one more request skips the full listing. Requests come
+/// about once a second, so listing takes a small part of the time, however many files there are.
+const FILES_PER_SKIP: usize = 25_000;
+/// The same for the keys of an object store.
+const KEYS_PER_SKIP: usize = 500;
 /// The same for the newest folders of an object store.
-const NEWEST: usize = 1000;
+const NEWEST_KEYS_PER_SKIP: usize = 1000;
 
-/// The folders of a topic, as far as they are known.
+/// The last listing of a topic's folders, shared by its partitions.
 #[derive(Default)]
 pub(super) struct Tree(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    seen: Option<Arc<Seen>>,
-    /// The partitions that were told of it, and those that were opened since all were asked for, if
-    /// they ever were.
-    told: BTreeSet<u32>,
+    seen: Option<Arc<Listing>>,
+    /// The partitions that have received the last listing.
+    informed: BTreeSet<u32>,
+    /// The partitions that were opened since the partitions were listed; `None` if they never
+    /// were.
     opened: Option<BTreeSet<u32>>,
-    /// How often not all is looked into, and not even the newest folders, before they are again.
-    all: usize,
-    newest: usize,
+    /// The number of requests that skip the full listing.
+    full_skips: usize,
+    /// The number of requests that skip even the newest folders.
+    newest_skips: usize,
 }
 
-/// The reason to look: some may be told of what was seen for another one.
+/// The purpose of a listing, which decides if the last one is recent enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Who {
-    /// The partitions there are, are asked for.
-    All,
-    /// A partition is opened: it may be known from when all were asked for, once.
-    Opening(u32),
-    /// A partition is followed.
-    Following(u32),
-    /// The objects of a partition that there are now are needed.
-    Now(u32),
+pub(super) enum Purpose {
+    /// To list the partitions.
+    Partitions,
+    /// To open a partition. Once for each partition, the listing of the partitions is recent
+    /// enough.
+    Open(u32),
+    /// To follow a partition.
+    Follow(u32),
+    /// To find all current objects of a partition.
+    Refresh(u32),
 }
 
-/// The folders and objects that were seen.
+/// A listing: folders and objects below a topic.
 #[derive(Clone, Default)]
-pub(super) struct Seen {
+pub(super) struct Listing {
     /// The partitions with folders of their own.
     pub(super) folders: Vec<u32>,
     /// The objects outside them, by partition and offset.
@@ -59,7 +62,7 @@ pub(super) struct Seen {
     pub(super) others: Others,
 }
 
-impl Seen {
+impl Listing {
     fn add(&mut self, finder: Finder<'_>) {
         let mut found: BTreeMap<u32, Vec<Listed>> = BTreeMap::new();
         for (partition, object) in finder.objects {
@@ -76,73 +79,79 @@ impl Seen {
         self.others.join(&finder.others);
     }
 
-    /// The last folder, by name, that has an object.
+    /// Returns the last folder, by name, that has an object.
     fn last(&self) -> Option<&Arc<str>> {
         self.objects.values().flat_map(|objects| objects.iter()).map(|object| &object.folder).max()
     }
 }
 
 impl Tree {
-    /// Returns the objects that are there, as `who` may know them. Each partition is told once of
-    /// those that were seen for another one, so that many need not look one by one. All folders are
-    /// looked into again, unless that was much and done just before.
-    pub(super) fn look(&self, store: &Store, topic: &str, who: Who) -> Result<Arc<Seen>> {
+    /// Returns the folders and objects for `purpose`. Each partition receives once a listing that
+    /// was made for another one, so that many partitions need not list one by one. Otherwise all
+    /// folders are listed again, unless that took long and was done recently.
+    pub(super) fn list(
+        &self,
+        store: &Store,
+        topic: &str,
+        purpose: Purpose,
+    ) -> Result<Arc<Listing>> {
         let mut state = lock(&self.0);
-        let told = match who {
-            Who::Opening(partition) => {
+        let is_shared = match purpose {
+            Purpose::Open(partition) => {
                 state.opened.as_mut().is_some_and(|opened| opened.insert(partition))
             }
-            Who::Following(partition) => !state.told.contains(&partition),
-            Who::All | Who::Now(_) => false,
+            Purpose::Follow(partition) => !state.informed.contains(&partition),
+            Purpose::Partitions | Purpose::Refresh(_) => false,
         };
-        if let (Who::Opening(partition) | Who::Following(partition), Some(seen), true) =
-            (who, state.seen.clone(), told)
+        if let (Purpose::Open(partition) | Purpose::Follow(partition), Some(seen), true) =
+            (purpose, state.seen.clone(), is_shared)
         {
-            state.told.insert(partition);
+            state.informed.insert(partition);
             return Ok(seen);
         }
         let mut finder = Finder::new(topic, None);
         let Top { partitions, folders } = walk::top(store, &mut finder)?;
-        let rests = state.all > 0 && !matches!(who, Who::Now(_)) && !folders.is_empty();
+        let rests =
+            state.full_skips > 0 && !matches!(purpose, Purpose::Refresh(_)) && !folders.is_empty();
         let seen = match state.seen.clone().filter(|_| rests) {
             Some(before) => {
-                state.all -= 1;
+                state.full_skips -= 1;
                 let last = before.last().filter(|_| store.remote().is_some());
-                if let Some(last) = last.filter(|_| state.newest == 0) {
+                if let Some(last) = last.filter(|_| state.newest_skips == 0) {
                     newest(store, last, &mut finder)?;
-                    state.newest = finder.files() / NEWEST;
+                    state.newest_skips = finder.files() / NEWEST_KEYS_PER_SKIP;
                 } else {
-                    state.newest = state.newest.saturating_sub(1);
+                    state.newest_skips = state.newest_skips.saturating_sub(1);
                 }
                 // Unreadable files were counted when the whole tree was walked.
                 finder.others = Others::default();
-                let mut seen = Seen { folders: partitions, ..Seen::clone(&before) };
+                let mut seen = Listing { folders: partitions, ..Listing::clone(&before) };
                 seen.add(finder);
                 seen
             }
             None => {
                 walk::below(store, &folders, None, &mut finder, |_| false)?;
-                state.all = finder.files() / if store.remote().is_some() { KEYS } else { FILES };
-                let mut seen = Seen { folders: partitions, ..Seen::default() };
+                state.full_skips = finder.files()
+                    / if store.remote().is_some() { KEYS_PER_SKIP } else { FILES_PER_SKIP };
+                let mut seen = Listing { folders: partitions, ..Listing::default() };
                 seen.add(finder);
                 seen
             }
         };
         let seen = Arc::new(seen);
         state.seen = Some(seen.clone());
-        state.told.clear();
-        match who {
-            Who::All => state.opened = Some(BTreeSet::new()),
-            Who::Opening(partition) | Who::Following(partition) | Who::Now(partition) => {
-                let _ = state.told.insert(partition);
+        state.informed.clear();
+        match purpose {
+            Purpose::Partitions => state.opened = Some(BTreeSet::new()),
+            Purpose::Open(partition) | Purpose::Follow(partition) | Purpose::Refresh(partition) => {
+                let _ = state.informed.insert(partition);
             }
         }
         Ok(seen)
     }
 }
 
-/// Looks into the `last` folder and those after it, which are the new ones where folders are named
-/// by time.
+/// Lists the `last` folder and those after it, which are the new ones if folders are named by time.
 fn newest(store: &Store, last: &str, finder: &mut Finder<'_>) -> Result<()> {
     let mut there = false;
     // The folders of partitions are not walked: they may come after those of a field.
@@ -154,7 +163,7 @@ fn newest(store: &Store, last: &str, finder: &mut Finder<'_>) -> Result<()> {
     Ok(())
 }
 
-/// True if an object lies in the folder of a partition.
+/// Returns true if an object is in the folder of a partition.
 fn is_of_partition(object: &Listed) -> bool {
     object.folder.split('/').next().and_then(partition_of).is_some()
 }
@@ -176,7 +185,7 @@ mod tests {
         store.put(&format!("{folder}/t+{partition}+{first}.json"), b"a\n").unwrap();
     }
 
-    fn firsts(seen: &Seen, partition: u32) -> Vec<u64> {
+    fn firsts(seen: &Listing, partition: u32) -> Vec<u64> {
         seen.objects
             .get(&partition)
             .iter()
@@ -188,39 +197,40 @@ mod tests {
     #[test]
     fn objects_found_for_one_partition_reach_the_others_once() {
         let (store, tree) = (topic(), Tree::default());
-        let look = |who| tree.look(&store, "t", who).unwrap();
+        let look = |purpose| tree.list(&store, "t", purpose).unwrap();
         assert!(
-            !Arc::ptr_eq(&look(Who::Opening(0)), &look(Who::Opening(1))),
-            "nobody asked for all of them yet"
+            !Arc::ptr_eq(&look(Purpose::Open(0)), &look(Purpose::Open(1))),
+            "the partitions were not listed yet"
         );
-        let all = look(Who::All);
+        let all = look(Purpose::Partitions);
         assert!(
-            Arc::ptr_eq(&all, &look(Who::Opening(0))) && Arc::ptr_eq(&all, &look(Who::Opening(1)))
+            Arc::ptr_eq(&all, &look(Purpose::Open(0)))
+                && Arc::ptr_eq(&all, &look(Purpose::Open(1)))
         );
         put(&store, "hour=04", 1, 1);
-        let again = look(Who::Opening(0));
+        let again = look(Purpose::Open(0));
         assert!(
-            Arc::ptr_eq(&again, &look(Who::Following(1)))
-                && !Arc::ptr_eq(&again, &look(Who::Opening(1)))
+            Arc::ptr_eq(&again, &look(Purpose::Follow(1)))
+                && !Arc::ptr_eq(&again, &look(Purpose::Open(1)))
         );
         assert_eq!((firsts(&all, 1), firsts(&again, 1)), (vec![0], vec![0, 1]));
     }
 
     #[test]
-    fn the_newest_folders_of_an_object_store_are_seen_each_time() {
+    fn the_newest_folders_of_an_object_store_are_always_listed() {
         let (store, tree) = (topic(), Tree::default());
         put(&store, "partition=2", 2, 0);
-        tree.look(&store, "t", Who::All).unwrap();
-        tree.0.lock().unwrap().all = 1;
+        tree.list(&store, "t", Purpose::Partitions).unwrap();
+        tree.0.lock().unwrap().full_skips = 1;
         for (folder, first) in
             [("hour=03", 1), ("hour=04", 2), ("country=Peru", 3), ("partition=7", 4)]
         {
             put(&store, folder, 0, first);
         }
-        let seen = tree.look(&store, "t", Who::All).unwrap();
-        // A folder of a field is seen when all are looked into.
+        let seen = tree.list(&store, "t", Purpose::Partitions).unwrap();
+        // The folder of a field is found by a full listing.
         assert_eq!((firsts(&seen, 0), &*seen.folders), (vec![0, 1, 2], &[2, 7][..]));
-        let seen = tree.look(&store, "t", Who::All).unwrap();
+        let seen = tree.list(&store, "t", Purpose::Partitions).unwrap();
         assert_eq!(
             (firsts(&seen, 0), firsts(&seen, 1), firsts(&seen, 2)),
             (vec![0, 1, 2, 3], vec![0], vec![])

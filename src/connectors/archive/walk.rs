@@ -1,5 +1,4 @@
-//! Looking below a topic, in a folder or in an object store: what lies there directly, and what
-//! lies in folders, at any depth.
+//! Listing the files of a topic, in a folder or in an object store, at any depth.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -8,12 +7,11 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 
 use super::finder::Finder;
 use super::layout::{is_of_sink, partition_of};
-use super::objects::unreadable;
 
 /// The folders in the folder of a topic.
 #[derive(Default)]
@@ -24,7 +22,7 @@ pub(super) struct Top {
     pub(super) folders: Vec<String>,
 }
 
-/// Looks into the folder of a topic itself; what it finds there goes to `finder`.
+/// Lists the folder of a topic itself, and passes its files to `finder`.
 pub(super) fn top(topic: &Store, finder: &mut Finder<'_>) -> Result<Top> {
     let (mut top, here) = (Top::default(), Arc::from(""));
     let mut folder = |name: String| match partition_of(&name) {
@@ -53,8 +51,8 @@ pub(super) fn top(topic: &Store, finder: &mut Finder<'_>) -> Result<Top> {
     Ok(top)
 }
 
-/// Looks into `folders` of a topic, at any depth, until `finder` has `enough`; `after` may be a
-/// path that objects come after, of which only an object store makes use.
+/// Lists `folders` of a topic, at any depth, until `finder` has `enough`. `after` is a path that
+/// comes before all wanted objects; only an object store makes use of it.
 pub(super) fn below(
     topic: &Store,
     folders: &[String],
@@ -94,14 +92,14 @@ pub(super) fn below(
 /// An entry of a folder.
 enum Entry<'a> {
     Folder(&'a str),
-    /// True for a file, or a link that leads to one or nowhere. A pipe or a device is no object,
-    /// whatever its name: it need not end, nor even begin.
+    /// A file's name, and true for a file or a link that leads to one or nowhere. Pipes and devices
+    /// are not objects, whatever their names: reading them may never end, nor even begin.
     File(&'a str, bool),
 }
 
-/// Passes each entry of a folder to `take`, until that returns false; none, if there is no such
-/// folder. Only names and kinds are read: a call for each of many files would take longer than the
-/// rest.
+/// Passes each entry of a folder to `take` until that returns false; none, if the folder does not
+/// exist. Only names and kinds are read: a system call for each of many files would take longer
+/// than everything else.
 fn each_entry<'f>(
     path: &Path,
     finder: &mut Finder<'f>,
@@ -119,10 +117,10 @@ fn each_entry<'f>(
         let text = name.to_string_lossy();
         let (mut folder, mut file) = (kind.is_dir(), kind.is_file());
         if kind.is_symlink() {
-            // A partition may be a link to another disk. What can't be followed is no reason to
-            // read the rest only.
-            match led(&entry.path()) {
-                Ok(led) => (folder, file) = (led.is_dir(), led.is_file()),
+            // Follow links, because a partition may be a link to another disk. A broken link is an
+            // error: the other files alone would be incomplete.
+            match target(&entry.path()) {
+                Ok(target) => (folder, file) = (target.is_dir(), target.is_file()),
                 Err(_) if text.starts_with('.') || finder.knows(&text).is_some() => file = true,
                 Err(error) => return Err(error),
             }
@@ -138,24 +136,34 @@ fn each_entry<'f>(
     Ok(())
 }
 
-/// The file or folder that a link leads to. One that leads to a folder it lies in has no end.
-fn led(link: &Path) -> Result<fs::Metadata> {
+/// Returns the file or folder that a link leads to. A link to a folder that contains it is an
+/// error, because following it never ends.
+fn target(link: &Path) -> Result<fs::Metadata> {
     let failed = |why: Error| Err(unreadable(why));
-    let led = match fs::metadata(link) {
-        Ok(led) => led,
+    let target = match fs::metadata(link) {
+        Ok(target) => target,
         Err(e) => {
             return failed(Error::connect(format!("can't follow {}", link.display())).because(e));
         }
     };
     let same = |above: &Path| {
         let above = if above.as_os_str() == OsStr::new("") { Path::new(".") } else { above };
-        fs::metadata(above).is_ok_and(|above| (above.dev(), above.ino()) == (led.dev(), led.ino()))
+        fs::metadata(above)
+            .is_ok_and(|above| (above.dev(), above.ino()) == (target.dev(), target.ino()))
     };
-    if led.is_dir() && link.ancestors().skip(1).any(same) {
+    if target.is_dir() && link.ancestors().skip(1).any(same) {
         return failed(Error::connect(format!(
-            "can't follow {}: it leads to a folder that it lies in",
+            "can't follow {}: it leads to a folder that contains it",
             link.display()
         )));
     }
-    Ok(led)
+    Ok(target)
+}
+
+/// Adds the usual way out to the error of a folder or a file that can't be read.
+pub(super) fn unreadable(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::Connect => error.hint("Check that it is there and may be read by this user."),
+        _ => error,
+    }
 }

@@ -4,7 +4,8 @@
 //! segment   magic, number u64, key u64, digest of the previous head u64, digest of these u64;
 //!           then frames
 //! frame     magic, its place in the segment u64, digest of the previous head u64,
-//!           length and digest of its body u64 u64, digest of the head and the segment's number u64;
+//!           length and digest of its body u64 u64, digest of the head and of the
+//!           segment's number u64;
 //!           then the body
 //! ```
 //!
@@ -18,8 +19,8 @@ use bytes::{Buf, BufMut, Bytes};
 use memchr::memmem;
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
 
-/// Bytes of a segment before its first frame.
-pub(in super::super) const SEGMENT_HEAD_BYTES: usize = 40;
+use super::super::layout::SEGMENT_HEAD_BYTES;
+
 const SEGMENT: &[u8; 8] = b"WSjrnl\0\x02";
 const FRAME: &[u8; 8] = b"WSfrm\xf5\xff\x02";
 /// Bytes of a frame before its body.

@@ -8,8 +8,8 @@
 //!
 //! A frame holds the notes of one sync. After the sync an empty frame follows, the seal, which the
 //! next sync makes durable. So every acknowledged frame has a later head, unless the machine
-//! stopped in between. A torn tail is one without a later head: its records were never acknowledged.
-//! It is cut off and kept in a file. Anything else is damage.
+//! stopped in between. A torn tail is one without a later head: its records were never
+//! acknowledged. It is cut off and kept in a file. Anything else is damage.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -21,7 +21,8 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::error::{Error, Result};
 use crate::store::{Store, disk};
 
-use super::frame::{SEGMENT_HEAD_BYTES, Segment, Step, is_of_an_earlier_version};
+use super::super::layout::SEGMENT_HEAD_BYTES;
+use super::frame::{Segment, Step, is_of_an_earlier_version};
 
 /// Size at which a segment is followed by another.
 const SEGMENT_MAX_BYTES: u64 = 16 << 20;

@@ -44,7 +44,6 @@ use super::layout;
 use super::lock::WriterLock;
 
 use command::{Command, Request};
-pub(super) use frame::SEGMENT_HEAD_BYTES;
 use journal::Journal;
 use publish::{Backlog, Published, publish_all};
 use writer::Writer;
@@ -141,7 +140,7 @@ impl ArchiveAppender {
     pub fn open(root: &Path, options: AppendOptions) -> Result<Self> {
         if root.as_os_str().is_empty() {
             return Err(Error::config("can't open an archive: its folder has no name")
-                .hint("For this folder here give a dot."));
+                .hint("Give a dot for the current folder."));
         }
         let failed = |e: std::io::Error| {
             Error::connect(format!("can't open the archive {}", root.display())).because(e)

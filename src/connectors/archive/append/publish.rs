@@ -113,12 +113,12 @@ pub(super) async fn publish_all(
 }
 
 impl Shared {
-    /// Publishes the backlog, one object for each partition, and drops the journal's segments before
-    /// it. Returns true if there was anything to publish.
+    /// Publishes the backlog, one object for each partition, and drops the journal's segments
+    /// before it. Returns true if there was anything to publish.
     ///
     /// # Errors
-    /// Of kind `Data` when the archive was changed by another program. After any other error a later
-    /// attempt may succeed.
+    /// Of kind `Data` when the archive was changed by another program. After any other error a
+    /// later attempt may succeed.
     fn publish(&self) -> Result<bool> {
         // Hold the lock throughout: records are published in order.
         let mut published = lock(&self.published);

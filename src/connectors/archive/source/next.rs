@@ -1,6 +1,7 @@
-//! Finding the next object: in what was listed, at the names it may have, or by looking whether it
-//! came.
+//! The search for the next object: in the listing, by the names that it may have, or by listing
+//! again.
 
+use std::collections::BTreeSet;
 use std::io::Read;
 use std::mem;
 
@@ -9,25 +10,70 @@ use crate::error::{Advice, Error, Result};
 use super::super::finder::Listed;
 use super::super::layout::digits_of;
 use super::super::packed::Unpacked;
-use super::super::tree::Who;
+use super::super::tree::Purpose;
 use super::Reader;
 
-/// After how many polls in vain a follower lists the objects, at first and at most: a listing costs
-/// as much as there are objects.
-pub(super) const LIST_FIRST: u32 = 16;
-const LIST_AT_MOST: u32 = 4096;
-/// After how many waits a follower asks an object store, where each listing is paid for, though it
-/// has only what is new.
-const WAITS: u32 = 50;
-/// After how many looks into a folder of an object store all of it is listed, at least, and for how
-/// many objects one more.
-const ALL: u32 = 10;
-const OBJECTS: usize = 200;
-/// After how many looks into it another width of names is tried.
-const WIDTHS: u32 = 4;
+/// The number of vain polls after which a follower lists a folder, at first and at most. A listing
+/// costs as much as there are objects.
+const LISTING_POLLS_FIRST: u32 = 16;
+const LISTING_POLLS_MAX: u32 = 4096;
+/// The number of waits after which a follower sends a request to an object store, where each
+/// listing costs money, even if it returns only new objects.
+const WAITS_PER_REQUEST: u32 = 50;
+/// The least number of requests for later names after which a folder of an object store is listed
+/// as a whole.
+const REQUESTS_PER_LISTING: u32 = 10;
+/// The number of objects that add one to these requests.
+const OBJECTS_PER_REQUEST: usize = 200;
+/// The number of requests after which one more width of names is tried.
+const REQUESTS_PER_WIDTH: u32 = 4;
+
+/// The state of the search for the next object.
+pub(super) struct Search {
+    /// Vain polls since the last listing of a folder.
+    vain_polls: u32,
+    /// The number of vain polls before the next listing.
+    listing_polls: u32,
+    /// The number of waits since the last object.
+    pub(super) waits: u32,
+    /// The offset whose absence was logged.
+    reported: Option<u64>,
+    /// The offset for which all objects were listed again. If it is still missing, that is an
+    /// error.
+    listed_again: Option<u64>,
+    /// The numbers of digits that offsets have in the names of listed objects.
+    widths: BTreeSet<u8>,
+    /// Vain polls since the last listing of other folders.
+    vain_polls_elsewhere: u32,
+    /// The number of requests for later names before an object store's folder is listed as a whole.
+    requests_left: u32,
+}
+
+impl Search {
+    /// Begins a search after `listed`.
+    pub(super) fn over(listed: &[Listed]) -> Self {
+        Search {
+            vain_polls: 0,
+            listing_polls: LISTING_POLLS_FIRST,
+            waits: 0,
+            reported: None,
+            listed_again: None,
+            widths: listed.iter().map(|object| object.digits).collect(),
+            vain_polls_elsewhere: 0,
+            requests_left: requests_for(listed.len()),
+        }
+    }
+}
+
+/// The objects of a listing.
+struct Found {
+    objects: Vec<Listed>,
+    /// True if these are all objects of the listed folders.
+    all: bool,
+}
 
 impl Reader {
-    /// The object that begins at `next`; `None` if there is none, now or ever.
+    /// Opens the object that begins at `next`; `None` if there is none, now or ever.
     pub(super) fn advance(&mut self, next: u64) -> Result<Option<Box<dyn Read + Send>>> {
         let ahead = self.listed.front().map(|object| object.first);
         match ahead {
@@ -36,35 +82,35 @@ impl Reader {
                 Err(self.objects.twice(first, before.unwrap_or(object), object))
             }
             Some(first) if first == next => {
-                let bytes = self.ahead.open(&self.objects, &self.listed[0], self.listed.iter().skip(1))?;
+                let bytes = self.prefetch.open(&self.objects, &self.listed[0], self.listed.iter().skip(1))?;
                 let bytes = bytes.ok_or_else(|| {
                     Error::data(format!("{} is gone: it was listed", self.objects.title(&self.listed[0])))
-                        .hint("Bring it back, because objects of an archive are immutable, or begin anew.").advise(Advice::BeginAnew)
+                        .hint("Restore it, because objects of an archive are immutable, or begin anew.").advise(Advice::BeginAnew)
                 })?;
                 Ok(self.listed.pop_front().map(|object| self.begin(object, bytes)))
             }
             None if !self.follow => Ok(None),
-            Some(first) if !self.follow => match self.seek(next, first)? {
+            Some(first) if !self.follow => match self.list_again(next, first)? {
                 true => self.advance(next),
                 false => Err(Error::data(format!(
                     "{} lacks the offsets from {next} on: the next object begins at {first}",
                     self.objects.name()
                 ))
                 .hint(format!(
-                    "Bring the missing objects back. If nothing has them any more, move those from {first} on \
+                    "Restore the missing objects. If they are lost for good, move those from {first} on \
                      to another archive, and begin anew with both, as two logs."
                 ))
                 .advise(Advice::BeginAnew)),
             },
-            // The names that the next object may have are known, so looking for it costs the same
-            // however many there are.
+            // The names of the next object are known, so this costs the same however many objects
+            // there are.
             _ if self.objects.store.folder().is_some()
                 && self.begun.as_ref().is_none_or(|begun| begun.first != next)
                 && let Some((object, bytes)) = self.probe(next)? =>
             {
                 Ok(Some(self.begin(object, bytes)))
             }
-            _ => match self.look(next, ahead)? {
+            _ => match self.list_later(next, ahead)? {
                 Some(first) if first <= next => self.advance(next),
                 _ => Ok(None),
             },
@@ -72,7 +118,7 @@ impl Reader {
     }
 
     fn begin(&mut self, object: Listed, bytes: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
-        self.waited = 0;
+        self.search.waits = 0;
         self.packed = object.packed.then(|| self.objects.size(&object));
         let name = || self.objects.title(&object);
         let bytes = if object.packed { Box::new(Unpacked::new(bytes, name())) } else { bytes };
@@ -89,10 +135,10 @@ impl Reader {
         Ok(None)
     }
 
-    /// Lists once more what begins from `next` on and before `first`: a listing may have missed
-    /// what came while it was made. True if that is what follows.
-    fn seek(&mut self, next: u64, first: u64) -> Result<bool> {
-        if self.sought.replace(next) == Some(next) {
+    /// Lists the objects from `next` up to `first` once more, because a listing may miss objects
+    /// that appear during it. Returns true if the next object was found.
+    fn list_again(&mut self, next: u64, first: u64) -> Result<bool> {
+        if self.search.listed_again.replace(next) == Some(next) {
             return Ok(false);
         }
         let mut found = self.objects.list_now()?;
@@ -103,34 +149,34 @@ impl Reader {
         Ok(there)
     }
 
-    /// Looks, more and more seldom, whether later objects come instead of the one that begins at
-    /// `next`, or whether that comes somewhere else; returns where the first of them begins, if it
-    /// has looked.
-    fn look(&mut self, next: u64, ahead: Option<u64>) -> Result<Option<u64>> {
+    /// Lists again, less and less often, to find the object that begins at `next` in another
+    /// folder, or later objects. Returns the first offset of the listed objects, if anything was
+    /// listed.
+    fn list_later(&mut self, next: u64, ahead: Option<u64>) -> Result<Option<u64>> {
         if let Some(first) = ahead
-            && self.reported.replace(next) != Some(next)
+            && self.search.reported.replace(next) != Some(next)
         {
             tracing::warn!(
                 folder = self.objects.name(),
                 missing = next,
                 present = first,
-                "wait for a missing object"
+                "waiting for a missing object"
             );
         }
-        let own = self.look_in_own_folder(next)?;
-        let elsewhere = self.look_elsewhere()?;
+        let own = self.list_own_folder(next)?;
+        let elsewhere = self.list_elsewhere()?;
         if own.is_none() && elsewhere.is_none() {
             return Ok(None);
         }
         let mut listed: Vec<Listed> = mem::take(&mut self.listed).into();
         for (is_own, found) in [(true, own), (false, elsewhere)] {
-            let Some((found, all)) = found else { continue };
+            let Some(Found { objects, all }) = found else { continue };
             listed.retain(|object| !all || self.objects.is_own(object) != is_own);
-            listed.extend(found);
+            listed.extend(objects);
         }
         listed.sort_unstable();
         listed.dedup_by(|one, other| one.is(other));
-        self.objects.each_once(&listed)?;
+        self.objects.check_distinct(&listed)?;
         if let Some(begun) = &self.begun {
             let again = |object: &&Listed| object.first == begun.first && !object.is(begun);
             if let Some(other) = listed.iter().find(again) {
@@ -140,51 +186,54 @@ impl Reader {
         } else {
             listed.retain(|object| object.first >= next);
         }
-        self.widths.extend(listed.iter().map(|object| object.digits));
+        self.search.widths.extend(listed.iter().map(|object| object.digits));
         self.unread = self.objects.bytes(listed.iter());
         self.listed = listed.into();
         self.objects.warn();
         Ok(self.listed.front().map(|object| object.first))
     }
 
-    /// Lists the partition's own folder, if it is time to look; says if that is all of it.
-    fn look_in_own_folder(&mut self, next: u64) -> Result<Option<(Vec<Listed>, bool)>> {
+    /// Lists the partition's own folder, if it is time to.
+    fn list_own_folder(&mut self, next: u64) -> Result<Option<Found>> {
         if self.objects.store.folder().is_some() {
-            self.vain += 1;
-            if self.vain < self.patience {
+            self.search.vain_polls += 1;
+            if self.search.vain_polls < self.search.listing_polls {
                 return Ok(None);
             }
-            self.patience = (self.patience * 2).min(LIST_AT_MOST);
-            self.vain = 0;
-        } else if !self.waited.is_multiple_of(WAITS) {
+            self.search.listing_polls = (self.search.listing_polls * 2).min(LISTING_POLLS_MAX);
+            self.search.vain_polls = 0;
+        } else if !self.search.waits.is_multiple_of(WAITS_PER_REQUEST) {
             return Ok(None);
-        } else if self.all > 0 {
-            self.all -= 1;
-            let mut widths = self.widths.clone();
-            if self.all.is_multiple_of(WIDTHS) {
-                // Whoever writes may pad offsets otherwise one day.
-                let (least, turn) = (digits_of(next), (self.all / WIDTHS % 20) as u8);
+        } else if self.search.requests_left > 0 {
+            self.search.requests_left -= 1;
+            let mut widths = self.search.widths.clone();
+            if self.search.requests_left.is_multiple_of(REQUESTS_PER_WIDTH) {
+                // A writer may change the width of offsets one day.
+                let (least, turn) =
+                    (digits_of(next), (self.search.requests_left / REQUESTS_PER_WIDTH % 20) as u8);
                 widths.insert(least + turn % (digits_of(u64::MAX) - least + 1));
             }
-            return Ok(Some((self.objects.later(self.begun.as_ref(), next, &widths)?, false)));
+            let objects = self.objects.later(self.begun.as_ref(), next, &widths)?;
+            return Ok(Some(Found { objects, all: false }));
         }
-        let all = self.objects.in_own_folder()?;
-        self.all = all_after(all.len());
-        Ok(Some((all, true)))
+        let objects = self.objects.in_own_folder()?;
+        self.search.requests_left = requests_for(objects.len());
+        Ok(Some(Found { objects, all: true }))
     }
 
-    /// Lists the objects in other folders, if it is time to look; says if that is all of them.
-    fn look_elsewhere(&mut self) -> Result<Option<(Vec<Listed>, bool)>> {
-        self.idle += 1;
-        if self.idle < WAITS {
+    /// Lists the objects in other folders, if it is time to.
+    fn list_elsewhere(&mut self) -> Result<Option<Found>> {
+        self.search.vain_polls_elsewhere += 1;
+        if self.search.vain_polls_elsewhere < WAITS_PER_REQUEST {
             return Ok(None);
         }
-        self.idle = 0;
-        Ok(Some((self.objects.elsewhere(Who::Following(self.objects.partition))?.to_vec(), true)))
+        self.search.vain_polls_elsewhere = 0;
+        let purpose = Purpose::Follow(self.objects.partition);
+        Ok(Some(Found { objects: self.objects.elsewhere(purpose)?.to_vec(), all: true }))
     }
 }
 
-/// After how many looks all of so many objects is listed again.
-pub(super) fn all_after(objects: usize) -> u32 {
-    ALL.max((objects / OBJECTS) as u32)
+/// Returns the number of requests for later names before `objects` objects are all listed again.
+fn requests_for(objects: usize) -> u32 {
+    REQUESTS_PER_LISTING.max((objects / OBJECTS_PER_REQUEST) as u32)
 }

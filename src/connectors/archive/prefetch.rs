@@ -1,5 +1,5 @@
-//! Objects of an object store, asked for before they are needed: one answer takes as long as
-//! reading thousands of records.
+//! Prefetching of objects from an object store: one response takes as long as reading thousands of
+//! records.
 
 #[cfg(test)]
 mod tests;
@@ -15,22 +15,22 @@ use crate::store::Fetch;
 use super::finder::Listed;
 use super::objects::Objects;
 
-/// How many objects of a partition are asked for at once, and how many bytes they may bring
-/// together.
-const REQUESTS: usize = 32;
-const BYTES: u64 = 8 << 20;
-/// How many bytes one request asks for; a larger object is read in pieces.
-const PIECE: u64 = 2 << 20;
+/// The number of objects of a partition that are requested at once.
+const PREFETCH_REQUESTS: usize = 32;
+/// The number of bytes that they may return together.
+const PREFETCH_BYTES: u64 = 8 << 20;
+/// The size of one request; a larger object is read in pieces.
+const PIECE_BYTES: u64 = 2 << 20;
 
-/// What is under way for one partition.
+/// The running requests of one partition.
 #[derive(Default)]
-pub(super) struct Ahead {
+pub(super) struct Prefetch {
     begun: VecDeque<Pieces>,
 }
 
-impl Ahead {
-    /// The bytes of `object`, `None` if there is none; those of `later` objects are asked for
-    /// meanwhile.
+impl Prefetch {
+    /// Returns a reader of `object`, `None` if it does not exist. Meanwhile `later` objects are
+    /// requested.
     ///
     /// # Errors
     /// When it can't be read.
@@ -53,7 +53,7 @@ impl Ahead {
         let mut bytes: u64 = self.begun.iter().map(|ahead| ahead.object.piece()).sum();
         for object in later.skip_while(|object| last.as_ref().is_some_and(|last| *object <= last)) {
             bytes += object.piece();
-            if self.begun.len() >= REQUESTS || bytes > BYTES {
+            if self.begun.len() >= PREFETCH_REQUESTS || bytes > PREFETCH_BYTES {
                 break;
             }
             self.begun.push_back(Pieces::begin(objects, object));
@@ -68,53 +68,62 @@ impl Listed {
     }
 
     fn piece(&self) -> u64 {
-        self.bytes().min(PIECE)
+        self.bytes().min(PIECE_BYTES)
     }
 }
 
-/// An object, of which one piece is read and the next one under way.
+/// An object of which one piece is read while the next one is requested.
 struct Pieces {
     objects: Objects,
     object: Listed,
-    /// How many of its bytes were asked for, and how many came.
-    asked: u64,
-    came: u64,
-    coming: Option<Fetch>,
+    /// The number of its bytes that were requested.
+    requested: u64,
+    /// The number of its bytes that have arrived.
+    received: u64,
+    running: Option<Fetch>,
     piece: Bytes,
 }
 
 impl Pieces {
     fn begin(objects: &Objects, object: &Listed) -> Self {
         let (objects, object) = (objects.clone(), object.clone());
-        let mut begun =
-            Pieces { objects, object, asked: 0, came: 0, coming: None, piece: Bytes::new() };
-        begun.ask();
+        let mut begun = Pieces {
+            objects,
+            object,
+            requested: 0,
+            received: 0,
+            running: None,
+            piece: Bytes::new(),
+        };
+        begun.request();
         begun
     }
 
-    fn ask(&mut self) {
-        let (from, to) = (self.asked, (self.asked + PIECE).min(self.object.bytes()));
+    fn request(&mut self) {
+        let (from, to) = (self.requested, (self.requested + PIECE_BYTES).min(self.object.bytes()));
         let Some(remote) = self.objects.below.remote().filter(|_| from < to) else { return };
-        // What fits is asked for as a whole, which shows that it is no longer than it was.
+        // Request a small object as a whole: the response shows that it has not grown.
         let range = (to - from < self.object.bytes()).then_some(from..to);
-        self.coming = Some(remote.fetch_found(&self.objects.at(&self.object), range));
-        self.asked = to;
+        self.running = Some(remote.fetch_found(&self.objects.at(&self.object), range));
+        self.requested = to;
     }
 
-    /// Waits for the next piece and asks for the one after it; false if there is no such object.
+    /// Waits for the next piece and requests the one after it; false if the object does not exist.
     fn next(&mut self) -> Result<bool> {
-        let Some(fetch) = self.coming.take() else { return Ok(true) };
+        let Some(fetch) = self.running.take() else { return Ok(true) };
         let Some(piece) = fetch.wait()? else { return Ok(false) };
-        self.came += piece.len() as u64;
-        if self.came != self.asked {
+        self.received += piece.len() as u64;
+        if self.received != self.requested {
             let name = self.objects.title(&self.object);
-            let message =
-                format!("{name} is not what was listed: it had {} bytes", self.object.bytes());
+            let message = format!(
+                "{name} has changed since the listing: it had {} bytes",
+                self.object.bytes()
+            );
             return Err(Error::data(message)
-                .hint("Bring back what was there: objects of an archive are immutable."));
+                .hint("Restore the original: objects of an archive are immutable."));
         }
         self.piece = piece;
-        self.ask();
+        self.request();
         Ok(true)
     }
 }
