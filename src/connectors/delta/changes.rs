@@ -1,4 +1,4 @@
-//! The changes that a writer of a table hands over: a note for the committer, and files.
+//! The changes that a writer of a table passes to the committer: a note, and files.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use super::file::{FileEntry, NewFile};
 use super::index::Place;
 
-/// Bytes of a place in a note: the numbers of its file and of its row, little-endian. A large
+/// The size of a place in a note: the numbers of its file and of its row, little-endian. A large
 /// commit has hundreds of thousands of places, and JSON would take three times as much.
 const PLACE_BYTES: usize = 8;
 
@@ -17,23 +17,23 @@ pub(super) struct Changes {
     pub(super) header: Header,
     /// The places of rows that are deleted.
     pub(super) deleted: Vec<Place>,
-    /// The files that this process has still to store.
+    /// The files that this process still has to store.
     pub(super) unstored: Vec<PartFile>,
 }
 
-/// The changes but for the single rows.
+/// The changes, except the deleted rows.
 #[derive(Serialize, Deserialize)]
 pub(super) struct Header {
     /// Files to add.
     pub(super) files: Vec<FileEntry>,
-    /// Numbers of files that lose all of their rows.
+    /// Numbers of files whose rows are all deleted.
     pub(super) replaced: Vec<u32>,
     /// True if the writer rewrites all of its rows at each change.
     pub(super) rewrites: bool,
 }
 
 impl Changes {
-    /// Makes the part of a writer.
+    /// Encodes the changes of a writer as a part.
     ///
     /// # Errors
     /// When it can't be encoded.
@@ -57,7 +57,7 @@ impl Changes {
         Ok(Part::new(&header, &body)?.with_files(unstored))
     }
 
-    /// Reads the part of a writer, in any process.
+    /// Decodes the part of a writer, in any process.
     ///
     /// # Errors
     /// When it is not the part of a writer of a table.

@@ -1,5 +1,5 @@
-//! From rows to Arrow: each value is appended where it belongs as it is pushed, so a row is never
-//! held in between.
+//! The conversion of rows to Arrow: each value is appended to its column at once, so no row is held
+//! in between.
 
 use std::sync::Arc;
 
@@ -19,7 +19,7 @@ use super::schema;
 pub(super) struct Columns {
     schema: SchemaRef,
     builders: Vec<Builder>,
-    /// The column that the next value of the row belongs to.
+    /// The column of the row's next value.
     next: usize,
     rows: usize,
     bytes: usize,
@@ -42,12 +42,12 @@ impl Columns {
         Columns { schema, builders, next: 0, rows: 0, bytes: 0, misfit: false }
     }
 
-    /// How many rows wait.
+    /// Returns the number of rows that are not encoded yet.
     pub(super) fn rows(&self) -> usize {
         self.rows
     }
 
-    /// How many bytes the values of the waiting rows have.
+    /// Returns the size of their values in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -55,7 +55,7 @@ impl Columns {
     /// Adds a row.
     ///
     /// # Errors
-    /// When its values are not those of the columns.
+    /// When its values do not fit the columns.
     pub(super) fn push(&mut self, row: &dyn Row) -> Result<()> {
         self.next = 0;
         row.put(self);
@@ -70,10 +70,10 @@ impl Columns {
         Ok(())
     }
 
-    /// Takes the waiting rows.
+    /// Takes the rows as a batch.
     ///
     /// # Errors
-    /// When a column without nulls has one.
+    /// When a column that is never null has a null.
     pub(super) fn take(&mut self) -> Result<RecordBatch> {
         (self.rows, self.bytes) = (0, 0);
         let arrays: Vec<ArrayRef> = self.builders.iter_mut().map(Builder::finish).collect();
@@ -86,7 +86,7 @@ impl Columns {
         self.builders.get_mut(self.next - 1)
     }
 
-    /// A null fits every column, whatever type it was pushed as; a value fits only its own.
+    /// Appends a null, which fits every column; a value fits only a column of its type.
     fn other(&mut self, null: bool) {
         match self.builders.get_mut(self.next - 1) {
             Some(builder) if null => builder.null(),
@@ -151,14 +151,14 @@ impl Builder {
         }
     }
 
-    /// Takes the values. The next ones are likely to need as much room.
+    /// Takes the values, and prepares room for as many.
     fn finish(&mut self) -> ArrayRef {
         match self {
             Builder::Long(b) => Arc::new(b.finish()),
             Builder::Double(b) => Arc::new(b.finish()),
             Builder::Boolean(b) => Arc::new(b.finish()),
             Builder::Text(b) => {
-                // With an eighth to spare, or every second batch would outgrow it by a little.
+                // An eighth more, or every second batch would slightly exceed it.
                 let bytes = b.values_slice().len();
                 let next = StringBuilder::with_capacity(b.len(), bytes + bytes / 8);
                 Arc::new(std::mem::replace(b, next).finish())

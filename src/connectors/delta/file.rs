@@ -1,4 +1,4 @@
-//! A Parquet file under construction in memory, and the statistics that Delta's log keeps of it.
+//! A Parquet file that is built in memory, and its statistics for Delta's log.
 
 use arrow_array::RecordBatch;
 use parquet::arrow::ArrowWriter;
@@ -16,21 +16,20 @@ use crate::row::{Column, ColumnType, Row};
 use super::columns::Columns;
 use super::schema;
 
-/// Rows that are encoded at a time.
-const BATCH: usize = 4096;
-/// Bytes of values beyond which rows are encoded, or read, though they are fewer: a column of a
-/// batch has room for 2 GiB.
-pub(super) const BYTES: usize = 16 << 20;
-/// Bytes of a page before compression. Pages of the default size, 1 MiB, outgrow the cache while
-/// they are encoded.
+/// The number of rows that are encoded at a time.
+const BATCH_ROWS: usize = 4096;
+/// The size of values above which fewer rows are encoded or read at a time: a column of a batch has
+/// room for 2 GiB.
+pub(super) const BATCH_BYTES: usize = 16 << 20;
+/// The size of a page before compression. Pages of the default size, 1 MiB, exceed the cache during
+/// their encoding.
 const PAGE_BYTES: usize = 128 << 10;
-/// Bytes of a column's distinct values beyond which they are no longer looked for: a column of few
-/// values has them in less, and one of unique values gives up early, which is a tenth of the time
-/// it takes to write pins.
-const DICTIONARY: usize = 64 << 10;
-/// Longest text, in characters, that is kept as a bound of a column; a longer least value is cut, a
-/// longer greatest one left out.
-const TEXT: usize = 32;
+/// Parquet's limit on a column's dictionary. Columns of few distinct values fit. Columns of unique
+/// values fall back early, which saves a tenth of the time to encode pins.
+const DICTIONARY_BYTES: usize = 64 << 10;
+/// The maximal length of a text in a column's bounds. A longer least value is cut, a longer
+/// greatest value is left out.
+const BOUND_CHARS: usize = 32;
 
 /// A file that is complete but not yet stored.
 pub(super) struct NewFile {
@@ -38,7 +37,7 @@ pub(super) struct NewFile {
     pub(super) bytes: Vec<u8>,
 }
 
-/// A new file as the table's log describes it.
+/// A new file, as the table's log describes it.
 #[derive(Clone, Serialize, Deserialize)]
 pub(super) struct FileEntry {
     /// Its number in this run.
@@ -52,7 +51,7 @@ pub(super) struct FileEntry {
     pub(super) stats: Map<String, Value>,
 }
 
-/// A file that rows are added to.
+/// A file to which rows are added.
 pub(super) struct OpenFile {
     id: u32,
     path: String,
@@ -68,7 +67,7 @@ impl OpenFile {
         let properties = WriterProperties::builder()
             .set_compression(Compression::SNAPPY)
             .set_statistics_enabled(EnabledStatistics::Chunk)
-            .set_dictionary_page_size_limit(DICTIONARY)
+            .set_dictionary_page_size_limit(DICTIONARY_BYTES)
             .set_data_page_size_limit(PAGE_BYTES)
             .set_created_by("watershed".into())
             .build();
@@ -93,12 +92,12 @@ impl OpenFile {
         self.id
     }
 
-    /// How many rows it has.
+    /// Returns the number of rows.
     pub(super) fn rows(&self) -> u32 {
         self.rows
     }
 
-    /// How many bytes it has, without the rows that wait to be encoded.
+    /// Returns its size in bytes, without the rows that are not encoded yet.
     pub(super) fn size(&self) -> usize {
         self.encoded
     }
@@ -107,13 +106,13 @@ impl OpenFile {
     pub(super) fn push(&mut self, row: &dyn Row) -> Result<u32> {
         self.columns.push(row)?;
         self.rows += 1;
-        if self.columns.rows() == BATCH || self.columns.bytes() >= BYTES {
+        if self.columns.rows() == BATCH_ROWS || self.columns.bytes() >= BATCH_BYTES {
             self.encode()?;
         }
         Ok(self.rows - 1)
     }
 
-    /// Adds rows that are columns already.
+    /// Adds rows that are in columns already.
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
         self.rows += u32::try_from(batch.num_rows()).map_err(failed)?;
         self.parquet.write(batch).map_err(failed)?;
@@ -123,7 +122,7 @@ impl OpenFile {
 
     pub(super) fn finish(mut self) -> Result<NewFile> {
         self.encode()?;
-        // The pages are copied into one buffer: it is made once, not grown.
+        // The pages are copied into one buffer; allocate it once.
         let bytes = self.parquet.in_progress_size();
         self.parquet.inner_mut().reserve(bytes);
         let metadata = self.parquet.finish().map_err(failed)?;
@@ -147,10 +146,10 @@ fn failed(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::internal("can't encode rows as Parquet").because(cause)
 }
 
-/// The bounds of each column, as Parquet keeps them; a file of ours is one row group.
+/// Returns the bounds of each column, from Parquet's statistics. A file has one row group.
 ///
-/// Floats have none, because Parquet's pass over NaN, nor have arrays; bounds of times are in
-/// milliseconds, rounded outwards.
+/// Floats have no bounds, because Parquet's ignore NaN, and arrays have none either. Bounds of
+/// timestamps are in milliseconds, rounded outwards.
 fn stats(columns: &[Column], metadata: &ParquetMetaData) -> Map<String, Value> {
     let (mut least, mut greatest, mut nulls) = (Map::new(), Map::new(), Map::new());
     let [group] = metadata.row_groups() else { return Map::new() };
@@ -182,9 +181,11 @@ fn bounds(ty: ColumnType, kept: &Statistics) -> (Option<Value>, Option<Value>) {
         }
         (ColumnType::Text, Statistics::ByteArray(v)) => {
             let text = |bytes| std::str::from_utf8(bytes).ok();
-            let min =
-                v.min_bytes_opt().and_then(text).map(|v| v.chars().take(TEXT).collect::<String>());
-            let max = v.max_bytes_opt().and_then(text).filter(|v| v.chars().count() <= TEXT);
+            let min = v
+                .min_bytes_opt()
+                .and_then(text)
+                .map(|v| v.chars().take(BOUND_CHARS).collect::<String>());
+            let max = v.max_bytes_opt().and_then(text).filter(|v| v.chars().count() <= BOUND_CHARS);
             (min.map(Value::from), max.map(Value::from))
         }
         _ => (None, None),
@@ -195,6 +196,6 @@ fn time(millis: i64) -> Option<Value> {
     let text = chrono::DateTime::from_timestamp_millis(millis)?
         .format("%Y-%m-%dT%H:%M:%S%.3fZ")
         .to_string();
-    // Beyond the year 9999 it would be longer, and unreadable elsewhere.
+    // After the year 9999 the text is longer, and other readers can't parse it.
     (text.len() == 24).then(|| text.into())
 }

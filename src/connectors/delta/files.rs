@@ -1,5 +1,4 @@
-//! The files that a table consists of, with their dead rows, and what a change of them means in the
-//! log.
+//! The files of a table with their dead rows, and the log's actions that change them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -12,7 +11,7 @@ use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
 use super::file::FileEntry;
-use super::index::{Living, Place};
+use super::index::{LiveFile, Place};
 use super::layout::FileNumbers;
 use super::rows::CHANGED;
 use super::vectors;
@@ -21,34 +20,34 @@ use super::vectors;
 pub(super) struct File {
     pub(super) path: String,
     pub(super) size: u64,
-    /// How many rows it has, dead ones too.
+    /// The number of rows, including dead ones.
     pub(super) rows: u32,
     pub(super) dead: RoaringTreemap,
-    /// Where the log says the dead rows are listed.
+    /// The descriptor of its deletion vector in the log.
     pub(super) vector: Option<Value>,
     pub(super) stats: Map<String, Value>,
 }
 
-/// Where the rows of a file went that was compacted: its living rows stand in `file` one after the
-/// other from `first`.
+/// The move of a file's rows by a compaction: its live rows are in `file`, one after the other from
+/// `first` on.
 pub(super) struct Moved {
     pub(super) file: u32,
     pub(super) first: u32,
-    /// Those that were dead by then.
+    /// The rows that were dead before the move.
     pub(super) dead: RoaringTreemap,
-    /// How many rows went.
+    /// The number of moved rows.
     pub(super) rows: u32,
 }
 
 impl Moved {
-    /// Where the row went that had number `row`; `None` if it was dead.
+    /// Returns the new number of the row `row`; `None` if it was dead.
     pub(super) fn row(&self, row: u32) -> Option<u32> {
-        // The dead rows before it did not move with it.
+        // Earlier dead rows were not moved.
         let dead = self.dead.rank(row.into()) as u32;
         (!self.dead.contains(row.into())).then(|| self.first + row - dead)
     }
 
-    /// Goes on to where the rows went from `file`; false if none of them did.
+    /// Combines this move with a later one of `file`; false if no row is left.
     fn follow(&mut self, on: &Moved) -> bool {
         let below =
             |row: u32| row.checked_sub(1).map_or(0, |last| on.dead.rank(last.into()) as u32);
@@ -68,30 +67,31 @@ impl Moved {
     }
 }
 
-/// The files of the table, by their number in this run.
+/// The files of the table, by their numbers in this run.
 #[derive(Default)]
 pub(super) struct Files {
     pub(super) files: BTreeMap<u32, File>,
     ids: HashMap<String, u32>,
-    /// Where rows are that writers know by their old places, for as long as any of a file is left.
+    /// The moves of rows that writers refer to by their old places, while any row of the old file
+    /// is left.
     pub(super) moved: HashMap<u32, Moved>,
-    /// The files of which no writer knows a place: those that were made by compaction.
+    /// The files that compactions made, whose places no writer has.
     merged: HashSet<u32>,
 }
 
 impl File {
-    /// Returns a new file, all of whose rows are living.
+    /// Returns a new file, whose rows are all live.
     pub(super) fn new(entry: FileEntry) -> Self {
         let FileEntry { path, size, rows, stats, .. } = entry;
         File { path, size, rows, dead: RoaringTreemap::new(), vector: None, stats }
     }
 
-    /// How many rows are living.
-    pub(super) fn living(&self) -> u64 {
+    /// Returns the number of live rows.
+    pub(super) fn live_rows(&self) -> u64 {
         u64::from(self.rows) - self.dead.len()
     }
 
-    /// The action that adds it to the table as it is now.
+    /// Returns the action that adds the file in its current state.
     pub(super) fn add(&self, now: i64, data_change: bool) -> Value {
         let mut stats = self.stats.clone();
         stats.insert("numRecords".into(), self.rows.into());
@@ -110,8 +110,8 @@ impl File {
         json!({"add": add})
     }
 
-    /// The action that takes it away. A logical file is path *and* vector: without naming the old
-    /// vector it would stay.
+    /// Returns the action that removes the file. A logical file is a path *and* a vector: without
+    /// the old vector the file would stay.
     pub(super) fn remove(&self, now: i64, data_change: bool) -> Value {
         let mut remove = json!({
             "path": self.path,
@@ -127,13 +127,13 @@ impl File {
         json!({"remove": remove})
     }
 
-    /// Reads the file that `add` says, with its dead rows.
+    /// Reads the file that `add` describes, with its dead rows.
     ///
     /// # Errors
-    /// When it can't be understood.
+    /// When it can't be parsed.
     pub(super) fn read(store: &Store, add: &Value) -> Result<Self> {
         let broken = || {
-            Error::data(format!("can't understand the file {add} of {}", store.name("")))
+            Error::data(format!("can't parse the file {add} of {}", store.name("")))
                 .hint(CHANGED)
                 .advise(Advice::EarlierCommit)
         };
@@ -156,14 +156,14 @@ impl File {
 }
 
 impl Files {
-    /// Living rows of the table.
+    /// Returns the number of live rows of the table.
     pub(super) fn rows(&self) -> u64 {
-        self.files.values().map(File::living).sum()
+        self.files.values().map(File::live_rows).sum()
     }
 
-    /// The files as a recovery reads them.
-    pub(super) fn living(&self) -> Vec<Living> {
-        let living = |(id, f): (&u32, &File)| Living {
+    /// Returns the files as a recovery reads them.
+    pub(super) fn live_files(&self) -> Vec<LiveFile> {
+        let living = |(id, f): (&u32, &File)| LiveFile {
             id: *id,
             path: f.path.clone(),
             rows: f.rows,
@@ -177,7 +177,7 @@ impl Files {
         self.ids.contains_key(path)
     }
 
-    /// The number of the file `path`, if the table consists of it.
+    /// Returns the number of the file `path`, if the table has it.
     pub(super) fn id(&self, path: &str) -> Option<u32> {
         self.ids.get(path).copied()
     }
@@ -195,7 +195,7 @@ impl Files {
         Some(file)
     }
 
-    /// Puts a new file in the place of those whose rows went there.
+    /// Replaces files by a new one, to which `moves` moved their rows.
     pub(super) fn merge(&mut self, id: u32, file: File, moves: Vec<(u32, Moved)>) {
         let moves: HashMap<u32, Moved> =
             moves.into_iter().filter(|(old, _)| self.files.contains_key(old)).collect();
@@ -211,11 +211,10 @@ impl Files {
         self.merged.insert(id);
     }
 
-    /// Does what the log's `actions` say. Files of others are passed over in a table that is
-    /// appended to.
+    /// Applies the log's `actions`. Files of other programs are ignored in a table in append mode.
     ///
     /// # Errors
-    /// When they can't be understood.
+    /// When they can't be parsed.
     pub(super) fn apply(
         &mut self,
         store: &Store,
@@ -248,12 +247,12 @@ impl Files {
         Ok(())
     }
 
-    /// Deletes the row at `place`, wherever it was moved since; returns the file it was in.
+    /// Deletes the row at `place`, wherever it was moved since. Returns the number of its file.
     ///
     /// # Errors
-    /// When it is dead already.
+    /// When the row is dead already.
     pub(super) fn delete(&mut self, place: Place) -> Result<u32> {
-        let twice = || Error::internal(format!("the row at {place:?} was taken away twice"));
+        let twice = || Error::internal(format!("the row at {place:?} was deleted twice"));
         let now = match self.moved.get(&place.file) {
             Some(moved) => Place { file: moved.file, row: moved.row(place.row).ok_or_else(twice)? },
             None => place,
@@ -265,8 +264,8 @@ impl Files {
         if deleted { Ok(now.file) } else { Err(twice()) }
     }
 
-    /// Deletes all rows that file `id` had, wherever they were moved since; returns the file they
-    /// were in.
+    /// Deletes all rows of file `id`, wherever they were moved since. Returns the number of their
+    /// file.
     ///
     /// # Errors
     /// When there is no such file.
@@ -282,8 +281,8 @@ impl Files {
     }
 }
 
-/// The number of the run that wrote the file `path`, if its name is as writers here give it: three
-/// numbers.
+/// Returns the number of the run that wrote the file `path`, if its name has the form that writers
+/// give it: three numbers.
 pub(super) fn generation(path: &str) -> Option<u64> {
     let numbers: Option<Vec<u64>> = path
         .strip_prefix("part-")?

@@ -1,4 +1,4 @@
-//! The place of each key in the table: read once from the living files, when a run recovers.
+//! The place of each key in the table. It is read once from the live files, when a run recovers.
 
 use std::sync::{Arc, Mutex};
 
@@ -16,16 +16,16 @@ use crate::sync::lock;
 use super::rows::{self, Cells};
 use super::vectors;
 
-/// A row's place: the number of a file in this run, and the number of the row in the file.
+/// The place of a row: the number of a file in this run, and the number of the row in the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
     pub(super) file: u32,
     pub(super) row: u32,
 }
 
-/// A file of the table, with enough to read its living rows.
+/// A file of the table with all that is needed to read its live rows.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub(super) struct Living {
+pub(super) struct LiveFile {
     pub(super) id: u32,
     pub(super) path: String,
     pub(super) rows: u32,
@@ -33,22 +33,22 @@ pub(super) struct Living {
     pub(super) dead: RoaringTreemap,
 }
 
-/// The places of all keys, by keyed hash: nobody can make a key that is taken for another.
+/// The places of all keys, by keyed hash, so that nobody can make a key that collides with another.
 pub(super) type Places = Arc<HashMap<u128, Place>>;
 
-/// Makes [`Places`] at the first request. The writers of one process share it, so that the table is
-/// read once; another process makes its own from the same files.
+/// Reads [`Places`] at the first request. The writers of one process share it, so that the table is
+/// read once; another process reads its own from the same files.
 pub(super) struct Index {
     store: Store,
     key: Vec<Column>,
     secret: Secret,
-    files: Vec<Living>,
+    files: Vec<LiveFile>,
     places: Mutex<Option<Places>>,
 }
 
 impl Index {
-    /// Makes the index of `files`: all of those that the table consists of.
-    pub(super) fn new(store: Store, key: &[Column], secret: Secret, files: Vec<Living>) -> Self {
+    /// Returns the index of `files`, which are all files of the table.
+    pub(super) fn new(store: Store, key: &[Column], secret: Secret, files: Vec<LiveFile>) -> Self {
         Index { store, key: key.to_vec(), secret, files, places: Mutex::default() }
     }
 
@@ -60,7 +60,7 @@ impl Index {
     /// Returns the places of all keys.
     ///
     /// # Errors
-    /// When a file can't be read, or a key is there twice.
+    /// When a file can't be read, or a key has two rows.
     pub(super) fn places(&self) -> Result<Places> {
         let mut shared = lock(&self.places);
         if let Some(places) = &*shared {
@@ -96,7 +96,7 @@ impl Index {
                         return Err(Error::data(format!(
                             "the table {table} has a key twice: in {first} and in {second}"
                         ))
-                        .hint("Something else has changed the table. Restore it, or begin anew.")
+                        .hint("Another program has changed the table. Restore it, or begin anew.")
                         .advise(Advice::BeginAnew));
                     }
                 }

@@ -6,14 +6,14 @@ use crate::row::Column;
 
 use super::file::OpenFile;
 
-/// Most bytes of values that a writer keeps in order to rewrite all of its rows at each change:
-/// that takes 10 ms.
+/// The maximal size of the values that a writer keeps to rewrite all of its rows at each change.
+/// That takes 10 ms.
 pub(super) const REWRITE_MAX_BYTES: usize = 4 << 20;
 
-/// Most rows of a file: Parquet makes one row group of as many.
+/// The maximal number of rows of a file. Parquet makes one row group of as many.
 pub(super) const FILE_MAX_ROWS: u32 = 1 << 20;
 
-/// The settings of a table in one run. Nothing in it changes.
+/// The settings of a table, constant in one run.
 pub(super) struct Layout {
     pub(super) schema: Schema,
     pub(super) generation: u64,
@@ -28,27 +28,27 @@ impl Layout {
         &self.schema.columns
     }
 
-    /// Returns true if a file has as many rows or bytes as it should.
+    /// Returns true if a file has reached its maximal number of rows or its target size.
     pub(super) fn full(&self, file: &OpenFile) -> bool {
         file.rows() >= FILE_MAX_ROWS || file.size() >= self.target_file_size
     }
 
-    /// Returns the path of the file that `maker` makes after `made` others: a worker, or the
-    /// committer, whose number follows those of all workers.
+    /// Returns the path of the file that `maker` makes after `made` others. A maker is a worker, or
+    /// the committer, whose number follows those of all workers.
     pub(super) fn path(&self, maker: usize, made: u64) -> String {
         format!("part-{}-{made}-{maker}.parquet", self.generation)
     }
 }
 
-/// The numbers that one maker of files gives to them: its own, then each further one by as many as
-/// there are makers. So no two processes need a counter in common.
+/// The file numbers of one maker of files: its own number, then steps of the number of makers. So
+/// processes need no common counter.
 pub(super) struct FileNumbers {
     next: Option<u32>,
     makers: Option<u32>,
 }
 
 impl FileNumbers {
-    /// Makes the numbers of `maker`: a worker, or the committer, which comes after `workers`.
+    /// Returns the numbers of `maker`: a worker, or the committer, whose number is `workers`.
     pub(super) fn of(maker: usize, workers: usize) -> Self {
         let makers = workers.checked_add(1).and_then(|makers| u32::try_from(makers).ok());
         FileNumbers { next: u32::try_from(maker).ok(), makers }
@@ -57,10 +57,11 @@ impl FileNumbers {
     /// Takes the next number.
     ///
     /// # Errors
-    /// When there is none: after 4 billion files of all makers.
+    /// After 4 billion files of all makers.
     pub(super) fn take(&mut self) -> Result<u32> {
-        let none = || Error::internal("a table of more than 4 billion files in one run");
-        // The greatest number stands for no file.
+        let none =
+            || Error::internal("can't number a file: the table has 4 billion files of this run");
+        // The greatest number means no file.
         let number = self.next.filter(|number| *number < u32::MAX).ok_or_else(none)?;
         self.next = self.makers.and_then(|makers| number.checked_add(makers));
         Ok(number)

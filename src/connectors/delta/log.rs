@@ -1,7 +1,7 @@
-//! The log of a table: the one place where commits are made, each exactly once.
+//! The log of a table, where each commit is made exactly once.
 //!
-//! Only a definite success of a single conditional creation counts. Whatever else comes back, the
-//! log is read again: it says whether the commit is there, because every commit carries its number.
+//! Only a definite success of a single conditional creation counts. After any other outcome the log
+//! is read again: every commit carries its number, so the log shows whether it was made.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,15 +16,15 @@ use crate::error::{Error, Result};
 /// Milliseconds since 1970.
 pub(super) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
 
-/// How often a commit is tried before its outcome is called undecidable.
-pub(super) const TRIES: u32 = 8;
+/// The number of attempts to make a commit before its outcome is reported as unknown.
+pub(super) const COMMIT_ATTEMPTS: u32 = 8;
 
-/// The name of version `version` in the table's folder.
+/// Returns the name of version `version` in the table's folder.
 pub(super) fn at(version: u64) -> String {
     format!("_delta_log/{version:020}.json")
 }
 
-/// The actions of version `version`; `None` if there is no such version.
+/// Returns the actions of version `version`; `None` if there is no such version.
 ///
 /// # Errors
 /// When it can't be read.
@@ -38,25 +38,25 @@ pub(super) fn read(store: &Store, version: u64) -> Result<Option<Vec<Value>>> {
         .map_err(|e| Error::data(format!("can't read {}", store.name(&path))).because(e))
 }
 
-/// The number of the commit that `actions` are of `app`, if they are one.
+/// Returns the number of the commit of `app` that `actions` are, if they are one.
 pub(super) fn commit(actions: &[Value], app: &str) -> Option<u64> {
     actions.iter().find_map(|a| a["txn"]["version"].as_u64().filter(|_| a["txn"]["appId"] == app))
 }
 
-/// Returns true if `actions` are a version that `app` has made.
+/// Returns true if `app` made the version with these `actions`.
 pub(super) fn own(actions: &[Value], app: &str) -> bool {
     manifest(actions).is_some()
         && parameters(actions).is_some_and(|parameters| parameters["queryId"] == app)
 }
 
-/// The number of the manifest that `actions` were written for, if they are a version of ours.
+/// Returns the number of the manifest for which `actions` were written, if this library wrote them.
 pub(super) fn manifest(actions: &[Value]) -> Option<u64> {
     let info = actions.iter().find_map(|a| a.get("commitInfo"))?;
     info["engineInfo"].as_str().filter(|engine| engine.starts_with("watershed/"))?;
     info["operationParameters"]["epochId"].as_str()?.parse().ok()
 }
 
-/// The number of the run that made the version of ours that `actions` are.
+/// Returns the number of the run that made the version with these `actions`.
 pub(super) fn generation(actions: &[Value]) -> Option<u64> {
     parameters(actions)?["generation"].as_str()?.parse().ok()
 }
@@ -80,43 +80,43 @@ fn parameters(actions: &[Value]) -> Option<&Value> {
     actions.iter().find_map(|a| a.get("commitInfo")?.get("operationParameters"))
 }
 
-/// Gives a store that has not answered time to come to itself.
+/// Pauses, so that a store that failed can recover.
 #[expect(
     clippy::disallowed_methods,
-    reason = "there is no event to wait for: the other side says nothing"
+    reason = "there is no event to wait for: the store sends none"
 )]
 fn back_off(attempt: u32) {
     std::thread::sleep(Duration::from_millis(20 << attempt));
 }
 
-/// A table's log as far as it is known.
+/// A table's log, up to the last version that was read or made.
 pub(super) struct Log {
     pub(super) store: Store,
     pub(super) app: String,
     /// The number of this run.
     generation: u64,
     pub(super) now: Clock,
-    /// The last version that is known.
+    /// The last version that was read or made.
     pub(super) version: u64,
     /// The last manifest that is in the table; 0 before the first.
     pub(super) txn: u64,
-    /// True if `version` was read, so that it is visible but perhaps not yet durable.
+    /// True if `version` was read: it is visible, but perhaps not yet durable.
     unsynced: bool,
-    /// True once a newer run is seen to have made a version: then this one makes no more.
+    /// True once a version of a newer run was read. Then this run makes no more versions.
     pub(super) superseded: bool,
 }
 
 impl Log {
-    /// The log of a table whose last version is `version`, of manifest `txn`, for the run of
-    /// `context`.
+    /// Returns the log of a table whose last version is `version`, of manifest `txn`, for the run
+    /// of `context`.
     pub(super) fn at(store: Store, context: &SinkContext, version: u64, txn: u64) -> Self {
         let (app, generation, now) =
             (context.app.clone(), context.generation, context.clock.clone());
         Log { store, app, generation, now, version, txn, unsynced: true, superseded: false }
     }
 
-    /// Creates the table: version 0, of `actions`. It need not be created by this call, but must
-    /// hold the same; `None` if another table is there.
+    /// Creates the table: version 0, of `actions`. Another call may have created the same version.
+    /// Returns `None` if another table exists.
     ///
     /// # Errors
     /// When it can't be created.
@@ -131,12 +131,12 @@ impl Log {
         Ok(put(&log.store, 0, &body)?.then_some(log))
     }
 
-    /// Adds a version of this run that changes nothing. A version that was made for the log as it
-    /// was before can't be created any more, however late it comes. False if something else came
-    /// first.
+    /// Adds a version of this run that changes nothing. A version that another run made for the
+    /// log's previous end can't be created any more, however late it arrives. Returns false if
+    /// another version came first.
     ///
     /// # Errors
-    /// When it can't be decided whether it is there.
+    /// When it is unknown whether the version exists.
     pub(super) fn fence(&mut self) -> Result<bool> {
         let body = self.body(self.txn, "TAKE OVER", None, &[]);
         let there = put(&self.store, self.version + 1, &body)?;
@@ -148,7 +148,7 @@ impl Log {
     /// program.
     ///
     /// # Errors
-    /// The errors of `refuse_external`. When a newer run has taken over. When it can't be decided whether
+    /// The errors of `refuse_external`. When a newer run has taken over. When it is unknown whether
     /// the commit is visible.
     pub(super) fn commit(
         &mut self,
@@ -158,7 +158,7 @@ impl Log {
     ) -> Result<()> {
         let txn = [&[json!({"txn": {"appId": self.app, "version": n}})], actions].concat();
         let mut unknown = None;
-        for attempt in 0..TRIES {
+        for attempt in 0..COMMIT_ATTEMPTS {
             self.refresh(refuse_external)?;
             if self.txn >= n {
                 return self.sync();
@@ -182,7 +182,7 @@ impl Log {
         let error = Error::connect(format!("can't make commit {n} of {}", self.store.name("")));
         Err(match unknown {
             Some(cause) => error.because(cause),
-            None => error.hint("Something else commits to this table all the time."),
+            None => error.hint("Another program keeps committing to this table."),
         })
     }
 
@@ -193,10 +193,10 @@ impl Log {
     }
 
     /// Adds the version `body` that moves rows; false if another version came first. After an error
-    /// it has to be [`resolve`](Log::resolve)d.
+    /// [`resolve`](Log::resolve) has to be called.
     ///
     /// # Errors
-    /// When it can't be decided whether it is made.
+    /// When it is unknown whether the version exists.
     pub(super) fn commit_compaction(&mut self, body: &[u8]) -> Result<bool> {
         if self.superseded {
             return Ok(false);
@@ -216,7 +216,7 @@ impl Log {
                 }
                 None => {
                     let error = Error::connect(format!(
-                        "can't tell whether {} is there",
+                        "can't determine whether {} exists",
                         self.store.name(&path)
                     ));
                     return Err(unknown.map_or(error, |cause| cause));
@@ -227,11 +227,11 @@ impl Log {
         Ok(made)
     }
 
-    /// Decides the version `body`, whose creation got no answer: it is made, or never will be.
-    /// Returns true if it is made.
+    /// Determines whether the version `body` exists, whose creation had an unknown outcome. If not,
+    /// it can never be created any more.
     ///
     /// # Errors
-    /// When that can't be decided either.
+    /// When the outcome can't be determined.
     pub(super) fn resolve(&mut self, body: &[u8]) -> Result<bool> {
         if self.fence()? {
             return Ok(false);
@@ -242,7 +242,7 @@ impl Log {
         Ok(made)
     }
 
-    /// The bytes of a version: a line for the run and manifest it is of, then its actions.
+    /// Returns the bytes of a version: a line for the run and its manifest, then the actions.
     fn body(&self, n: u64, operation: &str, moves: Option<String>, actions: &[Value]) -> Vec<u8> {
         let mut parameters = json!({"queryId": self.app, "epochId": n.to_string(), "generation": self.generation.to_string()});
         if let Some(moves) = moves {
@@ -263,7 +263,7 @@ impl Log {
         body.into_bytes()
     }
 
-    /// Reads the versions after the last known one.
+    /// Reads the versions after the last one.
     fn refresh(&mut self, refuse_external: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         while let Some(actions) = read(&self.store, self.version + 1)? {
             let own = own(&actions, &self.app);
@@ -274,12 +274,11 @@ impl Log {
                 None if own && self.superseded => {}
                 None if own && moves_rows(&actions) => {
                     let message = format!(
-                        "{} was compacted after all, long after the request",
+                        "a compaction of {} was made long after its request",
                         self.store.name("")
                     );
-                    return Err(
-                        Error::connect(message).hint("Start again: what is there is found anew.")
-                    );
+                    return Err(Error::connect(message)
+                        .hint("Start the program again: it reads the table anew."));
                 }
                 None if own => {}
                 None => refuse_external(&actions)?,
@@ -290,7 +289,8 @@ impl Log {
         Ok(())
     }
 
-    /// Makes durable what was only seen: a commit may be visible without having reached the disk.
+    /// Makes the last version durable if it was read: a commit may be visible before it has reached
+    /// the disk.
     pub(super) fn sync(&mut self) -> Result<()> {
         if self.unsynced {
             self.store.confirm(&at(self.version))?;
@@ -300,18 +300,18 @@ impl Log {
     }
 }
 
-/// The error of a run that finds a newer one in the table.
+/// Returns the error of a run that finds a newer one in the table.
 pub(super) fn taken_over(store: &Store) -> Error {
     Error::superseded(format!("a newer run has taken over {}", store.name("")))
-        .hint("This one stops; what it had committed stands.")
+        .hint("This run stops; its commits are kept.")
 }
 
-/// Creates `version` with exactly `body`, whoever is the one that does; false if something else is
-/// there.
+/// Creates `version` with exactly `body`, by this call or an equal one; false if another version
+/// exists.
 fn put(store: &Store, version: u64, body: &[u8]) -> Result<bool> {
     let path = at(version);
     let mut last = None;
-    for attempt in 0..TRIES {
+    for attempt in 0..COMMIT_ATTEMPTS {
         match store.create(&path, body)? {
             Create::Created => return Ok(true),
             Create::Taken => {}

@@ -1,18 +1,17 @@
 //! Delta Lake tables, written directly: Parquet files, deletion vectors and a log, one version a
 //! commit.
 //!
-//! - *What is a partition here?* Nothing: a table is written only. Each worker writes its own
-//!   files.
-//! - *What is a position?* Nothing that is kept: a writer knows the file and row of every row it
-//!   put, and finds them again at a start by reading the key columns of the living files. So the
-//!   table is its own index.
-//! - *What does commit mean?* One version of the log, which carries the number of the commit; if
-//!   the number is in the log, the commit is not made again, however unclear the answer to an
-//!   earlier attempt was.
-//! - *What is guaranteed?* At each version the table is what the topic was at that commit, for
-//!   every reader. Once a table has outgrown being written anew at each commit, it is so for every
-//!   reader that knows deletion vectors. A table that something else has changed is refused, never
-//!   repaired by guessing.
+//! - **Partitions**: none, because a table is only written. Each worker writes its own files.
+//! - **Positions**: none are stored. A writer keeps file and row number of every row that it wrote.
+//!   At a start it finds them again by reading the key columns of the live files, so the table is
+//!   its own index.
+//! - **A commit** is one version of the log, which carries the number of the commit. If the number
+//!   is in the log, the commit is not made again, even if an earlier attempt had an unknown
+//!   outcome.
+//! - **Guaranteed**: at each version the table holds exactly the rows of the topic at that commit,
+//!   for every reader of Delta. Once a table is too large to be rewritten at each commit, its
+//!   readers must support deletion vectors. A table that another program has changed is refused,
+//!   never repaired by guessing.
 
 mod changes;
 mod columns;
@@ -20,13 +19,13 @@ mod committer;
 mod compaction;
 mod file;
 mod files;
-mod fit;
 mod index;
 mod layout;
 mod log;
 mod maintenance;
 mod protocol;
 mod reader;
+mod rebase;
 mod recovery;
 mod retention;
 mod rows;
@@ -34,6 +33,7 @@ mod schema;
 mod sink;
 mod slots;
 mod snapshot;
+mod state;
 mod vectors;
 mod writer;
 

@@ -1,7 +1,7 @@
-//! The features that a table declares: as few as it needs, so that as many as possible can read it.
+//! The features that a table declares: as few as it needs, so that most readers can read it.
 //!
-//! A table begins as every reader knows them. It declares deletion vectors in the version that has
-//! the first one, for good.
+//! A new table needs no features. It declares deletion vectors, for ever, in the version that has
+//! the first one.
 
 use serde_json::{Value, json};
 
@@ -9,17 +9,18 @@ use crate::connect::Schema;
 
 use super::schema;
 
-/// The property of a table that lets writers make vectors.
+/// The property of a table that allows vectors.
 const VECTORS: &str = "delta.enableDeletionVectors";
 
-/// The protocol of a table that has no vectors. A column that is never null is an invariant. Spark
-/// refuses even to read a table that has one and does not say so. Writers of version 2 know
-/// invariants.
+/// Returns the protocol of a table without vectors. A column that is never null is an invariant,
+/// and Spark refuses to read a table that has one without declaring it. Writers of version 2
+/// support invariants.
 pub(super) fn plain() -> Value {
     json!({"minReaderVersion": 1, "minWriterVersion": 2})
 }
 
-/// The protocol of a table that may have vectors. It names all features of the plain one too.
+/// Returns the protocol of a table that may have vectors. It also names all features of the plain
+/// one.
 fn with_vectors() -> Value {
     let (read, write) = (["deletionVectors"], ["appendOnly", "deletionVectors", "invariants"]);
     json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
@@ -46,7 +47,7 @@ pub(super) fn may_have_vectors(protocol: &Value) -> Option<bool> {
     }
 }
 
-/// The `metaData` of a new table.
+/// Returns the `metaData` of a new table.
 pub(super) fn metadata(id: &str, schema: &Schema, now: i64) -> Value {
     json!({
         "id": id,
@@ -59,7 +60,7 @@ pub(super) fn metadata(id: &str, schema: &Schema, now: i64) -> Value {
     })
 }
 
-/// The actions by which a table of this `metadata` declares that it may have vectors.
+/// Returns the actions by which a table of this `metadata` declares that it may have vectors.
 pub(super) fn declaration(mut metadata: Value) -> Vec<Value> {
     metadata["configuration"][VECTORS] = "true".into();
     vec![json!({"protocol": with_vectors()}), json!({"metaData": metadata})]

@@ -1,4 +1,4 @@
-//! Reads a table back: the rows at its last version, or at a commit.
+//! A reader of a table: the rows at its last version, or at a commit.
 
 use crate::connect::Mode;
 use crate::error::{Advice, Error, Result};
@@ -11,6 +11,36 @@ use super::rows::{self, Cells};
 use super::{log, snapshot};
 
 /// A Delta table at a version, for reading.
+///
+/// ```
+/// use watershed::connect::memory::MemoryLog;
+/// use watershed::connectors::delta::{Delta, Table};
+/// use watershed::prelude::*;
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let path = |name: &str| folder.path().join(name).display().to_string();
+/// # let (url, state) = (path("count"), Store::open(&path("state"))?);
+/// let topology = Topology::new("words", |builder: &StreamsBuilder| {
+///     let words = builder.table("word", Consumed::with(Utf8, Utf8));
+///     let count = words.group_by(|_, word| (word.clone(), ())).count();
+///     count.to("count", Produced::columns(["word", "n"]));
+/// });
+/// let log = MemoryLog::default();
+/// log.append(0, Some(b"1"), Some(b"river"));
+/// log.append(0, Some(b"2"), Some(b"river"));
+/// let config = Config { state: Some(state), ..Config::default() };
+/// Streams::new(topology).source("word", log).sink("count", Delta::table(&url)?).run(config)?;
+///
+/// let table = Table::open(&url)?;
+/// let mut rows = Vec::new();
+/// table.for_each(&mut |row| {
+///     rows.push(row.to_vec());
+///     Ok(())
+/// })?;
+/// assert_eq!(rows, [[Value::Text("river".into()), Value::Long(2)]]);
+/// assert_eq!(table.manifest(), Some(1));
+/// # Ok::<(), Error>(())
+/// ```
 pub struct Table {
     store: Store,
     version: u64,
@@ -36,7 +66,7 @@ impl Table {
         Table::at(store, None)
     }
 
-    /// Opens the table at `url` as it was when manifest `n` was the last; `None` if there is no
+    /// Opens the table at `url` as it was when manifest `n` was the last one; `None` if there is no
     /// table.
     ///
     /// # Errors
@@ -48,7 +78,8 @@ impl Table {
     /// Opens the table in `store` as [`as_of`](Table::as_of) does.
     pub(super) fn committed(store: Store, n: u64) -> Result<Option<Table>> {
         let versions = versions(&store)?;
-        // Manifests ascend with versions: find the first version that is of a later one.
+        // The numbers of manifests ascend with versions: find the first version of a later
+        // manifest.
         let (mut low, mut high) = (0, versions.len());
         while low < high {
             let middle = low.midpoint(high);
@@ -65,7 +96,7 @@ impl Table {
                 "the log of {} no longer reaches back to commit {n}",
                 store.name("")
             ))
-            .hint("Ask for a later commit: each stays readable for a week.")),
+            .hint("Read a later commit: each stays readable for a week.")),
         }
     }
 
@@ -84,18 +115,18 @@ impl Table {
         Ok(Table { store, version: table.version, manifest, columns, files })
     }
 
-    /// Its version in Delta's log.
+    /// Returns its version in Delta's log.
     pub fn version(&self) -> u64 {
         self.version
     }
 
-    /// The number of the manifest that this version, or the last before it that had one, was made
-    /// for.
+    /// Returns the number of the manifest for which this version was made, or else the last version
+    /// before it that has a manifest.
     pub fn manifest(&self) -> Option<u64> {
         self.manifest
     }
 
-    /// The columns of a row.
+    /// Returns the columns of a row.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
@@ -103,10 +134,10 @@ impl Table {
     /// Passes every row to `f`, in no particular order.
     ///
     /// # Errors
-    /// When a file can't be read; and what `f` says.
+    /// When a file can't be read. The errors of `f`.
     pub fn for_each(&self, f: &mut dyn FnMut(&[Value]) -> Result<()>) -> Result<()> {
         let mut row = Vec::new();
-        for file in self.files.living() {
+        for file in self.files.live_files() {
             for batch in rows::open(&self.store, &file.path, &self.columns, file.rows, &file.dead)?
             {
                 let batch = batch?;
@@ -122,13 +153,13 @@ impl Table {
     }
 }
 
-/// The versions in the log, ascending.
+/// Returns the versions in the log, ascending.
 fn versions(store: &Store) -> Result<Vec<u64>> {
     let files = store.list("_delta_log")?;
     Ok(files.iter().filter_map(|(name, _)| name.strip_suffix(".json")?.parse().ok()).collect())
 }
 
-/// The manifest of the last of `versions` that has one.
+/// Returns the manifest of the last of `versions` that has one.
 fn manifest(store: &Store, versions: &[u64]) -> Result<Option<u64>> {
     for version in versions.iter().rev() {
         if let Some(n) =

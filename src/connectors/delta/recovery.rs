@@ -1,4 +1,4 @@
-//! One worker's share of a table while its rows are found again.
+//! One worker's part of a table while a run recovers.
 
 use std::sync::Arc;
 
@@ -11,15 +11,15 @@ use super::layout::Layout;
 use super::slots::{RewriteBuffer, Slots, UNPLACED};
 use super::writer::DeltaWriter;
 
-/// Looks up the place of each row in the table by the row's key.
+/// Looks up the place of each row in the table by the key of the row.
 pub(super) struct DeltaRecovery {
     layout: Arc<Layout>,
     worker: usize,
     index: Arc<Index>,
-    /// The index, once a row has been looked up.
+    /// The index, once a row was looked up.
     places: Option<Places>,
     key: RowKey,
-    /// A row that the table lacks is unplaced.
+    /// The places of the rows. A row that the table lacks is unplaced.
     slots: Slots,
     buffer: Option<RewriteBuffer>,
 }
@@ -64,7 +64,7 @@ impl Recovering for DeltaRecovery {
             let message =
                 format!("the table of {topic} lacks {missing} rows that were written to it");
             return Err(Error::data(message).hint(
-                "Something else has changed the table. Restore it, or start again with an empty \
+                "Another program has changed the table. Restore it, or begin anew with an empty \
                  table and a new state.",
             ));
         }

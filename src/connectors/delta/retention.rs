@@ -1,8 +1,8 @@
-//! The end of old versions and of files that were removed.
+//! The deletion of old versions, and of files that were removed from the table.
 //!
-//! One clock decides: the one that runs are given, by which they date what they write into the log.
-//! Delta's library goes by the machine's: its checkpoints leave out the removals that it finds old.
-//! These are read in the log's versions instead.
+//! Only the clock of the runs counts, whose times are in the log. Delta's library uses the
+//! machine's clock: its checkpoints leave out removals that it considers old. So these are read
+//! from the versions of the log.
 
 use std::collections::BTreeSet;
 
@@ -20,11 +20,11 @@ use crate::store::Store;
 
 use super::{log, snapshot, vectors};
 
-/// Deletes versions of the log from before `since`, and those `candidates` that no version from then
-/// on needs. There is a checkpoint of `version`.
+/// Deletes versions of the log from before `since`, and the `candidates` that no later version
+/// needs. A checkpoint of `version` exists.
 ///
 /// # Errors
-/// When something can't be read or deleted.
+/// When a file can't be read or deleted.
 pub(super) fn clean(
     store: &Store,
     version: u64,
@@ -45,7 +45,7 @@ pub(super) fn clean(
         .iter()
         .filter(|(v, name)| *v <= keep && snapshot::at(*v).ends_with(name))
         .map(|(v, _)| *v);
-    // Versions are read from a checkpoint on.
+    // A reader needs the versions after a checkpoint.
     if let Some(from) = checkpoints.max() {
         let old = files.iter().filter(|(v, name)| *v < from && is_log(name));
         delete(store, old.map(|(_, name)| format!("_delta_log/{name}")).collect())?;
@@ -63,20 +63,21 @@ fn is_log(name: &str) -> bool {
     name.ends_with(".json") || (name.ends_with(".parquet") && name[20..].starts_with(".checkpoint"))
 }
 
-/// The index in the ascending `versions` of the first that was made at `since` or after it.
+/// Returns the index in the ascending `versions` of the first one that was made at `since` or
+/// later.
 fn first_since(store: &Store, versions: &[u64], since: i64) -> Result<usize> {
     let (mut low, mut high) = (0, versions.len());
     while low < high {
         let middle = low.midpoint(high);
-        // One that does not tell its time is as old as the next that does.
-        let mut told = None;
+        // A version without a time counts as old as the next one with a time.
+        let mut time_of_next = None;
         for version in &versions[middle..high] {
-            told = log::read(store, *version)?.as_deref().and_then(log::time);
-            if told.is_some() {
+            time_of_next = log::read(store, *version)?.as_deref().and_then(log::time);
+            if time_of_next.is_some() {
                 break;
             }
         }
-        if told.is_some_and(|time| time < since) {
+        if time_of_next.is_some_and(|time| time < since) {
             low = middle + 1;
         } else {
             high = middle;
@@ -85,15 +86,15 @@ fn first_since(store: &Store, versions: &[u64], since: i64) -> Result<usize> {
     Ok(low)
 }
 
-/// The removals that a checkpoint knows.
+/// The removals in a checkpoint.
 struct Removed {
-    /// Files that were removed at a time that counts, and their vectors.
+    /// Files that were removed since the given time, and their vectors.
     names: BTreeSet<String>,
-    /// The time of the oldest removal that it knows: none that came later was left out.
+    /// The time of the oldest removal; the checkpoint left out no later one.
     oldest: Option<i64>,
 }
 
-/// The files that were removed since `since`, as far as the checkpoint of `version` knows them.
+/// Returns the files that were removed since `since`, according to the checkpoint of `version`.
 fn removed(store: &Store, version: u64, since: i64) -> Result<Removed> {
     let name = snapshot::at(version);
     let failed = |what: &str| Error::data(format!("{} has no {what}", store.name(&name)));
@@ -138,8 +139,8 @@ fn removed(store: &Store, version: u64, since: i64) -> Result<Removed> {
     Ok(removed)
 }
 
-/// The files that the `recent` versions have removed before the `oldest` removal that a checkpoint
-/// knows, and their vectors.
+/// Returns the files that the `recent` versions removed before the `oldest` removal of a
+/// checkpoint, and their vectors.
 fn forgotten(store: &Store, recent: &[u64], oldest: Option<i64>) -> Result<BTreeSet<String>> {
     let mut names = BTreeSet::new();
     for version in recent {
@@ -165,7 +166,7 @@ fn forgotten(store: &Store, recent: &[u64], oldest: Option<i64>) -> Result<BTree
     Ok(names)
 }
 
-/// Deletes files that need not be there.
+/// Deletes files, which need not exist.
 fn delete(store: &Store, names: Vec<String>) -> Result<()> {
     let Some(remote) = store.remote() else {
         return names.iter().try_for_each(|name| store.delete(name));

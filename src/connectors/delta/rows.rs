@@ -1,4 +1,4 @@
-//! From Parquet to rows: the living rows of a file, as columns, pushed into whatever takes values.
+//! The conversion of Parquet to rows: the live rows of a file, as columns.
 
 use std::ops::Range;
 
@@ -17,19 +17,19 @@ use crate::row::{Column, ColumnType, Put};
 use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
-use super::file::BYTES;
+use super::file::BATCH_BYTES;
 
-/// The way out where a file of a table is not there any more.
-pub(super) const GONE: &str = "Another program has deleted it, such as a vacuum that takes vectors for orphans. Bring it back, or begin anew \
-                               with an empty table and a new state: all is read again.";
-/// The way out where a table is not what we made of it.
+/// The hint for a missing file of a table.
+pub(super) const GONE: &str = "Another program has deleted it, such as a vacuum that does not know deletion vectors. Restore it, or begin anew \
+                               with an empty table and a new state: everything is read again.";
+/// The hint for a table that another program has changed.
 pub(super) const CHANGED: &str = "Another program has changed the table. Other readers of Delta still \
      read it. To go on, restore it, or begin anew with an empty table and a new state.";
 
-/// Opens a file of `rows` rows for reading those of `columns` that are not `dead`, in order.
+/// Opens a file of `rows` rows, and returns `columns` of the rows that are not `dead`, in order.
 ///
 /// # Errors
-/// When it can't be read or has another number of rows.
+/// When the file can't be read or has another number of rows.
 pub(super) fn open(
     store: &Store,
     path: &str,
@@ -66,9 +66,11 @@ fn reader<T: ChunkReader + 'static>(
     let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(failed)?;
     let found = builder.metadata().file_metadata().num_rows();
     if found != i64::from(rows) {
-        return Err(Error::data(format!("{name} has {found} rows and the table says {rows}"))
-            .hint(CHANGED)
-            .advise(Advice::EarlierCommit));
+        return Err(Error::data(format!(
+            "{name} has {found} rows, and the table's log records {rows}"
+        ))
+        .hint(CHANGED)
+        .advise(Advice::EarlierCommit));
     }
     let mask =
         ProjectionMask::columns(builder.parquet_schema(), columns.iter().map(|c| c.name.as_str()));
@@ -76,7 +78,7 @@ fn reader<T: ChunkReader + 'static>(
         builder.metadata().row_groups().iter().map(|group| group.total_byte_size()).sum();
     let each = usize::try_from(bytes / i64::from(rows.max(1))).unwrap_or(0);
     let mut builder =
-        builder.with_projection(mask).with_batch_size((BYTES / each.max(1)).clamp(1, 8192));
+        builder.with_projection(mask).with_batch_size((BATCH_BYTES / each.max(1)).clamp(1, 8192));
     if !dead.is_empty() {
         builder = builder.with_row_selection(RowSelection::from_consecutive_ranges(
             living(rows, dead),
@@ -86,7 +88,7 @@ fn reader<T: ChunkReader + 'static>(
     builder.build().map_err(failed)
 }
 
-/// The ranges of living rows, ascending.
+/// Returns the ranges of live rows, ascending.
 fn living(rows: u32, dead: &RoaringTreemap) -> impl Iterator<Item = Range<usize>> {
     let mut from = 0;
     let ends = dead.iter().map(|row| row as usize).chain([rows as usize]);
@@ -97,14 +99,14 @@ fn living(rows: u32, dead: &RoaringTreemap) -> impl Iterator<Item = Range<usize>
     })
 }
 
-/// A batch whose columns are known by their types.
+/// A batch whose columns have checked types.
 pub(super) struct Cells(Vec<(ColumnType, ArrayRef)>);
 
 impl Cells {
-    /// Finds `columns` in `batch`, of a file of `table`.
+    /// Finds `columns` in `batch`, which is of a file of `table`.
     ///
     /// # Errors
-    /// When one is absent or of another type.
+    /// When a column is absent or of another type.
     pub(super) fn new(table: &str, columns: &[Column], batch: &RecordBatch) -> Result<Self> {
         let cell = |column: &Column| {
             let array = batch.column_by_name(&column.name).filter(|a| fits(column.ty, a));
@@ -120,7 +122,7 @@ impl Cells {
         Ok(Cells(columns.iter().map(cell).collect::<Result<_>>()?))
     }
 
-    /// Pushes the values of row `row`.
+    /// Passes the values of row `row` to `out`.
     pub(super) fn put(&self, row: usize, out: &mut dyn Put) {
         for (ty, array) in &self.0 {
             let some = array.is_valid(row);

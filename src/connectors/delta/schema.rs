@@ -1,4 +1,5 @@
-//! The columns of a table in the three languages: ours, Arrow's, and the JSON of Delta's log.
+//! The columns of a table in three forms: those of this library, of Arrow, and of the JSON in
+//! Delta's log.
 
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::row::{Column, ColumnType};
 
-/// The Arrow schema that Parquet files of these columns are written with.
+/// Returns the Arrow schema of Parquet files with these columns.
 pub(super) fn arrow(columns: &[Column]) -> SchemaRef {
     let field = |c: &Column| Field::new(&c.name, data_type(c.ty), c.nullable);
     Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()))
@@ -25,12 +26,12 @@ fn data_type(ty: ColumnType) -> DataType {
     }
 }
 
-/// The field of an array's elements, named as Delta's readers expect it.
+/// Returns the field of an array's elements, with the name that Delta's readers expect.
 pub(super) fn element() -> Arc<Field> {
     Arc::new(Field::new("element", DataType::Float64, true))
 }
 
-/// The value of `schemaString`, before it is made a string.
+/// Returns the JSON of `schemaString`.
 pub(super) fn delta(columns: &[Column]) -> Value {
     let fields: Vec<_> = columns.iter().map(field).collect();
     json!({"type": "struct", "fields": fields})
@@ -51,7 +52,7 @@ fn field(column: &Column) -> Value {
     json!({"name": column.name, "type": ty, "nullable": column.nullable, "metadata": {}})
 }
 
-/// Reads back what [`delta`] makes; `None` if a column is of another type.
+/// Parses the JSON of [`delta`]; `None` if a column has another type.
 pub(super) fn columns(schema: &Value) -> Option<Vec<Column>> {
     let column = |field: &Value| {
         let ty = match &field["type"] {

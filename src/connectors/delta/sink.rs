@@ -1,4 +1,5 @@
-//! Opens a table for a run: makes a fresh one, or takes over what an earlier run left, or refuses.
+//! The sink: it opens a table for a run. It creates a new table, or takes over the table of an
+//! earlier run, or refuses the table.
 
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -16,9 +17,9 @@ use crate::connect::{
 use crate::error::{Error, Result};
 use crate::store::Store;
 
-use super::committer::{self, DeltaCommitter};
+use super::committer::DeltaCommitter;
 use super::files::Files;
-use super::index::{Index, Living};
+use super::index::{Index, LiveFile};
 use super::layout::{FileNumbers, Layout};
 use super::log::{self, Log};
 use super::maintenance::Maintenance;
@@ -26,9 +27,22 @@ use super::protocol;
 use super::recovery::DeltaRecovery;
 use super::slots::Slots;
 use super::snapshot::{self, Snapshot};
+use super::state::{self, TableState};
 use super::writer::DeltaWriter;
 
-/// A Delta table, to be bound to a topic.
+/// A Delta table, to be bound to a topic. [`Table`](super::Table) has an example with a run.
+///
+/// ```
+/// use watershed::connect::Sink;
+/// use watershed::connectors::delta::Delta;
+///
+/// # let folder = tempfile::tempdir().unwrap();
+/// # let url = folder.path().display().to_string();
+/// let table = Delta::table(&url)?.rewrite_below(0).checkpoint_every(20);
+/// let table = table.target_file_size(64 << 20);
+/// assert_eq!(table.describe(), format!("delta table {url}/"));
+/// # Ok::<(), watershed::Error>(())
+/// ```
 #[derive(Clone)]
 pub struct Delta {
     store: Store,
@@ -38,14 +52,14 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// The table at `url`, a folder or a prefix of a bucket, which need not exist.
+    /// Returns the table at `url`, a folder or a prefix of a bucket, which need not exist.
     ///
     /// # Errors
-    /// When [`Store::open`] fails, and for a folder in which readers, which take paths for URLs,
-    /// would look for another one.
+    /// When [`Store::open`] fails. For a folder whose path is another one in a URL: readers of
+    /// Delta treat paths as URLs.
     pub fn table(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
-        if store.folder().is_some_and(|folder| !legible(folder)) {
+        if store.folder().is_some_and(|folder| !is_safe_in_url(folder)) {
             return Err(Error::config(format!(
                 "can't keep a table in {url:?}: its path reads as another one in a URL"
             ))
@@ -56,30 +70,31 @@ impl Delta {
         Ok(Delta::on(store))
     }
 
-    /// The table in `store`.
+    /// Returns the table in `store`.
     pub fn on(store: Store) -> Self {
         Delta { store, rewrite_below: 1024, checkpoint_every: 100, target_file_size: 128 << 20 }
     }
 
-    /// A worker that has at most this many rows, and no more than 4 MiB of values, writes all of
-    /// them to one file whenever one changes; 1024 unless told.
+    /// Sets the number of rows up to which a worker rewrites all of its rows, as one file, when any
+    /// of them changes. The default is 1024. A worker with more than 4 MiB of values never
+    /// rewrites.
     ///
-    /// For 250 rows this costs what a file of the changed rows and a vector cost, 1 ms; for 1000 it
-    /// is 1.1 ms against 0.8, or 3.4 against 1.4 if rows are as wide as pins; for 4096, 2.3 or 11
-    /// against 1.2. But it leaves no files to compact, and no deletion vectors: every reader of
-    /// Delta can read the table as long as all its workers do so.
+    /// For 250 rows a rewrite takes 1 ms, as long as a file of the changed rows and a vector. For
+    /// 1000 rows it takes 1.1 ms instead of 0.8, or 3.4 instead of 1.4 if rows are as wide as pins;
+    /// for 4096 rows 2.3 or 11 ms instead of 1.2. But it leaves no files to compact and no deletion
+    /// vectors: every reader of Delta can read the table while all its workers rewrite.
     #[must_use]
     pub fn rewrite_below(self, rows: u64) -> Self {
         Delta { rewrite_below: rows, ..self }
     }
 
-    /// Sums the log up after this many versions; 100 unless told.
+    /// Writes a checkpoint of the log after this many versions. The default is 100.
     #[must_use]
     pub fn checkpoint_every(self, versions: u64) -> Self {
         Delta { checkpoint_every: versions.max(1), ..self }
     }
 
-    /// Begins another file when one has this many bytes; 128 MiB unless told.
+    /// Sets the size in bytes at which a file is complete. The default is 128 MiB.
     #[must_use]
     pub fn target_file_size(self, bytes: usize) -> Self {
         Delta { target_file_size: bytes, ..self }
@@ -99,13 +114,13 @@ impl Delta {
         }
     }
 
-    /// Refuses a place where no table can be begun.
-    fn vacant(&self, context: &SinkContext) -> Result<()> {
+    /// Fails if no table can be created here.
+    fn check_empty(&self, context: &SinkContext) -> Result<()> {
         if context.committed > 0 {
             return Err(Error::data(format!("the table {} is gone", self.name()))
-                .hint("Restore it, or start again with a new state."));
+                .hint("Restore it, or begin anew with a new state."));
         }
-        // A run that died as it made the table leaves a log without a version.
+        // A run that died while it created the table leaves a log without a version.
         if !self.store.list("")?.is_empty()
             || self.store.folders("")?.iter().any(|folder| folder != "_delta_log")
         {
@@ -115,18 +130,18 @@ impl Delta {
         Ok(())
     }
 
-    /// Makes a table of no rows where nothing is, of `metadata`; `None` if there is one by now.
+    /// Creates a table without rows, of `metadata`; `None` if another run has created one.
     fn create(&self, context: &SinkContext, metadata: &Value) -> Result<Option<Log>> {
-        self.vacant(context)?;
+        self.check_empty(context)?;
         let actions = [json!({"protocol": protocol::plain()}), json!({"metaData": metadata})];
         Log::create(self.store.clone(), context, &actions)
     }
 
-    /// Refuses a table that is not what earlier runs of the application have left.
+    /// Fails for a table that earlier runs of the application have not left like this.
     fn accept(&self, table: &Snapshot, schema: &Schema, context: &SinkContext) -> Result<()> {
         let (name, committed) = (self.name(), context.committed);
-        let refuse = |what: String| {
-            Err(Error::data(what)
+        let refuse = |reason: String| {
+            Err(Error::data(reason)
                 .hint("Give another folder, or restore the table and its state together."))
         };
         if table.id != id(schema, context) {
@@ -146,7 +161,7 @@ impl Delta {
         }
         if let Some(n) = table.txn.filter(|n| *n > committed) {
             return refuse(format!(
-                "the table {name} is at commit {n}, and the state knows {committed}"
+                "the table {name} is at commit {n}, and the state at commit {committed}"
             ));
         }
         if table.txn.is_none() && !table.files.is_empty() && schema.mode == Mode::Snapshot {
@@ -157,12 +172,12 @@ impl Delta {
         self.refuse_externals(table.version, schema.mode, context)
     }
 
-    /// Refuses versions of another program since the last commit of the application. Those before
-    /// it were checked by the run that made it.
+    /// Fails if another program has made versions since the last commit of the application.
+    /// Versions before it were checked by the run that made it.
     fn refuse_externals(&self, last: u64, mode: Mode, context: &SinkContext) -> Result<()> {
         let app = &context.app;
         for version in (0..=last).rev() {
-            // The run that summed up and deleted older versions has checked them.
+            // The run that wrote a checkpoint and deleted older versions has checked them.
             let Some(actions) = log::read(&self.store, version)? else { break };
             let own = log::own(&actions, app);
             if own
@@ -178,7 +193,7 @@ impl Delta {
                 let before = snapshot::load(&self.store, Some(version - 1), None)?;
                 let holds =
                     |path: &str| before.files.iter().any(|file| file["add"]["path"] == path);
-                committer::refuse_external(holds, mode, &actions, &self.name())?;
+                state::refuse_external(holds, mode, &actions, &self.name())?;
             }
         }
         Ok(())
@@ -186,7 +201,7 @@ impl Delta {
 }
 
 /// Returns true if the path of a folder stays the same when it is decoded once too often.
-fn legible(folder: &Path) -> bool {
+fn is_safe_in_url(folder: &Path) -> bool {
     let path = std::path::absolute(folder).unwrap_or_else(|_| folder.into());
     let path = path.to_string_lossy();
     let escaped = |bytes: &[u8]| bytes[0] == b'%' && bytes[1..].iter().all(u8::is_ascii_hexdigit);
@@ -194,22 +209,22 @@ fn legible(folder: &Path) -> bool {
         && !path.contains(|c: char| c == '\\' || c.is_control())
 }
 
-/// The table's id: the same in every run, and no other application's.
+/// Returns the table's id: the same in every run, and different for every application.
 fn id(schema: &Schema, context: &SinkContext) -> String {
     Uuid::from_u128(xxh3_128(format!("{}\n{}", context.app, schema.topic).as_bytes())).to_string()
 }
 
 impl Delta {
-    /// Makes the table this run's, by a version of its own: no earlier run can add one after it. A
-    /// table that is absent is created, of `metadata`. Returns its log, and the table as it was
-    /// before.
+    /// Takes over the table for this run, by a version of its own: no earlier run can add one after
+    /// it. If there is no table, it is created, of `metadata`. Returns its log, and the table as it
+    /// was before.
     fn take_over(
         &self,
         schema: &Schema,
         context: &SinkContext,
         metadata: &Value,
     ) -> Result<(Log, Option<Snapshot>)> {
-        for _ in 0..log::TRIES {
+        for _ in 0..log::COMMIT_ATTEMPTS {
             if self.store.list("_delta_log")?.is_empty() {
                 match self.create(context, metadata)? {
                     Some(log) => return Ok((log, None)),
@@ -220,14 +235,14 @@ impl Delta {
             self.accept(&table, schema, context)?;
             let mut log =
                 Log::at(self.store.clone(), context, table.version, table.txn.unwrap_or(0));
-            // It was read, and the run that made it may have died before it was durable.
+            // The run that made the last version may have died before it was durable.
             log.sync()?;
             if log.fence()? {
                 return Ok((log, Some(table)));
             }
         }
         Err(Error::connect(format!("can't take over the table {}", self.name()))
-            .hint("Something else commits to this table all the time."))
+            .hint("Another program keeps committing to this table."))
     }
 }
 
@@ -236,15 +251,15 @@ impl Sink for Delta {
         format!("delta table {}", self.name())
     }
 
-    /// Says the kind alone: the id in the table's own log tells whose it is, and is compared when
-    /// the table is opened.
+    /// Returns only the kind. The id in the table's own log identifies its owner, and is compared
+    /// when the table is opened.
     fn identity(&self) -> Result<Identity> {
         Ok(Identity::new("delta table"))
     }
 
     fn check(&self, schema: &Schema, context: &SinkContext) -> Result<()> {
         if self.store.list("_delta_log")?.is_empty() {
-            return self.vacant(context);
+            return self.check_empty(context);
         }
         self.accept(&snapshot::load(&self.store, None, Some(&context.app))?, schema, context)
     }
@@ -263,16 +278,10 @@ impl Sink for Delta {
             }
             None => Some(protocol::declaration(metadata)),
         };
-        let (maintenance, staged) = (Maintenance::new(self.checkpoint_every), BTreeSet::new());
-        Ok(Box::new(DeltaCommitter {
-            layout,
-            log,
-            files,
-            numbers,
-            staged,
-            undeclared,
-            maintenance,
-        }))
+        let staged = BTreeSet::new();
+        let table = TableState { layout, log, files, numbers, staged, undeclared };
+        let maintenance = Maintenance::new(self.checkpoint_every);
+        Ok(Box::new(DeltaCommitter { table, maintenance }))
     }
 
     fn writers(
@@ -293,7 +302,7 @@ impl Sink for Delta {
                 schema.topic
             )));
         };
-        let files = Vec::<Living>::deserialize(brief).map_err(|e| {
+        let files = Vec::<LiveFile>::deserialize(brief).map_err(|e| {
             Error::internal(format!("can't read the list of the files of {}", self.name()))
                 .because(e)
         })?;
@@ -303,6 +312,6 @@ impl Sink for Delta {
     }
 
     fn store_files(&self, files: &[PartFile]) -> Result<()> {
-        committer::put_all(&self.store, files)
+        state::put_all(&self.store, files)
     }
 }

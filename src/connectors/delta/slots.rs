@@ -1,13 +1,14 @@
-//! The rows of one writer by slot: the places in the table's files, and the values of few rows.
+//! The rows of one writer by slot: their places in the table's files, and their values if they are
+//! few.
 
 use crate::row::{Row, Value};
 
 use super::index::Place;
 use super::layout::{Layout, REWRITE_MAX_BYTES};
 
-/// No row is at the slot.
+/// The slot has no row.
 const VACANT: Place = Place { file: u32::MAX, row: u32::MAX };
-/// A row is at the slot, but in no file.
+/// The slot has a row that is in no file.
 pub(super) const UNPLACED: Place = Place { file: u32::MAX, row: 0 };
 
 /// The place of the row at each slot.
@@ -53,7 +54,7 @@ impl Slots {
         self.places[slot] = place;
     }
 
-    /// Takes away the row at `slot`; false if there is none.
+    /// Removes the row at `slot`; false if there is none.
     pub(super) fn take(&mut self, slot: u32) -> bool {
         let Some(place) = self.places.get_mut(slot as usize).filter(|place| **place != VACANT)
         else {
@@ -69,12 +70,12 @@ fn placed(place: &Place) -> bool {
     *place != VACANT && *place != UNPLACED
 }
 
-/// The rows of a writer that has so few that it rewrites all of them at each change. Otherwise each
+/// The rows of a writer that has so few of them that it rewrites all at each change. Otherwise each
 /// change would leave a file and a vector.
 #[derive(Default)]
 pub(super) struct RewriteBuffer {
     rows: Vec<Option<Vec<Value>>>,
-    /// Bytes of their values.
+    /// The size of their values in bytes.
     bytes: usize,
     pub(super) changed: bool,
     /// The files that hold rows of this writer only.
@@ -87,7 +88,7 @@ impl RewriteBuffer {
         (0..).zip(&self.rows).filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
     }
 
-    /// Returns true if it has too many bytes, or the writer too many `rows`.
+    /// Returns true if the rows have too many bytes, or if the writer has too many `rows`.
     pub(super) fn outgrown(&self, rows: u64, layout: &Layout) -> bool {
         rows > layout.rewrite_below || self.bytes > REWRITE_MAX_BYTES
     }

@@ -1,4 +1,4 @@
-//! A table at a version, as the `deltalake` crate reads it from checkpoints and log.
+//! A table at a version, which the `deltalake` crate reads from checkpoints and log.
 
 use std::path::Path;
 
@@ -13,9 +13,9 @@ use crate::sync::io_runtime;
 
 use super::schema;
 
-const LAST: &str = "_delta_log/_last_checkpoint";
+const LAST_CHECKPOINT: &str = "_delta_log/_last_checkpoint";
 
-/// The name of the checkpoint of `version` in the table's folder.
+/// Returns the name of the checkpoint of `version` in the table's folder.
 pub(super) fn at(version: u64) -> String {
     format!("_delta_log/{version:020}.checkpoint.parquet")
 }
@@ -28,11 +28,11 @@ pub(super) struct Snapshot {
     pub(super) protocol: Value,
     /// The `metaData` action.
     pub(super) metadata: Value,
-    /// `None` if a column is of a type that is not ours, or the table is partitioned.
+    /// The columns; `None` if one has an unsupported type, or the table is partitioned.
     pub(super) columns: Option<Vec<Column>>,
-    /// `add` actions of the files.
+    /// The `add` actions of the files.
     pub(super) files: Vec<Value>,
-    /// The last transaction of the application that was asked for.
+    /// The last transaction of the application, if one was given.
     pub(super) txn: Option<u64>,
 }
 
@@ -75,7 +75,7 @@ pub(super) fn load(store: &Store, version: Option<u64>, app: Option<&str>) -> Re
     })
 }
 
-/// Writes a checkpoint of `version`, and makes it durable before anything relies on it.
+/// Writes a checkpoint of `version` durably.
 ///
 /// # Errors
 /// When it can't be written.
@@ -86,7 +86,9 @@ pub(super) fn checkpoint(store: &Store, version: u64) -> Result<()> {
     })?;
     if let Some(folder) = store.folder() {
         let sync = |path: &str| disk::sync(&folder.join(path));
-        let synced = sync(&at(version)).and_then(|()| sync(LAST)).and_then(|()| sync("_delta_log"));
+        let synced = sync(&at(version))
+            .and_then(|()| sync(LAST_CHECKPOINT))
+            .and_then(|()| sync("_delta_log"));
         synced.map_err(|e| {
             Error::connect(format!("can't sync the checkpoint of {}", store.name(""))).because(e)
         })?;
@@ -94,21 +96,21 @@ pub(super) fn checkpoint(store: &Store, version: u64) -> Result<()> {
     Ok(())
 }
 
-/// The version of the last checkpoint; 0 if there is none.
+/// Returns the version of the last checkpoint; 0 if there is none.
 ///
 /// # Errors
 /// When it can't be read.
 pub(super) fn last_checkpoint(store: &Store) -> Result<u64> {
     let last: Option<Value> =
-        store.get(LAST)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        store.get(LAST_CHECKPOINT)?.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     Ok(last.and_then(|last| last["version"].as_u64()).unwrap_or(0))
 }
 
 async fn open(store: &Store, version: Option<u64>) -> Result<DeltaTable, DeltaTableError> {
     let builder = match (store.folder(), store.remote()) {
         (None, Some(remote)) => {
-            // Only the path counts: the objects come from our own store, with its settings and
-            // connections.
+            // Only the path counts: the objects come from the store of this library, with its
+            // settings and connections.
             let (objects, prefix) = remote.objects();
             let url = deltalake::ensure_table_uri(format!("memory:///{prefix}"))?;
             DeltaTableBuilder::from_url(url.clone())?.with_storage_backend(objects, url)
@@ -131,7 +133,7 @@ fn wait<T>(
 ) -> Result<T> {
     let failed = |e| Error::data(format!("can't {verb} the table {}", store.name(""))).because(e);
     let done = match store.remote() {
-        // Where its connections live.
+        // The connections belong to the store's runtime.
         Some(remote) => remote.wait(work),
         None => io_runtime()?.block_on(work),
     };

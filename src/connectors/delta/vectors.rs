@@ -1,4 +1,4 @@
-//! Deletion vectors: which rows of a file are dead, in the bytes of Delta's protocol.
+//! Deletion vectors: the dead rows of files, in the binary format of Delta's protocol.
 //!
 //! A file of vectors is a byte 1, then for each: its size (u32, big-endian), its body, the CRC-32
 //! of the body (u32, big-endian). A body is a magic number (u32, little-endian) and a 64-bit
@@ -15,7 +15,7 @@ use super::rows::{CHANGED, GONE};
 
 const MAGIC: u32 = 1_681_511_377;
 
-/// Makes one file of several vectors: its bytes, and the descriptor of each vector.
+/// Encodes several vectors as one file. Returns its bytes, and the descriptor of each vector.
 ///
 /// # Errors
 /// When the vectors are too large for the format.
@@ -42,32 +42,33 @@ pub(super) fn encode(vectors: &[&RoaringTreemap], id: Uuid) -> Result<(Vec<u8>, 
     Ok((file, descriptors))
 }
 
-/// The id of the vectors of commit `n` in run `generation`, which no other commit has: the numbers
-/// themselves.
+/// Returns the id of the vectors of commit `n` in run `generation`: the two numbers, so that no
+/// other commit has it.
 pub(super) fn id(generation: u64, n: u64) -> Uuid {
     Uuid::from_u64_pair(generation, n)
 }
 
-/// The id of the vectors of the run's compaction `n`: commits count up, compactions down.
+/// Returns the id of the vectors of the run's compaction `n`: commits count up, compactions down.
 pub(super) fn compaction(generation: u64, n: u64) -> Uuid {
     id(generation, u64::MAX - n)
 }
 
-/// The name of the file of vectors that has `id`.
+/// Returns the name of the file of vectors with `id`.
 pub(super) fn name(id: Uuid) -> String {
     format!("deletion_vector_{id}.bin")
 }
 
-/// The number of the run that wrote the file of vectors `path`, if it is one of ours.
+/// Returns the number of the run that wrote the file of vectors `path`, if this library wrote it.
 pub(super) fn generation(path: &str) -> Option<u64> {
     let id = path.strip_prefix("deletion_vector_")?.strip_suffix(".bin")?;
     Uuid::parse_str(id).ok().map(|id| id.as_u64_pair().0)
 }
 
-/// The name of the file that `descriptor` points into; `None` if the vector is in the log itself.
+/// Returns the name of the file that `descriptor` refers to; `None` if the vector is in the log
+/// itself.
 ///
 /// # Errors
-/// For a place that this program never uses.
+/// For a descriptor of a kind that this library does not write.
 pub(super) fn path(descriptor: &Value) -> Result<Option<String>> {
     let place = descriptor["pathOrInlineDv"].as_str().unwrap_or_default();
     match descriptor["storageType"].as_str() {
@@ -84,10 +85,10 @@ pub(super) fn path(descriptor: &Value) -> Result<Option<String>> {
     }
 }
 
-/// Reads the vector that `descriptor` points to.
+/// Reads the vector that `descriptor` refers to.
 ///
 /// # Errors
-/// When it can't be read, or is not what was described.
+/// When it can't be read, or does not match the descriptor.
 pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> {
     let broken = || {
         Error::data(format!("the deletion vector {descriptor} in {} is broken", store.name("")))
@@ -109,12 +110,12 @@ pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> 
         Some(path) => {
             let from = u64::from(number("offset")?);
             let range = from..from + u64::from(length) + 8;
-            let held = store
+            let read = store
                 .get_range(&path, range)?
                 .ok_or_else(|| Error::data(format!("{} is gone", store.name(&path))).hint(GONE))?;
-            let body = held.get(4..4 + size).ok_or_else(broken)?;
-            let sum = held.get(4 + size..8 + size).ok_or_else(broken)?;
-            if held[..4] != length.to_be_bytes() || sum != crc32fast::hash(body).to_be_bytes() {
+            let body = read.get(4..4 + size).ok_or_else(broken)?;
+            let sum = read.get(4 + size..8 + size).ok_or_else(broken)?;
+            if read[..4] != length.to_be_bytes() || sum != crc32fast::hash(body).to_be_bytes() {
                 return Err(broken());
             }
             body.to_vec()
@@ -129,7 +130,7 @@ pub(super) fn load(store: &Store, descriptor: &Value) -> Result<RoaringTreemap> 
     }
 }
 
-/// Dead rows as text, for the brief of writers: they then read no file of vectors again.
+/// Dead rows as text, for the brief of writers, which then read no file of vectors.
 pub(super) mod text {
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;

@@ -1,5 +1,5 @@
-//! One worker's share of a table: it keeps the place of every row that it wrote, so nothing is read
-//! to replace one.
+//! One worker's writer of a table. It keeps the place of every row that it wrote, so that it reads
+//! nothing to replace one.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::index::Place;
 use super::layout::{FileNumbers, Layout};
 use super::slots::{RewriteBuffer, Slots, UNPLACED};
 
-/// See the module.
+/// The writer of one worker.
 pub(super) struct DeltaWriter {
     layout: Arc<Layout>,
     worker: usize,
@@ -24,13 +24,13 @@ pub(super) struct DeltaWriter {
     deleted: Vec<Place>,
     open: Option<OpenFile>,
     closed: Vec<NewFile>,
-    /// All of its rows, as long as they are few.
+    /// All of its rows, while they are few.
     buffer: Option<RewriteBuffer>,
 }
 
 impl DeltaWriter {
-    /// Makes the writer of the worker with the number `worker`. Its rows are those in `slots`, and
-    /// also in `buffer`, unless they are many.
+    /// Returns the writer of the worker with the number `worker`. Its rows are those in `slots`,
+    /// and also in `buffer` if they are few.
     pub(super) fn new(
         layout: Arc<Layout>,
         worker: usize,
@@ -74,7 +74,7 @@ impl DeltaWriter {
         self.deleted.extend(self.slots.in_file(slot));
     }
 
-    /// Gives up rewriting, for good: from here on rows are appended and deleted one by one.
+    /// Stops rewriting, for ever: from here on rows are appended and deleted one by one.
     fn switch_to_append(&mut self) -> Result<()> {
         let Some(buffer) = self.buffer.take() else { return Ok(()) };
         for (slot, row) in buffer.rows() {
@@ -86,7 +86,7 @@ impl DeltaWriter {
         Ok(())
     }
 
-    /// Rewrites all rows of the buffer, if any has changed; returns the files that are replaced.
+    /// Rewrites all rows of the buffer, if any has changed. Returns the files that are replaced.
     fn rewrite(&mut self) -> Result<Vec<u32>> {
         let Some(mut buffer) = self.buffer.take_if(|buffer| buffer.changed) else {
             return Ok(Vec::new());

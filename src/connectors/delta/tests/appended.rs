@@ -1,11 +1,11 @@
-//! Tables that are appended to.
+//! Promises of tables in append mode.
 
 use super::model::{Dice, World, row, rows, schema};
 use crate::connect::{Mode, Recovered, Sink};
 use crate::connectors::delta::Table;
 
 #[test]
-fn every_row_that_came_is_there_once_and_a_restart_adds_none() {
+fn every_appended_row_is_there_once_after_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut world) = (Dice::new(1), World::new(folder.path(), |d| d));
     let all: Vec<_> = (0..100).map(|key| row(key, &mut dice)).collect();

@@ -1,4 +1,4 @@
-//! Random changes, commits, kills and restarts; after each the table is what a map says.
+//! Random changes, commits, crashes and restarts; after each the table equals a map.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use super::late::Late;
 use super::model::{Dice, Rows, Run, World, listed, row};
 use crate::connectors::delta::Delta;
 
-/// How many campaigns of each kind.
+/// The number of campaigns of each kind.
 const SEEDS: u64 = 1;
 
 fn change(run: &mut Run, rows: &mut Rows, keys: u64, dice: &mut Dice) {
@@ -34,17 +34,17 @@ fn campaign(seed: u64, keys: u64, steps: u64, options: fn(Delta) -> Delta) {
     assert_eq!(listed(&url), rows.len() as i64);
 }
 
-/// A run that was taken over and does not know it: with the task that it still has to take over,
-/// and its last commit.
-struct Ghost {
+/// A run that was taken over and continues, with the task whose result it has not applied, and its
+/// last commit.
+struct StaleRun {
     run: Run,
     task: Option<Box<dyn Any + Send>>,
     recorded: Option<(u64, Json)>,
 }
 
-impl Ghost {
-    /// Does what such a run may still do: none of it changes anything, whatever it is told.
-    fn haunt(&mut self, dice: &mut Dice) {
+impl StaleRun {
+    /// Performs a random action of such a run. None of them changes the table.
+    fn act(&mut self, dice: &mut Dice) {
         match (dice.below(3), self.task.take()) {
             (0, _) => drop(self.run.committer.maintain_now()),
             (1, _) => {
@@ -64,9 +64,9 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
     let (mut dice, mut rows) = (Dice::new(seed), Rows::new());
     let mut history = BTreeMap::from([(0, Rows::new())]);
     let mut run = world.start(1, &rows, &mut dice).unwrap();
-    // A task that was given out, and is taken back some commits later.
+    // The result of a task, which is applied some commits later.
     let mut task = None;
-    let mut ghosts: Vec<Ghost> = Vec::new();
+    let mut stale_runs: Vec<StaleRun> = Vec::new();
     for n in 1..=steps {
         let before = rows.clone();
         change(&mut run, &mut rows, keys, &mut dice);
@@ -81,12 +81,12 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
         let content = run.stage(n);
         let end = dice.below(12);
         if end == 0 {
-            // Killed before the manifest was written: nothing of it has happened.
+            // Crashed before the manifest was written: the commit has not happened.
             rows = before;
         } else {
             world.recorded = content.map(|content| (n, content));
             world.committed = n;
-            // Killed after that: it has happened, though the table does not show it.
+            // Crashed after that: the commit has happened, though the table does not show it.
             if let Some((n, content)) = world.recorded.as_ref().filter(|_| end > 1) {
                 for _ in 0..=dice.below(2) {
                     run.committer.commit(*n, content).unwrap();
@@ -99,15 +99,15 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
         if end < 3 {
             let newer = world.start(1 + dice.below(3) as usize, &rows, &mut dice).unwrap();
             let recorded = world.recorded.clone();
-            ghosts.push(Ghost {
+            stale_runs.push(StaleRun {
                 run: std::mem::replace(&mut run, newer),
                 task: task.take(),
                 recorded,
             });
             assert_eq!(world.read(), rows, "seed {seed}, restart after {n}");
         }
-        if let Some(ghost) = ghosts.iter_mut().rev().take(2).find(|_| dice.below(2) == 0) {
-            ghost.haunt(&mut dice);
+        if let Some(stale) = stale_runs.iter_mut().rev().take(2).find(|_| dice.below(2) == 0) {
+            stale.act(&mut dice);
             assert_eq!(world.read(), rows, "seed {seed}, a run that was taken over after {n}");
         }
         task = match (dice.below(3), task) {
@@ -120,14 +120,14 @@ fn rounds(mut world: World, late: Option<&Late>, seed: u64, keys: u64, steps: u6
             (0, Some(done)) => {
                 run.committer.maintained(done).unwrap();
                 run.committer.maintain_now().unwrap();
-                assert_eq!(world.read(), rows, "seed {seed}, upkeep after {n}");
+                assert_eq!(world.read(), rows, "seed {seed}, maintenance after {n}");
                 None
             }
             (_, task) => task,
         };
         if dice.below(2) == 0 {
             late.map(Late::land);
-            assert_eq!(world.read(), rows, "seed {seed}, what was late after {n}");
+            assert_eq!(world.read(), rows, "seed {seed}, late versions after {n}");
         }
     }
     for (n, rows) in history {

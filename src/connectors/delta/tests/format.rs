@@ -1,4 +1,4 @@
-//! Bytes that other readers go by.
+//! Promises of the bytes that other readers of Delta depend on.
 
 use roaring::RoaringTreemap;
 use serde_json::{Value as Json, json};
@@ -38,7 +38,7 @@ fn a_vector_is_written_by_the_protocol() {
 }
 
 #[test]
-fn a_remove_names_the_vector_that_is_live_and_an_add_its_bounds() {
+fn a_remove_names_its_vector_and_an_add_its_bounds() {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(1);
     let mut run = World::new(folder.path(), |d| d.rewrite_below(0))
@@ -73,20 +73,20 @@ fn a_remove_names_the_vector_that_is_live_and_an_add_its_bounds() {
     assert_eq!(remove(4)["deletionVector"], add(3)["deletionVector"]);
 }
 
-/// The versions that say what the table is, each with what it says: protocol and metadata.
+/// Returns the versions that have protocol and metadata, with both.
 fn declarations(store: &Store) -> Vec<(u64, Json, Json)> {
     let versions = (0..).map_while(|version| Some((version, log::read(store, version).unwrap()?)));
-    let said =
+    let action =
         |actions: &[Json], kind: &str| actions.iter().find_map(|action| action.get(kind)).cloned();
     versions
         .filter_map(|(v, actions)| {
-            Some((v, said(&actions, "protocol")?, said(&actions, "metaData")?))
+            Some((v, action(&actions, "protocol")?, action(&actions, "metaData")?))
         })
         .collect()
 }
 
-/// Spark reads no table whose metadata needs a feature that the protocol does not know: `nullable:
-/// false` needs one of writers.
+/// Spark refuses a table whose metadata needs a feature that the protocol does not declare:
+/// `nullable: false` needs one of writers.
 #[test]
 fn a_table_declares_vectors_with_its_first_one_only() {
     let folder = tempfile::tempdir().unwrap();
@@ -105,7 +105,7 @@ fn a_table_declares_vectors_with_its_first_one_only() {
         }
         let content = run.stage(n as u64).unwrap();
         world.committed = n as u64;
-        // The first that has a vector is shown by the next run.
+        // The next run makes the first commit with a vector visible.
         if n != 2 {
             run.committer.commit(n as u64, &content).unwrap();
         }
@@ -149,7 +149,7 @@ fn a_compaction_that_keeps_dead_rows_declares_vectors() {
     let mut run = world.start(1, &rows, &mut dice).unwrap();
     let mut done = None;
     for n in 1..=34 {
-        // A row a file: one that dies takes its file with it.
+        // Each file has one row, so a deleted row removes its file.
         match n {
             34 => {
                 rows.remove(&7);
@@ -207,7 +207,7 @@ fn a_small_table_never_needs_deletion_vectors() {
                 world.recorded = content.map(|content| (n, content));
                 assert_eq!(world.read(), rows, "seed {seed}, commit {n}");
                 run.committer.maintain_now().unwrap();
-                assert_eq!(world.read(), rows, "seed {seed}, upkeep after {n}");
+                assert_eq!(world.read(), rows, "seed {seed}, maintenance after {n}");
             }
         }
         assert_eq!(declarations(&world.store).len(), 1, "seed {seed}");

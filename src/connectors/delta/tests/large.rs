@@ -1,10 +1,10 @@
-//! Rows of a megabyte: they are encoded, read and rewritten by few.
+//! Promises for rows of a megabyte: few of them are encoded, read and rewritten at a time.
 
 use serde_json::Value as Json;
 
 use super::model::{Dice, Row, Rows, World, row, schema};
 use crate::connect::Mode;
-use crate::connectors::delta::file::{BYTES, OpenFile};
+use crate::connectors::delta::file::{BATCH_BYTES, OpenFile};
 use crate::connectors::delta::rows;
 use crate::row::Value;
 use crate::store::Store;
@@ -35,7 +35,7 @@ fn pending_bytes_fit_the_capacity_of_a_column() {
         rows::open(&store, "large", &columns, 40, &roaring::RoaringTreemap::new()).unwrap();
     let batches: Vec<usize> = batches.map(|batch| batch.unwrap().num_rows()).collect();
     assert_eq!(batches.iter().sum::<usize>(), 40);
-    assert!(batches.iter().all(|rows| rows * 1_080_000 <= BYTES), "{batches:?}");
+    assert!(batches.iter().all(|rows| rows * 1_080_000 <= BATCH_BYTES), "{batches:?}");
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_table_of_few_large_rows_is_not_rewritten_each_time() {
         if n == 4 {
             run = world.start(2, &rows, &mut dice).unwrap();
         }
-        // A few, then more than are rewritten; from then on only what changes.
+        // Few rows, then more than are rewritten; from then on only changed rows.
         let keys = [0..2, 2..8, 3..4, 3..4, 3..4][n as usize - 1].clone();
         for key in keys.clone() {
             rows.insert(key, large(key, &mut dice));

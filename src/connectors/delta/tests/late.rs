@@ -1,4 +1,4 @@
-//! An object store that takes versions of a log without saying so, and makes them when told.
+//! An object store that holds back versions of a log without an answer, and makes them later.
 
 use std::fmt;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use object_store::{
 
 use crate::store::Store;
 
-/// See the module. Clones are handles of the same store.
+/// The object store. Clones are handles of the same store.
 #[derive(Clone, Default)]
 pub(super) struct Late {
     objects: Arc<InMemory>,
@@ -36,18 +36,18 @@ impl Late {
         Store::objects(Arc::new(self.clone()), "a lake/of/tables").unwrap()
     }
 
-    /// Copies from another store what is not here.
+    /// Copies the missing objects from another store.
     pub(super) fn fill(&self, other: &Late) {
         let found: Vec<_> = block_on(other.objects.list(None).collect());
         for path in found.into_iter().map(|meta| meta.unwrap().location) {
             let bytes =
                 block_on(async { other.objects.get(&path).await.unwrap().bytes().await.unwrap() });
-            // That there is one is fine.
+            // An object that exists stays.
             drop(block_on(self.objects.put_opts(&path, bytes.into(), PutMode::Create.into())));
         }
     }
 
-    /// Holds back the versions that `work` makes: it hears nothing of them.
+    /// Holds back the versions that `work` makes: it receives errors.
     pub(super) fn holding<T>(&self, work: impl FnOnce() -> T) -> T {
         self.held.lock().unwrap().holds = true;
         let result = work();
@@ -55,13 +55,12 @@ impl Late {
         result
     }
 
-    /// Makes the versions that were held back, each if there is none by now; returns how many there
-    /// were.
+    /// Creates the versions that were held back, unless they exist. Returns their number.
     pub(super) fn land(&self) -> usize {
         let requests = std::mem::take(&mut self.held.lock().unwrap().requests);
         let count = requests.len();
         for (path, payload, options) in requests {
-            // That there is one is an answer, which nobody hears.
+            // Nobody receives the answer that one exists.
             drop(block_on(self.objects.put_opts(&path, payload, options)));
         }
         count

@@ -1,4 +1,4 @@
-//! What housekeeping may delete, and what it may not.
+//! Promises of the deletion of old files.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,9 +12,9 @@ fn files(store: &Store, folder: &str, end: &str) -> usize {
     store.list(folder).unwrap().iter().filter(|(name, _)| name.ends_with(end)).count()
 }
 
-/// Commits 1 to 20 of a table of 50 rows, with a checkpoint of the last. The clock shows the first
-/// of `times`, from commit 11 on the second, and in the end the third. All are relative to the
-/// machine's time, by which Delta's library and the disk go.
+/// Makes commits 1 to 20 of a table of 50 rows, with a checkpoint of the last. The clock shows the
+/// first of `times`, from commit 11 on the second, and in the end the third. All are relative to
+/// the machine's time, which Delta's library and the disk use.
 fn world(folder: &Path, store: Store, times: [i64; 3]) -> (World, Rows) {
     let [from, middle, to] = times;
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
@@ -43,9 +43,9 @@ fn world(folder: &Path, store: Store, times: [i64; 3]) -> (World, Rows) {
     (world, rows)
 }
 
-const DAY: i64 = 24 * 3600 * 1000;
+const DAY_MILLIS: i64 = 24 * 3600 * 1000;
 
-/// In a folder and in an object store.
+/// Runs a check in a folder and in an object store.
 fn everywhere(times: [i64; 3], check: impl Fn(World, Rows)) {
     let folder = tempfile::tempdir().unwrap();
     for store in [Store::open(folder.path().join("table").to_str().unwrap()).unwrap(), remote()] {
@@ -56,8 +56,8 @@ fn everywhere(times: [i64; 3], check: impl Fn(World, Rows)) {
 
 #[test]
 fn a_version_stays_readable_for_a_week() {
-    for from in [0, -9000 * DAY, 9000 * DAY] {
-        everywhere([from, from, from + 6 * DAY], |world, rows| {
+    for from in [0, -9000 * DAY_MILLIS, 9000 * DAY_MILLIS] {
+        everywhere([from, from, from + 6 * DAY_MILLIS], |world, rows| {
             assert_eq!(files(&world.store, "_delta_log", ".checkpoint.parquet"), 1);
             assert_eq!(files(&world.store, "_delta_log", ".json"), 21);
             for n in 1..=20 {
@@ -70,8 +70,8 @@ fn a_version_stays_readable_for_a_week() {
 
 #[test]
 fn files_that_no_recent_version_needs_are_deleted() {
-    for from in [0, -9000 * DAY, 9000 * DAY] {
-        everywhere([from, from, from + 8 * DAY], |mut world, rows| {
+    for from in [0, -9000 * DAY_MILLIS, 9000 * DAY_MILLIS] {
+        everywhere([from, from, from + 8 * DAY_MILLIS], |mut world, rows| {
             assert_eq!(files(&world.store, "_delta_log", ".json"), 1);
             let last = snapshot::load(&world.store, None, None).unwrap().files;
             assert_eq!(files(&world.store, "", ".parquet"), last.len());
@@ -90,9 +90,9 @@ fn files_that_no_recent_version_needs_are_deleted() {
 }
 
 #[test]
-fn only_files_of_last_weeks_versions_are_kept() {
-    for from in [0, -9000 * DAY, 9000 * DAY] {
-        everywhere([from, from + 7 * DAY, from + 10 * DAY], |world, _| {
+fn only_files_that_a_recent_version_needs_are_kept() {
+    for from in [0, -9000 * DAY_MILLIS, 9000 * DAY_MILLIS] {
+        everywhere([from, from + 7 * DAY_MILLIS, from + 10 * DAY_MILLIS], |world, _| {
             let actions = |version| log::read(&world.store, version).unwrap().unwrap();
             let mut needed: BTreeSet<String> = BTreeSet::new();
             let living = snapshot::load(&world.store, None, None).unwrap().files;
@@ -111,7 +111,7 @@ fn only_files_of_last_weeks_versions_are_kept() {
 }
 
 #[test]
-fn rows_are_taken_away_from_where_compaction_put_them() {
+fn rows_are_deleted_at_the_places_of_a_compaction() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut rows) = (Dice::new(1), Rows::new());
     let mut world = World::new(folder.path(), |d| d.rewrite_below(42).target_file_size(20_000));
@@ -120,8 +120,8 @@ fn rows_are_taken_away_from_where_compaction_put_them() {
         if n == 2 {
             run = world.start(3, &rows, &mut dice).unwrap();
         }
-        // First all rows, more than are copied; then those of one of three workers, who writes its
-        // third anew.
+        // First all rows, more than are copied; then the rows of one of three workers, which
+        // rewrites its third.
         for key in (0..120).chain((120..150).step_by(3)).filter(|key| n == 1 || key % 3 == 1) {
             rows.insert(key, row(key, &mut dice));
             run.insert(key, &rows[&key]);
@@ -131,7 +131,7 @@ fn rows_are_taken_away_from_where_compaction_put_them() {
         (world.committed, world.recorded) = (n, Some((n, content)));
         assert_eq!(world.read(), rows, "commit {n}");
         run.committer.maintain_now().unwrap();
-        assert_eq!(world.read(), rows, "upkeep after {n}");
+        assert_eq!(world.read(), rows, "maintenance after {n}");
     }
     let log = Store::open(&format!("{}/_delta_log", world.url)).unwrap();
     let versions = log

@@ -69,14 +69,14 @@ pub(super) struct Run {
     slots: Vec<BTreeMap<i64, u32>>,
 }
 
-/// What outlives a run.
+/// The state that outlives a run: the table and the last manifest.
 pub(super) struct World {
     pub(super) url: String,
-    /// Where the table is: the folder `url`, unless it is replaced.
+    /// The store of the table: the folder `url`, unless it is replaced.
     pub(super) store: Store,
     pub(super) generation: u64,
     pub(super) committed: u64,
-    /// What the last manifest recorded for this table.
+    /// The commit of this table in the last manifest.
     pub(super) recorded: Option<(u64, Json)>,
     pub(super) clock: Arc<AtomicI64>,
     pub(super) options: fn(Delta) -> Delta,
@@ -85,7 +85,7 @@ pub(super) struct World {
 impl World {
     pub(super) fn new(folder: &Path, options: fn(Delta) -> Delta) -> Self {
         let url = folder.join("table").display().to_string();
-        // Delta's library goes by the real time, which a new folder knows.
+        // Delta's library uses the real time, which a new folder has.
         let now = std::fs::metadata(folder)
             .unwrap()
             .modified()
@@ -117,7 +117,7 @@ impl World {
         (self.options)(Delta::on(self.store.clone()))
     }
 
-    /// Starts a run and lets it find `rows` again.
+    /// Starts a run, which recovers `rows`.
     pub(super) fn start(&mut self, workers: usize, rows: &Rows, dice: &mut Dice) -> Result<Run> {
         self.generation += 1;
         let (sink, schema, context) = (self.sink(), schema(Mode::Snapshot), self.context(workers));
@@ -144,7 +144,7 @@ impl World {
         Ok(Run { writers, committer, slots })
     }
 
-    /// Reads the table with our reader.
+    /// Reads the table with the reader of this library.
     pub(super) fn read(&self) -> Rows {
         let table = Table::on(self.store.clone()).unwrap();
         assert_eq!(table.columns(), schema(Mode::Snapshot).columns);
@@ -168,13 +168,13 @@ pub(super) fn rows(table: &Table) -> Rows {
     rows
 }
 
-/// An object store.
+/// Returns an object store in memory.
 pub(super) fn remote() -> Store {
     Store::objects(Arc::new(InMemory::new()), "a lake/of/tables").unwrap()
 }
 
-/// Living rows by the file listing of the `deltalake` crate alone: physical rows less the
-/// cardinality of the vectors.
+/// Returns the number of live rows by the file listing of the `deltalake` crate alone: physical
+/// rows less the cardinality of the vectors.
 pub(super) fn listed(url: &str) -> i64 {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
@@ -189,7 +189,7 @@ pub(super) fn listed(url: &str) -> i64 {
     })
 }
 
-/// The worker and the slot of a key.
+/// Returns the worker and the slot of a key.
 fn place(slots: &mut [BTreeMap<i64, u32>], key: i64) -> (usize, u32) {
     let worker = key as usize % slots.len();
     let next = slots[worker].len() as u32;

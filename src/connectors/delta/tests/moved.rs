@@ -1,4 +1,4 @@
-//! A row is taken away by the place where it was written, however often it was moved since.
+//! Promises of deletions by place: a row is found, however often it was moved since it was written.
 
 use std::collections::BTreeMap;
 
@@ -8,12 +8,12 @@ use super::model::Dice;
 use crate::connectors::delta::files::{File, Files, Moved};
 use crate::connectors::delta::index::Place;
 
-/// Files beside what stands in each of their rows.
+/// Files, and a model of them: the value in each of their rows.
 #[derive(Default)]
 struct Model {
     files: Files,
     contents: BTreeMap<u32, Vec<u64>>,
-    /// Where the writer has put what is living.
+    /// The places at which the writer wrote the live values.
     places: BTreeMap<u64, Place>,
     next: u32,
 }
@@ -36,12 +36,12 @@ impl Model {
     fn kill(&mut self, value: u64) {
         let place = self.places.remove(&value).unwrap();
         let at = self.files.delete(place).unwrap();
-        if self.files.files[&at].living() == 0 {
+        if self.files.files[&at].live_rows() == 0 {
             self.files.remove(at);
         }
     }
 
-    /// Makes one file of some, while what is at the `dying` places dies.
+    /// Compacts the `chosen` files while the `dying` values die.
     fn compact(&mut self, chosen: &[u32], dying: &[u64]) {
         let (mut contents, mut moves) = (Vec::new(), Vec::new());
         let file = self.next + 1;
@@ -61,7 +61,7 @@ impl Model {
             .collect();
         let (id, mut file) = self.file(contents);
         file.dead.extend(gone);
-        if file.living() > 0 {
+        if file.live_rows() > 0 {
             self.files.merge(id, file, moves);
         }
     }
@@ -111,7 +111,7 @@ fn compactions_keep_every_row_findable_and_drop_deleted_ones() {
             let rows: u64 = model.files.files.values().map(|file| u64::from(file.rows)).sum();
             assert!(
                 model.files.moved.len() as u64 <= rows,
-                "{} of {rows} rows are remembered",
+                "{} moves for {rows} rows",
                 model.files.moved.len()
             );
         }
@@ -123,7 +123,7 @@ fn compactions_keep_every_row_findable_and_drop_deleted_ones() {
 }
 
 #[test]
-fn all_rows_of_a_file_are_taken_away_where_they_were_moved() {
+fn all_rows_of_a_moved_file_are_deleted() {
     let mut model = Model::default();
     for from in [0, 10, 20] {
         model.write(from..from + 10);

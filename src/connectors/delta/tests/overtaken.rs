@@ -1,5 +1,4 @@
-//! Commits and compactions that come when the table is no longer as it was: by runs that were
-//! taken over, or too late.
+//! Promises for commits and compactions of runs that were taken over, or that arrive late.
 
 use std::any::Any;
 use std::path::Path;
@@ -16,7 +15,7 @@ use crate::store::Store;
 /// The result of a task.
 type Done = Box<dyn Any + Send>;
 
-/// Changes some rows, puts one that is new and takes some away.
+/// Changes some rows, adds a new one and removes some.
 fn change(run: &mut Run, rows: &mut Rows, dice: &mut Dice) {
     let new = rows.len() as i64 + 1000 * dice.below(1000) as i64;
     for key in rows.keys().copied().chain([new]).collect::<Vec<_>>() {
@@ -44,8 +43,8 @@ fn commit(world: &mut World, run: &mut Run, rows: &Rows) {
     assert_eq!(world.read(), *rows, "commit {n}");
 }
 
-/// A world with a run that has made one of many files, which it has not taken over; some of their
-/// rows have died since.
+/// Returns a world with a run whose compaction of many files is written and not applied; some of
+/// their rows have died since.
 fn compacting(mut world: World, dice: &mut Dice) -> (World, Run, Rows, Done) {
     let (mut rows, mut done) = (Rows::new(), None);
     let mut run = world.start(2, &rows, dice).unwrap();
@@ -71,18 +70,18 @@ fn options(folder: &Path) -> World {
     World::new(folder, |d| d.rewrite_below(0).checkpoint_every(10_000))
 }
 
-/// How many versions of the table have moved rows.
+/// Returns the number of versions of the table that moved rows.
 fn compactions(store: &Store) -> usize {
     let versions = (0..).map_while(|version| log::read(store, version).unwrap());
     versions.filter(|actions| log::moves(actions).is_some()).count()
 }
 
 #[test]
-fn a_commit_staged_before_rows_moved_is_shown_where_they_are() {
+fn a_commit_staged_before_a_move_follows_the_rows() {
     let folder = tempfile::tempdir().unwrap();
     for seed in 0..6 {
         // Two worlds with one history. In one a commit is staged, in the other rows are moved; then
-        // it all lies in one.
+        // both are merged.
         let stores = [Late::default(), Late::default()];
         let worlds =
             stores.each_ref().map(|late| World { store: late.store(), ..options(folder.path()) });
@@ -129,16 +128,12 @@ fn a_commit_that_does_not_fit_is_refused_before_it_is_visible() {
         )
     };
     let changes: [(String, Json, &str); 7] = [
-        ("/version".into(), Json::Null, "does not say for which version"),
+        ("/version".into(), Json::Null, "does not record the version"),
         ("/version".into(), json!(1000), "was staged for version 1000"),
         ("/version".into(), json!(3), "was made since"),
         ("/rows".into(), json!(rows.len() + 1), "makes"),
-        (
-            of("remove", false) + "/path",
-            json!("part-1-999-0.parquet"),
-            "which is not there as it was",
-        ),
-        (of("remove", true) + "/deletionVector/offset", json!(7), "which is not there as it was"),
+        (of("remove", false) + "/path", json!("part-1-999-0.parquet"), "which is not as it was"),
+        (of("remove", true) + "/deletionVector/offset", json!(7), "which is not as it was"),
         (of("add", false) + "/path", json!("part-1-999-0.parquet"), "which is gone"),
     ];
     for (place, value, why) in changes {
@@ -156,7 +151,7 @@ fn a_commit_that_does_not_fit_is_refused_before_it_is_visible() {
 }
 
 #[test]
-fn a_run_that_was_taken_over_moves_no_rows_and_shows_no_commit() {
+fn a_superseded_run_moves_no_rows_and_makes_no_commit() {
     let folder = tempfile::tempdir().unwrap();
     let mut dice = Dice::new(1);
     let (mut world, mut run, shown, done) = compacting(options(folder.path()), &mut dice);
@@ -176,13 +171,13 @@ fn a_run_that_was_taken_over_moves_no_rows_and_shows_no_commit() {
     run.committer.commit(n, &content).unwrap();
     run.committer.maintain_now().unwrap();
     assert_eq!(compactions(&world.store), 0);
-    // Nor does one that was slow to begin take it back.
+    // A run that was slow to begin can't take the table back.
     world.generation -= 1;
     let error = world.sink().open(&schema(Mode::Snapshot), &world.context(2)).err().unwrap();
     assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
 }
 
-/// The time at which a compaction is made that nobody has heard of again.
+/// The time at which a compaction with an unknown outcome arrives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lands {
     BeforeTheNextCommit,

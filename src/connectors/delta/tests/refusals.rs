@@ -1,4 +1,4 @@
-//! Tables that are refused, unchanged.
+//! Promises for tables that are refused unchanged.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::model::{Dice, Rows, World, row, schema};
 use crate::connect::{Mode, Sink};
 use crate::error::{Error, ErrorKind};
 
-/// A table with commit 1 of three rows.
+/// Returns a table with commit 1 of three rows.
 fn table(folder: &Path) -> (World, Rows) {
     let (mut dice, mut world, mut rows) = (Dice::new(1), World::new(folder, |d| d), Rows::new());
     let mut run = world.start(1, &rows, &mut dice).unwrap();
@@ -23,7 +23,7 @@ fn table(folder: &Path) -> (World, Rows) {
     (world, rows)
 }
 
-/// Opens the table and checks that it is refused and left as it is.
+/// Opens the table, and checks that it is refused and unchanged.
 fn refused(
     world: &World,
     change: impl FnOnce(&mut crate::connect::Schema, &mut crate::connect::SinkContext),
@@ -76,7 +76,7 @@ fn a_table_unlike_its_state_is_refused() {
     );
     assert!(
         refused(&world, |_, context| context.committed = 0)
-            .contains("is at commit 1, and the state knows 0")
+            .contains("is at commit 1, and the state at commit 0")
     );
     fs::remove_dir_all(&world.url).unwrap();
     assert!(refused(&world, |_, _| ()).contains("is gone"));
@@ -101,7 +101,7 @@ fn rows_that_are_missing_or_too_many_stop_the_recovery() {
     assert!(restart(&mut world, &rows).to_string().contains("lacks 1 rows"));
 }
 
-/// Adds a version that is not ours.
+/// Adds a version of another program.
 fn meddle(world: &World, version: u64, actions: &[Json]) {
     let lines: Vec<String> = actions.iter().map(Json::to_string).collect();
     fs::write(format!("{}/_delta_log/{version:020}.json", world.url), lines.join("\n")).unwrap();
@@ -113,7 +113,7 @@ fn add(path: &str) -> Json {
 }
 
 #[test]
-fn a_commit_of_something_else_stops_ours() {
+fn a_commit_of_another_program_stops_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let (mut world, rows) = table(folder.path());
     let mut run = world.start(1, &rows, &mut Dice::new(2)).unwrap();
@@ -122,7 +122,7 @@ fn a_commit_of_something_else_stops_ours() {
     let content = run.stage(2).unwrap();
     let error = run.committer.commit(2, &content).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
-    assert!(error.to_string().contains("something else has changed the rows"), "{error}");
+    assert!(error.to_string().contains("another program has changed the rows"), "{error}");
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn the_next_run_detects_a_foreign_commit() {
         .filter_map(|action| Some(action["add"]["path"].as_str()?.to_string()))
         .next()
         .unwrap();
-    // As many rows under the same keys: a file in place of ours.
+    // A file in place of ours, with as many rows under the same keys.
     let remove = json!({"remove": {"path": ours, "deletionTimestamp": 1, "dataChange": true}});
     meddle(
         &world,
@@ -146,9 +146,7 @@ fn the_next_run_detects_a_foreign_commit() {
             add("stranger.parquet"),
         ],
     );
-    assert!(
-        refused(&world, |_, _| ()).contains("something else has taken rows away from the table")
-    );
+    assert!(refused(&world, |_, _| ()).contains("another program has removed rows from the table"));
     meddle(
         &world,
         2,
@@ -158,7 +156,7 @@ fn the_next_run_detects_a_foreign_commit() {
         ],
     );
     meddle(&world, 3, &[json!({"txn": {"appId": "stranger", "version": 7}})]);
-    assert!(refused(&world, |_, _| ()).contains("something else has changed the rows"));
+    assert!(refused(&world, |_, _| ()).contains("another program has changed the rows"));
 }
 
 #[test]
@@ -169,7 +167,7 @@ fn an_existing_commit_is_not_made_again() {
     rows.insert(5, row(5, &mut Dice::new(5)));
     run.insert(5, &rows[&5]);
     let content = run.stage(2).unwrap();
-    // Another run, which takes over, makes it first.
+    // Another run takes over and makes the commit first.
     world.generation += 1;
     let mut other = world.sink().open(&schema(Mode::Snapshot), &world.context(1)).unwrap();
     other.commit(2, &content).unwrap();
@@ -183,7 +181,7 @@ fn a_table_that_has_a_key_twice_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let (mut dice, mut world) = (Dice::new(1), World::new(folder.path(), |d| d));
     let mut run = world.start(1, &Rows::new(), &mut dice).unwrap();
-    // Two slots get a row of one key, as no table does.
+    // Two slots get a row of one key, which no table of a topology does.
     (1..3).for_each(|slot| run.insert(slot, &row(7, &mut dice)));
     let content = run.stage(1).unwrap();
     run.committer.commit(1, &content).unwrap();
@@ -201,7 +199,7 @@ fn a_table_that_has_a_key_twice_is_refused() {
     );
 }
 
-/// The error of a reader of the table.
+/// Returns the error of a reader of the table.
 fn read(world: &World) -> String {
     let read =
         super::super::Table::open(&world.url).and_then(|table| table.for_each(&mut |_| Ok(())));
