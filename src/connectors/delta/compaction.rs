@@ -36,6 +36,9 @@ pub(super) struct Compactor {
     made: u64,
     /// A compaction of unknown outcome.
     unresolved: Option<Unresolved>,
+    /// True if another version came before the last compaction. A commit reads that version;
+    /// until then every further compaction would fail likewise.
+    overtaken: bool,
 }
 
 /// A compaction that may be in the log.
@@ -100,7 +103,7 @@ impl TableState {
     ///
     /// The smallest come first, up to a file that is larger than all before it together
     /// (size-tiered compaction), so that a row is rewritten O(log n) times.
-    pub(super) fn compaction_candidates(&self) -> Vec<u32> {
+    fn compaction_candidates(&self) -> Vec<u32> {
         let target = self.layout.target_file_size as u64;
         let size = |f: &File| f.size * f.live_rows() / u64::from(f.rows.max(1));
         let (mut small, mut thin) = (Vec::new(), Vec::new());
@@ -132,6 +135,16 @@ impl TableState {
 }
 
 impl Compactor {
+    /// Allows compactions again, after a commit of this run.
+    pub(super) fn resume(&mut self) {
+        self.overtaken = false;
+    }
+
+    /// Returns the files that should be compacted now.
+    pub(super) fn candidates(&self, table: &TableState) -> Vec<u32> {
+        if self.overtaken { Vec::new() } else { table.compaction_candidates() }
+    }
+
     /// Returns the work that writes the live rows of the `chosen` files to a new one.
     pub(super) fn merge(
         &mut self,
@@ -246,9 +259,7 @@ impl Compactor {
         let compacted = Compacted { id, file, moves, declares };
         match made {
             Ok(true) => compacted.apply(table),
-            // Another version came first. The compaction is due again, unless a newer run made that
-            // version.
-            Ok(false) => {}
+            Ok(false) => self.overtaken = true,
             Err(error) => {
                 self.unresolved = Some(Unresolved { body, compacted });
                 return Err(error);

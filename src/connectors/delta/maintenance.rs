@@ -52,9 +52,10 @@ impl Maintenance {
         }
     }
 
-    /// Allows maintenance.
+    /// Allows maintenance, after a commit of this run.
     pub(super) fn begin(&mut self) {
         self.begun = true;
+        self.compactor.resume();
     }
 
     /// Returns the task that is due, if any.
@@ -66,7 +67,7 @@ impl Maintenance {
             return Ok(None);
         }
         self.compactor.resolve(table)?;
-        let chosen = table.compaction_candidates();
+        let chosen = self.compactor.candidates(table);
         if chosen.is_empty() {
             return self.checkpoint(table);
         }

@@ -177,6 +177,19 @@ fn a_superseded_run_moves_no_rows_and_makes_no_commit() {
     assert_eq!(error.kind(), ErrorKind::Superseded, "{error}");
 }
 
+#[test]
+fn maintenance_of_a_superseded_run_comes_to_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut dice = Dice::new(1);
+    let (mut world, mut run, rows, _) = compacting(options(folder.path()), &mut dice);
+    world.generation += 1;
+    let newer = world.sink().open(&schema(Mode::Snapshot), &world.context(2)).unwrap();
+    // The run has not read the version of the newer one yet.
+    run.committer.maintain_now().unwrap();
+    assert_eq!((world.read(), compactions(&world.store)), (rows, 0));
+    drop(newer);
+}
+
 /// The time at which a compaction with an unknown outcome arrives.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Lands {
