@@ -1,9 +1,9 @@
-//! Durable files and folders: the only place where anything is synced.
+//! Durable files and folders. No other module syncs anything.
 //!
-//! After a sync that failed another one may succeed without having written anything, and what is
-//! read meanwhile comes from memory. So a failed sync is final: from then on every call here fails
-//! with the same error, and the process ends. What is found by reading, of an earlier process too,
-//! is durable only after a sync of it in this one.
+//! After a failed sync another one may succeed without having written anything, and reads return
+//! the unwritten bytes from memory. So a failed sync is final: from then on every call here fails
+//! with the same error, and the process ends. A file that was found by reading may have been
+//! written by a dead process; it is durable only after this process has synced it.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -17,15 +17,15 @@ use rustix::io::Errno;
 
 use crate::sync::lock;
 
-/// The first sync of this process that failed.
+/// The error of the first failed sync of this process.
 static LOST: OnceLock<(Io, String)> = OnceLock::new();
-/// Folders whose names, up to the root of their disk, this process has synced.
-static HELD: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+/// Folders whose names this process has synced, up to the root of their disk.
+static SYNCED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
-/// Fails if a sync of this process has failed.
+/// Fails if a sync of this process has failed before.
 ///
 /// # Errors
-/// That of the first sync that failed.
+/// The error of the first failed sync.
 pub fn sound() -> io::Result<()> {
     LOST.get().map_or(Ok(()), |(kind, why)| Err(io::Error::new(*kind, why.as_str())))
 }
@@ -37,89 +37,104 @@ pub fn is_lost() -> bool {
 
 /// Syncs a file, or the names in a folder.
 ///
+/// ```
+/// use watershed::store::disk;
+///
+/// # let root = tempfile::tempdir().unwrap();
+/// # let folder = root.path().join("a");
+/// disk::make(&folder)?;
+/// std::fs::write(folder.join("part"), "1")?;
+/// disk::sync(&folder.join("part"))?;
+/// disk::name(&folder.join("part"), &folder.join("whole"))?; // fails if `whole` exists
+/// disk::sync(&folder)?;
+/// assert!(disk::sound().is_ok() && !disk::is_lost());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 /// When it can't be opened; and when its sync fails, or one has failed before.
 pub fn sync(path: &Path) -> io::Result<()> {
     sound()?;
-    judge(path, File::open(path)?.sync_all())
+    check_sync(path, File::open(path)?.sync_all())
 }
 
-/// Syncs the content of an open file; `path` is its name for people.
+/// Syncs the content of an open file; `path` names it in messages.
 ///
 /// # Errors
 /// When its sync fails, or one has failed before.
 pub fn sync_data(file: &File, path: &Path) -> io::Result<()> {
     sound()?;
-    judge(path, file.sync_data())
+    check_sync(path, file.sync_data())
 }
 
-fn judge(path: &Path, synced: io::Result<()>) -> io::Result<()> {
-    if let Err(e) = synced {
+fn check_sync(path: &Path, outcome: io::Result<()>) -> io::Result<()> {
+    if let Err(e) = outcome {
         LOST.get_or_init(|| (e.kind(), format!("can't sync {}: {e}", path.display())));
     }
     // The failure of another thread counts too, because it may concern these pages.
     sound()
 }
 
-/// Makes a file durable that was found by reading: its content, its name, and those of its folders.
+/// Makes a file durable that was found by reading: its content, its name, and the names of its
+/// folders.
 ///
 /// # Errors
 /// When it can't be opened; and when a sync fails, or one has failed before.
 pub fn confirm(path: &Path) -> io::Result<()> {
-    let folder = above(path);
+    let folder = folder_of(path);
     make(folder)?;
     sync(path)?;
     sync(folder)
 }
 
-/// Makes a folder, and those above it, each durably. One that is there may not be durable yet: its
-/// name is synced once a process.
+/// Creates a folder and its parents, each durably. The name of an existing folder may not be
+/// durable yet, so it is synced once a process.
 ///
 /// # Errors
-/// When it can't be made; and when a sync fails, or one has failed before.
+/// When it can't be created; and when a sync fails, or one has failed before.
 pub fn make(folder: &Path) -> io::Result<()> {
     sound()?;
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-    if held().contains(folder) && folder.is_dir() {
+    if synced().contains(folder) && folder.is_dir() {
         return Ok(());
     }
     let real = match fs::canonicalize(folder) {
         Err(e) if e.kind() == Io::NotFound => {
-            make(above(folder))?;
+            make(folder_of(folder))?;
             match fs::create_dir(folder) {
                 Err(e) if e.kind() != Io::AlreadyExists => return Err(e),
                 _ => {}
             }
             let real = fs::canonicalize(folder)?;
-            // An earlier folder of this name may have been synced, and be gone.
-            held().remove(&real);
+            // A folder of this name may have been synced and then deleted.
+            synced().remove(&real);
             real
         }
         found => found?,
     };
-    hold(&real)?;
-    held().insert(folder.into());
+    sync_names(&real)?;
+    synced().insert(folder.into());
     Ok(())
 }
 
-/// Syncs the names that lead to a folder, as far up as its disk reaches.
-fn hold(real: &Path) -> io::Result<()> {
+/// Syncs the names of a folder and its parents, as far up as its disk reaches.
+fn sync_names(real: &Path) -> io::Result<()> {
     let mut names = Vec::new();
     let disk = fs::metadata(real)?.dev();
     let mut name = real;
-    while let Some(folder) = name.parent().filter(|_| !held().contains(name)) {
+    while let Some(folder) = name.parent().filter(|_| !synced().contains(name)) {
         if fs::metadata(folder)?.dev() != disk {
             break;
         }
         match File::open(folder) {
-            // Without permission to read it, this process has created nothing in it.
+            // This process has created nothing in a folder that it may not read.
             Err(e) if e.kind() == Io::PermissionDenied => {}
-            file => judge(folder, file?.sync_all())?,
+            file => check_sync(folder, file?.sync_all())?,
         }
         names.push(name.to_path_buf());
         name = folder;
     }
-    held().extend(names);
+    synced().extend(names);
     Ok(())
 }
 
@@ -131,7 +146,7 @@ fn hold(real: &Path) -> io::Result<()> {
 pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
     let linked = fs::hard_link(staged, path);
     match &linked {
-        // The error of file systems without hard links.
+        // Error of file systems without hard links.
         Err(e)
             if e.kind() == Io::Unsupported
                 || e.raw_os_error() == Some(Errno::PERM.raw_os_error()) => {}
@@ -140,28 +155,28 @@ pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
     match renameat_with(CWD, staged, CWD, path, RenameFlags::NOREPLACE) {
         Err(Errno::INVAL | Errno::NOSYS | Errno::OPNOTSUPP) => Err(io::Error::new(
             Io::Unsupported,
-            "its file system has no hard links, and no rename that leaves alone what is there",
+            "its file system has neither hard links nor a rename that fails if the name exists",
         )),
         renamed => Ok(renamed?),
     }
 }
 
-/// Moves a file or a folder, in place of the file or the empty folder that has the name. The new
-/// name is durable when this returns. Sync the old folder too if the old name may not come back.
+/// Moves a file or a folder, and replaces a file or an empty folder of the new name. The new name
+/// is durable when this returns. Sync the old folder too if the old name must not come back.
 ///
 /// # Errors
 /// When it can't be moved; and when a sync fails, or one has failed before.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sound()?;
     fs::rename(from, to)?;
-    sync(above(to))
+    sync(folder_of(to))
 }
 
-/// The folder that a path is in.
-pub(crate) fn above(path: &Path) -> &Path {
+/// Returns the folder of a path.
+pub(crate) fn folder_of(path: &Path) -> &Path {
     path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn held() -> MutexGuard<'static, BTreeSet<PathBuf>> {
-    lock(&HELD)
+fn synced() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    lock(&SYNCED)
 }

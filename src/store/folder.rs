@@ -1,4 +1,4 @@
-//! Files that are whole and durable when a call returns.
+//! The folder backend of a store: files that are whole and durable when a call returns.
 
 use std::fs;
 use std::io::{ErrorKind as Io, Write};
@@ -7,13 +7,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk;
 
-/// Bytes of a file that are synced at a time.
-const PIECE: usize = 4 << 20;
-/// How many files were staged.
+/// The number of bytes of a file that are synced at a time.
+const SYNC_CHUNK_BYTES: usize = 4 << 20;
+/// The number of files that this process has staged.
 static STAGED: AtomicU64 = AtomicU64::new(0);
 
-/// Creates `path` with `bytes`, whole or not at all, durably; fails with `AlreadyExists` if there
-/// is one.
+/// Creates `path` with `bytes`, whole or not at all, durably. Fails with `AlreadyExists` if the
+/// name is taken.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
     let named = disk::name(&staged, path);
@@ -21,8 +21,8 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
         Err(e) if e.kind() != Io::NotFound => return Err(e),
         _ => {}
     }
-    // Also when it is there already: the caller will rely on it being there for good.
-    disk::sync(disk::above(path))?;
+    // Sync an existing file too, because the caller will rely on it.
+    disk::sync(disk::folder_of(path))?;
     named
 }
 
@@ -31,35 +31,35 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     disk::rename(&staged, path)
 }
 
-/// A synced file beside `path`, of a name that no other process or thread uses.
+/// Writes and syncs a file beside `path`, with a name that no other process or thread uses.
 fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
-    let folder = disk::above(path);
+    let folder = disk::folder_of(path);
     disk::make(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (staged, mut file) = loop {
         let number = STAGED.fetch_add(1, Ordering::Relaxed);
         let staged = folder.join(format!(".{name}.{}.{number}.tmp", std::process::id()));
         match fs::File::create_new(&staged) {
-            // Of a process that is dead, or of one in another container, which counts processes
-            // anew.
+            // Left by a dead process, or written by a process of another container, which numbers
+            // processes on its own.
             Err(e) if e.kind() == Io::AlreadyExists => {}
             file => break (staged, file?),
         }
     };
-    // In pieces: a sync of some other small file may have to wait until all that is on its way to
-    // the disk is there.
-    let mut pieces = bytes.chunks(PIECE);
-    let written = pieces
-        .try_for_each(|piece| file.write_all(piece).and_then(|()| disk::sync_data(&file, path)));
+    // In chunks, because a sync of another small file may have to wait until all bytes on their way
+    // to the disk are written.
+    let mut chunks = bytes.chunks(SYNC_CHUNK_BYTES);
+    let written = chunks
+        .try_for_each(|chunk| file.write_all(chunk).and_then(|()| disk::sync_data(&file, path)));
     if let Err(error) = written.and_then(|()| disk::sync_data(&file, path)) {
-        // Half a file on a full disk would be in the way of the next attempt.
+        // On a full disk, half a file would be in the way of the next attempt.
         let _ = fs::remove_file(&staged);
         return Err(error);
     }
     Ok(staged)
 }
 
-/// The bytes in `range` of a file, `None` if there is none.
+/// Reads the bytes in `range` of a file; `None` if it does not exist.
 #[cfg(feature = "delta")]
 pub(super) fn read(path: &Path, range: std::ops::Range<u64>) -> std::io::Result<Option<Vec<u8>>> {
     use std::io::{Read, Seek, SeekFrom};
@@ -73,7 +73,7 @@ pub(super) fn read(path: &Path, range: std::ops::Range<u64>) -> std::io::Result<
     Ok(Some(bytes))
 }
 
-/// What is in a folder; nothing, if there is none.
+/// Returns the entries of a folder; none if it does not exist.
 fn entries(path: &Path) -> std::io::Result<impl Iterator<Item = std::io::Result<fs::DirEntry>>> {
     match fs::read_dir(path) {
         Err(e) if e.kind() == Io::NotFound => Ok(None.into_iter().flatten()),
@@ -86,13 +86,13 @@ pub(super) fn folders(path: &Path) -> std::io::Result<Vec<String>> {
     for entry in entries(path)? {
         let entry = entry?;
         let kind = entry.file_type()?;
-        // Followed, because a partition may be a link to another disk. What can't be followed is no
-        // reason to read the rest only.
+        // Follow links, because a partition may be a link to another disk. A broken link is an
+        // error: the other partitions alone would be incomplete.
         let path = entry.path();
-        let lost = |e: std::io::Error| {
+        let broken = |e: std::io::Error| {
             std::io::Error::new(e.kind(), format!("can't follow {}: {e}", path.display()))
         };
-        if (if kind.is_symlink() { fs::metadata(&path).map_err(lost)?.file_type() } else { kind })
+        if (if kind.is_symlink() { fs::metadata(&path).map_err(broken)?.file_type() } else { kind })
             .is_dir()
             && let Ok(name) = entry.file_name().into_string()
         {

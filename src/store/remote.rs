@@ -1,4 +1,4 @@
-//! An object store, asked from ordinary threads.
+//! The object-store backend of a store, called from ordinary threads.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -14,29 +14,29 @@ use super::Create;
 use crate::error::{Error, Result};
 use crate::sync::io_runtime;
 
-/// How many folders are listed at once.
+/// The number of folders that are listed at once.
 #[cfg(feature = "archive")]
-const SIDE_BY_SIDE: usize = 16;
+const CONCURRENT_LISTINGS: usize = 16;
 
-/// What is below a prefix of an object store.
+/// A prefix of an object store.
 #[derive(Clone)]
 pub(crate) struct Remote {
     bucket: Arc<Bucket>,
     prefix: Key,
 }
 
-/// An object store with the threads that talk to it: all that is on it shares it, and its
+/// An object store and the threads that talk to it. All stores on one bucket share it and its
 /// connections.
 pub(super) struct Bucket {
-    /// What its names begin with for people, such as `s3://bucket/`.
+    /// The beginning of its names in messages, such as `s3://bucket/`.
     root: String,
     objects: Arc<dyn ObjectStore>,
-    /// The same, which tries nothing twice: a conditional creation that is repeated may find its
+    /// The same object store without retries: a conditional creation that is repeated may find its
     /// own object.
     once: Arc<dyn ObjectStore>,
     runtime: &'static Runtime,
-    /// Whether it was seen that nothing is created where something is.
-    proven: AtomicBool,
+    /// True once the store was seen to refuse the creation of an existing object.
+    is_conditional: AtomicBool,
 }
 
 impl Bucket {
@@ -46,7 +46,7 @@ impl Bucket {
         once: Arc<dyn ObjectStore>,
         runtime: &'static Runtime,
     ) -> Self {
-        Bucket { root, objects, once, runtime, proven: AtomicBool::new(false) }
+        Bucket { root, objects, once, runtime, is_conditional: AtomicBool::new(false) }
     }
 }
 
@@ -72,43 +72,44 @@ impl Remote {
         format!("{}{}", self.bucket.root, self.key(path))
     }
 
-    /// The key of what somebody else put at `path`: as it is, for it may have characters that no
-    /// key of ours has.
+    /// Returns the key of an object that another program wrote at `path`, unchanged: it may have
+    /// characters that no key of this library has.
     #[cfg(feature = "archive")]
     fn found(&self, path: &str) -> Key {
         Key::parse(format!("{}/{path}", self.prefix)).unwrap_or_else(|_| self.key(path))
     }
 
-    /// The name of what was found at `path`, for people.
+    /// Returns the name of a found object for messages.
     #[cfg(feature = "archive")]
     pub(crate) fn found_name(&self, path: &str) -> String {
         format!("{}{}", self.bucket.root, self.found(path))
     }
 
-    /// The object store itself, and where in it this is.
+    /// Returns the object store, and the prefix in it.
     #[cfg(feature = "delta")]
     pub(crate) fn objects(&self) -> (Arc<dyn ObjectStore>, &Key) {
         (self.bucket.objects.clone(), &self.prefix)
     }
 
-    /// Does `work`, which talks to the object store, to its end.
+    /// Runs `work`, which talks to the object store, to its end.
     pub(crate) fn wait<T>(&self, work: impl Future<Output = T>) -> T {
         self.bucket.runtime.block_on(work)
     }
 
     pub(super) fn create(&self, path: &str, bytes: &[u8]) -> Result<Create> {
-        let (created, proven) = (self.create_once(path, bytes), &self.bucket.proven);
+        let (created, is_conditional) =
+            (self.create_once(path, bytes), &self.bucket.is_conditional);
         if matches!(created, Create::Taken) {
-            proven.store(true, Ordering::Relaxed);
+            is_conditional.store(true, Ordering::Relaxed);
         }
-        if matches!(created, Create::Created) && !proven.load(Ordering::Relaxed) {
-            // The same bytes again harm nobody.
+        if matches!(created, Create::Created) && !is_conditional.load(Ordering::Relaxed) {
+            // To create the same bytes again is harmless.
             match self.create_once(path, bytes) {
-                Create::Taken => proven.store(true, Ordering::Relaxed),
+                Create::Taken => is_conditional.store(true, Ordering::Relaxed),
                 Create::Unknown(_) => {}
                 Create::Created => {
                     let message = format!(
-                        "can't commit to {}: it creates an object where there is one",
+                        "can't commit to {}: it replaces an existing object instead of refusing to create it",
                         self.name("")
                     );
                     return Err(Error::config(message).hint(
@@ -129,27 +130,27 @@ impl Remote {
         )) {
             Ok(_) => Create::Created,
             Err(Cause::AlreadyExists { .. }) => Create::Taken,
-            Err(e) => Create::Unknown(self.failed("create", path, e)),
+            Err(e) => Create::Unknown(self.error("create", path, e)),
         }
     }
 
     pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         let put = self
             .wait(self.bucket.objects.put(&self.key(path), Bytes::copy_from_slice(bytes).into()));
-        put.map(|_| ()).map_err(|e| self.failed("write", path, e))
+        put.map(|_| ()).map_err(|e| self.error("write", path, e))
     }
 
     pub(super) fn delete(&self, path: &str) -> Result<()> {
         match self.wait(self.bucket.objects.delete(&self.key(path))) {
-            Err(e) if !matches!(e, Cause::NotFound { .. }) => Err(self.failed("delete", path, e)),
+            Err(e) if !matches!(e, Cause::NotFound { .. }) => Err(self.error("delete", path, e)),
             _ => Ok(()),
         }
     }
 
-    /// Names and sizes of the objects directly below `path`, and names of the folders.
+    /// Returns names and sizes of the objects directly below `path`, and names of the folders.
     pub(crate) fn list(&self, path: &str) -> Result<(Vec<(String, u64)>, Vec<String>)> {
         let listed = self.wait(self.bucket.objects.list_with_delimiter(Some(&self.key(path))));
-        let listed = listed.map_err(|e| self.failed("list", path, e))?;
+        let listed = listed.map_err(|e| self.error("list", path, e))?;
         let objects = listed
             .objects
             .iter()
@@ -158,9 +159,9 @@ impl Remote {
         Ok((objects.collect(), folders.collect()))
     }
 
-    /// Passes path and size of each object below `folders`, at any depth, to `take` as they are
-    /// listed, until it returns false: of all, or of those whose paths come after `after`. Paths
-    /// are those that were found below this prefix; the folders are listed side by side.
+    /// Passes path and size of each object below `folders`, at any depth, to `take` until it
+    /// returns false: all objects, or those whose paths come after `after`. Paths are relative to
+    /// this prefix. The folders are listed concurrently.
     ///
     /// # Errors
     /// When they can't be listed.
@@ -183,14 +184,14 @@ impl Remote {
             }
         };
         let mut listed = stream::iter(folders.iter().map(list).collect::<Vec<_>>())
-            .flatten_unordered(SIDE_BY_SIDE);
+            .flatten_unordered(CONCURRENT_LISTINGS);
         let below = |location: &Key| {
             Some(location.as_ref().strip_prefix(root.as_ref())?.trim_start_matches('/').to_string())
         };
         let all = async {
             while let Some(object) = listed.try_next().await? {
-                // A key that ends with a slash is the mark of a folder: it comes as an object of
-                // the folder's name.
+                // A key that ends with a slash marks a folder. It is listed as an object with the
+                // folder's name.
                 if let Some(path) = below(&object.location)
                     .filter(|path| object.size > 0 || !path.is_empty() && !folders.contains(path))
                     && !take(&path, object.size)
@@ -201,15 +202,15 @@ impl Remote {
             Ok(())
         };
         self.wait(all)
-            .map_err(|e| self.failed("list", folders.first().map_or("", String::as_str), e))
+            .map_err(|e| self.error("list", folders.first().map_or("", String::as_str), e))
     }
 
-    /// Begins to read the object at `path`, or a range of its bytes.
+    /// Starts to read the object at `path`, or a range of its bytes.
     pub(crate) fn fetch(&self, path: &str, range: Option<Range<u64>>) -> Fetch {
         self.fetch_at(self.key(path), range)
     }
 
-    /// Begins to read what was found at `path`, or a range of its bytes.
+    /// Starts to read a found object, or a range of its bytes.
     #[cfg(feature = "archive")]
     pub(crate) fn fetch_found(&self, path: &str, range: Option<Range<u64>>) -> Fetch {
         self.fetch_at(self.found(path), range)
@@ -226,12 +227,12 @@ impl Remote {
         Fetch { task: self.bucket.runtime.spawn(read), bucket: self.bucket.clone(), key }
     }
 
-    fn failed(&self, verb: &str, path: &str, cause: Cause) -> Error {
+    fn error(&self, verb: &str, path: &str, cause: Cause) -> Error {
         failed(format!("can't {verb} {}", self.name(path)), cause)
     }
 }
 
-/// Bytes that are on their way; they are no longer wanted when it is dropped.
+/// A request that is running. Dropping it cancels the request.
 pub(crate) struct Fetch {
     task: JoinHandle<Result<Bytes, Cause>>,
     bucket: Arc<Bucket>,
@@ -258,35 +259,36 @@ impl Drop for Fetch {
     }
 }
 
-/// The error that `cause` is: of the configuration if the server has refused what it was told.
+/// Returns the error for `cause`: one of the configuration if the server has refused the request.
 pub(super) fn failed(message: String, cause: Cause) -> Error {
     let refused = matches!(cause, Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. });
     let text = cause.to_string();
-    let told = |tag: &str| {
+    let element = |tag: &str| {
         let (_, rest) = text.split_once(&format!("<{tag}>"))?;
         Some(rest.split_once(&format!("</{tag}>"))?.0)
     };
-    // The rest of what S3 says is of no use to people.
-    let (code, said) = (told("Code").unwrap_or_default(), told("Message").unwrap_or_default());
-    let short = if code.is_empty() { whole(&cause) } else { format!("{code}: {said}") };
+    // Show only code and message: the rest of S3's response does not help people.
+    let (code, detail) =
+        (element("Code").unwrap_or_default(), element("Message").unwrap_or_default());
+    let short = if code.is_empty() { full_text(&cause) } else { format!("{code}: {detail}") };
     let hint = match code {
-        "NoSuchBucket" => "Make the bucket, or give another one.",
+        "NoSuchBucket" => "Create the bucket, or give another one.",
         "PermanentRedirect"
         | "AuthorizationHeaderMalformed"
         | "IllegalLocationConstraintException" => "Set AWS_REGION to the region of the bucket.",
         _ if refused
             || ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status)) =>
         {
-            "Check the credentials (AWS_ACCESS_KEY_ID and so on) and what they may do in the bucket."
+            "Check the credentials (AWS_ACCESS_KEY_ID and so on) and their permissions in the bucket."
         }
         _ => return Error::connect(message).because(short),
     };
     Error::config(message).because(short).hint(hint)
 }
 
-/// What an error says, and what its last cause says if that is not in it: why a connection is
-/// refused is told there alone.
-fn whole(cause: &Cause) -> String {
+/// Returns the text of an error, and the text of its last cause unless it is contained: only the
+/// last cause names the reason of a refused connection.
+fn full_text(cause: &Cause) -> String {
     let text = cause.to_string();
     let last =
         std::iter::successors(std::error::Error::source(cause), |cause| cause.source()).last();

@@ -1,4 +1,4 @@
-//! Buckets of S3 and of whatever speaks like it, found and trusted as the tools of AWS do.
+//! Buckets of S3 and of compatible servers, configured as for the tools of AWS.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -13,34 +13,36 @@ use object_store::aws::{
 use object_store::path::Path as Key;
 use object_store::{ClientConfigKey, ObjectStore, RetryConfig};
 
-use super::answers::Connector;
 use super::remote::{self, Bucket, Remote};
+use super::responses::Connector;
 use crate::error::{Error, ErrorKind, Result};
 use crate::sync::{io_runtime, lock};
 
-/// How long credentials may take to be found, and a bucket to answer for the first time.
-const CREDENTIALS: Duration = Duration::from_secs(4);
-const FIRST: Duration = Duration::from_secs(9);
-const UNREACHED: &str = "Check AWS_ENDPOINT_URL, AWS_REGION and the network.";
-/// How long any request may take, and how long it takes to give up one that is tried again and
-/// again.
-const REQUEST: &str = "120 seconds";
-const PATIENCE: Duration = Duration::from_secs(60);
+/// The time limit for credentials to be found.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(4);
+/// The time limit for the first response of a bucket.
+const FIRST_RESPONSE_TIMEOUT: Duration = Duration::from_secs(9);
+const UNREACHED_HINT: &str = "Check AWS_ENDPOINT_URL, AWS_REGION and the network.";
+/// The time limit for one request, as a setting.
+const REQUEST_TIMEOUT: &str = "120 seconds";
+/// The time after which a failing request is not repeated any more.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Settings by their names in the environment, such as `AWS_REGION`.
 type Settings = BTreeMap<String, String>;
 
-/// The buckets in use: what is on one bucket shares its connections and threads.
+/// The buckets in use. Stores on one bucket share its connections and threads.
 static BUCKETS: Mutex<BTreeMap<String, Arc<Bucket>>> = Mutex::new(BTreeMap::new());
 
 /// Opens `bucket/prefix`.
 pub(super) fn open(path: &str) -> Result<Remote> {
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
     let known = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
-    // What is refused here is not repeated: it may be a secret that does not belong in a URL.
+    // Do not repeat a refused name in the message: it may be a secret that does not belong in a
+    // URL.
     if bucket.is_empty() || bucket.len() > 255 || !bucket.chars().all(known) {
         return Err(Error::config(
-            "can't open an s3:// URL: what it begins with is no name of a bucket",
+            "can't open an s3:// URL: it does not begin with the name of a bucket",
         )
         .hint("Give s3://bucket/prefix; credentials come from the environment or from ~/.aws."));
     }
@@ -64,7 +66,7 @@ pub(super) fn open(path: &str) -> Result<Remote> {
     Ok(Remote::on(found, prefix))
 }
 
-/// Finds a bucket and looks whether what is below `prefix` may be listed.
+/// Connects to a bucket and checks that `prefix` may be listed.
 fn connect(bucket: &str, prefix: &Key, settings: &Settings) -> Result<Bucket> {
     let message = format!("can't open s3://{bucket}");
     let build = |builder: AmazonS3Builder| {
@@ -84,31 +86,32 @@ fn connect(bucket: &str, prefix: &Key, settings: &Settings) -> Result<Bucket> {
 
 async fn reach(objects: &AmazonS3, prefix: &Key, message: &str) -> Result<()> {
     if !matches!(
-        tokio::time::timeout(CREDENTIALS, objects.credentials().get_credential()).await,
+        tokio::time::timeout(CREDENTIALS_TIMEOUT, objects.credentials().get_credential()).await,
         Ok(Ok(_))
     ) {
         return Err(Error::config(format!("{message}: there are no credentials"))
             .hint("Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE for one of ~/.aws/credentials."));
     }
-    match tokio::time::timeout(FIRST, objects.list(Some(prefix)).next()).await {
+    match tokio::time::timeout(FIRST_RESPONSE_TIMEOUT, objects.list(Some(prefix)).next()).await {
         Ok(Some(Err(e))) => match remote::failed(message.to_string(), e) {
-            error if error.kind() == ErrorKind::Connect => Err(error.hint(UNREACHED)),
+            error if error.kind() == ErrorKind::Connect => Err(error.hint(UNREACHED_HINT)),
             error => Err(error),
         },
         Ok(_) => Ok(()),
-        Err(_) => {
-            Err(Error::connect(format!("{message}: no answer within {} seconds", FIRST.as_secs()))
-                .hint(UNREACHED))
-        }
+        Err(_) => Err(Error::connect(format!(
+            "{message}: no answer within {} seconds",
+            FIRST_RESPONSE_TIMEOUT.as_secs()
+        ))
+        .hint(UNREACHED_HINT)),
     }
 }
 
 pub(super) fn builder(bucket: &str, settings: &Settings) -> Result<AmazonS3Builder> {
-    let retry = RetryConfig { retry_timeout: PATIENCE, ..RetryConfig::default() };
+    let retry = RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() };
     let mut builder = AmazonS3Builder::new()
         .with_http_connector(Connector)
         .with_config(Setting::Client(ClientConfigKey::ConnectTimeout), "3 seconds")
-        .with_config(Setting::Client(ClientConfigKey::Timeout), REQUEST)
+        .with_config(Setting::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
         .with_config(Setting::Client(ClientConfigKey::PoolMaxIdlePerHost), "128")
         .with_retry(retry);
     for (name, value) in settings {
@@ -134,19 +137,19 @@ pub(super) fn builder(bucket: &str, settings: &Settings) -> Result<AmazonS3Build
     Ok(builder.with_bucket_name(bucket).with_conditional_put(S3ConditionalPut::ETagMatch))
 }
 
-/// Whether what follows `http://` is this machine.
+/// Returns true if `rest`, the part of a URL after `http://`, names this machine.
 fn loopback(rest: &str) -> bool {
     let authority = rest.split('/').next().unwrap_or(rest);
     let host = match authority.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or(v6),
         None => authority.split(':').next().unwrap_or(authority),
     };
-    // Before an @ stands a user, whatever it looks like.
+    // The part before an @ is a user, whatever it looks like.
     !authority.contains('@')
         && (host == "localhost" || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback()))
 }
 
-/// The settings of the environment, and those of its profile where it has none.
+/// Returns the settings of the environment, completed by those of its profile.
 fn settings() -> Settings {
     let text = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
@@ -163,7 +166,7 @@ fn settings() -> Settings {
         settings.extend(profile(&text, chosen));
     }
     if environment.contains_key("AWS_ACCESS_KEY_ID") {
-        // Half of one pair and half of another would be no credentials.
+        // Never mix two pairs of credentials.
         settings.retain(|name, _| {
             !["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"].contains(&&**name)
         });
@@ -172,7 +175,7 @@ fn settings() -> Settings {
     settings
 }
 
-/// What a file in `~/.aws` says of a profile, by its names in the environment.
+/// Returns the settings of a profile in a file of `~/.aws`, by their names in the environment.
 pub(super) fn profile(text: &str, chosen: &str) -> Settings {
     let known = [
         "aws_access_key_id",

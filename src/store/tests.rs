@@ -1,4 +1,4 @@
-//! What a bucket is found by.
+//! Promises of how a store is opened.
 
 use super::*;
 use crate::error::ErrorKind;
@@ -57,7 +57,8 @@ fn plain_http_reaches_only_this_machine_unless_allowed() {
     }
 }
 
-/// A server whose first answer breaks off in the middle of its body, and whose second is whole.
+/// Starts a server whose first response breaks off in the middle of its body, and whose second is
+/// whole.
 #[cfg(feature = "s3")]
 fn breaks_off_once(
     status: &'static str,

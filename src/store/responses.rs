@@ -1,6 +1,6 @@
-//! Answers over HTTP that are whole before they are looked at: one that breaks in its middle is
-//! asked for again, as every request is whose answer does not come. `object_store` itself does so
-//! for objects only; of a listing, or of the news that there is no such object, it makes an error.
+//! HTTP responses that are received whole, so that one that breaks off is requested again.
+//! `object_store` repeats requests by itself, but a response that breaks off only for objects. For
+//! a listing, or for the response that an object does not exist, it returns an error.
 
 use std::pin::Pin;
 
@@ -10,7 +10,7 @@ use object_store::client::{
     ReqwestConnector,
 };
 
-/// Makes clients that receive all but objects whole.
+/// Makes clients that receive every response whole, except objects.
 #[derive(Debug)]
 pub(super) struct Connector;
 
