@@ -36,7 +36,7 @@ pub use topic::TopicSummary;
 /// }
 /// let streams = Streams::new(topology).source("numbers", numbers);
 /// let metrics = streams.metrics();
-/// streams.run(Config::default())?;
+/// streams.run(Config { workers: 1, ..Config::default() })?;
 ///
 /// let snapshot = metrics.snapshot();
 /// let filter = snapshot.steps.iter().find(|step| step.name.as_deref() == Some("even")).unwrap();
