@@ -14,12 +14,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sync::lock;
 
-/// A text that is kept once in the process and never freed: copied, compared for equality and
-/// hashed like a number.
+/// A text that is kept once in the process and never freed: copied and compared for equality like a
+/// number.
 ///
-/// It is for texts of which there are few different ones, such as names of countries. The hash is
-/// that of the place where the text is kept, so that nobody can write texts of one hash; it is
-/// another one in each process.
+/// It is for texts of which there are few different ones, such as names of countries. Its hash is
+/// that of the text and of nothing else: all processes that share a hasher's seed agree on it.
 ///
 /// ```
 /// use watershed::serdes::Word;
@@ -29,17 +28,30 @@ use crate::sync::lock;
 #[derive(Clone, Copy)]
 pub struct Word(&'static Kept);
 
-/// A text, and its beginning beside it: most comparisons end there.
+/// Bytes of a text that its head holds.
+const HEAD: usize = 15;
+
+/// A text with its head beside it: most comparisons and most hashes need no more.
 struct Kept {
-    beginning: u64,
+    /// The first 15 bytes, padded with zeros, and the number of bytes, at most 16. Two words in
+    /// big-endian order: a text of at most 15 bytes is its head, and heads sort as texts do.
+    head: [u64; 2],
     text: Box<str>,
 }
 
 impl Kept {
     fn new(text: &str) -> Self {
-        let mut beginning = [0; 8];
-        beginning.iter_mut().zip(text.bytes()).for_each(|(to, byte)| *to = byte);
-        Kept { beginning: u64::from_be_bytes(beginning), text: text.into() }
+        let mut head = [0; HEAD + 1];
+        head.iter_mut().zip(text.bytes().take(HEAD)).for_each(|(to, byte)| *to = byte);
+        head[HEAD] = text.len().min(HEAD + 1) as u8;
+        let [first, second] = [0, 8]
+            .map(|at| head[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
+        Kept { head: [first, second], text: text.into() }
+    }
+
+    /// Returns true if the head is not all of the text.
+    fn is_long(&self) -> bool {
+        self.text.len() > HEAD
     }
 }
 
@@ -105,7 +117,12 @@ impl Eq for Word {}
 
 impl Hash for Word {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.place().hash(state);
+        let [first, second] = self.0.head;
+        state.write_u64(first);
+        state.write_u64(second);
+        if self.0.is_long() {
+            self.0.text.hash(state);
+        }
     }
 }
 
@@ -120,7 +137,7 @@ impl Ord for Word {
         if self == other {
             return Ordering::Equal;
         }
-        self.0.beginning.cmp(&other.0.beginning).then_with(|| self.0.text.cmp(&other.0.text))
+        self.0.head.cmp(&other.0.head).then_with(|| self.0.text.cmp(&other.0.text))
     }
 }
 
@@ -182,6 +199,12 @@ mod tests {
             "abcdefgh",
             "abcdefgh\0",
             "abcdefghi",
+            "abcdefghijklmn",
+            "abcdefghijklmno",
+            "abcdefghijklmno\0",
+            "abcdefghijklmnop",
+            "abcdefghijklmnopq",
+            "abcdefghijklmnp",
             "abcdefgi",
             "b",
             "ä",
@@ -190,6 +213,23 @@ mod tests {
         ];
         let words: BTreeSet<Word> = texts.iter().rev().map(|text| Word::from(*text)).collect();
         assert_eq!(words.iter().map(Word::as_str).collect::<Vec<_>>(), texts);
+    }
+
+    #[test]
+    fn a_hash_depends_on_the_text_alone() {
+        let hash = |text: &str| {
+            let mut hasher = siphasher::sip::SipHasher13::new_with_keys(1, 2);
+            Word::from(text).hash(&mut hasher);
+            hasher.finish()
+        };
+        // Written down by another process: where the texts are kept is not in it.
+        assert_eq!(
+            ["", "Chile", "the United Kingdom"].map(hash),
+            [2_001_325_220_261_038_909, 17_629_996_041_418_034_276, 12_966_760_251_952_017_958]
+        );
+        let texts = (0..300).map(|n| "ab".repeat(n / 10) + &"\0".repeat(n % 10));
+        let hashes: BTreeSet<u64> = texts.map(|text| hash(&text)).collect();
+        assert_eq!(hashes.len(), 300);
     }
 
     #[test]
