@@ -137,6 +137,7 @@ impl<'s> StreamsBuilder<'s> {
     ) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
         let (number, feed, counters) = self.graph.source(topic);
+        let earliest = feed.as_ref().map(|feed| feed.earliest().clone());
         let (secret, meter) = (self.graph.seeds().secret(), self.graph.meter(node));
         let arrived = self.read(
             topic,
@@ -152,7 +153,8 @@ impl<'s> StreamsBuilder<'s> {
             }),
             Box::new(|_, _| ()),
         );
-        let rows = latest(arrived, self.graph.keys(), &format!("table {topic}"), counters, meter);
+        let name = format!("table {topic}");
+        let rows = latest(arrived, self.graph.keys(), &name, counters, earliest, meter);
         KTable::from_upserts(self.graph.clone(), node, rows)
     }
 

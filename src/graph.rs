@@ -14,7 +14,7 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 use crate::connect::{Mode, Schema};
 use crate::error::Error;
 use crate::metrics::{Meter, Metrics, TopicCounters};
-use crate::operators::{Datum, Keys, Seeds};
+use crate::operators::{Datum, Keys, Owners, Seeds};
 use crate::options::{Materialized, Produced};
 use crate::plan::{DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, type_names};
 use crate::ports::{AnyStore, Ends, Feed, Rows, SinkHandle, append};
@@ -118,12 +118,19 @@ impl<'s> Graph<'s> {
         self.0.bindings.borrow().fail.clone()
     }
 
+    /// Returns the owners of keys.
+    pub(crate) fn owners(&self) -> Owners {
+        Owners::new(self.seeds(), self.fail())
+    }
+
     /// Returns the numbers of the keys of this type.
     pub(crate) fn keys<K: Datum>(&self) -> Keys<K> {
-        let (mut keys, seeds) = (self.0.keys.borrow_mut(), self.seeds());
-        let found =
-            keys.entry(TypeId::of::<K>()).or_insert_with(|| Box::new(Keys::<K>::new(seeds)));
-        found.downcast_ref::<Keys<K>>().cloned().unwrap_or_else(|| Keys::new(seeds))
+        let mut keys = self.0.keys.borrow_mut();
+        let (owners, open) = (self.owners(), self.0.bindings.borrow().open.clone());
+        let found = keys
+            .entry(TypeId::of::<K>())
+            .or_insert_with(|| Box::new(Keys::<K>::new(owners.clone(), open.clone())));
+        found.downcast_ref::<Keys<K>>().cloned().unwrap_or_else(|| Keys::new(owners, open))
     }
 
     /// Reads `topic`. Returns its rank, its input queue unless only a plan is built, and its

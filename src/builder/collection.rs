@@ -74,7 +74,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let graph = builder.graph.clone();
         let node = graph.node(format!("from_collection {name}"), &[]);
         let meter = graph.meter(node);
-        let rows = import(collection, name, graph.seeds(), graph.fail(), meter);
+        let rows = import(collection, name, &graph.owners(), meter);
         KTable::from_diffs(graph, node, rows, Placement::Owner)
     }
 }

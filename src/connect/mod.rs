@@ -6,6 +6,7 @@
 //! its own threads, gives every worker a writer, and drives one committer for each sink.
 
 pub mod append;
+mod fixed;
 mod identity;
 pub mod memory;
 mod part;
@@ -13,6 +14,7 @@ mod sink;
 mod source;
 mod writer;
 
+pub use fixed::FixedPartitions;
 pub use identity::Identity;
 pub use part::{Part, PartFile};
 pub use sink::{Committer, MaintenanceTask, Mode, Schema, Sink, SinkContext};

@@ -108,6 +108,15 @@ pub trait Source: Send + Sync {
         Ok(None)
     }
 
+    /// Returns true if the log never gets another partition than those it has when a run begins.
+    ///
+    /// Then a table can forget deleted keys while the log is followed: [`KTable`](crate::KTable).
+    /// A run ends with an error if a partition is added all the same. See
+    /// [`FixedPartitions`](super::FixedPartitions).
+    fn has_fixed_partitions(&self) -> bool {
+        false
+    }
+
     /// Receives the committed end of each partition after a commit, so that the log can report it
     /// to people, as Kafka reports the lag of a group. No run continues from it. It must not block.
     fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
@@ -143,6 +152,9 @@ impl Source for Box<dyn Source> {
     }
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
         (**self).span(partition)
+    }
+    fn has_fixed_partitions(&self) -> bool {
+        (**self).has_fixed_partitions()
     }
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         (**self).committed(ends);

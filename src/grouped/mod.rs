@@ -55,7 +55,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
                 verb,
                 Box::new(fresh),
                 pair,
-                self.graph.seeds(),
+                &self.graph.owners(),
                 self.graph.meter(node),
             ),
             Placement::Owner,
@@ -243,7 +243,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         let seeds = self.graph.seeds();
         let fresh = Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep, seeds));
         let (row, meter) = (|group, value| ((group, value), ()), self.graph.meter(node));
-        let rows = fold(self.values.clone(), "top", fresh, row, seeds, meter);
+        let rows = fold(self.values.clone(), "top", fresh, row, &self.graph.owners(), meter);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::AnyWorker)
     }
 

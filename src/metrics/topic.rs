@@ -48,13 +48,13 @@ counters! {
     Counter bytes,
     /// Rows in the table now; 0 for a stream.
     Gauge rows,
-    /// Records that changed their table, or that a stream passed on. A tombstone for an unknown key
-    /// also counts: it deletes nothing, but a record that arrives later with an earlier position is
-    /// now superseded. A further tombstone is a duplicate.
+    /// Keys with a row, and deleted keys whose position is still needed; 0 for a stream.
+    Gauge keys,
+    /// Records that changed their table, or that a stream passed on.
     Counter applied,
     /// Of the applied records, those that replaced another row.
     Counter replaced,
-    /// Records equal to the current row of their key.
+    /// Records equal to the current row of their key, and tombstones for a key without a row.
     Counter duplicates,
     /// Records that arrived after one with a later position.
     Counter superseded,

@@ -4,7 +4,8 @@ use timely::dataflow::StreamVec;
 
 use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs};
-use super::seeds::{Map, Seeds};
+use super::owners::Owners;
+use super::seeds::Map;
 use crate::metrics::Meter;
 use crate::time::Epoch;
 
@@ -19,10 +20,10 @@ struct Change<V> {
 pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
-    seeds: Seeds,
+    owners: &Owners,
     meter: Meter,
 ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
-    let mut net: Map<K, Change<V>> = seeds.map();
+    let mut net: Map<K, Change<V>> = owners.seeds().map();
     // Keys in the order of their first change.
     let mut order: Vec<K> = Vec::new();
     let logic = move |epoch: Epoch,
@@ -58,6 +59,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
             false
         }
     };
+    let seeds = owners.seeds();
     let owner = move |((key, _), _, _): &((K, V), Epoch, isize)| seeds.route(key);
-    in_epochs(rows.inner, owner, name, meter, Box::new(logic), std::convert::identity)
+    in_epochs(rows.inner, owner, owners, name, meter, Box::new(logic), std::convert::identity)
 }

@@ -8,9 +8,10 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::generic::Operator;
 
+use super::column::Column;
 use super::datum::{Datum, Diffs, Placement, Upsert, Upserts};
 use super::epochs::{Step, in_epochs_of};
-use super::keys::{Column, Keys};
+use super::keys::Keys;
 use crate::metrics::Meter;
 use crate::time::Epoch;
 
@@ -43,39 +44,72 @@ pub(crate) fn upserts_to_diffs<'s, K: Datum, V: Datum>(
         .as_collection()
 }
 
-/// Makes upserts of diffs, by the numbers of their keys. It keeps no value.
+/// Makes upserts of diffs, by the numbers of their keys. It keeps one byte a number, and releases
+/// the number of a key whose row is gone.
 pub(crate) fn diffs_to_upserts<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     keys: Keys<K>,
     placement: Placement,
 ) -> Upserts<'s, V> {
-    match placement {
-        Placement::Owner => number(rows.inner, Pipeline, keys),
-        Placement::AnyWorker => {
-            let seeds = keys.seeds();
-            let owner = move |((key, _), _, _): &((K, V), Epoch, isize)| seeds.route(key);
-            number(rows.inner, Exchange::new(owner), keys)
-        }
+    let rows = rows.inner;
+    if placement == Placement::Owner {
+        return number(rows, Pipeline, keys, |_| true);
     }
+    let seeds = keys.seeds();
+    let is_owner = keys.owners().check("number", rows.scope().index(), rows.scope().peers());
+    let pact = Exchange::new(move |((k, _), _, _): &((K, V), Epoch, isize)| seeds.route(k));
+    number(rows, pact, keys, move |key| is_owner(seeds.route(key)))
+}
+
+/// A number as its operator has it.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Held {
+    #[default]
+    No,
+    /// Its row is gone, and may be back before the batch ends.
+    Gone,
+    Stands,
 }
 
 fn number<'s, K: Datum, V: Datum>(
     rows: StreamVec<'s, Epoch, ((K, V), Epoch, isize)>,
     pact: impl ParallelizationContract<Epoch, Vec<((K, V), Epoch, isize)>>,
     keys: Keys<K>,
+    is_owner: impl Fn(&K) -> bool + 'static,
 ) -> Upserts<'s, V> {
+    let mut held: Column<Held> = Column::new();
+    let mut gone = Vec::new();
     rows.unary::<CapacityContainerBuilder<Rc<Vec<Upsert<V>>>>, _, _, _>(
         pact,
         "number",
         move |_, _| {
             move |input, output| {
                 input.for_each(|time, data| {
+                    if data.first().is_some_and(|((key, _), _, _)| !is_owner(key)) {
+                        return;
+                    }
                     let mut keys = keys.open();
                     let upsert = |((key, value), _, diff): ((K, V), Epoch, isize)| {
-                        (keys.number(&key), (diff > 0).then_some(value))
+                        let number = keys.number(&key);
+                        let held = held.at(number);
+                        if *held == Held::No {
+                            keys.hold(number);
+                        }
+                        *held = if diff > 0 { Held::Stands } else { Held::Gone };
+                        if diff < 0 {
+                            gone.push(number);
+                        }
+                        (number, (diff > 0).then_some(value))
                     };
-                    let mut upserts = Rc::new(data.drain(..).map(upsert).collect());
-                    output.session(&time).give_container(&mut upserts);
+                    let upserts = data.drain(..).map(upsert).collect();
+                    for number in gone.drain(..) {
+                        // Most rows go to make room for another one of their key.
+                        if *held.at(number) == Held::Gone {
+                            *held.at(number) = Held::No;
+                            keys.release(number, *time.time());
+                        }
+                    }
+                    output.session(&time).give_container(&mut Rc::new(upserts));
                 });
             }
         },

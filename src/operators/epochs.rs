@@ -12,6 +12,7 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
 use super::datum::Diffs;
+use super::owners::Owners;
 use crate::metrics::Meter;
 use crate::time::Epoch;
 
@@ -31,17 +32,27 @@ pub(crate) enum Step<'a, C> {
 pub(crate) type Logic<C, O> = Box<dyn FnMut(Epoch, Step<'_, C>, &mut Vec<O>) -> bool>;
 
 /// Runs `logic` over each epoch in order. Updates of the earliest open epoch are passed on as they
-/// arrive, so that work overlaps with reading. Those of later epochs wait. `route` chooses the
-/// worker that owns an update.
+/// arrive, so that work overlaps with reading. Those of later epochs wait. `route` chooses which of
+/// the `owners` gets an update, and each of them checks that it is the right one.
 pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: 'static, P: Container + Clone>(
     input: StreamVec<'s, Epoch, D>,
-    route: impl Fn(&D) -> u64 + 'static,
+    route: impl Fn(&D) -> u64 + Clone + 'static,
+    owners: &Owners,
     name: &str,
     meter: Meter,
-    logic: Logic<Vec<D>, O>,
+    mut logic: Logic<Vec<D>, O>,
     parcel: fn(Vec<O>) -> P,
 ) -> Stream<'s, Epoch, P> {
-    in_epochs_of(input, Exchange::new(route), name, meter, logic, parcel)
+    let is_owner = owners.check(name, input.scope().index(), input.scope().peers());
+    let routed = route.clone();
+    let checked = move |epoch: Epoch, step: Step<'_, Vec<D>>, out: &mut Vec<O>| match step {
+        Step::Data(updates) if updates.first().is_some_and(|first| !is_owner(routed(first))) => {
+            updates.clear();
+            false
+        }
+        step => logic(epoch, step, out),
+    };
+    in_epochs_of(input, Exchange::new(route), name, meter, Box::new(checked), parcel)
 }
 
 /// Runs `logic` like [`in_epochs`], over containers of any kind. `parcel` makes a message of

@@ -6,7 +6,8 @@ use differential_dataflow::AsCollection;
 use super::aggregates::Aggregate;
 use super::datum::{Datum, Diffs};
 use super::epochs::{Step, in_epochs};
-use super::seeds::{Map, Seeds};
+use super::owners::Owners;
+use super::seeds::Map;
 use crate::metrics::Meter;
 use crate::time::Epoch;
 
@@ -17,7 +18,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     name: &str,
     fresh: Box<dyn Fn() -> A>,
     row: fn(G, A::Out) -> R,
-    seeds: Seeds,
+    owners: &Owners,
     meter: Meter,
 ) -> Diffs<'s, R> {
     struct Group<A, O> {
@@ -25,7 +26,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
         shown: Vec<O>,
         touched: bool,
     }
-    let mut groups: Map<G, Group<A, A::Out>> = seeds.map();
+    let mut groups: Map<G, Group<A, A::Out>> = owners.seeds().map();
     let mut touched: Vec<G> = Vec::new();
     let mut now = Vec::new();
     let logic = move |epoch: Epoch,
@@ -67,8 +68,9 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
             false
         }
     };
+    let seeds = owners.seeds();
     let owner = move |((group, _), _, _): &((G, X), Epoch, isize)| seeds.route(group);
-    in_epochs(input.inner, owner, name, meter, Box::new(logic), std::convert::identity)
+    in_epochs(input.inner, owner, owners, name, meter, Box::new(logic), std::convert::identity)
         .as_collection()
 }
 

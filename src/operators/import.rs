@@ -1,13 +1,12 @@
 //! Import of a differential collection: it becomes the changes of a table.
 
-use std::rc::Rc;
-
 use differential_dataflow::AsCollection;
 use differential_dataflow::consolidation::consolidate;
 
 use super::datum::{Datum, Diffs};
 use super::epochs::{Step, by_epoch, in_epochs};
-use super::seeds::{Map, Seeds};
+use super::owners::Owners;
+use super::seeds::Map;
 use crate::error::Error;
 use crate::metrics::Meter;
 use crate::time::Epoch;
@@ -27,15 +26,15 @@ enum Violation {
 /// Makes the diffs of a table from a collection that has at most one row for each key and epoch.
 ///
 /// Diffs are exchanged by key, and consolidated when their epoch is closed. It keeps each key and
-/// half the digest of its row, never the row. A key that breaks the contract is reported to `fail`
+/// half the digest of its row, never the row. A key that breaks the contract ends the run
 /// before its epoch is completed, so that no commit contains it. After that nothing is emitted.
 pub(crate) fn import<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
-    seeds: Seeds,
-    fail: Rc<dyn Fn(Error)>,
+    owners: &Owners,
     meter: Meter,
 ) -> Diffs<'s, (K, V)> {
+    let (seeds, fail) = (owners.seeds(), owners.fail());
     let secret = seeds.secret();
     let mut current: Map<K, u64> = seeds.map();
     let mut net: Vec<((K, V), isize)> = Vec::new();
@@ -83,7 +82,7 @@ pub(crate) fn import<'s, K: Datum, V: Datum>(
         false
     };
     let owner = move |((key, _), _, _): &((K, V), Epoch, isize)| seeds.route(key);
-    in_epochs(by_epoch(rows), owner, name, meter, Box::new(logic), std::convert::identity)
+    in_epochs(by_epoch(rows), owner, owners, name, meter, Box::new(logic), std::convert::identity)
         .as_collection()
 }
 

@@ -11,8 +11,9 @@ use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBu
 use timely::dataflow::operators::{Capability, InputCapability};
 use timely::progress::operate::FrontierInterest;
 
+use super::column::Column;
 use super::datum::{Datum, Diffs, Upsert, Upserts};
-use super::keys::{Column, Keys};
+use super::keys::Keys;
 use crate::metrics::Meter;
 use crate::time::Epoch;
 

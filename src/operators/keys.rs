@@ -1,27 +1,55 @@
 //! Numbers for keys: tables of one key type share them, so that each key is hashed and kept once
 //! and states are arrays.
+//!
+//! A number is given back when its key is gone for good, and then another key gets it. Two kinds
+//! of operators decide that:
+//!
+//! - The operators that give numbers out *hold* those of which they keep something, and *release*
+//!   them: a table read from a topic once the order of a deleted key is of no more use, one made
+//!   of diffs when the key's row is gone.
+//! - All others keep something only of numbers whose row stands. They forget it when they see that
+//!   the row is gone, which may be later than its release.
+//!
+//! So a number is free once nobody holds it and the epoch in which it was released last is closed
+//! at every end of the dataflow: by then all have seen it go, and none has it in flight.
 
-use std::cell::{RefCell, RefMut};
-use std::hash::{BuildHasher, Hasher};
+use std::cell::{Cell, RefCell, RefMut};
+use std::collections::VecDeque;
+use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use foldhash::fast::FoldHasher;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Found;
 
 use super::datum::Datum;
-use super::seeds::Seeds;
+use super::neighbours::Neighbours;
+use super::owners::Owners;
+use super::seeds::{Map, Seeds};
+use crate::time::Epoch;
 
-/// The numbers of the keys that a worker owns: dense, from 0, in the order in which they came, and
-/// never taken back.
+/// The numbers of the keys that a worker owns: dense, from 0, in the order in which they came.
 #[derive(Clone)]
 pub(crate) struct Keys<K> {
     dictionary: Rc<RefCell<Dictionary<K>>>,
-    seeds: Seeds,
+    owners: Owners,
 }
 
 pub(crate) struct Dictionary<K> {
     numbers: HashTable<Entry>,
+    /// By number its key; of a free number the one it had.
     keys: Vec<K>,
+    /// By number how many operators hold it.
+    holders: Vec<u16>,
+    /// Numbers that nobody holds, with the epoch that must be closed before they are free. Some
+    /// are held again since, or released once more.
+    released: VecDeque<(Epoch, u32)>,
+    /// The same of each number that nobody holds now.
+    idle: Map<u32, Epoch>,
+    /// The latest epoch in which any number was released.
+    last: Epoch,
+    free: Vec<u32>,
+    /// The earliest epoch that is open at any end of the dataflow.
+    open: Rc<Cell<Epoch>>,
     hashes: Neighbours,
     /// The hashes of the keys that are looked up together.
     batch: Vec<u32>,
@@ -42,15 +70,27 @@ impl Entry {
     }
 }
 
+/// Holders of a number beyond which they are no longer counted: it is never given back.
+const PINNED: u16 = u16::MAX;
+
 impl<K: Datum> Keys<K> {
-    pub(crate) fn new(seeds: Seeds) -> Self {
+    /// Numbers keys for the operators of one worker. `open` shows the earliest epoch that is open
+    /// at any end of the dataflow.
+    pub(crate) fn new(owners: Owners, open: Rc<Cell<Epoch>>) -> Self {
+        let seeds = owners.seeds();
         let dictionary = Dictionary {
             numbers: HashTable::new(),
             keys: Vec::new(),
+            holders: Vec::new(),
+            released: VecDeque::new(),
+            idle: seeds.map(),
+            last: 0,
+            free: Vec::new(),
+            open,
             hashes: Neighbours(seeds),
             batch: Vec::new(),
         };
-        Keys { dictionary: Rc::new(RefCell::new(dictionary)), seeds }
+        Keys { dictionary: Rc::new(RefCell::new(dictionary)), owners }
     }
 
     /// The dictionary, for as long as an operator is at work.
@@ -58,15 +98,22 @@ impl<K: Datum> Keys<K> {
         self.dictionary.borrow_mut()
     }
 
-    /// The seeds of the run.
+    /// Returns the seeds of the run.
     pub(crate) fn seeds(&self) -> Seeds {
-        self.seeds
+        self.owners.seeds()
+    }
+
+    /// Returns the owners of the keys.
+    pub(crate) fn owners(&self) -> &Owners {
+        &self.owners
     }
 }
 
 impl<K: Datum> Dictionary<K> {
-    /// Returns the number of `key`: the one it has, or the next.
+    /// Returns the number of `key`: the one it has, or a free one. The caller holds it or has it
+    /// held before it asks for another.
     pub(crate) fn number(&mut self, key: &K) -> u32 {
+        self.reclaim();
         self.find(key, self.hash(key))
     }
 
@@ -79,12 +126,67 @@ impl<K: Datum> Dictionary<K> {
     ) where
         K: 'k,
     {
+        // Only here: a number that is found below stays that of its key until it is held.
+        self.reclaim();
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
         batch.extend(keys.clone().map(|key| self.hash(key)));
         numbers.clear();
         numbers.extend(keys.zip(&batch).map(|(key, hash)| self.find(key, *hash)));
         self.batch = batch;
+    }
+
+    /// The key of a number that is held, or was within the epochs that are open.
+    pub(crate) fn key(&self, number: u32) -> &K {
+        &self.keys[number as usize]
+    }
+
+    /// Holds a number for an operator that keeps something of it.
+    pub(crate) fn hold(&mut self, number: u32) {
+        let holders = &mut self.holders[number as usize];
+        if *holders == 0 && !self.idle.is_empty() {
+            self.idle.remove(&number);
+        }
+        *holders = holders.saturating_add(1);
+    }
+
+    /// Ends a [`hold`](Self::hold). All that the operator has sent of the number was sent in
+    /// `epoch` or before it.
+    pub(crate) fn release(&mut self, number: u32, epoch: Epoch) {
+        // Another table may have released it later, though it works on an earlier epoch now.
+        self.last = self.last.max(epoch);
+        let holders = &mut self.holders[number as usize];
+        if *holders != PINNED {
+            *holders = holders.saturating_sub(1);
+        }
+        if *holders == 0 {
+            self.idle.insert(number, self.last);
+            self.released.push_back((self.last, number));
+        }
+    }
+
+    /// The number of numbers that were ever given out: the length of all states.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Frees the numbers that are idle since an epoch that is closed.
+    fn reclaim(&mut self) {
+        while let Some((_, number)) =
+            self.released.pop_front_if(|(epoch, _)| *epoch < self.open.get())
+        {
+            // One that is held, or was in the meantime, has its turn later.
+            if self.idle.get(&number).is_none_or(|epoch| *epoch >= self.open.get()) {
+                continue;
+            }
+            self.idle.remove(&number);
+            let hash = Entry::spread(self.hash(&self.keys[number as usize]));
+            if let Ok(entry) = self.numbers.find_entry(hash, |entry| entry.number == number) {
+                entry.remove();
+                self.free.push(number);
+            }
+        }
     }
 
     fn hash(&self, key: &K) -> u32 {
@@ -101,139 +203,42 @@ impl<K: Datum> Dictionary<K> {
             |entry| Entry::spread(entry.hash),
         );
         match entry {
-            hashbrown::hash_table::Entry::Occupied(entry) => entry.get().number,
-            hashbrown::hash_table::Entry::Vacant(entry) => {
-                let number = keys.len() as u32;
+            Found::Occupied(entry) => entry.get().number,
+            Found::Vacant(entry) => {
+                let number = match self.free.pop() {
+                    Some(number) => {
+                        keys[number as usize] = key.clone();
+                        number
+                    }
+                    None => {
+                        keys.push(key.clone());
+                        self.holders.push(0);
+                        keys.len() as u32 - 1
+                    }
+                };
                 entry.insert(Entry { hash, number });
-                keys.push(key.clone());
                 number
             }
         }
-    }
-
-    /// The key of a number that was given out.
-    pub(crate) fn key(&self, number: u32) -> &K {
-        &self.keys[number as usize]
-    }
-}
-
-/// Hashes keys of one integer so that 64 consecutive ones lie together. Such keys are often counted
-/// up, and then a table is walked, not jumped about in. Of a key that is more than one integer, all
-/// bits are hashed alike.
-#[derive(Clone, Copy)]
-struct Neighbours(Seeds);
-
-impl BuildHasher for Neighbours {
-    type Hasher = NeighbourHasher;
-    fn build_hasher(&self) -> NeighbourHasher {
-        NeighbourHasher { mixed: self.0.hasher(), written: Written::Nothing }
-    }
-}
-
-/// Holds the first integer back until it is clear whether anything follows.
-struct NeighbourHasher {
-    mixed: FoldHasher<'static>,
-    written: Written,
-}
-
-#[derive(Clone, Copy)]
-enum Written {
-    Nothing,
-    One(u64),
-    More,
-}
-
-impl NeighbourHasher {
-    /// Returns the hasher of all that is no single integer.
-    fn more(&mut self) -> &mut FoldHasher<'static> {
-        if let Written::One(first) = self.written {
-            self.mixed.write_u64(first);
-        }
-        self.written = Written::More;
-        &mut self.mixed
-    }
-}
-
-impl Hasher for NeighbourHasher {
-    fn write(&mut self, bytes: &[u8]) {
-        self.more().write(bytes);
-    }
-    fn write_u8(&mut self, value: u8) {
-        self.more().write_u8(value);
-    }
-    fn write_usize(&mut self, value: usize) {
-        self.more().write_usize(value);
-    }
-    fn write_u64(&mut self, value: u64) {
-        match self.written {
-            Written::Nothing => self.written = Written::One(value),
-            _ => self.more().write_u64(value),
-        }
-    }
-    fn write_i64(&mut self, value: i64) {
-        self.write_u64(value as u64);
-    }
-    fn write_u32(&mut self, value: u32) {
-        self.write_u64(value.into());
-    }
-    fn write_i32(&mut self, value: i32) {
-        self.write_u64(value as u64);
-    }
-    fn finish(&self) -> u64 {
-        let Written::One(value) = self.written else { return self.mixed.finish() };
-        let (mut mixed, low) = (self.mixed.clone(), value & 63);
-        mixed.write_u64(value >> 6);
-        // The low bits choose the place in a table, the high ones tell apart what lies near: both
-        // need the integer's low bits. As they only change the place within 64, keys that have all
-        // the same ones are spread too.
-        mixed.finish() ^ low ^ (low << 57)
-    }
-}
-
-/// A value for each number, in chunks: it grows without copying and without slack.
-pub(crate) struct Column<T>(Vec<Box<[T]>>);
-
-const CHUNK: usize = 4096;
-
-impl<T: Default> Column<T> {
-    pub(crate) fn new() -> Self {
-        Column(Vec::new())
-    }
-
-    /// The value at `number`, which is there from the beginning.
-    pub(crate) fn at(&mut self, number: u32) -> &mut T {
-        let (chunk, place) = (number as usize / CHUNK, number as usize % CHUNK);
-        while self.0.len() <= chunk {
-            self.0.push(std::iter::repeat_with(T::default).take(CHUNK).collect());
-        }
-        &mut self.0[chunk][place]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::{BTreeMap, BTreeSet};
-    use std::hash::Hash;
+    use std::collections::BTreeMap;
 
     use super::*;
     use crate::secret::Secret;
 
-    /// Returns how many keys share the fullest place of a table that has one for each key, and how
-    /// many hashes there are.
-    fn crowd<K: Hash>(keys: impl Iterator<Item = K>, seed: u8) -> (usize, usize) {
-        let hashes = Neighbours(Seeds::new(Secret::new([seed; 16])));
-        let (mut places, mut all) = (BTreeMap::<u64, usize>::new(), BTreeSet::new());
-        for key in keys {
-            let hash = hashes.hash_one(&key);
-            *places.entry(hash % (1 << 18)).or_default() += 1;
-            all.insert(hash);
-        }
-        (places.into_values().max().unwrap_or(0), all.len())
+    fn keys(open: &Rc<Cell<Epoch>>) -> Keys<String> {
+        let owners =
+            Owners::new(Seeds::new(Secret::new([5; 16])), Rc::new(|error| panic!("{error}")));
+        Keys::new(owners, open.clone())
     }
 
     #[test]
     fn a_key_has_one_number_however_it_is_looked_up() {
-        let keys = Keys::<String>::new(Seeds::new(Secret::new([5; 16])));
+        let keys = keys(&Rc::default());
         let (mut numbers, mut known) = (Vec::new(), BTreeMap::new());
         for batch in 0..60 {
             let texts: Vec<String> =
@@ -250,43 +255,49 @@ mod tests {
     }
 
     #[test]
-    fn keys_of_several_integers_spread_like_single_ones() {
-        let n = 160_000;
-        let single = crowd(0..n, 1);
-        assert_eq!(single.1, n as usize);
-        for seed in 1..5 {
-            let several = [
-                crowd((0..n).map(|at: i64| at << 6), seed),
-                crowd((0..n).map(|at: i64| (at / 400, at % 400, 7_i64)), seed),
-                crowd((0..n).map(|at: i64| (7_i64, at / 400, at % 400)), seed),
-                crowd((0..n).map(|at: i64| (at / 3200, at / 50 % 64, at % 50)), seed),
-                crowd((0..n).map(|at: i64| (at as i32, at as u32)), seed),
-                crowd((0..n).map(|at: i64| (at << 40, at << 6)), seed),
-            ];
-            for (fullest, hashes) in several {
-                assert!(
-                    fullest <= 12 && hashes == n as usize,
-                    "{fullest} keys at one place, {hashes} hashes"
-                );
+    fn keys_that_come_and_go_for_ever_share_few_numbers() {
+        let open = Rc::new(Cell::new(0));
+        let keys = keys(&open);
+        for epoch in 0..10_000 {
+            // The ends are two epochs behind.
+            open.set(Epoch::max(epoch, 2) - 2);
+            for at in 0..7 {
+                let (key, mut keys) = (format!("key {epoch} {at}"), keys.open());
+                let number = keys.number(&key);
+                keys.hold(number);
+                assert_eq!(*keys.key(number), key);
+                keys.release(number, epoch);
             }
         }
+        assert_eq!(keys.open().len(), 3 * 7);
+        let keys = keys.open();
+        assert!(keys.released.len() <= 3 * 7 && keys.idle.len() <= 3 * 7);
     }
 
     #[test]
-    fn sixty_four_consecutive_integers_lie_together() {
-        let hashes = Neighbours(Seeds::new(Secret::new([7; 16])));
-        let places: Vec<u64> = (640..704_i64).map(|key| hashes.hash_one(key) % (1 << 18)).collect();
-        assert_eq!(
-            places.iter().map(|place| place >> 6).collect::<BTreeSet<_>>().len(),
-            1,
-            "{places:?}"
-        );
-        assert_eq!(places.iter().collect::<BTreeSet<_>>().len(), 64, "{places:?}");
-        let strange = Neighbours(Seeds::new(Secret::new([8; 16])));
-        assert_ne!(
-            places[0] >> 6,
-            (strange.hash_one(640_i64) % (1 << 18)) >> 6,
-            "another state has other places"
-        );
+    fn a_number_in_use_or_in_flight_stays_with_its_key() {
+        let open = Rc::new(Cell::new(0));
+        let keys = keys(&open);
+        let mut keys = keys.open();
+        let [a, b] = ["a", "b"].map(String::from);
+        let number = keys.number(&a);
+        keys.hold(number);
+        keys.hold(number);
+        keys.release(number, 9);
+        open.set(5);
+        // The second table is behind the first one, which has sent of the number in epoch 9.
+        keys.release(number, 5);
+        for epoch in 6..10 {
+            open.set(epoch);
+            assert_eq!(keys.number(&a), number, "it is still that of its key");
+        }
+        keys.hold(number);
+        open.set(10);
+        assert_ne!(keys.number(&b), number, "it is held again");
+        keys.release(number, 10);
+        open.set(11);
+        assert_eq!(keys.number(&"c".to_string()), number, "another key has it");
+        assert_eq!((keys.key(number).as_str(), keys.len()), ("c", 2));
+        assert_ne!(keys.number(&a), number);
     }
 }

@@ -1,7 +1,11 @@
 //! A stream of records as a table: the latest record of each key is current, whatever the order of
 //! arrival.
 
+#[cfg(test)]
+mod tests;
+
 use std::cmp::Ordering::{Equal, Greater};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,9 +13,11 @@ use std::sync::atomic::Ordering;
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
+use super::column::Column;
 use super::datum::{Datum, Upserts};
+use super::earliest::Earliest;
 use super::epochs::{Step, in_epochs};
-use super::keys::{Column, Keys};
+use super::keys::Keys;
 use super::seeds::{Map, Seeds};
 use crate::metrics::{Meter, TopicCounters};
 use crate::record::{Order, Ordinal, PartitionId};
@@ -91,40 +97,76 @@ struct Ordinals {
 }
 
 impl Ordinals {
-    /// Forgets the ordinals of epochs before `epoch`.
-    fn enter(&mut self, epoch: Epoch) {
-        if self.epoch != epoch {
+    /// Forgets the ordinals of epochs before `epoch`. Returns true if that is a new one.
+    fn enter(&mut self, epoch: Epoch) -> bool {
+        let is_new = self.epoch != epoch;
+        if is_new {
             self.epoch = epoch;
             self.of.clear();
             // A long epoch gives its memory back.
             self.of.shrink_to(1024);
         }
+        is_new
+    }
+}
+
+/// The orders of deleted keys, which are forgotten once no earlier record can come.
+struct Tombstones {
+    earliest: Arc<Earliest>,
+    by_order: BTreeSet<(Order, u32)>,
+}
+
+impl Tombstones {
+    /// Returns those of a topic whose earliest position advances.
+    fn of(earliest: Arc<Earliest>) -> Option<Self> {
+        earliest.advances().then(|| Tombstones { earliest, by_order: BTreeSet::new() })
+    }
+
+    /// Takes the numbers of tombstones that no record of `epoch` or a later one precedes.
+    fn expire(&mut self, epoch: Epoch) -> Vec<u32> {
+        let Some(earliest) = self.earliest.at(epoch) else { return Vec::new() };
+        let kept = self.by_order.split_off(&(earliest, 0));
+        std::mem::replace(&mut self.by_order, kept).into_iter().map(|(_, number)| number).collect()
     }
 }
 
 /// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped.
 ///
-/// It keeps 20 bytes a key, order and digest, never the value. A deleted key keeps its order, so
-/// that an earlier record that arrives late does not restore it. Of several rows of one record the
+/// It keeps 20 bytes a key, order and digest, never the value. Of several rows of one record the
 /// last is current, whatever their order of arrival.
+///
+/// A deleted key keeps its order, so that an earlier record that arrives late does not restore it.
+/// Where `earliest` advances, the order is forgotten once no earlier record can come, and the
+/// number of the key is released. No result depends on the time of that: every record that comes
+/// after is later, and a tombstone for a key without a row changes nothing, known or not.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
     name: &str,
     counters: Arc<TopicCounters>,
+    earliest: Option<Arc<Earliest>>,
     meter: Meter,
 ) -> Upserts<'s, V> {
     let mut state: Column<Version> = Column::new();
-    let seeds = keys.seeds();
+    let (owners, seeds) = (keys.owners().clone(), keys.seeds());
     let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
+    let mut tombstones = earliest.and_then(Tombstones::of);
     let mut numbers = Vec::new();
     let logic =
         move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
             let Step::Data(records) = step else { return false };
-            let (mut applied, mut replaced, mut duplicates, mut superseded, mut rows) =
-                (0, 0, 0, 0, 0i64);
-            keys.open().number_all(records.iter().map(|arrived| &arrived.key), &mut numbers);
-            ordinals.enter(epoch);
+            let mut count = Count::default();
+            let mut keys = keys.open();
+            if ordinals.enter(epoch)
+                && let Some(tombstones) = &mut tombstones
+            {
+                for number in tombstones.expire(epoch) {
+                    *state.at(number) = Version::default();
+                    keys.release(number, epoch);
+                    count.keys -= 1;
+                }
+            }
+            keys.number_all(records.iter().map(|arrived| &arrived.key), &mut numbers);
             let numbered = records.drain(..).zip(numbers.iter().copied());
             for (Arrived { order, ordinal, digest, value, .. }, number) in numbered {
                 let version = state.at(number);
@@ -134,37 +176,61 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     than => than == Greater,
                 });
                 if !later {
-                    superseded += 1;
+                    count.superseded += 1;
                     continue;
                 }
                 if !ordinal.is_empty() {
                     ordinals.of.insert(number, ordinal);
                 }
                 let digest = value.as_ref().map_or(0, |_| digest);
-                let (first, old) = (before.is_none(), version.digest);
+                let old = version.digest;
                 *version = Version { offset: order.offset, digest, log: logs.number(order) };
-                if old == digest && !first {
-                    duplicates += 1;
+                if before.is_none() {
+                    keys.hold(number);
+                    count.keys += 1;
+                }
+                if let Some(tombstones) = &mut tombstones {
+                    if let (0, Some(before)) = (old, before) {
+                        tombstones.by_order.remove(&(before, number));
+                    }
+                    if digest == 0 {
+                        tombstones.by_order.insert((order, number));
+                    }
+                }
+                if old == digest {
+                    count.duplicates += 1;
                     continue;
                 }
-                applied += 1;
-                replaced += u64::from(old != 0 && value.is_some());
-                rows += i64::from(value.is_some()) - i64::from(old != 0);
+                count.applied += 1;
+                count.replaced += u64::from(old != 0 && value.is_some());
+                count.rows += i64::from(value.is_some()) - i64::from(old != 0);
                 out.push((number, value));
             }
-            TopicCounters::add(&counters.applied, applied);
-            TopicCounters::add(&counters.replaced, replaced);
-            TopicCounters::add(&counters.duplicates, duplicates);
-            TopicCounters::add(&counters.superseded, superseded);
-            counters.rows.fetch_add(rows, Ordering::Relaxed);
+            count.add_to(&counters);
             false
         };
-    in_epochs(
-        input,
-        move |arrived: &Arrived<K, V>| seeds.route(&arrived.key),
-        name,
-        meter,
-        Box::new(logic),
-        Rc::new,
-    )
+    let route = move |arrived: &Arrived<K, V>| seeds.route(&arrived.key);
+    in_epochs(input, route, &owners, name, meter, Box::new(logic), Rc::new)
+}
+
+/// The outcomes of some records, counted.
+#[derive(Default)]
+struct Count {
+    applied: u64,
+    replaced: u64,
+    duplicates: u64,
+    superseded: u64,
+    rows: i64,
+    keys: i64,
+}
+
+impl Count {
+    fn add_to(&self, counters: &TopicCounters) {
+        TopicCounters::add(&counters.applied, self.applied);
+        TopicCounters::add(&counters.replaced, self.replaced);
+        TopicCounters::add(&counters.duplicates, self.duplicates);
+        TopicCounters::add(&counters.superseded, self.superseded);
+        counters.rows.fetch_add(self.rows, Ordering::Relaxed);
+        counters.keys.fetch_add(self.keys, Ordering::Relaxed);
+    }
 }

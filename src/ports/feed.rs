@@ -7,6 +7,7 @@ use timely::scheduling::SyncActivator;
 
 use super::credit::Credit;
 use super::times::PartitionTimes;
+use crate::operators::Earliest;
 use crate::record::Batch;
 use crate::sync::lock;
 use crate::time::Epoch;
@@ -23,6 +24,7 @@ pub(crate) struct Feed {
     credit: Arc<Credit>,
     /// The greatest timestamps of the batches that were decoded.
     pub(crate) times: PartitionTimes,
+    earliest: Arc<Earliest>,
 }
 
 #[derive(Default)]
@@ -52,7 +54,13 @@ pub(crate) enum Next {
 
 impl Feed {
     pub(crate) fn new(credit: Arc<Credit>) -> Self {
-        Feed { state: Mutex::default(), credit, times: PartitionTimes::default() }
+        let (times, earliest) = (PartitionTimes::default(), Arc::default());
+        Feed { state: Mutex::default(), credit, times, earliest }
+    }
+
+    /// Returns the earliest position that may still come of the topic.
+    pub(crate) fn earliest(&self) -> &Arc<Earliest> {
+        &self.earliest
     }
 
     /// Returns the credit of a batch that was decoded.

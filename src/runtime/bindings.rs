@@ -30,6 +30,10 @@ impl Bindings {
     }
 
     /// Returns true if any batch of the partition was dispatched.
+    pub(super) fn next(&self, id: PartitionId) -> u64 {
+        self.ranges.get(&id).map_or(0, |bound| bound.to)
+    }
+
     pub(super) fn contains(&self, id: PartitionId) -> bool {
         self.ranges.contains_key(&id)
     }

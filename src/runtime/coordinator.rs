@@ -7,6 +7,7 @@ use timely::communication::WorkerGuards;
 
 use super::commits::Commits;
 use super::config::RunMode;
+use super::earliest;
 use super::epochs::Epochs;
 use super::message::Message;
 use super::progress::{Holds, Milestone, Summary};
@@ -119,6 +120,7 @@ impl Coordinator {
             Message::Replayed(id) => self.recovery.replayed(id),
             Message::End(id) => {
                 self.readers.ended(id);
+                self.epochs.unfinished().end(id);
                 self.recovery.replayed(id);
             }
             Message::Partitions(ids) => {
@@ -172,6 +174,8 @@ impl Coordinator {
         if self.epochs.bindings().contains(id) || self.readers.is_reading(id) {
             return Ok(());
         }
+        earliest::check_discovered(&self.topics, id)?;
+        self.epochs.unfinished().begin(id);
         self.recovery.start_replay(id);
         self.readers.read_discovered(id)
     }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use super::bindings::Bindings;
+use super::earliest::Unfinished;
 use super::message::Fetched;
 use super::topics::Topics;
 use crate::ports::Barriers;
@@ -54,6 +55,8 @@ pub(super) struct Epochs {
     ends: VecDeque<EpochEnd>,
     /// Batches that are not dispatched yet, oldest first.
     queue: VecDeque<Fetched>,
+    /// The partitions of which more batches may come.
+    unfinished: Unfinished,
     /// Batches were dispatched after the last commit barrier.
     uncommitted: bool,
     /// The recovery is over: from now on the size of an epoch is limited.
@@ -75,6 +78,7 @@ impl Epochs {
             completed: 0,
             ends: VecDeque::new(),
             queue: VecDeque::new(),
+            unfinished: Unfinished::default(),
             uncommitted: false,
             live: false,
             barriers: Arc::default(),
@@ -102,6 +106,11 @@ impl Epochs {
     /// Returns the number of the open epoch.
     pub(super) fn open(&self) -> Epoch {
         self.open.number
+    }
+
+    /// Returns the partitions of which more batches may come.
+    pub(super) fn unfinished(&mut self) -> &mut Unfinished {
+        &mut self.unfinished
     }
 
     /// Returns true if all closed epochs are completed.
@@ -164,6 +173,8 @@ impl Epochs {
         self.ends.push_back(EpochEnd { epoch: self.open.number, records: self.bindings.records() });
         self.open.number += 1;
         (self.open.bytes, self.open.has_batches) = (0, false);
+        let waiting = self.queue.iter().map(|fetched| fetched.id);
+        self.unfinished.publish(&self.topics, self.open.number, &self.bindings, waiting);
         self.announced.store(self.open.number, Ordering::Release);
         self.topics.iter().for_each(|topic| topic.feed.open(self.open.number));
         self.dispatch();

@@ -51,6 +51,7 @@ mod committer;
 mod config;
 mod coordinator;
 mod discovery;
+mod earliest;
 mod epochs;
 mod ingest;
 mod message;

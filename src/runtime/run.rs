@@ -10,6 +10,7 @@ use super::commits::Commits;
 use super::committer::{CommitThread, Target};
 use super::config::{Config, RunMode};
 use super::coordinator::Coordinator;
+use super::earliest;
 use super::epochs::Epochs;
 use super::message::Message;
 use super::progress::Summary;
@@ -111,11 +112,16 @@ impl Coordinator {
         if mode == RunMode::Sources {
             readers.start_discovery()?;
         }
+        let mut epochs = Epochs::new(topics.clone(), readers.remaining(), started);
+        if mode == RunMode::Sources {
+            // A test may send records in any order.
+            earliest::announce(&topics, follow);
+        }
         for partition in partitions {
+            epochs.unfinished().begin(partition.id);
             recovery.start_replay(partition.id);
             readers.read(partition)?;
         }
-        let epochs = Epochs::new(topics.clone(), readers.remaining(), started);
         let reporter = Reporter::new(
             topics.clone(),
             metrics.clone(),

@@ -139,9 +139,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                 Some(((e.key, (e.order, e.ordinal, e.value)), t, isize::from(e.diff)))
             });
             let fresh = Box::new(|| Extreme::new(true));
-            let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
+            let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
             let last =
-                fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), seeds, meter);
+                fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), &owners, meter);
             return KTable::from_diffs(self.graph.clone(), node, last, Placement::Owner);
         }
         let secret = self.graph.seeds().secret();
@@ -155,6 +155,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             self.graph.keys(),
             "to_table",
             std::sync::Arc::<TopicCounters>::default(),
+            // A stream has no tombstones: nothing is ever deleted.
+            None,
             self.graph.meter(node),
         );
         KTable::from_upserts(self.graph.clone(), node, rows)

@@ -97,8 +97,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             let order = Order { topic: u16::MAX, source: 0, offset: epoch, partition: 0 };
             Event { ordinal: Ordinal::of_key(&key), key, value, order, timestamp: None, diff: 1 }
         };
-        let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
-        let changes = changelog(self.diffs(), "to_stream", seeds, meter);
+        let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
+        let changes = changelog(self.diffs(), "to_stream", &owners, meter);
         KStream::new(self.graph.clone(), node, changes.map(event), Updates::AppendOnly)
     }
 }

@@ -16,6 +16,7 @@ mod bindings;
 mod compacted;
 mod crashes;
 mod following;
+mod keys;
 mod many;
 mod metrics;
 mod pressure;

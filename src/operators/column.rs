@@ -1,0 +1,21 @@
+//! States by the number of their key.
+
+/// A value for each number, in chunks: it grows without copying and without slack.
+pub(crate) struct Column<T>(Vec<Box<[T]>>);
+
+const CHUNK: usize = 4096;
+
+impl<T: Default> Column<T> {
+    pub(crate) fn new() -> Self {
+        Column(Vec::new())
+    }
+
+    /// The value at `number`, which is there from the beginning.
+    pub(crate) fn at(&mut self, number: u32) -> &mut T {
+        let (chunk, place) = (number as usize / CHUNK, number as usize % CHUNK);
+        while self.0.len() <= chunk {
+            self.0.push(std::iter::repeat_with(T::default).take(CHUNK).collect());
+        }
+        &mut self.0[chunk][place]
+    }
+}

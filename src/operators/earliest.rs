@@ -1,0 +1,74 @@
+//! The earliest position that may still come of a topic: what is before it can be forgotten.
+
+use std::collections::VecDeque;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::record::Order;
+use crate::time::Epoch;
+
+/// Epochs of which the earliest position is kept. A worker that is further behind forgets later.
+const EPOCHS: usize = 64;
+
+/// The earliest position that records of a topic may still have, by epoch.
+///
+/// It is known only where it advances.
+#[derive(Default)]
+pub(crate) struct Earliest(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    advances: bool,
+    /// By ascending epoch: no record of it or a later one is before the position.
+    positions: VecDeque<(Epoch, Order)>,
+}
+
+impl Earliest {
+    /// Announces that positions will be published, so that it pays to keep what they are for.
+    pub(crate) fn announce(&self) {
+        self.lock().advances = true;
+    }
+
+    /// Returns true if positions are published.
+    pub(crate) fn advances(&self) -> bool {
+        self.lock().advances
+    }
+
+    /// Publishes that no record of `epoch` or a later one is before `position`. Epochs ascend.
+    pub(crate) fn publish(&self, epoch: Epoch, position: Order) {
+        let mut state = self.lock();
+        state.positions.push_back((epoch, position));
+        if state.positions.len() > EPOCHS {
+            state.positions.pop_front();
+        }
+    }
+
+    /// Returns the position before which no record of `epoch` or a later one is; `None` if none is
+    /// known.
+    pub(crate) fn at(&self, epoch: Epoch) -> Option<Order> {
+        let state = self.lock();
+        let known = state.positions.partition_point(|(from, _)| *from <= epoch);
+        known.checked_sub(1).map(|last| state.positions[last].1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_has_the_position_that_was_known_when_it_began() {
+        let at = |offset| Order { offset, ..Order::default() };
+        let earliest = Earliest::default();
+        assert_eq!(earliest.at(7), None);
+        for epoch in 1..200 {
+            earliest.publish(epoch * 2, at(epoch * 10));
+        }
+        assert_eq!((earliest.at(398), earliest.at(399)), (Some(at(1990)), Some(at(1990))));
+        assert_eq!(earliest.at(397), Some(at(1980)), "a later position is of later records");
+        assert_eq!(earliest.at(0), None, "it is long gone");
+    }
+}

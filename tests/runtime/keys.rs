@@ -1,0 +1,130 @@
+//! Keys that come and go: their state goes too, where nothing needs it; and each has one owner.
+
+use std::hash::{Hash, Hasher};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use watershed::connect::memory::{MemoryLog, MemoryTable};
+use watershed::connect::{FixedPartitions, Source};
+use watershed::options::Consumed;
+use watershed::runtime::{Config, Milestone, Stop, Streams};
+use watershed::serdes::Json;
+use watershed::testing::TopologyTestDriver;
+use watershed::{ErrorKind, StreamsBuilder, Topology};
+
+use super::{Following, row};
+use crate::support::{pair, table};
+
+/// Follows `source`, of which the rows of even value are kept, joined with themselves.
+fn follow(source: impl Source + 'static, out: &MemoryTable) -> Following {
+    let (tell, milestones) = channel();
+    let stop = Stop::default();
+    let config = Config {
+        workers: 2,
+        follow: true,
+        commit_every: Duration::ZERO,
+        stop: stop.clone(),
+        // A test that waits no longer needs no message.
+        milestone: Some(Box::new(move |milestone| drop(tell.send(milestone)))),
+        ..Config::default()
+    };
+    let topology = |builder: &StreamsBuilder<'_>| {
+        let rows = table(builder, "rows");
+        let even = rows.filter(|_, n| n % 2 == 0);
+        even.join(&rows.map_values(|n| n * 10), |n, tens| n + tens).to("kept", pair());
+    };
+    let streams = Streams::new(Topology::new("keys", topology))
+        .source("rows", source)
+        .sink("kept", out.clone());
+    Following { stop, milestones, thread: std::thread::spawn(move || streams.run(config)) }
+}
+
+/// Writes rows of ever new keys into a log and deletes those of before; returns of how many keys a
+/// run keeps anything in the end.
+fn come_and_go<S: Source + 'static>(bind: impl FnOnce(MemoryLog) -> S) -> u64 {
+    let (log, out) = (MemoryLog::default(), MemoryTable::default());
+    let mut records = 0;
+    let mut append = |partition: u32, key: usize, value: Option<&[u8]>| {
+        log.append(partition, Some(format!("key {key:03}").as_bytes()), value);
+        records += 1;
+        records
+    };
+    append(0, 0, Some(b"0"));
+    append(1, 0, Some(b"0"));
+    let run = follow(bind(log.clone()), &out);
+    run.until(2);
+    for key in 1..=100 {
+        append(0, key, Some(key.to_string().as_bytes()));
+        let records = append(1, key - 1, None);
+        run.wait(|milestone| milestone == Milestone::Committed(records));
+        let value = key as i64 * 11;
+        let rows = if key % 2 == 0 { vec![row(&format!("key {key:03}"), value)] } else { vec![] };
+        assert_eq!(out.rows(), rows);
+    }
+    run.stop.stop();
+    let summary = run.end().unwrap().topics["rows"].clone();
+    assert_eq!((summary.rows, summary.read), (1, 202));
+    assert!(summary.balances());
+    summary.keys
+}
+
+#[test]
+fn deleted_keys_are_forgotten_where_partitions_are_fixed() {
+    assert!(come_and_go(FixedPartitions) < 10);
+    assert_eq!(come_and_go(|log| log), 101, "a new partition could have earlier records");
+}
+
+#[test]
+fn a_new_partition_breaks_the_promise_of_fixed_ones() {
+    let (log, out) = (MemoryLog::default(), MemoryTable::default());
+    log.append(0, Some(b"a"), Some(b"2"));
+    let run = follow(FixedPartitions(log.clone()), &out);
+    run.until(1);
+    log.append(7, Some(b"b"), Some(b"2"));
+    let error = run.end().unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data);
+    assert!(error.to_string().contains("memory has a new partition, 7"), "{error}");
+}
+
+/// A key whose hash is another one at each call.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Fickle(i64);
+
+#[allow(clippy::derived_hash_with_manual_eq, reason = "it is the fault that is tested")]
+impl Hash for Fickle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        static CALLS: AtomicU64 = AtomicU64::new(0);
+        CALLS.fetch_add(1, Ordering::Relaxed).hash(state);
+    }
+}
+
+#[test]
+fn a_key_without_one_owner_ends_the_run() {
+    type Verb = fn(&StreamsBuilder<'_>);
+    let verbs: [(&str, Verb); 2] = [
+        ("table rows", |builder| {
+            let rows = builder.table::<Fickle, i64>("rows", Consumed::with(Json, Json));
+            rows.gauge("rows", |_, _| true);
+        }),
+        ("count", |builder| {
+            let rows = builder.stream::<i64, i64>("rows", Consumed::with(Json, Json));
+            rows.group_by(|key, n| (Fickle(*key), *n)).count().gauge("groups", |_, _| true);
+        }),
+    ];
+    for (step, verb) in verbs {
+        let mut driver =
+            TopologyTestDriver::with_workers(Topology::new("fickle", verb), 2).unwrap();
+        for key in 0..64_i64 {
+            let key = key.to_string();
+            driver.pipe("rows", 0, Some(key.as_bytes()), Some(key.as_bytes()));
+        }
+        let error = driver.commit().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Internal);
+        assert!(
+            error.to_string().contains(&format!("rows of step {step} came to worker")),
+            "{error}"
+        );
+    }
+}
