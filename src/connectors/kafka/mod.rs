@@ -12,7 +12,7 @@
 //!   range that retention has deleted, and a topic that was recreated, are refused. So a topic must
 //!   keep the records that a state was built from.
 //!
-//! The four rules of the sink:
+//! Details of writing:
 //!
 //! - Before the commit, the rows are in the manifest if they are few, and otherwise in the run's
 //!   state.

@@ -20,8 +20,8 @@
 //! - An aggregated record of the KPL has one offset for each record it contains. If it was packed
 //!   during a split or merge, it may contain records of another shard, which the producer may send
 //!   again. They are kept.
-//! - Kinesis does not report records that were deleted before the first one of a shard was read. So
-//!   they are not missed.
+//! - A reader can't detect records that were deleted before it read the first one of a shard,
+//!   because Kinesis does not report them.
 //! - A run that continues reads again everything it has read. So retention must keep all of that.
 //! - The order of a key follows from its partition key. With the distribution strategy `AUTO`, the
 //!   service puts records of one key into any shard. Then offsets decide, the same in every run.
