@@ -60,7 +60,7 @@ fn assert_one_is_refused(case: &Case<'_>) {
         "{args:?} has created files"
     );
     assert!(
-        !printed.contains("no answer within") || took < ERROR_DEADLINE,
+        !printed.contains("no answer") || took < ERROR_DEADLINE,
         "{args:?} took {took:?}: {printed}"
     );
 }
@@ -111,7 +111,7 @@ fn a_stream_that_cannot_be_read_is_one_clear_error() {
         ]
         .concat()
     };
-    let (region, late) = ("kinesis://eu-west-1", "no answer within 12 seconds");
+    let (region, late) = ("kinesis://eu-west-1", "within 12 seconds");
     let run = ["run", "--from", region, "--lake", "lake", "--user-id", "nobody"];
     // A server that accepts connections and never answers.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

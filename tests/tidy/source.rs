@@ -213,8 +213,8 @@ fn token(rest: &str, after_word: bool) -> (usize, bool) {
     }
     match rest.as_bytes()[0] {
         b'"' => (quoted(rest, '"'), false),
-        // A quote begins a character literal if one character or escape and a quote follow;
-        // otherwise it begins a lifetime.
+        // A quote begins a character literal if one character or escape and a quote follow, and
+        // otherwise a lifetime.
         b'\'' if rest[1..].starts_with('\\') || rest[1..].chars().nth(1) == Some('\'') => {
             (quoted(rest, '\''), false)
         }

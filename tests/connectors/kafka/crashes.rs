@@ -110,7 +110,7 @@ fn a_run_killed_many_times_writes_every_row_once() {
 }
 
 #[test]
-fn a_run_whose_offsets_are_deleted_writes_every_row_once() {
+fn a_run_with_deleted_offsets_writes_every_row_once() {
     kill_many_times(|cluster, topic| {
         let list = || cluster.admin.inner().fetch_group_list(None, Duration::from_secs(30));
         // A broker that has just started loads its groups first.

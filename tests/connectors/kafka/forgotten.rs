@@ -25,7 +25,7 @@ impl SinkTopic {
 }
 
 #[test]
-fn a_commit_whose_offset_is_gone_is_not_repeated() {
+fn a_commit_without_its_offset_is_not_repeated() {
     let Some(cluster) = cluster() else { return };
     for mode in [Mode::Append, Mode::Snapshot] {
         let place = SinkTopic::new(cluster, mode);
