@@ -53,6 +53,19 @@ impl Advice {
 
 /// An error: the attempted action on a named thing. The hint names the way out, and
 /// [`source`](std::error::Error::source) returns the cause.
+///
+/// ```
+/// use watershed::{Error, ErrorKind};
+///
+/// let cause = std::io::Error::other("the disk is full");
+/// let error = Error::connect("can't write file rows.json").because(cause);
+/// let error = error.hint("Free some space.");
+/// assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Connect, 69));
+/// assert_eq!(
+///     error.to_string(),
+///     "can't write file rows.json: the disk is full\n  Free some space.",
+/// );
+/// ```
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,

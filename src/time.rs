@@ -10,6 +10,14 @@ pub type Epoch = u64;
 /// It is data, like keys and values. [`Consumed::timestamp`] or else the connector provides it, and
 /// it is the same at every reading of the record.
 ///
+/// ```
+/// use watershed::Timestamp;
+///
+/// let (before, after) = (Timestamp(-1), Timestamp::from_millis(1_598_586_767_000));
+/// assert!(before < after);
+/// assert_eq!((before.year(), after.year()), (1969, 2020));
+/// ```
+///
 /// [`Consumed::timestamp`]: crate::options::Consumed::timestamp
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,

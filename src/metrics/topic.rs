@@ -10,6 +10,25 @@ macro_rules! counters {
     ($($(#[doc = $help:literal])+ $kind:ident $field:ident,)+) => {
         /// Numbers of the records of a topic. Always
         /// `read = applied + duplicates + superseded + dead`.
+        ///
+        /// ```
+        /// use watershed::prelude::*;
+        ///
+        /// let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+        ///     let rows = builder.table::<i64, i64>("rows", Consumed::with(Json, Json));
+        ///     rows.to("kept", Produced::columns(["id", "n"]));
+        /// });
+        /// let mut driver = TopologyTestDriver::new(topology)?;
+        /// for (offset, value) in [(1, "7"), (3, "8"), (2, "9"), (4, "8"), (5, "eight")] {
+        ///     driver.pipe_at("rows", 0, offset, Some(b"1"), Some(value.as_bytes()));
+        /// }
+        /// driver.commit()?;
+        /// let rows = &driver.finish()?.topics["rows"];
+        /// assert_eq!((rows.read, rows.rows, rows.applied, rows.replaced), (5, 1, 2, 1));
+        /// assert_eq!((rows.duplicates, rows.superseded, rows.dead), (1, 1, 1));
+        /// assert!(rows.balances());
+        /// # Ok::<(), Error>(())
+        /// ```
         #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct TopicSummary {
             $($(#[doc = $help])+ pub $field: u64,)+

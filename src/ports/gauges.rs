@@ -1,4 +1,4 @@
-//! Numbers of rows, counted where they pass.
+//! Gauges: the number of rows of a table that satisfy a condition.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -11,8 +11,8 @@ use timely::dataflow::operators::generic::Operator;
 use crate::operators::{Datum, Diffs};
 use crate::time::Epoch;
 
-/// Has `gauge` show how many rows `counts` is true for; what it returns is empty, and ends when it
-/// is through.
+/// Keeps `gauge` at the number of rows for which `counts` is true. The output has no data; its
+/// frontier shows the epochs that are counted.
 pub(crate) fn measure<'s, D: Datum>(
     rows: Diffs<'s, D>,
     gauge: Arc<AtomicI64>,

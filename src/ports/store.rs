@@ -35,8 +35,8 @@ use crate::time::Epoch;
 /// let view = stock.view();
 /// assert_eq!((view.len(), view.is_empty()), (3, false));
 /// assert_eq!((view.get("lamp"), view.get("chair")), (Some(&3), None));
-/// let keys: Vec<&String> = view.range::<str, _>("e".."m").map(|(item, _)| item).collect();
-/// assert_eq!(keys, ["lamp"]);
+/// let keys = view.range("e".to_string().."m".to_string()).map(|(item, _)| item.as_str());
+/// assert_eq!(keys.collect::<Vec<_>>(), ["lamp"]);
 /// let sold_out = view.all().filter(|(_, pieces)| **pieces == 0).count();
 /// assert_eq!(sold_out, 1);
 ///

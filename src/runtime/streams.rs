@@ -70,12 +70,11 @@ impl Streams {
     ///     let rows = builder.table::<String, String>("in", Consumed::with(Utf8, Utf8));
     ///     rows.to("out", Produced::columns(["key", "value"]));
     /// });
-    /// let (archive, live) = (MemoryLog::default(), MemoryLog::default());
-    /// let out = MemoryTable::default();
-    /// archive.append(0, Some(b"tea"), Some(b"black"));
-    /// live.append(0, Some(b"tea"), Some(b"green"));
-    /// let streams = Streams::new(topology).source("in", archive).source("in", live);
-    /// streams.sink("out", out.clone()).run(Config::default())?;
+    /// let (input, out) = (MemoryLog::default(), MemoryTable::default());
+    /// input.append(0, Some(b"tea"), Some(b"black"));
+    /// input.append(0, Some(b"tea"), Some(b"green"));
+    /// let streams = Streams::new(topology).source("in", input).sink("out", out.clone());
+    /// streams.run(Config::default())?;
     /// assert_eq!(out.rows(), [[Text("tea".into()), Text("green".into())]]);
     /// # Ok::<(), Error>(())
     /// ```
