@@ -1,5 +1,5 @@
-//! What topics can be bound to: a wing on the ground floors, a folder and a feature each. A
-//! connector never uses another.
+//! The systems that topics can be bound to: each has a folder and a feature. A connector never
+//! imports another.
 
 #[cfg(feature = "archive")]
 pub mod archive;

@@ -26,9 +26,9 @@ use crate::time::{Epoch, Timestamp};
 /// A record on its way into a table. `digest` is half the digest of its value; the value `None`
 /// deletes.
 ///
-/// The timestamp costs 16 bytes while a record is in flight. [`latest`] keeps none, as no verb needs
-/// the event time of a table's row: a [`Version`] stays at 20 bytes a key, and an upsert of a small
-/// value at 12 bytes instead of 32.
+/// The timestamp costs 16 bytes while a record is in flight. [`latest`] keeps none, as no verb
+/// needs the event time of a table's row: a [`Version`] stays at 20 bytes a key, and an upsert of a
+/// small value at 12 bytes instead of 32.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arrived<K, V> {
     pub(crate) key: K,

@@ -27,7 +27,9 @@ fn follow(source: impl Source + 'static, out: &MemoryTable) -> Following {
         commit_every: Duration::ZERO,
         stop: stop.clone(),
         // A test that waits no longer needs no message.
-        milestone: Some(Box::new(move |milestone| drop(tell.send(milestone)))),
+        milestone: Some(Box::new(move |milestone| {
+            let _ = tell.send(milestone);
+        })),
         ..Config::default()
     };
     let topology = |builder: &StreamsBuilder<'_>| {

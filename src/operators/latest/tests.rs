@@ -107,7 +107,7 @@ fn expected(batches: &[[Batch; 2]]) -> Vec<[BTreeMap<Key, i64>; 3]> {
     batches.iter().map(of_epoch).collect()
 }
 
-/// What a run of the operators found.
+/// The result of a run of the operators.
 struct Outcome {
     /// By epoch and table, the changes of rows.
     changes: BTreeMap<(Epoch, usize), Vec<((Key, i64), isize)>>,
