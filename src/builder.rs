@@ -11,7 +11,7 @@ use crate::metrics::TopicCounters;
 use crate::operators::{Arrived, Datum, latest};
 use crate::options::{Consumed, Decoded};
 use crate::plan::DeadLetter;
-use crate::ports::{Decode, Feed, source};
+use crate::ports::{Decode, InputQueue, source};
 use crate::record::{Ordinal, Record};
 use crate::secret::Secret;
 use crate::serdes::Reject;
@@ -80,12 +80,12 @@ impl<'s> StreamsBuilder<'s> {
         consumed: Consumed<K, V>,
     ) -> KStream<'s, K, V> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
-        let (number, feed, counters) = self.graph.source(topic);
+        let (number, queue, counters) = self.graph.source(topic);
         let (applied, meter) = (counters.clone(), self.graph.meter(node));
         let events = self.read(
             topic,
             number,
-            feed,
+            queue,
             counters,
             Box::new(move |record, out| {
                 let Decoded { key, value, timestamp } = consumed.decode(record)?;
@@ -136,13 +136,13 @@ impl<'s> StreamsBuilder<'s> {
         consumed: Consumed<K, V>,
     ) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
-        let (number, feed, counters) = self.graph.source(topic);
-        let earliest = feed.as_ref().map(|feed| feed.earliest().clone());
+        let (number, queue, counters) = self.graph.source(topic);
+        let earliest = queue.as_ref().map(|queue| queue.earliest().clone());
         let (secret, meter) = (self.graph.seeds().secret(), self.graph.meter(node));
         let arrived = self.read(
             topic,
             number,
-            feed,
+            queue,
             counters.clone(),
             Box::new(move |record, out| {
                 let Decoded { key, value, timestamp } = consumed.decode(record)?;
@@ -207,7 +207,7 @@ impl<'s> StreamsBuilder<'s> {
         &self,
         topic: &str,
         number: u16,
-        feed: Option<Arc<Feed>>,
+        queue: Option<Arc<InputQueue>>,
         counters: Arc<TopicCounters>,
         decode: Decode<D>,
         mut decoded: Box<dyn FnMut(usize, usize)>,
@@ -230,7 +230,7 @@ impl<'s> StreamsBuilder<'s> {
             self.graph.scope(),
             &format!("decode {topic}"),
             number,
-            feed,
+            queue,
             decode,
             letter,
             count,

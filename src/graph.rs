@@ -17,13 +17,13 @@ use crate::metrics::{Meter, Metrics, TopicCounters};
 use crate::operators::{Datum, Keys, Owners, Seeds};
 use crate::options::{Materialized, Produced};
 use crate::plan::{DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, type_names};
-use crate::ports::{AnyStore, Ends, Feed, Rows, SinkHandle, append};
+use crate::ports::{AnyStore, InputQueue, KeyValueStore, Probe, SinkHandle, TopicInput, append};
 use crate::row::{Column, ColumnType, Row};
 use crate::time::Epoch;
 
 /// The bindings of the names of a topology, for one worker of a run.
 pub(crate) struct TopicBindings {
-    pub(crate) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
+    pub(crate) inputs: BTreeMap<String, TopicInput>,
     pub(crate) sinks: BTreeMap<String, SinkHandle>,
     pub(crate) stores: BTreeMap<String, Arc<dyn AnyStore>>,
     pub(crate) metrics: Metrics,
@@ -38,7 +38,7 @@ impl TopicBindings {
     /// Returns empty bindings, for a dataflow that is only built for its plan and gets no records.
     pub(crate) fn none() -> Self {
         TopicBindings {
-            feeds: BTreeMap::new(),
+            inputs: BTreeMap::new(),
             sinks: BTreeMap::new(),
             stores: BTreeMap::new(),
             metrics: Metrics::default(),
@@ -58,7 +58,7 @@ struct Inner<'s> {
     bindings: RefCell<TopicBindings>,
     plan: RefCell<Plan>,
     dead: RefCell<Vec<StreamVec<'s, Epoch, ((), DeadLetter)>>>,
-    ends: RefCell<Ends<'s>>,
+    probe: RefCell<Probe<'s>>,
     /// By type of key, the numbers of the keys, which all tables with keys of that type share.
     keys: RefCell<BTreeMap<TypeId, Box<dyn Any>>>,
 }
@@ -70,7 +70,7 @@ impl<'s> Graph<'s> {
             bindings: bindings.into(),
             plan: RefCell::default(),
             dead: RefCell::default(),
-            ends: RefCell::default(),
+            probe: RefCell::default(),
             keys: RefCell::default(),
         }))
     }
@@ -135,7 +135,7 @@ impl<'s> Graph<'s> {
 
     /// Reads `topic`. Returns its rank, its input queue unless only a plan is built, and its
     /// counters.
-    pub(crate) fn source(&self, topic: &str) -> (u16, Option<Arc<Feed>>, Arc<TopicCounters>) {
+    pub(crate) fn source(&self, topic: &str) -> (u16, Option<Arc<InputQueue>>, Arc<TopicCounters>) {
         let mut plan = self.0.plan.borrow_mut();
         if plan.sources.iter().any(|s| s == topic) {
             plan.errors.push(format!(
@@ -151,8 +151,8 @@ impl<'s> Graph<'s> {
             ));
         }
         plan.sources.push(topic.to_string());
-        match self.0.bindings.borrow().feeds.get(topic) {
-            Some((feed, counters)) => (rank, Some(feed.clone()), counters.clone()),
+        match self.0.bindings.borrow().inputs.get(topic).cloned() {
+            Some(TopicInput { queue, counters }) => (rank, Some(queue), counters),
             None => (rank, None, Arc::default()),
         }
     }
@@ -192,7 +192,7 @@ impl<'s> Graph<'s> {
         &self,
         node: usize,
         materialized: Materialized,
-    ) -> Option<Arc<Rows<K, V>>> {
+    ) -> Option<Arc<KeyValueStore<K, V>>> {
         let (mut plan, name) = (self.0.plan.borrow_mut(), materialized.store);
         if plan.stores.iter().any(|store| store.name == name) {
             plan.errors.push(format!(
@@ -205,7 +205,7 @@ impl<'s> Graph<'s> {
             node,
             types: TypeId::of::<(K, V)>(),
             type_names: type_names::<K, V>(),
-            make: Rows::<K, V>::empty,
+            make: KeyValueStore::<K, V>::empty,
         });
         let store: Arc<dyn Any + Send + Sync> = store?;
         store.downcast().ok()
@@ -224,7 +224,7 @@ impl<'s> Graph<'s> {
     /// Ends a stream that has no further reader. An epoch is complete when it is complete at every
     /// end.
     pub(crate) fn end<C: Container>(&self, stream: Stream<'s, Epoch, C>) {
-        self.0.ends.borrow_mut().add(stream);
+        self.0.probe.borrow_mut().add(stream);
     }
 
     /// Adds a stream of dead letters.
@@ -244,7 +244,7 @@ impl<'s> Graph<'s> {
             Some(sink) => self.end(append(letters, DEAD_LETTERS, sink)),
             None => self.end(letters),
         }
-        self.0.ends.take().show(self.0.scope, self.0.bindings.borrow().open.clone());
+        self.0.probe.take().observe(self.0.scope, self.0.bindings.borrow().open.clone());
         self.0.plan.take()
     }
 }

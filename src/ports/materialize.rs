@@ -11,7 +11,7 @@ use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
-use super::store::{Net, Rows};
+use super::store::{KeyValueStore, Net};
 use crate::operators::{Datum, Diffs, Keys, Seeds, Upserts};
 use crate::time::Epoch;
 
@@ -30,7 +30,7 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     rows: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
-    store: Arc<Rows<K, V>>,
+    store: Arc<KeyValueStore<K, V>>,
 ) -> Staged<'s> {
     let seeds = keys.seeds();
     run(rows, name, store, seeds, move |upserts, net| {
@@ -45,7 +45,7 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
 pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
-    store: Arc<Rows<K, V>>,
+    store: Arc<KeyValueStore<K, V>>,
     seeds: Seeds,
 ) -> Staged<'s> {
     run(rows.inner, name, store, seeds, |diffs, net| {
@@ -59,7 +59,7 @@ pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
 fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
-    store: Arc<Rows<K, V>>,
+    store: Arc<KeyValueStore<K, V>>,
     seeds: Seeds,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
 ) -> Staged<'s> {

@@ -2,21 +2,21 @@
 //! and progress is observed.
 
 mod credit;
-mod ends;
-mod feed;
 mod gauges;
+mod input_queue;
 mod materialize;
+mod probe;
 mod sink_handle;
 mod source;
 mod store;
 mod times;
 
 pub(crate) use credit::Credit;
-pub(crate) use ends::Ends;
-pub(crate) use feed::Feed;
 pub(crate) use gauges::measure;
+pub(crate) use input_queue::{InputQueue, TopicInput};
 pub(crate) use materialize::{materialize, materialize_diffs};
+pub(crate) use probe::Probe;
 pub(crate) use sink_handle::{Barriers, Report, SinkHandle, append, snapshot, snapshot_diffs};
 pub(crate) use source::{Decode, source};
-pub(crate) use store::{AnyStore, Rows};
+pub(crate) use store::{AnyStore, KeyValueStore};
 pub use store::{ReadOnlyStore, View};

@@ -1,5 +1,5 @@
-//! Decoding: the batches of a [`Feed`] become a stream, and records that can't be decoded become
-//! dead letters.
+//! Decoding: the batches of a [`InputQueue`] become a stream, and records that can't be decoded
+//! become dead letters.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 use timely::dataflow::{Scope, StreamVec};
 
-use super::feed::{Feed, Next, Stamped};
+use super::input_queue::{InputQueue, Next, Stamped};
 use crate::record::Record;
 use crate::serdes::Reject;
 use crate::time::{Epoch, Timestamp};
@@ -27,14 +27,14 @@ const TURN_BYTES: usize = 64 << 10;
 /// bytes may hold very many.
 const MESSAGE_RECORDS: usize = 8192;
 
-/// Decodes the batches of `feed`, the input queue of the topic of this rank. Without a queue, in a
+/// Decodes the batches of `queue`, the input queue of the topic of this rank. Without a queue, in a
 /// dataflow that is only built for its plan, the streams are empty. Calls
 /// `done(records, rejected, bytes)` after each batch.
 pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     name: &str,
     topic: u16,
-    feed: Option<Arc<Feed>>,
+    queue: Option<Arc<InputQueue>>,
     mut decode: Decode<D>,
     letter: Letter<L>,
     mut done: Box<dyn FnMut(usize, usize, usize)>,
@@ -45,8 +45,8 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     let (rejects, reject_stream) = builder.new_output::<Vec<L>>();
     let mut items = OutputBuilder::<_, CapacityContainerBuilder<Vec<D>>>::from(items);
     let mut rejects = OutputBuilder::<_, CapacityContainerBuilder<Vec<L>>>::from(rejects);
-    if let Some(feed) = &feed {
-        feed.activate_on_change(scope.worker().sync_activator_for(address.to_vec()));
+    if let Some(queue) = &queue {
+        queue.activate_on_change(scope.worker().sync_activator_for(address.to_vec()));
     }
     let again = scope.activator_for(address);
     builder.build(move |capabilities| {
@@ -60,7 +60,7 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
             // one activation saves a round on every worker.
             let mut taken = 0;
             while taken < TURN_BYTES {
-                match feed.as_ref().map_or(Next::Done, |feed| feed.next()) {
+                match queue.as_ref().map_or(Next::Done, |queue| queue.next()) {
                     Next::Done => {
                         held.clear();
                         return;
@@ -91,11 +91,11 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                         }
                         done(batch.records.len(), rejected, batch.bytes.len());
                         let cost = batch.cost();
-                        if let Some(feed) = &feed {
+                        if let Some(queue) = &queue {
                             // This comes before the worker downgrades its capability. So once the
                             // epoch is completed, the timestamps of all its records are known.
-                            feed.times.note(epoch, (source, batch.partition), greatest);
-                            feed.decoded(cost);
+                            queue.times.note(epoch, (source, batch.partition), greatest);
+                            queue.decoded(cost);
                         }
                         send(&mut rejects, &held[1], &mut bad);
                         send(&mut items, &held[0], &mut out);

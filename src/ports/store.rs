@@ -138,7 +138,7 @@ impl<K: Datum, V: Datum> fmt::Debug for View<K, V> {
 /// # Ok::<(), Error>(())
 /// ```
 #[derive(Clone)]
-pub struct ReadOnlyStore<K: Ord, V>(Arc<Rows<K, V>>);
+pub struct ReadOnlyStore<K: Ord, V>(Arc<KeyValueStore<K, V>>);
 
 impl<K: Datum, V: Datum> ReadOnlyStore<K, V> {
     /// Returns a handle of `store`, if its keys and values are of these types.
@@ -178,15 +178,15 @@ pub(crate) trait AnyStore: Any + Send + Sync {
 pub(crate) type Net<K, V> = Map<K, Option<V>>;
 
 /// The rows that readers see, and the changes of epochs that are not yet closed on all workers.
-pub(crate) struct Rows<K: Ord, V> {
+pub(crate) struct KeyValueStore<K: Ord, V> {
     staged: Mutex<BTreeMap<Epoch, Vec<Net<K, V>>>>,
     published: RwLock<View<K, V>>,
 }
 
-impl<K: Datum, V: Datum> Rows<K, V> {
+impl<K: Datum, V: Datum> KeyValueStore<K, V> {
     /// Returns a store without rows.
     pub(crate) fn empty() -> Arc<dyn AnyStore> {
-        Arc::new(Rows::<K, V> {
+        Arc::new(KeyValueStore::<K, V> {
             staged: Mutex::default(),
             published: View { rows: RedBlackTreeMapSync::new_sync(), epoch: None }.into(),
         })
@@ -199,7 +199,7 @@ impl<K: Datum, V: Datum> Rows<K, V> {
     }
 }
 
-impl<K: Datum, V: Datum> AnyStore for Rows<K, V> {
+impl<K: Datum, V: Datum> AnyStore for KeyValueStore<K, V> {
     fn publish(&self, open: Epoch) {
         let closed = {
             let mut staged = lock(&self.staged);

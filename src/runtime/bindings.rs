@@ -29,11 +29,12 @@ impl Bindings {
         self.records
     }
 
-    /// Returns true if any batch of the partition was dispatched.
+    /// Returns the offset after the last record of the partition that was dispatched.
     pub(super) fn next(&self, id: PartitionId) -> u64 {
         self.ranges.get(&id).map_or(0, |bound| bound.to)
     }
 
+    /// Returns true if any batch of the partition was dispatched.
     pub(super) fn contains(&self, id: PartitionId) -> bool {
         self.ranges.contains_key(&id)
     }

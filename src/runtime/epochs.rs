@@ -55,7 +55,7 @@ pub(super) struct Epochs {
     ends: VecDeque<EpochEnd>,
     /// Batches that are not dispatched yet, oldest first.
     queue: VecDeque<Fetched>,
-    /// The partitions of which more batches may come.
+    /// The partitions that may still deliver batches.
     unfinished: Unfinished,
     /// Batches were dispatched after the last commit barrier.
     uncommitted: bool,
@@ -108,7 +108,7 @@ impl Epochs {
         self.open.number
     }
 
-    /// Returns the partitions of which more batches may come.
+    /// Returns the partitions that may still deliver batches.
     pub(super) fn unfinished(&mut self) -> &mut Unfinished {
         &mut self.unfinished
     }
@@ -176,7 +176,7 @@ impl Epochs {
         let waiting = self.queue.iter().map(|fetched| fetched.id);
         self.unfinished.publish(&self.topics, self.open.number, &self.bindings, waiting);
         self.announced.store(self.open.number, Ordering::Release);
-        self.topics.iter().for_each(|topic| topic.feed.open(self.open.number));
+        self.topics.iter().for_each(|topic| topic.queue.open(self.open.number));
         self.dispatch();
     }
 
@@ -201,7 +201,7 @@ impl Epochs {
 
     /// Ends every topic after the batches that were dispatched.
     pub(super) fn finish(&self) {
-        self.topics.iter().for_each(|topic| topic.feed.finish());
+        self.topics.iter().for_each(|topic| topic.queue.finish());
     }
 
     /// Dispatches batches from the queue to the open epoch, up to its present limit.
@@ -220,7 +220,7 @@ impl Epochs {
             (self.open.has_batches, self.uncommitted) = (true, true);
             self.bindings.extend(&fetched);
             self.open.bytes += fetched.batch.cost();
-            self.topics.of(fetched.id).feed.push(fetched.id.source, fetched.batch);
+            self.topics.of(fetched.id).queue.push(fetched.id.source, fetched.batch);
         }
     }
 

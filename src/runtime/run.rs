@@ -24,7 +24,7 @@ use crate::connect::{Identity, Sink, SinkContext};
 use crate::error::{Error, Result};
 use crate::operators::Seeds;
 use crate::plan::Plan;
-use crate::ports::Credit;
+use crate::ports::{Credit, TopicInput};
 use crate::store::disk;
 
 /// Bytes of memory for batches that are read and not decoded yet.
@@ -114,7 +114,7 @@ impl Coordinator {
         }
         let mut epochs = Epochs::new(topics.clone(), readers.remaining(), started);
         if mode == RunMode::Sources {
-            // A test may send records in any order.
+            // The test driver may send records in any order, so there positions are not published.
             earliest::announce(&topics, follow);
         }
         for partition in partitions {
@@ -131,12 +131,13 @@ impl Coordinator {
         );
         let commits =
             Commits::start(committer, topics.clone(), workers, config.commit_every, &outbox)?;
-        let feeds = topics
-            .iter()
-            .map(|topic| (topic.name.clone(), (topic.feed.clone(), topic.counters.clone())));
+        let inputs = topics.iter().map(|topic| {
+            let (queue, counters) = (topic.queue.clone(), topic.counters.clone());
+            (topic.name.clone(), TopicInput { queue, counters })
+        });
         let shared = Shared {
             topology: streams.topology,
-            feeds: feeds.collect(),
+            inputs: inputs.collect(),
             barriers: epochs.barriers(),
             open: epochs.announced(),
             stores: streams.stores.clone(),

@@ -18,7 +18,7 @@ pub(super) fn bind(
         let states = sources.get_mut(&topic.name).map_or(&mut [][..], Vec::as_mut_slice);
         for (rank, state) in (0..).zip(states) {
             for (partition, bound) in &mut state.partitions {
-                bound.partition_time = topic.feed.times.through(epoch, (rank, *partition));
+                bound.partition_time = topic.queue.times.through(epoch, (rank, *partition));
             }
         }
     }
@@ -36,7 +36,7 @@ pub(super) fn compare(topics: &Topics, last: &Manifest) -> Result<()> {
         let states = last.sources.get(&topic.name).map_or(&[][..], Vec::as_slice);
         for ((rank, source), state) in (0..).zip(&topic.sources).zip(states) {
             for (partition, bound) in &state.partitions {
-                let now = topic.feed.times.through(0, (rank, *partition));
+                let now = topic.queue.times.through(0, (rank, *partition));
                 if bound.partition_time.is_none() || bound.partition_time == now {
                     continue;
                 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use crate::connect::{Identity, Source};
 use crate::metrics::{Metrics, TopicCounters};
 use crate::plan::Plan;
-use crate::ports::{Credit, Feed};
+use crate::ports::{Credit, InputQueue};
 use crate::record::PartitionId;
 
 /// A topic that is read.
 pub(super) struct Topic {
     pub(super) name: String,
-    pub(super) feed: Arc<Feed>,
+    pub(super) queue: Arc<InputQueue>,
     pub(super) counters: Arc<TopicCounters>,
     /// The sources in the order in which they are bound.
     pub(super) sources: Vec<Arc<dyn Source>>,
@@ -28,7 +28,7 @@ pub(super) fn bound(
 ) -> Vec<Topic> {
     let topic = |name: &String| Topic {
         name: name.clone(),
-        feed: Arc::new(Feed::new(credit.clone())),
+        queue: Arc::new(InputQueue::new(credit.clone())),
         counters: metrics.topic(name),
         sources: Vec::new(),
         identities: Vec::new(),

@@ -18,9 +18,9 @@ use super::stores::Stores;
 use crate::connect::Recovering;
 use crate::error::{Error, Result};
 use crate::graph::TopicBindings;
-use crate::metrics::{Metrics, TopicCounters};
+use crate::metrics::Metrics;
 use crate::operators::Seeds;
-use crate::ports::{Barriers, Feed, SinkHandle};
+use crate::ports::{Barriers, SinkHandle, TopicInput};
 use crate::sync::lock;
 use crate::topology::Topology;
 
@@ -45,7 +45,7 @@ pub(super) type Writers = BTreeMap<usize, Vec<SinkWriter>>;
 /// The parts of a run from which each worker builds its dataflow.
 pub(super) struct Shared {
     pub(super) topology: Topology,
-    pub(super) feeds: BTreeMap<String, (Arc<Feed>, Arc<TopicCounters>)>,
+    pub(super) inputs: BTreeMap<String, TopicInput>,
     pub(super) barriers: Arc<Barriers>,
     /// The number of the open epoch.
     pub(super) open: Arc<AtomicU64>,
@@ -77,7 +77,7 @@ impl Shared {
         };
         TopicBindings {
             sinks: sinks.collect(),
-            feeds: self.feeds.clone(),
+            inputs: self.inputs.clone(),
             stores: self.stores.by_name(),
             metrics: self.metrics.clone(),
             seeds: self.seeds,

@@ -17,7 +17,9 @@ use timely::dataflow::StreamVec;
 use crate::operators::{
     Datum, Diffs, Keys, Placement, Upserts, diffs_to_upserts, map_upserts, upserts_to_diffs,
 };
-use crate::ports::{Rows, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs};
+use crate::ports::{
+    KeyValueStore, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs,
+};
 use crate::row::Row;
 use crate::time::Epoch;
 
@@ -91,7 +93,11 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
     }
 
     /// Applies the changes to a store. The result ends an epoch when the store has its changes.
-    pub(super) fn store(&self, name: &str, store: Arc<Rows<K, V>>) -> StreamVec<'s, Epoch, ()> {
+    pub(super) fn store(
+        &self,
+        name: &str,
+        store: Arc<KeyValueStore<K, V>>,
+    ) -> StreamVec<'s, Epoch, ()> {
         match &self.made {
             Shape::Upserts(rows) => materialize(rows.clone(), self.keys.clone(), name, store),
             Shape::Diffs(rows, _) => {

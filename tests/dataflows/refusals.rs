@@ -51,7 +51,7 @@ fn a_folder_of_something_else_is_no_state() {
         file(&place, &format!("things of {name}/{name}"), "not ours");
         let printed =
             refused(&place, &["--lake", "lake", "--state", &format!("things of {name}")], 65);
-        assert!(printed.contains("is no state") && printed.contains("--state"), "{printed}");
+        assert!(printed.contains("is not a state") && printed.contains("--state"), "{printed}");
         file(&place, &format!("lake of {name}/_watershed/{name}"), "not ours");
         refused(&place, &["--lake", &format!("lake of {name}")], 65);
     }

@@ -7,6 +7,7 @@ use timely::scheduling::SyncActivator;
 
 use super::credit::Credit;
 use super::times::PartitionTimes;
+use crate::metrics::TopicCounters;
 use crate::operators::Earliest;
 use crate::record::Batch;
 use crate::sync::lock;
@@ -19,12 +20,19 @@ use crate::time::Epoch;
 /// [`open`](State::open). So a worker that takes a batch may downgrade its capability to the epoch
 /// of the batch, and a worker that finds the queue empty to the open epoch. A batch that another
 /// worker still decodes is covered by the capability of that worker.
-pub(crate) struct Feed {
+pub(crate) struct InputQueue {
     state: Mutex<State>,
     credit: Arc<Credit>,
     /// The greatest timestamps of the batches that were decoded.
     pub(crate) times: PartitionTimes,
     earliest: Arc<Earliest>,
+}
+
+/// The input of a topic, the same for all workers.
+#[derive(Clone)]
+pub(crate) struct TopicInput {
+    pub(crate) queue: Arc<InputQueue>,
+    pub(crate) counters: Arc<TopicCounters>,
 }
 
 #[derive(Default)]
@@ -43,7 +51,7 @@ pub(crate) struct Stamped {
     pub(crate) batch: Batch,
 }
 
-/// The answer of a [`Feed`] to a worker that requests a batch.
+/// The answer of an [`InputQueue`] to a worker that requests a batch.
 pub(crate) enum Next {
     Batch(Stamped),
     /// No batch now; this epoch is open.
@@ -52,13 +60,13 @@ pub(crate) enum Next {
     Done,
 }
 
-impl Feed {
+impl InputQueue {
     pub(crate) fn new(credit: Arc<Credit>) -> Self {
         let (times, earliest) = (PartitionTimes::default(), Arc::default());
-        Feed { state: Mutex::default(), credit, times, earliest }
+        InputQueue { state: Mutex::default(), credit, times, earliest }
     }
 
-    /// Returns the earliest position that may still come of the topic.
+    /// Returns the earliest position from which the topic may still deliver records.
     pub(crate) fn earliest(&self) -> &Arc<Earliest> {
         &self.earliest
     }

@@ -16,9 +16,9 @@ type Attach<'s> = Box<dyn FnOnce(&mut OperatorBuilder<'s, Epoch>) -> Box<dyn FnM
 /// The streams that have no further reader. A single operator observes the frontiers of all of
 /// them, so that the close of an epoch wakes one operator, once.
 #[derive(Default)]
-pub(crate) struct Ends<'s>(Vec<Attach<'s>>);
+pub(crate) struct Probe<'s>(Vec<Attach<'s>>);
 
-impl<'s> Ends<'s> {
+impl<'s> Probe<'s> {
     /// Adds a stream without a reader.
     pub(crate) fn add<C: Container>(&mut self, stream: Stream<'s, Epoch, C>) {
         self.0.push(Box::new(|builder| {
@@ -29,8 +29,8 @@ impl<'s> Ends<'s> {
 
     /// Keeps `open` at the earliest epoch that is open in any of the streams; [`Epoch::MAX`] once
     /// all of them have ended.
-    pub(crate) fn show(self, scope: Scope<'s, Epoch>, open: Rc<Cell<Epoch>>) {
-        let mut builder = OperatorBuilder::new("ends".to_string(), scope);
+    pub(crate) fn observe(self, scope: Scope<'s, Epoch>, open: Rc<Cell<Epoch>>) {
+        let mut builder = OperatorBuilder::new("probe".to_string(), scope);
         let mut inputs: Vec<_> = self.0.into_iter().map(|attach| attach(&mut builder)).collect();
         builder.build(move |_| {
             move |frontiers| {
