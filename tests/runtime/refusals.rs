@@ -105,7 +105,7 @@ fn a_program_with_other_values_for_its_records_is_refused() {
         };
         adding(5).run(world.config(1)).unwrap();
         let error = refused(&world, adding(6));
-        assert!(error.to_string().contains(&format!("other rows of {sink}")), "{error}");
+        assert!(error.to_string().contains(&format!("different rows of {sink}")), "{error}");
         adding(5).run(world.config(2)).unwrap();
     }
 }
