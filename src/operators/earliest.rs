@@ -1,4 +1,4 @@
-//! The earliest position that may still come of a topic: what is before it can be forgotten.
+//! The earliest position that may still come of a topic: state for earlier ones can be forgotten.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -23,7 +23,7 @@ struct State {
 }
 
 impl Earliest {
-    /// Announces that positions will be published, so that it pays to keep what they are for.
+    /// Announces that positions will be published, so that operators prepare to forget.
     pub(crate) fn announce(&self) {
         self.lock().advances = true;
     }
