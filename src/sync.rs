@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{LockResult, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::thread;
 
 use tokio::runtime::{Builder, Runtime};
 
@@ -44,8 +45,8 @@ where
     let mut work: Vec<F> = work.into_iter().collect();
     let Some(last) = work.pop() else { return Vec::new() };
     let panicked = |_: Box<dyn Any + Send>| Err(Error::internal(format!("{name} has panicked")));
-    std::thread::scope(|scope| {
-        let start = |piece| std::thread::Builder::new().spawn_scoped(scope, piece);
+    thread::scope(|scope| {
+        let start = |piece| thread::Builder::new().spawn_scoped(scope, piece);
         let threads: Vec<_> = work.into_iter().map(start).collect();
         // The piece is not used after a panic, and its error fails the caller.
         let last = catch_unwind(AssertUnwindSafe(last)).unwrap_or_else(panicked);
@@ -82,9 +83,12 @@ pub(crate) fn io_runtime() -> Result<&'static Runtime> {
 /// # Errors
 /// When the system provides no thread.
 pub(crate) fn own_runtime(name: &str, threads: usize) -> Result<Runtime> {
-    let built =
-        Builder::new_multi_thread().worker_threads(threads).thread_name(name).enable_all().build();
-    built.map_err(|e| Error::no_thread(&format!("the threads for {name}"), e))
+    let refused = |e| Error::no_thread(&format!("a thread for {name}"), e);
+    // Tokio panics where the system provides no thread, so one thread is tried first.
+    thread::scope(|scope| thread::Builder::new().spawn_scoped(scope, || ()).map(drop))
+        .map_err(refused)?;
+    let mut builder = Builder::new_multi_thread();
+    builder.worker_threads(threads).thread_name(name).enable_all().build().map_err(refused)
 }
 
 #[cfg(test)]

@@ -205,7 +205,7 @@ fn without_hard_links_a_run_renames_or_fails_clearly() {
     let printed = String::from_utf8(refused.stderr).unwrap();
     assert!(
         refused.status.code() == Some(78)
-            && printed.contains("no hard links")
+            && printed.contains("neither hard links")
             && printed.contains("another file system"),
         "{printed}"
     );

@@ -201,7 +201,7 @@ fn an_unusable_bucket_is_one_clear_error() {
         (&url, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:1")], 69, "127.0.0.1:1"),
         (&url, &[("AWS_ENDPOINT_URL", &silent)], 69, "no answer"),
         (&url, &[("AWS_ENDPOINT_URL", "http://10.0.0.1")], 78, "without encryption"),
-        ("s3://key:secret@bucket/lake", &[], 78, "no name of a bucket"),
+        ("s3://key:secret@bucket/lake", &[], 78, "begin with the name of a bucket"),
     ];
     for (from, settings, code, says) in cases {
         let mut command: Command = place.command(&["run", "--from", from, "--lake", "lake"]);
