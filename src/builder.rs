@@ -148,7 +148,7 @@ impl<'s> StreamsBuilder<'s> {
                 let Decoded { key, value, timestamp } = consumed.decode(record)?;
                 let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
                 let (order, ordinal) = (record.order, Ordinal::default());
-                out.push(Arrived { key, order, ordinal, timestamp, digest, value });
+                out.push(Arrived { key, order, ordinal, digest, value });
                 Ok(timestamp)
             }),
             Box::new(|_, _| ()),

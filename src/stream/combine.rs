@@ -147,8 +147,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let secret = self.graph.seeds().secret();
         let arrived = self.events.clone().map(move |e| {
             let digest = secret.digest(&e.value).half();
-            let (order, ordinal, timestamp) = (e.order, e.ordinal, e.timestamp);
-            Arrived { key: e.key, order, ordinal, timestamp, digest, value: Some(e.value) }
+            let (order, ordinal) = (e.order, e.ordinal);
+            Arrived { key: e.key, order, ordinal, digest, value: Some(e.value) }
         });
         let rows = latest(
             arrived,

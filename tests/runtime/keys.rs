@@ -94,7 +94,6 @@ fn a_new_partition_breaks_the_promise_of_fixed_ones() {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 struct Fickle(i64);
 
-#[allow(clippy::derived_hash_with_manual_eq, reason = "it is the fault that is tested")]
 impl Hash for Fickle {
     fn hash<H: Hasher>(&self, state: &mut H) {
         static CALLS: AtomicU64 = AtomicU64::new(0);

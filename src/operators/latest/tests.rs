@@ -48,14 +48,7 @@ fn record(order: Order, dice: &mut Dice) -> Record {
         _ => (order.offset + dice.below(4), Some(dice.below(5) as i64)),
     };
     let digest = value.map_or(0, |value| value as u64 * 2 + 1);
-    Arrived {
-        key: format!("key {key}"),
-        order,
-        ordinal: Ordinal::default(),
-        timestamp: None,
-        digest,
-        value,
-    }
+    Arrived { key: format!("key {key}"), order, ordinal: Ordinal::default(), digest, value }
 }
 
 /// The records of two topics by epoch. Any key is in any partition, partitions run ahead of one
