@@ -7,12 +7,12 @@ use super::identity::Identity;
 use super::source::{Partition, Source};
 use crate::error::Result;
 
-/// Promises of a log that it never gets another partition, which the log itself can't know.
+/// A source with the promise that no partition is added to it, which the source itself can't give.
 ///
-/// A topic of Kafka may get one at any time, and it would begin at offset 0. So a table must keep
-/// the order of a deleted key for as long as it follows the topic: a record of the new partition
-/// could be earlier than the tombstone. With the promise the order is forgotten once all partitions
-/// are past it. A run ends with an error when the log breaks the promise.
+/// A partition can be added to a Kafka topic at any time, and it begins at offset 0. Its records
+/// could be earlier than a tombstone, so a table that follows the topic must keep the order of each
+/// deleted key. With the promise, the order is dropped once all partitions have passed it. A run
+/// ends with an error if a partition is added nevertheless.
 ///
 /// ```
 /// use watershed::connect::memory::MemoryLog;

@@ -1,6 +1,6 @@
-//! States by the number of their key.
+//! State arrays that are indexed by the number of a key.
 
-/// A value for each number, in chunks: it grows without copying and without slack.
+/// A value for each number, in chunks: it grows without copying.
 pub(crate) struct Column<T>(Vec<Box<[T]>>);
 
 const CHUNK: usize = 4096;
@@ -10,7 +10,7 @@ impl<T: Default> Column<T> {
         Column(Vec::new())
     }
 
-    /// The value at `number`, which is there from the beginning.
+    /// Returns the value at `number`, which is the default until it is set.
     pub(crate) fn at(&mut self, number: u32) -> &mut T {
         let (chunk, place) = (number as usize / CHUNK, number as usize % CHUNK);
         while self.0.len() <= chunk {

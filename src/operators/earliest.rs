@@ -1,4 +1,4 @@
-//! The earliest position that may still come of a topic: state for earlier ones can be forgotten.
+//! The earliest position at which records of a topic can still arrive.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,12 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::record::Order;
 use crate::time::Epoch;
 
-/// Epochs of which the earliest position is kept. A worker that is further behind forgets later.
+/// The number of epochs whose position is kept. A worker that is further behind forgets later.
 const EPOCHS: usize = 64;
 
-/// The earliest position that records of a topic may still have, by epoch.
+/// The earliest position that a later record of a topic can have, by epoch.
 ///
-/// It is known only where it advances.
+/// It is published only for topics to which no partition can be added.
 #[derive(Default)]
 pub(crate) struct Earliest(Mutex<State>);
 

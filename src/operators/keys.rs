@@ -1,17 +1,17 @@
-//! Numbers for keys: tables of one key type share them, so that each key is hashed and kept once
-//! and states are arrays.
+//! Numbers for keys. Tables with the same key type share them: each key is hashed and stored once,
+//! and operators keep their state in arrays.
 //!
-//! A number is given back when its key is gone for good, and then another key gets it. Two kinds
-//! of operators decide that:
+//! The number of a deleted key is reused for another key. Two kinds of operators take part:
 //!
-//! - The operators that give numbers out *hold* those of which they keep something, and *release*
-//!   them: a table read from a topic once the order of a deleted key is of no more use, one made
-//!   of diffs when the key's row is gone.
-//! - All others keep something only of numbers whose row stands. They forget it when they see that
-//!   the row is gone, which may be later than its release.
+//! - Operators that assign numbers *hold* each number for which they keep state, and *release* it
+//!   later. A table that is read from a topic releases it once the order of the deleted key is not
+//!   needed any more; a table made from diffs, once the key has no row.
+//! - All other operators keep state only for keys with a row. They drop it when the retraction
+//!   arrives, which may be after the release.
 //!
-//! So a number is free once nobody holds it and the epoch in which it was released last is closed
-//! at every end of the dataflow: by then all have seen it go, and none has it in flight.
+//! So a number is free once no operator holds it and every end of the dataflow has closed the epoch
+//! of its last release. By then all operators have processed the retraction, and no message with
+//! the number is in flight.
 
 use std::cell::{Cell, RefCell, RefMut};
 use std::collections::VecDeque;
@@ -27,7 +27,7 @@ use super::owners::Owners;
 use super::seeds::{Map, Seeds};
 use crate::time::Epoch;
 
-/// The numbers of the keys that a worker owns: dense, from 0, in the order in which they came.
+/// The numbers of the keys that a worker owns, from 0 without gaps, in the order of arrival.
 #[derive(Clone)]
 pub(crate) struct Keys<K> {
     dictionary: Rc<RefCell<Dictionary<K>>>,
@@ -36,26 +36,26 @@ pub(crate) struct Keys<K> {
 
 pub(crate) struct Dictionary<K> {
     numbers: HashTable<Entry>,
-    /// By number its key; of a free number the one it had.
+    /// The key of each number. A free number keeps its previous key.
     keys: Vec<K>,
-    /// By number how many operators hold it.
+    /// The number of operators that hold each number.
     holders: Vec<u16>,
-    /// Numbers that nobody holds, with the epoch that must be closed before they are free. Some
-    /// are held again since, or released once more.
+    /// Released numbers, each with the epoch that must be closed before it is free. Some of them
+    /// have been held or released again since.
     released: VecDeque<(Epoch, u32)>,
-    /// The same of each number that nobody holds now.
+    /// The same epoch for each number that no operator holds now.
     idle: Map<u32, Epoch>,
     /// The latest epoch in which any number was released.
     last: Epoch,
     free: Vec<u32>,
-    /// The earliest epoch that is open at any end of the dataflow.
+    /// The earliest epoch that is open at an end of the dataflow.
     open: Rc<Cell<Epoch>>,
     hashes: Neighbours,
-    /// The hashes of the keys that are looked up together.
+    /// The hashes of the keys of one batch.
     batch: Vec<u32>,
 }
 
-/// A number with the hash of its key, so that the table grows without a look at any key.
+/// A number and the hash of its key, so that growing the table reads no keys.
 #[derive(Clone, Copy)]
 struct Entry {
     hash: u32,
@@ -63,19 +63,19 @@ struct Entry {
 }
 
 impl Entry {
-    /// Returns the hash as the table takes it: the low bits choose the place, the high ones tell
-    /// the entries of one place apart.
+    /// Returns the hash for the table. Its low bits select the bucket, its high bits distinguish
+    /// the entries of a bucket.
     fn spread(hash: u32) -> u64 {
         u64::from(hash) | u64::from(hash) << 32
     }
 }
 
-/// Holders of a number beyond which they are no longer counted: it is never given back.
+/// The greatest number of holders that is counted. With more, a number is never free again.
 const PINNED: u16 = u16::MAX;
 
 impl<K: Datum> Keys<K> {
-    /// Numbers keys for the operators of one worker. `open` shows the earliest epoch that is open
-    /// at any end of the dataflow.
+    /// Makes the numbers for the operators of one worker. `open` holds the earliest epoch that is
+    /// open at an end of the dataflow.
     pub(crate) fn new(owners: Owners, open: Rc<Cell<Epoch>>) -> Self {
         let seeds = owners.seeds();
         let dictionary = Dictionary {
@@ -93,7 +93,7 @@ impl<K: Datum> Keys<K> {
         Keys { dictionary: Rc::new(RefCell::new(dictionary)), owners }
     }
 
-    /// The dictionary, for as long as an operator is at work.
+    /// Borrows the dictionary.
     pub(crate) fn open(&self) -> RefMut<'_, Dictionary<K>> {
         self.dictionary.borrow_mut()
     }
@@ -110,15 +110,15 @@ impl<K: Datum> Keys<K> {
 }
 
 impl<K: Datum> Dictionary<K> {
-    /// Returns the number of `key`: the one it has, or a free one. The caller holds it or has it
-    /// held before it asks for another.
+    /// Returns the number of `key`, and assigns a free one if it has none. The caller must hold the
+    /// number before it requests another.
     pub(crate) fn number(&mut self, key: &K) -> u32 {
         self.reclaim();
         self.find(key, self.hash(key))
     }
 
-    /// Puts the numbers of `keys` into `numbers`, in their order. All keys are hashed before any is
-    /// looked up, so that the processor waits for the memory of several look-ups at once.
+    /// Writes the numbers of `keys` to `numbers`, in the same order. It hashes all keys before the
+    /// first look-up, so that the processor can load the memory of several look-ups at once.
     pub(crate) fn number_all<'k>(
         &mut self,
         keys: impl Iterator<Item = &'k K> + Clone,
@@ -126,7 +126,7 @@ impl<K: Datum> Dictionary<K> {
     ) where
         K: 'k,
     {
-        // Only here: a number that is found below stays that of its key until it is held.
+        // Free numbers here only: one that is found below must keep its key until it is held.
         self.reclaim();
         let mut batch = std::mem::take(&mut self.batch);
         batch.clear();
@@ -136,12 +136,12 @@ impl<K: Datum> Dictionary<K> {
         self.batch = batch;
     }
 
-    /// The key of a number that is held, or was within the epochs that are open.
+    /// Returns the key of a number that is held, or that was held in an open epoch.
     pub(crate) fn key(&self, number: u32) -> &K {
         &self.keys[number as usize]
     }
 
-    /// Holds a number for an operator that keeps something of it.
+    /// Holds a number for an operator that keeps state for it.
     pub(crate) fn hold(&mut self, number: u32) {
         let holders = &mut self.holders[number as usize];
         if *holders == 0 && !self.idle.is_empty() {
@@ -150,10 +150,10 @@ impl<K: Datum> Dictionary<K> {
         *holders = holders.saturating_add(1);
     }
 
-    /// Ends a [`hold`](Self::hold). All that the operator has sent of the number was sent in
-    /// `epoch` or before it.
+    /// Ends a [`hold`](Self::hold). The operator has sent its last message with the number in
+    /// `epoch` or earlier.
     pub(crate) fn release(&mut self, number: u32, epoch: Epoch) {
-        // Another table may have released it later, though it works on an earlier epoch now.
+        // Another table may have released it in a later epoch than this one.
         self.last = self.last.max(epoch);
         let holders = &mut self.holders[number as usize];
         if *holders != PINNED {
@@ -165,18 +165,18 @@ impl<K: Datum> Dictionary<K> {
         }
     }
 
-    /// The number of numbers that were ever given out: the length of all states.
+    /// Returns how many numbers were ever assigned: the length of the state arrays.
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Frees the numbers that are idle since an epoch that is closed.
+    /// Frees the numbers whose epoch is closed.
     fn reclaim(&mut self) {
         while let Some((_, number)) =
             self.released.pop_front_if(|(epoch, _)| *epoch < self.open.get())
         {
-            // One that is held, or was in the meantime, has its turn later.
+            // A number that was held again in between is skipped: its next release adds it anew.
             if self.idle.get(&number).is_none_or(|epoch| *epoch >= self.open.get()) {
                 continue;
             }

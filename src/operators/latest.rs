@@ -57,7 +57,7 @@ impl Default for Version {
     }
 }
 
-/// Numbers for partitions, which are few beside their records.
+/// Numbers for partitions. There are few partitions, compared to records.
 struct Logs {
     known: Vec<PartitionId>,
     numbers: Map<PartitionId, u32>,
@@ -101,7 +101,7 @@ impl Ordinals {
         if is_new {
             self.epoch = epoch;
             self.of.clear();
-            // A long epoch gives its memory back.
+            // Give back the memory of a long epoch.
             self.of.shrink_to(1024);
         }
         is_new
@@ -135,8 +135,8 @@ impl Tombstones {
 ///
 /// A deleted key keeps its order, so that an earlier record that arrives late does not restore it.
 /// Where `earliest` advances, the order is forgotten once no earlier record can come, and the
-/// number of the key is released. No result depends on the time of that: every record that comes
-/// after is later, and a tombstone for a key without a row changes nothing, known or not.
+/// number of the key is released. No result depends on when that happens: every record that arrives
+/// afterwards is later, and a tombstone for a key without a row changes nothing.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
@@ -211,7 +211,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     in_epochs(input, route, &owners, name, meter, Box::new(logic), Rc::new)
 }
 
-/// The outcomes of some records, counted.
+/// Counts of the outcomes of a batch.
 #[derive(Default)]
 struct Count {
     applied: u64,

@@ -6,9 +6,9 @@ use foldhash::fast::FoldHasher;
 
 use super::seeds::Seeds;
 
-/// Hashes keys of one integer so that 64 consecutive ones lie together. Such keys are often counted
-/// up, and then a table is walked, not jumped about in. Of a key that is more than one integer, all
-/// bits are hashed alike.
+/// Hashes keys of one integer so that 64 consecutive keys are adjacent in a table. Keys are often
+/// sequential, and this keeps their look-ups in neighbouring cache lines. Keys with more parts are
+/// hashed as a whole.
 #[derive(Clone, Copy)]
 pub(super) struct Neighbours(pub(super) Seeds);
 
@@ -19,7 +19,7 @@ impl BuildHasher for Neighbours {
     }
 }
 
-/// Holds the first integer back until it is clear whether anything follows.
+/// Keeps the first integer until it is known whether more parts follow.
 pub(super) struct NeighbourHasher {
     mixed: FoldHasher<'static>,
     written: Written,
@@ -33,7 +33,7 @@ enum Written {
 }
 
 impl NeighbourHasher {
-    /// Returns the hasher of all that is no single integer.
+    /// Returns the hasher for keys that are more than one integer.
     fn more(&mut self) -> &mut FoldHasher<'static> {
         if let Written::One(first) = self.written {
             self.mixed.write_u64(first);
@@ -72,9 +72,9 @@ impl Hasher for NeighbourHasher {
         let Written::One(value) = self.written else { return self.mixed.finish() };
         let (mut mixed, low) = (self.mixed.clone(), value & 63);
         mixed.write_u64(value >> 6);
-        // The low bits choose the place in a table, the high ones tell apart what lies near: both
-        // need the integer's low bits. As they only change the place within 64, keys that have all
-        // the same ones are spread too.
+        // The low bits select the bucket and the high bits distinguish its entries, so both get the
+        // low bits of the integer. They move a key by at most 64 buckets, so keys with equal low
+        // bits are spread too.
         mixed.finish() ^ low ^ (low << 57)
     }
 }

@@ -32,8 +32,8 @@ impl Owners {
 
     /// Returns the check of rows that arrive at `step` on the worker `index` of `workers`.
     ///
-    /// It takes the hash by which the first row of a batch was routed, calculated anew. If this
-    /// worker is not the owner it reports an error and returns false: the rows must not be used.
+    /// The check takes a newly computed hash of the first row of a batch. If the hash belongs to
+    /// another worker, the check reports an error and returns false, and the rows must not be used.
     pub(crate) fn check(
         &self,
         step: &str,
