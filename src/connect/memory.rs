@@ -10,8 +10,8 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 use super::{
-    Committer, FoundRows, Mode, Part, Partition, Poll, Recovered, Recovering, Schema, Sink,
-    SinkContext, Source, Writer,
+    Committer, CountRows, FoundRows, Mode, Part, Partition, Poll, Recovered, Recovering, Schema,
+    Sink, SinkContext, Source, Writer,
 };
 use crate::error::{Error, Result};
 use crate::record::Batch;
@@ -206,8 +206,12 @@ impl Sink for MemoryTable {
         "memory".into()
     }
 
-    fn open(&self, _schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
-        Ok(Box::new(TableCommitter { table: self.0.clone(), generation: context.generation }))
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
+        Ok(Box::new(TableCommitter {
+            table: self.0.clone(),
+            mode: schema.mode,
+            generation: context.generation,
+        }))
     }
 
     fn writers(
@@ -217,12 +221,16 @@ impl Sink for MemoryTable {
         _brief: &serde_json::Value,
         workers: Range<usize>,
     ) -> Result<Vec<Box<dyn Recovering>>> {
-        let recovery = || TableRecovery {
-            table: self.0.clone(),
-            schema: schema.clone(),
-            slots: BTreeMap::new(),
+        let recovery = || -> Box<dyn Recovering> {
+            let (schema, slots) = (schema.clone(), BTreeMap::new());
+            match schema.mode {
+                Mode::Snapshot => Box::new(TableRecovery { table: self.0.clone(), schema, slots }),
+                Mode::Append => {
+                    Box::new(CountRows::before(TableWriter { schema, slots, changes: Vec::new() }))
+                }
+            }
         };
-        Ok(workers.map(|_| Box::new(recovery()) as _).collect())
+        Ok(workers.map(|_| recovery()).collect())
     }
 }
 
@@ -233,7 +241,7 @@ fn keyed(schema: &Schema, row: &dyn Row) -> (Vec<Value>, Vec<Value>) {
     (values[..schema.key].to_vec(), values)
 }
 
-/// Collects the keys of the recovered rows, by slot; none in append mode.
+/// Collects the keys of the recovered rows, by slot.
 struct TableRecovery {
     table: Arc<Mutex<Table>>,
     schema: Schema,
@@ -242,14 +250,16 @@ struct TableRecovery {
 
 impl Recovering for TableRecovery {
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
-        if self.schema.mode == Mode::Snapshot {
-            self.slots.insert(slot, keyed(&self.schema, row).0);
-        }
+        self.slots.insert(slot, keyed(&self.schema, row).0);
         Ok(())
     }
 
     fn remove(&mut self, slot: u32) {
         self.slots.remove(&slot);
+    }
+
+    fn skip(&mut self, _rows: u64) -> Result<()> {
+        Err(Error::internal("can't skip rows of the table in memory"))
     }
 
     fn finish(self: Box<Self>) -> Result<Recovered> {
@@ -295,11 +305,16 @@ impl Writer for TableWriter {
 
 struct TableCommitter {
     table: Arc<Mutex<Table>>,
+    mode: Mode,
     generation: u64,
 }
 
 impl Committer for TableCommitter {
+    /// In append mode several states may write to the table, so that nothing can be compared.
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
+        if self.mode == Mode::Append {
+            return Ok(());
+        }
         let (in_table, found) = (lock(&self.table).rows.len() as u64, found.rows);
         if in_table == found {
             Ok(())

@@ -210,6 +210,15 @@ pub trait Sink: Send + Sync {
         workers: Range<usize>,
     ) -> Result<Vec<Box<dyn Recovering>>>;
 
+    /// Returns true if writers need whole rows to recover a table. Otherwise the keys are enough,
+    /// because the sink finds its own rows by them; [`Recovering::restore`] receives them.
+    ///
+    /// A run keeps in its state what its sinks need, so whole rows cost more. By default a sink
+    /// needs whole rows. In append mode the answer has no effect: no sink needs its earlier rows.
+    fn needs_rows(&self) -> bool {
+        true
+    }
+
     /// Stores the files of parts durably, in a process that does not commit. The notes of these
     /// parts then go to the committer without files. By default a sink has no folder for files.
     ///

@@ -3,13 +3,24 @@
 use serde::{Deserialize, Serialize};
 
 use super::Part;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::row::Row;
 
-/// One worker's part of a sink while a run recovers. Every row that it receives is already in the
-/// sink; the recovery only finds it again.
+/// One worker's part of a sink while a run recovers. Every row that it receives was written before;
+/// the recovery only finds it again.
 ///
 /// It runs on the worker's thread. A row identity always goes to the same worker.
+///
+/// A run that continues from a saved state has the rows up to the commit of that state, and reads
+/// the records after it. The sink is already at the last commit. So the recovery has two steps:
+///
+/// 1. The rows of the state come first. In snapshot mode they come by [`insert`](Self::insert), or
+///    by [`restore`](Self::restore) if the sink [needs no rows](super::Sink::needs_rows). In append
+///    mode their number comes by [`skip`](Self::skip).
+/// 2. The changes after the state come by [`insert`](Self::insert) and [`remove`](Self::remove).
+///
+/// Only [`finish`](Self::finish) can report a row that the sink lacks: until then a later change
+/// may still remove it.
 ///
 /// A sink that keeps the text of each row by its slot, so that a removal can name it:
 ///
@@ -40,6 +51,9 @@ use crate::row::Row;
 ///     }
 ///     fn remove(&mut self, slot: u32) {
 ///         self.0.remove(&slot);
+///     }
+///     fn skip(&mut self, _rows: u64) -> Result<()> {
+///         Err(Error::internal("can't skip rows of a table"))
 ///     }
 ///     fn finish(self: Box<Self>) -> Result<Recovered> {
 ///         let found = FoundRows::count(self.0.len() as u64);
@@ -82,6 +96,29 @@ pub trait Recovering: Send {
     /// Removes the row at `slot`. Never called in append mode.
     fn remove(&mut self, slot: u32);
 
+    /// Recovers the row at `slot` by `key`, which has only the [key columns](super::Schema::key).
+    /// The later changes may replace or remove the row, so the sink may lack it.
+    ///
+    /// It is called in snapshot mode only, before any [`insert`](Self::insert) and
+    /// [`remove`](Self::remove), and only if [`Sink::needs_rows`](super::Sink::needs_rows) returns
+    /// false. By default it fails.
+    ///
+    /// # Errors
+    /// When the sink can't be read.
+    fn restore(&mut self, _slot: u32, _key: &dyn Row) -> Result<()> {
+        Err(Error::internal("can't recover a row by its key: this sink needs whole rows"))
+    }
+
+    /// Recovers `rows` rows that earlier runs appended and that are not presented again. They count
+    /// as [found](FoundRows::rows).
+    ///
+    /// It is called in append mode only, at most once, before any [`insert`](Self::insert). `rows`
+    /// is not 0. Workers of the earlier runs may have written the rows.
+    ///
+    /// # Errors
+    /// When the sink needs each row.
+    fn skip(&mut self, rows: u64) -> Result<()>;
+
     /// Ends the recovery.
     ///
     /// # Errors
@@ -119,27 +156,36 @@ impl Recovered {
 /// use watershed::connect::FoundRows;
 ///
 /// let mut all = FoundRows::count(2);
-/// all.add(FoundRows { rows: 1, digest: 7 });
-/// assert_eq!(all, FoundRows { rows: 3, digest: 7 });
+/// all.add(FoundRows { rows: 1, digest: 7, skipped: 0 });
+/// assert_eq!(all, FoundRows { rows: 3, digest: 7, skipped: 0 });
 /// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FoundRows {
     /// The number of rows.
     pub rows: u64,
-    /// The sum of their digests modulo 2^64 in a sink that compares content, otherwise 0.
+    /// The sum of their digests modulo 2^64 in a sink that compares content, otherwise 0. Skipped
+    /// rows are not in it.
     pub digest: u64,
+    /// The number of rows among them that were [skipped](Recovering::skip).
+    pub skipped: u64,
 }
 
 impl FoundRows {
     /// Returns `rows` rows without a digest.
     pub fn count(rows: u64) -> Self {
-        FoundRows { rows, digest: 0 }
+        FoundRows { rows, ..FoundRows::default() }
+    }
+
+    /// Returns `rows` rows that were [skipped](Recovering::skip).
+    pub fn skipped(rows: u64) -> Self {
+        FoundRows { rows, digest: 0, skipped: rows }
     }
 
     /// Adds the rows of another worker.
     pub fn add(&mut self, other: FoundRows) {
         self.rows = self.rows.wrapping_add(other.rows);
         self.digest = self.digest.wrapping_add(other.digest);
+        self.skipped = self.skipped.wrapping_add(other.skipped);
     }
 }
 
@@ -167,25 +213,30 @@ pub trait Writer: Send {
 /// [`Sink`](super::Sink) has an example.
 pub struct CountRows<W> {
     writer: W,
-    rows: u64,
+    found: FoundRows,
 }
 
 impl<W: Writer> CountRows<W> {
     /// Counts rows until `writer` takes over.
     pub fn before(writer: W) -> Self {
-        CountRows { writer, rows: 0 }
+        CountRows { writer, found: FoundRows::default() }
     }
 }
 
 impl<W: Writer + 'static> Recovering for CountRows<W> {
     fn insert(&mut self, _slot: u32, _row: &dyn Row) -> Result<()> {
-        self.rows += 1;
+        self.found.add(FoundRows::count(1));
         Ok(())
     }
 
     fn remove(&mut self, _slot: u32) {}
 
+    fn skip(&mut self, rows: u64) -> Result<()> {
+        self.found.add(FoundRows::skipped(rows));
+        Ok(())
+    }
+
     fn finish(self: Box<Self>) -> Result<Recovered> {
-        Ok(Recovered { writer: Box::new(self.writer), found: FoundRows::count(self.rows) })
+        Ok(Recovered { writer: Box::new(self.writer), found: self.found })
     }
 }

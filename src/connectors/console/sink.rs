@@ -101,6 +101,10 @@ impl Recovering for Lines {
         self.put(slot, None);
     }
 
+    fn skip(&mut self, _rows: u64) -> Result<()> {
+        Err(Error::internal("can't skip rows of a table on the console"))
+    }
+
     fn finish(self: Box<Self>) -> Result<Recovered> {
         let found = FoundRows::count(self.slots.iter().flatten().count() as u64);
         let writer = TableLines { lines: *self, changes: Changes::new() };

@@ -57,6 +57,11 @@ impl Recovering for DeltaRecovery {
         }
     }
 
+    fn skip(&mut self, _rows: u64) -> Result<()> {
+        let topic = &self.layout.schema.topic;
+        Err(Error::internal(format!("can't skip rows of the table of {topic}")))
+    }
+
     fn finish(mut self: Box<Self>) -> Result<Recovered> {
         let missing = self.slots.unplaced();
         if missing > 0 {

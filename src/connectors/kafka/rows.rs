@@ -88,35 +88,47 @@ impl Rows {
 }
 
 /// The rows of one worker during recovery: they are counted, and their digests added up.
-pub(super) struct Recovery(Rows);
+pub(super) struct Recovery {
+    rows: Rows,
+    /// The number of rows that were skipped.
+    skipped: u64,
+}
 
 impl Recovery {
     pub(super) fn new(schema: Arc<Schema>, secret: Secret) -> Self {
         let hasher = RowKey::new(secret);
-        Recovery(Rows { schema, hasher, slots: Vec::new(), more: Totals::default() })
+        let rows = Rows { schema, hasher, slots: Vec::new(), more: Totals::default() };
+        Recovery { rows, skipped: 0 }
     }
 }
 
 impl Recovering for Recovery {
     fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
-        match self.0.schema.mode {
-            Mode::Snapshot => drop(self.0.put(slot, row)?),
+        match self.rows.schema.mode {
+            Mode::Snapshot => drop(self.rows.put(slot, row)?),
             Mode::Append => {
-                let digest = self.0.digest(row);
-                self.0.more.put(digest);
+                let digest = self.rows.digest(row);
+                self.rows.more.put(digest);
             }
         }
         Ok(())
     }
 
     fn remove(&mut self, slot: u32) {
-        self.0.take(slot);
+        self.rows.take(slot);
+    }
+
+    fn skip(&mut self, rows: u64) -> Result<()> {
+        self.skipped += rows;
+        Ok(())
     }
 
     fn finish(mut self: Box<Self>) -> Result<Recovered> {
-        let Totals { rows, digest } = mem::take(&mut self.0.more);
-        let writer = Encoder { rows: self.0, changes: BTreeMap::new(), appended: Vec::new() };
-        Ok(Recovered { writer: Box::new(writer), found: FoundRows { rows, digest } })
+        let Totals { rows, digest } = mem::take(&mut self.rows.more);
+        let mut found = FoundRows { rows, digest, skipped: 0 };
+        found.add(FoundRows::skipped(self.skipped));
+        let writer = Encoder { rows: self.rows, changes: BTreeMap::new(), appended: Vec::new() };
+        Ok(Recovered { writer: Box::new(writer), found })
     }
 }
 

@@ -198,9 +198,11 @@ impl TopicCommitter {
 
 impl Committer for TopicCommitter {
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
-        let FoundRows { rows, digest } = found;
+        let FoundRows { rows, digest, skipped } = found;
         let visible = self.scan.as_ref().map_or(self.visible_totals, |scan| Some(scan.totals));
         let visible = visible.unwrap_or_default();
+        // The digests of skipped rows are unknown, so only the number of all rows is compared.
+        let digest = if skipped > 0 { visible.digest } else { digest };
         self.staged_totals = Totals { rows, digest };
         if visible != self.staged_totals {
             return Err(self.mismatch(visible.rows, rows));
