@@ -8,11 +8,11 @@ use timely::dataflow::StreamVec;
 
 use crate::graph::Graph;
 use crate::metrics::TopicCounters;
-use crate::operators::{Arrived, Datum, latest};
+use crate::operators::{Arrived, Datum, Merge, Restored, latest};
 use crate::options::{Consumed, Decoded};
 use crate::plan::DeadLetter;
 use crate::ports::{Decode, InputQueue, source};
-use crate::record::{Ordinal, Record};
+use crate::record::{Order, Ordinal, Record};
 use crate::secret::Secret;
 use crate::serdes::Reject;
 use crate::stream::{Event, KStream, Updates};
@@ -102,7 +102,7 @@ impl<'s> StreamsBuilder<'s> {
                 meter.count(records, records - rejected);
             }),
         );
-        KStream::new(self.graph.clone(), node, events, Updates::AppendOnly)
+        KStream::new(self.graph.clone(), node, events, Updates::AppendOnly, Restored::Tail)
     }
 
     /// Reads a topic as a table: the latest record of each key is its row, and a null value deletes
@@ -154,8 +154,10 @@ impl<'s> StreamsBuilder<'s> {
             Box::new(|_, _| ()),
         );
         let name = format!("table {topic}");
-        let rows = latest(arrived, self.graph.keys(), &name, counters, earliest, meter);
-        KTable::from_upserts(self.graph.clone(), node, rows)
+        let (keys, cut) =
+            (self.graph.keys(), self.graph.cut::<K, Order>(node, "versions", Merge::Latest));
+        let rows = latest(arrived, keys, &name, counters, earliest, cut, meter);
+        KTable::from_upserts(self.graph.clone(), node, rows, Restored::Tail)
     }
 
     /// Records a setting of the topology that its steps do not show. A state that was made with

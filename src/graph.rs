@@ -3,7 +3,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicI64;
@@ -14,20 +14,34 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 use crate::connect::{Mode, Schema};
 use crate::error::Error;
 use crate::metrics::{Meter, Metrics, TopicCounters};
-use crate::operators::{Datum, Keys, Owners, Seeds};
+use crate::operators::{Cut, CutId, Cuts, Datum, Keys, Merge, Owners, Restored, Seeds};
 use crate::options::{Materialized, Produced};
 use crate::plan::{DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, type_names};
 use crate::ports::{AnyStore, InputQueue, KeyValueStore, Probe, SinkHandle, TopicInput, append};
 use crate::row::{Column, ColumnType, Row};
 use crate::time::Epoch;
 
+/// The ends of a topology that a run needs. They decide which rows its snapshots save.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Demand {
+    /// The topics with a sink; true if the sink needs all rows after a restart.
+    pub(crate) sinks: BTreeMap<String, bool>,
+    /// The stores that the program has requested.
+    pub(crate) stores: BTreeSet<String>,
+}
+
 /// The bindings of the names of a topology, for one worker of a run.
 pub(crate) struct TopicBindings {
     pub(crate) inputs: BTreeMap<String, TopicInput>,
     pub(crate) sinks: BTreeMap<String, SinkHandle>,
     pub(crate) stores: BTreeMap<String, Arc<dyn AnyStore>>,
+    pub(crate) demand: Demand,
     pub(crate) metrics: Metrics,
     pub(crate) seeds: Seeds,
+    /// The cuts of this worker; none in a run without a state.
+    pub(crate) cuts: Option<Cuts>,
+    /// The number of earlier runs of the state.
+    pub(crate) earlier_runs: u64,
     /// The earliest epoch that is open at any end of the dataflow.
     pub(crate) open: Rc<Cell<Epoch>>,
     /// Ends the run with an error.
@@ -35,14 +49,17 @@ pub(crate) struct TopicBindings {
 }
 
 impl TopicBindings {
-    /// Returns empty bindings, for a dataflow that is only built for its plan and gets no records.
-    pub(crate) fn none() -> Self {
+    /// Returns bindings for a dataflow that is only built for its plan and gets no records.
+    pub(crate) fn of_a_plan(demand: Demand) -> Self {
         TopicBindings {
             inputs: BTreeMap::new(),
             sinks: BTreeMap::new(),
             stores: BTreeMap::new(),
+            demand,
             metrics: Metrics::default(),
             seeds: Seeds::of_a_plan(),
+            cuts: None,
+            earlier_runs: 0,
             open: Rc::default(),
             fail: Rc::new(|_| ()),
         }
@@ -97,9 +114,37 @@ impl<'s> Graph<'s> {
         self.0.bindings.borrow().metrics.meter(node, self.0.scope.index())
     }
 
-    /// Marks a step as volatile: the records alone can't rebuild its results.
-    pub(crate) fn volatile(&self, step: &str) {
-        self.0.plan.borrow_mut().volatile.push(step.to_string());
+    /// Notes that the results of a step depend on where epochs end. Then a snapshot is part of each
+    /// commit, because records that are read again can't rebuild the results.
+    pub(crate) fn volatile(&self) {
+        self.0.plan.borrow_mut().volatile = true;
+    }
+
+    /// Opens a cut at a step, for rows of the types `K` and `V`. Returns none in a run without a
+    /// state.
+    pub(crate) fn cut<K, V>(&self, node: usize, purpose: &str, merge: Merge) -> Option<Cut> {
+        let mut plan = self.0.plan.borrow_mut();
+        let name = format!("{node} {} {purpose}", plan.nodes[node].verb);
+        let id = CutId { name, types: type_names::<K, V>(), merge };
+        plan.cuts.push(id.clone());
+        drop(plan);
+        self.0.bindings.borrow().cuts.as_ref().map(|cuts| cuts.open(id, self.owners()))
+    }
+
+    /// Returns the number of earlier runs of the state; 0 without a state.
+    pub(crate) fn earlier_runs(&self) -> u64 {
+        self.0.bindings.borrow().earlier_runs
+    }
+
+    /// Returns true if the sink of a topic needs all rows of its table after a restart; none if the
+    /// topic has no sink.
+    pub(crate) fn sink_needs_rows(&self, topic: &str) -> Option<bool> {
+        self.0.bindings.borrow().demand.sinks.get(topic).copied()
+    }
+
+    /// Returns true if the program has requested the store.
+    pub(crate) fn is_requested(&self, store: &str) -> bool {
+        self.0.bindings.borrow().demand.stores.contains(store)
     }
 
     /// Records a mistake of the topology, which is reported before a run starts.
@@ -241,7 +286,7 @@ impl<'s> Graph<'s> {
         let sink = self.sink(DEAD_LETTERS, &DeadLetter::columns(), 0, Mode::Append, &produced);
         let letters = self.0.scope.concatenate(letters);
         match sink {
-            Some(sink) => self.end(append(letters, DEAD_LETTERS, sink)),
+            Some(sink) => self.end(append(letters, DEAD_LETTERS, sink, Restored::Tail)),
             None => self.end(letters),
         }
         self.0.probe.take().observe(self.0.scope, self.0.bindings.borrow().open.clone());
@@ -256,7 +301,7 @@ mod tests {
     #[test]
     fn more_topics_than_ranks_are_an_error() {
         timely::example(|scope| {
-            let graph = Graph::new(scope, TopicBindings::none());
+            let graph = Graph::new(scope, TopicBindings::of_a_plan(Demand::default()));
             graph.0.plan.borrow_mut().sources = (0..u16::MAX - 1).map(|n| n.to_string()).collect();
             assert_eq!(graph.source("last").0, u16::MAX - 1);
             assert!(graph.0.plan.borrow().errors.is_empty());

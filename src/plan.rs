@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::Schema;
 use crate::error::{Error, Result};
+use crate::operators::CutId;
 use crate::ports::AnyStore;
 use crate::row::{ColumnType, Put, Row};
 
@@ -101,8 +102,11 @@ pub(crate) struct Plan {
     /// Not part of the fingerprint: a run may continue a state with other stores.
     pub(crate) stores: Vec<MaterializedTable>,
     pub(crate) errors: Vec<String>,
-    /// The steps whose results depend on where epochs end. The records alone can't rebuild them.
-    pub(crate) volatile: Vec<String>,
+    /// The results of a step depend on where epochs end. The records alone can't rebuild them.
+    pub(crate) volatile: bool,
+    /// The cuts whose rows a snapshot saves. Not part of the fingerprint: they depend on the sinks
+    /// and the stores of a run.
+    pub(crate) cuts: Vec<CutId>,
 }
 
 impl Plan {

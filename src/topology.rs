@@ -7,7 +7,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::builder::StreamsBuilder;
 use crate::connect::Mode;
-use crate::graph::{Graph, TopicBindings};
+use crate::graph::{Demand, Graph, TopicBindings};
 use crate::plan::Plan;
 
 /// A named function of [`StreamsBuilder`]. Each worker runs it once, so it must build the same
@@ -117,10 +117,15 @@ impl Topology {
 
     /// Returns the plan, from a dataflow that is built without bindings.
     pub(crate) fn plan(&self) -> Plan {
+        self.plan_for(Demand::default())
+    }
+
+    /// Returns the plan for a run that needs these ends of the topology.
+    pub(crate) fn plan_for(&self, demand: Demand) -> Plan {
         let build = self.build.clone();
         timely::execute_directly(move |worker| {
             worker.dataflow(|scope| {
-                let graph = Graph::new(scope, TopicBindings::none());
+                let graph = Graph::new(scope, TopicBindings::of_a_plan(demand));
                 build(&StreamsBuilder::new(graph.clone()));
                 graph.finish()
             })

@@ -53,6 +53,9 @@ impl<S: Source> Source for FixedPartitions<S> {
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         self.0.committed(ends);
     }
+    fn released(&self, ends: &BTreeMap<u32, u64>) {
+        self.0.released(ends);
+    }
     fn remember(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
         self.0.remember(ends)
     }

@@ -121,6 +121,10 @@ pub trait Source: Send + Sync {
     /// to people, as Kafka reports the lag of a group. No run continues from it. It must not block.
     fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
 
+    /// Receives, after a snapshot, the end of each partition up to which no run of this state reads
+    /// a record again. The log may delete these records. It must not block.
+    fn released(&self, _ends: &BTreeMap<u32, u64>) {}
+
     /// Returns the state that this source needs to find the offsets `ends` (by partition) again.
     /// The commit records it. Null, the default, is for a log that numbers its records itself.
     fn remember(&self, _ends: &BTreeMap<u32, u64>) -> serde_json::Value {
@@ -155,6 +159,9 @@ impl Source for Box<dyn Source> {
     }
     fn has_fixed_partitions(&self) -> bool {
         (**self).has_fixed_partitions()
+    }
+    fn released(&self, ends: &BTreeMap<u32, u64>) {
+        (**self).released(ends);
     }
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         (**self).committed(ends);

@@ -260,6 +260,7 @@ impl Manifest {
             previous: String::new(),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            snapshots: Vec::new(),
         }
     }
 }

@@ -32,6 +32,19 @@ pub(crate) struct Manifest {
     /// The sources of each topic, in the order in which they are bound.
     pub(crate) sources: BTreeMap<String, Vec<SourceState>>,
     pub(crate) sinks: BTreeMap<String, SinkState>,
+    /// The snapshots that count, from the youngest to the oldest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) snapshots: Vec<SnapshotName>,
+}
+
+/// A snapshot as a manifest names it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SnapshotName {
+    /// The number of its commit.
+    pub(crate) n: u64,
+    pub(crate) path: String,
+    /// The XXH3-128 checksum of the object, in hexadecimal.
+    pub(crate) digest: String,
 }
 
 /// The committed ranges of a source.

@@ -10,9 +10,14 @@
 //! Two runs can't both commit: a run first creates the next `gen/<g>`, and a manifest is only ever
 //! created, never replaced. If the outcome of a creation is unknown, the stored object decides.
 
+mod layer;
 mod ledger;
 mod manifest;
+mod merge;
+mod snapshot;
 
+pub(crate) use layer::LayerFile;
 pub(crate) use ledger::Ledger;
 pub use manifest::changed;
-pub(crate) use manifest::{Bound, Manifest, SinkState, SourceState};
+pub(crate) use manifest::{Bound, Manifest, SinkState, SnapshotName, SourceState};
+pub(crate) use snapshot::{Layers, Snapshot, write_layer};

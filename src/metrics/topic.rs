@@ -29,7 +29,10 @@ macro_rules! counters {
         /// assert!(rows.balances());
         /// # Ok::<(), Error>(())
         /// ```
-        #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+        #[derive(
+            Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize,
+        )]
+        #[serde(default)]
         pub struct TopicSummary {
             $($(#[doc = $help])+ pub $field: u64,)+
         }
@@ -41,6 +44,15 @@ macro_rules! counters {
         }
 
         impl TopicCounters {
+            /// Adds the numbers of earlier runs. Those of rows and keys are counted anew.
+            pub(crate) fn restore(&self, earlier: &TopicSummary) {
+                $(
+                    if Kind::$kind == Kind::Counter {
+                        self.$field.fetch_add(earlier.$field as i64, Ordering::Relaxed);
+                    }
+                )+
+            }
+
             /// Returns the current values.
             pub(crate) fn summary(&self) -> TopicSummary {
                 TopicSummary { $($field: value(&self.$field),)+ }

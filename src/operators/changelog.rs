@@ -16,10 +16,11 @@ struct Change<V> {
 }
 
 /// Emits, when an epoch is closed, each key whose row has changed in it, with the new row or
-/// `None`. It keeps nothing between epochs.
+/// `None`. It keeps nothing between epochs. Changes before the epoch `first` are dropped.
 pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
+    first: Epoch,
     owners: &Owners,
     meter: Meter,
 ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
@@ -52,6 +53,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
             for key in order.drain(..) {
                 if let Some(Change { before, after }) = net.remove(&key)
                     && before != after
+                    && epoch >= first
                 {
                     out.push(((key, after), epoch));
                 }

@@ -39,6 +39,16 @@ pub(crate) type Upserts<'s, V> = Stream<'s, Epoch, Rc<Vec<Upsert<V>>>>;
 /// [`KTable::from_collection`](crate::KTable::from_collection) for an example.
 pub type Diffs<'s, D> = VecCollection<'s, Epoch, D, isize>;
 
+/// The rows of a stream or a table that flow again after a restart from a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Restored {
+    /// Those of records that were read after the snapshot. Before an operator that remembers rows,
+    /// a cut must save them.
+    Tail,
+    /// All: they are saved in a cut, or computed from saved rows.
+    All,
+}
+
 /// The worker on which the diffs of a key are. For each key it is always the same worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Placement {

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use super::column::Column;
+use super::cut::Cut;
 use super::datum::{Datum, Upserts};
 use super::earliest::Earliest;
 use super::epochs::{Step, in_epochs};
@@ -128,6 +129,9 @@ impl Tombstones {
     }
 }
 
+/// A version as a snapshot holds it: the order of its record, and the digest of its value.
+type SavedVersion = (Order, [u8; 8]);
+
 /// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped.
 ///
 /// It keeps 20 bytes a key, order and digest, never the value. Of several rows of one record the
@@ -137,12 +141,17 @@ impl Tombstones {
 /// Where `earliest` advances, the order is forgotten once no earlier record can come, and the
 /// number of the key is released. No result depends on when that happens: every record that arrives
 /// afterwards is later, and a tombstone for a key without a row changes nothing.
+///
+/// A snapshot saves the versions in `cut`, not the values. So after a restart only changed rows are
+/// emitted. Orders that are forgotten stay in the snapshot, because a later run may read partitions
+/// that were added in between.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
     name: &str,
     counters: Arc<TopicCounters>,
     earliest: Option<Arc<Earliest>>,
+    cut: Option<Cut>,
     meter: Meter,
 ) -> Upserts<'s, V> {
     let mut state: Column<Version> = Column::new();
@@ -150,6 +159,26 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
     let mut tombstones = earliest.and_then(Tombstones::of);
     let mut numbers = Vec::new();
+    if let Some(cut) = &cut {
+        let mut count = Count::default();
+        for bucket in cut.buckets() {
+            let mut keys = keys.open();
+            let load = cut.load(bucket, |key: K, (order, digest): SavedVersion| {
+                let (number, digest) = (keys.number(&key), u64::from_le_bytes(digest));
+                let log = logs.number(order);
+                *state.at(number) = Version { offset: order.offset, digest, log };
+                keys.hold(number);
+                count.keys += 1;
+                count.rows += i64::from(digest != 0);
+                if let (0, Some(tombstones)) = (digest, &mut tombstones) {
+                    tombstones.by_order.insert((order, number));
+                }
+                Ok(())
+            });
+            load.unwrap_or_else(|error| cut.fail(error));
+        }
+        count.add_to(&counters);
+    }
     let logic =
         move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
             let Step::Data(records) = step else { return false };
@@ -165,8 +194,9 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 }
             }
             keys.number_all(records.iter().map(|arrived| &arrived.key), &mut numbers);
+            let mut log = cut.as_ref().map(|cut| cut.at(epoch));
             let numbered = records.drain(..).zip(numbers.iter().copied());
-            for (Arrived { order, ordinal, digest, value, .. }, number) in numbered {
+            for (Arrived { key, order, ordinal, digest, value }, number) in numbered {
                 let version = state.at(number);
                 let before = logs.order(version);
                 let later = before.is_none_or(|before| match order.cmp(&before) {
@@ -183,6 +213,10 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 let digest = value.as_ref().map_or(0, |_| digest);
                 let old = version.digest;
                 *version = Version { offset: order.offset, digest, log: logs.number(order) };
+                if let Some(log) = &mut log {
+                    let saved: SavedVersion = (order, digest.to_le_bytes());
+                    log.put(&key, Some(&saved));
+                }
                 if before.is_none() {
                     keys.hold(number);
                     count.keys += 1;

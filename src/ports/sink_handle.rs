@@ -1,8 +1,8 @@
 //! The end of a stream or a table: rows go to the worker's share of a sink, and at each commit
 //! barrier its changes go to the runtime.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use timely::Container;
 use timely::dataflow::channels::pact::Pipeline;
@@ -10,57 +10,14 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
-use timely::scheduling::SyncActivator;
 
-use crate::connect::{FoundRows, Part, Recovered, Recovering, Writer};
+use super::barriers::Barriers;
+use super::share::Share;
+use crate::connect::{FoundRows, Part, Recovering};
 use crate::error::{Error, Result};
-use crate::operators::{Column, Datum, Diffs, Keys, Map, Seeds, Upsert, Upserts};
+use crate::operators::{Column, Cut, Datum, Diffs, Keys, Map, Restored, Seeds, Upsert, Upserts};
 use crate::row::{Put, Row, RowSum};
-use crate::sync::lock;
 use crate::time::Epoch;
-
-/// The commit barriers of a process: the epochs after which a commit is made.
-///
-/// A barrier is set before its epoch is closed, so every sink handle sees it in time.
-#[derive(Default)]
-pub(crate) struct Barriers(Mutex<State>);
-
-#[derive(Default)]
-struct State {
-    barriers: BTreeSet<Epoch>,
-    /// The completed frontier: all epochs before it are done.
-    completed: Epoch,
-    wake: Vec<SyncActivator>,
-}
-
-impl Barriers {
-    /// Sets a barrier after `epoch`.
-    pub(crate) fn set(&self, epoch: Epoch) {
-        lock(&self.0).barriers.insert(epoch);
-    }
-
-    /// Moves the completed frontier to `epoch`, and wakes sink handles if a barrier is due: staging
-    /// delays no answer of an epoch that is done.
-    pub(crate) fn complete(&self, epoch: Epoch) {
-        let mut state = lock(&self.0);
-        let due = state.barriers.range(state.completed..epoch).next().is_some();
-        state.completed = epoch;
-        for activator in state.wake.iter().filter(|_| due) {
-            // A worker that has ended can't be activated.
-            let _ = activator.activate();
-        }
-    }
-
-    /// Returns the first barrier after `last` that can be taken now: one before the `next` row, or,
-    /// if no row is ready, one whose epoch is complete and that precedes every row that is `held`.
-    fn next(&self, last: Option<Epoch>, next: Option<Epoch>, held: Option<Epoch>) -> Option<Epoch> {
-        let state = lock(&self.0);
-        let before =
-            next.unwrap_or_else(|| held.map_or(state.completed, |held| state.completed.min(held)));
-        let from = last.map_or(0, |last| last + 1);
-        state.barriers.range(from..).next().copied().filter(|barrier| *barrier < before)
-    }
-}
 
 /// A report of a sink handle to the runtime.
 pub(crate) enum Report {
@@ -73,64 +30,22 @@ pub(crate) enum Report {
     Failed(Error),
 }
 
+/// The number of rows that were appended to a sink, and the sum of their digests.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AppendedRows {
+    pub(crate) rows: u64,
+    pub(crate) digest: u64,
+}
+
 /// The connection of one worker's rows to a sink.
 pub(crate) struct SinkHandle {
     pub(crate) recovering: Box<dyn Recovering>,
     pub(crate) barriers: Arc<Barriers>,
+    /// The rows that were appended up to the snapshot from which the run continues. One of the
+    /// workers has all of them.
+    pub(crate) appended: AppendedRows,
     /// Sends a report to the runtime.
     pub(crate) report: Box<dyn Fn(Report)>,
-}
-
-/// The worker's share of the sink.
-enum Share {
-    Recovering(Box<dyn Recovering>),
-    Writing(Box<dyn Writer>),
-    /// The recovery has failed.
-    Failed,
-}
-
-impl Share {
-    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
-        match self {
-            Share::Recovering(recovering) => recovering.insert(slot, row),
-            Share::Writing(writer) => writer.insert(slot, row),
-            Share::Failed => Err(failed()),
-        }
-    }
-
-    fn remove(&mut self, slot: u32) {
-        match self {
-            Share::Recovering(recovering) => recovering.remove(slot),
-            Share::Writing(writer) => writer.remove(slot),
-            Share::Failed => {}
-        }
-    }
-
-    /// Ends the recovery, if it is not over yet: from here on rows are written.
-    fn finish(&mut self) -> Result<Option<FoundRows>> {
-        match std::mem::replace(self, Share::Failed) {
-            Share::Recovering(recovering) => {
-                let Recovered { writer, found } = recovering.finish()?;
-                *self = Share::Writing(writer);
-                Ok(Some(found))
-            }
-            share => {
-                *self = share;
-                Ok(None)
-            }
-        }
-    }
-
-    fn stage(&mut self) -> Result<Option<Part>> {
-        match self {
-            Share::Writing(writer) => writer.stage(),
-            Share::Recovering(_) | Share::Failed => Err(failed()),
-        }
-    }
-}
-
-fn failed() -> Error {
-    Error::internal("can't write to a sink before its rows were found again")
 }
 
 /// An output without data: once its frontier is past an epoch, the writer of this worker has all
@@ -197,14 +112,35 @@ struct Versions {
 }
 
 /// Writes the current rows of a table of upserts: the number of a key is its slot.
+///
+/// A snapshot saves the bits of each row in `cut`, if there is one. Then the sink finds the rows by
+/// their keys after a restart.
 pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     rows: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
     sink: SinkHandle,
+    cut: Option<Cut>,
 ) -> Written<'s> {
-    let versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
-    let write = move |versions: &mut Versions, (number, value): &Upsert<V>, share: &mut Share| {
+    let mut versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
+    let mut share = Share::Recovering(sink.recovering);
+    if let Some(cut) = &cut {
+        for bucket in cut.buckets() {
+            let mut keys = keys.open();
+            let load = cut.load(bucket, |key: K, bits: u16| {
+                let number = keys.number(&key);
+                *versions.bits.at(number) = bits;
+                versions.rows += 1;
+                versions.sum = versions.sum.wrapping_add(u64::from(bits));
+                share.restore(number, &key)
+            });
+            load.unwrap_or_else(|error| cut.fail(error));
+        }
+    }
+    let write = move |versions: &mut Versions,
+                      epoch: Epoch,
+                      (number, value): &Upsert<V>,
+                      share: &mut Share| {
         let keys = keys.open();
         let key = keys.key(*number);
         let row = value.as_ref().map(|value| KeyValue(key, value));
@@ -212,6 +148,11 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
         let before = std::mem::replace(versions.bits.at(*number), now);
         versions.rows = versions.rows + u64::from(now > 0) - u64::from(before > 0);
         versions.sum = versions.sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
+        if let Some(cut) = &cut
+            && before != now
+        {
+            cut.at(epoch).put(key, (now > 0).then_some(&now));
+        }
         match row {
             Some(row) => share.insert(*number, &row),
             None if before > 0 => {
@@ -221,10 +162,11 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
             None => Ok(()),
         }
     };
+    let ends = Ends { share, barriers: sink.barriers, report: sink.report };
     run(
         rows,
         name,
-        sink,
+        ends,
         versions,
         |part| &part[..],
         write,
@@ -243,6 +185,7 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
     let slots =
         Slots { of: seeds.map(), free: Vec::new(), next: 0, sum: 0, hasher: RowSum::default() };
     let write = |slots: &mut Slots<K>,
+                 _: Epoch,
                  ((key, value), _, diff): &((K, V), Epoch, isize),
                  share: &mut Share| {
         let row = KeyValue(key, value);
@@ -257,7 +200,9 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
         }
         Ok(())
     };
-    run(rows.inner, name, sink, slots, Vec::as_slice, write, |slots: &Slots<K>| {
+    let share = Share::Recovering(sink.recovering);
+    let ends = Ends { share, barriers: sink.barriers, report: sink.report };
+    run(rows.inner, name, ends, slots, Vec::as_slice, write, |slots: &Slots<K>| {
         (slots.of.len() as u64, slots.sum)
     })
 }
@@ -277,19 +222,34 @@ struct HeldEpoch<C> {
     parts: Vec<C>,
 }
 
-/// Writes every row.
+/// Writes every row. Rows that are not restored after a restart are passed over in the sink.
 pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     rows: StreamVec<'s, Epoch, (K, V)>,
     name: &str,
     sink: SinkHandle,
+    restored: Restored,
 ) -> Written<'s> {
-    let write = |seen: &mut Appended, (key, value): &(K, V), share: &mut Share| {
+    let SinkHandle { recovering, barriers, appended, report } = sink;
+    let (mut share, mut seen) = (Share::Recovering(recovering), Appended::default());
+    if restored == Restored::Tail && appended.rows > 0 {
+        (seen.rows, seen.sum) = (appended.rows, appended.digest);
+        share.skip(appended.rows).unwrap_or_else(|error| report(Report::Failed(error)));
+    }
+    let write = |seen: &mut Appended, _: Epoch, (key, value): &(K, V), share: &mut Share| {
         let row = KeyValue(key, value);
         seen.rows += 1;
         seen.sum = seen.sum.wrapping_add(seen.hasher.of(&row));
         share.insert(0, &row)
     };
-    run(rows, name, sink, Appended::default(), Vec::as_slice, write, |seen| (seen.rows, seen.sum))
+    let ends = Ends { share, barriers, report };
+    run(rows, name, ends, seen, Vec::as_slice, write, |seen| (seen.rows, seen.sum))
+}
+
+/// The share of a sink, and its connection to the runtime.
+struct Ends {
+    share: Share,
+    barriers: Arc<Barriers>,
+    report: Box<dyn Fn(Report)>,
 }
 
 /// The operator for all shapes. Rows are written in the order of their epochs. The changes up to a
@@ -297,21 +257,20 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
 fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
-    sink: SinkHandle,
+    ends: Ends,
     mut state: S,
     each: fn(&C) -> &[D],
-    write: impl Fn(&mut S, &D, &mut Share) -> Result<()> + 'static,
+    write: impl Fn(&mut S, Epoch, &D, &mut Share) -> Result<()> + 'static,
     count: impl Fn(&S) -> (u64, u64) + 'static,
 ) -> Written<'s>
 where
     D: 'static,
 {
-    let SinkHandle { recovering, barriers, report } = sink;
-    let mut share = Share::Recovering(recovering);
+    let Ends { mut share, barriers, report } = ends;
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
-    lock(&barriers.0)
-        .wake
-        .push(rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()));
+    barriers.activate_when_due(
+        rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()),
+    );
     let mut input = builder.new_input(rows, Pipeline);
     let (_, written) = builder.new_output();
     // An epoch without rows matters only at a barrier, and a barrier activates the operator.
@@ -345,15 +304,15 @@ where
                         staged = Some(epoch);
                         report(Report::Staged { part, rows, digest });
                     }
-                    let Some(HeldEpoch { _capability, parts }) =
-                        next.and_then(|epoch| held.remove(&epoch))
+                    let Some((epoch, HeldEpoch { _capability, parts })) =
+                        next.and_then(|epoch| held.remove_entry(&epoch))
                     else {
                         return Ok(());
                     };
                     for part in parts {
                         each(&part)
                             .iter()
-                            .try_for_each(|datum| write(&mut state, datum, &mut share))?;
+                            .try_for_each(|datum| write(&mut state, epoch, datum, &mut share))?;
                     }
                 }
             };

@@ -28,6 +28,11 @@ struct Times {
 }
 
 impl PartitionTimes {
+    /// Sets the greatest timestamp of the records that are not read again.
+    pub(crate) fn restore(&self, partition: Partition, greatest: Option<Timestamp>) {
+        lock(&self.0).entry(partition).or_default().bound = greatest;
+    }
+
     /// Adds the greatest timestamp of a batch. A worker must add it before it downgrades its
     /// capability beyond the epoch.
     pub(crate) fn note(&self, epoch: Epoch, partition: Partition, greatest: Option<Timestamp>) {

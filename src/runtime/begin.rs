@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::config::{Config, RunMode};
-use super::recover::{check_sink, check_sources};
+use super::recover::{Replay, Restored, check_sink, check_sources};
 use super::secret::secret;
 use super::topics::Topic;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
-use crate::durable::{Bound, Ledger, Manifest};
+use crate::durable::{Ledger, Manifest};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::record::PartitionId;
@@ -27,25 +27,26 @@ const TEST_SECRET: Secret = Secret::new(*b"known to a test.");
 /// A partition to be opened, with its recorded range.
 struct Unopened<'a> {
     id: PartitionId,
-    recorded: Option<Bound>,
+    replay: Option<Replay>,
+    /// The offset of the first record to read; none for that of the log.
+    from: Option<u64>,
     source: &'a dyn Source,
 }
 
 impl Unopened<'_> {
     fn open(&self, follow: bool) -> Result<OpenPartition> {
-        // A partition with a recorded range is opened again behind that range, and only then
+        // A partition with a range to replay is opened again behind that range, and only then
         // followed.
-        let (from, follow) =
-            (self.recorded.map(|bound| bound.from), follow && self.recorded.is_none());
-        let partition = self.source.open(self.id.partition, from, follow)?;
-        Ok(OpenPartition { id: self.id, recorded: self.recorded, partition })
+        let follow = follow && self.replay.is_none();
+        let partition = self.source.open(self.id.partition, self.from, follow)?;
+        Ok(OpenPartition { id: self.id, replay: self.replay, partition })
     }
 }
 
-/// An open partition, with its recorded range, which is read first.
+/// An open partition, with the recorded range that is read first.
 pub(super) struct OpenPartition {
     pub(super) id: PartitionId,
-    pub(super) recorded: Option<Bound>,
+    pub(super) replay: Option<Replay>,
     pub(super) partition: Box<dyn Partition>,
 }
 
@@ -55,6 +56,8 @@ pub(super) struct Beginning {
     pub(super) context: SinkContext,
     /// The identity of each sink.
     pub(super) identities: Vec<Identity>,
+    /// The snapshot from which the run continues.
+    pub(super) restored: Option<Restored>,
     /// Every partition of every source; empty under the test driver.
     pub(super) partitions: Vec<OpenPartition>,
 }
@@ -108,15 +111,19 @@ impl Beginning {
                 sink.check(plan.sink(topic)?, &context)?;
                 identities.push(identity);
             }
+            let restored = match (&config.state, last) {
+                (Some(store), Some(last)) => Restored::find(store, last, plan, sinks)?,
+                _ => None,
+            };
             let partitions = match mode {
                 RunMode::Sources => {
                     identify(topics)?;
-                    open_all(topics, last, config.follow)?
+                    open_all(topics, last, restored.as_ref(), config.follow)?
                 }
                 RunMode::TestDriver => Vec::new(),
             };
             if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
-                return Ok(Beginning { ledger, context, identities, partitions });
+                return Ok(Beginning { ledger, context, identities, restored, partitions });
             }
         }
     }
@@ -143,9 +150,14 @@ fn identify(topics: &mut [Topic]) -> Result<()> {
     Ok(())
 }
 
-/// Opens every partition: recorded ones at the beginning of their range, others at their earliest
-/// record.
-fn open_all(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<Vec<OpenPartition>> {
+/// Opens every partition: recorded ones behind the snapshot or at the beginning of their range,
+/// others at their earliest record.
+fn open_all(
+    topics: &[Topic],
+    last: Option<&Manifest>,
+    restored: Option<&Restored>,
+    follow: bool,
+) -> Result<Vec<OpenPartition>> {
     let mut unopened = Vec::new();
     for (number, topic) in topics.iter().enumerate() {
         check_sources(topic, last)?;
@@ -157,8 +169,14 @@ fn open_all(topics: &[Topic], last: Option<&Manifest>, follow: bool) -> Result<V
             partitions.extend(bounds.keys());
             for partition in partitions {
                 let id = PartitionId::new(number, rank, partition)?;
-                let recorded = bounds.get(&partition).copied();
-                unopened.push(Unopened { id, recorded, source: &**source });
+                let recorded = bounds.get(&partition);
+                let from = recorded.map(|recorded| {
+                    let saved = restored.and_then(|it| it.end(&topic.name, rank, partition));
+                    saved.unwrap_or(recorded.from)
+                });
+                let replay = recorded.zip(from).filter(|(recorded, from)| *from < recorded.to);
+                let replay = replay.map(|(recorded, from)| Replay::new(*recorded, from));
+                unopened.push(Unopened { id, replay, from, source: &**source });
             }
         }
     }

@@ -15,6 +15,20 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
+    /// Begins with the ranges of a snapshot. No record of them is read again.
+    pub(super) fn restore(&mut self, topics: &Topics, saved: &BTreeMap<String, Vec<SourceState>>) {
+        for (number, topic) in (0..=u16::MAX).zip(topics.iter()) {
+            let states = saved.get(&topic.name).map_or(&[][..], Vec::as_slice);
+            for (rank, state) in (0..=u16::MAX).zip(states) {
+                for (partition, bound) in &state.partitions {
+                    let id = PartitionId { topic: number, source: rank, partition: *partition };
+                    self.ranges.insert(id, *bound);
+                    topic.queue.times.restore((rank, *partition), bound.partition_time);
+                }
+            }
+        }
+    }
+
     /// Extends the range of a partition by a batch that is about to be dispatched.
     pub(super) fn extend(&mut self, Fetched { id, batch, digest }: &Fetched) {
         let empty = Bound { from: batch.first, to: batch.first, ..Bound::default() };

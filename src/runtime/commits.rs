@@ -7,14 +7,20 @@ use std::time::{Duration, Instant};
 
 use super::bindings::Bindings;
 use super::committer::{CommitThread, Job, SinkPart};
+use super::content::CommitContent;
 use super::message::Message;
 use super::panic_guard::spawn;
+use super::snapshots::Snapshots;
 use super::times;
 use super::topics::Topics;
-use crate::connect::{FoundRows, Part};
-use crate::durable::SourceState;
+use crate::connect::{FoundRows, Part, Source};
+use crate::durable::{Manifest, SnapshotName, SourceState};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
+
+/// The number of snapshots that a manifest names. The older one is needed if the younger one is
+/// damaged.
+const KEPT_SNAPSHOTS: usize = 2;
 
 /// A commit after its barrier, until all sinks show it.
 struct InFlight {
@@ -25,6 +31,18 @@ struct InFlight {
     records: u64,
     /// Parts that the workers have staged; none after they were sent to the committer.
     staged: Option<Staged>,
+    snapshot: SnapshotPart,
+}
+
+/// The snapshot as a part of a commit.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum SnapshotPart {
+    /// The manifest names the last snapshot that was made, if any.
+    Earlier,
+    /// A snapshot of the commit itself must be made before its manifest.
+    Own,
+    /// The snapshot of the commit is being made.
+    Saving,
 }
 
 /// Parts staged up to a barrier.
@@ -38,8 +56,8 @@ struct Staged {
 /// time; meanwhile epochs continue, and their changes stay in the writers.
 pub(super) struct Commits {
     topics: Topics,
-    /// Number of sinks.
-    sinks: usize,
+    /// The topics of the sinks, in the order of binding.
+    sinks: Vec<String>,
     workers: usize,
     /// Least time between two barriers.
     interval: Duration,
@@ -49,6 +67,10 @@ pub(super) struct Commits {
     last_barrier: Option<Instant>,
     /// Number of the last commit.
     committed: u64,
+    /// Content of the last commit; none before the first.
+    last: Option<CommitContent>,
+    /// The snapshots that the last manifest names, from the youngest to the oldest.
+    named: Vec<SnapshotName>,
     /// Senders of [`Message::Close`] that have no reply yet.
     waiters: Vec<Sender<()>>,
 }
@@ -60,12 +82,13 @@ impl Commits {
     /// When the system provides no thread.
     pub(super) fn start(
         committer: CommitThread,
+        recorded: Option<&Manifest>,
         topics: Topics,
         workers: usize,
         interval: Duration,
         coordinator: &Sender<Message>,
     ) -> Result<Self> {
-        let (sinks, committed) = (committer.topics().len(), committer.last());
+        let (sinks, committed) = (committer.topics(), committer.last());
         let ((jobs, inbox), replies) = (channel(), coordinator.clone());
         let work = move || committer.run(&inbox, &replies);
         let thread = spawn("committer", "commit".into(), coordinator, work)?;
@@ -79,6 +102,8 @@ impl Commits {
             in_flight: None,
             last_barrier: None,
             committed,
+            last: recorded.map(CommitContent::recorded),
+            named: recorded.map(|last| last.snapshots.clone()).unwrap_or_default(),
             waiters: Vec::new(),
         })
     }
@@ -105,13 +130,14 @@ impl Commits {
 
     /// Begins a commit of the records in `bindings`, up to the end of `epoch`. The barrier must be
     /// set right after this call.
-    pub(super) fn begin(&mut self, bindings: &Bindings, epoch: Epoch) {
-        let sinks = (0..self.sinks).map(|_| SinkPart::default()).collect();
+    pub(super) fn begin(&mut self, bindings: &Bindings, epoch: Epoch, snapshot: SnapshotPart) {
+        let sinks = self.sinks.iter().map(|_| SinkPart::default()).collect();
         self.in_flight = Some(InFlight {
             sources: bindings.source_states(&self.topics),
             epoch,
             records: bindings.records(),
-            staged: Some(Staged { missing: self.sinks * self.workers, sinks }),
+            staged: Some(Staged { missing: self.sinks.len() * self.workers, sinks }),
+            snapshot,
         });
         self.restart_timer();
     }
@@ -133,18 +159,88 @@ impl Commits {
     ///
     /// # Errors
     /// When the committer has ended.
-    pub(super) fn submit_if_staged(&mut self, completed: Epoch) -> Result<()> {
+    pub(super) fn submit_if_staged(
+        &mut self,
+        completed: Epoch,
+        snapshots: &mut Snapshots,
+    ) -> Result<()> {
         let Some(commit) = self.in_flight.as_mut().filter(|commit| commit.epoch < completed) else {
             return Ok(());
         };
-        match commit.staged.take_if(|staged| staged.missing == 0) {
-            Some(staged) => {
-                times::bind(&self.topics, commit.epoch, &mut commit.sources);
-                let job = Job::Commit(commit.sources.clone(), staged.sinks);
-                self.send(job)
+        let Some(staged) = commit.staged.take_if(|staged| staged.missing == 0) else {
+            return Ok(());
+        };
+        match commit.snapshot {
+            SnapshotPart::Saving if snapshots.is_saving() => {
+                commit.staged = Some(staged);
+                return Ok(());
             }
-            None => Ok(()),
+            SnapshotPart::Own if snapshots.is_saving() => {
+                commit.staged = Some(staged);
+                return Ok(());
+            }
+            SnapshotPart::Own => {
+                times::bind(&self.topics, commit.epoch, &mut commit.sources);
+                let totals = staged.sinks.iter().map(|sink| (sink.rows, sink.digest));
+                let content = CommitContent {
+                    n: self.committed + 1,
+                    barrier: commit.epoch,
+                    sources: commit.sources.clone(),
+                    sinks: self.sinks.iter().cloned().zip(totals).collect(),
+                };
+                (commit.staged, commit.snapshot) = (Some(staged), SnapshotPart::Saving);
+                return snapshots.save(content);
+            }
+            SnapshotPart::Earlier | SnapshotPart::Saving => {}
         }
+        times::bind(&self.topics, commit.epoch, &mut commit.sources);
+        let totals = staged.sinks.iter().map(|sink| (sink.rows, sink.digest));
+        self.last = Some(CommitContent {
+            n: self.committed + 1,
+            barrier: commit.epoch,
+            sources: commit.sources.clone(),
+            sinks: self.sinks.iter().cloned().zip(totals).collect(),
+        });
+        let sources = commit.sources.clone();
+        self.name(snapshots.take_made());
+        self.send(Job::Commit { sources, sinks: staged.sinks, snapshots: self.named.clone() })
+    }
+
+    /// Adds a snapshot to those that the next manifest names.
+    fn name(&mut self, made: Option<SnapshotName>) {
+        if let Some(made) = made {
+            self.named.insert(0, made);
+            self.named.truncate(KEPT_SNAPSHOTS);
+        }
+    }
+
+    /// Returns the content of the last commit, of which a snapshot can be made.
+    pub(super) fn last(&self) -> Option<&CommitContent> {
+        self.last.as_ref()
+    }
+
+    /// Returns the snapshots that the last manifest names.
+    pub(super) fn named(&self) -> &[SnapshotName] {
+        &self.named
+    }
+
+    /// Commits a snapshot that was made, without any change of the sinks.
+    ///
+    /// # Errors
+    /// When the committer has ended.
+    pub(super) fn commit_snapshot(&mut self, made: SnapshotName, epoch: Epoch) -> Result<()> {
+        let Some(last) = &mut self.last else { return Ok(()) };
+        last.n = self.committed + 1;
+        let sources = last.sources.clone();
+        let rows = |topic| last.sinks.get(topic).copied().unwrap_or_default();
+        let part = |(rows, digest)| SinkPart { parts: Vec::new(), rows, digest };
+        let sinks = self.sinks.iter().map(|topic| part(rows(topic))).collect();
+        let (sent, snapshot) = (sources.clone(), SnapshotPart::Earlier);
+        let records = 0;
+        self.in_flight = Some(InFlight { sources, epoch, records, staged: None, snapshot });
+        self.restart_timer();
+        self.name(Some(made));
+        self.send(Job::Commit { sources: sent, sinks, snapshots: self.named.clone() })
     }
 
     /// Has the committer compare the rows found again with the rows of the sinks.
@@ -169,13 +265,26 @@ impl Commits {
         Some(commit.records)
     }
 
+    /// Passes the ends of ranges that no run reads again to their sources.
+    pub(super) fn release(&self, sources: &BTreeMap<String, Vec<SourceState>>) {
+        self.for_each_source(sources, |source, ends| source.released(ends));
+    }
+
     /// Passes the ends of the partitions in a commit to their sources.
     pub(super) fn notify_sources(&self, committed: &BTreeMap<String, Vec<SourceState>>) {
+        self.for_each_source(committed, |source, ends| source.committed(ends));
+    }
+
+    fn for_each_source(
+        &self,
+        states: &BTreeMap<String, Vec<SourceState>>,
+        call: impl Fn(&dyn Source, &BTreeMap<u32, u64>),
+    ) {
         for topic in self.topics.iter() {
-            let states = committed.get(&topic.name).into_iter().flatten();
+            let states = states.get(&topic.name).into_iter().flatten();
             for (source, state) in topic.sources.iter().zip(states) {
                 let ends = state.partitions.iter().map(|(partition, bound)| (*partition, bound.to));
-                source.committed(&ends.collect());
+                call(&**source, &ends.collect());
             }
         }
     }

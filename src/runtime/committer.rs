@@ -12,7 +12,7 @@ use std::thread::Builder;
 
 use super::message::Message;
 use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
-use crate::durable::{Ledger, Manifest, SinkState, SourceState};
+use crate::durable::{Ledger, Manifest, SinkState, SnapshotName, SourceState};
 use crate::error::{Error, Result};
 use crate::sync::side_by_side;
 
@@ -30,8 +30,12 @@ pub(super) struct SinkPart {
 pub(super) enum Job {
     /// Compare the rows found again, by sink, with the rows that the sinks hold.
     Verify(Vec<FoundRows>),
-    /// Commit the ranges that were read and the changes by sink.
-    Commit(BTreeMap<String, Vec<SourceState>>, Vec<SinkPart>),
+    /// Commit the ranges that were read and the changes by sink, and name snapshots.
+    Commit {
+        sources: BTreeMap<String, Vec<SourceState>>,
+        sinks: Vec<SinkPart>,
+        snapshots: Vec<SnapshotName>,
+    },
 }
 
 /// A sink that is open for commits.
@@ -120,9 +124,9 @@ impl CommitThread {
             while let Ok(job) = jobs.recv() {
                 let result = match job {
                     Job::Verify(found) => self.verify(&found).map(|()| Message::Verified),
-                    Job::Commit(sources, sinks) => {
-                        self.commit(sources, sinks).map(|()| Message::Committed(self.last))
-                    }
+                    Job::Commit { sources, sinks, snapshots } => self
+                        .commit(sources, sinks, snapshots)
+                        .map(|()| Message::Committed(self.last)),
                 };
                 let failed = result.is_err();
                 if coordinator.send(result.unwrap_or_else(Message::Failed)).is_err() || failed {
@@ -176,12 +180,13 @@ impl CommitThread {
         &mut self,
         sources: BTreeMap<String, Vec<SourceState>>,
         sinks: Vec<SinkPart>,
+        snapshots: Vec<SnapshotName>,
     ) -> Result<()> {
         let n = self.last + 1;
         let staged = self.stage(n, sinks)?;
         if let Some(ledger) = &mut self.ledger {
             let mut manifest = Manifest::after(ledger);
-            manifest.sources = sources;
+            (manifest.sources, manifest.snapshots) = (sources, snapshots);
             let topics = self.targets.iter().map(|target| target.topic.clone());
             manifest.sinks = topics.zip(staged.iter().cloned()).collect();
             ledger.commit(manifest)?;

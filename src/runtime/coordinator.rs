@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use timely::communication::WorkerGuards;
 
-use super::commits::Commits;
+use super::commits::{Commits, SnapshotPart};
 use super::config::RunMode;
 use super::earliest;
 use super::epochs::Epochs;
@@ -14,6 +14,7 @@ use super::progress::{Holds, Milestone, Summary};
 use super::readers::Readers;
 use super::recover::{Recovery, SinkRows, Step};
 use super::reporter::{PROGRESS_INTERVAL, Reporter, Status};
+use super::snapshots::Snapshots;
 use super::stores::Stores;
 use super::topics::Topics;
 use crate::error::{Error, Result};
@@ -30,6 +31,9 @@ pub(crate) struct Coordinator {
     pub(super) topics: Topics,
     pub(super) epochs: Epochs,
     pub(super) commits: Commits,
+    pub(super) snapshots: Snapshots,
+    /// Each commit needs a snapshot.
+    pub(super) is_volatile: bool,
     pub(super) readers: Readers,
     pub(super) recovery: Recovery,
     pub(super) reporter: Reporter,
@@ -58,6 +62,7 @@ impl Coordinator {
         self.readers.end();
         self.epochs.finish();
         let committed = self.commits.finish();
+        let saved = self.snapshots.finish();
         if let Some(workers) = self.workers.take() {
             match &result {
                 Ok(()) => drop(workers),
@@ -66,6 +71,7 @@ impl Coordinator {
             }
         }
         committed?;
+        saved?;
         result?;
         // The workers have finished every closed epoch; their last messages are not read any more.
         self.epochs.complete_all();
@@ -142,13 +148,20 @@ impl Coordinator {
                 // Start the commit timer here, so that a short replay ends in a single commit.
                 self.commits.restart_timer();
                 self.readers.go_live();
+                self.save_if_due()?;
             }
             Message::Committed(n) => {
                 if let Some(records) = self.commits.complete(n) {
                     self.reporter.notify_milestone(Milestone::Committed(records));
                 }
+                self.snapshots.collect_if_named(self.commits.named());
+                self.save_if_due()?;
                 self.reply_if_committed();
             }
+            Message::Saved(name) => self.snapshots.made(name),
+            Message::Unsaved(error) if self.is_volatile => return Err(error),
+            Message::Unsaved(error) => self.snapshots.failed(error)?,
+            Message::Released(sources) => self.commits.release(&sources),
             Message::Failed(error) => return Err(error),
             Message::Stop => {
                 self.stopping = true;
@@ -198,7 +211,7 @@ impl Coordinator {
     }
 
     fn advance_live(&mut self, inbox: Inbox) -> Result<bool> {
-        self.commits.submit_if_staged(self.epochs.completed())?;
+        self.commits.submit_if_staged(self.epochs.completed(), &mut self.snapshots)?;
         let (quiet, queued) = (inbox == Inbox::Empty, self.epochs.has_queue());
         let by_clock = self.mode == RunMode::Sources;
         let ending = self.stopping || (by_clock && self.readers.are_done());
@@ -214,14 +227,49 @@ impl Coordinator {
         // without waiting for the previous epoch.
         let at_end = close || over || requested || !self.epochs.has_batches();
         if self.epochs.has_uncommitted() && due && at_end {
-            self.commits.begin(self.epochs.bindings(), self.epochs.open());
+            // At the end nobody waits for the commit, so the snapshot of a restart is part of it.
+            let own = self.snapshots.is_possible() && (self.is_volatile || over);
+            let part = if own { SnapshotPart::Own } else { SnapshotPart::Earlier };
+            self.commits.begin(self.epochs.bindings(), self.epochs.open(), part);
             self.epochs.close_with_barrier();
         } else if close {
             self.epochs.close();
         }
         self.reply_if_committed();
         let idle = !self.epochs.has_batches() && self.is_committed();
-        Ok(over && idle)
+        if idle && quiet && !queued && (over || on_time) {
+            return Ok(self.name_snapshot(over)? && over);
+        }
+        Ok(false)
+    }
+
+    /// Makes a snapshot of the last commit, if so much was changed since the previous one.
+    fn save_if_due(&mut self) -> Result<()> {
+        match self.commits.last() {
+            Some(last) if self.snapshots.is_due(self.epochs.is_far_behind()) => {
+                self.snapshots.save(last.clone())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Commits a snapshot that no other commit names, because no record comes. At the end of a run
+    /// it first makes one, if a restart without it would take long. Returns true if nothing of
+    /// this is left to do.
+    fn name_snapshot(&mut self, over: bool) -> Result<bool> {
+        if self.snapshots.is_saving() {
+            return Ok(false);
+        }
+        if let Some(made) = self.snapshots.take_made() {
+            self.commits.commit_snapshot(made, self.epochs.completed())?;
+            return Ok(false);
+        }
+        match self.commits.last() {
+            Some(last) if over && self.snapshots.is_worthwhile() => {
+                self.snapshots.save(last.clone()).map(|()| false)
+            }
+            _ => Ok(true),
+        }
     }
 
     /// Returns true if a visible commit contains every batch that was dispatched.

@@ -4,7 +4,7 @@
 //! One thread stamps batches and closes epochs, and [`Bindings`] grow in the same step. So an epoch
 //! consists of exactly the ranges that the next commit records.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -13,6 +13,7 @@ use super::bindings::Bindings;
 use super::earliest::Unfinished;
 use super::message::Fetched;
 use super::topics::Topics;
+use crate::durable::SourceState;
 use crate::ports::Barriers;
 use crate::time::Epoch;
 
@@ -85,6 +86,11 @@ impl Epochs {
             announced: Arc::default(),
             remaining,
         }
+    }
+
+    /// Begins with the ranges of a snapshot.
+    pub(super) fn restore(&mut self, saved: &BTreeMap<String, Vec<SourceState>>) {
+        self.bindings.restore(&self.topics, saved);
     }
 
     pub(super) fn barriers(&self) -> Arc<Barriers> {
@@ -224,9 +230,13 @@ impl Epochs {
         }
     }
 
+    /// Returns true while so much is unread that nobody waits for fresh answers.
+    pub(super) fn is_far_behind(&self) -> bool {
+        self.remaining.load(Ordering::Relaxed) > BULK_REPLAY_BYTES
+    }
+
     fn factor(&self) -> u32 {
-        let bulk = self.remaining.load(Ordering::Relaxed) > BULK_REPLAY_BYTES;
-        if bulk { BULK_FACTOR } else { 1 }
+        if self.is_far_behind() { BULK_FACTOR } else { 1 }
     }
 
     fn max_time(&self) -> Duration {

@@ -1,7 +1,9 @@
 //! The messages that the coordinator receives.
 
+use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
+use crate::durable::{SnapshotName, SourceState};
 use crate::error::Error;
 use crate::ports::Report;
 use crate::record::{Batch, PartitionId};
@@ -25,6 +27,12 @@ pub(crate) enum Message {
     Verified,
     /// The commit of this number is visible in every sink.
     Committed(u64),
+    /// A snapshot is durable, and the next manifest may name it.
+    Saved(SnapshotName),
+    /// A snapshot could not be made.
+    Unsaved(Error),
+    /// No run will read the records of these ranges again.
+    Released(BTreeMap<String, Vec<SourceState>>),
     /// A thread of the run can't continue.
     Failed(Error),
     /// Request to end the run in good order.

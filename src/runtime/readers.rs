@@ -15,7 +15,6 @@ use super::pool::ReaderPool;
 use super::recover::Replay;
 use super::topics::Topics;
 use crate::connect::Partition;
-use crate::durable::Bound;
 use crate::error::{Error, Result};
 use crate::ports::Credit;
 use crate::record::PartitionId;
@@ -89,9 +88,9 @@ impl Readers {
     /// When the system provides no thread.
     pub(super) fn read(
         &mut self,
-        OpenPartition { id, recorded, partition }: OpenPartition,
+        OpenPartition { id, replay, partition }: OpenPartition,
     ) -> Result<()> {
-        self.add(id, recorded, Some(partition))
+        self.add(id, replay, Some(partition))
     }
 
     /// Starts to read a partition that was discovered during the run; its reader opens it.
@@ -105,7 +104,7 @@ impl Readers {
     fn add(
         &mut self,
         id: PartitionId,
-        recorded: Option<Bound>,
+        replay: Option<Replay>,
         partition: Option<Box<dyn Partition>>,
     ) -> Result<()> {
         let own = self.reading.entry(id).or_default().clone();
@@ -113,7 +112,7 @@ impl Readers {
             id,
             name: self.topics.describe(id),
             source: self.topics.source(id).clone(),
-            replay: recorded.map(Replay::new),
+            replay,
             partition,
             follow: self.follow,
             credit: self.credit.clone(),

@@ -17,11 +17,14 @@ use super::progress::Summary;
 use super::readers::Readers;
 use super::recover::Recovery;
 use super::reporter::Reporter;
+use super::saver::Saver;
+use super::snapshots::Snapshots;
 use super::streams::Streams;
 use super::topics::{self, Topics};
-use super::worker::{self, Shared, SinkWriter, Writers};
+use super::worker::{self, Saving, Shared, SinkWriter, Writers};
 use crate::connect::{Identity, Sink, SinkContext};
 use crate::error::{Error, Result};
+use crate::graph::Demand;
 use crate::operators::Seeds;
 use crate::plan::Plan;
 use crate::ports::{Credit, TopicInput};
@@ -87,15 +90,19 @@ impl Coordinator {
         mode: RunMode,
     ) -> Result<(Self, Sender<Message>)> {
         let started = Instant::now();
-        let plan = streams.topology.plan();
-        streams.check(&plan, &config)?;
+        let demand = Demand {
+            sinks: streams.sinks.iter().map(|(t, sink)| (t.clone(), sink.needs_rows())).collect(),
+            stores: streams.stores.names().cloned().collect(),
+        };
+        let plan = streams.topology.plan_for(demand.clone());
+        streams.check(&plan)?;
         let metrics = streams.metrics.clone();
         metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));
         let workers = config.workers.max(1);
         let (outbox, inbox) = channel();
         let credit = Arc::new(Credit::new(IN_FLIGHT_BYTES));
         let mut topics = topics::bound(&plan, streams.sources, &credit, &metrics);
-        let Beginning { ledger, context, identities, partitions } =
+        let Beginning { ledger, context, identities, restored, partitions } =
             Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
         let topics = Topics::new(topics);
         let targets = open_sinks(&streams.sinks, identities, &plan, &context)?;
@@ -105,7 +112,8 @@ impl Coordinator {
         let briefs = committer.briefs()?;
         let writers = open_writers(&streams.sinks, &briefs, &plan, &context, 0..workers)?;
 
-        let mut recovery = Recovery::new(topics.clone(), recorded, committer.topics(), workers);
+        let names = committer.topics();
+        let mut recovery = Recovery::new(topics.clone(), recorded.clone(), names, workers);
         let follow = config.follow;
         let mut readers =
             Readers::new(topics.clone(), follow, context.secret, credit, outbox.clone());
@@ -113,6 +121,10 @@ impl Coordinator {
             readers.start_discovery()?;
         }
         let mut epochs = Epochs::new(topics.clone(), readers.remaining(), started);
+        if let Some(restored) = &restored {
+            restored.restore_counters(&topics);
+            epochs.restore(&restored.snapshot.sources);
+        }
         if mode == RunMode::Sources {
             // The test driver may send records in any order, so there positions are not published.
             earliest::announce(&topics, follow);
@@ -129,11 +141,34 @@ impl Coordinator {
             config.progress,
             config.milestone,
         );
-        let commits =
-            Commits::start(committer, topics.clone(), workers, config.commit_every, &outbox)?;
+        let snapshots = match &config.state {
+            Some(store) => {
+                let (store, cuts) = (store.clone(), plan.cuts.clone());
+                let layers = restored.as_ref().map(|it| it.snapshot.layers.clone());
+                let layers = layers.unwrap_or_default();
+                let saver =
+                    |unsaved| Saver::new(store, context.generation, cuts, layers, workers, unsaved);
+                Snapshots::start(topics.clone(), saver, &outbox)?
+            }
+            None => Snapshots::none(topics.clone()),
+        };
+        let commits = Commits::start(
+            committer,
+            recorded.as_ref(),
+            topics.clone(),
+            workers,
+            config.commit_every,
+            &outbox,
+        )?;
         let inputs = topics.iter().map(|topic| {
             let (queue, counters) = (topic.queue.clone(), topic.counters.clone());
             (topic.name.clone(), TopicInput { queue, counters })
+        });
+        let saving = snapshots.tasks().map(|tasks| Saving {
+            layers: restored.as_ref().map(|restored| restored.layers.clone()),
+            sinks: restored.as_ref().map(|it| it.snapshot.sinks.clone()).unwrap_or_default(),
+            earlier_runs: context.generation - 1,
+            tasks,
         });
         let shared = Shared {
             topology: streams.topology,
@@ -143,6 +178,8 @@ impl Coordinator {
             stores: streams.stores.clone(),
             metrics,
             seeds: Seeds::new(context.secret),
+            demand,
+            saving,
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),
         };
@@ -154,6 +191,8 @@ impl Coordinator {
             topics,
             epochs,
             commits,
+            snapshots,
+            is_volatile: plan.volatile,
             readers,
             recovery,
             reporter,

@@ -57,6 +57,11 @@ impl Stores {
         self.0.clone()
     }
 
+    /// Returns the names of the open stores.
+    pub(super) fn names(&self) -> impl Iterator<Item = &String> {
+        self.0.keys()
+    }
+
     /// Publishes in each store all epochs before `completed`, in one step.
     pub(super) fn publish(&self, completed: Epoch) {
         self.0.values().for_each(|store| store.publish(completed));

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::config::Config;
 use super::stores::Stores;
 use crate::connect::{Sink, Source};
 use crate::error::{Error, Result};
@@ -155,13 +154,8 @@ impl Streams {
     ///
     /// # Errors
     /// One error with every mistake in it.
-    pub(super) fn check(&self, plan: &Plan, config: &Config) -> Result<()> {
+    pub(super) fn check(&self, plan: &Plan) -> Result<()> {
         let mut wrong = plan.errors.clone();
-        if config.state.is_some() {
-            let volatile =
-                |step: &String| format!("{step} can't be rebuilt from a state: run it without one");
-            wrong.extend(plan.volatile.iter().map(volatile));
-        }
         self.check_sources(plan, &mut wrong);
         self.check_sinks(plan, &mut wrong);
         self.check_unbound(plan, &mut wrong);

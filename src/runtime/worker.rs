@@ -14,14 +14,17 @@ use timely::communication::WorkerGuards;
 
 use super::message::Message;
 use super::panic_guard::PanicGuard;
+use super::saver::Task;
 use super::stores::Stores;
 use crate::connect::Recovering;
+use crate::durable::Layers;
 use crate::error::{Error, Result};
-use crate::graph::TopicBindings;
+use crate::graph::{Demand, TopicBindings};
 use crate::metrics::Metrics;
-use crate::operators::Seeds;
-use crate::ports::{Barriers, SinkHandle, TopicInput};
+use crate::operators::{Cuts, SavedRows, Seeds};
+use crate::ports::{AppendedRows, Barriers, SinkHandle, TopicInput};
 use crate::sync::lock;
+use crate::time::Epoch;
 use crate::topology::Topology;
 
 /// Time for which a worker busy-polls after an epoch closes, before it parks. Parking at once would
@@ -52,14 +55,31 @@ pub(super) struct Shared {
     pub(super) stores: Stores,
     pub(super) metrics: Metrics,
     pub(super) seeds: Seeds,
+    pub(super) demand: Demand,
+    pub(super) saving: Option<Saving>,
     pub(super) writers: Mutex<Writers>,
     pub(super) coordinator: Sender<Message>,
+}
+
+/// The connection of the workers to the snapshots of a run.
+pub(super) struct Saving {
+    /// The layers of the snapshot from which the run continues.
+    pub(super) layers: Option<Arc<Layers>>,
+    /// By topic, the rows of its sink in that snapshot.
+    pub(super) sinks: BTreeMap<String, (u64, u64)>,
+    pub(super) earlier_runs: u64,
+    pub(super) tasks: Sender<Task>,
 }
 
 impl Shared {
     /// Returns the bindings for the worker of this global number; it may be called once for each.
     /// `completed` is set to the completed frontier of the dataflow.
-    fn bindings(&self, worker: usize, completed: Rc<Cell<u64>>) -> TopicBindings {
+    fn bindings(
+        &self,
+        worker: usize,
+        completed: Rc<Cell<u64>>,
+        cuts: Option<Cuts>,
+    ) -> TopicBindings {
         let mut writers = lock(&self.writers);
         let own = writers.remove(&worker).unwrap_or_default().into_iter();
         let sinks = own.map(|SinkWriter { topic, sink, recovering }| {
@@ -68,7 +88,12 @@ impl Shared {
                 // The run may be over already.
                 let _ = coordinator.send(Message::Report(sink, report));
             });
-            (topic, SinkHandle { recovering, barriers: self.barriers.clone(), report })
+            // Rows that are not written again belong to no worker, so the first one counts them.
+            let saved = self.saving.as_ref().filter(|_| worker == 0);
+            let saved = saved.and_then(|saving| saving.sinks.get(&topic).copied());
+            let (rows, digest) = saved.unwrap_or_default();
+            let appended = AppendedRows { rows, digest };
+            (topic, SinkHandle { recovering, barriers: self.barriers.clone(), appended, report })
         });
         let coordinator = self.coordinator.clone();
         let fail = move |error| {
@@ -79,11 +104,36 @@ impl Shared {
             sinks: sinks.collect(),
             inputs: self.inputs.clone(),
             stores: self.stores.by_name(),
+            demand: self.demand.clone(),
             metrics: self.metrics.clone(),
             seeds: self.seeds,
+            cuts,
+            earlier_runs: self.saving.as_ref().map_or(0, |saving| saving.earlier_runs),
             open: completed,
             fail: Rc::new(fail),
         }
+    }
+}
+
+/// Hands the changed rows of one worker to the saver, barrier by barrier.
+struct Handover {
+    worker: usize,
+    cuts: Cuts,
+    tasks: Sender<Task>,
+    /// The first epoch whose rows were not handed over.
+    from: Epoch,
+}
+
+impl Handover {
+    /// Hands over the rows up to the last barrier before `completed`. The recovery ends with a
+    /// barrier too.
+    fn hand_over(&mut self, barriers: &Barriers, completed: Epoch) {
+        let recovery = (self.from == 0 && completed > 0).then_some(0);
+        let Some(barrier) = barriers.last_before(self.from, completed).or(recovery) else { return };
+        let (worker, rows) = (self.worker, self.cuts.take(barrier));
+        self.from = barrier + 1;
+        // The saver may have ended with the run.
+        let _ = self.tasks.send(Task::Take { worker, barrier, rows });
     }
 }
 
@@ -101,7 +151,14 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         let guard = PanicGuard::new("worker", shared.coordinator.clone());
         let frontier = Rc::new(Cell::new(0));
         // The index counts the workers of all processes.
-        let bindings = shared.bindings(worker.index(), frontier.clone());
+        let mut handover = shared.saving.as_ref().map(|saving| {
+            let saved = saving.layers.clone().map(|layers| layers as Arc<dyn SavedRows>);
+            let (number, tasks) = (worker.index(), saving.tasks.clone());
+            let cuts = Cuts::new(saved, number, worker.peers());
+            Handover { worker: number, cuts, tasks, from: 0 }
+        });
+        let cuts = handover.as_ref().map(|handover| handover.cuts.clone());
+        let bindings = shared.bindings(worker.index(), frontier.clone(), cuts);
         shared.topology.install(worker, bindings);
         let (mut completed, mut open, mut opened) = (0, 0, Instant::now());
         while worker.has_dataflows() {
@@ -117,6 +174,9 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             }
             if frontier.get() > completed {
                 completed = frontier.get();
+                if let Some(handover) = &mut handover {
+                    handover.hand_over(&shared.barriers, completed);
+                }
                 // All workers see the same frontier, so one report is enough.
                 if worker.index() == 0 {
                     // The run may be over already.

@@ -60,7 +60,6 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
 }
 
 /// Reads the bytes in `range` of a file; `None` if it does not exist.
-#[cfg(feature = "delta")]
 pub(super) fn read(path: &Path, range: std::ops::Range<u64>) -> std::io::Result<Option<Vec<u8>>> {
     use std::io::{Read, Seek, SeekFrom};
     let mut file = match fs::File::open(path) {

@@ -14,7 +14,6 @@ mod tests;
 
 use std::fs;
 use std::io::ErrorKind as Io;
-#[cfg(feature = "delta")]
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -263,7 +262,6 @@ impl Store {
     ///
     /// # Errors
     /// When it can't be read.
-    #[cfg(feature = "delta")]
     pub(crate) fn get_range(&self, path: &str, range: Range<u64>) -> Result<Option<Vec<u8>>> {
         match &self.backend {
             Backend::Folder(root) => {

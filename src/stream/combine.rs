@@ -1,6 +1,7 @@
 //! Verbs that combine records: merges, groups, tables, joins with a table.
 
 use serde::{Deserialize, Serialize};
+use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 
 use differential_dataflow::{AsCollection, VecCollection};
@@ -8,7 +9,9 @@ use differential_dataflow::{AsCollection, VecCollection};
 use super::{Event, KStream, Shared, Updates};
 use crate::grouped::KGrouped;
 use crate::metrics::TopicCounters;
-use crate::operators::{Arrived, Datum, Extreme, Placement, by_epoch, fold, group, latest};
+use crate::operators::{
+    Arrived, Datum, Extreme, Merge, Placement, Restored, by_epoch, fold, group, keep_diffs, latest,
+};
 use crate::record::{Order, Ordinal};
 use crate::table::KTable;
 use crate::time::{Epoch, Timestamp};
@@ -53,11 +56,19 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn merge(&self, other: &Self) -> Self {
         use timely::dataflow::operators::Concat;
         let node = self.graph.node("merge", &[self.node, other.node]);
+        let restored = self.restored.max(other.restored);
         let side = |stream: &Self, number| {
-            stream.events.clone().map(move |e| Event { ordinal: e.ordinal.after(number), ..e })
+            // All records of both sides flow again after a restart, or those of neither.
+            let events = if stream.restored < restored {
+                stream.kept_events(node, number)
+            } else {
+                stream.events.clone()
+            };
+            events.map(move |e| Event { ordinal: e.ordinal.after(number), ..e })
         };
         let events = side(self, 0).concat(side(other, 1));
-        KStream::new(self.graph.clone(), node, events, self.updates.max(other.updates))
+        let updates = self.updates.max(other.updates);
+        KStream::new(self.graph.clone(), node, events, updates, restored)
     }
 
     /// Groups records. Unlike Kafka's, `f` returns group and value at once, or `None` for no group.
@@ -85,8 +96,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let one = move |e: Event<K, V>| {
             f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)))
         };
-        let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
-        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, seeds, meter))
+        self.grouped(node, one)
     }
 
     /// Groups records by their key. Unlike in Kafka, the records of the key `None` (null) are a
@@ -108,8 +118,47 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     pub fn group_by_key(&self) -> KGrouped<'s, K, V> {
         let node = self.graph.node("group_by_key", &[self.node]);
         let one = |e: Event<K, V>| Some(((e.key, e.value), isize::from(e.diff)));
+        self.grouped(node, one)
+    }
+
+    fn grouped<G: Datum, X: Datum>(
+        &self,
+        node: usize,
+        one: impl Fn(Event<K, V>) -> Option<((G, X), isize)> + 'static,
+    ) -> KGrouped<'s, G, X> {
         let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
-        KGrouped::new(self.graph.clone(), node, group(self.events.clone(), one, seeds, meter))
+        let grouped = group(self.events.clone(), one, seeds, meter);
+        let kept = self.kept_diffs(grouped.inner, node, "values");
+        KGrouped::new(self.graph.clone(), node, kept.as_collection())
+    }
+
+    /// Returns diffs that are made of this stream, behind a cut unless the stream is restored.
+    fn kept_diffs<D: Datum>(
+        &self,
+        diffs: StreamVec<'s, Epoch, (D, Epoch, isize)>,
+        node: usize,
+        purpose: &str,
+    ) -> StreamVec<'s, Epoch, (D, Epoch, isize)> {
+        if self.restored == Restored::All {
+            return diffs;
+        }
+        match self.graph.cut::<D, isize>(node, purpose, Merge::Sum) {
+            Some(cut) => keep_diffs(diffs, purpose, cut),
+            None => diffs,
+        }
+    }
+
+    /// Returns the records behind a cut. `side` is their side of the step.
+    fn kept_events(&self, node: usize, side: u64) -> StreamVec<'s, Epoch, Event<K, V>> {
+        let diffs = timed(&self.events, |event, epoch| {
+            let diff = isize::from(event.diff);
+            Some((Event { diff: 1, ..event }, epoch, diff))
+        });
+        let kept = self.kept_diffs(diffs.inner, node, &format!("side {side}"));
+        kept.flat_map(|(event, _, diff)| {
+            let one = Event { diff: diff.signum() as i8, ..event };
+            std::iter::repeat_n(one, diff.unsigned_abs())
+        })
     }
 
     /// Keeps the latest record of each key, by position. Unlike in Kafka, an older record that
@@ -150,6 +199,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             let (order, ordinal) = (e.order, e.ordinal);
             Arrived { key: e.key, order, ordinal, digest, value: Some(e.value) }
         });
+        // A stream that is restored makes all versions again.
+        let cut = match self.restored {
+            Restored::Tail => self.graph.cut::<K, Order>(node, "versions", Merge::Latest),
+            Restored::All => None,
+        };
         let rows = latest(
             arrived,
             self.graph.keys(),
@@ -157,9 +211,10 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             std::sync::Arc::<TopicCounters>::default(),
             // A stream has no tombstones: nothing is ever deleted.
             None,
+            cut,
             self.graph.meter(node),
         );
-        KTable::from_upserts(self.graph.clone(), node, rows)
+        KTable::from_upserts(self.graph.clone(), node, rows, self.restored)
     }
 
     /// Joins each record with the table's row of its key. Unlike Kafka's, the result is maintained:
@@ -193,7 +248,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         f: impl Fn(&V, &W) -> O + 'static,
     ) -> KStream<'s, K, O> {
         let node = self.graph.node("join", &[self.node, table.node]);
-        let joined = self.lefts().join_map(table.diffs(), move |key, left, w| {
+        let joined = self.lefts(node).join_map(table.diffs(), move |key, left, w| {
             (key.clone(), left.with(f(&left.value, w)))
         });
         self.joined(node, joined)
@@ -229,7 +284,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ) -> KStream<'s, K, O> {
         let node = self.graph.node("left_join", &[self.node, table.node]);
         let f: Shared<_> = Shared::new(f);
-        let (lefts, rows, with) = (self.lefts(), table.diffs(), f.clone());
+        let (lefts, rows, with) = (self.lefts(node), table.diffs(), f.clone());
         let matched = lefts.clone().join_map(rows.clone(), move |key, left, w| {
             (key.clone(), left.with(with(&left.value, Some(w))))
         });
@@ -239,12 +294,13 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.joined(node, matched.concat(alone))
     }
 
-    fn lefts(&self) -> VecCollection<'s, Epoch, (K, Left<V>)> {
-        timed(&self.events, |e, t| {
+    fn lefts(&self, node: usize) -> VecCollection<'s, Epoch, (K, Left<V>)> {
+        let lefts = timed(&self.events, |e, t| {
             let left =
                 Left { value: e.value, order: e.order, ordinal: e.ordinal, timestamp: e.timestamp };
             Some(((e.key, left), t, isize::from(e.diff)))
-        })
+        });
+        self.kept_diffs(lefts.inner, node, "left").as_collection()
     }
 
     fn joined<O: Datum>(
@@ -263,6 +319,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             node,
             by_epoch(rows.consolidate()).flat_map(event),
             Updates::Retracting,
+            Restored::All,
         )
     }
 }

@@ -92,7 +92,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
         let sink = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);
         let rows = self.events.clone().map(|event| (event.key, event.value));
         match sink {
-            Some(sink) => self.graph.end(append(rows, topic, sink)),
+            Some(sink) => self.graph.end(append(rows, topic, sink, self.restored)),
             None => self.graph.end(rows),
         }
     }

@@ -18,7 +18,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::graph::Graph;
-use crate::operators::Datum;
+use crate::operators::{Datum, Restored};
 use crate::record::{Order, Ordinal};
 use crate::time::{Epoch, Timestamp};
 
@@ -53,6 +53,7 @@ pub struct KStream<'s, K: Datum, V: Datum> {
     pub(crate) node: usize,
     pub(crate) events: StreamVec<'s, Epoch, Event<K, V>>,
     pub(crate) updates: Updates,
+    pub(crate) restored: Restored,
 }
 
 /// The kinds of events in a stream. Two merged streams have the greater kind of both.
@@ -72,8 +73,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         node: usize,
         events: StreamVec<'s, Epoch, Event<K, V>>,
         updates: Updates,
+        restored: Restored,
     ) -> Self {
-        KStream { graph, node, events, updates }
+        KStream { graph, node, events, updates, restored }
     }
 
     /// Names this step, for [`describe`](crate::Topology::describe) and logs. It replaces Kafka's
@@ -117,7 +119,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                 }
             },
         );
-        KStream::new(self.graph.clone(), node, events, self.updates)
+        KStream::new(self.graph.clone(), node, events, self.updates, self.restored)
     }
 
     /// Keeps the records for which `keep` is true.

@@ -14,8 +14,10 @@ use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
 
+use crate::graph::Graph;
 use crate::operators::{
-    Datum, Diffs, Keys, Placement, Upserts, diffs_to_upserts, map_upserts, upserts_to_diffs,
+    Cut, Datum, Diffs, Keys, Merge, Placement, Restored, Seeds, Upserts, diffs_to_upserts, keep,
+    map_upserts, upserts_to_diffs,
 };
 use crate::ports::{
     KeyValueStore, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs,
@@ -26,8 +28,13 @@ use crate::time::Epoch;
 /// The changes of a table. It is a handle: clones share the state of conversions.
 #[derive(Clone)]
 pub(super) struct Changes<'s, K: Datum, V: Datum> {
+    graph: Graph<'s>,
+    /// The step that makes them.
+    node: usize,
     made: Shape<'s, K, V>,
     keys: Keys<K>,
+    /// The upserts behind a cut, for the first reader that remembers rows.
+    kept: Rc<OnceCell<Upserts<'s, V>>>,
     /// The other shape, made for the first reader that needs it.
     upserts: Rc<OnceCell<Upserts<'s, V>>>,
     diffs: Rc<OnceCell<Diffs<'s, (K, V)>>>,
@@ -35,27 +42,53 @@ pub(super) struct Changes<'s, K: Datum, V: Datum> {
 
 #[derive(Clone)]
 enum Shape<'s, K: Datum, V: Datum> {
-    Upserts(Upserts<'s, V>),
+    Upserts(Upserts<'s, V>, Restored),
+    /// All of them are restored after a restart, because operators that make diffs remember rows.
     Diffs(Diffs<'s, (K, V)>, Placement),
 }
 
 impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
-    pub(super) fn from_upserts(rows: Upserts<'s, V>, keys: Keys<K>) -> Self {
-        Self::new(Shape::Upserts(rows), keys)
+    pub(super) fn from_upserts(
+        graph: Graph<'s>,
+        node: usize,
+        rows: Upserts<'s, V>,
+        restored: Restored,
+    ) -> Self {
+        let keys = graph.keys();
+        Self::new(graph, node, Shape::Upserts(rows, restored), keys)
     }
 
-    pub(super) fn from_diffs(rows: Diffs<'s, (K, V)>, placement: Placement, keys: Keys<K>) -> Self {
-        Self::new(Shape::Diffs(rows, placement), keys)
+    pub(super) fn from_diffs(
+        graph: Graph<'s>,
+        node: usize,
+        rows: Diffs<'s, (K, V)>,
+        placement: Placement,
+    ) -> Self {
+        let keys = graph.keys();
+        Self::new(graph, node, Shape::Diffs(rows, placement), keys)
     }
 
-    fn new(made: Shape<'s, K, V>, keys: Keys<K>) -> Self {
-        Changes { made, keys, upserts: Rc::default(), diffs: Rc::default() }
+    fn new(graph: Graph<'s>, node: usize, made: Shape<'s, K, V>, keys: Keys<K>) -> Self {
+        let (kept, upserts, diffs) = (Rc::default(), Rc::default(), Rc::default());
+        Changes { graph, node, made, keys, kept, upserts, diffs }
     }
 
-    /// Returns the new rows, on the workers that own their keys.
+    /// Returns `rows` behind a cut, unless they are restored without one.
+    fn kept(&self, rows: &Upserts<'s, V>, restored: Restored) -> Upserts<'s, V> {
+        let keep = || match self.graph.cut::<K, V>(self.node, "rows", Merge::Latest) {
+            Some(cut) => keep(rows.clone(), self.keys.clone(), "rows", cut),
+            None => rows.clone(),
+        };
+        match restored {
+            Restored::All => rows.clone(),
+            Restored::Tail => self.kept.get_or_init(keep).clone(),
+        }
+    }
+
+    /// Returns the new rows, on the workers that own their keys, for a reader that remembers them.
     pub(super) fn upserts(&self) -> Upserts<'s, V> {
         match &self.made {
-            Shape::Upserts(rows) => rows.clone(),
+            Shape::Upserts(rows, restored) => self.kept(rows, *restored),
             Shape::Diffs(rows, placement) => {
                 let convert = || diffs_to_upserts(rows.clone(), self.keys.clone(), *placement);
                 self.upserts.get_or_init(convert).clone()
@@ -66,30 +99,41 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
     /// Returns the previous rows as retractions and the new rows as additions.
     pub(super) fn diffs(&self) -> Diffs<'s, (K, V)> {
         match &self.made {
-            Shape::Upserts(rows) => {
-                let convert = || upserts_to_diffs(rows.clone(), self.keys.clone(), "rows");
+            Shape::Upserts(rows, restored) => {
+                let convert =
+                    || upserts_to_diffs(self.kept(rows, *restored), self.keys.clone(), "rows");
                 self.diffs.get_or_init(convert).clone()
             }
             Shape::Diffs(rows, _) => rows.clone(),
         }
     }
 
-    /// Replaces each row's value by the result of `f`; `None` is no row. It keeps no state.
+    /// Replaces each row's value by the result of `f`; `None` is no row. It keeps no state. `node`
+    /// is the step that does it.
     pub(super) fn map<W: Datum>(
         &self,
+        node: usize,
         name: &str,
         f: impl Fn(&K, &V) -> Option<W> + 'static,
     ) -> Changes<'s, K, W> {
         let made = match &self.made {
-            Shape::Upserts(rows) => {
-                Shape::Upserts(map_upserts(rows.clone(), self.keys.clone(), name, f))
+            Shape::Upserts(rows, restored) => {
+                let rows = map_upserts(rows.clone(), self.keys.clone(), name, f);
+                Shape::Upserts(rows, *restored)
             }
             Shape::Diffs(rows, placement) => {
                 let row = move |(key, value)| f(&key, &value).map(|value| (key, value));
                 Shape::Diffs(rows.clone().flat_map(row), *placement)
             }
         };
-        Changes::new(made, self.keys.clone())
+        Changes::new(self.graph.clone(), node, made, self.keys.clone())
+    }
+
+    /// Opens the cut that a store needs.
+    pub(super) fn prepare_store(&self) {
+        if let Shape::Upserts(..) = &self.made {
+            self.upserts();
+        }
     }
 
     /// Applies the changes to a store. The result ends an epoch when the store has its changes.
@@ -99,7 +143,7 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         store: Arc<KeyValueStore<K, V>>,
     ) -> StreamVec<'s, Epoch, ()> {
         match &self.made {
-            Shape::Upserts(rows) => materialize(rows.clone(), self.keys.clone(), name, store),
+            Shape::Upserts(..) => materialize(self.upserts(), self.keys.clone(), name, store),
             Shape::Diffs(rows, _) => {
                 materialize_diffs(rows.clone(), name, store, self.keys.seeds())
             }
@@ -108,14 +152,35 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
 }
 
 impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
-    /// Writes the changes to a sink. The result ends an epoch when the writer has its changes.
+    /// Prepares the write of the changes to a sink. `needs_rows` is true if the sink needs all rows
+    /// after a restart. Otherwise it finds them by their keys.
+    pub(super) fn prepare_sink(&self, node: usize, needs_rows: bool) -> SinkRows<'s, K, V> {
+        match &self.made {
+            Shape::Upserts(rows, Restored::Tail) if !needs_rows => {
+                let cut = self.graph.cut::<K, u16>(node, "versions", Merge::Latest);
+                SinkRows::Upserts(rows.clone(), self.keys.clone(), cut)
+            }
+            Shape::Upserts(..) => SinkRows::Upserts(self.upserts(), self.keys.clone(), None),
+            Shape::Diffs(rows, _) => SinkRows::Diffs(rows.clone(), self.keys.seeds()),
+        }
+    }
+}
+
+/// The changes of a table on their way to a sink.
+pub(super) enum SinkRows<'s, K: Datum, V: Datum> {
+    Upserts(Upserts<'s, V>, Keys<K>, Option<Cut>),
+    Diffs(Diffs<'s, (K, V)>, Seeds),
+}
+
+impl<'s, K: Datum + Row, V: Datum + Row> SinkRows<'s, K, V> {
+    /// Writes the changes. The result ends an epoch when the writer has its changes.
     ///
     /// The two shapes have operators of their own. Upserts address a row by the number of its key.
     /// Diffs are written on the worker that made them, even if it does not own their key.
-    pub(super) fn sink(&self, topic: &str, handle: SinkHandle) -> StreamVec<'s, Epoch, ()> {
-        match &self.made {
-            Shape::Upserts(rows) => snapshot(rows.clone(), self.keys.clone(), topic, handle),
-            Shape::Diffs(rows, _) => snapshot_diffs(rows.clone(), topic, handle, self.keys.seeds()),
+    pub(super) fn write(self, topic: &str, handle: SinkHandle) -> StreamVec<'s, Epoch, ()> {
+        match self {
+            SinkRows::Upserts(rows, keys, cut) => snapshot(rows, keys, topic, handle, cut),
+            SinkRows::Diffs(rows, seeds) => snapshot_diffs(rows, topic, handle, seeds),
         }
     }
 }

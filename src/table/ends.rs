@@ -41,8 +41,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// ```
     pub fn materialize(&self, materialized: Materialized) -> Self {
         let name = materialized.store.clone();
-        if let Some(store) = self.graph.store::<K, V>(self.node, materialized) {
-            self.graph.end(self.changes.store(&name, store));
+        let store = self.graph.store::<K, V>(self.node, materialized);
+        if self.graph.is_requested(&name) {
+            self.changes.prepare_store();
+            if let Some(store) = store {
+                self.graph.end(self.changes.store(&name, store));
+            }
         }
         self.clone()
     }
@@ -92,12 +96,15 @@ impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn to(&self, topic: &str, produced: Produced) {
-        self.graph.node(format!("to {topic}"), &[self.node]);
+        let node = self.graph.node(format!("to {topic}"), &[self.node]);
         let (key, value) = (K::columns(), V::columns());
         let columns = [key.clone(), value].concat();
         let sink = self.graph.sink(topic, &columns, key.len(), Mode::Snapshot, &produced);
-        if let Some(sink) = sink {
-            self.graph.end(self.changes.sink(topic, sink));
+        if let Some(needs_rows) = self.graph.sink_needs_rows(topic) {
+            let rows = self.changes.prepare_sink(node, needs_rows);
+            if let Some(sink) = sink {
+                self.graph.end(rows.write(topic, sink));
+            }
         }
     }
 }

@@ -12,7 +12,7 @@ mod rows;
 use differential_dataflow::AsCollection;
 
 use crate::graph::Graph;
-use crate::operators::{Datum, Diffs, Placement, Upserts};
+use crate::operators::{Datum, Diffs, Placement, Restored, Upserts};
 
 use changes::Changes;
 
@@ -44,8 +44,13 @@ pub struct KTable<'s, K: Datum, V: Datum> {
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
-    pub(crate) fn from_upserts(graph: Graph<'s>, node: usize, rows: Upserts<'s, V>) -> Self {
-        let changes = Changes::from_upserts(rows, graph.keys());
+    pub(crate) fn from_upserts(
+        graph: Graph<'s>,
+        node: usize,
+        rows: Upserts<'s, V>,
+        restored: Restored,
+    ) -> Self {
+        let changes = Changes::from_upserts(graph.clone(), node, rows, restored);
         KTable { graph, node, changes }
     }
 
@@ -55,7 +60,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         rows: Diffs<'s, (K, V)>,
         placement: Placement,
     ) -> Self {
-        let changes = Changes::from_diffs(rows, placement, graph.keys());
+        let changes = Changes::from_diffs(graph.clone(), node, rows, placement);
         KTable { graph, node, changes }
     }
 

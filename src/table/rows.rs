@@ -2,12 +2,15 @@
 
 use timely::dataflow::operators::vec::Map;
 
-use crate::operators::{Datum, changelog};
+use crate::operators::{Datum, Restored, changelog};
 use crate::record::{Order, Ordinal};
 use crate::stream::{Event, KStream, Updates};
 use crate::time::Epoch;
 
 use super::KTable;
+
+/// The bits of a position that number the epochs of one run.
+const RUN_BITS: u32 = 40;
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Keeps the rows for which `keep` is true: a row enters and leaves as it changes.
@@ -62,7 +65,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         f: impl Fn(&K, &V) -> Option<W> + 'static,
     ) -> KTable<'s, K, W> {
         let node = self.graph.node(verb, &[self.node]);
-        KTable { graph: self.graph.clone(), node, changes: self.changes.map(verb, f) }
+        KTable { graph: self.graph.clone(), node, changes: self.changes.map(node, verb, f) }
     }
 
     /// Returns the changes as a stream, `None` for a deleted row. Unlike Kafka's, it has at most
@@ -90,15 +93,20 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// ```
     pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
         let node = self.graph.node("to_stream", &[self.node]);
-        self.graph.volatile("to_stream");
-        let event = |((key, value), epoch): ((K, Option<V>), Epoch)| {
+        self.graph.volatile();
+        // Epochs begin anew with each run, and the changes of a later run are later.
+        let base = self.graph.earlier_runs() << RUN_BITS;
+        let event = move |((key, value), epoch): ((K, Option<V>), Epoch)| {
             // The changes of an epoch have no position of their own: the epoch orders them, later
             // than every topic. Between keys any fixed order will do.
-            let order = Order { topic: u16::MAX, source: 0, offset: epoch, partition: 0 };
+            let order = Order { topic: u16::MAX, source: 0, offset: base + epoch, partition: 0 };
             Event { ordinal: Ordinal::of_key(&key), key, value, order, timestamp: None, diff: 1 }
         };
         let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
-        let changes = changelog(self.diffs(), "to_stream", &owners, meter);
-        KStream::new(self.graph.clone(), node, changes.map(event), Updates::AppendOnly)
+        // A later run makes the rows of earlier ones again in epoch 0: they are no changes.
+        let first = u64::from(self.graph.earlier_runs() > 0);
+        let changes = changelog(self.diffs(), "to_stream", first, &owners, meter);
+        let (graph, events) = (self.graph.clone(), changes.map(event));
+        KStream::new(graph, node, events, Updates::AppendOnly, Restored::Tail)
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! - [`bindings`]: it is checked before it starts.
 //! - [`resume`]: it continues where another ended.
+//! - [`snapshots`]: a snapshot spares it the records of before.
 //! - [`refusals`]: it refuses a state that it can't continue.
 //! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
 //! - [`crashes`]: it recovers from a crash at any call.
@@ -22,6 +23,7 @@ mod metrics;
 mod pressure;
 mod refusals;
 mod resume;
+mod snapshots;
 mod stores;
 mod strangers;
 mod takeover;
@@ -144,6 +146,14 @@ impl World {
     /// Runs the program to the end of the logs.
     fn run(&self, workers: usize) -> Result<Summary> {
         self.bound(program(), &Fuse::sound()).run(self.config(workers))
+    }
+
+    /// Deletes all snapshots of the state, so that the next run reads all records again.
+    fn forget_snapshots(&self) {
+        let state = self.state();
+        for (name, _) in state.list("snap").unwrap() {
+            state.delete(&format!("snap/{name}")).unwrap();
+        }
     }
 
     fn shown(&self) -> Shown {

@@ -135,7 +135,15 @@ fn run(seed: u64, workers: usize, expires: bool) -> Outcome {
             let [left, right] = inputs.each_mut().map(|input| {
                 let (counters, earliest) = tables.next().unwrap();
                 let stream = scope.input_from(input);
-                latest(stream, keys.clone(), "table", counters, Some(earliest), Meter::default())
+                latest(
+                    stream,
+                    keys.clone(),
+                    "table",
+                    counters,
+                    Some(earliest),
+                    None,
+                    Meter::default(),
+                )
             });
             let joiner = Rc::new(|_: &Key, l: &i64, r: Option<&i64>| Some(l * 10 + r?));
             let both =

@@ -8,11 +8,13 @@
 
 mod recorded;
 mod replay;
+mod restore;
 
 use std::collections::BTreeSet;
 
 pub(super) use recorded::{check_sink, check_sources};
 pub(super) use replay::Replay;
+pub(super) use restore::Restored;
 
 use super::bindings::Bindings;
 use super::epochs::Epochs;

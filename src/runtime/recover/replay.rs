@@ -14,8 +14,9 @@ pub(in super::super) struct Replay {
 }
 
 impl Replay {
-    pub(in super::super) fn new(recorded: Bound) -> Self {
-        Replay { next: recorded.from, end: recorded.to }
+    /// Begins at the offset `from` of the recorded range.
+    pub(in super::super) fn new(recorded: Bound, from: u64) -> Self {
+        Replay { next: from, end: recorded.to }
     }
 
     /// Returns the offset of the next record to read again; none at the end of the range.
@@ -53,7 +54,7 @@ mod tests {
 
     #[test]
     fn a_replay_reads_the_recorded_range_and_no_more() {
-        let mut replay = Replay::new(Bound { from: 2, to: 5, ..Bound::default() });
+        let mut replay = Replay::new(Bound { from: 0, to: 5, ..Bound::default() }, 2);
         assert_eq!((replay.next(), replay.end()), (Some(2), 5));
         let mut batch = Batch { first: 2, next: 8, ..Batch::default() };
         (2..8).for_each(|offset| batch.push(offset, None, None, Some(b"value")));

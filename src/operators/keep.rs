@@ -1,0 +1,105 @@
+//! The operators that save the rows which pass through them. After a restart they emit the saved
+//! rows before they pass on any other.
+
+use std::rc::Rc;
+
+use timely::Container;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
+use timely::dataflow::{Stream, StreamVec};
+use timely::progress::operate::FrontierInterest;
+
+use super::cut::Cut;
+use super::datum::{Datum, Upsert, Upserts};
+use super::keys::Keys;
+use crate::error::Result;
+use crate::time::Epoch;
+
+/// Saves the rows of a table by key, and passes them on.
+///
+/// The keys of the saved rows must be held by the table from which they come, so that they have a
+/// number.
+pub(crate) fn keep<'s, K: Datum, V: Datum>(
+    rows: Upserts<'s, V>,
+    keys: Keys<K>,
+    name: &str,
+    cut: Cut,
+) -> Upserts<'s, V> {
+    let numbers = keys.clone();
+    let load = move |cut: &Cut, bucket: u8| {
+        let (mut rows, mut keys): (Vec<Upsert<V>>, _) = (Vec::new(), numbers.open());
+        cut.load(bucket, |key: K, value: V| {
+            rows.push((keys.number(&key), Some(value)));
+            Ok(())
+        })?;
+        Ok(Rc::new(rows))
+    };
+    let log = move |cut: &Cut, epoch: Epoch, rows: &Rc<Vec<Upsert<V>>>| {
+        let (mut log, keys) = (cut.at(epoch), keys.open());
+        rows.iter().for_each(|(number, value)| log.put(keys.key(*number), value.as_ref()));
+    };
+    pass(rows, name, cut, load, log)
+}
+
+/// Saves the sum of the diffs of each datum, and passes the diffs on.
+pub(crate) fn keep_diffs<'s, D: Datum>(
+    diffs: StreamVec<'s, Epoch, (D, Epoch, isize)>,
+    name: &str,
+    cut: Cut,
+) -> StreamVec<'s, Epoch, (D, Epoch, isize)> {
+    let load = |cut: &Cut, bucket: u8| {
+        let mut rows = Vec::new();
+        cut.load_diffs(bucket, |datum, diff| rows.push((datum, 0, diff)))?;
+        Ok(rows)
+    };
+    let log = |cut: &Cut, epoch: Epoch, rows: &Vec<(D, Epoch, isize)>| {
+        let mut log = cut.at(epoch);
+        rows.iter().for_each(|(datum, _, diff)| log.add(datum, *diff));
+    };
+    pass(diffs, name, cut, load, log)
+}
+
+/// Passes rows on and logs them. First it loads the saved rows, a bucket at each call, in epoch 0;
+/// until then it takes nothing from its input, because a row must not overtake the saved row that
+/// it replaces.
+fn pass<'s, C: Container + Clone + Default>(
+    rows: Stream<'s, Epoch, C>,
+    name: &str,
+    cut: Cut,
+    load: impl Fn(&Cut, u8) -> Result<C> + 'static,
+    log: impl Fn(&Cut, Epoch, &C) + 'static,
+) -> Stream<'s, Epoch, C> {
+    let scope = rows.scope();
+    let mut builder = OperatorBuilder::new(format!("keep {name}"), scope);
+    let activator = scope.activator_for(builder.operator_info().address);
+    let mut input = builder.new_input(rows, Pipeline);
+    let (output, stream) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<C>>::from(output);
+    builder.set_notify_for(0, FrontierInterest::Never);
+    builder.build(move |mut capabilities| {
+        let mut buckets = cut.buckets().into_iter();
+        let mut recovery = capabilities.pop();
+        activator.activate();
+        move |_| {
+            if let Some(capability) = &recovery {
+                if let Some(bucket) = buckets.next() {
+                    activator.activate();
+                    match load(&cut, bucket) {
+                        Ok(mut rows) => {
+                            output.activate().session(capability).give_container(&mut rows);
+                        }
+                        Err(error) => cut.fail(error),
+                    }
+                    return;
+                }
+                recovery = None;
+            }
+            input.for_each(|time, data| {
+                log(&cut, *time.time(), data);
+                output.activate().session(&time).give_container(data);
+            });
+        }
+    });
+    stream
+}

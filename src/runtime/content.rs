@@ -1,0 +1,31 @@
+//! The content of a commit, as a snapshot of it records it.
+
+use std::collections::BTreeMap;
+
+use crate::durable::{Manifest, SourceState};
+use crate::time::Epoch;
+
+/// The ranges that were read up to a commit, and the totals of the sinks.
+#[derive(Clone)]
+pub(super) struct CommitContent {
+    pub(super) n: u64,
+    /// The last epoch of the commit.
+    pub(super) barrier: Epoch,
+    pub(super) sources: BTreeMap<String, Vec<SourceState>>,
+    /// By topic, the rows of its sink, and the sum of their digests.
+    pub(super) sinks: BTreeMap<String, (u64, u64)>,
+}
+
+impl CommitContent {
+    /// Returns the content of the last manifest of earlier runs. The recovery rebuilds its rows in
+    /// epoch 0.
+    pub(super) fn recorded(last: &Manifest) -> Self {
+        let sinks = last.sinks.iter();
+        CommitContent {
+            n: last.n,
+            barrier: 0,
+            sources: last.sources.clone(),
+            sinks: sinks.map(|(topic, sink)| (topic.clone(), (sink.rows, sink.digest))).collect(),
+        }
+    }
+}

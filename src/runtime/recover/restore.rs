@@ -1,0 +1,81 @@
+//! The snapshot from which a run continues.
+
+use std::sync::Arc;
+
+use super::super::topics::Topics;
+use crate::connect::Sink;
+use crate::durable::{Layers, Manifest, Snapshot};
+use crate::error::{Advice, Error, ErrorKind, Result};
+use crate::plan::Plan;
+use crate::store::Store;
+
+/// A snapshot with its open layers.
+pub(in super::super) struct Restored {
+    pub(in super::super) snapshot: Snapshot,
+    pub(in super::super) layers: Arc<Layers>,
+}
+
+impl Restored {
+    /// Returns the youngest snapshot of a manifest that is sound and has all that the run needs.
+    /// Without one, all records are read again.
+    ///
+    /// # Errors
+    /// When a snapshot can't be read, or the records alone can't rebuild the results.
+    pub(in super::super) fn find(
+        store: &Store,
+        last: &Manifest,
+        plan: &Plan,
+        sinks: &[(String, Box<dyn Sink>)],
+    ) -> Result<Option<Self>> {
+        for name in &last.snapshots {
+            let open = || -> Result<Option<Self>> {
+                let snapshot = Snapshot::read(store, name)?;
+                if !snapshot.covers(&plan.cuts, sinks.iter().map(|(topic, _)| topic)) {
+                    return Ok(None);
+                }
+                let layers = Arc::new(Layers::open(store, &snapshot.layers)?);
+                Ok(Some(Restored { snapshot, layers }))
+            };
+            match open() {
+                Ok(Some(restored)) if plan.volatile && restored.snapshot.n != last.n => {}
+                Ok(Some(restored)) => return Ok(Some(restored)),
+                Ok(None) => tracing::info!(
+                    snapshot = name.n,
+                    "the snapshot lacks rows that the run needs now"
+                ),
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    tracing::warn!(snapshot = name.n, %error, "the snapshot is passed over");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        if plan.volatile {
+            let message = format!("the state of commit {} has no sound snapshot", last.n);
+            return Err(Error::data(message)
+                .hint(
+                    "Its results depend on the times of earlier commits, so the records alone \
+                     can't rebuild them. Restore the snapshot, or begin anew.",
+                )
+                .advise(Advice::BeginAnew));
+        }
+        if !last.snapshots.is_empty() {
+            tracing::warn!("no snapshot can be used, so all records are read again");
+        }
+        Ok(None)
+    }
+
+    /// Returns the offset after the last record of a partition in the snapshot.
+    pub(in super::super) fn end(&self, topic: &str, rank: usize, partition: u32) -> Option<u64> {
+        let state = self.snapshot.sources.get(topic)?.get(rank)?;
+        state.partitions.get(&partition).map(|bound| bound.to)
+    }
+
+    /// Begins the counters of topics with the numbers of the snapshot.
+    pub(in super::super) fn restore_counters(&self, topics: &Topics) {
+        for topic in topics.iter() {
+            if let Some(earlier) = self.snapshot.topics.get(&topic.name) {
+                topic.counters.restore(earlier);
+            }
+        }
+    }
+}

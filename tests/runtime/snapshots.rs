@@ -1,0 +1,283 @@
+//! A run continues from a snapshot, and reads only the records behind it.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use watershed::connect::memory::{MemoryLog, MemoryTable};
+use watershed::connect::{Partition, Source};
+use watershed::prelude::Materialized;
+use watershed::runtime::{Config, Streams, Summary};
+use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
+
+use super::{SOURCES, World, program};
+use crate::support::broken::Fuse;
+use crate::support::{pair, shown, stream, table};
+
+/// A log that has deleted all records before an offset, the same in each partition.
+#[derive(Clone)]
+struct Truncated {
+    log: MemoryLog,
+    first: Arc<Mutex<u64>>,
+}
+
+impl Source for Truncated {
+    fn describe(&self) -> String {
+        "a log with retention".into()
+    }
+    fn partitions(&self) -> Result<Vec<u32>> {
+        self.log.partitions()
+    }
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let first = *self.first.lock().unwrap();
+        match from {
+            Some(from) if from < first => Err(Error::data(format!("offset {from} is deleted"))),
+            from => self.log.open(partition, from.or(Some(first)), follow),
+        }
+    }
+    fn released(&self, ends: &std::collections::BTreeMap<u32, u64>) {
+        let mut first = self.first.lock().unwrap();
+        *first = ends.values().copied().min().unwrap_or_default().max(*first);
+    }
+}
+
+/// The world's program over logs that delete what is released.
+struct Retaining {
+    world: World,
+    logs: [Truncated; 2],
+}
+
+impl Retaining {
+    fn busy() -> Self {
+        let world = World::busy();
+        let log = |topic| Truncated { log: world.logs[topic].clone(), first: Arc::default() };
+        Retaining { logs: SOURCES.map(log), world }
+    }
+
+    fn run(&self, workers: usize) -> Result<Summary> {
+        let mut streams = Streams::new(program());
+        for (topic, log) in SOURCES.iter().zip(&self.logs) {
+            streams = streams.source(topic, log.clone());
+        }
+        for (topic, table) in &self.world.tables {
+            streams = streams.sink(topic, table.clone());
+        }
+        streams.run(self.world.config(workers))
+    }
+
+    fn first(&self) -> [u64; 2] {
+        self.logs.each_ref().map(|log| *log.first.lock().unwrap())
+    }
+}
+
+/// The names of the objects in a folder of the state.
+fn objects(world: &World, folder: &str) -> Vec<String> {
+    world.state().list(folder).unwrap().into_iter().map(|(name, _)| name).collect()
+}
+
+/// Changes a byte in the middle of an object of the state.
+fn damage(world: &World, path: &str) {
+    let state = world.state();
+    let mut bytes = state.get(path).unwrap().unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    state.put(path, &bytes).unwrap();
+}
+
+#[test]
+fn a_log_may_delete_the_records_that_are_released() {
+    let log = Retaining::busy();
+    log.run(2).unwrap();
+    assert_eq!(log.first(), [0, 0], "a snapshot alone may be damaged");
+    for step in 0..6 {
+        log.world.more();
+        let summary = log.run([1, 3, 2, 4, 64, 1][step]).unwrap();
+        assert!(summary.topics.values().all(|topic| topic.balances()), "{summary:?}");
+        assert_eq!(log.world.shown(), log.world.fresh_run(), "after step {step}");
+    }
+    assert!(log.first()[0] > 8, "{:?}", log.first());
+}
+
+#[test]
+fn a_log_that_ends_before_the_last_commit_is_refused() {
+    let world = World::busy();
+    world.run(1).unwrap();
+    let mut other = world.clone();
+    other.logs.insert("rows", MemoryLog::default());
+    other.append("rows", 0, "a=1 b=2");
+    other.append("rows", 1, "g=7");
+    let error = other.run(1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    world.run(1).unwrap();
+}
+
+#[test]
+fn a_damaged_snapshot_is_passed_over() {
+    for folder in ["snap", "layer"] {
+        let world = World::busy();
+        world.run(2).unwrap();
+        world.more();
+        world.run(1).unwrap();
+        let objects = objects(&world, folder);
+        assert_eq!(objects.len(), 2, "{objects:?}");
+        // First the younger one, then both.
+        for object in objects.iter().rev() {
+            damage(&world, &format!("{folder}/{object}"));
+            assert_eq!(world.run(3).unwrap().recovered, 40);
+            assert_eq!(world.shown(), world.fresh_run());
+        }
+        world.append("rows", 0, "b= new=1");
+        assert_eq!(world.run(2).unwrap().recovered, 40);
+        assert_eq!(world.shown(), world.fresh_run());
+        assert_eq!(world.run(2).unwrap().recovered, 42);
+    }
+}
+
+#[test]
+fn many_runs_leave_few_objects_and_deleted_keys_stay_deleted() {
+    let world = World::busy();
+    for step in 0..40 {
+        world.append("rows", step % 2, &format!("a={step} k{step}=1 k{}=", step.max(3) - 3));
+        world.append("events", 0, &format!("k{step}={step}"));
+        world.run(1 + step as usize % 3).unwrap();
+        assert_eq!(world.shown(), world.fresh_run(), "after step {step}");
+    }
+    let (layers, snapshots) = (objects(&world, "layer"), objects(&world, "snap"));
+    assert!(snapshots.len() == 2 && layers.len() <= 16, "{layers:?} {snapshots:?}");
+}
+
+#[test]
+fn a_store_that_is_opened_later_has_all_rows() {
+    let world = World::busy();
+    let topology = || {
+        Topology::new("store", |builder: &StreamsBuilder<'_>| {
+            table(builder, "rows").materialize(Materialized::named("rows")).to("kept", pair());
+        })
+    };
+    let streams = || {
+        Streams::new(topology())
+            .source("rows", world.logs["rows"].clone())
+            .sink("kept", world.tables["kept"].clone())
+    };
+    let rows = |streams: &mut Streams| streams.store::<String, i64>("rows").unwrap();
+    streams().run(world.config(2)).unwrap();
+    let mut with_store = streams();
+    let store = rows(&mut with_store);
+    with_store.run(world.config(1)).unwrap();
+    assert_eq!(store.view().len(), world.shown()["kept"].len());
+    world.append("rows", 0, "b=3 new=1");
+    let mut with_store = streams();
+    let store = rows(&mut with_store);
+    with_store.run(world.config(3)).unwrap();
+    assert_eq!((store.get("new"), store.get("b")), (Some(1), Some(3)));
+    assert_eq!(store.view().len(), world.shown()["kept"].len());
+}
+
+/// A topology whose results depend on where epochs end.
+fn changes() -> Topology {
+    Topology::new("changes", |builder: &StreamsBuilder<'_>| {
+        let changes = table(builder, "rows").to_stream().map_values(|v| v.unwrap_or(-1));
+        changes.to("all", pair());
+        changes.group_by_key().count().to("counts", pair());
+        changes.to_table().to("kept", pair());
+        changes.merge(&stream(builder, "events")).group_by_key().sum(|v| *v).to("sums", pair());
+    })
+}
+
+#[test]
+fn changes_by_epoch_are_continued_from_the_last_commit() {
+    let world = World::new();
+    let run = |workers| {
+        let mut streams = Streams::new(changes());
+        for topic in SOURCES {
+            streams = streams.source(topic, world.logs[topic].clone());
+        }
+        for topic in ["all", "counts", "kept", "sums"] {
+            streams = streams.sink(topic, world.tables[topic].clone());
+        }
+        streams.run(world.config(workers))
+    };
+    let rows = |topic: &str| -> Vec<String> {
+        world.tables[topic].rows().iter().map(|row| shown(row)).collect()
+    };
+    for (step, records) in ["a=1 b=2", "a=3", "b= a=3", "b=7", "c=1 a="].into_iter().enumerate() {
+        world.append("rows", 0, records);
+        world.append("events", 0, "a=100");
+        run([1, 3, 2, 4, 1][step]).unwrap();
+    }
+    let sorted = |topic: &str| {
+        let mut rows = rows(topic);
+        rows.sort();
+        rows.join(" ")
+    };
+    assert_eq!(sorted("all"), "a=-1 a=1 a=3 b=-1 b=2 b=7 c=1");
+    assert_eq!(sorted("counts"), "a=3 b=3 c=1");
+    assert_eq!(sorted("kept"), "a=-1 b=7 c=1");
+    assert_eq!(sorted("sums"), "a=503 b=8 c=1");
+    // Without its snapshot the state can't be rebuilt.
+    world.forget_snapshots();
+    let error = run(1).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+}
+
+#[test]
+fn a_run_that_follows_names_its_snapshot_without_new_records() {
+    let world = World::busy();
+    let large = "x".repeat(1 << 20);
+    for n in 0..24 {
+        world.append("rows", n % 2, &format!("{large}{n}={n}"));
+    }
+    let following = world.follow_every(Duration::from_millis(1));
+    following.until(54);
+    crate::support::until("a manifest that names a snapshot", || {
+        let manifests = objects(&world, "manifest");
+        manifests.last().is_some_and(|name| {
+            let bytes = world.state().get(&format!("manifest/{name}")).unwrap().unwrap();
+            String::from_utf8(bytes).unwrap().contains("\"snapshots\"")
+        })
+    });
+    following.stop.stop();
+    following.end().unwrap();
+    assert_eq!(world.run(1).unwrap().recovered, 54);
+    assert_eq!(world.shown(), world.fresh_run());
+}
+
+#[test]
+fn an_earlier_run_does_not_delete_the_layers_of_a_later_one() {
+    let world = World::busy();
+    let first = world.follow();
+    first.until(30);
+    world.more();
+    first.until(40);
+    // The second run takes over while the first one is idle.
+    world.append("events", 0, "q=1");
+    let config = Config { commit_every: Duration::ZERO, ..world.config(2) };
+    world.bound(program(), &Fuse::sound()).run(config).unwrap();
+    first.stop.stop();
+    // Its end may be refused: it has lost the state.
+    drop(first.end());
+    assert_eq!(world.run(3).unwrap().recovered, 41);
+    assert_eq!(world.shown(), world.fresh_run());
+}
+
+#[test]
+fn a_table_that_is_read_twice_is_saved_once() {
+    let topology = Topology::new("twice", |builder: &StreamsBuilder<'_>| {
+        let rows = table(builder, "rows");
+        rows.join(&rows, |a, b| a + b).to("kept", pair());
+        rows.group_by(|_, v| ((v % 3).to_string(), *v)).count().to("counts", pair());
+    });
+    let world = World::busy();
+    let streams = || {
+        Streams::new(topology.clone())
+            .source("rows", world.logs["rows"].clone())
+            .sink("kept", world.tables["kept"].clone())
+            .sink("counts", MemoryTable::default())
+    };
+    streams().run(Config { ..world.config(2) }).unwrap();
+    let snapshot = objects(&world, "snap").pop().unwrap();
+    let bytes = world.state().get(&format!("snap/{snapshot}")).unwrap().unwrap();
+    let snapshot: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    let names: Vec<_> =
+        snapshot["cuts"].as_array().unwrap().iter().map(|cut| &cut["name"]).collect();
+    assert_eq!(names, ["0 table rows versions", "0 table rows rows"]);
+}
