@@ -1,12 +1,14 @@
 //! The place of each key in the table. It is read once from the live files, when a run recovers.
 
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
 use hashbrown::HashMap;
 use roaring::RoaringTreemap;
 use serde::{Deserialize, Serialize};
 
-use crate::row::{Column, RowKey};
+use crate::row::{Column, RowKey, Value};
 
 use crate::error::{Advice, Error, Result};
 use crate::secret::Secret;
@@ -69,6 +71,46 @@ impl Index {
         let places = Arc::new(self.load()?);
         *shared = Some(places.clone());
         Ok(places)
+    }
+
+    /// Reads the rows at the places of `wanted`, which also has their slots, and passes each to
+    /// `put` with its slot until `put` breaks. Files without such a row are not opened.
+    ///
+    /// # Errors
+    /// When a file can't be read.
+    pub(super) fn read(
+        &self,
+        columns: &[Column],
+        mut wanted: Vec<(u32, Place)>,
+        put: &mut dyn FnMut(u32, &Vec<Value>) -> ControlFlow<()>,
+    ) -> Result<()> {
+        let files: BTreeMap<u32, &LiveFile> = self.files.iter().map(|f| (f.id, f)).collect();
+        wanted.sort_unstable_by_key(|(_, place)| *place);
+        let mut values = Vec::new();
+        for rows in wanted.chunk_by(|(_, a), (_, b)| a.file == b.file) {
+            let file = rows.first().and_then(|(_, place)| files.get(&place.file));
+            let file = file.ok_or_else(|| {
+                Error::internal(format!("can't find a file of {} again", self.store.name("")))
+            })?;
+            let mut others = RoaringTreemap::new();
+            others.insert_range(..u64::from(file.rows));
+            for (_, place) in rows {
+                others.remove(place.row.into());
+            }
+            let mut slots = rows.iter().map(|(slot, _)| *slot);
+            for batch in rows::open(&self.store, &file.path, columns, file.rows, &others)? {
+                let batch = batch?;
+                let cells = Cells::new(&self.store.name(""), columns, &batch)?;
+                for (at, slot) in (0..batch.num_rows()).zip(&mut slots) {
+                    values.clear();
+                    cells.put(at, &mut values);
+                    if put(slot, &values).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+        }
+        Ok(())
     }
 
     fn load(&self) -> Result<HashMap<u128, Place>> {

@@ -1,5 +1,6 @@
 //! One worker's part of a table while a run recovers.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::connect::{FoundRows, Recovered, Recovering};
@@ -11,7 +12,9 @@ use super::layout::Layout;
 use super::slots::{RewriteBuffer, Slots, UNPLACED};
 use super::writer::DeltaWriter;
 
-/// Looks up the place of each row in the table by the key of the row.
+/// Looks up the place of each row in the table by the key of the row. A row is either given with
+/// its values or by its key alone. Only a writer of few rows needs values; then the missing ones
+/// are read back from the table at the end.
 pub(super) struct DeltaRecovery {
     layout: Arc<Layout>,
     worker: usize,
@@ -21,6 +24,7 @@ pub(super) struct DeltaRecovery {
     key: RowKey,
     /// The places of the rows. A row that the table lacks is unplaced.
     slots: Slots,
+    /// The rows that were given with their values, while all rows are few.
     buffer: Option<RewriteBuffer>,
 }
 
@@ -30,22 +34,53 @@ impl DeltaRecovery {
         let (key, slots) = (index.hasher(), Slots::default());
         DeltaRecovery { layout, worker, index, places: None, key, slots, buffer }
     }
-}
 
-impl Recovering for DeltaRecovery {
-    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+    /// Puts a row at `slot`, at the place that its key has in the table. `row` begins with the key.
+    fn place(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
         let places = match &self.places {
             Some(places) => places,
             None => self.places.insert(self.index.places()?),
         };
         let key = self.key.of(self.layout.schema.key, row);
         self.slots.put(slot, places.get(&key).copied().unwrap_or(UNPLACED));
+        Ok(())
+    }
+
+    /// Stops collecting values once the rows are no longer few.
+    fn check_size(&mut self) {
+        self.buffer.take_if(|buffer| buffer.outgrown(self.slots.rows(), &self.layout));
+    }
+
+    /// Reads the values of rows that were given by key alone, if the rows are few.
+    fn read_values(&mut self) -> Result<()> {
+        let Some(buffer) = &mut self.buffer else { return Ok(()) };
+        let (slots, layout) = (&self.slots, &self.layout);
+        let absent = slots.all_in_files().filter(|(slot, _)| !buffer.holds(*slot)).collect();
+        self.index.read(layout.columns(), absent, &mut |slot, row| {
+            buffer.put(slot, row);
+            match buffer.outgrown(slots.rows(), layout) {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        self.check_size();
+        Ok(())
+    }
+}
+
+impl Recovering for DeltaRecovery {
+    fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        self.place(slot, row)?;
         if let Some(buffer) = &mut self.buffer {
             buffer.put(slot, row);
-            if buffer.outgrown(self.slots.rows(), &self.layout) {
-                self.buffer = None;
-            }
         }
+        self.check_size();
+        Ok(())
+    }
+
+    fn restore(&mut self, slot: u32, key: &dyn Row) -> Result<()> {
+        self.place(slot, key)?;
+        self.check_size();
         Ok(())
     }
 
@@ -73,6 +108,8 @@ impl Recovering for DeltaRecovery {
                  table and a new state.",
             ));
         }
+        self.places = None;
+        self.read_values()?;
         if let Some(buffer) = &mut self.buffer {
             buffer.changed = false;
         }

@@ -311,6 +311,11 @@ impl Sink for Delta {
         Ok(workers.map(|worker| Box::new(recovery(worker)) as _).collect())
     }
 
+    /// Returns false: the files of the table have the place of each key.
+    fn needs_rows(&self) -> bool {
+        false
+    }
+
     fn store_files(&self, files: &[PartFile]) -> Result<()> {
         state::put_all(&self.store, files)
     }

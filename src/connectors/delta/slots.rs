@@ -39,9 +39,9 @@ impl Slots {
         self.places.get(slot as usize).copied().filter(placed)
     }
 
-    /// Returns the places of all rows that are in files.
-    pub(super) fn all_in_files(&self) -> impl Iterator<Item = Place> {
-        self.places.iter().copied().filter(placed)
+    /// Returns the slots and places of all rows that are in files.
+    pub(super) fn all_in_files(&self) -> impl Iterator<Item = (u32, Place)> {
+        (0..).zip(self.places.iter().copied()).filter(|(_, place)| placed(place))
     }
 
     /// Puts a row at `slot`.
@@ -86,6 +86,11 @@ impl RewriteBuffer {
     /// Returns the rows with their slots.
     pub(super) fn rows(&self) -> impl Iterator<Item = (u32, &Vec<Value>)> {
         (0..).zip(&self.rows).filter_map(|(slot, row)| Some((slot, row.as_ref()?)))
+    }
+
+    /// Returns true if it has the row at `slot`.
+    pub(super) fn holds(&self, slot: u32) -> bool {
+        self.rows.get(slot as usize).is_some_and(Option::is_some)
     }
 
     /// Returns true if the rows have too many bytes, or if the writer has too many `rows`.

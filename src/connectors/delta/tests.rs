@@ -10,3 +10,4 @@ mod model;
 mod moved;
 mod overtaken;
 mod refusals;
+mod restored;

@@ -91,7 +91,7 @@ impl DeltaWriter {
         let Some(mut buffer) = self.buffer.take_if(|buffer| buffer.changed) else {
             return Ok(Vec::new());
         };
-        self.deleted.extend(self.slots.all_in_files());
+        self.deleted.extend(self.slots.all_in_files().map(|(_, place)| place));
         self.deleted.retain(|place| !buffer.own.contains(&place.file));
         for (slot, row) in buffer.rows() {
             let place = self.append(row)?;

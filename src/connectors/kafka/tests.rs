@@ -169,6 +169,18 @@ fn recovered_rows_have_the_totals_of_the_staged_rows() {
 }
 
 #[test]
+fn skipped_rows_are_counted_beside_those_with_a_digest() {
+    let mut first = encoder(Mode::Append);
+    (3..9).for_each(|id| first.insert(0, &row(id, "a")).unwrap());
+    let (_, held) = staged(first.as_mut());
+    let mut again = recovery(Mode::Append);
+    again.skip(3).unwrap();
+    (3..9).for_each(|id| again.insert(0, &row(id, "a")).unwrap());
+    let found = again.finish().unwrap().found;
+    assert_eq!((found.rows, found.skipped, found.digest), (9, 3, held.digest));
+}
+
+#[test]
 fn rows_are_counted_in_a_topic_as_the_writer_counted_them() {
     use ColumnType::{Binary, Double, Doubles, Long, Text, Timestamp};
     let columns = [
