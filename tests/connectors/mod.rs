@@ -31,8 +31,8 @@ use watershed::store::Store;
 
 use crate::support::bucket::bucket;
 use contract::{
-    Held, Place, a_table_is_refused, append_contract, at_most_once_contract, owner_contract,
-    snapshot_contract, source_contract,
+    Held, Place, a_table_is_refused, a_wrong_number_of_skipped_rows_is_refused, append_contract,
+    at_most_once_contract, owner_contract, snapshot_contract, source_contract,
 };
 
 #[test]
@@ -62,6 +62,7 @@ fn memory_keeps_the_contract_of_sinks() {
 fn the_archive_keeps_the_contract_of_sinks_that_append() {
     append_contract(|| Box::new(Topic::new(Spot::folder())));
     append_contract(|| Box::new(Topic::new(Spot::memory())));
+    a_wrong_number_of_skipped_rows_is_refused(&Topic::new(Spot::folder()));
     owner_contract(&Topic::new(Spot::folder()), false);
     a_table_is_refused(&Topic::new(Spot::folder()));
 }

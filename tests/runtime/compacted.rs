@@ -153,6 +153,10 @@ impl Sink for FailingTable {
     ) -> Result<Vec<Box<dyn Recovering>>> {
         self.kept.writers(schema, context, brief, workers)
     }
+
+    fn needs_rows(&self) -> bool {
+        self.kept.needs_rows()
+    }
 }
 
 struct FailingCommitter {

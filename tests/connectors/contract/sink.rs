@@ -4,6 +4,9 @@ use watershed::ErrorKind;
 use watershed::connect::{Mode, SinkContext};
 use watershed::row::Value;
 
+use super::restored::{
+    a_run_continues_from_saved_rows, saved_rows_that_the_table_lacks_are_refused,
+};
 use super::world::{Place, Row, World, columns};
 use crate::support::Dice;
 
@@ -15,6 +18,8 @@ pub(crate) fn snapshot_contract(make: impl Fn() -> Box<dyn Place>) {
     a_staged_but_unrecorded_commit_is_never_shown(&*make(), Mode::Snapshot);
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Snapshot);
     a_table_with_other_rows_is_refused(&*make());
+    a_run_continues_from_saved_rows(&*make(), Mode::Snapshot);
+    saved_rows_that_the_table_lacks_are_refused(&*make());
     for seed in 0..2 {
         commits_and_crashes_in_any_order_show_committed_rows(&*make(), Mode::Snapshot, seed, true);
     }
@@ -27,6 +32,7 @@ pub(crate) fn append_contract(make: impl Fn() -> Box<dyn Place>) {
     a_lost_commit_is_made_from_the_manifest(&*make(), Mode::Append);
     a_staged_but_unrecorded_commit_is_never_shown(&*make(), Mode::Append);
     an_older_run_does_not_disturb_a_newer_one(&*make(), Mode::Append);
+    a_run_continues_from_saved_rows(&*make(), Mode::Append);
     for seed in 0..2 {
         commits_and_crashes_in_any_order_show_committed_rows(&*make(), Mode::Append, seed, true);
     }
@@ -55,6 +61,7 @@ pub(crate) fn at_most_once_contract(make: impl Fn() -> Box<dyn Place>) {
         an_older_run_does_not_disturb_a_newer_one(&*make(), mode);
         a_lost_commit_is_never_shown(&*make(), mode);
         no_application_is_refused(&*make(), mode);
+        a_run_continues_from_saved_rows(&*make(), mode);
         for seed in 0..2 {
             commits_and_crashes_in_any_order_show_committed_rows(&*make(), mode, seed, false);
         }
@@ -63,13 +70,13 @@ pub(crate) fn at_most_once_contract(make: impl Fn() -> Box<dyn Place>) {
     equal_rows_are_as_many_rows(&*make());
 }
 
-fn row(id: i64, title: &str) -> Row {
+pub(super) fn row(id: i64, title: &str) -> Row {
     let mut row = vec![Value::Long(id), Value::Text(title.into())];
     row.resize(columns().len(), Value::Null);
     row
 }
 
-fn rows(from: i64, to: i64, title: &str) -> Vec<Row> {
+pub(super) fn rows(from: i64, to: i64, title: &str) -> Vec<Row> {
     (from..to).map(|id| row(id, title)).collect()
 }
 
@@ -307,7 +314,8 @@ pub(crate) fn owner_contract(place: &dyn Place, table: bool) {
     world.start(2).unwrap();
 }
 
-/// With `lost`, some commits are decided and become visible only in the next run.
+/// With `lost`, some commits are decided and become visible only in the next run. A run recovers
+/// all rows, or continues from saved rows.
 fn commits_and_crashes_in_any_order_show_committed_rows(
     place: &dyn Place,
     mode: Mode,
@@ -341,13 +349,20 @@ fn commits_and_crashes_in_any_order_show_committed_rows(
             }
         } else {
             world.decide(&mut run, now);
+            if dice.below(4) == 0 {
+                world.save();
+            }
         }
         if fate > 1 || (fate == 1 && !lost) {
             (0..=dice.below(2)).for_each(|_| world.show(&mut run));
             world.check();
         }
         if fate < 3 {
-            run = world.start(1 + dice.below(4) as usize).unwrap();
+            let workers = 1 + dice.below(4) as usize;
+            run = match dice.below(2) {
+                0 => world.start(workers).unwrap(),
+                _ => world.resume(workers).unwrap(),
+            };
             world.check();
         } else if fate == 7 {
             run.committer.maintain_now().unwrap();

@@ -8,7 +8,9 @@ use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::Result;
-use watershed::connect::{Committer, Mode, Part, Recovered, Schema, Sink, SinkContext, Writer};
+use watershed::connect::{
+    Committer, Mode, Part, Recovered, Recovering, Schema, Sink, SinkContext, Writer,
+};
 use watershed::row::{Column, ColumnType, Value};
 use watershed::store::Store;
 
@@ -37,7 +39,8 @@ pub(crate) fn columns() -> Vec<Column> {
     types.map(|(name, ty)| Column { name: name.into(), ty, nullable: name != "id" }).to_vec()
 }
 
-/// Everything that outlives a run: the place, the last manifest, and the committed rows.
+/// Everything that outlives a run: the place, the last manifest, the committed rows, and the saved
+/// state.
 pub(super) struct World<'p> {
     place: &'p dyn Place,
     mode: Mode,
@@ -46,6 +49,20 @@ pub(super) struct World<'p> {
     pub(super) committed: u64,
     recorded: Option<(u64, Json)>,
     pub(super) rows: Vec<Row>,
+    pub(super) saved: Saved,
+}
+
+/// A state that was saved at a commit, and the changes of the commits after it.
+#[derive(Default)]
+pub(super) struct Saved {
+    pub(super) rows: Vec<Row>,
+    pub(super) tail: Vec<Change>,
+}
+
+/// A change of a row.
+pub(super) enum Change {
+    Put(Row),
+    Remove(i64),
 }
 
 /// A run that writes to the place, as if in two processes. The first has the committer and half of
@@ -54,6 +71,16 @@ pub(super) struct Run {
     sink: Box<dyn Sink>,
     writers: Vec<Box<dyn Writer>>,
     pub(super) committer: Box<dyn Committer>,
+    slots: Slots,
+    /// The changes since the last decision.
+    changes: Vec<Change>,
+}
+
+/// A run whose writers recover.
+struct Recovery {
+    sink: Box<dyn Sink>,
+    recovering: Vec<Box<dyn Recovering>>,
+    committer: Box<dyn Committer>,
     slots: Slots,
 }
 
@@ -77,7 +104,8 @@ fn sent<T: Serialize + DeserializeOwned>(data: &T) -> T {
 impl<'p> World<'p> {
     pub(super) fn new(place: &'p dyn Place, mode: Mode) -> Self {
         let state = tempfile::tempdir().unwrap();
-        World { place, mode, state, generation: 0, committed: 0, recorded: None, rows: Vec::new() }
+        let (rows, saved) = (Vec::new(), Saved::default());
+        World { place, mode, state, generation: 0, committed: 0, recorded: None, rows, saved }
     }
 
     pub(super) fn schema(&self) -> Schema {
@@ -94,6 +122,43 @@ impl<'p> World<'p> {
 
     /// Opens the place as a new run: commits the last manifest's content, and recovers all rows.
     pub(super) fn start(&mut self, workers: usize) -> Result<Run> {
+        let mut recovery = self.open(workers)?;
+        self.rows.iter().try_for_each(|row| recovery.put(row))?;
+        recovery.finish()
+    }
+
+    /// Saves the rows of the last commit.
+    pub(super) fn save(&mut self) {
+        self.saved = Saved { rows: self.rows.clone(), tail: Vec::new() };
+    }
+
+    /// Opens the place as a new run, which recovers the saved rows and the changes after them.
+    pub(super) fn resume(&mut self, workers: usize) -> Result<Run> {
+        let mut recovery = self.open(workers)?;
+        let Saved { rows, tail } = &self.saved;
+        match self.mode {
+            Mode::Append if rows.is_empty() => {}
+            // Any worker may be the one that skips them.
+            Mode::Append => recovery.recovering[workers / 2].skip(rows.len() as u64)?,
+            Mode::Snapshot if recovery.sink.needs_rows() => {
+                rows.iter().try_for_each(|row| recovery.put(row))?;
+            }
+            Mode::Snapshot => rows.iter().try_for_each(|row| recovery.restore(row))?,
+        }
+        for change in tail {
+            match change {
+                Change::Put(row) => recovery.put(row)?,
+                Change::Remove(id) => {
+                    let (worker, slot) = recovery.slots.take(*id);
+                    recovery.recovering[worker].remove(slot);
+                }
+            }
+        }
+        recovery.finish()
+    }
+
+    /// Opens the place as a new run, which recovers nothing yet.
+    fn open(&mut self, workers: usize) -> Result<Recovery> {
         self.generation += 1;
         self.place.sink().check(&self.schema(), &self.context("app", workers))?;
         let (schema, context) = (self.schema(), self.context("app", workers));
@@ -103,24 +168,18 @@ impl<'p> World<'p> {
         }
         let brief = committer.brief()?;
         let sink = self.place.sink();
-        let mut recovery =
+        let mut recovering =
             self.place.sink().writers(&schema, &context, &brief, 0..second(workers))?;
-        recovery.extend(sink.writers(
+        recovering.extend(sink.writers(
             &schema,
             &context,
             &sent(&brief),
             second(workers)..workers,
         )?);
-        assert_eq!(recovery.len(), workers);
+        assert_eq!(recovering.len(), workers);
         let (used, free) = (vec![BTreeMap::new(); workers], vec![Vec::new(); workers]);
-        let mut slots = Slots { mode: self.mode, used, free };
-        for row in &self.rows {
-            let (worker, slot) = slots.of(&row[0]);
-            recovery[worker].insert(slot, row)?;
-        }
-        let (writers, found) = Recovered::of_all(recovery)?;
-        committer.recovered(sent(&found))?;
-        Ok(Run { sink, writers, committer, slots })
+        let slots = Slots { mode: self.mode, used, free };
+        Ok(Recovery { sink, recovering, committer, slots })
     }
 
     /// Stages the next commit and records it, as a manifest does. Afterwards the rows are `rows`.
@@ -131,6 +190,7 @@ impl<'p> World<'p> {
         self.recorded = content.map(|content| (n, sent(&content)));
         (self.committed, self.rows) = (n, rows);
         self.rows.sort();
+        self.saved.tail.append(&mut run.changes);
     }
 
     /// Makes the last decision visible.
@@ -169,19 +229,47 @@ impl Slots {
         let next = used.len() as u32;
         (worker, *used.entry(key.clone()).or_insert_with(|| free.pop().unwrap_or(next)))
     }
+
+    /// Frees the slot of a row. Returns its worker and the slot.
+    fn take(&mut self, id: i64) -> (usize, u32) {
+        let worker = self.owner(&Value::Long(id));
+        let slot = self.used[worker].remove(&Value::Long(id)).unwrap();
+        self.free[worker].push(slot);
+        (worker, slot)
+    }
+}
+
+impl Recovery {
+    fn put(&mut self, row: &Row) -> Result<()> {
+        let (worker, slot) = self.slots.of(&row[0]);
+        self.recovering[worker].insert(slot, row)
+    }
+
+    /// Recovers a row by its key.
+    fn restore(&mut self, row: &Row) -> Result<()> {
+        let (worker, slot) = self.slots.of(&row[0]);
+        self.recovering[worker].restore(slot, &row[..1].to_vec())
+    }
+
+    fn finish(self) -> Result<Run> {
+        let Recovery { sink, recovering, mut committer, slots } = self;
+        let (writers, found) = Recovered::of_all(recovering)?;
+        committer.recovered(sent(&found))?;
+        Ok(Run { sink, writers, committer, slots, changes: Vec::new() })
+    }
 }
 
 impl Run {
     pub(super) fn put(&mut self, row: &Row) {
         let (worker, slot) = self.slots.of(&row[0]);
         self.writers[worker].insert(slot, row).unwrap();
+        self.changes.push(Change::Put(row.clone()));
     }
 
     pub(super) fn remove(&mut self, id: i64) {
-        let worker = self.slots.owner(&Value::Long(id));
-        let slot = self.slots.used[worker].remove(&Value::Long(id)).unwrap();
-        self.slots.free[worker].push(slot);
+        let (worker, slot) = self.slots.take(id);
         self.writers[worker].remove(slot);
+        self.changes.push(Change::Remove(id));
     }
 
     pub(super) fn stage(&mut self, n: u64) -> Option<Json> {

@@ -58,6 +58,7 @@ fn kafka_keeps_the_contract_of_sinks_of_tables() {
 fn kafka_keeps_the_contract_of_sinks_that_append() {
     let Some(cluster) = cluster() else { return };
     append_contract(|| Box::new(Log { cluster, topic: cluster.topic(3) }));
+    contract::a_wrong_number_of_skipped_rows_is_refused(&Log { cluster, topic: cluster.topic(3) });
     owner_contract(&Log { cluster, topic: cluster.topic(2) }, false);
 }
 
