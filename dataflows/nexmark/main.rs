@@ -15,7 +15,7 @@ use watershed::program::Program;
 use generator::Kind;
 
 const ABOUT: &str = "Persons, auctions and bids of the NEXMark benchmark, and fifteen standing \
-                     answers about them in Delta tables
+                     answers about them: fourteen Delta tables, and a log of all bids in an archive
 
 Without a command it does the same as run: it generates 100,000 events, 46 bids and 3 auctions for \
                      each person, and prints the answers.";

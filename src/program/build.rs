@@ -140,7 +140,8 @@ impl<O: Args + Send + Sync + 'static> Program<O> {
     }
 
     /// Adds topics that the topology writes, in the order in which `answers` prints them. Each is a
-    /// Delta table. An [`Output`] has further properties, such as a title.
+    /// Delta table, unless it is [archived](Output::archived). An [`Output`] has further
+    /// properties, such as a title.
     #[must_use]
     pub fn writes(mut self, topics: impl IntoIterator<Item = impl Into<Output>>) -> Self {
         self.shell.writes.extend(topics.into_iter().map(Into::into));

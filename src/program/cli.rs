@@ -190,17 +190,18 @@ impl Cli<'_> {
             .map(|()| ExitCode::SUCCESS)
     }
 
-    /// Compares the tables with the rows that the batch program expects. Returns exit code 1 if
+    /// Compares the outputs with the rows that the batch program expects. Returns exit code 1 if
     /// they differ.
     fn check(&self, matches: &ArgMatches, out: &mut dyn Write) -> Result<ExitCode> {
         let binding = self.binding(matches, parsed(matches)?);
         let sources = binding.sources()?;
         missing(&binding)?.iter().for_each(|error| tracing::warn!("{}", described(error)));
         let mut expected = Expected::new(crate::runtime::secret()?);
-        if let Some(expects) = (self.dataflow)(matches)?.expects {
+        let Dataflow { topology, expects } = (self.dataflow)(matches)?;
+        if let Some(expects) = expects {
             expects(&sources, &mut expected)?;
         }
-        let same = check::check(expected, &binding.lake(), out)?;
+        let same = check::check(expected, &topology, &binding.lake(), out)?;
         Ok(ExitCode::from(u8::from(!same)))
     }
 

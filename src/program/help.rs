@@ -7,7 +7,7 @@ pub(super) const ANSWERS: &str =
     "Print one view, or all, from the Delta tables, all at the same commit";
 pub(super) const CHECK: &str = "Compute all tables again from the sources with a naive batch \
                                 program, and compare row by row";
-pub(super) const DESCRIBE: &str = "Print the topology, its sources and its tables";
+pub(super) const DESCRIBE: &str = "Print the topology, its sources and its outputs";
 pub(super) const ARCHIVE: &str = "Copy topics of Kafka into an archive, as Confluent's S3 sink \
                                   does, each record exactly once";
 #[cfg(feature = "gateway")]

@@ -1,12 +1,17 @@
-//! The Delta tables of a program, and the last commit that all of them show.
+//! The Delta tables of a program, the last commit that all of them show, and the archive beside
+//! them.
 
-use super::shell::{Names, Shell};
+use super::shell::{Names, Output, Shell};
+use crate::connectors::archive::{Archive, ArchiveTopic};
 use crate::connectors::delta::Table;
 use crate::error::{Error, Result};
 use crate::runtime::changed;
 use crate::store::Store;
 
-/// The folder of the Delta tables, and the place of the manifests.
+/// The name of the archive's folder in the lake.
+const ARCHIVE: &str = "archive";
+
+/// The folder of the Delta tables and the archive, and the place of the manifests.
 pub(super) struct Lake<'a> {
     pub(super) shell: &'a Shell,
     pub(super) state: String,
@@ -25,6 +30,24 @@ impl<'a> Lake<'a> {
     /// Returns the place of the table of `topic`.
     pub(super) fn table(&self, topic: &str) -> String {
         format!("{}/{}", self.url, self.names.table(self.shell.output(topic), topic))
+    }
+
+    /// Returns the URL of the archive, and the name of `topic` in it.
+    pub(super) fn archived(&self, topic: &str) -> (String, String) {
+        let name = match self.shell.output(topic) {
+            Some(Output { prefixed: true, .. }) => self.names.topic(topic),
+            _ => topic.to_string(),
+        };
+        (format!("{}/{ARCHIVE}", self.url), name)
+    }
+
+    /// Opens `topic` in the archive, which need not exist.
+    ///
+    /// # Errors
+    /// When the URL is invalid.
+    pub(super) fn archive_topic(&self, topic: &str) -> Result<ArchiveTopic> {
+        let (url, name) = self.archived(topic);
+        Ok(Archive::open(&url)?.topic(name))
     }
 
     /// Opens the table of `topic` as it was at `commit`, or as it is now.

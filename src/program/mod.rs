@@ -1,13 +1,13 @@
 //! The command line that every dataflow gets: [`Program`].
 //!
-//! A program names its topology, the topics it reads and the tables it writes. The commands are
-//! the same for all programs:
+//! A program names its topology, the topics it reads, and those it writes: as Delta tables, or as
+//! lines of JSON in an archive. The commands are the same for all programs:
 //!
 //! | command | purpose |
 //! |---|---|
 //! | `run` | binds topics to URLs, runs the topology, prints answers and a summary |
 //! | `answers` | prints tables, all at one commit, as a table, JSON or CSV |
-//! | `check` | compares the tables with the rows of a batch program |
+//! | `check` | compares tables and archived lines with the rows of a batch program |
 //! | `describe` | prints the topology and the places it is bound to |
 //! | `archive` | copies topics of Kafka into an archive |
 //! | `gateway` | takes records by HTTP, if built with that feature |
@@ -43,6 +43,8 @@ mod upload;
 mod values;
 mod veil;
 
+#[cfg(test)]
+mod archived_tests;
 #[cfg(test)]
 mod tests;
 

@@ -1,4 +1,4 @@
-//! The commands `run` and `describe`: sources and Delta tables bound to a topology.
+//! The commands `run` and `describe`: sources, Delta tables and an archive bound to a topology.
 
 use std::io::Write;
 use std::time::Duration;
@@ -61,6 +61,9 @@ pub(super) fn run(
     for topic in shell.tables() {
         streams = streams.sink(topic, Delta::table(&lake.table(topic))?);
     }
+    for topic in shell.archived() {
+        streams = streams.sink(topic, lake.archive_topic(topic)?);
+    }
     let bar = Bar::new();
     let mut config = Config {
         state: Some(Store::open(&lake.state)?),
@@ -80,7 +83,7 @@ pub(super) fn run(
     print(out, &summarise(&summary))
 }
 
-/// Prints the topology, its sources and its tables.
+/// Prints the topology, its sources and its outputs.
 pub(super) fn describe(
     binding: &Binding<'_>,
     topology: &Topology,
@@ -96,6 +99,10 @@ pub(super) fn describe(
     }
     for topic in binding.shell.tables() {
         text += &format!("  {topic} -> delta {}\n", lake.table(topic));
+    }
+    for topic in binding.shell.archived() {
+        let (url, name) = lake.archived(topic);
+        text += &format!("  {topic} -> archive {url} topic {name}\n");
     }
     text += &format!("  state -> {}\n", lake.state);
     print(out, &text)

@@ -49,7 +49,14 @@ impl Shell {
 
     /// Returns all topics that have a table, the dead letters last.
     pub(super) fn tables(&self) -> impl Iterator<Item = &'static str> {
-        self.writes.iter().map(|output| output.topic).chain([DEAD_LETTERS])
+        let tables = self.writes.iter().filter(|output| output.place == Place::Table);
+        tables.map(|output| output.topic).chain([DEAD_LETTERS])
+    }
+
+    /// Returns all topics that are written to the archive of the lake.
+    pub(super) fn archived(&self) -> impl Iterator<Item = &'static str> {
+        let archived = self.writes.iter().filter(|output| output.place == Place::Archive);
+        archived.map(|output| output.topic)
     }
 
     pub(super) fn output(&self, topic: &str) -> Option<&Output> {
@@ -63,17 +70,28 @@ impl Shell {
     }
 }
 
-/// A topic that a program writes as a Delta table.
+/// The form in which the rows of an output are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// A Delta table.
+    Table,
+    /// A topic of the archive in the lake.
+    Archive,
+}
+
+/// A topic that a program writes: as a Delta table, or as JSON lines in an archive.
 ///
 /// ```
 /// use watershed::program::Output;
 ///
-/// let output = Output::new("counts").title("How often is each word written?");
-/// # let _ = (output, Output::from("counts"), Output::from(("counts", "How often?")));
+/// let counts = Output::new("counts").title("How often is each word written?");
+/// let lines = Output::new("lines").archived();
+/// # let _ = (counts, lines, Output::from("counts"), Output::from(("counts", "How often?")));
 /// ```
 #[derive(Clone, Debug)]
 pub struct Output {
     pub(super) topic: &'static str,
+    pub(super) place: Place,
     pub(super) title: Option<&'static str>,
     pub(super) listed: bool,
     pub(super) prefixed: bool,
@@ -81,9 +99,17 @@ pub struct Output {
 }
 
 impl Output {
-    /// Returns the output of `topic`, without a title, in ascending order of its rows.
+    /// Returns the output of `topic`: a Delta table without a title, printed in ascending order of
+    /// its rows.
     pub fn new(topic: &'static str) -> Self {
-        Output { topic, title: None, listed: true, prefixed: false, order: |a, b| a.cmp(b) }
+        Output {
+            topic,
+            place: Place::Table,
+            title: None,
+            listed: true,
+            prefixed: false,
+            order: |a, b| a.cmp(b),
+        }
     }
 
     /// Sets the title that is printed above the rows.
@@ -108,7 +134,17 @@ impl Output {
         self
     }
 
-    /// Puts the prefix of topics in front of the table's name too, as in `demo_pins`.
+    /// Writes each row as a JSON object on a line of its own, in the archive `<lake>/archive`. The
+    /// topic must be a stream: an archive holds every row that was ever written. `answers` prints
+    /// tables only; `check` compares the lines too.
+    #[must_use]
+    pub fn archived(mut self) -> Self {
+        self.place = Place::Archive;
+        self
+    }
+
+    /// Puts the prefix of topics in front of the output's name too: `demo_pins` is the name of a
+    /// table, `demo.pins` that of an archived topic.
     #[must_use]
     pub fn prefixed(mut self) -> Self {
         self.prefixed = true;

@@ -1,11 +1,16 @@
 //! A row as a JSON object whose fields are its columns, for connectors whose records are text.
 
+#[cfg(any(feature = "kafka", feature = "program"))]
+mod read;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::DateTime;
 use serde::Serialize;
 
 use super::{Column, Put, Row};
+#[cfg(any(feature = "kafka", feature = "program"))]
+pub(crate) use read::read_object;
 
 /// Appends the object of the first `fields` columns of `row` to `out`: times as RFC 3339 in
 /// microseconds, bytes in base64.

@@ -9,6 +9,8 @@ mod key;
 mod named;
 
 pub use double::Double;
+#[cfg(any(feature = "kafka", feature = "program"))]
+pub(crate) use json::read_object;
 #[cfg(any(feature = "archive", feature = "kafka"))]
 pub(crate) use json::write_object;
 pub use key::RowKey;

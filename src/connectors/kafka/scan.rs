@@ -2,14 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use chrono::NaiveDateTime;
-use serde_json::value::RawValue;
-
-use crate::row::{Column, ColumnType, RowKey, Value};
-
 use crate::connect::{Mode, Schema};
+use crate::row::{Column, RowKey, read_object};
 use crate::secret::Secret;
 
 use super::rows::{Totals, records};
@@ -65,36 +59,7 @@ impl TopicScan {
 
     /// Returns the digest of a row in JSON.
     fn digest(&self, object: &[u8]) -> Option<u64> {
-        let fields: BTreeMap<String, &RawValue> = serde_json::from_slice(object).ok()?;
-        let value = |column: &Column| value(fields.get(&column.name)?.get(), column.ty);
-        let row = self.columns.iter().map(value).collect::<Option<Vec<Value>>>()?;
-        (fields.len() == self.columns.len())
-            .then(|| RowKey::new(self.secret).of(row.len(), &row) as u64)
-    }
-}
-
-fn value(json: &str, ty: ColumnType) -> Option<Value> {
-    let text = || serde_json::from_str::<String>(json).ok();
-    // `str::parse` rounds correctly; the parser of serde_json is less exact.
-    let double = |json: &str| json.parse::<f64>().ok();
-    match ty {
-        _ if json == "null" => Some(Value::Null),
-        ColumnType::Long => json.parse().ok().map(Value::Long),
-        ColumnType::Double => double(json).map(Value::Double),
-        ColumnType::Boolean => json.parse().ok().map(Value::Boolean),
-        ColumnType::Text => text().map(Value::Text),
-        ColumnType::Timestamp => {
-            let time = NaiveDateTime::parse_from_str(&text()?, "%Y-%m-%dT%H:%M:%S%.fZ").ok()?;
-            Some(Value::Timestamp(time.and_utc().timestamp_micros()))
-        }
-        ColumnType::Doubles => {
-            let doubles: Vec<&RawValue> = serde_json::from_str(json).ok()?;
-            doubles
-                .into_iter()
-                .map(|json| double(json.get()))
-                .collect::<Option<Vec<f64>>>()
-                .map(Value::Doubles)
-        }
-        ColumnType::Binary => STANDARD.decode(text()?).ok().map(Value::Binary),
+        let row = read_object(&self.columns, object)?;
+        Some(RowKey::new(self.secret).of(row.len(), &row) as u64)
     }
 }

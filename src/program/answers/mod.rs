@@ -12,8 +12,9 @@ use clap::Args;
 pub(super) use print::line;
 
 use super::lake::Lake;
-use super::shell::{Output, Shell};
+use super::shell::Output;
 use super::values;
+use crate::connectors::archive::layout::topic_path;
 use crate::error::{Error, Result};
 use crate::plan::DEAD_LETTERS;
 use crate::row::{Column, Value};
@@ -84,8 +85,11 @@ pub(super) fn answers(
     out: &mut dyn Write,
 ) -> Result<()> {
     let outputs = match view {
-        Some(view) => vec![named(lake.shell, view)?],
-        None => lake.shell.writes.iter().filter(|output| output.listed).cloned().collect(),
+        Some(view) => vec![named(lake, view)?],
+        None => {
+            let tables = lake.shell.tables().filter_map(|topic| lake.shell.output(topic));
+            tables.filter(|output| output.listed).cloned().collect()
+        }
     };
     let last = lake.last_commit()?;
     let commit = as_of.unwrap_or(last);
@@ -118,8 +122,15 @@ fn print(answers: &[Answer], all: bool, format: Format, out: &mut dyn Write) -> 
     out.flush()
 }
 
-/// Returns the output that is called `view`.
-fn named(shell: &Shell, view: &str) -> Result<Output> {
+/// Returns the table that is called `view`.
+fn named(lake: &Lake<'_>, view: &str) -> Result<Output> {
+    let shell = lake.shell;
+    if shell.archived().any(|topic| topic == view) {
+        let (archive, topic) = lake.archived(view);
+        let folder = format!("{archive}/{}", topic_path(&topic));
+        return Err(Error::usage(format!("can't print {view}: it is no table, but an archive"))
+            .hint(format!("Its rows are lines of JSON in {folder}.")));
+    }
     let letters = (view == DEAD_LETTERS).then(|| Output::new(DEAD_LETTERS));
     shell.output(view).cloned().or(letters).ok_or_else(|| {
         let known: Vec<&str> = shell.tables().collect();

@@ -38,17 +38,33 @@ impl<'a, O> Inputs<'a, O> {
             Error::internal(format!("the batch program reads {topic}, which is no topic"))
         })?;
         for (rank, source) in (0..).zip(sources) {
-            for partition in source.partitions()? {
-                let mut reader = source.open(partition, None, false)?;
-                loop {
-                    match reader.poll()? {
-                        Poll::Batch(batch) => batch.iter(rank).for_each(&mut visit),
-                        Poll::Idle => thread::park_timeout(IDLE_PAUSE),
-                        Poll::End => break,
-                    }
-                }
-            }
+            each_record(&**source, rank, &mut |record| {
+                visit(record);
+                Ok(())
+            })?;
         }
         Ok(())
     }
+}
+
+/// Passes every record that `source` has now to `visit`, partition by partition.
+///
+/// # Errors
+/// When the source can't be read, and the first error of `visit`.
+pub(super) fn each_record(
+    source: &dyn Source,
+    rank: u16,
+    visit: &mut dyn FnMut(Record<'_>) -> Result<()>,
+) -> Result<()> {
+    for partition in source.partitions()? {
+        let mut reader = source.open(partition, None, false)?;
+        loop {
+            match reader.poll()? {
+                Poll::Batch(batch) => batch.iter(rank).try_for_each(&mut *visit)?,
+                Poll::Idle => thread::park_timeout(IDLE_PAUSE),
+                Poll::End => break,
+            }
+        }
+    }
+    Ok(())
 }

@@ -1,5 +1,5 @@
-//! The command `check`: compares each table, row by row, with the rows that a batch program
-//! expects.
+//! The command `check`: compares each table, and each archived topic, row by row with the rows that
+//! a batch program expects.
 //!
 //! A row of a large table is held as its digest and the position of its record, which takes little
 //! memory. The digests are keyed by a secret of this one comparison, so that nobody can construct
@@ -19,27 +19,63 @@ pub use inputs::Inputs;
 
 use super::answers::line;
 use super::lake::Lake;
+use crate::connect::Source;
 use crate::error::{Error, Result};
+use crate::row::{Value, read_object};
 use crate::secret::Secret;
 use crate::serdes::Digest;
+use crate::topology::Topology;
 use expected::row_digest;
+use inputs::each_record;
 
 /// Most differences of a table that are printed.
 const PRINTED_MAX: usize = 5;
 
-/// Compares every table of `lake` at the last commit with the `expected` rows, and prints a result
-/// for each. Returns false if any table differs.
+/// Passes each row of a table, or of an archived topic, to a function.
+type EachRow<'a> = &'a dyn Fn(&mut dyn FnMut(&[Value]) -> Result<()>) -> Result<()>;
+
+/// Compares every table of `lake` at the last commit, and every line of its archive, with the
+/// `expected` rows, and prints a result for each topic. Returns false if any of them differs.
 ///
 /// # Errors
-/// When a table can't be read, or `out` can't be written.
-pub(super) fn check(mut expected: Expected, lake: &Lake<'_>, out: &mut dyn Write) -> Result<bool> {
+/// When a table or the archive can't be read, a line is not a row of the `topology`, or `out` can't
+/// be written.
+pub(super) fn check(
+    mut expected: Expected,
+    topology: &Topology,
+    lake: &Lake<'_>,
+    out: &mut dyn Write,
+) -> Result<bool> {
     let (secret, commit) = (expected.secret(), lake.last_commit()?);
-    let mut total = Total { lake, secret, commit, out, tables: 0, rows: 0, different: 0 };
+    let mut total = Total { lake, secret, out, tables: 0, archived: 0, rows: 0, different: 0 };
     for topic in lake.shell.tables() {
-        total.compare(topic, expected.take(topic))?;
+        let table = lake.open(topic, Some(commit))?;
+        total.compare(topic, expected.take(topic), &|each| table.for_each(each))?;
+        total.tables += 1;
+    }
+    let plan = topology.plan();
+    for topic in lake.shell.archived() {
+        let (source, columns) = (lake.archive_topic(topic)?, &plan.sink(topic)?.columns);
+        let rows = |each: &mut dyn FnMut(&[Value]) -> Result<()>| {
+            each_record(&source, 0, &mut |record| match record
+                .value
+                .and_then(|line| read_object(columns, line))
+            {
+                Some(row) => each(&row),
+                None => Err(Error::data(format!(
+                    "line {} of partition {} of {} is not a row of {topic}",
+                    record.order.offset,
+                    record.order.partition,
+                    Source::describe(&source)
+                ))
+                .hint("Another program has changed the archive. Restore it.")),
+            })
+        };
+        total.compare(topic, expected.take(topic), &rows)?;
+        total.archived += 1;
     }
     if let Some(topic) = expected.left() {
-        return Err(Error::internal(format!("rows are expected of {topic}, which is no table")));
+        return Err(Error::internal(format!("rows are expected of {topic}, which is no output")));
     }
     total.finish()
 }
@@ -48,36 +84,40 @@ pub(super) fn check(mut expected: Expected, lake: &Lake<'_>, out: &mut dyn Write
 struct Total<'a> {
     lake: &'a Lake<'a>,
     secret: Secret,
-    /// The commit at which all tables are read.
-    commit: u64,
     out: &'a mut dyn Write,
     tables: u32,
+    archived: u32,
     rows: u64,
     different: u32,
 }
 
-/// The differences of one table.
+/// The differences of one topic.
 #[derive(Default)]
 struct Differences {
-    /// Rows that the table has and the batch program does not: their number, and the first of them.
+    /// Rows of the lake that the batch program lacks: their number, and the first of them.
     extra: u64,
     extra_rows: Vec<String>,
-    /// Rows that the table lacks: their number, and the origins of them.
+    /// Rows that the lake lacks: their number, and the origins of them.
     missing: u64,
     missing_rows: Vec<Origin>,
 }
 
 impl Total<'_> {
-    /// Compares the table of `topic` with the `expected` rows. Either may have the same row several
-    /// times.
-    fn compare(&mut self, topic: &str, expected: Vec<(Digest, Origin)>) -> Result<()> {
+    /// Compares the rows of `topic` in the lake with the `expected` ones. Either may have the same
+    /// row several times.
+    fn compare(
+        &mut self,
+        topic: &str,
+        expected: Vec<(Digest, Origin)>,
+        each_row: EachRow<'_>,
+    ) -> Result<()> {
         let wanted = expected.len() as u64;
         let mut missing: HashMap<Digest, (u64, Origin)> = HashMap::new();
         for (digest, origin) in expected {
             missing.entry(digest).or_insert((0, origin)).0 += 1;
         }
         let (secret, mut there, mut found) = (self.secret, 0, Differences::default());
-        self.lake.open(topic, Some(self.commit))?.for_each(&mut |row| {
+        each_row(&mut |row| {
             there += 1;
             match missing.get_mut(&row_digest(secret, row)).filter(|(count, _)| *count > 0) {
                 Some((count, _)) => *count -= 1,
@@ -96,7 +136,6 @@ impl Total<'_> {
             found.missing_rows.push(origin);
         }
         found.missing_rows.sort_unstable();
-        self.tables += 1;
         self.rows += wanted.max(there);
         self.different += u32::from(found.extra + found.missing > 0);
         unless_closed(self.report(topic, wanted.max(there), &found))
@@ -117,7 +156,12 @@ impl Total<'_> {
     }
 
     fn finish(self) -> Result<bool> {
-        let Total { lake, out, tables, rows, different, .. } = self;
+        let Total { lake, out, tables, archived, rows, different, .. } = self;
+        let archived = match archived {
+            0 => String::new(),
+            1 => " and 1 archived topic".to_string(),
+            n => format!(" and {n} archived topics"),
+        };
         let verdict = match different {
             0 => "all are equal".to_string(),
             _ => format!(
@@ -126,7 +170,10 @@ impl Total<'_> {
                 lake.shell.name
             ),
         };
-        unless_closed(writeln!(out, "compared {rows} rows of {tables} tables: {verdict}"))?;
+        unless_closed(writeln!(
+            out,
+            "compared {rows} rows of {tables} tables{archived}: {verdict}"
+        ))?;
         Ok(different == 0)
     }
 }
