@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::topics::Topics;
 use crate::durable::{Manifest, SourceState};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::time::Epoch;
 
 /// Adds the time of each partition up to the end of `epoch` to the bindings of a commit. Every
@@ -44,10 +44,8 @@ pub(super) fn compare(topics: &Topics, last: &Manifest) -> Result<()> {
                 return Err(Error::data(format!(
                     "can't go on reading {name}: its records have other timestamps than before"
                 ))
-                .hint(
-                    "Run the version of the program that made the state, or begin anew with \
-                     another state.",
-                ));
+                .hint("Run the version of the program that made the state, or begin anew.")
+                .advise(Advice::BeginAnew));
             }
         }
     }

@@ -102,7 +102,8 @@ impl Source for HybridSource {
                 "can't read {} from offset {next}: {has}",
                 self.0.name(partition)
             ))
-            .hint("Restore the missing records, or begin anew with another state."));
+            .hint("Restore the missing records, or begin anew.")
+            .advise(Advice::BeginAnew));
         }
         let place = self.0.place(partition, next, &spans, follow, None)?;
         let end = (!follow).then_some(all.end);
@@ -142,7 +143,8 @@ impl Source for HybridSource {
                 let message = format!("can't read the recorded positions of {}", self.describe());
                 Error::data(message)
                     .because(e)
-                    .hint("Restore the state, or begin anew with another one.")
+                    .hint("Restore the state, or begin anew.")
+                    .advise(Advice::BeginAnew)
             })?,
         };
         Ok(())

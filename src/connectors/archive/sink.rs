@@ -12,7 +12,7 @@ use crate::connect::{
     Committer, CountRows, FoundRows, Identity, MaintenanceTask, Mode, Part, PartFile, Recovering,
     Schema, Sink, SinkContext,
 };
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
 use super::rows::{Encoder, Lines};
@@ -169,7 +169,8 @@ impl Committer for ArchiveCommitter {
                 "{} holds {held} rows, but the records that were read again make {rows}",
                 self.topic.name()
             ))
-            .hint("Restore the archive, or begin anew with another topic and state."));
+            .hint("Restore the archive, or begin anew with another topic.")
+            .advise(Advice::BeginAnew));
         }
         Ok(())
     }
@@ -197,7 +198,8 @@ impl Committer for ArchiveCommitter {
                 "can't make commit {n} of {} visible: {problem}",
                 self.topic.name()
             ))
-            .hint("Restore the archive, or begin anew with another topic and state.")
+            .hint("Restore the archive, or begin anew with another topic.")
+            .advise(Advice::BeginAnew)
         };
         let content = Vec::<Staged>::deserialize(content)
             .map_err(|e| wrong("its record is damaged".to_string()).because(e))?;

@@ -10,7 +10,7 @@ use crate::connect::{
     Committer, CountRows, FoundRows, Mode, Part, Poll, Recovered, Recovering, Schema, Sink,
     SinkContext, Source, Writer,
 };
-use crate::error::ErrorKind;
+use crate::error::{Advice, ErrorKind};
 use crate::row::{Column, ColumnType, Row, Value};
 use crate::secret::Secret;
 
@@ -126,12 +126,16 @@ fn a_new_run_continues_after_the_commit_and_drops_staged_rows() {
         let mut third = open(&topic, 3, 2);
         third.committer.commit(2, &two).unwrap();
         third.committer.recovered(FoundRows::count(3)).unwrap();
-        assert_eq!(
-            third.committer.recovered(FoundRows::count(2)).unwrap_err().kind(),
-            ErrorKind::Data
-        );
+        let error = third.committer.recovered(FoundRows::count(2)).unwrap_err();
+        assert_eq!((error.kind(), advises_to_begin_anew(&error)), (ErrorKind::Data, true));
         assert_eq!(stage(&mut third, 3, 0, &[6]).unwrap()[0]["first"], 3);
     });
+}
+
+/// Returns true if a program can add its options for a new state and empty tables.
+fn advises_to_begin_anew(error: &Error) -> bool {
+    let words = |advice| if advice == Advice::BeginAnew { "OPTIONS" } else { "" };
+    error.described(words).ends_with(" OPTIONS")
 }
 
 #[test]
@@ -144,6 +148,7 @@ fn a_commit_unlike_the_recorded_one_is_refused() {
         archive.store.put(path, b"foreign\n").unwrap();
         let error = run.committer.commit(1, &one).unwrap_err();
         assert!(error.to_string().contains("holds other records"), "{error}");
+        assert!(advises_to_begin_anew(&error), "{error}");
         archive.store.delete(path).unwrap();
         let staged = format!("topics/t/_staged/{}", one[0]["staged"].as_str().unwrap());
         archive.store.put(&staged, b"torn").unwrap();

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use crate::connect::{Identity, Partition, Poll, Source};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::record::{Batch, CUT_VALUE_BYTES, Span, VALUE_MAX_BYTES};
 
 use super::ArchiveTopic;
@@ -131,7 +131,8 @@ impl Reader {
                 "can't read {} from offset {from}: {holds}",
                 objects.name()
             ))
-            .hint("Restore the missing objects, or begin anew from another archive and state."));
+            .hint("Restore the missing objects, or begin anew from another archive.")
+            .advise(Advice::BeginAnew));
         }
         let search = Search::over(&listed);
         listed.drain(..held.saturating_sub(1));
@@ -172,7 +173,8 @@ impl Reader {
                     self.next
                 );
                 return Err(Error::data(message)
-                    .hint("Restore the missing objects, or begin anew with another state."));
+                    .hint("Restore the missing objects, or begin anew.")
+                    .advise(Advice::BeginAnew));
             };
             if batch.next > from {
                 self.pending = Some(batch.split_off(from));

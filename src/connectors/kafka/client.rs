@@ -13,7 +13,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::DeliveryResult;
 use rdkafka::producer::ProducerContext;
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::sync::lock;
 
 use super::codes::{denial, error_for, is_damaged, is_unknown_code, is_unknown_topic, relevance};
@@ -108,9 +108,14 @@ impl Context {
                     .clone()
                     .filter(|reported| reported.code == code)
                     .map_or_else(|| error.to_string(), |reported| reported.reason);
-                Error::data(format!("can't read {name} from offset {offset} on: a record is damaged"))
-                    .because(why)
-                    .hint("Let another replica lead the partition, or restore its files; else start with a new state.")
+                Error::data(format!(
+                    "can't read {name} from offset {offset} on: a record is damaged"
+                ))
+                .because(why)
+                .hint(
+                    "Let another replica lead the partition, or restore its files, or begin anew.",
+                )
+                .advise(Advice::BeginAnew)
             }
             _ => self.error(&format!("can't read {name} from offset {offset} on"), error),
         }

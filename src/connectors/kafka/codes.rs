@@ -3,7 +3,7 @@
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 
-use crate::error::Error;
+use crate::error::{Advice, Error};
 
 /// Returns how much a code explains: 0 for no answer, 1 for a broken connection, 3 for refused
 /// access, and 2 for all others.
@@ -53,7 +53,8 @@ pub(super) fn error_for(attempt: &str, code: Option<Code>) -> Error {
         Some((_, Some((why, hint)))) => Error::config(format!("{attempt}: {why}")).hint(hint),
         Some((code, None)) if records_lost(code) => {
             Error::data(format!("{attempt}: its records are gone, or the topic was recreated"))
-                .hint("Restore the topic, or start with a new state.")
+                .hint("Restore the topic, or begin anew.")
+                .advise(Advice::BeginAnew)
         }
         Some((code, None)) if is_unknown_code(code) => {
             Error::connect(format!("{attempt}: no broker is its leader now"))

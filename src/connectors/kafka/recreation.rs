@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{Message, Offset, TopicPartitionList};
 
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::record::{Batch, Headers, Order, Record};
 use crate::time::Timestamp;
 
@@ -215,6 +215,7 @@ impl KafkaTopic {
     /// Returns the error of a recreated topic.
     pub(super) fn recreated(&self, why: &str) -> Error {
         Error::data(format!("{} was recreated or lost records: {why}", self.name()))
-            .hint("Restore it, or start with a new state.")
+            .hint("Restore it, or begin anew.")
+            .advise(Advice::BeginAnew)
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::connect::{
     Committer, FoundRows, Identity, MaintenanceTask, Part, Recovering, Schema, Sink, SinkContext,
 };
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::store::Store;
 
 use super::KafkaTopic;
@@ -148,9 +148,9 @@ impl TopicCommitter {
 
     fn invisible(&self, n: u64, why: &str) -> Error {
         let name = self.transactions.topic.name();
-        Error::data(format!("can't make commit {n} of {name} visible: {why}")).hint(
-            "Restore the folder `staged` of the state, or start with a new topic and a new state.",
-        )
+        Error::data(format!("can't make commit {n} of {name} visible: {why}"))
+            .hint("Restore the folder `staged` of the state, or begin anew with another topic.")
+            .advise(Advice::BeginAnew)
     }
 
     /// Returns the number of the last visible commit. If the group has forgotten it, the topic
@@ -174,11 +174,13 @@ impl TopicCommitter {
         let name = self.transactions.topic.name();
         match self.scan {
             None => Error::data(format!("{name} holds {rows} that were read again"))
-                .hint("Continue with the state that belongs to the topic, or write to another topic with a new state."),
+                .hint("Continue with the state that belongs to the topic, or begin anew with another topic.")
+                .advise(Advice::BeginAnew),
             Some(_) => Error::data(format!("{name} holds {rows} of its last commit, whose number the group has forgotten")).hint(
                 "Brokers forget it after offsets.retention.minutes without a commit. Restore the rows of the topic, or \
-                 write to another topic with a new state.",
-            ),
+                 begin anew with another topic.",
+            )
+            .advise(Advice::BeginAnew),
         }
     }
 

@@ -55,7 +55,8 @@ impl Source for KafkaTopic {
                 "can't read {name}: the topic has {} partitions",
                 known.len()
             ))
-            .hint("The topic was recreated: restore it, or start with a new state."));
+            .hint("The topic was recreated: restore it, or begin anew.")
+            .advise(Advice::BeginAnew));
         }
         let consumer = self
             .consumer((QUEUES_KIB / known.len().max(1)).clamp(QUEUE_MIN_KIB, QUEUE_MAX_KIB), &[])?;
@@ -66,13 +67,13 @@ impl Source for KafkaTopic {
             let (why, hint) = match next < low {
                 true => {
                     let hint = "Retention has deleted the records before it, and Kafka can't restore \
-                                them. Start with a new state, and read an archive that has them if \
-                                there is one.";
+                                them. Begin anew, and read an archive that has them if there is \
+                                one.";
                     (format!("it begins at {low}"), hint)
                 }
                 false => (
                     format!("it ends at {high}"),
-                    "The topic was recreated or lost records: restore it, or start with a new state.",
+                    "The topic was recreated or lost records: restore it, or begin anew.",
                 ),
             };
             let message = format!("can't read {name} from offset {next}: {why}");
@@ -284,7 +285,8 @@ impl Reader {
                         "{} went back from {} to {offset}",
                         self.name, self.batch.next
                     ))
-                    .hint("The topic was recreated: start with a new state."));
+                    .hint("The topic was recreated: begin anew.")
+                    .advise(Advice::BeginAnew));
                 }
                 if self.end.is_some_and(|end| offset >= end) {
                     // The record is newer than the end. Up to the end there are no more records.

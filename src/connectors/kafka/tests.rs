@@ -2,13 +2,16 @@
 
 use std::sync::Arc;
 
+use rdkafka::error::RDKafkaErrorCode;
+
 use crate::row::{Column, ColumnType, Value};
 
 use crate::connect::{Mode, Recovered, Recovering, Schema, Writer};
-use crate::error::ErrorKind;
+use crate::error::{Advice, ErrorKind};
 use crate::secret::Secret;
 
 use super::Kafka;
+use super::codes::error_for;
 use super::rows::{Recovery, Totals, records};
 use super::scan::TopicScan;
 use super::settings::parse;
@@ -273,4 +276,11 @@ fn a_token_for_msk_is_a_url_that_is_signed() {
         Some("us-east-1")
     );
     assert_eq!(region("localhost:9092"), None);
+}
+
+#[test]
+fn lost_records_advise_to_begin_anew() {
+    let error = error_for("can't read t", Some(RDKafkaErrorCode::OffsetOutOfRange));
+    let words = |advice| if advice == Advice::BeginAnew { "OPTIONS" } else { "" };
+    assert!(error.described(words).ends_with("or begin anew. OPTIONS"), "{error}");
 }

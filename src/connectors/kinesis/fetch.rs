@@ -191,8 +191,8 @@ impl Fetcher {
             self.name()
         ))
         .hint(
-            "Retention deleted it, or the stream was recreated: lengthen the retention, or start \
-             with a new state.",
+            "Retention deleted it, or the stream was recreated. Lengthen the retention, and begin \
+             anew.",
         )
         .advise(Advice::BeginAnew)
     }

@@ -64,7 +64,7 @@ impl Source for KinesisStream {
                 "can't read {} from offset {from}: shard {partition} begins at {base}",
                 self.name()
             ))
-            .hint("Restore the stream, or start with a new state.")
+            .hint("Restore the stream, or begin anew.")
             .advise(Advice::BeginAnew));
         }
         self.shard_tree.open(partition);
@@ -119,7 +119,7 @@ impl Source for KinesisStream {
             memory => serde::Deserialize::deserialize(memory).map_err(|e| {
                 Error::data(format!("the recorded positions of {} are damaged", self.name()))
                     .because(e)
-                    .hint("Restore the state, or start with a new one.")
+                    .hint("Restore the state, or begin anew.")
                     .advise(Advice::BeginAnew)
             })?,
         };
@@ -216,7 +216,7 @@ impl Reader {
                     "can't read {} from offset {from}: it ends at {}",
                     self.name, self.offset
                 ))
-                .hint("Restore the stream, or start with a new state.")
+                .hint("Restore the stream, or begin anew.")
                 .advise(Advice::BeginAnew));
             }
         }

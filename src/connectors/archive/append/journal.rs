@@ -119,7 +119,7 @@ impl Journal {
     }
 
     fn is_whole(&self) -> Result<(), WriteError> {
-        let half = || WriteError::Lost(io::Error::other("what was half written can't be cut off"));
+        let half = || WriteError::Lost(io::Error::other("a half-written entry can't be cut off"));
         if self.spoilt { Err(half()) } else { Ok(()) }
     }
 
@@ -257,7 +257,7 @@ pub(super) fn replay(folder: &Path) -> Result<(Vec<Note>, u64)> {
 
 fn damaged(path: &Path, how: &str) -> Error {
     Error::data(format!("can't read the journal {}: {how}", path.display())).hint(
-        "Restore the disk. Without it, records that were acknowledged are lost: move the folder of the journal away to go on.",
+        "Restore the disk. Without it, acknowledged records are lost: move the folder of the journal away to go on.",
     )
 }
 
@@ -287,7 +287,7 @@ fn cut_off(path: &Path, all: &[u8], place: usize) -> Result<()> {
     for name in names {
         if store.ensure(&name, rest)? {
             let kept = folder.join(name);
-            tracing::warn!(path = %path.display(), place, kept = %kept.display(), "cut off what was never acknowledged");
+            tracing::warn!(path = %path.display(), place, kept = %kept.display(), "cut off bytes that were never acknowledged");
             break;
         }
     }

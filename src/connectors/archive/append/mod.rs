@@ -225,7 +225,7 @@ impl ArchiveAppender {
             let changed = change.await;
             if let Err(error) = disk::sound() {
                 let failed = format!("can't go on with the archive {}", shared.root.display());
-                let hint = "What was acknowledged is safe; see to the disk and start again.";
+                let hint = "Acknowledged records are safe. Repair the disk and start again.";
                 shared.give_up(&Error::connect(failed).because(error).hint(hint));
             }
             changed

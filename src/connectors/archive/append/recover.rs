@@ -77,8 +77,8 @@ fn compare(root: &Path, key: &Key, end: u64, runs: &[Run]) -> Result<()> {
                 folder.display()
             ))
             .hint(
-                "Something else wrote there. Move its objects away: what was acknowledged is in \
-                 the journal.",
+                "Something else wrote there. Move its objects away: the journal holds the \
+                 acknowledged records.",
             ));
         }
     }

@@ -161,8 +161,8 @@ pub(super) fn add(
             path.display()
         ))
         .hint(
-            "Something else writes this archive. Move its objects away: what was \
-                 acknowledged is in the journal.",
+            "Something else writes this archive. Move its objects away: the journal holds \
+                 the acknowledged records.",
         ));
     }
     *end = runs.last().map_or(*end, Run::end);
@@ -175,7 +175,7 @@ pub(super) fn gone(folder: &Path) -> Error {
         "can't add to {}: the folder is gone, and the journal has records of it",
         folder.display()
     ))
-    .hint("Bring the folder back: what was acknowledged is in the journal.")
+    .hint("Restore the folder: the journal holds acknowledged records of it.")
 }
 
 /// The records of a partition by offset, from `from` to `end`, where the partition ends. They are

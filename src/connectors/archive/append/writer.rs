@@ -58,7 +58,7 @@ impl Writer {
             format!("can't write the journal {}: {error}", self.shared.journal().display());
         self.shared.give_up(
             &Error::connect(failed)
-                .hint("What was acknowledged is safe; see to the disk and start again."),
+                .hint("Acknowledged records are safe. Repair the disk and start again."),
         );
     }
 
