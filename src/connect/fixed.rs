@@ -56,10 +56,10 @@ impl<S: Source> Source for FixedPartitions<S> {
     fn released(&self, ends: &BTreeMap<u32, u64>) {
         self.0.released(ends);
     }
-    fn remember(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
-        self.0.remember(ends)
+    fn state(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
+        self.0.state(ends)
     }
-    fn recall(&self, memory: &serde_json::Value) -> Result<()> {
-        self.0.recall(memory)
+    fn restore(&self, state: &serde_json::Value) -> Result<()> {
+        self.0.restore(state)
     }
 }

@@ -11,7 +11,7 @@ use crate::record::Batch;
 /// The records of a topic in an outside system: numbered records in numbered partitions, the same
 /// at every reading.
 ///
-/// A run calls [`identities`](Source::identities) and [`recall`](Source::recall) first. Then it
+/// A run calls [`identities`](Source::identities) and [`restore`](Source::restore) first. Then it
 /// opens every partition, at the offset after the last recorded one.
 ///
 /// A source of ten squares in one partition:
@@ -127,16 +127,16 @@ pub trait Source: Send + Sync {
 
     /// Returns the state that this source needs to find the offsets `ends` (by partition) again.
     /// The commit records it. Null, the default, is for a log that numbers its records itself.
-    fn remember(&self, _ends: &BTreeMap<u32, u64>) -> serde_json::Value {
+    fn state(&self, _ends: &BTreeMap<u32, u64>) -> serde_json::Value {
         serde_json::Value::Null
     }
 
-    /// Restores the state that [`remember`](Source::remember) returned for the commit from which
+    /// Restores the state that [`state`](Source::state) returned for the commit from which
     /// the run continues. It is called before any partition is opened.
     ///
     /// # Errors
     /// When it is not a state of this source.
-    fn recall(&self, _memory: &serde_json::Value) -> Result<()> {
+    fn restore(&self, _state: &serde_json::Value) -> Result<()> {
         Ok(())
     }
 }
@@ -166,11 +166,11 @@ impl Source for Box<dyn Source> {
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         (**self).committed(ends);
     }
-    fn remember(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
-        (**self).remember(ends)
+    fn state(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
+        (**self).state(ends)
     }
-    fn recall(&self, memory: &serde_json::Value) -> Result<()> {
-        (**self).recall(memory)
+    fn restore(&self, state: &serde_json::Value) -> Result<()> {
+        (**self).restore(state)
     }
 }
 

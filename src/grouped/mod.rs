@@ -122,7 +122,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn min(&self) -> KTable<'s, G, X> {
-        self.fold("min", || Extreme::new(false))
+        self.fold("min", Extreme::least)
     }
 
     /// Returns the greatest value. When its last duplicate is removed, the next value takes its
@@ -142,7 +142,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn max(&self) -> KTable<'s, G, X> {
-        self.fold("max", || Extreme::new(true))
+        self.fold("max", Extreme::greatest)
     }
 
     /// Returns the number of different values: duplicates count once. It keeps a keyed 128-bit
@@ -241,7 +241,10 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         let by: Rc<dyn Fn(&X) -> S> = Rc::new(by);
         let node = self.graph.node(format!("top {n}"), &[self.node]);
         let seeds = self.graph.seeds();
-        let fresh = Box::new(move || Top::new(by.clone(), n, ties == Ties::Keep, seeds));
+        let fresh = Box::new(move || match ties {
+            Ties::Keep => Top::with_ties(by.clone(), n, seeds),
+            Ties::Cut => Top::new(by.clone(), n, seeds),
+        });
         let (row, meter) = (|group, value| ((group, value), ()), self.graph.meter(node));
         let rows = fold(self.values.clone(), "top", fresh, row, &self.graph.owners(), meter);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::AnyWorker)

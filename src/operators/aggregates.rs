@@ -91,8 +91,14 @@ pub(crate) struct Extreme<X> {
 }
 
 impl<X: Ord> Extreme<X> {
-    pub(crate) fn new(greatest: bool) -> Self {
-        Extreme { bag: Bag(BTreeMap::new()), greatest }
+    /// Returns an aggregate of the least value.
+    pub(crate) fn least() -> Self {
+        Extreme { bag: Bag(BTreeMap::new()), greatest: false }
+    }
+
+    /// Returns an aggregate of the greatest value.
+    pub(crate) fn greatest() -> Self {
+        Extreme { bag: Bag(BTreeMap::new()), greatest: true }
     }
 }
 
@@ -223,10 +229,10 @@ impl<X: Datum> Aggregate<X> for Distinct {
 /// The `n` different values with the greatest scores; among equal scores the least values come
 /// first. A result takes time linear in the number of its values.
 pub(crate) struct Top<X, S> {
-    pub(crate) by: Rc<dyn Fn(&X) -> S>,
-    pub(crate) n: usize,
+    by: Rc<dyn Fn(&X) -> S>,
+    n: usize,
     /// True if values beyond the `n`-th are kept while their score is equal to its score.
-    pub(crate) ties: bool,
+    ties: bool,
     /// Sorted by score, and then, if ties are kept, by a hash: equal scores are common, and hashes
     /// are compared faster than texts.
     bag: Bag<(Reverse<S>, u64, X)>,
@@ -234,8 +240,14 @@ pub(crate) struct Top<X, S> {
 }
 
 impl<X: Datum, S: Ord> Top<X, S> {
-    pub(crate) fn new(by: Rc<dyn Fn(&X) -> S>, n: usize, ties: bool, seeds: Seeds) -> Self {
-        Top { by, n, ties, bag: Bag(BTreeMap::new()), seeds }
+    /// Returns an aggregate of at most `n` values.
+    pub(crate) fn new(by: Rc<dyn Fn(&X) -> S>, n: usize, seeds: Seeds) -> Self {
+        Top { by, n, ties: false, bag: Bag(BTreeMap::new()), seeds }
+    }
+
+    /// Returns an aggregate of `n` values and all others with the score of the `n`-th.
+    pub(crate) fn with_ties(by: Rc<dyn Fn(&X) -> S>, n: usize, seeds: Seeds) -> Self {
+        Top { ties: true, ..Top::new(by, n, seeds) }
     }
 }
 
@@ -319,8 +331,7 @@ mod tests {
 
     #[test]
     fn a_top_without_ties_clones_only_its_results() {
-        let mut top =
-            Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, false, Seeds::of_a_plan());
+        let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, Seeds::of_a_plan());
         (0..30_000).rev().for_each(|value| top.update(Counted(value), 1));
         assert_eq!(result(&mut top), (vec![20_000, 20_001, 20_002], 3));
         top.update(Counted(20_001), -1);
@@ -329,9 +340,10 @@ mod tests {
 
     #[test]
     fn top_returns_n_values_and_keeps_or_cuts_ties() {
-        let top = |n, ties| {
-            let mut top =
-                Top::new(Rc::new(|value: &Counted| value.0 / 4), n, ties, Seeds::of_a_plan());
+        let top = |n, ties: bool| {
+            let by = Rc::new(|value: &Counted| value.0 / 4);
+            let seeds = Seeds::of_a_plan();
+            let mut top = if ties { Top::with_ties(by, n, seeds) } else { Top::new(by, n, seeds) };
             (0..10).for_each(|value| top.update(Counted(value), 1));
             result(&mut top).0
         };

@@ -61,7 +61,7 @@ fn empty(
 ) -> Result<Option<Error>> {
     let mut there = Vec::new();
     for url in urls {
-        match archive(binding.shell, url)?.topic(topic).nothing()? {
+        match archive(binding.shell, url)?.topic(topic).describe_if_empty()? {
             Some(nothing) => there.push(nothing),
             None => return Ok(None),
         }

@@ -75,7 +75,7 @@ impl Bindings {
                         .get(usize::from(rank))
                         .cloned()
                         .unwrap_or_default(),
-                    memory: source.remember(&ends.collect()),
+                    memory: source.state(&ends.collect()),
                     partitions,
                 }
             });

@@ -69,7 +69,7 @@ impl Streams {
         let summary = coordinator.run()?;
         // A failed sync is final, even during maintenance, whose other failures are only logged and
         // tried again.
-        disk::sound().map_err(|e| {
+        disk::check_usable().map_err(|e| {
             Error::connect("can't confirm that all files of the run are on the disk")
                 .because(e)
                 .hint("Check the disk and run it again: it continues from the last commit.")

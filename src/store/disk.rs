@@ -26,12 +26,12 @@ static SYNCED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 ///
 /// # Errors
 /// The error of the first failed sync.
-pub fn sound() -> io::Result<()> {
+pub fn check_usable() -> io::Result<()> {
     LOST.get().map_or(Ok(()), |(kind, why)| Err(io::Error::new(*kind, why.as_str())))
 }
 
 /// Returns true once a sync of this process has failed.
-pub fn is_lost() -> bool {
+pub fn sync_failed() -> bool {
     LOST.get().is_some()
 }
 
@@ -42,19 +42,20 @@ pub fn is_lost() -> bool {
 ///
 /// # let root = tempfile::tempdir().unwrap();
 /// # let folder = root.path().join("a");
-/// disk::make(&folder)?;
+/// disk::create_dir_all(&folder)?;
 /// std::fs::write(folder.join("part"), "1")?;
 /// disk::sync(&folder.join("part"))?;
-/// disk::name(&folder.join("part"), &folder.join("whole"))?; // fails if `whole` exists
+/// // Fails if `whole` exists.
+/// disk::rename_no_replace(&folder.join("part"), &folder.join("whole"))?;
 /// disk::sync(&folder)?;
-/// assert!(disk::sound().is_ok() && !disk::is_lost());
+/// assert!(disk::check_usable().is_ok() && !disk::sync_failed());
 /// # Ok::<(), std::io::Error>(())
 /// ```
 ///
 /// # Errors
 /// When it can't be opened; and when its sync fails, or one has failed before.
 pub fn sync(path: &Path) -> io::Result<()> {
-    sound()?;
+    check_usable()?;
     check_sync(path, File::open(path)?.sync_all())
 }
 
@@ -63,7 +64,7 @@ pub fn sync(path: &Path) -> io::Result<()> {
 /// # Errors
 /// When its sync fails, or one has failed before.
 pub fn sync_data(file: &File, path: &Path) -> io::Result<()> {
-    sound()?;
+    check_usable()?;
     check_sync(path, file.sync_data())
 }
 
@@ -72,7 +73,7 @@ fn check_sync(path: &Path, outcome: io::Result<()>) -> io::Result<()> {
         LOST.get_or_init(|| (e.kind(), format!("can't sync {}: {e}", path.display())));
     }
     // The failure of another thread counts too, because it may concern these pages.
-    sound()
+    check_usable()
 }
 
 /// Makes a file durable that was found by reading: its content, its name, and the names of its
@@ -82,7 +83,7 @@ fn check_sync(path: &Path, outcome: io::Result<()>) -> io::Result<()> {
 /// When it can't be opened; and when a sync fails, or one has failed before.
 pub fn confirm(path: &Path) -> io::Result<()> {
     let folder = folder_of(path);
-    make(folder)?;
+    create_dir_all(folder)?;
     sync(path)?;
     sync(folder)
 }
@@ -92,15 +93,15 @@ pub fn confirm(path: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// When it can't be created; and when a sync fails, or one has failed before.
-pub fn make(folder: &Path) -> io::Result<()> {
-    sound()?;
+pub fn create_dir_all(folder: &Path) -> io::Result<()> {
+    check_usable()?;
     let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     if synced().contains(folder) && folder.is_dir() {
         return Ok(());
     }
     let real = match fs::canonicalize(folder) {
         Err(e) if e.kind() == Io::NotFound => {
-            make(folder_of(folder))?;
+            create_dir_all(folder_of(folder))?;
             match fs::create_dir(folder) {
                 Err(e) if e.kind() != Io::AlreadyExists => return Err(e),
                 _ => {}
@@ -143,7 +144,7 @@ fn sync_names(real: &Path) -> io::Result<()> {
 ///
 /// # Errors
 /// `AlreadyExists` if something has the name; `Unsupported` if the file system can't do so.
-pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
+pub fn rename_no_replace(staged: &Path, path: &Path) -> io::Result<()> {
     let linked = fs::hard_link(staged, path);
     match &linked {
         // Error of file systems without hard links.
@@ -167,7 +168,7 @@ pub fn name(staged: &Path, path: &Path) -> io::Result<()> {
 /// # Errors
 /// When it can't be moved; and when a sync fails, or one has failed before.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    sound()?;
+    check_usable()?;
     fs::rename(from, to)?;
     sync(folder_of(to))
 }

@@ -16,7 +16,7 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 /// name is taken.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
-    let named = disk::name(&staged, path);
+    let named = disk::rename_no_replace(&staged, path);
     match fs::remove_file(&staged) {
         Err(e) if e.kind() != Io::NotFound => return Err(e),
         _ => {}
@@ -34,7 +34,7 @@ pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
 /// Writes and syncs a file beside `path`, with a name that no other process or thread uses.
 fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     let folder = disk::folder_of(path);
-    disk::make(folder)?;
+    disk::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let (staged, mut file) = loop {
         let number = STAGED.fetch_add(1, Ordering::Relaxed);

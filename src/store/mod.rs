@@ -175,7 +175,7 @@ impl Store {
         match &self.backend {
             Backend::Folder(root) => match folder::create(&root.join(path), bytes) {
                 Ok(()) => Ok(Create::Created),
-                Err(e) if disk::is_lost() => Err(self.write_error("create", path, e)),
+                Err(e) if disk::sync_failed() => Err(self.write_error("create", path, e)),
                 Err(e) if e.kind() == Io::AlreadyExists => Ok(Create::Taken),
                 Err(e) if e.kind() == Io::Unsupported => {
                     Err(Error::config(format!("can't create {}", self.name(path))).because(e).hint(
@@ -320,7 +320,7 @@ impl Store {
     fn write_error(&self, verb: &str, path: &str, cause: std::io::Error) -> Error {
         let full = matches!(cause.kind(), Io::StorageFull | Io::QuotaExceeded);
         let error = self.error(verb, path, cause);
-        if disk::is_lost() && !full {
+        if disk::sync_failed() && !full {
             error.hint("Check the disk and run it again: after a failed sync this process can't determine which of its files are on the disk.")
         } else if full {
             error.hint("Make room there and run it again: it continues from the last commit.")

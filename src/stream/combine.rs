@@ -187,7 +187,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             let diffs = timed(&self.events, |e, t| {
                 Some(((e.key, (e.order, e.ordinal, e.value)), t, isize::from(e.diff)))
             });
-            let fresh = Box::new(|| Extreme::new(true));
+            let fresh = Box::new(Extreme::greatest);
             let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
             let last =
                 fold(diffs, "to_table", fresh, |key, (.., value)| (key, value), &owners, meter);

@@ -231,7 +231,7 @@ fn an_archive_of_another_topic_is_refused() {
             });
         }
     }
-    let error = log.both().recall(&serde_json::json!({ "two": 2 })).unwrap_err();
+    let error = log.both().restore(&serde_json::json!({ "two": 2 })).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.described(|_| "OPTIONS").ends_with("or begin anew. OPTIONS"), "{error}");
     assert!(refused(&log.both(), Some(RECORDS + 1)).contains("from 0 up to 12"));

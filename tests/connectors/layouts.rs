@@ -70,7 +70,7 @@ fn objects_are_read_wherever_they_lie(place: &Topic) {
         reads(&mut *topic.open(2, Some(from), false).unwrap(), from, 9);
     }
     reads(&mut *topic.open(11, None, false).unwrap(), 7, 8);
-    assert_eq!(topic.left_alone(), 1);
+    assert_eq!(topic.ignored_files(), 1);
     // A writer continues after the existing objects.
     let mut copier = topic.copy(2, Rotation { flush_size: 3, rotate_interval: None }).unwrap();
     assert_eq!(copier.next(), Some(9));

@@ -127,7 +127,7 @@ impl Source for HybridSource {
         self.0.live.committed(ends);
     }
 
-    fn remember(&self, _ends: &BTreeMap<u32, u64>) -> Value {
+    fn state(&self, _ends: &BTreeMap<u32, u64>) -> Value {
         let takeover = self.0.takeover();
         if takeover.is_empty() {
             Value::Null
@@ -136,10 +136,10 @@ impl Source for HybridSource {
         }
     }
 
-    fn recall(&self, memory: &Value) -> Result<()> {
-        *self.0.takeover() = match memory {
+    fn restore(&self, state: &Value) -> Result<()> {
+        *self.0.takeover() = match state {
             Value::Null => BTreeMap::new(),
-            memory => serde::Deserialize::deserialize(memory).map_err(|e| {
+            state => serde::Deserialize::deserialize(state).map_err(|e| {
                 let message = format!("can't read the recorded positions of {}", self.describe());
                 Error::data(message)
                     .because(e)

@@ -162,11 +162,18 @@ fn one_offset_in_two_places_is_an_error_with_both_names() {
 #[test]
 fn unreadable_parts_are_counted_and_named() {
     let folder = Folder::new();
-    assert!(folder.topic.nothing().unwrap().unwrap().ends_with("topics/t is missing or empty"));
+    assert!(
+        folder
+            .topic
+            .describe_if_empty()
+            .unwrap()
+            .unwrap()
+            .ends_with("topics/t is missing or empty")
+    );
     fs::create_dir_all(folder.path("partition=0")).unwrap();
-    assert!(folder.topic.nothing().unwrap().unwrap().ends_with("topics/t has no files"));
+    assert!(folder.topic.describe_if_empty().unwrap().unwrap().ends_with("topics/t has no files"));
     folder.put("year=2020/t+0+0.avro", b"Obj");
-    let text = folder.topic.nothing().unwrap().unwrap();
+    let text = folder.topic.describe_if_empty().unwrap().unwrap();
     assert!(text.ends_with("topics/t has one other file, year=2020/t+0+0.avro"), "{text}");
     folder.put("partition=x/t+x+0.json", b"a\n");
     folder.put("partition=0/t+1+0.json", b"a\n");
@@ -176,7 +183,7 @@ fn unreadable_parts_are_counted_and_named() {
     for n in 0..10 {
         folder.put(&format!("year=2021/other+0+{n}.json"), b"a\n");
     }
-    let text = folder.topic.nothing().unwrap().unwrap();
+    let text = folder.topic.describe_if_empty().unwrap().unwrap();
     assert!(
         text.contains("has 13 other files, such as partition=0/t+1+0.json, ")
             && text.matches(", ").count() == 3,
@@ -184,9 +191,9 @@ fn unreadable_parts_are_counted_and_named() {
     );
     assert_eq!(Source::partitions(&folder.topic).unwrap(), [0]);
     assert_eq!(values(&mut *folder.open()).unwrap(), [""; 0]);
-    assert_eq!(folder.topic.left_alone(), 13);
+    assert_eq!(folder.topic.ignored_files(), 13);
     folder.put("year=2021/t+0+0.json", b"a\n");
-    assert_eq!(folder.topic.nothing().unwrap(), None);
+    assert_eq!(folder.topic.describe_if_empty().unwrap(), None);
 }
 
 #[test]
@@ -225,7 +232,7 @@ fn keys_of_any_characters_are_read_in_an_object_store() {
     // A marker that a web console creates for a folder.
     put("country=Chile", "");
     assert_eq!(values(&mut *topic.open(0, None, false).unwrap()).unwrap(), ["a", "b"]);
-    assert_eq!(topic.left_alone(), 0);
+    assert_eq!(topic.ignored_files(), 0);
     put("country=Peru/t+0+1.json", "b\n");
     let error = topic.open(0, None, false).err().unwrap().to_string();
     assert!(error.contains("a/topics/t/country=100%25 ~#?*/t+0+1.json"), "{error}");

@@ -161,7 +161,7 @@ pub struct ArchiveTopic {
 impl ArchiveTopic {
     /// Returns the number of files with other names that the last listings found beside the
     /// objects.
-    pub fn left_alone(&self) -> u64 {
+    pub fn ignored_files(&self) -> u64 {
         self.ignored.all().count
     }
 
@@ -173,14 +173,14 @@ impl ArchiveTopic {
     ///
     /// # let folder = tempfile::tempdir().unwrap();
     /// # let url = folder.path().to_str().unwrap();
-    /// let content = Archive::open(url)?.topic("pin").nothing()?;
+    /// let content = Archive::open(url)?.topic("pin").describe_if_empty()?;
     /// assert!(content.is_some_and(|text| text.ends_with("topics/pin is missing or empty")));
     /// # Ok::<(), watershed::Error>(())
     /// ```
     ///
     /// # Errors
     /// When the folder can't be listed.
-    pub fn nothing(&self) -> Result<Option<String>> {
+    pub fn describe_if_empty(&self) -> Result<Option<String>> {
         let below = self.archive.store.below(&self.path()?);
         let mut finder = Finder::new(&self.topic, None);
         let top = walk::top(&below, &mut finder)?;

@@ -97,7 +97,7 @@ fn a_commit_is_visible_once_however_often_it_is_made() {
         assert_eq!((rows(&topic, 0), rows(&topic, 1)), (vec![1, 2, 3], vec![]));
         let three = stage(&mut run, 4, 1, &[9]).unwrap();
         run.committer.commit(4, &three).unwrap();
-        assert_eq!((rows(&topic, 1), topic.left_alone()), (vec![9], 0));
+        assert_eq!((rows(&topic, 1), topic.ignored_files()), (vec![9], 0));
         assert_eq!(Source::partitions(&topic).unwrap(), [0, 1]);
     });
 }

@@ -83,7 +83,7 @@ fn numbered(from: u64, lines: &[&str]) -> Vec<(u64, String)> {
 fn every_line_is_a_record_and_an_object_without_bytes_has_none() {
     let folder = Folder::with(&[(0, "{\"a\":1}\n\n{\"b\":"), (3, "\n"), (4, "x\n"), (5, "")]);
     assert_eq!(folder.read(0), numbered(0, &["{\"a\":1}", "", "{\"b\":", "", "x"]));
-    assert_eq!(folder.topic.left_alone(), 0);
+    assert_eq!(folder.topic.ignored_files(), 0);
     assert_eq!(Folder::new().read(0), []);
     assert_eq!(Folder::with(&[(0, "")]).read(0), []);
 }
@@ -107,7 +107,7 @@ fn files_of_other_names_are_left_alone_and_counted() {
     folder.put(".demo+1.pin+3+0000000002.json.77.tmp", "half");
     assert_eq!(folder.read(0), numbered(0, &["a", "b"]));
     assert_eq!(folder.read(1).len(), 1);
-    assert_eq!(folder.topic.left_alone(), others.len() as u64);
+    assert_eq!(folder.topic.ignored_files(), others.len() as u64);
 }
 
 #[test]
@@ -363,7 +363,7 @@ fn an_object_store_reads_as_a_folder_does() {
     put("other", "z");
     assert_eq!(Source::partitions(&topic).unwrap(), [3]);
     let mut follower = Source::open(&topic, 3, None, true).unwrap();
-    assert_eq!((follower.remaining(), topic.left_alone()), (5, 1));
+    assert_eq!((follower.remaining(), topic.ignored_files()), (5, 1));
     assert_eq!(drain(&mut *follower), numbered(0, &["a", "b", "c"]));
     put(&name(3), "d");
     assert_eq!(drain(&mut *follower), numbered(3, &["d"]));

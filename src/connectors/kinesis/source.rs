@@ -108,22 +108,21 @@ impl Source for KinesisStream {
         Ok(Box::new(reader))
     }
 
-    fn remember(&self, ends: &BTreeMap<u32, u64>) -> Value {
-        let memory = self.shard_tree.positions_at(ends);
-        serde_json::to_value(memory).unwrap_or_default()
+    fn state(&self, ends: &BTreeMap<u32, u64>) -> Value {
+        serde_json::to_value(self.shard_tree.positions_at(ends)).unwrap_or_default()
     }
 
-    fn recall(&self, memory: &Value) -> Result<()> {
-        let memory: BTreeMap<u32, ShardPositions> = match memory {
+    fn restore(&self, state: &Value) -> Result<()> {
+        let positions: BTreeMap<u32, ShardPositions> = match state {
             Value::Null => BTreeMap::new(),
-            memory => serde::Deserialize::deserialize(memory).map_err(|e| {
+            state => serde::Deserialize::deserialize(state).map_err(|e| {
                 Error::data(format!("the recorded positions of {} are damaged", self.name()))
                     .because(e)
                     .hint("Restore the state, or begin anew.")
                     .advise(Advice::BeginAnew)
             })?,
         };
-        self.shard_tree.restore(memory);
+        self.shard_tree.restore(positions);
         Ok(())
     }
 }

@@ -25,7 +25,7 @@ pub(in super::super) fn check_sink(
 }
 
 /// Refuses sources of a topic that are not the recorded ones in the recorded order; more may
-/// follow. Restores each source's memory of its offsets.
+/// follow. Restores the state of each source.
 pub(in super::super) fn check_sources(topic: &Topic, recorded: Option<&Manifest>) -> Result<()> {
     let states = recorded.and_then(|recorded| recorded.sources.get(&topic.name));
     for (number, state) in states.into_iter().flatten().enumerate() {
@@ -36,7 +36,7 @@ pub(in super::super) fn check_sources(topic: &Topic, recorded: Option<&Manifest>
             Some(source)
                 if !state.identities.is_empty() && state.identities.iter().all(is_bound) =>
             {
-                source.recall(&state.memory)?;
+                source.restore(&state.memory)?;
             }
             _ => {
                 let now = source.map_or_else(|| "nothing".into(), |source| source.describe());

@@ -126,10 +126,10 @@ fn append(log: &dyn Held, partition: u32, range: Range<u64>) {
 
 /// Returns a source that continues from a commit up to record number `to`, as in another process.
 fn continued(log: &dyn Held, source: &dyn Source, partition: u32, to: u64) -> Box<dyn Source> {
-    let memory = source.remember(&[(partition, log.first(partition) + to)].into());
+    let memory = source.state(&[(partition, log.first(partition) + to)].into());
     let next = log.source();
     // A round trip through the bytes of a manifest.
-    next.recall(&serde_json::from_str(&memory.to_string()).unwrap()).unwrap();
+    next.restore(&serde_json::from_str(&memory.to_string()).unwrap()).unwrap();
     next
 }
 

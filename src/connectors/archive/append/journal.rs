@@ -191,7 +191,7 @@ fn numbers(folder: &Path) -> io::Result<Vec<u64>> {
 /// Deletes the segments before `number`, the earliest first. So none is missing between two,
 /// whenever the machine stops.
 pub(super) fn drop_before(folder: &Path, number: u64) -> io::Result<()> {
-    disk::sound()?;
+    disk::check_usable()?;
     for earlier in numbers(folder)?.into_iter().filter(|earlier| *earlier < number) {
         fs::remove_file(path(folder, earlier))?;
         disk::sync(folder)?;

@@ -147,11 +147,11 @@ impl ArchiveAppender {
         };
         let writer_lock = WriterLock::for_appender(root)?;
         let journal_folder = root.join(layout::JOURNAL);
-        disk::make(&journal_folder).map_err(failed)?;
+        disk::create_dir_all(&journal_folder).map_err(failed)?;
         // An earlier process may have created or deleted a topic and failed before its sync.
         let folders = [layout::TOPICS, layout::DELETED].map(|folder| root.join(folder));
         for folder in folders.iter().filter(|folder| folder.is_dir()) {
-            disk::make(folder).and_then(|()| disk::sync(folder)).map_err(failed)?;
+            disk::create_dir_all(folder).and_then(|()| disk::sync(folder)).map_err(failed)?;
         }
         let (topics, last) = recover::recover(root, &journal_folder)?;
         let journal = Journal::begin(&journal_folder, last).map_err(failed)?;
@@ -223,7 +223,7 @@ impl ArchiveAppender {
         let changed = self.runtime.spawn(async move {
             let _changing = changing.lock().await;
             let changed = change.await;
-            if let Err(error) = disk::sound() {
+            if let Err(error) = disk::check_usable() {
                 let failed = format!("can't go on with the archive {}", shared.root.display());
                 let hint = "Acknowledged records are safe. Repair the disk and start again.";
                 shared.give_up(&Error::connect(failed).because(error).hint(hint));

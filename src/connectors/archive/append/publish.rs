@@ -98,7 +98,7 @@ pub(super) async fn publish_all(
         let publisher = shared.clone();
         match tokio::task::spawn_blocking(move || publisher.publish()).await {
             Ok(Ok(any)) => full |= any,
-            Ok(Err(error)) if error.kind() == ErrorKind::Data || disk::is_lost() => {
+            Ok(Err(error)) if error.kind() == ErrorKind::Data || disk::sync_failed() => {
                 return shared.give_up(&error);
             }
             Ok(Err(error)) => {

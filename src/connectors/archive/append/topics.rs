@@ -108,14 +108,14 @@ pub(super) fn create(root: &Path, topic: &str, partitions: u32) -> io::Result<()
     let mut partitions = (0..partitions).map(layout::partition_folder);
     partitions.try_for_each(|partition| fs::create_dir(staged.join(partition)))?;
     disk::sync(&staged)?;
-    disk::make(&above)?;
+    disk::create_dir_all(&above)?;
     disk::rename(&staged, &above.join(topic))
 }
 
 /// A free name for a deleted topic.
 pub(super) fn aside(root: &Path, topic: &str) -> io::Result<String> {
     let aside = root.join(layout::DELETED);
-    disk::make(&aside)?;
+    disk::create_dir_all(&aside)?;
     let mut names = (1u64..).map(|n| format!("{topic}-{n}"));
     names.find(|name| !aside.join(name).exists()).ok_or(Io::AlreadyExists.into())
 }

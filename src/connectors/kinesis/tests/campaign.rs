@@ -48,7 +48,7 @@ struct Run {
 impl Run {
     fn start(fake: &Fake, last: &Commit, follow: bool) -> Run {
         let source = fake.stream();
-        source.recall(&last.memory).unwrap();
+        source.restore(&last.memory).unwrap();
         let mut run = Run { source, readers: BTreeMap::new(), commit: Commit::default() };
         let listed = run.source.partitions().unwrap();
         for (shard, (from, to)) in &last.bounds {
@@ -103,7 +103,7 @@ impl Run {
 
     fn commit(self) -> Commit {
         let ends = self.commit.bounds.iter().map(|(shard, (_, to))| (*shard, *to)).collect();
-        Commit { memory: self.source.remember(&ends), ..self.commit }
+        Commit { memory: self.source.state(&ends), ..self.commit }
     }
 }
 

@@ -140,9 +140,9 @@ fn a_large_aggregate_is_many_batches() {
                     }
                     (next, batches) = (batch.next, batches + 1);
                     if batches % 100 == 1 {
-                        let memory = source.remember(&[(0, next)].into());
+                        let memory = source.state(&[(0, next)].into());
                         let other = fake.stream();
-                        other.recall(&memory).unwrap();
+                        other.restore(&memory).unwrap();
                         let mut rest = other.open(0, Some(next), false).unwrap();
                         let first = loop {
                             match rest.poll().unwrap() {

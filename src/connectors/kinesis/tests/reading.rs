@@ -20,9 +20,9 @@ fn fill(fake: &Fake, shard: u32, records: std::ops::Range<u64>) {
 
 /// Returns the stream in another process, which continues from a commit at these ends.
 fn continued(fake: &Fake, source: &KinesisStream, ends: &[(u32, u64)]) -> KinesisStream {
-    let memory = source.remember(&ends.iter().copied().collect());
+    let memory = source.state(&ends.iter().copied().collect());
     let next = fake.stream();
-    next.recall(&serde_json::from_str(&memory.to_string()).unwrap()).unwrap();
+    next.restore(&serde_json::from_str(&memory.to_string()).unwrap()).unwrap();
     next
 }
 
@@ -307,8 +307,8 @@ fn saved_positions_stay_small() {
     let source = fake.stream();
     fill(&fake, 0, 0..50);
     read(&source, 0, None);
-    let memory = source.remember(&BTreeMap::from([(0, 30)]));
+    let memory = source.state(&BTreeMap::from([(0, 30)]));
     assert_eq!(memory["0"]["ends"].as_object().unwrap().len(), 1);
     assert_eq!(read(&source, 0, Some(30)), numbered(0, 30..50), "later positions are still known");
-    assert_eq!(source.recall(&serde_json::json!({"0": 7})).unwrap_err().kind(), ErrorKind::Data);
+    assert_eq!(source.restore(&serde_json::json!({"0": 7})).unwrap_err().kind(), ErrorKind::Data);
 }
