@@ -11,7 +11,7 @@ use crate::time::Timestamp;
 
 use super::lines::line;
 use super::objects::Objects;
-use super::source::{CHUNK_BYTES, Reader};
+use super::source::{Limits, Reader};
 use super::{ArchiveTopic, WriterLock, layout};
 
 /// The end of an object of a [`Copier`]. It depends on the records alone, so that every copy of a
@@ -112,8 +112,7 @@ impl ArchiveTopic {
         let objects = self.objects(partition)?;
         let Some(last) = objects.list()?.pop() else { return Ok(None) };
         let from = last.first;
-        let mut reader =
-            Reader::over(objects, vec![last], Some(from), false, CHUNK_BYTES, VALUE_MAX_BYTES)?;
+        let mut reader = Reader::over(objects, vec![last], Some(from), false, Limits::default())?;
         while let Poll::Batch(_) = reader.poll()? {}
         Ok(Some(reader.next()))
     }

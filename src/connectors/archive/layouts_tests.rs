@@ -12,7 +12,7 @@ use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use object_store::path::Path as Key;
 
-use super::source::{CHUNK_BYTES, Reader};
+use super::source::{CHUNK_BYTES, Limits, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
@@ -109,8 +109,8 @@ fn a_damaged_packed_object_stops_the_reading_and_is_named() {
 fn a_packed_line_takes_no_more_memory_than_one_that_is_not() {
     let folder = Folder::new();
     folder.put("t+0+0.json.gz", &packed(&[&vec![b'x'; 20 << 20][..], b"\nb"].concat()));
-    let mut reader =
-        Reader::open(folder.topic.objects(0).unwrap(), None, false, CHUNK_BYTES, 4 << 20).unwrap();
+    let limits = Limits { line_bytes: 4 << 20, ..Limits::default() };
+    let mut reader = Reader::open(folder.topic.objects(0).unwrap(), None, false, limits).unwrap();
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
     assert_eq!(
         (batch.records[0].cut, batch.iter(0).next().unwrap().value.unwrap().len()),
@@ -279,8 +279,9 @@ fn a_limit_on_lines_holds_in_every_layout() {
     let folder = Folder::new();
     folder.put("hour=03/t+0+0.json.gz", &packed(format!("{}\nb\n", "y".repeat(101)).as_bytes()));
     for chunk in [1, 7, 64, 1000] {
+        let limits = Limits { batch_bytes: chunk, line_bytes: 100 };
         let mut reader =
-            Reader::open(folder.topic.objects(0).unwrap(), None, false, chunk, 100).unwrap();
+            Reader::open(folder.topic.objects(0).unwrap(), None, false, limits).unwrap();
         let mut cuts = Vec::new();
         while let Poll::Batch(batch) = reader.poll().unwrap() {
             cuts.extend(batch.records.iter().map(|span| span.cut));

@@ -1,6 +1,7 @@
 //! The source: objects one after the other, in batches of about a megabyte that end where a line
 //! ends.
 
+mod fill;
 mod next;
 
 use std::collections::VecDeque;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Advice, Error, Result};
-use crate::record::{Batch, CUT_VALUE_BYTES, Span, VALUE_MAX_BYTES};
+use crate::record::{Batch, VALUE_MAX_BYTES};
 
 use super::ArchiveTopic;
 use super::finder::Listed;
@@ -21,8 +22,6 @@ use next::Search;
 
 /// The number of bytes after which a batch is complete.
 pub(super) const CHUNK_BYTES: usize = 1 << 20;
-/// The number of records after which a batch is complete.
-const CHUNK_RECORDS: usize = 4096;
 
 impl Source for ArchiveTopic {
     fn describe(&self) -> String {
@@ -40,13 +39,8 @@ impl Source for ArchiveTopic {
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
-        Ok(Box::new(Reader::open(
-            self.objects(partition)?,
-            from,
-            follow,
-            CHUNK_BYTES,
-            VALUE_MAX_BYTES,
-        )?))
+        let objects = self.objects(partition)?;
+        Ok(Box::new(Reader::open(objects, from, follow, Limits::default())?))
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
@@ -55,40 +49,74 @@ impl Source for ArchiveTopic {
     }
 }
 
+/// The bounds of the memory of a reader.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// The number of bytes after which a batch is complete.
+    pub(super) batch_bytes: usize,
+    /// The maximal number of bytes of a line that are held, so that an object without line ends
+    /// can't fill the memory.
+    pub(super) line_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits { batch_bytes: CHUNK_BYTES, line_bytes: VALUE_MAX_BYTES }
+    }
+}
+
 /// Reads a partition from an offset on.
 pub(super) struct Reader {
     objects: Objects,
     follow: bool,
-    chunk: usize,
-    /// The maximal number of bytes of a line that are held, so that an object without line ends
-    /// can't fill the memory.
-    limit: usize,
+    limits: Limits,
     /// Offset of the next record to read.
     next: u64,
-    /// The listed objects that are not begun yet.
-    listed: VecDeque<Listed>,
-    prefetch: Prefetch,
-    /// The object that was begun last.
-    begun: Option<Listed>,
-    /// Its unread bytes.
-    object: Option<Box<dyn Read + Send>>,
-    /// Its size if it is packed; it counts as unread until its end is reached.
-    packed: Option<u64>,
-    /// The beginning of a line whose end is still in `object`.
-    rest: Vec<u8>,
-    /// The end in `rest` of the lines that were already returned, while further whole lines may
-    /// follow in it. Then the end of `rest` is not yet the beginning of a line.
-    lines: Option<usize>,
-    /// The number of bytes of that line that were read and not held.
-    dropped: u64,
+    queue: Queue,
+    current: Current,
+    rest: Rest,
     /// A batch that was read and not returned yet.
     pending: Option<Batch>,
     /// The error that stopped the reading, to be returned after the batch before it.
     stopped: Option<Error>,
-    /// Bytes of the listed objects that are still unread.
-    unread: u64,
     /// The search for the next object.
     search: Search,
+}
+
+/// The listed objects that are not begun yet.
+struct Queue {
+    listed: VecDeque<Listed>,
+    prefetch: Prefetch,
+    /// Unread bytes of the listed objects and of the current one.
+    unread_bytes: u64,
+}
+
+impl Queue {
+    fn count_read(&mut self, bytes: u64) {
+        self.unread_bytes = self.unread_bytes.saturating_sub(bytes);
+    }
+}
+
+/// The object that was begun last.
+#[derive(Default)]
+struct Current {
+    object: Option<Listed>,
+    /// Its unread bytes.
+    bytes: Option<Box<dyn Read + Send>>,
+    /// Its size if it is packed; it counts as unread until its end is reached.
+    packed_bytes: Option<u64>,
+}
+
+/// Bytes that were read and are in no batch yet.
+#[derive(Default)]
+struct Rest {
+    /// The beginning of a line whose end is still in the current object.
+    bytes: Vec<u8>,
+    /// The end in `bytes` of the lines that were already returned, while further whole lines may
+    /// follow in it. Then the end of `bytes` is not yet the beginning of a line.
+    lines: Option<usize>,
+    /// The number of bytes of that line that were read and not held.
+    dropped: u64,
 }
 
 impl Reader {
@@ -96,8 +124,7 @@ impl Reader {
         objects: Objects,
         from: Option<u64>,
         follow: bool,
-        chunk: usize,
-        limit: usize,
+        limits: Limits,
     ) -> Result<Self> {
         let mut listed = objects.list()?;
         let first = listed.first().map_or(0, |object| object.first);
@@ -106,7 +133,7 @@ impl Reader {
             // the second one has the earliest object.
             listed = objects.list()?;
         }
-        let reader = Self::over(objects, listed, from, follow, chunk, limit)?;
+        let reader = Self::over(objects, listed, from, follow, limits)?;
         reader.objects.warn();
         Ok(reader)
     }
@@ -117,8 +144,7 @@ impl Reader {
         mut listed: Vec<Listed>,
         from: Option<u64>,
         follow: bool,
-        chunk: usize,
-        limit: usize,
+        limits: Limits,
     ) -> Result<Self> {
         let from = from.unwrap_or_else(|| listed.first().map_or(0, |object| object.first));
         let held = listed.partition_point(|object| object.first <= from);
@@ -136,24 +162,23 @@ impl Reader {
         }
         let search = Search::over(&listed);
         listed.drain(..held.saturating_sub(1));
-        let mut reader = Reader {
-            follow,
-            chunk,
-            limit,
-            next: listed.first().map_or(from, |object| object.first),
-            unread: objects.bytes(listed.iter()),
+        let next = listed.first().map_or(from, |object| object.first);
+        let queue = Queue {
+            unread_bytes: objects.bytes(listed.iter()),
             listed: listed.into(),
             prefetch: Prefetch::default(),
-            begun: None,
-            object: None,
-            packed: None,
-            rest: Vec::new(),
-            lines: None,
-            dropped: 0,
+        };
+        let mut reader = Reader {
+            objects,
+            follow,
+            limits,
+            next,
+            queue,
+            current: Current::default(),
+            rest: Rest::default(),
             pending: None,
             stopped: None,
             search,
-            objects,
         };
         reader.skip_to(from)?;
         Ok(reader)
@@ -182,115 +207,6 @@ impl Reader {
         }
         Ok(())
     }
-
-    /// Reads on into `batch` until it is large enough, or returns why no more can be read. No
-    /// record that was read is lost, even after an error: the bytes from `line` on are the
-    /// beginning of a record whose end is not read yet.
-    fn fill(&mut self, batch: &mut Batch, line: &mut usize) -> Result<Poll> {
-        while batch.records.is_empty()
-            || (batch.bytes.len() < self.chunk && batch.records.len() < CHUNK_RECORDS)
-        {
-            if self.object.is_none() {
-                self.object = self.advance(batch.next)?;
-            }
-            let Some(object) = &mut self.object else {
-                return Ok(if self.follow { Poll::Idle } else { Poll::End });
-            };
-            let from = batch.bytes.len();
-            // If a line fills the whole batch, read as much again, until it ends or is too long.
-            let more = if self.dropped > 0 {
-                self.chunk
-            } else {
-                (from - *line).min(self.limit + 1 - (from - *line))
-            };
-            let want = self.chunk.saturating_sub(from).max(more);
-            batch.bytes.reserve(want);
-            let read = object.take(want as u64).read_to_end(&mut batch.bytes);
-            if self.packed.is_none() {
-                self.unread = self.unread.saturating_sub((batch.bytes.len() - from) as u64);
-            }
-            if let Some(first) = memchr::memchr(b'\n', &batch.bytes[from..]) {
-                // Lines of one topic have similar lengths.
-                let lines = (batch.bytes.len() - from) / (first + 1);
-                batch.records.reserve(lines.min(CHUNK_RECORDS - batch.records.len()));
-            }
-            for end in memchr::memchr_iter(b'\n', &batch.bytes[from..]) {
-                if batch.records.len() == CHUNK_RECORDS {
-                    self.lines = Some(0);
-                    break;
-                }
-                let span =
-                    span(batch.next, *line..from + end, mem::take(&mut self.dropped), self.limit);
-                batch.records.push(span);
-                batch.next += 1;
-                *line = from + end + 1;
-            }
-            let held = batch.bytes.len() - *line;
-            if self.lines.is_none() && (held > self.limit || self.dropped > 0) {
-                let beginning = held.min(self.limit).min(CUT_VALUE_BYTES);
-                self.dropped += (held - beginning) as u64;
-                batch.bytes.truncate(*line + beginning);
-                batch.bytes.shrink_to(*line + beginning + self.chunk);
-            }
-            let name = || format!("can't continue to read {}", self.objects.name());
-            let ended = read
-                .map_err(|e| e.downcast().unwrap_or_else(|e| Error::connect(name()).because(e)))?
-                < want;
-            if ended {
-                let end = batch.bytes.len();
-                if self.lines.is_some() {
-                    // The next bytes belong to another object: they must not join its last line.
-                    batch.bytes.extend((batch.bytes[end - 1] != b'\n').then_some(b'\n'));
-                } else if *line < end {
-                    batch.records.push(span(
-                        batch.next,
-                        *line..end,
-                        mem::take(&mut self.dropped),
-                        self.limit,
-                    ));
-                    batch.next += 1;
-                    *line = end;
-                }
-                self.object = None;
-                self.unread = self.unread.saturating_sub(self.packed.take().unwrap_or(0));
-            }
-        }
-        Ok(Poll::Idle)
-    }
-
-    /// Returns the next of the lines that were read and were too many for one batch.
-    fn lines(&mut self) -> Option<Batch> {
-        let from = self.lines?;
-        let mut batch = Batch {
-            partition: self.objects.partition,
-            first: self.next,
-            next: self.next,
-            ..Batch::default()
-        };
-        let (lines, mut line) = (&self.rest[from..], 0);
-        for end in memchr::memchr_iter(b'\n', lines).take(CHUNK_RECORDS) {
-            batch.records.push(span(batch.next, line..end, 0, self.limit));
-            batch.next += 1;
-            line = end + 1;
-        }
-        batch.bytes = lines[..line].to_vec();
-        self.next = batch.next;
-        self.lines = Some(from + line);
-        if batch.records.len() < CHUNK_RECORDS {
-            self.rest.drain(..from + line);
-            self.lines = None;
-        }
-        (!batch.records.is_empty()).then_some(batch)
-    }
-}
-
-/// Returns the record of a line from which `dropped` bytes before its end are missing. Only its
-/// length decides how much of it is kept, so every reading returns the same record.
-fn span(offset: u64, line: Range<usize>, dropped: u64, limit: usize) -> Span {
-    let length = line.len() as u64 + dropped;
-    let cut = (length > limit as u64).then_some(length);
-    let end = if cut.is_some() { line.start + limit.min(CUT_VALUE_BYTES) } else { line.end };
-    Span { cut, ..Span::of_value(offset, line.start as u32..end as u32) }
 }
 
 impl Partition for Reader {
@@ -298,13 +214,13 @@ impl Partition for Reader {
         if let Some(batch) = self.pending.take() {
             return Ok(Poll::Batch(batch));
         }
-        if let Some(batch) = self.lines() {
+        if let Some(batch) = self.next_lines() {
             return Ok(Poll::Batch(batch));
         }
         if let Some(error) = self.stopped.take() {
             return Err(error);
         }
-        let bytes = mem::take(&mut self.rest);
+        let bytes = mem::take(&mut self.rest.bytes);
         let mut batch = Batch {
             partition: self.objects.partition,
             first: self.next,
@@ -314,13 +230,13 @@ impl Partition for Reader {
         };
         let mut line = 0;
         let outcome = self.fill(&mut batch, &mut line);
-        self.rest = batch.bytes.split_off(line);
+        self.rest.bytes = batch.bytes.split_off(line);
         self.next = batch.next;
         if batch.records.is_empty() {
             return outcome;
         }
         self.stopped = outcome.err();
-        if batch.bytes.len() < self.chunk / 2 {
+        if batch.bytes.len() < self.limits.batch_bytes / 2 {
             batch.bytes.shrink_to_fit();
         }
         Ok(Poll::Batch(batch))
@@ -332,6 +248,10 @@ impl Partition for Reader {
     }
 
     fn remaining(&self) -> u64 {
-        if self.object.is_none() && self.listed.is_empty() { 0 } else { self.unread }
+        if self.current.bytes.is_none() && self.queue.listed.is_empty() {
+            0
+        } else {
+            self.queue.unread_bytes
+        }
     }
 }

@@ -7,11 +7,11 @@ use std::{fs, str};
 
 use object_store::memory::InMemory;
 
-use super::source::{CHUNK_BYTES, Reader};
+use super::source::{CHUNK_BYTES, Limits, Reader};
 use super::*;
 use crate::connect::{Partition, Poll, Source};
 use crate::error::ErrorKind;
-use crate::record::{CUT_VALUE_BYTES, VALUE_MAX_BYTES};
+use crate::record::CUT_VALUE_BYTES;
 
 /// A topic with a `+` in its name, so that every test reads names from the right.
 const TOPIC: &str = "demo+1.pin";
@@ -170,8 +170,8 @@ fn large_objects_are_cut_at_line_ends_for_any_chunk() {
     for chunk in 1..=one.len() + two.len() + 2 {
         for from in [0, 29, 40] {
             let objects = folder.topic.objects(3).unwrap();
-            let mut reader =
-                Reader::open(objects, Some(from), false, chunk, VALUE_MAX_BYTES).unwrap();
+            let limits = Limits { batch_bytes: chunk, ..Limits::default() };
+            let mut reader = Reader::open(objects, Some(from), false, limits).unwrap();
             assert_eq!(
                 drain(&mut reader),
                 numbered(0, &lines)[from as usize..],
@@ -188,14 +188,9 @@ fn long_records_are_whole_and_oversized_ones_are_cut() {
     let folder = Folder::with(&[(0, &lines[..4].join("\n")), (4, &lines[4..].join("\n"))]);
     for chunk in 1..=300 {
         for from in 0..=6 {
-            let mut reader = Reader::open(
-                folder.topic.objects(3).unwrap(),
-                Some(from as u64),
-                false,
-                chunk,
-                100,
-            )
-            .unwrap();
+            let objects = folder.topic.objects(3).unwrap();
+            let limits = Limits { batch_bytes: chunk, line_bytes: 100 };
+            let mut reader = Reader::open(objects, Some(from as u64), false, limits).unwrap();
             let (mut values, mut cuts) = (Vec::new(), Vec::new());
             while let Poll::Batch(batch) = reader.poll().unwrap() {
                 assert!(
@@ -223,9 +218,9 @@ fn long_records_are_whole_and_oversized_ones_are_cut() {
 #[test]
 fn an_endless_line_takes_bounded_memory() {
     let folder = Folder::with(&[(0, &format!("{}\nb", "x".repeat(20 << 20)))]);
+    let limits = Limits { line_bytes: 4 << 20, ..Limits::default() };
     let mut reader =
-        Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, CHUNK_BYTES, 4 << 20)
-            .unwrap();
+        Reader::open(folder.topic.objects(3).unwrap(), Some(0), false, limits).unwrap();
     let Poll::Batch(batch) = reader.poll().unwrap() else { panic!("no batch") };
     assert_eq!(
         (batch.iter(0).next().unwrap().value.unwrap().len(), batch.records[0].cut),

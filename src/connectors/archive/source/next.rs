@@ -75,19 +75,19 @@ struct Found {
 impl Reader {
     /// Opens the object that begins at `next`; `None` if there is none, now or ever.
     pub(super) fn advance(&mut self, next: u64) -> Result<Option<Box<dyn Read + Send>>> {
-        let ahead = self.listed.front().map(|object| object.first);
+        let ahead = self.queue.listed.front().map(|object| object.first);
         match ahead {
             Some(first) if first < next => {
-                let (object, before) = (&self.listed[0], self.begun.as_ref());
+                let (object, before) = (&self.queue.listed[0], self.current.object.as_ref());
                 Err(self.objects.twice(first, before.unwrap_or(object), object))
             }
             Some(first) if first == next => {
-                let bytes = self.prefetch.open(&self.objects, &self.listed[0], self.listed.iter().skip(1))?;
+                let bytes = self.queue.prefetch.open(&self.objects, &self.queue.listed[0], self.queue.listed.iter().skip(1))?;
                 let bytes = bytes.ok_or_else(|| {
-                    Error::data(format!("{} is gone: it was listed", self.objects.title(&self.listed[0])))
+                    Error::data(format!("{} is gone: it was listed", self.objects.title(&self.queue.listed[0])))
                         .hint("Restore it, because objects of an archive are immutable, or begin anew.").advise(Advice::BeginAnew)
                 })?;
-                Ok(self.listed.pop_front().map(|object| self.begin(object, bytes)))
+                Ok(self.queue.listed.pop_front().map(|object| self.begin(object, bytes)))
             }
             None if !self.follow => Ok(None),
             Some(first) if !self.follow => match self.list_again(next, first)? {
@@ -105,7 +105,7 @@ impl Reader {
             // The names of the next object are known, so this costs the same however many objects
             // there are.
             _ if self.objects.store.folder().is_some()
-                && self.begun.as_ref().is_none_or(|begun| begun.first != next)
+                && self.current.object.as_ref().is_none_or(|begun| begun.first != next)
                 && let Some((object, bytes)) = self.probe(next)? =>
             {
                 Ok(Some(self.begin(object, bytes)))
@@ -119,15 +119,15 @@ impl Reader {
 
     fn begin(&mut self, object: Listed, bytes: Box<dyn Read + Send>) -> Box<dyn Read + Send> {
         self.search.waits = 0;
-        self.packed = object.packed.then(|| self.objects.size(&object));
+        self.current.packed_bytes = object.packed.then(|| self.objects.size(&object));
         let name = || self.objects.title(&object);
         let bytes = if object.packed { Box::new(Unpacked::new(bytes, name())) } else { bytes };
-        self.begun = Some(object);
+        self.current.object = Some(object);
         bytes
     }
 
     fn probe(&self, next: u64) -> Result<Option<(Listed, Box<dyn Read + Send>)>> {
-        for object in self.objects.expected(next, self.begun.as_ref()) {
+        for object in self.objects.expected(next, self.current.object.as_ref()) {
             if let Some(bytes) = self.objects.open(&object)? {
                 return Ok(Some((object, bytes)));
             }
@@ -142,10 +142,10 @@ impl Reader {
             return Ok(false);
         }
         let mut found = self.objects.list_now()?;
-        let begun = self.begun.as_ref().map(|begun| begun.first);
+        let begun = self.current.object.as_ref().map(|begun| begun.first);
         found.retain(|object| (next..first).contains(&object.first) && begun != Some(object.first));
         let there = found.first().is_some_and(|object| object.first == next);
-        found.into_iter().rev().for_each(|object| self.listed.push_front(object));
+        found.into_iter().rev().for_each(|object| self.queue.listed.push_front(object));
         Ok(there)
     }
 
@@ -168,7 +168,7 @@ impl Reader {
         if own.is_none() && elsewhere.is_none() {
             return Ok(None);
         }
-        let mut listed: Vec<Listed> = mem::take(&mut self.listed).into();
+        let mut listed: Vec<Listed> = mem::take(&mut self.queue.listed).into();
         for (is_own, found) in [(true, own), (false, elsewhere)] {
             let Some(Found { objects, all }) = found else { continue };
             listed.retain(|object| !all || self.objects.is_own(object) != is_own);
@@ -177,7 +177,7 @@ impl Reader {
         listed.sort_unstable();
         listed.dedup_by(|one, other| one.is(other));
         self.objects.check_distinct(&listed)?;
-        if let Some(begun) = &self.begun {
+        if let Some(begun) = &self.current.object {
             let again = |object: &&Listed| object.first == begun.first && !object.is(begun);
             if let Some(other) = listed.iter().find(again) {
                 return Err(self.objects.twice(begun.first, begun, other));
@@ -187,10 +187,10 @@ impl Reader {
             listed.retain(|object| object.first >= next);
         }
         self.search.widths.extend(listed.iter().map(|object| object.digits));
-        self.unread = self.objects.bytes(listed.iter());
-        self.listed = listed.into();
+        self.queue.unread_bytes = self.objects.bytes(listed.iter());
+        self.queue.listed = listed.into();
         self.objects.warn();
-        Ok(self.listed.front().map(|object| object.first))
+        Ok(self.queue.listed.front().map(|object| object.first))
     }
 
     /// Lists the partition's own folder, if it is time to.
@@ -213,7 +213,7 @@ impl Reader {
                     (digits_of(next), (self.search.requests_left / REQUESTS_PER_WIDTH % 20) as u8);
                 widths.insert(least + turn % (digits_of(u64::MAX) - least + 1));
             }
-            let objects = self.objects.later(self.begun.as_ref(), next, &widths)?;
+            let objects = self.objects.later(self.current.object.as_ref(), next, &widths)?;
             return Ok(Some(Found { objects, all: false }));
         }
         let objects = self.objects.in_own_folder()?;
