@@ -105,6 +105,15 @@ impl Ledger {
         }
     }
 
+    /// Returns true if another run has taken over the state or committed since it was found.
+    ///
+    /// # Errors
+    /// When the state can't be listed.
+    pub(crate) fn has_changed(&self) -> Result<bool> {
+        let last = self.last.as_ref().map(|last| last.n);
+        Ok(!self.newest()? || self.latest("manifest")? != last)
+    }
+
     /// Decides the commit: from here on this run or a later one makes it visible.
     ///
     /// # Errors
@@ -135,6 +144,14 @@ impl Ledger {
                     }
                     self.last = Some(manifest);
                     return Ok(());
+                }
+                Some(_) if self.newest()? => {
+                    let message = format!(
+                        "the previous run of {} has committed while it was taken over",
+                        self.program
+                    );
+                    return Err(Error::connect(message)
+                        .hint("Start the program again: it continues from that commit."));
                 }
                 Some(_) => return Err(self.superseded()),
                 None => {}

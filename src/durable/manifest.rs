@@ -32,7 +32,7 @@ pub(crate) struct Manifest {
     /// The sources of each topic, in the order in which they are bound.
     pub(crate) sources: BTreeMap<String, Vec<SourceState>>,
     pub(crate) sinks: BTreeMap<String, SinkState>,
-    /// The snapshots that count, from the youngest to the oldest.
+    /// The snapshots that count, from the youngest to the oldest: at most three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) snapshots: Vec<SnapshotName>,
 }
@@ -45,6 +45,19 @@ pub(crate) struct SnapshotName {
     pub(crate) path: String,
     /// The XXH3-128 checksum of the object, in hexadecimal.
     pub(crate) digest: String,
+    /// The path of its oldest layer. Snapshots with different ones share no layer.
+    pub(crate) base: String,
+}
+
+impl SnapshotName {
+    /// Returns the snapshots that are kept beside this one, the youngest of all: the one before it,
+    /// and the youngest of those that share no layer with it. So there is a way back if a layer is
+    /// damaged. `earlier` are ordered from the youngest to the oldest.
+    pub(crate) fn kept_with(&self, earlier: &[SnapshotName]) -> Vec<SnapshotName> {
+        let independent = earlier.iter().position(|other| other.base != self.base);
+        let is_kept = |at: &usize| *at == 0 || Some(*at) == independent;
+        (0..earlier.len()).filter(is_kept).map(|at| earlier[at].clone()).collect()
+    }
 }
 
 /// The committed ranges of a source.

@@ -47,7 +47,8 @@ impl Snapshot {
             .map_err(|e| Error::internal("can't write a snapshot").because(e))?;
         let path = format!("snap/{generation:020}-{:020}", self.n);
         store.put(&path, &body)?;
-        Ok(SnapshotName { n: self.n, path, digest: format!("{:032x}", xxh3_128(&body)) })
+        let base = self.layers.first().map(|file| file.path.clone()).unwrap_or_default();
+        Ok(SnapshotName { n: self.n, path, digest: format!("{:032x}", xxh3_128(&body)), base })
     }
 
     /// Reads the snapshot of this name, without its layers.

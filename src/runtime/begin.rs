@@ -83,7 +83,6 @@ impl Beginning {
             RunMode::TestDriver => TEST_SECRET,
         };
         let fingerprint = Topology::fingerprint(plan);
-        // If another run takes over the state while this one examines it, examine it again.
         loop {
             let mut ledger = match config.state.clone() {
                 Some(store) => {
@@ -92,41 +91,72 @@ impl Beginning {
                 None => None,
             };
             let found = ledger.as_ref();
-            let last = found.and_then(|ledger| ledger.last.as_ref());
             let own_name = || format!("{}-{id}", topology.name());
             let context = SinkContext {
                 app: found.map_or_else(own_name, |ledger| ledger.app.clone()),
                 generation: found.map_or(1, |ledger| ledger.generation + 1),
-                committed: last.map_or(0, |last| last.n),
+                committed: found.and_then(|it| it.last.as_ref()).map_or(0, |last| last.n),
                 workers: config.workers.max(1),
                 secret: found.map_or(drawn, |ledger| ledger.secret),
                 staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(move || now().as_millis() as i64),
             };
-            let mut identities = Vec::new();
-            for (topic, sink) in sinks {
-                let identity = sink.identity()?;
-                let recorded = last.and_then(|last| last.sinks.get(topic));
-                check_sink(topic, recorded, &**sink, &identity)?;
-                sink.check(plan.sink(topic)?, &context)?;
-                identities.push(identity);
-            }
-            let restored = match (&config.state, last) {
-                (Some(store), Some(last)) => Restored::find(store, last, plan, sinks)?,
-                _ => None,
-            };
-            let partitions = match mode {
-                RunMode::Sources => {
-                    identify(topics)?;
-                    open_all(topics, last, restored.as_ref(), config.follow)?
+            let last = found.and_then(|ledger| ledger.last.as_ref());
+            let examined = examine(plan, topics, sinks, config, mode, last, &context);
+            // Another run may take over the state while this one examines it. Then it is examined
+            // again, also after a refusal: the tables and the snapshots may be those of a later
+            // commit.
+            match (examined, &mut ledger) {
+                (Ok(Examined { identities, restored, partitions }), ledger) => {
+                    if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
+                        let ledger = ledger.take();
+                        return Ok(Beginning { ledger, context, identities, restored, partitions });
+                    }
                 }
-                RunMode::TestDriver => Vec::new(),
-            };
-            if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
-                return Ok(Beginning { ledger, context, identities, restored, partitions });
+                (Err(_), Some(ledger)) if ledger.has_changed()? => {}
+                (Err(error), _) => return Err(error),
             }
         }
     }
+}
+
+/// The state, the sinks and the sources, as they are without a change.
+struct Examined {
+    identities: Vec<Identity>,
+    restored: Option<Restored>,
+    partitions: Vec<OpenPartition>,
+}
+
+/// Examines the last commit, the sinks and the sources.
+fn examine(
+    plan: &Plan,
+    topics: &mut [Topic],
+    sinks: &[(String, Box<dyn Sink>)],
+    config: &Config,
+    mode: RunMode,
+    last: Option<&Manifest>,
+    context: &SinkContext,
+) -> Result<Examined> {
+    let mut identities = Vec::new();
+    for (topic, sink) in sinks {
+        let identity = sink.identity()?;
+        let recorded = last.and_then(|last| last.sinks.get(topic));
+        check_sink(topic, recorded, &**sink, &identity)?;
+        sink.check(plan.sink(topic)?, context)?;
+        identities.push(identity);
+    }
+    let restored = match (&config.state, last) {
+        (Some(store), Some(last)) => Restored::find(store, last, plan, sinks)?,
+        _ => None,
+    };
+    let partitions = match mode {
+        RunMode::Sources => {
+            identify(topics)?;
+            open_all(topics, last, restored.as_ref(), config.follow)?
+        }
+        RunMode::TestDriver => Vec::new(),
+    };
+    Ok(Examined { identities, restored, partitions })
 }
 
 /// Requests the identities of each source, and refuses a topic that reads one log twice under two

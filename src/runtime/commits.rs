@@ -18,10 +18,6 @@ use crate::durable::{Manifest, SnapshotName, SourceState};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
 
-/// The number of snapshots that a manifest names. The older one is needed if the younger one is
-/// damaged.
-const KEPT_SNAPSHOTS: usize = 2;
-
 /// A commit after its barrier, until all sinks show it.
 struct InFlight {
     sources: BTreeMap<String, Vec<SourceState>>,
@@ -76,19 +72,24 @@ pub(super) struct Commits {
 }
 
 impl Commits {
-    /// Starts the committer's thread.
+    /// Starts the committer's thread. `restored` is the number of the snapshot from which the run
+    /// continues.
     ///
     /// # Errors
     /// When the system provides no thread.
     pub(super) fn start(
         committer: CommitThread,
         recorded: Option<&Manifest>,
+        restored: Option<u64>,
         topics: Topics,
         workers: usize,
         interval: Duration,
         coordinator: &Sender<Message>,
     ) -> Result<Self> {
         let (sinks, committed) = (committer.topics(), committer.last());
+        let mut named = recorded.map(|last| last.snapshots.clone()).unwrap_or_default();
+        // Younger ones were passed over.
+        named.retain(|name| restored.is_some_and(|n| name.n <= n));
         let ((jobs, inbox), replies) = (channel(), coordinator.clone());
         let work = move || committer.run(&inbox, &replies);
         let thread = spawn("committer", "commit".into(), coordinator, work)?;
@@ -103,7 +104,7 @@ impl Commits {
             last_barrier: None,
             committed,
             last: recorded.map(CommitContent::recorded),
-            named: recorded.map(|last| last.snapshots.clone()).unwrap_or_default(),
+            named,
             waiters: Vec::new(),
         })
     }
@@ -209,8 +210,8 @@ impl Commits {
     /// Adds a snapshot to those that the next manifest names.
     fn name(&mut self, made: Option<SnapshotName>) {
         if let Some(made) = made {
-            self.named.insert(0, made);
-            self.named.truncate(KEPT_SNAPSHOTS);
+            let kept = made.kept_with(&self.named);
+            self.named = [vec![made], kept].concat();
         }
     }
 

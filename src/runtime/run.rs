@@ -155,6 +155,7 @@ impl Coordinator {
         let commits = Commits::start(
             committer,
             recorded.as_ref(),
+            restored.as_ref().map(|restored| restored.snapshot.n),
             topics.clone(),
             workers,
             config.commit_every,

@@ -48,6 +48,8 @@ pub(super) struct Saver {
     layers: Vec<LayerFile>,
     /// The number of layers that this run has written.
     written: u64,
+    /// The snapshots of this run that may not be named yet.
+    recent: Vec<(u64, Vec<String>)>,
     /// By worker, the rows that are in no layer.
     sealed: Vec<VecDeque<Sealed>>,
     /// By worker, the last barrier up to which it has handed over its rows.
@@ -70,8 +72,19 @@ impl Saver {
     ) -> Self {
         let sealed = (0..workers).map(|_| VecDeque::new()).collect();
         let (through, waiting) = (vec![None; workers], None);
-        let (written, held) = (0, 0);
-        Saver { store, generation, cuts, layers, written, sealed, through, unsaved, held, waiting }
+        Saver {
+            store,
+            generation,
+            cuts,
+            layers,
+            written: 0,
+            recent: Vec::new(),
+            sealed,
+            through,
+            unsaved,
+            held: 0,
+            waiting,
+        }
     }
 
     /// Runs tasks until it is told to end.
@@ -143,6 +156,8 @@ impl Saver {
         snapshot.cuts.clone_from(&self.cuts);
         snapshot.layers.clone_from(&self.layers);
         let name = snapshot.write(&self.store, self.generation)?;
+        let layers = self.layers.iter().map(|file| file.path.clone());
+        self.recent.push((name.n, layers.chain([name.path.clone()]).collect()));
         self.unsaved.store(self.held, Ordering::Relaxed);
         Ok(Some(Message::Saved(name)))
     }
@@ -204,20 +219,25 @@ impl Saver {
     /// Deletes objects of this run and of earlier ones that no snapshot needs. A later run may
     /// have begun; its objects have a greater generation.
     ///
-    /// Returns the ranges of the oldest of several snapshots: no run reads their records again. The
-    /// youngest alone is not enough, because it may be damaged.
-    fn collect(&self, named: &[SnapshotName]) -> Result<Option<Ranges>> {
+    /// Returns the ranges of a snapshot that shares no layer with the youngest one: no run reads
+    /// their records again, even if a layer is damaged.
+    fn collect(&mut self, named: &[SnapshotName]) -> Result<Option<Ranges>> {
+        let Some(youngest) = named.first() else { return Ok(None) };
         let mut released = None;
         let mut kept: BTreeSet<String> = self.layers.iter().map(|file| file.path.clone()).collect();
+        self.recent.retain(|(n, _)| *n > youngest.n);
+        kept.extend(self.recent.iter().flat_map(|(_, paths)| paths.iter().cloned()));
         for name in named {
             kept.insert(name.path.clone());
             match Snapshot::read(&self.store, name) {
                 Ok(snapshot) => {
                     kept.extend(snapshot.layers.into_iter().map(|file| file.path));
-                    released = (name != &named[0]).then_some(snapshot.sources);
+                    if name.base != youngest.base {
+                        released = Some(snapshot.sources);
+                    }
                 }
                 // The other one is kept. Without it, nothing is deleted.
-                Err(error) if name == &named[0] => return Err(error),
+                Err(error) if name == youngest => return Err(error),
                 Err(error) => tracing::warn!(%error, "an old snapshot can't be read"),
             }
         }
