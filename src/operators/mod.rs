@@ -10,6 +10,7 @@
 //! reader that needs only the new value can read diffs as upserts.
 
 mod aggregates;
+mod arrange;
 mod changelog;
 mod changes;
 mod column;
@@ -29,6 +30,7 @@ mod owners;
 mod seeds;
 
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
+pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
 pub(crate) use changelog::changelog;
 pub(crate) use changes::{diffs_to_upserts, map_upserts, upserts_to_diffs};
 pub(crate) use column::Column;
@@ -36,7 +38,6 @@ pub(crate) use cut::{BUCKETS, ChangedRows, Cut, CutId, Cuts, EachRow, Merge, Sav
 pub use datum::{Datum, Diffs};
 pub(crate) use datum::{Placement, Restored, Upsert, Upserts};
 pub(crate) use earliest::Earliest;
-pub(crate) use epochs::by_epoch;
 pub(crate) use fold::fold;
 pub(crate) use group::group;
 pub(crate) use import::import;

@@ -4,13 +4,14 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 
-use differential_dataflow::{AsCollection, VecCollection};
+use differential_dataflow::AsCollection;
 
 use super::{Event, KStream, Shared, Updates};
 use crate::grouped::KGrouped;
 use crate::metrics::TopicCounters;
 use crate::operators::{
-    Arrived, Datum, Extreme, Merge, Placement, Restored, by_epoch, fold, group, keep_diffs, latest,
+    Arrived, ByKey, Datum, Diffs, Extreme, Merge, Placement, Restored, arrange, consolidated, fold,
+    group, keep_diffs, latest, to_owners,
 };
 use crate::record::{Order, Ordinal};
 use crate::table::KTable;
@@ -248,10 +249,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         f: impl Fn(&V, &W) -> O + 'static,
     ) -> KStream<'s, K, O> {
         let node = self.graph.node("join", &[self.node, table.node]);
-        let joined = self.lefts(node).join_map(table.diffs(), move |key, left, w| {
-            (key.clone(), left.with(f(&left.value, w)))
+        let lefts = arrange(self.lefts("join", node), "join");
+        let joined = lefts.join_core(self.rows("join", node, table), move |key, left, w| {
+            Some((key.clone(), left.with(f(&left.value, w))))
         });
-        self.joined(node, joined)
+        self.joined("join", node, joined)
     }
 
     /// Joins like [`join`](Self::join), but a record without a row is joined with `None`. Unlike in
@@ -283,44 +285,56 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         f: impl Fn(&V, Option<&W>) -> O + 'static,
     ) -> KStream<'s, K, O> {
         let node = self.graph.node("left_join", &[self.node, table.node]);
-        let f: Shared<_> = Shared::new(f);
-        let (lefts, rows, with) = (self.lefts(node), table.diffs(), f.clone());
-        let matched = lefts.clone().join_map(rows.clone(), move |key, left, w| {
-            (key.clone(), left.with(with(&left.value, Some(w))))
+        let (lefts, rows) = (self.lefts("left_join", node), self.rows("left_join", node, table));
+        let f = Shared::new(f);
+        let with = f.clone();
+        // A row adds the result with it, and retracts the result without a row.
+        let matched = arrange(lefts.clone(), "left_join").join_core(rows, move |key, left, w| {
+            [Some(w), None].map(|w| ((key.clone(), left.with(with(&left.value, w))), w.is_some()))
         });
-        let alone = lefts
-            .antijoin(rows.map(|(key, _)| key))
-            .map(move |(key, left)| (key, left.with(f(&left.value, None))));
-        self.joined(node, matched.concat(alone))
+        let matched = matched.inner.map(|((result, has_row), epoch, diff)| {
+            (result, epoch, if has_row { diff } else { -diff })
+        });
+        let alone = lefts.map(move |(key, left)| {
+            let value = f(&left.value, None);
+            (key, left.with(value))
+        });
+        self.joined("left_join", node, matched.as_collection().concat(alone))
     }
 
-    fn lefts(&self, node: usize) -> VecCollection<'s, Epoch, (K, Left<V>)> {
+    /// Returns the records on the workers that own their keys.
+    fn lefts(&self, verb: &str, node: usize) -> Diffs<'s, (K, Left<V>)> {
         let lefts = timed(&self.events, |e, t| {
             let left =
                 Left { value: e.value, order: e.order, ordinal: e.ordinal, timestamp: e.timestamp };
             Some(((e.key, left), t, isize::from(e.diff)))
         });
-        self.kept_diffs(lefts.inner, node, "left").as_collection()
+        let lefts = self.kept_diffs(lefts.inner, node, "left").as_collection();
+        let meter = self.graph.meter(node);
+        to_owners(lefts, Placement::AnyWorker, &self.graph.owners(), verb, meter)
     }
 
+    /// Returns the rows of the table on the workers that own their keys.
+    fn rows<W: Datum>(&self, verb: &str, node: usize, table: &KTable<'s, K, W>) -> ByKey<'s, K, W> {
+        let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
+        arrange(to_owners(table.diffs(), table.placement(), &owners, verb, meter), verb)
+    }
+
+    /// Returns the results of a join, which are on the workers that own their keys.
     fn joined<O: Datum>(
         &self,
+        verb: &str,
         node: usize,
-        rows: VecCollection<'s, Epoch, (K, Left<O>)>,
+        rows: Diffs<'s, (K, Left<O>)>,
     ) -> KStream<'s, K, O> {
         // A diff of several becomes as many events.
-        let event = |((key, left), _, diff): ((K, Left<O>), Epoch, isize)| {
+        let event = |(key, left): (K, Left<O>), diff: isize| {
             let Left { value, order, ordinal, timestamp } = left;
             let one = Event { key, value, order, ordinal, timestamp, diff: diff.signum() as i8 };
             std::iter::repeat_n(one, diff.unsigned_abs())
         };
-        KStream::new(
-            self.graph.clone(),
-            node,
-            by_epoch(rows.consolidate()).flat_map(event),
-            Updates::Retracting,
-            Restored::All,
-        )
+        let events = consolidated(rows, verb, self.graph.meter(node), event);
+        KStream::new(self.graph.clone(), node, events, Updates::Retracting, Restored::All)
     }
 }
 
@@ -328,7 +342,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 fn timed<'s, K: Datum, V: Datum, D: Clone + 'static>(
     events: &timely::dataflow::StreamVec<'s, Epoch, Event<K, V>>,
     f: impl Fn(Event<K, V>, Epoch) -> Option<(D, Epoch, isize)> + 'static,
-) -> VecCollection<'s, Epoch, D> {
+) -> Diffs<'s, D> {
     use timely::container::CapacityContainerBuilder;
     use timely::dataflow::channels::pact::Pipeline;
     use timely::dataflow::operators::generic::Operator;

@@ -108,6 +108,15 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         }
     }
 
+    /// Returns the workers on which the diffs are.
+    pub(super) fn placement(&self) -> Placement {
+        match &self.made {
+            // Upserts never leave the worker that owns the key.
+            Shape::Upserts(..) => Placement::Owner,
+            Shape::Diffs(_, placement) => *placement,
+        }
+    }
+
     /// Replaces each row's value by the result of `f`; `None` is no row. It keeps no state. `node`
     /// is the step that does it.
     pub(super) fn map<W: Datum>(

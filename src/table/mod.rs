@@ -69,6 +69,11 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         self.changes.diffs()
     }
 
+    /// Returns the workers on which the diffs are.
+    pub(crate) fn placement(&self) -> Placement {
+        self.changes.placement()
+    }
+
     /// Names this step, for [`describe`](crate::Topology::describe) and logs. It replaces Kafka's
     /// `Named`, and follows the verb instead of being an argument of it.
     ///

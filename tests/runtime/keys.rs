@@ -104,7 +104,7 @@ impl Hash for Fickle {
 #[test]
 fn a_key_without_one_owner_ends_the_run() {
     type Verb = fn(&StreamsBuilder<'_>);
-    let verbs: [(&str, Verb); 2] = [
+    let verbs: [(&str, Verb); 4] = [
         ("table rows", |builder| {
             let rows = builder.table::<Fickle, i64>("rows", Consumed::with(Json, Json));
             rows.gauge("rows", |_, _| true);
@@ -112,6 +112,16 @@ fn a_key_without_one_owner_ends_the_run() {
         ("count", |builder| {
             let rows = builder.stream::<i64, i64>("rows", Consumed::with(Json, Json));
             rows.group_by(|key, n| (Fickle(*key), *n)).count().gauge("groups", |_, _| true);
+        }),
+        ("join", |builder| {
+            let rows = builder.stream::<Fickle, i64>("rows", Consumed::with(Json, Json));
+            let users = builder.table::<Fickle, i64>("users", Consumed::with(Json, Json));
+            rows.join(&users, |n, user| n + user).for_each(|_, _| ());
+        }),
+        ("left_join", |builder| {
+            let rows = builder.stream::<Fickle, i64>("rows", Consumed::with(Json, Json));
+            let users = builder.table::<Fickle, i64>("users", Consumed::with(Json, Json));
+            rows.left_join(&users, |n, user| n + user.unwrap_or(&0)).for_each(|_, _| ());
         }),
     ];
     for (step, verb) in verbs {
