@@ -256,14 +256,15 @@ impl<'s> Graph<'s> {
         store.downcast().ok()
     }
 
-    /// Adds a gauge of the rows of a table. All workers share the gauge of one name.
-    pub(crate) fn gauge(&self, table: usize, name: &str) -> Arc<AtomicI64> {
+    /// Adds a gauge of the rows of a table, which is a step. Returns the number of the step, and
+    /// the gauge: all workers share the gauge of one name.
+    pub(crate) fn gauge(&self, table: usize, name: &str) -> (usize, Arc<AtomicI64>) {
         let (mut plan, verb) = (self.0.plan.borrow_mut(), format!("gauge {name}"));
         if plan.nodes.iter().any(|node| node.verb == verb) {
             plan.errors.push(format!("gauge {name} is used twice: give each a name of its own"));
         }
         plan.nodes.push(Node { verb, name: None, inputs: vec![table] });
-        self.0.bindings.borrow().metrics.gauge(name)
+        (plan.nodes.len() - 1, self.0.bindings.borrow().metrics.gauge(name))
     }
 
     /// Ends a stream that has no further reader. An epoch is complete when it is complete at every
@@ -286,7 +287,11 @@ impl<'s> Graph<'s> {
         let sink = self.sink(DEAD_LETTERS, &DeadLetter::columns(), 0, Mode::Append, &produced);
         let letters = self.0.scope.concatenate(letters);
         match sink {
-            Some(sink) => self.end(append(letters, DEAD_LETTERS, sink, Restored::Tail)),
+            Some(sink) => {
+                // Dead letters are no step of the plan, so this meter has no reader.
+                let none = Meter::default();
+                self.end(append(letters, DEAD_LETTERS, sink, Restored::Tail, none));
+            }
             None => self.end(letters),
         }
         self.0.probe.take().observe(self.0.scope, self.0.bindings.borrow().open.clone());

@@ -32,11 +32,14 @@ impl Meter {
 
 /// Rows that passed through a step. A change of a row counts as one or two: a retraction and an
 /// addition.
+///
+/// A row that the filter of a table leaves out may pass on as a deletion, which the filter does not
+/// count, and the next step does.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct StepRows {
     /// Rows that the step has taken.
     pub rows_in: u64,
-    /// Rows that the step has emitted.
+    /// Rows that the step has emitted to other steps. A step at an end, such as `to`, has none.
     pub rows_out: u64,
 }
 

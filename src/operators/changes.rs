@@ -116,11 +116,42 @@ fn number<'s, K: Datum, V: Datum>(
     )
 }
 
+/// Replaces the value of each diff by the result of `f`; `None` is no row. It keeps no state.
+pub(crate) fn map_diffs<'s, K: Datum, V: Datum, W: Datum>(
+    rows: Diffs<'s, (K, V)>,
+    name: &str,
+    meter: Meter,
+    f: impl Fn(&K, &V) -> Option<W> + 'static,
+) -> Diffs<'s, (K, W)> {
+    rows.inner
+        .unary::<CapacityContainerBuilder<Vec<((K, W), Epoch, isize)>>, _, _, _>(
+            Pipeline,
+            name,
+            move |_, _| {
+                move |input, output| {
+                    input.for_each(|time, data| {
+                        let taken = data.len();
+                        let row = |((key, value), epoch, diff): ((K, V), Epoch, isize)| {
+                            f(&key, &value).map(|value| ((key, value), epoch, diff))
+                        };
+                        let mut rows: Vec<_> = data.drain(..).filter_map(row).collect();
+                        meter.count(taken, rows.len());
+                        if !rows.is_empty() {
+                            output.session(&time).give_container(&mut rows);
+                        }
+                    });
+                }
+            },
+        )
+        .as_collection()
+}
+
 /// Replaces each value by the result of `f`; `None` deletes. It keeps no state.
 pub(crate) fn map_upserts<'s, K: Datum, V: Datum, W: Datum>(
     rows: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
+    meter: Meter,
     f: impl Fn(&K, &V) -> Option<W> + 'static,
 ) -> Upserts<'s, W> {
     rows.unary::<CapacityContainerBuilder<Rc<Vec<Upsert<W>>>>, _, _, _>(
@@ -133,7 +164,12 @@ pub(crate) fn map_upserts<'s, K: Datum, V: Datum, W: Datum>(
                     let upsert = |(number, value): &Upsert<V>| {
                         (*number, value.as_ref().and_then(|value| f(keys.key(*number), value)))
                     };
-                    let mut upserts = Rc::new(data.iter().map(upsert).collect());
+                    let upserts: Vec<Upsert<W>> = data.iter().map(upsert).collect();
+                    // A row that `f` drops is no row, but its deletion has to go on.
+                    let dropped = data.iter().zip(&upserts);
+                    let dropped = dropped.filter(|((_, row), (_, w))| row.is_some() && w.is_none());
+                    meter.count(data.len(), data.len() - dropped.count());
+                    let mut upserts = Rc::new(upserts);
                     output.session(&time).give_container(&mut upserts);
                 });
             }

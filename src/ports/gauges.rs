@@ -8,6 +8,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
+use crate::metrics::Meter;
 use crate::operators::{Datum, Diffs};
 use crate::time::Epoch;
 
@@ -16,6 +17,7 @@ use crate::time::Epoch;
 pub(crate) fn measure<'s, D: Datum>(
     rows: Diffs<'s, D>,
     gauge: Arc<AtomicI64>,
+    meter: Meter,
     counts: impl Fn(&D) -> bool + 'static,
 ) -> StreamVec<'s, Epoch, ()> {
     rows.inner.unary::<CapacityContainerBuilder<Vec<()>>, _, _, _>(
@@ -24,6 +26,7 @@ pub(crate) fn measure<'s, D: Datum>(
         move |_, _| {
             move |input, _| {
                 input.for_each(|_, data| {
+                    meter.count(data.len(), 0);
                     let change: isize =
                         data.drain(..).filter(|(row, ..)| counts(row)).map(|(.., diff)| diff).sum();
                     gauge.fetch_add(change as i64, Ordering::Relaxed);

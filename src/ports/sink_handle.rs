@@ -15,6 +15,7 @@ use super::barriers::Barriers;
 use super::share::Share;
 use crate::connect::{FoundRows, Part, Recovering};
 use crate::error::{Error, Result};
+use crate::metrics::Meter;
 use crate::operators::{Column, Cut, Datum, Diffs, Keys, Map, Restored, Seeds, Upsert, Upserts};
 use crate::row::{Put, Row, RowSum};
 use crate::time::Epoch;
@@ -121,6 +122,7 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     name: &str,
     sink: SinkHandle,
     cut: Option<Cut>,
+    meter: Meter,
 ) -> Written<'s> {
     let mut versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
     let mut share = Share::Recovering(sink.recovering);
@@ -162,7 +164,7 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
             None => Ok(()),
         }
     };
-    let ends = Ends { share, barriers: sink.barriers, report: sink.report };
+    let ends = Ends { share, barriers: sink.barriers, report: sink.report, meter };
     run(
         rows,
         name,
@@ -181,6 +183,7 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
     name: &str,
     sink: SinkHandle,
     seeds: Seeds,
+    meter: Meter,
 ) -> Written<'s> {
     let slots =
         Slots { of: seeds.map(), free: Vec::new(), next: 0, sum: 0, hasher: RowSum::default() };
@@ -201,7 +204,7 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
         Ok(())
     };
     let share = Share::Recovering(sink.recovering);
-    let ends = Ends { share, barriers: sink.barriers, report: sink.report };
+    let ends = Ends { share, barriers: sink.barriers, report: sink.report, meter };
     run(rows.inner, name, ends, slots, Vec::as_slice, write, |slots: &Slots<K>| {
         (slots.of.len() as u64, slots.sum)
     })
@@ -228,6 +231,7 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     name: &str,
     sink: SinkHandle,
     restored: Restored,
+    meter: Meter,
 ) -> Written<'s> {
     let SinkHandle { recovering, barriers, appended, report } = sink;
     let (mut share, mut seen) = (Share::Recovering(recovering), Appended::default());
@@ -241,15 +245,16 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
         seen.sum = seen.sum.wrapping_add(seen.hasher.of(&row));
         share.insert(0, &row)
     };
-    let ends = Ends { share, barriers, report };
+    let ends = Ends { share, barriers, report, meter };
     run(rows, name, ends, seen, Vec::as_slice, write, |seen| (seen.rows, seen.sum))
 }
 
-/// The share of a sink, and its connection to the runtime.
+/// The share of a sink, its connection to the runtime, and the counters of the step.
 struct Ends {
     share: Share,
     barriers: Arc<Barriers>,
     report: Box<dyn Fn(Report)>,
+    meter: Meter,
 }
 
 /// The operator for all shapes. Rows are written in the order of their epochs. The changes up to a
@@ -266,7 +271,7 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
 where
     D: 'static,
 {
-    let Ends { mut share, barriers, report } = ends;
+    let Ends { mut share, barriers, report, meter } = ends;
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
     barriers.activate_when_due(
         rows.scope().worker().sync_activator_for(builder.operator_info().address.to_vec()),
@@ -310,6 +315,7 @@ where
                         return Ok(());
                     };
                     for part in parts {
+                        meter.count(each(&part).len(), 0);
                         each(&part)
                             .iter()
                             .try_for_each(|datum| write(&mut state, epoch, datum, &mut share))?;

@@ -65,7 +65,10 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             } else {
                 stream.events.clone()
             };
-            events.map(move |e| Event { ordinal: e.ordinal.after(number), ..e })
+            let logic = move |e: Event<K, V>, out: &mut Vec<_>| {
+                out.push(Event { ordinal: e.ordinal.after(number), ..e });
+            };
+            stream.counted(events, "merge", node, Box::new(logic))
         };
         let events = side(self, 0).concat(side(other, 1));
         let updates = self.updates.max(other.updates);

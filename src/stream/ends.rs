@@ -81,7 +81,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn to(&self, topic: &str, produced: Produced) {
-        self.graph.node(format!("to {topic}"), &[self.node]);
+        let node = self.graph.node(format!("to {topic}"), &[self.node]);
         if self.updates == Updates::Retracting {
             self.graph.error(format!(
                 "topic {topic} can't take back records: a join is maintained, so call to_table() \
@@ -92,7 +92,9 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
         let sink = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);
         let rows = self.events.clone().map(|event| (event.key, event.value));
         match sink {
-            Some(sink) => self.graph.end(append(rows, topic, sink, self.restored)),
+            Some(sink) => {
+                self.graph.end(append(rows, topic, sink, self.restored, self.graph.meter(node)));
+            }
             None => self.graph.end(rows),
         }
     }

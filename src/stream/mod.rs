@@ -95,31 +95,34 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.clone()
     }
 
-    fn each<L: Datum, W: Datum>(
-        &self,
-        verb: &str,
-        mut logic: Each<K, V, L, W>,
-    ) -> KStream<'s, L, W> {
+    fn each<L: Datum, W: Datum>(&self, verb: &str, logic: Each<K, V, L, W>) -> KStream<'s, L, W> {
         let node = self.graph.node(verb, &[self.node]);
-        let meter = self.graph.meter(node);
-        let events = self.events.clone().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
-            Pipeline,
-            verb,
-            move |_, _| {
-                move |input, output| {
-                    input.for_each(|time, data| {
-                        let taken = data.len();
-                        let mut out = Vec::with_capacity(taken);
-                        data.drain(..).for_each(|event| logic(event, &mut out));
-                        meter.count(taken, out.len());
-                        if !out.is_empty() {
-                            output.session(&time).give_container(&mut out);
-                        }
-                    });
-                }
-            },
-        );
+        let events = self.counted(self.events.clone(), verb, node, logic);
         KStream::new(self.graph.clone(), node, events, self.updates, self.restored)
+    }
+
+    /// Applies `logic` to each of the `events`, and counts the rows of the step `node`.
+    fn counted<L: Datum, W: Datum>(
+        &self,
+        events: StreamVec<'s, Epoch, Event<K, V>>,
+        verb: &str,
+        node: usize,
+        mut logic: Each<K, V, L, W>,
+    ) -> StreamVec<'s, Epoch, Event<L, W>> {
+        let meter = self.graph.meter(node);
+        events.unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(Pipeline, verb, move |_, _| {
+            move |input, output| {
+                input.for_each(|time, data| {
+                    let taken = data.len();
+                    let mut out = Vec::with_capacity(taken);
+                    data.drain(..).for_each(|event| logic(event, &mut out));
+                    meter.count(taken, out.len());
+                    if !out.is_empty() {
+                        output.session(&time).give_container(&mut out);
+                    }
+                });
+            }
+        })
     }
 
     /// Keeps the records for which `keep` is true.

@@ -15,9 +15,10 @@ use std::sync::Arc;
 use timely::dataflow::StreamVec;
 
 use crate::graph::Graph;
+use crate::metrics::Meter;
 use crate::operators::{
     Cut, Datum, Diffs, Keys, Merge, Placement, Restored, Seeds, Upserts, diffs_to_upserts, keep,
-    map_upserts, upserts_to_diffs,
+    map_diffs, map_upserts, upserts_to_diffs,
 };
 use crate::ports::{
     KeyValueStore, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs,
@@ -125,14 +126,14 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         name: &str,
         f: impl Fn(&K, &V) -> Option<W> + 'static,
     ) -> Changes<'s, K, W> {
+        let meter = self.graph.meter(node);
         let made = match &self.made {
             Shape::Upserts(rows, restored) => {
-                let rows = map_upserts(rows.clone(), self.keys.clone(), name, f);
+                let rows = map_upserts(rows.clone(), self.keys.clone(), name, meter, f);
                 Shape::Upserts(rows, *restored)
             }
             Shape::Diffs(rows, placement) => {
-                let row = move |(key, value)| f(&key, &value).map(|value| (key, value));
-                Shape::Diffs(rows.clone().flat_map(row), *placement)
+                Shape::Diffs(map_diffs(rows.clone(), name, meter, f), *placement)
             }
         };
         Changes::new(self.graph.clone(), node, made, self.keys.clone())
@@ -186,10 +187,15 @@ impl<'s, K: Datum + Row, V: Datum + Row> SinkRows<'s, K, V> {
     ///
     /// The two shapes have operators of their own. Upserts address a row by the number of its key.
     /// Diffs are written on the worker that made them, even if it does not own their key.
-    pub(super) fn write(self, topic: &str, handle: SinkHandle) -> StreamVec<'s, Epoch, ()> {
+    pub(super) fn write(
+        self,
+        topic: &str,
+        handle: SinkHandle,
+        meter: Meter,
+    ) -> StreamVec<'s, Epoch, ()> {
         match self {
-            SinkRows::Upserts(rows, keys, cut) => snapshot(rows, keys, topic, handle, cut),
-            SinkRows::Diffs(rows, seeds) => snapshot_diffs(rows, topic, handle, seeds),
+            SinkRows::Upserts(rows, keys, cut) => snapshot(rows, keys, topic, handle, cut, meter),
+            SinkRows::Diffs(rows, seeds) => snapshot_diffs(rows, topic, handle, seeds, meter),
         }
     }
 }

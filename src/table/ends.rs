@@ -69,8 +69,9 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn gauge(&self, name: &str, counts: impl Fn(&K, &V) -> bool + 'static) {
-        let gauge = self.graph.gauge(self.node, name);
-        self.graph.end(measure(self.diffs(), gauge, move |(key, value)| counts(key, value)));
+        let (node, gauge) = self.graph.gauge(self.node, name);
+        let counts = move |(key, value): &(K, V)| counts(key, value);
+        self.graph.end(measure(self.diffs(), gauge, self.graph.meter(node), counts));
     }
 }
 
@@ -103,7 +104,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
         if let Some(needs_rows) = self.graph.sink_needs_rows(topic) {
             let rows = self.changes.prepare_sink(node, needs_rows);
             if let Some(sink) = sink {
-                self.graph.end(rows.write(topic, sink));
+                self.graph.end(rows.write(topic, sink, self.graph.meter(node)));
             }
         }
     }

@@ -69,6 +69,60 @@ fn the_rows_of_steps_equal_the_records_on_any_workers() {
     }
 }
 
+/// Steps that pass rows on, join streams with a table, or end them.
+fn passes_and_ends(builder: &StreamsBuilder<'_>) {
+    let stream = |topic| builder.stream::<i64, i64>(topic, Consumed::with(Json, Json));
+    let users = builder.table::<i64, i64>("users", Consumed::with(Json, Json));
+    let numbers = stream("old").merge(&stream("new"));
+    numbers.to("all", Produced::columns(["id", "n"]));
+    numbers.join(&users, |n, user| n + user).for_each(|_, _| ());
+    numbers.left_join(&users, |n, user| n + user.unwrap_or(&0)).for_each(|_, _| ());
+    let even = users.filter(|_, user| user % 2 == 0);
+    even.map_values(|user| user * 10).to("even", Produced::columns(["id", "tens"]));
+    let counts = numbers.group_by(|key, n| (key % 2, *n)).count();
+    counts.filter(|odd, _| *odd == 0).gauge("even", |_, _| true);
+}
+
+#[test]
+fn every_step_counts_its_rows_on_any_workers() {
+    for workers in [1, 2] {
+        let [users, old, new] = [0..4, 0..30, 20..40].map(|keys| {
+            let log = MemoryLog::default();
+            keys.map(|key: u32| (key % 2, key.to_string())).for_each(|(part, key)| {
+                _ = log.append(part, Some(key.as_bytes()), Some(key.as_bytes()))
+            });
+            log
+        });
+        let streams = Streams::new(Topology::new("steps", passes_and_ends))
+            .source("users", users)
+            .source("old", old)
+            .source("new", new)
+            .sink("all", MemoryTable::default())
+            .sink("even", MemoryTable::default());
+        let summary = streams.run(Config { workers, ..Config::default() }).unwrap();
+        let rows = |number: usize, verb: &str| {
+            let step = summary.steps.iter().find(|step| step.number == number).unwrap();
+            assert_eq!((step.verb.as_str(), step.workers.len()), (verb, workers));
+            (step.total().rows_in, step.total().rows_out)
+        };
+        assert_eq!(rows(3, "merge"), (50, 50));
+        assert_eq!(rows(4, "to all"), (50, 0));
+        assert_eq!(rows(5, "join"), (54, 4), "with {workers} workers");
+        // A record may be joined before the row of its key is there, and is then retracted.
+        let (taken, joined) = rows(7, "left_join");
+        assert!(taken == 54 && (50..=58).contains(&joined), "{joined} with {workers} workers");
+        assert_eq!(rows(8, "peek").0, joined);
+        assert_eq!(rows(9, "filter"), (4, 2), "with {workers} workers");
+        assert_eq!(rows(10, "map_values"), (4, 4), "a row that is left out is a deletion");
+        assert_eq!(rows(11, "to even"), (4, 0));
+        let (taken, kept) = rows(14, "filter");
+        assert_eq!(taken, rows(13, "count").1);
+        assert!(kept > 0 && kept < taken);
+        assert_eq!(rows(15, "gauge even"), (kept, 0));
+        assert_eq!(summary.steps.len(), 16, "no step is left out");
+    }
+}
+
 #[test]
 fn the_records_of_a_topic_balance_in_every_metric() {
     for workers in [1, 2] {
