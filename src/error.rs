@@ -35,6 +35,8 @@ pub enum Advice {
     TwoLogs,
     /// Read a table as of an earlier commit.
     EarlierCommit,
+    /// Follow logs without the promise that no partition is added to them.
+    NoFixedPartitions,
 }
 
 impl Advice {
@@ -47,6 +49,9 @@ impl Advice {
                 "To read two logs, bind both as sources, with another state and empty tables."
             }
             Advice::EarlierCommit => "To read the table as it was, open it as of that commit.",
+            Advice::NoFixedPartitions => {
+                "To go on whenever one is added, bind the log without fixed partitions."
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ use super::source::{Partition, Source};
 use crate::error::Result;
 
 /// A source with the promise that no partition is added to it, which the source itself can't give.
+/// Made by [`Source::with_fixed_partitions`].
 ///
 /// A partition can be added to a Kafka topic at any time, and it begins at offset 0. Its records
 /// could be earlier than a tombstone, so a table that follows the topic must keep the order of each
@@ -20,7 +21,7 @@ use crate::error::Result;
 ///
 /// let log = MemoryLog::default();
 /// log.append(0, Some(b"key"), Some(b"value"));
-/// let source = FixedPartitions(log);
+/// let source: FixedPartitions<MemoryLog> = log.with_fixed_partitions();
 /// assert!(source.has_fixed_partitions());
 /// assert_eq!(source.partitions()?, [0]);
 /// # Ok::<(), watershed::Error>(())

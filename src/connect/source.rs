@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use super::Identity;
+use super::{FixedPartitions, Identity};
 use crate::error::Result;
 use crate::record::Batch;
 
@@ -112,9 +112,34 @@ pub trait Source: Send + Sync {
     ///
     /// Then a table can forget deleted keys while the log is followed: [`KTable`](crate::KTable).
     /// A run ends with an error if a partition is added all the same. See
-    /// [`FixedPartitions`](super::FixedPartitions).
+    /// [`with_fixed_partitions`](Source::with_fixed_partitions).
     fn has_fixed_partitions(&self) -> bool {
         false
+    }
+
+    /// Returns this log with the promise that no partition is added to it while a run follows it.
+    ///
+    /// Give it for a Kafka topic whose number of partitions stays, for a stream of Kinesis that is
+    /// not resharded, and for an archive of which each partition has a record already. Then a run
+    /// forgets deleted keys, instead of keeping 20 bytes and the key of each for ever. A partition
+    /// that is added nevertheless ends the run with an error, before any of its records is read;
+    /// the next run reads it from the beginning, with the others.
+    ///
+    /// ```
+    /// use watershed::connect::Source;
+    /// use watershed::connectors::archive::Archive;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let url = folder.path().to_str().unwrap();
+    /// let pins = Archive::open(url)?.topic("pin").with_fixed_partitions();
+    /// assert!(pins.has_fixed_partitions());
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
+    fn with_fixed_partitions(self) -> FixedPartitions<Self>
+    where
+        Self: Sized,
+    {
+        FixedPartitions(self)
     }
 
     /// Receives the committed end of each partition after a commit, so that the log can report it

@@ -8,6 +8,9 @@ pub(super) fn described(error: &Error) -> String {
         Advice::BeginAnew => "To begin anew, give another --state and --lake.",
         Advice::OtherState => "Give a --state that is empty or does not exist.",
         Advice::TwoLogs => "To read two logs, give --apart, another --state and another --lake.",
+        Advice::NoFixedPartitions => {
+            "To go on whenever one is added, leave out --fixed-partitions."
+        }
         Advice::EarlierCommit => "To read it as it was, give an earlier commit with --as-of.",
     })
 }
@@ -23,6 +26,7 @@ mod tests {
             (Advice::OtherState, "--state"),
             (Advice::TwoLogs, "--apart"),
             (Advice::EarlierCommit, "--as-of"),
+            (Advice::NoFixedPartitions, "--fixed-partitions"),
         ];
         for (advice, options) in advice {
             let cause = Error::data("a topic is gone").hint("Restore it.").advise(advice);

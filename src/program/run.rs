@@ -13,6 +13,7 @@ use super::missing::missing;
 use super::process::{print, stop_at_signals};
 use super::summary::summarise;
 use super::values;
+use crate::connect::Source;
 use crate::connectors::delta::Delta;
 use crate::error::Result;
 use crate::runtime::{Config, Streams};
@@ -29,6 +30,13 @@ pub(super) struct RunArgs {
     /// Go on as records are added, until SIGINT or SIGTERM
     #[arg(long)]
     follow: bool,
+    /// Promise that no partition is added to the sources while they are followed: topics of Kafka
+    /// keep their number of partitions, streams of Kinesis are not resharded, and each partition of
+    /// an archive has a record already. Then deleted keys are forgotten; otherwise 20 bytes and the
+    /// key of each are kept in memory for ever. A partition that is added nevertheless ends the run
+    /// with exit code 65, before any of its records is read; the next run reads it too
+    #[arg(long, requires = "follow")]
+    fixed_partitions: bool,
     /// Least time between two commits, such as 1s or 200ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,
@@ -56,7 +64,12 @@ pub(super) fn run(
     }
     let mut streams = Streams::new(topology);
     for (topic, sources) in sources {
-        streams = sources.into_iter().fold(streams, |streams, log| streams.source(topic, log));
+        for log in sources {
+            streams = match args.fixed_partitions {
+                true => streams.source(topic, log.with_fixed_partitions()),
+                false => streams.source(topic, log),
+            };
+        }
     }
     for topic in shell.tables() {
         streams = streams.sink(topic, Delta::table(&lake.table(topic))?);

@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use super::bindings::Bindings;
 use super::topics::Topics;
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, Result};
 use crate::record::{Order, PartitionId};
 use crate::time::Epoch;
 
@@ -30,10 +30,13 @@ pub(super) fn check_discovered(topics: &Topics, id: PartitionId) -> Result<()> {
         return Ok(());
     }
     let message = format!("{} has a new partition, {}", source.describe(), id.partition);
-    Err(Error::data(message).hint(
-        "The log was bound with fixed partitions, so the run may have forgotten deleted keys of \
-         which the new partition has records. Bind the log without that promise, and start again.",
-    ))
+    Err(Error::data(message)
+        .hint(
+            "The log was bound with fixed partitions, so the run may have forgotten deleted keys \
+             of which the new partition has records. Nothing of it is read yet: start again, and \
+             all partitions are read.",
+        )
+        .advise(Advice::NoFixedPartitions))
 }
 
 /// The partitions that may still deliver batches.

@@ -31,9 +31,9 @@ use changes::Changes;
 /// - A **deleted key** keeps its position, 20 bytes beside the key, so that such a record changes
 ///   nothing. The position is forgotten once no earlier record can arrive: all partitions of the
 ///   topic are past the tombstone, and no partition can be added. That is possible in a run that
-///   ends with its sources, and for a followed log with
-///   [`FixedPartitions`](crate::connect::FixedPartitions). A partition without new records delays
-///   it, and so does a source that is bound before the source of the tombstone.
+///   ends with its sources, and for a followed log
+///   [with fixed partitions](crate::connect::Source::with_fixed_partitions). A partition without
+///   new records delays it, and so does a source that is bound before the source of the tombstone.
 /// - **Closures** are called again for a row that is retracted: they must return the same result
 ///   for the same row.
 #[derive(Clone)]

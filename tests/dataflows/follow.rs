@@ -217,3 +217,25 @@ fn a_run_with_closed_output_stops_with_its_exit_code() {
     assert_same("in the end", &place.oracle("archive", &[]), &place.lake("lake", None));
     assert_eq!(unread(&["run", "--from", "nowhere"]).wait().unwrap().code(), Some(78));
 }
+
+#[test]
+fn a_partition_added_to_fixed_ones_is_refused() {
+    let place = Place::new();
+    place.run(&["generate", "--to", "archive", "--events", "60"]);
+    let printed = place.fail(&["run", "--from", "archive", "--fixed-partitions"], 2);
+    assert!(printed.contains("--follow"), "{printed}");
+    let args = ["run", "--from", "archive", "--lake", "lake", "--follow", "--fixed-partitions"];
+    let mut child = place.spawn(&args);
+    until("the first commit", || !place.manifests().is_empty());
+    let partition = place.path("archive/topics/demo.geo/partition=9");
+    fs::create_dir_all(&partition).unwrap();
+    fs::write(partition.join("demo.geo+9+0000000000.json"), "{}\n").unwrap();
+    let mut printed = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut printed).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(65), "{printed}");
+    assert!(printed.contains("has a new partition, 9"), "{printed}");
+    assert!(printed.contains("leave out --fixed-partitions"), "{printed}");
+    // The next run reads it: the record is a dead letter.
+    place.run(&["run", "--from", "archive", "--lake", "lake"]);
+    assert_eq!(place.lake("lake", None)["dead_letters"], ["geo 9 0"]);
+}

@@ -6,11 +6,12 @@ use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use watershed::connect::Source;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{FixedPartitions, Source};
 use watershed::options::Consumed;
 use watershed::runtime::{Config, Milestone, Stop, Streams};
 use watershed::serdes::Json;
+use watershed::store::Store;
 use watershed::testing::TopologyTestDriver;
 use watershed::{ErrorKind, StreamsBuilder, Topology};
 
@@ -18,12 +19,13 @@ use super::{Following, row};
 use crate::support::{pair, table};
 
 /// Follows `source`, of which the rows of even value are kept, joined with themselves.
-fn follow(source: impl Source + 'static, out: &MemoryTable) -> Following {
+fn follow(source: impl Source + 'static, out: &MemoryTable, state: Option<Store>) -> Following {
     let (tell, milestones) = channel();
     let stop = Stop::default();
     let config = Config {
         workers: 2,
         follow: true,
+        state,
         commit_every: Duration::ZERO,
         stop: stop.clone(),
         // A test that waits no longer needs no message.
@@ -55,7 +57,7 @@ fn come_and_go<S: Source + 'static>(bind: impl FnOnce(MemoryLog) -> S) -> u64 {
     };
     append(0, 0, Some(b"0"));
     append(1, 0, Some(b"0"));
-    let run = follow(bind(log.clone()), &out);
+    let run = follow(bind(log.clone()), &out, None);
     run.until(2);
     for key in 1..=100 {
         append(0, key, Some(key.to_string().as_bytes()));
@@ -74,7 +76,7 @@ fn come_and_go<S: Source + 'static>(bind: impl FnOnce(MemoryLog) -> S) -> u64 {
 
 #[test]
 fn deleted_keys_are_forgotten_where_partitions_are_fixed() {
-    assert!(come_and_go(FixedPartitions) < 10);
+    assert!(come_and_go(Source::with_fixed_partitions) < 10);
     assert_eq!(come_and_go(|log| log), 101, "a new partition could have earlier records");
 }
 
@@ -82,12 +84,25 @@ fn deleted_keys_are_forgotten_where_partitions_are_fixed() {
 fn a_new_partition_breaks_the_promise_of_fixed_ones() {
     let (log, out) = (MemoryLog::default(), MemoryTable::default());
     log.append(0, Some(b"a"), Some(b"2"));
-    let run = follow(FixedPartitions(log.clone()), &out);
+    let folder = tempfile::tempdir().unwrap();
+    let state = || Some(Store::open(folder.path().to_str().unwrap()).unwrap());
+    let run = follow(log.clone().with_fixed_partitions(), &out, state());
     run.until(1);
-    log.append(7, Some(b"b"), Some(b"2"));
+    log.append(0, Some(b"a"), None);
+    log.append(0, Some(b"b"), Some(b"4"));
+    run.until(3);
+    // An earlier record of the deleted key, and a later one of another key.
+    log.append(7, Some(b"a"), Some(b"6"));
+    log.append(7, Some(b"c"), Some(b"8"));
     let error = run.end().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data);
     assert!(error.to_string().contains("memory has a new partition, 7"), "{error}");
+    assert_eq!(out.rows(), [row("b", 44)]);
+    let run = follow(log.with_fixed_partitions(), &out, state());
+    run.until(5);
+    run.stop.stop();
+    run.end().unwrap();
+    assert_eq!(out.rows(), [row("b", 44), row("c", 88)], "the earlier record changes nothing");
 }
 
 /// A key whose hash is another one at each call.

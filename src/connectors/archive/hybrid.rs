@@ -48,7 +48,8 @@ use super::lines::archived_lines;
 /// copier.push(&batch)?;
 /// topic.append(0, None, Some(b"3")); // not archived yet
 ///
-/// let source = HybridSource::new(archive, topic);
+/// let source = HybridSource::new(archive, topic.with_fixed_partitions());
+/// assert!(source.has_fixed_partitions());
 /// let (mut partition, mut values) = (source.open(0, None, false)?, Vec::new());
 /// while let Poll::Batch(batch) = partition.poll()? {
 ///     values.extend(batch.iter(0).filter_map(|record| Some(record.value?.to_vec())));
@@ -120,6 +121,11 @@ impl Source for HybridSource {
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {
         Ok(Some(self.0.spans(partition)?.all()))
+    }
+
+    /// The partitions of the archive are some of the topic's, so the promise of the topic decides.
+    fn has_fixed_partitions(&self) -> bool {
+        self.0.live.has_fixed_partitions()
     }
 
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
