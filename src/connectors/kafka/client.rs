@@ -10,7 +10,7 @@ use rdkafka::client::{ClientContext, OAuthToken};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Message};
 use rdkafka::producer::ProducerContext;
 
 use crate::error::{Advice, Error, Result};
@@ -47,6 +47,8 @@ pub(super) struct Context {
     reported: Mutex<Option<Reported>>,
     /// The error of the first record that was not delivered.
     delivery_error: Mutex<Option<KafkaError>>,
+    /// By partition, the greatest offset of a delivered record.
+    delivered: Mutex<BTreeMap<i32, i64>>,
 }
 
 impl Context {
@@ -56,6 +58,7 @@ impl Context {
             tokens,
             reported: Mutex::default(),
             delivery_error: Mutex::default(),
+            delivered: Mutex::default(),
         }
     }
 
@@ -67,6 +70,11 @@ impl Context {
     /// Returns the error of the first record that was not delivered.
     pub(super) fn delivery_error(&self) -> Option<KafkaError> {
         lock(&self.delivery_error).clone()
+    }
+
+    /// Returns the greatest offset of a delivered record by partition, and clears it.
+    pub(super) fn take_delivered(&self) -> BTreeMap<i32, i64> {
+        std::mem::take(&mut lock(&self.delivered))
     }
 
     /// Returns an error for `attempt`, which failed with `error`. A reported error that explains
@@ -162,8 +170,15 @@ impl ProducerContext for Context {
     type DeliveryOpaque = ();
 
     fn delivery(&self, delivered: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = delivered {
-            lock(&self.delivery_error).get_or_insert_with(|| error.clone());
+        match delivered {
+            Ok(record) => {
+                let mut delivered = lock(&self.delivered);
+                let last = delivered.entry(record.partition()).or_insert(record.offset());
+                *last = record.offset().max(*last);
+            }
+            Err((error, _)) => {
+                lock(&self.delivery_error).get_or_insert_with(|| error.clone());
+            }
         }
     }
 }

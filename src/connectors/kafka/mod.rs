@@ -6,8 +6,9 @@
 //!   passed over: markers of transactions, aborted records, compacted records.
 //! - **A commit** of the sink is one Kafka transaction. It contains the rows, and the number of the
 //!   commit as the offset of partition 0 in the group `<application>/<topic>`. So both become
-//!   visible together, once. Read such a topic with `isolation.level=read_committed`. The broker
-//!   acknowledges a commit first, and shows its rows a moment later.
+//!   visible together, once. Read such a topic with `isolation.level=read_committed`. A commit ends
+//!   when these readers see its rows. An open transaction of another producer hides them: then a
+//!   commit ends with a warning after 10 s, and they are visible once that transaction has ended.
 //! - **Guaranteed**: every reading returns the same records at the same offsets, or an error. A
 //!   range that retention has deleted, and a topic that was recreated, are refused. So a topic must
 //!   keep the records that a state was built from.

@@ -2,17 +2,19 @@
 //! within the limit of the topic.
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::error::{Error, Result};
 
 use super::KafkaTopic;
-use super::client::{Context, MAX_IN_FLIGHT};
+use super::client::{Context, MAX_IN_FLIGHT, REQUEST_TIMEOUT};
 use super::limit::{self, BatchSize, too_large};
 use super::ownership::LastCommit;
 use super::rows::{self, Totals};
@@ -20,6 +22,11 @@ use super::sink::STEP_TIMEOUT;
 
 /// The number of attempts for one step of a transaction.
 const ATTEMPTS: usize = 3;
+/// The number of requests for the end of a transaction's partitions, until readers see it. The
+/// pause between two of them doubles from 1 ms to [`VISIBLE_MAX_PAUSE`]: 10 s in total, as long
+/// as the brokers reply.
+const VISIBLE_ATTEMPTS: u32 = 28;
+const VISIBLE_MAX_PAUSE: Duration = Duration::from_millis(512);
 /// The most bytes that a batch needs for a record in addition to its key and value.
 const RECORD_OVERHEAD_BYTES: usize = 64;
 
@@ -93,7 +100,10 @@ impl Transactions {
         let mut attempts = ATTEMPTS;
         loop {
             match self.attempt(n, lines, totals) {
-                Ok(()) => return Ok(()),
+                Ok(()) => {
+                    self.await_visible(n);
+                    return Ok(());
+                }
                 // Only a record that is refused alone is too large.
                 Err(Failure::TooLarge(error)) => {
                     let smaller = self.batch_size.get().smaller().ok_or(error)?;
@@ -120,6 +130,7 @@ impl Transactions {
     fn attempt(&self, n: u64, lines: &[u8], totals: Totals) -> Result<(), Failure> {
         let topic = &self.topic.topic;
         self.producer.context().take_delivery_error();
+        self.producer.context().take_delivered();
         self.producer.begin_transaction().map_err(|e| self.abort(n, &e))?;
         let mut unsent_bytes = 0;
         for record in rows::records(lines) {
@@ -176,6 +187,58 @@ impl Transactions {
             self.producer.send_offsets_to_transaction(&offsets, &group, STEP_TIMEOUT)
         })?;
         self.retry(n, || self.producer.commit_transaction(STEP_TIMEOUT))
+    }
+
+    /// Blocks until readers see the records of the transaction.
+    ///
+    /// A broker acknowledges a commit before it writes the markers that show the records. For
+    /// readers, a partition ends at the first offset of a transaction without a marker. No event
+    /// reports a marker, so the end is requested. The commit is made in any case: if its records
+    /// stay hidden, as by an open transaction of another producer, a warning is enough.
+    fn await_visible(&self, n: u64) {
+        let mut hidden = self.producer.context().take_delivered();
+        let mut pause = Duration::from_millis(1);
+        let mut failed = None;
+        for _ in 0..VISIBLE_ATTEMPTS {
+            if hidden.is_empty() {
+                return;
+            }
+            match self.ends(hidden.keys()) {
+                Ok(ends) => hidden
+                    .retain(|partition, last| ends.get(partition).is_none_or(|end| *end <= *last)),
+                Err(error) => failed = Some(error),
+            }
+            if !hidden.is_empty() {
+                // No partition is assigned, so that each event is an error. The context keeps it.
+                drop(self.group.poll(pause));
+                pause = (pause * 2).min(VISIBLE_MAX_PAUSE);
+            }
+        }
+        let (topic, partitions) = (self.topic.name(), hidden.keys());
+        tracing::warn!(
+            topic,
+            n,
+            ?partitions,
+            ?failed,
+            "the commit is made, but readers do not see it yet: another transaction may be open"
+        );
+    }
+
+    /// Returns the ends of partitions for readers of committed records.
+    fn ends<'a>(
+        &self,
+        partitions: impl Iterator<Item = &'a i32>,
+    ) -> Result<BTreeMap<i32, i64>, KafkaError> {
+        let mut ends = TopicPartitionList::new();
+        for partition in partitions {
+            ends.add_partition_offset(&self.topic.topic, *partition, Offset::End)?;
+        }
+        let ends = self.group.offsets_for_times(ends, REQUEST_TIMEOUT)?;
+        let end = |found: &TopicPartitionListElem<'_>| match (found.error(), found.offset()) {
+            (Ok(()), Offset::Offset(end)) => Some((found.partition(), end)),
+            _ => None,
+        };
+        Ok(ends.elements().iter().filter_map(end).collect())
     }
 
     /// Blocks until everything that was sent is delivered.

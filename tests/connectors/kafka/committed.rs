@@ -1,5 +1,6 @@
 //! Readings of a topic once its transactions have ended. A broker acknowledges a commit first, and
-//! then writes a marker to each partition; until then, readers end before the records.
+//! then writes a marker to each partition; until then, readers end before the records. A commit of
+//! a sink waits for the markers; those of other producers do not.
 
 use std::sync::OnceLock;
 use std::thread;
@@ -17,8 +18,8 @@ use crate::support::until;
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 impl Cluster {
-    /// Returns all committed records of a partition, those of each acknowledged commit included.
-    /// While a transaction is open, this waits: [`Cluster::read_now`] does not.
+    /// Returns all committed records of a partition, those of each acknowledged commit of any
+    /// producer included. While a transaction is open, this waits: [`Cluster::read_now`] does not.
     pub(crate) fn read(&self, topic: &str, partition: u32) -> Records {
         self.settle(topic, partition);
         self.read_now(topic, partition)
@@ -39,13 +40,13 @@ impl Cluster {
     }
 
     /// Returns the offset after the last record of a partition, committed or not.
-    fn end(&self, topic: &str, partition: u32) -> i64 {
+    pub(super) fn end(&self, topic: &str, partition: u32) -> i64 {
         static CLIENT: OnceLock<BaseConsumer> = OnceLock::new();
         end(CLIENT.get_or_init(|| self.client("read_uncommitted")), topic, partition)
     }
 
     /// Returns the end of a partition for readers: the first offset of an open transaction, if any.
-    fn stable_end(&self, topic: &str, partition: u32) -> i64 {
+    pub(super) fn stable_end(&self, topic: &str, partition: u32) -> i64 {
         static CLIENT: OnceLock<BaseConsumer> = OnceLock::new();
         end(CLIENT.get_or_init(|| self.client("read_committed")), topic, partition)
     }

@@ -168,7 +168,7 @@ fn kill_many_times(meanwhile: impl Fn(&Cluster, &str)) {
     Run::end(cluster, &topic, state);
     let read = |kind: &str| -> Vec<_> {
         let topic = format!("{topic}.{kind}");
-        (0..2).flat_map(|partition| cluster.read(&topic, partition)).collect()
+        (0..2).flat_map(|partition| cluster.read_now(&topic, partition)).collect()
     };
     assert_eq!(read("all").len(), sent);
     let mut visible = BTreeMap::new();

@@ -370,7 +370,7 @@ impl Place for Log {
     fn rows(&self) -> Vec<Vec<Value>> {
         let (mut table, mut stream) = (BTreeMap::new(), Vec::new());
         for partition in Source::partitions(&self.cluster.open(&self.topic)).unwrap() {
-            for (_, key, value) in self.cluster.read(&self.topic, partition) {
+            for (_, key, value) in self.cluster.read_now(&self.topic, partition) {
                 match (key, value) {
                     (None, value) => stream.push(value.unwrap()),
                     (Some(key), Some(value)) => drop(table.insert(key, value)),

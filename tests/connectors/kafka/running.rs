@@ -29,7 +29,7 @@ fn topics(cluster: &Cluster) -> String {
 
 /// Returns the number of rows written.
 fn written(cluster: &Cluster, topic: &str) -> usize {
-    (0..2).map(|partition| cluster.read(&format!("{topic}.all"), partition).len()).sum()
+    (0..2).map(|partition| cluster.read_now(&format!("{topic}.all"), partition).len()).sum()
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -14,7 +15,9 @@ use watershed::row::{Column, ColumnType, Value};
 use watershed::store::Store;
 use watershed::{ErrorKind, Result};
 
+use super::reading::{send, transaction};
 use super::{Cluster, Records, cluster};
+use crate::support::until;
 
 pub(super) fn schema(mode: Mode) -> Schema {
     let types = [("id", ColumnType::Long), ("text", ColumnType::Text)];
@@ -93,7 +96,7 @@ impl SinkTopic {
     }
 
     pub(super) fn read(&self) -> Vec<String> {
-        let records: Records = self.cluster.read(&self.topic, 0);
+        let records: Records = self.cluster.read_now(&self.topic, 0);
         let text = |bytes: Option<Vec<u8>>| {
             bytes.map_or("-".to_string(), |bytes| String::from_utf8(bytes).unwrap())
         };
@@ -175,6 +178,46 @@ fn rows_of_a_stream_have_no_keys() {
     put(&mut run, &[(1, "same"), (1, "same")]);
     commit(&mut run, 1);
     assert_eq!(place.read(), [r#"- {"id":1,"text":"same"}"#; 2]);
+}
+
+#[test]
+fn a_commit_ends_when_readers_see_it() {
+    let Some(cluster) = cluster() else { return };
+    let place = SinkTopic::new(cluster, Mode::Append);
+    let mut run = place.start(1, 0, None, &[]);
+    // Until this transaction has ended, it hides the commit behind it.
+    let other = transaction(cluster, &cluster.unique());
+    send(&other, &place.topic, 0..1);
+    put(&mut run, &[(1, "row")]);
+    let content = stage(&mut run, 1);
+    let committer = &mut run.committer;
+    let end = thread::scope(|scope| {
+        let committing = scope.spawn(|| {
+            committer.commit(1, &content).unwrap();
+            cluster.stable_end(&place.topic, 0)
+        });
+        // The record of the other transaction, the row, and the marker of the commit.
+        until("the marker of the commit", || cluster.end(&place.topic, 0) == 3);
+        other.abort_transaction(Duration::from_secs(30)).unwrap();
+        committing.join().unwrap()
+    });
+    assert!(end >= 3, "the commit has ended before offset {end} was visible");
+    assert_eq!(place.read().len(), 1);
+}
+
+#[test]
+fn a_commit_behind_an_open_transaction_ends_nevertheless() {
+    let Some(cluster) = cluster() else { return };
+    let place = SinkTopic::new(cluster, Mode::Append);
+    let mut run = place.start(1, 0, None, &[]);
+    let other = transaction(cluster, &cluster.unique());
+    send(&other, &place.topic, 0..1);
+    put(&mut run, &[(1, "row")]);
+    commit(&mut run, 1);
+    assert_eq!(place.read().len(), 0);
+    other.abort_transaction(Duration::from_secs(30)).unwrap();
+    cluster.settle(&place.topic, 0);
+    assert_eq!(place.read(), [r#"- {"id":1,"text":"row"}"#]);
 }
 
 #[test]
