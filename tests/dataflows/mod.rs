@@ -35,15 +35,10 @@ mod secrets;
 mod unreachable;
 mod wordcount;
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
-use serde_json::Value as Json;
-use watershed::Result;
-use watershed::connectors::delta::Table;
-use watershed::row::Value;
-use watershed::store::Store;
+pub(crate) use crate::support::lake::{Tables, lines, parse_tables, support, tables};
 
 /// A temporary folder of one test, with an archive and a lake in it.
 struct Place {
@@ -166,105 +161,11 @@ impl Place {
     }
 }
 
-/// The path of a script in `tests/support`.
-fn support(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support").join(name)
-}
-
-/// Parses the tables in the oracle's output.
-fn parse_tables(output: &[u8]) -> Tables {
-    let mut found: Json = serde_json::from_slice(output).unwrap();
-    let mut tables = Tables::new();
-    for part in ["tables", "views"] {
-        let Json::Object(part) = found[part].take() else { panic!("the oracle has no {part}") };
-        tables.extend(part.into_iter().map(|(name, rows)| (name, lines(rows.as_array().unwrap()))));
-    }
-    let letter = |l: &Json| {
-        let kind = l[0].as_str().unwrap().rsplit('.').next().unwrap();
-        format!("{kind} {} {}", l[1], l[2])
-    };
-    tables.insert(
-        "dead_letters".into(),
-        sorted(found["dead_letters"].as_array().unwrap().iter().map(letter)),
-    );
-    tables
-}
-
 /// The Python with the packages of the tests; none where they can't be installed.
 fn python() -> Option<PathBuf> {
     let venv = Command::new("bash").arg(support("venv.sh")).output().unwrap();
     let python = String::from_utf8(venv.stdout).unwrap();
     (!python.trim().is_empty()).then(|| python.trim().into())
-}
-
-/// Reads the tables of the lake at `url` with our own reader, as of commit `n` if given.
-fn tables(url: &str, n: Option<u64>) -> Tables {
-    let mut tables = Tables::new();
-    let store = Store::open(url).unwrap();
-    for name in store.folders("").unwrap() {
-        if store.list(&format!("{name}/_delta_log")).unwrap().is_empty() {
-            continue;
-        }
-        let url = format!("{url}/{name}");
-        let table = match n {
-            Some(n) => Table::as_of(&url, n).unwrap().unwrap(),
-            None => Table::open(&url).unwrap(),
-        };
-        let rows = rows(&table).unwrap();
-        let name = name
-            .split_once('_')
-            .filter(|(_, t)| t.ends_with("_table"))
-            .map_or(name.as_str(), |(_, t)| t)
-            .to_string();
-        let letter = |row: &Json| {
-            let (topic, position) =
-                (row["topic"].as_str().unwrap(), row["position"].as_str().unwrap());
-            format!("{topic} {} {position}", row["partition"])
-        };
-        let rows =
-            if name == "dead_letters" { sorted(rows.iter().map(letter)) } else { lines(&rows) };
-        tables.insert(name, rows);
-    }
-    tables
-}
-
-/// Sorted rows as text, by table.
-type Tables = BTreeMap<String, Vec<String>>;
-
-fn sorted(rows: impl Iterator<Item = String>) -> Vec<String> {
-    let mut rows: Vec<String> = rows.collect();
-    rows.sort();
-    rows
-}
-
-fn lines(rows: &[Json]) -> Vec<String> {
-    sorted(rows.iter().map(|row| {
-        let fields: BTreeMap<_, _> = row.as_object().unwrap().iter().collect();
-        serde_json::to_string(&fields).unwrap()
-    }))
-}
-
-fn rows(table: &Table) -> Result<Vec<Json>> {
-    let mut rows = Vec::new();
-    table.for_each(&mut |values| {
-        let field =
-            |(column, value): (&watershed::row::Column, &Value)| (column.name.clone(), json(value));
-        rows.push(Json::Object(table.columns().iter().zip(values).map(field).collect()));
-        Ok(())
-    })?;
-    Ok(rows)
-}
-
-fn json(value: &Value) -> Json {
-    match value {
-        Value::Null => Json::Null,
-        Value::Long(v) | Value::Timestamp(v) => (*v).into(),
-        Value::Double(v) => (*v).into(),
-        Value::Boolean(v) => (*v).into(),
-        Value::Text(v) => v.clone().into(),
-        Value::Doubles(v) => v.clone().into(),
-        Value::Binary(v) => v.iter().map(|b| format!("{b:02x}")).collect::<String>().into(),
-    }
 }
 
 /// Compares table by table, and shows the first rows that differ.

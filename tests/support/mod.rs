@@ -5,6 +5,8 @@ pub(crate) mod broken;
 pub(crate) mod bucket;
 pub(crate) mod disk;
 pub(crate) mod http;
+#[cfg(feature = "delta")]
+pub(crate) mod lake;
 pub(crate) mod proxy;
 pub(crate) mod services;
 pub(crate) mod shaky;
