@@ -45,7 +45,7 @@
 //!   2  operators  ports                   dataflow operators · their interface to the runtime
 //!   1  serdes  row  store                 bytes and values · values and columns · durable objects
 //!      connect  http                      the contract of connectors · a bounded HTTP server
-//!   0  error  time  secret  record  sync  metrics
+//!   0  error  time  secret  faults  record  sync  metrics
 //! ```
 //!
 //! A module imports lower floors only. Connectors and the gateway stand beside the others, on
@@ -56,6 +56,7 @@ pub mod connect;
 pub mod connectors;
 mod durable;
 mod error;
+mod faults;
 #[cfg(feature = "gateway")]
 pub mod gateway;
 mod graph;

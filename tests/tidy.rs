@@ -19,7 +19,7 @@ use source::{Source, identifiers, paths};
 
 /// The modules of each floor, in the order in which they may import one another.
 const FLOORS: [&[&str]; 7] = [
-    &["error", "time", "secret", "record", "sync", "metrics"],
+    &["error", "time", "secret", "faults", "record", "sync", "metrics"],
     &["http", "serdes", "row", "store", "windows", "connect"],
     &["operators", "ports"],
     &["options", "plan", "graph", "stream", "table", "grouped"],

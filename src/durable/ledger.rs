@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Advice, Error, Result};
+use crate::faults;
 use crate::secret::Secret;
 use crate::store::{Create, Store};
 
@@ -97,6 +98,7 @@ impl Ledger {
                 self.last.as_ref().map_or(Ok(()), |last| {
                     self.store.confirm(&format!("manifest/{:020}", last.n))
                 })?;
+                faults::point("recovery.generation");
                 Ok(true)
             }
             Create::Created => Ok(false),
@@ -117,7 +119,8 @@ impl Ledger {
     /// Decides the commit: from here on this run or a later one makes it visible.
     ///
     /// # Errors
-    /// When a newer run has begun, or it is unknown whether the manifest exists.
+    /// When a newer run has begun, it is unknown whether the manifest exists, or it does not
+    /// continue the last one.
     pub(crate) fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
         if !self.newest()? {
             return Err(self.superseded());
@@ -127,6 +130,7 @@ impl Ledger {
             .map_err(|e| Error::internal("can't write a manifest").because(e))?;
         let path = format!("manifest/{:020}", manifest.n);
         let mut failure = None;
+        faults::point("commit.manifest.in");
         for _ in 0..CREATE_ATTEMPTS {
             let created = self.store.create(&path, &body)?;
             let read_only = !matches!(created, Create::Created);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::message::Fetched;
 use super::topics::Topics;
 use crate::durable::{Bound, SourceState};
+use crate::faults;
 use crate::record::PartitionId;
 
 /// The range of each partition from its first record to the last that was dispatched.
@@ -61,7 +62,11 @@ impl Bindings {
     pub(super) fn source_states(&self, topics: &Topics) -> BTreeMap<String, Vec<SourceState>> {
         let mut partitions: BTreeMap<(u16, u16), BTreeMap<u32, Bound>> = BTreeMap::new();
         for (id, bound) in self.iter() {
-            partitions.entry((id.topic, id.source)).or_default().insert(id.partition, *bound);
+            let mut bound = *bound;
+            if faults::bug("binding_off_by_one") {
+                bound.to = bound.to.saturating_sub(1);
+            }
+            partitions.entry((id.topic, id.source)).or_default().insert(id.partition, bound);
         }
         let mut states = BTreeMap::new();
         for (number, topic) in (0..=u16::MAX).zip(topics.iter()) {

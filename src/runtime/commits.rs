@@ -143,6 +143,13 @@ impl Commits {
         self.restart_timer();
     }
 
+    /// Replaces the ranges of a commit in flight by the present ones: a bug to be planted.
+    pub(super) fn bind_again(&mut self, bindings: &Bindings) {
+        if let Some(commit) = &mut self.in_flight {
+            commit.sources = bindings.source_states(&self.topics);
+        }
+    }
+
     /// Adds the part of a sink that one worker has staged.
     pub(super) fn add(&mut self, sink: usize, part: Option<Part>, rows: u64, digest: u64) {
         let staged = self.in_flight.as_mut().and_then(|commit| commit.staged.as_mut());

@@ -14,6 +14,7 @@ use super::message::Message;
 use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
 use crate::durable::{Ledger, Manifest, SinkState, SnapshotName, SourceState};
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::sync::side_by_side;
 
 /// Changes of a sink up to a barrier, from all workers together.
@@ -80,7 +81,9 @@ impl CommitThread {
             if let (Some(recorded), Some(SinkState { content: Some(content), .. })) =
                 (recorded, state)
             {
+                faults::point("recovery.forward.before");
                 target.committer.commit(recorded.n, content)?;
+                faults::point("recovery.forward.after");
             }
         }
         let last = recorded.map_or(0, |recorded| recorded.n);
@@ -183,16 +186,25 @@ impl CommitThread {
         snapshots: Vec<SnapshotName>,
     ) -> Result<()> {
         let n = self.last + 1;
+        faults::point("commit.begin");
         let staged = self.stage(n, sinks)?;
+        faults::point("commit.staged");
+        if faults::bug("offsets_after_commit") {
+            self.show(n, &staged)?;
+        }
         if let Some(ledger) = &mut self.ledger {
             let mut manifest = Manifest::after(ledger);
             (manifest.sources, manifest.snapshots) = (sources, snapshots);
             let topics = self.targets.iter().map(|target| target.topic.clone());
             manifest.sinks = topics.zip(staged.iter().cloned()).collect();
+            faults::point("commit.manifest.before");
             ledger.commit(manifest)?;
+            faults::point("commit.manifest.after");
         }
         self.last = n;
-        self.show(n, &staged)
+        self.show(n, &staged)?;
+        faults::point("commit.end");
+        Ok(())
     }
 
     /// Stages commit `n` in all sinks at the same time, because staging mostly waits for disks.
@@ -213,7 +225,12 @@ impl CommitThread {
     fn show(&mut self, n: u64, staged: &[SinkState]) -> Result<()> {
         let showing = self.targets.iter_mut().zip(staged).filter_map(|(target, state)| {
             let content = state.content.as_ref()?;
-            Some(move || target.committer.commit(n, content))
+            Some(move || {
+                faults::point("commit.sink.before");
+                target.committer.commit(n, content)?;
+                faults::point("commit.sink.after");
+                Ok(())
+            })
         });
         side_by_side("the thread of a sink", showing).into_iter().collect()
     }

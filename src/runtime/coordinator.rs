@@ -18,6 +18,7 @@ use super::snapshots::Snapshots;
 use super::stores::Stores;
 use super::topics::Topics;
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::ports::Report;
 use crate::record::PartitionId;
 
@@ -142,6 +143,7 @@ impl Coordinator {
             }
             Message::Report(sink, report) => self.handle_report(sink, report)?,
             Message::Verified => {
+                faults::point("recovery.verified");
                 self.recovery.go_live();
                 self.epochs.go_live();
                 self.publish();
@@ -203,7 +205,10 @@ impl Coordinator {
             return Ok(true);
         }
         match self.recovery.advance(&self.epochs)? {
-            Step::Close => self.epochs.close_recovery(),
+            Step::Close => {
+                faults::point("recovery.replayed");
+                self.epochs.close_recovery();
+            }
             Step::Verify(found) => self.commits.submit_verification(found)?,
             Step::Wait => {}
         }
@@ -211,6 +216,9 @@ impl Coordinator {
     }
 
     fn advance_live(&mut self, inbox: Inbox) -> Result<bool> {
+        if faults::bug("fresh_bindings") {
+            self.commits.bind_again(self.epochs.bindings());
+        }
         self.commits.submit_if_staged(self.epochs.completed(), &mut self.snapshots)?;
         let (quiet, queued) = (inbox == Inbox::Empty, self.epochs.has_queue());
         let by_clock = self.mode == RunMode::Sources;

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::disk;
+use crate::faults;
 
 /// The number of bytes of a file that are synced at a time.
 const SYNC_CHUNK_BYTES: usize = 4 << 20;
@@ -16,7 +17,9 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 /// name is taken.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     let staged = staged(path, bytes)?;
+    faults::point("store.staged");
     let named = disk::rename_no_replace(&staged, path);
+    faults::point("store.named");
     match fs::remove_file(&staged) {
         Err(e) if e.kind() != Io::NotFound => return Err(e),
         _ => {}

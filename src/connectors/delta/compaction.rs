@@ -17,6 +17,7 @@ use roaring::RoaringTreemap;
 use serde_json::Value;
 
 use crate::error::Result;
+use crate::faults;
 use crate::store::Store;
 
 use super::file::{FileEntry, NewFile, OpenFile};
@@ -28,6 +29,10 @@ use super::{rebase, rows, vectors};
 
 /// The number of small files from which on they are compacted.
 const SMALL_FILES: usize = 32;
+
+fn small_files() -> usize {
+    faults::limit("small_files", SMALL_FILES as u64) as usize
+}
 
 /// The state of a table's compactions.
 #[derive(Default)]
@@ -117,7 +122,7 @@ impl TableState {
         let many = thin.is_empty();
         let mut chosen = match many {
             // A worker with few rows writes a new small file at each commit.
-            true if small.len() < SMALL_FILES.max(self.layout.workers + 1) => return Vec::new(),
+            true if small.len() < small_files().max(self.layout.workers + 1) => return Vec::new(),
             true => small,
             false => thin,
         };
@@ -162,6 +167,7 @@ impl Compactor {
         Ok(move || {
             let (NewFile { entry, bytes }, moves) = gather(&store, &layout, id, path, sources)?;
             store.put(&entry.path, &bytes)?;
+            faults::point("compaction.written");
             Ok(Merged { file: entry, moves, vectors })
         })
     }
@@ -255,7 +261,9 @@ impl Compactor {
         }
         actions.push(file.add(now, false));
         let body = table.log.compaction(recorded, &actions);
+        faults::point("compaction.before");
         let made = table.log.commit_compaction(&body);
+        faults::point("compaction.after");
         let compacted = Compacted { id, file, moves, declares };
         match made {
             Ok(true) => compacted.apply(table),

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::connect::MaintenanceTask;
 use crate::error::{Error, Result};
+use crate::faults;
 
 use super::compaction::{Compactor, Merged};
 use super::files;
@@ -120,7 +121,9 @@ impl Maintenance {
             (table.log.now)() - RETENTION_MILLIS,
         );
         Ok(task(move || {
+            faults::point("checkpoint.before");
             snapshot::checkpoint(&store, version)?;
+            faults::point("checkpoint.after");
             if let Some(orphans) = orphans {
                 retention::clean(&store, version, since, orphans)?;
             }

@@ -39,6 +39,7 @@ use super::{log, snapshot};
 /// })?;
 /// assert_eq!(rows, [[Value::Text("river".into()), Value::Long(2)]]);
 /// assert_eq!(table.manifest(), Some(1));
+/// assert_eq!(Table::at_version(&url, table.version())?.manifest(), Some(1));
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Table {
@@ -98,6 +99,14 @@ impl Table {
             ))
             .hint("Read a later commit: each stays readable for a week.")),
         }
+    }
+
+    /// Opens the table at `url` at a version of Delta's log.
+    ///
+    /// # Errors
+    /// When there is no such version, or it can't be read.
+    pub fn at_version(url: &str, version: u64) -> Result<Table> {
+        Table::at(Store::open(url)?, Some(version))
     }
 
     fn at(store: Store, version: Option<u64>) -> Result<Table> {

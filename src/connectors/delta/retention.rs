@@ -16,6 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::{Value, json};
 
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::store::Store;
 
 use super::{log, snapshot, vectors};
@@ -169,7 +170,12 @@ fn forgotten(store: &Store, recent: &[u64], oldest: Option<i64>) -> Result<BTree
 /// Deletes files, which need not exist.
 fn delete(store: &Store, names: Vec<String>) -> Result<()> {
     let Some(remote) = store.remote() else {
-        return names.iter().try_for_each(|name| store.delete(name));
+        return names.iter().try_for_each(|name| {
+            faults::point("cleanup.before");
+            store.delete(name)?;
+            faults::point("cleanup.after");
+            Ok(())
+        });
     };
     let (objects, prefix) = remote.objects();
     let paths: Vec<_> =

@@ -15,6 +15,7 @@ use crate::connect::{
     Committer, CountRows, Identity, Mode, PartFile, Recovering, Schema, Sink, SinkContext,
 };
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::store::Store;
 
 use super::committer::DeltaCommitter;
@@ -72,7 +73,12 @@ impl Delta {
 
     /// Returns the table in `store`.
     pub fn on(store: Store) -> Self {
-        Delta { store, rewrite_below: 1024, checkpoint_every: 100, target_file_size: 128 << 20 }
+        Delta {
+            store,
+            rewrite_below: faults::limit("rewrite_below", 1024),
+            checkpoint_every: faults::limit("checkpoint_every", 100),
+            target_file_size: 128 << 20,
+        }
     }
 
     /// Sets the number of rows up to which a worker rewrites all of its rows, as one file, when any
@@ -237,7 +243,9 @@ impl Delta {
                 Log::at(self.store.clone(), context, table.version, table.txn.unwrap_or(0));
             // The run that made the last version may have died before it was durable.
             log.sync()?;
+            faults::point("recovery.table.before");
             if log.fence()? {
+                faults::point("recovery.table.after");
                 return Ok((log, Some(table)));
             }
         }

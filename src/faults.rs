@@ -1,0 +1,110 @@
+//! Faults on request: a process that dies or stops at a named point, and known bugs.
+//!
+//! The tests use them to show that a run recovers from a death at any step, and that a bug in one
+//! of these steps would not stay hidden. Without the feature `faults` every function here does
+//! nothing. With it, a process reads its environment once:
+//!
+//! - `WATERSHED_FAULT=point:n` aborts the process at its `n`-th passing of the point.
+//!   `point:n:pause` stops it there, until it receives SIGCONT.
+//! - `WATERSHED_BUG=name` plants one bug.
+//! - `WATERSHED_LIMITS=name=number,…` replaces limits, so that small tables need maintenance too.
+//!
+//! These names are reserved for points of durable state: `snapshot.begin`, `snapshot.layer`,
+//! `snapshot.object`, `snapshot.named`, `merge`, `collect`, `recover.load`.
+
+#[cfg(not(feature = "faults"))]
+pub(crate) use absent::*;
+#[cfg(feature = "faults")]
+pub(crate) use present::*;
+
+/// The functions without the feature.
+#[cfg(not(feature = "faults"))]
+mod absent {
+    /// Passes a named point.
+    #[inline]
+    pub(crate) const fn point(_name: &str) {}
+
+    /// Returns true if the bug is planted.
+    #[inline]
+    pub(crate) const fn bug(_name: &str) -> bool {
+        false
+    }
+
+    /// Returns the replacement of a limit, or else its `default`.
+    #[cfg(feature = "delta")]
+    #[inline]
+    pub(crate) const fn limit(_name: &str, default: u64) -> u64 {
+        default
+    }
+}
+
+/// The functions with the feature.
+#[cfg(feature = "faults")]
+mod present {
+    use std::process::Command;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// The content of the environment.
+    struct Plan {
+        /// The name of the point; empty for none.
+        point: String,
+        /// The number of passings up to the fault.
+        left: AtomicU64,
+        pauses: bool,
+        bug: String,
+        limits: Vec<(String, u64)>,
+    }
+
+    fn plan() -> &'static Plan {
+        static PLAN: OnceLock<Plan> = OnceLock::new();
+        PLAN.get_or_init(|| {
+            let read = |name: &str| std::env::var(name).unwrap_or_default();
+            let fault = read("WATERSHED_FAULT");
+            let mut parts = fault.split(':');
+            let point = parts.next().unwrap_or_default().to_string();
+            let left = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
+            let limits = read("WATERSHED_LIMITS");
+            let limit = |pair: &str| {
+                let (name, number) = pair.split_once('=')?;
+                Some((name.to_string(), number.parse().ok()?))
+            };
+            Plan {
+                point,
+                left: AtomicU64::new(left),
+                pauses: parts.next() == Some("pause"),
+                bug: read("WATERSHED_BUG"),
+                limits: limits.split(',').filter_map(limit).collect(),
+            }
+        })
+    }
+
+    /// Passes a named point.
+    pub(crate) fn point(name: &str) {
+        let plan = plan();
+        if plan.point != name || plan.left.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return;
+        }
+        eprintln!("fault at {name}");
+        if !plan.pauses {
+            std::process::abort();
+        }
+        let stopped =
+            Command::new("kill").arg("-STOP").arg(std::process::id().to_string()).status();
+        if !stopped.is_ok_and(|status| status.success()) {
+            std::process::abort();
+        }
+    }
+
+    /// Returns true if the bug is planted.
+    pub(crate) fn bug(name: &str) -> bool {
+        plan().bug == name
+    }
+
+    /// Returns the replacement of a limit, or else its `default`.
+    #[cfg(feature = "delta")]
+    pub(crate) fn limit(name: &str, default: u64) -> u64 {
+        let found = plan().limits.iter().find(|(limit, _)| limit == name);
+        found.map_or(default, |(_, number)| *number)
+    }
+}
