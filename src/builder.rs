@@ -7,7 +7,7 @@ use std::sync::Arc;
 use timely::dataflow::StreamVec;
 
 use crate::graph::Graph;
-use crate::metrics::TopicCounters;
+use crate::metrics::{Tally, TopicCounters};
 use crate::operators::{Arrived, Datum, Merge, Restored, latest};
 use crate::options::{Consumed, Decoded};
 use crate::plan::DeadLetter;
@@ -96,9 +96,10 @@ impl<'s> StreamsBuilder<'s> {
                 out.push(Event { key, value, order, ordinal, timestamp, diff: 1 });
                 Ok(timestamp)
             }),
-            Box::new(move |records, rejected| {
+            Box::new(move |epoch, records, rejected| {
                 // A stream passes on every record that it can decode.
-                TopicCounters::add(&applied.applied, (records - rejected) as u64);
+                let passed = (records - rejected) as u64;
+                applied.count(epoch, Tally { applied: passed, ..Tally::default() });
                 meter.count(records, records - rejected);
             }),
         );
@@ -151,7 +152,7 @@ impl<'s> StreamsBuilder<'s> {
                 out.push(Arrived { key, order, ordinal, digest, value });
                 Ok(timestamp)
             }),
-            Box::new(|_, _| ()),
+            Box::new(|_, _, _| ()),
         );
         let name = format!("table {topic}");
         let (keys, cut) =
@@ -204,7 +205,8 @@ impl<'s> StreamsBuilder<'s> {
         self.graph.seeds().secret()
     }
 
-    /// Reads a topic. `decoded` gets the numbers of records and of rejected records of each batch.
+    /// Reads a topic. `decoded` gets the epoch of each batch, and the numbers of its records and of
+    /// the rejected ones.
     fn read<D: Clone + 'static>(
         &self,
         topic: &str,
@@ -212,14 +214,14 @@ impl<'s> StreamsBuilder<'s> {
         queue: Option<Arc<InputQueue>>,
         counters: Arc<TopicCounters>,
         decode: Decode<D>,
-        mut decoded: Box<dyn FnMut(usize, usize)>,
+        mut decoded: Box<dyn FnMut(Epoch, usize, usize)>,
     ) -> StreamVec<'s, Epoch, D> {
         let name = topic.to_string();
-        let count = Box::new(move |records: usize, rejected: usize, bytes: usize| {
-            TopicCounters::add(&counters.read, records as u64);
-            TopicCounters::add(&counters.dead, rejected as u64);
+        let count = Box::new(move |epoch: Epoch, records: usize, rejected: usize, bytes: usize| {
+            let (read, dead) = (records as u64, rejected as u64);
+            counters.count(epoch, Tally { read, dead, ..Tally::default() });
             TopicCounters::add(&counters.bytes, bytes as u64);
-            decoded(records, rejected);
+            decoded(epoch, records, rejected);
         });
         let letter = Box::new(move |record: &Record<'_>, reject: Reject| {
             let (reason, detail) = (reject.reason.into_owned(), reject.detail);

@@ -132,13 +132,17 @@ impl Topology {
         })
     }
 
-    /// Builds the dataflow with the bindings of one worker.
-    pub(crate) fn install(&self, worker: &mut timely::worker::Worker, bindings: TopicBindings) {
+    /// Builds the dataflow with the bindings of one worker, and returns its plan.
+    pub(crate) fn install(
+        &self,
+        worker: &mut timely::worker::Worker,
+        bindings: TopicBindings,
+    ) -> Plan {
         worker.dataflow_named(&self.name, |scope| {
             let graph = Graph::new(scope, bindings);
             (self.build)(&StreamsBuilder::new(graph.clone()));
-            graph.finish();
-        });
+            graph.finish()
+        })
     }
 
     /// Returns a digest of the steps and sinks of a plan. A state that was made with another

@@ -60,6 +60,37 @@ impl SnapshotName {
     }
 }
 
+impl Manifest {
+    /// Checks that this manifest continues `last`: numbers and generations ascend, and no range
+    /// shrinks or moves.
+    ///
+    /// # Errors
+    /// When it does not: a bug of this library.
+    pub(super) fn check_after(&self, last: &Manifest) -> Result<()> {
+        let wrong = |what: String| {
+            let n = self.n;
+            Err(Error::internal(format!("manifest {n} does not continue the last one: {what}")))
+        };
+        if self.n != last.n + 1 || self.generation < last.generation {
+            return wrong(format!("generation {} after {}", self.generation, last.generation));
+        }
+        for (topic, sources) in &last.sources {
+            let now = self.sources.get(topic).map_or(&[][..], Vec::as_slice);
+            for (rank, source) in sources.iter().enumerate() {
+                for (partition, before) in &source.partitions {
+                    let bound = now.get(rank).and_then(|source| source.partitions.get(partition));
+                    if bound.is_none_or(|b| b.from != before.from || b.to < before.to) {
+                        return wrong(format!(
+                            "{topic}, partition {partition}, has {bound:?} after {before:?}"
+                        ));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The committed ranges of a source.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct SourceState {

@@ -6,6 +6,7 @@
 
 mod prometheus;
 mod step;
+mod tally;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use crate::sync::lock;
 pub(crate) use prometheus::{Kind, Text};
 pub(crate) use step::Meter;
 pub use step::{StepMetrics, StepRows};
+pub(crate) use tally::Tally;
 pub(crate) use topic::TopicCounters;
 pub use topic::TopicSummary;
 

@@ -3,6 +3,9 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::prometheus::Kind;
+use super::tally::{Tallies, Tally};
+use crate::faults;
+use crate::time::Epoch;
 
 /// Declares each counter once: its kind, its name, and its description, which is also the doc
 /// comment of the field and the help text in Prometheus.
@@ -41,6 +44,8 @@ macro_rules! counters {
         #[derive(Debug, Default)]
         pub(crate) struct TopicCounters {
             $(pub(crate) $field: AtomicI64,)+
+            /// The outcomes of records by epoch, from which these counters are summed up.
+            pub(crate) tallies: Tallies,
         }
 
         impl TopicCounters {
@@ -94,6 +99,19 @@ counters! {
 }
 
 impl TopicCounters {
+    /// Counts the outcomes of records of an epoch. Call it once a batch, because all workers share
+    /// the counters.
+    pub(crate) fn count(&self, epoch: Epoch, tally: Tally) {
+        Self::add(&self.read, tally.read);
+        Self::add(&self.applied, tally.applied);
+        Self::add(&self.duplicates, tally.duplicates);
+        Self::add(&self.superseded, tally.superseded);
+        Self::add(&self.dead, tally.dead);
+        if !(tally.dead > 0 && faults::bug("uncounted_record")) {
+            self.tallies.add(epoch, tally);
+        }
+    }
+
     /// Adds to a counter. Call it once a batch, because all workers share the counter.
     pub(crate) fn add(counter: &AtomicI64, n: u64) {
         counter.fetch_add(n as i64, Ordering::Relaxed);

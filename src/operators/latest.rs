@@ -20,7 +20,7 @@ use super::earliest::Earliest;
 use super::epochs::{Step, in_epochs};
 use super::keys::Keys;
 use super::seeds::{Map, Seeds};
-use crate::metrics::{Meter, TopicCounters};
+use crate::metrics::{Meter, Tally, TopicCounters};
 use crate::record::{Order, Ordinal, PartitionId};
 use crate::time::Epoch;
 
@@ -204,7 +204,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     than => than == Greater,
                 });
                 if !later {
-                    count.superseded += 1;
+                    count.outcomes.superseded += 1;
                     continue;
                 }
                 if !ordinal.is_empty() {
@@ -230,15 +230,15 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     }
                 }
                 if old == digest {
-                    count.duplicates += 1;
+                    count.outcomes.duplicates += 1;
                     continue;
                 }
-                count.applied += 1;
+                count.outcomes.applied += 1;
                 count.replaced += u64::from(old != 0 && value.is_some());
                 count.rows += i64::from(value.is_some()) - i64::from(old != 0);
                 out.push((number, value));
             }
-            count.add_to(&counters);
+            count.add_to(&counters, epoch);
             false
         };
     let route = move |arrived: &Arrived<K, V>| seeds.route(&arrived.key);
@@ -248,20 +248,16 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
 /// Counts of the outcomes of a batch.
 #[derive(Default)]
 struct Count {
-    applied: u64,
+    outcomes: Tally,
     replaced: u64,
-    duplicates: u64,
-    superseded: u64,
     rows: i64,
     keys: i64,
 }
 
 impl Count {
-    fn add_to(&self, counters: &TopicCounters) {
-        TopicCounters::add(&counters.applied, self.applied);
+    fn add_to(&self, counters: &TopicCounters, epoch: Epoch) {
+        counters.count(epoch, self.outcomes);
         TopicCounters::add(&counters.replaced, self.replaced);
-        TopicCounters::add(&counters.duplicates, self.duplicates);
-        TopicCounters::add(&counters.superseded, self.superseded);
         counters.rows.fetch_add(self.rows, Ordering::Relaxed);
         counters.keys.fetch_add(self.keys, Ordering::Relaxed);
     }

@@ -15,6 +15,7 @@ use super::barriers::Barriers;
 use super::share::Share;
 use crate::connect::{FoundRows, Part, Recovering};
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::metrics::Meter;
 use crate::operators::{Column, Cut, Datum, Diffs, Keys, Map, Restored, Seeds, Upsert, Upserts};
 use crate::row::{Put, Row, RowSum};
@@ -198,9 +199,9 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
             return share.insert(slots.get(key)?, &row);
         }
         slots.sum = slots.sum.wrapping_sub(digest);
-        if let Some(slot) = slots.free(key) {
-            share.remove(slot);
-        }
+        let absent = || Error::internal("a row was removed from a sink more often than added");
+        let slot = slots.free(key).filter(|_| !faults::bug("negative_rows")).ok_or_else(absent)?;
+        share.remove(slot);
         Ok(())
     };
     let share = Share::Recovering(sink.recovering);

@@ -29,7 +29,7 @@ const MESSAGE_RECORDS: usize = 8192;
 
 /// Decodes the batches of `queue`, the input queue of the topic of this rank. Without a queue, in a
 /// dataflow that is only built for its plan, the streams are empty. Calls
-/// `done(records, rejected, bytes)` after each batch.
+/// `done(epoch, records, rejected, bytes)` after each batch.
 pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     scope: Scope<'s, Epoch>,
     name: &str,
@@ -37,7 +37,7 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     queue: Option<Arc<InputQueue>>,
     mut decode: Decode<D>,
     letter: Letter<L>,
-    mut done: Box<dyn FnMut(usize, usize, usize)>,
+    mut done: Box<dyn FnMut(Epoch, usize, usize, usize)>,
 ) -> (StreamVec<'s, Epoch, D>, StreamVec<'s, Epoch, L>) {
     let mut builder = OperatorBuilder::new(name.to_string(), scope);
     let address = builder.operator_info().address;
@@ -89,7 +89,7 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                                 send(&mut items, &held[0], &mut out);
                             }
                         }
-                        done(batch.records.len(), rejected, batch.bytes.len());
+                        done(epoch, batch.records.len(), rejected, batch.bytes.len());
                         let cost = batch.cost();
                         if let Some(queue) = &queue {
                             // This comes before the worker downgrades its capability. So once the

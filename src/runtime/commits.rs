@@ -166,7 +166,7 @@ impl Commits {
     /// known.
     ///
     /// # Errors
-    /// When the committer has ended.
+    /// When the committer has ended, or records of the commit have no outcome.
     pub(super) fn submit_if_staged(
         &mut self,
         completed: Epoch,
@@ -178,6 +178,7 @@ impl Commits {
         let Some(staged) = commit.staged.take_if(|staged| staged.missing == 0) else {
             return Ok(());
         };
+        self.topics.check_tallies(commit.epoch, commit.records)?;
         match commit.snapshot {
             SnapshotPart::Saving if snapshots.is_saving() => {
                 commit.staged = Some(staged);

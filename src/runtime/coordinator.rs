@@ -134,6 +134,9 @@ impl Coordinator {
                 ids.into_iter().try_for_each(|id| self.read_if_new(id))?;
             }
             Message::Completed(epoch) => {
+                if epoch < self.epochs.completed() {
+                    return Err(Error::internal("the frontier of the workers moved backwards"));
+                }
                 self.epochs.complete(epoch);
                 self.publish();
                 while let Some(records) = self.epochs.next_completed() {

@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::message::{Fetched, Message};
 use super::recover::Replay;
 use crate::connect::{Partition, Poll, Source};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::faults;
 use crate::ports::Credit;
 use crate::record::{Batch, PartitionId};
 use crate::secret::Secret;
@@ -63,6 +64,8 @@ pub(super) struct ReaderState {
     pause: Duration,
     /// A warning that the partition can't be opened yet was logged.
     warned: bool,
+    /// Offset after the last batch; none before the first.
+    next: Option<u64>,
 }
 
 /// Continuation after a reader's turn.
@@ -130,7 +133,7 @@ impl Reader {
                 self.backlog.update(partition.remaining());
                 replay.take(&mut batch);
                 self.replay = Some(replay);
-                self.submit(batch)
+                self.submit(batch)?
             }
             Poll::Idle if partition.wait(wait) && !wait.is_zero() => Turn::After(Duration::ZERO),
             Poll::Idle => Turn::After(IDLE_PAUSE_MIN),
@@ -150,7 +153,7 @@ impl Reader {
         Ok(match poll {
             Poll::Batch(batch) => {
                 self.state.pause = Duration::ZERO;
-                self.submit(batch)
+                self.submit(batch)?
             }
             Poll::Idle if waited => Turn::After(Duration::ZERO),
             Poll::Idle => {
@@ -162,14 +165,27 @@ impl Reader {
     }
 
     /// Sends a batch to the coordinator, as soon as there is credit for it.
-    fn submit(&self, batch: Batch) -> Turn {
+    ///
+    /// # Errors
+    /// When it does not continue the batch before it: then the bindings would have a gap.
+    fn submit(&mut self, mut batch: Batch) -> Result<Turn> {
+        if faults::bug("gap_in_bindings") && self.state.next.is_some() {
+            batch.first += 1;
+        }
+        if let Some(next) = self.state.next.filter(|next| *next != batch.first) {
+            let (name, first) = (&self.name, batch.first);
+            return Err(Error::internal(format!(
+                "{name} continues at offset {first}, not at {next}"
+            )));
+        }
+        self.state.next = Some(batch.next);
         let digest =
             batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.secret)));
         let sent = self.credit.acquire(batch.cost()) && {
             let fetched = Fetched { id: self.id, batch, digest };
             self.coordinator.send(Message::Batch(fetched)).is_ok()
         };
-        if sent { Turn::After(Duration::ZERO) } else { Turn::Over }
+        Ok(if sent { Turn::After(Duration::ZERO) } else { Turn::Over })
     }
 }
 

@@ -29,6 +29,7 @@ use crate::operators::Seeds;
 use crate::plan::Plan;
 use crate::ports::{Credit, TopicInput};
 use crate::store::disk;
+use crate::topology::Topology;
 
 /// Bytes of memory for batches that are read and not decoded yet.
 const IN_FLIGHT_BYTES: usize = 16 << 20;
@@ -173,6 +174,7 @@ impl Coordinator {
         });
         let shared = Shared {
             topology: streams.topology,
+            fingerprint: Topology::fingerprint(&plan),
             inputs: inputs.collect(),
             barriers: epochs.barriers(),
             open: epochs.announced(),

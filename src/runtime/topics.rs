@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use crate::connect::{Identity, Source};
+use crate::error::{Error, Result};
 use crate::metrics::{Metrics, TopicCounters};
 use crate::plan::Plan;
 use crate::ports::{Credit, InputQueue};
 use crate::record::PartitionId;
+use crate::time::Epoch;
 
 /// A topic that is read.
 pub(super) struct Topic {
@@ -78,6 +80,29 @@ impl Topics {
     /// Returns the name of a partition for logs and errors.
     pub(super) fn describe(&self, id: PartitionId) -> String {
         format!("{}, partition {}", self.source(id).describe(), id.partition)
+    }
+
+    /// Checks that all records up to the end of `epoch`, whose number is `records`, were read and
+    /// have an outcome. Every worker must have completed the epoch.
+    ///
+    /// # Errors
+    /// When one was lost or counted twice: a bug of this library.
+    pub(super) fn check_tallies(&self, epoch: Epoch, records: u64) -> Result<()> {
+        let mut read = 0;
+        for topic in self.iter() {
+            let tally = topic.counters.tallies.through(epoch);
+            if !tally.balances() {
+                let name = &topic.name;
+                return Err(Error::internal(format!(
+                    "the records of {name} are not all accounted for: {tally:?}"
+                )));
+            }
+            read += tally.read;
+        }
+        if read == records {
+            return Ok(());
+        }
+        Err(Error::internal(format!("{records} records were dispatched, and {read} of them read")))
     }
 
     /// Returns the number of records decoded so far, dead letters included.

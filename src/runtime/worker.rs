@@ -19,6 +19,7 @@ use super::stores::Stores;
 use crate::connect::Recovering;
 use crate::durable::Layers;
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::graph::{Demand, TopicBindings};
 use crate::metrics::Metrics;
 use crate::operators::{Cuts, SavedRows, Seeds};
@@ -48,6 +49,8 @@ pub(super) type Writers = BTreeMap<usize, Vec<SinkWriter>>;
 /// The parts of a run from which each worker builds its dataflow.
 pub(super) struct Shared {
     pub(super) topology: Topology,
+    /// Digest of the plan that each worker must build.
+    pub(super) fingerprint: String,
     pub(super) inputs: BTreeMap<String, TopicInput>,
     pub(super) barriers: Arc<Barriers>,
     /// The number of the open epoch.
@@ -159,7 +162,15 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         });
         let cuts = handover.as_ref().map(|handover| handover.cuts.clone());
         let bindings = shared.bindings(worker.index(), frontier.clone(), cuts);
-        shared.topology.install(worker, bindings);
+        let plan = shared.topology.install(worker, bindings);
+        let other = worker.index() > 0 && faults::bug("other_plan");
+        if other || Topology::fingerprint(&plan) != shared.fingerprint {
+            let message = format!("worker {} built another dataflow", worker.index());
+            let error = Error::internal(message)
+                .hint("The function of a topology must build the same dataflow at each call.");
+            // The run may be over already. Without this worker's reports nothing is committed.
+            let _ = shared.coordinator.send(Message::Failed(error));
+        }
         let (mut completed, mut open, mut opened) = (0, 0, Instant::now());
         while worker.has_dataflows() {
             let announced = shared.open.load(Ordering::Acquire);

@@ -16,6 +16,7 @@ mod gateway;
 mod generate;
 #[cfg(feature = "kafka")]
 mod handoff;
+mod invariants;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kinesis")]
