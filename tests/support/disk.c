@@ -4,6 +4,8 @@
  * DISK_FAILS_AT  number of the sync that fails with EIO and has no effect; later ones succeed, as on Linux
  * DISK_ONLY      count only syncs of paths that contain this text
  * DISK_NO_LINKS  hard links fail; with the value 2, renames with RENAME_NOREPLACE fail too
+ * DISK_FULL_AFTER  number of bytes written to files after which each write fails with ENOSPC
+ * DISK_SLOW_BY   milliseconds that each sync takes longer
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -19,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -34,6 +37,30 @@ static void record(const char *what, const char *path) {
     close(file);
 }
 
+static atomic_long written;
+
+/* A full disk: of the last write that fits only in part, the part is written, as by a file system. */
+ssize_t write(int file, const void *bytes, size_t size) {
+    ssize_t (*real)(int, const void *, size_t) = (ssize_t (*)(int, const void *, size_t))dlsym(RTLD_NEXT, "write");
+    const char *after = getenv("DISK_FULL_AFTER");
+    struct stat kind;
+    /* Messages have room: they are no part of the disk. */
+    if (after && size && file > STDERR_FILENO && fstat(file, &kind) == 0 && S_ISREG(kind.st_mode)) {
+        long room = atol(after) - atomic_fetch_add(&written, (long)size);
+        if (room <= 0) {
+            errno = ENOSPC;
+            return -1;
+        }
+        if ((size_t)room < size) size = (size_t)room;
+    }
+    return real(file, bytes, size);
+}
+
+static void delay(void) {
+    const char *by = getenv("DISK_SLOW_BY");
+    if (by) usleep((useconds_t)atol(by) * 1000);
+}
+
 static int sync_by(const char *name, int file) {
     char link[64], path[PATH_MAX];
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
@@ -45,6 +72,7 @@ static int sync_by(const char *name, int file) {
         errno = EIO;
         return -1;
     }
+    delay();
     int (*real)(int) = (int (*)(int))dlsym(RTLD_NEXT, name);
     int done = real(file);
     int why = errno;

@@ -9,11 +9,13 @@ use std::sync::OnceLock;
 /// file.
 pub(crate) struct DiskCalls(Vec<(String, String)>);
 
-/// Makes a command record its calls to the disk in `log`. Its sync number `fails_at` fails.
-pub(crate) fn watched(command: &mut Command, log: &Path, fails_at: Option<u64>) {
+/// Returns the path of the library, and builds it first.
+fn library() -> &'static Path {
     static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
-    let library = LIBRARY.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    LIBRARY.get_or_init(|| {
+        // Beside the running executable is room for files of a build.
+        let program = std::env::current_exe().unwrap();
+        let folder = program.parent().unwrap();
         let (library, begun) =
             (folder.join("disk.so"), folder.join(format!("disk-{}.so", std::process::id())));
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/support/disk.c");
@@ -23,8 +25,22 @@ pub(crate) fn watched(command: &mut Command, log: &Path, fails_at: Option<u64>) 
         assert!(built.unwrap().success(), "{} can't be built", source.display());
         std::fs::rename(begun, &library).unwrap();
         library
-    });
-    command.env("LD_PRELOAD", library).env("DISK_LOG", log);
+    })
+}
+
+/// Gives a command a disk that is full after it has written so many bytes.
+pub(crate) fn full_after(command: &mut Command, bytes: u64) {
+    command.env("LD_PRELOAD", library()).env("DISK_FULL_AFTER", bytes.to_string());
+}
+
+/// Gives a command a disk on which each sync takes so many milliseconds longer.
+pub(crate) fn slow_by(command: &mut Command, millis: u64) {
+    command.env("LD_PRELOAD", library()).env("DISK_SLOW_BY", millis.to_string());
+}
+
+/// Makes a command record its calls to the disk in `log`. Its sync number `fails_at` fails.
+pub(crate) fn watched(command: &mut Command, log: &Path, fails_at: Option<u64>) {
+    command.env("LD_PRELOAD", library()).env("DISK_LOG", log);
     if let Some(at) = fails_at {
         command.env("DISK_FAILS_AT", at.to_string());
     }

@@ -4,11 +4,14 @@
 It shares only the specification with the program, prefers simple code to fast code, and needs only the standard library.
 
     oracle.py ARCHIVE [--then ARCHIVE]… [--user-id demo] [--post-years A..B] [--join-years A..B] [--upto FILE.json]
+    oracle.py --serve
     oracle.py --self-test
 
 ARCHIVE holds `topics/<topic>/partition=<p>/<topic>+<p>+<first offset>.json`. FILE.json maps topic to partition to the
 end offset (exclusive); topics and partitions that it does not name are not read. Year bounds include both ends. All records
 of an archive after --then are later than those of the archives before it.
+
+With --serve it answers requests, one a line of standard input: {"archive": ARCHIVE, "upto": {…} or null}.
 
 It prints one JSON object:
 
@@ -517,6 +520,30 @@ def oracle(archive, user_id="demo", post_years=(None, None), join_years=(None, N
     }
 
 
+def serve():
+    """Answers requests, one a line. A record that was cleaned before is not cleaned again."""
+    global clean
+    plainly, known = clean, {}
+
+    def remembered(kind, data):
+        if (kind, data) not in known:
+            try:
+                known[kind, data] = plainly(kind, data), None
+            except DeadLetter as reason:
+                known[kind, data] = None, str(reason)
+        found, reason = known[kind, data]
+        if reason is not None:
+            raise DeadLetter(reason)
+        return found
+
+    clean = remembered
+    for line in sys.stdin:
+        request = json.loads(line)
+        print(json.dumps(oracle(Path(request["archive"]), upto=request["upto"])), flush=True)
+        if len(known) > 100_000:
+            known.clear()
+
+
 # --- the self-test --------------------------------------------------------------------------------------------------
 
 
@@ -745,10 +772,13 @@ def main():
     command.add_argument("--post-years", default=(None, None), type=years, metavar="A..B")
     command.add_argument("--join-years", default=(None, None), type=years, metavar="A..B")
     command.add_argument("--upto", type=Path, metavar="FILE.json")
+    command.add_argument("--serve", action="store_true")
     command.add_argument("--self-test", action="store_true")
     options = command.parse_args()
     if options.self_test:
         return self_test()
+    if options.serve:
+        return serve()
     if options.archive is None or not options.archive.is_dir():
         command.error("ARCHIVE is no folder")
     gc.disable()  # Nothing here is cyclic, and the collector would walk every row again and again.

@@ -1,0 +1,128 @@
+//! The campaign: world after world, life after life, and a comparison after each.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::check::Checker;
+use super::feeder::Feeder;
+use super::life::{Conduct, manifests, remove};
+use super::oracle::Oracle;
+use super::plan::{Fault, World};
+use super::process::Place;
+use super::report::Report;
+
+/// Objects that one life may need.
+const LIFE_OBJECTS: usize = 40;
+
+/// A campaign against one program.
+pub(crate) struct Campaign<'c> {
+    /// The program, built with the feature `faults`.
+    pub(crate) program: &'c Path,
+    /// The folder for the worlds.
+    pub(crate) folder: &'c Path,
+    pub(crate) plan: Vec<World>,
+    /// A bug that is planted in every process.
+    pub(crate) bug: Option<&'c str>,
+    /// Called after each life with a line about it.
+    pub(crate) progress: &'c dyn Fn(&str),
+}
+
+impl Campaign<'_> {
+    /// Runs all lives, up to the first fault that is found. The folder of that world is kept.
+    pub(crate) fn run(&self) -> Report {
+        let (mut report, mut oracle, begun) = (Report::default(), Oracle::start(), Instant::now());
+        for world in &self.plan {
+            let mut world = world.clone();
+            while !world.lives.is_empty() && report.findings.faults.is_empty() {
+                report.worlds += 1;
+                let place = self.place(&format!("world-{}", report.worlds));
+                let lived = self.run_world(&place, &world, &mut oracle, &mut report);
+                if report.findings.faults.is_empty() {
+                    remove(&place);
+                }
+                // The rest of its lives needs a fresh archive.
+                world.lives.drain(..lived);
+                world.seed += 1;
+            }
+        }
+        report.elapsed = begun.elapsed();
+        report
+    }
+
+    fn place(&self, name: &str) -> Place {
+        let folder: PathBuf = self.folder.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        Place { folder, program: self.program.into(), bug: self.bug.map(str::to_owned) }
+    }
+
+    /// Runs the lives of a world, as many as its archive allows. Returns their number.
+    fn run_world(
+        &self,
+        place: &Place,
+        world: &World,
+        oracle: &mut Oracle,
+        report: &mut Report,
+    ) -> usize {
+        let (seed, events) = (world.seed.to_string(), (world.lives.len() * 60 + 200).to_string());
+        let generate = ["generate", "--to", "all", "--dirt", "0.3", "--records-per-object", "4"];
+        let made = place.command(&generate).args(["--seed", &seed, "--events", &events]).output();
+        assert!(made.unwrap().status.success());
+        let (all, archive) = (place.path("all"), place.path("archive"));
+        let mut feeder = Feeder::new(&all, &archive, world.seed);
+        let mut checker = Checker::new(&archive, &place.path("lake"));
+        let (mut made, mut lived) = (0, 0);
+        for life in &world.lives {
+            if feeder.left() < LIFE_OBJECTS || !report.findings.faults.is_empty() {
+                break;
+            }
+            let begun = Instant::now();
+            let course = Conduct::new(place, &mut feeder, *life, made).run();
+            let took = begun.elapsed();
+            lived += 1;
+            report.lives += 1;
+            report.recoveries.extend(course.recovery);
+            if course.fired {
+                *report.fired.entry(life.fault.kind()).or_default() += 1;
+                match life.fault {
+                    Fault::KillAt(at) => *report.deaths.entry(at.point).or_default() += 1,
+                    Fault::TakeoverAt(at) => *report.pauses.entry(at.point).or_default() += 1,
+                    _ => {}
+                }
+            } else {
+                report.missed += 1;
+            }
+            report.findings.faults.extend(course.faults);
+            let before = made;
+            checker.check(oracle, &mut report.findings);
+            made = manifests(place, made);
+            let fired = if course.fired { "" } else { ", not reached" };
+            (self.progress)(&format!(
+                "life {} of world {}: {life}{fired}, commits {before} to {made}, {} ms, compared in {} ms",
+                report.lives,
+                report.worlds,
+                took.as_millis(),
+                (begun.elapsed() - took).as_millis()
+            ));
+        }
+        if report.findings.faults.is_empty() {
+            self.end(place, &mut checker, oracle, report);
+        }
+        if !report.findings.faults.is_empty() {
+            let folder = place.folder.display();
+            report.findings.faults.push(format!("seed {} of the world in {folder}", world.seed));
+        }
+        lived
+    }
+
+    /// Runs the program once more to the end of the archive, and compares all.
+    fn end(&self, place: &Place, checker: &mut Checker, oracle: &mut Oracle, report: &mut Report) {
+        let output =
+            place.command(&["run", "--from", "archive", "--lake", "lake"]).output().unwrap();
+        if !output.status.success() {
+            let printed = String::from_utf8_lossy(&output.stderr);
+            report.findings.faults.push(format!("the last run: {}: {printed}", output.status));
+        }
+        checker.check(oracle, &mut report.findings);
+        checker.check_end(oracle, &mut report.findings);
+    }
+}
