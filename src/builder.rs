@@ -219,8 +219,7 @@ impl<'s> StreamsBuilder<'s> {
         let name = topic.to_string();
         let count = Box::new(move |epoch: Epoch, records: usize, rejected: usize, bytes: usize| {
             let (read, dead) = (records as u64, rejected as u64);
-            counters.count(epoch, Tally { read, dead, ..Tally::default() });
-            TopicCounters::add(&counters.bytes, bytes as u64);
+            counters.count(epoch, Tally { read, dead, bytes: bytes as u64, ..Tally::default() });
             decoded(epoch, records, rejected);
         });
         let letter = Box::new(move |record: &Record<'_>, reject: Reject| {

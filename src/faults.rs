@@ -8,9 +8,6 @@
 //!   `point:n:pause` stops it there, until it receives SIGCONT.
 //! - `WATERSHED_BUG=name` plants one bug.
 //! - `WATERSHED_LIMITS=name=number,…` replaces limits, so that small tables need maintenance too.
-//!
-//! These names are reserved for points of durable state: `snapshot.begin`, `snapshot.layer`,
-//! `snapshot.object`, `snapshot.named`, `merge`, `collect`, `recover.load`.
 
 #[cfg(not(feature = "faults"))]
 pub(crate) use absent::*;
@@ -31,7 +28,6 @@ mod absent {
     }
 
     /// Returns the replacement of a limit, or else its `default`.
-    #[cfg(feature = "delta")]
     #[inline]
     pub(crate) const fn limit(_name: &str, default: u64) -> u64 {
         default
@@ -102,7 +98,6 @@ mod present {
     }
 
     /// Returns the replacement of a limit, or else its `default`.
-    #[cfg(feature = "delta")]
     pub(crate) fn limit(name: &str, default: u64) -> u64 {
         let found = plan().limits.iter().find(|(limit, _)| limit == name);
         found.map_or(default, |(_, number)| *number)

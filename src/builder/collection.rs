@@ -20,8 +20,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// - The table keeps each key and 64 bits of its row's digest, not the row.
     ///
     /// # Determinism and state
-    /// A run that continues a state reads all records again, as one epoch, and must find the rows
-    /// that were committed. So the collection must be a function of the tables and streams that it
+    /// A run that continues a state makes all rows of the collection again, as one epoch, and must
+    /// find those that were committed. So the collection must be a function of the tables and streams that it
     /// was made from. It must not depend on epochs, which differ from run to run, nor on the order
     /// of changes, the number of workers, a clock, or randomness.
     ///

@@ -9,6 +9,20 @@
 //!
 //! Two runs can't both commit: a run first creates the next `gen/<g>`, and a manifest is only ever
 //! created, never replaced. If the outcome of a creation is unknown, the stored object decides.
+//!
+//! # Snapshots
+//!
+//! A run reads only the records behind a *snapshot*. `layer/…` hold changed rows by cut and bucket,
+//! and are written once ([`layer`]). `snap/<g>-<n>` lists the layers that together hold the rows
+//! after commit `n`, and the ranges and totals of that commit. It counts only once a manifest names
+//! it, with its checksum. So a manifest stays the only decision, and objects of a run that was
+//! superseded never count. Layers are merged when they are many ([`merge`]).
+//!
+//! A manifest names the youngest snapshot, the one before it, and the youngest one that shares no
+//! layer with it. So a damaged layer is never fatal: the run falls back to an earlier snapshot and
+//! reads more records again. Sources are told that records are released only up to the last of
+//! these. The newest generation deletes all other objects of its own and of earlier generations,
+//! once its first manifest is there. A model check of these rules is in `tests/model`.
 
 mod layer;
 mod ledger;

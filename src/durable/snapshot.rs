@@ -13,7 +13,7 @@ use super::layer::{LayerFile, LayerWriter, OpenLayer, RowBuffer};
 use super::manifest::{SnapshotName, SourceState};
 use super::merge::{BucketBlock, merge};
 use crate::error::{Advice, Error, Result};
-use crate::metrics::TopicSummary;
+use crate::metrics::Tally;
 use crate::operators::{BUCKETS, ChangedRows, CutId, EachRow, SavedRows};
 use crate::store::Store;
 use crate::sync::side_by_side;
@@ -34,7 +34,7 @@ pub(crate) struct Snapshot {
     /// By topic, the rows of its sink after the commit, and the sum of their digests.
     pub(crate) sinks: BTreeMap<String, (u64, u64)>,
     /// By topic, the numbers of its records.
-    pub(crate) topics: BTreeMap<String, TopicSummary>,
+    pub(crate) topics: BTreeMap<String, Tally>,
 }
 
 impl Snapshot {

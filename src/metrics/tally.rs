@@ -4,17 +4,23 @@ use std::collections::BTreeMap;
 use std::ops::AddAssign;
 use std::sync::Mutex;
 
+use serde::{Deserialize, Serialize};
+
 use crate::sync::lock;
 use crate::time::Epoch;
 
 /// Numbers of records by outcome.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Tally {
     pub(crate) read: u64,
     pub(crate) applied: u64,
     pub(crate) duplicates: u64,
     pub(crate) superseded: u64,
     pub(crate) dead: u64,
+    /// Bytes of the records that were read.
+    pub(crate) bytes: u64,
+    /// Applied records that replaced another row.
+    pub(crate) replaced: u64,
 }
 
 impl Tally {
@@ -31,6 +37,8 @@ impl AddAssign for Tally {
         self.duplicates += other.duplicates;
         self.superseded += other.superseded;
         self.dead += other.dead;
+        self.bytes += other.bytes;
+        self.replaced += other.replaced;
     }
 }
 
@@ -41,6 +49,8 @@ pub(crate) struct Tallies(Mutex<Sums>);
 
 #[derive(Debug, Default)]
 struct Sums {
+    /// The tally of earlier runs up to the snapshot from which this one continues.
+    earlier: Tally,
     /// The sum of the epochs up to the last call of `through`.
     through: Tally,
     later: BTreeMap<Epoch, Tally>,
@@ -52,7 +62,20 @@ impl Tallies {
         *lock(&self.0).later.entry(epoch).or_default() += tally;
     }
 
-    /// Returns the tally up to the end of `epoch`, which every worker must have completed. Epochs
+    /// Begins with the tally up to a snapshot.
+    pub(crate) fn restore(&self, earlier: Tally) {
+        lock(&self.0).earlier = earlier;
+    }
+
+    /// Returns the tally up to the end of `epoch` since the beginning of the state. The conditions
+    /// are those of [`through`](Self::through).
+    pub(crate) fn total(&self, epoch: Epoch) -> Tally {
+        let mut total = self.through(epoch);
+        total += lock(&self.0).earlier;
+        total
+    }
+
+    /// Returns the tally of this run up to the end of `epoch`, which every worker must have completed. Epochs
     /// must not descend from call to call.
     pub(crate) fn through(&self, epoch: Epoch) -> Tally {
         let mut sums = lock(&self.0);

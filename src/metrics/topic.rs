@@ -32,10 +32,7 @@ macro_rules! counters {
         /// assert!(rows.balances());
         /// # Ok::<(), Error>(())
         /// ```
-        #[derive(
-            Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize,
-        )]
-        #[serde(default)]
+        #[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
         pub struct TopicSummary {
             $($(#[doc = $help])+ pub $field: u64,)+
         }
@@ -49,15 +46,6 @@ macro_rules! counters {
         }
 
         impl TopicCounters {
-            /// Adds the numbers of earlier runs. Those of rows and keys are counted anew.
-            pub(crate) fn restore(&self, earlier: &TopicSummary) {
-                $(
-                    if Kind::$kind == Kind::Counter {
-                        self.$field.fetch_add(earlier.$field as i64, Ordering::Relaxed);
-                    }
-                )+
-            }
-
             /// Returns the current values.
             pub(crate) fn summary(&self) -> TopicSummary {
                 TopicSummary { $($field: value(&self.$field),)+ }
@@ -102,14 +90,26 @@ impl TopicCounters {
     /// Counts the outcomes of records of an epoch. Call it once a batch, because all workers share
     /// the counters.
     pub(crate) fn count(&self, epoch: Epoch, tally: Tally) {
+        self.add_all(tally);
+        if !(tally.dead > 0 && faults::bug("uncounted_record")) {
+            self.tallies.add(epoch, tally);
+        }
+    }
+
+    /// Begins with the numbers up to a snapshot. Rows and keys are counted anew.
+    pub(crate) fn restore(&self, earlier: Tally) {
+        self.add_all(earlier);
+        self.tallies.restore(earlier);
+    }
+
+    fn add_all(&self, tally: Tally) {
         Self::add(&self.read, tally.read);
         Self::add(&self.applied, tally.applied);
         Self::add(&self.duplicates, tally.duplicates);
         Self::add(&self.superseded, tally.superseded);
         Self::add(&self.dead, tally.dead);
-        if !(tally.dead > 0 && faults::bug("uncounted_record")) {
-            self.tallies.add(epoch, tally);
-        }
+        Self::add(&self.bytes, tally.bytes);
+        Self::add(&self.replaced, tally.replaced);
     }
 
     /// Adds to a counter. Call it once a batch, because all workers share the counter.

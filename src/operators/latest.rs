@@ -177,7 +177,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
             });
             load.unwrap_or_else(|error| cut.fail(error));
         }
-        count.add_to(&counters);
+        count.add_to(&counters, 0);
     }
     let logic =
         move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
@@ -234,7 +234,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     continue;
                 }
                 count.outcomes.applied += 1;
-                count.replaced += u64::from(old != 0 && value.is_some());
+                count.outcomes.replaced += u64::from(old != 0 && value.is_some());
                 count.rows += i64::from(value.is_some()) - i64::from(old != 0);
                 out.push((number, value));
             }
@@ -249,7 +249,6 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
 #[derive(Default)]
 struct Count {
     outcomes: Tally,
-    replaced: u64,
     rows: i64,
     keys: i64,
 }
@@ -257,7 +256,6 @@ struct Count {
 impl Count {
     fn add_to(&self, counters: &TopicCounters, epoch: Epoch) {
         counters.count(epoch, self.outcomes);
-        TopicCounters::add(&counters.replaced, self.replaced);
         counters.rows.fetch_add(self.rows, Ordering::Relaxed);
         counters.keys.fetch_add(self.keys, Ordering::Relaxed);
     }

@@ -103,7 +103,7 @@ impl Commits {
             in_flight: None,
             last_barrier: None,
             committed,
-            last: recorded.map(CommitContent::recorded),
+            last: None,
             named,
             waiters: Vec::new(),
         })
@@ -179,37 +179,24 @@ impl Commits {
             return Ok(());
         };
         self.topics.check_tallies(commit.epoch, commit.records)?;
-        match commit.snapshot {
-            SnapshotPart::Saving if snapshots.is_saving() => {
-                commit.staged = Some(staged);
-                return Ok(());
-            }
-            SnapshotPart::Own if snapshots.is_saving() => {
-                commit.staged = Some(staged);
-                return Ok(());
-            }
-            SnapshotPart::Own => {
-                times::bind(&self.topics, commit.epoch, &mut commit.sources);
-                let totals = staged.sinks.iter().map(|sink| (sink.rows, sink.digest));
-                let content = CommitContent {
-                    n: self.committed + 1,
-                    barrier: commit.epoch,
-                    sources: commit.sources.clone(),
-                    sinks: self.sinks.iter().cloned().zip(totals).collect(),
-                };
-                (commit.staged, commit.snapshot) = (Some(staged), SnapshotPart::Saving);
-                return snapshots.save(content);
-            }
-            SnapshotPart::Earlier | SnapshotPart::Saving => {}
+        if commit.snapshot != SnapshotPart::Earlier && snapshots.is_saving() {
+            commit.staged = Some(staged);
+            return Ok(());
         }
         times::bind(&self.topics, commit.epoch, &mut commit.sources);
         let totals = staged.sinks.iter().map(|sink| (sink.rows, sink.digest));
-        self.last = Some(CommitContent {
+        let content = CommitContent {
             n: self.committed + 1,
             barrier: commit.epoch,
             sources: commit.sources.clone(),
             sinks: self.sinks.iter().cloned().zip(totals).collect(),
-        });
+            topics: self.topics.totals(commit.epoch),
+        };
+        if commit.snapshot == SnapshotPart::Own {
+            (commit.staged, commit.snapshot) = (Some(staged), SnapshotPart::Saving);
+            return snapshots.save(content);
+        }
+        self.last = Some(content);
         let sources = commit.sources.clone();
         self.name(snapshots.take_made());
         self.send(Job::Commit { sources, sinks: staged.sinks, snapshots: self.named.clone() })
@@ -221,6 +208,11 @@ impl Commits {
             let kept = made.kept_with(&self.named);
             self.named = [vec![made], kept].concat();
         }
+    }
+
+    /// Begins with the last commit of earlier runs, whose rows the recovery has rebuilt.
+    pub(super) fn go_live(&mut self, recorded: Option<&Manifest>) {
+        self.last = recorded.map(|last| CommitContent::recorded(last, &self.topics));
     }
 
     /// Returns the content of the last commit, of which a snapshot can be made.

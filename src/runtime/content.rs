@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::topics::Topics;
 use crate::durable::{Manifest, SourceState};
+use crate::metrics::Tally;
 use crate::time::Epoch;
 
 /// The ranges that were read up to a commit, and the totals of the sinks.
@@ -14,18 +16,21 @@ pub(super) struct CommitContent {
     pub(super) sources: BTreeMap<String, Vec<SourceState>>,
     /// By topic, the rows of its sink, and the sum of their digests.
     pub(super) sinks: BTreeMap<String, (u64, u64)>,
+    /// By topic, the outcomes of its records since the beginning of the state.
+    pub(super) topics: BTreeMap<String, Tally>,
 }
 
 impl CommitContent {
-    /// Returns the content of the last manifest of earlier runs. The recovery rebuilds its rows in
-    /// epoch 0.
-    pub(super) fn recorded(last: &Manifest) -> Self {
+    /// Returns the content of the last manifest of earlier runs, once the recovery has rebuilt its
+    /// rows in epoch 0.
+    pub(super) fn recorded(last: &Manifest, topics: &Topics) -> Self {
         let sinks = last.sinks.iter();
         CommitContent {
             n: last.n,
             barrier: 0,
             sources: last.sources.clone(),
             sinks: sinks.map(|(topic, sink)| (topic.clone(), (sink.rows, sink.digest))).collect(),
+            topics: topics.totals(0),
         }
     }
 }

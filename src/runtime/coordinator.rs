@@ -152,6 +152,7 @@ impl Coordinator {
                 self.publish();
                 // Start the commit timer here, so that a short replay ends in a single commit.
                 self.commits.restart_timer();
+                self.commits.go_live(self.recovery.recorded());
                 self.readers.go_live();
                 self.save_if_due()?;
             }

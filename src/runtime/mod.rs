@@ -25,10 +25,18 @@
 //!
 //! Before anything is changed, `begin` examines the state, every sink and every source. A run
 //! that it refuses leaves no trace. Then the run is the newest generation of the state, and the
-//! only one that commits. Epoch 0 is the recovery (`recover`): the ranges of the last manifest
-//! are read again and rebuild the state. Meanwhile sinks write nothing and only find their rows
-//! again. Digests of all records and of all rows prove that the state is the recorded one. From
-//! epoch 1 on the run is live.
+//! only one that commits. Epoch 0 is the recovery (`recover`): the rows of a snapshot are loaded
+//! at the cuts of the dataflow, and the ranges behind it are read again. Meanwhile sinks write
+//! nothing and only find their rows again. Digests of all records and of all rows prove that the
+//! state is the recorded one. From epoch 1 on the run is live.
+//!
+//! # Snapshots
+//!
+//! The builder places *cuts*: on each path from a source, before the first operator that
+//! remembers rows. At a barrier each worker hands the changed rows of its cuts to the `saver`, a
+//! thread that writes them as layers. A snapshot of a commit is made beside the commits that
+//! follow, and the next manifest names it (`snapshots`). At the end of a run it is part of the
+//! last commit.
 //!
 //! # Invariants
 //!
@@ -40,8 +48,8 @@
 //!
 //! # Owners
 //!
-//! The `coordinator` is a loop over `message`s. Its state belongs to four owners with private
-//! fields, `epochs`, `commits`, `readers` and `reporter`, and to `recover`. A file names
+//! The `coordinator` is a loop over `message`s. Its state belongs to five owners with private
+//! fields, `epochs`, `commits`, `snapshots`, `readers` and `reporter`, and to `recover`. A file names
 //! no file that names it, directly or through others.
 
 mod begin;

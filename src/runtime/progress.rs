@@ -118,7 +118,8 @@ pub struct Summary {
     pub steps: Vec<StepMetrics>,
     /// Number of the last manifest; 0 if nothing was ever committed.
     pub committed: u64,
-    /// Records that were read again to rebuild the state.
+    /// Records of the state from which the run continued: those that its snapshot covers, and those
+    /// that were read again.
     pub recovered: u64,
     /// Duration of the run.
     pub elapsed: Duration,

@@ -9,6 +9,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use super::message::Message;
 use crate::durable::{self, LayerFile, Layers, Snapshot, SnapshotName, SourceState};
 use crate::error::Result;
+use crate::faults;
 use crate::operators::{ChangedRows, CutId};
 use crate::store::Store;
 use crate::time::Epoch;
@@ -16,7 +17,7 @@ use crate::time::Epoch;
 /// Rows in memory beyond this are written as a layer, also if no snapshot is due.
 const LAYER_BYTES: u64 = 64 << 20;
 /// A snapshot with more layers than this is merged.
-const MAX_LAYERS: usize = 8;
+const MAX_LAYERS: u64 = 8;
 
 /// By topic, the ranges that its sources have read.
 type Ranges = BTreeMap<String, Vec<SourceState>>;
@@ -151,11 +152,14 @@ impl Saver {
         else {
             return Ok(None);
         };
+        faults::point("snapshot.begin");
         self.write_layer(barrier)?;
+        faults::point("snapshot.layer");
         self.merge()?;
         snapshot.cuts.clone_from(&self.cuts);
         snapshot.layers.clone_from(&self.layers);
         let name = snapshot.write(&self.store, self.generation)?;
+        faults::point("snapshot.object");
         let layers = self.layers.iter().map(|file| file.path.clone());
         self.recent.push((name.n, layers.chain([name.path.clone()]).collect()));
         self.unsaved.store(self.held, Ordering::Relaxed);
@@ -201,7 +205,7 @@ impl Saver {
         let base = self.layers.iter().take_while(|file| file.is_merged).count();
         let size = |files: &[LayerFile]| files.iter().map(|file| file.size).sum::<u64>();
         let (base_bytes, young_bytes) = (size(&self.layers[..base]), size(&self.layers[base..]));
-        let many = self.layers.len() - base > MAX_LAYERS;
+        let many = (self.layers.len() - base) as u64 > faults::limit("layers", MAX_LAYERS);
         let all = if base > 0 { young_bytes > base_bytes / 2 } else { many };
         let from = match (all, many) {
             (true, _) => 0,
@@ -211,6 +215,7 @@ impl Saver {
         let layers = Layers::open(&self.store, &self.layers[from..])?;
         let path = self.next_path();
         let merged = layers.merge(&self.store, path, &self.cuts, from == 0)?;
+        faults::point("merge");
         self.layers.truncate(from);
         self.layers.extend(merged);
         Ok(())
@@ -246,6 +251,7 @@ impl Saver {
                 let generation = object.split('-').next().and_then(|n| n.parse::<u64>().ok());
                 let path = format!("{folder}/{object}");
                 if generation.is_some_and(|n| n <= self.generation) && !kept.contains(&path) {
+                    faults::point("collect");
                     self.store.delete(&path)?;
                 }
             }

@@ -16,6 +16,7 @@ use super::saver::{Saver, Task};
 use super::topics::Topics;
 use crate::durable::{Snapshot, SnapshotName};
 use crate::error::{Error, Result};
+use crate::faults;
 
 /// A snapshot is due when its rows have this many bytes.
 const DUE_BYTES: u64 = 16 << 20;
@@ -97,7 +98,8 @@ impl Snapshots {
         let factor = if is_behind { BEHIND_FACTOR } else { 1 };
         let records = self.topics.bytes().saturating_sub(self.saved_records);
         let unsaved = self.unsaved.load(Ordering::Relaxed);
-        let is_much = unsaved >= DUE_BYTES * factor || records >= DUE_RECORD_BYTES * factor;
+        let due_bytes = faults::limit("snapshot_bytes", DUE_BYTES);
+        let is_much = unsaved >= due_bytes * factor || records >= DUE_RECORD_BYTES * factor;
         self.tasks.is_some() && !self.is_saving && is_much && unsaved > 0
     }
 
@@ -107,9 +109,8 @@ impl Snapshots {
     /// When the saver has ended.
     pub(super) fn save(&mut self, commit: CommitContent) -> Result<()> {
         let Some(tasks) = &self.tasks else { return Ok(()) };
-        let CommitContent { n, barrier, sources, sinks } = commit;
-        let topics = self.topics.iter().map(|topic| (topic.name.clone(), topic.counters.summary()));
-        let (cuts, layers, topics) = (Vec::new(), Vec::new(), topics.collect());
+        let CommitContent { n, barrier, sources, sinks, topics } = commit;
+        let (cuts, layers) = (Vec::new(), Vec::new());
         let snapshot = Snapshot { n, cuts, layers, sources, sinks, topics };
         (self.is_saving, self.saved_records) = (true, self.topics.bytes());
         let ended = |_| Error::internal("the saver has ended");

@@ -1,10 +1,11 @@
 //! The topics that a run reads, with the sources that are bound to them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::connect::{Identity, Source};
 use crate::error::{Error, Result};
-use crate::metrics::{Metrics, TopicCounters};
+use crate::metrics::{Metrics, Tally, TopicCounters};
 use crate::plan::Plan;
 use crate::ports::{Credit, InputQueue};
 use crate::record::PartitionId;
@@ -80,6 +81,13 @@ impl Topics {
     /// Returns the name of a partition for logs and errors.
     pub(super) fn describe(&self, id: PartitionId) -> String {
         format!("{}, partition {}", self.source(id).describe(), id.partition)
+    }
+
+    /// Returns the outcomes of the records of each topic up to the end of `epoch`, since the
+    /// beginning of the state. Every worker must have completed the epoch.
+    pub(super) fn totals(&self, epoch: Epoch) -> BTreeMap<String, Tally> {
+        let total = |topic: &Topic| topic.counters.tallies.total(epoch);
+        self.iter().map(|topic| (topic.name.clone(), total(topic))).collect()
     }
 
     /// Checks that all records up to the end of `epoch`, whose number is `records`, were read and

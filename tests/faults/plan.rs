@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::support::Dice;
 
 /// The points in a run's life at which it may die: `src/faults.rs` describes them.
-pub(crate) const POINTS: [&str; 21] = [
+pub(crate) const POINTS: [&str; 24] = [
     "commit.begin",
     "commit.staged",
     "commit.manifest.before",
@@ -28,11 +28,20 @@ pub(crate) const POINTS: [&str; 21] = [
     "recovery.table.before",
     "recovery.table.after",
     "recovery.replayed",
+    "snapshot.begin",
+    "snapshot.layer",
+    "snapshot.object",
 ];
 
 /// Points that only a run with an earlier commit passes: the first run of a lake does not.
-pub(crate) const LATER_POINTS: [&str; 3] =
-    ["recovery.forward.before", "recovery.forward.after", "recovery.verified"];
+pub(crate) const LATER_POINTS: [&str; 6] = [
+    "recovery.forward.before",
+    "recovery.forward.after",
+    "recovery.verified",
+    "recover.load",
+    "merge",
+    "collect",
+];
 
 /// The kinds of faults, as the report counts them.
 pub(crate) const FAULTS: [&str; 7] = [
@@ -189,7 +198,8 @@ fn moment(dice: &mut Dice) -> Moment {
 fn at(dice: &mut Dice, point: &'static str) -> At {
     let passings = match point {
         "recovery.generation" | "recovery.replayed" | "recovery.verified" => 1,
-        "recovery.forward.before" | "recovery.forward.after" => 1,
+        "recovery.forward.before" | "recovery.forward.after" | "recover.load" => 1,
+        "merge" | "collect" => 2,
         "compaction.written" | "compaction.before" | "compaction.after" => 3,
         "checkpoint.before" | "checkpoint.after" | "cleanup.before" | "cleanup.after" => 2,
         "commit.sink.before" | "commit.sink.after" => 20,
@@ -218,7 +228,9 @@ fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
         _ => Fault::Terminate(moment(dice)),
     };
     let maintained = fault.point().is_some_and(|at| {
-        ["compaction", "checkpoint", "cleanup"].iter().any(|part| at.point.starts_with(part))
+        ["compaction", "checkpoint", "cleanup", "snapshot", "merge", "collect"]
+            .iter()
+            .any(|part| at.point.starts_with(part))
     });
     Life {
         workers: workers[dice.below(3) as usize],

@@ -10,7 +10,8 @@ use super::plan::{Fault, Life};
 use crate::support::disk;
 
 /// Limits by which small tables are compacted, checkpointed and cleaned often.
-const SMALL_LIMITS: &str = "rewrite_below=0,small_files=4,checkpoint_every=4";
+const SMALL_LIMITS: &str =
+    "rewrite_below=0,small_files=4,checkpoint_every=4,snapshot_bytes=1,layers=2";
 
 /// A process, killed on drop.
 pub(crate) struct Process {

@@ -1,10 +1,11 @@
-//! Recovery: the state is rebuilt from the recorded ranges, and then compared with the last
-//! manifest.
+//! Recovery: the state is rebuilt from a snapshot and the records behind it, and then compared with
+//! the last manifest.
 //!
-//! Sources and sinks are compared by identity before the run changes anything ([`recorded`]). The
-//! recorded ranges are read again as epoch 0 ([`replay`]). Then the digests of all records and of
-//! all rows are compared with the manifest. In the end the committers check that their tables hold
-//! no other rows.
+//! Sources and sinks are compared by identity before the run changes anything ([`recorded`]), and
+//! the youngest sound snapshot is chosen ([`restore`]). Its rows are loaded as epoch 0, and the
+//! recorded ranges behind it are read again ([`replay`]): all of them, if there is no snapshot.
+//! Then the digests of all records and of all rows are compared with the manifest. In the end the
+//! committers check that their tables hold no other rows.
 
 mod recorded;
 mod replay;
@@ -69,7 +70,7 @@ pub(super) struct Recovery {
     sinks: Vec<(String, SinkRows)>,
     /// Number of reports that have not arrived: one for each sink and worker.
     missing: usize,
-    /// Number of records read again.
+    /// Number of records up to the last manifest.
     records: u64,
 }
 
@@ -91,12 +92,17 @@ impl Recovery {
         }
     }
 
+    /// Returns the last manifest of earlier runs.
+    pub(super) fn recorded(&self) -> Option<&Manifest> {
+        self.recorded.as_ref()
+    }
+
     /// Returns true once the state is known to be the recorded one.
     pub(super) fn is_live(&self) -> bool {
         self.phase == Phase::Live
     }
 
-    /// Returns the number of records that were read again.
+    /// Returns the number of records up to the last manifest.
     pub(super) fn records(&self) -> u64 {
         self.records
     }

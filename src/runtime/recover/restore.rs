@@ -6,6 +6,7 @@ use super::super::topics::Topics;
 use crate::connect::Sink;
 use crate::durable::{Layers, Manifest, Snapshot};
 use crate::error::{Advice, Error, ErrorKind, Result};
+use crate::faults;
 use crate::plan::Plan;
 use crate::store::Store;
 
@@ -36,6 +37,7 @@ impl Restored {
                 let layers = Arc::new(Layers::open(store, &snapshot.layers)?);
                 Ok(Some(Restored { snapshot, layers }))
             };
+            faults::point("recover.load");
             match open() {
                 Ok(Some(restored)) if plan.volatile && restored.snapshot.n != last.n => {}
                 Ok(Some(restored)) => return Ok(Some(restored)),
@@ -74,7 +76,7 @@ impl Restored {
     pub(in super::super) fn restore_counters(&self, topics: &Topics) {
         for topic in topics.iter() {
             if let Some(earlier) = self.snapshot.topics.get(&topic.name) {
-                topic.counters.restore(earlier);
+                topic.counters.restore(*earlier);
             }
         }
     }
