@@ -169,6 +169,15 @@ impl Ledger {
             .unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
     }
 
+    /// Returns the cause of an `error` of a sink. Once a newer run has begun, its commits are the
+    /// cause, and this run is superseded.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.newest() {
+            Ok(false) => self.superseded().because(error),
+            _ => error,
+        }
+    }
+
     /// Returns true if no newer run has begun.
     ///
     /// # Errors

@@ -106,7 +106,11 @@ impl Coordinator {
         let Beginning { ledger, context, identities, restored, partitions } =
             Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
         let topics = Topics::new(topics);
-        let targets = open_sinks(&streams.sinks, identities, &plan, &context)?;
+        let targets = open_sinks(&streams.sinks, identities, &plan, &context);
+        let targets = targets.map_err(|error| match &ledger {
+            Some(ledger) => ledger.explain(error),
+            None => error,
+        })?;
         let recorded = ledger.as_ref().and_then(|ledger| ledger.last.clone());
         let mut committer = CommitThread::catch_up(targets, ledger)?;
         // One process has all workers, so the first one has number 0.

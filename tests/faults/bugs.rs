@@ -9,7 +9,7 @@ use super::plan::{At, Fault, Life, Moment, World};
 use crate::support::disk::{DiskCalls, watched};
 
 /// A life with small limits, in which the archive grows quickly.
-fn life(fault: Fault) -> Life {
+pub(super) fn life(fault: Fault) -> Life {
     Life {
         workers: 2,
         other_workers: 1,

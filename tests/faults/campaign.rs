@@ -12,7 +12,7 @@ use super::process::Place;
 use super::report::Report;
 
 /// Objects that one life may need.
-const LIFE_OBJECTS: usize = 40;
+const LIFE_OBJECTS: usize = 150;
 
 /// A campaign against one program.
 pub(crate) struct Campaign<'c> {
@@ -63,7 +63,7 @@ impl Campaign<'_> {
         oracle: &mut Oracle,
         report: &mut Report,
     ) -> usize {
-        let (seed, events) = (world.seed.to_string(), (world.lives.len() * 60 + 200).to_string());
+        let (seed, events) = (world.seed.to_string(), (world.lives.len() * 60 + 500).to_string());
         let generate = ["generate", "--to", "all", "--dirt", "0.3", "--records-per-object", "4"];
         let made = place.command(&generate).args(["--seed", &seed, "--events", &events]).output();
         assert!(made.unwrap().status.success());

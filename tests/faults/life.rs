@@ -83,6 +83,10 @@ impl<'w> Conduct<'w> {
                     false => self.give_up(&mut first),
                 }
             }
+            Fault::Rival(moment) => {
+                self.await_moment(&mut first, moment);
+                self.take_over(&mut first);
+            }
             Fault::FullDisk { .. } => self.fill(&mut first),
             Fault::Terminate(moment) => {
                 self.await_moment(&mut first, moment);
@@ -109,8 +113,12 @@ impl<'w> Conduct<'w> {
             if process.exit().is_some() || begun.elapsed() > timeout {
                 return false;
             }
-            let quick = self.objects < self.life.quick_objects;
-            let pause = if quick { self.life.pause } else { SLOW_PAUSE };
+            let pause = match self.objects.checked_sub(self.life.quick_objects) {
+                None => self.life.pause,
+                Some(0..60) => SLOW_PAUSE,
+                // A long wait must not use up the archive.
+                Some(_) => SLOW_PAUSE * 8,
+            };
             if self.fed.elapsed() >= pause {
                 self.feeder.feed();
                 (self.fed, self.objects) = (Instant::now(), self.objects + 1);

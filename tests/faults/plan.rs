@@ -44,7 +44,7 @@ pub(crate) const LATER_POINTS: [&str; 6] = [
 ];
 
 /// The kinds of faults, as the report counts them.
-pub(crate) const FAULTS: [&str; 7] = [
+pub(crate) const FAULTS: [&str; 8] = [
     "kill at a moment",
     "kill at a point",
     "pause and takeover at a moment",
@@ -52,6 +52,7 @@ pub(crate) const FAULTS: [&str; 7] = [
     "full disk",
     "slow disk and kill",
     "terminate",
+    "second run beside the first",
 ];
 
 /// A moment in a life.
@@ -77,9 +78,16 @@ pub(crate) enum Fault {
     KillAt(At),
     Takeover(Moment),
     TakeoverAt(At),
-    FullDisk { bytes: u64 },
-    SlowDisk { millis: u64, kill: Moment },
+    FullDisk {
+        bytes: u64,
+    },
+    SlowDisk {
+        millis: u64,
+        kill: Moment,
+    },
     Terminate(Moment),
+    /// A second run starts while the first goes on.
+    Rival(Moment),
 }
 
 impl Fault {
@@ -93,6 +101,7 @@ impl Fault {
             Fault::FullDisk { .. } => 4,
             Fault::SlowDisk { .. } => 5,
             Fault::Terminate(_) => 6,
+            Fault::Rival(_) => 7,
         };
         FAULTS[kind]
     }
@@ -224,7 +233,8 @@ fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
             Fault::TakeoverAt(at(dice, point))
         }
         80..87 => Fault::FullDisk { bytes: 2000 + dice.below(40_000) },
-        87..94 => Fault::SlowDisk { millis: 1 + dice.below(20), kill: moment(dice) },
+        87..92 => Fault::SlowDisk { millis: 1 + dice.below(20), kill: moment(dice) },
+        92..96 => Fault::Rival(moment(dice)),
         _ => Fault::Terminate(moment(dice)),
     };
     let maintained = fault.point().is_some_and(|at| {

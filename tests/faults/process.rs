@@ -71,7 +71,7 @@ impl Place {
             }
             Fault::FullDisk { bytes } => disk::full_after(&mut command, bytes),
             Fault::SlowDisk { millis, .. } => disk::slow_by(&mut command, millis),
-            Fault::Kill(_) | Fault::Takeover(_) | Fault::Terminate(_) => {}
+            Fault::Kill(_) | Fault::Takeover(_) | Fault::Terminate(_) | Fault::Rival(_) => {}
         }
         let errors = self.path(if is_first { "errors" } else { "errors of the second" });
         command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap());

@@ -2,9 +2,11 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::time::Duration;
 
 use super::Campaign;
-use super::plan::{FAULTS, plan, points};
+use super::bugs::life;
+use super::plan::{At, FAULTS, Fault, Life, Moment, World, plan, points};
 
 #[test]
 fn thirty_lives_with_faults_lose_and_repeat_nothing() {
@@ -20,6 +22,29 @@ fn thirty_lives_with_faults_lose_and_repeat_nothing() {
     assert_eq!(report.lives, 30);
     let planned = FAULTS.len() + points().len();
     assert!(report.never().len() < planned / 2, "too few faults struck: {report}");
+}
+
+#[test]
+fn a_run_overtaken_at_its_start_is_superseded() {
+    let (folder, commit) = (tempfile::tempdir().unwrap(), Moment::Commit(Duration::ZERO));
+    let pause = |point| Fault::TakeoverAt(At { point, passing: 5 });
+    let faults = [
+        Fault::Terminate(commit),
+        pause("recovery.table.before"),
+        pause("recovery.table.after"),
+        Fault::Rival(commit),
+    ];
+    // The archive grows slowly, so that it lasts for all lives.
+    let lives = faults.map(|fault| Life { quick_objects: 20, ..life(fault) }).to_vec();
+    let campaign = Campaign {
+        program: Path::new(env!("CARGO_BIN_EXE_pinterest")),
+        folder: folder.path(),
+        plan: vec![World { seed: 5, lives }],
+        bug: None,
+        progress: &|line| println!("{line}"),
+    };
+    let report = campaign.run();
+    assert!(report.is_right() && report.missed == 0, "{report}");
 }
 
 /// Returns the names of points in the files below `folder`.
