@@ -11,7 +11,8 @@
 //!   run.
 //! - [`connectors`]: one contract for all sources and sinks, run against each connector.
 //! - [`dataflows`]: the real executables on data, against an oracle that shares no code with them.
-//! - [`faults`]: the real program is killed, paused and starved; each version of each table is right.
+//! - [`faults`]: the real program is killed, paused and starved; each version of each table is
+//!   right.
 //! - [`gateway`]: responses to requests, limits, and the durability of a log in a folder.
 //! - [`tidy`]: the house rules that a machine can check, on the source tree itself.
 //! - [`support`]: trials, seeded randomness, topics that fail on request, and real servers.

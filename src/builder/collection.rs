@@ -21,9 +21,9 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     ///
     /// # Determinism and state
     /// A run that continues a state makes all rows of the collection again, as one epoch, and must
-    /// find those that were committed. So the collection must be a function of the tables and streams that it
-    /// was made from. It must not depend on epochs, which differ from run to run, nor on the order
-    /// of changes, the number of workers, a clock, or randomness.
+    /// find those that were committed. So the collection must be a function of the tables and
+    /// streams that it was made from. It must not depend on epochs, which differ from run to run,
+    /// nor on the order of changes, the number of workers, a clock, or randomness.
     ///
     /// The operators in between are no steps of the topology. `describe` does not list them, and a
     /// change to them is not noticed until the rows differ. Record their version with

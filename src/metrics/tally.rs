@@ -75,8 +75,8 @@ impl Tallies {
         total
     }
 
-    /// Returns the tally of this run up to the end of `epoch`, which every worker must have completed. Epochs
-    /// must not descend from call to call.
+    /// Returns the tally of this run up to the end of `epoch`, which every worker must have
+    /// completed. Epochs must not descend from call to call.
     pub(crate) fn through(&self, epoch: Epoch) -> Tally {
         let mut sums = lock(&self.0);
         while let Some(first) = sums.later.first_entry()

@@ -49,8 +49,8 @@
 //! # Owners
 //!
 //! The `coordinator` is a loop over `message`s. Its state belongs to five owners with private
-//! fields, `epochs`, `commits`, `snapshots`, `readers` and `reporter`, and to `recover`. A file names
-//! no file that names it, directly or through others.
+//! fields, `epochs`, `commits`, `snapshots`, `readers` and `reporter`, and to `recover`. A file
+//! names no file that names it, directly or through others.
 
 mod begin;
 mod bindings;
