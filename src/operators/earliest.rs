@@ -15,22 +15,36 @@ const EPOCHS: usize = 64;
 #[derive(Default)]
 pub(crate) struct Earliest(Mutex<State>);
 
+/// The reason why no record before a position can arrive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Advance {
+    /// The run does not follow its sources. A later run may find a partition that was added.
+    InThisRun,
+    /// The source promises that no partition is ever added.
+    ForEver,
+}
+
 #[derive(Default)]
 struct State {
-    advances: bool,
+    advance: Option<Advance>,
     /// By ascending epoch: no record of it or a later one is before the position.
     positions: VecDeque<(Epoch, Order)>,
 }
 
 impl Earliest {
     /// Announces that positions will be published, so that operators prepare to forget.
-    pub(crate) fn announce(&self) {
-        self.lock().advances = true;
+    pub(crate) fn announce(&self, advance: Advance) {
+        self.lock().advance = Some(advance);
     }
 
     /// Returns true if positions are published.
     pub(crate) fn advances(&self) -> bool {
-        self.lock().advances
+        self.lock().advance.is_some()
+    }
+
+    /// Returns true if the positions hold for later runs too.
+    pub(crate) fn advances_for_ever(&self) -> bool {
+        self.lock().advance == Some(Advance::ForEver)
     }
 
     /// Publishes that no record of `epoch` or a later one is before `position`. Epochs ascend.

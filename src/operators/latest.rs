@@ -143,8 +143,8 @@ type SavedVersion = (Order, [u8; 8]);
 /// afterwards is later, and a tombstone for a key without a row changes nothing.
 ///
 /// A snapshot saves the versions in `cut`, not the values. So after a restart only changed rows are
-/// emitted. Orders that are forgotten stay in the snapshot, because a later run may read partitions
-/// that were added in between.
+/// emitted. Orders that are forgotten stay in the snapshot, unless no partition is ever added: a
+/// later run may read partitions that were added in between.
 pub(crate) fn latest<'s, K: Datum, V: Datum>(
     input: StreamVec<'s, Epoch, Arrived<K, V>>,
     keys: Keys<K>,
@@ -187,7 +187,12 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
             if ordinals.enter(epoch)
                 && let Some(tombstones) = &mut tombstones
             {
+                let is_final = tombstones.earliest.advances_for_ever();
+                let mut log = cut.as_ref().filter(|_| is_final).map(|cut| cut.at(epoch));
                 for number in tombstones.expire(epoch) {
+                    if let Some(log) = &mut log {
+                        log.put(keys.key(number), None::<&SavedVersion>);
+                    }
                     *state.at(number) = Version::default();
                     keys.release(number, epoch);
                     count.keys -= 1;

@@ -37,7 +37,7 @@ pub(crate) use column::Column;
 pub(crate) use cut::{BUCKETS, ChangedRows, Cut, CutId, Cuts, EachRow, Merge, SavedRows};
 pub use datum::{Datum, Diffs};
 pub(crate) use datum::{Placement, Restored, Upsert, Upserts};
-pub(crate) use earliest::Earliest;
+pub(crate) use earliest::{Advance, Earliest};
 pub(crate) use fold::fold;
 pub(crate) use group::group;
 pub(crate) use import::import;

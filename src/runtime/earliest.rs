@@ -11,14 +11,18 @@ use std::collections::BTreeSet;
 use super::bindings::Bindings;
 use super::topics::Topics;
 use crate::error::{Advice, Error, Result};
+use crate::operators::Advance;
 use crate::record::{Order, PartitionId};
 use crate::time::Epoch;
 
 /// Announces the topics whose positions will be published to the workers.
 pub(super) fn announce(topics: &Topics, follow: bool) {
     for topic in topics.iter() {
-        if !follow || topic.sources.iter().all(|source| source.has_fixed_partitions()) {
-            topic.queue.earliest().announce();
+        let is_fixed = topic.sources.iter().all(|source| source.has_fixed_partitions());
+        match (is_fixed, follow) {
+            (true, _) => topic.queue.earliest().announce(Advance::ForEver),
+            (false, false) => topic.queue.earliest().announce(Advance::InThisRun),
+            (false, true) => {}
         }
     }
 }

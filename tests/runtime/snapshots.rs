@@ -303,3 +303,31 @@ fn a_table_that_is_read_twice_is_saved_once() {
         snapshot["cuts"].as_array().unwrap().iter().map(|cut| &cut["name"]).collect();
     assert_eq!(names, ["0 table rows versions", "0 table rows rows"]);
 }
+
+/// Returns the bytes of all layers after runs in which keys come and go.
+fn bytes_after_deletions(bind: impl Fn(Streams, MemoryLog) -> Streams) -> u64 {
+    let world = World::new();
+    let topology = Topology::new("keys", |builder: &StreamsBuilder<'_>| {
+        table(builder, "rows").to("kept", pair());
+    });
+    for step in 0..40_usize {
+        let keys = |step: usize| (0..50).map(move |n| format!("key-{step}-{n}="));
+        let added: Vec<_> = keys(step).map(|key| key + "1").collect();
+        world.append("rows", 0, &added.join(" "));
+        let deleted: Vec<_> = step.checked_sub(1).into_iter().flat_map(keys).collect();
+        world.append("rows", 0, &deleted.join(" "));
+        let streams = bind(Streams::new(topology.clone()), world.logs["rows"].clone());
+        let streams = streams.sink("kept", world.tables["kept"].clone());
+        streams.run(world.config(1 + step % 2)).unwrap();
+    }
+    assert_eq!(world.tables["kept"].rows().len(), 50);
+    world.state().list("layer").unwrap().iter().map(|(_, size)| size).sum()
+}
+
+#[test]
+fn snapshots_forget_deleted_keys_if_no_partition_is_ever_added() {
+    let any = bytes_after_deletions(|streams, log| streams.source("rows", log));
+    let fixed =
+        bytes_after_deletions(|streams, log| streams.source("rows", log.with_fixed_partitions()));
+    assert!(fixed * 2 < any, "{fixed} beside {any}");
+}

@@ -11,7 +11,7 @@ use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::worker::Worker;
 
 use super::*;
-use crate::operators::{Owners, join, upserts_to_diffs};
+use crate::operators::{Advance, Owners, join, upserts_to_diffs};
 use crate::secret::Secret;
 
 type Key = String;
@@ -120,7 +120,10 @@ fn wait(worker: &mut Worker, more: impl Fn() -> bool) {
 fn run(seed: u64, workers: usize, expires: bool) -> Outcome {
     let batches = Arc::new(generate(seed));
     let topics: [(Arc<TopicCounters>, Arc<Earliest>); 2] = Default::default();
-    topics.iter().filter(|_| expires).for_each(|(_, earliest)| earliest.announce());
+    topics
+        .iter()
+        .filter(|_| expires)
+        .for_each(|(_, earliest)| earliest.announce(Advance::InThisRun));
     let found = Arc::new(Mutex::new((BTreeMap::new(), 0)));
     let (shared, results) = (topics.clone(), found.clone());
     let guards = timely::execute(timely::Config::process(workers), move |worker| {
