@@ -211,24 +211,27 @@ impl Cut {
         (0..all).filter(|bucket| any || u64::from(*bucket) % self.workers == self.worker).collect()
     }
 
-    /// Calls `each` with the saved rows of a bucket whose keys this worker owns.
+    /// Returns the saved rows of a bucket whose keys this worker owns: the keys, and the values in
+    /// the same order.
     ///
     /// # Errors
-    /// When the rows can't be read, and those of `each`.
+    /// When the rows can't be read.
     pub(crate) fn load<K: DeserializeOwned + Hash, V: DeserializeOwned>(
         &self,
         bucket: u8,
-        mut each: impl FnMut(K, V) -> Result<()>,
-    ) -> Result<()> {
-        let Some(saved) = &self.saved else { return Ok(()) };
+    ) -> Result<(Vec<K>, Vec<V>)> {
+        let (mut keys, mut values) = (Vec::new(), Vec::new());
+        let Some(saved) = &self.saved else { return Ok((keys, values)) };
         let seeds = self.owners.seeds();
         saved.load(&self.id, bucket, &mut |key, value| {
             let key: K = decode(key)?;
             if seeds.route(&key) % self.workers == self.worker {
-                each(key, decode(value)?)?;
+                keys.push(key);
+                values.push(decode(value)?);
             }
             Ok(())
-        })
+        })?;
+        Ok((keys, values))
     }
 
     /// Calls `each` with the saved data of a bucket and their multiplicities. They may be loaded by

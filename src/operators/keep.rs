@@ -26,13 +26,12 @@ pub(crate) fn keep<'s, K: Datum, V: Datum>(
     name: &str,
     cut: Cut,
 ) -> Upserts<'s, V> {
-    let numbers = keys.clone();
+    let dictionary = keys.clone();
     let load = move |cut: &Cut, bucket: u8| {
-        let (mut rows, mut keys): (Vec<Upsert<V>>, _) = (Vec::new(), numbers.open());
-        cut.load(bucket, |key: K, value: V| {
-            rows.push((keys.number(&key), Some(value)));
-            Ok(())
-        })?;
+        let (keys, values): (Vec<K>, Vec<V>) = cut.load(bucket)?;
+        let mut numbers = Vec::new();
+        dictionary.open().number_all(keys.iter(), &mut numbers);
+        let rows: Vec<Upsert<V>> = numbers.into_iter().zip(values.into_iter().map(Some)).collect();
         Ok(Rc::new(rows))
     };
     let log = move |cut: &Cut, epoch: Epoch, rows: &Rc<Vec<Upsert<V>>>| {

@@ -162,10 +162,17 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     if let Some(cut) = &cut {
         let mut count = Count::default();
         for bucket in cut.buckets() {
+            let (owned, versions): (Vec<K>, Vec<SavedVersion>) = match cut.load(bucket) {
+                Ok(rows) => rows,
+                Err(error) => {
+                    cut.fail(error);
+                    break;
+                }
+            };
             let mut keys = keys.open();
-            let load = cut.load(bucket, |key: K, (order, digest): SavedVersion| {
-                let (number, digest) = (keys.number(&key), u64::from_le_bytes(digest));
-                let log = logs.number(order);
+            keys.number_all(owned.iter(), &mut numbers);
+            for ((order, digest), number) in versions.into_iter().zip(numbers.iter().copied()) {
+                let (digest, log) = (u64::from_le_bytes(digest), logs.number(order));
                 *state.at(number) = Version { offset: order.offset, digest, log };
                 keys.hold(number);
                 count.keys += 1;
@@ -173,9 +180,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 if let (0, Some(tombstones)) = (digest, &mut tombstones) {
                     tombstones.by_order.insert((order, number));
                 }
-                Ok(())
-            });
-            load.unwrap_or_else(|error| cut.fail(error));
+            }
         }
         count.add_to(&counters, 0);
     }

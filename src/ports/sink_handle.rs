@@ -126,18 +126,24 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     meter: Meter,
 ) -> Written<'s> {
     let mut versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
-    let mut share = Share::Recovering(sink.recovering);
+    let (mut share, mut numbers) = (Share::Recovering(sink.recovering), Vec::new());
     if let Some(cut) = &cut {
         for bucket in cut.buckets() {
-            let mut keys = keys.open();
-            let load = cut.load(bucket, |key: K, bits: u16| {
-                let number = keys.number(&key);
-                *versions.bits.at(number) = bits;
-                versions.rows += 1;
-                versions.sum = versions.sum.wrapping_add(u64::from(bits));
-                share.restore(number, &key)
-            });
-            load.unwrap_or_else(|error| cut.fail(error));
+            let mut restore = || -> Result<()> {
+                let (owned, saved): (Vec<K>, Vec<u16>) = cut.load(bucket)?;
+                keys.open().number_all(owned.iter(), &mut numbers);
+                for ((key, bits), number) in owned.iter().zip(saved).zip(numbers.iter().copied()) {
+                    *versions.bits.at(number) = bits;
+                    versions.rows += 1;
+                    versions.sum = versions.sum.wrapping_add(u64::from(bits));
+                    share.restore(number, key)?;
+                }
+                Ok(())
+            };
+            if let Err(error) = restore() {
+                cut.fail(error);
+                break;
+            }
         }
     }
     let write = move |versions: &mut Versions,

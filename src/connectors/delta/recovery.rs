@@ -12,6 +12,9 @@ use super::layout::Layout;
 use super::slots::{RewriteBuffer, Slots, UNPLACED};
 use super::writer::DeltaWriter;
 
+/// The number of keys that are looked up together.
+const LOOK_UPS: usize = 512;
+
 /// Looks up the place of each row in the table by the key of the row. A row is either given with
 /// its values or by its key alone. Only a writer of few rows needs values; then the missing ones
 /// are read back from the table at the end.
@@ -22,6 +25,8 @@ pub(super) struct DeltaRecovery {
     /// The index, once a row was looked up.
     places: Option<Places>,
     key: RowKey,
+    /// Slots with the hashes of their keys, to be looked up together.
+    pending: Vec<(u32, u128)>,
     /// The places of the rows. A row that the table lacks is unplaced.
     slots: Slots,
     /// The rows that were given with their values, while all rows are few.
@@ -32,17 +37,37 @@ impl DeltaRecovery {
     pub(super) fn new(layout: Arc<Layout>, worker: usize, index: Arc<Index>) -> Self {
         let buffer = (layout.rewrite_below > 0).then(RewriteBuffer::default);
         let (key, slots) = (index.hasher(), Slots::default());
-        DeltaRecovery { layout, worker, index, places: None, key, slots, buffer }
+        DeltaRecovery {
+            layout,
+            worker,
+            index,
+            places: None,
+            key,
+            pending: Vec::new(),
+            slots,
+            buffer,
+        }
     }
 
     /// Puts a row at `slot`, at the place that its key has in the table. `row` begins with the key.
     fn place(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        self.slots.put(slot, UNPLACED);
+        self.pending.push((slot, self.key.of(self.layout.schema.key, row)));
+        if self.pending.len() < LOOK_UPS { Ok(()) } else { self.look_up() }
+    }
+
+    /// Looks up the pending keys. The processor loads the memory of several look-ups at once.
+    fn look_up(&mut self) -> Result<()> {
+        if self.pending.is_empty() {
+            return Ok(());
+        }
         let places = match &self.places {
             Some(places) => places,
             None => self.places.insert(self.index.places()?),
         };
-        let key = self.key.of(self.layout.schema.key, row);
-        self.slots.put(slot, places.get(&key).copied().unwrap_or(UNPLACED));
+        for (slot, key) in self.pending.drain(..) {
+            self.slots.put(slot, places.get(&key).copied().unwrap_or(UNPLACED));
+        }
         Ok(())
     }
 
@@ -85,6 +110,8 @@ impl Recovering for DeltaRecovery {
     }
 
     fn remove(&mut self, slot: u32) {
+        // Its key need not be in the table.
+        self.pending.retain(|(pending, _)| *pending != slot);
         if self.slots.take(slot)
             && let Some(buffer) = &mut self.buffer
         {
@@ -98,6 +125,7 @@ impl Recovering for DeltaRecovery {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Recovered> {
+        self.look_up()?;
         let missing = self.slots.unplaced();
         if missing > 0 {
             let topic = &self.layout.schema.topic;
