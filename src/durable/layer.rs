@@ -23,7 +23,7 @@ const MAGIC: &[u8; 4] = b"WSL1";
 /// A file ends after this many bytes, so that a store can take it in one piece.
 const FILE_BYTES: usize = 64 << 20;
 /// The bytes behind the index: its checksum, its length, and the magic.
-const TAIL_BYTES: usize = 16 + 4 + 4;
+pub(super) const TAIL_BYTES: usize = 16 + 4 + 4;
 
 /// A file of a layer, as a snapshot names it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,22 +38,23 @@ pub(crate) struct LayerFile {
 
 /// A block in the index of a file.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-struct Block {
+pub(super) struct Block {
     /// The number of the cut in the index.
-    cut: u32,
-    bucket: u8,
-    offset: u64,
-    packed: u32,
-    raw: u32,
-    rows: u32,
+    pub(super) cut: u32,
+    pub(super) bucket: u8,
+    pub(super) offset: u64,
+    pub(super) packed: u32,
+    pub(super) raw: u32,
+    pub(super) rows: u32,
     /// The checksum of the packed bytes.
-    checksum: u64,
+    pub(super) checksum: u64,
 }
 
+/// The index at the end of a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Index {
-    cuts: Vec<CutId>,
-    blocks: Vec<Block>,
+pub(super) struct Index {
+    pub(super) cuts: Vec<CutId>,
+    pub(super) blocks: Vec<Block>,
 }
 
 /// The rows of a block in the making.
@@ -255,7 +256,14 @@ impl OpenLayer {
     }
 }
 
-fn index(bytes: &[u8]) -> Option<Index> {
+/// Returns the length of the index, of the last [`TAIL_BYTES`] of a file.
+pub(super) fn index_length(tail: &[u8]) -> Option<u64> {
+    let (length, magic) = tail.get(TAIL_BYTES - 8..)?.split_first_chunk()?;
+    (magic == MAGIC).then(|| u64::from(u32::from_le_bytes(*length)))
+}
+
+/// Returns the index of a file, of all its bytes or those from the index on.
+pub(super) fn index(bytes: &[u8]) -> Option<Index> {
     let (rest, tail) = bytes.split_at_checked(bytes.len().checked_sub(TAIL_BYTES)?)?;
     let (checksum, tail) = tail.split_first_chunk()?;
     let (length, magic) = tail.split_first_chunk()?;

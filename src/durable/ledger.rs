@@ -14,16 +14,17 @@ use crate::store::{Create, Store};
 use super::manifest::{FORMAT, Manifest, check_format};
 
 /// The number of manifests that are kept, the newest ones.
-const KEPT_MANIFESTS: u64 = 1000;
+pub(super) const KEPT_MANIFESTS: u64 = 1000;
 /// The number of attempts to create a manifest whose creation has an unknown outcome.
 const CREATE_ATTEMPTS: usize = 5;
 
+/// A run of the state.
 #[derive(Serialize, Deserialize)]
-struct Generation {
+pub(super) struct Generation {
     format: u32,
-    app: String,
+    pub(super) app: String,
     secret: Secret,
-    program: String,
+    pub(super) program: String,
 }
 
 /// The manifest log of one state, as one run reads and extends it.
@@ -299,7 +300,8 @@ impl Manifest {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Returns the checksum of an object, as the next manifest names it.
+pub(super) fn hex(bytes: &[u8]) -> String {
     format!("{:032x}", xxh3_128(bytes))
 }
 

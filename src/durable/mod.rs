@@ -24,12 +24,17 @@
 //! these. The newest generation deletes all other objects of its own and of earlier generations,
 //! once its first manifest is there. A model check of these rules is in `tests/model`.
 
+mod inspect;
 mod layer;
 mod ledger;
 mod manifest;
 mod merge;
 mod snapshot;
 
+pub use inspect::{
+    Consequence, CutReport, Damage, Depth, Finding, LayerReport, ManifestRange, Restart,
+    SnapshotReport, StateReport, StoredObject, Tail, Verified, inspect,
+};
 pub(crate) use layer::LayerFile;
 pub(crate) use ledger::Ledger;
 pub use manifest::changed;

@@ -18,6 +18,7 @@ use super::missing::missing;
 use super::process::is_broken_pipe;
 use super::run::{self, RunArgs};
 use super::shell::{Names, Shell};
+use super::state::{self, StateArgs};
 use super::streams::{self, StreamsArgs};
 use super::{help, values};
 use crate::connect::Source;
@@ -84,8 +85,10 @@ impl Cli<'_> {
         }
         let describe = self.runs::<BindArgs>("describe");
         let archive = self.named::<ArchiveArgs>("archive");
+        let state = StateArgs::augment_args(Command::new("state"));
         root = root
             .subcommand(self.page(describe, "describe", help::DESCRIBE))
+            .subcommand(self.page(state, "state", help::STATE))
             .subcommand(self.page(archive, "archive", help::ARCHIVE));
         #[cfg(feature = "gateway")]
         {
@@ -171,6 +174,12 @@ impl Cli<'_> {
             "describe" => {
                 let topology = (self.dataflow)(matches)?.topology;
                 run::describe(&self.binding(matches, parsed(matches)?), &topology, out)
+            }
+            "state" => {
+                let args: StateArgs = parsed(matches)?;
+                let names = self.names(matches);
+                let lake = Lake::new(self.shell, &args.lake, args.state.as_deref(), names);
+                state::state(&args, &lake.state, self.shell.name, out)
             }
             "archive" => archive::archive(&parsed(matches)?, self.shell, &self.names(matches), out),
             #[cfg(feature = "gateway")]

@@ -8,6 +8,20 @@ pub(super) const ANSWERS: &str =
 pub(super) const CHECK: &str = "Compute all tables again from the sources with a naive batch \
                                 program, and compare row by row";
 pub(super) const DESCRIBE: &str = "Print the topology, its sources and its outputs";
+pub(super) const STATE: &str = "Print the manifests and snapshots of a state, and what a restart \
+                                would read; with --verify find damage
+
+A run decides each commit by a manifest, which names the ranges of the sources and the content of \
+the tables. Now and then it saves a snapshot: the rows of all cuts, the places in the dataflow \
+behind which everything can be computed again. A restart loads the youngest snapshot and reads the \
+committed records behind it. The snapshot before is kept as a spare.
+
+The command only reads, and a run may be going. It expects a restart of the same topology.
+
+With --verify it reads every object. Each manifest must have the checksum that the next one names, \
+and each snapshot, each layer and each block of a layer its own. Nothing names the checksum of the \
+last manifest, so only its form is checked. A damaged object is named with its consequence. The \
+exit code is 65 if no run can continue, or if all snapshots are damaged.";
 pub(super) const ARCHIVE: &str = "Copy topics of Kafka into an archive, as Confluent's S3 sink \
                                   does, each record exactly once";
 #[cfg(feature = "gateway")]
@@ -27,6 +41,7 @@ pub(super) fn examples(name: &str, command: &str) -> String {
         "answers" => &["answers", "answers --format csv --as-of 3"],
         "check" => &["check --from archive --lake lake"],
         "describe" => &["describe --from archive --lake s3://bucket/lake"],
+        "state" => &["state", "state --lake s3://bucket/lake --verify", "state --json"],
         "archive" => &["archive --from kafka://localhost:9092 --to archive --follow"],
         "gateway" => &["gateway --to kafka://localhost:9092 --listen 127.0.0.1:8082"],
         "streams" => &[

@@ -9,6 +9,7 @@
 //! | `answers` | prints tables, all at one commit, as a table, JSON or CSV |
 //! | `check` | compares tables and archived lines with the rows of a batch program |
 //! | `describe` | prints the topology and the places it is bound to |
+//! | `state` | prints the manifests and snapshots of a state, and finds damage |
 //! | `archive` | copies topics of Kafka into an archive |
 //! | `gateway` | takes records by HTTP, if built with that feature |
 //! | `streams` | manages streams of Kinesis |
@@ -37,6 +38,7 @@ mod missing;
 mod process;
 mod run;
 mod shell;
+mod state;
 mod streams;
 mod summary;
 mod upload;

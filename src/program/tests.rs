@@ -123,7 +123,7 @@ impl World {
         let mut args = vec!["league"];
         args.extend(command);
         args.extend(["--lake", &lake]);
-        if command[0] != "answers" && !command.contains(&"--from") {
+        if !["answers", "state"].contains(&command[0]) && !command.contains(&"--from") {
             args.extend(["--from", &from]);
         }
         let mut out = Vec::new();
@@ -188,6 +188,39 @@ fn own_options_reach_the_topology_and_the_check() {
     let error = world.perform(&["run", "--least", "5"]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     assert!(error.to_string().contains("topology"), "{error}");
+}
+
+#[test]
+fn a_state_is_described_and_its_damage_is_named() {
+    let world = World::new();
+    let error = world.perform(&["state"]).unwrap_err().to_string();
+    assert!(error.starts_with("there is no state in ") && error.contains("league run"), "{error}");
+    world.ok(&["run", "--workers", "2"]);
+    world.append("score", 3, "cid 4\n");
+    world.ok(&["run"]);
+    let text = world.ok(&["state"]);
+    for part in ["of league, run 2", "manifests 1 to 2, ", "snapshot of commit 2: ", "0 records of"]
+    {
+        assert!(text.contains(part), "{part:?} is missing in {text}");
+    }
+    let json: serde_json::Value =
+        serde_json::from_str(&world.ok(&["state", "--json", "--verify"])).unwrap();
+    assert_eq!(
+        (&json["restart"]["snapshot"], &json["verified"]["snapshots"]),
+        (&2.into(), &2.into())
+    );
+    let damage = |folder: &str| {
+        let objects = fs::read_dir(world.0.path().join("lake/_watershed").join(folder)).unwrap();
+        let youngest = objects.map(|object| object.unwrap().path()).max().unwrap();
+        fs::write(&youngest, "damaged").unwrap();
+        youngest.file_name().unwrap().to_str().unwrap().to_string()
+    };
+    let snapshot = damage("snap");
+    let text = world.ok(&["state", "--verify"]);
+    assert!(text.contains(&format!("snap/{snapshot} is not as a run wrote it: ")), "{text}");
+    damage("manifest");
+    let error = world.perform(&["state"]).unwrap_err();
+    assert_eq!(error.exit_code(), 65, "{error}");
 }
 
 #[test]

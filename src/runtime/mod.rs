@@ -80,7 +80,10 @@ mod times;
 mod topics;
 mod worker;
 
-pub use crate::durable::changed;
+pub use crate::durable::{
+    Consequence, CutReport, Damage, Depth, Finding, LayerReport, ManifestRange, Restart,
+    SnapshotReport, StateReport, StoredObject, Tail, Verified, changed, inspect,
+};
 pub use crate::metrics::{Metrics, MetricsSnapshot, StepMetrics, StepRows, TopicSummary};
 pub(crate) use config::RunMode;
 pub use config::{Config, Stop};

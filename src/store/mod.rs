@@ -17,6 +17,7 @@ use std::io::ErrorKind as Io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use object_store::ObjectStore;
 
@@ -268,6 +269,25 @@ impl Store {
                 folder::read(&root.join(path), range).map_err(|e| self.error("read", path, e))
             }
             Backend::Remote(remote) => Ok(remote.fetch(path, Some(range)).wait()?.map(Into::into)),
+        }
+    }
+
+    /// Returns the time at which the object at `path` was stored, in milliseconds since 1970; none
+    /// if there is no object, or the store keeps no times.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn stored_at(&self, path: &str) -> Result<Option<i64>> {
+        match &self.backend {
+            Backend::Folder(root) => match fs::metadata(root.join(path)) {
+                Ok(found) => {
+                    let since = found.modified().ok().map(|at| at.duration_since(UNIX_EPOCH));
+                    Ok(since.and_then(|since| i64::try_from(since.ok()?.as_millis()).ok()))
+                }
+                Err(e) if e.kind() == Io::NotFound => Ok(None),
+                Err(e) => Err(self.error("read", path, e)),
+            },
+            Backend::Remote(remote) => remote.stored_at(path),
         }
     }
 

@@ -147,6 +147,14 @@ impl Remote {
         }
     }
 
+    pub(super) fn stored_at(&self, path: &str) -> Result<Option<i64>> {
+        match self.wait(self.bucket.objects.head(&self.key(path))) {
+            Ok(found) => Ok(Some(found.last_modified.timestamp_millis())),
+            Err(Cause::NotFound { .. }) => Ok(None),
+            Err(e) => Err(self.error("read", path, e)),
+        }
+    }
+
     /// Returns names and sizes of the objects directly below `path`, and names of the folders.
     pub(crate) fn list(&self, path: &str) -> Result<(Vec<(String, u64)>, Vec<String>)> {
         let listed = self.wait(self.bucket.objects.list_with_delimiter(Some(&self.key(path))));

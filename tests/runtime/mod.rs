@@ -3,6 +3,7 @@
 //! - [`bindings`]: it is checked before it starts.
 //! - [`resume`]: it continues where another ended.
 //! - [`snapshots`]: a snapshot spares it the records of before.
+//! - [`inspection`]: its state can be inspected without it.
 //! - [`refusals`]: it refuses a state that it can't continue.
 //! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
 //! - [`crashes`]: it recovers from a crash at any call.
@@ -17,6 +18,7 @@ mod bindings;
 mod compacted;
 mod crashes;
 mod following;
+mod inspection;
 mod keys;
 mod many;
 mod metrics;
