@@ -29,6 +29,8 @@ pub enum ErrorKind {
 pub enum Advice {
     /// Begin anew: use an empty state and empty tables.
     BeginAnew,
+    /// Continue the unchanged part of a state with another topology, or begin anew.
+    ChangedTopology,
     /// Keep the state in another, empty place.
     OtherState,
     /// Read an archive and its topic as two sources.
@@ -44,6 +46,10 @@ impl Advice {
     pub fn text(self) -> &'static str {
         match self {
             Advice::BeginAnew => "To begin anew, use another state and empty tables.",
+            Advice::ChangedTopology => {
+                "To keep the state of unchanged steps, adopt the topology \
+                 (`Config::topology_change`). To begin anew, use another state and empty tables."
+            }
             Advice::OtherState => "Use a state that is empty or does not exist.",
             Advice::TwoLogs => {
                 "To read two logs, bind both as sources, with another state and empty tables."

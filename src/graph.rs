@@ -16,7 +16,9 @@ use crate::error::Error;
 use crate::metrics::{Meter, Metrics, TopicCounters};
 use crate::operators::{Cut, CutId, Cuts, Datum, Keys, Merge, Owners, Restored, Seeds};
 use crate::options::{Materialized, Produced};
-use crate::plan::{DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, type_names};
+use crate::plan::{
+    DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, PlannedCut, type_names,
+};
 use crate::ports::{AnyStore, InputQueue, KeyValueStore, Probe, SinkHandle, TopicInput, append};
 use crate::row::{Column, ColumnType, Row};
 use crate::time::Epoch;
@@ -24,10 +26,21 @@ use crate::time::Epoch;
 /// The ends of a topology that a run needs. They decide which rows its snapshots save.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Demand {
-    /// The topics with a sink; true if the sink needs all rows after a restart.
-    pub(crate) sinks: BTreeMap<String, bool>,
+    /// The topics with a sink.
+    pub(crate) sinks: BTreeMap<String, SinkDemand>,
     /// The stores that the program has requested.
     pub(crate) stores: BTreeSet<String>,
+}
+
+/// The rows of a table that its sink needs at the start of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SinkDemand {
+    /// The keys: the sink finds its rows by them.
+    Keys,
+    /// All rows.
+    Rows,
+    /// All rows, because the sink has none yet. At the next start it needs only the keys.
+    RowsOnce,
 }
 
 /// The bindings of the names of a topology, for one worker of a run.
@@ -124,9 +137,15 @@ impl<'s> Graph<'s> {
     /// state.
     pub(crate) fn cut<K, V>(&self, node: usize, purpose: &str, merge: Merge) -> Option<Cut> {
         let mut plan = self.0.plan.borrow_mut();
-        let name = format!("{node} {} {purpose}", plan.nodes[node].verb);
-        let id = CutId { name, types: type_names::<K, V>(), merge };
-        plan.cuts.push(id.clone());
+        let (chain, types) = (format!("{} {purpose}", plan.chain(node)), type_names::<K, V>());
+        let mut id = CutId { name: chain.clone(), types, merge };
+        // Equal chains are numbered.
+        let mut number = 1;
+        while plan.cuts.iter().any(|cut| cut.id == id) {
+            number += 1;
+            id.name = format!("{chain} {number}");
+        }
+        plan.cuts.push(PlannedCut { id: id.clone(), node });
         drop(plan);
         self.0.bindings.borrow().cuts.as_ref().map(|cuts| cuts.open(id, self.owners()))
     }
@@ -136,9 +155,8 @@ impl<'s> Graph<'s> {
         self.0.bindings.borrow().earlier_runs
     }
 
-    /// Returns true if the sink of a topic needs all rows of its table after a restart; none if the
-    /// topic has no sink.
-    pub(crate) fn sink_needs_rows(&self, topic: &str) -> Option<bool> {
+    /// Returns the demand of the sink of a topic; none if the topic has no sink.
+    pub(crate) fn sink_demand(&self, topic: &str) -> Option<SinkDemand> {
         self.0.bindings.borrow().demand.sinks.get(topic).copied()
     }
 

@@ -234,6 +234,11 @@ impl OpenLayer {
         })
     }
 
+    /// Returns true if the file has rows of the cut.
+    pub(super) fn has_rows(&self, cut: &CutId) -> bool {
+        self.blocks.keys().any(|(of, _)| of == cut)
+    }
+
     /// Reads a block; none if the file has no rows of the bucket.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use crate::secret::Secret;
 use crate::store::{Create, Store};
 
 use super::manifest::{FORMAT, Manifest, check_format};
+use super::steps::TopologyRecord;
 
 /// The number of manifests that are kept, the newest ones.
 pub(super) const KEPT_MANIFESTS: u64 = 1000;
@@ -25,6 +26,9 @@ pub(super) struct Generation {
     pub(super) app: String,
     secret: Secret,
     pub(super) program: String,
+    /// The topology of the run. The first runs recorded none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    topology: Option<TopologyRecord>,
 }
 
 /// The manifest log of one state, as one run reads and extends it.
@@ -33,7 +37,7 @@ pub(crate) struct Ledger {
     pub(crate) app: String,
     pub(crate) secret: Secret,
     pub(crate) program: String,
-    pub(crate) topology: String,
+    pub(crate) topology: TopologyRecord,
     pub(crate) generation: u64,
     pub(crate) last: Option<Manifest>,
     digest: String,
@@ -44,11 +48,11 @@ impl Ledger {
     /// and `secret` name and key a new application.
     ///
     /// # Errors
-    /// When it is the state of another program or topology, or no state at all.
+    /// When it is the state of another program, or no state at all.
     pub(crate) fn find(
         store: Store,
         program: &str,
-        topology: &str,
+        topology: &TopologyRecord,
         id: &str,
         secret: Secret,
     ) -> Result<Self> {
@@ -57,7 +61,7 @@ impl Ledger {
             app: format!("{program}-{id}"),
             secret,
             program: program.to_string(),
-            topology: topology.to_string(),
+            topology: topology.clone(),
             generation: 0,
             last: None,
             digest: String::new(),
@@ -76,6 +80,43 @@ impl Ledger {
         Ok(ledger)
     }
 
+    /// Returns true if a run of the same topology made the last manifest, or there is none.
+    pub(crate) fn is_same_topology(&self) -> bool {
+        self.last.as_ref().is_none_or(|last| last.topology == self.topology.fingerprint)
+    }
+
+    /// Returns the topology of the run that made the last manifest; none if it recorded none.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    pub(crate) fn earlier_topology(&self) -> Result<Option<TopologyRecord>> {
+        let Some(last) = &self.last else { return Ok(None) };
+        let path = format!("gen/{:020}", last.generation);
+        let found: Option<(Generation, _)> = self.read(&path)?;
+        let recorded = found.and_then(|(generation, _)| generation.topology);
+        Ok(recorded.filter(|recorded| recorded.fingerprint == last.topology))
+    }
+
+    /// Fails if a run of another topology made the last manifest, and names the difference.
+    ///
+    /// # Errors
+    /// See above, and when the state can't be read.
+    pub(crate) fn check_topology(&self) -> Result<()> {
+        if self.is_same_topology() {
+            return Ok(());
+        }
+        let earlier = self.earlier_topology()?;
+        let changes = earlier.map(|earlier| self.topology.changes_since(&earlier).text());
+        let changes = changes.map_or_else(String::new, |text| format!(": {text}"));
+        Err(Error::data(format!(
+            "the topology of {} is not the one that made {}{changes}",
+            self.program,
+            self.store.name("")
+        ))
+        .hint("Run the program and options that made it, or choose another way.")
+        .advise(Advice::ChangedTopology))
+    }
+
     /// Takes over the state as a new generation. Returns false if another run has taken it over or
     /// committed since [`find`](Ledger::find); then find it again.
     ///
@@ -88,6 +129,7 @@ impl Ledger {
             app: self.app.clone(),
             secret: self.secret,
             program: self.program.clone(),
+            topology: Some(self.topology.clone()),
         };
         let body = serde_json::to_vec(&body)
             .map_err(|e| Error::internal("can't write a generation").because(e))?;
@@ -205,15 +247,6 @@ impl Ledger {
         if last.n != n {
             return Err(self.corrupt(&path));
         }
-        if last.topology != self.topology {
-            return Err(Error::data(format!(
-                "the topology of {} is not the one that made {}",
-                self.program,
-                self.store.name("")
-            ))
-            .hint("Run the program and options that made it, or begin anew.")
-            .advise(Advice::BeginAnew));
-        }
         if n > 1 {
             let path = format!("manifest/{:020}", n - 1);
             let before = self.store.get(&path)?.ok_or_else(|| self.corrupt(&path))?;
@@ -291,7 +324,7 @@ impl Manifest {
             app: ledger.app.clone(),
             secret: ledger.secret,
             program: ledger.program.clone(),
-            topology: ledger.topology.clone(),
+            topology: ledger.topology.fingerprint.clone(),
             previous: String::new(),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
@@ -311,7 +344,8 @@ mod tests {
     use super::*;
 
     fn ledger(store: &Store, secret: u8) -> Result<Ledger> {
-        Ledger::find(store.clone(), "program", "plan", "1", Secret::new([secret; 16]))
+        let topology = TopologyRecord { fingerprint: "plan".into(), ..TopologyRecord::default() };
+        Ledger::find(store.clone(), "program", &topology, "1", Secret::new([secret; 16]))
     }
 
     #[test]

@@ -30,6 +30,7 @@ mod ledger;
 mod manifest;
 mod merge;
 mod snapshot;
+mod steps;
 
 pub use inspect::{
     Consequence, CutReport, Damage, Depth, Finding, LayerReport, ManifestRange, Restart,
@@ -40,3 +41,4 @@ pub(crate) use ledger::Ledger;
 pub use manifest::changed;
 pub(crate) use manifest::{Bound, Manifest, SinkState, SnapshotName, SourceState};
 pub(crate) use snapshot::{Layers, Snapshot, write_layer};
+pub(crate) use steps::TopologyRecord;

@@ -97,6 +97,11 @@ impl Layers {
         Ok(Layers(layers))
     }
 
+    /// Returns true if any layer has rows of the cut.
+    pub(crate) fn has_rows(&self, cut: &CutId) -> bool {
+        self.0.iter().any(|layer| layer.has_rows(cut))
+    }
+
     fn blocks(&self, cut: &CutId, bucket: u8) -> Result<Vec<BucketBlock>> {
         let block = |layer: &OpenLayer| {
             let is_merged = layer.file.is_merged;

@@ -19,7 +19,9 @@ pub(crate) use gauges::measure;
 pub(crate) use input_queue::{InputQueue, TopicInput};
 pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use probe::Probe;
-pub(crate) use sink_handle::{AppendedRows, Report, SinkHandle, append, snapshot, snapshot_diffs};
+pub(crate) use sink_handle::{
+    AppendedRows, Report, SinkHandle, SinkStart, append, snapshot, snapshot_diffs,
+};
 pub(crate) use source::{Decode, source};
 pub(crate) use store::{AnyStore, KeyValueStore};
 pub use store::{ReadOnlyStore, View};

@@ -7,16 +7,27 @@ use crate::row::Row;
 /// The worker's share of the sink.
 pub(super) enum Share {
     Recovering(Box<dyn Recovering>),
+    /// The sink has no rows yet, and the recovery of the run is not over.
+    WithoutRows(Box<dyn Writer>, FoundRows),
     Writing(Box<dyn Writer>),
     /// The recovery has failed.
     Failed,
 }
 
 impl Share {
+    /// Returns the share of a sink that has no rows yet.
+    ///
+    /// # Errors
+    /// When the sink can't end its recovery.
+    pub(super) fn without_rows(recovering: Box<dyn Recovering>) -> Result<Self> {
+        let Recovered { writer, found } = recovering.finish()?;
+        Ok(Share::WithoutRows(writer, found))
+    }
+
     pub(super) fn insert(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
         match self {
             Share::Recovering(recovering) => recovering.insert(slot, row),
-            Share::Writing(writer) => writer.insert(slot, row),
+            Share::Writing(writer) | Share::WithoutRows(writer, _) => writer.insert(slot, row),
             Share::Failed => Err(failed()),
         }
     }
@@ -24,7 +35,7 @@ impl Share {
     pub(super) fn remove(&mut self, slot: u32) {
         match self {
             Share::Recovering(recovering) => recovering.remove(slot),
-            Share::Writing(writer) => writer.remove(slot),
+            Share::Writing(writer) | Share::WithoutRows(writer, _) => writer.remove(slot),
             Share::Failed => {}
         }
     }
@@ -33,7 +44,7 @@ impl Share {
     pub(super) fn restore(&mut self, slot: u32, key: &dyn Row) -> Result<()> {
         match self {
             Share::Recovering(recovering) => recovering.restore(slot, key),
-            Share::Writing(_) | Share::Failed => Err(late()),
+            Share::WithoutRows(..) | Share::Writing(_) | Share::Failed => Err(late()),
         }
     }
 
@@ -41,7 +52,7 @@ impl Share {
     pub(super) fn skip(&mut self, rows: u64) -> Result<()> {
         match self {
             Share::Recovering(recovering) => recovering.skip(rows),
-            Share::Writing(_) | Share::Failed => Err(late()),
+            Share::WithoutRows(..) | Share::Writing(_) | Share::Failed => Err(late()),
         }
     }
 
@@ -50,6 +61,10 @@ impl Share {
         match std::mem::replace(self, Share::Failed) {
             Share::Recovering(recovering) => {
                 let Recovered { writer, found } = recovering.finish()?;
+                *self = Share::Writing(writer);
+                Ok(Some(found))
+            }
+            Share::WithoutRows(writer, found) => {
                 *self = Share::Writing(writer);
                 Ok(Some(found))
             }
@@ -63,7 +78,7 @@ impl Share {
     pub(super) fn stage(&mut self) -> Result<Option<Part>> {
         match self {
             Share::Writing(writer) => writer.stage(),
-            Share::Recovering(_) | Share::Failed => Err(failed()),
+            Share::Recovering(_) | Share::WithoutRows(..) | Share::Failed => Err(failed()),
         }
     }
 }

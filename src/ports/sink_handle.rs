@@ -39,9 +39,19 @@ pub(crate) struct AppendedRows {
     pub(crate) digest: u64,
 }
 
+/// The start of a sink in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SinkStart {
+    /// The sink finds the rows of epoch 0 again.
+    Recovery,
+    /// The sink has no rows yet, so those of epoch 0 are written too.
+    WithoutRows,
+}
+
 /// The connection of one worker's rows to a sink.
 pub(crate) struct SinkHandle {
     pub(crate) recovering: Box<dyn Recovering>,
+    pub(crate) start: SinkStart,
     pub(crate) barriers: Arc<Barriers>,
     /// The rows that were appended up to the snapshot from which the run continues. One of the
     /// workers has all of them.
@@ -126,7 +136,8 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     meter: Meter,
 ) -> Written<'s> {
     let mut versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
-    let (mut share, mut numbers) = (Share::Recovering(sink.recovering), Vec::new());
+    let mut share = opened(sink.recovering, sink.start, &sink.report);
+    let mut numbers = Vec::new();
     if let Some(cut) = &cut {
         for bucket in cut.buckets() {
             let mut restore = || -> Result<()> {
@@ -210,7 +221,7 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
         share.remove(slot);
         Ok(())
     };
-    let share = Share::Recovering(sink.recovering);
+    let share = opened(sink.recovering, sink.start, &sink.report);
     let ends = Ends { share, barriers: sink.barriers, report: sink.report, meter };
     run(rows.inner, name, ends, slots, Vec::as_slice, write, |slots: &Slots<K>| {
         (slots.of.len() as u64, slots.sum)
@@ -240,8 +251,9 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     restored: Restored,
     meter: Meter,
 ) -> Written<'s> {
-    let SinkHandle { recovering, barriers, appended, report } = sink;
-    let (mut share, mut seen) = (Share::Recovering(recovering), Appended::default());
+    let SinkHandle { recovering, start, barriers, appended, report } = sink;
+    let mut share = opened(recovering, start, &report);
+    let mut seen = Appended::default();
     if restored == Restored::Tail && appended.rows > 0 {
         (seen.rows, seen.sum) = (appended.rows, appended.digest);
         share.skip(appended.rows).unwrap_or_else(|error| report(Report::Failed(error)));
@@ -254,6 +266,17 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
     };
     let ends = Ends { share, barriers, report, meter };
     run(rows, name, ends, seen, Vec::as_slice, write, |seen| (seen.rows, seen.sum))
+}
+
+/// Opens the share of a sink. A failure is reported.
+fn opened(recovering: Box<dyn Recovering>, start: SinkStart, report: &impl Fn(Report)) -> Share {
+    match start {
+        SinkStart::Recovery => Share::Recovering(recovering),
+        SinkStart::WithoutRows => Share::without_rows(recovering).unwrap_or_else(|error| {
+            report(Report::Failed(error));
+            Share::Failed
+        }),
+    }
 }
 
 /// The share of a sink, its connection to the runtime, and the counters of the step.

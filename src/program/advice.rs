@@ -6,6 +6,10 @@ use crate::error::{Advice, Error};
 pub(super) fn described(error: &Error) -> String {
     error.described(|advice| match advice {
         Advice::BeginAnew => "To begin anew, give another --state and --lake.",
+        Advice::ChangedTopology => {
+            "To keep the state of unchanged steps, give --adopt. To begin anew, give another \
+             --state and --lake."
+        }
         Advice::OtherState => "Give a --state that is empty or does not exist.",
         Advice::TwoLogs => "To read two logs, give --apart, another --state and another --lake.",
         Advice::NoFixedPartitions => {
@@ -23,6 +27,7 @@ mod tests {
     fn advice_names_options_in_a_program_and_none_in_the_library() {
         let advice = [
             (Advice::BeginAnew, "--state and --lake"),
+            (Advice::ChangedTopology, "--adopt"),
             (Advice::OtherState, "--state"),
             (Advice::TwoLogs, "--apart"),
             (Advice::EarlierCommit, "--as-of"),

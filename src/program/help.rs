@@ -37,6 +37,7 @@ pub(super) fn examples(name: &str, command: &str) -> String {
             "run --from archive --follow --commit-every 200ms",
             "run --from archive --from kafka://localhost:9092 --follow",
             "run --from s3://bucket/archive --lake s3://bucket/lake",
+            "run --adopt",
         ],
         "answers" => &["answers", "answers --format csv --as-of 3"],
         "check" => &["check --from archive --lake lake"],

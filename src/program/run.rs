@@ -10,13 +10,13 @@ use super::answers::{self, Format};
 use super::bar::Bar;
 use super::bind::{BindArgs, Binding, check_place};
 use super::missing::missing;
-use super::process::{print, stop_at_signals};
+use super::process::{print, say, stop_at_signals};
 use super::summary::summarise;
 use super::values;
 use crate::connect::Source;
 use crate::connectors::delta::Delta;
 use crate::error::Result;
-use crate::runtime::{Config, Streams};
+use crate::runtime::{Adoption, Config, Streams, TopologyChange};
 use crate::store::Store;
 use crate::topology::Topology;
 
@@ -37,6 +37,10 @@ pub(super) struct RunArgs {
     /// with exit code 65, before any of its records is read; the next run reads it too
     #[arg(long, requires = "follow")]
     fixed_partitions: bool,
+    /// Continue the unchanged part of a state that another version of the program made: new tables
+    /// get all rows, unchanged ones are compared with their record, others are left as they are
+    #[arg(long)]
+    adopt: bool,
     /// Least time between two commits, such as 1s or 200ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,
@@ -77,9 +81,18 @@ pub(super) fn run(
     for topic in shell.archived() {
         streams = streams.sink(topic, lake.archive_topic(topic)?);
     }
+    let state = Store::open(&lake.state)?;
+    let mut topology_change = TopologyChange::Refuse;
+    if args.adopt {
+        topology_change = TopologyChange::Adopt;
+        if let Some(adoption) = streams.adoption(&state)? {
+            say(format_args!("{}: {}", shell.name, described_adoption(&adoption)));
+        }
+    }
     let bar = Bar::new();
     let mut config = Config {
-        state: Some(Store::open(&lake.state)?),
+        state: Some(state),
+        topology_change,
         follow: args.follow,
         commit_every: args.commit_every,
         stop: stop_at_signals(shell.name, "once all records read are committed")?,
@@ -94,6 +107,27 @@ pub(super) fn run(
     let summary = summary?;
     answers::answers(None, &lake, Format::Table, None, out)?;
     print(out, &summarise(&summary))
+}
+
+/// Returns the changes to a state as lines for people.
+fn described_adoption(adoption: &Adoption) -> String {
+    let Adoption { kept, new, gone, found, lacking, reads_all } = adoption;
+    let lists = [
+        ("tables that are continued", kept),
+        ("tables that are new", new),
+        ("tables that are left as they are", gone),
+        ("saved rows that are continued", found),
+        ("saved rows that are lacking", lacking),
+    ];
+    let mut text = "adopting the state\n".to_string();
+    for (title, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
+        text += &format!("  {title}: {}\n", names.join(", "));
+    }
+    text + if *reads_all {
+        "  all records are read again, from the beginning of their logs"
+    } else {
+        "  only the records behind the snapshot are read"
+    }
 }
 
 /// Prints the topology, its sources and its outputs.

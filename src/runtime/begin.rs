@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::config::{Config, RunMode};
+use super::adoption::{self, Adoption, SnapshotNeeds};
+use super::config::{Config, RunMode, TopologyChange};
 use super::recover::{Replay, Restored, check_sink, check_sources};
 use super::secret::secret;
 use super::topics::Topic;
@@ -56,6 +57,8 @@ pub(super) struct Beginning {
     pub(super) context: SinkContext,
     /// The identity of each sink.
     pub(super) identities: Vec<Identity>,
+    /// The changes to the state, if the run adopts it.
+    pub(super) adoption: Option<Adoption>,
     /// The snapshot from which the run continues.
     pub(super) restored: Option<Restored>,
     /// Every partition of every source; empty under the test driver.
@@ -82,12 +85,10 @@ impl Beginning {
             RunMode::Sources => secret()?,
             RunMode::TestDriver => TEST_SECRET,
         };
-        let fingerprint = Topology::fingerprint(plan);
+        let record = adoption::record(plan);
         loop {
             let mut ledger = match config.state.clone() {
-                Some(store) => {
-                    Some(Ledger::find(store, topology.name(), &fingerprint, &id, drawn)?)
-                }
+                Some(store) => Some(Ledger::find(store, topology.name(), &record, &id, drawn)?),
                 None => None,
             };
             let found = ledger.as_ref();
@@ -101,16 +102,22 @@ impl Beginning {
                 staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(move || now().as_millis() as i64),
             };
-            let last = found.and_then(|ledger| ledger.last.as_ref());
-            let examined = examine(plan, topics, sinks, config, mode, last, &context);
+            let examined = examine(plan, topics, sinks, config, mode, found, &context);
             // Another run may take over the state while this one examines it. Then it is examined
             // again, also after a refusal: the tables and the snapshots may be those of a later
             // commit.
             match (examined, &mut ledger) {
-                (Ok(Examined { identities, restored, partitions }), ledger) => {
+                (Ok(Examined { identities, adoption, restored, partitions }), ledger) => {
                     if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
                         let ledger = ledger.take();
-                        return Ok(Beginning { ledger, context, identities, restored, partitions });
+                        return Ok(Beginning {
+                            ledger,
+                            context,
+                            identities,
+                            adoption,
+                            restored,
+                            partitions,
+                        });
                     }
                 }
                 (Err(_), Some(ledger)) if ledger.has_changed()? => {}
@@ -123,6 +130,7 @@ impl Beginning {
 /// The state, the sinks and the sources, as they are without a change.
 struct Examined {
     identities: Vec<Identity>,
+    adoption: Option<Adoption>,
     restored: Option<Restored>,
     partitions: Vec<OpenPartition>,
 }
@@ -134,19 +142,29 @@ fn examine(
     sinks: &[(String, Box<dyn Sink>)],
     config: &Config,
     mode: RunMode,
-    last: Option<&Manifest>,
+    ledger: Option<&Ledger>,
     context: &SinkContext,
 ) -> Result<Examined> {
+    let last = ledger.and_then(|ledger| ledger.last.as_ref());
+    let adopted = match (ledger, last) {
+        (Some(ledger), Some(last)) => adopted(ledger, last, plan, sinks, config)?,
+        _ => None,
+    };
+    let (adoption, needs) = adopted.unzip();
+    let is_new = |topic| adoption.as_ref().is_some_and(|it| it.new.contains(topic));
     let mut identities = Vec::new();
     for (topic, sink) in sinks {
         let identity = sink.identity()?;
         let recorded = last.and_then(|last| last.sinks.get(topic));
         check_sink(topic, recorded, &**sink, &identity)?;
-        sink.check(plan.sink(topic)?, context)?;
+        sink.check(plan.sink(topic)?, &adoption::context_for(context, is_new(topic)))?;
         identities.push(identity);
     }
     let restored = match (&config.state, last) {
-        (Some(store), Some(last)) => Restored::find(store, last, plan, sinks)?,
+        (Some(store), Some(last)) => {
+            let needs = needs.unwrap_or_else(|| SnapshotNeeds::of_all(plan, sinks));
+            Restored::find(store, last, plan.volatile, &needs)?
+        }
         _ => None,
     };
     let partitions = match mode {
@@ -156,7 +174,28 @@ fn examine(
         }
         RunMode::TestDriver => Vec::new(),
     };
-    Ok(Examined { identities, restored, partitions })
+    Ok(Examined { identities, adoption, restored, partitions })
+}
+
+/// Returns the changes to a state and the needed parts of its snapshot, if the run adopts it.
+///
+/// # Errors
+/// When the state is that of another topology, and the run does not or can't adopt it.
+fn adopted(
+    ledger: &Ledger,
+    last: &Manifest,
+    plan: &Plan,
+    sinks: &[(String, Box<dyn Sink>)],
+    config: &Config,
+) -> Result<Option<(Adoption, SnapshotNeeds)>> {
+    if config.topology_change == TopologyChange::Refuse {
+        return ledger.check_topology().map(|()| None);
+    }
+    let is_recorded = |(topic, _): &(String, _)| last.sinks.contains_key(topic);
+    if ledger.is_same_topology() && sinks.iter().all(is_recorded) {
+        return Ok(None);
+    }
+    adoption::check(ledger, last, plan, sinks).map(Some)
 }
 
 /// Requests the identities of each source, and refuses a topic that reads one log twice under two

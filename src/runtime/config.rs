@@ -43,6 +43,8 @@ pub struct Config {
     pub workers: usize,
     /// The store of the manifests. Without it each run begins anew.
     pub state: Option<Store>,
+    /// The reaction to a state of another topology.
+    pub topology_change: TopologyChange,
     /// True to continue after the records that exist at the start.
     pub follow: bool,
     /// Least time between two commits. A change after a longer pause is committed at once.
@@ -63,6 +65,7 @@ impl Default for Config {
         Config {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             state: None,
+            topology_change: TopologyChange::Refuse,
             follow: false,
             commit_every: Duration::from_secs(1),
             stop: Stop::default(),
@@ -70,6 +73,22 @@ impl Default for Config {
             milestone: None,
         }
     }
+}
+
+/// The reaction of a run to a state of another topology. [`Adoption`](super::Adoption) has an
+/// example.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TopologyChange {
+    /// Refuse the state, and name the difference.
+    #[default]
+    Refuse,
+    /// Continue the unchanged part of the state. Unchanged sinks must have the recorded rows. New
+    /// sinks get all rows in the first commit. Sinks that are not bound any more are left as they
+    /// are.
+    ///
+    /// The snapshot is continued if each row that it saves is needed as before, and a sink that
+    /// was written before proves it. Otherwise all records are read again.
+    Adopt,
 }
 
 /// Supplier of batches. It also decides when an epoch closes.

@@ -33,8 +33,6 @@ pub(crate) struct Coordinator {
     pub(super) epochs: Epochs,
     pub(super) commits: Commits,
     pub(super) snapshots: Snapshots,
-    /// Each commit needs a snapshot.
-    pub(super) is_volatile: bool,
     pub(super) readers: Readers,
     pub(super) recovery: Recovery,
     pub(super) reporter: Reporter,
@@ -154,18 +152,24 @@ impl Coordinator {
                 self.commits.restart_timer();
                 self.commits.go_live(self.recovery.recorded());
                 self.readers.go_live();
-                self.save_if_due()?;
+                if self.recovery.adopts() {
+                    // The commit that adopts the state has a snapshot of its own.
+                    self.epochs.require_commit();
+                } else {
+                    self.save_if_due()?;
+                }
             }
             Message::Committed(n) => {
                 if let Some(records) = self.commits.complete(n) {
                     self.reporter.notify_milestone(Milestone::Committed(records));
                 }
+                self.snapshots.committed();
                 self.snapshots.collect_if_named(self.commits.named());
                 self.save_if_due()?;
                 self.reply_if_committed();
             }
             Message::Saved(name) => self.snapshots.made(name),
-            Message::Unsaved(error) if self.is_volatile => return Err(error),
+            Message::Unsaved(error) if self.snapshots.is_needed() => return Err(error),
             Message::Unsaved(error) => self.snapshots.failed(error)?,
             Message::Released(sources) => self.commits.release(&sources),
             Message::Failed(error) => return Err(error),
@@ -240,7 +244,7 @@ impl Coordinator {
         let at_end = close || over || requested || !self.epochs.has_batches();
         if self.epochs.has_uncommitted() && due && at_end {
             // At the end nobody waits for the commit, so the snapshot of a restart is part of it.
-            let own = self.snapshots.is_possible() && (self.is_volatile || over);
+            let own = self.snapshots.is_possible() && (self.snapshots.is_needed() || over);
             let part = if own { SnapshotPart::Own } else { SnapshotPart::Earlier };
             self.commits.begin(self.epochs.bindings(), self.epochs.open(), part);
             self.epochs.close_with_barrier();

@@ -205,6 +205,11 @@ impl Epochs {
         self.live = true;
     }
 
+    /// Requires a commit, also if no batch was dispatched since the last one.
+    pub(super) fn require_commit(&mut self) {
+        self.uncommitted = true;
+    }
+
     /// Ends every topic after the batches that were dispatched.
     pub(super) fn finish(&self) {
         self.topics.iter().for_each(|topic| topic.queue.finish());

@@ -52,6 +52,7 @@
 //! fields, `epochs`, `commits`, `snapshots`, `readers` and `reporter`, and to `recover`. A file
 //! names no file that names it, directly or through others.
 
+mod adoption;
 mod begin;
 mod bindings;
 mod commits;
@@ -85,8 +86,9 @@ pub use crate::durable::{
     SnapshotReport, StateReport, StoredObject, Tail, Verified, changed, inspect,
 };
 pub use crate::metrics::{Metrics, MetricsSnapshot, StepMetrics, StepRows, TopicSummary};
+pub use adoption::Adoption;
 pub(crate) use config::RunMode;
-pub use config::{Config, Stop};
+pub use config::{Config, Stop, TopologyChange};
 pub(crate) use coordinator::Coordinator;
 pub(crate) use message::{Fetched, Message};
 pub use progress::{Holds, Milestone, Progress, Summary};

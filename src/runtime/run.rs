@@ -1,10 +1,12 @@
 //! The start of a run: everything is checked, opened and started here.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
+use super::adoption;
 use super::begin::Beginning;
 use super::commits::Commits;
 use super::committer::{CommitThread, Target};
@@ -18,16 +20,15 @@ use super::readers::Readers;
 use super::recover::Recovery;
 use super::reporter::Reporter;
 use super::saver::Saver;
-use super::snapshots::Snapshots;
+use super::snapshots::{SnapshotNeed, Snapshots};
 use super::streams::Streams;
 use super::topics::{self, Topics};
 use super::worker::{self, Saving, Shared, SinkWriter, Writers};
 use crate::connect::{Identity, Sink, SinkContext};
 use crate::error::{Error, Result};
-use crate::graph::Demand;
 use crate::operators::Seeds;
 use crate::plan::Plan;
-use crate::ports::{Credit, TopicInput};
+use crate::ports::{Credit, SinkStart, TopicInput};
 use crate::store::disk;
 use crate::topology::Topology;
 
@@ -91,10 +92,8 @@ impl Coordinator {
         mode: RunMode,
     ) -> Result<(Self, Sender<Message>)> {
         let started = Instant::now();
-        let demand = Demand {
-            sinks: streams.sinks.iter().map(|(t, sink)| (t.clone(), sink.needs_rows())).collect(),
-            stores: streams.stores.names().cloned().collect(),
-        };
+        let unrecorded = adoption::unrecorded(&streams, &config)?;
+        let demand = adoption::demand(&streams, &unrecorded);
         let plan = streams.topology.plan_for(demand.clone());
         streams.check(&plan)?;
         let metrics = streams.metrics.clone();
@@ -103,10 +102,16 @@ impl Coordinator {
         let (outbox, inbox) = channel();
         let credit = Arc::new(Credit::new(IN_FLIGHT_BYTES));
         let mut topics = topics::bound(&plan, streams.sources, &credit, &metrics);
-        let Beginning { ledger, context, identities, restored, partitions } =
+        let Beginning { ledger, context, identities, adoption, restored, partitions } =
             Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
         let topics = Topics::new(topics);
-        let targets = open_sinks(&streams.sinks, identities, &plan, &context);
+        let new = adoption.iter().flat_map(|adoption| adoption.new.iter().cloned());
+        let new: BTreeSet<String> = new.collect();
+        if new != unrecorded {
+            return Err(Error::connect("can't adopt the state: another run has changed it")
+                .hint("Run it again."));
+        }
+        let targets = open_sinks(&streams.sinks, identities, &plan, &context, &new);
         let targets = targets.map_err(|error| match &ledger {
             Some(ledger) => ledger.explain(error),
             None => error,
@@ -115,10 +120,19 @@ impl Coordinator {
         let mut committer = CommitThread::catch_up(targets, ledger)?;
         // One process has all workers, so the first one has number 0.
         let briefs = committer.briefs()?;
-        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, 0..workers)?;
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, 0..workers)?;
 
         let names = committer.topics();
         let mut recovery = Recovery::new(topics.clone(), recorded.clone(), names, workers);
+        let mut snapshot_need = SnapshotNeed::WhenDue;
+        if adoption.is_some() {
+            // Without a snapshot of its own, the next run would read all records again.
+            snapshot_need = SnapshotNeed::NextCommit;
+            recovery.adopt();
+        }
+        if plan.volatile {
+            snapshot_need = SnapshotNeed::EachCommit;
+        }
         let follow = config.follow;
         let mut readers =
             Readers::new(topics.clone(), follow, context.secret, credit, outbox.clone());
@@ -146,9 +160,10 @@ impl Coordinator {
             config.progress,
             config.milestone,
         );
-        let snapshots = match &config.state {
+        let mut snapshots = match &config.state {
             Some(store) => {
-                let (store, cuts) = (store.clone(), plan.cuts.clone());
+                let cuts = plan.cuts.iter().map(|cut| cut.id.clone()).collect();
+                let store = store.clone();
                 let layers = restored.as_ref().map(|it| it.snapshot.layers.clone());
                 let layers = layers.unwrap_or_default();
                 let saver =
@@ -157,6 +172,7 @@ impl Coordinator {
             }
             None => Snapshots::none(topics.clone()),
         };
+        snapshots.set_need(snapshot_need);
         let commits = Commits::start(
             committer,
             recorded.as_ref(),
@@ -199,7 +215,6 @@ impl Coordinator {
             epochs,
             commits,
             snapshots,
-            is_volatile: plan.volatile,
             readers,
             recovery,
             reporter,
@@ -211,16 +226,18 @@ impl Coordinator {
     }
 }
 
-/// Opens every sink for commits.
+/// Opens every sink for commits. Those of `new` topics have no rows yet.
 fn open_sinks(
     sinks: &[(String, Box<dyn Sink>)],
     identities: Vec<Identity>,
     plan: &Plan,
     context: &SinkContext,
+    new: &BTreeSet<String>,
 ) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
     for ((topic, sink), identity) in sinks.iter().zip(identities) {
-        let committer = sink.open(plan.sink(topic)?, context)?;
+        let context = adoption::context_for(context, new.contains(topic));
+        let committer = sink.open(plan.sink(topic)?, &context)?;
         let (topic, name) = (topic.clone(), sink.describe());
         targets.push(Target { topic, name, identity, committer });
     }
@@ -234,11 +251,14 @@ fn open_writers(
     briefs: &[serde_json::Value],
     plan: &Plan,
     context: &SinkContext,
+    new: &BTreeSet<String>,
     workers: Range<usize>,
 ) -> Result<Writers> {
     let mut writers = Writers::new();
     for (number, ((topic, sink), brief)) in sinks.iter().zip(briefs).enumerate() {
-        let opened = sink.writers(plan.sink(topic)?, context, brief, workers.clone())?;
+        let start = if new.contains(topic) { SinkStart::WithoutRows } else { SinkStart::Recovery };
+        let context = adoption::context_for(context, new.contains(topic));
+        let opened = sink.writers(plan.sink(topic)?, &context, brief, workers.clone())?;
         if opened.len() != workers.len() {
             let (name, made) = (sink.describe(), opened.len());
             let wanted = workers.len();
@@ -247,7 +267,7 @@ fn open_writers(
             )));
         }
         for (worker, recovering) in workers.clone().zip(opened) {
-            let writer = SinkWriter { topic: topic.clone(), sink: number, recovering };
+            let writer = SinkWriter { topic: topic.clone(), sink: number, recovering, start };
             writers.entry(worker).or_default().push(writer);
         }
     }

@@ -30,9 +30,21 @@ const WORTHWHILE_BYTES: u64 = 1 << 20;
 /// The run fails if it can't save rows of more than this many bytes.
 const MAX_UNSAVED_BYTES: u64 = 512 << 20;
 
+/// The commits that need a snapshot of their own.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum SnapshotNeed {
+    /// None, unless it is the last commit of a run.
+    WhenDue,
+    /// The next commit.
+    NextCommit,
+    /// Each commit, because records can't rebuild the results.
+    EachCommit,
+}
+
 /// Owner of the snapshots of a run.
 pub(super) struct Snapshots {
     topics: Topics,
+    need: SnapshotNeed,
     tasks: Option<Sender<Task>>,
     thread: Option<JoinHandle<()>>,
     /// Bytes of changed rows that no snapshot has.
@@ -53,6 +65,7 @@ impl Snapshots {
     pub(super) fn none(topics: Topics) -> Self {
         Snapshots {
             topics,
+            need: SnapshotNeed::WhenDue,
             tasks: None,
             thread: None,
             unsaved: Arc::default(),
@@ -80,6 +93,22 @@ impl Snapshots {
         snapshots.thread = Some(spawn("saver", "save".into(), coordinator, work)?);
         snapshots.tasks = Some(tasks);
         Ok(snapshots)
+    }
+
+    pub(super) fn set_need(&mut self, need: SnapshotNeed) {
+        self.need = need;
+    }
+
+    /// Returns true if the next commit needs a snapshot of its own.
+    pub(super) fn is_needed(&self) -> bool {
+        self.need != SnapshotNeed::WhenDue
+    }
+
+    /// Notes a commit.
+    pub(super) fn committed(&mut self) {
+        if self.need == SnapshotNeed::NextCommit {
+            self.need = SnapshotNeed::WhenDue;
+        }
     }
 
     /// Returns the sender of changed rows; none in a run without a state.

@@ -23,7 +23,7 @@ use crate::faults;
 use crate::graph::{Demand, TopicBindings};
 use crate::metrics::Metrics;
 use crate::operators::{Cuts, SavedRows, Seeds};
-use crate::ports::{AppendedRows, Barriers, SinkHandle, TopicInput};
+use crate::ports::{AppendedRows, Barriers, SinkHandle, SinkStart, TopicInput};
 use crate::sync::lock;
 use crate::time::Epoch;
 use crate::topology::Topology;
@@ -40,6 +40,7 @@ pub(super) struct SinkWriter {
     pub(super) topic: String,
     pub(super) sink: usize,
     pub(super) recovering: Box<dyn Recovering>,
+    pub(super) start: SinkStart,
 }
 
 /// The writers of the workers of this process, by the global number of the worker: its number among
@@ -85,7 +86,7 @@ impl Shared {
     ) -> TopicBindings {
         let mut writers = lock(&self.writers);
         let own = writers.remove(&worker).unwrap_or_default().into_iter();
-        let sinks = own.map(|SinkWriter { topic, sink, recovering }| {
+        let sinks = own.map(|SinkWriter { topic, sink, recovering, start }| {
             let coordinator = self.coordinator.clone();
             let report = Box::new(move |report| {
                 // The run may be over already.
@@ -96,7 +97,8 @@ impl Shared {
             let saved = saved.and_then(|saving| saving.sinks.get(&topic).copied());
             let (rows, digest) = saved.unwrap_or_default();
             let appended = AppendedRows { rows, digest };
-            (topic, SinkHandle { recovering, barriers: self.barriers.clone(), appended, report })
+            let barriers = self.barriers.clone();
+            (topic, SinkHandle { recovering, start, barriers, appended, report })
         });
         let coordinator = self.coordinator.clone();
         let fail = move |error| {

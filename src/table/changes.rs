@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
 
-use crate::graph::Graph;
+use crate::graph::{Graph, SinkDemand};
 use crate::metrics::Meter;
 use crate::operators::{
     Cut, Datum, Diffs, Keys, Merge, Placement, Restored, Seeds, Upserts, diffs_to_upserts, keep,
@@ -162,16 +162,18 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
 }
 
 impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
-    /// Prepares the write of the changes to a sink. `needs_rows` is true if the sink needs all rows
-    /// after a restart. Otherwise it finds them by their keys.
-    pub(super) fn prepare_sink(&self, node: usize, needs_rows: bool) -> SinkRows<'s, K, V> {
-        match &self.made {
-            Shape::Upserts(rows, Restored::Tail) if !needs_rows => {
-                let cut = self.graph.cut::<K, u16>(node, "versions", Merge::Latest);
-                SinkRows::Upserts(rows.clone(), self.keys.clone(), cut)
+    /// Prepares the write of the changes to a sink.
+    pub(super) fn prepare_sink(&self, node: usize, demand: SinkDemand) -> SinkRows<'s, K, V> {
+        let versions = || self.graph.cut::<K, u16>(node, "versions", Merge::Latest);
+        match (&self.made, demand) {
+            (Shape::Upserts(rows, Restored::Tail), SinkDemand::Keys) => {
+                SinkRows::Upserts(rows.clone(), self.keys.clone(), versions())
             }
-            Shape::Upserts(..) => SinkRows::Upserts(self.upserts(), self.keys.clone(), None),
-            Shape::Diffs(rows, _) => SinkRows::Diffs(rows.clone(), self.keys.seeds()),
+            (Shape::Upserts(_, Restored::Tail), SinkDemand::RowsOnce) => {
+                SinkRows::Upserts(self.upserts(), self.keys.clone(), versions())
+            }
+            (Shape::Upserts(..), _) => SinkRows::Upserts(self.upserts(), self.keys.clone(), None),
+            (Shape::Diffs(rows, _), _) => SinkRows::Diffs(rows.clone(), self.keys.seeds()),
         }
     }
 }

@@ -101,8 +101,8 @@ impl<'s, K: Datum + Row, V: Datum + Row> KTable<'s, K, V> {
         let (key, value) = (K::columns(), V::columns());
         let columns = [key.clone(), value].concat();
         let sink = self.graph.sink(topic, &columns, key.len(), Mode::Snapshot, &produced);
-        if let Some(needs_rows) = self.graph.sink_needs_rows(topic) {
-            let rows = self.changes.prepare_sink(node, needs_rows);
+        if let Some(demand) = self.graph.sink_demand(topic) {
+            let rows = self.changes.prepare_sink(node, demand);
             if let Some(sink) = sink {
                 self.graph.end(rows.write(topic, sink, self.graph.meter(node)));
             }

@@ -1,5 +1,6 @@
 //! Promises of a run, one module each:
 //!
+//! - [`adoption`]: it adopts the state of another topology.
 //! - [`bindings`]: it is checked before it starts.
 //! - [`resume`]: it continues where another ended.
 //! - [`snapshots`]: a snapshot spares it the records of before.
@@ -14,6 +15,7 @@
 //! - [`strangers`]: records crafted by an attacker do no harm.
 //! - [`times`]: it records event time with the positions.
 
+mod adoption;
 mod bindings;
 mod compacted;
 mod crashes;

@@ -72,6 +72,8 @@ pub(super) struct Recovery {
     missing: usize,
     /// Number of records up to the last manifest.
     records: u64,
+    /// The run adopts the state of another topology.
+    adopts: bool,
 }
 
 impl Recovery {
@@ -89,12 +91,23 @@ impl Recovery {
             missing: sinks.len() * workers,
             sinks: sinks.into_iter().map(|topic| (topic, SinkRows::default())).collect(),
             records: 0,
+            adopts: false,
         }
     }
 
     /// Returns the last manifest of earlier runs.
     pub(super) fn recorded(&self) -> Option<&Manifest> {
         self.recorded.as_ref()
+    }
+
+    /// Notes that the run adopts the state of another topology.
+    pub(super) fn adopt(&mut self) {
+        self.adopts = true;
+    }
+
+    /// Returns true if the run adopts the state of another topology.
+    pub(super) fn adopts(&self) -> bool {
+        self.adopts
     }
 
     /// Returns true once the state is known to be the recorded one.

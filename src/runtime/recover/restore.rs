@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
+use super::super::adoption::SnapshotNeeds;
 use super::super::topics::Topics;
-use crate::connect::Sink;
 use crate::durable::{Layers, Manifest, Snapshot};
 use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::faults;
-use crate::plan::Plan;
 use crate::store::Store;
 
 /// A snapshot with its open layers.
@@ -25,21 +24,25 @@ impl Restored {
     pub(in super::super) fn find(
         store: &Store,
         last: &Manifest,
-        plan: &Plan,
-        sinks: &[(String, Box<dyn Sink>)],
+        volatile: bool,
+        needs: &SnapshotNeeds,
     ) -> Result<Option<Self>> {
-        for name in &last.snapshots {
+        for name in last.snapshots.iter().filter(|_| !needs.reads_all) {
             let open = || -> Result<Option<Self>> {
                 let snapshot = Snapshot::read(store, name)?;
-                if !snapshot.covers(&plan.cuts, sinks.iter().map(|(topic, _)| topic)) {
+                if !snapshot.covers(&needs.cuts, needs.sinks.iter()) {
                     return Ok(None);
                 }
                 let layers = Arc::new(Layers::open(store, &snapshot.layers)?);
+                // Rows of a sink that was bound before, and not meanwhile, are of no use.
+                if needs.new_cuts.iter().any(|cut| layers.has_rows(cut)) {
+                    return Ok(None);
+                }
                 Ok(Some(Restored { snapshot, layers }))
             };
             faults::point("recover.load");
             match open() {
-                Ok(Some(restored)) if plan.volatile && restored.snapshot.n != last.n => {}
+                Ok(Some(restored)) if volatile && restored.snapshot.n != last.n => {}
                 Ok(Some(restored)) => return Ok(Some(restored)),
                 Ok(None) => tracing::info!(
                     snapshot = name.n,
@@ -51,7 +54,7 @@ impl Restored {
                 Err(error) => return Err(error),
             }
         }
-        if plan.volatile {
+        if volatile {
             let message = format!("the state of commit {} has no sound snapshot", last.n);
             return Err(Error::data(message)
                 .hint(

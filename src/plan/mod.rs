@@ -1,5 +1,7 @@
 //! The plan of a topology: its steps, topics and stores, without its closures.
 
+mod chains;
+
 use std::any::{TypeId, type_name};
 use std::sync::Arc;
 
@@ -7,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::connect::Schema;
 use crate::error::{Error, Result};
-use crate::operators::CutId;
 use crate::ports::AnyStore;
 use crate::row::{ColumnType, Put, Row};
+
+pub(crate) use chains::PlannedCut;
 
 /// The topic to which dead letters are written. Each is a row with the columns topic, partition,
 /// position, reason, detail and payload.
@@ -106,7 +109,7 @@ pub(crate) struct Plan {
     pub(crate) volatile: bool,
     /// The cuts whose rows a snapshot saves. Not part of the fingerprint: they depend on the sinks
     /// and the stores of a run.
-    pub(crate) cuts: Vec<CutId>,
+    pub(crate) cuts: Vec<PlannedCut>,
 }
 
 impl Plan {

@@ -1,0 +1,257 @@
+//! The adoption of a state by a run of another topology.
+//!
+//! The state records the topology of the run that made it: its steps, and for each sink a digest of
+//! the steps that make its rows. Closures are in no record. So a snapshot is continued only if each
+//! of its cuts is proved: a sink that was written before, by the same steps, has the cut before it.
+//! The recovery compares the rows of such a sink as ever.
+//!
+//! The first manifest of the run is the act of adoption. Nothing of the state is changed before it.
+
+use std::collections::BTreeSet;
+
+use super::config::{Config, TopologyChange};
+use super::streams::Streams;
+use crate::connect::{Mode, Sink, SinkContext};
+use crate::durable::{Ledger, Manifest, Snapshot, TopologyRecord};
+use crate::error::{Advice, Error, Result};
+use crate::graph::{Demand, SinkDemand};
+use crate::operators::CutId;
+use crate::plan::{DEAD_LETTERS, Plan};
+use crate::secret::Secret;
+use crate::store::Store;
+use crate::topology::Topology;
+
+/// The beginning of the verb of a setting.
+const SETTING: &str = "setting ";
+
+/// The changes that a run makes to a state when it adopts it.
+///
+/// ```
+/// use watershed::connect::memory::{MemoryLog, MemoryTable};
+/// use watershed::prelude::*;
+/// use watershed::runtime::TopologyChange;
+/// use watershed::store::Store;
+///
+/// fn topology(builder: &StreamsBuilder<'_>, with_count: bool) {
+///     let words = builder.table::<i64, String>("words", Consumed::with(Json, Utf8));
+///     let lengths = words.group_by(|_, word| (word.len() as i64, ()));
+///     lengths.count().to("lengths", Produced::columns(["length", "words"]));
+///     if with_count {
+///         let all = words.group_by(|_, _| (0_i64, ()));
+///         all.count().to("count", Produced::columns(["all", "words"]));
+///     }
+/// }
+///
+/// let words = MemoryLog::default();
+/// let (lengths, count) = (MemoryTable::default(), MemoryTable::default());
+/// for (id, word) in [("1", "to"), ("2", "be")] {
+///     words.append(0, Some(id.as_bytes()), Some(word.as_bytes()));
+/// }
+/// # let folder = tempfile::tempdir().unwrap();
+/// let state = Store::open(folder.path().to_str().unwrap())?;
+/// let bound = |with_count| {
+///     let topology = Topology::new("words", move |builder| topology(builder, with_count));
+///     Streams::new(topology).source("words", words.clone()).sink("lengths", lengths.clone())
+/// };
+/// let config = || Config { state: Some(state.clone()), ..Config::default() };
+/// bound(false).run(config())?;
+///
+/// let streams = bound(true).sink("count", count.clone());
+/// let adoption = streams.adoption(&state)?.expect("the topology has changed");
+/// assert_eq!((&adoption.new[..], adoption.reads_all), (&["count".to_string()][..], false));
+/// streams.run(Config { topology_change: TopologyChange::Adopt, ..config() })?;
+/// assert_eq!(count.rows(), [[Value::Long(0), Value::Long(2)]]);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adoption {
+    /// The topics whose sinks are continued. Their rows are compared with the record.
+    pub kept: Vec<String>,
+    /// The topics whose sinks begin without rows. Their first commit has all rows.
+    pub new: Vec<String>,
+    /// The topics that are written no more. Their sinks are left as they are.
+    pub gone: Vec<String>,
+    /// The cuts whose rows are in the snapshot and proved by a sink.
+    pub found: Vec<String>,
+    /// The cuts whose rows are not in the snapshot, or that no sink proves.
+    pub lacking: Vec<String>,
+    /// True if all records are read again, from the beginning of their logs.
+    pub reads_all: bool,
+}
+
+/// The parts of a snapshot that a run needs.
+#[derive(Clone, Debug, Default)]
+pub(super) struct SnapshotNeeds {
+    pub(super) cuts: Vec<CutId>,
+    /// The cuts of new sinks, of which no layer may have rows.
+    pub(super) new_cuts: Vec<CutId>,
+    pub(super) sinks: Vec<String>,
+    /// No snapshot can be used.
+    pub(super) reads_all: bool,
+}
+
+impl SnapshotNeeds {
+    /// Returns the needs of a run with the recorded topology.
+    pub(super) fn of_all(plan: &Plan, sinks: &[(String, Box<dyn Sink>)]) -> Self {
+        SnapshotNeeds {
+            cuts: plan.cuts.iter().map(|cut| cut.id.clone()).collect(),
+            sinks: sinks.iter().map(|(topic, _)| topic.clone()).collect(),
+            ..SnapshotNeeds::default()
+        }
+    }
+}
+
+impl Streams {
+    /// Returns the changes that a run would make to `state` when it adopts it; none if there is no
+    /// commit or the topology is the recorded one. Changes nothing.
+    ///
+    /// # Errors
+    /// When a run can't adopt the state.
+    pub fn adoption(&self, state: &Store) -> Result<Option<Adoption>> {
+        let new = new_sinks(self, state)?;
+        let plan = self.topology.plan_for(demand(self, &new));
+        self.check(&plan)?;
+        let ledger = find(&self.topology, &record(&plan), state)?;
+        let Some(last) = &ledger.last else { return Ok(None) };
+        if ledger.is_same_topology() && new.is_empty() {
+            return Ok(None);
+        }
+        let (mut adoption, needs) = check(&ledger, last, &plan, &self.sinks)?;
+        let names = last.snapshots.first().into_iter();
+        let youngest = names.filter_map(|name| Snapshot::read(state, name).ok()).next();
+        let is_saved = |name: &String| {
+            let is_named = |cut: &&CutId| cut.name == *name;
+            let cut = needs.cuts.iter().find(is_named);
+            youngest.as_ref().zip(cut).is_some_and(|(saved, cut)| saved.cuts.contains(cut))
+        };
+        let (found, unsaved) = adoption.found.into_iter().partition::<Vec<_>, _>(is_saved);
+        adoption.found = found;
+        adoption.lacking.extend(unsaved);
+        adoption.reads_all |= !adoption.lacking.is_empty();
+        Ok(Some(adoption))
+    }
+}
+
+/// Returns the record of a plan.
+pub(super) fn record(plan: &Plan) -> TopologyRecord {
+    TopologyRecord {
+        fingerprint: Topology::fingerprint(plan),
+        lines: plan.lines(),
+        sources: plan.sources.clone(),
+        sinks: plan.sink_digests(),
+    }
+}
+
+/// Returns the ends of the topology that the run needs. `new` are the topics whose sinks have no
+/// rows yet.
+pub(super) fn demand(streams: &Streams, new: &BTreeSet<String>) -> Demand {
+    let of_sink = |topic: &String, sink: &dyn Sink| match (sink.needs_rows(), new.contains(topic)) {
+        (true, _) => SinkDemand::Rows,
+        (false, true) => SinkDemand::RowsOnce,
+        (false, false) => SinkDemand::Keys,
+    };
+    let sinks = streams.sinks.iter();
+    Demand {
+        sinks: sinks.map(|(topic, sink)| (topic.clone(), of_sink(topic, &**sink))).collect(),
+        stores: streams.stores.names().cloned().collect(),
+    }
+}
+
+/// Returns the topics whose sinks the state does not record, if the run may adopt it.
+///
+/// # Errors
+/// When the state can't be read.
+pub(super) fn unrecorded(streams: &Streams, config: &Config) -> Result<BTreeSet<String>> {
+    match (&config.state, config.topology_change) {
+        (Some(state), TopologyChange::Adopt) => new_sinks(streams, state),
+        _ => Ok(BTreeSet::new()),
+    }
+}
+
+fn new_sinks(streams: &Streams, state: &Store) -> Result<BTreeSet<String>> {
+    let ledger = find(&streams.topology, &TopologyRecord::default(), state)?;
+    let Some(last) = ledger.last else { return Ok(BTreeSet::new()) };
+    let topics = streams.sinks.iter().map(|(topic, _)| topic);
+    Ok(topics.filter(|topic| !last.sinks.contains_key(*topic)).cloned().collect())
+}
+
+/// Reads the state, and changes nothing.
+fn find(topology: &Topology, record: &TopologyRecord, state: &Store) -> Result<Ledger> {
+    Ledger::find(state.clone(), topology.name(), record, "", Secret::new([0; 16]))
+}
+
+/// Returns the context for a sink. One without rows begins like that of a new state.
+pub(super) fn context_for(context: &SinkContext, is_new: bool) -> SinkContext {
+    let committed = if is_new { 0 } else { context.committed };
+    SinkContext { committed, ..context.clone() }
+}
+
+/// Returns the changes of an adoption, and the parts of a snapshot that it needs.
+///
+/// # Errors
+/// When the run can't adopt the state.
+pub(super) fn check(
+    ledger: &Ledger,
+    last: &Manifest,
+    plan: &Plan,
+    sinks: &[(String, Box<dyn Sink>)],
+) -> Result<(Adoption, SnapshotNeeds)> {
+    let now = &ledger.topology;
+    let earlier =
+        if ledger.is_same_topology() { Some(now.clone()) } else { ledger.earlier_topology()? };
+    let Some(earlier) = earlier else {
+        return refuse(ledger, "the run that made it has recorded no steps");
+    };
+    let settings = earlier.lines.iter().filter(|line| line.starts_with(SETTING));
+    if let Some(setting) = settings.into_iter().find(|line| !now.lines.contains(line)) {
+        return refuse(ledger, &format!("its {setting} has changed, and any row may depend on it"));
+    }
+    let is_recorded = |topic: &String| last.sinks.contains_key(topic);
+    let bound = || sinks.iter().map(|(topic, _)| topic);
+    let (kept, new): (Vec<_>, Vec<_>) = bound().cloned().partition(is_recorded);
+    if let Some(topic) =
+        kept.iter().find(|topic| now.sinks.get(*topic) != earlier.sinks.get(*topic))
+    {
+        return refuse(ledger, &format!("other steps make the rows of {topic} now"));
+    }
+    let gone = last.sinks.keys().filter(|topic| !kept.contains(topic)).cloned().collect();
+    let nodes = |topics: &[String]| -> Vec<usize> {
+        topics.iter().filter_map(|topic| plan.sink_node(topic)).collect()
+    };
+    let (proved, new_nodes) = (plan.with_steps_before(nodes(&kept)), nodes(&new));
+    // Records have the ranks of their topics, in the order in which the topology reads them.
+    let rank =
+        |record: &TopologyRecord, topic: &String| record.sources.iter().position(|t| t == topic);
+    let has_moved = |topic: &&String| {
+        rank(&earlier, topic).is_some_and(|before| rank(now, topic) != Some(before))
+    };
+    // A stream's earlier records are in no snapshot.
+    let appends = |topic: &&String| {
+        plan.sink(topic).is_ok_and(|schema| schema.mode == Mode::Append) || *topic == DEAD_LETTERS
+    };
+    let mut needs = SnapshotNeeds {
+        sinks: kept.clone(),
+        reads_all: now.sources.iter().any(|t| has_moved(&t)) || new.iter().any(|t| appends(&t)),
+        ..SnapshotNeeds::default()
+    };
+    let mut adoption = Adoption { kept, new, gone, ..Adoption::default() };
+    for cut in &plan.cuts {
+        if new_nodes.contains(&cut.node) {
+            needs.new_cuts.push(cut.id.clone());
+        } else if proved.contains(&cut.node) {
+            adoption.found.push(cut.id.name.clone());
+            needs.cuts.push(cut.id.clone());
+        } else {
+            adoption.lacking.push(cut.id.name.clone());
+            needs.reads_all = true;
+        }
+    }
+    adoption.reads_all = needs.reads_all;
+    Ok((adoption, needs))
+}
+
+fn refuse<T>(ledger: &Ledger, reason: &str) -> Result<T> {
+    Err(Error::data(format!("can't adopt the state of {}: {reason}", ledger.program))
+        .hint("Write changed rows to a topic of another name, or begin anew.")
+        .advise(Advice::BeginAnew))
+}
