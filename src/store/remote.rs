@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use object_store::path::Path as Key;
-use object_store::{Error as Cause, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{Error as Cause, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -227,9 +227,16 @@ impl Remote {
     fn fetch_at(&self, key: Key, range: Option<Range<u64>>) -> Fetch {
         let (objects, at) = (self.bucket.objects.clone(), key.clone());
         let read = async move {
-            match range {
-                Some(range) => objects.get_range(&at, range).await,
-                None => objects.get(&at).await?.bytes().await,
+            let options = GetOptions { range: range.map(Into::into), ..GetOptions::default() };
+            let found = objects.get_opts(&at, options).await?;
+            let promised = found.range.end - found.range.start;
+            let bytes = found.bytes().await?;
+            // Bytes that break off must not pass for an object that is damaged.
+            if bytes.len() as u64 == promised {
+                Ok(bytes)
+            } else {
+                let source = format!("the response has {} of {promised} bytes", bytes.len()).into();
+                Err(Cause::Generic { store: "object store", source })
             }
         };
         Fetch { task: self.bucket.runtime.spawn(read), bucket: self.bucket.clone(), key }

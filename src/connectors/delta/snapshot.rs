@@ -131,11 +131,21 @@ fn wait<T>(
     verb: &str,
     work: impl Future<Output = Result<T, DeltaTableError>>,
 ) -> Result<T> {
-    let failed = |e| Error::data(format!("can't {verb} the table {}", store.name(""))).because(e);
     let done = match store.remote() {
         // The connections belong to the store's runtime.
         Some(remote) => remote.wait(work),
         None => io_runtime()?.block_on(work),
     };
-    done.map_err(|e| failed(Box::new(e)))
+    done.map_err(|e| {
+        let message = format!("can't {verb} the table {}", store.name(""));
+        let error = if is_of_store(&e) { Error::connect(message) } else { Error::data(message) };
+        error.because(Box::new(e))
+    })
+}
+
+/// Returns true if a request to the object store has failed, so that another attempt may succeed.
+/// The kernel of Delta keeps no source of such an error, only its text.
+fn is_of_store(error: &DeltaTableError) -> bool {
+    matches!(error, DeltaTableError::ObjectStore { .. })
+        || error.to_string().contains("Error interacting with object store")
 }
