@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::message::Message;
 use crate::durable::{self, LayerFile, Layers, Snapshot, SnapshotName, SourceState};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::faults;
 use crate::operators::{ChangedRows, CutId};
 use crate::store::Store;
@@ -243,7 +243,11 @@ impl Saver {
                 }
                 // The other one is kept. Without it, nothing is deleted.
                 Err(error) if name == youngest => return Err(error),
-                Err(error) => tracing::warn!(%error, "an old snapshot can't be read"),
+                Err(error) if error.kind() == ErrorKind::Data => {
+                    tracing::warn!(%error, "an old snapshot is damaged");
+                }
+                // It may be sound, and then its layers are needed.
+                Err(error) => return Err(error),
             }
         }
         for folder in ["layer", "snap"] {
@@ -257,5 +261,36 @@ impl Saver {
             }
         }
         Ok(released)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_that_cannot_be_read_now_keeps_its_layers() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        let snapshot = |n: u64| {
+            let path = format!("layer/1-{n}");
+            store.put(&path, b"rows").unwrap();
+            let layer = LayerFile { path, size: 4, digest: String::new(), is_merged: false };
+            let (cuts, layers, sources) = (Vec::new(), vec![layer], Ranges::new());
+            let (sinks, topics) = (BTreeMap::new(), BTreeMap::new());
+            let snapshot = Snapshot { n, cuts, layers, sources, sinks, topics };
+            snapshot.write(&store, 1).unwrap()
+        };
+        let named = [snapshot(2), snapshot(1)];
+        let mut saver = Saver::new(store.clone(), 2, Vec::new(), Vec::new(), 1, Arc::default());
+        // Reading a folder as a file is an error of the store, not of the snapshot.
+        let (older, moved) = (folder.path().join(&named[1].path), folder.path().join("moved"));
+        std::fs::rename(&older, &moved).unwrap();
+        std::fs::create_dir(&older).unwrap();
+        assert!(saver.collect(&named).is_err());
+        std::fs::remove_dir(&older).unwrap();
+        std::fs::rename(&moved, &older).unwrap();
+        assert_eq!(saver.collect(&named).unwrap(), Some(Ranges::new()));
+        assert_eq!(store.list("layer").unwrap().len(), 2);
     }
 }
