@@ -131,7 +131,7 @@ impl Saver {
         if self.waiting.is_some() {
             return self.save();
         }
-        if self.held >= LAYER_BYTES
+        if self.held >= faults::limit("layer_bytes", LAYER_BYTES)
             && let Some(complete) = self.complete()
         {
             self.write_layer(complete)?;

@@ -12,7 +12,7 @@ use watershed::{ErrorKind, StreamsBuilder, Topology};
 use super::{SINKS, World, program};
 use crate::support::broken::Fuse;
 use crate::support::bucket::bucket;
-use crate::support::shaky::shaky;
+use crate::support::lossy::shaky;
 use crate::support::{pair, table};
 
 /// Crashes at call 1, 2, 3 … of a world's sources and sinks until a run succeeds. `after` checks

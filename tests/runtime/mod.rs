@@ -8,6 +8,7 @@
 //! - [`refusals`]: it refuses a state that it can't continue.
 //! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
 //! - [`crashes`]: it recovers from a crash at any call.
+//! - [`lossy`]: it survives a store that loses and delays requests.
 //! - [`stores`]: its tables can be read while it runs.
 //! - [`following`]: it processes each record as it arrives.
 //! - [`many`]: it reads any number of partitions.
@@ -22,6 +23,7 @@ mod crashes;
 mod following;
 mod inspection;
 mod keys;
+mod lossy;
 mod many;
 mod metrics;
 mod pressure;

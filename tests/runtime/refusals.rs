@@ -6,7 +6,7 @@ use watershed::{Error, ErrorKind, StreamsBuilder, Topology};
 
 use super::{World, program};
 use crate::support::broken::{Fuse, Log, Seen, Table};
-use crate::support::shaky::careless;
+use crate::support::lossy::careless;
 use crate::support::{pair, parsed, stream, table};
 
 /// Runs `streams` on the world's state. The run must fail, and leave every table and manifest as

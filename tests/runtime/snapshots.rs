@@ -200,7 +200,7 @@ fn a_store_that_is_opened_later_has_all_rows() {
 }
 
 /// A topology whose results depend on where epochs end.
-fn changes() -> Topology {
+pub(super) fn changes() -> Topology {
     Topology::new("changes", |builder: &StreamsBuilder<'_>| {
         let changes = table(builder, "rows").to_stream().map_values(|v| v.unwrap_or(-1));
         changes.to("all", pair());

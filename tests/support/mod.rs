@@ -7,9 +7,9 @@ pub(crate) mod disk;
 pub(crate) mod http;
 #[cfg(feature = "delta")]
 pub(crate) mod lake;
+pub(crate) mod lossy;
 pub(crate) mod proxy;
 pub(crate) mod services;
-pub(crate) mod shaky;
 pub(crate) mod twins;
 
 use std::collections::BTreeMap;
