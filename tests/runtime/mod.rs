@@ -9,6 +9,7 @@
 //! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
 //! - [`crashes`]: it recovers from a crash at any call.
 //! - [`lossy`]: it survives a store that loses and delays requests.
+//! - [`power`]: it continues after a power loss.
 //! - [`stores`]: its tables can be read while it runs.
 //! - [`following`]: it processes each record as it arrives.
 //! - [`many`]: it reads any number of partitions.
@@ -26,6 +27,7 @@ mod keys;
 mod lossy;
 mod many;
 mod metrics;
+mod power;
 mod pressure;
 mod refusals;
 mod resume;
