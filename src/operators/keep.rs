@@ -14,6 +14,7 @@ use super::cut::Cut;
 use super::datum::{Datum, Upsert, Upserts};
 use super::keys::Keys;
 use crate::error::Result;
+use crate::faults;
 use crate::time::Epoch;
 
 /// Saves the rows of a table by key, and passes them on.
@@ -79,9 +80,14 @@ fn pass<'s, C: Container + Clone + Default>(
     builder.build(move |mut capabilities| {
         let mut buckets = cut.buckets().into_iter();
         let mut recovery = capabilities.pop();
+        // The planted bug holds the saved rows back until a row has overtaken them.
+        let mut held_back = if faults::bug("overtaking_tail") { 2_000 } else { 0 };
         activator.activate();
         move |_| {
-            if let Some(capability) = &recovery {
+            if held_back > 0 {
+                held_back -= 1;
+                activator.activate();
+            } else if let Some(capability) = &recovery {
                 if let Some(bucket) = buckets.next() {
                     activator.activate();
                     match load(&cut, bucket) {
@@ -95,6 +101,7 @@ fn pass<'s, C: Container + Clone + Default>(
                 recovery = None;
             }
             input.for_each(|time, data| {
+                held_back = 0;
                 log(&cut, *time.time(), data);
                 output.activate().session(&time).give_container(data);
             });

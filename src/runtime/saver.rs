@@ -153,11 +153,12 @@ impl Saver {
             return Ok(None);
         };
         faults::point("snapshot.begin");
+        let earlier = faults::bug("mislabelled_snapshot").then(|| self.layers.clone());
         self.write_layer(barrier)?;
         faults::point("snapshot.layer");
         self.merge()?;
         snapshot.cuts.clone_from(&self.cuts);
-        snapshot.layers.clone_from(&self.layers);
+        snapshot.layers = earlier.unwrap_or_else(|| self.layers.clone());
         let name = snapshot.write(&self.store, self.generation)?;
         faults::point("snapshot.object");
         let layers = self.layers.iter().map(|file| file.path.clone());
@@ -232,7 +233,11 @@ impl Saver {
         let mut kept: BTreeSet<String> = self.layers.iter().map(|file| file.path.clone()).collect();
         self.recent.retain(|(n, _)| *n > youngest.n);
         kept.extend(self.recent.iter().flat_map(|(_, paths)| paths.iter().cloned()));
-        for name in named {
+        let is_careless = faults::bug("collected_snapshot");
+        if is_careless {
+            kept.clear();
+        }
+        for name in named.iter().skip(usize::from(is_careless)) {
             kept.insert(name.path.clone());
             match Snapshot::read(&self.store, name) {
                 Ok(snapshot) => {

@@ -69,3 +69,25 @@ fn lives_on_a_lossy_store_lose_and_repeat_nothing() {
     assert!(counts.values().all(|count| *count > 0), "a fault never struck: {counts:?}");
     assert!(counts["lives"] >= 150);
 }
+
+#[test]
+fn the_worlds_find_every_planted_bug() {
+    let bugs = [
+        "dropped_bucket",
+        "overtaking_tail",
+        "collected_snapshot",
+        "mislabelled_snapshot",
+        "binding_off_by_one",
+        "no_txn_check",
+        "fresh_bindings",
+        "colliding_digest",
+        "offsets_after_commit",
+    ];
+    for bug in bugs {
+        let output = run_worlds("1..31", bug);
+        let printed = text(&output);
+        assert!(!output.status.success(), "{bug} is not found");
+        let found = printed.lines().find(|line| line.contains("seed "));
+        println!("{bug}: {}", found.unwrap_or(&printed));
+    }
+}
