@@ -72,6 +72,12 @@ impl Coordinator {
         committed?;
         saved?;
         result?;
+        // The saver has ended with a last collection.
+        for message in self.inbox.try_iter() {
+            if let Message::Released(sources) = message {
+                self.commits.release(&sources);
+            }
+        }
         // The workers have finished every closed epoch; their last messages are not read any more.
         self.epochs.complete_all();
         self.publish();

@@ -13,7 +13,8 @@ mod seeds;
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
 
-use crate::support::lossy::{FAULTS, Fault};
+use crate::support::lossy::Fault;
+use crate::support::lossy::fault::FAULTS;
 use seeds::Seeds;
 
 /// Limits with which small worlds make many snapshots, layers and compactions.

@@ -11,7 +11,8 @@ use super::check::{Checker, Counts};
 use super::place::{Place, Program};
 use crate::support::Dice;
 use crate::support::broken::Fuse;
-use crate::support::lossy::{FAULTS, Fault, Lossy, Stall, Weather};
+use crate::support::lossy::fault::FAULTS;
+use crate::support::lossy::{Fault, Lossy, Stall, Weather};
 
 const LIVES: u64 = 6;
 

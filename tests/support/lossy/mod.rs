@@ -25,13 +25,13 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::broken::Fuse;
 
 mod bucket;
-mod fault;
+pub(crate) mod fault;
 mod stall;
 
 pub(crate) use bucket::Bucket;
 use bucket::LatePut;
 use fault::Request;
-pub(crate) use fault::{FAULTS, Fault, Weather};
+pub(crate) use fault::{Fault, Weather};
 pub(crate) use stall::Stall;
 
 /// A store on `objects` whose requests fail when `fuse` does.
