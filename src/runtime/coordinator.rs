@@ -17,7 +17,7 @@ use super::reporter::{PROGRESS_INTERVAL, Reporter, Status};
 use super::snapshots::Snapshots;
 use super::stores::Stores;
 use super::topics::Topics;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::ports::Report;
 use crate::record::PartitionId;
@@ -175,7 +175,11 @@ impl Coordinator {
                 self.reply_if_committed();
             }
             Message::Saved(name) => self.snapshots.made(name),
-            Message::Unsaved(error) if self.snapshots.is_needed() => return Err(error),
+            Message::Unsaved(error)
+                if self.snapshots.is_needed() || error.kind() == ErrorKind::Superseded =>
+            {
+                return Err(error);
+            }
             Message::Unsaved(error) => self.snapshots.failed(error)?,
             Message::Released(sources) => self.commits.release(&sources),
             Message::Failed(error) => return Err(error),

@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, Sender};
 
 use super::message::Message;
 use crate::durable::{self, LayerFile, Layers, Snapshot, SnapshotName, SourceState};
-use crate::error::{ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::operators::{ChangedRows, CutId};
 use crate::store::Store;
@@ -109,12 +109,23 @@ impl Saver {
             let message = match result {
                 Ok(None) => continue,
                 Ok(Some(message)) => message,
-                Err(error) => Message::Unsaved(error),
+                Err(error) => Message::Unsaved(self.explain(error)),
             };
             if coordinator.send(message).is_err() {
                 return;
             }
         }
+    }
+
+    /// Returns the cause of an error. A newer run may have deleted layers of this one.
+    fn explain(&self, error: Error) -> Error {
+        let generations = self.store.list("gen").unwrap_or_default();
+        let newest = generations.iter().filter_map(|(name, _)| name.parse::<u64>().ok()).max();
+        if newest.is_none_or(|newest| newest <= self.generation) {
+            return error;
+        }
+        let message = format!("another run has taken over {}", self.store.name(""));
+        Error::superseded(message).hint("This run stops; its commits are kept.")
     }
 
     fn take(
