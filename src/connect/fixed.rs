@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::identity::Identity;
 use super::source::{Partition, Source};
 use crate::error::Result;
+use crate::time::Timestamp;
 
 /// A source with the promise that no partition is added to it, which the source itself can't give.
 /// Made by [`Source::with_fixed_partitions`].
@@ -54,8 +55,11 @@ impl<S: Source> Source for FixedPartitions<S> {
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         self.0.committed(ends);
     }
-    fn released(&self, ends: &BTreeMap<u32, u64>) {
-        self.0.released(ends);
+    fn verifies_positions(&self) -> bool {
+        self.0.verifies_positions()
+    }
+    fn released(&self, ends: &BTreeMap<u32, u64>, now: Timestamp) {
+        self.0.released(ends, now);
     }
     fn state(&self, ends: &BTreeMap<u32, u64>) -> serde_json::Value {
         self.0.state(ends)

@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::{FixedPartitions, Identity};
 use crate::error::Result;
 use crate::record::Batch;
+use crate::time::Timestamp;
 
 /// The records of a topic in an outside system: numbered records in numbered partitions, the same
 /// at every reading.
@@ -95,8 +96,9 @@ pub trait Source: Send + Sync {
     /// ends at the current end of the partition.
     ///
     /// # Errors
-    /// When the partition can't be read. When `from` lies before its earliest record or after its
-    /// end.
+    /// When the partition can't be read. A [data error](crate::ErrorKind::Data) that names both
+    /// offsets when `from` lies before its earliest record or after its end: a run continues at
+    /// `from` without a look at the records before it, so nothing else detects a gap.
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>>;
 
     /// Returns the current offsets of `partition`, from its earliest record up to its end. `None`
@@ -146,9 +148,17 @@ pub trait Source: Send + Sync {
     /// to people, as Kafka reports the lag of a group. No run continues from it. It must not block.
     fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
 
+    /// Returns true if [`open`](Source::open) verifies that the record before `from` is the one
+    /// that was read. Otherwise a run reads that record again and compares it, because the log may
+    /// have been recreated.
+    fn verifies_positions(&self) -> bool {
+        false
+    }
+
     /// Receives, after a snapshot, the end of each partition up to which no run of this state reads
-    /// a record again. The log may delete these records. It must not block.
-    fn released(&self, _ends: &BTreeMap<u32, u64>) {}
+    /// a record again, and the current time. The log may delete these records before it returns. A
+    /// thread of its own makes the call. A failure is logged by the source and does no harm.
+    fn released(&self, _ends: &BTreeMap<u32, u64>, _now: Timestamp) {}
 
     /// Returns the state that this source needs to find the offsets `ends` (by partition) again.
     /// The commit records it. Null, the default, is for a log that numbers its records itself.
@@ -185,8 +195,11 @@ impl Source for Box<dyn Source> {
     fn has_fixed_partitions(&self) -> bool {
         (**self).has_fixed_partitions()
     }
-    fn released(&self, ends: &BTreeMap<u32, u64>) {
-        (**self).released(ends);
+    fn verifies_positions(&self) -> bool {
+        (**self).verifies_positions()
+    }
+    fn released(&self, ends: &BTreeMap<u32, u64>, now: Timestamp) {
+        (**self).released(ends, now);
     }
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         (**self).committed(ends);

@@ -113,6 +113,17 @@ pub(crate) struct Bound {
     /// made before timestamps were recorded, and until the commit is passed to the committer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) partition_time: Option<Timestamp>,
+    /// The last of these records. `None` in a state that was made before it was recorded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) last: Option<LastRecord>,
+}
+
+/// The last record of a range, by which a log that was recreated is recognised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct LastRecord {
+    pub(crate) offset: u64,
+    /// Its digest, keyed by the secret of the state.
+    pub(crate) digest: u64,
 }
 
 impl Bound {

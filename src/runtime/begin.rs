@@ -7,11 +7,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::adoption::{self, Adoption, SnapshotNeeds};
 use super::config::{Config, RunMode, TopologyChange};
-use super::recover::{Replay, Restored, check_sink, check_sources};
+use super::recover::{Replay, Restored, check_position, check_sink, check_sources};
 use super::secret::secret;
 use super::topics::Topic;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
-use crate::durable::{Ledger, Manifest};
+use crate::durable::{LastRecord, Ledger, Manifest};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
 use crate::record::PartitionId;
@@ -31,11 +31,16 @@ struct Unopened<'a> {
     replay: Option<Replay>,
     /// The offset of the first record to read; none for that of the log.
     from: Option<u64>,
+    /// The record before it, by which the log is recognised.
+    last: Option<LastRecord>,
     source: &'a dyn Source,
 }
 
 impl Unopened<'_> {
-    fn open(&self, follow: bool) -> Result<OpenPartition> {
+    fn open(&self, follow: bool, secret: Secret) -> Result<OpenPartition> {
+        if let Some(last) = self.last.filter(|_| !self.source.verifies_positions()) {
+            check_position(self.source, self.id.partition, last, secret)?;
+        }
         // A partition with a range to replay is opened again behind that range, and only then
         // followed.
         let follow = follow && self.replay.is_none();
@@ -170,7 +175,8 @@ fn examine(
     let partitions = match mode {
         RunMode::Sources => {
             identify(topics)?;
-            open_all(topics, last, restored.as_ref(), config.follow)?
+            let unopened = to_open(topics, last, restored.as_ref())?;
+            open_side_by_side(&unopened, config.follow, context.secret)?
         }
         RunMode::TestDriver => Vec::new(),
     };
@@ -219,17 +225,16 @@ fn identify(topics: &mut [Topic]) -> Result<()> {
     Ok(())
 }
 
-/// Opens every partition: recorded ones behind the snapshot or at the beginning of their range,
+/// Returns every partition: recorded ones behind the snapshot or at the beginning of their range,
 /// others at their earliest record.
-fn open_all(
-    topics: &[Topic],
+fn to_open<'a>(
+    topics: &'a [Topic],
     last: Option<&Manifest>,
     restored: Option<&Restored>,
-    follow: bool,
-) -> Result<Vec<OpenPartition>> {
+) -> Result<Vec<Unopened<'a>>> {
     let mut unopened = Vec::new();
     for (number, topic) in topics.iter().enumerate() {
-        check_sources(topic, last)?;
+        check_sources(topic, last, restored)?;
         let states = last.and_then(|last| last.sources.get(&topic.name));
         for (rank, source) in topic.sources.iter().enumerate() {
             let state = states.and_then(|states| states.get(rank));
@@ -239,29 +244,32 @@ fn open_all(
             for partition in partitions {
                 let id = PartitionId::new(number, rank, partition)?;
                 let recorded = bounds.get(&partition);
-                let from = recorded.map(|recorded| {
-                    let saved = restored.and_then(|it| it.end(&topic.name, rank, partition));
-                    saved.unwrap_or(recorded.from)
-                });
+                let saved = restored.and_then(|it| it.bound(&topic.name, rank, partition));
+                let from = recorded.map(|recorded| saved.map_or(recorded.from, |it| it.to));
+                let last = saved.and_then(|it| it.last);
                 let replay = recorded.zip(from).filter(|(recorded, from)| *from < recorded.to);
                 let replay = replay.map(|(recorded, from)| Replay::new(*recorded, from));
-                unopened.push(Unopened { id, replay, from, source: &**source });
+                unopened.push(Unopened { id, replay, from, last, source: &**source });
             }
         }
     }
-    open_side_by_side(&unopened, follow)
+    Ok(unopened)
 }
 
 /// Opens partitions side by side, and stops after a failure. If several fail, it returns the error
 /// of the first one in the order of partitions.
-fn open_side_by_side(unopened: &[Unopened<'_>], follow: bool) -> Result<Vec<OpenPartition>> {
+fn open_side_by_side(
+    unopened: &[Unopened<'_>],
+    follow: bool,
+    secret: Secret,
+) -> Result<Vec<OpenPartition>> {
     let rest = Mutex::new(unopened.iter().enumerate());
     let next = || lock(&rest).next();
     let stop = || lock(&rest).by_ref().for_each(drop);
     let open = || {
         let mut opened = Vec::new();
         while let Some((number, partition)) = next() {
-            let result = partition.open(follow);
+            let result = partition.open(follow, secret);
             if result.is_err() {
                 stop();
             }

@@ -31,11 +31,12 @@ impl Bindings {
     }
 
     /// Extends the range of a partition by a batch that is about to be dispatched.
-    pub(super) fn extend(&mut self, Fetched { id, batch, digest }: &Fetched) {
+    pub(super) fn extend(&mut self, Fetched { id, batch, digest, last }: &Fetched) {
         let empty = Bound { from: batch.first, to: batch.first, ..Bound::default() };
         let bound = self.ranges.entry(*id).or_insert(empty);
         bound.to = batch.next;
         bound.digest = bound.digest.wrapping_add(*digest);
+        bound.last = last.or(bound.last);
         self.records += batch.records.len() as u64;
     }
 

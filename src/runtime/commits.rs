@@ -13,7 +13,7 @@ use super::panic_guard::spawn;
 use super::snapshots::Snapshots;
 use super::times;
 use super::topics::Topics;
-use crate::connect::{FoundRows, Part, Source};
+use crate::connect::{FoundRows, Part};
 use crate::durable::{Manifest, SnapshotName, SourceState};
 use crate::error::{Error, Result};
 use crate::time::Epoch;
@@ -266,28 +266,9 @@ impl Commits {
         Some(commit.records)
     }
 
-    /// Passes the ends of ranges that no run reads again to their sources.
-    pub(super) fn release(&self, sources: &BTreeMap<String, Vec<SourceState>>) {
-        self.for_each_source(sources, |source, ends| source.released(ends));
-    }
-
     /// Passes the ends of the partitions in a commit to their sources.
     pub(super) fn notify_sources(&self, committed: &BTreeMap<String, Vec<SourceState>>) {
-        self.for_each_source(committed, |source, ends| source.committed(ends));
-    }
-
-    fn for_each_source(
-        &self,
-        states: &BTreeMap<String, Vec<SourceState>>,
-        call: impl Fn(&dyn Source, &BTreeMap<u32, u64>),
-    ) {
-        for topic in self.topics.iter() {
-            let states = states.get(&topic.name).into_iter().flatten();
-            for (source, state) in topic.sources.iter().zip(states) {
-                let ends = state.partitions.iter().map(|(partition, bound)| (*partition, bound.to));
-                call(&**source, &ends.collect());
-            }
-        }
+        self.topics.for_each_source(committed, |source, ends| source.committed(ends));
     }
 
     /// Adds a sender that expects a reply after the next commit.

@@ -72,12 +72,6 @@ impl Coordinator {
         committed?;
         saved?;
         result?;
-        // The saver has ended with a last collection.
-        for message in self.inbox.try_iter() {
-            if let Message::Released(sources) = message {
-                self.commits.release(&sources);
-            }
-        }
         // The workers have finished every closed epoch; their last messages are not read any more.
         self.epochs.complete_all();
         self.publish();
@@ -181,7 +175,6 @@ impl Coordinator {
                 return Err(error);
             }
             Message::Unsaved(error) => self.snapshots.failed(error)?,
-            Message::Released(sources) => self.commits.release(&sources),
             Message::Failed(error) => return Err(error),
             Message::Stop => {
                 self.stopping = true;

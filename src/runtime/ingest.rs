@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::message::{Fetched, Message};
 use super::recover::Replay;
 use crate::connect::{Partition, Poll, Source};
+use crate::durable::LastRecord;
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::ports::Credit;
@@ -179,10 +180,14 @@ impl Reader {
             )));
         }
         self.state.next = Some(batch.next);
-        let digest =
-            batch.iter(0).fold(0, |sum: u64, record| sum.wrapping_add(record.digest(self.secret)));
+        let (mut sum, mut last) = (0u64, None);
+        for record in batch.iter(0) {
+            let digest = record.digest(self.secret);
+            sum = sum.wrapping_add(digest);
+            last = Some(LastRecord { offset: record.order.offset, digest });
+        }
         let sent = self.credit.acquire(batch.cost()) && {
-            let fetched = Fetched { id: self.id, batch, digest };
+            let fetched = Fetched { id: self.id, batch, digest: sum, last };
             self.coordinator.send(Message::Batch(fetched)).is_ok()
         };
         Ok(if sent { Turn::After(Duration::ZERO) } else { Turn::Over })

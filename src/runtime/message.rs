@@ -1,9 +1,8 @@
 //! The messages that the coordinator receives.
 
-use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 
-use crate::durable::{SnapshotName, SourceState};
+use crate::durable::{LastRecord, SnapshotName};
 use crate::error::Error;
 use crate::ports::Report;
 use crate::record::{Batch, PartitionId};
@@ -31,8 +30,6 @@ pub(crate) enum Message {
     Saved(SnapshotName),
     /// A snapshot could not be made.
     Unsaved(Error),
-    /// No run will read the records of these ranges again.
-    Released(BTreeMap<String, Vec<SourceState>>),
     /// A thread of the run can't continue.
     Failed(Error),
     /// Request to end the run in good order.
@@ -48,4 +45,6 @@ pub(crate) struct Fetched {
     pub(crate) batch: Batch,
     /// Sum of the digests of its records.
     pub(crate) digest: u64,
+    /// Its last record; none under the test driver.
+    pub(crate) last: Option<LastRecord>,
 }

@@ -70,6 +70,7 @@ mod pool;
 mod progress;
 mod readers;
 mod recover;
+mod releases;
 mod reporter;
 mod run;
 mod saver;

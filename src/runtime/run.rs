@@ -168,7 +168,7 @@ impl Coordinator {
                 let layers = layers.unwrap_or_default();
                 let saver =
                     |unsaved| Saver::new(store, context.generation, cuts, layers, workers, unsaved);
-                Snapshots::start(topics.clone(), saver, &outbox)?
+                Snapshots::start(topics.clone(), context.clock.clone(), saver, &outbox)?
             }
             None => Snapshots::none(topics.clone()),
         };

@@ -1,13 +1,14 @@
 //! The saver's thread. It collects the changed rows of all workers, writes them as layers, and
 //! makes snapshots of them. Commits never wait for it, unless a snapshot is part of the commit.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use super::message::Message;
-use crate::durable::{self, LayerFile, Layers, Snapshot, SnapshotName, SourceState};
+use super::releases::Ranges;
+use crate::durable::{self, LayerFile, Layers, Snapshot, SnapshotName};
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::operators::{ChangedRows, CutId};
@@ -18,9 +19,6 @@ use crate::time::Epoch;
 const LAYER_BYTES: u64 = 64 << 20;
 /// A snapshot with more layers than this is merged.
 const MAX_LAYERS: u64 = 8;
-
-/// By topic, the ranges that its sources have read.
-type Ranges = BTreeMap<String, Vec<SourceState>>;
 
 /// A task for the saver.
 pub(super) enum Task {
@@ -89,7 +87,12 @@ impl Saver {
     }
 
     /// Runs tasks until it is told to end.
-    pub(super) fn run(mut self, tasks: &Receiver<Task>, coordinator: &Sender<Message>) {
+    pub(super) fn run(
+        mut self,
+        tasks: &Receiver<Task>,
+        coordinator: &Sender<Message>,
+        releases: &Sender<Ranges>,
+    ) {
         for task in tasks {
             let result = match task {
                 Task::Take { worker, barrier, rows } => self.take(worker, barrier, rows),
@@ -98,13 +101,17 @@ impl Saver {
                     self.save()
                 }
                 Task::End => return,
-                Task::Collect(named) => match self.collect(&named) {
-                    Ok(released) => Ok(released.map(Message::Released)),
-                    Err(error) => {
-                        tracing::warn!(%error, "can't delete old snapshots, it will be tried again");
-                        Ok(None)
+                Task::Collect(named) => {
+                    match self.collect(&named) {
+                        // The thread that releases ends after this one, unless it has panicked.
+                        Ok(released) => drop(released.map(|ranges| releases.send(ranges))),
+                        Err(error) => tracing::warn!(
+                            %error,
+                            "can't delete old snapshots, it will be tried again"
+                        ),
                     }
-                },
+                    continue;
+                }
             };
             let message = match result {
                 Ok(None) => continue,
@@ -282,6 +289,8 @@ impl Saver {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]

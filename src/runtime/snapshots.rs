@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use super::content::CommitContent;
 use super::message::Message;
 use super::panic_guard::spawn;
+use super::releases::{Clock, Releases};
 use super::saver::{Saver, Task};
 use super::topics::Topics;
 use crate::durable::{Snapshot, SnapshotName};
@@ -47,6 +48,7 @@ pub(super) struct Snapshots {
     need: SnapshotNeed,
     tasks: Option<Sender<Task>>,
     thread: Option<JoinHandle<()>>,
+    releases: Option<Releases>,
     /// Bytes of changed rows that no snapshot has.
     unsaved: Arc<AtomicU64>,
     /// Bytes of the records up to the last snapshot.
@@ -68,6 +70,7 @@ impl Snapshots {
             need: SnapshotNeed::WhenDue,
             tasks: None,
             thread: None,
+            releases: None,
             unsaved: Arc::default(),
             saved_records: 0,
             is_saving: false,
@@ -77,21 +80,24 @@ impl Snapshots {
         }
     }
 
-    /// Starts the saver's thread.
+    /// Starts the saver's thread, and the one that releases records.
     ///
     /// # Errors
     /// When the system provides no thread.
     pub(super) fn start(
         topics: Topics,
+        clock: Clock,
         saver: impl FnOnce(Arc<AtomicU64>) -> Saver,
         coordinator: &Sender<Message>,
     ) -> Result<Self> {
         let mut snapshots = Self::none(topics);
         let ((tasks, inbox), replies) = (channel(), coordinator.clone());
         let saver = saver(snapshots.unsaved.clone());
-        let work = move || saver.run(&inbox, &replies);
+        let topics = snapshots.topics.clone();
+        let (releases, released) = Releases::start(topics, clock, coordinator)?;
+        let work = move || saver.run(&inbox, &replies, &released);
         snapshots.thread = Some(spawn("saver", "save".into(), coordinator, work)?);
-        snapshots.tasks = Some(tasks);
+        (snapshots.tasks, snapshots.releases) = (Some(tasks), Some(releases));
         Ok(snapshots)
     }
 
@@ -192,7 +198,7 @@ impl Snapshots {
         }
     }
 
-    /// Ends the saver.
+    /// Ends the saver, and then the release of records.
     ///
     /// # Errors
     /// When it has panicked.
@@ -201,9 +207,12 @@ impl Snapshots {
             // It may have ended with the run.
             let _ = tasks.send(Task::End);
         }
-        match self.thread.take().map(JoinHandle::join) {
-            Some(Err(_)) => Err(Error::internal("the saver panicked")),
-            _ => Ok(()),
+        if let Some(Err(_)) = self.thread.take().map(JoinHandle::join) {
+            return Err(Error::internal("the saver panicked"));
         }
+        if let Some(releases) = self.releases.take() {
+            releases.finish();
+        }
+        Ok(())
     }
 }

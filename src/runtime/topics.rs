@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::connect::{Identity, Source};
+use crate::durable::SourceState;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Tally, TopicCounters};
 use crate::plan::Plan;
@@ -111,6 +112,21 @@ impl Topics {
             return Ok(());
         }
         Err(Error::internal(format!("{records} records were dispatched, and {read} of them read")))
+    }
+
+    /// Passes the ends of recorded ranges to the sources that have read them.
+    pub(super) fn for_each_source(
+        &self,
+        states: &BTreeMap<String, Vec<SourceState>>,
+        call: impl Fn(&dyn Source, &BTreeMap<u32, u64>),
+    ) {
+        for topic in self.iter() {
+            let states = states.get(&topic.name).into_iter().flatten();
+            for (source, state) in topic.sources.iter().zip(states) {
+                let ends = state.partitions.iter().map(|(partition, bound)| (*partition, bound.to));
+                call(&**source, &ends.collect());
+            }
+        }
     }
 
     /// Returns the number of records decoded so far, dead letters included.

@@ -246,7 +246,8 @@ impl TopologyTestDriver {
         }
         if let Some(run) = &self.run {
             // A run that has failed returns its error at the next commit.
-            let _ = run.coordinator.send(Message::Batch(Fetched { id, batch, digest: 0 }));
+            let _ =
+                run.coordinator.send(Message::Batch(Fetched { id, batch, digest: 0, last: None }));
         }
     }
 

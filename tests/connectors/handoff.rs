@@ -108,6 +108,11 @@ impl Held for Log {
         }
     }
 
+    fn lose(&self, partition: u32, before: u64) -> bool {
+        self.topic.1.store(before, Ordering::Relaxed);
+        self.archive.lose(partition, before)
+    }
+
     fn source(&self) -> Box<dyn Source> {
         Box::new(self.both())
     }

@@ -49,6 +49,14 @@ impl World {
         streams.run(Config { workers: 2, state, commit_every: Duration::ZERO, ..Config::default() })
     }
 
+    /// Deletes all snapshots, so that the next run reads all records again.
+    fn forget_snapshots(&self) {
+        let state = Store::objects(self.objects.clone(), "state").unwrap();
+        for (name, _) in state.list("snap").unwrap() {
+            state.delete(&format!("snap/{name}")).unwrap();
+        }
+    }
+
     fn shown(&self) -> [Vec<String>; 2] {
         [&self.kept, &self.dead].map(|table| table.rows().iter().map(|row| shown(row)).collect())
     }
@@ -111,10 +119,12 @@ fn records_of_the_topic_are_read_there_again() {
     log.archive(2, RECORDS);
     let path = "topics/topic/partition=2/topic+2+0000000005.json";
     log.archive.0.store.put(path, b"{\"v\":5,\"k\":1}\n").unwrap();
+    world.forget_snapshots();
     let again = world.run(log.both()).unwrap();
     assert_eq!((again.recovered, again.topics["rows"].read), (RECORDS, RECORDS));
     // Once the record has expired in the topic, other bytes are another record.
     log.topic.1.store(6, Ordering::Relaxed);
+    world.forget_snapshots();
     assert_eq!(world.run(log.both()).unwrap_err().kind(), ErrorKind::Data);
     log.archive.0.store.put(path, b"{\"k\":1, \"v\":5}\n").unwrap();
     world.run(log.both()).unwrap();

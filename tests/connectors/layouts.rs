@@ -86,6 +86,39 @@ fn objects_are_read_wherever_they_lie(place: &Topic) {
     assert!(error.to_string().contains("country=Peru/topic+2+3.json"), "{error}");
 }
 
+/// Deletes an object.
+fn lose(place: &Topic, path: &str) {
+    place.0.store.delete(&format!("topics/topic/{path}")).unwrap();
+}
+
+fn deleted_objects_are_refused(place: &Topic) {
+    let topic = place.topic();
+    let objects = ["partition=2/topic+2+0000000000.json", "hour=03/topic+2+2.json.gz"];
+    objects.iter().for_each(|object| put(place, object, 2));
+    put(place, "country=Chile/topic+2+00004.json", 3);
+    put(place, "partition=2/topic+2+0000000007.json.gz", 2);
+    let refuses = |from: u64, bound: u64| {
+        for follow in [false, true] {
+            let error = topic.open(2, Some(from), follow).err().unwrap();
+            assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+            let expected = format!("from offset {from}: it begins at {bound}");
+            assert!(error.to_string().contains(&expected), "{error}");
+        }
+    };
+    objects.iter().for_each(|object| lose(place, object));
+    refuses(3, 4);
+    (4..9).for_each(|from| reads(&mut *topic.open(2, Some(from), false).unwrap(), from, 9));
+    lose(place, "country=Chile/topic+2+00004.json");
+    refuses(6, 7);
+    reads(&mut *topic.open(2, Some(8), true).unwrap(), 8, 9);
+    // A gap behind the position.
+    put(place, "hour=04/topic+2+11.json", 1);
+    let mut reader = topic.open(2, Some(8), false).unwrap();
+    let error = std::iter::repeat_with(|| reader.poll()).find_map(Result::err).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+    assert!(error.to_string().contains("lacks the offsets from 9 on"), "{error}");
+}
+
 fn new_folders_are_followed(place: &Topic) {
     let topic = place.topic();
     put(place, "hour=03/topic+2+0.json", 2);
@@ -131,6 +164,7 @@ fn names_of_other_widths_are_followed(place: &Topic) {
 
 fn layouts(spot: impl Fn() -> Spot) {
     objects_are_read_wherever_they_lie(&Topic::new(spot()));
+    deleted_objects_are_refused(&Topic::new(spot()));
     new_folders_are_followed(&Topic::new(spot()));
     names_of_other_widths_are_followed(&Topic::new(spot()));
 }

@@ -193,6 +193,16 @@ impl Held for Topic {
             .unwrap();
         *end += values.len() as u64;
     }
+    fn lose(&self, partition: u32, before: u64) -> bool {
+        let folder = format!("topics/topic/partition={partition}");
+        for (name, _) in self.0.store.list(&folder).unwrap() {
+            let (_, first) = name.strip_suffix(".json").unwrap().rsplit_once('+').unwrap();
+            if first.parse::<u64>().unwrap() < before {
+                self.0.store.delete(&format!("{folder}/{name}")).unwrap();
+            }
+        }
+        true
+    }
     fn source(&self) -> Box<dyn Source> {
         Box::new(self.topic())
     }

@@ -4,6 +4,7 @@
 //! - [`bindings`]: it is checked before it starts.
 //! - [`resume`]: it continues where another ended.
 //! - [`snapshots`]: a snapshot spares it the records of before.
+//! - [`positions`]: it continues at its position in the log that was read.
 //! - [`inspection`]: its state can be inspected without it.
 //! - [`refusals`]: it refuses a state that it can't continue.
 //! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
@@ -27,6 +28,7 @@ mod keys;
 mod lossy;
 mod many;
 mod metrics;
+mod positions;
 mod power;
 mod pressure;
 mod refusals;

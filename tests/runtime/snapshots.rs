@@ -1,5 +1,6 @@
 //! A run continues from a snapshot, and reads only the records behind it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::connect::{Partition, Source};
 use watershed::prelude::Materialized;
 use watershed::runtime::{Config, Streams, Summary};
-use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
+use watershed::{Error, ErrorKind, Result, StreamsBuilder, Timestamp, Topology};
 
 use super::{SOURCES, World, program};
 use crate::support::broken::Fuse;
@@ -34,7 +35,7 @@ impl Source for Truncated {
             from => self.log.open(partition, from.or(Some(first)), follow),
         }
     }
-    fn released(&self, ends: &std::collections::BTreeMap<u32, u64>) {
+    fn released(&self, ends: &BTreeMap<u32, u64>, _now: Timestamp) {
         let mut first = self.first.lock().unwrap();
         *first = ends.values().copied().min().unwrap_or_default().max(*first);
     }

@@ -11,6 +11,7 @@ use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Advice, Error, Result};
 use crate::record::{Batch, Record};
 use crate::sync::lock;
+use crate::time::Timestamp;
 
 use super::lines::archived_lines;
 
@@ -131,6 +132,11 @@ impl Source for HybridSource {
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         self.0.archive.committed(ends);
         self.0.live.committed(ends);
+    }
+
+    fn released(&self, ends: &BTreeMap<u32, u64>, now: Timestamp) {
+        self.0.archive.released(ends, now);
+        self.0.live.released(ends, now);
     }
 
     fn state(&self, _ends: &BTreeMap<u32, u64>) -> Value {

@@ -193,7 +193,7 @@ impl Reader {
         while self.next < from {
             let Poll::Batch(mut batch) = self.poll()? else {
                 let message = format!(
-                    "can't read {} from offset {from}: it ends before {}",
+                    "can't read {} from offset {from}: it ends at {}",
                     self.objects.name(),
                     self.next
                 );

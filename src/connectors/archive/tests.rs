@@ -155,7 +155,7 @@ fn reading_resumes_at_every_offset() {
     }
     assert!(folder.refused(6).contains("from offset 6: it begins at 7"));
     assert!(folder.refused(0).contains("begins at 7"));
-    assert!(folder.refused(16).contains("from offset 16: it ends before 15"));
+    assert!(folder.refused(16).contains("from offset 16: it ends at 15"));
     assert!(folder.topic.open(3, Some(16), true).is_err());
     assert_eq!(drain(&mut *folder.topic.open(3, None, false).unwrap()), all);
     assert!(Folder::new().refused(1).contains("it holds nothing"));

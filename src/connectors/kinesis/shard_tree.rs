@@ -23,6 +23,9 @@ pub(super) struct ShardPositions {
     pub(super) first: String,
     /// By offset, the sequence number of the record that ends there.
     pub(super) ends: BTreeMap<u64, String>,
+    /// The offset after the last record of a closed shard that was read to its end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) end: Option<u64>,
 }
 
 /// The shards of a stream, shared by all its readers.
@@ -91,8 +94,15 @@ impl ShardTree {
     /// begin.
     pub(super) fn finish(&self, number: u32) {
         let mut state = lock(&self.state);
-        let any = state.positions.contains_key(&number);
-        let finished = if any { Finished::WithRecords } else { Finished::Empty };
+        let positions = state.positions.get_mut(&number);
+        let finished = match positions {
+            Some(positions) => {
+                let last = positions.ends.last_key_value().map(|(end, _)| *end);
+                positions.end = last.or(positions.end);
+                Finished::WithRecords
+            }
+            None => Finished::Empty,
+        };
         state.finished.insert(number, finished);
         drop(state);
         self.finished.notify_waiters();
@@ -124,6 +134,13 @@ impl ShardTree {
         lock(&self.state).positions.get(&number).map(|positions| positions.first.clone())
     }
 
+    /// Returns true if `offset` is the end of a closed shard. Retention may have deleted all its
+    /// records.
+    pub(super) fn is_end(&self, number: u32, offset: u64) -> bool {
+        let state = lock(&self.state);
+        state.positions.get(&number).is_some_and(|positions| positions.end == Some(offset))
+    }
+
     /// Returns the last known position of a shard up to `offset`.
     pub(super) fn position_before(&self, number: u32, offset: u64) -> Option<KnownPosition> {
         let state = lock(&self.state);
@@ -133,7 +150,7 @@ impl ShardTree {
 
     /// Records the first record of a shard.
     pub(super) fn record_first(&self, number: u32, sequence: &str) {
-        let new = || ShardPositions { first: sequence.to_string(), ends: BTreeMap::new() };
+        let new = || ShardPositions { first: sequence.to_string(), ..ShardPositions::default() };
         lock(&self.state).positions.entry(number).or_insert_with(new);
     }
 
@@ -158,7 +175,11 @@ impl ShardTree {
                     .next_back()
                     .map(|(at, sequence)| (*at, sequence.clone()));
                 positions.ends = positions.ends.split_off(&last.as_ref().map_or(0, |(at, _)| *at));
-                ShardPositions { first: positions.first.clone(), ends: last.into_iter().collect() }
+                ShardPositions {
+                    first: positions.first.clone(),
+                    ends: last.into_iter().collect(),
+                    end: positions.end.filter(|last| last == end),
+                }
             }) else {
                 continue;
             };

@@ -68,6 +68,9 @@ impl Source for KinesisStream {
             .advise(Advice::BeginAnew));
         }
         self.shard_tree.open(partition);
+        if self.shard_tree.is_end(partition, from) {
+            self.shard_tree.finish(partition);
+        }
         let (offset, expected) = match self.shard_tree.position_before(partition, from) {
             Some(KnownPosition { offset, sequence }) => {
                 (offset, Some(Expected { sequence, already_read: true }))
@@ -91,9 +94,15 @@ impl Source for KinesisStream {
             expected,
             last: None,
         };
+        let name = fetcher.name();
+        let state = if self.shard_tree.is_end(partition, from) {
+            State::Ended
+        } else {
+            State::Opened(Box::new(fetcher))
+        };
         let mut reader = Reader {
             runtime: self.kinesis.service.runtime,
-            name: fetcher.name(),
+            name,
             shard_tree: self.shard_tree.clone(),
             number: partition,
             start,
@@ -102,10 +111,15 @@ impl Source for KinesisStream {
             skip: from - offset,
             fetched: VecDeque::new(),
             permit: None,
-            state: State::Opened(Box::new(fetcher)),
+            state,
         };
         reader.seek(from)?;
         Ok(Box::new(reader))
+    }
+
+    /// A sequence number names the record before a position, and Kinesis reads it again.
+    fn verifies_positions(&self) -> bool {
+        true
     }
 
     fn state(&self, ends: &BTreeMap<u32, u64>) -> Value {

@@ -7,12 +7,14 @@
 //! Then the digests of all records and of all rows are compared with the manifest. In the end the
 //! committers check that their tables hold no other rows.
 
+mod position;
 mod recorded;
 mod replay;
 mod restore;
 
 use std::collections::BTreeSet;
 
+pub(super) use position::check_position;
 pub(super) use recorded::{check_sink, check_sources};
 pub(super) use replay::Replay;
 pub(super) use restore::Restored;

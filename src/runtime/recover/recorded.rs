@@ -3,6 +3,7 @@
 use std::slice;
 
 use super::super::topics::Topic;
+use super::restore::Restored;
 use crate::connect::{Identity, Sink};
 use crate::durable::{Bound, Manifest, SinkState};
 use crate::error::{Advice, Error, Result};
@@ -25,8 +26,12 @@ pub(in super::super) fn check_sink(
 }
 
 /// Refuses sources of a topic that are not the recorded ones in the recorded order; more may
-/// follow. Restores the state of each source.
-pub(in super::super) fn check_sources(topic: &Topic, recorded: Option<&Manifest>) -> Result<()> {
+/// follow. Restores the state of each source: that of the snapshot, at whose offsets it is opened.
+pub(in super::super) fn check_sources(
+    topic: &Topic,
+    recorded: Option<&Manifest>,
+    restored: Option<&Restored>,
+) -> Result<()> {
     let states = recorded.and_then(|recorded| recorded.sources.get(&topic.name));
     for (number, state) in states.into_iter().flatten().enumerate() {
         let identities = topic.identities.get(number).map_or(&[][..], Vec::as_slice);
@@ -36,7 +41,8 @@ pub(in super::super) fn check_sources(topic: &Topic, recorded: Option<&Manifest>
             Some(source)
                 if !state.identities.is_empty() && state.identities.iter().all(is_bound) =>
             {
-                source.restore(&state.memory)?;
+                let saved = restored.and_then(|it| it.source(&topic.name, number));
+                source.restore(&saved.unwrap_or(state).memory)?;
             }
             _ => {
                 let now = source.map_or_else(|| "nothing".into(), |source| source.describe());

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::super::adoption::SnapshotNeeds;
 use super::super::topics::Topics;
-use crate::durable::{Layers, Manifest, Snapshot};
+use crate::durable::{Bound, Layers, Manifest, Snapshot, SourceState};
 use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::faults;
 use crate::store::Store;
@@ -69,10 +69,14 @@ impl Restored {
         Ok(None)
     }
 
-    /// Returns the offset after the last record of a partition in the snapshot.
-    pub(in super::super) fn end(&self, topic: &str, rank: usize, partition: u32) -> Option<u64> {
-        let state = self.snapshot.sources.get(topic)?.get(rank)?;
-        state.partitions.get(&partition).map(|bound| bound.to)
+    /// Returns the range of a partition in the snapshot.
+    pub(in super::super) fn bound(&self, topic: &str, rank: usize, id: u32) -> Option<&Bound> {
+        self.source(topic, rank)?.partitions.get(&id)
+    }
+
+    /// Returns the state of a source in the snapshot.
+    pub(in super::super) fn source(&self, topic: &str, rank: usize) -> Option<&SourceState> {
+        self.snapshot.sources.get(topic)?.get(rank)
     }
 
     /// Begins the counters of topics with the numbers of the snapshot.

@@ -28,6 +28,11 @@ pub(crate) trait Held {
     fn longest(&self) -> usize {
         5 << 20
     }
+    /// Deletes the records before this number, as retention does. The numbers are multiples of 7,
+    /// because records are appended in pieces of 7. Returns false if no record can be deleted.
+    fn lose(&self, _partition: u32, _before: u64) -> bool {
+        false
+    }
     /// Returns true if the log reports its end, so that a reading ends where the log ended at the
     /// open. Otherwise a reading ends where it first catches up with the log.
     fn tells_its_end(&self) -> bool {
@@ -37,10 +42,11 @@ pub(crate) trait Held {
 
 /// The contract of a source, against the empty logs of `make`.
 pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held> + Sync) {
-    let promises: [fn(&dyn Held); 8] = [
+    let promises: [fn(&dyn Held); 9] = [
         an_empty_log_has_no_partitions,
         partitions_ascend_and_hold_their_own_records,
         reading_resumes_at_every_position,
+        deleted_records_are_refused_and_later_ones_are_read,
         a_reading_ends_where_the_log_ended_when_it_was_opened,
         a_follower_waits_and_sees_new_records,
         records_of_every_length_are_whole,
@@ -173,13 +179,38 @@ fn reading_resumes_at_every_position(log: &dyn Held) {
             );
         }
     }
+    refuses(&*source, 1, log.first(1) + 31, log.first(1) + 30);
+}
+
+/// Checks that an offset is refused with an error that names it and the bound of the log.
+fn refuses(source: &dyn Source, partition: u32, from: u64, bound: u64) {
     for follow in [false, true] {
-        let error = source
-            .open(1, Some(log.first(1) + 31), follow)
-            .err()
-            .expect("what is not there can't be read");
-        assert_eq!(error.kind(), ErrorKind::Data);
+        let opened = source.open(partition, Some(from), follow);
+        let error = opened.err().expect("an offset outside the log can't be read");
+        assert_eq!(error.kind(), ErrorKind::Data, "{error}");
+        let text = error.to_string();
+        assert!([from, bound].iter().all(|offset| text.contains(&offset.to_string())), "{text}");
     }
+}
+
+fn deleted_records_are_refused_and_later_ones_are_read(log: &dyn Held) {
+    append(log, 1, 0..30);
+    let (source, first) = (log.source(), log.first(1));
+    read(log, &*source, 1, None);
+    if !log.lose(1, 14) {
+        return;
+    }
+    for source in [continued(log, &*source, 1, 20), log.source()] {
+        [0, 13].iter().for_each(|from| refuses(&*source, 1, first + from, first + 14));
+        for from in [14, 20, 30] {
+            assert_eq!(read(log, &*source, 1, Some(from)), numbered(log, 1, from..30));
+        }
+        assert_eq!(read(log, &*source, 1, None), numbered(log, 1, 14..30));
+    }
+    assert!(log.lose(1, 28));
+    refuses(&*log.source(), 1, first + 20, first + 28);
+    append(log, 1, 30..37);
+    assert_eq!(read(log, &*log.source(), 1, Some(30)), numbered(log, 1, 30..37));
 }
 
 fn a_reading_ends_where_the_log_ended_when_it_was_opened(log: &dyn Held) {

@@ -3,6 +3,7 @@
 
 use futures::executor::block_on;
 use futures::future::join_all;
+use rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier};
 use watershed::ErrorKind;
 use watershed::connect::Mode;
 use watershed::connectors::kafka::Kafka;
@@ -11,6 +12,30 @@ use watershed::gateway::{Append, Appended as At, NewRecord, Position, Refusal};
 use super::refusals::token;
 use super::writing::{SinkTopic, commit, put, stage};
 use super::{Cluster, cluster};
+use crate::support::until;
+
+impl Cluster {
+    /// Limits the batches of a topic.
+    fn limit(&self, topic: &str, bytes: usize) {
+        let (options, bytes) = (AdminOptions::new(), bytes.to_string());
+        let changed =
+            [&AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes)];
+        let altered = self.runtime.block_on(self.admin.alter_configs(changed, &options)).unwrap();
+        altered.into_iter().for_each(|topic| drop(topic.unwrap()));
+        let resources = [ResourceSpecifier::Topic(topic)];
+        let described = || {
+            self.runtime
+                .block_on(self.admin.describe_configs(&resources, &options))
+                .unwrap()
+                .remove(0)
+                .unwrap()
+        };
+        until(topic, || {
+            described().get("max.message.bytes").and_then(|entry| entry.value.clone()).as_ref()
+                == Some(&bytes)
+        });
+    }
+}
 
 /// A record of `bytes` bytes.
 fn record(number: usize, bytes: usize) -> NewRecord {

@@ -1,6 +1,6 @@
 //! Promises of the Kafka connector, against a real broker: the contract, [`reading`],
 //! [`committed`], [`damage`], [`writing`], [`forgotten`], [`limits`], [`appending`],
-//! [`refusals`], [`running`] and [`crashes`].
+//! [`refusals`], [`running`], [`tails`] and [`crashes`].
 
 mod appending;
 mod committed;
@@ -11,6 +11,7 @@ mod limits;
 mod reading;
 mod refusals;
 mod running;
+mod tails;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -20,10 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier,
-    TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::DeliveryResult;
@@ -185,27 +183,6 @@ impl Cluster {
         self.producer.client().fetch_metadata(Some(name), Duration::from_secs(10)).unwrap();
     }
 
-    /// Limits the batches of a topic.
-    fn limit(&self, topic: &str, bytes: usize) {
-        let (options, bytes) = (AdminOptions::new(), bytes.to_string());
-        let changed =
-            [&AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &bytes)];
-        let altered = self.runtime.block_on(self.admin.alter_configs(changed, &options)).unwrap();
-        altered.into_iter().for_each(|topic| drop(topic.unwrap()));
-        let resources = [ResourceSpecifier::Topic(topic)];
-        let described = || {
-            self.runtime
-                .block_on(self.admin.describe_configs(&resources, &options))
-                .unwrap()
-                .remove(0)
-                .unwrap()
-        };
-        until(topic, || {
-            described().get("max.message.bytes").and_then(|entry| entry.value.clone()).as_ref()
-                == Some(&bytes)
-        });
-    }
-
     /// Blocks until the broker has the partitions. Another component creates them, and a broker
     /// that has just started learns of them later.
     fn wait_for_partitions(&self, name: &str, partitions: usize) {
@@ -351,6 +328,11 @@ impl Held for Log {
     fn append(&self, partition: u32, values: &[&[u8]]) {
         let records: Vec<_> = values.iter().map(|value| (None, Some(*value))).collect();
         self.cluster.append(&self.topic, partition, &records);
+    }
+
+    fn lose(&self, partition: u32, before: u64) -> bool {
+        self.cluster.expire(&self.topic, partition, before);
+        true
     }
 
     fn source(&self) -> Box<dyn Source> {

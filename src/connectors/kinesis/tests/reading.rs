@@ -275,6 +275,31 @@ fn children_do_not_wait_for_parents_that_are_gone() {
 }
 
 #[test]
+fn a_shard_that_was_read_to_its_end_may_lose_all_records() {
+    let fake = Fake::of(1);
+    fill(&fake, 0, 0..5);
+    fake.reshard(&[0], 1);
+    fill(&fake, 1, 0..5);
+    let source = fake.stream();
+    source.partitions().unwrap();
+    read(&source, 0, None);
+    read(&source, 1, None);
+    let next = continued(&fake, &source, &[(0, 5), (1, OFFSETS_PER_SHARD + 5)]);
+    let early = continued(&fake, &source, &[(0, 4)]);
+    fill(&fake, 1, 5..9);
+    fake.with(|stream| (stream.shards[0].trimmed, stream.shards[1].trimmed) = (5, 4));
+    assert_eq!(next.partitions().unwrap(), [1]);
+    assert_eq!(read(&next, 0, Some(5)), []);
+    assert_eq!(read(&next, 1, Some(OFFSETS_PER_SHARD + 5)), numbered(1, 5..9));
+    assert_eq!(refused(&early, 0, 4).kind(), ErrorKind::Data, "the fifth record was not read");
+    // The same from a state that was restored.
+    let last = continued(&fake, &next, &[(0, 5), (1, OFFSETS_PER_SHARD + 9)]);
+    assert_eq!(read(&last, 0, Some(5)), []);
+    fake.with(|stream| stream.shards[1].trimmed = 9);
+    assert_eq!(refused(&last, 1, OFFSETS_PER_SHARD + 9).kind(), ErrorKind::Data, "it is open");
+}
+
+#[test]
 fn a_closed_empty_shard_is_not_listed_again() {
     let fake = Fake::of(1);
     fake.reshard(&[0], 1);
