@@ -1,6 +1,7 @@
 //! Binds topics by URL: the scheme selects the connector, and the program's topics the names in it.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -67,12 +68,21 @@ impl Binding<'_> {
     }
 
     /// Opens the sources of each topic that is read, in order.
-    pub(super) fn sources(&self) -> Result<Vec<(&'static str, Vec<Box<dyn Source>>)>> {
+    pub(super) fn sources(&self) -> Result<Bound> {
+        self.sources_with(None)
+    }
+
+    /// Opens the sources of each topic that is read, in order. Archives delete released objects
+    /// of the age `keep`.
+    pub(super) fn sources_with(&self, keep: Option<Duration>) -> Result<Bound> {
         let reads = self.shell.reads.iter();
         let mut sources: Vec<_> = reads.map(|topic| (*topic, Vec::new())).collect();
         let mut archived = false;
         for url in self.urls() {
-            let logs = logs(self.shell, &self.names, url)?;
+            let logs = match keep.filter(|_| is_archive(url)) {
+                Some(age) => kept(self.shell, &self.names, url, age)?,
+                None => logs(self.shell, &self.names, url)?,
+            };
             let continues = archived && !self.args.apart && url.starts_with("kafka://");
             archived = is_archive(url);
             for (topic, sources) in &mut sources {
@@ -87,6 +97,9 @@ impl Binding<'_> {
         Ok(sources)
     }
 }
+
+/// The topics that are read, with their sources.
+pub(super) type Bound = Vec<(&'static str, Vec<Box<dyn Source>>)>;
 
 /// Opens the source of a logical topic at one URL.
 pub(super) type Logs<'a> = Box<dyn Fn(&str) -> Result<Box<dyn Source>> + 'a>;
@@ -120,6 +133,12 @@ pub(super) fn logs<'a>(shell: &'a Shell, names: &'a Names, url: &'a str) -> Resu
         ))
         .hint(kinds(shell))),
     }
+}
+
+/// Opens the archive at `url`, of which released objects of this age are deleted.
+fn kept<'a>(shell: &'a Shell, names: &'a Names, url: &'a str, age: Duration) -> Result<Logs<'a>> {
+    let archive = archive(shell, url)?;
+    Ok(Box::new(move |topic| Ok(Box::new(archive.topic(names.topic(topic)).with_retention(age)))))
 }
 
 /// Returns the sentence that lists all kinds of sources.

@@ -8,14 +8,14 @@ use clap::Args;
 use super::advice::described;
 use super::answers::{self, Format};
 use super::bar::Bar;
-use super::bind::{BindArgs, Binding, check_place};
+use super::bind::{BindArgs, Binding, check_place, is_archive};
 use super::missing::missing;
 use super::process::{print, say, stop_at_signals};
 use super::summary::summarise;
 use super::values;
 use crate::connect::Source;
 use crate::connectors::delta::Delta;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::runtime::{Adoption, Config, Streams, TopologyChange};
 use crate::store::Store;
 use crate::topology::Topology;
@@ -44,6 +44,11 @@ pub(super) struct RunArgs {
     /// Least time between two commits, such as 1s or 200ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,
+    /// Delete objects of the archives that are read, once no restart needs their records and they
+    /// are older than this, such as 7d; 0s for any age. Whoever else reads these archives must be
+    /// ahead of this program. By default nothing is deleted
+    #[arg(long, value_name = "AGE", value_parser = values::duration)]
+    keep: Option<Duration>,
 }
 
 /// Runs the topology over the records that the sources hold at the start, or until it is stopped,
@@ -55,7 +60,11 @@ pub(super) fn run(
     out: &mut dyn Write,
 ) -> Result<()> {
     let shell = binding.shell;
-    let (lake, sources) = (binding.lake(), binding.sources()?);
+    if args.keep.is_some() && !binding.urls().into_iter().any(is_archive) {
+        return Err(Error::usage("can't delete objects: no archive is read")
+            .hint("Give --from an archive, or leave out --keep: Kafka and Kinesis have a retention of their own."));
+    }
+    let (lake, sources) = (binding.lake(), binding.sources_with(args.keep)?);
     let missing = missing(binding)?;
     // If there is a state, the runtime reports a topic that was read and is gone.
     let waits = args.follow

@@ -4,9 +4,9 @@
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
-const UNITS: &str = "a whole number and ms, s, m or h, such as 200ms";
+const UNITS: &str = "a whole number and ms, s, m, h or d, such as 200ms";
 
-/// Parses a duration such as `200ms`, `1s`, `10m` or `2h`, for `value_parser` of clap.
+/// Parses a duration such as `200ms`, `1s`, `10m`, `2h` or `7d`, for `value_parser` of clap.
 ///
 /// ```
 /// use std::time::Duration;
@@ -26,6 +26,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
         "s" => Ok(Duration::from_secs(number)),
         "m" => Ok(Duration::from_secs(number.saturating_mul(60))),
         "h" => Ok(Duration::from_secs(number.saturating_mul(3600))),
+        "d" => Ok(Duration::from_secs(number.saturating_mul(24 * 3600))),
         _ => Err(UNITS.into()),
     }
 }

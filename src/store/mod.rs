@@ -337,6 +337,31 @@ impl Store {
         }
     }
 
+    /// Deletes an object that another program wrote at `path`.
+    ///
+    /// # Errors
+    /// When it can't be deleted.
+    #[cfg(feature = "archive")]
+    pub(crate) fn delete_found(&self, path: &str) -> Result<()> {
+        match &self.backend {
+            Backend::Folder(_) => self.delete(path),
+            Backend::Remote(remote) => remote.delete_found(path),
+        }
+    }
+
+    /// Returns the time at which another program stored an object at `path`, in milliseconds since
+    /// 1970. None if there is no object, or the store keeps no times.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    #[cfg(feature = "archive")]
+    pub(crate) fn found_stored_at(&self, path: &str) -> Result<Option<i64>> {
+        match &self.backend {
+            Backend::Folder(_) => self.stored_at(path),
+            Backend::Remote(remote) => remote.found_stored_at(path),
+        }
+    }
+
     fn write_error(&self, verb: &str, path: &str, cause: std::io::Error) -> Error {
         let full = matches!(cause.kind(), Io::StorageFull | Io::QuotaExceeded);
         let error = self.error(verb, path, cause);

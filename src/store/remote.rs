@@ -141,14 +141,34 @@ impl Remote {
     }
 
     pub(super) fn delete(&self, path: &str) -> Result<()> {
-        match self.wait(self.bucket.objects.delete(&self.key(path))) {
+        self.delete_at(&self.key(path), path)
+    }
+
+    /// Deletes a found object.
+    #[cfg(feature = "archive")]
+    pub(super) fn delete_found(&self, path: &str) -> Result<()> {
+        self.delete_at(&self.found(path), path)
+    }
+
+    fn delete_at(&self, key: &Key, path: &str) -> Result<()> {
+        match self.wait(self.bucket.objects.delete(key)) {
             Err(e) if !matches!(e, Cause::NotFound { .. }) => Err(self.error("delete", path, e)),
             _ => Ok(()),
         }
     }
 
     pub(super) fn stored_at(&self, path: &str) -> Result<Option<i64>> {
-        match self.wait(self.bucket.objects.head(&self.key(path))) {
+        self.time_of(&self.key(path), path)
+    }
+
+    /// Returns the time at which a found object was stored.
+    #[cfg(feature = "archive")]
+    pub(super) fn found_stored_at(&self, path: &str) -> Result<Option<i64>> {
+        self.time_of(&self.found(path), path)
+    }
+
+    fn time_of(&self, key: &Key, path: &str) -> Result<Option<i64>> {
+        match self.wait(self.bucket.objects.head(key)) {
             Ok(found) => Ok(Some(found.last_modified.timestamp_millis())),
             Err(Cause::NotFound { .. }) => Ok(None),
             Err(e) => Err(self.error("read", path, e)),

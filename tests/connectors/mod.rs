@@ -11,6 +11,7 @@ pub(crate) mod kafka;
 #[cfg(feature = "kinesis")]
 pub(crate) mod kinesis;
 mod layouts;
+mod retention;
 mod store;
 
 use std::collections::BTreeMap;

@@ -2,11 +2,14 @@
 //! writes, kills and missing files.
 
 use std::fs;
+use std::time::Duration;
 
 use futures::executor::block_on;
-use watershed::ErrorKind;
+use watershed::connect::Source;
+use watershed::connectors::archive::Archive;
 use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
 use watershed::gateway::{Append, Refusal};
+use watershed::{ErrorKind, Timestamp};
 
 use super::{append, entry, only, records, slow};
 
@@ -173,6 +176,35 @@ fn a_journal_that_goes_on_behind_missing_objects_is_an_error() {
     fs::write(&object, text).unwrap();
     drop(ArchiveAppender::open(folder.path(), slow()).unwrap());
     assert_eq!(records(folder.path(), "t", 0), ["first", "second"]);
+}
+
+#[test]
+fn objects_that_a_run_has_deleted_are_not_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let journal = folder.path().join("_gateway/journal");
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
+    block_on(log.create("t", 1)).unwrap();
+    append(&log, &["first".into()]);
+    let segment = only(journal.clone());
+    let held = fs::read(&segment).unwrap();
+    block_on(log.close()).unwrap();
+    drop(log);
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
+    append(&log, &["second".into(), "third".into()]);
+    block_on(log.close()).unwrap();
+    drop(log);
+    let topic = Archive::open(folder.path().to_str().unwrap()).unwrap().topic("t");
+    let topic = topic.with_retention(Duration::ZERO);
+    topic.released(&[(0, 3)].into(), Timestamp(0));
+    assert_eq!(topic.span(0).unwrap(), Some(1..3));
+    // A kill has left the journal with records that are in the archive.
+    fs::remove_dir_all(&journal).unwrap();
+    fs::create_dir(&journal).unwrap();
+    fs::write(&segment, held).unwrap();
+    let log = ArchiveAppender::open(folder.path(), slow()).unwrap();
+    assert_eq!(append(&log, &["fourth".into()]), [3]);
+    block_on(log.close()).unwrap();
+    assert_eq!(topic.span(0).unwrap(), Some(1..4));
 }
 
 #[test]

@@ -174,3 +174,27 @@ fn an_archive_may_lose_all_records_before_the_snapshot() {
     assert!(text.contains("from offset 18: it begins at 21"), "{text}");
     assert!(archived.kept.rows().len() == 5 && !archived.is_complete());
 }
+
+#[test]
+fn a_run_deletes_the_objects_that_no_restart_needs() {
+    let archived = Archived::default();
+    let first = || archived.topic().span(0).unwrap().unwrap().start;
+    let mut begins = 0;
+    for step in 0..40 {
+        archived.add();
+        archived.run(archived.topic().with_retention(Duration::ZERO)).unwrap();
+        assert!(archived.is_complete(), "after step {step}");
+        assert!(begins <= first() && first() <= step * 3, "after step {step}");
+        begins = first();
+    }
+    assert!(begins > 30, "it begins at {begins}");
+    // The state is needed now.
+    let kept = MemoryTable::default();
+    let anew = Archived { objects: Arc::default(), kept, end: Mutex::new(120) };
+    for (name, _) in archived.store().list("topics/rows/partition=0").unwrap() {
+        let path = format!("topics/rows/partition=0/{name}");
+        anew.store().put(&path, &archived.store().get(&path).unwrap().unwrap()).unwrap();
+    }
+    anew.run(anew.topic()).unwrap();
+    assert!(anew.kept.rows().len() == 5);
+}

@@ -7,6 +7,8 @@
 //!     topics/<topic>/<any folders>/<topic>+<p>+<first offset, any digits>.json[.gz]
 //! files of this sink
 //!     topics/<topic>/_writer, topics/<topic>/_staged/
+//! files of retention
+//!     topics/<topic>/partition=<p>/.released
 //! files of this appender
 //!     _gateway/journal/, _gateway/creating/, _gateway/deleted/, .writing
 //! ```
@@ -21,6 +23,8 @@ pub const TOPICS: &str = "topics";
 pub(super) const OFFSET_DIGITS: u8 = 10;
 /// The file with the name of the application that owns a topic.
 pub(super) const WRITER: &str = "_writer";
+/// The file with the offset before which the objects of a partition were deleted.
+const RELEASED: &str = ".released";
 /// The folder of objects whose commit is not complete.
 const STAGED: &str = "_staged";
 /// The journal of an appender: acknowledged records that are not in the archive yet.
@@ -76,6 +80,12 @@ pub(super) fn writer_path(topic_path: &str) -> String {
 /// The path of a topic's folder of staged objects.
 pub(super) fn staged_path(topic_path: &str) -> String {
     format!("{topic_path}/{STAGED}")
+}
+
+/// Returns the path, below a topic, of the file with the offset before which objects of a partition
+/// were deleted.
+pub(super) fn released_path(partition: u32) -> String {
+    format!("{}/{RELEASED}", partition_folder(partition))
 }
 
 /// Returns true for the names that this sink adds to the folder of a topic.

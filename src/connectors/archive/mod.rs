@@ -27,6 +27,8 @@
 //! A record over one megabyte is passed on whole. Of a record over 64 MiB only the first 2 MiB are
 //! kept, because memory is bounded. It is not decoded, but becomes a dead letter, `too large`.
 //!
+//! A run may delete the beginning of an archive: [`ArchiveTopic::with_retention`].
+//!
 //! [`HybridSource`] reads an archive and then the topic from which it was written. [`Copier`]
 //! writes the copy of a log. [`ArchiveAppender`] appends single records.
 
@@ -40,6 +42,7 @@ mod lock;
 mod objects;
 mod packed;
 mod prefetch;
+mod retention;
 mod rows;
 mod sink;
 mod source;
@@ -54,6 +57,7 @@ mod sink_tests;
 mod tests;
 
 use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
 
 use crate::connect::Identity;
 
@@ -139,7 +143,8 @@ impl Archive {
     /// Returns a topic of the archive, to be read or written.
     pub fn topic(&self, topic: impl Into<String>) -> ArchiveTopic {
         let (ignored, tree) = (IgnoredFiles::default(), Arc::default());
-        ArchiveTopic { archive: self.clone(), topic: topic.into(), ignored, tree }
+        let (archive, topic) = (self.clone(), topic.into());
+        ArchiveTopic { archive, topic, ignored, tree, retention: None }
     }
 }
 
@@ -156,6 +161,8 @@ pub struct ArchiveTopic {
     topic: String,
     ignored: IgnoredFiles,
     tree: Arc<Tree>,
+    /// The age from which released objects are deleted; none if they are kept for ever.
+    retention: Option<Duration>,
 }
 
 impl ArchiveTopic {

@@ -4,7 +4,7 @@
 mod fill;
 mod next;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::mem;
 use std::ops::Range;
@@ -13,6 +13,7 @@ use std::time::Duration;
 use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Advice, Error, Result};
 use crate::record::{Batch, VALUE_MAX_BYTES};
+use crate::time::Timestamp;
 
 use super::ArchiveTopic;
 use super::finder::Listed;
@@ -41,6 +42,19 @@ impl Source for ArchiveTopic {
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
         let objects = self.objects(partition)?;
         Ok(Box::new(Reader::open(objects, from, follow, Limits::default())?))
+    }
+
+    fn released(&self, ends: &BTreeMap<u32, u64>, now: Timestamp) {
+        let Some(age) = self.retention else { return };
+        for (partition, end) in ends {
+            match self.delete_before(*partition, *end, age, now) {
+                Ok(0) => {}
+                Ok(objects) => tracing::info!(topic = self.name(), partition, objects, "deleted"),
+                Err(error) => {
+                    tracing::warn!(%error, "can't delete old objects, it will be tried again");
+                }
+            }
+        }
     }
 
     fn span(&self, partition: u32) -> Result<Option<Range<u64>>> {

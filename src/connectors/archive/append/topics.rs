@@ -200,6 +200,19 @@ pub(super) fn held(
     Ok(held)
 }
 
+/// Returns the offset before which a run may have deleted objects of a partition.
+pub(super) fn released(root: &Path, (topic, partition): &Key) -> Result<u64> {
+    let path = root.join(layout::topic_path(topic)).join(layout::released_path(*partition));
+    let text = match fs::read_to_string(&path) {
+        Err(e) if e.kind() == Io::NotFound => return Ok(0),
+        text => text.map_err(|e| unreadable(&path, e))?,
+    };
+    text.parse().map_err(|e| {
+        let message = format!("can't read the offset in {}", path.display());
+        Error::data(message).because(e).hint("Remove it if no run has deleted objects.")
+    })
+}
+
 /// The offset after the last record of a partition.
 fn end(root: &Path, topic: &str, partition: u32) -> Result<u64> {
     let Some(first) = objects(root, topic, partition)?.pop() else { return Ok(0) };
