@@ -28,6 +28,8 @@ const DUE_RECORD_BYTES: u64 = 64 << 20;
 const BEHIND_FACTOR: u64 = 8;
 /// At the end of a run, a restart should read fewer bytes of changed rows again than this.
 const WORTHWHILE_BYTES: u64 = 1 << 20;
+/// The same for bytes of records.
+const WORTHWHILE_RECORD_BYTES: u64 = 8 << 20;
 /// The run fails if it can't save rows of more than this many bytes.
 const MAX_UNSAVED_BYTES: u64 = 512 << 20;
 
@@ -179,7 +181,9 @@ impl Snapshots {
     /// Returns true if a snapshot at the end of the run would shorten the next start.
     pub(super) fn is_worthwhile(&self) -> bool {
         let unsaved = self.unsaved.load(Ordering::Relaxed);
-        self.is_possible() && !self.has_failed && unsaved >= WORTHWHILE_BYTES
+        let records = self.topics.bytes().saturating_sub(self.saved_records);
+        let is_much = unsaved >= WORTHWHILE_BYTES || records >= WORTHWHILE_RECORD_BYTES;
+        self.is_possible() && !self.has_failed && unsaved > 0 && is_much
     }
 
     /// Takes the snapshot for the next manifest, if there is one.

@@ -30,7 +30,7 @@ fn an_object_that_is_there_is_never_replaced_by_the_gateway() {
     assert_eq!(error.kind(), ErrorKind::Data, "{error}");
     assert!(
         error.to_string().contains("t+0+0000000000.json")
-            && error.to_string().contains("is in the journal"),
+            && error.to_string().contains("holds the acknowledged records"),
         "{error}"
     );
     assert_eq!(fs::read_to_string(&object).unwrap(), thousand);

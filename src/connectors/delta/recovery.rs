@@ -51,24 +51,23 @@ impl DeltaRecovery {
 
     /// Puts a row at `slot`, at the place that its key has in the table. `row` begins with the key.
     fn place(&mut self, slot: u32, row: &dyn Row) -> Result<()> {
+        if self.places.is_none() {
+            self.places = Some(self.index.places()?);
+        }
         self.slots.put(slot, UNPLACED);
         self.pending.push((slot, self.key.of(self.layout.schema.key, row)));
-        if self.pending.len() < LOOK_UPS { Ok(()) } else { self.look_up() }
+        if self.pending.len() >= LOOK_UPS {
+            self.look_up();
+        }
+        Ok(())
     }
 
     /// Looks up the pending keys. The processor loads the memory of several look-ups at once.
-    fn look_up(&mut self) -> Result<()> {
-        if self.pending.is_empty() {
-            return Ok(());
-        }
-        let places = match &self.places {
-            Some(places) => places,
-            None => self.places.insert(self.index.places()?),
-        };
+    fn look_up(&mut self) {
+        let Some(places) = &self.places else { return };
         for (slot, key) in self.pending.drain(..) {
             self.slots.put(slot, places.get(&key).copied().unwrap_or(UNPLACED));
         }
-        Ok(())
     }
 
     /// Stops collecting values once the rows are no longer few.
@@ -125,7 +124,7 @@ impl Recovering for DeltaRecovery {
     }
 
     fn finish(mut self: Box<Self>) -> Result<Recovered> {
-        self.look_up()?;
+        self.look_up();
         let missing = self.slots.unplaced();
         if missing > 0 {
             let topic = &self.layout.schema.topic;

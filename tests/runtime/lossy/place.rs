@@ -127,7 +127,7 @@ impl Place {
     /// Returns the number of the last version of a Delta table.
     pub(super) fn last_version(&self, topic: &str) -> Option<u64> {
         let log = self.objects(&format!("lake/{topic}/_delta_log"));
-        log.iter().filter_map(|path| version(path)).max()
+        log.iter().filter_map(version).max()
     }
 
     /// Returns the paths of all objects below a prefix.
