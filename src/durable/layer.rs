@@ -10,6 +10,7 @@
 //! little-endian, and checksums are those of XXH3.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
@@ -17,6 +18,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 use crate::error::{Advice, Error, Result};
 use crate::operators::{ChangedRows, CutId};
 use crate::store::Store;
+use crate::sync::lock;
 
 /// The format of the file, and its version.
 const MAGIC: &[u8; 4] = b"WSL1";
@@ -207,6 +209,8 @@ impl<'a> LayerWriter<'a> {
 pub(super) struct OpenLayer {
     store: Store,
     pub(super) file: LayerFile,
+    /// The whole file, if it is not in a folder: a request for each block would take long.
+    held: Mutex<Option<Arc<Vec<u8>>>>,
     /// By cut and bucket.
     blocks: BTreeMap<(CutId, u8), Block>,
 }
@@ -227,7 +231,9 @@ impl OpenLayer {
             cuts.get(block.cut as usize).map(|cut| ((cut.clone(), block.bucket), block))
         };
         let blocks: Option<_> = blocks.into_iter().map(named).collect();
+        let held = store.folder().is_none().then(|| Arc::new(bytes)).into();
         Ok(OpenLayer {
+            held,
             store: store.clone(),
             file: file.clone(),
             blocks: blocks.ok_or_else(damaged)?,
@@ -239,6 +245,11 @@ impl OpenLayer {
         self.blocks.keys().any(|(of, _)| of == cut)
     }
 
+    /// Frees the memory of the file. Later blocks are requested one by one.
+    pub(super) fn release(&self) {
+        *lock(&self.held) = None;
+    }
+
     /// Reads a block; none if the file has no rows of the bucket.
     ///
     /// # Errors
@@ -247,11 +258,21 @@ impl OpenLayer {
         let Some(block) = self.blocks.get(&(cut.clone(), bucket)) else { return Ok(None) };
         let damaged = || damaged(&self.store, &self.file.path);
         let range = block.offset..block.offset + u64::from(block.packed);
-        let packed = self.store.get_range(&self.file.path, range)?.ok_or_else(damaged)?;
-        if xxh3_64(&packed) != block.checksum {
+        let held = lock(&self.held).clone();
+        let read;
+        let packed = match &held {
+            Some(bytes) => {
+                bytes.get(range.start as usize..range.end as usize).ok_or_else(damaged)?
+            }
+            None => {
+                read = self.store.get_range(&self.file.path, range)?.ok_or_else(damaged)?;
+                &read
+            }
+        };
+        if xxh3_64(packed) != block.checksum {
             return Err(damaged());
         }
-        let raw = lz4_flex::block::decompress(&packed, block.raw as usize);
+        let raw = lz4_flex::block::decompress(packed, block.raw as usize);
         let raw = raw.map_err(|e| damaged().because(e))?;
         if Rows::of(&raw).count() as u64 == u64::from(block.rows) {
             Ok(Some(raw))

@@ -102,6 +102,11 @@ impl Layers {
         self.0.iter().any(|layer| layer.has_rows(cut))
     }
 
+    /// Frees the memory of the layers, once all their rows are loaded.
+    pub(crate) fn release(&self) {
+        self.0.iter().for_each(OpenLayer::release);
+    }
+
     fn blocks(&self, cut: &CutId, bucket: u8) -> Result<Vec<BucketBlock>> {
         let block = |layer: &OpenLayer| {
             let is_merged = layer.file.is_merged;

@@ -16,8 +16,15 @@ pub(super) struct Bindings {
 }
 
 impl Bindings {
-    /// Begins with the ranges of a snapshot. No record of them is read again.
-    pub(super) fn restore(&mut self, topics: &Topics, saved: &BTreeMap<String, Vec<SourceState>>) {
+    /// Begins with the ranges of a snapshot, which hold so many `records`. None of them is read
+    /// again.
+    pub(super) fn restore(
+        &mut self,
+        topics: &Topics,
+        saved: &BTreeMap<String, Vec<SourceState>>,
+        records: u64,
+    ) {
+        self.records = records;
         for (number, topic) in (0..=u16::MAX).zip(topics.iter()) {
             let states = saved.get(&topic.name).map_or(&[][..], Vec::as_slice);
             for (rank, state) in (0..=u16::MAX).zip(states) {
@@ -40,7 +47,7 @@ impl Bindings {
         self.records += batch.records.len() as u64;
     }
 
-    /// Returns the number of dispatched records.
+    /// Returns the number of dispatched records, with those of the snapshot.
     pub(super) fn records(&self) -> u64 {
         self.records
     }

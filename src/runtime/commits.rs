@@ -229,7 +229,12 @@ impl Commits {
     ///
     /// # Errors
     /// When the committer has ended.
-    pub(super) fn commit_snapshot(&mut self, made: SnapshotName, epoch: Epoch) -> Result<()> {
+    pub(super) fn commit_snapshot(
+        &mut self,
+        made: SnapshotName,
+        epoch: Epoch,
+        records: u64,
+    ) -> Result<()> {
         let Some(last) = &mut self.last else { return Ok(()) };
         last.n = self.committed + 1;
         let sources = last.sources.clone();
@@ -237,7 +242,6 @@ impl Commits {
         let part = |(rows, digest)| SinkPart { parts: Vec::new(), rows, digest };
         let sinks = self.sinks.iter().map(|topic| part(rows(topic))).collect();
         let (sent, snapshot) = (sources.clone(), SnapshotPart::Earlier);
-        let records = 0;
         self.in_flight = Some(InFlight { sources, epoch, records, staged: None, snapshot });
         self.restart_timer();
         self.name(Some(made));

@@ -280,7 +280,8 @@ impl Coordinator {
             return Ok(false);
         }
         if let Some(made) = self.snapshots.take_made() {
-            self.commits.commit_snapshot(made, self.epochs.completed())?;
+            let records = self.epochs.bindings().records();
+            self.commits.commit_snapshot(made, self.epochs.completed(), records)?;
             return Ok(false);
         }
         match self.commits.last() {

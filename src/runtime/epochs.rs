@@ -88,9 +88,9 @@ impl Epochs {
         }
     }
 
-    /// Begins with the ranges of a snapshot.
-    pub(super) fn restore(&mut self, saved: &BTreeMap<String, Vec<SourceState>>) {
-        self.bindings.restore(&self.topics, saved);
+    /// Begins with the ranges of a snapshot, which hold so many `records`.
+    pub(super) fn restore(&mut self, saved: &BTreeMap<String, Vec<SourceState>>, records: u64) {
+        self.bindings.restore(&self.topics, saved, records);
     }
 
     pub(super) fn barriers(&self) -> Arc<Barriers> {

@@ -124,6 +124,9 @@ impl Coordinator {
 
         let names = committer.topics();
         let mut recovery = Recovery::new(topics.clone(), recorded.clone(), names, workers);
+        if let Some(restored) = &restored {
+            recovery.load_from(restored.layers.clone());
+        }
         let mut snapshot_need = SnapshotNeed::WhenDue;
         if adoption.is_some() {
             // Without a snapshot of its own, the next run would read all records again.
@@ -142,7 +145,7 @@ impl Coordinator {
         let mut epochs = Epochs::new(topics.clone(), readers.remaining(), started);
         if let Some(restored) = &restored {
             restored.restore_counters(&topics);
-            epochs.restore(&restored.snapshot.sources);
+            epochs.restore(&restored.snapshot.sources, restored.records());
         }
         if mode == RunMode::Sources {
             // The test driver may send records in any order, so there positions are not published.

@@ -168,7 +168,13 @@ impl Snapshots {
         if self.unsaved.load(Ordering::Relaxed) > MAX_UNSAVED_BYTES {
             return Err(error);
         }
-        tracing::warn!(%error, "can't save a snapshot, it will be tried again");
+        let message = "can't save a snapshot, it will be tried again";
+        // The same cause often stops the next commit too, and one report is enough.
+        if self.has_failed {
+            tracing::warn!(%error, message);
+        } else {
+            tracing::info!(%error, message);
+        }
         self.has_failed = true;
         Ok(())
     }

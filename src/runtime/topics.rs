@@ -99,7 +99,7 @@ impl Topics {
     pub(super) fn check_tallies(&self, epoch: Epoch, records: u64) -> Result<()> {
         let mut read = 0;
         for topic in self.iter() {
-            let tally = topic.counters.tallies.through(epoch);
+            let tally = topic.counters.tallies.total(epoch);
             if !tally.balances() {
                 let name = &topic.name;
                 return Err(Error::internal(format!(

@@ -13,6 +13,7 @@ mod replay;
 mod restore;
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 pub(super) use position::check_position;
 pub(super) use recorded::{check_sink, check_sources};
@@ -24,7 +25,7 @@ use super::epochs::Epochs;
 use super::times;
 use super::topics::Topics;
 use crate::connect::FoundRows;
-use crate::durable::Manifest;
+use crate::durable::{Layers, Manifest};
 use crate::error::{Error, Result};
 use crate::record::PartitionId;
 
@@ -76,6 +77,8 @@ pub(super) struct Recovery {
     records: u64,
     /// The run adopts the state of another topology.
     adopts: bool,
+    /// The layers of the snapshot, until their rows are loaded.
+    layers: Option<Arc<Layers>>,
 }
 
 impl Recovery {
@@ -94,12 +97,18 @@ impl Recovery {
             sinks: sinks.into_iter().map(|topic| (topic, SinkRows::default())).collect(),
             records: 0,
             adopts: false,
+            layers: None,
         }
     }
 
     /// Returns the last manifest of earlier runs.
     pub(super) fn recorded(&self) -> Option<&Manifest> {
         self.recorded.as_ref()
+    }
+
+    /// Notes the layers whose rows the workers load in epoch 0.
+    pub(super) fn load_from(&mut self, layers: Arc<Layers>) {
+        self.layers = Some(layers);
     }
 
     /// Notes that the run adopts the state of another topology.
@@ -167,6 +176,9 @@ impl Recovery {
 
     /// Ends the recovery, after the committers have verified their sinks.
     pub(super) fn go_live(&mut self) {
+        if let Some(layers) = self.layers.take() {
+            layers.release();
+        }
         self.phase = Phase::Live;
     }
 

@@ -79,6 +79,11 @@ impl Restored {
         self.snapshot.sources.get(topic)?.get(rank)
     }
 
+    /// Returns the number of records of which the snapshot has the results.
+    pub(in super::super) fn records(&self) -> u64 {
+        self.snapshot.topics.values().map(|tally| tally.read).sum()
+    }
+
     /// Begins the counters of topics with the numbers of the snapshot.
     pub(in super::super) fn restore_counters(&self, topics: &Topics) {
         for topic in topics.iter() {
