@@ -148,7 +148,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
 #[derive(Clone)]
 pub(crate) struct Cuts {
     saved: Option<Arc<dyn SavedRows>>,
-    logs: Rc<RefCell<Vec<(CutId, Log)>>>,
+    logs: Rc<RefCell<Vec<Log>>>,
     worker: usize,
     workers: usize,
 }
@@ -166,7 +166,7 @@ impl Cuts {
     /// Opens a cut. The topology opens its cuts once, and in the same order on all workers.
     pub(crate) fn open(&self, id: CutId, owners: Owners) -> Cut {
         let log = Log::default();
-        self.logs.borrow_mut().push((id.clone(), log.clone()));
+        self.logs.borrow_mut().push(log.clone());
         let Cuts { saved, worker, workers, .. } = self.clone();
         Cut { id, log, saved, owners, worker: worker as u64, workers: workers as u64 }
     }
@@ -174,7 +174,7 @@ impl Cuts {
     /// Takes the rows of all epochs up to `last`, in the order in which the cuts were opened.
     pub(crate) fn take(&self, last: Epoch) -> Vec<Vec<ChangedRows>> {
         let logs = self.logs.borrow();
-        let take = |(_, log): &(CutId, Log)| {
+        let take = |log: &Log| {
             let mut log = log.borrow_mut();
             let later = log.split_off(&(last + 1));
             std::mem::replace(&mut *log, later).into_values().collect()
