@@ -37,9 +37,9 @@ pub(super) fn summarise(summary: &Summary) -> String {
         summary.gauges.iter().map(|(name, n)| format!("{} {name}\n", HumanCount(*n))).collect();
     let read: u64 = summary.topics.values().map(|t| t.read).sum();
     let (new, seconds) = (read.saturating_sub(summary.recovered), summary.elapsed.as_secs_f64());
-    let again = match summary.recovered {
+    let earlier = match summary.recovered {
         0 => String::new(),
-        n => format!(", after {} that were read again", HumanCount(n)),
+        n => format!(", after {} of earlier runs", HumanCount(n)),
     };
     let took = if summary.elapsed < SHORT_DURATION_MAX {
         format!("{seconds:.1} s")
@@ -47,7 +47,7 @@ pub(super) fn summarise(summary: &Summary) -> String {
         HumanDuration(summary.elapsed).to_string()
     };
     format!(
-        "{table}\n\n{gauges}\n{} new records{again} in {took}, commit {}\n",
+        "{table}\n\n{gauges}\n{} new records{earlier} in {took}, commit {}\n",
         HumanCount(new),
         summary.committed
     )
