@@ -8,7 +8,7 @@ use timely::dataflow::StreamVec;
 
 use crate::graph::Graph;
 use crate::metrics::{Tally, TopicCounters};
-use crate::operators::{Arrived, Datum, Merge, Restored, latest};
+use crate::operators::{Arrived, Datum, Restored, latest};
 use crate::options::{Consumed, Decoded};
 use crate::plan::DeadLetter;
 use crate::ports::{Decode, InputQueue, source};
@@ -155,8 +155,7 @@ impl<'s> StreamsBuilder<'s> {
             Box::new(|_, _, _| ()),
         );
         let name = format!("table {topic}");
-        let (keys, cut) =
-            (self.graph.keys(), self.graph.cut::<K, Order>(node, "versions", Merge::Latest));
+        let (keys, cut) = (self.graph.keys(), self.graph.table_cut::<K, Order>(node, "versions"));
         let rows = latest(arrived, keys, &name, counters, earliest, cut, meter);
         KTable::from_upserts(self.graph.clone(), node, rows, Restored::Tail)
     }

@@ -14,10 +14,12 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 use crate::connect::{Mode, Schema};
 use crate::error::Error;
 use crate::metrics::{Meter, Metrics, TopicCounters};
-use crate::operators::{Cut, CutId, Cuts, Datum, Keys, Merge, Owners, Restored, Seeds};
+use crate::operators::{
+    CutId, Cuts, Datum, DiffsCut, Keys, Merge, Owners, Restored, Seeds, TableCut,
+};
 use crate::options::{Materialized, Produced};
 use crate::plan::{
-    DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, PlannedCut, type_names,
+    DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, PlannedCut, type_name, type_names,
 };
 use crate::ports::{AnyStore, InputQueue, KeyValueStore, Probe, SinkHandle, TopicInput, append};
 use crate::row::{Column, ColumnType, Row};
@@ -57,6 +59,9 @@ pub(crate) struct TopicBindings {
     pub(crate) earlier_runs: u64,
     /// The earliest epoch that is open at any end of the dataflow.
     pub(crate) open: Rc<Cell<Epoch>>,
+    /// The earliest epoch that may use numbers of keys: it is open, or rows of it are in the logs
+    /// of cuts.
+    pub(crate) in_use: Rc<Cell<Epoch>>,
     /// Ends the run with an error.
     pub(crate) fail: Rc<dyn Fn(Error)>,
 }
@@ -74,6 +79,7 @@ impl TopicBindings {
             cuts: None,
             earlier_runs: 0,
             open: Rc::default(),
+            in_use: Rc::default(),
             fail: Rc::new(|_| ()),
         }
     }
@@ -91,6 +97,8 @@ struct Inner<'s> {
     probe: RefCell<Probe<'s>>,
     /// By type of key, the numbers of the keys, which all tables with keys of that type share.
     keys: RefCell<BTreeMap<TypeId, Box<dyn Any>>>,
+    /// By type of key, the name of the keyspace, in the order of the first cuts.
+    spaces: RefCell<Vec<(TypeId, String)>>,
 }
 
 impl<'s> Graph<'s> {
@@ -102,6 +110,7 @@ impl<'s> Graph<'s> {
             dead: RefCell::default(),
             probe: RefCell::default(),
             keys: RefCell::default(),
+            spaces: RefCell::default(),
         }))
     }
 
@@ -133,21 +142,61 @@ impl<'s> Graph<'s> {
         self.0.plan.borrow_mut().volatile = true;
     }
 
-    /// Opens a cut at a step, for rows of the types `K` and `V`. Returns none in a run without a
-    /// state.
-    pub(crate) fn cut<K, V>(&self, node: usize, purpose: &str, merge: Merge) -> Option<Cut> {
-        let mut plan = self.0.plan.borrow_mut();
-        let (chain, types) = (format!("{} {purpose}", plan.chain(node)), type_names::<K, V>());
-        let mut id = CutId { name: chain.clone(), types, merge };
-        // Equal chains are numbered.
-        let mut number = 1;
-        while plan.cuts.iter().any(|cut| cut.id == id) {
-            number += 1;
-            id.name = format!("{chain} {number}");
+    /// Opens a cut at a step, for rows of a table with keys and values of these types. Returns none
+    /// in a run without a state.
+    pub(crate) fn table_cut<K: Datum, V>(&self, node: usize, purpose: &str) -> Option<TableCut> {
+        let space = self.keyspace::<K>();
+        let space = |_: &str| space.clone();
+        let id = self.plan_cut(node, purpose, type_names::<K, V>(), Merge::Latest, space);
+        let cuts = self.0.bindings.borrow().cuts.clone();
+        cuts.map(|cuts| cuts.open_table(id, self.keys::<K>()))
+    }
+
+    /// Opens a cut at a step, for diffs of `D`. Returns none in a run without a state.
+    pub(crate) fn diffs_cut<D>(&self, node: usize, purpose: &str) -> Option<DiffsCut> {
+        let space = |name: &str| format!("data of {name}");
+        let id = self.plan_cut(node, purpose, type_names::<D, isize>(), Merge::Sum, space);
+        let cuts = self.0.bindings.borrow().cuts.clone();
+        cuts.map(|cuts| cuts.open_diffs(id, &self.owners()))
+    }
+
+    /// Returns the name of the keyspace of tables with keys of this type.
+    fn keyspace<K: Datum>(&self) -> String {
+        let mut spaces = self.0.spaces.borrow_mut();
+        if let Some((_, name)) = spaces.iter().find(|(of, _)| *of == TypeId::of::<K>()) {
+            return name.clone();
         }
+        let name = type_name::<K>();
+        // Types of different modules may have equal names.
+        let number = spaces.len() + 1;
+        let is_known = spaces.iter().any(|(_, known)| *known == name);
+        let name = if is_known { format!("{name} {number}") } else { name };
+        spaces.push((TypeId::of::<K>(), name.clone()));
+        name
+    }
+
+    /// Adds a cut to the plan. `space` returns the name of its keyspace.
+    fn plan_cut(
+        &self,
+        node: usize,
+        purpose: &str,
+        types: String,
+        merge: Merge,
+        space: impl Fn(&str) -> String,
+    ) -> CutId {
+        let mut plan = self.0.plan.borrow_mut();
+        let chain = format!("{} {purpose}", plan.chain(node));
+        let id = |name: String| CutId { space: space(&name), name, types: types.clone(), merge };
+        // Equal chains are numbered.
+        let names = (1_usize..).map(|number| match number {
+            1 => chain.clone(),
+            _ => format!("{chain} {number}"),
+        });
+        let mut ids = names.map(id);
+        let is_new = |id: &CutId| plan.cuts.iter().all(|cut| cut.id != *id);
+        let id = ids.find(is_new).unwrap_or_else(|| id(chain.clone()));
         plan.cuts.push(PlannedCut { id: id.clone(), node });
-        drop(plan);
-        self.0.bindings.borrow().cuts.as_ref().map(|cuts| cuts.open(id, self.owners()))
+        id
     }
 
     /// Returns the number of earlier runs of the state; 0 without a state.
@@ -189,7 +238,7 @@ impl<'s> Graph<'s> {
     /// Returns the numbers of the keys of this type.
     pub(crate) fn keys<K: Datum>(&self) -> Keys<K> {
         let mut keys = self.0.keys.borrow_mut();
-        let (owners, open) = (self.owners(), self.0.bindings.borrow().open.clone());
+        let (owners, open) = (self.owners(), self.0.bindings.borrow().in_use.clone());
         let found = keys
             .entry(TypeId::of::<K>())
             .or_insert_with(|| Box::new(Keys::<K>::new(owners.clone(), open.clone())));

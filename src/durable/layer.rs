@@ -1,12 +1,12 @@
-//! Layers: files of rows, in blocks by cut and bucket.
+//! Layers: files of rows, in blocks by keyspace and bucket.
 //!
 //! ```text
 //! file   = magic, blocks, index, checksum of the index (u128), length of the index (u32), magic
-//! block  = rows in the LZ4 block format (lz4.org, doc/lz4_Block_format.md)
-//! row    = length of the key, key, 0 or length of the value + 1, value
+//! block  = keys or a column, in the LZ4 block format (lz4.org, doc/lz4_Block_format.md)
 //! ```
 //!
-//! The index is encoded by postcard. Lengths in rows are LEB128 numbers, other numbers are
+//! The keys of a bucket and the columns of its cuts are in one file, encoded as in
+//! [`operators::cut`](crate::operators). The index is encoded by postcard, numbers are
 //! little-endian, and checksums are those of XXH3.
 
 use std::collections::BTreeMap;
@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::error::{Advice, Error, Result};
-use crate::operators::{ChangedRows, CutId};
+use crate::operators::{ChangedBucket, CutId, SpaceCuts};
 use crate::store::Store;
 use crate::sync::lock;
 
 /// The format of the file, and its version.
-const MAGIC: &[u8; 4] = b"WSL1";
+const MAGIC: &[u8; 4] = b"WSL2";
 /// A file ends after this many bytes, so that a store can take it in one piece.
 const FILE_BYTES: usize = 64 << 20;
 /// The bytes behind the index: its checksum, its length, and the magic.
@@ -41,87 +41,46 @@ pub(crate) struct LayerFile {
 /// A block in the index of a file.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct Block {
-    /// The number of the cut in the index.
-    pub(super) cut: u32,
+    /// The number of the keyspace in the index.
+    pub(super) space: u32,
+    /// The number of the cut in the keyspace; none for the keys.
+    pub(super) cut: Option<u32>,
     pub(super) bucket: u8,
     pub(super) offset: u64,
     pub(super) packed: u32,
     pub(super) raw: u32,
+    /// The number of keys or values.
     pub(super) rows: u32,
     /// The checksum of the packed bytes.
     pub(super) checksum: u64,
 }
 
+impl Block {
+    /// Returns the content of the block; none if it does not have its checksum.
+    pub(super) fn unpack(&self, packed: &[u8]) -> Option<Vec<u8>> {
+        if xxh3_64(packed) != self.checksum {
+            return None;
+        }
+        lz4_flex::block::decompress(packed, self.raw as usize).ok()
+    }
+}
+
 /// The index at the end of a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Index {
-    pub(super) cuts: Vec<CutId>,
+    pub(super) spaces: Vec<SpaceCuts>,
     pub(super) blocks: Vec<Block>,
 }
 
-/// The rows of a block in the making.
-#[derive(Default)]
-pub(super) struct RowBuffer {
-    bytes: Vec<u8>,
-    rows: u32,
-}
-
-impl RowBuffer {
-    pub(super) fn push(&mut self, key: &[u8], value: Option<&[u8]>) {
-        self.length(key.len() as u64);
-        self.bytes.extend_from_slice(key);
-        self.length(value.map_or(0, |value| value.len() as u64 + 1));
-        self.bytes.extend_from_slice(value.unwrap_or_default());
-        self.rows += 1;
-    }
-
-    fn length(&mut self, mut length: u64) {
-        while length >= 0x80 {
-            self.bytes.push(length as u8 | 0x80);
-            length >>= 7;
-        }
-        self.bytes.push(length as u8);
-    }
-}
-
-/// Reads the rows of an unpacked block: their keys, and their values or none.
-pub(super) struct Rows<'a>(&'a [u8]);
-
-impl<'a> Rows<'a> {
-    pub(super) fn of(block: &'a [u8]) -> Self {
-        Rows(block)
-    }
-
-    fn length(&mut self) -> Option<u64> {
-        let mut length = 0;
-        for shift in (0..64).step_by(7) {
-            let (byte, rest) = self.0.split_first()?;
-            self.0 = rest;
-            length |= u64::from(byte & 0x7f) << shift;
-            if *byte < 0x80 {
-                return Some(length);
-            }
-        }
-        None
-    }
-
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
-        self.0 = rest;
-        Some(taken)
-    }
-}
-
-impl<'a> Iterator for Rows<'a> {
-    type Item = (&'a [u8], Option<&'a [u8]>);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let key = self.length()?;
-        let key = self.take(key)?;
-        match self.length()?.checked_sub(1) {
-            Some(length) => Some((key, Some(self.take(length)?))),
-            None => Some((key, None)),
-        }
+impl Index {
+    /// Returns the keyspace and the cut of a block; no cut for keys. Returns none if the index
+    /// lacks them.
+    pub(super) fn names(&self, block: &Block) -> Option<(&str, Option<&CutId>)> {
+        let space = self.spaces.get(block.space as usize)?;
+        Some(match block.cut {
+            None => (&space.name, None),
+            Some(cut) => (&space.name, Some(space.cuts.get(cut as usize)?)),
+        })
     }
 }
 
@@ -131,55 +90,95 @@ pub(super) struct LayerWriter<'a> {
     /// The path of the files without their numbers.
     path: String,
     is_merged: bool,
-    cuts: Vec<CutId>,
+    spaces: Vec<SpaceCuts>,
     blocks: Vec<Block>,
     bytes: Vec<u8>,
     files: Vec<LayerFile>,
+    /// Memory for packing.
+    packed: Vec<u8>,
 }
 
 impl<'a> LayerWriter<'a> {
     pub(super) fn new(store: &'a Store, path: String, cuts: &[CutId], is_merged: bool) -> Self {
-        let (bytes, cuts) = (MAGIC.to_vec(), cuts.to_vec());
-        LayerWriter { store, path, is_merged, cuts, blocks: Vec::new(), bytes, files: Vec::new() }
+        LayerWriter {
+            store,
+            path,
+            is_merged,
+            spaces: SpaceCuts::of(cuts),
+            blocks: Vec::new(),
+            bytes: MAGIC.to_vec(),
+            files: Vec::new(),
+            packed: Vec::new(),
+        }
     }
 
-    /// Adds the rows of one bucket of a cut, unless there are none.
-    pub(super) fn block(&mut self, cut: usize, bucket: u8, rows: RowBuffer) -> Result<()> {
-        if rows.rows == 0 {
+    /// Adds `rows` keys or values, unless there are none.
+    pub(super) fn block(&mut self, place: BlockPlace, rows: u32, content: &[u8]) -> Result<()> {
+        if rows == 0 {
             return Ok(());
         }
         let (too_long, offset) = (|_| Error::internal("a block of 4 GiB"), self.bytes.len());
-        let raw = u32::try_from(rows.bytes.len()).map_err(too_long)?;
-        let packed = lz4_flex::block::compress(&rows.bytes);
-        self.blocks.push(Block {
-            cut: cut as u32,
-            bucket,
-            offset: offset as u64,
-            packed: u32::try_from(packed.len()).map_err(too_long)?,
-            raw,
-            rows: rows.rows,
-            checksum: xxh3_64(&packed),
-        });
-        self.bytes.extend(packed);
-        if self.bytes.len() >= FILE_BYTES {
-            self.end_file()?;
+        let raw = u32::try_from(content.len()).map_err(too_long)?;
+        let most = lz4_flex::block::get_maximum_output_size(content.len());
+        if self.packed.len() < most {
+            self.packed.resize(most, 0);
         }
+        let length = lz4_flex::block::compress_into(content, &mut self.packed)
+            .map_err(|e| Error::internal("can't pack a block").because(e))?;
+        let packed = &self.packed[..length];
+        self.blocks.push(Block {
+            space: place.space as u32,
+            cut: place.cut.map(|cut| cut as u32),
+            bucket: place.bucket,
+            offset: offset as u64,
+            packed: u32::try_from(length).map_err(too_long)?,
+            raw,
+            rows,
+            checksum: xxh3_64(packed),
+        });
+        self.bytes.extend_from_slice(packed);
         Ok(())
     }
 
-    /// Adds changed rows of all workers: by cut, in the order of their changes.
-    pub(super) fn changes(&mut self, cut: usize, chunks: &[&ChangedRows]) -> Result<()> {
-        let mut buckets: BTreeMap<u8, RowBuffer> = BTreeMap::new();
-        for chunk in chunks {
-            chunk.for_each(|bucket, key, value| {
-                buckets.entry(bucket).or_default().push(key, value);
-            });
+    /// Ends a bucket, whose keys and columns are in one file.
+    pub(super) fn end_bucket(&mut self) -> Result<()> {
+        if self.bytes.len() >= FILE_BYTES { self.end_file() } else { Ok(()) }
+    }
+
+    /// Adds the changed rows of one bucket of a keyspace, in the order of the changes.
+    pub(super) fn changes(
+        &mut self,
+        space: usize,
+        bucket: u8,
+        changes: &[&ChangedBucket],
+    ) -> Result<()> {
+        let Some(first) = changes.first() else { return Ok(()) };
+        let mut content = Vec::new();
+        let mut keys = 0;
+        for change in changes {
+            content.extend_from_slice(&change.keys.bytes);
+            keys += change.keys.count;
         }
-        buckets.into_iter().try_for_each(|(bucket, rows)| self.block(cut, bucket, rows))
+        self.block(BlockPlace { space, cut: None, bucket }, keys, &content)?;
+        for cut in 0..first.columns.len() {
+            let (mut first, mut rows) = (0, 0);
+            content.clear();
+            for change in changes {
+                let column = change.columns.get(cut).filter(|column| column.count > 0);
+                if let Some(column) = column {
+                    column.append_to(&mut content, first);
+                    rows += column.count;
+                }
+                first += change.keys.count;
+            }
+            self.block(BlockPlace { space, cut: Some(cut), bucket }, rows, &content)?;
+        }
+        self.end_bucket()
     }
 
     fn end_file(&mut self) -> Result<()> {
-        let index = Index { cuts: self.cuts.clone(), blocks: std::mem::take(&mut self.blocks) };
+        let (spaces, blocks) = (self.spaces.clone(), std::mem::take(&mut self.blocks));
+        let index = Index { spaces, blocks };
         let index = postcard::to_stdvec(&index)
             .map_err(|e| Error::internal("can't encode the index of a layer").because(e))?;
         let mut bytes = std::mem::replace(&mut self.bytes, MAGIC.to_vec());
@@ -205,14 +204,26 @@ impl<'a> LayerWriter<'a> {
     }
 }
 
+/// The place of a block in a layer.
+#[derive(Clone, Copy)]
+pub(super) struct BlockPlace {
+    /// The number of the keyspace.
+    pub(super) space: usize,
+    /// The number of the cut in the keyspace; none for the keys.
+    pub(super) cut: Option<usize>,
+    pub(super) bucket: u8,
+}
+
 /// An open file of a layer.
 pub(super) struct OpenLayer {
     store: Store,
     pub(super) file: LayerFile,
     /// The whole file, if it is not in a folder: a request for each block would take long.
     held: Mutex<Option<Arc<Vec<u8>>>>,
+    /// By keyspace and bucket.
+    keys: BTreeMap<(String, u8), Block>,
     /// By cut and bucket.
-    blocks: BTreeMap<(CutId, u8), Block>,
+    columns: BTreeMap<(CutId, u8), Block>,
 }
 
 impl OpenLayer {
@@ -226,23 +237,20 @@ impl OpenLayer {
         let bytes = bytes.filter(|bytes| format!("{:032x}", xxh3_128(bytes)) == file.digest);
         let bytes = bytes.ok_or_else(damaged)?;
         let index = index(&bytes).ok_or_else(damaged)?;
-        let Index { cuts, blocks } = index;
-        let named = |block: Block| {
-            cuts.get(block.cut as usize).map(|cut| ((cut.clone(), block.bucket), block))
-        };
-        let blocks: Option<_> = blocks.into_iter().map(named).collect();
+        let (mut keys, mut columns) = (BTreeMap::new(), BTreeMap::new());
+        for block in &index.blocks {
+            match index.names(block).ok_or_else(damaged)? {
+                (space, None) => drop(keys.insert((space.to_string(), block.bucket), *block)),
+                (_, Some(cut)) => drop(columns.insert((cut.clone(), block.bucket), *block)),
+            }
+        }
         let held = store.folder().is_none().then(|| Arc::new(bytes)).into();
-        Ok(OpenLayer {
-            held,
-            store: store.clone(),
-            file: file.clone(),
-            blocks: blocks.ok_or_else(damaged)?,
-        })
+        Ok(OpenLayer { held, store: store.clone(), file: file.clone(), keys, columns })
     }
 
     /// Returns true if the file has rows of the cut.
     pub(super) fn has_rows(&self, cut: &CutId) -> bool {
-        self.blocks.keys().any(|(of, _)| of == cut)
+        self.columns.keys().any(|(of, _)| of == cut)
     }
 
     /// Frees the memory of the file. Later blocks are requested one by one.
@@ -250,12 +258,24 @@ impl OpenLayer {
         *lock(&self.held) = None;
     }
 
-    /// Reads a block; none if the file has no rows of the bucket.
+    /// Reads the keys of a bucket; they are empty if the file has none.
+    ///
+    /// # Errors
+    /// When they are damaged or can't be read.
+    pub(super) fn keys(&self, space: &str, bucket: u8) -> Result<Vec<u8>> {
+        self.read(self.keys.get(&(space.to_string(), bucket)))
+    }
+
+    /// Reads the column of a cut, like [`keys`](Self::keys).
     ///
     /// # Errors
     /// When it is damaged or can't be read.
-    pub(super) fn block(&self, cut: &CutId, bucket: u8) -> Result<Option<Vec<u8>>> {
-        let Some(block) = self.blocks.get(&(cut.clone(), bucket)) else { return Ok(None) };
+    pub(super) fn column(&self, cut: &CutId, bucket: u8) -> Result<Vec<u8>> {
+        self.read(self.columns.get(&(cut.clone(), bucket)))
+    }
+
+    fn read(&self, block: Option<&Block>) -> Result<Vec<u8>> {
+        let Some(block) = block else { return Ok(Vec::new()) };
         let damaged = || damaged(&self.store, &self.file.path);
         let range = block.offset..block.offset + u64::from(block.packed);
         let held = lock(&self.held).clone();
@@ -269,16 +289,7 @@ impl OpenLayer {
                 &read
             }
         };
-        if xxh3_64(packed) != block.checksum {
-            return Err(damaged());
-        }
-        let raw = lz4_flex::block::decompress(packed, block.raw as usize);
-        let raw = raw.map_err(|e| damaged().because(e))?;
-        if Rows::of(&raw).count() as u64 == u64::from(block.rows) {
-            Ok(Some(raw))
-        } else {
-            Err(damaged())
-        }
+        block.unpack(packed).ok_or_else(damaged)
     }
 }
 

@@ -12,11 +12,11 @@
 //!
 //! # Snapshots
 //!
-//! A run reads only the records behind a *snapshot*. `layer/…` hold changed rows by cut and bucket,
-//! and are written once ([`layer`]). `snap/<g>-<n>` lists the layers that together hold the rows
-//! after commit `n`, and the ranges and totals of that commit. It counts only once a manifest names
-//! it, with its checksum. So a manifest stays the only decision, and objects of a run that was
-//! superseded never count. Layers are merged when they are many ([`merge`]).
+//! A run reads only the records behind a *snapshot*. `layer/…` hold changed rows by keyspace and
+//! bucket, and are written once ([`layer`]). `snap/<g>-<n>` lists the layers that together hold the
+//! rows after commit `n`, and the ranges and totals of that commit. It counts only once a manifest
+//! names it, with its checksum. So a manifest stays the only decision, and objects of a run that
+//! was superseded never count. Layers are merged when they are many.
 //!
 //! A manifest names the youngest snapshot, the one before it, and the youngest one that shares no
 //! layer with it. So a damaged layer is never fatal: the run falls back to an earlier snapshot and
@@ -28,13 +28,12 @@ mod inspect;
 mod layer;
 mod ledger;
 mod manifest;
-mod merge;
 mod snapshot;
 mod steps;
 
 pub use inspect::{
-    Consequence, CutReport, Damage, Depth, Finding, LayerReport, ManifestRange, Restart,
-    SnapshotReport, StateReport, StoredObject, Tail, Verified, inspect,
+    Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
+    Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified, inspect,
 };
 pub(crate) use layer::LayerFile;
 pub(crate) use ledger::Ledger;

@@ -9,12 +9,14 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::layer::{LayerFile, LayerWriter, OpenLayer, RowBuffer};
+use super::layer::{BlockPlace, LayerFile, LayerWriter, OpenLayer};
 use super::manifest::{SnapshotName, SourceState};
-use super::merge::{BucketBlock, merge};
 use crate::error::{Advice, Error, Result};
 use crate::metrics::Tally;
-use crate::operators::{BUCKETS, ChangedRows, CutId, EachRow, SavedRows};
+use crate::operators::{
+    BUCKETS, BucketKeys, ChangedBucket, ChangedRows, ColumnPart, CutId, KeyIds, KeyList,
+    MergedColumn, SavedRows, SpaceCuts, read_merged,
+};
 use crate::store::Store;
 use crate::sync::side_by_side;
 
@@ -107,15 +109,6 @@ impl Layers {
         self.0.iter().for_each(OpenLayer::release);
     }
 
-    fn blocks(&self, cut: &CutId, bucket: u8) -> Result<Vec<BucketBlock>> {
-        let block = |layer: &OpenLayer| {
-            let is_merged = layer.file.is_merged;
-            let block = layer.block(cut, bucket)?;
-            Ok(block.map(|bytes| BucketBlock { bytes, is_merged }))
-        };
-        self.0.iter().filter_map(|layer| block(layer).transpose()).collect()
-    }
-
     /// Merges the layers into one. `path` is that of its files without their numbers. Deleted rows
     /// are dropped if these are `all` layers of a snapshot.
     ///
@@ -129,33 +122,73 @@ impl Layers {
         all: bool,
     ) -> Result<Vec<LayerFile>> {
         let mut writer = LayerWriter::new(store, path, cuts, true);
-        for (number, cut) in cuts.iter().enumerate() {
+        for (number, space) in SpaceCuts::of(cuts).iter().enumerate() {
             for bucket in 0..BUCKETS {
-                let mut rows = RowBuffer::default();
-                merge(cut.merge, &self.blocks(cut, bucket)?, &mut |key, value| {
-                    if value.is_some() || !all {
-                        rows.push(key, value);
-                    }
-                    Ok(())
-                })?;
-                writer.block(number, bucket, rows)?;
+                self.merge_bucket(&mut writer, number, space, bucket, all)?;
+                writer.end_bucket()?;
             }
         }
         writer.finish()
     }
-}
 
-impl SavedRows for Layers {
-    fn load(&self, cut: &CutId, bucket: u8, each: EachRow<'_>) -> Result<()> {
-        merge(cut.merge, &self.blocks(cut, bucket)?, &mut |key, value| match value {
-            Some(value) => each(key, value),
-            None => Ok(()),
-        })
+    fn merge_bucket(
+        &self,
+        writer: &mut LayerWriter<'_>,
+        number: usize,
+        space: &SpaceCuts,
+        bucket: u8,
+        all: bool,
+    ) -> Result<()> {
+        let saved = self.keys(&space.name, bucket)?;
+        let columns = space.cuts.iter().map(|cut| self.column(cut, bucket, &saved.ids));
+        let columns: Vec<MergedColumn> = columns.collect::<Result<_>>()?;
+        // The places of the keys that have a row in any column.
+        let mut places = vec![None; saved.len()];
+        for column in &columns {
+            column.for_each(|id, value| {
+                if value.is_some() || !all {
+                    places[id] = Some(0);
+                }
+                Ok(())
+            })?;
+        }
+        let mut keys = KeyList::default();
+        for (place, key) in places.iter_mut().zip(saved.iter()) {
+            *place = place.map(|_| keys.push(key));
+        }
+        writer.block(BlockPlace { space: number, cut: None, bucket }, keys.count, &keys.bytes)?;
+        let mut content = Vec::new();
+        for (cut, column) in columns.into_iter().enumerate() {
+            let mut part = ColumnPart::default();
+            column.for_each(|id, value| {
+                if let Some(place) = places[id].filter(|_| value.is_some() || !all) {
+                    part.push(place, value);
+                }
+                Ok(())
+            })?;
+            content.clear();
+            part.append_to(&mut content, 0);
+            let place = BlockPlace { space: number, cut: Some(cut), bucket };
+            writer.block(place, part.count, &content)?;
+        }
+        Ok(())
     }
 }
 
-/// Writes changed rows as a layer: by worker and barrier, the rows of each cut. `path` is that of
-/// its files without their numbers.
+impl SavedRows for Layers {
+    fn keys(&self, space: &str, bucket: u8) -> Result<BucketKeys> {
+        let block = |layer: &OpenLayer| Ok((layer.keys(space, bucket)?, layer.file.is_merged));
+        BucketKeys::of(self.0.iter().map(block).collect::<Result<_>>()?)
+    }
+
+    fn column(&self, cut: &CutId, bucket: u8, ids: &KeyIds) -> Result<MergedColumn> {
+        let blocks = self.0.iter().map(|layer| layer.column(cut, bucket));
+        read_merged(cut.merge, blocks.collect::<Result<_>>()?, ids)
+    }
+}
+
+/// Writes changed rows as a layer: those of each worker in the order of their changes. `path` is
+/// that of its files without their numbers.
 ///
 /// # Errors
 /// When a file can't be written.
@@ -163,13 +196,17 @@ pub(crate) fn write_layer(
     store: &Store,
     path: String,
     cuts: &[CutId],
-    changes: &[Vec<Vec<ChangedRows>>],
+    changes: &[&ChangedRows],
 ) -> Result<Vec<LayerFile>> {
     let mut writer = LayerWriter::new(store, path, cuts, false);
-    for number in 0..cuts.len() {
-        let of_cut = changes.iter().filter_map(|cuts| cuts.get(number));
-        let chunks: Vec<&ChangedRows> = of_cut.flatten().collect();
-        writer.changes(number, &chunks)?;
+    for space in 0..SpaceCuts::of(cuts).len() {
+        let mut buckets: BTreeMap<u8, Vec<&ChangedBucket>> = BTreeMap::new();
+        for change in changes.iter().filter_map(|rows| rows.0.get(space)).flatten() {
+            buckets.entry(change.bucket).or_default().push(change);
+        }
+        for (bucket, changes) in buckets {
+            writer.changes(space, bucket, &changes)?;
+        }
     }
     writer.finish()
 }

@@ -10,9 +10,9 @@ use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBu
 use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
-use super::cut::Cut;
+use super::cut::{DiffsCut, TableCut};
 use super::datum::{Datum, Upsert, Upserts};
-use super::keys::Keys;
+use super::owners::Fail;
 use crate::error::Result;
 use crate::faults;
 use crate::time::Epoch;
@@ -21,43 +21,41 @@ use crate::time::Epoch;
 ///
 /// The keys of the saved rows must be held by the table from which they come, so that they have a
 /// number.
-pub(crate) fn keep<'s, K: Datum, V: Datum>(
+pub(crate) fn keep<'s, V: Datum>(
     rows: Upserts<'s, V>,
-    keys: Keys<K>,
     name: &str,
-    cut: Cut,
+    cut: TableCut,
 ) -> Upserts<'s, V> {
-    let dictionary = keys.clone();
-    let load = move |cut: &Cut, bucket: u8| {
-        let (keys, values): (Vec<K>, Vec<V>) = cut.load(bucket)?;
-        let mut numbers = Vec::new();
-        dictionary.open().number_all(keys.iter(), &mut numbers);
-        let rows: Vec<Upsert<V>> = numbers.into_iter().zip(values.into_iter().map(Some)).collect();
-        Ok(Rc::new(rows))
+    let (buckets, fail) = (cut.buckets(), cut.fail().clone());
+    let saved = cut.clone();
+    let load = move |bucket: u8| {
+        let rows = saved.load(bucket)?.into_iter();
+        Ok(Rc::new(rows.map(|(number, value)| (number, Some(value))).collect()))
     };
-    let log = move |cut: &Cut, epoch: Epoch, rows: &Rc<Vec<Upsert<V>>>| {
-        let (mut log, keys) = (cut.at(epoch), keys.open());
-        rows.iter().for_each(|(number, value)| log.put(keys.key(*number), value.as_ref()));
+    let log = move |epoch: Epoch, rows: &Rc<Vec<Upsert<V>>>| {
+        let mut log = cut.at(epoch);
+        rows.iter().for_each(|(number, value)| log.put(*number, value.as_ref()));
     };
-    pass(rows, name, cut, load, log)
+    pass(rows, name, buckets, fail, load, log)
 }
 
 /// Saves the sum of the diffs of each datum, and passes the diffs on.
 pub(crate) fn keep_diffs<'s, D: Datum>(
     diffs: StreamVec<'s, Epoch, (D, Epoch, isize)>,
     name: &str,
-    cut: Cut,
+    cut: DiffsCut,
 ) -> StreamVec<'s, Epoch, (D, Epoch, isize)> {
-    let load = |cut: &Cut, bucket: u8| {
+    let (buckets, fail) = (cut.buckets(), cut.fail().clone());
+    let saved = cut.clone();
+    let load = move |bucket: u8| {
         let mut rows = Vec::new();
-        cut.load_diffs(bucket, |datum, diff| rows.push((datum, 0, diff)))?;
+        saved.load(bucket, |datum, diff| rows.push((datum, 0, diff)))?;
         Ok(rows)
     };
-    let log = |cut: &Cut, epoch: Epoch, rows: &Vec<(D, Epoch, isize)>| {
-        let mut log = cut.at(epoch);
-        rows.iter().for_each(|(datum, _, diff)| log.add(datum, *diff));
+    let log = move |epoch: Epoch, rows: &Vec<(D, Epoch, isize)>| {
+        cut.add(epoch, rows.iter().map(|(datum, _, diff)| (datum, *diff)));
     };
-    pass(diffs, name, cut, load, log)
+    pass(diffs, name, buckets, fail, load, log)
 }
 
 /// Passes rows on and logs them. First it loads the saved rows, a bucket at each call, in epoch 0;
@@ -66,9 +64,10 @@ pub(crate) fn keep_diffs<'s, D: Datum>(
 fn pass<'s, C: Container + Clone + Default>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
-    cut: Cut,
-    load: impl Fn(&Cut, u8) -> Result<C> + 'static,
-    log: impl Fn(&Cut, Epoch, &C) + 'static,
+    buckets: Vec<u8>,
+    fail: Fail,
+    load: impl Fn(u8) -> Result<C> + 'static,
+    log: impl Fn(Epoch, &C) + 'static,
 ) -> Stream<'s, Epoch, C> {
     let scope = rows.scope();
     let mut builder = OperatorBuilder::new(format!("keep {name}"), scope);
@@ -78,7 +77,7 @@ fn pass<'s, C: Container + Clone + Default>(
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<C>>::from(output);
     builder.set_notify_for(0, FrontierInterest::Never);
     builder.build(move |mut capabilities| {
-        let mut buckets = cut.buckets().into_iter();
+        let mut buckets = buckets.into_iter();
         let mut recovery = capabilities.pop();
         // The planted bug holds the saved rows back until a row has overtaken them.
         let mut held_back = if faults::bug("overtaking_tail") { 2_000 } else { 0 };
@@ -90,11 +89,11 @@ fn pass<'s, C: Container + Clone + Default>(
             } else if let Some(capability) = &recovery {
                 if let Some(bucket) = buckets.next() {
                     activator.activate();
-                    match load(&cut, bucket) {
+                    match load(bucket) {
                         Ok(mut rows) => {
                             output.activate().session(capability).give_container(&mut rows);
                         }
-                        Err(error) => cut.fail(error),
+                        Err(error) => fail(error),
                     }
                     return;
                 }
@@ -102,7 +101,7 @@ fn pass<'s, C: Container + Clone + Default>(
             }
             input.for_each(|time, data| {
                 held_back = 0;
-                log(&cut, *time.time(), data);
+                log(*time.time(), data);
                 output.activate().session(&time).give_container(data);
             });
         }

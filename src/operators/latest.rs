@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 
 use super::column::Column;
-use super::cut::Cut;
+use super::cut::TableCut;
 use super::datum::{Datum, Upserts};
 use super::earliest::Earliest;
 use super::epochs::{Step, in_epochs};
@@ -151,7 +151,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     name: &str,
     counters: Arc<TopicCounters>,
     earliest: Option<Arc<Earliest>>,
-    cut: Option<Cut>,
+    cut: Option<TableCut>,
     meter: Meter,
 ) -> Upserts<'s, V> {
     let mut state: Column<Version> = Column::new();
@@ -162,16 +162,15 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     if let Some(cut) = &cut {
         let mut count = Count::default();
         for bucket in cut.buckets() {
-            let (owned, versions): (Vec<K>, Vec<SavedVersion>) = match cut.load(bucket) {
+            let versions: Vec<(u32, SavedVersion)> = match cut.load(bucket) {
                 Ok(rows) => rows,
                 Err(error) => {
-                    cut.fail(error);
+                    (cut.fail())(error);
                     break;
                 }
             };
             let mut keys = keys.open();
-            keys.number_all(owned.iter(), &mut numbers);
-            for ((order, digest), number) in versions.into_iter().zip(numbers.iter().copied()) {
+            for (number, (order, digest)) in versions {
                 let (digest, log) = (u64::from_le_bytes(digest), logs.number(order));
                 *state.at(number) = Version { offset: order.offset, digest, log };
                 keys.hold(number);
@@ -196,7 +195,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 let mut log = cut.as_ref().filter(|_| is_final).map(|cut| cut.at(epoch));
                 for number in tombstones.expire(epoch) {
                     if let Some(log) = &mut log {
-                        log.put(keys.key(number), None::<&SavedVersion>);
+                        log.put(number, None::<&SavedVersion>);
                     }
                     *state.at(number) = Version::default();
                     keys.release(number, epoch);
@@ -206,7 +205,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
             keys.number_all(records.iter().map(|arrived| &arrived.key), &mut numbers);
             let mut log = cut.as_ref().map(|cut| cut.at(epoch));
             let numbered = records.drain(..).zip(numbers.iter().copied());
-            for (Arrived { key, order, ordinal, digest, value }, number) in numbered {
+            for (Arrived { order, ordinal, digest, value, .. }, number) in numbered {
                 let version = state.at(number);
                 let before = logs.order(version);
                 let later = before.is_none_or(|before| match order.cmp(&before) {
@@ -225,7 +224,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 *version = Version { offset: order.offset, digest, log: logs.number(order) };
                 if let Some(log) = &mut log {
                     let saved: SavedVersion = (order, digest.to_le_bytes());
-                    log.put(&key, Some(&saved));
+                    log.put(number, Some(&saved));
                 }
                 if before.is_none() {
                     keys.hold(number);

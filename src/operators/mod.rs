@@ -34,7 +34,11 @@ pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
 pub(crate) use changelog::changelog;
 pub(crate) use changes::{diffs_to_upserts, map_diffs, map_upserts, upserts_to_diffs};
 pub(crate) use column::Column;
-pub(crate) use cut::{BUCKETS, ChangedRows, Cut, CutId, Cuts, EachRow, Merge, SavedRows};
+pub(crate) use cut::{
+    BUCKETS, BucketKeys, ChangedBucket, ChangedRows, ColumnPart, CutId, Cuts, DiffsCut, KeyIds,
+    KeyList, Merge, MergedColumn, SavedRows, SpaceCuts, TableCut, read_column, read_keys,
+    read_merged,
+};
 pub use datum::{Datum, Diffs};
 pub(crate) use datum::{Placement, Restored, Upsert, Upserts};
 pub(crate) use earliest::{Advance, Earliest};

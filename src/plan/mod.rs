@@ -2,7 +2,7 @@
 
 mod chains;
 
-use std::any::{TypeId, type_name};
+use std::any::TypeId;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -91,8 +91,13 @@ pub(crate) struct MaterializedTable {
 
 /// Returns the names of two types without their paths, for messages.
 pub(crate) fn type_names<K, V>() -> String {
-    let types = format!("{}, {}", type_name::<K>(), type_name::<V>());
-    let parts = types.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
+    format!("{}, {}", type_name::<K>(), type_name::<V>())
+}
+
+/// Returns the name of a type, without its modules.
+pub(crate) fn type_name<T>() -> String {
+    let name = std::any::type_name::<T>();
+    let parts = name.split_inclusive(|c: char| !(c.is_alphanumeric() || c == '_' || c == ':'));
     parts.filter_map(|part| part.rsplit("::").next()).collect()
 }
 

@@ -17,7 +17,9 @@ use crate::connect::{FoundRows, Part, Recovering};
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::metrics::Meter;
-use crate::operators::{Column, Cut, Datum, Diffs, Keys, Map, Restored, Seeds, Upsert, Upserts};
+use crate::operators::{
+    Column, Datum, Diffs, Keys, Map, Restored, Seeds, TableCut, Upsert, Upserts,
+};
 use crate::row::{Put, Row, RowSum};
 use crate::time::Epoch;
 
@@ -132,27 +134,26 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     keys: Keys<K>,
     name: &str,
     sink: SinkHandle,
-    cut: Option<Cut>,
+    cut: Option<TableCut>,
     meter: Meter,
 ) -> Written<'s> {
     let mut versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
     let mut share = opened(sink.recovering, sink.start, &sink.report);
-    let mut numbers = Vec::new();
     if let Some(cut) = &cut {
         for bucket in cut.buckets() {
             let mut restore = || -> Result<()> {
-                let (owned, saved): (Vec<K>, Vec<u16>) = cut.load(bucket)?;
-                keys.open().number_all(owned.iter(), &mut numbers);
-                for ((key, bits), number) in owned.iter().zip(saved).zip(numbers.iter().copied()) {
+                let saved: Vec<(u32, u16)> = cut.load(bucket)?;
+                let keys = keys.open();
+                for (number, bits) in saved {
                     *versions.bits.at(number) = bits;
                     versions.rows += 1;
                     versions.sum = versions.sum.wrapping_add(u64::from(bits));
-                    share.restore(number, key)?;
+                    share.restore(number, keys.key(number))?;
                 }
                 Ok(())
             };
             if let Err(error) = restore() {
-                cut.fail(error);
+                (cut.fail())(error);
                 break;
             }
         }
@@ -171,7 +172,7 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
         if let Some(cut) = &cut
             && before != now
         {
-            cut.at(epoch).put(key, (now > 0).then_some(&now));
+            cut.at(epoch).put(*number, (now > 0).then_some(&now));
         }
         match row {
             Some(row) => share.insert(*number, &row),

@@ -13,8 +13,8 @@ use super::process::print;
 use super::values;
 use crate::error::{Advice, Error, Result};
 use crate::runtime::{
-    Consequence, Damage, Depth, Finding, ManifestRange, Restart, SnapshotReport, StateReport,
-    Verified, inspect,
+    Consequence, Damage, Depth, Finding, KeysReport, ManifestRange, Restart, SnapshotReport,
+    StateReport, Verified, inspect,
 };
 use crate::store::Store;
 
@@ -115,10 +115,19 @@ fn manifests_line(manifests: &ManifestRange) -> String {
 }
 
 fn snapshot_text(snapshot: &SnapshotReport) -> String {
-    let SnapshotReport { commit, is_sound, rows, bytes, cuts, layers, .. } = snapshot;
+    let SnapshotReport { commit, is_sound, rows, bytes, keys, cuts, layers, .. } = snapshot;
     let (rows, bytes) = (HumanCount(*rows), BinaryBytes(*bytes));
     let damaged = if *is_sound { "" } else { " (damaged)" };
     let mut table = plain(["", "cut", "rows", "bytes"]);
+    for KeysReport { name, keys, bytes } in keys {
+        let (keys, bytes) = (HumanCount(*keys), BinaryBytes(*bytes));
+        table.add_row([
+            String::new(),
+            format!("keys: {name}"),
+            keys.to_string(),
+            bytes.to_string(),
+        ]);
+    }
     for cut in cuts {
         let (rows, bytes) = (HumanCount(cut.rows), BinaryBytes(cut.bytes));
         table.add_row([String::new(), cut.name.clone(), rows.to_string(), bytes.to_string()]);

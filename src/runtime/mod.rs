@@ -83,8 +83,8 @@ mod topics;
 mod worker;
 
 pub use crate::durable::{
-    Consequence, CutReport, Damage, Depth, Finding, LayerReport, ManifestRange, Restart,
-    SnapshotReport, StateReport, StoredObject, Tail, Verified, changed, inspect,
+    Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
+    Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified, changed, inspect,
 };
 pub use crate::metrics::{Metrics, MetricsSnapshot, StepMetrics, StepRows, TopicSummary};
 pub use adoption::Adoption;

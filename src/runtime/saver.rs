@@ -1,6 +1,9 @@
 //! The saver's thread. It collects the changed rows of all workers, writes them as layers, and
 //! makes snapshots of them. Commits never wait for it, unless a snapshot is part of the commit.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,14 +19,14 @@ use crate::store::Store;
 use crate::time::Epoch;
 
 /// Rows in memory beyond this are written as a layer, also if no snapshot is due.
-const LAYER_BYTES: u64 = 64 << 20;
+const LAYER_BYTES: u64 = 32 << 20;
 /// A snapshot with more layers than this is merged.
 const MAX_LAYERS: u64 = 8;
 
 /// A task for the saver.
 pub(super) enum Task {
-    /// Take the rows that a worker has changed up to a barrier.
-    Take { worker: usize, barrier: Epoch, rows: Vec<Vec<ChangedRows>> },
+    /// Take the rows that a worker has changed up to an epoch, which may be a barrier.
+    Take { worker: usize, through: Epoch, is_barrier: bool, rows: ChangedRows },
     /// Make a snapshot of the commit after a barrier. Its cuts and layers are added.
     Save { barrier: Epoch, snapshot: Snapshot },
     /// Delete everything but the snapshots that the last manifest names.
@@ -32,10 +35,24 @@ pub(super) enum Task {
     End,
 }
 
-/// Rows that a worker has changed up to a barrier.
+/// Rows that a worker has changed up to an epoch.
 struct Sealed {
-    barrier: Epoch,
-    rows: Vec<Vec<ChangedRows>>,
+    through: Epoch,
+    rows: ChangedRows,
+}
+
+/// A layer whose rows were changed up to an epoch.
+struct SavedLayer {
+    through: Epoch,
+    /// Bytes of its rows in memory.
+    bytes: u64,
+    file: LayerFile,
+}
+
+impl SavedLayer {
+    fn merged(through: Epoch, file: LayerFile) -> Self {
+        SavedLayer { through, bytes: 0, file }
+    }
 }
 
 /// The owner of the layers of a run.
@@ -44,7 +61,7 @@ pub(super) struct Saver {
     generation: u64,
     cuts: Vec<CutId>,
     /// The layers of the last snapshot, and those that were written since.
-    layers: Vec<LayerFile>,
+    layers: Vec<SavedLayer>,
     /// The number of layers that this run has written.
     written: u64,
     /// The snapshots of this run that may not be named yet.
@@ -53,6 +70,8 @@ pub(super) struct Saver {
     sealed: Vec<VecDeque<Sealed>>,
     /// By worker, the last barrier up to which it has handed over its rows.
     through: Vec<Option<Epoch>>,
+    /// Barriers that some workers have reached, and others have not.
+    barriers: BTreeSet<Epoch>,
     /// Bytes of rows that are in no snapshot.
     unsaved: Arc<AtomicU64>,
     /// Bytes of rows in memory.
@@ -70,7 +89,7 @@ impl Saver {
         unsaved: Arc<AtomicU64>,
     ) -> Self {
         let sealed = (0..workers).map(|_| VecDeque::new()).collect();
-        let (through, waiting) = (vec![None; workers], None);
+        let layers = layers.into_iter().map(|file| SavedLayer::merged(0, file)).collect();
         Saver {
             store,
             generation,
@@ -79,10 +98,11 @@ impl Saver {
             written: 0,
             recent: Vec::new(),
             sealed,
-            through,
+            through: vec![None; workers],
+            barriers: BTreeSet::new(),
             unsaved,
             held: 0,
-            waiting,
+            waiting: None,
         }
     }
 
@@ -95,7 +115,9 @@ impl Saver {
     ) {
         for task in tasks {
             let result = match task {
-                Task::Take { worker, barrier, rows } => self.take(worker, barrier, rows),
+                Task::Take { worker, through, is_barrier, rows } => {
+                    self.take(worker, Sealed { through, rows }, is_barrier)
+                }
                 Task::Save { barrier, snapshot } => {
                     self.waiting = Some((barrier, snapshot));
                     self.save()
@@ -135,24 +157,31 @@ impl Saver {
         Error::superseded(message).hint("This run stops; its commits are kept.")
     }
 
-    fn take(
-        &mut self,
-        worker: usize,
-        barrier: Epoch,
-        rows: Vec<Vec<ChangedRows>>,
-    ) -> Result<Option<Message>> {
-        let bytes = rows.iter().flatten().map(|rows| rows.size() as u64).sum::<u64>();
+    fn take(&mut self, worker: usize, sealed: Sealed, is_barrier: bool) -> Result<Option<Message>> {
+        let (bytes, through) = (sealed.rows.size() as u64, sealed.through);
         self.unsaved.fetch_add(bytes, Ordering::Relaxed);
         self.held += bytes;
-        self.sealed[worker].push_back(Sealed { barrier, rows });
-        self.through[worker] = Some(barrier);
-        if self.waiting.is_some() {
-            return self.save();
+        self.sealed[worker].push_back(sealed);
+        if is_barrier {
+            self.through[worker] = Some(through);
+            self.barriers.insert(through);
+            let complete = self.complete();
+            self.barriers.retain(|barrier| Some(*barrier) > complete);
+            if self.waiting.is_some() {
+                return self.save();
+            }
         }
-        if self.held >= faults::limit("layer_bytes", LAYER_BYTES)
-            && let Some(complete) = self.complete()
-        {
-            self.write_layer(complete)?;
+        let most = faults::limit("layer_bytes", LAYER_BYTES);
+        if self.held >= most {
+            if let Some(complete) = self.complete() {
+                self.write_layer(complete)?;
+            }
+            // Rows before and after a barrier are in different layers: a snapshot may need only
+            // the earlier ones.
+            let last = self.barriers.first().copied().unwrap_or(Epoch::MAX);
+            if self.held >= most {
+                self.write_layer(last)?;
+            }
         }
         Ok(None)
     }
@@ -171,42 +200,55 @@ impl Saver {
             return Ok(None);
         };
         faults::point("snapshot.begin");
-        let earlier = faults::bug("mislabelled_snapshot").then(|| self.layers.clone());
+        let files = |layers: &[SavedLayer]| -> Vec<LayerFile> {
+            let needed = layers.iter().filter(|layer| layer.through <= barrier);
+            needed.map(|layer| layer.file.clone()).collect()
+        };
+        let earlier = faults::bug("mislabelled_snapshot").then(|| files(&self.layers));
         self.write_layer(barrier)?;
         faults::point("snapshot.layer");
-        self.merge()?;
+        self.merge(barrier)?;
         snapshot.cuts.clone_from(&self.cuts);
-        snapshot.layers = earlier.unwrap_or_else(|| self.layers.clone());
+        snapshot.layers = earlier.unwrap_or_else(|| files(&self.layers));
         let name = snapshot.write(&self.store, self.generation)?;
         faults::point("snapshot.object");
-        let layers = self.layers.iter().map(|file| file.path.clone());
+        let layers = snapshot.layers.iter().map(|file| file.path.clone());
         self.recent.push((name.n, layers.chain([name.path.clone()]).collect()));
-        self.unsaved.store(self.held, Ordering::Relaxed);
+        let later = self.layers.iter().filter(|layer| layer.through > barrier);
+        let later: u64 = later.map(|layer| layer.bytes).sum();
+        self.unsaved.store(self.held + later, Ordering::Relaxed);
         Ok(Some(Message::Saved(name)))
     }
 
-    /// Writes the rows up to `barrier` as a layer.
-    fn write_layer(&mut self, barrier: Epoch) -> Result<()> {
+    /// Writes the rows up to `last` as a layer, unless there are none.
+    fn write_layer(&mut self, last: Epoch) -> Result<()> {
         let mut taken: Vec<(usize, Sealed)> = Vec::new();
         for (worker, sealed) in self.sealed.iter_mut().enumerate() {
-            while let Some(first) = sealed.pop_front_if(|sealed| sealed.barrier <= barrier) {
+            while let Some(first) = sealed.pop_front_if(|sealed| sealed.through <= last) {
                 taken.push((worker, first));
             }
         }
-        let (workers, rows): (Vec<_>, Vec<_>) =
-            taken.into_iter().map(|(n, Sealed { barrier, rows })| ((n, barrier), rows)).unzip();
+        let Some(through) = taken.iter().map(|(_, sealed)| sealed.through).max() else {
+            return Ok(());
+        };
         let path = self.next_path();
+        let rows: Vec<&ChangedRows> = taken.iter().map(|(_, sealed)| &sealed.rows).collect();
+        let bytes: u64 = rows.iter().map(|rows| rows.size() as u64).sum();
         match durable::write_layer(&self.store, path, &self.cuts, &rows) {
             Ok(files) => {
-                self.layers.extend(files);
-                let bytes = rows.iter().flatten().flatten().map(|rows| rows.size() as u64);
-                self.held -= bytes.sum::<u64>();
+                let merged = files.into_iter().map(|file| SavedLayer::merged(through, file));
+                let before = self.layers.len();
+                self.layers.extend(merged);
+                if let Some(first) = self.layers.get_mut(before) {
+                    first.bytes = bytes;
+                }
+                self.held -= bytes;
                 Ok(())
             }
             Err(error) => {
                 // The next layer gets these rows.
-                for ((worker, barrier), rows) in workers.into_iter().zip(rows).rev() {
-                    self.sealed[worker].push_front(Sealed { barrier, rows });
+                for (worker, sealed) in taken.into_iter().rev() {
+                    self.sealed[worker].push_front(sealed);
                 }
                 Err(error)
             }
@@ -218,25 +260,27 @@ impl Saver {
         format!("layer/{:020}-{:010}", self.generation, self.written)
     }
 
-    /// Merges layers if there are many, or if the unmerged ones are large. So a snapshot needs
-    /// little more room than its rows, and each row is rewritten a few times only.
-    fn merge(&mut self) -> Result<()> {
-        let base = self.layers.iter().take_while(|file| file.is_merged).count();
+    /// Merges the layers of a snapshot if there are many, or if the unmerged ones are large. So a
+    /// snapshot needs little more room than its rows, and each row is rewritten a few times only.
+    fn merge(&mut self, barrier: Epoch) -> Result<()> {
+        let needed = self.layers.iter().take_while(|layer| layer.through <= barrier);
+        let files: Vec<LayerFile> = needed.map(|layer| layer.file.clone()).collect();
+        let base = files.iter().take_while(|file| file.is_merged).count();
         let size = |files: &[LayerFile]| files.iter().map(|file| file.size).sum::<u64>();
-        let (base_bytes, young_bytes) = (size(&self.layers[..base]), size(&self.layers[base..]));
-        let many = (self.layers.len() - base) as u64 > faults::limit("layers", MAX_LAYERS);
+        let (base_bytes, young_bytes) = (size(&files[..base]), size(&files[base..]));
+        let many = (files.len() - base) as u64 > faults::limit("layers", MAX_LAYERS);
         let all = if base > 0 { young_bytes > base_bytes / 2 } else { many };
         let from = match (all, many) {
             (true, _) => 0,
             (false, true) => base,
             (false, false) => return Ok(()),
         };
-        let layers = Layers::open(&self.store, &self.layers[from..])?;
+        let layers = Layers::open(&self.store, &files[from..])?;
         let path = self.next_path();
         let merged = layers.merge(&self.store, path, &self.cuts, from == 0)?;
         faults::point("merge");
-        self.layers.truncate(from);
-        self.layers.extend(merged);
+        let merged = merged.into_iter().map(|file| SavedLayer::merged(barrier, file));
+        self.layers.splice(from..files.len(), merged);
         Ok(())
     }
 
@@ -248,7 +292,8 @@ impl Saver {
     fn collect(&mut self, named: &[SnapshotName]) -> Result<Option<Ranges>> {
         let Some(youngest) = named.first() else { return Ok(None) };
         let mut released = None;
-        let mut kept: BTreeSet<String> = self.layers.iter().map(|file| file.path.clone()).collect();
+        let mut kept: BTreeSet<String> =
+            self.layers.iter().map(|layer| layer.file.path.clone()).collect();
         self.recent.retain(|(n, _)| *n > youngest.n);
         kept.extend(self.recent.iter().flat_map(|(_, paths)| paths.iter().cloned()));
         let is_careless = faults::bug("collected_snapshot");
@@ -284,38 +329,5 @@ impl Saver {
             }
         }
         Ok(released)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use super::*;
-
-    #[test]
-    fn a_snapshot_that_cannot_be_read_now_keeps_its_layers() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::at(folder.path());
-        let snapshot = |n: u64| {
-            let path = format!("layer/1-{n}");
-            store.put(&path, b"rows").unwrap();
-            let layer = LayerFile { path, size: 4, digest: String::new(), is_merged: false };
-            let (cuts, layers, sources) = (Vec::new(), vec![layer], Ranges::new());
-            let (sinks, topics) = (BTreeMap::new(), BTreeMap::new());
-            let snapshot = Snapshot { n, cuts, layers, sources, sinks, topics };
-            snapshot.write(&store, 1).unwrap()
-        };
-        let named = [snapshot(2), snapshot(1)];
-        let mut saver = Saver::new(store.clone(), 2, Vec::new(), Vec::new(), 1, Arc::default());
-        // Reading a folder as a file is an error of the store, not of the snapshot.
-        let (older, moved) = (folder.path().join(&named[1].path), folder.path().join("moved"));
-        std::fs::rename(&older, &moved).unwrap();
-        std::fs::create_dir(&older).unwrap();
-        assert!(saver.collect(&named).is_err());
-        std::fs::remove_dir(&older).unwrap();
-        std::fs::rename(&moved, &older).unwrap();
-        assert_eq!(saver.collect(&named).unwrap(), Some(Ranges::new()));
-        assert_eq!(store.list("layer").unwrap().len(), 2);
     }
 }

@@ -32,6 +32,8 @@ use crate::topology::Topology;
 /// add a wake-up per progress message, most of a small epoch's latency. Polling longer starves the
 /// other worker when two share a core: `yield_now` only helps if the scheduler owes it time.
 const BUSY_POLL_DURATION: Duration = Duration::from_micros(300);
+/// Bytes of changed rows that a worker hands over before a barrier.
+const LOGGED_BYTES: u64 = 16 << 20;
 /// Longest time for which a worker parks. Every activation wakes it earlier.
 const PARK_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -77,11 +79,13 @@ pub(super) struct Saving {
 
 impl Shared {
     /// Returns the bindings for the worker of this global number; it may be called once for each.
-    /// `completed` is set to the completed frontier of the dataflow.
+    /// `completed` is set to the completed frontier of the dataflow, and `in_use` to the earliest
+    /// epoch that may use numbers of keys.
     fn bindings(
         &self,
         worker: usize,
-        completed: Rc<Cell<u64>>,
+        completed: Rc<Cell<Epoch>>,
+        in_use: Rc<Cell<Epoch>>,
         cuts: Option<Cuts>,
     ) -> TopicBindings {
         let mut writers = lock(&self.writers);
@@ -115,6 +119,7 @@ impl Shared {
             cuts,
             earlier_runs: self.saving.as_ref().map_or(0, |saving| saving.earlier_runs),
             open: completed,
+            in_use,
             fail: Rc::new(fail),
         }
     }
@@ -131,14 +136,26 @@ struct Handover {
 
 impl Handover {
     /// Hands over the rows up to the last barrier before `completed`. The recovery ends with a
-    /// barrier too.
-    fn hand_over(&mut self, barriers: &Barriers, completed: Epoch) {
+    /// barrier too. Without a barrier, many rows are handed over all the same: a barrier is set
+    /// before its epoch is closed, so none will follow before `completed`.
+    fn hand_over(&mut self, barriers: &Barriers, completed: Epoch) -> Result<()> {
         let recovery = (self.from == 0 && completed > 0).then_some(0);
-        let Some(barrier) = barriers.last_before(self.from, completed).or(recovery) else { return };
-        let (worker, rows) = (self.worker, self.cuts.take(barrier));
-        self.from = barrier + 1;
+        let barrier = barriers.last_before(self.from, completed).or(recovery);
+        let is_much = self.cuts.logged() as u64 >= faults::limit("logged_bytes", LOGGED_BYTES);
+        let through = match barrier {
+            Some(barrier) => barrier,
+            None if is_much && completed > self.from => completed - 1,
+            None => return Ok(()),
+        };
+        let rows = self.cuts.take(through)?;
+        if self.from == 0 {
+            self.cuts.end_recovery();
+        }
+        self.from = through + 1;
+        let (worker, is_barrier) = (self.worker, barrier.is_some());
         // The saver may have ended with the run.
-        let _ = self.tasks.send(Task::Take { worker, barrier, rows });
+        let _ = self.tasks.send(Task::Take { worker, through, is_barrier, rows });
+        Ok(())
     }
 }
 
@@ -154,7 +171,7 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
     let config = timely::Config { communication, worker: WorkerConfig::default() };
     timely::execute(config, move |worker| {
         let guard = PanicGuard::new("worker", shared.coordinator.clone());
-        let frontier = Rc::new(Cell::new(0));
+        let (frontier, in_use) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         // The index counts the workers of all processes.
         let mut handover = shared.saving.as_ref().map(|saving| {
             let saved = saving.layers.clone().map(|layers| layers as Arc<dyn SavedRows>);
@@ -163,7 +180,7 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             Handover { worker: number, cuts, tasks, from: 0 }
         });
         let cuts = handover.as_ref().map(|handover| handover.cuts.clone());
-        let bindings = shared.bindings(worker.index(), frontier.clone(), cuts);
+        let bindings = shared.bindings(worker.index(), frontier.clone(), in_use.clone(), cuts);
         let plan = shared.topology.install(worker, bindings);
         let other = worker.index() > 0 && faults::bug("other_plan");
         if other || Topology::fingerprint(&plan) != shared.fingerprint {
@@ -187,9 +204,13 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             }
             if frontier.get() > completed {
                 completed = frontier.get();
-                if let Some(handover) = &mut handover {
-                    handover.hand_over(&shared.barriers, completed);
+                if let Some(handover) = &mut handover
+                    && let Err(error) = handover.hand_over(&shared.barriers, completed)
+                {
+                    // The run may be over already.
+                    let _ = shared.coordinator.send(Message::Failed(error));
                 }
+                in_use.set(handover.as_ref().map_or(completed, |handover| handover.from));
                 // All workers see the same frontier, so one report is enough.
                 if worker.index() == 0 {
                     // The run may be over already.

@@ -10,8 +10,8 @@ use super::{Event, KStream, Shared, Updates};
 use crate::grouped::KGrouped;
 use crate::metrics::TopicCounters;
 use crate::operators::{
-    Arrived, ByKey, Datum, Diffs, Extreme, Merge, Placement, Restored, arrange, consolidated, fold,
-    group, keep_diffs, latest, to_owners,
+    Arrived, ByKey, Datum, Diffs, Extreme, Placement, Restored, arrange, consolidated, fold, group,
+    keep_diffs, latest, to_owners,
 };
 use crate::record::{Order, Ordinal};
 use crate::table::KTable;
@@ -146,7 +146,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         if self.restored == Restored::All {
             return diffs;
         }
-        match self.graph.cut::<D, isize>(node, purpose, Merge::Sum) {
+        match self.graph.diffs_cut::<D>(node, purpose) {
             Some(cut) => keep_diffs(diffs, purpose, cut),
             None => diffs,
         }
@@ -205,7 +205,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         });
         // A stream that is restored makes all versions again.
         let cut = match self.restored {
-            Restored::Tail => self.graph.cut::<K, Order>(node, "versions", Merge::Latest),
+            Restored::Tail => self.graph.table_cut::<K, Order>(node, "versions"),
             Restored::All => None,
         };
         let rows = latest(

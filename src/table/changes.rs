@@ -17,7 +17,7 @@ use timely::dataflow::StreamVec;
 use crate::graph::{Graph, SinkDemand};
 use crate::metrics::Meter;
 use crate::operators::{
-    Cut, Datum, Diffs, Keys, Merge, Placement, Restored, Seeds, Upserts, diffs_to_upserts, keep,
+    Datum, Diffs, Keys, Placement, Restored, Seeds, TableCut, Upserts, diffs_to_upserts, keep,
     map_diffs, map_upserts, upserts_to_diffs,
 };
 use crate::ports::{
@@ -76,8 +76,8 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
 
     /// Returns `rows` behind a cut, unless they are restored without one.
     fn kept(&self, rows: &Upserts<'s, V>, restored: Restored) -> Upserts<'s, V> {
-        let keep = || match self.graph.cut::<K, V>(self.node, "rows", Merge::Latest) {
-            Some(cut) => keep(rows.clone(), self.keys.clone(), "rows", cut),
+        let keep = || match self.graph.table_cut::<K, V>(self.node, "rows") {
+            Some(cut) => keep(rows.clone(), "rows", cut),
             None => rows.clone(),
         };
         match restored {
@@ -129,8 +129,13 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         let meter = self.graph.meter(node);
         let made = match &self.made {
             Shape::Upserts(rows, restored) => {
+                // One cut is enough, if another reader has opened it.
+                let (rows, restored) = match self.kept.get() {
+                    Some(kept) => (kept, Restored::All),
+                    None => (rows, *restored),
+                };
                 let rows = map_upserts(rows.clone(), self.keys.clone(), name, meter, f);
-                Shape::Upserts(rows, *restored)
+                Shape::Upserts(rows, restored)
             }
             Shape::Diffs(rows, placement) => {
                 Shape::Diffs(map_diffs(rows.clone(), name, meter, f), *placement)
@@ -164,7 +169,7 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
 impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
     /// Prepares the write of the changes to a sink.
     pub(super) fn prepare_sink(&self, node: usize, demand: SinkDemand) -> SinkRows<'s, K, V> {
-        let versions = || self.graph.cut::<K, u16>(node, "versions", Merge::Latest);
+        let versions = || self.graph.table_cut::<K, u16>(node, "versions");
         match (&self.made, demand) {
             (Shape::Upserts(rows, Restored::Tail), SinkDemand::Keys) => {
                 SinkRows::Upserts(rows.clone(), self.keys.clone(), versions())
@@ -180,7 +185,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
 
 /// The changes of a table on their way to a sink.
 pub(super) enum SinkRows<'s, K: Datum, V: Datum> {
-    Upserts(Upserts<'s, V>, Keys<K>, Option<Cut>),
+    Upserts(Upserts<'s, V>, Keys<K>, Option<TableCut>),
     Diffs(Diffs<'s, (K, V)>, Seeds),
 }
 

@@ -2,25 +2,34 @@
 
 use std::collections::BTreeMap;
 
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::report::Finding;
-use crate::durable::layer::{self, Block, Index, LayerFile, Rows};
+use crate::durable::layer::{self, Block, Index, LayerFile};
 use crate::error::Result;
-use crate::operators::CutId;
+use crate::operators::{CutId, read_column, read_keys};
 use crate::store::Store;
 
-/// The stored rows and bytes of a cut.
+/// The stored rows and bytes of a cut, or the keys and bytes of a keyspace.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Stored {
     pub(super) rows: u64,
     pub(super) bytes: u64,
 }
 
+impl Stored {
+    pub(super) fn add(&mut self, other: &Stored) {
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+    }
+}
+
 /// The content of a file.
 #[derive(Clone, Default)]
 pub(super) struct LayerContent {
     pub(super) cuts: BTreeMap<CutId, Stored>,
+    /// The keys, by keyspace.
+    pub(super) keys: BTreeMap<String, Stored>,
     /// The number of blocks whose checksums were compared.
     pub(super) verified: u64,
     pub(super) damage: Option<LayerDamage>,
@@ -86,18 +95,23 @@ fn damaged(finding: Finding, blocks: Vec<String>) -> LayerContent {
 fn content(index: &Index) -> LayerContent {
     let mut content = LayerContent::default();
     for block in &index.blocks {
-        let Some(cut) = index.cuts.get(block.cut as usize) else {
-            return damaged(Finding::Changed, Vec::new());
+        let stored = match index.names(block) {
+            Some((_, Some(cut))) => content.cuts.entry(cut.clone()).or_default(),
+            Some((space, None)) => content.keys.entry(space.to_string()).or_default(),
+            None => return damaged(Finding::Changed, Vec::new()),
         };
-        let stored = content.cuts.entry(cut.clone()).or_default();
         stored.rows += u64::from(block.rows);
         stored.bytes += u64::from(block.packed);
     }
     content
 }
 
-fn name<'a>(index: &'a Index, block: &Block) -> &'a str {
-    index.cuts.get(block.cut as usize).map_or("a cut without a name", |cut| &cut.name)
+fn name(index: &Index, block: &Block) -> String {
+    match index.names(block) {
+        Some((_, Some(cut))) => cut.name.clone(),
+        Some((space, None)) => format!("keys of {space}"),
+        None => "a cut without a name".to_string(),
+    }
 }
 
 /// Returns true if a block has its checksum and its number of rows.
@@ -106,9 +120,10 @@ fn is_sound(block: &Block, file: &[u8]) -> bool {
         let to = from.checked_add(block.packed as usize)?;
         file.get(from..to)
     });
-    let Some(packed) = packed.filter(|packed| xxh3_64(packed) == block.checksum) else {
-        return false;
+    let Some(raw) = packed.and_then(|packed| block.unpack(packed)) else { return false };
+    let rows = match block.cut {
+        None => read_keys(&raw, |_| ()),
+        Some(_) => read_column(&raw, |_, _| ()),
     };
-    lz4_flex::block::decompress(packed, block.raw as usize)
-        .is_ok_and(|raw| Rows::of(&raw).count() as u64 == u64::from(block.rows))
+    rows == Some(u64::from(block.rows))
 }

@@ -11,8 +11,8 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use report::{
-    Consequence, CutReport, Damage, Depth, Finding, LayerReport, ManifestRange, Restart,
-    SnapshotReport, StateReport, StoredObject, Tail, Verified,
+    Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
+    Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified,
 };
 
 use super::manifest::{Manifest, SnapshotName};
@@ -20,7 +20,7 @@ use super::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use chain::numbers;
-use layers::LayerContent;
+use layers::{LayerContent, Stored};
 
 /// The number of inspections after which missing objects are reported, although a run commits.
 const MAX_INSPECTIONS: usize = 20;
@@ -175,11 +175,19 @@ fn add_cuts(
     read: &BTreeMap<String, LayerContent>,
 ) {
     let Some(snapshot) = snapshot else { return };
+    let content = || snapshot.layers.iter().filter_map(|file| read.get(&file.path));
+    let mut spaces: BTreeMap<&String, Stored> = BTreeMap::new();
+    for (space, stored) in content().flat_map(|content| &content.keys) {
+        spaces.entry(space).or_default().add(stored);
+    }
+    for (name, Stored { rows: keys, bytes }) in spaces {
+        one.keys.push(KeysReport { name: name.clone(), keys, bytes });
+        one.bytes += bytes;
+    }
     for cut in &snapshot.cuts {
-        let of_cut = |file| read.get(file).and_then(|content| content.cuts.get(cut));
-        let stored = snapshot.layers.iter().filter_map(|file| of_cut(&file.path));
-        let (rows, bytes) =
-            stored.fold((0, 0), |(rows, bytes), it| (rows + it.rows, bytes + it.bytes));
+        let mut sum = Stored::default();
+        content().filter_map(|content| content.cuts.get(cut)).for_each(|stored| sum.add(stored));
+        let Stored { rows, bytes } = sum;
         let (name, types) = (cut.name.clone(), cut.types.clone());
         one.cuts.push(CutReport { name, types, rows, bytes });
         one.rows += rows;

@@ -75,6 +75,8 @@ pub struct SnapshotReport {
     pub rows: u64,
     /// The stored bytes of these rows.
     pub bytes: u64,
+    /// The keys of the rows.
+    pub keys: Vec<KeysReport>,
     /// The cuts with their rows.
     pub cuts: Vec<CutReport>,
     /// The files with the rows, from the oldest to the youngest.
@@ -91,6 +93,17 @@ pub struct CutReport {
     /// The stored rows.
     pub rows: u64,
     /// The stored bytes of these rows.
+    pub bytes: u64,
+}
+
+/// The keys of one keyspace in a snapshot: tables with keys of one type share them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct KeysReport {
+    /// The type of the keys, or the cut whose data they are.
+    pub name: String,
+    /// The stored keys.
+    pub keys: u64,
+    /// The stored bytes of these keys.
     pub bytes: u64,
 }
 

@@ -1,0 +1,173 @@
+//! The encoding of rows: a list of keys, and columns of their values.
+//!
+//! ```text
+//! keys   = (length of the key, key)*
+//! column = part*
+//! part   = place of the first key, number of values, value*
+//! value  = distance of its key from the one after the previous, 0 or length + 1, bytes
+//! ```
+//!
+//! The place of a key is its number in the list, from 0. A value has the place of its key, 0 for a
+//! length stands for a deleted row, and of several values of a key in a column the last counts.
+//! Numbers are unsigned LEB128, and distances are mapped to them by zigzag, as in the encoding of
+//! Protocol Buffers (protobuf.dev/programming-guides/encoding).
+
+/// Appends a number.
+fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number as u8);
+}
+
+/// A list of keys in the making.
+#[derive(Debug, Default)]
+pub(crate) struct KeyList {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: u32,
+}
+
+impl KeyList {
+    /// Appends a key and returns its place.
+    pub(crate) fn push(&mut self, key: &[u8]) -> u32 {
+        put_number(&mut self.bytes, key.len() as u64);
+        self.bytes.extend_from_slice(key);
+        self.count += 1;
+        self.count - 1
+    }
+}
+
+/// A part of a column in the making, without its first two numbers.
+#[derive(Debug, Default)]
+pub(crate) struct ColumnPart {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) count: u32,
+    /// The place after that of the last value.
+    next: u32,
+}
+
+impl ColumnPart {
+    /// Appends the value of a key; none for a deleted row.
+    pub(crate) fn push(&mut self, place: u32, value: Option<&[u8]>) {
+        let distance = i64::from(place) - i64::from(self.next);
+        put_number(&mut self.bytes, (distance << 1 ^ distance >> 63) as u64);
+        self.next = place.wrapping_add(1);
+        put_number(&mut self.bytes, value.map_or(0, |value| value.len() as u64 + 1));
+        self.bytes.extend_from_slice(value.unwrap_or_default());
+        self.count += 1;
+    }
+
+    /// Appends the part to a column. Its places are counted from `first` on.
+    pub(crate) fn append_to(&self, column: &mut Vec<u8>, first: u32) {
+        put_number(column, u64::from(first));
+        put_number(column, u64::from(self.count));
+        column.extend_from_slice(&self.bytes);
+    }
+}
+
+/// The unread rest of an encoded list or column.
+struct Rest<'a>(&'a [u8]);
+
+impl<'a> Rest<'a> {
+    fn number(&mut self) -> Option<u64> {
+        let mut number = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            number |= u64::from(byte & 0x7f) << shift;
+            if *byte < 0x80 {
+                return Some(number);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(length).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+/// Calls `each` with the keys of a list. Returns their number; none if the list is malformed.
+pub(crate) fn read_keys<'a>(list: &'a [u8], mut each: impl FnMut(&'a [u8])) -> Option<u64> {
+    let (mut rest, mut count) = (Rest(list), 0);
+    while !rest.0.is_empty() {
+        let length = rest.number()?;
+        each(rest.take(length)?);
+        count += 1;
+    }
+    Some(count)
+}
+
+/// Calls `each` with the place and the value of each row of a column; none stands for a deleted
+/// row. Returns the number of rows; none if the column is malformed.
+pub(crate) fn read_column<'a>(
+    column: &'a [u8],
+    mut each: impl FnMut(u32, Option<&'a [u8]>),
+) -> Option<u64> {
+    let (mut rest, mut count) = (Rest(column), 0);
+    while !rest.0.is_empty() {
+        let (first, values) = (rest.number()?, rest.number()?);
+        let mut next = i64::try_from(first).ok()?;
+        for _ in 0..values {
+            let distance = rest.number()?;
+            let distance = (distance >> 1) as i64 ^ -((distance & 1) as i64);
+            let place = u32::try_from(next.checked_add(distance)?).ok()?;
+            next = i64::from(place) + 1;
+            match rest.number()?.checked_sub(1) {
+                Some(length) => each(place, Some(rest.take(length)?)),
+                None => each(place, None),
+            }
+        }
+        count += values;
+    }
+    Some(count)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_read_as_they_were_written() {
+        let mut keys = KeyList::default();
+        let long = vec![7; 300];
+        for key in [&b"a"[..], b"", &long] {
+            keys.push(key);
+        }
+        let mut read = Vec::new();
+        assert_eq!(read_keys(&keys.bytes, |key| read.push(key)), Some(3));
+        assert_eq!(read, [&b"a"[..], b"", &long]);
+
+        let rows =
+            [(2, Some(&b"x"[..])), (0, None), (1, Some(b"")), (70_000, Some(&long)), (1, None)];
+        let (mut column, mut expected) = (Vec::new(), Vec::new());
+        for first in [0, 5] {
+            let mut part = ColumnPart::default();
+            rows.iter().for_each(|(place, value)| part.push(*place, *value));
+            part.append_to(&mut column, first);
+            expected.extend(rows.map(|(place, value)| (place + first, value)));
+        }
+        let mut read = Vec::new();
+        assert_eq!(read_column(&column, |place, value| read.push((place, value))), Some(10));
+        assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn malformed_bytes_are_refused_without_a_panic() {
+        let mut part = ColumnPart::default();
+        part.push(3, Some(b"value"));
+        let mut column = Vec::new();
+        part.append_to(&mut column, 0);
+        for length in 1..column.len() {
+            assert_eq!(read_column(&column[..length], |_, _| ()), None);
+        }
+        for byte in 0..=255 {
+            read_keys(&[byte; 40], |_| ());
+            read_column(&[byte; 40], |_, _| ());
+            read_column(&[1, 1, byte, byte, byte, byte, byte, byte, byte, byte, byte], |_, _| ());
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Cuts: the places in a dataflow whose rows a snapshot saves.
+//!
+//! A cut records each changed row, encoded, by epoch. After a commit barrier the worker hands the
+//! rows of all its cuts to the runtime. After a restart the rows are loaded from the snapshot, and
+//! everything behind a cut is computed again from them.
+//!
+//! Cuts of tables with keys of one type share a *keyspace*: a key is saved and looked up once, and
+//! each cut is a column of values.
+
+mod columns;
+mod diffs;
+mod log;
+mod merge;
+mod space;
+mod table;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use postcard::ser_flavors::Flavor;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use super::datum::Datum;
+use super::keys::Keys;
+use super::owners::{Fail, Owners};
+use crate::error::{Error, Result};
+use crate::faults;
+use crate::time::Epoch;
+
+pub(crate) use columns::{ColumnPart, KeyList, read_column, read_keys};
+pub(crate) use diffs::DiffsCut;
+use diffs::DiffsSpace;
+pub(crate) use merge::{BucketKeys, KeyIds, MergedColumn, read_merged};
+use space::TableSpace;
+pub(crate) use table::TableCut;
+
+/// The number of buckets into which the rows of a cut are divided by a hash of their key. Rows are
+/// merged and loaded bucket by bucket.
+pub(crate) const BUCKETS: u8 = 64;
+
+/// The rule by which saved rows with the same key become one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) enum Merge {
+    /// The latest row replaces the earlier ones. A row without a value deletes them.
+    Latest,
+    /// The values are numbers, which are added. A sum of 0 is no row.
+    Sum,
+}
+
+/// The identity of a cut within the snapshots of a topology.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub(crate) struct CutId {
+    /// The step, and the purpose of the rows.
+    pub(crate) name: String,
+    /// The types of key and value.
+    pub(crate) types: String,
+    /// The name of the keyspace.
+    pub(crate) space: String,
+    pub(crate) merge: Merge,
+}
+
+/// A keyspace, as layers and workers number it: by the order in which its first cut was opened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct SpaceCuts {
+    pub(crate) name: String,
+    /// The cuts, in the order in which they were opened.
+    pub(crate) cuts: Vec<CutId>,
+}
+
+impl SpaceCuts {
+    /// Returns the keyspaces of these cuts, which are in the order in which they were opened.
+    pub(crate) fn of(cuts: &[CutId]) -> Vec<SpaceCuts> {
+        let mut spaces: Vec<SpaceCuts> = Vec::new();
+        for cut in cuts {
+            match spaces.iter_mut().find(|space| space.name == cut.space) {
+                Some(space) => space.cuts.push(cut.clone()),
+                None => spaces.push(SpaceCuts { name: cut.space.clone(), cuts: vec![cut.clone()] }),
+            }
+        }
+        spaces
+    }
+}
+
+/// The rows of a snapshot.
+pub(crate) trait SavedRows: Send + Sync {
+    /// Returns the keys of one bucket of a keyspace.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn keys(&self, space: &str, bucket: u8) -> Result<BucketKeys>;
+
+    /// Returns the current values of a cut for the keys of one bucket.
+    ///
+    /// # Errors
+    /// When they can't be read.
+    fn column(&self, cut: &CutId, bucket: u8, ids: &KeyIds) -> Result<MergedColumn>;
+}
+
+/// The changed rows of one bucket of a keyspace on one worker.
+#[derive(Debug)]
+pub(crate) struct ChangedBucket {
+    pub(crate) bucket: u8,
+    pub(crate) keys: KeyList,
+    /// By cut, in the order in which they were opened.
+    pub(crate) columns: Vec<ColumnPart>,
+}
+
+/// The changed rows of a worker, by keyspace.
+#[derive(Debug, Default)]
+pub(crate) struct ChangedRows(pub(crate) Vec<Vec<ChangedBucket>>);
+
+impl ChangedRows {
+    /// Returns the memory of the rows in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let of = |bucket: &ChangedBucket| {
+            let columns = bucket.columns.iter().map(|column| column.bytes.len());
+            bucket.keys.bytes.len() + columns.sum::<usize>()
+        };
+        self.0.iter().flatten().map(of).sum()
+    }
+}
+
+/// The changed rows of one bucket each. A bucket is added with its first row.
+struct Buckets {
+    of: Vec<ChangedBucket>,
+    /// By bucket, its place in `of`.
+    places: [u8; BUCKETS as usize],
+    columns: usize,
+}
+
+/// No place in [`Buckets`].
+const ABSENT: u8 = u8::MAX;
+
+impl Buckets {
+    fn new(columns: usize) -> Self {
+        Buckets { of: Vec::new(), places: [ABSENT; BUCKETS as usize], columns }
+    }
+
+    fn at(&mut self, bucket: u8) -> &mut ChangedBucket {
+        let place = &mut self.places[usize::from(bucket)];
+        if *place == ABSENT {
+            *place = self.of.len() as u8;
+            let columns = std::iter::repeat_with(ColumnPart::default).take(self.columns).collect();
+            self.of.push(ChangedBucket { bucket, keys: KeyList::default(), columns });
+        }
+        &mut self.of[usize::from(*place)]
+    }
+}
+
+/// Appends the encoding of `part` in the format of postcard, and returns its length.
+fn append<T: Serialize>(bytes: &mut Vec<u8>, part: &T) -> Result<u32> {
+    struct Append<'a>(&'a mut Vec<u8>);
+    impl Flavor for Append<'_> {
+        type Output = ();
+        #[inline]
+        fn try_push(&mut self, byte: u8) -> postcard::Result<()> {
+            self.0.push(byte);
+            Ok(())
+        }
+        #[inline]
+        fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
+            self.0.extend_from_slice(bytes);
+            Ok(())
+        }
+        fn finalize(self) -> postcard::Result<()> {
+            Ok(())
+        }
+    }
+    let start = bytes.len();
+    postcard::serialize_with_flavor(part, Append(bytes))
+        .map_err(|e| Error::internal("can't encode a row for a snapshot").because(e))?;
+    let length = u32::try_from(bytes.len() - start).ok().filter(|length| *length != u32::MAX);
+    length.ok_or_else(|| Error::data("can't save a row of 4 GiB or more"))
+}
+
+/// Decodes `bytes`, all of them.
+fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((value, [])) => Ok(value),
+        Ok(_) => Err(Error::data("can't decode a row of the snapshot: it is too long")),
+        Err(e) => Err(Error::data("can't decode a row of the snapshot").because(e)),
+    }
+}
+
+/// A worker and its share of the saved rows.
+#[derive(Clone)]
+struct Share {
+    saved: Option<Arc<dyn SavedRows>>,
+    worker: u64,
+    workers: u64,
+}
+
+impl Share {
+    fn owns(&self, route: u64) -> bool {
+        route % self.workers == self.worker
+    }
+
+    /// Returns the buckets that this worker loads; none without a snapshot. If `any`, the keys of a
+    /// bucket may belong to several workers, and each of them loads it.
+    fn buckets(&self, any: bool) -> Vec<u8> {
+        let is_dropped = self.worker + 1 == self.workers && faults::bug("dropped_bucket");
+        let all = if self.saved.is_some() && !is_dropped { BUCKETS } else { 0 };
+        (0..all).filter(|bucket| any || self.owns(u64::from(*bucket))).collect()
+    }
+}
+
+/// A keyspace on one worker.
+enum Space {
+    Table(Rc<TableSpace>),
+    Diffs(Rc<DiffsSpace>),
+}
+
+/// The cuts of one worker.
+#[derive(Clone)]
+pub(crate) struct Cuts {
+    share: Share,
+    spaces: Rc<RefCell<Vec<Space>>>,
+    /// Bytes of changed rows that were not taken.
+    logged: Rc<Cell<usize>>,
+}
+
+impl Cuts {
+    /// Makes the cuts of the worker with the global number `worker`. `saved` are the rows of the
+    /// snapshot from which the run continues.
+    pub(crate) fn new(saved: Option<Arc<dyn SavedRows>>, worker: usize, workers: usize) -> Self {
+        let share = Share { saved, worker: worker as u64, workers: workers as u64 };
+        Cuts { share, spaces: Rc::default(), logged: Rc::default() }
+    }
+
+    /// Opens a cut of a table. The topology opens its cuts once, and in the same order on all
+    /// workers.
+    pub(crate) fn open_table<K: Datum>(&self, id: CutId, keys: Keys<K>) -> TableCut {
+        let mut spaces = self.spaces.borrow_mut();
+        let found = spaces.iter().find_map(|space| match space {
+            Space::Table(space) if space.name == id.space => Some(space.clone()),
+            _ => None,
+        });
+        let fail = keys.owners().fail();
+        let space = found.unwrap_or_else(|| {
+            let space = Rc::new(TableSpace::new(id.space.clone(), keys, self.share.clone()));
+            spaces.push(Space::Table(space.clone()));
+            space
+        });
+        TableCut::new(id, space, self.logged.clone(), fail)
+    }
+
+    /// Opens a cut of diffs, like [`open_table`](Self::open_table).
+    pub(crate) fn open_diffs(&self, id: CutId, owners: &Owners) -> DiffsCut {
+        let space = Rc::new(DiffsSpace::default());
+        self.spaces.borrow_mut().push(Space::Diffs(space.clone()));
+        DiffsCut::new(id, self.share.clone(), space, self.logged.clone(), owners.fail())
+    }
+
+    /// Takes the rows of all epochs up to `last`.
+    pub(crate) fn take(&self, last: Epoch) -> Result<ChangedRows> {
+        let mut bytes = 0;
+        let take = |space: &Space| match space {
+            Space::Table(space) => space.take(last, &mut bytes),
+            Space::Diffs(space) => Ok(space.take(last, &mut bytes)),
+        };
+        let taken = self.spaces.borrow().iter().map(take).collect::<Result<_>>()?;
+        self.logged.set(self.logged.get() - bytes);
+        Ok(ChangedRows(taken))
+    }
+
+    /// Returns the bytes of changed rows that were not taken.
+    pub(crate) fn logged(&self) -> usize {
+        self.logged.get()
+    }
+
+    /// Forgets the saved keys, once all saved rows are loaded.
+    pub(crate) fn end_recovery(&self) {
+        for space in self.spaces.borrow().iter() {
+            if let Space::Table(space) = space {
+                space.end_recovery();
+            }
+        }
+    }
+}
+
+/// Ends the run.
+fn or_fail(result: Result<()>, fail: &Fail) {
+    if let Err(error) = result {
+        fail(error);
+    }
+}

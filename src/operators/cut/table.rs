@@ -1,0 +1,91 @@
+//! Cuts of tables: the latest value of each key.
+
+use std::cell::{Cell, RefMut};
+use std::rc::Rc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::log::{Log, LoggedRows};
+use super::space::{FOREIGN, TableSpace};
+use super::{BUCKETS, CutId, decode};
+use crate::error::Result;
+use crate::operators::owners::Fail;
+use crate::time::Epoch;
+
+/// A cut of a table on one worker: the log of its changed rows, and its rows in the snapshot.
+#[derive(Clone)]
+pub(crate) struct TableCut {
+    id: CutId,
+    log: Log,
+    space: Rc<TableSpace>,
+    logged: Rc<Cell<usize>>,
+    fail: Fail,
+}
+
+impl TableCut {
+    pub(super) fn new(
+        id: CutId,
+        space: Rc<TableSpace>,
+        logged: Rc<Cell<usize>>,
+        fail: Fail,
+    ) -> Self {
+        let log = Log::default();
+        space.open(log.clone());
+        TableCut { id, log, space, logged, fail }
+    }
+
+    /// Returns the log of `epoch`, to which changed rows are added.
+    pub(crate) fn at(&self, epoch: Epoch) -> TableLog<'_> {
+        let rows = RefMut::map(self.log.borrow_mut(), |log| log.entry(epoch).or_default());
+        TableLog { rows, cut: self }
+    }
+
+    /// Returns the buckets that may hold rows of this worker; none without a snapshot.
+    ///
+    /// A row is needed by the worker that owns its key. If the number of workers does not divide
+    /// that of the buckets, each worker reads all buckets and skips the keys of others.
+    pub(crate) fn buckets(&self) -> Vec<u8> {
+        let share = &self.space.share;
+        share.buckets(!u64::from(BUCKETS).is_multiple_of(share.workers))
+    }
+
+    /// Returns the saved rows of a bucket whose keys this worker owns, by the numbers of the keys.
+    ///
+    /// # Errors
+    /// When the rows can't be read.
+    pub(crate) fn load<V: DeserializeOwned>(&self, bucket: u8) -> Result<Vec<(u32, V)>> {
+        let mut rows = Vec::new();
+        let Some(saved) = &self.space.share.saved else { return Ok(rows) };
+        let Some(keys) = self.space.loaded(bucket)? else { return Ok(rows) };
+        saved.column(&self.id, bucket, &keys.ids)?.for_each(|id, value| {
+            let number = keys.numbers[id];
+            if let Some(value) = value.filter(|_| number != FOREIGN) {
+                rows.push((number, decode(value)?));
+            }
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Ends the run.
+    pub(crate) fn fail(&self) -> &Fail {
+        &self.fail
+    }
+}
+
+/// The log of one epoch of a cut.
+pub(crate) struct TableLog<'a> {
+    rows: RefMut<'a, LoggedRows>,
+    cut: &'a TableCut,
+}
+
+impl TableLog<'_> {
+    /// Adds the row of the key with this number, or its deletion. An error ends the run.
+    pub(crate) fn put<V: Serialize>(&mut self, number: u32, value: Option<&V>) {
+        match self.rows.put(number, value) {
+            Ok(bytes) => self.cut.logged.set(self.cut.logged.get() + bytes),
+            Err(error) => (self.cut.fail)(error),
+        }
+    }
+}
