@@ -1,6 +1,7 @@
 //! The place of each key in the table. It is read once from the live files, when a run recovers.
 
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -13,7 +14,7 @@ use crate::row::{Column, RowKey, Value};
 use crate::error::{Advice, Error, Result};
 use crate::secret::Secret;
 use crate::store::Store;
-use crate::sync::lock;
+use crate::sync::{lock, side_by_side};
 
 use super::rows::{self, Cells};
 use super::vectors;
@@ -35,8 +36,33 @@ pub(super) struct LiveFile {
     pub(super) dead: RoaringTreemap,
 }
 
-/// The places of all keys, by keyed hash, so that nobody can make a key that collides with another.
-pub(super) type Places = Arc<HashMap<u128, Place>>;
+/// The number of maps in [`Places`]. Each is small enough for the caches of a processor while it is
+/// filled.
+const SHARDS: usize = 64;
+
+/// The most threads that read the files.
+const THREADS_MAX: usize = 4;
+
+/// A keyed hash of a key, so that nobody can make a key that collides with another.
+type KeyHash = u128;
+
+/// The places of all keys.
+#[derive(Default)]
+pub(super) struct Places(Vec<HashMap<KeyHash, Place>>);
+
+impl Places {
+    pub(super) fn get(&self, key: KeyHash) -> Option<Place> {
+        self.0.get(shard(key))?.get(&key).copied()
+    }
+}
+
+/// Returns the number of the map that has a key. The maps use the low bits.
+fn shard(key: KeyHash) -> usize {
+    (key >> 64) as usize % SHARDS
+}
+
+/// Keys with their places, by shard.
+type Found = Vec<Vec<(KeyHash, Place)>>;
 
 /// Reads [`Places`] at the first request. The writers of one process share it, so that the table is
 /// read once; another process reads its own from the same files.
@@ -45,7 +71,7 @@ pub(super) struct Index {
     key: Vec<Column>,
     secret: Secret,
     files: Vec<LiveFile>,
-    places: Mutex<Option<Places>>,
+    places: Mutex<Option<Arc<Places>>>,
 }
 
 impl Index {
@@ -63,7 +89,7 @@ impl Index {
     ///
     /// # Errors
     /// When a file can't be read, or a key has two rows.
-    pub(super) fn places(&self) -> Result<Places> {
+    pub(super) fn places(&self) -> Result<Arc<Places>> {
         let mut shared = lock(&self.places);
         if let Some(places) = &*shared {
             return Ok(places.clone());
@@ -113,10 +139,33 @@ impl Index {
         Ok(())
     }
 
-    fn load(&self) -> Result<HashMap<u128, Place>> {
-        let files = &self.files;
-        let living = files.iter().map(|f| f.rows as usize - f.dead.len() as usize).sum();
-        let mut places = HashMap::with_capacity(living);
+    /// Reads all keys: first the files side by side, then the maps are filled side by side.
+    fn load(&self) -> Result<Places> {
+        let threads = std::thread::available_parallelism().map_or(1, NonZero::get).min(THREADS_MAX);
+        let mut largest: Vec<&LiveFile> = self.files.iter().collect();
+        largest.sort_by_key(|file| std::cmp::Reverse(file.rows));
+        let parts = threads.min(largest.len()).max(1);
+        let of = |part: usize| largest.iter().skip(part).step_by(parts).copied();
+        let read = (0..parts).map(|part| move || self.read_keys(of(part)));
+        let mut shards: Vec<Found> = (0..SHARDS).map(|_| Vec::new()).collect();
+        for found in side_by_side("a thread that reads keys", read) {
+            shards.iter_mut().zip(found?).for_each(|(shard, found)| shard.push(found));
+        }
+        let mut rest = shards.into_iter();
+        let work: Vec<Vec<Found>> =
+            (0..parts).map(|_| rest.by_ref().take(SHARDS.div_ceil(parts)).collect()).collect();
+        let fill = |shards: Vec<Found>| shards.into_iter().map(|found| self.fill(found)).collect();
+        let fill = work.into_iter().map(|shards| move || fill(shards));
+        let mut places = Places::default();
+        for maps in side_by_side("a thread that numbers keys", fill) {
+            let maps: Vec<HashMap<KeyHash, Place>> = maps?;
+            places.0.extend(maps);
+        }
+        Ok(places)
+    }
+
+    fn read_keys<'f>(&self, files: impl Iterator<Item = &'f LiveFile>) -> Result<Found> {
+        let mut found: Found = (0..SHARDS).map(|_| Vec::new()).collect();
         let mut key = self.hasher();
         for file in files {
             let mut numbers = (0..file.rows).filter(|row| !file.dead.contains(u64::from(*row)));
@@ -125,25 +174,34 @@ impl Index {
                 let cells = Cells::new(&self.store.name(""), &self.key, &batch)?;
                 for (at, row) in (0..batch.num_rows()).zip(&mut numbers) {
                     let hash = key.hash(self.key.len(), |out| cells.put(at, out));
-                    if let Some(Place { file: first, .. }) =
-                        places.insert(hash, Place { file: file.id, row })
-                    {
-                        let name = |id| {
-                            files
-                                .iter()
-                                .find(|file| file.id == id)
-                                .map_or("", |file| file.path.as_str())
-                        };
-                        let (table, first, second) = (self.store.name(""), name(first), &file.path);
-                        return Err(Error::data(format!(
-                            "the table {table} has a key twice: in {first} and in {second}"
-                        ))
-                        .hint("Another program has changed the table. Restore it, or begin anew.")
-                        .advise(Advice::BeginAnew));
+                    if let Some(found) = found.get_mut(shard(hash)) {
+                        found.push((hash, Place { file: file.id, row }));
                     }
                 }
             }
         }
+        Ok(found)
+    }
+
+    /// Returns the map of one shard.
+    fn fill(&self, found: Found) -> Result<HashMap<KeyHash, Place>> {
+        let mut places = HashMap::with_capacity(found.iter().map(Vec::len).sum());
+        for (hash, place) in found.into_iter().flatten() {
+            if let Some(first) = places.insert(hash, place) {
+                return Err(self.twice(first, place));
+            }
+        }
         Ok(places)
+    }
+
+    /// Returns the error for a key with two rows.
+    fn twice(&self, first: Place, second: Place) -> Error {
+        let path =
+            |id| self.files.iter().find(|file| file.id == id).map_or("", |file| file.path.as_str());
+        let (a, b) = (first.min(second), first.max(second));
+        let (table, first, second) = (self.store.name(""), path(a.file), path(b.file));
+        Error::data(format!("the table {table} has a key twice: in {first} and in {second}"))
+            .hint("Another program has changed the table. Restore it, or begin anew.")
+            .advise(Advice::BeginAnew)
     }
 }

@@ -23,7 +23,7 @@ pub(super) struct DeltaRecovery {
     worker: usize,
     index: Arc<Index>,
     /// The index, once a row was looked up.
-    places: Option<Places>,
+    places: Option<Arc<Places>>,
     key: RowKey,
     /// Slots with the hashes of their keys, to be looked up together.
     pending: Vec<(u32, u128)>,
@@ -66,7 +66,7 @@ impl DeltaRecovery {
     fn look_up(&mut self) {
         let Some(places) = &self.places else { return };
         for (slot, key) in self.pending.drain(..) {
-            self.slots.put(slot, places.get(&key).copied().unwrap_or(UNPLACED));
+            self.slots.put(slot, places.get(key).unwrap_or(UNPLACED));
         }
     }
 

@@ -224,7 +224,7 @@ fn values_are_read_from_files_with_wanted_rows_only() {
     let (mut places, hasher) = (Vec::new(), &mut index(files.clone()).hasher());
     let all = index(files.clone()).places().unwrap();
     for key in rows.keys().filter(|key| *key % 3 == 0) {
-        places.push((*key as u32, all[&hasher.of(1, &vec![Value::Long(*key)])]));
+        places.push((*key as u32, all.get(hasher.of(1, &vec![Value::Long(*key)])).unwrap()));
     }
     let (path, dead) = ("gone.parquet".into(), RoaringTreemap::new());
     files.push(LiveFile { id: 1000, path, rows: 1, dead });
