@@ -18,7 +18,7 @@ const TAIL_BYTES: usize = 16 + 4 + 4;
 pub(crate) struct Layers {
     /// The size of the files, in bytes.
     pub(crate) packed: u64,
-    /// The size of the rows, in bytes.
+    /// The size of the keys and rows, in bytes.
     pub(crate) raw: u64,
     pub(crate) rows: u64,
     /// Elapsed time, in seconds.
@@ -29,13 +29,16 @@ pub(crate) struct Layers {
 /// The index of a file, as `src/durable/layer.rs` writes it.
 #[derive(Deserialize)]
 struct Index {
-    _cuts: Vec<(String, String, u32)>,
+    /// Each with its cuts.
+    _spaces: Vec<(String, Vec<(String, String, String, u32)>)>,
     blocks: Vec<Block>,
 }
 
 #[derive(Deserialize)]
 struct Block {
-    _cut: u32,
+    _space: u32,
+    /// None for a block of keys.
+    cut: Option<u32>,
     _bucket: u8,
     offset: u64,
     packed: u32,
@@ -60,7 +63,7 @@ pub(crate) fn read(state: &Path) -> Result<Layers> {
             let packed = bytes.get(from..from + block.packed as usize).ok_or("a short layer")?;
             let raw = lz4_flex::block::decompress(packed, block.raw as usize)?;
             layers.raw += std::hint::black_box(raw).len() as u64;
-            layers.rows += u64::from(block.rows);
+            layers.rows += block.cut.map_or(0, |_| u64::from(block.rows));
         }
     }
     (layers.wall, layers.cpu) = (started.elapsed().as_secs_f64(), machine::cpu()? - cpu);
@@ -70,7 +73,7 @@ pub(crate) fn read(state: &Path) -> Result<Layers> {
 fn index(bytes: &[u8]) -> Result<Index> {
     let (rest, tail) =
         bytes.split_at(bytes.len().checked_sub(TAIL_BYTES).ok_or("a layer is too short")?);
-    if &tail[20..] != b"WSL1" {
+    if &tail[20..] != b"WSL2" {
         return Err("a layer of another format: adapt this benchmark".into());
     }
     let length = u32::from_le_bytes([tail[16], tail[17], tail[18], tail[19]]) as usize;

@@ -23,7 +23,7 @@ fn with_snapshots() -> World {
     world.run(1).unwrap();
     let following = world.follow_every(Duration::ZERO);
     world.append("rows", 0, "tail=1");
-    following.until(1);
+    following.until(41);
     following.stop.stop();
     following.end().unwrap();
     world
@@ -63,7 +63,10 @@ fn an_inspection_names_each_damaged_object() {
     let world = with_snapshots();
     assert_eq!(verify(&world).damage, []);
     let verified = verify(&world).verified.unwrap();
-    assert!(verified.manifests >= 3 && verified.snapshots == 2 && verified.blocks > 0);
+    assert!(
+        verified.manifests >= 3 && verified.snapshots == 2 && verified.blocks > 0,
+        "{verified:?}"
+    );
     let manifests = paths(&world, &["manifest"]);
     let (last, earlier) = manifests.split_last().unwrap();
     let mut others = [earlier, &paths(&world, &["layer", "snap"])].concat();
