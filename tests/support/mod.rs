@@ -1,7 +1,10 @@
 //! Shared parts of the tests: trials, which pipe records written as text and show rows as text; an
-//! HTTP client and a network that misbehave on request; and seeded random numbers.
+//! HTTP client and a network that misbehave on request; clients of real servers; and seeded random
+//! numbers.
 
 pub(crate) mod broken;
+#[cfg(feature = "kafka")]
+pub(crate) mod broker;
 pub(crate) mod bucket;
 pub(crate) mod disk;
 pub(crate) mod http;
@@ -10,6 +13,8 @@ pub(crate) mod lake;
 pub(crate) mod lossy;
 pub(crate) mod proxy;
 pub(crate) mod services;
+#[cfg(feature = "kinesis")]
+pub(crate) mod shards;
 pub(crate) mod twins;
 
 use std::collections::BTreeMap;

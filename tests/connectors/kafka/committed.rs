@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::producer::Producer;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use watershed::connect::Source;
 
 use super::reading::{send, transaction};
@@ -29,6 +29,25 @@ impl Cluster {
     pub(super) fn read_now(&self, topic: &str, partition: u32) -> Records {
         let mut opened = Source::open(&self.open(topic), partition, None, false).unwrap();
         records(&mut *opened)
+    }
+
+    /// Appends records in one transaction. Its marker takes an offset of its own.
+    pub(crate) fn commit(&self, topic: &str, partition: u32, values: &[&[u8]]) {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.at["KAFKA_PLAIN"])
+            .set("transactional.id", self.unique());
+        let producer: BaseProducer = config.create().unwrap();
+        let timeout = Duration::from_secs(30);
+        producer.init_transactions(timeout).unwrap();
+        producer.begin_transaction().unwrap();
+        for value in values {
+            let record =
+                BaseRecord::<[u8], [u8]>::to(topic).partition(partition as i32).payload(value);
+            producer.send(record).map_err(|(error, _)| error).unwrap();
+        }
+        producer.commit_transaction(timeout).unwrap();
+        self.settle(topic, partition);
     }
 
     /// Waits until the partition has the marker of each transaction that wrote to it so far.

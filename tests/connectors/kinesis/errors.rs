@@ -12,7 +12,8 @@ use watershed::connectors::kinesis::Kinesis;
 use watershed::gateway::{Append, Refusal};
 use watershed::{Error, ErrorKind};
 
-use super::{World, config, runtime};
+use super::{World, config};
+use crate::support::shards::runtime;
 
 fn failed(kinesis: &Kinesis, kind: ErrorKind) -> Error {
     let error = kinesis.stream("events").partitions().unwrap_err();
