@@ -1,14 +1,17 @@
 //! Planted bugs: each must be found, by a campaign of a few lives or by the record of the syncs.
+//! Some need a log of a service.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use super::Campaign;
-use super::plan::{At, Fault, Life, Moment, World};
+use super::plan::{Fault, Life, Moment, World};
+use super::points::At;
+use super::worlds::Kind;
 use crate::support::disk::{DiskCalls, watched};
 
-/// A life with small limits, in which the archive grows quickly.
+/// A life with small limits, in which the log grows quickly.
 pub(super) fn life(fault: Fault) -> Life {
     Life {
         workers: 2,
@@ -16,32 +19,42 @@ pub(super) fn life(fault: Fault) -> Life {
         small: true,
         commit_every: Duration::from_millis(1),
         pause: Duration::from_millis(1),
-        quick_objects: 200,
+        quick_portions: 200,
+        change: None,
         fault,
     }
 }
 
 /// Returns the report of a campaign of these faults with a bug.
-fn findings(bug: &str, faults: &[Fault]) -> Vec<String> {
+fn findings(kind: Kind, bug: &str, faults: &[Fault]) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let lives = faults.iter().map(|fault| life(*fault)).collect();
     let campaign = Campaign {
         program: Path::new(env!("CARGO_BIN_EXE_pinterest")),
         folder: folder.path(),
-        plan: vec![World { seed: 3, lives }],
+        plan: vec![World { kind, seed: 3, lives }],
         bug: Some(bug),
-        progress: &|_| (),
+        progress: &|line| println!("{line}"),
     };
     campaign.run().findings.faults
 }
 
-fn at(point: &'static str, passing: u64) -> At {
+pub(super) fn at(point: &'static str, passing: u64) -> At {
     At { point, passing }
 }
 
 /// The end of a life some time after its first commit.
-fn after(millis: u64) -> Fault {
+pub(super) fn after(millis: u64) -> Fault {
     Fault::Terminate(Moment::Commit(Duration::from_millis(millis)))
+}
+
+/// Plants bugs one after the other. Each must be found, in these words.
+fn assert_found(kind: Kind, bugs: &[(&str, &[Fault], &str)]) {
+    for (bug, faults, words) in bugs {
+        let found = findings(kind, bug, faults);
+        assert!(found.iter().any(|fault| fault.contains(words)), "{bug} is not found: {found:?}");
+        println!("{bug}: {}", found[0].lines().next().unwrap_or_default());
+    }
 }
 
 #[test]
@@ -59,10 +72,30 @@ fn the_campaign_finds_every_planted_bug() {
         ("old_rearrangement", &[overtaken; 5], ""),
         ("colliding_digest", &[after(2000), after(2000)], "rows lost"),
     ];
-    for (bug, faults, words) in bugs {
-        let found = findings(bug, faults);
-        assert!(found.iter().any(|fault| fault.contains(words)), "{bug} is not found: {found:?}");
-        println!("{bug}: {}", found[0].lines().next().unwrap_or_default());
+    assert_found(Kind::Archive, &bugs);
+}
+
+#[test]
+fn a_campaign_on_kafka_finds_its_planted_bugs() {
+    if Kind::Kafka.is_ready() {
+        // A commit may change nothing, and then it proves nothing.
+        let killed = Fault::KillAt(at("commit.manifest.before", 2));
+        let bugs: [(&str, &[Fault], &str); 2] = [
+            ("offsets_after_commit", &[killed; 4], "there is no such manifest"),
+            ("skipped_offset", &[after(0); 4], "rows lost"),
+        ];
+        assert_found(Kind::Kafka, &bugs);
+    }
+}
+
+#[test]
+fn a_campaign_on_kinesis_finds_its_planted_bugs() {
+    if Kind::Kinesis.is_ready() {
+        let bugs: [(&str, &[Fault], &str); 2] = [
+            ("skipped_sequence", &[after(0)], "records the sequence numbers"),
+            ("binding_off_by_one", &[after(0)], "rows too many"),
+        ];
+        assert_found(Kind::Kinesis, &bugs);
     }
 }
 

@@ -4,15 +4,16 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use super::check::Checker;
-use super::feeder::Feeder;
-use super::life::{Conduct, manifests, remove};
+use super::life::{Conduct, Course, remove};
+use super::manifest::last_manifest;
 use super::oracle::Oracle;
-use super::plan::{Fault, World};
+use super::plan::{Fault, Life, World};
 use super::process::Place;
-use super::report::Report;
+use super::report::{MISSED, Report};
+use super::worlds::{Kind, Log, MORE_PARTITIONS, log};
 
-/// Objects that one life may need.
-const LIFE_OBJECTS: usize = 150;
+/// Portions that one life may need.
+const LIFE_PORTIONS: usize = 150;
 
 /// A campaign against one program.
 pub(crate) struct Campaign<'c> {
@@ -40,7 +41,7 @@ impl Campaign<'_> {
                 if report.findings.faults.is_empty() {
                     remove(&place);
                 }
-                // The rest of its lives needs a fresh archive.
+                // The rest of its lives needs a fresh log.
                 world.lives.drain(..lived);
                 world.seed += 1;
             }
@@ -55,7 +56,7 @@ impl Campaign<'_> {
         Place { folder, program: self.program.into(), bug: self.bug.map(str::to_owned) }
     }
 
-    /// Runs the lives of a world, as many as its archive allows. Returns their number.
+    /// Runs the lives of a world, as many as its log allows. Returns their number.
     fn run_world(
         &self,
         place: &Place,
@@ -67,37 +68,29 @@ impl Campaign<'_> {
         let generate = ["generate", "--to", "all", "--dirt", "0.3", "--records-per-object", "4"];
         let made = place.command(&generate).args(["--seed", &seed, "--events", &events]).output();
         assert!(made.unwrap().status.success());
-        let (all, archive) = (place.path("all"), place.path("archive"));
-        let mut feeder = Feeder::new(&all, &archive, world.seed);
-        let mut checker = Checker::new(&archive, &place.path("lake"));
+        let (kind, lake) = (world.kind, place.path("lake"));
+        let mut log = log(kind, &place.folder, world.seed);
+        let mut checker = Checker::new(&lake);
         let (mut made, mut lived) = (0, 0);
         for life in &world.lives {
-            if feeder.left() < LIFE_OBJECTS || !report.findings.faults.is_empty() {
+            if log.left() < LIFE_PORTIONS || !report.findings.faults.is_empty() {
                 break;
             }
             let begun = Instant::now();
-            let course = Conduct::new(place, &mut feeder, *life, made).run();
+            if log.partitions() > life.workers && kind != Kind::Archive {
+                report.count(kind, MORE_PARTITIONS, 1);
+            }
+            let course = Conduct::new(place, &mut *log, *life, made).run();
             let took = begun.elapsed();
             lived += 1;
-            report.lives += 1;
-            report.recoveries.extend(course.recovery);
-            if course.fired {
-                *report.fired.entry(life.fault.kind()).or_default() += 1;
-                match life.fault {
-                    Fault::KillAt(at) => *report.deaths.entry(at.point).or_default() += 1,
-                    Fault::TakeoverAt(at) => *report.pauses.entry(at.point).or_default() += 1,
-                    _ => {}
-                }
-            } else {
-                report.missed += 1;
-            }
-            report.findings.faults.extend(course.faults);
+            note(report, kind, life, &course);
             let before = made;
-            checker.check(oracle, &mut report.findings);
-            made = manifests(place, made);
+            report.findings.faults.extend(course.faults);
+            checker.check(&*log, oracle, &mut report.findings);
+            made = last_manifest(&lake, made);
             let fired = if course.fired { "" } else { ", not reached" };
             (self.progress)(&format!(
-                "life {} of world {}: {life}{fired}, commits {before} to {made}, {} ms, compared in {} ms",
+                "life {} of world {}, {kind}: {life}{fired}, commits {before} to {made}, {} ms, compared in {} ms",
                 report.lives,
                 report.worlds,
                 took.as_millis(),
@@ -105,8 +98,9 @@ impl Campaign<'_> {
             ));
         }
         if report.findings.faults.is_empty() {
-            self.end(place, &mut checker, oracle, report);
+            self.end(place, &*log, &mut checker, oracle, report);
         }
+        log.tally().into_iter().for_each(|(name, count)| report.count(kind, name, count));
         if !report.findings.faults.is_empty() {
             let folder = place.folder.display();
             report.findings.faults.push(format!("seed {} of the world in {folder}", world.seed));
@@ -114,15 +108,40 @@ impl Campaign<'_> {
         lived
     }
 
-    /// Runs the program once more to the end of the archive, and compares all.
-    fn end(&self, place: &Place, checker: &mut Checker, oracle: &mut Oracle, report: &mut Report) {
-        let output =
-            place.command(&["run", "--from", "archive", "--lake", "lake"]).output().unwrap();
+    /// Runs the program once more to the end of the log, and compares all.
+    fn end(
+        &self,
+        place: &Place,
+        log: &dyn Log,
+        checker: &mut Checker,
+        oracle: &mut Oracle,
+        report: &mut Report,
+    ) {
+        let output = place.run(&log.address(None)).output().unwrap();
         if !output.status.success() {
             let printed = String::from_utf8_lossy(&output.stderr);
             report.findings.faults.push(format!("the last run: {}: {printed}", output.status));
         }
-        checker.check(oracle, &mut report.findings);
-        checker.check_end(oracle, &mut report.findings);
+        checker.check(log, oracle, &mut report.findings);
+        checker.check_end(log, oracle, &mut report.findings);
+    }
+}
+
+/// Adds a life to the counts.
+fn note(report: &mut Report, kind: Kind, life: &Life, course: &Course) {
+    report.lives += 1;
+    report.recoveries.extend(course.recovery);
+    if let Some(changed) = course.changed {
+        report.count(kind, changed.name(), 1);
+    }
+    if !course.fired {
+        report.count(kind, MISSED, 1);
+        return;
+    }
+    report.count(kind, life.fault.kind(), 1);
+    match life.fault {
+        Fault::KillAt(at) => *report.deaths.entry(at.point).or_default() += 1,
+        Fault::TakeoverAt(at) => *report.pauses.entry(at.point).or_default() += 1,
+        _ => {}
     }
 }

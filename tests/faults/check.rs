@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value as Json};
 use watershed::connectors::delta::Table;
 
+use super::manifest::manifest;
 use super::oracle::Oracle;
+use super::worlds::Log;
 use crate::support::lake::{Tables, folders, named, table_lines};
 
 /// Counts of comparisons, and the differences that they found.
@@ -35,7 +37,6 @@ struct Checked {
 
 /// The comparison of one lake, from death to death.
 pub(crate) struct Checker {
-    archive: PathBuf,
     lake: PathBuf,
     tables: BTreeMap<String, Checked>,
     /// The oracle's tables by commit.
@@ -47,9 +48,8 @@ pub(crate) struct Checker {
 }
 
 impl Checker {
-    pub(crate) fn new(archive: &Path, lake: &Path) -> Self {
+    pub(crate) fn new(lake: &Path) -> Self {
         Checker {
-            archive: archive.into(),
             lake: lake.into(),
             tables: BTreeMap::new(),
             expected: BTreeMap::from([(0, Tables::new())]),
@@ -60,8 +60,8 @@ impl Checker {
     }
 
     /// Compares everything that was made since the last call. No process may write meanwhile.
-    pub(crate) fn check(&mut self, oracle: &mut Oracle, findings: &mut Findings) {
-        self.read_manifests(oracle, findings);
+    pub(crate) fn check(&mut self, log: &dyn Log, oracle: &mut Oracle, findings: &mut Findings) {
+        self.read_manifests(log, oracle, findings);
         let lake = self.lake.display().to_string();
         for folder in folders(&lake) {
             self.check_table(&format!("{lake}/{folder}"), &folder, findings);
@@ -74,9 +74,14 @@ impl Checker {
         self.expected.entry(0).or_default();
     }
 
-    /// Compares the last version of each table with the oracle over the whole archive.
-    pub(crate) fn check_end(&mut self, oracle: &mut Oracle, findings: &mut Findings) {
-        let expected = oracle.tables(&self.archive, &Json::Null);
+    /// Compares the last version of each table with the oracle over the whole log.
+    pub(crate) fn check_end(
+        &mut self,
+        log: &dyn Log,
+        oracle: &mut Oracle,
+        findings: &mut Findings,
+    ) {
+        let expected = oracle.tables(log.held(), &Json::Null);
         let lake = self.lake.display().to_string();
         let mut found: Vec<String> = Vec::new();
         for folder in folders(&lake) {
@@ -92,12 +97,10 @@ impl Checker {
     }
 
     /// Reads the new manifests, and checks that they continue the earlier ones.
-    fn read_manifests(&mut self, oracle: &mut Oracle, findings: &mut Findings) {
+    fn read_manifests(&mut self, log: &dyn Log, oracle: &mut Oracle, findings: &mut Findings) {
         loop {
             let n = self.manifest + 1;
-            let path = self.lake.join(format!("_watershed/manifest/{n:020}"));
-            let Ok(bytes) = fs::read(path) else { break };
-            let manifest: Json = serde_json::from_slice(&bytes).unwrap();
+            let Some(manifest) = manifest(&self.lake, n) else { break };
             let generation = manifest["generation"].as_u64().unwrap();
             if manifest["n"] != n || generation < self.generation {
                 findings.faults.push(format!("manifest {n} is of generation {generation}"));
@@ -109,17 +112,22 @@ impl Checker {
                     let (from, to) =
                         (bound["from"].as_u64().unwrap(), bound["to"].as_u64().unwrap());
                     let key = (topic.clone(), partition.clone());
-                    let before = self.ends.insert(key, to).unwrap_or(0);
-                    if from != 0 || to < before {
+                    let first = log.first(partition.parse().unwrap());
+                    let before = self.ends.insert(key, to).unwrap_or(first);
+                    if from != first || to < before {
                         findings.faults.push(format!(
                             "manifest {n} binds {from}..{to} of {topic} {partition} after {before}"
                         ));
                     }
                 }
+                let misplaced = log.misplaced(topic, &sources[0]);
+                findings
+                    .faults
+                    .extend(misplaced.iter().map(|place| format!("manifest {n} records {place}")));
                 let ends_of = partitions.iter().map(|(p, bound)| (p.clone(), bound["to"].clone()));
                 ends.insert(format!("demo.{topic}"), Json::Object(ends_of.collect()));
             }
-            self.expected.insert(n, oracle.tables(&self.archive, &Json::Object(ends)));
+            self.expected.insert(n, oracle.tables(log.held(), &Json::Object(ends)));
             (self.manifest, self.generation) = (n, generation);
             findings.commits += 1;
         }

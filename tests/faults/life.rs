@@ -1,11 +1,13 @@
-//! One life of the program: it starts, the archive grows, a fault ends it.
+//! One life of the program: it starts, the log grows, a fault ends it.
 
 use std::fs;
 use std::time::{Duration, Instant};
 
-use super::feeder::Feeder;
-use super::plan::{Fault, Life, Moment};
+use super::manifest::last_manifest;
+use super::plan::{Fault, Life, Moment, PlannedChange};
 use super::process::{Exit, Place, Process};
+use super::worlds::{Address, Log, Occasion};
+use crate::support::proxy::{Proxy, Weather};
 
 /// The exit code of a run that a newer one has superseded.
 const SUPERSEDED: i32 = 76;
@@ -17,7 +19,7 @@ const POINT_TIMEOUT: Duration = Duration::from_secs(6);
 const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between two looks at a process.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
-/// The pause between two objects, once the first ones of a life are added.
+/// The pause between two portions, once the first ones of a life are added.
 const SLOW_PAUSE: Duration = Duration::from_millis(80);
 /// The signal of an abort.
 const ABORT: i32 = 6;
@@ -29,6 +31,8 @@ const TERM: i32 = 15;
 pub(crate) struct Course {
     /// The fault struck as planned.
     pub(crate) fired: bool,
+    /// The change of the log that was made.
+    pub(crate) changed: Option<PlannedChange>,
     /// The time from the start to the first commit, if the lake had commits before.
     pub(crate) recovery: Option<Duration>,
     /// Events that must not be.
@@ -38,33 +42,44 @@ pub(crate) struct Course {
 /// The conduct of one life.
 pub(crate) struct Conduct<'w> {
     place: &'w Place,
-    feeder: &'w mut Feeder,
+    log: &'w mut dyn Log,
     life: Life,
+    /// The network to the service, in a life with an outage.
+    proxy: Option<Proxy>,
+    address: Address,
     /// The number of manifests before this life.
     before: u64,
     /// The time of the first commit.
     committed: Option<Instant>,
     fed: Instant,
-    /// The number of objects that this life has added to the archive.
-    objects: u32,
+    /// The number of portions that this life has added to the log.
+    portions: u32,
     course: Course,
 }
 
-/// Returns the number of manifests of the lake.
-pub(crate) fn manifests(place: &Place, from: u64) -> u64 {
-    let named = |n: u64| place.path(&format!("lake/_watershed/manifest/{n:020}"));
-    (from..).find(|n| !named(n + 1).exists()).unwrap_or(from)
-}
-
 impl<'w> Conduct<'w> {
-    pub(crate) fn new(place: &'w Place, feeder: &'w mut Feeder, life: Life, before: u64) -> Self {
-        let (now, course) = (Instant::now(), Course::default());
-        Conduct { place, feeder, life, before, committed: None, fed: now, objects: 0, course }
+    pub(crate) fn new(place: &'w Place, log: &'w mut dyn Log, life: Life, before: u64) -> Self {
+        let is_away = matches!(life.fault, Fault::Outage { .. });
+        let proxy = if is_away { log.proxy() } else { None };
+        let address = log.address(proxy.as_ref());
+        Conduct {
+            place,
+            log,
+            life,
+            proxy,
+            address,
+            before,
+            committed: None,
+            fed: Instant::now(),
+            portions: 0,
+            course: Course::default(),
+        }
     }
 
     /// Conducts the life to its end: afterwards no process of it is left.
     pub(crate) fn run(mut self) -> Course {
-        let mut first = self.place.start(&self.life, self.life.workers, true);
+        self.change(Occasion::BetweenLives);
+        let mut first = self.place.start(&self.life, &self.address, self.life.workers, true);
         match self.life.fault {
             Fault::Kill(moment) | Fault::SlowDisk { kill: moment, .. } => {
                 self.await_moment(&mut first, moment);
@@ -77,8 +92,7 @@ impl<'w> Conduct<'w> {
                 self.take_over(&mut first);
             }
             Fault::TakeoverAt(_) => {
-                let stopped = |first: &mut Process| first.is_stopped();
-                match self.feed_until(&mut first, POINT_TIMEOUT, stopped) {
+                match self.await_strike(&mut first, |first| first.is_stopped()) {
                     true => self.take_over(&mut first),
                     false => self.give_up(&mut first),
                 }
@@ -93,6 +107,11 @@ impl<'w> Conduct<'w> {
                 self.course.fired = true;
                 self.terminate(&mut first);
             }
+            Fault::Outage { weather, begin, millis } => {
+                self.await_moment(&mut first, begin);
+                self.hide_service(&mut first, weather, Duration::from_millis(millis));
+                self.kill(&mut first);
+            }
         }
         if let (Some(committed), true) = (self.committed, self.before > 0) {
             self.course.recovery = Some(committed - first.started);
@@ -100,7 +119,7 @@ impl<'w> Conduct<'w> {
         self.course
     }
 
-    /// Adds objects until `is_done`, and returns true. Returns false if `process` ends first, or
+    /// Adds portions until `is_done`, and returns true. Returns false if `process` ends first, or
     /// nothing happens for `timeout`.
     fn feed_until(
         &mut self,
@@ -113,22 +132,36 @@ impl<'w> Conduct<'w> {
             if process.exit().is_some() || begun.elapsed() > timeout {
                 return false;
             }
-            let pause = match self.objects.checked_sub(self.life.quick_objects) {
+            let pause = match self.portions.checked_sub(self.life.quick_portions) {
                 None => self.life.pause,
                 Some(0..60) => SLOW_PAUSE,
-                // A long wait must not use up the archive.
+                // A long wait must not use up the records.
                 Some(_) => SLOW_PAUSE * 8,
             };
             if self.fed.elapsed() >= pause {
-                self.feeder.feed();
-                (self.fed, self.objects) = (Instant::now(), self.objects + 1);
+                self.log.feed();
+                (self.fed, self.portions) = (Instant::now(), self.portions + 1);
             }
-            if self.committed.is_none() && manifests(self.place, self.before) > self.before {
+            if self.committed.is_none() && self.manifests(self.before) > self.before {
                 self.committed = Some(Instant::now());
+                self.change(Occasion::InLife);
             }
             std::thread::park_timeout(POLL_INTERVAL);
         }
         true
+    }
+
+    /// Changes the log if this is the occasion.
+    fn change(&mut self, occasion: Occasion) {
+        let lake = self.place.path("lake");
+        let due = self.life.change.filter(|planned| planned.occasion == occasion);
+        self.course.changed =
+            self.course.changed.or(due.filter(|planned| self.log.change(planned.change, &lake)));
+    }
+
+    /// Returns the number of manifests, which is not below `from`.
+    fn manifests(&self, from: u64) -> u64 {
+        last_manifest(&self.place.path("lake"), from)
     }
 
     fn await_moment(&mut self, process: &mut Process, moment: Moment) {
@@ -144,11 +177,45 @@ impl<'w> Conduct<'w> {
         }
     }
 
+    /// Waits for a fault that may not be reached, and returns true if it struck. A run that is not
+    /// struck must commit, however slow it is.
+    fn await_strike(
+        &mut self,
+        process: &mut Process,
+        has_struck: fn(&mut Process) -> bool,
+    ) -> bool {
+        if self.feed_until(process, POINT_TIMEOUT, has_struck) {
+            return true;
+        }
+        if self.committed.is_none() {
+            let (lake, before) = (self.place.path("lake"), self.before);
+            let goes_on = |process: &mut Process| {
+                has_struck(process) || last_manifest(&lake, before) > before
+            };
+            if !self.feed_until(process, EVENT_TIMEOUT, goes_on) && process.exit().is_none() {
+                self.course.faults.push(format!("no commit in time: {}", process.printed()));
+            }
+        }
+        has_struck(process)
+    }
+
+    /// Lets the network fail for a while. Afterwards the run must go on.
+    fn hide_service(&mut self, process: &mut Process, weather: Weather, length: Duration) {
+        let set = |conduct: &Self, weather| {
+            conduct.proxy.iter().for_each(|proxy| proxy.set(weather));
+        };
+        set(self, weather);
+        let begun = Instant::now();
+        self.feed_until(process, EVENT_TIMEOUT, |_| begun.elapsed() >= length);
+        set(self, Weather::Clear);
+        self.await_commits(process, 1);
+    }
+
     /// Waits until so many more commits are made.
     fn await_commits(&mut self, process: &mut Process, count: u64) -> bool {
-        let (place, from) = (self.place, manifests(self.place, self.before));
+        let (lake, from) = (self.place.path("lake"), self.manifests(self.before));
         let done =
-            self.feed_until(process, EVENT_TIMEOUT, |_| manifests(place, from) >= from + count);
+            self.feed_until(process, EVENT_TIMEOUT, |_| last_manifest(&lake, from) >= from + count);
         if !done && process.exit().is_none() {
             self.course.faults.push("no commit in time".into());
         }
@@ -179,7 +246,7 @@ impl<'w> Conduct<'w> {
     }
 
     fn kill_at(&mut self, process: &mut Process) {
-        self.feed_until(process, POINT_TIMEOUT, |_| false);
+        self.await_strike(process, |_| false);
         let is_fault = process.printed().contains("fault at");
         match process.exit() {
             Some(Exit::Signal(ABORT)) if is_fault => self.course.fired = true,
@@ -189,7 +256,7 @@ impl<'w> Conduct<'w> {
 
     /// Runs on a disk that is full after a while.
     fn fill(&mut self, process: &mut Process) {
-        self.feed_until(process, POINT_TIMEOUT, |_| false);
+        self.await_strike(process, |_| false);
         match process.exit() {
             Some(Exit::Code(UNREACHABLE)) if process.printed().contains("No space left") => {
                 self.course.fired = true;
@@ -218,7 +285,8 @@ impl<'w> Conduct<'w> {
         if let Some(exit) = first.exit() {
             return self.unexpected(first, exit);
         }
-        let mut second = self.place.start(&self.life, self.life.other_workers, false);
+        let mut second =
+            self.place.start(&self.life, &self.address, self.life.other_workers, false);
         // Of two runs that start at the same time, the second may be the older one.
         let lost = |second: &mut Process| second.exit() == Some(Exit::Code(SUPERSEDED));
         if !self.await_commits(&mut second, 1) && !lost(&mut second) {

@@ -3,48 +3,13 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::points::{At, Cycle, at};
+use super::worlds::{Change, Kind, OCCASIONS, Occasion};
 use crate::support::Dice;
-
-/// The points in a run's life at which it may die: `src/faults.rs` describes them.
-pub(crate) const POINTS: [&str; 24] = [
-    "commit.begin",
-    "commit.staged",
-    "commit.manifest.before",
-    "commit.manifest.in",
-    "commit.manifest.after",
-    "commit.sink.before",
-    "commit.sink.after",
-    "commit.end",
-    "store.staged",
-    "store.named",
-    "compaction.written",
-    "compaction.before",
-    "compaction.after",
-    "checkpoint.before",
-    "checkpoint.after",
-    "cleanup.before",
-    "cleanup.after",
-    "recovery.generation",
-    "recovery.table.before",
-    "recovery.table.after",
-    "recovery.replayed",
-    "snapshot.begin",
-    "snapshot.layer",
-    "snapshot.object",
-];
-
-/// Points that only a run with an earlier commit passes: the first run of a lake does not.
-pub(crate) const LATER_POINTS: [&str; 6] = [
-    "recovery.forward.before",
-    "recovery.forward.after",
-    "recovery.verified",
-    "recover.load",
-    "merge",
-    "collect",
-];
+use crate::support::proxy::Weather;
 
 /// The kinds of faults, as the report counts them.
-pub(crate) const FAULTS: [&str; 8] = [
+const FAULTS: [&str; 9] = [
     "kill at a moment",
     "kill at a point",
     "pause and takeover at a moment",
@@ -53,7 +18,16 @@ pub(crate) const FAULTS: [&str; 8] = [
     "slow disk and kill",
     "terminate",
     "second run beside the first",
+    "service away and kill",
 ];
+
+/// Returns the kinds of faults that strike a program with such a log.
+pub(crate) fn faults(kind: Kind) -> &'static [&'static str] {
+    match kind {
+        Kind::Archive => &FAULTS[..8],
+        Kind::Kafka | Kind::Kinesis => &FAULTS,
+    }
+}
 
 /// A moment in a life.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -62,13 +36,6 @@ pub(crate) enum Moment {
     Start(Duration),
     /// So long after its first commit.
     Commit(Duration),
-}
-
-/// A named point, and the passing that counts.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct At {
-    pub(crate) point: &'static str,
-    pub(crate) passing: u64,
 }
 
 /// The fault that ends a life.
@@ -88,10 +55,16 @@ pub(crate) enum Fault {
     Terminate(Moment),
     /// A second run starts while the first goes on.
     Rival(Moment),
+    /// The network to the service is bad for a while. The run must commit again, and is killed.
+    Outage {
+        weather: Weather,
+        begin: Moment,
+        millis: u64,
+    },
 }
 
 impl Fault {
-    /// Returns its kind, one of [`FAULTS`].
+    /// Returns its kind, one of [`faults`].
     pub(crate) fn kind(&self) -> &'static str {
         let kind = match self {
             Fault::Kill(_) => 0,
@@ -102,6 +75,7 @@ impl Fault {
             Fault::SlowDisk { .. } => 5,
             Fault::Terminate(_) => 6,
             Fault::Rival(_) => 7,
+            Fault::Outage { .. } => 8,
         };
         FAULTS[kind]
     }
@@ -115,6 +89,20 @@ impl Fault {
     }
 }
 
+/// A change of the log.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct PlannedChange {
+    pub(crate) change: Change,
+    pub(crate) occasion: Occasion,
+}
+
+impl PlannedChange {
+    /// Returns its name in the report.
+    pub(crate) fn name(self) -> &'static str {
+        self.change.name(self.occasion)
+    }
+}
+
 /// One life of the program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Life {
@@ -124,23 +112,28 @@ pub(crate) struct Life {
     /// The tables have small limits, so that they are compacted and cleaned often.
     pub(crate) small: bool,
     pub(crate) commit_every: Duration,
-    /// The pause between two objects that are added to the archive.
+    /// The pause between two portions that are added to the log.
     pub(crate) pause: Duration,
-    /// The number of objects after which the archive grows more slowly.
-    pub(crate) quick_objects: u32,
+    /// The number of portions after which the log grows more slowly.
+    pub(crate) quick_portions: u32,
+    pub(crate) change: Option<PlannedChange>,
     pub(crate) fault: Fault,
 }
 
 impl fmt::Display for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limits = if self.small { ", small limits" } else { "" };
-        write!(f, "{} workers{limits}, {:?}", self.workers, self.fault)
+        let change = self.change.map(|change| format!("{}, ", change.name()));
+        let change = change.unwrap_or_default();
+        write!(f, "{change}{} workers{limits}, {:?}", self.workers, self.fault)
     }
 }
 
-/// The lives of a world: a lake and an archive that grows while they last.
+/// The lives of a world: a lake and a log that grows while they last.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct World {
+    /// The kind of its log.
+    pub(crate) kind: Kind,
     /// The seed of its records.
     pub(crate) seed: u64,
     pub(crate) lives: Vec<Life>,
@@ -149,47 +142,28 @@ pub(crate) struct World {
 /// The largest number of lives of a world.
 const WORLD_LIVES: usize = 24;
 
-/// Draws a plan of so many lives.
-pub(crate) fn plan(seed: u64, lives: usize) -> Vec<World> {
+/// Draws a plan of so many lives, in worlds of these kinds in turn.
+pub(crate) fn plan(seed: u64, lives: usize, kinds: &[Kind]) -> Vec<World> {
     let mut dice = Dice::new(seed);
     let mut cycle = Cycle::default();
     let mut worlds = Vec::new();
     let mut left = lives;
-    while left > 0 {
+    for kind in kinds.iter().copied().cycle() {
+        if left == 0 {
+            break;
+        }
         let lives = left.min(WORLD_LIVES);
         let seed = dice.below(1 << 32);
         // The first life makes the tables, and has no earlier commit.
-        let lives = (0..lives).map(|number| life(&mut dice, &mut cycle, number)).collect();
-        worlds.push(World { seed, lives });
-        left -= worlds.last().map_or(left, |world: &World| world.lives.len());
+        let mut draw = |number| match kind {
+            Kind::Archive => life(&mut dice, &mut cycle, number),
+            _ => life_with_service(&mut dice, &mut cycle, number, kind),
+        };
+        let lives: Vec<_> = (0..lives).map(&mut draw).collect();
+        left -= lives.len();
+        worlds.push(World { kind, seed, lives });
     }
     worlds
-}
-
-/// Returns all points.
-pub(crate) fn points() -> Vec<&'static str> {
-    [&POINTS[..], &LATER_POINTS[..]].concat()
-}
-
-/// Hands out the points in a shuffled order, each as often as any other.
-#[derive(Default)]
-struct Cycle {
-    points: Vec<&'static str>,
-}
-
-impl Cycle {
-    fn next(&mut self, dice: &mut Dice, is_first: bool) -> &'static str {
-        if self.points.is_empty() {
-            self.points = points();
-            dice.shuffle(&mut self.points);
-        }
-        let late = |point: &&str| LATER_POINTS.contains(point) || !point.starts_with("commit");
-        let at = self.points.iter().position(|point| !is_first || !late(point));
-        match at {
-            Some(at) => self.points.remove(at),
-            None => "commit.staged",
-        }
-    }
 }
 
 fn millis(dice: &mut Dice, end: u64) -> Duration {
@@ -201,21 +175,6 @@ fn moment(dice: &mut Dice) -> Moment {
         0 => Moment::Start(millis(dice, 250)),
         _ => Moment::Commit(millis(dice, 120)),
     }
-}
-
-/// Draws a passing of a point: a run passes some once, others once a sink or a commit.
-fn at(dice: &mut Dice, point: &'static str) -> At {
-    let passings = match point {
-        "recovery.generation" | "recovery.replayed" | "recovery.verified" => 1,
-        "recovery.forward.before" | "recovery.forward.after" | "recover.load" => 1,
-        "merge" | "collect" => 2,
-        "compaction.written" | "compaction.before" | "compaction.after" => 3,
-        "checkpoint.before" | "checkpoint.after" | "cleanup.before" | "cleanup.after" => 2,
-        "commit.sink.before" | "commit.sink.after" => 20,
-        "store.staged" | "store.named" => 60,
-        _ => 6,
-    };
-    At { point, passing: 1 + dice.below(passings) }
 }
 
 fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
@@ -248,7 +207,26 @@ fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
         small: dice.below(2) == 0 || maintained,
         commit_every: millis(dice, 100) + Duration::from_millis(1),
         pause: millis(dice, 40) + Duration::from_millis(2),
-        quick_objects: 20,
+        quick_portions: 20,
+        change: None,
         fault,
     }
+}
+
+/// Draws a life with what only services do: their logs change, and they are away.
+fn life_with_service(dice: &mut Dice, cycle: &mut Cycle, number: usize, kind: Kind) -> Life {
+    let mut life = life(dice, cycle, number);
+    let changes = kind.changes();
+    let change = changes[dice.below(changes.len() as u64) as usize];
+    // At the other draws there is none.
+    if let Some(occasion) = OCCASIONS.get(dice.below(4) as usize).copied().filter(|_| number > 0) {
+        life.change = Some(PlannedChange { change, occasion });
+    }
+    let begin = Moment::Commit(millis(dice, 120));
+    let weather = [Weather::Slow, Weather::Silent, Weather::Closed][dice.below(3) as usize];
+    let outage = Fault::Outage { weather, begin, millis: 200 + dice.below(1500) };
+    if life.fault.point().is_none() && dice.below(5) == 0 {
+        life.fault = outage;
+    }
+    life
 }

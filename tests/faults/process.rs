@@ -1,4 +1,4 @@
-//! A run of the real program that follows an archive.
+//! A run of the real program that follows a log.
 
 use std::fs::File;
 use std::os::unix::process::ExitStatusExt;
@@ -7,6 +7,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::plan::{Fault, Life};
+use super::worlds::Address;
 use crate::support::disk;
 
 /// Limits by which small tables are compacted, checkpointed and cleaned often.
@@ -52,12 +53,26 @@ impl Place {
         command
     }
 
+    /// Returns a command that runs the program over the log at `address`.
+    pub(crate) fn run(&self, address: &Address) -> Command {
+        let mut command = self.command(&["run", "--lake", "lake"]);
+        command.args(&address.args);
+        command.envs(address.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
     /// Starts a run for `life` with so many workers. Only the first run of a life has its fault.
-    pub(crate) fn start(&self, life: &Life, workers: usize, is_first: bool) -> Process {
+    pub(crate) fn start(
+        &self,
+        life: &Life,
+        address: &Address,
+        workers: usize,
+        is_first: bool,
+    ) -> Process {
         let (every, workers) =
             (format!("{}ms", life.commit_every.as_millis()), workers.to_string());
-        let mut command = self.command(&["run", "--from", "archive", "--lake", "lake", "--follow"]);
-        command.args(["--commit-every", &every, "--workers", &workers]);
+        let mut command = self.run(address);
+        command.args(["--follow", "--commit-every", &every, "--workers", &workers]);
         if life.small {
             command.env("WATERSHED_LIMITS", SMALL_LIMITS);
         }
@@ -71,7 +86,11 @@ impl Place {
             }
             Fault::FullDisk { bytes } => disk::full_after(&mut command, bytes),
             Fault::SlowDisk { millis, .. } => disk::slow_by(&mut command, millis),
-            Fault::Kill(_) | Fault::Takeover(_) | Fault::Terminate(_) | Fault::Rival(_) => {}
+            Fault::Kill(_)
+            | Fault::Takeover(_)
+            | Fault::Terminate(_)
+            | Fault::Rival(_)
+            | Fault::Outage { .. } => {}
         }
         let errors = self.path(if is_first { "errors" } else { "errors of the second" });
         command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap());

@@ -5,7 +5,12 @@ use std::fmt;
 use std::time::Duration;
 
 use super::check::Findings;
-use super::plan::{FAULTS, points};
+use super::plan::faults;
+use super::points::points;
+use super::worlds::Kind;
+
+/// The count of lives whose fault was not reached.
+pub(crate) const MISSED: &str = "not reached";
 
 /// Counts of a campaign.
 #[derive(Default)]
@@ -13,25 +18,42 @@ pub(crate) struct Report {
     pub(crate) lives: usize,
     pub(crate) worlds: usize,
     pub(crate) findings: Findings,
-    /// The number of faults that struck, by kind.
-    pub(crate) fired: BTreeMap<&'static str, u64>,
+    /// The number of faults that struck and of conditions that were met, by name.
+    counts: BTreeMap<Kind, BTreeMap<&'static str, u64>>,
     /// The number of deaths and of pauses at each point.
     pub(crate) deaths: BTreeMap<&'static str, u64>,
     pub(crate) pauses: BTreeMap<&'static str, u64>,
-    /// The number of lives whose fault was not reached.
-    pub(crate) missed: u64,
     pub(crate) recoveries: Vec<Duration>,
     pub(crate) elapsed: Duration,
 }
 
+/// Returns the names of faults and conditions that a campaign counts in worlds of a kind.
+fn names(kind: Kind) -> Vec<&'static str> {
+    [faults(kind).to_vec(), kind.conditions()].concat()
+}
+
 impl Report {
-    /// Returns the kinds of faults and the points that never struck.
-    pub(crate) fn never(&self) -> Vec<&'static str> {
-        let struck = |name: &&str| {
-            let deaths = self.deaths.get(name).unwrap_or(&0) + self.pauses.get(name).unwrap_or(&0);
-            deaths + self.fired.get(name).unwrap_or(&0) > 0
-        };
-        [FAULTS.to_vec(), points()].concat().into_iter().filter(|name| !struck(name)).collect()
+    /// Adds to the count of a fault or a condition.
+    pub(crate) fn count(&mut self, kind: Kind, name: &'static str, count: u64) {
+        *self.counts.entry(kind).or_default().entry(name).or_default() += count;
+    }
+
+    /// Returns the number of times that a fault struck, or a condition was met.
+    pub(crate) fn counted(&self, kind: Kind, name: &str) -> u64 {
+        self.counts.get(&kind).and_then(|counts| counts.get(name)).copied().unwrap_or(0)
+    }
+
+    /// Returns the faults, the conditions and the points that never struck in worlds of `kinds`.
+    pub(crate) fn never(&self, kinds: &[Kind]) -> Vec<String> {
+        let mut never = Vec::new();
+        for kind in kinds {
+            let absent = names(*kind).into_iter().filter(|name| self.counted(*kind, name) == 0);
+            never.extend(absent.map(|name| format!("{kind}: {name}")));
+        }
+        let struck =
+            |point: &&str| self.deaths.contains_key(point) || self.pauses.contains_key(point);
+        never.extend(points().into_iter().filter(|point| !struck(point)).map(String::from));
+        never
     }
 
     /// Returns true if anything was compared, and everything was right.
@@ -54,7 +76,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Findings { rows, versions, commits, lost, surplus, faults } = &self.findings;
-        let Report { lives, worlds, missed, elapsed, .. } = self;
+        let Report { lives, worlds, elapsed, .. } = self;
         writeln!(f, "{lives} lives in {worlds} worlds, {:.0} s", elapsed.as_secs_f64())?;
         writeln!(f, "{rows} rows of {versions} versions compared, {commits} commits")?;
         writeln!(f, "{lost} rows lost, {surplus} rows duplicated or wrong")?;
@@ -64,10 +86,12 @@ impl fmt::Display for Report {
             f,
             "start to first commit: p50 {p50} ms, p99 {p99} ms of {recoveries} recoveries"
         )?;
-        for kind in FAULTS {
-            writeln!(f, "{:>6} {kind}", self.fired.get(kind).unwrap_or(&0))?;
+        for kind in self.counts.keys() {
+            writeln!(f, "{kind}:")?;
+            for name in names(*kind).into_iter().chain([MISSED]) {
+                writeln!(f, "{:>6} {name}", self.counted(*kind, name))?;
+            }
         }
-        writeln!(f, "{missed:>6} not reached")?;
         writeln!(f, "deaths and pauses by point:")?;
         for point in points() {
             let of = |counts: &BTreeMap<&str, u64>| *counts.get(point).unwrap_or(&0);

@@ -5,29 +5,91 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Campaign;
-use super::bugs::life;
-use super::plan::{At, FAULTS, Fault, Life, Moment, World, plan, points};
+use super::bugs::{after, at, life};
+use super::plan::{Fault, Life, Moment, PlannedChange, World, faults, plan};
+use super::points::points;
+use super::report::{MISSED, Report};
+use super::worlds::{Change, KINDS, Kind, Occasion};
+use crate::support::proxy::Weather;
+
+/// Runs a campaign.
+fn run(plan: Vec<World>) -> Report {
+    let folder = tempfile::tempdir().unwrap();
+    let campaign = Campaign {
+        program: Path::new(env!("CARGO_BIN_EXE_pinterest")),
+        folder: folder.path(),
+        plan,
+        bug: None,
+        progress: &|line| println!("{line}"),
+    };
+    let report = campaign.run();
+    println!("{report}");
+    report
+}
 
 #[test]
 fn thirty_lives_with_faults_lose_and_repeat_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_pinterest"));
-    let progress = |line: &str| println!("{line}");
-    let plan = plan(1, 30);
-    let campaign =
-        Campaign { program, folder: folder.path(), plan, bug: None, progress: &progress };
-    let report = campaign.run();
-    println!("{report}");
+    let kinds = [Kind::Archive];
+    let report = run(plan(1, 30, &kinds));
     assert!(report.is_right(), "{report}");
     assert_eq!(report.lives, 30);
-    let planned = FAULTS.len() + points().len();
-    assert!(report.never().len() < planned / 2, "too few faults struck: {report}");
+    let planned = faults(Kind::Archive).len() + points().len();
+    assert!(report.never(&kinds).len() < planned / 2, "too few faults struck: {report}");
+}
+
+/// A life with a change of the log.
+fn changed(change: Change, occasion: Occasion, fault: Fault) -> Life {
+    Life { change: Some(PlannedChange { change, occasion }), ..life(fault) }
+}
+
+/// Runs a world with a service. Each fault must strike, and each condition must be met.
+fn assert_service(kind: Kind, lives: [Life; 5]) {
+    if !kind.is_ready() {
+        return;
+    }
+    // The log grows slowly, so that it lasts for all lives.
+    let lives = lives.map(|life| Life { quick_portions: 20, ..life }).to_vec();
+    let report = run(vec![World { kind, seed: 5, lives }]);
+    assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
+    for name in kind.conditions() {
+        assert!(report.counted(kind, name) > 0, "{name}: {report}");
+    }
+}
+
+#[test]
+fn lives_on_kafka_lose_and_repeat_nothing() {
+    let commit = Moment::Commit(Duration::from_millis(20));
+    let away = Fault::Outage { weather: Weather::Silent, begin: commit, millis: 400 };
+    let killed = Fault::KillAt(at("commit.sink.before", 3));
+    let lives = [
+        changed(Change::AddPartition, Occasion::InLife, after(100)),
+        changed(Change::Retention, Occasion::BetweenLives, killed),
+        changed(Change::AddPartition, Occasion::BetweenLives, Fault::Takeover(commit)),
+        life(away),
+        changed(Change::Retention, Occasion::InLife, Fault::Kill(commit)),
+    ];
+    assert_service(Kind::Kafka, lives);
+}
+
+#[test]
+fn lives_on_kinesis_lose_and_repeat_nothing() {
+    let commit = Moment::Commit(Duration::from_millis(20));
+    let away = Fault::Outage { weather: Weather::Closed, begin: commit, millis: 400 };
+    let killed = Fault::KillAt(at("commit.sink.before", 3));
+    let lives = [
+        changed(Change::SplitShard, Occasion::InLife, after(100)),
+        changed(Change::MergeShards, Occasion::BetweenLives, killed),
+        changed(Change::SplitShard, Occasion::BetweenLives, Fault::Takeover(commit)),
+        life(away),
+        changed(Change::MergeShards, Occasion::InLife, Fault::Kill(commit)),
+    ];
+    assert_service(Kind::Kinesis, lives);
 }
 
 #[test]
 fn a_run_overtaken_at_its_start_is_superseded() {
-    let (folder, commit) = (tempfile::tempdir().unwrap(), Moment::Commit(Duration::ZERO));
-    let pause = |point| Fault::TakeoverAt(At { point, passing: 5 });
+    let commit = Moment::Commit(Duration::ZERO);
+    let pause = |point| Fault::TakeoverAt(at(point, 5));
     let faults = [
         Fault::Terminate(commit),
         pause("recovery.table.before"),
@@ -35,16 +97,10 @@ fn a_run_overtaken_at_its_start_is_superseded() {
         Fault::Rival(commit),
     ];
     // The archive grows slowly, so that it lasts for all lives.
-    let lives = faults.map(|fault| Life { quick_objects: 20, ..life(fault) }).to_vec();
-    let campaign = Campaign {
-        program: Path::new(env!("CARGO_BIN_EXE_pinterest")),
-        folder: folder.path(),
-        plan: vec![World { seed: 5, lives }],
-        bug: None,
-        progress: &|line| println!("{line}"),
-    };
-    let report = campaign.run();
-    assert!(report.is_right() && report.missed == 0, "{report}");
+    let lives = faults.map(|fault| Life { quick_portions: 20, ..life(fault) }).to_vec();
+    let kind = Kind::Archive;
+    let report = run(vec![World { kind, seed: 5, lives }]);
+    assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
 }
 
 /// Returns the names of points in the files below `folder`.
@@ -70,9 +126,9 @@ fn a_campaign_plans_every_point_of_the_library() {
 
 #[test]
 fn a_seed_decides_the_whole_plan() {
-    assert_eq!(plan(7, 500), plan(7, 500));
-    assert_ne!(plan(7, 500), plan(8, 500));
-    let lives: Vec<_> = plan(7, 500).into_iter().flat_map(|world| world.lives).collect();
+    assert_eq!(plan(7, 500, &KINDS), plan(7, 500, &KINDS));
+    assert_ne!(plan(7, 500, &KINDS), plan(8, 500, &KINDS));
+    let lives: Vec<_> = plan(7, 500, &KINDS).into_iter().flat_map(|world| world.lives).collect();
     assert_eq!(lives.len(), 500);
     let planned: BTreeSet<_> =
         lives.iter().filter_map(|life| life.fault.point()).map(|at| at.point).collect();

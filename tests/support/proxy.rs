@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::net::TcpSocket;
 
 /// The state of the network between client and server.
-#[derive(Clone, Copy, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Weather {
     Clear,
     /// 512 bytes every two milliseconds, in each direction.

@@ -7,7 +7,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_kinesis::Client;
 use aws_sdk_kinesis::config::Credentials;
 use aws_sdk_kinesis::primitives::Blob;
-use aws_sdk_kinesis::types::{PutRecordsRequestEntry, ShardIteratorType};
+use aws_sdk_kinesis::types::{PutRecordsRequestEntry, PutRecordsResultEntry, ShardIteratorType};
 use tokio::runtime::{Builder, Runtime};
 use watershed::connectors::kinesis::{Kinesis, KinesisStream};
 
@@ -27,6 +27,13 @@ pub(crate) fn config(endpoint: &str) -> SdkConfig {
 /// Returns the endpoint of the server; prints the reason if there is none.
 pub(crate) fn server() -> Option<String> {
     service("kinesis")?.remove("KINESIS_ENDPOINT")
+}
+
+/// The place of a record.
+pub(crate) struct PlaceInShard {
+    /// The number of the shard.
+    pub(crate) shard: u32,
+    pub(crate) sequence: String,
 }
 
 /// A stream for one test, which deletes it at the end.
@@ -62,8 +69,9 @@ impl World {
         Kinesis::with(&self.config).unwrap().stream(&self.name)
     }
 
-    /// Writes records with these keys and values.
-    pub(crate) fn put(&self, records: &[(String, Vec<u8>)]) {
+    /// Writes records with these keys and values. Returns their places in the order of the records.
+    pub(crate) fn put(&self, records: &[(String, Vec<u8>)]) -> Vec<PlaceInShard> {
+        let mut places = Vec::new();
         for call in records.chunks(100) {
             let entry = |(key, data): &(String, Vec<u8>)| {
                 PutRecordsRequestEntry::builder()
@@ -72,17 +80,23 @@ impl World {
                     .build()
                     .unwrap()
             };
-            self.call(call.iter().map(entry).collect());
+            places.extend(self.call(call.iter().map(entry).collect()));
         }
+        places
     }
 
     /// Writes records in one call, which must accept all of them.
-    pub(crate) fn call(&self, entries: Vec<PutRecordsRequestEntry>) {
+    pub(crate) fn call(&self, entries: Vec<PutRecordsRequestEntry>) -> Vec<PlaceInShard> {
         let sent =
             self.client.put_records().stream_name(&self.name).set_records(Some(entries)).send();
         let answer = self.runtime.block_on(sent).unwrap();
         let refused = answer.records.iter().find(|record| record.error_code.is_some());
         assert!(refused.is_none(), "{refused:?}");
+        let place = |record: PutRecordsResultEntry| PlaceInShard {
+            shard: record.shard_id.unwrap().strip_prefix("shardId-").unwrap().parse().unwrap(),
+            sequence: record.sequence_number.unwrap(),
+        };
+        answer.records.into_iter().map(place).collect()
     }
 
     /// Writes the next `each` numbers of every key.

@@ -14,6 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Advice, Error, ErrorKind, Result};
+use crate::faults;
 use crate::record::Batch;
 use crate::time::Timestamp;
 
@@ -62,7 +63,8 @@ impl Source for KafkaTopic {
             .consumer((QUEUES_KIB / known.len().max(1)).clamp(QUEUE_MIN_KIB, QUEUE_MAX_KIB), &[])?;
         let Range { start: low, end: high } =
             client::watermarks(&consumer, &self.topic, &self.name(), partition)?;
-        let next = from.unwrap_or(low);
+        let skipped = u64::from(faults::bug("skipped_offset"));
+        let next = from.map_or(low, |from| (from + skipped).min(high.max(from)));
         if next < low || next > high {
             let (why, hint) = match next < low {
                 true => {

@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::connect::{Identity, Partition, Poll, Source};
 use crate::error::{Advice, Error, Result};
+use crate::faults;
 use crate::record::Batch;
 
 use super::api::{CallErrorKind, Shard, StoredRecord};
@@ -279,7 +280,8 @@ impl Reader {
             )));
         }
         if let Some(sequence) = last {
-            self.shard_tree.record_end(self.number, self.offset, sequence);
+            let end = self.offset - u64::from(faults::bug("skipped_sequence"));
+            self.shard_tree.record_end(self.number, end, sequence);
         }
         if self.fetched.is_empty() {
             self.permit = None;
