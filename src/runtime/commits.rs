@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -14,8 +15,9 @@ use super::snapshots::Snapshots;
 use super::times;
 use super::topics::Topics;
 use crate::connect::{FoundRows, Part};
-use crate::durable::{Manifest, SnapshotName, SourceState};
-use crate::error::{Error, Result};
+use crate::durable::{Ledger, Manifest, SnapshotName, SourceState};
+use crate::error::{Error, ErrorKind, Result};
+use crate::sync::lock;
 use crate::time::Epoch;
 
 /// A commit after its barrier, until all sinks show it.
@@ -59,6 +61,8 @@ pub(super) struct Commits {
     interval: Duration,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
+    /// The ledger, once the thread has ended.
+    ledger: Arc<Mutex<Option<Ledger>>>,
     in_flight: Option<InFlight>,
     last_barrier: Option<Instant>,
     /// Number of the last commit.
@@ -91,7 +95,9 @@ impl Commits {
         // Younger ones were passed over.
         named.retain(|name| restored.is_some_and(|n| name.n <= n));
         let ((jobs, inbox), replies) = (channel(), coordinator.clone());
-        let work = move || committer.run(&inbox, &replies);
+        let ledger: Arc<Mutex<Option<Ledger>>> = Arc::default();
+        let ended = ledger.clone();
+        let work = move || *lock(&ended) = committer.run(&inbox, &replies);
         let thread = spawn("committer", "commit".into(), coordinator, work)?;
         Ok(Commits {
             topics,
@@ -100,6 +106,7 @@ impl Commits {
             interval,
             jobs: Some(jobs),
             thread: Some(thread),
+            ledger,
             in_flight: None,
             last_barrier: None,
             committed,
@@ -300,6 +307,16 @@ impl Commits {
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(_)) => Err(Error::internal("the committer panicked")),
             _ => Ok(()),
+        }
+    }
+
+    /// Returns the cause of an `error` that ended the run, after [`finish`](Self::finish). A log or
+    /// a store may fail because this run was paused while a newer one went on; then this run is
+    /// superseded.
+    pub(super) fn explain(&self, error: Error) -> Error {
+        match (error.kind(), &*lock(&self.ledger)) {
+            (ErrorKind::Data | ErrorKind::Connect, Some(ledger)) => ledger.explain(error),
+            _ => error,
         }
     }
 }

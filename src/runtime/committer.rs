@@ -108,9 +108,13 @@ impl CommitThread {
         self.targets.iter().map(|target| target.topic.clone()).collect()
     }
 
-    /// Runs jobs until their sender is dropped. Meanwhile another thread runs maintenance tasks,
-    /// one at a time.
-    pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
+    /// Runs jobs until their sender is dropped, and returns the ledger. Meanwhile another thread
+    /// runs maintenance tasks, one at a time.
+    pub(super) fn run(
+        mut self,
+        jobs: &Receiver<Job>,
+        coordinator: &Sender<Message>,
+    ) -> Option<Ledger> {
         let (task_sender, tasks) = channel::<(usize, MaintenanceTask)>();
         let (done_sender, done) = channel();
         std::thread::scope(|scope| {
@@ -144,6 +148,7 @@ impl CommitThread {
             drop(task_sender);
             done.into_iter().for_each(|(sink, result)| self.finish_maintenance(sink, result));
         });
+        self.ledger
     }
 
     /// Starts the maintenance task of the first sink that has one, and returns false if none has.

@@ -71,7 +71,7 @@ impl Coordinator {
         }
         committed?;
         saved?;
-        result?;
+        result.map_err(|error| self.commits.explain(error))?;
         // The workers have finished every closed epoch; their last messages are not read any more.
         self.epochs.complete_all();
         self.publish();

@@ -215,6 +215,10 @@ impl World {
     }
 
     fn follow_every(&self, commit_every: Duration) -> Following {
+        self.follow_by(self.bound(program(), &Fuse::sound()), commit_every)
+    }
+
+    fn follow_by(&self, streams: Streams, commit_every: Duration) -> Following {
         let (sender, milestones) = channel();
         let stop = Stop::default();
         let milestone = Box::new(move |milestone| {
@@ -228,7 +232,6 @@ impl World {
             commit_every,
             ..self.config(2)
         };
-        let streams = self.bound(program(), &Fuse::sound());
         Following { stop, milestones, thread: std::thread::spawn(move || streams.run(config)) }
     }
 }

@@ -1,5 +1,7 @@
 //! Runs that follow: how they end, and that only one of two commits.
 
+use std::time::Duration;
+
 use watershed::ErrorKind;
 use watershed::runtime::{Config, Milestone, Stop};
 
@@ -77,6 +79,21 @@ fn a_newer_run_takes_over_and_the_older_commits_nothing_more() {
     assert_eq!(world.commits(), commits, "what it staged is not shown");
     world.run(1).unwrap();
     assert_eq!(world.shown(), world.fresh_run());
+}
+
+/// A run that was paused for long finds that its log no longer has the next record. Its exit code
+/// must not lead anybody to delete the state.
+#[test]
+fn a_superseded_run_with_a_failing_source_is_superseded() {
+    let (world, fuse) = (World::busy(), Fuse::sound());
+    let sources = |topic: &str| if topic == "rows" { fuse.clone() } else { Fuse::sound() };
+    let older = world.follow_by(world.bound_by(program(), sources), Duration::ZERO);
+    older.until(30);
+    world.run(2).unwrap();
+    fuse.blow();
+    let error = older.end().unwrap_err();
+    assert_eq!((error.kind(), error.exit_code()), (ErrorKind::Superseded, 76), "{error}");
+    assert!(format!("{error:#}").contains("broke"), "the cause is kept: {error:#}");
 }
 
 #[test]

@@ -31,6 +31,11 @@ impl Fuse {
         Fuse { left: Arc::new((call - 1).into()), late }
     }
 
+    /// Fails at the next call.
+    pub(crate) fn blow(&self) {
+        self.left.store(-1, Ordering::SeqCst);
+    }
+
     /// Returns true once a call has failed.
     pub(crate) fn broken(&self) -> bool {
         self.left.load(Ordering::SeqCst) < 0
