@@ -21,6 +21,8 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The pause between two portions, once the first ones of a life are added.
 const SLOW_PAUSE: Duration = Duration::from_millis(80);
+/// The number of commits of the run that took over, before the log changes.
+const PAUSED_COMMITS: u64 = 4;
 /// The signal of an abort.
 const ABORT: i32 = 6;
 /// The signal of a termination.
@@ -291,6 +293,10 @@ impl<'w> Conduct<'w> {
         let lost = |second: &mut Process| second.exit() == Some(Exit::Code(SUPERSEDED));
         if !self.await_commits(&mut second, 1) && !lost(&mut second) {
             return self.give_up(&mut second);
+        }
+        if self.life.change.is_some_and(|planned| planned.occasion == Occasion::InPause) {
+            self.await_commits(&mut second, PAUSED_COMMITS);
+            self.change(Occasion::InPause);
         }
         first.signal("-CONT");
         let ended = |second: &mut Process| first.exit().is_some() || second.exit().is_some();

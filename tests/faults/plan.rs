@@ -218,8 +218,11 @@ fn life_with_service(dice: &mut Dice, cycle: &mut Cycle, number: usize, kind: Ki
     let mut life = life(dice, cycle, number);
     let changes = kind.changes();
     let change = changes[dice.below(changes.len() as u64) as usize];
+    let is_paused = matches!(life.fault, Fault::Takeover(_) | Fault::TakeoverAt(_));
+    let occasions = if is_paused { &OCCASIONS[..] } else { &OCCASIONS[..2] };
     // At the other draws there is none.
-    if let Some(occasion) = OCCASIONS.get(dice.below(4) as usize).copied().filter(|_| number > 0) {
+    let drawn = dice.below(occasions.len() as u64 + 2) as usize;
+    if let Some(occasion) = occasions.get(drawn).copied().filter(|_| number > 0) {
         life.change = Some(PlannedChange { change, occasion });
     }
     let begin = Moment::Commit(millis(dice, 120));

@@ -2,11 +2,16 @@
 //! ([`kafka`]), and streams of a Kinesis server ([`kinesis`]).
 
 mod archive;
+#[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod held;
 #[cfg(feature = "kafka")]
 mod kafka;
 #[cfg(feature = "kinesis")]
 mod kinesis;
+#[cfg_attr(
+    not(any(feature = "kafka", feature = "kinesis")),
+    allow(dead_code, reason = "an archive needs only its objects")
+)]
 mod portions;
 #[cfg(feature = "kafka")]
 mod transactions;
@@ -49,10 +54,13 @@ pub(crate) enum Occasion {
     BetweenLives,
     /// After the first commit of a life.
     InLife,
+    /// While a run is paused, after the one that took over has made some commits.
+    InPause,
 }
 
 /// All occasions.
-pub(crate) const OCCASIONS: [Occasion; 2] = [Occasion::BetweenLives, Occasion::InLife];
+pub(crate) const OCCASIONS: [Occasion; 3] =
+    [Occasion::BetweenLives, Occasion::InLife, Occasion::InPause];
 
 /// Conditions that a log of a service brings about, as the report counts them.
 pub(crate) const REDELIVERED: &str = "records redelivered";
@@ -114,22 +122,32 @@ impl fmt::Display for Kind {
 impl Change {
     /// Returns its name in the report.
     pub(crate) fn name(&self, occasion: Occasion) -> &'static str {
-        let names = match self {
+        let [between, in_life, in_pause] = match self {
             Change::Retention => [
                 "retention deletes beginnings between lives",
                 "retention deletes beginnings in a life",
+                "retention deletes beginnings in a pause",
             ],
-            Change::AddPartition => {
-                ["a partition is added between lives", "a partition is added in a life"]
-            }
-            Change::SplitShard => ["a shard is split between lives", "a shard is split in a life"],
-            Change::MergeShards => {
-                ["shards are merged between lives", "shards are merged in a life"]
-            }
+            Change::AddPartition => [
+                "a partition is added between lives",
+                "a partition is added in a life",
+                "a partition is added in a pause",
+            ],
+            Change::SplitShard => [
+                "a shard is split between lives",
+                "a shard is split in a life",
+                "a shard is split in a pause",
+            ],
+            Change::MergeShards => [
+                "shards are merged between lives",
+                "shards are merged in a life",
+                "shards are merged in a pause",
+            ],
         };
         match occasion {
-            Occasion::BetweenLives => names[0],
-            Occasion::InLife => names[1],
+            Occasion::BetweenLives => between,
+            Occasion::InLife => in_life,
+            Occasion::InPause => in_pause,
         }
     }
 }
