@@ -27,9 +27,11 @@ pub enum ErrorKind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Advice {
-    /// Begin anew: use an empty state and empty tables.
+    /// Begin anew: reset the state, or use an empty state and empty tables.
     BeginAnew,
-    /// Continue the unchanged part of a state with another topology, or begin anew.
+    /// Begin anew at other places, because the state can't be reset.
+    OtherPlaces,
+    /// Continue the unchanged part of a state with another topology, or reset the state.
     ChangedTopology,
     /// Keep the state in another, empty place.
     OtherState,
@@ -45,10 +47,15 @@ impl Advice {
     /// Returns the advice as the library words it.
     pub fn text(self) -> &'static str {
         match self {
-            Advice::BeginAnew => "To begin anew, use another state and empty tables.",
+            Advice::BeginAnew => {
+                "To begin anew, reset the state (`Config::topology_change`), or use another state \
+                 and empty tables."
+            }
+            Advice::OtherPlaces => "To begin anew, use another state and empty tables.",
             Advice::ChangedTopology => {
-                "To keep the state of unchanged steps, adopt the topology \
-                 (`Config::topology_change`). To begin anew, use another state and empty tables."
+                "To keep the state of unchanged steps, adopt the topology; to begin anew, reset \
+                 the state (both by `Config::topology_change`), or use another state and empty \
+                 tables."
             }
             Advice::OtherState => "Use a state that is empty or does not exist.",
             Advice::TwoLogs => {

@@ -162,6 +162,19 @@ struct Table {
     last: u64,
 }
 
+impl Table {
+    /// Removes all rows by commit `n`, unless that was made.
+    fn clear(&mut self, n: u64) {
+        if self.last < n {
+            let rows = std::mem::take(&mut self.rows);
+            let removed = rows.into_keys().map(|key| (key, None)).collect();
+            let commits = std::mem::take(&mut self.commits);
+            let commits = [commits, vec![(n, removed)]].concat();
+            *self = Table { commits, last: n, ..Table::default() };
+        }
+    }
+}
+
 /// A table in memory. Clones are handles of the same table. One run after another may open it.
 ///
 /// ```
@@ -204,6 +217,16 @@ impl MemoryTable {
 impl Sink for MemoryTable {
     fn describe(&self) -> String {
         "memory".into()
+    }
+
+    /// Accepts every table, also one with rows that other states have appended.
+    fn check_clear(&self, _: &Schema, _: &SinkContext, _replaced: &str) -> Result<()> {
+        Ok(())
+    }
+
+    fn clear(&self, _: &Schema, context: &SinkContext, _replaced: &str) -> Result<()> {
+        lock(&self.0).clear(context.committed);
+        Ok(())
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {

@@ -186,6 +186,29 @@ pub trait Sink: Send + Sync {
         Ok(())
     }
 
+    /// Fails if [`clear`](Sink::clear) would refuse, and changes nothing. All sinks are checked
+    /// before the state is reset. By default a sink can't take back its rows, and refuses.
+    ///
+    /// # Errors
+    /// When the sink can't be emptied, can't be reached, or holds rows of another application than
+    /// `context` and `replaced`.
+    fn check_clear(&self, _schema: &Schema, _context: &SinkContext, _replaced: &str) -> Result<()> {
+        Err(Error::config(format!("can't reset the state: {} can't be emptied", self.describe()))
+            .hint("Bind a sink at another place, or use another state and empty tables."))
+    }
+
+    /// Removes all rows of the application `replaced`, because the state was reset. From here on the
+    /// sink belongs to the application of `context`, and is empty at its
+    /// [`committed`](SinkContext::committed). It is called before [`open`](Sink::open), and again
+    /// after a crash, by any later run, until a commit is made. A repetition changes nothing. A run
+    /// of the replaced application can't add rows any more.
+    ///
+    /// # Errors
+    /// Those of [`check_clear`](Sink::check_clear). When it is unknown whether the sink is empty.
+    fn clear(&self, schema: &Schema, context: &SinkContext, replaced: &str) -> Result<()> {
+        self.check_clear(schema, context, replaced)
+    }
+
     /// Opens the sink for a run, in the process that commits. A fresh place is made ready; one that
     /// holds rows of another program is refused unchanged. From here on no earlier run may move
     /// rows.

@@ -80,9 +80,10 @@ impl Ledger {
         Ok(ledger)
     }
 
-    /// Returns true if a run of the same topology made the last manifest, or there is none.
+    /// Returns true if a run of the same topology made the last manifest, or there is none. After a
+    /// reset there are no rows of any topology.
     pub(crate) fn is_same_topology(&self) -> bool {
-        self.last.as_ref().is_none_or(|last| last.topology == self.topology.fingerprint)
+        self.continued().is_none_or(|last| last.topology == self.topology.fingerprint)
     }
 
     /// Returns the topology of the run that made the last manifest; none if it recorded none.
@@ -283,7 +284,10 @@ impl Ledger {
         Ok(names.iter().filter_map(|(name, _)| name.parse().ok()).max())
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<Option<(T, Vec<u8>)>> {
+    pub(super) fn read<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<Option<(T, Vec<u8>)>> {
         let Some(bytes) = self.store.get(path)? else { return Ok(None) };
         let corrupt = |e| self.corrupt(path).because(e);
         check_format(&self.store, serde_json::from_slice(&bytes).map_err(corrupt)?)?;
@@ -310,7 +314,7 @@ impl Ledger {
             self.program
         ))
         .hint("Restore it, or begin anew.")
-        .advise(Advice::BeginAnew)
+        .advise(Advice::OtherPlaces)
     }
 }
 
@@ -329,6 +333,7 @@ impl Manifest {
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
             snapshots: Vec::new(),
+            reset: None,
         }
     }
 }

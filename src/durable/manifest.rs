@@ -35,6 +35,9 @@ pub(crate) struct Manifest {
     /// The snapshots that count, from the youngest to the oldest: at most three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) snapshots: Vec<SnapshotName>,
+    /// The reset of the state. Then the manifest has no ranges, sinks and snapshots.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) reset: Option<Reset>,
 }
 
 /// A snapshot as a manifest names it.
@@ -60,9 +63,18 @@ impl SnapshotName {
     }
 }
 
+/// The part of a manifest that begins the state anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Reset {
+    /// The name of the replaced application, which made the rows of the sinks.
+    pub(crate) replaced: String,
+    /// The topics whose sinks are emptied.
+    pub(crate) topics: Vec<String>,
+}
+
 impl Manifest {
     /// Checks that this manifest continues `last`: numbers and generations ascend, and no range
-    /// shrinks or moves.
+    /// shrinks or moves. A reset begins without ranges, as another application.
     ///
     /// # Errors
     /// When it does not: a bug of this library.
@@ -73,6 +85,12 @@ impl Manifest {
         };
         if self.n != last.n + 1 || self.generation < last.generation {
             return wrong(format!("generation {} after {}", self.generation, last.generation));
+        }
+        if self.reset.is_some() {
+            return Ok(());
+        }
+        if self.app != last.app {
+            return wrong(format!("application {} after {}", self.app, last.app));
         }
         for (topic, sources) in &last.sources {
             let now = self.sources.get(topic).map_or(&[][..], Vec::as_slice);
@@ -167,7 +185,7 @@ pub(super) fn check_format(state: &Store, Format { format, app }: Format) -> Res
         state.name("")
     ))
     .hint("Run the version that made it, or begin anew.")
-    .advise(Advice::BeginAnew))
+    .advise(Advice::OtherPlaces))
 }
 
 /// Returns the topics whose visible rows were changed by commit `n`, as its `state` recorded it;
@@ -182,12 +200,7 @@ pub fn changed(state: &Store, n: u64) -> Result<Option<Vec<String>>> {
         |e| Error::data(format!("{} is not as a run wrote it", state.name(&path))).because(e);
     check_format(state, serde_json::from_slice(&bytes).map_err(corrupt)?)?;
     let manifest: Manifest = serde_json::from_slice(&bytes).map_err(corrupt)?;
-    Ok(Some(
-        manifest
-            .sinks
-            .into_iter()
-            .filter(|(_, sink)| sink.content.is_some())
-            .map(|(topic, _)| topic)
-            .collect(),
-    ))
+    let changed = manifest.sinks.into_iter().filter(|(_, sink)| sink.content.is_some());
+    let cleared = manifest.reset.into_iter().flat_map(|reset| reset.topics);
+    Ok(Some(changed.map(|(topic, _)| topic).chain(cleared).collect()))
 }

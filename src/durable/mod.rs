@@ -23,11 +23,14 @@
 //! reads more records again. Sources are told that records are released only up to the last of
 //! these. The newest generation deletes all other objects of its own and of earlier generations,
 //! once its first manifest is there. A model check of these rules is in `tests/model`.
+//!
+//! A state can begin anew without another place: see [`reset`].
 
 mod inspect;
 mod layer;
 mod ledger;
 mod manifest;
+mod reset;
 mod snapshot;
 mod steps;
 

@@ -5,10 +5,11 @@ use crate::error::{Advice, Error};
 /// Returns the message of `error`. Its advice names options of the commands.
 pub(super) fn described(error: &Error) -> String {
     error.described(|advice| match advice {
-        Advice::BeginAnew => "To begin anew, give another --state and --lake.",
+        Advice::BeginAnew => "To begin anew, give --reset, or another --state and --lake.",
+        Advice::OtherPlaces => "To begin anew, give another --state and --lake.",
         Advice::ChangedTopology => {
-            "To keep the state of unchanged steps, give --adopt. To begin anew, give another \
-             --state and --lake."
+            "To keep the state of unchanged steps, give --adopt. To begin anew, give --reset, or \
+             another --state and --lake."
         }
         Advice::OtherState => "Give a --state that is empty or does not exist.",
         Advice::TwoLogs => "To read two logs, give --apart, another --state and another --lake.",
@@ -26,8 +27,9 @@ mod tests {
     #[test]
     fn advice_names_options_in_a_program_and_none_in_the_library() {
         let advice = [
-            (Advice::BeginAnew, "--state and --lake"),
-            (Advice::ChangedTopology, "--adopt"),
+            (Advice::BeginAnew, "--reset, or another --state and --lake"),
+            (Advice::OtherPlaces, "give another --state and --lake"),
+            (Advice::ChangedTopology, "--adopt. To begin anew, give --reset"),
             (Advice::OtherState, "--state"),
             (Advice::TwoLogs, "--apart"),
             (Advice::EarlierCommit, "--as-of"),

@@ -38,6 +38,7 @@ pub(super) fn examples(name: &str, command: &str) -> String {
             "run --from archive --from kafka://localhost:9092 --follow",
             "run --from s3://bucket/archive --lake s3://bucket/lake",
             "run --adopt",
+            "run --reset",
             "run --from archive --follow --keep 7d",
         ],
         "answers" => &["answers", "answers --format csv --as-of 3"],

@@ -41,6 +41,13 @@ pub(super) struct RunArgs {
     /// get all rows, unchanged ones are compared with their record, others are left as they are
     #[arg(long)]
     adopt: bool,
+    /// Begin anew although a state exists: empty the tables, and read all records from the
+    /// beginning of their logs. Earlier versions of the tables stay readable for a week. Give it
+    /// once: if the run dies, the next one completes the reset, with this option or without.
+    /// Nothing is changed if a source has lost the first records that the state was made of (exit
+    /// code 65), or if rows were written to an archive, which can't be emptied (78)
+    #[arg(long, conflicts_with = "adopt")]
+    reset: bool,
     /// Least time between two commits, such as 1s or 200ms
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,
@@ -92,6 +99,9 @@ pub(super) fn run(
     }
     let state = Store::open(&lake.state)?;
     let mut topology_change = TopologyChange::Refuse;
+    if args.reset {
+        topology_change = TopologyChange::Reset;
+    }
     if args.adopt {
         topology_change = TopologyChange::Adopt;
         if let Some(adoption) = streams.adoption(&state)? {

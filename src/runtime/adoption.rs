@@ -112,7 +112,7 @@ impl Streams {
         let plan = self.topology.plan_for(demand(self, &new));
         self.check(&plan)?;
         let ledger = find(&self.topology, &record(&plan), state)?;
-        let Some(last) = &ledger.last else { return Ok(None) };
+        let Some(last) = ledger.continued() else { return Ok(None) };
         if ledger.is_same_topology() && new.is_empty() {
             return Ok(None);
         }
@@ -170,7 +170,7 @@ pub(super) fn unrecorded(streams: &Streams, config: &Config) -> Result<BTreeSet<
 
 fn new_sinks(streams: &Streams, state: &Store) -> Result<BTreeSet<String>> {
     let ledger = find(&streams.topology, &TopologyRecord::default(), state)?;
-    let Some(last) = ledger.last else { return Ok(BTreeSet::new()) };
+    let Some(last) = ledger.continued() else { return Ok(BTreeSet::new()) };
     let topics = streams.sinks.iter().map(|(topic, _)| topic);
     Ok(topics.filter(|topic| !last.sinks.contains_key(*topic)).cloned().collect())
 }

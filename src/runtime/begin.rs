@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use super::adoption::{self, Adoption, SnapshotNeeds};
 use super::config::{Config, RunMode, TopologyChange};
 use super::recover::{Replay, Restored, check_position, check_sink, check_sources};
+use super::reset::Reset;
 use super::secret::secret;
 use super::topics::Topic;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
@@ -64,6 +65,8 @@ pub(super) struct Beginning {
     pub(super) identities: Vec<Identity>,
     /// The changes to the state, if the run adopts it.
     pub(super) adoption: Option<Adoption>,
+    /// The reset of the state: its sinks are to be emptied.
+    pub(super) reset: Option<Reset>,
     /// The snapshot from which the run continues.
     pub(super) restored: Option<Restored>,
     /// Every partition of every source; empty under the test driver.
@@ -98,6 +101,8 @@ impl Beginning {
             };
             let found = ledger.as_ref();
             let own_name = || format!("{}-{id}", topology.name());
+            let reset = found.map(|ledger| Reset::of(ledger, config, own_name(), drawn));
+            let reset = reset.transpose()?.flatten();
             let context = SinkContext {
                 app: found.map_or_else(own_name, |ledger| ledger.app.clone()),
                 generation: found.map_or(1, |ledger| ledger.generation + 1),
@@ -107,19 +112,31 @@ impl Beginning {
                 staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(move || now().as_millis() as i64),
             };
-            let examined = examine(plan, topics, sinks, config, mode, found, &context);
+            let context = reset.iter().fold(context, |context, reset| reset.context(context));
+            let examined = match (&reset, found) {
+                (Some(reset), Some(ledger)) => {
+                    examine_reset(reset, plan, topics, sinks, config, ledger, &context)
+                }
+                _ => examine(plan, topics, sinks, config, mode, found, &context),
+            };
             // Another run may take over the state while this one examines it. Then it is examined
             // again, also after a refusal: the tables and the snapshots may be those of a later
             // commit.
             match (examined, &mut ledger) {
                 (Ok(Examined { identities, adoption, restored, partitions }), ledger) => {
                     if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
-                        let ledger = ledger.take();
+                        let mut ledger = ledger.take();
+                        if let (Some(reset), Some(ledger)) = (&reset, &mut ledger)
+                            && !reset.decide(ledger, sinks)?
+                        {
+                            continue;
+                        }
                         return Ok(Beginning {
                             ledger,
                             context,
                             identities,
                             adoption,
+                            reset,
                             restored,
                             partitions,
                         });
@@ -183,6 +200,26 @@ fn examine(
     Ok(Examined { identities, adoption, restored, partitions })
 }
 
+/// Examines the sinks and the sources of a run that resets the state. Each partition is read from
+/// its earliest record.
+fn examine_reset(
+    reset: &Reset,
+    plan: &Plan,
+    topics: &mut [Topic],
+    sinks: &[(String, Box<dyn Sink>)],
+    config: &Config,
+    ledger: &Ledger,
+    context: &SinkContext,
+) -> Result<Examined> {
+    let identities = sinks.iter().map(|(_, sink)| sink.identity()).collect::<Result<_>>()?;
+    reset.check_sinks(plan, sinks, context)?;
+    identify(topics)?;
+    reset.check_sources(topics, &ledger.program)?;
+    let partitions =
+        open_side_by_side(&to_open(topics, None, None)?, config.follow, context.secret)?;
+    Ok(Examined { identities, adoption: None, restored: None, partitions })
+}
+
 /// Returns the changes to a state and the needed parts of its snapshot, if the run adopts it.
 ///
 /// # Errors
@@ -194,7 +231,8 @@ fn adopted(
     sinks: &[(String, Box<dyn Sink>)],
     config: &Config,
 ) -> Result<Option<(Adoption, SnapshotNeeds)>> {
-    if config.topology_change == TopologyChange::Refuse {
+    // A state that is to be reset has no last commit here.
+    if config.topology_change != TopologyChange::Adopt {
         return ledger.check_topology().map(|()| None);
     }
     let is_recorded = |(topic, _): &(String, _)| last.sinks.contains_key(topic);

@@ -89,6 +89,40 @@ pub enum TopologyChange {
     /// The snapshot is continued if each row that it saves is needed as before, and a sink that
     /// was written before proves it. Otherwise all records are read again.
     Adopt,
+    /// Begin anew, also if the topology is the same: the sinks are emptied, and all records are
+    /// read again by a new application. If the run dies meanwhile, the next one completes the
+    /// reset, with any setting. After a commit, this setting resets the state once more.
+    ///
+    /// The run is refused, and nothing is changed, if a sink can't be emptied, or a source has lost
+    /// the first records that the state was made of.
+    ///
+    /// ```
+    /// use watershed::connect::memory::{MemoryLog, MemoryTable};
+    /// use watershed::prelude::*;
+    /// use watershed::runtime::TopologyChange;
+    /// use watershed::store::Store;
+    ///
+    /// let (words, lengths) = (MemoryLog::default(), MemoryTable::default());
+    /// words.append(0, Some(b"1"), Some(b"tea"));
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let state = Store::open(folder.path().to_str().unwrap())?;
+    /// let run = |factor: i64, topology_change| {
+    ///     let topology = Topology::new("words", move |builder: &StreamsBuilder<'_>| {
+    ///         let words = builder.table::<i64, String>("words", Consumed::with(Json, Utf8));
+    ///         let lengths = words.map_values(move |word| factor * word.len() as i64);
+    ///         lengths.to("lengths", Produced::columns(["id", "length"]));
+    ///     });
+    ///     let streams = Streams::new(topology).source("words", words.clone());
+    ///     let state = Some(state.clone());
+    ///     let config = Config { state, topology_change, ..Config::default() };
+    ///     streams.sink("lengths", lengths.clone()).run(config)
+    /// };
+    /// run(1, TopologyChange::Refuse)?;
+    /// run(10, TopologyChange::Reset)?;
+    /// assert_eq!(lengths.rows(), [[Value::Long(1), Value::Long(30)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    Reset,
 }
 
 /// Supplier of batches. It also decides when an epoch closes.

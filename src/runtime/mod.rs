@@ -72,6 +72,7 @@ mod readers;
 mod recover;
 mod releases;
 mod reporter;
+mod reset;
 mod run;
 mod saver;
 mod secret;

@@ -102,7 +102,7 @@ impl Coordinator {
         let (outbox, inbox) = channel();
         let credit = Arc::new(Credit::new(IN_FLIGHT_BYTES));
         let mut topics = topics::bound(&plan, streams.sources, &credit, &metrics);
-        let Beginning { ledger, context, identities, adoption, restored, partitions } =
+        let Beginning { ledger, context, identities, adoption, reset, restored, partitions } =
             Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
         let topics = Topics::new(topics);
         let new = adoption.iter().flat_map(|adoption| adoption.new.iter().cloned());
@@ -111,7 +111,9 @@ impl Coordinator {
             return Err(Error::connect("can't adopt the state: another run has changed it")
                 .hint("Run it again."));
         }
-        let targets = open_sinks(&streams.sinks, identities, &plan, &context, &new);
+        let cleared = reset.map_or(Ok(()), |it| it.clear(&plan, &streams.sinks, &context));
+        let targets =
+            cleared.and_then(|()| open_sinks(&streams.sinks, identities, &plan, &context, &new));
         let targets = targets.map_err(|error| match &ledger {
             Some(ledger) => ledger.explain(error),
             None => error,

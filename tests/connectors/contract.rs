@@ -1,11 +1,13 @@
 //! The promises of every connector, as functions that run against each: sources in [`source`],
-//! sinks in [`sink`] and [`restored`], driven by a [`world`].
+//! sinks in [`sink`], [`restored`] and [`cleared`], driven by a [`world`].
 
+mod cleared;
 mod restored;
 mod sink;
 mod source;
 mod world;
 
+pub(crate) use cleared::clear_contract;
 pub(crate) use restored::a_wrong_number_of_skipped_rows_is_refused;
 #[cfg(feature = "kinesis")]
 pub(crate) use sink::at_least_once_contract;

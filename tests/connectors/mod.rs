@@ -24,7 +24,7 @@ use object_store::memory::InMemory;
 use serde_json::Value as Json;
 use tempfile::TempDir;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::connect::{Poll, Sink, Source};
+use watershed::connect::{Mode, Poll, Sink, Source};
 use watershed::connectors::archive::{Archive, ArchiveTopic};
 use watershed::connectors::delta::{Delta, Table};
 use watershed::row::{ColumnType, Value};
@@ -33,7 +33,7 @@ use watershed::store::Store;
 use crate::support::bucket::bucket;
 use contract::{
     Held, Place, a_table_is_refused, a_wrong_number_of_skipped_rows_is_refused, append_contract,
-    at_most_once_contract, owner_contract, snapshot_contract, source_contract,
+    at_most_once_contract, clear_contract, owner_contract, snapshot_contract, source_contract,
 };
 
 #[test]
@@ -57,6 +57,20 @@ fn the_archive_keeps_the_contract_of_sources_on_s3() {
 fn memory_keeps_the_contract_of_sinks() {
     snapshot_contract(|| Box::new(MemoryTable::default()));
     append_contract(|| Box::new(MemoryTable::default()));
+    clear_contract(|| Box::new(MemoryTable::default()), Mode::Snapshot);
+    clear_contract(|| Box::new(MemoryTable::default()), Mode::Append);
+}
+
+#[test]
+fn a_delta_table_is_emptied_by_a_reset() {
+    for rewrite_below in [0, 1 << 20] {
+        let places = [Spot::folder, Spot::memory];
+        for place in places {
+            let lake = || Box::new(Lake { spot: place(), rewrite_below }) as Box<dyn Place>;
+            clear_contract(lake, Mode::Snapshot);
+            clear_contract(lake, Mode::Append);
+        }
+    }
 }
 
 #[test]

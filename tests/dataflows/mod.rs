@@ -31,6 +31,7 @@ mod onward;
 mod posting;
 mod readers;
 mod refusals;
+mod reset;
 mod retention;
 mod s3;
 mod secrets;

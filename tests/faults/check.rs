@@ -1,7 +1,7 @@
 //! The comparison of a lake with the oracle: every version of every table, and the chain of
 //! manifests.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -45,6 +45,8 @@ pub(crate) struct Checker {
     ends: BTreeMap<(String, String), u64>,
     generation: u64,
     manifest: u64,
+    /// The manifests that reset the state.
+    resets: BTreeSet<u64>,
 }
 
 impl Checker {
@@ -56,6 +58,7 @@ impl Checker {
             ends: BTreeMap::new(),
             generation: 0,
             manifest: 0,
+            resets: BTreeSet::new(),
         }
     }
 
@@ -105,6 +108,11 @@ impl Checker {
             if manifest["n"] != n || generation < self.generation {
                 findings.faults.push(format!("manifest {n} is of generation {generation}"));
             }
+            let is_reset = !manifest["reset"].is_null();
+            if is_reset {
+                self.ends.clear();
+                self.resets.insert(n);
+            }
             let mut ends = Map::new();
             for (topic, sources) in manifest["sources"].as_object().unwrap() {
                 let partitions = sources[0]["partitions"].as_object().unwrap();
@@ -127,7 +135,11 @@ impl Checker {
                 let ends_of = partitions.iter().map(|(p, bound)| (p.clone(), bound["to"].clone()));
                 ends.insert(format!("demo.{topic}"), Json::Object(ends_of.collect()));
             }
-            self.expected.insert(n, oracle.tables(log.held(), &Json::Object(ends)));
+            let expected = match is_reset {
+                true => Tables::new(),
+                false => oracle.tables(log.held(), &Json::Object(ends)),
+            };
+            self.expected.insert(n, expected);
             (self.manifest, self.generation) = (n, generation);
             findings.commits += 1;
         }
@@ -169,9 +181,11 @@ impl Checker {
     }
 
     /// Checks that no table lacks a commit that changes its rows. The last one may be missing: the
-    /// next run makes it visible.
+    /// next run makes it visible, or resets the table.
     fn check_settled(&self, findings: &mut Findings) {
-        for (n, expected) in self.expected.range(..self.manifest) {
+        let before_reset = |n: u64| self.resets.contains(&(n + 1));
+        let settled = self.expected.range(..self.manifest).filter(|(n, _)| !before_reset(**n));
+        for (n, expected) in settled {
             for (folder, checked) in &self.tables {
                 let shown = checked.commits.iter().rev().find(|commit| *commit <= n);
                 let name = named(folder);

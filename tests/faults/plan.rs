@@ -120,6 +120,13 @@ pub(crate) struct Life {
     pub(crate) fault: Fault,
 }
 
+impl Life {
+    /// Returns true if its first run resets the state.
+    pub(crate) fn resets(&self) -> bool {
+        self.fault.point().is_some_and(|at| at.point.starts_with("reset"))
+    }
+}
+
 impl fmt::Display for Life {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let limits = if self.small { ", small limits" } else { "" };
@@ -228,7 +235,8 @@ fn life_with_service(dice: &mut Dice, cycle: &mut Cycle, number: usize, kind: Ki
     let begin = Moment::Commit(millis(dice, 120));
     let weather = [Weather::Slow, Weather::Silent, Weather::Closed][dice.below(3) as usize];
     let outage = Fault::Outage { weather, begin, millis: 200 + dice.below(1500) };
-    if life.fault.point().is_none() && dice.below(5) == 0 {
+    // A log that has lost its first records refuses a reset.
+    if life.resets() || (life.fault.point().is_none() && dice.below(5) == 0) {
         life.fault = outage;
     }
     life

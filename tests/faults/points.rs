@@ -30,14 +30,21 @@ const POINTS: [&str; 24] = [
     "snapshot.object",
 ];
 
-/// Points that only a run with an earlier commit passes: the first run of a lake does not.
-const LATER_POINTS: [&str; 6] = [
+/// Points that only a run with an earlier commit passes: the first run of a lake does not. Those of
+/// a reset are passed by a run that resets the state.
+const LATER_POINTS: [&str; 12] = [
     "recovery.forward.before",
     "recovery.forward.after",
     "recovery.verified",
     "recover.load",
     "merge",
     "collect",
+    "reset.manifest.before",
+    "reset.manifest.after",
+    "reset.sink.before",
+    "reset.sink.after",
+    "reset.table.before",
+    "reset.table.after",
 ];
 
 /// A named point, and the passing that counts.
@@ -79,6 +86,7 @@ pub(super) fn at(dice: &mut Dice, point: &'static str) -> At {
     let passings = match point {
         "recovery.generation" | "recovery.replayed" | "recovery.verified" => 1,
         "recovery.forward.before" | "recovery.forward.after" | "recover.load" => 1,
+        "reset.manifest.before" | "reset.manifest.after" => 1,
         "merge" | "collect" => 2,
         "compaction.written" | "compaction.before" | "compaction.after" => 3,
         "checkpoint.before" | "checkpoint.after" | "cleanup.before" | "cleanup.after" => 2,

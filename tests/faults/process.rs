@@ -73,6 +73,9 @@ impl Place {
             (format!("{}ms", life.commit_every.as_millis()), workers.to_string());
         let mut command = self.run(address);
         command.args(["--follow", "--commit-every", &every, "--workers", &workers]);
+        if is_first && life.resets() {
+            command.arg("--reset");
+        }
         if life.small {
             command.env("WATERSHED_LIMITS", SMALL_LIMITS);
         }

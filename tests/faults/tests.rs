@@ -105,6 +105,28 @@ fn a_run_overtaken_at_its_start_is_superseded() {
     assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
 }
 
+#[test]
+fn a_reset_that_dies_or_is_overtaken_at_any_point_is_completed() {
+    let points = [
+        at("reset.manifest.before", 1),
+        at("reset.manifest.after", 1),
+        at("reset.sink.before", 1),
+        at("reset.sink.after", 4),
+        at("reset.table.before", 4),
+        at("reset.table.after", 1),
+    ];
+    let commit = Fault::Terminate(Moment::Commit(Duration::ZERO));
+    let kills = points.iter().flat_map(|at| [Fault::KillAt(*at), commit]);
+    let pauses = points.iter().step_by(3).map(|at| Fault::TakeoverAt(*at));
+    let lives = [commit].into_iter().chain(kills).chain(pauses).chain([commit]);
+    let lives: Vec<_> = lives.map(|fault| Life { quick_portions: 10, ..life(fault) }).collect();
+    let (kind, count) = (Kind::Archive, lives.len());
+    let report = run(vec![World { kind, seed: 6, lives }]);
+    assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
+    assert_eq!(report.deaths.values().sum::<u64>(), points.len() as u64, "{report}");
+    assert_eq!(report.lives, count);
+}
+
 /// Returns the names of points in the files below `folder`.
 fn named(folder: &Path, found: &mut BTreeSet<String>) {
     for entry in std::fs::read_dir(folder).unwrap() {

@@ -1,6 +1,7 @@
 //! Promises of a run, one module each:
 //!
 //! - [`adoption`]: it adopts the state of another topology.
+//! - [`reset`], [`reset_tables`]: it begins anew although a state exists.
 //! - [`bindings`]: it is checked before it starts.
 //! - [`resume`]: it continues where another ended.
 //! - [`snapshots`]: a snapshot spares it the records of before.
@@ -32,6 +33,8 @@ mod positions;
 mod power;
 mod pressure;
 mod refusals;
+mod reset;
+mod reset_tables;
 mod resume;
 mod snapshots;
 mod stores;

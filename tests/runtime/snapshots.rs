@@ -59,7 +59,7 @@ impl Retaining {
         Retaining { logs: SOURCES.map(log), world }
     }
 
-    fn run(&self, workers: usize) -> Result<Summary> {
+    pub(super) fn run(&self, workers: usize) -> Result<Summary> {
         let mut streams = Streams::new(program());
         for (topic, log) in SOURCES.iter().zip(&self.logs) {
             streams = streams.source(topic, log.clone());

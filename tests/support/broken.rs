@@ -134,6 +134,14 @@ impl Sink for Table {
         self.name.clone()
     }
 
+    fn check_clear(&self, schema: &Schema, context: &SinkContext, replaced: &str) -> Result<()> {
+        self.fuse.call("check_clear", || self.table.check_clear(schema, context, replaced))
+    }
+
+    fn clear(&self, schema: &Schema, context: &SinkContext, replaced: &str) -> Result<()> {
+        self.fuse.call("clear", || self.table.clear(schema, context, replaced))
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let inner = self.fuse.call("open", || self.table.open(schema, context))?;
         Ok(Box::new(Breaking { inner, fuse: self.fuse.clone() }))

@@ -42,6 +42,18 @@ impl Sink for ArchiveTopic {
         self.claimed(schema, context).map(|_| ())
     }
 
+    /// Accepts a topic without records and owner only: readers may have read its records.
+    fn check_clear(&self, schema: &Schema, context: &SinkContext, _replaced: &str) -> Result<()> {
+        let owned = self.claimed(schema, &SinkContext { committed: 0, ..context.clone() });
+        owned.map(drop).map_err(|error| {
+            let message = format!("can't reset the state: {} can't be emptied", self.name());
+            Error::config(message).because(error).hint(
+                "Move the folder of the topic elsewhere, or use another state, empty tables and \
+                 another archive.",
+            )
+        })
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let lock = self.archive.lock("an application")?;
         self.claim(schema, context)?;

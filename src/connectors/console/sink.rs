@@ -27,6 +27,11 @@ impl Sink for Console {
         format!("console {}", self.name)
     }
 
+    /// Accepts every reset: printed lines stay, and the rows are printed again.
+    fn check_clear(&self, _: &Schema, _: &SinkContext, _replaced: &str) -> Result<()> {
+        Ok(())
+    }
+
     fn open(&self, schema: &Schema, _context: &SinkContext) -> Result<Box<dyn Committer>> {
         Ok(Box::new(Printer {
             console: self.clone(),

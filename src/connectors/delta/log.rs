@@ -72,6 +72,12 @@ pub(super) fn moves(actions: &[Value]) -> Option<Vec<Value>> {
     serde_json::from_str(parameters(actions)?["moves"].as_str()?).ok()
 }
 
+/// Returns true if `actions` took the table from `app` and gave it to another application.
+fn replaces(actions: &[Value], app: &str) -> bool {
+    manifest(actions).is_some()
+        && parameters(actions).is_some_and(|parameters| parameters["replaced"] == app)
+}
+
 /// Returns true if `actions` add or remove files.
 pub(super) fn moves_rows(actions: &[Value]) -> bool {
     actions.iter().any(|action| action.get("add").is_some() || action.get("remove").is_some())
@@ -127,7 +133,7 @@ impl Log {
         actions: &[Value],
     ) -> Result<Option<Self>> {
         let mut log = Log::at(store, context, 0, 0);
-        let body = log.body(0, "CREATE TABLE", None, actions);
+        let body = log.body(context.committed, "CREATE TABLE", None, actions);
         log.unsynced = false;
         Ok(put(&log.store, 0, &body)?.then_some(log))
     }
@@ -145,6 +151,22 @@ impl Log {
         Ok(there)
     }
 
+    /// Adds commit `n`, of `actions`, which takes the table from the application `replaced`.
+    /// Returns false if another version came first.
+    ///
+    /// # Errors
+    /// When it is unknown whether the version exists.
+    pub(super) fn reset(&mut self, replaced: &str, n: u64, actions: &[Value]) -> Result<bool> {
+        let txn = [&[self.txn_action(n)], actions].concat();
+        let replaced = ("replaced", replaced.to_string());
+        let body = self.body(n, "REPLACE TABLE", Some(replaced), &txn);
+        put(&self.store, self.version + 1, &body)
+    }
+
+    fn txn_action(&self, n: u64) -> Value {
+        json!({"txn": {"appId": self.app, "version": n}})
+    }
+
     /// Makes commit `n` visible, unless it is. `refuse_external` checks each version of another
     /// program.
     ///
@@ -157,7 +179,7 @@ impl Log {
         actions: &[Value],
         refuse_external: &dyn Fn(&[Value]) -> Result<()>,
     ) -> Result<()> {
-        let txn = [&[json!({"txn": {"appId": self.app, "version": n}})], actions].concat();
+        let txn = [&[self.txn_action(n)], actions].concat();
         let mut unknown = None;
         for attempt in 0..COMMIT_ATTEMPTS {
             self.refresh(refuse_external)?;
@@ -190,7 +212,7 @@ impl Log {
     /// Returns the bytes of a version that belongs to no manifest: it moves rows, as `moves`
     /// records, and changes none.
     pub(super) fn compaction(&self, moves: Vec<Value>, actions: &[Value]) -> Vec<u8> {
-        self.body(self.txn, "OPTIMIZE", Some(Value::from(moves).to_string()), actions)
+        self.body(self.txn, "OPTIMIZE", Some(("moves", Value::from(moves).to_string())), actions)
     }
 
     /// Adds the version `body` that moves rows; false if another version came first. After an error
@@ -249,10 +271,17 @@ impl Log {
     }
 
     /// Returns the bytes of a version: a line for the run and its manifest, then the actions.
-    fn body(&self, n: u64, operation: &str, moves: Option<String>, actions: &[Value]) -> Vec<u8> {
+    /// `more` is one more parameter of the operation.
+    fn body(
+        &self,
+        n: u64,
+        operation: &str,
+        more: Option<(&str, String)>,
+        actions: &[Value],
+    ) -> Vec<u8> {
         let mut parameters = json!({"queryId": self.app, "epochId": n.to_string(), "generation": self.generation.to_string()});
-        if let Some(moves) = moves {
-            parameters["moves"] = moves.into();
+        if let Some((name, value)) = more {
+            parameters[name] = value.into();
         }
         let info = json!({"commitInfo": {
             "timestamp": (self.now)(),
@@ -272,6 +301,10 @@ impl Log {
     /// Reads the versions after the last one.
     fn refresh(&mut self, refuse_external: &dyn Fn(&[Value]) -> Result<()>) -> Result<()> {
         while let Some(actions) = read(&self.store, self.version + 1)? {
+            if replaces(&actions, &self.app) {
+                self.superseded = true;
+                return Err(taken_over(&self.store));
+            }
             let own = own(&actions, &self.app);
             self.superseded |=
                 own && generation(&actions).is_some_and(|generation| generation > self.generation);

@@ -27,6 +27,7 @@ mod protocol;
 mod reader;
 mod rebase;
 mod recovery;
+mod reset;
 mod retention;
 mod rows;
 mod schema;

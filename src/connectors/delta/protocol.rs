@@ -21,7 +21,7 @@ pub(super) fn plain() -> Value {
 
 /// Returns the protocol of a table that may have vectors. It also names all features of the plain
 /// one.
-fn with_vectors() -> Value {
+fn vectors() -> Value {
     let (read, write) = (["deletionVectors"], ["appendOnly", "deletionVectors", "invariants"]);
     json!({"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": read, "writerFeatures": write})
 }
@@ -61,9 +61,14 @@ pub(super) fn metadata(id: &str, schema: &Schema, now: i64) -> Value {
 }
 
 /// Returns the actions by which a table of this `metadata` declares that it may have vectors.
-pub(super) fn declaration(mut metadata: Value) -> Vec<Value> {
+pub(super) fn declaration(metadata: Value) -> Vec<Value> {
+    vec![json!({"protocol": vectors()}), json!({"metaData": with_vectors(metadata)})]
+}
+
+/// Returns this metadata of a table whose protocol allows vectors.
+pub(super) fn with_vectors(mut metadata: Value) -> Value {
     metadata["configuration"][VECTORS] = "true".into();
-    vec![json!({"protocol": with_vectors()}), json!({"metaData": metadata})]
+    metadata
 }
 
 /// Returns true if `actions` change the protocol of the table.

@@ -46,7 +46,7 @@ use super::writer::DeltaWriter;
 /// ```
 #[derive(Clone)]
 pub struct Delta {
-    store: Store,
+    pub(super) store: Store,
     rewrite_below: u64,
     checkpoint_every: u64,
     target_file_size: usize,
@@ -106,7 +106,7 @@ impl Delta {
         Delta { target_file_size: bytes, ..self }
     }
 
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         self.store.name("")
     }
 
@@ -121,7 +121,7 @@ impl Delta {
     }
 
     /// Fails if no table can be created here.
-    fn check_empty(&self, context: &SinkContext) -> Result<()> {
+    pub(super) fn check_empty(&self, context: &SinkContext) -> Result<()> {
         if context.committed > 0 {
             return Err(Error::data(format!("the table {} is gone", self.name()))
                 .hint("Restore it, or begin anew with a new state."));
@@ -139,6 +139,14 @@ impl Delta {
     /// Creates a table without rows, of `metadata`; `None` if another run has created one.
     fn create(&self, context: &SinkContext, metadata: &Value) -> Result<Option<Log>> {
         self.check_empty(context)?;
+        self.create_table(context, metadata)
+    }
+
+    pub(super) fn create_table(
+        &self,
+        context: &SinkContext,
+        metadata: &Value,
+    ) -> Result<Option<Log>> {
         let actions = [json!({"protocol": protocol::plain()}), json!({"metaData": metadata})];
         Log::create(self.store.clone(), context, &actions)
     }
@@ -150,7 +158,7 @@ impl Delta {
             Err(Error::data(reason)
                 .hint("Give another folder, or restore the table and its state together."))
         };
-        if table.id != id(schema, context) {
+        if table.id != id(schema, &context.app) {
             return refuse(format!("the table {name} was not made by this application and state"));
         }
         if protocol::may_have_vectors(&table.protocol).is_none() {
@@ -216,8 +224,8 @@ fn is_safe_in_url(folder: &Path) -> bool {
 }
 
 /// Returns the table's id: the same in every run, and different for every application.
-fn id(schema: &Schema, context: &SinkContext) -> String {
-    Uuid::from_u128(xxh3_128(format!("{}\n{}", context.app, schema.topic).as_bytes())).to_string()
+pub(super) fn id(schema: &Schema, app: &str) -> String {
+    Uuid::from_u128(xxh3_128(format!("{app}\n{}", schema.topic).as_bytes())).to_string()
 }
 
 impl Delta {
@@ -272,11 +280,20 @@ impl Sink for Delta {
         self.accept(&snapshot::load(&self.store, None, Some(&context.app))?, schema, context)
     }
 
+    fn check_clear(&self, schema: &Schema, context: &SinkContext, replaced: &str) -> Result<()> {
+        self.check_reset(schema, context, replaced)
+    }
+
+    /// Removes all files by one version of the log; earlier versions stay readable.
+    fn clear(&self, schema: &Schema, context: &SinkContext, replaced: &str) -> Result<()> {
+        self.reset(schema, context, replaced)
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let layout = Arc::new(self.layout(schema, context));
         let mut numbers = FileNumbers::of(layout.workers, layout.workers);
         let mut files = Files::default();
-        let metadata = protocol::metadata(&id(schema, context), schema, (context.clock)());
+        let metadata = protocol::metadata(&id(schema, &context.app), schema, (context.clock)());
         let (log, table) = self.take_over(schema, context, &metadata)?;
         let undeclared = match table {
             Some(table) => {

@@ -135,7 +135,8 @@ impl KafkaTopic {
         }
     }
 
-    fn owns(&self, schema: &Schema, context: &SinkContext) -> Result<bool> {
+    /// Returns true if the application has opened this topic with this state.
+    pub(super) fn owns(&self, schema: &Schema, context: &SinkContext) -> Result<bool> {
         let owner =
             self.staging(schema, context).map(|store| store.get(OWNER)).transpose()?.flatten();
         Ok(owner.is_some_and(|owner| owner == self.id(context).as_bytes()))

@@ -58,6 +58,20 @@ impl Sink for KafkaTopic {
         self.claim(self.last_commit(&group)?.map(|last| last.n), schema, context).map(drop)
     }
 
+    /// Accepts only a topic without records that the replaced application has never opened. Another
+    /// one may have readers, and a transaction of that application may still be open.
+    fn check_clear(&self, schema: &Schema, context: &SinkContext, replaced: &str) -> Result<()> {
+        let fresh = SinkContext { committed: 0, ..context.clone() };
+        let refuse = || {
+            let message = format!("can't reset the state: {} can't be emptied", self.name());
+            Error::config(message).hint("Write to another topic.")
+        };
+        if self.owns(schema, &SinkContext { app: replaced.to_string(), ..context.clone() })? {
+            return Err(refuse());
+        }
+        self.claim(None, schema, &fresh).map(drop).map_err(|error| refuse().because(error))
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let id = self.id(context);
         let group = self.group_client(context, "read_committed")?;

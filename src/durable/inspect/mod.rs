@@ -79,6 +79,7 @@ fn once(store: &Store, depth: Depth) -> Result<StateReport> {
     }
     let mut kept = BTreeSet::new();
     if let Some(last) = &last {
+        report.app = Some(last.app.clone());
         let found = snapshots(store, depth, last, &mut report, &mut kept)?;
         report.restart = restart(last, &found, &report.snapshots);
     }

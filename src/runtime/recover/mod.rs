@@ -15,7 +15,7 @@ mod restore;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-pub(super) use position::check_position;
+pub(super) use position::{check_position, first_batch};
 pub(super) use recorded::{check_sink, check_sources};
 pub(super) use replay::Replay;
 pub(super) use restore::Restored;

@@ -3,9 +3,10 @@
 use std::thread::park_timeout;
 use std::time::{Duration, Instant};
 
-use crate::connect::{Poll, Source};
+use crate::connect::{Partition, Poll, Source};
 use crate::durable::LastRecord;
 use crate::error::{Advice, Error, ErrorKind, Result};
+use crate::record::Batch;
 use crate::secret::Secret;
 
 /// Longest time until the record arrives.
@@ -31,19 +32,11 @@ pub(in super::super) fn check_position(
         opened => opened?,
     };
     let name = || format!("partition {partition} of {}", source.describe());
-    let started = Instant::now();
-    let batch = loop {
-        match reader.poll()? {
-            Poll::Batch(batch) => break batch,
-            Poll::End => return Ok(()),
-            Poll::Idle if started.elapsed() > ANSWER_TIMEOUT => {
-                let message = format!("can't read offset {} of {} again", last.offset, name());
-                return Err(Error::connect(message).hint("Run it again once the log responds."));
-            }
-            Poll::Idle if reader.wait(POLL_WAIT) => {}
-            Poll::Idle => park_timeout(POLL_WAIT),
-        }
+    let timed_out = || {
+        let message = format!("can't read offset {} of {} again", last.offset, name());
+        Error::connect(message).hint("Run it again once the log responds.")
     };
+    let Some(batch) = first_batch(&mut *reader, timed_out)? else { return Ok(()) };
     let first = batch.iter(0).next().filter(|first| first.order.offset == last.offset);
     if first.is_none_or(|first| first.digest(secret) == last.digest) {
         return Ok(());
@@ -52,4 +45,24 @@ pub(in super::super) fn check_position(
     Err(Error::data(message)
         .hint("The log was recreated, or its records were changed: restore it, or begin anew.")
         .advise(Advice::BeginAnew))
+}
+
+/// Returns the first records of a partition that is not followed; none if it has none.
+///
+/// # Errors
+/// When they can't be read. The error of `timed_out` if they don't arrive.
+pub(in super::super) fn first_batch(
+    reader: &mut dyn Partition,
+    timed_out: impl Fn() -> Error,
+) -> Result<Option<Batch>> {
+    let started = Instant::now();
+    loop {
+        match reader.poll()? {
+            Poll::Batch(batch) => return Ok(Some(batch)),
+            Poll::End => return Ok(None),
+            Poll::Idle if started.elapsed() > ANSWER_TIMEOUT => return Err(timed_out()),
+            Poll::Idle if reader.wait(POLL_WAIT) => {}
+            Poll::Idle => park_timeout(POLL_WAIT),
+        }
+    }
 }

@@ -45,6 +45,7 @@ pub(super) struct World<'p> {
     place: &'p dyn Place,
     mode: Mode,
     state: TempDir,
+    app: String,
     generation: u64,
     pub(super) committed: u64,
     recorded: Option<(u64, Json)>,
@@ -105,7 +106,28 @@ impl<'p> World<'p> {
     pub(super) fn new(place: &'p dyn Place, mode: Mode) -> Self {
         let state = tempfile::tempdir().unwrap();
         let (rows, saved) = (Vec::new(), Saved::default());
-        World { place, mode, state, generation: 0, committed: 0, recorded: None, rows, saved }
+        let (app, recorded) = ("app".to_string(), None);
+        World { place, mode, state, app, generation: 0, committed: 0, recorded, rows, saved }
+    }
+
+    /// Resets the state: from here on it belongs to the application `app`. Then empties the place
+    /// as a new run, which may be done again.
+    pub(super) fn reset(&mut self, app: &str) -> Result<()> {
+        let replaced = std::mem::replace(&mut self.app, app.into());
+        (self.generation, self.committed) = (self.generation + 1, self.committed + 1);
+        (self.recorded, self.rows, self.saved) = (None, Vec::new(), Saved::default());
+        self.clear(&replaced)
+    }
+
+    pub(super) fn clear(&self, replaced: &str) -> Result<()> {
+        let (schema, context) = (self.schema(), self.context(&self.app, 1));
+        self.place.sink().check_clear(&schema, &context, replaced)?;
+        self.place.sink().clear(&schema, &context, replaced)
+    }
+
+    /// Returns the number and the content of the last decision.
+    pub(super) fn recorded(&self) -> Option<(u64, Json)> {
+        self.recorded.clone()
     }
 
     pub(super) fn schema(&self) -> Schema {
@@ -160,8 +182,8 @@ impl<'p> World<'p> {
     /// Opens the place as a new run, which recovers nothing yet.
     fn open(&mut self, workers: usize) -> Result<Recovery> {
         self.generation += 1;
-        self.place.sink().check(&self.schema(), &self.context("app", workers))?;
-        let (schema, context) = (self.schema(), self.context("app", workers));
+        let (schema, context) = (self.schema(), self.context(&self.app, workers));
+        self.place.sink().check(&schema, &context)?;
         let mut committer = self.place.sink().open(&schema, &context)?;
         if let Some((n, content)) = &self.recorded {
             committer.commit(*n, content)?;
