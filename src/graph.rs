@@ -147,15 +147,21 @@ impl<'s> Graph<'s> {
     pub(crate) fn table_cut<K: Datum, V>(&self, node: usize, purpose: &str) -> Option<TableCut> {
         let space = self.keyspace::<K>();
         let space = |_: &str| space.clone();
-        let id = self.plan_cut(node, purpose, type_names::<K, V>(), Merge::Latest, space);
+        let id = self.plan_cut(node, node, purpose, type_names::<K, V>(), Merge::Latest, space);
         let cuts = self.0.bindings.borrow().cuts.clone();
         cuts.map(|cuts| cuts.open_table(id, self.keys::<K>()))
     }
 
-    /// Opens a cut at a step, for diffs of `D`. Returns none in a run without a state.
-    pub(crate) fn diffs_cut<D>(&self, node: usize, purpose: &str) -> Option<DiffsCut> {
+    /// Opens a cut at a step, for diffs of `D` that the step `origin` before it makes. Returns none
+    /// in a run without a state.
+    pub(crate) fn diffs_cut<D>(
+        &self,
+        origin: usize,
+        node: usize,
+        purpose: &str,
+    ) -> Option<DiffsCut> {
         let space = |name: &str| format!("data of {name}");
-        let id = self.plan_cut(node, purpose, type_names::<D, isize>(), Merge::Sum, space);
+        let id = self.plan_cut(origin, node, purpose, type_names::<D, isize>(), Merge::Sum, space);
         let cuts = self.0.bindings.borrow().cuts.clone();
         cuts.map(|cuts| cuts.open_diffs(id, &self.owners()))
     }
@@ -178,6 +184,7 @@ impl<'s> Graph<'s> {
     /// Adds a cut to the plan. `space` returns the name of its keyspace.
     fn plan_cut(
         &self,
+        origin: usize,
         node: usize,
         purpose: &str,
         types: String,
@@ -195,7 +202,7 @@ impl<'s> Graph<'s> {
         let mut ids = names.map(id);
         let is_new = |id: &CutId| plan.cuts.iter().all(|cut| cut.id != *id);
         let id = ids.find(is_new).unwrap_or_else(|| id(chain.clone()));
-        plan.cuts.push(PlannedCut { id: id.clone(), node });
+        plan.cuts.push(PlannedCut { id: id.clone(), node, origin });
         id
     }
 
@@ -297,6 +304,11 @@ impl<'s> Graph<'s> {
         let columns = produced.columns.iter().zip(columns).map(column).collect();
         plan.sinks.push(Schema { topic: topic.to_string(), columns, key, mode });
         self.0.bindings.borrow_mut().sinks.remove(topic)
+    }
+
+    /// Notes that the rows of records are appended to a topic once, and not again after a restart.
+    pub(crate) fn tail(&self, topic: &str) {
+        self.0.plan.borrow_mut().tails.push(topic.to_string());
     }
 
     /// Keeps the rows of a step in a store. Returns the store if the program has requested it.

@@ -86,7 +86,9 @@ pub struct SinkContext {
 ///
 /// A run calls [`check`](Sink::check), [`open`](Sink::open), then [`commit`](Committer::commit) for
 /// the last commit that was recorded, then [`writers`](Sink::writers). The writers recover, and
-/// [`recovered`](Committer::recovered) ends the start of the run.
+/// [`recovered`](Committer::recovered) ends the start of the run. If it resets the state, it calls
+/// [`check_clear`](Sink::check_clear) instead of the check, and [`clear`](Sink::clear) before it
+/// opens the sink.
 ///
 /// A sink that keeps the number of rows of each commit:
 ///
@@ -197,8 +199,8 @@ pub trait Sink: Send + Sync {
             .hint("Bind a sink at another place, or use another state and empty tables."))
     }
 
-    /// Removes all rows of the application `replaced`, because the state was reset. From here on the
-    /// sink belongs to the application of `context`, and is empty at its
+    /// Removes all rows of the application `replaced`, because the state was reset. From here on
+    /// the sink belongs to the application of `context`, and is empty at its
     /// [`committed`](SinkContext::committed). It is called before [`open`](Sink::open), and again
     /// after a crash, by any later run, until a commit is made. A repetition changes nothing. A run
     /// of the replaced application can't add rows any more.

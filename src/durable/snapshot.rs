@@ -68,16 +68,6 @@ impl Snapshot {
         let bytes = bytes.ok_or_else(damaged)?;
         serde_json::from_slice(&bytes).map_err(|e| damaged().because(e))
     }
-
-    /// Returns true if the snapshot has the rows of these cuts, and the totals of these sinks.
-    pub(crate) fn covers<'a>(
-        &self,
-        cuts: &[CutId],
-        mut sinks: impl Iterator<Item = &'a String>,
-    ) -> bool {
-        cuts.iter().all(|cut| self.cuts.contains(cut))
-            && sinks.all(|sink| self.sinks.contains_key(sink))
-    }
 }
 
 /// The open layers of a snapshot, from the oldest to the youngest.

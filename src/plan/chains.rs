@@ -17,6 +17,8 @@ const CHAIN_MAX_CHARS: usize = 160;
 pub(crate) struct PlannedCut {
     pub(crate) id: CutId,
     pub(crate) node: usize,
+    /// The step that makes the saved rows: the step itself, or one of those before it.
+    pub(crate) origin: usize,
 }
 
 impl Node {

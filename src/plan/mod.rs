@@ -1,6 +1,7 @@
 //! The plan of a topology: its steps, topics and stores, without its closures.
 
 mod chains;
+mod origins;
 
 use std::any::TypeId;
 use std::sync::Arc;
@@ -115,6 +116,8 @@ pub(crate) struct Plan {
     /// The cuts whose rows a snapshot saves. Not part of the fingerprint: they depend on the sinks
     /// and the stores of a run.
     pub(crate) cuts: Vec<PlannedCut>,
+    /// The topics to which the rows of records are appended once, and not again after a restart.
+    pub(crate) tails: Vec<String>,
 }
 
 impl Plan {

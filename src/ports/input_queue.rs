@@ -1,7 +1,7 @@
 //! The queue between the threads that read a topic and the workers that decode it.
 
-use std::collections::VecDeque;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use timely::scheduling::SyncActivator;
 
@@ -9,7 +9,7 @@ use super::credit::Credit;
 use super::times::PartitionTimes;
 use crate::metrics::TopicCounters;
 use crate::operators::Earliest;
-use crate::record::Batch;
+use crate::record::{Batch, Order};
 use crate::sync::lock;
 use crate::time::Epoch;
 
@@ -26,6 +26,9 @@ pub(crate) struct InputQueue {
     /// The greatest timestamps of the batches that were decoded.
     pub(crate) times: PartitionTimes,
     earliest: Arc<Earliest>,
+    /// By source and partition, the end of the records that are read again, and whose dead letters
+    /// are written.
+    written_letters: OnceLock<BTreeMap<(u16, u32), u64>>,
 }
 
 /// The input of a topic, the same for all workers.
@@ -63,12 +66,26 @@ pub(crate) enum Next {
 impl InputQueue {
     pub(crate) fn new(credit: Arc<Credit>) -> Self {
         let (times, earliest) = (PartitionTimes::default(), Arc::default());
-        InputQueue { state: Mutex::default(), credit, times, earliest }
+        let written_letters = OnceLock::new();
+        InputQueue { state: Mutex::default(), credit, times, earliest, written_letters }
     }
 
     /// Returns the earliest position from which the topic may still deliver records.
     pub(crate) fn earliest(&self) -> &Arc<Earliest> {
         &self.earliest
+    }
+
+    /// Notes that the dead letters of earlier records are written, by source and partition. It is
+    /// called once, before any batch is pushed.
+    pub(crate) fn pass_over_letters(&self, ends: BTreeMap<(u16, u32), u64>) {
+        self.written_letters.get_or_init(|| ends);
+    }
+
+    /// Returns true if the dead letter of a record is written.
+    pub(crate) fn is_letter_written(&self, order: Order) -> bool {
+        let end = self.written_letters.get();
+        let end = end.and_then(|ends| ends.get(&(order.source, order.partition)));
+        end.is_some_and(|end| order.offset < *end)
     }
 
     /// Returns the credit of a batch that was decoded.

@@ -80,7 +80,10 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                             match decoded {
                                 Ok(timestamp) => greatest = timestamp.max(greatest),
                                 Err(reject) => {
-                                    bad.push(letter(&record, reject));
+                                    let queue = queue.as_ref();
+                                    if queue.is_none_or(|it| !it.is_letter_written(record.order)) {
+                                        bad.push(letter(&record, reject));
+                                    }
                                     rejected += 1;
                                 }
                             }

@@ -38,7 +38,8 @@ pub(super) struct RunArgs {
     #[arg(long, requires = "follow")]
     fixed_partitions: bool,
     /// Continue the unchanged part of a state that another version of the program made: new tables
-    /// get all rows, unchanged ones are compared with their record, others are left as they are
+    /// get all rows, unchanged ones are compared with their record, others are left as they are.
+    /// Only a topic of which the snapshot lacks rows is read again from its beginning
     #[arg(long)]
     adopt: bool,
     /// Begin anew although a state exists: empty the tables, and read all records from the
@@ -130,22 +131,22 @@ pub(super) fn run(
 
 /// Returns the changes to a state as lines for people.
 fn described_adoption(adoption: &Adoption) -> String {
-    let Adoption { kept, new, gone, found, lacking, reads_all } = adoption;
+    let Adoption { kept, new, gone, found, lacking, read_again } = adoption;
     let lists = [
         ("tables that are continued", kept),
         ("tables that are new", new),
         ("tables that are left as they are", gone),
         ("saved rows that are continued", found),
         ("saved rows that are lacking", lacking),
+        ("topics that are read again from their beginning", read_again),
     ];
     let mut text = "adopting the state\n".to_string();
     for (title, names) in lists.into_iter().filter(|(_, names)| !names.is_empty()) {
         text += &format!("  {title}: {}\n", names.join(", "));
     }
-    text + if *reads_all {
-        "  all records are read again, from the beginning of their logs"
-    } else {
-        "  only the records behind the snapshot are read"
+    text + match read_again.is_empty() {
+        true => "  only the records behind the snapshot are read",
+        false => "  of other topics only the records behind the snapshot are read",
     }
 }
 

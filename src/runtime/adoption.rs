@@ -3,20 +3,21 @@
 //! The state records the topology of the run that made it: its steps, and for each sink a digest of
 //! the steps that make its rows. Closures are in no record. So a snapshot is continued only if each
 //! of its cuts is proved: a sink that was written before, by the same steps, has the cut before it.
-//! The recovery compares the rows of such a sink as ever.
+//! The recovery compares the rows of such a sink as ever. A topic of which other rows are needed is
+//! read again from its beginning, and none of its saved rows is used.
 //!
 //! The first manifest of the run is the act of adoption. Nothing of the state is changed before it.
 
 use std::collections::BTreeSet;
 
 use super::config::{Config, TopologyChange};
+use super::recover::{Rereads, SnapshotNeeds};
 use super::streams::Streams;
-use crate::connect::{Mode, Sink, SinkContext};
+use crate::connect::{Sink, SinkContext};
 use crate::durable::{Ledger, Manifest, Snapshot, TopologyRecord};
 use crate::error::{Advice, Error, Result};
 use crate::graph::{Demand, SinkDemand};
-use crate::operators::CutId;
-use crate::plan::{DEAD_LETTERS, Plan};
+use crate::plan::Plan;
 use crate::secret::Secret;
 use crate::store::Store;
 use crate::topology::Topology;
@@ -58,7 +59,8 @@ const SETTING: &str = "setting ";
 ///
 /// let streams = bound(true).sink("count", count.clone());
 /// let adoption = streams.adoption(&state)?.expect("the topology has changed");
-/// assert_eq!((&adoption.new[..], adoption.reads_all), (&["count".to_string()][..], false));
+/// assert_eq!(adoption.new, ["count"]);
+/// assert!(adoption.read_again.is_empty());
 /// streams.run(Config { topology_change: TopologyChange::Adopt, ..config() })?;
 /// assert_eq!(count.rows(), [[Value::Long(0), Value::Long(2)]]);
 /// # Ok::<(), Error>(())
@@ -71,34 +73,12 @@ pub struct Adoption {
     pub new: Vec<String>,
     /// The topics that are written no more. Their sinks are left as they are.
     pub gone: Vec<String>,
-    /// The cuts whose rows are in the snapshot and proved by a sink.
+    /// The cuts whose saved rows are continued: they are in the snapshot, and a sink proves them.
     pub found: Vec<String>,
-    /// The cuts whose rows are not in the snapshot, or that no sink proves.
+    /// The other cuts, except those of new sinks. Their rows are made again.
     pub lacking: Vec<String>,
-    /// True if all records are read again, from the beginning of their logs.
-    pub reads_all: bool,
-}
-
-/// The parts of a snapshot that a run needs.
-#[derive(Clone, Debug, Default)]
-pub(super) struct SnapshotNeeds {
-    pub(super) cuts: Vec<CutId>,
-    /// The cuts of new sinks, of which no layer may have rows.
-    pub(super) new_cuts: Vec<CutId>,
-    pub(super) sinks: Vec<String>,
-    /// No snapshot can be used.
-    pub(super) reads_all: bool,
-}
-
-impl SnapshotNeeds {
-    /// Returns the needs of a run with the recorded topology.
-    pub(super) fn of_all(plan: &Plan, sinks: &[(String, Box<dyn Sink>)]) -> Self {
-        SnapshotNeeds {
-            cuts: plan.cuts.iter().map(|cut| cut.id.clone()).collect(),
-            sinks: sinks.iter().map(|(topic, _)| topic.clone()).collect(),
-            ..SnapshotNeeds::default()
-        }
-    }
+    /// The topics that are read again from their beginning, because of lacking rows.
+    pub read_again: Vec<String>,
 }
 
 impl Streams {
@@ -117,17 +97,19 @@ impl Streams {
             return Ok(None);
         }
         let (mut adoption, needs) = check(&ledger, last, &plan, &self.sinks)?;
-        let names = last.snapshots.first().into_iter();
-        let youngest = names.filter_map(|name| Snapshot::read(state, name).ok()).next();
-        let is_saved = |name: &String| {
-            let is_named = |cut: &&CutId| cut.name == *name;
-            let cut = needs.cuts.iter().find(is_named);
-            youngest.as_ref().zip(cut).is_some_and(|(saved, cut)| saved.cuts.contains(cut))
-        };
-        let (found, unsaved) = adoption.found.into_iter().partition::<Vec<_>, _>(is_saved);
-        adoption.found = found;
-        adoption.lacking.extend(unsaved);
-        adoption.reads_all |= !adoption.lacking.is_empty();
+        let snapshots = last.snapshots.iter().filter_map(|name| Snapshot::read(state, name).ok());
+        let rereads: Vec<_> = snapshots.map(|saved| Rereads::of(&plan, &needs, &saved)).collect();
+        // A run prefers a snapshot that lacks nothing.
+        let best = rereads.iter().min_by_key(|rereads| !rereads.topics.is_empty());
+        let best = best.filter(|rereads| !(plan.volatile && !rereads.topics.is_empty()));
+        for cut in plan.cuts.iter().filter(|cut| !needs.new_cuts.contains(&cut.id)) {
+            let is_found = best.is_some_and(|best| best.loaded.contains(&cut.id));
+            let list = if is_found { &mut adoption.found } else { &mut adoption.lacking };
+            list.push(cut.id.name.clone());
+        }
+        let is_again = |topic: &&String| best.is_none_or(|best| best.topics.contains(*topic));
+        let recorded = plan.sources.iter().filter(|topic| last.sources.contains_key(*topic));
+        adoption.read_again = recorded.filter(is_again).cloned().collect();
         Ok(Some(adoption))
     }
 }
@@ -225,29 +207,20 @@ pub(super) fn check(
     let has_moved = |topic: &&String| {
         rank(&earlier, topic).is_some_and(|before| rank(now, topic) != Some(before))
     };
-    // A stream's earlier records are in no snapshot.
-    let appends = |topic: &&String| {
-        plan.sink(topic).is_ok_and(|schema| schema.mode == Mode::Append) || *topic == DEAD_LETTERS
-    };
     let mut needs = SnapshotNeeds {
         sinks: kept.clone(),
-        reads_all: now.sources.iter().any(|t| has_moved(&t)) || new.iter().any(|t| appends(&t)),
+        new_sinks: new.clone(),
+        moved: now.sources.iter().filter(has_moved).cloned().collect(),
         ..SnapshotNeeds::default()
     };
-    let mut adoption = Adoption { kept, new, gone, ..Adoption::default() };
     for cut in &plan.cuts {
         if new_nodes.contains(&cut.node) {
             needs.new_cuts.push(cut.id.clone());
         } else if proved.contains(&cut.node) {
-            adoption.found.push(cut.id.name.clone());
             needs.cuts.push(cut.id.clone());
-        } else {
-            adoption.lacking.push(cut.id.name.clone());
-            needs.reads_all = true;
         }
     }
-    adoption.reads_all = needs.reads_all;
-    Ok((adoption, needs))
+    Ok((Adoption { kept, new, gone, ..Adoption::default() }, needs))
 }
 
 fn refuse<T>(ledger: &Ledger, reason: &str) -> Result<T> {

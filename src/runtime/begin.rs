@@ -5,15 +5,15 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::adoption::{self, Adoption, SnapshotNeeds};
+use super::adoption::{self, Adoption};
 use super::config::{Config, RunMode, TopologyChange};
-use super::recover::{Replay, Restored, check_position, check_sink, check_sources};
+use super::recover::{Replay, Restored, SnapshotNeeds, check_position, check_sink, check_sources};
 use super::reset::Reset;
 use super::secret::secret;
 use super::topics::Topic;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
 use crate::durable::{LastRecord, Ledger, Manifest};
-use crate::error::{Error, Result};
+use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::record::PartitionId;
 use crate::secret::Secret;
@@ -35,6 +35,8 @@ struct Unopened<'a> {
     /// The record before it, by which the log is recognised.
     last: Option<LastRecord>,
     source: &'a dyn Source,
+    /// The topic, if no snapshot has the rows of its first records.
+    reread: Option<&'a str>,
 }
 
 impl Unopened<'_> {
@@ -45,7 +47,11 @@ impl Unopened<'_> {
         // A partition with a range to replay is opened again behind that range, and only then
         // followed.
         let follow = follow && self.replay.is_none();
-        let partition = self.source.open(self.id.partition, self.from, follow)?;
+        let partition = self.source.open(self.id.partition, self.from, follow);
+        let partition = partition.map_err(|error| match self.reread {
+            Some(topic) if error.kind() == ErrorKind::Data => lost(error, topic),
+            _ => error,
+        })?;
         Ok(OpenPartition { id: self.id, replay: self.replay, partition })
     }
 }
@@ -123,7 +129,7 @@ impl Beginning {
             // again, also after a refusal: the tables and the snapshots may be those of a later
             // commit.
             match (examined, &mut ledger) {
-                (Ok(Examined { identities, adoption, restored, partitions }), ledger) => {
+                (Ok(Examined { identities, adoption, mut restored, partitions }), ledger) => {
                     if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
                         let mut ledger = ledger.take();
                         if let (Some(reset), Some(ledger)) = (&reset, &mut ledger)
@@ -131,6 +137,11 @@ impl Beginning {
                         {
                             continue;
                         }
+                        let layers = restored.as_mut().zip(config.state.as_ref());
+                        let pruned = layers.map_or(Ok(()), |(restored, store)| {
+                            restored.prune(store, context.generation, plan)
+                        });
+                        pruned.map_err(|error| explained(error, ledger.as_ref()))?;
                         return Ok(Beginning {
                             ledger,
                             context,
@@ -185,7 +196,7 @@ fn examine(
     let restored = match (&config.state, last) {
         (Some(store), Some(last)) => {
             let needs = needs.unwrap_or_else(|| SnapshotNeeds::of_all(plan, sinks));
-            Restored::find(store, last, plan.volatile, &needs)?
+            Restored::find(store, last, plan, &needs)?
         }
         _ => None,
     };
@@ -271,6 +282,7 @@ fn to_open<'a>(
     restored: Option<&Restored>,
 ) -> Result<Vec<Unopened<'a>>> {
     let mut unopened = Vec::new();
+    let has_snapshots = last.is_some_and(|last| !last.snapshots.is_empty());
     for (number, topic) in topics.iter().enumerate() {
         check_sources(topic, last, restored)?;
         let states = last.and_then(|last| last.sources.get(&topic.name));
@@ -287,11 +299,33 @@ fn to_open<'a>(
                 let last = saved.and_then(|it| it.last);
                 let replay = recorded.zip(from).filter(|(recorded, from)| *from < recorded.to);
                 let replay = replay.map(|(recorded, from)| Replay::new(*recorded, from));
-                unopened.push(Unopened { id, replay, from, last, source: &**source });
+                let is_reread = saved.is_none() && recorded.is_some();
+                let reread = (is_reread && has_snapshots).then_some(&*topic.name);
+                unopened.push(Unopened { id, replay, from, last, source: &**source, reread });
             }
         }
     }
     Ok(unopened)
+}
+
+/// Returns the error of a topic that must be read again from its beginning, and can't be.
+fn lost(error: Error, topic: &str) -> Error {
+    let message = format!("can't read topic {topic} again from its beginning");
+    Error::data(message)
+        .because(error)
+        .hint(
+            "No sound snapshot has all rows that the program needs of it. Restore its records, or \
+             run the version of the program that made the state.",
+        )
+        .advise(Advice::OtherPlaces)
+}
+
+/// Returns the cause of an error of a run that has begun.
+fn explained(error: Error, ledger: Option<&Ledger>) -> Error {
+    match ledger {
+        Some(ledger) => ledger.explain(error),
+        None => error,
+    }
 }
 
 /// Opens partitions side by side, and stops after a failure. If several fail, it returns the error

@@ -86,8 +86,9 @@ pub enum TopologyChange {
     /// sinks get all rows in the first commit. Sinks that are not bound any more are left as they
     /// are.
     ///
-    /// The snapshot is continued if each row that it saves is needed as before, and a sink that
-    /// was written before proves it. Otherwise all records are read again.
+    /// A topic is continued from the snapshot if the snapshot has each row that is needed of it,
+    /// and a sink that was written before proves that. Otherwise this topic is read again from its
+    /// beginning.
     Adopt,
     /// Begin anew, also if the topology is the same: the sinks are emptied, and all records are
     /// read again by a new application. If the run dies meanwhile, the next one completes the

@@ -2,8 +2,8 @@
 //!
 //! Everything is examined first: the sinks can be emptied, and each source still has the first
 //! records that the state was made of. Without them the results would differ from those of the
-//! state. Then the manifest of the reset is made, and after it the sinks are emptied. Until a commit
-//! is made, each later run completes the reset.
+//! state. Then the manifest of the reset is made, and after it the sinks are emptied. Until a
+//! commit is made, each later run completes the reset.
 
 use super::config::{Config, TopologyChange};
 use super::recover::first_batch;

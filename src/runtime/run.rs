@@ -135,6 +135,11 @@ impl Coordinator {
             snapshot_need = SnapshotNeed::NextCommit;
             recovery.adopt();
         }
+        if let Some(restored) = restored.as_ref().filter(|restored| restored.is_partial()) {
+            // The earlier snapshots lack rows.
+            snapshot_need = SnapshotNeed::NextCommit;
+            restored.pass_over_letters(&topics);
+        }
         if plan.volatile {
             snapshot_need = SnapshotNeed::EachCommit;
         }
@@ -181,7 +186,7 @@ impl Coordinator {
         let commits = Commits::start(
             committer,
             recorded.as_ref(),
-            restored.as_ref().map(|restored| restored.snapshot.n),
+            restored.as_ref().filter(|it| !it.is_partial()).map(|it| it.snapshot.n),
             topics.clone(),
             workers,
             config.commit_every,

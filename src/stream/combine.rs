@@ -146,7 +146,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         if self.restored == Restored::All {
             return diffs;
         }
-        match self.graph.diffs_cut::<D>(node, purpose) {
+        match self.graph.diffs_cut::<D>(self.node, node, purpose) {
             Some(cut) => keep_diffs(diffs, purpose, cut),
             None => diffs,
         }

@@ -4,7 +4,7 @@ use timely::dataflow::operators::vec::Map;
 
 use super::{KStream, Updates};
 use crate::connect::Mode;
-use crate::operators::Datum;
+use crate::operators::{Datum, Restored};
 use crate::options::Produced;
 use crate::ports::append;
 use crate::row::Row;
@@ -90,6 +90,9 @@ impl<'s, K: Datum + Row, V: Datum + Row> KStream<'s, K, V> {
         }
         let columns = [K::columns(), V::columns()].concat();
         let sink = self.graph.sink(topic, &columns, 0, Mode::Append, &produced);
+        if self.restored == Restored::Tail {
+            self.graph.tail(topic);
+        }
         let rows = self.events.clone().map(|event| (event.key, event.value));
         match sink {
             Some(sink) => {

@@ -1,6 +1,6 @@
 //! Promises of a run, one module each:
 //!
-//! - [`adoption`]: it adopts the state of another topology.
+//! - [`adoption`], [`adoption_by_topic`]: it adopts the state of another topology.
 //! - [`reset`], [`reset_tables`]: it begins anew although a state exists.
 //! - [`bindings`]: it is checked before it starts.
 //! - [`resume`]: it continues where another ended.
@@ -20,6 +20,7 @@
 //! - [`times`]: it records event time with the positions.
 
 mod adoption;
+mod adoption_by_topic;
 mod bindings;
 mod compacted;
 mod crashes;

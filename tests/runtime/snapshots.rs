@@ -75,6 +75,11 @@ impl Retaining {
         self.logs.iter().for_each(|log| *log.first.lock().unwrap() = 0);
     }
 
+    /// Brings the deleted records of one log back.
+    pub(super) fn restore_log(&self, number: usize) {
+        *self.logs[number].first.lock().unwrap() = 0;
+    }
+
     pub(super) fn first(&self) -> [u64; 2] {
         self.logs.each_ref().map(|log| *log.first.lock().unwrap())
     }

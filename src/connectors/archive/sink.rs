@@ -12,7 +12,7 @@ use crate::connect::{
     Committer, CountRows, FoundRows, Identity, MaintenanceTask, Mode, Part, PartFile, Recovering,
     Schema, Sink, SinkContext,
 };
-use crate::error::{Advice, Error, Result};
+use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::store::Store;
 
 use super::rows::{Encoder, Lines};
@@ -46,6 +46,9 @@ impl Sink for ArchiveTopic {
     fn check_clear(&self, schema: &Schema, context: &SinkContext, _replaced: &str) -> Result<()> {
         let owned = self.claimed(schema, &SinkContext { committed: 0, ..context.clone() });
         owned.map(drop).map_err(|error| {
+            if error.kind() != ErrorKind::Data {
+                return error;
+            }
             let message = format!("can't reset the state: {} can't be emptied", self.name());
             Error::config(message).because(error).hint(
                 "Move the folder of the topic elsewhere, or use another state, empty tables and \

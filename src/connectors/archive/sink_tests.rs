@@ -189,6 +189,32 @@ fn tables_and_foreign_records_are_refused_unchanged() {
     });
 }
 
+#[test]
+fn only_a_topic_without_records_and_owner_is_reset() {
+    everywhere(|archive| {
+        let context = |app: &str| SinkContext { app: app.into(), ..context(2, 5) };
+        let reset = |topic: &str, app: &str| {
+            let (topic, schema) = (archive.topic(topic), schema(Mode::Append));
+            topic.check_clear(&schema, &context(app), "app-1")?;
+            topic.clear(&schema, &context(app), "app-1")
+        };
+        reset("t", "app-2").unwrap();
+        drop(Sink::open(&archive.topic("t"), &schema(Mode::Append), &context("app-2")).unwrap());
+        // A reset that died is repeated.
+        reset("t", "app-2").unwrap();
+        for app in ["app-3", "app-1"] {
+            assert_eq!(reset("t", app).unwrap_err().kind(), ErrorKind::Config);
+        }
+        let mut run = open(&archive.topic("own"), 1, 0);
+        let one = stage(&mut run, 1, 0, &[1]).unwrap();
+        run.committer.commit(1, &one).unwrap();
+        let error = reset("own", "app-2").unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("can't be emptied"), "{error}");
+        assert_eq!(rows(&archive.topic("own"), 0), [1]);
+    });
+}
+
 fn line(columns: &[ColumnType], row: &dyn Row) -> Result<String> {
     let column =
         |(i, ty): (usize, &ColumnType)| Column { name: format!("c\"{i}"), ty: *ty, nullable: true };

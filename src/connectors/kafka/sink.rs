@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::connect::{
     Committer, FoundRows, Identity, MaintenanceTask, Part, Recovering, Schema, Sink, SinkContext,
 };
-use crate::error::{Advice, Error, Result};
+use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::store::Store;
 
 use super::KafkaTopic;
@@ -69,7 +69,10 @@ impl Sink for KafkaTopic {
         if self.owns(schema, &SinkContext { app: replaced.to_string(), ..context.clone() })? {
             return Err(refuse());
         }
-        self.claim(None, schema, &fresh).map(drop).map_err(|error| refuse().because(error))
+        self.claim(None, schema, &fresh).map(drop).map_err(|error| match error.kind() {
+            ErrorKind::Data => refuse().because(error),
+            _ => error,
+        })
     }
 
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {

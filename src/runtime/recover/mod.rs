@@ -3,13 +3,15 @@
 //!
 //! Sources and sinks are compared by identity before the run changes anything ([`recorded`]), and
 //! the youngest sound snapshot is chosen ([`restore`]). Its rows are loaded as epoch 0, and the
-//! recorded ranges behind it are read again ([`replay`]): all of them, if there is no snapshot.
+//! recorded ranges behind it are read again ([`replay`]): all of them, if there is no snapshot. If
+//! it lacks rows of some topics, only these are read again from their beginning ([`rereads`]).
 //! Then the digests of all records and of all rows are compared with the manifest. In the end the
 //! committers check that their tables hold no other rows.
 
 mod position;
 mod recorded;
 mod replay;
+mod rereads;
 mod restore;
 
 use std::collections::BTreeSet;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 pub(super) use position::{check_position, first_batch};
 pub(super) use recorded::{check_sink, check_sources};
 pub(super) use replay::Replay;
+pub(super) use rereads::{Rereads, SnapshotNeeds};
 pub(super) use restore::Restored;
 
 use super::bindings::Bindings;

@@ -1,60 +1,70 @@
 //! The snapshot from which a run continues.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::super::adoption::SnapshotNeeds;
 use super::super::topics::Topics;
+use super::rereads::{Rereads, SnapshotNeeds};
 use crate::durable::{Bound, Layers, Manifest, Snapshot, SourceState};
 use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::faults;
+use crate::operators::CutId;
+use crate::plan::Plan;
 use crate::store::Store;
 
-/// A snapshot with its open layers.
+/// The part of a snapshot from which a run continues, with its open layers.
 pub(in super::super) struct Restored {
+    /// The snapshot, of topics that are not read again.
     pub(in super::super) snapshot: Snapshot,
     pub(in super::super) layers: Arc<Layers>,
+    pub(in super::super) rereads: Rereads,
+    /// The ranges in the snapshot of topics that are read again.
+    reread_ranges: BTreeMap<String, Vec<SourceState>>,
 }
 
 impl Restored {
     /// Returns the youngest snapshot of a manifest that is sound and has all that the run needs.
-    /// Without one, all records are read again.
+    /// If each lacks something, the youngest with any topic that need not be read again. Without
+    /// one, all records are read again.
     ///
     /// # Errors
     /// When a snapshot can't be read, or the records alone can't rebuild the results.
     pub(in super::super) fn find(
         store: &Store,
         last: &Manifest,
-        volatile: bool,
+        plan: &Plan,
         needs: &SnapshotNeeds,
     ) -> Result<Option<Self>> {
-        for name in last.snapshots.iter().filter(|_| !needs.reads_all) {
-            let open = || -> Result<Option<Self>> {
-                let snapshot = Snapshot::read(store, name)?;
-                if !snapshot.covers(&needs.cuts, needs.sinks.iter()) {
-                    return Ok(None);
+        let mut found = Vec::new();
+        for name in &last.snapshots {
+            match Snapshot::read(store, name) {
+                Ok(snapshot) if plan.volatile && snapshot.n != last.n => {}
+                Ok(snapshot) => {
+                    let rereads = Rereads::of(plan, needs, &snapshot);
+                    if !rereads.topics.is_empty() {
+                        let topics = rereads.topics.iter().cloned().collect::<Vec<_>>().join(", ");
+                        let lacks =
+                            "the snapshot lacks rows of these topics that the run needs now";
+                        tracing::info!(snapshot = name.n, topics, "{lacks}");
+                    }
+                    let is_some = !plan.volatile && !rereads.is_all(plan);
+                    if rereads.topics.is_empty() || is_some {
+                        found.push((snapshot, rereads));
+                    }
                 }
-                let layers = Arc::new(Layers::open(store, &snapshot.layers)?);
-                // Rows of a sink that was bound before, and not meanwhile, are of no use.
-                if needs.new_cuts.iter().any(|cut| layers.has_rows(cut)) {
-                    return Ok(None);
-                }
-                Ok(Some(Restored { snapshot, layers }))
-            };
-            faults::point("recover.load");
-            match open() {
-                Ok(Some(restored)) if volatile && restored.snapshot.n != last.n => {}
-                Ok(Some(restored)) => return Ok(Some(restored)),
-                Ok(None) => tracing::info!(
-                    snapshot = name.n,
-                    "the snapshot lacks rows that the run needs now"
-                ),
-                Err(error) if error.kind() == ErrorKind::Data => {
-                    tracing::warn!(snapshot = name.n, %error, "the snapshot is passed over");
-                }
-                Err(error) => return Err(error),
+                Err(error) => pass_over(name.n, error)?,
             }
         }
-        if volatile {
+        // An older one that lacks nothing is better: a source may have lost the first records.
+        found.sort_by_key(|(_, rereads)| !rereads.topics.is_empty());
+        for (snapshot, rereads) in found {
+            faults::point("recover.load");
+            match Layers::open(store, &snapshot.layers) {
+                Ok(layers) => return Ok(Some(Self::new(snapshot, layers, rereads, plan))),
+                Err(error) => pass_over(snapshot.n, error)?,
+            }
+        }
+        if plan.volatile {
             let message = format!("the state of commit {} has no sound snapshot", last.n);
             return Err(Error::data(message)
                 .hint(
@@ -67,6 +77,57 @@ impl Restored {
             tracing::warn!("no snapshot can be used, so all records are read again");
         }
         Ok(None)
+    }
+
+    fn new(mut snapshot: Snapshot, layers: Layers, rereads: Rereads, plan: &Plan) -> Self {
+        let is_read = |topic: &String| plan.sources.contains(topic);
+        let mut reread_ranges = snapshot.sources.clone();
+        reread_ranges.retain(|topic, _| is_read(topic) && rereads.topics.contains(topic));
+        let is_kept = |topic: &String| is_read(topic) && !rereads.topics.contains(topic);
+        snapshot.sources.retain(|topic, _| is_kept(topic));
+        snapshot.topics.retain(|topic, _| is_kept(topic));
+        snapshot.sinks.retain(|topic, _| rereads.sinks.contains(topic));
+        Restored { snapshot, layers: Arc::new(layers), rereads, reread_ranges }
+    }
+
+    /// Returns true if a topic is read again from its beginning.
+    pub(in super::super) fn is_partial(&self) -> bool {
+        !self.rereads.topics.is_empty()
+    }
+
+    /// Rewrites the layers without the rows of `cuts` that are not loaded, if there are any:
+    /// otherwise they would mix with the rows that are made again. The run must have begun.
+    ///
+    /// # Errors
+    /// When a layer can't be read or written.
+    pub(in super::super) fn prune(
+        &mut self,
+        store: &Store,
+        generation: u64,
+        plan: &Plan,
+    ) -> Result<()> {
+        let is_stale =
+            |cut: &CutId| !self.rereads.loaded.contains(cut) && self.layers.has_rows(cut);
+        if !plan.cuts.iter().any(|cut| is_stale(&cut.id)) {
+            return Ok(());
+        }
+        // The saver numbers its layers from 1.
+        let path = format!("layer/{generation:020}-{:010}", 0);
+        let files = self.layers.merge(store, path, &self.rereads.loaded, true)?;
+        self.layers = Arc::new(Layers::open(store, &files)?);
+        self.snapshot.layers = files;
+        Ok(())
+    }
+
+    /// Notes the records that are read again, and whose dead letters are written.
+    pub(in super::super) fn pass_over_letters(&self, topics: &Topics) {
+        for topic in topics.iter() {
+            let states = self.reread_ranges.get(&topic.name).into_iter().flatten();
+            let ends = (0..=u16::MAX).zip(states).flat_map(|(rank, state)| {
+                state.partitions.iter().map(move |(number, bound)| ((rank, *number), bound.to))
+            });
+            topic.queue.pass_over_letters(ends.collect());
+        }
     }
 
     /// Returns the range of a partition in the snapshot.
@@ -92,4 +153,16 @@ impl Restored {
             }
         }
     }
+}
+
+/// Logs an error of a damaged snapshot, which is passed over.
+///
+/// # Errors
+/// When the snapshot may be sound, and can't be read now.
+fn pass_over(n: u64, error: Error) -> Result<()> {
+    if error.kind() != ErrorKind::Data {
+        return Err(error);
+    }
+    tracing::warn!(snapshot = n, %error, "the snapshot is passed over");
+    Ok(())
 }
