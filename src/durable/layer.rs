@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! file   = magic, blocks, index, checksum of the index (u128), length of the index (u32), magic
-//! block  = keys or a column, in the LZ4 block format (lz4.org, doc/lz4_Block_format.md)
+//! block  = keys or a column, in the LZ4 block format (lz4.org, doc/lz4_Block_format.md) if that
+//!          is shorter
 //! ```
 //!
 //! The keys of a bucket and the columns of its cuts are in one file, encoded as in
@@ -24,6 +25,8 @@ use crate::sync::lock;
 const MAGIC: &[u8; 4] = b"WSL2";
 /// A file ends after this many bytes, so that a store can take it in one piece.
 const FILE_BYTES: usize = 64 << 20;
+/// The first bytes of a block, which are packed to learn whether the block is worth it.
+const SAMPLE_BYTES: usize = 2 << 10;
 /// The bytes behind the index: its checksum, its length, and the magic.
 pub(super) const TAIL_BYTES: usize = 16 + 4 + 4;
 
@@ -61,6 +64,9 @@ impl Block {
         if xxh3_64(packed) != self.checksum {
             return None;
         }
+        if packed.len() == self.raw as usize {
+            return Some(packed.to_vec());
+        }
         lz4_flex::block::decompress(packed, self.raw as usize).ok()
     }
 }
@@ -94,8 +100,7 @@ pub(super) struct LayerWriter<'a> {
     blocks: Vec<Block>,
     bytes: Vec<u8>,
     files: Vec<LayerFile>,
-    /// Memory for packing.
-    packed: Vec<u8>,
+    packer: Packer,
 }
 
 impl<'a> LayerWriter<'a> {
@@ -108,7 +113,7 @@ impl<'a> LayerWriter<'a> {
             blocks: Vec::new(),
             bytes: MAGIC.to_vec(),
             files: Vec::new(),
-            packed: Vec::new(),
+            packer: Packer::default(),
         }
     }
 
@@ -119,19 +124,13 @@ impl<'a> LayerWriter<'a> {
         }
         let (too_long, offset) = (|_| Error::internal("a block of 4 GiB"), self.bytes.len());
         let raw = u32::try_from(content.len()).map_err(too_long)?;
-        let most = lz4_flex::block::get_maximum_output_size(content.len());
-        if self.packed.len() < most {
-            self.packed.resize(most, 0);
-        }
-        let length = lz4_flex::block::compress_into(content, &mut self.packed)
-            .map_err(|e| Error::internal("can't pack a block").because(e))?;
-        let packed = &self.packed[..length];
+        let packed = self.packer.pack(content)?;
         self.blocks.push(Block {
             space: place.space as u32,
             cut: place.cut.map(|cut| cut as u32),
             bucket: place.bucket,
             offset: offset as u64,
-            packed: u32::try_from(length).map_err(too_long)?,
+            packed: u32::try_from(packed.len()).map_err(too_long)?,
             raw,
             rows,
             checksum: xxh3_64(packed),
@@ -201,6 +200,36 @@ impl<'a> LayerWriter<'a> {
             self.end_file()?;
         }
         Ok(self.files)
+    }
+}
+
+/// Packs blocks.
+#[derive(Default)]
+struct Packer {
+    buffer: Vec<u8>,
+}
+
+impl Packer {
+    /// Returns the packed block, or the block itself if packing is of little use: digests can't be
+    /// packed. The first bytes of a block represent the others.
+    fn pack<'b>(&'b mut self, block: &'b [u8]) -> Result<&'b [u8]> {
+        if let Some(sample) = block.get(..SAMPLE_BYTES)
+            && self.compress(sample)? * 8 > sample.len() * 7
+        {
+            return Ok(block);
+        }
+        let length = self.compress(block)?;
+        Ok(if length < block.len() { &self.buffer[..length] } else { block })
+    }
+
+    /// Packs `block` into the buffer, and returns the length.
+    fn compress(&mut self, block: &[u8]) -> Result<usize> {
+        let most = lz4_flex::block::get_maximum_output_size(block.len());
+        if self.buffer.len() < most {
+            self.buffer.resize(most, 0);
+        }
+        lz4_flex::block::compress_into(block, &mut self.buffer)
+            .map_err(|e| Error::internal("can't pack a block").because(e))
     }
 }
 

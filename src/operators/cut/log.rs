@@ -36,6 +36,11 @@ impl LoggedRows {
         Ok(HEAD_BYTES + value.map_or(0, |_| length as usize))
     }
 
+    /// Returns about so many bytes as the rows have in a column.
+    pub(super) fn encoded_size(&self) -> usize {
+        self.bytes.len() + 2 * self.heads.len()
+    }
+
     /// Returns the bytes of the rows.
     pub(super) fn size(&self) -> usize {
         self.bytes.len() + self.heads.len() * HEAD_BYTES

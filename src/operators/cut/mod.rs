@@ -128,14 +128,18 @@ struct Buckets {
     /// By bucket, its place in `of`.
     places: [u8; BUCKETS as usize],
     columns: usize,
+    /// The bytes for which a column gets memory at its first row.
+    expected: usize,
 }
 
+/// Memory for shorter columns is not reserved in advance.
+const SMALL_COLUMN_BYTES: usize = 256;
 /// No place in [`Buckets`].
 const ABSENT: u8 = u8::MAX;
 
 impl Buckets {
     fn new(columns: usize) -> Self {
-        Buckets { of: Vec::new(), places: [ABSENT; BUCKETS as usize], columns }
+        Buckets { of: Vec::new(), places: [ABSENT; BUCKETS as usize], columns, expected: 0 }
     }
 
     fn at(&mut self, bucket: u8) -> &mut ChangedBucket {
@@ -146,6 +150,21 @@ impl Buckets {
             self.of.push(ChangedBucket { bucket, keys: KeyList::default(), columns });
         }
         &mut self.of[usize::from(*place)]
+    }
+
+    /// Notes that a column gets about so many bytes in all buckets.
+    fn expect(&mut self, bytes: usize) {
+        let one = bytes / usize::from(BUCKETS);
+        self.expected = if one < SMALL_COLUMN_BYTES { 0 } else { one + one / 8 };
+    }
+
+    fn column(&mut self, bucket: u8, column: usize) -> &mut ColumnPart {
+        let expected = self.expected;
+        let part = &mut self.at(bucket).columns[column];
+        if part.count == 0 {
+            part.bytes.reserve(expected);
+        }
+        part
     }
 }
 

@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use super::log::Log;
+use super::log::{Log, LoggedRows};
 use super::{BUCKETS, BucketKeys, Buckets, ChangedBucket, KeyIds, Share, append, decode};
 use crate::error::{Error, Result};
 use crate::operators::datum::Datum;
@@ -71,7 +71,9 @@ impl TableSpace {
         for (column, log) in logs.iter().enumerate() {
             let mut log = log.borrow_mut();
             let later = log.split_off(&(last + 1));
-            for rows in std::mem::replace(&mut *log, later).into_values() {
+            let taken = std::mem::replace(&mut *log, later);
+            buckets.expect(taken.values().map(LoggedRows::encoded_size).sum());
+            for rows in taken.into_values() {
                 *bytes += rows.size();
                 rows.for_each(|number, value| {
                     let at = number as usize;
@@ -86,7 +88,7 @@ impl TableSpace {
                         changed.push(number);
                     }
                     let Place { bucket, place } = places[at];
-                    buckets.at(bucket).columns[column].push(place, value);
+                    buckets.column(bucket, column).push(place, value);
                     Ok(())
                 })?;
             }
