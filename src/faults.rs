@@ -8,6 +8,9 @@
 //!   `point:n:pause` stops it there, until it receives SIGCONT.
 //! - `WATERSHED_BUG=name` plants one bug.
 //! - `WATERSHED_LIMITS=name=number,…` replaces limits, so that small tables need maintenance too.
+//!
+//! A thread of a [simulation](crate::simulation) gets bugs and limits from there instead. A point
+//! ends its turn, at which it may crash.
 
 #[cfg(not(feature = "faults"))]
 pub(crate) use absent::*;
@@ -40,6 +43,8 @@ mod present {
     use std::process::Command;
     use std::sync::OnceLock;
     use std::sync::atomic::{AtomicU64, Ordering};
+
+    use crate::simulation::current;
 
     /// The content of the environment.
     struct Plan {
@@ -77,6 +82,9 @@ mod present {
 
     /// Passes a named point.
     pub(crate) fn point(name: &str) {
+        if let Some(task) = current() {
+            return task.switch(name);
+        }
         let plan = plan();
         if plan.point != name || plan.left.fetch_sub(1, Ordering::SeqCst) != 1 {
             return;
@@ -94,11 +102,14 @@ mod present {
 
     /// Returns true if the bug is planted.
     pub(crate) fn bug(name: &str) -> bool {
-        plan().bug == name
+        current().map_or_else(|| plan().bug == name, |task| task.has_bug(name))
     }
 
     /// Returns the replacement of a limit, or else its `default`.
     pub(crate) fn limit(name: &str, default: u64) -> u64 {
+        if let Some(task) = current() {
+            return task.limit(name).unwrap_or(default);
+        }
         let found = plan().limits.iter().find(|(limit, _)| limit == name);
         found.map_or(default, |(_, number)| *number)
     }

@@ -45,7 +45,7 @@
 //!   2  operators  ports                   dataflow operators · their interface to the runtime
 //!   1  serdes  row  store                 bytes and values · values and columns · durable objects
 //!      connect  http                      the contract of connectors · a bounded HTTP server
-//!   0  error  time  secret  faults  record  sync  metrics
+//!   0  error  time  secret  simulation  faults  record  sync  metrics
 //! ```
 //!
 //! A module imports lower floors only. Connectors and the gateway stand beside the others, on
@@ -76,6 +76,11 @@ pub mod row;
 pub mod runtime;
 mod secret;
 pub mod serdes;
+#[cfg(feature = "faults")]
+#[doc(hidden)]
+pub mod simulation;
+#[cfg(not(feature = "faults"))]
+mod simulation;
 pub mod store;
 mod stream;
 mod sync;

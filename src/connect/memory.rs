@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::{
@@ -16,7 +16,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::record::Batch;
 use crate::row::{Put, Row, Value};
-use crate::sync::lock;
+use crate::sync::{Condvar, lock};
 use crate::time::Timestamp;
 
 struct StoredRecord {
@@ -139,11 +139,11 @@ impl Partition for Reader {
 
     fn wait(&mut self, timeout: Duration) -> bool {
         let (at, partition) = (self.at, self.partition);
-        let has_no_more = |p: &mut BTreeMap<u32, Vec<StoredRecord>>| {
+        let has_no_more = |p: &BTreeMap<u32, Vec<StoredRecord>>| {
             p.get(&partition).is_none_or(|records| records.len() as u64 <= at)
         };
-        let partitions = lock(&self.log.0.partitions);
-        drop(self.log.0.appended.wait_timeout_while(partitions, timeout, has_no_more));
+        let Shared { partitions, appended } = &*self.log.0;
+        drop(appended.wait_timeout_while(partitions, lock(partitions), timeout, has_no_more));
         true
     }
 }

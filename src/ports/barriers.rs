@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use timely::scheduling::SyncActivator;
 
+use crate::simulation;
 use crate::sync::lock;
 use crate::time::Epoch;
 
@@ -43,6 +44,7 @@ impl Barriers {
             // A worker that has ended can't be activated.
             let _ = activator.activate();
         }
+        simulation::ring_workers();
     }
 
     /// Returns the last barrier from `from` on that is before `completed`.

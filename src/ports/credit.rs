@@ -1,9 +1,9 @@
 //! Credit: the bound on the memory of batches that are read and not yet decoded. Readers get it in
 //! the order in which they request it.
 
-use std::sync::{Condvar, Mutex, TryLockError};
+use std::sync::{Mutex, TryLockError};
 
-use crate::sync::{ignore_poison, lock};
+use crate::sync::{Condvar, lock, lock_in_turn};
 
 /// Bounds the memory of batches that are read and not yet decoded. Readers block here while the
 /// workers are behind.
@@ -33,17 +33,22 @@ impl State {
 
 impl Credit {
     pub(crate) fn new(limit: usize) -> Self {
-        Credit { limit, state: Mutex::default(), enough: Condvar::new(), turn: Mutex::default() }
+        Credit {
+            limit,
+            state: Mutex::default(),
+            enough: Condvar::default(),
+            turn: Mutex::default(),
+        }
     }
 
     /// Blocks until `cost` more may be in flight. A batch may always be the only one. Returns false
     /// after [`close`](Self::close).
     pub(crate) fn acquire(&self, cost: usize) -> bool {
-        let _turn = lock(&self.turn);
+        let _turn = lock_in_turn(&self.turn);
         let mut state = lock(&self.state);
         while !state.has(self.limit, cost) {
             state.requested = Some(cost);
-            state = ignore_poison(self.enough.wait(state));
+            state = self.enough.wait(&self.state, state);
         }
         state.requested = None;
         state.used += cost;

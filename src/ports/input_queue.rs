@@ -10,6 +10,7 @@ use super::times::PartitionTimes;
 use crate::metrics::TopicCounters;
 use crate::operators::Earliest;
 use crate::record::{Batch, Order};
+use crate::simulation;
 use crate::sync::lock;
 use crate::time::Epoch;
 
@@ -135,4 +136,5 @@ fn wake(state: &State) {
         // A worker that has ended can't be activated.
         let _ = activator.activate();
     }
+    simulation::ring_workers();
 }

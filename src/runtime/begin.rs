@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::adoption::{self, Adoption};
 use super::config::{Config, RunMode, TopologyChange};
@@ -17,7 +16,7 @@ use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::record::PartitionId;
 use crate::secret::Secret;
-use crate::sync::{lock, side_by_side};
+use crate::sync::{lock, side_by_side, wall_clock};
 use crate::topology::Topology;
 
 /// Number of partitions that are opened at once. Opening one of an archive lists all its objects.
@@ -92,9 +91,7 @@ impl Beginning {
         config: &Config,
         mode: RunMode,
     ) -> Result<Self> {
-        #[expect(clippy::disallowed_methods, reason = "this is the clock that is injected")]
-        let now = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        let id = format!("{:016x}", now().as_nanos() as u64);
+        let id = format!("{:016x}", wall_clock().as_nanos() as u64);
         let drawn = match mode {
             RunMode::Sources => secret()?,
             RunMode::TestDriver => TEST_SECRET,
@@ -116,7 +113,7 @@ impl Beginning {
                 workers: config.workers.max(1),
                 secret: found.map_or(drawn, |ledger| ledger.secret),
                 staging: config.state.as_ref().map(|state| state.below("staged")),
-                clock: Arc::new(move || now().as_millis() as i64),
+                clock: Arc::new(|| wall_clock().as_millis() as i64),
             };
             let context = reset.iter().fold(context, |context, reset| reset.context(context));
             let examined = match (&reset, found) {

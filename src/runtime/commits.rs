@@ -1,9 +1,7 @@
 //! Commits: their timer, and the progress of the commit in flight.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::bindings::Bindings;
@@ -17,7 +15,7 @@ use super::topics::Topics;
 use crate::connect::{FoundRows, Part};
 use crate::durable::{Ledger, Manifest, SnapshotName, SourceState};
 use crate::error::{Error, ErrorKind, Result};
-use crate::sync::lock;
+use crate::sync::{JoinHandle, Sender, channel, elapsed, lock, now};
 use crate::time::Epoch;
 
 /// A commit after its barrier, until all sinks show it.
@@ -127,13 +125,13 @@ impl Commits {
 
     /// Returns the time until the next commit is due.
     pub(super) fn until_due(&self) -> Duration {
-        let elapsed = self.last_barrier.map(|last| last.elapsed());
+        let elapsed = self.last_barrier.map(elapsed);
         elapsed.map_or(Duration::ZERO, |elapsed| self.interval.saturating_sub(elapsed))
     }
 
     /// Restarts the time until the next commit is due.
     pub(super) fn restart_timer(&mut self) {
-        self.last_barrier = Some(Instant::now());
+        self.last_barrier = Some(now());
     }
 
     /// Begins a commit of the records in `bindings`, up to the end of `epoch`. The barrier must be

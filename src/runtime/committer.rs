@@ -7,15 +7,13 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::Builder;
 
 use super::message::Message;
 use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
 use crate::durable::{Ledger, Manifest, SinkState, SnapshotName, SourceState};
 use crate::error::{Error, Result};
 use crate::faults;
-use crate::sync::side_by_side;
+use crate::sync::{Receiver, Sender, channel, scope, side_by_side};
 
 /// Changes of a sink up to a barrier, from all workers together.
 #[derive(Default)]
@@ -117,11 +115,12 @@ impl CommitThread {
     ) -> Option<Ledger> {
         let (task_sender, tasks) = channel::<(usize, MaintenanceTask)>();
         let (done_sender, done) = channel();
-        std::thread::scope(|scope| {
+        scope(|scope| {
             let maintenance = move || {
-                tasks.into_iter().all(|(sink, task)| done_sender.send((sink, task())).is_ok())
+                // The committer may be over already.
+                let _ = tasks.iter().try_for_each(|(sink, task)| done_sender.send((sink, task())));
             };
-            if let Err(error) = Builder::new().spawn_scoped(scope, maintenance) {
+            if let Err(error) = scope.spawn("maintain", maintenance) {
                 let error = Error::no_thread("a thread for maintenance", error);
                 // The run may be over already.
                 let _ = coordinator.send(Message::Failed(error));
@@ -146,7 +145,7 @@ impl CommitThread {
                 busy = busy || self.start_maintenance(&task_sender);
             }
             drop(task_sender);
-            done.into_iter().for_each(|(sink, result)| self.finish_maintenance(sink, result));
+            done.iter().for_each(|(sink, result)| self.finish_maintenance(sink, result));
         });
         self.ledger
     }

@@ -1,13 +1,12 @@
 //! The settings of a run, and the handle that ends a run early.
 
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::message::Message;
 use super::progress::{Milestone, Progress};
 use crate::store::Store;
-use crate::sync::lock;
+use crate::sync::{Sender, lock};
 
 /// Settings of a run.
 ///

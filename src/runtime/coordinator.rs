@@ -1,9 +1,7 @@
 //! The coordinator: one thread that handles all messages, closes epochs, and starts commits.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
-
-use timely::communication::WorkerGuards;
 
 use super::commits::{Commits, SnapshotPart};
 use super::config::RunMode;
@@ -17,10 +15,12 @@ use super::reporter::{PROGRESS_INTERVAL, Reporter, Status};
 use super::snapshots::Snapshots;
 use super::stores::Stores;
 use super::topics::Topics;
+use super::worker::Workers;
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::ports::Report;
 use crate::record::PartitionId;
+use crate::sync::Receiver;
 
 /// Shortest time for which the coordinator waits for a message.
 const WAIT_MIN: Duration = Duration::from_micros(100);
@@ -37,7 +37,7 @@ pub(crate) struct Coordinator {
     pub(super) recovery: Recovery,
     pub(super) reporter: Reporter,
     pub(super) stores: Stores,
-    pub(super) workers: Option<WorkerGuards<()>>,
+    pub(super) workers: Workers,
     /// The end was requested.
     pub(super) stopping: bool,
 }
@@ -62,12 +62,8 @@ impl Coordinator {
         self.epochs.finish();
         let committed = self.commits.finish();
         let saved = self.snapshots.finish();
-        if let Some(workers) = self.workers.take() {
-            match &result {
-                Ok(()) => drop(workers),
-                // A worker may wait for another that has panicked, so joining could block for ever.
-                Err(_) => std::mem::forget(workers),
-            }
+        if result.is_ok() {
+            self.workers.join();
         }
         committed?;
         saved?;

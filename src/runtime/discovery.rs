@@ -1,8 +1,6 @@
 //! Discovery of the partitions that are added to a source during the run.
 
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::message::Message;
@@ -10,7 +8,7 @@ use super::panic_guard::spawn;
 use crate::connect::Source;
 use crate::error::Result;
 use crate::record::PartitionId;
-use crate::sync::{ignore_poison, lock};
+use crate::sync::{Condvar, JoinHandle, Sender, lock};
 
 /// Time between two listings of a source's partitions.
 const DISCOVERY_INTERVAL: Duration = Duration::from_secs(1);
@@ -32,8 +30,7 @@ impl Gate {
     /// Blocks for `pause`. Returns false if the run has ended.
     fn pause(&self, pause: Duration) -> bool {
         let ended = lock(&self.ended);
-        let ended = self.changed.wait_timeout_while(ended, pause, |ended| !*ended);
-        !*ignore_poison(ended).0
+        !*self.changed.wait_timeout_while(&self.ended, ended, pause, |ended| !*ended)
     }
 }
 

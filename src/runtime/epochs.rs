@@ -15,6 +15,7 @@ use super::message::Fetched;
 use super::topics::Topics;
 use crate::durable::SourceState;
 use crate::ports::Barriers;
+use crate::sync::{elapsed, now};
 use crate::time::Epoch;
 
 /// Under load an epoch is closed after this time. Longer epochs cost less, but delay answers and
@@ -142,13 +143,13 @@ impl Epochs {
     /// Returns true if the open epoch must be closed although more batches are available.
     pub(super) fn is_full(&self) -> bool {
         self.open.has_batches
-            && (self.open.bytes >= self.max_bytes() || self.open.since.elapsed() >= self.max_time())
+            && (self.open.bytes >= self.max_bytes() || elapsed(self.open.since) >= self.max_time())
     }
 
     /// Returns the time until the open epoch must be closed; none while it can't be.
     pub(super) fn until_full(&self) -> Option<Duration> {
         let closable = self.is_caught_up() && self.open.has_batches;
-        closable.then(|| self.max_time().saturating_sub(self.open.since.elapsed()))
+        closable.then(|| self.max_time().saturating_sub(elapsed(self.open.since)))
     }
 
     /// Adds a batch to the queue, and dispatches as many batches as possible.
@@ -226,7 +227,7 @@ impl Epochs {
             && let Some(fetched) = self.queue.pop_front()
         {
             if !self.open.has_batches {
-                self.open.since = Instant::now();
+                self.open.since = now();
             }
             (self.open.has_batches, self.uncommitted) = (true, true);
             self.bindings.extend(&fetched);

@@ -4,7 +4,6 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use super::message::{Fetched, Message};
@@ -16,6 +15,7 @@ use crate::faults;
 use crate::ports::Credit;
 use crate::record::{Batch, PartitionId};
 use crate::secret::Secret;
+use crate::sync::Sender;
 
 /// First pause of a reader whose partition has no new records.
 const IDLE_PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -196,9 +196,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc::{Receiver, channel};
-
     use super::*;
+    use crate::sync::{Receiver, channel};
 
     /// A partition without records, whose `wait` blocks or not.
     struct Empty {

@@ -1,11 +1,10 @@
 //! The messages that the coordinator receives.
 
-use std::sync::mpsc::Sender;
-
 use crate::durable::{LastRecord, SnapshotName};
 use crate::error::Error;
 use crate::ports::Report;
 use crate::record::{Batch, PartitionId};
+use crate::sync::Sender;
 use crate::time::Epoch;
 
 /// A message to the coordinator from readers, workers, the committer or the outside.

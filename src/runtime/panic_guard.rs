@@ -1,10 +1,8 @@
 //! Threads whose panic fails the run. Otherwise the coordinator would wait for them for ever.
 
-use std::sync::mpsc::Sender;
-use std::thread::{Builder, JoinHandle};
-
 use super::message::Message;
 use crate::error::{Error, Result};
+use crate::sync::{self, JoinHandle, Sender};
 
 /// Sends a failure to the coordinator if the thread that owns it panics.
 pub(super) struct PanicGuard {
@@ -45,5 +43,5 @@ pub(super) fn spawn(
         let _guard = guard;
         work();
     };
-    Builder::new().name(name).spawn(guarded).map_err(|e| Error::no_thread(&format!("a {role}"), e))
+    sync::spawn(name, guarded).map_err(|e| Error::no_thread(&format!("a {role}"), e))
 }

@@ -2,9 +2,7 @@
 //! and then no partition may block a thread for long.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Condvar, Mutex};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::ingest::{IDLE_PAUSE_MAX, Reader, Turn};
@@ -12,7 +10,7 @@ use super::message::Message;
 use super::panic_guard::spawn;
 use crate::error::Result;
 use crate::ports::Credit;
-use crate::sync::{ignore_poison, lock};
+use crate::sync::{Condvar, JoinHandle, Sender, elapsed, lock, now};
 
 /// Number of threads, unless all are blocked. Each may hold one batch that credit does not bound.
 const THREADS: usize = 64;
@@ -82,7 +80,7 @@ impl State {
     }
 
     fn put_replayed(&mut self, reader: Box<Reader>) {
-        if self.live { self.put(Instant::now(), reader) } else { self.replayed.push(*reader) }
+        if self.live { self.put(now(), reader) } else { self.replayed.push(*reader) }
     }
 }
 
@@ -94,7 +92,7 @@ impl ReaderPool {
             threads: Vec::new(),
             credit,
             coordinator,
-            last_check: Check { time: Instant::now(), turns: 0 },
+            last_check: Check { time: now(), turns: 0 },
         }
     }
 
@@ -105,7 +103,7 @@ impl ReaderPool {
     pub(super) fn add(&mut self, reader: Reader) -> Result<()> {
         let mut state = lock(&self.shared.state);
         state.partitions += 1;
-        state.put(Instant::now(), Box::new(reader));
+        state.put(now(), Box::new(reader));
         let one_more = state.attempts < state.partitions.min(THREADS);
         drop(state);
         self.shared.changed.notify_one();
@@ -117,7 +115,7 @@ impl ReaderPool {
         let mut state = lock(&self.shared.state);
         state.live = true;
         while let Some(reader) = state.replayed.pop() {
-            state.put(Instant::now(), Box::new(reader));
+            state.put(now(), Box::new(reader));
         }
         drop(state);
         self.shared.changed.notify_all();
@@ -139,14 +137,14 @@ impl ReaderPool {
     /// # Errors
     /// As [`add`](Self::add).
     pub(super) fn add_thread_if_blocked(&mut self) -> Result<()> {
-        if self.last_check.time.elapsed() < BLOCKED_TIMEOUT {
+        if elapsed(self.last_check.time) < BLOCKED_TIMEOUT {
             return Ok(());
         }
-        let (state, now) = (lock(&self.shared.state), Instant::now());
+        let (state, time) = (lock(&self.shared.state), now());
         let earliest = state.due.first_key_value().map(|((due, _), _)| *due);
-        let overdue = earliest.is_some_and(|due| due + BLOCKED_TIMEOUT < now);
+        let overdue = earliest.is_some_and(|due| due + BLOCKED_TIMEOUT < time);
         let blocked = overdue && !state.ended && state.turns == self.last_check.turns;
-        self.last_check = Check { time: now, turns: state.turns };
+        self.last_check = Check { time, turns: state.turns };
         drop(state);
         // Another thread does not help if the threads wait for credit: it would wait too.
         if blocked && !self.credit.is_waited_for() { self.start_thread() } else { Ok(()) }
@@ -177,7 +175,7 @@ impl Shared {
             let id = reader.id;
             let message = match reader.turn(wait, pause) {
                 Ok(Turn::After(pause)) => {
-                    lock(&self.state).put(Instant::now() + pause, reader);
+                    lock(&self.state).put(now() + pause, reader);
                     continue;
                 }
                 Ok(Turn::Replayed) => {
@@ -202,7 +200,7 @@ impl Shared {
     fn next(&self) -> Option<Due> {
         let mut state = lock(&self.state);
         while !state.ended {
-            let now = Instant::now();
+            let now = now();
             match state.due.first_key_value().map(|((due, _), _)| *due) {
                 Some(due) if due <= now => {
                     let (_, reader) = state.due.pop_first()?;
@@ -219,13 +217,12 @@ impl Shared {
                 }
                 Some(due) if state.watched.is_none_or(|watched| due < watched) => {
                     state.watched = Some(due);
-                    let woken = self.changed.wait_timeout(state, due - now);
-                    state = ignore_poison(woken).0;
+                    state = self.changed.wait_timeout(&self.state, state, due - now);
                     if state.watched == Some(due) {
                         state.watched = None;
                     }
                 }
-                _ => state = ignore_poison(self.changed.wait(state)),
+                _ => state = self.changed.wait(&self.state, state),
             }
         }
         None

@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
-use std::thread::JoinHandle;
 
 use super::begin::OpenPartition;
 use super::bindings::Bindings;
@@ -19,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::ports::Credit;
 use crate::record::PartitionId;
 use crate::secret::Secret;
+use crate::sync::{JoinHandle, Sender};
 
 /// Owner of the readers, of their credit, and of partition discovery.
 pub(super) struct Readers {

@@ -3,7 +3,6 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use super::message::Message;
@@ -11,6 +10,7 @@ use super::panic_guard::spawn;
 use super::topics::Topics;
 use crate::durable::SourceState;
 use crate::error::Result;
+use crate::sync::{Receiver, Sender, channel};
 use crate::time::Timestamp;
 
 /// Longest wait for a source at the end of a run. It may go on with the next release.

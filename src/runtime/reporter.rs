@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use super::progress::{Holds, Milestone, Progress, Summary};
 use super::topics::Topics;
 use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::sync::{elapsed, now};
 
 /// Time between two calls of the progress callback.
 pub(super) const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
@@ -52,16 +53,16 @@ impl Reporter {
 
     /// Returns true if it is time for a progress report, and there is a callback for it.
     pub(super) fn is_progress_due(&self) -> bool {
-        self.on_progress.is_some() && self.last_report.elapsed() >= PROGRESS_INTERVAL
+        self.on_progress.is_some() && elapsed(self.last_report) >= PROGRESS_INTERVAL
     }
 
     pub(super) fn report_progress(&mut self, status: Status) {
-        self.last_report = Instant::now();
+        self.last_report = now();
         let progress = Progress {
             records: self.topics.records(),
             bytes: self.topics.bytes(),
             remaining: status.remaining,
-            elapsed: self.started.elapsed(),
+            elapsed: elapsed(self.started),
             recovering: status.recovering,
             committed: status.committed,
             holds: status.holds,
@@ -73,6 +74,6 @@ impl Reporter {
 
     pub(super) fn summary(&self, committed: u64, recovered: u64) -> Summary {
         let MetricsSnapshot { topics, gauges, steps, .. } = self.metrics.snapshot();
-        Summary { topics, gauges, steps, committed, recovered, elapsed: self.started.elapsed() }
+        Summary { topics, gauges, steps, committed, recovered, elapsed: elapsed(self.started) }
     }
 }

@@ -2,9 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
-use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 
 use super::adoption;
 use super::begin::Beginning;
@@ -30,6 +28,7 @@ use crate::operators::Seeds;
 use crate::plan::Plan;
 use crate::ports::{Credit, SinkStart, TopicInput};
 use crate::store::disk;
+use crate::sync::{Sender, channel, now};
 use crate::topology::Topology;
 
 /// Bytes of memory for batches that are read and not decoded yet.
@@ -91,7 +90,7 @@ impl Coordinator {
         config: Config,
         mode: RunMode,
     ) -> Result<(Self, Sender<Message>)> {
-        let started = Instant::now();
+        let started = now();
         let unrecorded = adoption::unrecorded(&streams, &config)?;
         let demand = adoption::demand(&streams, &unrecorded);
         let plan = streams.topology.plan_for(demand.clone());
@@ -216,7 +215,7 @@ impl Coordinator {
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),
         };
-        let workers = Some(worker::start(workers, shared)?);
+        let workers = worker::start(workers, shared)?;
         config.stop.connect(&outbox);
         let coordinator = Coordinator {
             inbox,

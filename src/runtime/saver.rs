@@ -7,7 +7,6 @@ mod tests;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, Sender};
 
 use super::message::Message;
 use super::releases::Ranges;
@@ -16,6 +15,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::operators::{ChangedRows, CutId};
 use crate::store::Store;
+use crate::sync::{Receiver, Sender};
 use crate::time::Epoch;
 
 /// Rows in memory beyond this are written as a layer, also if no snapshot is due.
@@ -113,7 +113,7 @@ impl Saver {
         coordinator: &Sender<Message>,
         releases: &Sender<Ranges>,
     ) {
-        for task in tasks {
+        for task in tasks.iter() {
             let result = match task {
                 Task::Take { worker, through, is_barrier, rows } => {
                     self.take(worker, Sealed { through, rows }, is_barrier)

@@ -6,8 +6,6 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::thread::JoinHandle;
 
 use super::content::CommitContent;
 use super::message::Message;
@@ -18,6 +16,7 @@ use super::topics::Topics;
 use crate::durable::{Snapshot, SnapshotName};
 use crate::error::{Error, Result};
 use crate::faults;
+use crate::sync::{JoinHandle, Sender, channel};
 
 /// A snapshot is due when its rows have this many bytes.
 const DUE_BYTES: u64 = 16 << 20;

@@ -5,12 +5,12 @@ use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
+use timely::worker::Worker;
 
 use super::message::Message;
 use super::panic_guard::PanicGuard;
@@ -24,7 +24,8 @@ use crate::graph::{Demand, TopicBindings};
 use crate::metrics::Metrics;
 use crate::operators::{Cuts, SavedRows, Seeds};
 use crate::ports::{AppendedRows, Barriers, SinkHandle, SinkStart, TopicInput};
-use crate::sync::lock;
+use crate::simulation;
+use crate::sync::{Seats, Sender, elapsed, lock, now};
 use crate::time::Epoch;
 use crate::topology::Topology;
 
@@ -159,17 +160,57 @@ impl Handover {
     }
 }
 
+/// The threads of the workers.
+pub(crate) struct Workers {
+    guards: Option<WorkerGuards<()>>,
+    seats: Arc<Seats>,
+}
+
+impl Workers {
+    /// Waits for the end of all workers.
+    pub(super) fn join(&mut self) {
+        self.seats.wait();
+        drop(self.guards.take());
+    }
+}
+
+impl Drop for Workers {
+    fn drop(&mut self) {
+        // A worker may wait for another that has panicked, so joining could block for ever.
+        std::mem::forget(self.guards.take());
+    }
+}
+
+/// Steps a worker once as a turn of a simulation. It waits for a turn with something to do.
+fn step_in_turn(worker: &mut Worker, task: &simulation::Task) {
+    let (wake, seen) = (task.workers(), task.workers().count());
+    // With this token a worker without anything to do returns at once.
+    std::thread::current().unpark();
+    worker.step_or_park(Some(Duration::from_nanos(1)));
+    // Activations are kept until the next step.
+    let has_worked = worker.activations().borrow().empty_for() == Some(Duration::ZERO);
+    if has_worked {
+        wake.ring();
+        task.switch("a step");
+    } else {
+        task.wait("a step", wake, seen, Some(PARK_TIMEOUT));
+    }
+}
+
 /// Starts `workers` threads.
 ///
 /// # Errors
 /// When the system provides no thread.
-pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> {
+pub(super) fn start(workers: usize, shared: Shared) -> Result<Workers> {
     let communication = match workers {
         1 => timely::CommunicationConfig::Thread,
         n => timely::CommunicationConfig::Process(n),
     };
     let config = timely::Config { communication, worker: WorkerConfig::default() };
-    timely::execute(config, move |worker| {
+    let seats = Arc::new(Seats::new("worker", workers));
+    let seats_to_take = seats.clone();
+    let guards = timely::execute(config, move |worker| {
+        let _turn = seats_to_take.take(worker.index());
         let guard = PanicGuard::new("worker", shared.coordinator.clone());
         let (frontier, in_use) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         // The index counts the workers of all processes.
@@ -190,13 +231,15 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
             // The run may be over already. Without this worker's reports nothing is committed.
             let _ = shared.coordinator.send(Message::Failed(error));
         }
-        let (mut completed, mut open, mut opened) = (0, 0, Instant::now());
+        let (mut completed, mut open, mut opened) = (0, 0, now());
         while worker.has_dataflows() {
             let announced = shared.open.load(Ordering::Acquire);
             if announced > open {
-                (open, opened) = (announced, Instant::now());
+                (open, opened) = (announced, now());
             }
-            if completed < open && opened.elapsed() < BUSY_POLL_DURATION {
+            if let Some(task) = simulation::current() {
+                step_in_turn(worker, &task);
+            } else if completed < open && elapsed(opened) < BUSY_POLL_DURATION {
                 worker.step_or_park(Some(Duration::ZERO));
                 std::thread::yield_now();
             } else {
@@ -220,5 +263,6 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<WorkerGuards<()>> 
         }
         drop(guard);
     })
-    .map_err(|e| Error::no_thread("the workers", e))
+    .map_err(|e| Error::no_thread("the workers", e))?;
+    Ok(Workers { guards: Some(guards), seats })
 }

@@ -6,7 +6,6 @@ mod output;
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::mpsc::{Sender, channel};
 use std::thread::JoinHandle;
 
 pub use input::InputTopic;
@@ -23,6 +22,7 @@ use crate::record::{Batch, PartitionId};
 use crate::row::Value;
 use crate::runtime::{Config, Coordinator, Fetched, Message, RunMode, Stores, Streams, Summary};
 use crate::serdes::Serializer;
+use crate::sync::{Sender, channel};
 use crate::time::Timestamp;
 use crate::topology::Topology;
 

@@ -160,7 +160,7 @@ fn a_flag_of_a_command_in_the_library_is_found() {
 }
 
 #[test]
-fn only_the_runtime_reads_clocks_and_spawns_threads() {
+fn only_sync_reads_clocks_and_spawns_threads() {
     for code in [
         "std::time::Instant::now()",
         "SystemTime::now()",
@@ -171,7 +171,8 @@ fn only_the_runtime_reads_clocks_and_spawns_threads() {
         let code = format!("fn f() {{ {code}; }}");
         breaks(CLOCK, "src/durable/mod.rs", &code);
         breaks(CLOCK, "src/connectors/kafka/source.rs", &code);
-        keeps(CLOCK, "src/runtime/ingest.rs", &code);
+        breaks(CLOCK, "src/runtime/ingest.rs", &code);
+        keeps(CLOCK, "src/sync/time.rs", &code);
         keeps(CLOCK, "src/testing/mod.rs", &code);
         keeps(CLOCK, "src/durable/mod.rs", &format!("#[cfg(test)]\nmod tests {{ {code} }}"));
         keeps(CLOCK, "src/durable/mod.rs", &format!("#[test]\n{code}"));
@@ -179,6 +180,8 @@ fn only_the_runtime_reads_clocks_and_spawns_threads() {
     }
     keeps(CLOCK, "src/durable/mod.rs", "fn f() { thread::Builder::new().spawn_scoped(scope, f); }");
     breaks(CLOCK, "src/durable/mod.rs", "use std::thread::{self, spawn};");
+    breaks(CLOCK, "src/runtime/commits.rs", "use std::sync::mpsc::{Sender, channel};");
+    keeps(CLOCK, "src/gateway/mod.rs", "use std::sync::mpsc::{Sender, channel};");
     keeps(CLOCK, "src/durable/mod.rs", "use std::thread::JoinHandle;\nuse std::time::Instant;");
 }
 

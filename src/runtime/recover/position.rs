@@ -1,13 +1,13 @@
 //! The record before the position from which a partition is read on.
 
-use std::thread::park_timeout;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::connect::{Partition, Poll, Source};
 use crate::durable::LastRecord;
 use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::record::Batch;
 use crate::secret::Secret;
+use crate::sync::{elapsed, now, pause};
 
 /// Longest time until the record arrives.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
@@ -55,14 +55,14 @@ pub(in super::super) fn first_batch(
     reader: &mut dyn Partition,
     timed_out: impl Fn() -> Error,
 ) -> Result<Option<Batch>> {
-    let started = Instant::now();
+    let started = now();
     loop {
         match reader.poll()? {
             Poll::Batch(batch) => return Ok(Some(batch)),
             Poll::End => return Ok(None),
-            Poll::Idle if started.elapsed() > ANSWER_TIMEOUT => return Err(timed_out()),
+            Poll::Idle if elapsed(started) > ANSWER_TIMEOUT => return Err(timed_out()),
             Poll::Idle if reader.wait(POLL_WAIT) => {}
-            Poll::Idle => park_timeout(POLL_WAIT),
+            Poll::Idle => pause(POLL_WAIT),
         }
     }
 }

@@ -1,17 +1,32 @@
-//! Locks, threads that end within a call, and runtimes for requests.
+//! Locks, channels, threads, time, and runtimes for requests. The runtime blocks only by these, so
+//! that a [simulation](crate::simulation) can decide the order of its threads.
+
+mod channel;
+mod condvar;
+mod threads;
+mod time;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{LockResult, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{LockResult, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::thread;
+use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
 use crate::error::{Error, Result};
+use crate::simulation;
+
+pub(crate) use channel::{Receiver, Sender, channel};
+pub(crate) use condvar::Condvar;
+pub(crate) use threads::{JoinHandle, Seats, scope, spawn};
+pub(crate) use time::{elapsed, now, pause, wall_clock};
 
 /// The worker threads of [`io_runtime`]. They only drive connections and timers: the calling thread
 /// runs its own future.
 const IO_THREADS: usize = 2;
+/// Time between two attempts to lock a mutex in a simulation.
+const LOCK_PAUSE: Duration = Duration::from_millis(1);
 
 /// Locks `mutex`, even if it is poisoned.
 ///
@@ -20,6 +35,17 @@ const IO_THREADS: usize = 2;
 /// release files and to report the first error, and a second panic would prevent that.
 pub(crate) fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     ignore_poison(mutex.lock())
+}
+
+/// Locks a mutex that other threads may hold while they wait.
+pub(crate) fn lock_in_turn<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    if simulation::current().is_some() {
+        // A thread of a simulation must not block. After a crash there is no other turn.
+        while matches!(mutex.try_lock(), Err(TryLockError::WouldBlock)) && !thread::panicking() {
+            pause(LOCK_PAUSE);
+        }
+    }
+    lock(mutex)
 }
 
 /// Returns the guard of a lock or of a wait, poisoned or not, for the reason given at [`lock`].
@@ -31,7 +57,7 @@ pub(crate) fn ignore_poison<T>(result: LockResult<T>) -> T {
 ///
 /// Each piece but the last has a thread of its own, and the last one runs on the calling thread.
 /// All pieces end within the call, also when one fails. `name` describes a thread in errors, as in
-/// "a thread that writes a file".
+/// "a thread that writes a file". A simulation runs them one after the other, in any order.
 ///
 /// A piece fails with a [connect error](crate::ErrorKind::Connect) if the system provides no thread
 /// for it, and with an [internal error](crate::ErrorKind::Internal) if it panics.
@@ -43,8 +69,11 @@ where
     F: FnOnce() -> Result<T> + Send,
 {
     let mut work: Vec<F> = work.into_iter().collect();
-    let Some(last) = work.pop() else { return Vec::new() };
     let panicked = |_: Box<dyn Any + Send>| Err(Error::internal(format!("{name} has panicked")));
+    if let Some(task) = simulation::current() {
+        return in_turns(work, &task, panicked);
+    }
+    let Some(last) = work.pop() else { return Vec::new() };
     thread::scope(|scope| {
         let start = |piece| thread::Builder::new().spawn_scoped(scope, piece);
         let threads: Vec<_> = work.into_iter().map(start).collect();
@@ -56,6 +85,24 @@ where
         });
         joined.chain([last]).collect()
     })
+}
+
+/// Runs pieces of work one after the other, in an order that the simulation draws.
+fn in_turns<T, F: FnOnce() -> Result<T>>(
+    work: Vec<F>,
+    task: &simulation::Task,
+    panicked: impl Fn(Box<dyn Any + Send>) -> Result<T>,
+) -> Vec<Result<T>> {
+    let mut work: Vec<_> = work.into_iter().enumerate().collect();
+    let mut results: Vec<(usize, Result<T>)> = Vec::new();
+    while !work.is_empty() {
+        let (number, piece) = work.swap_remove(task.draw(work.len() as u64) as usize);
+        task.switch("a piece of work");
+        let result = catch_unwind(AssertUnwindSafe(piece)).unwrap_or_else(&panicked);
+        results.push((number, result));
+    }
+    results.sort_unstable_by_key(|(number, _)| *number);
+    results.into_iter().map(|(_, result)| result).collect()
 }
 
 /// Returns the runtime that all clients of this process share for their requests.
