@@ -11,6 +11,7 @@ use crate::faults;
 use crate::secret::Secret;
 use crate::store::{Create, Store};
 
+use super::fence::{Fence, latest};
 use super::manifest::{FORMAT, Manifest, check_format};
 use super::steps::TopologyRecord;
 
@@ -75,7 +76,13 @@ impl Ledger {
         }
         ledger.load()?;
         if ledger.generation == 0 && ledger.last.is_none() {
-            ledger.check_empty()?;
+            match ledger.check_empty() {
+                // Another run has begun here since the listing above.
+                Err(_) if ledger.latest("gen")?.is_some() => {
+                    return Self::find(ledger.store, program, topology, id, secret);
+                }
+                empty => empty?,
+            }
         }
         Ok(ledger)
     }
@@ -167,7 +174,7 @@ impl Ledger {
     /// continue the last one.
     pub(crate) fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
         if !self.newest()? {
-            return Err(self.superseded());
+            return Err(self.fence().superseded());
         }
         if faults::bug("old_generation") {
             manifest.generation = 0;
@@ -198,14 +205,9 @@ impl Ledger {
                     return Ok(());
                 }
                 Some(_) if self.newest()? => {
-                    let message = format!(
-                        "the previous run of {} has committed while it was taken over",
-                        self.program
-                    );
-                    return Err(Error::connect(message)
-                        .hint("Start the program again: it continues from that commit."));
+                    return Err(self.fence().continued());
                 }
-                Some(_) => return Err(self.superseded()),
+                Some(_) => return Err(self.fence().superseded()),
                 None => {}
             }
         }
@@ -213,12 +215,13 @@ impl Ledger {
             .unwrap_or_else(|| Error::connect(format!("can't create {}", self.store.name(&path)))))
     }
 
-    /// Returns the cause of an `error` of a sink. Once a newer run has begun, its commits are the
-    /// cause, and this run is superseded.
-    pub(crate) fn explain(&self, error: Error) -> Error {
-        match self.newest() {
-            Ok(false) => self.superseded().because(error),
-            _ => error,
+    /// Returns the fence of this run, which outlives the ledger.
+    pub(crate) fn fence(&self) -> Fence {
+        Fence {
+            store: self.store.clone(),
+            program: self.program.clone(),
+            generation: self.generation,
+            last: self.last.as_ref().map_or(0, |last| last.n),
         }
     }
 
@@ -227,16 +230,7 @@ impl Ledger {
     /// # Errors
     /// When the generations can't be listed.
     pub(crate) fn newest(&self) -> Result<bool> {
-        Ok(self.latest("gen")?.is_none_or(|newest| newest <= self.generation))
-    }
-
-    fn superseded(&self) -> Error {
-        Error::superseded(format!(
-            "another run of {} has taken over {}",
-            self.program,
-            self.store.name("")
-        ))
-        .hint("This run stops; its commits are kept.")
+        self.fence().is_newest()
     }
 
     /// Reads the newest manifest and checks that it follows its predecessor.
@@ -280,8 +274,7 @@ impl Ledger {
     }
 
     fn latest(&self, folder: &str) -> Result<Option<u64>> {
-        let names = self.store.list(folder)?;
-        Ok(names.iter().filter_map(|(name, _)| name.parse().ok()).max())
+        latest(&self.store, folder)
     }
 
     pub(super) fn read<T: serde::de::DeserializeOwned>(

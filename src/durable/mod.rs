@@ -26,6 +26,7 @@
 //!
 //! A state can begin anew without another place: see [`reset`].
 
+mod fence;
 mod inspect;
 mod layer;
 mod ledger;
@@ -34,6 +35,7 @@ mod reset;
 mod snapshot;
 mod steps;
 
+pub(crate) use fence::Fence;
 pub use inspect::{
     Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
     Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified, inspect,

@@ -320,7 +320,7 @@ fn lost(error: Error, topic: &str) -> Error {
 /// Returns the cause of an error of a run that has begun.
 fn explained(error: Error, ledger: Option<&Ledger>) -> Error {
     match ledger {
-        Some(ledger) => ledger.explain(error),
+        Some(ledger) => ledger.fence().explain(error),
         None => error,
     }
 }

@@ -1,7 +1,6 @@
 //! Commits: their timer, and the progress of the commit in flight.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::bindings::Bindings;
@@ -13,9 +12,9 @@ use super::snapshots::Snapshots;
 use super::times;
 use super::topics::Topics;
 use crate::connect::{FoundRows, Part};
-use crate::durable::{Ledger, Manifest, SnapshotName, SourceState};
-use crate::error::{Error, ErrorKind, Result};
-use crate::sync::{JoinHandle, Sender, channel, elapsed, lock, now};
+use crate::durable::{Manifest, SnapshotName, SourceState};
+use crate::error::{Error, Result};
+use crate::sync::{JoinHandle, Sender, channel, elapsed, now};
 use crate::time::Epoch;
 
 /// A commit after its barrier, until all sinks show it.
@@ -59,8 +58,6 @@ pub(super) struct Commits {
     interval: Duration,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
-    /// The ledger, once the thread has ended.
-    ledger: Arc<Mutex<Option<Ledger>>>,
     in_flight: Option<InFlight>,
     last_barrier: Option<Instant>,
     /// Number of the last commit.
@@ -93,9 +90,7 @@ impl Commits {
         // Younger ones were passed over.
         named.retain(|name| restored.is_some_and(|n| name.n <= n));
         let ((jobs, inbox), replies) = (channel(), coordinator.clone());
-        let ledger: Arc<Mutex<Option<Ledger>>> = Arc::default();
-        let ended = ledger.clone();
-        let work = move || *lock(&ended) = committer.run(&inbox, &replies);
+        let work = move || committer.run(&inbox, &replies);
         let thread = spawn("committer", "commit".into(), coordinator, work)?;
         Ok(Commits {
             topics,
@@ -104,7 +99,6 @@ impl Commits {
             interval,
             jobs: Some(jobs),
             thread: Some(thread),
-            ledger,
             in_flight: None,
             last_barrier: None,
             committed,
@@ -305,16 +299,6 @@ impl Commits {
         match self.thread.take().map(JoinHandle::join) {
             Some(Err(_)) => Err(Error::internal("the committer panicked")),
             _ => Ok(()),
-        }
-    }
-
-    /// Returns the cause of an `error` that ended the run, after [`finish`](Self::finish). A log or
-    /// a store may fail because this run was paused while a newer one went on; then this run is
-    /// superseded.
-    pub(super) fn explain(&self, error: Error) -> Error {
-        match (error.kind(), &*lock(&self.ledger)) {
-            (ErrorKind::Data | ErrorKind::Connect, Some(ledger)) => ledger.explain(error),
-            _ => error,
         }
     }
 }

@@ -106,13 +106,9 @@ impl CommitThread {
         self.targets.iter().map(|target| target.topic.clone()).collect()
     }
 
-    /// Runs jobs until their sender is dropped, and returns the ledger. Meanwhile another thread
-    /// runs maintenance tasks, one at a time.
-    pub(super) fn run(
-        mut self,
-        jobs: &Receiver<Job>,
-        coordinator: &Sender<Message>,
-    ) -> Option<Ledger> {
+    /// Runs jobs until their sender is dropped. Meanwhile another thread runs maintenance tasks,
+    /// one at a time.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>, coordinator: &Sender<Message>) {
         let (task_sender, tasks) = channel::<(usize, MaintenanceTask)>();
         let (done_sender, done) = channel();
         scope(|scope| {
@@ -147,7 +143,6 @@ impl CommitThread {
             drop(task_sender);
             done.iter().for_each(|(sink, result)| self.finish_maintenance(sink, result));
         });
-        self.ledger
     }
 
     /// Starts the maintenance task of the first sink that has one, and returns false if none has.

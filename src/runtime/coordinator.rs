@@ -16,6 +16,7 @@ use super::snapshots::Snapshots;
 use super::stores::Stores;
 use super::topics::Topics;
 use super::worker::Workers;
+use crate::durable::Fence;
 use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::ports::Report;
@@ -29,6 +30,8 @@ const WAIT_MIN: Duration = Duration::from_micros(100);
 pub(crate) struct Coordinator {
     pub(super) inbox: Receiver<Message>,
     pub(super) mode: RunMode,
+    /// The generation of the run; none without a state.
+    pub(super) fence: Option<Fence>,
     pub(super) topics: Topics,
     pub(super) epochs: Epochs,
     pub(super) commits: Commits,
@@ -67,12 +70,21 @@ impl Coordinator {
         }
         committed?;
         saved?;
-        result.map_err(|error| self.commits.explain(error))?;
+        result.map_err(|error| self.explain(error))?;
         // The workers have finished every closed epoch; their last messages are not read any more.
         self.epochs.complete_all();
         self.publish();
         self.readers.join()?;
         Ok(self.reporter.summary(self.commits.committed(), self.recovery.records()))
+    }
+
+    /// Returns the cause of an error. Another run may have changed the tables, or deleted layers,
+    /// that this one compares or reads. A log may have lost records while this run was paused.
+    fn explain(&self, error: Error) -> Error {
+        match (error.kind(), &self.fence) {
+            (ErrorKind::Data | ErrorKind::Connect, Some(fence)) => fence.explain(error),
+            _ => error,
+        }
     }
 
     fn drive(&mut self) -> Result<()> {

@@ -23,6 +23,7 @@ use super::streams::Streams;
 use super::topics::{self, Topics};
 use super::worker::{self, Saving, Shared, SinkWriter, Writers};
 use crate::connect::{Identity, Sink, SinkContext};
+use crate::durable::Ledger;
 use crate::error::{Error, Result};
 use crate::operators::Seeds;
 use crate::plan::Plan;
@@ -110,18 +111,21 @@ impl Coordinator {
             return Err(Error::connect("can't adopt the state: another run has changed it")
                 .hint("Run it again."));
         }
+        let fence = ledger.as_ref().map(Ledger::fence);
+        let explain = |error| match &fence {
+            Some(fence) => fence.explain(error),
+            None => error,
+        };
         let cleared = reset.map_or(Ok(()), |it| it.clear(&plan, &streams.sinks, &context));
         let targets =
             cleared.and_then(|()| open_sinks(&streams.sinks, identities, &plan, &context, &new));
-        let targets = targets.map_err(|error| match &ledger {
-            Some(ledger) => ledger.explain(error),
-            None => error,
-        })?;
+        let targets = targets.map_err(explain)?;
         let recorded = ledger.as_ref().and_then(|ledger| ledger.last.clone());
-        let mut committer = CommitThread::catch_up(targets, ledger)?;
+        let mut committer = CommitThread::catch_up(targets, ledger).map_err(explain)?;
         // One process has all workers, so the first one has number 0.
-        let briefs = committer.briefs()?;
-        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, 0..workers)?;
+        let briefs = committer.briefs().map_err(explain)?;
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, 0..workers);
+        let writers = writers.map_err(explain)?;
 
         let names = committer.topics();
         let mut recovery = Recovery::new(topics.clone(), recorded.clone(), names, workers);
@@ -220,6 +224,7 @@ impl Coordinator {
         let coordinator = Coordinator {
             inbox,
             mode,
+            fence,
             topics,
             epochs,
             commits,

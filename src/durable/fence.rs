@@ -1,0 +1,113 @@
+//! The fence of a run: its generation, which ends with the first greater one in the state.
+
+use serde::Deserialize;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::Store;
+
+/// A generation of a state, from the last manifest of earlier ones on.
+#[derive(Clone)]
+pub(crate) struct Fence {
+    pub(super) store: Store,
+    pub(super) program: String,
+    pub(super) generation: u64,
+    /// The number of the last manifest; 0 before the first.
+    pub(super) last: u64,
+}
+
+/// The part of a manifest that names its run.
+#[derive(Deserialize)]
+struct MadeBy {
+    generation: u64,
+}
+
+impl Fence {
+    /// Returns true if no newer run has begun.
+    ///
+    /// # Errors
+    /// When the generations can't be listed.
+    pub(super) fn is_newest(&self) -> Result<bool> {
+        Ok(latest(&self.store, "gen")?.is_none_or(|newest| newest <= self.generation))
+    }
+
+    /// Returns the cause of an `error` of the run. Another run may have changed the tables or the
+    /// snapshots: a newer one, or the previous one in its last commit.
+    ///
+    /// A store that can't answer leaves this open. If the error has another cause, the next run
+    /// finds it again.
+    pub(crate) fn explain(&self, error: Error) -> Error {
+        match self.find_other_run() {
+            Ok(None) => error,
+            Ok(Some(cause)) => cause.because(error),
+            Err(_) if error.kind() == ErrorKind::Connect => error,
+            Err(_) => {
+                let state = self.store.name("");
+                Error::connect(format!("can't find out if another run has changed {state}"))
+                    .because(error)
+                    .hint("Run it again once the store responds.")
+            }
+        }
+    }
+
+    fn find_other_run(&self) -> Result<Option<Error>> {
+        if !self.is_newest()? {
+            return Ok(Some(self.superseded()));
+        }
+        let Some(n) = latest(&self.store, "manifest")?.filter(|n| *n > self.last) else {
+            return Ok(None);
+        };
+        let bytes = self.store.get(&format!("manifest/{n:020}"))?.unwrap_or_default();
+        let made_by = serde_json::from_slice::<MadeBy>(&bytes).ok();
+        let is_earlier = made_by.is_some_and(|made_by| made_by.generation < self.generation);
+        Ok(is_earlier.then(|| self.continued()))
+    }
+
+    /// Returns the error of a run that has begun before the last commit of the previous one.
+    pub(super) fn continued(&self) -> Error {
+        let program = &self.program;
+        Error::connect(format!(
+            "the previous run of {program} has committed while it was taken over"
+        ))
+        .hint("Start the program again: it continues from that commit.")
+    }
+
+    pub(super) fn superseded(&self) -> Error {
+        Error::superseded(format!(
+            "another run of {} has taken over {}",
+            self.program,
+            self.store.name("")
+        ))
+        .hint("This run stops; its commits are kept.")
+    }
+}
+
+/// Returns the greatest number among the objects of a folder.
+pub(super) fn latest(store: &Store, folder: &str) -> Result<Option<u64>> {
+    let names = store.list(folder)?;
+    Ok(names.iter().filter_map(|(name, _)| name.parse().ok()).max())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_of_the_previous_run_explains_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::at(folder.path());
+        let create = |path: &str, n: u64, body: &[u8]| {
+            store.put(&format!("{path}/{n:020}"), body).unwrap();
+        };
+        let fence = Fence { store: store.clone(), program: "pins".into(), generation: 2, last: 4 };
+        let kind = || fence.explain(Error::data("the table has 1 rows, not 0")).kind();
+        create("gen", 2, b"{}");
+        create("manifest", 4, br#"{"generation":1}"#);
+        assert_eq!(kind(), ErrorKind::Data);
+        create("manifest", 5, br#"{"generation":1}"#);
+        assert_eq!(kind(), ErrorKind::Connect, "the previous run has committed");
+        create("manifest", 6, br#"{"generation":2}"#);
+        assert_eq!(kind(), ErrorKind::Data, "this run has committed");
+        create("gen", 3, b"{}");
+        assert_eq!(kind(), ErrorKind::Superseded);
+    }
+}
