@@ -13,6 +13,7 @@
 //! - [`dataflows`]: the real executables on data, against an oracle that shares no code with them.
 //! - [`faults`]: the real program is killed, paused and starved; each version of each table is
 //!   right.
+//! - [`simulation`]: whole runs under one seeded scheduler, with virtual time, crash at any turn.
 //! - [`gateway`]: responses to requests, limits, and the durability of a log in a folder.
 //! - [`tidy`]: the house rules that a machine can check, on the source tree itself.
 //! - [`support`]: trials, seeded randomness, topics that fail on request, and real servers.
@@ -26,6 +27,7 @@ mod gateway;
 mod laws;
 mod row;
 mod runtime;
+mod simulation;
 mod stream;
 mod support;
 mod table;

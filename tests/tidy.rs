@@ -33,8 +33,9 @@ const EXCUSED: [&str; 3] = ["stream", "table", "grouped"];
 const WINGS: [&str; 2] = ["connectors", "gateway"];
 /// The files that re-export the whole crate and may import anything.
 const FRONT: [&str; 2] = ["src/lib.rs", "src/prelude.rs"];
-/// The root files of the packages and of the example with code below `tests/`.
-const TEST_ROOTS: [&str; 3] = ["tests/main.rs", "tests/model/mod.rs", "tests/faults/main.rs"];
+/// The root files of the packages and of the examples with code below `tests/`.
+const TEST_ROOTS: [&str; 4] =
+    ["tests/main.rs", "tests/model/mod.rs", "tests/faults/main.rs", "tests/simulation/main.rs"];
 const LONGEST_FILE: usize = 399;
 const LONGEST_TEST_MODULE: usize = 100;
 

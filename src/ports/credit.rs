@@ -3,6 +3,7 @@
 
 use std::sync::{Mutex, TryLockError};
 
+use crate::faults;
 use crate::sync::{Condvar, lock, lock_in_turn};
 
 /// Bounds the memory of batches that are read and not yet decoded. Readers block here while the
@@ -76,7 +77,8 @@ impl Credit {
         let mut state = lock(&self.state);
         // The test driver sends batches for which no reader has acquired credit.
         state.used = state.used.saturating_sub(cost);
-        if state.requested.is_some_and(|cost| state.has(self.limit, cost)) {
+        let is_enough = state.requested.is_some_and(|cost| state.has(self.limit, cost));
+        if is_enough && !faults::bug("lost_wakeup") {
             drop(state);
             self.enough.notify_one();
         }

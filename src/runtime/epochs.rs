@@ -14,6 +14,7 @@ use super::earliest::Unfinished;
 use super::message::Fetched;
 use super::topics::Topics;
 use crate::durable::SourceState;
+use crate::faults;
 use crate::ports::Barriers;
 use crate::sync::{elapsed, now};
 use crate::time::Epoch;
@@ -190,9 +191,16 @@ impl Epochs {
     /// Closes the open epoch with a commit barrier: the commit contains everything up to its end.
     pub(super) fn close_with_barrier(&mut self) {
         // Set it before the epoch closes, so that no sink can miss it.
-        self.barriers.set(self.open.number);
+        let (barrier, is_late) = (self.open.number, faults::bug("late_barrier"));
+        if !is_late {
+            self.barriers.set(barrier);
+        }
         self.uncommitted = false;
         self.close();
+        if is_late {
+            faults::point("late_barrier");
+            self.barriers.set(barrier);
+        }
     }
 
     /// Closes epoch 0. Its batches were committed by earlier runs.

@@ -25,6 +25,7 @@ use super::worker::{self, Saving, Shared, SinkWriter, Writers};
 use crate::connect::{Identity, Sink, SinkContext};
 use crate::durable::Ledger;
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::operators::Seeds;
 use crate::plan::Plan;
 use crate::ports::{Credit, SinkStart, TopicInput};
@@ -33,7 +34,7 @@ use crate::sync::{Sender, channel, now};
 use crate::topology::Topology;
 
 /// Bytes of memory for batches that are read and not decoded yet.
-const IN_FLIGHT_BYTES: usize = 16 << 20;
+const IN_FLIGHT_BYTES: u64 = 16 << 20;
 
 impl Streams {
     /// Runs the topology until everything that existed at the start is read and committed, or until
@@ -100,7 +101,8 @@ impl Coordinator {
         metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));
         let workers = config.workers.max(1);
         let (outbox, inbox) = channel();
-        let credit = Arc::new(Credit::new(IN_FLIGHT_BYTES));
+        let in_flight = faults::limit("in_flight_bytes", IN_FLIGHT_BYTES);
+        let credit = Arc::new(Credit::new(in_flight as usize));
         let mut topics = topics::bound(&plan, streams.sources, &credit, &metrics);
         let Beginning { ledger, context, identities, adoption, reset, restored, partitions } =
             Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;

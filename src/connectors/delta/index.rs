@@ -14,7 +14,7 @@ use crate::row::{Column, RowKey, Value};
 use crate::error::{Advice, Error, Result};
 use crate::secret::Secret;
 use crate::store::Store;
-use crate::sync::{lock, side_by_side};
+use crate::sync::{lock_in_turn, side_by_side};
 
 use super::rows::{self, Cells};
 use super::vectors;
@@ -90,7 +90,7 @@ impl Index {
     /// # Errors
     /// When a file can't be read, or a key has two rows.
     pub(super) fn places(&self) -> Result<Arc<Places>> {
-        let mut shared = lock(&self.places);
+        let mut shared = lock_in_turn(&self.places);
         if let Some(places) = &*shared {
             return Ok(places.clone());
         }

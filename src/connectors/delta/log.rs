@@ -13,6 +13,7 @@ use crate::store::{Create, Store};
 use crate::connect::SinkContext;
 use crate::error::{Error, Result};
 use crate::faults;
+use crate::sync::pause;
 
 /// Milliseconds since 1970.
 pub(super) type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
@@ -88,12 +89,8 @@ fn parameters(actions: &[Value]) -> Option<&Value> {
 }
 
 /// Pauses, so that a store that failed can recover.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "there is no event to wait for: the store sends none"
-)]
 fn back_off(attempt: u32) {
-    std::thread::sleep(Duration::from_millis(20 << attempt));
+    pause(Duration::from_millis(20 << attempt));
 }
 
 /// A table's log, up to the last version that was read or made.
