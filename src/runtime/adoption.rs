@@ -101,7 +101,7 @@ impl Streams {
         let rereads: Vec<_> = snapshots.map(|saved| Rereads::of(&plan, &needs, &saved)).collect();
         // A run prefers a snapshot that lacks nothing.
         let best = rereads.iter().min_by_key(|rereads| !rereads.topics.is_empty());
-        let best = best.filter(|rereads| !(plan.volatile && !rereads.topics.is_empty()));
+        let best = best.filter(|rereads| !plan.volatile || rereads.topics.is_empty());
         for cut in plan.cuts.iter().filter(|cut| !needs.new_cuts.contains(&cut.id)) {
             let is_found = best.is_some_and(|best| best.loaded.contains(&cut.id));
             let list = if is_found { &mut adoption.found } else { &mut adoption.lacking };

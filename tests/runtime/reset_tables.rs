@@ -125,8 +125,8 @@ fn a_reset_keeps_the_rows_that_others_have_appended() {
     });
     let actions: Vec<String> = actions.collect();
     let lines = actions.iter().flat_map(|text| text.lines());
-    let added = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
-    let mut added = added.filter(|action| !action["add"].is_null()).last().unwrap();
+    let mut added = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+    let mut added = added.rfind(|action| !action["add"].is_null()).unwrap();
     let own = added["add"]["path"].as_str().unwrap().to_string();
     store.put("other.parquet", &store.get(&own).unwrap().unwrap()).unwrap();
     added["add"]["path"] = "other.parquet".into();
