@@ -160,8 +160,10 @@ impl<'s> Graph<'s> {
         node: usize,
         purpose: &str,
     ) -> Option<DiffsCut> {
-        let space = |name: &str| format!("data of {name}");
-        let id = self.plan_cut(origin, node, purpose, type_names::<D, isize>(), Merge::Sum, space);
+        // Cuts of one name may have different types.
+        let types = type_names::<D, isize>();
+        let space = |name: &str| format!("data of {name}: {types}");
+        let id = self.plan_cut(origin, node, purpose, types.clone(), Merge::Sum, space);
         let cuts = self.0.bindings.borrow().cuts.clone();
         cuts.map(|cuts| cuts.open_diffs(id, &self.owners()))
     }

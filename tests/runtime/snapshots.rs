@@ -7,10 +7,12 @@ use std::time::Duration;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::connect::{Partition, Source};
 use watershed::prelude::Materialized;
+use watershed::row::Value;
 use watershed::runtime::{Config, Streams, Summary};
+use watershed::store::Store;
 use watershed::{Error, ErrorKind, Result, StreamsBuilder, Timestamp, Topology};
 
-use super::{SOURCES, World, program};
+use super::{SOURCES, World, program, row};
 use crate::support::broken::Fuse;
 use crate::support::{pair, shown, stream, table};
 
@@ -348,4 +350,33 @@ fn snapshots_forget_deleted_keys_if_no_partition_is_ever_added() {
     let fixed =
         bytes_after_deletions(|streams, log| streams.source("rows", log.with_fixed_partitions()));
     assert!(fixed * 2 < any, "{fixed} beside {any}");
+}
+
+#[test]
+fn groups_of_one_stream_by_keys_of_different_types_are_restored() {
+    let program = |builder: &StreamsBuilder<'_>| {
+        let events = stream(builder, "events");
+        let by_text = events.group_by(|key, value| Some((key.clone(), *value)));
+        by_text.count().to("kept", pair());
+        let by_number = events.group_by(|_, value| Some((*value, ())));
+        by_number.count().to("numbers", pair());
+    };
+    let (log, tables) = (MemoryLog::default(), [MemoryTable::default(), MemoryTable::default()]);
+    let folder = tempfile::tempdir().unwrap();
+    let run = || {
+        let state = Some(Store::open(folder.path().to_str().unwrap()).unwrap());
+        let streams = Streams::new(Topology::new("groups", program)).source("events", log.clone());
+        let [kept, numbers] = tables.clone();
+        let config = Config { state, workers: 2, ..Config::default() };
+        streams.sink("kept", kept).sink("numbers", numbers).run(config).unwrap()
+    };
+    for key in ["a", "b", "a"] {
+        log.append(0, Some(key.as_bytes()), Some(b"7"));
+    }
+    run();
+    log.append(0, Some(b"b"), Some(b"8"));
+    assert_eq!(run().recovered, 3);
+    assert_eq!(tables[0].rows(), [row("a", 2), row("b", 2)]);
+    let numbers = [[Value::Long(7), Value::Long(3)], [Value::Long(8), Value::Long(1)]];
+    assert_eq!(tables[1].rows(), numbers);
 }

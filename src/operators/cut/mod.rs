@@ -153,7 +153,7 @@ impl Buckets {
     }
 
     /// Notes that a column gets about so many bytes in all buckets.
-    fn expect(&mut self, bytes: usize) {
+    fn size_columns(&mut self, bytes: usize) {
         let one = bytes / usize::from(BUCKETS);
         self.expected = if one < SMALL_COLUMN_BYTES { 0 } else { one + one / 8 };
     }

@@ -72,7 +72,7 @@ impl TableSpace {
             let mut log = log.borrow_mut();
             let later = log.split_off(&(last + 1));
             let taken = std::mem::replace(&mut *log, later);
-            buckets.expect(taken.values().map(LoggedRows::encoded_size).sum());
+            buckets.size_columns(taken.values().map(LoggedRows::encoded_size).sum());
             for rows in taken.into_values() {
                 *bytes += rows.size();
                 rows.for_each(|number, value| {
