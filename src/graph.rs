@@ -145,9 +145,9 @@ impl<'s> Graph<'s> {
     /// Opens a cut at a step, for rows of a table with keys and values of these types. Returns none
     /// in a run without a state.
     pub(crate) fn table_cut<K: Datum, V>(&self, node: usize, purpose: &str) -> Option<TableCut> {
-        let space = self.keyspace::<K>();
-        let space = |_: &str| space.clone();
-        let id = self.plan_cut(node, node, purpose, type_names::<K, V>(), Merge::Latest, space);
+        let mut id = self.new_cut(node, purpose, type_names::<K, V>(), Merge::Latest);
+        id.space = self.keyspace::<K>();
+        self.plan_cut(PlannedCut { id: id.clone(), node, origin: node });
         let cuts = self.0.bindings.borrow().cuts.clone();
         cuts.map(|cuts| cuts.open_table(id, self.keys::<K>()))
     }
@@ -160,10 +160,10 @@ impl<'s> Graph<'s> {
         node: usize,
         purpose: &str,
     ) -> Option<DiffsCut> {
-        // Cuts of one name may have different types.
-        let types = type_names::<D, isize>();
-        let space = |name: &str| format!("data of {name}: {types}");
-        let id = self.plan_cut(origin, node, purpose, types.clone(), Merge::Sum, space);
+        let mut id = self.new_cut(node, purpose, type_names::<D, isize>(), Merge::Sum);
+        // Cuts of one name have different types.
+        id.space = format!("data of {}: {}", id.name, id.types);
+        self.plan_cut(PlannedCut { id: id.clone(), node, origin });
         let cuts = self.0.bindings.borrow().cuts.clone();
         cuts.map(|cuts| cuts.open_diffs(id, &self.owners()))
     }
@@ -183,29 +183,22 @@ impl<'s> Graph<'s> {
         name
     }
 
-    /// Adds a cut to the plan. `space` returns the name of its keyspace.
-    fn plan_cut(
-        &self,
-        origin: usize,
-        node: usize,
-        purpose: &str,
-        types: String,
-        merge: Merge,
-        space: impl Fn(&str) -> String,
-    ) -> CutId {
-        let mut plan = self.0.plan.borrow_mut();
+    /// Returns the identity of a new cut, without its keyspace.
+    fn new_cut(&self, node: usize, purpose: &str, types: String, merge: Merge) -> CutId {
+        let plan = self.0.plan.borrow();
         let chain = format!("{} {purpose}", plan.chain(node));
-        let id = |name: String| CutId { space: space(&name), name, types: types.clone(), merge };
+        let mut id = CutId { name: chain.clone(), types, space: String::new(), merge };
         // Equal chains are numbered.
-        let names = (1_usize..).map(|number| match number {
-            1 => chain.clone(),
-            _ => format!("{chain} {number}"),
-        });
-        let mut ids = names.map(id);
-        let is_new = |id: &CutId| plan.cuts.iter().all(|cut| cut.id != *id);
-        let id = ids.find(is_new).unwrap_or_else(|| id(chain.clone()));
-        plan.cuts.push(PlannedCut { id: id.clone(), node, origin });
+        let mut number = 1;
+        while plan.cuts.iter().any(|cut| cut.id.is_named_like(&id)) {
+            number += 1;
+            id.name = format!("{chain} {number}");
+        }
         id
+    }
+
+    fn plan_cut(&self, cut: PlannedCut) {
+        self.0.plan.borrow_mut().cuts.push(cut);
     }
 
     /// Returns the number of earlier runs of the state; 0 without a state.

@@ -8,11 +8,11 @@ use crate::store::Store;
 /// A generation of a state, from the last manifest of earlier ones on.
 #[derive(Clone)]
 pub(crate) struct Fence {
-    pub(super) store: Store,
-    pub(super) program: String,
-    pub(super) generation: u64,
+    pub(crate) store: Store,
+    pub(crate) program: String,
+    pub(crate) generation: u64,
     /// The number of the last manifest; 0 before the first.
-    pub(super) last: u64,
+    pub(crate) last: u64,
 }
 
 /// The part of a manifest that names its run.

@@ -104,12 +104,17 @@ pub(super) struct LayerWriter<'a> {
 }
 
 impl<'a> LayerWriter<'a> {
-    pub(super) fn new(store: &'a Store, path: String, cuts: &[CutId], is_merged: bool) -> Self {
+    pub(super) fn new(
+        store: &'a Store,
+        path: String,
+        spaces: Vec<SpaceCuts>,
+        is_merged: bool,
+    ) -> Self {
         LayerWriter {
             store,
             path,
             is_merged,
-            spaces: SpaceCuts::of(cuts),
+            spaces,
             blocks: Vec::new(),
             bytes: MAGIC.to_vec(),
             files: Vec::new(),

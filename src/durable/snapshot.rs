@@ -111,8 +111,9 @@ impl Layers {
         cuts: &[CutId],
         all: bool,
     ) -> Result<Vec<LayerFile>> {
-        let mut writer = LayerWriter::new(store, path, cuts, true);
-        for (number, space) in SpaceCuts::of(cuts).iter().enumerate() {
+        let spaces = SpaceCuts::of(cuts);
+        let mut writer = LayerWriter::new(store, path, spaces.clone(), true);
+        for (number, space) in spaces.iter().enumerate() {
             for bucket in 0..BUCKETS {
                 self.merge_bucket(&mut writer, number, space, bucket, all)?;
                 writer.end_bucket()?;
@@ -132,20 +133,17 @@ impl Layers {
         let saved = self.keys(&space.name, bucket)?;
         let columns = space.cuts.iter().map(|cut| self.column(cut, bucket, &saved.ids));
         let columns: Vec<MergedColumn> = columns.collect::<Result<_>>()?;
-        // The places of the keys that have a row in any column.
-        let mut places = vec![None; saved.len()];
+        // Keys without a row in any column are dropped.
+        let mut is_used = vec![false; saved.len()];
         for column in &columns {
             column.for_each(|id, value| {
-                if value.is_some() || !all {
-                    places[id] = Some(0);
-                }
+                is_used[id] |= value.is_some() || !all;
                 Ok(())
             })?;
         }
         let mut keys = KeyList::default();
-        for (place, key) in places.iter_mut().zip(saved.iter()) {
-            *place = place.map(|_| keys.push(key));
-        }
+        let place = |(is_used, key): (bool, &[u8])| is_used.then(|| keys.push(key));
+        let places: Vec<Option<u32>> = is_used.into_iter().zip(saved.iter()).map(place).collect();
         writer.block(BlockPlace { space: number, cut: None, bucket }, keys.count, &keys.bytes)?;
         let mut content = Vec::new();
         for (cut, column) in columns.into_iter().enumerate() {
@@ -188,8 +186,10 @@ pub(crate) fn write_layer(
     cuts: &[CutId],
     changes: &[&ChangedRows],
 ) -> Result<Vec<LayerFile>> {
-    let mut writer = LayerWriter::new(store, path, cuts, false);
-    for space in 0..SpaceCuts::of(cuts).len() {
+    let spaces = SpaceCuts::of(cuts);
+    let count = spaces.len();
+    let mut writer = LayerWriter::new(store, path, spaces, false);
+    for space in 0..count {
         let mut buckets: BTreeMap<u8, Vec<&ChangedBucket>> = BTreeMap::new();
         for change in changes.iter().filter_map(|rows| rows.0.get(space)).flatten() {
             buckets.entry(change.bucket).or_default().push(change);

@@ -175,14 +175,12 @@ impl Coordinator {
             config.progress,
             config.milestone,
         );
-        let mut snapshots = match &config.state {
-            Some(store) => {
+        let mut snapshots = match fence.clone() {
+            Some(fence) => {
                 let cuts = plan.cuts.iter().map(|cut| cut.id.clone()).collect();
-                let store = store.clone();
                 let layers = restored.as_ref().map(|it| it.snapshot.layers.clone());
                 let layers = layers.unwrap_or_default();
-                let saver =
-                    |unsaved| Saver::new(store, context.generation, cuts, layers, workers, unsaved);
+                let saver = |unsaved| Saver::new(fence, cuts, layers, workers, unsaved);
                 Snapshots::start(topics.clone(), context.clock.clone(), saver, &outbox)?
             }
             None => Snapshots::none(topics.clone()),

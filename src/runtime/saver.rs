@@ -10,11 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::message::Message;
 use super::releases::Ranges;
-use crate::durable::{self, LayerFile, Layers, Snapshot, SnapshotName};
-use crate::error::{Error, ErrorKind, Result};
+use crate::durable::{self, Fence, LayerFile, Layers, Snapshot, SnapshotName};
+use crate::error::{ErrorKind, Result};
 use crate::faults;
 use crate::operators::{ChangedRows, CutId};
-use crate::store::Store;
 use crate::sync::{Receiver, Sender};
 use crate::time::Epoch;
 
@@ -57,8 +56,8 @@ impl SavedLayer {
 
 /// The owner of the layers of a run.
 pub(super) struct Saver {
-    store: Store,
-    generation: u64,
+    /// The state and the generation of the run.
+    fence: Fence,
     cuts: Vec<CutId>,
     /// The layers of the last snapshot, and those that were written since.
     layers: Vec<SavedLayer>,
@@ -81,8 +80,7 @@ pub(super) struct Saver {
 
 impl Saver {
     pub(super) fn new(
-        store: Store,
-        generation: u64,
+        fence: Fence,
         cuts: Vec<CutId>,
         layers: Vec<LayerFile>,
         workers: usize,
@@ -91,8 +89,7 @@ impl Saver {
         let sealed = (0..workers).map(|_| VecDeque::new()).collect();
         let layers = layers.into_iter().map(|file| SavedLayer::merged(0, file)).collect();
         Saver {
-            store,
-            generation,
+            fence,
             cuts,
             layers,
             written: 0,
@@ -138,23 +135,12 @@ impl Saver {
             let message = match result {
                 Ok(None) => continue,
                 Ok(Some(message)) => message,
-                Err(error) => Message::Unsaved(self.explain(error)),
+                Err(error) => Message::Unsaved(self.fence.explain(error)),
             };
             if coordinator.send(message).is_err() {
                 return;
             }
         }
-    }
-
-    /// Returns the cause of an error. A newer run may have deleted layers of this one.
-    fn explain(&self, error: Error) -> Error {
-        let generations = self.store.list("gen").unwrap_or_default();
-        let newest = generations.iter().filter_map(|(name, _)| name.parse::<u64>().ok()).max();
-        if newest.is_none_or(|newest| newest <= self.generation) {
-            return error;
-        }
-        let message = format!("another run has taken over {}", self.store.name(""));
-        Error::superseded(message).hint("This run stops; its commits are kept.")
     }
 
     fn take(&mut self, worker: usize, sealed: Sealed, is_barrier: bool) -> Result<Option<Message>> {
@@ -210,7 +196,7 @@ impl Saver {
         self.merge(barrier)?;
         snapshot.cuts.clone_from(&self.cuts);
         snapshot.layers = earlier.unwrap_or_else(|| files(&self.layers));
-        let name = snapshot.write(&self.store, self.generation)?;
+        let name = snapshot.write(&self.fence.store, self.fence.generation)?;
         faults::point("snapshot.object");
         let layers = snapshot.layers.iter().map(|file| file.path.clone());
         self.recent.push((name.n, layers.chain([name.path.clone()]).collect()));
@@ -234,7 +220,7 @@ impl Saver {
         let path = self.next_path();
         let rows: Vec<&ChangedRows> = taken.iter().map(|(_, sealed)| &sealed.rows).collect();
         let bytes: u64 = rows.iter().map(|rows| rows.size() as u64).sum();
-        match durable::write_layer(&self.store, path, &self.cuts, &rows) {
+        match durable::write_layer(&self.fence.store, path, &self.cuts, &rows) {
             Ok(files) => {
                 let merged = files.into_iter().map(|file| SavedLayer::merged(through, file));
                 let before = self.layers.len();
@@ -257,7 +243,7 @@ impl Saver {
 
     fn next_path(&mut self) -> String {
         self.written += 1;
-        format!("layer/{:020}-{:010}", self.generation, self.written)
+        format!("layer/{:020}-{:010}", self.fence.generation, self.written)
     }
 
     /// Merges the layers of a snapshot if there are many, or if the unmerged ones are large. So a
@@ -275,9 +261,9 @@ impl Saver {
             (false, true) => base,
             (false, false) => return Ok(()),
         };
-        let layers = Layers::open(&self.store, &files[from..])?;
+        let layers = Layers::open(&self.fence.store, &files[from..])?;
         let path = self.next_path();
-        let merged = layers.merge(&self.store, path, &self.cuts, from == 0)?;
+        let merged = layers.merge(&self.fence.store, path, &self.cuts, from == 0)?;
         faults::point("merge");
         let merged = merged.into_iter().map(|file| SavedLayer::merged(barrier, file));
         self.layers.splice(from..files.len(), merged);
@@ -302,7 +288,7 @@ impl Saver {
         }
         for name in named.iter().skip(usize::from(is_careless)) {
             kept.insert(name.path.clone());
-            match Snapshot::read(&self.store, name) {
+            match Snapshot::read(&self.fence.store, name) {
                 Ok(snapshot) => {
                     kept.extend(snapshot.layers.into_iter().map(|file| file.path));
                     if name.base != youngest.base {
@@ -319,12 +305,12 @@ impl Saver {
             }
         }
         for folder in ["layer", "snap"] {
-            for (object, _) in self.store.list(folder)? {
+            for (object, _) in self.fence.store.list(folder)? {
                 let generation = object.split('-').next().and_then(|n| n.parse::<u64>().ok());
                 let path = format!("{folder}/{object}");
-                if generation.is_some_and(|n| n <= self.generation) && !kept.contains(&path) {
+                if generation.is_some_and(|n| n <= self.fence.generation) && !kept.contains(&path) {
                     faults::point("collect");
-                    self.store.delete(&path)?;
+                    self.fence.store.delete(&path)?;
                 }
             }
         }

@@ -256,9 +256,9 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<Workers> {
                 in_use.set(handover.as_ref().map_or(completed, |handover| handover.from));
                 // All workers see the same frontier, so one report is enough.
                 if worker.index() == 0 {
-                    // The run may be over already.
                     let is_wrong = completed % 2 == 0 && faults::bug("backward_frontier");
                     let reported = if is_wrong { completed.saturating_sub(2) } else { completed };
+                    // The run may be over already.
                     let _ = shared.coordinator.send(Message::Completed(reported));
                 }
             }

@@ -5,7 +5,7 @@
 
 #[path = "mod.rs"]
 mod simulation;
-#[allow(dead_code, reason = "the tests use the rest")]
+#[expect(dead_code, reason = "the tests use the rest")]
 #[path = "../support/mod.rs"]
 mod support;
 

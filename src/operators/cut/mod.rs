@@ -61,6 +61,13 @@ pub(crate) struct CutId {
     pub(crate) merge: Merge,
 }
 
+impl CutId {
+    /// Returns true if the two differ at most in their keyspace.
+    pub(crate) fn is_named_like(&self, other: &CutId) -> bool {
+        (&self.name, &self.types, self.merge) == (&other.name, &other.types, other.merge)
+    }
+}
+
 /// A keyspace, as layers and workers number it: by the order in which its first cut was opened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct SpaceCuts {

@@ -1,7 +1,7 @@
 //! The keyspace of tables on one worker: the numbers of its keys, and the places of the keys in the
 //! lists of changed rows.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use super::log::{Log, LoggedRows};
@@ -41,7 +41,6 @@ pub(super) struct TableSpace {
     places: RefCell<Vec<Place>>,
     /// By bucket.
     loaded: RefCell<Vec<Option<Rc<LoadedKeys>>>>,
-    has_ended: Cell<bool>,
 }
 
 impl TableSpace {
@@ -53,7 +52,6 @@ impl TableSpace {
             logs: RefCell::default(),
             places: RefCell::default(),
             loaded: RefCell::new((0..BUCKETS).map(|_| None).collect()),
-            has_ended: Cell::new(false),
         }
     }
 
@@ -111,9 +109,8 @@ impl TableSpace {
         let keys = saved.keys(&self.name, bucket)?;
         let numbers = self.keys.numbers(&keys, &self.share)?;
         let loaded = Rc::new(LoadedKeys { ids: keys.ids, numbers });
-        if !self.has_ended.get()
-            && let Some(place) = self.loaded.borrow_mut().get_mut(place)
-        {
+        // After the recovery there is no place.
+        if let Some(place) = self.loaded.borrow_mut().get_mut(place) {
             *place = Some(loaded.clone());
         }
         Ok(Some(loaded))
@@ -121,7 +118,6 @@ impl TableSpace {
 
     /// Forgets the saved keys.
     pub(super) fn end_recovery(&self) {
-        self.has_ended.set(true);
         self.loaded.take();
     }
 }
@@ -145,11 +141,11 @@ impl<K: Datum> NumberedKeys for Keys<K> {
 
     fn numbers(&self, keys: &BucketKeys, share: &Share) -> Result<Vec<u32>> {
         let (seeds, mut owned, mut numbers) = (self.seeds(), Vec::new(), Vec::new());
-        let mut ids = Vec::new();
+        let mut owns = Vec::new();
         for key in keys.iter() {
             let key: K = decode(key)?;
             let is_own = share.owns(seeds.route(&key));
-            ids.push(is_own);
+            owns.push(is_own);
             if is_own {
                 owned.push(key);
             }
@@ -158,6 +154,6 @@ impl<K: Datum> NumberedKeys for Keys<K> {
         let mut own = numbers.into_iter();
         let number = |is_own| if is_own { own.next() } else { Some(FOREIGN) };
         let missing = || Error::internal("a saved key has no number");
-        ids.into_iter().map(number).map(|number| number.ok_or_else(missing)).collect()
+        owns.into_iter().map(number).map(|number| number.ok_or_else(missing)).collect()
     }
 }

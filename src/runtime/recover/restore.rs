@@ -35,33 +35,33 @@ impl Restored {
         plan: &Plan,
         needs: &SnapshotNeeds,
     ) -> Result<Option<Self>> {
-        let mut found = Vec::new();
+        let mut partial = Vec::new();
         for name in &last.snapshots {
-            match Snapshot::read(store, name) {
-                Ok(snapshot) if plan.volatile && snapshot.n != last.n => {}
-                Ok(snapshot) => {
-                    let rereads = Rereads::of(plan, needs, &snapshot);
-                    if !rereads.topics.is_empty() {
-                        let topics = rereads.topics.iter().cloned().collect::<Vec<_>>().join(", ");
-                        let lacks =
-                            "the snapshot lacks rows of these topics that the run needs now";
-                        tracing::info!(snapshot = name.n, topics, "{lacks}");
-                    }
-                    let is_some = !plan.volatile && !rereads.is_all(plan);
-                    if rereads.topics.is_empty() || is_some {
-                        found.push((snapshot, rereads));
-                    }
+            let snapshot = match Snapshot::read(store, name) {
+                Ok(snapshot) if plan.volatile && snapshot.n != last.n => continue,
+                Ok(snapshot) => snapshot,
+                Err(error) => {
+                    pass_over(name.n, error)?;
+                    continue;
                 }
-                Err(error) => pass_over(name.n, error)?,
+            };
+            let rereads = Rereads::of(plan, needs, &snapshot);
+            if !rereads.topics.is_empty() {
+                let topics = rereads.topics.iter().cloned().collect::<Vec<_>>().join(", ");
+                let lacks = "the snapshot lacks rows of these topics that the run needs now";
+                tracing::info!(snapshot = name.n, topics, "{lacks}");
+                // An older one that lacks nothing is better: a source may have lost the first
+                // records.
+                if !plan.volatile && !rereads.is_all(plan) {
+                    partial.push((snapshot, rereads));
+                }
+            } else if let Some(restored) = Self::open(store, snapshot, rereads, plan)? {
+                return Ok(Some(restored));
             }
         }
-        // An older one that lacks nothing is better: a source may have lost the first records.
-        found.sort_by_key(|(_, rereads)| !rereads.topics.is_empty());
-        for (snapshot, rereads) in found {
-            faults::point("recover.load");
-            match Layers::open(store, &snapshot.layers) {
-                Ok(layers) => return Ok(Some(Self::new(snapshot, layers, rereads, plan))),
-                Err(error) => pass_over(snapshot.n, error)?,
+        for (snapshot, rereads) in partial {
+            if let Some(restored) = Self::open(store, snapshot, rereads, plan)? {
+                return Ok(Some(restored));
             }
         }
         if plan.volatile {
@@ -79,7 +79,24 @@ impl Restored {
         Ok(None)
     }
 
-    fn new(mut snapshot: Snapshot, layers: Layers, rereads: Rereads, plan: &Plan) -> Self {
+    /// Opens the layers of a snapshot. Returns none if one is damaged.
+    ///
+    /// # Errors
+    /// When a layer can't be read.
+    fn open(
+        store: &Store,
+        mut snapshot: Snapshot,
+        rereads: Rereads,
+        plan: &Plan,
+    ) -> Result<Option<Self>> {
+        faults::point("recover.load");
+        let layers = match Layers::open(store, &snapshot.layers) {
+            Ok(layers) => Arc::new(layers),
+            Err(error) => {
+                pass_over(snapshot.n, error)?;
+                return Ok(None);
+            }
+        };
         let is_read = |topic: &String| plan.sources.contains(topic);
         let mut reread_ranges = snapshot.sources.clone();
         reread_ranges.retain(|topic, _| is_read(topic) && rereads.topics.contains(topic));
@@ -87,7 +104,7 @@ impl Restored {
         snapshot.sources.retain(|topic, _| is_kept(topic));
         snapshot.topics.retain(|topic, _| is_kept(topic));
         snapshot.sinks.retain(|topic, _| rereads.sinks.contains(topic));
-        Restored { snapshot, layers: Arc::new(layers), rereads, reread_ranges }
+        Ok(Some(Restored { snapshot, layers, rereads, reread_ranges }))
     }
 
     /// Returns true if a topic is read again from its beginning.

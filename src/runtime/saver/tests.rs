@@ -5,6 +5,11 @@ use std::rc::Rc;
 
 use super::*;
 use crate::operators::{BUCKETS, Cuts, DiffsCut, Merge, Owners, SavedRows, Seeds};
+use crate::store::Store;
+
+fn fence(store: &Store, generation: u64) -> Fence {
+    Fence { store: store.clone(), program: "test".into(), generation, last: 0 }
+}
 
 #[test]
 fn a_snapshot_that_cannot_be_read_now_keeps_its_layers() {
@@ -20,7 +25,7 @@ fn a_snapshot_that_cannot_be_read_now_keeps_its_layers() {
         snapshot.write(&store, 1).unwrap()
     };
     let named = [snapshot(2), snapshot(1)];
-    let mut saver = Saver::new(store.clone(), 2, Vec::new(), Vec::new(), 1, Arc::default());
+    let mut saver = Saver::new(fence(&store, 2), Vec::new(), Vec::new(), 1, Arc::default());
     // Reading a folder as a file is an error of the store, not of the snapshot.
     let (older, moved) = (folder.path().join(&named[1].path), folder.path().join("moved"));
     std::fs::rename(&older, &moved).unwrap();
@@ -65,8 +70,8 @@ fn saved(saver: &mut Saver, barrier: Epoch) -> Vec<String> {
     let snapshot = Snapshot { n: barrier, cuts, layers, sources, sinks, topics };
     saver.waiting = Some((barrier, snapshot));
     let Ok(Some(Message::Saved(name))) = saver.save() else { panic!("it is not saved") };
-    let snapshot = Snapshot::read(&saver.store, &name).unwrap();
-    let layers = Layers::open(&saver.store, &snapshot.layers).unwrap();
+    let snapshot = Snapshot::read(&saver.fence.store, &name).unwrap();
+    let layers = Layers::open(&saver.fence.store, &snapshot.layers).unwrap();
     let mut data = Vec::new();
     for bucket in 0..BUCKETS {
         let keys = layers.keys("data", bucket).unwrap();
@@ -80,7 +85,7 @@ fn saved(saver: &mut Saver, barrier: Epoch) -> Vec<String> {
 fn a_snapshot_has_no_rows_of_later_epochs() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::at(folder.path());
-    let mut saver = Saver::new(store, 1, vec![id()], Vec::new(), 2, Arc::default());
+    let mut saver = Saver::new(fence(&store, 1), vec![id()], Vec::new(), 2, Arc::default());
     let [first, second] = [0, 1].map(WorkerRows::new);
     saver.take(0, first.sealed(3, "early"), false).unwrap();
     // Memory is short from now on, so all rows are written at once.
