@@ -79,6 +79,29 @@ pub(super) struct Files {
     merged: HashSet<u32>,
 }
 
+/// Returns the action that removes a file. A logical file is a path *and* a vector: without the old
+/// vector the file would stay.
+pub(super) fn removal(
+    path: Value,
+    size: Value,
+    vector: Option<&Value>,
+    now: i64,
+    data_change: bool,
+) -> Value {
+    let mut remove = json!({
+        "path": path,
+        "deletionTimestamp": now,
+        "dataChange": data_change,
+        "extendedFileMetadata": true,
+        "partitionValues": {},
+        "size": size,
+    });
+    if let Some(vector) = vector {
+        remove["deletionVector"] = vector.clone();
+    }
+    json!({ "remove": remove })
+}
+
 impl File {
     /// Returns a new file, whose rows are all live.
     pub(super) fn new(entry: FileEntry) -> Self {
@@ -110,21 +133,10 @@ impl File {
         json!({"add": add})
     }
 
-    /// Returns the action that removes the file. A logical file is a path *and* a vector: without
-    /// the old vector the file would stay.
+    /// Returns the action that removes the file.
     pub(super) fn remove(&self, now: i64, data_change: bool) -> Value {
-        let mut remove = json!({
-            "path": self.path,
-            "deletionTimestamp": now,
-            "dataChange": data_change,
-            "extendedFileMetadata": true,
-            "partitionValues": {},
-            "size": self.size,
-        });
-        if let Some(vector) = &self.vector {
-            remove["deletionVector"] = vector.clone();
-        }
-        json!({"remove": remove})
+        let (path, size) = (self.path.clone().into(), self.size.into());
+        removal(path, size, self.vector.as_ref(), now, data_change)
     }
 
     /// Reads the file that `add` describes, with its dead rows.

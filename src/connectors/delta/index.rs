@@ -56,7 +56,7 @@ impl Places {
     }
 }
 
-/// Returns the number of the map that has a key. The maps use the low bits.
+/// Returns the number of the map that has a key.
 fn shard(key: KeyHash) -> usize {
     (key >> 64) as usize % SHARDS
 }

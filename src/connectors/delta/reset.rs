@@ -111,16 +111,7 @@ impl Delta {
 fn removal(add: &Value, mode: Mode, now: i64) -> Option<Value> {
     let add = &add["add"];
     let is_own = add["path"].as_str().and_then(files::generation).is_some();
-    let mut remove = json!({
-        "path": add["path"],
-        "deletionTimestamp": now,
-        "dataChange": true,
-        "extendedFileMetadata": true,
-        "partitionValues": {},
-        "size": add["size"],
-    });
-    if let Some(vector) = add.get("deletionVector").filter(|vector| !vector.is_null()) {
-        remove["deletionVector"] = vector.clone();
-    }
-    (is_own || mode == Mode::Snapshot).then(|| json!({ "remove": remove }))
+    let vector = add.get("deletionVector").filter(|vector| !vector.is_null());
+    (is_own || mode == Mode::Snapshot)
+        .then(|| files::removal(add["path"].clone(), add["size"].clone(), vector, now, true))
 }
