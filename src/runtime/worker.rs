@@ -137,8 +137,8 @@ struct Handover {
 
 impl Handover {
     /// Hands over the rows up to the last barrier before `completed`. The recovery ends with a
-    /// barrier too. Without a barrier, many rows are handed over all the same: a barrier is set
-    /// before its epoch is closed, so none will follow before `completed`.
+    /// barrier too. If no barrier is due, rows are handed over once they need much memory. A
+    /// barrier is set before its epoch is closed, so no later barrier can come before `completed`.
     fn hand_over(&mut self, barriers: &Barriers, completed: Epoch) -> Result<()> {
         let recovery = (self.from == 0 && completed > 0).then_some(0);
         let barrier = barriers.last_before(self.from, completed).or(recovery);

@@ -4,7 +4,7 @@
 //! keys   = (length of the key, key)*
 //! column = part*
 //! part   = place of the first key, number of values, value*
-//! value  = distance of its key from the one after the previous, 0 or length + 1, bytes
+//! value  = distance of its place from the one after the previous value, 0 or length + 1, bytes
 //! ```
 //!
 //! The place of a key is its number in the list, from 0. A value has the place of its key, 0 for a

@@ -36,7 +36,7 @@ impl LoggedRows {
         Ok(HEAD_BYTES + value.map_or(0, |_| length as usize))
     }
 
-    /// Returns about so many bytes as the rows have in a column.
+    /// Returns the approximate bytes of the rows in a column.
     pub(super) fn encoded_size(&self) -> usize {
         self.bytes.len() + 2 * self.heads.len()
     }

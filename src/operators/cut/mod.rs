@@ -135,7 +135,7 @@ struct Buckets {
     /// By bucket, its place in `of`.
     places: [u8; BUCKETS as usize],
     columns: usize,
-    /// The bytes for which a column gets memory at its first row.
+    /// The bytes of memory that a column gets at its first row in a bucket.
     expected: usize,
 }
 
@@ -159,7 +159,7 @@ impl Buckets {
         &mut self.of[usize::from(*place)]
     }
 
-    /// Notes that a column gets about so many bytes in all buckets.
+    /// Sets the expected bytes of the next column, in all buckets together.
     fn size_columns(&mut self, bytes: usize) {
         let one = bytes / usize::from(BUCKETS);
         self.expected = if one < SMALL_COLUMN_BYTES { 0 } else { one + one / 8 };
