@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use watershed::runtime::{Consequence, Depth, Finding, StateReport, inspect};
 
-use super::World;
+use super::{World, program};
+use crate::support::broken::Fuse;
 
 /// Paths of all objects of the state in the folders.
 fn paths(world: &World, folders: &[&str]) -> Vec<String> {
@@ -15,12 +16,17 @@ fn paths(world: &World, folders: &[&str]) -> Vec<String> {
     folders.iter().flat_map(names).collect()
 }
 
+/// Runs the program to the end of the logs, in one commit with a snapshot. Returns its number.
+fn run(world: &World, workers: usize) -> u64 {
+    world.bound(program(), &Fuse::sound()).run(world.one_commit(workers)).unwrap().committed
+}
+
 /// A world with three commits and two snapshots.
 fn with_snapshots() -> World {
     let world = World::busy();
-    world.run(2).unwrap();
+    run(&world, 2);
     world.more();
-    world.run(1).unwrap();
+    run(&world, 1);
     let following = world.follow_every(Duration::ZERO);
     world.append("rows", 0, "tail=1");
     following.until(41);
@@ -36,9 +42,9 @@ fn verify(world: &World) -> StateReport {
 #[test]
 fn a_report_names_the_reads_of_a_restart() {
     let world = World::busy();
-    let first = world.run(2).unwrap().committed;
+    let first = run(&world, 2);
     world.more();
-    let second = world.run(1).unwrap().committed;
+    let second = run(&world, 1);
     let report = inspect(&world.state(), Depth::Listing).unwrap();
     let manifests = report.manifests.clone().unwrap();
     assert_eq!((report.generation, manifests.first, manifests.last), (2, 1, second));

@@ -157,6 +157,11 @@ impl World {
         }
     }
 
+    /// Settings of a run that ends with its only commit, so that a snapshot is part of it.
+    fn one_commit(&self, workers: usize) -> Config {
+        Config { commit_every: Duration::from_secs(60), ..self.config(workers) }
+    }
+
     /// Runs the program to the end of the logs.
     fn run(&self, workers: usize) -> Result<Summary> {
         self.bound(program(), &Fuse::sound()).run(self.config(workers))

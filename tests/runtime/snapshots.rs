@@ -43,11 +43,6 @@ impl Source for Truncated {
     }
 }
 
-/// Settings of a run that ends with its only commit, so that a snapshot is part of it.
-fn one_commit(world: &World, workers: usize) -> Config {
-    Config { commit_every: Duration::from_secs(60), ..world.config(workers) }
-}
-
 /// The world's program over logs that delete what is released.
 pub(super) struct Retaining {
     pub(super) world: World,
@@ -69,7 +64,7 @@ impl Retaining {
         for (topic, table) in &self.world.tables {
             streams = streams.sink(topic, table.clone());
         }
-        streams.run(one_commit(&self.world, workers))
+        streams.run(self.world.one_commit(workers))
     }
 
     /// Brings the deleted records back.
@@ -147,7 +142,7 @@ fn a_damaged_snapshot_is_passed_over() {
     let world = World::busy();
     let run = |workers, recovered| {
         let streams = world.bound(program(), &Fuse::sound());
-        let summary = streams.run(one_commit(&world, workers)).unwrap();
+        let summary = streams.run(world.one_commit(workers)).unwrap();
         assert_eq!(summary.recovered, recovered);
         assert_eq!(world.shown(), world.fresh_run());
     };
@@ -315,7 +310,7 @@ fn a_table_that_is_read_twice_is_saved_once() {
             .sink("kept", world.tables["kept"].clone())
             .sink("counts", MemoryTable::default())
     };
-    streams().run(one_commit(&world, 2)).unwrap();
+    streams().run(world.one_commit(2)).unwrap();
     let snapshot = objects(&world, "snap").pop().unwrap();
     let bytes = world.state().get(&format!("snap/{snapshot}")).unwrap().unwrap();
     let snapshot: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
@@ -338,7 +333,7 @@ fn bytes_after_deletions(bind: impl Fn(Streams, MemoryLog) -> Streams) -> u64 {
         world.append("rows", 0, &deleted.join(" "));
         let streams = bind(Streams::new(topology.clone()), world.logs["rows"].clone());
         let streams = streams.sink("kept", world.tables["kept"].clone());
-        streams.run(one_commit(&world, 1 + step % 2)).unwrap();
+        streams.run(world.one_commit(1 + step % 2)).unwrap();
     }
     assert_eq!(world.tables["kept"].rows().len(), 50);
     world.state().list("layer").unwrap().iter().map(|(_, size)| size).sum()
