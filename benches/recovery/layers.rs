@@ -76,7 +76,7 @@ pub(crate) fn read(state: &Path) -> Result<Layers> {
 fn index(bytes: &[u8]) -> Result<Index> {
     let (rest, tail) =
         bytes.split_at(bytes.len().checked_sub(TAIL_BYTES).ok_or("a layer is too short")?);
-    if &tail[20..] != b"WSL2" {
+    if &tail[20..] != b"WSL3" {
         return Err("a layer of another format: adapt this benchmark".into());
     }
     let length = u32::from_le_bytes([tail[16], tail[17], tail[18], tail[19]]) as usize;

@@ -22,7 +22,7 @@ use crate::store::Store;
 use crate::sync::lock;
 
 /// The format of the file, and its version.
-const MAGIC: &[u8; 4] = b"WSL2";
+const MAGIC: &[u8; 4] = b"WSL3";
 /// A file ends after this many bytes, so that a store can take it in one piece.
 const FILE_BYTES: usize = 64 << 20;
 /// The first bytes of a block, which are packed to learn whether the block is worth it.

@@ -33,8 +33,7 @@ pub(crate) fn keep<'s, V: Datum>(
         Ok(Rc::new(rows.map(|(number, value)| (number, Some(value))).collect()))
     };
     let log = move |epoch: Epoch, rows: &Rc<Vec<Upsert<V>>>| {
-        let mut log = cut.at(epoch);
-        rows.iter().for_each(|(number, value)| log.put(*number, value.as_ref()));
+        cut.put_all(epoch, rows.iter().map(|(number, value)| (*number, value.as_ref())));
     };
     pass(rows, name, buckets, fail, load, log)
 }

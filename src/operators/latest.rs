@@ -22,6 +22,7 @@ use super::keys::Keys;
 use super::seeds::{Map, Seeds};
 use crate::metrics::{Meter, Tally, TopicCounters};
 use crate::record::{Order, Ordinal, PartitionId};
+use crate::serdes::Bytes;
 use crate::time::Epoch;
 
 /// A record on its way into a table. `digest` is half the digest of its value; the value `None`
@@ -130,7 +131,7 @@ impl Tombstones {
 }
 
 /// A version as a snapshot holds it: the order of its record, and the digest of its value.
-type SavedVersion = (Order, [u8; 8]);
+type SavedVersion = (Order, Bytes<8>);
 
 /// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped.
 ///
@@ -158,7 +159,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     let (owners, seeds) = (keys.owners().clone(), keys.seeds());
     let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
     let mut tombstones = earliest.and_then(Tombstones::of);
-    let mut numbers = Vec::new();
+    let (mut numbers, mut changed) = (Vec::new(), Vec::<(u32, Option<SavedVersion>)>::new());
     if let Some(cut) = &cut {
         let mut count = Count::default();
         for bucket in cut.buckets() {
@@ -171,7 +172,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
             };
             let mut keys = keys.open();
             for (number, (order, digest)) in versions {
-                let (digest, log) = (u64::from_le_bytes(digest), logs.number(order));
+                let (digest, log) = (u64::from_le_bytes(digest.0), logs.number(order));
                 *state.at(number) = Version { offset: order.offset, digest, log };
                 keys.hold(number);
                 count.keys += 1;
@@ -192,10 +193,9 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 && let Some(tombstones) = &mut tombstones
             {
                 let is_final = tombstones.earliest.advances_for_ever();
-                let mut log = cut.as_ref().filter(|_| is_final).map(|cut| cut.at(epoch));
                 for number in tombstones.expire(epoch) {
-                    if let Some(log) = &mut log {
-                        log.put(number, None::<&SavedVersion>);
+                    if is_final {
+                        changed.push((number, None));
                     }
                     *state.at(number) = Version::default();
                     keys.release(number, epoch);
@@ -203,7 +203,6 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 }
             }
             keys.number_all(records.iter().map(|arrived| &arrived.key), &mut numbers);
-            let mut log = cut.as_ref().map(|cut| cut.at(epoch));
             let numbered = records.drain(..).zip(numbers.iter().copied());
             for (Arrived { order, ordinal, digest, value, .. }, number) in numbered {
                 let version = state.at(number);
@@ -222,9 +221,8 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 let digest = value.as_ref().map_or(0, |_| digest);
                 let old = version.digest;
                 *version = Version { offset: order.offset, digest, log: logs.number(order) };
-                if let Some(log) = &mut log {
-                    let saved: SavedVersion = (order, digest.to_le_bytes());
-                    log.put(number, Some(&saved));
+                if cut.is_some() {
+                    changed.push((number, Some((order, Bytes(digest.to_le_bytes())))));
                 }
                 if before.is_none() {
                     keys.hold(number);
@@ -248,6 +246,10 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 out.push((number, value));
             }
             count.add_to(&counters, epoch);
+            drop(keys);
+            if let Some(cut) = &cut {
+                cut.put_all(epoch, changed.drain(..));
+            }
             false
         };
     let route = move |arrived: &Arrived<K, V>| seeds.route(&arrived.key);

@@ -158,31 +158,34 @@ pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
             }
         }
     }
-    let write = move |versions: &mut Versions,
-                      epoch: Epoch,
-                      (number, value): &Upsert<V>,
-                      share: &mut Share| {
-        let keys = keys.open();
-        let key = keys.key(*number);
-        let row = value.as_ref().map(|value| KeyValue(key, value));
-        let now = row.as_ref().map_or(0, |row| (versions.hasher.of(row) as u16).max(1));
-        let before = std::mem::replace(versions.bits.at(*number), now);
-        versions.rows = versions.rows + u64::from(now > 0) - u64::from(before > 0);
-        versions.sum = versions.sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
-        if let Some(cut) = &cut
-            && before != now
-        {
-            cut.at(epoch).put(*number, (now > 0).then_some(&now));
-        }
-        match row {
-            Some(row) => share.insert(*number, &row),
-            None if before > 0 => {
-                share.remove(*number);
-                Ok(())
+    let mut changed: Vec<(u32, u16)> = Vec::new();
+    let write =
+        move |versions: &mut Versions, epoch: Epoch, upserts: &[Upsert<V>], share: &mut Share| {
+            let keys = keys.open();
+            for (number, value) in upserts {
+                let key = keys.key(*number);
+                let row = value.as_ref().map(|value| KeyValue(key, value));
+                let now = row.as_ref().map_or(0, |row| (versions.hasher.of(row) as u16).max(1));
+                let before = std::mem::replace(versions.bits.at(*number), now);
+                versions.rows = versions.rows + u64::from(now > 0) - u64::from(before > 0);
+                versions.sum =
+                    versions.sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
+                if before != now && cut.is_some() {
+                    changed.push((*number, now));
+                }
+                match row {
+                    Some(row) => share.insert(*number, &row)?,
+                    None if before > 0 => share.remove(*number),
+                    None => {}
+                }
             }
-            None => Ok(()),
-        }
-    };
+            drop(keys);
+            if let Some(cut) = &cut {
+                let changed = changed.drain(..);
+                cut.put_all(epoch, changed.map(|(number, now)| (number, (now > 0).then_some(now))));
+            }
+            Ok(())
+        };
     let ends = Ends { share, barriers: sink.barriers, report: sink.report, meter };
     run(
         rows,
@@ -206,22 +209,25 @@ pub(crate) fn snapshot_diffs<'s, K: Datum + Row, V: Datum + Row>(
 ) -> Written<'s> {
     let slots =
         Slots { of: seeds.map(), free: Vec::new(), next: 0, sum: 0, hasher: RowSum::default() };
-    let write = |slots: &mut Slots<K>,
-                 _: Epoch,
-                 ((key, value), _, diff): &((K, V), Epoch, isize),
-                 share: &mut Share| {
-        let row = KeyValue(key, value);
-        let digest = slots.hasher.of(&row);
-        if *diff > 0 {
-            slots.sum = slots.sum.wrapping_add(digest);
-            return share.insert(slots.get(key)?, &row);
-        }
-        slots.sum = slots.sum.wrapping_sub(digest);
-        let absent = || Error::internal("a row was removed from a sink more often than added");
-        let slot = slots.free(key).filter(|_| !faults::bug("negative_rows")).ok_or_else(absent)?;
-        share.remove(slot);
-        Ok(())
-    };
+    let write =
+        |slots: &mut Slots<K>, _: Epoch, diffs: &[((K, V), Epoch, isize)], share: &mut Share| {
+            for ((key, value), _, diff) in diffs {
+                let row = KeyValue(key, value);
+                let digest = slots.hasher.of(&row);
+                if *diff > 0 {
+                    slots.sum = slots.sum.wrapping_add(digest);
+                    share.insert(slots.get(key)?, &row)?;
+                    continue;
+                }
+                slots.sum = slots.sum.wrapping_sub(digest);
+                let absent =
+                    || Error::internal("a row was removed from a sink more often than added");
+                let slot =
+                    slots.free(key).filter(|_| !faults::bug("negative_rows")).ok_or_else(absent)?;
+                share.remove(slot);
+            }
+            Ok(())
+        };
     let share = opened(sink.recovering, sink.start, &sink.report);
     let ends = Ends { share, barriers: sink.barriers, report: sink.report, meter };
     run(rows.inner, name, ends, slots, Vec::as_slice, write, |slots: &Slots<K>| {
@@ -259,11 +265,14 @@ pub(crate) fn append<'s, K: Datum + Row, V: Datum + Row>(
         (seen.rows, seen.sum) = (appended.rows, appended.digest);
         share.skip(appended.rows).unwrap_or_else(|error| report(Report::Failed(error)));
     }
-    let write = |seen: &mut Appended, _: Epoch, (key, value): &(K, V), share: &mut Share| {
-        let row = KeyValue(key, value);
-        seen.rows += 1;
-        seen.sum = seen.sum.wrapping_add(seen.hasher.of(&row));
-        share.insert(0, &row)
+    let write = |seen: &mut Appended, _: Epoch, rows: &[(K, V)], share: &mut Share| {
+        for (key, value) in rows {
+            let row = KeyValue(key, value);
+            seen.rows += 1;
+            seen.sum = seen.sum.wrapping_add(seen.hasher.of(&row));
+            share.insert(0, &row)?;
+        }
+        Ok(())
     };
     let ends = Ends { share, barriers, report, meter };
     run(rows, name, ends, seen, Vec::as_slice, write, |seen| (seen.rows, seen.sum))
@@ -296,7 +305,7 @@ fn run<'s, C: Container + Clone + Default, D, S: 'static>(
     ends: Ends,
     mut state: S,
     each: fn(&C) -> &[D],
-    write: impl Fn(&mut S, Epoch, &D, &mut Share) -> Result<()> + 'static,
+    mut write: impl FnMut(&mut S, Epoch, &[D], &mut Share) -> Result<()> + 'static,
     count: impl Fn(&S) -> (u64, u64) + 'static,
 ) -> Written<'s>
 where
@@ -347,9 +356,7 @@ where
                     };
                     for part in parts {
                         meter.count(each(&part).len(), 0);
-                        each(&part)
-                            .iter()
-                            .try_for_each(|datum| write(&mut state, epoch, datum, &mut share))?;
+                        write(&mut state, epoch, each(&part), &mut share)?;
                     }
                 }
             };

@@ -33,8 +33,6 @@ use crate::topology::Topology;
 /// add a wake-up per progress message, most of a small epoch's latency. Polling longer starves the
 /// other worker when two share a core: `yield_now` only helps if the scheduler owes it time.
 const BUSY_POLL_DURATION: Duration = Duration::from_micros(300);
-/// Bytes of changed rows that a worker hands over before a barrier.
-const LOGGED_BYTES: u64 = 16 << 20;
 /// Longest time for which a worker parks. Every activation wakes it earlier.
 const PARK_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -136,19 +134,25 @@ struct Handover {
 }
 
 impl Handover {
+    /// Returns the first epoch some of whose rows may not be handed over.
+    fn first(&self) -> Epoch {
+        self.cuts.first().map_or(self.from, |first| first.min(self.from))
+    }
+
     /// Hands over the rows up to the last barrier before `completed`. The recovery ends with a
     /// barrier too. If no barrier is due, rows are handed over once they need much memory. A
     /// barrier is set before its epoch is closed, so no later barrier can come before `completed`.
     fn hand_over(&mut self, barriers: &Barriers, completed: Epoch) -> Result<()> {
         let recovery = (self.from == 0 && completed > 0).then_some(0);
         let barrier = barriers.last_before(self.from, completed).or(recovery);
-        let is_much = self.cuts.logged() as u64 >= faults::limit("logged_bytes", LOGGED_BYTES);
-        let through = match barrier {
-            Some(barrier) => barrier,
-            None if is_much && completed > self.from => completed - 1,
+        let (rows, through) = match barrier {
+            Some(barrier) => (self.cuts.take(barrier)?, barrier),
+            None if completed > self.from => match self.cuts.take_many(completed - 1) {
+                Some(rows) => (rows, completed - 1),
+                None => return Ok(()),
+            },
             None => return Ok(()),
         };
-        let rows = self.cuts.take(through)?;
         if self.from == 0 {
             self.cuts.end_recovery();
         }
@@ -217,7 +221,11 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<Workers> {
         let mut handover = shared.saving.as_ref().map(|saving| {
             let saved = saving.layers.clone().map(|layers| layers as Arc<dyn SavedRows>);
             let (number, tasks) = (worker.index(), saving.tasks.clone());
-            let cuts = Cuts::new(saved, number, worker.peers());
+            let cuts = {
+                let barriers = shared.barriers.clone();
+                let is_between = move |from, to| barriers.last_before(from, to).is_some();
+                Cuts::new(saved, number, worker.peers(), is_between)
+            };
             Handover { worker: number, cuts, tasks, from: 0 }
         });
         let cuts = handover.as_ref().map(|handover| handover.cuts.clone());
@@ -253,7 +261,7 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<Workers> {
                     // The run may be over already.
                     let _ = shared.coordinator.send(Message::Failed(error));
                 }
-                in_use.set(handover.as_ref().map_or(completed, |handover| handover.from));
+                in_use.set(handover.as_ref().map_or(completed, Handover::first));
                 // All workers see the same frontier, so one report is enough.
                 if worker.index() == 0 {
                     let is_wrong = completed % 2 == 0 && faults::bug("backward_frontier");

@@ -5,6 +5,7 @@ use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
 
+use super::fixed::Bytes;
 use crate::faults;
 use crate::secret::Secret;
 
@@ -34,7 +35,21 @@ impl Hasher for Collect<'_> {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
+#[serde(from = "Bytes<16>", into = "Bytes<16>")]
 pub struct Digest(u64, u64);
+
+impl From<Digest> for Bytes<16> {
+    fn from(digest: Digest) -> Self {
+        Bytes((u128::from(digest.0) | u128::from(digest.1) << 64).to_le_bytes())
+    }
+}
+
+impl From<Bytes<16>> for Digest {
+    fn from(bytes: Bytes<16>) -> Self {
+        let digest = u128::from_le_bytes(bytes.0);
+        Digest(digest as u64, (digest >> 64) as u64)
+    }
+}
 
 impl Digest {
     /// Returns half of it, never 0: enough to distinguish a value from its predecessor, but not

@@ -12,6 +12,11 @@
 //! Numbers are unsigned LEB128, and distances are mapped to them by zigzag, as in the encoding of
 //! Protocol Buffers (protobuf.dev/programming-guides/encoding).
 
+use serde::Serialize;
+
+use super::append;
+use crate::error::Result;
+
 /// Appends a number.
 fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
@@ -19,6 +24,27 @@ fn put_number(bytes: &mut Vec<u8>, mut number: u64) {
         number >>= 7;
     }
     bytes.push(number as u8);
+}
+
+/// Appends `head` plus the number of bytes that `write` appends, and then these bytes.
+fn put_sized(
+    bytes: &mut Vec<u8>,
+    head: u64,
+    write: impl FnOnce(&mut Vec<u8>) -> Result<()>,
+) -> Result<()> {
+    let at = bytes.len();
+    // Most lengths need one byte.
+    bytes.push(0);
+    write(bytes)?;
+    let number = head + (bytes.len() - at - 1) as u64;
+    if number < 0x80 {
+        bytes[at] = number as u8;
+    } else {
+        let mut longer = Vec::new();
+        put_number(&mut longer, number);
+        bytes.splice(at..=at, longer);
+    }
+    Ok(())
 }
 
 /// A list of keys in the making.
@@ -29,6 +55,13 @@ pub(crate) struct KeyList {
 }
 
 impl KeyList {
+    /// Appends the key that `write` appends, and returns its place.
+    pub(super) fn put(&mut self, write: impl FnOnce(&mut Vec<u8>) -> Result<()>) -> Result<u32> {
+        put_sized(&mut self.bytes, 0, write)?;
+        self.count += 1;
+        Ok(self.count - 1)
+    }
+
     /// Appends a key and returns its place.
     pub(crate) fn push(&mut self, key: &[u8]) -> u32 {
         put_number(&mut self.bytes, key.len() as u64);
@@ -48,14 +81,35 @@ pub(crate) struct ColumnPart {
 }
 
 impl ColumnPart {
-    /// Appends the value of a key; none for a deleted row.
-    pub(crate) fn push(&mut self, place: u32, value: Option<&[u8]>) {
+    /// Returns an empty part with memory for so many bytes.
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        ColumnPart { bytes: Vec::with_capacity(bytes), count: 0, next: 0 }
+    }
+
+    fn put_place(&mut self, place: u32) {
         let distance = i64::from(place) - i64::from(self.next);
         put_number(&mut self.bytes, (distance << 1 ^ distance >> 63) as u64);
         self.next = place.wrapping_add(1);
+        self.count += 1;
+    }
+
+    /// Appends the encoding of the value of a key; none for a deleted row.
+    pub(super) fn put<V: Serialize>(&mut self, place: u32, value: Option<&V>) -> Result<()> {
+        self.put_place(place);
+        match value {
+            Some(value) => put_sized(&mut self.bytes, 1, |bytes| append(bytes, value)),
+            None => {
+                self.bytes.push(0);
+                Ok(())
+            }
+        }
+    }
+
+    /// Appends the value of a key; none for a deleted row.
+    pub(crate) fn push(&mut self, place: u32, value: Option<&[u8]>) {
+        self.put_place(place);
         put_number(&mut self.bytes, value.map_or(0, |value| value.len() as u64 + 1));
         self.bytes.extend_from_slice(value.unwrap_or_default());
-        self.count += 1;
     }
 
     /// Appends the part to a column. Its places are counted from `first` on.
@@ -153,6 +207,21 @@ mod tests {
         let mut read = Vec::new();
         assert_eq!(read_column(&column, |place, value| read.push((place, value))), Some(10));
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn values_are_encoded_in_place_as_they_are_appended() {
+        for length in [0, 1, 100, 125, 126, 127, 128, 129, 20_000] {
+            let value = "x".repeat(length);
+            let (mut encoded, mut appended) = (ColumnPart::default(), ColumnPart::default());
+            for (place, value) in [(3, Some(&value)), (1, None), (2, Some(&value))] {
+                encoded.put(place, value).unwrap();
+                let bytes = value.map(|value| postcard::to_stdvec(value).unwrap());
+                appended.push(place, bytes.as_deref());
+            }
+            assert_eq!(encoded.bytes, appended.bytes, "{length}");
+            assert_eq!(encoded.count, appended.count);
+        }
     }
 
     #[test]

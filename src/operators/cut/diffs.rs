@@ -1,51 +1,36 @@
 //! Cuts of diffs: the sum of the multiplicities of each datum.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{BUCKETS, Buckets, ChangedBucket, CutId, Share, append, decode, or_fail};
+use super::buckets::{ChangedBucket, Pending};
+use super::{BUCKETS, CutId, Share, append, decode, or_fail};
 use crate::error::{Error, Result};
 use crate::operators::owners::Fail;
 use crate::time::Epoch;
 
 /// The keyspace of one cut: its keys are the data.
-#[derive(Default)]
-pub(super) struct DiffsSpace {
-    log: RefCell<BTreeMap<Epoch, Log>>,
-}
-
-/// Changed rows, in the order of the changes.
-#[derive(Default)]
-struct Log {
-    /// The lengths of datum and diff, which follow each other in `bytes`.
-    heads: Vec<(u32, u32)>,
-    bytes: Vec<u8>,
-}
+pub(super) struct DiffsSpace(RefCell<Pending>);
 
 impl DiffsSpace {
-    /// Takes the rows of all epochs up to `last`, and adds their bytes to `bytes`.
-    pub(super) fn take(&self, last: Epoch, bytes: &mut usize) -> Vec<ChangedBucket> {
-        let mut log = self.log.borrow_mut();
-        let later = log.split_off(&(last + 1));
-        let mut buckets = Buckets::new(1);
-        for log in std::mem::replace(&mut *log, later).into_values() {
-            *bytes += log.bytes.len();
-            let mut rest = &log.bytes[..];
-            for (datum, diff) in log.heads {
-                let (datum, behind) = rest.split_at(datum as usize);
-                let (diff, behind) = behind.split_at(diff as usize);
-                rest = behind;
-                let bucket = buckets.at((xxh3_64(datum) % u64::from(BUCKETS)) as u8);
-                let place = bucket.keys.push(datum);
-                bucket.columns[0].push(place, Some(diff));
-            }
-        }
-        buckets.of
+    pub(super) fn new() -> Self {
+        let mut pending = Pending::default();
+        pending.open();
+        DiffsSpace(pending.into())
+    }
+
+    /// Returns the first epoch that has rows.
+    pub(super) fn first(&self) -> Option<Epoch> {
+        self.0.borrow().first()
+    }
+
+    /// Takes the rows whose epochs are all up to `last`.
+    pub(super) fn take(&self, last: Epoch) -> Vec<ChangedBucket> {
+        self.0.borrow_mut().take(last)
     }
 }
 
@@ -76,15 +61,22 @@ impl DiffsCut {
         epoch: Epoch,
         rows: impl Iterator<Item = (&'d D, isize)>,
     ) {
-        let mut logs = self.space.log.borrow_mut();
-        let log = logs.entry(epoch).or_default();
-        let before = log.bytes.len();
+        let mut pending = self.space.0.borrow_mut();
+        let buckets = pending.at(epoch, |from, to| self.share.ends(from, to));
+        let (mut bytes, before) = (Vec::new(), buckets.size(0));
+        let mut add = |datum: &D, diff: isize| {
+            bytes.clear();
+            append(&mut bytes, datum)?;
+            let bucket = (xxh3_64(&bytes) % u64::from(BUCKETS)) as u8;
+            let place = buckets.keys(bucket).push(&bytes);
+            buckets.value(0, bucket, place, Some(&diff))
+        };
         for (datum, diff) in rows {
-            let lengths = append(&mut log.bytes, datum)
-                .and_then(|datum| Ok((datum, append(&mut log.bytes, &diff)?)));
-            or_fail(lengths.map(|lengths| log.heads.push(lengths)), &self.fail);
+            or_fail(add(datum, diff), &self.fail);
         }
-        self.logged.set(self.logged.get() + log.bytes.len() - before);
+        let added = buckets.size(0) - before;
+        buckets.bytes += added;
+        self.logged.set(self.logged.get() + added);
     }
 
     /// Returns the buckets that this worker loads; none without a snapshot.

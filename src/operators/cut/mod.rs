@@ -7,9 +7,9 @@
 //! Cuts of tables with keys of one type share a *keyspace*: a key is saved and looked up once, and
 //! each cut is a column of values.
 
+mod buckets;
 mod columns;
 mod diffs;
-mod log;
 mod merge;
 mod space;
 mod table;
@@ -29,6 +29,8 @@ use crate::error::{Error, Result};
 use crate::faults;
 use crate::time::Epoch;
 
+use buckets::LOGGED_BYTES;
+pub(crate) use buckets::{ChangedBucket, ChangedRows};
 pub(crate) use columns::{ColumnPart, KeyList, read_column, read_keys};
 pub(crate) use diffs::DiffsCut;
 use diffs::DiffsSpace;
@@ -105,78 +107,8 @@ pub(crate) trait SavedRows: Send + Sync {
     fn column(&self, cut: &CutId, bucket: u8, ids: &KeyIds) -> Result<MergedColumn>;
 }
 
-/// The changed rows of one bucket of a keyspace on one worker.
-#[derive(Debug)]
-pub(crate) struct ChangedBucket {
-    pub(crate) bucket: u8,
-    pub(crate) keys: KeyList,
-    /// By cut, in the order in which they were opened.
-    pub(crate) columns: Vec<ColumnPart>,
-}
-
-/// The changed rows of a worker, by keyspace.
-#[derive(Debug, Default)]
-pub(crate) struct ChangedRows(pub(crate) Vec<Vec<ChangedBucket>>);
-
-impl ChangedRows {
-    /// Returns the memory of the rows in bytes.
-    pub(crate) fn size(&self) -> usize {
-        let of = |bucket: &ChangedBucket| {
-            let columns = bucket.columns.iter().map(|column| column.bytes.len());
-            bucket.keys.bytes.len() + columns.sum::<usize>()
-        };
-        self.0.iter().flatten().map(of).sum()
-    }
-}
-
-/// The changed rows of one bucket each. A bucket is added with its first row.
-struct Buckets {
-    of: Vec<ChangedBucket>,
-    /// By bucket, its place in `of`.
-    places: [u8; BUCKETS as usize],
-    columns: usize,
-    /// The bytes of memory that a column gets at its first row in a bucket.
-    expected: usize,
-}
-
-/// Memory for shorter columns is not reserved in advance.
-const SMALL_COLUMN_BYTES: usize = 256;
-/// No place in [`Buckets`].
-const ABSENT: u8 = u8::MAX;
-
-impl Buckets {
-    fn new(columns: usize) -> Self {
-        Buckets { of: Vec::new(), places: [ABSENT; BUCKETS as usize], columns, expected: 0 }
-    }
-
-    fn at(&mut self, bucket: u8) -> &mut ChangedBucket {
-        let place = &mut self.places[usize::from(bucket)];
-        if *place == ABSENT {
-            *place = self.of.len() as u8;
-            let columns = std::iter::repeat_with(ColumnPart::default).take(self.columns).collect();
-            self.of.push(ChangedBucket { bucket, keys: KeyList::default(), columns });
-        }
-        &mut self.of[usize::from(*place)]
-    }
-
-    /// Sets the expected bytes of the next column, in all buckets together.
-    fn size_columns(&mut self, bytes: usize) {
-        let one = bytes / usize::from(BUCKETS);
-        self.expected = if one < SMALL_COLUMN_BYTES { 0 } else { one + one / 8 };
-    }
-
-    fn column(&mut self, bucket: u8, column: usize) -> &mut ColumnPart {
-        let expected = self.expected;
-        let part = &mut self.at(bucket).columns[column];
-        if part.count == 0 {
-            part.bytes.reserve(expected);
-        }
-        part
-    }
-}
-
-/// Appends the encoding of `part` in the format of postcard, and returns its length.
-fn append<T: Serialize>(bytes: &mut Vec<u8>, part: &T) -> Result<u32> {
+/// Appends the encoding of `part` in the format of postcard.
+fn append<T: Serialize>(bytes: &mut Vec<u8>, part: &T) -> Result<()> {
     struct Append<'a>(&'a mut Vec<u8>);
     impl Flavor for Append<'_> {
         type Output = ();
@@ -187,18 +119,20 @@ fn append<T: Serialize>(bytes: &mut Vec<u8>, part: &T) -> Result<u32> {
         }
         #[inline]
         fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-            self.0.extend_from_slice(bytes);
+            // Most pieces are the few bytes of a number, for which a call costs more than a loop.
+            if bytes.len() < 8 {
+                bytes.iter().for_each(|byte| self.0.push(*byte));
+            } else {
+                self.0.extend_from_slice(bytes);
+            }
             Ok(())
         }
         fn finalize(self) -> postcard::Result<()> {
             Ok(())
         }
     }
-    let start = bytes.len();
     postcard::serialize_with_flavor(part, Append(bytes))
-        .map_err(|e| Error::internal("can't encode a row for a snapshot").because(e))?;
-    let length = u32::try_from(bytes.len() - start).ok().filter(|length| *length != u32::MAX);
-    length.ok_or_else(|| Error::data("can't save a row of 4 GiB or more"))
+        .map_err(|e| Error::internal("can't encode a row for a snapshot").because(e))
 }
 
 /// Decodes `bytes`, all of them.
@@ -210,15 +144,25 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     }
 }
 
+/// Returns true if there is a barrier from the first epoch on and before the second.
+type Barriers = dyn Fn(Epoch, Epoch) -> bool;
+
 /// A worker and its share of the saved rows.
 #[derive(Clone)]
 struct Share {
     saved: Option<Arc<dyn SavedRows>>,
     worker: u64,
     workers: u64,
+    barriers: Rc<Barriers>,
 }
 
 impl Share {
+    /// Returns true if rows of an epoch and of a `later` one must be apart. The recovery ends with
+    /// epoch 0, as at a barrier.
+    fn ends(&self, epoch: Epoch, later: Epoch) -> bool {
+        epoch == 0 || (self.barriers)(epoch, later)
+    }
+
     fn owns(&self, route: u64) -> bool {
         route % self.workers == self.worker
     }
@@ -249,9 +193,16 @@ pub(crate) struct Cuts {
 
 impl Cuts {
     /// Makes the cuts of the worker with the global number `worker`. `saved` are the rows of the
-    /// snapshot from which the run continues.
-    pub(crate) fn new(saved: Option<Arc<dyn SavedRows>>, worker: usize, workers: usize) -> Self {
-        let share = Share { saved, worker: worker as u64, workers: workers as u64 };
+    /// snapshot from which the run continues. `barriers` returns true if there is a barrier from
+    /// its first argument on and before the second.
+    pub(crate) fn new(
+        saved: Option<Arc<dyn SavedRows>>,
+        worker: usize,
+        workers: usize,
+        barriers: impl Fn(Epoch, Epoch) -> bool + 'static,
+    ) -> Self {
+        let (worker, workers, barriers) = (worker as u64, workers as u64, Rc::new(barriers));
+        let share = Share { saved, worker, workers, barriers };
         Cuts { share, spaces: Rc::default(), logged: Rc::default() }
     }
 
@@ -274,26 +225,48 @@ impl Cuts {
 
     /// Opens a cut of diffs, like [`open_table`](Self::open_table).
     pub(crate) fn open_diffs(&self, id: CutId, owners: &Owners) -> DiffsCut {
-        let space = Rc::new(DiffsSpace::default());
+        let space = Rc::new(DiffsSpace::new());
         self.spaces.borrow_mut().push(Space::Diffs(space.clone()));
         DiffsCut::new(id, self.share.clone(), space, self.logged.clone(), owners.fail())
     }
 
-    /// Takes the rows of all epochs up to `last`.
+    /// Takes the rows up to the barrier `last`.
+    ///
+    /// # Errors
+    /// When some of them are together with later ones.
     pub(crate) fn take(&self, last: Epoch) -> Result<ChangedRows> {
-        let mut bytes = 0;
-        let take = |space: &Space| match space {
-            Space::Table(space) => space.take(last, &mut bytes),
-            Space::Diffs(space) => Ok(space.take(last, &mut bytes)),
-        };
-        let taken = self.spaces.borrow().iter().map(take).collect::<Result<_>>()?;
-        self.logged.set(self.logged.get() - bytes);
-        Ok(ChangedRows(taken))
+        let taken = self.take_some(last);
+        match self.first() {
+            Some(first) if first <= last => Err(Error::internal(format!(
+                "rows of epoch {first} were not saved at the barrier {last}"
+            ))),
+            _ => Ok(taken),
+        }
     }
 
-    /// Returns the bytes of changed rows that were not taken.
-    pub(crate) fn logged(&self) -> usize {
-        self.logged.get()
+    /// Returns the first epoch that has rows.
+    pub(crate) fn first(&self) -> Option<Epoch> {
+        let first = |space: &Space| match space {
+            Space::Table(space) => space.first(),
+            Space::Diffs(space) => space.first(),
+        };
+        self.spaces.borrow().iter().filter_map(first).min()
+    }
+
+    /// Takes rows of epochs up to `last`, if they are many. Some of them may stay.
+    pub(crate) fn take_many(&self, last: Epoch) -> Option<ChangedRows> {
+        let is_much = self.logged.get() as u64 >= faults::limit("logged_bytes", LOGGED_BYTES);
+        is_much.then(|| self.take_some(last)).filter(|rows| !rows.is_empty())
+    }
+
+    fn take_some(&self, last: Epoch) -> ChangedRows {
+        let take = |space: &Space| match space {
+            Space::Table(space) => space.take(last),
+            Space::Diffs(space) => space.take(last),
+        };
+        let taken = ChangedRows(self.spaces.borrow().iter().map(take).collect());
+        self.logged.set(self.logged.get().saturating_sub(taken.size()));
+        taken
     }
 
     /// Forgets the saved keys, once all saved rows are loaded.

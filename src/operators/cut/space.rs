@@ -4,8 +4,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use super::log::{Log, LoggedRows};
-use super::{BUCKETS, BucketKeys, Buckets, ChangedBucket, KeyIds, Share, append, decode};
+use serde::Serialize;
+
+use super::buckets::{Buckets, ChangedBucket, Pending};
+use super::{BUCKETS, BucketKeys, KeyIds, Share, append, decode};
 use crate::error::{Error, Result};
 use crate::operators::datum::Datum;
 use crate::operators::keys::Keys;
@@ -14,14 +16,23 @@ use crate::time::Epoch;
 /// The number of a saved key that another worker owns.
 pub(super) const FOREIGN: u32 = u32::MAX;
 
-/// The place of a key that has no changed row.
-const UNCHANGED: Place = Place { bucket: 0, place: u32::MAX };
-
-/// A place in the list of a bucket's keys.
-#[derive(Clone, Copy, PartialEq)]
+/// The place of a key in the list of its bucket, in the rows of some epochs.
+#[derive(Clone, Copy, Default)]
 struct Place {
-    bucket: u8,
+    /// The stamp of the rows.
+    stamp: u32,
+    /// The place, followed by the bucket in [`BUCKET_BITS`].
     place: u32,
+}
+
+const BUCKET_BITS: u32 = BUCKETS.trailing_zeros();
+
+/// The changed rows of a keyspace, and the places of their keys.
+#[derive(Default)]
+struct Rows {
+    pending: Pending,
+    /// By number of a key, its place in the rows in which it was changed last.
+    places: Vec<Place>,
 }
 
 /// The saved keys of one bucket: their ids, and the number of each id.
@@ -35,10 +46,7 @@ pub(super) struct TableSpace {
     pub(super) name: String,
     pub(super) share: Share,
     keys: Box<dyn NumberedKeys>,
-    /// The logs of the cuts, in the order in which they were opened.
-    logs: RefCell<Vec<Log>>,
-    /// By number of a key. It is filled while rows are taken.
-    places: RefCell<Vec<Place>>,
+    rows: RefCell<Rows>,
     /// By bucket.
     loaded: RefCell<Vec<Option<Rc<LoadedKeys>>>>,
 }
@@ -49,51 +57,67 @@ impl TableSpace {
             name,
             share,
             keys: Box::new(keys),
-            logs: RefCell::default(),
-            places: RefCell::default(),
+            rows: RefCell::default(),
             loaded: RefCell::new((0..BUCKETS).map(|_| None).collect()),
         }
     }
 
-    /// Adds a cut.
-    pub(super) fn open(&self, log: Log) {
-        self.logs.borrow_mut().push(log);
+    /// Adds a cut and returns the number of its column.
+    pub(super) fn open(&self) -> usize {
+        self.rows.borrow_mut().pending.open()
     }
 
-    /// Takes the rows of all epochs up to `last`, and adds their bytes to `bytes`. The numbers of
-    /// their keys must not have been freed.
-    pub(super) fn take(&self, last: Epoch, bytes: &mut usize) -> Result<Vec<ChangedBucket>> {
-        let (logs, mut places) = (self.logs.borrow(), self.places.borrow_mut());
-        let mut buckets = Buckets::new(logs.len());
-        let (mut changed, mut key) = (Vec::new(), Vec::new());
-        for (column, log) in logs.iter().enumerate() {
-            let mut log = log.borrow_mut();
-            let later = log.split_off(&(last + 1));
-            let taken = std::mem::replace(&mut *log, later);
-            buckets.size_columns(taken.values().map(LoggedRows::encoded_size).sum());
-            for rows in taken.into_values() {
-                *bytes += rows.size();
-                rows.for_each(|number, value| {
-                    let at = number as usize;
-                    if at >= places.len() {
-                        places.resize(at + 1, UNCHANGED);
-                    }
-                    if places[at] == UNCHANGED {
-                        key.clear();
-                        let route = self.keys.encode(number, &mut key)?;
-                        let bucket = (route % u64::from(BUCKETS)) as u8;
-                        places[at] = Place { bucket, place: buckets.at(bucket).keys.push(&key) };
-                        changed.push(number);
-                    }
-                    let Place { bucket, place } = places[at];
-                    buckets.column(bucket, column).push(place, value);
-                    Ok(())
-                })?;
-            }
+    /// Adds values of one epoch to a column, by the numbers of their keys; none for a deleted row.
+    /// Returns the added bytes. The dictionary of the keys must not be open.
+    pub(super) fn put_all<V: Serialize>(
+        &self,
+        column: usize,
+        epoch: Epoch,
+        values: impl Iterator<Item = (u32, Option<V>)>,
+    ) -> Result<usize> {
+        let Rows { pending, places } = &mut *self.rows.borrow_mut();
+        // Places with old stamps must not be taken for new ones.
+        if pending.stamp == u32::MAX {
+            (pending.stamp, *places) = (0, Vec::new());
         }
-        // Most commits change few keys, so only their places are reset.
-        changed.into_iter().for_each(|number| places[number as usize] = UNCHANGED);
-        Ok(buckets.of)
+        let buckets = pending.at(epoch, |from, to| self.share.ends(from, to));
+        let before = buckets.size(column);
+        for (number, value) in values {
+            let known = places.get(number as usize).filter(|place| place.stamp == buckets.stamp);
+            let place = match known {
+                Some(known) => known.place,
+                None => self.add(buckets, places, number)?,
+            };
+            let bucket = (place % u32::from(BUCKETS)) as u8;
+            buckets.value(column, bucket, place >> BUCKET_BITS, value.as_ref())?;
+        }
+        let added = buckets.size(column) - before;
+        buckets.bytes += added;
+        Ok(added)
+    }
+
+    /// Adds a key, and returns its place and its bucket.
+    fn add(&self, buckets: &mut Buckets, places: &mut Vec<Place>, number: u32) -> Result<u32> {
+        let at = number as usize;
+        let bucket = (self.keys.route(number) % u64::from(BUCKETS)) as u8;
+        let place = buckets.keys(bucket).put(|bytes| self.keys.encode(number, bytes))?;
+        let too_many = || Error::internal("too many keys change between two commits");
+        let place = place.checked_mul(u32::from(BUCKETS)).ok_or_else(too_many)? + u32::from(bucket);
+        if at >= places.len() {
+            places.resize(at + 1, Place::default());
+        }
+        places[at] = Place { stamp: buckets.stamp, place };
+        Ok(place)
+    }
+
+    /// Returns the first epoch that has rows.
+    pub(super) fn first(&self) -> Option<Epoch> {
+        self.rows.borrow().pending.first()
+    }
+
+    /// Takes the rows whose epochs are all up to `last`.
+    pub(super) fn take(&self, last: Epoch) -> Vec<ChangedBucket> {
+        self.rows.borrow_mut().pending.take(last)
     }
 
     /// Returns the saved keys of a bucket, with a number for each that this worker owns.
@@ -124,19 +148,23 @@ impl TableSpace {
 
 /// Keys of any type with their numbers.
 trait NumberedKeys {
-    /// Appends the encoding of the key with this number, and returns its hash for routing.
-    fn encode(&self, number: u32, bytes: &mut Vec<u8>) -> Result<u64>;
+    /// Returns the hash for routing of the key with this number.
+    fn route(&self, number: u32) -> u64;
+
+    /// Appends the encoding of the key with this number.
+    fn encode(&self, number: u32, bytes: &mut Vec<u8>) -> Result<()>;
 
     /// Returns a number for each key that the worker owns, and [`FOREIGN`] for the others, by id.
     fn numbers(&self, keys: &BucketKeys, share: &Share) -> Result<Vec<u32>>;
 }
 
 impl<K: Datum> NumberedKeys for Keys<K> {
-    fn encode(&self, number: u32, bytes: &mut Vec<u8>) -> Result<u64> {
-        let keys = self.open();
-        let key = keys.key(number);
-        append(bytes, key)?;
-        Ok(self.seeds().route(key))
+    fn route(&self, number: u32) -> u64 {
+        self.seeds().route(self.open().key(number))
+    }
+
+    fn encode(&self, number: u32, bytes: &mut Vec<u8>) -> Result<()> {
+        append(bytes, self.open().key(number))
     }
 
     fn numbers(&self, keys: &BucketKeys, share: &Share) -> Result<Vec<u32>> {

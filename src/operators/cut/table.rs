@@ -1,23 +1,23 @@
 //! Cuts of tables: the latest value of each key.
 
-use std::cell::{Cell, RefMut};
+use std::cell::Cell;
 use std::rc::Rc;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::log::{Log, LoggedRows};
 use super::space::{FOREIGN, TableSpace};
 use super::{BUCKETS, CutId, decode};
 use crate::error::Result;
 use crate::operators::owners::Fail;
 use crate::time::Epoch;
 
-/// A cut of a table on one worker: the log of its changed rows, and its rows in the snapshot.
+/// A cut of a table on one worker: its changed rows, and its rows in the snapshot.
 #[derive(Clone)]
 pub(crate) struct TableCut {
     id: CutId,
-    log: Log,
+    /// The number of its column in the keyspace.
+    column: usize,
     space: Rc<TableSpace>,
     logged: Rc<Cell<usize>>,
     fail: Fail,
@@ -30,15 +30,20 @@ impl TableCut {
         logged: Rc<Cell<usize>>,
         fail: Fail,
     ) -> Self {
-        let log = Log::default();
-        space.open(log.clone());
-        TableCut { id, log, space, logged, fail }
+        TableCut { id, column: space.open(), space, logged, fail }
     }
 
-    /// Returns the log of `epoch`, to which changed rows are added.
-    pub(crate) fn at(&self, epoch: Epoch) -> TableLog<'_> {
-        let rows = RefMut::map(self.log.borrow_mut(), |log| log.entry(epoch).or_default());
-        TableLog { rows, cut: self }
+    /// Saves rows of `epoch` by the numbers of their keys; none for a deleted row. The dictionary
+    /// of the keys must not be open. An error ends the run.
+    pub(crate) fn put_all<V: Serialize>(
+        &self,
+        epoch: Epoch,
+        rows: impl Iterator<Item = (u32, Option<V>)>,
+    ) {
+        match self.space.put_all(self.column, epoch, rows) {
+            Ok(bytes) => self.logged.set(self.logged.get() + bytes),
+            Err(error) => (self.fail)(error),
+        }
     }
 
     /// Returns the buckets that may hold rows of this worker; none without a snapshot.
@@ -71,21 +76,5 @@ impl TableCut {
     /// Ends the run.
     pub(crate) fn fail(&self) -> &Fail {
         &self.fail
-    }
-}
-
-/// The log of one epoch of a cut.
-pub(crate) struct TableLog<'a> {
-    rows: RefMut<'a, LoggedRows>,
-    cut: &'a TableCut,
-}
-
-impl TableLog<'_> {
-    /// Adds the row of the key with this number, or its deletion. An error ends the run.
-    pub(crate) fn put<V: Serialize>(&mut self, number: u32, value: Option<&V>) {
-        match self.rows.put(number, value) {
-            Ok(bytes) => self.cut.logged.set(self.cut.logged.get() + bytes),
-            Err(error) => (self.cut.fail)(error),
-        }
     }
 }

@@ -46,7 +46,7 @@ struct WorkerRows {
 impl WorkerRows {
     fn new(worker: usize) -> Self {
         let owners = Owners::new(Seeds::of_a_plan(), Rc::new(|error| panic!("{error}")));
-        let cuts = Cuts::new(None, worker, 2);
+        let cuts = Cuts::new(None, worker, 2, |_, _| false);
         let cut = cuts.open_diffs(id(), &owners);
         WorkerRows { cuts, cut }
     }
