@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 /// The kind of an [`Error`], which decides the reaction of a caller. Each kind has its process exit
 /// code.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ErrorKind {
     /// The command line can't be understood (exit 2).
     Usage,
@@ -14,6 +16,9 @@ pub enum ErrorKind {
     Connect,
     /// A bug of this library (exit 70).
     Internal,
+    /// Another process of the same run is gone, or has not come (exit 75). The run can be started
+    /// again.
+    Lost,
     /// A newer run took over (exit 76).
     Superseded,
     /// The configuration or the topology is wrong (exit 78).
@@ -24,7 +29,7 @@ pub enum ErrorKind {
 /// source code.
 ///
 /// It is printed after the [hint](Error::hint); see [`Error::described`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[non_exhaustive]
 pub enum Advice {
     /// Begin anew: reset the state, or use an empty state and empty tables.
@@ -122,6 +127,11 @@ impl Error {
         Self::new(ErrorKind::Internal, message)
     }
 
+    /// Returns an error for another process of the same run that is gone or has not come.
+    pub fn lost(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Lost, message)
+    }
+
     /// Returns an error for a run that a newer one has replaced.
     pub fn superseded(message: impl Into<String>) -> Self {
         Self::new(ErrorKind::Superseded, message)
@@ -174,6 +184,7 @@ impl Error {
             ErrorKind::Data => 65,
             ErrorKind::Connect => 69,
             ErrorKind::Internal => 70,
+            ErrorKind::Lost => 75,
             ErrorKind::Superseded => 76,
             ErrorKind::Config => 78,
         }
@@ -192,29 +203,51 @@ impl Error {
     /// assert_eq!(text, "a record is gone\n  Restore it. To begin anew, give --fresh.");
     /// ```
     pub fn described(&self, words: impl Fn(Advice) -> &'static str) -> String {
-        let mut text = self.message.clone();
-        let mut way_out = self.way_out(&words);
+        let ErrorText { message, hint, advice, .. } = self.text();
+        match (hint, advice.map(words)) {
+            (Some(hint), Some(advice)) => format!("{message}\n  {hint} {advice}"),
+            (Some(hint), None) => format!("{message}\n  {hint}"),
+            (None, Some(advice)) => format!("{message}\n  {advice}"),
+            (None, None) => message,
+        }
+    }
+
+    /// Returns the parts of the error as values that can be sent to another process: the message
+    /// with its causes, and the nearest hint with its advice.
+    pub(crate) fn text(&self) -> ErrorText {
+        let mut message = self.message.clone();
+        let mut nearest = self;
         let mut cause = std::error::Error::source(self);
         while let Some(next) = cause {
             match next.downcast_ref::<Error>() {
                 // Its own causes follow in this loop.
                 Some(error) => {
-                    text += &format!(": {}", error.message);
-                    way_out = way_out.or_else(|| error.way_out(&words));
+                    message += &format!(": {}", error.message);
+                    if nearest.hint.is_none() && nearest.advice.is_none() {
+                        nearest = error;
+                    }
                 }
-                None => text += &format!(": {next}"),
+                None => message += &format!(": {next}"),
             }
             cause = next.source();
         }
-        way_out.into_iter().fold(text, |text, way_out| text + "\n  " + &way_out)
+        ErrorText { kind: self.kind, message, hint: nearest.hint.clone(), advice: nearest.advice }
     }
+}
 
-    /// Returns the hint and the advice, as far as there are any.
-    fn way_out(&self, words: &impl Fn(Advice) -> &'static str) -> Option<String> {
-        match (&self.hint, self.advice.map(words)) {
-            (Some(hint), Some(advice)) => Some(format!("{hint} {advice}")),
-            (hint, advice) => hint.clone().or_else(|| advice.map(String::from)),
-        }
+/// The parts of an [`Error`] without its causes, which are in the message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ErrorText {
+    pub(crate) kind: ErrorKind,
+    pub(crate) message: String,
+    pub(crate) hint: Option<String>,
+    pub(crate) advice: Option<Advice>,
+}
+
+impl From<ErrorText> for Error {
+    fn from(text: ErrorText) -> Self {
+        let ErrorText { kind, message, hint, advice } = text;
+        Error { kind, message, hint, advice, source: None }
     }
 }
 
@@ -251,5 +284,10 @@ mod tests {
             run.to_string(),
             "can't go on: can't commit: can't write a file: the disk is full\n  Run it again."
         );
+        // Another process receives the same text.
+        let sent = postcard::to_stdvec(&commit().advise(Advice::BeginAnew).text()).unwrap();
+        let received: Error = postcard::from_bytes::<ErrorText>(&sent).unwrap().into();
+        assert_eq!(received.to_string(), commit().advise(Advice::BeginAnew).to_string());
+        assert_eq!(received.exit_code(), 69);
     }
 }
