@@ -42,7 +42,8 @@
 //!   5  runtime  testing                   epochs, workers, commits, recovery · the test driver
 //!   4  builder  topology  durable         topics to streams · a topology · manifests
 //!   3  options  plan  graph  stream  table  grouped     the DSL
-//!   2  operators  ports                   dataflow operators · their interface to the runtime
+//!   2  cluster                            the connections between the processes of a run
+//!      operators  ports                   dataflow operators · their interface to the runtime
 //!   1  serdes  row  store                 bytes and values · values and columns · durable objects
 //!      connect  http                      the contract of connectors · a bounded HTTP server
 //!   0  error  time  secret  simulation  faults  record  sync  metrics
@@ -52,6 +53,8 @@
 //! floors 0 and 1. `tests/tidy.rs` checks this.
 
 mod builder;
+#[allow(dead_code, unused_imports, reason = "only tests run several processes")]
+mod cluster;
 pub mod connect;
 pub mod connectors;
 mod durable;

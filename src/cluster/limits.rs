@@ -1,0 +1,33 @@
+//! [`Limits`]: the time limits of the connections between processes.
+
+use std::time::Duration;
+
+/// The time limits of the connections between processes. All processes need the same.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The longest time until all processes are connected.
+    pub(crate) gather: Duration,
+    /// The longest time of one handshake.
+    pub(crate) handshake: Duration,
+    /// The most handshakes at the same time.
+    pub(crate) pending: usize,
+    /// Time between two signs of life.
+    pub(crate) beat: Duration,
+    /// Time without any byte after which a process counts as lost.
+    pub(crate) silence: Duration,
+    /// The longest wait for the first cause of a failure, once its consequences are seen.
+    pub(crate) verdict: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            gather: Duration::from_secs(60),
+            handshake: Duration::from_secs(2),
+            pending: 4,
+            beat: Duration::from_secs(1),
+            silence: Duration::from_secs(10),
+            verdict: Duration::from_millis(500),
+        }
+    }
+}
