@@ -22,12 +22,14 @@
 //! stopped, or whose machine is cut off, sends no signs of life, and is lost after some seconds. No
 //! part of a run can continue without the others. So each failure is sent to process 0, which sends
 //! the first cause to all; a process that has only lost another one reports that cause and not the
-//! loss. Then the whole run starts again from its last commit.
+//! loss. Then the whole run starts again from its last commit: on one machine by a [`Supervisor`].
 
 mod address;
 mod board;
 pub(crate) mod bytes;
+mod children;
 mod dial;
+mod folder;
 mod frame;
 mod handshake;
 mod hello;
@@ -43,12 +45,15 @@ mod member;
 mod membership;
 mod mesh;
 mod panics;
+mod parent;
 mod pulse;
 mod socket;
+mod supervisor;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use address::Address;
+pub(crate) use folder::PrivateFolder;
 pub(crate) use hello::Hello;
 pub(crate) use key::{Key, Random};
 pub(crate) use leader::{Leader, gather};
@@ -60,3 +65,5 @@ pub(crate) use member::{Member, Welcome, join};
 pub(crate) use membership::Membership;
 pub(crate) use mesh::{Mesh, MeshBuilders};
 pub(crate) use panics::lost_process;
+pub(crate) use parent::parent;
+pub(crate) use supervisor::{Notices, Orders, Patience, Supervisor, orders};

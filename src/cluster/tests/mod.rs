@@ -16,6 +16,7 @@ mod handshake;
 mod links;
 mod meeting;
 mod strangers;
+mod supervisor;
 
 /// A message in both directions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
