@@ -15,6 +15,8 @@ use crate::sync::{Receiver, Sender, channel};
 mod handshake;
 mod links;
 mod meeting;
+mod processes;
+mod pulse;
 mod strangers;
 mod supervisor;
 
