@@ -25,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use super::hello::Hello;
 use super::key::{CODE_BYTES, Code, Key, Random};
 use crate::error::{Error, Result};
+use crate::faults;
 
 /// The first bytes of each end.
 const MAGIC: [u8; 8] = *b"wtrshed\x01";
@@ -91,13 +92,15 @@ struct Transcript<'a> {
 impl Transcript<'_> {
     /// Calls `use_parts` with the parts of the code of the end that has this `label`.
     fn with<T>(&self, label: &[u8], more: &[u8], use_parts: impl FnOnce(&[&[u8]]) -> T) -> T {
-        let generation = self.session.generation.to_be_bytes();
+        let is_any = faults::bug("old_session");
+        let session = if is_any { Session::default() } else { self.session };
+        let generation = session.generation.to_be_bytes();
         let length = (self.dialler_hello.len() as u64).to_be_bytes();
         use_parts(&[
             label,
             &[self.role],
             &generation,
-            &self.session.number,
+            &session.number,
             self.dialler_nonce,
             self.acceptor_nonce,
             &length,

@@ -18,6 +18,7 @@ use super::membership::Membership;
 use super::mesh::Mesh;
 use super::socket::Socket;
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::sync::io_runtime;
 
 /// Process 0 of a run.
@@ -75,6 +76,7 @@ pub(crate) fn gather<Down: Serialize, Up: DeserializeOwned + 'static>(
         Some(Pair { process, bulk, talk })
     });
     let links = Links::start(0, pairs.collect(), membership.limits, &deliver)?;
+    faults::point("cluster.gathered");
     let (membership, lobby) = (Box::new(membership), Some(lobby));
     Ok(Leader::new(links, Meeting::Network { membership, lobby }))
 }
@@ -125,7 +127,14 @@ impl<Down: Serialize> Leader<Down> {
         let session = self.meeting.session(generation)?;
         let content = (session.generation, session.number, postcard_of(payload)?);
         self.links.send_to_all(&frame::encoded(Tag::Welcome, &content)?);
+        faults::point("cluster.welcome");
         meeting::mesh(&mut self.meeting, &self.links, session)
+    }
+
+    /// Returns the number of connections that were turned away until now. They are counted until
+    /// the mesh is made.
+    pub(crate) fn strangers(&self) -> u64 {
+        self.meeting.strangers()
     }
 
     /// Ends the run because of `error`, and returns its first cause.

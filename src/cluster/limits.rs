@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::faults;
+
 /// The time limits of the connections between processes. All processes need the same.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -21,12 +23,13 @@ pub(crate) struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
+        let millis = |name, default| Duration::from_millis(faults::limit(name, default));
         Limits {
-            gather: Duration::from_secs(60),
+            gather: millis("gather_millis", 60_000),
             handshake: Duration::from_secs(2),
             pending: 4,
-            beat: Duration::from_secs(1),
-            silence: Duration::from_secs(10),
+            beat: millis("beat_millis", 1_000),
+            silence: millis("silence_millis", 10_000),
             verdict: Duration::from_millis(500),
         }
     }

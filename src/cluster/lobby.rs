@@ -13,6 +13,7 @@ use super::handshake::{Identity, Refusal, Role, receive};
 use super::hello::Hello;
 use super::socket::Socket;
 use crate::error::Result;
+use crate::faults;
 
 /// Time between two attempts to accept when the system has no free file.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -137,6 +138,17 @@ impl Lobby {
     }
 }
 
+impl Drop for Lobby {
+    fn drop(&mut self) {
+        let count = self.strangers.total();
+        if count > 0 {
+            tracing::warn!(
+                "turned away {count} connections that did not prove the shared secret in time"
+            );
+        }
+    }
+}
+
 /// Performs one handshake, and counts a connection that is turned away.
 async fn handshake(
     mut connection: Connection,
@@ -152,7 +164,10 @@ async fn handshake(
         }
     };
     match timeout(deadline, work).await {
-        Ok(Ok((role, hello))) => Some(Proven { connection, role, hello }),
+        Ok(Ok((role, hello))) => {
+            faults::point("cluster.proven");
+            Some(Proven { connection, role, hello })
+        }
         Ok(Err(refusal)) => {
             strangers.count(&refusal);
             None

@@ -16,6 +16,7 @@ use super::membership::Membership;
 use super::mesh::Mesh;
 use super::socket::Socket;
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::sync::io_runtime;
 
 /// The way in which a process is connected with all others.
@@ -31,6 +32,14 @@ impl Meeting {
         match self {
             Meeting::Network { membership, .. } => membership.limits,
             Meeting::Local { limits, .. } => *limits,
+        }
+    }
+
+    /// Returns the number of connections that were turned away.
+    pub(super) fn strangers(&self) -> u64 {
+        match self {
+            Meeting::Network { lobby: Some(lobby), .. } => lobby.strangers.total(),
+            _ => 0,
         }
     }
 
@@ -60,6 +69,7 @@ pub(super) fn mesh(meeting: &mut Meeting, links: &Links, session: Session) -> Re
             io_runtime()?.block_on(links.board.or_failure(own, work))?
         }
     };
+    faults::point("cluster.mesh");
     Mesh::new(own, sockets, limits)
 }
 

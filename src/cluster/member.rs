@@ -18,6 +18,7 @@ use super::meeting::{self, Meeting};
 use super::membership::Membership;
 use super::mesh::Mesh;
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::sync::io_runtime;
 
 /// A process of a run with a number above 0.
@@ -57,6 +58,7 @@ pub(crate) fn join<Up: Serialize, Down: DeserializeOwned + 'static>(
         Ok::<_, Error>((lobby, connected(&membership).await?))
     })?;
     let links = Links::start(own, vec![pair], membership.limits, &deliver)?;
+    faults::point("cluster.joined");
     let membership = Box::new(membership);
     Ok(Member::new(links, Meeting::Network { membership, lobby }))
 }
@@ -106,6 +108,7 @@ impl<Up: Serialize> Member<Up> {
         let malformed = |e| Error::lost("process 0 sent a malformed welcome").because(e);
         let (generation, number, payload): (u64, Code, Vec<u8>) =
             frame::decoded(&content).map_err(malformed)?;
+        faults::point("cluster.welcomed");
         self.session = Session { generation, number };
         let payload = frame::decoded(&payload).map_err(malformed)?;
         Ok(Welcome { generation, payload })

@@ -37,9 +37,23 @@ fn attack(path: &Path, stop: &AtomicBool, count: &AtomicU64) {
 
 #[test]
 fn a_run_starts_although_strangers_crowd_the_door() {
+    start_in_a_crowd(1_000);
+}
+
+/// Run it with `cargo test --release --lib a_million_strangers -- --ignored`.
+#[test]
+#[ignore = "takes a minute"]
+fn a_million_strangers_crowd_the_door() {
+    start_in_a_crowd(1_000_000);
+}
+
+/// Starts two processes. Of `first` strangers, all come before the second process; more of them
+/// come at the same time.
+fn start_in_a_crowd(first: u64) {
     let folder = tempfile::tempdir().unwrap();
     let mut all = memberships(folder.path(), 2, 1).into_iter();
-    let (zero, one) = (all.next().unwrap(), all.next().unwrap());
+    let (mut zero, one) = (all.next().unwrap(), all.next().unwrap());
+    zero.limits.gather = Duration::from_secs(600);
     let door = folder.path().join("0");
     let (stop, count) = (AtomicBool::new(false), AtomicU64::new(0));
     let (deliver, reports) = events::<Note>();
@@ -49,7 +63,7 @@ fn a_run_starts_although_strangers_crowd_the_door() {
         }
         let leader = scope.spawn(move || gather::<Note, Note>(zero, deliver));
         // Some strangers are there first.
-        while count.load(Ordering::Relaxed) < 1000 {
+        while count.load(Ordering::Relaxed) < first {
             std::thread::yield_now();
         }
         let member = join::<Note, Note>(one, |_| {});
@@ -59,6 +73,9 @@ fn a_run_starts_although_strangers_crowd_the_door() {
         member.outbox().unwrap().send(&Note::new(7)).unwrap();
         let Event::Message { process, message } = reports.recv().unwrap() else { panic!() };
         assert_eq!((process, message), (1, Note::new(7)));
+        // The last ones may still be silent.
+        let refused = leader.strangers();
+        assert!(refused > first - 10, "{refused}");
         drop(leader);
     });
 }
