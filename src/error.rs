@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// The kind of an [`Error`], which decides the reaction of a caller. Each kind has its process exit
 /// code.
@@ -244,6 +244,19 @@ pub(crate) struct ErrorText {
     pub(crate) advice: Option<Advice>,
 }
 
+/// Writes the parts of the error that another process needs. Causes are part of the message.
+impl Serialize for Error {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text().serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Error {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        ErrorText::deserialize(deserializer).map(Error::from)
+    }
+}
+
 impl From<ErrorText> for Error {
     fn from(text: ErrorText) -> Self {
         let ErrorText { kind, message, hint, advice } = text;
@@ -285,8 +298,8 @@ mod tests {
             "can't go on: can't commit: can't write a file: the disk is full\n  Run it again."
         );
         // Another process receives the same text.
-        let sent = postcard::to_stdvec(&commit().advise(Advice::BeginAnew).text()).unwrap();
-        let received: Error = postcard::from_bytes::<ErrorText>(&sent).unwrap().into();
+        let sent = postcard::to_stdvec(&commit().advise(Advice::BeginAnew)).unwrap();
+        let received: Error = postcard::from_bytes(&sent).unwrap();
         assert_eq!(received.to_string(), commit().advise(Advice::BeginAnew).to_string());
         assert_eq!(received.exit_code(), 69);
     }

@@ -24,6 +24,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// A message from the writer to the committer of the same sink. Only the sink reads it.
+    #[serde(with = "crate::record::blob")]
     pub note: Vec<u8>,
     /// Files that are not stored yet.
     pub files: Vec<PartFile>,
@@ -35,6 +36,7 @@ pub struct PartFile {
     /// Its name in the sink's folder of files. No other writer and no other run uses this name.
     pub name: String,
     /// All of its bytes.
+    #[serde(with = "crate::record::blob")]
     pub bytes: Vec<u8>,
 }
 

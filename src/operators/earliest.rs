@@ -3,6 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use serde::{Deserialize, Serialize};
+
 use crate::record::Order;
 use crate::time::Epoch;
 
@@ -16,7 +18,7 @@ const EPOCHS: usize = 64;
 pub(crate) struct Earliest(Mutex<State>);
 
 /// The reason why no record before a position can arrive.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum Advance {
     /// The run does not follow its sources. A later run may find a partition that was added.
     InThisRun,

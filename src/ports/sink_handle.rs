@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use timely::Container;
 use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::Capability;
@@ -24,6 +25,7 @@ use crate::row::{Put, Row, RowSum};
 use crate::time::Epoch;
 
 /// A report of a sink handle to the runtime.
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) enum Report {
     /// The changes up to a barrier, the number of rows, and the sum of their digests.
     Staged { part: Option<Part>, rows: u64, digest: u64 },

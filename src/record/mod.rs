@@ -1,9 +1,12 @@
 //! Records: bytes at a position, in batches, and the order that decides which record is later.
 
+pub(crate) mod blob;
 mod order;
 
 use std::hash::Hasher;
 use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
 
 use crate::secret::Secret;
 use crate::time::Timestamp;
@@ -17,7 +20,7 @@ pub(crate) const VALUE_MAX_BYTES: usize = 64 << 20;
 pub(crate) const CUT_VALUE_BYTES: usize = 2 << 20;
 
 /// The location of one record in the bytes of its [`Batch`].
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Span {
     /// Offset of the record in its partition.
     pub offset: u64,
@@ -61,7 +64,7 @@ impl Span {
 /// let record = rest.iter(0).next().expect("one record");
 /// assert_eq!((record.key, record.value), (Some(&b"key"[..]), None));
 /// ```
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Batch {
     /// Partition of the topic.
     pub partition: u32,
@@ -70,6 +73,7 @@ pub struct Batch {
     /// Offset after the last record, at which the next batch begins.
     pub next: u64,
     /// The bytes that were read: those of a record before those of the next.
+    #[serde(with = "blob")]
     pub bytes: Vec<u8>,
     /// The records, by ascending offset.
     pub records: Vec<Span>,
@@ -249,6 +253,21 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_batch_crosses_processes_unchanged() {
+        let mut batch = Batch { partition: 3, first: 7, next: 9, ..Batch::default() };
+        batch.push(7, Some(Timestamp(5)), Some(b"key"), Some(&[7; 70_000]));
+        batch.push_header("tenant", Some(b"north"));
+        batch.push(8, None, None, None);
+        let sent = postcard::to_stdvec(&batch).unwrap();
+        assert!(sent.len() < 70_100, "bytes are sent as they are");
+        let received: Batch = postcard::from_bytes(&sent).unwrap();
+        assert_eq!((received.partition, received.first, received.next), (3, 7, 9));
+        assert_eq!((&received.bytes, &received.records), (&batch.bytes, &batch.records));
+        let json = serde_json::to_string(&batch).unwrap();
+        assert_eq!(serde_json::from_str::<Batch>(&json).unwrap().bytes, batch.bytes);
+    }
 
     #[test]
     fn a_digest_of_a_record_is_the_same_in_every_version() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::BUCKETS;
 use super::columns::{ColumnPart, KeyList};
@@ -11,7 +11,7 @@ use crate::faults;
 use crate::time::Epoch;
 
 /// The changed rows of one bucket of a keyspace on one worker.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct ChangedBucket {
     pub(crate) bucket: u8,
     pub(crate) keys: KeyList,
@@ -20,7 +20,7 @@ pub(crate) struct ChangedBucket {
 }
 
 /// The changed rows of a worker: by keyspace, in the order of their changes.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ChangedRows(pub(crate) Vec<Vec<ChangedBucket>>);
 
 impl ChangedRows {

@@ -12,7 +12,7 @@
 //! Numbers are unsigned LEB128, and distances are mapped to them by zigzag, as in the encoding of
 //! Protocol Buffers (protobuf.dev/programming-guides/encoding).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::append;
 use crate::error::Result;
@@ -48,8 +48,9 @@ fn put_sized(
 }
 
 /// A list of keys in the making.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct KeyList {
+    #[serde(with = "crate::record::blob")]
     pub(crate) bytes: Vec<u8>,
     pub(crate) count: u32,
 }
@@ -72,8 +73,9 @@ impl KeyList {
 }
 
 /// A part of a column in the making, without its first two numbers.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ColumnPart {
+    #[serde(with = "crate::record::blob")]
     pub(crate) bytes: Vec<u8>,
     pub(crate) count: u32,
     /// The place after that of the last value.
