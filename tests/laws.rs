@@ -79,9 +79,20 @@ fn ends(
     batching: Batching,
     seed: u64,
 ) -> BTreeMap<&'static str, Rows> {
-    let mut driver = start(workers);
+    ends_of(start(workers), feed, batching, seed)
+}
+
+/// Returns the rows of each topic at the end of a feed, and ends the run.
+fn ends_of(
+    mut driver: TopologyTestDriver,
+    feed: &[Entry],
+    batching: Batching,
+    seed: u64,
+) -> BTreeMap<&'static str, Rows> {
     drive(&mut driver, feed, batching, &mut Dice::new(seed), |_, _| {});
-    oracle::TOPICS.iter().map(|topic| (*topic, rows_of(&driver.rows(topic)))).collect()
+    let rows = oracle::TOPICS.iter().map(|topic| (*topic, rows_of(&driver.rows(topic)))).collect();
+    driver.finish().unwrap();
+    rows
 }
 
 #[test]
@@ -106,6 +117,31 @@ fn one_two_and_four_workers_agree() {
         assert_eq!(one, oracle::tables(&feed), "seed {seed}");
         assert_eq!(one, two, "seed {seed}");
         assert_eq!(one, four, "seed {seed}");
+    }
+}
+
+#[test]
+fn any_number_of_processes_leads_to_the_same_rows() {
+    for seed in seeds(700, 2) {
+        let feed = feed::draw(250, &mut Dice::new(seed));
+        let expected = oracle::tables(&feed);
+        for (processes, workers) in [(1, 1), (2, 1), (2, 2), (4, 1)] {
+            let topology = Topology::new("laws", program::build);
+            let driver = TopologyTestDriver::with_processes(topology, processes, workers).unwrap();
+            let ends = ends_of(driver, &feed, Batching::UpTo(40), seed);
+            assert_eq!(ends, expected, "seed {seed}, {processes} processes of {workers} workers");
+        }
+    }
+}
+
+#[test]
+fn rows_that_are_encoded_between_workers_stay_the_same() {
+    for seed in seeds(800, 2) {
+        let feed = feed::draw(250, &mut Dice::new(seed));
+        let topology = Topology::new("laws", program::build);
+        let driver = TopologyTestDriver::serialised(topology, 3).unwrap();
+        let ends = ends_of(driver, &feed, Batching::UpTo(40), seed);
+        assert_eq!(ends, oracle::tables(&feed), "seed {seed}");
     }
 }
 

@@ -1,6 +1,7 @@
 //! The fence of a run: its generation, which ends with the first greater one in the state.
 
 use serde::Deserialize;
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -19,6 +20,16 @@ pub(crate) struct Fence {
 #[derive(Deserialize)]
 struct MadeBy {
     generation: u64,
+}
+
+/// Returns a digest of the object that began a generation; none if it does not exist. Processes
+/// that see the same one see the same state.
+///
+/// # Errors
+/// When the object can't be read.
+pub(crate) fn mark(store: &Store, generation: u64) -> Result<Option<String>> {
+    let object = store.get(&format!("gen/{generation:020}"))?;
+    Ok(object.map(|bytes| format!("{:032x}", xxh3_128(&bytes))))
 }
 
 impl Fence {

@@ -35,7 +35,7 @@ mod reset;
 mod snapshot;
 mod steps;
 
-pub(crate) use fence::Fence;
+pub(crate) use fence::{Fence, mark};
 pub use inspect::{
     Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
     Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified, inspect,

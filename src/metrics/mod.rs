@@ -10,7 +10,7 @@ mod tally;
 mod topic;
 
 use std::collections::BTreeMap;
-use std::sync::atomic::AtomicI64;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::sync::lock;
@@ -87,6 +87,20 @@ impl Metrics {
     /// Returns the counters of a step on one worker.
     pub(crate) fn meter(&self, step: usize, worker: usize) -> Meter {
         lock(&self.0.entries).meters.entry((step, worker)).or_default().clone()
+    }
+
+    /// Takes the changes of all gauges, to add them in another process.
+    pub(crate) fn take_gauges(&self) -> Vec<(String, i64)> {
+        let entries = lock(&self.0.entries);
+        let gauges = entries.gauges.iter();
+        let changes = gauges.map(|(name, gauge)| (name.clone(), gauge.swap(0, Ordering::Relaxed)));
+        changes.filter(|(_, change)| *change != 0).collect()
+    }
+
+    /// Returns the rows of each step and worker, by their numbers.
+    pub(crate) fn step_rows(&self) -> Vec<((usize, usize), StepRows)> {
+        let entries = lock(&self.0.entries);
+        entries.meters.iter().map(|(place, meter)| (*place, meter.rows())).collect()
     }
 
     /// Sets the verbs and names of the steps, in their order.

@@ -21,6 +21,12 @@ impl Meter {
         self.0.output.fetch_add(rows_out as u64, Ordering::Relaxed);
     }
 
+    /// Sets the numbers to those of a worker of another process.
+    pub(crate) fn set(&self, rows: StepRows) {
+        self.0.input.store(rows.rows_in, Ordering::Relaxed);
+        self.0.output.store(rows.rows_out, Ordering::Relaxed);
+    }
+
     pub(super) fn rows(&self) -> StepRows {
         let (input, output) = (&self.0.input, &self.0.output);
         StepRows {
@@ -35,7 +41,7 @@ impl Meter {
 ///
 /// A row that the filter of a table leaves out may pass on as a deletion, which the filter does not
 /// count, and the next step does.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct StepRows {
     /// Rows that the step has taken.
     pub rows_in: u64,

@@ -62,6 +62,11 @@ impl Tallies {
         *lock(&self.0).later.entry(epoch).or_default() += tally;
     }
 
+    /// Takes the tallies of all epochs, to add them in another process.
+    pub(crate) fn take(&self) -> Vec<(Epoch, Tally)> {
+        std::mem::take(&mut lock(&self.0).later).into_iter().collect()
+    }
+
     /// Begins with the tally up to a snapshot.
     pub(crate) fn restore(&self, earlier: Tally) {
         lock(&self.0).earlier = earlier;

@@ -34,6 +34,11 @@ struct State {
 }
 
 impl Earliest {
+    /// Returns the reason why positions are published; none if they are not.
+    pub(crate) fn advance(&self) -> Option<Advance> {
+        self.lock().advance
+    }
+
     /// Announces that positions will be published, so that operators prepare to forget.
     pub(crate) fn announce(&self, advance: Advance) {
         self.lock().advance = Some(advance);

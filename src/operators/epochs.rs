@@ -13,6 +13,7 @@ use timely::progress::operate::FrontierInterest;
 
 use super::datum::Diffs;
 use super::owners::Owners;
+use crate::faults;
 use crate::metrics::Meter;
 use crate::time::Epoch;
 
@@ -52,7 +53,10 @@ pub(crate) fn in_epochs<'s, D: timely::ExchangeData + Clone, O: 'static, P: Cont
         }
         step => logic(epoch, step, out),
     };
-    in_epochs_of(input, Exchange::new(route), name, meter, Box::new(checked), parcel)
+    // A planted bug: two processes disagree about the owner of a key.
+    let wrong = if faults::bug("two_owners") { input.scope().index() as u64 } else { 0 };
+    let place = move |update: &D| route(update).wrapping_add(wrong);
+    in_epochs_of(input, Exchange::new(place), name, meter, Box::new(checked), parcel)
 }
 
 /// Runs `logic` like [`in_epochs`], over containers of any kind. `parcel` makes a message of

@@ -5,7 +5,6 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use timely::scheduling::SyncActivator;
 
-use super::credit::Credit;
 use super::times::PartitionTimes;
 use crate::metrics::TopicCounters;
 use crate::operators::Earliest;
@@ -23,7 +22,7 @@ use crate::time::Epoch;
 /// worker still decodes is covered by the capability of that worker.
 pub(crate) struct InputQueue {
     state: Mutex<State>,
-    credit: Arc<Credit>,
+    decoded: Decoded,
     /// The greatest timestamps of the batches that were decoded.
     pub(crate) times: PartitionTimes,
     earliest: Arc<Earliest>,
@@ -31,6 +30,9 @@ pub(crate) struct InputQueue {
     /// are written.
     written_letters: OnceLock<BTreeMap<(u16, u32), u64>>,
 }
+
+/// Takes the cost of each batch that was decoded.
+pub(crate) type Decoded = Arc<dyn Fn(usize) + Send + Sync>;
 
 /// The input of a topic, the same for all workers.
 #[derive(Clone)]
@@ -52,6 +54,8 @@ pub(crate) struct Stamped {
     pub(crate) epoch: Epoch,
     /// The rank of its source.
     pub(crate) source: u16,
+    /// The credit of the batch. Another process may have read it, where it took other memory.
+    pub(crate) cost: usize,
     pub(crate) batch: Batch,
 }
 
@@ -65,15 +69,22 @@ pub(crate) enum Next {
 }
 
 impl InputQueue {
-    pub(crate) fn new(credit: Arc<Credit>) -> Self {
+    /// Returns an empty queue, which passes the cost of each decoded batch to `decoded`.
+    pub(crate) fn new(decoded: Decoded) -> Self {
         let (times, earliest) = (PartitionTimes::default(), Arc::default());
         let written_letters = OnceLock::new();
-        InputQueue { state: Mutex::default(), credit, times, earliest, written_letters }
+        InputQueue { state: Mutex::default(), decoded, times, earliest, written_letters }
     }
 
     /// Returns the earliest position from which the topic may still deliver records.
     pub(crate) fn earliest(&self) -> &Arc<Earliest> {
         &self.earliest
+    }
+
+    /// Returns the ends of the records whose dead letters are written, by source and partition.
+    pub(crate) fn written_letters(&self) -> Vec<((u16, u32), u64)> {
+        let ends = self.written_letters.get().into_iter().flatten();
+        ends.map(|(partition, end)| (*partition, *end)).collect()
     }
 
     /// Notes that the dead letters of earlier records are written, by source and partition. It is
@@ -91,14 +102,14 @@ impl InputQueue {
 
     /// Returns the credit of a batch that was decoded.
     pub(crate) fn decoded(&self, cost: usize) {
-        self.credit.release(cost);
+        (self.decoded)(cost);
     }
 
-    /// Adds a batch to the open epoch.
-    pub(crate) fn push(&self, source: u16, batch: Batch) {
+    /// Adds a batch to the open epoch. `cost` is its credit.
+    pub(crate) fn push(&self, source: u16, cost: usize, batch: Batch) {
         let mut state = lock(&self.state);
         let epoch = state.open;
-        state.queue.push_back(Stamped { epoch, source, batch });
+        state.queue.push_back(Stamped { epoch, source, cost, batch });
         wake(&state);
     }
 

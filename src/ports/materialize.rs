@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use timely::Container;
-use timely::dataflow::channels::pact::Pipeline;
+use timely::container::CapacityContainerBuilder;
+use timely::dataflow::channels::pact::{Exchange, ParallelizationContract, Pipeline};
 use timely::dataflow::operators::Capability;
+use timely::dataflow::operators::generic::OutputBuilder;
 use timely::dataflow::operators::generic::builder_rc::OperatorBuilder;
 use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
@@ -21,7 +23,7 @@ pub(crate) type Staged<'s> = StreamVec<'s, Epoch, ()>;
 /// The changes of an epoch that is not closed yet.
 struct HeldEpoch<K, V> {
     /// Keeps the epoch open downstream until its changes are staged.
-    _capability: Capability<Epoch>,
+    capability: Capability<Epoch>,
     net: Net<K, V>,
 }
 
@@ -55,7 +57,10 @@ pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     })
 }
 
-/// The operator for both shapes. It keeps no row beyond its epoch.
+/// The operators for both shapes. They keep no row beyond its epoch.
+///
+/// In several processes the changes of each epoch go to the workers of process 0 before they are
+/// staged. The changes of a key all come from one worker, so an epoch has one for each key.
 fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
@@ -63,15 +68,70 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     seeds: Seeds,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
 ) -> Staged<'s> {
-    let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
+    match store.gathering() {
+        None => stage(rows, Pipeline, name, store, seeds, each),
+        Some(workers) => {
+            let net = at_close(rows, name, seeds, each);
+            let workers = workers as u64;
+            let place = move |(key, _): &(K, Option<V>)| seeds.route(key) % workers;
+            let collect = |changes: &mut Vec<(K, Option<V>)>, net: &mut Net<K, V>| {
+                net.extend(changes.drain(..));
+            };
+            stage(net, Exchange::new(place), name, store, seeds, collect)
+        }
+    }
+}
+
+/// Emits the net changes of each epoch when it is closed.
+fn at_close<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
+    rows: Stream<'s, Epoch, C>,
+    name: &str,
+    seeds: Seeds,
+    each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
+) -> StreamVec<'s, Epoch, (K, Option<V>)> {
+    let mut builder = OperatorBuilder::new(format!("net {name}"), rows.scope());
     let mut input = builder.new_input(rows, Pipeline);
+    let (output, changes) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(output);
+    builder.set_notify_for(0, FrontierInterest::IfCapability);
+    builder.build(move |_| {
+        let mut held: BTreeMap<Epoch, HeldEpoch<K, V>> = BTreeMap::new();
+        move |frontiers| {
+            input.for_each(|time, data| {
+                let first = || HeldEpoch { capability: time.retain(0), net: seeds.map() };
+                each(data, &mut held.entry(*time.time()).or_insert_with(first).net);
+            });
+            let open = frontiers[0].frontier().first().copied();
+            while let Some(first) = held.first_entry()
+                && open.is_none_or(|open| *first.key() < open)
+            {
+                let HeldEpoch { capability, net } = first.remove();
+                let mut changes: Vec<_> = net.into_iter().collect();
+                output.activate().session(&capability).give_container(&mut changes);
+            }
+        }
+    });
+    changes
+}
+
+/// Stages the changes of each epoch when it is closed.
+fn stage<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
+    rows: Stream<'s, Epoch, C>,
+    pact: impl ParallelizationContract<Epoch, C>,
+    name: &str,
+    store: Arc<KeyValueStore<K, V>>,
+    seeds: Seeds,
+    each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
+) -> Staged<'s> {
+    let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
+    let mut input = builder.new_input(rows, pact);
     let (_, staged) = builder.new_output();
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     builder.build(move |_| {
         let mut held: BTreeMap<Epoch, HeldEpoch<K, V>> = BTreeMap::new();
         move |frontiers| {
             input.for_each(|time, data| {
-                let first = || HeldEpoch { _capability: time.retain(0), net: seeds.map() };
+                let first = || HeldEpoch { capability: time.retain(0), net: seeds.map() };
                 each(data, &mut held.entry(*time.time()).or_insert_with(first).net);
             });
             let open = frontiers[0].frontier().first().copied();
@@ -79,7 +139,7 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
                 && open.is_none_or(|open| *first.key() < open)
             {
                 // The capability is dropped at the end of the block, after the changes are staged.
-                let (epoch, HeldEpoch { _capability, net }) = first.remove_entry();
+                let (epoch, HeldEpoch { capability: _held, net }) = first.remove_entry();
                 store.stage(epoch, net);
             }
         }

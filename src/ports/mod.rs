@@ -16,7 +16,7 @@ mod times;
 pub(crate) use barriers::Barriers;
 pub(crate) use credit::Credit;
 pub(crate) use gauges::measure;
-pub(crate) use input_queue::{InputQueue, TopicInput};
+pub(crate) use input_queue::{Decoded, InputQueue, TopicInput};
 pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use probe::Probe;
 pub(crate) use sink_handle::{

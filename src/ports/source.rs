@@ -69,7 +69,7 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                         held.iter_mut().for_each(|c| c.downgrade(&open));
                         return;
                     }
-                    Next::Batch(Stamped { epoch, source, batch }) => {
+                    Next::Batch(Stamped { epoch, source, cost, batch }) => {
                         held.iter_mut().for_each(|c| c.downgrade(&epoch));
                         out.reserve(batch.records.len().min(MESSAGE_RECORDS));
                         let (mut rejected, mut greatest) = (0, None);
@@ -93,7 +93,6 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                             }
                         }
                         done(epoch, batch.records.len(), rejected, batch.bytes.len());
-                        let cost = batch.cost();
                         if let Some(queue) = &queue {
                             // This comes before the worker downgrades its capability. So once the
                             // epoch is completed, the timestamps of all its records are known.

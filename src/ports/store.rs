@@ -6,7 +6,7 @@ use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::{Bound, RangeBounds};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use rpds::RedBlackTreeMapSync;
 
@@ -172,6 +172,9 @@ impl<K: Datum, V: Datum> fmt::Debug for ReadOnlyStore<K, V> {
 pub(crate) trait AnyStore: Any + Send + Sync {
     /// Publishes the staged changes of all epochs before `open` to readers, in one step.
     fn publish(&self, open: Epoch);
+
+    /// Has the first `workers` workers gather the rows of all, because only they share this store.
+    fn gather_on(&self, workers: usize);
 }
 
 /// The keys that an epoch has changed, each with its new value, or `None` if it was deleted.
@@ -181,6 +184,8 @@ pub(crate) type Net<K, V> = Map<K, Option<V>>;
 pub(crate) struct KeyValueStore<K: Ord, V> {
     staged: Mutex<BTreeMap<Epoch, Vec<Net<K, V>>>>,
     published: RwLock<View<K, V>>,
+    /// The number of workers that gather the rows of all; not set if each worker stages its own.
+    gathering: OnceLock<usize>,
 }
 
 impl<K: Datum, V: Datum> KeyValueStore<K, V> {
@@ -189,7 +194,13 @@ impl<K: Datum, V: Datum> KeyValueStore<K, V> {
         Arc::new(KeyValueStore::<K, V> {
             staged: Mutex::default(),
             published: View { rows: RedBlackTreeMapSync::new_sync(), epoch: None }.into(),
+            gathering: OnceLock::new(),
         })
+    }
+
+    /// Returns the number of workers that gather the rows of all, if they do.
+    pub(super) fn gathering(&self) -> Option<usize> {
+        self.gathering.get().copied()
     }
 
     /// Adds the changes of an epoch from one worker. No other worker may have changes of these
@@ -200,6 +211,10 @@ impl<K: Datum, V: Datum> KeyValueStore<K, V> {
 }
 
 impl<K: Datum, V: Datum> AnyStore for KeyValueStore<K, V> {
+    fn gather_on(&self, workers: usize) {
+        self.gathering.get_or_init(|| workers.max(1));
+    }
+
     fn publish(&self, open: Epoch) {
         let closed = {
             let mut staged = lock(&self.staged);

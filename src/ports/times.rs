@@ -45,6 +45,16 @@ impl PartitionTimes {
         }
     }
 
+    /// Takes the greatest timestamps by epoch and partition, to note them in another process.
+    pub(crate) fn take(&self) -> Vec<(Epoch, (u16, u32), Timestamp)> {
+        let mut taken = Vec::new();
+        for (partition, times) in lock(&self.0).iter_mut() {
+            let later = std::mem::take(&mut times.later).into_iter();
+            taken.extend(later.map(|(epoch, greatest)| (epoch, *partition, greatest)));
+        }
+        taken
+    }
+
     /// Returns the greatest timestamp of a partition up to the end of `epoch`; `None` if no record
     /// has one. Every worker must have completed the epoch. Epochs must not descend from call to
     /// call, because earlier maxima are dropped.

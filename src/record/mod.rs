@@ -173,6 +173,17 @@ impl Batch {
         size_of::<Batch>() + self.bytes.capacity() + self.records.capacity() * size_of::<Span>()
     }
 
+    /// Returns true if the bytes of all records are within those of the batch. A batch from another
+    /// process may be malformed.
+    pub(crate) fn is_whole(&self) -> bool {
+        let is_within =
+            |range: &Range<u32>| self.bytes.get(range.start as usize..range.end as usize).is_some();
+        self.records.iter().all(|span| {
+            let parts = [span.key.as_ref(), span.value.as_ref(), Some(&span.headers)];
+            parts.into_iter().flatten().all(is_within)
+        })
+    }
+
     /// Returns the records, each with its order in the topic; `source` is the rank of their source.
     pub fn iter(&self, source: u16) -> impl DoubleEndedIterator<Item = Record<'_>> {
         let slice = |r: &Range<u32>| &self.bytes[r.start as usize..r.end as usize];

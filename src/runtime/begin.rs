@@ -80,6 +80,7 @@ pub(super) struct Beginning {
 
 impl Beginning {
     /// Takes over the state, once it is proved that state, sinks and sources are the recorded ones.
+    /// `workers` is the number of those of all processes.
     ///
     /// # Errors
     /// When one of them is not the recorded one or can't be reached. Nothing is changed then.
@@ -89,6 +90,7 @@ impl Beginning {
         topics: &mut [Topic],
         sinks: &[(String, Box<dyn Sink>)],
         config: &Config,
+        workers: usize,
         mode: RunMode,
     ) -> Result<Self> {
         let id = format!("{:016x}", wall_clock().as_nanos() as u64);
@@ -110,7 +112,7 @@ impl Beginning {
                 app: found.map_or_else(own_name, |ledger| ledger.app.clone()),
                 generation: found.map_or(1, |ledger| ledger.generation + 1),
                 committed: found.and_then(|it| it.last.as_ref()).map_or(0, |last| last.n),
-                workers: config.workers.max(1),
+                workers,
                 secret: found.map_or(drawn, |ledger| ledger.secret),
                 staging: config.state.as_ref().map(|state| state.below("staged")),
                 clock: Arc::new(|| wall_clock().as_millis() as i64),

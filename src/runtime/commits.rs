@@ -108,6 +108,11 @@ impl Commits {
         })
     }
 
+    /// Returns the number of sinks.
+    pub(super) fn sinks(&self) -> usize {
+        self.sinks.len()
+    }
+
     /// Returns the number of the last commit; 0 before the first.
     pub(super) fn committed(&self) -> u64 {
         self.committed

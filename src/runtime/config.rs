@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::message::Message;
+use super::network::Cluster;
 use super::progress::{Milestone, Progress};
 use crate::store::Store;
 use crate::sync::{Sender, lock};
@@ -38,8 +39,14 @@ use crate::sync::{Sender, lock};
 /// # Ok::<(), Error>(())
 /// ```
 pub struct Config {
-    /// Number of worker threads of the dataflow.
+    /// Number of worker threads of the dataflow, the same in each process.
     pub workers: usize,
+    /// The processes of the run; none if it has one process.
+    ///
+    /// Each process runs the same program with the same bindings and settings. Process 0 reads,
+    /// commits and answers. The others decode and compute; they open no source, their callbacks are
+    /// never called, and their stores stay empty. A handle to end the run works in each of them.
+    pub cluster: Option<Cluster>,
     /// The store of the manifests. Without it each run begins anew.
     pub state: Option<Store>,
     /// The reaction to a state of another topology.
@@ -58,11 +65,19 @@ pub struct Config {
     pub milestone: Option<Box<dyn FnMut(Milestone) + Send>>,
 }
 
+impl Config {
+    /// Returns the number of processes.
+    pub(super) fn processes(&self) -> usize {
+        self.cluster.as_ref().map_or(1, |cluster| cluster.0.processes())
+    }
+}
+
 impl Default for Config {
     /// One worker for each core, no state, no following, at most one commit a second.
     fn default() -> Self {
         Config {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            cluster: None,
             state: None,
             topology_change: TopologyChange::Refuse,
             follow: false,

@@ -22,6 +22,7 @@ use crate::faults;
 use crate::ports::Report;
 use crate::record::PartitionId;
 use crate::sync::Receiver;
+use crate::time::Epoch;
 
 /// Shortest time for which the coordinator waits for a message.
 const WAIT_MIN: Duration = Duration::from_micros(100);
@@ -65,12 +66,12 @@ impl Coordinator {
         self.epochs.finish();
         let committed = self.commits.finish();
         let saved = self.snapshots.finish();
-        if result.is_ok() {
-            self.workers.join();
+        let ended = result.and_then(|()| self.await_agents()).and_then(|()| self.workers.join());
+        if let Err(error) = committed.and(saved).and(ended) {
+            let error = self.explain(error);
+            return Err(self.epochs.agents().fail(error));
         }
-        committed?;
-        saved?;
-        result.map_err(|error| self.explain(error))?;
+        self.epochs.agents().close()?;
         // The workers have finished every closed epoch; their last messages are not read any more.
         self.epochs.complete_all();
         self.publish();
@@ -109,6 +110,7 @@ impl Coordinator {
             if self.advance(inbox)? {
                 return Ok(());
             }
+            self.epochs.agents().check()?;
             self.readers.relieve()?;
             if self.reporter.is_progress_due() {
                 self.reporter.report_progress(self.status());
@@ -127,7 +129,7 @@ impl Coordinator {
         timers.into_iter().flatten().fold(PROGRESS_INTERVAL, Duration::min).max(WAIT_MIN)
     }
 
-    fn handle(&mut self, message: Message) -> Result<()> {
+    pub(super) fn handle(&mut self, message: Message) -> Result<()> {
         match message {
             Message::Batch(fetched) => self.epochs.push(fetched),
             Message::Replayed(id) => self.recovery.replayed(id),
@@ -139,17 +141,10 @@ impl Coordinator {
             Message::Partitions(ids) => {
                 ids.into_iter().try_for_each(|id| self.read_if_new(id))?;
             }
-            Message::Completed(epoch) => {
-                if epoch < self.epochs.completed() {
-                    return Err(Error::internal("the frontier of the workers moved backwards"));
-                }
-                self.epochs.complete(epoch);
-                self.publish();
-                while let Some(records) = self.epochs.next_completed() {
-                    self.reporter.notify_milestone(Milestone::Answered(records));
-                }
-                self.epochs.dispatch();
-            }
+            Message::Completed { process, epoch } => self.complete(process, epoch)?,
+            Message::Up { process, message } => self.receive(process, message)?,
+            // Only other processes get these.
+            Message::Down(_) => {}
             Message::Report(sink, report) => self.handle_report(sink, report)?,
             Message::Verified => {
                 faults::point("recovery.verified");
@@ -193,7 +188,17 @@ impl Coordinator {
         Ok(())
     }
 
-    fn handle_report(&mut self, sink: usize, report: Report) -> Result<()> {
+    pub(super) fn complete(&mut self, process: usize, epoch: Epoch) -> Result<()> {
+        self.epochs.complete(process, epoch)?;
+        self.publish();
+        while let Some(records) = self.epochs.next_completed() {
+            self.reporter.notify_milestone(Milestone::Answered(records));
+        }
+        self.epochs.dispatch();
+        Ok(())
+    }
+
+    pub(super) fn handle_report(&mut self, sink: usize, report: Report) -> Result<()> {
         match report {
             Report::Failed(error) => return Err(self.recovery.explain(error, &self.epochs)),
             Report::Staged { part, rows, digest } => self.commits.add(sink, part, rows, digest),

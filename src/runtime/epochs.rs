@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use super::agents::Agents;
 use super::bindings::Bindings;
 use super::earliest::Unfinished;
 use super::message::Fetched;
 use super::topics::Topics;
 use crate::durable::SourceState;
+use crate::error::{Error, Result};
 use crate::faults;
 use crate::ports::Barriers;
 use crate::sync::{elapsed, now};
@@ -51,10 +53,14 @@ struct EpochEnd {
 /// Owner of the open epoch, of the batches that wait for it, and of the completed frontier.
 pub(super) struct Epochs {
     topics: Topics,
+    agents: Agents,
     bindings: Bindings,
     open: OpenEpoch,
-    /// Every epoch before this one is completed on all workers.
+    /// Every epoch before this one is completed on all workers, and the numbers of all processes
+    /// are counted.
     completed: Epoch,
+    /// The same, as each process has reported it.
+    reports: Vec<Epoch>,
     ends: VecDeque<EpochEnd>,
     /// Batches that are not dispatched yet, oldest first.
     queue: VecDeque<Fetched>,
@@ -73,9 +79,16 @@ pub(super) struct Epochs {
 
 impl Epochs {
     /// Opens epoch 0, the recovery.
-    pub(super) fn new(topics: Topics, remaining: Arc<AtomicU64>, now: Instant) -> Self {
+    pub(super) fn new(
+        topics: Topics,
+        agents: Agents,
+        remaining: Arc<AtomicU64>,
+        now: Instant,
+    ) -> Self {
         Epochs {
             topics,
+            reports: vec![0; agents.processes()],
+            agents,
             bindings: Bindings::default(),
             open: OpenEpoch { number: 0, since: now, bytes: 0, has_batches: false },
             completed: 0,
@@ -93,6 +106,11 @@ impl Epochs {
     /// Begins with the ranges of a snapshot, which hold so many `records`.
     pub(super) fn restore(&mut self, saved: &BTreeMap<String, Vec<SourceState>>, records: u64) {
         self.bindings.restore(&self.topics, saved, records);
+    }
+
+    /// Returns the other processes of the run.
+    pub(super) fn agents(&mut self) -> &mut Agents {
+        &mut self.agents
     }
 
     pub(super) fn barriers(&self) -> Arc<Barriers> {
@@ -161,9 +179,16 @@ impl Epochs {
 
     /// Moves the completed frontier forward. The caller publishes the answers, and then
     /// [dispatches](Self::dispatch) the batches that waited for the frontier.
-    pub(super) fn complete(&mut self, epoch: Epoch) {
-        self.completed = epoch;
-        self.barriers.complete(epoch);
+    ///
+    /// # Errors
+    /// When the frontier of a process moved backwards: a bug of this library.
+    pub(super) fn complete(&mut self, process: usize, epoch: Epoch) -> Result<()> {
+        let report = self.reports.get_mut(process).filter(|report| **report <= epoch);
+        let backwards = || Error::internal("the frontier of the workers moved backwards");
+        *report.ok_or_else(backwards)? = epoch;
+        self.completed = self.reports.iter().copied().min().unwrap_or(epoch);
+        self.barriers.complete(self.completed);
+        Ok(())
     }
 
     /// Completes every epoch when the workers have ended, because their last messages are not read.
@@ -183,6 +208,7 @@ impl Epochs {
         (self.open.bytes, self.open.has_batches) = (0, false);
         let waiting = self.queue.iter().map(|fetched| fetched.id);
         self.unfinished.publish(&self.topics, self.open.number, &self.bindings, waiting);
+        self.agents.open(&self.topics, self.open.number);
         self.announced.store(self.open.number, Ordering::Release);
         self.topics.iter().for_each(|topic| topic.queue.open(self.open.number));
         self.dispatch();
@@ -193,14 +219,19 @@ impl Epochs {
         // Set it before the epoch closes, so that no sink can miss it.
         let (barrier, is_late) = (self.open.number, faults::bug("late_barrier"));
         if !is_late {
-            self.barriers.set(barrier);
+            self.set_barrier(barrier);
         }
         self.uncommitted = false;
         self.close();
         if is_late {
             faults::point("late_barrier");
-            self.barriers.set(barrier);
+            self.set_barrier(barrier);
         }
+    }
+
+    fn set_barrier(&mut self, barrier: Epoch) {
+        self.barriers.set(barrier);
+        self.agents.barrier(barrier);
     }
 
     /// Closes epoch 0. Its batches were committed by earlier runs.
@@ -212,6 +243,7 @@ impl Epochs {
     /// Limits the size of epochs from now on, because answers are published after each.
     pub(super) fn go_live(&mut self) {
         self.live = true;
+        self.agents.go_live();
     }
 
     /// Requires a commit, also if no batch was dispatched since the last one.
@@ -220,7 +252,8 @@ impl Epochs {
     }
 
     /// Ends every topic after the batches that were dispatched.
-    pub(super) fn finish(&self) {
+    pub(super) fn finish(&mut self) {
+        self.agents.finish();
         self.topics.iter().for_each(|topic| topic.queue.finish());
     }
 
@@ -240,7 +273,7 @@ impl Epochs {
             (self.open.has_batches, self.uncommitted) = (true, true);
             self.bindings.extend(&fetched);
             self.open.bytes += fetched.batch.cost();
-            self.topics.of(fetched.id).queue.push(fetched.id.source, fetched.batch);
+            self.agents.deal(&self.topics, fetched.id, fetched.batch);
         }
     }
 

@@ -1,5 +1,6 @@
 //! The messages that the coordinator receives.
 
+use super::protocol::{Down, Up};
 use crate::durable::{LastRecord, SnapshotName};
 use crate::error::Error;
 use crate::ports::Report;
@@ -17,8 +18,8 @@ pub(crate) enum Message {
     End(PartitionId),
     /// All partitions of a source.
     Partitions(Vec<PartitionId>),
-    /// Every worker has completed all epochs before this one.
-    Completed(Epoch),
+    /// Every worker has completed all epochs before this one, as a process has observed it.
+    Completed { process: usize, epoch: Epoch },
     /// A report of one worker's part of the sink of this number.
     Report(usize, Report),
     /// The sinks hold exactly the rows that the recovery rebuilt.
@@ -33,6 +34,10 @@ pub(crate) enum Message {
     Failed(Error),
     /// Request to end the run in good order.
     Stop,
+    /// A message from another process, to process 0.
+    Up { process: usize, message: Up },
+    /// A message from process 0, to another process.
+    Down(Down),
     /// Request to close the epoch, commit, and reply. Only the test driver sends it.
     Close(Sender<()>),
 }

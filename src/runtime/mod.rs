@@ -38,6 +38,16 @@
 //! follow, and the next manifest names it (`snapshots`). At the end of a run it is part of the
 //! last commit.
 //!
+//! # Processes
+//!
+//! A run may have several processes, each with the same workers ([`Cluster`]). Process 0 is the
+//! one described so far. It deals batches to the input queues of all processes, and sends them
+//! barriers and the epochs that it opens (`agents`). Each other process is an `agent`: it feeds
+//! its workers, stores the files of their parts, and sends their reports, the rows for the saver,
+//! and the numbers that they have counted. An epoch is completed when each process has reported
+//! it, because then all of its numbers are counted. Each process loads the snapshot from the store
+//! by itself. All of them end with the first failure of any.
+//!
 //! # Invariants
 //!
 //! - One thread stamps batches and extends bindings. So an epoch consists of exactly the ranges
@@ -45,6 +55,7 @@
 //! - There is at most one commit at a time. Epochs continue meanwhile, and their changes stay in
 //!   the writers.
 //! - Clocks decide when epochs close, never their contents.
+//! - A process gets a barrier before it gets the next epoch, so no sink can miss it.
 //!
 //! # Owners
 //!
@@ -53,6 +64,8 @@
 //! names no file that names it, directly or through others.
 
 mod adoption;
+mod agent;
+mod agents;
 mod begin;
 mod bindings;
 mod commits;
@@ -60,17 +73,22 @@ mod committer;
 mod config;
 mod content;
 mod coordinator;
+mod counts;
 mod discovery;
 mod earliest;
 mod epochs;
 mod ingest;
+mod installed;
 mod message;
+mod network;
 mod panic_guard;
 mod pool;
 mod progress;
+mod protocol;
 mod readers;
 mod recover;
 mod releases;
+mod remote;
 mod reporter;
 mod reset;
 mod run;
@@ -82,6 +100,7 @@ mod streams;
 mod times;
 mod topics;
 mod worker;
+mod writers;
 
 pub use crate::durable::{
     Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
@@ -93,7 +112,10 @@ pub(crate) use config::RunMode;
 pub use config::{Config, Stop, TopologyChange};
 pub(crate) use coordinator::Coordinator;
 pub(crate) use message::{Fetched, Message};
+pub use network::Cluster;
+pub(crate) use network::{Deliver, Event, Installed, Leader, Member, Mesh, Network, Outbox};
 pub use progress::{Holds, Milestone, Progress, Summary};
+pub(crate) use protocol::{Down, Up, Welcome};
 pub use secret::secret;
 pub(crate) use stores::Stores;
 pub use streams::Streams;

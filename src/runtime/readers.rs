@@ -150,6 +150,11 @@ impl Readers {
         self.pool.add_thread_if_blocked()
     }
 
+    /// Returns the credit of a batch that another process has decoded.
+    pub(super) fn decoded(&self, cost: usize) {
+        self.credit.release(cost);
+    }
+
     /// Returns true while workers are behind the readers.
     pub(super) fn is_credit_short(&self) -> bool {
         self.credit.is_short()

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::counts::Counts;
 use super::progress::{Holds, Milestone, Progress, Summary};
 use super::topics::Topics;
 use crate::metrics::{Metrics, MetricsSnapshot};
@@ -70,6 +71,11 @@ impl Reporter {
         if let Some(callback) = &mut self.on_progress {
             callback(&progress);
         }
+    }
+
+    /// Adds the numbers that another process has counted.
+    pub(super) fn add(&self, counts: Counts) {
+        counts.add_to(self.topics.iter(), &self.metrics);
     }
 
     pub(super) fn summary(&self, committed: u64, recovered: u64) -> Summary {

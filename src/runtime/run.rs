@@ -1,10 +1,11 @@
 //! The start of a run: everything is checked, opened and started here.
 
 use std::collections::BTreeSet;
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use super::adoption;
+use super::agent;
+use super::agents::Agents;
 use super::begin::Beginning;
 use super::commits::Commits;
 use super::committer::{CommitThread, Target};
@@ -12,25 +13,29 @@ use super::config::{Config, RunMode};
 use super::coordinator::Coordinator;
 use super::earliest;
 use super::epochs::Epochs;
+use super::installed::installed;
 use super::message::Message;
+use super::network::{Cluster, Event, Leader, Mesh};
 use super::progress::Summary;
+use super::protocol::{SinkWelcome, TopicWelcome, Welcome};
 use super::readers::Readers;
 use super::recover::Recovery;
 use super::reporter::Reporter;
 use super::saver::Saver;
 use super::snapshots::{SnapshotNeed, Snapshots};
 use super::streams::Streams;
-use super::topics::{self, Topics};
-use super::worker::{self, Saving, Shared, SinkWriter, Writers};
+use super::topics::{self, Topic, Topics};
+use super::worker::{self, Saving, Shared};
+use super::writers::open_writers;
 use crate::connect::{Identity, Sink, SinkContext};
-use crate::durable::Ledger;
+use crate::durable::{self, Ledger};
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::operators::Seeds;
 use crate::plan::Plan;
-use crate::ports::{Credit, SinkStart, TopicInput};
+use crate::ports::{Credit, TopicInput};
 use crate::store::disk;
-use crate::sync::{Sender, channel, now};
+use crate::sync::{Receiver, Sender, channel, now};
 use crate::topology::Topology;
 
 /// Bytes of memory for batches that are read and not decoded yet.
@@ -68,8 +73,17 @@ impl Streams {
     /// One error for all mistakes in the topology and its bindings, before anything is changed.
     /// Later the first failure of a connector or a worker; earlier commits remain.
     pub fn run(self, config: Config) -> Result<Summary> {
-        let (coordinator, _) = Coordinator::start(self, config, RunMode::Sources)?;
-        let summary = coordinator.run()?;
+        let summary = match config.cluster {
+            Some(cluster) if cluster.0.process() > 0 => {
+                let config = Config { cluster: None, ..config };
+                agent::run(self, &config, cluster.0)?
+            }
+            cluster => {
+                let config = Config { cluster, ..config };
+                let (coordinator, _) = Coordinator::start(self, config, RunMode::Sources)?;
+                coordinator.run()?
+            }
+        };
         // A failed sync is final, even during maintenance, whose other failures are only logged and
         // tried again.
         disk::check_usable().map_err(|e| {
@@ -82,30 +96,76 @@ impl Streams {
 }
 
 impl Coordinator {
-    /// Starts a run. Returns its coordinator, whose [loop](Self::run) the caller has to run, and a
-    /// sender of messages to it.
+    /// Starts a run in process 0. Returns its coordinator, whose [loop](Self::run) the caller has
+    /// to run, and a sender of messages to it.
     ///
     /// # Errors
     /// When topology and bindings don't match, or a source, a sink or the state refuses the run.
     pub(crate) fn start(
         streams: Streams,
-        config: Config,
+        mut config: Config,
         mode: RunMode,
     ) -> Result<(Self, Sender<Message>)> {
+        let (outbox, inbox) = channel();
+        let (processes, workers) = (config.processes(), config.workers.max(1));
+        let replies = outbox.clone();
+        let deliver = move |event| {
+            let message = match event {
+                Event::Message { process, message } => Message::Up { process, message },
+                Event::Failed(error) => Message::Failed(error),
+            };
+            // The run may be over already.
+            let _ = replies.send(message);
+        };
+        let leader = match config.cluster.take() {
+            Some(Cluster(network)) => {
+                let installed = installed(&streams, &config);
+                Some(network.lead(installed, Box::new(deliver))?)
+            }
+            None => None,
+        };
+        let agents = Agents::new(leader.clone(), processes, workers)?;
+        let channel = (outbox.clone(), inbox);
+        match Self::start_with(streams, config, mode, leader.as_deref(), agents, channel) {
+            Ok(coordinator) => Ok((coordinator, outbox)),
+            Err(error) => Err(match leader {
+                Some(leader) => leader.fail(error),
+                None => error,
+            }),
+        }
+    }
+
+    fn start_with(
+        streams: Streams,
+        config: Config,
+        mode: RunMode,
+        leader: Option<&dyn Leader>,
+        agents: Agents,
+        (outbox, inbox): (Sender<Message>, Receiver<Message>),
+    ) -> Result<Self> {
         let started = now();
+        let own = config.workers.max(1);
+        let workers = own * agents.processes();
         let unrecorded = adoption::unrecorded(&streams, &config)?;
         let demand = adoption::demand(&streams, &unrecorded);
         let plan = streams.topology.plan_for(demand.clone());
         streams.check(&plan)?;
         let metrics = streams.metrics.clone();
         metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));
-        let workers = config.workers.max(1);
-        let (outbox, inbox) = channel();
         let in_flight = faults::limit("in_flight_bytes", IN_FLIGHT_BYTES);
         let credit = Arc::new(Credit::new(in_flight as usize));
-        let mut topics = topics::bound(&plan, streams.sources, &credit, &metrics);
+        let mut topics =
+            topics::bound(&plan, streams.sources, &agents.decoded_here(credit.clone()), &metrics);
         let Beginning { ledger, context, identities, adoption, reset, restored, partitions } =
-            Beginning::make(&streams.topology, &plan, &mut topics, &streams.sinks, &config, mode)?;
+            Beginning::make(
+                &streams.topology,
+                &plan,
+                &mut topics,
+                &streams.sinks,
+                &config,
+                workers,
+                mode,
+            )?;
         let topics = Topics::new(topics);
         let new = adoption.iter().flat_map(|adoption| adoption.new.iter().cloned());
         let new: BTreeSet<String> = new.collect();
@@ -124,9 +184,8 @@ impl Coordinator {
         let targets = targets.map_err(explain)?;
         let recorded = ledger.as_ref().and_then(|ledger| ledger.last.clone());
         let mut committer = CommitThread::catch_up(targets, ledger).map_err(explain)?;
-        // One process has all workers, so the first one has number 0.
         let briefs = committer.briefs().map_err(explain)?;
-        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, 0..workers);
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, 0..own);
         let writers = writers.map_err(explain)?;
 
         let names = committer.topics();
@@ -154,7 +213,7 @@ impl Coordinator {
         if mode == RunMode::Sources {
             readers.start_discovery()?;
         }
-        let mut epochs = Epochs::new(topics.clone(), readers.remaining(), started);
+        let mut epochs = Epochs::new(topics.clone(), agents, readers.remaining(), started);
         if let Some(restored) = &restored {
             restored.restore_counters(&topics);
             epochs.restore(&restored.snapshot.sources, restored.records());
@@ -205,6 +264,27 @@ impl Coordinator {
             earlier_runs: context.generation - 1,
             tasks,
         });
+        let mesh = match leader {
+            Some(leader) => {
+                if workers > own {
+                    streams.stores.gather_on(own);
+                }
+                let welcome = Welcome {
+                    app: context.app.clone(),
+                    committed: context.committed,
+                    secret: context.secret,
+                    state: fence
+                        .as_ref()
+                        .map_or(Ok(None), |it| durable::mark(&it.store, it.generation))?,
+                    sinks: sink_welcomes(&streams.sinks, &briefs, &new),
+                    stores: streams.stores.names().cloned().collect(),
+                    topics: topics.iter().map(topic_welcome).collect(),
+                    layers: restored.as_ref().map(|it| it.snapshot.layers.clone()),
+                };
+                leader.welcome(context.generation, &welcome)?
+            }
+            None => Mesh::of_one_process(own)?,
+        };
         let shared = Shared {
             topology: streams.topology,
             fingerprint: Topology::fingerprint(&plan),
@@ -219,9 +299,9 @@ impl Coordinator {
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),
         };
-        let workers = worker::start(workers, shared)?;
+        let workers = worker::start(0, mesh, shared)?;
         config.stop.connect(&outbox);
-        let coordinator = Coordinator {
+        Ok(Coordinator {
             inbox,
             mode,
             fence,
@@ -235,8 +315,7 @@ impl Coordinator {
             stores: streams.stores,
             workers,
             stopping: false,
-        };
-        Ok((coordinator, outbox))
+        })
     }
 }
 
@@ -258,32 +337,22 @@ fn open_sinks(
     Ok(targets)
 }
 
-/// Makes the writers of every sink, in their recovery. `workers` are the workers of this process,
-/// by their numbers among the workers of all processes.
-fn open_writers(
+/// Returns the beginnings of the sinks in another process.
+fn sink_welcomes(
     sinks: &[(String, Box<dyn Sink>)],
     briefs: &[serde_json::Value],
-    plan: &Plan,
-    context: &SinkContext,
     new: &BTreeSet<String>,
-    workers: Range<usize>,
-) -> Result<Writers> {
-    let mut writers = Writers::new();
-    for (number, ((topic, sink), brief)) in sinks.iter().zip(briefs).enumerate() {
-        let start = if new.contains(topic) { SinkStart::WithoutRows } else { SinkStart::Recovery };
-        let context = adoption::context_for(context, new.contains(topic));
-        let opened = sink.writers(plan.sink(topic)?, &context, brief, workers.clone())?;
-        if opened.len() != workers.len() {
-            let (name, made) = (sink.describe(), opened.len());
-            let wanted = workers.len();
-            return Err(Error::internal(format!(
-                "{name} made {made} writers for {wanted} workers"
-            )));
-        }
-        for (worker, recovering) in workers.clone().zip(opened) {
-            let writer = SinkWriter { topic: topic.clone(), sink: number, recovering, start };
-            writers.entry(worker).or_default().push(writer);
-        }
-    }
-    Ok(writers)
+) -> Vec<SinkWelcome> {
+    let welcome = |((topic, _), brief): (&(String, _), &serde_json::Value)| SinkWelcome {
+        topic: topic.clone(),
+        brief: brief.to_string(),
+        is_new: new.contains(topic),
+    };
+    sinks.iter().zip(briefs).map(welcome).collect()
+}
+
+/// Returns the beginning of a topic in another process.
+fn topic_welcome(topic: &Topic) -> TopicWelcome {
+    let queue = &topic.queue;
+    TopicWelcome { advance: queue.earliest().advance(), written_letters: queue.written_letters() }
 }

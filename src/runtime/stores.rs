@@ -22,6 +22,18 @@ impl Stores {
         Stores(stores.map(|store| (store.name, (store.make)())).collect())
     }
 
+    /// Opens the stores of these names.
+    pub(super) fn named(topology: &Topology, names: &[String]) -> Self {
+        let mut stores = Self::all(topology);
+        stores.0.retain(|name, _| names.contains(name));
+        stores
+    }
+
+    /// Has the first `workers` workers, those of process 0, gather the rows of all.
+    pub(super) fn gather_on(&self, workers: usize) {
+        self.0.values().for_each(|store| store.gather_on(workers));
+    }
+
     /// Returns a handle of a store, which is opened if it is not open yet.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use crate::durable::SourceState;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Tally, TopicCounters};
 use crate::plan::Plan;
-use crate::ports::{Credit, InputQueue};
+use crate::ports::{Decoded, InputQueue};
 use crate::record::PartitionId;
 use crate::time::Epoch;
 
@@ -27,12 +27,12 @@ pub(super) struct Topic {
 pub(super) fn bound(
     plan: &Plan,
     sources: Vec<(String, Box<dyn Source>)>,
-    credit: &Arc<Credit>,
+    decoded: &Decoded,
     metrics: &Metrics,
 ) -> Vec<Topic> {
     let topic = |name: &String| Topic {
         name: name.clone(),
-        queue: Arc::new(InputQueue::new(credit.clone())),
+        queue: Arc::new(InputQueue::new(decoded.clone())),
         counters: metrics.topic(name),
         sources: Vec::new(),
         identities: Vec::new(),

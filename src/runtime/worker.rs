@@ -1,8 +1,10 @@
-//! The threads of the workers. Each builds the dataflow with its bindings, and steps it until it is
-//! complete.
+//! The threads of the workers of a process. Each builds the dataflow with its bindings, and steps
+//! it until it is complete.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,20 +12,22 @@ use std::time::Duration;
 
 use timely::WorkerConfig;
 use timely::communication::WorkerGuards;
+use timely::execute::execute_from;
 use timely::worker::Worker;
 
 use super::message::Message;
+use super::network::Mesh;
 use super::panic_guard::PanicGuard;
 use super::saver::Task;
 use super::stores::Stores;
-use crate::connect::Recovering;
+use super::writers::{SinkWriter, Writers};
 use crate::durable::Layers;
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::graph::{Demand, TopicBindings};
 use crate::metrics::Metrics;
 use crate::operators::{Cuts, SavedRows, Seeds};
-use crate::ports::{AppendedRows, Barriers, SinkHandle, SinkStart, TopicInput};
+use crate::ports::{AppendedRows, Barriers, SinkHandle, TopicInput};
 use crate::simulation;
 use crate::sync::{Seats, Sender, elapsed, lock, now};
 use crate::time::Epoch;
@@ -35,18 +39,6 @@ use crate::topology::Topology;
 const BUSY_POLL_DURATION: Duration = Duration::from_micros(300);
 /// Longest time for which a worker parks. Every activation wakes it earlier.
 const PARK_TIMEOUT: Duration = Duration::from_millis(100);
-
-/// A writer in its recovery, with the number of its sink and the topic that is bound to it.
-pub(super) struct SinkWriter {
-    pub(super) topic: String,
-    pub(super) sink: usize,
-    pub(super) recovering: Box<dyn Recovering>,
-    pub(super) start: SinkStart,
-}
-
-/// The writers of the workers of this process, by the global number of the worker: its number among
-/// the workers of all processes. Names of files contain this number, so it must be unique.
-pub(super) type Writers = BTreeMap<usize, Vec<SinkWriter>>;
 
 /// The parts of a run from which each worker builds its dataflow.
 pub(super) struct Shared {
@@ -167,21 +159,33 @@ impl Handover {
 /// The threads of the workers.
 pub(crate) struct Workers {
     guards: Option<WorkerGuards<()>>,
+    /// The threads of the connections to other processes.
+    mesh: Option<Box<dyn Any + Send>>,
     seats: Arc<Seats>,
 }
 
 impl Workers {
-    /// Waits for the end of all workers.
-    pub(super) fn join(&mut self) {
+    /// Waits for the end of all workers, and of the connections to those of other processes.
+    ///
+    /// # Errors
+    /// When a thread has panicked.
+    pub(super) fn join(&mut self) -> Result<()> {
         self.seats.wait();
-        drop(self.guards.take());
+        let ended = self.guards.take().map(WorkerGuards::join).unwrap_or_default();
+        if ended.iter().any(Result::is_err) {
+            return Err(Error::internal("a worker panicked"));
+        }
+        // Timely joins its threads in `drop`, which panics if one of them has.
+        let mesh = AssertUnwindSafe(self.mesh.take());
+        catch_unwind(|| drop(mesh))
+            .map_err(|_| Error::internal("a connection of the workers failed"))
     }
 }
 
 impl Drop for Workers {
     fn drop(&mut self) {
         // A worker may wait for another that has panicked, so joining could block for ever.
-        std::mem::forget(self.guards.take());
+        std::mem::forget((self.guards.take(), self.mesh.take()));
     }
 }
 
@@ -201,31 +205,31 @@ fn step_in_turn(worker: &mut Worker, task: &simulation::Task) {
     }
 }
 
-/// Starts `workers` threads.
+/// Starts the workers of a process.
 ///
 /// # Errors
 /// When the system provides no thread.
-pub(super) fn start(workers: usize, shared: Shared) -> Result<Workers> {
-    let communication = match workers {
-        1 => timely::CommunicationConfig::Thread,
-        n => timely::CommunicationConfig::Process(n),
-    };
-    let config = timely::Config { communication, worker: WorkerConfig::default() };
+pub(super) fn start(process: usize, mesh: Mesh, shared: Shared) -> Result<Workers> {
+    let workers = mesh.builders.len();
+    let first = process * workers;
     let seats = Arc::new(Seats::new("worker", workers));
     let seats_to_take = seats.clone();
-    let guards = timely::execute(config, move |worker| {
-        let _turn = seats_to_take.take(worker.index());
+    let others = Box::new(());
+    let guards = execute_from(mesh.builders, others, WorkerConfig::default(), move |worker| {
+        // The index counts the workers of all processes.
+        let _turn = seats_to_take.take(worker.index() - first);
         let guard = PanicGuard::new("worker", shared.coordinator.clone());
         let (frontier, in_use) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
-        // The index counts the workers of all processes.
         let mut handover = shared.saving.as_ref().map(|saving| {
             let saved = saving.layers.clone().map(|layers| layers as Arc<dyn SavedRows>);
             let (number, tasks) = (worker.index(), saving.tasks.clone());
-            let cuts = {
-                let barriers = shared.barriers.clone();
-                let is_between = move |from, to| barriers.last_before(from, to).is_some();
-                Cuts::new(saved, number, worker.peers(), is_between)
+            let (barriers, open) = (shared.barriers.clone(), shared.open.clone());
+            // Rows of another process may arrive before their epoch is open in this one. Until
+            // then a barrier before the epoch may be missing.
+            let may_be_between = move |from, to| {
+                to > open.load(Ordering::Acquire) || barriers.last_before(from, to).is_some()
             };
+            let cuts = Cuts::new(saved, number, worker.peers(), may_be_between);
             Handover { worker: number, cuts, tasks, from: 0 }
         });
         let cuts = handover.as_ref().map(|handover| handover.cuts.clone());
@@ -262,17 +266,18 @@ pub(super) fn start(workers: usize, shared: Shared) -> Result<Workers> {
                     let _ = shared.coordinator.send(Message::Failed(error));
                 }
                 in_use.set(handover.as_ref().map_or(completed, Handover::first));
-                // All workers see the same frontier, so one report is enough.
-                if worker.index() == 0 {
+                // All workers see the same frontier, so one report of a process is enough.
+                if worker.index() == first {
                     let is_wrong = completed % 2 == 0 && faults::bug("backward_frontier");
                     let reported = if is_wrong { completed.saturating_sub(2) } else { completed };
                     // The run may be over already.
-                    let _ = shared.coordinator.send(Message::Completed(reported));
+                    let completed = Message::Completed { process, epoch: reported };
+                    let _ = shared.coordinator.send(completed);
                 }
             }
         }
         drop(guard);
     })
     .map_err(|e| Error::no_thread("the workers", e))?;
-    Ok(Workers { guards: Some(guards), seats })
+    Ok(Workers { guards: Some(guards), mesh: Some(mesh.guard), seats })
 }

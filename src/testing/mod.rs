@@ -2,7 +2,9 @@
 //! sets the time.
 
 mod input;
+mod network;
 mod output;
+mod start;
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -11,16 +13,17 @@ use std::thread::JoinHandle;
 pub use input::InputTopic;
 pub use output::OutputTopic;
 use serde::de::DeserializeOwned;
+pub use start::processes;
 
 use crate::connect::Schema;
-use crate::connect::memory::{Change, MemoryLog, MemoryTable};
+use crate::connect::memory::{Change, MemoryTable};
 use crate::error::{Error, Result};
 use crate::operators::Datum;
 use crate::plan::DEAD_LETTERS;
 use crate::ports::ReadOnlyStore;
 use crate::record::{Batch, PartitionId};
 use crate::row::Value;
-use crate::runtime::{Config, Coordinator, Fetched, Message, RunMode, Stores, Streams, Summary};
+use crate::runtime::{Fetched, Message, Stores, Summary};
 use crate::serdes::Serializer;
 use crate::sync::{Sender, channel};
 use crate::time::Timestamp;
@@ -79,14 +82,23 @@ struct Table {
 struct Run {
     coordinator: Sender<Message>,
     thread: JoinHandle<Result<Summary>>,
+    /// The other processes.
+    others: Vec<JoinHandle<Result<Summary>>>,
 }
 
 impl Run {
     /// Waits for the end of the run, and returns its result.
     fn join(self) -> Result<Summary> {
-        let result = self.thread.join();
-        result.unwrap_or_else(|_| Err(Error::internal("the run panicked")))
+        let result = joined(self.thread);
+        self.others
+            .into_iter()
+            .map(joined)
+            .fold(result, |result, other| result.and_then(|summary| other.map(|_| summary)))
     }
+}
+
+fn joined(thread: JoinHandle<Result<Summary>>) -> Result<Summary> {
+    thread.join().unwrap_or_else(|_| Err(Error::internal("the run panicked")))
 }
 
 impl TopologyTestDriver {
@@ -122,54 +134,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology has a mistake, such as a topic that is written twice.
     pub fn with_workers(topology: Topology, workers: usize) -> Result<Self> {
-        let (plan, stores) = (topology.plan(), Stores::all(&topology));
-        let mut streams = Streams::new(topology.clone());
-        streams.stores = stores.clone();
-        let mut topics = plan.sources;
-        topics.dedup();
-        for topic in &topics {
-            streams = streams.source(topic, MemoryLog::default());
-        }
-        let mut tables = BTreeMap::new();
-        for schema in plan.sinks {
-            let table = MemoryTable::default();
-            streams = streams.sink(&schema.topic, table.clone());
-            tables.insert(schema.topic.clone(), Table { schema, table });
-        }
-        let (started, start) = channel();
-        let config = Config { workers, follow: true, ..Config::default() };
-        let run = move || {
-            let (coordinator, outbox) = Coordinator::start(streams, config, RunMode::TestDriver)?;
-            // The receiver blocks on this, so it still exists.
-            let _ = started.send(outbox);
-            coordinator.run()
-        };
-        let thread =
-            std::thread::Builder::new().spawn(run).map_err(|e| Error::no_thread("the run", e))?;
-        let mut driver = TopologyTestDriver {
-            topology,
-            stores,
-            topics,
-            tables,
-            seen: BTreeMap::new(),
-            next: BTreeMap::new(),
-            now: Some(Timestamp(0)),
-            headers: Vec::new(),
-            run: None,
-        };
-        match start.recv() {
-            Ok(coordinator) => driver.run = Some(Run { coordinator, thread }),
-            Err(_) => {
-                let result = thread.join();
-                return Err(match result {
-                    Ok(Err(error)) => error,
-                    _ => Error::internal("the run ended before it began"),
-                });
-            }
-        }
-        // Epoch 0 is the recovery, with nothing to recover here. Records belong to later epochs.
-        driver.commit()?;
-        Ok(driver)
+        start::driver(topology, workers, Vec::new())
     }
 
     /// Returns a topic into which the test pipes records, typed by its serdes.

@@ -55,6 +55,11 @@ impl Committer for DeltaCommitter {
         for part in parts {
             let mut changes = Changes::read(part)?;
             for entry in changes.header.files {
+                if self.table.files.files.contains_key(&entry.id) {
+                    let (path, name) = (entry.path, self.table.name());
+                    let message = format!("two workers have made file {path} of {name}");
+                    return Err(Error::internal(message));
+                }
                 new.insert(entry.id);
                 self.table.files.insert(entry.id, File::new(entry));
             }

@@ -144,7 +144,7 @@ fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     }
 }
 
-/// Returns true if there is a barrier from the first epoch on and before the second.
+/// Returns true if there may be a barrier from the first epoch on and before the second.
 type Barriers = dyn Fn(Epoch, Epoch) -> bool;
 
 /// A worker and its share of the saved rows.
@@ -193,8 +193,8 @@ pub(crate) struct Cuts {
 
 impl Cuts {
     /// Makes the cuts of the worker with the global number `worker`. `saved` are the rows of the
-    /// snapshot from which the run continues. `barriers` returns true if there is a barrier from
-    /// its first argument on and before the second.
+    /// snapshot from which the run continues. `barriers` returns true if there may be a barrier
+    /// from its first argument on and before the second.
     pub(crate) fn new(
         saved: Option<Arc<dyn SavedRows>>,
         worker: usize,

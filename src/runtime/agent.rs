@@ -1,0 +1,358 @@
+//! A process other than process 0: it feeds its workers with the batches that process 0 sends, and
+//! sends back their reports.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::adoption;
+use super::config::Config;
+use super::counts::Counts;
+use super::installed::installed;
+use super::message::Message;
+use super::network::{Event, Member, Network, Outbox};
+use super::panic_guard::spawn;
+use super::progress::Summary;
+use super::protocol::{Down, Up, Welcome};
+use super::saver::Task;
+use super::stores::Stores;
+use super::streams::Streams;
+use super::topics::{self, Topics};
+use super::worker::{self, Saving, Shared, Workers};
+use super::writers::open_writers;
+use crate::connect::{Part, Sink, SinkContext};
+use crate::durable::{self, Layers};
+use crate::error::{Error, Result};
+use crate::metrics::{Metrics, MetricsSnapshot};
+use crate::operators::Seeds;
+use crate::plan::Plan;
+use crate::ports::{Barriers, Decoded, Report, TopicInput};
+use crate::sync::{JoinHandle, Receiver, Sender, channel, elapsed, now, wall_clock};
+use crate::time::Epoch;
+use crate::topology::Topology;
+
+/// Longest time until numbers are sent to process 0.
+const COUNTS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The sinks of a process, which all of its threads share.
+type Sinks = Arc<Vec<(String, Box<dyn Sink>)>>;
+
+/// Runs a process until process 0 ends the run. Returns the numbers that it has not sent: those of
+/// its steps.
+///
+/// # Errors
+/// The first failure of any process.
+pub(super) fn run(streams: Streams, config: &Config, network: Box<dyn Network>) -> Result<Summary> {
+    let (started, process) = (now(), network.process());
+    let processes = network.processes();
+    let (outbox, inbox) = channel();
+    let from_leader = outbox.clone();
+    let deliver = move |event| {
+        let message = match event {
+            Event::Message { message, .. } => Message::Down(message),
+            Event::Failed(error) => Message::Failed(error),
+        };
+        // The run may be over already.
+        let _ = from_leader.send(message);
+    };
+    let installed = installed(&streams, config);
+    let member = network.join(installed, Box::new(deliver))?;
+    let place = Place { process, processes, workers: config.workers.max(1) };
+    let metrics = streams.metrics.clone();
+    let ran = Agent::start(streams, config, &place, &*member, (outbox, inbox))
+        .and_then(|mut agent| agent.run())
+        .and_then(|()| member.finish());
+    ran.map_err(|error| member.fail(error))?;
+    let MetricsSnapshot { topics, gauges, steps, .. } = metrics.snapshot();
+    let elapsed = elapsed(started);
+    Ok(Summary { topics, gauges, steps, committed: 0, recovered: 0, elapsed })
+}
+
+/// The place of a process in the run.
+struct Place {
+    process: usize,
+    processes: usize,
+    /// Workers of each process.
+    workers: usize,
+}
+
+/// The state of a process.
+struct Agent {
+    inbox: Receiver<Message>,
+    leader: Arc<dyn Outbox<Up>>,
+    topics: Topics,
+    metrics: Metrics,
+    barriers: Arc<Barriers>,
+    /// The number of the open epoch, for the workers.
+    open: Arc<AtomicU64>,
+    layers: Option<Arc<Layers>>,
+    workers: Workers,
+    /// Stores the files of parts.
+    parts: Option<Sender<(usize, Report)>>,
+    threads: Vec<JoinHandle<()>>,
+    last_counts: Instant,
+}
+
+impl Agent {
+    fn start(
+        mut streams: Streams,
+        config: &Config,
+        place: &Place,
+        member: &dyn Member,
+        (outbox, inbox): (Sender<Message>, Receiver<Message>),
+    ) -> Result<Self> {
+        let (generation, welcome) = member.welcomed()?;
+        check_state(config, generation, &welcome)?;
+        streams.stores = Stores::named(&streams.topology, &welcome.stores);
+        streams.stores.gather_on(place.workers);
+        let new = welcome.sinks.iter().filter(|sink| sink.is_new);
+        let new: BTreeSet<String> = new.map(|sink| sink.topic.clone()).collect();
+        let demand = adoption::demand(&streams, &new);
+        let plan = streams.topology.plan_for(demand.clone());
+        check_sinks(&streams, &plan, &welcome)?;
+        let metrics = streams.metrics.clone();
+        metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));
+        let leader = member.outbox();
+        let to_leader = leader.clone();
+        // A lost connection is an event too.
+        let decoded = move |cost| drop(to_leader.send(&Up::Decoded(cost as u64)));
+        let decoded: Decoded = Arc::new(decoded);
+        let topics = Topics::new(topics::bound(&plan, Vec::new(), &decoded, &metrics));
+        for (topic, welcome) in topics.iter().zip(&welcome.topics) {
+            if let Some(advance) = welcome.advance {
+                topic.queue.earliest().announce(advance);
+            }
+            topic.queue.pass_over_letters(welcome.written_letters.iter().copied().collect());
+        }
+        let context = SinkContext {
+            app: welcome.app.clone(),
+            generation,
+            committed: welcome.committed,
+            workers: place.workers * place.processes,
+            secret: welcome.secret,
+            staging: config.state.as_ref().map(|state| state.below("staged")),
+            clock: Arc::new(|| wall_clock().as_millis() as i64),
+        };
+        let first = place.process * place.workers;
+        let briefs = welcome.sinks.iter().map(|sink| {
+            serde_json::from_str(&sink.brief)
+                .map_err(|e| Error::internal("can't read the brief of a sink").because(e))
+        });
+        let briefs = briefs.collect::<Result<Vec<_>>>()?;
+        let own = first..first + place.workers;
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, own)?;
+        let layers = match (&welcome.layers, &config.state) {
+            (Some(files), Some(state)) => Some(Arc::new(Layers::open(state, files)?)),
+            _ => None,
+        };
+        let mut threads = Vec::new();
+        let mut saving = None;
+        if welcome.state.is_some() {
+            let (tasks, changed) = channel();
+            let to_leader = leader.clone();
+            let work = move || send_changed(&changed, &*to_leader);
+            threads.push(spawn("sender", "changed".into(), &outbox, work)?);
+            let (layers, sinks) = (layers.clone(), Default::default());
+            saving = Some(Saving { layers, sinks, earlier_runs: generation - 1, tasks });
+        }
+        let (parts, staged) = channel();
+        let (sinks, to_leader): (Sinks, _) = (Arc::new(streams.sinks), leader.clone());
+        let failed = outbox.clone();
+        let work = move || store_parts(&staged, &sinks, &*to_leader, &failed);
+        threads.push(spawn("sender", "parts".into(), &outbox, work)?);
+        let inputs = topics.iter().map(|topic| {
+            let (queue, counters) = (topic.queue.clone(), topic.counters.clone());
+            (topic.name.clone(), TopicInput { queue, counters })
+        });
+        let (barriers, open): (Arc<Barriers>, Arc<AtomicU64>) = Default::default();
+        let shared = Shared {
+            topology: streams.topology,
+            fingerprint: Topology::fingerprint(&plan),
+            inputs: inputs.collect(),
+            barriers: barriers.clone(),
+            open: open.clone(),
+            stores: streams.stores,
+            metrics: metrics.clone(),
+            seeds: Seeds::new(welcome.secret),
+            demand,
+            saving,
+            writers: Mutex::new(writers),
+            coordinator: outbox.clone(),
+        };
+        let workers = worker::start(place.process, member.mesh()?, shared)?;
+        config.stop.connect(&outbox);
+        Ok(Agent {
+            inbox,
+            leader,
+            topics,
+            metrics,
+            barriers,
+            open,
+            layers,
+            workers,
+            parts: Some(parts),
+            threads,
+            last_counts: now(),
+        })
+    }
+
+    /// Handles messages until the workers have ended.
+    fn run(&mut self) -> Result<()> {
+        loop {
+            match self.inbox.recv_timeout(COUNTS_INTERVAL) {
+                Ok(message) => {
+                    if self.handle(message)? {
+                        break;
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(Error::internal("all senders to the process are dropped"));
+                }
+            }
+            if elapsed(self.last_counts) >= COUNTS_INTERVAL {
+                let counts = self.counts().with_steps(&self.metrics);
+                self.leader.send(&Up::Counted(counts))?;
+            }
+        }
+        self.workers.join()?;
+        while let Ok(message) = self.inbox.try_recv() {
+            self.handle(message)?;
+        }
+        self.parts = None;
+        let joined = self.threads.drain(..).map(JoinHandle::join);
+        if joined.filter(Result::is_err).count() > 0 {
+            return Err(Error::internal("a thread of the process panicked"));
+        }
+        let counts = self.counts().with_steps(&self.metrics);
+        self.leader.send(&Up::Done(counts))
+    }
+
+    /// Handles a message. Returns true if the workers have completed all epochs.
+    fn handle(&mut self, message: Message) -> Result<bool> {
+        match message {
+            Message::Down(down) => self.obey(down)?,
+            Message::Completed { epoch, .. } => {
+                self.barriers.complete(epoch);
+                let counts = self.counts();
+                self.leader.send(&Up::Completed { epoch, counts })?;
+                return Ok(epoch == Epoch::MAX);
+            }
+            Message::Report(sink, report) => {
+                if let Some(parts) = &self.parts {
+                    // The thread ends at a failure only, which is a message too.
+                    let _ = parts.send((sink, report));
+                }
+            }
+            Message::Failed(error) => return Err(error),
+            Message::Stop => self.leader.send(&Up::Stop)?,
+            _ => {}
+        }
+        Ok(false)
+    }
+
+    /// Carries out a message of process 0.
+    fn obey(&self, down: Down) -> Result<()> {
+        match down {
+            Down::Push { topic, source, cost, batch } => {
+                let found = self.topics.iter().nth(usize::from(topic));
+                let topic = found.filter(|_| batch.is_whole()).ok_or_else(|| {
+                    Error::internal("process 0 has sent a batch that is malformed")
+                })?;
+                topic.queue.push(source, cost as usize, batch);
+            }
+            Down::Barrier(epoch) if epoch < self.open.load(Ordering::Acquire) => {
+                let message =
+                    format!("the barrier of epoch {epoch} came after its epoch was closed");
+                return Err(Error::internal(message));
+            }
+            Down::Barrier(epoch) => self.barriers.set(epoch),
+            Down::Open { epoch, earliest } => {
+                for (topic, position) in self.topics.iter().zip(earliest) {
+                    if let Some(position) = position {
+                        topic.queue.earliest().publish(epoch, position);
+                    }
+                }
+                self.open.store(epoch, Ordering::Release);
+                self.topics.iter().for_each(|topic| topic.queue.open(epoch));
+            }
+            Down::Live => {
+                if let Some(layers) = &self.layers {
+                    layers.release();
+                }
+            }
+            Down::Finish => self.topics.iter().for_each(|topic| topic.queue.finish()),
+        }
+        Ok(())
+    }
+
+    fn counts(&mut self) -> Counts {
+        self.last_counts = now();
+        Counts::take(self.topics.iter(), &self.metrics)
+    }
+}
+
+/// Refuses a state that is not the one of process 0.
+fn check_state(config: &Config, generation: u64, welcome: &Welcome) -> Result<()> {
+    let own = match &config.state {
+        Some(state) => durable::mark(state, generation)?,
+        None => None,
+    };
+    if own == welcome.state && config.state.is_some() == welcome.state.is_some() {
+        return Ok(());
+    }
+    Err(Error::config("this process has another state than process 0")
+        .hint("All processes must reach one store: one folder, or one place in an object store."))
+}
+
+/// Refuses sinks that are not those of process 0.
+fn check_sinks(streams: &Streams, plan: &Plan, welcome: &Welcome) -> Result<()> {
+    let own = streams.sinks.iter().map(|(topic, _)| topic);
+    if own.eq(welcome.sinks.iter().map(|sink| &sink.topic))
+        && plan.sources.len() == welcome.topics.len()
+    {
+        return Ok(());
+    }
+    Err(Error::config("this process has other topics than process 0")
+        .hint("Start the same program with the same bindings in each process."))
+}
+
+/// Sends the changed rows of the workers to process 0, until all workers have ended.
+fn send_changed(tasks: &Receiver<Task>, leader: &dyn Outbox<Up>) {
+    for task in tasks.iter() {
+        if let Task::Take { worker, through, is_barrier, rows } = task {
+            // A lost connection is an event too.
+            let _ = leader.send(&Up::Changed { worker, through, is_barrier, rows });
+        }
+    }
+}
+
+/// Stores the files of parts, which this process has in memory, and sends the reports.
+fn store_parts(
+    reports: &Receiver<(usize, Report)>,
+    sinks: &Sinks,
+    leader: &dyn Outbox<Up>,
+    failed: &Sender<Message>,
+) {
+    for (sink, report) in reports.iter() {
+        let report = match report {
+            Report::Staged { part: Some(Part { note, files }), rows, digest } => {
+                let stored = sinks.get(sink).map_or(Ok(()), |(_, it)| it.store_files(&files));
+                match stored {
+                    Ok(()) => {
+                        let part = Some(Part { note, files: Vec::new() });
+                        Report::Staged { part, rows, digest }
+                    }
+                    Err(error) => Report::Failed(error),
+                }
+            }
+            report => report,
+        };
+        if let Err(error) = leader.send(&Up::Report { sink, report }) {
+            // The run may be over already.
+            let _ = failed.send(Message::Failed(error));
+        }
+    }
+}

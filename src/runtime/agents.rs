@@ -1,0 +1,173 @@
+//! The other processes of a run, as process 0 addresses them, and the deal of batches among all.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::network::{Leader, Outbox};
+use super::protocol::Down;
+use super::topics::Topics;
+use crate::error::Error;
+use crate::error::Result;
+use crate::ports::{Credit, Decoded};
+use crate::record::{Batch, PartitionId};
+use crate::time::Epoch;
+
+/// The owner of the connections of process 0.
+pub(super) struct Agents {
+    leader: Option<Arc<dyn Leader>>,
+    /// The processes from number 1 on.
+    all: Vec<Agent>,
+    /// Number of workers of each process.
+    workers: usize,
+    /// Bytes of batches that the workers of process 0 have not decoded.
+    own_bytes: Arc<AtomicUsize>,
+    /// The first error of a message that could not be sent.
+    failure: Option<Error>,
+}
+
+struct Agent {
+    outbox: Box<dyn Outbox<Down>>,
+    /// Bytes of batches that its workers have not decoded.
+    bytes: usize,
+    is_done: bool,
+}
+
+impl Agents {
+    /// Returns the other ones of `processes`, each with this number of workers.
+    ///
+    /// # Errors
+    /// When the leader has no connection to one of them.
+    pub(super) fn new(
+        leader: Option<Arc<dyn Leader>>,
+        processes: usize,
+        workers: usize,
+    ) -> Result<Self> {
+        let agent = |process| {
+            let leader = leader.as_ref().ok_or_else(|| Error::internal("no leader"))?;
+            Ok(Agent { outbox: leader.outbox(process)?, bytes: 0, is_done: false })
+        };
+        let all = (1..processes).map(agent).collect::<Result<_>>()?;
+        Ok(Agents { leader, all, workers, own_bytes: Arc::default(), failure: None })
+    }
+
+    /// Returns the number of all processes.
+    pub(super) fn processes(&self) -> usize {
+        self.all.len() + 1
+    }
+
+    /// Returns a function that takes the cost of each batch that is decoded in process 0.
+    pub(super) fn decoded_here(&self, credit: Arc<Credit>) -> Decoded {
+        if self.all.is_empty() {
+            return Arc::new(move |cost| credit.release(cost));
+        }
+        let own_bytes = self.own_bytes.clone();
+        Arc::new(move |cost| {
+            own_bytes.fetch_sub(cost, Ordering::Relaxed);
+            credit.release(cost);
+        })
+    }
+
+    /// Notes that another process has decoded a batch.
+    pub(super) fn decoded(&mut self, process: usize, cost: usize) {
+        if let Some(agent) = self.agent(process) {
+            agent.bytes = agent.bytes.saturating_sub(cost);
+        }
+    }
+
+    /// Returns true if the worker belongs to the process.
+    pub(super) fn has_worker(&self, process: usize, worker: usize) -> bool {
+        worker / self.workers == process
+    }
+
+    /// Gives a batch to the process with the fewest bytes to decode; among equals to process 0,
+    /// where it need not be sent.
+    pub(super) fn deal(&mut self, topics: &Topics, id: PartitionId, batch: Batch) {
+        let (topic, source, cost) = (id.topic, id.source, batch.cost());
+        let mut least = self.own_bytes.load(Ordering::Relaxed);
+        let mut chosen = None;
+        for agent in &mut self.all {
+            if agent.bytes < least {
+                least = agent.bytes;
+                chosen = Some(agent);
+            }
+        }
+        let Some(agent) = chosen else {
+            if !self.all.is_empty() {
+                self.own_bytes.fetch_add(cost, Ordering::Relaxed);
+            }
+            topics.of(id).queue.push(source, cost, batch);
+            return;
+        };
+        agent.bytes += cost;
+        let sent = agent.outbox.send(&Down::Push { topic, source, cost: cost as u64, batch });
+        if let Err(error) = sent {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// Sends a commit barrier. It must be sent before the next epoch is opened.
+    pub(super) fn barrier(&mut self, epoch: Epoch) {
+        self.send_to_all(|| Down::Barrier(epoch));
+    }
+
+    /// Closes every epoch before `epoch`. The earliest positions of its records are published.
+    pub(super) fn open(&mut self, topics: &Topics, epoch: Epoch) {
+        let earliest = || topics.iter().map(|topic| topic.queue.earliest().at(epoch)).collect();
+        self.send_to_all(|| Down::Open { epoch, earliest: earliest() });
+    }
+
+    /// Ends the recovery.
+    pub(super) fn go_live(&mut self) {
+        self.send_to_all(|| Down::Live);
+    }
+
+    /// Ends every topic after the batches that were sent.
+    pub(super) fn finish(&mut self) {
+        self.send_to_all(|| Down::Finish);
+    }
+
+    fn send_to_all(&mut self, message: impl Fn() -> Down) {
+        for agent in &self.all {
+            if let Err(error) = agent.outbox.send(&message()) {
+                self.failure.get_or_insert(error);
+            }
+        }
+    }
+
+    /// Returns the error of a message that could not be sent.
+    pub(super) fn check(&mut self) -> Result<()> {
+        self.failure.take().map_or(Ok(()), Err)
+    }
+
+    /// Notes that the workers of a process have ended.
+    pub(super) fn done(&mut self, process: usize) {
+        if let Some(agent) = self.agent(process) {
+            agent.is_done = true;
+        }
+    }
+
+    /// Returns true if the workers of all other processes have ended.
+    pub(super) fn are_done(&self) -> bool {
+        self.all.iter().all(|agent| agent.is_done)
+    }
+
+    /// Sends an error to all processes. Returns the first cause.
+    pub(super) fn fail(&self, error: Error) -> Error {
+        match &self.leader {
+            Some(leader) => leader.fail(error),
+            None => error,
+        }
+    }
+
+    /// Ends the connections in good order.
+    ///
+    /// # Errors
+    /// When a process has failed.
+    pub(super) fn close(&self) -> Result<()> {
+        self.leader.as_ref().map_or(Ok(()), |leader| leader.finish())
+    }
+
+    fn agent(&mut self, process: usize) -> Option<&mut Agent> {
+        self.all.get_mut(process.checked_sub(1)?)
+    }
+}
