@@ -15,6 +15,7 @@
 //! - [`stores`]: its tables can be read while it runs.
 //! - [`following`]: it processes each record as it arrives.
 //! - [`many`]: it reads any number of partitions.
+//! - [`processes`]: it has any number of processes.
 //! - [`pressure`]: it holds back sources that are faster than the workers.
 //! - [`strangers`]: records crafted by an attacker do no harm.
 //! - [`times`]: it records event time with the positions.
@@ -33,6 +34,7 @@ mod metrics;
 mod positions;
 mod power;
 mod pressure;
+mod processes;
 mod refusals;
 mod reset;
 mod reset_tables;

@@ -57,23 +57,22 @@ pub(crate) fn pair() -> Produced {
     Produced::columns(["key", "value"])
 }
 
-/// A topology under test. It runs with one worker and with three at once, and both must always
-/// agree.
+/// A topology under test. It runs with one worker, with three, and with two processes of two, all
+/// at once. All must always agree.
 ///
 /// A record is written `key=value`. `@partition:offset` may follow; the default is the next offset
 /// of partition 0. An empty key or value is null. A row is shown as its columns joined by `=`.
-pub(crate) struct Trial([TopologyTestDriver; 2]);
+pub(crate) struct Trial([TopologyTestDriver; 3]);
 
 impl Trial {
     pub(crate) fn of(
         build: impl for<'a, 's> Fn(&'a StreamsBuilder<'s>) + Send + Sync + 'static,
     ) -> Self {
         let topology = Topology::new("trial", build);
-        Trial(
-            [1, 3].map(|workers| {
-                TopologyTestDriver::with_workers(topology.clone(), workers).unwrap()
-            }),
-        )
+        let of_workers =
+            |workers| TopologyTestDriver::with_workers(topology.clone(), workers).unwrap();
+        let processes = TopologyTestDriver::with_processes(topology.clone(), 2, 2).unwrap();
+        Trial([of_workers(1), of_workers(3), processes])
     }
 
     /// Pipes records into a topic.
@@ -125,33 +124,37 @@ impl Trial {
         })
     }
 
-    /// Ends the run and returns the counters of a topic with one worker. Three workers may process
-    /// the records of a key in another order, so that other records are superseded. All other
-    /// counters are equal, and the sums balance.
+    /// Ends the run and returns the counters of a topic with one worker. Several workers may
+    /// process the records of a key in another order, so that other records are superseded. All
+    /// other counters are equal, and the sums balance.
     pub(crate) fn counters(self, topic: &str) -> watershed::runtime::TopicSummary {
-        let [one, three] =
+        let [one, three, processes] =
             self.0.map(|driver| driver.finish().unwrap().topics.remove(topic).unwrap());
-        assert!(one.balances() && three.balances(), "{one:?} {three:?}");
-        assert_eq!(
-            (one.read, one.bytes, one.rows, one.dead),
-            (three.read, three.bytes, three.rows, three.dead)
-        );
+        for several in [three, processes] {
+            assert!(one.balances() && several.balances(), "{one:?} {several:?}");
+            assert_eq!(
+                (one.read, one.bytes, one.rows, one.dead),
+                (several.read, several.bytes, several.rows, several.dead)
+            );
+        }
         one
     }
 
     /// Ends the run and returns its gauges.
     pub(crate) fn gauges(self) -> BTreeMap<String, u64> {
-        let [one, three] = self.0.map(|driver| driver.finish().unwrap().gauges);
+        let [one, three, processes] = self.0.map(|driver| driver.finish().unwrap().gauges);
         assert_eq!(one, three, "one worker and three disagree");
+        assert_eq!(one, processes, "one process and two disagree");
         one
     }
 
     fn agreed(&mut self, ask: impl Fn(&mut TopologyTestDriver) -> Vec<String>) -> String {
-        let [one, three] = self.0.each_mut().map(|driver| {
+        let [one, three, processes] = self.0.each_mut().map(|driver| {
             driver.commit().unwrap();
             ask(driver).join(" ")
         });
         assert_eq!(one, three, "one worker and three disagree");
+        assert_eq!(one, processes, "one process and two disagree");
         one
     }
 }
