@@ -16,7 +16,7 @@
 mod dataflow {
     pub(crate) mod generate;
 }
-#[path = "pinterest/report.rs"]
+#[path = "support/report.rs"]
 #[allow(dead_code, reason = "other benches use the rest")]
 mod report;
 

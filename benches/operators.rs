@@ -10,7 +10,7 @@
 //! `reduce` does the same; it reads a whole group again after each change. Both get the same
 //! changes, and must find the same medians.
 
-#[path = "pinterest/report.rs"]
+#[path = "support/report.rs"]
 #[expect(dead_code, reason = "other benches use the rest")]
 mod report;
 

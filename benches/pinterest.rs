@@ -27,33 +27,19 @@
 //! cache. Lakes and states are on the disk of `--dir`, with the usual syncs. Linux only: it reads
 //! `/proc`.
 
-#[path = "../dataflows/pinterest"]
-#[allow(dead_code, unused_imports, reason = "some parts and their tests are not used here")]
-mod dataflow {
-    pub(crate) mod bounds;
-    pub(crate) mod clean;
-    pub(crate) mod generate;
-    pub(crate) mod model;
-    pub(crate) mod posts;
-    pub(crate) mod questions;
-    pub(crate) mod topology;
-}
+#[allow(dead_code, reason = "each benchmark uses some parts")]
+mod support;
 
 #[path = "pinterest"]
 mod bench {
-    pub(crate) mod archive;
     pub(crate) mod args;
     pub(crate) mod case;
     pub(crate) mod commit;
-    pub(crate) mod corrections;
     pub(crate) mod floors;
     pub(crate) mod latency;
-    pub(crate) mod live;
-    pub(crate) mod machine;
     pub(crate) mod memory;
     pub(crate) mod naive;
     pub(crate) mod replay;
-    pub(crate) mod report;
     pub(crate) mod small;
     pub(crate) mod sustained;
 }
@@ -63,11 +49,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 // The modules of the dataflow expect their neighbours at the root, as in their own program.
-use dataflow::{bounds, clean, generate, model, posts, questions, topology};
+use support::dataflow::{bounds, clean, generate, model, posts, questions, topology};
 
 use bench::args::{Args, Question};
-use bench::report::{self, Report};
-use bench::{case, commit, latency, machine, memory, replay, small, sustained};
+use bench::{case, commit, latency, memory, replay, small, sustained};
+use support::machine;
+use support::report::{self, Report};
 
 /// The result of everything here.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;

@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::bench::{commit, floors, latency, memory, naive, replay, sustained};
+use crate::bench::{commit, floors, memory, naive, replay, sustained};
+use crate::support::{latency, live};
 
 /// A measurement. Folders named `work` are empty.
 #[derive(Serialize, Deserialize)]
@@ -52,7 +53,8 @@ pub(crate) fn run(case: &str) -> Result {
         Case::Syncs { work, times } => serde_json::to_value(floors::syncs(&work, times)?),
         Case::Rounds { times } => serde_json::to_value(floors::rounds(times)),
         Case::Latency { archive, work, events, corrections, workers } => {
-            serde_json::to_value(latency::measure(&archive, &work, events, corrections, workers)?)
+            let config = live::config(&work, workers)?;
+            serde_json::to_value(latency::measure(&archive, &work, events, corrections, config)?)
         }
         Case::Sustained { archive, work, events, corrections, workers } => {
             serde_json::to_value(sustained::measure(&archive, &work, events, corrections, workers)?)

@@ -10,13 +10,13 @@ use watershed::connect::{Committer, Writer};
 use watershed::connectors::delta::Delta;
 
 use crate::Result;
-use crate::bench::archive::{self, Cleaned, cleaned, objects};
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
 use crate::bench::floors::{Opened, open, schema};
-use crate::bench::machine;
-use crate::bench::report::{Report, count, millis, percentile};
 use crate::model::{PIN_COLUMNS, Pin};
+use crate::support::archive::{self, Cleaned, cleaned, objects};
+use crate::support::machine;
+use crate::support::report::{Report, count, millis, percentile};
 
 /// Changed rows of a commit.
 const CHANGED_ROWS: usize = 1000;

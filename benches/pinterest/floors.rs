@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use watershed::row::{Column, Row};
 
@@ -15,9 +15,10 @@ use watershed::connect::{Committer, Mode, Recovered, Schema, Sink, SinkContext, 
 use watershed::connectors::delta::Delta;
 
 use crate::Result;
-use crate::bench::archive::{Counts, KINDS, cleaned, objects, read};
-use crate::bench::machine::{Clock, Measured};
 use crate::model::{GEO_COLUMNS, Geo, PIN_COLUMNS, Pin, USER_COLUMNS, User};
+use crate::support::archive::{Counts, KINDS, cleaned, objects, read};
+use crate::support::latency;
+use crate::support::machine::{Clock, Measured};
 
 /// Reads and cleans every record.
 pub(crate) fn parse(archive: &Path, threads: usize) -> Result<Measured> {
@@ -190,17 +191,11 @@ pub(crate) fn rounds(times: usize) -> Vec<f64> {
     std::thread::scope(|scope| {
         scope.spawn(|| (0..times).for_each(|_| five()));
         let timed = |at| {
-            let _ = never.recv_timeout(pause(at));
+            let _ = never.recv_timeout(latency::pause(at));
             let started = Instant::now();
             five();
             started.elapsed().as_secs_f64()
         };
         (0..times).map(timed).collect()
     })
-}
-
-/// The pause before a correction. Its length varies and divides no timer's interval, so that
-/// corrections meet all phases of the timers.
-pub(crate) fn pause(at: usize) -> Duration {
-    Duration::from_micros(30_000 + (at as u64 * 7919) % 50_000)
 }

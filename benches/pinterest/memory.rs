@@ -4,12 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::Result;
-use crate::bench::archive;
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
-use crate::bench::live::{self, Live};
-use crate::bench::machine;
-use crate::bench::report::{Report, count, megabytes};
+use crate::support::archive;
+use crate::support::live::{self, Live};
+use crate::support::machine;
+use crate::support::report::{Report, count, megabytes};
 
 /// Makes glibc return free memory at once; otherwise it keeps the memory of the replay.
 const RETURN_FREE_MEMORY: [(&str, &str); 2] =

@@ -7,9 +7,9 @@ use std::path::Path;
 use hashbrown::{HashMap, HashSet};
 
 use crate::Result;
-use crate::bench::archive::{Cleaned, cleaned, objects, read};
-use crate::bench::machine::{Clock, Measured};
 use crate::model::{Geo, Pin, User, age_group};
+use crate::support::archive::{Cleaned, cleaned, objects, read};
+use crate::support::machine::{Clock, Measured};
 
 /// The latest row of each key, with its offset and partition.
 type Latest<T> = HashMap<i64, ((u64, u32), T)>;

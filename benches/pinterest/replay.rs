@@ -5,13 +5,13 @@ use std::path::Path;
 use watershed::connectors::delta::Table;
 
 use crate::Result;
-use crate::bench::archive::{self, Counts};
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
-use crate::bench::live;
-use crate::bench::machine::{Clock, Measured};
-use crate::bench::report::{Report, count, megabytes, seconds};
 use crate::questions::QUESTIONS;
+use crate::support::archive::{self, Counts};
+use crate::support::live;
+use crate::support::machine::{Clock, Measured};
+use crate::support::report::{Report, count, megabytes, seconds};
 
 /// Runs the program to the end of the archive.
 pub(crate) fn run(archive: &Path, work: &Path, workers: usize) -> Result<Measured> {

@@ -4,11 +4,11 @@
 use std::path::Path;
 
 use crate::Result;
-use crate::bench::archive;
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
-use crate::bench::machine::Measured;
-use crate::bench::report::{Report, count, percentile, seconds};
+use crate::support::archive;
+use crate::support::machine::Measured;
+use crate::support::report::{Report, count, percentile, seconds};
 
 /// Partitions of a topic, in the case of many.
 const PARTITIONS: u32 = 1000;

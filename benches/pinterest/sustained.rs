@@ -7,13 +7,13 @@ use serde::{Deserialize, Serialize};
 use watershed::runtime::Milestone;
 
 use crate::Result;
-use crate::bench::archive;
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
-use crate::bench::corrections::{Gated, corrections};
-use crate::bench::live::{self, Live};
-use crate::bench::machine;
-use crate::bench::report::{HANG_TIMEOUT, Report, count, millis, seconds};
+use crate::support::archive;
+use crate::support::corrections::{Gated, corrections};
+use crate::support::live::{self, Live};
+use crate::support::machine;
+use crate::support::report::{HANG_TIMEOUT, Report, count, millis, seconds};
 
 /// The cost of following the corrections.
 #[derive(Serialize, Deserialize)]

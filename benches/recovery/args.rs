@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Keys of the table of `history`.
     #[arg(long, value_name = "N", default_value_t = 50_000)]
     keys: u64,
+    /// Keys of the table of `size`: 10,000,000 make layers of about 1 GB.
+    #[arg(long, value_name = "N", default_value_t = 10_000_000)]
+    size_keys: u64,
     /// Run only these questions.
     #[arg(long, value_enum, value_name = "QUESTION", value_delimiter = ',')]
     only: Vec<Question>,
@@ -36,12 +39,18 @@ pub(crate) struct Args {
 /// The questions.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Question {
+    /// How much more CPU does a run with a state use?
+    Overhead,
+    /// How much later are answers to corrections with a state?
+    Latency,
     /// How long does a restart take, beside the replay and the floor?
     Restart,
-    /// How much more does a run with a state cost?
-    Overhead,
+    /// How long does a restart with a state of a gigabyte take?
+    Size,
     /// Does a restart cost by the state, or by the history?
     History,
+    /// How soon after the start of the process is a new record committed?
+    FirstAnswer,
 }
 
 /// The sizes of the measurements.
@@ -50,8 +59,12 @@ pub(crate) struct Shapes {
     pub(crate) events: u64,
     /// Corrections that are followed.
     pub(crate) corrections: usize,
+    /// Corrections of `latency`.
+    pub(crate) single_corrections: usize,
     /// Keys of the table of `history`.
     pub(crate) keys: u64,
+    /// Keys of the table of `size`.
+    pub(crate) size_keys: u64,
     /// Runs of each case.
     pub(crate) repeat: usize,
 }
@@ -68,10 +81,24 @@ impl Args {
 
     pub(crate) fn shapes(&self) -> Shapes {
         if self.is_quick() {
-            return Shapes { events: 20_000, corrections: 20_000, keys: 2000, repeat: 1 };
+            return Shapes {
+                events: 20_000,
+                corrections: 20_000,
+                single_corrections: 30,
+                keys: 2000,
+                size_keys: 50_000,
+                repeat: 1,
+            };
         }
-        let Args { events, keys, repeat, .. } = *self;
-        Shapes { events, corrections: events as usize, keys, repeat: repeat.max(1) }
+        let Args { events, keys, size_keys, repeat, .. } = *self;
+        Shapes {
+            events,
+            corrections: events as usize,
+            single_corrections: 300,
+            keys,
+            size_keys,
+            repeat: repeat.max(1),
+        }
     }
 
     /// The command line of this run.

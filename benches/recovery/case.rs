@@ -1,43 +1,83 @@
 //! Cases, each measured in a child process of this program.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use watershed::runtime::Config;
 
 use crate::Result;
-use crate::recovery::{history, layers, overhead, restart};
+use crate::recovery::{first_answer, history, layers, overhead, restart, size};
+use crate::support::{latency, live};
 
-/// A measurement.
+/// A measurement. With a state, a case continues from that of `work`, if there is one.
 #[derive(Serialize, Deserialize)]
 pub(crate) enum Case {
-    /// Run the program to the end of the archive. With a state, it continues from that of `work`.
-    Run { archive: PathBuf, work: PathBuf, state: bool },
+    /// Run the program to the end of the archive.
+    Run { archive: PathBuf, work: PathBuf, state: State },
     /// Read and unpack the layers of the youngest snapshot in `work`.
     Layers { work: PathBuf },
     /// Replay the archive, and then follow corrections.
-    Follow { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, state: bool },
-    /// Run a small program over `times` records for each key. It continues from the state of
-    /// `work`, if there is one.
+    Follow { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, state: State },
+    /// Replay the archive, and then append corrections one at a time.
+    Latency { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, state: State },
+    /// Run a small program over `times` records for each key.
     History { work: PathBuf, keys: u64, times: u64 },
+    /// Run a small program over one long record for each key.
+    Size { work: PathBuf, keys: u64 },
+    /// Replay the archive of `records` records.
+    Replay { archive: PathBuf, work: PathBuf, records: u64 },
+    /// Continue after such a replay, until a correction is committed. The process was started at
+    /// this time since the Unix epoch.
+    FirstAnswer { archive: PathBuf, work: PathBuf, records: u64, line: String, started: Duration },
+}
+
+/// The place of the state of a run.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum State {
+    OnDisk,
+    Nowhere,
+}
+
+impl State {
+    /// A configuration with 2 workers.
+    pub(crate) fn config(self, work: &Path) -> Result<Config> {
+        match self {
+            State::OnDisk => live::config(work, 2),
+            State::Nowhere => Ok(Config { workers: 2, ..Config::default() }),
+        }
+    }
 }
 
 /// Runs one case, and prints its result.
 pub(crate) fn run(case: &str) -> Result {
-    let json = match serde_json::from_str(case)? {
+    let answer = match serde_json::from_str(case)? {
         Case::Run { archive, work, state } => {
-            serde_json::to_string(&restart::run(&archive, &work, state)?)
+            serde_json::to_value(restart::run(&archive, &work, state.config(&work)?)?)
         }
-        Case::Layers { work } => serde_json::to_string(&layers::read(&work.join("state"))?),
+        Case::Layers { work } => serde_json::to_value(layers::read(&work.join("state"))?),
         Case::Follow { archive, work, events, corrections, state } => {
-            serde_json::to_string(&overhead::follow(&archive, &work, events, corrections, state)?)
+            let config = state.config(&work)?;
+            serde_json::to_value(overhead::follow(&archive, &work, events, corrections, config)?)
+        }
+        Case::Latency { archive, work, events, corrections, state } => {
+            let config = state.config(&work)?;
+            serde_json::to_value(latency::measure(&archive, &work, events, corrections, config)?)
         }
         Case::History { work, keys, times } => {
-            serde_json::to_string(&history::run(&work, keys, times)?)
+            serde_json::to_value(history::run(&work, keys, times)?)
+        }
+        Case::Size { work, keys } => serde_json::to_value(size::run(&work, keys)?),
+        Case::Replay { archive, work, records } => {
+            serde_json::to_value(first_answer::replay(&archive, &work, records)?)
+        }
+        Case::FirstAnswer { archive, work, records, line, started } => {
+            serde_json::to_value(first_answer::run(&archive, &work, records, &line, started)?)
         }
     };
-    println!("{}", json?);
+    println!("{}", answer?);
     Ok(())
 }
 

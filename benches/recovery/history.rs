@@ -2,77 +2,23 @@
 
 use std::path::Path;
 
-use watershed::connect::{Partition, Poll, Source};
 use watershed::connectors::delta::Delta;
 use watershed::prelude::*;
-use watershed::record::Batch;
 use watershed::runtime::Config;
 use watershed::store::Store;
 
 use crate::Result;
-use crate::bench::archive::Counts;
-use crate::bench::machine::{Clock, Measured};
-use crate::bench::report::{Report, count, seconds};
 use crate::recovery::args::Shapes;
 use crate::recovery::case::{self, Case};
+use crate::recovery::rounds::{Contents, Rounds};
+use crate::support::archive::Counts;
+use crate::support::machine::{Clock, Measured};
+use crate::support::report::{Report, count, seconds};
 
 /// Records for each key.
 const TIMES: [u64; 3] = [1, 10, 100];
 /// The groups of the table.
 const GROUPS: u64 = 1000;
-/// The number of records in a batch.
-const BATCH_RECORDS: u64 = 4096;
-
-/// A log of computed records: one for each key, again and again.
-struct Rounds {
-    keys: u64,
-    end: u64,
-}
-
-impl Source for Rounds {
-    fn describe(&self) -> String {
-        "rounds".into()
-    }
-
-    fn partitions(&self) -> watershed::Result<Vec<u32>> {
-        Ok(vec![0])
-    }
-
-    fn open(&self, _: u32, from: Option<u64>, _: bool) -> watershed::Result<Box<dyn Partition>> {
-        let (keys, end, next) = (self.keys, self.end, from.unwrap_or(0));
-        if next > end {
-            return Err(Error::data(format!("can't read rounds from {next}: they end at {end}")));
-        }
-        Ok(Box::new(Reader { keys, end, next }))
-    }
-}
-
-struct Reader {
-    keys: u64,
-    end: u64,
-    next: u64,
-}
-
-impl Partition for Reader {
-    fn poll(&mut self) -> watershed::Result<Poll> {
-        if self.next == self.end {
-            return Ok(Poll::End);
-        }
-        let (first, next) = (self.next, self.end.min(self.next + BATCH_RECORDS));
-        let mut batch = Batch { first, next, ..Batch::default() };
-        for n in first..next {
-            let (key, value) = (format!("key-{:08}", n % self.keys), n.to_string());
-            batch.push(n, None, Some(key.as_bytes()), Some(value.as_bytes()));
-        }
-        self.next = next;
-        Ok(Poll::Batch(batch))
-    }
-
-    fn remaining(&self) -> u64 {
-        (self.end - self.next) * 20
-    }
-}
-
 /// Runs the program to the end of the log.
 pub(crate) fn run(work: &Path, keys: u64, times: u64) -> Result<Measured> {
     let topology = Topology::new("rounds", |builder: &StreamsBuilder<'_>| {
@@ -87,7 +33,7 @@ pub(crate) fn run(work: &Path, keys: u64, times: u64) -> Result<Measured> {
     let clock = Clock::start()?;
     let state = Some(Store::open(&at("state"))?);
     let summary = Streams::new(topology)
-        .source("rounds", Rounds { keys, end: keys * times })
+        .source("rounds", Rounds { keys, end: keys * times, contents: Contents::Numbers })
         .sink("kept", Delta::table(&at("kept"))?)
         .sink("counts", Delta::table(&at("counts"))?)
         .run(Config { workers: 2, state, ..Config::default() })?;
@@ -107,9 +53,14 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
             found.push((case::measure(&program())?, case::measure(&program())?));
         }
     }
+    let ratios = |times: usize| -> Vec<f64> {
+        let pairs = found[times].iter().zip(&found[0]);
+        pairs.map(|((_, restart), (_, one))| restart.wall / one.wall).collect()
+    };
+    let (ten, hundred) = (ratios(1), ratios(2));
     let middle = found.map(|mut found| {
         found.sort_by(|(_, a), (_, b)| a.wall.total_cmp(&b.wall));
-        found.swap_remove(found.len() / 2)
+        found.swap_remove((found.len() - 1) / 2)
     });
     report.question(&format!(
         "history: how long is a restart after more records of the same {} keys?",
@@ -125,8 +76,7 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
         ]
     });
     report.table(["records a key", "records", "replay", "restart", "CPU of the restart"], rows);
-    let [one, ten, hundred] = middle.map(|(_, restart)| restart);
-    report.at_most("restart after 10 / after 1 record a key", ten.wall / one.wall, 1.2, "x");
-    report.at_most("restart after 100 / after 1 record a key", hundred.wall / one.wall, 1.2, "x");
+    report.median_at_most("restart after 10 / after 1 record a key", &ten, 1.2, "x");
+    report.median_at_most("restart after 100 / after 1 record a key", &hundred, 1.2, "x");
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::bench::machine;
+use crate::support::machine;
 
 /// The bytes behind the index of a file: its checksum, its length, and the magic.
 const TAIL_BYTES: usize = 16 + 4 + 4;

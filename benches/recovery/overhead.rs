@@ -3,14 +3,16 @@
 use std::path::Path;
 use std::time::Duration;
 
+use watershed::runtime::Config;
+
 use crate::Result;
-use crate::bench::archive;
-use crate::bench::corrections::{Gated, corrections};
-use crate::bench::live::{self, Live};
-use crate::bench::machine::{Clock, Measured};
-use crate::bench::report::{Report, seconds};
 use crate::recovery::args::Shapes;
-use crate::recovery::case::{self, Case};
+use crate::recovery::case::{self, Case, State};
+use crate::support::archive;
+use crate::support::corrections::{Gated, corrections};
+use crate::support::live::{self, Live};
+use crate::support::machine::{Clock, Measured};
+use crate::support::report::{Report, percentile, seconds};
 
 /// Replays the archive, and measures from the first correction until all are committed.
 pub(crate) fn follow(
@@ -18,7 +20,7 @@ pub(crate) fn follow(
     work: &Path,
     events: u64,
     number: usize,
-    state: bool,
+    config: Config,
 ) -> Result<Measured> {
     let found = corrections(archive, events, number)?;
     let logs = Gated::three();
@@ -28,10 +30,6 @@ pub(crate) fn follow(
     let corrections: u64 = found.lines.iter().map(|lines| lines.len() as u64).sum();
     let (first, last) = (found.records, found.records + corrections);
     drop(found.lines);
-    let mut config = live::config(work, 2)?;
-    if !state {
-        config.state = None;
-    }
     let mut live = Live::start(Gated::bind(&logs, live::streams(archive, work)?), config)?;
     live.replayed(first)?;
     live.rest(Duration::from_secs(2))?;
@@ -51,34 +49,34 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
     archive::count(&archive)?;
     let (events, corrections) = (shapes.events, shapes.corrections);
     let rounds = shapes.repeat;
-    report.question(&format!(
-        "overhead: how much more CPU with a state than without? (the middle of {rounds})"
-    ));
-    let (mut rows, mut shares) = (Vec::new(), Vec::new());
+    report.question("overhead: how much more CPU does a run with a state use?");
+    let (mut rows, mut added) = (Vec::new(), Vec::new());
     for (name, follows) in [("replay", false), ("follow corrections", true)] {
-        let mut pairs: Vec<[Measured; 2]> = Vec::new();
+        let mut found: [Vec<Measured>; 2] = Default::default();
         for round in 1..=rounds {
             eprintln!("overhead: {name}, round {round} of {rounds}");
-            let measure = |state: bool| -> Result<Measured> {
+            for (state, found) in [State::OnDisk, State::Nowhere].into_iter().zip(&mut found) {
                 let place = tempfile::tempdir_in(dir)?;
                 let (archive, work) = (archive.clone(), place.path().into());
-                case::measure(&match follows {
+                found.push(case::measure(&match follows {
                     true => Case::Follow { archive, work, events, corrections, state },
                     false => Case::Run { archive, work, state },
-                })
+                })?);
+            }
+        }
+        for (state, found) in ["with a state", "without"].into_iter().zip(&found) {
+            let median = |of: fn(&Measured) -> f64| {
+                seconds(percentile(&found.iter().map(of).collect::<Vec<_>>(), 0.5))
             };
-            pairs.push([measure(true)?, measure(false)?]);
+            rows.push([format!("{name}, {state}"), median(|m| m.wall), median(|m| m.cpu)]);
         }
-        pairs.sort_by(|a, b| (a[0].cpu / a[1].cpu).total_cmp(&(b[0].cpu / b[1].cpu)));
-        let [with, without] = pairs.swap_remove(pairs.len() / 2);
-        shares.push(with.cpu / without.cpu - 1.0);
-        for (state, measured) in [("with a state", with), ("without", without)] {
-            rows.push([format!("{name}, {state}"), seconds(measured.wall), seconds(measured.cpu)]);
-        }
+        let [with, without] = &found;
+        let share = |(a, b): (&Measured, &Measured)| (a.cpu / b.cpu - 1.0) * 100.0;
+        added.push(with.iter().zip(without).map(share).collect::<Vec<_>>());
     }
     report.table(["case", "time", "CPU"], rows);
-    for ((name, limit), share) in [("replay", 8.0), ("follow", 5.0)].into_iter().zip(shares) {
-        report.at_most(&format!("additional CPU, {name}"), share * 100.0, limit, "%");
+    for ((name, limit), added) in [("replay", 8.0), ("follow", 5.0)].into_iter().zip(added) {
+        report.median_at_most(&format!("additional CPU, {name}"), &added, limit, "%");
     }
     Ok(())
 }

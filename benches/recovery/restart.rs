@@ -2,21 +2,19 @@
 
 use std::path::Path;
 
+use watershed::runtime::Config;
+
 use crate::Result;
-use crate::bench::archive::{self, Counts};
-use crate::bench::live;
-use crate::bench::machine::{Clock, Measured};
-use crate::bench::report::{Report, count, megabytes, seconds};
 use crate::recovery::args::Shapes;
-use crate::recovery::case::{self, Case};
+use crate::recovery::case::{self, Case, State};
 use crate::recovery::layers::Layers;
+use crate::support::archive::{self, Counts};
+use crate::support::live;
+use crate::support::machine::{Clock, Measured};
+use crate::support::report::{Report, count, megabytes, seconds};
 
 /// Runs the program to the end of the archive.
-pub(crate) fn run(archive: &Path, work: &Path, state: bool) -> Result<Measured> {
-    let mut config = live::config(work, 2)?;
-    if !state {
-        config.state = None;
-    }
+pub(crate) fn run(archive: &Path, work: &Path, config: Config) -> Result<Measured> {
     let clock = Clock::start()?;
     let summary = live::streams(archive, work)?.run(config)?;
     let topics = summary.topics.values();
@@ -40,7 +38,7 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
         eprintln!("restart: round {round} of {}", shapes.repeat);
         let place = tempfile::tempdir_in(dir)?;
         let work = || place.path().to_path_buf();
-        let program = || Case::Run { archive: archive.clone(), work: work(), state: true };
+        let program = || Case::Run { archive: archive.clone(), work: work(), state: State::OnDisk };
         rounds.push(Round {
             replay: case::measure(&program())?,
             restart: case::measure(&program())?,
@@ -50,9 +48,13 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
     rounds.sort_by(|a, b| {
         (a.restart.wall / a.replay.wall).total_cmp(&(b.restart.wall / b.replay.wall))
     });
-    let Round { replay, restart, layers } = rounds.swap_remove(rounds.len() / 2);
-    let rounds = shapes.repeat;
-    report.question(&format!("restart: how long, beside its replay? (the middle of {rounds})"));
+    let ratios = |of: fn(&Measured) -> f64| -> Vec<f64> {
+        rounds.iter().map(|round| of(&round.restart) / of(&round.replay)).collect()
+    };
+    let (walls, cpus) = (ratios(|measured| measured.wall), ratios(|measured| measured.cpu));
+    let Round { replay, restart, layers } = rounds.swap_remove((rounds.len() - 1) / 2);
+    let number = shapes.repeat;
+    report.question(&format!("restart: how long, beside its replay? (the middle of {number})"));
     let row = |name: &str, wall, cpu, peak: Option<f64>| {
         [name.into(), seconds(wall), seconds(cpu), peak.map_or_else(String::new, megabytes)]
     };
@@ -74,8 +76,8 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
         an_event(raw),
         an_event(packed)
     ));
-    report.at_most("time of the restart / of the replay", restart.wall / replay.wall, 0.33, "x");
-    report.line(&format!("- CPU of restart / of replay: {:.2} x", restart.cpu / replay.cpu));
+    report.median_at_most("time of the restart / of the replay", &walls, 0.33, "x");
+    report.median_at_most("CPU of the restart / of the replay", &cpus, 0.33, "x");
     report.at_most("restart of 1 GB of raw rows", restart.wall / raw * 1e9, 20.0, "s");
     report.line(&format!(
         "- its floor, read and unpack: {:.2} s/GB; the restart takes {:.1} times as long",

@@ -12,10 +12,10 @@ use watershed::store::Store;
 use watershed::{DEAD_LETTERS, StreamsBuilder, Topology};
 
 use crate::Result;
-use crate::bench::archive::KINDS;
-use crate::bench::report::HANG_TIMEOUT;
 use crate::bounds::Bounds;
 use crate::questions::QUESTIONS;
+use crate::support::archive::KINDS;
+use crate::support::report::HANG_TIMEOUT;
 use crate::topology::topology;
 
 /// Binds the topics to an archive and to tables in `work`.

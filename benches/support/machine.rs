@@ -6,7 +6,7 @@ use std::time::Instant;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::bench::archive::Counts;
+use crate::support::archive::Counts;
 
 /// The result of a case.
 #[derive(Clone, Default, Serialize, Deserialize)]

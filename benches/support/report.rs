@@ -42,6 +42,11 @@ impl Report {
         self.goal(what, value, "<=", limit, unit, value <= limit);
     }
 
+    /// Prints a goal: the median of `values`, one of each round, is at most `limit`.
+    pub(crate) fn median_at_most(&mut self, what: &str, values: &[f64], limit: f64, unit: &str) {
+        self.at_most(&format!("{what}{}", spread(values)), percentile(values, 0.5), limit, unit);
+    }
+
     /// Prints a goal: `value` is at least `limit`.
     pub(crate) fn at_least(&mut self, what: &str, value: f64, limit: f64, unit: &str) {
         self.goal(what, value, ">=", limit, unit, value >= limit);
@@ -83,6 +88,15 @@ pub(crate) fn percentile(values: &[f64], share: f64) -> f64 {
     sorted.sort_by(f64::total_cmp);
     let at = (share * sorted.len() as f64).ceil() as usize;
     sorted.get(at.saturating_sub(1)).copied().unwrap_or(f64::NAN)
+}
+
+/// Formats the extremes of several rounds. A single round has none.
+pub(crate) fn spread(values: &[f64]) -> String {
+    let [least, most] = [0.0, 1.0].map(|share| percentile(values, share));
+    match values.len() {
+        0 | 1 => String::new(),
+        rounds => format!(" ({least:.2} to {most:.2} in {rounds} rounds), median"),
+    }
 }
 
 /// A longer wait means that a case hangs.

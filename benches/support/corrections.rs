@@ -13,7 +13,7 @@ use watershed::connect::{Partition, Poll, Source};
 use watershed::runtime::Streams;
 
 use crate::Result;
-use crate::bench::archive::{self, KINDS, cleaned, objects};
+use crate::support::archive::{self, KINDS, cleaned, objects};
 
 /// The changed value of each kind: the text before it, and the characters that end it.
 const CHANGES: [(&str, [char; 2]); 3] =
