@@ -5,9 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::source::Source;
 use super::{Broken, CIRCLE, Tree, imports, place};
 
-/// Folders that had circles before this rule existed.
-const EXCUSED: [&str; 1] = ["connectors/kafka"];
-
 /// The imports between the files of a folder; a subfolder counts as one file.
 type Imports = BTreeMap<String, BTreeSet<String>>;
 
@@ -31,9 +28,7 @@ pub(super) fn circles(files: &BTreeMap<String, String>, tree: &Tree) -> Vec<Brok
         }
     }
     let mut broken = Vec::new();
-    for (folder, imports) in
-        folders.iter().filter(|(folder, _)| !EXCUSED.contains(&folder.as_str()))
-    {
+    for (folder, imports) in &folders {
         let circle = imports.keys().filter(|file| reached(file, imports).contains(*file));
         broken.extend(circle.map(|file| {
             let through: Vec<&str> = imports[file]

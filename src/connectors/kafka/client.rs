@@ -23,6 +23,8 @@ use super::token::Tokens;
 /// of a person who waits for an error.
 pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(2);
 const ATTEMPTS: usize = 5;
+/// The time limit of one step of a transaction.
+pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The number of requests that a producer has in flight to a broker.
 ///

@@ -11,10 +11,9 @@ use crate::error::{Error, Result};
 use crate::store::Store;
 
 use super::KafkaTopic;
-use super::client::{self, Context};
+use super::client::{self, Context, STEP_TIMEOUT};
 use super::rows::Totals;
 use super::scan::TopicScan;
-use super::sink::STEP_TIMEOUT;
 
 /// The object in the run's state that names the application that writes to a topic.
 const OWNER: &str = "owner";

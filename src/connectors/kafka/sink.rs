@@ -5,7 +5,6 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -22,9 +21,6 @@ use super::transactions::Transactions;
 
 /// The most bytes of records that the manifest itself keeps.
 const INLINE_MAX_BYTES: usize = 4 << 10;
-/// The time limit of one step of a transaction.
-pub(super) const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Without a commit for this many milliseconds, the number of the last one is committed again.
 /// Brokers keep it for a week, old ones for a day.
 const RENEW_INTERVAL_MS: i64 = 3_600_000;

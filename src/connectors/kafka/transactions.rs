@@ -14,11 +14,10 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::error::{Error, Result};
 
 use super::KafkaTopic;
-use super::client::{Context, MAX_IN_FLIGHT, REQUEST_TIMEOUT};
+use super::client::{Context, MAX_IN_FLIGHT, REQUEST_TIMEOUT, STEP_TIMEOUT};
 use super::limit::{self, BatchSize, too_large};
 use super::ownership::LastCommit;
 use super::rows::{self, Totals};
-use super::sink::STEP_TIMEOUT;
 
 /// The number of attempts for one step of a transaction.
 const ATTEMPTS: usize = 3;
