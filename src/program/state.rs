@@ -13,8 +13,8 @@ use super::process::print;
 use super::values;
 use crate::error::{Advice, Error, Result};
 use crate::runtime::{
-    Consequence, Damage, Depth, Finding, KeysReport, ManifestRange, Restart, SnapshotReport,
-    StateReport, Verified, inspect,
+    Consequence, CutReport, Damage, Depth, Finding, KeysReport, ManifestRange, Restart,
+    SnapshotReport, StateReport, Verified, inspect,
 };
 use crate::store::Store;
 
@@ -121,16 +121,11 @@ fn snapshot_text(snapshot: &SnapshotReport) -> String {
     let mut table = plain(["", "cut", "rows", "bytes"]);
     for KeysReport { name, keys, bytes } in keys {
         let (keys, bytes) = (HumanCount(*keys), BinaryBytes(*bytes));
-        table.add_row([
-            String::new(),
-            format!("keys: {name}"),
-            keys.to_string(),
-            bytes.to_string(),
-        ]);
+        table.add_row([String::new(), keys_label(name), keys.to_string(), bytes.to_string()]);
     }
     for cut in cuts {
         let (rows, bytes) = (HumanCount(cut.rows), BinaryBytes(cut.bytes));
-        table.add_row([String::new(), cut.name.clone(), rows.to_string(), bytes.to_string()]);
+        table.add_row([String::new(), cut_label(cut, cuts), rows.to_string(), bytes.to_string()]);
     }
     let mut files = plain(["", "layer", "", "bytes"]);
     for layer in layers {
@@ -143,6 +138,22 @@ fn snapshot_text(snapshot: &SnapshotReport) -> String {
         table.trim_fmt(),
         files.trim_fmt()
     )
+}
+
+/// Returns the label of a keyspace: the type of its keys, or the cut whose data they are.
+fn keys_label(name: &str) -> String {
+    match name.starts_with("data of ") {
+        true => name.to_string(),
+        false => format!("keys of type {name}"),
+    }
+}
+
+/// Returns the label of a cut. Cuts of one name have different types, which tell them apart.
+fn cut_label(cut: &CutReport, cuts: &[CutReport]) -> String {
+    match cuts.iter().filter(|other| other.name == cut.name).count() {
+        0 | 1 => cut.name.clone(),
+        _ => format!("{} ({})", cut.name, cut.types),
+    }
 }
 
 /// Returns a table without lines, whose last two columns are aligned to the right.
@@ -193,4 +204,38 @@ fn damage_text(damage: &Damage) -> String {
     let mut text = format!("  {} {finding}: {}\n", damage.path, damage.consequence.text());
     damage.blocks.iter().for_each(|block| text += &format!("    {block}\n"));
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cuts_of_one_name_are_told_apart_by_their_types() {
+        let cut = |name: &str, types: &str| {
+            let (name, types) = (name.to_string(), types.to_string());
+            CutReport { name, types, rows: 2, bytes: 8 }
+        };
+        let (first, second) = (cut("pin rows", "i64, Post"), cut("pin rows", "String, Post"));
+        let keys = ["i64", "data of geo count: Place, isize"].map(|name| {
+            let name = name.to_string();
+            KeysReport { name, keys: 2, bytes: 8 }
+        });
+        let cuts = vec![first, second, cut("geo rows", "i64, Geo")];
+        let text = snapshot_text(&SnapshotReport {
+            cuts,
+            keys: keys.to_vec(),
+            ..SnapshotReport::default()
+        });
+        let labels = [
+            " keys of type i64 ",
+            " data of geo count: Place, isize ",
+            " pin rows (i64, Post) ",
+            " pin rows (String, Post) ",
+            " geo rows  ",
+        ];
+        for label in labels {
+            assert_eq!(text.matches(label).count(), 1, "{label}: {text}");
+        }
+    }
 }
