@@ -1,12 +1,14 @@
 //! The manifest log of a state: the generations of runs, the chain of manifests, and the
 //! conditional creation that decides a commit.
 
+mod refusals;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::error::{Advice, Error, Result};
+use crate::error::{Error, Result};
 use crate::faults;
 use crate::secret::Secret;
 use crate::store::{Create, Store};
@@ -103,26 +105,6 @@ impl Ledger {
         let found: Option<(Generation, _)> = self.read(&path)?;
         let recorded = found.and_then(|(generation, _)| generation.topology);
         Ok(recorded.filter(|recorded| recorded.fingerprint == last.topology))
-    }
-
-    /// Fails if a run of another topology made the last manifest, and names the difference.
-    ///
-    /// # Errors
-    /// See above, and when the state can't be read.
-    pub(crate) fn check_topology(&self) -> Result<()> {
-        if self.is_same_topology() {
-            return Ok(());
-        }
-        let earlier = self.earlier_topology()?;
-        let changes = earlier.map(|earlier| self.topology.changes_since(&earlier).text());
-        let changes = changes.map_or_else(String::new, |text| format!(": {text}"));
-        Err(Error::data(format!(
-            "the topology of {} is not the one that made {}{changes}",
-            self.program,
-            self.store.name("")
-        ))
-        .hint("Run the program and options that made it, or choose another way.")
-        .advise(Advice::ChangedTopology))
     }
 
     /// Takes over the state as a new generation. Returns false if another run has taken it over or
@@ -256,23 +238,6 @@ impl Ledger {
         Ok(())
     }
 
-    /// Fails if the place of a new state holds files of other programs. A run that died at its
-    /// start leaves folders without files.
-    fn check_empty(&self) -> Result<()> {
-        let mut files = self.store.list("")?;
-        let mut folders = self.store.folders("")?;
-        folders.retain(|folder| !["gen", "manifest"].contains(&folder.as_str()));
-        files.extend(self.store.list("gen")?);
-        files.extend(self.store.list("manifest")?);
-        match folders.first().or(files.first().map(|(name, _)| name)) {
-            None => Ok(()),
-            Some(name) => {
-                Err(Error::data(format!("{} is not a state: it holds {name}", self.store.name("")))
-                    .advise(Advice::OtherState))
-            }
-        }
-    }
-
     fn latest(&self, folder: &str) -> Result<Option<u64>> {
         latest(&self.store, folder)
     }
@@ -286,28 +251,6 @@ impl Ledger {
         check_format(&self.store, serde_json::from_slice(&bytes).map_err(corrupt)?)?;
         let value = serde_json::from_slice(&bytes).map_err(corrupt)?;
         Ok(Some((value, bytes)))
-    }
-
-    fn check_program(&self, program: &str) -> Result<()> {
-        if program == self.program {
-            return Ok(());
-        }
-        Err(Error::data(format!(
-            "{} is the state of {program}, not of {}",
-            self.store.name(""),
-            self.program
-        ))
-        .advise(Advice::OtherState))
-    }
-
-    fn corrupt(&self, path: &str) -> Error {
-        Error::data(format!(
-            "{} is not as a run of {} wrote it",
-            self.store.name(path),
-            self.program
-        ))
-        .hint("Restore it, or begin anew.")
-        .advise(Advice::OtherPlaces)
     }
 }
 
