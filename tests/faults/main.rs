@@ -10,7 +10,7 @@ mod faults;
 #[path = "../support/mod.rs"]
 mod support;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
@@ -18,6 +18,9 @@ use faults::{Campaign, KINDS, Kind, plan};
 
 /// The exit code if a service is absent.
 const UNAVAILABLE: u8 = 69;
+
+/// The exit code if there is no program or no folder, as for options that are not understood.
+const UNUSABLE: u8 = 2;
 
 /// The logs that the program follows.
 #[derive(Clone, Copy, ValueEnum)]
@@ -53,7 +56,8 @@ Examples:
 Kafka and Kinesis are servers on this machine. They are started if they do not run, and installed
 once; tests/services/up kafka kinesis starts them for several campaigns.
 
-Exit codes: 0 all is right, 1 a fault was found or something was never met, 69 a server is absent.")]
+Exit codes: 0 all is right, 1 a fault was found or something was never met, 2 there is no program
+to kill, 69 a server is absent.")]
 struct Args {
     /// Number of lives
     #[arg(long, default_value_t = 200)]
@@ -77,15 +81,42 @@ struct Args {
 
 /// Builds the program in the profile of this program. Named beside an example, it gets the features
 /// of the tests, and so faults on request.
-fn build() -> PathBuf {
+///
+/// # Errors
+/// When this program was moved away from its sources or its target folder, or the build fails.
+fn build() -> Result<PathBuf, String> {
+    let sources = env!("CARGO_MANIFEST_DIR");
+    if !Path::new(sources).is_dir() {
+        return Err(format!("can't build the program: its sources are not in {sources}"));
+    }
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
     cargo.args(["build", "--bin", "pinterest", "--example", "campaign"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-    let own = std::env::current_exe().unwrap();
-    own.parent().unwrap().parent().unwrap().join("pinterest")
+    let built = cargo.current_dir(sources).status();
+    let built = built.map_err(|error| format!("can't build the program by cargo: {error}"))?;
+    if !built.success() {
+        return Err(format!("can't build the program by cargo: it ended with {built}"));
+    }
+    let own = std::env::current_exe().map_err(|error| format!("can't find myself: {error}"))?;
+    let beside = own.ancestors().nth(2).unwrap_or(Path::new("/")).join("pinterest");
+    found(beside).map_err(|error| format!("{error}, beside this campaign in {}", own.display()))
+}
+
+/// Returns `program` if it is a file.
+fn found(program: PathBuf) -> Result<PathBuf, String> {
+    match program.is_file() {
+        true => Ok(program),
+        false => Err(format!("can't run {}: there is no such file", program.display())),
+    }
+}
+
+/// Creates the folder of the worlds, and returns the one of this process in it.
+fn own_folder(folder: &Path) -> Result<PathBuf, String> {
+    let made = std::fs::create_dir_all(folder).and_then(|()| folder.canonicalize());
+    let made = made.map_err(|error| format!("can't create {}: {error}", folder.display()))?;
+    Ok(made.join(std::process::id().to_string()))
 }
 
 fn main() -> ExitCode {
@@ -95,9 +126,18 @@ fn main() -> ExitCode {
         eprintln!("campaign: can't use {kind}: start it with tests/services/up {kind}");
         return ExitCode::from(UNAVAILABLE);
     }
-    let program = program.unwrap_or_else(build);
-    std::fs::create_dir_all(&folder).unwrap();
-    let folder = folder.canonicalize().unwrap().join(std::process::id().to_string());
+    let program = program.map_or_else(build, found).map_err(|error| {
+        format!("{error}\nGive a program that is built with the feature faults by --program.")
+    });
+    let folder =
+        own_folder(&folder).map_err(|error| format!("{error}\nGive another folder by --folder."));
+    let (program, folder) = match (program, folder) {
+        (Ok(program), Ok(folder)) => (program, folder),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("campaign: {error}");
+            return ExitCode::from(UNUSABLE);
+        }
+    };
     let (folder, bug, progress) = (&folder, bug.as_deref(), &|line: &str| println!("{line}"));
     let plan = plan(seed, lives, &kinds);
     let campaign = Campaign { program: &program, folder, plan, bug, progress };
