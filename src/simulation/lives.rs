@@ -9,6 +9,10 @@ use std::time::Duration;
 use super::scheduler::Scheduler;
 use super::state::{Event, GroupId, State};
 use super::task::{Ended, Task, current};
+use super::watchdog::Watchdog;
+
+/// The usual real time without the end of a turn that ends the process.
+const TURN_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The settings of a simulation. [`run`](Self::run) has an example.
 #[derive(Clone, Debug)]
@@ -23,6 +27,10 @@ pub struct Simulation {
     pub max_turns: u64,
     /// Prints each turn on the standard error.
     pub prints: bool,
+    /// After so much real time without the end of a turn, the process ends with exit code 70, and
+    /// prints the seed and all threads. Then a thread waits for a lock whose owner waits for its
+    /// turn.
+    pub turn_timeout: Duration,
 }
 
 /// The outcome of a simulation.
@@ -42,7 +50,14 @@ pub struct History<T> {
 impl Simulation {
     /// Returns a simulation without bugs.
     pub fn new(seed: u64) -> Self {
-        Simulation { seed, bug: None, limits: Vec::new(), max_turns: 1 << 20, prints: false }
+        Simulation {
+            seed,
+            bug: None,
+            limits: Vec::new(),
+            max_turns: 1 << 20,
+            prints: false,
+            turn_timeout: TURN_TIMEOUT,
+        }
     }
 
     /// Runs `first` as the first thread of a simulation, on the thread of the caller, and ends
@@ -69,10 +84,11 @@ impl Simulation {
     /// assert_ne!(history(7).trace, history(8).trace);
     /// ```
     pub fn run<T>(self, first: impl FnOnce() -> T) -> History<T> {
-        let Simulation { seed, bug, limits, max_turns, prints } = self;
+        let Simulation { seed, bug, limits, max_turns, prints, turn_timeout } = self;
         let mut state = State::new(seed, max_turns);
         state.prints = prints;
         let scheduler = Arc::new(Scheduler::new(state, bug, limits));
+        let _watchdog = Watchdog::start(scheduler.clone(), seed, turn_timeout);
         let group = scheduler.state().add_group(None);
         let task = Task::first(scheduler.clone(), "the simulation", group);
         scheduler.state().running = Some(task.id);

@@ -13,6 +13,10 @@
 //! Without the feature `faults` no thread ever has a task, and the compiler removes every branch
 //! for one. Threads outside of a simulation are not affected either.
 //!
+//! A thread that waits through `sync` while it holds an ordinary lock can block the running thread
+//! for real. A watchdog with a real clock then ends the process, and prints the seed and the
+//! threads.
+//!
 //! Not simulated: connectors with threads of their own, and the time inside of one turn.
 
 #[cfg(not(feature = "faults"))]
@@ -25,6 +29,8 @@ mod scheduler;
 mod state;
 #[cfg(feature = "faults")]
 mod task;
+#[cfg(feature = "faults")]
+mod watchdog;
 
 #[cfg(not(feature = "faults"))]
 pub(crate) use absent::{Event, Task, Turn, current, ring_workers};

@@ -229,12 +229,31 @@ impl State {
 
     /// Ends the simulation with a failure.
     fn fail(&mut self, reason: String) {
-        let mut text = reason;
-        for task in self.tasks.values() {
-            let _ = write!(text, "; {} of life {} waits at {}", task.name, task.group, task.place);
-        }
+        let text = reason + &self.waiting();
         self.failure.get_or_insert(text);
         self.end_groups();
+    }
+
+    /// Describes all tasks, but for the running one.
+    fn waiting(&self) -> String {
+        let mut text = String::new();
+        for task in self.tasks.iter().filter(|(id, _)| self.running != Some(**id)) {
+            let TaskState { name, group, place, .. } = task.1;
+            let _ = write!(text, "; {name} of life {group} waits at {place}");
+        }
+        text
+    }
+
+    /// Describes a turn that doesn't end, and all tasks.
+    pub(super) fn endless_turn(&self) -> String {
+        let running = self.running.and_then(|id| self.tasks.get(&id));
+        let running = running.map_or_else(
+            || "no thread runs".to_string(),
+            |TaskState { name, group, place, .. }| {
+                format!("the turn of {name} of life {group} after {place} has no end")
+            },
+        );
+        running + &self.waiting()
     }
 
     /// Ends all tasks at their next turn.
