@@ -122,27 +122,22 @@ impl Listener {
     ///
     /// A name may resolve to an address that is not of this machine, as behind a translation of
     /// addresses. Then the process listens at all addresses of its machine.
-    pub(super) async fn bind(address: &Address) -> Result<Self> {
-        let failed = |e: io::Error| {
-            let error = Error::lost(format!("can't listen at {address}")).because(e);
-            error.hint("Check that the address is that of this process, and that it is free.")
-        };
+    pub(super) async fn bind(address: &Address) -> io::Result<Self> {
         match address {
             Address::Tcp(text) => match TcpListener::bind(text).await {
                 Err(e) if e.kind() == io::ErrorKind::AddrNotAvailable => {
                     let port = text.rsplit_once(':').and_then(|(_, port)| port.parse().ok());
                     let everywhere = (std::net::Ipv4Addr::UNSPECIFIED, port.unwrap_or(0));
-                    TcpListener::bind(everywhere).await.map(Listener::Tcp).map_err(failed)
+                    TcpListener::bind(everywhere).await.map(Listener::Tcp)
                 }
-                bound => bound.map(Listener::Tcp).map_err(failed),
+                bound => bound.map(Listener::Tcp),
             },
             Address::Unix(path) => {
                 // A process that was killed leaves its socket.
                 if std::fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket()) {
-                    std::fs::remove_file(path).map_err(failed)?;
+                    std::fs::remove_file(path)?;
                 }
-                let listener = UnixListener::bind(path).map_err(failed)?;
-                Ok(Listener::Unix(listener, path.clone()))
+                Ok(Listener::Unix(UnixListener::bind(path)?, path.clone()))
             }
         }
     }

@@ -1,6 +1,7 @@
 //! The lobby: connections come in, and only those of authenticated processes come through.
 
 use std::collections::VecDeque;
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -12,11 +13,15 @@ use super::address::{Address, Connection, Listener};
 use super::handshake::{Identity, Refusal, Role, receive};
 use super::hello::Hello;
 use super::socket::Socket;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::faults;
+use crate::sync::{elapsed, now};
 
 /// Time between two attempts to accept when the system has no free file.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Time between two attempts to listen.
+const BIND_PAUSE: Duration = Duration::from_millis(100);
 
 /// The limits of the handshakes at one address.
 #[derive(Clone, Copy, Debug)]
@@ -81,10 +86,32 @@ pub(super) struct Lobby {
 }
 
 impl Lobby {
-    /// Listens at `address`. It must be called in a runtime of tokio.
-    pub(super) async fn open(address: &Address, admission: Admission) -> Result<Self> {
-        let listener = Listener::bind(address).await?;
-        Ok(Lobby { listener, admission, strangers: Arc::default() })
+    /// Listens at `address`; tries it for `longest`. It must be called in a runtime of tokio.
+    ///
+    /// The name of a new process may not be known yet, and a process of an earlier life may still
+    /// hold the port.
+    pub(super) async fn open(
+        address: &Address,
+        admission: Admission,
+        longest: Duration,
+    ) -> Result<Self> {
+        let start = now();
+        let error = loop {
+            match Listener::bind(address).await {
+                Ok(listener) => {
+                    return Ok(Lobby { listener, admission, strangers: Arc::default() });
+                }
+                // The path of a Unix socket is too long.
+                Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
+                    return Err(Error::config(format!("can't listen at {address}")).because(error));
+                }
+                Err(error) if elapsed(start) >= longest => break error,
+                Err(_) => sleep(BIND_PAUSE).await,
+            }
+        };
+        Err(Error::lost(format!("can't listen at {address}"))
+            .because(error)
+            .hint("Check that the address is that of this process, and that it is free."))
     }
 
     /// Accepts connections in one of these `roles`, until `seat` returns true.

@@ -52,8 +52,8 @@ impl Membership {
     /// Listens for other processes. It must be called in a runtime of tokio.
     pub(super) async fn lobby(&self) -> Result<Lobby> {
         let address = self.listen.as_ref().unwrap_or(&self.addresses[self.hello.process]);
-        let Limits { handshake, pending, .. } = self.limits;
-        Lobby::open(address, Admission { deadline: handshake, pending }).await
+        let Limits { handshake, pending, gather, .. } = self.limits;
+        Lobby::open(address, Admission { deadline: handshake, pending }, gather).await
     }
 
     /// Returns the error for processes that have not connected to this one in time.

@@ -165,6 +165,28 @@ fn a_process_that_does_not_come_is_named() {
 }
 
 #[test]
+fn an_address_may_become_free_after_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let later = folder.path().join("later");
+    let [zero, one] = <[Membership; 2]>::try_from(memberships(&later, 2, 1)).ok().unwrap();
+    std::thread::scope(|scope| {
+        let leader = scope.spawn(|| gather::<Note, Note>(zero, |_| {}));
+        let member = scope.spawn(|| join::<Note, Note>(one, |_| {}));
+        assert!(!leader.is_finished());
+        std::fs::create_dir(&later).unwrap();
+        assert!(member.join().unwrap().is_ok() && leader.join().unwrap().is_ok());
+    });
+    let mut never = memberships(&later.join("never"), 2, 1).remove(0);
+    never.limits.gather = Duration::from_millis(200);
+    let error = gather::<Note, Note>(never, |_| {}).err().unwrap();
+    assert_eq!(error.exit_code(), 75);
+    assert!(error.to_string().starts_with("can't listen at unix:"), "{error}");
+    let long = folder.path().join("x".repeat(200));
+    let error = gather::<Note, Note>(memberships(&long, 2, 1).remove(0), |_| {}).err().unwrap();
+    assert_eq!(error.exit_code(), 78, "a path that is too long will never do");
+}
+
+#[test]
 fn a_process_that_starts_again_replaces_its_earlier_life() {
     let folder = tempfile::tempdir().unwrap();
     let all = memberships(folder.path(), 3, 1);
