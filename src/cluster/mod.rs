@@ -26,7 +26,6 @@
 
 mod address;
 mod board;
-pub(crate) mod bytes;
 mod children;
 mod dial;
 mod folder;

@@ -114,7 +114,7 @@ impl Agent {
         check_sinks(&streams, &plan, &welcome)?;
         let metrics = streams.metrics.clone();
         metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));
-        let leader = member.outbox();
+        let leader = member.outbox()?;
         let to_leader = leader.clone();
         // A lost connection is an event too.
         let decoded = move |cost| drop(to_leader.send(&Up::Decoded(cost as u64)));

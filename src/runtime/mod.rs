@@ -95,6 +95,7 @@ mod run;
 mod saver;
 mod secret;
 mod snapshots;
+mod sockets;
 mod stores;
 mod streams;
 mod times;
@@ -117,5 +118,6 @@ pub(crate) use network::{Deliver, Event, Installed, Leader, Member, Mesh, Networ
 pub use progress::{Holds, Milestone, Progress, Summary};
 pub(crate) use protocol::{Down, Up, Welcome};
 pub use secret::secret;
+pub(crate) use sockets::{Joined, Led};
 pub(crate) use stores::Stores;
 pub use streams::Streams;

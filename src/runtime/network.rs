@@ -109,7 +109,10 @@ pub(crate) trait Leader: Send + Sync {
 /// The connections of another process.
 pub(crate) trait Member: Send + Sync {
     /// Returns the sending end of the connection to process 0.
-    fn outbox(&self) -> Arc<dyn Outbox<Up>>;
+    ///
+    /// # Errors
+    /// When the connection has ended.
+    fn outbox(&self) -> Result<Arc<dyn Outbox<Up>>>;
 
     /// Waits for the beginning of a run. Returns its generation too.
     ///

@@ -1,6 +1,7 @@
 //! Threads whose panic fails the run. Otherwise the coordinator would wait for them for ever.
 
 use super::message::Message;
+use crate::cluster;
 use crate::error::{Error, Result};
 use crate::sync::{self, JoinHandle, Sender};
 
@@ -20,8 +21,12 @@ impl PanicGuard {
 impl Drop for PanicGuard {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let error = Error::internal(format!("a {} panicked", self.role))
-                .hint("This is a bug: please report the message above.");
+            let own = || {
+                Error::internal(format!("a {} panicked", self.role))
+                    .hint("This is a bug: please report the message above.")
+            };
+            // Workers panic too when another process is lost.
+            let error = cluster::lost_process().unwrap_or_else(own);
             // A run that is over can't fail any more.
             let _ = self.coordinator.send(Message::Failed(error));
         }

@@ -1,101 +1,63 @@
-//! Processes that are threads of one process. Each message is encoded and decoded, and the workers
-//! exchange rows over pairs of sockets.
+//! Processes that are threads of one process. Each message is encoded and decoded, and goes over a
+//! pair of sockets.
 
-use std::os::unix::net::UnixStream;
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, OnceLock};
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-use timely::communication::allocator::zero_copy::initialize::initialize_networking_from_sockets;
-use timely::communication::allocator::{AllocatorBuilder, ProcessBuilder};
-use timely::communication::{Config, Hooks};
+use timely::communication::Config;
 
+use crate::cluster::{self, LocalProcesses, in_one_process};
 use crate::error::{Error, Result};
 use crate::runtime::{
-    Deliver, Down, Event, Installed, Leader, Member, Mesh, Network, Outbox, Up, Welcome,
+    Deliver, Down, Event, Installed, Joined, Leader, Led, Member, Mesh, Network, Outbox, Up,
+    Welcome,
 };
-use crate::sync::{Receiver, Sender, channel, lock};
 
-/// The sockets of a process: one to each other process, and none to itself.
-type Sockets = Vec<Option<UnixStream>>;
-
-/// The beginning of a run, encoded, or the error that prevents it.
-type Begun = Result<(u64, Vec<u8>)>;
-
-/// Encodes a message.
-fn encoded(message: &impl Serialize) -> Result<Vec<u8>> {
-    postcard::to_stdvec(message).map_err(|e| Error::internal("can't encode a message").because(e))
-}
-
-fn decoded<M: DeserializeOwned>(bytes: &[u8]) -> Result<M> {
-    postcard::from_bytes(bytes).map_err(|e| Error::internal("can't decode a message").because(e))
-}
-
-/// Returns an error as another process receives it.
-fn sent(error: &Error) -> Error {
-    encoded(error).and_then(|bytes| decoded(&bytes)).unwrap_or_else(|error| error)
-}
-
-/// The processes of a run, of which each is a thread.
-struct Hub {
-    installed: OnceLock<Installed>,
+/// The receivers of events, which each process sets when it starts.
+struct Receivers {
     up: OnceLock<Deliver<Up>>,
     down: Vec<OnceLock<Deliver<Down>>>,
-    begun: Vec<Sender<Begun>>,
-    joined: Sender<()>,
-}
-
-impl Hub {
-    fn fail(&self, error: &Error) {
-        for deliver in self.down.iter().filter_map(OnceLock::get) {
-            deliver(Event::Failed(sent(error)));
-        }
-        for begun in &self.begun {
-            // The process may have ended already.
-            let _ = begun.send(Err(sent(error)));
-        }
-    }
 }
 
 /// The place of one process.
 pub(super) struct Place {
     process: usize,
-    sockets: Sockets,
-    begun: Receiver<Begun>,
-    /// For process 0: notes of the others that have joined.
-    joined: Option<Receiver<()>>,
-    hub: Arc<Hub>,
+    processes: usize,
+    end: End,
+    receivers: Arc<Receivers>,
+}
+
+/// The connections of one process.
+enum End {
+    Leader(cluster::Leader<Down>),
+    Member(cluster::Member<Up>),
+}
+
+/// Passes an event on. A process that has not started yet finds failures when it starts.
+fn deliver<M>(receiver: &OnceLock<Deliver<M>>, event: cluster::Event<M>) {
+    if let Some(deliver) = receiver.get() {
+        deliver(match event {
+            cluster::Event::Message { process, message } => Event::Message { process, message },
+            cluster::Event::Failed { error, .. } => Event::Failed(error),
+        });
+    }
 }
 
 /// Returns the places of all processes.
 ///
 /// # Errors
-/// When the system provides no socket.
+/// When the system provides no socket or thread.
 pub(super) fn places(processes: usize) -> Result<Vec<Place>> {
-    let (joined, all_joined) = channel();
-    let (begun, waiting): (Vec<_>, Vec<_>) = (0..processes).map(|_| channel()).unzip();
     let down = (0..processes).map(|_| OnceLock::new()).collect();
-    let (installed, up) = (OnceLock::new(), OnceLock::new());
-    let hub = Arc::new(Hub { installed, up, down, begun, joined });
-    let mut meshes: Vec<Sockets> = Vec::new();
-    for _ in 0..processes {
-        let mut own = Vec::new();
-        for other in &mut meshes {
-            let pair = UnixStream::pair();
-            let (one, two) =
-                pair.map_err(|e| Error::connect("can't make a pair of sockets").because(e))?;
-            own.push(Some(one));
-            other.push(Some(two));
-        }
-        own.push(None);
-        meshes.push(own);
-    }
-    let mut joined = Some(all_joined);
-    let place = |(process, (sockets, begun))| {
-        let (joined, hub) = (joined.take(), hub.clone());
-        Place { process, sockets, begun, joined, hub }
-    };
-    Ok(meshes.into_iter().zip(waiting).enumerate().map(place).collect())
+    let receivers = Arc::new(Receivers { up: OnceLock::new(), down });
+    let (of_leader, of_members) = (receivers.clone(), receivers.clone());
+    let LocalProcesses { leader, members } = in_one_process(
+        processes,
+        move |event| deliver(&of_leader.up, event),
+        move |process, event| deliver(&of_members.down[process], event),
+    )?;
+    let ends = [End::Leader(leader)].into_iter().chain(members.into_iter().map(End::Member));
+    let place = |(process, end)| Place { process, processes, end, receivers: receivers.clone() };
+    Ok(ends.enumerate().map(place).collect())
 }
 
 impl Network for Place {
@@ -104,7 +66,7 @@ impl Network for Place {
     }
 
     fn processes(&self) -> usize {
-        self.sockets.len()
+        self.processes
     }
 
     fn lead(
@@ -112,18 +74,11 @@ impl Network for Place {
         installed: Installed,
         deliver: Deliver<Up>,
     ) -> Result<Arc<dyn Leader>> {
-        let Place { process, sockets, joined, hub, .. } = *self;
-        hub.up.get_or_init(|| deliver);
-        hub.installed.get_or_init(|| installed.clone());
-        for _ in 1..sockets.len() {
-            let joined = joined.as_ref().and_then(|joined| joined.recv().ok());
-            joined.ok_or_else(|| Error::internal("a process is missing"))?;
+        self.receivers.up.get_or_init(|| deliver);
+        match self.end {
+            End::Leader(leader) => Ok(Arc::new(Led::new(leader, installed.workers))),
+            End::Member(_) => Err(Error::internal("only process 0 leads")),
         }
-        Ok(Arc::new(Led {
-            hub,
-            mesh: Mutex::new(Some((process, sockets))),
-            workers: installed.workers,
-        }))
     }
 
     fn join(
@@ -131,126 +86,11 @@ impl Network for Place {
         installed: Installed,
         deliver: Deliver<Down>,
     ) -> Result<Arc<dyn Member>> {
-        let Place { process, sockets, begun, hub, .. } = *self;
-        hub.down[process].get_or_init(|| deliver);
-        // Process 0 waits for this.
-        let _ = hub.joined.send(());
-        let (mesh, begun) = (Mutex::new(Some((process, sockets))), Mutex::new(begun));
-        Ok(Arc::new(Joined { hub, begun, mesh, installed, process }))
-    }
-}
-
-/// Starts the threads of the connections among workers.
-fn mesh(taken: &Mutex<Option<(usize, Sockets)>>, workers: usize) -> Result<Mesh> {
-    let taken = lock(taken).take();
-    let (process, sockets) =
-        taken.ok_or_else(|| Error::internal("the workers are connected already"))?;
-    let hooks = Hooks::default();
-    let (refill, spill) = (hooks.refill.clone(), hooks.spill.clone());
-    let local = ProcessBuilder::new_typed_vector(workers, refill, spill);
-    let (builders, guard) =
-        initialize_networking_from_sockets(local, sockets, process, workers, hooks)
-            .map_err(|e| Error::no_thread("the threads between processes", e))?;
-    let builders = builders.into_iter().map(AllocatorBuilder::Tcp).collect();
-    Ok(Mesh { builders, guard: Box::new(guard) })
-}
-
-/// Process 0.
-struct Led {
-    hub: Arc<Hub>,
-    mesh: Mutex<Option<(usize, Sockets)>>,
-    workers: usize,
-}
-
-struct ToMember {
-    hub: Arc<Hub>,
-    process: usize,
-}
-
-impl Outbox<Down> for ToMember {
-    fn send(&self, message: &Down) -> Result<()> {
-        let message = decoded(&encoded(message)?)?;
-        if let Some(deliver) = self.hub.down[self.process].get() {
-            deliver(Event::Message { process: 0, message });
+        self.receivers.down[self.process].get_or_init(|| deliver);
+        match self.end {
+            End::Member(member) => Ok(Arc::new(Joined::new(member, installed.workers))),
+            End::Leader(_) => Err(Error::internal("process 0 joins no other")),
         }
-        Ok(())
-    }
-}
-
-impl Leader for Led {
-    fn outbox(&self, process: usize) -> Result<Box<dyn Outbox<Down>>> {
-        Ok(Box::new(ToMember { hub: self.hub.clone(), process }))
-    }
-
-    fn welcome(&self, generation: u64, welcome: &Welcome) -> Result<Mesh> {
-        for begun in &self.hub.begun {
-            // A process that has ended has sent an error.
-            let _ = begun.send(Ok((generation, encoded(welcome)?)));
-        }
-        mesh(&self.mesh, self.workers)
-    }
-
-    fn fail(&self, error: Error) -> Error {
-        self.hub.fail(&error);
-        error
-    }
-
-    fn finish(&self) -> Result<()> {
-        Ok(())
-    }
-}
-
-/// Another process.
-struct Joined {
-    hub: Arc<Hub>,
-    begun: Mutex<Receiver<Begun>>,
-    mesh: Mutex<Option<(usize, Sockets)>>,
-    installed: Installed,
-    process: usize,
-}
-
-struct ToLeader {
-    hub: Arc<Hub>,
-    process: usize,
-}
-
-impl Outbox<Up> for ToLeader {
-    fn send(&self, message: &Up) -> Result<()> {
-        let (process, message) = (self.process, decoded(&encoded(message)?)?);
-        if let Some(deliver) = self.hub.up.get() {
-            deliver(Event::Message { process, message });
-        }
-        Ok(())
-    }
-}
-
-impl Member for Joined {
-    fn outbox(&self) -> Arc<dyn Outbox<Up>> {
-        Arc::new(ToLeader { hub: self.hub.clone(), process: self.process })
-    }
-
-    fn welcomed(&self) -> Result<(u64, Welcome)> {
-        let begun = lock(&self.begun).recv();
-        let (generation, welcome) = begun.map_err(|_| Error::internal("process 0 has ended"))??;
-        if self.hub.installed.get() != Some(&self.installed) {
-            return Err(Error::config("this process runs another program than process 0"));
-        }
-        Ok((generation, decoded(&welcome)?))
-    }
-
-    fn mesh(&self) -> Result<Mesh> {
-        mesh(&self.mesh, self.installed.workers)
-    }
-
-    fn fail(&self, error: Error) -> Error {
-        if let Some(deliver) = self.hub.up.get() {
-            deliver(Event::Failed(sent(&error)));
-        }
-        error
-    }
-
-    fn finish(&self) -> Result<()> {
-        Ok(())
     }
 }
 

@@ -24,7 +24,7 @@ mod supervisor;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     number: u64,
-    #[serde(with = "crate::cluster::bytes")]
+    #[serde(with = "crate::record::blob")]
     bytes: Vec<u8>,
 }
 
