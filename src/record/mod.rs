@@ -15,8 +15,10 @@ pub use order::Order;
 pub(crate) use order::{Ordinal, PartitionId};
 
 /// The maximal size of a value in a log that has no limit of its own.
+#[cfg(feature = "archive")]
 pub(crate) const VALUE_MAX_BYTES: usize = 64 << 20;
 /// The size of the beginning that is kept of a longer value.
+#[cfg(feature = "archive")]
 pub(crate) const CUT_VALUE_BYTES: usize = 2 << 20;
 
 /// The location of one record in the bytes of its [`Batch`].

@@ -3,7 +3,7 @@
 
 mod bits;
 mod double;
-#[cfg(any(feature = "archive", feature = "kafka"))]
+#[cfg(any(feature = "archive", feature = "kafka", feature = "kinesis"))]
 mod json;
 mod key;
 mod named;
@@ -11,7 +11,7 @@ mod named;
 pub use double::Double;
 #[cfg(any(feature = "kafka", feature = "program"))]
 pub(crate) use json::read_object;
-#[cfg(any(feature = "archive", feature = "kafka"))]
+#[cfg(any(feature = "archive", feature = "kafka", feature = "kinesis"))]
 pub(crate) use json::write_object;
 pub use key::RowKey;
 pub(crate) use key::RowSum;

@@ -107,6 +107,7 @@ impl Store {
     }
 
     /// Uses a folder, which need not exist.
+    #[cfg(any(test, feature = "archive"))]
     pub(crate) fn at(folder: &Path) -> Self {
         Store { backend: Backend::Folder(folder.into()) }
     }
