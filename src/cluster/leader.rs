@@ -145,11 +145,14 @@ impl<Down: Serialize> Leader<Down> {
         let own = Cause::new(0, &error);
         let board = &self.links.board;
         let limit = self.meeting.limits().verdict;
-        board.change(|state| state.causes.push(own.clone()));
         let state = board.wait_while_for(limit, |state| {
-            state.readers > 0 && !state.causes.iter().any(Cause::is_primary)
+            let is_known = own.is_primary() || state.causes.iter().any(Cause::is_primary);
+            state.readers > 0 && !is_known
         });
         let first = state.causes.iter().find(|cause| cause.is_primary());
+        let first = first.or(Some(&own).filter(|own| own.is_primary()));
+        // A process that has lost another one closes its connections of timely, which may be
+        // noticed first. Its links stay open, so a loss of a link names the right process.
         let cause = first.or(state.causes.first()).unwrap_or(&own).clone();
         drop(state);
         self.links.send_failure(&cause);

@@ -17,7 +17,7 @@ use super::links::{Deliver, Event, Links, Pair};
 use super::meeting::{self, Meeting};
 use super::membership::Membership;
 use super::mesh::Mesh;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::faults;
 use crate::sync::io_runtime;
 
@@ -125,7 +125,8 @@ impl<Up: Serialize> Member<Up> {
 
     /// Reports `error` to process 0, and returns the first cause, for which process 0 ends the run.
     ///
-    /// The error of this process is the cause if process 0 does not answer.
+    /// The error of this process is the cause if process 0 does not answer, unless it is only the
+    /// loss of another process, and process 0 is gone too.
     pub(crate) fn fail(&self, error: Error) -> Error {
         let own = self.links.own;
         let board = &self.links.board;
@@ -135,7 +136,10 @@ impl<Up: Serialize> Member<Up> {
         let state = board.wait_while_for(limit, |state| {
             state.aborted.is_none() && !state.ended.contains(&0) && state.readers > 0
         });
-        let cause = state.aborted.clone().filter(|cause| cause.process != own);
+        let aborted = state.aborted.as_ref().filter(|cause| cause.process != own);
+        // Without process 0 all others end, so the loss of another one is a consequence.
+        let lost = state.causes.first().filter(|_| error.kind() == ErrorKind::Lost);
+        let cause = aborted.or(lost).cloned();
         drop(state);
         self.links.close();
         cause.map_or(error, |cause| cause.to_error(own))

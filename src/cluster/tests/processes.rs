@@ -164,7 +164,7 @@ fn a_death_ends_the_others_with_its_name_and_no_panic() {
         for child in children {
             let (code, text) = child.end();
             assert_eq!(code, Some(75), "{text}");
-            assert!(text.contains(&format!("process {victim} is gone")), "{text}");
+            assert!(text.contains(&format!("process {victim} is gone")), "{victim}: {text}");
             assert!(!text.contains("panicked"), "{text}");
         }
     }
