@@ -11,6 +11,7 @@ use crate::runtime::{
     Deliver, Down, Event, Installed, Joined, Leader, Led, Member, Mesh, Network, Outbox, Up,
     Welcome,
 };
+use crate::sync::{Receiver, Sender, channel};
 
 /// The receivers of events, which each process sets when it starts.
 struct Receivers {
@@ -28,8 +29,9 @@ pub(super) struct Place {
 
 /// The connections of one process.
 enum End {
-    Leader(cluster::Leader<Down>),
-    Member(cluster::Member<Up>),
+    /// With the notes of members that have started.
+    Leader(cluster::Leader<Down>, Receiver<()>),
+    Member(cluster::Member<Up>, Sender<()>),
 }
 
 /// Passes an event on. A process that has not started yet finds failures when it starts.
@@ -55,7 +57,9 @@ pub(super) fn places(processes: usize) -> Result<Vec<Place>> {
         move |event| deliver(&of_leader.up, event),
         move |process, event| deliver(&of_members.down[process], event),
     )?;
-    let ends = [End::Leader(leader)].into_iter().chain(members.into_iter().map(End::Member));
+    let (started, all_started) = channel();
+    let members = members.into_iter().map(|member| End::Member(member, started.clone()));
+    let ends = [End::Leader(leader, all_started)].into_iter().chain(members);
     let place = |(process, end)| Place { process, processes, end, receivers: receivers.clone() };
     Ok(ends.enumerate().map(place).collect())
 }
@@ -76,8 +80,15 @@ impl Network for Place {
     ) -> Result<Arc<dyn Leader>> {
         self.receivers.up.get_or_init(|| deliver);
         match self.end {
-            End::Leader(leader) => Ok(Arc::new(Led::new(leader, installed.workers))),
-            End::Member(_) => Err(Error::internal("only process 0 leads")),
+            End::Leader(leader, started) => {
+                // A message to a process that has not started would get lost.
+                for _ in 1..self.processes {
+                    let missing = |_| Error::internal("a process has not started");
+                    started.recv().map_err(missing)?;
+                }
+                Ok(Arc::new(Led::new(leader, installed.workers)))
+            }
+            End::Member(..) => Err(Error::internal("only process 0 leads")),
         }
     }
 
@@ -88,8 +99,12 @@ impl Network for Place {
     ) -> Result<Arc<dyn Member>> {
         self.receivers.down[self.process].get_or_init(|| deliver);
         match self.end {
-            End::Member(member) => Ok(Arc::new(Joined::new(member, installed.workers))),
-            End::Leader(_) => Err(Error::internal("process 0 joins no other")),
+            End::Member(member, started) => {
+                // Process 0 waits for this.
+                let _ = started.send(());
+                Ok(Arc::new(Joined::new(member, installed.workers)))
+            }
+            End::Leader(..) => Err(Error::internal("process 0 joins no other")),
         }
     }
 }
