@@ -16,13 +16,13 @@ use super::network::{Event, Member, Network, Outbox};
 use super::panic_guard::spawn;
 use super::progress::Summary;
 use super::protocol::{Down, Up, Welcome};
-use super::saver::Task;
+use super::senders::{Sinks, send_changed, store_parts};
 use super::stores::Stores;
 use super::streams::Streams;
 use super::topics::{self, Topics};
 use super::worker::{self, Saving, Shared, Workers};
 use super::writers::open_writers;
-use crate::connect::{Part, Sink, SinkContext};
+use crate::connect::SinkContext;
 use crate::durable::{self, Layers};
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, MetricsSnapshot};
@@ -35,9 +35,6 @@ use crate::topology::Topology;
 
 /// Longest time until numbers are sent to process 0.
 const COUNTS_INTERVAL: Duration = Duration::from_millis(100);
-
-/// The sinks of a process, which all of its threads share.
-type Sinks = Arc<Vec<(String, Box<dyn Sink>)>>;
 
 /// Runs a process until process 0 ends the run. Returns the numbers that it has not sent: those of
 /// its steps.
@@ -152,7 +149,8 @@ impl Agent {
         if welcome.state.is_some() {
             let (tasks, changed) = channel();
             let to_leader = leader.clone();
-            let work = move || send_changed(&changed, &*to_leader);
+            let failed = outbox.clone();
+            let work = move || send_changed(&changed, &*to_leader, &failed);
             threads.push(spawn("sender", "changed".into(), &outbox, work)?);
             let (layers, sinks) = (layers.clone(), Default::default());
             saving = Some(Saving { layers, sinks, earlier_runs: generation - 1, tasks });
@@ -317,42 +315,4 @@ fn check_sinks(streams: &Streams, plan: &Plan, welcome: &Welcome) -> Result<()> 
     }
     Err(Error::config("this process has other topics than process 0")
         .hint("Start the same program with the same bindings in each process."))
-}
-
-/// Sends the changed rows of the workers to process 0, until all workers have ended.
-fn send_changed(tasks: &Receiver<Task>, leader: &dyn Outbox<Up>) {
-    for task in tasks.iter() {
-        if let Task::Take { worker, through, is_barrier, rows } = task {
-            // A lost connection is an event too.
-            let _ = leader.send(&Up::Changed { worker, through, is_barrier, rows });
-        }
-    }
-}
-
-/// Stores the files of parts, which this process has in memory, and sends the reports.
-fn store_parts(
-    reports: &Receiver<(usize, Report)>,
-    sinks: &Sinks,
-    leader: &dyn Outbox<Up>,
-    failed: &Sender<Message>,
-) {
-    for (sink, report) in reports.iter() {
-        let report = match report {
-            Report::Staged { part: Some(Part { note, files }), rows, digest } => {
-                let stored = sinks.get(sink).map_or(Ok(()), |(_, it)| it.store_files(&files));
-                match stored {
-                    Ok(()) => {
-                        let part = Some(Part { note, files: Vec::new() });
-                        Report::Staged { part, rows, digest }
-                    }
-                    Err(error) => Report::Failed(error),
-                }
-            }
-            report => report,
-        };
-        if let Err(error) = leader.send(&Up::Report { sink, report }) {
-            // The run may be over already.
-            let _ = failed.send(Message::Failed(error));
-        }
-    }
 }

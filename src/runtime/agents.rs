@@ -171,3 +171,70 @@ impl Agents {
         self.all.get_mut(process.checked_sub(1)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::super::network::Mesh;
+    use super::super::protocol::Welcome;
+    use super::super::topics;
+    use super::*;
+    use crate::metrics::Metrics;
+    use crate::plan::Plan;
+    use crate::sync::lock;
+
+    /// The numbers of processes that got a batch.
+    #[derive(Clone, Default)]
+    struct Log(Arc<Mutex<Vec<usize>>>);
+
+    struct ToProcess(usize, Log);
+
+    impl Outbox<Down> for ToProcess {
+        fn send(&self, message: &Down) -> Result<()> {
+            if let Down::Push { .. } = message {
+                lock(&self.1.0).push(self.0);
+            }
+            Ok(())
+        }
+    }
+
+    impl Leader for Log {
+        fn outbox(&self, process: usize) -> Result<Box<dyn Outbox<Down>>> {
+            Ok(Box::new(ToProcess(process, self.clone())))
+        }
+        fn welcome(&self, _: u64, _: &Welcome) -> Result<Mesh> {
+            Mesh::of_one_process(1)
+        }
+        fn fail(&self, error: Error) -> Error {
+            error
+        }
+        fn finish(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_batch_goes_to_the_process_with_the_least_to_decode() {
+        let log = Log::default();
+        let mut agents = Agents::new(Some(Arc::new(log.clone())), 3, 1).unwrap();
+        let plan = Plan { sources: vec!["rows".into()], ..Plan::default() };
+        let decoded = agents.decoded_here(Arc::new(Credit::new(1 << 20)));
+        let topics = Topics::new(topics::bound(&plan, Vec::new(), &decoded, &Metrics::default()));
+        let deal = |agents: &mut Agents, bytes: usize| {
+            let batch = Batch { bytes: vec![7; bytes], ..Batch::default() };
+            let cost = batch.cost();
+            agents.deal(&topics, PartitionId::default(), batch);
+            cost
+        };
+        let own = deal(&mut agents, 100);
+        let first = deal(&mut agents, 1000);
+        (0..3).for_each(|_| _ = deal(&mut agents, 200));
+        assert_eq!(*lock(&log.0), [1, 2, 2], "process 0 has the first and the last but one");
+        agents.decoded(1, first);
+        deal(&mut agents, 10);
+        decoded(own);
+        deal(&mut agents, 10);
+        assert_eq!(*lock(&log.0), [1, 2, 2, 1, 1]);
+    }
+}

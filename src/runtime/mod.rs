@@ -94,6 +94,7 @@ mod reset;
 mod run;
 mod saver;
 mod secret;
+mod senders;
 mod snapshots;
 mod sockets;
 mod stores;

@@ -20,10 +20,18 @@ pub fn secret() -> Result<Secret> {
     if let Some(task) = simulation::current() {
         return Ok(Secret::new([0; 16].map(|_: u8| task.draw(256) as u8)));
     }
-    let mut bytes = [0; 16];
+    drawn().map(Secret::new)
+}
+
+/// Draws bytes from the random generator of the operating system.
+///
+/// # Errors
+/// When the generator fails.
+pub(super) fn drawn<const N: usize>() -> Result<[u8; N]> {
+    let mut bytes = [0; N];
     #[expect(clippy::disallowed_methods, reason = "this is the randomness that is injected")]
     getrandom::fill(&mut bytes).map_err(|e| {
         Error::internal(format!("can't draw a secret from the operating system's generator: {e}"))
     })?;
-    Ok(Secret::new(bytes))
+    Ok(bytes)
 }

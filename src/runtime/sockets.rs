@@ -1,12 +1,83 @@
 //! The network of a run over sockets, as [`cluster`](crate::cluster) makes it.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use super::network::{Deliver, Event, Installed, Leader, Member, Mesh, Network, Outbox};
+use super::network::{Cluster, Deliver, Event, Installed, Leader, Member, Mesh, Network, Outbox};
 use super::protocol::{Down, Up, Welcome};
-use crate::cluster::{self, Membership};
+use super::secret::drawn;
+use crate::cluster::{self, Address, Hello, Key, Limits, Membership};
 use crate::error::{Error, Result};
 use crate::sync::lock;
+
+impl Cluster {
+    /// Returns the place of the process of number `process`, counted from 0, among `processes`.
+    ///
+    /// `hosts` are the addresses of all of them, with commas: `host:port`, or `unix:/path` on one
+    /// machine. It may be a pattern instead, whose `{}` is replaced by the number of the process.
+    /// The file `secret` has the same text in each process, of at least 16 bytes. Processes prove
+    /// to one another that they hold it. What they send is not encrypted.
+    ///
+    /// ```
+    /// use std::thread;
+    ///
+    /// use watershed::connect::memory::{MemoryLog, MemoryTable};
+    /// use watershed::prelude::*;
+    /// use watershed::runtime::Cluster;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let secret = folder.path().join("secret");
+    /// std::fs::write(&secret, "a text of at least sixteen bytes").unwrap();
+    /// let hosts = format!("unix:{}/{{}}", folder.path().display());
+    /// let (input, output) = (MemoryLog::default(), MemoryTable::default());
+    /// input.append(0, Some(b"tea"), Some(b"green"));
+    /// let run = |process| {
+    ///     let topology = Topology::new("copy", |builder: &StreamsBuilder<'_>| {
+    ///         let rows = builder.table::<String, String>("in", Consumed::with(Utf8, Utf8));
+    ///         rows.to("out", Produced::columns(["key", "value"]));
+    ///     });
+    ///     let streams = Streams::new(topology).source("in", input.clone());
+    ///     let cluster = Some(Cluster::new(&hosts, process, 2, &secret)?);
+    ///     let config = Config { workers: 1, cluster, ..Config::default() };
+    ///     streams.sink("out", output.clone()).run(config)
+    /// };
+    /// // Two programs on one machine or on two do the same.
+    /// let (first, second) = thread::scope(|scope| {
+    ///     let second = scope.spawn(|| run(1));
+    ///     (run(0), second.join().unwrap())
+    /// });
+    /// assert_eq!((first?.committed, second.is_ok(), output.rows().len()), (1, true, 1));
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When an address or the secret can't be used.
+    pub fn new(hosts: &str, process: usize, processes: usize, secret: &Path) -> Result<Self> {
+        Ok(Self::of(Membership {
+            // The run adds the facts of the program.
+            hello: Hello::new(process, processes, 0),
+            addresses: Address::several(hosts, processes)?,
+            listen: None,
+            key: Key::from_file(secret)?,
+            random: Arc::new(drawn),
+            limits: Limits::default(),
+        }))
+    }
+
+    /// Returns the place that a membership describes. The run adds the facts of the program.
+    pub(crate) fn of(membership: Membership) -> Self {
+        Cluster(Box::new(membership))
+    }
+}
+
+/// Returns a membership with the facts that all processes compare.
+fn with_facts(membership: Membership, installed: &Installed) -> Membership {
+    let Hello { process, processes, .. } = membership.hello;
+    let hello = Hello::new(process, processes, installed.workers)
+        .build(env!("CARGO_PKG_VERSION"))
+        .installed(installed.fingerprint.as_str());
+    Membership { hello, ..membership }
+}
 
 /// Returns an event of the cluster as the runtime handles it.
 fn event<M>(event: cluster::Event<M>) -> Event<M> {
@@ -26,22 +97,22 @@ impl Network for Membership {
     }
 
     fn lead(
-        mut self: Box<Self>,
+        self: Box<Self>,
         installed: Installed,
         deliver: Deliver<Up>,
     ) -> Result<Arc<dyn Leader>> {
-        self.hello = self.hello.installed(installed.fingerprint);
-        let leader = cluster::gather(*self, move |it| deliver(event(it)))?;
+        let membership = with_facts(*self, &installed);
+        let leader = cluster::gather(membership, move |it| deliver(event(it)))?;
         Ok(Arc::new(Led::new(leader, installed.workers)))
     }
 
     fn join(
-        mut self: Box<Self>,
+        self: Box<Self>,
         installed: Installed,
         deliver: Deliver<Down>,
     ) -> Result<Arc<dyn Member>> {
-        self.hello = self.hello.installed(installed.fingerprint);
-        let member = cluster::join(*self, move |it| deliver(event(it)))?;
+        let membership = with_facts(*self, &installed);
+        let member = cluster::join(membership, move |it| deliver(event(it)))?;
         Ok(Arc::new(Joined::new(member, installed.workers)))
     }
 }

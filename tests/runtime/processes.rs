@@ -9,7 +9,7 @@ use watershed::connect::{Committer, Recovering, Schema, Sink, SinkContext};
 use watershed::connectors::delta::{Delta, Table};
 use watershed::prelude::Materialized;
 use watershed::row::Value;
-use watershed::runtime::{Config, Holds, Progress, Stop, Streams, Summary};
+use watershed::runtime::{Cluster, Config, Holds, Progress, Stop, Streams, Summary};
 use watershed::testing::{TopologyTestDriver, processes};
 use watershed::{DEAD_LETTERS, Error, ErrorKind, Result, StreamsBuilder, Topology};
 
@@ -96,6 +96,31 @@ fn a_process_with_another_state_is_refused() {
         assert!(error.to_string().contains("another state than process 0"), "{error}");
     }
     assert_eq!(world.commits()["kept"], []);
+}
+
+#[test]
+fn a_process_with_another_program_is_refused() {
+    let (world, folder) = (World::busy(), tempfile::tempdir().unwrap());
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "sixteen bytes and some more").unwrap();
+    let hosts = format!("unix:{}/{{}}", folder.path().display());
+    let run = |process, topology| {
+        let cluster = Some(Cluster::new(&hosts, process, 2, &secret).unwrap());
+        world.bound(topology, &Fuse::sound()).run(Config { cluster, ..world.config(1) })
+    };
+    let other = Topology::new("program", |builder: &StreamsBuilder<'_>| {
+        table(builder, "rows").to("kept", pair());
+    });
+    let results = thread::scope(|scope| {
+        let second = scope.spawn(|| run(1, other));
+        [run(0, program()), second.join().unwrap()]
+    });
+    for result in results {
+        let error = result.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+        assert!(error.to_string().contains("the dataflow"), "{error}");
+    }
+    assert!(world.state().list("gen").unwrap().is_empty(), "nothing is changed");
 }
 
 #[test]
