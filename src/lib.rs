@@ -53,7 +53,7 @@
 //! floors 0 and 1. `tests/tidy.rs` checks this.
 
 mod builder;
-#[allow(dead_code, unused_imports, reason = "only tests run several processes")]
+#[allow(dead_code, unused_imports, reason = "programs with a command line use all of it")]
 mod cluster;
 pub mod connect;
 pub mod connectors;

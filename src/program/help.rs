@@ -40,6 +40,7 @@ pub(super) fn examples(name: &str, command: &str) -> String {
             "run --adopt",
             "run --reset",
             "run --from archive --follow --keep 7d",
+            "run --processes 2 --workers 1",
         ],
         "answers" => &["answers", "answers --format csv --as-of 3"],
         "check" => &["check --from archive --lake lake"],
@@ -63,5 +64,5 @@ pub(super) fn examples(name: &str, command: &str) -> String {
 
 const EXIT_CODES: &str = "Exit codes: 0 success, 1 check found a difference, 2 usage, 65 a source, \
                           state or table contradicts its record,\n69 a service or a folder can't \
-                          be reached, 70 a bug in the program, 76 a newer run took over, 78 \
-                          configuration.";
+                          be reached, 70 a bug in the program, 75 another process of the run is \
+                          gone,\n76 a newer run took over, 78 configuration.";

@@ -36,6 +36,7 @@ mod help;
 mod lake;
 mod missing;
 mod process;
+mod processes;
 mod run;
 mod shell;
 mod state;

@@ -90,7 +90,7 @@ pub(super) fn stopped(
 
 /// Calls `first` at the first SIGINT or SIGTERM, and ends the process at the second one with exit
 /// code 130. The first one also prints `ending`, which names the work that is left.
-fn at_signals(
+pub(super) fn at_signals(
     name: &'static str,
     ending: &'static str,
     first: impl FnOnce() + Send + 'static,

@@ -10,13 +10,14 @@ use super::answers::{self, Format};
 use super::bar::Bar;
 use super::bind::{BindArgs, Binding, check_place, is_archive};
 use super::missing::missing;
-use super::process::{print, say, stop_at_signals};
+use super::process::{at_signals, print, say};
+use super::processes::{self, ProcessArgs, Role};
 use super::summary::summarise;
 use super::values;
 use crate::connect::Source;
 use crate::connectors::delta::Delta;
 use crate::error::{Error, Result};
-use crate::runtime::{Adoption, Config, Streams, TopologyChange};
+use crate::runtime::{Adoption, Cluster, Config, Stop, Streams, TopologyChange};
 use crate::store::Store;
 use crate::topology::Topology;
 
@@ -57,6 +58,8 @@ pub(super) struct RunArgs {
     /// ahead of this program. By default nothing is deleted
     #[arg(long, value_name = "AGE", value_parser = values::duration)]
     keep: Option<Duration>,
+    #[command(flatten)]
+    processes: ProcessArgs,
 }
 
 /// Runs the topology over the records that the sources hold at the start, or until it is stopped,
@@ -72,8 +75,18 @@ pub(super) fn run(
         return Err(Error::usage("can't delete objects: no archive is read")
             .hint("Give --from an archive, or leave out --keep: Kafka and Kinesis have a retention of their own."));
     }
-    let (lake, sources) = (binding.lake(), binding.sources_with(args.keep)?);
-    let missing = missing(binding)?;
+    let lake = binding.lake();
+    let stop = Stop::default();
+    let cluster = match args.processes.role(&stop)? {
+        Role::Supervisor(processes) => {
+            return processes::supervise(shell.name, processes, &Store::open(&lake.state)?);
+        }
+        Role::Member(cluster) => Some(cluster),
+        Role::Alone => None,
+    };
+    let is_first = cluster.as_ref().is_none_or(Cluster::is_first);
+    let sources = binding.sources_with(args.keep)?;
+    let missing = if is_first { missing(binding)? } else { Vec::new() };
     // If there is a state, the runtime reports a topic that was read and is gone.
     let waits = args.follow
         || !missing.is_empty() && !Store::open(&lake.state)?.list("manifest")?.is_empty();
@@ -105,18 +118,21 @@ pub(super) fn run(
     }
     if args.adopt {
         topology_change = TopologyChange::Adopt;
-        if let Some(adoption) = streams.adoption(&state)? {
+        if is_first && let Some(adoption) = streams.adoption(&state)? {
             say(format_args!("{}: {}", shell.name, described_adoption(&adoption)));
         }
     }
     let bar = Bar::new();
+    let pulled = stop.clone();
+    at_signals(shell.name, "once all records read are committed", move || pulled.stop())?;
     let mut config = Config {
+        cluster,
         state: Some(state),
         topology_change,
         follow: args.follow,
         commit_every: args.commit_every,
-        stop: stop_at_signals(shell.name, "once all records read are committed")?,
-        progress: Some(bar.watch(args.follow)),
+        stop,
+        progress: is_first.then(|| bar.watch(args.follow)),
         ..Config::default()
     };
     if let Some(workers) = args.workers {
@@ -125,6 +141,10 @@ pub(super) fn run(
     let summary = streams.run(config);
     bar.clear();
     let summary = summary?;
+    // Process 0 has the answers, and the numbers of all processes.
+    if !is_first {
+        return Ok(());
+    }
     answers::answers(None, &lake, Format::Table, None, out)?;
     print(out, &summarise(&summary))
 }

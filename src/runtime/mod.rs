@@ -118,6 +118,7 @@ pub use network::Cluster;
 pub(crate) use network::{Deliver, Event, Installed, Leader, Member, Mesh, Network, Outbox};
 pub use progress::{Holds, Milestone, Progress, Summary};
 pub(crate) use protocol::{Down, Up, Welcome};
+pub(crate) use secret::drawn;
 pub use secret::secret;
 pub(crate) use sockets::{Joined, Led};
 pub(crate) use stores::Stores;

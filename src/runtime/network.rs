@@ -18,6 +18,13 @@ use crate::error::{Error, Result};
 /// A run without it has one process.
 pub struct Cluster(pub(crate) Box<dyn Network>);
 
+impl Cluster {
+    /// Returns true in process 0, which reads, commits and answers.
+    pub fn is_first(&self) -> bool {
+        self.0.process() == 0
+    }
+}
+
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (process, processes) = (self.0.process(), self.0.processes());

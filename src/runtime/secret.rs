@@ -27,7 +27,7 @@ pub fn secret() -> Result<Secret> {
 ///
 /// # Errors
 /// When the generator fails.
-pub(super) fn drawn<const N: usize>() -> Result<[u8; N]> {
+pub(crate) fn drawn<const N: usize>() -> Result<[u8; N]> {
     let mut bytes = [0; N];
     #[expect(clippy::disallowed_methods, reason = "this is the randomness that is injected")]
     getrandom::fill(&mut bytes).map_err(|e| {

@@ -29,6 +29,7 @@ mod nexmark;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
 mod onward;
 mod posting;
+mod processes;
 mod readers;
 mod refusals;
 mod reset;

@@ -1,0 +1,145 @@
+//! Several processes of one run: those of one machine, which a supervisor starts, or those of
+//! several machines, each of which names its place.
+
+use std::path::PathBuf;
+use std::process::{Command, exit};
+
+use clap::Args;
+
+use super::process::at_signals;
+use crate::cluster::{
+    Address, Hello, Key, Limits, Membership, Patience, PrivateFolder, Supervisor, orders, parent,
+};
+use crate::error::{Error, Result};
+use crate::runtime::{Cluster, Stop, drawn};
+use crate::store::Store;
+
+/// The number of a process that a supervisor has started.
+const PROCESS: &str = "WATERSHED_PROCESS";
+/// The folder of the sockets of these processes.
+const FOLDER: &str = "WATERSHED_SOCKETS";
+/// The shared secret of processes on several machines.
+const SECRET: &str = "WATERSHED_SECRET";
+/// The exit code of a process whose supervisor is gone.
+const LOST_CODE: i32 = 75;
+
+#[derive(Args, Clone)]
+pub(super) struct ProcessArgs {
+    /// Number of processes, each with as many workers. Process 0 reads, commits and answers, and
+    /// all decode and compute. Without --process they are started on this machine, and started
+    /// again after a failure
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    processes: Option<u16>,
+    /// Number of this process, from 0. Start the same command on each machine, with another number.
+    /// If one ends, all do: let systemd or Kubernetes start each of them again
+    #[arg(long, value_name = "I", requires_all = ["processes", "hosts"])]
+    process: Option<u16>,
+    /// Addresses of all processes, such as a:2101,b:2101, or a pattern such as
+    /// name-{}.service:2101. What they send is not encrypted: use a private network
+    #[arg(long, value_name = "LIST", requires = "process")]
+    hosts: Option<String>,
+    /// Address at which this process listens, if it is another than its own in --hosts
+    #[arg(long, value_name = "HOST:PORT", requires = "process")]
+    listen_at: Option<String>,
+    /// File with the secret that all processes share, at least 16 characters [default: the
+    /// environment variable WATERSHED_SECRET]
+    #[arg(long, value_name = "FILE", requires = "process")]
+    secret: Option<PathBuf>,
+}
+
+/// The part of this process in a run.
+pub(super) enum Role {
+    /// It is the only one.
+    Alone,
+    /// It starts this number of processes.
+    Supervisor(usize),
+    /// It is one of several.
+    Member(Cluster),
+}
+
+impl ProcessArgs {
+    /// Returns the part of this process. A supervisor ends it by `stop`.
+    ///
+    /// # Errors
+    /// When an address or the secret can't be used.
+    pub(super) fn role(&self, stop: &Stop) -> Result<Role> {
+        let Some(processes) = self.processes.map(usize::from) else { return Ok(Role::Alone) };
+        if let Some(process) = variable(PROCESS) {
+            let process = process.parse().map_err(|e| {
+                Error::config(format!("{PROCESS}={process} is no number")).because(e)
+            })?;
+            let folder = variable(FOLDER).unwrap_or_default();
+            let stop = stop.clone();
+            let gone = || exit(LOST_CODE);
+            let key = parent(std::io::stdin(), move || stop.stop(), gone)?;
+            let addresses = Address::several(&format!("unix:{folder}/{{}}"), processes)?;
+            return Ok(Role::Member(member(process, addresses, None, key)));
+        }
+        let (Some(process), Some(hosts)) = (self.process, &self.hosts) else {
+            return Ok(if processes == 1 { Role::Alone } else { Role::Supervisor(processes) });
+        };
+        let key = match &self.secret {
+            Some(path) => Key::from_file(path)?,
+            None => Key::from_env(SECRET)?.ok_or_else(|| {
+                Error::config("no shared secret").hint(format!(
+                    "Set {SECRET}, or give --secret: the same in all processes, such as the output of `openssl rand -hex 32`."
+                ))
+            })?,
+        };
+        let listen = self.listen_at.as_deref().map(Address::parse).transpose()?;
+        let addresses = Address::several(hosts, processes)?;
+        Ok(Role::Member(member(process.into(), addresses, listen, key)))
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok()
+}
+
+fn member(process: usize, addresses: Vec<Address>, listen: Option<Address>, key: Key) -> Cluster {
+    // The run adds the facts of the program.
+    let hello = Hello::new(process, addresses.len(), 0);
+    let random = std::sync::Arc::new(drawn);
+    Cluster::of(Membership { hello, addresses, listen, key, random, limits: Limits::default() })
+}
+
+/// Returns the number of the last manifest of a state, 0 without one.
+fn last_manifest(state: &Store) -> u64 {
+    let names = state.list("manifest").unwrap_or_default();
+    names.last().and_then(|(name, _)| name.parse().ok()).unwrap_or_default()
+}
+
+/// Starts this command in several processes, until the run is over. Then it ends with the exit code
+/// of the first cause.
+///
+/// # Errors
+/// When the system can't start a process, and when all fail again and again without a commit.
+pub(super) fn supervise(name: &'static str, processes: usize, state: &Store) -> Result<()> {
+    let random = std::sync::Arc::new(drawn);
+    let folder = PrivateFolder::new(&(random.clone() as _))?;
+    let program = std::env::current_exe()
+        .map_err(|e| Error::internal("can't find the program of this process").because(e))?;
+    let first = last_manifest(state);
+    let command = |process: usize| {
+        let mut command = Command::new(&program);
+        // A reset that has begun is completed without the option.
+        let is_begun = last_manifest(state) != first;
+        let arguments = std::env::args_os().skip(1);
+        command.args(arguments.filter(|argument| !is_begun || argument != "--reset"));
+        command.env(PROCESS, process.to_string()).env(FOLDER, folder.path());
+        command
+    };
+    let progress = || last_manifest(state);
+    let (orders, notices) = orders();
+    at_signals(name, "once all records read are committed", move || orders.stop())?;
+    let patience = Patience::default();
+    let supervisor =
+        Supervisor { processes, command: &command, progress: &progress, random, patience };
+    let code = supervisor.run(&notices)?;
+    drop(folder);
+    match code {
+        0 => Ok(()),
+        // The processes have reported the cause.
+        code => exit(code.into()),
+    }
+}

@@ -1,0 +1,90 @@
+//! A program in several processes makes the tables of one process, also if one of them is killed.
+
+use std::fs;
+use std::process::{Child, Command};
+
+use super::follow::{copy_share, terminate, until};
+use super::readers::assert_every_commit_equals_the_oracle;
+use super::{Place, assert_same};
+
+/// A place with an archive of which a part is shown.
+fn with_archive() -> Place {
+    let place = Place::new();
+    let generate = ["generate", "--to", "all", "--events", "900", "--dirt", "0.1"];
+    place.run(&[&generate[..], &["--records-per-object", "10"]].concat());
+    fs::create_dir(place.path("archive")).unwrap();
+    place
+}
+
+fn finish(child: Child) {
+    terminate(&child);
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Ids of the processes that a supervisor has started.
+fn children(supervisor: &Child) -> Vec<String> {
+    let tasks = fs::read_dir(format!("/proc/{}/task", supervisor.id())).unwrap();
+    let of = |task: std::io::Result<fs::DirEntry>| {
+        fs::read_to_string(task.unwrap().path().join("children")).unwrap_or_default()
+    };
+    tasks
+        .flat_map(|task| of(task).split(' ').map(str::to_owned).collect::<Vec<_>>())
+        .filter(|id| !id.is_empty())
+        .collect()
+}
+
+#[test]
+fn any_number_of_processes_makes_the_tables_of_the_oracle() {
+    let place = with_archive();
+    for (share, processes) in ["2", "3", "1"].into_iter().enumerate() {
+        copy_share(&place.path("all"), &place.path("archive"), share + 1, 3);
+        let run = ["run", "--from", "archive", "--lake", "lake", "--workers", "2"];
+        let printed = place.run(&[&run[..], &["--processes", processes]].concat());
+        assert!(printed.contains("new records"), "{printed}");
+        assert_same(processes, &place.oracle("archive", &[]), &place.lake("lake", None));
+    }
+    assert_every_commit_equals_the_oracle(&place, "archive");
+}
+
+#[test]
+fn a_killed_process_ends_the_others_and_all_start_again() {
+    let place = with_archive();
+    copy_share(&place.path("all"), &place.path("archive"), 1, 4);
+    let args = ["run", "--from", "archive", "--lake", "lake", "--follow", "--commit-every", "1ms"];
+    let run = place.spawn(&[&args[..], &["--processes", "3", "--workers", "1"]].concat());
+    for share in 2..=4 {
+        let before = place.manifests().len();
+        let running = || children(&run).len() == 3;
+        until("three processes and a commit", || running() && !place.manifests().is_empty());
+        let ids = children(&run);
+        let killed = Command::new("kill").args(["-9", &ids[share % ids.len()]]).status().unwrap();
+        assert!(killed.success());
+        copy_share(&place.path("all"), &place.path("archive"), share, 4);
+        until("other processes", || children(&run).iter().all(|id| !ids.contains(id)));
+        until("another commit", || place.manifests().len() > before);
+    }
+    finish(run);
+    assert_same("after all", &place.oracle("archive", &[]), &place.lake("lake", None));
+    assert_every_commit_equals_the_oracle(&place, "archive");
+}
+
+#[test]
+fn processes_with_addresses_need_the_same_secret() {
+    let place = with_archive();
+    copy_share(&place.path("all"), &place.path("archive"), 1, 1);
+    fs::write(place.path("secret"), "a secret of these processes").unwrap();
+    let hosts = format!("unix:{}/{{}}", place.path("").display());
+    let args = |process| {
+        let run = ["run", "--from", "archive", "--lake", "lake", "--workers", "1"];
+        [&run[..], &["--processes", "2", "--process", process, "--hosts", &hosts]].concat()
+    };
+    let message = place.fail(&args("0"), 78);
+    assert!(message.contains("--secret"), "{message}");
+    let with_secret = |process| [args(process), vec!["--secret", "secret"]].concat();
+    let second = place.spawn(&with_secret("1"));
+    assert!(place.run(&with_secret("0")).contains("new records"));
+    let second = second.wait_with_output().unwrap();
+    assert!(second.status.success() && second.stdout.is_empty());
+    assert_same("two", &place.oracle("archive", &[]), &place.lake("lake", None));
+}
