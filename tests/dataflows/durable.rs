@@ -154,13 +154,19 @@ fn post(
 fn a_gateway_ends_at_a_failed_sync_and_keeps_its_journal() {
     let records: Vec<String> = (0..4).map(|n| format!("record {n}")).collect();
     let journal = |path: &str| path.contains("_gateway/journal/") && path.ends_with(".log");
-    let (mut failures, mut late) = (0, 0);
-    for at in 1.. {
+    let (mut failures, mut late, mut rounds, mut at) = (0, 0, 0, 0);
+    loop {
+        at += 1;
         let place = Place::new();
         let (acknowledged, code, calls) = post(&place, &records, Some(at));
         let Some(failed) = calls.failed() else {
             assert_eq!((acknowledged, code), (records.len(), Some(0)), "sync {at}");
-            break;
+            (rounds, at) = (rounds + 1, 0);
+            // On a busy machine an archive's folder may have been synced before the failure.
+            if late > 0 || rounds == 10 {
+                break;
+            }
+            continue;
         };
         failures += 1;
         assert_eq!(code, Some(69), "sync {at} of {failed}");
