@@ -53,7 +53,10 @@
 //! floors 0 and 1. `tests/tidy.rs` checks this.
 
 mod builder;
-#[allow(dead_code, unused_imports, reason = "programs with a command line use all of it")]
+#[cfg_attr(
+    not(feature = "program"),
+    allow(dead_code, unused_imports, reason = "programs supervise")
+)]
 mod cluster;
 pub mod connect;
 pub mod connectors;

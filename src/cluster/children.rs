@@ -21,8 +21,6 @@ pub(super) enum Notice {
     Ended { start: u64, process: usize },
     /// All processes shall end gracefully.
     Stop,
-    /// All processes shall end at once.
-    Kill,
 }
 
 /// The processes of one start that have not ended. They are killed when this value is dropped.

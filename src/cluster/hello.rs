@@ -23,8 +23,6 @@ pub(crate) struct Hello {
     build: String,
     /// The fingerprint of the dataflow, with its outlets and stores.
     installed: String,
-    /// The fingerprint of the sources and sinks.
-    bindings: String,
     /// A random number of the process, from its start to its end.
     pub(super) life: u64,
 }
@@ -37,9 +35,9 @@ impl Hello {
 
     /// Returns the facts about the process of number `process` of `processes`.
     pub(crate) fn new(process: usize, processes: usize, workers: usize) -> Self {
-        let [build, installed, bindings] = [const { String::new() }; 3];
+        let (build, installed) = (String::new(), String::new());
         let version = Self::VERSION;
-        Hello { version, process, processes, workers, build, installed, bindings, life: 0 }
+        Hello { version, process, processes, workers, build, installed, life: 0 }
     }
 
     /// Adds the version of the program.
@@ -53,13 +51,6 @@ impl Hello {
     #[must_use]
     pub(crate) fn installed(mut self, fingerprint: impl Into<String>) -> Self {
         self.installed = fingerprint.into();
-        self
-    }
-
-    /// Adds the fingerprint of the sources and sinks.
-    #[must_use]
-    pub(crate) fn bindings(mut self, fingerprint: impl Into<String>) -> Self {
-        self.bindings = fingerprint.into();
         self
     }
 
@@ -102,7 +93,6 @@ impl Hello {
                 ("the number of workers", hello.workers.to_string()),
                 ("the build", hello.build.clone()),
                 ("the dataflow, its outputs or its stores", hello.installed.clone()),
-                ("the sources or sinks", hello.bindings.clone()),
             ]
         };
         let pairs = facts(self).into_iter().zip(facts(other));
@@ -138,7 +128,7 @@ mod tests {
 
     #[test]
     fn differences_between_processes_are_named() {
-        let own = Hello::new(0, 3, 2).build("1.0").installed("aa").bindings("bb");
+        let own = Hello::new(0, 3, 2).build("1.0").installed("aa");
         let other = Hello { process: 1, ..own.clone() };
         own.compare(&other).unwrap();
         let message = |other: Hello| {
@@ -153,14 +143,18 @@ mod tests {
             (Hello { workers: 1, ..other.clone() }, "the number of workers (2 and 1)"),
             (Hello { build: "1.1".into(), ..other.clone() }, "the build (1.0 and 1.1)"),
             (other.clone().installed("ab"), "the dataflow, its outputs or its stores (aa and ab)"),
-            (other.clone().bindings("cb"), "the sources or sinks (bb and cb)"),
             (Hello { process: 3, ..other.clone() }, "another process has the number 3"),
             (Hello { process: 0, ..other.clone() }, "another process has the number 0"),
         ] {
             assert!(message(other).contains(name), "{name}");
         }
-        let both = message(other.installed("ab").bindings("cb"));
-        assert!(both.starts_with("processes 0 and 1 differ in the dataflow"), "{both}");
+        let both = message(Hello { workers: 1, ..other.installed("ab") });
+        assert!(
+            both.starts_with(
+                "processes 0 and 1 differ in the number of workers (2 and 1), the dataflow"
+            ),
+            "{both}"
+        );
         let error = Hello::from_bytes(b"{\"version\":9}").unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Config);
     }

@@ -133,6 +133,7 @@ impl<Down: Serialize> Leader<Down> {
 
     /// Returns the number of connections that were turned away until now. They are counted until
     /// the mesh is made.
+    #[cfg(test)]
     pub(crate) fn strangers(&self) -> u64 {
         self.meeting.strangers()
     }

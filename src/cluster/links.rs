@@ -30,7 +30,11 @@ pub(crate) enum Event<M> {
     Message { process: usize, message: M },
     /// A process has failed, is gone, or ends the run. It comes at most once for each process. The
     /// text of an error of another process begins with its number.
-    Failed { process: usize, error: Error },
+    Failed {
+        #[cfg_attr(not(test), expect(dead_code, reason = "the text of the error names it too"))]
+        process: usize,
+        error: Error,
+    },
 }
 
 /// Receives the events of the links. It must not block.

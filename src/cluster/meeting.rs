@@ -36,6 +36,7 @@ impl Meeting {
     }
 
     /// Returns the number of connections that were turned away.
+    #[cfg(test)]
     pub(super) fn strangers(&self) -> u64 {
         match self {
             Meeting::Network { lobby: Some(lobby), .. } => lobby.strangers.total(),

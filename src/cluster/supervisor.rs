@@ -72,11 +72,6 @@ impl Orders {
         // A supervisor that has ended has nothing to stop.
         let _ = self.0.send(Notice::Stop);
     }
-
-    /// Ends all processes at once.
-    pub(crate) fn kill(&self) {
-        let _ = self.0.send(Notice::Kill);
-    }
 }
 
 /// The receiving end of [`Orders`].
@@ -140,7 +135,7 @@ impl Supervisor<'_> {
         loop {
             let left = pause.saturating_sub(elapsed(start));
             match notices.receiver.recv_timeout(left) {
-                Ok(Notice::Stop | Notice::Kill) => return true,
+                Ok(Notice::Stop) => return true,
                 // A process of the last start.
                 Ok(Notice::Ended { .. }) => {}
                 Err(_) => return false,
@@ -170,10 +165,6 @@ impl Supervisor<'_> {
                 Some(Notice::Stop) => {
                     is_ordered = true;
                     children.stop();
-                }
-                Some(Notice::Kill) => {
-                    children.kill();
-                    return Ok(Life { code: KILLED_CODE, is_ordered: true });
                 }
                 None => {
                     deadline = None;

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Part {
     /// A message from the writer to the committer of the same sink. Only the sink reads it.
-    #[serde(with = "crate::record::blob")]
+    #[serde(with = "serde_bytes")]
     pub note: Vec<u8>,
     /// Files that are not stored yet.
     pub files: Vec<PartFile>,
@@ -36,7 +36,7 @@ pub struct PartFile {
     /// Its name in the sink's folder of files. No other writer and no other run uses this name.
     pub name: String,
     /// All of its bytes.
-    #[serde(with = "crate::record::blob")]
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
 }
 

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 use timely::dataflow::StreamVec;
 
 use super::column::Column;
@@ -22,7 +23,6 @@ use super::keys::Keys;
 use super::seeds::{Map, Seeds};
 use crate::metrics::{Meter, Tally, TopicCounters};
 use crate::record::{Order, Ordinal, PartitionId};
-use crate::serdes::Bytes;
 use crate::time::Epoch;
 
 /// A record on its way into a table. `digest` is half the digest of its value; the value `None`
@@ -131,7 +131,7 @@ impl Tombstones {
 }
 
 /// A version as a snapshot holds it: the order of its record, and the digest of its value.
-type SavedVersion = (Order, Bytes<8>);
+type SavedVersion = (Order, ByteArray<8>);
 
 /// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped.
 ///
@@ -172,7 +172,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
             };
             let mut keys = keys.open();
             for (number, (order, digest)) in versions {
-                let (digest, log) = (u64::from_le_bytes(digest.0), logs.number(order));
+                let (digest, log) = (u64::from_le_bytes(digest.into_array()), logs.number(order));
                 *state.at(number) = Version { offset: order.offset, digest, log };
                 keys.hold(number);
                 count.keys += 1;
@@ -222,7 +222,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 let old = version.digest;
                 *version = Version { offset: order.offset, digest, log: logs.number(order) };
                 if cut.is_some() {
-                    changed.push((number, Some((order, Bytes(digest.to_le_bytes())))));
+                    changed.push((number, Some((order, ByteArray::new(digest.to_le_bytes())))));
                 }
                 if before.is_none() {
                     keys.hold(number);

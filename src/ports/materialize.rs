@@ -68,64 +68,40 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     seeds: Seeds,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
 ) -> Staged<'s> {
-    match store.gathering() {
-        None => stage(rows, Pipeline, name, store, seeds, each),
+    let gathering = store.gathering();
+    let stage = move |epoch, net| {
+        store.stage(epoch, net);
+        Vec::new()
+    };
+    match gathering {
+        None => at_close(rows, Pipeline, name, seeds, each, stage),
         Some(workers) => {
-            let net = at_close(rows, name, seeds, each);
+            let net = |_, net: Net<K, V>| net.into_iter().collect();
+            let changes = at_close(rows, Pipeline, &format!("net {name}"), seeds, each, net);
             let workers = workers as u64;
             let place = move |(key, _): &(K, Option<V>)| seeds.route(key) % workers;
             let collect = |changes: &mut Vec<(K, Option<V>)>, net: &mut Net<K, V>| {
                 net.extend(changes.drain(..));
             };
-            stage(net, Exchange::new(place), name, store, seeds, collect)
+            at_close(changes, Exchange::new(place), name, seeds, collect, stage)
         }
     }
 }
 
-/// Emits the net changes of each epoch when it is closed.
-fn at_close<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
-    rows: Stream<'s, Epoch, C>,
-    name: &str,
-    seeds: Seeds,
-    each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
-) -> StreamVec<'s, Epoch, (K, Option<V>)> {
-    let mut builder = OperatorBuilder::new(format!("net {name}"), rows.scope());
-    let mut input = builder.new_input(rows, Pipeline);
-    let (output, changes) = builder.new_output();
-    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<_>>>::from(output);
-    builder.set_notify_for(0, FrontierInterest::IfCapability);
-    builder.build(move |_| {
-        let mut held: BTreeMap<Epoch, HeldEpoch<K, V>> = BTreeMap::new();
-        move |frontiers| {
-            input.for_each(|time, data| {
-                let first = || HeldEpoch { capability: time.retain(0), net: seeds.map() };
-                each(data, &mut held.entry(*time.time()).or_insert_with(first).net);
-            });
-            let open = frontiers[0].frontier().first().copied();
-            while let Some(first) = held.first_entry()
-                && open.is_none_or(|open| *first.key() < open)
-            {
-                let HeldEpoch { capability, net } = first.remove();
-                let mut changes: Vec<_> = net.into_iter().collect();
-                output.activate().session(&capability).give_container(&mut changes);
-            }
-        }
-    });
-    changes
-}
-
-/// Stages the changes of each epoch when it is closed.
-fn stage<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
+/// Collects the net changes of each epoch with `each`, and emits the result of `close` for them
+/// when the epoch is closed.
+fn at_close<'s, K: Datum, V: Datum, C: Container + Clone + Default, D: Clone + 'static>(
     rows: Stream<'s, Epoch, C>,
     pact: impl ParallelizationContract<Epoch, C>,
     name: &str,
-    store: Arc<KeyValueStore<K, V>>,
     seeds: Seeds,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
-) -> Staged<'s> {
+    close: impl Fn(Epoch, Net<K, V>) -> Vec<D> + 'static,
+) -> StreamVec<'s, Epoch, D> {
     let mut builder = OperatorBuilder::new(name.to_string(), rows.scope());
     let mut input = builder.new_input(rows, pact);
-    let (_, staged) = builder.new_output();
+    let (output, closed) = builder.new_output();
+    let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<D>>>::from(output);
     builder.set_notify_for(0, FrontierInterest::IfCapability);
     builder.build(move |_| {
         let mut held: BTreeMap<Epoch, HeldEpoch<K, V>> = BTreeMap::new();
@@ -138,11 +114,14 @@ fn stage<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
             while let Some(first) = held.first_entry()
                 && open.is_none_or(|open| *first.key() < open)
             {
-                // The capability is dropped at the end of the block, after the changes are staged.
-                let (epoch, HeldEpoch { capability: _held, net }) = first.remove_entry();
-                store.stage(epoch, net);
+                // The capability is dropped at the end of the block, after `close`.
+                let (epoch, HeldEpoch { capability, net }) = first.remove_entry();
+                let mut result = close(epoch, net);
+                if !result.is_empty() {
+                    output.activate().session(&capability).give_container(&mut result);
+                }
             }
         }
     });
-    staged
+    closed
 }

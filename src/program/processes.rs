@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, exit};
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -99,14 +100,14 @@ fn variable(name: &str) -> Option<String> {
 fn member(process: usize, addresses: Vec<Address>, listen: Option<Address>, key: Key) -> Cluster {
     // The run adds the facts of the program.
     let hello = Hello::new(process, addresses.len(), 0);
-    let random = std::sync::Arc::new(drawn);
+    let random = Arc::new(drawn);
     Cluster::of(Membership { hello, addresses, listen, key, random, limits: Limits::default() })
 }
 
 /// Returns the number of the last manifest of a state, 0 without one.
-fn last_manifest(state: &Store) -> u64 {
-    let names = state.list("manifest").unwrap_or_default();
-    names.last().and_then(|(name, _)| name.parse().ok()).unwrap_or_default()
+fn last_manifest(state: &Store) -> Result<u64> {
+    let names = state.list("manifest")?;
+    Ok(names.last().and_then(|(name, _)| name.parse().ok()).unwrap_or_default())
 }
 
 /// Starts this command in several processes, until the run is over. Then it ends with the exit code
@@ -115,21 +116,22 @@ fn last_manifest(state: &Store) -> u64 {
 /// # Errors
 /// When the system can't start a process, and when all fail again and again without a commit.
 pub(super) fn supervise(name: &'static str, processes: usize, state: &Store) -> Result<()> {
-    let random = std::sync::Arc::new(drawn);
+    let random = Arc::new(drawn);
     let folder = PrivateFolder::new(&(random.clone() as _))?;
     let program = std::env::current_exe()
         .map_err(|e| Error::internal("can't find the program of this process").because(e))?;
-    let first = last_manifest(state);
+    let first = last_manifest(state)?;
     let command = |process: usize| {
         let mut command = Command::new(&program);
         // A reset that has begun is completed without the option.
-        let is_begun = last_manifest(state) != first;
+        let is_begun = last_manifest(state).is_ok_and(|last| last > first);
         let arguments = std::env::args_os().skip(1);
         command.args(arguments.filter(|argument| !is_begun || argument != "--reset"));
         command.env(PROCESS, process.to_string()).env(FOLDER, folder.path());
         command
     };
-    let progress = || last_manifest(state);
+    // A list that fails shows no progress.
+    let progress = || last_manifest(state).unwrap_or(first);
     let (orders, notices) = orders();
     at_signals(name, "once all records read are committed", move || orders.stop())?;
     let patience = Patience::default();

@@ -1,6 +1,5 @@
 //! Records: bytes at a position, in batches, and the order that decides which record is later.
 
-pub(crate) mod blob;
 mod order;
 
 use std::hash::Hasher;
@@ -75,7 +74,7 @@ pub struct Batch {
     /// Offset after the last record, at which the next batch begins.
     pub next: u64,
     /// The bytes that were read: those of a record before those of the next.
-    #[serde(with = "blob")]
+    #[serde(with = "serde_bytes")]
     pub bytes: Vec<u8>,
     /// The records, by ascending offset.
     pub records: Vec<Span>,

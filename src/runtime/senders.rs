@@ -50,8 +50,7 @@ fn split(rows: ChangedRows, most: usize) -> Vec<ChangedRows> {
     let (mut parts, mut part, mut bytes) = (Vec::new(), empty(), 0);
     for (space, buckets) in rows.0.into_iter().enumerate() {
         for bucket in buckets {
-            let columns = bucket.columns.iter().map(|column| column.bytes.len());
-            let size = bucket.keys.bytes.len() + columns.sum::<usize>();
+            let size = bucket.size();
             if bytes > 0 && bytes + size > most {
                 parts.push(ChangedRows(std::mem::replace(&mut part, empty())));
                 bytes = 0;

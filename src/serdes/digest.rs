@@ -4,8 +4,8 @@ use std::cell::RefCell;
 use std::hash::{Hash, Hasher};
 
 use serde::{Deserialize, Serialize};
+use serde_bytes::ByteArray;
 
-use super::fixed::Bytes;
 use crate::faults;
 use crate::secret::Secret;
 
@@ -35,18 +35,20 @@ impl Hasher for Collect<'_> {
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
-#[serde(from = "Bytes<16>", into = "Bytes<16>")]
+#[serde(from = "ByteArray<16>", into = "ByteArray<16>")]
 pub struct Digest(u64, u64);
 
-impl From<Digest> for Bytes<16> {
+// A format whose integers have variable lengths needs more bytes for two of them, and more time.
+impl From<Digest> for ByteArray<16> {
     fn from(digest: Digest) -> Self {
-        Bytes((u128::from(digest.0) | u128::from(digest.1) << 64).to_le_bytes())
+        let digest = u128::from(digest.0) | u128::from(digest.1) << 64;
+        ByteArray::new(digest.to_le_bytes())
     }
 }
 
-impl From<Bytes<16>> for Digest {
-    fn from(bytes: Bytes<16>) -> Self {
-        let digest = u128::from_le_bytes(bytes.0);
+impl From<ByteArray<16>> for Digest {
+    fn from(bytes: ByteArray<16>) -> Self {
+        let digest = u128::from_le_bytes(bytes.into_array());
         Digest(digest as u64, (digest >> 64) as u64)
     }
 }

@@ -2,14 +2,12 @@
 //! is the error for bytes that can't be decoded.
 
 mod digest;
-mod fixed;
 mod reject;
 mod simple;
 mod texts;
 mod word;
 
 pub use digest::Digest;
-pub(crate) use fixed::Bytes;
 pub use reject::{Reason, Reject};
 pub use simple::{Int32, Int64, Json, Nullable, Raw, Utf8};
 pub use texts::Texts;

@@ -45,6 +45,10 @@ fn any_number_of_processes_makes_the_tables_of_the_oracle() {
         assert_same(processes, &place.oracle("archive", &[]), &place.lake("lake", None));
     }
     assert_every_commit_equals_the_oracle(&place, "archive");
+    let reset = ["run", "--from", "archive", "--lake", "lake", "--reset", "--processes", "2"];
+    let printed = place.run(&reset);
+    assert!(printed.contains("new records") && !printed.contains("earlier runs"), "{printed}");
+    assert_same("reset", &place.oracle("archive", &[]), &place.lake("lake", None));
 }
 
 #[test]

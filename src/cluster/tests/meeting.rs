@@ -123,7 +123,7 @@ fn processes_within_one_share_a_dataflow() {
 fn differences_are_named_on_both_sides() {
     let folder = tempfile::tempdir().unwrap();
     let mut all = memberships(folder.path(), 2, 1);
-    all[1].hello = Hello::new(1, 2, 2).build("1.0").installed("a").bindings("c");
+    all[1].hello = Hello::new(1, 2, 2).build("1.0").installed("c");
     let mut all = all.into_iter();
     let (zero, one) = (all.next().unwrap(), all.next().unwrap());
     let work: Vec<Box<dyn FnOnce() -> Result<()> + Send>> = vec![
@@ -131,8 +131,8 @@ fn differences_are_named_on_both_sides() {
         Box::new(|| join::<Note, Note>(one, |_| {}).map(drop)),
     ];
     let texts = [
-        "processes 0 and 1 differ in the number of workers (1 and 2), the sources or sinks (b and c)",
-        "processes 1 and 0 differ in the number of workers (2 and 1), the sources or sinks (c and b)",
+        "processes 0 and 1 differ in the number of workers (1 and 2), the dataflow, its outputs or its stores (a and c)",
+        "processes 1 and 0 differ in the number of workers (2 and 1), the dataflow, its outputs or its stores (c and a)",
     ];
     for (result, text) in together(work).into_iter().zip(texts) {
         let error = result.unwrap_err();

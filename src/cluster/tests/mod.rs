@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
+use super::key::Random;
 use super::*;
 use crate::error::Result;
 use crate::sync::{Receiver, Sender, channel};
@@ -24,7 +25,7 @@ mod supervisor;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Note {
     number: u64,
-    #[serde(with = "crate::record::blob")]
+    #[serde(with = "serde_bytes")]
     bytes: Vec<u8>,
 }
 
@@ -57,7 +58,7 @@ fn memberships(folder: &Path, processes: usize, workers: usize) -> Vec<Membershi
     let pattern = format!("unix:{}/{{}}", folder.display());
     let addresses = Address::several(&pattern, processes).unwrap();
     let membership = |process| Membership {
-        hello: Hello::new(process, processes, workers).build("1.0").installed("a").bindings("b"),
+        hello: Hello::new(process, processes, workers).build("1.0").installed("a"),
         addresses: addresses.clone(),
         listen: None,
         key: key("right"),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use super::super::key::Random;
 use super::super::supervisor::{Notices, Orders, Patience, Supervisor, orders};
-use super::{Random, random};
+use super::random;
 use crate::error::Result;
 
 fn patience() -> Patience {
@@ -147,16 +148,6 @@ fn a_stop_reaches_all_processes_and_no_life_follows() {
     assert_eq!(ordered(waits, Orders::stop), 1);
     let waits = ": > ready-$own; read -r order; [ \"$order\" = stop ] && exit 70; exit 9";
     assert_eq!(ordered(waits, Orders::stop), 70, "a failure while it ends is not cured");
-}
-
-#[test]
-fn a_kill_ends_processes_that_ignore_all_signals() {
-    let stubborn = "trap '' TERM INT HUP; : > ready-$own; while :; do read -r order; done";
-    let code = ordered(stubborn, |orders| {
-        orders.stop();
-        orders.kill();
-    });
-    assert_eq!(code, 130);
 }
 
 #[test]

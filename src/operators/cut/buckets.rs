@@ -19,6 +19,14 @@ pub(crate) struct ChangedBucket {
     pub(crate) columns: Vec<ColumnPart>,
 }
 
+impl ChangedBucket {
+    /// Returns the memory of the rows in bytes.
+    pub(crate) fn size(&self) -> usize {
+        let columns = self.columns.iter().map(|column| column.bytes.len());
+        self.keys.bytes.len() + columns.sum::<usize>()
+    }
+}
+
 /// The changed rows of a worker: by keyspace, in the order of their changes.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ChangedRows(pub(crate) Vec<Vec<ChangedBucket>>);
@@ -26,11 +34,7 @@ pub(crate) struct ChangedRows(pub(crate) Vec<Vec<ChangedBucket>>);
 impl ChangedRows {
     /// Returns the memory of the rows in bytes.
     pub(crate) fn size(&self) -> usize {
-        let of = |bucket: &ChangedBucket| {
-            let columns = bucket.columns.iter().map(|column| column.bytes.len());
-            bucket.keys.bytes.len() + columns.sum::<usize>()
-        };
-        self.0.iter().flatten().map(of).sum()
+        self.0.iter().flatten().map(ChangedBucket::size).sum()
     }
 
     /// Returns true if there are no rows.
@@ -39,8 +43,8 @@ impl ChangedRows {
     }
 }
 
-/// Rows of so many bytes are handed over, although no barrier is due.
-pub(crate) const LOGGED_BYTES: u64 = 16 << 20;
+/// A worker hands over its changed rows at a barrier, or earlier if they have this many bytes.
+pub(crate) const PENDING_BYTES: u64 = 16 << 20;
 /// Memory for shorter columns is not reserved in advance.
 const SMALL_COLUMN_BYTES: usize = 256;
 
@@ -134,16 +138,20 @@ impl Pending {
         self.expected.len() - 1
     }
 
-    /// Returns the rows to which those of `epoch` are added. `ends` returns true if rows of its
-    /// first argument and of its second must be apart.
-    pub(super) fn at(&mut self, epoch: Epoch, ends: impl Fn(Epoch, Epoch) -> bool) -> &mut Buckets {
-        let most = faults::limit("logged_bytes", LOGGED_BYTES);
+    /// Returns the rows to which those of `epoch` are added. `is_apart` returns true if the rows
+    /// of its two arguments, an epoch and a later one, must be apart.
+    pub(super) fn at(
+        &mut self,
+        epoch: Epoch,
+        is_apart: impl Fn(Epoch, Epoch) -> bool,
+    ) -> &mut Buckets {
+        let most = faults::limit("pending_bytes", PENDING_BYTES);
         let is_last = self.of.range(epoch + 1..).next().is_none();
         let before = self.of.range_mut(..=epoch).next_back();
         let first = match before {
             Some((first, rows)) if epoch <= rows.last => *first,
             Some((first, rows))
-                if is_last && rows.bytes as u64 <= most / 2 && !ends(rows.last, epoch) =>
+                if is_last && rows.bytes as u64 <= most / 2 && !is_apart(rows.last, epoch) =>
             {
                 rows.last = epoch;
                 *first
@@ -183,8 +191,8 @@ mod tests {
 
     /// Adds a row whose key is the epoch.
     fn add(pending: &mut Pending, epoch: Epoch, barriers: &[Epoch]) {
-        let ends = |from, to| barriers.iter().any(|barrier| from <= *barrier && *barrier < to);
-        let rows = pending.at(epoch, ends);
+        let is_apart = |from, to| barriers.iter().any(|barrier| from <= *barrier && *barrier < to);
+        let rows = pending.at(epoch, is_apart);
         let place = rows.keys(1).push(&[epoch as u8]);
         rows.value(0, 1, place, Some(&epoch)).unwrap();
     }
@@ -219,7 +227,7 @@ mod tests {
         let mut pending = Pending::default();
         pending.open();
         add(&mut pending, 1, &[]);
-        pending.at(1, |_, _| false).bytes = LOGGED_BYTES as usize / 2 + 1;
+        pending.at(1, |_, _| false).bytes = PENDING_BYTES as usize / 2 + 1;
         add(&mut pending, 1, &[]);
         add(&mut pending, 2, &[]);
         assert_eq!(taken(&mut pending, 1), [[1, 1]]);

@@ -50,7 +50,7 @@ fn put_sized(
 /// A list of keys in the making.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct KeyList {
-    #[serde(with = "crate::record::blob")]
+    #[serde(with = "serde_bytes")]
     pub(crate) bytes: Vec<u8>,
     pub(crate) count: u32,
 }
@@ -75,7 +75,7 @@ impl KeyList {
 /// A part of a column in the making, without its first two numbers.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct ColumnPart {
-    #[serde(with = "crate::record::blob")]
+    #[serde(with = "serde_bytes")]
     pub(crate) bytes: Vec<u8>,
     pub(crate) count: u32,
     /// The place after that of the last value.

@@ -40,7 +40,7 @@ pub(crate) struct DiffsCut {
     id: CutId,
     share: Share,
     space: Rc<DiffsSpace>,
-    logged: Rc<Cell<usize>>,
+    pending: Rc<Cell<usize>>,
     fail: Fail,
 }
 
@@ -49,10 +49,10 @@ impl DiffsCut {
         id: CutId,
         share: Share,
         space: Rc<DiffsSpace>,
-        logged: Rc<Cell<usize>>,
+        pending: Rc<Cell<usize>>,
         fail: Fail,
     ) -> Self {
-        DiffsCut { id, share, space, logged, fail }
+        DiffsCut { id, share, space, pending, fail }
     }
 
     /// Adds data of an epoch with their multiplicities. An error ends the run.
@@ -62,7 +62,7 @@ impl DiffsCut {
         rows: impl Iterator<Item = (&'d D, isize)>,
     ) {
         let mut pending = self.space.0.borrow_mut();
-        let buckets = pending.at(epoch, |from, to| self.share.ends(from, to));
+        let buckets = pending.at(epoch, |from, to| self.share.is_apart(from, to));
         let (mut bytes, before) = (Vec::new(), buckets.size(0));
         let mut add = |datum: &D, diff: isize| {
             bytes.clear();
@@ -76,7 +76,7 @@ impl DiffsCut {
         }
         let added = buckets.size(0) - before;
         buckets.bytes += added;
-        self.logged.set(self.logged.get() + added);
+        self.pending.set(self.pending.get() + added);
     }
 
     /// Returns the buckets that this worker loads; none without a snapshot.

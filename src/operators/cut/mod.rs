@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::faults;
 use crate::time::Epoch;
 
-use buckets::LOGGED_BYTES;
+use buckets::PENDING_BYTES;
 pub(crate) use buckets::{ChangedBucket, ChangedRows};
 pub(crate) use columns::{ColumnPart, KeyList, read_column, read_keys};
 pub(crate) use diffs::DiffsCut;
@@ -159,7 +159,7 @@ struct Share {
 impl Share {
     /// Returns true if rows of an epoch and of a `later` one must be apart. The recovery ends with
     /// epoch 0, as at a barrier.
-    fn ends(&self, epoch: Epoch, later: Epoch) -> bool {
+    fn is_apart(&self, epoch: Epoch, later: Epoch) -> bool {
         epoch == 0 || (self.barriers)(epoch, later)
     }
 
@@ -188,7 +188,7 @@ pub(crate) struct Cuts {
     share: Share,
     spaces: Rc<RefCell<Vec<Space>>>,
     /// Bytes of changed rows that were not taken.
-    logged: Rc<Cell<usize>>,
+    pending: Rc<Cell<usize>>,
 }
 
 impl Cuts {
@@ -203,7 +203,7 @@ impl Cuts {
     ) -> Self {
         let (worker, workers, barriers) = (worker as u64, workers as u64, Rc::new(barriers));
         let share = Share { saved, worker, workers, barriers };
-        Cuts { share, spaces: Rc::default(), logged: Rc::default() }
+        Cuts { share, spaces: Rc::default(), pending: Rc::default() }
     }
 
     /// Opens a cut of a table. The topology opens its cuts once, and in the same order on all
@@ -220,14 +220,14 @@ impl Cuts {
             spaces.push(Space::Table(space.clone()));
             space
         });
-        TableCut::new(id, space, self.logged.clone(), fail)
+        TableCut::new(id, space, self.pending.clone(), fail)
     }
 
     /// Opens a cut of diffs, like [`open_table`](Self::open_table).
     pub(crate) fn open_diffs(&self, id: CutId, owners: &Owners) -> DiffsCut {
         let space = Rc::new(DiffsSpace::new());
         self.spaces.borrow_mut().push(Space::Diffs(space.clone()));
-        DiffsCut::new(id, self.share.clone(), space, self.logged.clone(), owners.fail())
+        DiffsCut::new(id, self.share.clone(), space, self.pending.clone(), owners.fail())
     }
 
     /// Takes the rows up to the barrier `last`.
@@ -255,7 +255,7 @@ impl Cuts {
 
     /// Takes rows of epochs up to `last`, if they are many. Some of them may stay.
     pub(crate) fn take_many(&self, last: Epoch) -> Option<ChangedRows> {
-        let is_much = self.logged.get() as u64 >= faults::limit("logged_bytes", LOGGED_BYTES);
+        let is_much = self.pending.get() as u64 >= faults::limit("pending_bytes", PENDING_BYTES);
         is_much.then(|| self.take_some(last)).filter(|rows| !rows.is_empty())
     }
 
@@ -265,7 +265,7 @@ impl Cuts {
             Space::Diffs(space) => space.take(last),
         };
         let taken = ChangedRows(self.spaces.borrow().iter().map(take).collect());
-        self.logged.set(self.logged.get().saturating_sub(taken.size()));
+        self.pending.set(self.pending.get().saturating_sub(taken.size()));
         taken
     }
 

@@ -80,7 +80,7 @@ impl TableSpace {
         if pending.stamp == u32::MAX {
             (pending.stamp, *places) = (0, Vec::new());
         }
-        let buckets = pending.at(epoch, |from, to| self.share.ends(from, to));
+        let buckets = pending.at(epoch, |from, to| self.share.is_apart(from, to));
         let before = buckets.size(column);
         for (number, value) in values {
             let known = places.get(number as usize).filter(|place| place.stamp == buckets.stamp);

@@ -19,7 +19,7 @@ pub(crate) struct TableCut {
     /// The number of its column in the keyspace.
     column: usize,
     space: Rc<TableSpace>,
-    logged: Rc<Cell<usize>>,
+    pending: Rc<Cell<usize>>,
     fail: Fail,
 }
 
@@ -27,10 +27,10 @@ impl TableCut {
     pub(super) fn new(
         id: CutId,
         space: Rc<TableSpace>,
-        logged: Rc<Cell<usize>>,
+        pending: Rc<Cell<usize>>,
         fail: Fail,
     ) -> Self {
-        TableCut { id, column: space.open(), space, logged, fail }
+        TableCut { id, column: space.open(), space, pending, fail }
     }
 
     /// Saves rows of `epoch` by the numbers of their keys; none for a deleted row. The dictionary
@@ -41,7 +41,7 @@ impl TableCut {
         rows: impl Iterator<Item = (u32, Option<V>)>,
     ) {
         match self.space.put_all(self.column, epoch, rows) {
-            Ok(bytes) => self.logged.set(self.logged.get() + bytes),
+            Ok(bytes) => self.pending.set(self.pending.get() + bytes),
             Err(error) => (self.fail)(error),
         }
     }
