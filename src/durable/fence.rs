@@ -16,6 +16,14 @@ pub(crate) struct Fence {
     pub(crate) last: u64,
 }
 
+/// The runs after a run.
+pub(super) struct Successors {
+    /// True if one has begun, which ends the run.
+    pub(super) has_begun: bool,
+    /// Names of the claims of others, see [`Claim`](super::claim::Claim).
+    pub(super) claims: Vec<String>,
+}
+
 /// The part of a manifest that names its run.
 #[derive(Deserialize)]
 struct MadeBy {
@@ -38,7 +46,25 @@ impl Fence {
     /// # Errors
     /// When the generations can't be listed.
     pub(super) fn is_newest(&self) -> Result<bool> {
-        Ok(latest(&self.store, "gen")?.is_none_or(|newest| newest <= self.generation))
+        Ok(!self.successors()?.has_begun)
+    }
+
+    /// Returns the runs after this one.
+    ///
+    /// # Errors
+    /// When the generations can't be listed.
+    pub(super) fn successors(&self) -> Result<Successors> {
+        let mut successors = Successors { has_begun: false, claims: Vec::new() };
+        for (name, _) in self.store.list("gen")? {
+            let (number, claim) = name.split_once('.').map_or((&*name, false), |it| (it.0, true));
+            match number.parse::<u64>() {
+                Ok(number) if number <= self.generation => {}
+                Ok(_) if claim => successors.claims.push(name),
+                Ok(_) => successors.has_begun = true,
+                Err(_) => {}
+            }
+        }
+        Ok(successors)
     }
 
     /// Returns the cause of an `error` of the run. Another run may have changed the tables or the

@@ -9,6 +9,8 @@
 //!
 //! Two runs can't both commit: a run first creates the next `gen/<g>`, and a manifest is only ever
 //! created, never replaced. If the outcome of a creation is unknown, the stored object decides.
+//! A run that can't examine the state between two commits first claims it (`gen/<g>.<name>`): then
+//! the present run holds its next commit back for a while.
 //!
 //! # Snapshots
 //!
@@ -26,6 +28,7 @@
 //!
 //! A state can begin anew without another place: see [`reset`].
 
+mod claim;
 mod fence;
 mod inspect;
 mod layer;

@@ -99,6 +99,7 @@ impl Beginning {
             RunMode::TestDriver => TEST_SECRET,
         };
         let record = adoption::record(plan);
+        let mut claims = Vec::new();
         loop {
             let mut ledger = match config.state.clone() {
                 Some(store) => Some(Ledger::find(store, topology.name(), &record, &id, drawn)?),
@@ -126,7 +127,7 @@ impl Beginning {
             };
             // Another run may take over the state while this one examines it. Then it is examined
             // again, also after a refusal: the tables and the snapshots may be those of a later
-            // commit.
+            // commit. A claim lets the other run wait meanwhile; it ends with this function.
             match (examined, &mut ledger) {
                 (Ok(Examined { identities, adoption, mut restored, partitions }), ledger) => {
                     if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
@@ -152,7 +153,9 @@ impl Beginning {
                         });
                     }
                 }
-                (Err(_), Some(ledger)) if ledger.has_changed()? => {}
+                (Err(_), Some(ledger)) if ledger.has_changed()? => {
+                    claims.push(ledger.claim(&format!("{id}-{}", claims.len()))?);
+                }
                 (Err(error), _) => return Err(error),
             }
         }

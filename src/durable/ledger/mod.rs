@@ -13,6 +13,7 @@ use crate::faults;
 use crate::secret::Secret;
 use crate::store::{Create, Store};
 
+use super::claim::{Claim, ExpiredClaims, HOLD};
 use super::fence::{Fence, latest};
 use super::manifest::{FORMAT, Manifest, check_format};
 use super::steps::TopologyRecord;
@@ -44,6 +45,7 @@ pub(crate) struct Ledger {
     pub(crate) generation: u64,
     pub(crate) last: Option<Manifest>,
     digest: String,
+    expired: ExpiredClaims,
 }
 
 impl Ledger {
@@ -68,6 +70,7 @@ impl Ledger {
             generation: 0,
             last: None,
             digest: String::new(),
+            expired: ExpiredClaims::default(),
         };
         ledger.generation = ledger.latest("gen")?.unwrap_or(0);
         if ledger.generation > 0 {
@@ -149,14 +152,25 @@ impl Ledger {
         Ok(!self.newest()? || self.latest("manifest")? != last)
     }
 
-    /// Decides the commit: from here on this run or a later one makes it visible.
+    /// Claims the next generation under a unique `name`, so that the present run holds its commits
+    /// back until the claim is dropped.
+    ///
+    /// # Errors
+    /// When the claim can't be written.
+    pub(crate) fn claim(&self, name: &str) -> Result<Claim> {
+        Claim::put(&self.store, self.generation + 1, name)
+    }
+
+    /// Decides the commit: from here on this run or a later one makes it visible. Waits while
+    /// another run claims the state.
     ///
     /// # Errors
     /// When a newer run has begun, it is unknown whether the manifest exists, or it does not
     /// continue the last one.
     pub(crate) fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
-        if !self.newest()? {
-            return Err(self.fence().superseded());
+        let fence = self.fence();
+        if !self.expired.wait(&fence, HOLD)? {
+            return Err(fence.superseded());
         }
         if faults::bug("old_generation") {
             manifest.generation = 0;
