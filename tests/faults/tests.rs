@@ -105,6 +105,15 @@ fn a_run_overtaken_at_its_start_is_superseded() {
     assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
 }
 
+/// The second run examines all tables, and the first makes a commit in less time.
+#[test]
+fn a_run_that_commits_all_the_time_is_taken_over() {
+    let rival = life(Fault::Rival(Moment::Commit(Duration::ZERO)));
+    let kind = Kind::Archive;
+    let report = run((0..3).map(|seed| World { kind, seed, lives: vec![rival; 2] }).collect());
+    assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
+}
+
 #[test]
 fn a_reset_that_dies_or_is_overtaken_at_any_point_is_completed() {
     let points = [

@@ -47,7 +47,7 @@ pub(super) struct Context {
     tokens: Tokens,
     /// The most relevant error so far.
     reported: Mutex<Option<Reported>>,
-    /// The error of the first record that was not delivered.
+    /// The error of the first record that was not delivered. A purge is replaced by its cause.
     delivery_error: Mutex<Option<KafkaError>>,
     /// By partition, the greatest offset of a delivered record.
     delivered: Mutex<BTreeMap<i32, i64>>,
@@ -179,9 +179,20 @@ impl ProducerContext for Context {
                 *last = record.offset().max(*last);
             }
             Err((error, _)) => {
-                lock(&self.delivery_error).get_or_insert_with(|| error.clone());
+                keep_cause(&mut lock(&self.delivery_error), error);
             }
         }
+    }
+}
+
+/// Keeps the first error that is a cause. The client purges the other records of a transaction
+/// before it reports the record that has failed.
+fn keep_cause(kept: &mut Option<KafkaError>, error: &KafkaError) {
+    let is_purge = |error: &KafkaError| {
+        matches!(error.rdkafka_error_code(), Some(Code::PurgeQueue | Code::PurgeInflight))
+    };
+    if kept.as_ref().is_none_or(is_purge) {
+        *kept = Some(error.clone());
     }
 }
 
@@ -283,4 +294,22 @@ pub(super) struct Discovery {
     pub(super) unreachable: bool,
     /// The client that reads records verifier to verify the topic.
     pub(super) verifier: Option<BaseConsumer<Context>>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_purge_is_no_cause_of_an_error() {
+        let mut kept = None;
+        let purged = KafkaError::MessageProduction(Code::PurgeQueue);
+        keep_cause(&mut kept, &purged);
+        assert_eq!(kept, Some(purged.clone()));
+        let large = KafkaError::MessageProduction(Code::MessageSizeTooLarge);
+        for later in [&large, &purged, &KafkaError::MessageProduction(Code::RequestTimedOut)] {
+            keep_cause(&mut kept, later);
+            assert_eq!(kept.as_ref(), Some(&large));
+        }
+    }
 }

@@ -276,6 +276,17 @@ impl Transactions {
     fn abort(&self, n: u64, error: &KafkaError) -> Failure {
         let name = self.topic.name();
         let attempt = format!("can't make commit {n} of {name} visible");
+        // A step finds the transaction in a wrong state if a record is refused meanwhile.
+        let in_wrong_state = error.rdkafka_error_code() == Some(Code::State);
+        let aborted = match error {
+            KafkaError::Transaction(error)
+                if error.is_fatal() || !(error.txn_requires_abort() || in_wrong_state) =>
+            {
+                None
+            }
+            _ => Some(self.producer.abort_transaction(STEP_TIMEOUT)),
+        };
+        // The abort has waited for the outcome of every record.
         let delivery = self.producer.context().take_delivery_error();
         let codes = [error, delivery.as_ref().unwrap_or(error)].map(KafkaError::rdkafka_error_code);
         let fatal = self.producer.client().fatal_error().map(|(code, _)| code);
@@ -293,15 +304,10 @@ impl Transactions {
             true => self.too_large_error(n),
             false => self.producer.context().error(&attempt, delivery.as_ref().unwrap_or(error)),
         };
-        match error {
-            KafkaError::Transaction(error) if error.is_fatal() || !error.txn_requires_abort() => {
-                Failure::Fatal(cause)
-            }
-            _ => match self.producer.abort_transaction(STEP_TIMEOUT) {
-                Ok(()) if large => Failure::TooLarge(cause),
-                Ok(()) => Failure::Aborted(cause),
-                Err(_) => Failure::Fatal(cause),
-            },
+        match aborted {
+            Some(Ok(())) if large => Failure::TooLarge(cause),
+            Some(Ok(())) => Failure::Aborted(cause),
+            Some(Err(_)) | None => Failure::Fatal(cause),
         }
     }
 }
