@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::sync::{elapsed, now, pause};
 
 /// The longest time for which claims delay one commit. The claiming run may have died.
-pub(super) const HOLD: Duration = Duration::from_secs(15);
+pub(super) const CLAIM_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time between two looks at the claims.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 

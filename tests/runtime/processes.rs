@@ -10,11 +10,12 @@ use watershed::connectors::delta::{Delta, Table};
 use watershed::prelude::Materialized;
 use watershed::row::Value;
 use watershed::runtime::{Cluster, Config, Holds, Progress, Stop, Streams, Summary};
-use watershed::testing::{TopologyTestDriver, processes};
+use watershed::testing::TopologyTestDriver;
 use watershed::{DEAD_LETTERS, Error, ErrorKind, Result, StreamsBuilder, Topology};
 
 use super::{SINKS, SOURCES, World, program};
 use crate::support::broken::Fuse;
+use crate::support::processes::run_in;
 use crate::support::{pair, shown, table};
 
 /// The names of the planted bugs, and words of the error that reports each.
@@ -23,27 +24,6 @@ const BUGS: [(&str, &str); 3] = [
     ("late_barrier", "after its epoch was closed"),
     ("local_file_names", "two workers have made file"),
 ];
-
-/// Runs a program in several processes. Returns the result of each.
-fn run_in(
-    count: usize,
-    streams: impl Fn() -> Streams + Sync,
-    config: impl Fn(usize) -> Config + Sync,
-) -> Vec<Result<Summary>> {
-    let clusters = processes(count).unwrap();
-    thread::scope(|scope| {
-        let (streams, config) = (&streams, &config);
-        let run = |(process, cluster)| {
-            let work = move || {
-                let config = Config { cluster: Some(cluster), ..config(process) };
-                streams().run(config)
-            };
-            scope.spawn(work)
-        };
-        let runs: Vec<_> = clusters.into_iter().enumerate().map(run).collect();
-        runs.into_iter().map(|run| run.join().unwrap()).collect()
-    })
-}
 
 impl World {
     /// Runs the program in several processes. Returns the summary of process 0.

@@ -11,6 +11,7 @@ pub(crate) mod http;
 #[cfg(feature = "delta")]
 pub(crate) mod lake;
 pub(crate) mod lossy;
+pub(crate) mod processes;
 pub(crate) mod proxy;
 pub(crate) mod services;
 #[cfg(feature = "kinesis")]

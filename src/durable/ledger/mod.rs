@@ -13,7 +13,7 @@ use crate::faults;
 use crate::secret::Secret;
 use crate::store::{Create, Store};
 
-use super::claim::{Claim, ExpiredClaims, HOLD};
+use super::claim::{CLAIM_TIMEOUT, Claim, ExpiredClaims};
 use super::fence::{Fence, latest};
 use super::manifest::{FORMAT, Manifest, check_format};
 use super::steps::TopologyRecord;
@@ -169,7 +169,7 @@ impl Ledger {
     /// continue the last one.
     pub(crate) fn commit(&mut self, mut manifest: Manifest) -> Result<()> {
         let fence = self.fence();
-        if !self.expired.wait(&fence, HOLD)? {
+        if !self.expired.wait(&fence, CLAIM_TIMEOUT)? {
             return Err(fence.superseded());
         }
         if faults::bug("old_generation") {

@@ -1,5 +1,7 @@
 //! Runs with Kafka: the offsets of a group follow the commits, and partitions may be added.
 
+use std::collections::BTreeMap;
+
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use watershed::runtime::{Config, Streams};
@@ -7,6 +9,7 @@ use watershed::store::Store;
 
 use super::crashes::{Run, program};
 use super::{Cluster, cluster};
+use crate::support::processes::run_in;
 use crate::support::until;
 
 type Sent = [(Option<&'static [u8]>, Option<&'static [u8]>); 4];
@@ -81,6 +84,44 @@ fn a_lag_group_follows_every_commit_and_moves_no_run() {
             }
             None => cluster.forget(&group),
         }
+    }
+}
+
+/// Returns the last sum of each key in a topic of two partitions.
+fn sums(cluster: &Cluster, topic: &str) -> BTreeMap<Option<Vec<u8>>, Option<Vec<u8>>> {
+    let partition = |partition| cluster.read(&format!("{topic}.sums"), partition);
+    (0..2).flat_map(partition).map(|(_, key, value)| (key, value)).collect()
+}
+
+#[test]
+fn any_number_of_processes_writes_the_rows_of_a_topic_once() {
+    let Some(cluster) = cluster() else { return };
+    let (topic, state) = (topics(cluster), tempfile::tempdir().unwrap());
+    let open = |kind: &str| cluster.open(&format!("{topic}.{kind}"));
+    let streams = || {
+        let streams = Streams::new(program()).source("events", open("events"));
+        streams.sink("all", open("all")).sink("sums", open("sums"))
+    };
+    let config = |_| Config {
+        workers: 2,
+        state: Some(Store::open(state.path().to_str().unwrap()).unwrap()),
+        ..Config::default()
+    };
+    for (life, processes) in [2, 1, 3].into_iter().enumerate() {
+        for partition in [0, 1] {
+            cluster.append(&format!("{topic}.events"), partition, &RECORDS);
+        }
+        for result in run_in(processes, streams, config) {
+            result.unwrap();
+        }
+        let lives = life + 1;
+        assert_eq!(written(cluster, &topic), 8 * lives, "{processes} processes");
+        let sum = |key: &str, sum: usize| {
+            let value = format!(r#"{{"key":"{key}","value":{}}}"#, 2 * lives * sum);
+            (Some(format!(r#"{{"key":"{key}"}}"#).into()), Some(value.into()))
+        };
+        let expected = BTreeMap::from([sum("a", 4), sum("b", 2), sum("c", 4)]);
+        assert_eq!(sums(cluster, &topic), expected, "{processes} processes");
     }
 }
 
