@@ -16,6 +16,14 @@ pub(crate) struct Fence {
     pub(crate) last: u64,
 }
 
+/// Another run that has changed the tables or the state.
+enum OtherRun {
+    /// A later run has begun.
+    Newer,
+    /// The previous run has made its last commit after this one began.
+    Previous,
+}
+
 /// The runs after a run.
 pub(super) struct Successors {
     /// True if one has begun, which ends the run.
@@ -75,7 +83,8 @@ impl Fence {
     pub(crate) fn explain(&self, error: Error) -> Error {
         match self.find_other_run() {
             Ok(None) => error,
-            Ok(Some(cause)) => cause.because(error),
+            Ok(Some(OtherRun::Newer)) => self.superseded().because(error),
+            Ok(Some(OtherRun::Previous)) => self.continued().because(error),
             Err(_) if error.kind() == ErrorKind::Connect => error,
             Err(_) => {
                 let state = self.store.name("");
@@ -86,9 +95,15 @@ impl Fence {
         }
     }
 
-    fn find_other_run(&self) -> Result<Option<Error>> {
+    /// Returns true if the previous run has committed since this one began.
+    pub(crate) fn previous_has_committed(&self) -> bool {
+        // A store that can't answer now is reported with the error that led here.
+        matches!(self.find_other_run(), Ok(Some(OtherRun::Previous)))
+    }
+
+    fn find_other_run(&self) -> Result<Option<OtherRun>> {
         if !self.is_newest()? {
-            return Ok(Some(self.superseded()));
+            return Ok(Some(OtherRun::Newer));
         }
         let Some(n) = latest(&self.store, "manifest")?.filter(|n| *n > self.last) else {
             return Ok(None);
@@ -96,7 +111,7 @@ impl Fence {
         let bytes = self.store.get(&format!("manifest/{n:020}"))?.unwrap_or_default();
         let made_by = serde_json::from_slice::<MadeBy>(&bytes).ok();
         let is_earlier = made_by.is_some_and(|made_by| made_by.generation < self.generation);
-        Ok(is_earlier.then(|| self.continued()))
+        Ok(is_earlier.then_some(OtherRun::Previous))
     }
 
     /// Returns the error of a run that has begun before the last commit of the previous one.

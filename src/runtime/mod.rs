@@ -81,6 +81,7 @@ mod ingest;
 mod installed;
 mod message;
 mod network;
+mod opening;
 mod panic_guard;
 mod pool;
 mod progress;

@@ -8,7 +8,6 @@ use super::agent;
 use super::agents::Agents;
 use super::begin::Beginning;
 use super::commits::Commits;
-use super::committer::{CommitThread, Target};
 use super::config::{Config, RunMode};
 use super::coordinator::Coordinator;
 use super::earliest;
@@ -16,6 +15,7 @@ use super::epochs::Epochs;
 use super::installed::installed;
 use super::message::Message;
 use super::network::{Cluster, Event, Leader, Mesh};
+use super::opening::Opening;
 use super::progress::Summary;
 use super::protocol::{SinkWelcome, TopicWelcome, Welcome};
 use super::readers::Readers;
@@ -27,12 +27,11 @@ use super::streams::Streams;
 use super::topics::{self, Topic, Topics};
 use super::worker::{self, Saving, Shared};
 use super::writers::open_writers;
-use crate::connect::{Identity, Sink, SinkContext};
-use crate::durable::{self, Ledger};
+use crate::connect::Sink;
+use crate::durable;
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::operators::Seeds;
-use crate::plan::Plan;
 use crate::ports::{Credit, TopicInput};
 use crate::store::disk;
 use crate::sync::{Receiver, Sender, channel, now};
@@ -156,35 +155,17 @@ impl Coordinator {
         let credit = Arc::new(Credit::new(in_flight as usize));
         let mut topics =
             topics::bound(&plan, streams.sources, &agents.decoded_here(credit.clone()), &metrics);
-        let Beginning { ledger, context, identities, adoption, reset, restored, partitions } =
-            Beginning::make(
-                &streams.topology,
-                &plan,
-                &mut topics,
-                &streams.sinks,
-                &config,
-                workers,
-                mode,
-            )?;
+        let Opening { beginning, fence, recorded, committer, briefs, new } =
+            Opening::make(&plan, &streams.sinks, &unrecorded, || {
+                let (topology, sinks) = (&streams.topology, &streams.sinks);
+                Beginning::make(topology, &plan, &mut topics, sinks, &config, workers, mode)
+            })?;
+        let Beginning { context, adoption, restored, partitions, .. } = beginning;
         let topics = Topics::new(topics);
-        let new = adoption.iter().flat_map(|adoption| adoption.new.iter().cloned());
-        let new: BTreeSet<String> = new.collect();
-        if new != unrecorded {
-            return Err(Error::connect("can't adopt the state: another run has changed it")
-                .hint("Run it again."));
-        }
-        let fence = ledger.as_ref().map(Ledger::fence);
         let explain = |error| match &fence {
             Some(fence) => fence.explain(error),
             None => error,
         };
-        let cleared = reset.map_or(Ok(()), |it| it.clear(&plan, &streams.sinks, &context));
-        let targets =
-            cleared.and_then(|()| open_sinks(&streams.sinks, identities, &plan, &context, &new));
-        let targets = targets.map_err(explain)?;
-        let recorded = ledger.as_ref().and_then(|ledger| ledger.last.clone());
-        let mut committer = CommitThread::catch_up(targets, ledger).map_err(explain)?;
-        let briefs = committer.briefs().map_err(explain)?;
         let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, 0..own);
         let writers = writers.map_err(explain)?;
 
@@ -317,24 +298,6 @@ impl Coordinator {
             stopping: false,
         })
     }
-}
-
-/// Opens every sink for commits. Those of `new` topics have no rows yet.
-fn open_sinks(
-    sinks: &[(String, Box<dyn Sink>)],
-    identities: Vec<Identity>,
-    plan: &Plan,
-    context: &SinkContext,
-    new: &BTreeSet<String>,
-) -> Result<Vec<Target>> {
-    let mut targets = Vec::new();
-    for ((topic, sink), identity) in sinks.iter().zip(identities) {
-        let context = adoption::context_for(context, new.contains(topic));
-        let committer = sink.open(plan.sink(topic)?, &context)?;
-        let (topic, name) = (topic.clone(), sink.describe());
-        targets.push(Target { topic, name, identity, committer });
-    }
-    Ok(targets)
 }
 
 /// Returns the beginnings of the sinks in another process.

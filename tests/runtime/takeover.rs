@@ -1,12 +1,20 @@
 //! Runs that follow: how they end, and that only one of two commits.
 
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use watershed::ErrorKind;
-use watershed::runtime::{Config, Milestone, Stop};
+use serde_json::Value as Json;
+use watershed::connect::memory::MemoryTable;
+use watershed::connect::{Committer, Recovering, Schema, Sink, SinkContext};
+use watershed::runtime::{Config, Milestone, Stop, Streams};
+use watershed::store::Store;
+use watershed::{Error, ErrorKind, Result, StreamsBuilder, Topology};
+use xxhash_rust::xxh3::xxh3_128;
 
 use super::{World, program};
 use crate::support::broken::Fuse;
+use crate::support::{pair, table};
 
 #[test]
 fn a_following_run_shows_new_records_until_it_is_stopped() {
@@ -109,4 +117,69 @@ fn the_newer_of_two_following_runs_continues() {
     assert_eq!(world.shown(), world.fresh_run());
     newer.stop.stop();
     newer.end().unwrap();
+}
+
+/// A table that is opened while the previous run makes its last commit.
+struct Overlapping {
+    table: MemoryTable,
+    state: Store,
+    opened: AtomicUsize,
+}
+
+impl Overlapping {
+    /// Makes the commit after the last one, of the same ranges and without changes.
+    fn commit(&self) {
+        let last = self.state.list("manifest").unwrap().into_iter().map(|(name, _)| name).max();
+        let bytes = self.state.get(&format!("manifest/{}", last.unwrap())).unwrap().unwrap();
+        let mut manifest: Json = serde_json::from_slice(&bytes).unwrap();
+        let n = manifest["n"].as_u64().unwrap() + 1;
+        (manifest["n"], manifest["previous"]) =
+            (n.into(), format!("{:032x}", xxh3_128(&bytes)).into());
+        for sink in manifest["sinks"].as_object_mut().unwrap().values_mut() {
+            sink["content"] = Json::Null;
+        }
+        self.state.put(&format!("manifest/{n:020}"), manifest.to_string().as_bytes()).unwrap();
+    }
+}
+
+impl Sink for Overlapping {
+    fn describe(&self) -> String {
+        self.table.describe()
+    }
+
+    fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
+        if self.opened.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.commit();
+            return Err(Error::data("the table is at a later commit than the state"));
+        }
+        self.table.open(schema, context)
+    }
+
+    fn writers(
+        &self,
+        schema: &Schema,
+        context: &SinkContext,
+        brief: &Json,
+        workers: Range<usize>,
+    ) -> Result<Vec<Box<dyn Recovering>>> {
+        self.table.writers(schema, context, brief, workers)
+    }
+}
+
+#[test]
+fn sinks_open_again_after_a_last_commit_of_the_previous_run() {
+    let world = World::busy();
+    let kept = |builder: &StreamsBuilder<'_>| table(builder, "rows").to("kept", pair());
+    let streams =
+        || Streams::new(Topology::new("kept", kept)).source("rows", world.logs["rows"].clone());
+    let rows = &world.tables["kept"];
+    let first = streams().sink("kept", rows.clone()).run(world.config(2)).unwrap();
+    world.more();
+    let table = Overlapping { table: rows.clone(), state: world.state(), opened: 0.into() };
+    let second = streams().sink("kept", table).run(world.config(2)).unwrap();
+    assert_eq!(second.recovered, first.topics["rows"].read);
+    let fresh = MemoryTable::default();
+    streams().sink("kept", fresh.clone()).run(Config::default()).unwrap();
+    assert_eq!(rows.rows(), fresh.rows());
+    assert_eq!(world.state().list("gen").unwrap().len(), 3, "the run has begun twice");
 }
