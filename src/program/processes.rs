@@ -27,8 +27,8 @@ const LOST_CODE: i32 = 75;
 #[derive(Args, Clone)]
 pub(super) struct ProcessArgs {
     /// Number of processes, each with as many workers. Process 0 reads, commits and answers, and
-    /// all decode and compute. Without --process they are started on this machine, and started
-    /// again after a failure
+    /// all decode and compute. Without --process they are started on this machine, share its cores,
+    /// and are started again after a failure
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     processes: Option<u16>,
     /// Number of this process, from 0. Start the same command on each machine, with another number.
@@ -59,6 +59,16 @@ pub(super) enum Role {
 }
 
 impl ProcessArgs {
+    /// Returns the default number of workers on a machine with so many `cores`.
+    ///
+    /// All processes that a supervisor starts share the cores of its machine.
+    pub(super) fn workers(&self, cores: usize) -> usize {
+        match (self.processes, self.process) {
+            (Some(processes), None) => (cores / usize::from(processes)).max(1),
+            _ => cores,
+        }
+    }
+
     /// Returns the part of this process. A supervisor ends it by `stop`.
     ///
     /// # Errors

@@ -25,7 +25,7 @@ use crate::topology::Topology;
 pub(super) struct RunArgs {
     #[command(flatten)]
     pub(super) bind: BindArgs,
-    /// Worker threads [default: number of cores]
+    /// Worker threads [default: number of cores; processes on one machine share them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
     /// Go on as records are added, until SIGINT or SIGTERM
@@ -135,9 +135,10 @@ pub(super) fn run(
         progress: is_first.then(|| bar.watch(args.follow)),
         ..Config::default()
     };
-    if let Some(workers) = args.workers {
-        config.workers = workers.into();
-    }
+    config.workers = match args.workers {
+        Some(workers) => workers.into(),
+        None => args.processes.workers(config.workers),
+    };
     let summary = streams.run(config);
     bar.clear();
     let summary = summary?;

@@ -92,3 +92,30 @@ fn processes_with_addresses_need_the_same_secret() {
     assert!(second.status.success() && second.stdout.is_empty());
     assert_same("two", &place.oracle("archive", &[]), &place.lake("lake", None));
 }
+
+/// Returns the number of workers of a process.
+fn workers(process: &str) -> usize {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")));
+    names.filter(|name| name.as_ref().is_ok_and(|name| name.starts_with("timely:work"))).count()
+}
+
+#[test]
+fn processes_of_one_machine_share_its_cores() {
+    let place = with_archive();
+    copy_share(&place.path("all"), &place.path("archive"), 1, 1);
+    let cores = std::thread::available_parallelism().unwrap().get();
+    for processes in [2, cores + 1] {
+        let args = ["run", "--from", "archive", "--lake", "lake", "--follow", "--processes"];
+        let run = place.spawn(&[&args[..], &[&processes.to_string()]].concat());
+        let share = (cores / processes).max(1);
+        // All workers take part in a commit.
+        until("a commit", || !place.manifests().is_empty());
+        let started = || children(&run).iter().filter(|id| workers(id) >= share).count();
+        until("the workers of all processes", || started() == processes);
+        for id in children(&run) {
+            assert_eq!(workers(&id), share, "{processes} processes on {cores} cores");
+        }
+        finish(run);
+    }
+}
