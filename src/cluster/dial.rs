@@ -7,8 +7,10 @@ use tokio::time::{sleep, timeout};
 use super::address::{Address, Connection};
 use super::handshake::{Identity, Refusal, Role, greet};
 use super::hello::Hello;
+use super::limits::Limits;
 use super::socket::Socket;
 use crate::error::{Error, Result};
+use crate::sync::{elapsed, now};
 
 /// Time after the first attempt; it doubles with each one.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -16,7 +18,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 /// Connects to the process at `address`, and tries again until it succeeds. The caller sets the
-/// deadline: `last` holds the reason of the last failure then.
+/// deadline: `last` holds the reason of the last failure then. A long wait is logged.
 ///
 /// # Errors
 /// Of kind [`Config`](crate::ErrorKind::Config) for an authenticated process of another version,
@@ -25,12 +27,13 @@ pub(super) async fn dial(
     address: &Address,
     identity: &Identity,
     role: Role,
-    longest: Duration,
+    limits: Limits,
     last: &mut String,
 ) -> Result<(Socket, Hello)> {
-    let mut pause = FIRST_PAUSE;
+    let start = now();
+    let (mut pause, mut warning) = (FIRST_PAUSE, limits.first_warning);
     loop {
-        match timeout(longest, attempt(address, identity, role)).await {
+        match timeout(limits.handshake, attempt(address, identity, role)).await {
             Ok(Ok((socket, hello))) => return Ok((socket, Hello::from_bytes(&hello)?)),
             Ok(Err(Refusal::Unable(error))) => return Err(error),
             Ok(Err(Refusal::Broken(error)))
@@ -44,6 +47,10 @@ pub(super) async fn dial(
             // An earlier reason is more exact.
             Err(_) if last.is_empty() => *last = "it does not answer".into(),
             Err(_) => {}
+        }
+        if elapsed(start) >= warning {
+            tracing::warn!("still waiting for the process at {address}: {last}");
+            warning = elapsed(start) + limits.warning;
         }
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);

@@ -1,6 +1,8 @@
 //! [`Leader`]: process 0, to which all others connect.
 
+use std::cell::RefCell;
 use std::marker::PhantomData;
+use std::pin::pin;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -76,6 +78,7 @@ pub(crate) fn gather<Down: Serialize, Up: DeserializeOwned + 'static>(
         Some(Pair { process, bulk, talk })
     });
     let links = Links::start(0, pairs.collect(), membership.limits, &deliver)?;
+    membership.connected();
     faults::point("cluster.gathered");
     let (membership, lobby) = (Box::new(membership), Some(lobby));
     Ok(Leader::new(links, Meeting::Network { membership, lobby }))
@@ -84,25 +87,40 @@ pub(crate) fn gather<Down: Serialize, Up: DeserializeOwned + 'static>(
 /// Returns the connections of the processes from 1.
 async fn seated(membership: &Membership, lobby: &Lobby) -> Result<Vec<Seat>> {
     let own = &membership.hello;
-    let mut seats: Vec<Seat> = (1..own.processes).map(|_| Seat::default()).collect();
+    let seats: Vec<Seat> = (1..own.processes).map(|_| Seat::default()).collect();
     if seats.is_empty() {
         return Ok(seats);
     }
+    let seats = RefCell::new(seats);
     let identity = Arc::new(membership.identity(Session::default())?);
     let seat = |arrival: Arrival| {
         own.compare(&arrival.hello)?;
+        let mut seats = seats.borrow_mut();
         seats[arrival.hello.process - 1].take(arrival);
         Ok(seats.iter().all(Seat::is_complete))
     };
-    let all = lobby.receive(&identity, &[Role::Bulk, Role::Talk], seat);
-    match timeout(membership.limits.gather, all).await {
-        Ok(done) => done.map(|()| seats),
-        Err(_) => {
-            let complete: Vec<bool> = seats.iter().map(Seat::is_complete).collect();
-            let missing = (1..).zip(complete).filter(|(_, complete)| !complete);
-            Err(membership.not_come(missing.map(|(process, _)| process), lobby))
+    let missing = || {
+        let seats = seats.borrow();
+        let open = (1..).zip(seats.iter()).filter(|(_, seat)| !seat.is_complete());
+        open.map(|(process, _)| process).collect::<Vec<usize>>().into_iter()
+    };
+    {
+        let mut all = pin!(lobby.receive(&identity, &[Role::Bulk, Role::Talk], seat));
+        let (mut left, mut pause) = (membership.limits.gather, membership.limits.first_warning);
+        loop {
+            if let Ok(done) = timeout(left.min(pause), &mut all).await {
+                done?;
+                break;
+            }
+            left = left.saturating_sub(pause);
+            if left.is_zero() {
+                return Err(membership.not_come(missing(), lobby));
+            }
+            tracing::warn!("still waiting for {}", membership.missing(missing(), lobby));
+            pause = membership.limits.warning;
         }
     }
+    Ok(seats.into_inner())
 }
 
 impl<Down: Serialize> Leader<Down> {

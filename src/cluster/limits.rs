@@ -9,6 +9,10 @@ use crate::faults;
 pub(crate) struct Limits {
     /// The longest time until all processes are connected.
     pub(crate) gather: Duration,
+    /// Time until the first warning that a process has not come.
+    pub(crate) first_warning: Duration,
+    /// Time between two later warnings.
+    pub(crate) warning: Duration,
     /// The longest time of one handshake.
     pub(crate) handshake: Duration,
     /// The most handshakes at the same time.
@@ -26,6 +30,8 @@ impl Default for Limits {
         let millis = |name, default| Duration::from_millis(faults::limit(name, default));
         Limits {
             gather: millis("gather_millis", 60_000),
+            first_warning: millis("first_warning_millis", 10_000),
+            warning: Duration::from_secs(60),
             handshake: Duration::from_secs(2),
             pending: 4,
             beat: millis("beat_millis", 1_000),

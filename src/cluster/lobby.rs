@@ -12,6 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::address::{Address, Connection, Listener};
 use super::handshake::{Identity, Refusal, Role, receive};
 use super::hello::Hello;
+use super::limits::Limits;
 use super::socket::Socket;
 use crate::error::{Error, Result};
 use crate::faults;
@@ -86,16 +87,18 @@ pub(super) struct Lobby {
 }
 
 impl Lobby {
-    /// Listens at `address`; tries it for `longest`. It must be called in a runtime of tokio.
+    /// Listens at `address`; tries it for as long as the `limits` allow to gather. A long wait is
+    /// logged. It must be called in a runtime of tokio.
     ///
     /// The name of a new process may not be known yet, and a process of an earlier life may still
     /// hold the port.
     pub(super) async fn open(
         address: &Address,
         admission: Admission,
-        longest: Duration,
+        limits: Limits,
     ) -> Result<Self> {
         let start = now();
+        let mut warning = limits.first_warning;
         let error = loop {
             match Listener::bind(address).await {
                 Ok(listener) => {
@@ -105,8 +108,14 @@ impl Lobby {
                 Err(error) if error.kind() == io::ErrorKind::InvalidInput => {
                     return Err(Error::config(format!("can't listen at {address}")).because(error));
                 }
-                Err(error) if elapsed(start) >= longest => break error,
-                Err(_) => sleep(BIND_PAUSE).await,
+                Err(error) if elapsed(start) >= limits.gather => break error,
+                Err(error) => {
+                    if elapsed(start) >= warning {
+                        tracing::warn!("still trying to listen at {address}: {error}");
+                        warning = elapsed(start) + limits.warning;
+                    }
+                    sleep(BIND_PAUSE).await;
+                }
             }
         };
         Err(Error::lost(format!("can't listen at {address}"))

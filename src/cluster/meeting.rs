@@ -86,7 +86,7 @@ async fn connected(
         let (address, identity) = (&membership.addresses[process], identity.clone());
         async move {
             let mut last = String::new();
-            let work = dial(address, &identity, Role::Mesh, limits.handshake, &mut last);
+            let work = dial(address, &identity, Role::Mesh, limits, &mut last);
             let done = timeout(limits.gather, work).await;
             let (socket, hello) =
                 done.unwrap_or_else(|_| Err(not_reached(process, address, limits.gather, &last)))?;

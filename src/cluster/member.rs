@@ -58,6 +58,7 @@ pub(crate) fn join<Up: Serialize, Down: DeserializeOwned + 'static>(
         Ok::<_, Error>((lobby, connected(&membership).await?))
     })?;
     let links = Links::start(own, vec![pair], membership.limits, &deliver)?;
+    membership.connected();
     faults::point("cluster.joined");
     let membership = Box::new(membership);
     Ok(Member::new(links, Meeting::Network { membership, lobby }))
@@ -68,9 +69,9 @@ async fn connected(membership: &Membership) -> Result<Pair> {
     let identity = membership.identity(Session::default())?;
     let mut last = String::new();
     let both = async {
-        let bulk = dial(address, &identity, Role::Bulk, limits.handshake, &mut last).await?;
+        let bulk = dial(address, &identity, Role::Bulk, limits, &mut last).await?;
         membership.hello.compare(&bulk.1)?;
-        let talk = dial(address, &identity, Role::Talk, limits.handshake, &mut last).await?;
+        let talk = dial(address, &identity, Role::Talk, limits, &mut last).await?;
         membership.hello.compare(&talk.1)?;
         Ok(Pair { process: 0, bulk: bulk.0, talk: talk.0 })
     };

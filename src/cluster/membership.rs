@@ -1,5 +1,8 @@
 //! [`Membership`]: the place of a process among the others.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use super::address::Address;
 use super::handshake::{Identity, Session};
 use super::hello::Hello;
@@ -24,6 +27,8 @@ pub(crate) struct Membership {
     pub(crate) random: Random,
     /// The time limits.
     pub(crate) limits: Limits,
+    /// Becomes true once this process is connected to the others.
+    pub(crate) is_connected: Arc<AtomicBool>,
 }
 
 impl Membership {
@@ -49,25 +54,35 @@ impl Membership {
         Ok(Identity { key, random, hello: self.hello.to_bytes()?, session })
     }
 
+    /// Marks the end of the wait for other processes.
+    pub(super) fn connected(&self) {
+        self.is_connected.store(true, Ordering::Release);
+    }
+
     /// Listens for other processes. It must be called in a runtime of tokio.
     pub(super) async fn lobby(&self) -> Result<Lobby> {
         let address = self.listen.as_ref().unwrap_or(&self.addresses[self.hello.process]);
-        let Limits { handshake, pending, gather, .. } = self.limits;
-        Lobby::open(address, Admission { deadline: handshake, pending }, gather).await
+        let Limits { handshake, pending, .. } = self.limits;
+        Lobby::open(address, Admission { deadline: handshake, pending }, self.limits).await
+    }
+
+    /// Returns the processes that have not connected to this one, with the refused strangers.
+    pub(super) fn missing(&self, missing: impl Iterator<Item = usize>, lobby: &Lobby) -> String {
+        let names: Vec<String> = missing
+            .map(|process| format!("process {process} ({})", self.addresses[process]))
+            .collect();
+        let mut text = names.join(", ");
+        let strangers = lobby.strangers.total();
+        if strangers > 0 {
+            text += &format!("; {strangers} connections without the shared secret were refused");
+        }
+        text
     }
 
     /// Returns the error for processes that have not connected to this one in time.
     pub(super) fn not_come(&self, missing: impl Iterator<Item = usize>, lobby: &Lobby) -> Error {
-        let names: Vec<String> = missing
-            .map(|process| format!("process {process} ({})", self.addresses[process]))
-            .collect();
-        let deadline = self.limits.gather;
-        let mut message = format!("not connected within {deadline:?}: {}", names.join(", "));
-        let strangers = lobby.strangers.total();
-        if strangers > 0 {
-            message += &format!("; {strangers} connections without the shared secret were refused");
-        }
-        Error::lost(message).hint(
+        let (deadline, names) = (self.limits.gather, self.missing(missing, lobby));
+        Error::lost(format!("not connected within {deadline:?}: {names}")).hint(
             "Check that each of them runs, that it can reach this process, and that all processes have the same shared secret.",
         )
     }

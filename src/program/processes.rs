@@ -1,13 +1,17 @@
 //! Several processes of one run: those of one machine, which a supervisor starts, or those of
 //! several machines, each of which names its place.
 
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, exit};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use clap::Args;
 
 use super::process::at_signals;
+use super::values;
 use crate::cluster::{
     Address, Hello, Key, Limits, Membership, Patience, PrivateFolder, Supervisor, orders, parent,
 };
@@ -23,6 +27,8 @@ const FOLDER: &str = "WATERSHED_SOCKETS";
 const SECRET: &str = "WATERSHED_SECRET";
 /// The exit code of a process whose supervisor is gone.
 const LOST_CODE: i32 = 75;
+/// The permission of all users of a machine to read a file.
+const READABLE_BY_ALL: u32 = 0o004;
 
 #[derive(Args, Clone)]
 pub(super) struct ProcessArgs {
@@ -46,6 +52,10 @@ pub(super) struct ProcessArgs {
     /// environment variable WATERSHED_SECRET]
     #[arg(long, value_name = "FILE", requires = "process")]
     secret: Option<PathBuf>,
+    /// Longest wait for the other processes at the start [default: 1m]. Under Kubernetes more than
+    /// 5m, its longest pause between two starts
+    #[arg(long, value_name = "TIME", requires = "process", value_parser = values::interval)]
+    start_within: Option<Duration>,
 }
 
 /// The part of this process in a run.
@@ -55,7 +65,19 @@ pub(super) enum Role {
     /// It starts this number of processes.
     Supervisor(usize),
     /// It is one of several.
-    Member(Cluster),
+    Member(Cluster, Gathering),
+}
+
+/// The wait of this process for the others at the start.
+pub(super) struct Gathering(Arc<AtomicBool>);
+
+impl Gathering {
+    /// Ends the process if it still waits for others: it has nothing to commit.
+    pub(super) fn end(&self) {
+        if !self.0.load(Ordering::Acquire) {
+            exit(0);
+        }
+    }
 }
 
 impl ProcessArgs {
@@ -84,13 +106,16 @@ impl ProcessArgs {
             let gone = || exit(LOST_CODE);
             let key = parent(std::io::stdin(), move || stop.stop(), gone)?;
             let addresses = Address::several(&format!("unix:{folder}/{{}}"), processes)?;
-            return Ok(Role::Member(member(process, addresses, None, key)));
+            return Ok(member(process, addresses, None, key, Limits::default()));
         }
         let (Some(process), Some(hosts)) = (self.process, &self.hosts) else {
             return Ok(if processes == 1 { Role::Alone } else { Role::Supervisor(processes) });
         };
         let key = match &self.secret {
-            Some(path) => Key::from_file(path)?,
+            Some(path) => {
+                warn_if_readable_by_all(path);
+                Key::from_file(path)?
+            }
             None => Key::from_env(SECRET)?.ok_or_else(|| {
                 Error::config("no shared secret").hint(format!(
                     "Set {SECRET}, or give --secret: the same in all processes, such as the output of `openssl rand -hex 32`."
@@ -99,7 +124,9 @@ impl ProcessArgs {
         };
         let listen = self.listen_at.as_deref().map(Address::parse).transpose()?;
         let addresses = Address::several(hosts, processes)?;
-        Ok(Role::Member(member(process.into(), addresses, listen, key)))
+        let defaults = Limits::default();
+        let gather = self.start_within.unwrap_or(defaults.gather);
+        Ok(member(process.into(), addresses, listen, key, Limits { gather, ..defaults }))
     }
 }
 
@@ -107,11 +134,27 @@ fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
-fn member(process: usize, addresses: Vec<Address>, listen: Option<Address>, key: Key) -> Cluster {
+/// Warns of a secret that is none. A file that can't be read is reported when it is read.
+fn warn_if_readable_by_all(path: &Path) {
+    let mode = std::fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    if mode & READABLE_BY_ALL != 0 {
+        tracing::warn!("every user of this machine can read the secret in {}", path.display());
+    }
+}
+
+fn member(
+    process: usize,
+    addresses: Vec<Address>,
+    listen: Option<Address>,
+    key: Key,
+    limits: Limits,
+) -> Role {
     // The run adds the facts of the program.
     let hello = Hello::new(process, addresses.len(), 0);
-    let random = Arc::new(drawn);
-    Cluster::of(Membership { hello, addresses, listen, key, random, limits: Limits::default() })
+    let (random, is_connected) = (Arc::new(drawn), Arc::new(AtomicBool::new(false)));
+    let gathering = Gathering(is_connected.clone());
+    let membership = Membership { hello, addresses, listen, key, random, limits, is_connected };
+    Role::Member(Cluster::of(membership), gathering)
 }
 
 /// Returns the number of the last manifest of a state, 0 without one.

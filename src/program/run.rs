@@ -77,12 +77,12 @@ pub(super) fn run(
     }
     let lake = binding.lake();
     let stop = Stop::default();
-    let cluster = match args.processes.role(&stop)? {
+    let (cluster, gathering) = match args.processes.role(&stop)? {
         Role::Supervisor(processes) => {
             return processes::supervise(shell.name, processes, &Store::open(&lake.state)?);
         }
-        Role::Member(cluster) => Some(cluster),
-        Role::Alone => None,
+        Role::Member(cluster, gathering) => (Some(cluster), Some(gathering)),
+        Role::Alone => (None, None),
     };
     let is_first = cluster.as_ref().is_none_or(Cluster::is_first);
     let sources = binding.sources_with(args.keep)?;
@@ -124,7 +124,12 @@ pub(super) fn run(
     }
     let bar = Bar::new();
     let pulled = stop.clone();
-    at_signals(shell.name, "once all records read are committed", move || pulled.stop())?;
+    at_signals(shell.name, "once all records read are committed", move || {
+        if let Some(gathering) = &gathering {
+            gathering.end();
+        }
+        pulled.stop();
+    })?;
     let mut config = Config {
         cluster,
         state: Some(state),

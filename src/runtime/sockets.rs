@@ -61,6 +61,7 @@ impl Cluster {
             key: Key::from_file(secret)?,
             random: Arc::new(drawn),
             limits: Limits::default(),
+            is_connected: Arc::default(),
         }))
     }
 

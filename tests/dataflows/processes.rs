@@ -1,6 +1,8 @@
 //! A program in several processes makes the tables of one process, also if one of them is killed.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command};
 
 use super::follow::{copy_share, terminate, until};
@@ -8,7 +10,7 @@ use super::readers::assert_every_commit_equals_the_oracle;
 use super::{Place, assert_same};
 
 /// A place with an archive of which a part is shown.
-fn with_archive() -> Place {
+pub(super) fn with_archive() -> Place {
     let place = Place::new();
     let generate = ["generate", "--to", "all", "--events", "900", "--dirt", "0.1"];
     place.run(&[&generate[..], &["--records-per-object", "10"]].concat());
@@ -86,11 +88,44 @@ fn processes_with_addresses_need_the_same_secret() {
     let message = place.fail(&args("0"), 78);
     assert!(message.contains("--secret"), "{message}");
     let with_secret = |process| [args(process), vec!["--secret", "secret"]].concat();
-    let second = place.spawn(&with_secret("1"));
-    assert!(place.run(&with_secret("0")).contains("new records"));
-    let second = second.wait_with_output().unwrap();
-    assert!(second.status.success() && second.stdout.is_empty());
+    for (mode, is_warned) in [(0o600, false), (0o444, true)] {
+        fs::set_permissions(place.path("secret"), fs::Permissions::from_mode(mode)).unwrap();
+        let second = place.spawn(&with_secret("1"));
+        assert!(place.run(&with_secret("0")).contains("new records"));
+        let second = second.wait_with_output().unwrap();
+        assert!(second.status.success() && second.stdout.is_empty());
+        let message = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(message.contains("every user of this machine can read"), is_warned, "{message}");
+    }
     assert_same("two", &place.oracle("archive", &[]), &place.lake("lake", None));
+}
+
+#[test]
+fn a_process_names_the_others_that_it_waits_for() {
+    let mut place = with_archive();
+    copy_share(&place.path("all"), &place.path("archive"), 1, 1);
+    place.environment.push(("WATERSHED_LIMITS", "first_warning_millis=50".into()));
+    place.environment.push(("WATERSHED_SECRET", "a secret of these processes".into()));
+    // No name ends with .invalid.
+    let own = format!("unix:{}/own", place.path("").display());
+    let far = "pins-0.invalid:2101,pins-1.invalid:2101".to_owned();
+    for (process, hosts, text) in [
+        ("0", far, "still trying to listen at pins-0.invalid:2101: "),
+        ("0", format!("{own},pins-1.invalid:2101"), "waiting for process 1 (pins-1.invalid:2101)"),
+        ("1", format!("pins-0.invalid:2101,{own}"), "for the process at pins-0.invalid:2101: "),
+    ] {
+        let run = ["run", "--from", "archive", "--lake", "lake", "--processes", "2"];
+        let args = [&run[..], &["--process", process, "--hosts", &hosts]].concat();
+        let error = place.fail(&[&args[..], &["--start-within", "1s"]].concat(), 75);
+        assert!(error.contains(text), "{error}");
+        // It has nothing to commit, so a signal ends it at once.
+        let mut child = place.spawn(&args);
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let warned = lines.map(Result::unwrap).any(|line| line.contains(text));
+        assert!(warned);
+        terminate(&child);
+        assert!(child.wait().unwrap().success());
+    }
 }
 
 /// Returns the number of workers of a process.

@@ -64,6 +64,7 @@ fn memberships(folder: &Path, processes: usize, workers: usize) -> Vec<Membershi
         key: key("right"),
         random: random(process as u64),
         limits: limits(),
+        is_connected: Arc::default(),
     };
     (0..processes).map(membership).collect()
 }
