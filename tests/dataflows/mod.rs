@@ -6,6 +6,7 @@ mod answers;
 mod archive;
 mod crash;
 mod database;
+mod deploy;
 mod describe;
 mod dirt;
 mod durable;
