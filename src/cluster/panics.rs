@@ -16,6 +16,9 @@ static LOST: OnceLock<usize> = OnceLock::new();
 const LOST_MESSAGE: &str = "timely communication error:";
 /// The message of threads that use a queue of a thread that has panicked.
 const POISONED_MESSAGE: &str = "MergeQueue poisoned";
+/// The beginnings of the messages of a thread that joins timely's threads, of which one has
+/// panicked.
+const JOIN_MESSAGES: [&str; 2] = ["Send thread panic", "Recv thread panic"];
 /// The names of timely's threads, without the number of the other process.
 const THREADS: [&str; 2] = ["timely:recv-", "timely:send-"];
 
@@ -49,7 +52,11 @@ fn is_of_lost(lost: &OnceLock<usize>, thread: &str, message: &str) -> bool {
             lost.get_or_init(|| process);
             true
         }
-        _ => lost.get().is_some() && message.starts_with(POISONED_MESSAGE),
+        _ if lost.get().is_none() => false,
+        _ => {
+            message.starts_with(POISONED_MESSAGE)
+                || JOIN_MESSAGES.iter().any(|joined| message.starts_with(joined))
+        }
     }
 }
 
@@ -65,6 +72,7 @@ mod tests {
             ("timely:work-0", "index out of bounds"),
             ("timely:work-0", "MergeQueue poisoned."),
             ("timely:send-1", "MergeQueue poisoned."),
+            ("main", "Recv thread panic: Any { .. }"),
             ("timely:work-0", reads),
             ("timely:recv-x", reads),
             ("timely:recv-1", "index out of bounds"),
@@ -75,6 +83,8 @@ mod tests {
         assert!(is_of_lost(&lost, "timely:recv-1", reads));
         assert!(is_of_lost(&lost, "timely:recv-2", reads));
         assert!(is_of_lost(&lost, "timely:work-0", "MergeQueue poisoned."));
+        assert!(is_of_lost(&lost, "main", "Recv thread panic: Any { .. }"));
+        assert!(is_of_lost(&lost, "main", "Send thread panic: Any { .. }"));
         assert!(!is_of_lost(&lost, "timely:work-0", "index out of bounds"));
         assert_eq!(lost.get(), Some(&1));
     }

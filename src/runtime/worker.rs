@@ -21,6 +21,7 @@ use super::panic_guard::PanicGuard;
 use super::saver::Task;
 use super::stores::Stores;
 use super::writers::{SinkWriter, Writers};
+use crate::cluster;
 use crate::durable::Layers;
 use crate::error::{Error, Result};
 use crate::faults;
@@ -172,13 +173,14 @@ impl Workers {
     pub(super) fn join(&mut self) -> Result<()> {
         self.seats.wait();
         let ended = self.guards.take().map(WorkerGuards::join).unwrap_or_default();
+        // The usual reason of a panic is that another process is gone.
+        let failed = |message| cluster::lost_process().unwrap_or_else(|| Error::internal(message));
         if ended.iter().any(Result::is_err) {
-            return Err(Error::internal("a worker panicked"));
+            return Err(failed("a worker panicked"));
         }
         // Timely joins its threads in `drop`, which panics if one of them has.
         let mesh = AssertUnwindSafe(self.mesh.take());
-        catch_unwind(|| drop(mesh))
-            .map_err(|_| Error::internal("a connection of the workers failed"))
+        catch_unwind(|| drop(mesh)).map_err(|_| failed("a connection of the workers failed"))
     }
 }
 
