@@ -6,6 +6,9 @@
 //!
 //! - `WATERSHED_FAULT=point:n` aborts the process at its `n`-th passing of the point.
 //!   `point:n:pause` stops it there, until it receives SIGCONT.
+//! - `WATERSHED_FAULT_PROCESS=number` restricts this to one of the processes that a supervisor
+//!   starts. `WATERSHED_FAULT_LEFT=file` restricts it to as many faults as the file has a number
+//!   of: each fault lowers it, and without any the next start is sound.
 //! - `WATERSHED_BUG=name` plants one bug.
 //! - `WATERSHED_LIMITS=name=number,…` replaces limits, so that small tables need maintenance too.
 //!
@@ -53,6 +56,8 @@ mod present {
         /// The number of passings up to the fault.
         left: AtomicU64,
         pauses: bool,
+        /// The file with the number of faults that are left; empty for none.
+        faults_left: String,
         bug: String,
         limits: Vec<(String, u64)>,
     }
@@ -63,7 +68,12 @@ mod present {
             let read = |name: &str| std::env::var(name).unwrap_or_default();
             let fault = read("WATERSHED_FAULT");
             let mut parts = fault.split(':');
-            let point = parts.next().unwrap_or_default().to_string();
+            let point = parts.next().unwrap_or_default();
+            let process = read("WATERSHED_FAULT_PROCESS");
+            let is_meant = process.is_empty() || process == read("WATERSHED_PROCESS");
+            let faults_left = read("WATERSHED_FAULT_LEFT");
+            let is_due = is_meant && (faults_left.is_empty() || number_in(&faults_left) > 0);
+            let point = if is_due { point } else { Default::default() }.to_string();
             let left = parts.next().and_then(|n| n.parse().ok()).unwrap_or(1);
             let limits = read("WATERSHED_LIMITS");
             let limit = |pair: &str| {
@@ -74,10 +84,17 @@ mod present {
                 point,
                 left: AtomicU64::new(left),
                 pauses: parts.next() == Some("pause"),
+                faults_left,
                 bug: read("WATERSHED_BUG"),
                 limits: limits.split(',').filter_map(limit).collect(),
             }
         })
+    }
+
+    /// Returns the number in a file, 0 without one.
+    fn number_in(file: &str) -> u64 {
+        let text = std::fs::read_to_string(file).unwrap_or_default();
+        text.trim().parse().unwrap_or_default()
     }
 
     /// Passes a named point.
@@ -90,6 +107,11 @@ mod present {
             return;
         }
         eprintln!("fault at {name}");
+        if !plan.faults_left.is_empty() {
+            let left = number_in(&plan.faults_left).saturating_sub(1);
+            // A file that can't be written lets the fault come again, which the test notices.
+            let _ = std::fs::write(&plan.faults_left, left.to_string());
+        }
         if !plan.pauses {
             std::process::abort();
         }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use super::children::{Children, Notice};
 use super::key::{Key, Random};
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::sync::{Receiver, Sender, channel, elapsed, now};
 
 /// The exit code of a process that has only lost another one.
@@ -38,9 +39,10 @@ pub(crate) struct Patience {
 
 impl Default for Patience {
     fn default() -> Self {
+        let millis = |name, default| Duration::from_millis(faults::limit(name, default));
         Patience {
-            ending: Duration::from_secs(10),
-            first_pause: Duration::from_millis(500),
+            ending: millis("ending_millis", 10_000),
+            first_pause: millis("restart_millis", 500),
             longest_pause: Duration::from_secs(30),
             starts: 5,
         }

@@ -25,6 +25,7 @@ use super::writers::open_writers;
 use crate::connect::SinkContext;
 use crate::durable::{self, Layers};
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::operators::Seeds;
 use crate::plan::Plan;
@@ -141,7 +142,10 @@ impl Agent {
         let own = first..first + place.workers;
         let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, own)?;
         let layers = match (&welcome.layers, &config.state) {
-            (Some(files), Some(state)) => Some(Arc::new(Layers::open(state, files)?)),
+            (Some(files), Some(state)) => {
+                faults::point("recover.load");
+                Some(Arc::new(Layers::open(state, files)?))
+            }
             _ => None,
         };
         let mut threads = Vec::new();
@@ -275,6 +279,7 @@ impl Agent {
                 }
                 self.open.store(epoch, Ordering::Release);
                 self.topics.iter().for_each(|topic| topic.queue.open(epoch));
+                faults::point("process.opened");
             }
             Down::Live => {
                 if let Some(layers) = &self.layers {

@@ -9,6 +9,7 @@ use super::network::Outbox;
 use super::protocol::Up;
 use super::saver::Task;
 use crate::connect::{Part, Sink};
+use crate::faults;
 use crate::operators::{ChangedBucket, ChangedRows};
 use crate::ports::Report;
 use crate::sync::{Receiver, Sender};
@@ -31,6 +32,7 @@ pub(super) fn send_changed(
         while let Some(rows) = parts.next() {
             // The last part completes the rows up to the barrier.
             let is_barrier = is_barrier && parts.peek().is_none();
+            faults::point("process.changed");
             if let Err(error) = leader.send(&Up::Changed { worker, through, is_barrier, rows }) {
                 // The run may be over already.
                 let _ = failed.send(Message::Failed(error));
@@ -73,7 +75,9 @@ pub(super) fn store_parts(
     for (sink, report) in reports.iter() {
         let report = match report {
             Report::Staged { part: Some(Part { note, files }), rows, digest } => {
+                faults::point("process.part");
                 let stored = sinks.get(sink).map_or(Ok(()), |(_, it)| it.store_files(&files));
+                faults::point("process.stored");
                 match stored {
                     Ok(()) => {
                         let part = Some(Part { note, files: Vec::new() });
