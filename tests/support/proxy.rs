@@ -1,7 +1,7 @@
 //! A TCP proxy to a real server that fails on request, as networks do.
 
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -136,11 +136,24 @@ impl World {
         for reply in [false, true] {
             let line = line.clone();
             thread::spawn(move || {
-                while line.is_open() && line.pass(reply).is_some() {}
-                line.over.store(true, Ordering::SeqCst);
+                while line.is_open() {
+                    match line.pass(reply) {
+                        Passed::On => {}
+                        Passed::End => return,
+                        Passed::Broken => line.over.store(true, Ordering::SeqCst),
+                    }
+                }
             });
         }
     }
+}
+
+/// The state of one direction of a connection.
+enum Passed {
+    On,
+    /// This direction has ended. The other one may go on.
+    End,
+    Broken,
 }
 
 impl Line {
@@ -148,17 +161,17 @@ impl Line {
         !self.over.load(Ordering::SeqCst) && self.world.cuts.load(Ordering::SeqCst) == self.born
     }
 
-    /// Forwards the bytes that are available. Returns none at the end of the connection.
-    fn pass(&self, reply: bool) -> Option<()> {
+    /// Forwards the bytes that are available, or the end of this direction.
+    fn pass(&self, reply: bool) -> Passed {
         let (mut from, to) =
             if reply { (&self.server, &self.client) } else { (&self.client, &self.server) };
         let weather = *self.world.weather.lock().unwrap();
         let mut buffer = [0; 8192];
         let room = match weather {
-            Weather::Closed => return None,
+            Weather::Closed => return Passed::Broken,
             Weather::Silent => {
                 thread::park_timeout(POLL_INTERVAL);
-                return Some(());
+                return Passed::On;
             }
             Weather::Slow => {
                 thread::park_timeout(POLL_INTERVAL);
@@ -167,9 +180,14 @@ impl Line {
             Weather::Clear => &mut buffer[..],
         };
         let there = match from.read(room) {
-            Ok(0) => return None,
+            Ok(0) => {
+                // The receiver may be gone.
+                let _ = to.shutdown(Shutdown::Write);
+                return Passed::End;
+            }
             Ok(there) => there,
-            Err(error) => return waits(&error).then_some(()),
+            Err(error) if waits(&error) => return Passed::On,
+            Err(_) => return Passed::Broken,
         };
         let left = if reply {
             self.world.until_reset.fetch_sub(there as i64, Ordering::SeqCst)
@@ -177,24 +195,27 @@ impl Line {
             -1
         };
         if (0..there as i64).contains(&left) {
-            self.write(to, &room[..left as usize])?;
+            if !self.write(to, &room[..left as usize]) {
+                return Passed::Broken;
+            }
             // A close with a linger time of zero sends a reset.
             TcpSocket::from_std_stream(to.try_clone().unwrap()).set_zero_linger().unwrap();
             self.world.resets.fetch_add(1, Ordering::SeqCst);
-            return None;
+            return Passed::Broken;
         }
-        self.write(to, &room[..there])
+        if self.write(to, &room[..there]) { Passed::On } else { Passed::Broken }
     }
 
-    fn write(&self, mut to: &TcpStream, mut bytes: &[u8]) -> Option<()> {
+    /// Writes all bytes. Returns false if the connection has ended.
+    fn write(&self, mut to: &TcpStream, mut bytes: &[u8]) -> bool {
         while !bytes.is_empty() {
             match to.write(bytes) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if waits(&error) && self.is_open() => {}
-                Err(_) => return None,
+                Err(_) => return false,
             }
         }
-        Some(())
+        true
     }
 }
 
