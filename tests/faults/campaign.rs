@@ -131,6 +131,7 @@ impl Campaign<'_> {
 fn note(report: &mut Report, kind: Kind, life: &Life, course: &Course) {
     report.lives += 1;
     report.recoveries.extend(course.recovery);
+    report.notices.extend(course.notice);
     if let Some(changed) = course.changed {
         report.count(kind, changed.name(), 1);
     }
@@ -142,6 +143,11 @@ fn note(report: &mut Report, kind: Kind, life: &Life, course: &Course) {
     match life.fault {
         Fault::KillAt(at) => *report.deaths.entry(at.point).or_default() += 1,
         Fault::TakeoverAt(at) => *report.pauses.entry(at.point).or_default() += 1,
+        Fault::Cluster(cluster) => {
+            if let Some(spot) = cluster.strike.spot() {
+                *report.in_several.entry(spot).or_default() += 1;
+            }
+        }
         _ => {}
     }
 }

@@ -14,9 +14,9 @@ const SUPERSEDED: i32 = 76;
 /// The exit code of a run whose disk is full.
 const UNREACHABLE: i32 = 69;
 /// The longest time for which a fault at a point is waited for.
-const POINT_TIMEOUT: Duration = Duration::from_secs(6);
+pub(super) const POINT_TIMEOUT: Duration = Duration::from_secs(6);
 /// The longest time for any other event. Only a failing campaign waits so long.
-const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
 /// The pause between two looks at a process.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The pause between two portions, once the first ones of a life are added.
@@ -24,9 +24,9 @@ const SLOW_PAUSE: Duration = Duration::from_millis(80);
 /// The number of commits of the run that took over, before the log changes.
 const PAUSED_COMMITS: u64 = 4;
 /// The signal of an abort.
-const ABORT: i32 = 6;
+pub(super) const ABORT: i32 = 6;
 /// The signal of a termination.
-const TERM: i32 = 15;
+pub(super) const TERM: i32 = 15;
 
 /// The course of a life.
 #[derive(Debug, Default)]
@@ -37,26 +37,28 @@ pub(crate) struct Course {
     pub(crate) changed: Option<PlannedChange>,
     /// The time from the start to the first commit, if the lake had commits before.
     pub(crate) recovery: Option<Duration>,
+    /// The time from a fault of one of several processes until all have ended.
+    pub(crate) notice: Option<Duration>,
     /// Events that must not be.
     pub(crate) faults: Vec<String>,
 }
 
 /// The conduct of one life.
 pub(crate) struct Conduct<'w> {
-    place: &'w Place,
+    pub(super) place: &'w Place,
     log: &'w mut dyn Log,
-    life: Life,
+    pub(super) life: Life,
     /// The network to the service, in a life with an outage.
     proxy: Option<Proxy>,
-    address: Address,
+    pub(super) address: Address,
     /// The number of manifests before this life.
-    before: u64,
+    pub(super) before: u64,
     /// The time of the first commit.
-    committed: Option<Instant>,
+    pub(super) committed: Option<Instant>,
     fed: Instant,
     /// The number of portions that this life has added to the log.
     portions: u32,
-    course: Course,
+    pub(super) course: Course,
 }
 
 impl<'w> Conduct<'w> {
@@ -81,8 +83,22 @@ impl<'w> Conduct<'w> {
     /// Conducts the life to its end: afterwards no process of it is left.
     pub(crate) fn run(mut self) -> Course {
         self.change(Occasion::BetweenLives);
+        let started = match self.life.fault {
+            Fault::Cluster(cluster) if cluster.strike.is_on_machines() => self.on_machines(cluster),
+            Fault::Cluster(cluster) => self.supervised(cluster),
+            fault => self.alone(fault),
+        };
+        if let (Some(committed), true) = (self.committed, self.before > 0) {
+            self.course.recovery = Some(committed - started);
+        }
+        self.course
+    }
+
+    /// Conducts a life of a run in one process. Returns its start.
+    fn alone(&mut self, fault: Fault) -> Instant {
         let mut first = self.place.start(&self.life, &self.address, self.life.workers, true);
-        match self.life.fault {
+        let started = first.started;
+        match fault {
             Fault::Kill(moment) | Fault::SlowDisk { kill: moment, .. } => {
                 self.await_moment(&mut first, moment);
                 self.kill(&mut first);
@@ -114,16 +130,14 @@ impl<'w> Conduct<'w> {
                 self.hide_service(&mut first, weather, Duration::from_millis(millis));
                 self.kill(&mut first);
             }
+            Fault::Cluster(_) => {}
         }
-        if let (Some(committed), true) = (self.committed, self.before > 0) {
-            self.course.recovery = Some(committed - first.started);
-        }
-        self.course
+        started
     }
 
     /// Adds portions until `is_done`, and returns true. Returns false if `process` ends first, or
     /// nothing happens for `timeout`.
-    fn feed_until(
+    pub(super) fn feed_until(
         &mut self,
         process: &mut Process,
         timeout: Duration,
@@ -134,23 +148,28 @@ impl<'w> Conduct<'w> {
             if process.exit().is_some() || begun.elapsed() > timeout {
                 return false;
             }
-            let pause = match self.portions.checked_sub(self.life.quick_portions) {
-                None => self.life.pause,
-                Some(0..60) => SLOW_PAUSE,
-                // A long wait must not use up the records.
-                Some(_) => SLOW_PAUSE * 8,
-            };
-            if self.fed.elapsed() >= pause {
-                self.log.feed();
-                (self.fed, self.portions) = (Instant::now(), self.portions + 1);
-            }
-            if self.committed.is_none() && self.manifests(self.before) > self.before {
-                self.committed = Some(Instant::now());
-                self.change(Occasion::InLife);
-            }
-            std::thread::park_timeout(POLL_INTERVAL);
+            self.tick();
         }
         true
+    }
+
+    /// Adds a portion if it is time, and notes the first commit.
+    pub(super) fn tick(&mut self) {
+        let pause = match self.portions.checked_sub(self.life.quick_portions) {
+            None => self.life.pause,
+            Some(0..60) => SLOW_PAUSE,
+            // A long wait must not use up the records.
+            Some(_) => SLOW_PAUSE * 8,
+        };
+        if self.fed.elapsed() >= pause {
+            self.log.feed();
+            (self.fed, self.portions) = (Instant::now(), self.portions + 1);
+        }
+        if self.committed.is_none() && self.manifests(self.before) > self.before {
+            self.committed = Some(Instant::now());
+            self.change(Occasion::InLife);
+        }
+        std::thread::park_timeout(POLL_INTERVAL);
     }
 
     /// Changes the log if this is the occasion.
@@ -162,11 +181,11 @@ impl<'w> Conduct<'w> {
     }
 
     /// Returns the number of manifests, which is not below `from`.
-    fn manifests(&self, from: u64) -> u64 {
+    pub(super) fn manifests(&self, from: u64) -> u64 {
         last_manifest(&self.place.path("lake"), from)
     }
 
-    fn await_moment(&mut self, process: &mut Process, moment: Moment) {
+    pub(super) fn await_moment(&mut self, process: &mut Process, moment: Moment) {
         match moment {
             Moment::Start(after) => {
                 self.feed_until(process, EVENT_TIMEOUT, |process| process.age() >= after);
@@ -181,7 +200,7 @@ impl<'w> Conduct<'w> {
 
     /// Waits for a fault that may not be reached, and returns true if it struck. A run that is not
     /// struck must commit, however slow it is.
-    fn await_strike(
+    pub(super) fn await_strike(
         &mut self,
         process: &mut Process,
         has_struck: fn(&mut Process) -> bool,
@@ -214,7 +233,7 @@ impl<'w> Conduct<'w> {
     }
 
     /// Waits until so many more commits are made.
-    fn await_commits(&mut self, process: &mut Process, count: u64) -> bool {
+    pub(super) fn await_commits(&mut self, process: &mut Process, count: u64) -> bool {
         let (lake, from) = (self.place.path("lake"), self.manifests(self.before));
         let done =
             self.feed_until(process, EVENT_TIMEOUT, |_| last_manifest(&lake, from) >= from + count);
@@ -242,7 +261,7 @@ impl<'w> Conduct<'w> {
         process.kill();
     }
 
-    fn unexpected(&mut self, process: &Process, exit: Exit) {
+    pub(super) fn unexpected(&mut self, process: &Process, exit: Exit) {
         let printed = process.printed();
         self.course.faults.push(format!("a run ended with {exit:?}: {printed}"));
     }

@@ -1,6 +1,6 @@
 //! The campaign: the real program is killed, stopped and starved of disk, life after life, while
-//! it follows an archive, Kafka or Kinesis. After each life every version of every table is
-//! compared with an oracle that shares no code with it.
+//! it follows an archive, Kafka or Kinesis in one process or in several. After each life every
+//! version of every table is compared with an oracle that shares no code with it.
 //!
 //! `cargo run --release --example campaign -- --lives 10000 --seed 1 --world all` runs it for long.
 
@@ -8,6 +8,7 @@
 mod bugs;
 mod campaign;
 mod check;
+mod cluster;
 mod life;
 mod manifest;
 mod oracle;

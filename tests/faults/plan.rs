@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::cluster::{self, Cluster, cluster};
 use super::points::{At, Cycle, at};
 use super::worlds::{Change, Kind, OCCASIONS, Occasion};
 use crate::support::Dice;
@@ -22,11 +23,12 @@ const FAULTS: [&str; 9] = [
 ];
 
 /// Returns the kinds of faults that strike a program with such a log.
-pub(crate) fn faults(kind: Kind) -> &'static [&'static str] {
-    match kind {
+pub(crate) fn faults(kind: Kind) -> Vec<&'static str> {
+    let alone = match kind {
         Kind::Archive => &FAULTS[..8],
         Kind::Kafka | Kind::Kinesis => &FAULTS,
-    }
+    };
+    [alone, &cluster::FAULTS].concat()
 }
 
 /// A moment in a life.
@@ -61,6 +63,8 @@ pub(crate) enum Fault {
         begin: Moment,
         millis: u64,
     },
+    /// The run has several processes.
+    Cluster(Cluster),
 }
 
 impl Fault {
@@ -76,6 +80,7 @@ impl Fault {
             Fault::Terminate(_) => 6,
             Fault::Rival(_) => 7,
             Fault::Outage { .. } => 8,
+            Fault::Cluster(cluster) => return cluster.strike.kind(),
         };
         FAULTS[kind]
     }
@@ -84,6 +89,7 @@ impl Fault {
     pub(crate) fn point(&self) -> Option<At> {
         match self {
             Fault::KillAt(at) | Fault::TakeoverAt(at) => Some(*at),
+            Fault::Cluster(cluster) => cluster.strike.point(),
             _ => None,
         }
     }
@@ -187,7 +193,9 @@ fn moment(dice: &mut Dice) -> Moment {
 fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
     let workers = [1, 2, 4];
     let is_first = number == 0;
+    let in_several = dice.below(5) < 2;
     let fault = match dice.below(100) {
+        _ if in_several => Fault::Cluster(cluster(dice, cycle, is_first)),
         0..45 => {
             let point = cycle.next(dice, is_first);
             Fault::KillAt(at(dice, point))
@@ -204,7 +212,7 @@ fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
         _ => Fault::Terminate(moment(dice)),
     };
     let maintained = fault.point().is_some_and(|at| {
-        ["compaction", "checkpoint", "cleanup", "snapshot", "merge", "collect"]
+        ["compaction", "checkpoint", "cleanup", "snapshot", "merge", "collect", "process.changed"]
             .iter()
             .any(|part| at.point.starts_with(part))
     });

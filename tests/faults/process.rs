@@ -11,7 +11,7 @@ use super::worlds::Address;
 use crate::support::disk;
 
 /// Limits by which small tables are compacted, checkpointed and cleaned often.
-const SMALL_LIMITS: &str =
+pub(crate) const SMALL_LIMITS: &str =
     "rewrite_below=0,small_files=4,checkpoint_every=4,snapshot_bytes=1,layers=2";
 
 /// A process, killed on drop.
@@ -69,10 +69,7 @@ impl Place {
         workers: usize,
         is_first: bool,
     ) -> Process {
-        let (every, workers) =
-            (format!("{}ms", life.commit_every.as_millis()), workers.to_string());
-        let mut command = self.run(address);
-        command.args(["--follow", "--commit-every", &every, "--workers", &workers]);
+        let mut command = self.follow(life, address, workers);
         if is_first && life.resets() {
             command.arg("--reset");
         }
@@ -93,9 +90,24 @@ impl Place {
             | Fault::Takeover(_)
             | Fault::Terminate(_)
             | Fault::Rival(_)
-            | Fault::Outage { .. } => {}
+            | Fault::Outage { .. }
+            | Fault::Cluster(_) => {}
         }
-        let errors = self.path(if is_first { "errors" } else { "errors of the second" });
+        self.spawn(command, if is_first { "errors" } else { "errors of the second" })
+    }
+
+    /// Returns a command that follows the log with so many workers.
+    pub(crate) fn follow(&self, life: &Life, address: &Address, workers: usize) -> Command {
+        let (every, workers) =
+            (format!("{}ms", life.commit_every.as_millis()), workers.to_string());
+        let mut command = self.run(address);
+        command.args(["--follow", "--commit-every", &every, "--workers", &workers]);
+        command
+    }
+
+    /// Starts a command. The file `errors` gets its standard error.
+    pub(crate) fn spawn(&self, mut command: Command, errors: &str) -> Process {
+        let errors = self.path(errors);
         command.stdout(Stdio::null()).stderr(File::create(&errors).unwrap());
         let child = command.spawn().unwrap();
         Process { child, started: Instant::now(), errors, over: None }

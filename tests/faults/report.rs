@@ -1,12 +1,12 @@
 //! The report of a campaign: counts of everything that really happened.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use super::check::Findings;
 use super::plan::faults;
-use super::points::points;
+use super::points::{Seat, Spot, points, spots};
 use super::worlds::Kind;
 
 /// The count of lives whose fault was not reached.
@@ -23,7 +23,11 @@ pub(crate) struct Report {
     /// The number of deaths and of pauses at each point.
     pub(crate) deaths: BTreeMap<&'static str, u64>,
     pub(crate) pauses: BTreeMap<&'static str, u64>,
+    /// The number of faults at each point in runs of several processes.
+    pub(crate) in_several: BTreeMap<Spot, u64>,
     pub(crate) recoveries: Vec<Duration>,
+    /// Times from a fault of one of several processes until all have ended.
+    pub(crate) notices: Vec<Duration>,
     pub(crate) elapsed: Duration,
 }
 
@@ -53,6 +57,8 @@ impl Report {
         let struck =
             |point: &&str| self.deaths.contains_key(point) || self.pauses.contains_key(point);
         never.extend(points().into_iter().filter(|point| !struck(point)).map(String::from));
+        let spots = spots().into_iter().filter(|spot| !self.in_several.contains_key(spot));
+        never.extend(spots.map(|spot| spot.to_string()));
         never
     }
 
@@ -64,13 +70,16 @@ impl Report {
             && findings.rows > 0
             && findings.versions > 0
     }
+}
 
-    fn recovery(&self, percent: usize) -> Duration {
-        let mut times = self.recoveries.clone();
-        times.sort();
+/// Returns the percentiles 50 and 99 of `times`, in milliseconds.
+fn percentiles(times: &[Duration]) -> [u128; 2] {
+    let mut times = times.to_vec();
+    times.sort();
+    [50, 99].map(|percent| {
         let at = (times.len() * percent / 100).min(times.len().saturating_sub(1));
-        times.get(at).copied().unwrap_or_default()
-    }
+        times.get(at).copied().unwrap_or_default().as_millis()
+    })
 }
 
 impl fmt::Display for Report {
@@ -80,11 +89,17 @@ impl fmt::Display for Report {
         writeln!(f, "{lives} lives in {worlds} worlds, {:.0} s", elapsed.as_secs_f64())?;
         writeln!(f, "{rows} rows of {versions} versions compared, {commits} commits")?;
         writeln!(f, "{lost} rows lost, {surplus} rows duplicated or wrong")?;
-        let [p50, p99] = [50, 99].map(|percent| self.recovery(percent).as_millis());
+        let [p50, p99] = percentiles(&self.recoveries);
         let recoveries = self.recoveries.len();
         writeln!(
             f,
             "start to first commit: p50 {p50} ms, p99 {p99} ms of {recoveries} recoveries"
+        )?;
+        let [p50, p99] = percentiles(&self.notices);
+        writeln!(
+            f,
+            "fault of one of several processes to the end of all: p50 {p50} ms, p99 {p99} ms of {}",
+            self.notices.len()
         )?;
         for kind in self.counts.keys() {
             writeln!(f, "{kind}:")?;
@@ -92,10 +107,14 @@ impl fmt::Display for Report {
                 writeln!(f, "{:>6} {name}", self.counted(*kind, name))?;
             }
         }
-        writeln!(f, "deaths and pauses by point:")?;
-        for point in points() {
+        writeln!(f, "deaths and pauses by point; of several processes in process 0, in others:")?;
+        let several = spots().into_iter().map(|spot| spot.point);
+        for point in points().into_iter().chain(several).collect::<BTreeSet<_>>() {
             let of = |counts: &BTreeMap<&str, u64>| *counts.get(point).unwrap_or(&0);
-            writeln!(f, "{:>6} {:>4} {point}", of(&self.deaths), of(&self.pauses))?;
+            let [first, other] = [Seat::First, Seat::Other]
+                .map(|seat| *self.in_several.get(&Spot { seat, point }).unwrap_or(&0));
+            let (deaths, pauses) = (of(&self.deaths), of(&self.pauses));
+            writeln!(f, "{deaths:>6} {pauses:>4} {first:>4} {other:>4} {point}")?;
         }
         faults.iter().try_for_each(|fault| writeln!(f, "FAULT: {fault}"))
     }

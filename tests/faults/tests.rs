@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::Campaign;
 use super::bugs::{after, at, life};
+use super::cluster::{Cluster, End, Strike, Target};
 use super::plan::{Fault, Life, Moment, PlannedChange, World, faults, plan};
-use super::points::points;
+use super::points::{points, spots};
 use super::report::{MISSED, Report};
 use super::worlds::{Change, KINDS, Kind, Occasion};
 use crate::support::proxy::Weather;
@@ -33,8 +34,45 @@ fn thirty_lives_with_faults_lose_and_repeat_nothing() {
     let report = run(plan(1, 30, &kinds));
     assert!(report.is_right(), "{report}");
     assert_eq!(report.lives, 30);
-    let planned = faults(Kind::Archive).len() + points().len();
-    assert!(report.never(&kinds).len() < planned / 2, "too few faults struck: {report}");
+    let planned = faults(Kind::Archive).len() + points().len() + spots().len();
+    assert!(report.never(&kinds).len() + 15 < planned, "too few faults struck: {report}");
+}
+
+#[test]
+fn lives_in_several_processes_lose_and_repeat_nothing() {
+    let commit = |millis| Moment::Commit(Duration::from_millis(millis));
+    let kill_at = |process, point| Strike::KillAt { process, at: at(point, 1), times: 1 };
+    let link = |weather| Strike::Link { process: 0, weather, moment: commit(20) };
+    let stopped = Strike::Pause { process: 1, moment: commit(20), millis: 300 };
+    let strikes = [
+        (3, Strike::Terminate(Target::Process(2), commit(0))),
+        (2, Strike::Kill(Target::Process(0), commit(30))),
+        (3, Strike::Kill(Target::Process(1), Moment::Start(Duration::from_millis(100)))),
+        (2, Strike::Kill(Target::Supervisor, commit(20))),
+        (3, kill_at(1, "cluster.proven")),
+        (2, Strike::KillAt { process: 0, at: at("cluster.gathered", 1), times: 2 }),
+        (3, kill_at(2, "cluster.welcomed")),
+        (2, kill_at(1, "recover.load")),
+        (2, Strike::HangAt { process: 0, at: at("commit.staged", 2) }),
+        (3, stopped),
+        (2, link(Weather::Silent)),
+        (3, link(Weather::Closed)),
+        (3, Strike::KillMachine { process: 2, moment: commit(0) }),
+        (2, Strike::KillInEnd { process: 1, millis: 5 }),
+        (2, kill_at(1, "process.stored")),
+    ];
+    let end = End::Terminate(Target::Process(1));
+    let faults = strikes
+        .map(|(processes, strike)| Fault::Cluster(Cluster { processes, strike, end }))
+        .into_iter()
+        .chain([after(0)]);
+    // The archive grows slowly, so that it lasts for all lives, and few versions are compared.
+    let commit_every = Duration::from_millis(40);
+    let slow = |fault| Life { workers: 1, quick_portions: 10, commit_every, ..life(fault) };
+    let lives = faults.map(slow);
+    let (kind, lives) = (Kind::Archive, lives.collect());
+    let report = run(vec![World { kind, seed: 7, lives }]);
+    assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
 }
 
 /// A life with a change of the log.
@@ -156,19 +194,20 @@ fn a_campaign_plans_every_point_of_the_library() {
     let [mut found, mut bugs] = [BTreeSet::new(), BTreeSet::new()];
     named(&source, "faults::point(\"", &mut found);
     named(&source, "faults::bug(\"", &mut bugs);
-    // A point within a planted bug has the name of the bug. The lives of a campaign have one
-    // process each.
-    found.retain(|point| !bugs.contains(point) && !point.starts_with("cluster."));
-    assert_eq!(found, points().into_iter().map(str::to_owned).collect());
+    // A point within a planted bug has the name of the bug.
+    found.retain(|point| !bugs.contains(point));
+    let planned = points().into_iter().chain(spots().into_iter().map(|spot| spot.point));
+    assert_eq!(found, planned.map(str::to_owned).collect());
 }
 
 #[test]
 fn a_seed_decides_the_whole_plan() {
     assert_eq!(plan(7, 500, &KINDS), plan(7, 500, &KINDS));
     assert_ne!(plan(7, 500, &KINDS), plan(8, 500, &KINDS));
-    let lives: Vec<_> = plan(7, 500, &KINDS).into_iter().flat_map(|world| world.lives).collect();
-    assert_eq!(lives.len(), 500);
+    let lives: Vec<_> = plan(7, 3000, &KINDS).into_iter().flat_map(|world| world.lives).collect();
+    assert_eq!(lives.len(), 3000);
     let planned: BTreeSet<_> =
         lives.iter().filter_map(|life| life.fault.point()).map(|at| at.point).collect();
-    assert_eq!(planned, points().into_iter().collect(), "every point is planned");
+    let all = points().into_iter().chain(spots().into_iter().map(|spot| spot.point));
+    assert_eq!(planned, all.collect(), "every point is planned");
 }
