@@ -16,6 +16,8 @@ use crate::sync::{Receiver, Sender, channel, elapsed, now};
 
 /// The exit code of a process that has only lost another one.
 const LOST_CODE: u8 = 75;
+/// The exit code of a process that SIGTERM has ended before it could handle the signal.
+const TERMINATED_CODE: u8 = 143;
 /// The exit code after a second signal, as a shell reports SIGINT.
 const KILLED_CODE: u8 = 130;
 /// Exit codes after which another start would end in the same way: success, a difference that was
@@ -153,12 +155,19 @@ impl Supervisor<'_> {
             // The processes that were started are killed when they are dropped.
             children.start(process, (self.command)(process), &key)?;
         }
-        let (mut cause, mut deadline, mut is_ordered) = (None, None, false);
+        let (mut cause, mut deadline, mut is_ordered, mut is_terminated) =
+            (None, None, false, false);
         while children.are_running() {
             match self.next(notices, deadline) {
                 Some(Notice::Ended { start: of, process }) if of == start => {
                     let Some(code) = children.ended(process)? else { continue };
-                    cause = first_cause(cause, code);
+                    if code == TERMINATED_CODE {
+                        // SIGTERM at any process ends all, as the process itself does later.
+                        (is_ordered, is_terminated) = (true, true);
+                        children.stop();
+                    } else {
+                        cause = first_cause(cause, code);
+                    }
                     if code != 0 {
                         deadline = deadline.or_else(|| now().checked_add(self.patience.ending));
                     }
@@ -174,6 +183,8 @@ impl Supervisor<'_> {
                 }
             }
         }
+        // The others have lost the process that SIGTERM has ended.
+        let cause = cause.filter(|code| !is_terminated || *code != LOST_CODE);
         Ok(Life { code: cause.unwrap_or(0), is_ordered })
     }
 

@@ -151,6 +151,22 @@ fn a_stop_reaches_all_processes_and_no_life_follows() {
 }
 
 #[test]
+fn sigterm_at_a_process_that_starts_is_a_stop() {
+    let folder = tempfile::tempdir().unwrap();
+    // Process 0 has lost process 1, which does not handle the signal yet.
+    let script = "
+        echo >> lives-$own
+        if [ $own = 1 ]; then kill -TERM $$; fi
+        read -r order; [ \"$order\" = stop ] || exit 9
+        exit 75";
+    assert_eq!(result(folder.path(), script, patience()).unwrap(), 0);
+    let lives = fs::read_to_string(folder.path().join("lives-0")).unwrap();
+    assert_eq!(lives.lines().count(), 1);
+    let failing = script.replace("exit 75", "exit 70");
+    assert_eq!(result(folder.path(), &failing, patience()).unwrap(), 70);
+}
+
+#[test]
 fn the_secret_is_in_no_argument_and_no_variable() {
     let folder = tempfile::tempdir().unwrap();
     let script = "
