@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use clap::{Parser, ValueEnum};
-use faults::{Campaign, KINDS, Kind, plan};
+use faults::{Campaign, KINDS, Kind, Runs, plan};
 
 /// The exit code if a service is absent.
 const UNAVAILABLE: u8 = 69;
@@ -43,13 +43,14 @@ impl Follows {
     }
 }
 
-/// Kills the real program again and again while it follows a growing log, and compares every
-/// version of every table with an oracle.
+/// Kills the real program again and again while it follows a growing log, in one process or in
+/// several, and compares every version of every table with an oracle.
 #[derive(Parser)]
 #[command(after_help = "\
 Examples:
-  campaign --lives 200                                an archive that grows; about ten minutes
+  campaign --lives 600                                an archive that grows; about 40 minutes
   campaign --lives 10000 --seed 7 --world all         every kind of log, for a night
+  campaign --lives 300 --several                      several processes and their network
   campaign --lives 40 --world kafka --bug skipped_offset
                                                       a planted bug, which must be found
 
@@ -60,7 +61,7 @@ Exit codes: 0 all is right, 1 a fault was found or something was never met, 2 th
 to kill, 69 a server is absent.")]
 struct Args {
     /// Number of lives
-    #[arg(long, default_value_t = 200)]
+    #[arg(long, default_value_t = 600)]
     lives: usize,
     /// Seed of the plan
     #[arg(long, default_value_t = 1)]
@@ -68,6 +69,9 @@ struct Args {
     /// The log that the program follows
     #[arg(long, value_enum, default_value = "archive")]
     world: Follows,
+    /// Only runs in several processes
+    #[arg(long)]
+    several: bool,
     /// A bug to plant, which the campaign has to find
     #[arg(long)]
     bug: Option<String>,
@@ -120,7 +124,8 @@ fn own_folder(folder: &Path) -> Result<PathBuf, String> {
 }
 
 fn main() -> ExitCode {
-    let Args { lives, seed, world, bug, program, folder } = Args::parse();
+    let Args { lives, seed, world, several, bug, program, folder } = Args::parse();
+    let runs = if several { Runs::Several } else { Runs::All };
     let kinds = world.kinds();
     if let Some(kind) = kinds.iter().find(|kind| !kind.is_ready()) {
         eprintln!("campaign: can't use {kind}: start it with tests/services/up {kind}");
@@ -139,11 +144,11 @@ fn main() -> ExitCode {
         }
     };
     let (folder, bug, progress) = (&folder, bug.as_deref(), &|line: &str| println!("{line}"));
-    let plan = plan(seed, lives, &kinds);
+    let plan = plan(seed, lives, &kinds, runs);
     let campaign = Campaign { program: &program, folder, plan, bug, progress };
     let report = campaign.run();
     println!("{report}");
-    let never = report.never(&kinds);
+    let never = report.never(&kinds, runs);
     if !never.is_empty() {
         println!("never met: {}", never.join(", "));
     }

@@ -23,6 +23,6 @@ mod worlds;
 pub(crate) use campaign::Campaign;
 #[allow(unused_imports, reason = "the program of the campaign uses them")]
 pub(crate) use {
-    plan::plan,
+    plan::{Runs, plan},
     worlds::{KINDS, Kind},
 };

@@ -22,11 +22,21 @@ const FAULTS: [&str; 9] = [
     "service away and kill",
 ];
 
-/// Returns the kinds of faults that strike a program with such a log.
-pub(crate) fn faults(kind: Kind) -> Vec<&'static str> {
-    let alone = match kind {
-        Kind::Archive => &FAULTS[..8],
-        Kind::Kafka | Kind::Kinesis => &FAULTS,
+/// The runs of a campaign.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Runs {
+    /// In one process or in several.
+    All,
+    /// In several processes only.
+    Several,
+}
+
+/// Returns the kinds of faults that strike such runs of a program with such a log.
+pub(crate) fn faults(kind: Kind, runs: Runs) -> Vec<&'static str> {
+    let alone = match (runs, kind) {
+        (Runs::Several, _) => &[],
+        (_, Kind::Archive) => &FAULTS[..8],
+        (_, Kind::Kafka | Kind::Kinesis) => &FAULTS[..],
     };
     [alone, &cluster::FAULTS].concat()
 }
@@ -156,7 +166,7 @@ pub(crate) struct World {
 const WORLD_LIVES: usize = 24;
 
 /// Draws a plan of so many lives, in worlds of these kinds in turn.
-pub(crate) fn plan(seed: u64, lives: usize, kinds: &[Kind]) -> Vec<World> {
+pub(crate) fn plan(seed: u64, lives: usize, kinds: &[Kind], runs: Runs) -> Vec<World> {
     let mut dice = Dice::new(seed);
     let mut cycle = Cycle::default();
     let mut worlds = Vec::new();
@@ -169,8 +179,8 @@ pub(crate) fn plan(seed: u64, lives: usize, kinds: &[Kind]) -> Vec<World> {
         let seed = dice.below(1 << 32);
         // The first life makes the tables, and has no earlier commit.
         let mut draw = |number| match kind {
-            Kind::Archive => life(&mut dice, &mut cycle, number),
-            _ => life_with_service(&mut dice, &mut cycle, number, kind),
+            Kind::Archive => life(&mut dice, &mut cycle, number, runs),
+            _ => life_with_service(&mut dice, &mut cycle, number, kind, runs),
         };
         let lives: Vec<_> = (0..lives).map(&mut draw).collect();
         left -= lives.len();
@@ -190,10 +200,10 @@ fn moment(dice: &mut Dice) -> Moment {
     }
 }
 
-fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
+fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize, runs: Runs) -> Life {
     let workers = [1, 2, 4];
     let is_first = number == 0;
-    let in_several = dice.below(5) < 2;
+    let in_several = runs == Runs::Several || dice.below(5) < 2;
     let fault = match dice.below(100) {
         _ if in_several => Fault::Cluster(cluster(dice, cycle, is_first)),
         0..45 => {
@@ -229,8 +239,14 @@ fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize) -> Life {
 }
 
 /// Draws a life with what only services do: their logs change, and they are away.
-fn life_with_service(dice: &mut Dice, cycle: &mut Cycle, number: usize, kind: Kind) -> Life {
-    let mut life = life(dice, cycle, number);
+fn life_with_service(
+    dice: &mut Dice,
+    cycle: &mut Cycle,
+    number: usize,
+    kind: Kind,
+    runs: Runs,
+) -> Life {
+    let mut life = life(dice, cycle, number, runs);
     let changes = kind.changes();
     let change = changes[dice.below(changes.len() as u64) as usize];
     let is_paused = matches!(life.fault, Fault::Takeover(_) | Fault::TakeoverAt(_));
@@ -244,7 +260,7 @@ fn life_with_service(dice: &mut Dice, cycle: &mut Cycle, number: usize, kind: Ki
     let weather = [Weather::Slow, Weather::Silent, Weather::Closed][dice.below(3) as usize];
     let outage = Fault::Outage { weather, begin, millis: 200 + dice.below(1500) };
     // A log that has lost its first records refuses a reset.
-    if life.resets() || (life.fault.point().is_none() && dice.below(5) == 0) {
+    if life.resets() || (runs == Runs::All && life.fault.point().is_none() && dice.below(5) == 0) {
         life.fault = outage;
     }
     life

@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use super::check::Findings;
-use super::plan::faults;
+use super::plan::{Runs, faults};
 use super::points::{Seat, Spot, points, spots};
 use super::worlds::Kind;
 
@@ -32,8 +32,8 @@ pub(crate) struct Report {
 }
 
 /// Returns the names of faults and conditions that a campaign counts in worlds of a kind.
-fn names(kind: Kind) -> Vec<&'static str> {
-    [faults(kind).to_vec(), kind.conditions()].concat()
+fn names(kind: Kind, runs: Runs) -> Vec<&'static str> {
+    [faults(kind, runs), kind.conditions()].concat()
 }
 
 impl Report {
@@ -47,16 +47,19 @@ impl Report {
         self.counts.get(&kind).and_then(|counts| counts.get(name)).copied().unwrap_or(0)
     }
 
-    /// Returns the faults, the conditions and the points that never struck in worlds of `kinds`.
-    pub(crate) fn never(&self, kinds: &[Kind]) -> Vec<String> {
+    /// Returns the faults, the conditions and the points that never struck in such runs, in worlds
+    /// of `kinds`.
+    pub(crate) fn never(&self, kinds: &[Kind], runs: Runs) -> Vec<String> {
         let mut never = Vec::new();
         for kind in kinds {
-            let absent = names(*kind).into_iter().filter(|name| self.counted(*kind, name) == 0);
+            let absent =
+                names(*kind, runs).into_iter().filter(|name| self.counted(*kind, name) == 0);
             never.extend(absent.map(|name| format!("{kind}: {name}")));
         }
         let struck =
             |point: &&str| self.deaths.contains_key(point) || self.pauses.contains_key(point);
-        never.extend(points().into_iter().filter(|point| !struck(point)).map(String::from));
+        let alone = points().into_iter().filter(|point| runs == Runs::All && !struck(point));
+        never.extend(alone.map(String::from));
         let spots = spots().into_iter().filter(|spot| !self.in_several.contains_key(spot));
         never.extend(spots.map(|spot| spot.to_string()));
         never
@@ -103,7 +106,7 @@ impl fmt::Display for Report {
         )?;
         for kind in self.counts.keys() {
             writeln!(f, "{kind}:")?;
-            for name in names(*kind).into_iter().chain([MISSED]) {
+            for name in names(*kind, Runs::All).into_iter().chain([MISSED]) {
                 writeln!(f, "{:>6} {name}", self.counted(*kind, name))?;
             }
         }

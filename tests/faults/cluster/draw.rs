@@ -82,11 +82,12 @@ fn process(dice: &mut Dice, processes: usize) -> usize {
     dice.below(processes as u64) as usize
 }
 
-/// Draws the supervisor as often as process 0 and as all others.
+/// Draws the supervisor as often as process 0, as the others, and as all at once.
 fn target(dice: &mut Dice, processes: usize) -> Target {
-    match dice.below(3) {
+    match dice.below(4) {
         0 => Target::Supervisor,
         1 => Target::Process(0),
+        2 => Target::All,
         _ => Target::Process(1 + dice.below(processes as u64 - 1) as usize),
     }
 }

@@ -26,7 +26,7 @@ const LOST: i32 = 75;
 const KILL: i32 = 9;
 
 /// The kinds of faults, as the report counts them.
-pub(super) const FAULTS: [&str; 17] = [
+pub(super) const FAULTS: [&str; 19] = [
     "process 0 of several is killed",
     "another process is killed",
     "the supervisor is killed",
@@ -44,6 +44,8 @@ pub(super) const FAULTS: [&str; 17] = [
     "one of several machines hangs",
     "one of several is killed as all end",
     "the link of machines is cut as all end",
+    "all processes and the supervisor are killed",
+    "SIGTERM at all processes and the supervisor",
 ];
 
 /// A process that a fault can choose.
@@ -52,6 +54,8 @@ pub(crate) enum Target {
     Supervisor,
     /// The process of this number.
     Process(usize),
+    /// All processes and the supervisor, as systemd ends a service.
+    All,
 }
 
 /// The fault of a run in several processes.
@@ -131,6 +135,7 @@ impl Strike {
             Strike::Kill(Target::Process(0), _) => 0,
             Strike::Kill(Target::Process(_), _) => 1,
             Strike::Kill(Target::Supervisor, _) => 2,
+            Strike::Kill(Target::All, _) => 17,
             Strike::KillAt { .. } => 3,
             Strike::HangAt { .. } => 4,
             Strike::Hang { .. } => 5,
@@ -138,6 +143,7 @@ impl Strike {
             Strike::Terminate(Target::Process(0), _) => 7,
             Strike::Terminate(Target::Process(_), _) => 8,
             Strike::Terminate(Target::Supervisor, _) => 9,
+            Strike::Terminate(Target::All, _) => 18,
             Strike::Link { weather: Weather::Closed | Weather::Clear, .. } => 10,
             Strike::Link { weather: Weather::Slow, .. } => 11,
             Strike::Link { weather: Weather::Silent, .. } => 12,

@@ -32,10 +32,15 @@ impl Running {
 
     /// Sends a signal, such as `-TERM`.
     pub(super) fn signal(&self, signal: &str) {
-        // The process may have ended.
-        let id = self.id.to_string();
-        let _ = Command::new("kill").args([signal, &id]).stderr(Stdio::null()).status();
+        signal_all(&[*self], signal);
     }
+}
+
+/// Sends a signal to all `processes` at once.
+pub(super) fn signal_all(processes: &[Running], signal: &str) {
+    let ids = processes.iter().map(|process| process.id.to_string());
+    // A process may have ended.
+    let _ = Command::new("kill").arg(signal).args(ids).stderr(Stdio::null()).status();
 }
 
 /// Returns the number that a supervisor has given to a process.

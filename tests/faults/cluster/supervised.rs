@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::super::life::{ABORT, Conduct, EVENT_TIMEOUT, POINT_TIMEOUT, TERM};
 use super::super::plan::Moment;
 use super::super::process::{Exit, Process, SMALL_LIMITS};
-use super::running::Running;
+use super::running::{Running, signal_all};
 use super::{Cluster, End, KILL, LOST, NOTICE_TIMEOUT, Strike, TIME_LIMITS, Target};
 
 /// The file with the number of faults that are left.
@@ -39,13 +39,16 @@ impl Conduct<'_> {
         let mut supervisor = self.supervisor(cluster, true);
         let started = supervisor.started;
         match cluster.strike {
-            Strike::Kill(Target::Supervisor, moment) => {
+            Strike::Kill(target @ (Target::Supervisor | Target::All), moment) => {
                 self.await_moment(&mut supervisor, moment);
                 match supervisor.exit() {
                     Some(exit) => self.unexpected(&supervisor, exit),
                     None => {
+                        if target == Target::All {
+                            signal_all(&Running::all(&self.place.folder), "-KILL");
+                        }
                         supervisor.kill();
-                        // Its processes have not ended yet, as when systemd starts it again.
+                        // Its processes have not ended yet when it starts again.
                         let orphans = Running::all(&self.place.folder);
                         let killed = Instant::now();
                         supervisor = self.supervisor(cluster, false);
@@ -232,6 +235,7 @@ impl Conduct<'_> {
     fn ended(&mut self, supervisor: &mut Process, target: Target) -> bool {
         match target {
             Target::Supervisor => supervisor.signal("-TERM"),
+            Target::All => signal_all(&Running::all(&self.place.folder), "-TERM"),
             Target::Process(number) => match self.process(supervisor, number) {
                 Some(process) => process.signal("-TERM"),
                 None => return false,
@@ -240,14 +244,12 @@ impl Conduct<'_> {
         let restarts = supervisor.restarts().len();
         let is_over = |process: &mut Process| process.restarts().len() > restarts;
         self.feed_until(supervisor, EVENT_TIMEOUT, is_over);
-        let early = SIGNAL_BASE + TERM;
-        match (supervisor.exit(), supervisor.restarts().get(restarts)) {
-            (Some(Exit::Code(0)), _) => return true,
+        match supervisor.exit() {
+            Some(Exit::Code(0)) => return true,
             // The signal may come before the program handles it.
-            (Some(Exit::Signal(TERM)), _) => {}
-            (None, Some(code)) if *code == early => {}
-            (Some(exit), _) => self.unexpected(supervisor, exit),
-            (None, _) => {
+            Some(Exit::Signal(TERM)) => {}
+            Some(exit) => self.unexpected(supervisor, exit),
+            None => {
                 let fault = format!("no end at SIGTERM to {target:?}: {}", supervisor.printed());
                 self.course.faults.push(fault);
             }
