@@ -1,8 +1,8 @@
 //! Frames: the messages on a link between two processes.
 //!
 //! A frame is its length (four bytes), its tag (one byte) and its content. A length is checked
-//! against the limit of its tag. Memory grows with the bytes that have come, not with the length
-//! that they announce.
+//! against the limit of its tag. Beyond 1 MiB, memory grows with the bytes that have come, not with
+//! the length that they announce.
 
 use std::io::{self, ErrorKind, Read};
 
@@ -17,6 +17,9 @@ const HEADER_BYTES: usize = 5;
 pub(super) const MESSAGE_MAX_BYTES: usize = 256 << 20;
 /// The longest description of an error.
 const FAILURE_MAX_BYTES: usize = 1 << 20;
+
+/// Memory that is reserved for a frame before its bytes come. Most batches need less.
+const RESERVED_BYTES: usize = 1 << 20;
 
 /// The meaning of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +110,7 @@ pub(super) fn read(reader: &mut impl Read) -> io::Result<Option<Frame>> {
     if length > tag.max_bytes() {
         return Err(malformed("a message is too long"));
     }
-    let mut content = Vec::new();
+    let mut content = Vec::with_capacity(length.min(RESERVED_BYTES));
     if reader.take(length as u64).read_to_end(&mut content)? < length {
         return Err(ErrorKind::UnexpectedEof.into());
     }

@@ -1,6 +1,7 @@
 //! Serdes, from bytes to values and back: [`Json`], [`Utf8`], [`Raw`] and the integers. [`Reject`]
 //! is the error for bytes that can't be decoded.
 
+mod borrowed;
 mod digest;
 mod reject;
 mod simple;

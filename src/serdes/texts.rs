@@ -1,6 +1,11 @@
 //! [`Texts`]: several optional strings in one allocation, for wide rows.
 
+use std::fmt;
+
+use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::borrowed::Text;
 
 /// `N` optional strings in one allocation, for rows of text columns that are only passed from a
 /// source to a sink.
@@ -51,12 +56,26 @@ impl<const N: usize> Serialize for Texts<N> {
 
 impl<'de, const N: usize> Deserialize<'de> for Texts<N> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let parts = Vec::<Option<String>>::deserialize(deserializer)?;
-        let slices: Vec<Option<&str>> = parts.iter().map(Option::as_deref).collect();
-        let count = slices.len();
-        let array = slices
-            .try_into()
-            .map_err(|_| serde::de::Error::invalid_length(count, &"one string a column"))?;
-        Ok(Texts::new(array))
+        struct Parts<const N: usize>;
+        impl<'de, const N: usize> Visitor<'de> for Parts<N> {
+            type Value = Texts<N>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "one string a column, {N} in all")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Texts<N>, A::Error> {
+                let mut parts: [Option<Text<'de>>; N] = [const { None }; N];
+                for (number, part) in parts.iter_mut().enumerate() {
+                    let missing = || A::Error::invalid_length(number, &self);
+                    *part = seq.next_element()?.ok_or_else(missing)?;
+                }
+                if seq.next_element::<Option<Text<'de>>>()?.is_some() {
+                    return Err(A::Error::invalid_length(N + 1, &self));
+                }
+                Ok(Texts::new(parts.each_ref().map(|part| part.as_ref().map(|text| &*text.0))))
+            }
+        }
+        deserializer.deserialize_seq(Parts)
     }
 }

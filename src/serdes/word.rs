@@ -1,6 +1,5 @@
 //! [`Word`]: a text that is kept once, for keys and values that repeat.
 
-use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -12,6 +11,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::borrowed::Text;
 use crate::sync::lock;
 
 /// A text that is kept once in the process and never freed: copied and compared for equality like a
@@ -161,7 +161,7 @@ impl Serialize for Word {
 
 impl<'de> Deserialize<'de> for Word {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Cow::<str>::deserialize(deserializer).map(|text| Word::from(&*text))
+        Text::deserialize(deserializer).map(|Text(text)| Word::from(&*text))
     }
 }
 
