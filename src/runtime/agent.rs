@@ -16,10 +16,11 @@ use super::network::{Event, Member, Network, Outbox};
 use super::panic_guard::spawn;
 use super::progress::Summary;
 use super::protocol::{Down, Up, Welcome};
-use super::senders::{Sinks, send_changed, store_parts};
+use super::senders::{Sinks, Write, store_parts, write_layers};
 use super::stores::Stores;
 use super::streams::Streams;
 use super::topics::{self, Topics};
+use super::unwritten::Unwritten;
 use super::worker::{self, Saving, Shared, Workers};
 use super::writers::open_writers;
 use crate::connect::SinkContext;
@@ -89,6 +90,8 @@ struct Agent {
     workers: Workers,
     /// Stores the files of parts.
     parts: Option<Sender<(usize, Report)>>,
+    /// Writes the layers; none without a state.
+    writes: Option<Sender<Write>>,
     threads: Vec<JoinHandle<()>>,
     last_counts: Instant,
 }
@@ -140,7 +143,7 @@ impl Agent {
         });
         let briefs = briefs.collect::<Result<Vec<_>>>()?;
         let own = first..first + place.workers;
-        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, own)?;
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, own.clone())?;
         let layers = match (&welcome.layers, &config.state) {
             (Some(files), Some(state)) => {
                 faults::point("recover.load");
@@ -149,15 +152,21 @@ impl Agent {
             _ => None,
         };
         let mut threads = Vec::new();
-        let mut saving = None;
-        if welcome.state.is_some() {
-            let (tasks, changed) = channel();
-            let to_leader = leader.clone();
-            let failed = outbox.clone();
-            let work = move || send_changed(&changed, &*to_leader, &failed);
-            threads.push(spawn("sender", "changed".into(), &outbox, work)?);
+        let (mut saving, mut writes) = (None, None);
+        if let Some(state) = &config.state {
+            let (requests, inbox) = channel();
+            let (to_leader, failed) = (leader.clone(), outbox.clone());
+            let cuts = plan.cuts.iter().map(|cut| cut.id.clone()).collect();
+            let rows = Unwritten::new(state.clone(), cuts, generation, place.process, own.clone());
+            let work = move || write_layers(&inbox, rows, &*to_leader, &failed);
+            threads.push(spawn("sender", "layers".into(), &outbox, work)?);
+            writes = Some(requests.clone());
+            let submit = Arc::new(move |taken| {
+                // The thread may have ended with the run.
+                let _ = requests.send(Write::Take(taken));
+            });
             let (layers, sinks) = (layers.clone(), Default::default());
-            saving = Some(Saving { layers, sinks, earlier_runs: generation - 1, tasks });
+            saving = Some(Saving { layers, sinks, earlier_runs: generation - 1, submit });
         }
         let (parts, staged) = channel();
         let (sinks, to_leader): (Sinks, _) = (Arc::new(streams.sinks), leader.clone());
@@ -195,6 +204,7 @@ impl Agent {
             layers,
             workers,
             parts: Some(parts),
+            writes,
             threads,
             last_counts: now(),
         })
@@ -223,7 +233,7 @@ impl Agent {
         while let Ok(message) = self.inbox.try_recv() {
             self.handle(message)?;
         }
-        self.parts = None;
+        (self.parts, self.writes) = (None, None);
         let joined = self.threads.drain(..).map(JoinHandle::join);
         if joined.filter(Result::is_err).count() > 0 {
             return Err(Error::internal("a thread of the process panicked"));
@@ -280,6 +290,12 @@ impl Agent {
                 self.open.store(epoch, Ordering::Release);
                 self.topics.iter().for_each(|topic| topic.queue.open(epoch));
                 faults::point("process.opened");
+            }
+            Down::Save(barrier) => {
+                if let Some(writes) = &self.writes {
+                    // The thread ends at a failure only, which is a message too.
+                    let _ = writes.send(Write::UpTo(barrier));
+                }
             }
             Down::Live => {
                 if let Some(layers) = &self.layers {

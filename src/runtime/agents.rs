@@ -17,8 +17,6 @@ pub(super) struct Agents {
     leader: Option<Arc<dyn Leader>>,
     /// The processes from number 1 on.
     all: Vec<Agent>,
-    /// Number of workers of each process.
-    workers: usize,
     /// Bytes of batches that the workers of process 0 have not decoded.
     own_bytes: Arc<AtomicUsize>,
     /// The first error of a message that could not be sent.
@@ -33,21 +31,17 @@ struct Agent {
 }
 
 impl Agents {
-    /// Returns the other ones of `processes`, each with this number of workers.
+    /// Returns the other ones of `processes`.
     ///
     /// # Errors
     /// When the leader has no connection to one of them.
-    pub(super) fn new(
-        leader: Option<Arc<dyn Leader>>,
-        processes: usize,
-        workers: usize,
-    ) -> Result<Self> {
+    pub(super) fn new(leader: Option<Arc<dyn Leader>>, processes: usize) -> Result<Self> {
         let agent = |process| {
             let leader = leader.as_ref().ok_or_else(|| Error::internal("no leader"))?;
             Ok(Agent { outbox: leader.outbox(process)?, bytes: 0, is_done: false })
         };
         let all = (1..processes).map(agent).collect::<Result<_>>()?;
-        Ok(Agents { leader, all, workers, own_bytes: Arc::default(), failure: None })
+        Ok(Agents { leader, all, own_bytes: Arc::default(), failure: None })
     }
 
     /// Returns the number of all processes.
@@ -74,9 +68,13 @@ impl Agents {
         }
     }
 
-    /// Returns true if the worker belongs to the process.
-    pub(super) fn has_worker(&self, process: usize, worker: usize) -> bool {
-        worker / self.workers == process
+    /// Returns the sending end of another connection to each process.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub(super) fn outboxes(&self) -> Result<Vec<Box<dyn Outbox<Down>>>> {
+        let leader = self.leader.iter();
+        leader.flat_map(|it| (1..self.processes()).map(|process| it.outbox(process))).collect()
     }
 
     /// Gives a batch to the process with the fewest bytes to decode; among equals to process 0,
@@ -217,7 +215,7 @@ mod tests {
     #[test]
     fn a_batch_goes_to_the_process_with_the_least_to_decode() {
         let log = Log::default();
-        let mut agents = Agents::new(Some(Arc::new(log.clone())), 3, 1).unwrap();
+        let mut agents = Agents::new(Some(Arc::new(log.clone())), 3).unwrap();
         let plan = Plan { sources: vec!["rows".into()], ..Plan::default() };
         let decoded = agents.decoded_here(Arc::new(Credit::new(1 << 20)));
         let topics = Topics::new(topics::bound(&plan, Vec::new(), &decoded, &Metrics::default()));

@@ -3,8 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use super::counts::Counts;
+use super::unwritten::SavedLayer;
 use crate::durable::LayerFile;
-use crate::operators::{Advance, ChangedRows};
+use crate::error::Error;
+use crate::operators::Advance;
 use crate::ports::Report;
 use crate::record::{Batch, Order};
 use crate::secret::Secret;
@@ -57,6 +59,8 @@ pub(crate) enum Down {
     /// An epoch is open, and each earlier one is closed. By topic, the earliest position of its
     /// later records.
     Open { epoch: Epoch, earliest: Vec<Option<Order>> },
+    /// Write all rows up to a barrier as layers.
+    Save(Epoch),
     /// The recovery is over.
     Live,
     /// No batch follows.
@@ -70,8 +74,12 @@ pub(crate) enum Up {
     Decoded(u64),
     /// A report of one worker's part of a sink. Files of parts are stored.
     Report { sink: usize, report: Report },
-    /// The rows that a worker has changed up to an epoch, which may be a barrier.
-    Changed { worker: usize, through: Epoch, is_barrier: bool, rows: ChangedRows },
+    /// Workers have changed rows of so many bytes, which are in no layer.
+    Changed { bytes: u64 },
+    /// Layers are durable. They complete the rows up to a barrier, if there is one.
+    Layers { barrier: Option<Epoch>, layers: Vec<SavedLayer> },
+    /// A layer could not be written. The next one gets its rows.
+    Unsaved(Error),
     /// Every worker has completed all epochs before this one. All their numbers are counted.
     Completed { epoch: Epoch, counts: Counts },
     /// Numbers that were counted meanwhile.

@@ -17,16 +17,19 @@ impl Coordinator {
             Up::Report { sink, report } if sink < self.commits.sinks() => {
                 self.handle_report(sink, report)?;
             }
-            Up::Changed { worker, through, is_barrier, rows }
-                if self.epochs.agents().has_worker(process, worker) =>
-            {
-                if let Some(tasks) = self.snapshots.tasks() {
-                    // The saver ends at a failure only, which is a message too.
-                    let _ = tasks.send(Task::Take { worker, through, is_barrier, rows });
-                }
+            Up::Report { .. } => {
+                return Err(Error::internal(format!("process {process} has other sinks")));
             }
-            Up::Report { .. } | Up::Changed { .. } => {
-                return Err(Error::internal(format!("process {process} has other workers")));
+            Up::Changed { bytes } => self.snapshots.submit(Task::Changed { process, bytes }),
+            Up::Layers { barrier, layers } => {
+                self.snapshots.submit(Task::Layers { process, barrier, layers });
+            }
+            Up::Unsaved(error) => {
+                let error = match &self.fence {
+                    Some(fence) => fence.explain(error),
+                    None => error,
+                };
+                self.handle(Message::Unsaved(error))?;
             }
             Up::Completed { epoch, counts } => {
                 self.reporter.add(counts);

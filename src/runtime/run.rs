@@ -21,7 +21,7 @@ use super::protocol::{SinkWelcome, TopicWelcome, Welcome};
 use super::readers::Readers;
 use super::recover::Recovery;
 use super::reporter::Reporter;
-use super::saver::Saver;
+use super::saver::{Saver, Task};
 use super::snapshots::{SnapshotNeed, Snapshots};
 use super::streams::Streams;
 use super::topics::{self, Topic, Topics};
@@ -106,7 +106,7 @@ impl Coordinator {
         mode: RunMode,
     ) -> Result<(Self, Sender<Message>)> {
         let (outbox, inbox) = channel();
-        let (processes, workers) = (config.processes(), config.workers.max(1));
+        let processes = config.processes();
         let replies = outbox.clone();
         let deliver = move |event| {
             let message = match event {
@@ -123,7 +123,7 @@ impl Coordinator {
             }
             None => None,
         };
-        let agents = Agents::new(leader.clone(), processes, workers)?;
+        let agents = Agents::new(leader.clone(), processes)?;
         let channel = (outbox.clone(), inbox);
         match Self::start_with(streams, config, mode, leader.as_deref(), agents, channel) {
             Ok(coordinator) => Ok((coordinator, outbox)),
@@ -220,7 +220,8 @@ impl Coordinator {
                 let cuts = plan.cuts.iter().map(|cut| cut.id.clone()).collect();
                 let layers = restored.as_ref().map(|it| it.snapshot.layers.clone());
                 let layers = layers.unwrap_or_default();
-                let saver = |unsaved| Saver::new(fence, cuts, layers, workers, unsaved);
+                let outboxes = epochs.agents().outboxes()?;
+                let saver = |unsaved| Saver::new(fence, cuts, layers, own, outboxes, unsaved);
                 Snapshots::start(topics.clone(), context.clock.clone(), saver, &outbox)?
             }
             None => Snapshots::none(topics.clone()),
@@ -243,7 +244,10 @@ impl Coordinator {
             layers: restored.as_ref().map(|restored| restored.layers.clone()),
             sinks: restored.as_ref().map(|it| it.snapshot.sinks.clone()).unwrap_or_default(),
             earlier_runs: context.generation - 1,
-            tasks,
+            submit: Arc::new(move |taken| {
+                // The saver may have ended with the run.
+                let _ = tasks.send(Task::Take(taken));
+            }),
         });
         let mesh = match leader {
             Some(leader) => {

@@ -1,31 +1,37 @@
-//! The saver's thread. It collects the changed rows of all workers, writes them as layers, and
-//! makes snapshots of them. Commits never wait for it, unless a snapshot is part of the commit.
+//! The saver's thread. It collects the changed rows of the workers of process 0 and writes them as
+//! layers, collects the layers of other processes, and makes snapshots of all. Commits never wait
+//! for it, unless a snapshot is part of the commit.
 
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::message::Message;
+use super::network::Outbox;
+use super::protocol::Down;
 use super::releases::Ranges;
-use crate::durable::{self, Fence, LayerFile, Layers, Snapshot, SnapshotName};
+use super::unwritten::{SavedLayer, Taken, Unwritten, is_of_another_process};
+use crate::durable::{Fence, LayerFile, Layers, Snapshot, SnapshotName};
 use crate::error::{ErrorKind, Result};
 use crate::faults;
-use crate::operators::{ChangedRows, CutId};
+use crate::operators::CutId;
 use crate::sync::{Receiver, Sender};
 use crate::time::Epoch;
 
-/// Rows in memory beyond this are written as a layer, also if no snapshot is due.
-const LAYER_BYTES: u64 = 32 << 20;
 /// A snapshot with more layers than this is merged.
 const MAX_LAYERS: u64 = 8;
 
 /// A task for the saver.
 pub(super) enum Task {
-    /// Take the rows that a worker has changed up to an epoch, which may be a barrier.
-    Take { worker: usize, through: Epoch, is_barrier: bool, rows: ChangedRows },
+    /// Take rows of a worker of this process.
+    Take(Taken),
+    /// Count changed rows in the memory of another process.
+    Changed { process: usize, bytes: u64 },
+    /// Take the layers of another process. They complete its rows up to a barrier, if there is one.
+    Layers { process: usize, barrier: Option<Epoch>, layers: Vec<SavedLayer> },
     /// Make a snapshot of the commit after a barrier. Its cuts and layers are added.
     Save { barrier: Epoch, snapshot: Snapshot },
     /// Delete everything but the snapshots that the last manifest names.
@@ -34,71 +40,56 @@ pub(super) enum Task {
     End,
 }
 
-/// Rows that a worker has changed up to an epoch.
-struct Sealed {
-    through: Epoch,
-    rows: ChangedRows,
-}
-
-/// A layer whose rows were changed up to an epoch.
-struct SavedLayer {
-    through: Epoch,
-    /// Bytes of its rows in memory.
-    bytes: u64,
-    file: LayerFile,
-}
-
-impl SavedLayer {
-    fn merged(through: Epoch, file: LayerFile) -> Self {
-        SavedLayer { through, bytes: 0, file }
-    }
+/// Another process, which writes the layers of its workers by itself.
+struct Other {
+    outbox: Box<dyn Outbox<Down>>,
+    /// The last barrier up to which its layers are known.
+    through: Option<Epoch>,
+    /// Bytes of rows in its memory.
+    held: u64,
 }
 
 /// The owner of the layers of a run.
 pub(super) struct Saver {
     /// The state and the generation of the run.
     fence: Fence,
-    cuts: Vec<CutId>,
-    /// The layers of the last snapshot, and those that were written since.
+    /// The rows of this process that are in no layer.
+    rows: Unwritten,
+    /// From process 1 on.
+    others: Vec<Other>,
+    /// The layers of the last snapshot, and those that were written since. Those of one process are
+    /// in the order of their changes.
     layers: Vec<SavedLayer>,
-    /// The number of layers that this run has written.
-    written: u64,
+    /// The objects of layers of other processes, as far as they are known.
+    of_others: BTreeSet<String>,
     /// The snapshots of this run that may not be named yet.
     recent: Vec<(u64, Vec<String>)>,
-    /// By worker, the rows that are in no layer.
-    sealed: Vec<VecDeque<Sealed>>,
-    /// By worker, the last barrier up to which it has handed over its rows.
-    through: Vec<Option<Epoch>>,
-    /// Barriers that some workers have reached, and others have not.
-    barriers: BTreeSet<Epoch>,
     /// Bytes of rows that are in no snapshot.
     unsaved: Arc<AtomicU64>,
-    /// Bytes of rows in memory.
-    held: u64,
     waiting: Option<(Epoch, Snapshot)>,
 }
 
 impl Saver {
+    /// Returns a saver for `workers` workers of this process, and those of the processes at the
+    /// other end of `outboxes`.
     pub(super) fn new(
         fence: Fence,
         cuts: Vec<CutId>,
         layers: Vec<LayerFile>,
         workers: usize,
+        outboxes: Vec<Box<dyn Outbox<Down>>>,
         unsaved: Arc<AtomicU64>,
     ) -> Self {
-        let sealed = (0..workers).map(|_| VecDeque::new()).collect();
-        let layers = layers.into_iter().map(|file| SavedLayer::merged(0, file)).collect();
+        let rows = Unwritten::new(fence.store.clone(), cuts, fence.generation, 0, 0..workers);
+        let other = |outbox| Other { outbox, through: None, held: 0 };
         Saver {
             fence,
-            cuts,
-            layers,
-            written: 0,
+            rows,
+            others: outboxes.into_iter().map(other).collect(),
+            layers: layers.into_iter().map(|file| SavedLayer::merged(0, file)).collect(),
+            of_others: BTreeSet::new(),
             recent: Vec::new(),
-            sealed,
-            through: vec![None; workers],
-            barriers: BTreeSet::new(),
             unsaved,
-            held: 0,
             waiting: None,
         }
     }
@@ -112,13 +103,16 @@ impl Saver {
     ) {
         for task in tasks.iter() {
             let result = match task {
-                Task::Take { worker, through, is_barrier, rows } => {
-                    self.take(worker, Sealed { through, rows }, is_barrier)
+                Task::Take(taken) => self.take(taken),
+                Task::Changed { process, bytes } => {
+                    self.count(process, bytes);
+                    continue;
                 }
-                Task::Save { barrier, snapshot } => {
-                    self.waiting = Some((barrier, snapshot));
+                Task::Layers { process, barrier, layers } => {
+                    self.add(process, barrier, layers);
                     self.save()
                 }
+                Task::Save { barrier, snapshot } => self.begin(barrier, snapshot),
                 Task::End => return,
                 Task::Collect(named) => {
                     match self.collect(&named) {
@@ -143,38 +137,62 @@ impl Saver {
         }
     }
 
-    fn take(&mut self, worker: usize, sealed: Sealed, is_barrier: bool) -> Result<Option<Message>> {
-        let (bytes, through) = (sealed.rows.size() as u64, sealed.through);
+    fn take(&mut self, taken: Taken) -> Result<Option<Message>> {
+        let is_barrier = taken.is_barrier;
+        let bytes = self.rows.add(taken);
         self.unsaved.fetch_add(bytes, Ordering::Relaxed);
-        self.held += bytes;
-        self.sealed[worker].push_back(sealed);
-        if is_barrier {
-            self.through[worker] = Some(through);
-            self.barriers.insert(through);
-            let complete = self.complete();
-            self.barriers.retain(|barrier| Some(*barrier) > complete);
-            if self.waiting.is_some() {
-                return self.save();
-            }
+        if is_barrier && self.waiting.is_some() {
+            return self.save();
         }
-        let most = faults::limit("layer_bytes", LAYER_BYTES);
-        if self.held >= most {
-            if let Some(complete) = self.complete() {
-                self.write_layer(complete)?;
-            }
-            // Rows before and after a barrier are in different layers: a snapshot may need only
-            // the earlier ones.
-            let last = self.barriers.first().copied().unwrap_or(Epoch::MAX);
-            if self.held >= most {
-                self.write_layer(last)?;
-            }
-        }
-        Ok(None)
+        let written = self.rows.write_excess(&mut self.layers);
+        self.sort();
+        written.map(|()| None)
     }
 
-    /// Returns the last barrier up to which all workers have handed over their rows.
+    /// Counts changed rows of another process.
+    fn count(&mut self, process: usize, bytes: u64) {
+        self.unsaved.fetch_add(bytes, Ordering::Relaxed);
+        if let Some(other) = self.other(process) {
+            other.held += bytes;
+        }
+    }
+
+    /// Adds layers of another process.
+    fn add(&mut self, process: usize, barrier: Option<Epoch>, layers: Vec<SavedLayer>) {
+        let bytes: u64 = layers.iter().map(|layer| layer.bytes).sum();
+        if let Some(other) = self.other(process) {
+            other.held = other.held.saturating_sub(bytes);
+            other.through = other.through.max(barrier);
+        }
+        self.of_others.extend(layers.iter().map(|layer| layer.file.path.clone()));
+        self.layers.extend(layers);
+        self.sort();
+    }
+
+    fn other(&mut self, process: usize) -> Option<&mut Other> {
+        self.others.get_mut(process.checked_sub(1)?)
+    }
+
+    /// Sorts the layers by the epochs of their rows. Those of one process stay in their order, and
+    /// no two processes change the rows of one key.
+    fn sort(&mut self) {
+        self.layers.sort_by_key(|layer| layer.through);
+    }
+
+    /// Returns the last barrier up to which all rows of this process, and all layers of the other
+    /// ones, are known.
     fn complete(&self) -> Option<Epoch> {
-        self.through.iter().copied().min().flatten()
+        let others = self.others.iter().map(|other| other.through);
+        others.chain([self.rows.complete()]).min().flatten()
+    }
+
+    /// Begins a snapshot of the commit after a barrier.
+    fn begin(&mut self, barrier: Epoch, snapshot: Snapshot) -> Result<Option<Message>> {
+        self.waiting = Some((barrier, snapshot));
+        for other in &self.others {
+            other.outbox.send(&Down::Save(barrier))?;
+        }
+        self.save()
     }
 
     /// Makes the snapshot that was requested, once all workers have handed over their rows.
@@ -191,10 +209,12 @@ impl Saver {
             needed.map(|layer| layer.file.clone()).collect()
         };
         let earlier = faults::bug("mislabelled_snapshot").then(|| files(&self.layers));
-        self.write_layer(barrier)?;
+        let written = self.rows.write(barrier, &mut self.layers);
+        self.sort();
+        written?;
         faults::point("snapshot.layer");
         self.merge(barrier)?;
-        snapshot.cuts.clone_from(&self.cuts);
+        snapshot.cuts = self.rows.cuts().to_vec();
         snapshot.layers = earlier.unwrap_or_else(|| files(&self.layers));
         let name = snapshot.write(&self.fence.store, self.fence.generation)?;
         faults::point("snapshot.object");
@@ -202,48 +222,9 @@ impl Saver {
         self.recent.push((name.n, layers.chain([name.path.clone()]).collect()));
         let later = self.layers.iter().filter(|layer| layer.through > barrier);
         let later: u64 = later.map(|layer| layer.bytes).sum();
-        self.unsaved.store(self.held + later, Ordering::Relaxed);
+        let held = self.others.iter().map(|other| other.held).sum::<u64>() + self.rows.held();
+        self.unsaved.store(held + later, Ordering::Relaxed);
         Ok(Some(Message::Saved(name)))
-    }
-
-    /// Writes the rows up to `last` as a layer, unless there are none.
-    fn write_layer(&mut self, last: Epoch) -> Result<()> {
-        let mut taken: Vec<(usize, Sealed)> = Vec::new();
-        for (worker, sealed) in self.sealed.iter_mut().enumerate() {
-            while let Some(first) = sealed.pop_front_if(|sealed| sealed.through <= last) {
-                taken.push((worker, first));
-            }
-        }
-        let Some(through) = taken.iter().map(|(_, sealed)| sealed.through).max() else {
-            return Ok(());
-        };
-        let path = self.next_path();
-        let rows: Vec<&ChangedRows> = taken.iter().map(|(_, sealed)| &sealed.rows).collect();
-        let bytes: u64 = rows.iter().map(|rows| rows.size() as u64).sum();
-        match durable::write_layer(&self.fence.store, path, &self.cuts, &rows) {
-            Ok(files) => {
-                let merged = files.into_iter().map(|file| SavedLayer::merged(through, file));
-                let before = self.layers.len();
-                self.layers.extend(merged);
-                if let Some(first) = self.layers.get_mut(before) {
-                    first.bytes = bytes;
-                }
-                self.held -= bytes;
-                Ok(())
-            }
-            Err(error) => {
-                // The next layer gets these rows.
-                for (worker, sealed) in taken.into_iter().rev() {
-                    self.sealed[worker].push_front(sealed);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    fn next_path(&mut self) -> String {
-        self.written += 1;
-        format!("layer/{:020}-{:010}", self.fence.generation, self.written)
     }
 
     /// Merges the layers of a snapshot if there are many, or if the unmerged ones are large. So a
@@ -262,8 +243,8 @@ impl Saver {
             (false, false) => return Ok(()),
         };
         let layers = Layers::open(&self.fence.store, &files[from..])?;
-        let path = self.next_path();
-        let merged = layers.merge(&self.fence.store, path, &self.cuts, from == 0)?;
+        let path = self.rows.next_path();
+        let merged = layers.merge(&self.fence.store, path, self.rows.cuts(), from == 0)?;
         faults::point("merge");
         let merged = merged.into_iter().map(|file| SavedLayer::merged(barrier, file));
         self.layers.splice(from..files.len(), merged);
@@ -308,9 +289,17 @@ impl Saver {
             for (object, _) in self.fence.store.list(folder)? {
                 let generation = object.split('-').next().and_then(|n| n.parse::<u64>().ok());
                 let path = format!("{folder}/{object}");
+                // Another process may just have written it, and its message is on the way.
+                let is_unknown = generation == Some(self.fence.generation)
+                    && is_of_another_process(&object)
+                    && !self.of_others.contains(&path);
+                if is_unknown {
+                    continue;
+                }
                 if generation.is_some_and(|n| n <= self.fence.generation) && !kept.contains(&path) {
                     faults::point("collect");
                     self.fence.store.delete(&path)?;
+                    self.of_others.remove(&path);
                 }
             }
         }

@@ -1,68 +1,75 @@
-//! The threads of an agent that send the large results of its workers: rows for snapshots, and the
-//! parts of commits.
+//! The threads of an agent that store the large results of its workers, and send their names: the
+//! layers of snapshots, and the parts of commits.
 
-use std::mem::take;
 use std::sync::Arc;
 
 use super::message::Message;
 use super::network::Outbox;
 use super::protocol::Up;
-use super::saver::Task;
+use super::unwritten::{Taken, Unwritten};
 use crate::connect::{Part, Sink};
 use crate::faults;
-use crate::operators::{ChangedBucket, ChangedRows};
 use crate::ports::Report;
 use crate::sync::{Receiver, Sender};
-
-/// Bytes of changed rows in a message, unless one bucket has more.
-const MESSAGE_BYTES: usize = 16 << 20;
+use crate::time::Epoch;
 
 /// The sinks of a process, which its threads share.
 pub(super) type Sinks = Arc<Vec<(String, Box<dyn Sink>)>>;
 
-/// Sends the changed rows of the workers to process 0, until all workers have ended.
-pub(super) fn send_changed(
-    tasks: &Receiver<Task>,
+/// A request to the thread that writes layers.
+pub(super) enum Write {
+    /// Take rows of a worker.
+    Take(Taken),
+    /// Write all rows up to a barrier, once all workers have handed them over.
+    UpTo(Epoch),
+}
+
+/// Writes the changed rows of the workers as layers, and sends the names of these to process 0,
+/// until all workers have ended.
+pub(super) fn write_layers(
+    requests: &Receiver<Write>,
+    mut rows: Unwritten,
     leader: &dyn Outbox<Up>,
     failed: &Sender<Message>,
 ) {
-    for task in tasks.iter() {
-        let Task::Take { worker, through, is_barrier, rows } = task else { continue };
-        let mut parts = split(rows, MESSAGE_BYTES).into_iter().peekable();
-        while let Some(rows) = parts.next() {
-            // The last part completes the rows up to the barrier.
-            let is_barrier = is_barrier && parts.peek().is_none();
-            faults::point("process.changed");
-            if let Err(error) = leader.send(&Up::Changed { worker, through, is_barrier, rows }) {
-                // The run may be over already.
-                let _ = failed.send(Message::Failed(error));
+    let mut waiting = None;
+    let send = |message: &Up| {
+        if let Err(error) = leader.send(message) {
+            // The run may be over already.
+            let _ = failed.send(Message::Failed(error));
+        }
+    };
+    for request in requests.iter() {
+        let (mut layers, mut written) = (Vec::new(), Ok(()));
+        match request {
+            Write::Take(taken) => {
+                let bytes = rows.add(taken);
+                if bytes > 0 {
+                    faults::point("process.changed");
+                    send(&Up::Changed { bytes });
+                }
+                written = rows.write_excess(&mut layers);
             }
+            Write::UpTo(barrier) => waiting = Some(barrier),
+        }
+        let complete = rows.complete();
+        let mut barrier = waiting.take_if(|barrier| complete >= Some(*barrier));
+        if let (Some(last), Ok(())) = (barrier, &written) {
+            written = rows.write(last, &mut layers);
+        }
+        if written.is_err() {
+            barrier = None;
+        }
+        // These are durable, even if the next one is not.
+        if barrier.is_some() || !layers.is_empty() {
+            faults::point("snapshot.layer");
+            send(&Up::Layers { barrier, layers });
+        }
+        if let Err(error) = written {
+            waiting = None;
+            send(&Up::Unsaved(error));
         }
     }
-}
-
-/// Splits changed rows between buckets, because a worker may change very many rows before a
-/// barrier. Returns at least one part.
-fn split(rows: ChangedRows, most: usize) -> Vec<ChangedRows> {
-    if rows.size() <= most {
-        return vec![rows];
-    }
-    let spaces = rows.0.len();
-    let empty = || -> Vec<Vec<ChangedBucket>> { (0..spaces).map(|_| Vec::new()).collect() };
-    let (mut parts, mut part, mut bytes) = (Vec::new(), empty(), 0);
-    for (space, buckets) in rows.0.into_iter().enumerate() {
-        for bucket in buckets {
-            let size = bucket.size();
-            if bytes > 0 && bytes + size > most {
-                parts.push(ChangedRows(std::mem::replace(&mut part, empty())));
-                bytes = 0;
-            }
-            bytes += size;
-            part[space].push(bucket);
-        }
-    }
-    parts.push(ChangedRows(take(&mut part)));
-    parts
 }
 
 /// Stores the files of parts, which this process has in memory, and sends the reports.
@@ -92,38 +99,5 @@ pub(super) fn store_parts(
             // The run may be over already.
             let _ = failed.send(Message::Failed(error));
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::operators::{ColumnPart, KeyList};
-
-    #[test]
-    fn changed_rows_are_split_between_buckets() {
-        let bucket = |bucket: u8, bytes: usize| {
-            let mut keys = KeyList::default();
-            keys.push(&vec![bucket; bytes]);
-            ChangedBucket { bucket, keys, columns: vec![ColumnPart::default()] }
-        };
-        let rows = || {
-            ChangedRows(vec![
-                vec![bucket(0, 40), bucket(1, 40)],
-                Vec::new(),
-                vec![bucket(2, 300), bucket(3, 10)],
-            ])
-        };
-        let numbers = |part: &ChangedRows| {
-            let of = |space: &Vec<ChangedBucket>| space.iter().map(|it| it.bucket).collect();
-            part.0.iter().map(of).collect::<Vec<Vec<u8>>>()
-        };
-        let parts: Vec<_> = split(rows(), 100).iter().map(numbers).collect();
-        assert_eq!(
-            parts,
-            [[vec![0, 1], vec![], vec![]], [vec![], vec![], vec![2]], [vec![], vec![], vec![3]],]
-        );
-        assert_eq!(split(rows(), 1000).len(), 1);
-        assert_eq!(split(ChangedRows::default(), 0).len(), 1);
     }
 }

@@ -123,6 +123,14 @@ impl Snapshots {
         self.tasks.clone()
     }
 
+    /// Submits a task to the saver, in a run with a state.
+    pub(super) fn submit(&self, task: Task) {
+        if let Some(tasks) = &self.tasks {
+            // The saver ends at a failure only, which is a message too.
+            let _ = tasks.send(task);
+        }
+    }
+
     /// Returns true while a snapshot is made.
     pub(super) fn is_saving(&self) -> bool {
         self.is_saving

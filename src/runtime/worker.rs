@@ -18,8 +18,8 @@ use timely::worker::Worker;
 use super::message::Message;
 use super::network::Mesh;
 use super::panic_guard::PanicGuard;
-use super::saver::Task;
 use super::stores::Stores;
+use super::unwritten::Taken;
 use super::writers::{SinkWriter, Writers};
 use crate::cluster;
 use crate::durable::Layers;
@@ -66,8 +66,11 @@ pub(super) struct Saving {
     /// By topic, the rows of its sink in that snapshot.
     pub(super) sinks: BTreeMap<String, (u64, u64)>,
     pub(super) earlier_runs: u64,
-    pub(super) tasks: Sender<Task>,
+    pub(super) submit: Submit,
 }
+
+/// Submits the changed rows of a worker to the thread that writes them.
+pub(super) type Submit = Arc<dyn Fn(Taken) + Send + Sync>;
 
 impl Shared {
     /// Returns the bindings for the worker of this global number; it may be called once for each.
@@ -121,7 +124,7 @@ impl Shared {
 struct Handover {
     worker: usize,
     cuts: Cuts,
-    tasks: Sender<Task>,
+    submit: Submit,
     /// The first epoch whose rows were not handed over.
     from: Epoch,
 }
@@ -151,8 +154,7 @@ impl Handover {
         }
         self.from = through + 1;
         let (worker, is_barrier) = (self.worker, barrier.is_some());
-        // The saver may have ended with the run.
-        let _ = self.tasks.send(Task::Take { worker, through, is_barrier, rows });
+        (self.submit)(Taken { worker, through, is_barrier, rows });
         Ok(())
     }
 }
@@ -224,7 +226,7 @@ pub(super) fn start(process: usize, mesh: Mesh, shared: Shared) -> Result<Worker
         let (frontier, in_use) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
         let mut handover = shared.saving.as_ref().map(|saving| {
             let saved = saving.layers.clone().map(|layers| layers as Arc<dyn SavedRows>);
-            let (number, tasks) = (worker.index(), saving.tasks.clone());
+            let (number, submit) = (worker.index(), saving.submit.clone());
             let (barriers, open) = (shared.barriers.clone(), shared.open.clone());
             // Rows of another process may arrive before their epoch is open in this one. Until
             // then a barrier before the epoch may be missing.
@@ -232,7 +234,7 @@ pub(super) fn start(process: usize, mesh: Mesh, shared: Shared) -> Result<Worker
                 to > open.load(Ordering::Acquire) || barriers.last_before(from, to).is_some()
             };
             let cuts = Cuts::new(saved, number, worker.peers(), may_be_between);
-            Handover { worker: number, cuts, tasks, from: 0 }
+            Handover { worker: number, cuts, submit, from: 0 }
         });
         let cuts = handover.as_ref().map(|handover| handover.cuts.clone());
         let bindings = shared.bindings(worker.index(), frontier.clone(), in_use.clone(), cuts);
