@@ -40,13 +40,13 @@
 //!
 //! # Processes
 //!
-//! A run may have several processes, each with the same workers ([`Cluster`]). Process 0 is the
-//! one described so far. It deals batches to the input queues of all processes, and sends them
-//! barriers and the epochs that it opens (`agents`). Each other process is an `agent`: it feeds
-//! its workers, stores the files of their parts and the layers of their rows, and sends their
-//! reports, the names of the layers, and the numbers that they have counted. An epoch is completed when each process has reported
-//! it, because then all of its numbers are counted. Each process loads the snapshot from the store
-//! by itself. All of them end with the first failure of any.
+//! A run may have several processes, each with the same workers ([`Cluster`]). Process 0 is the one
+//! described so far. It deals batches to the input queues of all processes, and sends them barriers
+//! and the epochs that it opens (`agents`). Each other process is an `agent`: it feeds its workers,
+//! stores the files of their parts and the layers of their rows, and sends their reports, the names
+//! of the layers, and the numbers that they have counted. An epoch is completed when each process
+//! has reported it, because then all of its numbers are counted. Each process loads the snapshot
+//! from the store by itself. All of them end with the first failure of any.
 //!
 //! # Invariants
 //!
