@@ -8,7 +8,7 @@
 //!   `point:n:pause` stops it there, until it receives SIGCONT.
 //! - `WATERSHED_FAULT_PROCESS=number` restricts this to one of the processes that a supervisor
 //!   starts. `WATERSHED_FAULT_LEFT=file` restricts it to as many faults as the file has a number
-//!   of: each fault lowers it, and without any the next start is sound.
+//!   of: each fault lowers it, and at 0 the point is sound.
 //! - `WATERSHED_BUG=name` plants one bug.
 //! - `WATERSHED_LIMITS=name=number,…` replaces limits, so that small tables need maintenance too.
 //!
@@ -106,12 +106,12 @@ mod present {
         if plan.point != name || plan.left.fetch_sub(1, Ordering::SeqCst) != 1 {
             return;
         }
-        eprintln!("fault at {name}");
         if !plan.faults_left.is_empty() {
-            let left = number_in(&plan.faults_left).saturating_sub(1);
+            let Some(left) = number_in(&plan.faults_left).checked_sub(1) else { return };
             // A file that can't be written lets the fault come again, which the test notices.
             let _ = std::fs::write(&plan.faults_left, left.to_string());
         }
+        eprintln!("fault at {name}");
         if !plan.pauses {
             std::process::abort();
         }

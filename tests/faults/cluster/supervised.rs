@@ -41,91 +41,57 @@ impl Conduct<'_> {
         match cluster.strike {
             Strike::Kill(target @ (Target::Supervisor | Target::All), moment) => {
                 self.await_moment(&mut supervisor, moment);
-                match supervisor.exit() {
-                    Some(exit) => self.unexpected(&supervisor, exit),
-                    None => {
-                        if target == Target::All {
-                            signal_all(&Running::all(&self.place.folder), "-KILL");
-                        }
-                        supervisor.kill();
-                        // Its processes have not ended yet when it starts again.
-                        let orphans = Running::all(&self.place.folder);
-                        let killed = Instant::now();
-                        supervisor = self.supervisor(cluster, false);
-                        self.await_end(&mut supervisor, &orphans, killed);
-                        self.course.fired = self.await_commits(&mut supervisor, 1);
-                    }
-                }
+                supervisor = self.kill_supervisor(cluster, target, supervisor);
             }
             Strike::Kill(Target::Process(number), moment) => {
                 self.await_moment(&mut supervisor, moment);
                 if let Some(process) = self.process(&mut supervisor, number) {
                     process.signal("-KILL");
                     let code = SIGNAL_BASE + KILL;
-                    self.course.fired = self.await_restart(&mut supervisor, Some(code));
+                    self.course.fired = self.await_restart(&mut supervisor, code);
                 }
             }
             Strike::KillAt { times, .. } => {
                 if self.await_strike(&mut supervisor, |process| process.strikes() > 0) {
                     let code = SIGNAL_BASE + ABORT;
-                    self.course.fired = self.await_restart(&mut supervisor, Some(code));
+                    self.course.fired = self.await_restart(&mut supervisor, code);
                     let all = |process: &mut Process| process.strikes() as u64 >= times;
                     self.feed_until(&mut supervisor, POINT_TIMEOUT, all);
+                    // No fault may come as all end.
+                    fs::write(self.place.path(FAULTS_LEFT), "0").unwrap();
                     self.await_commits(&mut supervisor, 1);
                 }
             }
             Strike::HangAt { .. } => {
                 if self.await_strike(&mut supervisor, |process| process.strikes() > 0) {
-                    self.course.fired = self.await_restart(&mut supervisor, Some(LOST));
+                    self.course.fired = self.await_restart(&mut supervisor, LOST);
                 }
             }
-            Strike::Hang { process: number, moment, millis } => {
+            Strike::Hang { process, moment, millis } => {
                 self.await_moment(&mut supervisor, moment);
-                if let Some(process) = self.process(&mut supervisor, number) {
-                    process.signal("-STOP");
-                    self.feed_for(&mut supervisor, millis);
-                    process.signal("-CONT");
-                    // Processes that are not connected yet wait longer.
-                    self.course.fired = match moment {
-                        Moment::Commit(_) => self.await_restart(&mut supervisor, Some(LOST)),
-                        Moment::Start(_) => self.await_commits(&mut supervisor, 1),
-                    };
-                }
+                self.stop_for(&mut supervisor, process, millis);
+                // Processes that are not connected yet wait longer.
+                self.course.fired = match moment {
+                    Moment::Commit(_) => self.await_restart(&mut supervisor, LOST),
+                    Moment::Start(_) => self.await_commits(&mut supervisor, 1),
+                };
             }
-            Strike::Pause { process: number, moment, millis } => {
+            Strike::Pause { process, moment, millis } => {
                 self.await_moment(&mut supervisor, moment);
-                if let Some(process) = self.process(&mut supervisor, number) {
-                    process.signal("-STOP");
-                    self.feed_for(&mut supervisor, millis);
-                    process.signal("-CONT");
-                    self.course.fired = self.await_commits(&mut supervisor, 1);
-                    let restarts = supervisor.restarts();
-                    if !restarts.is_empty() {
-                        let fault = format!("a short pause ended all: {}", supervisor.printed());
-                        self.course.faults.push(fault);
-                    }
+                self.stop_for(&mut supervisor, process, millis);
+                self.course.fired = self.await_commits(&mut supervisor, 1);
+                if !supervisor.restarts().is_empty() {
+                    let fault = format!("a short pause ended all: {}", supervisor.printed());
+                    self.course.faults.push(fault);
                 }
             }
             Strike::Terminate(target, moment) => {
                 self.await_moment(&mut supervisor, moment);
                 self.course.fired = self.ended(&mut supervisor, target);
             }
-            Strike::KillInEnd { process: number, millis } => {
+            Strike::KillInEnd { process, millis } => {
                 self.await_moment(&mut supervisor, Moment::Commit(Duration::ZERO));
-                if let Some(process) = self.process(&mut supervisor, number) {
-                    supervisor.signal("-TERM");
-                    self.feed_for(&mut supervisor, millis);
-                    process.signal("-KILL");
-                    self.feed_until(&mut supervisor, EVENT_TIMEOUT, |_| false);
-                    match supervisor.exit() {
-                        Some(Exit::Code(0)) => self.course.fired = true,
-                        Some(Exit::Code(code)) if code == SIGNAL_BASE + KILL => {
-                            self.course.fired = true;
-                        }
-                        Some(exit) => self.unexpected(&supervisor, exit),
-                        None => self.course.faults.push("no end after SIGTERM".into()),
-                    }
-                }
+                self.kill_in_end(&mut supervisor, process, millis);
             }
             // These are lives on machines.
             Strike::Link { .. }
@@ -173,6 +139,54 @@ impl Conduct<'_> {
         self.place.spawn(command, errors)
     }
 
+    /// Kills the supervisor, perhaps with all its processes, and starts it again. Returns it.
+    fn kill_supervisor(
+        &mut self,
+        cluster: Cluster,
+        target: Target,
+        mut supervisor: Process,
+    ) -> Process {
+        if let Some(exit) = supervisor.exit() {
+            self.unexpected(&supervisor, exit);
+            return supervisor;
+        }
+        if target == Target::All {
+            signal_all(&Running::all(&self.place.folder), "-KILL");
+        }
+        supervisor.kill();
+        // Its processes have not ended yet when it starts again.
+        let orphans = Running::all(&self.place.folder);
+        let killed = Instant::now();
+        let mut next = self.supervisor(cluster, false);
+        self.await_end(&mut next, &orphans, killed);
+        self.course.fired = self.await_commits(&mut next, 1);
+        next
+    }
+
+    /// Stops a process for a while.
+    fn stop_for(&mut self, supervisor: &mut Process, number: usize, millis: u64) {
+        if let Some(process) = self.process(supervisor, number) {
+            process.signal("-STOP");
+            self.feed_for(supervisor, millis);
+            process.signal("-CONT");
+        }
+    }
+
+    /// Kills a process a while after SIGTERM at the supervisor, which ends because of either.
+    fn kill_in_end(&mut self, supervisor: &mut Process, number: usize, millis: u64) {
+        let Some(process) = self.process(supervisor, number) else { return };
+        supervisor.signal("-TERM");
+        self.feed_for(supervisor, millis);
+        process.signal("-KILL");
+        self.feed_until(supervisor, EVENT_TIMEOUT, |_| false);
+        let killed = SIGNAL_BASE + KILL;
+        match supervisor.exit() {
+            Some(Exit::Code(code)) if code == 0 || code == killed => self.course.fired = true,
+            Some(exit) => self.unexpected(supervisor, exit),
+            None => self.course.faults.push("no end after SIGTERM".into()),
+        }
+    }
+
     /// Waits until the process of this number runs.
     fn process(&mut self, supervisor: &mut Process, number: usize) -> Option<Running> {
         let (folder, mut found) = (&self.place.folder, None);
@@ -198,14 +212,14 @@ impl Conduct<'_> {
 
     /// Waits until the supervisor has started all processes again, because of this exit code, and
     /// until these commit. Returns true if they do.
-    fn await_restart(&mut self, supervisor: &mut Process, code: Option<i32>) -> bool {
+    fn await_restart(&mut self, supervisor: &mut Process, code: i32) -> bool {
         let begun = Instant::now();
         let restarted =
             self.feed_until(supervisor, NOTICE_TIMEOUT, |process| !process.restarts().is_empty());
         let restarts = supervisor.restarts();
-        if !restarted || restarts.first().copied() != code {
+        if !restarted || restarts.first() != Some(&code) {
             let printed = supervisor.printed();
-            let fault = format!("not all started again for exit code {code:?}: {printed}");
+            let fault = format!("not all started again for exit code {code}: {printed}");
             self.course.faults.push(fault);
             return false;
         }
