@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use super::network::{Leader, Outbox};
+use super::network::{Leader, Outbox, Sharing};
 use super::protocol::Down;
 use super::topics::Topics;
 use crate::error::Error;
@@ -17,6 +17,7 @@ pub(super) struct Agents {
     leader: Option<Arc<dyn Leader>>,
     /// The processes from number 1 on.
     all: Vec<Agent>,
+    sharing: Sharing,
     /// Bytes of batches that the workers of process 0 have not decoded.
     own_bytes: Arc<AtomicUsize>,
     /// The first error of a message that could not be sent.
@@ -35,13 +36,17 @@ impl Agents {
     ///
     /// # Errors
     /// When the leader has no connection to one of them.
-    pub(super) fn new(leader: Option<Arc<dyn Leader>>, processes: usize) -> Result<Self> {
+    pub(super) fn new(
+        leader: Option<Arc<dyn Leader>>,
+        processes: usize,
+        sharing: Sharing,
+    ) -> Result<Self> {
         let agent = |process| {
             let leader = leader.as_ref().ok_or_else(|| Error::internal("no leader"))?;
             Ok(Agent { outbox: leader.outbox(process)?, bytes: 0, is_done: false })
         };
         let all = (1..processes).map(agent).collect::<Result<_>>()?;
-        Ok(Agents { leader, all, own_bytes: Arc::default(), failure: None })
+        Ok(Agents { leader, all, sharing, own_bytes: Arc::default(), failure: None })
     }
 
     /// Returns the number of all processes.
@@ -81,7 +86,10 @@ impl Agents {
     /// where it need not be sent.
     pub(super) fn deal(&mut self, topics: &Topics, id: PartitionId, batch: Batch) {
         let (topic, source, cost) = (id.topic, id.source, batch.cost());
-        let mut least = self.own_bytes.load(Ordering::Relaxed);
+        let mut least = match self.sharing {
+            Sharing::All => self.own_bytes.load(Ordering::Relaxed),
+            Sharing::Others => usize::MAX,
+        };
         let mut chosen = None;
         for agent in &mut self.all {
             if agent.bytes < least {
@@ -215,7 +223,7 @@ mod tests {
     #[test]
     fn a_batch_goes_to_the_process_with_the_least_to_decode() {
         let log = Log::default();
-        let mut agents = Agents::new(Some(Arc::new(log.clone())), 3).unwrap();
+        let mut agents = Agents::new(Some(Arc::new(log.clone())), 3, Sharing::All).unwrap();
         let plan = Plan { sources: vec!["rows".into()], ..Plan::default() };
         let decoded = agents.decoded_here(Arc::new(Credit::new(1 << 20)));
         let topics = Topics::new(topics::bound(&plan, Vec::new(), &decoded, &Metrics::default()));

@@ -68,7 +68,7 @@ pub struct Config {
 impl Config {
     /// Returns the number of processes.
     pub(super) fn processes(&self) -> usize {
-        self.cluster.as_ref().map_or(1, |cluster| cluster.0.processes())
+        self.cluster.as_ref().map_or(1, |cluster| cluster.network.processes())
     }
 }
 

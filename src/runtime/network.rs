@@ -16,18 +16,41 @@ use crate::error::{Error, Result};
 /// The processes of a run, and the place of this one among them.
 ///
 /// A run without it has one process.
-pub struct Cluster(pub(crate) Box<dyn Network>);
+pub struct Cluster {
+    pub(crate) network: Box<dyn Network>,
+    pub(crate) sharing: Sharing,
+}
+
+/// The processes among which batches are shared out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sharing {
+    All,
+    /// All but process 0, which reads.
+    Others,
+}
 
 impl Cluster {
+    /// Returns the place of a process on this network.
+    pub(crate) fn on(network: impl Network + 'static) -> Self {
+        Cluster { network: Box::new(network), sharing: Sharing::All }
+    }
+
+    /// Lets the other processes decode all records, to measure the cost of reading alone.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn reading_only(self) -> Self {
+        Cluster { sharing: Sharing::Others, ..self }
+    }
+
     /// Returns true in process 0, which reads, commits and answers.
     pub fn is_first(&self) -> bool {
-        self.0.process() == 0
+        self.network.process() == 0
     }
 }
 
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (process, processes) = (self.0.process(), self.0.processes());
+        let (process, processes) = (self.network.process(), self.network.processes());
         write!(f, "Cluster(process {process} of {processes})")
     }
 }

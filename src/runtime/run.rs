@@ -14,7 +14,7 @@ use super::earliest;
 use super::epochs::Epochs;
 use super::installed::installed;
 use super::message::Message;
-use super::network::{Cluster, Event, Leader, Mesh};
+use super::network::{Cluster, Event, Leader, Mesh, Sharing};
 use super::opening::Opening;
 use super::progress::Summary;
 use super::protocol::{SinkWelcome, TopicWelcome, Welcome};
@@ -73,9 +73,9 @@ impl Streams {
     /// Later the first failure of a connector or a worker; earlier commits remain.
     pub fn run(self, config: Config) -> Result<Summary> {
         let summary = match config.cluster {
-            Some(cluster) if cluster.0.process() > 0 => {
+            Some(cluster) if cluster.network.process() > 0 => {
                 let config = Config { cluster: None, ..config };
-                agent::run(self, &config, cluster.0)?
+                agent::run(self, &config, cluster.network)?
             }
             cluster => {
                 let config = Config { cluster, ..config };
@@ -116,14 +116,14 @@ impl Coordinator {
             // The run may be over already.
             let _ = replies.send(message);
         };
-        let leader = match config.cluster.take() {
-            Some(Cluster(network)) => {
+        let (leader, sharing) = match config.cluster.take() {
+            Some(Cluster { network, sharing }) => {
                 let installed = installed(&streams, &config);
-                Some(network.lead(installed, Box::new(deliver))?)
+                (Some(network.lead(installed, Box::new(deliver))?), sharing)
             }
-            None => None,
+            None => (None, Sharing::All),
         };
-        let agents = Agents::new(leader.clone(), processes)?;
+        let agents = Agents::new(leader.clone(), processes, sharing)?;
         let channel = (outbox.clone(), inbox);
         match Self::start_with(streams, config, mode, leader.as_deref(), agents, channel) {
             Ok(coordinator) => Ok((coordinator, outbox)),

@@ -67,7 +67,7 @@ impl Cluster {
 
     /// Returns the place that a membership describes. The run adds the facts of the program.
     pub(crate) fn of(membership: Membership) -> Self {
-        Cluster(Box::new(membership))
+        Cluster::on(membership)
     }
 }
 

@@ -61,7 +61,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology has a mistake, such as a topic that is written twice.
     pub fn serialised(topology: Topology, workers: usize) -> Result<Self> {
-        driver(topology, workers, vec![Cluster(Box::new(Serialised))])
+        driver(topology, workers, vec![Cluster::on(Serialised)])
     }
 }
 
@@ -99,7 +99,7 @@ impl TopologyTestDriver {
 /// # Errors
 /// When the system provides no socket.
 pub fn processes(count: usize) -> Result<Vec<Cluster>> {
-    Ok(places(count.max(1))?.into_iter().map(|place| Cluster(Box::new(place))).collect())
+    Ok(places(count.max(1))?.into_iter().map(Cluster::on).collect())
 }
 
 /// Starts a topology, in as many processes as there are `clusters`; without any in one.
