@@ -65,6 +65,9 @@ const OTHER_POINTS: [&str; 6] = [
     "process.stored",
 ];
 
+/// Points of a run in one process that other processes than process 0 pass too.
+const WORKER_POINTS: [&str; 4] = ["store.staged", "store.named", "recover.load", "snapshot.layer"];
+
 /// The place of a process among several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Seat {
@@ -106,7 +109,7 @@ pub(crate) fn points() -> Vec<&'static str> {
 /// Returns all points of a run in several processes, with the places of the processes.
 pub(crate) fn spots() -> Vec<Spot> {
     let first = [&points()[..], &FIRST_POINTS[..], &SHARED_POINTS[..]].concat();
-    let other = [&OTHER_POINTS[..], &SHARED_POINTS[..], &["recover.load"]].concat();
+    let other = [&OTHER_POINTS[..], &SHARED_POINTS[..], &WORKER_POINTS[..]].concat();
     let of = |seat| move |point| Spot { seat, point };
     first.into_iter().map(of(Seat::First)).chain(other.into_iter().map(of(Seat::Other))).collect()
 }

@@ -64,6 +64,7 @@ fn lives_in_several_processes_lose_and_repeat_nothing() {
         (2, Strike::CutInEnd { process: 0, millis: 10 }),
         (3, Strike::Terminate(Target::All, commit(10))),
         (2, kill_at(1, "process.stored")),
+        (2, kill_at(1, "snapshot.layer")),
     ];
     let end = End::Terminate(Target::Process(1));
     let faults = strikes

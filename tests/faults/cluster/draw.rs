@@ -65,6 +65,10 @@ fn at_spot(dice: &mut Dice, spot: Spot, processes: usize) -> Strike {
         Seat::Other => 1 + dice.below(processes as u64 - 1) as usize,
     };
     let mut at = at(dice, spot.point);
+    if spot.seat == Seat::Other {
+        // Other processes pass fewer points.
+        at.passing = 1 + (at.passing - 1) % 4;
+    }
     if accepts(spot) {
         at.passing = 1;
     }
@@ -94,7 +98,7 @@ fn target(dice: &mut Dice, processes: usize) -> Target {
 
 /// Draws a time that is longer than the others wait.
 fn hang(dice: &mut Dice) -> u64 {
-    2_000 + dice.below(2_000)
+    3_000 + dice.below(2_000)
 }
 
 fn moment(dice: &mut Dice) -> Moment {

@@ -15,8 +15,8 @@ use crate::support::proxy::Weather;
 
 pub(super) use draw::cluster;
 
-/// The limits of time in these lives. Those of a real run are ten times as long.
-const TIME_LIMITS: &str = "silence_millis=1500,beat_millis=150,gather_millis=6000,\
+/// The limits of time in these lives. Those of a real run are longer.
+const TIME_LIMITS: &str = "silence_millis=2500,beat_millis=150,gather_millis=6000,\
                            ending_millis=1000,restart_millis=100";
 /// The longest time from a fault until all processes have ended: generous for a busy machine.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(20);
