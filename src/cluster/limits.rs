@@ -35,8 +35,21 @@ impl Default for Limits {
             handshake: Duration::from_secs(2),
             pending: 4,
             beat: millis("beat_millis", 1_000),
-            silence: millis("silence_millis", 10_000),
+            silence: millis("silence_millis", 9_000),
             verdict: Duration::from_millis(500),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_hangs_is_noticed_within_10_seconds() {
+        let Limits { beat, silence, verdict, .. } = Limits::default();
+        // The end of all threads takes a moment too.
+        assert!(silence + verdict < Duration::from_millis(9_900));
+        assert!(beat * 4 < silence, "a busy machine delays signs of life");
     }
 }
