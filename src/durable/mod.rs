@@ -24,7 +24,8 @@
 //! layer with it. So a damaged layer is never fatal: the run falls back to an earlier snapshot and
 //! reads more records again. Sources are told that records are released only up to the last of
 //! these. The newest generation deletes all other objects of its own and of earlier generations,
-//! once its first manifest is there. A model check of these rules is in `tests/model`.
+//! once its first manifest is there. Each process of a run writes layers. Process 0 deletes none of
+//! another one before it knows that layer. A model check of these rules is in `tests/model`.
 //!
 //! A state can begin anew without another place: see [`reset`].
 
