@@ -31,16 +31,22 @@ pub(crate) struct Layers {
 struct Index {
     /// Each with its cuts.
     _spaces: Vec<(String, Vec<(String, String, String, u32)>)>,
-    blocks: Vec<Block>,
+    parts: Vec<Part>,
 }
 
 #[derive(Deserialize)]
-struct Block {
+struct Part {
     _space: u32,
+    offset: u64,
+    blocks: Vec<Block>,
+}
+
+/// A block; the blocks of a part are without gaps.
+#[derive(Deserialize)]
+struct Block {
     /// None for a block of keys.
     cut: Option<u32>,
     _bucket: u8,
-    offset: u64,
     packed: u32,
     raw: u32,
     rows: u32,
@@ -58,15 +64,19 @@ pub(crate) fn read(state: &Path) -> Result<Layers> {
     for path in paths {
         let bytes = fs::read(state.join(path["path"].as_str().ok_or("a layer without path")?))?;
         layers.packed += bytes.len() as u64;
-        for block in index(&bytes)?.blocks {
-            let from = usize::try_from(block.offset)?;
-            let packed = bytes.get(from..from + block.packed as usize).ok_or("a short layer")?;
-            let raw = match packed.len() == block.raw as usize {
-                true => packed.to_vec(),
-                false => lz4_flex::block::decompress(packed, block.raw as usize)?,
-            };
-            layers.raw += std::hint::black_box(raw).len() as u64;
-            layers.rows += block.cut.map_or(0, |_| u64::from(block.rows));
+        for Part { offset, blocks, .. } in index(&bytes)?.parts {
+            let mut from = usize::try_from(offset)?;
+            for block in blocks {
+                let to = from + block.packed as usize;
+                let packed = bytes.get(from..to).ok_or("a short layer")?;
+                from = to;
+                let raw = match packed.len() == block.raw as usize {
+                    true => packed.to_vec(),
+                    false => lz4_flex::block::decompress(packed, block.raw as usize)?,
+                };
+                layers.raw += std::hint::black_box(raw).len() as u64;
+                layers.rows += block.cut.map_or(0, |_| u64::from(block.rows));
+            }
         }
     }
     (layers.wall, layers.cpu) = (started.elapsed().as_secs_f64(), machine::cpu()? - cpu);
@@ -76,7 +86,7 @@ pub(crate) fn read(state: &Path) -> Result<Layers> {
 fn index(bytes: &[u8]) -> Result<Index> {
     let (rest, tail) =
         bytes.split_at(bytes.len().checked_sub(TAIL_BYTES).ok_or("a layer is too short")?);
-    if &tail[20..] != b"WSL3" {
+    if &tail[20..] != b"WSL4" {
         return Err("a layer of another format: adapt this benchmark".into());
     }
     let length = u32::from_le_bytes([tail[16], tail[17], tail[18], tail[19]]) as usize;

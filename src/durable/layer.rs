@@ -1,32 +1,30 @@
-//! Layers: files of rows, in blocks by keyspace and bucket.
+//! Layers: files of packed rows.
 //!
 //! ```text
-//! file   = magic, blocks, index, checksum of the index (u128), length of the index (u32), magic
-//! block  = keys or a column, in the LZ4 block format (lz4.org, doc/lz4_Block_format.md) if that
-//!          is shorter
+//! file   = magic, part*, index, checksum of the index (u128), length of the index (u32), magic
+//! part   = block*
 //! ```
 //!
-//! The keys of a bucket and the columns of its cuts are in one file, encoded as in
-//! [`operators::cut`](crate::operators). The index is encoded by postcard, numbers are
-//! little-endian, and checksums are those of XXH3.
+//! A part has rows of one keyspace. The keys of a bucket and their values in its cuts are blocks of
+//! one part, encoded and packed as in [`operators::cut`](crate::operators). The index is encoded by
+//! postcard, numbers are little-endian, and checksums are those of XXH3.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use serde::{Deserialize, Serialize};
-use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+use xxhash_rust::xxh3::{Xxh3, xxh3_128};
 
 use crate::error::{Advice, Error, Result};
-use crate::operators::{ChangedBucket, CutId, SpaceCuts};
+use crate::operators::{Block, CutId, PackedRows, SpaceCuts};
 use crate::store::Store;
 use crate::sync::lock;
 
 /// The format of the file, and its version.
-const MAGIC: &[u8; 4] = b"WSL3";
+const MAGIC: &[u8; 4] = b"WSL4";
 /// A file ends after this many bytes, so that a store can take it in one piece.
-const FILE_BYTES: usize = 64 << 20;
-/// The first bytes of a block, which are packed to learn whether the block is worth it.
-const SAMPLE_BYTES: usize = 2 << 10;
+pub(super) const FILE_BYTES: usize = 64 << 20;
 /// The bytes behind the index: its checksum, its length, and the magic.
 pub(super) const TAIL_BYTES: usize = 16 + 4 + 4;
 
@@ -41,52 +39,51 @@ pub(crate) struct LayerFile {
     pub(crate) is_merged: bool,
 }
 
-/// A block in the index of a file.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(super) struct Block {
+/// A part in the index of a file.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct IndexPart {
     /// The number of the keyspace in the index.
-    pub(super) space: u32,
-    /// The number of the cut in the keyspace; none for the keys.
-    pub(super) cut: Option<u32>,
-    pub(super) bucket: u8,
-    pub(super) offset: u64,
-    pub(super) packed: u32,
-    pub(super) raw: u32,
-    /// The number of keys or values.
-    pub(super) rows: u32,
-    /// The checksum of the packed bytes.
-    pub(super) checksum: u64,
-}
-
-impl Block {
-    /// Returns the content of the block; none if it does not have its checksum.
-    pub(super) fn unpack(&self, packed: &[u8]) -> Option<Vec<u8>> {
-        if xxh3_64(packed) != self.checksum {
-            return None;
-        }
-        if packed.len() == self.raw as usize {
-            return Some(packed.to_vec());
-        }
-        lz4_flex::block::decompress(packed, self.raw as usize).ok()
-    }
+    space: u32,
+    /// The place of its first block in the file.
+    offset: u64,
+    blocks: Vec<Block>,
 }
 
 /// The index at the end of a file.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Index {
-    pub(super) spaces: Vec<SpaceCuts>,
-    pub(super) blocks: Vec<Block>,
+    spaces: Vec<SpaceCuts>,
+    parts: Vec<IndexPart>,
+}
+
+/// A block of a file, as its index names it.
+pub(super) struct IndexedBlock<'i> {
+    /// The number of the part in its keyspace.
+    part: usize,
+    pub(super) space: &'i str,
+    /// None for a block of keys.
+    pub(super) cut: Option<&'i CutId>,
+    pub(super) offset: u64,
+    pub(super) block: &'i Block,
 }
 
 impl Index {
-    /// Returns the keyspace and the cut of a block; no cut for keys. Returns none if the index
-    /// lacks them.
-    pub(super) fn names(&self, block: &Block) -> Option<(&str, Option<&CutId>)> {
-        let space = self.spaces.get(block.space as usize)?;
-        Some(match block.cut {
-            None => (&space.name, None),
-            Some(cut) => (&space.name, Some(space.cuts.get(cut as usize)?)),
-        })
+    /// Returns the blocks in the order of the file. Returns none if the index lacks the keyspace or
+    /// the cut of a block.
+    pub(super) fn blocks(&self) -> Option<Vec<IndexedBlock<'_>>> {
+        let (mut blocks, mut parts) = (Vec::new(), vec![0; self.spaces.len()]);
+        for IndexPart { space, offset, blocks: of } in &self.parts {
+            let (space, mut offset) = (*space as usize, *offset);
+            let SpaceCuts { name, cuts } = self.spaces.get(space)?;
+            for block in of {
+                let cut = block.cut.map(|cut| cuts.get(cut as usize).ok_or(()));
+                let (part, cut) = (parts[space], cut.transpose().ok()?);
+                blocks.push(IndexedBlock { part, space: name, cut, offset, block });
+                offset = offset.checked_add(u64::from(block.packed))?;
+            }
+            parts[space] += 1;
+        }
+        Some(blocks)
     }
 }
 
@@ -97,10 +94,12 @@ pub(super) struct LayerWriter<'a> {
     path: String,
     is_merged: bool,
     spaces: Vec<SpaceCuts>,
-    blocks: Vec<Block>,
-    bytes: Vec<u8>,
+    parts: Vec<IndexPart>,
+    /// The bytes of the parts.
+    pieces: Vec<Cow<'a, [u8]>>,
+    /// The length of the magic and the pieces.
+    length: usize,
     files: Vec<LayerFile>,
-    packer: Packer,
 }
 
 impl<'a> LayerWriter<'a> {
@@ -110,142 +109,77 @@ impl<'a> LayerWriter<'a> {
         spaces: Vec<SpaceCuts>,
         is_merged: bool,
     ) -> Self {
-        LayerWriter {
-            store,
-            path,
-            is_merged,
-            spaces,
-            blocks: Vec::new(),
-            bytes: MAGIC.to_vec(),
-            files: Vec::new(),
-            packer: Packer::default(),
-        }
+        let (parts, pieces, length, files) = (Vec::new(), Vec::new(), MAGIC.len(), Vec::new());
+        LayerWriter { store, path, is_merged, spaces, parts, pieces, length, files }
     }
 
-    /// Adds `rows` keys or values, unless there are none.
-    pub(super) fn block(&mut self, place: BlockPlace, rows: u32, content: &[u8]) -> Result<()> {
-        if rows == 0 {
+    /// Adds rows of a keyspace.
+    pub(super) fn add(&mut self, space: usize, blocks: Vec<Block>, bytes: Cow<'a, [u8]>) {
+        let (space, offset) = (space as u32, self.length as u64);
+        self.length += bytes.len();
+        self.parts.push(IndexPart { space, offset, blocks });
+        self.pieces.push(bytes);
+    }
+
+    /// Adds rows of a keyspace that stay in memory. The file ends if it is large enough.
+    pub(super) fn add_shared(&mut self, space: usize, rows: &'a PackedRows) -> Result<()> {
+        self.add(space, rows.blocks.clone(), Cow::Borrowed(&rows.bytes));
+        if self.length >= FILE_BYTES { self.end_file() } else { Ok(()) }
+    }
+
+    /// Returns the length of the file up to now.
+    pub(super) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Ends the file, unless it is empty.
+    pub(super) fn end_file(&mut self) -> Result<()> {
+        let (spaces, parts) = (self.spaces.clone(), std::mem::take(&mut self.parts));
+        if parts.is_empty() {
             return Ok(());
         }
-        let (too_long, offset) = (|_| Error::internal("a block of 4 GiB"), self.bytes.len());
-        let raw = u32::try_from(content.len()).map_err(too_long)?;
-        let packed = self.packer.pack(content)?;
-        self.blocks.push(Block {
-            space: place.space as u32,
-            cut: place.cut.map(|cut| cut as u32),
-            bucket: place.bucket,
-            offset: offset as u64,
-            packed: u32::try_from(packed.len()).map_err(too_long)?,
-            raw,
-            rows,
-            checksum: xxh3_64(packed),
-        });
-        self.bytes.extend_from_slice(packed);
-        Ok(())
-    }
-
-    /// Ends a bucket, whose keys and columns are in one file.
-    pub(super) fn end_bucket(&mut self) -> Result<()> {
-        if self.bytes.len() >= FILE_BYTES { self.end_file() } else { Ok(()) }
-    }
-
-    /// Adds the changed rows of one bucket of a keyspace, in the order of the changes.
-    pub(super) fn changes(
-        &mut self,
-        space: usize,
-        bucket: u8,
-        changes: &[&ChangedBucket],
-    ) -> Result<()> {
-        let Some(first) = changes.first() else { return Ok(()) };
-        let mut content = Vec::new();
-        let mut keys = 0;
-        for change in changes {
-            content.extend_from_slice(&change.keys.bytes);
-            keys += change.keys.count;
-        }
-        self.block(BlockPlace { space, cut: None, bucket }, keys, &content)?;
-        for cut in 0..first.columns.len() {
-            let (mut first, mut rows) = (0, 0);
-            content.clear();
-            for change in changes {
-                let column = change.columns.get(cut).filter(|column| column.count > 0);
-                if let Some(column) = column {
-                    column.append_to(&mut content, first);
-                    rows += column.count;
-                }
-                first += change.keys.count;
-            }
-            self.block(BlockPlace { space, cut: Some(cut), bucket }, rows, &content)?;
-        }
-        self.end_bucket()
-    }
-
-    fn end_file(&mut self) -> Result<()> {
-        let (spaces, blocks) = (self.spaces.clone(), std::mem::take(&mut self.blocks));
-        let index = Index { spaces, blocks };
-        let index = postcard::to_stdvec(&index)
+        let mut end = postcard::to_stdvec(&Index { spaces, parts })
             .map_err(|e| Error::internal("can't encode the index of a layer").because(e))?;
-        let mut bytes = std::mem::replace(&mut self.bytes, MAGIC.to_vec());
         let length =
-            u32::try_from(index.len()).map_err(|_| Error::internal("an index of 4 GiB or more"))?;
-        bytes.extend_from_slice(&index);
-        bytes.extend_from_slice(&xxh3_128(&index).to_le_bytes());
-        bytes.extend_from_slice(&length.to_le_bytes());
-        bytes.extend_from_slice(MAGIC);
+            u32::try_from(end.len()).map_err(|_| Error::internal("an index of 4 GiB or more"))?;
+        end.extend_from_slice(&xxh3_128(&end).to_le_bytes());
+        end.extend_from_slice(&length.to_le_bytes());
+        end.extend_from_slice(MAGIC);
         let path = format!("{}-{}", self.path, self.files.len());
-        self.store.put(&path, &bytes)?;
-        let (size, digest) = (bytes.len() as u64, format!("{:032x}", xxh3_128(&bytes)));
+        let size = (std::mem::replace(&mut self.length, MAGIC.len()) + end.len()) as u64;
+        let parts = std::mem::take(&mut self.pieces);
+        let mut pieces: Vec<&[u8]> = vec![MAGIC];
+        pieces.extend(parts.iter().map(|part| &part[..]));
+        pieces.push(&end);
+        let mut digest = Xxh3::new();
+        pieces.iter().for_each(|piece| digest.update(piece));
+        self.store.put_pieces(&path, &pieces)?;
+        let digest = format!("{:032x}", digest.digest128());
         self.files.push(LayerFile { path, size, digest, is_merged: self.is_merged });
         Ok(())
     }
 
     /// Ends the last file, and returns all files. They are durable.
     pub(super) fn finish(mut self) -> Result<Vec<LayerFile>> {
-        if !self.blocks.is_empty() {
-            self.end_file()?;
-        }
+        self.end_file()?;
         Ok(self.files)
     }
 }
 
-/// Packs blocks.
-#[derive(Default)]
-struct Packer {
-    buffer: Vec<u8>,
-}
-
-impl Packer {
-    /// Returns the packed block, or the block itself if packing is of little use: digests can't be
-    /// packed. The first bytes of a block represent the others.
-    fn pack<'b>(&'b mut self, block: &'b [u8]) -> Result<&'b [u8]> {
-        if let Some(sample) = block.get(..SAMPLE_BYTES)
-            && self.compress(sample)? * 8 > sample.len() * 7
-        {
-            return Ok(block);
-        }
-        let length = self.compress(block)?;
-        Ok(if length < block.len() { &self.buffer[..length] } else { block })
-    }
-
-    /// Packs `block` into the buffer, and returns the length.
-    fn compress(&mut self, block: &[u8]) -> Result<usize> {
-        let most = lz4_flex::block::get_maximum_output_size(block.len());
-        if self.buffer.len() < most {
-            self.buffer.resize(most, 0);
-        }
-        lz4_flex::block::compress_into(block, &mut self.buffer)
-            .map_err(|e| Error::internal("can't pack a block").because(e))
-    }
-}
-
-/// The place of a block in a layer.
+/// A block of an open file.
 #[derive(Clone, Copy)]
-pub(super) struct BlockPlace {
-    /// The number of the keyspace.
-    pub(super) space: usize,
-    /// The number of the cut in the keyspace; none for the keys.
-    pub(super) cut: Option<usize>,
-    pub(super) bucket: u8,
+struct PlacedBlock {
+    offset: u64,
+    block: Block,
+}
+
+/// The blocks of a part of an open file.
+#[derive(Default)]
+struct OpenPart {
+    /// By bucket.
+    keys: BTreeMap<u8, PlacedBlock>,
+    /// By cut and bucket.
+    columns: BTreeMap<(CutId, u8), PlacedBlock>,
 }
 
 /// An open file of a layer.
@@ -254,10 +188,8 @@ pub(super) struct OpenLayer {
     pub(super) file: LayerFile,
     /// The whole file, if it is not in a folder: a request for each block would take long.
     held: Mutex<Option<Arc<Vec<u8>>>>,
-    /// By keyspace and bucket.
-    keys: BTreeMap<(String, u8), Block>,
-    /// By cut and bucket.
-    columns: BTreeMap<(CutId, u8), Block>,
+    /// By keyspace, in the order of the file.
+    parts: BTreeMap<String, Vec<OpenPart>>,
 }
 
 impl OpenLayer {
@@ -271,20 +203,28 @@ impl OpenLayer {
         let bytes = bytes.filter(|bytes| format!("{:032x}", xxh3_128(bytes)) == file.digest);
         let bytes = bytes.ok_or_else(damaged)?;
         let index = index(&bytes).ok_or_else(damaged)?;
-        let (mut keys, mut columns) = (BTreeMap::new(), BTreeMap::new());
-        for block in &index.blocks {
-            match index.names(block).ok_or_else(damaged)? {
-                (space, None) => drop(keys.insert((space.to_string(), block.bucket), *block)),
-                (_, Some(cut)) => drop(columns.insert((cut.clone(), block.bucket), *block)),
+        let mut parts: BTreeMap<String, Vec<OpenPart>> = BTreeMap::new();
+        for IndexedBlock { part, space, cut, offset, block } in
+            index.blocks().ok_or_else(damaged)?
+        {
+            let parts = parts.entry(space.to_string()).or_default();
+            while parts.len() <= part {
+                parts.push(OpenPart::default());
+            }
+            let (place, bucket) = (PlacedBlock { offset, block: *block }, block.bucket);
+            match cut {
+                None => drop(parts[part].keys.insert(bucket, place)),
+                Some(cut) => drop(parts[part].columns.insert((cut.clone(), bucket), place)),
             }
         }
         let held = store.folder().is_none().then(|| Arc::new(bytes)).into();
-        Ok(OpenLayer { held, store: store.clone(), file: file.clone(), keys, columns })
+        Ok(OpenLayer { held, store: store.clone(), file: file.clone(), parts })
     }
 
     /// Returns true if the file has rows of the cut.
     pub(super) fn has_rows(&self, cut: &CutId) -> bool {
-        self.columns.keys().any(|(of, _)| of == cut)
+        let mut columns = self.parts_of(&cut.space).flat_map(|part| part.columns.keys());
+        columns.any(|(of, _)| of == cut)
     }
 
     /// Frees the memory of the file. Later blocks are requested one by one.
@@ -292,26 +232,31 @@ impl OpenLayer {
         *lock(&self.held) = None;
     }
 
-    /// Reads the keys of a bucket; they are empty if the file has none.
+    fn parts_of(&self, space: &str) -> impl Iterator<Item = &OpenPart> {
+        self.parts.get(space).into_iter().flatten()
+    }
+
+    /// Reads the keys of a bucket, by part. They are empty where there are none.
     ///
     /// # Errors
     /// When they are damaged or can't be read.
-    pub(super) fn keys(&self, space: &str, bucket: u8) -> Result<Vec<u8>> {
-        self.read(self.keys.get(&(space.to_string(), bucket)))
+    pub(super) fn keys(&self, space: &str, bucket: u8) -> Result<Vec<Vec<u8>>> {
+        self.parts_of(space).map(|part| self.read(part.keys.get(&bucket))).collect()
     }
 
     /// Reads the column of a cut, like [`keys`](Self::keys).
     ///
     /// # Errors
     /// When it is damaged or can't be read.
-    pub(super) fn column(&self, cut: &CutId, bucket: u8) -> Result<Vec<u8>> {
-        self.read(self.columns.get(&(cut.clone(), bucket)))
+    pub(super) fn column(&self, cut: &CutId, bucket: u8) -> Result<Vec<Vec<u8>>> {
+        let place = (cut.clone(), bucket);
+        self.parts_of(&cut.space).map(|part| self.read(part.columns.get(&place))).collect()
     }
 
-    fn read(&self, block: Option<&Block>) -> Result<Vec<u8>> {
-        let Some(block) = block else { return Ok(Vec::new()) };
+    fn read(&self, place: Option<&PlacedBlock>) -> Result<Vec<u8>> {
+        let Some(PlacedBlock { offset, block }) = place else { return Ok(Vec::new()) };
         let damaged = || damaged(&self.store, &self.file.path);
-        let range = block.offset..block.offset + u64::from(block.packed);
+        let range = *offset..offset + u64::from(block.packed);
         let held = lock(&self.held).clone();
         let read;
         let packed = match &held {

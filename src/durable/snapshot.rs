@@ -9,13 +9,13 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::layer::{BlockPlace, LayerFile, LayerWriter, OpenLayer};
+use super::layer::{FILE_BYTES, LayerFile, LayerWriter, OpenLayer};
 use super::manifest::{SnapshotName, SourceState};
 use crate::error::{Advice, Error, Result};
 use crate::metrics::Tally;
 use crate::operators::{
-    BUCKETS, BucketKeys, ChangedBucket, ChangedRows, ColumnPart, CutId, KeyIds, KeyList,
-    MergedColumn, SavedRows, SpaceCuts, read_merged,
+    BUCKETS, BucketKeys, ChangedRows, ColumnPart, CutId, KeyIds, KeyList, MergedColumn, PackedRows,
+    Packer, SavedRows, SpaceCuts, read_merged,
 };
 use crate::store::Store;
 use crate::sync::side_by_side;
@@ -114,18 +114,26 @@ impl Layers {
         let spaces = SpaceCuts::of(cuts);
         let mut writer = LayerWriter::new(store, path, spaces.clone(), true);
         for (number, space) in spaces.iter().enumerate() {
+            let mut packer = Packer::default();
             for bucket in 0..BUCKETS {
-                self.merge_bucket(&mut writer, number, space, bucket, all)?;
-                writer.end_bucket()?;
+                self.merge_bucket(&mut packer, space, bucket, all)?;
+                let is_full = writer.length() + packer.size() >= FILE_BYTES;
+                if packer.size() > 0 && (is_full || bucket == BUCKETS - 1) {
+                    let PackedRows { blocks, bytes } = packer.take();
+                    writer.add(number, blocks, bytes.into());
+                }
+                if is_full {
+                    writer.end_file()?;
+                }
             }
         }
         writer.finish()
     }
 
+    /// Adds the merged rows of a bucket.
     fn merge_bucket(
         &self,
-        writer: &mut LayerWriter<'_>,
-        number: usize,
+        packer: &mut Packer,
         space: &SpaceCuts,
         bucket: u8,
         all: bool,
@@ -144,8 +152,7 @@ impl Layers {
         let mut keys = KeyList::default();
         let place = |(is_used, key): (bool, &[u8])| is_used.then(|| keys.push(key));
         let places: Vec<Option<u32>> = is_used.into_iter().zip(saved.iter()).map(place).collect();
-        writer.block(BlockPlace { space: number, cut: None, bucket }, keys.count, &keys.bytes)?;
-        let mut content = Vec::new();
+        packer.add(None, bucket, keys.count, &keys.bytes)?;
         for (cut, column) in columns.into_iter().enumerate() {
             let mut part = ColumnPart::default();
             column.for_each(|id, value| {
@@ -154,10 +161,7 @@ impl Layers {
                 }
                 Ok(())
             })?;
-            content.clear();
-            part.append_to(&mut content, 0);
-            let place = BlockPlace { space: number, cut: Some(cut), bucket };
-            writer.block(place, part.count, &content)?;
+            packer.add(Some(cut), bucket, part.count, &part.bytes)?;
         }
         Ok(())
     }
@@ -165,13 +169,20 @@ impl Layers {
 
 impl SavedRows for Layers {
     fn keys(&self, space: &str, bucket: u8) -> Result<BucketKeys> {
-        let block = |layer: &OpenLayer| Ok((layer.keys(space, bucket)?, layer.file.is_merged));
-        BucketKeys::of(self.0.iter().map(block).collect::<Result<_>>()?)
+        let mut blocks = Vec::new();
+        for layer in &self.0 {
+            let keys = layer.keys(space, bucket)?.into_iter();
+            blocks.extend(keys.map(|block| (block, layer.file.is_merged)));
+        }
+        BucketKeys::of(blocks)
     }
 
     fn column(&self, cut: &CutId, bucket: u8, ids: &KeyIds) -> Result<MergedColumn> {
-        let blocks = self.0.iter().map(|layer| layer.column(cut, bucket));
-        read_merged(cut.merge, blocks.collect::<Result<_>>()?, ids)
+        let mut blocks = Vec::new();
+        for layer in &self.0 {
+            blocks.extend(layer.column(cut, bucket)?);
+        }
+        read_merged(cut.merge, blocks, ids)
     }
 }
 
@@ -190,12 +201,8 @@ pub(crate) fn write_layer(
     let count = spaces.len();
     let mut writer = LayerWriter::new(store, path, spaces, false);
     for space in 0..count {
-        let mut buckets: BTreeMap<u8, Vec<&ChangedBucket>> = BTreeMap::new();
-        for change in changes.iter().filter_map(|rows| rows.0.get(space)).flatten() {
-            buckets.entry(change.bucket).or_default().push(change);
-        }
-        for (bucket, changes) in buckets {
-            writer.changes(space, bucket, &changes)?;
+        for rows in changes.iter().filter_map(|rows| rows.0.get(space)).flatten() {
+            writer.add_shared(space, rows)?;
         }
     }
     writer.finish()

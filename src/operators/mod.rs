@@ -35,9 +35,9 @@ pub(crate) use changelog::changelog;
 pub(crate) use changes::{diffs_to_upserts, map_diffs, map_upserts, upserts_to_diffs};
 pub(crate) use column::Column;
 pub(crate) use cut::{
-    BUCKETS, BucketKeys, ChangedBucket, ChangedRows, ColumnPart, CutId, Cuts, DiffsCut, KeyIds,
-    KeyList, Merge, MergedColumn, SavedRows, SpaceCuts, TableCut, read_column, read_keys,
-    read_merged,
+    BUCKETS, Block, BucketKeys, ChangedRows, ColumnPart, CutId, Cuts, DiffsCut, KeyIds, KeyList,
+    Merge, MergedColumn, PackedRows, Packer, SavedRows, SpaceCuts, TableCut, read_column,
+    read_keys, read_merged,
 };
 pub use datum::{Datum, Diffs};
 pub(crate) use datum::{Placement, Restored, Upsert, Upserts};

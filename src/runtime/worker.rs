@@ -143,7 +143,7 @@ impl Handover {
         let barrier = barriers.last_before(self.from, completed).or(recovery);
         let (rows, through) = match barrier {
             Some(barrier) => (self.cuts.take(barrier)?, barrier),
-            None if completed > self.from => match self.cuts.take_many(completed - 1) {
+            None if completed > self.from => match self.cuts.take_many(completed - 1)? {
                 Some(rows) => (rows, completed - 1),
                 None => return Ok(()),
             },

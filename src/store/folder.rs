@@ -16,7 +16,7 @@ static STAGED: AtomicU64 = AtomicU64::new(0);
 /// Creates `path` with `bytes`, whole or not at all, durably. Fails with `AlreadyExists` if the
 /// name is taken.
 pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let staged = staged(path, bytes)?;
+    let staged = staged(path, &[bytes])?;
     faults::point("store.staged");
     let named = disk::rename_no_replace(&staged, path);
     faults::point("store.named");
@@ -29,13 +29,14 @@ pub(super) fn create(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
     named
 }
 
-pub(super) fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let staged = staged(path, bytes)?;
+/// Writes `path` with the bytes of all pieces, whole or not at all, durably.
+pub(super) fn replace(path: &Path, pieces: &[&[u8]]) -> std::io::Result<()> {
+    let staged = staged(path, pieces)?;
     disk::rename(&staged, path)
 }
 
 /// Writes and syncs a file beside `path`, with a name that no other process or thread uses.
-fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
+fn staged(path: &Path, pieces: &[&[u8]]) -> std::io::Result<PathBuf> {
     let folder = disk::folder_of(path);
     disk::create_dir_all(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -51,9 +52,17 @@ fn staged(path: &Path, bytes: &[u8]) -> std::io::Result<PathBuf> {
     };
     // In chunks, because a sync of another small file may have to wait until all bytes on their way
     // to the disk are written.
-    let mut chunks = bytes.chunks(SYNC_CHUNK_BYTES);
-    let written = chunks
-        .try_for_each(|chunk| file.write_all(chunk).and_then(|()| disk::sync_data(&file, path)));
+    let mut chunks = pieces.iter().flat_map(|piece| piece.chunks(SYNC_CHUNK_BYTES));
+    let mut unsynced = 0;
+    let written = chunks.try_for_each(|chunk| {
+        file.write_all(chunk)?;
+        unsynced += chunk.len();
+        if unsynced < SYNC_CHUNK_BYTES {
+            return Ok(());
+        }
+        unsynced = 0;
+        disk::sync_data(&file, path)
+    });
     if let Err(error) = written.and_then(|()| disk::sync_data(&file, path)) {
         // On a full disk, half a file would be in the way of the next attempt.
         let _ = fs::remove_file(&staged);

@@ -238,9 +238,20 @@ impl Store {
     /// When it can't be written.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
         match &self.backend {
-            Backend::Folder(root) => folder::replace(&root.join(path), bytes)
-                .map_err(|e| self.write_error("write", path, e)),
+            Backend::Folder(_) => self.put_pieces(path, &[bytes]),
             Backend::Remote(remote) => remote.put(path, bytes),
+        }
+    }
+
+    /// Writes an object of several pieces, like [`put`](Self::put).
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub(crate) fn put_pieces(&self, path: &str, pieces: &[&[u8]]) -> Result<()> {
+        match &self.backend {
+            Backend::Folder(root) => folder::replace(&root.join(path), pieces)
+                .map_err(|e| self.write_error("write", path, e)),
+            Backend::Remote(remote) => remote.put(path, &pieces.concat()),
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use xxhash_rust::xxh3::xxh3_128;
 
 use super::report::Finding;
-use crate::durable::layer::{self, Block, Index, LayerFile};
+use crate::durable::layer::{self, Index, IndexedBlock, LayerFile};
 use crate::error::Result;
 use crate::operators::{CutId, read_column, read_keys};
 use crate::store::Store;
@@ -58,8 +58,8 @@ pub(super) fn list(store: &Store, file: &LayerFile) -> Result<LayerContent> {
     let from = layer::index_length(&tail).and_then(|length| from.checked_sub(length));
     let Some(from) = from else { return Ok(damaged(Finding::Changed, Vec::new())) };
     let bytes = store.get_range(&file.path, from..file.size)?.unwrap_or_default();
-    Ok(match layer::index(&bytes) {
-        Some(index) => content(&index),
+    Ok(match layer::index(&bytes).as_ref().and_then(Index::blocks) {
+        Some(blocks) => content(&blocks),
         None => damaged(Finding::Changed, Vec::new()),
     })
 }
@@ -73,15 +73,16 @@ pub(super) fn verify(store: &Store, file: &LayerFile) -> Result<LayerContent> {
         return Ok(damaged(Finding::Missing, Vec::new()));
     };
     let is_same = format!("{:032x}", xxh3_128(&bytes)) == file.digest;
-    let Some(index) = layer::index(&bytes) else {
+    let index = layer::index(&bytes);
+    let Some(blocks) = index.as_ref().and_then(Index::blocks) else {
         return Ok(damaged(Finding::Changed, Vec::new()));
     };
-    let unsound: Vec<String> = (index.blocks.iter())
-        .filter(|block| !is_sound(block, &bytes))
-        .map(|block| format!("{}, bucket {}", name(&index, block), block.bucket))
+    let unsound: Vec<String> = (blocks.iter())
+        .filter(|indexed| !is_sound(indexed, &bytes))
+        .map(|indexed| format!("{}, bucket {}", name(indexed), indexed.block.bucket))
         .collect();
-    let mut content = content(&index);
-    content.verified = index.blocks.len() as u64;
+    let mut content = content(&blocks);
+    content.verified = blocks.len() as u64;
     if !is_same || !unsound.is_empty() {
         content.damage = Some(LayerDamage { finding: Finding::Changed, blocks: unsound });
     }
@@ -92,13 +93,12 @@ fn damaged(finding: Finding, blocks: Vec<String>) -> LayerContent {
     LayerContent { damage: Some(LayerDamage { finding, blocks }), ..LayerContent::default() }
 }
 
-fn content(index: &Index) -> LayerContent {
+fn content(blocks: &[IndexedBlock<'_>]) -> LayerContent {
     let mut content = LayerContent::default();
-    for block in &index.blocks {
-        let stored = match index.names(block) {
-            Some((_, Some(cut))) => content.cuts.entry(cut.clone()).or_default(),
-            Some((space, None)) => content.keys.entry(space.to_string()).or_default(),
-            None => return damaged(Finding::Changed, Vec::new()),
+    for IndexedBlock { space, cut, block, .. } in blocks {
+        let stored = match cut {
+            Some(cut) => content.cuts.entry((*cut).clone()).or_default(),
+            None => content.keys.entry(space.to_string()).or_default(),
         };
         stored.rows += u64::from(block.rows);
         stored.bytes += u64::from(block.packed);
@@ -106,17 +106,17 @@ fn content(index: &Index) -> LayerContent {
     content
 }
 
-fn name(index: &Index, block: &Block) -> String {
-    match index.names(block) {
-        Some((_, Some(cut))) => cut.name.clone(),
-        Some((space, None)) => format!("keys of {space}"),
-        None => "a cut without a name".to_string(),
+fn name(indexed: &IndexedBlock<'_>) -> String {
+    match indexed.cut {
+        Some(cut) => cut.name.clone(),
+        None => format!("keys of {}", indexed.space),
     }
 }
 
 /// Returns true if a block has its checksum and its number of rows.
-fn is_sound(block: &Block, file: &[u8]) -> bool {
-    let packed = usize::try_from(block.offset).ok().and_then(|from| {
+fn is_sound(indexed: &IndexedBlock<'_>, file: &[u8]) -> bool {
+    let IndexedBlock { block, offset, .. } = indexed;
+    let packed = usize::try_from(*offset).ok().and_then(|from| {
         let to = from.checked_add(block.packed as usize)?;
         file.get(from..to)
     });

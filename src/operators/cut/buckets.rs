@@ -6,35 +6,20 @@ use serde::{Deserialize, Serialize};
 
 use super::BUCKETS;
 use super::columns::{ColumnPart, KeyList};
+use super::pack::{PackedRows, Packer};
 use crate::error::Result;
 use crate::faults;
 use crate::time::Epoch;
 
-/// The changed rows of one bucket of a keyspace on one worker.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ChangedBucket {
-    pub(crate) bucket: u8,
-    pub(crate) keys: KeyList,
-    /// By cut, in the order in which they were opened.
-    pub(crate) columns: Vec<ColumnPart>,
-}
-
-impl ChangedBucket {
-    /// Returns the memory of the rows in bytes.
-    pub(crate) fn size(&self) -> usize {
-        let columns = self.columns.iter().map(|column| column.bytes.len());
-        self.keys.bytes.len() + columns.sum::<usize>()
-    }
-}
-
 /// The changed rows of a worker: by keyspace, in the order of their changes.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub(crate) struct ChangedRows(pub(crate) Vec<Vec<ChangedBucket>>);
+pub(crate) struct ChangedRows(pub(crate) Vec<Vec<PackedRows>>);
 
 impl ChangedRows {
-    /// Returns the memory of the rows in bytes.
+    /// Returns the bytes of the rows before they were packed.
     pub(crate) fn size(&self) -> usize {
-        self.0.iter().flatten().map(ChangedBucket::size).sum()
+        let blocks = self.0.iter().flatten().flat_map(|rows| &rows.blocks);
+        blocks.map(|block| block.raw as usize).sum()
     }
 
     /// Returns true if there are no rows.
@@ -44,9 +29,11 @@ impl ChangedRows {
 }
 
 /// A worker hands over its changed rows at a barrier, or earlier if they have this many bytes.
-pub(crate) const PENDING_BYTES: u64 = 16 << 20;
-/// Memory for shorter columns is not reserved in advance.
-const SMALL_COLUMN_BYTES: usize = 256;
+pub(crate) const PENDING_BYTES: u64 = 8 << 20;
+/// Packed rows with more bytes than this are divided between buckets.
+const PACKED_BYTES: usize = 8 << 20;
+/// The memory of so many lists of rows is used again.
+const SPARE: usize = 2;
 
 /// The changed rows of some successive epochs.
 pub(super) struct Buckets {
@@ -62,15 +49,11 @@ pub(super) struct Buckets {
 }
 
 impl Buckets {
-    /// `expected` are the bytes of a bucket, by column.
-    fn new(stamp: u32, epoch: Epoch, expected: &[usize]) -> Self {
-        let columns = expected.iter().map(|bytes| {
-            let part = || ColumnPart::with_capacity(*bytes);
-            std::iter::repeat_with(part).take(usize::from(BUCKETS)).collect()
-        });
-        let keys = std::iter::repeat_with(KeyList::default).take(usize::from(BUCKETS));
-        let (keys, columns) = (keys.collect(), columns.collect());
-        Buckets { stamp, last: epoch, bytes: 0, keys, columns }
+    fn new(columns: usize) -> Self {
+        let column = || std::iter::repeat_with(ColumnPart::default).take(usize::from(BUCKETS));
+        let keys = std::iter::repeat_with(KeyList::default).take(usize::from(BUCKETS)).collect();
+        let columns = (0..columns).map(|_| column().collect()).collect();
+        Buckets { stamp: 0, last: 0, bytes: 0, keys, columns }
     }
 
     /// Returns the keys of a bucket.
@@ -96,24 +79,26 @@ impl Buckets {
         keys.chain(values).sum()
     }
 
-    /// Returns by column a little more than the mean bytes of a bucket.
-    fn means(&self) -> Vec<usize> {
-        let mean = |column: &Vec<ColumnPart>| {
-            let bytes = column.iter().map(|part| part.bytes.len()).sum::<usize>();
-            let mean = bytes / usize::from(BUCKETS);
-            if mean < SMALL_COLUMN_BYTES { 0 } else { mean + mean / 8 }
-        };
-        self.columns.iter().map(mean).collect()
-    }
-
-    /// Returns the buckets that have rows.
-    fn into_changed(self) -> impl Iterator<Item = ChangedBucket> {
-        let mut columns: Vec<_> = self.columns.into_iter().map(Vec::into_iter).collect();
-        let buckets = (0..BUCKETS).zip(self.keys).map(move |(bucket, keys)| {
-            let columns = columns.iter_mut().filter_map(Iterator::next).collect();
-            ChangedBucket { bucket, keys, columns }
-        });
-        buckets.filter(|bucket| bucket.keys.count > 0)
+    /// Packs the rows, and forgets them.
+    fn pack(&mut self) -> Result<Vec<PackedRows>> {
+        let (mut packer, mut packed) = (Packer::default(), Vec::new());
+        for (bucket, keys) in (0..BUCKETS).zip(&mut self.keys) {
+            packer.add(None, bucket, keys.count, &keys.bytes)?;
+            keys.clear();
+            for (cut, parts) in self.columns.iter_mut().enumerate() {
+                let part = &mut parts[usize::from(bucket)];
+                packer.add(Some(cut), bucket, part.count, &part.bytes)?;
+                part.clear();
+            }
+            if packer.size() >= PACKED_BYTES {
+                packed.push(packer.take());
+            }
+        }
+        if packer.size() > 0 {
+            packed.push(packer.take());
+        }
+        self.bytes = 0;
+        Ok(packed)
     }
 }
 
@@ -127,15 +112,17 @@ pub(super) struct Pending {
     of: BTreeMap<Epoch, Buckets>,
     /// The last stamp.
     pub(super) stamp: u32,
-    /// By column, the expected bytes in a bucket.
-    expected: Vec<usize>,
+    /// The number of columns.
+    columns: usize,
+    /// Lists without rows, for later ones: their memory is large enough, and it is warm.
+    spare: Vec<Buckets>,
 }
 
 impl Pending {
     /// Adds a column.
     pub(super) fn open(&mut self) -> usize {
-        self.expected.push(0);
-        self.expected.len() - 1
+        self.columns += 1;
+        self.columns - 1
     }
 
     /// Returns the rows to which those of `epoch` are added. `is_apart` returns true if the rows
@@ -156,16 +143,16 @@ impl Pending {
                 rows.last = epoch;
                 *first
             }
-            before => {
-                if let Some((_, rows)) = before {
-                    self.expected = rows.means();
-                }
+            _ => {
                 self.stamp += 1;
                 epoch
             }
         };
-        let (stamp, expected) = (self.stamp, &self.expected);
-        self.of.entry(first).or_insert_with(|| Buckets::new(stamp, first, expected))
+        let (stamp, columns, spare) = (self.stamp, self.columns, &mut self.spare);
+        self.of.entry(first).or_insert_with(|| {
+            let empty = spare.pop().unwrap_or_else(|| Buckets::new(columns));
+            Buckets { stamp, last: first, ..empty }
+        })
     }
 
     /// Returns the first epoch that has rows.
@@ -173,15 +160,24 @@ impl Pending {
         self.of.first_key_value().map(|(first, _)| *first)
     }
 
-    /// Takes the rows whose epochs are all up to `last`.
-    pub(super) fn take(&mut self, last: Epoch) -> Vec<ChangedBucket> {
-        let mut taken = Vec::new();
+    /// Takes the rows whose epochs are all up to `last`, packed. Also returns their size before.
+    ///
+    /// # Errors
+    /// When a bucket has too many rows.
+    pub(super) fn take(&mut self, last: Epoch) -> Result<(Vec<PackedRows>, usize)> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        let most = faults::limit("pending_bytes", PENDING_BYTES);
         while let Some(first) = self.of.first_entry().filter(|first| first.get().last <= last) {
-            let rows = first.remove();
-            self.expected = rows.means();
-            taken.extend(rows.into_changed());
+            let mut rows = first.remove();
+            let size = rows.bytes;
+            bytes += size;
+            taken.extend(rows.pack()?);
+            // Much memory is kept only while it is needed again and again.
+            if size as u64 >= most / 4 && self.spare.len() < SPARE {
+                self.spare.push(rows);
+            }
         }
-        taken
+        Ok((taken, bytes))
     }
 }
 
@@ -198,8 +194,12 @@ mod tests {
     }
 
     fn taken(pending: &mut Pending, last: Epoch) -> Vec<Vec<u8>> {
-        let keys = |bucket: ChangedBucket| bucket.keys.bytes.chunks(2).map(|key| key[1]).collect();
-        pending.take(last).into_iter().map(keys).collect()
+        let keys = |rows: PackedRows| {
+            let [keys, _] = rows.blocks[..] else { panic!("{:?}", rows.blocks) };
+            let keys = keys.unpack(&rows.bytes[..keys.packed as usize]).unwrap();
+            keys.chunks(2).map(|key| key[1]).collect()
+        };
+        pending.take(last).unwrap().0.into_iter().map(keys).collect()
     }
 
     #[test]
@@ -235,19 +235,28 @@ mod tests {
     }
 
     #[test]
-    fn columns_get_memory_for_as_many_rows_as_before() {
+    fn many_rows_need_no_new_memory_after_the_first() {
         let mut pending = Pending::default();
         pending.open();
         for epoch in 0..3 {
             let rows = pending.at(epoch, |_, _| true);
-            for number in 0..100_000_u32 {
+            for number in 0..400_000_u32 {
                 let bucket = (number % u32::from(BUCKETS)) as u8;
-                let place = rows.keys(bucket).push(b"");
+                let place = rows.keys(bucket).push(&number.to_le_bytes());
                 rows.value(0, bucket, place, Some(&number)).unwrap();
             }
-            let column = &pending.take(epoch)[0].columns[0].bytes;
-            let spare = column.capacity() - column.len();
-            assert!(epoch == 0 || spare <= column.len() / 7, "{spare} of {}", column.len());
+            rows.bytes = rows.size(0);
+            let size = rows.bytes;
+            let capacity = rows.columns[0][0].bytes.capacity();
+            let (packed, bytes) = pending.take(epoch).unwrap();
+            assert_eq!((packed.len(), bytes), (1, size));
+            let [spare] = &pending.spare[..] else { panic!("nothing is kept") };
+            assert_eq!((spare.size(0), spare.bytes), (0, 0));
+            assert_eq!(spare.columns[0][0].bytes.capacity(), capacity);
         }
+        // Few rows do not keep the memory of many.
+        add(&mut pending, 9, &[]);
+        assert_eq!(taken(&mut pending, 9), [[9]]);
+        assert!(pending.spare.is_empty());
     }
 }

@@ -2,8 +2,7 @@
 //!
 //! ```text
 //! keys   = (length of the key, key)*
-//! column = part*
-//! part   = place of the first key, number of values, value*
+//! column = value*
 //! value  = distance of its place from the one after the previous value, 0 or length + 1, bytes
 //! ```
 //!
@@ -12,7 +11,7 @@
 //! Numbers are unsigned LEB128, and distances are mapped to them by zigzag, as in the encoding of
 //! Protocol Buffers (protobuf.dev/programming-guides/encoding).
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::append;
 use crate::error::Result;
@@ -48,9 +47,8 @@ fn put_sized(
 }
 
 /// A list of keys in the making.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default)]
 pub(crate) struct KeyList {
-    #[serde(with = "serde_bytes")]
     pub(crate) bytes: Vec<u8>,
     pub(crate) count: u32,
 }
@@ -70,12 +68,17 @@ impl KeyList {
         self.count += 1;
         self.count - 1
     }
+
+    /// Forgets the keys, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        self.count = 0;
+    }
 }
 
-/// A part of a column in the making, without its first two numbers.
-#[derive(Debug, Default, Serialize, Deserialize)]
+/// A column in the making.
+#[derive(Debug, Default)]
 pub(crate) struct ColumnPart {
-    #[serde(with = "serde_bytes")]
     pub(crate) bytes: Vec<u8>,
     pub(crate) count: u32,
     /// The place after that of the last value.
@@ -83,9 +86,10 @@ pub(crate) struct ColumnPart {
 }
 
 impl ColumnPart {
-    /// Returns an empty part with memory for so many bytes.
-    pub(super) fn with_capacity(bytes: usize) -> Self {
-        ColumnPart { bytes: Vec::with_capacity(bytes), count: 0, next: 0 }
+    /// Forgets the values, and keeps the memory.
+    pub(super) fn clear(&mut self) {
+        self.bytes.clear();
+        (self.count, self.next) = (0, 0);
     }
 
     fn put_place(&mut self, place: u32) {
@@ -112,13 +116,6 @@ impl ColumnPart {
         self.put_place(place);
         put_number(&mut self.bytes, value.map_or(0, |value| value.len() as u64 + 1));
         self.bytes.extend_from_slice(value.unwrap_or_default());
-    }
-
-    /// Appends the part to a column. Its places are counted from `first` on.
-    pub(crate) fn append_to(&self, column: &mut Vec<u8>, first: u32) {
-        put_number(column, u64::from(first));
-        put_number(column, u64::from(self.count));
-        column.extend_from_slice(&self.bytes);
     }
 }
 
@@ -163,21 +160,17 @@ pub(crate) fn read_column<'a>(
     column: &'a [u8],
     mut each: impl FnMut(u32, Option<&'a [u8]>),
 ) -> Option<u64> {
-    let (mut rest, mut count) = (Rest(column), 0);
+    let (mut rest, mut count, mut next) = (Rest(column), 0, 0_i64);
     while !rest.0.is_empty() {
-        let (first, values) = (rest.number()?, rest.number()?);
-        let mut next = i64::try_from(first).ok()?;
-        for _ in 0..values {
-            let distance = rest.number()?;
-            let distance = (distance >> 1) as i64 ^ -((distance & 1) as i64);
-            let place = u32::try_from(next.checked_add(distance)?).ok()?;
-            next = i64::from(place) + 1;
-            match rest.number()?.checked_sub(1) {
-                Some(length) => each(place, Some(rest.take(length)?)),
-                None => each(place, None),
-            }
+        let distance = rest.number()?;
+        let distance = (distance >> 1) as i64 ^ -((distance & 1) as i64);
+        let place = u32::try_from(next.checked_add(distance)?).ok()?;
+        next = i64::from(place) + 1;
+        match rest.number()?.checked_sub(1) {
+            Some(length) => each(place, Some(rest.take(length)?)),
+            None => each(place, None),
         }
-        count += values;
+        count += 1;
     }
     Some(count)
 }
@@ -199,16 +192,14 @@ mod tests {
 
         let rows =
             [(2, Some(&b"x"[..])), (0, None), (1, Some(b"")), (70_000, Some(&long)), (1, None)];
-        let (mut column, mut expected) = (Vec::new(), Vec::new());
-        for first in [0, 5] {
-            let mut part = ColumnPart::default();
-            rows.iter().for_each(|(place, value)| part.push(*place, *value));
-            part.append_to(&mut column, first);
-            expected.extend(rows.map(|(place, value)| (place + first, value)));
-        }
+        let mut column = ColumnPart::default();
+        rows.iter().for_each(|(place, value)| column.push(*place, *value));
         let mut read = Vec::new();
-        assert_eq!(read_column(&column, |place, value| read.push((place, value))), Some(10));
-        assert_eq!(read, expected);
+        let each = |place, value| read.push((place, value));
+        assert_eq!(read_column(&column.bytes, each), Some(5));
+        assert_eq!(read, rows);
+        column.clear();
+        assert!(column.bytes.is_empty());
     }
 
     #[test]
@@ -228,17 +219,15 @@ mod tests {
 
     #[test]
     fn malformed_bytes_are_refused_without_a_panic() {
-        let mut part = ColumnPart::default();
-        part.push(3, Some(b"value"));
-        let mut column = Vec::new();
-        part.append_to(&mut column, 0);
-        for length in 1..column.len() {
-            assert_eq!(read_column(&column[..length], |_, _| ()), None);
+        let mut column = ColumnPart::default();
+        column.push(3, Some(b"value"));
+        for length in 1..column.bytes.len() {
+            assert_eq!(read_column(&column.bytes[..length], |_, _| ()), None);
         }
         for byte in 0..=255 {
             read_keys(&[byte; 40], |_| ());
             read_column(&[byte; 40], |_, _| ());
-            read_column(&[1, 1, byte, byte, byte, byte, byte, byte, byte, byte, byte], |_, _| ());
+            read_column(&[1, byte, byte, byte, byte, byte, byte, byte, byte, byte], |_, _| ());
         }
     }
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::buckets::{ChangedBucket, Pending};
+use super::buckets::Pending;
+use super::pack::PackedRows;
 use super::{BUCKETS, CutId, Share, append, decode, or_fail};
 use crate::error::{Error, Result};
 use crate::operators::owners::Fail;
@@ -28,8 +29,8 @@ impl DiffsSpace {
         self.0.borrow().first()
     }
 
-    /// Takes the rows whose epochs are all up to `last`.
-    pub(super) fn take(&self, last: Epoch) -> Vec<ChangedBucket> {
+    /// Takes the rows whose epochs are all up to `last`, packed. Also returns their size before.
+    pub(super) fn take(&self, last: Epoch) -> Result<(Vec<PackedRows>, usize)> {
         self.0.borrow_mut().take(last)
     }
 }

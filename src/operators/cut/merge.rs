@@ -212,10 +212,9 @@ mod tests {
     }
 
     fn column(rows: &[(u32, Option<&[u8]>)]) -> Vec<u8> {
-        let (mut part, mut column) = (ColumnPart::default(), Vec::new());
-        rows.iter().for_each(|(place, value)| part.push(*place, *value));
-        part.append_to(&mut column, 0);
-        column
+        let mut column = ColumnPart::default();
+        rows.iter().for_each(|(place, value)| column.push(*place, *value));
+        column.bytes
     }
 
     fn merged(

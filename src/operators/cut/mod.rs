@@ -1,8 +1,8 @@
 //! Cuts: the places in a dataflow whose rows a snapshot saves.
 //!
-//! A cut records each changed row, encoded, by epoch. After a commit barrier the worker hands the
-//! rows of all its cuts to the runtime. After a restart the rows are loaded from the snapshot, and
-//! everything behind a cut is computed again from them.
+//! A cut records each changed row, encoded, by epoch. After a commit barrier the worker packs the
+//! rows of all its cuts and hands them to the runtime. After a restart the rows are loaded from the
+//! snapshot, and everything behind a cut is computed again from them.
 //!
 //! Cuts of tables with keys of one type share a *keyspace*: a key is saved and looked up once, and
 //! each cut is a column of values.
@@ -11,6 +11,7 @@ mod buckets;
 mod columns;
 mod diffs;
 mod merge;
+mod pack;
 mod space;
 mod table;
 
@@ -29,12 +30,13 @@ use crate::error::{Error, Result};
 use crate::faults;
 use crate::time::Epoch;
 
+pub(crate) use buckets::ChangedRows;
 use buckets::PENDING_BYTES;
-pub(crate) use buckets::{ChangedBucket, ChangedRows};
 pub(crate) use columns::{ColumnPart, KeyList, read_column, read_keys};
 pub(crate) use diffs::DiffsCut;
 use diffs::DiffsSpace;
 pub(crate) use merge::{BucketKeys, KeyIds, MergedColumn, read_merged};
+pub(crate) use pack::{Block, PackedRows, Packer};
 use space::TableSpace;
 pub(crate) use table::TableCut;
 
@@ -233,9 +235,9 @@ impl Cuts {
     /// Takes the rows up to the barrier `last`.
     ///
     /// # Errors
-    /// When some of them are together with later ones.
+    /// When some of them are together with later ones, or they can't be packed.
     pub(crate) fn take(&self, last: Epoch) -> Result<ChangedRows> {
-        let taken = self.take_some(last);
+        let taken = self.take_some(last)?;
         match self.first() {
             Some(first) if first <= last => Err(Error::internal(format!(
                 "rows of epoch {first} were not saved at the barrier {last}"
@@ -254,19 +256,29 @@ impl Cuts {
     }
 
     /// Takes rows of epochs up to `last`, if they are many. Some of them may stay.
-    pub(crate) fn take_many(&self, last: Epoch) -> Option<ChangedRows> {
-        let is_much = self.pending.get() as u64 >= faults::limit("pending_bytes", PENDING_BYTES);
-        is_much.then(|| self.take_some(last)).filter(|rows| !rows.is_empty())
+    ///
+    /// # Errors
+    /// When they can't be packed.
+    pub(crate) fn take_many(&self, last: Epoch) -> Result<Option<ChangedRows>> {
+        if (self.pending.get() as u64) < faults::limit("pending_bytes", PENDING_BYTES) {
+            return Ok(None);
+        }
+        let taken = self.take_some(last)?;
+        Ok(Some(taken).filter(|rows| !rows.is_empty()))
     }
 
-    fn take_some(&self, last: Epoch) -> ChangedRows {
-        let take = |space: &Space| match space {
-            Space::Table(space) => space.take(last),
-            Space::Diffs(space) => space.take(last),
-        };
-        let taken = ChangedRows(self.spaces.borrow().iter().map(take).collect());
-        self.pending.set(self.pending.get().saturating_sub(taken.size()));
-        taken
+    fn take_some(&self, last: Epoch) -> Result<ChangedRows> {
+        let (mut taken, mut bytes) = (Vec::new(), 0);
+        for space in self.spaces.borrow().iter() {
+            let (rows, size) = match space {
+                Space::Table(space) => space.take(last)?,
+                Space::Diffs(space) => space.take(last)?,
+            };
+            taken.push(rows);
+            bytes += size;
+        }
+        self.pending.set(self.pending.get().saturating_sub(bytes));
+        Ok(ChangedRows(taken))
     }
 
     /// Forgets the saved keys, once all saved rows are loaded.

@@ -6,7 +6,8 @@ use std::rc::Rc;
 
 use serde::Serialize;
 
-use super::buckets::{Buckets, ChangedBucket, Pending};
+use super::buckets::{Buckets, Pending};
+use super::pack::PackedRows;
 use super::{BUCKETS, BucketKeys, KeyIds, Share, append, decode};
 use crate::error::{Error, Result};
 use crate::operators::datum::Datum;
@@ -115,8 +116,8 @@ impl TableSpace {
         self.rows.borrow().pending.first()
     }
 
-    /// Takes the rows whose epochs are all up to `last`.
-    pub(super) fn take(&self, last: Epoch) -> Vec<ChangedBucket> {
+    /// Takes the rows whose epochs are all up to `last`, packed. Also returns their size before.
+    pub(super) fn take(&self, last: Epoch) -> Result<(Vec<PackedRows>, usize)> {
         self.rows.borrow_mut().pending.take(last)
     }
 
