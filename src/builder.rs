@@ -156,8 +156,8 @@ impl<'s> StreamsBuilder<'s> {
         );
         let name = format!("table {topic}");
         let (keys, cut) = (self.graph.keys(), self.graph.table_cut::<K, Order>(node, "versions"));
-        let rows = latest(arrived, keys, &name, counters, earliest, cut, meter);
-        KTable::from_upserts(self.graph.clone(), node, rows, Restored::Tail)
+        let rows = latest(arrived, keys, &name, counters, earliest, cut.clone(), meter);
+        KTable::from_upserts(self.graph.clone(), node, rows, Restored::Tail, cut)
     }
 
     /// Records a setting of the topology that its steps do not show. A state that was made with

@@ -14,6 +14,10 @@ use crate::time::Timestamp;
 /// reads only one.
 pub(super) const FORMAT: u32 = 2;
 
+/// The rule by which the digests of the rows of sinks are computed. It changes with each change of
+/// them; digests of different rules are not compared.
+pub(crate) const ROW_DIGESTS: u32 = 1;
+
 /// A commit: the ranges that were read, and the content of the sinks after them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Manifest {
@@ -164,6 +168,9 @@ pub(crate) struct SinkState {
     pub(crate) identity: Identity,
     pub(crate) rows: u64,
     pub(crate) digest: u64,
+    /// The rule of the digest, [`ROW_DIGESTS`]; 0 in a state that was made before it was recorded.
+    #[serde(default)]
+    pub(crate) rule: u32,
     /// The content of this commit; `None` if it changes nothing here.
     pub(crate) content: Option<serde_json::Value>,
 }

@@ -47,6 +47,8 @@ pub use inspect::{
 pub(crate) use layer::LayerFile;
 pub(crate) use ledger::Ledger;
 pub use manifest::changed;
-pub(crate) use manifest::{Bound, LastRecord, Manifest, SinkState, SnapshotName, SourceState};
+pub(crate) use manifest::{
+    Bound, LastRecord, Manifest, ROW_DIGESTS, SinkState, SnapshotName, SourceState,
+};
 pub(crate) use snapshot::{Layers, Snapshot, write_layer};
 pub(crate) use steps::TopologyRecord;

@@ -27,7 +27,7 @@ pub(crate) fn upserts_to_diffs<'s, K: Datum, V: Datum>(
                       out: &mut Vec<((K, V), Epoch, isize)>| {
         let Step::Data(upserts) = step else { return false };
         let keys = keys.open();
-        for (number, new) in upserts.iter() {
+        for Upsert { number, value: new, .. } in upserts.iter() {
             let value = current.at(*number);
             if value == new {
                 continue;
@@ -99,7 +99,7 @@ fn number<'s, K: Datum, V: Datum>(
                         if diff < 0 {
                             gone.push(number);
                         }
-                        (number, (diff > 0).then_some(value))
+                        Upsert::new(number, (diff > 0).then_some(value))
                     };
                     let upserts = data.drain(..).map(upsert).collect();
                     for number in gone.drain(..) {
@@ -161,13 +161,14 @@ pub(crate) fn map_upserts<'s, K: Datum, V: Datum, W: Datum>(
             move |input, output| {
                 input.for_each(|time, data| {
                     let keys = keys.open();
-                    let upsert = |(number, value): &Upsert<V>| {
-                        (*number, value.as_ref().and_then(|value| f(keys.key(*number), value)))
+                    let upsert = |Upsert { number, value, .. }: &Upsert<V>| {
+                        let row = value.as_ref().and_then(|value| f(keys.key(*number), value));
+                        Upsert::new(*number, row)
                     };
                     let upserts: Vec<Upsert<W>> = data.iter().map(upsert).collect();
                     // A row that `f` drops is no row, but its deletion has to go on.
                     let dropped = data.iter().zip(&upserts);
-                    let dropped = dropped.filter(|((_, row), (_, w))| row.is_some() && w.is_none());
+                    let dropped = dropped.filter(|(v, w)| v.value.is_some() && w.value.is_none());
                     meter.count(data.len(), data.len() - dropped.count());
                     let mut upserts = Rc::new(upserts);
                     output.session(&time).give_container(&mut upserts);

@@ -29,8 +29,25 @@ use crate::time::Epoch;
 pub trait Datum: ExchangeData + Hash + Sync {}
 impl<T: ExchangeData + Hash + Sync> Datum for T {}
 
-/// The number of a key, and its new value; `None` deletes it.
-pub(crate) type Upsert<V> = (u32, Option<V>);
+/// The change of a row.
+#[derive(Clone, Debug)]
+pub(crate) struct Upsert<V> {
+    /// The number of its key.
+    pub(crate) number: u32,
+    /// 16 bits of the digest of the record's value; 0 without a row, and for a row that is not the
+    /// value of a record.
+    pub(crate) digest: u16,
+    /// The new value; `None` deletes the row.
+    pub(crate) value: Option<V>,
+}
+
+impl<V> Upsert<V> {
+    /// Makes the change of a row that is not the value of a record.
+    pub(crate) fn new(number: u32, value: Option<V>) -> Self {
+        Upsert { number, digest: 0, value }
+    }
+}
+
 /// Upserts on the worker that owns their keys, shared by all readers.
 pub(crate) type Upserts<'s, V> = Stream<'s, Epoch, Rc<Vec<Upsert<V>>>>;
 /// A differential collection of `D` over Watershed's epochs: retractions and additions.

@@ -129,10 +129,10 @@ fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(
     };
     match part {
         Side::Left(upserts) => {
-            upserts.iter().for_each(|(n, v)| apply(*n, &|pair| pair.left.clone_from(v)))
+            upserts.iter().for_each(|it| apply(it.number, &|pair| pair.left.clone_from(&it.value)))
         }
         Side::Right(upserts) => {
-            upserts.iter().for_each(|(n, v)| apply(*n, &|pair| pair.right.clone_from(v)))
+            upserts.iter().for_each(|it| apply(it.number, &|pair| pair.right.clone_from(&it.value)))
         }
     }
 }

@@ -30,10 +30,10 @@ pub(crate) fn keep<'s, V: Datum>(
     let saved = cut.clone();
     let load = move |bucket: u8| {
         let rows = saved.load(bucket)?.into_iter();
-        Ok(Rc::new(rows.map(|(number, value)| (number, Some(value))).collect()))
+        Ok(Rc::new(rows.map(|(number, value)| Upsert::new(number, Some(value))).collect()))
     };
     let log = move |epoch: Epoch, rows: &Rc<Vec<Upsert<V>>>| {
-        cut.put_all(epoch, rows.iter().map(|(number, value)| (*number, value.as_ref())));
+        cut.put_all(epoch, rows.iter().map(|row| (row.number, row.value.as_ref())));
     };
     pass(rows, name, buckets, fail, load, log)
 }

@@ -16,11 +16,12 @@ use timely::dataflow::StreamVec;
 
 use super::column::Column;
 use super::cut::TableCut;
-use super::datum::{Datum, Upserts};
+use super::datum::{Datum, Upsert, Upserts};
 use super::earliest::Earliest;
 use super::epochs::{Step, in_epochs};
 use super::keys::Keys;
 use super::seeds::{Map, Seeds};
+use crate::error::Result;
 use crate::metrics::{Meter, Tally, TopicCounters};
 use crate::record::{Order, Ordinal, PartitionId};
 use crate::time::Epoch;
@@ -133,6 +134,24 @@ impl Tombstones {
 /// A version as a snapshot holds it: the order of its record, and the digest of its value.
 type SavedVersion = (Order, ByteArray<8>);
 
+/// Returns the bits of the digest of a value by which sinks recognise the value; 0 without one.
+fn short(digest: u64) -> u16 {
+    if digest == 0 { 0 } else { ((digest >> 16) as u16).max(1) }
+}
+
+/// Returns the digests of the saved values in a bucket, as [`Upsert`]s have them, by the numbers of
+/// their keys. `versions` is the cut of [`latest`].
+///
+/// # Errors
+/// When they can't be read.
+pub(crate) fn saved_digests(versions: &TableCut, bucket: u8) -> Result<Vec<(u32, u16)>> {
+    let saved: Vec<(u32, SavedVersion)> = versions.load(bucket)?;
+    let digest = |(number, (_, digest)): (u32, SavedVersion)| {
+        (number, short(u64::from_le_bytes(digest.into_array())))
+    };
+    Ok(saved.into_iter().map(digest).filter(|(_, digest)| *digest != 0).collect())
+}
+
 /// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped.
 ///
 /// It keeps 20 bytes a key, order and digest, never the value. Of several rows of one record the
@@ -185,7 +204,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
         count.add_to(&counters, 0);
     }
     let logic =
-        move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<(u32, Option<V>)>| {
+        move |epoch: Epoch, step: Step<'_, Vec<Arrived<K, V>>>, out: &mut Vec<Upsert<V>>| {
             let Step::Data(records) = step else { return false };
             let mut count = Count::default();
             let mut keys = keys.open();
@@ -243,7 +262,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 count.outcomes.applied += 1;
                 count.outcomes.replaced += u64::from(old != 0 && value.is_some());
                 count.rows += i64::from(value.is_some()) - i64::from(old != 0);
-                out.push((number, value));
+                out.push(Upsert { number, digest: short(digest), value });
             }
             count.add_to(&counters, epoch);
             drop(keys);

@@ -1,10 +1,10 @@
 //! The operators to which the DSL lowers. Each reads the updates of an epoch, changes its state and
 //! emits results.
 //!
-//! Changes of rows have two shapes. *Upserts* `(number of the key, Option<value>)` carry the new
-//! value, in order, without the previous one. They never leave the worker that owns the key, and
-//! their readers share them without a copy. *Diffs* `((key, value), epoch, ±1)` are those of
-//! differential.
+//! Changes of rows have two shapes. *Upserts* `(number of the key, digest, Option<value>)` carry
+//! the new value, in order, without the previous one. They never leave the worker that owns the
+//! key, and their readers share them without a copy. *Diffs* `((key, value), epoch, ±1)` are those
+//! of differential.
 //!
 //! An operator emits a key's retraction before its addition, and always on the same worker. So a
 //! reader that needs only the new value can read diffs as upserts.
@@ -48,6 +48,6 @@ pub(crate) use import::import;
 pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keys::Keys;
-pub(crate) use latest::{Arrived, latest};
+pub(crate) use latest::{Arrived, latest, saved_digests};
 pub(crate) use owners::Owners;
 pub(crate) use seeds::{Map, Seeds};

@@ -37,9 +37,7 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     let seeds = keys.seeds();
     run(rows, name, store, seeds, move |upserts, net| {
         let keys = keys.open();
-        net.extend(
-            upserts.iter().map(|(number, value)| (keys.key(*number).clone(), value.clone())),
-        );
+        net.extend(upserts.iter().map(|row| (keys.key(row.number).clone(), row.value.clone())));
     })
 }
 

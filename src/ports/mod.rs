@@ -12,6 +12,7 @@ mod sink_handle;
 mod source;
 mod store;
 mod times;
+mod versions;
 
 pub(crate) use barriers::Barriers;
 pub(crate) use credit::Credit;
@@ -19,9 +20,9 @@ pub(crate) use gauges::measure;
 pub(crate) use input_queue::{Decoded, InputQueue, TopicInput};
 pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use probe::Probe;
-pub(crate) use sink_handle::{
-    AppendedRows, Report, SinkHandle, SinkStart, append, snapshot, snapshot_diffs,
-};
+pub(crate) use share::SinkStart;
+pub(crate) use sink_handle::{AppendedRows, Report, SinkHandle, append, snapshot, snapshot_diffs};
 pub(crate) use source::{Decode, source};
 pub(crate) use store::{AnyStore, KeyValueStore};
 pub use store::{ReadOnlyStore, View};
+pub(crate) use versions::SinkCuts;

@@ -4,6 +4,15 @@ use crate::connect::{FoundRows, Part, Recovered, Recovering, Writer};
 use crate::error::{Error, Result};
 use crate::row::Row;
 
+/// The start of a sink in a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SinkStart {
+    /// The sink finds the rows of epoch 0 again.
+    Recovery,
+    /// The sink has no rows yet, so those of epoch 0 are written too.
+    WithoutRows,
+}
+
 /// The worker's share of the sink.
 pub(super) enum Share {
     Recovering(Box<dyn Recovering>),

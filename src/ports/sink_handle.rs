@@ -13,14 +13,13 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
 use super::barriers::Barriers;
-use super::share::Share;
+use super::share::{Share, SinkStart};
+use super::versions::{SinkCuts, Versions};
 use crate::connect::{FoundRows, Part, Recovering};
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::metrics::Meter;
-use crate::operators::{
-    Column, Datum, Diffs, Keys, Map, Restored, Seeds, TableCut, Upsert, Upserts,
-};
+use crate::operators::{Datum, Diffs, Keys, Map, Restored, Seeds, Upsert, Upserts};
 use crate::row::{Put, Row, RowSum};
 use crate::time::Epoch;
 
@@ -41,15 +40,6 @@ pub(crate) enum Report {
 pub(crate) struct AppendedRows {
     pub(crate) rows: u64,
     pub(crate) digest: u64,
-}
-
-/// The start of a sink in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SinkStart {
-    /// The sink finds the rows of epoch 0 again.
-    Recovery,
-    /// The sink has no rows yet, so those of epoch 0 are written too.
-    WithoutRows,
 }
 
 /// The connection of one worker's rows to a sink.
@@ -116,88 +106,45 @@ impl<K: Datum + Row> Slots<K> {
     }
 }
 
-/// The current versions of the rows of a table.
-struct Versions {
-    /// By key number 16 bits of the row's digest, 0 without a row. Sixteen are enough, because a
-    /// changed program changes many rows.
-    bits: Column<u16>,
-    rows: u64,
-    /// The sum of the bits of all rows.
-    sum: u64,
-    hasher: RowSum,
-}
-
 /// Writes the current rows of a table of upserts: the number of a key is its slot.
 ///
-/// A snapshot saves the bits of each row in `cut`, if there is one. Then the sink finds the rows by
-/// their keys after a restart.
+/// A snapshot saves the versions of the rows in `cuts`, if there are any. Then the sink finds the
+/// rows by their keys after a restart.
 pub(crate) fn snapshot<'s, K: Datum + Row, V: Datum + Row>(
     rows: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
     sink: SinkHandle,
-    cut: Option<TableCut>,
+    cuts: SinkCuts,
     meter: Meter,
 ) -> Written<'s> {
-    let mut versions = Versions { bits: Column::new(), rows: 0, sum: 0, hasher: RowSum::default() };
+    let mut versions = Versions::new(cuts);
     let mut share = opened(sink.recovering, sink.start, &sink.report);
-    if let Some(cut) = &cut {
-        for bucket in cut.buckets() {
-            let mut restore = || -> Result<()> {
-                let saved: Vec<(u32, u16)> = cut.load(bucket)?;
-                let keys = keys.open();
-                for (number, bits) in saved {
-                    *versions.bits.at(number) = bits;
-                    versions.rows += 1;
-                    versions.sum = versions.sum.wrapping_add(u64::from(bits));
-                    share.restore(number, keys.key(number))?;
-                }
-                Ok(())
-            };
-            if let Err(error) = restore() {
-                (cut.fail())(error);
-                break;
-            }
-        }
+    let restored =
+        versions.load(sink.start, |number| share.restore(number, keys.open().key(number)));
+    if let Err(error) = restored {
+        versions.fail(error);
     }
-    let mut changed: Vec<(u32, u16)> = Vec::new();
     let write =
         move |versions: &mut Versions, epoch: Epoch, upserts: &[Upsert<V>], share: &mut Share| {
             let keys = keys.open();
-            for (number, value) in upserts {
+            for Upsert { number, digest, value } in upserts {
                 let key = keys.key(*number);
                 let row = value.as_ref().map(|value| KeyValue(key, value));
-                let now = row.as_ref().map_or(0, |row| (versions.hasher.of(row) as u16).max(1));
-                let before = std::mem::replace(versions.bits.at(*number), now);
-                versions.rows = versions.rows + u64::from(now > 0) - u64::from(before > 0);
-                versions.sum =
-                    versions.sum.wrapping_add(u64::from(now)).wrapping_sub(u64::from(before));
-                if before != now && cut.is_some() {
-                    changed.push((*number, now));
-                }
+                let is_known =
+                    versions.set(*number, *digest, row.as_ref().map(|row| row as &dyn Row));
                 match row {
                     Some(row) => share.insert(*number, &row)?,
-                    None if before > 0 => share.remove(*number),
+                    None if is_known => share.remove(*number),
                     None => {}
                 }
             }
             drop(keys);
-            if let Some(cut) = &cut {
-                let changed = changed.drain(..);
-                cut.put_all(epoch, changed.map(|(number, now)| (number, (now > 0).then_some(now))));
-            }
+            versions.save(epoch);
             Ok(())
         };
     let ends = Ends { share, barriers: sink.barriers, report: sink.report, meter };
-    run(
-        rows,
-        name,
-        ends,
-        versions,
-        |part| &part[..],
-        write,
-        |versions| (versions.rows, versions.sum),
-    )
+    run(rows, name, ends, versions, |part| &part[..], write, Versions::count)
 }
 
 /// Writes the current rows of a table of diffs. They are not exchanged: the diffs of a key all come

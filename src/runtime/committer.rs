@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use super::message::Message;
 use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
-use crate::durable::{Ledger, Manifest, SinkState, SnapshotName, SourceState};
+use crate::durable::{Ledger, Manifest, ROW_DIGESTS, SinkState, SnapshotName, SourceState};
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::sync::{Receiver, Sender, channel, scope, side_by_side};
@@ -214,7 +214,7 @@ impl CommitThread {
                 let changed = !parts.is_empty();
                 let content = if changed { target.committer.stage(n, parts)? } else { None };
                 let (sink, identity) = (target.name.clone(), target.identity.clone());
-                Ok(SinkState { sink, identity, rows, digest, content })
+                Ok(SinkState { sink, identity, rows, digest, rule: ROW_DIGESTS, content })
             }
         });
         side_by_side("the thread of a sink", staging).into_iter().collect()

@@ -215,10 +215,10 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             std::sync::Arc::<TopicCounters>::default(),
             // A stream has no tombstones: nothing is ever deleted.
             None,
-            cut,
+            cut.clone(),
             self.graph.meter(node),
         );
-        KTable::from_upserts(self.graph.clone(), node, rows, self.restored)
+        KTable::from_upserts(self.graph.clone(), node, rows, self.restored, cut)
     }
 
     /// Joins each record with the table's row of its key. Unlike Kafka's, the result is maintained:

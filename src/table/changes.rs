@@ -21,7 +21,7 @@ use crate::operators::{
     map_diffs, map_upserts, upserts_to_diffs,
 };
 use crate::ports::{
-    KeyValueStore, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs,
+    KeyValueStore, SinkCuts, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs,
 };
 use crate::row::Row;
 use crate::time::Epoch;
@@ -34,6 +34,8 @@ pub(super) struct Changes<'s, K: Datum, V: Datum> {
     node: usize,
     made: Shape<'s, K, V>,
     keys: Keys<K>,
+    /// The cut of the versions of rows that are the values of records.
+    versions: Option<TableCut>,
     /// The upserts behind a cut, for the first reader that remembers rows.
     kept: Rc<OnceCell<Upserts<'s, V>>>,
     /// The other shape, made for the first reader that needs it.
@@ -54,9 +56,10 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         node: usize,
         rows: Upserts<'s, V>,
         restored: Restored,
+        versions: Option<TableCut>,
     ) -> Self {
         let keys = graph.keys();
-        Self::new(graph, node, Shape::Upserts(rows, restored), keys)
+        Changes { versions, ..Self::new(graph, node, Shape::Upserts(rows, restored), keys) }
     }
 
     pub(super) fn from_diffs(
@@ -71,7 +74,7 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
 
     fn new(graph: Graph<'s>, node: usize, made: Shape<'s, K, V>, keys: Keys<K>) -> Self {
         let (kept, upserts, diffs) = (Rc::default(), Rc::default(), Rc::default());
-        Changes { graph, node, made, keys, kept, upserts, diffs }
+        Changes { graph, node, made, keys, versions: None, kept, upserts, diffs }
     }
 
     /// Returns `rows` behind a cut, unless they are restored without one.
@@ -169,15 +172,19 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
 impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
     /// Prepares the write of the changes to a sink.
     pub(super) fn prepare_sink(&self, node: usize, demand: SinkDemand) -> SinkRows<'s, K, V> {
-        let versions = || self.graph.table_cut::<K, u16>(node, "versions");
+        let cuts = || {
+            let own = self.graph.table_cut::<K, u16>(node, "versions");
+            SinkCuts { own, source: self.versions.clone() }
+        };
+        let keys = self.keys.clone();
         match (&self.made, demand) {
             (Shape::Upserts(rows, Restored::Tail), SinkDemand::Keys) => {
-                SinkRows::Upserts(rows.clone(), self.keys.clone(), versions())
+                SinkRows::Upserts(rows.clone(), keys, cuts())
             }
             (Shape::Upserts(_, Restored::Tail), SinkDemand::RowsOnce) => {
-                SinkRows::Upserts(self.upserts(), self.keys.clone(), versions())
+                SinkRows::Upserts(self.upserts(), keys, cuts())
             }
-            (Shape::Upserts(..), _) => SinkRows::Upserts(self.upserts(), self.keys.clone(), None),
+            (Shape::Upserts(..), _) => SinkRows::Upserts(self.upserts(), keys, SinkCuts::default()),
             (Shape::Diffs(rows, _), _) => SinkRows::Diffs(rows.clone(), self.keys.seeds()),
         }
     }
@@ -185,7 +192,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
 
 /// The changes of a table on their way to a sink.
 pub(super) enum SinkRows<'s, K: Datum, V: Datum> {
-    Upserts(Upserts<'s, V>, Keys<K>, Option<TableCut>),
+    Upserts(Upserts<'s, V>, Keys<K>, SinkCuts),
     Diffs(Diffs<'s, (K, V)>, Seeds),
 }
 
@@ -201,7 +208,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> SinkRows<'s, K, V> {
         meter: Meter,
     ) -> StreamVec<'s, Epoch, ()> {
         match self {
-            SinkRows::Upserts(rows, keys, cut) => snapshot(rows, keys, topic, handle, cut, meter),
+            SinkRows::Upserts(rows, keys, cuts) => snapshot(rows, keys, topic, handle, cuts, meter),
             SinkRows::Diffs(rows, seeds) => snapshot_diffs(rows, topic, handle, seeds, meter),
         }
     }

@@ -12,7 +12,7 @@ mod rows;
 use differential_dataflow::AsCollection;
 
 use crate::graph::Graph;
-use crate::operators::{Datum, Diffs, Placement, Restored, Upserts};
+use crate::operators::{Datum, Diffs, Placement, Restored, TableCut, Upserts};
 
 use changes::Changes;
 
@@ -44,13 +44,15 @@ pub struct KTable<'s, K: Datum, V: Datum> {
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
+    /// Makes a table of the latest records. `versions` is their cut, unless all rows are restored.
     pub(crate) fn from_upserts(
         graph: Graph<'s>,
         node: usize,
         rows: Upserts<'s, V>,
         restored: Restored,
+        versions: Option<TableCut>,
     ) -> Self {
-        let changes = Changes::from_upserts(graph.clone(), node, rows, restored);
+        let changes = Changes::from_upserts(graph.clone(), node, rows, restored, versions);
         KTable { graph, node, changes }
     }
 

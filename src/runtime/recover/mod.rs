@@ -211,7 +211,13 @@ impl Recovery {
     fn compare_rows(&self) -> Result<()> {
         let Some(recorded) = &self.recorded else { return Ok(()) };
         self.sinks.iter().try_for_each(|(topic, now)| {
-            recorded::check_rows(topic, recorded.sinks.get(topic), now.rows, now.digest)
+            recorded::check_rows(
+                topic,
+                recorded.sinks.get(topic),
+                now.rows,
+                now.digest,
+                self.adopts,
+            )
         })
     }
 }
