@@ -21,7 +21,7 @@ use crate::operators::CutId;
 use crate::sync::{Receiver, Sender};
 use crate::time::Epoch;
 
-/// A snapshot with more layers than this is merged.
+/// A snapshot with more layers than this of each process is merged.
 const MAX_LAYERS: u64 = 8;
 
 /// A task for the saver.
@@ -235,7 +235,9 @@ impl Saver {
         let base = files.iter().take_while(|file| file.is_merged).count();
         let size = |files: &[LayerFile]| files.iter().map(|file| file.size).sum::<u64>();
         let (base_bytes, young_bytes) = (size(&files[..base]), size(&files[base..]));
-        let many = (files.len() - base) as u64 > faults::limit("layers", MAX_LAYERS);
+        // Each process writes a layer of each snapshot.
+        let most = faults::limit("layers", MAX_LAYERS) * (1 + self.others.len() as u64);
+        let many = (files.len() - base) as u64 > most;
         let all = if base > 0 { young_bytes > base_bytes / 2 } else { many };
         let from = match (all, many) {
             (true, _) => 0,
