@@ -38,7 +38,7 @@ pub(crate) fn run(process: &Process, archive: &Path) -> Result<Threads> {
             let mut found = BTreeMap::new();
             while !is_over.load(Ordering::Acquire) {
                 look(&mut found);
-                thread::sleep(INTERVAL);
+                thread::park_timeout(INTERVAL);
             }
             found.values().sum()
         };

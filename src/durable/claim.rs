@@ -9,7 +9,8 @@ use crate::error::Result;
 use crate::store::Store;
 use crate::sync::{elapsed, now, pause};
 
-/// The longest time for which claims delay one commit. The claiming run may have died.
+/// The longest time for which a claim delays a commit after its last renewal. The claiming run may
+/// have died.
 pub(super) const CLAIM_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time between two looks at the claims.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
@@ -18,6 +19,8 @@ const POLL_INTERVAL: Duration = Duration::from_millis(50);
 pub(crate) struct Claim {
     store: Store,
     path: String,
+    /// Number of renewals, which is the size of the object.
+    renewals: usize,
 }
 
 impl Claim {
@@ -28,7 +31,16 @@ impl Claim {
     pub(crate) fn put(store: &Store, generation: u64, name: &str) -> Result<Self> {
         let path = format!("gen/{generation:020}.{name}");
         store.put(&path, b"")?;
-        Ok(Claim { store: store.clone(), path })
+        Ok(Claim { store: store.clone(), path, renewals: 0 })
+    }
+
+    /// Shows that this run goes on.
+    ///
+    /// # Errors
+    /// When the claim can't be written.
+    pub(crate) fn renew(&mut self) -> Result<()> {
+        self.renewals += 1;
+        self.store.put(&self.path, &vec![b'.'; self.renewals])
     }
 }
 
@@ -40,25 +52,31 @@ impl Drop for Claim {
     }
 }
 
+/// The name and the size of a claim.
+pub(super) type ClaimObject = (String, u64);
+
 /// The claims for which a run has waited long enough.
 #[derive(Default)]
-pub(super) struct ExpiredClaims(Vec<String>);
+pub(super) struct ExpiredClaims(Vec<ClaimObject>);
 
 impl ExpiredClaims {
-    /// Waits while another run claims the state, for `longest` at most, and returns false once a
-    /// newer run has begun.
+    /// Waits while another run claims the state, for `longest` at most after each renewal, and
+    /// returns false once a newer run has begun.
     ///
     /// # Errors
     /// When the generations can't be listed.
     pub(super) fn wait(&mut self, fence: &Fence, longest: Duration) -> Result<bool> {
-        let begun = now();
+        let (mut since, mut seen) = (now(), Vec::new());
         loop {
             let Successors { has_begun, mut claims } = fence.successors()?;
             claims.retain(|claim| !self.0.contains(claim));
             if has_begun || claims.is_empty() {
                 return Ok(!has_begun);
             }
-            if elapsed(begun) >= longest {
+            if claims != seen {
+                (since, seen) = (now(), claims.clone());
+            }
+            if elapsed(since) >= longest {
                 tracing::warn!(?claims, "another run claims the state and does not take it over");
                 self.0.extend(claims);
                 return Ok(true);
@@ -117,9 +135,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::at(folder.path());
         let (first, mut expired) = (begun(&store), ExpiredClaims::default());
-        let _dead = ledger(&store).claim("a").unwrap();
+        let mut claim = ledger(&store).claim("a").unwrap();
         assert!(expired.wait(&first.fence(), Duration::ZERO).unwrap());
         assert!(expired.wait(&first.fence(), Duration::MAX).unwrap());
+        claim.renew().unwrap();
+        let claims = first.fence().successors().unwrap().claims;
+        assert!(!expired.0.contains(&claims[0]), "a run that goes on is waited for again");
         let mut second = begun(&store);
         assert!(!expired.wait(&first.fence(), Duration::ZERO).unwrap());
         second.commit(Manifest::after(&second)).unwrap();

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
+use super::claim::ClaimObject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 
@@ -28,8 +29,8 @@ enum OtherRun {
 pub(super) struct Successors {
     /// True if one has begun, which ends the run.
     pub(super) has_begun: bool,
-    /// Names of the claims of others, see [`Claim`](super::claim::Claim).
-    pub(super) claims: Vec<String>,
+    /// The claims of others.
+    pub(super) claims: Vec<ClaimObject>,
 }
 
 /// The part of a manifest that names its run.
@@ -63,11 +64,11 @@ impl Fence {
     /// When the generations can't be listed.
     pub(super) fn successors(&self) -> Result<Successors> {
         let mut successors = Successors { has_begun: false, claims: Vec::new() };
-        for (name, _) in self.store.list("gen")? {
+        for (name, size) in self.store.list("gen")? {
             let (number, claim) = name.split_once('.').map_or((&*name, false), |it| (it.0, true));
             match number.parse::<u64>() {
                 Ok(number) if number <= self.generation => {}
-                Ok(_) if claim => successors.claims.push(name),
+                Ok(_) if claim => successors.claims.push((name, size)),
                 Ok(_) => successors.has_begun = true,
                 Err(_) => {}
             }

@@ -39,6 +39,7 @@ mod reset;
 mod snapshot;
 mod steps;
 
+pub(crate) use claim::Claim;
 pub(crate) use fence::{Fence, mark};
 pub use inspect::{
     Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,

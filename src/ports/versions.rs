@@ -94,7 +94,7 @@ impl Versions {
         if self.cuts.own.is_some() {
             let of_source = self.cuts.source.is_some();
             let own = |version: u16| {
-                (version > 0 && (!of_source || version % SAMPLE == 0)).then_some(version)
+                (version > 0 && (!of_source || version.is_multiple_of(SAMPLE))).then_some(version)
             };
             if own(before) != own(now) {
                 self.changed.push((number, own(now)));

@@ -11,7 +11,7 @@ use super::reset::Reset;
 use super::secret::secret;
 use super::topics::Topic;
 use crate::connect::{Identity, Partition, Sink, SinkContext, Source};
-use crate::durable::{LastRecord, Ledger, Manifest};
+use crate::durable::{Claim, LastRecord, Ledger, Manifest};
 use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::plan::Plan;
 use crate::record::PartitionId;
@@ -99,7 +99,8 @@ impl Beginning {
             RunMode::TestDriver => TEST_SECRET,
         };
         let record = adoption::record(plan);
-        let mut claims = Vec::new();
+        let examination = Examination { plan, sinks, config, mode };
+        let (mut claim, mut claims) = (None::<Claim>, 0);
         loop {
             let mut ledger = match config.state.clone() {
                 Some(store) => Some(Ledger::find(store, topology.name(), &record, &id, drawn)?),
@@ -121,9 +122,12 @@ impl Beginning {
             let context = reset.iter().fold(context, |context, reset| reset.context(context));
             let examined = match (&reset, found) {
                 (Some(reset), Some(ledger)) => {
-                    examine_reset(reset, plan, topics, sinks, config, ledger, &context)
+                    examination.of_reset(reset, topics, ledger, &context)
                 }
-                _ => examine(plan, topics, sinks, config, mode, found, &context),
+                _ => {
+                    let mut renew = || claim.as_mut().map_or(Ok(()), Claim::renew);
+                    examination.of_state(topics, found, &context, &mut renew)
+                }
             };
             // Another run may take over the state while this one examines it. Then it is examined
             // again, also after a refusal: the tables and the snapshots may be those of a later
@@ -154,7 +158,8 @@ impl Beginning {
                     }
                 }
                 (Err(_), Some(ledger)) if ledger.has_changed()? => {
-                    claims.push(ledger.claim(&format!("{id}-{}", claims.len()))?);
+                    claim = Some(ledger.claim(&format!("{id}-{claims}"))?);
+                    claims += 1;
                 }
                 (Err(error), _) => return Err(error),
             }
@@ -170,67 +175,76 @@ struct Examined {
     partitions: Vec<OpenPartition>,
 }
 
-/// Examines the last commit, the sinks and the sources.
-fn examine(
-    plan: &Plan,
-    topics: &mut [Topic],
-    sinks: &[(String, Box<dyn Sink>)],
-    config: &Config,
+/// The examination of everything that may refuse a run.
+struct Examination<'a> {
+    plan: &'a Plan,
+    sinks: &'a [(String, Box<dyn Sink>)],
+    config: &'a Config,
     mode: RunMode,
-    ledger: Option<&Ledger>,
-    context: &SinkContext,
-) -> Result<Examined> {
-    let last = ledger.and_then(|ledger| ledger.last.as_ref());
-    let adopted = match (ledger, last) {
-        (Some(ledger), Some(last)) => adopted(ledger, last, plan, sinks, config)?,
-        _ => None,
-    };
-    let (adoption, needs) = adopted.unzip();
-    let is_new = |topic| adoption.as_ref().is_some_and(|it| it.new.contains(topic));
-    let mut identities = Vec::new();
-    for (topic, sink) in sinks {
-        let identity = sink.identity()?;
-        let recorded = last.and_then(|last| last.sinks.get(topic));
-        check_sink(topic, recorded, &**sink, &identity)?;
-        sink.check(plan.sink(topic)?, &adoption::context_for(context, is_new(topic)))?;
-        identities.push(identity);
-    }
-    let restored = match (&config.state, last) {
-        (Some(store), Some(last)) => {
-            let needs = needs.unwrap_or_else(|| SnapshotNeeds::of_all(plan, sinks));
-            Restored::find(store, last, plan, &needs)?
-        }
-        _ => None,
-    };
-    let partitions = match mode {
-        RunMode::Sources => {
-            identify(topics)?;
-            let unopened = to_open(topics, last, restored.as_ref())?;
-            open_side_by_side(&unopened, config.follow, context.secret)?
-        }
-        RunMode::TestDriver => Vec::new(),
-    };
-    Ok(Examined { identities, adoption, restored, partitions })
 }
 
-/// Examines the sinks and the sources of a run that resets the state. Each partition is read from
-/// its earliest record.
-fn examine_reset(
-    reset: &Reset,
-    plan: &Plan,
-    topics: &mut [Topic],
-    sinks: &[(String, Box<dyn Sink>)],
-    config: &Config,
-    ledger: &Ledger,
-    context: &SinkContext,
-) -> Result<Examined> {
-    let identities = sinks.iter().map(|(_, sink)| sink.identity()).collect::<Result<_>>()?;
-    reset.check_sinks(plan, sinks, context)?;
-    identify(topics)?;
-    reset.check_sources(topics, &ledger.program)?;
-    let partitions =
-        open_side_by_side(&to_open(topics, None, None)?, config.follow, context.secret)?;
-    Ok(Examined { identities, adoption: None, restored: None, partitions })
+impl Examination<'_> {
+    /// Examines the last commit, the sinks and the sources. `go_on` is called after each sink.
+    fn of_state(
+        &self,
+        topics: &mut [Topic],
+        ledger: Option<&Ledger>,
+        context: &SinkContext,
+        go_on: &mut dyn FnMut() -> Result<()>,
+    ) -> Result<Examined> {
+        let Examination { plan, sinks, config, mode } = *self;
+        let last = ledger.and_then(|ledger| ledger.last.as_ref());
+        let adopted = match (ledger, last) {
+            (Some(ledger), Some(last)) => adopted(ledger, last, plan, sinks, config)?,
+            _ => None,
+        };
+        let (adoption, needs) = adopted.unzip();
+        let is_new = |topic| adoption.as_ref().is_some_and(|it| it.new.contains(topic));
+        let mut identities = Vec::new();
+        for (topic, sink) in sinks {
+            let identity = sink.identity()?;
+            let recorded = last.and_then(|last| last.sinks.get(topic));
+            check_sink(topic, recorded, &**sink, &identity)?;
+            sink.check(plan.sink(topic)?, &adoption::context_for(context, is_new(topic)))?;
+            identities.push(identity);
+            go_on()?;
+        }
+        let restored = match (&config.state, last) {
+            (Some(store), Some(last)) => {
+                let needs = needs.unwrap_or_else(|| SnapshotNeeds::of_all(plan, sinks));
+                Restored::find(store, last, plan, &needs)?
+            }
+            _ => None,
+        };
+        let partitions = match mode {
+            RunMode::Sources => {
+                identify(topics)?;
+                let unopened = to_open(topics, last, restored.as_ref())?;
+                open_side_by_side(&unopened, config.follow, context.secret)?
+            }
+            RunMode::TestDriver => Vec::new(),
+        };
+        Ok(Examined { identities, adoption, restored, partitions })
+    }
+
+    /// Examines the sinks and the sources of a run that resets the state. Each partition is read
+    /// from its earliest record.
+    fn of_reset(
+        &self,
+        reset: &Reset,
+        topics: &mut [Topic],
+        ledger: &Ledger,
+        context: &SinkContext,
+    ) -> Result<Examined> {
+        let Examination { plan, sinks, config, .. } = *self;
+        let identities = sinks.iter().map(|(_, sink)| sink.identity()).collect::<Result<_>>()?;
+        reset.check_sinks(plan, sinks, context)?;
+        identify(topics)?;
+        reset.check_sources(topics, &ledger.program)?;
+        let partitions =
+            open_side_by_side(&to_open(topics, None, None)?, config.follow, context.secret)?;
+        Ok(Examined { identities, adoption: None, restored: None, partitions })
+    }
 }
 
 /// Returns the changes to a state and the needed parts of its snapshot, if the run adopts it.

@@ -174,7 +174,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
     pub(super) fn prepare_sink(&self, node: usize, demand: SinkDemand) -> SinkRows<'s, K, V> {
         let cuts = || {
             let own = self.graph.table_cut::<K, u16>(node, "versions");
-            SinkCuts { own, source: self.versions.clone() }
+            Box::new(SinkCuts { own, source: self.versions.clone() })
         };
         let keys = self.keys.clone();
         match (&self.made, demand) {
@@ -184,7 +184,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
             (Shape::Upserts(_, Restored::Tail), SinkDemand::RowsOnce) => {
                 SinkRows::Upserts(self.upserts(), keys, cuts())
             }
-            (Shape::Upserts(..), _) => SinkRows::Upserts(self.upserts(), keys, SinkCuts::default()),
+            (Shape::Upserts(..), _) => SinkRows::Upserts(self.upserts(), keys, Box::default()),
             (Shape::Diffs(rows, _), _) => SinkRows::Diffs(rows.clone(), self.keys.seeds()),
         }
     }
@@ -192,7 +192,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
 
 /// The changes of a table on their way to a sink.
 pub(super) enum SinkRows<'s, K: Datum, V: Datum> {
-    Upserts(Upserts<'s, V>, Keys<K>, SinkCuts),
+    Upserts(Upserts<'s, V>, Keys<K>, Box<SinkCuts>),
     Diffs(Diffs<'s, (K, V)>, Seeds),
 }
 
@@ -208,7 +208,9 @@ impl<'s, K: Datum + Row, V: Datum + Row> SinkRows<'s, K, V> {
         meter: Meter,
     ) -> StreamVec<'s, Epoch, ()> {
         match self {
-            SinkRows::Upserts(rows, keys, cuts) => snapshot(rows, keys, topic, handle, cuts, meter),
+            SinkRows::Upserts(rows, keys, cuts) => {
+                snapshot(rows, keys, topic, handle, *cuts, meter)
+            }
             SinkRows::Diffs(rows, seeds) => snapshot_diffs(rows, topic, handle, seeds, meter),
         }
     }

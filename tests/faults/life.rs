@@ -16,7 +16,7 @@ const UNREACHABLE: i32 = 69;
 /// The longest time for which a fault at a point is waited for.
 pub(super) const POINT_TIMEOUT: Duration = Duration::from_secs(6);
 /// The longest time for any other event. Only a failing campaign waits so long.
-pub(super) const EVENT_TIMEOUT: Duration = Duration::from_secs(60);
+pub(super) const EVENT_TIMEOUT: Duration = Duration::from_secs(180);
 /// The pause between two looks at a process.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The pause between two portions, once the first ones of a life are added.
