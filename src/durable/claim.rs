@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::fence::{Fence, Successors};
+use super::fence::{ClaimObject, Fence, Successors};
 use crate::error::Result;
 use crate::store::Store;
 use crate::sync::{elapsed, now, pause};
@@ -51,9 +51,6 @@ impl Drop for Claim {
         }
     }
 }
-
-/// The name and the size of a claim.
-pub(super) type ClaimObject = (String, u64);
 
 /// The claims for which a run has waited long enough.
 #[derive(Default)]

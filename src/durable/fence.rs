@@ -3,7 +3,6 @@
 use serde::Deserialize;
 use xxhash_rust::xxh3::xxh3_128;
 
-use super::claim::ClaimObject;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 
@@ -24,6 +23,9 @@ enum OtherRun {
     /// The previous run has made its last commit after this one began.
     Previous,
 }
+
+/// The name and the size of the claim of a run that examines the state.
+pub(super) type ClaimObject = (String, u64);
 
 /// The runs after a run.
 pub(super) struct Successors {

@@ -25,14 +25,13 @@ pub(super) fn life(fault: Fault) -> Life {
     }
 }
 
-/// Returns the report of a campaign of these faults with a bug.
-fn findings(kind: Kind, bug: &str, faults: &[Fault]) -> Vec<String> {
+/// Returns the findings of a campaign in these worlds with a bug.
+fn findings(plan: Vec<World>, bug: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
-    let lives = faults.iter().map(|fault| life(*fault)).collect();
     let campaign = Campaign {
         program: Path::new(env!("CARGO_BIN_EXE_pinterest")),
         folder: folder.path(),
-        plan: vec![World { kind, seed: 3, lives }],
+        plan,
         bug: Some(bug),
         progress: &|line| println!("{line}"),
     };
@@ -51,7 +50,8 @@ pub(super) fn after(millis: u64) -> Fault {
 /// Plants bugs one after the other. Each must be found, in these words.
 fn assert_found(kind: Kind, bugs: &[(&str, &[Fault], &str)]) {
     for (bug, faults, words) in bugs {
-        let found = findings(kind, bug, faults);
+        let lives = faults.iter().map(|fault| life(*fault)).collect();
+        let found = findings(vec![World { kind, seed: 3, lives }], bug);
         assert!(found.iter().any(|fault| fault.contains(words)), "{bug} is not found: {found:?}");
         println!("{bug}: {}", found[0].lines().next().unwrap_or_default());
     }
@@ -59,29 +59,37 @@ fn assert_found(kind: Kind, bugs: &[(&str, &[Fault], &str)]) {
 
 #[test]
 fn the_campaign_finds_every_planted_bug() {
-    let overtaken = Fault::TakeoverAt(at("compaction.before", 1));
-    let bugs: [(&str, &[Fault], &str); 6] = [
+    let bugs: [(&str, &[Fault], &str); 5] = [
         ("no_txn_check", &[Fault::KillAt(at("commit.end", 1)), after(0)], "again"),
         (
             "offsets_after_commit",
-            &[Fault::KillAt(at("commit.manifest.before", 2)), after(0)],
+            &[2, 3, 4, 5].map(|passing| Fault::KillAt(at("commit.manifest.before", passing))),
             "there is no such manifest",
         ),
         ("fresh_bindings", &[after(700), after(700), after(700)], "rows"),
         ("binding_off_by_one", &[after(0)], "rows too many"),
-        ("old_rearrangement", &[overtaken; 5], ""),
         ("colliding_digest", &[after(2000), after(2000)], "rows lost"),
     ];
     assert_found(Kind::Archive, &bugs);
 }
 
 #[test]
+fn the_campaign_finds_a_rearrangement_by_an_old_run() {
+    // Each life has a log of its own: it may need many records until a table shows the damage.
+    let overtaken = life(Fault::TakeoverAt(at("compaction.before", 1)));
+    let world = |seed| World { kind: Kind::Archive, seed, lives: vec![overtaken] };
+    let found = findings((3..13).map(world).collect(), "old_rearrangement");
+    assert!(!found.is_empty());
+}
+
+#[test]
 fn a_campaign_on_kafka_finds_its_planted_bugs() {
     if Kind::Kafka.is_ready() {
-        // A commit may change nothing, and then it proves nothing.
-        let killed = Fault::KillAt(at("commit.manifest.before", 2));
+        // A commit may name a snapshot and change nothing. Then it proves nothing.
+        let killed = [2, 3, 4, 5, 2, 3, 4, 5]
+            .map(|passing| Fault::KillAt(at("commit.manifest.before", passing)));
         let bugs: [(&str, &[Fault], &str); 2] = [
-            ("offsets_after_commit", &[killed; 4], "there is no such manifest"),
+            ("offsets_after_commit", &killed, "there is no such manifest"),
             ("skipped_offset", &[after(0); 4], "rows lost"),
         ];
         assert_found(Kind::Kafka, &bugs);

@@ -16,7 +16,7 @@ const UNREACHABLE: i32 = 69;
 /// The longest time for which a fault at a point is waited for.
 pub(super) const POINT_TIMEOUT: Duration = Duration::from_secs(6);
 /// The longest time for any other event. Only a failing campaign waits so long.
-pub(super) const EVENT_TIMEOUT: Duration = Duration::from_secs(180);
+pub(super) const EVENT_TIMEOUT: Duration = Duration::from_secs(120);
 /// The pause between two looks at a process.
 const POLL_INTERVAL: Duration = Duration::from_millis(1);
 /// The pause between two portions, once the first ones of a life are added.
@@ -332,7 +332,8 @@ impl<'w> Conduct<'w> {
                 loser.kill();
             }
         }
-        self.await_commits(winner, 1);
+        // The next commit may name a snapshot, and change nothing.
+        self.await_commits(winner, 2);
         self.terminate(winner);
         for process in [&mut loser, &mut winner] {
             if process.exit().is_none() {

@@ -61,7 +61,6 @@ fn lives_in_several_processes_lose_and_repeat_nothing() {
         (2, Strike::KillInEnd { process: 1, millis: 5 }),
         (2, Strike::CutInEnd { process: 0, millis: 10 }),
         (3, Strike::Terminate(Target::All, commit(10))),
-        (2, kill_at(1, "snapshot.layer")),
     ];
     let end = End::Terminate(Target::Process(1));
     let faults = strikes
@@ -150,7 +149,7 @@ fn a_run_overtaken_at_its_start_is_superseded() {
 fn a_run_that_commits_all_the_time_is_taken_over() {
     let rival = life(Fault::Rival(Moment::Commit(Duration::ZERO)));
     let kind = Kind::Archive;
-    let report = run((0..3).map(|seed| World { kind, seed, lives: vec![rival; 2] }).collect());
+    let report = run((0..4).map(|seed| World { kind, seed, lives: vec![rival] }).collect());
     assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
 }
 
