@@ -15,13 +15,13 @@ use crate::connectors::kafka::cluster;
 use crate::support::bucket::bucket;
 use crate::support::proxy::{Proxy, Weather};
 
-/// Returns a command of the program with the proxy as its S3 server, and a request timeout of one
-/// second.
+/// Returns a command of the program with the proxy as its S3 server, and a request timeout of
+/// three seconds, enough for a busy machine.
 fn behind(proxy: &Proxy, place: &Place, args: &[&str]) -> Command {
     let mut command = place.command(args);
     command
         .env("AWS_ENDPOINT_URL", format!("http://{}", proxy.address()))
-        .env("AWS_TIMEOUT", "1 second");
+        .env("AWS_TIMEOUT", "3 seconds");
     command
 }
 

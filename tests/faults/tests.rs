@@ -46,20 +46,14 @@ fn lives_in_several_processes_lose_and_repeat_nothing() {
     let commit = |millis| Moment::Commit(Duration::from_millis(millis));
     let kill_at = |process, point| Strike::KillAt { process, at: at(point, 1), times: 1 };
     let silent = Strike::Link { process: 0, weather: Weather::Silent, moment: commit(20) };
-    let stopped = Strike::Pause { process: 1, moment: commit(20), millis: 300 };
     let strikes = [
-        (3, Strike::Terminate(Target::Process(2), commit(0))),
         (2, Strike::Kill(Target::Process(0), commit(30))),
         (2, Strike::Kill(Target::Supervisor, commit(20))),
-        (3, kill_at(1, "cluster.proven")),
         (2, Strike::KillAt { process: 0, at: at("cluster.gathered", 1), times: 2 }),
         (2, kill_at(1, "recover.load")),
         (2, Strike::HangAt { process: 0, at: at("commit.staged", 2) }),
-        (3, stopped),
         (2, silent),
         (3, Strike::KillMachine { process: 2, moment: commit(0) }),
-        (2, Strike::KillInEnd { process: 1, millis: 5 }),
-        (2, Strike::CutInEnd { process: 0, millis: 10 }),
         (3, Strike::Terminate(Target::All, commit(10))),
     ];
     let end = End::Terminate(Target::Process(1));
