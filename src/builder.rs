@@ -11,7 +11,7 @@ use crate::metrics::{Tally, TopicCounters};
 use crate::operators::{Arrived, Datum, Restored, latest};
 use crate::options::{Consumed, Decoded};
 use crate::plan::DeadLetter;
-use crate::ports::{Decode, InputQueue, source};
+use crate::ports::{Decode, Decoding, InputQueue, source};
 use crate::record::{Order, Ordinal, Record};
 use crate::secret::Secret;
 use crate::serdes::Reject;
@@ -87,13 +87,15 @@ impl<'s> StreamsBuilder<'s> {
             number,
             queue,
             counters,
-            Box::new(move |record, out| {
+            Box::new(move |record, before, out| {
                 let Decoded { key, value, timestamp } = consumed.decode(record)?;
                 let value = value.ok_or_else(|| {
                     Reject::new("null value", "a stream has no use for a tombstone")
                 })?;
+                let partition_time = before.after(timestamp)?;
                 let (order, ordinal) = (record.order, Ordinal::default());
-                out.push(Event { key, value, order, ordinal, timestamp, diff: 1 });
+                let diff = 1;
+                out.push(Event { key, value, order, ordinal, timestamp, partition_time, diff });
                 Ok(timestamp)
             }),
             Box::new(move |epoch, records, rejected| {
@@ -145,8 +147,9 @@ impl<'s> StreamsBuilder<'s> {
             number,
             queue,
             counters.clone(),
-            Box::new(move |record, out| {
+            Box::new(move |record, before, out| {
                 let Decoded { key, value, timestamp } = consumed.decode(record)?;
+                before.after(timestamp)?;
                 let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
                 let (order, ordinal) = (record.order, Ordinal::default());
                 out.push(Arrived { key, order, ordinal, digest, value });
@@ -228,7 +231,7 @@ impl<'s> StreamsBuilder<'s> {
             let payload = record.value.unwrap_or_default().to_vec();
             ((), DeadLetter { topic: name.clone(), partition, position, reason, detail, payload })
         });
-        let (items, rejects) = source(
+        let Decoding { items, letters, clocks } = source(
             self.graph.scope(),
             &format!("decode {topic}"),
             number,
@@ -237,7 +240,10 @@ impl<'s> StreamsBuilder<'s> {
             letter,
             count,
         );
-        self.graph.dead_letters(rejects);
+        self.graph.dead_letters(letters);
+        if let Some(clocks) = clocks {
+            self.graph.add_clocks(number, clocks);
+        }
         items
     }
 }

@@ -25,6 +25,11 @@ pub type Epoch = u64;
 pub struct Timestamp(pub i64);
 
 impl Timestamp {
+    /// The least timestamp.
+    pub const MIN: Self = Timestamp(i64::MIN);
+    /// The greatest timestamp.
+    pub const MAX: Self = Timestamp(i64::MAX);
+
     /// Returns the timestamp of `millis` milliseconds since 1970, the unit of Kafka. Values beyond
     /// the range of microseconds become the least or the greatest timestamp.
     ///
@@ -53,5 +58,21 @@ impl Timestamp {
         let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
         let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
         yoe + era * 400 + i64::from(doy >= 306)
+    }
+}
+
+/// The form in which a partition time is written: none for the least timestamp, which records of
+/// untimed topics have.
+pub(crate) mod or_least {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Timestamp;
+
+    pub(crate) fn serialize<S: Serializer>(time: &Timestamp, to: S) -> Result<S::Ok, S::Error> {
+        Some(*time).filter(|time| *time != Timestamp::MIN).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Timestamp, D::Error> {
+        Option::deserialize(from).map(|time| time.unwrap_or(Timestamp::MIN))
     }
 }

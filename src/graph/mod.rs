@@ -2,6 +2,7 @@
 //! plan.
 
 mod bindings;
+mod time;
 
 use std::any::{Any, TypeId};
 use std::cell::RefCell;
@@ -25,6 +26,8 @@ use crate::ports::{InputQueue, KeyValueStore, Probe, SinkHandle, TopicInput, app
 use crate::row::{Column, ColumnType, Row};
 use crate::time::Epoch;
 
+use time::Clocks;
+
 pub(crate) use bindings::{Demand, SinkDemand, TopicBindings};
 
 /// A dataflow that is being built. A handle: clones build the same one.
@@ -41,6 +44,7 @@ struct Inner<'s> {
     keys: RefCell<BTreeMap<TypeId, Box<dyn Any>>>,
     /// By type of key, the name of the keyspace, in the order of the first cuts.
     spaces: RefCell<Vec<(TypeId, String)>>,
+    clocks: RefCell<Clocks<'s>>,
 }
 
 impl<'s> Graph<'s> {
@@ -53,6 +57,7 @@ impl<'s> Graph<'s> {
             probe: RefCell::default(),
             keys: RefCell::default(),
             spaces: RefCell::default(),
+            clocks: RefCell::default(),
         }))
     }
 

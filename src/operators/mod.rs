@@ -28,6 +28,7 @@ mod latest;
 mod neighbours;
 mod owners;
 mod seeds;
+mod watermarks;
 
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
@@ -51,3 +52,4 @@ pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};
 pub(crate) use owners::Owners;
 pub(crate) use seeds::{Map, Seeds};
+pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermarks};

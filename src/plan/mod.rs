@@ -4,6 +4,7 @@ mod chains;
 mod origins;
 
 use std::any::TypeId;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -107,6 +108,10 @@ pub(crate) fn type_name<T>() -> String {
 pub(crate) struct Plan {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<String>,
+    /// The ranks of the topics whose time is used.
+    pub(crate) timed: BTreeSet<u16>,
+    /// The sets of topics, by rank, before the steps that use watermarks.
+    pub(crate) watermarks: Vec<BTreeSet<u16>>,
     pub(crate) sinks: Vec<Schema>,
     /// Not part of the fingerprint: a run may continue a state with other stores.
     pub(crate) stores: Vec<MaterializedTable>,

@@ -14,6 +14,13 @@ impl Plan {
         });
         read.filter(|topic| self.sources.iter().any(|t| t == topic)).map(String::from).collect()
     }
+
+    /// Returns the ranks of these topics.
+    pub(crate) fn ranks_before(&self, node: usize) -> BTreeSet<u16> {
+        let before = self.topics_before(node);
+        let ranked = (0..=u16::MAX).zip(&self.sources);
+        ranked.filter(|(_, topic)| before.contains(*topic)).map(|(rank, _)| rank).collect()
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use serde::{Deserialize, Serialize};
 use timely::scheduling::SyncActivator;
 
 use super::times::PartitionTimes;
@@ -11,16 +12,17 @@ use crate::operators::Earliest;
 use crate::record::{Batch, Order};
 use crate::simulation;
 use crate::sync::lock;
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
-/// The input queue of one topic: batches, each stamped with its epoch. Any worker may take the next
-/// one.
+/// The input queue of one topic: batches, each stamped with its epoch. A [`Deal`] decides which
+/// worker takes a batch.
 ///
-/// Invariant: epochs ascend along the queue, and a later push is never stamped below
+/// Invariant: epochs ascend along each lane of the queue, and a later push is never stamped below
 /// [`open`](State::open). So a worker that takes a batch may downgrade its capability to the epoch
-/// of the batch, and a worker that finds the queue empty to the open epoch. A batch that another
+/// of the batch, and a worker that finds its lane empty to the open epoch. A batch that another
 /// worker still decodes is covered by the capability of that worker.
 pub(crate) struct InputQueue {
+    deal: Deal,
     state: Mutex<State>,
     decoded: Decoded,
     /// The greatest timestamps of the batches that were decoded.
@@ -41,39 +43,109 @@ pub(crate) struct TopicInput {
     pub(crate) counters: Arc<TopicCounters>,
 }
 
-#[derive(Default)]
+/// The deal of a topic's batches among the workers of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Deal {
+    /// Any worker takes the next batch.
+    ToAnyWorker,
+    /// The topic is timed: one worker decodes all batches of a partition, so that it finds the
+    /// partition time of each record. `first` is the number of partition 0 in the deal.
+    ByPartition { first: usize, workers: usize },
+}
+
+impl Deal {
+    /// Returns the number of a partition in the deal among workers and processes; none if any
+    /// worker of any process may take its batches.
+    pub(crate) fn number(self, source: u16, partition: u32) -> Option<usize> {
+        match self {
+            Deal::ToAnyWorker => None,
+            // The sum deals consecutive numbers evenly.
+            Deal::ByPartition { first, .. } => {
+                Some(first + usize::from(source) + partition as usize)
+            }
+        }
+    }
+
+    /// Returns the number of a partition's process among so many.
+    pub(crate) fn process(self, source: u16, partition: u32, processes: usize) -> Option<usize> {
+        let Deal::ByPartition { workers, .. } = self else { return None };
+        Some(self.number(source, partition)? / workers.max(1) % processes.max(1))
+    }
+
+    fn lanes(self) -> usize {
+        match self {
+            Deal::ToAnyWorker => 1,
+            Deal::ByPartition { workers, .. } => workers.max(1),
+        }
+    }
+}
+
 struct State {
-    queue: VecDeque<Stamped>,
+    /// By local worker if the topic is timed; otherwise one lane for all workers.
+    lanes: Vec<VecDeque<Stamped>>,
     open: Epoch,
     done: bool,
     wake: Vec<SyncActivator>,
 }
 
-/// A batch in the queue.
+/// An item of the queue.
 pub(crate) struct Stamped {
     pub(crate) epoch: Epoch,
     /// The rank of its source.
     pub(crate) source: u16,
-    /// The credit of the batch. Another process may have read it, where it took other memory.
-    pub(crate) cost: usize,
-    pub(crate) batch: Batch,
+    pub(crate) item: Item,
 }
 
-/// The answer of an [`InputQueue`] to a worker that requests a batch.
+/// A batch, or an event of a partition's clock, in their order.
+pub(crate) enum Item {
+    /// `cost` is the credit of the batch. Another process may have read it, where it took other
+    /// memory.
+    Batch {
+        cost: usize,
+        batch: Batch,
+    },
+    Clock {
+        partition: u32,
+        event: ClockEvent,
+    },
+}
+
+/// An event of a partition's clock in a timed topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum ClockEvent {
+    /// The partition counts in the watermarks from now on, and its time is at least `floor`.
+    Join { floor: Option<Timestamp> },
+    /// The partition is left out of the watermarks, until it joins again.
+    Idle,
+}
+
+/// The answer of an [`InputQueue`] to a worker that requests an item.
 pub(crate) enum Next {
-    Batch(Stamped),
-    /// No batch now; this epoch is open.
+    Item(Stamped),
+    /// No item now; this epoch is open.
     Empty(Epoch),
-    /// No batch ever again.
+    /// No item ever again.
     Done,
 }
 
 impl InputQueue {
     /// Returns an empty queue, which passes the cost of each decoded batch to `decoded`.
-    pub(crate) fn new(decoded: Decoded) -> Self {
+    pub(crate) fn new(deal: Deal, decoded: Decoded) -> Self {
         let (times, earliest) = (PartitionTimes::default(), Arc::default());
+        let lanes = (0..deal.lanes()).map(|_| VecDeque::new()).collect();
+        let state = Mutex::new(State { lanes, open: 0, done: false, wake: Vec::new() });
         let written_letters = OnceLock::new();
-        InputQueue { state: Mutex::default(), decoded, times, earliest, written_letters }
+        InputQueue { deal, state, decoded, times, earliest, written_letters }
+    }
+
+    /// Returns the deal of the topic's batches.
+    pub(crate) fn deal(&self) -> Deal {
+        self.deal
+    }
+
+    /// Returns true if steps behind the topic use time.
+    pub(crate) fn is_timed(&self) -> bool {
+        self.deal != Deal::ToAnyWorker
     }
 
     /// Returns the earliest position from which the topic may still deliver records.
@@ -107,9 +179,20 @@ impl InputQueue {
 
     /// Adds a batch to the open epoch. `cost` is its credit.
     pub(crate) fn push(&self, source: u16, cost: usize, batch: Batch) {
+        self.add(source, batch.partition, Item::Batch { cost, batch });
+    }
+
+    /// Adds an event of a partition's clock to the open epoch, behind the batches in the queue. The
+    /// topic must be timed.
+    pub(crate) fn push_clock(&self, source: u16, partition: u32, event: ClockEvent) {
+        self.add(source, partition, Item::Clock { partition, event });
+    }
+
+    fn add(&self, source: u16, partition: u32, item: Item) {
         let mut state = lock(&self.state);
-        let epoch = state.open;
-        state.queue.push_back(Stamped { epoch, source, cost, batch });
+        let (epoch, lanes) = (state.open, state.lanes.len());
+        let lane = self.deal.number(source, partition).unwrap_or(0) % lanes;
+        state.lanes[lane].push_back(Stamped { epoch, source, item });
         wake(&state);
     }
 
@@ -127,10 +210,12 @@ impl InputQueue {
         wake(&state);
     }
 
-    pub(crate) fn next(&self) -> Next {
+    /// Returns the next item for a worker.
+    pub(crate) fn next(&self, worker: usize) -> Next {
         let mut state = lock(&self.state);
-        match state.queue.pop_front() {
-            Some(stamped) => Next::Batch(stamped),
+        let lane = worker % state.lanes.len();
+        match state.lanes[lane].pop_front() {
+            Some(stamped) => Next::Item(stamped),
             None if state.done => Next::Done,
             None => Next::Empty(state.open),
         }

@@ -1,6 +1,7 @@
 //! Decoding: the batches of a [`InputQueue`] become a stream, and records that can't be decoded
 //! become dead letters.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use timely::container::CapacityContainerBuilder;
@@ -8,7 +9,8 @@ use timely::dataflow::operators::Capability;
 use timely::dataflow::operators::generic::{OutputBuilder, builder_rc::OperatorBuilder};
 use timely::dataflow::{Scope, StreamVec};
 
-use super::input_queue::{InputQueue, Next, Stamped};
+use super::input_queue::{ClockEvent, InputQueue, Item, Next, Stamped};
+use crate::operators::{Clock, ClockChange, to_all_workers};
 use crate::record::Record;
 use crate::serdes::Reject;
 use crate::time::{Epoch, Timestamp};
@@ -16,10 +18,46 @@ use crate::time::{Epoch, Timestamp};
 /// Decodes a record into items of a stream, and returns its timestamp. A record that can't be used
 /// is rejected.
 pub(crate) type Decode<D> =
-    Box<dyn FnMut(&Record<'_>, &mut Vec<D>) -> Result<Option<Timestamp>, Reject>>;
+    Box<dyn FnMut(&Record<'_>, TimeBefore, &mut Vec<D>) -> Result<Option<Timestamp>, Reject>>;
 
 /// Makes a dead letter of a record that can't be decoded.
 pub(crate) type Letter<L> = Box<dyn Fn(&Record<'_>, Reject) -> L>;
+
+/// The partition time before a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TimeBefore {
+    /// No step uses the time of the topic.
+    Untimed,
+    /// The greatest timestamp of the partition so far, if there is one.
+    Timed(Option<Timestamp>),
+}
+
+impl TimeBefore {
+    /// Returns the partition time of a record with this timestamp; the least timestamp if the topic
+    /// is untimed.
+    ///
+    /// # Errors
+    /// When a record of a timed topic has no timestamp.
+    pub(crate) fn after(self, timestamp: Option<Timestamp>) -> Result<Timestamp, Reject> {
+        match (self, timestamp) {
+            (TimeBefore::Untimed, _) => Ok(Timestamp::MIN),
+            (TimeBefore::Timed(before), Some(timestamp)) => {
+                Ok(before.map_or(timestamp, |before| before.max(timestamp)))
+            }
+            (TimeBefore::Timed(_), None) => {
+                Err(Reject::new("no timestamp", "the topology uses the time of this topic"))
+            }
+        }
+    }
+}
+
+/// The streams of a topic.
+pub(crate) struct Decoding<'s, D, L> {
+    pub(crate) items: StreamVec<'s, Epoch, D>,
+    pub(crate) letters: StreamVec<'s, Epoch, L>,
+    /// The changes of the clocks of a timed topic, on all workers.
+    pub(crate) clocks: Option<StreamVec<'s, Epoch, ClockChange>>,
+}
 
 /// The number of bytes that are decoded before other operators of the worker get their turn.
 const TURN_BYTES: usize = 64 << 10;
@@ -38,21 +76,31 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
     mut decode: Decode<D>,
     letter: Letter<L>,
     mut done: Box<dyn FnMut(Epoch, usize, usize, usize)>,
-) -> (StreamVec<'s, Epoch, D>, StreamVec<'s, Epoch, L>) {
+) -> Decoding<'s, D, L> {
     let mut builder = OperatorBuilder::new(name.to_string(), scope);
     let address = builder.operator_info().address;
     let (items, item_stream) = builder.new_output::<Vec<D>>();
     let (rejects, reject_stream) = builder.new_output::<Vec<L>>();
     let mut items = OutputBuilder::<_, CapacityContainerBuilder<Vec<D>>>::from(items);
     let mut rejects = OutputBuilder::<_, CapacityContainerBuilder<Vec<L>>>::from(rejects);
+    let is_timed = queue.as_ref().is_some_and(|queue| queue.is_timed());
+    let (clock_output, clock_stream) =
+        is_timed.then(|| builder.new_output::<Vec<ClockChange>>()).unzip();
+    let mut clock_output =
+        clock_output.map(OutputBuilder::<_, CapacityContainerBuilder<Vec<ClockChange>>>::from);
     if let Some(queue) = &queue {
         queue.activate_on_change(scope.worker().sync_activator_for(address.to_vec()));
     }
-    let again = scope.activator_for(address);
+    let (again, worker) = (scope.activator_for(address), scope.index());
     builder.build(move |capabilities| {
         let mut held: Vec<Capability<Epoch>> = capabilities;
-        let (mut out, mut bad) = (Vec::new(), Vec::new());
+        let (mut out, mut bad, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut clocks = Clocks { topic, times: BTreeMap::new() };
         move |_frontiers| {
+            let Some(queue) = &queue else {
+                held.clear();
+                return;
+            };
             if held.is_empty() {
                 return;
             }
@@ -60,7 +108,7 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
             // one activation saves a round on every worker.
             let mut taken = 0;
             while taken < TURN_BYTES {
-                match queue.as_ref().map_or(Next::Done, |queue| queue.next()) {
+                let Stamped { epoch, source, item } = match queue.next(worker) {
                     Next::Done => {
                         held.clear();
                         return;
@@ -69,19 +117,33 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                         held.iter_mut().for_each(|c| c.downgrade(&open));
                         return;
                     }
-                    Next::Batch(Stamped { epoch, source, cost, batch }) => {
-                        held.iter_mut().for_each(|c| c.downgrade(&epoch));
+                    Next::Item(stamped) => stamped,
+                };
+                held.iter_mut().for_each(|c| c.downgrade(&epoch));
+                match item {
+                    Item::Clock { partition, event } => {
+                        let id = (source, partition);
+                        let floor = clocks.apply(id, event, &mut changes);
+                        queue.times.note(epoch, id, floor);
+                    }
+                    Item::Batch { cost, batch } => {
+                        let id = (source, batch.partition);
+                        let mut time = clocks.before(is_timed, id);
                         out.reserve(batch.records.len().min(MESSAGE_RECORDS));
                         let (mut rejected, mut greatest) = (0, None);
                         for mut record in batch.iter(source) {
                             record.order.topic = topic;
                             let decoded = Reject::unless_whole(&record)
-                                .and_then(|()| decode(&record, &mut out));
+                                .and_then(|()| decode(&record, time, &mut out));
                             match decoded {
-                                Ok(timestamp) => greatest = timestamp.max(greatest),
+                                Ok(timestamp) => {
+                                    greatest = timestamp.max(greatest);
+                                    if let TimeBefore::Timed(time) = &mut time {
+                                        *time = timestamp.max(*time);
+                                    }
+                                }
                                 Err(reject) => {
-                                    let queue = queue.as_ref();
-                                    if queue.is_none_or(|it| !it.is_letter_written(record.order)) {
+                                    if !queue.is_letter_written(record.order) {
                                         bad.push(letter(&record, reject));
                                     }
                                     rejected += 1;
@@ -93,22 +155,77 @@ pub(crate) fn source<'s, D: Clone + 'static, L: Clone + 'static>(
                             }
                         }
                         done(epoch, batch.records.len(), rejected, batch.bytes.len());
-                        if let Some(queue) = &queue {
-                            // This comes before the worker downgrades its capability. So once the
-                            // epoch is completed, the timestamps of all its records are known.
-                            queue.times.note(epoch, (source, batch.partition), greatest);
-                            queue.decoded(cost);
-                        }
+                        clocks.advance(id, time, &mut changes);
+                        // This comes before the worker downgrades its capability. So once the epoch
+                        // is completed, the timestamps of all its records are known.
+                        queue.times.note(epoch, id, greatest);
+                        queue.decoded(cost);
                         send(&mut rejects, &held[1], &mut bad);
                         send(&mut items, &held[0], &mut out);
                         taken += cost;
                     }
                 }
+                if let Some(output) = &mut clock_output {
+                    send(output, &held[2], &mut changes);
+                }
             }
             again.activate();
         }
     });
-    (item_stream, reject_stream)
+    let (items, letters) = (item_stream, reject_stream);
+    Decoding { items, letters, clocks: clock_stream.map(to_all_workers) }
+}
+
+/// The partition times of a timed topic, as far as this worker decodes them.
+struct Clocks {
+    topic: u16,
+    times: BTreeMap<(u16, u32), Option<Timestamp>>,
+}
+
+impl Clocks {
+    /// Returns the partition time before a batch.
+    fn before(&self, is_timed: bool, id: (u16, u32)) -> TimeBefore {
+        match is_timed {
+            true => TimeBefore::Timed(self.times.get(&id).copied().flatten()),
+            false => TimeBefore::Untimed,
+        }
+    }
+
+    /// Notes the partition time after a batch.
+    fn advance(&mut self, id: (u16, u32), time: TimeBefore, changes: &mut Vec<ClockChange>) {
+        if let TimeBefore::Timed(time) = time
+            && self.times.get(&id) != Some(&time)
+        {
+            self.times.insert(id, time);
+            changes.push(self.change(id, Clock::At(time)));
+        }
+    }
+
+    /// Applies an event of a partition's clock. Returns the floor of its time.
+    fn apply(
+        &mut self,
+        id: (u16, u32),
+        event: ClockEvent,
+        changes: &mut Vec<ClockChange>,
+    ) -> Option<Timestamp> {
+        match event {
+            ClockEvent::Join { floor } => {
+                let time = self.times.entry(id).or_default();
+                *time = floor.max(*time);
+                let clock = Clock::At(*time);
+                changes.push(self.change(id, clock));
+                floor
+            }
+            ClockEvent::Idle => {
+                changes.push(self.change(id, Clock::Idle));
+                None
+            }
+        }
+    }
+
+    fn change(&self, (source, partition): (u16, u32), clock: Clock) -> ClockChange {
+        ClockChange { topic: self.topic, source, partition, clock }
+    }
 }
 
 /// Sends the collected items as one message, if there are any.

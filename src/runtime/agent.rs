@@ -120,7 +120,8 @@ impl Agent {
         // A lost connection is an event too.
         let decoded = move |cost| drop(to_leader.send(&Up::Decoded(cost as u64)));
         let decoded: Decoded = Arc::new(decoded);
-        let topics = Topics::new(topics::bound(&plan, Vec::new(), &decoded, &metrics));
+        let topics =
+            Topics::new(topics::bound(&plan, Vec::new(), place.workers, &decoded, &metrics));
         for (topic, welcome) in topics.iter().zip(&welcome.topics) {
             if let Some(advance) = welcome.advance {
                 topic.queue.earliest().announce(advance);
@@ -274,6 +275,12 @@ impl Agent {
                     Error::internal("process 0 has sent a batch that is malformed")
                 })?;
                 topic.queue.push(source, cost as usize, batch);
+            }
+            Down::Clock { topic, source, partition, event } => {
+                let found = self.topics.iter().nth(usize::from(topic));
+                let timed = found.filter(|topic| topic.queue.is_timed());
+                let topic = timed.ok_or_else(|| Error::internal("the topic has no clocks"))?;
+                topic.queue.push_clock(source, partition, event);
             }
             Down::Barrier(epoch) if epoch < self.open.load(Ordering::Acquire) => {
                 let message =

@@ -8,7 +8,7 @@ use super::protocol::Down;
 use super::topics::Topics;
 use crate::error::Error;
 use crate::error::Result;
-use crate::ports::{Credit, Decoded};
+use crate::ports::{ClockEvent, Credit, Decoded};
 use crate::record::{Batch, PartitionId};
 use crate::time::Epoch;
 
@@ -82,22 +82,13 @@ impl Agents {
         leader.flat_map(|it| (1..self.processes()).map(|process| it.outbox(process))).collect()
     }
 
-    /// Gives a batch to the process with the fewest bytes to decode; among equals to process 0,
-    /// where it need not be sent.
+    /// Gives a batch to the process of its partition, if the topic is timed. Otherwise it gives it
+    /// to the process with the fewest bytes to decode; among equals to process 0, where it need not
+    /// be sent.
     pub(super) fn deal(&mut self, topics: &Topics, id: PartitionId, batch: Batch) {
         let (topic, source, cost) = (id.topic, id.source, batch.cost());
-        let mut least = match self.sharing {
-            Sharing::All => self.own_bytes.load(Ordering::Relaxed),
-            Sharing::Others => usize::MAX,
-        };
-        let mut chosen = None;
-        for agent in &mut self.all {
-            if agent.bytes < least {
-                least = agent.bytes;
-                chosen = Some(agent);
-            }
-        }
-        let Some(agent) = chosen else {
+        let process = self.process_of(topics, id).unwrap_or_else(|| self.least_busy());
+        let Some(agent) = self.agent(process) else {
             if !self.all.is_empty() {
                 self.own_bytes.fetch_add(cost, Ordering::Relaxed);
             }
@@ -109,6 +100,42 @@ impl Agents {
         if let Err(error) = sent {
             self.failure.get_or_insert(error);
         }
+    }
+
+    /// Gives an event of the clock of a partition in a timed topic to the worker that decodes the
+    /// partition.
+    pub(super) fn clock(&mut self, topics: &Topics, id: PartitionId, event: ClockEvent) {
+        let PartitionId { topic, source, partition } = id;
+        let process = self.process_of(topics, id).unwrap_or(0);
+        let Some(agent) = self.agent(process) else {
+            topics.of(id).queue.push_clock(source, partition, event);
+            return;
+        };
+        if let Err(error) = agent.outbox.send(&Down::Clock { topic, source, partition, event }) {
+            self.failure.get_or_insert(error);
+        }
+    }
+
+    /// Returns the process that decodes all batches of a partition; none if any may.
+    fn process_of(&self, topics: &Topics, id: PartitionId) -> Option<usize> {
+        let first = usize::from(self.sharing == Sharing::Others && !self.all.is_empty());
+        let deal = topics.of(id).queue.deal();
+        Some(first + deal.process(id.source, id.partition, self.processes() - first)?)
+    }
+
+    /// Returns the process with the fewest bytes to decode.
+    fn least_busy(&self) -> usize {
+        let mut least = match self.sharing {
+            Sharing::All => self.own_bytes.load(Ordering::Relaxed),
+            Sharing::Others => usize::MAX,
+        };
+        let mut chosen = 0;
+        for (process, agent) in (1..).zip(&self.all) {
+            if agent.bytes < least {
+                (least, chosen) = (agent.bytes, process);
+            }
+        }
+        chosen
     }
 
     /// Sends a commit barrier. It must be sent before the next epoch is opened.
@@ -226,7 +253,8 @@ mod tests {
         let mut agents = Agents::new(Some(Arc::new(log.clone())), 3, Sharing::All).unwrap();
         let plan = Plan { sources: vec!["rows".into()], ..Plan::default() };
         let decoded = agents.decoded_here(Arc::new(Credit::new(1 << 20)));
-        let topics = Topics::new(topics::bound(&plan, Vec::new(), &decoded, &Metrics::default()));
+        let topics =
+            Topics::new(topics::bound(&plan, Vec::new(), 1, &decoded, &Metrics::default()));
         let deal = |agents: &mut Agents, bytes: usize| {
             let batch = Batch { bytes: vec![7; bytes], ..Batch::default() };
             let cost = batch.cost();

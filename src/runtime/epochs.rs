@@ -17,9 +17,10 @@ use super::topics::Topics;
 use crate::durable::SourceState;
 use crate::error::{Error, Result};
 use crate::faults;
-use crate::ports::Barriers;
+use crate::ports::{Barriers, ClockEvent};
+use crate::record::PartitionId;
 use crate::sync::{elapsed, now};
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
 /// Under load an epoch is closed after this time. Longer epochs cost less, but delay answers and
 /// commits, which begin at the end of an epoch.
@@ -175,6 +176,13 @@ impl Epochs {
     pub(super) fn push(&mut self, fetched: Fetched) {
         self.queue.push_back(fetched);
         self.dispatch();
+    }
+
+    /// Lets a partition count in the watermarks from the open epoch on, if its topic is timed.
+    pub(super) fn join(&mut self, id: PartitionId, floor: Option<Timestamp>) {
+        if self.topics.of(id).queue.is_timed() {
+            self.agents.clock(&self.topics, id, ClockEvent::Join { floor });
+        }
     }
 
     /// Moves the completed frontier forward. The caller publishes the answers, and then

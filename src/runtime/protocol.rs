@@ -7,7 +7,7 @@ use super::unwritten::SavedLayer;
 use crate::durable::LayerFile;
 use crate::error::Error;
 use crate::operators::Advance;
-use crate::ports::Report;
+use crate::ports::{ClockEvent, Report};
 use crate::record::{Batch, Order};
 use crate::secret::Secret;
 use crate::time::Epoch;
@@ -54,6 +54,8 @@ pub(super) struct TopicWelcome {
 pub(crate) enum Down {
     /// A batch of the open epoch. `cost` is its memory in process 0.
     Push { topic: u16, source: u16, cost: u64, batch: Batch },
+    /// An event of the clock of a partition in a timed topic, in the open epoch.
+    Clock { topic: u16, source: u16, partition: u32, event: ClockEvent },
     /// A commit barrier after an epoch. It comes before the next epoch is opened.
     Barrier(Epoch),
     /// An epoch is open, and each earlier one is closed. By topic, the earliest position of its

@@ -153,8 +153,8 @@ impl Coordinator {
         metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));
         let in_flight = faults::limit("in_flight_bytes", IN_FLIGHT_BYTES);
         let credit = Arc::new(Credit::new(in_flight as usize));
-        let mut topics =
-            topics::bound(&plan, streams.sources, &agents.decoded_here(credit.clone()), &metrics);
+        let decoded = agents.decoded_here(credit.clone());
+        let mut topics = topics::bound(&plan, streams.sources, own, &decoded, &metrics);
         let Opening { beginning, fence, recorded, committer, briefs, new } =
             Opening::make(&plan, &streams.sinks, &unrecorded, || {
                 let (topology, sinks) = (&streams.topology, &streams.sinks);
@@ -203,7 +203,15 @@ impl Coordinator {
             // The test driver may send records in any order, so there positions are not published.
             earliest::announce(&topics, follow);
         }
+        if mode == RunMode::TestDriver {
+            topics.sources().for_each(|(id, _)| epochs.join(id, None));
+        }
         for partition in partitions {
+            let topic = &topics.of(partition.id).name;
+            let rank = usize::from(partition.id.source);
+            let saved = restored.as_ref();
+            let saved = saved.and_then(|it| it.bound(topic, rank, partition.id.partition));
+            epochs.join(partition.id, saved.and_then(|bound| bound.partition_time));
             epochs.unfinished().begin(partition.id);
             recovery.start_replay(partition.id);
             readers.read(partition)?;

@@ -8,7 +8,7 @@ use crate::durable::SourceState;
 use crate::error::{Error, Result};
 use crate::metrics::{Metrics, Tally, TopicCounters};
 use crate::plan::Plan;
-use crate::ports::{Decoded, InputQueue};
+use crate::ports::{Deal, Decoded, InputQueue};
 use crate::record::PartitionId;
 use crate::time::Epoch;
 
@@ -23,21 +23,29 @@ pub(super) struct Topic {
     pub(super) identities: Vec<Vec<Identity>>,
 }
 
-/// Returns the topics of `plan` in its order, each with the sources that are bound to it.
+/// Returns the topics of `plan` in its order, each with the sources that are bound to it. A process
+/// has so many `workers`.
 pub(super) fn bound(
     plan: &Plan,
     sources: Vec<(String, Box<dyn Source>)>,
+    workers: usize,
     decoded: &Decoded,
     metrics: &Metrics,
 ) -> Vec<Topic> {
-    let topic = |name: &String| Topic {
-        name: name.clone(),
-        queue: Arc::new(InputQueue::new(decoded.clone())),
-        counters: metrics.topic(name),
-        sources: Vec::new(),
-        identities: Vec::new(),
+    let topic = |(rank, name): (u16, &String)| {
+        let deal = match plan.timed.contains(&rank) {
+            true => Deal::ByPartition { first: usize::from(rank), workers },
+            false => Deal::ToAnyWorker,
+        };
+        Topic {
+            name: name.clone(),
+            queue: Arc::new(InputQueue::new(deal, decoded.clone())),
+            counters: metrics.topic(name),
+            sources: Vec::new(),
+            identities: Vec::new(),
+        }
     };
-    let mut topics: Vec<Topic> = plan.sources.iter().map(topic).collect();
+    let mut topics: Vec<Topic> = (0..=u16::MAX).zip(&plan.sources).map(topic).collect();
     for (name, source) in sources {
         if let Some(topic) = topics.iter_mut().find(|topic| topic.name == name) {
             topic.sources.push(source.into());

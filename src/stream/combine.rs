@@ -24,12 +24,16 @@ struct Left<V> {
     order: Order,
     ordinal: Ordinal,
     timestamp: Option<Timestamp>,
+    #[serde(with = "crate::time::or_least")]
+    partition_time: Timestamp,
 }
 
 impl<V> Left<V> {
     /// Returns the record with another value.
     fn with<W>(&self, value: W) -> Left<W> {
-        Left { value, order: self.order, ordinal: self.ordinal.clone(), timestamp: self.timestamp }
+        let (order, ordinal) = (self.order, self.ordinal.clone());
+        let (timestamp, partition_time) = (self.timestamp, self.partition_time);
+        Left { value, order, ordinal, timestamp, partition_time }
     }
 }
 
@@ -308,8 +312,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Returns the records on the workers that own their keys.
     fn lefts(&self, verb: &str, node: usize) -> Diffs<'s, (K, Left<V>)> {
         let lefts = timed(&self.events, |e, t| {
-            let left =
-                Left { value: e.value, order: e.order, ordinal: e.ordinal, timestamp: e.timestamp };
+            let (order, ordinal) = (e.order, e.ordinal);
+            let (timestamp, partition_time) = (e.timestamp, e.partition_time);
+            let left = Left { value: e.value, order, ordinal, timestamp, partition_time };
             Some(((e.key, left), t, isize::from(e.diff)))
         });
         let lefts = self.kept_diffs(lefts.inner, node, "left").as_collection();
@@ -332,8 +337,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ) -> KStream<'s, K, O> {
         // A diff of several becomes as many events.
         let event = |(key, left): (K, Left<O>), diff: isize| {
-            let Left { value, order, ordinal, timestamp } = left;
-            let one = Event { key, value, order, ordinal, timestamp, diff: diff.signum() as i8 };
+            let Left { value, order, ordinal, timestamp, partition_time } = left;
+            let sign = diff.signum() as i8;
+            let one = Event { key, value, order, ordinal, timestamp, partition_time, diff: sign };
             std::iter::repeat_n(one, diff.unsigned_abs())
         };
         let events = consolidated(rows, verb, self.graph.meter(node), event);

@@ -30,6 +30,10 @@ pub(crate) struct Event<K, V> {
     pub(crate) order: Order,
     pub(crate) ordinal: Ordinal,
     pub(crate) timestamp: Option<Timestamp>,
+    /// The greatest timestamp of the record's source partition up to its position; the least
+    /// timestamp if the topic is untimed.
+    #[serde(with = "crate::time::or_least")]
+    pub(crate) partition_time: Timestamp,
     pub(crate) diff: i8,
 }
 
@@ -201,6 +205,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     order: e.order,
                     ordinal: e.ordinal,
                     timestamp: e.timestamp,
+                    partition_time: e.partition_time,
                     diff: e.diff,
                 });
             }),
@@ -226,8 +231,15 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         self.each(
             "map_values",
             Box::new(move |e, out| {
-                let (order, ordinal, timestamp, diff) = (e.order, e.ordinal, e.timestamp, e.diff);
-                out.push(Event { key: e.key, value: f(e.value), order, ordinal, timestamp, diff });
+                out.push(Event {
+                    key: e.key,
+                    value: f(e.value),
+                    order: e.order,
+                    ordinal: e.ordinal,
+                    timestamp: e.timestamp,
+                    partition_time: e.partition_time,
+                    diff: e.diff,
+                });
             }),
         )
     }
@@ -265,6 +277,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     order,
                     ordinal: e.ordinal.then(n),
                     timestamp,
+                    partition_time: e.partition_time,
                     diff,
                 }));
             }),
@@ -301,6 +314,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     order,
                     ordinal: e.ordinal.then(n),
                     timestamp,
+                    partition_time: e.partition_time,
                     diff,
                 };
                 out.extend(f(e.value).into_iter().enumerate().map(one));
@@ -333,6 +347,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
                     order: e.order,
                     ordinal: e.ordinal,
                     timestamp: e.timestamp,
+                    partition_time: e.partition_time,
                     diff: e.diff,
                 });
             }),

@@ -5,7 +5,7 @@ use timely::dataflow::operators::vec::Map;
 use crate::operators::{Datum, Restored, changelog};
 use crate::record::{Order, Ordinal};
 use crate::stream::{Event, KStream, Updates};
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
 use super::KTable;
 
@@ -100,7 +100,9 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             // The changes of an epoch have no position of their own: the epoch orders them, later
             // than every topic. Between keys any fixed order will do.
             let order = Order { topic: u16::MAX, source: 0, offset: base + epoch, partition: 0 };
-            Event { ordinal: Ordinal::of_key(&key), key, value, order, timestamp: None, diff: 1 }
+            let (timestamp, partition_time) = (None, Timestamp::MIN);
+            let ordinal = Ordinal::of_key(&key);
+            Event { ordinal, key, value, order, timestamp, partition_time, diff: 1 }
         };
         let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
         // A later run makes the rows of earlier ones again in epoch 0: they are no changes.

@@ -1,0 +1,56 @@
+//! The time of the topics before a step: timed topics, their clocks, and watermarks.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::Concatenate;
+
+use super::Graph;
+use crate::operators::{ClockChange, watermarks};
+use crate::time::{Epoch, Timestamp};
+
+/// The clocks of timed topics, and the watermarks that are made of them.
+#[derive(Default)]
+pub(super) struct Clocks<'s> {
+    /// By the rank of the topic, the changes of its clocks.
+    changes: BTreeMap<u16, StreamVec<'s, Epoch, ClockChange>>,
+    /// By the ranks of the topics before a step. Steps behind the same topics share it.
+    watermarks: BTreeMap<BTreeSet<u16>, StreamVec<'s, Epoch, Timestamp>>,
+}
+
+impl<'s> Graph<'s> {
+    /// Notes that a step uses the timestamps or partition times of the topics before it. Then each
+    /// of their records has a partition time.
+    pub(crate) fn use_time(&self, node: usize) {
+        let mut plan = self.0.plan.borrow_mut();
+        let topics = plan.ranks_before(node);
+        plan.timed.extend(topics);
+    }
+
+    /// Returns the watermarks of a step, on each worker: the least partition time of all partitions
+    /// of the topics before it. A watermark is emitted in the epoch at whose close it has risen.
+    ///
+    /// There is none while a partition has no time, and it stays while all are idle.
+    pub(crate) fn watermarks(&self, node: usize) -> StreamVec<'s, Epoch, Timestamp> {
+        self.use_time(node);
+        let topics = self.0.plan.borrow().ranks_before(node);
+        let mut clocks = self.0.clocks.borrow_mut();
+        if let Some(known) = clocks.watermarks.get(&topics) {
+            return known.clone();
+        }
+        let changes = topics.iter().filter_map(|topic| clocks.changes.get(topic).cloned());
+        let changes = self.0.scope.concatenate(changes.collect::<Vec<_>>());
+        let watermarks = watermarks(changes, None);
+        clocks.watermarks.insert(topics.clone(), watermarks.clone());
+        self.0.plan.borrow_mut().watermarks.push(topics);
+        watermarks
+    }
+
+    /// Adds the clocks of a timed topic.
+    pub(crate) fn add_clocks(&self, topic: u16, changes: StreamVec<'s, Epoch, ClockChange>) {
+        self.0.clocks.borrow_mut().changes.insert(topic, changes);
+    }
+}
