@@ -6,7 +6,7 @@ pub use crate::row::{Double, Row, Value};
 pub use crate::connect::{Sink, Source};
 
 pub use crate::options::{Consumed, Materialized, Produced, Ties};
-pub use crate::runtime::{Config, Stop, Streams};
+pub use crate::runtime::{Config, ProcessingMode, Stop, Streams};
 pub use crate::serdes::{
     Deserializer, Int32, Int64, Json, Nullable, Raw, Reject, Serializer, Utf8,
 };

@@ -5,6 +5,46 @@ use serde::{Deserialize, Serialize};
 /// Progress: the number of a closed range of input, which is the timestamp of the dataflow.
 pub type Epoch = u64;
 
+/// The granularity of answers. It is a property of a run, and part of the fingerprint of a state.
+///
+/// ```
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("latest", |builder: &StreamsBuilder<'_>| {
+///     let rows = builder.table("rows", Consumed::with(Utf8, Int64));
+///     rows.to_stream().to("changes", Produced::columns(["key", "n"]));
+/// });
+/// let changes = |mut driver: TopologyTestDriver| {
+///     let rows = driver.input("rows", Utf8, Int64);
+///     [7, 8, 8].map(|n| rows.pipe(&mut driver, &"a".to_string(), &n));
+///     driver.commit()?;
+///     Ok::<_, Error>(driver.rows("changes").len())
+/// };
+/// assert_eq!(changes(TopologyTestDriver::new(topology.clone())?)?, 1);
+/// assert_eq!(changes(TopologyTestDriver::per_record(topology)?)?, 3);
+/// # Ok::<(), Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ProcessingMode {
+    /// One answer at the close of each epoch: the net change of all of its records. It depends on
+    /// the records and their positions alone.
+    #[default]
+    Consistent,
+    /// One answer after each record, in the order of arrival, as in Kafka Streams without caches.
+    /// An update that leaves a row as it was is an answer too.
+    ///
+    /// It is meant for tests, and for ports that compare each intermediate result with Kafka's.
+    /// Each record costs an epoch, and each commit a snapshot, if there is a state.
+    PerRecord,
+}
+
+impl ProcessingMode {
+    /// Returns true for [`PerRecord`](Self::PerRecord).
+    pub(crate) fn is_per_record(self) -> bool {
+        self == ProcessingMode::PerRecord
+    }
+}
+
 /// Event time: microseconds since 1970-01-01T00:00:00 UTC, negative before it.
 ///
 /// It is data, like keys and values. [`Consumed::timestamp`] or else the connector provides it, and

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::operators::{Cuts, Seeds};
 use crate::ports::{AnyStore, SinkHandle, TopicInput};
-use crate::time::Epoch;
+use crate::time::{Epoch, ProcessingMode};
 
 /// The ends of a topology that a run needs. They decide which rows its snapshots save.
 #[derive(Clone, Debug, Default)]
@@ -18,6 +18,8 @@ pub(crate) struct Demand {
     pub(crate) sinks: BTreeMap<String, SinkDemand>,
     /// The stores that the program has requested.
     pub(crate) stores: BTreeSet<String>,
+    /// The granularity of the answers.
+    pub(crate) mode: ProcessingMode,
 }
 
 /// The rows of a table that its sink needs at the start of a run.

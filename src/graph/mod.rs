@@ -24,7 +24,7 @@ use crate::plan::{
 };
 use crate::ports::{InputQueue, KeyValueStore, Probe, SinkHandle, TopicInput, append};
 use crate::row::{Column, ColumnType, Row};
-use crate::time::Epoch;
+use crate::time::{Epoch, ProcessingMode};
 
 use time::Clocks;
 
@@ -64,6 +64,11 @@ impl<'s> Graph<'s> {
     /// Returns the scope in which operators are built.
     pub(crate) fn scope(&self) -> Scope<'s, Epoch> {
         self.0.scope
+    }
+
+    /// Returns the granularity of the run's answers.
+    pub(crate) fn mode(&self) -> ProcessingMode {
+        self.0.bindings.borrow().demand.mode
     }
 
     /// Adds a step and returns its number.
@@ -181,7 +186,7 @@ impl<'s> Graph<'s> {
 
     /// Returns the owners of keys.
     pub(crate) fn owners(&self) -> Owners {
-        Owners::new(self.seeds(), self.fail())
+        Owners::new(self.seeds(), self.fail()).with_mode(self.mode())
     }
 
     /// Returns the numbers of the keys of this type.
@@ -316,6 +321,12 @@ impl<'s> Graph<'s> {
             None => self.end(letters),
         }
         self.0.probe.take().observe(self.0.scope, self.0.bindings.borrow().open.clone());
+        if self.mode().is_per_record() {
+            // The last step, so that the others keep their numbers.
+            self.node("setting mode = per_record", &[]);
+            // The order of arrival is not recorded.
+            self.volatile();
+        }
         self.0.plan.take()
     }
 }

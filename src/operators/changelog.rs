@@ -16,7 +16,7 @@ struct Change<V> {
 }
 
 /// Emits, when an epoch is closed, each key whose row has changed in it, with the new row or
-/// `None`. It keeps nothing between epochs. Changes before the epoch `first` are dropped.
+/// `None`; in `per_record` each key that was updated. It keeps nothing between epochs. Changes before the epoch `first` are dropped.
 pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
@@ -24,6 +24,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     owners: &Owners,
     meter: Meter,
 ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
+    let passes_unchanged = owners.mode().is_per_record();
     let mut net: Map<K, Change<V>> = owners.seeds().map();
     // Keys in the order of their first change.
     let mut order: Vec<K> = Vec::new();
@@ -52,7 +53,7 @@ pub(crate) fn changelog<'s, K: Datum, V: Datum>(
             out.reserve(order.len());
             for key in order.drain(..) {
                 if let Some(Change { before, after }) = net.remove(&key)
-                    && before != after
+                    && (before != after || passes_unchanged)
                     && epoch >= first
                 {
                     out.push(((key, after), epoch));

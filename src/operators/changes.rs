@@ -15,12 +15,14 @@ use super::keys::Keys;
 use crate::metrics::Meter;
 use crate::time::Epoch;
 
-/// Makes diffs of upserts. It keeps every key's value; an upsert of the current value is dropped.
+/// Makes diffs of upserts. It keeps every key's value; an upsert of the current value is dropped,
+/// except in `per_record`.
 pub(crate) fn upserts_to_diffs<'s, K: Datum, V: Datum>(
     input: Upserts<'s, V>,
     keys: Keys<K>,
     name: &str,
 ) -> Diffs<'s, (K, V)> {
+    let passes_unchanged = keys.owners().mode().is_per_record();
     let mut current: Column<Option<V>> = Column::new();
     let logic = move |epoch: Epoch,
                       step: Step<'_, Rc<Vec<Upsert<V>>>>,
@@ -29,7 +31,7 @@ pub(crate) fn upserts_to_diffs<'s, K: Datum, V: Datum>(
         let keys = keys.open();
         for Upsert { number, value: new, .. } in upserts.iter() {
             let value = current.at(*number);
-            if value == new {
+            if value == new && !passes_unchanged {
                 continue;
             }
             let key = keys.key(*number);
@@ -42,6 +44,30 @@ pub(crate) fn upserts_to_diffs<'s, K: Datum, V: Datum>(
     // A conversion is no step of the plan, so this meter has no reader.
     in_epochs_of(input, Pipeline, name, Meter::default(), Box::new(logic), std::convert::identity)
         .as_collection()
+}
+
+/// Makes changes of upserts, one of each, also of a deletion without a row. Those before the epoch
+/// `first` are dropped. It keeps nothing.
+pub(crate) fn upserts_to_changes<'s, K: Datum, V: Datum>(
+    input: Upserts<'s, V>,
+    keys: Keys<K>,
+    name: &str,
+    first: Epoch,
+    meter: Meter,
+) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
+    let logic = move |epoch: Epoch,
+                      step: Step<'_, Rc<Vec<Upsert<V>>>>,
+                      out: &mut Vec<((K, Option<V>), Epoch)>| {
+        if let Step::Data(upserts) = step
+            && epoch >= first
+        {
+            let keys = keys.open();
+            let change = |it: &Upsert<V>| ((keys.key(it.number).clone(), it.value.clone()), epoch);
+            out.extend(upserts.iter().map(change));
+        }
+        false
+    };
+    in_epochs_of(input, Pipeline, name, meter, Box::new(logic), std::convert::identity)
 }
 
 /// Makes upserts of diffs, by the numbers of their keys. It keeps one byte a number, and releases

@@ -12,7 +12,7 @@ use crate::metrics::Meter;
 use crate::time::Epoch;
 
 /// Maintains an aggregate of each group. When an epoch is closed, it emits the changes of the
-/// results of groups that the epoch has touched.
+/// results of groups that the epoch has touched; in `per_record` also of those without a change.
 pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
     input: Diffs<'s, (G, X)>,
     name: &str,
@@ -26,6 +26,7 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
         shown: Vec<O>,
         touched: bool,
     }
+    let passes_unchanged = owners.mode().is_per_record();
     let mut groups: Map<G, Group<A, A::Out>> = owners.seeds().map();
     let mut touched: Vec<G> = Vec::new();
     let mut now = Vec::new();
@@ -56,9 +57,14 @@ pub(crate) fn fold<'s, G: Datum, X: Datum, A: Aggregate<X> + 'static, R: Datum>(
                 group.touched = false;
                 now.clear();
                 group.state.result(&mut now);
-                difference(&group.shown, &now, |o, diff| {
-                    out.push((row(key.clone(), o.clone()), epoch, diff))
-                });
+                let mut emit =
+                    |o: &A::Out, diff| out.push((row(key.clone(), o.clone()), epoch, diff));
+                if passes_unchanged {
+                    group.shown.iter().for_each(|o| emit(o, -1));
+                    now.iter().for_each(|o| emit(o, 1));
+                } else {
+                    difference(&group.shown, &now, emit);
+                }
                 group.shown.clear();
                 group.shown.append(&mut now);
                 if group.state.is_empty() {

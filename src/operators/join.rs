@@ -113,6 +113,7 @@ fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(
     joiner: &Joiner<K, L, R, O>,
     emit: &mut impl FnMut((K, O), isize),
 ) {
+    let passes_unchanged = keys.owners().mode().is_per_record();
     let keys = keys.open();
     let row = |key: &K, pair: &Pair<L, R>| {
         pair.left.as_ref().and_then(|left| joiner(key, left, pair.right.as_ref()))
@@ -122,7 +123,7 @@ fn touch<K: Datum, L: Datum, R: Datum, O: Datum>(
         let old = row(key, pair);
         set(pair);
         let new = row(key, pair);
-        if old != new {
+        if old != new || passes_unchanged {
             old.into_iter().for_each(|old| emit((key.clone(), old), -1));
             new.into_iter().for_each(|new| emit((key.clone(), new), 1));
         }

@@ -152,7 +152,8 @@ pub(crate) fn saved_digests(versions: &TableCut, bucket: u8) -> Result<Vec<(u32,
     Ok(saved.into_iter().map(digest).filter(|(_, digest)| *digest != 0).collect())
 }
 
-/// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped.
+/// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped. In
+/// `per_record` none is dropped, and the latest is the one that arrived last.
 ///
 /// It keeps 20 bytes a key, order and digest, never the value. Of several rows of one record the
 /// last is current, whatever their order of arrival.
@@ -176,6 +177,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
 ) -> Upserts<'s, V> {
     let mut state: Column<Version> = Column::new();
     let (owners, seeds) = (keys.owners().clone(), keys.seeds());
+    let per_record = owners.mode().is_per_record();
     let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
     let mut tombstones = earliest.and_then(Tombstones::of);
     let (mut numbers, mut changed) = (Vec::new(), Vec::<(u32, Option<SavedVersion>)>::new());
@@ -228,7 +230,8 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 let before = logs.order(version);
                 let later = before.is_none_or(|before| match order.cmp(&before) {
                     Equal => ordinals.of.get(&number).is_some_and(|current| ordinal > *current),
-                    than => than == Greater,
+                    // The recovery has no order of arrival.
+                    than => than == Greater || (per_record && epoch > 0),
                 });
                 if !later {
                     count.outcomes.superseded += 1;
@@ -257,11 +260,14 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                 }
                 if old == digest {
                     count.outcomes.duplicates += 1;
-                    continue;
+                    if !per_record {
+                        continue;
+                    }
+                } else {
+                    count.outcomes.applied += 1;
+                    count.outcomes.replaced += u64::from(old != 0 && value.is_some());
+                    count.rows += i64::from(value.is_some()) - i64::from(old != 0);
                 }
-                count.outcomes.applied += 1;
-                count.outcomes.replaced += u64::from(old != 0 && value.is_some());
-                count.rows += i64::from(value.is_some()) - i64::from(old != 0);
                 out.push(Upsert { number, digest: short(digest), value });
             }
             count.add_to(&counters, epoch);

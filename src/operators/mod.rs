@@ -33,7 +33,9 @@ mod watermarks;
 pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
 pub(crate) use changelog::changelog;
-pub(crate) use changes::{diffs_to_upserts, map_diffs, map_upserts, upserts_to_diffs};
+pub(crate) use changes::{
+    diffs_to_upserts, map_diffs, map_upserts, upserts_to_changes, upserts_to_diffs,
+};
 pub(crate) use column::Column;
 pub(crate) use cut::{
     BUCKETS, Block, BucketKeys, ChangedRows, ColumnPart, CutId, Cuts, DiffsCut, KeyIds, KeyList,

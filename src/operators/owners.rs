@@ -4,20 +4,34 @@ use std::rc::Rc;
 
 use super::seeds::Seeds;
 use crate::error::Error;
+use crate::time::ProcessingMode;
 
 /// Ends the run with an error.
 pub(crate) type Fail = Rc<dyn Fn(Error)>;
 
-/// Decides which worker owns a key, and ends the run where two workers disagree about it.
+/// Decides which worker owns a key, and ends the run where two workers disagree about it. It also
+/// has the mode of the run, for all operators with owners.
 #[derive(Clone)]
 pub(crate) struct Owners {
     seeds: Seeds,
     fail: Fail,
+    mode: ProcessingMode,
 }
 
 impl Owners {
     pub(crate) fn new(seeds: Seeds, fail: Fail) -> Self {
-        Owners { seeds, fail }
+        Owners { seeds, fail, mode: ProcessingMode::default() }
+    }
+
+    /// Returns the same owners in a run of another mode.
+    pub(crate) fn with_mode(self, mode: ProcessingMode) -> Self {
+        Owners { mode, ..self }
+    }
+
+    /// Returns the mode of the run. In `per_record` an operator that keeps rows passes on each
+    /// update, also one that leaves the row as it was.
+    pub(crate) fn mode(&self) -> ProcessingMode {
+        self.mode
     }
 
     /// Returns the seeds of the run.

@@ -229,6 +229,30 @@ impl Batch {
         }
     }
 
+    /// Splits the batch into batches of one record each, which cover the same offsets. A batch
+    /// without records stays one.
+    pub(crate) fn into_records(self) -> Vec<Batch> {
+        if self.records.len() < 2 {
+            return vec![self];
+        }
+        let one = |(n, span): (usize, &Span)| {
+            let first = if n == 0 { self.first } else { span.offset };
+            let next = self.records.get(n + 1).map_or(self.next, |next| next.offset);
+            let mut bytes = Vec::new();
+            let mut copy = |range: &Range<u32>| {
+                let start = bytes.len() as u32;
+                bytes.extend_from_slice(&self.bytes[range.start as usize..range.end as usize]);
+                start..bytes.len() as u32
+            };
+            let (key, value) =
+                (span.key.as_ref().map(&mut copy), span.value.as_ref().map(&mut copy));
+            let headers = copy(&span.headers);
+            let records = vec![Span { key, value, headers, ..span.clone() }];
+            Batch { partition: self.partition, first, next, bytes, records }
+        };
+        self.records.iter().enumerate().map(one).collect()
+    }
+
     /// Splits the batch at `offset`: earlier records stay, and the rest is returned.
     pub fn split_off(&mut self, offset: u64) -> Batch {
         let at = self.records.partition_point(|span| span.offset < offset);
@@ -279,6 +303,24 @@ mod tests {
         assert_eq!((&received.bytes, &received.records), (&batch.bytes, &batch.records));
         let json = serde_json::to_string(&batch).unwrap();
         assert_eq!(serde_json::from_str::<Batch>(&json).unwrap().bytes, batch.bytes);
+    }
+
+    #[test]
+    fn a_batch_splits_into_its_records() {
+        let mut batch = Batch { partition: 3, first: 5, next: 20, ..Batch::default() };
+        batch.push(7, Some(Timestamp(5)), Some(b"key"), Some(b"value"));
+        batch.push_header("tenant", Some(b"north"));
+        batch.push(9, None, None, Some(b"more"));
+        let parts = batch.clone().into_records();
+        let ranges: Vec<_> = parts.iter().map(|part| (part.first, part.next)).collect();
+        assert_eq!(ranges, [(5, 9), (9, 20)]);
+        let secret = Secret::new([1; 16]);
+        let digests = |batch: &Batch| -> Vec<u64> {
+            batch.iter(0).map(|record| record.digest(secret)).collect()
+        };
+        assert_eq!(parts.iter().flat_map(digests).collect::<Vec<_>>(), digests(&batch));
+        let empty = Batch { records: Vec::new(), ..batch };
+        assert_eq!(empty.into_records().len(), 1);
     }
 
     #[test]

@@ -136,6 +136,7 @@ pub(super) fn demand(streams: &Streams, new: &BTreeSet<String>) -> Demand {
     Demand {
         sinks: sinks.map(|(topic, sink)| (topic.clone(), of_sink(topic, &**sink))).collect(),
         stores: streams.stores.names().cloned().collect(),
+        ..Demand::default()
     }
 }
 

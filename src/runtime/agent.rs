@@ -27,6 +27,7 @@ use crate::connect::SinkContext;
 use crate::durable::{self, Layers};
 use crate::error::{Error, Result};
 use crate::faults;
+use crate::graph::Demand;
 use crate::metrics::{Metrics, MetricsSnapshot};
 use crate::operators::Seeds;
 use crate::plan::Plan;
@@ -110,7 +111,7 @@ impl Agent {
         streams.stores.gather_on(place.workers);
         let new = welcome.sinks.iter().filter(|sink| sink.is_new);
         let new: BTreeSet<String> = new.map(|sink| sink.topic.clone()).collect();
-        let demand = adoption::demand(&streams, &new);
+        let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &new) };
         let plan = streams.topology.plan_for(demand.clone());
         check_sinks(&streams, &plan, &welcome)?;
         let metrics = streams.metrics.clone();

@@ -8,6 +8,7 @@ use super::network::Cluster;
 use super::progress::{Milestone, Progress};
 use crate::store::Store;
 use crate::sync::{Sender, lock};
+use crate::time::ProcessingMode;
 
 /// Settings of a run.
 ///
@@ -51,6 +52,9 @@ pub struct Config {
     pub state: Option<Store>,
     /// The reaction to a state of another topology.
     pub topology_change: TopologyChange,
+    /// The granularity of answers: one for each epoch, or one for each record. A state that was
+    /// made in the other mode is refused.
+    pub mode: ProcessingMode,
     /// True to continue after the records that exist at the start.
     pub follow: bool,
     /// Least time between two commits. A change after a longer pause is committed at once.
@@ -80,6 +84,7 @@ impl Default for Config {
             cluster: None,
             state: None,
             topology_change: TopologyChange::Refuse,
+            mode: ProcessingMode::Consistent,
             follow: false,
             commit_every: Duration::from_secs(1),
             stop: Stop::default(),

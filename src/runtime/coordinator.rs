@@ -250,14 +250,16 @@ impl Coordinator {
         let over = ending && quiet && !queued;
         let requested = self.commits.has_waiters() && !queued;
         let on_time = by_clock && self.commits.until_due().is_zero();
-        let due = !self.commits.is_in_flight() && (over || requested || on_time);
+        // A test reads the answers after each record in the commits.
+        let each = !by_clock && self.epochs.is_by_record();
+        let due = !self.commits.is_in_flight() && (over || requested || on_time || each);
         let close = by_clock
             && self.epochs.has_batches()
             && self.epochs.is_caught_up()
             && (quiet || self.epochs.is_full());
         // A commit begins at the end of an epoch. At the end of the run, or on request, it begins
         // without waiting for the previous epoch.
-        let at_end = close || over || requested || !self.epochs.has_batches();
+        let at_end = close || over || requested || each || !self.epochs.has_batches();
         if self.epochs.has_uncommitted() && due && at_end {
             // At the end nobody waits for the commit, so the snapshot of a restart is part of it.
             let own = self.snapshots.is_possible() && (self.snapshots.is_needed() || over);

@@ -20,7 +20,7 @@ use crate::faults;
 use crate::ports::{Barriers, ClockEvent};
 use crate::record::PartitionId;
 use crate::sync::{elapsed, now};
-use crate::time::{Epoch, Timestamp};
+use crate::time::{Epoch, ProcessingMode, Timestamp};
 
 /// Under load an epoch is closed after this time. Longer epochs cost less, but delay answers and
 /// commits, which begin at the end of an epoch.
@@ -42,6 +42,17 @@ struct OpenEpoch {
     since: Instant,
     bytes: usize,
     has_batches: bool,
+}
+
+/// The size of epochs.
+#[derive(Clone, Copy, PartialEq)]
+enum EpochSize {
+    /// The recovery is one epoch. The mode is that of the epochs after it.
+    Recovery(ProcessingMode),
+    /// Bytes and age are limited.
+    Limited,
+    /// Each record is an epoch of its own.
+    Record,
 }
 
 /// The end of a closed epoch that is not completed yet.
@@ -69,8 +80,7 @@ pub(super) struct Epochs {
     unfinished: Unfinished,
     /// Batches were dispatched after the last commit barrier.
     uncommitted: bool,
-    /// The recovery is over: from now on the size of an epoch is limited.
-    live: bool,
+    size: EpochSize,
     barriers: Arc<Barriers>,
     /// The number of the open epoch, for the workers.
     announced: Arc<AtomicU64>,
@@ -84,6 +94,7 @@ impl Epochs {
         topics: Topics,
         agents: Agents,
         remaining: Arc<AtomicU64>,
+        mode: ProcessingMode,
         now: Instant,
     ) -> Self {
         Epochs {
@@ -97,7 +108,7 @@ impl Epochs {
             queue: VecDeque::new(),
             unfinished: Unfinished::default(),
             uncommitted: false,
-            live: false,
+            size: EpochSize::Recovery(mode),
             barriers: Arc::default(),
             announced: Arc::default(),
             remaining,
@@ -163,7 +174,9 @@ impl Epochs {
     /// Returns true if the open epoch must be closed although more batches are available.
     pub(super) fn is_full(&self) -> bool {
         self.open.has_batches
-            && (self.open.bytes >= self.max_bytes() || elapsed(self.open.since) >= self.max_time())
+            && (self.is_by_record()
+                || self.open.bytes >= self.max_bytes()
+                || elapsed(self.open.since) >= self.max_time())
     }
 
     /// Returns the time until the open epoch must be closed; none while it can't be.
@@ -248,9 +261,17 @@ impl Epochs {
         self.close();
     }
 
+    /// Returns true if each record is an epoch of its own.
+    pub(super) fn is_by_record(&self) -> bool {
+        self.size == EpochSize::Record
+    }
+
     /// Limits the size of epochs from now on, because answers are published after each.
     pub(super) fn go_live(&mut self) {
-        self.live = true;
+        self.size = match self.size {
+            EpochSize::Recovery(ProcessingMode::PerRecord) => EpochSize::Record,
+            _ => EpochSize::Limited,
+        };
         self.agents.go_live();
     }
 
@@ -267,10 +288,12 @@ impl Epochs {
 
     /// Dispatches batches from the queue to the open epoch, up to its present limit.
     pub(super) fn dispatch(&mut self) {
-        let limit = match (self.live, self.is_caught_up()) {
-            (true, true) => self.max_bytes(),
-            (true, false) => OVERLAP_BYTES,
-            (false, _) => usize::MAX,
+        let limit = match (self.size, self.is_caught_up()) {
+            (EpochSize::Recovery(_), _) => usize::MAX,
+            (EpochSize::Limited, true) => self.max_bytes(),
+            (EpochSize::Limited, false) => OVERLAP_BYTES,
+            // A batch has one record, and is larger than this.
+            (EpochSize::Record, _) => 1,
         };
         while self.open.bytes < limit
             && let Some(fetched) = self.queue.pop_front()

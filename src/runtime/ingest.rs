@@ -16,6 +16,7 @@ use crate::ports::Credit;
 use crate::record::{Batch, PartitionId};
 use crate::secret::Secret;
 use crate::sync::Sender;
+use crate::time::ProcessingMode;
 
 /// First pause of a reader whose partition has no new records.
 const IDLE_PAUSE_MIN: Duration = Duration::from_millis(1);
@@ -48,6 +49,7 @@ pub(super) struct Reader {
     /// The partition at its next record, if it is open.
     pub(super) partition: Option<Box<dyn Partition>>,
     pub(super) follow: bool,
+    pub(super) mode: ProcessingMode,
     pub(super) credit: Arc<Credit>,
     pub(super) backlog: Backlog,
     pub(super) coordinator: Sender<Message>,
@@ -180,17 +182,26 @@ impl Reader {
             )));
         }
         self.state.next = Some(batch.next);
+        let batches = match self.mode {
+            ProcessingMode::Consistent => vec![batch],
+            ProcessingMode::PerRecord => batch.into_records(),
+        };
+        let sent = batches.into_iter().all(|batch| self.send(batch));
+        Ok(if sent { Turn::After(Duration::ZERO) } else { Turn::Over })
+    }
+
+    /// Sends a batch, as soon as there is credit for it. Returns false once the run is over.
+    fn send(&self, batch: Batch) -> bool {
         let (mut sum, mut last) = (0u64, None);
         for record in batch.iter(0) {
             let digest = record.digest(self.secret);
             sum = sum.wrapping_add(digest);
             last = Some(LastRecord { offset: record.order.offset, digest });
         }
-        let sent = self.credit.acquire(batch.cost()) && {
+        self.credit.acquire(batch.cost()) && {
             let fetched = Fetched { id: self.id, batch, digest: sum, last };
             self.coordinator.send(Message::Batch(fetched)).is_ok()
-        };
-        Ok(if sent { Turn::After(Duration::ZERO) } else { Turn::Over })
+        }
     }
 }
 
@@ -222,6 +233,7 @@ mod tests {
             replay: None,
             partition: Some(Box::new(Empty { waits })),
             follow: true,
+            mode: ProcessingMode::default(),
             credit: Arc::new(Credit::new(1)),
             backlog: Backlog { own: Arc::default(), total: Arc::default() },
             coordinator,

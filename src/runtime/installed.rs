@@ -9,9 +9,9 @@ use crate::topology::Topology;
 pub(super) fn installed(streams: &Streams, config: &Config) -> Installed {
     let plan = Topology::fingerprint(&streams.topology.plan());
     let sinks: Vec<_> = streams.sinks.iter().map(|(topic, it)| (topic, it.needs_rows())).collect();
-    let (name, state) = (streams.topology.name(), config.state.is_some());
+    let (name, state, mode) = (streams.topology.name(), config.state.is_some(), config.mode);
     Installed {
         workers: config.workers.max(1),
-        fingerprint: format!("{name}: {plan}, {sinks:?}, {state}"),
+        fingerprint: format!("{name}: {plan}, {sinks:?}, {state}, {mode:?}"),
     }
 }

@@ -111,6 +111,7 @@ pub use crate::durable::{
     Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified, changed, inspect,
 };
 pub use crate::metrics::{Metrics, MetricsSnapshot, StepMetrics, StepRows, TopicSummary};
+pub use crate::time::ProcessingMode;
 pub use adoption::Adoption;
 pub(crate) use config::RunMode;
 pub use config::{Config, Stop, TopologyChange};

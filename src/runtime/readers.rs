@@ -18,11 +18,13 @@ use crate::ports::Credit;
 use crate::record::PartitionId;
 use crate::secret::Secret;
 use crate::sync::{JoinHandle, Sender};
+use crate::time::ProcessingMode;
 
 /// Owner of the readers, of their credit, and of partition discovery.
 pub(super) struct Readers {
     topics: Topics,
     follow: bool,
+    mode: ProcessingMode,
     /// Key of the digests of records.
     secret: Secret,
     credit: Arc<Credit>,
@@ -48,6 +50,7 @@ impl Readers {
         Readers {
             topics,
             follow,
+            mode: ProcessingMode::default(),
             secret,
             pool: ReaderPool::new(credit.clone(), coordinator.clone()),
             credit,
@@ -57,6 +60,11 @@ impl Readers {
             gate: Arc::default(),
             discovery: Vec::new(),
         }
+    }
+
+    /// Sets the mode of the readers that are started from now on.
+    pub(super) fn set_mode(&mut self, mode: ProcessingMode) {
+        self.mode = mode;
     }
 
     /// Returns the bytes that all partitions have left, kept up to date by the readers.
@@ -114,6 +122,7 @@ impl Readers {
             replay,
             partition,
             follow: self.follow,
+            mode: self.mode,
             credit: self.credit.clone(),
             backlog: Backlog { own, total: self.remaining.clone() },
             coordinator: self.coordinator.clone(),

@@ -31,6 +31,7 @@ use crate::connect::Sink;
 use crate::durable;
 use crate::error::{Error, Result};
 use crate::faults;
+use crate::graph::Demand;
 use crate::operators::Seeds;
 use crate::ports::{Credit, TopicInput};
 use crate::store::disk;
@@ -146,7 +147,7 @@ impl Coordinator {
         let own = config.workers.max(1);
         let workers = own * agents.processes();
         let unrecorded = adoption::unrecorded(&streams, &config)?;
-        let demand = adoption::demand(&streams, &unrecorded);
+        let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &unrecorded) };
         let plan = streams.topology.plan_for(demand.clone());
         streams.check(&plan)?;
         let metrics = streams.metrics.clone();
@@ -191,10 +192,12 @@ impl Coordinator {
         let follow = config.follow;
         let mut readers =
             Readers::new(topics.clone(), follow, context.secret, credit, outbox.clone());
+        readers.set_mode(config.mode);
         if mode == RunMode::Sources {
             readers.start_discovery()?;
         }
-        let mut epochs = Epochs::new(topics.clone(), agents, readers.remaining(), started);
+        let remaining = readers.remaining();
+        let mut epochs = Epochs::new(topics.clone(), agents, remaining, config.mode, started);
         if let Some(restored) = &restored {
             restored.restore_counters(&topics);
             epochs.restore(&restored.snapshot.sources, restored.records());

@@ -17,8 +17,8 @@ use timely::dataflow::StreamVec;
 use crate::graph::{Graph, SinkDemand};
 use crate::metrics::Meter;
 use crate::operators::{
-    Datum, Diffs, Keys, Placement, Restored, Seeds, TableCut, Upserts, diffs_to_upserts, keep,
-    map_diffs, map_upserts, upserts_to_diffs,
+    Datum, Diffs, Keys, Placement, Restored, Seeds, TableCut, Upserts, changelog, diffs_to_upserts,
+    keep, map_diffs, map_upserts, upserts_to_changes, upserts_to_diffs,
 };
 use crate::ports::{
     KeyValueStore, SinkCuts, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs,
@@ -109,6 +109,22 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
                 self.diffs.get_or_init(convert).clone()
             }
             Shape::Diffs(rows, _) => rows.clone(),
+        }
+    }
+
+    /// Returns each changed key of an epoch with its new row or `None`, from the epoch `first` on;
+    /// in `per_record` each update.
+    pub(super) fn log(
+        &self,
+        name: &str,
+        first: Epoch,
+        meter: Meter,
+    ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
+        match &self.made {
+            Shape::Upserts(..) if self.graph.mode().is_per_record() => {
+                upserts_to_changes(self.upserts(), self.keys.clone(), name, first, meter)
+            }
+            _ => changelog(self.diffs(), name, first, &self.graph.owners(), meter),
         }
     }
 

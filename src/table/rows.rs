@@ -2,7 +2,7 @@
 
 use timely::dataflow::operators::vec::Map;
 
-use crate::operators::{Datum, Restored, changelog};
+use crate::operators::{Datum, Restored};
 use crate::record::{Order, Ordinal};
 use crate::stream::{Event, KStream, Updates};
 use crate::time::{Epoch, Timestamp};
@@ -69,10 +69,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     }
 
     /// Returns the changes as a stream, `None` for a deleted row. Unlike Kafka's, it has at most
-    /// one record for each key and epoch: a change that is undone within an epoch is no change.
+    /// one record for each key and epoch: a change that is undone within an epoch is no change. In
+    /// [`per_record`](crate::runtime::ProcessingMode::PerRecord) each update is a record, as in
+    /// Kafka.
     ///
-    /// The number of records depends on where epochs end, which is not recorded. A topology with
-    /// this verb therefore runs only without a state, and from the beginning each time.
+    /// The number of records depends on where epochs end, which is not recorded. With a state, each
+    /// commit of a topology with this verb therefore has a snapshot of its own.
     ///
     /// ```
     /// # use watershed::prelude::{Value::{Long, Null}, *};
@@ -104,10 +106,9 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             let ordinal = Ordinal::of_key(&key);
             Event { ordinal, key, value, order, timestamp, partition_time, diff: 1 }
         };
-        let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
         // A later run makes the rows of earlier ones again in epoch 0: they are no changes.
         let first = u64::from(self.graph.earlier_runs() > 0);
-        let changes = changelog(self.diffs(), "to_stream", first, &owners, meter);
+        let changes = self.changes.log("to_stream", first, self.graph.meter(node));
         let (graph, events) = (self.graph.clone(), changes.map(event));
         KStream::new(graph, node, events, Updates::AppendOnly, Restored::Tail)
     }

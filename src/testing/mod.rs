@@ -26,7 +26,7 @@ use crate::row::Value;
 use crate::runtime::{Fetched, Message, Stores, Summary};
 use crate::serdes::Serializer;
 use crate::sync::{Sender, channel};
-use crate::time::Timestamp;
+use crate::time::{ProcessingMode, Timestamp};
 use crate::topology::Topology;
 
 /// Runs a topology on the real engine, with all its topics in memory. The test pipes records in;
@@ -134,7 +134,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology has a mistake, such as a topic that is written twice.
     pub fn with_workers(topology: Topology, workers: usize) -> Result<Self> {
-        start::driver(topology, workers, Vec::new())
+        start::driver(topology, workers, Vec::new(), ProcessingMode::Consistent)
     }
 
     /// Returns a topic into which the test pipes records, typed by its serdes.

@@ -9,7 +9,7 @@ use crate::connect::memory::{MemoryLog, MemoryTable};
 use crate::error::{Error, Result};
 use crate::runtime::{Cluster, Config, Coordinator, RunMode, Stores, Streams, Summary};
 use crate::sync::channel;
-use crate::time::Timestamp;
+use crate::time::{ProcessingMode, Timestamp};
 use crate::topology::Topology;
 
 impl TopologyTestDriver {
@@ -38,7 +38,36 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology has a mistake, such as a topic that is written twice.
     pub fn with_processes(topology: Topology, processes: usize, workers: usize) -> Result<Self> {
-        driver(topology, workers, self::processes(processes)?)
+        driver(topology, workers, self::processes(processes)?, ProcessingMode::Consistent)
+    }
+
+    /// Starts a topology on one worker, in the mode
+    /// [`PerRecord`](crate::runtime::ProcessingMode::PerRecord): each record is an epoch and a
+    /// commit of its own, in the order in which the test pipes them.
+    ///
+    /// ```
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("count", |builder: &StreamsBuilder<'_>| {
+    ///     let words = builder.stream("words", Consumed::with(Utf8, Utf8));
+    ///     let counts = words.group_by(|_, word| (word.clone(), ())).count();
+    ///     counts.to("counts", Produced::columns(["word", "n"]));
+    /// });
+    /// let mut driver = TopologyTestDriver::per_record(topology)?;
+    /// let (words, counts) = (driver.input("words", Utf8, Utf8), driver.output("counts"));
+    /// for word in ["be", "or", "be"] {
+    ///     words.pipe(&mut driver, &"speech".to_string(), &word.to_string());
+    /// }
+    /// driver.commit()?;
+    /// let row = |word: &str, n: i64| (word.to_string(), Some(n));
+    /// assert_eq!(counts.changes(&mut driver)?, [row("be", 1), row("or", 1), row("be", 2)]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the topology has a mistake, such as a topic that is written twice.
+    pub fn per_record(topology: Topology) -> Result<Self> {
+        driver(topology, 1, Vec::new(), ProcessingMode::PerRecord)
     }
 
     /// Starts a topology on `workers` threads that encode all rows on their way from one to
@@ -61,7 +90,7 @@ impl TopologyTestDriver {
     /// # Errors
     /// When the topology has a mistake, such as a topic that is written twice.
     pub fn serialised(topology: Topology, workers: usize) -> Result<Self> {
-        driver(topology, workers, vec![Cluster::on(Serialised)])
+        driver(topology, workers, vec![Cluster::on(Serialised)], ProcessingMode::Consistent)
     }
 }
 
@@ -107,6 +136,7 @@ pub(super) fn driver(
     topology: Topology,
     workers: usize,
     clusters: Vec<Cluster>,
+    mode: ProcessingMode,
 ) -> Result<TopologyTestDriver> {
     let (plan, stores) = (topology.plan(), Stores::all(&topology));
     let mut topics = plan.sources;
@@ -127,7 +157,7 @@ pub(super) fn driver(
     };
     let mut clusters = clusters.into_iter();
     let cluster = clusters.next();
-    let config = |cluster| Config { workers, cluster, follow: true, ..Config::default() };
+    let config = |cluster| Config { workers, cluster, mode, follow: true, ..Config::default() };
     let mut others = Vec::new();
     for cluster in clusters {
         let (streams, config) = (bound(), config(Some(cluster)));

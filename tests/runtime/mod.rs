@@ -18,6 +18,7 @@
 //! - [`processes`]: it has any number of processes.
 //! - [`pressure`]: it holds back sources that are faster than the workers.
 //! - [`strangers`]: records crafted by an attacker do no harm.
+//! - [`per_record`]: it can answer after each record.
 //! - [`times`]: it records event time with the positions.
 
 mod adoption;
@@ -31,6 +32,7 @@ mod keys;
 mod lossy;
 mod many;
 mod metrics;
+mod per_record;
 mod positions;
 mod power;
 mod pressure;
