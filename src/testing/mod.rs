@@ -6,11 +6,11 @@ mod network;
 mod output;
 mod start;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::thread::JoinHandle;
 
-pub use input::InputTopic;
+pub use input::{InputTopic, TestRecord};
 pub use output::OutputTopic;
 use serde::de::DeserializeOwned;
 pub use start::processes;
@@ -61,8 +61,8 @@ pub struct TopologyTestDriver {
     topics: Vec<String>,
     /// By topic, the tables that the topology writes.
     tables: BTreeMap<String, Table>,
-    /// By topic, the number of commits that `changes` has returned.
-    seen: BTreeMap<String, usize>,
+    /// By topic, the changes that the test has not read.
+    unread: BTreeMap<String, Unread>,
     /// The next offset of each partition.
     next: BTreeMap<PartitionId, u64>,
     /// The driver's time.
@@ -76,6 +76,14 @@ pub struct TopologyTestDriver {
 struct Table {
     schema: Schema,
     table: MemoryTable,
+}
+
+/// The changes of a topic that the test has not read.
+#[derive(Default)]
+struct Unread {
+    /// The number of commits whose changes were taken over.
+    commits: usize,
+    changes: VecDeque<Change>,
 }
 
 /// A run on a thread of its own.
@@ -144,7 +152,7 @@ impl TopologyTestDriver {
         key: KS,
         value: VS,
     ) -> InputTopic<K, V, KS, VS> {
-        InputTopic { topic: topic.to_string(), key, value, types: PhantomData }
+        InputTopic { topic: topic.to_string(), key, value, clock: None, types: PhantomData }
     }
 
     /// Returns a topic that the topology writes, with its rows as typed keys and values.
@@ -256,9 +264,33 @@ impl TopologyTestDriver {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn changes(&mut self, topic: &str) -> Vec<Change> {
-        let commits = self.tables.get(topic).map(|it| it.table.commits()).unwrap_or_default();
-        let seen = self.seen.insert(topic.to_string(), commits.len()).unwrap_or(0);
-        commits.into_iter().skip(seen).flat_map(|(_, changes)| changes).collect()
+        self.read_unread(topic, |unread| unread.drain(..).collect())
+    }
+
+    /// Returns the result of `read` on the changes of a topic that the test has not read.
+    fn read_unread<T>(&mut self, topic: &str, read: impl FnOnce(&mut VecDeque<Change>) -> T) -> T {
+        let unread = self.unread.entry(topic.to_string()).or_default();
+        if let Some(it) = self.tables.get(topic) {
+            let commits = it.table.commits_from(unread.commits);
+            unread.commits += commits.len();
+            unread.changes.extend(commits.into_iter().flatten());
+        }
+        read(&mut unread.changes)
+    }
+
+    /// Returns the topics that the topology writes, in alphabetical order.
+    ///
+    /// ```
+    /// # use watershed::prelude::*;
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// builder.stream("in", Consumed::with(Int64, Int64)).to("out", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let driver = TopologyTestDriver::new(topology)?;
+    /// assert!(driver.topics().eq([DEAD_LETTERS, "out"]));
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.tables.keys().map(String::as_str)
     }
 
     /// Returns the rows of a topic, sorted.

@@ -1,6 +1,7 @@
 //! Topics whose rows a test reads as keys and values. [`Row`](crate::row::Row) turns keys and
 //! values into columns, and serde turns the columns back.
 
+use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::slice::Iter;
 
@@ -10,6 +11,7 @@ use serde::forward_to_deserialize_any;
 
 use super::TopologyTestDriver;
 use crate::connect::Schema;
+use crate::connect::memory::Change;
 use crate::error::{Error, Result};
 use crate::row::Value;
 
@@ -64,11 +66,70 @@ impl<K: DeserializeOwned, V: DeserializeOwned> OutputTopic<K, V> {
     /// When the topology does not write the topic, or its rows are not of these types.
     pub fn changes(&self, driver: &mut TopologyTestDriver) -> Result<Vec<(K, Option<V>)>> {
         let (changes, schema) = (driver.changes(&self.topic), self.schema(driver)?);
-        let change = |(key, row): (Vec<Value>, Option<Vec<Value>>)| match row {
-            Some(row) => read(&row, schema).map(|(key, value)| (key, Some(value))),
-            None => read(&key, schema).map(|(key, ())| (key, None)),
-        };
-        changes.into_iter().map(change).collect()
+        changes.into_iter().map(|change| changed(change, schema)).collect()
+    }
+
+    /// Returns the next change that was not read: a key with its new value, or `None` for a deleted
+    /// row. Kafka's `readKeyValue`, except that an empty topic is no error.
+    ///
+    /// ```
+    /// # use watershed::prelude::*;
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// # rows.to("kept", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// let kept = driver.output::<i64, i64>("kept");
+    /// rows.pipe_all(&mut driver, [(1, 7), (2, 8)]);
+    /// driver.commit()?;
+    /// assert_eq!(kept.unread(&mut driver), 2);
+    /// assert_eq!(kept.read(&mut driver)?, Some((1, Some(7))));
+    /// assert_eq!(kept.read(&mut driver)?, Some((2, Some(8))));
+    /// assert_eq!(kept.read(&mut driver)?, None);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the topology does not write the topic, or its rows are not of these types.
+    pub fn read(&self, driver: &mut TopologyTestDriver) -> Result<Option<(K, Option<V>)>> {
+        let next = driver.read_unread(&self.topic, VecDeque::pop_front);
+        let schema = self.schema(driver)?;
+        next.map(|change| changed(change, schema)).transpose()
+    }
+
+    /// Returns the last unread change of each key, and with it all changes are read. Kafka's
+    /// `readKeyValuesToMap`.
+    ///
+    /// ```
+    /// # use watershed::prelude::*;
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// # let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// # rows.to("kept", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// let kept = driver.output::<i64, i64>("kept");
+    /// rows.pipe(&mut driver, &1, &7);
+    /// driver.commit()?;
+    /// rows.pipe_all(&mut driver, [(1, 9), (2, 8)]);
+    /// driver.commit()?;
+    /// assert_eq!(kept.read_map(&mut driver)?, [(1, Some(9)), (2, Some(8))].into());
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// When the topology does not write the topic, or its rows are not of these types.
+    pub fn read_map(&self, driver: &mut TopologyTestDriver) -> Result<BTreeMap<K, Option<V>>>
+    where
+        K: Ord,
+    {
+        self.changes(driver).map(|changes| changes.into_iter().collect())
+    }
+
+    /// Returns the number of unread changes. Kafka's `getQueueSize`.
+    pub fn unread(&self, driver: &mut TopologyTestDriver) -> usize {
+        driver.read_unread(&self.topic, |unread| unread.len())
     }
 
     fn schema<'d>(&self, driver: &'d TopologyTestDriver) -> Result<&'d Schema> {
@@ -79,6 +140,17 @@ impl<K: DeserializeOwned, V: DeserializeOwned> OutputTopic<K, V> {
             ))
         };
         driver.tables.get(&self.topic).map(|table| &table.schema).ok_or_else(unknown)
+    }
+}
+
+/// Reads a change: a row, or the key of a deleted one.
+fn changed<K: DeserializeOwned, V: DeserializeOwned>(
+    change: Change,
+    schema: &Schema,
+) -> Result<(K, Option<V>)> {
+    match change {
+        (_, Some(row)) => read(&row, schema).map(|(key, value)| (key, Some(value))),
+        (key, None) => read(&key, schema).map(|(key, ())| (key, None)),
     }
 }
 

@@ -182,7 +182,7 @@ pub(super) fn driver(
         stores,
         topics,
         tables,
-        seen: BTreeMap::new(),
+        unread: BTreeMap::new(),
         next: BTreeMap::new(),
         now: Some(Timestamp(0)),
         headers: Vec::new(),

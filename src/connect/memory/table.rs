@@ -76,6 +76,12 @@ impl MemoryTable {
     pub fn commits(&self) -> Vec<(u64, Vec<Change>)> {
         lock(&self.0).commits.clone()
     }
+
+    /// Returns the changes of each commit but the first `seen`.
+    pub(crate) fn commits_from(&self, seen: usize) -> Vec<Vec<Change>> {
+        let table = lock(&self.0);
+        table.commits.iter().skip(seen).map(|(_, changes)| changes.clone()).collect()
+    }
 }
 
 impl Sink for MemoryTable {
