@@ -94,6 +94,7 @@ mod table;
 pub mod testing;
 mod time;
 mod topology;
+mod windowed;
 
 // The DSL.
 pub use builder::StreamsBuilder;
@@ -104,8 +105,10 @@ pub use ports::{ReadOnlyStore, View};
 pub use stream::KStream;
 pub use table::KTable;
 pub use topology::Topology;
+pub use windowed::KWindowed;
 
 // The types that all modules use.
 pub use error::{Advice, Error, ErrorKind, Result};
+pub use row::Windowed;
 pub use secret::Secret;
 pub use time::{Epoch, Timestamp};

@@ -5,7 +5,10 @@ pub use crate::row::{Double, Row, Value};
 
 pub use crate::connect::{Sink, Source};
 
-pub use crate::options::{Consumed, Materialized, Produced, Ties};
+pub use crate::options::{
+    Consumed, Emit, Materialized, Produced, SessionWindows, SlidingWindows, Ties, TimeWindows,
+    UnlimitedWindows, Windows,
+};
 pub use crate::runtime::{Config, ProcessingMode, Stop, Streams};
 pub use crate::serdes::{
     Deserializer, Int32, Int64, Json, Nullable, Raw, Reject, Serializer, Utf8,
@@ -13,6 +16,6 @@ pub use crate::serdes::{
 pub use crate::store::Store;
 pub use crate::testing::TopologyTestDriver;
 pub use crate::{
-    DEAD_LETTERS, Error, KGrouped, KStream, KTable, ReadOnlyStore, Result, StreamsBuilder,
-    Timestamp, Topology,
+    DEAD_LETTERS, Error, KGrouped, KStream, KTable, KWindowed, ReadOnlyStore, Result,
+    StreamsBuilder, Timestamp, Topology, Windowed,
 };

@@ -1,5 +1,7 @@
 //! The two kinds of time, which are never mixed: [`Epoch`] is progress, [`Timestamp`] is data.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 /// Progress: the number of a closed range of input, which is the timestamp of the dataflow.
@@ -64,11 +66,26 @@ impl ProcessingMode {
 )]
 pub struct Timestamp(pub i64);
 
+/// Returns the microseconds of a duration, at most [`i64::MAX`].
+pub(crate) fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
 impl Timestamp {
     /// The least timestamp.
-    pub const MIN: Self = Timestamp(i64::MIN);
+    pub const MIN: Timestamp = Timestamp(i64::MIN);
     /// The greatest timestamp.
-    pub const MAX: Self = Timestamp(i64::MAX);
+    pub const MAX: Timestamp = Timestamp(i64::MAX);
+
+    /// Returns the timestamp that is `micros` later, within the range of timestamps.
+    pub(crate) const fn plus(self, micros: i64) -> Self {
+        Timestamp(self.0.saturating_add(micros))
+    }
+
+    /// Returns the timestamp that is `micros` earlier, within the range of timestamps.
+    pub(crate) const fn minus(self, micros: i64) -> Self {
+        Timestamp(self.0.saturating_sub(micros))
+    }
 
     /// Returns the timestamp of `millis` milliseconds since 1970, the unit of Kafka. Values beyond
     /// the range of microseconds become the least or the greatest timestamp.

@@ -17,7 +17,9 @@ use timely::dataflow::{Scope, Stream, StreamVec};
 use crate::connect::{Mode, Schema};
 use crate::error::Error;
 use crate::metrics::{Meter, TopicCounters};
-use crate::operators::{CutId, Datum, DiffsCut, Keys, Merge, Owners, Restored, Seeds, TableCut};
+use crate::operators::{
+    CutId, Datum, DiffsCut, Keys, Merge, Owners, Restored, Seeds, StateCut, TableCut,
+};
 use crate::options::{Materialized, Produced};
 use crate::plan::{
     DEAD_LETTERS, DeadLetter, MaterializedTable, Node, Plan, PlannedCut, type_name, type_names,
@@ -118,6 +120,16 @@ impl<'s> Graph<'s> {
         self.plan_cut(PlannedCut { id: id.clone(), node, origin });
         let cuts = self.0.bindings.borrow().cuts.clone();
         cuts.map(|cuts| cuts.open_diffs(id, &self.owners()))
+    }
+
+    /// Opens a cut at a step, for the state that it keeps by keys of type `K`, in parts named by `P`
+    /// with content `R`. Returns none in a run without a state.
+    pub(crate) fn state_cut<K, P, R>(&self, node: usize, purpose: &str) -> Option<StateCut> {
+        let mut id = self.new_cut(node, purpose, type_names::<(K, P), R>(), Merge::Latest);
+        id.space = format!("state of {}: {}", id.name, id.types);
+        self.plan_cut(PlannedCut { id: id.clone(), node, origin: node });
+        let cuts = self.0.bindings.borrow().cuts.clone();
+        cuts.map(|cuts| cuts.open_state(id, &self.owners()))
     }
 
     /// Returns the name of the keyspace of tables with keys of this type.

@@ -4,15 +4,22 @@
 //! The type states how null keys, tombstones, duplicates and out-of-order records are treated. The
 //! doc of a verb states only where it differs.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use timely::dataflow::StreamVec;
+
 use crate::graph::Graph;
 use crate::operators::{
-    Aggregate, Count, Datum, Diffs, Distinct, Extreme, Folded, Placement, Quantile, Sum, Top, fold,
+    Aggregate, Count, Datum, Diffs, Distinct, Extreme, Folded, Folding, Placement, Quantile,
+    Restored, Sum, Timed, Top, fold,
 };
-use crate::options::Ties;
+use crate::options::{Ties, Windowing};
+use crate::stream::Updates;
 use crate::table::KTable;
+use crate::time::Epoch;
+use crate::windowed::{KWindowed, folded};
 
 /// Values by group: Kafka's `KGroupedStream` and `KGroupedTable` in one, because no aggregate needs
 /// a subtractor.
@@ -31,14 +38,59 @@ use crate::table::KTable;
 ///   of arrival.
 #[derive(Clone)]
 pub struct KGrouped<'s, G: Datum, X: Datum> {
-    graph: Graph<'s>,
-    node: usize,
-    values: Diffs<'s, (G, X)>,
+    pub(crate) graph: Graph<'s>,
+    pub(crate) node: usize,
+    values: Values<'s, G, X>,
 }
 
+/// The values by group, as they were made.
+#[derive(Clone)]
+enum Values<'s, G: Datum, X: Datum> {
+    /// Of the rows of a table.
+    Rows(Diffs<'s, (G, X)>),
+    /// Of the records of a stream, with the diffs of them once a reader needs those.
+    Records(Records<'s, G, X>, Rc<OnceCell<Diffs<'s, (G, X)>>>),
+}
+
+/// The grouped records of a stream.
+#[derive(Clone)]
+pub(crate) struct Records<'s, G: Datum, X: Datum> {
+    /// Makes diffs of them, for aggregates that take values in any order.
+    pub(crate) diffs: Rc<dyn Fn() -> Diffs<'s, (G, X)> + 's>,
+    /// Makes values with positions and times of them.
+    pub(crate) timed: Rc<dyn Fn() -> TimedRecords<'s, G, X> + 's>,
+    pub(crate) updates: Updates,
+    pub(crate) restored: Restored,
+}
+
+/// Values by group, with their positions and times.
+pub(crate) type TimedRecords<'s, G, X> = StreamVec<'s, Epoch, (G, Timed<X>)>;
+
 impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
-    pub(crate) fn new(graph: Graph<'s>, node: usize, values: Diffs<'s, (G, X)>) -> Self {
-        KGrouped { graph, node, values }
+    /// Groups the rows of a table.
+    pub(crate) fn of_rows(graph: Graph<'s>, node: usize, values: Diffs<'s, (G, X)>) -> Self {
+        KGrouped { graph, node, values: Values::Rows(values) }
+    }
+
+    /// Groups the records of a stream.
+    pub(crate) fn of_records(graph: Graph<'s>, node: usize, records: Records<'s, G, X>) -> Self {
+        KGrouped { graph, node, values: Values::Records(records, Rc::default()) }
+    }
+
+    /// Returns the values, for aggregates that take them in any order.
+    fn values(&self) -> Diffs<'s, (G, X)> {
+        match &self.values {
+            Values::Rows(diffs) => diffs.clone(),
+            Values::Records(records, diffs) => diffs.get_or_init(|| (records.diffs)()).clone(),
+        }
+    }
+
+    /// Returns the records of a stream that only adds; none of a table or another stream.
+    pub(crate) fn added(&self) -> Option<&Records<'s, G, X>> {
+        match &self.values {
+            Values::Records(records, _) if records.updates == Updates::AppendOnly => Some(records),
+            _ => None,
+        }
     }
 
     fn fold<A: Aggregate<X> + 'static>(
@@ -51,7 +103,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
             self.graph.clone(),
             node,
             fold(
-                self.values.clone(),
+                self.values(),
                 verb,
                 Box::new(fresh),
                 pair,
@@ -60,6 +112,40 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
             ),
             Placement::Owner,
         )
+    }
+
+    /// Divides the values of each group by windows of event time.
+    ///
+    /// The groups must be those of a stream that only adds: a run with a table, or with a stream
+    /// behind a maintained join, does not start. The topics before it must have timestamps, see
+    /// [`Consumed::timestamp`](crate::options::Consumed::timestamp).
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::{self, Long}, *};
+    /// use std::time::Duration;
+    ///
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let clicks = builder.stream("clicks", Consumed::with(Int64, Int64));
+    /// let minutes = TimeWindows::of_size(Duration::from_secs(60));
+    /// clicks.group_by_key().windowed_by(minutes).count()
+    ///     .to("clicks", Produced::columns(["user", "from", "to", "clicks"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let clicks = driver.input("clicks", Int64, Int64);
+    /// for second in [10, 50, 70] {
+    ///     driver.set_time(Timestamp(second * 1_000_000));
+    ///     clicks.pipe(&mut driver, &7, &0);
+    /// }
+    /// driver.commit()?;
+    /// let minute = |n: i64| Value::Timestamp(n * 60_000_000);
+    /// assert_eq!(
+    ///     driver.rows("clicks"),
+    ///     [[Long(7), minute(0), minute(1), Long(2)], [Long(7), minute(1), minute(2), Long(1)]],
+    /// );
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn windowed_by(&self, windows: impl Into<Windowing>) -> KWindowed<'s, G, X> {
+        KWindowed::new(self, windows.into())
     }
 
     /// Returns the number of values. Unlike Kafka's, the row is deleted with the group's last value
@@ -246,12 +332,16 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
             Ties::Cut => Top::new(by.clone(), n, seeds),
         });
         let (row, meter) = (|group, value| ((group, value), ()), self.graph.meter(node));
-        let rows = fold(self.values.clone(), "top", fresh, row, &self.graph.owners(), meter);
+        let rows = fold(self.values(), "top", fresh, row, &self.graph.owners(), meter);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::AnyWorker)
     }
 
-    /// Reduces the values with `f`. Unlike Kafka's, it takes the values in ascending order, and all
-    /// of them again for each change of the group.
+    /// Reduces the values with `f`.
+    ///
+    /// Of a stream that only adds it takes them in the order of their positions, epoch by epoch, and
+    /// keeps the result alone: `reduce(|_, new| new.clone())` is the latest value. Of a table, or of
+    /// a stream that retracts records, it keeps all values of a group and takes them again in
+    /// ascending order for each change.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -264,11 +354,14 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 3), (1, 1), (1, 3)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
-    /// assert_eq!(driver.rows("all"), [[Long(1), Long(133)]]);
+    /// assert_eq!(driver.rows("all"), [[Long(1), Long(313)]]);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn reduce(&self, f: impl Fn(X, &X) -> X + 'static) -> KTable<'s, G, X> {
-        let all: Values<X, X> = Rc::new(move |bag| {
+        if let Some(records) = self.added() {
+            return folded(&self.graph, self.node, records, "reduce", Folding::reduce(f));
+        }
+        let all: Fold<X, X> = Rc::new(move |bag| {
             let mut values = each(bag);
             let first = values.next()?.clone();
             Some(values.fold(first, &f))
@@ -276,8 +369,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("reduce", move || Folded::new(all.clone()))
     }
 
-    /// Folds the values from `init`. Unlike Kafka's, it takes the values in ascending order, and
-    /// all of them again for each change of the group.
+    /// Folds the values from `init`, in the order in which [`reduce`](Self::reduce) takes them and
+    /// at the same cost.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -290,7 +383,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # let numbers = driver.input("numbers", Int64, Int64);
     /// [(1, 3), (1, 1), (1, 3)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
     /// driver.commit()?;
-    /// assert_eq!(driver.rows("all"), [[Long(1), Long(7133)]]);
+    /// assert_eq!(driver.rows("all"), [[Long(1), Long(7313)]]);
     /// # Ok::<(), Error>(())
     /// ```
     pub fn aggregate<A: Datum>(
@@ -298,12 +391,16 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         init: impl Fn() -> A + 'static,
         f: impl Fn(A, &X) -> A + 'static,
     ) -> KTable<'s, G, A> {
-        let all: Values<X, A> = Rc::new(move |bag| Some(each(bag).fold(init(), &f)));
+        if let Some(records) = self.added() {
+            let aggregate = Folding::aggregate(init, f, None);
+            return folded(&self.graph, self.node, records, "aggregate", aggregate);
+        }
+        let all: Fold<X, A> = Rc::new(move |bag| Some(each(bag).fold(init(), &f)));
         self.fold("aggregate", move || Folded::new(all.clone()))
     }
 }
 
-type Values<X, O> = Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>;
+type Fold<X, O> = Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>;
 
 /// Returns the row of most aggregates: group and result.
 fn pair<G, O>(group: G, result: O) -> (G, O) {

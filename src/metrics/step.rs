@@ -12,6 +12,7 @@ pub(crate) struct Meter(Arc<Rows>);
 struct Rows {
     input: AtomicU64,
     output: AtomicU64,
+    late: AtomicU64,
 }
 
 impl Meter {
@@ -19,6 +20,11 @@ impl Meter {
     pub(crate) fn count(&self, rows_in: usize, rows_out: usize) {
         self.0.input.fetch_add(rows_in as u64, Ordering::Relaxed);
         self.0.output.fetch_add(rows_out as u64, Ordering::Relaxed);
+    }
+
+    /// Counts records that are too late for a window.
+    pub(crate) fn late(&self, records: usize) {
+        self.0.late.fetch_add(records as u64, Ordering::Relaxed);
     }
 
     /// Sets the numbers to those of a worker of another process.

@@ -226,6 +226,28 @@ impl<X: Datum> Aggregate<X> for Distinct {
     }
 }
 
+/// The number of different values, which are all kept.
+pub(crate) struct Different<X>(Bag<X>);
+
+impl<X: Ord> Default for Different<X> {
+    fn default() -> Self {
+        Different(Bag(BTreeMap::new()))
+    }
+}
+
+impl<X: Datum> Aggregate<X> for Different<X> {
+    type Out = i64;
+    fn update(&mut self, value: X, diff: isize) {
+        self.0.update(value, diff);
+    }
+    fn result(&mut self, out: &mut Vec<i64>) {
+        out.extend((!self.is_empty()).then_some(self.0.0.len() as i64));
+    }
+    fn is_empty(&self) -> bool {
+        self.0.0.is_empty()
+    }
+}
+
 /// The `n` different values with the greatest scores; among equal scores the least values come
 /// first. A result takes time linear in the number of its values.
 pub(crate) struct Top<X, S> {

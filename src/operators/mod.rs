@@ -23,14 +23,18 @@ mod group;
 mod import;
 mod join;
 mod keep;
+mod keyed;
 mod keys;
 mod latest;
 mod neighbours;
+mod number;
 mod owners;
 mod seeds;
 mod watermarks;
 
-pub(crate) use aggregates::{Aggregate, Count, Distinct, Extreme, Folded, Quantile, Sum, Top};
+pub(crate) use aggregates::{
+    Aggregate, Count, Different, Distinct, Extreme, Folded, Quantile, Sum, Top,
+};
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
 pub(crate) use changelog::changelog;
 pub(crate) use changes::{
@@ -39,7 +43,7 @@ pub(crate) use changes::{
 pub(crate) use column::Column;
 pub(crate) use cut::{
     BUCKETS, Block, BucketKeys, ChangedRows, ColumnPart, CutId, Cuts, DiffsCut, KeyIds, KeyList,
-    Merge, MergedColumn, PackedRows, Packer, SavedRows, SpaceCuts, TableCut, read_column,
+    Merge, MergedColumn, PackedRows, Packer, SavedRows, SpaceCuts, StateCut, TableCut, read_column,
     read_keys, read_merged,
 };
 pub use datum::{Datum, Diffs};
@@ -50,8 +54,13 @@ pub(crate) use group::group;
 pub(crate) use import::import;
 pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
+pub(crate) use keyed::{
+    Accumulate, Bagged, Ends, Fixed, Folding, PartOf, SavedWindow, Session, Setting, Sliding,
+    StreamTime, Timed, WindowRow, keyed,
+};
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};
+pub(crate) use number::number;
 pub(crate) use owners::Owners;
 pub(crate) use seeds::{Map, Seeds};
 pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermarks};

@@ -2,9 +2,14 @@
 //! to keep a table, and [`Ties`] for [`top`](crate::KGrouped::top).
 
 mod consumed;
+mod windows;
 
 pub use consumed::Consumed;
 pub(crate) use consumed::Decoded;
+pub(crate) use windows::WindowKind;
+pub use windows::{
+    Emit, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Windowing, Windows,
+};
 
 /// The names of the columns of written rows: first those of the key, then those of the value.
 /// Kafka's `Produced` has serdes instead.

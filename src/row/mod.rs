@@ -7,6 +7,7 @@ mod double;
 mod json;
 mod key;
 mod named;
+mod windowed;
 
 pub use double::Double;
 #[cfg(any(feature = "kafka", feature = "program"))]
@@ -19,6 +20,7 @@ pub(crate) use key::RowSum;
 pub use named::column_name;
 #[doc(hidden)]
 pub use serde;
+pub use windowed::Windowed;
 
 use std::cmp::Ordering;
 

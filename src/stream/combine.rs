@@ -7,7 +7,7 @@ use timely::dataflow::operators::vec::Map;
 use differential_dataflow::AsCollection;
 
 use super::{Event, KStream, Shared, Updates};
-use crate::grouped::KGrouped;
+use crate::grouped::{KGrouped, Records};
 use crate::metrics::TopicCounters;
 use crate::operators::{
     Arrived, ByKey, Datum, Diffs, Extreme, Placement, Restored, arrange, consolidated, fold, group,
@@ -101,10 +101,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         f: impl Fn(&K, &V) -> P + 'static,
     ) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
-        let one = move |e: Event<K, V>| {
-            f(&e.key, &e.value).into().map(|pair| (pair, isize::from(e.diff)))
-        };
-        self.grouped(node, one)
+        self.grouped(node, move |key, value| f(&key, &value).into())
     }
 
     /// Groups records by their key. Unlike in Kafka, the records of the key `None` (null) are a
@@ -125,19 +122,37 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// ```
     pub fn group_by_key(&self) -> KGrouped<'s, K, V> {
         let node = self.graph.node("group_by_key", &[self.node]);
-        let one = |e: Event<K, V>| Some(((e.key, e.value), isize::from(e.diff)));
-        self.grouped(node, one)
+        self.grouped(node, |key, value| Some((key, value)))
     }
 
+    /// Groups records by the results of `f`; `None` is no group.
     fn grouped<G: Datum, X: Datum>(
         &self,
         node: usize,
-        one: impl Fn(Event<K, V>) -> Option<((G, X), isize)> + 'static,
+        f: impl Fn(K, V) -> Option<(G, X)> + 'static,
     ) -> KGrouped<'s, G, X> {
-        let (seeds, meter) = (self.graph.seeds(), self.graph.meter(node));
-        let grouped = group(self.events.clone(), one, seeds, meter);
-        let kept = self.kept_diffs(grouped.inner, node, "values");
-        KGrouped::new(self.graph.clone(), node, kept.as_collection())
+        let f = Shared::new(f);
+        let (stream, regroup) = (self.clone(), f.clone());
+        let diffs = move || {
+            let regroup = regroup.clone();
+            let one = move |e: Event<K, V>| {
+                regroup(e.key, e.value).map(|pair| (pair, isize::from(e.diff)))
+            };
+            let (seeds, meter) = (stream.graph.seeds(), stream.graph.meter(node));
+            let grouped = group(stream.events.clone(), one, seeds, meter);
+            stream.kept_diffs(grouped.inner, node, "values").as_collection()
+        };
+        let events = self.events.clone();
+        let timed = move || {
+            let f = f.clone();
+            events.clone().flat_map(move |event| {
+                let timed = event.timed();
+                f(event.key, event.value).map(|(group, value)| (group, timed.map(|()| value)))
+            })
+        };
+        let (diffs, timed) = (Shared::new(diffs), Shared::new(timed));
+        let records = Records { diffs, timed, updates: self.updates, restored: self.restored };
+        KGrouped::of_records(self.graph.clone(), node, records)
     }
 
     /// Returns diffs that are made of this stream, behind a cut unless the stream is restored.

@@ -18,7 +18,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use crate::graph::Graph;
-use crate::operators::{Datum, Restored};
+use crate::operators::{Datum, Restored, Timed};
 use crate::record::{Order, Ordinal};
 use crate::time::{Epoch, Timestamp};
 
@@ -35,6 +35,24 @@ pub(crate) struct Event<K, V> {
     #[serde(with = "crate::time::or_least")]
     pub(crate) partition_time: Timestamp,
     pub(crate) diff: i8,
+}
+
+impl<K, V> Event<K, V> {
+    /// Returns the position and the times of the record.
+    pub(crate) fn timed(&self) -> Timed<()> {
+        let (order, ordinal) = (self.order, self.ordinal.clone());
+        let timestamp = self.timestamp.unwrap_or(Timestamp::MIN);
+        Timed { order, ordinal, timestamp, partition_time: self.partition_time, value: () }
+    }
+}
+
+impl<K, V> Event<K, Option<V>> {
+    /// Replaces the row of a change by the result of `f`; `None` is no row.
+    pub(crate) fn map_row<W>(self, f: &impl Fn(&K, &V) -> Option<W>) -> Event<K, Option<W>> {
+        let value = self.value.and_then(|value| f(&self.key, &value));
+        let Event { key, order, ordinal, timestamp, partition_time, diff, .. } = self;
+        Event { key, value, order, ordinal, timestamp, partition_time, diff }
+    }
 }
 
 /// A stream of records, each an event of its own. It is a handle, cheap to clone, and may be used

@@ -37,6 +37,6 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             f(&key, &value).into().map(|pair| (pair, diff))
         };
         let values = group(self.diffs().inner, regroup, self.graph.seeds(), self.graph.meter(node));
-        KGrouped::new(self.graph.clone(), node, values)
+        KGrouped::of_rows(self.graph.clone(), node, values)
     }
 }

@@ -10,11 +10,16 @@ mod join;
 mod rows;
 
 use differential_dataflow::AsCollection;
+use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::Map;
 
 use crate::graph::Graph;
-use crate::operators::{Datum, Diffs, Placement, Restored, TableCut, Upserts};
+use crate::operators::{Datum, Diffs, Placement, Restored, TableCut, Upserts, number};
+use crate::stream::Event;
+use crate::time::Epoch;
 
 use changes::Changes;
+pub(crate) use rows::RUN_BITS;
 
 /// A table: at most one row for each key, maintained. It is a handle, cheap to clone, and may be
 /// used any number of times.
@@ -41,6 +46,17 @@ pub struct KTable<'s, K: Datum, V: Datum> {
     pub(crate) graph: Graph<'s>,
     pub(crate) node: usize,
     changes: Changes<'s, K, V>,
+    /// The changes with their times, of a table whose rows have times.
+    timed: Option<TimedChanges<'s, K, V>>,
+}
+
+/// The changes of a table as records with times.
+#[derive(Clone)]
+pub(crate) struct TimedChanges<'s, K: Datum, V: Datum> {
+    pub(crate) events: StreamVec<'s, Epoch, Event<K, Option<V>>>,
+    pub(crate) restored: Restored,
+    /// Changes within an epoch are one, and where epochs end is not recorded.
+    pub(crate) is_by_epoch: bool,
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
@@ -53,7 +69,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         versions: Option<TableCut>,
     ) -> Self {
         let changes = Changes::from_upserts(graph.clone(), node, rows, restored, versions);
-        KTable { graph, node, changes }
+        KTable { graph, node, changes, timed: None }
     }
 
     pub(crate) fn from_diffs(
@@ -63,7 +79,23 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         placement: Placement,
     ) -> Self {
         let changes = Changes::from_diffs(graph.clone(), node, rows, placement);
-        KTable { graph, node, changes }
+        KTable { graph, node, changes, timed: None }
+    }
+
+    /// Makes a table of changes with times. Those of a key come from one worker, in order.
+    pub(crate) fn from_events(
+        graph: Graph<'s>,
+        node: usize,
+        timed: TimedChanges<'s, K, V>,
+    ) -> Self {
+        let rows = timed.events.clone().map(|event| (event.key, event.value));
+        let cut = match timed.restored {
+            Restored::Tail => graph.table_cut::<K, ()>(node, "keys"),
+            Restored::All => None,
+        };
+        let rows = number(rows, graph.keys(), "rows", cut);
+        let table = Self::from_upserts(graph, node, rows, timed.restored, None);
+        KTable { timed: Some(timed), ..table }
     }
 
     /// Returns the changes as retractions and additions.

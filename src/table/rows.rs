@@ -1,5 +1,7 @@
 //! Verbs that look at one row at a time.
 
+use std::rc::Rc;
+
 use timely::dataflow::operators::vec::Map;
 
 use crate::operators::{Datum, Restored};
@@ -7,10 +9,10 @@ use crate::record::{Order, Ordinal};
 use crate::stream::{Event, KStream, Updates};
 use crate::time::{Epoch, Timestamp};
 
-use super::KTable;
+use super::{KTable, TimedChanges};
 
 /// The bits of a position that number the epochs of one run.
-const RUN_BITS: u32 = 40;
+pub(crate) const RUN_BITS: u32 = 40;
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Keeps the rows for which `keep` is true: a row enters and leaves as it changes.
@@ -65,7 +67,14 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         f: impl Fn(&K, &V) -> Option<W> + 'static,
     ) -> KTable<'s, K, W> {
         let node = self.graph.node(verb, &[self.node]);
-        KTable { graph: self.graph.clone(), node, changes: self.changes.map(node, verb, f) }
+        let f = Rc::new(f);
+        let timed = self.timed.as_ref().map(|timed| {
+            let f = f.clone();
+            let events = timed.events.clone().map(move |event| event.map_row(&*f));
+            TimedChanges { events, restored: timed.restored, is_by_epoch: timed.is_by_epoch }
+        });
+        let changes = self.changes.map(node, verb, move |key, value| f(key, value));
+        KTable { graph: self.graph.clone(), node, changes, timed }
     }
 
     /// Returns the changes as a stream, `None` for a deleted row. Unlike Kafka's, it has at most
@@ -95,6 +104,13 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// ```
     pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
         let node = self.graph.node("to_stream", &[self.node]);
+        if let Some(TimedChanges { events, restored, is_by_epoch }) = self.timed.clone() {
+            if is_by_epoch {
+                self.graph.volatile();
+            }
+            let (graph, updates) = (self.graph.clone(), Updates::AppendOnly);
+            return KStream::new(graph, node, events, updates, restored);
+        }
         self.graph.volatile();
         // Epochs begin anew with each run, and the changes of a later run are later.
         let base = self.graph.earlier_runs() << RUN_BITS;

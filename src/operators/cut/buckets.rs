@@ -61,6 +61,19 @@ impl Buckets {
         &mut self.keys[usize::from(bucket)]
     }
 
+    /// Adds keys and values of the first column to a bucket with `add`. Returns the added bytes.
+    pub(super) fn add_to(
+        &mut self,
+        bucket: u8,
+        add: impl FnOnce(&mut KeyList, &mut ColumnPart) -> Result<()>,
+    ) -> Result<usize> {
+        let bucket = usize::from(bucket);
+        let (keys, column) = (&mut self.keys[bucket], &mut self.columns[0][bucket]);
+        let before = keys.bytes.len() + column.bytes.len();
+        add(keys, column)?;
+        Ok(keys.bytes.len() + column.bytes.len() - before)
+    }
+
     /// Adds the value of a key to a column; none for a deleted row.
     pub(super) fn value<V: Serialize>(
         &mut self,

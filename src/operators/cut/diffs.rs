@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::buckets::Pending;
 use super::pack::PackedRows;
-use super::{BUCKETS, CutId, Share, append, decode, or_fail};
+use super::{BUCKETS, ColumnPart, CutId, KeyList, Share, append, decode, or_fail};
 use crate::error::{Error, Result};
 use crate::operators::owners::Fail;
 use crate::time::Epoch;
@@ -22,6 +22,21 @@ impl DiffsSpace {
         let mut pending = Pending::default();
         pending.open();
         DiffsSpace(pending.into())
+    }
+
+    /// Adds rows of `epoch` to a bucket with `add`. Returns the added bytes.
+    pub(super) fn put(
+        &self,
+        share: &Share,
+        epoch: Epoch,
+        bucket: u8,
+        add: impl FnOnce(&mut KeyList, &mut ColumnPart) -> Result<()>,
+    ) -> Result<usize> {
+        let mut pending = self.0.borrow_mut();
+        let buckets = pending.at(epoch, |from, to| share.is_apart(from, to));
+        let added = buckets.add_to(bucket, add)?;
+        buckets.bytes += added;
+        Ok(added)
     }
 
     /// Returns the first epoch that has rows.

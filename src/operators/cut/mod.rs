@@ -13,6 +13,7 @@ mod diffs;
 mod merge;
 mod pack;
 mod space;
+mod state;
 mod table;
 
 use std::cell::{Cell, RefCell};
@@ -38,6 +39,7 @@ use diffs::DiffsSpace;
 pub(crate) use merge::{BucketKeys, KeyIds, MergedColumn, read_merged};
 pub(crate) use pack::{Block, PackedRows, Packer};
 use space::TableSpace;
+pub(crate) use state::StateCut;
 pub(crate) use table::TableCut;
 
 /// The number of buckets into which the rows of a cut are divided by a hash of their key. Rows are
@@ -230,6 +232,14 @@ impl Cuts {
         let space = Rc::new(DiffsSpace::new());
         self.spaces.borrow_mut().push(Space::Diffs(space.clone()));
         DiffsCut::new(id, self.share.clone(), space, self.pending.clone(), owners.fail())
+    }
+
+    /// Opens a cut of the state of an operator, like [`open_table`](Self::open_table).
+    pub(crate) fn open_state(&self, id: CutId, owners: &Owners) -> StateCut {
+        let space = Rc::new(DiffsSpace::new());
+        self.spaces.borrow_mut().push(Space::Diffs(space.clone()));
+        let (share, pending) = (self.share.clone(), self.pending.clone());
+        StateCut::new(id, share, space, pending, owners.seeds(), owners.fail())
     }
 
     /// Takes the rows up to the barrier `last`.

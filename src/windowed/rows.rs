@@ -1,0 +1,124 @@
+//! The rows of windows as tables and streams.
+
+use std::rc::Rc;
+
+use timely::dataflow::StreamVec;
+
+use crate::graph::Graph;
+use crate::grouped::Records;
+use crate::operators::{
+    Accumulate, Datum, Ends, Fixed, Folding, PartOf, Restored, SavedWindow, Setting, StreamTime,
+    WindowRow, keyed,
+};
+use crate::record::{Order, Ordinal};
+use crate::row::Windowed;
+use crate::stream::Event;
+use crate::table::{KTable, RUN_BITS, TimedChanges};
+use crate::time::{Epoch, Timestamp};
+
+/// The times at which rows change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Timing {
+    /// At the close of epochs, whose places are not recorded.
+    Epochs,
+    /// At the close of windows, which timestamps decide.
+    Windows,
+}
+
+/// Returns the setting of an operator that aggregates the records of a stream.
+pub(super) fn setting<G: Datum, X: Datum, A: Accumulate<X>>(
+    graph: &Graph<'_>,
+    node: usize,
+    restored: Restored,
+) -> Setting {
+    let cut = match restored {
+        Restored::Tail => {
+            graph.state_cut::<G, PartOf<A::Part>, SavedWindow<A::Row>>(node, "windows")
+        }
+        // All records flow again.
+        Restored::All => None,
+    };
+    let time = StreamTime::of(graph.mode());
+    Setting { owners: graph.owners(), meter: graph.meter(node), time, cut }
+}
+
+/// Makes a table of the changed rows of windows.
+pub(super) fn table<'s, G: Datum, N: Datum, O: Datum, K: Datum>(
+    graph: &Graph<'s>,
+    node: usize,
+    rows: StreamVec<'s, Epoch, WindowRow<G, N, O>>,
+    key: fn(Windowed<G>, N) -> K,
+    restored: Restored,
+    timing: Timing,
+) -> KTable<'s, K, O> {
+    let base = graph.earlier_runs() << RUN_BITS;
+    let events = timed_events(rows, move |row, epoch| {
+        let WindowRow { key: window, name, value, timestamp, partition_time } = row;
+        // Rows have no position of their own: that of their time is later than every topic.
+        let offset = match timing {
+            Timing::Epochs => base + epoch,
+            Timing::Windows => partition_time.0.cast_unsigned() ^ (1 << 63),
+        };
+        let order = Order { topic: u16::MAX, source: 0, offset, partition: 0 };
+        let key = key(window, name);
+        Event {
+            ordinal: Ordinal::of_key(&key),
+            key,
+            value,
+            order,
+            timestamp: Some(timestamp),
+            partition_time,
+            diff: 1,
+        }
+    });
+    let is_by_epoch = timing == Timing::Epochs;
+    KTable::from_events(graph.clone(), node, TimedChanges { events, restored, is_by_epoch })
+}
+
+fn timed_events<'s, R: Clone + 'static, D: Clone + 'static>(
+    rows: StreamVec<'s, Epoch, R>,
+    f: impl Fn(R, Epoch) -> D + 'static,
+) -> StreamVec<'s, Epoch, D> {
+    use timely::container::CapacityContainerBuilder;
+    use timely::dataflow::channels::pact::Pipeline;
+    use timely::dataflow::operators::generic::Operator;
+    rows.unary::<CapacityContainerBuilder<Vec<D>>, _, _, _>(Pipeline, "rows", move |_, _| {
+        move |input, output| {
+            input.for_each(|time, data| {
+                let epoch = *time.time();
+                output.session(&time).give_iterator(data.drain(..).map(|row| f(row, epoch)));
+            });
+        }
+    })
+}
+
+/// Folds the values of each group of a stream that only adds. The state of a group is its result
+/// alone.
+pub(crate) fn folded<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
+    graph: &Graph<'s>,
+    before: usize,
+    records: &Records<'s, G, X>,
+    verb: &str,
+    aggregate: Folding<X, S, O>,
+) -> KTable<'s, G, O> {
+    let node = graph.node(verb, &[before]);
+    let setting = setting::<G, X, Folding<X, S, O>>(graph, node, records.restored);
+    let assign = Rc::new(|_, each: &mut dyn FnMut(Timestamp, Timestamp)| {
+        each(Timestamp::MIN, Timestamp::MAX);
+    });
+    let logic = Fixed { aggregate, assign, ends: Ends::never() };
+    let rows = keyed((records.timed)(), nothing(graph), verb, setting, logic);
+    table(graph, node, rows, |window, ()| window.key, records.restored, Timing::Epochs)
+}
+
+/// Returns a stream without records.
+pub(super) fn nothing<'s, D: Clone + 'static>(graph: &Graph<'s>) -> StreamVec<'s, Epoch, D> {
+    use timely::dataflow::operators::generic::operator::empty;
+    empty(graph.scope())
+}
+
+/// Returns diffs of nothing.
+pub(super) fn no_diffs<'s, D: Datum>(graph: &Graph<'s>) -> crate::operators::Diffs<'s, D> {
+    use differential_dataflow::AsCollection;
+    nothing(graph).as_collection()
+}
