@@ -98,8 +98,8 @@ mod windowed;
 
 // The DSL.
 pub use builder::StreamsBuilder;
-pub use grouped::KGrouped;
-pub use operators::{Datum, Diffs};
+pub use grouped::{KCogrouped, KGrouped, KWindowedCogrouped};
+pub use operators::{Datum, Diffs, Side};
 pub use plan::DEAD_LETTERS;
 pub use ports::{ReadOnlyStore, View};
 pub use stream::KStream;

@@ -6,8 +6,8 @@ pub use crate::row::{Double, Row, Value};
 pub use crate::connect::{Sink, Source};
 
 pub use crate::options::{
-    Consumed, Emit, Materialized, Produced, SessionWindows, SlidingWindows, Ties, TimeWindows,
-    UnlimitedWindows, Windows,
+    Consumed, Emit, JoinWindows, Materialized, Produced, SessionWindows, SlidingWindows,
+    Suppressed, Ties, TimeWindows, UnlimitedWindows, Windows,
 };
 pub use crate::runtime::{Config, ProcessingMode, Stop, Streams};
 pub use crate::serdes::{

@@ -77,6 +77,11 @@ impl Timestamp {
     /// The greatest timestamp.
     pub const MAX: Timestamp = Timestamp(i64::MAX);
 
+    /// Returns a number that has the order of timestamps.
+    pub(crate) const fn place(self) -> u64 {
+        self.0.cast_unsigned() ^ (1 << 63)
+    }
+
     /// Returns the timestamp that is `micros` later, within the range of timestamps.
     pub(crate) const fn plus(self, micros: i64) -> Self {
         Timestamp(self.0.saturating_add(micros))

@@ -4,6 +4,8 @@
 //! The type states how null keys, tombstones, duplicates and out-of-order records are treated. The
 //! doc of a verb states only where it differs.
 
+mod cogroup;
+
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -19,7 +21,7 @@ use crate::options::{Ties, Windowing};
 use crate::stream::Updates;
 use crate::table::KTable;
 use crate::time::Epoch;
-use crate::windowed::{KWindowed, folded};
+use crate::windowed::{KWindowed, folded, folded_changes};
 
 /// Values by group: Kafka's `KGroupedStream` and `KGroupedTable` in one, because no aggregate needs
 /// a subtractor.
@@ -114,6 +116,19 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         )
     }
 
+    /// Adds changes with times to the table of an aggregate of a stream that only adds.
+    fn timed<S: Datum, O: Datum>(
+        &self,
+        table: KTable<'s, G, O>,
+        verb: &'static str,
+        aggregate: impl Fn() -> Folding<X, S, O> + 's,
+    ) -> KTable<'s, G, O> {
+        let Some(records) = self.added().cloned() else { return table };
+        let (graph, node) = (self.graph.clone(), table.node);
+        let changes = move || folded_changes(&graph, node, &records, verb, aggregate());
+        table.with_times(changes)
+    }
+
     /// Divides the values of each group by windows of event time.
     ///
     /// The groups must be those of a stream that only adds: a run with a table, or with a stream
@@ -167,7 +182,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn count(&self) -> KTable<'s, G, i64> {
-        self.fold("count", Count::default)
+        self.timed(self.fold("count", Count::default), "count", Folding::<X, i64, i64>::count)
     }
 
     /// Returns the sum of the results of `of`. A sum beyond 64 bits is the end of the range, and a
@@ -188,7 +203,12 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// ```
     pub fn sum(&self, of: impl Fn(&X) -> i64 + 'static) -> KTable<'s, G, i64> {
         let of: Rc<dyn Fn(&X) -> i64> = Rc::new(of);
-        self.fold("sum", move || Sum { of: of.clone(), total: 0, rows: 0 })
+        let added = of.clone();
+        let sums = self.fold("sum", move || Sum { of: of.clone(), total: 0, rows: 0 });
+        self.timed(sums, "sum", move || {
+            let of = added.clone();
+            Folding::<X, i128, i64>::sum(move |value| of(value))
+        })
     }
 
     /// Returns the least value. When its last duplicate is removed, the next value takes its place.
@@ -208,7 +228,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn min(&self) -> KTable<'s, G, X> {
-        self.fold("min", Extreme::least)
+        self.timed(self.fold("min", Extreme::least), "min", Folding::<X, Option<X>, X>::least)
     }
 
     /// Returns the greatest value. When its last duplicate is removed, the next value takes its
@@ -228,7 +248,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn max(&self) -> KTable<'s, G, X> {
-        self.fold("max", Extreme::greatest)
+        self.timed(self.fold("max", Extreme::greatest), "max", Folding::<X, Option<X>, X>::greatest)
     }
 
     /// Returns the number of different values: duplicates count once. It keeps a keyed 128-bit
@@ -399,6 +419,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("aggregate", move || Folded::new(all.clone()))
     }
 }
+
+pub use cogroup::{KCogrouped, KWindowedCogrouped};
 
 type Fold<X, O> = Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>;
 

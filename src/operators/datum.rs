@@ -4,6 +4,7 @@ use std::hash::Hash;
 use std::rc::Rc;
 
 use differential_dataflow::{ExchangeData, VecCollection};
+use serde::{Deserialize, Serialize};
 use timely::dataflow::Stream;
 
 use crate::time::Epoch;
@@ -28,6 +29,22 @@ use crate::time::Epoch;
 /// ```
 pub trait Datum: ExchangeData + Hash + Sync {}
 impl<T: ExchangeData + Hash + Sync> Datum for T {}
+
+/// A value of one of two inputs.
+///
+/// ```
+/// use watershed::Side;
+///
+/// let values: [Side<i64, &str>; 2] = [Side::Left(7), Side::Right("seven")];
+/// assert_ne!(values[0], Side::Left(8));
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Side<L, R> {
+    /// A value of the first input.
+    Left(L),
+    /// A value of the second input.
+    Right(R),
+}
 
 /// The change of a row.
 #[derive(Clone, Debug)]

@@ -122,6 +122,21 @@ pub(crate) fn in_epochs_of<'s, C: Container + Clone + Default, O: 'static, P: Co
     stream
 }
 
+/// Applies `f` to each item and its epoch.
+pub(crate) fn in_epoch<'s, I: Clone + 'static, O: Clone + 'static>(
+    items: StreamVec<'s, Epoch, I>,
+    f: impl Fn(I, Epoch) -> O + 'static,
+) -> StreamVec<'s, Epoch, O> {
+    items.unary::<CapacityContainerBuilder<Vec<O>>, _, _, _>(Pipeline, "epoch", move |_, _| {
+        move |input, output| {
+            input.for_each(|time, data| {
+                let epoch = *time.time();
+                output.session(&time).give_iterator(data.drain(..).map(|item| f(item, epoch)));
+            });
+        }
+    })
+}
+
 /// Sends each diff in a message of its own epoch.
 ///
 /// Operators of differential may send the diffs of several epochs in one message, at the earliest

@@ -46,17 +46,19 @@ pub(crate) use cut::{
     Merge, MergedColumn, PackedRows, Packer, SavedRows, SpaceCuts, StateCut, TableCut, read_column,
     read_keys, read_merged,
 };
-pub use datum::{Datum, Diffs};
+pub use datum::{Datum, Diffs, Side};
 pub(crate) use datum::{Placement, Restored, Upsert, Upserts};
 pub(crate) use earliest::{Advance, Earliest};
+pub(crate) use epochs::in_epoch;
 pub(crate) use fold::fold;
 pub(crate) use group::group;
 pub(crate) use import::import;
 pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{
-    Accumulate, Bagged, Ends, Fixed, Folding, PartOf, SavedWindow, Session, Setting, Sliding,
-    StreamTime, Timed, WindowRow, keyed,
+    Accumulate, Bagged, Ends, Fixed, Folding, Limit, PairJoiner, Pairs, PartOf, Place, Reach,
+    SavedWindow, Session, Setting, Since, Sliding, StreamTime, Suppress, Timed, Waiting, Waits,
+    WhenFull, WindowRow, keyed,
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};

@@ -2,10 +2,14 @@
 //! to keep a table, and [`Ties`] for [`top`](crate::KGrouped::top).
 
 mod consumed;
+mod join;
+mod suppressed;
 mod windows;
 
 pub use consumed::Consumed;
 pub(crate) use consumed::Decoded;
+pub use join::JoinWindows;
+pub use suppressed::Suppressed;
 pub(crate) use windows::WindowKind;
 pub use windows::{
     Emit, SessionWindows, SlidingWindows, TimeWindows, UnlimitedWindows, Windowing, Windows,

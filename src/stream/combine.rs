@@ -172,7 +172,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 
     /// Returns the records behind a cut. `side` is their side of the step.
-    fn kept_events(&self, node: usize, side: u64) -> StreamVec<'s, Epoch, Event<K, V>> {
+    pub(super) fn kept_events(&self, node: usize, side: u64) -> StreamVec<'s, Epoch, Event<K, V>> {
         let diffs = timed(&self.events, |event, epoch| {
             let diff = isize::from(event.diff);
             Some((Event { diff: 1, ..event }, epoch, diff))

@@ -8,6 +8,7 @@ mod combine;
 mod ends;
 #[cfg(test)]
 mod tests;
+mod within;
 
 use std::rc::Rc;
 
@@ -38,6 +39,12 @@ pub(crate) struct Event<K, V> {
 }
 
 impl<K, V> Event<K, V> {
+    /// Returns a record of a value with a position and times.
+    pub(crate) fn of_timed(key: K, timed: Timed<V>) -> Self {
+        let Timed { order, ordinal, timestamp, partition_time, value } = timed;
+        Event { key, value, order, ordinal, timestamp: Some(timestamp), partition_time, diff: 1 }
+    }
+
     /// Returns the position and the times of the record.
     pub(crate) fn timed(&self) -> Timed<()> {
         let (order, ordinal) = (self.order, self.ordinal.clone());

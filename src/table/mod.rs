@@ -8,6 +8,9 @@ mod ends;
 mod group;
 mod join;
 mod rows;
+mod suppress;
+
+use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
@@ -16,7 +19,7 @@ use timely::dataflow::operators::vec::Map;
 use crate::graph::Graph;
 use crate::operators::{Datum, Diffs, Placement, Restored, TableCut, Upserts, number};
 use crate::stream::Event;
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
 use changes::Changes;
 pub(crate) use rows::RUN_BITS;
@@ -47,8 +50,16 @@ pub struct KTable<'s, K: Datum, V: Datum> {
     pub(crate) node: usize,
     changes: Changes<'s, K, V>,
     /// The changes with their times, of a table whose rows have times.
-    timed: Option<TimedChanges<'s, K, V>>,
+    timed: Option<MakeTimed<'s, K, V>>,
+    /// The table was made of changes with times.
+    has_times: bool,
 }
+
+/// Makes the changes of a table as records with times, for a reader that needs times.
+type MakeTimed<'s, K, V> = Rc<dyn Fn() -> TimedChanges<'s, K, V> + 's>;
+
+/// Returns the time at which the window of a row closes.
+pub(crate) type Closes<K> = Rc<dyn Fn(&K) -> Timestamp>;
 
 /// The changes of a table as records with times.
 #[derive(Clone)]
@@ -57,6 +68,8 @@ pub(crate) struct TimedChanges<'s, K: Datum, V: Datum> {
     pub(crate) restored: Restored,
     /// Changes within an epoch are one, and where epochs end is not recorded.
     pub(crate) is_by_epoch: bool,
+    /// The rows are those of windows that close.
+    pub(crate) closes: Option<Closes<K>>,
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
@@ -69,7 +82,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         versions: Option<TableCut>,
     ) -> Self {
         let changes = Changes::from_upserts(graph.clone(), node, rows, restored, versions);
-        KTable { graph, node, changes, timed: None }
+        KTable { graph, node, changes, timed: None, has_times: false }
     }
 
     pub(crate) fn from_diffs(
@@ -79,7 +92,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         placement: Placement,
     ) -> Self {
         let changes = Changes::from_diffs(graph.clone(), node, rows, placement);
-        KTable { graph, node, changes, timed: None }
+        KTable { graph, node, changes, timed: None, has_times: false }
     }
 
     /// Makes a table of changes with times. Those of a key come from one worker, in order.
@@ -95,7 +108,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         };
         let rows = number(rows, graph.keys(), "rows", cut);
         let table = Self::from_upserts(graph, node, rows, timed.restored, None);
-        KTable { timed: Some(timed), ..table }
+        KTable { timed: Some(Rc::new(move || timed.clone())), has_times: true, ..table }
+    }
+
+    /// Adds a way to make the changes with times, which costs another operator.
+    pub(crate) fn with_times(self, timed: impl Fn() -> TimedChanges<'s, K, V> + 's) -> Self {
+        KTable { timed: Some(Rc::new(timed)), ..self }
     }
 
     /// Returns the changes as retractions and additions.

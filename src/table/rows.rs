@@ -9,7 +9,7 @@ use crate::record::{Order, Ordinal};
 use crate::stream::{Event, KStream, Updates};
 use crate::time::{Epoch, Timestamp};
 
-use super::{KTable, TimedChanges};
+use super::{KTable, MakeTimed, TimedChanges};
 
 /// The bits of a position that number the epochs of one run.
 pub(crate) const RUN_BITS: u32 = 40;
@@ -68,13 +68,22 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     ) -> KTable<'s, K, W> {
         let node = self.graph.node(verb, &[self.node]);
         let f = Rc::new(f);
-        let timed = self.timed.as_ref().map(|timed| {
+        let timed = self.timed.clone().map(|timed| {
             let f = f.clone();
-            let events = timed.events.clone().map(move |event| event.map_row(&*f));
-            TimedChanges { events, restored: timed.restored, is_by_epoch: timed.is_by_epoch }
+            let mapped = move || {
+                let (f, timed) = (f.clone(), timed());
+                let events = timed.events.map(move |event| event.map_row(&*f));
+                TimedChanges {
+                    events,
+                    restored: timed.restored,
+                    is_by_epoch: timed.is_by_epoch,
+                    closes: timed.closes,
+                }
+            };
+            Rc::new(mapped) as MakeTimed<'s, K, W>
         });
         let changes = self.changes.map(node, verb, move |key, value| f(key, value));
-        KTable { graph: self.graph.clone(), node, changes, timed }
+        KTable { graph: self.graph.clone(), node, changes, timed, has_times: self.has_times }
     }
 
     /// Returns the changes as a stream, `None` for a deleted row. Unlike Kafka's, it has at most
@@ -104,7 +113,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// ```
     pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
         let node = self.graph.node("to_stream", &[self.node]);
-        if let Some(TimedChanges { events, restored, is_by_epoch }) = self.timed.clone() {
+        if let Some(timed) = self.timed.as_ref().filter(|_| self.has_times) {
+            let TimedChanges { events, restored, is_by_epoch, .. } = timed();
             if is_by_epoch {
                 self.graph.volatile();
             }

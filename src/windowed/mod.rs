@@ -17,11 +17,11 @@ use crate::operators::{
 use crate::options::{Emit, Ties, WindowKind, Windowing};
 use crate::row::Windowed;
 use crate::serdes::Digest;
-use crate::table::KTable;
+use crate::table::{Closes, KTable};
 use crate::time::{Epoch, Timestamp, micros};
 
-pub(crate) use rows::folded;
-use rows::{Timing, table};
+use rows::Timing;
+pub(crate) use rows::{folded, folded_changes};
 
 /// Values by group and window: Kafka's `TimeWindowedKStream` and `SessionWindowedKStream` in one.
 ///
@@ -128,15 +128,32 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             is_inclusive,
             linger: 0,
             on_close: self.emit == Emit::OnClose,
+            always: self.graph.mode().is_per_record(),
         }
     }
 
-    /// Aggregates the values of each window. `key` makes the key of a row.
+    /// Returns the function of the end of a window that returns the time of its close, if windows
+    /// close.
+    fn closes(&self) -> Option<impl Fn(Timestamp) -> Timestamp + 'static> {
+        let ends = match &self.windows.0 {
+            WindowKind::Sessions(windows) => self.ends(micros(windows.gap), true),
+            WindowKind::Sliding(_) => self.ends(0, true),
+            WindowKind::Fixed(_) => self.ends(0, false),
+        };
+        // Kafka's suppression does not wait beyond the inclusive end of a session.
+        let ends = Ends { is_inclusive: ends.is_inclusive && !ends.always, ..ends };
+        ends.close(Timestamp(0))?;
+        Some(move |end| ends.close(end).unwrap_or(Timestamp::MAX))
+    }
+
+    /// Aggregates the values of each window. `key` makes the key of a row, and `end` returns the end
+    /// of its window.
     fn accumulate<A: Accumulate<X>, K: Datum>(
         &self,
         verb: &str,
         aggregate: A,
         key: fn(Windowed<G>, A::Name) -> K,
+        end: fn(&K) -> Timestamp,
     ) -> KTable<'s, K, A::Out> {
         let node = self.graph.node(verb, &[self.node]);
         let restored = self.records.as_ref().map(|records| records.restored);
@@ -145,7 +162,11 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             Emit::OnUpdate => Timing::Epochs,
             Emit::OnClose => Timing::Windows,
         };
-        table(&self.graph, node, rows, key, restored.unwrap_or(Restored::Tail), timing)
+        let restored = restored.unwrap_or(Restored::Tail);
+        let closes =
+            self.closes().map(|closes| Rc::new(move |key: &K| closes(end(key))) as Closes<K>);
+        let timed = rows::timed_changes(&self.graph, rows, key, restored, timing, closes);
+        KTable::from_events(self.graph.clone(), node, timed)
     }
 
     fn rows<A: Accumulate<X>>(
@@ -188,28 +209,28 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
     ) -> KTable<'s, Windowed<G>, A::Out> {
         let fresh: Rc<dyn Fn() -> A> = Rc::new(fresh);
         let aggregate = Bagged { fresh, row: |result: A::Out| ((), result), is_single: true };
-        self.accumulate(verb, aggregate, window_only)
+        self.accumulate(verb, aggregate, window_only, end)
     }
 
     /// Returns the number of values in each window.
     pub fn count(&self) -> KTable<'s, Windowed<G>, i64> {
-        self.accumulate("count", Folding::<X, i64, i64>::count(), window_only)
+        self.accumulate("count", Folding::<X, i64, i64>::count(), window_only, end)
     }
 
     /// Returns the sum of the results of `of` in each window. A sum beyond 64 bits is the end of the
     /// range.
     pub fn sum(&self, of: impl Fn(&X) -> i64 + 'static) -> KTable<'s, Windowed<G>, i64> {
-        self.accumulate("sum", Folding::<X, i128, i64>::sum(of), window_only)
+        self.accumulate("sum", Folding::<X, i128, i64>::sum(of), window_only, end)
     }
 
     /// Returns the least value of each window.
     pub fn min(&self) -> KTable<'s, Windowed<G>, X> {
-        self.accumulate("min", Folding::<X, Option<X>, X>::least(), window_only)
+        self.accumulate("min", Folding::<X, Option<X>, X>::least(), window_only, end)
     }
 
     /// Returns the greatest value of each window.
     pub fn max(&self) -> KTable<'s, Windowed<G>, X> {
-        self.accumulate("max", Folding::<X, Option<X>, X>::greatest(), window_only)
+        self.accumulate("max", Folding::<X, Option<X>, X>::greatest(), window_only, end)
     }
 
     /// Returns the middle value of each window, of an even number the lower middle. It keeps the
@@ -270,13 +291,18 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             Ties::Cut => Top::new(by.clone(), n, seeds),
         });
         let aggregate = Bagged { fresh, row: |value: X| (value, ()), is_single: false };
-        self.accumulate(&format!("top {n}"), aggregate, |window, value| (window, value))
+        self.accumulate(
+            &format!("top {n}"),
+            aggregate,
+            |window, value| (window, value),
+            |(window, _)| window.end,
+        )
     }
 
     /// Reduces the values of each window with `f`, in the order of their positions, epoch by epoch.
     /// It keeps the results of open windows alone.
     pub fn reduce(&self, f: impl Fn(X, &X) -> X + 'static) -> KTable<'s, Windowed<G>, X> {
-        self.accumulate("reduce", Folding::reduce(f), window_only)
+        self.accumulate("reduce", Folding::reduce(f), window_only, end)
     }
 
     /// Folds the values of each window from `init`, in the order of their positions, epoch by
@@ -291,7 +317,7 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             let error = "sessions are merged: use aggregate_merging() instead of aggregate()";
             self.graph.error(error.to_string());
         }
-        self.accumulate("aggregate", Folding::aggregate(init, f, None), window_only)
+        self.accumulate("aggregate", Folding::aggregate(init, f, None), window_only, end)
     }
 
     /// Folds the values like [`aggregate`](Self::aggregate). `merge` adds the result of a later
@@ -326,8 +352,12 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
         merge: impl Fn(A, &A) -> A + 'static,
     ) -> KTable<'s, Windowed<G>, A> {
         let aggregate = Folding::aggregate(init, f, Some(Rc::new(merge)));
-        self.accumulate("aggregate", aggregate, window_only)
+        self.accumulate("aggregate", aggregate, window_only, end)
     }
+}
+
+fn end<G>(window: &Windowed<G>) -> Timestamp {
+    window.end
 }
 
 /// Returns the key of the only row of a window.

@@ -8,12 +8,12 @@ use crate::graph::Graph;
 use crate::grouped::Records;
 use crate::operators::{
     Accumulate, Datum, Ends, Fixed, Folding, PartOf, Restored, SavedWindow, Setting, StreamTime,
-    WindowRow, keyed,
+    WindowRow, in_epoch, keyed,
 };
 use crate::record::{Order, Ordinal};
 use crate::row::Windowed;
 use crate::stream::Event;
-use crate::table::{KTable, RUN_BITS, TimedChanges};
+use crate::table::{Closes, KTable, RUN_BITS, TimedChanges};
 use crate::time::{Epoch, Timestamp};
 
 /// The times at which rows change.
@@ -43,21 +43,21 @@ pub(super) fn setting<G: Datum, X: Datum, A: Accumulate<X>>(
 }
 
 /// Makes a table of the changed rows of windows.
-pub(super) fn table<'s, G: Datum, N: Datum, O: Datum, K: Datum>(
+pub(super) fn timed_changes<'s, G: Datum, N: Datum, O: Datum, K: Datum>(
     graph: &Graph<'s>,
-    node: usize,
     rows: StreamVec<'s, Epoch, WindowRow<G, N, O>>,
     key: fn(Windowed<G>, N) -> K,
     restored: Restored,
     timing: Timing,
-) -> KTable<'s, K, O> {
+    closes: Option<Closes<K>>,
+) -> TimedChanges<'s, K, O> {
     let base = graph.earlier_runs() << RUN_BITS;
-    let events = timed_events(rows, move |row, epoch| {
+    let events = in_epoch(rows, move |row, epoch| {
         let WindowRow { key: window, name, value, timestamp, partition_time } = row;
         // Rows have no position of their own: that of their time is later than every topic.
         let offset = match timing {
             Timing::Epochs => base + epoch,
-            Timing::Windows => partition_time.0.cast_unsigned() ^ (1 << 63),
+            Timing::Windows => partition_time.place(),
         };
         let order = Order { topic: u16::MAX, source: 0, offset, partition: 0 };
         let key = key(window, name);
@@ -72,28 +72,29 @@ pub(super) fn table<'s, G: Datum, N: Datum, O: Datum, K: Datum>(
         }
     });
     let is_by_epoch = timing == Timing::Epochs;
-    KTable::from_events(graph.clone(), node, TimedChanges { events, restored, is_by_epoch })
-}
-
-fn timed_events<'s, R: Clone + 'static, D: Clone + 'static>(
-    rows: StreamVec<'s, Epoch, R>,
-    f: impl Fn(R, Epoch) -> D + 'static,
-) -> StreamVec<'s, Epoch, D> {
-    use timely::container::CapacityContainerBuilder;
-    use timely::dataflow::channels::pact::Pipeline;
-    use timely::dataflow::operators::generic::Operator;
-    rows.unary::<CapacityContainerBuilder<Vec<D>>, _, _, _>(Pipeline, "rows", move |_, _| {
-        move |input, output| {
-            input.for_each(|time, data| {
-                let epoch = *time.time();
-                output.session(&time).give_iterator(data.drain(..).map(|row| f(row, epoch)));
-            });
-        }
-    })
+    TimedChanges { events, restored, is_by_epoch, closes }
 }
 
 /// Folds the values of each group of a stream that only adds. The state of a group is its result
 /// alone.
+pub(crate) fn folded_changes<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
+    graph: &Graph<'s>,
+    node: usize,
+    records: &Records<'s, G, X>,
+    verb: &str,
+    aggregate: Folding<X, S, O>,
+) -> TimedChanges<'s, G, O> {
+    let setting = setting::<G, X, Folding<X, S, O>>(graph, node, records.restored);
+    let assign = Rc::new(|_, each: &mut dyn FnMut(Timestamp, Timestamp)| {
+        each(Timestamp::MIN, Timestamp::MAX);
+    });
+    let logic = Fixed { aggregate, assign, ends: Ends::never(graph.mode().is_per_record()) };
+    let rows = keyed((records.timed)(), nothing(graph), verb, setting, logic);
+    let (key, restored) = (|window: Windowed<G>, ()| window.key, records.restored);
+    timed_changes(graph, rows, key, restored, Timing::Epochs, None)
+}
+
+/// Folds the values of each group like [`folded_changes`], to a table.
 pub(crate) fn folded<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
     graph: &Graph<'s>,
     before: usize,
@@ -102,13 +103,7 @@ pub(crate) fn folded<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
     aggregate: Folding<X, S, O>,
 ) -> KTable<'s, G, O> {
     let node = graph.node(verb, &[before]);
-    let setting = setting::<G, X, Folding<X, S, O>>(graph, node, records.restored);
-    let assign = Rc::new(|_, each: &mut dyn FnMut(Timestamp, Timestamp)| {
-        each(Timestamp::MIN, Timestamp::MAX);
-    });
-    let logic = Fixed { aggregate, assign, ends: Ends::never() };
-    let rows = keyed((records.timed)(), nothing(graph), verb, setting, logic);
-    table(graph, node, rows, |window, ()| window.key, records.restored, Timing::Epochs)
+    KTable::from_events(graph.clone(), node, folded_changes(graph, node, records, verb, aggregate))
 }
 
 /// Returns a stream without records.

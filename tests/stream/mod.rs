@@ -7,3 +7,4 @@ mod each;
 mod several;
 mod together;
 mod windows;
+mod within;

@@ -7,3 +7,4 @@ mod collections;
 mod joins;
 mod rows;
 mod stores;
+mod suppress;

@@ -25,8 +25,13 @@ pub(crate) trait Accumulate<X>: 'static {
     fn copy(&self, state: &Self::State) -> Self::State;
 
     /// Calls `emit` with the results that differ from those of the last call; none for a result
-    /// that is gone. A single result is always emitted.
-    fn results(&self, state: &mut Self::State, emit: &mut dyn FnMut(Self::Name, Option<Self::Out>));
+    /// that is gone. If `always`, a single result is emitted although it is equal.
+    fn results(
+        &self,
+        state: &mut Self::State,
+        always: bool,
+        emit: &mut dyn FnMut(Self::Name, Option<Self::Out>),
+    );
     /// Calls `each` with the names of all results that were emitted.
     fn names(&self, state: &Self::State, each: &mut dyn FnMut(Self::Name));
 
@@ -46,6 +51,15 @@ pub(crate) struct Folding<X, S, O> {
     pub(crate) merge: Rc<dyn Fn(&mut S, &S)>,
     pub(crate) result: Rc<dyn Fn(&S) -> Option<O>>,
     pub(crate) is_ordered: bool,
+    /// A value may leave the result as it was.
+    pub(crate) may_be_equal: bool,
+}
+
+/// The state of [`Folding`].
+pub(crate) struct Folded<S, O> {
+    value: S,
+    /// The result before the changes that were not emitted.
+    before: Option<Box<Option<O>>>,
 }
 
 impl<X: Datum> Folding<X, i64, i64> {
@@ -57,6 +71,7 @@ impl<X: Datum> Folding<X, i64, i64> {
             merge: Rc::new(|count, later| *count += later),
             result: Rc::new(|count| Some(*count)),
             is_ordered: false,
+            may_be_equal: false,
         }
     }
 }
@@ -71,6 +86,7 @@ impl<X: Datum> Folding<X, i128, i64> {
             merge: Rc::new(|sum, later| *sum += later),
             result: Rc::new(move |sum| Some(bounded(sum))),
             is_ordered: false,
+            may_be_equal: true,
         }
     }
 }
@@ -89,6 +105,7 @@ impl<X: Datum> Folding<X, Option<X>, X> {
             merge: Rc::new(move |best, later| later.iter().for_each(|value| add(best, value))),
             result: Rc::new(Option::clone),
             is_ordered: false,
+            may_be_equal: true,
         }
     }
 
@@ -117,6 +134,7 @@ impl<X: Datum> Folding<X, Option<X>, X> {
             merge: Rc::new(move |all, later| later.iter().for_each(|value| merge(all, value))),
             result: Rc::new(Option::clone),
             is_ordered: true,
+            may_be_equal: true,
         }
     }
 }
@@ -143,12 +161,22 @@ impl<X: Datum, A: Datum> Folding<X, Option<A>, A> {
             merge: Rc::new(move |all, later| *all = merged(all.take(), later)),
             result: Rc::new(Option::clone),
             is_ordered: true,
+            may_be_equal: true,
+        }
+    }
+}
+
+impl<X, S: Datum, O: Datum> Folding<X, S, O> {
+    /// Keeps the result before a change.
+    fn keep_before(&self, state: &mut Folded<S, O>) {
+        if self.may_be_equal && state.before.is_none() {
+            state.before = Some(Box::new((self.result)(&state.value)));
         }
     }
 }
 
 impl<X: Datum, S: Datum, O: Datum> Accumulate<X> for Folding<X, S, O> {
-    type State = S;
+    type State = Folded<S, O>;
     type Part = ();
     type Row = S;
     type Name = ();
@@ -157,34 +185,40 @@ impl<X: Datum, S: Datum, O: Datum> Accumulate<X> for Folding<X, S, O> {
     fn is_ordered(&self) -> bool {
         self.is_ordered
     }
-    fn fresh(&self) -> S {
-        (self.fresh)()
+    fn fresh(&self) -> Folded<S, O> {
+        Folded { value: (self.fresh)(), before: self.may_be_equal.then(Box::default) }
     }
-    fn add(&self, state: &mut S, value: &X) {
-        (self.add)(state, value);
+    fn add(&self, state: &mut Folded<S, O>, value: &X) {
+        self.keep_before(state);
+        (self.add)(&mut state.value, value);
     }
-    fn merge(&self, state: &mut S, later: &S) {
-        (self.merge)(state, later);
+    fn merge(&self, state: &mut Folded<S, O>, later: &Folded<S, O>) {
+        self.keep_before(state);
+        (self.merge)(&mut state.value, &later.value);
     }
-    fn copy(&self, state: &S) -> S {
-        state.clone()
+    fn copy(&self, state: &Folded<S, O>) -> Folded<S, O> {
+        Folded { value: state.value.clone(), before: Some(Box::default()) }
     }
-    fn results(&self, state: &mut S, emit: &mut dyn FnMut((), Option<O>)) {
-        emit((), (self.result)(state));
+    fn results(&self, state: &mut Folded<S, O>, always: bool, emit: &mut dyn FnMut((), Option<O>)) {
+        let now = (self.result)(&state.value);
+        match state.before.take() {
+            Some(before) if *before == now && !always => {}
+            _ => emit((), now),
+        }
     }
-    fn names(&self, _: &S, each: &mut dyn FnMut(())) {
+    fn names(&self, _: &Folded<S, O>, each: &mut dyn FnMut(())) {
         each(());
     }
-    fn changed(&self, state: &mut S, save: &mut dyn FnMut(Option<()>, S)) {
-        save(None, state.clone());
+    fn changed(&self, state: &mut Folded<S, O>, save: &mut dyn FnMut(Option<()>, S)) {
+        save(None, state.value.clone());
     }
-    fn parts(&self, _: &S, each: &mut dyn FnMut(Option<()>)) {
+    fn parts(&self, _: &Folded<S, O>, each: &mut dyn FnMut(Option<()>)) {
         each(None);
     }
-    fn restore(&self, state: &mut S, _: Option<()>, row: S) {
-        *state = row;
+    fn restore(&self, state: &mut Folded<S, O>, _: Option<()>, row: S) {
+        *state = Folded { value: row, before: None };
     }
-    fn restored(&self, _: &mut S) {}
+    fn restored(&self, _: &mut Folded<S, O>) {}
 }
 
 /// All values with their multiplicities, and an [`Aggregate`] of them.
@@ -243,7 +277,7 @@ impl<X: Datum, A: Aggregate<X> + 'static, N: Datum, O: Datum> Accumulate<X> for 
         self.merge(&mut copy, state);
         copy
     }
-    fn results(&self, state: &mut Bag<X, A>, emit: &mut dyn FnMut(N, Option<O>)) {
+    fn results(&self, state: &mut Bag<X, A>, always: bool, emit: &mut dyn FnMut(N, Option<O>)) {
         let mut now = Vec::new();
         state.aggregate.result(&mut now);
         let old = std::mem::take(&mut state.emitted);
@@ -252,7 +286,8 @@ impl<X: Datum, A: Aggregate<X> + 'static, N: Datum, O: Datum> Accumulate<X> for 
                 emit((self.row)(gone.clone()).0, None);
             }
         }
-        for new in now.iter().filter(|new| self.is_single || old.binary_search(new).is_err()) {
+        let always = always && self.is_single;
+        for new in now.iter().filter(|new| always || old.binary_search(new).is_err()) {
             let (name, result) = (self.row)(new.clone());
             emit(name, Some(result));
         }

@@ -8,8 +8,10 @@
 
 mod accumulate;
 mod fixed;
+mod pairs;
 mod session;
 mod sliding;
+mod suppress;
 mod window;
 
 use std::collections::BTreeMap;
@@ -25,16 +27,19 @@ use timely::progress::operate::FrontierInterest;
 
 use super::cut::StateCut;
 use super::datum::Datum;
-use super::owners::Owners;
+use super::owners::{Fail, Owners};
 use super::seeds::Map;
+use crate::error::Error;
 use crate::metrics::Meter;
 use crate::record::{Order, Ordinal};
 use crate::time::{Epoch, ProcessingMode, Timestamp};
 
 pub(crate) use accumulate::{Accumulate, Bagged, Folding};
 pub(crate) use fixed::Fixed;
+pub(crate) use pairs::{PairJoiner, Pairs, Place, Reach, Waiting};
 pub(crate) use session::Session;
 pub(crate) use sliding::Sliding;
+pub(crate) use suppress::{Limit, Since, Suppress, Waits, WhenFull};
 pub(crate) use window::{Ends, PartOf, SavedWindow, WindowRow};
 
 /// A value with its position and its times.
@@ -94,16 +99,27 @@ pub(crate) trait Logic<K: Datum, I>: 'static {
 }
 
 /// The requests of a [`Logic`] during a call.
-#[derive(Default)]
 pub(crate) struct Call {
+    now: Timestamp,
     wakes: Vec<Timestamp>,
     late: usize,
+    fail: Fail,
 }
 
 impl Call {
     /// Requests a call of [`Logic::expire`] when the watermark has reached `at`.
     pub(crate) fn wake_at(&mut self, at: Timestamp) {
         self.wakes.push(at);
+    }
+
+    /// Returns the stream time: the last watermark, or the greatest timestamp that has arrived.
+    pub(crate) fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// Ends the run with an error.
+    pub(crate) fn fail(&self, error: Error) {
+        (self.fail)(error);
     }
 
     /// Counts a record that is too late for a window.
@@ -175,7 +191,7 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
     fn input(&mut self, key: K, mut input: Timed<I>) {
         if self.time == StreamTime::Arrival {
             self.arrived = self.arrived.max(input.timestamp);
-            input.partition_time = self.arrived;
+            (input.partition_time, self.call.now) = (self.arrived, self.arrived);
         }
         match self.entries.get_mut(&key) {
             Some(entry) => {
@@ -200,6 +216,7 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
     }
 
     fn expire(&mut self, watermark: Timestamp) {
+        self.call.now = watermark;
         while let Some(first) = self.timers.first_entry()
             && *first.key() <= watermark
         {
@@ -276,7 +293,7 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
         touched: Vec::new(),
         timers: BTreeMap::new(),
         arrived: Timestamp::MIN,
-        call: Call::default(),
+        call: Call { now: Timestamp::MIN, wakes: Vec::new(), late: 0, fail: owners.fail() },
         meter: meter.clone(),
         inputs: std::marker::PhantomData,
     };

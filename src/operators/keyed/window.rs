@@ -33,13 +33,15 @@ pub(crate) struct Ends {
     pub(crate) linger: i64,
     /// Rows are emitted when windows close, not when they change.
     pub(crate) on_close: bool,
+    /// An update that leaves a row as it was is emitted too.
+    pub(crate) always: bool,
 }
 
 impl Ends {
     /// Returns the ends of windows that never end.
-    pub(crate) fn never() -> Self {
+    pub(crate) fn never(always: bool) -> Self {
         let (grace, retention) = (None, None);
-        Ends { grace, retention, is_inclusive: false, linger: 0, on_close: false }
+        Ends { grace, retention, is_inclusive: false, linger: 0, on_close: false, always }
     }
 
     /// Returns the time at which a window closes: a record whose partition is so far is late.
@@ -211,7 +213,8 @@ impl<S> Window<S> {
             (self.timestamp, closed_at.unwrap_or(self.partition_time));
         let is_due = if ends.on_close { closes || (touched && self.is_closed) } else { touched };
         if is_due {
-            aggregate.results(&mut self.state, &mut |name, value| {
+            let always = ends.always || ends.on_close;
+            aggregate.results(&mut self.state, always, &mut |name, value| {
                 emit(WindowRow { key: window.clone(), name, value, timestamp, partition_time });
             });
             self.is_shown = true;

@@ -1,0 +1,287 @@
+//! Pairs of records of two streams whose timestamps are near to each other.
+
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Logic, StreamTime, Timed};
+use crate::operators::datum::{Datum, Side};
+use crate::record::{Order, Ordinal};
+use crate::time::Timestamp;
+
+/// Makes a result of a pair; one side is missing in a record without a partner. `None` is no result.
+pub(crate) type PairJoiner<K, L, R, O> = Rc<dyn Fn(&K, Option<&L>, Option<&R>) -> Option<O>>;
+
+/// The distances at which records are a pair, in microseconds: `left - before <= right <= left +
+/// after`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    pub(crate) before: i64,
+    pub(crate) after: i64,
+    pub(crate) grace: Option<i64>,
+}
+
+impl Reach {
+    /// Returns the time that must be passed before a record of a side is late.
+    fn close(&self, at: Timestamp, is_left: bool) -> Option<Timestamp> {
+        let ahead = if is_left { self.after } else { self.before };
+        Some(at.plus(ahead).plus(self.grace?))
+    }
+
+    /// Returns the time that must be passed before a record has no further partner.
+    fn forget(&self, at: Timestamp, time: StreamTime, is_left: bool) -> Option<Timestamp> {
+        match time {
+            StreamTime::Partitions => Some(at.plus(self.before).plus(self.after).plus(self.grace?)),
+            // Kafka does not wait for a record that is behind the end of its window, and not late.
+            StreamTime::Arrival => self.close(at, is_left),
+        }
+    }
+}
+
+/// Joins records of two streams by key and time.
+///
+/// A record is late if its partition has passed the end of its window by more than the grace. In a
+/// consistent run a record without a partner is emitted when no record that is not late can be its
+/// partner.
+pub(crate) struct Pairs<K, L, R, O> {
+    pub(crate) joiner: PairJoiner<K, L, R, O>,
+    pub(crate) reach: Reach,
+    /// Records of the side without a partner are emitted.
+    pub(crate) left_alone: bool,
+    pub(crate) right_alone: bool,
+    pub(crate) time: StreamTime,
+}
+
+/// The position of a record among those of its side.
+pub(crate) type Place = (Timestamp, Order, Ordinal);
+
+/// A record that may have further partners.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub(crate) struct Waiting<V> {
+    value: V,
+    partition_time: Timestamp,
+    has_partner: bool,
+}
+
+/// The records of a key that may have further partners.
+pub(crate) struct Buffer<L, R, O> {
+    lefts: BTreeMap<Place, Waiting<L>>,
+    rights: BTreeMap<Place, Waiting<R>>,
+    /// The places of changed records, with their side.
+    changed: Vec<(bool, Place)>,
+    results: Vec<Timed<O>>,
+}
+
+impl<L, R, O> Default for Buffer<L, R, O> {
+    fn default() -> Self {
+        let (lefts, rights) = (BTreeMap::new(), BTreeMap::new());
+        Buffer { lefts, rights, changed: Vec::new(), results: Vec::new() }
+    }
+}
+
+/// Returns the range of places with these timestamps, inclusive.
+fn between(from: Timestamp, to: Timestamp) -> (std::ops::Bound<Place>, std::ops::Bound<Place>) {
+    let start = (from, Order::default(), Ordinal::default());
+    let end = match to.0.checked_add(1) {
+        Some(next) => {
+            std::ops::Bound::Excluded((Timestamp(next), Order::default(), Ordinal::default()))
+        }
+        None => std::ops::Bound::Unbounded,
+    };
+    (std::ops::Bound::Included(start), end)
+}
+
+impl<K: Datum, L: Datum, R: Datum, O: Datum> Pairs<K, L, R, O> {
+    /// Emits the records without a partner, and forgets all that have no further one, at `now`.
+    fn expire_until(&self, key: &K, state: &mut Buffer<L, R, O>, now: Timestamp) {
+        let is_over = |place: &Place, is_left: bool| {
+            self.reach.forget(place.0, self.time, is_left).is_some_and(|at| at < now)
+        };
+        while let Some(first) = state.lefts.first_entry()
+            && is_over(first.key(), true)
+        {
+            let (place, it) = first.remove_entry();
+            if !it.has_partner && self.left_alone {
+                let result = (self.joiner)(key, Some(&it.value), None);
+                state.results.extend(self.alone(&place, it.partition_time, true, result));
+            }
+            state.changed.push((true, place));
+        }
+        while let Some(first) = state.rights.first_entry()
+            && is_over(first.key(), false)
+        {
+            let (place, it) = first.remove_entry();
+            if !it.has_partner && self.right_alone {
+                let result = (self.joiner)(key, None, Some(&it.value));
+                state.results.extend(self.alone(&place, it.partition_time, false, result));
+            }
+            state.changed.push((false, place));
+        }
+    }
+
+    /// Returns the result of a record without a partner.
+    fn alone(
+        &self,
+        place: &Place,
+        partition_time: Timestamp,
+        is_left: bool,
+        value: Option<O>,
+    ) -> Option<Timed<O>> {
+        let (timestamp, order, ordinal) = place.clone();
+        let emitted = self.reach.forget(timestamp, self.time, is_left);
+        let partition_time = emitted.unwrap_or(partition_time).max(partition_time);
+        let value = value?;
+        Some(Timed { order, ordinal: ordinal.then(0), timestamp, partition_time, value })
+    }
+}
+
+/// Returns the result of two records.
+fn pair<O>(
+    one: (&Place, Timestamp),
+    other: (&Place, Timestamp),
+    value: Option<O>,
+) -> Option<Timed<O>> {
+    let ((at, order, ordinal), (other_at, other_order, other_ordinal)) = (one.0, other.0);
+    // Any order will do among the pairs of a record, as long as it is the same in every run.
+    let both = ((order, ordinal), (other_order, other_ordinal));
+    Some(Timed {
+        order: *order.max(other_order),
+        ordinal: Ordinal::of_key(&both),
+        timestamp: *at.max(other_at),
+        partition_time: one.1.max(other.1),
+        value: value?,
+    })
+}
+
+impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L, R, O> {
+    type State = Buffer<L, R, O>;
+    /// True for the left side, and the place of a record.
+    type Part = (bool, Place);
+    type Row = Waiting<Side<L, R>>;
+    type Out = (K, Timed<O>);
+
+    fn is_ordered(&self) -> bool {
+        false
+    }
+
+    fn restore(&self, state: &mut Self::State, part: Self::Part, row: Self::Row, call: &mut Call) {
+        let (is_left, place) = part;
+        self.wake(&place, is_left, call);
+        let Waiting { value, partition_time, has_partner } = row;
+        match value {
+            Side::Left(value) => {
+                _ = state.lefts.insert(place, Waiting { value, partition_time, has_partner });
+            }
+            Side::Right(value) => {
+                _ = state.rights.insert(place, Waiting { value, partition_time, has_partner });
+            }
+        }
+    }
+
+    fn input(&self, key: &K, state: &mut Self::State, input: Timed<Side<L, R>>, call: &mut Call) {
+        let Timed { order, ordinal, timestamp: at, partition_time, value } = input;
+        let is_left = matches!(value, Side::Left(_));
+        let is_late = self.reach.close(at, is_left).is_some_and(|close| close < partition_time);
+        if is_late && self.time == StreamTime::Partitions {
+            call.late();
+            return;
+        }
+        if self.time == StreamTime::Arrival && at == partition_time {
+            // Kafka emits what has no partner before it joins a record that moves stream time.
+            self.expire_until(key, state, at);
+        }
+        let place = (at, order, ordinal);
+        let here = (&place, partition_time);
+        let Reach { before, after, .. } = self.reach;
+        let mut has_partner = false;
+        match &value {
+            Side::Left(left) => {
+                for (other, right) in
+                    state.rights.range_mut(between(at.minus(before), at.plus(after)))
+                {
+                    has_partner = true;
+                    if !std::mem::replace(&mut right.has_partner, true) && self.right_alone {
+                        state.changed.push((false, other.clone()));
+                    }
+                    let result = (self.joiner)(key, Some(left), Some(&right.value));
+                    state.results.extend(pair(here, (other, right.partition_time), result));
+                }
+            }
+            Side::Right(right) => {
+                for (other, left) in
+                    state.lefts.range_mut(between(at.minus(after), at.plus(before)))
+                {
+                    has_partner = true;
+                    if !std::mem::replace(&mut left.has_partner, true) && self.left_alone {
+                        state.changed.push((true, other.clone()));
+                    }
+                    let result = (self.joiner)(key, Some(&left.value), Some(right));
+                    state.results.extend(pair(here, (other, left.partition_time), result));
+                }
+            }
+        }
+        let is_alone = if is_left { self.left_alone } else { self.right_alone };
+        let ends = if is_left { at.plus(after) } else { at.plus(before) };
+        if self.time == StreamTime::Arrival && ends < partition_time && !has_partner && is_alone {
+            // Kafka does not keep a record whose window has ended.
+            let result = match &value {
+                Side::Left(left) => (self.joiner)(key, Some(left), None),
+                Side::Right(right) => (self.joiner)(key, None, Some(right)),
+            };
+            state.results.extend(self.alone(&place, partition_time, is_left, result));
+            has_partner = true;
+        }
+        self.wake(&place, is_left, call);
+        state.changed.push((is_left, place.clone()));
+        match value {
+            Side::Left(value) => {
+                _ = state.lefts.insert(place, Waiting { value, partition_time, has_partner });
+            }
+            Side::Right(value) => {
+                _ = state.rights.insert(place, Waiting { value, partition_time, has_partner });
+            }
+        }
+    }
+
+    fn expire(&self, key: &K, state: &mut Self::State, watermark: Timestamp, _: &mut Call) {
+        self.expire_until(key, state, watermark);
+    }
+
+    fn close(
+        &self,
+        key: &K,
+        state: &mut Self::State,
+        emit: &mut dyn FnMut(Self::Out),
+        save: &mut dyn FnMut(Self::Part, Option<Self::Row>),
+    ) {
+        state.results.drain(..).for_each(|result| emit((key.clone(), result)));
+        for (is_left, place) in std::mem::take(&mut state.changed) {
+            let row = if is_left {
+                state.lefts.get(&place).cloned().map(|it| it.map(Side::Left))
+            } else {
+                state.rights.get(&place).cloned().map(|it| it.map(Side::Right))
+            };
+            save((is_left, place), row);
+        }
+    }
+
+    fn is_empty(&self, state: &Self::State) -> bool {
+        state.lefts.is_empty() && state.rights.is_empty()
+    }
+}
+
+impl<V> Waiting<V> {
+    fn map<W>(self, f: impl FnOnce(V) -> W) -> Waiting<W> {
+        let Waiting { value, partition_time, has_partner } = self;
+        Waiting { value: f(value), partition_time, has_partner }
+    }
+}
+
+impl<K, L, R, O> Pairs<K, L, R, O> {
+    /// Requests the call at which a record is forgotten.
+    fn wake(&self, place: &Place, is_left: bool, call: &mut Call) {
+        let forget = self.reach.forget(place.0, self.time, is_left);
+        forget.into_iter().for_each(|at| call.wake_at(at.plus(1)));
+    }
+}
