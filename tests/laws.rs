@@ -5,6 +5,7 @@
 //! The topology must equal it after every commit, for any order, batching and number of workers.
 //! This proves that incremental results equal results from scratch.
 
+mod explore;
 mod feed;
 mod oracle;
 mod program;

@@ -1,6 +1,7 @@
 //! Tests of topologies: [`TopologyTestDriver`] runs a topology with topics in memory, and the test
 //! sets the time.
 
+mod explore;
 mod input;
 mod network;
 mod output;
@@ -10,6 +11,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::marker::PhantomData;
 use std::thread::JoinHandle;
 
+pub use explore::{Feed, explore};
 pub use input::{InputTopic, TestRecord};
 pub use output::OutputTopic;
 use serde::de::DeserializeOwned;

@@ -11,10 +11,11 @@ use crate::record::Batch;
 use crate::sync::{Condvar, lock};
 use crate::time::Timestamp;
 
-struct StoredRecord {
-    timestamp: Option<Timestamp>,
-    key: Option<Vec<u8>>,
-    value: Option<Vec<u8>>,
+/// A record of a log in memory.
+pub(crate) struct StoredRecord {
+    pub(crate) timestamp: Option<Timestamp>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
 }
 
 /// A log in memory. Clones are handles of the same log.
@@ -71,6 +72,17 @@ impl MemoryLog {
         let records = partitions.entry(partition).or_default();
         records.push(StoredRecord { timestamp: timestamp.into(), key, value });
         records.len() as u64 - 1
+    }
+
+    /// Appends records to a partition in one step, and makes the partition if there is none.
+    pub(crate) fn append_all(&self, partition: u32, more: impl Iterator<Item = StoredRecord>) {
+        lock(&self.0.partitions).entry(partition).or_default().extend(more);
+        self.wake();
+    }
+
+    /// Wakes the readers that wait for records.
+    pub(crate) fn wake(&self) {
+        self.0.appended.notify_all();
     }
 }
 

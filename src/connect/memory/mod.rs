@@ -8,4 +8,5 @@ mod log;
 mod table;
 
 pub use log::MemoryLog;
+pub(crate) use log::StoredRecord;
 pub use table::{Change, MemoryTable};

@@ -1,0 +1,205 @@
+//! A run as its schedule decides: in the test driver, or with a state and restarts.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use object_store::memory::InMemory;
+
+use super::schedule::{End, Life, Push, Schedule};
+use super::{Feed, FeedPartition, Rows};
+use crate::connect::memory::{MemoryLog, MemoryTable};
+use crate::connect::{Partition, Poll, Source};
+use crate::error::{Error, Result};
+use crate::runtime::{Config, Milestone, Stop, Streams};
+use crate::store::Store;
+use crate::sync::{Receiver, channel};
+use crate::testing::TopologyTestDriver;
+use crate::topology::Topology;
+
+/// The time between two commits of a life that is killed before its first.
+const NEVER: Duration = Duration::from_secs(1 << 20);
+const KILLED: &str = "killed";
+
+/// Runs the topology over the records of a feed, and returns the rows that it has made.
+///
+/// # Errors
+/// When a run fails, unless it was killed.
+pub(super) fn run(topology: &Topology, feed: &Feed, schedule: &Schedule) -> Result<Rows> {
+    let plan = topology.plan();
+    let partitions = feed.partitions(&plan.sources);
+    if let [life] = &schedule.lives[..] {
+        return in_driver(topology, &partitions, life);
+    }
+    let tables = plan.sinks.iter().map(|sink| (sink.topic.clone(), MemoryTable::default()));
+    let world = World {
+        topology,
+        partitions: &partitions,
+        topics: &plan.sources,
+        tables: tables.collect(),
+        objects: Arc::default(),
+    };
+    let mut done = vec![0; partitions.len()];
+    for life in &schedule.lives {
+        world.live(life, &mut done)?;
+    }
+    Ok(world.tables.into_iter().map(|(topic, table)| (topic, table.rows())).collect())
+}
+
+fn in_driver(topology: &Topology, partitions: &[FeedPartition<'_>], life: &Life) -> Result<Rows> {
+    let mut driver = TopologyTestDriver::with_workers(topology.clone(), life.workers)?;
+    let mut done = vec![0; partitions.len()];
+    for epoch in &life.epochs {
+        for Push { partition: number, records, .. } in epoch {
+            let FeedPartition { topic, partition, records: all } = &partitions[*number];
+            for record in all.iter().skip(done[*number]).take(*records) {
+                driver.set_time(record.timestamp);
+                driver.pipe(topic, *partition, record.key.as_deref(), record.value.as_deref());
+            }
+            done[*number] += records;
+        }
+        driver.commit()?;
+    }
+    let rows = driver.topics().map(|topic| (topic.to_string(), driver.rows(topic)));
+    let rows = rows.collect();
+    driver.finish()?;
+    Ok(rows)
+}
+
+/// Everything that outlives a run.
+struct World<'a> {
+    topology: &'a Topology,
+    partitions: &'a [FeedPartition<'a>],
+    topics: &'a [String],
+    tables: BTreeMap<String, MemoryTable>,
+    objects: Arc<InMemory>,
+}
+
+impl World<'_> {
+    /// Runs one life. `done` is the number of committed records of each partition.
+    fn live(&self, life: &Life, done: &mut Vec<usize>) -> Result<()> {
+        let dead = Arc::new(AtomicBool::new(false));
+        let logs: BTreeMap<&String, MemoryLog> =
+            self.topics.iter().map(|topic| (topic, MemoryLog::default())).collect();
+        for (FeedPartition { topic, partition, records }, done) in
+            self.partitions.iter().zip(&*done)
+        {
+            let records = records.iter().take(*done);
+            logs[topic].append_all(*partition, records.map(|it| it.stored()));
+        }
+        let mut streams = Streams::new(self.topology.clone());
+        for (topic, log) in &logs {
+            streams = streams.source(topic, Mortal { log: log.clone(), dead: dead.clone() });
+        }
+        for (topic, table) in &self.tables {
+            streams = streams.sink(topic, table.clone());
+        }
+        let (sender, milestones) = channel();
+        let stop = Stop::default();
+        let is_lost = life.end == End::KilledBeforeCommit;
+        let config = Config {
+            workers: life.workers,
+            state: Some(Store::objects(self.objects.clone(), "state")?),
+            commit_every: if is_lost { NEVER } else { Duration::ZERO },
+            follow: true,
+            stop: stop.clone(),
+            milestone: Some(Box::new(move |milestone| {
+                // The receiver may be gone.
+                let _ = sender.send(milestone);
+            })),
+            ..Config::default()
+        };
+        let run = thread::spawn(move || streams.run(config));
+        let reached = |records: u64| match is_lost {
+            true => wait(&milestones, |it| matches!(it, Milestone::Answered(n) if n >= records)),
+            false => wait(&milestones, |it| matches!(it, Milestone::Committed(n) if n >= records)),
+        };
+        let mut at = done.clone();
+        let mut is_alive = true;
+        for Push { partition: number, records, .. } in life.epochs.iter().flatten() {
+            let FeedPartition { topic, partition, records: all } = &self.partitions[*number];
+            let next = all.iter().skip(at[*number]).take(*records);
+            logs[topic].append_all(*partition, next.map(|it| it.stored()));
+            at[*number] += records;
+            is_alive = reached(at.iter().sum::<usize>() as u64);
+            if !is_alive {
+                break;
+            }
+        }
+        match life.end {
+            End::Finished => stop.stop(),
+            End::KilledAfterCommit | End::KilledBeforeCommit => {
+                dead.store(true, Ordering::Relaxed);
+                logs.values().for_each(MemoryLog::wake);
+            }
+        }
+        let ended = run.join().unwrap_or_else(|_| Err(Error::internal("the run panicked")));
+        match ended {
+            Err(error) if !(is_alive && error.to_string().contains(KILLED)) => return Err(error),
+            _ => {}
+        }
+        if !is_lost {
+            *done = at;
+        }
+        Ok(())
+    }
+}
+
+/// Waits for a milestone. Returns false if the run ends before.
+fn wait(milestones: &Receiver<Milestone>, mut is_reached: impl FnMut(Milestone) -> bool) -> bool {
+    while let Ok(milestone) = milestones.recv() {
+        if is_reached(milestone) {
+            return true;
+        }
+    }
+    false
+}
+
+/// A log that fails once its run is to die.
+struct Mortal {
+    log: MemoryLog,
+    dead: Arc<AtomicBool>,
+}
+
+impl Source for Mortal {
+    fn describe(&self) -> String {
+        self.log.describe()
+    }
+
+    fn partitions(&self) -> Result<Vec<u32>> {
+        self.log.partitions()
+    }
+
+    fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        let reader = self.log.open(partition, from, follow)?;
+        Ok(Box::new(MortalReader { reader, dead: self.dead.clone() }))
+    }
+
+    fn span(&self, partition: u32) -> Result<Option<std::ops::Range<u64>>> {
+        self.log.span(partition)
+    }
+}
+
+struct MortalReader {
+    reader: Box<dyn Partition>,
+    dead: Arc<AtomicBool>,
+}
+
+impl Partition for MortalReader {
+    fn poll(&mut self) -> Result<Poll> {
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(Error::connect(KILLED));
+        }
+        self.reader.poll()
+    }
+
+    fn wait(&mut self, timeout: Duration) -> bool {
+        self.reader.wait(timeout)
+    }
+
+    fn remaining(&self) -> u64 {
+        self.reader.remaining()
+    }
+}
