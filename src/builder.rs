@@ -5,13 +5,14 @@ mod collection;
 use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::Map;
 
 use crate::graph::Graph;
 use crate::metrics::{Tally, TopicCounters};
 use crate::operators::{Arrived, Datum, Restored, latest};
 use crate::options::{Consumed, Decoded};
 use crate::plan::DeadLetter;
-use crate::ports::{Decode, Decoding, InputQueue, source};
+use crate::ports::{Decode, Decoding, InputQueue, TimeBefore, source};
 use crate::record::{Order, Ordinal, Record};
 use crate::secret::Secret;
 use crate::serdes::Reject;
@@ -142,25 +143,41 @@ impl<'s> StreamsBuilder<'s> {
         let (number, queue, counters) = self.graph.source(topic);
         let earliest = queue.as_ref().map(|queue| queue.earliest().clone());
         let (secret, meter) = (self.graph.seeds().secret(), self.graph.meter(node));
-        let arrived = self.read(
-            topic,
-            number,
-            queue,
-            counters.clone(),
-            Box::new(move |record, before, out| {
+        let arrive = move |key, value: Option<V>, order, ordinal| {
+            let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
+            Arrived { key, order, ordinal, digest, value }
+        };
+        let uncounted = Box::new(|_, _, _| ());
+        let is_timed = queue.as_ref().is_some_and(|queue| queue.is_timed());
+        let (arrived, records) = if is_timed {
+            let decode = move |record: &Record<'_>, before: TimeBefore, out: &mut Vec<_>| {
                 let Decoded { key, value, timestamp } = consumed.decode(record)?;
-                before.after(timestamp)?;
-                let digest = value.as_ref().map_or(0, |value| secret.digest(value).half());
+                let partition_time = before.after(timestamp)?;
                 let (order, ordinal) = (record.order, Ordinal::default());
-                out.push(Arrived { key, order, ordinal, digest, value });
+                let diff = 1;
+                out.push(Event { key, value, order, ordinal, timestamp, partition_time, diff });
                 Ok(timestamp)
-            }),
-            Box::new(|_, _, _| ()),
-        );
+            };
+            let records =
+                self.read(topic, number, queue, counters.clone(), Box::new(decode), uncounted);
+            let arrived = records.clone();
+            (arrived.map(move |it| arrive(it.key, it.value, it.order, it.ordinal)), records)
+        } else {
+            let decode = move |record: &Record<'_>, _, out: &mut Vec<_>| {
+                let Decoded { key, value, timestamp } = consumed.decode(record)?;
+                out.push(arrive(key, value, record.order, Ordinal::default()));
+                Ok(timestamp)
+            };
+            let arrived =
+                self.read(topic, number, queue, counters.clone(), Box::new(decode), uncounted);
+            // Nobody reads them, or the topic would be timed.
+            (arrived, self.graph.nothing())
+        };
         let name = format!("table {topic}");
         let (keys, cut) = (self.graph.keys(), self.graph.table_cut::<K, Order>(node, "versions"));
         let rows = latest(arrived, keys, &name, counters, earliest, cut.clone(), meter);
-        KTable::from_upserts(self.graph.clone(), node, rows, Restored::Tail, cut)
+        let table = KTable::from_upserts(self.graph.clone(), node, rows, Restored::Tail, cut);
+        table.with_records(move || records.clone())
     }
 
     /// Records a setting of the topology that its steps do not show. A state that was made with

@@ -305,6 +305,11 @@ impl<'s> Graph<'s> {
         (plan.nodes.len() - 1, self.0.bindings.borrow().metrics.gauge(name))
     }
 
+    /// Returns a stream without items.
+    pub(crate) fn nothing<D: Clone + 'static>(&self) -> StreamVec<'s, Epoch, D> {
+        timely::dataflow::operators::generic::operator::empty(self.0.scope)
+    }
+
     /// Ends a stream that has no further reader. An epoch is complete when it is complete at every
     /// end.
     pub(crate) fn end<C: Container>(&self, stream: Stream<'s, Epoch, C>) {

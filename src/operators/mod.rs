@@ -57,8 +57,8 @@ pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{
     Accumulate, Bagged, Ends, Fixed, Folding, Limit, PairJoiner, Pairs, PartOf, Place, Reach,
-    SavedWindow, Session, Setting, Since, Sliding, StreamTime, Suppress, Timed, Waiting, Waits,
-    WhenFull, WindowRow, keyed,
+    SavedWindow, Session, Setting, Since, Sliding, StreamTime, Suppress, Temporal, Timed, Waiting,
+    Waits, WhenFull, WindowRow, keyed,
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};

@@ -22,7 +22,7 @@ pub(crate) use materialize::{materialize, materialize_diffs};
 pub(crate) use probe::Probe;
 pub(crate) use share::SinkStart;
 pub(crate) use sink_handle::{AppendedRows, Report, SinkHandle, append, snapshot, snapshot_diffs};
-pub(crate) use source::{Decode, Decoding, source};
+pub(crate) use source::{Decode, Decoding, TimeBefore, source};
 pub(crate) use store::{AnyStore, KeyValueStore};
 pub use store::{ReadOnlyStore, View};
 pub(crate) use versions::SinkCuts;

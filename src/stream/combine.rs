@@ -210,6 +210,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             let diffs = timed(&self.events, |e, t| {
                 Some(((e.key, (e.order, e.ordinal, e.value)), t, isize::from(e.diff)))
             });
+            let diffs = self.kept_diffs(diffs.inner, node, "records").as_collection();
             let fresh = Box::new(Extreme::greatest);
             let (owners, meter) = (self.graph.owners(), self.graph.meter(node));
             let last =
@@ -237,7 +238,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             cut.clone(),
             self.graph.meter(node),
         );
-        KTable::from_upserts(self.graph.clone(), node, rows, self.restored, cut)
+        let table = KTable::from_upserts(self.graph.clone(), node, rows, self.restored, cut);
+        let events = self.events.clone();
+        table.with_records(move || events.clone().map(Event::some))
     }
 
     /// Joins each record with the table's row of its key. Unlike Kafka's, the result is maintained:

@@ -6,6 +6,7 @@
 
 mod combine;
 mod ends;
+mod temporal;
 #[cfg(test)]
 mod tests;
 mod within;
@@ -39,6 +40,12 @@ pub(crate) struct Event<K, V> {
 }
 
 impl<K, V> Event<K, V> {
+    /// Returns the record as that of a row.
+    pub(crate) fn some(self) -> Event<K, Option<V>> {
+        let Event { key, value, order, ordinal, timestamp, partition_time, diff } = self;
+        Event { key, value: Some(value), order, ordinal, timestamp, partition_time, diff }
+    }
+
     /// Returns a record of a value with a position and times.
     pub(crate) fn of_timed(key: K, timed: Timed<V>) -> Self {
         let Timed { order, ordinal, timestamp, partition_time, value } = timed;

@@ -9,6 +9,7 @@ mod group;
 mod join;
 mod rows;
 mod suppress;
+mod versioned;
 
 use std::rc::Rc;
 
@@ -23,6 +24,7 @@ use crate::time::{Epoch, Timestamp};
 
 use changes::Changes;
 pub(crate) use rows::RUN_BITS;
+pub use versioned::VersionedTable;
 
 /// A table: at most one row for each key, maintained. It is a handle, cheap to clone, and may be
 /// used any number of times.
@@ -53,7 +55,12 @@ pub struct KTable<'s, K: Datum, V: Datum> {
     timed: Option<MakeTimed<'s, K, V>>,
     /// The table was made of changes with times.
     has_times: bool,
+    /// Makes the records of which the table is the latest.
+    records: Option<MakeRecords<'s, K, V>>,
 }
+
+/// Makes records of rows; `None` deletes a row.
+type MakeRecords<'s, K, V> = Rc<dyn Fn() -> StreamVec<'s, Epoch, Event<K, Option<V>>> + 's>;
 
 /// Makes the changes of a table as records with times, for a reader that needs times.
 type MakeTimed<'s, K, V> = Rc<dyn Fn() -> TimedChanges<'s, K, V> + 's>;
@@ -82,7 +89,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         versions: Option<TableCut>,
     ) -> Self {
         let changes = Changes::from_upserts(graph.clone(), node, rows, restored, versions);
-        KTable { graph, node, changes, timed: None, has_times: false }
+        KTable { graph, node, changes, timed: None, has_times: false, records: None }
     }
 
     pub(crate) fn from_diffs(
@@ -92,7 +99,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         placement: Placement,
     ) -> Self {
         let changes = Changes::from_diffs(graph.clone(), node, rows, placement);
-        KTable { graph, node, changes, timed: None, has_times: false }
+        KTable { graph, node, changes, timed: None, has_times: false, records: None }
     }
 
     /// Makes a table of changes with times. Those of a key come from one worker, in order.
@@ -109,6 +116,14 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let rows = number(rows, graph.keys(), "rows", cut);
         let table = Self::from_upserts(graph, node, rows, timed.restored, None);
         KTable { timed: Some(Rc::new(move || timed.clone())), has_times: true, ..table }
+    }
+
+    /// Adds the records of which the table is the latest.
+    pub(crate) fn with_records(
+        self,
+        records: impl Fn() -> StreamVec<'s, Epoch, Event<K, Option<V>>> + 's,
+    ) -> Self {
+        KTable { records: Some(Rc::new(records)), ..self }
     }
 
     /// Adds a way to make the changes with times, which costs another operator.

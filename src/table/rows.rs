@@ -9,7 +9,7 @@ use crate::record::{Order, Ordinal};
 use crate::stream::{Event, KStream, Updates};
 use crate::time::{Epoch, Timestamp};
 
-use super::{KTable, MakeTimed, TimedChanges};
+use super::{KTable, MakeRecords, MakeTimed, TimedChanges};
 
 /// The bits of a position that number the epochs of one run.
 pub(crate) const RUN_BITS: u32 = 40;
@@ -82,8 +82,17 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             };
             Rc::new(mapped) as MakeTimed<'s, K, W>
         });
+        let records = self.records.clone().map(|records| {
+            let f = f.clone();
+            let mapped = move || {
+                let f = f.clone();
+                records().map(move |event| event.map_row(&*f))
+            };
+            Rc::new(mapped) as MakeRecords<'s, K, W>
+        });
         let changes = self.changes.map(node, verb, move |key, value| f(key, value));
-        KTable { graph: self.graph.clone(), node, changes, timed, has_times: self.has_times }
+        let (graph, has_times) = (self.graph.clone(), self.has_times);
+        KTable { graph, node, changes, timed, has_times, records }
     }
 
     /// Returns the changes as a stream, `None` for a deleted row. Unlike Kafka's, it has at most

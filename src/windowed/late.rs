@@ -41,7 +41,7 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
     pub fn late(&self) -> KStream<'s, Windowed<G>, X> {
         let node = self.graph.node("late", &[self.node]);
         let Some(records) = &self.records else {
-            let events = super::rows::nothing(&self.graph);
+            let events = self.graph.nothing();
             let (graph, updates) = (self.graph.clone(), Updates::AppendOnly);
             return KStream::new(graph, node, events, updates, Restored::Tail);
         };

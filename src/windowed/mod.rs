@@ -5,6 +5,7 @@ mod rows;
 
 use std::rc::Rc;
 
+use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::vec::Map;
 
@@ -175,7 +176,7 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
         verb: &str,
         aggregate: A,
     ) -> StreamVec<'s, Epoch, WindowRow<G, A::Name, A::Out>> {
-        let Some(records) = &self.records else { return rows::nothing(&self.graph) };
+        let Some(records) = &self.records else { return self.graph.nothing() };
         let (inputs, watermarks) = ((records.timed)(), self.graph.watermarks(node));
         let setting = rows::setting::<G, X, A>(&self.graph, node, records.restored);
         match &self.windows.0 {
@@ -264,7 +265,7 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             });
             // No reader needs diffs of them.
             let graph = self.graph.clone();
-            let diffs = Rc::new(move || rows::no_diffs(&graph));
+            let diffs = Rc::new(move || graph.nothing().as_collection());
             Records { diffs, timed, updates: records.updates, restored: records.restored }
         });
         let of_digests: KWindowed<'s, G, Digest> = KWindowed {

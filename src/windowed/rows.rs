@@ -89,7 +89,7 @@ pub(crate) fn folded_changes<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
         each(Timestamp::MIN, Timestamp::MAX);
     });
     let logic = Fixed { aggregate, assign, ends: Ends::never(graph.mode().is_per_record()) };
-    let rows = keyed((records.timed)(), nothing(graph), verb, setting, logic);
+    let rows = keyed((records.timed)(), graph.nothing(), verb, setting, logic);
     let (key, restored) = (|window: Windowed<G>, ()| window.key, records.restored);
     timed_changes(graph, rows, key, restored, Timing::Epochs, None)
 }
@@ -104,16 +104,4 @@ pub(crate) fn folded<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
 ) -> KTable<'s, G, O> {
     let node = graph.node(verb, &[before]);
     KTable::from_events(graph.clone(), node, folded_changes(graph, node, records, verb, aggregate))
-}
-
-/// Returns a stream without records.
-pub(super) fn nothing<'s, D: Clone + 'static>(graph: &Graph<'s>) -> StreamVec<'s, Epoch, D> {
-    use timely::dataflow::operators::generic::operator::empty;
-    empty(graph.scope())
-}
-
-/// Returns diffs of nothing.
-pub(super) fn no_diffs<'s, D: Datum>(graph: &Graph<'s>) -> crate::operators::Diffs<'s, D> {
-    use differential_dataflow::AsCollection;
-    nothing(graph).as_collection()
 }

@@ -5,6 +5,7 @@
 mod dirt;
 mod each;
 mod several;
+mod temporal;
 mod together;
 mod windows;
 mod within;

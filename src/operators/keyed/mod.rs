@@ -12,6 +12,7 @@ mod pairs;
 mod session;
 mod sliding;
 mod suppress;
+mod temporal;
 mod window;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,7 @@ use super::datum::Datum;
 use super::owners::{Fail, Owners};
 use super::seeds::Map;
 use crate::error::Error;
+use crate::faults;
 use crate::metrics::Meter;
 use crate::record::{Order, Ordinal};
 use crate::time::{Epoch, ProcessingMode, Timestamp};
@@ -40,6 +42,7 @@ pub(crate) use pairs::{PairJoiner, Pairs, Place, Reach, Waiting};
 pub(crate) use session::Session;
 pub(crate) use sliding::Sliding;
 pub(crate) use suppress::{Limit, Since, Suppress, Waits, WhenFull};
+pub(crate) use temporal::Temporal;
 pub(crate) use window::{Ends, PartOf, SavedWindow, WindowRow};
 
 /// A value with its position and its times.
@@ -215,7 +218,8 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
         }
     }
 
-    fn expire(&mut self, watermark: Timestamp) {
+    fn expire(&mut self, watermark: Option<Timestamp>) {
+        let Some(watermark) = watermark else { return };
         self.call.now = watermark;
         while let Some(first) = self.timers.first_entry()
             && *first.key() <= watermark
@@ -244,7 +248,8 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
             });
             self.logic.close(&key, &mut entry.state, emit, save);
             let is_empty = self.logic.is_empty(&entry.state);
-            if let Some(cut) = cut.filter(|_| !saved.is_empty()) {
+            let is_lost = faults::bug("lost_part") && saved.len() > 1;
+            if let Some(cut) = cut.filter(|_| !saved.is_empty() && !is_lost) {
                 cut.put(epoch, &key, saved.drain(..));
             }
             if is_empty {
@@ -347,13 +352,10 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
                     break;
                 }
                 let Held { capability, watermark, .. } = first.remove();
-                let watermark = match state.time {
-                    StreamTime::Partitions => watermark,
+                state.expire(match state.time {
+                    StreamTime::Partitions => watermark.max(Some(state.call.now)),
                     StreamTime::Arrival => Some(state.arrived),
-                };
-                if let Some(watermark) = watermark {
-                    state.expire(watermark);
-                }
+                });
                 let mut out = Vec::new();
                 state.close(epoch, cut.as_ref(), &mut out);
                 meter.count(0, out.len());

@@ -59,8 +59,8 @@ pub(crate) type Place = (Timestamp, Order, Ordinal);
 /// A record that may have further partners.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) struct Waiting<V> {
-    value: V,
-    partition_time: Timestamp,
+    pub(super) value: V,
+    pub(super) partition_time: Timestamp,
     has_partner: bool,
 }
 
@@ -272,6 +272,11 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
 }
 
 impl<V> Waiting<V> {
+    /// Returns a value without a partner.
+    pub(super) fn new(value: V, partition_time: Timestamp) -> Self {
+        Waiting { value, partition_time, has_partner: false }
+    }
+
     fn map<W>(self, f: impl FnOnce(V) -> W) -> Waiting<W> {
         let Waiting { value, partition_time, has_partner } = self;
         Waiting { value: f(value), partition_time, has_partner }
