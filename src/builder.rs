@@ -82,6 +82,7 @@ impl<'s> StreamsBuilder<'s> {
     ) -> KStream<'s, K, V> {
         let node = self.graph.node(format!("stream {topic}"), &[]);
         let (number, queue, counters) = self.graph.source(topic);
+        self.graph.plan_time(number, consumed.is_extracted(), consumed.silence());
         let (applied, meter) = (counters.clone(), self.graph.meter(node));
         let events = self.read(
             topic,
@@ -141,6 +142,7 @@ impl<'s> StreamsBuilder<'s> {
     ) -> KTable<'s, K, V> {
         let node = self.graph.node(format!("table {topic}"), &[]);
         let (number, queue, counters) = self.graph.source(topic);
+        self.graph.plan_time(number, consumed.is_extracted(), consumed.silence());
         let earliest = queue.as_ref().map(|queue| queue.earliest().clone());
         let (secret, meter) = (self.graph.seeds().secret(), self.graph.meter(node));
         let arrive = move |key, value: Option<V>, order, ordinal| {

@@ -55,6 +55,9 @@ impl<S: Source> Source for FixedPartitions<S> {
     fn committed(&self, ends: &BTreeMap<u32, u64>) {
         self.0.committed(ends);
     }
+    fn has_timestamps(&self) -> bool {
+        self.0.has_timestamps()
+    }
     fn verifies_positions(&self) -> bool {
         self.0.verifies_positions()
     }

@@ -144,6 +144,13 @@ pub trait Source: Send + Sync {
         FixedPartitions(self)
     }
 
+    /// Returns false if no record of the log has a timestamp. Then a topology that uses the time of
+    /// the topic must take timestamps from keys and values, by
+    /// [`Consumed::timestamp`](crate::options::Consumed::timestamp).
+    fn has_timestamps(&self) -> bool {
+        true
+    }
+
     /// Receives the committed end of each partition after a commit, so that the log can report it
     /// to people, as Kafka reports the lag of a group. No run continues from it. It must not block.
     fn committed(&self, _ends: &BTreeMap<u32, u64>) {}
@@ -194,6 +201,9 @@ impl Source for Box<dyn Source> {
     }
     fn has_fixed_partitions(&self) -> bool {
         (**self).has_fixed_partitions()
+    }
+    fn has_timestamps(&self) -> bool {
+        (**self).has_timestamps()
     }
     fn verifies_positions(&self) -> bool {
         (**self).verifies_positions()

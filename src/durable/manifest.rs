@@ -36,6 +36,8 @@ pub(crate) struct Manifest {
     /// The sources of each topic, in the order in which they are bound.
     pub(crate) sources: BTreeMap<String, Vec<SourceState>>,
     pub(crate) sinks: BTreeMap<String, SinkState>,
+    #[serde(default, skip_serializing_if = "CommitTime::is_default")]
+    pub(crate) time: CommitTime,
     /// The snapshots that count, from the youngest to the oldest: at most three.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) snapshots: Vec<SnapshotName>,
@@ -125,9 +127,55 @@ pub(crate) struct SourceState {
     pub(crate) source: String,
     pub(crate) identities: Vec<Identity>,
     pub(crate) partitions: BTreeMap<u32, Bound>,
+    /// If the topic is timed, the clocks of all partitions that have joined, also of those without
+    /// records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) clocks: BTreeMap<u32, PartitionClock>,
     /// The state that the source needs to find these offsets again.
     #[serde(default, skip_serializing_if = "serde_json::Value::is_null")]
     pub(crate) memory: serde_json::Value,
+}
+
+impl SourceState {
+    /// Returns the time of a partition: the greatest timestamp of its range, or its floor if that
+    /// is greater.
+    pub(crate) fn time(&self, partition: u32) -> Option<Timestamp> {
+        let time = self.partitions.get(&partition).and_then(|bound| bound.partition_time);
+        self.clocks.get(&partition).and_then(|clock| clock.floor).max(time)
+    }
+}
+
+/// The part of a partition in the watermarks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct PartitionClock {
+    /// The least time of the partition since it has joined, if it did not from the beginning.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) floor: Option<Timestamp>,
+    /// The partition is left out of the watermarks.
+    pub(crate) is_idle: bool,
+}
+
+/// The event time at the end of a commit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct CommitTime {
+    pub(crate) watermarks: Vec<StepWatermark>,
+    /// The number of the last commit with an event of a clock that the records alone can't repeat:
+    /// a recovery needs a snapshot of it, or of a later commit. 0 if there is none.
+    pub(crate) changed: u64,
+}
+
+impl CommitTime {
+    fn is_default(&self) -> bool {
+        *self == CommitTime::default()
+    }
+}
+
+/// The watermark of the steps behind a set of topics.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StepWatermark {
+    /// The topics in the order of the plan.
+    pub(crate) topics: Vec<String>,
+    pub(crate) watermark: Timestamp,
 }
 
 /// The committed range `[from, to)` of a partition, and the sum of its records' digests.

@@ -49,7 +49,8 @@ pub(crate) use layer::LayerFile;
 pub(crate) use ledger::Ledger;
 pub use manifest::changed;
 pub(crate) use manifest::{
-    Bound, LastRecord, Manifest, ROW_DIGESTS, SinkState, SnapshotName, SourceState,
+    Bound, CommitTime, LastRecord, Manifest, PartitionClock, ROW_DIGESTS, SinkState, SnapshotName,
+    SourceState, StepWatermark,
 };
 pub(crate) use snapshot::{Layers, Snapshot, write_layer};
 pub(crate) use steps::TopologyRecord;

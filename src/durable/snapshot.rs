@@ -37,6 +37,9 @@ pub(crate) struct Snapshot {
     pub(crate) sinks: BTreeMap<String, (u64, u64)>,
     /// By topic, the numbers of its records.
     pub(crate) topics: BTreeMap<String, Tally>,
+    /// By the chain of a step, the number of its late records.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) late: BTreeMap<String, u64>,
 }
 
 impl Snapshot {

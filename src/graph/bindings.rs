@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::operators::{Cuts, Seeds};
 use crate::ports::{AnyStore, SinkHandle, TopicInput};
-use crate::time::{Epoch, ProcessingMode};
+use crate::time::{Epoch, ProcessingMode, Timestamp};
 
 /// The ends of a topology that a run needs. They decide which rows its snapshots save.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,8 @@ pub(crate) struct TopicBindings {
     pub(crate) cuts: Option<Cuts>,
     /// The number of earlier runs of the state.
     pub(crate) earlier_runs: u64,
+    /// By the ranks of the topics before a step, its watermark at the last commit of earlier runs.
+    pub(crate) watermarks: BTreeMap<BTreeSet<u16>, Timestamp>,
     /// The earliest epoch that is open at any end of the dataflow.
     pub(crate) open: Rc<Cell<Epoch>>,
     /// The earliest epoch that may use numbers of keys: it is open, or rows of it are in the logs
@@ -66,6 +68,7 @@ impl TopicBindings {
             seeds: Seeds::of_a_plan(),
             cuts: None,
             earlier_runs: 0,
+            watermarks: BTreeMap::new(),
             open: Rc::default(),
             in_use: Rc::default(),
             fail: Rc::new(|_| ()),

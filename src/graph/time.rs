@@ -4,6 +4,7 @@
 mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concatenate;
@@ -27,7 +28,7 @@ impl<'s> Graph<'s> {
     pub(crate) fn use_time(&self, node: usize) {
         let mut plan = self.0.plan.borrow_mut();
         let topics = plan.ranks_before(node);
-        plan.timed.extend(topics);
+        plan.time.timed.extend(topics);
     }
 
     /// Returns the watermarks of a step, on each worker: the least partition time of all partitions
@@ -43,10 +44,19 @@ impl<'s> Graph<'s> {
         }
         let changes = topics.iter().filter_map(|topic| clocks.changes.get(topic).cloned());
         let changes = self.0.scope.concatenate(changes.collect::<Vec<_>>());
-        let watermarks = watermarks(changes, None);
+        let restored = self.0.bindings.borrow().watermarks.get(&topics).copied();
+        let watermarks = watermarks(changes, restored);
         clocks.watermarks.insert(topics.clone(), watermarks.clone());
-        self.0.plan.borrow_mut().watermarks.push(topics);
+        self.0.plan.borrow_mut().time.watermarks.push(topics);
         watermarks
+    }
+
+    /// Notes the origin of a topic's timestamps, and the time after which a silent partition is
+    /// idle. They are extracted if they are taken from keys and values.
+    pub(crate) fn plan_time(&self, topic: u16, is_extracted: bool, idle_after: Option<Duration>) {
+        let time = &mut self.0.plan.borrow_mut().time;
+        time.extracted.extend(is_extracted.then_some(topic));
+        time.idle_after.extend(idle_after.map(|after| (topic, after)));
     }
 
     /// Adds the clocks of a timed topic.

@@ -4,6 +4,7 @@
 //! A counter is created once, under a lock, when the dataflow is built. Operators hold a handle of
 //! it and add to it once a batch, without a lock. The counters of a step exist once a worker.
 
+mod late;
 mod prometheus;
 mod step;
 mod tally;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::sync::lock;
 
+pub(crate) use late::LateCounts;
 pub(crate) use prometheus::{Kind, Text};
 pub(crate) use step::Meter;
 pub use step::{StepMetrics, StepRows};
@@ -56,6 +58,7 @@ pub struct Metrics(Arc<Registry>);
 struct Registry {
     topology: String,
     entries: Mutex<Entries>,
+    late: LateCounts,
 }
 
 #[derive(Debug, Default)]
@@ -86,7 +89,19 @@ impl Metrics {
 
     /// Returns the counters of a step on one worker.
     pub(crate) fn meter(&self, step: usize, worker: usize) -> Meter {
-        lock(&self.0.entries).meters.entry((step, worker)).or_default().clone()
+        let fresh = || Meter::new(step, self.0.late.clone());
+        lock(&self.0.entries).meters.entry((step, worker)).or_insert_with(fresh).clone()
+    }
+
+    /// Returns the numbers of late records by step and epoch.
+    pub(crate) fn late(&self) -> &LateCounts {
+        &self.0.late
+    }
+
+    /// Begins with the number of late records of a step up to a snapshot.
+    pub(crate) fn restore_late(&self, step: usize, earlier: u64) {
+        self.0.late.restore(step, earlier);
+        self.meter(step, 0).restore_late(earlier);
     }
 
     /// Takes the changes of all gauges, to add them in another process.
@@ -174,6 +189,8 @@ impl MetricsSnapshot {
         self.steps_to_prometheus(&mut text, "step_rows_in_total", taken, |rows| rows.rows_in);
         let emitted = "Rows that a step has emitted.";
         self.steps_to_prometheus(&mut text, "step_rows_out_total", emitted, |rows| rows.rows_out);
+        let late = "Records that a step has left out because they were late.";
+        self.steps_to_prometheus(&mut text, "step_late_total", late, |rows| rows.late);
         text.finish()
     }
 

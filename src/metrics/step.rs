@@ -4,41 +4,60 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::late::LateCounts;
+use crate::time::Epoch;
+
 /// The counters of a step on one worker, which alone writes them. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Meter(Arc<Rows>);
 
 #[derive(Debug, Default)]
 struct Rows {
+    step: usize,
     input: AtomicU64,
     output: AtomicU64,
     late: AtomicU64,
+    /// The same by epoch, of all steps.
+    late_by_epoch: LateCounts,
 }
 
 impl Meter {
+    /// Returns the counters of a step, which also counts its late records in `late_by_epoch`.
+    pub(super) fn new(step: usize, late_by_epoch: LateCounts) -> Self {
+        Meter(Arc::new(Rows { step, late_by_epoch, ..Rows::default() }))
+    }
+
+    /// Counts records of an epoch that the step has left out because they are late. A worker must
+    /// count them before it completes the epoch.
+    pub(crate) fn late(&self, epoch: Epoch, n: usize) {
+        if n > 0 {
+            self.0.late.fetch_add(n as u64, Ordering::Relaxed);
+            self.0.late_by_epoch.add(self.0.step, epoch, n as u64);
+        }
+    }
+
+    /// Begins with the number of late records of earlier runs.
+    pub(super) fn restore_late(&self, earlier: u64) {
+        self.0.late.fetch_add(earlier, Ordering::Relaxed);
+    }
+
     /// Counts the rows of a batch.
     pub(crate) fn count(&self, rows_in: usize, rows_out: usize) {
         self.0.input.fetch_add(rows_in as u64, Ordering::Relaxed);
         self.0.output.fetch_add(rows_out as u64, Ordering::Relaxed);
     }
 
-    /// Counts records that are too late for a window.
-    pub(crate) fn late(&self, records: usize) {
-        self.0.late.fetch_add(records as u64, Ordering::Relaxed);
-    }
-
     /// Sets the numbers to those of a worker of another process.
     pub(crate) fn set(&self, rows: StepRows) {
         self.0.input.store(rows.rows_in, Ordering::Relaxed);
         self.0.output.store(rows.rows_out, Ordering::Relaxed);
+        self.0.late.store(rows.late, Ordering::Relaxed);
     }
 
     pub(super) fn rows(&self) -> StepRows {
-        let (input, output) = (&self.0.input, &self.0.output);
-        StepRows {
-            rows_in: input.load(Ordering::Relaxed),
-            rows_out: output.load(Ordering::Relaxed),
-        }
+        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Rows { input, output, late, .. } = &*self.0;
+        StepRows { rows_in: read(input), rows_out: read(output), late: read(late) }
     }
 }
 
@@ -53,6 +72,9 @@ pub struct StepRows {
     pub rows_in: u64,
     /// Rows that the step has emitted to other steps. A step at an end, such as `to`, has none.
     pub rows_out: u64,
+    /// Records that the step has left out because they were late, since the beginning of the state.
+    /// Those of earlier runs are counted at worker 0.
+    pub late: u64,
 }
 
 /// A step of a topology and the rows that passed through it in this run.
@@ -77,6 +99,7 @@ impl StepMetrics {
         self.workers.values().fold(StepRows::default(), |sum, rows| StepRows {
             rows_in: sum.rows_in + rows.rows_in,
             rows_out: sum.rows_out + rows.rows_out,
+            late: sum.late + rows.late,
         })
     }
 }

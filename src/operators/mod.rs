@@ -65,4 +65,4 @@ pub(crate) use latest::{Arrived, latest, saved_digests};
 pub(crate) use number::number;
 pub(crate) use owners::Owners;
 pub(crate) use seeds::{Map, Seeds};
-pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermarks};
+pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermark, watermarks};

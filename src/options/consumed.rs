@@ -1,6 +1,7 @@
 //! [`Consumed`]: the decoding of a topic's records into keys, values and timestamps.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use crate::record::Record;
 use crate::serdes::{Deserializer, Reject};
@@ -36,6 +37,8 @@ pub struct Consumed<K, V> {
     decode: Decoder<K, V>,
     /// The timestamp extractor, if the timestamp is taken from key and value.
     extract: Option<Extractor<K, V>>,
+    /// The time after which a silent partition is idle.
+    idle_after: Option<Duration>,
 }
 
 type Decoder<K, V> = Rc<dyn Fn(&Record<'_>) -> Result<(K, Option<V>), Reject>>;
@@ -180,7 +183,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     pub fn from_record(
         decode: impl Fn(&Record<'_>) -> Result<(K, Option<V>), Reject> + 'static,
     ) -> Self {
-        Consumed { decode: Rc::new(decode), extract: None }
+        Consumed { decode: Rc::new(decode), extract: None, idle_after: None }
     }
 
     /// Takes the timestamp of each record from its key and value: Kafka's `TimestampExtractor`.
@@ -222,6 +225,44 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     ) -> Self {
         self.extract = Some(Rc::new(move |key, value| extract(key, value).into()));
         self
+    }
+
+    /// Leaves a silent partition out of the watermark. Kafka's `max.task.idle.ms` is similar.
+    ///
+    /// A window closes when the time of each partition has passed it, so a partition without new
+    /// records holds all windows open. With this option a partition is *idle* once the records of
+    /// other partitions, of any topic with time, have come for so long after its own last one. An
+    /// idle partition counts again with its next record. If a window has closed meanwhile, a record
+    /// for it is late.
+    ///
+    /// The decision is made by the clock of the run, and recorded with its commit: a recovery
+    /// repeats it. Without steps that use time the option has no effect.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use watershed::prelude::*;
+    ///
+    /// let topology = Topology::new("visits", |builder: &StreamsBuilder<'_>| {
+    ///     let consumed = Consumed::<String, i64>::with(Utf8, Json);
+    ///     let visits = builder.stream("visits", consumed.idle_after(Duration::from_secs(60)));
+    ///     visits.group_by_key().count().to("visits by page", Produced::columns(["page", "n"]));
+    /// });
+    /// assert!(topology.describe().contains("stream visits"));
+    /// ```
+    #[must_use]
+    pub fn idle_after(self, silence: Duration) -> Self {
+        Consumed { idle_after: Some(silence), ..self }
+    }
+
+    /// Returns true if timestamps are taken from key and value.
+    pub(crate) fn is_extracted(&self) -> bool {
+        self.extract.is_some()
+    }
+
+    /// Returns the time after which a silent partition is idle.
+    pub(crate) fn silence(&self) -> Option<Duration> {
+        self.idle_after
     }
 
     /// Decodes a record.

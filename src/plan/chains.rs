@@ -51,6 +51,18 @@ impl Plan {
         chains.pop().unwrap_or_default()
     }
 
+    /// Returns the chains of all steps. Equal ones are numbered.
+    pub(crate) fn chains(&self) -> Vec<String> {
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        let numbered = (0..self.nodes.len()).map(|node| {
+            let chain = self.chain(node);
+            let count = counts.entry(chain.clone()).or_default();
+            *count += 1;
+            if *count > 1 { format!("{chain} {count}") } else { chain }
+        });
+        numbered.collect()
+    }
+
     /// Returns the step that writes a topic.
     pub(crate) fn sink_node(&self, topic: &str) -> Option<usize> {
         let verb = format!("to {topic}");

@@ -2,9 +2,9 @@
 
 mod chains;
 mod origins;
+mod time;
 
 use std::any::TypeId;
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use crate::ports::AnyStore;
 use crate::row::{ColumnType, Put, Row};
 
 pub(crate) use chains::PlannedCut;
+pub(crate) use time::TimePlan;
 
 /// The topic to which dead letters are written. Each is a row with the columns topic, partition,
 /// position, reason, detail and payload.
@@ -108,10 +109,8 @@ pub(crate) fn type_name<T>() -> String {
 pub(crate) struct Plan {
     pub(crate) nodes: Vec<Node>,
     pub(crate) sources: Vec<String>,
-    /// The ranks of the topics whose time is used.
-    pub(crate) timed: BTreeSet<u16>,
-    /// The sets of topics, by rank, before the steps that use watermarks.
-    pub(crate) watermarks: Vec<BTreeSet<u16>>,
+    /// Not part of the fingerprint: the steps imply it.
+    pub(crate) time: TimePlan,
     pub(crate) sinks: Vec<Schema>,
     /// Not part of the fingerprint: a run may continue a state with other stores.
     pub(crate) stores: Vec<MaterializedTable>,

@@ -55,6 +55,14 @@ impl PartitionTimes {
         taken
     }
 
+    /// Returns the greatest timestamp of a partition up to the end of `epoch`, like
+    /// [`through`](Self::through), and drops nothing.
+    pub(crate) fn up_to(&self, epoch: Epoch, partition: Partition) -> Option<Timestamp> {
+        let partitions = lock(&self.0);
+        let Times { bound, later } = partitions.get(&partition)?;
+        later.range(..=epoch).map(|(_, greatest)| *greatest).max().max(*bound)
+    }
+
     /// Returns the greatest timestamp of a partition up to the end of `epoch`; `None` if no record
     /// has one. Every worker must have completed the epoch. Epochs must not descend from call to
     /// call, because earlier maxima are dropped.

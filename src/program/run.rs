@@ -31,6 +31,10 @@ pub(super) struct RunArgs {
     /// Go on as records are added, until SIGINT or SIGTERM
     #[arg(long)]
     follow: bool,
+    /// Close all windows once everything is read: no record will ever come that belongs into one.
+    /// Records that a later run reads all the same are late
+    #[arg(long, conflicts_with = "follow")]
+    close_at_end: bool,
     /// Promise that no partition is added to the sources while they are followed: topics of Kafka
     /// keep their number of partitions, streams of Kinesis are not resharded, and each partition of
     /// an archive has a record already. Then deleted keys are forgotten; otherwise 20 bytes and the
@@ -135,6 +139,7 @@ pub(super) fn run(
         state: Some(state),
         topology_change,
         follow: args.follow,
+        close_at_end: args.close_at_end,
         commit_every: args.commit_every,
         stop,
         progress: is_first.then(|| bar.watch(args.follow)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use comfy_table::{CellAlignment, Table};
 use indicatif::{HumanCount, HumanDuration};
 
-use crate::runtime::Summary;
+use crate::runtime::{StepMetrics, Summary};
 
 /// Durations below this one are printed in seconds.
 const SHORT_DURATION_MAX: Duration = Duration::from_secs(120);
@@ -35,6 +35,7 @@ pub(super) fn summarise(summary: &Summary) -> String {
         .for_each(|column| column.set_cell_alignment(CellAlignment::Right));
     let gauges: String =
         summary.gauges.iter().map(|(name, n)| format!("{} {name}\n", HumanCount(*n))).collect();
+    let late: String = summary.steps.iter().filter_map(late_records).collect();
     let read: u64 = summary.topics.values().map(|t| t.read).sum();
     let (new, seconds) = (read.saturating_sub(summary.recovered), summary.elapsed.as_secs_f64());
     let earlier = match summary.recovered {
@@ -47,8 +48,16 @@ pub(super) fn summarise(summary: &Summary) -> String {
         HumanDuration(summary.elapsed).to_string()
     };
     format!(
-        "{table}\n\n{gauges}\n{} new records{earlier} in {took}, commit {}\n",
+        "{table}\n\n{gauges}{late}\n{} new records{earlier} in {took}, commit {}\n",
         HumanCount(new),
         summary.committed
     )
+}
+
+/// Returns a line about the late records of a step, if it has left out any.
+fn late_records(step: &StepMetrics) -> Option<String> {
+    let late = Some(step.total().late).filter(|late| *late > 0)?;
+    let name = step.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    let (number, verb) = (step.number, &step.verb);
+    Some(format!("{} late records at step {number} {verb}{name}\n", HumanCount(late)))
 }

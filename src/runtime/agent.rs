@@ -121,8 +121,8 @@ impl Agent {
         // A lost connection is an event too.
         let decoded = move |cost| drop(to_leader.send(&Up::Decoded(cost as u64)));
         let decoded: Decoded = Arc::new(decoded);
-        let topics =
-            Topics::new(topics::bound(&plan, Vec::new(), place.workers, &decoded, &metrics));
+        let bound = topics::bound(&plan, Vec::new(), place.workers, &decoded, &metrics);
+        let topics = Topics::new(bound, &plan, &metrics);
         for (topic, welcome) in topics.iter().zip(&welcome.topics) {
             if let Some(advance) = welcome.advance {
                 topic.queue.earliest().announce(advance);
@@ -168,7 +168,9 @@ impl Agent {
                 let _ = requests.send(Write::Take(taken));
             });
             let (layers, sinks) = (layers.clone(), Default::default());
-            saving = Some(Saving { layers, sinks, earlier_runs: generation - 1, submit });
+            let (earlier_runs, watermarks) = (generation - 1, welcome.watermarks.iter().cloned());
+            let watermarks = watermarks.collect();
+            saving = Some(Saving { layers, sinks, earlier_runs, watermarks, submit });
         }
         let (parts, staged) = channel();
         let (sinks, to_leader): (Sinks, _) = (Arc::new(streams.sinks), leader.clone());

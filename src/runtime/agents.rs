@@ -253,8 +253,9 @@ mod tests {
         let mut agents = Agents::new(Some(Arc::new(log.clone())), 3, Sharing::All).unwrap();
         let plan = Plan { sources: vec!["rows".into()], ..Plan::default() };
         let decoded = agents.decoded_here(Arc::new(Credit::new(1 << 20)));
-        let topics =
-            Topics::new(topics::bound(&plan, Vec::new(), 1, &decoded, &Metrics::default()));
+        let metrics = Metrics::default();
+        let bound = topics::bound(&plan, Vec::new(), 1, &decoded, &metrics);
+        let topics = Topics::new(bound, &plan, &metrics);
         let deal = |agents: &mut Agents, bytes: usize| {
             let batch = Batch { bytes: vec![7; bytes], ..Batch::default() };
             let cost = batch.cost();

@@ -90,6 +90,7 @@ impl Bindings {
                         .unwrap_or_default(),
                     memory: source.state(&ends.collect()),
                     partitions,
+                    clocks: BTreeMap::new(),
                 }
             });
             states.insert(topic.name.clone(), sources.collect());

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use super::bindings::Bindings;
+use super::clocks::ClocksOfCommit;
 use super::committer::{CommitThread, Job, SinkPart};
 use super::content::CommitContent;
 use super::message::Message;
@@ -12,7 +13,7 @@ use super::snapshots::Snapshots;
 use super::times;
 use super::topics::Topics;
 use crate::connect::{FoundRows, Part};
-use crate::durable::{Manifest, SnapshotName, SourceState};
+use crate::durable::{CommitTime, Manifest, SnapshotName, SourceState};
 use crate::error::{Error, Result};
 use crate::sync::{JoinHandle, Sender, channel, elapsed, now};
 use crate::time::Epoch;
@@ -20,6 +21,8 @@ use crate::time::Epoch;
 /// A commit after its barrier, until all sinks show it.
 struct InFlight {
     sources: BTreeMap<String, Vec<SourceState>>,
+    /// The clocks up to its barrier, until the commit is submitted.
+    clocks: Option<ClocksOfCommit>,
     /// The last epoch before its barrier.
     epoch: Epoch,
     /// Number of records dispatched up to its barrier.
@@ -64,6 +67,8 @@ pub(super) struct Commits {
     committed: u64,
     /// Content of the last commit; none before the first.
     last: Option<CommitContent>,
+    /// The event time of the last commit that was submitted.
+    time: CommitTime,
     /// The snapshots that the last manifest names, from the youngest to the oldest.
     named: Vec<SnapshotName>,
     /// Senders of [`Message::Close`] that have no reply yet.
@@ -103,6 +108,7 @@ impl Commits {
             last_barrier: None,
             committed,
             last: None,
+            time: recorded.map(|last| last.time.clone()).unwrap_or_default(),
             named,
             waiters: Vec::new(),
         })
@@ -135,10 +141,19 @@ impl Commits {
 
     /// Begins a commit of the records in `bindings`, up to the end of `epoch`. The barrier must be
     /// set right after this call.
-    pub(super) fn begin(&mut self, bindings: &Bindings, epoch: Epoch, snapshot: SnapshotPart) {
+    pub(super) fn begin(
+        &mut self,
+        bindings: &Bindings,
+        clocks: ClocksOfCommit,
+        epoch: Epoch,
+        snapshot: SnapshotPart,
+    ) {
         let sinks = self.sinks.iter().map(|_| SinkPart::default()).collect();
+        let mut sources = bindings.source_states(&self.topics);
+        clocks.record(&self.topics, &mut sources);
         self.in_flight = Some(InFlight {
-            sources: bindings.source_states(&self.topics),
+            sources,
+            clocks: Some(clocks),
             epoch,
             records: bindings.records(),
             staged: Some(Staged { missing: self.sinks.len() * self.workers, sinks }),
@@ -188,13 +203,21 @@ impl Commits {
             return Ok(());
         }
         times::bind(&self.topics, commit.epoch, &mut commit.sources);
+        if let Some(clocks) = commit.clocks.take() {
+            self.time.watermarks = clocks.watermarks(&self.topics, commit.epoch);
+            if clocks.has_changed {
+                self.time.changed = self.committed + 1;
+            }
+        }
         let totals = staged.sinks.iter().map(|sink| (sink.rows, sink.digest));
         let content = CommitContent {
             n: self.committed + 1,
             barrier: commit.epoch,
             sources: commit.sources.clone(),
+            time: self.time.clone(),
             sinks: self.sinks.iter().cloned().zip(totals).collect(),
             topics: self.topics.totals(commit.epoch),
+            late: self.topics.late(commit.epoch),
         };
         if commit.snapshot == SnapshotPart::Own {
             (commit.staged, commit.snapshot) = (Some(staged), SnapshotPart::Saving);
@@ -203,7 +226,8 @@ impl Commits {
         self.last = Some(content);
         let sources = commit.sources.clone();
         self.name(snapshots.take_made());
-        self.send(Job::Commit { sources, sinks: staged.sinks, snapshots: self.named.clone() })
+        let (sinks, snapshots) = (staged.sinks, self.named.clone());
+        self.send(Job::Commit { sources, time: self.time.clone(), sinks, snapshots })
     }
 
     /// Adds a snapshot to those that the next manifest names.
@@ -241,15 +265,17 @@ impl Commits {
     ) -> Result<()> {
         let Some(last) = &mut self.last else { return Ok(()) };
         last.n = self.committed + 1;
-        let sources = last.sources.clone();
+        let (sources, time) = (last.sources.clone(), last.time.clone());
         let rows = |topic| last.sinks.get(topic).copied().unwrap_or_default();
         let part = |(rows, digest)| SinkPart { parts: Vec::new(), rows, digest };
         let sinks = self.sinks.iter().map(|topic| part(rows(topic))).collect();
         let (sent, snapshot) = (sources.clone(), SnapshotPart::Earlier);
-        self.in_flight = Some(InFlight { sources, epoch, records, staged: None, snapshot });
+        let (clocks, staged) = (None, None);
+        self.in_flight = Some(InFlight { sources, clocks, epoch, records, staged, snapshot });
         self.restart_timer();
         self.name(Some(made));
-        self.send(Job::Commit { sources: sent, sinks, snapshots: self.named.clone() })
+        let snapshots = self.named.clone();
+        self.send(Job::Commit { sources: sent, time, sinks, snapshots })
     }
 
     /// Has the committer compare the rows found again with the rows of the sinks.

@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use super::message::Message;
 use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
-use crate::durable::{Ledger, Manifest, ROW_DIGESTS, SinkState, SnapshotName, SourceState};
+use crate::durable::{
+    CommitTime, Ledger, Manifest, ROW_DIGESTS, SinkState, SnapshotName, SourceState,
+};
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::sync::{Receiver, Sender, channel, scope, side_by_side};
@@ -32,6 +34,7 @@ pub(super) enum Job {
     /// Commit the ranges that were read and the changes by sink, and name snapshots.
     Commit {
         sources: BTreeMap<String, Vec<SourceState>>,
+        time: CommitTime,
         sinks: Vec<SinkPart>,
         snapshots: Vec<SnapshotName>,
     },
@@ -126,8 +129,8 @@ impl CommitThread {
             while let Ok(job) = jobs.recv() {
                 let result = match job {
                     Job::Verify(found) => self.verify(&found).map(|()| Message::Verified),
-                    Job::Commit { sources, sinks, snapshots } => self
-                        .commit(sources, sinks, snapshots)
+                    Job::Commit { sources, time, sinks, snapshots } => self
+                        .commit(sources, time, sinks, snapshots)
                         .map(|()| Message::Committed(self.last)),
                 };
                 let failed = result.is_err();
@@ -181,6 +184,7 @@ impl CommitThread {
     fn commit(
         &mut self,
         sources: BTreeMap<String, Vec<SourceState>>,
+        time: CommitTime,
         sinks: Vec<SinkPart>,
         snapshots: Vec<SnapshotName>,
     ) -> Result<()> {
@@ -194,6 +198,7 @@ impl CommitThread {
         if let Some(ledger) = &mut self.ledger {
             let mut manifest = Manifest::after(ledger);
             (manifest.sources, manifest.snapshots) = (sources, snapshots);
+            manifest.time = time;
             let topics = self.targets.iter().map(|target| target.topic.clone());
             manifest.sinks = topics.zip(staged.iter().cloned()).collect();
             faults::point("commit.manifest.before");

@@ -57,6 +57,10 @@ pub struct Config {
     pub mode: ProcessingMode,
     /// True to continue after the records that exist at the start.
     pub follow: bool,
+    /// True to close all windows once a run without `follow` has read everything: no record will
+    /// ever come that belongs into one. The state records it, so records that a later run reads all
+    /// the same are late. A run that is stopped closes nothing.
+    pub close_at_end: bool,
     /// Least time between two commits. A change after a longer pause is committed at once.
     pub commit_every: Duration,
     /// Handle to end the run early.
@@ -86,6 +90,7 @@ impl Default for Config {
             topology_change: TopologyChange::Refuse,
             mode: ProcessingMode::Consistent,
             follow: false,
+            close_at_end: false,
             commit_every: Duration::from_secs(1),
             stop: Stop::default(),
             progress: None,

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::topics::Topics;
-use crate::durable::{Manifest, SourceState};
+use crate::durable::{CommitTime, Manifest, SourceState};
 use crate::metrics::Tally;
 use crate::time::Epoch;
 
@@ -14,10 +14,13 @@ pub(super) struct CommitContent {
     /// The last epoch of the commit.
     pub(super) barrier: Epoch,
     pub(super) sources: BTreeMap<String, Vec<SourceState>>,
+    pub(super) time: CommitTime,
     /// By topic, the rows of its sink, and the sum of their digests.
     pub(super) sinks: BTreeMap<String, (u64, u64)>,
     /// By topic, the outcomes of its records since the beginning of the state.
     pub(super) topics: BTreeMap<String, Tally>,
+    /// By the chain of a step, the number of its late records since the beginning of the state.
+    pub(super) late: BTreeMap<String, u64>,
 }
 
 impl CommitContent {
@@ -29,8 +32,10 @@ impl CommitContent {
             n: last.n,
             barrier: 0,
             sources: last.sources.clone(),
+            time: last.time.clone(),
             sinks: sinks.map(|(topic, sink)| (topic.clone(), (sink.rows, sink.digest))).collect(),
             topics: topics.totals(0),
+            late: topics.late(0),
         }
     }
 }

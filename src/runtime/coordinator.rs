@@ -135,6 +135,9 @@ impl Coordinator {
             Message::Replayed(id) => self.recovery.replayed(id),
             Message::End(id) => {
                 self.readers.ended(id);
+                if self.readers.is_following() {
+                    self.epochs.end_clock(id);
+                }
                 self.epochs.unfinished().end(id);
                 self.recovery.replayed(id);
             }
@@ -210,11 +213,16 @@ impl Coordinator {
     }
 
     fn read_if_new(&mut self, id: PartitionId) -> Result<()> {
+        if self.mode == RunMode::TestDriver {
+            self.epochs.join_clock(id);
+            return Ok(());
+        }
         if self.epochs.bindings().contains(id) || self.readers.is_reading(id) {
             return Ok(());
         }
         earliest::check_discovered(&self.topics, id)?;
         self.epochs.unfinished().begin(id);
+        self.epochs.join_clock(id);
         self.recovery.start_replay(id);
         self.readers.read_discovered(id)
     }
@@ -248,6 +256,9 @@ impl Coordinator {
         let by_clock = self.mode == RunMode::Sources;
         let ending = self.stopping || (by_clock && self.readers.are_done());
         let over = ending && quiet && !queued;
+        if over && by_clock && !self.stopping {
+            self.epochs.close_time();
+        }
         let requested = self.commits.has_waiters() && !queued;
         let on_time = by_clock && self.commits.until_due().is_zero();
         // A test reads the answers after each record in the commits.
@@ -260,11 +271,19 @@ impl Coordinator {
         // A commit begins at the end of an epoch. At the end of the run, or on request, it begins
         // without waiting for the previous epoch.
         let at_end = close || over || requested || each || !self.epochs.has_batches();
-        if self.epochs.has_uncommitted() && due && at_end {
+        let commits = self.epochs.has_uncommitted() && due && at_end;
+        if by_clock && (commits || close) {
+            self.epochs.leave_out_idle(|id| self.readers.is_behind(id));
+        }
+        if commits {
+            let clocks = self.epochs.take_clocks();
+            if clocks.has_changed {
+                self.snapshots.require();
+            }
             // At the end nobody waits for the commit, so the snapshot of a restart is part of it.
             let own = self.snapshots.is_possible() && (self.snapshots.is_needed() || over);
             let part = if own { SnapshotPart::Own } else { SnapshotPart::Earlier };
-            self.commits.begin(self.epochs.bindings(), self.epochs.open(), part);
+            self.commits.begin(self.epochs.bindings(), clocks, self.epochs.open(), part);
             self.epochs.close_with_barrier();
         } else if close {
             self.epochs.close();

@@ -17,6 +17,8 @@ pub(crate) struct Counts {
     topics: Vec<TopicCounts>,
     gauges: Vec<(String, i64)>,
     steps: Vec<StepCounts>,
+    /// The numbers of late records by step and epoch.
+    late: Vec<(usize, Epoch, u64)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -49,7 +51,7 @@ impl Counts {
             }
         };
         let (topics, gauges) = (topics.map(of).collect(), metrics.take_gauges());
-        Counts { topics, gauges, steps: Vec::new() }
+        Counts { topics, gauges, steps: Vec::new(), late: metrics.late().take() }
     }
 
     /// Adds the numbers of steps.
@@ -74,6 +76,9 @@ impl Counts {
         }
         for (name, rows) in self.gauges {
             metrics.gauge(&name).fetch_add(rows, Ordering::Relaxed);
+        }
+        for (step, epoch, n) in self.late {
+            metrics.late().add(step, epoch, n);
         }
         for StepCounts { step, worker, rows } in self.steps {
             metrics.meter(step, worker).set(rows);

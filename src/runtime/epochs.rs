@@ -4,6 +4,8 @@
 //! One thread stamps batches and closes epochs, and [`Bindings`] grow in the same step. So an epoch
 //! consists of exactly the ranges that the next commit records.
 
+mod timing;
+
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -11,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use super::agents::Agents;
 use super::bindings::Bindings;
+use super::clocks::Clocks;
 use super::earliest::Unfinished;
 use super::message::Fetched;
 use super::topics::Topics;
@@ -20,7 +23,7 @@ use crate::faults;
 use crate::ports::{Barriers, ClockEvent};
 use crate::record::PartitionId;
 use crate::sync::{elapsed, now};
-use crate::time::{Epoch, ProcessingMode, Timestamp};
+use crate::time::{Epoch, ProcessingMode};
 
 /// Under load an epoch is closed after this time. Longer epochs cost less, but delay answers and
 /// commits, which begin at the end of an epoch.
@@ -67,6 +70,7 @@ pub(super) struct Epochs {
     topics: Topics,
     agents: Agents,
     bindings: Bindings,
+    clocks: Clocks,
     open: OpenEpoch,
     /// Every epoch before this one is completed on all workers, and the numbers of all processes
     /// are counted.
@@ -93,6 +97,7 @@ impl Epochs {
     pub(super) fn new(
         topics: Topics,
         agents: Agents,
+        clocks: Clocks,
         remaining: Arc<AtomicU64>,
         mode: ProcessingMode,
         now: Instant,
@@ -102,6 +107,7 @@ impl Epochs {
             reports: vec![0; agents.processes()],
             agents,
             bindings: Bindings::default(),
+            clocks,
             open: OpenEpoch { number: 0, since: now, bytes: 0, has_batches: false },
             completed: 0,
             ends: VecDeque::new(),
@@ -187,15 +193,11 @@ impl Epochs {
 
     /// Adds a batch to the queue, and dispatches as many batches as possible.
     pub(super) fn push(&mut self, fetched: Fetched) {
+        if self.is_live() {
+            self.clocks.bring(fetched.id);
+        }
         self.queue.push_back(fetched);
         self.dispatch();
-    }
-
-    /// Lets a partition count in the watermarks from the open epoch on, if its topic is timed.
-    pub(super) fn join(&mut self, id: PartitionId, floor: Option<Timestamp>) {
-        if self.topics.of(id).queue.is_timed() {
-            self.agents.clock(&self.topics, id, ClockEvent::Join { floor });
-        }
     }
 
     /// Moves the completed frontier forward. The caller publishes the answers, and then
@@ -258,7 +260,14 @@ impl Epochs {
     /// Closes epoch 0. Its batches were committed by earlier runs.
     pub(super) fn close_recovery(&mut self) {
         self.uncommitted = false;
+        let idle: Vec<PartitionId> = self.clocks.idle().collect();
+        self.send(idle.into_iter().map(|id| (id, ClockEvent::Idle)));
         self.close();
+    }
+
+    /// Returns true once the recovery is over.
+    fn is_live(&self) -> bool {
+        !matches!(self.size, EpochSize::Recovery(_))
     }
 
     /// Returns true if each record is an epoch of its own.
@@ -272,7 +281,9 @@ impl Epochs {
             EpochSize::Recovery(ProcessingMode::PerRecord) => EpochSize::Record,
             _ => EpochSize::Limited,
         };
+        self.clocks.go_live();
         self.agents.go_live();
+        self.dispatch();
     }
 
     /// Requires a commit, also if no batch was dispatched since the last one.
@@ -286,8 +297,13 @@ impl Epochs {
         self.topics.iter().for_each(|topic| topic.queue.finish());
     }
 
-    /// Dispatches batches from the queue to the open epoch, up to its present limit.
+    /// Dispatches batches from the queue to the open epoch, up to its present limit. Those of a
+    /// partition that has yet to join wait for the completion of the closed epochs.
     pub(super) fn dispatch(&mut self) {
+        if self.is_live() && self.is_caught_up() {
+            let joined = self.clocks.join(self.open.number.checked_sub(1));
+            self.send(joined);
+        }
         let limit = match (self.size, self.is_caught_up()) {
             (EpochSize::Recovery(_), _) => usize::MAX,
             (EpochSize::Limited, true) => self.max_bytes(),
@@ -296,7 +312,8 @@ impl Epochs {
             (EpochSize::Record, _) => 1,
         };
         while self.open.bytes < limit
-            && let Some(fetched) = self.queue.pop_front()
+            && let Some(fetched) =
+                self.queue.pop_front_if(|fetched| self.clocks.is_joined(fetched.id))
         {
             if !self.open.has_batches {
                 self.open.since = now();

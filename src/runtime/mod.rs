@@ -12,7 +12,8 @@
 //! 1. Threads fetch batches of all partitions (`pool`, `ingest`); credit bounds their bytes.
 //!    The coordinator dispatches each batch to the open epoch in the input queue of its topic, and
 //!    extends the binding of its partition (`epochs`, `bindings`).
-//! 2. Any worker takes batches from the queues, so a faster worker does more. An epoch closes at
+//! 2. Any worker takes batches from the queues, so a faster worker does more. If a step uses the
+//!    time of a topic, one worker decodes all batches of a partition (`clocks`). An epoch closes at
 //!    once when no more batches are available, later under load, and only when the previous one is
 //!    completed. It is completed when the dataflow's frontier has passed it on every worker. Then
 //!    stores publish it in one step, whether it is committed or not.
@@ -38,6 +39,14 @@
 //! follow, and the next manifest names it (`snapshots`). At the end of a run it is part of the
 //! last commit.
 //!
+//! # Event time
+//!
+//! Each partition of a timed topic has a clock: the greatest timestamp up to a position, which the
+//! worker that decodes the partition adds to each record. The least time of all partitions before a
+//! step is its watermark, at the close of an epoch. The coordinator decides which partitions count
+//! (`clocks`): when a new one joins, and when a silent one is idle. Commits record both, so results
+//! depend on positions and on recorded decisions alone.
+//!
 //! # Processes
 //!
 //! A run may have several processes, each with the same workers ([`Cluster`]). Process 0 is the one
@@ -54,7 +63,8 @@
 //!   that its manifest records.
 //! - There is at most one commit at a time. Epochs continue meanwhile, and their changes stay in
 //!   the writers.
-//! - Clocks decide when epochs close, never their contents.
+//! - Clocks decide when epochs close, never their contents. A clock also decides that a partition
+//!   is idle, and then the commit records it.
 //! - A process gets a barrier before it gets the next epoch, so no sink can miss it.
 //!
 //! # Owners
@@ -68,6 +78,7 @@ mod agent;
 mod agents;
 mod begin;
 mod bindings;
+mod clocks;
 mod commits;
 mod committer;
 mod config;

@@ -1,5 +1,7 @@
 //! The messages between process 0 and the other processes of a run.
 
+use std::collections::BTreeSet;
+
 use serde::{Deserialize, Serialize};
 
 use super::counts::Counts;
@@ -10,7 +12,7 @@ use crate::operators::Advance;
 use crate::ports::{ClockEvent, Report};
 use crate::record::{Batch, Order};
 use crate::secret::Secret;
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 
 /// The beginning of a run, as process 0 decides it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -29,6 +31,8 @@ pub(crate) struct Welcome {
     pub(super) topics: Vec<TopicWelcome>,
     /// The layers of the snapshot from which the run continues.
     pub(super) layers: Option<Vec<LayerFile>>,
+    /// The watermarks of the last commit, by the ranks of the topics before a step.
+    pub(super) watermarks: Vec<(BTreeSet<u16>, Timestamp)>,
 }
 
 /// The beginning of a sink.

@@ -136,6 +136,16 @@ impl Readers {
         self.reading.contains_key(&id)
     }
 
+    /// Returns true if sources are read on behind the records of the start.
+    pub(super) fn is_following(&self) -> bool {
+        self.follow
+    }
+
+    /// Returns true if records of the partition are known to be unread.
+    pub(super) fn is_behind(&self, id: PartitionId) -> bool {
+        self.reading.get(&id).is_some_and(|left| left.load(Ordering::Relaxed) > 0)
+    }
+
     /// Notes that a partition is read to its end.
     pub(super) fn ended(&mut self, id: PartitionId) {
         self.reading.remove(&id);

@@ -7,6 +7,7 @@ use super::adoption;
 use super::agent;
 use super::agents::Agents;
 use super::begin::Beginning;
+use super::clocks::{AtEnd, Clocks};
 use super::commits::Commits;
 use super::config::{Config, RunMode};
 use super::coordinator::Coordinator;
@@ -162,7 +163,7 @@ impl Coordinator {
                 Beginning::make(topology, &plan, &mut topics, sinks, &config, workers, mode)
             })?;
         let Beginning { context, adoption, restored, partitions, .. } = beginning;
-        let topics = Topics::new(topics);
+        let topics = Topics::new(topics, &plan, &metrics);
         let explain = |error| match &fence {
             Some(fence) => fence.explain(error),
             None => error,
@@ -196,25 +197,34 @@ impl Coordinator {
         if mode == RunMode::Sources {
             readers.start_discovery()?;
         }
-        let remaining = readers.remaining();
-        let mut epochs = Epochs::new(topics.clone(), agents, remaining, config.mode, started);
+        let (clocks, remaining) =
+            (Clocks::new(topics.clone(), &plan.time, AtEnd::of(&config)), readers.remaining());
+        let mut epochs =
+            Epochs::new(topics.clone(), agents, clocks, remaining, config.mode, started);
         if let Some(restored) = &restored {
             restored.restore_counters(&topics);
+            restored.restore_late(&plan, &metrics);
             epochs.restore(&restored.snapshot.sources, restored.records());
         }
         if mode == RunMode::Sources {
             // The test driver may send records in any order, so there positions are not published.
             earliest::announce(&topics, follow);
         }
+        if let Some(last) = &recorded {
+            let saved = restored.as_ref().map(|restored| restored.snapshot.sources.clone());
+            epochs.restore_clocks(last, &saved.unwrap_or_default());
+        }
+        let restored_watermarks = epochs.clocks().restored();
         if mode == RunMode::TestDriver {
-            topics.sources().for_each(|(id, _)| epochs.join(id, None));
+            topics.sources().for_each(|(id, _)| epochs.begin_clock(id));
         }
         for partition in partitions {
+            // A partition that was added since the last run is later than those of the last run.
             let topic = &topics.of(partition.id).name;
-            let rank = usize::from(partition.id.source);
-            let saved = restored.as_ref();
-            let saved = saved.and_then(|it| it.bound(topic, rank, partition.id.partition));
-            epochs.join(partition.id, saved.and_then(|bound| bound.partition_time));
+            match recorded.as_ref().is_some_and(|last| last.sources.contains_key(topic)) {
+                true => epochs.join_clock(partition.id),
+                false => epochs.begin_clock(partition.id),
+            }
             epochs.unfinished().begin(partition.id);
             recovery.start_replay(partition.id);
             readers.read(partition)?;
@@ -255,6 +265,7 @@ impl Coordinator {
             layers: restored.as_ref().map(|restored| restored.layers.clone()),
             sinks: restored.as_ref().map(|it| it.snapshot.sinks.clone()).unwrap_or_default(),
             earlier_runs: context.generation - 1,
+            watermarks: restored_watermarks.clone(),
             submit: Arc::new(move |taken| {
                 // The saver may have ended with the run.
                 let _ = tasks.send(Task::Take(taken));
@@ -276,6 +287,7 @@ impl Coordinator {
                     stores: streams.stores.names().cloned().collect(),
                     topics: topics.iter().map(topic_welcome).collect(),
                     layers: restored.as_ref().map(|it| it.snapshot.layers.clone()),
+                    watermarks: restored_watermarks.clone().into_iter().collect(),
                 };
                 leader.welcome(context.generation, &welcome)?
             }

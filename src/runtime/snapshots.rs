@@ -106,6 +106,13 @@ impl Snapshots {
         self.need = need;
     }
 
+    /// Requires that the next commit has a snapshot of its own.
+    pub(super) fn require(&mut self) {
+        if self.need == SnapshotNeed::WhenDue {
+            self.need = SnapshotNeed::NextCommit;
+        }
+    }
+
     /// Returns true if the next commit needs a snapshot of its own.
     pub(super) fn is_needed(&self) -> bool {
         self.need != SnapshotNeed::WhenDue
@@ -153,9 +160,9 @@ impl Snapshots {
     /// When the saver has ended.
     pub(super) fn save(&mut self, commit: CommitContent) -> Result<()> {
         let Some(tasks) = &self.tasks else { return Ok(()) };
-        let CommitContent { n, barrier, sources, sinks, topics } = commit;
+        let CommitContent { n, barrier, sources, sinks, topics, late, time: _ } = commit;
         let (cuts, layers) = (Vec::new(), Vec::new());
-        let snapshot = Snapshot { n, cuts, layers, sources, sinks, topics };
+        let snapshot = Snapshot { n, cuts, layers, sources, sinks, topics, late };
         (self.is_saving, self.saved_records) = (true, self.topics.bytes());
         let ended = |_| Error::internal("the saver has ended");
         tasks.send(Task::Save { barrier, snapshot }).map_err(ended)

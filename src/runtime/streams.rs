@@ -174,6 +174,17 @@ impl Streams {
             if !plan.sources.contains(topic) {
                 wrong.push(format!("topic {topic} is bound to a source but never read"));
             }
+            let rank = (0..=u16::MAX).zip(&plan.sources).find(|(_, read)| *read == topic);
+            let needs_timestamps = rank.is_some_and(|(rank, _)| {
+                plan.time.timed.contains(&rank) && !plan.time.extracted.contains(&rank)
+            });
+            if needs_timestamps && !source.has_timestamps() {
+                let source = source.describe();
+                wrong.push(format!(
+                    "the time of topic {topic} is used, but the records of {source} have no \
+                     timestamps: take them from keys and values (`Consumed::timestamp`)"
+                ));
+            }
             if !known.insert((topic, source.describe())) {
                 wrong.push(format!("topic {topic} is bound twice to {}", source.describe()));
             }

@@ -36,7 +36,8 @@ pub(super) fn compare(topics: &Topics, last: &Manifest) -> Result<()> {
         let states = last.sources.get(&topic.name).map_or(&[][..], Vec::as_slice);
         for ((rank, source), state) in (0..).zip(&topic.sources).zip(states) {
             for (partition, bound) in &state.partitions {
-                let now = topic.queue.times.through(0, (rank, *partition));
+                let floor = state.clocks.get(partition).and_then(|clock| clock.floor);
+                let now = topic.queue.times.through(0, (rank, *partition)).max(floor);
                 if bound.partition_time.is_none() || bound.partition_time == now {
                     continue;
                 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::connect::{Identity, Source};
 use crate::durable::SourceState;
 use crate::error::{Error, Result};
-use crate::metrics::{Metrics, Tally, TopicCounters};
+use crate::metrics::{LateCounts, Metrics, Tally, TopicCounters};
 use crate::plan::Plan;
 use crate::ports::{Deal, Decoded, InputQueue};
 use crate::record::PartitionId;
@@ -33,7 +33,7 @@ pub(super) fn bound(
     metrics: &Metrics,
 ) -> Vec<Topic> {
     let topic = |(rank, name): (u16, &String)| {
-        let deal = match plan.timed.contains(&rank) {
+        let deal = match plan.time.timed.contains(&rank) {
             true => Deal::ByPartition { first: usize::from(rank), workers },
             false => Deal::ToAnyWorker,
         };
@@ -56,15 +56,28 @@ pub(super) fn bound(
 
 /// All topics of a run, shared by the parts of the coordinator.
 #[derive(Clone)]
-pub(super) struct Topics(Arc<[Topic]>);
+pub(super) struct Topics {
+    all: Arc<[Topic]>,
+    /// The chains of the steps behind them.
+    steps: Arc<[String]>,
+    late: LateCounts,
+}
 
 impl Topics {
-    pub(super) fn new(topics: Vec<Topic>) -> Self {
-        Topics(topics.into())
+    /// Returns the topics of a plan.
+    pub(super) fn new(topics: Vec<Topic>, plan: &Plan, metrics: &Metrics) -> Self {
+        Topics { all: topics.into(), steps: plan.chains().into(), late: metrics.late().clone() }
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Topic> {
-        self.0.iter()
+        self.all.iter()
+    }
+
+    /// Returns by the chain of a step the number of its late records up to the end of `epoch`,
+    /// since the beginning of the state. Every worker must have completed the epoch.
+    pub(super) fn late(&self, epoch: Epoch) -> BTreeMap<String, u64> {
+        let late = self.late.through(epoch).into_iter().filter(|(_, n)| *n > 0);
+        late.filter_map(|(step, n)| Some((self.steps.get(step)?.clone(), n))).collect()
     }
 
     /// Returns every source with the id that its partition 0 has or would have.
@@ -79,7 +92,7 @@ impl Topics {
 
     /// Returns the topic of a partition.
     pub(super) fn of(&self, id: PartitionId) -> &Topic {
-        &self.0[usize::from(id.topic)]
+        &self.all[usize::from(id.topic)]
     }
 
     /// Returns the source of a partition.

@@ -3,7 +3,7 @@
 
 use std::any::Any;
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -31,7 +31,7 @@ use crate::operators::{Cuts, SavedRows, Seeds};
 use crate::ports::{AppendedRows, Barriers, SinkHandle, TopicInput};
 use crate::simulation;
 use crate::sync::{Seats, Sender, elapsed, lock, now};
-use crate::time::Epoch;
+use crate::time::{Epoch, Timestamp};
 use crate::topology::Topology;
 
 /// Time for which a worker busy-polls after an epoch closes, before it parks. Parking at once would
@@ -66,6 +66,8 @@ pub(super) struct Saving {
     /// By topic, the rows of its sink in that snapshot.
     pub(super) sinks: BTreeMap<String, (u64, u64)>,
     pub(super) earlier_runs: u64,
+    /// By the ranks of the topics before a step, its watermark at the last commit.
+    pub(super) watermarks: BTreeMap<BTreeSet<u16>, Timestamp>,
     pub(super) submit: Submit,
 }
 
@@ -113,6 +115,7 @@ impl Shared {
             seeds: self.seeds,
             cuts,
             earlier_runs: self.saving.as_ref().map_or(0, |saving| saving.earlier_runs),
+            watermarks: self.saving.as_ref().map(|it| it.watermarks.clone()).unwrap_or_default(),
             open: completed,
             in_use,
             fail: Rc::new(fail),

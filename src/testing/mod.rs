@@ -5,6 +5,7 @@ mod explore;
 mod input;
 mod network;
 mod output;
+mod partitions;
 mod start;
 
 use std::collections::{BTreeMap, VecDeque};

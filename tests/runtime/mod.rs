@@ -20,12 +20,14 @@
 //! - [`strangers`]: records crafted by an attacker do no harm.
 //! - [`per_record`]: it can answer after each record.
 //! - [`times`]: it records event time with the positions.
+//! - [`event_time`]: it closes windows by positions and recorded decisions alone.
 
 mod adoption;
 mod adoption_by_topic;
 mod bindings;
 mod compacted;
 mod crashes;
+mod event_time;
 mod following;
 mod inspection;
 mod keys;

@@ -80,6 +80,10 @@ impl Source for HybridSource {
         format!("{}, continued by {}", self.0.archive.describe(), self.0.live.describe())
     }
 
+    fn has_timestamps(&self) -> bool {
+        false
+    }
+
     /// Returns the identities of both, so that a run that read only one of them can continue with
     /// both.
     fn identities(&self) -> Result<Vec<Identity>> {

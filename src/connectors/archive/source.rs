@@ -29,6 +29,10 @@ impl Source for ArchiveTopic {
         self.name()
     }
 
+    fn has_timestamps(&self) -> bool {
+        false
+    }
+
     fn identities(&self) -> Result<Vec<Identity>> {
         Ok(vec![self.identity()])
     }

@@ -282,6 +282,7 @@ impl Manifest {
             previous: String::new(),
             sources: BTreeMap::new(),
             sinks: BTreeMap::new(),
+            time: Default::default(),
             snapshots: Vec::new(),
             reset: None,
         }

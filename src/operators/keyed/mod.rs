@@ -257,7 +257,7 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
             }
         }
         if self.call.late > 0 {
-            self.meter.late(std::mem::take(&mut self.call.late));
+            self.meter.late(epoch, std::mem::take(&mut self.call.late));
         }
     }
 }

@@ -144,7 +144,8 @@ mod tests {
         let (sources, topics) = (BTreeMap::new(), BTreeMap::new());
         let sinks = sinks.iter().map(|sink| (sink.to_string(), (1, 1))).collect();
         let cuts = saved.iter().map(|name| cut(name)).collect();
-        let snapshot = Snapshot { n: 1, cuts, layers: Vec::new(), sources, sinks, topics };
+        let (layers, late) = (Vec::new(), BTreeMap::new());
+        let snapshot = Snapshot { n: 1, cuts, layers, sources, sinks, topics, late };
         let needs = SnapshotNeeds {
             cuts: plan().cuts.into_iter().map(|cut| cut.id).collect(),
             sinks: vec!["out".into()],

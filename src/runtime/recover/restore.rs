@@ -8,6 +8,7 @@ use super::rereads::{Rereads, SnapshotNeeds};
 use crate::durable::{Bound, Layers, Manifest, Snapshot, SourceState};
 use crate::error::{Advice, Error, ErrorKind, Result};
 use crate::faults;
+use crate::metrics::Metrics;
 use crate::operators::CutId;
 use crate::plan::Plan;
 use crate::store::Store;
@@ -39,6 +40,8 @@ impl Restored {
         for name in &last.snapshots {
             let snapshot = match Snapshot::read(store, name) {
                 Ok(snapshot) if plan.volatile && snapshot.n != last.n => continue,
+                // The records since then can't repeat an event of a clock.
+                Ok(snapshot) if snapshot.n < last.time.changed => continue,
                 Ok(snapshot) => snapshot,
                 Err(error) => {
                     pass_over(name.n, error)?;
@@ -64,7 +67,7 @@ impl Restored {
                 return Ok(Some(restored));
             }
         }
-        if plan.volatile {
+        if plan.volatile || last.time.changed > 0 {
             let message = format!("the state of commit {} has no sound snapshot", last.n);
             return Err(Error::data(message)
                 .hint(
@@ -167,6 +170,18 @@ impl Restored {
         for topic in topics.iter() {
             if let Some(earlier) = self.snapshot.topics.get(&topic.name) {
                 topic.counters.restore(*earlier);
+            }
+        }
+    }
+
+    /// Begins the numbers of late records with those of the snapshot, at steps behind topics that
+    /// are not read again.
+    pub(in super::super) fn restore_late(&self, plan: &Plan, metrics: &Metrics) {
+        for (step, chain) in plan.chains().iter().enumerate() {
+            if let Some(earlier) = self.snapshot.late.get(chain)
+                && plan.topics_before(step).iter().all(|it| self.snapshot.topics.contains_key(it))
+            {
+                metrics.restore_late(step, *earlier);
             }
         }
     }

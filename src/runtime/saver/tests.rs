@@ -23,7 +23,8 @@ fn a_snapshot_that_cannot_be_read_now_keeps_its_layers() {
         let layer = LayerFile { path, size: 4, digest: String::new(), is_merged: false };
         let (cuts, layers, sources) = (Vec::new(), vec![layer], Ranges::new());
         let (sinks, topics) = (BTreeMap::new(), BTreeMap::new());
-        let snapshot = Snapshot { n, cuts, layers, sources, sinks, topics };
+        let late = BTreeMap::new();
+        let snapshot = Snapshot { n, cuts, layers, sources, sinks, topics, late };
         snapshot.write(&store, 1).unwrap()
     };
     let named = [snapshot(2), snapshot(1)];
@@ -72,7 +73,7 @@ fn id() -> CutId {
 fn empty(barrier: Epoch) -> Snapshot {
     let (cuts, layers, sources) = (Vec::new(), Vec::new(), Ranges::new());
     let (sinks, topics) = (BTreeMap::new(), BTreeMap::new());
-    Snapshot { n: barrier, cuts, layers, sources, sinks, topics }
+    Snapshot { n: barrier, cuts, layers, sources, sinks, topics, late: BTreeMap::new() }
 }
 
 /// Returns the data of the snapshot of a commit after `barrier`.
