@@ -9,6 +9,7 @@ mod explore;
 mod feed;
 mod oracle;
 mod program;
+mod time;
 mod windows;
 
 use std::collections::BTreeMap;

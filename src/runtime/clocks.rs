@@ -32,6 +32,8 @@ pub(super) struct Clocks {
     partitions: BTreeMap<PartitionId, Member>,
     /// Partitions that are about to join.
     waiting: BTreeSet<PartitionId>,
+    /// The topics whose clocks are restored.
+    restored: BTreeSet<u16>,
     idle_after: BTreeMap<u16, Duration>,
     at_end: AtEnd,
     /// An event has happened that no replay repeats, and no commit has recorded it.
@@ -87,6 +89,7 @@ impl Clocks {
             steps: sets.map(|topics| StepClock { topics: topics.clone(), before: None }).collect(),
             partitions: BTreeMap::new(),
             waiting: BTreeSet::new(),
+            restored: BTreeSet::new(),
             idle_after: plan.idle_after.clone(),
             at_end,
             has_changed: false,
@@ -106,6 +109,10 @@ impl Clocks {
                 continue;
             }
             let states = last.sources.get(&bound.name).into_iter().flatten();
+            // A topic that the earlier program read without time begins its clocks now.
+            let was_timed = states.clone().any(|state| !state.clocks.is_empty())
+                || last.time.watermarks.iter().any(|step| step.topics.contains(&bound.name));
+            self.restored.extend(was_timed.then_some(topic));
             for (source, state) in (0..=u16::MAX).zip(states) {
                 let saved = saved.get(&bound.name).and_then(|it| it.get(usize::from(source)));
                 let recorded = state.partitions.keys().chain(state.clocks.keys());
@@ -139,10 +146,11 @@ impl Clocks {
     }
 
     /// Lets a partition of the start join in epoch 0. Returns the event if its topic is timed and
-    /// the partition is not restored.
+    /// no earlier run has begun the clocks of the topic.
     pub(super) fn begin(&mut self, id: PartitionId) -> Option<ClockEvent> {
         self.discover(id);
-        self.waiting.remove(&id).then(|| self.add(id, None))
+        let is_first = !self.restored.contains(&id.topic) && self.waiting.remove(&id);
+        is_first.then(|| self.add(id, None))
     }
 
     /// Notes a partition that is read from now on. If its topic is timed, it has yet to join,

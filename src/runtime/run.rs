@@ -219,12 +219,7 @@ impl Coordinator {
             topics.sources().for_each(|(id, _)| epochs.begin_clock(id));
         }
         for partition in partitions {
-            // A partition that was added since the last run is later than those of the last run.
-            let topic = &topics.of(partition.id).name;
-            match recorded.as_ref().is_some_and(|last| last.sources.contains_key(topic)) {
-                true => epochs.join_clock(partition.id),
-                false => epochs.begin_clock(partition.id),
-            }
+            epochs.begin_clock(partition.id);
             epochs.unfinished().begin(partition.id);
             recovery.start_replay(partition.id);
             readers.read(partition)?;

@@ -4,8 +4,8 @@ use super::TopologyTestDriver;
 use crate::runtime::Message;
 
 impl TopologyTestDriver {
-    /// Adds the partitions `0..count` of a topic, before they have a record. At first a topic has
-    /// partition 0, and another one is added with its first record.
+    /// Adds partitions of a topic before they have a record. At first a topic has partition 0, and
+    /// another one is added with its first record.
     ///
     /// A window closes when the time of each partition has passed it. So a test of windows adds its
     /// partitions first. The time of a partition that is added later begins at the watermark.
@@ -22,7 +22,7 @@ impl TopologyTestDriver {
     ///     counts.to("visits by minute", Produced::columns(["page", "start", "end", "visits"]));
     /// });
     /// let mut driver = TopologyTestDriver::new(topology)?;
-    /// driver.add_partitions("visits", 2);
+    /// driver.add_partitions("visits", 0..2);
     /// let pipe = |driver: &mut TopologyTestDriver, partition, second| {
     ///     driver.set_time(Timestamp::from_millis(1000 * second));
     ///     driver.pipe("visits", partition, Some(&[0; 8]), Some(&[0; 8]));
@@ -35,8 +35,9 @@ impl TopologyTestDriver {
     /// assert_eq!(driver.rows("visits by minute").len(), 1);
     /// # Ok::<(), Error>(())
     /// ```
-    pub fn add_partitions(&mut self, topic: &str, count: u32) {
-        let ids = (0..count).filter_map(|partition| self.partition(topic, partition)).collect();
+    pub fn add_partitions(&mut self, topic: &str, partitions: impl IntoIterator<Item = u32>) {
+        let partitions = partitions.into_iter();
+        let ids = partitions.filter_map(|partition| self.partition(topic, partition)).collect();
         if let Some(run) = &self.run {
             // A run that has failed returns its error at the next commit.
             let _ = run.coordinator.send(Message::Partitions(ids));

@@ -19,7 +19,8 @@ impl Epochs {
         self.send(joined);
     }
 
-    /// Lets a partition of the first start count in the watermarks.
+    /// Lets a partition of the start count in the watermarks, from epoch 0 on. One that was added
+    /// since the last run joins as soon as that is possible.
     pub(in super::super) fn begin_clock(&mut self, id: PartitionId) {
         let joined = self.clocks.begin(id).map(|event| (id, event));
         self.send(joined);

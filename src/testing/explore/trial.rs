@@ -50,6 +50,9 @@ pub(super) fn run(topology: &Topology, feed: &Feed, schedule: &Schedule) -> Resu
 
 fn in_driver(topology: &Topology, partitions: &[FeedPartition<'_>], life: &Life) -> Result<Rows> {
     let mut driver = TopologyTestDriver::with_workers(topology.clone(), life.workers)?;
+    for FeedPartition { topic, partition, .. } in partitions {
+        driver.add_partitions(topic, [*partition]);
+    }
     let mut done = vec![0; partitions.len()];
     for epoch in &life.epochs {
         for Push { partition: number, records, .. } in epoch {
@@ -83,6 +86,8 @@ impl World<'_> {
         let dead = Arc::new(AtomicBool::new(false));
         let logs: BTreeMap<&String, MemoryLog> =
             self.topics.iter().map(|topic| (topic, MemoryLog::default())).collect();
+        // A topic of the driver has this partition too.
+        logs.values().for_each(|log| log.append_all(0, std::iter::empty()));
         for (FeedPartition { topic, partition, records }, done) in
             self.partitions.iter().zip(&*done)
         {
