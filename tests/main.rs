@@ -7,6 +7,7 @@
 //! - [`row`]: user structs are rows, the same in every sink.
 //! - [`laws`]: random feeds against an oracle of plain maps. Batching, order and number of workers
 //!   change no answer.
+//! - [`cases`]: inputs and outputs of public tests of Kafka Streams, run on the DSL.
 //! - [`runtime`]: a run is checked before it starts, recovers from any crash, and excludes a second
 //!   run.
 //! - [`connectors`]: one contract for all sources and sinks, run against each connector.
@@ -20,6 +21,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod cases;
 mod connectors;
 mod dataflows;
 mod faults;

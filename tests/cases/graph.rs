@@ -1,0 +1,368 @@
+//! The graph of a case on the DSL. It uses nothing that a program could not.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde_json::Value as Json;
+use watershed::prelude::*;
+
+use super::case::Case;
+use super::functions::Named;
+use super::sources::{matches, records, rows, window};
+use super::stores;
+use super::value::{Dyn, Key};
+use super::windows::windowed_by;
+
+/// The result of a step.
+#[derive(Clone)]
+pub(super) enum Built<'s> {
+    Stream(KStream<'s, Dyn, Dyn>),
+    Table(KTable<'s, Dyn, Dyn>),
+    WindowTable(KTable<'s, Windowed<Dyn>, Dyn>),
+    /// Records of a stream.
+    Records(KGrouped<'s, Dyn, Dyn>),
+    /// Rows of a table.
+    Rows(KGrouped<'s, Dyn, Dyn>),
+    /// Records of a stream in windows.
+    Windows(KWindowed<'s, Dyn, Dyn>),
+}
+
+/// Builds the graph.
+///
+/// # Errors
+/// When an op or a function is unknown, or a verb is missing: `missing verb: NAME`.
+pub(super) fn build(case: &Case, builder: &StreamsBuilder<'_>) -> Result<(), String> {
+    let mut built: BTreeMap<String, Built<'_>> = BTreeMap::new();
+    for node in &case.topology.nodes {
+        let inputs = node["in"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let inputs: Option<Vec<_>> =
+            inputs.iter().map(|id| built.get(id.as_str()?).cloned()).collect();
+        let step = Step { case, node, inputs: inputs.ok_or("an input is not built")? };
+        let result = step.build(builder)?;
+        if let (Some(result), Some(id)) = (result, node["id"].as_str()) {
+            match &result {
+                Built::Table(table) if stores::is_stored(node) => {
+                    table.materialize(Materialized::named(id));
+                }
+                Built::WindowTable(table) if stores::is_stored(node) => {
+                    table.materialize(Materialized::named(id));
+                }
+                _ => {}
+            }
+            built.insert(id.to_string(), result);
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn missing<T>(verb: &str) -> Result<T, String> {
+    Err(format!("missing verb: {verb}"))
+}
+
+/// A step of a case, with the results of the steps before it.
+pub(super) struct Step<'a, 's> {
+    case: &'a Case,
+    pub(super) node: &'a Json,
+    inputs: Vec<Built<'s>>,
+}
+
+impl<'s> Step<'_, 's> {
+    pub(super) fn function(&self, role: &str) -> Named<'_> {
+        Named(&self.node[role])
+    }
+
+    pub(super) fn op(&self) -> &str {
+        self.node["op"].as_str().unwrap_or_default()
+    }
+
+    fn build(&self, builder: &StreamsBuilder<'s>) -> Result<Option<Built<'s>>, String> {
+        if !self.node["versioned"].is_null() {
+            return missing("versioned");
+        }
+        let topic = self.node["topic"].as_str().unwrap_or_default();
+        let built = match (self.op(), &self.inputs[..]) {
+            ("stream", []) => Built::Stream(self.stream(builder, topic)?),
+            ("table", []) => Built::Table(builder.table(topic, rows(Ok))),
+            ("changelog", []) => self.changelog(builder, topic),
+            ("to", [input]) => return self.to(input).map(|()| None),
+            (_, [one]) => self.alone(one)?,
+            ("merge", [Built::Stream(one), Built::Stream(other)]) => {
+                Built::Stream(one.merge(other))
+            }
+            (_, [left, right]) => self.join(left, right)?,
+            (op, _) => return self.unbuilt(op),
+        };
+        Ok(Some(built))
+    }
+
+    /// Returns the error of an op: its verb is missing, or nobody knows it.
+    pub(super) fn unbuilt<T>(&self, op: &str) -> Result<T, String> {
+        match op {
+            "process"
+            | "process_values"
+            | "transform"
+            | "transform_values"
+            | "flat_transform"
+            | "flat_transform_values" => missing("process"),
+            "global_table" | "cogroup" | "suppress" | "repartition" | "split" | "outer_join" => {
+                missing(op)
+            }
+            op => Err(format!("unknown op {op} of {} inputs", self.inputs.len())),
+        }
+    }
+
+    /// Reads the changes of a table: objects of the new and the old value.
+    fn changelog(&self, builder: &StreamsBuilder<'s>, topic: &str) -> Built<'s> {
+        let mut inputs = self.case.inputs.iter();
+        let is_windowed =
+            inputs.any(|it| it.topic.as_deref() == Some(topic) && it.window.is_some());
+        if is_windowed {
+            Built::WindowTable(builder.table(topic, rows(window)))
+        } else {
+            Built::Table(builder.table(topic, rows(Ok)))
+        }
+    }
+
+    fn stream(
+        &self,
+        builder: &StreamsBuilder<'s>,
+        topic: &str,
+    ) -> Result<KStream<'s, Dyn, Dyn>, String> {
+        let Some(pattern) = self.node["topic_pattern"].as_str() else {
+            return Ok(builder.stream(topic, records()));
+        };
+        let mut topics: Vec<&str> =
+            self.case.inputs.iter().filter_map(|input| input.topic.as_deref()).collect();
+        topics.sort_unstable();
+        topics.dedup();
+        let matching = topics.into_iter().filter(|topic| matches(pattern, topic));
+        let streams = matching.map(|topic| builder.stream(topic, records()));
+        streams.reduce(|all, next| all.merge(&next)).ok_or("no topic matches".to_string())
+    }
+
+    /// Builds a step with one input.
+    fn alone(&self, input: &Built<'s>) -> Result<Built<'s>, String> {
+        match input {
+            Built::Stream(stream) => self.of_stream(stream),
+            Built::Table(table) => match self.of_table(table)? {
+                Some(table) => Ok(Built::Table(table)),
+                None => self.of_any_table(table),
+            },
+            Built::WindowTable(table) => match self.of_table(table)? {
+                Some(table) => Ok(Built::WindowTable(table)),
+                None => self.of_any_table(table),
+            },
+            Built::Records(group) => self.of_records(group),
+            Built::Rows(group) => self.of_rows(group),
+            Built::Windows(windows) => self.of_windows(windows),
+        }
+    }
+
+    fn of_stream(&self, stream: &KStream<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
+        let pair = |of: Dyn| (of.at(0), of.at(1));
+        Ok(Built::Stream(match self.op() {
+            "filter" => {
+                let keep = self.function("predicate").predicate()?;
+                stream.filter(move |k, v| keep(k, v))
+            }
+            "filter_not" => {
+                let drop = self.function("predicate").predicate()?;
+                stream.filter_not(move |k, v| drop(k, v))
+            }
+            "map" => {
+                let map = self.function("mapper").pair_mapper()?;
+                stream.map(move |k, v| pair(map(&k, &v)))
+            }
+            "map_values" => {
+                let map = self.function("mapper").mapper()?;
+                stream.map(move |k, v| {
+                    let value = map(&k, &v);
+                    (k, value)
+                })
+            }
+            "select_key" => {
+                let map = self.function("mapper").mapper()?;
+                stream.select_key(move |k, v| map(k, v))
+            }
+            "flat_map" => {
+                let map = self.function("mapper").flat_mapper()?;
+                stream.flat_map(move |k, v| list(map(&k, &v)).into_iter().map(pair))
+            }
+            "flat_map_values" => {
+                let map = self.function("mapper").flat_mapper()?;
+                stream.flat_map(move |k, v| {
+                    list(map(&k, &v)).into_iter().map(move |value| (k.clone(), value))
+                })
+            }
+            "to_table" => {
+                // Kafka drops null keys, and a null value deletes.
+                let rows = stream.filter(|key, _| !key.is_null()).to_table();
+                return Ok(Built::Table(rows.filter(|_, value| !value.is_null())));
+            }
+            "group_by_key" => return Ok(Built::Records(grouped(stream, |key, _| key.clone()))),
+            "group_by" => {
+                let map = self.function("mapper").mapper()?;
+                return Ok(Built::Records(grouped(stream, move |k, v| map(k, v))));
+            }
+            op => return self.unbuilt(op),
+        }))
+    }
+
+    /// Builds a verb that makes a table with the same keys; none for another verb.
+    fn of_table<K: Key>(
+        &self,
+        table: &KTable<'s, K, Dyn>,
+    ) -> Result<Option<KTable<'s, K, Dyn>>, String> {
+        Ok(Some(match self.op() {
+            "filter" => {
+                let keep = self.function("predicate").predicate()?;
+                table.filter(move |k, v| keep(&k.to_dyn(), v))
+            }
+            "filter_not" => {
+                let drop = self.function("predicate").predicate()?;
+                table.filter(move |k, v| !drop(&k.to_dyn(), v))
+            }
+            "map_values" => {
+                let map = self.function("mapper").mapper()?;
+                table.map_values(move |v| map(&Dyn::Null, v)).filter(|_, v| !v.is_null())
+            }
+            "suppress" => return missing("suppress"),
+            _ => return Ok(None),
+        }))
+    }
+
+    fn of_any_table<K: Key>(&self, table: &KTable<'s, K, Dyn>) -> Result<Built<'s>, String> {
+        match self.op() {
+            "to_stream" => {
+                let changes = stream_of(table);
+                Ok(Built::Stream(match self.node["mapper"].is_null() {
+                    true => changes,
+                    false => {
+                        let map = self.function("mapper").mapper()?;
+                        changes.select_key(move |k, v| map(k, v))
+                    }
+                }))
+            }
+            "group_by" => {
+                let map = self.function("mapper").pair_mapper()?;
+                Ok(Built::Rows(table.group_by(move |k, v| {
+                    let pair = map(&k.to_dyn(), v);
+                    let (key, value) = (pair.at(0), pair.at(1));
+                    (!key.is_null() && !value.is_null()).then_some((key, value))
+                })))
+            }
+            op => self.unbuilt(op),
+        }
+    }
+
+    fn of_records(&self, group: &KGrouped<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
+        Ok(Built::Table(match self.op() {
+            "count" => group.count().map_values(|n| Dyn::Int(*n)),
+            "reduce" => {
+                let reduce = self.function("reducer").aggregator()?;
+                group.reduce(move |all, v| reduce(v, &all))
+            }
+            "aggregate" => {
+                let (init, add) = self.fold()?;
+                group.aggregate(move || init.clone(), move |all, v| add(v, &all))
+            }
+            "windowed_by" => return windowed_by(group, &self.node["window"]).map(Built::Windows),
+            op => return self.unbuilt(op),
+        }))
+    }
+
+    fn of_rows(&self, group: &KGrouped<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
+        match self.op() {
+            "count" => Ok(Built::Table(group.count().map_values(|n| Dyn::Int(*n)))),
+            "reduce" | "aggregate" => missing("subtract"),
+            op => self.unbuilt(op),
+        }
+    }
+
+    fn of_windows(&self, windows: &KWindowed<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
+        Ok(Built::WindowTable(match self.op() {
+            "emit" => {
+                let emit = match self.node["emit"].as_str() {
+                    Some("on_window_update") => Emit::OnUpdate,
+                    Some("on_window_close") => Emit::OnClose,
+                    other => return Err(format!("unknown emit {other:?}")),
+                };
+                return Ok(Built::Windows(windows.clone().emit(emit)));
+            }
+            "count" => windows.count().map_values(|n| Dyn::Int(*n)),
+            "reduce" => {
+                let reduce = self.function("reducer").aggregator()?;
+                windows.reduce(move |all, v| reduce(v, &all))
+            }
+            "aggregate" if self.node["merger"].is_null() => {
+                let (init, add) = self.fold()?;
+                windows.aggregate(move || init.clone(), move |all, v| add(v, &all))
+            }
+            "aggregate" => {
+                let ((init, add), merge) = (self.fold()?, self.function("merger").merger()?);
+                windows.aggregate_merging(
+                    move || init.clone(),
+                    move |all, v| add(v, &all),
+                    move |all, later| merge(&all, later),
+                )
+            }
+            op => return self.unbuilt(op),
+        }))
+    }
+
+    fn fold(&self) -> Result<(Dyn, super::functions::Merger), String> {
+        let init = self.function("initializer").initializer()?;
+        Ok((init, self.function("aggregator").aggregator()?))
+    }
+
+    fn to(&self, input: &Built<'s>) -> Result<(), String> {
+        let stream = match input {
+            Built::Stream(stream) => stream.clone(),
+            Built::Table(table) => stream_of(table),
+            Built::WindowTable(table) => stream_of(table),
+            _ => return Err("no records to write".to_string()),
+        };
+        let columns = || Produced::columns(["key", "value"]);
+        if self.node["topic_fn"].is_null() {
+            let topic = self.node["topic"].as_str().ok_or("no topic to write")?;
+            stream.to(topic, columns());
+            return Ok(());
+        }
+        // The topics that are expected are those that a program would list.
+        let fixed = |topic: &str| self.case.topology.nodes.iter().any(|it| it["topic"] == topic);
+        let input = self.case.inputs.iter().find_map(|input| input.topic.clone());
+        let choose = self.function("topic_fn").topic(&input.unwrap_or_default())?;
+        for topic in self.case.topics().into_iter().filter(|topic| !fixed(topic)) {
+            let (choose, name) = (choose.clone(), Dyn::text(&topic));
+            stream.filter(move |k, v| choose(k, v) == name).to(&topic, columns());
+        }
+        Ok(())
+    }
+}
+
+/// Groups records. Kafka drops those with a null key or value.
+fn grouped<'s>(
+    stream: &KStream<'s, Dyn, Dyn>,
+    key: impl Fn(&Dyn, &Dyn) -> Dyn + 'static,
+) -> KGrouped<'s, Dyn, Dyn> {
+    stream.group_by(move |k, v| {
+        let group = key(k, v);
+        (!group.is_null() && !v.is_null()).then(|| (group, v.clone()))
+    })
+}
+
+/// Returns the changes of a table, null for a deleted row.
+fn stream_of<'s, K: Key>(table: &KTable<'s, K, Dyn>) -> KStream<'s, Dyn, Dyn> {
+    table.to_stream().map(|key, value| (key.to_dyn(), value.unwrap_or_default()))
+}
+
+fn list(of: Dyn) -> Vec<Dyn> {
+    match of {
+        Dyn::List(list) => list,
+        _ => Vec::new(),
+    }
+}
+
+pub(super) fn millis(json: &Json) -> Duration {
+    Duration::from_millis(json.as_u64().unwrap_or_default())
+}

@@ -1,0 +1,123 @@
+//! The run of a case in both modes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use watershed::prelude::*;
+
+use super::case::{Case, Input};
+use super::check::{self, Got, Outputs};
+use super::graph;
+use super::stores;
+use super::value::Dyn;
+
+/// Returns the difference between a case and the runs of its graph.
+pub(super) fn agrees(case: Case) -> Result<(), String> {
+    let case = Arc::new(case);
+    let topology = topology(&case)?;
+    let driver = TopologyTestDriver::per_record(topology.clone()).map_err(text)?;
+    let mut queries = Ok(());
+    let got = outputs(&case, driver, 1, |driver, after| {
+        if queries.is_ok() {
+            queries = stores::check(&case, driver, after);
+        }
+    });
+    if case.error.is_some() {
+        return match got {
+            Ok(_) => Err("expected that the run fails".to_string()),
+            Err(_) => Ok(()),
+        };
+    }
+    let got = got?;
+    let own = case.per_record.as_ref().or(case.derived_per_record.as_ref());
+    if let Some(expected) = own {
+        let compared = check::per_record(&case, expected, &got);
+        let other = case.per_record_without_store_retention.as_ref();
+        let other = other.map(|expected| check::per_record(&case, expected, &got));
+        match other {
+            // The checkpoints and the end are those of a store that forgets windows.
+            Some(Ok(())) => return queries,
+            _ => compared?,
+        }
+    }
+    let mut reader = check::Reader::new(&case, &got);
+    case.checkpoints.iter().try_for_each(|check| reader.check(check))?;
+    if case.final_same_for_any_interleaving == Some(true) {
+        for (workers, every) in [(1, usize::MAX), (2, 2)] {
+            let driver =
+                TopologyTestDriver::with_workers(topology.clone(), workers).map_err(text)?;
+            let got = outputs(&case, driver, every, |_, _| ())?;
+            if let Some(expected) = case.end.as_ref().or(case.derived_final.as_ref()) {
+                let mode = |error| format!("{workers} workers, consistent: {error}");
+                check::end(&case, expected, &got).map_err(mode)?;
+            }
+        }
+    }
+    // The last, so that all else is compared although a query differs.
+    queries
+}
+
+fn text(error: Error) -> String {
+    error.to_string()
+}
+
+/// Returns the topology of a case, once all of its steps can be built.
+fn topology(case: &Arc<Case>) -> Result<Topology, String> {
+    let error = Arc::new(Mutex::new(None));
+    let (case, failed) = (case.clone(), error.clone());
+    let topology = Topology::new("case", move |builder: &StreamsBuilder<'_>| {
+        if let Err(error) = graph::build(&case, builder) {
+            *failed.lock().unwrap() = Some(error);
+        }
+    });
+    topology.describe();
+    let error = error.lock().unwrap().take();
+    error.map_or(Ok(topology), Err)
+}
+
+/// Pipes the inputs, and commits after each `every`. Returns the outputs after each input, after
+/// which `look` is called.
+fn outputs(
+    case: &Case,
+    mut driver: TopologyTestDriver,
+    every: usize,
+    mut look: impl FnMut(&TopologyTestDriver, usize),
+) -> Result<Outputs, String> {
+    let topics = case.topics();
+    let mut outputs = Vec::new();
+    for (n, input) in case.inputs.iter().enumerate() {
+        pipe(&mut driver, input)?;
+        if (n + 1) % every == 0 || n + 1 == case.inputs.len() {
+            driver.commit().map_err(text)?;
+        }
+        let read = |topic: &String| (topic.clone(), read(&mut driver, topic));
+        outputs.push(topics.iter().map(read).collect::<BTreeMap<_, _>>());
+        look(&driver, n + 1);
+    }
+    driver.finish().map_err(text)?;
+    Ok(outputs)
+}
+
+fn pipe(driver: &mut TopologyTestDriver, input: &Input) -> Result<(), String> {
+    if input.restart.is_some() {
+        return graph::missing("restart");
+    }
+    // No verb reads the wall clock, so that its advance changes nothing.
+    let Some(topic) = &input.topic else {
+        return input.advance_wall_clock_ms.map(drop).ok_or("unknown input".to_string());
+    };
+    driver.set_time(Timestamp::from_millis(input.ts.unwrap_or_default()));
+    let value = Dyn::of(&input.value);
+    driver.pipe(topic, 0, input.key().bytes().as_deref(), value.bytes().as_deref());
+    Ok(())
+}
+
+/// Reads the new outputs of a topic.
+fn read(driver: &mut TopologyTestDriver, topic: &str) -> Vec<Got> {
+    let dynamic = |value: &Value| match value {
+        Value::Text(text) => Dyn::read(text.as_bytes()),
+        other => panic!("{other:?}"),
+    };
+    let rows = driver.changes(topic).into_iter().filter_map(|(_, row)| row);
+    rows.map(|row| Got { key: dynamic(&row[0]), value: dynamic(&row[1]) }).collect()
+}
