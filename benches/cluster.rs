@@ -51,48 +51,18 @@ use support::dataflow::{bounds, clean, generate, model, posts, questions, topolo
 
 use cluster::args::{Args, Question};
 use cluster::{bytes, case, epochs, loss, reader, speed};
-use support::machine;
-use support::report::{self, Report};
 
 /// The result of everything here.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match &args.case {
-        Some(case) => case::run(case),
-        None => run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("cluster bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Answers the questions, one after the other.
-fn run(args: &Args) -> Result {
-    let (shapes, mut report) = (args.shapes(), Report::default());
-    std::fs::create_dir_all(&args.dir)?;
-    let events = report::count(shapes.events);
-    report.line(&format!("cluster, {events} events. {}", machine::describe()));
-    report.line(&format!("command: {}", args.command()));
-    if args.is_quick() {
-        report.line("quick: a smoke test; its figures mean nothing");
-    }
-    for question in args.questions() {
-        match question {
-            Question::Speed => speed::answer(&args.dir, &shapes, &mut report)?,
-            Question::Reader => reader::answer(&args.dir, &shapes, &mut report)?,
-            Question::Bytes => bytes::answer(&args.dir, &shapes, &mut report)?,
-            Question::Loss => loss::answer(&args.dir, &shapes, &mut report)?,
-            Question::Epochs => epochs::answer(&args.dir, &shapes, &mut report)?,
-        }
-    }
-    let file = args.dir.join("cluster.txt");
-    std::fs::write(&file, report.text())?;
-    eprintln!("\nsaved in {}", file.display());
-    Ok(())
+    let (shapes, dir) = (args.shapes(), args.common.dir());
+    args.common.main("cluster", shapes.events, case::run, |question, report| match question {
+        Question::Speed => speed::answer(dir, &shapes, report),
+        Question::Reader => reader::answer(dir, &shapes, report),
+        Question::Bytes => bytes::answer(dir, &shapes, report),
+        Question::Loss => loss::answer(dir, &shapes, report),
+        Question::Epochs => epochs::answer(dir, &shapes, report),
+    })
 }

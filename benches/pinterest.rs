@@ -53,52 +53,19 @@ use support::dataflow::{bounds, clean, generate, model, posts, questions, topolo
 
 use bench::args::{Args, Question};
 use bench::{case, commit, latency, memory, replay, small, sustained};
-use support::machine;
-use support::report::{self, Report};
 
 /// The result of everything here.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match &args.case {
-        Some(case) => case::run(case),
-        None => run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("pinterest bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Answers the questions, one after the other.
-fn run(args: &Args) -> Result {
-    let (shapes, mut report) = (args.shapes(), Report::default());
-    std::fs::create_dir_all(&args.dir)?;
-    report.line(&format!(
-        "pinterest, {} events. {}",
-        report::count(shapes.events),
-        machine::describe()
-    ));
-    report.line(&format!("command: {}", args.command()));
-    if args.is_quick() {
-        report.line("quick: a smoke test; its figures mean nothing");
-    }
-    for question in args.questions() {
-        match question {
-            Question::Replay => replay::answer(&args.dir, &shapes, &mut report)?,
-            Question::Latency => latency::answer(&args.dir, &shapes, &mut report)?,
-            Question::Sustained => sustained::answer(&args.dir, &shapes, &mut report)?,
-            Question::Memory => memory::answer(&args.dir, &shapes, &mut report)?,
-            Question::Commit => commit::answer(&args.dir, &shapes, &mut report)?,
-            Question::Small => small::answer(&args.dir, &shapes, &mut report)?,
-        }
-    }
-    let file = args.dir.join("results.txt");
-    std::fs::write(&file, report.text())?;
-    eprintln!("\nsaved in {}", file.display());
-    Ok(())
+    let (shapes, dir) = (args.shapes(), args.common.dir());
+    args.common.main("pinterest", shapes.events, case::run, |question, report| match question {
+        Question::Replay => replay::answer(dir, &shapes, report),
+        Question::Latency => latency::answer(dir, &shapes, report),
+        Question::Sustained => sustained::answer(dir, &shapes, report),
+        Question::Memory => memory::answer(dir, &shapes, report),
+        Question::Commit => commit::answer(dir, &shapes, report),
+        Question::Small => small::answer(dir, &shapes, report),
+    })
 }

@@ -60,49 +60,19 @@ use support::dataflow::{bounds, clean, generate, model, posts, questions, topolo
 
 use recovery::args::{Args, Question};
 use recovery::{case, first_answer, history, latency, overhead, restart, size};
-use support::machine;
-use support::report::{self, Report};
 
 /// The result of everything here.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let done = match &args.case {
-        Some(case) => case::run(case),
-        None => run(&args),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("recovery bench: {error}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// Answers the questions, one after the other.
-fn run(args: &Args) -> Result {
-    let (shapes, mut report) = (args.shapes(), Report::default());
-    std::fs::create_dir_all(&args.dir)?;
-    let events = report::count(shapes.events);
-    report.line(&format!("recovery, {events} events. {}", machine::describe()));
-    report.line(&format!("command: {}", args.command()));
-    if args.is_quick() {
-        report.line("quick: a smoke test; its figures mean nothing");
-    }
-    for question in args.questions() {
-        match question {
-            Question::Overhead => overhead::answer(&args.dir, &shapes, &mut report)?,
-            Question::Latency => latency::answer(&args.dir, &shapes, &mut report)?,
-            Question::Restart => restart::answer(&args.dir, &shapes, &mut report)?,
-            Question::Size => size::answer(&args.dir, &shapes, &mut report)?,
-            Question::History => history::answer(&args.dir, &shapes, &mut report)?,
-            Question::FirstAnswer => first_answer::answer(&args.dir, &shapes, &mut report)?,
-        }
-    }
-    let file = args.dir.join("recovery.txt");
-    std::fs::write(&file, report.text())?;
-    eprintln!("\nsaved in {}", file.display());
-    Ok(())
+    let (shapes, dir) = (args.shapes(), args.common.dir());
+    args.common.main("recovery", shapes.events, case::run, |question, report| match question {
+        Question::Overhead => overhead::answer(dir, &shapes, report),
+        Question::Latency => latency::answer(dir, &shapes, report),
+        Question::Restart => restart::answer(dir, &shapes, report),
+        Question::Size => size::answer(dir, &shapes, report),
+        Question::History => history::answer(dir, &shapes, report),
+        Question::FirstAnswer => first_answer::answer(dir, &shapes, report),
+    })
 }

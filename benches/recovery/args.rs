@@ -1,8 +1,8 @@
 //! The command line: questions and sizes.
 
-use std::path::PathBuf;
-
 use clap::{Parser, ValueEnum};
+
+use crate::support::bench::Common;
 
 /// How much do snapshots cost, and how soon does a restart continue from one?
 #[derive(Parser)]
@@ -16,24 +16,8 @@ pub(crate) struct Args {
     /// Keys of the table of `size`: 10,000,000 make layers of about 1 GB.
     #[arg(long, value_name = "N", default_value_t = 10_000_000)]
     size_keys: u64,
-    /// Run only these questions.
-    #[arg(long, value_enum, value_name = "QUESTION", value_delimiter = ',')]
-    only: Vec<Question>,
-    /// Runs of each case; the median counts.
-    #[arg(long, value_name = "N", default_value_t = 3)]
-    repeat: usize,
-    /// Run everything at a size that only proves that it works.
-    #[arg(long)]
-    quick: bool,
-    /// The folder for archives and lakes.
-    #[arg(long, value_name = "PATH", default_value = concat!(env!("CARGO_TARGET_TMPDIR"), "/pinterest"))]
-    pub(crate) dir: PathBuf,
-    /// Given by `cargo bench` but not by `cargo test`, which runs the quick sizes.
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// One case, for a child process.
-    #[arg(long, hide = true)]
-    pub(crate) case: Option<String>,
+    #[command(flatten)]
+    pub(crate) common: Common<Question>,
 }
 
 /// The questions.
@@ -70,17 +54,8 @@ pub(crate) struct Shapes {
 }
 
 impl Args {
-    pub(crate) fn questions(&self) -> Vec<Question> {
-        if self.only.is_empty() { Question::value_variants().to_vec() } else { self.only.clone() }
-    }
-
-    /// Returns true if the sizes are too small for a meaningful figure.
-    pub(crate) fn is_quick(&self) -> bool {
-        self.quick || !self.bench
-    }
-
     pub(crate) fn shapes(&self) -> Shapes {
-        if self.is_quick() {
+        if self.common.is_quick() {
             return Shapes {
                 events: 20_000,
                 corrections: 20_000,
@@ -90,21 +65,14 @@ impl Args {
                 repeat: 1,
             };
         }
-        let Args { events, keys, size_keys, repeat, .. } = *self;
+        let Args { events, keys, size_keys, .. } = *self;
         Shapes {
             events,
             corrections: events as usize,
             single_corrections: 300,
             keys,
             size_keys,
-            repeat: repeat.max(1),
+            repeat: self.common.repeat(),
         }
-    }
-
-    /// The command line of this run.
-    pub(crate) fn command(&self) -> String {
-        let given: Vec<String> = std::env::args().skip(1).filter(|arg| arg != "--bench").collect();
-        let command = "cargo bench --bench recovery";
-        if given.is_empty() { command.into() } else { format!("{command} -- {}", given.join(" ")) }
     }
 }

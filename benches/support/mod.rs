@@ -15,6 +15,7 @@ pub(crate) mod dataflow {
 }
 
 pub(crate) mod archive;
+pub(crate) mod bench;
 pub(crate) mod corrections;
 pub(crate) mod latency;
 pub(crate) mod live;
