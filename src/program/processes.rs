@@ -27,6 +27,9 @@ const FOLDER: &str = "WATERSHED_SOCKETS";
 const SECRET: &str = "WATERSHED_SECRET";
 /// The exit code of a process whose supervisor is gone.
 const LOST_CODE: i32 = 75;
+/// The exit code of a process of a supervisor that is ended before all are connected. The supervisor
+/// then ends the others too; after 0 they would wait for this one.
+const TERMINATED_CODE: i32 = 143;
 /// The permission of all users of a machine to read a file.
 const READABLE_BY_ALL: u32 = 0o004;
 
@@ -69,13 +72,18 @@ pub(super) enum Role {
 }
 
 /// The wait of this process for the others at the start.
-pub(super) struct Gathering(Arc<AtomicBool>);
+#[derive(Clone)]
+pub(super) struct Gathering {
+    is_connected: Arc<AtomicBool>,
+    /// The exit code of an end during the wait.
+    code: i32,
+}
 
 impl Gathering {
     /// Ends the process if it still waits for others: it has nothing to commit.
     pub(super) fn end(&self) {
-        if !self.0.load(Ordering::Acquire) {
-            exit(0);
+        if !self.is_connected.load(Ordering::Acquire) {
+            exit(self.code);
         }
     }
 }
@@ -102,11 +110,15 @@ impl ProcessArgs {
                 Error::config(format!("{PROCESS}={process} is no number")).because(e)
             })?;
             let folder = variable(FOLDER).unwrap_or_default();
-            let stop = stop.clone();
-            let gone = || exit(LOST_CODE);
-            let key = parent(std::io::stdin(), move || stop.stop(), gone)?;
+            let gathering = Gathering { is_connected: Arc::default(), code: TERMINATED_CODE };
+            let (ordered, stop) = (gathering.clone(), stop.clone());
+            let end = move || {
+                ordered.end();
+                stop.stop();
+            };
+            let key = parent(std::io::stdin(), end, || exit(LOST_CODE))?;
             let addresses = Address::several(&format!("unix:{folder}/{{}}"), processes)?;
-            return Ok(member(process, addresses, None, key, Limits::default()));
+            return Ok(member(process, addresses, None, key, Limits::default(), gathering));
         }
         let (Some(process), Some(hosts)) = (self.process, &self.hosts) else {
             return Ok(if processes == 1 { Role::Alone } else { Role::Supervisor(processes) });
@@ -126,7 +138,9 @@ impl ProcessArgs {
         let addresses = Address::several(hosts, processes)?;
         let defaults = Limits::default();
         let gather = self.start_within.unwrap_or(defaults.gather);
-        Ok(member(process.into(), addresses, listen, key, Limits { gather, ..defaults }))
+        let limits = Limits { gather, ..defaults };
+        let gathering = Gathering { is_connected: Arc::default(), code: 0 };
+        Ok(member(process.into(), addresses, listen, key, limits, gathering))
     }
 }
 
@@ -148,11 +162,11 @@ fn member(
     listen: Option<Address>,
     key: Key,
     limits: Limits,
+    gathering: Gathering,
 ) -> Role {
     // The run adds the facts of the program.
     let hello = Hello::new(process, addresses.len(), 0);
-    let (random, is_connected) = (Arc::new(drawn), Arc::new(AtomicBool::new(false)));
-    let gathering = Gathering(is_connected.clone());
+    let (random, is_connected) = (Arc::new(drawn), gathering.is_connected.clone());
     let membership = Membership { hello, addresses, listen, key, random, limits, is_connected };
     Role::Member(Cluster::of(membership), gathering)
 }

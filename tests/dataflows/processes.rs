@@ -128,6 +128,31 @@ fn a_process_names_the_others_that_it_waits_for() {
     }
 }
 
+#[test]
+fn sigterm_before_all_are_connected_ends_the_others_too() {
+    let mut place = with_archive();
+    copy_share(&place.path("all"), &place.path("archive"), 1, 1);
+    // Process 1 stops in its handshake, so process 0 waits for it.
+    for (name, value) in [
+        ("WATERSHED_FAULT", "cluster.proven:1:pause"),
+        ("WATERSHED_FAULT_PROCESS", "1"),
+        ("WATERSHED_LIMITS", "ending_millis=300"),
+    ] {
+        place.environment.push((name, value.into()));
+    }
+    let args = ["run", "--from", "archive", "--lake", "lake", "--follow", "--processes", "2"];
+    let mut run = place.spawn(&args);
+    let state = |id: &String| fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let is_stopped = |id: &String| state(id).rsplit(')').next().unwrap().starts_with(" T");
+    until("a process that is stopped", || children(&run).iter().any(is_stopped));
+    let waiting = children(&run).into_iter().find(|id| !is_stopped(id)).unwrap();
+    assert!(Command::new("kill").args(["-TERM", &waiting]).status().unwrap().success());
+    until("the end of all", || run.try_wait().unwrap().is_some());
+    let output = run.wait_with_output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(place.manifests().is_empty());
+}
+
 /// Returns the number of workers of a process.
 fn workers(process: &str) -> usize {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
