@@ -145,11 +145,18 @@ fn short(digest: u64) -> u16 {
 /// # Errors
 /// When they can't be read.
 pub(crate) fn saved_digests(versions: &TableCut, bucket: u8) -> Result<Vec<(u32, u16)>> {
-    let saved: Vec<(u32, SavedVersion)> = versions.load(bucket)?;
-    let digest = |(number, (_, digest)): (u32, SavedVersion)| {
-        (number, short(u64::from_le_bytes(digest.into_array())))
+    match versions.take_digests(bucket) {
+        Some(digests) => Ok(digests),
+        None => Ok(digests_of(&versions.load::<SavedVersion>(bucket)?)),
+    }
+}
+
+/// Returns the digests of the values of saved versions, without deleted ones.
+fn digests_of(saved: &[(u32, SavedVersion)]) -> Vec<(u32, u16)> {
+    let digest = |(number, (_, digest)): &(u32, SavedVersion)| {
+        (*number, short(u64::from_le_bytes(**digest)))
     };
-    Ok(saved.into_iter().map(digest).filter(|(_, digest)| *digest != 0).collect())
+    saved.iter().map(digest).filter(|(_, digest)| *digest != 0).collect()
 }
 
 /// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped. In
@@ -191,6 +198,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     break;
                 }
             };
+            cut.hold_digests(bucket, digests_of(&versions));
             let mut keys = keys.open();
             for (number, (order, digest)) in versions {
                 let (digest, log) = (u64::from_le_bytes(digest.into_array()), logs.number(order));

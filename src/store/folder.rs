@@ -10,6 +10,8 @@ use crate::faults;
 
 /// The number of bytes of a file that are synced at a time.
 const SYNC_CHUNK_BYTES: usize = 4 << 20;
+/// The most memory that is reserved for a range before it is read: the file may be shorter.
+const RESERVED_BYTES: u64 = 4 << 20;
 /// The number of files that this process has staged.
 static STAGED: AtomicU64 = AtomicU64::new(0);
 
@@ -79,8 +81,9 @@ pub(super) fn read(path: &Path, range: std::ops::Range<u64>) -> std::io::Result<
         other => other?,
     };
     file.seek(SeekFrom::Start(range.start))?;
-    let mut bytes = Vec::new();
-    file.take(range.end.saturating_sub(range.start)).read_to_end(&mut bytes)?;
+    let length = range.end.saturating_sub(range.start);
+    let mut bytes = Vec::with_capacity(length.min(RESERVED_BYTES) as usize);
+    file.take(length).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
 }
 

@@ -37,14 +37,14 @@ pub(super) struct LiveFile {
 }
 
 /// The number of maps in [`Places`]. Each is small enough for the caches of a processor while it is
-/// filled.
-const SHARDS: usize = 64;
+/// filled, and while many keys are looked up in it.
+pub(super) const SHARDS: usize = 64;
 
 /// The most threads that read the files.
 const THREADS_MAX: usize = 4;
 
 /// A keyed hash of a key, so that nobody can make a key that collides with another.
-type KeyHash = u128;
+pub(super) type KeyHash = u128;
 
 /// The places of all keys.
 #[derive(Default)]
@@ -57,7 +57,7 @@ impl Places {
 }
 
 /// Returns the number of the map that has a key.
-fn shard(key: KeyHash) -> usize {
+pub(super) fn shard(key: KeyHash) -> usize {
     (key >> 64) as usize % SHARDS
 }
 

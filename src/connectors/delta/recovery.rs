@@ -7,13 +7,13 @@ use crate::connect::{FoundRows, Recovered, Recovering};
 use crate::error::{Error, Result};
 use crate::row::{Row, RowKey};
 
-use super::index::{Index, Places};
+use super::index::{Index, KeyHash, Places, SHARDS, shard};
 use super::layout::Layout;
 use super::slots::{RewriteBuffer, Slots, UNPLACED};
 use super::writer::DeltaWriter;
 
-/// The number of keys that are looked up together.
-const LOOK_UPS: usize = 512;
+/// The number of keys that are looked up together: many in each shard of the index.
+const LOOK_UPS: usize = 1 << 16;
 
 /// Looks up the place of each row in the table by the key of the row. A row is either given with
 /// its values or by its key alone. Only a writer of few rows needs values; then the missing ones
@@ -25,8 +25,10 @@ pub(super) struct DeltaRecovery {
     /// The index, once a row was looked up.
     places: Option<Arc<Places>>,
     key: RowKey,
-    /// Slots with the hashes of their keys, to be looked up together.
-    pending: Vec<(u32, u128)>,
+    /// Slots with the hashes of their keys, by shard of the index, to be looked up together.
+    pending: Vec<Vec<(u32, KeyHash)>>,
+    /// The number of pending slots.
+    count: usize,
     /// The places of the rows. A row that the table lacks is unplaced.
     slots: Slots,
     /// The rows that were given with their values, while all rows are few.
@@ -43,7 +45,8 @@ impl DeltaRecovery {
             index,
             places: None,
             key,
-            pending: Vec::new(),
+            pending: vec![Vec::new(); SHARDS],
+            count: 0,
             slots,
             buffer,
         }
@@ -55,19 +58,23 @@ impl DeltaRecovery {
             self.places = Some(self.index.places()?);
         }
         self.slots.put(slot, UNPLACED);
-        self.pending.push((slot, self.key.of(self.layout.schema.key, row)));
-        if self.pending.len() >= LOOK_UPS {
+        let key = self.key.of(self.layout.schema.key, row);
+        self.pending[shard(key)].push((slot, key));
+        self.count += 1;
+        if self.count >= LOOK_UPS {
             self.look_up();
         }
         Ok(())
     }
 
-    /// Looks up the pending keys. The processor loads the memory of several look-ups at once.
+    /// Looks up the pending keys, shard by shard: the memory of a shard is in the caches then, and
+    /// the processor loads that of several look-ups at once.
     fn look_up(&mut self) {
         let Some(places) = &self.places else { return };
-        for (slot, key) in self.pending.drain(..) {
+        for (slot, key) in self.pending.iter_mut().flat_map(|shard| shard.drain(..)) {
             self.slots.put(slot, places.get(key).unwrap_or(UNPLACED));
         }
+        self.count = 0;
     }
 
     /// Stops collecting values once the rows are no longer few.
@@ -109,8 +116,8 @@ impl Recovering for DeltaRecovery {
     }
 
     fn remove(&mut self, slot: u32) {
-        // Its key need not be in the table.
-        self.pending.retain(|(pending, _)| *pending != slot);
+        // Its key need not be in the table, so it may be left unplaced here.
+        self.look_up();
         if self.slots.take(slot)
             && let Some(buffer) = &mut self.buffer
         {

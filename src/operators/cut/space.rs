@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use hashbrown::HashMap;
 use serde::Serialize;
 
 use super::buckets::{Buckets, Pending};
@@ -50,7 +51,12 @@ pub(super) struct TableSpace {
     rows: RefCell<Rows>,
     /// By bucket.
     loaded: RefCell<Vec<Option<Rc<LoadedKeys>>>>,
+    /// By column and bucket, digests that were loaded with other values, until they are taken.
+    digests: RefCell<HashMap<(usize, u8), Digests>>,
 }
+
+/// Digests of values by the numbers of their keys.
+pub(super) type Digests = Vec<(u32, u16)>;
 
 impl TableSpace {
     pub(super) fn new<K: Datum>(name: String, keys: Keys<K>, share: Share) -> Self {
@@ -60,6 +66,7 @@ impl TableSpace {
             keys: Box::new(keys),
             rows: RefCell::default(),
             loaded: RefCell::new((0..BUCKETS).map(|_| None).collect()),
+            digests: RefCell::default(),
         }
     }
 
@@ -141,9 +148,20 @@ impl TableSpace {
         Ok(Some(loaded))
     }
 
-    /// Forgets the saved keys.
+    /// Holds the digests of the saved values of a bucket until they are taken.
+    pub(super) fn hold_digests(&self, column: usize, bucket: u8, digests: Digests) {
+        self.digests.borrow_mut().insert((column, bucket), digests);
+    }
+
+    /// Takes digests that are held.
+    pub(super) fn take_digests(&self, column: usize, bucket: u8) -> Option<Digests> {
+        self.digests.borrow_mut().remove(&(column, bucket))
+    }
+
+    /// Forgets the saved keys and digests.
     pub(super) fn end_recovery(&self) {
         self.loaded.take();
+        self.digests.take();
     }
 }
 

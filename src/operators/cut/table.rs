@@ -6,7 +6,7 @@ use std::rc::Rc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::space::{FOREIGN, TableSpace};
+use super::space::{Digests, FOREIGN, TableSpace};
 use super::{BUCKETS, CutId, decode};
 use crate::error::Result;
 use crate::operators::owners::Fail;
@@ -71,6 +71,17 @@ impl TableCut {
             Ok(())
         })?;
         Ok(rows)
+    }
+
+    /// Holds the digests of the saved values of a bucket, by the numbers of their keys, so that an
+    /// end of the table need not load these values again. They are forgotten after the recovery.
+    pub(crate) fn hold_digests(&self, bucket: u8, digests: Digests) {
+        self.space.hold_digests(self.column, bucket, digests);
+    }
+
+    /// Takes digests that are held; only the first end of a table finds them.
+    pub(crate) fn take_digests(&self, bucket: u8) -> Option<Digests> {
+        self.space.take_digests(self.column, bucket)
     }
 
     /// Ends the run.
