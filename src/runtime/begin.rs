@@ -22,6 +22,9 @@ use crate::topology::Topology;
 /// Number of partitions that are opened at once. Opening one of an archive lists all its objects.
 const OPENING_THREADS: usize = 16;
 
+/// The number of sinks that are examined, and later opened, at once.
+pub(super) const SINKS_AT_ONCE: usize = 8;
+
 /// Secret of runs under the test driver. It is fixed, so that tests are repeatable.
 const TEST_SECRET: Secret = Secret::new(*b"known to a test.");
 
@@ -184,7 +187,7 @@ struct Examination<'a> {
 }
 
 impl Examination<'_> {
-    /// Examines the last commit, the sinks and the sources. `go_on` is called after each sink.
+    /// Examines the last commit, the sinks and the sources. `go_on` is called after some sinks.
     fn of_state(
         &self,
         topics: &mut [Topic],
@@ -199,14 +202,21 @@ impl Examination<'_> {
             _ => None,
         };
         let (adoption, needs) = adopted.unzip();
-        let is_new = |topic| adoption.as_ref().is_some_and(|it| it.new.contains(topic));
+        let is_new = &|topic| adoption.as_ref().is_some_and(|it| it.new.contains(topic));
         let mut identities = Vec::new();
-        for (topic, sink) in sinks {
-            let identity = sink.identity()?;
-            let recorded = last.and_then(|last| last.sinks.get(topic));
-            check_sink(topic, recorded, &**sink, &identity)?;
-            sink.check(plan.sink(topic)?, &adoption::context_for(context, is_new(topic)))?;
-            identities.push(identity);
+        for some in sinks.chunks(SINKS_AT_ONCE) {
+            let check = some.iter().map(|(topic, sink)| {
+                move || {
+                    let identity = sink.identity()?;
+                    let recorded = last.and_then(|last| last.sinks.get(topic));
+                    check_sink(topic, recorded, &**sink, &identity)?;
+                    sink.check(plan.sink(topic)?, &adoption::context_for(context, is_new(topic)))?;
+                    Ok(identity)
+                }
+            });
+            for identity in side_by_side("a thread that examines a sink", check) {
+                identities.push(identity?);
+            }
             go_on()?;
         }
         let restored = match (&config.state, last) {

@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 
 use super::adoption;
-use super::begin::Beginning;
+use super::begin::{Beginning, SINKS_AT_ONCE};
 use super::committer::{CommitThread, Target};
 use crate::connect::{Identity, Sink, SinkContext};
 use crate::durable::{Fence, Ledger, Manifest};
 use crate::error::{Error, Result};
 use crate::plan::Plan;
+use crate::sync::side_by_side;
 
 /// A run whose sinks are open and show the last manifest.
 pub(super) struct Opening {
@@ -84,11 +85,20 @@ fn open_sinks(
     new: &BTreeSet<String>,
 ) -> Result<Vec<Target>> {
     let mut targets = Vec::new();
-    for ((topic, sink), identity) in sinks.iter().zip(identities) {
-        let context = adoption::context_for(context, new.contains(topic));
-        let committer = sink.open(plan.sink(topic)?, &context)?;
-        let (topic, name, identity) = (topic.clone(), sink.describe(), identity.clone());
-        targets.push(Target { topic, name, identity, committer });
+    let sinks: Vec<_> = sinks.iter().zip(identities).collect();
+    for some in sinks.chunks(SINKS_AT_ONCE) {
+        let open = some.iter().map(|((topic, sink), identity)| {
+            move || {
+                let context = adoption::context_for(context, new.contains(topic));
+                let committer = sink.open(plan.sink(topic)?, &context)?;
+                let (topic, name, identity) =
+                    (topic.clone(), sink.describe(), Identity::clone(identity));
+                Ok(Target { topic, name, identity, committer })
+            }
+        });
+        for target in side_by_side("a thread that opens a sink", open) {
+            targets.push(target?);
+        }
     }
     Ok(targets)
 }
