@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use timely::communication::allocator::zero_copy::stream::Stream;
 
+use crate::faults;
+
 /// A connected socket. Its reads and writes continue after signals.
 ///
 /// A socket with a deadline returns EINTR when the process continues after a SIGSTOP. The readers
@@ -45,7 +47,7 @@ impl Socket {
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
-            Err(e) if e.kind() == ErrorKind::Interrupted => {}
+            Err(e) if e.kind() == ErrorKind::Interrupted && !faults::bug("interrupted_socket") => {}
             // The system reports a deadline that has passed as EAGAIN.
             Err(e) if e.kind() == ErrorKind::WouldBlock => {
                 return Err(io::Error::new(ErrorKind::TimedOut, "no answer within the deadline"));

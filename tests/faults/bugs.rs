@@ -6,6 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Campaign;
+use super::cluster::{Cluster, End, Strike, Target};
 use super::plan::{Fault, Life, Moment, World};
 use super::points::At;
 use super::worlds::Kind;
@@ -80,6 +81,16 @@ fn the_campaign_finds_a_rearrangement_by_an_old_run() {
     let world = |seed| World { kind: Kind::Archive, seed, lives: vec![overtaken] };
     let found = findings((3..13).map(world).collect(), "old_rearrangement");
     assert!(!found.is_empty());
+}
+
+/// A socket with a deadline returns EINTR when the process continues after a pause.
+#[test]
+fn the_campaign_finds_a_socket_that_no_pause_may_interrupt() {
+    let moment = Moment::Commit(Duration::from_millis(20));
+    let strike = Strike::Pause { process: 1, moment, millis: 300 };
+    let paused = Cluster { processes: 2, strike, end: End::Terminate(Target::Process(0)) };
+    let faults = &[Fault::Cluster(paused); 3];
+    assert_found(Kind::Archive, &[("interrupted_socket", faults, "a short pause ended all")]);
 }
 
 #[test]
