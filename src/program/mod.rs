@@ -34,6 +34,7 @@ mod entry;
 mod gateway;
 mod help;
 mod lake;
+mod liveness;
 mod missing;
 mod process;
 mod processes;

@@ -99,6 +99,11 @@ impl ProcessArgs {
         }
     }
 
+    /// Returns true if the place of this process among several is given.
+    pub(super) fn is_placed(&self) -> bool {
+        self.process.is_some()
+    }
+
     /// Returns the part of this process. A supervisor ends it by `stop`.
     ///
     /// # Errors

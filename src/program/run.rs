@@ -1,6 +1,7 @@
 //! The commands `run` and `describe`: sources, Delta tables and an archive bound to a topology.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,6 +10,7 @@ use super::advice::described;
 use super::answers::{self, Format};
 use super::bar::Bar;
 use super::bind::{BindArgs, Binding, check_place, is_archive};
+use super::liveness;
 use super::missing::missing;
 use super::process::{at_signals, print, say};
 use super::processes::{self, ProcessArgs, Role};
@@ -62,6 +64,10 @@ pub(super) struct RunArgs {
     /// ahead of this program. By default nothing is deleted
     #[arg(long, value_name = "AGE", value_parser = values::duration)]
     keep: Option<Duration>,
+    /// File that this process writes each second, unless it hangs: for the liveness probe of
+    /// Kubernetes. A step of a minute counts as a hang
+    #[arg(long, value_name = "FILE")]
+    liveness_file: Option<PathBuf>,
     #[command(flatten)]
     processes: ProcessArgs,
 }
@@ -89,6 +95,9 @@ pub(super) fn run(
         Role::Alone => (None, None),
     };
     let is_first = cluster.as_ref().is_none_or(Cluster::is_first);
+    // One process of a machine writes the file.
+    let file = args.liveness_file.as_ref().filter(|_| is_first || args.processes.is_placed());
+    let liveness = file.map(|file| liveness::keep(file)).transpose()?;
     let sources = binding.sources_with(args.keep)?;
     let missing = if is_first { missing(binding)? } else { Vec::new() };
     // If there is a state, the runtime reports a topic that was read and is gone.
@@ -143,6 +152,7 @@ pub(super) fn run(
         commit_every: args.commit_every,
         stop,
         progress: is_first.then(|| bar.watch(args.follow)),
+        liveness,
         ..Config::default()
     };
     config.workers = match args.workers {

@@ -11,6 +11,7 @@ use super::adoption;
 use super::config::Config;
 use super::counts::Counts;
 use super::installed::installed;
+use super::liveness::{Liveness, Sign};
 use super::message::Message;
 use super::network::{Event, Member, Network, Outbox};
 use super::panic_guard::spawn;
@@ -95,6 +96,7 @@ struct Agent {
     writes: Option<Sender<Write>>,
     threads: Vec<JoinHandle<()>>,
     last_counts: Instant,
+    sign: Option<Sign>,
 }
 
 impl Agent {
@@ -195,6 +197,7 @@ impl Agent {
             saving,
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),
+            liveness: config.liveness.clone(),
         };
         let workers = worker::start(place.process, member.mesh()?, shared)?;
         config.stop.connect(&outbox);
@@ -211,12 +214,14 @@ impl Agent {
             writes,
             threads,
             last_counts: now(),
+            sign: config.liveness.as_ref().map(Liveness::enter),
         })
     }
 
     /// Handles messages until the workers have ended.
     fn run(&mut self) -> Result<()> {
         loop {
+            self.sign.iter().for_each(Sign::renew);
             match self.inbox.recv_timeout(COUNTS_INTERVAL) {
                 Ok(message) => {
                     if self.handle(message)? {
@@ -233,6 +238,7 @@ impl Agent {
                 self.leader.send(&Up::Counted(counts))?;
             }
         }
+        self.sign = None;
         self.workers.join()?;
         while let Ok(message) = self.inbox.try_recv() {
             self.handle(message)?;

@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::liveness::Liveness;
 use super::message::Message;
 use super::network::Cluster;
 use super::progress::{Milestone, Progress};
@@ -71,6 +72,8 @@ pub struct Config {
     /// Callback for each milestone, called at once. It runs on the coordinator's thread and must
     /// return quickly.
     pub milestone: Option<Box<dyn FnMut(Milestone) + Send>>,
+    /// Signs of life of the threads of this process, for its supervisor.
+    pub liveness: Option<Liveness>,
 }
 
 impl Config {
@@ -95,6 +98,7 @@ impl Default for Config {
             stop: Stop::default(),
             progress: None,
             milestone: None,
+            liveness: None,
         }
     }
 }

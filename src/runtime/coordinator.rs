@@ -90,6 +90,7 @@ impl Coordinator {
 
     fn drive(&mut self) -> Result<()> {
         loop {
+            self.reporter.renew_sign();
             let mut next = match self.inbox.recv_timeout(self.wait()) {
                 Ok(message) => Some(message),
                 Err(RecvTimeoutError::Timeout) => None,

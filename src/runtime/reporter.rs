@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::counts::Counts;
+use super::liveness::{Liveness, Sign};
 use super::progress::{Holds, Milestone, Progress, Summary};
 use super::topics::Topics;
 use crate::metrics::{Metrics, MetricsSnapshot};
@@ -33,6 +34,7 @@ pub(super) struct Reporter {
     last_report: Instant,
     on_progress: Option<OnProgress>,
     on_milestone: Option<OnMilestone>,
+    sign: Option<Sign>,
 }
 
 impl Reporter {
@@ -42,8 +44,15 @@ impl Reporter {
         started: Instant,
         on_progress: Option<OnProgress>,
         on_milestone: Option<OnMilestone>,
+        liveness: Option<&Liveness>,
     ) -> Self {
-        Reporter { topics, metrics, started, last_report: started, on_progress, on_milestone }
+        let (last_report, sign) = (started, liveness.map(Liveness::enter));
+        Reporter { topics, metrics, started, last_report, on_progress, on_milestone, sign }
+    }
+
+    /// Gives a sign of life of the coordinator.
+    pub(super) fn renew_sign(&self) {
+        self.sign.iter().for_each(Sign::renew);
     }
 
     pub(super) fn notify_milestone(&mut self, milestone: Milestone) {

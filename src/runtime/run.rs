@@ -230,6 +230,7 @@ impl Coordinator {
             started,
             config.progress,
             config.milestone,
+            config.liveness.as_ref(),
         );
         let mut snapshots = match fence.clone() {
             Some(fence) => {
@@ -301,6 +302,7 @@ impl Coordinator {
             saving,
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),
+            liveness: config.liveness,
         };
         let workers = worker::start(0, mesh, shared)?;
         config.stop.connect(&outbox);

@@ -15,6 +15,7 @@ use timely::communication::WorkerGuards;
 use timely::execute::execute_from;
 use timely::worker::Worker;
 
+use super::liveness::Liveness;
 use super::message::Message;
 use super::network::Mesh;
 use super::panic_guard::PanicGuard;
@@ -57,6 +58,7 @@ pub(super) struct Shared {
     pub(super) saving: Option<Saving>,
     pub(super) writers: Mutex<Writers>,
     pub(super) coordinator: Sender<Message>,
+    pub(super) liveness: Option<Liveness>,
 }
 
 /// The connection of the workers to the snapshots of a run.
@@ -251,7 +253,14 @@ pub(super) fn start(process: usize, mesh: Mesh, shared: Shared) -> Result<Worker
             let _ = shared.coordinator.send(Message::Failed(error));
         }
         let (mut completed, mut open, mut opened) = (0, 0, now());
+        let sign = shared.liveness.as_ref().map(Liveness::enter);
+        while faults::bug("stuck_worker") {
+            std::thread::park();
+        }
         while worker.has_dataflows() {
+            if let Some(sign) = &sign {
+                sign.renew();
+            }
             let announced = shared.open.load(Ordering::Acquire);
             if announced > open {
                 (open, opened) = (announced, now());
