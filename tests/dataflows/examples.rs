@@ -63,14 +63,20 @@ fn assert_shown(name: &str, printed: &str) {
 #[test]
 fn each_example_prints_the_lines_of_its_header() {
     let alone = [
+        "cogroup",
         "correction",
         "dead_letters",
         "interactive_query",
+        "late_records",
         "median",
         "own_aggregate",
         "own_source",
+        "sessions",
+        "stream_join",
+        "suppression",
         "tested_topology",
         "top_ten",
+        "windowed_count",
     ];
     for name in alone {
         assert_shown(name, &run(name, &[]));
