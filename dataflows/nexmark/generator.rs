@@ -1,5 +1,5 @@
-//! The three streams as the benchmark's generator makes them, from a seed: a source that holds no
-//! data.
+//! The three streams and the side input as the benchmark's generator makes them, from a seed: a
+//! source that holds no data.
 //!
 //! Events are numbered. In each round of 50 the first is a person, the next 3 are auctions, and 46
 //! are bids. An event depends only on the seed and on its number. So any record can be generated
@@ -19,6 +19,7 @@
 mod draw;
 mod events;
 mod settings;
+mod side_input;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -28,7 +29,10 @@ use watershed::{Error, Result};
 
 pub(crate) use events::Kind;
 use settings::Settings;
+use side_input::SideInput;
 use source::Generated;
+
+use crate::model::SIDE_INPUT;
 
 /// Opens the source of a topic at a URL such as `generated://?events=1000000&seed=7&rate=5000`.
 ///
@@ -40,6 +44,9 @@ use source::Generated;
 /// When a parameter is unknown or out of its range, or there is no such topic.
 pub(crate) fn open(url: &str, topic: &str) -> Result<Box<dyn Source>> {
     let settings = Settings::parse(url)?;
+    if topic == SIDE_INPUT {
+        return Ok(Box::new(SideInput));
+    }
     let kind = Kind::ALL.into_iter().find(|kind| kind.topic() == topic).ok_or_else(|| {
         Error::internal(format!("can't generate {topic}: there is no such kind of events"))
     })?;

@@ -1,4 +1,4 @@
-//! `nexmark`: the questions of the NEXMark benchmark that need no windows, as standing answers.
+//! `nexmark`: the questions of the NEXMark benchmark, as standing answers.
 
 mod generator;
 mod model;
@@ -14,8 +14,8 @@ use watershed::program::Program;
 
 use generator::Kind;
 
-const ABOUT: &str = "Persons, auctions and bids of the NEXMark benchmark, and fifteen standing \
-                     answers about them: fourteen Delta tables, and a log of all bids in an archive
+const ABOUT: &str = "Persons, auctions and bids of the NEXMark benchmark, and 23 standing answers \
+                     about them: 22 Delta tables, and a log of all bids in an archive
 
 Without a command it does the same as run: it generates 100,000 events, 46 bids and 3 auctions for \
                      each person, and prints the answers.";
@@ -29,6 +29,7 @@ fn program() -> Program {
         .about(ABOUT)
         .version(env!("CARGO_PKG_VERSION"))
         .reads(Kind::ALL.map(Kind::topic))
+        .reads([model::SIDE_INPUT])
         .writes(queries::outputs())
         .default_source("generated://?events=100000&seed=7")
         .scheme("generated", generator::open)

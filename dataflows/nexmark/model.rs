@@ -1,4 +1,5 @@
-//! The three kinds of events. Each is keyed by its `id`, which is not a field of the struct.
+//! The three kinds of events, and the rows of the side input. Each is keyed by its `id`, which is
+//! not a field of the struct.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -57,6 +58,18 @@ row! {
         pub(crate) date_time: Timestamp,
         /// Text that brings the event to its usual size.
         pub(crate) extra: String,
+    }
+}
+
+/// The topic of the side input.
+pub(crate) const SIDE_INPUT: &str = "side_input";
+/// The rows of the side input. Their ids are the numbers from 0 on.
+pub(crate) const SIDE_INPUT_ROWS: i64 = 10_000;
+
+row! {
+    /// A row of the side input, by which bids are enriched.
+    pub(crate) struct Side {
+        pub(crate) value: String,
     }
 }
 

@@ -1,83 +1,119 @@
 //! The answers by plain loops over all events: the oracle of the topology. Both use the same
 //! decoding of records, but they share no operator.
 
+mod windows;
+
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::ops::RangeInclusive;
 
 use chrono::DateTime;
 use serde::de::DeserializeOwned;
 use watershed::program::{Expected, Inputs};
-use watershed::record::Order;
 use watershed::row::{Row, Value};
 use watershed::serdes::Reject;
 use watershed::{Result, Timestamp};
 
 use crate::generator::Kind;
-use crate::model::{Auction, Bid, Person, decode};
+use crate::model::{Auction, Bid, Person, SIDE_INPUT, Side, decode};
 
 /// Lists the rows of all answers.
 ///
 /// # Errors
 /// When a source can't be read.
 pub(crate) fn rows(inputs: &Inputs<'_>, expected: &mut Expected) -> Result<()> {
-    let persons = latest(events(Kind::Person, inputs, expected)?);
-    let auctions = latest(events(Kind::Auction, inputs, expected)?);
-    let bids = events(Kind::Bid, inputs, expected)?;
-    let bids = bids.into_iter().filter_map(|(_, id, bid)| Some((id, bid?))).collect();
-    let events = Events { persons, auctions, bids };
+    let persons = read(Kind::Person.topic(), inputs, expected, |it: &Person| Some(it.date_time))?;
+    let listed = read(Kind::Auction.topic(), inputs, expected, |it: &Auction| Some(it.date_time))?;
+    let bids = read(Kind::Bid.topic(), inputs, expected, |it: &Bid| Some(it.date_time))?;
+    let sides = read(SIDE_INPUT, inputs, expected, |_: &Side| None)?;
+    let listed = present(listed);
+    let auctions = listed.iter().map(|listed| (listed.id, listed.event.clone())).collect();
+    let (persons, sides, bids) = (latest(persons), latest(sides), present(bids));
+    let events = Events { persons, sides, listed, auctions, bids };
     events.about_bids(expected);
+    events.enriched(expected);
     events.about_auctions(expected);
     events.expanded(expected);
     events.rankings(expected);
+    events.windows(expected);
     Ok(())
 }
 
-/// All events: the latest record of each person and auction, and all records of bids.
+/// All events.
 struct Events {
+    /// The latest record of each person.
     persons: BTreeMap<i64, Person>,
+    /// The latest row of the side input.
+    sides: BTreeMap<i64, Side>,
+    /// All records of auctions, in order.
+    listed: Vec<Placed<Auction>>,
+    /// The latest record of each auction.
     auctions: BTreeMap<i64, Auction>,
-    bids: Vec<(i64, Bid)>,
+    /// All records of bids, in order.
+    bids: Vec<Placed<Bid>>,
 }
 
-/// The order of a record, the id of its event, and the event; `None` for a tombstone.
-type Placed<V> = (Order, i64, Option<V>);
+/// An event with its place in time.
+struct Placed<V> {
+    id: i64,
+    event: V,
+    /// The greatest time of its partition up to the event.
+    partition_time: Timestamp,
+}
 
-/// Reads all events of a topic, in order. Invalid records become dead letters.
-fn events<V: DeserializeOwned>(
-    kind: Kind,
+/// Reads all events of a topic, in order; `None` is a tombstone. Invalid records become dead
+/// letters.
+fn read<V: DeserializeOwned>(
+    topic: &'static str,
     inputs: &Inputs<'_>,
     expected: &mut Expected,
-) -> Result<Vec<Placed<V>>> {
+    time: fn(&V) -> Option<Timestamp>,
+) -> Result<Vec<Placed<Option<V>>>> {
+    // Tombstones delete rows of tables.
+    let is_table = [Kind::Person.topic(), SIDE_INPUT].contains(&topic);
     let mut events = Vec::new();
-    inputs.each(kind.topic(), |record| {
+    inputs.each(topic, |record| {
         let event = Reject::unless_whole(&record).and_then(|()| decode(&record));
-        // Persons are read as a table, from which a tombstone deletes.
         let event = event.and_then(|(id, event)| match event {
-            None if kind != Kind::Person => {
+            None if !is_table => {
                 Err(Reject::new("null value", "a stream has no use for a tombstone"))
             }
             event => Ok((id, event)),
         });
         match event {
             Ok((id, event)) => events.push((record.order, id, event)),
-            Err(reject) => expected.dead_letter(kind.topic(), &record, reject),
+            Err(reject) => expected.dead_letter(topic, &record, reject),
         }
     })?;
     events.sort_by_key(|(order, ..)| *order);
-    Ok(events)
+    let mut partition_times = HashMap::new();
+    let placed = events.into_iter().map(|(order, id, event)| {
+        let before =
+            partition_times.entry((order.source, order.partition)).or_insert(Timestamp::MIN);
+        *before = event.as_ref().and_then(time).unwrap_or(*before).max(*before);
+        Placed { id, event, partition_time: *before }
+    });
+    Ok(placed.collect())
+}
+
+/// Leaves out tombstones.
+fn present<V>(events: Vec<Placed<Option<V>>>) -> Vec<Placed<V>> {
+    let present = |Placed { id, event, partition_time }: Placed<Option<V>>| {
+        Some(Placed { id, event: event?, partition_time })
+    };
+    events.into_iter().filter_map(present).collect()
 }
 
 /// Keeps the event of the latest record of each id, unless that is a tombstone.
-fn latest<V>(events: Vec<Placed<V>>) -> BTreeMap<i64, V> {
+fn latest<V>(events: Vec<Placed<Option<V>>>) -> BTreeMap<i64, V> {
     let latest: BTreeMap<i64, Option<V>> =
-        events.into_iter().map(|(_, id, event)| (id, event)).collect();
+        events.into_iter().map(|placed| (placed.id, placed.event)).collect();
     latest.into_iter().filter_map(|(id, event)| Some((id, event?))).collect()
 }
 
 impl Events {
     fn about_bids(&self, expected: &mut Expected) {
-        for (id, bid) in &self.bids {
+        for Placed { id, event: bid, .. } in &self.bids {
             let Bid { auction, bidder, price, channel, url, date_time, extra } = bid;
             let mut put = |topic, parts: &[&dyn Row]| add(expected, topic, id, parts);
             let euros = 0.908 * *price as f64;
@@ -110,11 +146,24 @@ impl Events {
         }
     }
 
+    fn enriched(&self, expected: &mut Expected) {
+        let mut by_id: BTreeMap<i64, (&Bid, &Side)> = BTreeMap::new();
+        for Placed { id, event: bid, .. } in &self.bids {
+            if let Some(side) = self.sides.get(&(bid.auction % 10_000)) {
+                by_id.insert(*id, (bid, side));
+            }
+        }
+        for (id, (bid, side)) in &by_id {
+            let Bid { auction, bidder, price, date_time, .. } = bid;
+            add(expected, "q13", id, &[auction, bidder, price, date_time, &side.value]);
+        }
+    }
+
     fn about_auctions(&self, expected: &mut Expected) {
         let mut by_category: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
         let mut by_seller: BTreeMap<i64, Vec<(Timestamp, i64, i64)>> = BTreeMap::new();
         let mut by_auction: BTreeMap<i64, Vec<(i64, &Bid)>> = BTreeMap::new();
-        for (id, bid) in &self.bids {
+        for Placed { id, event: bid, .. } in &self.bids {
             by_auction.entry(bid.auction).or_default().push((*id, bid));
         }
         for (id, auction) in &self.auctions {
@@ -153,7 +202,9 @@ impl Events {
         let by_id: BTreeMap<i64, (&Bid, &Auction)> = self
             .bids
             .iter()
-            .filter_map(|(id, bid)| Some((*id, (bid, self.auctions.get(&bid.auction)?))))
+            .filter_map(|Placed { id, event: bid, .. }| {
+                Some((*id, (bid, self.auctions.get(&bid.auction)?)))
+            })
             .filter(|(_, (_, auction))| auction.category == 10)
             .collect();
         for (id, (bid, auction)) in &by_id {
@@ -177,7 +228,7 @@ impl Events {
         let mut by_day: BTreeMap<(i64, String), Vec<i64>> = BTreeMap::new();
         let mut by_bidder: BTreeMap<(i64, i64), Vec<(i64, &Bid)>> = BTreeMap::new();
         let mut by_auction: BTreeMap<i64, Vec<(i64, &Bid)>> = BTreeMap::new();
-        for (id, bid) in &self.bids {
+        for Placed { id, event: bid, .. } in &self.bids {
             by_day
                 .entry((bid.auction, formatted(bid.date_time, "%F")))
                 .or_default()

@@ -1,19 +1,21 @@
 //! The topology and the naive program have the same answers to generated events.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::connect::{Poll, Source};
 use watershed::connectors::archive::Archive;
+use watershed::options::Produced;
 use watershed::program::{Expected, Inputs};
 use watershed::record::Batch;
 use watershed::row::Value;
 use watershed::runtime::{Config, Streams};
 use watershed::testing::TopologyTestDriver;
-use watershed::{DEAD_LETTERS, Topology};
+use watershed::{DEAD_LETTERS, StreamsBuilder, Topology};
 
 use crate::generator::{self, Kind};
-use crate::model::{Auction, Identified};
+use crate::model::{Auction, Bid, Identified, SIDE_INPUT, consumed};
+use crate::queries::windows;
 use crate::topology::topology;
 use crate::{naive, program};
 
@@ -21,14 +23,15 @@ type Rows = Vec<Vec<Value>>;
 type Sources = Vec<(&'static str, Vec<Box<dyn Source>>)>;
 
 /// The answers.
-const WRITTEN: [&str; 15] = [
-    "q0", "q1", "q2", "q3", "q4", "q6", "q9", "q10", "q14", "q17", "q18", "q19", "q20", "q21",
-    "q22",
+const WRITTEN: [&str; 23] = [
+    "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "q8", "q9", "q10", "q11", "q12", "q13", "q14",
+    "q15", "q16", "q17", "q18", "q19", "q20", "q21", "q22",
 ];
 
 fn sources(url: &str) -> Sources {
-    let open = |kind: Kind| (kind.topic(), vec![generator::open(url, kind.topic()).unwrap()]);
-    Kind::ALL.map(open).into()
+    let open = |topic| (topic, vec![generator::open(url, topic).unwrap()]);
+    let topics = Kind::ALL.map(Kind::topic).into_iter().chain([SIDE_INPUT]);
+    topics.map(open).collect()
 }
 
 /// Returns the answers of the naive program, sorted.
@@ -75,21 +78,63 @@ fn bound(sources: Sources) -> (Streams, BTreeMap<&'static str, MemoryTable>) {
 
 #[test]
 fn every_answer_equals_that_of_the_naive_program() {
-    for (seed, workers) in [(1, 1), (1, 2), (7, 2), (42, 1), (43, 2)] {
-        // Twenty seconds between two events: all hours of a day, and several days.
-        let url = format!("generated://?events=6000&seed={seed}&spacing_us=20000000");
+    // Twenty seconds between two events: all hours of a day, and several days. Two milliseconds:
+    // windows of many events. Twenty milliseconds: many of them are too late for their windows.
+    let (days, windows, late) = (20_000_000, 2_000, 20_000);
+    let mut empty: BTreeSet<&str> = WRITTEN.into();
+    for (seed, workers, spacing) in
+        [(1, 1, days), (1, 2, windows), (7, 2, days), (42, 1, late), (43, 2, late)]
+    {
+        let url = format!("generated://?events=6000&seed={seed}&spacing_us={spacing}");
         let expected = expected(&sources(&url));
-        let empty: Vec<_> = expected.iter().filter(|(_, rows)| rows.is_empty()).collect();
-        assert!(empty.is_empty(), "no rows to compare in {empty:?} with seed {seed}");
+        empty.retain(|topic| expected[topic].is_empty());
         let (streams, tables) = bound(sources(&url));
         streams.run(Config { workers, ..Config::default() }).unwrap();
-        let what = format!("seed {seed}, {workers} workers");
+        let what = format!("seed {seed}, {workers} workers, spacing {spacing}");
         assert_same(&expected, |topic| tables[topic].rows(), &what);
         assert!(tables[DEAD_LETTERS].rows().is_empty());
     }
+    assert!(empty.is_empty(), "no rows to compare in {empty:?}");
 }
 
-/// All records of a URL, batch by batch.
+/// Returns the number of records that are too late for a window of bids or auctions.
+fn late(url: &str) -> usize {
+    let topology = Topology::new("late", |builder: &StreamsBuilder<'_>| {
+        let listed = builder.stream("auction", consumed(|auction: &Auction| auction.date_time));
+        let bids = builder.stream("bid", consumed(|bid: &Bid| bid.date_time));
+        let (listed, bids) = (listed.map_values(|_| ()), bids.map_values(|_| ()));
+        let late = [
+            listed.group_by_key().windowed_by(windows::tumbling()).late(),
+            bids.group_by_key().windowed_by(windows::tumbling()).late(),
+            bids.group_by_key().windowed_by(windows::hopping()).late(),
+            bids.group_by_key().windowed_by(windows::sessions()).late(),
+        ];
+        for (topic, late) in ["a", "b", "c", "d"].into_iter().zip(late) {
+            late.to(topic, Produced::columns(["id", "from", "to"]));
+        }
+    });
+    let read = [Kind::Auction, Kind::Bid].map(Kind::topic);
+    let mut streams = Streams::new(topology);
+    for (topic, sources) in sources(url).into_iter().filter(|(topic, _)| read.contains(topic)) {
+        streams = sources.into_iter().fold(streams, |streams, log| streams.source(topic, log));
+    }
+    let tables = ["a", "b", "c", "d"].map(|topic| (topic, MemoryTable::default()));
+    for (topic, table) in &tables {
+        streams = streams.sink(topic, table.clone());
+    }
+    streams.run(Config::default()).unwrap();
+    tables.iter().map(|(_, table)| table.rows().len()).sum()
+}
+
+#[test]
+fn no_generated_event_is_too_late_for_its_windows() {
+    assert_eq!(late("generated://?events=60000"), 0);
+    // Events are out of order by the times of a thousand events.
+    assert_eq!(late("generated://?events=30000&spacing_us=4000"), 0);
+    assert!(late("generated://?events=30000&spacing_us=20000") > 100);
+}
+
+/// All events of a URL, batch by batch.
 fn records(url: &str) -> Vec<(Kind, Batch)> {
     let mut records = Vec::new();
     for (kind, (_, sources)) in Kind::ALL.into_iter().zip(sources(url)) {
@@ -101,6 +146,15 @@ fn records(url: &str) -> Vec<(Kind, Batch)> {
         }
     }
     records
+}
+
+/// Pipes the side input.
+fn pipe_side_input(driver: &mut TopologyTestDriver) {
+    let source = generator::open("generated://", SIDE_INPUT).unwrap();
+    let mut reader = source.open(0, None, false).unwrap();
+    while let Poll::Batch(batch) = reader.poll().unwrap() {
+        batch.iter(0).for_each(|row| driver.pipe(SIDE_INPUT, 0, row.key, row.value));
+    }
 }
 
 #[test]
@@ -115,8 +169,11 @@ fn answers_are_right_after_every_commit_and_correction() {
     };
     let all = || -> Sources {
         let log = |kind: Kind| Box::new(logs[kind as usize].clone()) as Box<dyn Source>;
-        Kind::ALL.map(|kind| (kind.topic(), vec![log(kind)])).into()
+        let side = generator::open(url, SIDE_INPUT).unwrap();
+        let events = Kind::ALL.map(|kind| (kind.topic(), vec![log(kind)]));
+        events.into_iter().chain([(SIDE_INPUT, vec![side])]).collect()
     };
+    pipe_side_input(&mut driver);
     // Bids first: so each bid waits for its auction, and each auction for its seller.
     for (kind, batch) in records(url).iter().rev() {
         for (n, record) in batch.iter(0).enumerate() {
@@ -153,6 +210,7 @@ fn answers_are_right_after_every_commit_and_correction() {
 fn records_without_keys_are_keyed_by_the_id_in_them() {
     let url = "generated://?events=500&seed=9&partitions=1";
     let mut driver = TopologyTestDriver::new(Topology::new("nexmark", topology)).unwrap();
+    pipe_side_input(&mut driver);
     for (kind, batch) in records(url) {
         batch.iter(0).for_each(|record| driver.pipe(kind.topic(), 0, None, record.value));
     }
@@ -200,6 +258,7 @@ fn the_command_line_describes_every_topic() {
         let bound = format!("{topic} <- generated {topic} of 100000 events with seed 7");
         assert!(text.contains(&bound), "{text}");
     }
+    assert!(text.contains("side_input <- generated side input of 10000 rows"), "{text}");
     for topic in WRITTEN {
         let bound = match topic {
             "q10" => "q10 -> archive data/lake/archive topic q10\n".to_string(),

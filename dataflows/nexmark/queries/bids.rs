@@ -2,9 +2,10 @@
 
 use chrono::DateTime;
 use watershed::row::Double;
-use watershed::{KStream, Timestamp, row};
+use watershed::{KStream, KTable, Timestamp, row};
 
-use super::Bids;
+use super::{Bids, Sides};
+use crate::model::SIDE_INPUT_ROWS;
 
 /// Euros that a dollar is worth.
 const EUROS_PER_DOLLAR: f64 = 0.908;
@@ -65,6 +66,34 @@ pub(crate) fn q10<'s>(bids: &Bids<'s>) -> KStream<'s, i64, Logged> {
         date_time: bid.date_time,
         extra: bid.extra,
     })
+}
+
+row! {
+    /// A bid with a value of the side input.
+    pub(crate) struct Enriched {
+        auction: i64,
+        bidder: i64,
+        price: i64,
+        date_time: Timestamp,
+        value: String,
+    }
+}
+
+/// Which value of the side input belongs to each bid? (Bounded side input join.)
+///
+/// The benchmark joins the row that stands at the processing time of the bid. Here the join is
+/// maintained: a row that changes later corrects the answer, which is the same in each run.
+pub(crate) fn q13<'s>(bids: &Bids<'s>, sides: &Sides<'s>) -> KTable<'s, i64, Enriched> {
+    let by_side = bids.map(|id, bid| {
+        let (auction, bidder, price, date_time) =
+            (bid.auction, bid.bidder, bid.price, bid.date_time);
+        let value = String::new();
+        (auction % SIDE_INPUT_ROWS, (id, Enriched { auction, bidder, price, date_time, value }))
+    });
+    let enriched = by_side.join(sides, |(id, bid), side| {
+        (*id, Enriched { value: side.value.clone(), ..bid.clone() })
+    });
+    enriched.map(|_side, (id, enriched)| (id, enriched)).to_table()
 }
 
 row! {
