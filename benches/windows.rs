@@ -1,7 +1,7 @@
 //! How many records a second does a core put into windows, sessions and pairs?
 //!
 //! ```text
-//! cargo bench --bench windows                     20 million records, 1 million a second of event time
+//! cargo bench --bench windows                     20 million records, 1 million a second
 //! cargo bench --bench windows -- --quick          a few records, as a smoke test
 //! ```
 //!

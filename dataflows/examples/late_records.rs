@@ -15,10 +15,10 @@ use std::time::Duration;
 
 use watershed::prelude::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const WINDOW_DURATION: Duration = Duration::from_secs(60);
 
 fn topology(builder: &StreamsBuilder<'_>) {
-    let minutes = TimeWindows::of_size(MINUTE).grace(MINUTE / 2);
+    let minutes = TimeWindows::of_size(WINDOW_DURATION).grace(WINDOW_DURATION / 2);
     let payments = builder.stream("payments", Consumed::with(Int64, Int64));
     let by_minute = payments.group_by_key().windowed_by(minutes);
     by_minute.sum(|cents| *cents).to("sums", Produced::columns(["shop", "from", "to", "cents"]));
@@ -38,7 +38,7 @@ fn main() -> Result<()> {
     }
     driver.commit()?;
 
-    let minute = |time: Timestamp| time.0 / MINUTE.as_micros() as i64;
+    let minute = |time: Timestamp| time.0 / WINDOW_DURATION.as_micros() as i64;
     for (window, cents) in sums.rows(&driver)? {
         println!("minute {}: {cents} cents", minute(window.start));
     }

@@ -16,13 +16,13 @@ use std::time::Duration;
 use watershed::prelude::*;
 use watershed::testing::OutputTopic;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const WINDOW_DURATION: Duration = Duration::from_secs(60);
 
 fn topology(builder: &StreamsBuilder<'_>) {
     builder
         .stream("visits", Consumed::with(Utf8, Utf8))
         .group_by_key()
-        .windowed_by(SessionWindows::of_inactivity_gap(30 * MINUTE))
+        .windowed_by(SessionWindows::of_inactivity_gap(30 * WINDOW_DURATION))
         .count()
         .to("sessions", Produced::columns(["user", "from", "to", "pages"]));
 }
@@ -30,7 +30,7 @@ fn topology(builder: &StreamsBuilder<'_>) {
 fn print(driver: &TopologyTestDriver, sessions: &OutputTopic<Windowed<String>, i64>) -> Result<()> {
     for (Windowed { key: user, start, end }, pages) in sessions.rows(driver)? {
         // Unlike that of other windows, the end of a session is inclusive: it is the last visit.
-        let [from, to] = [start, end].map(|time| time.0 / MINUTE.as_micros() as i64);
+        let [from, to] = [start, end].map(|time| time.0 / WINDOW_DURATION.as_micros() as i64);
         println!("{user}, minute {from} to {to}: pages {pages}");
     }
     Ok(())

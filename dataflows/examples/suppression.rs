@@ -15,17 +15,18 @@ use std::time::Duration;
 
 use watershed::prelude::*;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const WINDOW_DURATION: Duration = Duration::from_secs(60);
 
 fn topology(builder: &StreamsBuilder<'_>) {
     let calls = builder.stream("calls", Consumed::with(Int64, Int64)).group_by_key();
     let columns = || Produced::columns(["line", "from", "to", "calls"]);
 
-    let counts = calls.windowed_by(TimeWindows::of_size(MINUTE).grace(Duration::ZERO)).count();
+    let counts =
+        calls.windowed_by(TimeWindows::of_size(WINDOW_DURATION).grace(Duration::ZERO)).count();
     counts.to("counts", columns());
     counts.suppress(Suppressed::until_window_closes()).to("final", columns());
 
-    let limit = Suppressed::until_time_limit(2 * MINUTE).max_records(1_000).emit_early();
+    let limit = Suppressed::until_time_limit(2 * WINDOW_DURATION).max_records(1_000).emit_early();
     calls.count().suppress(limit).to("total", Produced::columns(["line", "calls"]));
 }
 
@@ -33,7 +34,7 @@ fn main() -> Result<()> {
     let mut driver = TopologyTestDriver::new(Topology::new("calls", topology))?;
     let calls = driver.input("calls", Int64, Int64);
     // A call each half a minute.
-    let calls = calls.with_time(Timestamp(0), MINUTE / 2);
+    let calls = calls.with_time(Timestamp(0), WINDOW_DURATION / 2);
     for call in 0..10 {
         calls.pipe(&mut driver, &7, &call);
         driver.commit()?;
@@ -43,7 +44,7 @@ fn main() -> Result<()> {
     println!("counts: {} changes", counts.len());
     let last = driver.output::<Windowed<i64>, i64>("final").changes(&mut driver)?;
     if let Some((window, Some(calls))) = last.first() {
-        let minute = window.start.0 / MINUTE.as_micros() as i64;
+        let minute = window.start.0 / WINDOW_DURATION.as_micros() as i64;
         println!("final: {} changes, minute {minute} with {calls} calls first", last.len());
     }
     let total = driver.output::<i64, i64>("total").changes(&mut driver)?;

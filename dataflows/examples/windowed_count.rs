@@ -17,14 +17,14 @@ use std::time::Duration;
 use watershed::prelude::*;
 use watershed::testing::OutputTopic;
 
-const MINUTE: Duration = Duration::from_secs(60);
+const WINDOW_DURATION: Duration = Duration::from_secs(60);
 
 fn topology(builder: &StreamsBuilder<'_>) {
     // Without a grace no window ever closes, so no reading is too late.
     builder
         .stream("readings", Consumed::with(Int64, Int64))
         .group_by_key()
-        .windowed_by(TimeWindows::of_size(MINUTE))
+        .windowed_by(TimeWindows::of_size(WINDOW_DURATION))
         .count()
         .to("counts", Produced::columns(["sensor", "from", "to", "readings"]));
 }
@@ -34,7 +34,8 @@ fn print(driver: &mut TopologyTestDriver, counts: &OutputTopic<Windowed<i64>, i6
     let mut changes = counts.changes(driver)?;
     changes.sort_by_key(|(window, _)| window.start);
     for (Windowed { key: sensor, start, .. }, count) in changes {
-        let (minute, count) = (start.0 / MINUTE.as_micros() as i64, count.unwrap_or_default());
+        let (minute, count) =
+            (start.0 / WINDOW_DURATION.as_micros() as i64, count.unwrap_or_default());
         println!("minute {minute}, sensor {sensor}: count {count}");
     }
     Ok(())

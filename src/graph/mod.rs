@@ -122,8 +122,8 @@ impl<'s> Graph<'s> {
         cuts.map(|cuts| cuts.open_diffs(id, &self.owners()))
     }
 
-    /// Opens a cut at a step, for the state that it keeps by keys of type `K`, in parts named by `P`
-    /// with content `R`. Returns none in a run without a state.
+    /// Opens a cut at a step, for the state that it keeps by keys of type `K`, in parts named by
+    /// `P` with content `R`. Returns none in a run without a state.
     pub(crate) fn state_cut<K, P, R>(&self, node: usize, purpose: &str) -> Option<StateCut> {
         let mut id = self.new_cut(node, purpose, type_names::<(K, P), R>(), Merge::Latest);
         id.space = format!("state of {}: {}", id.name, id.types);

@@ -6,7 +6,8 @@ use differential_dataflow::AsCollection;
 use timely::dataflow::operators::Concat;
 use timely::dataflow::operators::vec::Map;
 
-use super::{KGrouped, Records, Values};
+use super::KGrouped;
+use super::values::{Records, Values};
 use crate::operators::{Datum, Restored, Side};
 use crate::options::Windowing;
 use crate::row::Windowed;
@@ -15,8 +16,8 @@ use crate::windowed::KWindowed;
 
 /// The values of several streams and tables by group: Kafka's `CogroupedKStream`.
 ///
-/// Each input has a closure of its own that adds its values to the aggregate. `X` is the type of all
-/// values: an input more makes it a [`Side`] of the values before and the new ones.
+/// Each input has a closure of its own that adds its values to the aggregate. `X` is the type of
+/// all values: an input more makes it a [`Side`] of the values before and the new ones.
 #[derive(Clone)]
 pub struct KCogrouped<'s, G: Datum, X: Datum, A: Datum> {
     grouped: KGrouped<'s, G, X>,
@@ -24,8 +25,8 @@ pub struct KCogrouped<'s, G: Datum, X: Datum, A: Datum> {
 }
 
 impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
-    /// Begins an aggregate of several streams and tables with the same groups. `add` adds a value of
-    /// this one.
+    /// Begins an aggregate of several streams and tables with the same groups. `add` adds a value
+    /// of this one.
     ///
     /// Of streams that only add, values are taken in the order of their positions, epoch by epoch,
     /// and the result alone is kept. With a table, or a stream that retracts, all values are kept

@@ -5,23 +5,23 @@
 //! doc of a verb states only where it differs.
 
 mod cogroup;
+mod folds;
+mod values;
 
-use std::cell::OnceCell;
-use std::collections::BTreeMap;
 use std::rc::Rc;
-
-use timely::dataflow::StreamVec;
 
 use crate::graph::Graph;
 use crate::operators::{
-    Aggregate, Count, Datum, Diffs, Distinct, Extreme, Folded, Folding, Placement, Quantile,
-    Restored, Sum, Timed, Top, fold,
+    Aggregate, Count, Datum, Diffs, Distinct, Extreme, Folding, Placement, Quantile, Sum, Top, fold,
 };
 use crate::options::{Ties, Windowing};
 use crate::stream::Updates;
 use crate::table::KTable;
-use crate::time::Epoch;
-use crate::windowed::{KWindowed, folded, folded_changes};
+use crate::windowed::{KWindowed, folded_changes};
+
+pub use cogroup::{KCogrouped, KWindowedCogrouped};
+pub(crate) use values::Records;
+use values::Values;
 
 /// Values by group: Kafka's `KGroupedStream` and `KGroupedTable` in one, because no aggregate needs
 /// a subtractor.
@@ -44,29 +44,6 @@ pub struct KGrouped<'s, G: Datum, X: Datum> {
     pub(crate) node: usize,
     values: Values<'s, G, X>,
 }
-
-/// The values by group, as they were made.
-#[derive(Clone)]
-enum Values<'s, G: Datum, X: Datum> {
-    /// Of the rows of a table.
-    Rows(Diffs<'s, (G, X)>),
-    /// Of the records of a stream, with the diffs of them once a reader needs those.
-    Records(Records<'s, G, X>, Rc<OnceCell<Diffs<'s, (G, X)>>>),
-}
-
-/// The grouped records of a stream.
-#[derive(Clone)]
-pub(crate) struct Records<'s, G: Datum, X: Datum> {
-    /// Makes diffs of them, for aggregates that take values in any order.
-    pub(crate) diffs: Rc<dyn Fn() -> Diffs<'s, (G, X)> + 's>,
-    /// Makes values with positions and times of them.
-    pub(crate) timed: Rc<dyn Fn() -> TimedRecords<'s, G, X> + 's>,
-    pub(crate) updates: Updates,
-    pub(crate) restored: Restored,
-}
-
-/// Values by group, with their positions and times.
-pub(crate) type TimedRecords<'s, G, X> = StreamVec<'s, Epoch, (G, Timed<X>)>;
 
 impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// Groups the rows of a table.
@@ -355,81 +332,9 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         let rows = fold(self.values(), "top", fresh, row, &self.graph.owners(), meter);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::AnyWorker)
     }
-
-    /// Reduces the values with `f`.
-    ///
-    /// Of a stream that only adds it takes them in the order of their positions, epoch by epoch, and
-    /// keeps the result alone: `reduce(|_, new| new.clone())` is the latest value. Of a table, or of
-    /// a stream that retracts records, it keeps all values of a group and takes them again in
-    /// ascending order for each change.
-    ///
-    /// ```
-    /// # use watershed::prelude::{Value::Long, *};
-    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.group_by_key().reduce(|all, n| all * 10 + n)
-    ///     .to("all", Produced::columns(["group", "all"]));
-    /// # });
-    /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let numbers = driver.input("numbers", Int64, Int64);
-    /// [(1, 3), (1, 1), (1, 3)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
-    /// driver.commit()?;
-    /// assert_eq!(driver.rows("all"), [[Long(1), Long(313)]]);
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn reduce(&self, f: impl Fn(X, &X) -> X + 'static) -> KTable<'s, G, X> {
-        if let Some(records) = self.added() {
-            return folded(&self.graph, self.node, records, "reduce", Folding::reduce(f));
-        }
-        let all: Fold<X, X> = Rc::new(move |bag| {
-            let mut values = each(bag);
-            let first = values.next()?.clone();
-            Some(values.fold(first, &f))
-        });
-        self.fold("reduce", move || Folded::new(all.clone()))
-    }
-
-    /// Folds the values from `init`, in the order in which [`reduce`](Self::reduce) takes them and
-    /// at the same cost.
-    ///
-    /// ```
-    /// # use watershed::prelude::{Value::Long, *};
-    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// let numbers = builder.stream("numbers", Consumed::with(Int64, Int64));
-    /// numbers.group_by_key().aggregate(|| 7, |all, n| all * 10 + n)
-    ///     .to("all", Produced::columns(["group", "all"]));
-    /// # });
-    /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let numbers = driver.input("numbers", Int64, Int64);
-    /// [(1, 3), (1, 1), (1, 3)].map(|(id, n)| numbers.pipe(&mut driver, &id, &n));
-    /// driver.commit()?;
-    /// assert_eq!(driver.rows("all"), [[Long(1), Long(7313)]]);
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn aggregate<A: Datum>(
-        &self,
-        init: impl Fn() -> A + 'static,
-        f: impl Fn(A, &X) -> A + 'static,
-    ) -> KTable<'s, G, A> {
-        if let Some(records) = self.added() {
-            let aggregate = Folding::aggregate(init, f, None);
-            return folded(&self.graph, self.node, records, "aggregate", aggregate);
-        }
-        let all: Fold<X, A> = Rc::new(move |bag| Some(each(bag).fold(init(), &f)));
-        self.fold("aggregate", move || Folded::new(all.clone()))
-    }
 }
-
-pub use cogroup::{KCogrouped, KWindowedCogrouped};
-
-type Fold<X, O> = Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>;
 
 /// Returns the row of most aggregates: group and result.
 fn pair<G, O>(group: G, result: O) -> (G, O) {
     (group, result)
-}
-
-/// Returns each value as many times as the group holds it.
-fn each<X>(bag: &BTreeMap<X, isize>) -> impl Iterator<Item = &X> {
-    bag.iter().flat_map(|(value, n)| std::iter::repeat_n(value, usize::try_from(*n).unwrap_or(0)))
 }

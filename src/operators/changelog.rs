@@ -16,7 +16,8 @@ struct Change<V> {
 }
 
 /// Emits, when an epoch is closed, each key whose row has changed in it, with the new row or
-/// `None`; in `per_record` each key that was updated. It keeps nothing between epochs. Changes before the epoch `first` are dropped.
+/// `None`; in `per_record` each key that was updated. It keeps nothing between epochs. Changes
+/// before the epoch `first` are dropped.
 pub(crate) fn changelog<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,

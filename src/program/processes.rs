@@ -27,8 +27,8 @@ const FOLDER: &str = "WATERSHED_SOCKETS";
 const SECRET: &str = "WATERSHED_SECRET";
 /// The exit code of a process whose supervisor is gone.
 const LOST_CODE: i32 = 75;
-/// The exit code of a process of a supervisor that is ended before all are connected. The supervisor
-/// then ends the others too; after 0 they would wait for this one.
+/// The exit code of a process of a supervisor that is ended before all are connected. The
+/// supervisor then ends the others too; after 0 they would wait for this one.
 const TERMINATED_CODE: i32 = 143;
 /// The permission of all users of a machine to read a file.
 const READABLE_BY_ALL: u32 = 0o004;

@@ -7,8 +7,8 @@ use crate::time::Timestamp;
 
 /// A key in a window. Its columns are those of the key, then start and end of the window.
 ///
-/// The end is exclusive in time windows, and inclusive in sessions and sliding windows, as in Kafka.
-/// A window without an end ends at [`Timestamp::MAX`].
+/// The end is exclusive in time windows, and inclusive in sessions and sliding windows, as in
+/// Kafka. A window without an end ends at [`Timestamp::MAX`].
 ///
 /// ```
 /// use watershed::row::{Row, Value};

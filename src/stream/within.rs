@@ -79,7 +79,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// let shown = builder.stream("shown", Consumed::with(Int64, Int64));
     /// let clicked = builder.stream("clicked", Consumed::with(Int64, Int64));
     /// let windows = JoinWindows::of(Duration::from_secs(60)).grace(Duration::ZERO);
-    /// shown.left_join_within(&clicked, windows, |shown, clicked| shown * 100 + clicked.unwrap_or(&0))
+    /// let pair = |shown: &i64, clicked: Option<&i64>| shown * 100 + clicked.unwrap_or(&0);
+    /// shown.left_join_within(&clicked, windows, pair)
     ///     .to("pairs", Produced::columns(["user", "pair"]));
     /// # });
     /// # let mut driver = TopologyTestDriver::new(topology)?;

@@ -22,11 +22,11 @@ pub struct VersionedTable<'s, K: Datum, V: Datum> {
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
-    /// Keeps the versions of the rows: a record of the table's topic is valid from its timestamp on,
-    /// until that of the next record of its key.
+    /// Keeps the versions of the rows: a record of the table's topic is valid from its timestamp
+    /// on, until that of the next record of its key.
     ///
-    /// A record that is late by more than `history` is left out, and counted. The table must be that
-    /// of a topic or of a stream that only adds, or made of it by `filter` or `map_values`.
+    /// A record that is late by more than `history` is left out, and counted. The table must be
+    /// that of a topic or of a stream that only adds, or made of it by `filter` or `map_values`.
     pub fn versioned(&self, history: Duration) -> VersionedTable<'s, K, V> {
         let graph = self.graph.clone();
         let node = graph.node(format!("versioned {history:?}"), &[self.node]);

@@ -286,7 +286,8 @@ impl TopologyTestDriver {
     /// ```
     /// # use watershed::prelude::*;
     /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// builder.stream("in", Consumed::with(Int64, Int64)).to("out", Produced::columns(["id", "n"]));
+    /// let numbers = builder.stream("in", Consumed::with(Int64, Int64));
+    /// numbers.to("out", Produced::columns(["id", "n"]));
     /// # });
     /// # let driver = TopologyTestDriver::new(topology)?;
     /// assert!(driver.topics().eq([DEAD_LETTERS, "out"]));

@@ -12,9 +12,9 @@ use crate::stream::{Event, KStream, Updates};
 use crate::time::{Timestamp, micros};
 
 impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
-    /// Returns the records that are too late for a window, each with its group in the window that it
-    /// has missed. A record that has missed several windows is returned once for each. Kafka only
-    /// counts them.
+    /// Returns the records that are too late for a window, each with its group in the window that
+    /// it has missed. A record that has missed several windows is returned once for each. Kafka
+    /// only counts them.
     ///
     /// ```
     /// # use watershed::prelude::{Value::{self, Long}, *};

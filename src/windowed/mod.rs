@@ -147,8 +147,8 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
         Some(move |end| ends.close(end).unwrap_or(Timestamp::MAX))
     }
 
-    /// Aggregates the values of each window. `key` makes the key of a row, and `end` returns the end
-    /// of its window.
+    /// Aggregates the values of each window. `key` makes the key of a row, and `end` returns the
+    /// end of its window.
     fn accumulate<A: Accumulate<X>, K: Datum>(
         &self,
         verb: &str,
@@ -218,8 +218,8 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
         self.accumulate("count", Folding::<X, i64, i64>::count(), window_only, end)
     }
 
-    /// Returns the sum of the results of `of` in each window. A sum beyond 64 bits is the end of the
-    /// range.
+    /// Returns the sum of the results of `of` in each window. A sum beyond 64 bits is the end of
+    /// the range.
     pub fn sum(&self, of: impl Fn(&X) -> i64 + 'static) -> KTable<'s, Windowed<G>, i64> {
         self.accumulate("sum", Folding::<X, i128, i64>::sum(of), window_only, end)
     }

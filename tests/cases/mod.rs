@@ -2,7 +2,8 @@
 //!
 //! `WATERSHED_CASES=FOLDER cargo test cases` runs the cases of another folder. Two lists name the
 //! cases that do not agree: those that lack a verb (`pending.txt`), and those that can't agree by
-//! design, each with its reason (`differences.txt`; `store: ` where only queries of stores differ). A listed case that agrees is an error.
+//! design, each with its reason (`differences.txt`; `store: ` where only queries of stores differ).
+//! A listed case that agrees is an error.
 
 mod case;
 mod check;

@@ -9,12 +9,12 @@ use watershed::row::{Row, Value};
 use super::{Events, Placed, formatted};
 use crate::model::Bid;
 
-const SECOND: i64 = 1_000_000;
-const DAY: i64 = 86_400 * SECOND;
-const PERIOD: i64 = 10 * SECOND;
-const STEP: i64 = 2 * SECOND;
+const SECOND_MICROS: i64 = 1_000_000;
+const DAY: i64 = 86_400 * SECOND_MICROS;
+const PERIOD: i64 = 10 * SECOND_MICROS;
+const STEP: i64 = 2 * SECOND_MICROS;
 /// The time after its end at which a window takes no more records.
-const GRACE: i64 = 4 * SECOND;
+const GRACE: i64 = 4 * SECOND_MICROS;
 
 impl<V> Placed<V> {
     /// Returns true unless the partition has passed the end of a window by the grace.

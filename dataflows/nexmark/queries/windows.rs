@@ -17,7 +17,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(4);
 /// The length of a window, and of the pause that ends a session.
 const PERIOD: Duration = Duration::from_secs(10);
 /// The distance between two windows that overlap.
-const STEP: Duration = Duration::from_secs(2);
+const ADVANCE_DURATION: Duration = Duration::from_secs(2);
 
 /// Windows of ten seconds, one after the other.
 pub(crate) fn tumbling() -> TimeWindows {
@@ -26,7 +26,7 @@ pub(crate) fn tumbling() -> TimeWindows {
 
 /// Windows of ten seconds that begin every two seconds.
 pub(crate) fn hopping() -> TimeWindows {
-    TimeWindows::of_size(PERIOD).advance_by(STEP).grace(GRACE)
+    TimeWindows::of_size(PERIOD).advance_by(ADVANCE_DURATION).grace(GRACE)
 }
 
 /// Sessions that end with a pause of more than ten seconds.

@@ -140,8 +140,8 @@ impl<X: Datum> Folding<X, Option<X>, X> {
 }
 
 impl<X: Datum, A: Datum> Folding<X, Option<A>, A> {
-    /// Returns the values, folded with `f` from `init` in their order. Without `merge` the states of
-    /// two windows can't be merged, and the later one counts.
+    /// Returns the values, folded with `f` from `init` in their order. Without `merge` the states
+    /// of two windows can't be merged, and the later one counts.
     pub(crate) fn aggregate(
         init: impl Fn() -> A + 'static,
         f: impl Fn(A, &X) -> A + 'static,

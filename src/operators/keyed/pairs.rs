@@ -10,7 +10,8 @@ use crate::operators::datum::{Datum, Side};
 use crate::record::{Order, Ordinal};
 use crate::time::Timestamp;
 
-/// Makes a result of a pair; one side is missing in a record without a partner. `None` is no result.
+/// Makes a result of a pair; one side is missing in a record without a partner. `None` is no
+/// result.
 pub(crate) type PairJoiner<K, L, R, O> = Rc<dyn Fn(&K, Option<&L>, Option<&R>) -> Option<O>>;
 
 /// The distances at which records are a pair, in microseconds: `left - before <= right <= left +

@@ -1,7 +1,8 @@
 //! Sliding windows: one for each different set of records that are at most a time apart.
 //!
-//! As in Kafka (KIP-450), each record at `t` has a window `[t - d, t]`, and one `[t + 1 ms, t + 1 ms
-//! + d]` if there are records in it. Records in the first `d` after 1970 share the window `[0, d]`.
+//! As in Kafka (KIP-450), each record at `t` has a window `[t - d, t]`, and one `[t + 1 ms, t + 1
+//! ms + d]` if there are records in it. Records in the first `d` after 1970 share the window `[0,
+//! d]`.
 
 use super::accumulate::Accumulate;
 use super::window::{Ends, PartOf, SavedWindow, Window, WindowRow};

@@ -36,8 +36,8 @@ pub(crate) struct Suppress<K> {
     pub(crate) since: Since<K>,
     /// Microseconds after that until a change is emitted.
     pub(crate) wait: i64,
-    /// Changes wait until the window of their row closes. Those that delete a row are dropped: it was
-    /// never emitted.
+    /// Changes wait until the window of their row closes. Those that delete a row are dropped: it
+    /// was never emitted.
     pub(crate) by_window: bool,
     pub(crate) limit: Option<Limit>,
     /// The name of the step, for errors.
@@ -84,7 +84,8 @@ impl<K: Datum, V: Datum> Changes<K, V> {
         }
     }
 
-    /// Emits the oldest change. In a suppression by windows it is emitted at the close of its window.
+    /// Emits the oldest change. In a suppression by windows it is emitted at the close of its
+    /// window.
     fn emit_first(&mut self, by_window: bool) {
         let Some((_, key)) = self.by_time.pop_first() else { return };
         let Some(change) = self.rows.remove(&key) else { return };

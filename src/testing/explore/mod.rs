@@ -146,7 +146,8 @@ type Rows = BTreeMap<String, Vec<Vec<Value>>>;
 /// let firsts = Topology::new("firsts", |builder: &StreamsBuilder<'_>| {
 ///     let numbers = builder.stream::<i64, i64>("numbers", Consumed::with(Json, Json));
 ///     let seen = std::cell::Cell::new(false);
-///     numbers.filter(move |_, _| !seen.replace(true)).to("firsts", Produced::columns(["id", "n"]));
+///     let firsts = numbers.filter(move |_, _| !seen.replace(true));
+///     firsts.to("firsts", Produced::columns(["id", "n"]));
 /// });
 /// let error = explore(&firsts, &feed, 7, 30).unwrap_err().to_string();
 /// assert!(error.starts_with("can't make the same rows of topic firsts again"), "{error}");

@@ -20,7 +20,7 @@ use crate::testing::TopologyTestDriver;
 use crate::topology::Topology;
 
 /// The time between two commits of a life that is killed before its first.
-const NEVER: Duration = Duration::from_secs(1 << 20);
+const NEVER_INTERVAL: Duration = Duration::from_secs(1 << 20);
 const KILLED: &str = "killed";
 
 /// Runs the topology over the records of a feed, and returns the rows that it has made.
@@ -107,7 +107,7 @@ impl World<'_> {
         let config = Config {
             workers: life.workers,
             state: Some(Store::objects(self.objects.clone(), "state")?),
-            commit_every: if is_lost { NEVER } else { Duration::ZERO },
+            commit_every: if is_lost { NEVER_INTERVAL } else { Duration::ZERO },
             follow: true,
             stop: stop.clone(),
             milestone: Some(Box::new(move |milestone| {

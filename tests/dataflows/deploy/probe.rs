@@ -40,7 +40,7 @@ fn the_probe_fails_for_a_pod_that_is_stopped() {
 }
 
 #[test]
-fn the_probe_fails_for_a_pod_whose_worker_is_stuck() {
+fn the_probe_fails_for_a_pod_with_a_stuck_worker() {
     let mut place = with_archive();
     copy_share(&place.path("all"), &place.path("archive"), 1, 1);
     place.environment.push(("WATERSHED_BUG", "stuck_worker".into()));
