@@ -3,6 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use super::Pieces;
 use crate::error::{Error, Result};
 
 /// The changes of one writer since its last part: plain data, which can be sent to another process.
@@ -36,8 +37,7 @@ pub struct PartFile {
     /// Its name in the sink's folder of files. No other writer and no other run uses this name.
     pub name: String,
     /// All of its bytes.
-    #[serde(with = "serde_bytes")]
-    pub bytes: Vec<u8>,
+    pub bytes: Pieces,
 }
 
 impl Part {

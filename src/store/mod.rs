@@ -237,10 +237,7 @@ impl Store {
     /// # Errors
     /// When it can't be written.
     pub fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        match &self.backend {
-            Backend::Folder(_) => self.put_pieces(path, &[bytes]),
-            Backend::Remote(remote) => remote.put(path, bytes),
-        }
+        self.put_pieces(path, &[bytes])
     }
 
     /// Writes an object of several pieces, like [`put`](Self::put).
@@ -251,7 +248,7 @@ impl Store {
         match &self.backend {
             Backend::Folder(root) => folder::replace(&root.join(path), pieces)
                 .map_err(|e| self.write_error("write", path, e)),
-            Backend::Remote(remote) => remote.put(path, &pieces.concat()),
+            Backend::Remote(remote) => remote.put(path, pieces),
         }
     }
 

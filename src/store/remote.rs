@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use object_store::path::Path as Key;
-use object_store::{Error as Cause, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions};
+use object_store::{
+    Error as Cause, GetOptions, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
 use tokio::runtime::Runtime;
 use tokio::task::JoinHandle;
 
@@ -134,9 +136,9 @@ impl Remote {
         }
     }
 
-    pub(super) fn put(&self, path: &str, bytes: &[u8]) -> Result<()> {
-        let put = self
-            .wait(self.bucket.objects.put(&self.key(path), Bytes::copy_from_slice(bytes).into()));
+    pub(super) fn put(&self, path: &str, pieces: &[&[u8]]) -> Result<()> {
+        let payload: PutPayload = pieces.iter().copied().map(Bytes::copy_from_slice).collect();
+        let put = self.wait(self.bucket.objects.put(&self.key(path), payload));
         put.map(|_| ()).map_err(|e| self.error("write", path, e))
     }
 

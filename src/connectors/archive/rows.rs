@@ -69,7 +69,7 @@ impl Writer for Encoder {
             bytes: bytes.len() as u64,
             staged: staged.clone(),
         };
-        let files = vec![PartFile { name: staged, bytes }];
+        let files = vec![PartFile { name: staged, bytes: bytes.into() }];
         Ok(Some(Part::new(&note, &[])?.with_files(files)))
     }
 }

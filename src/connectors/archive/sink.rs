@@ -97,7 +97,8 @@ fn put_all(store: &Store, path: &str, files: &[PartFile]) -> Result<()> {
     let folder = layout::staged_path(path);
     let name = |file: &PartFile| format!("{folder}/{}", file.name);
     let names: Vec<String> = files.iter().map(name).collect();
-    let files = names.iter().zip(files).map(|(name, file)| (name.as_str(), &file.bytes[..]));
+    let files =
+        names.iter().zip(files).map(|(name, file)| (name.as_str(), file.bytes.iter().collect()));
     store.put_all(&files.collect::<Vec<_>>())
 }
 

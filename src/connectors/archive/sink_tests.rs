@@ -229,7 +229,7 @@ fn line(columns: &[ColumnType], row: &dyn Row) -> Result<String> {
     let lines: rows::Lines = Part { note, files: Vec::new() }.read()?.0;
     assert_eq!((lines.partition, lines.records, lines.staged), (3, 1, "7-1-3.json".into()));
     assert_eq!((&files[0].name[..], files[0].bytes.len() as u64), ("7-1-3.json", lines.bytes));
-    Ok(String::from_utf8(files[0].bytes.clone()).unwrap())
+    Ok(String::from_utf8(files[0].bytes.iter().collect::<Vec<_>>().concat()).unwrap())
 }
 
 #[test]

@@ -166,7 +166,7 @@ impl Compactor {
             .collect();
         Ok(move || {
             let (NewFile { entry, bytes }, moves) = gather(&store, &layout, id, path, sources)?;
-            store.put(&entry.path, &bytes)?;
+            store.put_pieces(&entry.path, &Vec::from_iter(bytes.iter()))?;
             faults::point("compaction.written");
             Ok(Merged { file: entry, moves, vectors })
         })

@@ -10,6 +10,7 @@ use parquet::file::statistics::Statistics;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::connect::Pieces;
 use crate::error::{Error, Result};
 use crate::row::{Column, ColumnType, Row};
 
@@ -34,7 +35,7 @@ const BOUND_CHARS: usize = 32;
 /// A file that is complete but not yet stored.
 pub(super) struct NewFile {
     pub(super) entry: FileEntry,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Pieces,
 }
 
 /// A new file, as the table's log describes it.
@@ -57,7 +58,7 @@ pub(super) struct OpenFile {
     path: String,
     described: Vec<Column>,
     columns: Columns,
-    parquet: ArrowWriter<Vec<u8>>,
+    parquet: ArrowWriter<Pieces>,
     rows: u32,
     encoded: usize,
 }
@@ -74,7 +75,7 @@ impl OpenFile {
         let options =
             ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let arrow = schema::arrow(columns);
-        let parquet = ArrowWriter::try_new_with_options(Vec::new(), arrow.clone(), options)
+        let parquet = ArrowWriter::try_new_with_options(Pieces::default(), arrow.clone(), options)
             .map_err(failed)?;
         let described = columns.to_vec();
         Ok(OpenFile {
@@ -122,11 +123,9 @@ impl OpenFile {
 
     pub(super) fn finish(mut self) -> Result<NewFile> {
         self.encode()?;
-        // The pages are copied into one buffer; allocate it once.
-        let bytes = self.parquet.in_progress_size();
-        self.parquet.inner_mut().reserve(bytes);
         let metadata = self.parquet.finish().map_err(failed)?;
-        let bytes = std::mem::take(self.parquet.inner_mut());
+        let mut bytes = std::mem::take(self.parquet.inner_mut());
+        bytes.shrink_to_fit();
         let (size, stats) = (bytes.len() as u64, stats(&self.described, &metadata));
         let entry = FileEntry { id: self.id, path: self.path, size, rows: self.rows, stats };
         Ok(NewFile { entry, bytes })

@@ -92,7 +92,7 @@ impl TableState {
                 file.vector = Some(descriptor);
             }
         }
-        Ok(Some(PartFile { name: vectors::name(id), bytes }))
+        Ok(Some(PartFile { name: vectors::name(id), bytes: bytes.into() }))
     }
 }
 
@@ -128,6 +128,6 @@ pub(super) fn refuse_external(
 
 /// Stores files concurrently.
 pub(super) fn put_all(store: &Store, files: &[PartFile]) -> Result<()> {
-    let each = files.iter().map(|file| (file.name.as_str(), &file.bytes[..]));
+    let each = files.iter().map(|file| (file.name.as_str(), file.bytes.iter().collect()));
     store.put_all(&each.collect::<Vec<_>>())
 }

@@ -30,7 +30,7 @@ fn pending_bytes_fit_the_capacity_of_a_column() {
     }
     assert_eq!(encoded, 2);
     let file = file.finish().unwrap();
-    store.put("large", &file.bytes).unwrap();
+    store.put_pieces("large", &Vec::from_iter(file.bytes.iter())).unwrap();
     let batches =
         rows::open(&store, "large", &columns, 40, &roaring::RoaringTreemap::new()).unwrap();
     let batches: Vec<usize> = batches.map(|batch| batch.unwrap().num_rows()).collect();
