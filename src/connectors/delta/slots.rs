@@ -11,10 +11,14 @@ const VACANT: Place = Place { file: u32::MAX, row: u32::MAX };
 /// The slot has a row that is in no file.
 pub(super) const UNPLACED: Place = Place { file: u32::MAX, row: 0 };
 
+/// The number of places in a chunk.
+const CHUNK: usize = 4096;
+
 /// The place of the row at each slot.
 #[derive(Default)]
 pub(super) struct Slots {
-    places: Vec<Place>,
+    /// In chunks, so that they grow without a copy.
+    places: Vec<Box<[Place]>>,
     rows: u64,
 }
 
@@ -26,43 +30,47 @@ impl Slots {
 
     /// Returns the number of rows that are in no file.
     pub(super) fn unplaced(&self) -> usize {
-        self.places.iter().filter(|place| **place == UNPLACED).count()
+        self.places.iter().flatten().filter(|place| **place == UNPLACED).count()
     }
 
     /// Returns true if a row is at `slot` that is in no file.
     pub(super) fn is_unplaced(&self, slot: u32) -> bool {
-        self.places.get(slot as usize) == Some(&UNPLACED)
+        self.get(slot) == Some(UNPLACED)
     }
 
     /// Returns the place of the row at `slot`, if it is in a file.
     pub(super) fn in_file(&self, slot: u32) -> Option<Place> {
-        self.places.get(slot as usize).copied().filter(placed)
+        self.get(slot).filter(placed)
     }
 
     /// Returns the slots and places of all rows that are in files.
     pub(super) fn all_in_files(&self) -> impl Iterator<Item = (u32, Place)> {
-        (0..).zip(self.places.iter().copied()).filter(|(_, place)| placed(place))
+        (0..).zip(self.places.iter().flatten().copied()).filter(|(_, place)| placed(place))
     }
 
     /// Puts a row at `slot`.
     pub(super) fn put(&mut self, slot: u32, place: Place) {
-        let slot = slot as usize;
-        if self.places.len() <= slot {
-            self.places.resize(slot + 1, VACANT);
+        let (chunk, at) = (slot as usize / CHUNK, slot as usize % CHUNK);
+        while self.places.len() <= chunk {
+            self.places.push(vec![VACANT; CHUNK].into());
         }
-        self.rows += u64::from(self.places[slot] == VACANT);
-        self.places[slot] = place;
+        let before = std::mem::replace(&mut self.places[chunk][at], place);
+        self.rows += u64::from(before == VACANT);
     }
 
     /// Removes the row at `slot`; false if there is none.
     pub(super) fn take(&mut self, slot: u32) -> bool {
-        let Some(place) = self.places.get_mut(slot as usize).filter(|place| **place != VACANT)
-        else {
+        let chunk = self.places.get_mut(slot as usize / CHUNK);
+        let Some(place) = chunk.map(|places| &mut places[slot as usize % CHUNK]) else {
             return false;
         };
-        *place = VACANT;
-        self.rows -= 1;
-        true
+        let was_there = std::mem::replace(place, VACANT) != VACANT;
+        self.rows -= u64::from(was_there);
+        was_there
+    }
+
+    fn get(&self, slot: u32) -> Option<Place> {
+        Some(self.places.get(slot as usize / CHUNK)?[slot as usize % CHUNK])
     }
 }
 

@@ -52,19 +52,17 @@ impl DeltaWriter {
 
     /// Adds a row to the open file; returns its place.
     fn append(&mut self, row: &dyn Row) -> Result<Place> {
-        let mut file = match self.open.take() {
+        let file = match &mut self.open {
             Some(file) => file,
-            None => {
+            none => {
                 let path = self.layout.path(self.worker, self.begun);
                 self.begun += 1;
-                OpenFile::new(self.numbers.take()?, path, self.layout.columns())?
+                none.insert(OpenFile::new(self.numbers.take()?, path, self.layout.columns())?)
             }
         };
         let place = Place { file: file.id(), row: file.push(row)? };
-        if self.layout.full(&file) {
-            self.closed.push(file.finish()?);
-        } else {
-            self.open = Some(file);
+        if self.layout.full(file) {
+            self.close()?;
         }
         Ok(place)
     }
