@@ -94,7 +94,7 @@ impl Buckets {
 
     /// Packs the rows, and forgets them.
     fn pack(&mut self) -> Result<Vec<PackedRows>> {
-        let (mut packer, mut packed) = (Packer::default(), Vec::new());
+        let (mut packer, mut packed) = (Packer::new(self.bytes.min(PACKED_BYTES)), Vec::new());
         for (bucket, keys) in (0..BUCKETS).zip(&mut self.keys) {
             packer.add(None, bucket, keys.count, &keys.bytes)?;
             keys.clear();

@@ -56,6 +56,12 @@ pub(crate) struct Packer {
 }
 
 impl Packer {
+    /// Returns a packer with memory for this number of bytes.
+    pub(crate) fn new(bytes: usize) -> Self {
+        let rows = PackedRows { bytes: Vec::with_capacity(bytes), ..PackedRows::default() };
+        Packer { rows, ..Packer::default() }
+    }
+
     /// Adds `rows` keys or values, unless there are none.
     ///
     /// # Errors
@@ -89,6 +95,7 @@ impl Packer {
 
     /// Takes the packed rows.
     pub(crate) fn take(&mut self) -> PackedRows {
+        self.rows.bytes.shrink_to_fit();
         std::mem::take(&mut self.rows)
     }
 
