@@ -1,7 +1,6 @@
 //! The states of groups: counts, sums, ordered multisets. Each is updated by diffs, and returns its
 //! results in ascending order.
 
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Bound;
 use std::rc::Rc;
@@ -64,11 +63,16 @@ impl<X> Aggregate<X> for Sum<X> {
 }
 
 /// An ordered multiset. An update takes time logarithmic in the number of its distinct values.
-#[derive(Default)]
-struct Bag<V>(BTreeMap<V, isize>);
+pub(super) struct Bag<V>(pub(super) BTreeMap<V, isize>);
+
+impl<V> Default for Bag<V> {
+    fn default() -> Self {
+        Bag(BTreeMap::new())
+    }
+}
 
 impl<V: Ord> Bag<V> {
-    fn update(&mut self, value: V, diff: isize) {
+    pub(super) fn update(&mut self, value: V, diff: isize) {
         use std::collections::btree_map::Entry;
         match self.0.entry(value) {
             Entry::Vacant(entry) => {
@@ -93,12 +97,12 @@ pub(crate) struct Extreme<X> {
 impl<X: Ord> Extreme<X> {
     /// Returns an aggregate of the least value.
     pub(crate) fn least() -> Self {
-        Extreme { bag: Bag(BTreeMap::new()), greatest: false }
+        Extreme { bag: Bag::default(), greatest: false }
     }
 
     /// Returns an aggregate of the greatest value.
     pub(crate) fn greatest() -> Self {
-        Extreme { bag: Bag(BTreeMap::new()), greatest: true }
+        Extreme { bag: Bag::default(), greatest: true }
     }
 }
 
@@ -131,7 +135,7 @@ pub(crate) struct Quantile<X> {
 impl<X: Ord> Quantile<X> {
     pub(crate) fn new(num: u32, den: u32) -> Self {
         Quantile {
-            bag: Bag(BTreeMap::new()),
+            bag: Bag::default(),
             rows: 0,
             cursor: None,
             num: num as isize,
@@ -248,53 +252,6 @@ impl<X: Datum> Aggregate<X> for Different<X> {
     }
 }
 
-/// The `n` different values with the greatest scores; among equal scores the least values come
-/// first. A result takes time linear in the number of its values.
-pub(crate) struct Top<X, S> {
-    by: Rc<dyn Fn(&X) -> S>,
-    n: usize,
-    /// True if values beyond the `n`-th are kept while their score is equal to its score.
-    ties: bool,
-    /// Sorted by score, and then, if ties are kept, by a hash: equal scores are common, and hashes
-    /// are compared faster than texts.
-    bag: Bag<(Reverse<S>, u64, X)>,
-    seeds: Seeds,
-}
-
-impl<X: Datum, S: Ord> Top<X, S> {
-    /// Returns an aggregate of at most `n` values.
-    pub(crate) fn new(by: Rc<dyn Fn(&X) -> S>, n: usize, seeds: Seeds) -> Self {
-        Top { by, n, ties: false, bag: Bag(BTreeMap::new()), seeds }
-    }
-
-    /// Returns an aggregate of `n` values and all others with the score of the `n`-th.
-    pub(crate) fn with_ties(by: Rc<dyn Fn(&X) -> S>, n: usize, seeds: Seeds) -> Self {
-        Top { ties: true, ..Top::new(by, n, seeds) }
-    }
-}
-
-impl<X: Datum, S: Ord> Aggregate<X> for Top<X, S> {
-    type Out = X;
-    fn update(&mut self, value: X, diff: isize) {
-        let hash = if self.ties { self.seeds.route(&value) } else { 0 };
-        self.bag.update((Reverse((self.by)(&value)), hash, value), diff);
-    }
-    fn result(&mut self, out: &mut Vec<X>) {
-        let mut last = None;
-        for (score, _, value) in self.bag.0.keys() {
-            if out.len() >= self.n && (!self.ties || last != Some(score)) {
-                break;
-            }
-            out.push(value.clone());
-            last = Some(score);
-        }
-        out.sort_unstable();
-    }
-    fn is_empty(&self) -> bool {
-        self.bag.0.is_empty()
-    }
-}
-
 /// A fold of any kind over the values in ascending order. It is computed again for each change, in
 /// time linear in the size of the group.
 pub(crate) struct Folded<X, O> {
@@ -304,7 +261,7 @@ pub(crate) struct Folded<X, O> {
 
 impl<X: Ord, O> Folded<X, O> {
     pub(crate) fn new(fold: Rc<dyn Fn(&BTreeMap<X, isize>) -> Option<O>>) -> Self {
-        Folded { bag: Bag(BTreeMap::new()), fold }
+        Folded { bag: Bag::default(), fold }
     }
 }
 
@@ -320,58 +277,5 @@ impl<X: Datum, O: Datum> Aggregate<X> for Folded<X, O> {
     }
     fn is_empty(&self) -> bool {
         self.bag.0.is_empty()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::Cell;
-
-    use serde::{Deserialize, Serialize};
-
-    use super::*;
-
-    thread_local!(static CLONES: Cell<usize> = const { Cell::new(0) });
-
-    /// A number whose clones are counted.
-    #[derive(Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-    struct Counted(u64);
-
-    impl Clone for Counted {
-        fn clone(&self) -> Self {
-            CLONES.set(CLONES.get() + 1);
-            Counted(self.0)
-        }
-    }
-
-    fn result(top: &mut Top<Counted, u64>) -> (Vec<u64>, usize) {
-        let mut out = Vec::new();
-        CLONES.set(0);
-        top.result(&mut out);
-        (out.iter().map(|value| value.0).collect(), CLONES.get())
-    }
-
-    #[test]
-    fn a_top_without_ties_clones_only_its_results() {
-        let mut top = Top::new(Rc::new(|value: &Counted| value.0 / 10_000), 3, Seeds::of_a_plan());
-        (0..30_000).rev().for_each(|value| top.update(Counted(value), 1));
-        assert_eq!(result(&mut top), (vec![20_000, 20_001, 20_002], 3));
-        top.update(Counted(20_001), -1);
-        assert_eq!(result(&mut top), (vec![20_000, 20_002, 20_003], 3));
-    }
-
-    #[test]
-    fn top_returns_n_values_and_keeps_or_cuts_ties() {
-        let top = |n, ties: bool| {
-            let by = Rc::new(|value: &Counted| value.0 / 4);
-            let seeds = Seeds::of_a_plan();
-            let mut top = if ties { Top::with_ties(by, n, seeds) } else { Top::new(by, n, seeds) };
-            (0..10).for_each(|value| top.update(Counted(value), 1));
-            result(&mut top).0
-        };
-        assert_eq!((top(0, true), top(0, false)), (vec![], vec![]));
-        assert_eq!((top(2, true), top(2, false)), (vec![8, 9], vec![8, 9]));
-        assert_eq!((top(3, true), top(3, false)), (vec![4, 5, 6, 7, 8, 9], vec![4, 8, 9]));
-        assert_eq!((top(99, true), top(99, false)), ((0..10).collect(), (0..10).collect()));
     }
 }

@@ -30,10 +30,11 @@ mod neighbours;
 mod number;
 mod owners;
 mod seeds;
+mod top;
 mod watermarks;
 
 pub(crate) use aggregates::{
-    Aggregate, Count, Different, Distinct, Extreme, Folded, Quantile, Sum, Top,
+    Aggregate, Count, Different, Distinct, Extreme, Folded, Quantile, Sum,
 };
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
 pub(crate) use changelog::changelog;
@@ -65,4 +66,5 @@ pub(crate) use latest::{Arrived, latest, saved_digests};
 pub(crate) use number::number;
 pub(crate) use owners::Owners;
 pub(crate) use seeds::{Map, Seeds};
+pub(crate) use top::Top;
 pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermark, watermarks};
