@@ -1,5 +1,6 @@
 //! [`Word`]: a text that is kept once, for keys and values that repeat.
 
+use std::cell::RefCell;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
@@ -89,12 +90,40 @@ impl Word {
     }
 }
 
+/// A recent word of a thread, with the hash of its text.
+type Recent = Option<(u64, Word)>;
+
+/// How many recent words a thread has. Few words are most of the words of a column, and threads
+/// that look them up in one table wait for its memory to move between their processors.
+const RECENT: usize = 1024;
+
 impl From<&str> for Word {
     fn from(text: &str) -> Self {
-        let Words { hashes, parts } = &*WORDS;
-        let hash = hashes.hash_one(text);
+        thread_local!(static WORDS_OF_THREAD: RefCell<Vec<Recent>> = const { RefCell::new(Vec::new()) });
+        let words = &*WORDS;
+        let hash = words.hashes.hash_one(text);
+        WORDS_OF_THREAD.with_borrow_mut(|recent| {
+            if recent.is_empty() {
+                recent.resize(RECENT, None);
+            }
+            let recent = &mut recent[(hash >> 48) as usize % RECENT];
+            match recent {
+                Some((other, word)) if *other == hash && word.as_str() == text => *word,
+                _ => {
+                    let word = words.word(hash, text);
+                    *recent = Some((hash, word));
+                    word
+                }
+            }
+        })
+    }
+}
+
+impl Words {
+    /// Returns the word of a text, which is kept from now on.
+    fn word(&self, hash: u64, text: &str) -> Word {
         // Neither the lowest nor the highest bits, which choose the place within the part.
-        let mut part = lock(&parts[(hash >> 40) as usize % PARTS]);
+        let mut part = lock(&self.parts[(hash >> 40) as usize % PARTS]);
         let is_there = |place: &Place| place.hash == hash && *place.kept.text == *text;
         match part.entry(hash, is_there, |place| place.hash) {
             Entry::Occupied(entry) => Word(entry.get().kept),
