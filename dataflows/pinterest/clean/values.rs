@@ -28,11 +28,11 @@ pub(super) fn follower_count(text: &str) -> Option<i64> {
     digits.try_fold(0i64, |n, digit| n.checked_mul(10)?.checked_add(digit))?.checked_mul(zeros)
 }
 
-/// The formats of a date. A letter stands for a digit, any other byte for itself. A date in the
-/// second format may end with a fraction and an offset.
+/// The formats of a date, the usual one first. A letter stands for a digit, any other byte for
+/// itself. A date in the first format may end with a fraction and an offset.
 const FORMATS: [&[u8]; 4] = [
-    b"YYYY-MM-DD hh:mm:ss",
     b"YYYY-MM-DDThh:mm:ss",
+    b"YYYY-MM-DD hh:mm:ss",
     b"MM/DD/YYYY, hh:mm:ss",
     b"YYYY:MM:DD hh:mm:ss",
 ];
