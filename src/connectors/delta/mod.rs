@@ -23,6 +23,7 @@ mod index;
 mod layout;
 mod log;
 mod maintenance;
+mod pages;
 mod protocol;
 mod reader;
 mod rebase;
