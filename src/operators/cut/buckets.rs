@@ -29,7 +29,7 @@ impl ChangedRows {
 }
 
 /// A worker hands over its changed rows at a barrier, or earlier if they have this many bytes.
-pub(crate) const PENDING_BYTES: u64 = 8 << 20;
+pub(crate) const PENDING_BYTES: u64 = 4 << 20;
 /// Packed rows with more bytes than this are divided between buckets.
 const PACKED_BYTES: usize = 8 << 20;
 /// The memory of so many lists of rows is used again.
