@@ -98,7 +98,7 @@ mod windowed;
 
 // The DSL.
 pub use builder::StreamsBuilder;
-pub use grouped::{KCogrouped, KGrouped, KWindowedCogrouped};
+pub use grouped::{Aggregator, KCogrouped, KGrouped, KWindowedCogrouped, Subtracting};
 pub use operators::{Datum, Diffs, Side};
 pub use plan::DEAD_LETTERS;
 pub use ports::{ReadOnlyStore, View};

@@ -6,6 +6,7 @@
 
 mod cogroup;
 mod folds;
+mod own;
 mod values;
 
 use std::rc::Rc;
@@ -20,11 +21,12 @@ use crate::table::KTable;
 use crate::windowed::{KWindowed, folded_changes};
 
 pub use cogroup::{KCogrouped, KWindowedCogrouped};
+pub use own::{Aggregator, Subtracting};
 pub(crate) use values::Records;
 use values::Values;
 
 /// Values by group: Kafka's `KGroupedStream` and `KGroupedTable` in one, because no aggregate needs
-/// a subtractor.
+/// a subtractor; two [take one](KGrouped::aggregate_subtracting).
 ///
 /// A group without values has no row. A change takes time logarithmic in the size of its group,
 /// except in [`reduce`](Self::reduce) and [`aggregate`](Self::aggregate). [`top`](Self::top) also

@@ -10,6 +10,7 @@ mod event;
 mod temporal;
 #[cfg(test)]
 mod tests;
+mod timestamps;
 mod within;
 
 use std::rc::Rc;

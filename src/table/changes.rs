@@ -121,7 +121,10 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         meter: Meter,
     ) -> StreamVec<'s, Epoch, ((K, Option<V>), Epoch)> {
         match &self.made {
-            Shape::Upserts(..) if self.graph.mode().is_per_record() => {
+            // As in Kafka, a deletion without a row goes on, unless a verb needs the old rows.
+            Shape::Upserts(..)
+                if self.graph.mode().is_per_record() && self.diffs.get().is_none() =>
+            {
                 upserts_to_changes(self.upserts(), self.keys.clone(), name, first, meter)
             }
             _ => changelog(self.diffs(), name, first, &self.graph.owners(), meter),

@@ -1,8 +1,10 @@
 //! Tests of topologies: [`TopologyTestDriver`] runs a topology with topics in memory, and the test
 //! sets the time.
 
+mod dice;
 mod explore;
 mod input;
+mod laws;
 mod network;
 mod output;
 mod partitions;
@@ -14,6 +16,7 @@ use std::thread::JoinHandle;
 
 pub use explore::{Feed, explore};
 pub use input::{InputTopic, TestRecord};
+pub use laws::assert_aggregator_laws;
 pub use output::OutputTopic;
 use serde::de::DeserializeOwned;
 pub use start::processes;

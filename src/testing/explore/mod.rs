@@ -15,9 +15,9 @@ use crate::topology::Topology;
 use schedule::Schedule;
 
 /// The trials of one smaller feed.
-const TRIALS_OF_A_FEED: u64 = 6;
-/// The smaller feeds that are tried after a failure.
-const SMALLER_FEEDS_MAX: usize = 100;
+const TRIALS_OF_A_FEED: u64 = 5;
+/// The trials of all smaller feeds after a failure.
+const SMALLER_TRIALS_MAX: u64 = 200;
 /// The rows of each side of a difference that are printed.
 const PRINTED_ROWS_MAX: usize = 4;
 
@@ -198,17 +198,18 @@ fn compare(topology: &Topology, feed: &Feed, expected: &Rows, seed: u64) -> Opti
 
 /// Takes records out as long as a run still fails.
 fn smallest(topology: &Topology, feed: &Feed, mut found: Found) -> Found {
-    let mut tries = SMALLER_FEEDS_MAX;
+    let mut left = SMALLER_TRIALS_MAX;
     let mut count = feed.len().div_ceil(2);
     while count > 0 {
         let mut first = 0;
-        while first < found.feed.len() && tries > 0 {
-            tries -= 1;
+        while first < found.feed.len() && left > 0 {
             let smaller = found.feed.without(first, count);
             let plain = trial::run(topology, &smaller, &Schedule::plain(&smaller, topology));
             let again = plain.ok().and_then(|expected| {
-                let seeds = 0..TRIALS_OF_A_FEED;
-                seeds.into_iter().find_map(|seed| compare(topology, &smaller, &expected, seed))
+                let mut seeds = 0..TRIALS_OF_A_FEED.min(left);
+                let failed = seeds.find_map(|seed| compare(topology, &smaller, &expected, seed));
+                left -= seeds.start;
+                failed
             });
             match again {
                 Some(again) => found = again,

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::{Feed, FeedPartition};
+use crate::testing::dice::Dice;
 use crate::topology::Topology;
 
 /// A run with all its decisions.
@@ -53,7 +54,7 @@ impl Schedule {
     /// Draws a schedule.
     pub(super) fn draw(feed: &Feed, topology: &Topology, seed: u64) -> Self {
         let partitions = feed.partitions(&topology.plan().sources);
-        let mut dice = Dice(seed);
+        let mut dice = Dice::new(seed);
         // A run without records can't be killed while it reads.
         let restarts =
             if dice.below(3) == 0 && !partitions.is_empty() { 1 + dice.below(3) } else { 0 };
@@ -142,19 +143,5 @@ impl fmt::Display for Schedule {
             })?;
         }
         Ok(())
-    }
-}
-
-/// Seeded randomness: SplitMix64.
-struct Dice(u64);
-
-impl Dice {
-    /// Returns a number below `end`, which is not 0.
-    fn below(&mut self, end: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % end as u64) as usize
     }
 }
