@@ -8,8 +8,8 @@ use crate::table::KTable;
 
 /// An aggregate of one's own: the state of one group, which values are added to and taken from.
 ///
-/// The values of an epoch come in any order, so its result must depend only on how often it has each
-/// value. [`assert_aggregator_laws`](crate::testing::assert_aggregator_laws) checks that.
+/// The values of an epoch come in any order, so its result must depend only on how often it has
+/// each value. [`assert_aggregator_laws`](crate::testing::assert_aggregator_laws) checks that.
 ///
 /// ```
 /// use watershed::Aggregator;
@@ -183,8 +183,8 @@ impl<X: Datum> Aggregator<X> for Reducing<X> {
 }
 
 impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
-    /// Maintains an [`Aggregator`] for each group. `fresh` makes the state of a new group. Kafka has
-    /// no such verb.
+    /// Maintains an [`Aggregator`] for each group. `fresh` makes the state of a new group. Kafka
+    /// has no such verb.
     ///
     /// [`Aggregator`] has an example.
     pub fn aggregate_with<A: Aggregator<X>>(
@@ -194,8 +194,8 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         self.fold("aggregate_with", move || Own(fresh()))
     }
 
-    /// Folds the values from `init`, and takes values back with `subtract`: Kafka's `aggregate` of a
-    /// `KGroupedTable`. It keeps the result alone, so a change costs one call.
+    /// Folds the values from `init`, and takes values back with `subtract`: Kafka's `aggregate` of
+    /// a `KGroupedTable`. It keeps the result alone, so a change costs one call.
     ///
     /// `subtract` must undo `add`, also after other values were added: otherwise the result depends
     /// on the order of changes. Unlike in Kafka, the row is deleted with the group's last value.

@@ -23,6 +23,7 @@ pub(super) struct Case {
     #[serde(default)]
     pub(super) final_kind: Option<Json>,
     pub(super) final_same_for_any_interleaving: Option<bool>,
+    pub(super) final_timestamps_too: Option<bool>,
     #[serde(default)]
     pub(super) store_checks: Vec<StoreCheck>,
     /// The run must end with an error at the last input.
@@ -67,8 +68,7 @@ pub(super) struct Output {
     pub(super) key: Option<Json>,
     #[serde(default, deserialize_with = "present")]
     pub(super) value: Option<Json>,
-    #[serde(rename = "ts")]
-    pub(super) _ts: Option<i64>,
+    pub(super) ts: Option<i64>,
     pub(super) window: Option<[i64; 2]>,
     pub(super) window_start: Option<i64>,
 }

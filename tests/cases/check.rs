@@ -15,6 +15,8 @@ use super::value::Dyn;
 pub(super) struct Got {
     pub(super) key: Dyn,
     pub(super) value: Dyn,
+    /// The timestamp in milliseconds; none of the changes of a table without times.
+    pub(super) at: Option<i64>,
 }
 
 /// By input and topic, the outputs of a run.
@@ -27,6 +29,7 @@ struct Expected {
     window: Option<[i64; 2]>,
     start: Option<i64>,
     value: Option<Dyn>,
+    at: Option<i64>,
 }
 
 impl Expected {
@@ -38,11 +41,14 @@ impl Expected {
             window: output.window,
             start: output.window_start,
             value: if is_zero { Some(Dyn::Null) } else { value },
+            at: output.ts,
         }
     }
 
     fn is(&self, got: &Got) -> bool {
-        self.has_key(&got.key) && self.value.as_ref().is_none_or(|value| *value == got.value)
+        self.has_key(&got.key)
+            && self.value.as_ref().is_none_or(|value| *value == got.value)
+            && self.at.zip(got.at).is_none_or(|(expected, at)| expected == at)
     }
 
     fn has_key(&self, key: &Dyn) -> bool {
@@ -244,7 +250,10 @@ fn table(outputs: Vec<Got>) -> Vec<Got> {
 pub(super) fn end(case: &Case, expected: &[Output], got: &Outputs) -> Result<(), String> {
     for topic in case.topics() {
         let own = expected.iter().filter(|it| it.topic.as_deref() == Some(&*topic));
-        let expected: Vec<_> = own.map(|it| Expected::of(case, &topic, it)).collect();
+        let mut expected: Vec<_> = own.map(|it| Expected::of(case, &topic, it)).collect();
+        if case.final_timestamps_too != Some(true) {
+            expected.iter_mut().for_each(|it| it.at = None);
+        }
         let all: Vec<Got> =
             got.iter().flat_map(|it| it.get(&topic).cloned().unwrap_or_default()).collect();
         let (got, expected) = match (case.is_table(&topic), case.is_changes(&topic)) {

@@ -7,11 +7,12 @@ use serde_json::Value as Json;
 use watershed::prelude::*;
 
 use super::case::Case;
+use super::cogroups::{Cogrouped, CogroupedWindows};
 use super::functions::Named;
 use super::sources::{matches, records, rows, window};
 use super::stores;
 use super::value::{Dyn, Key};
-use super::windows::windowed_by;
+use super::windows::windowing;
 
 /// The result of a step.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub(super) enum Built<'s> {
     Rows(KGrouped<'s, Dyn, Dyn>),
     /// Records of a stream in windows.
     Windows(KWindowed<'s, Dyn, Dyn>),
+    Cogrouped(Cogrouped<'s>),
+    CogroupedWindows(CogroupedWindows<'s>),
 }
 
 /// Builds the graph.
@@ -33,13 +36,22 @@ pub(super) enum Built<'s> {
 /// When an op or a function is unknown, or a verb is missing: `missing verb: NAME`.
 pub(super) fn build(case: &Case, builder: &StreamsBuilder<'_>) -> Result<(), String> {
     let mut built: BTreeMap<String, Built<'_>> = BTreeMap::new();
+    let mut written: BTreeMap<String, KStream<'_, Dyn, Dyn>> = BTreeMap::new();
     for node in &case.topology.nodes {
         let inputs = node["in"].as_array().map(Vec::as_slice).unwrap_or_default();
         let inputs: Option<Vec<_>> =
             inputs.iter().map(|id| built.get(id.as_str()?).cloned()).collect();
         let step = Step { case, node, inputs: inputs.ok_or("an input is not built")? };
+        if step.op() == "to" {
+            for (topic, stream) in step.to()? {
+                // A topic is written once: of merged streams.
+                let all = written.get(&topic).map_or(stream.clone(), |all| all.merge(&stream));
+                written.insert(topic, all);
+            }
+            continue;
+        }
         let result = step.build(builder)?;
-        if let (Some(result), Some(id)) = (result, node["id"].as_str()) {
+        if let Some(id) = node["id"].as_str() {
             match &result {
                 Built::Table(table) if stores::is_stored(node) => {
                     table.materialize(Materialized::named(id));
@@ -51,6 +63,9 @@ pub(super) fn build(case: &Case, builder: &StreamsBuilder<'_>) -> Result<(), Str
             }
             built.insert(id.to_string(), result);
         }
+    }
+    for (topic, stream) in written {
+        stream.with_timestamps().to(&topic, Produced::columns(["key", "value", "at"]));
     }
     Ok(())
 }
@@ -75,24 +90,25 @@ impl<'s> Step<'_, 's> {
         self.node["op"].as_str().unwrap_or_default()
     }
 
-    fn build(&self, builder: &StreamsBuilder<'s>) -> Result<Option<Built<'s>>, String> {
+    fn build(&self, builder: &StreamsBuilder<'s>) -> Result<Built<'s>, String> {
         if !self.node["versioned"].is_null() {
             return missing("versioned");
         }
         let topic = self.node["topic"].as_str().unwrap_or_default();
-        let built = match (self.op(), &self.inputs[..]) {
+        Ok(match (self.op(), &self.inputs[..]) {
             ("stream", []) => Built::Stream(self.stream(builder, topic)?),
             ("table", []) => Built::Table(builder.table(topic, rows(Ok))),
             ("changelog", []) => self.changelog(builder, topic),
-            ("to", [input]) => return self.to(input).map(|()| None),
             (_, [one]) => self.alone(one)?,
             ("merge", [Built::Stream(one), Built::Stream(other)]) => {
                 Built::Stream(one.merge(other))
             }
+            ("cogroup", [Built::Cogrouped(before), Built::Records(group)]) => {
+                Built::Cogrouped(before.and(group, self.function("aggregator").aggregator()?)?)
+            }
             (_, [left, right]) => self.join(left, right)?,
             (op, _) => return self.unbuilt(op),
-        };
-        Ok(Some(built))
+        })
     }
 
     /// Returns the error of an op: its verb is missing, or nobody knows it.
@@ -155,6 +171,15 @@ impl<'s> Step<'_, 's> {
             Built::Records(group) => self.of_records(group),
             Built::Rows(group) => self.of_rows(group),
             Built::Windows(windows) => self.of_windows(windows),
+            Built::Cogrouped(group) => self.of_cogrouped(group),
+            Built::CogroupedWindows(windows) => {
+                let init = self.function("initializer").initializer()?;
+                let merge = match self.node["merger"].is_null() {
+                    true => None,
+                    false => Some(self.function("merger").merger()?),
+                };
+                Ok(Built::WindowTable(windows.aggregate(init, merge)))
+            }
         }
     }
 
@@ -226,7 +251,7 @@ impl<'s> Step<'_, 's> {
                 let map = self.function("mapper").mapper()?;
                 table.map_values(move |v| map(&Dyn::Null, v)).filter(|_, v| !v.is_null())
             }
-            "suppress" => return missing("suppress"),
+            "suppress" => table.suppress(self.suppressed()?),
             _ => return Ok(None),
         }))
     }
@@ -266,15 +291,70 @@ impl<'s> Step<'_, 's> {
                 let (init, add) = self.fold()?;
                 group.aggregate(move || init.clone(), move |all, v| add(v, &all))
             }
-            "windowed_by" => return windowed_by(group, &self.node["window"]).map(Built::Windows),
+            "windowed_by" => {
+                return Ok(Built::Windows(group.windowed_by(windowing(&self.node["window"])?)));
+            }
+            "cogroup" => {
+                let add = self.function("aggregator").aggregator()?;
+                return Ok(Built::Cogrouped(Cogrouped::of(group, add)));
+            }
             op => return self.unbuilt(op),
         }))
+    }
+
+    fn of_cogrouped(&self, group: &Cogrouped<'s>) -> Result<Built<'s>, String> {
+        match self.op() {
+            "windowed_by" => {
+                Ok(Built::CogroupedWindows(group.windowed_by(windowing(&self.node["window"])?)))
+            }
+            "aggregate" => {
+                let init = self.function("initializer").initializer()?;
+                Ok(Built::Table(group.aggregate(init)))
+            }
+            op => self.unbuilt(op),
+        }
+    }
+
+    fn suppressed(&self) -> Result<Suppressed, String> {
+        let (setting, buffer) = (&self.node["suppress"], &self.node["suppress"]["buffer"]);
+        let mut suppressed = match setting["until"].as_str() {
+            Some("window_closes") => Suppressed::until_window_closes(),
+            Some("time_limit") => Suppressed::until_time_limit(millis(&setting["limit_ms"])),
+            other => return Err(format!("unknown suppress until {other:?}")),
+        };
+        if let Some(records) = buffer["max_records"].as_u64() {
+            suppressed = suppressed.max_records(records as usize);
+        }
+        if let Some(bytes) = buffer["max_bytes"].as_u64() {
+            suppressed = suppressed.max_bytes(bytes as usize);
+        }
+        Ok(match buffer["when_full"] == "shut_down" {
+            true => suppressed.shut_down(),
+            false => suppressed.emit_early(),
+        })
     }
 
     fn of_rows(&self, group: &KGrouped<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
         match self.op() {
             "count" => Ok(Built::Table(group.count().map_values(|n| Dyn::Int(*n)))),
-            "reduce" | "aggregate" => missing("subtract"),
+            "reduce" => {
+                let add = self.function("adder").aggregator()?;
+                let subtract = self.function("subtractor").aggregator()?;
+                Ok(Built::Table(group.reduce_subtracting(
+                    move |all, v| add(v, &all),
+                    move |all, v| subtract(v, &all),
+                )))
+            }
+            "aggregate" => {
+                let init = self.function("initializer").initializer()?;
+                let add = self.function("adder").aggregator()?;
+                let subtract = self.function("subtractor").aggregator()?;
+                Ok(Built::Table(group.aggregate_subtracting(
+                    move || init.clone(),
+                    move |all, v| add(v, &all),
+                    move |all, v| subtract(v, &all),
+                )))
+            }
             op => self.unbuilt(op),
         }
     }
@@ -315,28 +395,27 @@ impl<'s> Step<'_, 's> {
         Ok((init, self.function("aggregator").aggregator()?))
     }
 
-    fn to(&self, input: &Built<'s>) -> Result<(), String> {
-        let stream = match input {
-            Built::Stream(stream) => stream.clone(),
-            Built::Table(table) => stream_of(table),
-            Built::WindowTable(table) => stream_of(table),
+    /// Returns the topics that the step writes, with their records.
+    fn to(&self) -> Result<Vec<(String, KStream<'s, Dyn, Dyn>)>, String> {
+        let stream = match &self.inputs[..] {
+            [Built::Stream(stream)] => stream.clone(),
+            [Built::Table(table)] => stream_of(table),
+            [Built::WindowTable(table)] => stream_of(table),
             _ => return Err("no records to write".to_string()),
         };
-        let columns = || Produced::columns(["key", "value"]);
         if self.node["topic_fn"].is_null() {
             let topic = self.node["topic"].as_str().ok_or("no topic to write")?;
-            stream.to(topic, columns());
-            return Ok(());
+            return Ok(vec![(topic.to_string(), stream)]);
         }
         // The topics that are expected are those that a program would list.
         let fixed = |topic: &str| self.case.topology.nodes.iter().any(|it| it["topic"] == topic);
         let input = self.case.inputs.iter().find_map(|input| input.topic.clone());
         let choose = self.function("topic_fn").topic(&input.unwrap_or_default())?;
-        for topic in self.case.topics().into_iter().filter(|topic| !fixed(topic)) {
+        let chosen = self.case.topics().into_iter().filter(|topic| !fixed(topic)).map(|topic| {
             let (choose, name) = (choose.clone(), Dyn::text(&topic));
-            stream.filter(move |k, v| choose(k, v) == name).to(&topic, columns());
-        }
-        Ok(())
+            (topic, stream.filter(move |k, v| choose(k, v) == name))
+        });
+        Ok(chosen.collect())
     }
 }
 

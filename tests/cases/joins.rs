@@ -2,7 +2,7 @@
 
 use watershed::prelude::*;
 
-use super::graph::{Built, Step, missing};
+use super::graph::{Built, Step, millis, missing};
 use super::value::{Dyn, Key};
 
 impl<'s> Step<'_, 's> {
@@ -20,10 +20,48 @@ impl<'s> Step<'_, 's> {
                 self.join_tables(left, right).map(Built::WindowTable)
             }
             (Built::Table(_), Built::Table(_)) => missing("join_on"),
-            (Built::Stream(_), Built::Stream(_)) => missing("join_within"),
+            (Built::Stream(left), Built::Stream(right)) => {
+                self.join_streams(left, right).map(Built::Stream)
+            }
             (Built::Stream(_), Built::Table(_)) => missing("lookup_join"),
             _ => Err(format!("unknown join {verb}")),
         }
+    }
+
+    /// Joins two streams in windows. Kafka drops null values, and null keys unless their side is
+    /// kept without a partner.
+    fn join_streams(
+        &self,
+        left: &KStream<'s, Dyn, Dyn>,
+        right: &KStream<'s, Dyn, Dyn>,
+    ) -> Result<KStream<'s, Dyn, Dyn>, String> {
+        let window = &self.node["window"];
+        let at = |name: &str| millis(&window[name]);
+        let windows = JoinWindows::of(at("before_ms")).after(at("after_ms")).grace(at("grace_ms"));
+        let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
+        let [left, right] = [left, right].map(|side| side.filter(|_, value| !value.is_null()));
+        let keyed = [&left, &right].map(|side| side.filter(|key, _| !key.is_null()));
+        let with = joiner.clone();
+        let joined = match self.op() {
+            "join" => {
+                return Ok(keyed[0].join_within(&keyed[1], windows, move |l, r| with(&null, l, r)));
+            }
+            "left_join" => keyed[0].left_join_within(&keyed[1], windows, move |l, r| {
+                with(&null, l, r.unwrap_or(&null))
+            }),
+            _ => keyed[0].outer_join_within(&keyed[1], windows, move |l, r| {
+                with(&null, l.unwrap_or(&null), r.unwrap_or(&null))
+            }),
+        };
+        let with = joiner.clone();
+        let alone = left.filter(|key, _| key.is_null());
+        let alone = alone.map(move |k, l| (k, with(&Dyn::Null, &l, &Dyn::Null)));
+        let joined = joined.merge(&alone);
+        if self.op() == "left_join" {
+            return Ok(joined);
+        }
+        let alone = right.filter(|key, _| key.is_null());
+        Ok(joined.merge(&alone.map(move |k, r| (k, joiner(&Dyn::Null, &Dyn::Null, &r)))))
     }
 
     fn join_tables<K: Key>(

@@ -1,39 +1,35 @@
 //! The windows of a case.
 
 use serde_json::Value as Json;
+use watershed::options::Windowing;
 use watershed::prelude::*;
 
 use super::graph::millis;
-use super::value::Dyn;
 
 const HOUR: i64 = 3_600_000_000;
 
-/// Windows the records of a group.
+/// Returns the windows of a step.
 ///
 /// # Errors
 /// When the kind of windows is unknown.
-pub(super) fn windowed_by<'s>(
-    group: &KGrouped<'s, Dyn, Dyn>,
-    window: &Json,
-) -> Result<KWindowed<'s, Dyn, Dyn>, String> {
+pub(super) fn windowing(window: &Json) -> Result<Windowing, String> {
     let (at, grace) = (|name: &str| millis(&window[name]), millis(&window["grace_ms"]));
     Ok(match window["kind"].as_str() {
         Some("time") => {
             let windows = TimeWindows::of_size(at("size_ms")).advance_by(at("advance_ms"));
-            group.windowed_by(SinceEpoch(windows.grace(grace)))
+            SinceEpoch(windows.grace(grace)).into()
         }
-        Some("sliding") => group
-            .windowed_by(SlidingWindows::of_time_difference(at("time_difference_ms")).grace(grace)),
-        Some("session") => {
-            group.windowed_by(SessionWindows::of_inactivity_gap(at("gap_ms")).grace(grace))
+        Some("sliding") => {
+            SlidingWindows::of_time_difference(at("time_difference_ms")).grace(grace).into()
         }
+        Some("session") => SessionWindows::of_inactivity_gap(at("gap_ms")).grace(grace).into(),
         Some("unlimited") => {
             let start = window["start_ms"].as_i64().unwrap_or_default();
-            group.windowed_by(UnlimitedWindows::starting_at(Timestamp::from_millis(start)))
+            UnlimitedWindows::starting_at(Timestamp::from_millis(start)).into()
         }
         Some("daily") if window["zone"] == "UTC" => {
             let start = window["start_hour"].as_i64().unwrap_or_default() * HOUR;
-            group.windowed_by(Days { start, grace })
+            Days { start, grace }.into()
         }
         other => return Err(format!("unknown windows {other:?}")),
     })
