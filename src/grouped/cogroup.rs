@@ -17,7 +17,7 @@ use crate::windowed::KWindowed;
 /// The values of several streams and tables by group: Kafka's `CogroupedKStream`.
 ///
 /// Each input has a closure of its own that adds its values to the aggregate. `X` is the type of
-/// all values: an input more makes it a [`Side`] of the values before and the new ones.
+/// all values: another input makes it a [`Side`] of the earlier values and the new ones.
 #[derive(Clone)]
 pub struct KCogrouped<'s, G: Datum, X: Datum, A: Datum> {
     grouped: KGrouped<'s, G, X>,
@@ -60,7 +60,32 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
 }
 
 impl<'s, G: Datum, X: Datum, A: Datum> KCogrouped<'s, G, X, A> {
-    /// Adds the values of another stream or table. See [`KGrouped::cogroup`].
+    /// Adds the values of another stream or table. [`KGrouped::cogroup`] states their order and
+    /// the cost. Unlike Kafka's, the other input may be a table.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let paid = builder.stream("paid", Consumed::with(Int64, Int64)).group_by_key();
+    /// let limits = builder.table("limits", Consumed::with(Int64, Int64));
+    /// let limits = limits.group_by(|customer, limit| (*customer, *limit));
+    /// limits.cogroup(|left: i64, limit| left + limit)
+    ///     .cogroup(&paid, |left, amount| left - amount)
+    ///     .aggregate(|| 0)
+    ///     .to("left", Produced::columns(["customer", "left"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let (paid, limits) =
+    /// #     (driver.input("paid", Int64, Int64), driver.input("limits", Int64, Int64));
+    /// limits.pipe(&mut driver, &1, &100);
+    /// [(1, 30), (1, 30)].map(|(customer, amount)| paid.pipe(&mut driver, &customer, &amount));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("left"), [[Long(1), Long(40)]]);
+    /// limits.pipe(&mut driver, &1, &200); // replaces the limit
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("left"), [[Long(1), Long(140)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn cogroup<Y: Datum>(
         &self,
         other: &KGrouped<'s, G, Y>,
@@ -77,13 +102,59 @@ impl<'s, G: Datum, X: Datum, A: Datum> KCogrouped<'s, G, X, A> {
         KCogrouped { grouped: KGrouped { graph, node, values }, add: Rc::new(add) }
     }
 
-    /// Folds the values of each group from `init`.
+    /// Folds the values of each group from `init`. A group without values has no row.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let home = builder.stream("home", Consumed::with(Int64, Int64)).group_by_key();
+    /// let away = builder.stream("away", Consumed::with(Int64, Int64)).group_by_key();
+    /// home.cogroup(|(goals, games): (i64, i64), n| (goals + n, games + 1))
+    ///     .cogroup(&away, |(goals, games), n| (goals + n, games + 1))
+    ///     .aggregate(|| (0, 0))
+    ///     .to("season", Produced::columns(["team", "goals", "games"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let (home, away) =
+    /// #     (driver.input("home", Int64, Int64), driver.input("away", Int64, Int64));
+    /// home.pipe(&mut driver, &7, &3);
+    /// [1, 0].map(|goals| away.pipe(&mut driver, &7, &goals));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("season"), [[Long(7), Long(4), Long(3)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn aggregate(&self, init: impl Fn() -> A + 'static) -> KTable<'s, G, A> {
         let add = self.add.clone();
         self.grouped.aggregate(init, move |all, value| add(all, value))
     }
 
-    /// Divides the values by windows of event time, like [`KGrouped::windowed_by`].
+    /// Divides the values by windows of event time, like [`KGrouped::windowed_by`]: all inputs
+    /// must be streams that only add.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let clicks = builder.stream("clicks", Consumed::with(Int64, Int64)).group_by_key();
+    /// let sales = builder.stream("sales", Consumed::with(Int64, Int64)).group_by_key();
+    /// let minutes = TimeWindows::of_size(Duration::from_secs(60));
+    /// clicks.cogroup(|score: i64, _| score + 1).cogroup(&sales, |score, _| score + 10)
+    ///     .windowed_by(minutes)
+    ///     .aggregate(|| 0)
+    ///     .to("scores", Produced::columns(["item", "from", "to", "score"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let (clicks, sales) =
+    /// #     (driver.input("clicks", Int64, Int64), driver.input("sales", Int64, Int64));
+    /// for second in [10, 20, 60] {
+    ///     clicks.pipe_at(&mut driver, &1, &0, Timestamp::from_millis(second * 1_000));
+    /// }
+    /// sales.pipe_at(&mut driver, &1, &0, Timestamp::from_millis(30_000));
+    /// driver.commit()?;
+    /// let rows: Vec<_> = driver.rows("scores").into_iter().map(|row| row[3].clone()).collect();
+    /// assert_eq!(rows, [Long(12), Long(1)]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn windowed_by(&self, windows: impl Into<Windowing>) -> KWindowedCogrouped<'s, G, X, A> {
         let windowed = self.grouped.windowed_by(windows);
         KWindowedCogrouped { windowed, add: self.add.clone() }
@@ -130,6 +201,31 @@ impl<'s, G: Datum, X: Datum, A: Datum> KWindowedCogrouped<'s, G, X, A> {
     }
 
     /// Folds the values of each session from `init`, like [`KWindowed::aggregate_merging`].
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let clicks = builder.stream("clicks", Consumed::with(Int64, Int64)).group_by_key();
+    /// let sales = builder.stream("sales", Consumed::with(Int64, Int64)).group_by_key();
+    /// let sessions = SessionWindows::of_inactivity_gap(Duration::from_secs(10));
+    /// clicks.cogroup(|score: i64, _| score + 1).cogroup(&sales, |score, _| score + 10)
+    ///     .windowed_by(sessions)
+    ///     .aggregate_merging(|| 0, |score, later| score + later)
+    ///     .to("scores", Produced::columns(["user", "from", "to", "score"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let (clicks, sales) =
+    /// #     (driver.input("clicks", Int64, Int64), driver.input("sales", Int64, Int64));
+    /// for second in [0, 20] {
+    ///     clicks.pipe_at(&mut driver, &7, &0, Timestamp::from_millis(second * 1_000));
+    /// }
+    /// sales.pipe_at(&mut driver, &7, &0, Timestamp::from_millis(10_000)); // bridges both sessions
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("scores").len(), 1);
+    /// assert_eq!(driver.rows("scores")[0][3], Long(12));
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn aggregate_merging(
         &self,
         init: impl Fn() -> A + 'static,

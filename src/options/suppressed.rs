@@ -8,9 +8,8 @@ use std::time::Duration;
 /// use std::time::Duration;
 /// use watershed::options::Suppressed;
 ///
-/// let hourly = Suppressed::until_time_limit(Duration::from_secs(3_600)).max_records(10_000);
-/// let described = "for 3600s, up to 10000 changes, then the oldest go";
-/// assert_eq!(hourly.emit_early().describe(), described);
+/// let hourly = Suppressed::until_time_limit(Duration::from_secs(3_600)).max_records(900);
+/// assert_eq!(hourly.emit_early().describe(), "for 3600s, up to 900 changes, then the oldest go");
 /// assert_eq!(Suppressed::until_window_closes().describe(), "until windows close");
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

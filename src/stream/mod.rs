@@ -35,8 +35,8 @@ pub(crate) use event::Event;
 /// - A **tombstone** is a dead letter too, or the value `None`. It deletes nothing, not even in a
 ///   table made of the stream.
 /// - A **duplicate** of an earlier record is one more event.
-/// - **Out-of-order records** are never too late: there is no grace period. Where the latest record
-///   matters, position decides, not arrival or timestamp.
+/// - **Out-of-order records** are never too late, except for windows and joins with a grace. Where
+///   the latest record matters, position decides, not arrival or timestamp.
 /// - A maintained [`join`](Self::join) may **retract** a record. The verbs behind it retract their
 ///   results, and call their closures again for it: these must return the same result for the same
 ///   record.

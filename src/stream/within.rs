@@ -27,7 +27,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// other: Kafka's `KStream.join(KStream, …, JoinWindows)`.
     ///
     /// Each pair makes one record, with the greater of both timestamps. Duplicates make pairs of
-    /// their own, and a stream may be joined with itself. A record is late, and left out, if its
+    /// their own, and a stream may be joined with itself. A null key that a serde has accepted is
+    /// equal to another one; Kafka never joins null keys. A record is late, and left out, if its
     /// partition has passed the end of its window by more than the grace.
     ///
     /// Both streams must only add: a run with a stream behind a maintained join does not start.
@@ -70,6 +71,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Joins like [`join_within`](Self::join_within), and emits each left record without a partner
     /// once, when none can come any more. Kafka does not wait for a record that is behind the end
     /// of the window and not late, so there both results are possible.
+    ///
+    /// It waits until the time of all partitions has passed the record's own by `before`, `after`
+    /// and the grace together. The windows must have a grace: a run without one does not start.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};

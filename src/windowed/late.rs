@@ -12,9 +12,12 @@ use crate::stream::{Event, KStream, Updates};
 use crate::time::{Timestamp, micros};
 
 impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
-    /// Returns the records that are too late for a window, each with its group in the window that
-    /// it has missed. A record that has missed several windows is returned once for each. Kafka
-    /// only counts them.
+    /// Returns the records that are too late for a window, keyed by their group in the window that
+    /// they have missed. Kafka only counts them.
+    ///
+    /// A record that has missed several hopping windows is returned once for each. Sliding windows
+    /// return a record that is too late for all of them, once, with the window that ends at its
+    /// timestamp. A late record of a session has its own timestamp as start and end.
     ///
     /// ```
     /// # use watershed::prelude::{Value::{self, Long}, *};

@@ -1,23 +1,20 @@
 //! [`KWindowed`]: values by group and window of event time, and their aggregates.
 
+mod aggregates;
 mod late;
 mod rows;
 
 use std::rc::Rc;
 
-use differential_dataflow::AsCollection;
 use timely::dataflow::StreamVec;
-use timely::dataflow::operators::vec::Map;
 
 use crate::graph::Graph;
 use crate::grouped::{KGrouped, Records};
 use crate::operators::{
-    Accumulate, Aggregate, Bagged, Datum, Ends, Fixed, Folding, Quantile, Restored, Session,
-    Sliding, Top, WindowRow, keyed,
+    Accumulate, Datum, Ends, Fixed, Restored, Session, Sliding, WindowRow, keyed,
 };
-use crate::options::{Emit, Ties, WindowKind, Windowing};
+use crate::options::{Emit, WindowKind, Windowing};
 use crate::row::Windowed;
-use crate::serdes::Digest;
 use crate::table::{Closes, KTable};
 use crate::time::{Epoch, Timestamp, micros};
 
@@ -35,10 +32,13 @@ pub(crate) use rows::{folded, folded_changes};
 ///   that is **late**: it is left out, counted, and passed on by [`late`](Self::late). Without a
 ///   stated grace no record is late.
 /// - A window **closes** when the timestamps of all partitions have come so far. Its state is
-///   forgotten then, and its row stands, until the retention deletes it.
+///   forgotten then, and its row stands, until the retention deletes it. A retention without a
+///   grace is the grace too.
 /// - So results depend on positions and timestamps only, never on the order of arrival between
 ///   partitions. Kafka has one stream time for all partitions of a task, which depends on it.
-/// - A **null key** that a serde has accepted is a group like others. Kafka drops it.
+/// - A **null** key or value that a serde has accepted is a group or a value like others. Kafka
+///   drops null keys, and sliding windows also null values.
+/// - A record without a **timestamp** is a dead letter, `no timestamp`.
 /// - A **duplicate** record is one more value.
 #[derive(Clone)]
 pub struct KWindowed<'s, G: Datum, X: Datum> {
@@ -202,166 +202,4 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
             }
         }
     }
-
-    fn bagged<A: Aggregate<X> + 'static>(
-        &self,
-        verb: &str,
-        fresh: impl Fn() -> A + 'static,
-    ) -> KTable<'s, Windowed<G>, A::Out> {
-        let fresh: Rc<dyn Fn() -> A> = Rc::new(fresh);
-        let aggregate = Bagged { fresh, row: |result: A::Out| ((), result), is_single: true };
-        self.accumulate(verb, aggregate, window_only, end)
-    }
-
-    /// Returns the number of values in each window.
-    pub fn count(&self) -> KTable<'s, Windowed<G>, i64> {
-        self.accumulate("count", Folding::<X, i64, i64>::count(), window_only, end)
-    }
-
-    /// Returns the sum of the results of `of` in each window. A sum beyond 64 bits is the end of
-    /// the range.
-    pub fn sum(&self, of: impl Fn(&X) -> i64 + 'static) -> KTable<'s, Windowed<G>, i64> {
-        self.accumulate("sum", Folding::<X, i128, i64>::sum(of), window_only, end)
-    }
-
-    /// Returns the least value of each window.
-    pub fn min(&self) -> KTable<'s, Windowed<G>, X> {
-        self.accumulate("min", Folding::<X, Option<X>, X>::least(), window_only, end)
-    }
-
-    /// Returns the greatest value of each window.
-    pub fn max(&self) -> KTable<'s, Windowed<G>, X> {
-        self.accumulate("max", Folding::<X, Option<X>, X>::greatest(), window_only, end)
-    }
-
-    /// Returns the middle value of each window, of an even number the lower middle. It keeps the
-    /// values of open windows.
-    pub fn median(&self) -> KTable<'s, Windowed<G>, X> {
-        self.bagged("median", || Quantile::new(1, 2))
-    }
-
-    /// Returns element `(n - 1) * num / den` of the sorted values of each window, counted from 0.
-    /// It keeps the values of open windows.
-    ///
-    /// # Panics
-    ///
-    /// Unless `num <= den` and `den > 0`.
-    pub fn quantile(&self, num: u32, den: u32) -> KTable<'s, Windowed<G>, X> {
-        assert!(num <= den && den > 0, "a quantile is a fraction of the values, not {num}/{den}");
-        self.bagged("quantile", move || Quantile::new(num, den))
-    }
-
-    /// Returns the number of different values in each window. It keeps a keyed 128-bit digest of
-    /// each value of open windows.
-    pub fn count_distinct(&self) -> KTable<'s, Windowed<G>, i64> {
-        let secret = self.graph.seeds().secret();
-        let digests = self.records.as_ref().map(|records| {
-            let timed = records.timed.clone();
-            let timed = Rc::new(move || {
-                timed().map(move |(group, value)| {
-                    let digest = secret.digest(&value.value);
-                    (group, value.map(|_| digest))
-                })
-            });
-            // No reader needs diffs of them.
-            let graph = self.graph.clone();
-            let diffs = Rc::new(move || graph.nothing().as_collection());
-            Records { diffs, timed, updates: records.updates, restored: records.restored }
-        });
-        let of_digests: KWindowed<'s, G, Digest> = KWindowed {
-            graph: self.graph.clone(),
-            node: self.node,
-            records: digests,
-            windows: self.windows.clone(),
-            emit: self.emit,
-        };
-        of_digests.bagged("count_distinct", crate::operators::Different::default)
-    }
-
-    /// Returns the `n` different values of each window with the greatest score `by`, one row each.
-    /// It keeps the values of open windows.
-    pub fn top<S: Ord + 'static>(
-        &self,
-        n: usize,
-        ties: Ties,
-        by: impl Fn(&X) -> S + 'static,
-    ) -> KTable<'s, (Windowed<G>, X), ()> {
-        let (by, seeds): (Rc<dyn Fn(&X) -> S>, _) = (Rc::new(by), self.graph.seeds());
-        let fresh: Rc<dyn Fn() -> Top<X, S>> = Rc::new(move || match ties {
-            Ties::Keep => Top::with_ties(by.clone(), n, seeds),
-            Ties::Cut => Top::new(by.clone(), n, seeds),
-        });
-        let aggregate = Bagged { fresh, row: |value: X| (value, ()), is_single: false };
-        self.accumulate(
-            &format!("top {n}"),
-            aggregate,
-            |window, value| (window, value),
-            |(window, _)| window.end,
-        )
-    }
-
-    /// Reduces the values of each window with `f`, in the order of their positions, epoch by epoch.
-    /// It keeps the results of open windows alone.
-    pub fn reduce(&self, f: impl Fn(X, &X) -> X + 'static) -> KTable<'s, Windowed<G>, X> {
-        self.accumulate("reduce", Folding::reduce(f), window_only, end)
-    }
-
-    /// Folds the values of each window from `init`, in the order of their positions, epoch by
-    /// epoch. Sessions are merged, so they need
-    /// [`aggregate_merging`](Self::aggregate_merging).
-    pub fn aggregate<A: Datum>(
-        &self,
-        init: impl Fn() -> A + 'static,
-        f: impl Fn(A, &X) -> A + 'static,
-    ) -> KTable<'s, Windowed<G>, A> {
-        if matches!(self.windows.0, WindowKind::Sessions(_)) {
-            let error = "sessions are merged: use aggregate_merging() instead of aggregate()";
-            self.graph.error(error.to_string());
-        }
-        self.accumulate("aggregate", Folding::aggregate(init, f, None), window_only, end)
-    }
-
-    /// Folds the values like [`aggregate`](Self::aggregate). `merge` adds the result of a later
-    /// session to that of an earlier one: Kafka's `Merger`.
-    ///
-    /// ```
-    /// # use watershed::prelude::{Value::Long, *};
-    /// use std::time::Duration;
-    ///
-    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
-    /// let clicks = builder.stream("clicks", Consumed::with(Int64, Int64));
-    /// let sessions = SessionWindows::of_inactivity_gap(Duration::from_secs(10));
-    /// clicks.group_by_key().windowed_by(sessions)
-    ///     .aggregate_merging(|| 0, |sum, n| sum + n, |sum, later| sum + later)
-    ///     .to("sums", Produced::columns(["user", "from", "to", "sum"]));
-    /// # });
-    /// # let mut driver = TopologyTestDriver::new(topology)?;
-    /// # let clicks = driver.input("clicks", Int64, Int64);
-    /// for (second, n) in [(0, 1), (20, 2), (10, 4)] {
-    ///     driver.set_time(Timestamp(second * 1_000_000));
-    ///     clicks.pipe(&mut driver, &7, &n); // the last one bridges two sessions
-    ///     driver.commit()?;
-    /// }
-    /// assert_eq!(driver.rows("sums").len(), 1);
-    /// assert_eq!(driver.rows("sums")[0][3], Long(7));
-    /// # Ok::<(), Error>(())
-    /// ```
-    pub fn aggregate_merging<A: Datum>(
-        &self,
-        init: impl Fn() -> A + 'static,
-        f: impl Fn(A, &X) -> A + 'static,
-        merge: impl Fn(A, &A) -> A + 'static,
-    ) -> KTable<'s, Windowed<G>, A> {
-        let aggregate = Folding::aggregate(init, f, Some(Rc::new(merge)));
-        self.accumulate("aggregate", aggregate, window_only, end)
-    }
-}
-
-fn end<G>(window: &Windowed<G>) -> Timestamp {
-    window.end
-}
-
-/// Returns the key of the only row of a window.
-fn window_only<G>(window: Windowed<G>, (): ()) -> Windowed<G> {
-    window
 }
