@@ -10,6 +10,7 @@ use std::{fs, io};
 
 mod circles;
 mod flags;
+mod pages;
 mod source;
 #[cfg(test)]
 mod tests;
