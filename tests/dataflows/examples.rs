@@ -17,7 +17,7 @@ fn program(name: &str) -> PathBuf {
 }
 
 /// Runs an example and returns its output.
-fn run(name: &str, args: &[&str]) -> String {
+pub(super) fn run(name: &str, args: &[&str]) -> String {
     let output = Command::new(program(name)).args(args).output().unwrap();
     let printed = String::from_utf8(output.stdout).unwrap();
     let failed = String::from_utf8_lossy(&output.stderr);
@@ -41,7 +41,7 @@ fn shown(name: &str) -> Vec<String> {
 }
 
 /// Asserts that an example prints the lines of its header, in their order.
-fn assert_shown(name: &str, printed: &str) {
+pub(super) fn assert_shown(name: &str, printed: &str) {
     let mut lines = printed.lines();
     for expected in shown(name) {
         let parts: Vec<&str> = expected.split("...").collect();
@@ -86,10 +86,14 @@ fn each_example_prints_the_lines_of_its_header() {
 #[test]
 fn no_example_is_longer_than_eighty_lines_of_code() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("dataflows/examples");
-    let examples: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let files = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        entries.map(|entry| entry.unwrap().path()).collect::<Vec<PathBuf>>()
+    };
+    let (examples, modules): (Vec<_>, Vec<_>) =
+        files(&folder).into_iter().partition(|path| path.is_file());
     assert!(examples.len() >= 8);
-    for path in examples {
+    for path in examples.into_iter().chain(modules.iter().flat_map(|folder| files(folder))) {
         let text = std::fs::read_to_string(&path).unwrap();
         let code = text.lines().filter(|line| !line.starts_with("//!")).count();
         assert!(code <= 80, "{} has {code} lines", path.display());

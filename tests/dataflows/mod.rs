@@ -4,6 +4,7 @@ mod airflow;
 mod answers;
 #[cfg(feature = "kafka")]
 mod archive;
+mod consistency;
 mod crash;
 mod database;
 mod deploy;
