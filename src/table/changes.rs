@@ -45,12 +45,40 @@ pub(super) struct Changes<'s, K: Datum, V: Datum> {
 
 #[derive(Clone)]
 enum Shape<'s, K: Datum, V: Datum> {
-    Upserts(Upserts<'s, V>, Restored),
+    Upserts(MadeUpserts<'s, V>, Restored),
     /// All of them are restored after a restart, because operators that make diffs remember rows.
     Diffs(Diffs<'s, (K, V)>, Placement),
 }
 
+/// Upserts, which may be made for their first reader.
+#[derive(Clone)]
+struct MadeUpserts<'s, V: Datum> {
+    made: Rc<OnceCell<Upserts<'s, V>>>,
+    make: Rc<dyn Fn() -> Upserts<'s, V> + 's>,
+}
+
+impl<'s, V: Datum> MadeUpserts<'s, V> {
+    fn of(rows: Upserts<'s, V>) -> Self {
+        MadeUpserts { made: Rc::default(), make: Rc::new(move || rows.clone()) }
+    }
+
+    fn get(&self) -> &Upserts<'s, V> {
+        self.made.get_or_init(|| (self.make)())
+    }
+}
+
 impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
+    /// Takes upserts that `make` makes once a reader needs them.
+    pub(super) fn from_later_upserts(
+        graph: Graph<'s>,
+        node: usize,
+        make: impl Fn() -> Upserts<'s, V> + 's,
+        restored: Restored,
+    ) -> Self {
+        let (keys, rows) = (graph.keys(), MadeUpserts { made: Rc::default(), make: Rc::new(make) });
+        Self::new(graph, node, Shape::Upserts(rows, restored), keys)
+    }
+
     pub(super) fn from_upserts(
         graph: Graph<'s>,
         node: usize,
@@ -58,7 +86,7 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         restored: Restored,
         versions: Option<TableCut>,
     ) -> Self {
-        let keys = graph.keys();
+        let (keys, rows) = (graph.keys(), MadeUpserts::of(rows));
         Changes { versions, ..Self::new(graph, node, Shape::Upserts(rows, restored), keys) }
     }
 
@@ -92,7 +120,7 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
     /// Returns the new rows, on the workers that own their keys, for a reader that remembers them.
     pub(super) fn upserts(&self) -> Upserts<'s, V> {
         match &self.made {
-            Shape::Upserts(rows, restored) => self.kept(rows, *restored),
+            Shape::Upserts(rows, restored) => self.kept(rows.get(), *restored),
             Shape::Diffs(rows, placement) => {
                 let convert = || diffs_to_upserts(rows.clone(), self.keys.clone(), *placement);
                 self.upserts.get_or_init(convert).clone()
@@ -104,8 +132,9 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
     pub(super) fn diffs(&self) -> Diffs<'s, (K, V)> {
         match &self.made {
             Shape::Upserts(rows, restored) => {
-                let convert =
-                    || upserts_to_diffs(self.kept(rows, *restored), self.keys.clone(), "rows");
+                let convert = || {
+                    upserts_to_diffs(self.kept(rows.get(), *restored), self.keys.clone(), "rows")
+                };
                 self.diffs.get_or_init(convert).clone()
             }
             Shape::Diffs(rows, _) => rows.clone(),
@@ -153,11 +182,16 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
             Shape::Upserts(rows, restored) => {
                 // One cut is enough, if another reader has opened it.
                 let (rows, restored) = match self.kept.get() {
-                    Some(kept) => (kept, Restored::All),
-                    None => (rows, *restored),
+                    Some(kept) => (MadeUpserts::of(kept.clone()), Restored::All),
+                    None => (rows.clone(), *restored),
                 };
-                let rows = map_upserts(rows.clone(), self.keys.clone(), name, meter, f);
-                Shape::Upserts(rows, restored)
+                let (keys, name, f) = (self.keys.clone(), name.to_string(), Rc::new(f));
+                let make = move || {
+                    let (keys, f) = (keys.clone(), f.clone());
+                    let mapped = move |key: &K, value: &V| f(key, value);
+                    map_upserts(rows.get().clone(), keys, &name, meter.clone(), mapped)
+                };
+                Shape::Upserts(MadeUpserts { made: Rc::default(), make: Rc::new(make) }, restored)
             }
             Shape::Diffs(rows, placement) => {
                 Shape::Diffs(map_diffs(rows.clone(), name, meter, f), *placement)
@@ -198,7 +232,7 @@ impl<'s, K: Datum + Row, V: Datum + Row> Changes<'s, K, V> {
         let keys = self.keys.clone();
         match (&self.made, demand) {
             (Shape::Upserts(rows, Restored::Tail), SinkDemand::Keys) => {
-                SinkRows::Upserts(rows.clone(), keys, cuts())
+                SinkRows::Upserts(rows.get().clone(), keys, cuts())
             }
             (Shape::Upserts(_, Restored::Tail), SinkDemand::RowsOnce) => {
                 SinkRows::Upserts(self.upserts(), keys, cuts())

@@ -102,20 +102,25 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         KTable { graph, node, changes, timed: None, has_times: false, records: None }
     }
 
-    /// Makes a table of changes with times. Those of a key come from one worker, in order.
+    /// Makes a table of changes with times. Those of a key come from one worker, in order. Its keys
+    /// are numbered, and remembered, only if the table has a reader that needs rows.
     pub(crate) fn from_events(
         graph: Graph<'s>,
         node: usize,
         timed: TimedChanges<'s, K, V>,
     ) -> Self {
-        let rows = timed.events.clone().map(|event| (event.key, event.value));
-        let cut = match timed.restored {
-            Restored::Tail => graph.table_cut::<K, ()>(node, "keys"),
-            Restored::All => None,
+        let (events, restored, of) = (timed.events.clone(), timed.restored, graph.clone());
+        let make = move || {
+            let rows = events.clone().map(|event| (event.key, event.value));
+            let cut = match restored {
+                Restored::Tail => of.table_cut::<K, ()>(node, "keys"),
+                Restored::All => None,
+            };
+            number(rows, of.keys(), "rows", cut)
         };
-        let rows = number(rows, graph.keys(), "rows", cut);
-        let table = Self::from_upserts(graph, node, rows, timed.restored, None);
-        KTable { timed: Some(Rc::new(move || timed.clone())), has_times: true, ..table }
+        let changes = Changes::from_later_upserts(graph.clone(), node, make, restored);
+        let timed: MakeTimed<'s, K, V> = Rc::new(move || timed.clone());
+        KTable { graph, node, changes, timed: Some(timed), has_times: true, records: None }
     }
 
     /// Adds the records of which the table is the latest.

@@ -187,12 +187,11 @@ impl<S> Window<S> {
         let is_over = |at: Option<Timestamp>| at.is_some_and(|at| at <= watermark);
         if !self.is_closed && is_over(ends.close(self.end)) {
             (self.closes, self.is_closed) = (true, true);
+            let later = [ends.delete(self.end), ends.forget(self.end)].into_iter().flatten();
+            later.filter(|at| *at > watermark).for_each(|at| call.wake_at(at));
         }
         self.deletes |= self.is_closed && is_over(ends.delete(self.end));
         self.forgets |= self.is_closed && is_over(ends.forget(self.end));
-        if self.closes && !self.forgets {
-            self.wake(ends, call);
-        }
     }
 
     /// Ends an epoch: emits changed rows and saves changed parts.
