@@ -104,10 +104,10 @@ fn the_manifest_agrees_with_itself() {
         assert_eq!(selector, labels);
     }
     // The probe looks at the file that the process writes, in a folder that it may write to.
-    let (file, probe) = (value(&args, "--liveness-file"), container.at("livenessProbe"));
-    assert!(probe.text("exec.command.2").contains(&format!("find {file} -newermt")));
+    let (path, probe) = (value(&args, "--liveness-file"), container.at("livenessProbe"));
+    assert!(probe.text("exec.command.2").contains(&format!("find {path} -newermt")));
     assert_eq!(container.text("volumeMounts.1.mountPath"), "/tmp");
-    assert!(file.starts_with("/tmp/"));
+    assert!(path.starts_with("/tmp/"));
     let mount = container.text("volumeMounts.0.mountPath");
     assert_eq!(value(&args, "--secret"), format!("{mount}/secret"));
     assert_eq!(pod.text("volumes.0.name"), container.text("volumeMounts.0.name"));
