@@ -148,9 +148,12 @@ impl SourceState {
 /// The part of a partition in the watermarks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct PartitionClock {
-    /// The least time of the partition since it has joined, if it did not from the beginning.
+    /// The least time of the partition since it has joined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) floor: Option<Timestamp>,
+    /// The same for the first time that it has joined, before any of its records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) first_floor: Option<Timestamp>,
     /// The partition is left out of the watermarks.
     pub(crate) is_idle: bool,
 }

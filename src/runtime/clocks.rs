@@ -36,6 +36,8 @@ pub(super) struct Clocks {
     restored: BTreeSet<u16>,
     idle_after: BTreeMap<u16, Duration>,
     at_end: AtEnd,
+    /// Some partition may bring nothing more.
+    has_ended: bool,
     /// An event has happened that no replay repeats, and no commit has recorded it.
     has_changed: bool,
 }
@@ -92,6 +94,7 @@ impl Clocks {
             restored: BTreeSet::new(),
             idle_after: plan.idle_after.clone(),
             at_end,
+            has_ended: false,
             has_changed: false,
         }
     }
@@ -121,7 +124,9 @@ impl Clocks {
                     let clock = state.clocks.get(&partition).copied().unwrap_or_default();
                     // A partition that is not opened again brings nothing.
                     self.partitions.insert(id, Member { clock, is_over: true, latest: now() });
-                    let floor = saved.and_then(|saved| saved.time(partition));
+                    self.has_ended = true;
+                    // A topic that is read again from its beginning repeats the first join alone.
+                    let floor = saved.map_or(clock.first_floor, |saved| saved.time(partition));
                     joined.push((id, ClockEvent::Join { floor }));
                 }
             }
@@ -166,7 +171,7 @@ impl Clocks {
     /// Notes that a partition will never bring another batch.
     pub(super) fn end(&mut self, id: PartitionId) {
         if let Some(member) = self.partitions.get_mut(&id) {
-            member.is_over = true;
+            (member.is_over, self.has_ended) = (true, true);
         }
     }
 
@@ -219,6 +224,9 @@ impl Clocks {
         through: Option<Epoch>,
         is_behind: impl Fn(PartitionId) -> bool,
     ) -> Vec<PartitionId> {
+        if self.idle_after.is_empty() && !self.has_ended {
+            return Vec::new();
+        }
         let counted = self.partitions.iter().filter(|(_, member)| !member.clock.is_idle);
         let Some(latest) = counted.clone().map(|(_, member)| member.latest).max() else {
             return Vec::new();
@@ -269,7 +277,8 @@ impl Clocks {
     fn add(&mut self, id: PartitionId, floor: Option<Timestamp>) -> ClockEvent {
         // A replay repeats the joins of epoch 0.
         self.has_changed |= floor.is_some() || self.partitions.contains_key(&id);
-        let clock = PartitionClock { floor, is_idle: false };
+        let first = self.partitions.get(&id).map(|member| member.clock.first_floor);
+        let clock = PartitionClock { floor, first_floor: first.unwrap_or(floor), is_idle: false };
         self.partitions.insert(id, Member { clock, is_over: false, latest: now() });
         ClockEvent::Join { floor }
     }

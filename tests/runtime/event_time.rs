@@ -10,7 +10,7 @@ use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::connectors::archive::Archive;
 use watershed::options::{Consumed, Emit, Produced, TimeWindows};
 use watershed::row::Value;
-use watershed::runtime::{Config, Streams, Summary};
+use watershed::runtime::{Config, Streams, Summary, TopologyChange};
 use watershed::serdes::{Json, Utf8};
 use watershed::store::Store;
 use watershed::testing::processes;
@@ -179,6 +179,66 @@ fn a_crash_at_any_call_changes_no_window() {
             world.check(&summary, &format!("a crash at call {call}, {late}"));
         }
     }
+}
+
+/// Counts the records of each key: also in windows if the program `uses_time`, and in twice as long
+/// ones if it uses `more`.
+fn grown(uses_time: bool, more: bool) -> Topology {
+    Topology::new("grown", move |builder: &StreamsBuilder<'_>| {
+        let at = |_: &String, time: &i64| Timestamp(*time);
+        let events = builder.stream("events", Consumed::with(Utf8, Json).timestamp(at));
+        let grouped = events.group_by_key();
+        grouped.count().to("all", Produced::columns(["key", "n"]));
+        for (topic, size, is_used) in [("closed", SIZE, uses_time), ("longer", 2 * SIZE, more)] {
+            let micros = |n: i64| Duration::from_micros(n as u64);
+            let windows = TimeWindows::of_size(micros(size)).grace(micros(GRACE));
+            if is_used {
+                let counts = grouped.windowed_by(windows).emit(Emit::OnClose).count();
+                counts.to(topic, Produced::columns(["key", "start", "end", "n"]));
+            }
+        }
+    })
+}
+
+#[test]
+fn a_program_that_begins_to_use_time_adopts_the_state() {
+    let (log, state) = (MemoryLog::default(), Arc::new(InMemory::new()));
+    let tables = ["all", "closed", "longer"].map(|topic| (topic, MemoryTable::default()));
+    let append = |partition, time: i64| {
+        log.append(partition, Some(b"k"), Some(time.to_string().as_bytes()));
+    };
+    let run = |workers, uses_time, more| {
+        let topics = 1 + usize::from(uses_time) + usize::from(more);
+        let mut streams = Streams::new(grown(uses_time, more)).source("events", log.clone());
+        for (topic, table) in &tables[..topics] {
+            streams = streams.sink(topic, table.clone());
+        }
+        let state = Some(Store::objects(state.clone(), "state").unwrap());
+        let topology_change = TopologyChange::Adopt;
+        streams.run(Config { workers, state, topology_change, ..Config::default() }).unwrap();
+        let long = |value: &Value| match value {
+            Value::Long(n) | Value::Timestamp(n) => *n,
+            other => panic!("{other:?}"),
+        };
+        let rows = |(_, table): &(_, MemoryTable)| {
+            table.rows().iter().map(|row| (long(&row[1]), long(&row[row.len() - 1]))).collect()
+        };
+        [rows(&tables[1]), rows(&tables[2])] as [Vec<(i64, i64)>; 2]
+    };
+    [1, 7, 12].into_iter().for_each(|time| append(0, time));
+    assert_eq!(run(1, false, false), [vec![], vec![]]);
+    append(1, 30);
+    append(0, 16);
+    // The program uses time for the first time, so partition 1 is as old as partition 0.
+    assert_eq!(run(2, true, false), [vec![(0, 2)], vec![]]);
+    append(0, 40);
+    append(2, 3); // added later, and late for the window from 0 to 10
+    append(2, 17);
+    assert_eq!(run(1, true, false), [vec![(0, 2)], vec![]]);
+    append(2, 50);
+    assert_eq!(run(2, true, false), [vec![(0, 2), (10, 3)], vec![]]);
+    // All records are read again for the longer windows, and partition 2 begins where it did.
+    assert_eq!(run(1, true, true), [vec![(0, 2), (10, 3)], vec![(0, 6)]]);
 }
 
 #[test]

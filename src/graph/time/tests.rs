@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex};
 use timely::dataflow::operators::Inspect;
 
 use crate::builder::StreamsBuilder;
-use crate::options::Consumed;
+use crate::options::{Consumed, Produced};
+use crate::row::Value;
 use crate::serdes::Int64;
 use crate::sync::lock;
 use crate::testing::TopologyTestDriver;
@@ -63,8 +64,7 @@ fn records_have_the_greatest_timestamp_of_their_partition() {
         driver.commit().unwrap();
         pipe(&mut driver, "a", 0, 8);
         driver.commit().unwrap();
-        let letters = driver.dead_letters();
-        assert_eq!(letters.len(), 1);
+        assert_eq!(driver.dead_letters().len(), 1);
         drop(driver);
         let seen = lock(&seen);
         let times = [(5, 5), (3, 5), (9, 9), (7, 9), (6, 6), (2, 6), (20, 20), (1, 20), (8, 9)];
@@ -76,4 +76,25 @@ fn records_have_the_greatest_timestamp_of_their_partition() {
             assert_eq!(values, [6, 9]);
         }
     }
+}
+
+#[test]
+fn a_record_without_a_time_is_a_dead_letter_where_time_is_used() {
+    let run = |is_timed: bool| {
+        let topology = Topology::new("timed", move |builder: &StreamsBuilder<'_>| {
+            let events = builder.stream("in", Consumed::with(Int64, Int64));
+            if is_timed {
+                events.graph.use_time(events.node);
+            }
+            events.to("out", Produced::columns(["id", "n"]));
+        });
+        let mut driver = TopologyTestDriver::new(topology).unwrap();
+        driver.set_time(None);
+        driver.pipe("in", 0, Some(&[0; 8]), Some(&[0; 8]));
+        driver.commit().unwrap();
+        let letters = driver.dead_letters();
+        (driver.rows("out").len(), letters.first().map(|letter| letter[3].clone()))
+    };
+    assert_eq!(run(true), (0, Some(Value::Text("no timestamp".into()))));
+    assert_eq!(run(false), (1, None));
 }

@@ -36,7 +36,7 @@ impl Restored {
         plan: &Plan,
         needs: &SnapshotNeeds,
     ) -> Result<Option<Self>> {
-        let mut partial = Vec::new();
+        let (mut partial, mut is_sound) = (Vec::new(), false);
         for name in &last.snapshots {
             let snapshot = match Snapshot::read(store, name) {
                 Ok(snapshot) if plan.volatile && snapshot.n != last.n => continue,
@@ -48,6 +48,7 @@ impl Restored {
                     continue;
                 }
             };
+            is_sound = true;
             let rereads = Rereads::of(plan, needs, &snapshot);
             if !rereads.topics.is_empty() {
                 let topics = rereads.topics.iter().cloned().collect::<Vec<_>>().join(", ");
@@ -67,7 +68,7 @@ impl Restored {
                 return Ok(Some(restored));
             }
         }
-        if plan.volatile || last.time.changed > 0 {
+        if plan.volatile || (last.time.changed > 0 && !is_sound) {
             let message = format!("the state of commit {} has no sound snapshot", last.n);
             return Err(Error::data(message)
                 .hint(

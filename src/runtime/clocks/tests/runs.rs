@@ -73,6 +73,8 @@ struct Seen {
     records: Vec<(Epoch, i64)>,
     /// By worker, its watermarks.
     watermarks: BTreeMap<usize, Vec<(Epoch, i64)>>,
+    /// The watermarks behind topic a alone, on worker 0.
+    of_a: Vec<i64>,
     risen: Option<Sender<i64>>,
 }
 
@@ -99,7 +101,14 @@ fn timed(seen: &Arc<Mutex<Seen>>, idle_after: Option<Duration>) -> Topology {
             let values = Consumed::with(Int64, Int64).timestamp(|_, value| Timestamp(*value));
             idle_after.into_iter().fold(values, Consumed::idle_after)
         };
-        let both = builder.stream("a", consumed()).merge(&builder.stream("b", consumed()));
+        let a = builder.stream("a", consumed());
+        let (graph, log) = (a.graph.clone(), seen.clone());
+        let of_a = graph.watermarks(graph.node("times of a", &[a.node]));
+        let is_first = graph.scope().index() == 0;
+        graph.end(of_a.inspect(move |watermark| {
+            lock(&log).of_a.extend(is_first.then_some(watermark.0));
+        }));
+        let both = a.merge(&builder.stream("b", consumed()));
         let (graph, log, worker) = (both.graph.clone(), seen.clone(), both.graph.scope().index());
         let node = graph.node("times", &[both.node]);
         let meter = graph.meter(node);
@@ -161,6 +170,11 @@ impl World {
 
     /// Runs until all records are read. Returns the watermarks and the summary.
     fn run(&self, places: (usize, usize), batch: u64, close_at_end: bool) -> (Vec<i64>, Summary) {
+        let (seen, summary) = self.seen_run(places, batch, close_at_end);
+        (seen.check(), summary)
+    }
+
+    fn seen_run(&self, places: (usize, usize), batch: u64, close_at_end: bool) -> (Seen, Summary) {
         let (workers, count) = places;
         let seen = Arc::default();
         let run = |cluster| {
@@ -177,8 +191,8 @@ impl World {
                 all.into_iter().map(|it| it.join().unwrap()).collect::<Vec<_>>().remove(0)
             })
         };
-        let watermarks = lock(&seen).check();
-        (watermarks, summary)
+        let seen = std::mem::take(&mut *lock(&seen));
+        (seen, summary)
     }
 
     /// The partition times by the ids of records.
@@ -264,16 +278,16 @@ fn a_partition_added_between_runs_begins_at_the_watermark() {
     world.append(0, 0, 50);
     world.append(1, 0, 40);
     assert_eq!(world.run((1, 1), 9, false).0, [40]);
-    // The partition of topic b holds the watermark of both at 40.
-    let added = [10, 45].map(|time| world.append(0, 1, time));
+    // The partition of topic b holds the watermark of both at 40; that of topic a alone is 50.
+    let added = [10, 55].map(|time| world.append(0, 1, time));
     assert_eq!(world.run((2, 1), 9, false).0, [40]);
-    assert_eq!(added.map(|id| world.times()[&id]), [40, 45]);
+    assert_eq!(added.map(|id| world.times()[&id]), [50, 55]);
     let clocks = world.manifest()["sources"]["a"][0]["clocks"].clone();
-    assert_eq!((&clocks["1"]["floor"], &clocks["0"]["floor"]), (&40.into(), &().into()));
+    assert_eq!((&clocks["1"]["floor"], &clocks["0"]["floor"]), (&50.into(), &().into()));
     let more = world.append(0, 1, 42);
     world.append(1, 0, 60);
-    assert_eq!(world.run((1, 2), 9, false).0, [40, 45]);
-    assert_eq!(world.times()[&more], 45);
+    assert_eq!(world.run((1, 2), 9, false).0, [40, 50]);
+    assert_eq!(world.times()[&more], 55);
     world.delete_snapshots();
     let error = world.streams(&Arc::default(), 9, None).run(world.config()).unwrap_err();
     assert!(error.to_string().contains("has no sound snapshot"), "{error}");
@@ -373,7 +387,9 @@ fn a_partition_that_was_idle_is_idle_after_a_restart() {
     let last = *lock(&seen).check().last().unwrap();
     let clocks = world.manifest()["sources"]["a"][0]["clocks"].clone();
     assert_eq!((&clocks["0"]["is_idle"], &clocks["1"]["is_idle"]), (&true.into(), &true.into()));
+    assert_eq!(lock(&seen).of_a, [10]);
     world.append(1, 0, last + 7);
-    let (watermarks, _) = world.run((2, 1), 9, false);
-    assert_eq!((watermarks.first(), watermarks.last()), (Some(&last), Some(&(last + 7))));
+    let (again, _) = world.seen_run((2, 1), 9, false);
+    assert_eq!((again.check().first(), again.check().last()), (Some(&last), Some(&(last + 7))));
+    assert_eq!(again.of_a, [10], "no partition of topic a counts, so its watermark is recorded");
 }
