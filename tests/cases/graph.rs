@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value as Json;
+use watershed::VersionedTable;
 use watershed::prelude::*;
 
 use super::case::Case;
@@ -20,6 +21,8 @@ pub(super) enum Built<'s> {
     Stream(KStream<'s, Dyn, Dyn>),
     Table(KTable<'s, Dyn, Dyn>),
     WindowTable(KTable<'s, Windowed<Dyn>, Dyn>),
+    /// A table whose earlier rows a stream looks up.
+    Versioned(VersionedTable<'s, Dyn, Dyn>),
     /// Records of a stream.
     Records(KGrouped<'s, Dyn, Dyn>),
     /// Rows of a table.
@@ -91,12 +94,18 @@ impl<'s> Step<'_, 's> {
     }
 
     fn build(&self, builder: &StreamsBuilder<'s>) -> Result<Built<'s>, String> {
-        if !self.node["versioned"].is_null() {
-            return missing("versioned");
+        let history = &self.node["versioned"];
+        if !history.is_null() && !(self.op() == "table" && self.is_looked_up()) {
+            // As a table it has the row with the greatest timestamp of each key.
+            return missing("rows by timestamp");
         }
         let topic = self.node["topic"].as_str().unwrap_or_default();
         Ok(match (self.op(), &self.inputs[..]) {
             ("stream", []) => Built::Stream(self.stream(builder, topic)?),
+            ("table", []) if !history.is_null() => {
+                let table = builder.table(topic, rows(Ok));
+                Built::Versioned(table.versioned(millis(&history["history_ms"])))
+            }
             ("table", []) => Built::Table(builder.table(topic, rows(Ok))),
             ("changelog", []) => self.changelog(builder, topic),
             (_, [one]) => self.alone(one)?,
@@ -125,6 +134,19 @@ impl<'s> Step<'_, 's> {
             }
             op => Err(format!("unknown op {op} of {} inputs", self.inputs.len())),
         }
+    }
+
+    /// Returns true if all readers of the table are joins with streams.
+    fn is_looked_up(&self) -> bool {
+        let nodes = &self.case.topology.nodes;
+        let op = |id: &Json| nodes.iter().find(|it| it["id"] == *id).map(|it| it["op"].clone());
+        let is_input = |node: &&Json| {
+            node["in"].as_array().is_some_and(|inputs| inputs.contains(&self.node["id"]))
+        };
+        nodes.iter().filter(is_input).all(|reader| {
+            let left = op(&reader["in"][0]);
+            left.is_some_and(|op| op != "table" && reader["in"][0] != self.node["id"])
+        })
     }
 
     /// Reads the changes of a table: objects of the new and the old value.
@@ -168,6 +190,7 @@ impl<'s> Step<'_, 's> {
                 Some(table) => Ok(Built::WindowTable(table)),
                 None => self.of_any_table(table),
             },
+            Built::Versioned(_) => self.unbuilt(self.op()),
             Built::Records(group) => self.of_records(group),
             Built::Rows(group) => self.of_rows(group),
             Built::Windows(windows) => self.of_windows(windows),

@@ -24,6 +24,22 @@ impl<'s> Step<'_, 's> {
                 self.join_streams(left, right).map(Built::Stream)
             }
             (Built::Stream(_), Built::Table(_)) => missing("lookup_join"),
+            (Built::Stream(left), Built::Versioned(right)) => {
+                let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
+                // Kafka drops null keys and values.
+                let left = left.filter(|key, value| !key.is_null() && !value.is_null());
+                let right = match self.node["grace_ms"].is_null() {
+                    true => right.clone(),
+                    false => right.clone().grace(millis(&self.node["grace_ms"])),
+                };
+                Ok(Built::Stream(match verb {
+                    "join" => left.temporal_join(&right, move |l, r| joiner(&null, l, r)),
+                    "left_join" => left.left_temporal_join(&right, move |l, r| {
+                        joiner(&null, l, r.unwrap_or(&null))
+                    }),
+                    _ => return missing("outer_temporal_join"),
+                }))
+            }
             _ => Err(format!("unknown join {verb}")),
         }
     }

@@ -11,6 +11,7 @@ mod cogroups;
 mod functions;
 mod graph;
 mod joins;
+mod restarts;
 mod run;
 mod sources;
 mod stores;
