@@ -30,6 +30,7 @@ mod neighbours;
 mod number;
 mod owners;
 mod seeds;
+mod sides;
 mod top;
 mod watermarks;
 

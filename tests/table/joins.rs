@@ -60,6 +60,47 @@ fn a_left_join_keeps_rows_without_a_partner() {
 }
 
 #[test]
+fn an_outer_join_keeps_rows_of_either_side_without_a_partner() {
+    let mut trial = Trial::of(|builder| {
+        let any = |l: Option<&i64>, r: Option<&i64>| l.unwrap_or(&-1) * 100 + r.unwrap_or(&-1);
+        table(builder, "left").outer_join(&table(builder, "right"), any).to("outer", pair());
+    });
+    trial.pipe("right", "b=7 c=8");
+    assert_eq!(trial.after("left", "a=1 b=2", "outer"), "a=99 b=207 c=-92");
+    assert_eq!(trial.after("right", "a=5 b=", "outer"), "a=105 b=199 c=-92");
+    assert_eq!(trial.after("left", "a= b=", "outer"), "a=-95 c=-92");
+    trial.pipe("left", "a=3 c=4");
+    trial.changes("outer");
+    trial.pipe("left", "a= d=1 d=");
+    assert_eq!(trial.after("right", "a= d=1 d=", "outer"), "c=408");
+    assert_eq!(trial.changes("outer"), "a:gone");
+}
+
+#[test]
+fn an_outer_join_of_an_outer_join_shows_no_lone_half() {
+    let mut trial = Trial::of(|builder| {
+        let (left, right) = (table(builder, "left"), table(builder, "right"));
+        let sum = |l: Option<&i64>, r: Option<&i64>| l.unwrap_or(&0) + r.unwrap_or(&0);
+        let outer: KTable<'_, String, i64> = left.outer_join(&right, sum);
+        // The sum less its parts is 0, whichever side has changed.
+        let rest: KTable<'_, String, i64> =
+            outer.outer_join(&right, |sum, r| sum.unwrap_or(&0) - r.unwrap_or(&0));
+        let zero: KTable<'_, String, i64> =
+            rest.outer_join(&left, |rest, l| rest.unwrap_or(&0) - l.unwrap_or(&0));
+        zero.to("zero", pair());
+    });
+    trial.pipe("left", "a=1 b=2");
+    trial.pipe("right", "a=7 c=9");
+    assert_eq!(trial.changes("zero"), "a=0 b=0 c=0");
+    trial.pipe("left", "a=4");
+    trial.pipe("right", "a=5 b=6");
+    assert_eq!(trial.changes("zero"), "");
+    trial.pipe("left", "a= b=");
+    trial.pipe("right", "a=");
+    assert_eq!(trial.changes("zero"), "a:gone");
+}
+
+#[test]
 fn a_join_that_gives_nothing_has_no_row() {
     let mut trial = Trial::of(|builder| {
         let (left, right) = (table(builder, "left"), table(builder, "right"));
@@ -68,12 +109,16 @@ fn a_join_that_gives_nothing_has_no_row() {
         let missing: KTable<'_, String, i64> =
             left.left_join(&right, |l, r| r.is_none().then_some(*l));
         missing.to("missing", pair());
+        let lone: KTable<'_, String, i64> = left.outer_join(&right, |l, r| l.xor(r).copied());
+        lone.to("lone", pair());
     });
     trial.pipe("left", "a=1 b=2 c=3");
     trial.pipe("right", "a=5 b=1");
     assert_eq!(trial.rows("ordered"), "a=4");
     assert_eq!(trial.rows("missing"), "c=3");
+    assert_eq!(trial.after("right", "d=6", "lone"), "c=3 d=6");
     assert_eq!(trial.after("right", "a=0 b=9 c=4", "ordered"), "b=7 c=1");
+    assert_eq!(trial.after("left", "d=6", "lone"), "");
     assert_eq!(trial.rows("missing"), "");
     assert_eq!(trial.after("right", "c=", "missing"), "c=3");
 }

@@ -148,7 +148,7 @@ fn run(seed: u64, workers: usize, expires: bool) -> Outcome {
                     Meter::default(),
                 )
             });
-            let joiner = Rc::new(|_: &Key, l: &i64, r: Option<&i64>| Some(l * 10 + r?));
+            let joiner = Rc::new(|_: &Key, l: Option<&i64>, r: Option<&i64>| Some(l? * 10 + r?));
             let both =
                 join(left.clone(), right.clone(), keys.clone(), "join", Meter::default(), joiner);
             let [left, right] =
