@@ -11,6 +11,7 @@
 
 mod aggregates;
 mod arrange;
+mod bag;
 mod changelog;
 mod changes;
 mod column;
@@ -26,10 +27,12 @@ mod keep;
 mod keyed;
 mod keys;
 mod latest;
+mod matches;
 mod neighbours;
 mod number;
 mod owners;
 mod seeds;
+mod settle;
 mod sides;
 mod top;
 mod watermarks;
@@ -64,8 +67,10 @@ pub(crate) use keyed::{
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};
+pub(crate) use matches::{Match, MatchJoiner, Unmatched, join_by_group};
 pub(crate) use number::number;
 pub(crate) use owners::Owners;
 pub(crate) use seeds::{Map, Seeds};
+pub(crate) use settle::settle;
 pub(crate) use top::Top;
 pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermark, watermarks};

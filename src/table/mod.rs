@@ -7,6 +7,8 @@ mod changes;
 mod ends;
 mod group;
 mod join;
+mod join_on;
+mod outer_key;
 mod rows;
 mod suppress;
 mod versioned;
@@ -25,6 +27,8 @@ use crate::time::{Epoch, Timestamp};
 use changes::Changes;
 pub(crate) use rows::RUN_BITS;
 pub use versioned::VersionedTable;
+
+pub use outer_key::OuterKey;
 
 /// A table: at most one row for each key, maintained. It is a handle, cheap to clone, and may be
 /// used any number of times.

@@ -1,0 +1,187 @@
+//! Verbs that join a table with the rows to which it refers by a foreign key.
+
+use std::rc::Rc;
+
+use differential_dataflow::AsCollection;
+use timely::dataflow::operators::{OkErr, vec::Map};
+
+use crate::metrics::Meter;
+use crate::operators::{
+    Datum, Match, MatchJoiner, Placement, Unmatched, join_by_group, settle, to_owners,
+};
+
+use super::{KTable, OuterKey};
+
+impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
+    /// Joins each row with the row of `right` to which it refers: Kafka's
+    /// `join(other, foreignKeyExtractor, joiner)`, whose key may be taken from key and value.
+    ///
+    /// A row without a foreign key, or with one that `right` lacks, has no result, nor has one for
+    /// which `f` returns `None`. The two topics need not be partitioned alike, and no topic is made
+    /// in between.
+    ///
+    /// A changed left row costs one look-up, however many rows share its foreign key. A changed
+    /// right row costs its left rows, each once. The values of both tables are kept as they are
+    /// here, the left ones by foreign key: project them before the join.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// // Each order refers to a customer, who has a discount.
+    /// let orders = builder.table("orders", Consumed::with(Int64, Json));
+    /// let customers = builder.table("customers", Consumed::with(Int64, Int64));
+    /// orders.join_on(
+    ///     &customers,
+    ///     |_, (customer, _price): &(i64, i64)| *customer,
+    ///     |(_, price), discount| price - discount,
+    /// ).to("prices", Produced::columns(["order", "price"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let orders = driver.input("orders", Int64, Json);
+    /// # let customers = driver.input("customers", Int64, Int64);
+    /// orders.pipe(&mut driver, &1, &(7, 100));
+    /// orders.pipe(&mut driver, &2, &(8, 200));
+    /// customers.pipe(&mut driver, &7, &5);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("prices"), [[Long(1), Long(95)]]);
+    /// orders.pipe(&mut driver, &2, &(7, 200)); // another customer
+    /// customers.pipe(&mut driver, &7, &10);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("prices"), [[Long(1), Long(90)], [Long(2), Long(190)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn join_on<F: Datum, W: Datum, O: Datum, Q: Into<Option<F>>, P: Into<Option<O>>>(
+        &self,
+        right: &KTable<'s, F, W>,
+        foreign_key: impl Fn(&K, &V) -> Q + 'static,
+        f: impl Fn(&V, &W) -> P + 'static,
+    ) -> KTable<'s, K, O> {
+        let joiner = move |it: Match<'_, F, (K, V), W>| match it {
+            Match::Both(_, (key, v), w) => Some((key.clone(), f(v, w).into()?)),
+            _ => None,
+        };
+        self.joined_on("join_on", right, foreign_key, Unmatched::Dropped, Rc::new(joiner))
+    }
+
+    /// Joins like [`join_on`](Self::join_on), but a row without a match is joined with `None`: also
+    /// a row without a foreign key, as in Kafka since 3.7.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let orders = builder.table("orders", Consumed::with(Int64, Json));
+    /// let customers = builder.table("customers", Consumed::with(Int64, Int64));
+    /// orders.left_join_on(
+    ///     &customers,
+    ///     |_, (customer, _price): &(Option<i64>, i64)| *customer,
+    ///     |(_, price), discount| price - discount.unwrap_or(&0),
+    /// ).to("prices", Produced::columns(["order", "price"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let orders = driver.input("orders", Int64, Json);
+    /// # let customers = driver.input("customers", Int64, Int64);
+    /// orders.pipe(&mut driver, &1, &(Some(7), 100));
+    /// orders.pipe(&mut driver, &2, &(None, 200));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("prices"), [[Long(1), Long(100)], [Long(2), Long(200)]]);
+    /// customers.pipe(&mut driver, &7, &5);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("prices"), [[Long(1), Long(95)], [Long(2), Long(200)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn left_join_on<F: Datum, W: Datum, O: Datum, Q: Into<Option<F>>, P: Into<Option<O>>>(
+        &self,
+        right: &KTable<'s, F, W>,
+        foreign_key: impl Fn(&K, &V) -> Q + 'static,
+        f: impl Fn(&V, Option<&W>) -> P + 'static,
+    ) -> KTable<'s, K, O> {
+        let joiner = move |it: Match<'_, F, (K, V), W>| {
+            let ((key, v), w) = match it {
+                Match::Both(_, left, w) => (left, Some(w)),
+                Match::Left(_, left) | Match::Ungrouped(left) => (left, None),
+                Match::Right(..) => return None,
+            };
+            Some((key.clone(), f(v, w).into()?))
+        };
+        self.joined_on("left_join_on", right, foreign_key, Unmatched::LeftKept, Rc::new(joiner))
+    }
+
+    /// Joins like [`left_join_on`](Self::left_join_on), and a right row to which no row refers has
+    /// a row too. Kafka has no such verb.
+    ///
+    /// The key of a result is [`OuterKey::Left`] with the key of its left row, or
+    /// [`OuterKey::Right`] with that of an unmatched right row. The first left row that refers to a
+    /// right row replaces the row of the latter, and it is back when the last one is gone.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::{Long, Null}, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let orders = builder.table("orders", Consumed::with(Int64, Json));
+    /// let customers = builder.table("customers", Consumed::with(Int64, Int64));
+    /// orders.outer_join_on(
+    ///     &customers,
+    ///     |_, (customer, _price): &(i64, i64)| *customer,
+    ///     |order, discount| order.map_or(0, |(_, price)| *price) - discount.unwrap_or(&0),
+    /// ).to("prices", Produced::columns(["order", "customer", "price"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let orders = driver.input("orders", Int64, Json);
+    /// # let customers = driver.input("customers", Int64, Int64);
+    /// customers.pipe(&mut driver, &7, &5);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("prices"), [[Null, Long(7), Long(-5)]]);
+    /// orders.pipe(&mut driver, &1, &(7, 100));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("prices"), [[Long(1), Null, Long(95)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn outer_join_on<F: Datum, W: Datum, O: Datum, Q: Into<Option<F>>, P: Into<Option<O>>>(
+        &self,
+        right: &KTable<'s, F, W>,
+        foreign_key: impl Fn(&K, &V) -> Q + 'static,
+        f: impl Fn(Option<&V>, Option<&W>) -> P + 'static,
+    ) -> KTable<'s, OuterKey<K, F>, O> {
+        let left = |key: &K| OuterKey::Left(key.clone());
+        let joiner = move |it: Match<'_, F, (K, V), W>| match it {
+            Match::Both(_, (key, v), w) => Some((left(key), f(Some(v), Some(w)).into()?)),
+            Match::Left(_, (key, v)) | Match::Ungrouped((key, v)) => {
+                Some((left(key), f(Some(v), None).into()?))
+            }
+            Match::Right(key, w) => Some((OuterKey::Right(key.clone()), f(None, Some(w)).into()?)),
+        };
+        self.joined_on("outer_join_on", right, foreign_key, Unmatched::BothKept, Rc::new(joiner))
+    }
+
+    fn joined_on<F: Datum, W: Datum, J: Datum, O: Datum, Q: Into<Option<F>>>(
+        &self,
+        verb: &str,
+        right: &KTable<'s, F, W>,
+        foreign_key: impl Fn(&K, &V) -> Q + 'static,
+        unmatched: Unmatched,
+        joiner: MatchJoiner<F, (K, V), W, (J, O)>,
+    ) -> KTable<'s, J, O> {
+        let node = self.graph.node(verb, &[self.node, right.node]);
+        let (owners, none) = (self.graph.owners(), Meter::default);
+        let (lefts, without_key) = self.diffs().inner.ok_err(move |((key, value), epoch, diff)| {
+            match foreign_key(&key, &value).into() {
+                Some(foreign) => Ok(((foreign, (key, value)), epoch, diff)),
+                None => Err(((key, value), epoch, diff)),
+            }
+        });
+        let lefts = lefts.as_collection();
+        let lefts = to_owners(lefts, Placement::AnyWorker, &owners, verb, none());
+        let rights = to_owners(right.diffs(), right.placement(), &owners, verb, none());
+        let meter = self.graph.meter(node);
+        let alone = joiner.clone();
+        let mut rows = join_by_group(lefts, rights, unmatched, verb, &owners, meter, joiner);
+        if unmatched != Unmatched::Dropped {
+            let alone = without_key.flat_map(move |(left, epoch, diff)| {
+                alone(Match::Ungrouped(&left)).map(|row| (row, epoch, diff))
+            });
+            rows = rows.concat(alone.as_collection());
+        }
+        // The results of a row with another foreign key are made on another worker.
+        let rows = settle(rows, verb, &owners);
+        KTable::from_diffs(self.graph.clone(), node, rows, Placement::Owner)
+    }
+}
