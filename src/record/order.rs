@@ -129,11 +129,56 @@ impl Ordinal {
         let next = (!self.is_empty()).then(|| Box::new(self));
         Ordinal { number: earlier + 1, next }
     }
+
+    /// Returns the ordinal of a pair of rows at the order of the later one. It differs from that of
+    /// any other pair of two rows. Pairs are ordered by their later row, then by the earlier one.
+    ///
+    /// `is_left` is true if the later row is the left one.
+    pub(crate) fn of_pair(later: &Self, earlier: (Order, &Self), is_left: bool) -> Self {
+        /// Marks a number of the later row. The next number without the mark ends them.
+        const OF_LATER: u64 = 1 << 63;
+        let (order, ordinal) = earlier;
+        let topic = (u64::from(order.topic) << 16 | u64::from(order.source)) + 1;
+        let partition = (u64::from(order.partition) << 1 | u64::from(is_left)) + 1;
+        let next = (!ordinal.is_empty()).then(|| Box::new(ordinal.clone()));
+        let place = Ordinal { number: partition, next };
+        let place = Ordinal { number: order.offset, next: Some(Box::new(place)) };
+        let place = Ordinal { number: topic, next: Some(Box::new(place)) };
+        let links = std::iter::successors(Some(later), |ordinal| ordinal.next.as_deref());
+        let numbers: Vec<u64> =
+            links.map(|ordinal| ordinal.number).take_while(|number| *number != 0).collect();
+        numbers.into_iter().rfold(place, |next, number| Ordinal {
+            number: number | OF_LATER,
+            next: Some(Box::new(next)),
+        })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pairs_of_rows_are_ordered_by_the_later_row_first() {
+        let order = |offset, partition| Order { topic: 0, source: 0, offset, partition };
+        let (none, one) = (Ordinal::default(), Ordinal::default().then(0));
+        let (two, inner) = (Ordinal::default().then(1), Ordinal::default().then(0).then(4));
+        let mut last = Ordinal::default();
+        for later in [&none, &one, &inner, &two] {
+            for place in [order(0, 0), order(0, 1), order(7, 0)] {
+                for earlier in [&none, &one, &inner, &two] {
+                    for is_left in [false, true] {
+                        let pair = Ordinal::of_pair(later, (place, earlier), is_left);
+                        assert!(!pair.is_empty() && pair.then(0) < pair.then(1));
+                        if earlier.is_empty() {
+                            assert!(pair > last, "{later:?} {place:?} {is_left}");
+                            last = pair;
+                        }
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn an_order_and_its_partition_have_the_same_numbers() {

@@ -156,7 +156,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 
     /// Returns diffs that are made of this stream, behind a cut unless the stream is restored.
-    fn kept_diffs<D: Datum>(
+    pub(super) fn kept_diffs<D: Datum>(
         &self,
         diffs: StreamVec<'s, Epoch, (D, Epoch, isize)>,
         node: usize,
@@ -366,7 +366,7 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
 }
 
 /// Turns the events of a stream into diffs, each at its epoch.
-fn timed<'s, K: Datum, V: Datum, D: Clone + 'static>(
+pub(super) fn timed<'s, K: Datum, V: Datum, D: Clone + 'static>(
     events: &timely::dataflow::StreamVec<'s, Epoch, Event<K, V>>,
     f: impl Fn(Event<K, V>, Epoch) -> Option<(D, Epoch, isize)> + 'static,
 ) -> Diffs<'s, D> {

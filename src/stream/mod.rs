@@ -6,7 +6,9 @@
 
 mod combine;
 mod ends;
+mod entry;
 mod event;
+mod pairs;
 mod temporal;
 #[cfg(test)]
 mod tests;

@@ -1,9 +1,11 @@
 //! Promises of streams: verbs of one record ([`each`]), verbs that combine records ([`together`]),
-//! irregular records ([`dirt`]), the latest of several rows of a key ([`several`]), and windows of
-//! event time ([`windows`]).
+//! joins of two streams ([`pairs`], [`within`]), joins with global tables ([`global`]), look-ups of
+//! rows ([`lookups`]), irregular records ([`dirt`]), the latest of several rows of a key
+//! ([`several`]), and windows of event time ([`windows`]).
 
 mod dirt;
 mod each;
+mod pairs;
 mod several;
 mod temporal;
 mod together;
