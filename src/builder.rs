@@ -17,7 +17,7 @@ use crate::record::{Order, Ordinal, Record};
 use crate::secret::Secret;
 use crate::serdes::Reject;
 use crate::stream::{Event, KStream, Updates};
-use crate::table::KTable;
+use crate::table::{GlobalKTable, KTable};
 use crate::time::Epoch;
 
 /// Builds a dataflow from topics. A [`Topology`](crate::Topology) is a function of a builder, which
@@ -140,7 +140,46 @@ impl<'s> StreamsBuilder<'s> {
         topic: &str,
         consumed: Consumed<K, V>,
     ) -> KTable<'s, K, V> {
-        let node = self.graph.node(format!("table {topic}"), &[]);
+        self.table_of("table", topic, consumed)
+    }
+
+    /// Reads a topic as a table with a full copy on each worker, for
+    /// [`join_global`](KStream::join_global) and its kind. Records are treated as by
+    /// [`table`](Self::table).
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rates = builder.global_table("rates", Consumed::with(Utf8, Int64));
+    /// let sales = builder.stream("sales", Consumed::with(Int64, Json));
+    /// sales.join_global(&rates, |_, (currency, _): &(String, i64)| currency.clone(),
+    ///     |(_, amount), rate| amount * rate,
+    /// ).group_by_key().sum(|value| *value).to("values", Produced::columns(["shop", "value"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rates = driver.input("rates", Utf8, Int64);
+    /// # let sales = driver.input("sales", Int64, Json);
+    /// rates.pipe(&mut driver, &"euro".to_string(), &2);
+    /// sales.pipe(&mut driver, &7, &("euro".to_string(), 100));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("values"), [[Long(7), Long(200)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn global_table<K: Datum, V: Datum>(
+        &self,
+        topic: &str,
+        consumed: Consumed<K, V>,
+    ) -> GlobalKTable<'s, K, V> {
+        GlobalKTable(self.table_of("global_table", topic, consumed))
+    }
+
+    fn table_of<K: Datum, V: Datum>(
+        &self,
+        verb: &str,
+        topic: &str,
+        consumed: Consumed<K, V>,
+    ) -> KTable<'s, K, V> {
+        let node = self.graph.node(format!("{verb} {topic}"), &[]);
         let (number, queue, counters) = self.graph.source(topic);
         self.graph.plan_time(number, consumed.is_extracted(), consumed.silence());
         let earliest = queue.as_ref().map(|queue| queue.earliest().clone());
@@ -175,7 +214,7 @@ impl<'s> StreamsBuilder<'s> {
             // Nobody reads them, or the topic would be timed.
             (arrived, self.graph.nothing())
         };
-        let name = format!("table {topic}");
+        let name = format!("{verb} {topic}");
         let (keys, cut) = (self.graph.keys(), self.graph.table_cut::<K, Order>(node, "versions"));
         let rows = latest(arrived, keys, &name, counters, earliest, cut.clone(), meter);
         let table = KTable::from_upserts(self.graph.clone(), node, rows, Restored::Tail, cut);

@@ -103,7 +103,7 @@ pub use operators::{Datum, Diffs, Side};
 pub use plan::DEAD_LETTERS;
 pub use ports::{ReadOnlyStore, View};
 pub use stream::KStream;
-pub use table::{KTable, OuterKey, VersionedTable};
+pub use table::{GlobalKTable, KTable, OuterKey, VersionedTable};
 pub use topology::Topology;
 pub use windowed::KWindowed;
 

@@ -16,6 +16,6 @@ pub use crate::serdes::{
 pub use crate::store::Store;
 pub use crate::testing::TopologyTestDriver;
 pub use crate::{
-    DEAD_LETTERS, Error, KGrouped, KStream, KTable, KWindowed, OuterKey, ReadOnlyStore, Result,
-    StreamsBuilder, Timestamp, Topology, Windowed,
+    DEAD_LETTERS, Error, GlobalKTable, KGrouped, KStream, KTable, KWindowed, OuterKey,
+    ReadOnlyStore, Result, StreamsBuilder, Timestamp, Topology, Windowed,
 };

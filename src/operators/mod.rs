@@ -12,6 +12,7 @@
 mod aggregates;
 mod arrange;
 mod bag;
+mod broadcast;
 mod changelog;
 mod changes;
 mod column;
@@ -41,6 +42,7 @@ pub(crate) use aggregates::{
     Aggregate, Count, Different, Distinct, Extreme, Folded, Quantile, Sum,
 };
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
+pub(crate) use broadcast::broadcast;
 pub(crate) use changelog::changelog;
 pub(crate) use changes::{
     diffs_to_upserts, map_diffs, map_upserts, upserts_to_changes, upserts_to_diffs,

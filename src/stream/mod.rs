@@ -8,6 +8,7 @@ mod combine;
 mod ends;
 mod entry;
 mod event;
+mod global;
 mod pairs;
 mod temporal;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod changes;
 mod ends;
+mod global;
 mod group;
 mod join;
 mod join_on;
@@ -28,6 +29,7 @@ use changes::Changes;
 pub(crate) use rows::RUN_BITS;
 pub use versioned::VersionedTable;
 
+pub use global::GlobalKTable;
 pub use outer_key::OuterKey;
 
 /// A table: at most one row for each key, maintained. It is a handle, cheap to clone, and may be

@@ -5,6 +5,7 @@
 
 mod dirt;
 mod each;
+mod global;
 mod pairs;
 mod several;
 mod temporal;
