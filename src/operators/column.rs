@@ -18,4 +18,10 @@ impl<T: Default> Column<T> {
         }
         &mut self.0[chunk][place]
     }
+
+    /// Returns the value at `number` if one near it was ever set.
+    pub(crate) fn get(&self, number: u32) -> Option<&T> {
+        let (chunk, place) = (number as usize / CHUNK, number as usize % CHUNK);
+        self.0.get(chunk)?.get(place)
+    }
 }

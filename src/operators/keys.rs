@@ -136,6 +136,13 @@ impl<K: Datum> Dictionary<K> {
         self.batch = batch;
     }
 
+    /// Returns the number of `key`, if it has one.
+    pub(crate) fn known(&self, key: &K) -> Option<u32> {
+        let hash = self.hash(key);
+        let is_key = |entry: &Entry| entry.hash == hash && self.keys[entry.number as usize] == *key;
+        self.numbers.find(Entry::spread(hash), is_key).map(|entry| entry.number)
+    }
+
     /// Returns the key of a number that is held, or that was held in an open epoch.
     pub(crate) fn key(&self, number: u32) -> &K {
         &self.keys[number as usize]

@@ -28,6 +28,7 @@ mod keep;
 mod keyed;
 mod keys;
 mod latest;
+mod lookup;
 mod matches;
 mod neighbours;
 mod number;
@@ -69,6 +70,7 @@ pub(crate) use keyed::{
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};
+pub(crate) use lookup::{CopiedRows, OwnedRows, lookup};
 pub(crate) use matches::{Match, MatchJoiner, Unmatched, join_by_group};
 pub(crate) use number::number;
 pub(crate) use owners::Owners;

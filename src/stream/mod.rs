@@ -9,6 +9,7 @@ mod ends;
 mod entry;
 mod event;
 mod global;
+mod lookup;
 mod pairs;
 mod temporal;
 #[cfg(test)]

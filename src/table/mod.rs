@@ -147,6 +147,11 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         self.changes.diffs()
     }
 
+    /// Returns the new rows, on the workers that own their keys.
+    pub(crate) fn upserts(&self) -> Upserts<'s, V> {
+        self.changes.upserts()
+    }
+
     /// Returns the workers on which the diffs are.
     pub(crate) fn placement(&self) -> Placement {
         self.changes.placement()
