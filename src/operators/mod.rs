@@ -12,6 +12,7 @@
 mod aggregates;
 mod arrange;
 mod bag;
+mod between;
 mod broadcast;
 mod changelog;
 mod changes;
@@ -23,6 +24,7 @@ mod epochs;
 mod fold;
 mod group;
 mod import;
+mod intervals;
 mod join;
 mod keep;
 mod keyed;
@@ -43,6 +45,7 @@ pub(crate) use aggregates::{
     Aggregate, Count, Different, Distinct, Extreme, Folded, Quantile, Sum,
 };
 pub(crate) use arrange::{ByKey, arrange, consolidated, to_owners};
+pub(crate) use between::{RangeJoin, join_between};
 pub(crate) use broadcast::broadcast;
 pub(crate) use changelog::changelog;
 pub(crate) use changes::{
@@ -61,6 +64,7 @@ pub(crate) use epochs::in_epoch;
 pub(crate) use fold::fold;
 pub(crate) use group::group;
 pub(crate) use import::import;
+pub(crate) use intervals::Interval;
 pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{

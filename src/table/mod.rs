@@ -3,6 +3,7 @@
 //! The type states how null keys, tombstones, duplicates and out-of-order records are treated. The
 //! doc of a verb states only where it differs.
 
+mod between;
 mod changes;
 mod ends;
 mod global;

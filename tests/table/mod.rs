@@ -7,6 +7,7 @@ mod aggregates;
 mod collections;
 mod foreign_keys;
 mod joins;
+mod ranges;
 mod rows;
 mod stores;
 mod suppress;
