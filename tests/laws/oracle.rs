@@ -5,15 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use watershed::row::Value;
 
 use super::feed::{Entry, Payload};
+use super::program::reference;
 
 /// The rows of a topic, sorted.
 pub(crate) type Rows = Vec<(String, i64)>;
 type Table = BTreeMap<String, i64>;
 
 /// The topics that the oracle computes, sorted.
-pub(crate) const TOPICS: [&str; 32] = [
+pub(crate) const TOPICS: [&str; 39] = [
     "aggregate",
     "all",
+    "all_pairs",
     "both",
     "both_count",
     "count",
@@ -25,6 +27,7 @@ pub(crate) const TOPICS: [&str; 32] = [
     "fifths",
     "filtered",
     "flat",
+    "global_sum",
     "imported",
     "joined",
     "last",
@@ -35,11 +38,16 @@ pub(crate) const TOPICS: [&str; 32] = [
     "max",
     "median",
     "min",
+    "near",
     "optional_distinct",
     "optional_latest",
+    "outer_joined",
+    "outer_pairs",
+    "outer_referring",
     "pairs",
     "quantile",
     "reduce",
+    "referring",
     "rejoined",
     "right",
     "sum",
@@ -60,8 +68,10 @@ pub(crate) fn tables(entries: &[Entry]) -> BTreeMap<&'static str, Rows> {
     let (left, right) = (latest(entries, "left"), latest(entries, "right"));
     let mut out = BTreeMap::new();
     of_tables(&left, &right, &mut out);
+    of_references(&left, &right, &mut out);
     of_groups(&left, &mut out);
     of_streams(entries, &left, &mut out);
+    of_pairs(entries, &left, &mut out);
     out.values_mut().for_each(|rows: &mut Rows| rows.sort());
     out
 }
@@ -133,6 +143,32 @@ fn of_tables(left: &Table, right: &Table, out: &mut BTreeMap<&'static str, Rows>
         ("rejoined", rejoined),
         ("imported", rows(&imported)),
     ]);
+}
+
+fn of_references(left: &Table, right: &Table, out: &mut BTreeMap<&'static str, Rows>) {
+    let keys: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+    let value = |l: Option<&i64>, r: Option<&i64>| l.unwrap_or(&50) * 100 + r.unwrap_or(&60);
+    let outer = keys.into_iter().map(|key| (key.clone(), value(left.get(key), right.get(key))));
+    out.insert("outer_joined", outer.collect());
+    let (mut referring, mut outer, mut near) = (Rows::new(), Rows::new(), Table::new());
+    let mut unmatched = right.clone();
+    for (key, l) in left {
+        let name = reference(*l);
+        let r = name.as_ref().and_then(|name| right.get(name));
+        referring.push((key.clone(), l * 100 + r.unwrap_or(&50)));
+        outer.push((format!("left {key}"), value(Some(l), r)));
+        if let Some(name) = name {
+            unmatched.remove(&name);
+        }
+        for w in right.values() {
+            if l % 4 != 1 && w % 3 != 1 && (w - 3..*w).contains(l) {
+                *near.entry(key.clone()).or_default() += l * 100 + w;
+            }
+        }
+    }
+    outer.extend(unmatched.iter().map(|(key, r)| (format!("right {key}"), value(None, Some(r)))));
+    let near = near.into_iter().collect();
+    out.extend([("referring", referring), ("outer_referring", outer), ("near", near)]);
 }
 
 fn of_groups(left: &Table, out: &mut BTreeMap<&'static str, Rows>) {
@@ -219,4 +255,40 @@ fn of_streams(entries: &[Entry], left: &Table, out: &mut BTreeMap<&'static str, 
         ("optional_latest", optional_latest),
     ];
     out.extend(tables.map(|(topic, table)| (topic, table.into_iter().collect())));
+}
+
+fn of_pairs(entries: &[Entry], left: &Table, out: &mut BTreeMap<&'static str, Rows>) {
+    let mut by_key: BTreeMap<&String, Vec<i64>> = BTreeMap::new();
+    for (key, v) in log(entries, "events").into_iter().filter_map(|(k, v)| Some((k, v?))) {
+        by_key.entry(key).or_default().push(v);
+    }
+    let mut pairs = Rows::new();
+    let (mut outer, mut global) = (Table::new(), Table::new());
+    let add = |table: &mut Table, key: &String, value: i64| {
+        *table.entry(key.clone()).or_default() += value;
+    };
+    for (key, values) in by_key {
+        let even: Vec<i64> = values.iter().copied().filter(|v| v % 2 == 0).collect();
+        for v in &values {
+            pairs.extend(even.iter().map(|w| (key.clone(), v * 100 + w)));
+        }
+        let enriched: Vec<i64> =
+            left.get(key).map_or(vec![], |l| values.iter().map(|v| v * 100 + l).collect());
+        match (&even[..], &enriched[..]) {
+            ([], enriched) => enriched.iter().for_each(|w| add(&mut outer, key, 5_000 + w)),
+            (even, []) => even.iter().for_each(|v| add(&mut outer, key, v * 100 + 60)),
+            (even, enriched) => {
+                for v in even {
+                    enriched.iter().for_each(|w| add(&mut outer, key, v * 100 + w));
+                }
+            }
+        }
+        for v in enriched {
+            let l = reference(v).and_then(|name| left.get(&name).copied());
+            add(&mut global, key, v * 100 + l.unwrap_or(50));
+        }
+    }
+    let sums = [("outer_pairs", outer), ("global_sum", global)];
+    out.extend(sums.map(|(topic, table)| (topic, table.into_iter().collect())));
+    out.insert("all_pairs", pairs);
 }

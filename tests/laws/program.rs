@@ -2,12 +2,12 @@
 //! combinations of two verbs.
 
 use watershed::options::{Produced, Ties};
-use watershed::{Diffs, KGrouped, KTable, StreamsBuilder};
+use watershed::{Diffs, KGrouped, KTable, OuterKey, StreamsBuilder};
 
 use crate::support::{pair, stream, table};
 
 /// Topics that append every row.
-pub(crate) const APPENDED: [&str; 3] = ["all", "flat", "both"];
+pub(crate) const APPENDED: [&str; 4] = ["all", "all_pairs", "flat", "both"];
 /// Tables and the topics that receive their streams of changes.
 pub(crate) const CHANGES: [(&str, &str); 3] = [
     ("joined", "joined_changes"),
@@ -18,6 +18,7 @@ pub(crate) const CHANGES: [(&str, &str); 3] = [
 pub(crate) fn build(builder: &StreamsBuilder<'_>) {
     let (left, right) = (table(builder, "left"), table(builder, "right"));
     tables(builder, &left, &right);
+    references(&left, &right);
     groups(&left);
     streams(builder, &left);
 }
@@ -43,6 +44,35 @@ fn tables<'s>(
     left.filter(|_, v| v % 2 == 0)
         .join(&joined.map_values(|v| v % 7), |l, j| l * 10 + j)
         .to("rejoined", pair());
+}
+
+/// Returns the key to which a value refers, if any.
+pub(crate) fn reference(value: i64) -> Option<String> {
+    (value % 3 != 0).then(|| format!("k{}", value.rem_euclid(5)))
+}
+
+fn references<'s>(left: &KTable<'s, String, i64>, right: &KTable<'s, String, i64>) {
+    left.outer_join(right, |l, r| l.unwrap_or(&50) * 100 + r.unwrap_or(&60))
+        .to("outer_joined", pair());
+    left.left_join_on(right, |_, v| reference(*v), |l, r| l * 100 + r.unwrap_or(&50))
+        .to("referring", pair());
+    let outer: KTable<'_, OuterKey<String, String>, i64> = left.outer_join_on(
+        right,
+        |_, v| reference(*v),
+        |l, r| l.unwrap_or(&50) * 100 + r.unwrap_or(&60),
+    );
+    let name = |key: &OuterKey<String, String>| match key {
+        OuterKey::Left(key) => format!("left {key}"),
+        OuterKey::Right(key) => format!("right {key}"),
+    };
+    outer.group_by(move |key, v| (name(key), *v)).sum(|v| *v).to("outer_referring", pair());
+    let near: KTable<'_, (String, String), i64> = left.join_between(
+        right,
+        |_, v| (v % 4 != 1).then_some(*v),
+        |_, w| (w % 3 != 1).then_some(w - 3..*w),
+        |l, r| l * 100 + r,
+    );
+    near.group_by(|(left, _), v| (left.clone(), *v)).sum(|v| *v).to("near", pair());
 }
 
 fn groups(left: &KTable<'_, String, i64>) {
@@ -98,4 +128,18 @@ fn streams<'s>(builder: &StreamsBuilder<'s>, left: &KTable<'s, String, i64>) {
         .group_by(|_, v| ((v % 100).to_string(), *v))
         .count_distinct()
         .to("optional_distinct", pair());
+    let even = events.filter(|_, v| v % 2 == 0);
+    let pairs = events.join_stream(&even, |v, w| v * 100 + w);
+    pairs.to("all_pairs", pair());
+    let outer = even.outer_join_stream(&enriched, |v, w| v.unwrap_or(&50) * 100 + w.unwrap_or(&60));
+    outer.group_by_key().sum(|v| *v).to("outer_pairs", pair());
+    enriched
+        .left_join_global(
+            &left.to_global(),
+            |_, v| reference(*v),
+            |v, l| v * 100 + l.unwrap_or(&50),
+        )
+        .group_by_key()
+        .sum(|v| *v)
+        .to("global_sum", pair());
 }

@@ -10,6 +10,7 @@
 //! - [`refusals`]: it refuses a state that it can't continue.
 //! - [`takeover`], [`compacted`]: it excludes a second run, even during a compaction.
 //! - [`crashes`]: it recovers from a crash at any call.
+//! - [`joins`]: its joins continue after a restart and after a crash.
 //! - [`lossy`]: it survives a store that loses and delays requests.
 //! - [`power`]: it continues after a power loss.
 //! - [`stores`]: its tables can be read while it runs.
@@ -30,6 +31,7 @@ mod crashes;
 mod event_time;
 mod following;
 mod inspection;
+mod joins;
 mod keys;
 mod lossy;
 mod many;
