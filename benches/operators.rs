@@ -1,4 +1,5 @@
-//! How much does a change cost in an aggregate of a few huge groups?
+//! How much does a change cost in an aggregate of a few huge groups, and in a join of one row with
+//! many?
 //!
 //! ```text
 //! cargo bench --bench operators                   10 thousand to a million rows in four groups
@@ -9,7 +10,13 @@
 //! all rows, through the whole engine into a table in memory. For comparison differential's
 //! `reduce` does the same; it reads a whole group again after each change. Both get the same
 //! changes, and must find the same medians.
+//!
+//! The joins run through the same engine: by a foreign key to which all rows refer, of a hot key
+//! with itself, and an outer join of mostly unmatched rows. Beside each is a loop over hash maps,
+//! without engine, epochs and other workers, which must find the same results.
 
+#[path = "operators/joins.rs"]
+mod joins;
 #[path = "support/report.rs"]
 #[expect(dead_code, reason = "other benches use the rest")]
 mod report;
@@ -44,6 +51,9 @@ struct Args {
     /// Run everything at a size that only proves that it works.
     #[arg(long)]
     quick: bool,
+    /// Rows of the joins.
+    #[arg(long, value_name = "N", default_value_t = 100_000)]
+    joined: u64,
     /// Given by `cargo bench` but not by `cargo test`, which runs the quick sizes.
     #[arg(long, hide = true)]
     bench: bool,
@@ -55,7 +65,7 @@ type Maintain<'a> = dyn FnMut(&[(i64, i64)]) -> Result<BTreeMap<i64, i64>> + 'a;
 fn main() -> Result {
     let mut args = Args::parse();
     if args.quick || !args.bench {
-        (args.rows, args.epochs) = (vec![100, 1_000], 3);
+        (args.rows, args.joined, args.epochs) = (vec![100, 1_000], 1_000, 3);
     }
     let mut report = Report::default();
     report.question(
@@ -90,7 +100,7 @@ fn main() -> Result {
         report
             .line(&format!("- 1,000 changes in the most rows / in the least: {:.2} x", most / few));
     }
-    Ok(())
+    joins::report(&mut report, args.joined, args.epochs)
 }
 
 /// Loads `size` rows, then measures epochs of one change and of a thousand changes. Returns the
