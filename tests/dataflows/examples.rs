@@ -66,6 +66,7 @@ fn each_example_prints_the_lines_of_its_header() {
         "cogroup",
         "correction",
         "dead_letters",
+        "foreign_key_join",
         "interactive_query",
         "late_records",
         "median",
