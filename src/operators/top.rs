@@ -14,7 +14,7 @@ use super::seeds::Seeds;
 /// others must be searched for.
 const SPARE: usize = 32;
 /// The number of other diffs that are not consolidated.
-const UNCONSOLIDATED_DIFFS: usize = 1 << 10;
+const UNCONSOLIDATED_DIFFS: usize = 1_024;
 
 /// The `n` different values with the greatest scores; among equal scores the least values come
 /// first. A result takes time linear in the number of its values.
