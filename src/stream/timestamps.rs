@@ -8,8 +8,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Pairs each value with the timestamp of its record; `None` if it has none. Kafka has no such
     /// verb: there a processor reads the timestamp.
     ///
-    /// Verbs that look at one record keep its timestamp. The result of a join has the greater one
-    /// of both records, and that of an aggregate the greatest of all its records.
+    /// Verbs that look at one record keep its timestamp, and so do joins with a table. A pair of
+    /// two streams has the greater one of both, and an aggregate the greatest of all its records.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};

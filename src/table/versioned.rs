@@ -23,10 +23,36 @@ pub struct VersionedTable<'s, K: Datum, V: Datum> {
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Keeps the versions of the rows: a record of the table's topic is valid from its timestamp
-    /// on, until that of the next record of its key.
+    /// on, until that of the next record of its key. From a tombstone on there is no row.
     ///
     /// A record that is late by more than `history` is left out, and counted. The table must be
     /// that of a topic or of a stream that only adds, or made of it by `filter` or `map_values`.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let sales = builder.stream("sales", Consumed::with(Int64, Int64));
+    /// let rates = builder.table("rates", Consumed::with(Int64, Int64));
+    /// let rates = rates.versioned(Duration::from_secs(3_600));
+    /// sales.left_temporal_join(&rates, |amount, rate| amount * rate.unwrap_or(&0))
+    ///     .group_by(|_, value| (*value, ())).count()
+    ///     .to("values", Produced::columns(["value", "sales"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let (sales, rates) =
+    /// #     (driver.input("sales", Int64, Int64), driver.input("rates", Int64, Int64));
+    /// rates.pipe_at(&mut driver, &1, &2, Timestamp(10));
+    /// rates.pipe_at(&mut driver, &1, &3, Timestamp(20));
+    /// rates.delete_at(&mut driver, &1, Timestamp(30));
+    /// for at in [5, 10, 19, 20, 30] {
+    ///     sales.pipe_at(&mut driver, &1, &100, Timestamp(at));
+    /// }
+    /// driver.commit()?;
+    /// let values = [[Long(0), Long(2)], [Long(200), Long(2)], [Long(300), Long(1)]];
+    /// assert_eq!(driver.rows("values"), values);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn versioned(&self, history: Duration) -> VersionedTable<'s, K, V> {
         let graph = self.graph.clone();
         let node = graph.node(format!("versioned {history:?}"), &[self.node]);
@@ -45,6 +71,32 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
 impl<K: Datum, V: Datum> VersionedTable<'_, K, V> {
     /// Lets records of the stream wait for versions that come late by up to `grace` (KIP-923). Each
     /// has one result then, which no later version corrects.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let sales = builder.stream("sales", Consumed::with(Int64, Int64));
+    /// let rates = builder.table("rates", Consumed::with(Int64, Int64));
+    /// let rates = rates.versioned(Duration::from_secs(3_600)).grace(Duration::from_secs(60));
+    /// sales.temporal_join(&rates, |amount, rate| amount * rate)
+    ///     .to("values", Produced::columns(["currency", "value"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let (sales, rates) =
+    /// #     (driver.input("sales", Int64, Int64), driver.input("rates", Int64, Int64));
+    /// sales.pipe_at(&mut driver, &1, &100, Timestamp::from_millis(10_000));
+    /// driver.commit()?;
+    /// rates.pipe_at(&mut driver, &1, &2, Timestamp::from_millis(9_000)); // comes later
+    /// driver.commit()?;
+    /// assert!(driver.rows("values").is_empty());
+    /// let minute_later = Timestamp::from_millis(70_000);
+    /// rates.pipe_at(&mut driver, &2, &5, minute_later);
+    /// sales.pipe_at(&mut driver, &2, &100, minute_later);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("values"), [[Long(1), Long(200)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     #[must_use]
     pub fn grace(mut self, grace: Duration) -> Self {
         self.node = self.graph.node(format!("grace {grace:?}"), &[self.node]);
