@@ -121,7 +121,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     }
 
     /// Joins like [`lookup_join_global`](Self::lookup_join_global), but a record without a row is
-    /// joined with `None`: also one for which `map_key` returns `None`, as in Kafka since 3.7.
+    /// joined with `None`: also one for which `map_key` returns `None`. Kafka drops such a record,
+    /// unless its own key is null.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
