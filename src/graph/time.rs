@@ -29,6 +29,19 @@ impl<'s> Graph<'s> {
         let mut plan = self.0.plan.borrow_mut();
         let topics = plan.ranks_before(node);
         plan.time.timed.extend(topics);
+        let before = plan.with_steps_before(vec![node]);
+        if before.iter().any(|step| plan.time.untimed.contains(step)) {
+            let verb = plan.nodes.get(node).map(|step| step.verb.clone()).unwrap_or_default();
+            plan.errors.push(format!(
+                "{verb} needs records with times, and the changes of a table that is not one of \
+                 windows have none: use it before to_table(), table() or count()"
+            ));
+        }
+    }
+
+    /// Notes that the records of a step have no times.
+    pub(crate) fn has_no_times(&self, node: usize) {
+        self.0.plan.borrow_mut().time.untimed.push(node);
     }
 
     /// Returns the watermarks of a step, on each worker: the least partition time of all partitions

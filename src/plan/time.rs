@@ -14,4 +14,6 @@ pub(crate) struct TimePlan {
     pub(crate) extracted: BTreeSet<u16>,
     /// The time after which a silent partition of a topic is idle.
     pub(crate) idle_after: BTreeMap<u16, Duration>,
+    /// The steps whose records have no times.
+    pub(crate) untimed: Vec<usize>,
 }

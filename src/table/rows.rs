@@ -130,6 +130,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             let (graph, updates) = (self.graph.clone(), Updates::AppendOnly);
             return KStream::new(graph, node, events, updates, restored);
         }
+        self.graph.has_no_times(node);
         self.graph.volatile();
         // Epochs begin anew with each run, and the changes of a later run are later.
         let base = self.graph.earlier_runs() << RUN_BITS;

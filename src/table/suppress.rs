@@ -99,7 +99,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         };
         let setting = Setting { owners: graph.owners(), meter: graph.meter(node), time, cut };
         let name = format!("suppress {}", suppressed.describe());
-        let logic = Suppress { since, wait, by_window, limit, name };
+        let logic = Suppress { since, wait, by_window, limit, time, name };
         let results = keyed(inputs, graph.watermarks(node), "suppress", setting, logic);
         let base = graph.earlier_runs() << RUN_BITS;
         let event = move |(key, timed): (K, Timed<Option<V>>), epoch: Epoch| {

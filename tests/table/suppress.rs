@@ -69,3 +69,32 @@ fn a_table_without_times_can_not_be_suppressed() {
     let error = TopologyTestDriver::new(topology).err().unwrap();
     assert!(error.to_string().contains("rows with times"), "{error}");
 }
+
+#[test]
+fn a_session_that_is_bridged_after_its_close_is_deleted() {
+    let topology = Topology::new("sessions", |builder: &StreamsBuilder<'_>| {
+        let records = builder.stream("in", Consumed::with(Int64, Int64)).group_by_key();
+        let sessions = SessionWindows::of_inactivity_gap(Duration::from_secs(10));
+        let counts = records.windowed_by(sessions.grace(Duration::ZERO)).count();
+        let last = counts.suppress(Suppressed::until_window_closes());
+        last.to("out", Produced::columns(["key", "from", "to", "count"]));
+    });
+    let mut driver = TopologyTestDriver::new(topology).unwrap();
+    pipe(&mut driver, &[(0, 1), (10, 1), (21, 1)]).unwrap();
+    assert_eq!(driver.rows("out").len(), 1, "the first session is closed");
+    pipe(&mut driver, &[(20, 1), (100, 1)]).unwrap();
+    let [row] = &driver.rows("out")[..] else { panic!("{:?}", driver.rows("out")) };
+    assert_eq!(row[1..], [Value::Timestamp(0), Value::Timestamp(21 * SECOND), Long(4)]);
+}
+
+#[test]
+fn windows_of_changes_without_times_are_refused() {
+    let topology = Topology::new("changes", |builder: &StreamsBuilder<'_>| {
+        let changes = builder.table("in", Consumed::with(Int64, Int64)).to_stream();
+        let minutes = TimeWindows::of_size(Duration::from_secs(60));
+        let counts = changes.group_by_key().windowed_by(minutes).count();
+        counts.to("out", Produced::columns(["key", "from", "to", "count"]));
+    });
+    let error = TopologyTestDriver::new(topology).err().unwrap();
+    assert!(error.to_string().contains("needs records with times"), "{error}");
+}

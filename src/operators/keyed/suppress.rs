@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Logic, Timed};
+use super::{Call, Logic, StreamTime, Timed};
 use crate::error::Error;
 use crate::operators::datum::Datum;
 use crate::time::Timestamp;
@@ -36,10 +36,11 @@ pub(crate) struct Suppress<K> {
     pub(crate) since: Since<K>,
     /// Microseconds after that until a change is emitted.
     pub(crate) wait: i64,
-    /// Changes wait until the window of their row closes. Those that delete a row are dropped: it
-    /// was never emitted.
+    /// Changes wait until the window of their row closes. A row that is deleted while it waits is
+    /// never emitted.
     pub(crate) by_window: bool,
     pub(crate) limit: Option<Limit>,
+    pub(crate) time: StreamTime,
     /// The name of the step, for errors.
     pub(crate) name: String,
 }
@@ -87,18 +88,28 @@ impl<K: Datum, V: Datum> Changes<K, V> {
     /// Emits the oldest change. In a suppression by windows it is emitted at the close of its
     /// window.
     fn emit_first(&mut self, by_window: bool) {
-        let Some((_, key)) = self.by_time.pop_first() else { return };
-        let Some(change) = self.rows.remove(&key) else { return };
-        self.bytes -= change.bytes;
+        let Some((_, key)) = self.by_time.first().cloned() else { return };
+        let Some(change) = self.take(&key) else { return };
         self.touched.insert(key.clone());
         let Waits { since, timestamp, partition_time, value, .. } = change;
         let partition_time = if by_window { since } else { partition_time };
         if value.is_some() || !by_window {
-            // The caller orders changes by time.
-            let (order, ordinal) = Default::default();
-            let timed = Timed { order, ordinal, timestamp, partition_time, value };
-            self.emitted.push((key, timed));
+            self.emit(key, timestamp, partition_time, value);
         }
+    }
+
+    /// Takes a change out of the buffer.
+    fn take(&mut self, key: &K) -> Option<Waits<V>> {
+        let change = self.rows.remove(key)?;
+        self.bytes -= change.bytes;
+        self.by_time.remove(&(change.since, key.clone()));
+        Some(change)
+    }
+
+    fn emit(&mut self, key: K, timestamp: Timestamp, partition_time: Timestamp, value: Option<V>) {
+        // The caller orders changes by time.
+        let (order, ordinal) = Default::default();
+        self.emitted.push((key, Timed { order, ordinal, timestamp, partition_time, value }));
     }
 }
 
@@ -132,6 +143,14 @@ impl<K: Datum, V: Datum> Logic<u64, (K, Option<V>)> for Suppress<K> {
         call: &mut Call,
     ) {
         let Timed { timestamp, partition_time, value: (key, value), .. } = input;
+        if self.by_window && value.is_none() && self.time == StreamTime::Partitions {
+            match state.take(&key) {
+                Some(_) => _ = state.touched.insert(key),
+                // It was emitted when its window closed.
+                None => state.emit(key, timestamp, partition_time, None),
+            }
+            return;
+        }
         // A change that replaces another waits no longer than that one.
         let since = match state.rows.get(&key) {
             Some(before) => before.since,
