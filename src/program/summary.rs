@@ -61,3 +61,24 @@ fn late_records(step: &StepMetrics) -> Option<String> {
     let (number, verb) = (step.number, &step.verb);
     Some(format!("{} late records at step {number} {verb}{name}\n", HumanCount(late)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtime::StepRows;
+
+    #[test]
+    fn late_records_are_shown_where_there_are_any() {
+        let step = |late| StepMetrics {
+            number: 3,
+            verb: "count".into(),
+            name: Some("visits".into()),
+            workers: [(0, late), (1, late)]
+                .map(|(worker, late)| (worker, StepRows { late, ..StepRows::default() }))
+                .into(),
+        };
+        assert_eq!(late_records(&step(0)), None);
+        let line = "1,400 late records at step 3 count \"visits\"\n";
+        assert_eq!(late_records(&step(700)).as_deref(), Some(line));
+    }
+}

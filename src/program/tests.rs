@@ -148,7 +148,7 @@ fn a_run_answers_and_an_earlier_commit_stays_readable() {
     let first = "team,score\n1,3\n2,5\n";
     assert_eq!(csv(&[]), first);
     world.append("score", 3, "cid 4\n");
-    world.ok(&["run"]);
+    world.ok(&["run", "--close-at-end"]);
     assert_eq!(csv(&[]), "team,score\n1,7\n2,5\n");
     assert_eq!(csv(&["--as-of", "1"]), first);
     let error = world.perform(&["answers", "--as-of", "9"]).unwrap_err();

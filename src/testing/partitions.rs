@@ -23,7 +23,7 @@ impl TopologyTestDriver {
     /// });
     /// let mut driver = TopologyTestDriver::new(topology)?;
     /// driver.add_partitions("visits", 0..2);
-    /// let pipe = |driver: &mut TopologyTestDriver, partition, second| {
+    /// let pipe = |driver: &mut TopologyTestDriver, partition, second: i64| {
     ///     driver.set_time(Timestamp::from_millis(1000 * second));
     ///     driver.pipe("visits", partition, Some(&[0; 8]), Some(&[0; 8]));
     ///     driver.commit()

@@ -1,5 +1,6 @@
 //! Joins, idle partitions and floors, as the owner of the clocks decides them.
 
+mod follow;
 mod runs;
 
 use std::sync::Arc;

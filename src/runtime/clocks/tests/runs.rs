@@ -1,7 +1,7 @@
 //! Partition times and watermarks of whole runs: of any batching, workers, processes, and restarts.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -14,15 +14,13 @@ use crate::connect::memory::{MemoryLog, MemoryTable};
 use crate::connect::{Partition, Poll, Source};
 use crate::prelude::*;
 use crate::record::Batch;
-use crate::runtime::{Milestone, Summary};
+use crate::runtime::Summary;
 use crate::store::Store;
 use crate::stream::{Event, KStream, Updates};
 use crate::sync::lock;
 use crate::testing::processes;
 use crate::time::{Epoch, Timestamp};
 use crate::{Error, StreamsBuilder};
-
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A log that returns small batches.
 struct Small(MemoryLog, u64);
@@ -68,20 +66,20 @@ impl Partition for SmallReader {
 
 /// The times of a run.
 #[derive(Default)]
-struct Seen {
+pub(super) struct Seen {
     /// The partition times of records, with their epochs.
     records: Vec<(Epoch, i64)>,
     /// By worker, its watermarks.
-    watermarks: BTreeMap<usize, Vec<(Epoch, i64)>>,
+    pub(super) watermarks: BTreeMap<usize, Vec<(Epoch, i64)>>,
     /// The watermarks behind topic a alone, on worker 0.
-    of_a: Vec<i64>,
-    risen: Option<Sender<i64>>,
+    pub(super) of_a: Vec<i64>,
+    pub(super) risen: Option<Sender<i64>>,
 }
 
 impl Seen {
     /// Checks that no record is before the watermark of an earlier epoch, and that all workers have
     /// the same watermarks. Returns them.
-    fn check(&self) -> Vec<i64> {
+    pub(super) fn check(&self) -> Vec<i64> {
         let watermarks = self.watermarks.values().next().cloned().unwrap_or_default();
         assert!(self.watermarks.values().all(|other| *other == watermarks));
         assert!(watermarks.is_sorted_by(|a, b| a.1 < b.1), "{watermarks:?}");
@@ -141,40 +139,55 @@ fn timed(seen: &Arc<Mutex<Seen>>, idle_after: Option<Duration>) -> Topology {
 
 /// Everything that outlives a run.
 #[derive(Default)]
-struct World {
+pub(super) struct World {
     logs: [MemoryLog; 2],
     table: MemoryTable,
     objects: Arc<InMemory>,
-    records: i64,
+    pub(super) records: i64,
 }
 
 impl World {
     /// Appends a record with this timestamp; returns its id.
-    fn append(&mut self, topic: usize, partition: u32, time: i64) -> i64 {
+    pub(super) fn append(&mut self, topic: usize, partition: u32, time: i64) -> i64 {
         self.records += 1;
         let (key, value) = (self.records.to_be_bytes(), time.to_be_bytes());
         self.logs[topic].append(partition, Some(&key), Some(&value));
         self.records
     }
 
-    fn streams(&self, seen: &Arc<Mutex<Seen>>, batch: u64, idle: Option<Duration>) -> Streams {
+    pub(super) fn streams(
+        &self,
+        seen: &Arc<Mutex<Seen>>,
+        batch: u64,
+        idle: Option<Duration>,
+    ) -> Streams {
         let [a, b] = self.logs.clone();
         let streams = Streams::new(timed(seen, idle)).source("a", Small(a, batch));
         streams.source("b", Small(b, batch)).sink("times", self.table.clone())
     }
 
-    fn config(&self) -> Config {
+    pub(super) fn config(&self) -> Config {
         let state = Some(Store::objects(self.objects.clone(), "state").unwrap());
         Config { workers: 1, state, commit_every: Duration::ZERO, ..Config::default() }
     }
 
     /// Runs until all records are read. Returns the watermarks and the summary.
-    fn run(&self, places: (usize, usize), batch: u64, close_at_end: bool) -> (Vec<i64>, Summary) {
+    pub(super) fn run(
+        &self,
+        places: (usize, usize),
+        batch: u64,
+        close_at_end: bool,
+    ) -> (Vec<i64>, Summary) {
         let (seen, summary) = self.seen_run(places, batch, close_at_end);
         (seen.check(), summary)
     }
 
-    fn seen_run(&self, places: (usize, usize), batch: u64, close_at_end: bool) -> (Seen, Summary) {
+    pub(super) fn seen_run(
+        &self,
+        places: (usize, usize),
+        batch: u64,
+        close_at_end: bool,
+    ) -> (Seen, Summary) {
         let (workers, count) = places;
         let seen = Arc::default();
         let run = |cluster| {
@@ -196,7 +209,7 @@ impl World {
     }
 
     /// The partition times by the ids of records.
-    fn times(&self) -> BTreeMap<i64, i64> {
+    pub(super) fn times(&self) -> BTreeMap<i64, i64> {
         let long =
             |value: &Value| if let Value::Long(n) = value { *n } else { panic!("{value:?}") };
         self.table.rows().iter().map(|row| (long(&row[0]), long(&row[1]))).collect()
@@ -210,7 +223,7 @@ impl World {
     }
 
     /// The last manifest.
-    fn manifest(&self) -> serde_json::Value {
+    pub(super) fn manifest(&self) -> serde_json::Value {
         let state = self.config().state.unwrap();
         let last = state.list("manifest").unwrap().into_iter().map(|(name, _)| name).max().unwrap();
         let bytes = state.get(&format!("manifest/{last}")).unwrap().unwrap();
@@ -305,91 +318,4 @@ fn the_end_of_a_last_replay_closes_all_windows() {
     let late = world.append(0, 0, 70);
     assert_eq!(world.run((1, 1), 9, false).0, [i64::MAX]);
     assert_eq!(world.times()[&late], i64::MAX);
-}
-
-/// Waits until the watermark is greater than `time`. Returns it.
-fn await_watermark(risen: &Receiver<i64>, time: i64) -> i64 {
-    std::iter::from_fn(|| risen.recv_timeout(PATIENCE).ok()).find(|it| *it > time).unwrap()
-}
-
-#[test]
-fn a_silent_partition_is_left_out_until_it_brings_something() {
-    for workers in [1, 2] {
-        let mut world = World::default();
-        for (topic, partition) in [(0, 0), (0, 1), (1, 0)] {
-            world.append(topic, partition, 10);
-        }
-        let (seen, (risen, watermarks)) = (Arc::new(Mutex::new(Seen::default())), channel());
-        lock(&seen).risen = Some(risen);
-        let (stop, (reached, milestones)) = (Stop::default(), channel());
-        let config = Config {
-            workers,
-            follow: true,
-            stop: stop.clone(),
-            milestone: Some(Box::new(move |milestone| _ = reached.send(milestone))),
-            ..world.config()
-        };
-        let streams = world.streams(&seen, 9, Some(Duration::from_millis(30)));
-        let run = thread::spawn(move || streams.run(config));
-        await_watermark(&watermarks, 9);
-        // The others go on, until partition 0 of topic a is idle.
-        let mut time = 10;
-        let idle = loop {
-            time += 1;
-            world.append(0, 1, time);
-            world.append(1, 0, time);
-            if let Ok(watermark) = watermarks.recv_timeout(Duration::from_millis(5))
-                && watermark > 10
-            {
-                break watermark;
-            }
-        };
-        let late = world.append(0, 0, 3);
-        let committed = Milestone::Committed(world.records as u64);
-        let is_committed = |milestone: &Milestone| *milestone == committed;
-        let mut reached = std::iter::from_fn(|| milestones.recv_timeout(PATIENCE).ok());
-        assert!(reached.any(|milestone| is_committed(&milestone)));
-        stop.stop();
-        run.join().unwrap().unwrap();
-        let floor = world.times()[&late];
-        assert!(floor >= idle, "{floor} {idle}");
-        let last = *lock(&seen).check().last().unwrap();
-        let clock = world.manifest()["sources"]["a"][0]["clocks"]["0"].clone();
-        assert_eq!((&clock["floor"], &clock["is_idle"]), (&floor.into(), &false.into()));
-        // The recovery repeats the decision.
-        let again = world.append(0, 0, floor - 1);
-        assert_eq!(world.run((3 - workers, 1), 9, false).0[0], last);
-        assert_eq!(world.times()[&again], floor);
-    }
-}
-
-#[test]
-fn a_partition_that_was_idle_is_idle_after_a_restart() {
-    let mut world = World::default();
-    for (topic, partition) in [(0, 0), (0, 1), (1, 0)] {
-        world.append(topic, partition, 10);
-    }
-    let (seen, (risen, watermarks)) = (Arc::new(Mutex::new(Seen::default())), channel());
-    lock(&seen).risen = Some(risen);
-    let stop = Stop::default();
-    let config = Config { follow: true, stop: stop.clone(), ..world.config() };
-    let streams = world.streams(&seen, 9, Some(Duration::from_millis(30)));
-    let run = thread::spawn(move || streams.run(config));
-    await_watermark(&watermarks, 9);
-    let mut time = 10;
-    // Topic a falls silent as a whole.
-    while watermarks.recv_timeout(Duration::from_millis(5)).is_err() {
-        time += 1;
-        world.append(1, 0, time);
-    }
-    stop.stop();
-    run.join().unwrap().unwrap();
-    let last = *lock(&seen).check().last().unwrap();
-    let clocks = world.manifest()["sources"]["a"][0]["clocks"].clone();
-    assert_eq!((&clocks["0"]["is_idle"], &clocks["1"]["is_idle"]), (&true.into(), &true.into()));
-    assert_eq!(lock(&seen).of_a, [10]);
-    world.append(1, 0, last + 7);
-    let (again, _) = world.seen_run((2, 1), 9, false);
-    assert_eq!((again.check().first(), again.check().last()), (Some(&last), Some(&(last + 7))));
-    assert_eq!(again.of_a, [10], "no partition of topic a counts, so its watermark is recorded");
 }
