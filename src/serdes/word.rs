@@ -95,18 +95,20 @@ type Recent = Option<(u64, Word)>;
 
 /// How many recent words a thread has. Few words are most of the words of a column, and threads
 /// that look them up in one table wait for its memory to move between their processors.
-const RECENT: usize = 1024;
+const RECENT_WORDS: usize = 1024;
 
 impl From<&str> for Word {
     fn from(text: &str) -> Self {
-        thread_local!(static WORDS_OF_THREAD: RefCell<Vec<Recent>> = const { RefCell::new(Vec::new()) });
+        thread_local! {
+            static RECENT: RefCell<Vec<Recent>> = const { RefCell::new(Vec::new()) };
+        }
         let words = &*WORDS;
         let hash = words.hashes.hash_one(text);
-        WORDS_OF_THREAD.with_borrow_mut(|recent| {
+        RECENT.with_borrow_mut(|recent| {
             if recent.is_empty() {
-                recent.resize(RECENT, None);
+                recent.resize(RECENT_WORDS, None);
             }
-            let recent = &mut recent[(hash >> 48) as usize % RECENT];
+            let recent = &mut recent[(hash >> 48) as usize % RECENT_WORDS];
             match recent {
                 Some((other, word)) if *other == hash && word.as_str() == text => *word,
                 _ => {
