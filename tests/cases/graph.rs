@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::Value as Json;
-use watershed::VersionedTable;
 use watershed::prelude::*;
+use watershed::{GlobalKTable, VersionedTable};
 
 use super::case::Case;
 use super::cogroups::{Cogrouped, CogroupedWindows};
@@ -13,7 +13,6 @@ use super::functions::Named;
 use super::sources::{matches, records, rows, window};
 use super::stores;
 use super::value::{Dyn, Key};
-use super::windows::windowing;
 
 /// The result of a step.
 #[derive(Clone)]
@@ -21,6 +20,7 @@ pub(super) enum Built<'s> {
     Stream(KStream<'s, Dyn, Dyn>),
     Table(KTable<'s, Dyn, Dyn>),
     WindowTable(KTable<'s, Windowed<Dyn>, Dyn>),
+    Global(GlobalKTable<'s, Dyn, Dyn>),
     /// A table whose earlier rows a stream looks up.
     Versioned(VersionedTable<'s, Dyn, Dyn>),
     /// Records of a stream.
@@ -42,9 +42,9 @@ pub(super) fn build(case: &Case, builder: &StreamsBuilder<'_>) -> Result<(), Str
     let mut written: BTreeMap<String, KStream<'_, Dyn, Dyn>> = BTreeMap::new();
     for node in &case.topology.nodes {
         let inputs = node["in"].as_array().map(Vec::as_slice).unwrap_or_default();
-        let inputs: Option<Vec<_>> =
+        let before: Option<Vec<_>> =
             inputs.iter().map(|id| built.get(id.as_str()?).cloned()).collect();
-        let step = Step { case, node, inputs: inputs.ok_or("an input is not built")? };
+        let step = Step { case, node, inputs: before.ok_or("an input is not built")? };
         if step.op() == "to" {
             for (topic, stream) in step.to()? {
                 // A topic is written once: of merged streams.
@@ -53,7 +53,18 @@ pub(super) fn build(case: &Case, builder: &StreamsBuilder<'_>) -> Result<(), Str
             }
             continue;
         }
-        let result = step.build(builder)?;
+        // A topic is read once, and its handle is used again.
+        let is_same = |it: &&Json| {
+            inputs.is_empty()
+                && ["op", "topic", "topic_pattern", "versioned"]
+                    .iter()
+                    .all(|part| it[part] == node[part])
+        };
+        let earlier = case.topology.nodes.iter().find(is_same).and_then(|it| it["id"].as_str());
+        let result = match earlier.and_then(|id| built.get(id).cloned()) {
+            Some(result) => result,
+            None => step.build(builder)?,
+        };
         if let Some(id) = node["id"].as_str() {
             match &result {
                 Built::Table(table) if stores::is_stored(node) => {
@@ -107,6 +118,7 @@ impl<'s> Step<'_, 's> {
                 Built::Versioned(table.versioned(millis(&history["history_ms"])))
             }
             ("table", []) => Built::Table(builder.table(topic, rows(Ok))),
+            ("global_table", []) => Built::Global(builder.global_table(topic, rows(Ok))),
             ("changelog", []) => self.changelog(builder, topic),
             (_, [one]) => self.alone(one)?,
             ("merge", [Built::Stream(one), Built::Stream(other)]) => {
@@ -129,9 +141,7 @@ impl<'s> Step<'_, 's> {
             | "transform_values"
             | "flat_transform"
             | "flat_transform_values" => missing("process"),
-            "global_table" | "cogroup" | "suppress" | "repartition" | "split" | "outer_join" => {
-                missing(op)
-            }
+            "cogroup" | "suppress" | "repartition" | "split" => missing(op),
             op => Err(format!("unknown op {op} of {} inputs", self.inputs.len())),
         }
     }
@@ -190,7 +200,7 @@ impl<'s> Step<'_, 's> {
                 Some(table) => Ok(Built::WindowTable(table)),
                 None => self.of_any_table(table),
             },
-            Built::Versioned(_) => self.unbuilt(self.op()),
+            Built::Global(_) | Built::Versioned(_) => self.unbuilt(self.op()),
             Built::Records(group) => self.of_records(group),
             Built::Rows(group) => self.of_rows(group),
             Built::Windows(windows) => self.of_windows(windows),
@@ -301,121 +311,6 @@ impl<'s> Step<'_, 's> {
             }
             op => self.unbuilt(op),
         }
-    }
-
-    fn of_records(&self, group: &KGrouped<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
-        Ok(Built::Table(match self.op() {
-            "count" => group.count().map_values(|n| Dyn::Int(*n)),
-            "reduce" => {
-                let reduce = self.function("reducer").aggregator()?;
-                group.reduce(move |all, v| reduce(v, &all))
-            }
-            "aggregate" => {
-                let (init, add) = self.fold()?;
-                group.aggregate(move || init.clone(), move |all, v| add(v, &all))
-            }
-            "windowed_by" => {
-                return Ok(Built::Windows(group.windowed_by(windowing(&self.node["window"])?)));
-            }
-            "cogroup" => {
-                let add = self.function("aggregator").aggregator()?;
-                return Ok(Built::Cogrouped(Cogrouped::of(group, add)));
-            }
-            op => return self.unbuilt(op),
-        }))
-    }
-
-    fn of_cogrouped(&self, group: &Cogrouped<'s>) -> Result<Built<'s>, String> {
-        match self.op() {
-            "windowed_by" => {
-                Ok(Built::CogroupedWindows(group.windowed_by(windowing(&self.node["window"])?)))
-            }
-            "aggregate" => {
-                let init = self.function("initializer").initializer()?;
-                Ok(Built::Table(group.aggregate(init)))
-            }
-            op => self.unbuilt(op),
-        }
-    }
-
-    fn suppressed(&self) -> Result<Suppressed, String> {
-        let (setting, buffer) = (&self.node["suppress"], &self.node["suppress"]["buffer"]);
-        let mut suppressed = match setting["until"].as_str() {
-            Some("window_closes") => Suppressed::until_window_closes(),
-            Some("time_limit") => Suppressed::until_time_limit(millis(&setting["limit_ms"])),
-            other => return Err(format!("unknown suppress until {other:?}")),
-        };
-        if let Some(records) = buffer["max_records"].as_u64() {
-            suppressed = suppressed.max_records(records as usize);
-        }
-        if let Some(bytes) = buffer["max_bytes"].as_u64() {
-            suppressed = suppressed.max_bytes(bytes as usize);
-        }
-        Ok(match buffer["when_full"] == "shut_down" {
-            true => suppressed.shut_down(),
-            false => suppressed.emit_early(),
-        })
-    }
-
-    fn of_rows(&self, group: &KGrouped<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
-        match self.op() {
-            "count" => Ok(Built::Table(group.count().map_values(|n| Dyn::Int(*n)))),
-            "reduce" => {
-                let add = self.function("adder").aggregator()?;
-                let subtract = self.function("subtractor").aggregator()?;
-                Ok(Built::Table(group.reduce_subtracting(
-                    move |all, v| add(v, &all),
-                    move |all, v| subtract(v, &all),
-                )))
-            }
-            "aggregate" => {
-                let init = self.function("initializer").initializer()?;
-                let add = self.function("adder").aggregator()?;
-                let subtract = self.function("subtractor").aggregator()?;
-                Ok(Built::Table(group.aggregate_subtracting(
-                    move || init.clone(),
-                    move |all, v| add(v, &all),
-                    move |all, v| subtract(v, &all),
-                )))
-            }
-            op => self.unbuilt(op),
-        }
-    }
-
-    fn of_windows(&self, windows: &KWindowed<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
-        Ok(Built::WindowTable(match self.op() {
-            "emit" => {
-                let emit = match self.node["emit"].as_str() {
-                    Some("on_window_update") => Emit::OnUpdate,
-                    Some("on_window_close") => Emit::OnClose,
-                    other => return Err(format!("unknown emit {other:?}")),
-                };
-                return Ok(Built::Windows(windows.clone().emit(emit)));
-            }
-            "count" => windows.count().map_values(|n| Dyn::Int(*n)),
-            "reduce" => {
-                let reduce = self.function("reducer").aggregator()?;
-                windows.reduce(move |all, v| reduce(v, &all))
-            }
-            "aggregate" if self.node["merger"].is_null() => {
-                let (init, add) = self.fold()?;
-                windows.aggregate(move || init.clone(), move |all, v| add(v, &all))
-            }
-            "aggregate" => {
-                let ((init, add), merge) = (self.fold()?, self.function("merger").merger()?);
-                windows.aggregate_merging(
-                    move || init.clone(),
-                    move |all, v| add(v, &all),
-                    move |all, later| merge(&all, later),
-                )
-            }
-            op => return self.unbuilt(op),
-        }))
-    }
-
-    fn fold(&self) -> Result<(Dyn, super::functions::Merger), String> {
-        let init = self.function("initializer").initializer()?;
-        Ok((init, self.function("aggregator").aggregator()?))
     }
 
     /// Returns the topics that the step writes, with their records.

@@ -1,5 +1,6 @@
 //! The joins of a case.
 
+use watershed::GlobalKTable;
 use watershed::prelude::*;
 
 use super::graph::{Built, Step, millis, missing};
@@ -19,11 +20,18 @@ impl<'s> Step<'_, 's> {
             (Built::WindowTable(left), Built::WindowTable(right)) => {
                 self.join_tables(left, right).map(Built::WindowTable)
             }
-            (Built::Table(_), Built::Table(_)) => missing("join_on"),
+            (Built::Table(left), Built::Table(right)) => {
+                self.join_on(left, right).map(Built::Table)
+            }
             (Built::Stream(left), Built::Stream(right)) => {
                 self.join_streams(left, right).map(Built::Stream)
             }
-            (Built::Stream(_), Built::Table(_)) => missing("lookup_join"),
+            (Built::Stream(left), Built::Table(right)) => {
+                self.look_up(left, right).map(Built::Stream)
+            }
+            (Built::Stream(left), Built::Global(right)) => {
+                self.look_up_in_global(left, right).map(Built::Stream)
+            }
             (Built::Stream(left), Built::Versioned(right)) => {
                 let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
                 // Kafka drops null keys and values.
@@ -86,12 +94,77 @@ impl<'s> Step<'_, 's> {
         right: &KTable<'s, K, Dyn>,
     ) -> Result<KTable<'s, K, Dyn>, String> {
         let joiner = self.function("joiner").joiner()?;
-        let row = |value: Dyn| (!value.is_null()).then_some(value);
+        let row = present;
         Ok(match self.op() {
             "join" => left.join(right, move |l, r| row(joiner(&Dyn::Null, l, r))),
             "left_join" => left
                 .left_join(right, move |l, r| row(joiner(&Dyn::Null, l, r.unwrap_or(&Dyn::Null)))),
-            _ => return missing("outer_join of tables"),
+            _ => left.outer_join(right, move |l, r| {
+                row(joiner(&Dyn::Null, l.unwrap_or(&Dyn::Null), r.unwrap_or(&Dyn::Null)))
+            }),
         })
     }
+
+    /// Joins two tables by a foreign key.
+    fn join_on(
+        &self,
+        left: &KTable<'s, Dyn, Dyn>,
+        right: &KTable<'s, Dyn, Dyn>,
+    ) -> Result<KTable<'s, Dyn, Dyn>, String> {
+        let joiner = self.function("joiner").joiner()?;
+        let key = self.function("key_extractor").mapper()?;
+        let key = move |k: &Dyn, v: &Dyn| present(key(k, v));
+        Ok(match self.op() {
+            "join" => left.join_on(right, key, move |l, r| present(joiner(&Dyn::Null, l, r))),
+            "left_join" => left.left_join_on(right, key, move |l, r| {
+                present(joiner(&Dyn::Null, l, r.unwrap_or(&Dyn::Null)))
+            }),
+            _ => return missing("outer_join by a foreign key"),
+        })
+    }
+
+    /// Joins records with the rows that stand. Kafka drops null values, and null keys of an inner
+    /// join.
+    fn look_up(
+        &self,
+        left: &KStream<'s, Dyn, Dyn>,
+        right: &KTable<'s, Dyn, Dyn>,
+    ) -> Result<KStream<'s, Dyn, Dyn>, String> {
+        let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
+        let left = left.filter(|_, value| !value.is_null());
+        let keyed = left.filter(|key, _| !key.is_null());
+        if self.op() == "join" {
+            return Ok(keyed.lookup_join(right, move |l, r| joiner(&null, l, r)));
+        }
+        let with = joiner.clone();
+        let joined = keyed.left_lookup_join(right, move |l, r| with(&null, l, r.unwrap_or(&null)));
+        let alone = left.filter(|key, _| key.is_null());
+        Ok(joined.merge(&alone.map(move |k, l| {
+            let value = joiner(&Dyn::Null, &l, &Dyn::Null);
+            (k, value)
+        })))
+    }
+
+    /// Joins records with the rows of a global table that stand. Kafka drops null values.
+    fn look_up_in_global(
+        &self,
+        left: &KStream<'s, Dyn, Dyn>,
+        right: &GlobalKTable<'s, Dyn, Dyn>,
+    ) -> Result<KStream<'s, Dyn, Dyn>, String> {
+        let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
+        let key = self.function("key_extractor").mapper()?;
+        let key = move |k: &Dyn, v: &Dyn| present(key(k, v));
+        let left = left.filter(|_, value| !value.is_null());
+        Ok(match self.op() {
+            "join" => left.lookup_join_global(right, key, move |l, r| joiner(&null, l, r)),
+            _ => left.left_lookup_join_global(right, key, move |l, r| {
+                joiner(&null, l, r.unwrap_or(&null))
+            }),
+        })
+    }
+}
+
+/// Returns a value, unless it is null.
+fn present(value: Dyn) -> Option<Dyn> {
+    (!value.is_null()).then_some(value)
 }

@@ -5,6 +5,7 @@
 //! that can't agree by design, each with its reason (`differences.txt`). The reason begins with
 //! `store: ` where only the queries of stores differ. A listed case that agrees is an error.
 
+mod aggregates;
 mod case;
 mod check;
 mod cogroups;

@@ -1,5 +1,5 @@
-//! The queries of stores. A case has at most one store that is queried: that of its last step that
-//! keeps rows.
+//! The queries of stores. A case has at most one store that is queried: that of its first step that
+//! keeps rows, other than those of a topic.
 
 use serde_json::Value as Json;
 use watershed::Datum;
@@ -21,8 +21,8 @@ pub(super) fn check(case: &Case, driver: &TopologyTestDriver, after: usize) -> R
     if checks.peek().is_none() {
         return Ok(());
     }
-    let stored = case.topology.nodes.iter().filter(|node| is_stored(node));
-    let id = stored.last().and_then(|node| node["id"].as_str()).ok_or("there is no store")?;
+    let stored = case.topology.nodes.iter().find(|node| is_stored(node));
+    let id = stored.and_then(|node| node["id"].as_str()).ok_or("there is no store")?;
     let rows = match rows::<Dyn>(driver, id) {
         Ok(rows) => rows,
         Err(_) => rows::<Windowed<Dyn>>(driver, id)?,
