@@ -61,8 +61,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// Joins like [`join_global`](Self::join_global), but a record without a row is joined with
     /// `None`. Unlike in Kafka, this lasts only while there is no row.
     ///
-    /// A record for which `map_key` returns `None` is joined with `None` too. Kafka drops it, unless
-    /// its own key is null.
+    /// A record for which `map_key` returns `None` is joined with `None` too. Kafka drops it,
+    /// unless its own key is null.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};

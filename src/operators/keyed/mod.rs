@@ -78,6 +78,11 @@ pub(crate) trait Logic<K: Datum, I>: 'static {
     /// Otherwise they are handled as they arrive.
     fn is_ordered(&self) -> bool;
 
+    /// Returns true if an input moves stream time, where its arrival does.
+    fn moves_time(&self, _: &I) -> bool {
+        true
+    }
+
     /// Adds a saved part to the state.
     fn restore(&self, state: &mut Self::State, part: Self::Part, row: Self::Row, call: &mut Call);
 
@@ -193,7 +198,9 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
 
     fn input(&mut self, key: K, mut input: Timed<I>) {
         if self.time == StreamTime::Arrival {
-            self.arrived = self.arrived.max(input.timestamp);
+            if self.logic.moves_time(&input.value) {
+                self.arrived = self.arrived.max(input.timestamp);
+            }
             (input.partition_time, self.call.now) = (self.arrived, self.arrived);
         }
         match self.entries.get_mut(&key) {

@@ -77,9 +77,10 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Session<A> {
             call.late();
             return;
         }
+        // Kafka merges every session that it finds into a fresh one.
         if let [session] = near
             && (session.start..=session.end).contains(&at)
-            && (self.time == StreamTime::Partitions || session.start == session.end)
+            && self.time == StreamTime::Partitions
         {
             state.open[first].add(&self.aggregate, &input);
             return;

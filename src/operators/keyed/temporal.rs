@@ -164,6 +164,11 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, Option<R>>> for Te
         false
     }
 
+    fn moves_time(&self, input: &Side<L, Option<R>>) -> bool {
+        // As in Kafka, records of the stream alone end the time for which others wait.
+        self.grace.is_none() || matches!(input, Side::Left(_))
+    }
+
     fn restore(&self, state: &mut Self::State, part: Self::Part, row: Self::Row, call: &mut Call) {
         let (_, place) = part;
         self.wake(&place, call);
