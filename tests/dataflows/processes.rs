@@ -128,24 +128,27 @@ fn a_process_names_the_others_that_it_waits_for() {
     }
 }
 
+/// Returns true if a process that a supervisor has started has this number.
+fn has_number(id: &str, number: &str) -> bool {
+    let environment = fs::read(format!("/proc/{id}/environ")).unwrap_or_default();
+    let variable = format!("WATERSHED_PROCESS={number}");
+    environment.split(|byte| *byte == 0).any(|entry| entry == variable.as_bytes())
+}
+
 #[test]
 fn sigterm_before_all_are_connected_ends_the_others_too() {
     let mut place = with_archive();
     copy_share(&place.path("all"), &place.path("archive"), 1, 1);
-    // Process 1 stops in its handshake, so process 0 waits for it.
-    for (name, value) in [
-        ("WATERSHED_FAULT", "cluster.proven:1:pause"),
-        ("WATERSHED_FAULT_PROCESS", "1"),
-        ("WATERSHED_LIMITS", "ending_millis=300"),
-    ] {
-        place.environment.push((name, value.into()));
-    }
+    place.environment.push(("WATERSHED_LIMITS", "ending_millis=300".into()));
     let args = ["run", "--from", "archive", "--lake", "lake", "--follow", "--processes", "2"];
     let mut run = place.spawn(&args);
-    let state = |id: &String| fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
-    let is_stopped = |id: &String| state(id).rsplit(')').next().unwrap().starts_with(" T");
-    until("a process that is stopped", || children(&run).iter().any(is_stopped));
-    let waiting = children(&run).into_iter().find(|id| !is_stopped(id)).unwrap();
+    // Process 1 is stopped at its start, so process 0 waits for it.
+    let started = |number| children(&run).into_iter().find(|id| has_number(id, number));
+    let stopped = std::iter::repeat_with(|| started("1")).flatten().next().unwrap();
+    assert!(Command::new("kill").args(["-STOP", &stopped]).status().unwrap().success());
+    let waiting = started("0").unwrap();
+    let listens = || fs::read_to_string(format!("/proc/{waiting}/net/unix")).unwrap();
+    until("process 0 to listen", || listens().contains("/tmp/watershed-"));
     assert!(Command::new("kill").args(["-TERM", &waiting]).status().unwrap().success());
     until("the end of all", || run.try_wait().unwrap().is_some());
     let output = run.wait_with_output().unwrap();
