@@ -19,6 +19,8 @@ pub struct Bounds {
     pub damages: u8,
     /// Versions of the table that another program makes. They change no row.
     pub foreign: u8,
+    /// Resets of the state.
+    pub resets: u8,
 }
 
 /// A rule that is left out.
@@ -68,4 +70,8 @@ pub enum Weakening {
     ReusedName,
     /// A run deletes files of the table before it has made a commit.
     CleanEarly,
+    /// Sinks are emptied before the manifest of the reset exists.
+    EmptyEarly,
+    /// A run does not complete the reset that an earlier one has begun.
+    ForgottenReset,
 }

@@ -100,7 +100,8 @@ impl Protocol {
             None => memory.named,
         };
         let (generation, previous) = (memory.generation, memory.digest);
-        let manifest = Manifest { generation, end, previous, changes: changes.clone(), named };
+        let (app, changed) = (memory.app, changes.clone());
+        let manifest = Manifest { generation, end, previous, changes: changed, named, app };
         run.phase = match changes {
             Some(changes) if self.lacks(Weakening::ManifestAfterShowing) => {
                 Phase::ShowTable(Showing { n, manifest, changes, earlier: false })
@@ -168,6 +169,15 @@ impl Protocol {
         run.memory.decided = true;
         if n > KEPT_MANIFESTS {
             state.world.delete_manifest(n - KEPT_MANIFESTS);
+        }
+        if manifest.app == n {
+            let memory = &mut run.memory;
+            (memory.last, memory.end, memory.named) = (n, 0, [None; 2]);
+            (memory.digest, memory.app) = (manifest.digest(), n);
+            // The next run completes the reset if this one dies.
+            memory.resets = false;
+            run.phase = Phase::EmptyTable;
+            return Some(run);
         }
         match manifest.changes.clone() {
             Some(changes) if !self.lacks(Weakening::ManifestAfterShowing) => {

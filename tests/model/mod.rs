@@ -27,6 +27,7 @@
 //! - The code checks some conditions more often. Such a check only removes steps.
 //! - A commit that changes rows never meets a compaction that came after it was staged. The code
 //!   can translate such a commit; the model counts it as a refusal.
+//! - A reset empties the log in one step. Of the sinks of the library only some can be emptied.
 //! - The log writes only if its producer is not fenced, and a run exits after an unknown outcome.
 //! - Layers and snapshots are written beside commits. Collection lists first, and deletes later.
 //! - A record is its own digest. Digests, secrets, clocks, disks, and more than one partition or

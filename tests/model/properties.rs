@@ -29,6 +29,8 @@ pub const FINISH: &str = "a fresh run finishes";
 pub const SHOWS_ALL: &str = "a second run shows all records";
 /// Compactions happen.
 pub const COMPACTS: &str = "the table is compacted";
+/// Sinks come to show all records after a reset.
+pub const RESETS: &str = "a reset state shows all records";
 /// The source comes to forget records.
 pub const FORGETS: &str = "the source forgets records";
 /// A run comes to live on the older of two snapshots.
@@ -54,6 +56,10 @@ pub fn all() -> Vec<Property<Protocol>> {
         Property::sometimes(COMPACTS, |_, state: &State| {
             let mut versions = state.world.table.versions.iter();
             versions.any(|version| matches!(version, Version::Compaction(..)))
+        }),
+        Property::sometimes(RESETS, |protocol: &Protocol, state: &State| {
+            let log = &state.world.log;
+            log.app > 0 && log.records.len() == usize::from(protocol.bounds.records)
         }),
         Property::sometimes(FORGETS, |_, state: &State| state.world.source_begin > 0),
         Property::sometimes(FALLS_BACK, |_, state: &State| falls_back(state)),

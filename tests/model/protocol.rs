@@ -38,6 +38,8 @@ pub struct State {
     pub damages: u8,
     /// Versions of another program so far.
     pub foreign: u8,
+    /// Resets so far.
+    pub resets: u8,
     /// The first refusal of a state by a run.
     pub refusal: Option<Refusal>,
 }
@@ -118,6 +120,8 @@ pub enum ChoreStep {
 pub enum Action {
     /// A process starts.
     Start,
+    /// A process starts that resets the state.
+    Reset,
     /// A process is killed.
     Crash(usize),
     /// A late request reaches its store.
@@ -190,6 +194,11 @@ impl Protocol {
         let mut state = before.clone();
         match action {
             Action::Start => state.runs.push(Run::default()),
+            Action::Reset => {
+                state.resets += 1;
+                let memory = Memory { resets: true, ..Memory::default() };
+                state.runs.push(Run { memory, ..Run::default() });
+            }
             Action::Crash(at) => drop(state.runs.remove(*at)),
             Action::Lands(at) => {
                 let world = &mut state.world;
@@ -275,6 +284,9 @@ impl Model for Protocol {
     fn actions(&self, state: &State, actions: &mut Vec<Action>) {
         if state.runs.len() < 2 && state.world.generation < self.bounds.generations {
             actions.push(Action::Start);
+            if state.resets < self.bounds.resets && state.world.generation > 0 {
+                actions.push(Action::Reset);
+            }
         }
         for (at, run) in state.runs.iter().enumerate() {
             actions.push(Action::Crash(at));

@@ -25,6 +25,10 @@ pub struct Memory {
     pub layers: Vec<Layer>,
     /// A snapshot that the next manifest names.
     pub ready: Option<Named>,
+    /// The application that owns the state.
+    pub app: u8,
+    /// True until its reset of the state is decided.
+    pub resets: bool,
 }
 
 /// A run.
@@ -76,6 +80,10 @@ pub enum Phase {
     Claim,
     /// Check that no manifest came in between.
     Recheck,
+    /// Empty the table for the application that has reset the state.
+    EmptyTable,
+    /// Empty the log.
+    EmptyLog,
     /// Read the table.
     LoadTable,
     /// Make a version of its own in the table.

@@ -3,8 +3,8 @@
 
 use crate::bounds::Weakening;
 use crate::protocol::{Protocol, Refusal, State};
-use crate::run::{Phase, Run, Showing, View};
-use crate::world::{Named, Version};
+use crate::run::{Memory, Phase, Run, Showing, View};
+use crate::world::{Log, Manifest, Named, Version};
 
 impl Protocol {
     /// Takes the next step of a run that is not live yet.
@@ -22,6 +22,7 @@ impl Protocol {
                     memory.end = manifest.end;
                     memory.digest = manifest.digest();
                     memory.named = manifest.named;
+                    memory.app = manifest.app;
                 }
                 if self.lacks(Weakening::SearchedFallback) {
                     let [newest, fallback] = &mut memory.named;
@@ -35,8 +36,44 @@ impl Protocol {
                 world.generation = memory.generation;
                 Phase::Recheck
             }
-            Phase::Recheck if world.highest() == memory.last => Phase::LoadTable,
-            Phase::Recheck => Phase::Find,
+            Phase::Recheck if world.highest() != memory.last => Phase::Find,
+            // A reset that has begun is completed before another one.
+            Phase::Recheck if memory.last > 0 && memory.app == memory.last => {
+                memory.resets = false;
+                if self.lacks(Weakening::ForgottenReset) {
+                    Phase::LoadTable
+                } else {
+                    Phase::EmptyTable
+                }
+            }
+            Phase::Recheck if memory.resets && self.lacks(Weakening::EmptyEarly) => {
+                memory.app = memory.last + 1;
+                Phase::EmptyTable
+            }
+            Phase::Recheck if memory.resets => Phase::Create(self.reset(memory)),
+            Phase::Recheck => Phase::LoadTable,
+            Phase::EmptyTable => {
+                let table = &mut world.table;
+                if table.versions.iter().any(|v| v.generation() > memory.generation) {
+                    return None;
+                }
+                let (number, app) = (memory.view.version + 1, memory.app);
+                if table.app == app || table.create(number, &Version::Reset(memory.generation, app))
+                {
+                    Phase::EmptyLog
+                } else {
+                    memory.view.version = table.version();
+                    Phase::EmptyTable
+                }
+            }
+            Phase::EmptyLog if world.log.epoch > memory.generation => return None,
+            Phase::EmptyLog => {
+                if world.log.app != memory.app {
+                    let (epoch, app) = (memory.generation, memory.app);
+                    world.log = Log { epoch, app, ..Log::default() };
+                }
+                if memory.resets { Phase::Create(self.reset(memory)) } else { Phase::LoadTable }
+            }
             Phase::LoadTable => {
                 let table = &world.table;
                 if table.versions.iter().any(|v| v.generation() > memory.generation) {
@@ -44,6 +81,9 @@ impl Protocol {
                 }
                 if table.txn > memory.last {
                     return state.refuse(memory, Refusal::SinkAhead);
+                }
+                if table.app != memory.app && !self.lacks(Weakening::ForgottenReset) {
+                    return state.refuse(memory, Refusal::Misfit);
                 }
                 let (version, txn, rows) = (table.version(), table.txn, table.rows.clone());
                 memory.view = View { version, txn, rows, ..View::default() };
@@ -71,6 +111,13 @@ impl Protocol {
             live => live,
         };
         Some(run)
+    }
+
+    /// Returns the manifest of a reset. From it on the state belongs to another application, and
+    /// has no record.
+    fn reset(&self, memory: &Memory) -> Manifest {
+        let (generation, previous, app) = (memory.generation, memory.digest, memory.last + 1);
+        Manifest { generation, end: 0, previous, changes: None, named: [None; 2], app }
     }
 
     /// Begins to show the last manifest.

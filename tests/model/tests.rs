@@ -6,13 +6,13 @@ use stateright::{Checker, HasDiscoveries, Model};
 
 use crate::bounds::{Bounds, Weakening};
 use crate::properties::{
-    COMPACTS, FALLS_BACK, FINISH, FORGETS, LOG, NAMED, REFUSAL, SHOWS_ALL, TABLE,
+    COMPACTS, FALLS_BACK, FINISH, FORGETS, LOG, NAMED, REFUSAL, RESETS, SHOWS_ALL, TABLE,
 };
 use crate::protocol::Protocol;
 use crate::trace;
 
 /// Events, which are no failures.
-const EVENTS: [&str; 4] = [SHOWS_ALL, COMPACTS, FORGETS, FALLS_BACK];
+const EVENTS: [&str; 5] = [SHOWS_ALL, COMPACTS, RESETS, FORGETS, FALLS_BACK];
 
 /// Commits to both sinks, by two runs.
 const SINKS: Bounds = Bounds {
@@ -24,9 +24,13 @@ const SINKS: Bounds = Bounds {
     layers: 0,
     damages: 0,
     foreign: 0,
+    resets: 0,
 };
 /// Snapshots and their collection, by two runs.
 const SNAPSHOTS: Bounds = Bounds { late: 0, compactions: 0, layers: 2, damages: 1, ..SINKS };
+
+/// A reset by one of three runs.
+const RESET: Bounds = Bounds { records: 2, generations: 3, compactions: 0, resets: 1, ..SINKS };
 
 /// Searches all states within `bounds` on all cores. Fails if any breaks a promise, and if one of
 /// the `events` never happens.
@@ -72,6 +76,21 @@ fn sinks_show_each_record_exactly_once() {
 #[test]
 fn named_snapshots_can_always_be_loaded() {
     holds(SNAPSHOTS, &[SHOWS_ALL, FORGETS, FALLS_BACK]);
+}
+
+#[test]
+fn a_reset_that_dies_at_any_step_is_completed() {
+    holds(RESET, &[SHOWS_ALL, RESETS]);
+}
+
+#[test]
+fn sinks_are_emptied_behind_the_manifest_of_a_reset() {
+    breaks(Weakening::EmptyEarly, RESET, REFUSAL);
+}
+
+#[test]
+fn a_reset_that_has_begun_is_not_forgotten() {
+    breaks(Weakening::ForgottenReset, RESET, TABLE);
 }
 
 #[test]

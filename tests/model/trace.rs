@@ -28,6 +28,7 @@ fn line(state: &State, action: &Action) -> String {
         Action::Lands(at) => format!("a late request lands: {:?}", state.late[*at]),
         Action::Damage(layer) => format!("a bit of {layer} flips"),
         Action::Start => "a run starts".to_owned(),
+        Action::Reset => "a run starts that resets the state".to_owned(),
         Action::Foreign => "another program makes a version of the table".to_owned(),
     }
 }

@@ -43,6 +43,8 @@ pub struct Manifest {
     pub changes: Option<Changes>,
     /// The newest snapshot, and the one before it, to which a damaged one falls back.
     pub named: [Option<Named>; 2],
+    /// The application that owns the state: the number of the manifest that has reset it last.
+    pub app: u8,
 }
 
 /// Digest of a manifest: its generation and its end.
@@ -132,6 +134,8 @@ pub struct Table {
     pub rows: Vec<Row>,
     /// The last commit.
     pub txn: u8,
+    /// The application that owns it.
+    pub app: u8,
     /// True once a commit was made again, or after a later one.
     pub repeated: bool,
 }
@@ -145,13 +149,16 @@ pub enum Version {
     Commit(u8, u8, File, Vec<u8>, Vec<Row>),
     /// Generation, the replaced files, and the file and records that replace them.
     Compaction(u8, Vec<File>, File, Vec<u8>),
+    /// Generation, and the application to which the emptied table belongs.
+    Reset(u8, u8),
 }
 
 impl Version {
     /// Returns the run that made it.
     pub fn generation(&self) -> u8 {
         match self {
-            Version::Fence(g) | Version::Commit(g, ..) | Version::Compaction(g, ..) => *g,
+            Version::Fence(g) | Version::Commit(g, ..) => *g,
+            Version::Compaction(g, ..) | Version::Reset(g, _) => *g,
         }
     }
 
@@ -159,6 +166,7 @@ impl Version {
     pub fn apply(&self, rows: &mut Vec<Row>) {
         let (file, records) = match self {
             Version::Fence(_) => return,
+            Version::Reset(..) => return rows.clear(),
             Version::Commit(_, _, file, adds, removes) => {
                 rows.retain(|row| !removes.contains(row));
                 (*file, adds)
@@ -190,6 +198,9 @@ impl Table {
             self.repeated |= *n <= self.txn;
             self.txn = *n;
         }
+        if let Version::Reset(_, app) = version {
+            (self.txn, self.app) = (0, *app);
+        }
         self.versions.push(version.clone());
         true
     }
@@ -202,6 +213,8 @@ pub struct Log {
     pub epoch: u8,
     /// The last commit.
     pub commit: u8,
+    /// The application that owns it.
+    pub app: u8,
     /// The records in the order in which they were appended.
     pub records: Vec<u8>,
 }
