@@ -29,12 +29,11 @@ pub(crate) fn topology(builder: &StreamsBuilder<'_>) {
     let ids = || Produced::columns(["id", "sender", "receiver"]);
     let sent = transactions.map_values(|it| it.from_account);
     let received = transactions.map_values(|it| it.to_account);
-    let halves = sent.to_table().left_join(&received.to_table(), |a, b| (Some(*a), b.copied()));
-    halves.to("outer_join", ids());
+    let both = |a: Option<&i64>, b: Option<&i64>| (a.copied(), b.copied());
+    sent.to_table().outer_join(&received.to_table(), both).to("outer_join", ids());
     let grace = Duration::from_secs(5);
     let at_once = JoinWindows::of(Duration::ZERO).grace(grace);
-    let halves = sent.outer_join_within(&received, at_once, |a, b| (a.copied(), b.copied()));
-    halves.to("outer_join_within", ids());
+    sent.outer_join_within(&received, at_once, both).to("outer_join_within", ids());
 
     let credits = transactions.group_by(|_, it| (it.to_account, it.amount));
     let debits = transactions.group_by(|_, it| (it.from_account, it.amount));
