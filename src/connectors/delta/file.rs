@@ -1,7 +1,5 @@
 //! A Parquet file that is built in memory, and its statistics for Delta's log.
 
-use std::sync::Arc;
-
 use arrow_array::RecordBatch;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -17,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::row::{Column, ColumnType, Row};
 
 use super::columns::Columns;
-use super::pages::ExactPages;
 use super::schema;
 
 /// The number of rows that are encoded at a time.
@@ -25,9 +22,9 @@ const BATCH_ROWS: usize = 4096;
 /// The size of values above which fewer rows are encoded or read at a time: a column of a batch has
 /// room for 2 GiB.
 pub(super) const BATCH_BYTES: usize = 16 << 20;
-/// The size of a page before compression: Snappy compresses so many bytes at a time. Pages of the
-/// default size, 1 MiB, exceed the cache during their encoding.
-const PAGE_BYTES: usize = 64 << 10;
+/// The size of a page before compression. Pages of the default size, 1 MiB, exceed the cache during
+/// their encoding.
+const PAGE_BYTES: usize = 128 << 10;
 /// Parquet's limit on a column's dictionary. Columns of few distinct values fit. Columns of unique
 /// values fall back early, which saves a tenth of the time to encode pins.
 const DICTIONARY_BYTES: usize = 64 << 10;
@@ -75,10 +72,8 @@ impl OpenFile {
             .set_data_page_size_limit(PAGE_BYTES)
             .set_created_by("watershed".into())
             .build();
-        let options = ArrowWriterOptions::new()
-            .with_properties(properties)
-            .with_skip_arrow_metadata(true)
-            .with_page_store_factory(Arc::new(ExactPages));
+        let options =
+            ArrowWriterOptions::new().with_properties(properties).with_skip_arrow_metadata(true);
         let arrow = schema::arrow(columns);
         let parquet = ArrowWriter::try_new_with_options(Pieces::default(), arrow.clone(), options)
             .map_err(failed)?;

@@ -23,7 +23,6 @@ mod index;
 mod layout;
 mod log;
 mod maintenance;
-mod pages;
 mod protocol;
 mod reader;
 mod rebase;
