@@ -100,7 +100,7 @@ fn a_partition_that_was_idle_is_idle_after_a_restart() {
 }
 
 #[test]
-fn a_partition_added_while_a_run_follows_begins_at_the_watermark() {
+fn an_added_partition_begins_at_the_watermark() {
     let mut world = World::default();
     world.append(0, 0, 50);
     world.append(1, 0, 40);
