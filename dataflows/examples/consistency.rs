@@ -43,7 +43,7 @@ fn run(lake: &str, log: &MemoryLog, steps: Vec<Vec<u8>>, cluster: Cluster) -> Re
     let (next, end) = (log.clone(), stop.clone());
     let milestone = move |milestone| match milestone {
         Milestone::Committed(n) if n as usize == steps.len() => end.stop(),
-        Milestone::Committed(n) if n > 0 && n as usize % STEP == 0 => {
+        Milestone::Committed(n) if n > 0 && (n as usize).is_multiple_of(STEP) => {
             append(&next, &steps, n as usize);
         }
         _ => (),

@@ -106,7 +106,7 @@ impl<'s> Step<'_, 's> {
 
     fn build(&self, builder: &StreamsBuilder<'s>) -> Result<Built<'s>, String> {
         let history = &self.node["versioned"];
-        if !history.is_null() && !(self.op() == "table" && self.is_looked_up()) {
+        if !history.is_null() && (self.op() != "table" || !self.is_looked_up()) {
             // As a table it has the row with the greatest timestamp of each key.
             return missing("rows by timestamp");
         }

@@ -97,8 +97,7 @@ fn joins_continue_with_any_number_of_processes() {
 
 /// Crashes a continued run at some of its calls, and lets another one recover.
 fn crash(topology: fn() -> Topology, check: impl Fn(&World, &str)) {
-    let mut crashes = 0;
-    for call in (1..1000).step_by(5) {
+    for (crashes, call) in (1..1000).step_by(5).enumerate() {
         let (world, fuse) = (World::busy(), Fuse::at(call, call % 2 == 0));
         world.bound(topology(), &Fuse::sound()).run(world.config(2)).unwrap();
         world.more();
@@ -108,7 +107,6 @@ fn crash(topology: fn() -> Topology, check: impl Fn(&World, &str)) {
             assert!(crashes > 3, "{crashes} crashes");
             return;
         }
-        crashes += 1;
         world.more();
         world.bound(topology(), &Fuse::sound()).run(world.config(2)).unwrap();
         check(&world, &format!("after a crash at call {call}"));

@@ -281,7 +281,7 @@ impl<X: Datum, A: Aggregate<X> + 'static, N: Datum, O: Datum> Accumulate<X> for 
         let mut now = Vec::new();
         state.aggregate.result(&mut now);
         let old = std::mem::take(&mut state.emitted);
-        if !(self.is_single && !now.is_empty()) {
+        if !self.is_single || now.is_empty() {
             for gone in old.iter().filter(|old| now.binary_search(old).is_err()) {
                 emit((self.row)(gone.clone()).0, None);
             }

@@ -16,7 +16,6 @@ mod temporal;
 mod window;
 
 use std::collections::BTreeMap;
-use std::convert::identity;
 
 use serde::{Deserialize, Serialize};
 use timely::container::CapacityContainerBuilder;
@@ -345,13 +344,13 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
                     let rows = parts.iter().map(Vec::len).sum();
                     meter.count(rows, 0);
                     if is_ordered {
-                        let mut all: Vec<_> = parts.into_iter().flat_map(identity).collect();
+                        let mut all: Vec<_> = parts.into_iter().flatten().collect();
                         all.sort_by(|(_, one), (_, other)| {
                             (one.order, &one.ordinal).cmp(&(other.order, &other.ordinal))
                         });
                         all.into_iter().for_each(|(key, input)| state.input(key, input));
                     } else {
-                        let all = parts.into_iter().flat_map(identity);
+                        let all = parts.into_iter().flatten();
                         all.for_each(|(key, input)| state.input(key, input));
                     }
                 }

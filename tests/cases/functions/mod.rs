@@ -179,7 +179,7 @@ impl Named<'_> {
             }),
             "key_chars_pair" => Rc::new(move |k, _| {
                 let text = k.shown();
-                let letter = |n| text.chars().nth(n).map_or(Dyn::Null, |it| Dyn::text(it));
+                let letter = |n| text.chars().nth(n).map_or(Dyn::Null, Dyn::text);
                 pair(letter(0), letter(1))
             }),
             "swap_pair" => Rc::new(move |k, v| pair(v.clone(), k.clone())),

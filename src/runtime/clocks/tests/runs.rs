@@ -263,8 +263,7 @@ fn times_are_the_same_for_any_batches_workers_and_restarts() {
             assert_eq!(world.times(), expected, "{places:?}");
             let late = summary.steps.iter().map(|step| step.total().late).sum::<u64>();
             let times = expected.values().zip(1..);
-            let recorded =
-                world.logs.iter().flat_map(|log| values(log)).collect::<BTreeMap<_, _>>();
+            let recorded = world.logs.iter().flat_map(values).collect::<BTreeMap<_, _>>();
             let is_late = |(time, id): &(&i64, i64)| recorded[id] < **time;
             assert_eq!(late, times.filter(is_late).count() as u64, "of all lives");
         }
