@@ -90,6 +90,10 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Session<A> {
         let mut session = Window::new(start, end, self.aggregate.fresh());
         for mut part in state.open.drain(first..last) {
             session.merge(&self.aggregate, &mut part);
+            if (start, end) == (at, at) {
+                // Its row is replaced.
+                part.keep_rows();
+            }
             state.merged.push(part);
         }
         session.add(&self.aggregate, &input);

@@ -266,6 +266,11 @@ impl<S> Window<S> {
         save((start, end, None), None);
     }
 
+    /// Leaves the rows in tables: another window has the same bounds.
+    pub(crate) fn keep_rows(&mut self) {
+        self.is_shown = false;
+    }
+
     /// Returns true if rows of the window stand in tables.
     pub(crate) fn is_shown(&self) -> bool {
         self.is_shown
