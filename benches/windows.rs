@@ -73,7 +73,10 @@ struct Reader {
 impl Generated {
     /// Returns the key and the time of a record.
     fn record(&self, number: u64) -> (i64, Timestamp) {
-        let key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
+        // SplitMix64 (prng.di.unimi.it/splitmix64.c): the distances of a key's records are random.
+        let mut key = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        key = (key ^ (key >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        key = (key ^ (key >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb) >> 32;
         let at = number * (1_000_000 / RATE);
         ((key % self.keys).cast_signed(), Timestamp(at.cast_signed()))
     }
