@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::accumulate::Accumulate;
-use super::window::{Ends, PartOf, SavedWindow, Window, WindowRow};
+use super::window::{Ends, PartOf, SavedWindow, Window, WindowRow, restore, window_of};
 use super::{Call, Logic, Timed};
 use crate::operators::datum::Datum;
 use crate::time::Timestamp;
@@ -36,13 +36,7 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Fixed<A> {
         row: Self::Row,
         call: &mut Call,
     ) {
-        let (start, end, part) = part;
-        let is_head = part.is_none();
-        let window = self.window(windows, start, end);
-        window.restore(&self.aggregate, part, row, &self.ends);
-        if is_head {
-            window.wake(&self.ends, call);
-        }
+        restore(windows, &self.aggregate, &self.ends, part, row, call);
     }
 
     fn input(&self, _: &K, windows: &mut Self::State, input: Timed<X>, call: &mut Call) {
@@ -52,7 +46,7 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Fixed<A> {
                 return;
             }
             let before = windows.len();
-            let window = self.window(windows, start, end);
+            let window = window_of(windows, &self.aggregate, start, end);
             window.add(&self.aggregate, &input);
             let is_new = windows.len() > before;
             if is_new && let Some(close) = self.ends.close(end) {
@@ -78,32 +72,5 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Fixed<A> {
 
     fn is_empty(&self, windows: &Self::State) -> bool {
         windows.is_empty()
-    }
-}
-
-impl<A> Fixed<A> {
-    /// Returns the window of these bounds, which may be new.
-    fn window<'w, X, S>(
-        &self,
-        windows: &'w mut Vec<Window<S>>,
-        start: Timestamp,
-        end: Timestamp,
-    ) -> &'w mut Window<S>
-    where
-        A: Accumulate<X, State = S>,
-    {
-        // Most records belong to the last windows.
-        let bounds = |window: &Window<S>| (window.start, window.end);
-        let at = match windows.last() {
-            Some(last) if bounds(last) == (start, end) => windows.len() - 1,
-            _ => match windows.binary_search_by_key(&(start, end), bounds) {
-                Ok(at) => at,
-                Err(at) => {
-                    windows.insert(at, Window::new(start, end, self.aggregate.fresh()));
-                    at
-                }
-            },
-        };
-        &mut windows[at]
     }
 }

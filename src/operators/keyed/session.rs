@@ -1,7 +1,7 @@
 //! Sessions: windows that end when there is no record for longer than a gap.
 
 use super::accumulate::Accumulate;
-use super::window::{Ends, PartOf, SavedWindow, Window, WindowRow};
+use super::window::{Ends, PartOf, SavedWindow, Window, WindowRow, restore};
 use super::{Call, Logic, StreamTime, Timed};
 use crate::operators::datum::Datum;
 use crate::time::Timestamp;
@@ -46,20 +46,7 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Session<A> {
     }
 
     fn restore(&self, state: &mut Self::State, part: Self::Part, row: Self::Row, call: &mut Call) {
-        let (start, end, part) = part;
-        let bounds = |session: &Window<A::State>| (session.start, session.end);
-        let at = match state.open.binary_search_by_key(&(start, end), bounds) {
-            Ok(at) => at,
-            Err(at) => {
-                state.open.insert(at, Window::new(start, end, self.aggregate.fresh()));
-                at
-            }
-        };
-        let is_head = part.is_none();
-        state.open[at].restore(&self.aggregate, part, row, &self.ends);
-        if is_head {
-            state.open[at].wake(&self.ends, call);
-        }
+        restore(&mut state.open, &self.aggregate, &self.ends, part, row, call);
     }
 
     fn input(&self, _: &K, state: &mut Self::State, input: Timed<X>, call: &mut Call) {

@@ -5,7 +5,7 @@
 //! d]`.
 
 use super::accumulate::Accumulate;
-use super::window::{Ends, PartOf, SavedWindow, Window, WindowRow};
+use super::window::{Ends, PartOf, SavedWindow, Window, WindowRow, restore};
 use super::{Call, Logic, Timed};
 use crate::operators::datum::Datum;
 use crate::time::Timestamp;
@@ -96,7 +96,7 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Sliding<A> {
     }
 
     fn restore(&self, state: &mut Self::State, part: Self::Part, row: Self::Row, call: &mut Call) {
-        let (start, end, part) = part;
+        let (start, end, _) = part;
         if end == Timestamp::MIN {
             // A saved timestamp has no end.
             if let Err(at) = state.times.binary_search(&start) {
@@ -105,18 +105,7 @@ impl<K: Datum, X: Datum, A: Accumulate<X>> Logic<K, X> for Sliding<A> {
             self.forget(start).into_iter().for_each(|at| call.wake_at(at));
             return;
         }
-        let at = match state.find(start) {
-            Ok(at) => at,
-            Err(at) => {
-                state.open.insert(at, Window::new(start, end, self.aggregate.fresh()));
-                at
-            }
-        };
-        let is_head = part.is_none();
-        state.open[at].restore(&self.aggregate, part, row, &self.ends);
-        if is_head {
-            state.open[at].wake(&self.ends, call);
-        }
+        restore(&mut state.open, &self.aggregate, &self.ends, part, row, call);
     }
 
     fn input(&self, _: &K, state: &mut Self::State, input: Timed<X>, call: &mut Call) {

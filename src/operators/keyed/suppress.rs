@@ -115,7 +115,7 @@ impl<K: Datum, V: Datum> Changes<K, V> {
 
 /// Returns the bytes of a change in a buffer: those of its encoded key and value.
 fn bytes<K: Datum, V: Datum>(key: &K, value: &Option<V>) -> u64 {
-    // What can't be encoded ends the run when it is saved.
+    // A change that can't be encoded ends the run when it is saved.
     postcard::experimental::serialized_size(&(key, value)).unwrap_or(0) as u64
 }
 
@@ -164,7 +164,7 @@ impl<K: Datum, V: Datum> Logic<u64, (K, Option<V>)> for Suppress<K> {
         let is_full = |state: &Self::State| {
             state.rows.len() > limit.max_records || state.bytes > limit.max_bytes as u64
         };
-        // What is due leaves the buffer before it counts.
+        // A change that is due leaves the buffer before the rest is counted.
         self.emit_due(state, call.now());
         while is_full(state) {
             if limit.when_full == WhenFull::Fail {

@@ -80,6 +80,46 @@ impl<R> SavedWindow<R> {
 /// The name of a part of a window: its start, its end, and the name of the part in it.
 pub(crate) type PartOf<P> = (Timestamp, Timestamp, Option<P>);
 
+/// Returns the window of these bounds, which may be new, among those of a key. They are in the
+/// order of their bounds.
+pub(super) fn window_of<'w, X, A: Accumulate<X>>(
+    windows: &'w mut Vec<Window<A::State>>,
+    aggregate: &A,
+    start: Timestamp,
+    end: Timestamp,
+) -> &'w mut Window<A::State> {
+    // Most records belong to the last windows.
+    let bounds = |window: &Window<A::State>| (window.start, window.end);
+    let at = match windows.last() {
+        Some(last) if bounds(last) == (start, end) => windows.len() - 1,
+        _ => match windows.binary_search_by_key(&(start, end), bounds) {
+            Ok(at) => at,
+            Err(at) => {
+                windows.insert(at, Window::new(start, end, aggregate.fresh()));
+                at
+            }
+        },
+    };
+    &mut windows[at]
+}
+
+/// Adds a saved part to the windows of a key.
+pub(super) fn restore<X, A: Accumulate<X>>(
+    windows: &mut Vec<Window<A::State>>,
+    aggregate: &A,
+    ends: &Ends,
+    (start, end, part): PartOf<A::Part>,
+    row: SavedWindow<A::Row>,
+    call: &mut Call,
+) {
+    let is_head = part.is_none();
+    let window = window_of(windows, aggregate, start, end);
+    window.restore(aggregate, part, row, ends);
+    if is_head {
+        window.wake(ends, call);
+    }
+}
+
 /// A window of a key.
 pub(crate) struct Window<S> {
     pub(crate) start: Timestamp,
