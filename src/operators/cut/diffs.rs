@@ -48,6 +48,11 @@ impl DiffsSpace {
     pub(super) fn take(&self, last: Epoch) -> Result<(Vec<PackedRows>, usize)> {
         self.0.borrow_mut().take(last)
     }
+
+    /// Frees memory that is kept for later rows.
+    pub(super) fn trim(&self) {
+        self.0.borrow_mut().trim();
+    }
 }
 
 /// A cut of diffs on one worker.

@@ -248,6 +248,12 @@ impl Cuts {
     /// When some of them are together with later ones, or they can't be packed.
     pub(crate) fn take(&self, last: Epoch) -> Result<ChangedRows> {
         let taken = self.take_some(last)?;
+        for space in self.spaces.borrow().iter() {
+            match space {
+                Space::Table(space) => space.trim(),
+                Space::Diffs(space) => space.trim(),
+            }
+        }
         match self.first() {
             Some(first) if first <= last => Err(Error::internal(format!(
                 "rows of epoch {first} were not saved at the barrier {last}"

@@ -11,6 +11,7 @@ use super::buckets::{Buckets, Pending};
 use super::pack::PackedRows;
 use super::{BUCKETS, BucketKeys, KeyIds, Share, append, decode};
 use crate::error::{Error, Result};
+use crate::operators::column::Column;
 use crate::operators::datum::Datum;
 use crate::operators::keys::Keys;
 use crate::time::Epoch;
@@ -30,11 +31,10 @@ struct Place {
 const BUCKET_BITS: u32 = BUCKETS.trailing_zeros();
 
 /// The changed rows of a keyspace, and the places of their keys.
-#[derive(Default)]
 struct Rows {
     pending: Pending,
     /// By number of a key, its place in the rows in which it was changed last.
-    places: Vec<Place>,
+    places: Column<Place>,
 }
 
 /// The saved keys of one bucket: their ids, and the number of each id.
@@ -64,7 +64,7 @@ impl TableSpace {
             name,
             share,
             keys: Box::new(keys),
-            rows: RefCell::default(),
+            rows: Rows { pending: Pending::default(), places: Column::new() }.into(),
             loaded: RefCell::new((0..BUCKETS).map(|_| None).collect()),
             digests: RefCell::default(),
         }
@@ -86,16 +86,17 @@ impl TableSpace {
         let Rows { pending, places } = &mut *self.rows.borrow_mut();
         // Places with old stamps must not be taken for new ones.
         if pending.stamp == u32::MAX {
-            (pending.stamp, *places) = (0, Vec::new());
+            pending.stamp = 0;
+            places.clear();
         }
         let buckets = pending.at(epoch, |from, to| self.share.is_apart(from, to));
         let before = buckets.size(column);
         for (number, value) in values {
-            let known = places.get(number as usize).filter(|place| place.stamp == buckets.stamp);
-            let place = match known {
-                Some(known) => known.place,
-                None => self.add(buckets, places, number)?,
-            };
+            let place = places.at(number);
+            if place.stamp != buckets.stamp {
+                *place = self.add(buckets, number)?;
+            }
+            let place = place.place;
             let bucket = (place % u32::from(BUCKETS)) as u8;
             buckets.value(column, bucket, place >> BUCKET_BITS, value.as_ref())?;
         }
@@ -104,18 +105,13 @@ impl TableSpace {
         Ok(added)
     }
 
-    /// Adds a key, and returns its place and its bucket.
-    fn add(&self, buckets: &mut Buckets, places: &mut Vec<Place>, number: u32) -> Result<u32> {
-        let at = number as usize;
+    /// Adds a key, and returns its place.
+    fn add(&self, buckets: &mut Buckets, number: u32) -> Result<Place> {
         let bucket = (self.keys.route(number) % u64::from(BUCKETS)) as u8;
         let place = buckets.keys(bucket).put(|bytes| self.keys.encode(number, bytes))?;
         let too_many = || Error::internal("too many keys change between two commits");
         let place = place.checked_mul(u32::from(BUCKETS)).ok_or_else(too_many)? + u32::from(bucket);
-        if at >= places.len() {
-            places.resize(at + 1, Place::default());
-        }
-        places[at] = Place { stamp: buckets.stamp, place };
-        Ok(place)
+        Ok(Place { stamp: buckets.stamp, place })
     }
 
     /// Returns the first epoch that has rows.
@@ -126,6 +122,15 @@ impl TableSpace {
     /// Takes the rows whose epochs are all up to `last`, packed. Also returns their size before.
     pub(super) fn take(&self, last: Epoch) -> Result<(Vec<PackedRows>, usize)> {
         self.rows.borrow_mut().pending.take(last)
+    }
+
+    /// Frees memory that is kept for later rows. Few rows need little of it, and an idle run none.
+    pub(super) fn trim(&self) {
+        let Rows { pending, places } = &mut *self.rows.borrow_mut();
+        pending.trim();
+        if pending.first().is_none() {
+            places.clear();
+        }
     }
 
     /// Returns the saved keys of a bucket, with a number for each that this worker owns.
