@@ -18,12 +18,25 @@ const UNCONSOLIDATED_DIFFS: usize = 256;
 /// consolidating those costs more than it saves.
 const FORWARDED_EPOCHS: u32 = 15;
 
+/// After so many consolidated diffs it is known whether most data are different. The first epoch
+/// after a restart has all rows, and a map of them would be large.
+const SAMPLED_DIFFS: usize = 1 << 13;
+
 /// The number of items of the latest epoch so far.
 struct Seen {
     epoch: Epoch,
     items: usize,
+    /// The number of diffs that were consolidated.
+    consolidated: usize,
     /// The number of epochs, with this one, whose diffs are forwarded.
     forwarded: u32,
+}
+
+impl Seen {
+    /// Returns true if most of the consolidated diffs are `different`.
+    fn are_mostly(&self, different: usize) -> bool {
+        different > self.consolidated / 4 * 3
+    }
 }
 
 /// Makes a diff of each item with `f`; `None` is no diff. The diffs of an epoch are consolidated
@@ -37,7 +50,7 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
 ) -> Diffs<'s, D> {
     // A single worker exchanges nothing.
     let forwarded = if input.scope().peers() > 1 { UNCONSOLIDATED_DIFFS } else { usize::MAX };
-    let mut seen = Seen { epoch: 0, items: 0, forwarded: 0 };
+    let mut seen = Seen { epoch: 0, items: 0, consolidated: 0, forwarded: 0 };
     let mut net: Map<D, isize> = seeds.map();
     let logic = move |epoch: Epoch, step: Step<'_, Vec<I>>, out: &mut Vec<(D, Epoch, isize)>| {
         match step {
@@ -47,29 +60,32 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
                         // After a small epoch the map is not needed.
                         net.shrink_to(0);
                     }
-                    seen = Seen { epoch, items: 0, forwarded: seen.forwarded.saturating_sub(1) };
+                    let forwarded = seen.forwarded.saturating_sub(1);
+                    seen = Seen { epoch, items: 0, consolidated: 0, forwarded };
                 }
                 seen.items += items.len();
                 let diffs = items.drain(..).filter_map(&f);
                 if seen.items <= forwarded || seen.forwarded > 0 {
                     out.extend(diffs.map(|(datum, diff)| (datum, epoch, diff)));
                 } else {
-                    diffs.for_each(|(datum, diff)| *net.entry(datum).or_default() += diff);
+                    for (datum, diff) in diffs {
+                        *net.entry(datum).or_default() += diff;
+                        seen.consolidated += 1;
+                    }
+                    if seen.consolidated >= SAMPLED_DIFFS && seen.are_mostly(net.len()) {
+                        seen.forwarded = FORWARDED_EPOCHS + 1;
+                        flush(&mut net, epoch, out);
+                    }
                 }
             }
             Step::Close => {
-                if net.len() > seen.items / 4 * 3 {
+                if !net.is_empty() && seen.are_mostly(net.len()) {
                     seen.forwarded = FORWARDED_EPOCHS + 1;
                 }
                 // Keep the room, because the next epoch is likely to need as much, and growing the
                 // map is slow.
                 let room = net.len().max(1 << 12);
-                out.reserve(net.len());
-                out.extend(
-                    net.drain()
-                        .filter(|(_, diff)| *diff != 0)
-                        .map(|(datum, diff)| (datum, epoch, diff)),
-                );
+                flush(&mut net, epoch, out);
                 net.shrink_to(room);
             }
         }
@@ -77,6 +93,13 @@ pub(crate) fn group<'s, I: Clone + 'static, D: Datum>(
     };
     in_epochs_of(input, Pipeline, "group", meter, Box::new(logic), std::convert::identity)
         .as_collection()
+}
+
+/// Moves the diffs that are not zero.
+fn flush<D>(net: &mut Map<D, isize>, epoch: Epoch, out: &mut Vec<(D, Epoch, isize)>) {
+    out.reserve(net.len());
+    let diffs = net.drain().filter(|(_, diff)| *diff != 0);
+    out.extend(diffs.map(|(datum, diff)| (datum, epoch, diff)));
 }
 
 #[cfg(test)]
@@ -129,5 +152,9 @@ mod tests {
         // After some epochs it is tried again.
         (expected[0], expected[epochs - 2]) = (5_000, 5_000);
         assert_eq!(sent(vec![different; epochs]), expected);
+        // An epoch of many diffs is not consolidated to its end.
+        let many: Vec<u64> = (0..40_000).map(|n| n % 20_000).collect();
+        let [sent] = sent(vec![many])[..] else { panic!("there is one epoch") };
+        assert!(sent > 30_000, "{sent}");
     }
 }

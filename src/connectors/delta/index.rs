@@ -168,7 +168,9 @@ impl Index {
         let mut found: Found = (0..SHARDS).map(|_| Vec::new()).collect();
         let mut key = self.hasher();
         for file in files {
-            let mut numbers = (0..file.rows).filter(|row| !file.dead.contains(u64::from(*row)));
+            let mut dead = file.dead.iter().peekable();
+            let mut numbers = (0..file.rows)
+                .filter(move |row| dead.next_if(|dead| *dead == u64::from(*row)).is_none());
             for batch in rows::open(&self.store, &file.path, &self.key, file.rows, &file.dead)? {
                 let batch = batch?;
                 let cells = Cells::new(&self.store.name(""), &self.key, &batch)?;
