@@ -56,7 +56,8 @@ pub(super) struct RunArgs {
     /// code 65), or if rows were written to an archive, which can't be emptied (78)
     #[arg(long, conflicts_with = "adopt")]
     reset: bool,
-    /// Least time between two commits, such as 1s or 200ms
+    /// Least time between two commits, such as 1s or 200ms. While more than 128 MiB are unread, a
+    /// commit also waits for 128 MiB of records, or for ten seconds
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = values::duration)]
     commit_every: Duration,
     /// Delete objects of the archives that are read, once no restart needs their records and they

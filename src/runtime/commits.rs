@@ -18,6 +18,9 @@ use crate::error::{Error, Result};
 use crate::sync::{JoinHandle, Sender, channel, elapsed, now};
 use crate::time::Epoch;
 
+/// A commit that awaits many records is due after this time, however few have come.
+const BULK_COMMIT_AGE: Duration = Duration::from_secs(10);
+
 /// A commit after its barrier, until all sinks show it.
 struct InFlight {
     sources: BTreeMap<String, Vec<SourceState>>,
@@ -128,10 +131,11 @@ impl Commits {
         self.in_flight.is_some()
     }
 
-    /// Returns the time until the next commit is due.
-    pub(super) fn until_due(&self) -> Duration {
+    /// Returns the time until the next commit is due, which may await many records.
+    pub(super) fn until_due(&self, awaits_bulk: bool) -> Duration {
+        let least = if awaits_bulk { self.interval.max(BULK_COMMIT_AGE) } else { self.interval };
         let elapsed = self.last_barrier.map(elapsed);
-        elapsed.map_or(Duration::ZERO, |elapsed| self.interval.saturating_sub(elapsed))
+        elapsed.map_or(Duration::ZERO, |elapsed| least.saturating_sub(elapsed))
     }
 
     /// Restarts the time until the next commit is due.
@@ -189,6 +193,7 @@ impl Commits {
     pub(super) fn submit_if_staged(
         &mut self,
         completed: Epoch,
+        is_far_behind: bool,
         snapshots: &mut Snapshots,
     ) -> Result<()> {
         let Some(commit) = self.in_flight.as_mut().filter(|commit| commit.epoch < completed) else {
@@ -227,7 +232,8 @@ impl Commits {
         let sources = commit.sources.clone();
         self.name(snapshots.take_made());
         let (sinks, snapshots) = (staged.sinks, self.named.clone());
-        self.send(Job::Commit { sources, time: self.time.clone(), sinks, snapshots })
+        let time = self.time.clone();
+        self.send(Job::Commit { sources, time, sinks, snapshots, is_far_behind })
     }
 
     /// Adds a snapshot to those that the next manifest names.
@@ -275,7 +281,8 @@ impl Commits {
         self.restart_timer();
         self.name(Some(made));
         let snapshots = self.named.clone();
-        self.send(Job::Commit { sources: sent, time, sinks, snapshots })
+        let is_far_behind = false;
+        self.send(Job::Commit { sources: sent, time, sinks, snapshots, is_far_behind })
     }
 
     /// Has the committer compare the rows found again with the rows of the sinks.

@@ -37,8 +37,13 @@ pub(super) enum Job {
         time: CommitTime,
         sinks: Vec<SinkPart>,
         snapshots: Vec<SnapshotName>,
+        is_far_behind: bool,
     },
 }
+
+/// While a run is far behind, maintenance comes after each commit of this many only: files that are
+/// compacted early are compacted again and again.
+const BULK_MAINTENANCE: u64 = 16;
 
 /// A sink that is open for commits.
 pub(super) struct Target {
@@ -127,11 +132,14 @@ impl CommitThread {
             }
             let mut busy = false;
             while let Ok(job) = jobs.recv() {
+                let mut can_wait = false;
                 let result = match job {
                     Job::Verify(found) => self.verify(&found).map(|()| Message::Verified),
-                    Job::Commit { sources, time, sinks, snapshots } => self
-                        .commit(sources, time, sinks, snapshots)
-                        .map(|()| Message::Committed(self.last)),
+                    Job::Commit { sources, time, sinks, snapshots, is_far_behind } => {
+                        can_wait = is_far_behind && !self.last.is_multiple_of(BULK_MAINTENANCE);
+                        self.commit(sources, time, sinks, snapshots)
+                            .map(|()| Message::Committed(self.last))
+                    }
                 };
                 let failed = result.is_err();
                 if coordinator.send(result.unwrap_or_else(Message::Failed)).is_err() || failed {
@@ -141,7 +149,7 @@ impl CommitThread {
                     self.finish_maintenance(sink, result);
                     busy = false;
                 }
-                busy = busy || self.start_maintenance(&task_sender);
+                busy = busy || (!can_wait && self.start_maintenance(&task_sender));
             }
             drop(task_sender);
             done.iter().for_each(|(sink, result)| self.finish_maintenance(sink, result));

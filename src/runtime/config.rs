@@ -62,7 +62,9 @@ pub struct Config {
     /// ever come that belongs into one. The state records it, so records that a later run reads all
     /// the same are late. A run that is stopped closes nothing.
     pub close_at_end: bool,
-    /// Least time between two commits. A change after a longer pause is committed at once.
+    /// Least time between two commits. A change after a longer pause is committed at once. While
+    /// more than 128 MiB are known to be unread, a commit also waits for 128 MiB of records, or for
+    /// ten seconds.
     pub commit_every: Duration,
     /// Handle to end the run early.
     pub stop: Stop,

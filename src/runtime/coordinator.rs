@@ -125,7 +125,7 @@ impl Coordinator {
         let can_commit = self.epochs.is_caught_up()
             && self.epochs.has_uncommitted()
             && !self.commits.is_in_flight();
-        let commit = can_commit.then(|| self.commits.until_due());
+        let commit = can_commit.then(|| self.commits.until_due(self.epochs.awaits_bulk()));
         let timers = [commit, self.epochs.until_full()];
         timers.into_iter().flatten().fold(PROGRESS_INTERVAL, Duration::min).max(WAIT_MIN)
     }
@@ -252,7 +252,8 @@ impl Coordinator {
         if faults::bug("fresh_bindings") {
             self.commits.bind_again(self.epochs.bindings());
         }
-        self.commits.submit_if_staged(self.epochs.completed(), &mut self.snapshots)?;
+        let (completed, is_far_behind) = (self.epochs.completed(), self.epochs.is_far_behind());
+        self.commits.submit_if_staged(completed, is_far_behind, &mut self.snapshots)?;
         let (quiet, queued) = (inbox == Inbox::Empty, self.epochs.has_queue());
         let by_clock = self.mode == RunMode::Sources;
         let ending = self.stopping || (by_clock && self.readers.are_done());
@@ -261,7 +262,7 @@ impl Coordinator {
             self.epochs.close_time();
         }
         let requested = self.commits.has_waiters() && !queued;
-        let on_time = by_clock && self.commits.until_due().is_zero();
+        let on_time = by_clock && self.commits.until_due(self.epochs.awaits_bulk()).is_zero();
         // A test reads the answers after each record in the commits.
         let each = !by_clock && self.epochs.is_by_record();
         let due = !self.commits.is_in_flight() && (over || requested || on_time || each);

@@ -37,6 +37,9 @@ const OVERLAP_BYTES: usize = 2 << 20;
 /// be [`BULK_FACTOR`] times as long.
 const BULK_REPLAY_BYTES: u64 = 128 << 20;
 const BULK_FACTOR: u32 = 4;
+/// Commits of a run that is far behind have at least this many bytes of records, so that their
+/// number does not depend on the speed of the machine.
+const BULK_COMMIT_BYTES: u64 = 128 << 20;
 
 /// The epoch to which batches are dispatched.
 struct OpenEpoch {
@@ -84,6 +87,8 @@ pub(super) struct Epochs {
     unfinished: Unfinished,
     /// Batches were dispatched after the last commit barrier.
     uncommitted: bool,
+    /// Their size.
+    uncommitted_bytes: u64,
     size: EpochSize,
     barriers: Arc<Barriers>,
     /// The number of the open epoch, for the workers.
@@ -114,6 +119,7 @@ impl Epochs {
             queue: VecDeque::new(),
             unfinished: Unfinished::default(),
             uncommitted: false,
+            uncommitted_bytes: 0,
             size: EpochSize::Recovery(mode),
             barriers: Arc::default(),
             announced: Arc::default(),
@@ -175,6 +181,12 @@ impl Epochs {
     /// Returns true if any batch was dispatched after the last commit barrier.
     pub(super) fn has_uncommitted(&self) -> bool {
         self.uncommitted
+    }
+
+    /// Returns true if a commit should wait for more records: while a run is far behind, commits of
+    /// many records cost less, and nobody waits for fresh tables.
+    pub(super) fn awaits_bulk(&self) -> bool {
+        self.is_far_behind() && self.uncommitted_bytes < BULK_COMMIT_BYTES
     }
 
     /// Returns true if the open epoch must be closed although more batches are available.
@@ -244,7 +256,7 @@ impl Epochs {
         if !is_late {
             self.set_barrier(barrier);
         }
-        self.uncommitted = false;
+        (self.uncommitted, self.uncommitted_bytes) = (false, 0);
         self.close();
         if is_late {
             faults::point("late_barrier");
@@ -259,7 +271,7 @@ impl Epochs {
 
     /// Closes epoch 0. Its batches were committed by earlier runs.
     pub(super) fn close_recovery(&mut self) {
-        self.uncommitted = false;
+        (self.uncommitted, self.uncommitted_bytes) = (false, 0);
         let idle: Vec<PartitionId> = self.clocks.idle().collect();
         self.send(idle.into_iter().map(|id| (id, ClockEvent::Idle)));
         self.close();
@@ -321,6 +333,7 @@ impl Epochs {
             (self.open.has_batches, self.uncommitted) = (true, true);
             self.bindings.extend(&fetched);
             self.open.bytes += fetched.batch.cost();
+            self.uncommitted_bytes += fetched.batch.cost() as u64;
             self.agents.deal(&self.topics, fetched.id, fetched.batch);
         }
     }
