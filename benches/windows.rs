@@ -1,4 +1,5 @@
-//! How many records a second does a core put into windows, sessions and pairs?
+//! How many records a second does a core put into windows, sessions and pairs, and does the memory
+//! of windows stay the same when they are closed?
 //!
 //! ```text
 //! cargo bench --bench windows                     20 million records, 1 million a second
@@ -165,6 +166,13 @@ fn case(name: &str, records: &Generated) -> Outcome<u64> {
             let windowed = stream.group_by_key().windowed_by(seconds).emit(Emit::OnClose);
             tally(&windowed.count().to_stream(), results);
         }),
+        // Its windows are short, so almost all of them are closed in the end.
+        "memory" => run(&["in"], records, |builder, results| {
+            let stream = builder.stream("in", Consumed::with(Int64, Int64));
+            let short = TimeWindows::of_size(Duration::from_millis(10)).grace(Duration::ZERO);
+            let windowed = stream.group_by_key().windowed_by(short).emit(Emit::OnClose);
+            tally(&windowed.count().to_stream(), results);
+        }),
         "count floor" => {
             let (mut open, mut window, mut closed) = (HashMap::<i64, i64>::new(), 0, 0);
             records.for_each(|key, at| {
@@ -235,12 +243,12 @@ fn used() -> Outcome<(f64, f64)> {
 
 /// Runs a case in a process of its own, and returns processor time, peak memory and results of the
 /// best run.
-fn child(args: &Args, name: &str) -> Outcome<(f64, f64, u64)> {
+fn child(args: &Args, name: &str, records: u64) -> Outcome<(f64, f64, u64)> {
     let mut best = (f64::MAX, f64::MAX, 0);
     for _ in 0..args.repeat.max(1) {
         let output = Command::new(std::env::current_exe()?)
             .args(["--case", name, "--bench"])
-            .args(["--records", &args.records.to_string(), "--keys", &args.keys.to_string()])
+            .args(["--records", &records.to_string(), "--keys", &args.keys.to_string()])
             .output()?;
         if !output.status.success() {
             return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
@@ -271,8 +279,8 @@ fn main() -> Outcome {
     report.question("windows: how many records a second does a core take? (the best run)");
     let mut rows = Vec::new();
     for name in ["count", "sessions", "join"] {
-        let (cpu, peak, results) = child(&args, name)?;
-        let (floor_cpu, floor_peak, _) = child(&args, &format!("{name} floor"))?;
+        let (cpu, peak, results) = child(&args, name, args.records)?;
+        let (floor_cpu, floor_peak, _) = child(&args, &format!("{name} floor"), args.records)?;
         let a_second = |cpu: f64| count((args.records as f64 / cpu.max(0.01)) as u64);
         let bytes = (peak - floor_peak).max(0.0) / args.keys as f64;
         rows.push([
@@ -293,5 +301,14 @@ fn main() -> Outcome {
         ["case", "records/s", "floor", "processor time", "peak", "bytes a key", "results"],
         rows,
     );
+    report.question("memory: does it grow with the windows that were closed?");
+    let [few, many] = [args.records / 100, args.records].map(|records| {
+        let (_, peak, results) = child(&args, "memory", records)?;
+        Outcome::Ok((records, peak, results))
+    });
+    let (few, many) = (few?, many?);
+    let row = |(records, peak, results)| [count(records), megabytes(peak), count(results)];
+    report.table(["records", "peak", "closed windows"], vec![row(few), row(many)]);
+    report.at_most("peak after 100 times as many windows", many.1 / few.1, 1.2, "x");
     Ok(())
 }
