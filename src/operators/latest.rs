@@ -3,6 +3,7 @@
 
 #[cfg(test)]
 mod tests;
+mod versions;
 
 use std::cmp::Ordering::{Equal, Greater};
 use std::collections::BTreeSet;
@@ -14,23 +15,23 @@ use serde::{Deserialize, Serialize};
 use serde_bytes::ByteArray;
 use timely::dataflow::StreamVec;
 
-use super::column::Column;
 use super::cut::TableCut;
 use super::datum::{Datum, Upsert, Upserts};
 use super::earliest::Earliest;
 use super::epochs::{Step, in_epochs};
 use super::keys::Keys;
-use super::seeds::{Map, Seeds};
+use super::seeds::Map;
 use crate::error::Result;
 use crate::metrics::{Meter, Tally, TopicCounters};
-use crate::record::{Order, Ordinal, PartitionId};
+use crate::record::{Order, Ordinal};
 use crate::time::Epoch;
+use versions::Versions;
 
 /// A record on its way into a table. `digest` is half the digest of its value; the value `None`
 /// deletes.
 ///
 /// It has no timestamp, because no verb needs the event time of a table's row: 16 bytes less are
-/// exchanged for each record, and a [`Version`] stays at 20 bytes a key.
+/// exchanged for each record, and [`Versions`] stay at 16 bytes a key.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Arrived<K, V> {
     pub(crate) key: K,
@@ -38,56 +39,6 @@ pub(crate) struct Arrived<K, V> {
     pub(crate) ordinal: Ordinal,
     pub(crate) digest: u64,
     pub(crate) value: Option<V>,
-}
-
-/// The current version of a key: its position, and half the digest of its value, 0 if it is
-/// deleted. A table has one for each key.
-#[derive(Clone, Copy)]
-#[repr(Rust, packed(4))]
-struct Version {
-    offset: u64,
-    digest: u64,
-    /// The number of topic, source and partition.
-    log: u32,
-}
-
-/// Before any record.
-const NEVER: u32 = u32::MAX;
-
-impl Default for Version {
-    fn default() -> Self {
-        Version { offset: 0, digest: 0, log: NEVER }
-    }
-}
-
-/// Numbers for partitions. There are few partitions, compared to records.
-struct Logs {
-    known: Vec<PartitionId>,
-    numbers: Map<PartitionId, u32>,
-    /// The number of the latest record: records of one partition arrive in runs.
-    last: u32,
-}
-
-impl Logs {
-    fn new(seeds: Seeds) -> Self {
-        Logs { known: Vec::new(), numbers: seeds.map(), last: 0 }
-    }
-
-    fn number(&mut self, order: Order) -> u32 {
-        let log = order.partition_id();
-        if self.known.get(self.last as usize) != Some(&log) {
-            let next = self.known.len() as u32;
-            self.last = *self.numbers.entry(log).or_insert(next);
-            if self.last == next {
-                self.known.push(log);
-            }
-        }
-        self.last
-    }
-
-    fn order(&self, version: &Version) -> Option<Order> {
-        Some(self.known.get(version.log as usize)?.at(version.offset))
-    }
 }
 
 /// The ordinals of current rows whose record made other rows too, by number of the key. All rows of
@@ -162,7 +113,7 @@ fn digests_of(saved: &[(u32, SavedVersion)]) -> Vec<(u32, u16)> {
 /// Emits the latest record of each key, by [`Order`]. Records that change nothing are dropped. In
 /// `per_record` none is dropped, and the latest is the one that arrived last.
 ///
-/// It keeps 20 bytes a key, order and digest, never the value. Of several rows of one record the
+/// It keeps 16 bytes a key, order and digest, never the value. Of several rows of one record the
 /// last is current, whatever their order of arrival.
 ///
 /// A deleted key keeps its order, so that an earlier record that arrives late does not restore it.
@@ -182,27 +133,27 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
     cut: Option<TableCut>,
     meter: Meter,
 ) -> Upserts<'s, V> {
-    let mut state: Column<Version> = Column::new();
     let (owners, seeds) = (keys.owners().clone(), keys.seeds());
     let per_record = owners.mode().is_per_record();
-    let (mut logs, mut ordinals) = (Logs::new(seeds), Ordinals { epoch: 0, of: seeds.map() });
+    let mut versions = Versions::new(seeds);
+    let mut ordinals = Ordinals { epoch: 0, of: seeds.map() };
     let mut tombstones = earliest.and_then(Tombstones::of);
     let (mut numbers, mut changed) = (Vec::new(), Vec::<(u32, Option<SavedVersion>)>::new());
     if let Some(cut) = &cut {
         let mut count = Count::default();
         for bucket in cut.buckets() {
-            let versions: Vec<(u32, SavedVersion)> = match cut.load(bucket) {
+            let saved: Vec<(u32, SavedVersion)> = match cut.load(bucket) {
                 Ok(rows) => rows,
                 Err(error) => {
                     (cut.fail())(error);
                     break;
                 }
             };
-            cut.hold_digests(bucket, digests_of(&versions));
+            cut.hold_digests(bucket, digests_of(&saved));
             let mut keys = keys.open();
-            for (number, (order, digest)) in versions {
-                let (digest, log) = (u64::from_le_bytes(digest.into_array()), logs.number(order));
-                *state.at(number) = Version { offset: order.offset, digest, log };
+            for (number, (order, digest)) in saved {
+                let digest = u64::from_le_bytes(digest.into_array());
+                versions.set(number, order, digest);
                 keys.hold(number);
                 count.keys += 1;
                 count.rows += i64::from(digest != 0);
@@ -226,7 +177,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     if is_final {
                         changed.push((number, None));
                     }
-                    *state.at(number) = Version::default();
+                    versions.forget(number);
                     keys.release(number, epoch);
                     count.keys -= 1;
                 }
@@ -234,8 +185,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
             keys.number_all(records.iter().map(|arrived| &arrived.key), &mut numbers);
             let numbered = records.drain(..).zip(numbers.iter().copied());
             for (Arrived { order, ordinal, digest, value, .. }, number) in numbered {
-                let version = state.at(number);
-                let before = logs.order(version);
+                let (before, old) = versions.at(number);
                 let later = before.is_none_or(|before| match order.cmp(&before) {
                     Equal => ordinals.of.get(&number).is_some_and(|current| ordinal > *current),
                     // The recovery has no order of arrival.
@@ -249,8 +199,7 @@ pub(crate) fn latest<'s, K: Datum, V: Datum>(
                     ordinals.of.insert(number, ordinal);
                 }
                 let digest = value.as_ref().map_or(0, |_| digest);
-                let old = version.digest;
-                *version = Version { offset: order.offset, digest, log: logs.number(order) };
+                versions.set(number, order, digest);
                 if cut.is_some() {
                     changed.push((number, Some((order, ByteArray::new(digest.to_le_bytes())))));
                 }

@@ -11,6 +11,7 @@ use timely::dataflow::operators::{Input, Inspect, Probe};
 use timely::worker::Worker;
 
 use super::*;
+use crate::operators::Seeds;
 use crate::operators::{Advance, Owners, join, upserts_to_diffs};
 use crate::secret::Secret;
 
