@@ -42,12 +42,22 @@ struct Kept {
 
 impl Kept {
     fn new(text: &str) -> Self {
+        Kept { head: Kept::head(text), text: text.into() }
+    }
+
+    /// Returns the head of a text.
+    fn head(text: &str) -> [u64; 2] {
         let mut head = [0; HEAD + 1];
-        head.iter_mut().zip(text.bytes().take(HEAD)).for_each(|(to, byte)| *to = byte);
+        let length = text.len().min(HEAD);
+        head[..length].copy_from_slice(&text.as_bytes()[..length]);
         head[HEAD] = text.len().min(HEAD + 1) as u8;
-        let [first, second] = [0, 8]
-            .map(|at| head[at..at + 8].iter().fold(0, |word, byte| word << 8 | u64::from(*byte)));
-        Kept { head: [first, second], text: text.into() }
+        let head = u128::from_be_bytes(head);
+        [(head >> 64) as u64, head as u64]
+    }
+
+    /// Returns true if this is the text. The memory of a short text is not read.
+    fn is(&self, text: &str) -> bool {
+        self.head == Kept::head(text) && (!self.is_long() || *self.text == *text)
     }
 
     /// Returns true if the head is not all of the text.
@@ -110,7 +120,7 @@ impl From<&str> for Word {
             }
             let recent = &mut recent[(hash >> 48) as usize % RECENT_WORDS];
             match recent {
-                Some((other, word)) if *other == hash && word.as_str() == text => *word,
+                Some((other, word)) if *other == hash && word.0.is(text) => *word,
                 _ => {
                     let word = words.word(hash, text);
                     *recent = Some((hash, word));
@@ -126,7 +136,7 @@ impl Words {
     fn word(&self, hash: u64, text: &str) -> Word {
         // Neither the lowest nor the highest bits, which choose the place within the part.
         let mut part = lock(&self.parts[(hash >> 40) as usize % PARTS]);
-        let is_there = |place: &Place| place.hash == hash && *place.kept.text == *text;
+        let is_there = |place: &Place| place.hash == hash && place.kept.is(text);
         match part.entry(hash, is_there, |place| place.hash) {
             Entry::Occupied(entry) => Word(entry.get().kept),
             Entry::Vacant(entry) => {

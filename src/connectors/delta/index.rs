@@ -38,7 +38,7 @@ pub(super) struct LiveFile {
 
 /// The number of maps in [`Places`]. Each is small enough for the caches of a processor while it is
 /// filled, and while many keys are looked up in it.
-pub(super) const SHARDS: usize = 64;
+pub(super) const SHARDS: usize = 256;
 
 /// The most threads that read the files.
 const THREADS_MAX: usize = 4;
@@ -165,8 +165,11 @@ impl Index {
     }
 
     fn read_keys<'f>(&self, files: impl Iterator<Item = &'f LiveFile>) -> Result<Found> {
-        let mut found: Found = (0..SHARDS).map(|_| Vec::new()).collect();
         let mut key = self.hasher();
+        let files: Vec<&LiveFile> = files.collect();
+        let rows = files.iter().map(|file| file.rows as usize).sum::<usize>() / SHARDS;
+        // Keys are random, so no shard has many more than another.
+        let mut found: Found = (0..SHARDS).map(|_| Vec::with_capacity(rows + rows / 8)).collect();
         for file in files {
             let mut dead = file.dead.iter().peekable();
             let mut numbers = (0..file.rows)

@@ -72,6 +72,10 @@ impl BucketKeys {
                 read
             } else {
                 let mut ids = Vec::new();
+                if known.is_empty() {
+                    // Few keys are longer than a number.
+                    known.reserve(block.len() / size_of::<u64>());
+                }
                 let read = read_keys(block, |key| {
                     let id = *known.entry(key).or_insert_with(|| {
                         unique.push(Span::of(layer, block, key));

@@ -41,6 +41,8 @@ struct Rows {
 pub(super) struct LoadedKeys {
     pub(super) ids: KeyIds,
     pub(super) numbers: Vec<u32>,
+    /// The number of keys that this worker owns.
+    pub(super) owned: usize,
 }
 
 /// The keyspace of tables on one worker.
@@ -145,7 +147,8 @@ impl TableSpace {
         }
         let keys = saved.keys(&self.name, bucket)?;
         let numbers = self.keys.numbers(&keys, &self.share)?;
-        let loaded = Rc::new(LoadedKeys { ids: keys.ids, numbers });
+        let owned = numbers.iter().filter(|number| **number != FOREIGN).count();
+        let loaded = Rc::new(LoadedKeys { ids: keys.ids, numbers, owned });
         // After the recovery there is no place.
         if let Some(place) = self.loaded.borrow_mut().get_mut(place) {
             *place = Some(loaded.clone());

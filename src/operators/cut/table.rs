@@ -60,9 +60,9 @@ impl TableCut {
     /// # Errors
     /// When the rows can't be read.
     pub(crate) fn load<V: DeserializeOwned>(&self, bucket: u8) -> Result<Vec<(u32, V)>> {
-        let mut rows = Vec::new();
-        let Some(saved) = &self.space.share.saved else { return Ok(rows) };
-        let Some(keys) = self.space.loaded(bucket)? else { return Ok(rows) };
+        let Some(saved) = &self.space.share.saved else { return Ok(Vec::new()) };
+        let Some(keys) = self.space.loaded(bucket)? else { return Ok(Vec::new()) };
+        let mut rows = Vec::with_capacity(keys.owned);
         saved.column(&self.id, bucket, &keys.ids)?.for_each(|id, value| {
             let number = keys.numbers[id];
             if let Some(value) = value.filter(|_| number != FOREIGN) {
