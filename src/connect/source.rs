@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::task::Waker;
 use std::time::Duration;
 
 use super::{FixedPartitions, Identity};
@@ -244,6 +245,17 @@ pub trait Partition: Send {
     /// # Errors
     /// When the log can't be read or has changed. A record is never skipped.
     fn poll(&mut self) -> Result<Poll>;
+
+    /// Arranges that `waker` is woken once records may be available, and returns the longest time
+    /// until the next [`poll`](Self::poll) if it is not woken. It is called after a poll that
+    /// returned [`Poll::Idle`]; records that have come since then wake it immediately. A partition
+    /// that is woken so needs no thread and no timer while it is idle, however many there are.
+    ///
+    /// `None`, the default, is for a partition that reports nothing by itself: then
+    /// [`wait`](Self::wait) is called.
+    fn register(&mut self, _waker: &Waker) -> Option<Duration> {
+        None
+    }
 
     /// Blocks until records may be available, or for `timeout`. The timeout is zero if other
     /// partitions share the thread. Returns false immediately if this partition can only be polled.

@@ -4,6 +4,7 @@
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 use std::time::Duration;
 
 use super::message::{Fetched, Message};
@@ -56,6 +57,8 @@ pub(super) struct Reader {
     /// Key of the digests of records.
     pub(super) secret: Secret,
     pub(super) state: ReaderState,
+    /// Gives it a turn before its pause is over.
+    pub(super) waker: Waker,
 }
 
 /// State of a reader between its turns.
@@ -75,6 +78,8 @@ pub(super) struct ReaderState {
 pub(super) enum Turn {
     /// Its next turn comes after this time.
     After(Duration),
+    /// Its next turn comes when its waker is woken, or else after this time.
+    Asleep(Duration),
     /// Its next turn comes when all partitions have replayed their recorded range.
     Replayed,
     /// It has no further turn: the partition has ended, or the run has.
@@ -151,8 +156,12 @@ impl Reader {
         let Some(partition) = &mut self.partition else { return Ok(Turn::Over) };
         let poll = partition.poll()?;
         let remaining = partition.remaining();
-        let waited = matches!(poll, Poll::Idle) && partition.wait(wait) && !wait.is_zero();
         self.backlog.update(remaining);
+        let is_idle = matches!(poll, Poll::Idle);
+        if is_idle && let Some(longest) = partition.register(&self.waker) {
+            return Ok(Turn::Asleep(longest));
+        }
+        let waited = is_idle && partition.wait(wait) && !wait.is_zero();
         Ok(match poll {
             Poll::Batch(batch) => {
                 self.state.pause = Duration::ZERO;
@@ -239,6 +248,7 @@ mod tests {
             coordinator,
             secret: Secret::new([7; 16]),
             state: ReaderState::default(),
+            waker: Waker::noop().clone(),
         };
         (reader, inbox)
     }

@@ -1,8 +1,9 @@
 //! The threads that read. Up to 64 partitions have a thread each. More partitions share 64 threads,
 //! and then no partition may block a thread for long.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, Weak};
+use std::task::{Wake, Waker};
 use std::time::{Duration, Instant};
 
 use super::ingest::{IDLE_PAUSE_MAX, Reader, Turn};
@@ -10,6 +11,7 @@ use super::message::Message;
 use super::panic_guard::spawn;
 use crate::error::Result;
 use crate::ports::Credit;
+use crate::record::PartitionId;
 use crate::sync::{Condvar, JoinHandle, Sender, elapsed, lock, now};
 
 /// Number of threads, unless all are blocked. Each may hold one batch that credit does not bound.
@@ -19,6 +21,8 @@ const THREADS: usize = 64;
 const FREQUENTLY_POLLED: u32 = 256;
 /// Another thread is started if all threads were blocked for this time while readers waited.
 const BLOCKED_TIMEOUT: Duration = Duration::from_millis(250);
+/// Longest time for which a reader sleeps that nothing wakes.
+const SLEEP_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 
 /// The readers of a run, and the threads that give each its turns.
 pub(super) struct ReaderPool {
@@ -42,10 +46,17 @@ struct Shared {
     changed: Condvar,
 }
 
+/// The time of a reader's next turn, and a unique number.
+type Place = (Instant, u64);
+
 #[derive(Default)]
 struct State {
     /// Readers by the time of their next turn, then by a unique number, because times may be equal.
-    due: BTreeMap<(Instant, u64), Box<Reader>>,
+    due: BTreeMap<Place, Box<Reader>>,
+    /// Places in `due` of readers that can be woken.
+    asleep: BTreeMap<PartitionId, Place>,
+    /// Readers that were woken during their turn, when it may already have been too late to read.
+    woken: BTreeSet<PartitionId>,
     /// Readers that have replayed their recorded range and wait until all have.
     replayed: Vec<Reader>,
     /// Earliest time until which a thread sleeps. The other threads sleep without a timer.
@@ -74,13 +85,62 @@ struct Due {
 }
 
 impl State {
-    fn put(&mut self, due: Instant, reader: Box<Reader>) {
+    fn put(&mut self, due: Instant, reader: Box<Reader>) -> Place {
         self.queued += 1;
-        self.due.insert((due, self.queued), reader);
+        let place = (due, self.queued);
+        self.due.insert(place, reader);
+        place
+    }
+
+    /// Puts a reader to sleep, unless it was woken during its turn.
+    fn put_asleep(&mut self, longest: Duration, reader: Box<Reader>) {
+        let id = reader.id;
+        if self.woken.remove(&id) {
+            self.put(now(), reader);
+        } else {
+            let place = self.put(now() + longest.min(SLEEP_TIMEOUT), reader);
+            self.asleep.insert(id, place);
+        }
+    }
+
+    /// Takes the reader whose turn is next.
+    fn take_first(&mut self) -> Option<Box<Reader>> {
+        let (_, reader) = self.due.pop_first()?;
+        self.asleep.remove(&reader.id);
+        // The turn reads everything that has come before it.
+        self.woken.remove(&reader.id);
+        self.turns += 1;
+        Some(reader)
     }
 
     fn put_replayed(&mut self, reader: Box<Reader>) {
-        if self.live { self.put(now(), reader) } else { self.replayed.push(*reader) }
+        if self.live {
+            self.put(now(), reader);
+        } else {
+            self.replayed.push(*reader);
+        }
+    }
+}
+
+/// Wakes a reader.
+struct Alarm {
+    pool: Weak<Shared>,
+    id: PartitionId,
+}
+
+impl Wake for Alarm {
+    fn wake(self: Arc<Self>) {
+        let Some(pool) = self.pool.upgrade() else { return };
+        let mut state = lock(&pool.state);
+        let Some(place) = state.asleep.remove(&self.id) else {
+            state.woken.insert(self.id);
+            return;
+        };
+        if let Some(reader) = state.due.remove(&place) {
+            state.put(now(), reader);
+            drop(state);
+            pool.changed.notify_one();
+        }
     }
 }
 
@@ -100,7 +160,9 @@ impl ReaderPool {
     ///
     /// # Errors
     /// When the pool has no thread, and none can be started.
-    pub(super) fn add(&mut self, reader: Reader) -> Result<()> {
+    pub(super) fn add(&mut self, mut reader: Reader) -> Result<()> {
+        let alarm = Alarm { pool: Arc::downgrade(&self.shared), id: reader.id };
+        reader.waker = Waker::from(Arc::new(alarm));
         let mut state = lock(&self.shared.state);
         state.partitions += 1;
         state.put(now(), Box::new(reader));
@@ -178,6 +240,10 @@ impl Shared {
                     lock(&self.state).put(now() + pause, reader);
                     continue;
                 }
+                Ok(Turn::Asleep(longest)) => {
+                    lock(&self.state).put_asleep(longest, reader);
+                    continue;
+                }
                 Ok(Turn::Replayed) => {
                     lock(&self.state).put_replayed(reader);
                     continue;
@@ -203,8 +269,7 @@ impl Shared {
             let now = now();
             match state.due.first_key_value().map(|((due, _), _)| *due) {
                 Some(due) if due <= now => {
-                    let (_, reader) = state.due.pop_first()?;
-                    state.turns += 1;
+                    let reader = state.take_first()?;
                     let unwatched = |due| state.watched.is_none_or(|watched| due < watched);
                     let next = state.due.first_key_value().map(|((due, _), _)| *due);
                     if next.is_some_and(|due| due <= now || unwatched(due)) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::Waker;
 
 use super::begin::OpenPartition;
 use super::bindings::Bindings;
@@ -128,6 +129,7 @@ impl Readers {
             coordinator: self.coordinator.clone(),
             secret: self.secret,
             state: ReaderState::default(),
+            waker: Waker::noop().clone(),
         })
     }
 

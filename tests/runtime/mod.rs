@@ -50,6 +50,7 @@ mod stores;
 mod strangers;
 mod takeover;
 mod times;
+mod woken;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::task::Waker;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -348,6 +349,11 @@ impl Partition for Reader {
                 Poll::Idle => return Ok(Poll::Idle),
             }
         }
+    }
+
+    fn register(&mut self, waker: &Waker) -> Option<Duration> {
+        let (Place::Archive(place, _) | Place::Live(place, _)) = &mut self.place;
+        place.register(waker)
     }
 
     fn wait(&mut self, timeout: Duration) -> bool {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::task;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -328,6 +329,20 @@ impl Partition for Reader {
                 State::Ended => return Ok(Poll::End),
             }
         }
+    }
+
+    fn register(&mut self, waker: &task::Waker) -> Option<Duration> {
+        let State::Reading { items, received, .. } = &mut self.state else { return None };
+        if received.is_some() {
+            waker.wake_by_ref();
+        } else if let task::Poll::Ready(item) =
+            items.poll_recv(&mut task::Context::from_waker(waker))
+        {
+            // The next poll detects a closed channel.
+            *received = item;
+            waker.wake_by_ref();
+        }
+        Some(Duration::MAX)
     }
 
     fn wait(&mut self, limit: Duration) -> bool {

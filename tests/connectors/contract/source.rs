@@ -3,11 +3,17 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::task::{Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use watershed::ErrorKind;
 use watershed::connect::{Partition, Poll, Source};
+
+/// A longer wait for a waker means that it is lost.
+const WAKE_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A log under test.
 pub(crate) trait Held {
@@ -42,13 +48,14 @@ pub(crate) trait Held {
 
 /// The contract of a source, against the empty logs of `make`.
 pub(crate) fn source_contract(make: impl Fn() -> Box<dyn Held> + Sync) {
-    let promises: [fn(&dyn Held); 9] = [
+    let promises: [fn(&dyn Held); 10] = [
         an_empty_log_has_no_partitions,
         partitions_ascend_and_hold_their_own_records,
         reading_resumes_at_every_position,
         deleted_records_are_refused_and_later_ones_are_read,
         a_reading_ends_where_the_log_ended_when_it_was_opened,
         a_follower_waits_and_sees_new_records,
+        a_record_wakes_a_registered_follower,
         records_of_every_length_are_whole,
         batches_are_about_a_megabyte_at_most,
         every_reading_is_the_same,
@@ -243,6 +250,39 @@ fn a_follower_waits_and_sees_new_records(log: &dyn Held) {
         seen = end;
     }
     assert_eq!(drain(&mut *late, 0, 30).0, numbered(log, 0, 10..40));
+}
+
+fn a_record_wakes_a_registered_follower(log: &dyn Held) {
+    let (sender, woken) = channel();
+    let waker = Waker::from(Arc::new(Bell(sender)));
+    append(log, 0, 0..1);
+    let mut follower = log.source().open(0, None, true).unwrap();
+    assert_eq!(drain(&mut *follower, 0, 1).0, numbered(log, 0, 0..1));
+    // It may have been woken before, for nothing.
+    let longest = loop {
+        assert!(matches!(follower.poll(), Ok(Poll::Idle)));
+        // Others are waited for.
+        let Some(longest) = follower.register(&waker) else { return };
+        if woken.try_recv().is_err() {
+            break longest;
+        }
+    };
+    append(log, 0, 1..2);
+    while let Poll::Idle = follower.poll().unwrap() {
+        let is_woken = woken.recv_timeout(longest.min(WAKE_TIMEOUT)).is_ok();
+        assert!(is_woken || longest < WAKE_TIMEOUT, "it is not woken");
+        let _ = follower.register(&waker);
+    }
+}
+
+/// A waker that sends a message.
+struct Bell(Sender<()>);
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        // The test may be over.
+        let _ = self.0.send(());
+    }
 }
 
 fn records_of_every_length_are_whole(log: &dyn Held) {
