@@ -30,7 +30,8 @@ pub(super) struct RunArgs {
     /// Worker threads [default: number of cores; processes on one machine share them]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     workers: Option<u16>,
-    /// Go on as records are added, until SIGINT or SIGTERM
+    /// Go on as records are added, until SIGINT or SIGTERM. The file system reports the new objects
+    /// of an archive; a bucket is asked once a second, and less often from 256 partitions on
     #[arg(long)]
     follow: bool,
     /// Close all windows once everything is read: no record will ever come that belongs into one.

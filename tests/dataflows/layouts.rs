@@ -2,7 +2,7 @@
 //! without a readable object.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 
 use flate2::Compression;
@@ -121,6 +121,29 @@ fn new_folders_are_followed() {
         rest.join()
     });
     rest.unwrap();
+}
+
+#[test]
+fn new_folders_are_found_where_they_cannot_be_watched() {
+    let place = with_archive();
+    let expected = place.oracle("archive", &[]);
+    lay_out(&place, "archive", "others", 1, 8);
+    let args = ["run", "--from", "others", "--lake", "lake", "--follow", "--commit-every", "50ms"];
+    let mut command = place.command(&args);
+    // The limit is reached on the way.
+    let mut child = command.env("WATERSHED_LIMITS", "watched_folders=4").spawn().unwrap();
+    let (mut printed, mut warned) = (BufReader::new(child.stderr.take().unwrap()), String::new());
+    printed.read_line(&mut warned).unwrap();
+    assert!(warned.contains("can't watch folders") && warned.contains("No space"), "{warned}");
+    lay_out(&place, "archive", "others", 1, 1);
+    until("what has come", || {
+        place.path("lake/dead_letters/_delta_log").exists() && place.lake("lake", None) == expected
+    });
+    terminate(&child);
+    assert!(child.wait().unwrap().success());
+    let mut rest = String::new();
+    printed.read_to_string(&mut rest).unwrap();
+    assert!(!rest.contains("can't watch"), "it warns once: {rest}");
 }
 
 #[test]

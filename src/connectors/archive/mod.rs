@@ -20,9 +20,10 @@
 //!   offset
 //! 0. Files of other names are ignored, counted, and logged once.
 //!
-//! A follower detects a new object in the folder of the previous one at once. It lists new folders
-//! once a second, and less often if that takes long: at most a twentieth of the time is spent on
-//! listing.
+//! A follower of a folder is woken by the events of the file system: see `watch`. Where the system
+//! reports none, it looks for the next object at intervals. An object store is asked once a second.
+//! New partitions are listed once a second, and less often if that takes long: at most a twentieth
+//! of the time is spent on listing.
 //!
 //! A record over one megabyte is passed on whole. Of a record over 64 MiB only the first 2 MiB are
 //! kept, because memory is bounded. It is not decoded, but becomes a dead letter, `too large`.
@@ -48,6 +49,7 @@ mod sink;
 mod source;
 mod tree;
 mod walk;
+mod watch;
 
 #[cfg(test)]
 mod layouts_tests;
@@ -62,6 +64,7 @@ use std::time::Duration;
 use crate::connect::Identity;
 
 use crate::error::{Error, Result};
+use crate::simulation;
 use crate::store::Store;
 use crate::sync::lock;
 
@@ -72,6 +75,7 @@ pub use hybrid::HybridSource;
 pub use lock::WriterLock;
 use objects::{IgnoredFiles, Objects};
 use tree::{Purpose, Tree};
+use watch::{Follower, Watch};
 
 /// A folder or an object store that holds topics.
 ///
@@ -107,6 +111,7 @@ pub struct Archive {
     url: String,
     /// The lock that the writers of this process share while there are any.
     lock: Arc<Mutex<Weak<WriterLock>>>,
+    watch: Arc<Watch>,
 }
 
 impl Archive {
@@ -117,16 +122,14 @@ impl Archive {
     /// When [`Store::open`] fails.
     pub fn open(url: &str) -> Result<Self> {
         let store = Store::open(url)?;
-        Ok(Archive {
-            url: trimmed(url.strip_prefix("file://").unwrap_or(url)),
-            store,
-            lock: Arc::default(),
-        })
+        let url = trimmed(url.strip_prefix("file://").unwrap_or(url));
+        Ok(Archive { watch: Arc::new(Watch::new(&url)), url, store, lock: Arc::default() })
     }
 
     /// Returns the archive below the prefix of `store`. The prefix is its name in messages.
     pub fn on(store: Store) -> Self {
-        Archive { url: trimmed(&store.name("")), store, lock: Arc::default() }
+        let url = trimmed(&store.name(""));
+        Archive { watch: Arc::new(Watch::new(&url)), url, store, lock: Arc::default() }
     }
 
     /// Locks the archive, once for all topics and partitions that this process writes.
@@ -143,7 +146,7 @@ impl Archive {
     /// Returns a topic of the archive, to be read or written.
     pub fn topic(&self, topic: impl Into<String>) -> ArchiveTopic {
         let (ignored, tree) = (IgnoredFiles::default(), Arc::default());
-        let (archive, topic) = (self.clone(), topic.into());
+        let (archive, topic) = (self.clone(), topic.into().into());
         ArchiveTopic { archive, topic, ignored, tree, retention: None }
     }
 }
@@ -158,7 +161,7 @@ fn trimmed(url: &str) -> String {
 #[derive(Clone)]
 pub struct ArchiveTopic {
     archive: Archive,
-    topic: String,
+    topic: Arc<str>,
     ignored: IgnoredFiles,
     tree: Arc<Tree>,
     /// The age from which released objects are deleted; none if they are kept for ever.
@@ -240,6 +243,7 @@ impl ArchiveTopic {
 
     fn partitions(&self) -> Result<Vec<u32>> {
         let store = self.archive.store.below(&self.path()?);
+        self.archive.watch.renew(&self.topic);
         let seen = self.tree.list(&store, &self.topic, Purpose::Partitions)?;
         self.ignored.set(None, seen.others.clone());
         let mut partitions: Vec<u32> =
@@ -256,9 +260,21 @@ impl ArchiveTopic {
             folder: layout::partition_path(&self.topic, partition),
             partition,
             ignored: self.ignored.clone(),
-            topic: self.topic.as_str().into(),
+            topic: self.topic.clone(),
             below: self.archive.store.below(&path),
             tree: self.tree.clone(),
         })
+    }
+
+    /// Follows a partition. Listings from now on and the changes together miss no object.
+    fn follow(&self, partition: u32) -> Result<Option<Follower>> {
+        // The events of the kernel are not part of a simulation.
+        if simulation::current().is_some() {
+            return Ok(None);
+        }
+        let folder = self.archive.store.below(&self.path()?).folder().map(Into::into);
+        let follower = self.archive.watch.follow(&self.topic, folder, partition);
+        self.tree.forget_once();
+        Ok(Some(follower))
     }
 }

@@ -261,10 +261,11 @@ impl Objects {
             .into_iter()
             .chain([own])
             .flat_map(|place| [(place.clone(), false), (place, true)]);
+        // A larger offset has more digits.
         both.map(|((folder, digits), packed)| Listed {
             first: next,
             folder,
-            digits,
+            digits: digits.max(digits_of(next)),
             packed,
             size: None,
         })

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::Read;
 use std::mem;
 use std::ops::Range;
+use std::task::Waker;
 use std::time::Duration;
 
 use crate::connect::{Identity, Partition, Poll, Source};
@@ -19,6 +20,7 @@ use super::ArchiveTopic;
 use super::finder::Listed;
 use super::objects::Objects;
 use super::prefetch::Prefetch;
+use super::watch::{Follower, Interval};
 use next::Search;
 
 /// The number of bytes after which a batch is complete.
@@ -44,8 +46,12 @@ impl Source for ArchiveTopic {
     }
 
     fn open(&self, partition: u32, from: Option<u64>, follow: bool) -> Result<Box<dyn Partition>> {
+        // Before the objects are listed, so that none is missed.
+        let follower = if follow { self.follow(partition)? } else { None };
         let objects = self.objects(partition)?;
-        Ok(Box::new(Reader::open(objects, from, follow, Limits::default())?))
+        let mut reader = Reader::open(objects, from, follow, Limits::default())?;
+        reader.follower = follower;
+        Ok(Box::new(reader))
     }
 
     fn released(&self, ends: &BTreeMap<u32, u64>, now: Timestamp) {
@@ -99,6 +105,8 @@ pub(super) struct Reader {
     stopped: Option<Error>,
     /// The search for the next object.
     search: Search,
+    /// The changes of a partition that is followed.
+    follower: Option<Follower>,
 }
 
 /// The listed objects that are not begun yet.
@@ -197,6 +205,7 @@ impl Reader {
             pending: None,
             stopped: None,
             search,
+            follower: None,
         };
         reader.skip_to(from)?;
         Ok(reader)
@@ -263,6 +272,14 @@ impl Partition for Reader {
     fn wait(&mut self, _timeout: Duration) -> bool {
         self.search.waits = self.search.waits.wrapping_add(1);
         false
+    }
+
+    fn register(&mut self, waker: &Waker) -> Option<Duration> {
+        let interval = self.follower.as_ref()?.register(waker);
+        self.search.pause(interval);
+        let (Interval::Watched(time) | Interval::Polled(time) | Interval::Requested(time)) =
+            interval;
+        Some(time)
     }
 
     fn remaining(&self) -> u64 {

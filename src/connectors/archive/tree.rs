@@ -1,6 +1,7 @@
 //! The folders of a topic except those of its partitions, listed for all partitions at once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem;
 use std::sync::{Arc, Mutex};
 
 use crate::error::Result;
@@ -35,6 +36,8 @@ struct State {
     full_skips: usize,
     /// The number of requests that skip even the newest folders.
     newest_skips: usize,
+    /// True once the topic is followed.
+    is_followed: bool,
 }
 
 /// The purpose of a listing, which decides if the last one is recent enough.
@@ -86,6 +89,15 @@ impl Listing {
 }
 
 impl Tree {
+    /// Forgets a listing that was made before the topic was followed: an object may have appeared
+    /// in between.
+    pub(super) fn forget_once(&self) {
+        let mut state = lock(&self.0);
+        if !mem::replace(&mut state.is_followed, true) {
+            state.seen = None;
+        }
+    }
+
     /// Returns the folders and objects for `purpose`. Each partition receives once a listing that
     /// was made for another one, so that many partitions need not list one by one. Otherwise all
     /// folders are listed again, unless that took long and was done recently.

@@ -11,6 +11,7 @@ use super::super::finder::Listed;
 use super::super::layout::digits_of;
 use super::super::packed::Unpacked;
 use super::super::tree::Purpose;
+use super::super::watch::{Changes, Interval, POLL_INTERVAL_MIN};
 use super::Reader;
 
 /// The number of vain polls after which a follower lists a folder, at first and at most. A listing
@@ -63,6 +64,22 @@ impl Search {
             requests_left: requests_for(listed.len()),
         }
     }
+
+    /// Notes that the next poll comes after this interval, so that listings keep their pace.
+    pub(super) fn pause(&mut self, interval: Interval) {
+        match interval {
+            Interval::Watched(_) => {}
+            Interval::Polled(time) => {
+                let more = (time.as_micros() / POLL_INTERVAL_MIN.as_micros()) as u32 - 1;
+                self.vain_polls = self.vain_polls.saturating_add(more);
+                self.vain_polls_elsewhere = self.vain_polls_elsewhere.saturating_add(more);
+            }
+            Interval::Requested(_) => {
+                self.waits = 0;
+                self.vain_polls_elsewhere = WAITS_PER_REQUEST;
+            }
+        }
+    }
 }
 
 /// The objects of a listing.
@@ -75,6 +92,10 @@ struct Found {
 impl Reader {
     /// Opens the object that begins at `next`; `None` if there is none, now or ever.
     pub(super) fn advance(&mut self, next: u64) -> Result<Option<Box<dyn Read + Send>>> {
+        // The objects that are listed already come first.
+        if self.queue.listed.front().is_none_or(|object| object.first != next) {
+            self.take_changes(next)?;
+        }
         let ahead = self.queue.listed.front().map(|object| object.first);
         match ahead {
             Some(first) if first < next => {
@@ -168,6 +189,30 @@ impl Reader {
         if own.is_none() && elsewhere.is_none() {
             return Ok(None);
         }
+        self.merge(next, own, elsewhere)?;
+        Ok(self.queue.listed.front().map(|object| object.first))
+    }
+
+    /// Adds the changes of the partition to the listed objects.
+    fn take_changes(&mut self, next: u64) -> Result<()> {
+        let Some(follower) = &self.follower else { return Ok(()) };
+        let Changes { objects, rescan } = follower.take();
+        if rescan {
+            let own = self.objects.in_own_folder()?;
+            let purpose = Purpose::Refresh(self.objects.partition);
+            let elsewhere = self.objects.elsewhere(purpose)?.to_vec();
+            let all = |objects| Some(Found { objects, all: true });
+            return self.merge(next, all(own), all(elsewhere));
+        }
+        if objects.is_empty() {
+            return Ok(());
+        }
+        self.merge(next, Some(Found { objects, all: false }), None)
+    }
+
+    /// Adds the objects that were found in the partition's own folder and elsewhere to the listed
+    /// ones.
+    fn merge(&mut self, next: u64, own: Option<Found>, elsewhere: Option<Found>) -> Result<()> {
         let mut listed: Vec<Listed> = mem::take(&mut self.queue.listed).into();
         for (is_own, found) in [(true, own), (false, elsewhere)] {
             let Some(Found { objects, all }) = found else { continue };
@@ -190,7 +235,7 @@ impl Reader {
         self.queue.unread_bytes = self.objects.bytes(listed.iter());
         self.queue.listed = listed.into();
         self.objects.warn();
-        Ok(self.queue.listed.front().map(|object| object.first))
+        Ok(())
     }
 
     /// Lists the partition's own folder, if it is time to.
