@@ -121,7 +121,18 @@ impl Topology {
     }
 
     /// Returns the plan for a run that needs these ends of the topology.
-    pub(crate) fn plan_for(&self, demand: Demand) -> Plan {
+    pub(crate) fn plan_for(&self, mut demand: Demand) -> Plan {
+        loop {
+            let plan = self.plan_once(demand.clone());
+            if plan.time.asked.is_subset(&demand.timed) {
+                return plan;
+            }
+            // Steps that have times only for those behind them are built otherwise then.
+            demand.timed.extend(&plan.time.asked);
+        }
+    }
+
+    fn plan_once(&self, demand: Demand) -> Plan {
         let build = self.build.clone();
         timely::execute_directly(move |worker| {
             worker.dataflow(|scope| {

@@ -20,6 +20,8 @@ pub(crate) struct Demand {
     pub(crate) stores: BTreeSet<String>,
     /// The granularity of the answers.
     pub(crate) mode: ProcessingMode,
+    /// The steps whose times are used by steps behind them, of those that have times only then.
+    pub(crate) timed: BTreeSet<usize>,
 }
 
 /// The rows of a table that its sink needs at the start of a run.

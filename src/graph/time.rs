@@ -10,7 +10,7 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concatenate;
 
 use super::Graph;
-use crate::operators::{ClockChange, watermarks};
+use crate::operators::{ClockChange, Restored, Setting, StateCut, StreamTime, watermarks};
 use crate::time::{Epoch, Timestamp};
 
 /// The clocks of timed topics, and the watermarks that are made of them.
@@ -30,18 +30,68 @@ impl<'s> Graph<'s> {
         let topics = plan.ranks_before(node);
         plan.time.timed.extend(topics);
         let before = plan.with_steps_before(vec![node]);
+        let asked: Vec<usize> =
+            plan.time.optional.iter().copied().filter(|step| before.contains(step)).collect();
+        plan.time.asked.extend(asked);
         if before.iter().any(|step| plan.time.untimed.contains(step)) {
             let verb = plan.nodes.get(node).map(|step| step.verb.clone()).unwrap_or_default();
             plan.errors.push(format!(
-                "{verb} needs records with times, and the changes of a table that is not one of \
-                 windows have none: use it before to_table(), table() or count()"
+                "{verb} needs records with times, and the changes of a table that is made by a \
+                 foreign key, a range, a rank or a collection have none: use it before that"
             ));
         }
     }
 
-    /// Notes that the records of a step have no times.
+    /// Like [`use_time`](Self::use_time), but only if records before the step have times if they
+    /// are used.
+    pub(crate) fn use_optional_time(&self, node: usize) {
+        let is_optional = {
+            let plan = self.0.plan.borrow();
+            let before = plan.with_steps_before(vec![node]);
+            let (optional, asked) = (&plan.time.optional, &self.0.bindings.borrow().demand.timed);
+            before.iter().any(|step| optional.contains(step) || asked.contains(step))
+        };
+        if is_optional {
+            self.use_time(node);
+        }
+    }
+
+    /// Notes that the records of a step can't have times.
     pub(crate) fn has_no_times(&self, node: usize) {
         self.0.plan.borrow_mut().time.untimed.push(node);
+    }
+
+    /// Returns true if a step behind this one uses the times of its records. That is known once the
+    /// steps have been planned.
+    pub(crate) fn is_time_used_behind(&self, node: usize) -> bool {
+        let mut plan = self.0.plan.borrow_mut();
+        plan.time.optional.push(node);
+        self.0.bindings.borrow().demand.timed.contains(&node)
+    }
+
+    /// Returns the setting of an operator that keeps a state by keys of type `K`, in parts named by
+    /// `P` with content `R`. The state is saved unless all inputs flow again after a restart.
+    ///
+    /// In `per_record` mode the stream time of the operator is saved too. It depends on the order
+    /// of arrival, so it can't be found again.
+    pub(crate) fn setting<K, P, R>(
+        &self,
+        node: usize,
+        restored: Restored,
+        purpose: &str,
+    ) -> Setting {
+        let is_saved = restored == Restored::Tail;
+        let cut = is_saved.then(|| self.state_cut::<K, P, R>(node, purpose)).flatten();
+        let clock = is_saved.then(|| self.stream_clock_cut(node)).flatten();
+        let time = StreamTime::of(self.mode());
+        Setting { owners: self.owners(), meter: self.meter(node), time, cut, clock }
+    }
+
+    /// Opens the cut of the stream time of a step. Returns none where partitions measure time, and
+    /// in a run without a state.
+    pub(crate) fn stream_clock_cut(&self, node: usize) -> Option<StateCut> {
+        let cut = || self.state_cut::<u64, (), Timestamp>(node, "stream time");
+        self.mode().is_per_record().then(cut).flatten()
     }
 
     /// Returns the watermarks of a step, on each worker: the least partition time of all partitions

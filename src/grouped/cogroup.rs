@@ -11,7 +11,7 @@ use super::values::{Records, Values};
 use crate::operators::{Datum, Restored, Side};
 use crate::options::Windowing;
 use crate::row::Windowed;
-use crate::table::KTable;
+use crate::table::{KTable, MakeTouches};
 use crate::windowed::KWindowed;
 
 /// The values of several streams and tables by group: Kafka's `CogroupedKStream`.
@@ -244,7 +244,10 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         {
             return Values::Records(one.with(two), Rc::default());
         }
-        Values::Rows(either(self.values(), other.values()))
+        let touches = self.values.touches().zip(other.values.touches());
+        let touches = touches
+            .map(|(one, two)| -> MakeTouches<'s, G> { Rc::new(move || one().concat(two())) });
+        Values::Rows(either(self.values(), other.values()), touches)
     }
 }
 

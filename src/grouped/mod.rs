@@ -17,7 +17,7 @@ use crate::operators::{
 };
 use crate::options::{Ties, Windowing};
 use crate::stream::Updates;
-use crate::table::KTable;
+use crate::table::{KTable, MakeTouches};
 use crate::windowed::{KWindowed, folded_changes};
 
 pub use cogroup::{KCogrouped, KWindowedCogrouped};
@@ -49,8 +49,13 @@ pub struct KGrouped<'s, G: Datum, X: Datum> {
 
 impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// Groups the rows of a table.
-    pub(crate) fn of_rows(graph: Graph<'s>, node: usize, values: Diffs<'s, (G, X)>) -> Self {
-        KGrouped { graph, node, values: Values::Rows(values) }
+    pub(crate) fn of_rows(
+        graph: Graph<'s>,
+        node: usize,
+        values: Diffs<'s, (G, X)>,
+        touches: Option<MakeTouches<'s, G>>,
+    ) -> Self {
+        KGrouped { graph, node, values: Values::Rows(values, touches) }
     }
 
     /// Groups the records of a stream.
@@ -61,7 +66,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// Returns the values, for aggregates that take them in any order.
     fn values(&self) -> Diffs<'s, (G, X)> {
         match &self.values {
-            Values::Rows(diffs) => diffs.clone(),
+            Values::Rows(diffs, _) => diffs.clone(),
             Values::Records(records, diffs) => diffs.get_or_init(|| (records.diffs)()).clone(),
         }
     }
@@ -93,6 +98,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
             ),
             Placement::Owner,
         )
+        .with_grouped_times(self.values.touches())
     }
 
     /// Adds changes with times to the table of an aggregate of a stream that only adds.

@@ -38,6 +38,7 @@ mod owners;
 mod seeds;
 mod settle;
 mod sides;
+mod stamp;
 mod top;
 mod watermarks;
 
@@ -68,9 +69,10 @@ pub(crate) use intervals::Interval;
 pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{
-    Accumulate, Bagged, Ends, Fixed, Folding, Limit, PairJoiner, Pairs, PartOf, Place, Reach,
-    SavedWindow, Session, Setting, Since, Sliding, StreamTime, Suppress, Temporal, Timed, Waiting,
-    Waits, WhenFull, WindowRow, keyed,
+    Accumulate, Bagged, Ends, Fixed, Folding, GroupedTimes, JoinedTimes, Limit, Newest, PairJoiner,
+    Pairs, PartOf, Place, Reach, RowTimes, SavedWindow, Session, Setting, Since, Sliding,
+    StreamClock, StreamTime, Suppress, Temporal, Timed, Version, Waiting, Waits, WhenFull,
+    WindowRow, keyed,
 };
 pub(crate) use keys::Keys;
 pub(crate) use latest::{Arrived, latest, saved_digests};
@@ -80,5 +82,6 @@ pub(crate) use number::number;
 pub(crate) use owners::Owners;
 pub(crate) use seeds::{Map, Seeds};
 pub(crate) use settle::settle;
+pub(crate) use stamp::{Stamped, Update, stamp};
 pub(crate) use top::Top;
 pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermark, watermarks};

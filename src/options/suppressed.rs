@@ -38,7 +38,8 @@ impl Suppressed {
         Suppressed { max_records: Some(max_records), ..self }
     }
 
-    /// Limits the encoded bytes of the changes that wait. All of them are on one worker then.
+    /// Limits the bytes of the changes that wait: of each its encoded key and value, and 28 for its
+    /// times and position. All of them are on one worker then.
     #[must_use]
     pub fn max_bytes(self, max_bytes: usize) -> Self {
         Suppressed { max_bytes: Some(max_bytes), ..self }

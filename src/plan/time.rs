@@ -14,6 +14,10 @@ pub(crate) struct TimePlan {
     pub(crate) extracted: BTreeSet<u16>,
     /// The time after which a silent partition of a topic is idle.
     pub(crate) idle_after: BTreeMap<u16, Duration>,
-    /// The steps whose records have no times.
+    /// The steps whose records can't have times.
     pub(crate) untimed: Vec<usize>,
+    /// The steps whose records have times if a step behind them uses these.
+    pub(crate) optional: Vec<usize>,
+    /// Those of them that have such a step behind them.
+    pub(crate) asked: BTreeSet<usize>,
 }

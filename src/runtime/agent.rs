@@ -115,6 +115,7 @@ impl Agent {
         let new: BTreeSet<String> = new.map(|sink| sink.topic.clone()).collect();
         let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &new) };
         let plan = streams.topology.plan_for(demand.clone());
+        let demand = Demand { timed: plan.time.asked.clone(), ..demand };
         check_sinks(&streams, &plan, &welcome)?;
         let metrics = streams.metrics.clone();
         metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));

@@ -150,6 +150,7 @@ impl Coordinator {
         let unrecorded = adoption::unrecorded(&streams, &config)?;
         let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &unrecorded) };
         let plan = streams.topology.plan_for(demand.clone());
+        let demand = Demand { timed: plan.time.asked.clone(), ..demand };
         streams.check(&plan)?;
         let metrics = streams.metrics.clone();
         metrics.describe(plan.nodes.iter().map(|node| (node.verb.clone(), node.name.clone())));

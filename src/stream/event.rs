@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::operators::Timed;
+use crate::operators::{Datum, Timed};
 use crate::record::{Order, Ordinal};
 use crate::time::Timestamp;
 
@@ -32,6 +32,17 @@ impl<K, V> Event<K, V> {
     pub(crate) fn of_timed(key: K, timed: Timed<V>) -> Self {
         let Timed { order, ordinal, timestamp, partition_time, value } = timed;
         Event { key, value, order, ordinal, timestamp: Some(timestamp), partition_time, diff: 1 }
+    }
+
+    /// Returns the change of a row as a record. It has no position of its own: that of `offset` is
+    /// later than every topic. Between keys any fixed order will do.
+    pub(crate) fn of_change(key: K, timed: Timed<V>, offset: u64) -> Self
+    where
+        K: Datum,
+    {
+        let order = Order { topic: u16::MAX, source: 0, offset, partition: 0 };
+        let ordinal = Ordinal::of_key(&key);
+        Event::of_timed(key, Timed { order, ordinal, ..timed })
     }
 
     /// Returns the position and the times of the record.

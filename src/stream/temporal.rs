@@ -7,7 +7,7 @@ use timely::dataflow::operators::vec::Map;
 
 use super::{Event, KStream, Updates};
 use crate::operators::{
-    Datum, PairJoiner, Place, Restored, Setting, Side, StreamTime, Temporal, Waiting, keyed,
+    Datum, PairJoiner, Place, Restored, Side, StreamTime, Temporal, Waiting, keyed,
 };
 use crate::table::VersionedTable;
 use crate::time::micros;
@@ -121,9 +121,11 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
             (event.key, timed.map(|()| Side::Right(event.value)))
         });
         let time = StreamTime::of(graph.mode());
-        let cut =
-            graph.state_cut::<K, (bool, Place), Waiting<Side<V, Option<W>>>>(node, "versions");
-        let setting = Setting { owners: graph.owners(), meter: graph.meter(node), time, cut };
+        let setting = graph.setting::<K, (bool, Place), Waiting<Side<V, Option<W>>>>(
+            node,
+            Restored::Tail,
+            "versions",
+        );
         let grace = table.grace.map(micros);
         let updates = match (time, grace) {
             (StreamTime::Partitions, None) => Updates::Retracting,

@@ -10,6 +10,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     ///
     /// Verbs that look at one record keep its timestamp, and so do joins with a table. A pair of
     /// two streams has the greater one of both, and an aggregate the greatest of all its records.
+    /// The changes of a table ([`to_stream`](crate::KTable::to_stream)) have the timestamps of its
+    /// rows, so its topics must have timestamps.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -26,13 +28,15 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// # Ok::<(), Error>(())
     /// ```
     pub fn with_timestamps(&self) -> KStream<'s, K, (V, Option<Timestamp>)> {
-        self.each(
+        let stream = self.each(
             "with_timestamps",
             Box::new(|e, out| {
                 let Event { key, value, order, ordinal, timestamp, partition_time, diff } = e;
                 let value = (value, timestamp);
                 out.push(Event { key, value, order, ordinal, timestamp, partition_time, diff });
             }),
-        )
+        );
+        self.graph.use_optional_time(stream.node);
+        stream
     }
 }

@@ -8,8 +8,7 @@ use timely::dataflow::operators::vec::Map;
 
 use super::{Event, KStream, Updates};
 use crate::operators::{
-    Datum, PairJoiner, Pairs, Place, Reach, Restored, Setting, Side, StreamTime, Timed, Waiting,
-    keyed,
+    Datum, PairJoiner, Pairs, Place, Reach, Restored, Side, StreamTime, Timed, Waiting, keyed,
 };
 use crate::options::JoinWindows;
 use crate::time::{Epoch, micros};
@@ -178,13 +177,8 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
         let lefts = self.side(node, 0, restored).map(|(k, timed)| (k, timed.map(Side::Left)));
         let rights = other.side(node, 1, restored).map(|(k, timed)| (k, timed.map(Side::Right)));
         let time = StreamTime::of(graph.mode());
-        let cut = match restored {
-            Restored::Tail => {
-                graph.state_cut::<K, (bool, Place), Waiting<Side<V, W>>>(node, "records")
-            }
-            Restored::All => None,
-        };
-        let setting = Setting { owners: graph.owners(), meter: graph.meter(node), time, cut };
+        let setting =
+            graph.setting::<K, (bool, Place), Waiting<Side<V, W>>>(node, restored, "records");
         let reach = Reach {
             before: micros(windows.before),
             after: micros(windows.after),

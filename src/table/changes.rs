@@ -13,12 +13,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::Map;
 
 use crate::graph::{Graph, SinkDemand};
 use crate::metrics::Meter;
 use crate::operators::{
-    Datum, Diffs, Keys, Placement, Restored, Seeds, TableCut, Upserts, changelog, diffs_to_upserts,
-    keep, map_diffs, map_upserts, upserts_to_changes, upserts_to_diffs,
+    Datum, Diffs, Keys, Placement, Restored, Seeds, TableCut, Update, Upserts, changelog,
+    diffs_to_upserts, keep, map_diffs, map_upserts, upserts_to_changes, upserts_to_diffs,
 };
 use crate::ports::{
     KeyValueStore, SinkCuts, SinkHandle, materialize, materialize_diffs, snapshot, snapshot_diffs,
@@ -158,6 +159,28 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
             }
             _ => changelog(self.diffs(), name, first, &self.graph.owners(), meter),
         }
+    }
+
+    /// Returns the updates of rows, with their former rows where those are kept for another reader,
+    /// and in `consistent` mode always.
+    pub(super) fn updates(&self) -> StreamVec<'s, Epoch, (K, Update<V>)> {
+        match &self.made {
+            Shape::Upserts(..)
+                if self.graph.mode().is_per_record() && self.diffs.get().is_none() =>
+            {
+                let (rows, none) = (self.upserts(), Meter::default());
+                upserts_to_changes(rows, self.keys.clone(), "updates", 0, none)
+                    .map(|((key, row), _)| (key, Update::Row(row)))
+            }
+            _ => self.updates_with_former(),
+        }
+    }
+
+    /// Returns the updates of rows, with their former rows.
+    pub(super) fn updates_with_former(&self) -> StreamVec<'s, Epoch, (K, Update<V>)> {
+        self.diffs().inner.map(|((key, value), _, diff)| {
+            (key, if diff > 0 { Update::Row(Some(value)) } else { Update::Retracted(value) })
+        })
     }
 
     /// Returns the workers on which the diffs are.

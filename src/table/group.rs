@@ -1,5 +1,7 @@
 //! The verb that groups the rows of a table.
 
+use std::rc::Rc;
+
 use crate::grouped::KGrouped;
 use crate::operators::{Datum, group};
 use crate::time::Epoch;
@@ -33,10 +35,16 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         f: impl Fn(&K, &V) -> P + 'static,
     ) -> KGrouped<'s, G, X> {
         let node = self.graph.node("group_by", &[self.node]);
+        let f = Rc::new(f);
+        let group_of = f.clone();
+        let touches = self.group_touches(move |key, value| {
+            let pair: Option<(G, X)> = group_of(key, value).into();
+            pair.map(|(group, _)| group)
+        });
         let regroup = move |((key, value), _, diff): ((K, V), Epoch, isize)| {
             f(&key, &value).into().map(|pair| (pair, diff))
         };
         let values = group(self.diffs().inner, regroup, self.graph.seeds(), self.graph.meter(node));
-        KGrouped::of_rows(self.graph.clone(), node, values)
+        KGrouped::of_rows(self.graph.clone(), node, values, touches)
     }
 }

@@ -119,5 +119,6 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let (left, right) = (self.changes.upserts(), other.changes.upserts());
         let rows = join(left, right, self.graph.keys(), verb, self.graph.meter(node), joiner);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::Owner)
+            .with_joined_times(self, other)
     }
 }

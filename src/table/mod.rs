@@ -13,8 +13,10 @@ mod join_on;
 mod outer_key;
 mod rows;
 mod suppress;
+mod times;
 mod versioned;
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
@@ -28,6 +30,7 @@ use crate::time::{Epoch, Timestamp};
 
 use changes::Changes;
 pub(crate) use rows::RUN_BITS;
+pub(crate) use times::MakeTouches;
 pub use versioned::VersionedTable;
 
 pub use global::GlobalKTable;
@@ -64,6 +67,10 @@ pub struct KTable<'s, K: Datum, V: Datum> {
     has_times: bool,
     /// Makes the records of which the table is the latest.
     records: Option<MakeRecords<'s, K, V>>,
+    /// Makes the times of the records that touch rows, of another table whose rows can have times.
+    touches: Option<MakeTouches<'s, K>>,
+    /// Returns the time at which the window of a row closes, if the rows are those of windows.
+    closes: Option<Closes<K>>,
 }
 
 /// Makes records of rows; `None` deletes a row.
@@ -82,8 +89,6 @@ pub(crate) struct TimedChanges<'s, K: Datum, V: Datum> {
     pub(crate) restored: Restored,
     /// Changes within an epoch are one, and where epochs end is not recorded.
     pub(crate) is_by_epoch: bool,
-    /// The rows are those of windows that close.
-    pub(crate) closes: Option<Closes<K>>,
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
@@ -96,7 +101,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         versions: Option<TableCut>,
     ) -> Self {
         let changes = Changes::from_upserts(graph.clone(), node, rows, restored, versions);
-        KTable { graph, node, changes, timed: None, has_times: false, records: None }
+        Self::without_times(graph, node, changes)
     }
 
     pub(crate) fn from_diffs(
@@ -106,7 +111,12 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         placement: Placement,
     ) -> Self {
         let changes = Changes::from_diffs(graph.clone(), node, rows, placement);
-        KTable { graph, node, changes, timed: None, has_times: false, records: None }
+        Self::without_times(graph, node, changes)
+    }
+
+    fn without_times(graph: Graph<'s>, node: usize, changes: Changes<'s, K, V>) -> Self {
+        let (timed, records, touches, closes) = (None, None, None, None);
+        KTable { graph, node, changes, timed, has_times: false, records, touches, closes }
     }
 
     /// Makes a table of changes with times. Those of a key come from one worker, in order. Its keys
@@ -127,20 +137,30 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         };
         let changes = Changes::from_later_upserts(graph.clone(), node, make, restored);
         let timed: MakeTimed<'s, K, V> = Rc::new(move || timed.clone());
-        KTable { graph, node, changes, timed: Some(timed), has_times: true, records: None }
+        let table = Self::without_times(graph, node, changes);
+        KTable { timed: Some(timed), has_times: true, ..table }
     }
 
-    /// Adds the records of which the table is the latest.
+    /// Adds the records of which the table is the latest. Their times are those of its rows.
     pub(crate) fn with_records(
         self,
         records: impl Fn() -> StreamVec<'s, Epoch, Event<K, Option<V>>> + 's,
     ) -> Self {
-        KTable { records: Some(Rc::new(records)), ..self }
+        let records: MakeRecords<'s, K, V> = Rc::new(records);
+        let touching = records.clone();
+        let table = self.with_touches(move || {
+            touching().map(|event| {
+                let times = event.timed();
+                (event.key, times)
+            })
+        });
+        KTable { records: Some(records), ..table }
     }
 
     /// Adds a way to make the changes with times, which costs another operator.
-    pub(crate) fn with_times(self, timed: impl Fn() -> TimedChanges<'s, K, V> + 's) -> Self {
-        KTable { timed: Some(Rc::new(timed)), ..self }
+    pub(crate) fn with_times(self, make: impl Fn() -> TimedChanges<'s, K, V> + 's) -> Self {
+        let made = OnceCell::new();
+        KTable { timed: Some(Rc::new(move || made.get_or_init(&make).clone())), ..self }
     }
 
     /// Returns the changes as retractions and additions.

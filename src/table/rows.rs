@@ -73,12 +73,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             let mapped = move || {
                 let (f, timed) = (f.clone(), timed());
                 let events = timed.events.map(move |event| event.map_row(&*f));
-                TimedChanges {
-                    events,
-                    restored: timed.restored,
-                    is_by_epoch: timed.is_by_epoch,
-                    closes: timed.closes,
-                }
+                TimedChanges { events, restored: timed.restored, is_by_epoch: timed.is_by_epoch }
             };
             Rc::new(mapped) as MakeTimed<'s, K, W>
         });
@@ -92,7 +87,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         });
         let changes = self.changes.map(node, verb, move |key, value| f(key, value));
         let (graph, has_times) = (self.graph.clone(), self.has_times);
-        KTable { graph, node, changes, timed, has_times, records }
+        let (touches, closes) = (self.touches.clone(), self.closes.clone());
+        KTable { graph, node, changes, timed, has_times, records, touches, closes }
     }
 
     /// Returns the changes as a stream, `None` for a deleted row. Unlike Kafka's, it has at most
@@ -122,15 +118,20 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// ```
     pub fn to_stream(&self) -> KStream<'s, K, Option<V>> {
         let node = self.graph.node("to_stream", &[self.node]);
-        if let Some(timed) = self.timed.as_ref().filter(|_| self.has_times) {
-            let TimedChanges { events, restored, is_by_epoch, .. } = timed();
+        let has_times =
+            self.has_times || (self.can_have_times() && self.graph.is_time_used_behind(node));
+        if let Some(TimedChanges { events, restored, is_by_epoch }) =
+            has_times.then(|| self.times()).flatten()
+        {
             if is_by_epoch {
                 self.graph.volatile();
             }
             let (graph, updates) = (self.graph.clone(), Updates::AppendOnly);
             return KStream::new(graph, node, events, updates, restored);
         }
-        self.graph.has_no_times(node);
+        if !self.can_have_times() {
+            self.graph.has_no_times(node);
+        }
         self.graph.volatile();
         // Epochs begin anew with each run, and the changes of a later run are later.
         let base = self.graph.earlier_runs() << RUN_BITS;

@@ -6,11 +6,9 @@ use timely::dataflow::operators::vec::Map;
 
 use super::{KTable, RUN_BITS, TimedChanges};
 use crate::operators::{
-    Datum, Limit, Restored, Setting, Since, StreamTime, Suppress, Timed, Waits, WhenFull, in_epoch,
-    keyed,
+    Datum, Limit, Since, StreamTime, Suppress, Timed, Waits, WhenFull, in_epoch, keyed,
 };
 use crate::options::Suppressed;
-use crate::record::{Order, Ordinal};
 use crate::stream::Event;
 use crate::time::{Epoch, micros};
 
@@ -20,12 +18,15 @@ const PARTS: u64 = 256;
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Emits fewer changes of the table: the last one of each window, or of each span of time.
     ///
-    /// The rows must have times: those of [windowed](crate::KGrouped::windowed_by) aggregates, and
-    /// of `count`, `sum`, `min`, `max`, `reduce` and `aggregate` of a stream that only adds, have.
-    /// A row that was never emitted and is deleted emits nothing.
+    /// The rows must have times: those of topics, windows, aggregates and joins by key have, also
+    /// behind `filter` and `map_values`. A row has the timestamp of its record; a joined row the
+    /// greater one of both, and an aggregate the greatest of what went in since its group has a
+    /// row. The verbs before this one keep these times only because it needs them. A row that was
+    /// never emitted and is deleted emits nothing.
     ///
-    /// How many changes are emitted within a time limit depends on where epochs end. So a topology
-    /// with such a limit saves a snapshot with each commit.
+    /// How many changes are emitted within a time limit depends on where epochs end, and so do the
+    /// changes of tables that are not those of windows. So a topology with these saves a snapshot
+    /// with each commit.
     ///
     /// ```
     /// # use watershed::prelude::{Value::Long, *};
@@ -55,23 +56,23 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     pub fn suppress(&self, suppressed: Suppressed) -> KTable<'s, K, V> {
         let graph = self.graph.clone();
         let node = graph.node(format!("suppress {}", suppressed.describe()), &[self.node]);
-        let Some(timed) = &self.timed else {
+        let Some(TimedChanges { events, restored, .. }) = self.times() else {
             graph.error(
-                "suppress needs rows with times, such as those of windows, counts and sums of a \
-                 stream that only adds"
+                "suppress needs rows with times, such as those of topics, windows, joins by key \
+                 and aggregates"
                     .to_string(),
             );
             return KTable { node, ..self.clone() };
         };
-        let TimedChanges { events, restored, closes, .. } = timed();
+        let closes = self.closes.clone();
         let time = StreamTime::of(graph.mode());
         let (since, wait): (Since<K>, i64) = match (suppressed.limit, closes) {
             (Some(limit), _) => (Rc::new(|_, at| at), micros(limit)),
             (None, Some(closes)) => (Rc::new(move |key, _| closes(key)), 0),
             (None, None) => {
                 graph.error(
-                    "the rows of this table have no window that closes: give windows a grace, or \
-                     suppress until a time limit"
+                    "the rows of this table have no window that closes: give windows a grace, \
+                     state windows_close_after, or suppress until a time limit"
                         .to_string(),
                 );
                 (Rc::new(|_, at| at), 0)
@@ -93,28 +94,19 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             let part = seeds.route(&event.key) % parts;
             (part, timed.map(|()| (event.key, event.value)))
         });
-        let cut = match restored {
-            Restored::Tail => graph.state_cut::<u64, K, Waits<V>>(node, "changes"),
-            Restored::All => None,
-        };
-        let setting = Setting { owners: graph.owners(), meter: graph.meter(node), time, cut };
+        let setting = graph.setting::<u64, K, Waits<V>>(node, restored, "changes");
         let name = format!("suppress {}", suppressed.describe());
         let logic = Suppress { since, wait, by_window, limit, time, name };
         let results = keyed(inputs, graph.watermarks(node), "suppress", setting, logic);
         let base = graph.earlier_runs() << RUN_BITS;
         let event = move |(key, timed): (K, Timed<Option<V>>), epoch: Epoch| {
-            let Timed { timestamp, partition_time, value, .. } = timed;
-            let ordinal = Ordinal::of_key(&key);
             let offset = match is_by_epoch {
                 true => base + epoch,
-                false => partition_time.place(),
+                false => timed.partition_time.place(),
             };
-            let order = Order { topic: u16::MAX, source: 0, offset, partition: 0 };
-            let timestamp = Some(timestamp);
-            Event { key, value, order, ordinal, timestamp, partition_time, diff: 1 }
+            Event::of_change(key, timed, offset)
         };
         let events = in_epoch(results, event);
-        let closes = None;
-        KTable::from_events(graph, node, TimedChanges { events, restored, is_by_epoch, closes })
+        KTable::from_events(graph, node, TimedChanges { events, restored, is_by_epoch })
     }
 }

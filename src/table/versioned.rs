@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use timely::dataflow::StreamVec;
+use timely::dataflow::operators::vec::Map;
 
-use super::KTable;
+use super::{KTable, RUN_BITS, TimedChanges};
 use crate::graph::Graph;
-use crate::operators::Datum;
+use crate::operators::{Datum, Newest, Restored, StreamTime, Timed, Version, in_epoch, keyed};
 use crate::stream::Event;
-use crate::time::Epoch;
+use crate::time::{Epoch, micros};
 
 /// A table with the versions of its rows by event time, for
 /// [`temporal_join`](crate::KStream::temporal_join): Kafka's versioned store (KIP-889).
@@ -68,7 +69,49 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     }
 }
 
-impl<K: Datum, V: Datum> VersionedTable<'_, K, V> {
+impl<'s, K: Datum, V: Datum> VersionedTable<'s, K, V> {
+    /// Returns the table of the newest versions by timestamp, of equal ones that of the last
+    /// position: Kafka's table with a versioned store. An out-of-order record changes nothing,
+    /// whichever comes first.
+    ///
+    /// It keeps a place and a digest for each key, and none of a deleted one after the history.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let prices = builder.table("prices", Consumed::with(Int64, Int64));
+    /// prices.versioned(Duration::from_secs(60)).to_table()
+    ///     .to("latest", Produced::columns(["item", "price"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let prices = driver.input("prices", Int64, Int64);
+    /// prices.pipe_at(&mut driver, &1, &20, Timestamp(20));
+    /// prices.pipe_at(&mut driver, &1, &10, Timestamp(10)); // comes later, but is older
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("latest"), [[Long(1), Long(20)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn to_table(&self) -> KTable<'s, K, V> {
+        let graph = self.graph.clone();
+        let node = graph.node("to_table", &[self.node]);
+        let records = self.records.clone().unwrap_or_else(|| graph.nothing());
+        let versions = records.map(|event| {
+            let timed = event.timed();
+            (event.key, timed.map(|()| event.value))
+        });
+        let (time, secret) = (StreamTime::of(graph.mode()), graph.seeds().secret());
+        let setting = graph.setting::<K, (), Version>(node, Restored::Tail, "newest");
+        let logic = Newest { history: micros(self.history), time, secret };
+        let rows = keyed(versions, graph.watermarks(node), "newest", setting, logic);
+        let base = graph.earlier_runs() << RUN_BITS;
+        let events = in_epoch(rows, move |(key, timed): (K, Timed<Option<V>>), epoch| {
+            Event::of_change(key, timed, base + epoch)
+        });
+        let timed = TimedChanges { events, restored: Restored::Tail, is_by_epoch: true };
+        KTable::from_events(graph, node, timed)
+    }
+
     /// Lets records of the stream wait for versions that come late by up to `grace` (KIP-923). Each
     /// has one result then, which no later version corrects.
     ///

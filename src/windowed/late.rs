@@ -5,7 +5,7 @@ use timely::dataflow::channels::pact::Pipeline;
 use timely::dataflow::operators::generic::Operator;
 
 use super::KWindowed;
-use crate::operators::{Datum, Ends, Restored, StreamTime};
+use crate::operators::{Datum, Ends, Restored, StreamClock, StreamTime};
 use crate::options::WindowKind;
 use crate::row::Windowed;
 use crate::stream::{Event, KStream, Updates};
@@ -50,7 +50,11 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
         };
         let (missed, meter) = (self.missed(), self.graph.meter(node));
         let by_arrival = StreamTime::of(self.graph.mode()) == StreamTime::Arrival;
-        let mut arrived = Timestamp::MIN;
+        let cut = match records.restored {
+            Restored::Tail => self.graph.stream_clock_cut(node),
+            Restored::All => None,
+        };
+        let mut clock = StreamClock::new(cut);
         let events = (records.timed)().unary::<CapacityContainerBuilder<Vec<_>>, _, _, _>(
             Pipeline,
             "late",
@@ -59,8 +63,8 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
                     input.for_each(|time, data| {
                         let (taken, mut late) = (data.len(), Vec::new());
                         for (key, timed) in data.drain(..) {
-                            arrived = arrived.max(timed.timestamp);
-                            let now = if by_arrival { arrived } else { timed.partition_time };
+                            clock.observe(timed.timestamp);
+                            let now = if by_arrival { clock.now() } else { timed.partition_time };
                             missed(timed.timestamp, now, &mut |start, end| {
                                 let (order, ordinal) = (timed.order, timed.ordinal.clone());
                                 late.push(Event {
@@ -74,6 +78,7 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
                                 });
                             });
                         }
+                        clock.save(*time.time());
                         meter.count(taken, late.len());
                         if !late.is_empty() {
                             output.session(&time).give_container(&mut late);

@@ -166,8 +166,8 @@ impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
         let restored = restored.unwrap_or(Restored::Tail);
         let closes =
             self.closes().map(|closes| Rc::new(move |key: &K| closes(end(key))) as Closes<K>);
-        let timed = rows::timed_changes(&self.graph, rows, key, restored, timing, closes);
-        KTable::from_events(self.graph.clone(), node, timed)
+        let timed = rows::timed_changes(&self.graph, rows, key, restored, timing);
+        KTable::from_events(self.graph.clone(), node, timed).closing(closes)
     }
 
     fn rows<A: Accumulate<X>>(

@@ -7,13 +7,13 @@ use timely::dataflow::StreamVec;
 use crate::graph::Graph;
 use crate::grouped::Records;
 use crate::operators::{
-    Accumulate, Datum, Ends, Fixed, Folding, PartOf, Restored, SavedWindow, Setting, StreamTime,
+    Accumulate, Datum, Ends, Fixed, Folding, PartOf, Restored, SavedWindow, Setting, Timed,
     WindowRow, in_epoch, keyed,
 };
 use crate::record::{Order, Ordinal};
 use crate::row::Windowed;
 use crate::stream::Event;
-use crate::table::{Closes, KTable, RUN_BITS, TimedChanges};
+use crate::table::{KTable, RUN_BITS, TimedChanges};
 use crate::time::{Epoch, Timestamp};
 
 /// The times at which rows change.
@@ -31,15 +31,7 @@ pub(super) fn setting<G: Datum, X: Datum, A: Accumulate<X>>(
     node: usize,
     restored: Restored,
 ) -> Setting {
-    let cut = match restored {
-        Restored::Tail => {
-            graph.state_cut::<G, PartOf<A::Part>, SavedWindow<A::Row>>(node, "windows")
-        }
-        // All records flow again.
-        Restored::All => None,
-    };
-    let time = StreamTime::of(graph.mode());
-    Setting { owners: graph.owners(), meter: graph.meter(node), time, cut }
+    graph.setting::<G, PartOf<A::Part>, SavedWindow<A::Row>>(node, restored, "windows")
 }
 
 /// Makes a table of the changed rows of windows.
@@ -49,30 +41,20 @@ pub(super) fn timed_changes<'s, G: Datum, N: Datum, O: Datum, K: Datum>(
     key: fn(Windowed<G>, N) -> K,
     restored: Restored,
     timing: Timing,
-    closes: Option<Closes<K>>,
 ) -> TimedChanges<'s, K, O> {
     let base = graph.earlier_runs() << RUN_BITS;
     let events = in_epoch(rows, move |row, epoch| {
         let WindowRow { key: window, name, value, timestamp, partition_time } = row;
-        // Rows have no position of their own: that of their time is later than every topic.
         let offset = match timing {
             Timing::Epochs => base + epoch,
             Timing::Windows => partition_time.place(),
         };
-        let order = Order { topic: u16::MAX, source: 0, offset, partition: 0 };
-        let key = key(window, name);
-        Event {
-            ordinal: Ordinal::of_key(&key),
-            key,
-            value,
-            order,
-            timestamp: Some(timestamp),
-            partition_time,
-            diff: 1,
-        }
+        let (order, ordinal) = (Order::default(), Ordinal::default());
+        let timed = Timed { order, ordinal, timestamp, partition_time, value };
+        Event::of_change(key(window, name), timed, offset)
     });
     let is_by_epoch = timing == Timing::Epochs;
-    TimedChanges { events, restored, is_by_epoch, closes }
+    TimedChanges { events, restored, is_by_epoch }
 }
 
 /// Folds the values of each group of a stream that only adds. The state of a group is its result
@@ -91,7 +73,7 @@ pub(crate) fn folded_changes<'s, G: Datum, X: Datum, S: Datum, O: Datum>(
     let logic = Fixed { aggregate, assign, ends: Ends::never(graph.mode().is_per_record()) };
     let rows = keyed((records.timed)(), graph.nothing(), verb, setting, logic);
     let (key, restored) = (|window: Windowed<G>, ()| window.key, records.restored);
-    timed_changes(graph, rows, key, restored, Timing::Epochs, None)
+    timed_changes(graph, rows, key, restored, Timing::Epochs)
 }
 
 /// Folds the values of each group like [`folded_changes`], to a table.

@@ -106,21 +106,24 @@ impl<'s> Step<'_, 's> {
 
     fn build(&self, builder: &StreamsBuilder<'s>) -> Result<Built<'s>, String> {
         let history = &self.node["versioned"];
-        if !history.is_null() && (self.op() != "table" || !self.is_looked_up()) {
-            // As a table it has the row with the greatest timestamp of each key.
-            return missing("rows by timestamp");
-        }
+        let versions = |table: &KTable<'s, Dyn, Dyn>| {
+            let versions = table.versioned(millis(&history["history_ms"]));
+            match self.is_looked_up() {
+                true => Built::Versioned(versions),
+                false => Built::Table(versions.to_table()),
+            }
+        };
         let topic = self.node["topic"].as_str().unwrap_or_default();
         Ok(match (self.op(), &self.inputs[..]) {
             ("stream", []) => Built::Stream(self.stream(builder, topic)?),
-            ("table", []) if !history.is_null() => {
-                let table = builder.table(topic, rows(Ok));
-                Built::Versioned(table.versioned(millis(&history["history_ms"])))
-            }
+            ("table", []) if !history.is_null() => versions(&builder.table(topic, rows(Ok))),
             ("table", []) => Built::Table(builder.table(topic, rows(Ok))),
             ("global_table", []) => Built::Global(builder.global_table(topic, rows(Ok))),
             ("changelog", []) => self.changelog(builder, topic),
-            (_, [one]) => self.alone(one)?,
+            (_, [one]) => match self.alone(one)? {
+                Built::Table(table) if !history.is_null() => versions(&table),
+                built => built,
+            },
             ("merge", [Built::Stream(one), Built::Stream(other)]) => {
                 Built::Stream(one.merge(other))
             }
@@ -165,7 +168,13 @@ impl<'s> Step<'_, 's> {
         let is_windowed =
             inputs.any(|it| it.topic.as_deref() == Some(topic) && it.window.is_some());
         if is_windowed {
-            Built::WindowTable(builder.table(topic, rows(window)))
+            let mut nodes = self.case.topology.nodes.iter();
+            let suppress = nodes.find(|it| it["op"] == "suppress").map(|it| &it["suppress"]);
+            let table = builder.table(topic, rows(window));
+            Built::WindowTable(match suppress.filter(|it| it["until"] == "window_closes") {
+                Some(suppress) => table.windows_close_after(millis(&suppress["grace_ms"])),
+                None => table,
+            })
         } else {
             Built::Table(builder.table(topic, rows(Ok)))
         }

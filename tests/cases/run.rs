@@ -63,13 +63,8 @@ pub(super) fn agrees(case: Case) -> Result<(), String> {
     queries
 }
 
-/// Returns the text of an error. A topology that is refused lacks a part of a verb.
 fn text(error: Error) -> String {
-    let text = error.to_string();
-    if text.contains("suppress needs rows with times") {
-        return "missing verb: suppress of rows without times".to_string();
-    }
-    text
+    error.to_string()
 }
 
 /// Returns the topology of a case, once all of its steps can be built.

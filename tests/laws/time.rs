@@ -28,6 +28,20 @@ fn consumed() -> Consumed<String, i64> {
     Consumed::with(Utf8, Json).timestamp(|_: &String, time: &i64| Timestamp(*time))
 }
 
+#[test]
+fn newest_versions_are_the_same_in_random_runs() {
+    let topology = Topology::new("versions", |builder: &StreamsBuilder<'_>| {
+        let newest = |topic| builder.table(topic, consumed()).versioned(micros(30)).to_table();
+        let (a, b) = (newest("a"), newest("b"));
+        let pair = || Produced::columns(["key", "n"]);
+        a.to("newest", pair());
+        let outer = a.outer_join(&b, |a, b| a.unwrap_or(&0) * 1_000 + b.unwrap_or(&0));
+        outer.to("outer", pair());
+        outer.group_by(|_, n| (n % 7, *n)).max().to("groups", pair());
+    });
+    explore(&topology, &feed(60, 4, 60), 1, 60).unwrap();
+}
+
 fn columns() -> Produced {
     Produced::columns(["key", "start", "end", "n"])
 }

@@ -22,6 +22,7 @@
 //! - [`per_record`]: it can answer after each record.
 //! - [`times`]: it records event time with the positions.
 //! - [`event_time`]: it closes windows by positions and recorded decisions alone.
+//! - [`row_times`]: the times of its rows and steps continue where another ended.
 
 mod adoption;
 mod adoption_by_topic;
@@ -45,6 +46,7 @@ mod refusals;
 mod reset;
 mod reset_tables;
 mod resume;
+mod row_times;
 mod snapshots;
 mod stores;
 mod strangers;

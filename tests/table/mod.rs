@@ -1,7 +1,7 @@
 //! Promises of tables: rows ([`rows`]), joins of two tables by key ([`joins`]), by a foreign key
 //! ([`foreign_keys`]) and on a range ([`ranges`]), aggregates of groups ([`aggregates`]),
-//! conversions to differential and back ([`collections`]), and reads of a changing table
-//! ([`stores`]).
+//! conversions to differential and back ([`collections`]), reads of a changing table
+//! ([`stores`]), suppression ([`suppress`]), and the times of rows ([`times`]).
 
 mod aggregates;
 mod collections;
@@ -11,3 +11,4 @@ mod ranges;
 mod rows;
 mod stores;
 mod suppress;
+mod times;

@@ -70,6 +70,27 @@ impl StateCut {
     ) {
         let any = !u64::from(BUCKETS).is_multiple_of(self.share.workers);
         for bucket in self.share.buckets(any) {
+            let own = |key: K, part, row| {
+                if self.share.owns(self.seeds.route(&key)) {
+                    each(key, part, row);
+                }
+            };
+            or_fail(self.load_bucket(bucket, own), &self.fail);
+        }
+    }
+
+    /// Returns a key that this worker owns.
+    pub(crate) fn own_key(&self) -> u64 {
+        let is_own = |key: &u64| self.share.owns(self.seeds.route(key));
+        (0..).find(is_own).unwrap_or_default()
+    }
+
+    /// Calls `each` with the saved parts of the keys of all workers. An error ends the run.
+    pub(crate) fn load_of_all_workers<K: Datum, P: DeserializeOwned, R: DeserializeOwned>(
+        &self,
+        mut each: impl FnMut(K, P, R),
+    ) {
+        for bucket in self.share.buckets(true) {
             or_fail(self.load_bucket(bucket, &mut each), &self.fail);
         }
     }
@@ -77,7 +98,7 @@ impl StateCut {
     fn load_bucket<K: Datum, P: DeserializeOwned, R: DeserializeOwned>(
         &self,
         bucket: u8,
-        each: &mut impl FnMut(K, P, R),
+        mut each: impl FnMut(K, P, R),
     ) -> Result<()> {
         let Some(saved) = &self.share.saved else { return Ok(()) };
         let keys = saved.keys(&self.id.space, bucket)?;
@@ -92,9 +113,7 @@ impl StateCut {
         for (key, row) in keys.iter().zip(rows) {
             if let Some(row) = row {
                 let (key, part): (K, P) = decode(key)?;
-                if self.share.owns(self.seeds.route(&key)) {
-                    each(key, part, row);
-                }
+                each(key, part, row);
             }
         }
         Ok(())

@@ -8,9 +8,12 @@
 
 mod accumulate;
 mod fixed;
+mod newest;
 mod pairs;
+mod row_times;
 mod session;
 mod sliding;
+mod stream_clock;
 mod suppress;
 mod temporal;
 mod window;
@@ -37,9 +40,12 @@ use crate::time::{Epoch, ProcessingMode, Timestamp};
 
 pub(crate) use accumulate::{Accumulate, Bagged, Folding};
 pub(crate) use fixed::Fixed;
+pub(crate) use newest::{Newest, Version};
 pub(crate) use pairs::{PairJoiner, Pairs, Place, Reach, Waiting};
+pub(crate) use row_times::{GroupedTimes, JoinedTimes, RowTimes};
 pub(crate) use session::Session;
 pub(crate) use sliding::Sliding;
+pub(crate) use stream_clock::StreamClock;
 pub(crate) use suppress::{Limit, Since, Suppress, Waits, WhenFull};
 pub(crate) use temporal::Temporal;
 pub(crate) use window::{Ends, PartOf, SavedWindow, WindowRow};
@@ -174,8 +180,7 @@ struct Keyed<K: Datum, I, L: Logic<K, I>> {
     entries: Map<K, Entry<L::State>>,
     touched: Vec<K>,
     timers: BTreeMap<Timestamp, Vec<K>>,
-    /// The greatest timestamp that has reached the operator.
-    arrived: Timestamp,
+    clock: StreamClock,
     call: Call,
     meter: Meter,
     inputs: std::marker::PhantomData<I>,
@@ -198,9 +203,9 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
     fn input(&mut self, key: K, mut input: Timed<I>) {
         if self.time == StreamTime::Arrival {
             if self.logic.moves_time(&input.value) {
-                self.arrived = self.arrived.max(input.timestamp);
+                self.clock.observe(input.timestamp);
             }
-            (input.partition_time, self.call.now) = (self.arrived, self.arrived);
+            (input.partition_time, self.call.now) = (self.clock.now(), self.clock.now());
         }
         match self.entries.get_mut(&key) {
             Some(entry) => {
@@ -274,6 +279,8 @@ pub(crate) struct Setting {
     pub(crate) meter: Meter,
     pub(crate) time: StreamTime,
     pub(crate) cut: Option<StateCut>,
+    /// The cut of the greatest timestamp that has reached the operator, if that is its stream time.
+    pub(crate) clock: Option<StateCut>,
 }
 
 /// Runs `logic` over inputs by key. `watermarks` are those of the step, on each worker; a watermark
@@ -285,7 +292,7 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
     setting: Setting,
     logic: L,
 ) -> StreamVec<'s, Epoch, L::Out> {
-    let Setting { owners, meter, time, cut } = setting;
+    let Setting { owners, meter, time, cut, clock } = setting;
     let seeds = owners.seeds();
     let scope = inputs.scope();
     let is_owner = owners.check(name, scope.index(), scope.peers());
@@ -296,15 +303,15 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
     let (output, stream) = builder.new_output();
     let mut output = OutputBuilder::<_, CapacityContainerBuilder<Vec<L::Out>>>::from(output);
     (0..2).for_each(|input| builder.set_notify_for(input, FrontierInterest::IfCapability));
-    let is_ordered = logic.is_ordered();
+    let (is_ordered, clock) = (logic.is_ordered(), StreamClock::new(clock));
     let mut state = Keyed {
         logic,
         time,
         entries: seeds.map(),
         touched: Vec::new(),
         timers: BTreeMap::new(),
-        arrived: Timestamp::MIN,
-        call: Call { now: Timestamp::MIN, wakes: Vec::new(), late: 0, fail: owners.fail() },
+        call: Call { now: clock.now(), wakes: Vec::new(), late: 0, fail: owners.fail() },
+        clock,
         meter: meter.clone(),
         inputs: std::marker::PhantomData,
     };
@@ -345,8 +352,12 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
                     meter.count(rows, 0);
                     if is_ordered {
                         let mut all: Vec<_> = parts.into_iter().flatten().collect();
-                        all.sort_by(|(_, one), (_, other)| {
-                            (one.order, &one.ordinal).cmp(&(other.order, &other.ordinal))
+                        all.sort_by(|(_, one), (_, other)| match state.time {
+                            StreamTime::Partitions => {
+                                (one.order, &one.ordinal).cmp(&(other.order, &other.ordinal))
+                            }
+                            // The changes of a record stay in the order in which they are made.
+                            StreamTime::Arrival => one.order.cmp(&other.order),
                         });
                         all.into_iter().for_each(|(key, input)| state.input(key, input));
                     } else {
@@ -360,10 +371,11 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
                 let Held { capability, watermark, .. } = first.remove();
                 state.expire(match state.time {
                     StreamTime::Partitions => watermark.max(Some(state.call.now)),
-                    StreamTime::Arrival => Some(state.arrived),
+                    StreamTime::Arrival => Some(state.clock.now()),
                 });
                 let mut out = Vec::new();
                 state.close(epoch, cut.as_ref(), &mut out);
+                state.clock.save(epoch);
                 meter.count(0, out.len());
                 if !out.is_empty() {
                     output.activate().session(&capability).give_container(&mut out);

@@ -113,10 +113,15 @@ impl<K: Datum, V: Datum> Changes<K, V> {
     }
 }
 
-/// Returns the bytes of a change in a buffer: those of its encoded key and value.
+/// The bytes that a change takes in a buffer beside its key and value, as Kafka counts them: two
+/// times, an offset and a partition.
+const TIMES_AND_POSITION_BYTES: u64 = 28;
+
+/// Returns the bytes of a change in a buffer.
 fn bytes<K: Datum, V: Datum>(key: &K, value: &Option<V>) -> u64 {
     // A change that can't be encoded ends the run when it is saved.
-    postcard::experimental::serialized_size(&(key, value)).unwrap_or(0) as u64
+    let encoded = postcard::experimental::serialized_size(&(key, value)).unwrap_or(0);
+    encoded as u64 + TIMES_AND_POSITION_BYTES
 }
 
 impl<K: Datum, V: Datum> Logic<u64, (K, Option<V>)> for Suppress<K> {
