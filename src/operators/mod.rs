@@ -33,6 +33,7 @@ mod latest;
 mod lookup;
 mod matches;
 mod neighbours;
+mod null;
 mod number;
 mod owners;
 mod seeds;

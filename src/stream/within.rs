@@ -26,9 +26,9 @@ impl<'s, K: Datum, V: Datum> KStream<'s, K, V> {
     /// other: Kafka's `KStream.join(KStream, …, JoinWindows)`.
     ///
     /// Each pair makes one record, with the greater of both timestamps. Duplicates make pairs of
-    /// their own, and a stream may be joined with itself. A null key that a serde has accepted is
-    /// equal to another one; Kafka never joins null keys. A record is late, and left out, if its
-    /// partition has passed the end of its window by more than the grace.
+    /// their own, and a stream may be joined with itself. As in Kafka, a record with a null key has
+    /// no partner and is left out. A record is late, and left out, if its partition has passed the
+    /// end of its window by more than the grace.
     ///
     /// Both streams must only add: a run with a stream behind a maintained join does not start.
     /// Records are kept until no partner can come. A change costs its pairs.

@@ -3,6 +3,9 @@
 use std::time::Duration;
 
 use watershed::prelude::*;
+use watershed::serdes::Nullable;
+
+use crate::support::shown;
 
 const SECOND: i64 = 1_000_000;
 
@@ -81,4 +84,28 @@ fn a_late_record_has_no_partner() {
     pipe(&mut driver, &[("r", 300, 9, 0), ("l", 300, 9, 0)]);
     assert_eq!(pairs(&driver), [[2, 2, 0], [9, 0, 0]]);
     assert_eq!(driver.finish().unwrap().topics["l"].applied, 3);
+}
+
+#[test]
+fn a_null_key_has_no_partner() {
+    let topology = Topology::new("nulls", |builder: &StreamsBuilder<'_>| {
+        let stream = |topic| builder.stream(topic, Consumed::with(Nullable(Int64), Int64));
+        let (l, r) = (stream("l"), stream("r"));
+        let columns = || Produced::columns(["key", "left", "right"]);
+        let windows = || windows().grace(Duration::ZERO);
+        l.join_within(&r, windows(), |l, r| (Some(*l), Some(*r))).to("inner", columns());
+        l.left_join_within(&r, windows(), |l, r| (Some(*l), r.copied())).to("left", columns());
+        let outer = l.outer_join_within(&r, windows(), |l, r| (l.copied(), r.copied()));
+        outer.to("outer", columns());
+    });
+    let mut driver = TopologyTestDriver::with_workers(topology, 2).unwrap();
+    for (topic, n) in [("l", 1), ("r", 2), ("l", 3)] {
+        let input = driver.input(topic, Nullable(Int64), Int64);
+        input.pipe_at(&mut driver, &None, &n, Timestamp(SECOND));
+    }
+    driver.commit().unwrap();
+    let rows = |topic: &str| driver.rows(topic).iter().map(|row| shown(row)).collect::<Vec<_>>();
+    assert!(rows("inner").is_empty());
+    assert_eq!(rows("left"), ["=1=", "=3="], "at once");
+    assert_eq!(rows("outer"), ["==2", "=1=", "=3="]);
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Call, Logic, StreamTime, Timed};
 use crate::operators::datum::{Datum, Side};
+use crate::operators::null::is_null;
 use crate::record::{Order, Ordinal};
 use crate::time::Timestamp;
 
@@ -183,6 +184,19 @@ impl<K: Datum, L: Datum, R: Datum, O: Datum> Logic<K, Side<L, R>> for Pairs<K, L
     fn input(&self, key: &K, state: &mut Self::State, input: Timed<Side<L, R>>, call: &mut Call) {
         let Timed { order, ordinal, timestamp: at, partition_time, value } = input;
         let is_left = matches!(value, Side::Left(_));
+        if is_null(key) {
+            // As in Kafka, a null key never has a partner.
+            let is_alone = if is_left { self.left_alone } else { self.right_alone };
+            let value = match value {
+                Side::Left(left) if is_alone => (self.joiner)(key, Some(&left), None),
+                Side::Right(right) if is_alone => (self.joiner)(key, None, Some(&right)),
+                _ => None,
+            };
+            let ordinal = ordinal.then(usize::from(!is_left));
+            let timed = |value| Timed { order, ordinal, timestamp: at, partition_time, value };
+            state.results.extend(value.map(timed));
+            return;
+        }
         let is_late = self.reach.close(at, is_left).is_some_and(|close| close < partition_time);
         if is_late && self.time == StreamTime::Partitions {
             call.late();
