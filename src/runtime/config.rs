@@ -66,6 +66,10 @@ pub struct Config {
     /// more than 128 MiB are known to be unread, a commit also waits for 128 MiB of records, or for
     /// ten seconds.
     pub commit_every: Duration,
+    /// True for a snapshot with each commit, so that a restart reads no record again. Otherwise a
+    /// snapshot is made when many bytes have changed, beside the commits, unless results need one
+    /// with each commit.
+    pub snapshot_each_commit: bool,
     /// Handle to end the run early.
     pub stop: Stop,
     /// Callback for the progress, about ten times a second. It runs on the coordinator's thread
@@ -97,6 +101,7 @@ impl Default for Config {
             follow: false,
             close_at_end: false,
             commit_every: Duration::from_secs(1),
+            snapshot_each_commit: false,
             stop: Stop::default(),
             progress: None,
             milestone: None,

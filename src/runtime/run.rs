@@ -188,7 +188,7 @@ impl Coordinator {
             snapshot_need = SnapshotNeed::NextCommit;
             restored.pass_over_letters(&topics);
         }
-        if plan.volatile {
+        if plan.volatile || config.snapshot_each_commit {
             snapshot_need = SnapshotNeed::EachCommit;
         }
         let follow = config.follow;

@@ -39,7 +39,7 @@ pub(super) enum SnapshotNeed {
     WhenDue,
     /// The next commit.
     NextCommit,
-    /// Each commit, because records can't rebuild the results.
+    /// Each commit: records can't rebuild the results, or the program wants it.
     EachCommit,
 }
 

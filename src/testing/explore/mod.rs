@@ -122,8 +122,8 @@ type Rows = BTreeMap<String, Vec<Vec<Value>>>;
 ///
 /// The first run has one worker, and all records are in one epoch. In each other run all of this is
 /// random: the number of workers; the batches and epochs; the order between partitions, while that
-/// within a partition stays; and kills, after which the next run continues from the state. Run
-/// number `n` depends only on `seed + n`.
+/// within a partition stays; and kills, after which the next run continues from the state, with a
+/// snapshot or without. Run number `n` depends only on `seed + n`.
 ///
 /// Topologies whose results depend on where epochs end, such as those with
 /// [`to_stream`](crate::KTable::to_stream), are expected to fail.

@@ -19,6 +19,8 @@ pub(super) struct Life {
     pub(super) workers: usize,
     pub(super) epochs: Vec<Vec<Push>>,
     pub(super) end: End,
+    /// Each commit has a snapshot, from which the next life begins.
+    pub(super) has_snapshots: bool,
 }
 
 /// Some records of a partition, in its order.
@@ -47,7 +49,8 @@ impl Schedule {
     pub(super) fn plain(feed: &Feed, topology: &Topology) -> Self {
         let partitions = feed.partitions(&topology.plan().sources);
         let all = partitions.iter().enumerate().map(|(n, it)| push(n, it, it.records.len()));
-        let life = Life { workers: 1, epochs: vec![all.collect()], end: End::Finished };
+        let (epochs, end) = (vec![all.collect()], End::Finished);
+        let life = Life { workers: 1, epochs, end, has_snapshots: false };
         Schedule { lives: vec![life] }
     }
 
@@ -73,6 +76,9 @@ impl Schedule {
         let epoch = if restarts > 0 { 1 } else { [1, 3, 10, usize::MAX][dice.below(4)] };
         let limits = Limits { epoch, pushes: usize::MAX };
         lives.push(life(&mut dice, &partitions, &mut done, End::Finished, limits));
+        if restarts > 0 {
+            lives.iter_mut().for_each(|life| life.has_snapshots = dice.below(2) == 0);
+        }
         Schedule { lives }
     }
 }
@@ -118,14 +124,15 @@ fn life(
         }
     }
     epochs.extend((!epoch.is_empty()).then_some(epoch));
-    Life { workers, epochs, end }
+    Life { workers, epochs, end, has_snapshots: false }
 }
 
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (n, Life { workers, epochs, end }) in self.lives.iter().enumerate() {
+        for (n, Life { workers, epochs, end, has_snapshots }) in self.lives.iter().enumerate() {
             let then = if n == 0 { "a run with" } else { "then one with" };
             write!(f, "{then} {workers} worker{}", if *workers == 1 { "" } else { "s" })?;
+            f.write_str(if *has_snapshots { ", snapshots" } else { "" })?;
             for (n, epoch) in epochs.iter().enumerate() {
                 let pushes = epoch.iter().map(|push| format!("{} of {}", push.records, push.name));
                 let pushes: Vec<String> = pushes.collect();

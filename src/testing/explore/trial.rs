@@ -108,6 +108,7 @@ impl World<'_> {
             workers: life.workers,
             state: Some(Store::objects(self.objects.clone(), "state")?),
             commit_every: if is_lost { NEVER_INTERVAL } else { Duration::ZERO },
+            snapshot_each_commit: life.has_snapshots,
             follow: true,
             stop: stop.clone(),
             milestone: Some(Box::new(move |milestone| {
