@@ -42,8 +42,9 @@ mod steps;
 pub(crate) use claim::Claim;
 pub(crate) use fence::{Fence, mark};
 pub use inspect::{
-    Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
-    Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified, inspect,
+    ClockReport, Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport,
+    ManifestRange, Restart, SnapshotReport, StateReport, StoredObject, Tail, TimeReport, Verified,
+    WatermarkReport, inspect,
 };
 pub(crate) use layer::LayerFile;
 pub(crate) use ledger::Ledger;

@@ -13,8 +13,8 @@ use super::process::print;
 use super::values;
 use crate::error::{Advice, Error, Result};
 use crate::runtime::{
-    Consequence, CutReport, Damage, Depth, Finding, KeysReport, ManifestRange, Restart,
-    SnapshotReport, StateReport, Verified, inspect,
+    ClockReport, Consequence, CutReport, Damage, Depth, Finding, KeysReport, ManifestRange,
+    Restart, SnapshotReport, StateReport, TimeReport, Verified, WatermarkReport, inspect,
 };
 use crate::store::Store;
 
@@ -79,6 +79,7 @@ fn described(url: &str, report: &StateReport) -> String {
         Some(manifests) => text += &manifests_line(manifests),
         None => text += "no manifest: no run has committed\n",
     }
+    text += &time_text(&report.time);
     for snapshot in &report.snapshots {
         text += &snapshot_text(snapshot);
     }
@@ -112,6 +113,24 @@ fn manifests_line(manifests: &ManifestRange) -> String {
         format!(", stored at {}", time.to_rfc3339_opts(SecondsFormat::Secs, true))
     });
     format!("manifests {first} to {last}, {}; the last{run}{time}\n", BinaryBytes(*bytes))
+}
+
+/// Returns the watermarks and clocks; nothing where no time is used.
+fn time_text(time: &TimeReport) -> String {
+    let shown = |micros: i64| match DateTime::from_timestamp_micros(micros) {
+        Some(at) => at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        None => format!("{micros} µs since 1970"),
+    };
+    let mut text = String::new();
+    for WatermarkReport { topics, at } in &time.watermarks {
+        let _ = writeln!(text, "watermark of {}: {}", topics.join(", "), shown(*at));
+    }
+    for ClockReport { topic, source, partition, at, is_idle } in &time.clocks {
+        let at = at.map_or_else(|| "no record".to_string(), shown);
+        let idle = if *is_idle { ", idle" } else { "" };
+        let _ = writeln!(text, "  {topic}, source {source}, partition {partition}: {at}{idle}");
+    }
+    text
 }
 
 fn snapshot_text(snapshot: &SnapshotReport) -> String {

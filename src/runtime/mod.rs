@@ -119,8 +119,9 @@ mod worker;
 mod writers;
 
 pub use crate::durable::{
-    Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
-    Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified, changed, inspect,
+    ClockReport, Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport,
+    ManifestRange, Restart, SnapshotReport, StateReport, StoredObject, Tail, TimeReport, Verified,
+    WatermarkReport, changed, inspect,
 };
 pub use crate::metrics::{Metrics, MetricsSnapshot, StepMetrics, StepRows, TopicSummary};
 pub use crate::time::ProcessingMode;

@@ -10,7 +10,7 @@ use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::connectors::archive::Archive;
 use watershed::options::{Consumed, Emit, Produced, TimeWindows};
 use watershed::row::Value;
-use watershed::runtime::{Config, Streams, Summary, TopologyChange};
+use watershed::runtime::{Config, Depth, Streams, Summary, TopologyChange, inspect};
 use watershed::serdes::{Json, Utf8};
 use watershed::store::Store;
 use watershed::testing::processes;
@@ -154,6 +154,15 @@ fn windows_are_the_same_for_any_batches_workers_and_processes() {
                 let summary = world.run(places, batch, &Fuse::sound()).unwrap();
                 world.check(&summary, &format!("{places:?}, batches of {batch}, life {life}"));
             }
+            let state = Store::objects(world.objects.clone(), "state").unwrap();
+            let time = inspect(&state, Depth::Listing).unwrap().time;
+            let greatest = |records: &Vec<(String, i64)>| records.iter().map(|it| it.1).max();
+            let clocks: Vec<_> = world.records.values().map(greatest).collect();
+            assert_eq!(time.clocks.iter().map(|it| it.at).collect::<Vec<_>>(), clocks);
+            assert_eq!(
+                time.watermarks.iter().map(|it| Some(it.at)).min(),
+                clocks.into_iter().min()
+            );
             let Expected { closed, late } = world.expected();
             assert!(closed.len() > 20 && late.len() > 5, "{closed:?} {late:?}");
         }

@@ -11,11 +11,12 @@ mod report;
 use std::collections::{BTreeMap, BTreeSet};
 
 pub use report::{
-    Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport, ManifestRange,
-    Restart, SnapshotReport, StateReport, StoredObject, Tail, Verified,
+    ClockReport, Consequence, CutReport, Damage, Depth, Finding, KeysReport, LayerReport,
+    ManifestRange, Restart, SnapshotReport, StateReport, StoredObject, Tail, TimeReport, Verified,
+    WatermarkReport,
 };
 
-use super::manifest::{Manifest, SnapshotName};
+use super::manifest::{Manifest, SnapshotName, StepWatermark};
 use super::snapshot::Snapshot;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -81,6 +82,7 @@ fn once(store: &Store, depth: Depth) -> Result<StateReport> {
     if let Some(last) = &last {
         report.app = Some(last.app.clone());
         let found = snapshots(store, depth, last, &mut report, &mut kept)?;
+        report.time = time(last);
         report.restart = restart(last, &found, &report.snapshots);
     }
     // The last manifest decides which objects are needed.
@@ -223,6 +225,26 @@ fn weigh(report: &mut StateReport) {
             };
         }
     }
+}
+
+/// Returns the event time at the commit of a manifest.
+fn time(last: &Manifest) -> TimeReport {
+    let watermark =
+        |it: &StepWatermark| WatermarkReport { topics: it.topics.clone(), at: it.watermark.0 };
+    let watermarks = last.time.watermarks.iter().map(watermark).collect();
+    let mut clocks = Vec::new();
+    for (topic, sources) in &last.sources {
+        for (source, state) in sources.iter().enumerate() {
+            clocks.extend(state.clocks.iter().map(|(partition, clock)| ClockReport {
+                topic: topic.clone(),
+                source,
+                partition: *partition,
+                at: state.time(*partition).map(|at| at.0),
+                is_idle: clock.is_idle,
+            }));
+        }
+    }
+    TimeReport { watermarks, clocks }
 }
 
 /// Returns the reads of a restart: the youngest sound snapshot and the records behind it.

@@ -29,6 +29,8 @@ pub struct StateReport {
     /// The objects that none of these snapshots needs. A run that is going may be writing them;
     /// later runs delete them.
     pub unneeded: Vec<StoredObject>,
+    /// The event time at the last commit.
+    pub time: TimeReport,
     /// The reads of a restart with the same topology.
     pub restart: Restart,
     /// The number of checksums that were compared; none if only names and sizes were read.
@@ -43,6 +45,39 @@ impl StateReport {
         let all = self.damage.iter().map(|damage| damage.consequence);
         all.max().unwrap_or_default()
     }
+}
+
+/// The event time at a commit, in microseconds since 1970.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct TimeReport {
+    /// The watermarks of the steps that use them.
+    pub watermarks: Vec<WatermarkReport>,
+    /// The clocks of the partitions of topics whose time is used.
+    pub clocks: Vec<ClockReport>,
+}
+
+/// A watermark: all records up to it have been read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WatermarkReport {
+    /// The topics before the steps that use it.
+    pub topics: Vec<String>,
+    /// The least time of their partitions.
+    pub at: i64,
+}
+
+/// The clock of a partition.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClockReport {
+    /// The topic.
+    pub topic: String,
+    /// The number of its source, in the order in which the sources are bound.
+    pub source: usize,
+    /// The number of the partition.
+    pub partition: u32,
+    /// The greatest timestamp of its records; none before the first.
+    pub at: Option<i64>,
+    /// True if it is silent, so that it holds no watermark.
+    pub is_idle: bool,
 }
 
 /// The manifests of a state. Old ones are deleted.
