@@ -12,13 +12,19 @@ use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::prelude::*;
 use watershed::runtime::{Milestone, Summary};
 
-use super::case::Case;
+use super::case::{Case, Input};
 use super::check::Outputs;
 use super::run::got;
 use super::value::Dyn;
 
-/// Returns the outputs of a case, one commit for each record.
-pub(super) fn outputs(case: &Case, topology: &Topology) -> Result<Outputs, String> {
+/// Returns the outputs of a case, one commit for each record. Before an input for which
+/// `is_restarted` returns true, the run ends and is continued.
+pub(super) fn outputs(
+    case: &Case,
+    topology: &Topology,
+    mode: ProcessingMode,
+    is_restarted: impl Fn(usize, &Input) -> bool,
+) -> Result<Outputs, String> {
     let mut topics: Vec<&str> =
         case.inputs.iter().filter_map(|input| input.topic.as_deref()).collect();
     topics.extend(
@@ -28,26 +34,31 @@ pub(super) fn outputs(case: &Case, topology: &Topology) -> Result<Outputs, Strin
             .filter(|it| it["in"].is_null())
             .filter_map(|node| node["topic"].as_str()),
     );
+    let written = case.topology.nodes.iter().filter(|it| it["op"] == "to");
+    let written = written.filter_map(|it| it["topic"].as_str()).map(String::from);
+    let sinks = case.topics().into_iter().chain(written);
     let world = World {
         topology: topology.clone(),
+        mode,
         logs: topics.into_iter().map(|it| (it.to_string(), MemoryLog::default())).collect(),
-        tables: case.topics().into_iter().map(|it| (it, MemoryTable::default())).collect(),
+        tables: sinks.map(|it| (it, MemoryTable::default())).collect(),
         objects: Arc::default(),
     };
     let (mut run, mut records, mut outputs) = (world.start()?, 0, Vec::new());
     let mut seen = BTreeMap::new();
-    for input in &case.inputs {
-        match &input.topic {
-            Some(topic) => {
-                let (key, value) = (input.key().bytes(), Dyn::of(&input.value).bytes());
-                let at = Timestamp::from_millis(input.ts.unwrap_or_default());
-                world.logs[topic].append_at(0, at, key.as_deref(), value.as_deref());
-                records += 1;
-                run.wait(records)?;
-            }
-            None => {
+    for (n, input) in case.inputs.iter().enumerate() {
+        if is_restarted(n, input) {
+            run.end()?;
+            run = world.start()?;
+        }
+        if let Some(topic) = &input.topic {
+            let (key, value) = (input.key().bytes(), Dyn::of(&input.value).bytes());
+            let at = Timestamp::from_millis(input.ts.unwrap_or_default());
+            world.logs[topic].append_at(0, at, key.as_deref(), value.as_deref());
+            records += 1;
+            if !run.is_committed(records) {
                 run.end()?;
-                run = world.start()?;
+                return Err("the run has ended".to_string());
             }
         }
         let new = world.tables.iter().map(|(topic, table)| {
@@ -65,6 +76,7 @@ pub(super) fn outputs(case: &Case, topology: &Topology) -> Result<Outputs, Strin
 /// Everything that outlives a run.
 struct World {
     topology: Topology,
+    mode: ProcessingMode,
     logs: BTreeMap<String, MemoryLog>,
     tables: BTreeMap<String, MemoryTable>,
     objects: Arc<InMemory>,
@@ -84,7 +96,7 @@ impl World {
         let state = Store::objects(self.objects.clone(), "state");
         let config = Config {
             workers: 1,
-            mode: ProcessingMode::PerRecord,
+            mode: self.mode,
             state: Some(state.map_err(|error| error.to_string())?),
             commit_every: Duration::ZERO,
             follow: true,
@@ -106,13 +118,10 @@ struct Run {
 }
 
 impl Run {
-    /// Waits until so many records are committed.
-    fn wait(&self, records: u64) -> Result<(), String> {
+    /// Waits until so many records are committed. Returns false if the run has ended before.
+    fn is_committed(&self, records: u64) -> bool {
         let is_reached = |it| matches!(it, Milestone::Committed(n) if n >= records);
-        match self.milestones.iter().any(is_reached) {
-            true => Ok(()),
-            false => Err("the run has ended".to_string()),
-        }
+        self.milestones.iter().any(is_reached)
     }
 
     fn end(self) -> Result<(), String> {
