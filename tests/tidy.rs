@@ -34,9 +34,9 @@ const EXCUSED: [&str; 4] = ["stream", "table", "grouped", "windowed"];
 const WINGS: [&str; 2] = ["connectors", "gateway"];
 /// The files that re-export the whole crate and may import anything.
 const FRONT: [&str; 2] = ["src/lib.rs", "src/prelude.rs"];
-/// The root files of the packages and of the examples with code below `tests/`.
-const TEST_ROOTS: [&str; 4] =
-    ["tests/main.rs", "tests/model/mod.rs", "tests/faults/main.rs", "tests/simulation/main.rs"];
+/// The root files below `tests/` of packages, examples and programs.
+const TEST_ROOTS: [&str; 5] =
+    ["main.rs", "model/mod.rs", "faults/main.rs", "faults/visits/main.rs", "simulation/main.rs"];
 const LONGEST_FILE: usize = 399;
 const LONGEST_TEST_MODULE: usize = 100;
 
@@ -374,16 +374,13 @@ fn may_import(path: &str, first: &str, second: Option<&str>) -> bool {
 /// The integration tests without a `mod` line.
 fn unlisted(files: &BTreeMap<String, String>) -> Vec<Broken> {
     let mut broken = Vec::new();
-    let inner = |path: &&String| path.starts_with("tests/") && !TEST_ROOTS.contains(&path.as_str());
+    let is_root = |path: &str| TEST_ROOTS.contains(&path.trim_start_matches("tests/"));
+    let inner = |path: &&String| path.starts_with("tests/") && !is_root(path);
     for path in files.keys().filter(inner) {
         let inner = path.trim_end_matches(".rs").trim_end_matches("/mod");
         let Some((folder, name)) = inner.rsplit_once('/') else { continue };
-        let parents = if folder == "tests" {
-            [None, None]
-        } else {
-            [files.get(&format!("{folder}/mod.rs")), files.get(&format!("{folder}.rs"))]
-        };
-        let index = parents.into_iter().flatten().next().or(files.get("tests/main.rs"));
+        let parents = ["/mod.rs", ".rs", "/main.rs"].map(|end| format!("{folder}{end}"));
+        let index = parents.iter().find_map(|it| files.get(it)).or(files.get("tests/main.rs"));
         let listed = index.is_some_and(|text| {
             let code = Source::new(text).code;
             let words: Vec<&str> = identifiers(&code).map(|(_, word)| word).collect();

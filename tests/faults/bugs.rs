@@ -1,7 +1,7 @@
 //! Planted bugs: each must be found, by a campaign of a few lives or by the record of the syncs.
 //! Some need a log of a service.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -26,11 +26,19 @@ pub(super) fn life(fault: Fault) -> Life {
     }
 }
 
+/// Returns the folder of the programs.
+pub(super) fn programs() -> PathBuf {
+    let programs = [env!("CARGO_BIN_EXE_pinterest"), env!("CARGO_BIN_EXE_visits")];
+    let [folder, other] = programs.map(|program| Path::new(program).parent().unwrap());
+    assert_eq!(folder, other);
+    folder.into()
+}
+
 /// Returns the findings of a campaign in these worlds with a bug.
 fn findings(plan: Vec<World>, bug: &str) -> Vec<String> {
     let folder = tempfile::tempdir().unwrap();
     let campaign = Campaign {
-        program: Path::new(env!("CARGO_BIN_EXE_pinterest")),
+        programs: &programs(),
         folder: folder.path(),
         plan,
         bug: Some(bug),
@@ -72,6 +80,15 @@ fn the_campaign_finds_every_planted_bug() {
         ("colliding_digest", &[after(2000), after(2000)], "rows lost"),
     ];
     assert_found(Kind::Archive, &bugs);
+}
+
+#[test]
+fn a_campaign_of_event_time_finds_its_planted_bugs() {
+    let bugs: [(&str, &[Fault], &str); 2] = [
+        ("lost_part", &[after(300); 4], "rows"),
+        ("binding_off_by_one", &[after(0)], "rows too many"),
+    ];
+    assert_found(Kind::Visits, &bugs);
 }
 
 #[test]

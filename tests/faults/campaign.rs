@@ -10,15 +10,15 @@ use super::oracle::Oracle;
 use super::plan::{Fault, Life, World};
 use super::process::Place;
 use super::report::{MISSED, Report};
-use super::worlds::{Kind, Log, MORE_PARTITIONS, log};
+use super::worlds::{Kind, Log, MORE_PARTITIONS, generate_visits, log};
 
 /// Portions that one life may need.
 const LIFE_PORTIONS: usize = 150;
 
-/// A campaign against one program.
+/// A campaign against the programs of its worlds.
 pub(crate) struct Campaign<'c> {
-    /// The program, built with the feature `faults`.
-    pub(crate) program: &'c Path,
+    /// The folder of the programs, built with the feature `faults`.
+    pub(crate) programs: &'c Path,
     /// The folder for the worlds.
     pub(crate) folder: &'c Path,
     pub(crate) plan: Vec<World>,
@@ -31,12 +31,13 @@ pub(crate) struct Campaign<'c> {
 impl Campaign<'_> {
     /// Runs all lives, up to the first fault that is found. The folder of that world is kept.
     pub(crate) fn run(&self) -> Report {
-        let (mut report, mut oracle, begun) = (Report::default(), Oracle::start(), Instant::now());
+        let (mut report, begun) = (Report::default(), Instant::now());
         for world in &self.plan {
             let mut world = world.clone();
             while !world.lives.is_empty() && report.findings.faults.is_empty() {
                 report.worlds += 1;
-                let place = self.place(&format!("world-{}", report.worlds));
+                let place = self.place(&format!("world-{}", report.worlds), world.kind);
+                let mut oracle = Oracle::start(world.kind);
                 let lived = self.run_world(&place, &world, &mut oracle, &mut report);
                 if report.findings.faults.is_empty() {
                     remove(&place);
@@ -50,10 +51,11 @@ impl Campaign<'_> {
         report
     }
 
-    fn place(&self, name: &str) -> Place {
+    fn place(&self, name: &str, kind: Kind) -> Place {
         let folder: PathBuf = self.folder.join(name);
         std::fs::create_dir_all(&folder).unwrap();
-        Place { folder, program: self.program.into(), bug: self.bug.map(str::to_owned) }
+        let program = self.programs.join(kind.program());
+        Place { folder, program, bug: self.bug.map(str::to_owned) }
     }
 
     /// Runs the lives of a world, as many as its log allows. Returns their number.
@@ -64,10 +66,7 @@ impl Campaign<'_> {
         oracle: &mut Oracle,
         report: &mut Report,
     ) -> usize {
-        let (seed, events) = (world.seed.to_string(), (world.lives.len() * 60 + 500).to_string());
-        let generate = ["generate", "--to", "all", "--dirt", "0.3", "--records-per-object", "4"];
-        let made = place.command(&generate).args(["--seed", &seed, "--events", &events]).output();
-        assert!(made.unwrap().status.success());
+        generate(place, world);
         let (kind, lake) = (world.kind, place.path("lake"));
         let mut log = log(kind, &place.folder, world.seed);
         let mut checker = Checker::new(&lake);
@@ -77,7 +76,7 @@ impl Campaign<'_> {
                 break;
             }
             let begun = Instant::now();
-            if log.partitions() > life.workers && kind != Kind::Archive {
+            if log.partitions() > life.workers && kind.service().is_some() {
                 report.count(kind, MORE_PARTITIONS, 1);
             }
             let course = Conduct::new(place, &mut *log, *life, made).run();
@@ -125,6 +124,18 @@ impl Campaign<'_> {
         checker.check(log, oracle, &mut report.findings);
         checker.check_end(log, oracle, &mut report.findings);
     }
+}
+
+/// Generates the records of a world, in the archive `all` of its folder.
+fn generate(place: &Place, world: &World) {
+    let (seed, lives) = (world.seed, world.lives.len());
+    if world.kind == Kind::Visits {
+        return generate_visits(&place.path("all"), lives * 45 + 375, seed);
+    }
+    let (seed, events) = (seed.to_string(), (lives * 60 + 500).to_string());
+    let generate = ["generate", "--to", "all", "--dirt", "0.3", "--records-per-object", "4"];
+    let made = place.command(&generate).args(["--seed", &seed, "--events", &events]).output();
+    assert!(made.unwrap().status.success());
 }
 
 /// Adds a life to the counts.

@@ -9,7 +9,7 @@ use serde_json::{Map, Value as Json};
 use watershed::connectors::delta::Table;
 
 use super::manifest::manifest;
-use super::oracle::Oracle;
+use super::oracle::{Answer, Oracle};
 use super::worlds::Log;
 use crate::support::lake::{Tables, folders, named, table_lines};
 
@@ -19,6 +19,8 @@ pub(crate) struct Findings {
     pub(crate) rows: u64,
     pub(crate) versions: u64,
     pub(crate) commits: u64,
+    /// Late records in the snapshots that were compared.
+    pub(crate) late: u64,
     /// Rows of the oracle that a version lacks.
     pub(crate) lost: u64,
     /// Rows of a version that the oracle lacks.
@@ -39,12 +41,14 @@ struct Checked {
 pub(crate) struct Checker {
     lake: PathBuf,
     tables: BTreeMap<String, Checked>,
-    /// The oracle's tables by commit.
-    expected: BTreeMap<u64, Tables>,
+    /// The oracle's answers by commit.
+    expected: BTreeMap<u64, Answer>,
     /// The end of each partition at the last manifest, by topic and partition.
     ends: BTreeMap<(String, String), u64>,
     generation: u64,
     manifest: u64,
+    /// The commit of the youngest snapshot that was compared.
+    snapshot: u64,
     /// The manifests that reset the state.
     resets: BTreeSet<u64>,
 }
@@ -54,10 +58,11 @@ impl Checker {
         Checker {
             lake: lake.into(),
             tables: BTreeMap::new(),
-            expected: BTreeMap::from([(0, Tables::new())]),
+            expected: BTreeMap::from([(0, Answer::default())]),
             ends: BTreeMap::new(),
             generation: 0,
             manifest: 0,
+            snapshot: 0,
             resets: BTreeSet::new(),
         }
     }
@@ -84,7 +89,7 @@ impl Checker {
         oracle: &mut Oracle,
         findings: &mut Findings,
     ) {
-        let expected = oracle.tables(log.held(), &Json::Null);
+        let expected = oracle.answer(log.held(), &Json::Null).tables;
         let lake = self.lake.display().to_string();
         let mut found: Vec<String> = Vec::new();
         for folder in folders(&lake) {
@@ -133,15 +138,39 @@ impl Checker {
                     .faults
                     .extend(misplaced.iter().map(|place| format!("manifest {n} records {place}")));
                 let ends_of = partitions.iter().map(|(p, bound)| (p.clone(), bound["to"].clone()));
-                ends.insert(format!("demo.{topic}"), Json::Object(ends_of.collect()));
+                ends.insert(topic.clone(), Json::Object(ends_of.collect()));
             }
             let expected = match is_reset {
-                true => Tables::new(),
-                false => oracle.tables(log.held(), &Json::Object(ends)),
+                true => Answer::default(),
+                false => oracle.answer(log.held(), &Json::Object(ends)),
             };
             self.expected.insert(n, expected);
+            self.check_late(&manifest, findings);
             (self.manifest, self.generation) = (n, generation);
             findings.commits += 1;
+        }
+    }
+
+    /// Compares the numbers of late records in the youngest snapshot, unless it is collected.
+    fn check_late(&mut self, manifest: &Json, findings: &mut Findings) {
+        let name = &manifest["snapshots"][0];
+        let Some(n) = name["n"].as_u64().filter(|n| *n > self.snapshot) else { return };
+        self.snapshot = n;
+        let expected = self.expected.get(&n);
+        let path = self.lake.join("_watershed").join(name["path"].as_str().unwrap_or_default());
+        let (Some(expected), Ok(snapshot)) = (expected, fs::read(path)) else { return };
+        let snapshot: Json = serde_json::from_slice(&snapshot).unwrap();
+        let counts = snapshot["late"].as_object().into_iter().flatten();
+        // The last step of a chain is the one that counts. Its name is quoted.
+        let counts = counts.map(|(chain, count)| {
+            let name = chain.rsplit('"').nth(1).unwrap_or(chain);
+            (name.to_string(), count.as_u64().unwrap())
+        });
+        let counts: BTreeMap<String, u64> = counts.collect();
+        findings.late += counts.values().sum::<u64>();
+        if counts != expected.late {
+            let late = &expected.late;
+            findings.faults.push(format!("{name}: {counts:?} late records, not {late:?}"));
         }
     }
 
@@ -171,7 +200,9 @@ impl Checker {
                 continue;
             }
             match (Table::at_version(url, version), self.expected.get(&commit)) {
-                (Ok(table), Some(expected)) => compare(&at, &name, &table, expected, findings),
+                (Ok(table), Some(expected)) => {
+                    compare(&at, &name, &table, &expected.tables, findings);
+                }
                 (Ok(_), None) => {
                     findings.faults.push(format!("{name} {at}: there is no such manifest"));
                 }
@@ -189,7 +220,7 @@ impl Checker {
             for (folder, checked) in &self.tables {
                 let shown = checked.commits.iter().rev().find(|commit| *commit <= n);
                 let name = named(folder);
-                let rows = |tables: &Tables| tables.get(&name).cloned().unwrap_or_default();
+                let rows = |answer: &Answer| answer.tables.get(&name).cloned().unwrap_or_default();
                 let shown = self.expected.get(shown.unwrap_or(&0));
                 if shown.is_some_and(|shown| rows(shown) != rows(expected)) {
                     findings.faults.push(format!("{name} lacks commit {n}"));

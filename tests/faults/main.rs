@@ -26,6 +26,8 @@ const UNUSABLE: u8 = 2;
 #[derive(Clone, Copy, ValueEnum)]
 enum Follows {
     Archive,
+    /// An archive of event time, with windows, sessions and joins behind it
+    Visits,
     Kafka,
     Kinesis,
     /// Each in turn
@@ -36,6 +38,7 @@ impl Follows {
     fn kinds(self) -> Vec<Kind> {
         match self {
             Follows::Archive => vec![Kind::Archive],
+            Follows::Visits => vec![Kind::Visits],
             Follows::Kafka => vec![Kind::Kafka],
             Follows::Kinesis => vec![Kind::Kinesis],
             Follows::All => KINDS.into(),
@@ -75,44 +78,44 @@ struct Args {
     /// A bug to plant, which the campaign has to find
     #[arg(long)]
     bug: Option<String>,
-    /// The program, with faults on request; without it, it is built
+    /// The folder of the programs, with faults on request; without it, they are built
     #[arg(long)]
-    program: Option<PathBuf>,
+    programs: Option<PathBuf>,
     /// The folder for the worlds
     #[arg(long, default_value = "target/campaign")]
     folder: PathBuf,
 }
 
-/// Builds the program in the profile of this program. Named beside an example, it gets the features
-/// of the tests, and so faults on request.
+/// Builds the programs in the profile of this program, and returns their folder. Named beside an
+/// example, they get the features of the tests, and so faults on request.
 ///
 /// # Errors
 /// When this program was moved away from its sources or its target folder, or the build fails.
 fn build() -> Result<PathBuf, String> {
     let sources = env!("CARGO_MANIFEST_DIR");
     if !Path::new(sources).is_dir() {
-        return Err(format!("can't build the program: its sources are not in {sources}"));
+        return Err(format!("can't build the programs: their sources are not in {sources}"));
     }
     let mut cargo = Command::new(std::env::var("CARGO").unwrap_or("cargo".into()));
-    cargo.args(["build", "--bin", "pinterest", "--example", "campaign"]);
+    cargo.args(["build", "--bin", "pinterest", "--bin", "visits", "--example", "campaign"]);
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
     let built = cargo.current_dir(sources).status();
-    let built = built.map_err(|error| format!("can't build the program by cargo: {error}"))?;
+    let built = built.map_err(|error| format!("can't build the programs by cargo: {error}"))?;
     if !built.success() {
-        return Err(format!("can't build the program by cargo: it ended with {built}"));
+        return Err(format!("can't build the programs by cargo: it ended with {built}"));
     }
     let own = std::env::current_exe().map_err(|error| format!("can't find myself: {error}"))?;
-    let beside = own.ancestors().nth(2).unwrap_or(Path::new("/")).join("pinterest");
-    found(beside).map_err(|error| format!("{error}, beside this campaign in {}", own.display()))
+    Ok(own.ancestors().nth(2).unwrap_or(Path::new("/")).to_path_buf())
 }
 
-/// Returns `program` if it is a file.
-fn found(program: PathBuf) -> Result<PathBuf, String> {
-    match program.is_file() {
-        true => Ok(program),
-        false => Err(format!("can't run {}: there is no such file", program.display())),
+/// Returns the folder if the programs of all `kinds` are in it.
+fn with_programs(folder: PathBuf, kinds: &[Kind]) -> Result<PathBuf, String> {
+    let programs = kinds.iter().map(|kind| folder.join(kind.program()));
+    match programs.into_iter().find(|program| !program.is_file()) {
+        None => folder.canonicalize().map_err(|e| format!("can't open {}: {e}", folder.display())),
+        Some(absent) => Err(format!("can't run {}: there is no such file", absent.display())),
     }
 }
 
@@ -124,20 +127,21 @@ fn own_folder(folder: &Path) -> Result<PathBuf, String> {
 }
 
 fn main() -> ExitCode {
-    let Args { lives, seed, world, several, bug, program, folder } = Args::parse();
+    let Args { lives, seed, world, several, bug, programs, folder } = Args::parse();
     let runs = if several { Runs::Several } else { Runs::All };
     let kinds = world.kinds();
     if let Some(kind) = kinds.iter().find(|kind| !kind.is_ready()) {
         eprintln!("campaign: can't use {kind}: start it with tests/services/up {kind}");
         return ExitCode::from(UNAVAILABLE);
     }
-    let program = program.map_or_else(build, found).map_err(|error| {
-        format!("{error}\nGive a program that is built with the feature faults by --program.")
+    let programs = programs.map_or_else(build, Ok).and_then(|found| with_programs(found, &kinds));
+    let programs = programs.map_err(|error| {
+        format!("{error}\nGive a folder of programs with the feature faults by --programs.")
     });
     let folder =
         own_folder(&folder).map_err(|error| format!("{error}\nGive another folder by --folder."));
-    let (program, folder) = match (program, folder) {
-        (Ok(program), Ok(folder)) => (program, folder),
+    let (programs, folder) = match (programs, folder) {
+        (Ok(programs), Ok(folder)) => (programs, folder),
         (Err(error), _) | (_, Err(error)) => {
             eprintln!("campaign: {error}");
             return ExitCode::from(UNUSABLE);
@@ -145,7 +149,7 @@ fn main() -> ExitCode {
     };
     let (folder, bug, progress) = (&folder, bug.as_deref(), &|line: &str| println!("{line}"));
     let plan = plan(seed, lives, &kinds, runs);
-    let campaign = Campaign { program: &program, folder, plan, bug, progress };
+    let campaign = Campaign { programs: &programs, folder, plan, bug, progress };
     let report = campaign.run();
     println!("{report}");
     let never = report.never(&kinds, runs);

@@ -1,6 +1,7 @@
-//! The campaign: the real program is killed, stopped and starved of disk, life after life, while
-//! it follows an archive, Kafka or Kinesis in one process or in several. After each life every
-//! version of every table is compared with an oracle that shares no code with it.
+//! The campaign: a real program is killed, stopped and starved of disk, life after life, while it
+//! follows an archive, Kafka or Kinesis in one process or in several. After each life every version
+//! of every table is compared with an oracle that shares no code with it. The program is
+//! `pinterest`, and in worlds of event time `visits`.
 //!
 //! `cargo run --release --example campaign -- --lives 10000 --seed 1 --world all` runs it for long.
 

@@ -35,7 +35,7 @@ pub(crate) enum Runs {
 pub(crate) fn faults(kind: Kind, runs: Runs) -> Vec<&'static str> {
     let alone = match (runs, kind) {
         (Runs::Several, _) => &[],
-        (_, Kind::Archive) => &FAULTS[..8],
+        (_, Kind::Archive | Kind::Visits) => &FAULTS[..8],
         (_, Kind::Kafka | Kind::Kinesis) => &FAULTS[..],
     };
     [alone, &cluster::FAULTS].concat()
@@ -179,8 +179,10 @@ pub(crate) fn plan(seed: u64, lives: usize, kinds: &[Kind], runs: Runs) -> Vec<W
         let seed = dice.below(1 << 32);
         // The first life makes the tables, and has no earlier commit.
         let mut draw = |number| match kind {
-            Kind::Archive => life(&mut dice, &mut cycle, number, runs),
-            _ => life_with_service(&mut dice, &mut cycle, number, kind, runs),
+            Kind::Archive | Kind::Visits => life(&mut dice, &mut cycle, number, runs),
+            Kind::Kafka | Kind::Kinesis => {
+                life_with_service(&mut dice, &mut cycle, number, kind, runs)
+            }
         };
         let lives: Vec<_> = (0..lives).map(&mut draw).collect();
         left -= lives.len();

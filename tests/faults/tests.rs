@@ -5,19 +5,20 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::Campaign;
-use super::bugs::{after, at, life};
+use super::bugs::{after, at, life, programs};
 use super::cluster::{Cluster, End, Strike, Target};
+use super::oracle::{Answer, Oracle};
 use super::plan::{Fault, Life, Moment, PlannedChange, Runs, World, faults, plan};
 use super::points::{points, spots};
 use super::report::{MISSED, Report};
-use super::worlds::{Change, KINDS, Kind, Occasion};
+use super::worlds::{Change, KINDS, Kind, Occasion, generate_visits};
 use crate::support::proxy::Weather;
 
 /// Runs a campaign.
 fn run(plan: Vec<World>) -> Report {
     let folder = tempfile::tempdir().unwrap();
     let campaign = Campaign {
-        program: Path::new(env!("CARGO_BIN_EXE_pinterest")),
+        programs: &programs(),
         folder: folder.path(),
         plan,
         bug: None,
@@ -68,6 +69,44 @@ fn lives_in_several_processes_lose_and_repeat_nothing() {
     let (kind, lives) = (Kind::Archive, lives.collect());
     let report = run(vec![World { kind, seed: 7, lives }]);
     assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
+}
+
+#[test]
+fn a_world_of_event_time_has_rows_of_each_table() {
+    let folder = tempfile::tempdir().unwrap();
+    generate_visits(folder.path(), 700, 1);
+    let mut oracle = Oracle::start(Kind::Visits);
+    let Answer { tables, late } = oracle.answer(folder.path(), &serde_json::Value::Null);
+    let rows: Vec<_> = tables.iter().map(|(name, rows)| (name.as_str(), rows.len())).collect();
+    assert!(rows.len() == 12 && rows.iter().all(|(_, count)| *count >= 5), "{rows:?}");
+    assert!(late.len() == 7 && late.values().all(|count| *count > 10), "{late:?}");
+}
+
+/// Tables, and late records, of windows, sessions, outer joins and suppression.
+#[test]
+fn lives_of_event_time_lose_and_repeat_nothing() {
+    let commit = Moment::Commit(Duration::from_millis(20));
+    let cluster = |processes, strike| {
+        let end = End::Terminate(Target::Supervisor);
+        Fault::Cluster(Cluster { processes, strike, end })
+    };
+    let faults = [
+        (1, Fault::Kill(commit)),
+        (2, Fault::KillAt(at("snapshot.object", 2))),
+        (4, Fault::Takeover(commit)),
+        (1, Fault::KillAt(at("commit.manifest.after", 4))),
+        (2, Fault::KillAt(at("merge", 1))),
+        (1, cluster(2, Strike::Kill(Target::Process(1), commit))),
+        (2, cluster(3, Strike::KillAt { process: 0, at: at("commit.staged", 3), times: 1 })),
+        (4, Fault::TakeoverAt(at("recover.load", 1))),
+        (1, after(100)),
+    ];
+    let commit_every = Duration::from_millis(20);
+    let life = |(workers, fault)| Life { workers, quick_portions: 20, commit_every, ..life(fault) };
+    let (kind, lives) = (Kind::Visits, faults.map(life).to_vec());
+    let report = run(vec![World { kind, seed: 4, lives }]);
+    assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
+    assert!(report.findings.late > 100, "{report}");
 }
 
 /// A life with a change of the log.

@@ -1,5 +1,6 @@
-//! The logs that the program follows: an archive that grows ([`archive`]), topics of a Kafka broker
-//! ([`kafka`]), and streams of a Kinesis server ([`kinesis`]).
+//! The logs that a program follows: an archive that grows ([`archive`]), also one of event time
+//! ([`visits`]), topics of a Kafka broker ([`kafka`]), and streams of a Kinesis server
+//! ([`kinesis`]).
 
 mod archive;
 #[cfg(any(feature = "kafka", feature = "kinesis"))]
@@ -15,6 +16,9 @@ mod kinesis;
 mod portions;
 #[cfg(feature = "kafka")]
 mod transactions;
+mod visits;
+
+pub(crate) use visits::generate as generate_visits;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,18 +28,20 @@ use serde_json::Value as Json;
 
 use crate::support::proxy::Proxy;
 
-/// The kind of a log.
+/// The kind of a log, and the program that follows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
     Archive,
+    /// An archive of records with times, and a program of windows, sessions and joins.
+    Visits,
     Kafka,
     Kinesis,
 }
 
 /// All kinds.
-pub(crate) const KINDS: [Kind; 3] = [Kind::Archive, Kind::Kafka, Kind::Kinesis];
+pub(crate) const KINDS: [Kind; 4] = [Kind::Archive, Kind::Visits, Kind::Kafka, Kind::Kinesis];
 
-/// The topics of the program, without the name of their user.
+/// The topics of `pinterest`, without the name of their user.
 const TOPICS: [&str; 3] = ["pin", "geo", "user"];
 
 /// A change of a log.
@@ -72,16 +78,21 @@ impl Kind {
     /// Returns the name of the service that must run; none for an archive.
     pub(crate) fn service(self) -> Option<&'static str> {
         match self {
-            Kind::Archive => None,
+            Kind::Archive | Kind::Visits => None,
             Kind::Kafka => Some("kafka"),
             Kind::Kinesis => Some("kinesis"),
         }
     }
 
+    /// Returns the name of the program that follows it.
+    pub(crate) fn program(self) -> &'static str {
+        if self == Kind::Visits { "visits" } else { "pinterest" }
+    }
+
     /// Returns the changes that its logs can make.
     pub(crate) fn changes(self) -> &'static [Change] {
         match self {
-            Kind::Archive => &[],
+            Kind::Archive | Kind::Visits => &[],
             Kind::Kafka => &[Change::Retention, Change::AddPartition],
             Kind::Kinesis => &[Change::SplitShard, Change::MergeShards],
         }
@@ -90,7 +101,7 @@ impl Kind {
     /// Returns the conditions that a long campaign must have met.
     pub(crate) fn conditions(self) -> Vec<&'static str> {
         let own: &[&str] = match self {
-            Kind::Archive => &[],
+            Kind::Archive | Kind::Visits => &[],
             Kind::Kafka => &[REDELIVERED, COMMITTED, ABORTED, MORE_PARTITIONS],
             Kind::Kinesis => &[REDELIVERED, MORE_PARTITIONS],
         };
@@ -102,7 +113,7 @@ impl Kind {
     /// Returns true if its logs can be used on this machine. Starts the service if it does not run.
     pub(crate) fn is_ready(self) -> bool {
         match self {
-            Kind::Archive => true,
+            Kind::Archive | Kind::Visits => true,
             #[cfg(feature = "kafka")]
             Kind::Kafka => crate::support::broker::cluster().is_some(),
             #[cfg(feature = "kinesis")]
@@ -115,7 +126,12 @@ impl Kind {
 
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.service().unwrap_or("archive"))
+        f.write_str(match self {
+            Kind::Archive => "archive",
+            Kind::Visits => "visits",
+            Kind::Kafka => "kafka",
+            Kind::Kinesis => "kinesis",
+        })
     }
 }
 
@@ -211,7 +227,9 @@ pub(crate) trait Log {
 pub(crate) fn log(kind: Kind, folder: &Path, seed: u64) -> Box<dyn Log> {
     let all = folder.join("all");
     match kind {
-        Kind::Archive => Box::new(archive::ArchiveLog::new(&all, &folder.join("archive"), seed)),
+        Kind::Archive | Kind::Visits => {
+            Box::new(archive::ArchiveLog::new(&all, &folder.join("archive"), seed))
+        }
         #[cfg(feature = "kafka")]
         Kind::Kafka => Box::new(kafka::KafkaLog::new(&all, &folder.join("held"), seed)),
         #[cfg(feature = "kinesis")]

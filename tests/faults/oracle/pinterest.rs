@@ -1,4 +1,4 @@
-//! The oracle as a process that answers one request after the other.
+//! The oracle of `pinterest`: a process that answers one request after the other.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::Path;
@@ -9,25 +9,25 @@ use serde_json::{Value as Json, json};
 use crate::support::lake::{Tables, parse_tables, support};
 
 /// The running oracle.
-pub(crate) struct Oracle {
+pub(crate) struct Server {
     process: Child,
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
 }
 
-impl Oracle {
+impl Server {
     /// Starts it.
-    pub(crate) fn start() -> Self {
+    pub(super) fn start() -> Self {
         let mut command = Command::new("python3");
         command.arg(support("oracle.py")).arg("--serve");
         let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let requests = process.stdin.take().unwrap();
         let answers = BufReader::new(process.stdout.take().unwrap());
-        Oracle { process, requests, answers }
+        Server { process, requests, answers }
     }
 
     /// Returns the tables of an archive up to the `ends` of its partitions; null for no ends.
-    pub(crate) fn tables(&mut self, archive: &Path, ends: &Json) -> Tables {
+    pub(super) fn tables(&mut self, archive: &Path, ends: &Json) -> Tables {
         let request = json!({"archive": archive, "upto": ends});
         writeln!(self.requests, "{request}").unwrap();
         let mut answer = Vec::new();
@@ -36,7 +36,7 @@ impl Oracle {
     }
 }
 
-impl Drop for Oracle {
+impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended by itself.
         let _ = self.process.kill();
