@@ -211,6 +211,12 @@ pub trait Sink: Send + Sync {
         self.check_clear(schema, context, replaced)
     }
 
+    /// Returns true if one commit can replace all rows of the sink by others:
+    /// [`Committer::replace`]. By default it can't.
+    fn can_replace(&self) -> bool {
+        false
+    }
+
     /// Opens the sink for a run, in the process that commits. A fresh place is made ready; one that
     /// holds rows of another program is refused unchanged. From here on no earlier run may move
     /// rows.
@@ -315,6 +321,18 @@ pub trait Committer: Send {
     /// When the data can't be read.
     fn brief(&mut self) -> Result<Value> {
         Ok(Value::Null)
+    }
+
+    /// Lets the next commit replace all rows of the sink, because other steps make its rows now. It
+    /// is called before [`brief`](Self::brief), and only if the sink [can](Sink::can_replace) do
+    /// it. From here on the writers find no rows. The next call of [`stage`](Self::stage) returns a
+    /// content that removes the earlier rows, also if it gets no parts. Until that is visible the
+    /// earlier rows stay.
+    ///
+    /// # Errors
+    /// When it is impossible.
+    fn replace(&mut self) -> Result<()> {
+        Err(Error::internal("this sink can't replace its rows"))
     }
 
     /// Compares the rows that all writers together have recovered with those of the sink. It is

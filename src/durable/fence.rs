@@ -126,7 +126,8 @@ impl Fence {
         .hint("Start the program again: it continues from that commit.")
     }
 
-    pub(super) fn superseded(&self) -> Error {
+    /// Returns the error of a run that another one has superseded.
+    pub(crate) fn superseded(&self) -> Error {
         Error::superseded(format!(
             "another run of {} has taken over {}",
             self.program,

@@ -46,8 +46,10 @@ pub(super) struct RunArgs {
     #[arg(long, requires = "follow")]
     fixed_partitions: bool,
     /// Continue the unchanged part of a state that another version of the program made: new tables
-    /// get all rows, unchanged ones are compared with their record, others are left as they are.
-    /// Only a topic of which the snapshot lacks rows is read again from its beginning
+    /// get all rows, and unchanged ones are compared with their record. If other steps make the
+    /// rows of a table now, one commit replaces all of them; its columns must be the same. Others
+    /// are left as they are. Only a topic of which the snapshot lacks rows is read again from its
+    /// beginning
     #[arg(long)]
     adopt: bool,
     /// Begin anew although a state exists: empty the tables, and read all records from the
@@ -174,9 +176,10 @@ pub(super) fn run(
 
 /// Returns the changes to a state as lines for people.
 fn described_adoption(adoption: &Adoption) -> String {
-    let Adoption { kept, new, gone, found, lacking, read_again } = adoption;
+    let Adoption { kept, replaced, new, gone, found, lacking, read_again } = adoption;
     let lists = [
         ("tables that are continued", kept),
+        ("tables whose rows are replaced", replaced),
         ("tables that are new", new),
         ("tables that are left as they are", gone),
         ("saved rows that are continued", found),

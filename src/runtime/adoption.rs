@@ -4,7 +4,8 @@
 //! the steps that make its rows. Closures are in no record. So a snapshot is continued only if each
 //! of its cuts is proved: a sink that was written before, by the same steps, has the cut before it.
 //! The recovery compares the rows of such a sink as ever. A topic of which other rows are needed is
-//! read again from its beginning, and none of its saved rows is used.
+//! read again from its beginning, and none of its saved rows is used. A sink whose rows other steps
+//! make now begins like a new one, and its first commit also removes the rows that it has.
 //!
 //! The first manifest of the run is the act of adoption. Nothing of the state is changed before it.
 
@@ -69,6 +70,8 @@ const SETTING: &str = "setting ";
 pub struct Adoption {
     /// The topics whose sinks are continued. Their rows are compared with the record.
     pub kept: Vec<String>,
+    /// The topics whose rows other steps make now. The first commit replaces all of their rows.
+    pub replaced: Vec<String>,
     /// The topics whose sinks begin without rows. Their first commit has all rows.
     pub new: Vec<String>,
     /// The topics that are written no more. Their sinks are left as they are.
@@ -88,12 +91,12 @@ impl Streams {
     /// # Errors
     /// When a run can't adopt the state.
     pub fn adoption(&self, state: &Store) -> Result<Option<Adoption>> {
-        let new = new_sinks(self, state)?;
-        let plan = self.topology.plan_for(demand(self, &new));
+        let fresh = fresh_sinks(self, state)?;
+        let plan = self.topology.plan_for(demand(self, &fresh));
         self.check(&plan)?;
         let ledger = find(&self.topology, &record(&plan), state)?;
         let Some(last) = ledger.continued() else { return Ok(None) };
-        if ledger.is_same_topology() && new.is_empty() {
+        if ledger.is_same_topology() && fresh == FreshSinks::default() {
             return Ok(None);
         }
         let (mut adoption, needs) = check(&ledger, last, &plan, &self.sinks)?;
@@ -124,10 +127,32 @@ pub(super) fn record(plan: &Plan) -> TopologyRecord {
     }
 }
 
-/// Returns the ends of the topology that the run needs. `new` are the topics whose sinks have no
-/// rows yet.
-pub(super) fn demand(streams: &Streams, new: &BTreeSet<String>) -> Demand {
-    let of_sink = |topic: &String, sink: &dyn Sink| match (sink.needs_rows(), new.contains(topic)) {
+/// The topics whose sinks get all rows in the first commit of a run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct FreshSinks {
+    /// The state does not record them: they have no rows yet.
+    pub(super) new: BTreeSet<String>,
+    /// Other steps make their rows now.
+    pub(super) replaced: BTreeSet<String>,
+}
+
+impl FreshSinks {
+    /// Returns the sinks of an adoption.
+    pub(super) fn of(adoption: Option<&Adoption>) -> Self {
+        let [new, replaced] = [|it: &Adoption| it.new.clone(), |it: &Adoption| it.replaced.clone()]
+            .map(|topics| adoption.into_iter().flat_map(topics).collect());
+        FreshSinks { new, replaced }
+    }
+
+    pub(super) fn contains(&self, topic: &str) -> bool {
+        self.new.contains(topic) || self.replaced.contains(topic)
+    }
+}
+
+/// Returns the ends of the topology that the run needs.
+pub(super) fn demand(streams: &Streams, fresh: &FreshSinks) -> Demand {
+    let of_sink = |topic: &String, sink: &dyn Sink| match (sink.needs_rows(), fresh.contains(topic))
+    {
         (true, _) => SinkDemand::Rows,
         (false, true) => SinkDemand::RowsOnce,
         (false, false) => SinkDemand::Keys,
@@ -140,22 +165,28 @@ pub(super) fn demand(streams: &Streams, new: &BTreeSet<String>) -> Demand {
     }
 }
 
-/// Returns the topics whose sinks the state does not record, if the run may adopt it.
+/// Returns the sinks that get all rows in the first commit, if the run may adopt the state.
 ///
 /// # Errors
 /// When the state can't be read.
-pub(super) fn unrecorded(streams: &Streams, config: &Config) -> Result<BTreeSet<String>> {
+pub(super) fn fresh(streams: &Streams, config: &Config) -> Result<FreshSinks> {
     match (&config.state, config.topology_change) {
-        (Some(state), TopologyChange::Adopt) => new_sinks(streams, state),
-        _ => Ok(BTreeSet::new()),
+        (Some(state), TopologyChange::Adopt) => fresh_sinks(streams, state),
+        _ => Ok(FreshSinks::default()),
     }
 }
 
-fn new_sinks(streams: &Streams, state: &Store) -> Result<BTreeSet<String>> {
-    let ledger = find(&streams.topology, &TopologyRecord::default(), state)?;
-    let Some(last) = ledger.continued() else { return Ok(BTreeSet::new()) };
-    let topics = streams.sinks.iter().map(|(topic, _)| topic);
-    Ok(topics.filter(|topic| !last.sinks.contains_key(*topic)).cloned().collect())
+fn fresh_sinks(streams: &Streams, state: &Store) -> Result<FreshSinks> {
+    let now = record(&streams.topology.plan());
+    let ledger = find(&streams.topology, &now, state)?;
+    let Some(last) = ledger.continued() else { return Ok(FreshSinks::default()) };
+    let earlier = if ledger.is_same_topology() { None } else { ledger.earlier_topology()? };
+    let is_changed = |topic: &String| {
+        earlier.as_ref().is_some_and(|earlier| earlier.sinks.get(topic) != now.sinks.get(topic))
+    };
+    let topics = streams.sinks.iter().map(|(topic, _)| topic.clone());
+    let (recorded, new): (BTreeSet<_>, _) = topics.partition(|it| last.sinks.contains_key(it));
+    Ok(FreshSinks { new, replaced: recorded.into_iter().filter(is_changed).collect() })
 }
 
 /// Reads the state, and changes nothing.
@@ -191,17 +222,22 @@ pub(super) fn check(
     }
     let is_recorded = |topic: &String| last.sinks.contains_key(topic);
     let bound = || sinks.iter().map(|(topic, _)| topic);
-    let (kept, new): (Vec<_>, Vec<_>) = bound().cloned().partition(is_recorded);
-    if let Some(topic) =
-        kept.iter().find(|topic| now.sinks.get(*topic) != earlier.sinks.get(*topic))
+    let (recorded, new): (Vec<_>, Vec<_>) = bound().cloned().partition(is_recorded);
+    let gone = last.sinks.keys().filter(|topic| !recorded.contains(topic)).cloned().collect();
+    let is_same = |topic: &String| now.sinks.get(topic) == earlier.sinks.get(topic);
+    let (kept, replaced): (Vec<_>, Vec<_>) = recorded.into_iter().partition(is_same);
+    if let Some((topic, sink)) =
+        sinks.iter().find(|(topic, sink)| replaced.contains(topic) && !sink.can_replace())
     {
-        return refuse(ledger, &format!("other steps make the rows of {topic} now"));
+        let sink = sink.describe();
+        let reason = format!("other steps make the rows of {topic} now, and {sink} can't replace");
+        return refuse(ledger, &format!("{reason} those that it has"));
     }
-    let gone = last.sinks.keys().filter(|topic| !kept.contains(topic)).cloned().collect();
+    let fresh = [new.clone(), replaced.clone()].concat();
     let nodes = |topics: &[String]| -> Vec<usize> {
         topics.iter().filter_map(|topic| plan.sink_node(topic)).collect()
     };
-    let (proved, new_nodes) = (plan.with_steps_before(nodes(&kept)), nodes(&new));
+    let (proved, new_nodes) = (plan.with_steps_before(nodes(&kept)), nodes(&fresh));
     // Records have the ranks of their topics, in the order in which the topology reads them.
     let rank =
         |record: &TopologyRecord, topic: &String| record.sources.iter().position(|t| t == topic);
@@ -210,7 +246,7 @@ pub(super) fn check(
     };
     let mut needs = SnapshotNeeds {
         sinks: kept.clone(),
-        new_sinks: new.clone(),
+        new_sinks: fresh,
         moved: now.sources.iter().filter(has_moved).cloned().collect(),
         ..SnapshotNeeds::default()
     };
@@ -221,7 +257,7 @@ pub(super) fn check(
             needs.cuts.push(cut.id.clone());
         }
     }
-    Ok((Adoption { kept, new, gone, ..Adoption::default() }, needs))
+    Ok((Adoption { kept, replaced, new, gone, ..Adoption::default() }, needs))
 }
 
 fn refuse<T>(ledger: &Ledger, reason: &str) -> Result<T> {

@@ -1,13 +1,12 @@
 //! A process other than process 0: it feeds its workers with the batches that process 0 sends, and
 //! sends back their reports.
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use super::adoption;
+use super::adoption::{self, FreshSinks};
 use super::config::Config;
 use super::counts::Counts;
 use super::installed::installed;
@@ -111,9 +110,11 @@ impl Agent {
         check_state(config, generation, &welcome)?;
         streams.stores = Stores::named(&streams.topology, &welcome.stores);
         streams.stores.gather_on(place.workers);
-        let new = welcome.sinks.iter().filter(|sink| sink.is_new);
-        let new: BTreeSet<String> = new.map(|sink| sink.topic.clone()).collect();
-        let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &new) };
+        let fresh = welcome.sinks.iter().filter(|sink| sink.is_fresh);
+        // The first process replaces the rows of sinks.
+        let new = fresh.map(|sink| sink.topic.clone()).collect();
+        let fresh = FreshSinks { new, ..FreshSinks::default() };
+        let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &fresh) };
         let plan = streams.topology.plan_for(demand.clone());
         let demand = Demand { timed: plan.time.asked.clone(), ..demand };
         check_sinks(&streams, &plan, &welcome)?;
@@ -148,7 +149,7 @@ impl Agent {
         });
         let briefs = briefs.collect::<Result<Vec<_>>>()?;
         let own = first..first + place.workers;
-        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, own.clone())?;
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &fresh, own.clone())?;
         let layers = match (&welcome.layers, &config.state) {
             (Some(files), Some(state)) => {
                 faults::point("recover.load");

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use super::adoption::{self, Adoption};
+use super::adoption::{self, Adoption, FreshSinks};
 use super::config::{Config, RunMode, TopologyChange};
 use super::recover::{Replay, Restored, SnapshotNeeds, check_position, check_sink, check_sources};
 use super::reset::Reset;
@@ -65,6 +65,13 @@ pub(super) struct OpenPartition {
     pub(super) partition: Box<dyn Partition>,
 }
 
+/// The plan of a run in which the `fresh` sinks get all rows.
+#[derive(Clone, Copy)]
+pub(super) struct PlannedRun<'a> {
+    pub(super) plan: &'a Plan,
+    pub(super) fresh: &'a FreshSinks,
+}
+
 /// Everything that a run begins with.
 pub(super) struct Beginning {
     pub(super) ledger: Option<Ledger>,
@@ -86,10 +93,11 @@ impl Beginning {
     /// `workers` is the number of those of all processes.
     ///
     /// # Errors
-    /// When one of them is not the recorded one or can't be reached. Nothing is changed then.
+    /// When one of them is not the recorded one or can't be reached, or another run has adopted the
+    /// state meanwhile. Nothing is changed then.
     pub(super) fn make(
         topology: &Topology,
-        plan: &Plan,
+        PlannedRun { plan, fresh }: PlannedRun<'_>,
         topics: &mut [Topic],
         sinks: &[(String, Box<dyn Sink>)],
         config: &Config,
@@ -137,6 +145,12 @@ impl Beginning {
             // commit. A claim lets the other run wait meanwhile; it ends with this function.
             match (examined, &mut ledger) {
                 (Ok(Examined { identities, adoption, mut restored, partitions }), ledger) => {
+                    // Another run has adopted the state since the plan was made.
+                    if let Some(ledger) = ledger.as_ref()
+                        && FreshSinks::of(adoption.as_ref()) != *fresh
+                    {
+                        return Err(ledger.fence().superseded());
+                    }
                     if ledger.as_mut().map_or(Ok(true), Ledger::begin)? {
                         let mut ledger = ledger.take();
                         if let (Some(reset), Some(ledger)) = (&reset, &mut ledger)

@@ -1,6 +1,6 @@
 //! Commits: their timer, and the progress of the commit in flight.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use super::bindings::Bindings;
@@ -244,9 +244,10 @@ impl Commits {
         }
     }
 
-    /// Begins with the last commit of earlier runs, whose rows the recovery has rebuilt.
-    pub(super) fn go_live(&mut self, recorded: Option<&Manifest>) {
-        self.last = recorded.map(|last| CommitContent::recorded(last, &self.topics));
+    /// Begins with the last commit of earlier runs, whose rows the recovery has rebuilt, except
+    /// those of `replaced` sinks.
+    pub(super) fn go_live(&mut self, recorded: Option<&Manifest>, replaced: &BTreeSet<String>) {
+        self.last = recorded.map(|last| CommitContent::recorded(last, &self.topics, replaced));
     }
 
     /// Returns the content of the last commit, of which a snapshot can be made.

@@ -6,7 +6,7 @@
 //! either once a newer run has begun, because that run has read the tables as they were.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::message::Message;
 use crate::connect::{Committer, FoundRows, Identity, MaintenanceTask, Part};
@@ -51,6 +51,8 @@ pub(super) struct Target {
     pub(super) name: String,
     pub(super) identity: Identity,
     pub(super) committer: Box<dyn Committer>,
+    /// The next commit replaces all rows.
+    pub(super) is_replaced: bool,
 }
 
 fn warn_of_maintenance(target: &Target, error: &Error) {
@@ -94,6 +96,19 @@ impl CommitThread {
         }
         let last = recorded.map_or(0, |recorded| recorded.n);
         Ok(CommitThread { targets, ledger, last })
+    }
+
+    /// Lets the next commit replace all rows of the sinks of these topics. All sinks must show the
+    /// last manifest.
+    ///
+    /// # Errors
+    /// When a sink can't do it.
+    pub(super) fn replace(&mut self, topics: &BTreeSet<String>) -> Result<()> {
+        for target in self.targets.iter_mut().filter(|target| topics.contains(&target.topic)) {
+            target.committer.replace()?;
+            target.is_replaced = true;
+        }
+        Ok(())
     }
 
     /// Returns the number of the last commit.
@@ -224,7 +239,7 @@ impl CommitThread {
         let staging = self.targets.iter_mut().zip(sinks).map(|(target, part)| {
             move || {
                 let SinkPart { parts, rows, digest } = part;
-                let changed = !parts.is_empty();
+                let changed = !parts.is_empty() || std::mem::take(&mut target.is_replaced);
                 let content = if changed { target.committer.stage(n, parts)? } else { None };
                 let (sink, identity) = (target.name.clone(), target.identity.clone());
                 Ok(SinkState { sink, identity, rows, digest, rule: ROW_DIGESTS, content })

@@ -118,8 +118,9 @@ pub enum TopologyChange {
     #[default]
     Refuse,
     /// Continue the unchanged part of the state. Unchanged sinks must have the recorded rows. New
-    /// sinks get all rows in the first commit. Sinks that are not bound any more are left as they
-    /// are.
+    /// sinks get all rows in the first commit. So do sinks whose rows other steps make now: the
+    /// same commit removes the rows that they have. Sinks that are not bound any more are left as
+    /// they are.
     ///
     /// A topic is continued from the snapshot if the snapshot has each row that is needed of it,
     /// and a sink that was written before proves that. Otherwise this topic is read again from its

@@ -1,6 +1,6 @@
 //! The content of a commit, as a snapshot of it records it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::topics::Topics;
 use crate::durable::{CommitTime, Manifest, SourceState};
@@ -26,8 +26,9 @@ pub(super) struct CommitContent {
 impl CommitContent {
     /// Returns the content of the last manifest of earlier runs, once the recovery has rebuilt its
     /// rows in epoch 0.
-    pub(super) fn recorded(last: &Manifest, topics: &Topics) -> Self {
-        let sinks = last.sinks.iter();
+    /// The totals of the `replaced` sinks are left out, because other rows come in their place.
+    pub(super) fn recorded(last: &Manifest, topics: &Topics, replaced: &BTreeSet<String>) -> Self {
+        let sinks = last.sinks.iter().filter(|(topic, _)| !replaced.contains(*topic));
         CommitContent {
             n: last.n,
             barrier: 0,

@@ -157,7 +157,7 @@ impl Coordinator {
                 self.publish();
                 // Start the commit timer here, so that a short replay ends in a single commit.
                 self.commits.restart_timer();
-                self.commits.go_live(self.recovery.recorded());
+                self.commits.go_live(self.recovery.recorded(), self.recovery.replaced());
                 self.readers.go_live();
                 if self.recovery.adopts() {
                     // The commit that adopts the state has a snapshot of its own.

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use super::adoption;
+use super::adoption::{self, FreshSinks};
 use super::begin::{Beginning, SINKS_AT_ONCE};
 use super::committer::{CommitThread, Target};
 use crate::connect::{Identity, Sink, SinkContext};
 use crate::durable::{Fence, Ledger, Manifest};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::Plan;
 use crate::sync::side_by_side;
 
@@ -21,8 +21,6 @@ pub(super) struct Opening {
     pub(super) committer: CommitThread,
     /// The brief of each sink for its writers.
     pub(super) briefs: Vec<serde_json::Value>,
-    /// The topics whose sinks have no rows yet.
-    pub(super) new: BTreeSet<String>,
 }
 
 impl Opening {
@@ -30,26 +28,20 @@ impl Opening {
     /// commit in between; then both are done again. It can't make another one.
     ///
     /// # Errors
-    /// The errors of `begin`, and those of a sink. When `unrecorded` are no longer the topics
-    /// without rows.
+    /// The errors of `begin`, and those of a sink.
     pub(super) fn make(
         plan: &Plan,
         sinks: &[(String, Box<dyn Sink>)],
-        unrecorded: &BTreeSet<String>,
+        fresh: &FreshSinks,
         mut begin: impl FnMut() -> Result<Beginning>,
     ) -> Result<Self> {
         loop {
             let mut beginning = begin()?;
-            let new = beginning.adoption.iter().flat_map(|it| it.new.iter().cloned()).collect();
-            if new != *unrecorded {
-                return Err(Error::connect("can't adopt the state: another run has changed it")
-                    .hint("Run it again."));
-            }
             let fence = beginning.ledger.as_ref().map(Ledger::fence);
             let recorded = beginning.ledger.as_ref().and_then(|ledger| ledger.last.clone());
-            match (open(&mut beginning, plan, sinks, &new), fence) {
+            match (open(&mut beginning, plan, sinks, fresh), fence) {
                 (Ok((committer, briefs)), fence) => {
-                    return Ok(Opening { beginning, fence, recorded, committer, briefs, new });
+                    return Ok(Opening { beginning, fence, recorded, committer, briefs });
                 }
                 (Err(_), Some(fence)) if fence.previous_has_committed() => {}
                 (Err(error), Some(fence)) => return Err(fence.explain(error)),
@@ -64,14 +56,15 @@ fn open(
     beginning: &mut Beginning,
     plan: &Plan,
     sinks: &[(String, Box<dyn Sink>)],
-    new: &BTreeSet<String>,
+    fresh: &FreshSinks,
 ) -> Result<(CommitThread, Vec<serde_json::Value>)> {
     let context = &beginning.context;
     if let Some(reset) = &beginning.reset {
         reset.clear(plan, sinks, context)?;
     }
-    let targets = open_sinks(sinks, &beginning.identities, plan, context, new)?;
+    let targets = open_sinks(sinks, &beginning.identities, plan, context, &fresh.new)?;
     let mut committer = CommitThread::catch_up(targets, beginning.ledger.take())?;
+    committer.replace(&fresh.replaced)?;
     let briefs = committer.briefs()?;
     Ok((committer, briefs))
 }
@@ -93,7 +86,7 @@ fn open_sinks(
                 let committer = sink.open(plan.sink(topic)?, &context)?;
                 let (topic, name, identity) =
                     (topic.clone(), sink.describe(), Identity::clone(identity));
-                Ok(Target { topic, name, identity, committer })
+                Ok(Target { topic, name, identity, committer, is_replaced: false })
             }
         });
         for target in side_by_side("a thread that opens a sink", open) {

@@ -41,8 +41,8 @@ pub(super) struct SinkWelcome {
     pub(super) topic: String,
     /// The brief of its committer, in JSON.
     pub(super) brief: String,
-    /// It has no rows yet.
-    pub(super) is_new: bool,
+    /// It gets all rows in the first commit.
+    pub(super) is_fresh: bool,
 }
 
 /// The beginning of a topic.

@@ -1,12 +1,11 @@
 //! The start of a run: everything is checked, opened and started here.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
-use super::adoption;
+use super::adoption::{self, FreshSinks};
 use super::agent;
 use super::agents::Agents;
-use super::begin::Beginning;
+use super::begin::{Beginning, PlannedRun};
 use super::clocks::{AtEnd, Clocks};
 use super::commits::Commits;
 use super::config::{Config, RunMode};
@@ -147,8 +146,8 @@ impl Coordinator {
         let started = now();
         let own = config.workers.max(1);
         let workers = own * agents.processes();
-        let unrecorded = adoption::unrecorded(&streams, &config)?;
-        let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &unrecorded) };
+        let fresh = adoption::fresh(&streams, &config)?;
+        let demand = Demand { mode: config.mode, ..adoption::demand(&streams, &fresh) };
         let plan = streams.topology.plan_for(demand.clone());
         let demand = Demand { timed: plan.time.asked.clone(), ..demand };
         streams.check(&plan)?;
@@ -158,10 +157,11 @@ impl Coordinator {
         let credit = Arc::new(Credit::new(in_flight as usize));
         let decoded = agents.decoded_here(credit.clone());
         let mut topics = topics::bound(&plan, streams.sources, own, &decoded, &metrics);
-        let Opening { beginning, fence, recorded, committer, briefs, new } =
-            Opening::make(&plan, &streams.sinks, &unrecorded, || {
+        let Opening { beginning, fence, recorded, committer, briefs } =
+            Opening::make(&plan, &streams.sinks, &fresh, || {
                 let (topology, sinks) = (&streams.topology, &streams.sinks);
-                Beginning::make(topology, &plan, &mut topics, sinks, &config, workers, mode)
+                let planned = PlannedRun { plan: &plan, fresh: &fresh };
+                Beginning::make(topology, planned, &mut topics, sinks, &config, workers, mode)
             })?;
         let Beginning { context, adoption, restored, partitions, .. } = beginning;
         let topics = Topics::new(topics, &plan, &metrics);
@@ -169,7 +169,7 @@ impl Coordinator {
             Some(fence) => fence.explain(error),
             None => error,
         };
-        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &new, 0..own);
+        let writers = open_writers(&streams.sinks, &briefs, &plan, &context, &fresh, 0..own);
         let writers = writers.map_err(explain)?;
 
         let names = committer.topics();
@@ -181,7 +181,7 @@ impl Coordinator {
         if adoption.is_some() {
             // Without a snapshot of its own, the next run would read all records again.
             snapshot_need = SnapshotNeed::NextCommit;
-            recovery.adopt();
+            recovery.adopt(fresh.replaced.clone());
         }
         if let Some(restored) = restored.as_ref().filter(|restored| restored.is_partial()) {
             // The earlier snapshots lack rows.
@@ -280,7 +280,7 @@ impl Coordinator {
                     state: fence
                         .as_ref()
                         .map_or(Ok(None), |it| durable::mark(&it.store, it.generation))?,
-                    sinks: sink_welcomes(&streams.sinks, &briefs, &new),
+                    sinks: sink_welcomes(&streams.sinks, &briefs, &fresh),
                     stores: streams.stores.names().cloned().collect(),
                     topics: topics.iter().map(topic_welcome).collect(),
                     layers: restored.as_ref().map(|it| it.snapshot.layers.clone()),
@@ -329,12 +329,12 @@ impl Coordinator {
 fn sink_welcomes(
     sinks: &[(String, Box<dyn Sink>)],
     briefs: &[serde_json::Value],
-    new: &BTreeSet<String>,
+    fresh: &FreshSinks,
 ) -> Vec<SinkWelcome> {
     let welcome = |((topic, _), brief): (&(String, _), &serde_json::Value)| SinkWelcome {
         topic: topic.clone(),
         brief: brief.to_string(),
-        is_new: new.contains(topic),
+        is_fresh: fresh.contains(topic),
     };
     sinks.iter().zip(briefs).map(welcome).collect()
 }

@@ -1,9 +1,9 @@
 //! The writers of the sinks, one for each sink and worker of a process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
 
-use super::adoption;
+use super::adoption::{self, FreshSinks};
 use crate::connect::{Recovering, Sink, SinkContext};
 use crate::error::{Error, Result};
 use crate::faults;
@@ -23,19 +23,20 @@ pub(super) struct SinkWriter {
 pub(super) type Writers = BTreeMap<usize, Vec<SinkWriter>>;
 
 /// Makes the writers of every sink, in their recovery. `workers` are the workers of this process,
-/// by their numbers among the workers of all processes. Sinks of `new` topics have no rows yet.
+/// by their numbers among the workers of all processes. Writers of `fresh` sinks find no rows.
 pub(super) fn open_writers(
     sinks: &[(String, Box<dyn Sink>)],
     briefs: &[serde_json::Value],
     plan: &Plan,
     context: &SinkContext,
-    new: &BTreeSet<String>,
+    fresh: &FreshSinks,
     workers: Range<usize>,
 ) -> Result<Writers> {
     let mut writers = Writers::new();
     for (number, ((topic, sink), brief)) in sinks.iter().zip(briefs).enumerate() {
-        let start = if new.contains(topic) { SinkStart::WithoutRows } else { SinkStart::Recovery };
-        let context = adoption::context_for(context, new.contains(topic));
+        let is_fresh = fresh.contains(topic);
+        let start = if is_fresh { SinkStart::WithoutRows } else { SinkStart::Recovery };
+        let context = adoption::context_for(context, is_fresh);
         let is_local = faults::bug("local_file_names");
         let named = if is_local { 0..workers.len() } else { workers.clone() };
         let opened = sink.writers(plan.sink(topic)?, &context, brief, named)?;

@@ -1,6 +1,7 @@
 //! Promises of a run, one module each:
 //!
 //! - [`adoption`], [`adoption_by_topic`]: it adopts the state of another topology.
+//! - [`replacement`]: it replaces the rows of a sink that other steps make now.
 //! - [`reset`], [`reset_tables`]: it begins anew although a state exists.
 //! - [`bindings`]: it is checked before it starts.
 //! - [`resume`]: it continues where another ended.
@@ -43,6 +44,7 @@ mod power;
 mod pressure;
 mod processes;
 mod refusals;
+mod replacement;
 mod reset;
 mod reset_tables;
 mod resume;

@@ -142,6 +142,10 @@ impl Sink for Table {
         self.fuse.call("clear", || self.table.clear(schema, context, replaced))
     }
 
+    fn can_replace(&self) -> bool {
+        self.table.can_replace()
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         let inner = self.fuse.call("open", || self.table.open(schema, context))?;
         Ok(Box::new(Breaking { inner, fuse: self.fuse.clone() }))
@@ -164,6 +168,10 @@ struct Breaking {
 }
 
 impl Committer for Breaking {
+    fn replace(&mut self) -> Result<()> {
+        self.fuse.call("replace", || self.inner.replace())
+    }
+
     fn brief(&mut self) -> Result<serde_json::Value> {
         self.fuse.call("brief", || self.inner.brief())
     }

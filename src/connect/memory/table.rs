@@ -15,6 +15,13 @@ use crate::sync::lock;
 /// The identity of a row (empty in append mode) and its new values; `None` if the row was removed.
 pub type Change = (Vec<Value>, Option<Vec<Value>>);
 
+/// The changes of a commit.
+struct Staged {
+    changes: Vec<Change>,
+    /// All earlier rows are removed first.
+    replaces: bool,
+}
+
 #[derive(Default)]
 struct Table {
     rows: BTreeMap<Vec<Value>, Vec<Value>>,
@@ -22,7 +29,7 @@ struct Table {
     commits: Vec<(u64, Vec<Change>)>,
     /// The changes that are not committed yet, by generation and commit number. So a superseded run
     /// never stages for its successor.
-    staged: BTreeMap<(u64, u64), Vec<Change>>,
+    staged: BTreeMap<(u64, u64), Staged>,
     last: u64,
 }
 
@@ -99,11 +106,16 @@ impl Sink for MemoryTable {
         Ok(())
     }
 
+    fn can_replace(&self) -> bool {
+        true
+    }
+
     fn open(&self, schema: &Schema, context: &SinkContext) -> Result<Box<dyn Committer>> {
         Ok(Box::new(TableCommitter {
             table: self.0.clone(),
             mode: schema.mode,
             generation: context.generation,
+            replaces: false,
         }))
     }
 
@@ -200,12 +212,19 @@ struct TableCommitter {
     table: Arc<Mutex<Table>>,
     mode: Mode,
     generation: u64,
+    /// The next commit replaces all rows.
+    replaces: bool,
 }
 
 impl Committer for TableCommitter {
+    fn replace(&mut self) -> Result<()> {
+        self.replaces = true;
+        Ok(())
+    }
+
     /// In append mode several states may write to the table, so that nothing can be compared.
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
-        if self.mode == Mode::Append {
+        if self.mode == Mode::Append || self.replaces {
             return Ok(());
         }
         let (in_table, found) = (lock(&self.table).rows.len() as u64, found.rows);
@@ -221,7 +240,8 @@ impl Committer for TableCommitter {
         for part in parts {
             changes.extend(part.read::<Vec<Change>>()?.0);
         }
-        lock(&self.table).staged.insert((self.generation, n), changes);
+        let replaces = std::mem::take(&mut self.replaces);
+        lock(&self.table).staged.insert((self.generation, n), Staged { changes, replaces });
         Ok(Some(self.generation.into()))
     }
 
@@ -235,7 +255,7 @@ impl Committer for TableCommitter {
                 "can't make commit {n} visible: another process staged it, and its memory is gone"
             ))
         };
-        let changes = content
+        let Staged { changes, replaces } = content
             .as_u64()
             .and_then(|generation| table.staged.remove(&(generation, n)))
             .ok_or_else(missing)?;
@@ -243,6 +263,10 @@ impl Committer for TableCommitter {
         // it is no change.
         let mut net: BTreeMap<Vec<Value>, Option<Vec<Value>>> = BTreeMap::new();
         let mut visible: Vec<Change> = Vec::new();
+        if replaces {
+            table.appended.clear();
+            net.extend(table.rows.keys().map(|key| (key.clone(), None)));
+        }
         for (key, row) in changes {
             if key.is_empty() && row.is_some() {
                 table.appended.extend(row.clone());

@@ -19,13 +19,23 @@ use super::state::{TableState, put_all, refuse_external};
 pub(super) struct DeltaCommitter {
     pub(super) table: TableState,
     pub(super) maintenance: Maintenance,
+    /// The next commit removes all rows that are in the table now.
+    pub(super) replaces: bool,
 }
 
 impl Committer for DeltaCommitter {
+    fn replace(&mut self) -> Result<()> {
+        self.replaces = true;
+        Ok(())
+    }
+
     /// Returns the list of the table's files; null in append mode, where rows are only counted.
     fn brief(&mut self) -> Result<Value> {
         if self.table.layout.schema.mode == Mode::Append {
             return Ok(Value::Null);
+        }
+        if self.replaces {
+            return Ok(json!([]));
         }
         let encode = |e| {
             Error::internal(format!("can't list the files of {}", self.table.name())).because(e)
@@ -35,7 +45,8 @@ impl Committer for DeltaCommitter {
 
     fn recovered(&mut self, found: FoundRows) -> Result<()> {
         let (in_table, rows) = (self.table.files.rows(), found.rows);
-        if self.table.layout.schema.mode == Mode::Append || in_table == rows {
+        let is_compared = self.table.layout.schema.mode == Mode::Snapshot && !self.replaces;
+        if !is_compared || in_table == rows {
             return Ok(());
         }
         Err(Error::data(format!(
@@ -52,6 +63,9 @@ impl Committer for DeltaCommitter {
         self.maintenance.compactor.resolve(&mut self.table)?;
         let (mut new, mut changed, mut unstored) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
         let (mut deleted, mut replaced, mut rewrites) = (Vec::new(), Vec::new(), true);
+        if std::mem::take(&mut self.replaces) {
+            replaced.extend(self.table.files.files.keys().copied());
+        }
         for part in parts {
             let mut changes = Changes::read(part)?;
             for entry in changes.header.files {

@@ -280,6 +280,10 @@ impl Sink for Delta {
         self.accept(&snapshot::load(&self.store, None, Some(&context.app))?, schema, context)
     }
 
+    fn can_replace(&self) -> bool {
+        true
+    }
+
     fn check_clear(&self, schema: &Schema, context: &SinkContext, replaced: &str) -> Result<()> {
         self.check_reset(schema, context, replaced)
     }
@@ -306,7 +310,7 @@ impl Sink for Delta {
         let staged = BTreeSet::new();
         let table = TableState { layout, log, files, numbers, staged, undeclared };
         let maintenance = Maintenance::new(self.checkpoint_every);
-        Ok(Box::new(DeltaCommitter { table, maintenance }))
+        Ok(Box::new(DeltaCommitter { table, maintenance, replaces: false }))
     }
 
     fn writers(

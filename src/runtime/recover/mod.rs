@@ -80,6 +80,8 @@ pub(super) struct Recovery {
     records: u64,
     /// The run adopts the state of another topology.
     adopts: bool,
+    /// The topics whose rows are replaced, and so differ from the record.
+    replaced: BTreeSet<String>,
     /// The layers of the snapshot, until their rows are loaded.
     layers: Option<Arc<Layers>>,
 }
@@ -100,6 +102,7 @@ impl Recovery {
             sinks: sinks.into_iter().map(|topic| (topic, SinkRows::default())).collect(),
             records: 0,
             adopts: false,
+            replaced: BTreeSet::new(),
             layers: None,
         }
     }
@@ -114,9 +117,15 @@ impl Recovery {
         self.layers = Some(layers);
     }
 
-    /// Notes that the run adopts the state of another topology.
-    pub(super) fn adopt(&mut self) {
-        self.adopts = true;
+    /// Notes that the run adopts the state of another topology, which makes other rows of the
+    /// `replaced` topics.
+    pub(super) fn adopt(&mut self, replaced: BTreeSet<String>) {
+        (self.adopts, self.replaced) = (true, replaced);
+    }
+
+    /// Returns the topics whose rows the first commit replaces.
+    pub(super) fn replaced(&self) -> &BTreeSet<String> {
+        &self.replaced
     }
 
     /// Returns true if the run adopts the state of another topology.
@@ -210,7 +219,8 @@ impl Recovery {
 
     fn compare_rows(&self) -> Result<()> {
         let Some(recorded) = &self.recorded else { return Ok(()) };
-        self.sinks.iter().try_for_each(|(topic, now)| {
+        let compared = self.sinks.iter().filter(|(topic, _)| !self.replaced.contains(topic));
+        compared.into_iter().try_for_each(|(topic, now)| {
             recorded::check_rows(
                 topic,
                 recorded.sinks.get(topic),
