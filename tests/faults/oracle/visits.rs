@@ -277,7 +277,7 @@ fn sessions(visits: &Visits, step: &str, late: &mut Late) -> Vec<Vec<Visit>> {
     let mut users: BTreeMap<i64, Vec<Visit>> = BTreeMap::new();
     for visit in &visits.all {
         // A record alone is a session, which includes its end.
-        if visit.at + GAP + SESSION_GRACE + 1 <= visit.partition_time {
+        if visit.at + GAP + SESSION_GRACE < visit.partition_time {
             leave_out(late, step);
         } else {
             users.entry(visit.user).or_default().push(visit.clone());
