@@ -18,6 +18,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::topics::Topics;
 use crate::durable::{Manifest, PartitionClock, SourceState, StepWatermark};
+use crate::faults;
 use crate::operators::watermark;
 use crate::plan::TimePlan;
 use crate::ports::ClockEvent;
@@ -127,6 +128,7 @@ impl Clocks {
                     self.has_ended = true;
                     // A topic that is read again from its beginning repeats the first join alone.
                     let floor = saved.map_or(clock.first_floor, |saved| saved.time(partition));
+                    let floor = floor.filter(|_| !faults::bug("lost_time"));
                     joined.push((id, ClockEvent::Join { floor }));
                 }
             }

@@ -22,6 +22,7 @@ pub(super) fn life(fault: Fault) -> Life {
         pause: Duration::from_millis(1),
         quick_portions: 200,
         change: None,
+        version: 0,
         fault,
     }
 }
@@ -84,8 +85,9 @@ fn the_campaign_finds_every_planted_bug() {
 
 #[test]
 fn a_campaign_of_event_time_finds_its_planted_bugs() {
-    let bugs: [(&str, &[Fault], &str); 2] = [
+    let bugs: [(&str, &[Fault], &str); 3] = [
         ("lost_part", &[after(300); 4], "rows"),
+        ("lost_time", &[after(300); 4], "rows too many"),
         ("binding_off_by_one", &[after(0)], "rows too many"),
     ];
     assert_found(Kind::Visits, &bugs);

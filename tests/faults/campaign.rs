@@ -10,7 +10,7 @@ use super::oracle::Oracle;
 use super::plan::{Fault, Life, World};
 use super::process::Place;
 use super::report::{MISSED, Report};
-use super::worlds::{Kind, Log, MORE_PARTITIONS, generate_visits, log};
+use super::worlds::{ADOPTED, Kind, Log, MORE_PARTITIONS, generate_visits, log};
 
 /// Portions that one life may need.
 const LIFE_PORTIONS: usize = 150;
@@ -55,7 +55,8 @@ impl Campaign<'_> {
         let folder: PathBuf = self.folder.join(name);
         std::fs::create_dir_all(&folder).unwrap();
         let program = self.programs.join(kind.program());
-        Place { folder, program, bug: self.bug.map(str::to_owned) }
+        let has_versions = kind == Kind::Visits;
+        Place { folder, program, bug: self.bug.map(str::to_owned), has_versions }
     }
 
     /// Runs the lives of a world, as many as its log allows. Returns their number.
@@ -85,7 +86,9 @@ impl Campaign<'_> {
             note(report, kind, life, &course);
             let before = made;
             report.findings.faults.extend(course.faults);
-            checker.check(&*log, oracle, &mut report.findings);
+            let adoptions = report.findings.adoptions;
+            checker.check(&*log, oracle, life.version, &mut report.findings);
+            report.count(kind, ADOPTED, report.findings.adoptions - adoptions);
             made = last_manifest(&lake, made);
             let fired = if course.fired { "" } else { ", not reached" };
             (self.progress)(&format!(
@@ -97,7 +100,8 @@ impl Campaign<'_> {
             ));
         }
         if report.findings.faults.is_empty() {
-            self.end(place, &*log, &mut checker, oracle, report);
+            let version = world.lives[..lived].last().map_or(0, |life| life.version);
+            self.end(place, &*log, &mut checker, (oracle, version), report);
         }
         log.tally().into_iter().for_each(|(name, count)| report.count(kind, name, count));
         if !report.findings.faults.is_empty() {
@@ -113,16 +117,16 @@ impl Campaign<'_> {
         place: &Place,
         log: &dyn Log,
         checker: &mut Checker,
-        oracle: &mut Oracle,
+        (oracle, version): (&mut Oracle, u8),
         report: &mut Report,
     ) {
-        let output = place.run(&log.address(None)).output().unwrap();
+        let output = place.run(&log.address(None), version, false).output().unwrap();
         if !output.status.success() {
             let printed = String::from_utf8_lossy(&output.stderr);
             report.findings.faults.push(format!("the last run: {}: {printed}", output.status));
         }
-        checker.check(log, oracle, &mut report.findings);
-        checker.check_end(log, oracle, &mut report.findings);
+        checker.check(log, oracle, version, &mut report.findings);
+        checker.check_end(log, oracle, version, &mut report.findings);
     }
 }
 

@@ -19,6 +19,8 @@ pub(crate) struct Findings {
     pub(crate) rows: u64,
     pub(crate) versions: u64,
     pub(crate) commits: u64,
+    /// Commits of another topology than the one before.
+    pub(crate) adoptions: u64,
     /// Late records in the snapshots that were compared.
     pub(crate) late: u64,
     /// Rows of the oracle that a version lacks.
@@ -47,6 +49,8 @@ pub(crate) struct Checker {
     ends: BTreeMap<(String, String), u64>,
     generation: u64,
     manifest: u64,
+    /// The topology of the last manifest, unless it is a reset.
+    topology: Option<String>,
     /// The commit of the youngest snapshot that was compared.
     snapshot: u64,
     /// The manifests that reset the state.
@@ -62,14 +66,22 @@ impl Checker {
             ends: BTreeMap::new(),
             generation: 0,
             manifest: 0,
+            topology: None,
             snapshot: 0,
             resets: BTreeSet::new(),
         }
     }
 
     /// Compares everything that was made since the last call. No process may write meanwhile.
-    pub(crate) fn check(&mut self, log: &dyn Log, oracle: &mut Oracle, findings: &mut Findings) {
-        self.read_manifests(log, oracle, findings);
+    /// All of it was made by runs of one `version` of the program.
+    pub(crate) fn check(
+        &mut self,
+        log: &dyn Log,
+        oracle: &mut Oracle,
+        version: u8,
+        findings: &mut Findings,
+    ) {
+        self.read_manifests(log, oracle, version, findings);
         let lake = self.lake.display().to_string();
         for folder in folders(&lake) {
             self.check_table(&format!("{lake}/{folder}"), &folder, findings);
@@ -87,9 +99,10 @@ impl Checker {
         &mut self,
         log: &dyn Log,
         oracle: &mut Oracle,
+        version: u8,
         findings: &mut Findings,
     ) {
-        let expected = oracle.answer(log.held(), &Json::Null).tables;
+        let expected = oracle.answer(log.held(), &Json::Null, version).tables;
         let lake = self.lake.display().to_string();
         let mut found: Vec<String> = Vec::new();
         for folder in folders(&lake) {
@@ -105,7 +118,13 @@ impl Checker {
     }
 
     /// Reads the new manifests, and checks that they continue the earlier ones.
-    fn read_manifests(&mut self, log: &dyn Log, oracle: &mut Oracle, findings: &mut Findings) {
+    fn read_manifests(
+        &mut self,
+        log: &dyn Log,
+        oracle: &mut Oracle,
+        version: u8,
+        findings: &mut Findings,
+    ) {
         loop {
             let n = self.manifest + 1;
             let Some(manifest) = manifest(&self.lake, n) else { break };
@@ -114,6 +133,10 @@ impl Checker {
                 findings.faults.push(format!("manifest {n} is of generation {generation}"));
             }
             let is_reset = !manifest["reset"].is_null();
+            let topology = Some(manifest["topology"].to_string()).filter(|_| !is_reset);
+            let before = std::mem::replace(&mut self.topology, topology);
+            findings.adoptions +=
+                u64::from(before.is_some() && before != self.topology && !is_reset);
             if is_reset {
                 self.ends.clear();
                 self.resets.insert(n);
@@ -142,7 +165,7 @@ impl Checker {
             }
             let expected = match is_reset {
                 true => Answer::default(),
-                false => oracle.answer(log.held(), &Json::Object(ends)),
+                false => oracle.answer(log.held(), &Json::Object(ends), version),
             };
             self.expected.insert(n, expected);
             self.check_late(&manifest, findings);

@@ -133,6 +133,8 @@ pub(crate) struct Life {
     /// The number of portions after which the log grows more slowly.
     pub(crate) quick_portions: u32,
     pub(crate) change: Option<PlannedChange>,
+    /// The version of the program, which adopts the state of the one before: `visits` has several.
+    pub(crate) version: u8,
     pub(crate) fault: Fault,
 }
 
@@ -148,7 +150,9 @@ impl fmt::Display for Life {
         let limits = if self.small { ", small limits" } else { "" };
         let change = self.change.map(|change| format!("{}, ", change.name()));
         let change = change.unwrap_or_default();
-        write!(f, "{change}{} workers{limits}, {:?}", self.workers, self.fault)
+        let version =
+            if self.version > 0 { format!("version {}, ", self.version) } else { String::new() };
+        write!(f, "{change}{version}{} workers{limits}, {:?}", self.workers, self.fault)
     }
 }
 
@@ -179,7 +183,11 @@ pub(crate) fn plan(seed: u64, lives: usize, kinds: &[Kind], runs: Runs) -> Vec<W
         let seed = dice.below(1 << 32);
         // The first life makes the tables, and has no earlier commit.
         let mut draw = |number| match kind {
-            Kind::Archive | Kind::Visits => life(&mut dice, &mut cycle, number, runs),
+            Kind::Archive => life(&mut dice, &mut cycle, number, runs),
+            Kind::Visits => {
+                let version = version(&mut dice, number);
+                Life { version, ..life(&mut dice, &mut cycle, number, runs) }
+            }
             Kind::Kafka | Kind::Kinesis => {
                 life_with_service(&mut dice, &mut cycle, number, kind, runs)
             }
@@ -200,6 +208,12 @@ fn moment(dice: &mut Dice) -> Moment {
         0 => Moment::Start(millis(dice, 250)),
         _ => Moment::Commit(millis(dice, 120)),
     }
+}
+
+/// Draws a version of `visits`. A table that was left out can't come back: the last bit stays.
+fn version(dice: &mut Dice, number: usize) -> u8 {
+    let bits = dice.below(4) as u8;
+    if number < WORLD_LIVES / 3 { bits } else { bits | 4 }
 }
 
 fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize, runs: Runs) -> Life {
@@ -239,6 +253,7 @@ fn life(dice: &mut Dice, cycle: &mut Cycle, number: usize, runs: Runs) -> Life {
         pause: millis(dice, 40) + Duration::from_millis(2),
         quick_portions: 20,
         change: None,
+        version: 0,
         fault,
     }
 }

@@ -36,6 +36,8 @@ pub(crate) struct Place {
     pub(crate) program: PathBuf,
     /// A bug that is planted in every process.
     pub(crate) bug: Option<String>,
+    /// The program has versions, which adopt the state of one another.
+    pub(crate) has_versions: bool,
 }
 
 impl Place {
@@ -53,9 +55,16 @@ impl Place {
         command
     }
 
-    /// Returns a command that runs the program over the log at `address`.
-    pub(crate) fn run(&self, address: &Address) -> Command {
+    /// Returns a command that runs a version of the program over the log at `address`. It resets
+    /// the state if that is requested.
+    pub(crate) fn run(&self, address: &Address, version: u8, resets: bool) -> Command {
         let mut command = self.command(&["run", "--lake", "lake"]);
+        match resets {
+            true => _ = command.arg("--reset"),
+            false if self.has_versions => _ = command.arg("--adopt"),
+            false => {}
+        }
+        command.env("VISITS_VERSION", version.to_string());
         command.args(&address.args);
         command.envs(address.environment.iter().map(|(name, value)| (name, value)));
         command
@@ -69,10 +78,7 @@ impl Place {
         workers: usize,
         is_first: bool,
     ) -> Process {
-        let mut command = self.follow(life, address, workers);
-        if is_first && life.resets() {
-            command.arg("--reset");
-        }
+        let mut command = self.follow(life, address, workers, is_first);
         if life.small {
             command.env("WATERSHED_LIMITS", SMALL_LIMITS);
         }
@@ -96,11 +102,18 @@ impl Place {
         self.spawn(command, if is_first { "errors" } else { "errors of the second" })
     }
 
-    /// Returns a command that follows the log with so many workers.
-    pub(crate) fn follow(&self, life: &Life, address: &Address, workers: usize) -> Command {
+    /// Returns a command that follows the log with so many workers. Only the first run of a life
+    /// resets the state.
+    pub(crate) fn follow(
+        &self,
+        life: &Life,
+        address: &Address,
+        workers: usize,
+        is_first: bool,
+    ) -> Command {
         let (every, workers) =
             (format!("{}ms", life.commit_every.as_millis()), workers.to_string());
-        let mut command = self.run(address);
+        let mut command = self.run(address, life.version, is_first && life.resets());
         command.args(["--follow", "--commit-every", &every, "--workers", &workers]);
         command
     }

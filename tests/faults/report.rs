@@ -87,11 +87,13 @@ fn percentiles(times: &[Duration]) -> [u128; 2] {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Findings { rows, versions, commits, late, lost, surplus, faults } = &self.findings;
+        let Findings { rows, versions, commits, adoptions, late, lost, surplus, faults } =
+            &self.findings;
         let Report { lives, worlds, elapsed, .. } = self;
         writeln!(f, "{lives} lives in {worlds} worlds, {:.0} s", elapsed.as_secs_f64())?;
         writeln!(f, "{rows} rows of {versions} versions compared, {commits} commits")?;
         writeln!(f, "{late} late records of snapshots compared")?;
+        writeln!(f, "{adoptions} states adopted by another version")?;
         writeln!(f, "{lost} rows lost, {surplus} rows duplicated or wrong")?;
         let [p50, p99] = percentiles(&self.recoveries);
         let recoveries = self.recoveries.len();

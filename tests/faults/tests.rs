@@ -76,13 +76,14 @@ fn a_world_of_event_time_has_rows_of_each_table() {
     let folder = tempfile::tempdir().unwrap();
     generate_visits(folder.path(), 700, 1);
     let mut oracle = Oracle::start(Kind::Visits);
-    let Answer { tables, late } = oracle.answer(folder.path(), &serde_json::Value::Null);
+    let Answer { tables, late } = oracle.answer(folder.path(), &serde_json::Value::Null, 4);
     let rows: Vec<_> = tables.iter().map(|(name, rows)| (name.as_str(), rows.len())).collect();
-    assert!(rows.len() == 12 && rows.iter().all(|(_, count)| *count >= 5), "{rows:?}");
+    assert!(rows.len() == 13 && rows.iter().all(|(_, count)| *count >= 5), "{rows:?}");
     assert!(late.len() == 7 && late.values().all(|count| *count > 10), "{late:?}");
 }
 
-/// Tables, and late records, of windows, sessions, outer joins and suppression.
+/// Tables, and late records, of windows, sessions, outer joins and suppression. Versions of the
+/// program adopt the state of one another.
 #[test]
 fn lives_of_event_time_lose_and_repeat_nothing() {
     let commit = Moment::Commit(Duration::from_millis(20));
@@ -91,22 +92,28 @@ fn lives_of_event_time_lose_and_repeat_nothing() {
         Fault::Cluster(Cluster { processes, strike, end })
     };
     let faults = [
-        (1, Fault::Kill(commit)),
-        (2, Fault::KillAt(at("snapshot.object", 2))),
-        (4, Fault::Takeover(commit)),
-        (1, Fault::KillAt(at("commit.manifest.after", 4))),
-        (2, Fault::KillAt(at("merge", 1))),
-        (1, cluster(2, Strike::Kill(Target::Process(1), commit))),
-        (2, cluster(3, Strike::KillAt { process: 0, at: at("commit.staged", 3), times: 1 })),
-        (4, Fault::TakeoverAt(at("recover.load", 1))),
-        (1, after(100)),
+        (1, 0, Fault::Kill(commit)),
+        (2, 0, Fault::KillAt(at("snapshot.object", 2))),
+        (4, 1, Fault::Takeover(commit)),
+        (1, 0, Fault::KillAt(at("commit.manifest.after", 1))),
+        (2, 3, Fault::KillAt(at("merge", 1))),
+        (1, 3, cluster(2, Strike::Kill(Target::Process(1), commit))),
+        (2, 6, cluster(3, Strike::KillAt { process: 0, at: at("commit.staged", 1), times: 1 })),
+        (4, 5, Fault::TakeoverAt(at("recover.load", 1))),
+        (1, 4, after(100)),
     ];
     let commit_every = Duration::from_millis(20);
-    let life = |(workers, fault)| Life { workers, quick_portions: 20, commit_every, ..life(fault) };
+    let life = |(workers, version, fault)| Life {
+        workers,
+        version,
+        quick_portions: 20,
+        commit_every,
+        ..life(fault)
+    };
     let (kind, lives) = (Kind::Visits, faults.map(life).to_vec());
     let report = run(vec![World { kind, seed: 4, lives }]);
     assert!(report.is_right() && report.counted(kind, MISSED) == 0, "{report}");
-    assert!(report.findings.late > 100, "{report}");
+    assert!(report.findings.late > 100 && report.findings.adoptions > 4, "{report}");
 }
 
 /// A life with a change of the log.

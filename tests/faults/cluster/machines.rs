@@ -130,7 +130,7 @@ impl Conduct<'_> {
 
     /// Starts the process of one machine.
     fn machine(&self, machines: &mut Machines, number: usize) -> Process {
-        let mut command = self.place.follow(&self.life, &self.address, self.life.workers);
+        let mut command = self.place.follow(&self.life, &self.address, self.life.workers, false);
         command.args(["--processes", &machines.listen.len().to_string()]);
         command.args(["--process", &number.to_string(), "--hosts", &machines.hosts]);
         command.args(["--listen-at", &machines.listen[number], "--secret", SECRET]);

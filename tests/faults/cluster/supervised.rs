@@ -116,13 +116,10 @@ impl Conduct<'_> {
 
     /// Starts a supervisor. Only the first one of a life has its fault.
     fn supervisor(&self, cluster: Cluster, is_first: bool) -> Process {
-        let mut command = self.place.follow(&self.life, &self.address, self.life.workers);
+        let mut command = self.place.follow(&self.life, &self.address, self.life.workers, is_first);
         command.args(["--processes", &cluster.processes.to_string()]);
         let limits = if self.life.small { SMALL_LIMITS } else { "" };
         command.env("WATERSHED_LIMITS", format!("{TIME_LIMITS},{limits}"));
-        if is_first && self.life.resets() {
-            command.arg("--reset");
-        }
         let fault = match cluster.strike {
             Strike::KillAt { process, at, times } => Some((process, at, times, "")),
             Strike::HangAt { process, at } => Some((process, at, 1, ":pause")),

@@ -36,14 +36,14 @@ impl Oracle {
         }
     }
 
-    /// Returns the outputs for the records of an archive up to the `ends` of its partitions, by
-    /// topic and partition; null for all records.
-    pub(crate) fn answer(&mut self, archive: &Path, ends: &Json) -> Answer {
+    /// Returns the outputs of a version for the records of an archive up to the `ends` of its
+    /// partitions, by topic and partition; null for all records.
+    pub(crate) fn answer(&mut self, archive: &Path, ends: &Json, version: u8) -> Answer {
         match self {
             Oracle::Pinterest(server) => {
                 Answer { tables: server.tables(archive, ends), late: BTreeMap::new() }
             }
-            Oracle::Visits(records) => records.answer(archive, ends),
+            Oracle::Visits(records) => records.answer(archive, ends, version),
         }
     }
 }

@@ -82,8 +82,9 @@ impl Rows {
 type Late = BTreeMap<String, u64>;
 
 impl Archive {
-    /// Returns the outputs for the records up to `ends`.
-    pub(super) fn answer(&mut self, archive: &Path, ends: &Json) -> Answer {
+    /// Returns the outputs for the records up to `ends`. In a version with the bit 1, totals count
+    /// windows; with 2, outer joins are left joins; with 4, there is one more table.
+    pub(super) fn answer(&mut self, archive: &Path, ends: &Json, version: u8) -> Answer {
         let (mut rows, mut late) = (Rows::default(), Late::new());
         let views = self.visits(archive, "view", ends, &mut rows);
         let orders = self.visits(archive, "order", ends, &mut rows);
@@ -92,7 +93,7 @@ impl Archive {
             all: views.all.iter().chain(&orders.all).cloned().collect(),
             watermark: views.watermark.zip(orders.watermark).map(|(one, other)| one.min(other)),
         };
-        tumbling(&views, &mut rows, &mut late);
+        tumbling(&views, version & 1 > 0, &mut rows, &mut late);
         greatest(&orders, &mut rows, &mut late);
         hopping(&both, &mut rows, &mut late);
         for session in sessions(&both, "sessions", &mut late) {
@@ -106,7 +107,14 @@ impl Archive {
                 rows.add("closed_sessions", bounded(&session, "amount", greatest));
             }
         }
-        outer(&views, &limits, &mut rows);
+        outer(&views, &limits, version & 2 > 0, &mut rows);
+        if version & 4 > 0 {
+            let mut digits: BTreeMap<i64, i64> = BTreeMap::new();
+            limits.values().for_each(|limit| *digits.entry(limit % 10).or_default() += 1);
+            for (digit, count) in digits {
+                rows.add("digits", json!({"digit": digit, "limits": count}));
+            }
+        }
         within(&views, &orders, both.watermark, &mut rows, &mut late);
         Answer { tables: rows.tables(), late }
     }
@@ -202,7 +210,7 @@ fn row(user: i64, start: i64, end: i64, name: &str, value: i64) -> Json {
     json!({"user": user, "start": start, "end": end, name: value})
 }
 
-fn tumbling(views: &Visits, rows: &mut Rows, late: &mut Late) {
+fn tumbling(views: &Visits, counts_windows: bool, rows: &mut Rows, late: &mut Late) {
     let mut windows = Windows::new();
     for visit in &views.all {
         let start = visit.at.div_euclid(TUMBLING) * TUMBLING;
@@ -222,7 +230,7 @@ fn tumbling(views: &Visits, rows: &mut Rows, late: &mut Late) {
         if views.watermark.is_some_and(|watermark| end + TUMBLING_GRACE <= watermark) {
             rows.add("final", row(user, start, end, "count", count));
             rows.add("closed", row(user, start, end, "sum", values.iter().sum()));
-            *totals.entry(user).or_default() += count;
+            *totals.entry(user).or_default() += if counts_windows { 1 } else { count };
         }
     }
     for (user, views) in totals {
@@ -297,7 +305,7 @@ fn bounded(session: &[Visit], name: &str, value: i64) -> Json {
 }
 
 /// Joins the last view of each user with the limit.
-fn outer(views: &Visits, limits: &BTreeMap<i64, i64>, rows: &mut Rows) {
+fn outer(views: &Visits, limits: &BTreeMap<i64, i64>, is_left: bool, rows: &mut Rows) {
     let mut last: BTreeMap<i64, (u64, u32, i64)> = BTreeMap::new();
     for visit in &views.all {
         let view = (visit.offset, visit.partition, visit.n);
@@ -307,7 +315,9 @@ fn outer(views: &Visits, limits: &BTreeMap<i64, i64>, rows: &mut Rows) {
     let users: BTreeSet<i64> = last.keys().chain(limits.keys()).copied().collect();
     for user in users {
         let page = last.get(&user).map(|(_, _, n)| *n);
-        rows.add("outer", json!({"user": user, "page": page, "limit": limits.get(&user)}));
+        if page.is_some() || !is_left {
+            rows.add("outer", json!({"user": user, "page": page, "limit": limits.get(&user)}));
+        }
     }
 }
 

@@ -1,5 +1,5 @@
 //! `visits`: the program that the campaign kills in worlds of event time. It is built with the
-//! tests only.
+//! tests only. The variable `VISITS_VERSION` selects one of its versions by the bits of a number.
 
 mod topology;
 
@@ -7,9 +7,13 @@ use std::process::ExitCode;
 
 use watershed::program::Program;
 
+use topology::Version;
+
 fn main() -> ExitCode {
-    Program::new("visits", topology::topology)
+    let bits = std::env::var("VISITS_VERSION").ok().and_then(|bits| bits.parse().ok());
+    let version = Version::of(bits.unwrap_or(0));
+    Program::new("visits", move |builder| topology::topology(builder, version))
         .reads(topology::TOPICS)
-        .writes(topology::TABLES)
+        .writes(version.tables())
         .main()
 }

@@ -68,7 +68,9 @@ pub(crate) enum Occasion {
 pub(crate) const OCCASIONS: [Occasion; 3] =
     [Occasion::BetweenLives, Occasion::InLife, Occasion::InPause];
 
-/// Conditions that a log of a service brings about, as the report counts them.
+/// Conditions that versions of a program, and logs of a service, bring about, as the report counts
+/// them.
+pub(crate) const ADOPTED: &str = "states adopted by another version";
 pub(crate) const REDELIVERED: &str = "records redelivered";
 pub(crate) const COMMITTED: &str = "transactions committed";
 pub(crate) const ABORTED: &str = "transactions aborted";
@@ -101,7 +103,8 @@ impl Kind {
     /// Returns the conditions that a long campaign must have met.
     pub(crate) fn conditions(self) -> Vec<&'static str> {
         let own: &[&str] = match self {
-            Kind::Archive | Kind::Visits => &[],
+            Kind::Archive => &[],
+            Kind::Visits => &[ADOPTED],
             Kind::Kafka => &[REDELIVERED, COMMITTED, ABORTED, MORE_PARTITIONS],
             Kind::Kinesis => &[REDELIVERED, MORE_PARTITIONS],
         };

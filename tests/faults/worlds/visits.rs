@@ -20,7 +20,7 @@ const LATE: u64 = 20;
 const LATE_MICROS: u64 = 40_000_000;
 /// One record of so many can't be used.
 const DIRT: u64 = 40;
-const USERS: u64 = 5;
+const USERS: u64 = 30;
 
 /// Writes an archive of at least so many objects, which a seed decides.
 pub(crate) fn generate(folder: &Path, objects: usize, seed: u64) {
