@@ -200,6 +200,7 @@ impl Agent {
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),
             liveness: config.liveness.clone(),
+            profile: config.profile.clone(),
         };
         let workers = worker::start(place.process, member.mesh()?, shared)?;
         config.stop.connect(&outbox);

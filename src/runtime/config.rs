@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::liveness::Liveness;
 use super::message::Message;
 use super::network::Cluster;
+use super::profile::Profile;
 use super::progress::{Milestone, Progress};
 use crate::store::Store;
 use crate::sync::{Sender, lock};
@@ -80,6 +81,8 @@ pub struct Config {
     pub milestone: Option<Box<dyn FnMut(Milestone) + Send>>,
     /// Signs of life of the threads of this process, for its supervisor.
     pub liveness: Option<Liveness>,
+    /// Measures the operators of this process; none by default.
+    pub profile: Option<Profile>,
 }
 
 impl Config {
@@ -106,6 +109,7 @@ impl Default for Config {
             progress: None,
             milestone: None,
             liveness: None,
+            profile: None,
         }
     }
 }

@@ -304,6 +304,7 @@ impl Coordinator {
             writers: Mutex::new(writers),
             coordinator: outbox.clone(),
             liveness: config.liveness,
+            profile: config.profile,
         };
         let workers = worker::start(0, mesh, shared)?;
         config.stop.connect(&outbox);

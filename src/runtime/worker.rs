@@ -19,6 +19,7 @@ use super::liveness::Liveness;
 use super::message::Message;
 use super::network::Mesh;
 use super::panic_guard::PanicGuard;
+use super::profile::Profile;
 use super::stores::Stores;
 use super::unwritten::Taken;
 use super::writers::{SinkWriter, Writers};
@@ -59,6 +60,7 @@ pub(super) struct Shared {
     pub(super) writers: Mutex<Writers>,
     pub(super) coordinator: Sender<Message>,
     pub(super) liveness: Option<Liveness>,
+    pub(super) profile: Option<Profile>,
 }
 
 /// The connection of the workers to the snapshots of a run.
@@ -243,6 +245,7 @@ pub(super) fn start(process: usize, mesh: Mesh, shared: Shared) -> Result<Worker
         });
         let cuts = handover.as_ref().map(|handover| handover.cuts.clone());
         let bindings = shared.bindings(worker.index(), frontier.clone(), in_use.clone(), cuts);
+        shared.profile.iter().for_each(|profile| profile.attach(worker));
         let plan = shared.topology.install(worker, bindings);
         let other = worker.index() > 0 && faults::bug("other_plan");
         if other || Topology::fingerprint(&plan) != shared.fingerprint {
