@@ -15,8 +15,9 @@
 //! | `commit` | a hundredth of the rows |
 //! | `small` | the same records in objects of 1,000; opening and reading all files |
 //!
-//! - `replay`: 3 records an event, 1,000 an object, 1 and 2 workers.
-//! - `latency`: one correction at a time after the replay, a commit each.
+//! - `replay`: 3 records an event, 1,000 an object, 1 and 2 workers; then the stages of one run.
+//! - `latency`: one correction at a time after the replay, a commit each, in memory and in files.
+//!   Then the cost of following 1,000 partitions a topic without new records.
 //! - `sustained`: as many corrections as events, all available at once.
 //! - `memory`: resident bytes an event, idle after the replay.
 //! - `commit`: 1,000 random rows of a table change, without a dataflow.
@@ -36,11 +37,13 @@ mod bench {
     pub(crate) mod case;
     pub(crate) mod commit;
     pub(crate) mod floors;
+    pub(crate) mod idle;
     pub(crate) mod latency;
     pub(crate) mod memory;
     pub(crate) mod naive;
     pub(crate) mod replay;
     pub(crate) mod small;
+    pub(crate) mod stages;
     pub(crate) mod sustained;
 }
 

@@ -1,11 +1,6 @@
 //! How much processor time does the process use that reads, if others decode all records?
 
-use std::collections::BTreeMap;
-use std::fs;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,11 +11,7 @@ use crate::cluster::speed;
 use crate::support::archive;
 use crate::support::machine::Measured;
 use crate::support::report::{Report, percentile, spread};
-
-/// Time between two looks at the threads.
-const INTERVAL: Duration = Duration::from_millis(10);
-/// The beginning of the names of workers.
-const WORKER: &str = "timely:work";
+use crate::support::threads::{self, WORKER};
 
 /// The result of a process.
 #[derive(Serialize, Deserialize)]
@@ -32,38 +23,9 @@ pub(crate) struct Threads {
 
 /// Runs a process to the end of the archive.
 pub(crate) fn run(process: &Process, archive: &Path) -> Result<Threads> {
-    let is_over = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let watch = || {
-            let mut found = BTreeMap::new();
-            while !is_over.load(Ordering::Acquire) {
-                look(&mut found);
-                thread::park_timeout(INTERVAL);
-            }
-            found.values().sum()
-        };
-        let watching = scope.spawn(watch);
-        let all = speed::run(process, archive);
-        is_over.store(true, Ordering::Release);
-        let workers = watching.join().map_err(|_| "the thread that watches has panicked")?;
-        Ok(Threads { all: all?, workers })
-    })
-}
-
-/// Notes the processor time of each worker of this process. A thread that ends keeps its last one.
-fn look(found: &mut BTreeMap<String, f64>) {
-    for thread in fs::read_dir("/proc/self/task").into_iter().flatten().flatten() {
-        let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
-        if name.starts_with(WORKER) {
-            // The first field: nanoseconds on a processor.
-            let times = fs::read_to_string(thread.path().join("schedstat")).unwrap_or_default();
-            let time = times.split(' ').next().and_then(|time| time.parse::<f64>().ok());
-            let id = thread.file_name().to_string_lossy().into_owned();
-            if let Some(time) = time {
-                found.insert(id, time / 1e9);
-            }
-        }
-    }
+    let (all, times) = threads::measured(|| speed::run(process, archive))?;
+    let workers = times.get(WORKER).copied().unwrap_or_default();
+    Ok(Threads { all: all?, workers })
 }
 
 /// Measures, and prints the answer.

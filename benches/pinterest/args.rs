@@ -1,5 +1,7 @@
 //! The command line: questions and sizes.
 
+use std::time::Duration;
+
 use clap::{Parser, ValueEnum};
 
 use crate::support::bench::Common;
@@ -47,6 +49,8 @@ pub(crate) struct Shapes {
     pub(crate) commits: u64,
     /// Events in objects of one record.
     pub(crate) small: u64,
+    /// The time for which partitions are idle.
+    pub(crate) idle: Duration,
 }
 
 impl Args {
@@ -61,6 +65,7 @@ impl Args {
                 tables,
                 commits: 5,
                 small: 1000,
+                idle: Duration::from_secs(2),
             };
         }
         let tables = [10_000, 100_000, 1_000_000];
@@ -72,6 +77,7 @@ impl Args {
             tables,
             commits: 100,
             small: 11_154,
+            idle: Duration::from_secs(60),
         }
     }
 }

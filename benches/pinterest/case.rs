@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Result;
-use crate::bench::{commit, floors, memory, naive, replay, sustained};
+use crate::bench::{commit, floors, idle, memory, naive, replay, stages, sustained};
+use crate::support::corrections::Gated;
+use crate::support::renamed::Renamed;
 use crate::support::{latency, live};
 
 /// A measurement. Folders named `work` are empty.
@@ -28,13 +31,33 @@ pub(crate) enum Case {
     /// Let two threads compute and wait for each other, `times` times.
     Rounds { times: usize },
     /// Append corrections one at a time.
-    Latency { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, workers: usize },
+    Latency {
+        archive: PathBuf,
+        work: PathBuf,
+        events: u64,
+        corrections: usize,
+        workers: usize,
+        medium: Medium,
+    },
+    /// Follow an archive without new records.
+    Idle { archive: PathBuf, work: PathBuf, length: Duration },
+    /// Run the program to the end, and measure its stages.
+    Stages { archive: PathBuf, work: PathBuf, workers: usize },
     /// Append corrections all at once.
     Sustained { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, workers: usize },
     /// Follow, wait until idle, and measure memory.
     Memory { archive: PathBuf, work: PathBuf, workers: usize },
     /// Change some rows of a table, `commits` times.
     Commit { archive: PathBuf, work: PathBuf, rows: u32, commits: u64 },
+}
+
+/// The place of corrections.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+pub(crate) enum Medium {
+    /// Logs in memory.
+    Memory,
+    /// Files, renamed into the folders of an archive.
+    Files,
 }
 
 /// Runs one case, and prints its result.
@@ -52,9 +75,24 @@ pub(crate) fn run(case: &str) -> Result {
         Case::Files { archive } => serde_json::to_value(floors::files(&archive)?),
         Case::Syncs { work, times } => serde_json::to_value(floors::syncs(&work, times)?),
         Case::Rounds { times } => serde_json::to_value(floors::rounds(times)),
-        Case::Latency { archive, work, events, corrections, workers } => {
+        Case::Latency { archive, work, events, corrections: number, workers, medium } => {
             let config = live::config(&work, workers)?;
-            serde_json::to_value(latency::measure(&archive, &work, events, corrections, config)?)
+            serde_json::to_value(match medium {
+                Medium::Memory => {
+                    let logs = Gated::three_open();
+                    latency::measure(&archive, &work, events, number, config, &logs)
+                }
+                Medium::Files => {
+                    let logs = Renamed::three(&work)?;
+                    latency::measure(&archive, &work, events, number, config, &logs)
+                }
+            }?)
+        }
+        Case::Idle { archive, work, length } => {
+            serde_json::to_value(idle::measure(&archive, &work, length)?)
+        }
+        Case::Stages { archive, work, workers } => {
+            serde_json::to_value(stages::measure(&archive, &work, workers)?)
         }
         Case::Sustained { archive, work, events, corrections, workers } => {
             serde_json::to_value(sustained::measure(&archive, &work, events, corrections, workers)?)

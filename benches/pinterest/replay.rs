@@ -7,6 +7,7 @@ use watershed::connectors::delta::Table;
 use crate::Result;
 use crate::bench::args::Shapes;
 use crate::bench::case::{self, Case};
+use crate::bench::stages;
 use crate::questions::QUESTIONS;
 use crate::support::archive::{self, Counts};
 use crate::support::live;
@@ -113,5 +114,9 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
         )
         .into());
     }
+    eprintln!("replay: stages");
+    let work = tempfile::tempdir_in(dir)?;
+    let case = Case::Stages { archive, work: work.path().into(), workers: 2 };
+    stages::report(&case::measure(&case)?, report);
     Ok(())
 }

@@ -10,6 +10,7 @@ use watershed::runtime::Config;
 
 use crate::Result;
 use crate::recovery::{first_answer, history, layers, overhead, restart, size};
+use crate::support::corrections::Gated;
 use crate::support::{latency, live};
 
 /// A measurement. With a state, a case continues from that of `work`, if there is one.
@@ -64,7 +65,14 @@ pub(crate) fn run(case: &str) -> Result {
         }
         Case::Latency { archive, work, events, corrections, state } => {
             let config = state.config(&work)?;
-            serde_json::to_value(latency::measure(&archive, &work, events, corrections, config)?)
+            serde_json::to_value(latency::measure(
+                &archive,
+                &work,
+                events,
+                corrections,
+                config,
+                &Gated::three_open(),
+            )?)
         }
         Case::History { work, keys, times } => {
             serde_json::to_value(history::run(&work, keys, times)?)

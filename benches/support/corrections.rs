@@ -14,6 +14,7 @@ use watershed::runtime::Streams;
 
 use crate::Result;
 use crate::support::archive::{self, KINDS, cleaned, objects};
+use crate::support::latency::Log;
 
 /// The changed value of each kind: the text before it, and the characters that end it.
 const CHANGES: [(&str, [char; 2]); 3] =
@@ -105,13 +106,26 @@ impl Gated {
         self.log.append(0, None, Some(line));
     }
 
+    /// Creates a log for each topic, behind an open gate.
+    pub(crate) fn three_open() -> [Gated; 3] {
+        let logs = Self::three();
+        logs[0].open_gate();
+        logs
+    }
+
     /// Opens the gate of all three logs.
     pub(crate) fn open_gate(&self) {
         self.open.store(true, Ordering::Release);
     }
+}
 
-    /// The time of the last read.
-    pub(crate) fn read_at(&self) -> Option<Instant> {
+impl Log for Gated {
+    fn append(&self, line: &[u8]) -> Result {
+        Gated::append(self, line);
+        Ok(())
+    }
+
+    fn read_at(&self) -> Option<Instant> {
         *self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use watershed::connect::Source;
 use watershed::runtime::Config;
 
 use crate::Result;
-use crate::support::corrections::{Gated, corrections};
+use crate::support::archive::KINDS;
+use crate::support::corrections::corrections;
 use crate::support::live::{self, Live};
 
 /// Corrections before the measured ones.
@@ -26,21 +28,33 @@ pub(crate) struct Latencies {
     pub(crate) committed: Vec<f64>,
 }
 
-/// Appends corrections, each after the previous one is committed and a pause.
+/// A log of corrections. Clones are handles of the same log.
+pub(crate) trait Log: Source + Clone + 'static {
+    fn append(&self, line: &[u8]) -> Result;
+    /// The time of the last read.
+    fn read_at(&self) -> Option<Instant>;
+}
+
+/// Appends corrections to `logs`, the later sources of the three topics, each after the previous
+/// one is committed and a pause.
 pub(crate) fn measure(
     archive: &Path,
     work: &Path,
     events: u64,
     number: usize,
     mut config: Config,
+    logs: &[impl Log; 3],
 ) -> Result<Latencies> {
     let found = corrections(archive, events, number + WARM_UP + 6)?;
-    let logs = Gated::three();
     // Put one record in each log first, because new partitions are discovered only once a second.
-    logs.iter().zip(&found.lines).for_each(|(log, lines)| log.append(&lines[0]));
-    logs[0].open_gate();
+    for (log, lines) in logs.iter().zip(&found.lines) {
+        log.append(&lines[0])?;
+    }
     config.commit_every = Duration::ZERO;
-    let mut live = Live::start(Gated::bind(&logs, live::streams(archive, work)?), config)?;
+    let streams = live::streams(archive, work)?;
+    let bound = KINDS.iter().zip(logs);
+    let streams = bound.fold(streams, |streams, (kind, log)| streams.source(kind, log.clone()));
+    let mut live = Live::start(streams, config)?;
     let mut records = found.records + 3;
     live.replayed(records)?;
     live.rest(Duration::from_secs(2))?;
@@ -50,7 +64,7 @@ pub(crate) fn measure(
         let (log, line) = (&logs[at % 3], &found.lines[at % 3][1 + at / 3]);
         records += 1;
         let appended = Instant::now();
-        log.append(line);
+        log.append(line)?;
         let answered = live.until(|live| live.answered >= records)?;
         let committed = if live.committed >= records {
             answered

@@ -26,16 +26,17 @@ pub(crate) fn streams(archive: &Path, work: &Path) -> Result<Streams> {
     for kind in KINDS {
         streams = streams.source(kind, archive.topic(format!("demo.{kind}")));
     }
-    let tables = KINDS.map(|kind| format!("{kind}_table"));
-    for table in tables
-        .iter()
-        .map(String::as_str)
-        .chain(QUESTIONS.map(|(view, _)| view))
-        .chain([DEAD_LETTERS])
-    {
-        streams = streams.sink(table, Delta::table(&self::table(work, table))?);
+    for table in tables() {
+        streams = streams.sink(&table, Delta::table(&self::table(work, &table))?);
     }
     Ok(streams)
+}
+
+/// The names of all tables.
+pub(crate) fn tables() -> impl Iterator<Item = String> {
+    let answers = QUESTIONS.map(|(view, _)| view.to_string());
+    let dead_letters = DEAD_LETTERS.to_string();
+    KINDS.map(|kind| format!("{kind}_table")).into_iter().chain(answers).chain([dead_letters])
 }
 
 /// The URL of a table.

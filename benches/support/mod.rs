@@ -20,4 +20,6 @@ pub(crate) mod corrections;
 pub(crate) mod latency;
 pub(crate) mod live;
 pub(crate) mod machine;
+pub(crate) mod renamed;
 pub(crate) mod report;
+pub(crate) mod threads;
