@@ -71,8 +71,8 @@ pub(crate) use join::{Joiner, join};
 pub(crate) use keep::{keep, keep_diffs};
 pub(crate) use keyed::{
     Accumulate, Bagged, Ends, Fixed, Folding, GroupedTimes, JoinedTimes, Limit, Newest, PairJoiner,
-    Pairs, PartOf, Place, Reach, RowTimes, SavedWindow, Session, Setting, Since, Sliding,
-    StreamClock, StreamTime, Suppress, Temporal, Timed, Version, Waiting, Waits, WhenFull,
+    Pairs, PartOf, Place, Reach, ReferredTimes, RowTimes, SavedWindow, Session, Setting, Since,
+    Sliding, StreamClock, StreamTime, Suppress, Temporal, Timed, Version, Waiting, Waits, WhenFull,
     WindowRow, keyed,
 };
 pub(crate) use keys::Keys;

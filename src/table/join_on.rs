@@ -3,14 +3,25 @@
 use std::rc::Rc;
 
 use differential_dataflow::AsCollection;
-use timely::dataflow::operators::{OkErr, vec::Map};
+use timely::dataflow::operators::{Concat, OkErr, vec::Map};
 
 use crate::metrics::Meter;
 use crate::operators::{
-    Datum, Match, MatchJoiner, Placement, Unmatched, join_by_group, settle, to_owners,
+    Datum, Match, MatchJoiner, Placement, ReferredTimes, Restored, RowTimes, Setting, Side,
+    Stamped, Unmatched, join_by_group, keyed, settle, to_owners,
 };
 
 use super::{KTable, OuterKey};
+
+/// Returns the foreign key of a row; none if it refers to no row.
+type ForeignKey<K, V, F> = Rc<dyn Fn(&K, &V) -> Option<F>>;
+
+/// Returns a closure as a foreign key that several operators use.
+fn shared<K, V, F, Q: Into<Option<F>>>(
+    foreign_key: impl Fn(&K, &V) -> Q + 'static,
+) -> ForeignKey<K, V, F> {
+    Rc::new(move |key, value| foreign_key(key, value).into())
+}
 
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Joins each row with the row of `right` to which it refers: Kafka's
@@ -60,7 +71,11 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             Match::Both(_, (key, v), w) => Some((key.clone(), f(v, w).into()?)),
             _ => None,
         };
-        self.joined_on("join_on", right, foreign_key, Unmatched::Dropped, Rc::new(joiner))
+        let foreign_key = shared(foreign_key);
+        let refers = foreign_key.clone();
+        let refers = move |key: &K, value: &V| refers(key, value);
+        self.joined_on("join_on", right, refers, Unmatched::Dropped, Rc::new(joiner))
+            .with_referred_times(self, right, foreign_key)
     }
 
     /// Joins like [`join_on`](Self::join_on), but a row without a match is joined with `None`: also
@@ -103,7 +118,11 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             };
             Some((key.clone(), f(v, w).into()?))
         };
-        self.joined_on("left_join_on", right, foreign_key, Unmatched::LeftKept, Rc::new(joiner))
+        let foreign_key = shared(foreign_key);
+        let refers = foreign_key.clone();
+        let refers = move |key: &K, value: &V| refers(key, value);
+        self.joined_on("left_join_on", right, refers, Unmatched::LeftKept, Rc::new(joiner))
+            .with_referred_times(self, right, foreign_key)
     }
 
     /// Joins like [`left_join_on`](Self::left_join_on), and a right row to which no row refers has
@@ -150,6 +169,55 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             Match::Right(key, w) => Some((OuterKey::Right(key.clone()), f(None, Some(w)).into()?)),
         };
         self.joined_on("outer_join_on", right, foreign_key, Unmatched::BothKept, Rc::new(joiner))
+    }
+
+    /// Adds the times of rows that are joined by a foreign key, if those of both tables can have
+    /// times.
+    fn with_referred_times<L: Datum, F: Datum, R: Datum>(
+        self,
+        left: &KTable<'s, K, L>,
+        right: &KTable<'s, F, R>,
+        foreign_key: ForeignKey<K, L, F>,
+    ) -> Self {
+        if !left.can_have_times() || !right.can_have_times() {
+            return self;
+        }
+        let (graph, node) = (self.graph.clone(), self.node);
+        let (left, right) = (left.clone(), right.clone());
+        self.with_touches(move || {
+            let Some(changes) = left.stamped(left.changes.updates_with_former()) else {
+                return graph.nothing();
+            };
+            let key_of = foreign_key.clone();
+            let lefts = changes.clone().flat_map(move |change| {
+                let Stamped { key, before, after, times, .. } = change;
+                let before = before.and_then(|row| key_of(&key, &row));
+                let after = after.and_then(|row| key_of(&key, &row));
+                let before = before.filter(|foreign| after.as_ref() != Some(foreign));
+                let refers = [before.map(|it| (it, false)), after.map(|it| (it, true))];
+                let input = move |(foreign, refers)| {
+                    (foreign, times.clone().map(|()| Side::Left((key.clone(), refers))))
+                };
+                refers.into_iter().flatten().map(input)
+            });
+            let key_of = foreign_key.clone();
+            let alone = changes.flat_map(move |change| {
+                let refers = |row: &Option<L>| {
+                    row.as_ref().is_some_and(|row| key_of(&change.key, row).is_some())
+                };
+                let is_alone = match &change.after {
+                    Some(_) => !refers(&change.after),
+                    None => !refers(&change.before),
+                };
+                is_alone.then(|| (change.key.clone(), change.times.clone()))
+            });
+            let rights = right.standing().map(|(key, it)| (key, it.map(Side::Right)));
+            let setting = graph.setting::<F, Option<K>, RowTimes>(node, Restored::Tail, "times");
+            // The rows of the step are counted where they are made.
+            let setting = Setting { meter: Meter::default(), ..setting };
+            let (inputs, none) = (lefts.concat(rights), graph.nothing());
+            keyed(inputs, none, "times", setting, ReferredTimes).concat(alone)
+        })
     }
 
     fn joined_on<F: Datum, W: Datum, J: Datum, O: Datum, Q: Into<Option<F>>>(

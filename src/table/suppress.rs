@@ -18,11 +18,11 @@ const PARTS: u64 = 256;
 impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// Emits fewer changes of the table: the last one of each window, or of each span of time.
     ///
-    /// The rows must have times: those of topics, windows, aggregates and joins by key have, also
-    /// behind `filter` and `map_values`. A row has the timestamp of its record; a joined row the
-    /// greater one of both, and an aggregate the greatest of what went in since its group has a
-    /// row. The verbs before this one keep these times only because it needs them. A row that was
-    /// never emitted and is deleted emits nothing.
+    /// The rows must have times: those of topics, windows, aggregates and joins by key or foreign
+    /// key have, also behind `filter` and `map_values`. A row has the timestamp of its record; a
+    /// joined row the greater one of both, and an aggregate the greatest of what went in since its
+    /// group has a row. The verbs before this one keep these times only because it needs them. A
+    /// row that was never emitted and is deleted emits nothing.
     ///
     /// How many changes are emitted within a time limit depends on where epochs end, and so do the
     /// changes of tables that are not those of windows. So a topology with these saves a snapshot
@@ -58,8 +58,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let node = graph.node(format!("suppress {}", suppressed.describe()), &[self.node]);
         let Some(TimedChanges { events, restored, .. }) = self.times() else {
             graph.error(
-                "suppress needs rows with times, such as those of topics, windows, joins by key \
-                 and aggregates"
+                "suppress needs rows with times, such as those of topics, windows, joins by a \
+                 key and aggregates"
                     .to_string(),
             );
             return KTable { node, ..self.clone() };

@@ -74,7 +74,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     }
 
     /// Returns the net changes of `updates` with their times.
-    fn stamped(
+    pub(super) fn stamped(
         &self,
         updates: StreamVec<'s, Epoch, (K, Update<V>)>,
     ) -> Option<StreamVec<'s, Epoch, Stamped<K, V>>> {
@@ -86,7 +86,7 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     }
 
     /// Returns for each changed row its times, and true if it stands.
-    fn standing(&self) -> StreamVec<'s, Epoch, (K, Timed<bool>)> {
+    pub(super) fn standing(&self) -> StreamVec<'s, Epoch, (K, Timed<bool>)> {
         match self.stamped(self.changes.updates()) {
             Some(changes) => changes.map(|it| (it.key, it.times.map(|()| it.after.is_some()))),
             None => self.graph.nothing(),

@@ -135,23 +135,52 @@ fn windows_count_the_changes_of_a_table() {
 }
 
 #[test]
-fn a_table_by_foreign_keys_has_no_times() {
-    let error = |ends: fn(KTable<'_, i64, i64>)| {
+fn a_row_by_a_foreign_key_has_the_greater_time_of_both() {
+    let mut driver = driver(|l, r| {
+        let refers = |_: &i64, n: &i64| (*n != 9).then_some(n / 10);
+        l.left_join_on(&r, refers, |l, r| l * 100 + r.unwrap_or(&0))
+    });
+    assert_eq!(
+        pipe(&mut driver, &[("l", 20, 1, 51), ("l", 10, 2, 52)]),
+        [(1, 5100, 20), (2, 5200, 10)]
+    );
+    assert_eq!(pipe(&mut driver, &[("r", 15, 5, 7)]), [(1, 5107, 20), (2, 5207, 15)]);
+    assert_eq!(
+        pipe(&mut driver, &[("r", 30, 5, 8), ("l", 12, 2, 53)]),
+        [(1, 5108, 30), (2, 5308, 30)]
+    );
+    // A row that refers to another one has its time, and that of its own change.
+    assert_eq!(pipe(&mut driver, &[("l", 13, 1, 61)]), [(1, 6100, 13)]);
+    assert_eq!(
+        pipe(&mut driver, &[("r", 40, 5, -1), ("r", 50, 6, 1)]),
+        [(1, 6101, 50), (2, 5300, 40)]
+    );
+    assert_eq!(
+        pipe(&mut driver, &[("l", 14, 1, 9), ("l", 60, 2, -1)]),
+        [(1, 900, 14), (2, -1, 60)]
+    );
+    assert_eq!(pipe(&mut driver, &[("l", 16, 1, -1)]), [(1, -1, 16)]);
+}
+
+#[test]
+fn a_table_by_ranges_has_no_times() {
+    let error = |ends: fn(KTable<'_, (i64, i64), i64>)| {
         let topology = Topology::new("none", move |builder: &StreamsBuilder<'_>| {
             let rows = builder.table("in", Consumed::with(Int64, Int64));
-            ends(rows.join_on(&rows, |_, n| Some(*n), |one, other| one + other));
+            let from = |_: &i64, n: &i64| Some(*n..=n + 4);
+            ends(rows.join_between(&rows, |_, n| Some(*n), from, |one, other| one + other));
         });
         TopologyTestDriver::new(topology).err().unwrap().to_string()
     };
     let suppressed = error(|rows| {
         let limit = Suppressed::until_time_limit(Duration::ZERO);
-        rows.suppress(limit).to("out", Produced::columns(["key", "n"]));
+        rows.suppress(limit).to("out", Produced::columns(["left", "right", "n"]));
     });
     assert!(suppressed.contains("rows with times"), "{suppressed}");
     let windowed = error(|rows| {
         let minutes = TimeWindows::of_size(Duration::from_secs(60));
         let counts = rows.to_stream().group_by_key().windowed_by(minutes).count();
-        counts.to("out", Produced::columns(["key", "from", "to", "count"]));
+        counts.to("out", Produced::columns(["left", "right", "from", "to", "count"]));
     });
     assert!(windowed.contains("needs records with times"), "{windowed}");
 }

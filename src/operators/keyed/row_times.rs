@@ -15,17 +15,23 @@ pub(crate) struct RowTimes {
 }
 
 impl RowTimes {
-    fn of<X>(input: &Timed<X>) -> Self {
+    pub(super) fn of<X>(input: &Timed<X>) -> Self {
         RowTimes { timestamp: input.timestamp, partition_time: input.partition_time }
     }
 
     /// Returns the greater times of both.
-    fn max(self, other: Option<Self>) -> Self {
+    pub(super) fn max(self, other: Option<Self>) -> Self {
         let Some(other) = other else { return self };
         RowTimes {
             timestamp: self.timestamp.max(other.timestamp),
             partition_time: self.partition_time.max(other.partition_time),
         }
+    }
+
+    /// Returns the times of a touch that is later than all with lesser timestamps.
+    pub(super) fn as_last(self) -> Timed<()> {
+        let order = Order { offset: self.timestamp.place(), ..Order::default() };
+        Timed { order, ..self.timed() }
     }
 
     fn timed(self) -> Timed<()> {

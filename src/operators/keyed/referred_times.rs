@@ -1,0 +1,106 @@
+//! The times of rows that are joined with the rows to which they refer.
+
+use std::collections::BTreeMap;
+
+use super::row_times::RowTimes;
+use super::{Call, Logic, Timed};
+use crate::operators::datum::{Datum, Side};
+use crate::time::Timestamp;
+
+/// Makes the times of left rows that are joined by a foreign key: the greater ones of a change and
+/// of the other row.
+///
+/// The operator is keyed by the foreign key. An input on the left is the key of a left row, and
+/// true if the row refers to the foreign key from now on. One on the right is true if the right row
+/// stands.
+pub(crate) struct ReferredTimes;
+
+/// The times of a right row and of the left rows that refer to it.
+pub(crate) struct Referring<K> {
+    right: Option<RowTimes>,
+    /// The times of the change of the right row in this epoch, also of its deletion.
+    right_touched: Option<RowTimes>,
+    lefts: BTreeMap<K, RowTimes>,
+    /// The times of the changes of left rows in this epoch.
+    lefts_touched: BTreeMap<K, RowTimes>,
+}
+
+impl<K> Default for Referring<K> {
+    fn default() -> Self {
+        let (lefts, lefts_touched) = (BTreeMap::new(), BTreeMap::new());
+        Referring { right: None, right_touched: None, lefts, lefts_touched }
+    }
+}
+
+impl<F: Datum, K: Datum> Logic<F, Side<(K, bool), bool>> for ReferredTimes {
+    type State = Referring<K>;
+    /// The key of a left row; none for the right row.
+    type Part = Option<K>;
+    type Row = RowTimes;
+    type Out = (K, Timed<()>);
+
+    fn is_ordered(&self) -> bool {
+        // A row has one change in an epoch.
+        false
+    }
+
+    fn restore(&self, state: &mut Self::State, part: Option<K>, row: RowTimes, _: &mut Call) {
+        match part {
+            Some(left) => _ = state.lefts.insert(left, row),
+            None => state.right = Some(row),
+        }
+    }
+
+    fn input(
+        &self,
+        _: &F,
+        state: &mut Self::State,
+        input: Timed<Side<(K, bool), bool>>,
+        _: &mut Call,
+    ) {
+        let times = RowTimes::of(&input);
+        match input.value {
+            Side::Left((left, refers)) => {
+                if refers {
+                    state.lefts.insert(left.clone(), times);
+                } else {
+                    state.lefts.remove(&left);
+                }
+                state.lefts_touched.insert(left, times);
+            }
+            Side::Right(stands) => {
+                (state.right, state.right_touched) = (stands.then_some(times), Some(times));
+            }
+        }
+    }
+
+    fn expire(&self, _: &F, _: &mut Self::State, _: Timestamp, _: &mut Call) {}
+
+    fn close(
+        &self,
+        _: &F,
+        state: &mut Self::State,
+        emit: &mut dyn FnMut(Self::Out),
+        save: &mut dyn FnMut(Option<K>, Option<RowTimes>),
+    ) {
+        let right_touched = state.right_touched.take();
+        let right = right_touched.or(state.right);
+        if right_touched.is_some() {
+            save(None, state.right);
+            for (left, times) in &state.lefts {
+                emit((left.clone(), (*times).max(right).as_last()));
+            }
+        }
+        for (left, times) in std::mem::take(&mut state.lefts_touched) {
+            let row = state.lefts.get(&left).copied();
+            // A row that has left the foreign key is not joined with the right row any more.
+            let other = right.filter(|_| row.is_some());
+            emit((left.clone(), times.max(other).as_last()));
+            save(Some(left), row);
+        }
+    }
+
+    fn is_empty(&self, state: &Self::State) -> bool {
+        state.right.is_none() && state.lefts.is_empty()
+    }
+}
