@@ -9,17 +9,22 @@
 //!   anew.
 //! - **A new file** is read once its writer closes it, or a second after its creation. A renamed or
 //!   linked file is read at once.
-//! - **Where the system can't watch** (its limits, a file system of another machine), a warning is
-//!   logged once, and each partition looks for its next object at intervals, of 20 ms for up to
-//!   four partitions, and of 5 ms times their number for more.
+//! - **Where the system can't watch** (its limits, a file system of another machine, or it is not
+//!   Linux), a warning is logged once, and each partition looks for its next object at intervals, of
+//!   20 ms for up to four partitions, and of 5 ms times their number for more.
 //! - **An object store** has no events: each partition sends a request a second, and fewer if there
 //!   are more than 256 partitions.
 
 mod changes;
+#[cfg(target_os = "linux")]
 mod events;
+#[cfg(target_os = "linux")]
+mod folders;
+#[cfg(not(target_os = "linux"))]
+#[path = "watch/unwatched.rs"]
 mod folders;
 mod state;
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests;
 
 use std::path::PathBuf;
@@ -30,6 +35,10 @@ use std::time::Duration;
 
 pub(super) use changes::Changes;
 use changes::Mailbox;
+#[cfg(target_os = "linux")]
+use events::begin;
+#[cfg(not(target_os = "linux"))]
+use folders::begin;
 use state::Shared;
 
 /// The time after which a partition looks for its next object although no event has come. No
@@ -67,7 +76,7 @@ impl Watch {
         let mailbox = Arc::default();
         let place = if folder.is_some() { Place::Folder } else { Place::Objects };
         if let Some(folder) = folder {
-            self.shared.follow(topic, &folder, partition, &mailbox, events::begin);
+            self.shared.follow(topic, &folder, partition, &mailbox, begin);
         }
         self.count.fetch_add(1, Ordering::Relaxed);
         Follower { watch: self.clone(), mailbox, place }
