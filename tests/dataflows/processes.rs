@@ -159,7 +159,7 @@ fn sigterm_before_all_are_connected_ends_the_others_too() {
 /// Returns the number of workers of a process.
 fn workers(process: &str) -> usize {
     let tasks = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-    let names = tasks.map(|task| fs::read_to_string(task.unwrap().path().join("comm")));
+    let names = tasks.flatten().map(|task| fs::read_to_string(task.path().join("comm")));
     names.filter(|name| name.as_ref().is_ok_and(|name| name.starts_with("timely:work"))).count()
 }
 
@@ -174,11 +174,10 @@ fn processes_of_one_machine_share_its_cores() {
         let share = (cores / processes).max(1);
         // All workers take part in a commit.
         until("a commit", || !place.manifests().is_empty());
-        let started = || children(&run).iter().filter(|id| workers(id) >= share).count();
-        until("the workers of all processes", || started() == processes);
-        for id in children(&run) {
-            assert_eq!(workers(&id), share, "{processes} processes on {cores} cores");
-        }
+        // The system may leave out a thread of its list while another one ends.
+        let all = vec![share; processes];
+        let found = || children(&run).iter().map(|id| workers(id)).collect::<Vec<_>>();
+        until(&format!("{all:?} workers on {cores} cores"), || found() == all);
         finish(run);
     }
 }
