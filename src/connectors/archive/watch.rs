@@ -10,8 +10,8 @@
 //! - **A new file** is read once its writer closes it, or a second after its creation. A renamed or
 //!   linked file is read at once.
 //! - **Where the system can't watch** (its limits, a file system of another machine, or it is not
-//!   Linux), a warning is logged once, and each partition looks for its next object at intervals, of
-//!   20 ms for up to four partitions, and of 5 ms times their number for more.
+//!   Linux), a warning is logged once, and each partition looks for its next object at intervals,
+//!   of 20 ms for up to four partitions, and of 5 ms times their number for more.
 //! - **An object store** has no events: each partition sends a request a second, and fewer if there
 //!   are more than 256 partitions.
 
