@@ -24,6 +24,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
 use rdkafka::producer::{BaseProducer, BaseRecord, DefaultProducerContext, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 use watershed::connectors::kafka::Kafka;
@@ -104,7 +105,15 @@ fn create(brokers: &str, topic: &str) -> Outcome {
 }
 
 fn producer(brokers: &str) -> Outcome<BaseProducer> {
-    Ok(client(brokers).set("linger.ms", "5").set("acks", "all").create()?)
+    // Large batches and a long queue, for many records a second.
+    let mut config = client(brokers);
+    config
+        .set("acks", "all")
+        .set("linger.ms", "50")
+        .set("batch.size", "1000000")
+        .set("batch.num.messages", "100000")
+        .set("queue.buffering.max.messages", "1000000");
+    Ok(config.create()?)
 }
 
 /// Puts a record into the producer's queue, once there is room.
@@ -133,9 +142,23 @@ fn fill(brokers: &str, topic: &str, records: u64) -> Outcome {
     Ok(producer.flush(ANSWER_TIMEOUT)?)
 }
 
+/// Waits for the next record. A poll may return without one before its time is over.
+fn next(consumer: &BaseConsumer) -> Outcome<BorrowedMessage<'_>> {
+    let started = Instant::now();
+    while started.elapsed() < ANSWER_TIMEOUT {
+        if let Some(record) = consumer.poll(ANSWER_TIMEOUT) {
+            return Ok(record?);
+        }
+    }
+    Err("no record came in time".into())
+}
+
 /// Reads each record and writes it to another topic.
 fn copy(brokers: &str, from: &str, to: &str, records: u64) -> Outcome {
-    let consumer: BaseConsumer = client(brokers).set("group.id", "bench").create()?;
+    // By default a client whose queue was full fetches nothing for a second.
+    let mut config = client(brokers);
+    config.set("group.id", "bench").set("fetch.queue.backoff.ms", "5");
+    let consumer: BaseConsumer = config.create()?;
     let mut partitions = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
         partitions.add_partition_offset(from, partition, Offset::Beginning)?;
@@ -143,7 +166,7 @@ fn copy(brokers: &str, from: &str, to: &str, records: u64) -> Outcome {
     consumer.assign(&partitions)?;
     let producer: BaseProducer<DefaultProducerContext> = producer(brokers)?;
     for number in 0..records {
-        let record = consumer.poll(ANSWER_TIMEOUT).ok_or("no record came in time")??;
+        let record = next(&consumer)?;
         send(&producer, to, record.partition(), record.payload().unwrap_or_default())?;
         if number % 1_000 == 0 {
             producer.poll(Duration::ZERO);
