@@ -24,7 +24,8 @@ mod folders;
 #[path = "watch/unwatched.rs"]
 mod folders;
 mod state;
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
+#[cfg(target_os = "linux")]
 mod tests;
 
 use std::path::PathBuf;
