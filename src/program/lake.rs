@@ -7,6 +7,7 @@ use crate::connectors::delta::Table;
 use crate::error::{Error, Result};
 use crate::runtime::changed;
 use crate::store::Store;
+use crate::sync::side_by_side;
 
 /// The name of the archive's folder in the lake.
 const ARCHIVE: &str = "archive";
@@ -64,8 +65,11 @@ impl<'a> Lake<'a> {
 
     /// Returns the number of the last commit that every table shows; 0 before the first.
     pub(super) fn last_commit(&self) -> Result<u64> {
-        let shown = |topic| Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)));
-        let shown = self.shell.tables().map(shown).collect::<Result<Vec<_>>>()?;
+        let shown = |topic| {
+            move || Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)))
+        };
+        let shown = side_by_side("a thread that opens a table", self.shell.tables().map(shown));
+        let shown: Vec<(&str, u64)> = shown.into_iter().collect::<Result<_>>()?;
         let last = shown.iter().map(|(_, commit)| *commit).max().unwrap_or(0);
         let behind = shown.iter().filter(|(_, commit)| *commit < last);
         let mut behind = behind.map(|(topic, _)| *topic).peekable();

@@ -37,14 +37,10 @@ struct Kept {
     /// The first 15 bytes, padded with zeros, and the number of bytes, at most 16. Two words in
     /// big-endian order: a text of at most 15 bytes is its head, and heads sort as texts do.
     head: [u64; 2],
-    text: Box<str>,
+    text: &'static str,
 }
 
 impl Kept {
-    fn new(text: &str) -> Self {
-        Kept { head: Kept::head(text), text: text.into() }
-    }
-
     /// Returns the head of a text.
     fn head(text: &str) -> [u64; 2] {
         let mut head = [0; HEAD + 1];
@@ -57,7 +53,7 @@ impl Kept {
 
     /// Returns true if this is the text. The memory of a short text is not read.
     fn is(&self, text: &str) -> bool {
-        self.head == Kept::head(text) && (!self.is_long() || *self.text == *text)
+        self.head == Kept::head(text) && (!self.is_long() || self.text == text)
     }
 
     /// Returns true if the head is not all of the text.
@@ -73,7 +69,61 @@ const PARTS: usize = 64;
 struct Words {
     /// Drawn from the operating system, as texts come from strangers.
     hashes: SeedableRandomState,
-    parts: [Mutex<HashTable<Place>>; PARTS],
+    parts: [Mutex<Part>; PARTS],
+}
+
+/// Some of the words, by the hashes of their texts.
+#[derive(Default)]
+struct Part {
+    words: HashTable<Place>,
+    memory: Memory,
+}
+
+/// Memory for words. It is taken in larger pieces, because each piece costs 16 bytes and up to 15
+/// more to round its length.
+#[derive(Default)]
+struct Memory {
+    kept: &'static mut [Kept],
+    texts: &'static mut [u8],
+}
+
+/// The number of heads in a piece of memory.
+const PIECE_WORDS: usize = 64;
+
+/// The bytes of a piece of memory for texts. A text longer than an eighth has a piece of its own.
+const PIECE_BYTES: usize = 1 << 10;
+
+impl Memory {
+    /// Keeps a text for ever.
+    fn keep(&mut self, text: &str) -> &'static Kept {
+        if self.kept.is_empty() {
+            let pieces = (0..PIECE_WORDS).map(|_| Kept { head: [0; 2], text: "" });
+            self.kept = Box::leak(pieces.collect());
+        }
+        let kept = Kept { head: Kept::head(text), text: self.copy(text) };
+        match std::mem::take(&mut self.kept).split_first_mut() {
+            Some((place, rest)) => {
+                *place = kept;
+                self.kept = rest;
+                place
+            }
+            None => Box::leak(Box::new(kept)),
+        }
+    }
+
+    fn copy(&mut self, text: &str) -> &'static str {
+        if text.len() > PIECE_BYTES / 8 {
+            return Box::leak(text.into());
+        }
+        if self.texts.len() < text.len() {
+            self.texts = Box::leak(Box::new([0; PIECE_BYTES]));
+        }
+        let (copy, rest) = std::mem::take(&mut self.texts).split_at_mut(text.len());
+        self.texts = rest;
+        copy.copy_from_slice(text.as_bytes());
+        // The copy of a text is a text.
+        std::str::from_utf8(copy).unwrap_or_else(|_| Box::leak(text.into()))
+    }
 }
 
 /// A text in the table, with its hash: texts need not be read again when the table grows.
@@ -85,14 +135,14 @@ struct Place {
 static WORDS: LazyLock<Words> = LazyLock::new(|| {
     let random = || RandomState::new().hash_one("words");
     let shared = Box::leak(Box::new(SharedSeed::from_u64(random())));
-    let parts = std::array::from_fn(|_| Mutex::new(HashTable::new()));
+    let parts = std::array::from_fn(|_| Mutex::default());
     Words { hashes: SeedableRandomState::with_seed(random(), shared), parts }
 });
 
 impl Word {
     /// The text.
     pub fn as_str(&self) -> &'static str {
-        &self.0.text
+        self.0.text
     }
 
     fn place(self) -> usize {
@@ -135,12 +185,12 @@ impl Words {
     /// Returns the word of a text, which is kept from now on.
     fn word(&self, hash: u64, text: &str) -> Word {
         // Neither the lowest nor the highest bits, which choose the place within the part.
-        let mut part = lock(&self.parts[(hash >> 40) as usize % PARTS]);
+        let Part { words, memory } = &mut *lock(&self.parts[(hash >> 40) as usize % PARTS]);
         let is_there = |place: &Place| place.hash == hash && place.kept.is(text);
-        match part.entry(hash, is_there, |place| place.hash) {
+        match words.entry(hash, is_there, |place| place.hash) {
             Entry::Occupied(entry) => Word(entry.get().kept),
             Entry::Vacant(entry) => {
-                let kept: &'static Kept = Box::leak(Box::new(Kept::new(text)));
+                let kept = memory.keep(text);
                 entry.insert(Place { hash, kept });
                 Word(kept)
             }
@@ -178,7 +228,7 @@ impl Ord for Word {
         if self == other {
             return Ordering::Equal;
         }
-        self.0.head.cmp(&other.0.head).then_with(|| self.0.text.cmp(&other.0.text))
+        self.0.head.cmp(&other.0.head).then_with(|| self.0.text.cmp(other.0.text))
     }
 }
 

@@ -18,6 +18,7 @@ use crate::connectors::archive::layout::topic_path;
 use crate::error::{Error, Result};
 use crate::plan::DEAD_LETTERS;
 use crate::row::{Column, Value};
+use crate::sync::side_by_side;
 
 /// The tables to print, and where they are.
 #[derive(Args)]
@@ -100,10 +101,9 @@ pub(super) fn answers(
     }
     // Tables are opened again as of the commit, because a run may have continued meanwhile. A
     // commit that all tables show never changes.
-    let answers = outputs
-        .into_iter()
-        .map(|output| Answer::read(lake, output, commit))
-        .collect::<Result<Vec<_>>>()?;
+    let reads = outputs.into_iter().map(|output| move || Answer::read(lake, output, commit));
+    let answers: Vec<Answer> =
+        side_by_side("a thread that reads a table", reads).into_iter().collect::<Result<_>>()?;
     print(&answers, view.is_none(), format, out)
         .map_err(|error| Error::connect("can't print the answers").because(error))
 }
