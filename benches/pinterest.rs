@@ -10,6 +10,7 @@
 //! |---|---|
 //! | `replay` | reading and cleaning alone; that and Parquet; a batch program with hash maps |
 //! | `latency` | three times creating, writing and syncing a file |
+//! | `large` | a fifth of the events |
 //! | `sustained` | |
 //! | `memory` | a run without records |
 //! | `commit` | a hundredth of the rows |
@@ -18,6 +19,7 @@
 //! - `replay`: 3 records an event, 1,000 an object, 1 and 2 workers; then the stages of one run.
 //! - `latency`: one correction at a time after the replay, a commit each, in memory and in files.
 //!   Then the cost of following 1,000 partitions a topic without new records.
+//! - `large`: CPU a record of the same replay over five times as many events; needs 6 GB of disk.
 //! - `sustained`: as many corrections as events, all available at once.
 //! - `memory`: resident bytes an event, idle after the replay.
 //! - `commit`: 1,000 random rows of a table change, without a dataflow.
@@ -36,8 +38,10 @@ mod bench {
     pub(crate) mod args;
     pub(crate) mod case;
     pub(crate) mod commit;
+    pub(crate) mod discard;
     pub(crate) mod floors;
     pub(crate) mod idle;
+    pub(crate) mod large;
     pub(crate) mod latency;
     pub(crate) mod memory;
     pub(crate) mod naive;
@@ -55,7 +59,7 @@ use clap::Parser;
 use support::dataflow::{bounds, clean, generate, model, posts, questions, topology};
 
 use bench::args::{Args, Question};
-use bench::{case, commit, latency, memory, replay, small, sustained};
+use bench::{case, commit, large, latency, memory, replay, small, sustained};
 
 /// The result of everything here.
 pub(crate) type Result<T = ()> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
@@ -66,6 +70,7 @@ fn main() -> ExitCode {
     args.common.main("pinterest", shapes.events, case::run, |question, report| match question {
         Question::Replay => replay::answer(dir, &shapes, report),
         Question::Latency => latency::answer(dir, &shapes, report),
+        Question::Large => large::answer(dir, &shapes, report),
         Question::Sustained => sustained::answer(dir, &shapes, report),
         Question::Memory => memory::answer(dir, &shapes, report),
         Question::Commit => commit::answer(dir, &shapes, report),

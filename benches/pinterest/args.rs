@@ -21,6 +21,8 @@ pub(crate) struct Args {
 pub(crate) enum Question {
     /// How long does it take, compared with its floors?
     Replay,
+    /// Does a record cost as much in five times as many events?
+    Large,
     /// How soon is one correction in the answers, and on disk?
     Latency,
     /// How many corrections a second?

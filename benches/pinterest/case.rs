@@ -41,8 +41,8 @@ pub(crate) enum Case {
     },
     /// Follow an archive without new records.
     Idle { archive: PathBuf, work: PathBuf, length: Duration },
-    /// Run the program to the end, and measure its stages.
-    Stages { archive: PathBuf, work: PathBuf, workers: usize },
+    /// Run the program to the end, into its tables or without any, and measure its stages.
+    Stages { archive: PathBuf, work: PathBuf, workers: usize, has_tables: bool },
     /// Append corrections all at once.
     Sustained { archive: PathBuf, work: PathBuf, events: u64, corrections: usize, workers: usize },
     /// Follow, wait until idle, and measure memory.
@@ -91,8 +91,8 @@ pub(crate) fn run(case: &str) -> Result {
         Case::Idle { archive, work, length } => {
             serde_json::to_value(idle::measure(&archive, &work, length)?)
         }
-        Case::Stages { archive, work, workers } => {
-            serde_json::to_value(stages::measure(&archive, &work, workers)?)
+        Case::Stages { archive, work, workers, has_tables } => {
+            serde_json::to_value(stages::measure(&archive, &work, workers, has_tables)?)
         }
         Case::Sustained { archive, work, events, corrections, workers } => {
             serde_json::to_value(sustained::measure(&archive, &work, events, corrections, workers)?)

@@ -115,8 +115,10 @@ pub(crate) fn answer(dir: &Path, shapes: &Shapes, report: &mut Report) -> Result
         .into());
     }
     eprintln!("replay: stages");
-    let work = tempfile::tempdir_in(dir)?;
-    let case = Case::Stages { archive, work: work.path().into(), workers: 2 };
-    stages::report(&case::measure(&case)?, report);
+    let stages = |has_tables| {
+        let (archive, work) = (archive.clone(), tempfile::tempdir_in(dir)?);
+        case::measure(&Case::Stages { archive, work: work.path().into(), workers: 2, has_tables })
+    };
+    stages::report(&stages(true)?, &stages(false)?, report);
     Ok(())
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use watershed::runtime::{Config, Profile};
 
 use crate::Result;
+use crate::bench::discard::Discard;
 use crate::support::archive::Counts;
 use crate::support::live;
 use crate::support::machine::{Clock, Measured};
@@ -23,11 +24,19 @@ pub(crate) struct Stages {
     operators: BTreeMap<String, f64>,
 }
 
-/// Runs the program to the end of the archive.
-pub(crate) fn measure(archive: &Path, work: &Path, workers: usize) -> Result<Stages> {
+/// Runs the program to the end of the archive, into its tables or without any.
+pub(crate) fn measure(
+    archive: &Path,
+    work: &Path,
+    workers: usize,
+    has_tables: bool,
+) -> Result<Stages> {
     let (profile, clock) = (Profile::default(), Clock::start()?);
     let config = Config { profile: Some(profile.clone()), ..live::config(work, workers)? };
-    let streams = live::streams(archive, work)?;
+    let streams = match has_tables {
+        true => live::streams(archive, work)?,
+        false => live::streams_into(archive, |_| Ok(Discard))?,
+    };
     let (summary, threads) = threads::measured(|| streams.run(config))?;
     let records = summary?.topics.values().map(|topic| topic.read).sum();
     let all = clock.measured(Counts { records, bytes: 0 })?;
@@ -72,26 +81,41 @@ fn by_stage<const N: usize>(
     (all, rest)
 }
 
-/// Prints the stages.
-pub(crate) fn report(stages: &Stages, report: &mut Report) {
+impl Stages {
+    /// Returns how much of the elapsed time of the operators is processor time. It is more on a
+    /// busy machine.
+    fn scale(&self) -> f64 {
+        let ([.., workers], _) = by_stage(&self.threads, &THREADS);
+        (workers / self.operators.values().sum::<f64>()).min(1.0)
+    }
+
+    /// Returns the time of the outlets.
+    fn outlets(&self) -> f64 {
+        let is_outlet = |name: &str| live::tables().any(|table| table == name);
+        let outlets = self.operators.iter().filter(|(name, _)| is_outlet(name));
+        outlets.map(|(_, time)| time).sum::<f64>() * self.scale()
+    }
+}
+
+/// Prints the stages. An outlet that discards its rows does the work of an outlet; the rest of its
+/// time is the encoding.
+pub(crate) fn report(stages: &Stages, discarding: &Stages, report: &mut Report) {
     let (cpu, millions) = (stages.all.cpu, stages.all.counts.records as f64 / 1e6);
     let row = |name: &str, time: f64| {
         [name.into(), seconds(time / millions), format!("{:.0} %", time / cpu * 1e2)]
     };
     let (operators, rest) = by_stage(&stages.operators, &OPERATORS);
     let ([read, commit, save, workers], other_threads) = by_stage(&stages.threads, &THREADS);
-    // The elapsed time of the operators is more than that of the workers on a busy machine.
-    let busy: f64 = stages.operators.values().sum();
-    let scale = (workers / busy).min(1.0);
-    let is_outlet = |name: &str| live::tables().any(|table| table == name);
-    let outlets = rest.iter().filter(|(name, _)| is_outlet(name)).map(|(_, time)| time);
-    let outlets: f64 = outlets.sum();
-    let others = rest.values().sum::<f64>() - outlets;
+    let scale = stages.scale();
+    let busy = stages.operators.values().sum::<f64>() * scale;
+    let (both, outlet) = (stages.outlets(), discarding.outlets());
+    let others = rest.values().sum::<f64>() * scale - both;
     let mut rows = vec![row("read", read)];
     rows.extend(OPERATORS.iter().zip(operators).map(|((name, _), time)| row(name, time * scale)));
-    rows.push(row("outlet and encode", outlets * scale));
-    rows.push(row("other operators", others * scale));
-    rows.push(row("workers outside of operators", workers - busy * scale));
+    rows.push(row("outlet", outlet.min(both)));
+    rows.push(row("encode", (both - outlet).max(0.0)));
+    rows.push(row("other operators", others));
+    rows.push(row("workers outside of operators", workers - busy));
     rows.push(row("commit", commit));
     rows.push(row("save the state", save));
     rows.push(row("other threads", other_threads.values().sum()));

@@ -5,6 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use watershed::connect::Sink;
 use watershed::connectors::archive::Archive;
 use watershed::connectors::delta::Delta;
 use watershed::runtime::{Config, Milestone, Stop, Streams, Summary};
@@ -20,6 +21,14 @@ use crate::topology::topology;
 
 /// Binds the topics to an archive and to tables in `work`.
 pub(crate) fn streams(archive: &Path, work: &Path) -> Result<Streams> {
+    streams_into(archive, |table| Ok(Delta::table(&self::table(work, table))?))
+}
+
+/// Binds the topics to an archive and to the sinks that `sink` makes from the names of tables.
+pub(crate) fn streams_into<S: Sink + 'static>(
+    archive: &Path,
+    sink: impl Fn(&str) -> Result<S>,
+) -> Result<Streams> {
     let build = |builder: &StreamsBuilder<'_>| topology(builder, &Bounds::default());
     let mut streams = Streams::new(Topology::new("pinterest", build));
     let archive = Archive::open(&archive.display().to_string())?;
@@ -27,7 +36,7 @@ pub(crate) fn streams(archive: &Path, work: &Path) -> Result<Streams> {
         streams = streams.source(kind, archive.topic(format!("demo.{kind}")));
     }
     for table in tables() {
-        streams = streams.sink(&table, Delta::table(&self::table(work, &table))?);
+        streams = streams.sink(&table, sink(&table)?);
     }
     Ok(streams)
 }

@@ -65,9 +65,7 @@ impl<'a> Lake<'a> {
 
     /// Returns the number of the last commit that every table shows; 0 before the first.
     pub(super) fn last_commit(&self) -> Result<u64> {
-        let shown = |topic| {
-            move || Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)))
-        };
+        let shown = |topic| move || Ok((topic, self.open(topic, None)?.manifest().unwrap_or(0)));
         let shown = side_by_side("a thread that opens a table", self.shell.tables().map(shown));
         let shown: Vec<(&str, u64)> = shown.into_iter().collect::<Result<_>>()?;
         let last = shown.iter().map(|(_, commit)| *commit).max().unwrap_or(0);
