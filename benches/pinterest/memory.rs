@@ -11,9 +11,13 @@ use crate::support::live::{self, Live};
 use crate::support::machine;
 use crate::support::report::{Report, count, megabytes};
 
-/// Makes glibc return free memory at once; otherwise it keeps the memory of the replay.
-const RETURN_FREE_MEMORY: [(&str, &str); 2] =
-    [("MALLOC_TRIM_THRESHOLD_", "65536"), ("MALLOC_MMAP_THRESHOLD_", "65536")];
+/// Makes the allocator return free memory at once; otherwise it keeps some for later. The first is
+/// for jemalloc, the others are for glibc.
+const RETURN_FREE_MEMORY: [(&str, &str); 3] = [
+    ("_RJEM_MALLOC_CONF", "dirty_decay_ms:0,muzzy_decay_ms:0"),
+    ("MALLOC_TRIM_THRESHOLD_", "65536"),
+    ("MALLOC_MMAP_THRESHOLD_", "65536"),
+];
 
 /// Measures resident bytes after the replay, once the run has been idle for some seconds.
 pub(crate) fn measure(archive: &Path, work: &Path, workers: usize) -> Result<f64> {

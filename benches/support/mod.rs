@@ -23,3 +23,8 @@ pub(crate) mod machine;
 pub(crate) mod renamed;
 pub(crate) mod report;
 pub(crate) mod threads;
+
+// As in the program.
+#[cfg(all(feature = "jemalloc", unix))]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
