@@ -1,4 +1,6 @@
-//! The thread that reads the events of an archive's folders.
+//! The thread that reads the events of an archive's folders, from inotify itself. The crate notify
+//! (version 8) always subscribes to opened and modified files too, so each object that a run reads
+//! would be two events or more.
 
 use std::io::{self, PipeReader, pipe};
 use std::mem::MaybeUninit;
