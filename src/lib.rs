@@ -41,11 +41,12 @@
 //!   6  program                            the command line that every dataflow gets
 //!   5  runtime  testing                   epochs, workers, commits, recovery · the test driver
 //!   4  builder  topology  durable         topics to streams · a topology · manifests
-//!   3  options  plan  graph  stream  table  grouped     the DSL
+//!   3  options  plan  graph  stream  table  grouped  windowed     the DSL
 //!   2  cluster                            the connections between the processes of a run
 //!      operators  ports                   dataflow operators · their interface to the runtime
-//!   1  serdes  row  store                 bytes and values · values and columns · durable objects
-//!      connect  http                      the contract of connectors · a bounded HTTP server
+//!   1  http  serdes                       a bounded HTTP server · bytes and values
+//!      row  store                         values and columns · durable objects
+//!      connect                            the contract of connectors
 //!   0  error  time  secret  simulation  faults  record  sync  metrics
 //! ```
 //!

@@ -10,6 +10,7 @@ use std::{fs, io};
 
 mod circles;
 mod flags;
+mod map;
 mod pages;
 mod source;
 #[cfg(test)]
@@ -21,7 +22,7 @@ use source::{Source, identifiers, paths};
 /// The modules of each floor, in the order in which they may import one another.
 const FLOORS: [&[&str]; 7] = [
     &["error", "time", "secret", "simulation", "faults", "record", "sync", "metrics"],
-    &["http", "serdes", "row", "store", "windows", "connect"],
+    &["http", "serdes", "row", "store", "connect"],
     &["cluster", "operators", "ports"],
     &["options", "plan", "graph", "stream", "table", "grouped", "windowed"],
     &["builder", "topology", "durable"],
