@@ -11,6 +11,7 @@ use std::{fs, io};
 mod circles;
 mod flags;
 mod map;
+mod packages;
 mod pages;
 mod source;
 #[cfg(test)]
