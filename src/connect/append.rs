@@ -13,7 +13,7 @@ use crate::error::Error;
 /// that it began may still be completed.
 ///
 /// ```
-/// use watershed::connect::append::{Append, NewRecord, Position};
+/// use watershed::connect::append::{Append, Appended, NewRecord, Position};
 /// use watershed::connectors::archive::{AppendOptions, ArchiveAppender};
 /// # let folder = tempfile::tempdir().unwrap();
 /// # let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -23,8 +23,7 @@ use crate::error::Error;
 /// log.create("pin", 1).await.unwrap();
 /// let record = NewRecord { value: Some("{}".into()), ..NewRecord::default() };
 /// let appended = log.append("pin", vec![record]).await.unwrap();
-/// let positions: Vec<_> = appended.into_iter().map(|result| result.unwrap().position).collect();
-/// assert_eq!(positions, [Position::Offset(0)]);
+/// assert_eq!(appended, [Ok(Appended { partition: 0, position: Position::Offset(0) })]);
 /// log.close().await.unwrap();
 /// # });
 /// # Ok::<(), watershed::Error>(())
@@ -67,6 +66,16 @@ pub trait Append: Send + Sync {
 }
 
 /// The future result of a call of [`Append`].
+///
+/// ```
+/// use watershed::connect::append::{Answer, Refusal};
+///
+/// fn delete(topic: &str) -> Answer<'_, ()> {
+///     Box::pin(async move { Err(Refusal::Denied(format!("{topic} is read only"))) })
+/// }
+/// let answer = futures::executor::block_on(delete("pin"));
+/// assert_eq!(answer, Err(Refusal::Denied("pin is read only".into())));
+/// ```
 pub type Answer<'a, T> = BoxFuture<'a, Result<T, Refusal>>;
 
 /// A partition of a topic that takes records.
@@ -109,7 +118,7 @@ pub struct NewRecord {
     pub value: Option<Bytes>,
 }
 
-/// The partition and the position of an appended record.
+/// The partition and the position of an appended record. [`Append`] has an example.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Appended {
     /// Number of its partition.

@@ -32,6 +32,15 @@ pub struct Part {
 }
 
 /// A file that a writer has made in memory.
+///
+/// ```
+/// use watershed::connect::PartFile;
+///
+/// // The number of the worker and the generation of the run make the name unique.
+/// let name = format!("part-{:05}-{}.json", 0, 3);
+/// let file = PartFile { name, bytes: b"{}".to_vec().into() };
+/// assert_eq!((file.name.as_str(), file.bytes.len()), ("part-00000-3.json", 2));
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PartFile {
     /// Its name in the sink's folder of files. No other writer and no other run uses this name.
@@ -55,6 +64,16 @@ impl Part {
     }
 
     /// Adds files.
+    ///
+    /// ```
+    /// use watershed::connect::{Part, PartFile};
+    ///
+    /// let file = PartFile { name: "part-0".into(), bytes: b"{}".to_vec().into() };
+    /// let part = Part::new(&["part-0"], &[])?.with_files(vec![file]);
+    /// let (names, _): (Vec<String>, _) = part.read()?;
+    /// assert_eq!(names, [part.files[0].name.as_str()]);
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
     #[must_use]
     pub fn with_files(self, files: Vec<PartFile>) -> Self {
         Part { files, ..self }

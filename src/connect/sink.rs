@@ -269,6 +269,15 @@ pub trait Sink: Send + Sync {
 
 /// Maintenance of a sink that runs beside commits, on another thread of the committer's process.
 /// Its result goes to [`Committer::maintained`] and never leaves that process.
+///
+/// ```
+/// use watershed::connect::MaintenanceTask;
+///
+/// let task: MaintenanceTask = Box::new(|| Ok(Box::new("part-3".to_string())));
+/// let merged = task()?.downcast::<String>().expect("the committer knows its own results");
+/// assert_eq!(*merged, "part-3");
+/// # Ok::<(), watershed::Error>(())
+/// ```
 pub type MaintenanceTask = Box<dyn FnOnce() -> Result<Box<dyn Any + Send>> + Send>;
 
 /// The part of a sink that makes commits, one after the other, off the workers' threads.

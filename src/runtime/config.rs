@@ -211,6 +211,16 @@ impl Stop {
     }
 
     /// Returns true once the end was requested.
+    ///
+    /// ```
+    /// use watershed::runtime::Stop;
+    ///
+    /// let stop = Stop::default();
+    /// let handle = stop.clone(); // of the same run
+    /// assert!(!stop.is_asked());
+    /// handle.stop();
+    /// assert!(stop.is_asked());
+    /// ```
     pub fn is_asked(&self) -> bool {
         lock(&self.0).requested
     }

@@ -43,6 +43,13 @@ impl Cluster {
     }
 
     /// Returns true in process 0, which reads, commits and answers.
+    ///
+    /// ```
+    /// let places = watershed::testing::processes(3)?;
+    /// let first: Vec<_> = places.iter().map(|place| place.is_first()).collect();
+    /// assert_eq!(first, [true, false, false]);
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
     pub fn is_first(&self) -> bool {
         self.network.process() == 0
     }

@@ -107,7 +107,30 @@ pub enum Milestone {
     Committed(u64),
 }
 
-/// Results of a run. [`Streams::run`](super::Streams::run) has an example.
+/// Results of a run.
+///
+/// ```
+/// use watershed::connect::memory::{MemoryLog, MemoryTable};
+/// use watershed::prelude::*;
+/// use watershed::runtime::Summary;
+///
+/// fn share_of_dead_letters(summary: &Summary, topic: &str) -> f64 {
+///     let topic = &summary.topics[topic];
+///     topic.dead as f64 / topic.read as f64
+/// }
+///
+/// let topology = Topology::new("copy", |builder: &StreamsBuilder| {
+///     let numbers = builder.table::<String, i64>("number", Consumed::with(Utf8, Json));
+///     numbers.to("copy", Produced::columns(["name", "n"]));
+/// });
+/// let log = MemoryLog::default();
+/// log.append(0, Some(b"one"), Some(b"1"));
+/// log.append(0, Some(b"two"), Some(b"two"));
+/// let streams = Streams::new(topology).source("number", log).sink("copy", MemoryTable::default());
+/// let summary = streams.sink(DEAD_LETTERS, MemoryTable::default()).run(Config::default())?;
+/// assert_eq!(share_of_dead_letters(&summary, "number"), 0.5);
+/// # Ok::<(), Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Summary {
     /// By topic, the numbers since the beginning of the state.

@@ -13,6 +13,23 @@ use crate::row::{Put, Row, Value};
 use crate::sync::lock;
 
 /// The identity of a row (empty in append mode) and its new values; `None` if the row was removed.
+///
+/// ```
+/// use watershed::connect::memory::{Change, MemoryLog, MemoryTable};
+/// use watershed::prelude::*;
+///
+/// let topology = Topology::new("copy", |builder: &StreamsBuilder| {
+///     let teas = builder.table("tea", Consumed::with(Utf8, Utf8));
+///     teas.to("colour", Produced::columns(["tea", "colour"]));
+/// });
+/// let (log, table) = (MemoryLog::default(), MemoryTable::default());
+/// log.append(0, Some(b"sencha"), Some(b"green"));
+/// Streams::new(topology).source("tea", log).sink("colour", table.clone()).run(Config::default())?;
+/// let [tea, colour] = ["sencha", "green"].map(|text| Value::Text(text.into()));
+/// let change: Change = (vec![tea.clone()], Some(vec![tea, colour]));
+/// assert_eq!(table.commits()[0].1, [change]);
+/// # Ok::<(), Error>(())
+/// ```
 pub type Change = (Vec<Value>, Option<Vec<Value>>);
 
 /// The changes of a commit.

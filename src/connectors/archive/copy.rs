@@ -134,6 +134,23 @@ impl Copier {
     /// Adds the records of `batch` that are not in the archive yet, and creates the objects that
     /// they complete.
     ///
+    /// ```
+    /// use watershed::connect::Source;
+    /// use watershed::connectors::archive::{Archive, Rotation};
+    /// use watershed::record::{Batch, Span};
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let url = folder.path().to_str().unwrap();
+    /// let topic = Archive::open(url)?.topic("pin");
+    /// let mut copier = topic.copy(0, Rotation { flush_size: 1, rotate_interval: None })?;
+    /// let (bytes, records) = (b"{}".to_vec(), vec![Span::of_value(5, 0..2)]);
+    /// let batch = Batch { partition: 0, first: 5, next: 6, bytes, records };
+    /// copier.push(&batch)?;
+    /// copier.push(&batch)?; // its record is in the archive already
+    /// assert_eq!(topic.span(0)?, Some(5..6));
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When an object can't be created, or another one has its name. At a gap, and at a record of
     /// which only the beginning was read.

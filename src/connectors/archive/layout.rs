@@ -18,6 +18,11 @@
 use std::path::{Path, PathBuf};
 
 /// The folder of all topics.
+///
+/// ```
+/// use watershed::connectors::archive::layout::{TOPICS, topic_path};
+/// assert!(topic_path("pin").starts_with(TOPICS));
+/// ```
 pub const TOPICS: &str = "topics";
 /// The digits of an offset in written names; a greater offset has more.
 pub(super) const OFFSET_DIGITS: u8 = 10;
@@ -41,11 +46,22 @@ const PARTITION: &str = "partition=";
 pub(super) const SEGMENT_HEAD_BYTES: usize = 40;
 
 /// The path of a topic in the archive.
+///
+/// ```
+/// use watershed::connectors::archive::layout::topic_path;
+/// assert_eq!(topic_path("pin"), "topics/pin");
+/// ```
 pub fn topic_path(topic: &str) -> String {
     format!("{TOPICS}/{topic}")
 }
 
 /// The name of a partition's folder in that of its topic.
+///
+/// ```
+/// use watershed::connectors::archive::layout::{partition_folder, partition_of};
+/// assert_eq!(partition_folder(7), "partition=7");
+/// assert_eq!(partition_of(&partition_folder(7)), Some(7));
+/// ```
 pub fn partition_folder(partition: u32) -> String {
     format!("{PARTITION}{partition}")
 }
@@ -63,6 +79,11 @@ pub fn partition_of(folder: &str) -> Option<u32> {
 }
 
 /// The path of a partition's folder in the archive.
+///
+/// ```
+/// use watershed::connectors::archive::layout::partition_path;
+/// assert_eq!(partition_path("pin", 7), "topics/pin/partition=7");
+/// ```
 pub fn partition_path(topic: &str, partition: u32) -> String {
     format!("{}/{}", topic_path(topic), partition_folder(partition))
 }

@@ -59,6 +59,18 @@ impl WriterLock {
 
     /// Locks the archive in `store`, shared with other copies.
     ///
+    /// ```
+    /// use watershed::connectors::archive::WriterLock;
+    /// use watershed::store::Store;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// let store = Store::open(folder.path().to_str().unwrap())?;
+    /// let copies = ["a copy", "another"].map(|holder| WriterLock::shared(&store, holder));
+    /// assert!(copies.iter().all(Result::is_ok));
+    /// assert!(WriterLock::exclusive(folder.path(), "generate").is_err());
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When a process holds it exclusively, or the journal of an appender has acknowledged records.
     pub fn shared(store: &Store, holder: &str) -> Result<Self> {

@@ -70,6 +70,39 @@ impl Table {
     /// Opens the table at `url` as it was when manifest `n` was the last one; `None` if there is no
     /// table.
     ///
+    /// ```
+    /// use watershed::connect::memory::MemoryLog;
+    /// use watershed::connectors::delta::{Delta, Table};
+    /// use watershed::prelude::*;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let path = |name: &str| folder.path().join(name).display().to_string();
+    /// # let (url, state) = (path("title"), Store::open(&path("state"))?);
+    /// let topology = Topology::new("copy", |builder: &StreamsBuilder| {
+    ///     let titles = builder.table("pin", Consumed::with(Utf8, Utf8));
+    ///     titles.to("title", Produced::columns(["id", "title"]));
+    /// });
+    /// let log = MemoryLog::default();
+    /// for title in ["A river", "A lake"] {
+    ///     log.append(0, Some(b"7"), Some(title.as_bytes()));
+    ///     let config = Config { state: Some(state.clone()), ..Config::default() };
+    ///     let streams = Streams::new(topology.clone()).source("pin", log.clone());
+    ///     streams.sink("title", Delta::table(&url)?).run(config)?;
+    /// }
+    /// let titles = |table: Table| {
+    ///     let mut titles = Vec::new();
+    ///     table.for_each(&mut |row| {
+    ///         titles.push(row[1].clone());
+    ///         Ok(())
+    ///     })?;
+    ///     Ok::<_, Error>(titles)
+    /// };
+    /// assert_eq!(titles(Table::open(&url)?)?, [Value::Text("A lake".into())]);
+    /// let earlier = Table::as_of(&url, 1)?.expect("there is a table");
+    /// assert_eq!(titles(earlier)?, [Value::Text("A river".into())]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    ///
     /// # Errors
     /// When it can't be read, or its log no longer reaches back to `n`.
     pub fn as_of(url: &str, n: u64) -> Result<Option<Table>> {

@@ -95,12 +95,32 @@ impl Delta {
     }
 
     /// Writes a checkpoint of the log after this many versions. The default is 100.
+    ///
+    /// ```
+    /// use watershed::connectors::delta::Delta;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let url = folder.path().display().to_string();
+    /// // A reader reads at most ten versions behind a checkpoint.
+    /// let table = Delta::table(&url)?.checkpoint_every(10);
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
     #[must_use]
     pub fn checkpoint_every(self, versions: u64) -> Self {
         Delta { checkpoint_every: versions.max(1), ..self }
     }
 
     /// Sets the size in bytes at which a file is complete. The default is 128 MiB.
+    ///
+    /// ```
+    /// use watershed::connectors::delta::Delta;
+    ///
+    /// # let folder = tempfile::tempdir().unwrap();
+    /// # let url = folder.path().display().to_string();
+    /// // Readers with little memory need small files.
+    /// let table = Delta::table(&url)?.target_file_size(16 << 20);
+    /// # Ok::<(), watershed::Error>(())
+    /// ```
     #[must_use]
     pub fn target_file_size(self, bytes: usize) -> Self {
         Delta { target_file_size: bytes, ..self }

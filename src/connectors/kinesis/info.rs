@@ -7,6 +7,20 @@ use crate::error::Result;
 use super::api::Shard;
 
 /// The description of a stream.
+///
+/// ```
+/// use watershed::connectors::kinesis::StreamInfo;
+///
+/// let info = StreamInfo {
+///     name: "events".into(),
+///     status: "ACTIVE".into(),
+///     on_demand: false,
+///     by_key: true,
+///     retention_hours: 24,
+///     shards: Vec::new(),
+/// };
+/// assert_eq!(info.open_shards(), 0);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamInfo {
     /// The name.
@@ -40,6 +54,19 @@ impl StreamInfo {
 }
 
 /// The description of a shard.
+///
+/// ```
+/// use watershed::connectors::kinesis::ShardInfo;
+///
+/// let merged = ShardInfo {
+///     number: 2,
+///     id: "shardId-000000000002".into(),
+///     parents: vec![0, 1],
+///     hashes: (0, u128::MAX), // it takes all keys
+///     closed: false,
+/// };
+/// assert!(merged.parents.iter().all(|parent| *parent < merged.number));
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardInfo {
     /// The number in its name.
