@@ -14,7 +14,7 @@ use timely::dataflow::{Stream, StreamVec};
 use timely::progress::operate::FrontierInterest;
 
 use super::store::{KeyValueStore, Net};
-use crate::operators::{Datum, Diffs, Keys, Seeds, Upserts};
+use crate::operators::{Datum, Diffs, Keys, Owners, Seeds, Upserts};
 use crate::time::Epoch;
 
 /// An output without data: once its frontier is past an epoch, all workers have staged that epoch.
@@ -34,8 +34,8 @@ pub(crate) fn materialize<'s, K: Datum, V: Datum>(
     name: &str,
     store: Arc<KeyValueStore<K, V>>,
 ) -> Staged<'s> {
-    let seeds = keys.seeds();
-    run(rows, name, store, seeds, move |upserts, net| {
+    let owners = keys.owners().clone();
+    run(rows, name, store, &owners, move |upserts, net| {
         let keys = keys.open();
         net.extend(upserts.iter().map(|row| (keys.key(row.number).clone(), row.value.clone())));
     })
@@ -46,9 +46,9 @@ pub(crate) fn materialize_diffs<'s, K: Datum, V: Datum>(
     rows: Diffs<'s, (K, V)>,
     name: &str,
     store: Arc<KeyValueStore<K, V>>,
-    seeds: Seeds,
+    owners: &Owners,
 ) -> Staged<'s> {
-    run(rows.inner, name, store, seeds, |diffs, net| {
+    run(rows.inner, name, store, owners, |diffs, net| {
         net.extend(
             diffs.drain(..).map(|((key, value), _, diff)| (key, (diff > 0).then_some(value))),
         );
@@ -63,10 +63,10 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
     rows: Stream<'s, Epoch, C>,
     name: &str,
     store: Arc<KeyValueStore<K, V>>,
-    seeds: Seeds,
+    owners: &Owners,
     each: impl Fn(&mut C, &mut Net<K, V>) + 'static,
 ) -> Staged<'s> {
-    let gathering = store.gathering();
+    let (gathering, seeds) = (store.gathering(), owners.seeds());
     let stage = move |epoch, net| {
         store.stage(epoch, net);
         Vec::new()
@@ -76,9 +76,14 @@ fn run<'s, K: Datum, V: Datum, C: Container + Clone + Default>(
         Some(workers) => {
             let net = |_, net: Net<K, V>| net.into_iter().collect();
             let changes = at_close(rows, Pipeline, &format!("net {name}"), seeds, each, net);
+            let step = format!("store {name}");
+            let is_owner = owners.check(&step, changes.scope().index(), workers);
             let workers = workers as u64;
             let place = move |(key, _): &(K, Option<V>)| seeds.route(key) % workers;
-            let collect = |changes: &mut Vec<(K, Option<V>)>, net: &mut Net<K, V>| {
+            let collect = move |changes: &mut Vec<(K, Option<V>)>, net: &mut Net<K, V>| {
+                if changes.first().is_some_and(|(key, _)| !is_owner(seeds.route(key))) {
+                    changes.clear();
+                }
                 net.extend(changes.drain(..));
             };
             at_close(changes, Exchange::new(place), name, seeds, collect, stage)

@@ -239,7 +239,7 @@ impl<'s, K: Datum, V: Datum> Changes<'s, K, V> {
         match &self.made {
             Shape::Upserts(..) => materialize(self.upserts(), self.keys.clone(), name, store),
             Shape::Diffs(rows, _) => {
-                materialize_diffs(rows.clone(), name, store, self.keys.seeds())
+                materialize_diffs(rows.clone(), name, store, self.keys.owners())
             }
         }
     }

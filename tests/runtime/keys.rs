@@ -1,14 +1,15 @@
 //! Keys that come and go: their state goes too, where nothing needs it; and each has one owner.
 
+use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{self, AtomicU64};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use watershed::connect::Source;
 use watershed::connect::memory::{MemoryLog, MemoryTable};
-use watershed::options::Consumed;
+use watershed::options::{Consumed, Materialized};
 use watershed::runtime::{Config, Milestone, Stop, Streams};
 use watershed::serdes::Json;
 use watershed::store::Store;
@@ -112,7 +113,7 @@ struct Fickle(i64);
 impl Hash for Fickle {
     fn hash<H: Hasher>(&self, state: &mut H) {
         static CALLS: AtomicU64 = AtomicU64::new(0);
-        CALLS.fetch_add(1, Ordering::Relaxed).hash(state);
+        CALLS.fetch_add(1, atomic::Ordering::Relaxed).hash(state);
     }
 }
 
@@ -155,4 +156,68 @@ fn a_key_without_one_owner_ends_the_run() {
             "{error}"
         );
     }
+}
+
+/// A key whose hash is another one once it has come from another process twice.
+#[derive(Clone, Debug)]
+struct Worn {
+    number: i64,
+    moves: u64,
+}
+
+impl Hash for Worn {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        (self.number, self.moves.max(1)).hash(state);
+    }
+}
+
+impl PartialEq for Worn {
+    fn eq(&self, other: &Self) -> bool {
+        self.number == other.number
+    }
+}
+
+impl Eq for Worn {}
+
+impl PartialOrd for Worn {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Worn {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.number.cmp(&other.number)
+    }
+}
+
+impl Serialize for Worn {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        (self.number, self.moves + 1).serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Worn {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let (number, moves) = Deserialize::deserialize(deserializer)?;
+        Ok(Worn { number, moves })
+    }
+}
+
+/// A row moves to the process that owns its key, and from there to the store in process 0.
+#[test]
+fn a_key_without_one_owner_is_in_no_store() {
+    let topology = Topology::new("worn", |builder: &StreamsBuilder<'_>| {
+        let rows = builder.table::<Worn, i64>("rows", Consumed::with(Json, Json));
+        rows.materialize(Materialized::named("rows"));
+    });
+    let mut driver = TopologyTestDriver::with_processes(topology, 2, 2).unwrap();
+    let batch = |number: i64| {
+        let key = format!("[{number},0]");
+        driver.pipe("rows", 0, Some(key.as_bytes()), Some(b"1"));
+        driver.commit().err()
+    };
+    let error = (0..100).find_map(batch).unwrap();
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert!(error.to_string().contains("rows of step store rows came to worker"), "{error}");
 }
