@@ -124,7 +124,7 @@ fn quoted<T, const N: usize>(
 
 /// Puts the values of an object into `fields`, or returns the text of a string, which may be base64
 /// or JSON.
-fn parse<'a, const N: usize>(
+pub(super) fn parse<'a, const N: usize>(
     bytes: &'a [u8],
     shape: &Shape<N>,
     fields: &mut Fields<'a, N>,

@@ -4,6 +4,7 @@ mod columns;
 mod dates;
 mod dirt;
 mod fuzz;
+mod mutants;
 mod quick;
 mod wrapped;
 

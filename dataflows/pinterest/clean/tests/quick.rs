@@ -93,7 +93,8 @@ fn object(names: &[&'static str]) -> impl Strategy<Value = String> + use<> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    // PROPTEST_CASES may ask for more.
+    #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases.max(2_000)))]
 
     #[test]
     fn an_object_is_the_same_for_both_readers(
