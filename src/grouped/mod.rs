@@ -21,6 +21,7 @@ use crate::table::{KTable, MakeTouches};
 use crate::windowed::{KWindowed, folded_changes};
 
 pub use cogroup::{KCogrouped, KWindowedCogrouped};
+pub(crate) use own::Own;
 pub use own::{Aggregator, Subtracting};
 pub(crate) use values::Records;
 use values::Values;

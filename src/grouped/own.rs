@@ -64,10 +64,22 @@ pub trait Aggregator<X>: 'static {
 
     /// Returns true if the state is that of a new group. Then the group is forgotten.
     fn is_empty(&self) -> bool;
+
+    /// Adds all values of another state, and returns true. Windows use it: a session takes over the
+    /// state of one that it is merged with.
+    ///
+    /// By default it changes nothing and returns false: then the values of the other state are
+    /// added one by one.
+    fn merge(&mut self, _other: &Self) -> bool
+    where
+        Self: Sized,
+    {
+        false
+    }
 }
 
 /// An aggregator as an aggregate of the engine.
-struct Own<A>(A);
+pub(crate) struct Own<A>(pub(crate) A);
 
 impl<X, A: Aggregator<X>> Aggregate<X> for Own<A> {
     type Out = A::Out;
@@ -82,6 +94,10 @@ impl<X, A: Aggregator<X>> Aggregate<X> for Own<A> {
 
     fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    fn merge(&mut self, other: &Self) -> bool {
+        self.0.merge(&other.0)
     }
 }
 
@@ -186,7 +202,27 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
     /// Maintains an [`Aggregator`] for each group. `fresh` makes the state of a new group. Kafka
     /// has no such verb.
     ///
-    /// [`Aggregator`] has an example.
+    /// The state is kept, and a change costs one [`update`](Aggregator::update) of it and one
+    /// [`result`](Aggregator::result) of its group and epoch. [`Aggregator`] has an example with a
+    /// type of its own.
+    ///
+    /// ```
+    /// # use watershed::Subtracting;
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// let product = || Subtracting::new(|| 1, |all: i64, n| all * n, |all, n| all / n);
+    /// rows.group_by(|id, n| (id % 2, *n)).aggregate_with(product)
+    ///     .to("products", Produced::columns(["parity", "product"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// rows.pipe_all(&mut driver, [(1, 7), (3, 9), (5, 2)]);
+    /// rows.delete(&mut driver, &3);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("products"), [[Long(1), Long(14)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
     pub fn aggregate_with<A: Aggregator<X>>(
         &self,
         fresh: impl Fn() -> A + 'static,

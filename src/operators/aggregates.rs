@@ -21,6 +21,13 @@ pub(crate) trait Aggregate<X> {
     fn result(&mut self, out: &mut Vec<Self::Out>);
     /// Returns true if the state is that of a new group.
     fn is_empty(&self) -> bool;
+    /// Adds the values of another state, and returns true. By default nothing changes.
+    fn merge(&mut self, _: &Self) -> bool
+    where
+        Self: Sized,
+    {
+        false
+    }
 }
 
 /// The number of values.

@@ -15,6 +15,8 @@ const ORDERS: usize = 50;
 /// - The result depends only on how often the state has each value, in any order of updates.
 /// - An update by 2 equals two updates by 1.
 /// - A state from which all values were taken away is empty, and has no result.
+/// - A state that was merged with another equals one with the values of both. Where `merge` returns
+///   false, nothing has changed.
 ///
 /// [`Aggregator`] has an example.
 ///
@@ -46,6 +48,23 @@ pub fn assert_aggregator_laws<X: Clone + Debug, A: Aggregator<X>>(
         let gone = updates.iter().map(|(value, diff)| (value.clone(), -diff));
         let gone: Vec<_> = updates.iter().cloned().chain(gone).collect();
         assert!(of(&gone) == nothing, "nothing must be left of {gone:?}");
+    }
+    for _ in 0..ORDERS {
+        let mut updates = each.clone();
+        dice.shuffle(&mut updates);
+        let (before, later) = updates.split_at(dice.below(updates.len() + 1));
+        let state = |updates: &[(X, i64)]| {
+            let mut state = fresh();
+            updates.iter().for_each(|(value, diff)| state.update(value, *diff));
+            state
+        };
+        let mut merged = state(before);
+        let expected = if merged.merge(&state(later)) { &updates[..] } else { before };
+        let is_equal = (merged.result(), merged.is_empty()) == of(expected);
+        assert!(is_equal, "{before:?} merged with {later:?} must equal {expected:?}");
+        expected.iter().for_each(|(value, diff)| merged.update(value, -diff));
+        let is_nothing = (merged.result(), merged.is_empty()) == nothing;
+        assert!(is_nothing, "nothing must be left of {before:?} merged with {later:?}");
     }
     for value in values {
         let value = || value.clone();
@@ -89,6 +108,35 @@ mod tests {
     #[test]
     fn an_aggregator_without_an_inverse_breaks_a_law() {
         assert!(broken(High::default).starts_with("nothing must be left"));
+    }
+
+    /// A sum whose merge adds the half.
+    #[derive(Default)]
+    struct Merged<const MERGES: bool>(i64, i64);
+
+    impl<const MERGES: bool> Aggregator<i64> for Merged<MERGES> {
+        type Out = i64;
+        fn update(&mut self, value: &i64, diff: i64) {
+            self.0 += value * diff;
+            self.1 += diff;
+        }
+        fn result(&self) -> Option<i64> {
+            (self.1 != 0).then_some(self.0)
+        }
+        fn is_empty(&self) -> bool {
+            self.1 == 0
+        }
+        fn merge(&mut self, other: &Self) -> bool {
+            self.0 += other.0;
+            MERGES
+        }
+    }
+
+    #[test]
+    fn a_merge_that_adds_the_half_breaks_a_law() {
+        for message in [broken(Merged::<true>::default), broken(Merged::<false>::default)] {
+            assert!(message.contains(" merged with "), "{message}");
+        }
     }
 
     #[test]

@@ -15,7 +15,8 @@ use crate::table::KTable;
 use crate::time::Timestamp;
 
 impl<'s, G: Datum, X: Datum> KWindowed<'s, G, X> {
-    fn bagged<A: Aggregate<X> + 'static>(
+    /// Keeps the values of each window, and an aggregate of them.
+    pub(super) fn bagged<A: Aggregate<X> + 'static>(
         &self,
         verb: &str,
         fresh: impl Fn() -> A + 'static,

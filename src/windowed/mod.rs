@@ -2,6 +2,7 @@
 
 mod aggregates;
 mod late;
+mod own;
 mod rows;
 
 use std::rc::Rc;

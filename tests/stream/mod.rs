@@ -10,6 +10,7 @@ mod lookups;
 mod pairs;
 mod several;
 mod temporal;
+mod own;
 mod together;
 mod windows;
 mod within;

@@ -241,6 +241,11 @@ pub(crate) struct Bag<X, A: Aggregate<X>> {
 impl<X: Datum, A: Aggregate<X>> Bag<X, A> {
     fn add(&mut self, value: &X, count: i64) {
         self.aggregate.update(value.clone(), count as isize);
+        self.keep(value, count);
+    }
+
+    /// Keeps a value that the aggregate has already.
+    fn keep(&mut self, value: &X, count: i64) {
         match self.values.get_mut(value) {
             Some(before) => *before += count,
             None => _ = self.values.insert(value.clone(), count),
@@ -267,8 +272,12 @@ impl<X: Datum, A: Aggregate<X> + 'static, N: Datum, O: Datum> Accumulate<X> for 
         state.changed.push(value.clone());
     }
     fn merge(&self, state: &mut Bag<X, A>, later: &Bag<X, A>) {
+        let is_merged = state.aggregate.merge(&later.aggregate);
         for (value, count) in &later.values {
-            state.add(value, *count);
+            match is_merged {
+                true => state.keep(value, *count),
+                false => state.add(value, *count),
+            }
             state.changed.push(value.clone());
         }
     }
