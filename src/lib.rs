@@ -110,6 +110,5 @@ pub use windowed::KWindowed;
 
 // The types that all modules use.
 pub use error::{Advice, Error, ErrorKind, Result};
-pub use row::Windowed;
 pub use secret::Secret;
-pub use time::{Epoch, Timestamp};
+pub use time::{Epoch, Timestamp, Windowed};

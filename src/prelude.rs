@@ -11,7 +11,8 @@ pub use crate::options::{
 };
 pub use crate::runtime::{Config, ProcessingMode, Stop, Streams};
 pub use crate::serdes::{
-    Deserializer, Int32, Int64, Json, Nullable, Raw, Reject, Serializer, Utf8,
+    Deserializer, Int32, Int64, Json, Nullable, Raw, Reject, Serializer, SessionWindowed,
+    TimeWindowed, Utf8,
 };
 pub use crate::store::Store;
 pub use crate::testing::TopologyTestDriver;

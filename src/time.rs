@@ -1,4 +1,5 @@
-//! The two kinds of time, which are never mixed: [`Epoch`] is progress, [`Timestamp`] is data.
+//! The two kinds of time, which are never mixed: [`Epoch`] is progress, [`Timestamp`] is data. And
+//! [`Windowed`]: a key in a window of the latter.
 
 use std::time::Duration;
 
@@ -121,6 +122,31 @@ impl Timestamp {
         let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
         yoe + era * 400 + i64::from(doy >= 306)
     }
+}
+
+/// A key in a window. Its columns are those of the key, then start and end of the window.
+///
+/// The end is exclusive in time windows, and inclusive in sessions and sliding windows, as in
+/// Kafka. A window without an end ends at [`Timestamp::MAX`].
+///
+/// ```
+/// use watershed::row::{Row, Value};
+/// use watershed::{Timestamp, Windowed};
+///
+/// let visits = Windowed { key: 7_i64, start: Timestamp(0), end: Timestamp(60_000_000) };
+/// let mut values: Vec<Value> = Vec::new();
+/// visits.put(&mut values);
+/// let expected = [Value::Long(7), Value::Timestamp(0), Value::Timestamp(60_000_000)];
+/// assert_eq!(values, expected);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Windowed<K> {
+    /// The key.
+    pub key: K,
+    /// The start of the window, inclusive.
+    pub start: Timestamp,
+    /// The end of the window.
+    pub end: Timestamp,
 }
 
 /// The form in which a partition time is written: none for the least timestamp, which records of

@@ -9,6 +9,7 @@ mod key;
 mod named;
 mod windowed;
 
+pub use crate::time::Windowed;
 pub use double::Double;
 #[cfg(any(feature = "kafka", feature = "program"))]
 pub(crate) use json::read_object;
@@ -20,7 +21,6 @@ pub(crate) use key::RowSum;
 pub use named::column_name;
 #[doc(hidden)]
 pub use serde;
-pub use windowed::Windowed;
 
 use std::cmp::Ordering;
 

@@ -1,17 +1,20 @@
-//! Serdes, from bytes to values and back: [`Json`], [`Utf8`], [`Raw`] and the integers. [`Reject`]
-//! is the error for bytes that can't be decoded.
+//! Serdes, from bytes to values and back: [`Json`], [`Utf8`], [`Raw`], the integers, and windowed
+//! keys ([`TimeWindowed`], [`SessionWindowed`]). [`Reject`] is the error for bytes that can't be
+//! decoded.
 
 mod borrowed;
 mod digest;
 mod reject;
 mod simple;
 mod texts;
+mod windowed;
 mod word;
 
 pub use digest::Digest;
 pub use reject::{Reason, Reject};
 pub use simple::{Int32, Int64, Json, Nullable, Raw, Utf8};
 pub use texts::Texts;
+pub use windowed::{SessionWindowed, TimeWindowed};
 pub use word::Word;
 
 /// Decodes the key or the value of a record. A serde of your own implements it, and also

@@ -30,7 +30,7 @@ pub struct Int32;
 pub struct Nullable<S>(pub S);
 
 /// Returns the bytes of a key or value that must not be null.
-fn not_null(bytes: Option<&[u8]>) -> Result<&[u8], Reject> {
+pub(super) fn not_null(bytes: Option<&[u8]>) -> Result<&[u8], Reject> {
     bytes.ok_or_else(|| Reject::new("null", "a null where a value is needed"))
 }
 
