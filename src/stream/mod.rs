@@ -15,6 +15,7 @@ mod temporal;
 #[cfg(test)]
 mod tests;
 mod timestamps;
+mod with_key;
 mod within;
 
 use std::rc::Rc;

@@ -37,6 +37,25 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         self.mapped("filter", move |key, value| keep(key, value).then(|| value.clone()))
     }
 
+    /// Keeps the rows for which `drop` is false.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.filter_not(|_, n| n % 2 == 0).to("odd", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("odd"), [[Long(1), Long(7)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn filter_not(&self, drop: impl Fn(&K, &V) -> bool + 'static) -> Self {
+        self.mapped("filter_not", move |key, value| (!drop(key, value)).then(|| value.clone()))
+    }
+
     /// Replaces the value of each row. Operators behind it keep only the new value. Unlike in
     /// Kafka, a change that leaves the new value as it was is no change.
     ///
@@ -59,6 +78,55 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
     /// ```
     pub fn map_values<W: Datum>(&self, f: impl Fn(&V) -> W + 'static) -> KTable<'s, K, W> {
         self.mapped("map_values", move |_, value| Some(f(value)))
+    }
+
+    /// Replaces the value of each row like [`map_values`](Self::map_values); `f` gets the key too.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let rows = builder.table("rows", Consumed::with(Int64, Int64));
+    /// rows.map_values_with_key(|id, n| id * 10 + n).to("both", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let rows = driver.input("rows", Int64, Int64);
+    /// [(1, 7), (2, 8)].map(|(id, n)| rows.pipe(&mut driver, &id, &n));
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("both"), [[Long(1), Long(17)], [Long(2), Long(28)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn map_values_with_key<W: Datum>(
+        &self,
+        f: impl Fn(&K, &V) -> W + 'static,
+    ) -> KTable<'s, K, W> {
+        self.mapped("map_values_with_key", move |key, value| Some(f(key, value)))
+    }
+
+    /// Pairs the value of each row with its key, so that the closures of joins and aggregates
+    /// behind it have the key. It replaces Kafka's `ValueJoinerWithKey`.
+    ///
+    /// A join keeps the key twice then. Where that is too much, let
+    /// [`map_values_with_key`](Self::map_values_with_key) take over the part that is needed.
+    ///
+    /// ```
+    /// # use watershed::prelude::{Value::Long, *};
+    /// # let topology = Topology::new("doc", |builder: &StreamsBuilder<'_>| {
+    /// let left = builder.table("left", Consumed::with(Int64, Int64));
+    /// let right = builder.table("right", Consumed::with(Int64, Int64));
+    /// left.with_keys().join(&right, |(id, l), r| id * 100 + l * 10 + r)
+    ///     .to("both", Produced::columns(["id", "n"]));
+    /// # });
+    /// # let mut driver = TopologyTestDriver::new(topology)?;
+    /// # let left = driver.input("left", Int64, Int64);
+    /// # let right = driver.input("right", Int64, Int64);
+    /// left.pipe(&mut driver, &1, &7);
+    /// right.pipe(&mut driver, &1, &3);
+    /// driver.commit()?;
+    /// assert_eq!(driver.rows("both"), [[Long(1), Long(173)]]);
+    /// # Ok::<(), Error>(())
+    /// ```
+    pub fn with_keys(&self) -> KTable<'s, K, (K, V)> {
+        self.mapped("with_keys", |key, value| Some((key.clone(), value.clone())))
     }
 
     fn mapped<W: Datum>(
