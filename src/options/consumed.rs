@@ -236,7 +236,9 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     /// for it is late.
     ///
     /// The decision is made by the clock of the run, and recorded with its commit: a recovery
-    /// repeats it. Without steps that use time the option has no effect.
+    /// repeats it. A test moves the clock by
+    /// [`advance_wall_clock_time`](crate::testing::TopologyTestDriver::advance_wall_clock_time),
+    /// which has an example. Without steps that use time the option has no effect.
     ///
     /// ```
     /// use std::time::Duration;

@@ -15,7 +15,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::config::Config;
+use super::config::{Config, RunMode};
 use super::topics::Topics;
 use crate::durable::{Manifest, PartitionClock, SourceState, StepWatermark};
 use crate::faults;
@@ -36,11 +36,37 @@ pub(super) struct Clocks {
     /// The topics whose clocks are restored.
     restored: BTreeSet<u16>,
     idle_after: BTreeMap<u16, Duration>,
+    clock: WallClock,
     at_end: AtEnd,
     /// Some partition may bring nothing more.
     has_ended: bool,
     /// An event has happened that no replay repeats, and no commit has recorded it.
     has_changed: bool,
+}
+
+/// The clock that measures for how long partitions are silent.
+#[derive(Clone, Copy)]
+pub(super) enum WallClock {
+    /// The clock of the machine.
+    Machine,
+    /// A clock that stands until the test driver advances it.
+    Driven(Instant),
+}
+
+impl WallClock {
+    pub(super) fn of(mode: RunMode) -> Self {
+        match mode {
+            RunMode::Sources => WallClock::Machine,
+            RunMode::TestDriver => WallClock::Driven(now()),
+        }
+    }
+
+    fn now(self) -> Instant {
+        match self {
+            WallClock::Machine => now(),
+            WallClock::Driven(time) => time,
+        }
+    }
 }
 
 /// The end of a run that has read everything.
@@ -85,7 +111,7 @@ struct Member {
 
 impl Clocks {
     /// Returns the owner of the clocks of a plan's timed topics, before any partition joins.
-    pub(super) fn new(topics: Topics, plan: &TimePlan, at_end: AtEnd) -> Self {
+    pub(super) fn new(topics: Topics, plan: &TimePlan, clock: WallClock, at_end: AtEnd) -> Self {
         let sets = plan.watermarks.iter();
         Clocks {
             topics,
@@ -94,6 +120,7 @@ impl Clocks {
             waiting: BTreeSet::new(),
             restored: BTreeSet::new(),
             idle_after: plan.idle_after.clone(),
+            clock,
             at_end,
             has_ended: false,
             has_changed: false,
@@ -124,7 +151,8 @@ impl Clocks {
                     let id = PartitionId { topic, source, partition };
                     let clock = state.clocks.get(&partition).copied().unwrap_or_default();
                     // A partition that is not opened again brings nothing.
-                    self.partitions.insert(id, Member { clock, is_over: true, latest: now() });
+                    let latest = self.clock.now();
+                    self.partitions.insert(id, Member { clock, is_over: true, latest });
                     self.has_ended = true;
                     // A topic that is read again from its beginning repeats the first join alone.
                     let floor = saved.map_or(clock.first_floor, |saved| saved.time(partition));
@@ -164,7 +192,7 @@ impl Clocks {
     /// unless it is restored.
     pub(super) fn discover(&mut self, id: PartitionId) {
         if let Some(member) = self.partitions.get_mut(&id) {
-            (member.is_over, member.latest) = (false, now());
+            (member.is_over, member.latest) = (false, self.clock.now());
         } else if self.is_timed(id) {
             self.waiting.insert(id);
         }
@@ -179,7 +207,15 @@ impl Clocks {
 
     /// Begins to measure for how long partitions are silent.
     pub(super) fn go_live(&mut self) {
-        self.partitions.values_mut().for_each(|member| member.latest = now());
+        let now = self.clock.now();
+        self.partitions.values_mut().for_each(|member| member.latest = now);
+    }
+
+    /// Advances a clock that a test drives.
+    pub(super) fn advance(&mut self, by: Duration) {
+        if let WallClock::Driven(time) = &mut self.clock {
+            *time = time.checked_add(by).unwrap_or(*time);
+        }
     }
 
     /// Notes that a partition has brought a batch.
@@ -187,7 +223,7 @@ impl Clocks {
         if self.is_timed(id) {
             match self.partitions.get_mut(&id) {
                 Some(member) => {
-                    member.latest = now();
+                    member.latest = self.clock.now();
                     if member.clock.is_idle {
                         self.waiting.insert(id);
                     }
@@ -236,7 +272,8 @@ impl Clocks {
         let is_silent = |(id, member): &(&PartitionId, &Member)| {
             let after = self.idle_after.get(&id.topic);
             let silence = latest.saturating_duration_since(member.latest);
-            (member.is_over || after.is_some_and(|after| silence >= *after)) && !is_behind(**id)
+            let is_idle = after.is_some_and(|after| silence >= *after && !silence.is_zero());
+            (member.is_over || is_idle) && !is_behind(**id)
         };
         let mut silent: Vec<PartitionId> =
             counted.clone().filter(is_silent).map(|(id, _)| *id).collect();
@@ -281,7 +318,8 @@ impl Clocks {
         self.has_changed |= floor.is_some() || self.partitions.contains_key(&id);
         let first = self.partitions.get(&id).map(|member| member.clock.first_floor);
         let clock = PartitionClock { floor, first_floor: first.unwrap_or(floor), is_idle: false };
-        self.partitions.insert(id, Member { clock, is_over: false, latest: now() });
+        let latest = self.clock.now();
+        self.partitions.insert(id, Member { clock, is_over: false, latest });
         ClockEvent::Join { floor }
     }
 

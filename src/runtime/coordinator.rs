@@ -188,6 +188,7 @@ impl Coordinator {
                 self.readers.end();
             }
             Message::Close(waiter) => self.commits.add_waiter(waiter),
+            Message::Advance(time) => self.epochs.advance_clock(time),
         }
         Ok(())
     }
@@ -274,7 +275,7 @@ impl Coordinator {
         // without waiting for the previous epoch.
         let at_end = close || over || requested || each || !self.epochs.has_batches();
         let commits = self.epochs.has_uncommitted() && due && at_end;
-        if by_clock && (commits || close) {
+        if commits || close {
             self.epochs.leave_out_idle(|id| self.readers.is_behind(id));
         }
         if commits {

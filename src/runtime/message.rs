@@ -1,5 +1,7 @@
 //! The messages that the coordinator receives.
 
+use std::time::Duration;
+
 use super::protocol::{Down, Up};
 use crate::durable::{LastRecord, SnapshotName};
 use crate::error::Error;
@@ -40,6 +42,8 @@ pub(crate) enum Message {
     Down(Down),
     /// Request to close the epoch, commit, and reply. Only the test driver sends it.
     Close(Sender<()>),
+    /// Request to advance the wall clock. Only the test driver sends it.
+    Advance(Duration),
 }
 
 /// A batch that was read and belongs to no epoch yet.

@@ -6,7 +6,7 @@ use super::adoption::{self, FreshSinks};
 use super::agent;
 use super::agents::Agents;
 use super::begin::{Beginning, PlannedRun};
-use super::clocks::{AtEnd, Clocks};
+use super::clocks::{AtEnd, Clocks, WallClock};
 use super::commits::Commits;
 use super::config::{Config, RunMode};
 use super::coordinator::Coordinator;
@@ -198,8 +198,9 @@ impl Coordinator {
         if mode == RunMode::Sources {
             readers.start_discovery()?;
         }
-        let (clocks, remaining) =
-            (Clocks::new(topics.clone(), &plan.time, AtEnd::of(&config)), readers.remaining());
+        let (clock, at_end) = (WallClock::of(mode), AtEnd::of(&config));
+        let clocks = Clocks::new(topics.clone(), &plan.time, clock, at_end);
+        let remaining = readers.remaining();
         let mut epochs =
             Epochs::new(topics.clone(), agents, clocks, remaining, config.mode, started);
         if let Some(restored) = &restored {

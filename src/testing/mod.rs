@@ -1,6 +1,7 @@
 //! Tests of topologies: [`TopologyTestDriver`] runs a topology with topics in memory, and the test
 //! sets the time.
 
+mod clocks;
 mod dice;
 mod explore;
 mod input;
@@ -168,12 +169,6 @@ impl TopologyTestDriver {
         topic: &str,
     ) -> OutputTopic<K, V> {
         OutputTopic { topic: topic.to_string(), types: PhantomData }
-    }
-
-    /// Sets the driver's time: the timestamp of the records that are piped from now on. At first it
-    /// is 0. With `None` records have no timestamp, like those of a source without timestamps.
-    pub fn set_time(&mut self, now: impl Into<Option<Timestamp>>) {
-        self.now = now.into();
     }
 
     /// Sets the headers of the records that are piped from now on.

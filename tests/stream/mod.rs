@@ -6,6 +6,7 @@
 mod dirt;
 mod each;
 mod global;
+mod idle;
 mod lookups;
 mod pairs;
 mod several;

@@ -10,12 +10,15 @@ use super::*;
 use crate::metrics::Metrics;
 use crate::plan::Plan;
 
+/// The time after which a partition of topic 0 is idle.
+const SILENCE: Duration = Duration::from_secs(60);
+
 /// The clocks of two timed topics, and of one without time.
 fn clocks() -> (Clocks, Topics) {
     let time = TimePlan {
         timed: [0, 1].into(),
         watermarks: vec![[0].into(), [0, 1].into()],
-        idle_after: [(0, Duration::ZERO)].into(),
+        idle_after: [(0, SILENCE)].into(),
         ..TimePlan::default()
     };
     let sources = ["a", "b", "c"].map(String::from).to_vec();
@@ -24,7 +27,8 @@ fn clocks() -> (Clocks, Topics) {
     let metrics = Metrics::default();
     let bound = topics::bound(&plan, Vec::new(), 1, &decoded, &metrics);
     let topics = Topics::new(bound, &plan, &metrics);
-    (Clocks::new(topics.clone(), &plan.time, AtEnd::CloseTime), topics)
+    let clock = WallClock::Driven(now());
+    (Clocks::new(topics.clone(), &plan.time, clock, AtEnd::CloseTime), topics)
 }
 
 fn id(topic: u16, partition: u32) -> PartitionId {
@@ -54,7 +58,10 @@ fn a_later_partition_joins_at_the_greatest_watermark_behind_it() {
     assert!(clocks.is_joined(id(1, 7)) && clocks.take().has_changed && !clocks.take().has_changed);
 
     // Topic 0 falls silent, and the watermark of both topics goes on without it.
+    clocks.advance(SILENCE - Duration::from_nanos(1));
     clocks.bring(id(1, 0));
+    assert_eq!(clocks.leave_out(Some(1), |_| false), [], "not yet");
+    clocks.advance(Duration::from_nanos(1));
     clocks.bring(id(1, 7));
     assert_eq!(clocks.leave_out(Some(1), |_| true), [], "it has records to read");
     assert_eq!(clocks.leave_out(Some(1), |_| false), [id(0, 0)]);

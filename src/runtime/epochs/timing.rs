@@ -1,6 +1,7 @@
 //! The clocks of partitions in the open epoch: their events are dispatched like batches.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::super::clocks::{Clocks, ClocksOfCommit};
 use super::Epochs;
@@ -35,6 +36,11 @@ impl Epochs {
     /// Notes that a partition will never bring another batch.
     pub(in super::super) fn end_clock(&mut self, id: PartitionId) {
         self.clocks.end(id);
+    }
+
+    /// Advances the clock that measures silence, which a test drives.
+    pub(in super::super) fn advance_clock(&mut self, by: Duration) {
+        self.clocks.advance(by);
     }
 
     /// Leaves silent partitions out of the watermarks from the open epoch on. It is called before
