@@ -2,14 +2,17 @@
 
 use watershed::prelude::*;
 
+use super::case::LATE;
 use super::cogroups::Cogrouped;
 use super::functions::Merger;
 use super::graph::{Built, Step, millis};
-use super::value::Dyn;
+use super::value::{Dyn, Key};
 use super::windows::windowing;
 
 impl<'s> Step<'_, 's> {
-    pub(super) fn of_records(&self, group: &KGrouped<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
+    /// Builds an aggregate of records whose keys are groups.
+    pub(super) fn of_records(&self, records: &KStream<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
+        let group = records.group_by_key();
         Ok(Built::Table(match self.op() {
             "count" => group.count().map_values(|n| Dyn::Int(*n)),
             "reduce" => {
@@ -21,11 +24,17 @@ impl<'s> Step<'_, 's> {
                 group.aggregate(move || init.clone(), move |all, v| add(v, &all))
             }
             "windowed_by" => {
-                return Ok(Built::Windows(group.windowed_by(windowing(&self.node["window"])?)));
+                let windows = group.windowed_by(windowing(&self.node["window"])?);
+                if self.case.has_late_records() {
+                    let late = windows.late().map(|key, value| (key.to_dyn(), value));
+                    let columns = Produced::columns(["key", "value", "at"]);
+                    late.with_timestamps().to(LATE, columns);
+                }
+                return Ok(Built::Windows(windows));
             }
             "cogroup" => {
                 let add = self.function("aggregator").aggregator()?;
-                return Ok(Built::Cogrouped(Cogrouped::of(group, add)));
+                return Ok(Built::Cogrouped(Cogrouped::of(records, add)));
             }
             op => return self.unbuilt(op),
         }))

@@ -1,6 +1,8 @@
 //! A case: the graph, the inputs and the expected outputs, as a file has them.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use serde::Deserialize;
 use serde_json::Value as Json;
@@ -28,6 +30,24 @@ pub(super) struct Case {
     pub(super) store_checks: Vec<StoreCheck>,
     /// The run must end with an error at the last input.
     pub(super) error: Option<Json>,
+    /// The number of records that Kafka drops, and the reasons of some of them.
+    pub(super) drops: Option<u64>,
+    #[serde(default)]
+    pub(super) drop_reasons: Vec<Reason>,
+    /// The number of records that were dropped by the rules of Kafka for nulls.
+    #[serde(skip)]
+    pub(super) dropped: Arc<AtomicU64>,
+}
+
+/// The topic of the records that are late for a window.
+pub(super) const LATE: &str = "late records";
+
+/// The reason for which Kafka drops a record.
+#[derive(Deserialize)]
+pub(super) struct Reason {
+    pub(super) reason: String,
+    pub(super) ts: Option<i64>,
+    pub(super) window: Option<[i64; 2]>,
 }
 
 #[derive(Deserialize)]
@@ -110,6 +130,18 @@ impl Case {
     pub(super) fn read(folder: &Path, path: &str) -> Case {
         let text = std::fs::read_to_string(folder.join(path)).unwrap();
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+
+    /// Returns true if the windows that late records have missed are expected.
+    pub(super) fn has_late_records(&self) -> bool {
+        let windows = self.topology.nodes.iter().filter(|it| it["op"] == "windowed_by").count();
+        windows == 1 && self.late_records().next().is_some()
+    }
+
+    /// Returns the timestamps of late records and the windows that they have missed.
+    pub(super) fn late_records(&self) -> impl Iterator<Item = (i64, [i64; 2])> {
+        let late = self.drop_reasons.iter().filter(|it| it.reason == "late");
+        late.filter_map(|it| it.ts.zip(it.window))
     }
 
     /// Returns true if the outputs of a topic are the changes of a table.

@@ -6,8 +6,11 @@
 //! - A count of 0 is no row, and changes have no old value.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 
-use super::case::{Case, Checkpoint, Output};
+use watershed::runtime::Summary;
+
+use super::case::{Case, Checkpoint, LATE, Output};
 use super::value::Dyn;
 
 /// An output of a run.
@@ -213,6 +216,31 @@ impl<'a> Reader<'a> {
             self.read.insert(topic.clone(), after);
         }
         result.map_err(|error| format!("{} of {topic} after {after}: {error}", check.kind))
+    }
+}
+
+/// Compares the number of dropped records, and the windows that late records have missed.
+pub(super) fn drops(case: &Case, got: &Outputs, summary: &Summary) -> Result<(), String> {
+    let missed: Vec<(i64, [i64; 2])> = got
+        .iter()
+        .flat_map(|it| it.get(LATE).into_iter().flatten())
+        .filter_map(|got| match got.key {
+            Dyn::Window(_, start, end) => Some((got.at?, [start, end])),
+            _ => None,
+        })
+        .collect();
+    let mut expected = case.late_records().filter(|_| case.has_late_records());
+    if let Some(one) = expected.find(|one| !missed.contains(one)) {
+        return Err(format!("expected that a late record misses {one:?}, got {missed:?}"));
+    }
+    let late: u64 = summary.steps.iter().map(|step| step.total().late).sum();
+    let dead: u64 = summary.topics.values().map(|topic| topic.dead).sum();
+    let dropped = late + dead + case.dropped.load(Ordering::Relaxed);
+    match case.drops {
+        Some(drops) if drops != dropped => {
+            Err(format!("expected {drops} dropped records, got {dropped}"))
+        }
+        _ => Ok(()),
     }
 }
 

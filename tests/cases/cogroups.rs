@@ -1,4 +1,5 @@
-//! Cogroups of up to three streams. The type of their values grows with each stream.
+//! Cogroups of any number of streams. The type of their values grows with each of the first three
+//! streams; the later ones are merged with the third.
 
 use std::rc::Rc;
 
@@ -7,17 +8,19 @@ use watershed::prelude::*;
 use watershed::{KCogrouped, KWindowedCogrouped, Side};
 
 use super::functions::Merger;
-use super::graph::missing;
 use super::value::Dyn;
 
 type Two = Side<Dyn, Dyn>;
 type Three = Side<Two, Dyn>;
 
+/// A stream whose keys are groups, and the aggregator of its values.
+type Added<'s> = (KStream<'s, Dyn, Dyn>, Merger);
+
 #[derive(Clone)]
 pub(super) enum Cogrouped<'s> {
     One(KCogrouped<'s, Dyn, Dyn, Dyn>),
     Two(KCogrouped<'s, Dyn, Two, Dyn>),
-    Three(KCogrouped<'s, Dyn, Three, Dyn>),
+    More(KCogrouped<'s, Dyn, Two, Dyn>, Vec<Added<'s>>),
 }
 
 #[derive(Clone)]
@@ -31,17 +34,38 @@ fn added(add: Merger) -> impl Fn(Dyn, &Dyn) -> Dyn {
     move |all, value| add(value, &all)
 }
 
+/// Adds the third stream and all later ones.
+fn three<'s>(
+    before: &KCogrouped<'s, Dyn, Two, Dyn>,
+    rest: &[Added<'s>],
+) -> KCogrouped<'s, Dyn, Three, Dyn> {
+    let tagged = rest.iter().zip(0..).map(|((stream, _), n)| {
+        stream.map_values(move |value| Dyn::List(vec![Dyn::Int(n), value]))
+    });
+    let all = tagged.reduce(|all, next| all.merge(&next)).unwrap();
+    let adds: Vec<Merger> = rest.iter().map(|(_, add)| add.clone()).collect();
+    before.cogroup(&all.group_by_key(), move |all: Dyn, value: &Dyn| {
+        adds[value.at(0).number() as usize](&value.at(1), &all)
+    })
+}
+
 impl<'s> Cogrouped<'s> {
-    pub(super) fn of(group: &KGrouped<'s, Dyn, Dyn>, add: Merger) -> Self {
-        Cogrouped::One(group.cogroup(added(add)))
+    pub(super) fn of(stream: &KStream<'s, Dyn, Dyn>, add: Merger) -> Self {
+        Cogrouped::One(stream.group_by_key().cogroup(added(add)))
     }
 
     /// Adds a stream.
-    pub(super) fn and(&self, group: &KGrouped<'s, Dyn, Dyn>, add: Merger) -> Result<Self, String> {
+    pub(super) fn and(&self, stream: &KStream<'s, Dyn, Dyn>, add: Merger) -> Self {
         match self {
-            Cogrouped::One(before) => Ok(Cogrouped::Two(before.cogroup(group, added(add)))),
-            Cogrouped::Two(before) => Ok(Cogrouped::Three(before.cogroup(group, added(add)))),
-            Cogrouped::Three(_) => missing("cogroup of four"),
+            Cogrouped::One(before) => {
+                Cogrouped::Two(before.cogroup(&stream.group_by_key(), added(add)))
+            }
+            Cogrouped::Two(before) => Cogrouped::More(before.clone(), vec![(stream.clone(), add)]),
+            Cogrouped::More(before, rest) => {
+                let mut rest = rest.clone();
+                rest.push((stream.clone(), add));
+                Cogrouped::More(before.clone(), rest)
+            }
         }
     }
 
@@ -50,7 +74,7 @@ impl<'s> Cogrouped<'s> {
         match self {
             Cogrouped::One(all) => all.aggregate(init),
             Cogrouped::Two(all) => all.aggregate(init),
-            Cogrouped::Three(all) => all.aggregate(init),
+            Cogrouped::More(before, rest) => three(before, rest).aggregate(init),
         }
     }
 
@@ -58,7 +82,9 @@ impl<'s> Cogrouped<'s> {
         match self {
             Cogrouped::One(all) => CogroupedWindows::One(all.windowed_by(windows)),
             Cogrouped::Two(all) => CogroupedWindows::Two(all.windowed_by(windows)),
-            Cogrouped::Three(all) => CogroupedWindows::Three(all.windowed_by(windows)),
+            Cogrouped::More(before, rest) => {
+                CogroupedWindows::Three(three(before, rest).windowed_by(windows))
+            }
         }
     }
 }

@@ -23,8 +23,8 @@ pub(super) enum Built<'s> {
     Global(GlobalKTable<'s, Dyn, Dyn>),
     /// A table whose earlier rows a stream looks up.
     Versioned(VersionedTable<'s, Dyn, Dyn>),
-    /// Records of a stream.
-    Records(KGrouped<'s, Dyn, Dyn>),
+    /// Records of a stream, with their groups as keys.
+    Records(KStream<'s, Dyn, Dyn>),
     /// Rows of a table.
     Rows(KGrouped<'s, Dyn, Dyn>),
     /// Records of a stream in windows.
@@ -51,6 +51,10 @@ pub(super) fn build(case: &Case, builder: &StreamsBuilder<'_>) -> Result<(), Str
                 let all = written.get(&topic).map_or(stream.clone(), |all| all.merge(&stream));
                 written.insert(topic, all);
             }
+            continue;
+        }
+        if step.op() == "split" {
+            built.extend(step.split()?);
             continue;
         }
         // A topic is read once, and its handle is used again.
@@ -90,9 +94,9 @@ pub(super) fn missing<T>(verb: &str) -> Result<T, String> {
 
 /// A step of a case, with the results of the steps before it.
 pub(super) struct Step<'a, 's> {
-    case: &'a Case,
+    pub(super) case: &'a Case,
     pub(super) node: &'a Json,
-    inputs: Vec<Built<'s>>,
+    pub(super) inputs: Vec<Built<'s>>,
 }
 
 impl<'s> Step<'_, 's> {
@@ -128,7 +132,7 @@ impl<'s> Step<'_, 's> {
                 Built::Stream(one.merge(other))
             }
             ("cogroup", [Built::Cogrouped(before), Built::Records(group)]) => {
-                Built::Cogrouped(before.and(group, self.function("aggregator").aggregator()?)?)
+                Built::Cogrouped(before.and(group, self.function("aggregator").aggregator()?))
             }
             (_, [left, right]) => self.join(left, right)?,
             (op, _) => return self.unbuilt(op),
@@ -144,7 +148,7 @@ impl<'s> Step<'_, 's> {
             | "transform_values"
             | "flat_transform"
             | "flat_transform_values" => missing("process"),
-            "cogroup" | "suppress" | "repartition" | "split" => missing(op),
+            "cogroup" | "suppress" => missing(op),
             op => Err(format!("unknown op {op} of {} inputs", self.inputs.len())),
         }
     }
@@ -225,56 +229,6 @@ impl<'s> Step<'_, 's> {
         }
     }
 
-    fn of_stream(&self, stream: &KStream<'s, Dyn, Dyn>) -> Result<Built<'s>, String> {
-        let pair = |of: Dyn| (of.at(0), of.at(1));
-        Ok(Built::Stream(match self.op() {
-            "filter" => {
-                let keep = self.function("predicate").predicate()?;
-                stream.filter(move |k, v| keep(k, v))
-            }
-            "filter_not" => {
-                let drop = self.function("predicate").predicate()?;
-                stream.filter_not(move |k, v| drop(k, v))
-            }
-            "map" => {
-                let map = self.function("mapper").pair_mapper()?;
-                stream.map(move |k, v| pair(map(&k, &v)))
-            }
-            "map_values" => {
-                let map = self.function("mapper").mapper()?;
-                stream.map(move |k, v| {
-                    let value = map(&k, &v);
-                    (k, value)
-                })
-            }
-            "select_key" => {
-                let map = self.function("mapper").mapper()?;
-                stream.select_key(move |k, v| map(k, v))
-            }
-            "flat_map" => {
-                let map = self.function("mapper").flat_mapper()?;
-                stream.flat_map(move |k, v| list(map(&k, &v)).into_iter().map(pair))
-            }
-            "flat_map_values" => {
-                let map = self.function("mapper").flat_mapper()?;
-                stream.flat_map(move |k, v| {
-                    list(map(&k, &v)).into_iter().map(move |value| (k.clone(), value))
-                })
-            }
-            "to_table" => {
-                // Kafka drops null keys, and a null value deletes.
-                let rows = stream.filter(|key, _| !key.is_null()).to_table();
-                return Ok(Built::Table(rows.filter(|_, value| !value.is_null())));
-            }
-            "group_by_key" => return Ok(Built::Records(grouped(stream, |key, _| key.clone()))),
-            "group_by" => {
-                let map = self.function("mapper").mapper()?;
-                return Ok(Built::Records(grouped(stream, move |k, v| map(k, v))));
-            }
-            op => return self.unbuilt(op),
-        }))
-    }
-
     /// Builds a verb that makes a table with the same keys; none for another verb.
     fn of_table<K: Key>(
         &self,
@@ -287,11 +241,12 @@ impl<'s> Step<'_, 's> {
             }
             "filter_not" => {
                 let drop = self.function("predicate").predicate()?;
-                table.filter(move |k, v| !drop(&k.to_dyn(), v))
+                table.filter_not(move |k, v| drop(&k.to_dyn(), v))
             }
             "map_values" => {
                 let map = self.function("mapper").mapper()?;
-                table.map_values(move |v| map(&Dyn::Null, v)).filter(|_, v| !v.is_null())
+                let mapped = table.map_values_with_key(move |k, v| map(&k.to_dyn(), v));
+                mapped.filter(|_, v| !v.is_null())
             }
             "suppress" => table.suppress(self.suppressed()?),
             _ => return Ok(None),
@@ -346,27 +301,9 @@ impl<'s> Step<'_, 's> {
     }
 }
 
-/// Groups records. Kafka drops those with a null key or value.
-fn grouped<'s>(
-    stream: &KStream<'s, Dyn, Dyn>,
-    key: impl Fn(&Dyn, &Dyn) -> Dyn + 'static,
-) -> KGrouped<'s, Dyn, Dyn> {
-    stream.group_by(move |k, v| {
-        let group = key(k, v);
-        (!group.is_null() && !v.is_null()).then(|| (group, v.clone()))
-    })
-}
-
 /// Returns the changes of a table, null for a deleted row.
 fn stream_of<'s, K: Key>(table: &KTable<'s, K, Dyn>) -> KStream<'s, Dyn, Dyn> {
     table.to_stream().map(|key, value| (key.to_dyn(), value.unwrap_or_default()))
-}
-
-fn list(of: Dyn) -> Vec<Dyn> {
-    match of {
-        Dyn::List(list) => list,
-        _ => Vec::new(),
-    }
 }
 
 pub(super) fn millis(json: &Json) -> Duration {

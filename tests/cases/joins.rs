@@ -3,6 +3,7 @@
 use watershed::GlobalKTable;
 use watershed::prelude::*;
 
+use super::functions::Joiner;
 use super::graph::{Built, Step, millis, missing};
 use super::value::{Dyn, Key};
 
@@ -33,18 +34,18 @@ impl<'s> Step<'_, 's> {
                 self.look_up_in_global(left, right).map(Built::Stream)
             }
             (Built::Stream(left), Built::Versioned(right)) => {
-                let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
+                let joiner = of_left_pair(self.function("joiner").joiner()?);
                 // Kafka drops null keys and values.
-                let left = left.filter(|key, value| !key.is_null() && !value.is_null());
+                let left = self.dropping(left, |key, value| !key.is_null() && !value.is_null());
+                let left = left.map_values_with_key(|key, value| pair(key, &value));
                 let right = match self.node["grace_ms"].is_null() {
                     true => right.clone(),
                     false => right.clone().grace(millis(&self.node["grace_ms"])),
                 };
                 Ok(Built::Stream(match verb {
-                    "join" => left.temporal_join(&right, move |l, r| joiner(&null, l, r)),
-                    "left_join" => left.left_temporal_join(&right, move |l, r| {
-                        joiner(&null, l, r.unwrap_or(&null))
-                    }),
+                    "join" => left.temporal_join(&right, joiner),
+                    "left_join" => left
+                        .left_temporal_join(&right, move |l, r| joiner(l, r.unwrap_or(&Dyn::Null))),
                     _ => return missing("outer_temporal_join"),
                 }))
             }
@@ -62,30 +63,36 @@ impl<'s> Step<'_, 's> {
         let window = &self.node["window"];
         let at = |name: &str| millis(&window[name]);
         let windows = JoinWindows::of(at("before_ms")).after(at("after_ms")).grace(at("grace_ms"));
-        let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
-        let [left, right] = [left, right].map(|side| side.filter(|_, value| !value.is_null()));
-        let keyed = [&left, &right].map(|side| side.filter(|key, _| !key.is_null()));
-        let with = joiner.clone();
+        let joiner = self.function("joiner").joiner()?;
+        let side = |side, keeps_null: bool| {
+            self.dropping(side, move |key: &Dyn, value: &Dyn| {
+                !value.is_null() && (keeps_null || !key.is_null())
+            })
+        };
+        let (left, right) =
+            (side(left, self.op() != "join"), side(right, self.op() == "outer_join"));
+        let keyed = [&left, &right].map(|side| {
+            let keyed = side.filter(|key, _| !key.is_null());
+            keyed.map_values_with_key(|key, value| pair(key, &value))
+        });
+        let with = of_pairs(joiner.clone());
         let joined = match self.op() {
-            "join" => {
-                return Ok(keyed[0].join_within(&keyed[1], windows, move |l, r| with(&null, l, r)));
-            }
-            "left_join" => keyed[0].left_join_within(&keyed[1], windows, move |l, r| {
-                with(&null, l, r.unwrap_or(&null))
-            }),
+            "join" => return Ok(keyed[0].join_within(&keyed[1], windows, with)),
+            "left_join" => keyed[0]
+                .left_join_within(&keyed[1], windows, move |l, r| with(l, r.unwrap_or(&Dyn::Null))),
             _ => keyed[0].outer_join_within(&keyed[1], windows, move |l, r| {
-                with(&null, l.unwrap_or(&null), r.unwrap_or(&null))
+                with(l.unwrap_or(&Dyn::Null), r.unwrap_or(&Dyn::Null))
             }),
         };
         let with = joiner.clone();
         let alone = left.filter(|key, _| key.is_null());
-        let alone = alone.map(move |k, l| (k, with(&Dyn::Null, &l, &Dyn::Null)));
+        let alone = alone.map_values_with_key(move |k, l| with(k, &l, &Dyn::Null));
         let joined = joined.merge(&alone);
         if self.op() == "left_join" {
             return Ok(joined);
         }
         let alone = right.filter(|key, _| key.is_null());
-        Ok(joined.merge(&alone.map(move |k, r| (k, joiner(&Dyn::Null, &Dyn::Null, &r)))))
+        Ok(joined.merge(&alone.map_values_with_key(move |k, r| joiner(k, &Dyn::Null, &r))))
     }
 
     fn join_tables<K: Key>(
@@ -93,32 +100,34 @@ impl<'s> Step<'_, 's> {
         left: &KTable<'s, K, Dyn>,
         right: &KTable<'s, K, Dyn>,
     ) -> Result<KTable<'s, K, Dyn>, String> {
-        let joiner = self.function("joiner").joiner()?;
-        let row = present;
+        let joiner = of_pairs(self.function("joiner").joiner()?);
+        let [left, right] = [left, right]
+            .map(|side| side.map_values_with_key(|key, value| pair(&key.to_dyn(), value)));
         Ok(match self.op() {
-            "join" => left.join(right, move |l, r| row(joiner(&Dyn::Null, l, r))),
-            "left_join" => left
-                .left_join(right, move |l, r| row(joiner(&Dyn::Null, l, r.unwrap_or(&Dyn::Null)))),
-            _ => left.outer_join(right, move |l, r| {
-                row(joiner(&Dyn::Null, l.unwrap_or(&Dyn::Null), r.unwrap_or(&Dyn::Null)))
+            "join" => left.join(&right, move |l, r| present(joiner(l, r))),
+            "left_join" => {
+                left.left_join(&right, move |l, r| present(joiner(l, r.unwrap_or(&Dyn::Null))))
+            }
+            _ => left.outer_join(&right, move |l, r| {
+                present(joiner(l.unwrap_or(&Dyn::Null), r.unwrap_or(&Dyn::Null)))
             }),
         })
     }
 
-    /// Joins two tables by a foreign key.
+    /// Joins two tables by a foreign key. Kafka has no outer one.
     fn join_on(
         &self,
         left: &KTable<'s, Dyn, Dyn>,
         right: &KTable<'s, Dyn, Dyn>,
     ) -> Result<KTable<'s, Dyn, Dyn>, String> {
-        let joiner = self.function("joiner").joiner()?;
+        let joiner = of_left_pair(self.function("joiner").joiner()?);
         let key = self.function("key_extractor").mapper()?;
-        let key = move |k: &Dyn, v: &Dyn| present(key(k, v));
+        let key = move |k: &Dyn, v: &Dyn| present(key(k, &v.at(1)));
+        let left = left.map_values_with_key(pair);
         Ok(match self.op() {
-            "join" => left.join_on(right, key, move |l, r| present(joiner(&Dyn::Null, l, r))),
-            "left_join" => left.left_join_on(right, key, move |l, r| {
-                present(joiner(&Dyn::Null, l, r.unwrap_or(&Dyn::Null)))
-            }),
+            "join" => left.join_on(right, key, move |l, r| present(joiner(l, r))),
+            "left_join" => left
+                .left_join_on(right, key, move |l, r| present(joiner(l, r.unwrap_or(&Dyn::Null)))),
             _ => return missing("outer_join by a foreign key"),
         })
     }
@@ -130,19 +139,19 @@ impl<'s> Step<'_, 's> {
         left: &KStream<'s, Dyn, Dyn>,
         right: &KTable<'s, Dyn, Dyn>,
     ) -> Result<KStream<'s, Dyn, Dyn>, String> {
-        let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
-        let left = left.filter(|_, value| !value.is_null());
+        let joiner = self.function("joiner").joiner()?;
+        let with = of_left_pair(joiner.clone());
+        let keeps_null = self.op() != "join";
+        let left = self
+            .dropping(left, move |key, value| !value.is_null() && (keeps_null || !key.is_null()));
         let keyed = left.filter(|key, _| !key.is_null());
+        let keyed = keyed.map_values_with_key(|key, value| pair(key, &value));
         if self.op() == "join" {
-            return Ok(keyed.lookup_join(right, move |l, r| joiner(&null, l, r)));
+            return Ok(keyed.lookup_join(right, with));
         }
-        let with = joiner.clone();
-        let joined = keyed.left_lookup_join(right, move |l, r| with(&null, l, r.unwrap_or(&null)));
+        let joined = keyed.left_lookup_join(right, move |l, r| with(l, r.unwrap_or(&Dyn::Null)));
         let alone = left.filter(|key, _| key.is_null());
-        Ok(joined.merge(&alone.map(move |k, l| {
-            let value = joiner(&Dyn::Null, &l, &Dyn::Null);
-            (k, value)
-        })))
+        Ok(joined.merge(&alone.map_values_with_key(move |k, l| joiner(k, &l, &Dyn::Null))))
     }
 
     /// Joins records with the rows of a global table that stand. Kafka drops null values.
@@ -151,17 +160,36 @@ impl<'s> Step<'_, 's> {
         left: &KStream<'s, Dyn, Dyn>,
         right: &GlobalKTable<'s, Dyn, Dyn>,
     ) -> Result<KStream<'s, Dyn, Dyn>, String> {
-        let (joiner, null) = (self.function("joiner").joiner()?, Dyn::Null);
+        let joiner = of_left_pair(self.function("joiner").joiner()?);
         let key = self.function("key_extractor").mapper()?;
-        let key = move |k: &Dyn, v: &Dyn| present(key(k, v));
-        let left = left.filter(|_, value| !value.is_null());
+        let key = move |k: &Dyn, v: &Dyn| present(key(k, &v.at(1)));
+        let left = self.dropping(left, |_, value| !value.is_null());
+        let left = left.map_values_with_key(|key, value| pair(key, &value));
         Ok(match self.op() {
-            "join" => left.lookup_join_global(right, key, move |l, r| joiner(&null, l, r)),
+            "join" => left.lookup_join_global(right, key, joiner),
             _ => left.left_lookup_join_global(right, key, move |l, r| {
-                joiner(&null, l, r.unwrap_or(&null))
+                joiner(l, r.unwrap_or(&Dyn::Null))
             }),
         })
     }
+}
+
+/// Pairs a value with its key, for a joiner that needs the key.
+fn pair(key: &Dyn, value: &Dyn) -> Dyn {
+    Dyn::List(vec![key.clone(), value.clone()])
+}
+
+/// Returns a joiner of two pairs, one of which may be null.
+fn of_pairs(joiner: Joiner) -> impl Fn(&Dyn, &Dyn) -> Dyn + 'static {
+    move |left, right| {
+        let key = if left.is_null() { right.at(0) } else { left.at(0) };
+        joiner(&key, &left.at(1), &right.at(1))
+    }
+}
+
+/// Returns a joiner of a pair and a right value.
+fn of_left_pair(joiner: Joiner) -> impl Fn(&Dyn, &Dyn) -> Dyn + 'static {
+    move |left, right| joiner(&left.at(0), &left.at(1), right)
 }
 
 /// Returns a value, unless it is null.

@@ -16,6 +16,7 @@ mod restarts;
 mod run;
 mod sources;
 mod stores;
+mod streams;
 mod value;
 mod windows;
 
@@ -145,4 +146,101 @@ fn a_case_with_other_outputs_fails() {
     assert_eq!(case("x", "x"), Ok(()));
     assert!(case("y", "x").unwrap_err().contains("topic out after input 1"));
     assert!(case("x", "y").unwrap_err().contains("the end of out"));
+}
+
+/// Runs a case of these nodes, and compares the outputs of each input in topic `out`.
+fn agrees(nodes: &str, inputs: &str, per_record: &str, drops: &str) -> Result<(), String> {
+    let text = format!(
+        r#"{{
+            "topology": {{"nodes": [{nodes}]}}, "inputs": [{inputs}], "per_record": [{per_record}],
+            "final_kind": {{"out": "stream"}}, "drops": {drops}
+        }}"#
+    );
+    run::agrees(serde_json::from_str(&text).unwrap())
+}
+
+#[test]
+fn a_joiner_and_a_mapper_of_a_table_get_the_key() {
+    let nodes = |joins: &str| {
+        format!(
+            r#"
+            {{"id": "l", "op": "stream", "topic": "in"}}, {{"id": "r", "op": "{joins}", "topic": "right"}},
+            {{"id": "j", "op": "left_join", "in": ["l", "r"], "joiner": {{"fn": "key_colon_sum_null_zero"}},
+              "window": {{"before_ms": 0, "after_ms": 0, "grace_ms": 0}}, "key_extractor": {{"fn": "key"}}}},
+            {{"id": "o", "op": "to", "in": ["j"], "topic": "out"}}"#
+        )
+    };
+    let inputs = r#"
+        {"topic": "right", "key": 7, "value": 2, "ts": 5},
+        {"topic": "in", "key": 7, "value": 1, "ts": 5}, {"topic": "in", "key": null, "value": 3, "ts": 5}"#;
+    for joins in ["stream", "table", "global_table"] {
+        let outputs =
+            r#"[], [{"topic": "out", "value": "7:3"}], [{"topic": "out", "value": "null:3"}]"#;
+        assert_eq!(agrees(&nodes(joins), inputs, outputs, "0"), Ok(()), "{joins}");
+    }
+    let nodes = r#"
+        {"id": "t", "op": "table", "topic": "in"},
+        {"id": "m", "op": "map_values", "in": ["t"], "mapper": {"fn": "length_plus_key"}},
+        {"id": "u", "op": "table", "topic": "right"},
+        {"id": "j", "op": "left_join", "in": ["m", "u"], "joiner": {"fn": "key_colon_sum_null_zero"}},
+        {"id": "s", "op": "to_stream", "in": ["j"]}, {"id": "o", "op": "to", "in": ["s"], "topic": "out"}"#;
+    let inputs = r#"{"topic": "in", "key": 7, "value": "abc", "ts": 5}"#;
+    let outputs = r#"[{"topic": "out", "key": 7, "value": "7:10"}]"#;
+    assert_eq!(agrees(nodes, inputs, outputs, "0"), Ok(()));
+}
+
+#[test]
+fn a_case_may_split_repartition_and_drop_nulls() {
+    let nodes = r#"
+        {"id": "a", "op": "stream", "topic": "in"}, {"id": "p", "op": "repartition", "in": ["a"]},
+        {"id": "s", "op": "split", "in": ["p"], "branches": [
+            {"id": "two", "predicate": {"fn": "value_divisible_by", "n": 2}},
+            {"id": "three", "predicate": {"fn": "value_divisible_by", "n": 3}}, {"id": "rest"}]},
+        {"id": "three_text", "op": "map_values", "in": ["three"], "mapper": {"fn": "to_string"}},
+        {"id": "o1", "op": "to", "in": ["three_text"], "topic": "out"},
+        {"id": "g", "op": "group_by_key", "in": ["rest"]}, {"id": "n", "op": "count", "in": ["g"]},
+        {"id": "c", "op": "to_stream", "in": ["n"]}, {"id": "o2", "op": "to", "in": ["c"], "topic": "out"}"#;
+    let inputs =
+        [("1", "6"), ("1", "9"), ("1", "5"), ("null", "5"), ("1", "7")].map(|(key, value)| {
+            format!(r#"{{"topic": "in", "key": {key}, "value": {value}, "ts": 0}}"#)
+        });
+    let outputs = r#"[], [{"topic": "out", "key": 1, "value": "9"}],
+        [{"topic": "out", "key": 1, "value": 1}], [], [{"topic": "out", "key": 1, "value": 2}]"#;
+    assert_eq!(agrees(nodes, &inputs.join(","), outputs, "1"), Ok(()));
+    let error = agrees(nodes, &inputs.join(","), outputs, "2").unwrap_err();
+    assert_eq!(error, "expected 2 dropped records, got 1");
+}
+
+#[test]
+fn a_case_may_cogroup_four_streams() {
+    let topics = ["in", "b", "c", "d"];
+    let streams = topics.map(|topic| {
+        format!(
+            r#"{{"id": "{topic}", "op": "stream", "topic": "{topic}"}},
+            {{"id": "{topic}g", "op": "group_by_key", "in": ["{topic}"]}}"#
+        )
+    });
+    let add = |id: &str, inputs: &str, sep: &str| {
+        format!(
+            r#"{{"id": "{id}", "op": "cogroup", "in": [{inputs}],
+                "aggregator": {{"fn": "append", "sep": "{sep}"}}}}"#
+        )
+    };
+    let cogroups = [
+        add("1", r#""ing""#, "+"),
+        add("2", r#""1", "bg""#, "-"),
+        add("3", r#""2", "cg""#, "*"),
+        add("4", r#""3", "dg""#, "/"),
+    ];
+    let nodes = format!(
+        r#"{}, {}, {{"id": "t", "op": "aggregate", "in": ["4"], "initializer": {{"fn": "const", "value": ""}}}},
+        {{"id": "s", "op": "to_stream", "in": ["t"]}}, {{"id": "o", "op": "to", "in": ["s"], "topic": "out"}}"#,
+        streams.join(","),
+        cogroups.join(",")
+    );
+    let inputs = topics
+        .map(|topic| format!(r#"{{"topic": "{topic}", "key": 1, "value": "{topic}", "ts": 0}}"#));
+    let texts = ["+in", "+in-b", "+in-b*c", "+in-b*c/d"];
+    let outputs = texts.map(|text| format!(r#"[{{"topic": "out", "key": 1, "value": "{text}"}}]"#));
+    assert_eq!(agrees(&nodes, &inputs.join(","), &outputs.join(","), "null"), Ok(()));
 }

@@ -12,7 +12,7 @@ use watershed::connect::memory::{MemoryLog, MemoryTable};
 use watershed::prelude::*;
 use watershed::runtime::{Milestone, Summary};
 
-use super::case::{Case, Input};
+use super::case::{Case, Input, LATE};
 use super::check::Outputs;
 use super::run::got;
 use super::value::Dyn;
@@ -36,7 +36,8 @@ pub(super) fn outputs(
     );
     let written = case.topology.nodes.iter().filter(|it| it["op"] == "to");
     let written = written.filter_map(|it| it["topic"].as_str()).map(String::from);
-    let sinks = case.topics().into_iter().chain(written);
+    let late = case.has_late_records().then(|| LATE.to_string());
+    let sinks = case.topics().into_iter().chain(written).chain(late);
     let world = World {
         topology: topology.clone(),
         mode,

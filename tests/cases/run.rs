@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use watershed::prelude::*;
+use watershed::runtime::Summary;
 
-use super::case::{Case, Input};
+use super::case::{Case, Input, LATE};
 use super::check::{self, Got, Outputs};
 use super::graph;
 use super::restarts;
@@ -23,11 +25,14 @@ pub(super) fn agrees(case: Case) -> Result<(), String> {
         restarts::outputs(&case, &topology, ProcessingMode::PerRecord, is_restarted)
     } else {
         let driver = TopologyTestDriver::per_record(topology.clone()).map_err(text)?;
-        outputs(&case, driver, 1, |driver, after| {
+        let run = outputs(&case, driver, 1, |driver, after| {
             if queries.is_ok() {
                 queries = stores::check(&case, driver, after);
             }
-        })
+        });
+        let compared =
+            |(got, summary): (Outputs, Summary)| check::drops(&case, &got, &summary).map(|()| got);
+        run.and_then(compared)
     };
     if case.error.is_some() {
         return match got {
@@ -56,7 +61,7 @@ pub(super) fn agrees(case: Case) -> Result<(), String> {
         for (workers, every) in [(1, usize::MAX), (2, 2)] {
             let driver =
                 TopologyTestDriver::with_workers(topology.clone(), workers).map_err(text)?;
-            let got = outputs(&case, driver, every, |_, _| ())?;
+            let (got, _) = outputs(&case, driver, every, |_, _| ())?;
             if let Some(expected) = case.end.as_ref().or(case.derived_final.as_ref()) {
                 let mode = |error| format!("{workers} workers, consistent: {error}");
                 check::end(&case, expected, &got).map_err(mode)?;
@@ -117,14 +122,15 @@ fn topology(case: &Arc<Case>) -> Result<Topology, String> {
 }
 
 /// Pipes the inputs, and commits after each `every`. Returns the outputs after each input, after
-/// which `look` is called.
+/// which `look` is called, and the summary of the run.
 fn outputs(
     case: &Case,
     mut driver: TopologyTestDriver,
     every: usize,
     mut look: impl FnMut(&TopologyTestDriver, usize),
-) -> Result<Outputs, String> {
-    let topics = case.topics();
+) -> Result<(Outputs, Summary), String> {
+    let mut topics = case.topics();
+    topics.extend(case.has_late_records().then(|| LATE.to_string()));
     let mut outputs = Vec::new();
     for (n, input) in case.inputs.iter().enumerate() {
         pipe(&mut driver, input)?;
@@ -135,8 +141,8 @@ fn outputs(
         outputs.push(topics.iter().map(read).collect::<BTreeMap<_, _>>());
         look(&driver, n + 1);
     }
-    driver.finish().map_err(text)?;
-    Ok(outputs)
+    let summary = driver.finish().map_err(text)?;
+    Ok((outputs, summary))
 }
 
 fn pipe(driver: &mut TopologyTestDriver, input: &Input) -> Result<(), String> {
@@ -144,9 +150,10 @@ fn pipe(driver: &mut TopologyTestDriver, input: &Input) -> Result<(), String> {
         // In a consistent run the driver goes on, with the same end.
         return Ok(());
     }
-    // No verb reads the wall clock, so that its advance changes nothing.
     let Some(topic) = &input.topic else {
-        return input.advance_wall_clock_ms.map(drop).ok_or("unknown input".to_string());
+        let advance = input.advance_wall_clock_ms.map(Duration::from_millis);
+        driver.advance_wall_clock_time(advance.ok_or("unknown input")?);
+        return Ok(());
     };
     driver.set_time(Timestamp::from_millis(input.ts.unwrap_or_default()));
     let value = Dyn::of(&input.value);

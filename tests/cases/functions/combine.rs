@@ -20,6 +20,7 @@ impl Named<'_> {
             Dyn::Object(fields.into_iter().map(|(name, it)| (name.to_string(), it)).collect())
         };
         Ok(match self.name() {
+            "const" => Rc::new(move |_, _, _| value.clone()),
             "format" => Rc::new(move |_, l, r| format(&pattern, l, &r.shown())),
             "format_right_null_as" => Rc::new(move |_, l, r| match r {
                 Dyn::Null => format(&pattern, l, &null_right),
@@ -133,8 +134,9 @@ impl Named<'_> {
 
     /// Returns a merger of the aggregates of two sessions.
     pub(in crate::cases) fn merger(&self) -> Result<Merger, String> {
-        let pattern = self.text("pattern");
+        let (pattern, value) = (self.text("pattern"), self.value("value"));
         Ok(match self.name() {
+            "const" => Rc::new(move |_, _| value.clone()),
             "merge_add" => Rc::new(sum),
             "merge_format" => Rc::new(move |l, r| {
                 Dyn::Text(pattern.replace("{left}", &l.shown()).replace("{right}", &r.shown()))

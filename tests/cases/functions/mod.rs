@@ -45,6 +45,7 @@ impl Named<'_> {
         let (n, value, field) = (self.number("n") as i64, self.value("value"), self.json("field"));
         let divisible = move |number: &Dyn| number.number() as i64 % n.max(1) == 0;
         Ok(match self.name() {
+            "const" => Rc::new(move |_, _| value == Dyn::Bool(true)),
             "value_divisible_by" => Rc::new(move |_, v| divisible(v)),
             "key_divisible_by" => Rc::new(move |k, _| divisible(k)),
             "key_negative" => Rc::new(|k, _| k.number() < 0.0),
@@ -168,8 +169,9 @@ impl Named<'_> {
     /// Returns a mapper of key and value to both: a list of two, or null for nothing.
     pub(super) fn pair_mapper(&self) -> Result<Mapper, String> {
         let pair = |key: Dyn, value: Dyn| Dyn::List(vec![key, value]);
-        let key = self.value("key");
+        let (key, value) = (self.value("key"), self.value("value"));
         Ok(match self.name() {
+            "const" => Rc::new(move |_, _| value.clone()),
             "identity_pair" => Rc::new(move |k, v| pair(k.clone(), v.clone())),
             "value_as_key_pair" => Rc::new(move |_, v| pair(v.clone(), v.clone())),
             "value_as_key_special_null" => Rc::new(move |k, v| match &*k.shown() {
@@ -228,8 +230,9 @@ impl Named<'_> {
 
     /// Returns a mapper of key and value to a list of values, or of pairs.
     pub(super) fn flat_mapper(&self) -> Result<Mapper, String> {
-        let prefixes = self.value("prefixes");
+        let (prefixes, value) = (self.value("prefixes"), self.value("value"));
         Ok(match self.name() {
+            "const" => Rc::new(move |_, _| value.clone()),
             "identity_pair_list" => {
                 Rc::new(|k, v| Dyn::List(vec![Dyn::List(vec![k.clone(), v.clone()])]))
             }
