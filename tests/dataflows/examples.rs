@@ -75,6 +75,7 @@ fn each_example_prints_the_lines_of_its_header() {
         "sessions",
         "stream_join",
         "suppression",
+        "temporal_join",
         "tested_topology",
         "top_ten",
         "windowed_count",
