@@ -340,6 +340,7 @@ impl<'s, G: Datum, X: Datum> KGrouped<'s, G, X> {
         let (row, meter) = (|group, value| ((group, value), ()), self.graph.meter(node));
         let rows = fold(self.values(), "top", fresh, row, &self.graph.owners(), meter);
         KTable::from_diffs(self.graph.clone(), node, rows, Placement::AnyWorker)
+            .with_ranked_times(self.values.touches())
     }
 }
 

@@ -14,8 +14,8 @@ use timely::dataflow::operators::vec::Map;
 use super::{Closes, KTable, RUN_BITS, TimedChanges};
 use crate::metrics::Meter;
 use crate::operators::{
-    Datum, GroupedTimes, JoinedTimes, Restored, RowTimes, Setting, Side, Stamped, Timed, Update,
-    in_epoch, keyed, stamp,
+    Datum, GroupedTimes, JoinedTimes, RankedTimes, Restored, RowTimes, Setting, Side, Stamped,
+    Timed, Update, in_epoch, keyed, stamp,
 };
 use crate::record::{Order, Ordinal};
 use crate::row::Windowed;
@@ -149,12 +149,8 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
         let (graph, node, rows) = (self.graph.clone(), self.node, self.diffs());
         self.with_touches(move || {
             let touched = touches().map(|(key, times)| (key, times.map(Side::Left)));
-            let stands = rows.inner.clone().map(|((key, _), _, diff)| {
-                let (order, ordinal) = (Order::default(), Ordinal::default());
-                let (timestamp, partition_time) = (Timestamp::MIN, Timestamp::MIN);
-                let value = Side::Right(diff > 0);
-                (key, Timed { order, ordinal, timestamp, partition_time, value })
-            });
+            let stands =
+                rows.inner.clone().map(|((key, _), _, diff)| (key, untimed(Side::Right(diff > 0))));
             let setting = graph.setting::<K, (), RowTimes>(node, Restored::Tail, "times");
             // The rows of the step are counted where they are made.
             let setting = Setting { meter: Meter::default(), ..setting };
@@ -162,6 +158,33 @@ impl<'s, K: Datum, V: Datum> KTable<'s, K, V> {
             keyed(touched.concat(stands), none, "times", setting, GroupedTimes)
         })
     }
+}
+
+impl<'s, G: Datum, X: Datum> KTable<'s, (G, X), ()> {
+    /// Adds the times of the rows of groups: the greatest ones of the records that touch a group in
+    /// the epoch in which its row changes.
+    pub(crate) fn with_ranked_times(self, touches: Option<MakeTouches<'s, G>>) -> Self {
+        let Some(touches) = touches else { return self };
+        let (graph, node, rows) = (self.graph.clone(), self.node, self.diffs());
+        self.with_touches(move || {
+            let touched = touches().map(|(group, times)| (group, times.map(Side::Left)));
+            let changed = rows
+                .inner
+                .clone()
+                .map(|(((group, row), ()), _, _)| (group, untimed(Side::Right(row))));
+            // The rows of the step are counted where they are made, and nothing is kept.
+            let setting = graph.setting::<G, (), ()>(node, Restored::All, "times");
+            let setting = Setting { meter: Meter::default(), ..setting };
+            keyed(touched.concat(changed), graph.nothing(), "times", setting, RankedTimes)
+        })
+    }
+}
+
+/// Returns a value without times.
+fn untimed<X>(value: X) -> Timed<X> {
+    let (order, ordinal) = (Order::default(), Ordinal::default());
+    let (timestamp, partition_time) = (Timestamp::MIN, Timestamp::MIN);
+    Timed { order, ordinal, timestamp, partition_time, value }
 }
 
 impl<'s, K: Datum, V: Datum> KTable<'s, Windowed<K>, V> {

@@ -163,6 +163,19 @@ fn a_row_by_a_foreign_key_has_the_greater_time_of_both() {
 }
 
 #[test]
+fn a_row_of_a_top_has_the_time_of_the_change_of_its_group() {
+    let mut driver = driver(|l, _| {
+        let top = l.group_by(|_, n| (0, *n)).top(2, Ties::Cut, |n| *n);
+        top.group_by(|(_, n), ()| (*n, ())).count()
+    });
+    assert_eq!(pipe(&mut driver, &[("l", 10, 1, 5)]), [(5, 1, 10)]);
+    assert_eq!(pipe(&mut driver, &[("l", 20, 2, 7)]), [(7, 1, 20)]);
+    assert_eq!(pipe(&mut driver, &[("l", 30, 3, 6)]), [(5, -1, 30), (6, 1, 30)]);
+    let changes = pipe(&mut driver, &[("l", 15, 3, -1)]);
+    assert_eq!(changes, [(5, 1, 15), (6, -1, 30)], "another row takes the place of one");
+}
+
+#[test]
 fn a_table_by_ranges_has_no_times() {
     let error = |ends: fn(KTable<'_, (i64, i64), i64>)| {
         let topology = Topology::new("none", move |builder: &StreamsBuilder<'_>| {

@@ -34,7 +34,7 @@ impl RowTimes {
         Timed { order, ..self.timed() }
     }
 
-    fn timed(self) -> Timed<()> {
+    pub(super) fn timed(self) -> Timed<()> {
         let (order, ordinal) = (Order::default(), Ordinal::default());
         let RowTimes { timestamp, partition_time } = self;
         Timed { order, ordinal, timestamp, partition_time, value: () }
