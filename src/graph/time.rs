@@ -10,7 +10,9 @@ use timely::dataflow::StreamVec;
 use timely::dataflow::operators::Concatenate;
 
 use super::Graph;
-use crate::operators::{ClockChange, Restored, Setting, StateCut, StreamTime, watermarks};
+use crate::operators::{
+    ClockChange, ClosedTimes, Restored, Setting, StateCut, StreamTime, watermarks,
+};
 use crate::time::{Epoch, Timestamp};
 
 /// The clocks of timed topics, and the watermarks that are made of them.
@@ -20,6 +22,7 @@ pub(super) struct Clocks<'s> {
     changes: BTreeMap<u16, StreamVec<'s, Epoch, ClockChange>>,
     /// By the ranks of the topics before a step. Steps behind the same topics share it.
     watermarks: BTreeMap<BTreeSet<u16>, StreamVec<'s, Epoch, Timestamp>>,
+    closed: ClosedTimes,
 }
 
 impl<'s> Graph<'s> {
@@ -83,8 +86,8 @@ impl<'s> Graph<'s> {
         let is_saved = restored == Restored::Tail;
         let cut = is_saved.then(|| self.state_cut::<K, P, R>(node, purpose)).flatten();
         let clock = is_saved.then(|| self.stream_clock_cut(node)).flatten();
-        let time = StreamTime::of(self.mode());
-        Setting { owners: self.owners(), meter: self.meter(node), time, cut, clock }
+        let (time, closed) = (StreamTime::of(self.mode()), self.0.clocks.borrow().closed.clone());
+        Setting { owners: self.owners(), meter: self.meter(node), time, cut, clock, closed }
     }
 
     /// Opens the cut of the stream time of a step. Returns none where partitions measure time, and
@@ -124,6 +127,8 @@ impl<'s> Graph<'s> {
 
     /// Adds the clocks of a timed topic.
     pub(crate) fn add_clocks(&self, topic: u16, changes: StreamVec<'s, Epoch, ClockChange>) {
-        self.0.clocks.borrow_mut().changes.insert(topic, changes);
+        let mut clocks = self.0.clocks.borrow_mut();
+        let changes = clocks.closed.note(changes);
+        clocks.changes.insert(topic, changes);
     }
 }

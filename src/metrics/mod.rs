@@ -191,6 +191,8 @@ impl MetricsSnapshot {
         self.steps_to_prometheus(&mut text, "step_rows_out_total", emitted, |rows| rows.rows_out);
         let late = "Records that a step has left out because they were late.";
         self.steps_to_prometheus(&mut text, "step_late_total", late, |rows| rows.late);
+        let closed = "Late records whose windows were closed before their partition came.";
+        self.steps_to_prometheus(&mut text, "step_closed_total", closed, |rows| rows.closed);
         text.finish()
     }
 

@@ -17,7 +17,8 @@ struct Rows {
     input: AtomicU64,
     output: AtomicU64,
     late: AtomicU64,
-    /// The same by epoch, of all steps.
+    closed: AtomicU64,
+    /// The late ones by epoch, of all steps.
     late_by_epoch: LateCounts,
 }
 
@@ -27,11 +28,13 @@ impl Meter {
         Meter(Arc::new(Rows { step, late_by_epoch, ..Rows::default() }))
     }
 
-    /// Counts records of an epoch that the step has left out because they are late. A worker must
-    /// count them before it completes the epoch.
-    pub(crate) fn late(&self, epoch: Epoch, n: usize) {
+    /// Counts records of an epoch that the step has left out because they are late: `n`, and of
+    /// them those whose windows were `closed` before their partition came. A worker must count them
+    /// before it completes the epoch.
+    pub(crate) fn late(&self, epoch: Epoch, n: usize, closed: usize) {
         if n > 0 {
             self.0.late.fetch_add(n as u64, Ordering::Relaxed);
+            self.0.closed.fetch_add(closed as u64, Ordering::Relaxed);
             self.0.late_by_epoch.add(self.0.step, epoch, n as u64);
         }
     }
@@ -52,12 +55,14 @@ impl Meter {
         self.0.input.store(rows.rows_in, Ordering::Relaxed);
         self.0.output.store(rows.rows_out, Ordering::Relaxed);
         self.0.late.store(rows.late, Ordering::Relaxed);
+        self.0.closed.store(rows.closed, Ordering::Relaxed);
     }
 
     pub(super) fn rows(&self) -> StepRows {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let Rows { input, output, late, .. } = &*self.0;
-        StepRows { rows_in: read(input), rows_out: read(output), late: read(late) }
+        let Rows { input, output, late, closed, .. } = &*self.0;
+        let (rows_in, rows_out) = (read(input), read(output));
+        StepRows { rows_in, rows_out, late: read(late), closed: read(closed) }
     }
 }
 
@@ -75,6 +80,9 @@ pub struct StepRows {
     /// Records that the step has left out because they were late, since the beginning of the state.
     /// Those of earlier runs are counted at worker 0.
     pub late: u64,
+    /// Those of the late ones in this run whose partition was not late itself: their windows were
+    /// closed while it was [idle](crate::options::Consumed::idle_after), or before it was added.
+    pub closed: u64,
 }
 
 /// A step of a topology and the rows that passed through it in this run.
@@ -100,6 +108,7 @@ impl StepMetrics {
             rows_in: sum.rows_in + rows.rows_in,
             rows_out: sum.rows_out + rows.rows_out,
             late: sum.late + rows.late,
+            closed: sum.closed + rows.closed,
         })
     }
 }

@@ -85,4 +85,6 @@ pub(crate) use seeds::{Map, Seeds};
 pub(crate) use settle::settle;
 pub(crate) use stamp::{Stamped, Update, stamp};
 pub(crate) use top::Top;
-pub(crate) use watermarks::{Clock, ClockChange, to_all_workers, watermark, watermarks};
+pub(crate) use watermarks::{
+    Clock, ClockChange, ClosedTimes, to_all_workers, watermark, watermarks,
+};

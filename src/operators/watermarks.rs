@@ -1,14 +1,18 @@
 //! The watermark of a step: the least partition time of all partitions before it.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 use timely::dataflow::StreamVec;
 use timely::dataflow::channels::pact::Pipeline;
+use timely::dataflow::operators::Inspect;
 use timely::dataflow::operators::vec::Broadcast;
 
 use super::epochs::{Step, in_epochs_of};
 use crate::metrics::Meter;
+use crate::record::PartitionId;
 use crate::time::{Epoch, Timestamp};
 
 /// A change of a partition's part in the watermarks.
@@ -26,6 +30,9 @@ pub(crate) struct ClockChange {
 pub(crate) enum Clock {
     /// The partition has this time. It holds the watermark, also without a time.
     At(Option<Timestamp>),
+    /// The partition has come or has come back, at this time. Windows were closed up to `closed`
+    /// before.
+    Joined { time: Option<Timestamp>, closed: Option<Timestamp> },
     /// The partition is left out.
     Idle,
 }
@@ -37,6 +44,33 @@ pub(crate) fn watermark(
     times: impl Iterator<Item = Option<Timestamp>>,
 ) -> Option<Timestamp> {
     times.min().flatten().max(before)
+}
+
+/// By partition, the time up to which windows were closed before it came, or came back. Clones
+/// share it. Each worker has its own.
+#[derive(Clone, Default)]
+pub(crate) struct ClosedTimes(Rc<RefCell<BTreeMap<PartitionId, Timestamp>>>);
+
+impl ClosedTimes {
+    /// Notes the times among the changes of clocks, before these go on.
+    pub(crate) fn note<'s>(
+        &self,
+        changes: StreamVec<'s, Epoch, ClockChange>,
+    ) -> StreamVec<'s, Epoch, ClockChange> {
+        let times = self.clone();
+        changes.inspect(move |change| {
+            if let Clock::Joined { closed: Some(closed), .. } = change.clock {
+                let ClockChange { topic, source, partition, .. } = *change;
+                times.0.borrow_mut().insert(PartitionId { topic, source, partition }, closed);
+            }
+        })
+    }
+
+    /// Returns true if a record of a partition is late by this time only because windows were
+    /// closed before the partition came.
+    pub(crate) fn explain(&self, partition: PartitionId, partition_time: Timestamp) -> bool {
+        self.0.borrow().get(&partition) == Some(&partition_time)
+    }
 }
 
 /// Sends the changes of a topic's clocks to all workers.
@@ -61,7 +95,7 @@ pub(crate) fn watermarks<'s>(
                 for ClockChange { topic, source, partition, clock } in changes.drain(..) {
                     let id = (topic, source, partition);
                     match clock {
-                        Clock::At(time) => partitions.insert(id, time),
+                        Clock::At(time) | Clock::Joined { time, .. } => partitions.insert(id, time),
                         Clock::Idle => partitions.remove(&id),
                     };
                 }

@@ -233,7 +233,7 @@ impl<K: 'static, V: 'static> Consumed<K, V> {
     /// records holds all windows open. With this option a partition is *idle* once the records of
     /// other partitions, of any topic with time, have come for so long after its own last one. An
     /// idle partition counts again with its next record. If a window has closed meanwhile, a record
-    /// for it is late.
+    /// for it is late, and metrics count it as [`closed`](crate::runtime::StepRows::closed) too.
     ///
     /// The decision is made by the clock of the run, and recorded with its commit: a recovery
     /// repeats it. A test moves the clock by

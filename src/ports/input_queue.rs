@@ -113,8 +113,9 @@ pub(crate) enum Item {
 /// An event of a partition's clock in a timed topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum ClockEvent {
-    /// The partition counts in the watermarks from now on, and its time is at least `floor`.
-    Join { floor: Option<Timestamp> },
+    /// The partition counts in the watermarks from now on, and its time is at least `floor`. Before
+    /// it came, windows were closed up to `closed`.
+    Join { floor: Option<Timestamp>, closed: Option<Timestamp> },
     /// The partition is left out of the watermarks, until it joins again.
     Idle,
 }

@@ -209,10 +209,10 @@ impl Clocks {
         changes: &mut Vec<ClockChange>,
     ) -> Option<Timestamp> {
         match event {
-            ClockEvent::Join { floor } => {
+            ClockEvent::Join { floor, closed } => {
                 let time = self.times.entry(id).or_default();
                 *time = floor.max(*time);
-                let clock = Clock::At(*time);
+                let clock = Clock::Joined { time: *time, closed };
                 changes.push(self.change(id, clock));
                 floor
             }

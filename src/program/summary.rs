@@ -59,7 +59,11 @@ fn late_records(step: &StepMetrics) -> Option<String> {
     let late = Some(step.total().late).filter(|late| *late > 0)?;
     let name = step.name.as_ref().map(|name| format!(" \"{name}\"")).unwrap_or_default();
     let (number, verb) = (step.number, &step.verb);
-    Some(format!("{} late records at step {number} {verb}{name}\n", HumanCount(late)))
+    let closed = match step.total().closed {
+        0 => String::new(),
+        n => format!(", {} of a partition that came after the windows had closed", HumanCount(n)),
+    };
+    Some(format!("{} late records at step {number} {verb}{name}{closed}\n", HumanCount(late)))
 }
 
 #[cfg(test)]
@@ -80,5 +84,10 @@ mod tests {
         assert_eq!(late_records(&step(0)), None);
         let line = "1,400 late records at step 3 count \"visits\"\n";
         assert_eq!(late_records(&step(700)).as_deref(), Some(line));
+        let mut step = step(3);
+        step.workers.values_mut().for_each(|rows| rows.closed = 1);
+        let line = "6 late records at step 3 count \"visits\", 2 of a partition that came after \
+                    the windows had closed\n";
+        assert_eq!(late_records(&step).as_deref(), Some(line));
     }
 }

@@ -157,7 +157,7 @@ impl Clocks {
                     // A topic that is read again from its beginning repeats the first join alone.
                     let floor = saved.map_or(clock.first_floor, |saved| saved.time(partition));
                     let floor = floor.filter(|_| !faults::bug("lost_time"));
-                    joined.push((id, ClockEvent::Join { floor }));
+                    joined.push((id, ClockEvent::Join { floor, closed: clock.floor }));
                 }
             }
         }
@@ -320,7 +320,7 @@ impl Clocks {
         let clock = PartitionClock { floor, first_floor: first.unwrap_or(floor), is_idle: false };
         let latest = self.clock.now();
         self.partitions.insert(id, Member { clock, is_over: false, latest });
-        ClockEvent::Join { floor }
+        ClockEvent::Join { floor, closed: floor }
     }
 
     fn is_timed(&self, id: PartitionId) -> bool {

@@ -68,6 +68,12 @@ fn a_record_of_an_idle_partition_is_late_for_closed_windows() {
         assert_eq!(rows(&driver, "out"), 1);
         pipe(&mut driver, 0, 190);
         assert_eq!(rows(&driver, "out"), 2);
+        // By its own partition it is late for the third minute, and by the idle time for the first.
+        pipe(&mut driver, 0, 55);
+        assert_eq!(rows(&driver, "late"), 2);
+        let steps = driver.finish().unwrap().steps;
+        let count = steps.iter().find(|step| step.verb == "count").unwrap().total();
+        assert_eq!((count.late, count.closed), (2, 1));
     }
 }
 

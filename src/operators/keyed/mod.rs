@@ -34,11 +34,12 @@ use super::cut::StateCut;
 use super::datum::Datum;
 use super::owners::{Fail, Owners};
 use super::seeds::Map;
+use super::watermarks::ClosedTimes;
 use crate::error::Error;
 use crate::faults;
 use crate::metrics::Meter;
-use crate::record::{Order, Ordinal};
-use crate::time::{Epoch, ProcessingMode, Timestamp};
+use crate::record::{Order, Ordinal, PartitionId};
+use crate::time::{Epoch, Timestamp};
 
 pub(crate) use accumulate::{Accumulate, Bagged, Folding};
 pub(crate) use fixed::Fixed;
@@ -49,7 +50,7 @@ pub(crate) use referred_times::ReferredTimes;
 pub(crate) use row_times::{GroupedTimes, JoinedTimes, RowTimes};
 pub(crate) use session::Session;
 pub(crate) use sliding::Sliding;
-pub(crate) use stream_clock::StreamClock;
+pub(crate) use stream_clock::{StreamClock, StreamTime};
 pub(crate) use suppress::{Limit, Since, Suppress, Waits, WhenFull};
 pub(crate) use temporal::Temporal;
 pub(crate) use window::{Ends, PartOf, SavedWindow, WindowRow};
@@ -119,11 +120,19 @@ pub(crate) trait Logic<K: Datum, I>: 'static {
 pub(crate) struct Call {
     now: Timestamp,
     wakes: Vec<Timestamp>,
-    late: usize,
+    /// The partition and partition time of the input.
+    input: (PartitionId, Timestamp),
+    /// Those of the records that are late, once for each window.
+    late: Vec<(PartitionId, Timestamp)>,
     fail: Fail,
 }
 
 impl Call {
+    fn new(now: Timestamp, fail: Fail) -> Self {
+        let input = (PartitionId::default(), Timestamp::MIN);
+        Call { now, wakes: Vec::new(), input, late: Vec::new(), fail }
+    }
+
     /// Requests a call of [`Logic::expire`] when the watermark has reached `at`.
     pub(crate) fn wake_at(&mut self, at: Timestamp) {
         self.wakes.push(at);
@@ -141,26 +150,7 @@ impl Call {
 
     /// Counts a record that is too late for a window.
     pub(crate) fn late(&mut self) {
-        self.late += 1;
-    }
-}
-
-/// The measure of stream time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum StreamTime {
-    /// The times of partitions, which depend on positions only.
-    Partitions,
-    /// The greatest timestamp that has reached the operator, as in Kafka.
-    Arrival,
-}
-
-impl StreamTime {
-    /// Returns the measure of a mode.
-    pub(crate) fn of(mode: ProcessingMode) -> Self {
-        match mode {
-            ProcessingMode::Consistent => StreamTime::Partitions,
-            ProcessingMode::PerRecord => StreamTime::Arrival,
-        }
+        self.late.push(self.input);
     }
 }
 
@@ -186,6 +176,7 @@ struct Keyed<K: Datum, I, L: Logic<K, I>> {
     timers: BTreeMap<Timestamp, Vec<K>>,
     clock: StreamClock,
     call: Call,
+    closed: ClosedTimes,
     meter: Meter,
     inputs: std::marker::PhantomData<I>,
 }
@@ -211,6 +202,7 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
             }
             (input.partition_time, self.call.now) = (self.clock.now(), self.clock.now());
         }
+        self.call.input = (input.order.partition_id(), input.partition_time);
         match self.entries.get_mut(&key) {
             Some(entry) => {
                 self.logic.input(&key, &mut entry.state, input, &mut self.call);
@@ -271,9 +263,9 @@ impl<K: Datum, I, L: Logic<K, I>> Keyed<K, I, L> {
                 self.entries.remove(&key);
             }
         }
-        if self.call.late > 0 {
-            self.meter.late(epoch, std::mem::take(&mut self.call.late));
-        }
+        let late = std::mem::take(&mut self.call.late);
+        let is_closed = |(partition, time): &&_| self.closed.explain(*partition, *time);
+        self.meter.late(epoch, late.len(), late.iter().filter(is_closed).count());
     }
 }
 
@@ -285,6 +277,7 @@ pub(crate) struct Setting {
     pub(crate) cut: Option<StateCut>,
     /// The cut of the greatest timestamp that has reached the operator, if that is its stream time.
     pub(crate) clock: Option<StateCut>,
+    pub(crate) closed: ClosedTimes,
 }
 
 /// Runs `logic` over inputs by key. `watermarks` are those of the step, on each worker; a watermark
@@ -296,7 +289,7 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
     setting: Setting,
     logic: L,
 ) -> StreamVec<'s, Epoch, L::Out> {
-    let Setting { owners, meter, time, cut, clock } = setting;
+    let Setting { owners, meter, time, cut, clock, closed } = setting;
     let seeds = owners.seeds();
     let scope = inputs.scope();
     let is_owner = owners.check(name, scope.index(), scope.peers());
@@ -314,7 +307,8 @@ pub(crate) fn keyed<'s, K: Datum, I: Datum, L: Logic<K, I>>(
         entries: seeds.map(),
         touched: Vec::new(),
         timers: BTreeMap::new(),
-        call: Call { now: clock.now(), wakes: Vec::new(), late: 0, fail: owners.fail() },
+        call: Call::new(clock.now(), owners.fail()),
+        closed,
         clock,
         meter: meter.clone(),
         inputs: std::marker::PhantomData,

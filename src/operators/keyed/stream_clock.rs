@@ -1,7 +1,26 @@
 //! The stream time of an operator: the greatest timestamp that has reached it.
 
 use crate::operators::cut::StateCut;
-use crate::time::{Epoch, Timestamp};
+use crate::time::{Epoch, ProcessingMode, Timestamp};
+
+/// The measure of stream time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StreamTime {
+    /// The times of partitions, which depend on positions only.
+    Partitions,
+    /// The greatest timestamp that has reached the operator, as in Kafka.
+    Arrival,
+}
+
+impl StreamTime {
+    /// Returns the measure of a mode.
+    pub(crate) fn of(mode: ProcessingMode) -> Self {
+        match mode {
+            ProcessingMode::Consistent => StreamTime::Partitions,
+            ProcessingMode::PerRecord => StreamTime::Arrival,
+        }
+    }
+}
 
 /// The stream time of an operator on one worker. It depends on the order of arrival, so it is saved
 /// where it decides about records.

@@ -41,13 +41,14 @@ fn note(topics: &Topics, id: PartitionId, epoch: Epoch, time: i64) {
 }
 
 fn join(time: i64) -> ClockEvent {
-    ClockEvent::Join { floor: Some(Timestamp(time)) }
+    let floor = Some(Timestamp(time));
+    ClockEvent::Join { floor, closed: floor }
 }
 
 #[test]
 fn a_later_partition_joins_at_the_greatest_watermark_behind_it() {
     let (mut clocks, topics) = clocks();
-    let joined = ClockEvent::Join { floor: None };
+    let joined = ClockEvent::Join { floor: None, closed: None };
     assert_eq!([(0, 0), (1, 0)].map(|(t, p)| clocks.begin(id(t, p))), [Some(joined); 2]);
     assert_eq!(clocks.begin(id(2, 0)), None, "its topic is not timed");
     note(&topics, id(0, 0), 1, 10);

@@ -113,7 +113,8 @@ fn timed(seen: &Arc<Mutex<Seen>>, idle_after: Option<Duration>) -> Topology {
         let events = both.events.clone().inspect_batch(move |epoch, events| {
             let times = events.iter().map(|event| (*epoch, event.partition_time.0));
             lock(&log).records.extend(times);
-            meter.late(*epoch, events.iter().filter(|e| e.value < e.partition_time.0).count());
+            let late = events.iter().filter(|e| e.value < e.partition_time.0).count();
+            meter.late(*epoch, late, 0);
         });
         let events =
             events.map(|Event { key, order, ordinal, timestamp, partition_time, .. }| Event {
